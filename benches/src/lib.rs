@@ -1,0 +1,1 @@
+//! The latency harness and the peers it is compared with.

@@ -1,0 +1,1 @@
+//! Values, lazily decoded payloads and compiled CEL expressions.

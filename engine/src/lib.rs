@@ -1,0 +1,1 @@
+//! XState machines as compiled tables: definition, transitions, timers, snapshots.

@@ -1,0 +1,1 @@
+//! Who is there, who owns what, and what daemons say to each other.

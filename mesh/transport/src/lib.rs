@@ -1,0 +1,1 @@
+//! ZMTP over an epoll reactor: the sockets of the mesh.

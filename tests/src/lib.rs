@@ -1,0 +1,1 @@
+//! End-to-end tests: whole daemons, real DNS, real clients.
