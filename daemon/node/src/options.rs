@@ -1,0 +1,119 @@
+//! Everything a daemon can be told. The binary fills it from flags, environment and file; tests fill it by hand.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What one daemon is told at its start.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The mesh's name: daemons of another mesh are refused.
+    pub mesh: String,
+    /// This daemon's name, unique in the mesh and the same after a restart. On Kubernetes the pod's name.
+    pub name: String,
+    /// Number of partitions, fixed at the mesh's birth.
+    pub partitions: u16,
+    /// Where it listens.
+    pub listen: Listen,
+    /// The address that others reach it at; `None` takes the listening address, or, if that is unspecified, the
+    /// address of the interface that leads to the first peer found.
+    pub advertise: Option<IpAddr>,
+    /// How it finds the others.
+    pub discovery: Discovery,
+    /// Gossip keys, primary first; empty means the unauthenticated key that the mesh's name gives.
+    pub gossip_keys: Vec<[u8; 32]>,
+    /// The reactor threads.
+    pub reactor: Reactor,
+    /// Bounds; each has a metric.
+    pub limits: Limits,
+    /// Machine definitions that are defined at start: files, or folders of `*.json`.
+    pub machines: Vec<PathBuf>,
+}
+
+/// Listening addresses; port 0 takes any free port.
+#[derive(Clone, Copy, Debug)]
+pub struct Listen {
+    /// Clients (ROUTER), 7400.
+    pub clients: SocketAddr,
+    /// State changes (XPUB), 7401.
+    pub changes: SocketAddr,
+    /// Other daemons, 7402.
+    pub peers: SocketAddr,
+    /// Gossip over UDP, 7403.
+    pub gossip: SocketAddr,
+    /// The HTTP address, which the binary serves itself; it is here because members tell it to each other.
+    pub http: SocketAddr,
+}
+
+/// How a daemon finds the others.
+#[derive(Clone, Debug)]
+pub struct Discovery {
+    /// DNS name of the headless Service, e.g. `mesh.default.svc.cluster.local.`.
+    pub service: Option<String>,
+    /// A DNS server to ask instead of those of /etc/resolv.conf.
+    pub dns_server: Option<SocketAddr>,
+    /// Gossip addresses that are always tried.
+    pub seeds: Vec<SocketAddr>,
+    /// After this long without finding anybody, a daemon is alone on purpose and ready; `None`: it waits for ever.
+    pub alone_after: Option<Duration>,
+}
+
+/// Reactor threads.
+#[derive(Clone, Copy, Debug)]
+pub struct Reactor {
+    /// How many; each has its own listeners and connections.
+    pub threads: usize,
+    /// For how long a reactor polls without blocking after its last message; zero: it sleeps at once.
+    pub spin: Duration,
+}
+
+/// Bounds of a daemon, in the order in which an event meets them.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections in all, for each daemon.
+    pub connections: usize,
+    /// Bytes of one message from a client.
+    pub message_bytes: usize,
+    /// Time for a new connection to complete its handshake.
+    pub handshake: Duration,
+    /// Requests in one frame (array).
+    pub batch: usize,
+    /// Bytes of a key.
+    pub key_bytes: usize,
+    /// Bytes waiting to be written to one connection; beyond it the connection is no longer read.
+    pub unsent_bytes: usize,
+    /// Requests forwarded and not yet answered, for each reactor.
+    pub in_flight: usize,
+    /// Requests parked while their partition moves, for each reactor.
+    pub parked: usize,
+    /// For how long an owner may owe an answer to a forwarded request.
+    pub forward_timeout: Duration,
+    /// Subscriptions of one subscriber.
+    pub subscriptions: usize,
+    /// Bytes waiting for one subscriber; beyond it its oldest changes are dropped and counted.
+    pub subscriber_bytes: usize,
+    /// Entries of an instance's history.
+    pub history: usize,
+    /// Instances on this daemon.
+    pub instances: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            message_bytes: 1 << 20,
+            handshake: Duration::from_secs(5),
+            batch: 10_000,
+            key_bytes: 1_024,
+            unsent_bytes: 4 << 20,
+            in_flight: 65_536,
+            parked: 65_536,
+            forward_timeout: Duration::from_secs(5),
+            subscriptions: 1_024,
+            subscriber_bytes: 4 << 20,
+            history: 16,
+            instances: 10_000_000,
+        }
+    }
+}
