@@ -1,1 +1,17 @@
-//! ZMTP over an epoll reactor: the sockets of the mesh.
+//! How bytes travel: ZMTP connections driven by an epoll loop of our own.
+//!
+//! [`link`] is one ZMTP connection without a socket: bytes in, messages out. [`reactor`] is one thread's loop: listeners
+//! with `SO_REUSEPORT`, their connections, one read-run-write turn after another. What the messages mean is the
+//! business of the [`reactor::Handler`] that is handed to it.
+//!
+//! The codec is omq-proto's. What is ours is everything around it: who is read when, what is bounded, and that a turn
+//! writes each connection once.
+
+pub mod client;
+pub mod link;
+pub mod listen;
+pub mod reactor;
+mod table;
+
+pub use omq_proto::{Message, SocketType};
+pub use reactor::{ConnId, Event, Handler, Io, Origin, Reactor};

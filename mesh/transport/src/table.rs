@@ -1,0 +1,86 @@
+//! The connections of one reactor, by an id that is never reused.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use mio::net::TcpStream;
+use slab::Slab;
+
+use crate::link::Link;
+use crate::reactor::{ConnId, Origin};
+
+/// One connection and where it stands.
+#[derive(Debug)]
+pub(crate) struct Conn {
+    pub(crate) stream: TcpStream,
+    pub(crate) link: Link,
+    pub(crate) origin: Origin,
+    pub(crate) generation: u32,
+    /// The handler was told that it is open, so it must be told that it closed.
+    pub(crate) announced: bool,
+    /// There may be bytes to read: the last read did not say otherwise.
+    pub(crate) readable: bool,
+    /// It is in the reactor's list of connections with something to do.
+    pub(crate) listed: bool,
+    /// The peer does not take what we write: it is not read until it does.
+    pub(crate) stalled: bool,
+    /// Interest in writability is registered.
+    pub(crate) wants_write: bool,
+    /// To be closed once everything is written.
+    pub(crate) closing: bool,
+}
+
+/// Slab of connections; a generation makes a stale id harmless.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    slots: Slab<Conn>,
+    generation: u32,
+    /// Connections whose handshake is not complete, in the order of their deadlines.
+    pub(crate) handshakes: VecDeque<(Instant, ConnId)>,
+}
+
+impl Table {
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The index that the next [`Table::insert`] takes.
+    pub(crate) fn next_index(&self) -> usize {
+        self.slots.vacant_key()
+    }
+
+    pub(crate) fn insert(&mut self, stream: TcpStream, link: Link, origin: Origin) -> ConnId {
+        self.generation = self.generation.wrapping_add(1);
+        let generation = self.generation;
+        let index = self.slots.insert(Conn {
+            stream,
+            link,
+            origin,
+            generation,
+            announced: false,
+            readable: false,
+            listed: false,
+            stalled: false,
+            wants_write: false,
+            closing: false,
+        });
+        ConnId::new(index, generation)
+    }
+
+    pub(crate) fn get(&mut self, id: ConnId) -> Option<&mut Conn> {
+        self.slots.get_mut(id.index()).filter(|conn| conn.generation == id.generation())
+    }
+
+    pub(crate) fn id_at(&self, index: usize) -> Option<ConnId> {
+        self.slots.get(index).map(|conn| ConnId::new(index, conn.generation))
+    }
+
+    pub(crate) fn remove(&mut self, id: ConnId) -> Option<Conn> {
+        self.get(id)?;
+        Some(self.slots.remove(id.index()))
+    }
+
+    pub(crate) fn ids(&self) -> Vec<ConnId> {
+        self.slots.iter().map(|(index, conn)| ConnId::new(index, conn.generation)).collect()
+    }
+}
