@@ -1,0 +1,179 @@
+// MachineJSON -> an XState v5 configuration whose functions evaluate the CEL expressions.
+
+import { defined, ExpressionFault, isDynamic, resolve } from './cel.mjs';
+
+function list(value) {
+  if (value === undefined) return [];
+  return Array.isArray(value) ? value : [value];
+}
+
+/** One machine being converted. `library` is the XState to build for (the reference or a patched copy of it). */
+class Conversion {
+  constructor(machine, library) {
+    this.machine = machine;
+    this.x = library;
+  }
+
+  config() {
+    const { actions, guards: _, delays, '@exprLang': language, context, ...root } = this.machine;
+    if ((language ?? 'cel') !== 'cel') throw new Error(`unknown expression language ${language}`);
+    const config = this.state(root);
+    if (context !== undefined) {
+      config.context = ({ input }) => resolve(context, defined({ input }));
+    }
+    return config;
+  }
+
+  implementations(actors) {
+    const { actions = {}, guards: named = {}, delays = {} } = this.machine;
+    return {
+      actors,
+      actions: mapValues(actions, (body) =>
+        this.x.enqueueActions(({ enqueue }, params) => {
+          for (const action of list(body)) enqueue(this.action(action, { params }));
+        })
+      ),
+      guards: mapValues(named, ({ when }) => this.namedGuard(when)),
+      delays: mapValues(delays, (delay) => this.delay(delay?.duration ?? delay))
+    };
+  }
+
+  state(node) {
+    const converted = { ...node };
+    if (node.states) converted.states = mapValues(node.states, (child) => this.state(child));
+    if (node.initial?.target !== undefined) {
+      converted.initial = { ...node.initial, actions: this.actions(node.initial.actions) };
+    }
+    if (node.on) converted.on = mapValues(node.on, (value) => this.transitions(value));
+    if (node.after) converted.after = mapValues(node.after, (value) => this.transitions(value));
+    for (const key of ['always', 'onDone']) {
+      if (node[key] !== undefined) converted[key] = this.transitions(node[key]);
+    }
+    if (node.entry !== undefined) converted.entry = this.actions(node.entry);
+    if (node.exit !== undefined) converted.exit = this.actions(node.exit);
+    if (node.invoke !== undefined) converted.invoke = list(node.invoke).map((invoke) => this.invoke(invoke));
+    if (node.route?.guard !== undefined) converted.route = { ...node.route, guard: this.guard(node.route.guard) };
+    if (isDynamic(node.output)) converted.output = this.template(node.output);
+    return converted;
+  }
+
+  transitions(value) {
+    if (Array.isArray(value)) return value.map((item) => this.transition(item));
+    return this.transition(value);
+  }
+
+  transition(value) {
+    if (typeof value === 'string') return value;
+    const converted = { ...value };
+    if (value.guard !== undefined) converted.guard = this.guard(value.guard);
+    if (value.actions !== undefined) converted.actions = this.actions(value.actions);
+    return converted;
+  }
+
+  actions(value) {
+    return list(value).map((action) => this.action(action, {}));
+  }
+
+  action(action, extra) {
+    if (typeof action === 'string') return action;
+    const { x } = this;
+    const value = (template) => this.template(template, extra);
+    switch (action.type) {
+      case '@xstate.assign':
+        return x.assign(value(action.context));
+      case '@xstate.raise':
+        return x.raise(value(action.event), this.timing(action, extra));
+      case '@xstate.cancel':
+        return x.cancel(value(action.id));
+      case '@xstate.emit':
+        return x.emit(value(action.event));
+      case '@xstate.log':
+        return x.log(value(action.args ?? []));
+      case '@xstate.sendTo':
+        return x.sendTo(value(action.to), value(action.event), this.timing(action, extra));
+      case '@xstate.spawnChild': {
+        const { src, id, input, syncSnapshot } = action;
+        return x.spawnChild(src, { id, syncSnapshot, ...(input === undefined ? {} : { input: value(input) }) });
+      }
+      case '@xstate.stopChild':
+        return x.stopChild(value(action.id));
+      default:
+        return 'params' in action ? { type: action.type, params: value(action.params) } : { type: action.type };
+    }
+  }
+
+  timing({ id, delay }, extra) {
+    return {
+      ...(id === undefined ? {} : { id }),
+      ...(delay === undefined ? {} : { delay: this.delay(delay, extra) })
+    };
+  }
+
+  delay(delay, extra = {}) {
+    if (!isDynamic(delay)) return typeof delay === 'bigint' ? Number(delay) : delay;
+    const template = this.template(delay, extra);
+    return (args) => Number(template(args));
+  }
+
+  invoke(invoke) {
+    const converted = { ...invoke };
+    if (invoke.input !== undefined) converted.input = this.template(invoke.input);
+    for (const key of ['onDone', 'onError', 'onSnapshot']) {
+      if (invoke[key] !== undefined) converted[key] = this.transitions(invoke[key]);
+    }
+    return converted;
+  }
+
+  guard(guard) {
+    if (typeof guard === 'string') return guard;
+    const { x } = this;
+    switch (guard.type) {
+      case 'xstate.and':
+        return x.and(guard.guards.map((inner) => this.guard(inner)));
+      case 'xstate.or':
+        return x.or(guard.guards.map((inner) => this.guard(inner)));
+      case 'xstate.not':
+        return x.not(this.guard(guard.guards[0]));
+      case 'xstate.stateIn':
+        return x.stateIn(guard.id === undefined ? guard.stateValue : `#${guard.id}`);
+      case undefined:
+        return this.condition(guard, () => ({}));
+      default:
+        return 'params' in guard ? { type: guard.type, params: this.template(guard.params) } : { type: guard.type };
+    }
+  }
+
+  namedGuard(when) {
+    return isDynamic(when) && when.type === undefined ? this.condition(when, (params) => ({ params })) : this.guard(when);
+  }
+
+  condition(expression, extra) {
+    return ({ context, event }, params) => {
+      const result = resolve(expression, { context, event: scopeEvent(event), ...defined(extra(params)) });
+      if (typeof result !== 'boolean') throw new ExpressionFault(`a guard must be boolean, not ${typeof result}`);
+      return result;
+    };
+  }
+
+  /** A function of XState's arguments that evaluates a template. */
+  template(template, extra = {}) {
+    return ({ context, event }) => resolve(template, { context, event: scopeEvent(event), ...defined(extra) });
+  }
+}
+
+// At the start MachineJSON's expressions see no input: `event` is `{"type":"xstate.init"}`.
+const INIT = { type: 'xstate.init' };
+
+function scopeEvent(event) {
+  return event.type === INIT.type ? INIT : defined(event);
+}
+
+function mapValues(object, change) {
+  return Object.fromEntries(Object.entries(object).map(([key, value]) => [key, change(value, key)]));
+}
+
+/** `{config, implementations}` for `createMachine(config, implementations)`. */
+export function convert(machine, { library, actors }) {
+  const conversion = new Conversion(machine, library);
+  return { config: conversion.config(), implementations: conversion.implementations(actors) };
+}
