@@ -68,7 +68,7 @@ pub enum Event<'a> {
     /// The handshake of a connection is complete.
     Opened(ConnId, Origin),
     /// A message.
-    Message(ConnId, &'a Message),
+    Message(ConnId, Origin, &'a Message),
     /// A subscriber wants topics with this prefix.
     Subscribe(ConnId, &'a [u8]),
     /// A subscriber no longer wants topics with this prefix.
@@ -447,7 +447,7 @@ impl<H: Handler> Reactor<H> {
                     conn.announced = true;
                     Event::Opened(id, origin)
                 }
-                Incoming::Message(message) => Event::Message(id, message),
+                Incoming::Message(message) => Event::Message(id, origin, message),
                 Incoming::Subscribe(topic) => Event::Subscribe(id, topic),
                 Incoming::Cancel(topic) => Event::Cancel(id, topic),
             };
