@@ -38,6 +38,12 @@ class Conversion {
     };
   }
 
+  /** XState finds out that a name is missing when it runs; a definition must be refused for it. */
+  known(map, name) {
+    if (this.machine[map]?.[name] === undefined) throw new Error(`${name} is not in the machine's ${map}`);
+    return name;
+  }
+
   state(node) {
     const converted = { ...node };
     if (node.states) converted.states = mapValues(node.states, (child) => this.state(child));
@@ -45,7 +51,12 @@ class Conversion {
       converted.initial = { ...node.initial, actions: this.actions(node.initial.actions) };
     }
     if (node.on) converted.on = mapValues(node.on, (value) => this.transitions(value));
-    if (node.after) converted.after = mapValues(node.after, (value) => this.transitions(value));
+    if (node.after) {
+      converted.after = mapValues(node.after, (value, delay) => {
+        if (Number.isNaN(Number(delay))) this.known('delays', delay);
+        return this.transitions(value);
+      });
+    }
     for (const key of ['always', 'onDone']) {
       if (node[key] !== undefined) converted[key] = this.transitions(node[key]);
     }
@@ -76,6 +87,7 @@ class Conversion {
 
   action(action, extra) {
     if (typeof action === 'string') return action;
+    if (typeof action.type !== 'string') throw new Error('an action needs a type');
     const { x } = this;
     const value = (template) => this.template(template, extra);
     switch (action.type) {
@@ -110,6 +122,7 @@ class Conversion {
   }
 
   delay(delay, extra = {}) {
+    if (typeof delay === 'string') return this.known('delays', delay);
     if (!isDynamic(delay)) return typeof delay === 'bigint' ? Number(delay) : delay;
     const template = this.template(delay, extra);
     return (args) => Number(template(args));
@@ -125,7 +138,7 @@ class Conversion {
   }
 
   guard(guard) {
-    if (typeof guard === 'string') return guard;
+    if (typeof guard === 'string') return this.known('guards', guard);
     const { x } = this;
     switch (guard.type) {
       case 'xstate.and':
@@ -139,6 +152,7 @@ class Conversion {
       case undefined:
         return this.condition(guard, () => ({}));
       default:
+        this.known('guards', guard.type);
         return 'params' in guard ? { type: guard.type, params: this.template(guard.params) } : { type: guard.type };
     }
   }

@@ -121,7 +121,7 @@ class Generator {
       if (Object.keys(on).length) json.on = on;
     }
     if (isRoot) return;
-    if (this.has('always', 0.25)) json.always = this.alwaysOf(node);
+    if (this.has('always', 0.2)) json.always = this.alwaysOf(node);
     if (this.has('after', 0.4)) {
       json.after = {};
       for (let count = random.between(1, 2); count > 0; count--) json.after[this.afterKey()] = this.transitions(node, 0.7);
@@ -202,7 +202,7 @@ class Generator {
       if (near.length) candidates = near;
     }
     // Completed machines ignore what follows: most targets are not top-level final states.
-    if (random.chance(0.6)) {
+    if (random.chance(0.4)) {
       const open = candidates.filter((other) => other.type !== 'final' || other.parent.parent);
       if (open.length) candidates = open;
     }
@@ -267,7 +267,7 @@ class Generator {
     const add = (feature, weight, make) => this.features.has(feature) && choices.push([weight, make]);
     add('params', 1.5, () => ({ type: `e${this.effects++}`, params: expressions.value() }));
     add('assign', 3, () => this.assign(expressions));
-    add('raise', 1, () => ({ type: '@xstate.raise', event: this.event(RAISED, expressions) }));
+    add('raise', 0.5, () => ({ type: '@xstate.raise', event: this.event(RAISED, expressions) }));
     add('delayedRaise', 1, () => this.delayedRaise(expressions));
     add('cancel', 0.7, () => ({ type: '@xstate.cancel', id: random.pick(TIMER_IDS) }));
     add('emit', 1, () => ({ type: '@xstate.emit', event: this.event(['N', 'O'], expressions) }));

@@ -70,7 +70,7 @@ export function grow(random, features) {
     if (depth >= DEPTH_MAX || budget <= 0) return 'atomic';
     const choices = [[6, 'atomic'], [3, 'compound']];
     if (features.has('parallel')) choices.push([parent.type === 'parallel' ? 0.7 : 2, 'parallel']);
-    if (features.has('finals')) choices.push([parent.type === 'parallel' ? 0.4 : parent.parent ? 1.6 : 0.8, 'final']);
+    if (features.has('finals')) choices.push([parent.type === 'parallel' ? 0.4 : parent.parent ? 1.6 : 1.8, 'final']);
     return random.weighted(choices);
   };
 

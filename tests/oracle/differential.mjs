@@ -1,0 +1,78 @@
+// Part (a): random machines through XState and the engine, compared after every step.
+
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { askEngine, check } from './check.mjs';
+import { generate } from './generate.mjs';
+import { reference } from './reference.mjs';
+import { shrink } from './shrink.mjs';
+
+const BATCH = 64;
+const CASES = fileURLToPath(new URL('cases', import.meta.url));
+
+/** Runs at least `steps` steps. Calls `report(difference)` for each difference found, after shrinking it. */
+export async function differential(subject, { seed, steps, switches, keep, report, progress }) {
+  const totals = { steps: 0, machines: 0, differences: 0, exempt: {} };
+  for (let index = 0; totals.steps < steps && totals.differences < keep; index += BATCH) {
+    const requests = Array.from({ length: BATCH }, (_, offset) => generate(seed, index + offset, switches));
+    const answers = requests.map((request) => askEngine(subject, request));
+    for (const answer of answers) answer.catch(() => {});
+    for (const [offset, request] of requests.entries()) {
+      const verdict = await check(subject, request, answers[offset]);
+      totals.steps += verdict.steps;
+      totals.machines += 1;
+      if (verdict.exempt) totals.exempt[verdict.exempt] = (totals.exempt[verdict.exempt] ?? 0) + 1;
+      if (verdict.difference) {
+        totals.differences += 1;
+        report({ name: `seed-${seed}-${index + offset}`, ...(await minimise(subject, request, verdict.difference)) });
+        if (totals.differences >= keep) break;
+      }
+    }
+    progress?.(totals);
+  }
+  return totals;
+}
+
+async function minimise(subject, request, difference) {
+  return shrink(request, difference, async (candidate) => {
+    try {
+      return (await check(subject, candidate)).difference;
+    } catch {
+      return undefined; // not a machine that the reference accepts
+    }
+  });
+}
+
+/** Keeps a shrunk failure as a case that every later run repeats. */
+export function keepCase({ name, request, difference }) {
+  mkdirSync(CASES, { recursive: true });
+  const file = `${CASES}/${name}.json`;
+  const found = `${difference.kind} difference at step ${difference.step}, ${difference.path}`;
+  const kept = { found, ...request, expected: reference(request).snapshots };
+  writeFileSync(file, `${JSON.stringify(kept, null, 2)}\n`);
+  return file;
+}
+
+/** Repeats the kept cases; each says what XState answered when it was kept, so a change of the reference shows too. */
+export async function regressions(subject, report) {
+  const totals = { cases: 0, differences: 0 };
+  const files = readdirSync(CASES).filter((name) => name.endsWith('.json')).sort();
+  for (const file of files) {
+    const { found: _, expected, ...request } = JSON.parse(readFileSync(`${CASES}/${file}`, 'utf8'));
+    const verdict = await check(subject, request);
+    totals.cases += 1;
+    const changed = expected !== undefined && JSON.stringify(sorted(expected)) !== JSON.stringify(sorted(verdict.snapshots));
+    const difference = verdict.difference ?? (changed ? { kind: 'stored', step: -1, path: '/expected', expected, actual: verdict.snapshots } : undefined);
+    if (difference) {
+      totals.differences += 1;
+      report({ name: file, request, difference });
+    }
+  }
+  return totals;
+}
+
+function sorted(value) {
+  if (Array.isArray(value)) return value.map(sorted);
+  if (value === null || typeof value !== 'object') return value;
+  return Object.fromEntries(Object.keys(value).sort().map((key) => [key, sorted(value[key])]));
+}
