@@ -1,0 +1,6 @@
+//! Client protocol 1: what clients and daemons say to each other, as bytes. `docs/reference/protocol.md` is its reference.
+
+pub mod error;
+pub mod reply;
+pub mod request;
+mod scan;

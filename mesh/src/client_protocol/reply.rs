@@ -1,0 +1,296 @@
+//! Writing replies and changes: the same calls give MessagePack or JSON.
+
+use super::error::ErrorCode;
+
+/// The two encodings of a frame. A reply uses the one of its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// MessagePack.
+    MsgPack,
+    /// JSON, when the frame begins with `{` or `[`.
+    Json,
+}
+
+impl Encoding {
+    /// The encoding of a frame, by its first byte.
+    #[must_use]
+    pub fn of(frame: &[u8]) -> Self {
+        match frame.iter().find(|byte| !byte.is_ascii_whitespace()) {
+            Some(b'{' | b'[') => Self::Json,
+            _ => Self::MsgPack,
+        }
+    }
+}
+
+/// Writes one map, field by field, at the end of a buffer.
+#[derive(Debug)]
+pub struct MapWriter<'a> {
+    out: &'a mut Vec<u8>,
+    encoding: Encoding,
+    start: usize,
+    fields: u16,
+}
+
+impl<'a> MapWriter<'a> {
+    /// Begins a map.
+    pub fn new(out: &'a mut Vec<u8>, encoding: Encoding) -> Self {
+        let start = out.len();
+        match encoding {
+            Encoding::Json => out.push(b'{'),
+            Encoding::MsgPack => out.push(0x80),
+        }
+        Self { out, encoding, start, fields: 0 }
+    }
+
+    /// The encoding that it writes.
+    #[must_use]
+    pub fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    fn name(&mut self, name: &str) {
+        if self.encoding == Encoding::Json && self.fields > 0 {
+            self.out.push(b',');
+        }
+        self.fields += 1;
+        write_str(self.out, self.encoding, name);
+        if self.encoding == Encoding::Json {
+            self.out.push(b':');
+        }
+    }
+
+    /// A text.
+    pub fn str(&mut self, name: &str, value: &str) -> &mut Self {
+        self.name(name);
+        write_str(self.out, self.encoding, value);
+        self
+    }
+
+    /// A whole number.
+    pub fn uint(&mut self, name: &str, value: u64) -> &mut Self {
+        self.name(name);
+        write_uint(self.out, self.encoding, value);
+        self
+    }
+
+    /// A truth value.
+    pub fn bool(&mut self, name: &str, value: bool) -> &mut Self {
+        self.name(name);
+        match (self.encoding, value) {
+            (Encoding::Json, true) => self.out.extend_from_slice(b"true"),
+            (Encoding::Json, false) => self.out.extend_from_slice(b"false"),
+            (Encoding::MsgPack, _) => self.out.push(0xc2 | u8::from(value)),
+        }
+        self
+    }
+
+    /// Nothing.
+    pub fn null(&mut self, name: &str) -> &mut Self {
+        self.name(name);
+        match self.encoding {
+            Encoding::Json => self.out.extend_from_slice(b"null"),
+            Encoding::MsgPack => self.out.push(0xc0),
+        }
+        self
+    }
+
+    /// A value that is written already, in this writer's encoding, or by `write`.
+    pub fn with(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>, Encoding)) -> &mut Self {
+        self.name(name);
+        write(self.out, self.encoding);
+        self
+    }
+
+    /// A value of whole bytes in this writer's encoding.
+    pub fn raw(&mut self, name: &str, value: &[u8]) -> &mut Self {
+        self.with(name, |out, _| out.extend_from_slice(value))
+    }
+
+    /// A map within the map.
+    pub fn map(&mut self, name: &str, fill: impl FnOnce(&mut MapWriter<'_>)) -> &mut Self {
+        self.name(name);
+        let mut inner = MapWriter::new(self.out, self.encoding);
+        fill(&mut inner);
+        inner.end();
+        self
+    }
+
+    /// A list of `items`, each written by `write`.
+    pub fn list<T>(
+        &mut self,
+        name: &str,
+        items: impl ExactSizeIterator<Item = T>,
+        mut write: impl FnMut(&mut Vec<u8>, Encoding, T),
+    ) -> &mut Self {
+        self.name(name);
+        begin_list(self.out, self.encoding, items.len());
+        for (index, item) in items.enumerate() {
+            if self.encoding == Encoding::Json && index > 0 {
+                self.out.push(b',');
+            }
+            write(self.out, self.encoding, item);
+        }
+        end_list(self.out, self.encoding);
+        self
+    }
+
+    /// Ends the map.
+    pub fn end(self) {
+        match self.encoding {
+            Encoding::Json => self.out.push(b'}'),
+            Encoding::MsgPack => match u8::try_from(self.fields) {
+                Ok(few @ ..=15) => {
+                    if let Some(header) = self.out.get_mut(self.start) {
+                        *header = 0x80 | few;
+                    }
+                }
+                _ => {
+                    let [high, low] = self.fields.to_be_bytes();
+                    self.out.splice(self.start..=self.start, [0xde, high, low]);
+                }
+            },
+        }
+    }
+}
+
+/// Begins a list of `len` items. In JSON the caller writes the commas.
+pub fn begin_list(out: &mut Vec<u8>, encoding: Encoding, len: usize) {
+    match encoding {
+        Encoding::Json => out.push(b'['),
+        Encoding::MsgPack => match (u8::try_from(len), u16::try_from(len)) {
+            (Ok(few @ ..=15), _) => out.push(0x90 | few),
+            (_, Ok(some)) => {
+                out.push(0xdc);
+                out.extend_from_slice(&some.to_be_bytes());
+            }
+            _ => {
+                out.push(0xdd);
+                out.extend_from_slice(&u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes());
+            }
+        },
+    }
+}
+
+/// Ends a list.
+pub fn end_list(out: &mut Vec<u8>, encoding: Encoding) {
+    if encoding == Encoding::Json {
+        out.push(b']');
+    }
+}
+
+/// Writes a text as a value.
+pub fn write_str(out: &mut Vec<u8>, encoding: Encoding, text: &str) {
+    match encoding {
+        Encoding::Json => write_json_str(out, text),
+        Encoding::MsgPack => {
+            let len = text.len();
+            match (u8::try_from(len), u16::try_from(len)) {
+                (Ok(few @ ..=31), _) => out.push(0xa0 | few),
+                (Ok(some), _) => out.extend_from_slice(&[0xd9, some]),
+                (_, Ok(more)) => {
+                    out.push(0xda);
+                    out.extend_from_slice(&more.to_be_bytes());
+                }
+                _ => {
+                    out.push(0xdb);
+                    out.extend_from_slice(&u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes());
+                }
+            }
+            out.extend_from_slice(text.as_bytes());
+        }
+    }
+}
+
+fn write_json_str(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    for byte in text.bytes() {
+        match byte {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            0..=0x1f => {
+                out.extend_from_slice(b"\\u00");
+                out.extend([byte >> 4, byte & 15].map(|digit| if digit < 10 { b'0' + digit } else { b'a' + digit - 10 }));
+            }
+            other => out.push(other),
+        }
+    }
+    out.push(b'"');
+}
+
+/// Writes a whole number as a value.
+pub fn write_uint(out: &mut Vec<u8>, encoding: Encoding, value: u64) {
+    match encoding {
+        Encoding::Json => {
+            use std::io::Write;
+            // Writing to a Vec cannot fail.
+            let _ = write!(out, "{value}");
+        }
+        Encoding::MsgPack => match (u8::try_from(value), u16::try_from(value), u32::try_from(value)) {
+            (Ok(tiny @ ..=0x7f), ..) => out.push(tiny),
+            (Ok(small), ..) => out.extend_from_slice(&[0xcc, small]),
+            (_, Ok(medium), _) => {
+                out.push(0xcd);
+                out.extend_from_slice(&medium.to_be_bytes());
+            }
+            (.., Ok(large)) => {
+                out.push(0xce);
+                out.extend_from_slice(&large.to_be_bytes());
+            }
+            _ => {
+                out.push(0xcf);
+                out.extend_from_slice(&value.to_be_bytes());
+            }
+        },
+    }
+}
+
+/// A whole error reply. `id` is the request's, as it came, if it had one.
+pub fn write_error(out: &mut Vec<u8>, encoding: Encoding, id: Option<&[u8]>, code: ErrorCode, message: &str, hint: &str) {
+    let mut reply = MapWriter::new(out, encoding);
+    if let Some(id) = id {
+        reply.raw("id", id);
+    }
+    reply.bool("ok", false).map("error", |error| {
+        error.str("code", code.as_str()).str("message", message);
+        if !hint.is_empty() {
+            error.str("hint", hint);
+        }
+    });
+    reply.end();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_encodings_say_the_same() {
+        let mut json = Vec::new();
+        let mut packed = Vec::new();
+        for (out, encoding) in [(&mut json, Encoding::Json), (&mut packed, Encoding::MsgPack)] {
+            let mut map = MapWriter::new(out, encoding);
+            map.str("text", "a\"b\\\n\u{1}é").bool("yes", true).null("none").uint("big", 1 << 40);
+            map.list("list", [1u64, 200, 70_000].into_iter(), |out, enc, n| write_uint(out, enc, n));
+            map.map("map", |inner| {
+                (0..20).for_each(|n| {
+                    inner.uint(&format!("k{n}"), n);
+                });
+            });
+            map.end();
+        }
+        let from_json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        let from_packed: serde_json::Value = rmp_serde::from_slice(&packed).unwrap();
+        assert_eq!(from_json, from_packed);
+        assert_eq!(from_json["map"]["k19"], 19);
+    }
+
+    #[test]
+    fn an_error_gives_the_id_back_as_it_came() {
+        let mut out = Vec::new();
+        write_error(&mut out, Encoding::Json, Some(b"\"x\""), ErrorCode::UnknownOp, "no op \"frob\"", "");
+        let reply: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(reply["id"], "x");
+        assert_eq!(reply["error"]["code"], "unknown_op");
+    }
+}

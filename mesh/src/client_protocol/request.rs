@@ -1,0 +1,346 @@
+//! Requests, as far as a daemon needs to know them: which op, which key, and where the payload is. The payload itself is
+//! left as it came; the engine reads of it what an expression asks for.
+
+use std::borrow::Cow;
+
+use super::error::ErrorCode;
+use super::reply::Encoding;
+use super::scan::{Scalar, Scan};
+
+/// Who answers an op.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// The owner of the key.
+    Keyed,
+    /// Whichever daemon is asked.
+    Here,
+    /// The control plane, as every member is concerned.
+    Control,
+}
+
+macro_rules! ops {
+    ($($variant:ident $name:literal $class:ident $changes:literal $meaning:literal;)*) => {
+        /// What a request asks for.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Op {
+            $(#[doc = $meaning] $variant,)*
+        }
+
+        impl Op {
+            /// Every op, in the order of the reference.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// Its name in requests and metrics.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// Who answers it.
+            #[must_use]
+            pub fn class(self) -> Class {
+                match self { $(Self::$variant => Class::$class,)* }
+            }
+
+            /// Whether it may change something.
+            #[must_use]
+            pub fn changes(self) -> bool {
+                match self { $(Self::$variant => $changes,)* }
+            }
+
+            /// What it does, for the reference.
+            #[must_use]
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => $meaning,)* }
+            }
+        }
+    };
+}
+
+ops! {
+    Send "send" Keyed true "Sends `event` to the instance `machine`/`key`, which is created on first use.";
+    Start "start" Keyed true "Creates the instance `machine`/`key` with `input`.";
+    Get "get" Keyed false "Reads an instance whole: value, context, tags, output.";
+    Stop "stop" Keyed true "Stops an instance: its timers end and its status is `stopped`.";
+    History "history" Keyed false "Reads the last transitions of an instance.";
+    Explain "explain" Keyed false "Says what `event` would do to an instance, and why, without doing it.";
+    Where "where" Here false "Says which partition a key is in and who owns it.";
+    Define "define" Control true "Gives `definition` to every member of the mesh.";
+    Machines "machines" Here false "Lists the machines that are defined.";
+    Instances "instances" Here false "Lists instances of `machine` on the daemon that is asked, `limit` at a time, `after` a key.";
+    Members "members" Here false "Lists the members of the mesh.";
+    Placement "placement" Here false "Gives the owner of every partition.";
+    Ping "ping" Here false "Answers, with the daemon's name and mesh.";
+}
+
+/// Why a request is refused, with its id as far as it could be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal<'a> {
+    /// The request's id, as it came.
+    pub id: Option<&'a [u8]>,
+    /// The stable code.
+    pub code: ErrorCode,
+    /// What is wrong, and where.
+    pub message: String,
+    /// How to go on.
+    pub hint: &'static str,
+}
+
+impl<'a> Refusal<'a> {
+    /// A refusal.
+    #[must_use]
+    pub fn new(id: Option<&'a [u8]>, code: ErrorCode, message: String, hint: &'static str) -> Self {
+        Self { id, code, message, hint }
+    }
+}
+
+/// A request whose payload is not decoded.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// How it is encoded, and so how the reply must be.
+    pub encoding: Encoding,
+    /// What it asks for.
+    pub op: Op,
+    /// Its id, as it came; the reply carries it.
+    pub id: Option<&'a [u8]>,
+    /// The machine's name; empty where the op has none.
+    pub machine: Cow<'a, str>,
+    /// The key; empty where the op has none.
+    pub key: Cow<'a, str>,
+    /// The event's type.
+    pub event_type: Cow<'a, str>,
+    /// The whole event, a map.
+    pub event: Option<&'a [u8]>,
+    /// The input of `start`.
+    pub input: Option<&'a [u8]>,
+    /// The definition of `define`.
+    pub definition: Option<&'a [u8]>,
+    /// The options of `define`.
+    pub options: Option<&'a [u8]>,
+    /// The token that makes a retry harmless.
+    pub dedup: Option<Cow<'a, str>>,
+    /// At most this many entries.
+    pub limit: Option<u64>,
+    /// Entries after this one.
+    pub after: Option<Cow<'a, str>>,
+}
+
+const NOT_A_REQUEST: &str = "a frame is a map in MessagePack or JSON, or an array of such maps";
+const OPS_HINT: &str = "docs/reference/protocol.md lists the ops and their fields";
+
+/// The requests of a frame that holds an array; `None` if it is no array.
+///
+/// # Errors
+/// The array is malformed, or has more than `max` requests.
+pub fn split_batch(frame: &[u8], encoding: Encoding, max: usize) -> Result<Option<Vec<&[u8]>>, Refusal<'_>> {
+    let first = frame.iter().find(|byte| encoding == Encoding::MsgPack || !byte.is_ascii_whitespace());
+    match (encoding, first) {
+        (Encoding::Json, Some(b'[')) | (Encoding::MsgPack, Some(0x90..=0x9f | 0xdc | 0xdd)) => {}
+        _ => return Ok(None),
+    }
+    let mut scan = Scan::new(encoding, frame);
+    match scan.array(max) {
+        Some(Some(items)) => Ok(Some(items)),
+        Some(None) => Err(Refusal::new(
+            None,
+            ErrorCode::BatchTooLarge,
+            format!("the array has more than {max} requests (limits.batch)"),
+            "send several smaller arrays",
+        )),
+        None => Err(Refusal::new(None, ErrorCode::BadRequest, "malformed array of requests".into(), NOT_A_REQUEST)),
+    }
+}
+
+#[derive(Default)]
+struct Fields<'a> {
+    id: Option<&'a [u8]>,
+    op: Option<Scalar<'a>>,
+    machine: Option<Scalar<'a>>,
+    key: Option<Scalar<'a>>,
+    dedup: Option<Scalar<'a>>,
+    limit: Option<Scalar<'a>>,
+    after: Option<Scalar<'a>>,
+    event: Option<&'a [u8]>,
+    input: Option<&'a [u8]>,
+    definition: Option<&'a [u8]>,
+    options: Option<&'a [u8]>,
+}
+
+impl<'a> Fields<'a> {
+    fn read(frame: &'a [u8], encoding: Encoding) -> Option<Self> {
+        let mut fields = Self::default();
+        let mut scan = Scan::new(encoding, frame);
+        scan.map(|name, scan| {
+            match name {
+                "id" => fields.id = Some(scan.value()?),
+                "op" => fields.op = Some(scan.scalar()?),
+                "machine" => fields.machine = Some(scan.scalar()?),
+                "key" => fields.key = Some(scan.scalar()?),
+                "dedup" => fields.dedup = Some(scan.scalar()?),
+                "limit" => fields.limit = Some(scan.scalar()?),
+                "after" => fields.after = Some(scan.scalar()?),
+                "event" => fields.event = Some(scan.value()?),
+                "input" => fields.input = Some(scan.value()?),
+                "definition" => fields.definition = Some(scan.value()?),
+                "options" => fields.options = Some(scan.value()?),
+                _ => {
+                    scan.value()?;
+                }
+            }
+            Some(())
+        })?;
+        Some(fields)
+    }
+
+    fn missing(&self, op: Op, name: &str) -> Refusal<'a> {
+        let message = format!("op \"{}\" needs \"{name}\"", op.as_str());
+        Refusal::new(self.id, ErrorCode::MissingField, message, OPS_HINT)
+    }
+
+    fn wrong(&self, name: &str, wanted: &str) -> Refusal<'a> {
+        Refusal::new(self.id, ErrorCode::WrongType, format!("\"{name}\" must be {wanted}"), OPS_HINT)
+    }
+
+    /// A field that must be there and be a text.
+    fn text(&self, op: Op, name: &str, field: Option<&Scalar<'a>>) -> Result<Cow<'a, str>, Refusal<'a>> {
+        self.optional_text(name, field)?.ok_or_else(|| self.missing(op, name))
+    }
+
+    fn optional_text(&self, name: &str, field: Option<&Scalar<'a>>) -> Result<Option<Cow<'a, str>>, Refusal<'a>> {
+        match field {
+            None => Ok(None),
+            Some(Scalar::Text(text)) => Ok(Some(text.clone())),
+            Some(_) => Err(self.wrong(name, "a string")),
+        }
+    }
+
+    fn op(&self) -> Result<Op, Refusal<'a>> {
+        let name = match &self.op {
+            Some(Scalar::Text(name)) => name,
+            Some(_) => return Err(self.wrong("op", "a string")),
+            None => {
+                let message = "the request has no \"op\"".to_owned();
+                return Err(Refusal::new(self.id, ErrorCode::MissingField, message, OPS_HINT));
+            }
+        };
+        Op::ALL.iter().copied().find(|op| op.as_str() == name).ok_or_else(|| {
+            let shown: String = name.chars().take(40).collect();
+            Refusal::new(self.id, ErrorCode::UnknownOp, format!("there is no op \"{shown}\""), OPS_HINT)
+        })
+    }
+}
+
+impl<'a> Request<'a> {
+    /// Reads a request; the frame's payload is only cut out of it.
+    ///
+    /// # Errors
+    /// It is no map, or misses a field that its op needs, or a field has the wrong type.
+    pub fn parse(frame: &'a [u8], encoding: Encoding) -> Result<Self, Refusal<'a>> {
+        let Some(fields) = Fields::read(frame, encoding) else {
+            return Err(Refusal::new(None, ErrorCode::BadRequest, "malformed request".into(), NOT_A_REQUEST));
+        };
+        let op = fields.op()?;
+        let named = !matches!(op, Op::Define | Op::Machines | Op::Members | Op::Placement | Op::Ping);
+        let keyed = named && op != Op::Instances;
+        let mut request = Self {
+            encoding,
+            op,
+            id: fields.id,
+            machine: if named { fields.text(op, "machine", fields.machine.as_ref())? } else { Cow::Borrowed("") },
+            key: if keyed { fields.text(op, "key", fields.key.as_ref())? } else { Cow::Borrowed("") },
+            event_type: Cow::Borrowed(""),
+            event: fields.event,
+            input: fields.input,
+            definition: fields.definition,
+            options: fields.options,
+            dedup: fields.optional_text("dedup", fields.dedup.as_ref())?,
+            limit: match fields.limit {
+                None => None,
+                Some(Scalar::Uint(n)) => Some(n),
+                Some(_) => return Err(fields.wrong("limit", "a whole number")),
+            },
+            after: fields.optional_text("after", fields.after.as_ref())?,
+        };
+        match op {
+            Op::Send | Op::Explain => request.event_type = event_type(&fields, op, encoding)?,
+            Op::Define if fields.definition.is_none() => return Err(fields.missing(op, "definition")),
+            _ => {}
+        }
+        Ok(request)
+    }
+}
+
+fn event_type<'a>(fields: &Fields<'a>, op: Op, encoding: Encoding) -> Result<Cow<'a, str>, Refusal<'a>> {
+    let event = fields.event.ok_or_else(|| fields.missing(op, "event"))?;
+    let mut found = None;
+    let read = Scan::new(encoding, event).map(|name, scan| {
+        if name == "type" {
+            found = Some(scan.scalar()?);
+        } else {
+            scan.value()?;
+        }
+        Some(())
+    });
+    match (read, found) {
+        (Some(()), Some(Scalar::Text(kind))) => Ok(kind),
+        _ => Err(fields.wrong("event", "a map with a string \"type\", e.g. {\"type\":\"PAY\"}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn both(value: &serde_json::Value, check: impl Fn(Result<Request<'_>, Refusal<'_>>)) {
+        let json = serde_json::to_vec(value).unwrap();
+        check(Request::parse(&json, Encoding::of(&json)));
+        let packed = rmp_serde::to_vec(value).unwrap();
+        check(Request::parse(&packed, Encoding::of(&packed)));
+    }
+
+    #[test]
+    fn a_send_is_read_in_both_encodings_and_unknown_fields_do_not_matter() {
+        let value = json!({"x": [1, {"y": 2}], "op": "send", "id": 7, "machine": "order", "key": "a/é",
+            "event": {"n": 1, "type": "PAY"}, "dedup": "t"});
+        both(&value, |request| {
+            let request = request.unwrap();
+            assert_eq!((request.op, &*request.machine, &*request.key), (Op::Send, "order", "a/é"));
+            assert_eq!((&*request.event_type, request.dedup.as_deref()), ("PAY", Some("t")));
+            assert!(request.id.is_some());
+        });
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_a_stable_code() {
+        let cases = [
+            (json!({"op": "frob"}), ErrorCode::UnknownOp),
+            (json!({"op": 7}), ErrorCode::WrongType),
+            (json!({}), ErrorCode::MissingField),
+            (json!({"op": "send", "machine": "m"}), ErrorCode::MissingField),
+            (json!({"op": "send", "machine": 1, "key": "k"}), ErrorCode::WrongType),
+            (json!({"op": "send", "machine": "m", "key": "k"}), ErrorCode::MissingField),
+            (json!({"op": "send", "machine": "m", "key": "k", "event": {}}), ErrorCode::WrongType),
+            (json!({"op": "send", "machine": "m", "key": "k", "event": 3}), ErrorCode::WrongType),
+            (json!({"op": "define"}), ErrorCode::MissingField),
+            (json!({"op": "instances", "machine": "m", "limit": "x"}), ErrorCode::WrongType),
+            (json!(3), ErrorCode::BadRequest),
+        ];
+        for (value, code) in cases {
+            both(&value, |request| assert_eq!(request.unwrap_err().code, code, "{value}"));
+        }
+    }
+
+    #[test]
+    fn a_batch_is_cut_into_its_requests() {
+        let json = br#" [ {"op":"ping"} , {"op":"members"} ] "#;
+        let requests = split_batch(json, Encoding::of(json), 10).unwrap().unwrap();
+        assert_eq!(requests, [&br#"{"op":"ping"}"#[..], br#"{"op":"members"}"#]);
+        assert_eq!(split_batch(json, Encoding::of(json), 1).unwrap_err().code, ErrorCode::BatchTooLarge);
+        let packed = rmp_serde::to_vec(&json!([{"op": "ping"}, {"op": "ping"}])).unwrap();
+        assert_eq!(split_batch(&packed, Encoding::of(&packed), 10).unwrap().unwrap().len(), 2);
+        // An array of four thousand million, with nothing behind it.
+        let lie = [0xdd, 0xff, 0xff, 0xff, 0xff];
+        assert_eq!(split_batch(&lie, Encoding::of(&lie), 10).unwrap_err().code, ErrorCode::BatchTooLarge);
+    }
+}
