@@ -179,7 +179,10 @@ class Conversion {
 const INIT = { type: 'xstate.init' };
 
 function scopeEvent(event) {
-  return event.type === INIT.type ? INIT : defined(event);
+  if (event.type === INIT.type) return INIT;
+  if (event.snapshot === undefined) return defined(event);
+  const { status, value, context, output } = event.snapshot;
+  return defined({ ...event, snapshot: defined({ status, value, context, output }) });
 }
 
 function mapValues(object, change) {

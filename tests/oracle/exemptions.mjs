@@ -12,9 +12,18 @@ export const REASONS = {
     'A second delayed raise under an id that is still pending: XState starts it, and leaves the first running where nothing can cancel it. Compared up to that step.',
   illegal:
     'XState reached a configuration that no statechart has: two children of a compound state, or not all regions of a parallel one (a history target that resolves to the source of its own transition escapes its conflict detection). Compared up to that step.',
+  orphan:
+    'A child was spawned under the id of one that still runs: XState forgets the first, which runs on where nothing can reach or stop it. Compared up to that step.',
   eventlessOrder:
     'Eventless transitions of several regions: XState takes them in the order in which their leaves were last entered, we in document order. Recognised by an XState in which that one line sorts.'
 };
+
+/** What the generator leaves out, and why. */
+export const GENERATED_AROUND = [
+  'a target that is the root without `reenter`: XState repeats the root\'s entry actions without having left it;',
+  'a history state without `target` in a parallel state: XState can then make two children of a compound state active;',
+  'a delay, guard or `#id` that the machine does not define: XState finds out when it runs (an unknown delay counts as none), we refuse the definition.'
+];
 
 const EVENTLESS_ORDER = [
   ['const atomicStates = nextState._nodes.filter(isAtomicStateNode);', 'const atomicStates = nextState._nodes.filter(isAtomicStateNode).sort((a, b) => a.order - b.order);']

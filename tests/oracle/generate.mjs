@@ -14,9 +14,14 @@ const ADVANCES = [0, 5, 5, 10, 10, 20, 30, 60];
 const TIMER_IDS = ['t0', 't1'];
 
 class Generator {
-  constructor(random, features) {
+  /** `role` is the name of a machine that others invoke; its effects carry it. */
+  constructor(random, features, role = '') {
     this.random = random;
     this.features = features;
+    this.role = role;
+    this.childIds = [];
+    this.invokes = 0;
+    this.children = features.has('children') ? ['child0', 'child1'].slice(0, random.between(1, 2)) : [];
     this.effects = 0;
     const { types, values } = randomContext(random);
     this.types = types;
@@ -33,7 +38,7 @@ class Generator {
 
   machine() {
     const { random } = this;
-    const root = (this.root = grow(random, this.features));
+    const root = (this.root = grow(random, this.features, this.role));
     this.nodes = root.all;
     for (const node of this.nodes) this.describe(node);
     const json = this.assemble(root);
@@ -68,6 +73,7 @@ class Generator {
     const { random } = this;
     const { json } = node;
     if (node.type === 'history') return this.describeHistory(node);
+    this.invokeAt(node);
     if (node.type === 'compound') json.initial = this.initial(node);
     if (random.chance(0.55)) json.entry = this.actions(this.expressions, `in:${node.path.join('.')}`);
     if (random.chance(0.45)) json.exit = this.actions(this.expressions, `out:${node.path.join('.')}`);
@@ -129,6 +135,31 @@ class Generator {
     if (node.children.some(({ type }) => type === 'final') || (node.type === 'parallel' && this.has('finals', 0.6))) {
       if (random.chance(0.7)) json.onDone = this.transitions(node, 0.6);
     }
+  }
+
+  /** Invokes a machine, perhaps two; notes which children an action in this state can count on. */
+  invokeAt(node) {
+    const { random } = this;
+    node.childIds = [...(node.parent?.childIds ?? [])];
+    if (node.isActive && this.children.length && random.chance(node.parent ? 0.3 : 0.2)) {
+      const list = Array.from({ length: random.chance(0.15) ? 2 : 1 }, () => this.invoke(node));
+      node.json.invoke = list.length === 1 && random.chance(0.7) ? list[0] : list;
+    }
+    this.childIds = node.childIds;
+  }
+
+  invoke(node) {
+    const { random } = this;
+    const json = { src: random.pick(this.children) };
+    if (random.chance(0.8)) {
+      json.id = `c${this.invokes++}`;
+      node.childIds.push(json.id);
+    }
+    if (random.chance(0.4)) json.input = { v: this.expressions.wrap(this.expressions.int(1)) };
+    if (random.chance(0.7)) json.onDone = this.transitions(node, 0.6);
+    if (random.chance(0.8)) json.onError = this.transitions(node, 0.6);
+    if (random.chance(0.3)) json.onSnapshot = this.transitions(node, 0.3);
+    return json;
   }
 
   descriptors(node) {
@@ -257,23 +288,37 @@ class Generator {
   actions(expressions, mark, names = this.namedActions) {
     const { random } = this;
     const list = Array.from({ length: random.weighted([[3, 0], [5, 1], [3, 2], [1, 3]]) }, () => this.action(expressions, names));
+    if (mark) mark = `${this.role}${mark}`;
     if (mark && random.chance(0.8)) list.splice(random.below(list.length + 1), 0, random.chance(0.5) ? mark : { type: mark });
     return list.length === 1 && this.has('shorthands', 0.4) ? list[0] : list;
   }
 
   action(expressions, names) {
     const { random } = this;
-    const choices = [[4, () => ({ type: `e${this.effects++}` })]];
+    const choices = [[4, () => ({ type: `${this.role}e${this.effects++}` })]];
     const add = (feature, weight, make) => this.features.has(feature) && choices.push([weight, make]);
-    add('params', 1.5, () => ({ type: `e${this.effects++}`, params: expressions.value() }));
+    add('params', 1.5, () => ({ type: `${this.role}e${this.effects++}`, params: expressions.value() }));
     add('assign', 3, () => this.assign(expressions));
     add('raise', 0.5, () => ({ type: '@xstate.raise', event: this.event(RAISED, expressions) }));
     add('delayedRaise', 1, () => this.delayedRaise(expressions));
     add('cancel', 0.7, () => ({ type: '@xstate.cancel', id: random.pick(TIMER_IDS) }));
     add('emit', 1, () => ({ type: '@xstate.emit', event: this.event(['N', 'O'], expressions) }));
     add('log', 1, () => ({ type: '@xstate.log', args: [expressions.value(1), expressions.value(1)].slice(random.below(2)) }));
+    if (this.children.length) choices.push([1.2, () => this.childAction(expressions)]);
+    if (this.role) choices.push([0.8, () => ({ type: '@xstate.sendTo', to: '#_parent', event: this.event(EVENTS, expressions) })]);
     if (names.length) choices.push([2, () => this.actionCall(random.pick(names), expressions)]);
     return random.weighted(choices)();
+  }
+
+  childAction(expressions) {
+    const { random } = this;
+    const ids = random.chance(0.04) ? ['s0', 'c0'] : this.childIds;
+    const kind = random.weighted([[1, 'spawn'], [ids.length ? 4 : 0, 'send'], [0.7, 'stop']]);
+    if (kind === 'spawn') return { type: '@xstate.spawnChild', src: random.pick(this.children), id: 's0' };
+    if (kind === 'stop') return { type: '@xstate.stopChild', id: random.pick([...ids, 's0', 's0']) };
+    const action = { type: '@xstate.sendTo', to: random.pick(ids), event: this.event(EVENTS, expressions) };
+    if (this.has('delayedRaise', 0.2)) action.delay = random.pick(DELAYS);
+    return action;
   }
 
   actionCall(name, expressions) {
@@ -318,6 +363,7 @@ class Generator {
   }
 
   actionMap() {
+    this.childIds = [];
     // Each may call those after it, so that no definition is circular.
     const order = ['act2', 'act1', 'act0'];
     const entries = this.namedActions.map((name) => {
@@ -370,13 +416,24 @@ class Generator {
   }
 }
 
-/** The `index`-th case of a seed: `{machine, events, input?}`. */
+/** The machines that may be invoked; none of them invokes another. */
+function childMachines(random, names, switches) {
+  return Object.fromEntries(
+    names.map((name) => {
+      const features = chooseFeatures(random, { ...switches, without: [...(switches.without ?? []), 'children'] });
+      return [name, new Generator(random, features, name).machine()];
+    })
+  );
+}
+
+/** The `index`-th case of a seed: `{machine, events, input?, machines?}`. */
 export function generate(seed, index, switches = {}) {
   const random = new Random(mix(seed, index));
   const features = chooseFeatures(random, switches);
   const generator = new Generator(random, features);
   const machine = generator.machine();
   const generated = { machine, events: generator.events(random.between(6, 16)) };
+  if (generator.children.length) generated.machines = childMachines(random, generator.children, switches);
   if (features.has('input')) generated.input = random.pick([{}, { v: 2 }, { v: 0, w: 'x' }]);
   return generated;
 }

@@ -8,18 +8,23 @@ import { convert } from './convert.mjs';
 /** Microsteps in one macrostep, and timers in one advance, after which the reference calls a machine endless. */
 export const MICROSTEPS_MAX = 150;
 const TIMERS_MAX = 1_000;
+/** Events delivered to the machine and its children in one step, likewise. */
+const DELIVERIES_MAX = 300;
 
 /** What makes a run incomparable from some step on; see exemptions.mjs for the reasons. */
 export const EXEMPT = {
   endless: 'endless',
   doubledId: 'doubledId',
-  illegal: 'illegal'
+  illegal: 'illegal',
+  orphan: 'orphan'
 };
 
 const EFFECTS = {
   'xstate.emit': ({ event }) => ({ type: '@xstate.emit', event }),
   'xstate.log': ({ value }) => ({ type: '@xstate.log', args: value })
 };
+/** XState's mark of an actor that has ended. */
+const STOPPED = 2;
 const SILENT = /^xstate\.(raise|cancel|sendTo|spawnChild|stopChild|assign)$/;
 
 function effect({ type, params }) {
@@ -27,12 +32,15 @@ function effect({ type, params }) {
   return params === undefined ? { type } : { type, params };
 }
 
-/** Builds the XState machine of a MachineJSON, with the machines it may invoke by name. */
+/** Builds the XState machine of a MachineJSON; each of `machines` may invoke those before it, `machine` all of them. */
 export function build(machine, { machines = {}, library = xstate } = {}) {
-  const actors = Object.fromEntries(
-    Object.entries(machines).map(([name, child]) => [name, build(child, { machines, library })])
-  );
-  const { config, implementations } = convert(fromJson(machine), { library, actors });
+  const actors = {};
+  for (const [name, child] of Object.entries(machines)) actors[name] = create(child, actors, library);
+  return create(machine, actors, library);
+}
+
+function create(machine, actors, library) {
+  const { config, implementations } = convert(fromJson(machine), { library, actors: { ...actors } });
   return library.createMachine({ ...config, options: { maxIterations: MICROSTEPS_MAX } }, implementations);
 }
 
@@ -41,6 +49,8 @@ class Run {
   constructor(logic, input, library) {
     this.clock = new VirtualClock();
     this.effects = [];
+    this.actors = [];
+    this.deliveries = 0;
     this.exempt = undefined;
     this.actor = library.createActor(logic, {
       clock: this.clock,
@@ -49,11 +59,13 @@ class Run {
       inspect: (inspected) => this.inspect(inspected)
     });
     this.watchScheduler();
+    this.boundDeliveries();
     this.actor.subscribe({ error: (error) => this.failed(error) });
     this.actor.start();
   }
 
-  inspect({ type, action }) {
+  inspect({ type, action, actorRef }) {
+    if (type === '@xstate.actor') this.actors.push(actorRef);
     if (type === '@xstate.action' && !SILENT.test(action.type)) this.effects.push(toJson(effect(action)));
   }
 
@@ -72,7 +84,18 @@ class Run {
     };
   }
 
+  /** Machines that answer each other for ever: from some number on, no event is delivered any more. */
+  boundDeliveries() {
+    const { system } = this.actor;
+    const relay = system._relay;
+    system._relay = (source, target, event) => {
+      if (++this.deliveries <= DELIVERIES_MAX) relay(source, target, event);
+      else this.exempt ??= EXEMPT.endless;
+    };
+  }
+
   step(event) {
+    this.deliveries = 0;
     if (event.type === '@advance') {
       try {
         this.clock.advance(event.ms, TIMERS_MAX);
@@ -86,10 +109,20 @@ class Run {
     return this.snapshot();
   }
 
+  /** Every running machine must be in a legal configuration and be known to its parent. */
+  checkActors() {
+    this.actors = this.actors.filter(({ _processingStatus }) => _processingStatus !== STOPPED);
+    for (const actor of this.actors) {
+      const { status, _nodes } = actor.getSnapshot();
+      if (status !== 'error' && !isLegal(_nodes)) this.exempt ??= EXEMPT.illegal;
+      if (actor._parent && actor._parent.getSnapshot().children[actor.id] !== actor) this.exempt ??= EXEMPT.orphan;
+    }
+  }
+
   snapshot() {
-    const { value, context, status, output, error, tags = new Set(), _nodes = [] } = this.actor.getSnapshot();
+    const { value, context, status, output, error, tags = new Set() } = this.actor.getSnapshot();
     if (status === 'error') this.failed(error);
-    if (status !== 'error' && !isLegal(_nodes)) this.exempt ??= EXEMPT.illegal;
+    this.checkActors();
     const effects = this.effects.splice(0);
     const shown = { value, context: toJson(context), status, tags: [...new Set(tags)].sort(), effects };
     if (output !== undefined) shown.output = toJson(output);

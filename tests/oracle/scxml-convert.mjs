@@ -60,9 +60,7 @@ class Converter {
       for (const { name, attributes, children } of model.children) {
         const { id, expr, src } = attributes;
         if (name !== 'data' || src !== undefined || children.length) throw new NotConvertible('<data> with content');
-        if (expr === undefined) throw new NotConvertible('<data> without a value');
-        const value = { '@expr': toCel(expr, new Map()) };
-        this.data.set(id, value);
+        this.data.set(id, expr === undefined ? null : { '@expr': toCel(expr, new Map()) });
       }
     }
   }

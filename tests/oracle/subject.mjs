@@ -22,8 +22,8 @@ export class Subject {
   #waiting = [];
   #ended;
 
-  constructor(command) {
-    this.#process = spawn(command[0], command.slice(1), { stdio: ['pipe', 'pipe', 'inherit'] });
+  constructor(command, env = process.env) {
+    this.#process = spawn(command[0], command.slice(1), { stdio: ['pipe', 'pipe', 'inherit'], env });
     this.#process.on('error', (error) => this.#fail(error));
     this.#process.on('exit', (code, signal) => this.#fail(new Error(`the engine's process ended (${signal ?? code})`)));
     this.#process.stdin.on('error', () => {});

@@ -51,12 +51,13 @@ export class Node {
   }
 }
 
-/** Grows a random tree. */
-export function grow(random, features) {
+/** Grows a random tree; `id` is the root's, when it must have a certain one. */
+export function grow(random, features, id) {
   let budget = random.between(3, STATES_MAX);
   const rootType = features.has('parallel') && random.chance(0.3) ? 'parallel' : random.chance(0.03) ? 'atomic' : 'compound';
   const root = new Node('', undefined, rootType);
-  if (random.chance(0.8)) root.explicitId = random.pick(['m', 'machine', 'top']);
+  if (id) root.explicitId = id;
+  else if (random.chance(0.8)) root.explicitId = random.pick(['m', 'machine', 'top']);
   let ids = 0;
 
   const keysFor = (count) => {
