@@ -1,0 +1,646 @@
+//! Who serves which partition: without a coordinator, and exactly once in planned changes.
+//!
+//! # The protocol
+//! 1. **The holder decides when to hand over; a would-be owner takes only what nobody holds.** A member whose view says that
+//!    another owns a partition that it holds *offers* it there. The other accepts, the holder freezes the partition, sends it
+//!    ([`Output::Transfer`]) and forwards behind it, on the same ordered link, whatever still arrives. It drops its copy
+//!    when it is told that the other has *installed* it.
+//! 2. A member whose view says that it owns a partition that it does not hold asks all members that it can. If one holds it (or
+//!    is being given it) it waits to be offered it. It takes the partition when every live member has answered that nobody
+//!    does. A member that was told of a holder which then denied it asks once more: the answer of a member that handed a
+//!    partition on is only as new as the next holder's.
+//! 3. Of members that claim at once, the one that rendezvous hashing prefers goes on. Members remember a claim for
+//!    [`Settings::claim_memory`] and tell a second claimant, who waits if it does not know the first.
+//! 4. Who takes or installs a partition says so to everyone ([`OwnershipMessage::Holding`]), and two members that meet
+//!    exchange what they hold. So everyone knows holders rather than guesses them, and a claimant learns who died with what.
+//! 5. After a network partition both sides may hold a partition. The view of the healed mesh has one owner: others offer it
+//!    theirs as in 1, and it merges key by key ([`Output::Receive`] with `merge`).
+//!
+//! # Guarantees
+//! While all members of the mesh are connected and see each other as alive, a partition has at most one member that serves
+//! it, and no accepted event is lost or applied twice by joins and planned leaves. After a crash, what the dead member held is
+//! taken afresh by its owner, who is told who died ([`Output::Take`]).
+//!
+//! # Assumptions
+//! Messages between two processes arrive in order while a link lives ([`Input::LinkUp`] to [`Input::LinkDown`]); whatever was
+//! under way when it ends may or may not have arrived. The shell reports a link's end before it reports its successor. It closes
+//! the link to a member that is reported down; that member's next link is a new one, greeted anew.
+//!
+//! # Caveats
+//! A live member that answers nothing for [`Settings::claim_timeout`] is passed over. That is longer than it takes to
+//! declare a dead member dead, since passing over a live one may serve a partition twice until the mesh heals.
+
+mod claims;
+mod handoff;
+mod message;
+mod set;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+pub use message::{Answer, Known, OwnershipMessage, Purpose};
+pub use set::PartitionSet;
+
+use crate::identity::MemberName;
+use crate::placement::Partition;
+use crate::view::View;
+use claims::{Claim, Remembered};
+
+/// How often one input may call for further offers and claims before the rest waits for the next tick.
+const MAX_PASSES: usize = 4;
+
+/// Bounds and times of ownership, each a name that documentation and metrics use.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Partitions on offer or under way to one member at a time.
+    pub transfers_per_peer: usize,
+    /// How long a claim waits for a live member that does not answer. Must exceed the time to declare a member dead.
+    pub claim_timeout: Duration,
+    /// How long a claim that somebody else made is remembered.
+    pub claim_memory: Duration,
+    /// How long after an offer was declined, or a claim came to nothing, until the next try.
+    pub retry: Duration,
+    /// How often an owner that waits to be handed a partition checks that its holder still has it.
+    pub recheck: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            transfers_per_peer: 16,
+            claim_timeout: Duration::from_secs(3),
+            claim_memory: Duration::from_secs(1),
+            retry: Duration::from_millis(100),
+            recheck: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Where an event for a partition goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// Here.
+    Local,
+    /// To this member.
+    Forward(MemberName),
+    /// It waits: the partition is on its way, or nobody serves it for the moment.
+    Park,
+}
+
+/// What can happen to ownership.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// From now on partitions may be claimed: this member has joined, or is alone on purpose.
+    Activate,
+    /// A member is there and alive, or said something new about itself.
+    MemberUp {
+        /// Its name.
+        name: MemberName,
+        /// May partitions be placed on it (it is not leaving)?
+        placeable: bool,
+    },
+    /// A member is dead or has left. Before a newer process of the same name is reported up, the older one is reported down.
+    MemberDown(MemberName),
+    /// This member begins to leave: it hands everything over.
+    Leave,
+    /// There is an ordered link to this member, greeted and accepted.
+    LinkUp(MemberName),
+    /// The link to this member is gone, with what was under way on it.
+    LinkDown(MemberName),
+    /// A message came over the link.
+    Message {
+        /// Who sent it.
+        from: MemberName,
+        /// What it says.
+        message: OwnershipMessage,
+    },
+    /// The last piece of this partition is queued on the link to whom [`Output::Transfer`] named.
+    Transferred(Partition),
+    /// All of this partition has arrived from this member and is installed (or merged).
+    Installed {
+        /// The partition.
+        partition: Partition,
+        /// Who sent it.
+        from: MemberName,
+    },
+    /// This member forwarded an event for a partition that is not here.
+    Misrouted {
+        /// The partition.
+        partition: Partition,
+        /// Who forwarded it.
+        from: MemberName,
+    },
+    /// The deadline has come.
+    Tick,
+}
+
+/// What the shell does next, in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Send this over the link to `to`.
+    Send {
+        /// The member.
+        to: MemberName,
+        /// The message.
+        message: OwnershipMessage,
+    },
+    /// Stop serving this partition, send all of it to `to`, then say [`Input::Transferred`]. Keep the copy.
+    Transfer {
+        /// The partition.
+        partition: Partition,
+        /// The new holder.
+        to: MemberName,
+    },
+    /// This partition will come from `from`. With `merge`, it is served here already: for each key the higher seq wins.
+    Receive {
+        /// The partition.
+        partition: Partition,
+        /// The holder until now.
+        from: MemberName,
+        /// Both hold it, after a network partition.
+        merge: bool,
+    },
+    /// What came of this partition from `from` is void (with a merge under way: only what was not merged yet).
+    Discard {
+        /// The partition.
+        partition: Partition,
+        /// Who was sending it.
+        from: MemberName,
+    },
+    /// The new holder has it: forget the copy.
+    Drop(Partition),
+    /// Serve the kept copy again: the new holder is gone, or never got it. With `died`, events that were forwarded behind
+    /// the transfer may have been applied there, and died with it.
+    Restore {
+        /// The partition.
+        partition: Partition,
+        /// The new holder died.
+        died: Option<MemberName>,
+    },
+    /// Serve this partition, empty.
+    Take {
+        /// The partition.
+        partition: Partition,
+        /// No member knows of anyone who ever held it.
+        fresh: bool,
+        /// Its holder died with it.
+        lost_from: Option<MemberName>,
+    },
+    /// Events for this partition now go there: tell the router.
+    RouteChanged {
+        /// The partition.
+        partition: Partition,
+        /// Where to.
+        to: Target,
+    },
+}
+
+/// A partition, as this member sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Slot {
+    /// Served here.
+    Held,
+    /// Served here, and offered to its owner.
+    Offered { to: MemberName },
+    /// Sent to its new holder, who has not confirmed yet.
+    Sending { to: MemberName, stage: Stage },
+    /// Coming from its holder. With `merge` it is served here at the same time.
+    Receiving { from: MemberName, merge: bool },
+    /// Claimed by this member.
+    Claiming,
+    /// Not here. The holder is whom `holders` names, if it names one.
+    Elsewhere,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Pieces are being queued: whatever arrives waits.
+    Pieces,
+    /// All pieces are queued: whatever arrives is forwarded behind them.
+    Behind,
+    /// The link broke: it is not known what arrived.
+    Unsure,
+}
+
+/// What is known of another member.
+#[derive(Debug, Clone, Default)]
+struct Peer {
+    live: bool,
+    linked: bool,
+    /// Partitions offered to it or under way to it.
+    busy: usize,
+}
+
+/// A member's part of the protocol. See the module.
+#[derive(Debug)]
+pub struct Ownership {
+    me: MemberName,
+    settings: Settings,
+    view: View,
+    active: bool,
+    leaving: bool,
+    peers: BTreeMap<MemberName, Peer>,
+    slots: Vec<Slot>,
+    /// The holder of each partition as its holder said; none for those held here.
+    holders: Vec<Option<MemberName>>,
+    /// Whose death took the partition, until somebody takes it again.
+    lost: Vec<Option<MemberName>>,
+    claims: BTreeMap<u64, Claim>,
+    remembered: BTreeMap<Partition, Remembered>,
+    /// Not to be claimed or offered before then.
+    held_off: BTreeMap<Partition, Instant>,
+    /// Questions whether transfers arrived, and to whom.
+    confirms: BTreeMap<u64, MemberName>,
+    last_id: u64,
+    /// Set by what may call for offers or claims; done once at the end of the input.
+    review: bool,
+    /// When to look again at what came to nothing.
+    retry_at: Option<Instant>,
+    /// When to ask again about what others hold for this member.
+    recheck_at: Option<Instant>,
+    /// To be announced at the end of the input.
+    announce: PartitionSet,
+    /// Routes as last reported.
+    routes: Vec<Target>,
+    /// Partitions whose route may have changed.
+    touched: PartitionSet,
+    out: VecDeque<Output>,
+}
+
+impl Ownership {
+    /// A member that holds nothing and takes nothing until [`Input::Activate`].
+    #[must_use]
+    pub fn new(me: MemberName, partitions: u16, settings: Settings) -> Self {
+        let mut view = View::new(partitions);
+        view.set(&me, true);
+        let n = usize::from(view.partitions());
+        Self {
+            me,
+            settings,
+            view,
+            active: false,
+            leaving: false,
+            peers: BTreeMap::new(),
+            slots: vec![Slot::Elsewhere; n],
+            holders: vec![None; n],
+            lost: vec![None; n],
+            claims: BTreeMap::new(),
+            remembered: BTreeMap::new(),
+            held_off: BTreeMap::new(),
+            confirms: BTreeMap::new(),
+            last_id: 0,
+            review: false,
+            retry_at: None,
+            recheck_at: None,
+            announce: PartitionSet::new(),
+            routes: vec![Target::Park; n],
+            touched: PartitionSet::new(),
+            out: VecDeque::new(),
+        }
+    }
+
+    /// Takes in what happened; [`Ownership::poll`] gives what follows from it.
+    pub fn handle(&mut self, input: Input, now: Instant) {
+        match input {
+            Input::Activate => self.activate(),
+            Input::MemberUp { name, placeable } => self.member_up(&name, placeable),
+            Input::MemberDown(name) => self.member_down(&name),
+            Input::Leave => self.leave(),
+            Input::LinkUp(name) => self.link_up(&name),
+            Input::LinkDown(name) => self.link_down(&name),
+            Input::Message { from, message } => self.message(&from, message, now),
+            Input::Transferred(partition) => self.transferred(partition),
+            Input::Installed { partition, from } => self.installed(partition, &from),
+            Input::Misrouted { partition, from } => self.misrouted(partition, &from),
+            Input::Tick => {}
+        }
+        self.settle(now);
+        self.announce();
+        self.report_routes();
+    }
+
+    /// The next thing to do.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// When [`Input::Tick`] is due.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let claims = self.claims.values().map(|claim| claim.deadline);
+        claims.chain(self.retry_at).chain(self.recheck_at).min()
+    }
+
+    /// This member's view.
+    #[must_use]
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// Where an event for a partition goes now.
+    #[must_use]
+    pub fn target(&self, partition: Partition) -> Target {
+        match self.slots.get(usize::from(partition)) {
+            Some(Slot::Held | Slot::Offered { .. } | Slot::Receiving { merge: true, .. }) => {
+                Target::Local
+            }
+            Some(Slot::Sending {
+                to,
+                stage: Stage::Behind,
+            }) => Target::Forward(to.clone()),
+            Some(Slot::Elsewhere | Slot::Claiming) => self.elsewhere(partition),
+            Some(Slot::Sending { .. } | Slot::Receiving { .. }) | None => Target::Park,
+        }
+    }
+
+    /// Who holds a partition, as far as this member knows.
+    #[must_use]
+    pub fn holder(&self, partition: Partition) -> Option<&MemberName> {
+        if self.holds(partition) {
+            return Some(&self.me);
+        }
+        self.holders.get(usize::from(partition))?.as_ref()
+    }
+
+    /// How many partitions are held here, those that are being handed over included.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        (0..self.slots.len())
+            .filter(|p| self.holds(*p as Partition))
+            .count()
+    }
+
+    /// True when a leaving member has nothing left to hand over: all is held by others, who said so. Also when there is
+    /// nobody to hand anything to.
+    #[must_use]
+    pub fn drained(&self) -> bool {
+        let idle = |slot: &Slot| matches!(slot, Slot::Elsewhere);
+        self.leaving && (self.slots.iter().all(idle) || self.view.members().len() == 0)
+    }
+
+    /// Does what the input calls for, and what that calls for in turn: a claim that nobody can contest ends at once, and
+    /// what it took may be somebody else's already.
+    fn settle(&mut self, now: Instant) {
+        let retry = elapsed(&mut self.retry_at, now);
+        let mut recheck = elapsed(&mut self.recheck_at, now);
+        self.review |= retry || recheck;
+        self.advance_claims(now);
+        for _ in 0..MAX_PASSES {
+            if !std::mem::take(&mut self.review) {
+                return;
+            }
+            self.claim_what_is_mine(std::mem::take(&mut recheck), now);
+            self.offer_what_is_not_mine();
+            self.advance_claims(now);
+        }
+        self.retry_after(now);
+    }
+
+    fn activate(&mut self) {
+        self.active = true;
+        self.review = true;
+    }
+
+    fn leave(&mut self) {
+        self.leaving = true;
+        self.abandon_claims();
+        let me = self.me.clone();
+        self.set_placeable(&me, false);
+    }
+
+    fn member_up(&mut self, name: &MemberName, placeable: bool) {
+        if *name == self.me {
+            return;
+        }
+        let peer = self.peers.entry(name.clone()).or_default();
+        let met = !peer.live;
+        peer.live = true;
+        if met {
+            self.greet(name);
+            self.ask_again(name);
+        }
+        self.set_placeable(name, placeable);
+        self.review = true;
+    }
+
+    fn member_down(&mut self, name: &MemberName) {
+        if *name == self.me {
+            return;
+        }
+        self.set_placeable(name, false);
+        self.end_handoffs_with(name, true);
+        self.peers.remove(name);
+        for p in 0..self.slots.len() {
+            if self.holders[p].as_ref() == Some(name) {
+                self.lost[p] = self.holders[p].take();
+                self.touched.insert(p as Partition);
+            }
+        }
+        self.review = true;
+    }
+
+    fn link_up(&mut self, name: &MemberName) {
+        if *name == self.me {
+            return;
+        }
+        self.peers.entry(name.clone()).or_default().linked = true;
+        self.greet(name);
+        self.confirm_with(name);
+        self.ask_again(name);
+        self.review = true;
+    }
+
+    fn link_down(&mut self, name: &MemberName) {
+        let Some(peer) = self.peers.get_mut(name) else {
+            return;
+        };
+        peer.linked = false;
+        let unknown = !peer.live;
+        self.end_handoffs_with(name, unknown);
+        if unknown {
+            // Neither alive nor linked: nobody to wait for.
+            self.peers.remove(name);
+        }
+        self.review = true;
+    }
+
+    fn set_placeable(&mut self, name: &MemberName, placeable: bool) {
+        let before: Vec<_> = if self.view.contains(name) == placeable {
+            return;
+        } else {
+            (0..self.slots.len())
+                .map(|p| self.view.owner(p as Partition).cloned())
+                .collect()
+        };
+        self.view.set(name, placeable);
+        for (p, owner) in before.iter().enumerate() {
+            if self.view.owner(p as Partition) != owner.as_ref() {
+                self.touched.insert(p as Partition);
+            }
+        }
+        self.review = true;
+    }
+
+    /// Tells a member that was just met what is held here.
+    fn greet(&mut self, name: &MemberName) {
+        if !self.peers.get(name).is_some_and(|peer| peer.linked) {
+            return;
+        }
+        let set: PartitionSet = self.partitions(|this, p| this.holds(p)).collect();
+        if !set.is_empty() {
+            self.send(name, OwnershipMessage::Holding { set });
+        }
+    }
+
+    fn message(&mut self, from: &MemberName, message: OwnershipMessage, now: Instant) {
+        if !self.peers.get(from).is_some_and(|peer| peer.linked) {
+            return;
+        }
+        match message {
+            OwnershipMessage::Query { id, purpose, set } => {
+                self.query(from, id, purpose, &set, now);
+            }
+            OwnershipMessage::Answer { id, answer } => self.answer(from, id, &answer, now),
+            OwnershipMessage::Offer { set } => self.offered(from, &set),
+            OwnershipMessage::Accept { set } => self.accepted(from, &set),
+            OwnershipMessage::Decline { set } => self.declined(from, &set, now),
+            OwnershipMessage::Withdraw { set } => self.withdrawn(from, &set),
+            OwnershipMessage::Installed { set } => self.confirmed(from, &set),
+            OwnershipMessage::Holding { set } => self.holding(from, &set),
+            OwnershipMessage::NotHere { partition } => self.not_here(from, partition),
+        }
+    }
+
+    fn holding(&mut self, from: &MemberName, set: &PartitionSet) {
+        for p in self.known(set) {
+            self.note_holder(p, from);
+        }
+        self.review = true;
+    }
+
+    /// Of two members that say that they hold a partition, as after a network partition, the preferred one will have it.
+    fn note_holder(&mut self, partition: Partition, name: &MemberName) {
+        let p = usize::from(partition);
+        self.lost[p] = None;
+        self.remembered.remove(&partition);
+        if self.slots[p] == Slot::Claiming {
+            self.slots[p] = Slot::Elsewhere;
+            self.unclaim(partition);
+        }
+        self.holders[p] = Some(name.clone());
+        self.touched.insert(partition);
+    }
+
+    fn not_here(&mut self, from: &MemberName, partition: Partition) {
+        let p = usize::from(partition);
+        if self.holders.get(p).is_some_and(|h| h.as_ref() == Some(from)) {
+            self.holders[p] = None;
+            self.touched.insert(partition);
+            self.review = true;
+        }
+    }
+
+    fn misrouted(&mut self, partition: Partition, from: &MemberName) {
+        let known = self.slots.get(usize::from(partition));
+        if known == Some(&Slot::Elsewhere) {
+            self.send(from, OwnershipMessage::NotHere { partition });
+        }
+    }
+
+    fn announce(&mut self) {
+        let set = std::mem::take(&mut self.announce);
+        if set.is_empty() {
+            return;
+        }
+        for name in self.linked() {
+            self.send(&name, OwnershipMessage::Holding { set: set.clone() });
+        }
+    }
+
+    fn report_routes(&mut self) {
+        for partition in std::mem::take(&mut self.touched).iter() {
+            let to = self.target(partition);
+            let known = &mut self.routes[usize::from(partition)];
+            if *known != to {
+                known.clone_from(&to);
+                self.out.push_back(Output::RouteChanged { partition, to });
+            }
+        }
+    }
+
+    fn elsewhere(&self, partition: Partition) -> Target {
+        let holder = self.holders[usize::from(partition)].as_ref();
+        match holder.or_else(|| self.view.owner(partition)) {
+            Some(name) if *name != self.me => Target::Forward(name.clone()),
+            _ => Target::Park,
+        }
+    }
+
+    fn holds(&self, partition: Partition) -> bool {
+        matches!(
+            self.slots.get(usize::from(partition)),
+            Some(
+                Slot::Held
+                    | Slot::Offered { .. }
+                    | Slot::Sending { .. }
+                    | Slot::Receiving { merge: true, .. }
+            )
+        )
+    }
+
+    fn set_slot(&mut self, partition: Partition, slot: Slot) {
+        self.slots[usize::from(partition)] = slot;
+        self.touched.insert(partition);
+    }
+
+    /// Starts to serve a partition, and will tell everyone.
+    fn serve(&mut self, partition: Partition) {
+        self.set_slot(partition, Slot::Held);
+        self.holders[usize::from(partition)] = None;
+        self.lost[usize::from(partition)] = None;
+        self.remembered.remove(&partition);
+        self.announce.insert(partition);
+        self.review = true;
+    }
+
+    /// Those of a set that this mesh has: a message may name others.
+    fn known(&self, set: &PartitionSet) -> Vec<Partition> {
+        let n = self.slots.len();
+        set.iter().filter(|p| usize::from(*p) < n).collect()
+    }
+
+    fn partitions<'a>(
+        &'a self,
+        wanted: impl Fn(&Self, Partition) -> bool + 'a,
+    ) -> impl Iterator<Item = Partition> + 'a {
+        (0..self.slots.len())
+            .map(|p| p as Partition)
+            .filter(move |p| wanted(self, *p))
+    }
+
+    fn linked(&self) -> Vec<MemberName> {
+        let linked = self.peers.iter().filter(|(_, peer)| peer.linked);
+        linked.map(|(name, _)| name.clone()).collect()
+    }
+
+    fn send(&mut self, to: &MemberName, message: OwnershipMessage) {
+        self.out.push_back(Output::Send {
+            to: to.clone(),
+            message,
+        });
+    }
+
+    fn retry_after(&mut self, now: Instant) {
+        let at = now + self.settings.retry;
+        self.retry_at = Some(self.retry_at.map_or(at, |already| already.min(at)));
+    }
+
+}
+
+/// Has this timer run out? Then it is off.
+fn elapsed(timer: &mut Option<Instant>, now: Instant) -> bool {
+    timer.take_if(|at| *at <= now).is_some()
+}
+
+#[cfg(test)]
+mod tests;
