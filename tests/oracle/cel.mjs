@@ -6,7 +6,7 @@ import { celEnv, isCelError, isCelList, isCelMap, isCelUint, parse, plan } from 
 
 const ENVIRONMENT = celEnv();
 const PROGRAMS = new Map();
-const PROGRAMS_MAX = 20_000;
+const PROGRAMS_MAX = 2_000;
 
 /** An expression failed; the machine that evaluates it goes to status `error`, as with a throwing function. */
 export class ExpressionFault extends Error {}

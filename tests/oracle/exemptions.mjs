@@ -2,12 +2,11 @@
 
 import { compareRuns } from './compare.mjs';
 import { patchedXState } from './patched.mjs';
-import { reference } from './reference.mjs';
+import { DELIVERIES_MAX, MICROSTEPS_MAX, reference, TIMERS_MAX } from './reference.mjs';
 
 /** Why a run stopped being comparable, or was found to differ on purpose. */
 export const REASONS = {
-  endless:
-    'The machine never comes to rest (XState loops until a limit and then fails; so do we, at our own limit). Compared up to that step.',
+  endless: `The machine did not come to rest in XState within ${MICROSTEPS_MAX} microsteps, ${DELIVERIES_MAX} events between machines or ${TIMERS_MAX} timers of one step. XState would go on for ever; we end at limits of our own. Compared up to that step.`,
   doubledId:
     'A second delayed raise under an id that is still pending: XState starts it, and leaves the first running where nothing can cancel it. Compared up to that step.',
   illegal:

@@ -35,17 +35,16 @@ export class Expressions {
       return random.pick(['event.v', '7 / context.n', 'context.absent', '[1, 2][context.n]', '9223372036854775807 + context.n']);
     }
     if (depth <= 0 || random.chance(0.4)) return this.#intLeaf();
-    const a = this.int(depth - 1);
-    const b = this.int(depth - 1);
+    const inner = () => this.int(depth - 1);
     return random.weighted([
-      [4, `(${a} + ${b})`],
-      [2, `(${a} - ${b})`],
-      [1, `(${a} * ${random.between(0, 3)})`],
-      [2, `(${a} % ${random.between(2, 7)})`],
-      [1, `(${a} / ${random.between(1, 3)})`],
-      [1, `-(${a})`],
-      [2, `(${this.bool(depth - 1)} ? ${a} : ${b})`]
-    ]);
+      [4, () => `(${inner()} + ${inner()})`],
+      [2, () => `(${inner()} - ${inner()})`],
+      [1, () => `(${inner()} * ${random.between(0, 3)})`],
+      [2, () => `(${inner()} % ${random.between(2, 7)})`],
+      [1, () => `(${inner()} / ${random.between(1, 3)})`],
+      [1, () => `-(${inner()})`],
+      [2, () => `(${this.bool(depth - 1)} ? ${inner()} : ${inner()})`]
+    ])();
   }
 
   #intLeaf() {
@@ -67,16 +66,20 @@ export class Expressions {
       return random.pick(['event.v > 1', 'event.v > 1 || true', 'false && context.absent', 'context.absent == 1 || context.n >= 0', 'context.n']);
     }
     if (depth <= 0) return this.#boolLeaf();
+    const int = () => this.int(depth - 1);
+    const bool = () => this.bool(depth - 1);
+    const string = () => this.string(depth - 1);
+    const list = () => this.list(depth - 1);
     return random.weighted([
-      [6, `${this.int(depth - 1)} ${random.pick(['>', '<', '>=', '<=', '==', '!='])} ${this.int(depth - 1)}`],
-      [3, this.#boolLeaf()],
-      [1, `${this.string(depth - 1)} ${random.pick(['==', '!='])} ${this.string(depth - 1)}`],
-      [1, `!(${this.bool(depth - 1)})`],
-      [2, `(${this.bool(depth - 1)} && ${this.bool(depth - 1)})`],
-      [2, `(${this.bool(depth - 1)} || ${this.bool(depth - 1)})`],
-      [1, `${this.int(depth - 1)} in ${this.list(depth - 1)}`],
-      [1, `${this.list(depth - 1)}.${random.pick(['exists', 'all', 'exists_one'])}(x, x > ${random.between(0, 3)})`]
-    ]);
+      [6, () => `${int()} ${random.pick(['>', '<', '>=', '<=', '==', '!='])} ${int()}`],
+      [3, () => this.#boolLeaf()],
+      [1, () => `${string()} ${random.pick(['==', '!='])} ${string()}`],
+      [1, () => `!(${bool()})`],
+      [2, () => `(${bool()} && ${bool()})`],
+      [2, () => `(${bool()} || ${bool()})`],
+      [1, () => `${int()} in ${list()}`],
+      [1, () => `${list()}.${random.pick(['exists', 'all', 'exists_one'])}(x, x > ${random.between(0, 3)})`]
+    ])();
   }
 
   #boolLeaf() {
@@ -98,7 +101,7 @@ export class Expressions {
     for (const key of this.#keys('string')) {
       leaves.push(`context.${key}`, `(size(context.${key}) > 6 ? 'r' : context.${key} + 'x')`);
     }
-    if (depth > 0) leaves.push(`string(${this.int(depth - 1)})`, `('<' + ${this.string(depth - 1)} + '>')`);
+    if (depth > 0 && random.chance(0.4)) return random.chance(0.5) ? `string(${this.int(depth - 1)})` : `('<' + ${this.string(depth - 1)} + '>')`;
     return random.pick(leaves);
   }
 

@@ -10,6 +10,7 @@ export const FEATURES = {
   after: 0.5,
   raise: 0.4,
   delayedRaise: 0.3,
+  sendSelf: 0.15,
   cancel: 0.3,
   assign: 0.8,
   emit: 0.4,

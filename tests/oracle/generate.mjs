@@ -301,7 +301,8 @@ class Generator {
     add('assign', 3, () => this.assign(expressions));
     add('raise', 0.5, () => ({ type: '@xstate.raise', event: this.event(RAISED, expressions) }));
     add('delayedRaise', 1, () => this.delayedRaise(expressions));
-    add('cancel', 0.7, () => ({ type: '@xstate.cancel', id: random.pick(TIMER_IDS) }));
+    add('cancel', 0.7, () => ({ type: '@xstate.cancel', id: random.chance(0.15) ? expressions.wrap("'t' + string(context.n % 2)") : random.pick(TIMER_IDS) }));
+    add('sendSelf', 0.6, () => ({ type: '@xstate.sendTo', event: this.event(RAISED, expressions) }));
     add('emit', 1, () => ({ type: '@xstate.emit', event: this.event(['N', 'O'], expressions) }));
     add('log', 1, () => ({ type: '@xstate.log', args: [expressions.value(1), expressions.value(1)].slice(random.below(2)) }));
     if (this.children.length) choices.push([1.2, () => this.childAction(expressions)]);
@@ -332,6 +333,7 @@ class Generator {
     const context = Object.fromEntries(keys.map((key) => [key, expressions.wrap(expressions.of(this.types[key]))]));
     if (random.chance(0.15)) context.k = random.chance(0.5) ? random.between(0, 9) : expressions.wrap(expressions.int(1));
     if (this.features.has('always')) context.n = { '@expr': 'context.n + 1' };
+    else if (random.chance(0.06)) return { type: '@xstate.assign', context: { '@expr': `{'n': ${expressions.int(1)}}` } };
     return { type: '@xstate.assign', context };
   }
 
@@ -339,6 +341,7 @@ class Generator {
     const { random } = this;
     const action = { type: '@xstate.raise', event: this.event(RAISED, expressions), delay: random.pick(DELAYS) };
     if (this.namedDelays.length && random.chance(0.2)) action.delay = random.pick(this.namedDelays);
+    else if (random.chance(0.15)) action.delay = expressions.wrap('(context.n % 3) * 5');
     if (random.chance(0.6)) action.id = random.pick(TIMER_IDS);
     return action;
   }

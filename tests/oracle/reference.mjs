@@ -6,10 +6,10 @@ import { EndlessTimers, VirtualClock } from './clock.mjs';
 import { convert } from './convert.mjs';
 
 /** Microsteps in one macrostep, and timers in one advance, after which the reference calls a machine endless. */
-export const MICROSTEPS_MAX = 150;
-const TIMERS_MAX = 1_000;
+export const MICROSTEPS_MAX = 60;
+export const TIMERS_MAX = 200;
 /** Events delivered to the machine and its children in one step, likewise. */
-const DELIVERIES_MAX = 300;
+export const DELIVERIES_MAX = 100;
 
 /** What makes a run incomparable from some step on; see exemptions.mjs for the reasons. */
 export const EXEMPT = {
