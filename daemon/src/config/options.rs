@@ -1,0 +1,203 @@
+//! Makes the daemon's options of a configuration.
+
+use super::kind::{bytes, count, key, span};
+use super::{Config, NEVER};
+use crate::failure::Failure;
+use statemesh_node::options::{Discovery, Limits, Listen, Options, Reactor};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// Everything that `statemesh daemon` is told.
+#[derive(Clone, Debug)]
+pub(crate) struct Daemon {
+    /// What its node is told.
+    pub(crate) node: Options,
+    /// What its HTTP server is told.
+    pub(crate) http: Http,
+    /// What its log is told.
+    pub(crate) logs: Logs,
+    /// For how long it hands over what it has before it exits all the same.
+    pub(crate) leave_timeout: Duration,
+}
+
+/// Bounds of the HTTP server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Http {
+    /// Connections at a time.
+    pub(crate) connections: usize,
+    /// Bytes of a request's head.
+    pub(crate) header_bytes: usize,
+    /// For one request, and for the next on an open connection.
+    pub(crate) timeout: Duration,
+}
+
+/// How log lines are written.
+#[derive(Clone, Debug)]
+pub(crate) struct Logs {
+    /// Which lines.
+    pub(crate) filter: String,
+    /// In what form.
+    pub(crate) format: LogFormat,
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    Auto,
+    /// For a person.
+    Text,
+    /// For a program.
+    Json,
+}
+
+impl Config {
+    /// The daemon's options. Each text was checked when the configuration was loaded; what is refused here is a setting
+    /// that has no value though it needs one.
+    pub(crate) fn daemon(&self) -> Result<Daemon, Failure> {
+        Ok(Daemon {
+            node: self.node()?,
+            http: Http {
+                connections: self.size("http.connections")?,
+                header_bytes: self.size("http.header_bytes")?,
+                timeout: self.time("http.timeout")?,
+            },
+            logs: self.logs(),
+            leave_timeout: self.time("leave_timeout")?,
+        })
+    }
+
+    fn node(&self) -> Result<Options, Failure> {
+        Ok(Options {
+            mesh: self.required("mesh", |text| Some(text.to_owned()))?,
+            name: self.required("name", |text| Some(text.to_owned()))?,
+            partitions: self.parsed("partitions")?,
+            listen: self.listen()?,
+            advertise: self.optional("advertise"),
+            discovery: self.discovery()?,
+            gossip_keys: self.items("gossip.keys").iter().filter_map(|text| key(text)).collect(),
+            reactor: Reactor { threads: self.size("reactor.threads")?, spin: self.time("reactor.spin")? },
+            limits: self.limits()?,
+            machines: self.items("machines").iter().map(PathBuf::from).collect(),
+        })
+    }
+
+    fn listen(&self) -> Result<Listen, Failure> {
+        let address = self.optional("listen.address").unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let at = |text: &str| match text.parse::<u16>() {
+            Ok(port) => Some(SocketAddr::new(address, port)),
+            Err(_) => text.parse().ok(),
+        };
+        Ok(Listen {
+            clients: self.required("listen.clients", at)?,
+            changes: self.required("listen.changes", at)?,
+            peers: self.required("listen.peers", at)?,
+            gossip: self.required("listen.gossip", at)?,
+            http: self.required("listen.http", at)?,
+        })
+    }
+
+    fn discovery(&self) -> Result<Discovery, Failure> {
+        let service = self.text("discovery.service").map(absolute);
+        let seeds: Vec<_> = self.items("discovery.seeds").iter().filter_map(|text| text.parse().ok()).collect();
+        let nobody_to_wait_for = service.is_none() && seeds.is_empty();
+        let alone_after = match self.text("discovery.alone_after") {
+            _ if nobody_to_wait_for => Some(Duration::ZERO),
+            Some(NEVER) | None => None,
+            Some(text) => span(text),
+        };
+        Ok(Discovery { service, dns_server: self.optional("discovery.dns_server"), seeds, alone_after })
+    }
+
+    fn limits(&self) -> Result<Limits, Failure> {
+        Ok(Limits {
+            connections: self.size("limits.connections")?,
+            message_bytes: self.size("limits.message_bytes")?,
+            handshake: self.time("limits.handshake")?,
+            batch: self.size("limits.batch")?,
+            key_bytes: self.size("limits.key_bytes")?,
+            unsent_bytes: self.size("limits.unsent_bytes")?,
+            in_flight: self.size("limits.in_flight")?,
+            parked: self.size("limits.parked")?,
+            forward_timeout: self.time("limits.forward_timeout")?,
+            subscriptions: self.size("limits.subscriptions")?,
+            subscriber_bytes: self.size("limits.subscriber_bytes")?,
+            history: self.size("limits.history")?,
+            instances: self.size("limits.instances")?,
+        })
+    }
+
+    fn logs(&self) -> Logs {
+        let format = match self.text("log_format") {
+            Some("text") => LogFormat::Text,
+            Some("json") => LogFormat::Json,
+            _ => LogFormat::Auto,
+        };
+        Logs { filter: self.text("log").unwrap_or("info").to_owned(), format }
+    }
+
+    fn required<T>(&self, key: &str, read: impl Fn(&str) -> Option<T>) -> Result<T, Failure> {
+        let value = self.text(key).and_then(read);
+        value.ok_or_else(|| Failure::usage(format!("{key}: has no usable value ({})", self.source(key))))
+    }
+
+    fn parsed<T: FromStr>(&self, key: &str) -> Result<T, Failure> {
+        self.required(key, |text| text.replace('_', "").parse().ok())
+    }
+
+    fn optional<T: FromStr>(&self, key: &str) -> Option<T> {
+        self.text(key).and_then(|text| text.parse().ok())
+    }
+
+    fn size(&self, key: &str) -> Result<usize, Failure> {
+        self.required(key, |text| usize::try_from(count(text).or_else(|| bytes(text))?).ok())
+    }
+
+    fn time(&self, key: &str) -> Result<Duration, Failure> {
+        self.required(key, span)
+    }
+}
+
+/// A name with its trailing dot, so that the resolver's search list does not multiply the questions.
+fn absolute(name: &str) -> String {
+    if name.ends_with('.') { name.to_owned() } else { format!("{name}.") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Sources;
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn daemon(file: &str) -> Daemon {
+        let sources = Sources {
+            flags: BTreeMap::new(),
+            environment: BTreeMap::new(),
+            file: Some(("statemesh.toml".into(), file.to_owned())),
+        };
+        Config::resolve(&sources).unwrap().daemon().unwrap()
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_node() {
+        let defaults = Limits::default();
+        assert_eq!(format!("{:?}", daemon("").node.limits), format!("{defaults:?}"));
+    }
+
+    #[test]
+    fn a_listener_takes_the_common_address_unless_it_has_its_own() {
+        let listen = daemon("[listen]\naddress = '127.0.0.2'\nclients = 1\nhttp = '127.0.0.9:2'").node.listen;
+        assert_eq!(listen.clients.to_string(), "127.0.0.2:1");
+        assert_eq!(listen.http.to_string(), "127.0.0.9:2");
+    }
+
+    #[test]
+    fn with_nobody_to_look_for_a_daemon_is_alone_at_once() {
+        assert_eq!(daemon("[discovery]\nalone_after = 'never'").node.discovery.alone_after, Some(Duration::ZERO));
+        let found = daemon("[discovery]\nservice = 'mesh.default.svc.cluster.local'\nalone_after = 'never'").node.discovery;
+        assert_eq!(found.alone_after, None);
+        assert_eq!(found.service.as_deref(), Some("mesh.default.svc.cluster.local."));
+    }
+}

@@ -1,0 +1,86 @@
+//! How a verb ends when it cannot do what was asked: an exit code, what is wrong, and the way out.
+
+use std::fmt;
+
+/// Exit codes; `docs/reference/exit-codes.md` is made of this list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Done.
+    Ok = 0,
+    /// The answer is an error.
+    Refused = 1,
+    /// The command line or the configuration is wrong.
+    Usage = 2,
+    /// No daemon answered.
+    Unreachable = 3,
+    /// A daemon could not start.
+    Start = 4,
+    /// A file could not be read or written.
+    File = 5,
+}
+
+impl Exit {
+    /// Every code with its meaning.
+    pub(crate) const ALL: [(Exit, &'static str); 6] = [
+        (Exit::Ok, "Done. A daemon that was asked to end and left the mesh; `check` found no error."),
+        (Exit::Refused, "The mesh answered with an error reply, or `check`, `draw` or `simulate` found an error in a definition."),
+        (Exit::Usage, "The command line, an environment variable or the configuration file is wrong. Nothing was done."),
+        (Exit::Unreachable, "No daemon answered at the address within the timeout. What was asked may or may not have been done."),
+        (Exit::Start, "A daemon could not start, for example because a port is in use, or ended by itself under `up`."),
+        (Exit::File, "A file could not be read or written."),
+    ];
+
+    /// What the process returns.
+    pub(crate) fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+/// Why a verb could not do what was asked.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) exit: Exit,
+    /// A stable word for programs.
+    pub(crate) code: String,
+    /// What is wrong, and where.
+    pub(crate) message: String,
+    /// How to go on.
+    pub(crate) hint: Option<String>,
+    /// What is wrong in a definition, as the daemon says it.
+    pub(crate) diagnostics: Vec<serde_json::Value>,
+}
+
+impl Failure {
+    /// A failure with a stable code.
+    pub(crate) fn new(exit: Exit, code: impl Into<String>, message: impl Into<String>) -> Failure {
+        Failure { exit, code: code.into(), message: message.into(), hint: None, diagnostics: Vec::new() }
+    }
+
+    /// The command line or the configuration is wrong.
+    pub(crate) fn usage(message: impl Into<String>) -> Failure {
+        Failure::new(Exit::Usage, "usage", message)
+    }
+
+    /// A file could not be read or written.
+    pub(crate) fn file(path: &std::path::Path, error: &std::io::Error) -> Failure {
+        Failure::new(Exit::File, "file", format!("{}: {error}", path.display()))
+    }
+
+    /// Nothing more to say: what is wrong was already printed.
+    pub(crate) fn silent(exit: Exit) -> Failure {
+        Failure::new(exit, "", "")
+    }
+
+    /// Adds how to go on.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Failure {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        self.hint.as_ref().map_or(Ok(()), |hint| write!(f, "\n  {hint}"))
+    }
+}

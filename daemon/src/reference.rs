@@ -1,0 +1,146 @@
+//! The reference pages that are made of the code: the command line, the configuration and the exit codes.
+
+use crate::cli::Cli;
+use crate::config::{FILE_VARIABLE, SETTINGS, Setting, USUAL_FILES};
+use crate::failure::{Exit, Failure};
+use clap::{Arg, Command, CommandFactory};
+use std::fmt::Write;
+use std::path::Path;
+
+const MADE: &str = "<!-- Made by `statemesh docs docs/reference`; a test fails if it is not what that writes. -->\n";
+
+/// Writes the pages into a folder.
+pub(crate) fn write(dir: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(dir).map_err(|error| Failure::file(dir, &error))?;
+    for (name, text) in pages() {
+        let path = dir.join(name);
+        std::fs::write(&path, text).map_err(|error| Failure::file(&path, &error))?;
+    }
+    Ok(())
+}
+
+/// The pages by file name.
+fn pages() -> [(&'static str, String); 3] {
+    [("cli.md", command_line()), ("configuration.md", configuration()), ("exit-codes.md", exit_codes())]
+}
+
+fn command_line() -> String {
+    let mut command = Cli::command();
+    command.build();
+    let mut page = format!("# The command line\n\n{MADE}\n{}\n\n", about(&command));
+    page.push_str("Data is written to stdout and everything else to stderr. ");
+    page.push_str("[Exit codes](exit-codes.md) tell how a command ended. `statemesh VERB --help` says the same as this page; ");
+    page.push_str("`statemesh man` and `statemesh completions SHELL` are made of it too.\n\n");
+    page.push_str("With every verb:\n\n");
+    options(&command, &mut page, |arg| arg.is_global_set());
+    for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set() && verb.get_name() != "help") {
+        let _ = write!(page, "## statemesh {}\n\n{}\n\n```\n{}\n```\n\n", verb.get_name(), about(verb), usage(verb));
+        if verb.get_arguments().any(|arg| Setting::find(arg.get_id().as_str()).is_some()) {
+            page.push_str("Every setting of the [configuration](configuration.md) has a flag here.\n\n");
+        }
+        options(verb, &mut page, |arg| !arg.is_global_set() && Setting::find(arg.get_id().as_str()).is_none());
+    }
+    page.trim_end().to_owned() + "\n"
+}
+
+fn about(command: &Command) -> String {
+    command.get_about().map(ToString::to_string).unwrap_or_default() + "."
+}
+
+fn usage(verb: &Command) -> String {
+    verb.clone().render_usage().to_string().trim_start_matches("Usage: ").to_owned()
+}
+
+fn options(command: &Command, page: &mut String, wanted: impl Fn(&Arg) -> bool) {
+    let is_ours = |arg: &&Arg| !arg.is_hide_set() && !matches!(arg.get_id().as_str(), "help" | "version") && wanted(arg);
+    let args: Vec<_> = command.get_arguments().filter(is_ours).collect();
+    if args.is_empty() {
+        return;
+    }
+    page.push_str("| argument | meaning |\n|---|---|\n");
+    for arg in args {
+        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+        let words: Vec<_> = arg.get_possible_values().iter().map(|value| format!("`{}`", value.get_name())).collect();
+        let words = if words.is_empty() { String::new() } else { format!(": {}", words.join(", ")) };
+        let default = arg.get_default_values().first().map(|value| format!(" [default: {}]", value.to_string_lossy()));
+        let _ = writeln!(page, "| {} | {}{words}{} |", argument(arg), cell(&help), default.unwrap_or_default());
+    }
+    page.push('\n');
+}
+
+fn argument(arg: &Arg) -> String {
+    let value = arg.get_value_names().and_then(<[_]>::first).map(ToString::to_string).unwrap_or_default();
+    let takes_value = arg.get_action().takes_values();
+    let short = arg.get_short().map(|short| format!("-{short}"));
+    let names: Vec<_> = short.into_iter().chain(arg.get_long().map(|long| format!("--{long}"))).collect();
+    match (names.is_empty(), takes_value) {
+        (true, _) => format!("`{value}`"),
+        (false, true) => format!("`{} {value}`", names.join(", ")),
+        (false, false) => format!("`{}`", names.join(", ")),
+    }
+}
+
+fn configuration() -> String {
+    let mut page = format!(
+        "# Configuration\n\n{MADE}\n\
+A daemon takes each setting from the first of these that gives it: a flag, an environment variable, the file, its default.\n\
+`statemesh config` prints the result and where each value came from. An unknown key or variable, or a bad value, is an\n\
+error that names it and its place, also where another source overrides it.\n\n\
+The file is the one that `--config` or `{FILE_VARIABLE}` names, or else the first of {} that exists. It is TOML:\n\n\
+```toml\nmesh = \"shop\"\n\n[limits]\nmessage_bytes = \"4MiB\"\nforward_timeout = \"2s\"\n\n[discovery]\nseeds = [\"10.0.0.1:7403\", \"10.0.0.2:7403\"]\n```\n\n\
+Sizes take `B`, `kB`, `MB`, `GB`, `KiB`, `MiB`, `GiB` or no unit (bytes); times take `ns`, `us`, `ms`, `s`, `m`, `h`.\n\
+A list is written with commas in a variable or flag; its flag can also be given more than once.\n\
+A variable that is set but empty counts as not given.\n\n",
+        USUAL_FILES.map(|name| format!("`{name}`")).join(" and ")
+    );
+    let mut section = Some("");
+    for setting in SETTINGS {
+        if section != setting.section() {
+            section = setting.section();
+            let title = section.map_or_else(|| "## At the top of the file".to_owned(), |name| format!("## [{name}]"));
+            let _ = write!(page, "{title}\n\n| key, flag, variable | default | meaning |\n|---|---|---|\n");
+        }
+        page.push_str(&row(setting));
+        if is_last_of_section(setting) {
+            page.push('\n');
+        }
+    }
+    page.trim_end().to_owned() + "\n"
+}
+
+fn is_last_of_section(setting: &Setting) -> bool {
+    let same = SETTINGS.iter().filter(|other| other.section() == setting.section());
+    same.last().is_some_and(|last| last.key == setting.key)
+}
+
+fn row(setting: &Setting) -> String {
+    let name = setting.key.split_once('.').map_or(setting.key, |(_, name)| name);
+    let flag = setting.flag().map_or_else(|| "no flag: it is a secret".to_owned(), |flag| format!("`--{flag}`"));
+    let default = match (setting.key, setting.default) {
+        ("name", _) => "the host's name".to_owned(),
+        (_, "") => "none".to_owned(),
+        (_, text) => format!("`{text}`"),
+    };
+    let list = if setting.many { "; a list" } else { "" };
+    format!(
+        "| `{name}`<br>{flag}<br>`{}` | {default} | {} ({}{list}) |\n",
+        setting.variable(),
+        cell(setting.help),
+        cell(&setting.kind.describe())
+    )
+}
+
+fn exit_codes() -> String {
+    let mut page = format!("# Exit codes\n\n{MADE}\n| code | meaning |\n|---|---|\n");
+    for (exit, meaning) in Exit::ALL {
+        let _ = writeln!(page, "| {} | {meaning} |", exit.code());
+    }
+    page.push_str("\nWhat is wrong is written to stderr, with the way out; with `-o json` it is one line of JSON there:\n");
+    page.push_str("`{\"error\":{\"code\":\"unreachable\",\"message\":\"...\",\"hint\":\"...\"}}`. For an error reply the code is the protocol's.\n");
+    page.push_str("A command whose reader goes away, as with `| head`, ends with 0. A daemon that gets a second signal ends with 130.\n");
+    page
+}
+
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace('<', "&lt;")
+}

@@ -1,0 +1,91 @@
+//! The machines that `up` defines: a folder's `*.json`, and the `machine.json` of each of its folders.
+
+use crate::client::Client;
+use crate::diagnostic;
+use crate::failure::{Exit, Failure};
+use crate::verbs::read_definition;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+/// The folder that is taken if none is named and it exists.
+const USUAL: &str = "examples";
+const MAX_MACHINES: usize = 1_000;
+
+/// Finds the definitions, in the order of their names.
+pub(crate) fn find(named: Option<&Path>) -> Result<Vec<PathBuf>, Failure> {
+    let folder = match named {
+        Some(folder) => folder,
+        None if Path::new(USUAL).is_dir() => Path::new(USUAL),
+        None => return Ok(Vec::new()),
+    };
+    let entries = std::fs::read_dir(folder).map_err(|error| Failure::file(folder, &error))?;
+    let mut files: Vec<_> = entries.flatten().filter_map(|entry| definition(entry.path())).take(MAX_MACHINES).collect();
+    files.sort();
+    if files.is_empty() && named.is_some() {
+        return Err(Failure::usage(format!("{}: no definition here", folder.display()))
+            .hint("put them in as NAME.json or NAME/machine.json"));
+    }
+    Ok(files)
+}
+
+fn definition(path: PathBuf) -> Option<PathBuf> {
+    let inner = path.join("machine.json");
+    if inner.is_file() {
+        return Some(inner);
+    }
+    let is_json = path.extension().is_some_and(|extension| extension == "json");
+    (is_json && path.is_file()).then_some(path)
+}
+
+/// Defines them. One that names another as its child waits for it; one that stays refused is shown, and the others go on.
+pub(crate) async fn define(client: &mut Client, files: &[PathBuf]) -> Result<Vec<String>, Failure> {
+    let mut waiting = Vec::new();
+    for path in files {
+        match read_definition(path) {
+            Ok(text) => waiting.push((path, text)),
+            Err(failure) => show(path, "", &failure),
+        }
+    }
+    let mut defined = Vec::new();
+    while !waiting.is_empty() {
+        let before = waiting.len();
+        let mut refused = Vec::new();
+        for (path, text) in waiting {
+            match client.call_with(json!({"op": "define"}), "definition", &text).await {
+                Ok(reply) => defined.push(reply["machine"].as_str().unwrap_or_default().to_owned()),
+                Err(failure) if failure.exit == Exit::Refused => refused.push((path, text, failure)),
+                Err(failure) => return Err(failure),
+            }
+        }
+        if refused.len() == before {
+            refused.iter().for_each(|(path, text, failure)| show(path, text, failure));
+            break;
+        }
+        waiting = refused.into_iter().map(|(path, text, _)| (path, text)).collect();
+    }
+    defined.sort();
+    Ok(defined)
+}
+
+fn show(path: &Path, text: &str, failure: &Failure) {
+    diagnostic::print_reply(path, text, &failure.diagnostics);
+    eprintln!("warning: {} is not defined: {failure}", path.display());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn definitions_are_files_and_folders_with_one() {
+        let folder = std::env::temp_dir().join(format!("statemesh-machines-{}", std::process::id()));
+        std::fs::create_dir_all(folder.join("order")).unwrap();
+        std::fs::write(folder.join("order/machine.json"), "{}").unwrap();
+        std::fs::write(folder.join("breaker.json"), "{}").unwrap();
+        std::fs::write(folder.join("README.md"), "").unwrap();
+        let found = find(Some(&folder)).unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(found, [folder.join("breaker.json"), folder.join("order/machine.json")]);
+        assert!(find(Some(&folder)).is_err());
+    }
+}

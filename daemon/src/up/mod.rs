@@ -1,0 +1,225 @@
+//! `statemesh up`: a mesh on this machine. Each daemon is a process of its own; they find each other through DNS, as in a
+//! cluster, from a server in this process. When this process ends, however it does, they end.
+
+mod children;
+mod dns;
+mod machines;
+mod plan;
+pub(crate) mod ports;
+
+use crate::cli::UpArgs;
+use crate::client::Client;
+use crate::failure::{Exit, Failure};
+use crate::output::{Format, Printer, Style, Table, print, text};
+use children::Children;
+use dns::Dns;
+use plan::Plan;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// After this long the mesh is not ready, and something is wrong.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+const ASK_EVERY: Duration = Duration::from_millis(20);
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// Runs the mesh until Ctrl-C.
+pub(crate) fn up(args: &UpArgs, printer: &Printer) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(Exit::Start, "runtime", format!("no event loop: {error}")))?;
+    let ended = runtime.block_on(run(args, printer));
+    runtime.shutdown_background();
+    ended
+}
+
+async fn run(args: &UpArgs, printer: &Printer) -> Result<(), Failure> {
+    let began = Instant::now();
+    let files = machines::find(args.machines.as_deref())?;
+    let plan = Plan::new(args.nodes);
+    plan.check_ports()?;
+    let mut dns = Dns::start().await?;
+    dns.publish(&plan.hosts()).await?;
+    let mut children = Children::start(&plan, dns.address(), &args.log)?;
+    let ended = tokio::select! {
+        ended = serve(&plan, &mut children, &mut dns, &files, began, printer) => ended,
+        () = told_to_end() => Ok(()),
+    };
+    eprintln!("ending {} daemons", children.running());
+    children.end().await;
+    ended
+}
+
+/// Brings the mesh up, says so, and watches over it until the last daemon has ended.
+async fn serve(
+    plan: &Plan,
+    children: &mut Children,
+    dns: &mut Dns,
+    files: &[std::path::PathBuf],
+    began: Instant,
+    printer: &Printer,
+) -> Result<(), Failure> {
+    eprintln!("starting {} daemons; they find each other through DNS at {}", plan.nodes.len(), dns.address());
+    let members = ready(plan, children).await?;
+    eprintln!("ready in {} ms", began.elapsed().as_millis());
+    let mut client = Client::connect(&plan.clients_address(), ANSWER_WITHIN).await?;
+    let defined = machines::define(&mut client, files).await?;
+    show(plan, &members, &defined, printer)?;
+    watch_over(plan, children, dns).await
+}
+
+/// Waits until each daemon answers and sees all the others.
+async fn ready(plan: &Plan, children: &mut Children) -> Result<Value, Failure> {
+    let deadline = Instant::now() + READY_WITHIN;
+    let mut seen = json!([]);
+    let mut waiting: Vec<_> = plan.nodes.iter().map(plan::Node::clients).collect();
+    while let Some(address) = waiting.last() {
+        if let Some(name) = children.ended_early().await {
+            return Err(Failure::new(Exit::Start, "daemon_ended", format!("{name} ended while the mesh came up"))
+                .hint("its last lines above say why; --log info says more"));
+        }
+        if Instant::now() > deadline {
+            return Err(Failure::new(Exit::Start, "not_ready", format!("the mesh is not ready after {READY_WITHIN:?}: {address} sees {}", seen_by(&seen)))
+                .hint("--log info shows what the daemons are doing"));
+        }
+        match members(address).await {
+            Some(found) if is_full(&found, plan.nodes.len()) => {
+                seen = found;
+                waiting.pop();
+            }
+            found => {
+                seen = found.unwrap_or_else(|| json!([]));
+                tokio::time::sleep(ASK_EVERY).await;
+            }
+        }
+    }
+    Ok(seen)
+}
+
+async fn members(address: &str) -> Option<Value> {
+    let mut client = Client::connect(address, ANSWER_WITHIN).await.ok()?;
+    let mut reply = client.call(json!({"op": "members"})).await.ok()?;
+    Some(reply["members"].take())
+}
+
+/// Whether all are there, and each owns a share: before that a view is not yet the mesh's.
+fn is_full(members: &Value, nodes: usize) -> bool {
+    let members = members.as_array().map_or(&[][..], Vec::as_slice);
+    let good = |member: &&Value| member["status"] == "alive" && member["partitions"].as_u64().is_some_and(|owned| owned > 0);
+    members.iter().filter(good).count() == nodes
+}
+
+fn seen_by(members: &Value) -> String {
+    let names: Vec<_> = members.as_array().into_iter().flatten().map(|member| text(&member["name"])).collect();
+    if names.is_empty() { "nobody".to_owned() } else { names.join(", ") }
+}
+
+/// Keeps DNS to the daemons that run, and ends with an error when none is left.
+async fn watch_over(plan: &Plan, children: &mut Children, dns: &mut Dns) -> Result<(), Failure> {
+    while children.running() > 0 {
+        let (name, how) = children.next_end().await;
+        eprintln!("{name} ended ({how}); {} daemons go on", children.running());
+        let running = plan.hosts().into_iter().filter(|host| children.is_running(&host.name));
+        dns.publish(&running.collect::<Vec<_>>()).await?;
+    }
+    Err(Failure::new(Exit::Start, "daemons_ended", "every daemon has ended").hint("--log info says more"))
+}
+
+async fn told_to_end() {
+    let (interrupt, terminate, hangup) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), signal(SignalKind::hangup()));
+    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) = (interrupt, terminate, hangup) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
+    }
+}
+
+fn show(plan: &Plan, members: &Value, defined: &[String], printer: &Printer) -> Result<(), Failure> {
+    let rows = rows(plan, members);
+    printer.answer(&rows, || {
+        let mut table = Table::new(["NAME", "CLIENTS", "CHANGES", "HTTP", "PARTITIONS", "HEALTH"]);
+        for row in rows.as_array().into_iter().flatten() {
+            let health = text(&row["health"]);
+            table.styled([
+                (text(&row["name"]), Style::Strong),
+                (text(&row["clients"]), Style::Plain),
+                (text(&row["changes"]), Style::Plain),
+                (text(&row["http"]), Style::Plain),
+                (text(&row["partitions"]), Style::Plain),
+                (health.clone(), Style::of_status(&health)),
+            ]);
+        }
+        table
+    })?;
+    match printer.format {
+        Format::Table => print(&what_next(plan, defined)),
+        Format::Json | Format::Yaml => Ok(()),
+    }
+}
+
+fn rows(plan: &Plan, members: &Value) -> Value {
+    let row = |node: &plan::Node| {
+        let seen = members.as_array().into_iter().flatten().find(|member| member["name"] == json!(node.name));
+        let health = seen.map_or("unknown".to_owned(), |member| text(&member["status"]));
+        json!({"name": node.name, "clients": node.address(plan::CLIENTS), "changes": node.address(plan::CHANGES),
+               "http": format!("http://{}", node.address(plan::HTTP)),
+               "partitions": seen.map_or(Value::Null, |member| member["partitions"].clone()), "health": health})
+    };
+    plan.nodes.iter().map(row).collect()
+}
+
+fn what_next(plan: &Plan, defined: &[String]) -> String {
+    let order = defined.iter().any(|machine| machine == "order");
+    let (machine, event) = match (order, defined.first()) {
+        (true, _) => ("order", "PAY"),
+        (false, Some(machine)) => (machine.as_str(), "EVENT"),
+        (false, None) => ("MACHINE", "EVENT"),
+    };
+    let machines = if defined.is_empty() { "none; statemesh define FILE".to_owned() } else { defined.join(", ") };
+    format!(
+        "
+machines  {machines}
+HTTP      http://{http}/
+
+Send an event from Python (pip install pyzmq), or any other ZeroMQ binding:
+
+    import zmq
+    mesh = zmq.Context().socket(zmq.DEALER)
+    mesh.connect(\"{clients}\")
+    mesh.send_json({{\"op\": \"send\", \"id\": 1, \"machine\": \"{machine}\", \"key\": \"42\",
+                    \"event\": {{\"type\": \"{event}\", \"amount\": 3}}}})
+    print(mesh.recv_json())
+
+or from another terminal: statemesh send {machine}/42 {event} --data '{{\"amount\":3}}'
+
+Ctrl-C ends everything.
+",
+        http = plan.nodes.first().map(|node| node.address(plan::HTTP).to_string()).unwrap_or_default(),
+        clients = plan.clients_address(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_view_is_full_when_all_are_alive_and_own_something() {
+        let member = |status: &str, partitions: u64| json!({"name": "a", "status": status, "partitions": partitions});
+        assert!(is_full(&json!([member("alive", 512), member("alive", 512)]), 2));
+        assert!(!is_full(&json!([member("alive", 1024), member("alive", 0)]), 2));
+        assert!(!is_full(&json!([member("alive", 512), member("suspect", 512)]), 2));
+        assert!(!is_full(&json!([]), 1));
+    }
+
+    #[test]
+    fn the_snippet_uses_a_machine_that_is_there() {
+        let plan = Plan::new(3);
+        assert!(what_next(&plan, &["breaker".into(), "order".into()]).contains("\"machine\": \"order\""));
+        assert!(what_next(&plan, &["breaker".into()]).contains("statemesh send breaker/42 EVENT"));
+        assert!(what_next(&plan, &[]).contains("statemesh define FILE"));
+    }
+}

@@ -1,0 +1,77 @@
+//! `define`: sends definitions to the mesh, and shows what is wrong in one at its place in the file.
+
+use super::{connect, read_input};
+use crate::cli::{DefineArgs, Durability};
+use crate::diagnostic;
+use crate::failure::{Exit, Failure};
+use crate::output::{Printer, Style, Table, text};
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// Defines the machine of each file, in order, and goes on after one that is refused.
+pub(crate) async fn define(args: &DefineArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
+    let texts = args.files.iter().map(|path| Ok((path.as_path(), read_definition(path)?)));
+    let texts = texts.collect::<Result<Vec<_>, Failure>>()?;
+    let mut client = connect(&args.connect, file).await?;
+    let mut defined = Vec::new();
+    let mut last = Ok(());
+    for (path, definition) in &texts {
+        let options = args.durability.map_or_else(|| json!({}), |word| json!({"durability": durability(word)}));
+        let request = json!({"op": "define", "options": options});
+        match client.call_with(request, "definition", definition).await {
+            Ok(reply) => {
+                diagnostic::print_reply(path, definition, reply["warnings"].as_array().map_or(&[], Vec::as_slice));
+                defined.push(summary(&reply));
+            }
+            Err(failure) if failure.exit == Exit::Refused => {
+                diagnostic::print_reply(path, definition, &failure.diagnostics);
+                last = Err(Failure { message: format!("{}: {}", path.display(), failure.message), ..failure });
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    let answer = Value::Array(defined);
+    if answer.as_array().is_some_and(|defined| !defined.is_empty()) {
+        printer.answer(&answer, || table(&answer))?;
+    }
+    last
+}
+
+/// Reads a file whose text is JSON.
+pub(crate) fn read_definition(path: &Path) -> Result<String, Failure> {
+    let definition = read_input(path)?;
+    // Parsed by the daemon, with positions; here only so that a broken text cannot break the request around it.
+    match serde_json::from_str::<serde::de::IgnoredAny>(&definition) {
+        Ok(_) => Ok(definition),
+        Err(error) => Err(Failure::new(Exit::Refused, "invalid_json", format!("{}:{}:{}: {error}", path.display(), error.line(), error.column()))
+            .hint("statemesh check shows the place")),
+    }
+}
+
+fn durability(word: Durability) -> &'static str {
+    match word {
+        Durability::Memory => "memory",
+        Durability::Disk => "disk",
+        Durability::Replicated => "replicated",
+    }
+}
+
+fn summary(reply: &Value) -> Value {
+    let mut kept = json!({});
+    for name in ["machine", "version", "members", "hash"] {
+        kept[name] = reply[name].clone();
+    }
+    kept
+}
+
+fn table(defined: &Value) -> Table {
+    let mut table = Table::new(["MACHINE", "VERSION", "DAEMONS"]);
+    for machine in defined.as_array().into_iter().flatten() {
+        table.styled([
+            (text(&machine["machine"]), Style::Strong),
+            (text(&machine["version"]), Style::Plain),
+            (text(&machine["members"]), Style::Plain),
+        ]);
+    }
+    table
+}

@@ -1,0 +1,152 @@
+//! `watch`: subscribes to the changes of every daemon of the mesh, and prints them as they come.
+
+use super::connect;
+use crate::cli::WatchArgs;
+use crate::failure::{Exit, Failure};
+use crate::output::{Painter, Printer, Style, state, text};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+use zeromq::{Socket, SocketOptions, SocketRecv, SubSocket, ZmqMessage};
+
+/// How often the list of members is asked for again, so that daemons that join are watched too.
+const REFRESH: Duration = Duration::from_secs(2);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Watches until Ctrl-C, or until `--count` changes were printed.
+pub(crate) async fn watch(args: &WatchArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
+    let mut client = connect(&args.connect, file).await?;
+    let topic = args.target.as_deref().map(topic).unwrap_or_default();
+    let mut options = SocketOptions::default();
+    options.connect_timeout(CONNECT_TIMEOUT);
+    let mut socket = SubSocket::with_options(options);
+    socket.subscribe(&topic).await.map_err(broken)?;
+    let mut watched = BTreeSet::new();
+    join(&mut socket, &mut watched, &client.call(json!({"op": "members"})).await?).await?;
+    eprintln!("watching {} daemons; Ctrl-C ends", watched.len());
+
+    let mut refresh = tokio::time::interval(REFRESH);
+    let mut left = args.count.unwrap_or(u64::MAX);
+    while left > 0 {
+        tokio::select! {
+            message = socket.recv() => {
+                let change = change(&message.map_err(broken)?);
+                if is_wanted(args.target.as_deref(), &change) {
+                    printer.next(&change, |painter| line(&change, painter))?;
+                    left -= 1;
+                }
+            }
+            _ = refresh.tick() => {
+                // The daemon that was asked may be gone: those that are watched already still are.
+                if let Ok(reply) = client.call(json!({"op": "members"})).await {
+                    join(&mut socket, &mut watched, &reply).await?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Subscribes to those members that are not watched yet. A member that cannot be reached now is tried at the next refresh.
+async fn join(socket: &mut SubSocket, watched: &mut BTreeSet<String>, members: &Value) -> Result<(), Failure> {
+    let alive = members["members"].as_array().into_iter().flatten().filter(|member| member["status"] == "alive");
+    for address in alive.filter_map(|member| member["changes"].as_str()) {
+        if watched.contains(address) {
+            continue;
+        }
+        match socket.connect(&format!("tcp://{address}")).await {
+            Ok(()) => {
+                watched.insert(address.to_owned());
+            }
+            Err(error) => eprintln!("warning: {address} is not watched: {error}"),
+        }
+    }
+    if watched.is_empty() {
+        return Err(Failure::new(Exit::Unreachable, "unreachable", "no daemon publishes changes where it can be reached")
+            .hint("`statemesh members -o json` shows the addresses"));
+    }
+    Ok(())
+}
+
+fn broken(error: zeromq::ZmqError) -> Failure {
+    Failure::new(Exit::Unreachable, "unreachable", format!("changes: {error}"))
+}
+
+/// A subscription is a prefix: the slash keeps `order` from matching `orders`.
+fn topic(target: &str) -> String {
+    if target.contains('/') { target.to_owned() } else { format!("{target}/") }
+}
+
+/// A prefix cannot say where a key ends, so `order/4` is also sent `order/42`.
+fn is_wanted(target: Option<&str>, change: &Value) -> bool {
+    match target.and_then(|target| target.split_once('/')) {
+        Some((_, key)) => change["key"] == json!(key) || change["key"].is_null(),
+        None => true,
+    }
+}
+
+/// The change as a map with `machine` and `key`, which the topic carries.
+fn change(message: &ZmqMessage) -> Value {
+    let mut frames = message.iter();
+    let topic = frames.next().map(|frame| String::from_utf8_lossy(frame).into_owned()).unwrap_or_default();
+    let body = frames.next().map(|frame| frame.as_ref()).unwrap_or_default();
+    let mut change = decode(body);
+    if let (Some(map), Some((machine, key))) = (change.as_object_mut(), topic.split_once('/')) {
+        map.entry("machine").or_insert_with(|| json!(machine));
+        map.entry("key").or_insert_with(|| json!(key));
+    }
+    change
+}
+
+fn decode(body: &[u8]) -> Value {
+    let decoded = if body.first() == Some(&b'{') {
+        serde_json::from_slice(body).ok()
+    } else {
+        rmp_serde::from_slice(body).ok()
+    };
+    decoded.unwrap_or_else(|| json!({"undecoded_bytes": body.len()}))
+}
+
+fn line(change: &Value, painter: Painter) -> String {
+    let name = painter.paint(Style::Strong, &format!("{}/{}", text(&change["machine"]), text(&change["key"])));
+    let status = text(&change["status"]);
+    let mut line = format!("{name}  {}  {}", state(&change["value"]), painter.paint(Style::of_status(&status), &status));
+    for field in ["seq", "event", "reason", "dropped"] {
+        if !change[field].is_null() {
+            let note = format!("{field} {}", text(&change[field]));
+            let style = if matches!(field, "reason" | "dropped") { Style::Doubtful } else { Style::Faint };
+            line.push_str(&format!("  {}", painter.paint(style, &note)));
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_is_a_topic_that_no_longer_name_matches() {
+        assert_eq!(topic("order"), "order/");
+        assert_eq!(topic("order/4"), "order/4");
+        assert!(is_wanted(Some("order/4"), &json!({"key": "4"})));
+        assert!(!is_wanted(Some("order/4"), &json!({"key": "42"})));
+        assert!(is_wanted(Some("order"), &json!({"key": "42"})));
+    }
+
+    #[test]
+    fn a_change_takes_machine_and_key_from_its_topic() {
+        let mut message = ZmqMessage::from("order/eu/42");
+        message.push_back(br#"{"value":"paid","status":"active","seq":3}"#.to_vec().into());
+        let change = change(&message);
+        assert_eq!((&change["machine"], &change["key"]), (&json!("order"), &json!("eu/42")));
+        assert_eq!(line(&change, Painter { colour: false }), "order/eu/42  paid  active  seq 3");
+    }
+
+    #[test]
+    fn a_body_that_cannot_be_read_is_shown_as_such() {
+        assert_eq!(decode(b"\xc1\xc1"), json!({"undecoded_bytes": 2}));
+        assert_eq!(decode(&rmp_serde::to_vec(&json!({"seq": 1})).unwrap()), json!({"seq": 1}));
+    }
+}
