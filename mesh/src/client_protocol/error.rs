@@ -73,6 +73,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_reference_says_the_same() {
+        let page = include_str!("../../../docs/reference/protocol.md");
+        for code in ErrorCode::ALL {
+            let advice = match code.advice() {
+                Advice::Fix => "fix",
+                Advice::Retry => "retry",
+                Advice::RetryWithDedup => "retry, with `dedup`",
+                Advice::RetryElsewhere => "retry elsewhere",
+            };
+            let row = format!("| `{}` | {advice} | {} |", code.as_str(), code.meaning());
+            assert!(page.contains(&row), "docs/reference/protocol.md lacks: {row}");
+        }
+    }
+
+    #[test]
     fn codes_are_unique_and_in_snake_case() {
         let mut seen = std::collections::HashSet::new();
         for code in ErrorCode::ALL {

@@ -14,7 +14,7 @@ pub enum Class {
     Keyed,
     /// Whichever daemon is asked.
     Here,
-    /// The control plane, as every member is concerned.
+    /// The control plane, as every member is concerned, or all instances have to be looked through.
     Control,
 }
 
@@ -66,8 +66,8 @@ ops! {
     Explain "explain" Keyed false "Says what `event` would do to an instance, and why, without doing it.";
     Where "where" Here false "Says which partition a key is in and who owns it.";
     Define "define" Control true "Gives `definition` to every member of the mesh.";
-    Machines "machines" Here false "Lists the machines that are defined.";
-    Instances "instances" Here false "Lists instances of `machine` on the daemon that is asked, `limit` at a time, `after` a key.";
+    Machines "machines" Control false "Lists the machines that are defined.";
+    Instances "instances" Control false "Lists instances of `machine` on the daemon that is asked, `limit` at a time, `after` a key.";
     Members "members" Here false "Lists the members of the mesh.";
     Placement "placement" Here false "Gives the owner of every partition.";
     Ping "ping" Here false "Answers, with the daemon's name and mesh.";

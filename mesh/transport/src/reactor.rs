@@ -80,7 +80,7 @@ pub enum Event<'a> {
     /// Another thread called the waker.
     Woken,
     /// The end of a turn, before the writes: time to look at what is due.
-    Turn(Instant),
+    Turn,
 }
 
 /// What runs on the loop.
@@ -143,9 +143,16 @@ pub struct Io {
     /// Connections that ended within a handler call; the handler is told afterwards.
     ended: Vec<(ConnId, Closed)>,
     accepted: usize,
+    now: Instant,
 }
 
 impl Io {
+    /// The time at which this turn began to run; what is read in one turn happens at one time.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
     /// Queues a message; it is written at the end of the turn. Says whether the connection is still there.
     pub fn send(&mut self, id: ConnId, parts: &[&[u8]]) -> bool {
         let Some(conn) = self.table.get(id) else { return false };
@@ -171,10 +178,10 @@ impl Io {
     ///
     /// # Errors
     /// The operating system refused at once, e.g. because no file descriptor is left.
-    pub fn connect(&mut self, address: SocketAddr, number: u64, now: Instant) -> io::Result<ConnId> {
+    pub fn connect(&mut self, address: SocketAddr, number: u64) -> io::Result<ConnId> {
         let stream = TcpStream::connect(address)?;
         let link = Link::new(Side::Opened, SocketType::Dealer, self.settings.message_bytes);
-        self.add(stream, link, Origin::Opened(number), now)
+        self.add(stream, link, Origin::Opened(number))
     }
 
     /// Closes a connection, after what is queued has been written.
@@ -194,14 +201,14 @@ impl Io {
         self.table.len()
     }
 
-    fn add(&mut self, stream: TcpStream, link: Link, origin: Origin, now: Instant) -> io::Result<ConnId> {
+    fn add(&mut self, stream: TcpStream, link: Link, origin: Origin) -> io::Result<ConnId> {
         let mut stream = stream;
         // Answers are small and must leave at once.
         let _ = stream.set_nodelay(true);
         let token = Token(FIRST_CONN + self.table.next_index());
         self.registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
         let id = self.table.insert(stream, link, origin);
-        self.table.handshakes.push_back((now + self.settings.handshake, id));
+        self.table.handshakes.push_back((self.now + self.settings.handshake, id));
         if let Some(conn) = self.table.get(id) {
             // The first writability event flushes the greeting; it comes once the connection is established.
             conn.wants_write = true;
@@ -276,7 +283,7 @@ impl<H: Handler> Reactor<H> {
             events: Events::with_capacity(POLL_EVENTS),
             handler: handler(Arc::clone(&waker)),
             waker,
-            io: Io { registry, settings, table: Table::default(), busy: Vec::new(), ended: Vec::new(), accepted: 0 },
+            io: Io { registry, settings, table: Table::default(), busy: Vec::new(), ended: Vec::new(), accepted: 0, now },
             listeners: Vec::new(),
             scratch: vec![0; READ_BYTES].into_boxed_slice(),
             accept_again: None,
@@ -322,6 +329,7 @@ impl<H: Handler> Reactor<H> {
             other => other?,
         }
         let now = Instant::now();
+        self.io.now = now;
         let woken = self.sort_events(now);
         if woken {
             self.handler.handle(Event::Woken, &mut self.io);
@@ -332,7 +340,7 @@ impl<H: Handler> Reactor<H> {
             self.accept_again = None;
             (0..self.listeners.len()).for_each(|i| self.accept(i, now));
         }
-        self.handler.handle(Event::Turn(now), &mut self.io);
+        self.handler.handle(Event::Turn, &mut self.io);
         self.write_busy();
         self.report_ended();
         Ok(())
@@ -385,7 +393,7 @@ impl<H: Handler> Reactor<H> {
                 }
                 Ok((stream, _)) => {
                     let link = Link::new(Side::Accepted, listening.socket_type, self.io.settings.message_bytes);
-                    if self.io.add(stream, link, origin, now).is_ok() {
+                    if self.io.add(stream, link, origin).is_ok() {
                         self.io.accepted += 1;
                     }
                 }

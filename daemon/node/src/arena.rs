@@ -1,0 +1,89 @@
+//! Entries by number, in chunks: growing never copies what is there, and a freed place is used again.
+
+/// Entries of one chunk: small enough that a shard with a few instances costs little.
+const CHUNK: usize = 64;
+
+/// A growable arena with stable numbers.
+#[derive(Debug)]
+pub struct Arena<T> {
+    chunks: Vec<Box<[Option<T>]>>,
+    free: Vec<u32>,
+    next: u32,
+    len: usize,
+}
+
+impl<T> Default for Arena<T> {
+    fn default() -> Self {
+        Self { chunks: Vec::new(), free: Vec::new(), next: 0, len: 0 }
+    }
+}
+
+impl<T> Arena<T> {
+    /// Number of entries.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Puts a value in and gives its number.
+    pub fn insert(&mut self, value: T) -> u32 {
+        self.len += 1;
+        let index = self.free.pop().unwrap_or_else(|| {
+            if self.next as usize == self.chunks.len() * CHUNK {
+                self.chunks.push((0..CHUNK).map(|_| None).collect());
+            }
+            self.next += 1;
+            self.next - 1
+        });
+        if let Some(place) = self.place(index) {
+            *place = Some(value);
+        }
+        index
+    }
+
+    fn place(&mut self, index: u32) -> Option<&mut Option<T>> {
+        self.chunks.get_mut(index as usize / CHUNK)?.get_mut(index as usize % CHUNK)
+    }
+
+    /// The entry of this number.
+    pub fn get(&self, index: u32) -> Option<&T> {
+        self.chunks.get(index as usize / CHUNK)?.get(index as usize % CHUNK)?.as_ref()
+    }
+
+    /// The entry of this number, to change it.
+    pub fn get_mut(&mut self, index: u32) -> Option<&mut T> {
+        self.place(index)?.as_mut()
+    }
+
+    /// Takes the entry of this number out.
+    pub fn remove(&mut self, index: u32) -> Option<T> {
+        let value = self.place(index)?.take()?;
+        self.len -= 1;
+        self.free.push(index);
+        Some(value)
+    }
+
+    /// Every entry with its number.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
+        self.chunks
+            .iter()
+            .flat_map(|chunk| chunk.iter())
+            .zip(0u32..)
+            .filter_map(|(entry, index)| entry.as_ref().map(|value| (index, value)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_stay_and_freed_places_are_used_again() {
+        let mut arena = Arena::default();
+        let numbers: Vec<u32> = (0..200).map(|n| arena.insert(n)).collect();
+        assert_eq!(arena.remove(numbers[70]), Some(70));
+        assert_eq!(arena.remove(numbers[70]), None);
+        assert_eq!(arena.get(numbers[199]), Some(&199));
+        assert_eq!(arena.insert(1_000), numbers[70]);
+        assert_eq!((arena.len(), arena.iter().count()), (200, 200));
+    }
+}

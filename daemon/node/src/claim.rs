@@ -1,0 +1,150 @@
+//! The claim: one writer at a time, without a lock and without waiting.
+//!
+//! Whoever has work for a shard tries to claim it with one compare-and-swap. The winner gets `&mut` until the guard is
+//! dropped; a loser does not wait: it leaves its work in the shard's inbox and goes on. This file holds the only
+//! `unsafe` code of the daemon. loom explores its interleavings (`cargo xtask test loom`) and Miri runs its tests.
+#![allow(unsafe_code)]
+
+#[cfg(loom)]
+use loom::{
+    cell::UnsafeCell,
+    sync::atomic::{AtomicBool, Ordering},
+};
+use std::ops::{Deref, DerefMut};
+#[cfg(not(loom))]
+use std::{
+    cell::UnsafeCell,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+/// A value that one thread at a time may claim. Aligned so that two claims never share a cache line.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct Claim<T> {
+    claimed: AtomicBool,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: `value` is reached only through a `Claimed` guard, of which `claimed` lets one exist at a time; the guard's
+// acquire/release pair makes one holder's writes visible to the next. Handing `&mut T` to another thread needs `T: Send`
+// and nothing more: no two threads ever see the value at once, so `T: Sync` is not needed.
+unsafe impl<T: Send> Sync for Claim<T> {}
+
+impl<T> Claim<T> {
+    /// A free claim.
+    pub fn new(value: T) -> Self {
+        Self { claimed: AtomicBool::new(false), value: UnsafeCell::new(value) }
+    }
+
+    /// Claims the value, or says at once that somebody else has it.
+    pub fn try_claim(&self) -> Option<Claimed<'_, T>> {
+        self.claimed
+            .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
+            .is_ok()
+            .then(|| Claimed { claim: self })
+    }
+}
+
+/// The right to the value, until it is dropped.
+#[derive(Debug)]
+pub struct Claimed<'a, T> {
+    claim: &'a Claim<T>,
+}
+
+#[cfg(not(loom))]
+impl<T> Deref for Claimed<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: this guard exists, so no other does, and `&self` keeps `deref_mut` away.
+        unsafe { &*self.claim.value.get() }
+    }
+}
+
+#[cfg(not(loom))]
+impl<T> DerefMut for Claimed<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: this guard exists, so no other does, and `&mut self` makes this the only reference.
+        unsafe { &mut *self.claim.value.get() }
+    }
+}
+
+impl<T> Drop for Claimed<'_, T> {
+    fn drop(&mut self) {
+        self.claim.claimed.store(false, Ordering::Release);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_claimed_value_cannot_be_claimed_again_until_it_is_given_back() {
+        let claim = Claim::new(1);
+        let mut first = claim.try_claim().unwrap();
+        assert!(claim.try_claim().is_none());
+        *first += 1;
+        drop(first);
+        assert_eq!(*claim.try_claim().unwrap(), 2);
+    }
+
+    #[test]
+    fn no_increment_is_lost_between_threads() {
+        let each = if cfg!(miri) { 50 } else { 10_000 };
+        let claim = Arc::new(Claim::new(0u64));
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                let claim = Arc::clone(&claim);
+                std::thread::spawn(move || {
+                    let mut done = 0;
+                    while done < each {
+                        match claim.try_claim() {
+                            Some(mut value) => {
+                                *value += 1;
+                                done += 1;
+                            }
+                            None => std::thread::yield_now(),
+                        }
+                    }
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|t| t.join().unwrap());
+        assert_eq!(*claim.try_claim().unwrap(), 4 * each);
+    }
+}
+
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use super::*;
+    use loom::sync::Arc;
+    use loom::sync::atomic::AtomicUsize;
+
+    #[test]
+    fn two_holders_never_overlap_and_see_each_other_s_writes() {
+        loom::model(|| {
+            let claim = Arc::new(Claim::new(0usize));
+            let won = Arc::new(AtomicUsize::new(0));
+            let threads: Vec<_> = (0..2)
+                .map(|_| {
+                    let (claim, won) = (Arc::clone(&claim), Arc::clone(&won));
+                    loom::thread::spawn(move || {
+                        if let Some(held) = claim.try_claim() {
+                            // SAFETY: the guard is held; loom itself fails the test if two accesses overlap.
+                            held.claim.value.with_mut(|value| unsafe { *value += 1 });
+                            won.fetch_add(1, Ordering::Relaxed);
+                        }
+                    })
+                })
+                .collect();
+            threads.into_iter().for_each(|t| t.join().unwrap());
+            let held = claim.try_claim().unwrap();
+            // SAFETY: as above.
+            let total = held.claim.value.with(|value| unsafe { *value });
+            assert_eq!(total, won.load(Ordering::Relaxed));
+            assert!(total >= 1);
+        });
+    }
+}

@@ -1,0 +1,150 @@
+//! What threads tell each other: the one closed list for each direction. The rings are bounded; what does not fit waits
+//! with its sender.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::subscribers::Change;
+
+/// What a reactor is told, by another reactor or by the control plane.
+#[derive(Debug)]
+pub enum Command {
+    /// The answer to a request that this reactor left in a shard's inbox, or gave to the control plane.
+    Reply {
+        /// Its number.
+        correlation: u64,
+        /// The whole reply.
+        reply: Vec<u8>,
+    },
+    /// A request that this reactor left in a shard's inbox, whose partition is no longer here.
+    Bounced {
+        /// Its number.
+        correlation: u64,
+    },
+    /// A request from within the process.
+    Call {
+        /// In JSON or MessagePack, as a client would send it.
+        request: Vec<u8>,
+        /// Takes the reply.
+        answer: oneshot::Sender<Vec<u8>>,
+    },
+    /// A partition is served by this member; `None`: here.
+    Route {
+        /// Which partition.
+        partition: u16,
+        /// The member's number.
+        to: Option<u32>,
+    },
+    /// Nobody is known to serve the partition: requests wait.
+    Unroute {
+        /// Which partition.
+        partition: u16,
+    },
+    /// A member, new or at a new address.
+    Member {
+        /// Its number in this process.
+        member: u32,
+        /// Where its peer link listens.
+        address: SocketAddr,
+    },
+    /// A member that is dead or has left.
+    MemberGone {
+        /// Its number.
+        member: u32,
+    },
+    /// A control frame for a member.
+    Send {
+        /// To whom.
+        member: u32,
+        /// The whole peer frame.
+        frame: Vec<u8>,
+    },
+    /// Hand a partition over: freeze it, send it, and route to its new owner from then on.
+    Transfer {
+        /// Which partition.
+        partition: u16,
+        /// To whom.
+        to: u32,
+    },
+    /// A change for this reactor's subscribers.
+    Publish(Arc<Change>),
+    /// End the loop, after what is queued has been written.
+    Stop,
+}
+
+/// What reactors tell the control plane.
+#[derive(Debug)]
+pub enum ToControl {
+    /// A client's request that changes something on every member (`define`).
+    Request {
+        /// The reactor that answers.
+        reactor: usize,
+        /// The number under which it waits.
+        correlation: u64,
+        /// The request.
+        request: Vec<u8>,
+    },
+    /// A control frame from a member.
+    FromMember {
+        /// Who sent it.
+        member: u32,
+        /// Its body.
+        body: Vec<u8>,
+    },
+    /// A daemon greeted us, or answered our greeting.
+    Greeted {
+        /// Its greeting.
+        hello: Vec<u8>,
+    },
+    /// A daemon refused our greeting.
+    Refused {
+        /// Its reason.
+        refusal: Vec<u8>,
+    },
+    /// The last part of a partition is on its way.
+    Transferred {
+        /// Which partition.
+        partition: u16,
+        /// To whom.
+        to: u32,
+        /// Instances in it.
+        instances: usize,
+    },
+    /// A partition has arrived, whole.
+    Installed {
+        /// Which partition.
+        partition: u16,
+        /// From whom.
+        from: u32,
+    },
+    /// Our link to a member is ready, or gone.
+    LinkTo {
+        /// The member.
+        member: u32,
+        /// Whether it is ready.
+        up: bool,
+    },
+    /// A member's link to us is greeted, or gone.
+    LinkFrom {
+        /// The member.
+        member: u32,
+        /// Whether it is greeted.
+        up: bool,
+    },
+    /// A member forwarded an event for a partition that is not here.
+    Misrouted {
+        /// The partition.
+        partition: u16,
+        /// The member.
+        member: u32,
+    },
+    /// Keys that exist at a member for whose partitions this daemon is next in line.
+    Roster {
+        /// Who sent it.
+        member: u32,
+        /// Its body.
+        body: Vec<u8>,
+    },
+}

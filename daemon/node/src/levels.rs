@@ -1,0 +1,106 @@
+//! Levels that are read at the scrape: members, instances by state, limits.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::control::Counts;
+use crate::counters::Kind;
+use crate::metrics::{Level, Levels};
+use crate::shared::Shared;
+use crate::view::Status;
+
+/// The census of instances looks at all of them, a shard at a time; it is done no more often than this.
+const CENSUS_AGE: Duration = Duration::from_secs(10);
+/// Pairs of machine and state in one scrape; the rest is summed as state `(other)`.
+const CENSUS_ROWS: usize = 1_000;
+
+type Census = Option<(Instant, Level)>;
+
+/// The reader of a daemon's levels.
+pub fn of(shared: Arc<Shared>, counts: Arc<Counts>) -> Levels {
+    let census: Mutex<Census> = Mutex::new(None);
+    Box::new(move || {
+        let mut levels = vec![members(&shared), partitions(&shared), info(&shared), limits(&shared)];
+        levels.push(instances(&shared, &census));
+        levels.extend(counts.levels());
+        levels
+    })
+}
+
+fn gauge(name: &'static str, help: &'static str, samples: Vec<(Vec<(&'static str, String)>, f64)>) -> Level {
+    Level { name, help, kind: Kind::Gauge, samples }
+}
+
+fn members(shared: &Shared) -> Level {
+    let view = shared.view();
+    let samples = Status::ALL
+        .into_iter()
+        .map(|status| {
+            let count = view.members.iter().filter(|member| member.status == status).count();
+            (vec![("status", status.as_str().to_owned())], count as f64)
+        })
+        .collect();
+    gauge("statemesh_members", "Members of the mesh by status, this daemon included.", samples)
+}
+
+fn partitions(shared: &Shared) -> Level {
+    let view = shared.view();
+    let owned = view.members.iter().find(|member| member.is_self).map_or(0, |member| member.partitions);
+    gauge("statemesh_partitions_owned", "Partitions that this daemon owns by its current view.", vec![(Vec::new(), owned as f64)])
+}
+
+fn info(shared: &Shared) -> Level {
+    let labels = vec![
+        ("version", env!("CARGO_PKG_VERSION").to_owned()),
+        ("mesh", shared.options.mesh.clone()),
+        ("node", shared.options.name.clone()),
+    ];
+    gauge("statemesh_info", "Always 1; the labels say which daemon this is.", vec![(labels, 1.0)])
+}
+
+fn limits(shared: &Shared) -> Level {
+    let limits = &shared.options.limits;
+    let rows: [(&str, f64); 12] = [
+        ("connections", limits.connections as f64),
+        ("message_bytes", limits.message_bytes as f64),
+        ("handshake_seconds", limits.handshake.as_secs_f64()),
+        ("batch", limits.batch as f64),
+        ("key_bytes", limits.key_bytes as f64),
+        ("unsent_bytes", limits.unsent_bytes as f64),
+        ("in_flight", limits.in_flight as f64),
+        ("parked", limits.parked as f64),
+        ("subscriptions", limits.subscriptions as f64),
+        ("subscriber_bytes", limits.subscriber_bytes as f64),
+        ("history", limits.history as f64),
+        ("instances", limits.instances as f64),
+    ];
+    let samples = rows.into_iter().map(|(name, value)| (vec![("limit", name.to_owned())], value)).collect();
+    gauge("statemesh_limit", "Bounds of this daemon, as configured.", samples)
+}
+
+fn instances(shared: &Shared, census: &Mutex<Census>) -> Level {
+    let mut census = census.lock();
+    if let Some((at, level)) = census.as_ref()
+        && at.elapsed() < CENSUS_AGE
+    {
+        return level.clone();
+    }
+    let mut samples: Vec<(Vec<(&'static str, String)>, f64)> = Vec::new();
+    let mut other = 0;
+    for ((machine, state), count) in shared.shards.census() {
+        if samples.len() < CENSUS_ROWS {
+            samples.push((vec![("machine", machine.to_string()), ("state", state.to_string())], count as f64));
+        } else {
+            other += count;
+        }
+    }
+    if other > 0 {
+        samples.push((vec![("machine", "(other)".into()), ("state", "(other)".into())], other as f64));
+    }
+    let help = "Instances on this daemon by machine and state value (counted at most every 10 s).";
+    let level = gauge("statemesh_instances", help, samples);
+    *census = Some((Instant::now(), level.clone()));
+    level
+}

@@ -1,0 +1,107 @@
+//! The definitions of a daemon, compiled: looked up by name for new instances, by hash for those that arrive.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::RwLock;
+use statemesh_engine::Machine;
+
+/// Content hash of a definition.
+pub type Hash = [u8; 32];
+
+/// One version of one machine.
+#[derive(Debug)]
+pub struct Version {
+    /// The machine's name, which is the definition's id.
+    pub name: Arc<str>,
+    /// Content hash of the definition.
+    pub hash: Hash,
+    /// Counts the versions of this name that the mesh has seen.
+    pub number: u64,
+    /// The compiled tables.
+    pub machine: Arc<Machine>,
+}
+
+impl Version {
+    /// The hash as text.
+    #[must_use]
+    pub fn hash_hex(&self) -> String {
+        self.hash.iter().fold(String::with_capacity(64), |mut text, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+}
+
+/// All versions that this daemon knows.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    current: HashMap<Arc<str>, Arc<Version>>,
+    by_hash: HashMap<Hash, Arc<Version>>,
+}
+
+impl Table {
+    /// The version that new instances of this machine take.
+    #[must_use]
+    pub fn by_name(&self, name: &str) -> Option<&Arc<Version>> {
+        self.current.get(name)
+    }
+
+    /// The version with this content.
+    #[must_use]
+    pub fn by_hash(&self, hash: &Hash) -> Option<&Arc<Version>> {
+        self.by_hash.get(hash)
+    }
+
+    /// The current version of every machine, by name.
+    #[must_use]
+    pub fn current(&self) -> Vec<Arc<Version>> {
+        let mut all: Vec<_> = self.current.values().cloned().collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    /// Number of versions, old ones included.
+    #[must_use]
+    pub fn versions(&self) -> usize {
+        self.by_hash.len()
+    }
+}
+
+/// The table that all threads read; a change replaces it whole.
+#[derive(Debug, Default)]
+pub struct Machines {
+    table: RwLock<Arc<Table>>,
+    generation: AtomicU64,
+}
+
+impl Machines {
+    /// The table as it is now.
+    #[must_use]
+    pub fn table(&self) -> Arc<Table> {
+        Arc::clone(&self.table.read())
+    }
+
+    /// Changes with every new version, so that a reactor can keep its copy of the table until it does.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Adds a version; `current` if new instances take it from now on.
+    pub fn add(&self, version: Version, current: bool) -> Arc<Version> {
+        let mut slot = self.table.write();
+        let mut table = Table::clone(&slot);
+        let version = Arc::new(version);
+        table.by_hash.insert(version.hash, Arc::clone(&version));
+        if current {
+            table.current.insert(Arc::clone(&version.name), Arc::clone(&version));
+        }
+        *slot = Arc::new(table);
+        self.generation.fetch_add(1, Ordering::Release);
+        version
+    }
+}

@@ -1,0 +1,179 @@
+//! /metrics: sums the reactors' counters and reads the daemon's levels when somebody scrapes.
+
+use std::sync::Arc;
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
+use statemesh_mesh::client_protocol::error::ErrorCode;
+use statemesh_mesh::client_protocol::request::Op;
+
+use crate::counters::{BOUNDS_NS, Counters, Durations, FIGURES, Kind};
+
+/// A level with its labels, read at the scrape.
+#[derive(Debug, Clone)]
+pub struct Level {
+    /// Metric name.
+    pub name: &'static str,
+    /// One sentence.
+    pub help: &'static str,
+    /// Whether it only grows.
+    pub kind: Kind,
+    /// Label names and values, and the value.
+    pub samples: Vec<(Vec<(&'static str, String)>, f64)>,
+}
+
+/// Reads the daemon's own levels (members, instances by state, limits ...).
+pub type Levels = Box<dyn Fn() -> Vec<Level> + Send + Sync>;
+
+/// Collects everything that this daemon counts.
+pub struct NodeCollector {
+    counters: Vec<Arc<Counters>>,
+    levels: Levels,
+    desc: Desc,
+}
+
+impl NodeCollector {
+    /// A collector over the counters of all reactors.
+    ///
+    /// # Errors
+    /// Never in practice: the one description that it registers is constant.
+    pub fn new(counters: Vec<Arc<Counters>>, levels: Levels) -> prometheus::Result<Self> {
+        let desc = Desc::new("statemesh_node".into(), "This daemon.".into(), Vec::new(), Default::default())?;
+        Ok(Self { counters, levels, desc })
+    }
+
+    fn sum(&self, read: impl Fn(&Counters) -> u64) -> f64 {
+        self.counters.iter().map(|c| read(c)).sum::<u64>() as f64
+    }
+
+    fn requests(&self) -> MetricFamily {
+        let metrics = Op::ALL
+            .iter()
+            .enumerate()
+            .map(|(i, op)| counter(self.sum(|c| c.requests.get(i).map_or(0, |n| n.get())), &[("op", op.as_str())]))
+            .collect();
+        family("statemesh_requests_total", "Requests by op.", MetricType::COUNTER, metrics)
+    }
+
+    fn errors(&self) -> MetricFamily {
+        let metrics = ErrorCode::ALL
+            .iter()
+            .enumerate()
+            .map(|(i, code)| counter(self.sum(|c| c.errors.get(i).map_or(0, |n| n.get())), &[("code", code.as_str())]))
+            .collect();
+        family("statemesh_errors_total", "Error replies by code.", MetricType::COUNTER, metrics)
+    }
+
+    fn durations(&self, name: &str, help: &str, read: impl Fn(&Counters) -> &Durations) -> MetricFamily {
+        let mut counts = [0u64; BOUNDS_NS.len() + 1];
+        let mut sum_ns = 0u64;
+        for counters in &self.counters {
+            let (buckets, sum) = read(counters).read();
+            counts.iter_mut().zip(buckets).for_each(|(total, n)| *total += n);
+            sum_ns = sum_ns.wrapping_add(sum);
+        }
+        let mut histogram = Histogram::default();
+        let mut cumulated = 0;
+        let mut buckets = Vec::with_capacity(BOUNDS_NS.len());
+        for (bound, count) in BOUNDS_NS.iter().zip(counts) {
+            cumulated += count;
+            let mut bucket = Bucket::default();
+            bucket.set_upper_bound(*bound as f64 / 1e9);
+            bucket.set_cumulative_count(cumulated);
+            buckets.push(bucket);
+        }
+        histogram.set_bucket(buckets);
+        histogram.set_sample_count(counts.iter().sum());
+        histogram.set_sample_sum(sum_ns as f64 / 1e9);
+        let mut metric = Metric::default();
+        metric.set_histogram(histogram);
+        family(name, help, MetricType::HISTOGRAM, vec![metric])
+    }
+}
+
+impl Collector for NodeCollector {
+    fn desc(&self) -> Vec<&Desc> {
+        vec![&self.desc]
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let mut families: Vec<MetricFamily> = FIGURES
+            .iter()
+            .map(|figure| match figure.kind {
+                Kind::Counter => {
+                    family(figure.name, figure.help, MetricType::COUNTER, vec![counter(self.sum(figure.read), &[])])
+                }
+                Kind::Gauge => family(figure.name, figure.help, MetricType::GAUGE, vec![gauge(self.sum(figure.read), &[])]),
+            })
+            .collect();
+        families.push(self.requests());
+        families.push(self.errors());
+        families.push(self.durations(STEP.0, STEP.1, |c| &c.step));
+        families.push(self.durations(ROUND_TRIP.0, ROUND_TRIP.1, |c| &c.round_trip));
+        for level in (self.levels)() {
+            let (kind, metrics) = match level.kind {
+                Kind::Counter => (MetricType::COUNTER, samples(&level, counter)),
+                Kind::Gauge => (MetricType::GAUGE, samples(&level, gauge)),
+            };
+            if !metrics.is_empty() {
+                families.push(family(level.name, level.help, kind, metrics));
+            }
+        }
+        families
+    }
+}
+
+/// Name and help of the histogram of steps.
+pub const STEP: (&str, &str) =
+    ("statemesh_step_seconds", "Time of a transition in its shard, lookup and reply included (one request in 16 is timed).");
+/// Name and help of the histogram of round trips.
+pub const ROUND_TRIP: (&str, &str) =
+    ("statemesh_round_trip_seconds", "From reading a request to queueing its reply, forwarding included (one request in 16 is timed).");
+
+fn samples(level: &Level, make: fn(f64, &[(&str, &str)]) -> Metric) -> Vec<Metric> {
+    level
+        .samples
+        .iter()
+        .map(|(labels, value)| {
+            let labels: Vec<(&str, &str)> = labels.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            make(*value, &labels)
+        })
+        .collect()
+}
+
+fn family(name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {
+    let mut family = MetricFamily::default();
+    family.set_name(name.into());
+    family.set_help(help.into());
+    family.set_field_type(kind);
+    family.set_metric(metrics);
+    family
+}
+
+fn labels(pairs: &[(&str, &str)]) -> Vec<LabelPair> {
+    pairs
+        .iter()
+        .map(|(name, value)| {
+            let mut pair = LabelPair::default();
+            pair.set_name((*name).into());
+            pair.set_value((*value).into());
+            pair
+        })
+        .collect()
+}
+
+fn counter(value: f64, pairs: &[(&str, &str)]) -> Metric {
+    let mut counter = Counter::default();
+    counter.set_value(value);
+    let mut metric = Metric::from_label(labels(pairs));
+    metric.set_counter(counter);
+    metric
+}
+
+fn gauge(value: f64, pairs: &[(&str, &str)]) -> Metric {
+    let mut gauge = Gauge::default();
+    gauge.set_value(value);
+    let mut metric = Metric::from_label(labels(pairs));
+    metric.set_gauge(gauge);
+    metric
+}

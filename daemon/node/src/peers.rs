@@ -1,0 +1,182 @@
+//! The links that one reactor opens to other daemons.
+//!
+//! Requests, and what goes with them (moves, control), travel on the link that their sender opened, answers come back on
+//! the same one: so what one daemon sends another about a partition arrives in the order in which it was sent.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use statemesh_transport::{ConnId, Io};
+
+use crate::peer_wire::PeerFrame;
+
+/// A frame that waits for its link, with the correlation of the request that it carries, if it carries one.
+type Waiting = (Option<u64>, Vec<u8>);
+
+#[derive(Debug)]
+enum State {
+    /// Not connected; the next try is not before this.
+    Down(Instant),
+    /// Connecting, or waiting for the answer to our greeting.
+    Greeting(ConnId),
+    /// Ready.
+    Ready(ConnId),
+}
+
+#[derive(Debug)]
+struct Peer {
+    address: SocketAddr,
+    state: State,
+    failures: u32,
+    waiting: VecDeque<Waiting>,
+}
+
+/// One reactor's links, by the number that this process gave each member.
+#[derive(Debug)]
+pub struct Peers {
+    by_member: HashMap<u32, Peer>,
+    max_waiting: usize,
+    /// Which of its daemon's reactors this is. Control and moving partitions travel in lane 0, whose links are kept open;
+    /// those of other reactors are opened when there is something to send.
+    lane: u8,
+}
+
+const FIRST_RETRY: Duration = Duration::from_millis(20);
+const MAX_RETRY: Duration = Duration::from_secs(2);
+
+impl Peers {
+    /// No links. At most `max_waiting` frames wait for each one.
+    pub fn new(lane: u8, max_waiting: usize) -> Self {
+        Self { by_member: HashMap::new(), max_waiting, lane }
+    }
+
+    /// Whether the links of this reactor carry control.
+    pub fn is_control_lane(&self) -> bool {
+        self.lane == 0
+    }
+
+    /// A member is there, at this address. A link to an older address is closed.
+    pub fn member(&mut self, member: u32, address: SocketAddr, now: Instant, io: &mut Io) {
+        let peer = self.by_member.entry(member).or_insert_with(|| Peer {
+            address,
+            state: State::Down(now),
+            failures: 0,
+            waiting: VecDeque::new(),
+        });
+        if peer.address != address {
+            peer.address = address;
+            if let State::Greeting(conn) | State::Ready(conn) = peer.state {
+                io.close(conn);
+            }
+        }
+    }
+
+    /// A member is gone for good. What waited for it comes back: it was never sent.
+    pub fn gone(&mut self, member: u32, io: &mut Io) -> Vec<u64> {
+        let Some(peer) = self.by_member.remove(&member) else { return Vec::new() };
+        if let State::Greeting(conn) | State::Ready(conn) = peer.state {
+            io.close(conn);
+        }
+        peer.waiting.into_iter().filter_map(|(correlation, _)| correlation).collect()
+    }
+
+    /// Links that are ready.
+    pub fn ready(&self) -> usize {
+        self.by_member.values().filter(|peer| matches!(peer.state, State::Ready(_))).count()
+    }
+
+    /// Sends a frame, or lets it wait for the link. `false` if the member is unknown or too much waits already.
+    pub fn send(&mut self, member: u32, correlation: Option<u64>, frame: &[u8], now: Instant, io: &mut Io) -> bool {
+        let Some(peer) = self.by_member.get_mut(&member) else { return false };
+        if let State::Ready(conn) = peer.state {
+            return io.send(conn, &[frame]);
+        }
+        if peer.waiting.len() >= self.max_waiting {
+            return false;
+        }
+        peer.waiting.push_back((correlation, frame.to_vec()));
+        Self::open(member, peer, now, io);
+        true
+    }
+
+    /// Whether the request of this correlation still waits, so was never sent; it is taken out.
+    pub fn withdraw(&mut self, member: u32, correlation: u64) -> bool {
+        let Some(peer) = self.by_member.get_mut(&member) else { return false };
+        let at = peer.waiting.iter().position(|(c, _)| *c == Some(correlation));
+        at.is_some_and(|at| peer.waiting.remove(at).is_some())
+    }
+
+    fn open(member: u32, peer: &mut Peer, now: Instant, io: &mut Io) {
+        let State::Down(not_before) = peer.state else { return };
+        if now < not_before {
+            return;
+        }
+        match io.connect(peer.address, u64::from(member)) {
+            Ok(conn) => peer.state = State::Greeting(conn),
+            Err(error) => {
+                tracing::debug!(address = %peer.address, %error, "cannot open a peer link");
+                peer.failed(now);
+            }
+        }
+    }
+
+    /// The transport's handshake is complete: greet.
+    pub fn opened(&mut self, member: u32, conn: ConnId, hello: &[u8], io: &mut Io) {
+        if self.by_member.get(&member).is_some_and(|peer| matches!(peer.state, State::Greeting(c) if c == conn)) {
+            let mut frame = Vec::with_capacity(hello.len() + 2);
+            PeerFrame::Hello { lane: self.lane, greeting: hello }.encode(&mut frame);
+            io.send(conn, &[&frame]);
+        }
+    }
+
+    /// The other side accepted our greeting: send what waits. Says whether that was news.
+    pub fn accepted(&mut self, member: u32, conn: ConnId, io: &mut Io) -> bool {
+        let Some(peer) = self.by_member.get_mut(&member) else { return false };
+        if !matches!(peer.state, State::Greeting(c) if c == conn) {
+            return false;
+        }
+        peer.state = State::Ready(conn);
+        peer.failures = 0;
+        for (_, frame) in peer.waiting.drain(..) {
+            io.send(conn, &[&frame]);
+        }
+        true
+    }
+
+    /// A link is gone, or could not be had. Says whether it was ready, that is, whether requests may be lost with it.
+    pub fn closed(&mut self, member: u32, conn: ConnId, now: Instant) -> bool {
+        let Some(peer) = self.by_member.get_mut(&member) else { return true };
+        match peer.state {
+            State::Greeting(c) | State::Ready(c) if c == conn => {
+                let was_ready = matches!(peer.state, State::Ready(_));
+                peer.failed(now);
+                was_ready
+            }
+            _ => false,
+        }
+    }
+
+    /// Opens links for which something waits. Gives when to ask again.
+    pub fn turn(&mut self, now: Instant, io: &mut Io) -> Option<Instant> {
+        let mut next: Option<Instant> = None;
+        for (&member, peer) in &mut self.by_member {
+            if peer.waiting.is_empty() && self.lane != 0 {
+                continue;
+            }
+            Self::open(member, peer, now, io);
+            if let State::Down(at) = peer.state {
+                next = Some(next.map_or(at, |n| n.min(at)));
+            }
+        }
+        next
+    }
+}
+
+impl Peer {
+    fn failed(&mut self, now: Instant) {
+        let wait = FIRST_RETRY.saturating_mul(1 << self.failures.min(10)).min(MAX_RETRY);
+        self.failures = self.failures.saturating_add(1);
+        self.state = State::Down(now + wait);
+    }
+}

@@ -1,0 +1,305 @@
+//! Shards: where the instances live. A shard has one writer at a time, whoever claims it; the others leave their work in
+//! its inbox. Partition `p` lives in shard `p mod shards`.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+use bytes::Bytes;
+use crossbeam::queue::ArrayQueue;
+use hashbrown::HashTable;
+use statemesh_engine::timer_wheel::TimerWheel;
+use statemesh_mesh::client_protocol::reply::Encoding;
+
+use crate::arena::Arena;
+use crate::claim::{Claim, Claimed};
+use crate::counters::Counters;
+use crate::instance::Entry;
+use crate::subscribers::Change;
+
+mod keys;
+mod moving;
+mod ops;
+mod timers;
+
+pub use moving::{Installed, Moved};
+
+/// Shards of a daemon: enough that two reactors seldom want the same one, few enough that looking at all is nothing.
+const SHARDS: usize = 64;
+/// Requests that wait in one shard's inbox.
+const INBOX: usize = 4_096;
+
+/// A request left for whoever holds the shard.
+#[derive(Debug)]
+pub struct Job {
+    /// The reactor that wants the answer.
+    pub reactor: usize,
+    /// The number under which it waits.
+    pub correlation: u64,
+    /// The key's partition.
+    pub partition: u16,
+    /// The request.
+    pub request: Bytes,
+}
+
+/// How running a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The reply is written, be it an error.
+    Replied,
+    /// The partition is not here; nothing happened.
+    NotHeld,
+}
+
+/// What is bounded or wanted of a shard's work, the same for all of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// Transitions remembered for each instance.
+    pub history: usize,
+    /// Instances of the whole daemon.
+    pub instances: usize,
+}
+
+/// One shard.
+#[derive(Debug)]
+pub struct Shard {
+    index: usize,
+    state: Claim<State>,
+    inbox: ArrayQueue<Job>,
+    /// Milliseconds at which the next timer is due.
+    due: Arc<AtomicU64>,
+}
+
+impl Shard {
+    /// Claims the shard, or says at once that somebody else has it.
+    pub fn try_claim(&self) -> Option<Claimed<'_, State>> {
+        self.state.try_claim()
+    }
+
+    /// Claims the shard for a thread that may wait: nobody holds it for longer than one request or one slice of timers.
+    pub fn claim(&self) -> Claimed<'_, State> {
+        loop {
+            if let Some(claimed) = self.try_claim() {
+                return claimed;
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    /// Leaves a job for the holder.
+    ///
+    /// # Errors
+    /// Gives the job back if the inbox is full.
+    pub fn push(&self, job: Job) -> Result<(), Job> {
+        self.inbox.push(job)
+    }
+
+    /// Takes the oldest job.
+    pub fn pop(&self) -> Option<Job> {
+        self.inbox.pop()
+    }
+
+    /// Whether jobs wait.
+    pub fn has_jobs(&self) -> bool {
+        !self.inbox.is_empty()
+    }
+
+    /// When the next timer is due; `u64::MAX` if there is none.
+    pub fn due(&self) -> u64 {
+        self.due.load(Relaxed)
+    }
+
+    /// One of its partitions.
+    pub fn first_partition(&self) -> u16 {
+        u16::try_from(self.index).unwrap_or(0)
+    }
+}
+
+/// All shards of a daemon.
+#[derive(Debug)]
+pub struct Shards {
+    shards: Box<[Shard]>,
+    instances: Arc<AtomicUsize>,
+}
+
+impl Shards {
+    /// Empty shards for this many partitions.
+    pub fn new(machines: &Arc<crate::machines::Machines>, partitions: u16, rules: Rules) -> Self {
+        let count = SHARDS.min(usize::from(partitions.max(1)));
+        let instances = Arc::new(AtomicUsize::new(0));
+        let shards = (0..count)
+            .map(|index| {
+                let due = Arc::new(AtomicU64::new(u64::MAX));
+                let state = State {
+                    index,
+                    shards: count,
+                    rules,
+                    machines: Arc::clone(machines),
+                    due: Arc::clone(&due),
+                    total: Arc::clone(&instances),
+                    partitions: (0..usize::from(partitions).div_ceil(count)).map(|_| Part::default()).collect(),
+                    entries: Arena::default(),
+                    wheel: TimerWheel::default(),
+                    events: HashSet::new(),
+                    values: HashSet::new(),
+                    fresh: Vec::new(),
+                    lost: HashMap::new(),
+                };
+                Shard { index, state: Claim::new(state), inbox: ArrayQueue::new(INBOX), due }
+            })
+            .collect();
+        Self { shards, instances }
+    }
+
+    /// The shard of a partition.
+    pub fn of(&self, partition: u16) -> &Shard {
+        // In range: the remainder is below the length, which is at least one.
+        &self.shards[usize::from(partition) % self.shards.len()]
+    }
+
+    /// Every shard.
+    pub fn iter(&self) -> impl Iterator<Item = &Shard> {
+        self.shards.iter()
+    }
+
+    /// The shards whose timers this reactor minds.
+    pub fn minded_by(&self, reactor: usize, reactors: usize) -> impl Iterator<Item = &Shard> {
+        self.shards.iter().skip(reactor).step_by(reactors.max(1))
+    }
+
+    /// Instances of the daemon.
+    pub fn instances(&self) -> usize {
+        self.instances.load(Relaxed)
+    }
+
+    /// Instances by machine and state value, counted by looking at all of them, a shard at a time.
+    pub fn census(&self) -> BTreeMap<(Arc<str>, Box<str>), u64> {
+        let mut census = BTreeMap::new();
+        let mut value = Vec::new();
+        for shard in &self.shards {
+            let state = shard.claim();
+            for (_, entry) in state.entries.iter() {
+                value.clear();
+                entry.write_value(&mut value, Encoding::Json);
+                let text = String::from_utf8_lossy(&value).into_owned().into_boxed_str();
+                *census.entry((Arc::clone(&entry.version.name), text)).or_default() += 1;
+            }
+        }
+        census
+    }
+}
+
+/// How a partition stands in its shard.
+#[derive(Debug, Default)]
+enum Phase {
+    /// Not here.
+    #[default]
+    Away,
+    /// Served here.
+    Held,
+    /// Instances of it arrive; it is not served yet.
+    Arriving,
+    /// Sent to another daemon, which has not said that it has it: kept, in parts, to be taken back.
+    Sent(Vec<Vec<u8>>),
+}
+
+#[derive(Debug, Default)]
+struct Part {
+    phase: Phase,
+    /// Numbers of its entries, found by the hash of `machine/key`.
+    index: HashTable<u32>,
+}
+
+/// What a shard's holder may change.
+#[derive(Debug)]
+pub struct State {
+    index: usize,
+    shards: usize,
+    rules: Rules,
+    machines: Arc<crate::machines::Machines>,
+    due: Arc<AtomicU64>,
+    total: Arc<AtomicUsize>,
+    partitions: Box<[Part]>,
+    entries: Arena<Entry>,
+    wheel: TimerWheel,
+    /// Event types and state values that histories name, each kept once.
+    events: HashSet<Arc<str>>,
+    values: HashSet<Arc<[u8]>>,
+    /// Keys that came into being and are not in the roster of the next in line yet.
+    fresh: Vec<Fresh>,
+    /// Keys whose instance went with a dead owner and that nobody has asked for since, with their hashes.
+    lost: HashMap<u64, u16>,
+}
+
+/// A key that came into being.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fresh {
+    /// Its partition.
+    pub partition: u16,
+    /// Its machine.
+    pub machine: Arc<str>,
+    /// The key.
+    pub key: Box<str>,
+}
+
+/// What runs leave for their reactor, and what they need of it.
+#[derive(Debug, Default)]
+pub struct Run {
+    /// The daemon's clock, in milliseconds.
+    pub now: u64,
+    /// Somebody watches, so changes are worth encoding.
+    pub watched: bool,
+    /// Changes to publish, in order.
+    pub changes: Vec<Arc<Change>>,
+    /// A shard whose next timer became more urgent.
+    pub sooner_timer: Option<usize>,
+    output: statemesh_engine::Output,
+    scratch: Vec<u8>,
+    events: u64,
+    transitions: u64,
+    created: u64,
+    machine_errors: u64,
+    timers_fired: u64,
+    effects: u64,
+    refused_instances: u64,
+    error_code: Option<statemesh_mesh::client_protocol::error::ErrorCode>,
+}
+
+impl Run {
+    /// Adds what was counted since the last time.
+    pub fn count_into(&mut self, counters: &Counters) {
+        for (count, cell) in [
+            (&mut self.events, &counters.events),
+            (&mut self.transitions, &counters.transitions),
+            (&mut self.created, &counters.created),
+            (&mut self.machine_errors, &counters.machine_errors),
+            (&mut self.timers_fired, &counters.timers_fired),
+            (&mut self.effects, &counters.effects),
+            (&mut self.refused_instances, &counters.refused_instances),
+        ] {
+            if *count > 0 {
+                cell.add(std::mem::take(count));
+            }
+        }
+        if let Some(code) = self.error_code.take()
+            && let Some(cell) = counters.errors.get(code as usize)
+        {
+            cell.add(1);
+        }
+    }
+}
+
+impl State {
+    fn part(&self, partition: u16) -> Option<&Part> {
+        self.partitions.get(usize::from(partition) / self.shards)
+    }
+
+    fn part_mut(&mut self, partition: u16) -> Option<&mut Part> {
+        self.partitions.get_mut(usize::from(partition) / self.shards)
+    }
+
+    /// Whether the partition is served here.
+    pub fn holds(&self, partition: u16) -> bool {
+        self.part(partition).is_some_and(|part| matches!(part.phase, Phase::Held))
+    }
+}

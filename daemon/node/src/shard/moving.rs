@@ -1,0 +1,157 @@
+//! Partitions that move: freezing, installing, taking back.
+
+use std::sync::Arc;
+
+use statemesh_engine::{Instance, Millis};
+use statemesh_mesh::placement;
+
+use super::{Phase, Run, State};
+use crate::instance::{Entry, Extra};
+use crate::transfer::{Input, Record};
+
+/// What a partition had when it was frozen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Instances in it.
+    pub instances: usize,
+    /// Whether it was here at all.
+    pub held: bool,
+}
+
+/// What came with one part of a moving partition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Installed {
+    /// Instances read.
+    pub instances: u64,
+    /// Records that could not be read: unknown definition, or bytes that are none of ours.
+    pub rejected: u64,
+    /// Keys that were here as well; the one with the higher seq won.
+    pub conflicts: u64,
+}
+
+impl State {
+    /// Stops serving a partition and gives its instances in parts of about `part_bytes`, at least one. A copy is kept
+    /// until [`State::forget`] or [`State::take_back`].
+    pub fn freeze(&mut self, partition: u16, part_bytes: usize, now: u64) -> (Moved, Vec<Vec<u8>>) {
+        if !self.holds(partition) {
+            return (Moved::default(), Vec::new());
+        }
+        let entries = self.take_all(partition);
+        let mut parts = vec![Vec::new()];
+        let (mut snapshot, mut extra) = (Vec::new(), Vec::new());
+        for entry in &entries {
+            snapshot.clear();
+            extra.clear();
+            entry.instance.to_bytes(&entry.version.machine, Millis(now), &mut snapshot);
+            if let Some(kept) = &entry.extra {
+                kept.encode(now, &mut extra);
+            }
+            let record = Record {
+                definition: &entry.version.hash,
+                machine: &entry.version.name,
+                key: &entry.key,
+                snapshot: &snapshot,
+                extra: &extra,
+            };
+            if parts.last().is_none_or(|part| part.len() >= part_bytes) {
+                parts.push(Vec::new());
+            }
+            if let Some(part) = parts.last_mut() {
+                record.encode(part);
+            }
+        }
+        self.lost.retain(|_, of| *of != partition);
+        if let Some(part) = self.part_mut(partition) {
+            part.phase = Phase::Sent(parts.clone());
+        }
+        (Moved { instances: entries.len(), held: true }, parts)
+    }
+
+    /// The other side has the partition: the copy goes.
+    pub fn forget(&mut self, partition: u16) {
+        if let Some(part) = self.part_mut(partition)
+            && matches!(part.phase, Phase::Sent(_))
+        {
+            part.phase = Phase::Away;
+        }
+    }
+
+    /// The other side is gone without having said that it has the partition: serve the copy again.
+    pub fn take_back(&mut self, partition: u16, run: &mut Run) -> Installed {
+        let Some(part) = self.part_mut(partition) else { return Installed::default() };
+        let Phase::Sent(parts) = std::mem::take(&mut part.phase) else { return Installed::default() };
+        let mut sum = Installed::default();
+        for part in &parts {
+            let installed = self.install(partition, part, false, run);
+            sum.instances += installed.instances;
+            sum.rejected += installed.rejected;
+            sum.conflicts += installed.conflicts;
+        }
+        self.take_over(partition, []);
+        sum
+    }
+
+    /// Takes a part of a partition that moves here; with the last one it is served. What is here already stays, unless
+    /// the part has a higher seq for the same key.
+    pub fn install(&mut self, partition: u16, bytes: &[u8], last: bool, run: &mut Run) -> Installed {
+        let mut installed = Installed::default();
+        let mut input = Input::new(bytes);
+        while !input.is_empty() {
+            let Ok(record) = input.record() else {
+                installed.rejected += 1;
+                break;
+            };
+            match self.install_one(partition, &record, run) {
+                Some(conflict) => {
+                    installed.instances += 1;
+                    installed.conflicts += u64::from(conflict);
+                }
+                None => installed.rejected += 1,
+            }
+        }
+        if let Some(part) = self.part_mut(partition) {
+            match part.phase {
+                Phase::Held => {}
+                _ if last => part.phase = Phase::Held,
+                _ => part.phase = Phase::Arriving,
+            }
+        }
+        self.update_due(run);
+        installed
+    }
+
+    /// Says whether the key was here as well, with another state; `None` if the record can't be read.
+    fn install_one(&mut self, partition: u16, record: &Record<'_>, run: &mut Run) -> Option<bool> {
+        let version = Arc::clone(self.machines.table().by_hash(record.definition)?);
+        let hash = placement::key_hash(record.machine, record.key);
+        if placement::partition_of_hash(hash, self.partition_count()) != partition {
+            return None;
+        }
+        run.output.clear();
+        let instance = Instance::from_bytes(&version.machine, record.snapshot, Millis(run.now), &mut run.output).ok()?;
+        let extra = Extra::decode(record.extra, run.now, self.rules.history).ok()?;
+        let extra = (extra != Extra::default()).then(|| Box::new(extra));
+        let mut conflict = false;
+        let number = match self.find(partition, hash, record.machine, record.key) {
+            Some(number) => {
+                let here = self.entries.get_mut(number)?;
+                conflict = true;
+                if here.instance.seq() < instance.seq() {
+                    here.version = version;
+                    here.instance = instance;
+                    here.extra = extra;
+                }
+                number
+            }
+            None => {
+                let key = record.key.into();
+                self.add(partition, Entry { hash, key, version, instance, armed: u64::MAX, extra })
+            }
+        };
+        if conflict {
+            self.publish_conflict(number, run);
+        }
+        self.arm(number);
+        Some(conflict)
+    }
+}

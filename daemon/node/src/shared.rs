@@ -1,0 +1,212 @@
+//! What the threads of one daemon share.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use crossbeam::queue::ArrayQueue;
+use mio::Waker;
+use parking_lot::RwLock;
+use tokio::sync::mpsc;
+
+use crate::command::{Command, ToControl};
+use crate::counters::Counters;
+use crate::machines::Machines;
+use crate::options::Options;
+use crate::shard::{Rules, Shards};
+use crate::view::MeshView;
+
+/// Commands that wait for one reactor.
+const RING: usize = 16_384;
+
+/// Milliseconds since the daemon started, which is the time that the engine and its timers see.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    /// A clock that starts now.
+    #[must_use]
+    pub fn new(now: Instant) -> Self {
+        Self { start: now }
+    }
+
+    /// The milliseconds of an instant.
+    #[must_use]
+    pub fn millis(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.start).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The instant of a millisecond.
+    #[must_use]
+    pub fn instant(&self, millis: u64) -> Instant {
+        // A century ahead stands for "never": instants have an end.
+        self.start + Duration::from_millis(millis.min(100 * 365 * 24 * 3_600 * 1_000))
+    }
+}
+
+/// One reactor, as the others see it.
+#[derive(Debug)]
+pub struct Port {
+    commands: ArrayQueue<Command>,
+    waker: OnceLock<Arc<Waker>>,
+}
+
+/// What the threads of one daemon share.
+pub struct Shared {
+    /// What the daemon was told.
+    pub options: Options,
+    /// The daemon's clock.
+    pub clock: Clock,
+    /// The instances.
+    pub shards: Shards,
+    /// The definitions.
+    pub machines: Arc<Machines>,
+    /// For each reactor, whether somebody watches there.
+    pub watched: Vec<AtomicBool>,
+    /// What each reactor counts.
+    pub counters: Vec<Arc<Counters>>,
+    view: RwLock<Arc<MeshView>>,
+    ports: Vec<Port>,
+    control: mpsc::Sender<ToControl>,
+    greeter: RwLock<Greeter>,
+}
+
+/// What is needed to greet another daemon, and to judge a greeting.
+pub struct Greeter {
+    /// Our own greeting.
+    pub hello: Arc<[u8]>,
+    /// Decides about a greeting: the member's number, or the refusal to send.
+    pub judge: Judge,
+}
+
+/// Gives the number of the member that greets, or the refusal to send.
+pub type Judge = Box<dyn Fn(&[u8]) -> Result<u32, Vec<u8>> + Send + Sync>;
+
+impl Shared {
+    /// What the threads share at the start: no instances, no definitions, nobody known.
+    #[must_use]
+    pub fn new(options: Options, reactors: usize, now: Instant, control: mpsc::Sender<ToControl>) -> Self {
+        let machines = Arc::new(Machines::default());
+        let rules = Rules { history: options.limits.history, instances: options.limits.instances };
+        let shards = Shards::new(&machines, options.partitions, rules);
+        let port = |_| Port { commands: ArrayQueue::new(RING), waker: OnceLock::new() };
+        Self {
+            options,
+            clock: Clock::new(now),
+            shards,
+            machines,
+            watched: (0..reactors).map(|_| AtomicBool::new(false)).collect(),
+            counters: (0..reactors).map(|_| Arc::default()).collect(),
+            view: RwLock::default(),
+            ports: (0..reactors).map(port).collect(),
+            control,
+            greeter: RwLock::new(Greeter { hello: Arc::new([]), judge: Box::new(|_| Err(Vec::new())) }),
+        }
+    }
+
+    /// Number of reactors.
+    #[must_use]
+    pub fn reactors(&self) -> usize {
+        self.ports.len()
+    }
+
+    /// Lets other threads wake this reactor.
+    pub fn set_waker(&self, reactor: usize, waker: Arc<Waker>) {
+        if let Some(port) = self.ports.get(reactor) {
+            // Each reactor sets its own, once.
+            let _ = port.waker.set(waker);
+        }
+    }
+
+    /// Wakes a reactor.
+    pub fn wake(&self, reactor: usize) {
+        if let Some(waker) = self.ports.get(reactor).and_then(|port| port.waker.get())
+            && let Err(error) = waker.wake()
+        {
+            tracing::error!(reactor, %error, "cannot wake a reactor");
+        }
+    }
+
+    /// Tells a reactor something.
+    ///
+    /// # Errors
+    /// Its ring is full: the command comes back.
+    pub fn tell(&self, reactor: usize, command: Command) -> Result<(), Command> {
+        let Some(port) = self.ports.get(reactor) else { return Ok(()) };
+        let result = port.commands.push(command);
+        self.wake(reactor);
+        result
+    }
+
+    /// The next command for a reactor.
+    #[must_use]
+    pub fn next_command(&self, reactor: usize) -> Option<Command> {
+        self.ports.get(reactor)?.commands.pop()
+    }
+
+    /// Tells the control plane something.
+    ///
+    /// # Errors
+    /// Its queue is full: the message comes back.
+    pub fn tell_control(&self, message: ToControl) -> Result<(), ToControl> {
+        self.control.try_send(message).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(message) | mpsc::error::TrySendError::Closed(message) => message,
+        })
+    }
+
+    /// Whether the control plane still listens.
+    #[must_use]
+    pub fn has_control(&self) -> bool {
+        !self.control.is_closed()
+    }
+
+    /// The reactor that minds a shard's timers.
+    #[must_use]
+    pub fn minder_of(&self, shard: usize) -> usize {
+        shard % self.reactors().max(1)
+    }
+
+    /// Whether somebody watches at this reactor.
+    #[must_use]
+    pub fn is_watched(&self, reactor: usize) -> bool {
+        self.watched.get(reactor).is_some_and(|watched| watched.load(Relaxed))
+    }
+
+    /// Whether somebody watches anywhere.
+    #[must_use]
+    pub fn is_watched_anywhere(&self) -> bool {
+        self.watched.iter().any(|watched| watched.load(Relaxed))
+    }
+
+    /// The mesh as it was last published.
+    #[must_use]
+    pub fn view(&self) -> Arc<MeshView> {
+        Arc::clone(&self.view.read())
+    }
+
+    /// Publishes the mesh.
+    pub fn publish_view(&self, view: MeshView) {
+        *self.view.write() = Arc::new(view);
+    }
+
+    /// Our own greeting.
+    #[must_use]
+    pub fn hello(&self) -> Arc<[u8]> {
+        Arc::clone(&self.greeter.read().hello)
+    }
+
+    /// Replaces how daemons are greeted and judged.
+    pub fn set_greeter(&self, greeter: Greeter) {
+        *self.greeter.write() = greeter;
+    }
+
+    /// Judges a greeting.
+    ///
+    /// # Errors
+    /// The refusal to send.
+    pub fn judge(&self, hello: &[u8]) -> Result<u32, Vec<u8>> {
+        (self.greeter.read().judge)(hello)
+    }
+}

@@ -1,0 +1,87 @@
+//! The mesh as the control plane sees it, published whole whenever it changes: what `members` and `placement` answer.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::options::Listen;
+
+/// How a member is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It answers.
+    Alive,
+    /// It did not answer lately.
+    Suspect,
+    /// It said goodbye.
+    Left,
+    /// It was declared dead.
+    Dead,
+}
+
+impl Status {
+    /// Every status.
+    pub const ALL: [Self; 4] = [Self::Alive, Self::Suspect, Self::Left, Self::Dead];
+
+    /// As it stands in replies and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Alive => "alive",
+            Self::Suspect => "suspect",
+            Self::Left => "left",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+/// One member.
+#[derive(Clone, Debug)]
+pub struct MemberView {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its number in this process.
+    pub number: u32,
+    /// How it is.
+    pub status: Status,
+    /// Which life of this name.
+    pub incarnation: u64,
+    /// Where it listens.
+    pub listen: Listen,
+    /// Partitions that it owns by the current view.
+    pub partitions: usize,
+    /// It is this daemon.
+    pub is_self: bool,
+    /// It hands over what it has and will go.
+    pub leaving: bool,
+}
+
+/// The whole mesh.
+#[derive(Clone, Debug, Default)]
+pub struct MeshView {
+    /// Members by name.
+    pub members: Vec<MemberView>,
+    /// Hash of the members that own partitions.
+    pub hash: u64,
+    /// For each partition the index of its owner in `members`; empty before the daemon has joined.
+    pub owners: Vec<u16>,
+    /// Joined, or alone on purpose.
+    pub joined: bool,
+    /// The daemon is leaving.
+    pub leaving: bool,
+    /// Why it is not ready, or how it became so.
+    pub reason: String,
+}
+
+impl MeshView {
+    /// The owner of a partition.
+    #[must_use]
+    pub fn owner(&self, partition: u16) -> Option<&MemberView> {
+        self.members.get(usize::from(*self.owners.get(usize::from(partition))?))
+    }
+
+    /// Address of a member's listener for clients.
+    #[must_use]
+    pub fn clients_of(&self, name: &str) -> Option<SocketAddr> {
+        self.members.iter().find(|member| *member.name == *name).map(|member| member.listen.clients)
+    }
+}

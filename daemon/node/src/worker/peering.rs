@@ -1,0 +1,139 @@
+//! What daemons say to each other.
+
+use std::sync::Arc;
+
+use statemesh_transport::{ConnId, Io, Message, Origin};
+
+use super::{Greeted, Worker, number};
+use crate::command::{Command, ToControl};
+use crate::forward::ReplyTo;
+use crate::peer_wire::PeerFrame;
+use crate::shard::Moved;
+
+/// Bytes of one part of a moving partition: large enough to be cheap, small enough to leave room for others.
+const MOVE_BYTES: usize = 128 * 1024;
+
+impl Worker {
+    pub(super) fn peer_message(&mut self, conn: ConnId, origin: Origin, message: &Message, io: &mut Io) {
+        let Some(frame) = message.part_slice(0).and_then(PeerFrame::decode) else {
+            self.counters.protocol_errors.add(1);
+            return io.close(conn);
+        };
+        match (frame, origin) {
+            (PeerFrame::Hello { lane, greeting }, Origin::Accepted(_)) => self.greet_back(conn, lane, greeting, io),
+            (PeerFrame::Hello { greeting, .. }, Origin::Opened(member)) => {
+                let member = number(member);
+                if self.peers.accepted(member, conn, io) && self.peers.is_control_lane() {
+                    self.tell_control(ToControl::LinkTo { member, up: true });
+                    self.tell_control(ToControl::Greeted { hello: greeting.to_vec() });
+                }
+            }
+            (PeerFrame::Refused(refusal), Origin::Opened(_)) => {
+                self.counters.refused_peers.add(1);
+                self.tell_control(ToControl::Refused { refusal: refusal.to_vec() });
+                io.close(conn);
+            }
+            (PeerFrame::Reply(correlation, reply), Origin::Opened(_)) => self.answered(correlation, reply, io),
+            (frame, Origin::Accepted(_)) => match self.greeted.get(&conn) {
+                Some(&Greeted { member, .. }) => self.from_member(conn, member, &frame, io),
+                // Nothing counts before the greeting.
+                None => io.close(conn),
+            },
+            _ => io.close(conn),
+        }
+    }
+
+    fn greet_back(&mut self, conn: ConnId, lane: u8, hello: &[u8], io: &mut Io) {
+        let mut frame = Vec::new();
+        match self.shared.judge(hello) {
+            Ok(member) => {
+                self.greeted.insert(conn, Greeted { member, lane });
+                PeerFrame::Hello { lane, greeting: &self.shared.hello() }.encode(&mut frame);
+                io.send(conn, &[&frame]);
+                if lane == 0 {
+                    self.tell_control(ToControl::LinkFrom { member, up: true });
+                    self.tell_control(ToControl::Greeted { hello: hello.to_vec() });
+                }
+            }
+            Err(refusal) => {
+                self.counters.refused_peers.add(1);
+                PeerFrame::Refused(&refusal).encode(&mut frame);
+                io.send(conn, &[&frame]);
+                io.close(conn);
+            }
+        }
+    }
+
+    fn from_member(&mut self, conn: ConnId, member: u32, frame: &PeerFrame<'_>, io: &mut Io) {
+        match *frame {
+            PeerFrame::Forward(header, request) => {
+                self.counters.forwards_received.add(1);
+                let reply_to = ReplyTo::Peer { conn, correlation: header.correlation };
+                self.request(request, reply_to, header.hops, io);
+            }
+            PeerFrame::Control(body) => self.tell_control(ToControl::FromMember { member, body: body.to_vec() }),
+            PeerFrame::Roster(body) => self.tell_control(ToControl::Roster { member, body: body.to_vec() }),
+            PeerFrame::Move { partition, last, instances } => self.install(member, partition, last, instances, io),
+            _ => io.close(conn),
+        }
+    }
+
+    /// Takes instances of a partition that moves here.
+    fn install(&mut self, from: u32, partition: u16, last: bool, instances: &[u8], io: &mut Io) {
+        let shared = Arc::clone(&self.shared);
+        // A reactor waits for nothing, but here it must: the parts of a move have to stay in order. Whoever has the
+        // shard has it for microseconds.
+        let mut state = loop {
+            if let Some(state) = shared.shards.of(partition).try_claim() {
+                break state;
+            }
+            std::hint::spin_loop();
+        };
+        let installed = state.install(partition, instances, last, &mut self.run);
+        drop(state);
+        self.counters.handoff_instances.add(installed.instances);
+        self.counters.handoff_rejected.add(installed.rejected);
+        self.counters.conflicts.add(installed.conflicts);
+        self.after_run(io);
+        if last {
+            self.counters.handoffs_received.add(1);
+            self.tell_control(ToControl::Installed { partition, from });
+        }
+    }
+
+    /// Hands a partition over: from here on its events follow it on the same link. `false` if the shard is busy.
+    pub(super) fn transfer(&mut self, partition: u16, to: u32, io: &mut Io) -> bool {
+        let shared = Arc::clone(&self.shared);
+        let Some(mut state) = shared.shards.of(partition).try_claim() else { return false };
+        let (Moved { instances, held }, parts) = state.freeze(partition, MOVE_BYTES, shared.clock.millis(self.now));
+        drop(state);
+        if !held {
+            return true;
+        }
+        let count = parts.len();
+        for (index, part) in parts.iter().enumerate() {
+            let mut frame = Vec::with_capacity(part.len() + 4);
+            PeerFrame::Move { partition, last: index + 1 == count, instances: part }.encode(&mut frame);
+            if !self.peers.send(to, None, &frame, self.now, io) {
+                // The member vanished: the control plane hears of that too, and takes the partition back.
+                break;
+            }
+        }
+        self.counters.handoffs_sent.add(1);
+        self.tell_control(ToControl::Transferred { partition, to, instances });
+        self.route(partition, Some(to), io);
+        true
+    }
+
+    pub(super) fn route(&mut self, partition: u16, to: Option<u32>, io: &mut Io) {
+        if self.router.switch(partition, to) {
+            self.unpark(partition, io);
+        }
+    }
+
+    pub(super) fn transfer_or_retry(&mut self, partition: u16, to: u32, io: &mut Io) {
+        if !self.transfer(partition, to, io) {
+            self.retry.push(Command::Transfer { partition, to });
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! Requests: from frame to reply.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use statemesh_mesh::client_protocol::error::ErrorCode;
+use statemesh_mesh::client_protocol::reply::Encoding;
+use statemesh_mesh::client_protocol::request::{self, Class, Op, Request};
+use statemesh_mesh::placement;
+use statemesh_mesh::routing::Route;
+use statemesh_transport::{ConnId, Io, Message};
+
+use super::{Asked, TIMED, Worker};
+use crate::answers;
+use crate::command::{Command, ToControl};
+use crate::forward::{ReplyTo, With};
+use crate::peer_wire::MAX_HOPS;
+use crate::shard::{Job, Outcome, State};
+
+/// One keyed request and where it stands.
+#[derive(Clone, Copy)]
+pub(super) struct Keyed<'a> {
+    pub(super) request: &'a Request<'a>,
+    pub(super) raw: &'a [u8],
+    pub(super) hash: u64,
+    pub(super) partition: u16,
+    pub(super) reply_to: ReplyTo,
+    pub(super) hops: u8,
+}
+
+impl Worker {
+    pub(super) fn client_message(&mut self, conn: ConnId, message: &Message, io: &mut Io) {
+        let body = match (message.len(), message.part_slice(0)) {
+            (1, Some(body)) => Some((body, false)),
+            // REQ puts an empty delimiter in front and wants it back (RFC 28).
+            (2, Some([])) => message.part_slice(1).map(|body| (body, true)),
+            _ => None,
+        };
+        // Anything else becomes an empty frame, which is refused as what it is: no request.
+        let (body, delimited) = body.unwrap_or((&[], false));
+        self.frame(body, ReplyTo::Client { conn, delimited }, io);
+    }
+
+    /// A frame: one request, or an array of them.
+    pub(super) fn frame(&mut self, body: &[u8], reply_to: ReplyTo, io: &mut Io) {
+        let encoding = Encoding::of(body);
+        match request::split_batch(body, encoding, self.shared.options.limits.batch) {
+            Ok(None) => self.request(body, reply_to, 0, io),
+            Ok(Some(requests)) => {
+                let batch = self.batches.begin(reply_to, encoding, requests.len());
+                for (position, raw) in requests.into_iter().enumerate() {
+                    self.request(raw, ReplyTo::Batch { batch, position }, 0, io);
+                }
+                if let Some((reply_to, replies)) = self.batches.seal(batch) {
+                    self.deliver(reply_to, &replies, io);
+                }
+            }
+            Err(refusal) => {
+                self.counters.malformed.add(1);
+                let asked = Asked { encoding, id: None, reply_to };
+                self.fail(asked, refusal.code, &refusal.message, refusal.hint, io);
+            }
+        }
+    }
+
+    /// One request, from wherever it comes.
+    pub(super) fn request(&mut self, raw: &[u8], reply_to: ReplyTo, hops: u8, io: &mut Io) {
+        self.tick = self.tick.wrapping_add(1);
+        let started = self.tick.is_multiple_of(TIMED).then(Instant::now);
+        let encoding = Encoding::of(raw);
+        let request = match Request::parse(raw, encoding) {
+            Ok(request) => request,
+            Err(refusal) => {
+                self.counters.malformed.add(u64::from(refusal.code == ErrorCode::BadRequest));
+                let asked = Asked { encoding, id: refusal.id, reply_to };
+                return self.fail(asked, refusal.code, &refusal.message, refusal.hint, io);
+            }
+        };
+        if hops == 0 && let Some(count) = self.counters.requests.get(request.op as usize) {
+            count.add(1);
+        }
+        match request.op.class() {
+            Class::Keyed => self.keyed(&request, raw, reply_to, hops, io),
+            Class::Here => self.here(&request, reply_to, io),
+            Class::Control => self.to_control_plane(&request, raw, reply_to, io),
+        }
+        if let Some(started) = started {
+            self.counters.round_trip.record(elapsed_ns(started), 1);
+        }
+    }
+
+    fn keyed(&mut self, request: &Request<'_>, raw: &[u8], reply_to: ReplyTo, hops: u8, io: &mut Io) {
+        let asked = Asked { encoding: request.encoding, id: request.id, reply_to };
+        let max = self.shared.options.limits.key_bytes;
+        if request.key.len() > max {
+            let message = format!("the key has {} bytes; limits.key_bytes allows {max}", request.key.len());
+            return self.fail(asked, ErrorCode::KeyTooLong, &message, "use a shorter key, e.g. a hash of it", io);
+        }
+        let hash = placement::key_hash(&request.machine, &request.key);
+        let partition = placement::partition_of_hash(hash, self.shared.options.partitions);
+        let keyed = Keyed { request, raw, hash, partition, reply_to, hops };
+        let route = if hops > 0 { self.router.route_forwarded(partition) } else { self.router.route(partition) };
+        match route {
+            Route::Local => self.local(keyed, io),
+            Route::Forward(member) if hops < MAX_HOPS => self.forward(member, keyed, io),
+            Route::Forward(_) => {
+                let message = format!("partition {partition} is moving: the request met {hops} daemons");
+                self.fail(asked, ErrorCode::Moving, &message, "send it again", io);
+            }
+            Route::Park => {
+                if let ReplyTo::Peer { conn, .. } = reply_to
+                    && let Some(member) = self.greeted.get(&conn).map(|greeted| greeted.member)
+                {
+                    self.tell_control(ToControl::Misrouted { partition, member });
+                }
+                self.park(raw, partition, reply_to, hops, io);
+            }
+        }
+    }
+
+    /// Runs a request here, or leaves it to whoever has the shard right now.
+    fn local(&mut self, keyed: Keyed<'_>, io: &mut Io) {
+        let shared = Arc::clone(&self.shared);
+        let shard = shared.shards.of(keyed.partition);
+        let Some(mut state) = shard.try_claim() else { return self.leave_in_inbox(keyed, io) };
+        // What was left before us comes first: it may be an earlier event of the same connection.
+        self.drain(keyed.partition, &mut state);
+        let started = self.tick.is_multiple_of(TIMED).then(Instant::now);
+        let mut reply = std::mem::take(&mut self.reply);
+        reply.clear();
+        let outcome = state.run(keyed.request, keyed.hash, keyed.partition, &mut self.run, &mut reply);
+        if let Some(started) = started {
+            self.counters.step.record(elapsed_ns(started), 1);
+        }
+        drop(state);
+        if outcome == Outcome::Replied {
+            self.deliver(keyed.reply_to, &reply, io);
+        }
+        self.reply = reply;
+        // Somebody may have left a job between the drain and the release, and gone on trusting us.
+        if shard.has_jobs() {
+            self.serve(keyed.partition);
+        }
+        self.after_run(io);
+        if outcome == Outcome::NotHeld {
+            self.park(keyed.raw, keyed.partition, keyed.reply_to, keyed.hops, io);
+        }
+    }
+
+    fn leave_in_inbox(&mut self, keyed: Keyed<'_>, io: &mut Io) {
+        let Keyed { raw, partition, reply_to, hops, .. } = keyed;
+        if self.in_flight.is_full() {
+            return self.refuse_in_flight(raw, reply_to, io);
+        }
+        let request = Bytes::copy_from_slice(raw);
+        let correlation = self.in_flight.add(reply_to, request.clone(), partition, hops, With::Inbox, self.now);
+        let shared = Arc::clone(&self.shared);
+        let job = Job { reactor: self.index, correlation, partition, request };
+        if shared.shards.of(partition).push(job).is_err() {
+            self.in_flight.take(correlation);
+            return self.refuse_in_flight(raw, reply_to, io);
+        }
+        self.router.sent(partition);
+        self.counters.inbox_jobs.add(1);
+        // The holder may have let go before it could see the job.
+        self.serve(partition);
+        self.after_run(io);
+    }
+
+    /// Runs what waits in a shard's inbox, unless somebody else is at it.
+    pub(super) fn serve(&mut self, partition: u16) {
+        let shared = Arc::clone(&self.shared);
+        let shard = shared.shards.of(partition);
+        while shard.has_jobs() {
+            let Some(mut state) = shard.try_claim() else { return };
+            self.drain(partition, &mut state);
+        }
+    }
+
+    fn drain(&mut self, partition: u16, state: &mut State) {
+        let shared = Arc::clone(&self.shared);
+        let shard = shared.shards.of(partition);
+        while let Some(job) = shard.pop() {
+            let mut reply = Vec::new();
+            let outcome = match Request::parse(&job.request, Encoding::of(&job.request)) {
+                Ok(request) => {
+                    let hash = placement::key_hash(&request.machine, &request.key);
+                    state.run(&request, hash, job.partition, &mut self.run, &mut reply)
+                }
+                // It was parsed before it was left here.
+                Err(_) => Outcome::NotHeld,
+            };
+            let command = match outcome {
+                Outcome::Replied => Command::Reply { correlation: job.correlation, reply },
+                Outcome::NotHeld => Command::Bounced { correlation: job.correlation },
+            };
+            self.tell(job.reactor, command);
+        }
+    }
+
+    /// Publishes and counts what a run produced.
+    pub(super) fn after_run(&mut self, io: &mut Io) {
+        self.run.count_into(&self.counters);
+        if let Some(shard) = self.run.sooner_timer.take() {
+            let minder = self.shared.minder_of(shard);
+            if minder != self.index {
+                self.shared.wake(minder);
+            }
+        }
+        if self.run.changes.is_empty() {
+            return;
+        }
+        let changes = std::mem::take(&mut self.run.changes);
+        for change in changes {
+            self.counters.changes.add(1);
+            self.subscribers.publish(&change, io);
+            for other in 0..self.shared.reactors() {
+                if other != self.index && self.shared.is_watched(other) {
+                    self.tell(other, Command::Publish(Arc::clone(&change)));
+                }
+            }
+        }
+    }
+
+    /// Fires what is due in the shards that this reactor minds, a bounded number of timers in each turn. Gives when to
+    /// look again.
+    pub(super) fn fire_timers(&mut self, io: &mut Io) -> Option<Instant> {
+        let shared = Arc::clone(&self.shared);
+        let now = shared.clock.millis(self.now);
+        let mut next: Option<u64> = None;
+        let mut budget = TIMERS_PER_TURN;
+        for shard in shared.shards.minded_by(self.index, shared.reactors()) {
+            if shard.due() <= now && budget > 0 {
+                let Some(mut state) = shard.try_claim() else {
+                    next = Some(now);
+                    continue;
+                };
+                budget -= state.fire(now, budget, &mut self.run);
+                drop(state);
+                if shard.has_jobs() {
+                    self.serve(shard.first_partition());
+                }
+            }
+            next = Some(next.map_or(shard.due(), |n| n.min(shard.due())));
+        }
+        self.after_run(io);
+        next.filter(|due| *due < u64::MAX).map(|due| shared.clock.instant(due))
+    }
+
+    /// An op that this daemon answers by itself.
+    fn here(&mut self, request: &Request<'_>, reply_to: ReplyTo, io: &mut Io) {
+        let mut reply = Vec::new();
+        match answers::answer(request, &self.shared, &mut reply) {
+            Ok(()) => self.deliver(reply_to, &reply, io),
+            Err(refusal) => {
+                let asked = Asked { encoding: request.encoding, id: request.id, reply_to };
+                self.fail(asked, refusal.code, &refusal.message, refusal.hint, io);
+            }
+        }
+    }
+
+    /// An op that concerns the whole mesh: the control plane answers it.
+    fn to_control_plane(&mut self, request: &Request<'_>, raw: &[u8], reply_to: ReplyTo, io: &mut Io) {
+        if self.in_flight.is_full() {
+            return self.refuse_in_flight(raw, reply_to, io);
+        }
+        debug_assert_eq!(request.op, Op::Define);
+        let body = Bytes::copy_from_slice(raw);
+        let correlation = self.in_flight.add(reply_to, body, NO_PARTITION, 0, With::Control, self.now);
+        self.tell_control(ToControl::Request { reactor: self.index, correlation, request: raw.to_vec() });
+    }
+}
+
+/// The partition of requests that have none: the router knows nothing of it.
+pub(super) const NO_PARTITION: u16 = u16::MAX;
+
+/// Timers fired in one turn: at a microsecond each they delay what else waits by less than half a millisecond.
+const TIMERS_PER_TURN: usize = 256;
+
+fn elapsed_ns(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX)
+}
