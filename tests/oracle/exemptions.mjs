@@ -34,7 +34,7 @@ const VARIANTS = { eventlessOrder: EVENTLESS_ORDER };
 export function exemption(request, answer, found) {
   if (found.step === -1) return undefined;
   for (const [reason, edits] of Object.entries(VARIANTS)) {
-    const changed = reference(request, patchedXState(edits));
+    const changed = reference(request, { library: patchedXState(edits) });
     if (compareRuns(changed, answer) === undefined) return reason;
   }
   return undefined;

@@ -12,13 +12,13 @@ const FAULTS = {
 };
 
 const fault = process.env.STATEMESH_ORACLE_FAULT;
-const library = fault === undefined ? undefined : patchedXState(FAULTS[fault]);
+const options = fault === undefined ? {} : { library: patchedXState(FAULTS[fault]) };
 
 createInterface({ input: process.stdin }).on('line', (line) => {
   const { restore: _, ...request } = JSON.parse(line);
   let answer;
   try {
-    const { snapshots } = library ? reference(request, library) : reference(request);
+    const { snapshots } = reference(request, { microsteps: 1_000, ...options });
     answer = { snapshots };
   } catch (error) {
     answer = { error: { code: 'invalid_definition', message: String(error.message) } };

@@ -33,15 +33,15 @@ function effect({ type, params }) {
 }
 
 /** Builds the XState machine of a MachineJSON; each of `machines` may invoke those before it, `machine` all of them. */
-export function build(machine, { machines = {}, library = xstate } = {}) {
+function build(machine, machines, options) {
   const actors = {};
-  for (const [name, child] of Object.entries(machines)) actors[name] = create(child, actors, library);
-  return create(machine, actors, library);
+  for (const [name, child] of Object.entries(machines)) actors[name] = create(child, actors, options);
+  return create(machine, actors, options);
 }
 
-function create(machine, actors, library) {
+function create(machine, actors, { library, microsteps }) {
   const { config, implementations } = convert(fromJson(machine), { library, actors: { ...actors } });
-  return library.createMachine({ ...config, options: { maxIterations: MICROSTEPS_MAX } }, implementations);
+  return library.createMachine({ ...config, options: { maxIterations: microsteps } }, implementations);
 }
 
 /** One actor and the effects it has had since they were last taken. */
@@ -147,8 +147,8 @@ function isLegal(nodes) {
  * Returns `{snapshots, exempt?}`: a snapshot for the start and one for each event, up to the first step (if any)
  * from which the run cannot be compared, and then why.
  */
-export function reference({ machine, events, input, machines }, library = xstate) {
-  const logic = build(machine, { machines, library });
+export function reference({ machine, events, input, machines = {} }, { library = xstate, microsteps = MICROSTEPS_MAX } = {}) {
+  const logic = build(machine, machines, { library, microsteps });
   const run = new Run(logic, input, library);
   const snapshots = [];
   const take = (snapshot) => {

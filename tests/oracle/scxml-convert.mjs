@@ -4,7 +4,8 @@ import { SaxesParser } from 'saxes';
 import { NotConvertible, toCel, toGuard } from './scxml-expression.mjs';
 
 const STATES = new Set(['state', 'parallel', 'final', 'history']);
-const IGNORED = new Set(['datamodel', 'initial', 'onentry', 'onexit', 'transition', ...STATES]);
+const IGNORED = new Set(['datamodel', 'initial', 'invoke', 'onentry', 'onexit', 'transition', ...STATES]);
+const SCXML_TYPES = new Set([undefined, 'scxml', 'http://www.w3.org/TR/scxml', 'http://www.w3.org/TR/scxml/']);
 
 /** An XML document as `{name, attributes, children, text}`; prefixes of names are dropped. */
 export function parseXml(text) {
@@ -40,7 +41,9 @@ function milliseconds(delay) {
 }
 
 class Converter {
-  constructor() {
+  /** `machines` collects the documents that are invoked, by the names that `src` gives them. */
+  constructor(machines) {
+    this.machines = machines;
     this.data = new Map();
     this.names = 0;
     this.ids = new Set();
@@ -119,6 +122,8 @@ class Converter {
     const block = (name) => children.filter((child) => child.name === name).flatMap((child) => this.actions(child.children));
     const entry = block('onentry');
     const exit = block('onexit');
+    const invokes = children.filter(({ name }) => name === 'invoke').map((child) => this.invoke(child));
+    if (invokes.length) json.invoke = invokes;
     if (entry.length) json.entry = entry;
     if (exit.length) json.exit = exit;
     const transitions = children.filter(({ name }) => name === 'transition').map((child) => this.transition(child, json, place));
@@ -126,6 +131,17 @@ class Converter {
     if (eventless.length) json.always = eventless.map((item) => item.json);
     const on = this.byDescriptor(transitions.filter(({ events }) => events.length > 0));
     if (Object.keys(on).length) json.on = on;
+  }
+
+  invoke({ attributes: { id, type, ...rest }, children }) {
+    if (Object.keys(rest).length) throw new NotConvertible(`<invoke ${Object.keys(rest)[0]}>`);
+    if (!SCXML_TYPES.has(type)) throw new NotConvertible(`<invoke> of type ${type}`);
+    const [content] = children;
+    if (children.length !== 1 || content.name !== 'content') throw new NotConvertible('<invoke> with parameters');
+    const converted = new Converter(this.machines).machine(content.children[0]);
+    const src = `invoked${Object.keys(this.machines).length}`;
+    this.machines[src] = converted;
+    return { src, ...(id === undefined ? {} : { id }) };
   }
 
   transition({ attributes, children }, source, { isCompound, isRoot }) {
@@ -177,15 +193,31 @@ class Converter {
     }
   }
 
-  /** An external event to oneself waits for the next turn: a delayed raise of no delay, and time that moves on. */
   send({ event, delay, delayexpr, id, target, type, ...rest }, children) {
     if (children.length || event === undefined || Object.keys(rest).length) throw new NotConvertible('ECMAScript: <send> with content or expressions');
-    if (delayexpr !== undefined) throw new NotConvertible('ECMAScript: <send delayexpr>');
     if (type !== undefined && !/SCXMLEventProcessor|^scxml$/.test(type)) throw new NotConvertible(`an event processor of type ${type}`);
-    if (target === '#_internal') return { type: '@xstate.raise', event: { type: event } };
-    if (target !== undefined) throw new NotConvertible(`<send target="${target}">`);
-    return { type: '@xstate.raise', event: { type: event }, delay: delay === undefined ? 0 : milliseconds(delay), ...(id === undefined ? {} : { id }) };
+    const timing = { ...sendDelay(delay, delayexpr), ...(id === undefined ? {} : { id }) };
+    return { ...recipient(target, timing), event: { type: event }, ...(target === '#_internal' ? {} : timing) };
   }
+}
+
+function sendDelay(delay, delayexpr) {
+  if (delayexpr === undefined) return delay === undefined ? {} : { delay: milliseconds(delay) };
+  const literal = /^\s*'([^']*)'\s*$/.exec(delayexpr);
+  if (!literal) throw new NotConvertible('ECMAScript: <send delayexpr>');
+  return { delay: milliseconds(literal[1]) };
+}
+
+/** An external event to oneself waits for the next turn: a delayed raise of no delay, and time that moves on. */
+function recipient(target, timing) {
+  if (target === '#_internal') return { type: '@xstate.raise' };
+  if (target === '#_parent') return { type: '@xstate.sendTo', to: target };
+  if (target === undefined) {
+    timing.delay ??= 0;
+    return { type: '@xstate.raise' };
+  }
+  if (!/^#_(?!scxml_)/.test(target)) throw new NotConvertible(`<send target="${target}">`);
+  return { type: '@xstate.sendTo', to: target.slice(2) };
 }
 
 function contains(json, id) {
@@ -199,6 +231,8 @@ function descriptor(event) {
   if (/^error(\.|$)/.test(plain)) throw new NotConvertible(`the platform's event ${plain}`);
   if (/^done(\.state)?$/.test(plain)) return 'xstate.done.*';
   if (plain.startsWith('done.state.')) return `xstate.${plain}`;
+  if (plain === 'done.invoke') return 'xstate.done.actor.*';
+  if (plain.startsWith('done.invoke.')) return plain.replace('done.invoke', 'xstate.done.actor');
   return `${plain}.*`;
 }
 
@@ -207,7 +241,9 @@ function covers(general, special) {
   return general.endsWith('.*') && special.startsWith(general.slice(0, -1));
 }
 
-/** MachineJSON for an SCXML document; throws `NotConvertible` with what stands in the way. */
+/** `{machine, machines}` for an SCXML document; throws `NotConvertible` with what stands in the way. */
 export function convertScxml(text) {
-  return new Converter().machine(parseXml(text));
+  const machines = {};
+  const machine = new Converter(machines).machine(parseXml(text));
+  return { machine, machines };
 }
