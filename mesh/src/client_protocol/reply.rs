@@ -1,5 +1,7 @@
 //! Writing replies and changes: the same calls give MessagePack or JSON.
 
+use statemesh_expr::{json, msgpack};
+
 use super::error::ErrorCode;
 
 /// The two encodings of a frame. A reply uses the one of its request.
@@ -181,67 +183,16 @@ pub fn end_list(out: &mut Vec<u8>, encoding: Encoding) {
 /// Writes a text as a value.
 pub fn write_str(out: &mut Vec<u8>, encoding: Encoding, text: &str) {
     match encoding {
-        Encoding::Json => write_json_str(out, text),
-        Encoding::MsgPack => {
-            let len = text.len();
-            match (u8::try_from(len), u16::try_from(len)) {
-                (Ok(few @ ..=31), _) => out.push(0xa0 | few),
-                (Ok(some), _) => out.extend_from_slice(&[0xd9, some]),
-                (_, Ok(more)) => {
-                    out.push(0xda);
-                    out.extend_from_slice(&more.to_be_bytes());
-                }
-                _ => {
-                    out.push(0xdb);
-                    out.extend_from_slice(&u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes());
-                }
-            }
-            out.extend_from_slice(text.as_bytes());
-        }
+        Encoding::Json => json::write_str(text, out),
+        Encoding::MsgPack => msgpack::write_str(text, out),
     }
-}
-
-fn write_json_str(out: &mut Vec<u8>, text: &str) {
-    out.push(b'"');
-    for byte in text.bytes() {
-        match byte {
-            b'"' => out.extend_from_slice(b"\\\""),
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            0..=0x1f => {
-                out.extend_from_slice(b"\\u00");
-                out.extend([byte >> 4, byte & 15].map(|digit| if digit < 10 { b'0' + digit } else { b'a' + digit - 10 }));
-            }
-            other => out.push(other),
-        }
-    }
-    out.push(b'"');
 }
 
 /// Writes a whole number as a value.
 pub fn write_uint(out: &mut Vec<u8>, encoding: Encoding, value: u64) {
     match encoding {
-        Encoding::Json => {
-            use std::io::Write;
-            // Writing to a Vec cannot fail.
-            let _ = write!(out, "{value}");
-        }
-        Encoding::MsgPack => match (u8::try_from(value), u16::try_from(value), u32::try_from(value)) {
-            (Ok(tiny @ ..=0x7f), ..) => out.push(tiny),
-            (Ok(small), ..) => out.extend_from_slice(&[0xcc, small]),
-            (_, Ok(medium), _) => {
-                out.push(0xcd);
-                out.extend_from_slice(&medium.to_be_bytes());
-            }
-            (.., Ok(large)) => {
-                out.push(0xce);
-                out.extend_from_slice(&large.to_be_bytes());
-            }
-            _ => {
-                out.push(0xcf);
-                out.extend_from_slice(&value.to_be_bytes());
-            }
-        },
+        Encoding::Json => json::write_u64(value, out),
+        Encoding::MsgPack => msgpack::write_u64(value, out),
     }
 }
 

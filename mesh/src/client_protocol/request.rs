@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use statemesh_expr::DecodeError;
+
 use super::error::ErrorCode;
 use super::reply::Encoding;
 use super::scan::{Scalar, Scan};
@@ -140,14 +142,17 @@ pub fn split_batch(frame: &[u8], encoding: Encoding, max: usize) -> Result<Optio
     }
     let mut scan = Scan::new(encoding, frame);
     match scan.array(max) {
-        Some(Some(items)) => Ok(Some(items)),
-        Some(None) => Err(Refusal::new(
+        Ok(Some(items)) => Ok(Some(items)),
+        Ok(None) => Err(Refusal::new(
             None,
             ErrorCode::BatchTooLarge,
             format!("the array has more than {max} requests (limits.batch)"),
             "send several smaller arrays",
         )),
-        None => Err(Refusal::new(None, ErrorCode::BadRequest, "malformed array of requests".into(), NOT_A_REQUEST)),
+        Err(error) => {
+            let message = format!("malformed array of requests: {error}");
+            Err(Refusal::new(None, ErrorCode::BadRequest, message, NOT_A_REQUEST))
+        }
     }
 }
 
@@ -167,10 +172,11 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    fn read(frame: &'a [u8], encoding: Encoding) -> Option<Self> {
+    /// Reads the fields one after another; on an error, what came before it is still there.
+    fn read(frame: &'a [u8], encoding: Encoding) -> (Self, Result<(), DecodeError>) {
         let mut fields = Self::default();
         let mut scan = Scan::new(encoding, frame);
-        scan.map(|name, scan| {
+        let read = scan.map(|name, scan| {
             match name {
                 "id" => fields.id = Some(scan.value()?),
                 "op" => fields.op = Some(scan.scalar()?),
@@ -187,9 +193,10 @@ impl<'a> Fields<'a> {
                     scan.value()?;
                 }
             }
-            Some(())
-        })?;
-        Some(fields)
+            Ok(())
+        });
+        let read = read.and_then(|()| scan.finish());
+        (fields, read)
     }
 
     fn missing(&self, op: Op, name: &str) -> Refusal<'a> {
@@ -236,9 +243,11 @@ impl<'a> Request<'a> {
     /// # Errors
     /// It is no map, or misses a field that its op needs, or a field has the wrong type.
     pub fn parse(frame: &'a [u8], encoding: Encoding) -> Result<Self, Refusal<'a>> {
-        let Some(fields) = Fields::read(frame, encoding) else {
-            return Err(Refusal::new(None, ErrorCode::BadRequest, "malformed request".into(), NOT_A_REQUEST));
-        };
+        let (fields, read) = Fields::read(frame, encoding);
+        if let Err(error) = read {
+            let message = format!("malformed request: {error}");
+            return Err(Refusal::new(fields.id, ErrorCode::BadRequest, message, NOT_A_REQUEST));
+        }
         let op = fields.op()?;
         let named = !matches!(op, Op::Define | Op::Machines | Op::Members | Op::Placement | Op::Ping);
         let keyed = named && op != Op::Instances;
@@ -279,10 +288,10 @@ fn event_type<'a>(fields: &Fields<'a>, op: Op, encoding: Encoding) -> Result<Cow
         } else {
             scan.value()?;
         }
-        Some(())
+        Ok(())
     });
     match (read, found) {
-        (Some(()), Some(Scalar::Text(kind))) => Ok(kind),
+        (Ok(()), Some(Scalar::Text(kind))) => Ok(kind),
         _ => Err(fields.wrong("event", "a map with a string \"type\", e.g. {\"type\":\"PAY\"}")),
     }
 }
@@ -341,6 +350,6 @@ mod tests {
         assert_eq!(split_batch(&packed, Encoding::of(&packed), 10).unwrap().unwrap().len(), 2);
         // An array of four thousand million, with nothing behind it.
         let lie = [0xdd, 0xff, 0xff, 0xff, 0xff];
-        assert_eq!(split_batch(&lie, Encoding::of(&lie), 10).unwrap_err().code, ErrorCode::BatchTooLarge);
+        assert_eq!(split_batch(&lie, Encoding::of(&lie), 10).unwrap_err().code, ErrorCode::BadRequest);
     }
 }
