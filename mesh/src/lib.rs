@@ -4,7 +4,10 @@
 //! and when to be woken.
 
 pub mod client_protocol;
+pub mod gossip;
 pub mod identity;
+pub mod membership;
 pub mod ownership;
 pub mod placement;
+pub mod routing;
 pub mod view;

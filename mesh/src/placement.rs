@@ -51,12 +51,27 @@ pub const fn hash_bytes(bytes: &[u8]) -> u64 {
     mix(fnv(FNV_BASIS, bytes))
 }
 
+/// What clients are told to hash with: the published hash's name in the placement map.
+pub const HASH_NAME: &str = "fnv1a64-fmix64";
+
+/// The published hash of `machine/key`.
+#[must_use]
+pub const fn key_hash(machine: &str, key: &str) -> u64 {
+    let machine = fnv(FNV_BASIS, machine.as_bytes());
+    mix(fnv(fnv(machine, b"/"), key.as_bytes()))
+}
+
+/// The partition of a key with this hash.
+#[must_use]
+pub fn partition_of_hash(hash: u64, partitions: u16) -> Partition {
+    // The remainder of a division by a u16 fits one.
+    (hash % u64::from(partitions.max(1))) as Partition
+}
+
 /// The partition of `machine/key`.
 #[must_use]
 pub fn partition_of(machine: &str, key: &str, partitions: u16) -> Partition {
-    let h = fnv(fnv(fnv(FNV_BASIS, machine.as_bytes()), b"/"), key.as_bytes());
-    // The remainder of a division by a u16 fits one.
-    (mix(h) % u64::from(partitions.max(1))) as Partition
+    partition_of_hash(key_hash(machine, key), partitions)
 }
 
 /// How much a member with this name hash wants a partition: the highest owns it.
@@ -195,10 +210,15 @@ mod tests {
     #[test]
     fn vectors_that_clients_check_themselves_against() {
         assert_eq!(hash_bytes(b""), 0xefd0_1f60_ba99_2926);
-        assert_eq!(hash_bytes(b"order/42"), 0x45e4_8129_0d22_53c4);
-        assert_eq!(partition_of("order", "42", 1024), 964);
-        assert_eq!(partition_of("tür", "schlüssel", 1024), 0);
-        assert_eq!(score(hash_bytes(b"node-1"), 0), 0);
+        assert_eq!(hash_bytes(b"order/42"), 0x2ba2_7c82_9717_6ee9);
+        assert_eq!(partition_of("order", "42", 1024), 745);
+        assert_eq!(partition_of("tür", "schlüssel", 1024), 964);
+        assert_eq!(score(hash_bytes(b"node-1"), 0), 0x4f09_d456_82ac_2dbd);
+        let mut three = Placement::new(1024);
+        (0..3).for_each(|n| three.add(&name(n)));
+        for (p, owner) in [(0, 2), (3, 0), (6, 1), (1023, 2)] {
+            assert_eq!(three.owner(p), Some(&name(owner)));
+        }
     }
 
     #[test]

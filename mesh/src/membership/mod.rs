@@ -1,0 +1,429 @@
+//! Who is there: SWIM by the crate foca, behind a value that is told what happened and when, and says what to send.
+//!
+//! foca probes, suspects, and spreads news. Around it this adds what a mesh of daemons needs:
+//! - **Joining** asks an address for its list and needs no identity of whoever is there. A starting daemon first asks whether
+//!   its name is taken: a namesake that answers keeps it, one that does not is succeeded, with a newer incarnation.
+//! - **Comparing lists** with a random member every few seconds finds what gossip missed; equal digests end it at once.
+//! - **Healing**: dead members are tried again, so the sides of a partitioned network find each other with nobody's help.
+//! - **Leaving** is said in the identity: a leaving member still forwards, but nothing is placed on it.
+//! - **Pauses**: a process that was stopped holds the time it missed against nobody ([`Config::pause`]).
+//!
+//! A member is its name and incarnation. When a name comes back with a newer incarnation, the older process is reported down
+//! and the newer one up, in this order. A new revision of the same process is only [`Output::Updated`].
+
+mod codec;
+mod config;
+mod directory;
+mod joining;
+mod packet;
+mod sync;
+mod timers;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use foca::{AccumulatingRuntime, Foca, Member, NoCustomBroadcast, OwnedNotification, State, Timer};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::identity::{Identity, MemberName};
+use codec::{NamesakeWatch, WireCodec};
+pub use config::{Config, MAX_MEMBERS};
+pub use directory::{MemberInfo, Status};
+use joining::Phase;
+use packet::Packet;
+use timers::Timers;
+
+/// What can happen to membership.
+#[derive(Debug, Clone)]
+pub enum Input<'a> {
+    /// A datagram came, opened by the seal.
+    Packet {
+        /// Its source address.
+        from: SocketAddr,
+        /// The opened bytes.
+        bytes: &'a [u8],
+    },
+    /// The deadline has come.
+    Tick,
+    /// Discovery found these addresses. Unknown ones are asked for their lists; say it again as long as not joined.
+    Join {
+        /// Gossip addresses.
+        seeds: Vec<SocketAddr>,
+    },
+    /// There is reason to think that this member is dead: its link was reset. It has to say that it is not.
+    Suspect(MemberName),
+    /// Tell everyone that this member leaves, so that nothing is placed on it any more.
+    Leave,
+    /// Say goodbye: from now on this member is gone.
+    Goodbye,
+}
+
+/// What the shell does next, in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Seal these bytes and send them.
+    Send {
+        /// Where to.
+        to: SocketAddr,
+        /// What.
+        bytes: Vec<u8>,
+    },
+    /// A member is there.
+    Up(Identity),
+    /// A member's process said something new about itself, e.g. that it leaves.
+    Updated(Identity),
+    /// A member is gone.
+    Down {
+        /// As it was last known.
+        identity: Identity,
+        /// It left, or it died.
+        left: bool,
+    },
+    /// Somebody could not reach this member.
+    Suspected(MemberName),
+    /// A suspect said that it is alive.
+    Refuted(MemberName),
+    /// This member itself is known under a newer revision or incarnation now: the mesh had held it for dead, its clock had
+    /// gone back, or it leaves.
+    Renewed(Identity),
+    /// Another process has this name. This one takes part no more and should end.
+    NameTaken {
+        /// Who has it.
+        by: Identity,
+    },
+}
+
+/// What was counted since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Datagrams that are not of this protocol.
+    pub malformed: u64,
+    /// Datagrams of unknown senders, dropped because [`MAX_MEMBERS`] are known.
+    pub over_limit: u64,
+    /// How often this process found that it was paused.
+    pub pauses: u64,
+    /// How often the mesh held this member for dead, and it said otherwise.
+    pub renewals: u64,
+}
+
+type Swim = Foca<Identity, WireCodec, StdRng, NoCustomBroadcast>;
+
+/// A member's part of the membership protocol. See the module.
+pub struct Membership {
+    config: Config,
+    foca: Swim,
+    runtime: AccumulatingRuntime<Identity>,
+    rng: StdRng,
+    timers: Timers,
+    /// foca's current timer token, without which its deadlines can't be set from outside.
+    token: u8,
+    directory: directory::Directory,
+    phase: Phase,
+    seeds: Vec<SocketAddr>,
+    /// A newer process of this member's name, as the codec met it in a datagram.
+    namesake: Arc<NamesakeWatch>,
+    /// For how many members foca is configured.
+    configured_for: usize,
+    counters: Counters,
+    /// The time of the current input.
+    now: Instant,
+    out: VecDeque<Output>,
+}
+
+impl std::fmt::Debug for Membership {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut debug = f.debug_struct("Membership");
+        debug.field("me", self.me()).field("phase", &self.phase);
+        debug.field("directory", &self.directory).finish()
+    }
+}
+
+impl Membership {
+    /// A member that knows of nobody. `seed` makes all of its random choices.
+    #[must_use]
+    pub fn new(me: Identity, config: Config, seed: u64, now: Instant) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let namesake = Arc::new(NamesakeWatch::new(&me));
+        let codec = WireCodec::new(Arc::clone(&namesake));
+        let foca_rng = StdRng::seed_from_u64(rng.random());
+        let mut timers = Timers::default();
+        timers.set(now + config.sync_interval, timers::Due::Sync);
+        timers.set(now + config.heal_interval, timers::Due::Heal);
+        Self {
+            foca: Foca::new(me, config.foca(1), foca_rng, codec),
+            config,
+            runtime: AccumulatingRuntime::new(),
+            rng,
+            timers,
+            token: 0,
+            directory: directory::Directory::default(),
+            phase: Phase::Idle,
+            seeds: Vec::new(),
+            namesake,
+            configured_for: 1,
+            counters: Counters::default(),
+            now,
+            out: VecDeque::new(),
+        }
+    }
+
+    /// Takes in what happened; [`Membership::poll`] gives what follows from it.
+    pub fn handle(&mut self, input: Input<'_>, now: Instant) {
+        if self.phase == Phase::Taken {
+            return;
+        }
+        self.now = now;
+        match input {
+            Input::Packet { from, bytes } => self.packet(from, bytes, now),
+            Input::Tick => self.tick(now),
+            Input::Join { seeds } => self.join(seeds, now),
+            Input::Suspect(name) => self.suspect(&name, now),
+            Input::Leave => self.leave(),
+            Input::Goodbye => self.goodbye(),
+        }
+        self.collect(now);
+        self.look_for_namesake();
+        self.reconfigure();
+    }
+
+    /// The next thing to do.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// When [`Input::Tick`] is due.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// This member, as it is known now.
+    #[must_use]
+    pub fn me(&self) -> &Identity {
+        self.foca.identity()
+    }
+
+    /// All others that are known: alive, suspect, departed and dead.
+    pub fn members(&self) -> impl Iterator<Item = &MemberInfo> {
+        self.directory.iter()
+    }
+
+    /// What is known of a member.
+    #[must_use]
+    pub fn member(&self, name: &MemberName) -> Option<&MemberInfo> {
+        self.directory.get(name)
+    }
+
+    /// How many others are alive or suspect.
+    #[must_use]
+    pub fn live(&self) -> usize {
+        self.foca.num_members()
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    fn packet(&mut self, from: SocketAddr, bytes: &[u8], now: Instant) {
+        if self.phase == Phase::Gone {
+            return;
+        }
+        match Packet::decode(bytes) {
+            Ok(Packet::Swim(bytes)) => {
+                let result = self.foca.handle_data(bytes, &mut self.runtime);
+                self.note(result);
+            }
+            Ok(packet) => self.own_packet(from, packet, now),
+            Err(_) => self.counters.malformed += 1,
+        }
+    }
+
+    fn own_packet(&mut self, from: SocketAddr, packet: Packet<'_>, now: Instant) {
+        match packet {
+            Packet::Look { name } => self.looked_for(from, &name),
+            Packet::Seen { sender, namesake } => self.seen(from, sender, namesake, now),
+            Packet::Who { nonce } => {
+                let identity = self.me().clone();
+                self.send(from, &Packet::Here { nonce, identity });
+            }
+            Packet::Here { nonce, identity } => self.here(nonce, identity),
+            Packet::Sync { sender, digest } => self.asked_to_sync(from, sender, digest),
+            Packet::Page { sender, members } => self.page(from, sender, members, now),
+            Packet::Dead { identity } => self.held_for_dead(from, identity),
+            Packet::Swim(_) => {}
+        }
+    }
+
+    fn tick(&mut self, now: Instant) {
+        if let Some(late) = self.timers.next().and_then(|at| now.checked_duration_since(at))
+            && late > self.config.pause
+        {
+            self.counters.pauses += 1;
+            self.timers.delay_all(late);
+        }
+        while let Some(due) = self.timers.pop(now) {
+            match due {
+                timers::Due::Foca(timer) => {
+                    let probes = matches!(timer, Timer::ProbeRandomMember(_));
+                    let result = self.foca.handle_timer(timer, &mut self.runtime);
+                    self.note(result);
+                    if probes {
+                        self.scan_suspicions(now);
+                    }
+                }
+                timers::Due::Sync => {
+                    self.sync_with_somebody();
+                    // Members that started together should not all ask at once.
+                    let next = self.jittered(self.config.sync_interval);
+                    self.timers.set(now + next, timers::Due::Sync);
+                }
+                timers::Due::Learn => self.sync_with_somebody(),
+                timers::Due::Heal => {
+                    self.try_a_dead_member();
+                    let next = self.jittered(self.config.heal_interval);
+                    self.timers.set(now + next, timers::Due::Heal);
+                }
+                timers::Due::Namesake => self.namesake_is_silent(now),
+            }
+            self.collect(now);
+        }
+    }
+
+    /// Marks a member suspect and gives it the usual time to say that it is alive.
+    fn suspect(&mut self, name: &MemberName, now: Instant) {
+        let known = self.foca.iter_members().find(|m| m.id().name == *name);
+        let Some(known) = known.cloned() else { return };
+        let suspect = Member::new(known.id().clone(), known.incarnation(), State::Suspect);
+        self.apply(std::iter::once(suspect));
+        let timer = Timer::ChangeSuspectToDown {
+            member_id: known.id().clone(),
+            incarnation: known.incarnation(),
+            token: self.token,
+        };
+        let after = self.config.suspicion_for(self.live() + 1);
+        self.timers.set(now + after, timers::Due::Foca(timer));
+        self.scan_suspicions(now);
+    }
+
+    fn leave(&mut self) {
+        if !self.me().leaving {
+            let leaving = true;
+            self.renew_as(|me| Identity { leaving, ..me });
+        }
+    }
+
+    fn goodbye(&mut self) {
+        let result = self.foca.leave_cluster(&mut self.runtime);
+        self.note(result);
+        self.phase = Phase::Gone;
+    }
+
+    /// Becomes known under a changed identity, which must be newer than the one before.
+    fn renew_as(&mut self, change: impl FnOnce(Identity) -> Identity) {
+        let mut next = change(self.me().clone());
+        if next.version() <= self.me().version() {
+            next.revision = self.me().revision.saturating_add(1);
+        }
+        self.namesake.set_incarnation(next.incarnation);
+        let result = self.foca.change_identity(next, &mut self.runtime);
+        self.note(result);
+        self.out.push_back(Output::Renewed(self.me().clone()));
+    }
+
+    fn apply(&mut self, members: impl Iterator<Item = Member<Identity>>) {
+        let result = self.foca.apply_many(members, true, &mut self.runtime);
+        self.note(result);
+    }
+
+    fn note(&mut self, result: Result<(), foca::Error>) {
+        // foca recovers from its own inconsistencies; what is left is input that it refused.
+        if matches!(
+            result,
+            Err(foca::Error::Decode(_) | foca::Error::MalformedPacket | foca::Error::DataTooBig)
+        ) {
+            self.counters.malformed += 1;
+        }
+    }
+
+    /// Carries out what foca asked for.
+    fn collect(&mut self, now: Instant) {
+        while let Some((to, bytes)) = self.runtime.to_send() {
+            let bytes = Packet::Swim(&bytes).encode();
+            let to = to.gossip_addr();
+            self.out.push_back(Output::Send { to, bytes });
+        }
+        while let Some((after, timer)) = self.runtime.to_schedule() {
+            if let Timer::ProbeRandomMember(token) = timer {
+                self.token = token;
+            }
+            self.timers.set(now + after, timers::Due::Foca(timer));
+        }
+        while let Some(notification) = self.runtime.to_notify() {
+            self.notified(notification, now);
+        }
+    }
+
+    fn notified(&mut self, notification: OwnedNotification<Identity>, now: Instant) {
+        let out = &mut self.out;
+        match notification {
+            OwnedNotification::MemberUp(id) => self.directory.up(id, now, out),
+            OwnedNotification::MemberDown(id) => self.directory.down(&id, now, out),
+            OwnedNotification::Rename(_, id) => self.directory.renamed(id, now, out),
+            OwnedNotification::Rejoin(id) => {
+                self.counters.renewals += 1;
+                self.out.push_back(Output::Renewed(id));
+                self.tell_some();
+            }
+            OwnedNotification::Active | OwnedNotification::Idle | OwnedNotification::Defunct => {}
+        }
+    }
+
+    fn jittered(&mut self, interval: Duration) -> Duration {
+        interval.mul_f64(self.rng.random_range(0.8..1.2))
+    }
+
+    fn scan_suspicions(&mut self, now: Instant) {
+        for member in self.foca.iter_members() {
+            let suspect = member.state() == State::Suspect;
+            self.directory
+                .suspicion(&member.id().name, suspect, now, &mut self.out);
+        }
+    }
+
+    /// Ends this member's part when the codec has met a newer process of its name.
+    fn look_for_namesake(&mut self) {
+        if let Some(by) = self.namesake.take() {
+            self.phase = Phase::Taken;
+            self.out.push_back(Output::NameTaken { by });
+        }
+    }
+
+    /// Suspicion and news last longer in a larger mesh.
+    fn reconfigure(&mut self) {
+        let members = self.live() + 1;
+        if members != self.configured_for
+            && self.foca.set_config(self.config.foca(members)).is_ok()
+        {
+            self.configured_for = members;
+        }
+    }
+
+    fn self_as_member(&self) -> Member<Identity> {
+        // foca does not tell this member's own counter of refutations. With 0 the record says who is there and loses
+        // against any suspicion; the next datagram of foca's has the number.
+        Member::alive(self.me().clone())
+    }
+
+    fn send(&mut self, to: SocketAddr, packet: &Packet<'_>) {
+        let bytes = packet.encode();
+        self.out.push_back(Output::Send { to, bytes });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,243 @@
+//! Datagrams of our own beside foca's: finding a mesh, comparing lists, and telling namesakes apart.
+
+use bytes::{Buf, BufMut};
+use foca::Member;
+
+use super::codec::{CodecError, get_identity, get_member, put_identity, put_member};
+use crate::gossip::MAX_PAYLOAD_BYTES;
+use crate::identity::{Identity, MemberName};
+
+/// What a datagram says. `S` is foca's part, borrowed.
+#[derive(Debug, PartialEq)]
+pub(super) enum Packet<'a> {
+    /// foca's.
+    Swim(&'a [u8]),
+    /// I would join under this name. Who has it? Says nothing about the sender, so that asking changes nothing.
+    Look { name: MemberName },
+    /// The answer: I am here, and this is what I know of the name.
+    Seen {
+        sender: Member<Identity>,
+        namesake: Option<Member<Identity>>,
+    },
+    /// Here is who I am and the digest of my list. Send me yours if it differs.
+    Sync {
+        sender: Member<Identity>,
+        digest: u64,
+    },
+    /// A part of my list. Parts are independent of each other.
+    Page {
+        sender: Member<Identity>,
+        members: Vec<Member<Identity>>,
+    },
+    /// Are you still there?
+    Who { nonce: u64 },
+    /// I am.
+    Here { nonce: u64, identity: Identity },
+    /// I hold you, of this identity, for dead.
+    Dead { identity: Identity },
+}
+
+const SWIM: u8 = 0;
+const LOOK: u8 = 1;
+const SEEN: u8 = 2;
+const SYNC: u8 = 3;
+const PAGE: u8 = 4;
+const WHO: u8 = 5;
+const HERE: u8 = 6;
+const DEAD: u8 = 7;
+
+impl<'a> Packet<'a> {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut buf = Vec::with_capacity(128);
+        match self {
+            Self::Swim(bytes) => {
+                buf.put_u8(SWIM);
+                buf.put_slice(bytes);
+            }
+            Self::Look { name } => {
+                buf.put_u8(LOOK);
+                buf.put_slice(name.as_str().as_bytes());
+            }
+            Self::Seen { sender, namesake } => {
+                buf.put_u8(SEEN);
+                put_member(&mut buf, sender);
+                if let Some(member) = namesake {
+                    put_member(&mut buf, member);
+                }
+            }
+            Self::Sync { sender, digest } => {
+                buf.put_u8(SYNC);
+                put_member(&mut buf, sender);
+                buf.put_u64(*digest);
+            }
+            Self::Page { sender, members } => {
+                buf.put_u8(PAGE);
+                put_member(&mut buf, sender);
+                for member in members {
+                    put_member(&mut buf, member);
+                }
+            }
+            Self::Who { nonce } => {
+                buf.put_u8(WHO);
+                buf.put_u64(*nonce);
+            }
+            Self::Here { nonce, identity } => {
+                buf.put_u8(HERE);
+                buf.put_u64(*nonce);
+                put_identity(&mut buf, identity);
+            }
+            Self::Dead { identity } => {
+                buf.put_u8(DEAD);
+                put_identity(&mut buf, identity);
+            }
+        }
+        buf
+    }
+
+    pub(super) fn decode(bytes: &'a [u8]) -> Result<Self, CodecError> {
+        let (kind, mut buf) = bytes.split_first().ok_or(CodecError::Short)?;
+        let number = |buf: &mut &[u8]| buf.try_get_u64().map_err(|_| CodecError::Short);
+        let packet = match *kind {
+            SWIM => return Ok(Self::Swim(buf)),
+            LOOK => return look(buf),
+            SEEN => Self::Seen {
+                sender: get_member(&mut buf)?,
+                namesake: if buf.is_empty() {
+                    None
+                } else {
+                    Some(get_member(&mut buf)?)
+                },
+            },
+            SYNC => Self::Sync {
+                sender: get_member(&mut buf)?,
+                digest: number(&mut buf)?,
+            },
+            PAGE => {
+                let sender = get_member(&mut buf)?;
+                let mut members = Vec::new();
+                while !buf.is_empty() {
+                    members.push(get_member(&mut buf)?);
+                }
+                Self::Page { sender, members }
+            }
+            WHO => Self::Who {
+                nonce: number(&mut buf)?,
+            },
+            HERE => Self::Here {
+                nonce: number(&mut buf)?,
+                identity: get_identity(&mut buf)?,
+            },
+            DEAD => Self::Dead {
+                identity: get_identity(&mut buf)?,
+            },
+            _ => return Err(CodecError::Malformed),
+        };
+        if buf.is_empty() {
+            Ok(packet)
+        } else {
+            Err(CodecError::Malformed)
+        }
+    }
+}
+
+fn look(bytes: &[u8]) -> Result<Packet<'_>, CodecError> {
+    let text = std::str::from_utf8(bytes).map_err(|_| CodecError::Malformed)?;
+    let name = MemberName::new(text).map_err(|_| CodecError::Malformed)?;
+    Ok(Packet::Look { name })
+}
+
+/// A list as datagrams, as few as it fits into; one without members when there are none.
+pub(super) fn pages(
+    sender: &Member<Identity>,
+    members: impl Iterator<Item = Member<Identity>>,
+) -> Vec<Vec<u8>> {
+    let empty = Packet::Page {
+        sender: sender.clone(),
+        members: Vec::new(),
+    }
+    .encode();
+    let mut pages = vec![empty.clone()];
+    let mut one = Vec::new();
+    for member in members {
+        one.clear();
+        put_member(&mut one, &member);
+        let full = pages
+            .last()
+            .is_none_or(|page| page.len() + one.len() > MAX_PAYLOAD_BYTES);
+        if full {
+            pages.push(empty.clone());
+        }
+        if let Some(page) = pages.last_mut() {
+            page.extend_from_slice(&one);
+        }
+    }
+    pages
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Ports;
+
+    fn member(n: usize) -> Member<Identity> {
+        let name = MemberName::new(&format!("statemesh-{n}")).unwrap();
+        let ip = std::net::Ipv4Addr::from_bits(n as u32).into();
+        Member::alive(Identity::new(name, 1, ip, Ports::default()))
+    }
+
+    #[test]
+    fn every_packet_arrives_as_it_was_sent_and_damaged_ones_do_not() {
+        let identity = member(1).id().clone();
+        let packets = [
+            Packet::Swim(b"any"),
+            Packet::Look {
+                name: identity.name.clone(),
+            },
+            Packet::Seen {
+                sender: member(1),
+                namesake: Some(member(2)),
+            },
+            Packet::Seen {
+                sender: member(1),
+                namesake: None,
+            },
+            Packet::Sync {
+                sender: member(1),
+                digest: 7,
+            },
+            Packet::Page {
+                sender: member(1),
+                members: (0..9).map(member).collect(),
+            },
+            Packet::Who { nonce: 3 },
+            Packet::Here {
+                nonce: 3,
+                identity: identity.clone(),
+            },
+            Packet::Dead { identity },
+        ];
+        for packet in packets {
+            let bytes = packet.encode();
+            assert_eq!(Packet::decode(&bytes).unwrap(), packet);
+            let mut longer = bytes.clone();
+            longer.push(b'/');
+            assert!(matches!(packet, Packet::Swim(_)) || Packet::decode(&longer).is_err());
+            // Whatever a prefix is, it is refused or another packet; it never panics.
+            (0..bytes.len()).for_each(|len| drop(Packet::decode(&bytes[..len])));
+        }
+    }
+
+    #[test]
+    fn a_thousand_members_fit_into_whole_datagrams() {
+        let pages = pages(&member(0), (1..1000).map(member));
+        let mut seen = 0;
+        for page in &pages {
+            assert!(page.len() <= MAX_PAYLOAD_BYTES);
+            if let Packet::Page { members, .. } = Packet::decode(page).unwrap() {
+                seen += members.len();
+            }
+        }
+        assert_eq!(seen, 999);
+        assert!(pages.len() <= 40, "{} datagrams", pages.len());
+    }
+}

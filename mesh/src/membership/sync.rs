@@ -1,0 +1,176 @@
+//! Comparing lists of members, and finding back after the network was partitioned.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use foca::{Member, State};
+use rand::seq::IteratorRandom;
+
+use super::directory::Status;
+use super::joining::Phase;
+use super::packet::{Packet, pages};
+use super::timers::Due;
+use super::{MAX_MEMBERS, Membership};
+use crate::identity::Identity;
+use crate::placement::mix;
+
+/// News of deaths are part of a list for this long. Later they are of no use to anyone.
+const DEATHS_TOLD_FOR: Duration = Duration::from_secs(60);
+/// Members that one page of a list may call alive and that are told at once that they are dead here.
+const MAX_TOLD_DEAD: usize = 8;
+/// Members told directly when this one is known under a newer revision.
+const TOLD_OF_RENEWAL: usize = 3;
+
+impl Membership {
+    pub(super) fn sync_with(&mut self, to: SocketAddr) {
+        let (sender, digest) = (self.self_as_member(), self.digest());
+        self.send(to, &Packet::Sync { sender, digest });
+    }
+
+    /// The same for all members that hold the same processes, in their newest revisions, for live.
+    fn digest(&self) -> u64 {
+        let others = self.foca.iter_members().map(Member::id);
+        others.chain(std::iter::once(self.me())).fold(0, |sum, id| {
+            let version = mix(id.incarnation ^ mix(u64::from(id.revision)));
+            sum ^ mix(id.name.hash64() ^ version)
+        })
+    }
+
+    pub(super) fn sync_with_somebody(&mut self) {
+        self.directory.forget(self.config.forget_after, self.now);
+        let others = self.foca.iter_members().map(|m| m.id().gossip_addr());
+        let other = others.choose(&mut self.rng);
+        if let Some(other) = other.filter(|_| self.phase == Phase::Member) {
+            self.sync_with(other);
+        }
+    }
+
+    pub(super) fn asked_to_sync(
+        &mut self,
+        from: SocketAddr,
+        sender: Member<Identity>,
+        digest: u64,
+    ) {
+        if !self.meets(from, sender) {
+            return;
+        }
+        if digest != self.digest() {
+            self.send_list(from);
+        }
+    }
+
+    /// Hears from a member. False when it is not one: it is known to be dead, or a namesake, or too many are known.
+    fn meets(&mut self, from: SocketAddr, sender: Member<Identity>) -> bool {
+        let id = sender.id().clone();
+        if id.name == self.me().name {
+            self.namesake.meet(&id);
+            return false;
+        }
+        if self.directory.len() >= MAX_MEMBERS && self.directory.get(&id.name).is_none() {
+            self.counters.over_limit += 1;
+            return false;
+        }
+        if self.is_dead(&id) {
+            self.send(from, &Packet::Dead { identity: id });
+            // It may hold us for dead as well, and learns from the list whom it knows wrongly.
+            self.send_list(from);
+            return false;
+        }
+        if matches!(self.phase, Phase::Idle | Phase::Looking) {
+            self.phase = Phase::Member;
+        }
+        self.apply(std::iter::once(sender));
+        true
+    }
+
+    /// Is exactly this identity, or a newer one, known to be down?
+    fn is_dead(&self, id: &Identity) -> bool {
+        let mut known = self.foca.iter_membership_state();
+        known.any(|m| {
+            m.state() == State::Down && m.id().name == id.name && m.id().version() >= id.version()
+        })
+    }
+
+    fn send_list(&mut self, to: SocketAddr) {
+        let members: Vec<_> = {
+            let worth_telling = |m: &&Member<Identity>| {
+                m.state() != State::Down || self.died_lately(m.id())
+            };
+            let state = self.foca.iter_membership_state();
+            state.filter(worth_telling).cloned().collect()
+        };
+        for bytes in pages(&self.self_as_member(), members.into_iter()) {
+            self.out.push_back(super::Output::Send { to, bytes });
+        }
+    }
+
+    fn died_lately(&self, id: &Identity) -> bool {
+        self.directory.get(&id.name).is_some_and(|known| {
+            !known.status.is_live() && self.now.saturating_duration_since(known.since) < DEATHS_TOLD_FOR
+        })
+    }
+
+    pub(super) fn page(
+        &mut self,
+        from: SocketAddr,
+        sender: Member<Identity>,
+        members: Vec<Member<Identity>>,
+        now: Instant,
+    ) {
+        if !self.meets(from, sender) {
+            return;
+        }
+        self.tell_the_dead(&members);
+        let before = (self.directory.len(), self.digest());
+        let mine = self.me().clone();
+        let news = members.into_iter().filter(|m| {
+            // About this name only what this process can refute: foca takes the rest for a rejoin.
+            m.id().name != mine.name || (*m.id() == mine && m.state() != State::Alive)
+        });
+        self.apply(news);
+        self.collect(now);
+        if before != (self.directory.len(), self.digest()) {
+            let soon = self.config.sync_interval_while_learning;
+            self.timers.set(now + soon, Due::Learn);
+        }
+    }
+
+    /// Members that others hold for alive and this one for dead: the network was partitioned. They have to say
+    /// that they are alive, since death is final for an identity.
+    fn tell_the_dead(&mut self, members: &[Member<Identity>]) {
+        let alive = members.iter().filter(|m| m.state() != State::Down);
+        let wrong: Vec<_> = alive
+            .filter(|m| self.is_dead(m.id()))
+            .take(MAX_TOLD_DEAD)
+            .map(|m| m.id().clone())
+            .collect();
+        for identity in wrong {
+            let to = identity.gossip_addr();
+            self.send(to, &Packet::Dead { identity });
+        }
+    }
+
+    pub(super) fn held_for_dead(&mut self, from: SocketAddr, identity: Identity) {
+        if identity == *self.me() && self.phase == Phase::Member && !self.me().leaving {
+            self.apply(std::iter::once(Member::down(identity)));
+            self.sync_with(from);
+        }
+    }
+
+    pub(super) fn try_a_dead_member(&mut self) {
+        let dead = self.directory.iter().filter(|m| m.status == Status::Dead);
+        let addresses = dead.map(|m| m.identity.gossip_addr());
+        let one = addresses.choose(&mut self.rng);
+        if let Some(to) = one.filter(|_| self.phase == Phase::Member) {
+            self.sync_with(to);
+        }
+    }
+
+    /// Tells of a newer revision of oneself, as foca's gossip reaches only those that foca holds for live.
+    pub(super) fn tell_some(&mut self) {
+        let others = self.foca.iter_members().map(|m| m.id().gossip_addr());
+        for to in others.sample(&mut self.rng, TOLD_OF_RENEWAL) {
+            self.sync_with(to);
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! What is due when, in order of time and then of arrival.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use foca::Timer;
+
+use crate::identity::Identity;
+
+/// Something to do at a time.
+#[derive(Debug)]
+pub(super) enum Due {
+    /// foca asked for it.
+    Foca(Timer<Identity>),
+    /// Compare lists with somebody.
+    Sync,
+    /// Compare once more, as the last comparison brought something new.
+    Learn,
+    /// Try a dead member again.
+    Heal,
+    /// The namesake had its time to answer.
+    Namesake,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Timers {
+    queue: BTreeMap<(Instant, u64), Due>,
+    arrivals: u64,
+}
+
+impl Timers {
+    pub(super) fn set(&mut self, at: Instant, due: Due) {
+        self.arrivals += 1;
+        self.queue.insert((at, self.arrivals), due);
+    }
+
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.queue.keys().next().map(|(at, _)| *at)
+    }
+
+    pub(super) fn pop(&mut self, now: Instant) -> Option<Due> {
+        let entry = self.queue.first_entry()?;
+        (entry.key().0 <= now).then(|| entry.remove())
+    }
+
+    pub(super) fn delay_all(&mut self, by: Duration) {
+        let queue = std::mem::take(&mut self.queue);
+        self.queue = queue
+            .into_iter()
+            .map(|((at, arrival), due)| ((at + by, arrival), due))
+            .collect();
+    }
+}
