@@ -1,1 +1,29 @@
 //! XState machines as compiled tables: definition, transitions, timers, snapshots.
+//!
+//! A [`Machine`] is compiled once from its JSON definition; an [`Instance`] is a few words that the machine steps:
+//! `start`, `send`, `fire`. A step is a function of the instance, the event and the time that is handed in; what it
+//! wants done comes out in an [`Output`]. There is no I/O, no clock, no thread in here, and everything is bounded by
+//! [`Limits`].
+
+mod compile;
+mod diagnostics;
+mod error;
+mod event;
+mod events;
+mod expression;
+mod instance;
+mod json_pos;
+mod limits;
+mod machine;
+mod runtime;
+mod state_set;
+mod value;
+
+pub use compile::{Compiled, Resolve};
+pub use diagnostics::{Diagnostic, Severity};
+pub use error::StepError;
+pub use event::{Effect, Event, Millis, Output, Status, Step, StepResult, TimerCommand, TimerId};
+pub use instance::Instance;
+pub use limits::Limits;
+pub use machine::Machine;
+pub use statemesh_expr::{Payload, Str, Value};

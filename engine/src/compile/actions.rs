@@ -1,0 +1,130 @@
+//! Actions: built-in ones, named ones, and everything else, which is an effect.
+
+use super::expressions::Place;
+use super::{Compiler, keys};
+use crate::diagnostics::{Severity, closest, did_you_mean};
+use crate::expression::{Template, expression_of};
+use crate::json_pos::{Kind, Node};
+use crate::machine::{Action, Assignment};
+use statemesh_expr::{List, Str, Value};
+
+impl<'d> Compiler<'d> {
+    pub(super) fn compile_actions(&mut self, node: Option<&'d Node>, place: Place) -> Box<[Action]> {
+        let Some(node) = node else { return Box::default() };
+        node.one_or_many().iter().filter_map(|item| self.compile_action(item, place)).collect()
+    }
+
+    fn compile_action(&mut self, node: &'d Node, place: Place) -> Option<Action> {
+        if expression_of(node).is_some() {
+            let hint = Some("use @xstate.assign to change the context, or give the action a name".to_owned());
+            self.error(node, "wrong_type", "an action cannot be an expression", hint);
+            return None;
+        }
+        match &node.kind {
+            Kind::Str(name) => self.action_by_name(node, name, None, place),
+            Kind::Object(_) => {
+                let Some(kind) = node.get("type") else {
+                    self.error(node, "missing_key", "an action needs a \"type\"", None);
+                    return None;
+                };
+                let name = self.string(kind, "an action's `type`")?;
+                match keys::BUILT_IN_ACTIONS.iter().find(|built_in| built_in.name == name) {
+                    Some(built_in) => {
+                        self.check_keys(node, &[built_in.keys, &keys::EFFECT[..1]]);
+                        self.built_in_action(node, name, place)
+                    }
+                    None => {
+                        self.check_keys(node, &[keys::EFFECT]);
+                        self.action_by_name(kind, name, node.get("params"), place)
+                    }
+                }
+            }
+            _ => {
+                self.error(node, "wrong_type", format!("an action must be a name or an object, not {}", node.type_name()), None);
+                None
+            }
+        }
+    }
+
+    fn action_by_name(&mut self, node: &'d Node, name: &str, params: Option<&'d Node>, place: Place) -> Option<Action> {
+        if name.starts_with("@xstate.") {
+            let hint = did_you_mean(name, keys::BUILT_IN_ACTIONS.iter().map(|built_in| built_in.name));
+            self.error(node, "unknown_action", format!("there is no built-in action {name:?}"), hint);
+            return None;
+        }
+        let has_params = params.is_some();
+        let params = self.compile_optional(params, place.value());
+        if let Some(action) = self.names.action_indices.get(name) {
+            return Some(Action::Call { action: *action, params });
+        }
+        let names = self.names.action_indices.keys().map(Str::as_str);
+        // Any name is an effect; only one that is nearly a named action is worth a word.
+        if let Some(near) = closest(name, names).filter(|_| !has_params) {
+            let message = format!("{name:?} is no named action, so it is reported as an effect");
+            self.report(Severity::Warning, node.offset, "effect_like_action", message, Some(format!("did you mean {near:?}?")));
+        }
+        Some(Action::Effect { kind: Str::new(name), params })
+    }
+
+    fn built_in_action(&mut self, node: &'d Node, name: &str, place: Place) -> Option<Action> {
+        let value = place.value();
+        match name {
+            "@xstate.assign" => Some(Action::Assign(self.compile_assignment(node.get("context")?, place)?)),
+            "@xstate.raise" => {
+                let event = self.compile_event(node.get("event")?, value);
+                let delay = self.optional_delay(node, place)?;
+                let id = self.compile_optional(node.get("id"), value);
+                Some(Action::Raise { event: event?, delay, id })
+            }
+            "@xstate.cancel" => Some(Action::Cancel { id: self.compile_template(node.get("id")?, value)? }),
+            "@xstate.emit" => {
+                let event = node.get("event")?;
+                self.compile_event(event, value)?;
+                Some(Action::Emit { event: self.compile_template(event, value)? })
+            }
+            "@xstate.log" => {
+                let args = self.compile_optional(node.get("args"), value);
+                Some(Action::Log { args: args.unwrap_or_else(|| Template::Constant(Value::List(List::new()))) })
+            }
+            "@xstate.sendTo" => {
+                let event = self.compile_event(node.get("event")?, value);
+                let to = self.compile_optional(node.get("to"), value);
+                let delay = self.optional_delay(node, place)?;
+                let id = self.compile_optional(node.get("id"), value);
+                Some(Action::SendTo { to, event: event?, delay, id })
+            }
+            "@xstate.spawnChild" => {
+                let machine = self.child_machine(node.get("src")?);
+                let id = self.compile_optional(node.get("id"), value);
+                let input = self.compile_optional(node.get("input"), value);
+                let sync = node.get("syncSnapshot").and_then(|sync| self.boolean(sync, "`syncSnapshot`")).unwrap_or(false);
+                Some(Action::Spawn { machine: machine?, id, input, sync })
+            }
+            _ => Some(Action::Stop { id: self.compile_template(node.get("id")?, value)? }),
+        }
+    }
+
+    /// `Some(None)` without a delay, `None` if it is wrong.
+    fn optional_delay(&mut self, node: &'d Node, place: Place) -> Option<Option<crate::machine::Delay>> {
+        match node.get("delay") {
+            Some(delay) => self.compile_delay(delay, place.value()).map(Some),
+            None => Some(None),
+        }
+    }
+
+    pub(super) fn compile_assignment(&mut self, node: &'d Node, place: Place) -> Option<Assignment> {
+        if expression_of(node).is_some() {
+            return self.compile_template(node, place.value()).map(Assignment::Whole);
+        }
+        let Some(members) = node.members() else {
+            let message = format!("what is assigned must be an object or an expression, not {}", node.type_name());
+            self.error(node, "wrong_type", message, None);
+            return None;
+        };
+        let fields: Vec<_> = members
+            .iter()
+            .map(|member| Some((member.key.clone(), self.compile_template(&member.value, place.value())?)))
+            .collect();
+        fields.into_iter().collect::<Option<Box<[_]>>>().map(Assignment::Fields)
+    }
+}

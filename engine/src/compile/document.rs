@@ -1,0 +1,164 @@
+//! The outermost steps: read the text, run the passes, put the machine together.
+
+use super::names::Names;
+use super::{Compiled, Compiler, Resolve};
+use crate::diagnostics::{Diagnostic, Severity};
+use crate::expression::{Template, expression_of};
+use crate::json_pos::{Document, Kind, Node, position};
+use crate::limits::Limits;
+use crate::machine::Machine;
+use sha2::{Digest, Sha256};
+use statemesh_expr::{Str, Value};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+pub(super) fn compile(source: &[u8], limits: &Limits, resolve: &Resolve<'_>) -> Result<Compiled, Vec<Diagnostic>> {
+    if source.len() > limits.definition_bytes_max {
+        return Err(vec![refused(
+            source,
+            0,
+            "definition_too_large",
+            format!("the definition has {} bytes; the limit definition_bytes_max is {}", source.len(), limits.definition_bytes_max),
+        )]);
+    }
+    let document = Document::parse(source, limits.definition_depth_max)
+        .map_err(|malformed| vec![refused(source, malformed.offset, "malformed_json", malformed.what.to_owned())])?;
+    if document.root.members().is_none() {
+        let message = format!("a definition must be an object, not {}", document.root.type_name());
+        return Err(vec![refused(source, document.root.offset, "wrong_type", message)]);
+    }
+    let mut compiler = Compiler {
+        document: &document,
+        limits,
+        resolve,
+        diagnostics: Vec::new(),
+        drafts: Vec::new(),
+        ids: HashMap::new(),
+        names: Names::default(),
+        context_model: None,
+        events: Default::default(),
+        transitions: Vec::new(),
+        afters: Vec::new(),
+        machines: Vec::new(),
+        machine_indices: HashMap::new(),
+    };
+    compiler.report_duplicates();
+    let machine = compiler.machine();
+    let mut diagnostics = compiler.diagnostics;
+    diagnostics.sort_by_key(|found| (found.line, found.column));
+    match machine {
+        Some(machine) if !diagnostics.iter().any(Diagnostic::is_error) => {
+            Ok(Compiled { machine: Arc::new(machine), warnings: diagnostics })
+        }
+        _ => Err(diagnostics),
+    }
+}
+
+fn named_event(name: &Str) -> Value {
+    Value::Map([("type", Value::Str(name.clone()))].into_iter().collect())
+}
+
+/// What a context looks like: the constant one, or its keys where values are computed.
+fn context_model(context: &Template, node: Option<&Node>) -> Option<Value> {
+    match context {
+        Template::Constant(value) => Some(value.clone()),
+        _ => node.filter(|node| expression_of(node).is_none()).map(Node::to_value),
+    }
+}
+
+fn refused(source: &[u8], offset: usize, code: &'static str, message: String) -> Diagnostic {
+    let (line, column) = position(source, offset);
+    Diagnostic { severity: Severity::Error, code, path: String::new(), line, column, message, hint: None }
+}
+
+impl<'d> Compiler<'d> {
+    fn report_duplicates(&mut self) {
+        let document = self.document;
+        for (key, offset) in &document.duplicates {
+            let message = format!("the key {key:?} occurs twice; the last value counts");
+            self.report(Severity::Warning, *offset, "duplicate_key", message, None);
+        }
+    }
+
+    fn machine(&mut self) -> Option<Machine> {
+        let root = &self.document.root;
+        self.check_language(root.get("@exprLang"));
+        self.build_tree(root)?;
+        let context = self.compile_context(root.get("context"));
+        self.context_model = context_model(&context, root.get("context"));
+        self.declare_names(root);
+        let history = self.compile_histories();
+        let mut states = self.compile_states();
+        self.compile_routes(&mut states);
+        let actions = self.compile_named_actions();
+        let guards = self.compile_named_guards();
+        if self.has_errors() {
+            return None;
+        }
+        let hash = content_hash(root);
+        let has_parallel = states.iter().any(|state| state.kind == crate::machine::StateKind::Parallel);
+        let mut machine = Machine {
+            id: states.first()?.id.clone(),
+            hash,
+            fingerprint: u32::from_le_bytes([hash[0], hash[1], hash[2], hash[3]]),
+            source: Box::from(self.document.text()),
+            limits: self.limits.clone(),
+            version: root.get("version").and_then(Node::as_str).map(Str::new),
+            event_values: self.events.iter().map(named_event).collect(),
+            events: std::mem::take(&mut self.events),
+            has_always: states.iter().any(|state| !state.always.is_empty()),
+            has_parallel,
+            states: states.into(),
+            transitions: std::mem::take(&mut self.transitions).into(),
+            actions: actions.into(),
+            guards: guards.into(),
+            afters: std::mem::take(&mut self.afters).into(),
+            machines: std::mem::take(&mut self.machines).into(),
+            history: history.into(),
+            initial_targets: Box::default(),
+            context,
+            leaf_values: Box::default(),
+        };
+        // Ids may be given to any state; the machine's own id is the root's.
+        machine.id = root.get("id").and_then(Node::as_str).filter(|id| !id.is_empty()).map_or(Str::new("(machine)"), Str::new);
+        super::plans::precompute(&mut machine);
+        self.lint(&machine);
+        Some(machine)
+    }
+}
+
+/// SHA-256 over the definition without white space, keys in document order (which is part of its meaning).
+fn content_hash(root: &Node) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    hash_node(root, &mut hasher);
+    hasher.finalize().into()
+}
+
+fn hash_node(node: &Node, hasher: &mut Sha256) {
+    let tagged = |hasher: &mut Sha256, tag: u8, bytes: &[u8]| {
+        hasher.update([tag]);
+        hasher.update((bytes.len() as u64).to_le_bytes());
+        hasher.update(bytes);
+    };
+    match &node.kind {
+        Kind::Null => hasher.update([0]),
+        Kind::Bool(value) => hasher.update([1, u8::from(*value)]),
+        Kind::Int(value) => tagged(hasher, 2, &value.to_le_bytes()),
+        Kind::Uint(value) => tagged(hasher, 3, &value.to_le_bytes()),
+        Kind::Double(value) => tagged(hasher, 4, &value.to_bits().to_le_bytes()),
+        Kind::Str(text) => tagged(hasher, 5, text.as_bytes()),
+        Kind::Array(items) => {
+            tagged(hasher, 6, &(items.len() as u64).to_le_bytes());
+            for item in items {
+                hash_node(item, hasher);
+            }
+        }
+        Kind::Object(members) => {
+            tagged(hasher, 7, &(members.len() as u64).to_le_bytes());
+            for member in members {
+                tagged(hasher, 8, member.key.as_bytes());
+                hash_node(&member.value, hasher);
+            }
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Guards: inline expressions, named ones, and the built-in combinations.
+
+use super::expressions::Place;
+use super::{Compiler, keys};
+use crate::diagnostics::did_you_mean;
+use crate::expression::expression_of;
+use crate::json_pos::{Kind, Node};
+use crate::machine::{Guard, StatePattern};
+use crate::state_set::StateIx;
+
+impl<'d> Compiler<'d> {
+    pub(super) fn compile_guard(&mut self, node: &'d Node, place: Place) -> Option<Guard> {
+        if expression_of(node).is_some() {
+            return self.compile_condition(node, place).map(|program| Guard::Expression(Box::new(program)));
+        }
+        match &node.kind {
+            Kind::Str(name) => self.named_guard(node, name).map(|guard| Guard::Call { guard, params: None }),
+            Kind::Object(_) => self.guard_object(node, place),
+            _ => {
+                let message = format!("a guard must be an expression, a name or an object with a `type`, not {}", node.type_name());
+                self.error(node, "wrong_type", message, None);
+                None
+            }
+        }
+    }
+
+    fn guard_object(&mut self, node: &'d Node, place: Place) -> Option<Guard> {
+        let Some(kind) = node.get("type") else {
+            self.error(node, "missing_key", "a guard needs \"@expr\" or a \"type\"", None);
+            return None;
+        };
+        let name = self.string(kind, "a guard's `type`")?;
+        if let Some(built_in) = keys::BUILT_IN_GUARDS.iter().find(|built_in| built_in.name == name) {
+            self.check_keys(node, &[built_in.keys, &keys::NAMED_GUARD[..1]]);
+            return self.built_in_guard(node, name, place);
+        }
+        if name.starts_with("xstate.") || name.starts_with("@xstate.") {
+            let hint = did_you_mean(name, keys::BUILT_IN_GUARDS.iter().map(|built_in| built_in.name));
+            self.error(kind, "unknown_guard", format!("there is no built-in guard {name:?}"), hint);
+            return None;
+        }
+        self.check_keys(node, &[keys::NAMED_GUARD]);
+        let guard = self.named_guard(kind, name);
+        let params = self.compile_optional(node.get("params"), place.value());
+        Some(Guard::Call { guard: guard?, params })
+    }
+
+    fn built_in_guard(&mut self, node: &'d Node, name: &str, place: Place) -> Option<Guard> {
+        if name == "xstate.stateIn" {
+            return self.state_in(node).map(Guard::StateIn);
+        }
+        let list = node.get("guards")?;
+        let Kind::Array(items) = &list.kind else {
+            self.error(list, "wrong_type", format!("`guards` must be an array, not {}", list.type_name()), None);
+            return None;
+        };
+        if name == "xstate.not" && items.len() != 1 {
+            self.error(list, "wrong_type", format!("xstate.not takes exactly one guard, not {}", items.len()), None);
+            return None;
+        }
+        let guards: Vec<_> = items.iter().map(|item| self.compile_guard(item, place)).collect();
+        let guards = guards.into_iter().collect::<Option<Vec<Guard>>>()?;
+        Some(match name {
+            "xstate.and" => Guard::And(guards.into()),
+            "xstate.or" => Guard::Or(guards.into()),
+            _ => Guard::Not(Box::new(guards.into_iter().next()?)),
+        })
+    }
+
+    fn state_in(&mut self, node: &'d Node) -> Option<StatePattern> {
+        if let Some(id) = node.get("id") {
+            let name = self.string(id, "`id`")?;
+            return self.state_pattern_by_id(id, name);
+        }
+        let Some(value) = node.get("stateValue") else {
+            self.error(node, "missing_key", "xstate.stateIn needs \"id\" or \"stateValue\"", None);
+            return None;
+        };
+        match value.as_str() {
+            Some(id) if id.starts_with('#') => self.state_pattern_by_id(value, id),
+            _ => self.state_pattern(value, 0),
+        }
+    }
+
+    fn state_pattern_by_id(&mut self, node: &'d Node, id: &str) -> Option<StatePattern> {
+        match self.state_by_id(id) {
+            Ok(state) => Some(StatePattern::Active(state)),
+            Err(unresolved) => {
+                self.error(node, "unknown_state", unresolved.message, unresolved.hint);
+                None
+            }
+        }
+    }
+
+    /// A state value relative to `parent`: a key path, or an object of children.
+    fn state_pattern(&mut self, node: &'d Node, parent: StateIx) -> Option<StatePattern> {
+        match &node.kind {
+            Kind::Str(path) => match self.state_by_path(parent, &super::targets::split_path(path), path) {
+                Ok(state) => Some(StatePattern::Active(state)),
+                Err(unresolved) => {
+                    self.error(node, "unknown_state", unresolved.message, unresolved.hint);
+                    None
+                }
+            },
+            Kind::Object(members) => {
+                let mut children = Vec::new();
+                for member in members {
+                    match self.state_by_path(parent, std::slice::from_ref(&member.key.to_string()), &member.key) {
+                        Ok(child) => children.push(self.state_pattern(&member.value, child)?),
+                        Err(unresolved) => {
+                            self.error(&member.value, "unknown_state", unresolved.message, unresolved.hint);
+                            return None;
+                        }
+                    }
+                }
+                Some(StatePattern::All(parent, children.into()))
+            }
+            _ => {
+                self.error(node, "wrong_type", format!("a state value must be a string or an object, not {}", node.type_name()), None);
+                None
+            }
+        }
+    }
+}

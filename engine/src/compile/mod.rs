@@ -1,0 +1,148 @@
+//! From a definition's JSON text to a compiled machine, or to what is wrong with it.
+//!
+//! Two passes: `tree` numbers the states and their ids, then everything that can name a state is compiled against
+//! them. Errors are collected, so that a person sees them all at once.
+
+mod actions;
+mod document;
+mod expressions;
+mod guards;
+mod history;
+pub(crate) mod keys;
+mod lints;
+mod names;
+mod plans;
+mod states;
+mod targets;
+mod transitions;
+mod tree;
+mod values;
+
+pub(crate) use values::{milliseconds, parse_duration};
+
+use crate::diagnostics::{Diagnostic, Severity};
+use crate::events::EventNames;
+use crate::json_pos::{Document, Node};
+use crate::limits::Limits;
+use crate::machine::{After, ChildMachine, Machine, Transition};
+use crate::state_set::StateIx;
+use names::Names;
+use statemesh_expr::{Str, Value};
+use std::collections::HashMap;
+use std::sync::Arc;
+use tree::Draft;
+
+/// A machine, and what is odd about its definition.
+#[derive(Debug)]
+pub struct Compiled {
+    /// The machine.
+    pub machine: Arc<Machine>,
+    /// Warnings; never errors.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Gives the machine that an `invoke` or `spawnChild` names, if it is defined.
+pub type Resolve<'a> = dyn Fn(&str) -> Option<Arc<Machine>> + 'a;
+
+impl Machine {
+    /// Compiles a definition.
+    ///
+    /// `resolve` gives the machines that `src` may name. On success there may be warnings; otherwise the errors (and
+    /// warnings) are returned in the order of the text, and there is at least one error.
+    pub fn compile(source_json: &[u8], limits: &Limits, resolve: &Resolve<'_>) -> Result<Compiled, Vec<Diagnostic>> {
+        document::compile(source_json, limits, resolve)
+    }
+}
+
+/// Everything the passes share.
+pub(crate) struct Compiler<'d> {
+    document: &'d Document<'d>,
+    limits: &'d Limits,
+    resolve: &'d Resolve<'d>,
+    diagnostics: Vec<Diagnostic>,
+    drafts: Vec<Draft<'d>>,
+    ids: HashMap<Str, StateIx>,
+    names: Names<'d>,
+    /// The context an instance starts with, where that is known; expressions then read its keys by slot.
+    context_model: Option<Value>,
+    events: EventNames,
+    transitions: Vec<Transition>,
+    afters: Vec<After>,
+    machines: Vec<ChildMachine>,
+    machine_indices: HashMap<Str, Option<u16>>,
+}
+
+impl<'d> Compiler<'d> {
+    fn error(&mut self, node: &Node, code: &'static str, message: impl Into<String>, hint: Option<String>) {
+        self.report(Severity::Error, node.offset, code, message.into(), hint);
+    }
+
+    fn warning(&mut self, node: &Node, code: &'static str, message: impl Into<String>, hint: Option<String>) {
+        self.report(Severity::Warning, node.offset, code, message.into(), hint);
+    }
+
+    fn report(&mut self, severity: Severity, offset: usize, code: &'static str, message: String, hint: Option<String>) {
+        self.report_at(severity, offset, offset, code, message, hint);
+    }
+
+    /// Reports at `offset` in the text what belongs to the value or key at `owner`.
+    fn report_at(&mut self, severity: Severity, owner: usize, offset: usize, code: &'static str, message: String, hint: Option<String>) {
+        // A hostile document must not turn into a larger report.
+        const DIAGNOSTICS_MAX: usize = 200;
+        if self.diagnostics.len() >= DIAGNOSTICS_MAX && (severity == Severity::Warning || self.has_errors()) {
+            return;
+        }
+        let (line, column) = self.document.position(offset);
+        let path = self.document.pointer(owner);
+        self.diagnostics.push(Diagnostic { severity, code, path, line, column, message, hint });
+    }
+
+    fn has_errors(&self) -> bool {
+        self.diagnostics.iter().any(Diagnostic::is_error)
+    }
+
+    /// The text of a string value, or an error that says what it is instead.
+    fn string(&mut self, node: &'d Node, what: &str) -> Option<&'d str> {
+        if node.as_str().is_none() {
+            self.error(node, "wrong_type", format!("{what} must be a string, not {}", node.type_name()), None);
+        }
+        node.as_str()
+    }
+
+    fn boolean(&mut self, node: &'d Node, what: &str) -> Option<bool> {
+        if node.as_bool().is_none() {
+            self.error(node, "wrong_type", format!("{what} must be true or false, not {}", node.type_name()), None);
+        }
+        node.as_bool()
+    }
+
+    /// The machine that `src` names, as an index into the compiled machine's list.
+    fn child_machine(&mut self, src: &'d Node) -> Option<u16> {
+        let name = self.string(src, "`src`")?;
+        if let Some(known) = self.machine_indices.get(name) {
+            if known.is_none() {
+                self.unknown_machine(src, name);
+            }
+            return *known;
+        }
+        let found = (self.resolve)(name).map(|machine| {
+            let index = self.machines.len();
+            self.machines.push(ChildMachine { name: Str::new(name), machine });
+            index as u16
+        });
+        self.machine_indices.insert(Str::new(name), found);
+        if found.is_none() {
+            self.unknown_machine(src, name);
+        }
+        found
+    }
+
+    fn unknown_machine(&mut self, src: &Node, name: &str) {
+        self.error(
+            src,
+            "unknown_machine",
+            format!("no machine {name:?} is defined"),
+            Some("define the invoked machine first".to_owned()),
+        );
+    }
+}

@@ -1,0 +1,92 @@
+//! What can be computed before any instance exists: exit ranges and entry sets of transitions, the initial targets,
+//! and the state value of every leaf.
+
+use crate::machine::{LeafValue, Machine, Plan, StateKind};
+use crate::runtime::entry_exit::EntrySets;
+use crate::state_set::StateIx;
+
+/// Entries of all plans together; transitions beyond it are computed when they are taken, so that a large machine
+/// with many transitions does not take memory of states times transitions.
+const PLANNED_ENTRIES_MAX: usize = 1 << 20;
+
+pub(super) fn precompute(machine: &mut Machine) {
+    machine.initial_targets = initial_states(machine).into();
+    let mut left = PLANNED_ENTRIES_MAX;
+    let mut sets = EntrySets::new(machine);
+    let plans: Vec<Option<Plan>> =
+        (0..machine.transitions.len()).map(|index| plan(machine, index as u32, &mut sets, &mut left)).collect();
+    for (transition, plan) in machine.transitions.iter_mut().zip(plans) {
+        transition.plan = plan;
+    }
+    if !machine.has_parallel {
+        machine.leaf_values = (0..machine.states.len() as StateIx).map(|leaf| leaf_value(machine, leaf)).collect();
+    }
+}
+
+/// The initial states in the order in which XState visits them.
+fn initial_states(machine: &Machine) -> Vec<StateIx> {
+    let mut found = Vec::new();
+    let mut pending = vec![0];
+    while let Some(state) = pending.pop() {
+        found.push(state);
+        let entered = machine.state(state);
+        match entered.kind {
+            StateKind::Compound => pending.extend(entered.initial.as_ref().map(|initial| initial.target)),
+            StateKind::Parallel => pending.extend(entered.children.iter().rev()),
+            _ => {}
+        }
+    }
+    found
+}
+
+fn plan(machine: &Machine, index: u32, sets: &mut EntrySets, left: &mut usize) -> Option<Plan> {
+    let transition = machine.transition(index);
+    let targets = transition.targets.as_deref().unwrap_or(&[]);
+    let words = machine.states.len().div_ceil(64);
+    if *left < words || needs_history(machine, targets) {
+        return None;
+    }
+    sets.clear();
+    sets.add_transition(machine, transition, &|_| None);
+    let enter: Box<[(StateIx, bool)]> = sets.enter.iter().map(|state| (state, sets.default_entry.contains(state))).collect();
+    *left = left.checked_sub(enter.len() + words)?;
+    let (exit_start, exit_end) = crate::runtime::entry_exit::exit_range(machine, transition, &|_| None);
+    let exits_quietly = (exit_start..exit_end).all(|state| machine.state(state).is_quiet());
+    let enters_quietly = enter.iter().all(|(state, _)| machine.state(*state).is_quiet());
+    Some(Plan {
+        exit_start,
+        exit_end,
+        enter_set: sets.enter.clone(),
+        is_pure: transition.actions.is_empty() && exits_quietly && enters_quietly,
+        enter,
+    })
+}
+
+/// Whether what the targets enter depends on what history recorded.
+fn needs_history(machine: &Machine, targets: &[StateIx]) -> bool {
+    let by_default = |state: StateIx| {
+        let initial = machine.state(state).initial.as_ref();
+        initial.is_some_and(|initial| machine.is_history(initial.target))
+    };
+    targets.iter().any(|target| {
+        machine.is_history(*target) || (*target..machine.state(*target).end).any(by_default)
+    }) || (!targets.is_empty() && machine.has_parallel && (0..machine.states.len() as StateIx).any(by_default))
+}
+
+/// The state value of a machine without parallel states whose active leaf is `leaf`.
+fn leaf_value(machine: &Machine, leaf: StateIx) -> LeafValue {
+    let state = machine.state(leaf);
+    // A root without states has the value {}.
+    let (mut json, mut msgpack) = match state.parent {
+        Some(_) => (state.key_json.to_vec(), state.key_msgpack.to_vec()),
+        None => (b"{}".to_vec(), vec![0x80]),
+    };
+    for above in machine.ancestors(leaf) {
+        let above = machine.state(above);
+        if above.parent.is_some() {
+            json = [b"{", &*above.key_json, b":", &json, b"}"].concat();
+            msgpack = [&[0x81], &*above.key_msgpack, &msgpack].concat();
+        }
+    }
+    LeafValue { json: json.into(), msgpack: msgpack.into() }
+}

@@ -1,0 +1,265 @@
+//! Second pass: what each state does.
+
+use super::Compiler;
+use super::expressions::Place;
+use super::transitions::{Descriptors, ROUTE_EVENT};
+use super::tree::DraftKind;
+use super::values::{javascript_number, javascript_number_text};
+use crate::diagnostics::did_you_mean;
+use crate::events::is_wildcard;
+use crate::json_pos::{Kind, Node};
+use crate::machine::{Action, After, Delay, Initial, Invoke, State, StateKind, TransitionIx, sort_wildcards};
+use crate::state_set::StateIx;
+use statemesh_expr::{Str, Value};
+
+impl<'d> Compiler<'d> {
+    pub(super) fn compile_states(&mut self) -> Vec<State> {
+        let mut history = 0;
+        (0..self.drafts.len() as StateIx).map(|index| self.compile_state(index, &mut history)).collect()
+    }
+
+    fn compile_state(&mut self, index: StateIx, history: &mut u16) -> State {
+        let draft = &self.drafts[usize::from(index)];
+        let (node, id, key, parent, end) = (draft.node, draft.id.clone(), draft.key.clone(), draft.parent, draft.end);
+        let (children, histories) = self.children_of(index);
+        let kind = self.state_kind(index, history);
+        let entry = self.compile_actions(node.get("entry"), Place::Value);
+        let exit = self.compile_actions(node.get("exit"), Place::Value);
+        let invokes = self.compile_invokes(index, node);
+        let mut descriptors = self.compile_on(index, node);
+        self.compile_done(index, node, &id, &invokes, &mut descriptors);
+        let timers = self.compile_after(index, node, &id, &mut descriptors);
+        let always = node.get("always").map(|always| self.compile_transitions(index, "", always)).unwrap_or_default();
+        let (on, wild, names) = self.split_descriptors(descriptors);
+        State {
+            entry: entry.into_iter().chain(timers.iter().map(|after| Action::StartAfter(*after))).collect(),
+            exit: exit.into_iter().chain(timers.iter().map(|after| Action::CancelAfter(*after))).collect(),
+            initial: self.compile_initial(index, node),
+            invokes: invokes.into_iter().map(|(invoke, _)| invoke).collect(),
+            always: always.into(),
+            tags: self.compile_tags(node),
+            meta: node.get("meta").map(Node::to_value),
+            description: node.get("description").and_then(Node::as_str).map(Str::new),
+            output: self.compile_output(index, node, kind),
+            key_json: json_string(&key).into(),
+            key_msgpack: msgpack_string(&key).into(),
+            done_event: self.events.intern(&format!("xstate.done.state.{id}")),
+            descriptors: names,
+            id,
+            key,
+            kind,
+            parent,
+            end,
+            children,
+            histories,
+            on,
+            wild,
+        }
+    }
+
+    fn children_of(&self, index: StateIx) -> (Box<[StateIx]>, Box<[StateIx]>) {
+        let is_history = |child: &StateIx| self.drafts[usize::from(*child)].kind == DraftKind::History;
+        let all = &self.drafts[usize::from(index)].all_children;
+        let (histories, children): (Vec<_>, Vec<_>) = all.iter().copied().partition(is_history);
+        (children.into(), histories.into())
+    }
+
+    fn state_kind(&self, index: StateIx, history: &mut u16) -> StateKind {
+        match self.drafts[usize::from(index)].kind {
+            DraftKind::Atomic => StateKind::Atomic,
+            DraftKind::Compound => StateKind::Compound,
+            DraftKind::Parallel => StateKind::Parallel,
+            DraftKind::Final => StateKind::Final,
+            DraftKind::History => {
+                *history += 1;
+                StateKind::History(*history - 1)
+            }
+        }
+    }
+
+    fn compile_on(&mut self, index: StateIx, node: &'d Node) -> Descriptors {
+        let mut descriptors = Descriptors::default();
+        let Some(on) = node.get("on") else { return descriptors };
+        for (descriptor, value, offset) in self.transition_map(index, on, "on") {
+            if descriptor.is_empty() {
+                let message = "an event type cannot be empty".to_owned();
+                self.report(crate::diagnostics::Severity::Error, offset, "empty_event", message, Some("use `always`".to_owned()));
+                continue;
+            }
+            let transitions = self.compile_transitions(index, descriptor, value);
+            descriptors.set(descriptor, transitions);
+        }
+        descriptors
+    }
+
+    /// `onDone` of the state, and `onDone`, `onError`, `onSnapshot` of what it invokes.
+    fn compile_done(&mut self, index: StateIx, node: &'d Node, id: &str, invokes: &[(Invoke, &'d Node)], into: &mut Descriptors) {
+        if let Some(done) = node.get("onDone") {
+            let descriptor = format!("xstate.done.state.{id}");
+            let transitions = self.compile_transitions(index, &descriptor, done);
+            into.set(&descriptor, transitions);
+        }
+        const KEYS: [(&str, &str); 3] = [("onDone", "xstate.done.actor"), ("onError", "xstate.error.actor"), ("onSnapshot", "xstate.snapshot")];
+        for (invoke, node) in invokes {
+            for (key, prefix) in KEYS {
+                if let Some(value) = node.get(key) {
+                    let descriptor = format!("{prefix}.{}", invoke.id);
+                    let transitions = self.compile_transitions(index, &descriptor, value);
+                    into.set(&descriptor, transitions);
+                }
+            }
+        }
+    }
+
+    /// Compiles `after`; returns the timers to start on entry and to cancel on exit.
+    fn compile_after(&mut self, index: StateIx, node: &'d Node, id: &str, into: &mut Descriptors) -> Vec<u32> {
+        let mut timers = Vec::new();
+        let Some(after) = node.get("after") else { return timers };
+        for (key, value, offset) in self.transition_map(index, after, "after") {
+            let (name, delay) = match javascript_number(key) {
+                Some(ms) => (javascript_number_text(ms), Some(Delay::Constant(super::values::milliseconds(ms)))),
+                None => {
+                    let place = Node { kind: Kind::Null, offset };
+                    (key.to_owned(), self.after_delay(&place, key))
+                }
+            };
+            let descriptor = format!("xstate.after.{name}.{id}");
+            let transitions = self.compile_transitions(index, &descriptor, value);
+            into.append(&descriptor, transitions);
+            if let Some(delay) = delay {
+                timers.push(self.afters.len() as u32);
+                self.afters.push(After { event: self.events.intern(&descriptor), delay });
+            }
+        }
+        timers
+    }
+
+    fn after_delay(&mut self, place: &Node, name: &str) -> Option<Delay> {
+        if let Some(template) = self.names.delays.get(name) {
+            let constant = template.as_constant().and_then(Value::as_u64);
+            return Some(constant.map_or_else(|| Delay::Computed(template.clone()), Delay::Constant));
+        }
+        if let Some(ms) = super::values::parse_duration(name) {
+            return Some(Delay::Constant(ms));
+        }
+        let hint = did_you_mean(name, self.names.delays.keys().map(Str::as_str))
+            .or(Some("add it to the root's `delays`, or write milliseconds".to_owned()));
+        self.error(place, "unknown_delay", format!("there is no delay {name:?}"), hint);
+        None
+    }
+
+    fn compile_invokes(&mut self, index: StateIx, node: &'d Node) -> Vec<(Invoke, &'d Node)> {
+        let Some(invoke) = node.get("invoke") else { return Vec::new() };
+        let state_id = self.drafts[usize::from(index)].id.clone();
+        let mut compiled = Vec::new();
+        for (position, item) in invoke.one_or_many().iter().enumerate() {
+            if item.members().is_none() {
+                self.error(item, "wrong_type", format!("`invoke` must be an object, not {}", item.type_name()), None);
+                continue;
+            }
+            self.check_keys(item, &[super::keys::INVOKE]);
+            let machine = item.get("src").and_then(|src| self.child_machine(src));
+            let id = match item.get("id") {
+                Some(id) => self.string(id, "`id`").map(Str::new),
+                None => Some(Str::new(format!("{position}.{state_id}"))),
+            };
+            let input = self.compile_optional(item.get("input"), Place::Value);
+            let sync = item.get("onSnapshot").is_some();
+            // The machine may be unknown, which is reported; its transitions are checked all the same.
+            if let Some(id) = id {
+                compiled.push((Invoke { id, machine: machine.unwrap_or(0), input, sync }, item));
+            }
+        }
+        compiled
+    }
+
+    fn compile_initial(&mut self, index: StateIx, node: &'d Node) -> Option<Initial> {
+        let initial = node.get("initial")?;
+        let (target, actions) = match &initial.kind {
+            Kind::Object(_) => {
+                self.check_keys(initial, &[super::keys::INITIAL]);
+                (initial.get("target")?, initial.get("actions"))
+            }
+            _ => (initial, None),
+        };
+        let key = self.string(target, "`initial`")?;
+        let children = self.drafts[usize::from(index)].all_children.clone();
+        let key_of = |compiler: &Self, child: StateIx| compiler.drafts[usize::from(child)].key.clone();
+        let found = children.iter().copied().find(|child| key_of(self, *child) == key);
+        let Some(found) = found else {
+            let keys: Vec<Str> = children.iter().map(|child| key_of(self, *child)).collect();
+            let id = self.drafts[usize::from(index)].id.clone();
+            let hint = did_you_mean(key, keys.iter().map(Str::as_str));
+            self.error(target, "unknown_target", format!("the state {id:?} has no child {key:?}"), hint);
+            return None;
+        };
+        Some(Initial { target: found, actions: self.compile_actions(actions, Place::Value) })
+    }
+
+    fn compile_tags(&mut self, node: &'d Node) -> Box<[Str]> {
+        let Some(tags) = node.get("tags") else { return Box::default() };
+        tags.one_or_many().iter().filter_map(|tag| self.string(tag, "a tag")).map(Str::new).collect()
+    }
+
+    /// XState ignores an output elsewhere, so we do; but it is worth a word.
+    fn compile_output(&mut self, index: StateIx, node: &'d Node, kind: StateKind) -> Option<crate::expression::Template> {
+        let output = node.get("output")?;
+        if kind != StateKind::Final && index != 0 {
+            self.warning(output, "unused_output", "only final states and the root have an output; this one is ignored", None);
+            return None;
+        }
+        self.compile_template(output, Place::Value)
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn split_descriptors(
+        &mut self,
+        descriptors: Descriptors,
+    ) -> (Box<[(u32, Box<[TransitionIx]>)]>, Box<[(Str, Box<[TransitionIx]>)]>, Box<[Str]>) {
+        let names = descriptors.entries.iter().map(|(name, _)| name.clone()).collect();
+        let mut exact = Vec::new();
+        let mut wild = Vec::new();
+        for (descriptor, transitions) in descriptors.entries {
+            let transitions: Box<[TransitionIx]> = transitions.into();
+            if is_wildcard(&descriptor) {
+                wild.push((descriptor.clone(), transitions.clone()));
+            }
+            exact.push((self.events.intern(&descriptor), transitions));
+        }
+        exact.sort_by_key(|(event, _)| *event);
+        sort_wildcards(&mut wild);
+        (exact.into(), wild.into(), names)
+    }
+
+    /// Routes belong to the root: one list for `xstate.route`, in document order.
+    pub(super) fn compile_routes(&mut self, states: &mut [State]) {
+        let mut routes = Vec::new();
+        for index in 1..self.drafts.len() as StateIx {
+            if let Some(route) = self.drafts[usize::from(index)].node.get("route") {
+                routes.extend(self.compile_route(index, route));
+            }
+        }
+        if routes.is_empty() {
+            return;
+        }
+        let event = self.events.intern(ROUTE_EVENT);
+        let Some(root) = states.first_mut() else { return };
+        let mut on: Vec<_> = std::mem::take(&mut root.on).into_vec();
+        on.retain(|(known, _)| *known != event);
+        on.push((event, routes.into()));
+        on.sort_by_key(|(event, _)| *event);
+        root.on = on.into();
+    }
+}
+
+pub(crate) fn json_string(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    Value::str(text).to_json(&mut bytes);
+    bytes
+}
+
+fn msgpack_string(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    Value::str(text).to_msgpack(&mut bytes);
+    bytes
+}

@@ -1,0 +1,160 @@
+//! From the text of a target to the state it names: `key.path` from the source's parent, `.path` from the source,
+//! `#id` and `#id.path`. A backslash escapes a dot.
+
+use super::Compiler;
+use crate::diagnostics::closest;
+use crate::json_pos::Node;
+use crate::state_set::StateIx;
+use statemesh_expr::Str;
+
+/// Why a target names nothing, and what may have been meant.
+pub(super) struct Unresolved {
+    pub(super) message: String,
+    pub(super) hint: Option<String>,
+}
+
+impl<'d> Compiler<'d> {
+    /// Resolves the `target` of a transition; `None` stands for "no target", errors are reported.
+    pub(super) fn resolve_targets(&mut self, source: StateIx, node: &'d Node) -> Option<Box<[StateIx]>> {
+        if node.as_str() == Some("") {
+            return None;
+        }
+        let mut found = Vec::new();
+        for item in node.one_or_many() {
+            let Some(target) = self.string(item, "a target") else { continue };
+            match self.resolve_target(source, target) {
+                Ok(state) => found.push(state),
+                Err(unresolved) => self.error(item, "unknown_target", unresolved.message, unresolved.hint),
+            }
+        }
+        self.check_regions(node, &found);
+        Some(found.into())
+    }
+
+    fn resolve_target(&self, source: StateIx, target: &str) -> Result<StateIx, Unresolved> {
+        if target.starts_with('#') {
+            return self.state_by_id(target);
+        }
+        if let Some(below) = target.strip_prefix('.') {
+            return self.state_by_path(source, &split_path(below), target);
+        }
+        match self.drafts[usize::from(source)].parent {
+            Some(parent) => self.state_by_path(parent, &split_path(target), target),
+            None => Err(Unresolved {
+                message: format!("{target:?} is not a valid target from the root"),
+                hint: Some(format!("write {:?} for a child of the root, or #id", format!(".{target}"))),
+            }),
+        }
+    }
+
+    /// `#id` or `#id.path`.
+    pub(super) fn state_by_id(&self, target: &str) -> Result<StateIx, Unresolved> {
+        let path = split_path(target.strip_prefix('#').unwrap_or(target));
+        let (id, rest) = path.split_first().ok_or_else(|| self.no_such_id(""))?;
+        let start = *self.ids.get(id.as_str()).ok_or_else(|| self.no_such_id(id))?;
+        self.state_by_path(start, rest, target)
+    }
+
+    fn no_such_id(&self, id: &str) -> Unresolved {
+        // An id with dots has to be escaped; suggest it if that is what is missing.
+        let ids = self.ids.keys().map(Str::as_str);
+        let hint = closest(id, ids).map(|found| format!("did you mean \"#{}\"?", found.replace('.', "\\.")));
+        Unresolved { message: format!("no state has the id {id:?}"), hint }
+    }
+
+    /// Walks keys down from `start`. An empty key ends the walk, as it does in XState.
+    pub(super) fn state_by_path(&self, start: StateIx, path: &[String], whole: &str) -> Result<StateIx, Unresolved> {
+        let mut state = start;
+        for key in path {
+            if key.is_empty() {
+                break;
+            }
+            state = match key.strip_prefix('#') {
+                Some(id) => *self.ids.get(id).ok_or_else(|| self.no_such_id(id))?,
+                None => self.child(state, key, whole)?,
+            };
+        }
+        Ok(state)
+    }
+
+    fn child(&self, parent: StateIx, key: &str, whole: &str) -> Result<StateIx, Unresolved> {
+        let draft = &self.drafts[usize::from(parent)];
+        let key_of = |child: StateIx| self.drafts[usize::from(child)].key.as_str();
+        let found = draft.all_children.iter().copied().find(|child| key_of(*child) == key);
+        found.ok_or_else(|| {
+            let siblings = draft.all_children.iter().map(|child| key_of(*child));
+            let hint = closest(key, siblings).map(|near| format!("did you mean {:?}?", whole.replacen(key, near, 1)));
+            let elsewhere = || {
+                let other = self.drafts.iter().find(|draft| draft.key == key && draft.parent.is_some())?;
+                Some(format!("there is a state of that name at \"#{}\"", other.id))
+            };
+            Unresolved {
+                message: format!("the state {:?} has no child {key:?}", draft.id),
+                hint: hint.or_else(elsewhere),
+            }
+        })
+    }
+
+    /// Several targets must lie in different regions of parallel states, or the result would be no configuration.
+    fn check_regions(&mut self, node: &'d Node, targets: &[StateIx]) {
+        // Quadratic, and nobody targets more regions than this at once.
+        const TARGETS_MAX: usize = 256;
+        if targets.len() > TARGETS_MAX {
+            self.error(node, "too_many_targets", format!("more than {TARGETS_MAX} targets"), None);
+            return;
+        }
+        for (index, a) in targets.iter().enumerate() {
+            for b in &targets[..index] {
+                if let Some(shared) = self.conflict(*a, *b) {
+                    let [a, b, shared] = [*a, *b, shared].map(|state| self.drafts[usize::from(state)].id.clone());
+                    let message = format!("{a:?} and {b:?} cannot both be active: they are different children of {shared:?}");
+                    self.warning(node, "conflicting_targets", message, None);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The compound state of which `a` and `b` are, or lie in, different children.
+    fn conflict(&self, a: StateIx, b: StateIx) -> Option<StateIx> {
+        let contains = |outer: StateIx, inner: StateIx| inner >= outer && inner < self.drafts[usize::from(outer)].end;
+        if contains(a, b) || contains(b, a) {
+            return None;
+        }
+        let mut above = self.drafts[usize::from(a)].parent;
+        while let Some(state) = above {
+            if contains(state, b) {
+                return (self.drafts[usize::from(state)].kind == super::tree::DraftKind::Compound).then_some(state);
+            }
+            above = self.drafts[usize::from(state)].parent;
+        }
+        None
+    }
+}
+
+/// Splits at dots; a backslash takes the next character as it is.
+pub(super) fn split_path(path: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut characters = path.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '.' => parts.push(String::new()),
+            '\\' => parts.last_mut().into_iter().for_each(|part| part.extend(characters.next())),
+            _ => parts.last_mut().into_iter().for_each(|part| part.push(character)),
+        }
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::split_path;
+
+    #[test]
+    fn dots_split_and_backslashes_escape() {
+        assert_eq!(split_path("a.b"), ["a", "b"]);
+        assert_eq!(split_path("a\\.b.c"), ["a.b", "c"]);
+        assert_eq!(split_path(""), [""]);
+        assert_eq!(split_path("a\\"), ["a"]);
+    }
+}

@@ -1,0 +1,184 @@
+//! First pass: the states, numbered in document order, with their kinds and ids.
+
+use super::{Compiler, keys};
+use crate::diagnostics::{closest, did_you_mean};
+use crate::json_pos::{Member, Node};
+use crate::state_set::StateIx;
+use statemesh_expr::Str;
+
+/// A state before what it does is compiled.
+pub(crate) struct Draft<'d> {
+    pub(crate) node: &'d Node,
+    pub(crate) id: Str,
+    pub(crate) key: Str,
+    pub(crate) kind: DraftKind,
+    pub(crate) parent: Option<StateIx>,
+    pub(crate) end: u16,
+    pub(crate) all_children: Vec<StateIx>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DraftKind {
+    Atomic,
+    Compound,
+    Parallel,
+    Final,
+    History,
+}
+
+impl<'d> Compiler<'d> {
+    /// Numbers all states. `None` if there are too many to go on.
+    pub(super) fn build_tree(&mut self, root: &'d Node) -> Option<()> {
+        let id = match root.get("id") {
+            Some(node) => self.string(node, "`id`").filter(|id| !id.is_empty()).unwrap_or("(machine)"),
+            None => "(machine)",
+        };
+        let key = Str::new(id);
+        self.add_state(root, key, None, &mut vec![Str::new(id)])
+    }
+
+    fn add_state(&mut self, node: &'d Node, key: Str, parent: Option<StateIx>, path: &mut Vec<Str>) -> Option<()> {
+        if self.drafts.len() >= self.limits.states_max.min(usize::from(u16::MAX) - 1) {
+            let message = format!("more states than the limit states_max allows ({})", self.limits.states_max);
+            self.error(node, "too_many_states", message, Some("split the machine and use invoke".to_owned()));
+            return None;
+        }
+        if path.len() > self.limits.nesting_max + 1 {
+            let message = format!("states are nested deeper than the limit nesting_max allows ({})", self.limits.nesting_max);
+            self.error(node, "too_deep", message, None);
+            return None;
+        }
+        let index = self.drafts.len() as StateIx;
+        self.check_state_keys(node, parent.is_none());
+        let id = self.state_id(node, path);
+        if let Some(other) = self.ids.insert(id.clone(), index) {
+            let place = self.document.pointer(self.drafts[usize::from(other)].node.offset);
+            self.error(node, "duplicate_id", format!("two states have the id {id:?}"), Some(format!("the other is at {place}")));
+        }
+        let kind = self.kind_of(node);
+        self.drafts.push(Draft { node, id, key, kind, parent, end: 0, all_children: Vec::new() });
+        if let Some(above) = parent {
+            self.drafts[usize::from(above)].all_children.push(index);
+        }
+        for member in self.child_members(node) {
+            path.push(member.key.clone());
+            self.add_state(&member.value, member.key.clone(), Some(index), path)?;
+            path.pop();
+        }
+        self.drafts[usize::from(index)].end = self.drafts.len() as u16;
+        self.check_children(index);
+        Some(())
+    }
+
+    fn child_members(&mut self, node: &'d Node) -> &'d [Member] {
+        let Some(states) = node.get("states") else { return &[] };
+        let Some(members) = states.members() else {
+            self.error(states, "wrong_type", format!("`states` must be an object, not {}", states.type_name()), None);
+            return &[];
+        };
+        for member in members {
+            if member.value.members().is_none() {
+                let message = format!("the state {:?} must be an object, not {}", member.key, member.value.type_name());
+                self.error(&member.value, "wrong_type", message, Some("an empty state is {}".to_owned()));
+            }
+        }
+        members
+    }
+
+    fn state_id(&mut self, node: &'d Node, path: &[Str]) -> Str {
+        let explicit = node.get("id").and_then(|id| self.string(id, "`id`")).filter(|id| !id.is_empty());
+        match explicit {
+            Some(id) => Str::new(id),
+            None => Str::new(path.join(".")),
+        }
+    }
+
+    fn kind_of(&mut self, node: &'d Node) -> DraftKind {
+        const KINDS: [(&str, DraftKind); 5] = [
+            ("atomic", DraftKind::Atomic),
+            ("compound", DraftKind::Compound),
+            ("parallel", DraftKind::Parallel),
+            ("final", DraftKind::Final),
+            ("history", DraftKind::History),
+        ];
+        if let Some(kind) = node.get("type") {
+            let Some(name) = self.string(kind, "`type`") else { return DraftKind::Atomic };
+            if let Some((_, found)) = KINDS.iter().find(|(known, _)| *known == name) {
+                return *found;
+            }
+            let hint = did_you_mean(name, KINDS.map(|(known, _)| known));
+            self.error(kind, "unknown_type", format!("there is no state type {name:?}"), hint);
+            return DraftKind::Atomic;
+        }
+        let has_children = node.get("states").and_then(Node::members).is_some_and(|members| !members.is_empty());
+        let is_history = node.get("history").is_some_and(|history| history.as_bool() != Some(false));
+        match (has_children, is_history) {
+            (true, _) => DraftKind::Compound,
+            (false, true) => DraftKind::History,
+            (false, false) => DraftKind::Atomic,
+        }
+    }
+
+    fn check_children(&mut self, index: StateIx) {
+        let draft = &self.drafts[usize::from(index)];
+        let (node, kind) = (draft.node, draft.kind);
+        let children: Vec<StateIx> = draft.all_children.clone();
+        let is_root = draft.parent.is_none();
+        match kind {
+            DraftKind::Compound if node.get("initial").is_none() => {
+                let first = children.first().map(|first| self.drafts[usize::from(*first)].key.clone());
+                let hint = first.map(|first| format!("add \"initial\": {first:?}"));
+                let id = self.drafts[usize::from(index)].id.clone();
+                self.error(node, "missing_initial", format!("the compound state {id:?} has no initial state"), hint);
+            }
+            DraftKind::Atomic | DraftKind::Final | DraftKind::History if !children.is_empty() => {
+                self.error(node, "unexpected_states", "a state of this type cannot have child states".to_owned(), None);
+            }
+            DraftKind::History if is_root => {
+                self.error(node, "wrong_type", "the root cannot be a history state".to_owned(), None);
+            }
+            _ => {}
+        }
+    }
+
+    fn check_state_keys(&mut self, node: &'d Node, is_root: bool) {
+        for member in node.members().unwrap_or(&[]) {
+            let unsupported = keys::UNSUPPORTED.iter().find(|(name, _)| *name == member.key);
+            if let Some((name, instead)) = unsupported {
+                let message = format!("{name:?} of a state is not supported");
+                self.report(crate::diagnostics::Severity::Error, member.key_offset, "unsupported_key", message, Some((*instead).to_owned()));
+            }
+        }
+        let root_keys = if is_root { keys::ROOT } else { &[] };
+        self.check_keys(node, &[keys::STATE, root_keys, UNSUPPORTED_AS_KEYS]);
+    }
+
+    /// Reports keys that none of the lists has: an error if it looks like a misspelling, else a warning.
+    pub(super) fn check_keys(&mut self, node: &'d Node, lists: &[&[keys::Key]]) {
+        let known = || lists.iter().flat_map(|list| list.iter()).map(|key| key.name);
+        for member in node.members().unwrap_or(&[]) {
+            if known().any(|name| name == member.key) {
+                continue;
+            }
+            let meant = closest(&member.key, known()).filter(|meant| node.get(meant).is_none());
+            let (severity, hint) = match meant {
+                Some(meant) => (crate::diagnostics::Severity::Error, format!("did you mean {meant:?}?")),
+                None => (crate::diagnostics::Severity::Warning, "it is ignored".to_owned()),
+            };
+            self.report(severity, member.key_offset, "unknown_key", format!("unknown key {:?}", member.key), Some(hint));
+        }
+        for key in lists.iter().flat_map(|list| list.iter()).filter(|key| key.required) {
+            if node.members().is_some() && node.get(key.name).is_none() {
+                self.error(node, "missing_key", format!("the key {:?} is missing", key.name), None);
+            }
+        }
+    }
+}
+
+/// Reported by `check_state_keys` itself, with what to use instead.
+const UNSUPPORTED_AS_KEYS: &[keys::Key] = &[
+    keys::Key { name: "choice", shape: keys::Shape::Value, about: "", required: false },
+    keys::Key { name: "timeout", shape: keys::Shape::Value, about: "", required: false },
+    keys::Key { name: "onTimeout", shape: keys::Shape::Value, about: "", required: false },
+    keys::Key { name: "onError", shape: keys::Shape::Value, about: "", required: false },
+];

@@ -1,0 +1,212 @@
+//! JSON values with expressions in them, events, and delays.
+
+use super::Compiler;
+use super::expressions::Place;
+use crate::diagnostics::did_you_mean;
+use crate::expression::{Template, expression_of, is_dynamic};
+use crate::json_pos::{Kind, Node};
+use crate::machine::{Delay, EventTemplate};
+use statemesh_expr::{Map, Str, Value};
+use std::sync::Arc;
+
+impl<'d> Compiler<'d> {
+    /// A value that may contain expressions at any depth.
+    pub(super) fn compile_template(&mut self, node: &'d Node, place: Place) -> Option<Template> {
+        if let Some(program) = self.compile_if_expression(node, place) {
+            return program.map(|program| Template::Expression(Box::new(program)));
+        }
+        if !is_dynamic(node) {
+            return Some(Template::Constant(node.to_value()));
+        }
+        match &node.kind {
+            Kind::Array(items) => {
+                let items: Vec<_> = items.iter().map(|item| self.compile_template(item, place)).collect();
+                Some(Template::List(items.into_iter().collect::<Option<Box<[_]>>>()?))
+            }
+            Kind::Object(members) => {
+                let members: Vec<_> = members
+                    .iter()
+                    .map(|member| Some((member.key.clone(), self.compile_template(&member.value, place)?)))
+                    .collect();
+                Some(Template::Map(members.into_iter().collect::<Option<Box<[_]>>>()?))
+            }
+            _ => Some(Template::Constant(node.to_value())),
+        }
+    }
+
+    pub(super) fn compile_optional(&mut self, node: Option<&'d Node>, place: Place) -> Option<Template> {
+        node.and_then(|node| self.compile_template(node, place))
+    }
+
+    pub(super) fn compile_context(&mut self, node: Option<&'d Node>) -> Template {
+        let Some(node) = node else { return Template::Constant(Value::Map(Map::new())) };
+        if node.members().is_none() {
+            self.error(node, "wrong_type", format!("`context` must be an object, not {}", node.type_name()), None);
+        }
+        self.compile_template(node, Place::Context).unwrap_or(Template::Constant(Value::Null))
+    }
+
+    /// An event to send: an object with a `type`, or an expression that gives one.
+    pub(super) fn compile_event(&mut self, node: &'d Node, place: Place) -> Option<EventTemplate> {
+        if expression_of(node).is_none() {
+            let Some(members) = node.members() else {
+                let hint = node.as_str().map(|name| format!("write {{\"type\": {name:?}}}"));
+                self.error(node, "wrong_type", format!("an event must be an object, not {}", node.type_name()), hint);
+                return None;
+            };
+            match members.iter().find(|member| member.key == "type") {
+                None => {
+                    self.error(node, "missing_key", "an event needs a \"type\"".to_owned(), None);
+                    return None;
+                }
+                Some(kind) if expression_of(&kind.value).is_none() => {
+                    self.string(&kind.value, "an event's `type`")?;
+                }
+                Some(_) => {}
+            }
+        }
+        Some(match self.compile_template(node, place)? {
+            Template::Constant(data) => {
+                let name = data.get("type").and_then(Value::as_str).unwrap_or_default();
+                EventTemplate::Constant { kind: self.events.intern(name), data }
+            }
+            computed => EventTemplate::Computed(computed),
+        })
+    }
+
+    /// The `delay` of an action: milliseconds, the name of a delay, a duration, or an expression.
+    pub(super) fn compile_delay(&mut self, node: &'d Node, place: Place) -> Option<Delay> {
+        match &node.kind {
+            Kind::Str(name) => self.delay_by_name(node, name),
+            _ => self.delay_number(node, place),
+        }
+    }
+
+    /// The value of an entry of `delays`.
+    pub(super) fn delay_value(&mut self, node: &'d Node) -> Option<Delay> {
+        if let Some(text) = node.as_str() {
+            let parsed = parse_duration(text).map(Delay::Constant);
+            if parsed.is_none() {
+                let hint = Some("write milliseconds, \"5s\", \"PT5M\" or an expression".to_owned());
+                self.error(node, "bad_delay", format!("{text:?} is no duration"), hint);
+            }
+            return parsed;
+        }
+        self.delay_number(node, Place::Value)
+    }
+
+    fn delay_number(&mut self, node: &'d Node, place: Place) -> Option<Delay> {
+        if let Some(program) = self.compile_if_expression(node, place) {
+            return Some(Delay::Computed(Arc::new(Template::Expression(Box::new(program?)))));
+        }
+        let Some(ms) = node.as_f64() else {
+            self.error(node, "bad_delay", format!("a delay must be a number of milliseconds, not {}", node.type_name()), None);
+            return None;
+        };
+        Some(Delay::Constant(milliseconds(ms)))
+    }
+
+    pub(super) fn delay_by_name(&mut self, node: &'d Node, name: &str) -> Option<Delay> {
+        if let Some(template) = self.names.delays.get(name) {
+            let constant = template.as_constant().and_then(Value::as_u64);
+            return Some(constant.map_or_else(|| Delay::Computed(template.clone()), Delay::Constant));
+        }
+        if let Some(ms) = parse_duration(name) {
+            return Some(Delay::Constant(ms));
+        }
+        let hint = did_you_mean(name, self.names.delays.keys().map(Str::as_str))
+            .or(Some("add it to the root's `delays`, or write milliseconds".to_owned()));
+        self.error(node, "unknown_delay", format!("there is no delay {name:?}"), hint);
+        None
+    }
+}
+
+/// Milliseconds as XState's clock sees them: nothing before now, and never early.
+pub(crate) fn milliseconds(ms: f64) -> u64 {
+    // `as` saturates and takes NaN for 0.
+    ms.max(0.0).ceil() as u64
+}
+
+/// `250ms`, `1.5s`, or ISO 8601 as in `PT1H30M`: what XState v6 reads.
+pub(crate) fn parse_duration(text: &str) -> Option<u64> {
+    let text = text.trim().to_ascii_lowercase();
+    if let Some(iso) = text.strip_prefix('p') {
+        return parse_iso8601(iso);
+    }
+    if let Some(ms) = text.strip_suffix("ms") {
+        return ms.bytes().all(|byte| byte.is_ascii_digit()).then(|| ms.parse().ok())?;
+    }
+    let seconds = text.strip_suffix('s')?;
+    let plain = seconds.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    plain.then(|| seconds.parse::<f64>().ok())?.map(|seconds| milliseconds(seconds * 1_000.0))
+}
+
+fn parse_iso8601(text: &str) -> Option<u64> {
+    let (date, time) = text.split_once('t').unwrap_or((text, ""));
+    let units = [(date, &[('w', 604_800_000.0), ('d', 86_400_000.0)][..]), (time, &[('h', 3_600_000.0), ('m', 60_000.0), ('s', 1_000.0)][..])];
+    let mut total = 0.0;
+    let mut found = false;
+    for (mut rest, units) in units {
+        for (unit, ms) in units {
+            let Some((number, after)) = rest.split_once(*unit) else { continue };
+            let number = number.replace(',', ".");
+            if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+                return None;
+            }
+            total += number.parse::<f64>().ok()? * ms;
+            found = true;
+            rest = after;
+        }
+        if !rest.is_empty() {
+            return None;
+        }
+    }
+    found.then_some(milliseconds(total))
+}
+
+/// What JavaScript's `+key` makes of a key of `after`, if that is a number.
+pub(crate) fn javascript_number(key: &str) -> Option<f64> {
+    let text = key.trim();
+    if text.is_empty() {
+        return Some(0.0);
+    }
+    let radix = |prefix: &str, radix| text.strip_prefix(prefix).map(|digits| u64::from_str_radix(digits, radix));
+    if let Some(parsed) = radix("0x", 16).or_else(|| radix("0X", 16)).or_else(|| radix("0o", 8)).or_else(|| radix("0b", 2)) {
+        return parsed.ok().map(|value| value as f64);
+    }
+    // Rust also reads "inf" and "nan", which JavaScript does not.
+    let numeric = text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b'e' | b'E'));
+    numeric.then(|| text.parse().ok())?
+}
+
+/// A number as JavaScript prints it in `xstate.after.DELAY.ID`.
+pub(crate) fn javascript_number_text(value: f64) -> String {
+    format!("{value}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_as_v6_does() {
+        assert_eq!(parse_duration("250ms"), Some(250));
+        assert_eq!(parse_duration("1.5s"), Some(1_500));
+        assert_eq!(parse_duration("PT1H30M"), Some(5_400_000));
+        assert_eq!(parse_duration("P1DT2S"), Some(86_402_000));
+        assert_eq!(parse_duration("soon"), None);
+        assert_eq!(parse_duration("P"), None);
+        assert_eq!(parse_duration("-1s"), None);
+    }
+
+    #[test]
+    fn delay_keys_are_numbers_as_javascript_reads_them() {
+        assert_eq!(javascript_number("1000"), Some(1_000.0));
+        assert_eq!(javascript_number("1e3"), Some(1_000.0));
+        assert_eq!(javascript_number("0x10"), Some(16.0));
+        assert_eq!(javascript_number("inf"), None);
+        assert_eq!(javascript_number("short"), None);
+        assert_eq!(javascript_number_text(1_000.0), "1000");
+        assert_eq!(javascript_number_text(1.5), "1.5");
+    }
+}

@@ -1,0 +1,59 @@
+//! The engine's side of expressions: what an expression may see in which place, and JSON templates that contain some.
+
+use crate::json_pos::{Kind, Node};
+use statemesh_expr::{Cost, EvalError, List, Map, Program, Scope, Str, Value};
+
+/// JSON in which `{"@expr": ...}` stands for a value that is computed; parts that are constant are built once.
+#[derive(Debug)]
+pub(crate) enum Template {
+    Constant(Value),
+    Expression(Box<Program>),
+    List(Box<[Template]>),
+    Map(Box<[(Str, Template)]>),
+}
+
+impl Template {
+    pub(crate) fn eval(&self, scope: &Scope<'_>, cost: &mut Cost) -> Result<Value, EvalError> {
+        Ok(match self {
+            Self::Constant(value) => value.clone(),
+            Self::Expression(program) => program.eval(scope, cost)?,
+            Self::List(items) => {
+                let items: Result<Vec<Value>, EvalError> = items.iter().map(|item| item.eval(scope, cost)).collect();
+                Value::List(List::from(items?))
+            }
+            Self::Map(members) => {
+                let mut map = Map::new();
+                for (key, member) in members {
+                    map.insert(key.clone(), member.eval(scope, cost)?);
+                }
+                Value::Map(map)
+            }
+        })
+    }
+
+    pub(crate) fn as_constant(&self) -> Option<&Value> {
+        match self {
+            Self::Constant(value) => Some(value),
+            _ => None,
+        }
+    }
+
+}
+
+/// The text of an expression object, if `node` is one.
+pub(crate) fn expression_of(node: &Node) -> Option<&Node> {
+    let text = node.get("@expr")?;
+    text.as_str().map(|_| text)
+}
+
+/// Whether an expression occurs at any depth.
+pub(crate) fn is_dynamic(node: &Node) -> bool {
+    if expression_of(node).is_some() {
+        return true;
+    }
+    match &node.kind {
+        Kind::Array(items) => items.iter().any(is_dynamic),
+        Kind::Object(members) => members.iter().any(|member| is_dynamic(&member.value)),
+        _ => false,
+    }
+}

@@ -1,0 +1,342 @@
+//! A compiled machine: the flat tables that a step walks. Immutable, shared as `Arc<Machine>`.
+
+use crate::events::{EventIx, EventNames, is_wildcard, wildcard_matches};
+use crate::expression::Template;
+use crate::limits::Limits;
+use crate::state_set::{StateIx, StateSet};
+use statemesh_expr::{Program, Str, Value};
+use std::sync::Arc;
+
+/// Index of a transition in its machine.
+pub(crate) type TransitionIx = u32;
+
+/// A machine compiled from its definition.
+#[derive(Debug)]
+pub struct Machine {
+    pub(crate) id: Str,
+    pub(crate) hash: [u8; 32],
+    /// The hash's first bytes: what an instance carries to tell its machine from another.
+    pub(crate) fingerprint: u32,
+    pub(crate) source: Box<[u8]>,
+    pub(crate) limits: Limits,
+    pub(crate) version: Option<Str>,
+    pub(crate) events: EventNames,
+    /// By event: `{"type": NAME}`, for events that have nothing else.
+    pub(crate) event_values: Box<[Value]>,
+    pub(crate) states: Box<[State]>,
+    pub(crate) transitions: Box<[Transition]>,
+    pub(crate) actions: Box<[NamedAction]>,
+    pub(crate) guards: Box<[NamedGuard]>,
+    pub(crate) afters: Box<[After]>,
+    pub(crate) machines: Box<[ChildMachine]>,
+    pub(crate) history: Box<[History]>,
+    /// The targets of the transition into the initial configuration: every initial state, in XState's order.
+    pub(crate) initial_targets: Box<[StateIx]>,
+    pub(crate) context: Template,
+    pub(crate) has_parallel: bool,
+    pub(crate) has_always: bool,
+    /// By active leaf: the state value, where there is no parallel state (else empty).
+    pub(crate) leaf_values: Box<[LeafValue]>,
+}
+
+/// What a state is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StateKind {
+    Atomic,
+    Compound,
+    Parallel,
+    Final,
+    /// Index into [`Machine::history`].
+    History(u16),
+}
+
+/// A state node. Descendants are the range `ix + 1 .. end`.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) id: Str,
+    pub(crate) key: Str,
+    pub(crate) kind: StateKind,
+    pub(crate) parent: Option<StateIx>,
+    pub(crate) end: u16,
+    /// Children that are no history states, in document order.
+    pub(crate) children: Box<[StateIx]>,
+    pub(crate) histories: Box<[StateIx]>,
+    pub(crate) entry: Box<[Action]>,
+    pub(crate) exit: Box<[Action]>,
+    pub(crate) invokes: Box<[Invoke]>,
+    pub(crate) initial: Option<Initial>,
+    pub(crate) always: Box<[TransitionIx]>,
+    /// Transitions by exact descriptor, sorted by event.
+    pub(crate) on: Box<[(EventIx, Box<[TransitionIx]>)]>,
+    /// Transitions by wildcard, longest descriptor first.
+    pub(crate) wild: Box<[(Str, Box<[TransitionIx]>)]>,
+    /// Descriptors in the order of the definition, for reports.
+    pub(crate) descriptors: Box<[Str]>,
+    pub(crate) tags: Box<[Str]>,
+    pub(crate) meta: Option<Value>,
+    pub(crate) description: Option<Str>,
+    pub(crate) output: Option<Template>,
+    /// The key as a JSON string and as a MessagePack string.
+    pub(crate) key_json: Box<[u8]>,
+    pub(crate) key_msgpack: Box<[u8]>,
+    /// Raised when the state is done; its event name is `xstate.done.state.ID`.
+    pub(crate) done_event: EventIx,
+}
+
+#[derive(Debug)]
+pub(crate) struct Initial {
+    pub(crate) target: StateIx,
+    pub(crate) actions: Box<[Action]>,
+}
+
+#[derive(Debug)]
+pub(crate) struct History {
+    pub(crate) deep: bool,
+    /// The default: explicit targets, else the parent's initial state (or the parallel parent itself).
+    pub(crate) targets: Box<[StateIx]>,
+    /// Without a target in a compound parent, the default is the parent's initial transition, actions included.
+    pub(crate) is_parents_initial: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Transition {
+    pub(crate) source: StateIx,
+    /// Empty for `always`.
+    pub(crate) descriptor: Str,
+    /// JSON Pointer into the definition.
+    pub(crate) path: Box<str>,
+    /// `None` without a target.
+    pub(crate) targets: Option<Box<[StateIx]>>,
+    pub(crate) reenter: bool,
+    pub(crate) guard: Option<Guard>,
+    pub(crate) actions: Box<[Action]>,
+    pub(crate) plan: Option<Plan>,
+}
+
+/// What a transition whose targets are no history states does when it is taken alone.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// Active states in this range are exited.
+    pub(crate) exit_start: u16,
+    pub(crate) exit_end: u16,
+    /// Entered states in document order, and whether their initial actions run.
+    pub(crate) enter: Box<[(StateIx, bool)]>,
+    /// The same states as a set.
+    pub(crate) enter_set: StateSet,
+    /// Neither what may be exited nor what is entered has anything to run, record, start or complete, and the
+    /// transition has no actions: only the configuration changes.
+    pub(crate) is_pure: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct NamedAction {
+    pub(crate) name: Str,
+    pub(crate) body: Box<[Action]>,
+}
+
+#[derive(Debug)]
+pub(crate) struct NamedGuard {
+    pub(crate) name: Str,
+    pub(crate) body: Guard,
+}
+
+#[derive(Debug)]
+pub(crate) struct ChildMachine {
+    pub(crate) name: Str,
+    pub(crate) machine: Arc<Machine>,
+}
+
+/// One delayed transition's timer.
+#[derive(Debug)]
+pub(crate) struct After {
+    pub(crate) event: EventIx,
+    pub(crate) delay: Delay,
+}
+
+#[derive(Debug)]
+pub(crate) enum Delay {
+    Constant(u64),
+    /// An entry of the root's `delays`, or an inline expression.
+    Computed(Arc<Template>),
+}
+
+#[derive(Debug)]
+pub(crate) struct Invoke {
+    pub(crate) id: Str,
+    pub(crate) machine: u16,
+    pub(crate) input: Option<Template>,
+    pub(crate) sync: bool,
+}
+
+#[derive(Debug)]
+pub(crate) enum Action {
+    /// Anything we do not know: reported, in order.
+    Effect { kind: Str, params: Option<Template> },
+    /// An entry of the root's `actions`, expanded in place.
+    Call { action: u16, params: Option<Template> },
+    Assign(Assignment),
+    Raise { event: EventTemplate, delay: Option<Delay>, id: Option<Template> },
+    Cancel { id: Template },
+    Emit { event: Template },
+    Log { args: Template },
+    SendTo { to: Option<Template>, event: EventTemplate, delay: Option<Delay>, id: Option<Template> },
+    Spawn { machine: u16, id: Option<Template>, input: Option<Template>, sync: bool },
+    Stop { id: Template },
+    StartAfter(u32),
+    CancelAfter(u32),
+}
+
+#[derive(Debug)]
+pub(crate) enum Assignment {
+    Fields(Box<[(Str, Template)]>),
+    /// One expression that gives a map.
+    Whole(Template),
+}
+
+/// An event that is sent: a constant, known by name, or computed.
+#[derive(Debug)]
+pub(crate) enum EventTemplate {
+    Constant { kind: EventIx, data: Value },
+    Computed(Template),
+}
+
+#[derive(Debug)]
+pub(crate) enum Guard {
+    Expression(Box<Program>),
+    Call { guard: u16, params: Option<Template> },
+    And(Box<[Guard]>),
+    Or(Box<[Guard]>),
+    Not(Box<Guard>),
+    StateIn(StatePattern),
+    /// A route: the event's `to` names the state.
+    Route(Str),
+}
+
+/// What `xstate.stateIn` asks of the state value.
+#[derive(Debug)]
+pub(crate) enum StatePattern {
+    Active(StateIx),
+    /// All of these children match; an empty list asks only that the value be an object.
+    All(StateIx, Box<[StatePattern]>),
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct LeafValue {
+    pub(crate) json: Box<[u8]>,
+    pub(crate) msgpack: Box<[u8]>,
+}
+
+impl Machine {
+    /// The definition's `id`, `(machine)` if it has none.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Hash of the definition's content: the same on every daemon, whatever the white space in the text.
+    pub fn hash(&self) -> &[u8; 32] {
+        &self.hash
+    }
+
+    /// The definition as it was given.
+    pub fn source(&self) -> &[u8] {
+        &self.source
+    }
+
+    /// The definition's `version`.
+    pub fn version(&self) -> Option<&str> {
+        self.version.as_deref()
+    }
+
+    /// The bounds it was compiled with, which its instances keep.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Number of state nodes.
+    pub fn state_count(&self) -> usize {
+        self.states.len()
+    }
+
+    /// Descriptors of the events that some state reacts to, as written.
+    pub fn event_descriptors(&self) -> impl Iterator<Item = &str> {
+        self.events.iter().map(Str::as_str)
+    }
+
+    #[inline]
+    pub(crate) fn state(&self, state: StateIx) -> &State {
+        &self.states[usize::from(state)]
+    }
+
+    #[inline]
+    pub(crate) fn transition(&self, transition: TransitionIx) -> &Transition {
+        &self.transitions[transition as usize]
+    }
+
+    /// Whether `state` lies below `ancestor`. Every state lies below `None`, which is above the root.
+    pub(crate) fn is_descendant(&self, state: StateIx, ancestor: Option<StateIx>) -> bool {
+        match ancestor {
+            Some(ancestor) => state > ancestor && state < self.state(ancestor).end,
+            None => true,
+        }
+    }
+
+    /// The ancestors of a state from its parent up.
+    pub(crate) fn ancestors(&self, state: StateIx) -> impl Iterator<Item = StateIx> + '_ {
+        std::iter::successors(self.state(state).parent, |above| self.state(*above).parent)
+    }
+
+    pub(crate) fn is_history(&self, state: StateIx) -> bool {
+        matches!(self.state(state).kind, StateKind::History(_))
+    }
+
+    pub(crate) fn is_atomic(&self, state: StateIx) -> bool {
+        matches!(self.state(state).kind, StateKind::Atomic | StateKind::Final)
+    }
+
+    pub(crate) fn empty_set(&self) -> StateSet {
+        StateSet::empty(self.states.len())
+    }
+}
+
+impl State {
+    /// The transitions to try for an event, in order: the exact descriptor, then wildcards by length.
+    pub(crate) fn candidates<'m>(&'m self, known: Option<EventIx>, name: &'m str) -> impl Iterator<Item = TransitionIx> + 'm {
+        let exact = known.map_or(&[][..], |event| self.exact(event));
+        let wild = self
+            .wild
+            .iter()
+            .filter(move |(descriptor, _)| descriptor != name && wildcard_matches(descriptor, name))
+            .flat_map(|(_, transitions)| transitions.iter());
+        exact.iter().chain(wild).copied()
+    }
+
+    #[inline]
+    pub(crate) fn exact(&self, event: EventIx) -> &[TransitionIx] {
+        // Most states react to a few events: a scan beats a binary search up to about this many.
+        const SCAN_MAX: usize = 8;
+        let found = if self.on.len() <= SCAN_MAX {
+            self.on.iter().find(|(known, _)| *known == event)
+        } else {
+            self.on.binary_search_by_key(&event, |(known, _)| *known).ok().map(|at| &self.on[at])
+        };
+        found.map_or(&[], |(_, transitions)| transitions)
+    }
+
+    /// Nothing happens when it is entered or left, other than that it is.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.entry.is_empty()
+            && self.exit.is_empty()
+            && self.invokes.is_empty()
+            && self.histories.is_empty()
+            && self.kind != StateKind::Final
+            && self.initial.as_ref().is_none_or(|initial| initial.actions.is_empty())
+    }
+}
+
+/// Orders wildcard descriptors: longest first, as JavaScript counts length; equal ones keep their order.
+pub(crate) fn sort_wildcards(descriptors: &mut [(Str, Box<[TransitionIx]>)]) {
+    descriptors.sort_by_key(|(descriptor, _)| {
+        debug_assert!(is_wildcard(descriptor));
+        std::cmp::Reverse(descriptor.encode_utf16().count())
+    });
+}

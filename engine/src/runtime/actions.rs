@@ -1,0 +1,277 @@
+//! Actions, one by one, each on the context left by the one before.
+
+use super::macrostep::{Actor, Current};
+use super::scratch::{Deferred, Fault, Kin, Phase, Recipient, failure, limit};
+use crate::compile::parse_duration;
+use crate::event::Effect;
+use crate::expression::Template;
+use crate::instance::{Queued, ROOT};
+use crate::machine::{Action, Assignment, Delay, EventTemplate};
+use crate::state_set::StateIx;
+use statemesh_expr::{Str, Value};
+
+impl Actor<'_, '_> {
+    /// Runs a list of actions. `entering` is the state that is being entered, whose children actions may address.
+    pub(super) fn run(&mut self, actions: &[Action], event: &Current<'_>, params: &Value, entering: Option<StateIx>) -> Result<(), Fault> {
+        for action in actions {
+            self.run_one(action, event, params, entering)?;
+        }
+        Ok(())
+    }
+
+    fn run_one(&mut self, action: &Action, event: &Current<'_>, params: &Value, entering: Option<StateIx>) -> Result<(), Fault> {
+        match action {
+            Action::Effect { kind, params: own } => {
+                let params = self.evaluate_optional(own.as_ref(), event, params)?;
+                self.report(Effect::Custom { kind: kind.clone(), params })
+            }
+            Action::Call { action, params: own } => {
+                let machine = self.machine;
+                let own = self.evaluate_optional(own.as_ref(), event, params)?.unwrap_or_default();
+                self.run(&machine.actions[usize::from(*action)].body, event, &own, entering)
+            }
+            Action::Assign(assignment) => self.assign(assignment, event, params),
+            Action::Raise { event: raised, delay, id } => {
+                let raised = self.event(raised, event, params)?;
+                match delay {
+                    None => self.raise(raised),
+                    Some(delay) => {
+                        let own = Recipient::Actor(self.slot.number);
+                        self.delay(own, raised, delay, id.as_ref(), event, params)
+                    }
+                }
+            }
+            Action::Cancel { id } => {
+                let id = self.name(id, event, params, "the id of what is cancelled")?;
+                self.slot.deferred.push_back(Deferred::Cancel(id));
+                Ok(())
+            }
+            Action::Emit { event: emitted } => {
+                let event = self.evaluate(emitted, event, params)?;
+                self.report(Effect::Emit { event })
+            }
+            Action::Log { args } => {
+                let args = self.evaluate(args, event, params)?;
+                self.report(Effect::Log { args })
+            }
+            Action::SendTo { to, event: sent, delay, id } => {
+                let sent = self.event(sent, event, params)?;
+                let to = self.recipient(to.as_ref(), event, params, entering)?;
+                match delay {
+                    None => {
+                        self.slot.deferred.push_back(Deferred::Send { to, event: sent });
+                        Ok(())
+                    }
+                    Some(delay) => self.delay(to, sent, delay, id.as_ref(), event, params),
+                }
+            }
+            Action::Spawn { machine, id, input, sync } => {
+                let name = match id {
+                    Some(id) => self.name(id, event, params, "the id of a child")?,
+                    None => Str::new(format!("x:{}", *self.shared.next_actor)),
+                };
+                let input = self.evaluate_optional(input.as_ref(), event, params)?;
+                self.spawn(*machine, name, input, *sync)
+            }
+            Action::Stop { id } => {
+                let name = self.name(id, event, params, "the id of a child")?;
+                self.stop_child(&name);
+                Ok(())
+            }
+            Action::StartAfter(after) => {
+                let delay = self.milliseconds(&self.machine.afters[*after as usize].delay, event, params)?;
+                self.slot.deferred.push_back(Deferred::StartAfter { after: *after, delay });
+                Ok(())
+            }
+            Action::CancelAfter(after) => {
+                self.slot.deferred.push_back(Deferred::CancelAfter(*after));
+                Ok(())
+            }
+        }
+    }
+
+    fn report(&mut self, effect: Effect) -> Result<(), Fault> {
+        if self.shared.effects.len() - self.shared.effects_before >= self.shared.effects_max {
+            return Err(limit("effects_max", self.shared.effects_max, "one input causes too many effects"));
+        }
+        self.shared.effects.push(effect);
+        Ok(())
+    }
+
+    pub(super) fn evaluate(&mut self, template: &Template, event: &Current<'_>, params: &Value) -> Result<Value, Fault> {
+        if let Template::Constant(value) = template {
+            return Ok(value.clone());
+        }
+        let scope = statemesh_expr::Scope { params, ..statemesh_expr::Scope::new(&self.slot.context, event.payload) };
+        Ok(template.eval(&scope, self.shared.cost)?)
+    }
+
+    pub(super) fn evaluate_optional(&mut self, template: Option<&Template>, event: &Current<'_>, params: &Value) -> Result<Option<Value>, Fault> {
+        template.map(|template| self.evaluate(template, event, params)).transpose()
+    }
+
+    fn assign(&mut self, assignment: &Assignment, event: &Current<'_>, params: &Value) -> Result<(), Fault> {
+        match assignment {
+            Assignment::Fields(fields) => {
+                if let [(key, value)] = &**fields {
+                    let value = self.evaluate(value, event, params)?;
+                    self.set(key, value)?;
+                } else {
+                    // All values see the context as it was before any of them is set.
+                    let values = fields.iter().map(|(_, value)| self.evaluate(value, event, params));
+                    let values = values.collect::<Result<Vec<Value>, Fault>>()?;
+                    for ((key, _), value) in fields.iter().zip(values) {
+                        self.set(key, value)?;
+                    }
+                }
+            }
+            Assignment::Whole(template) => match self.evaluate(template, event, params)? {
+                Value::Map(map) => {
+                    for (key, value) in map.iter() {
+                        self.set(key, value.clone())?;
+                    }
+                }
+                Value::Null => {}
+                other => return Err(failure("not_a_map", &format!("an assignment must give a map, not {}", other.kind().name()))),
+            },
+        }
+        self.slot.touched = true;
+        if self.slot.context.weight() > self.limits.context_bytes_max {
+            return Err(limit("context_bytes_max", self.limits.context_bytes_max, "the context grows too large"));
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, key: &Str, value: Value) -> Result<(), Fault> {
+        let Some(map) = self.slot.context.as_map_mut() else {
+            return Err(failure("not_a_map", "the context is not a map"));
+        };
+        match map.shape().slot_of(key) {
+            Some(slot) => map.set_slot(slot, value),
+            None => map.insert(key.clone(), value),
+        };
+        Ok(())
+    }
+
+    pub(super) fn raise(&mut self, event: Queued) -> Result<(), Fault> {
+        if self.slot.raised.len() >= self.limits.raised_max {
+            return Err(limit("raised_max", self.limits.raised_max, "too many events are raised"));
+        }
+        self.slot.raised.push_back(event);
+        Ok(())
+    }
+
+    fn event(&mut self, template: &EventTemplate, event: &Current<'_>, params: &Value) -> Result<Queued, Fault> {
+        match template {
+            EventTemplate::Constant { kind, data } => {
+                Ok(Queued { name: self.machine.events.name(*kind).clone(), data: data.clone() })
+            }
+            EventTemplate::Computed(template) => {
+                let data = self.evaluate(template, event, params)?;
+                match data.get("type") {
+                    Some(Value::Str(name)) => Ok(Queued { name: name.clone(), data }),
+                    _ => Err(failure("not_an_event", "an event must be a map with a string \"type\"")),
+                }
+            }
+        }
+    }
+
+    fn delay(&mut self, to: Recipient, sent: Queued, delay: &Delay, id: Option<&Template>, event: &Current<'_>, params: &Value) -> Result<(), Fault> {
+        let delay = self.milliseconds(delay, event, params)?;
+        let send_id = id.map(|id| self.name(id, event, params, "the id of a delayed event")).transpose()?;
+        self.slot.deferred.push_back(Deferred::Delay { send_id, to, event: sent, delay });
+        Ok(())
+    }
+
+    fn milliseconds(&mut self, delay: &Delay, event: &Current<'_>, params: &Value) -> Result<u64, Fault> {
+        let template = match delay {
+            Delay::Constant(ms) => return Ok(*ms),
+            Delay::Computed(template) => template,
+        };
+        let value = self.evaluate(template, event, params)?;
+        let parsed = match &value {
+            Value::Str(text) => parse_duration(text),
+            number => number.as_f64().filter(|ms| !ms.is_nan()).map(crate::compile::milliseconds),
+        };
+        parsed.ok_or_else(|| failure("bad_delay", &format!("{value} is no delay in milliseconds")))
+    }
+
+    fn name(&mut self, template: &Template, event: &Current<'_>, params: &Value, what: &str) -> Result<Str, Fault> {
+        match self.evaluate(template, event, params)? {
+            Value::Str(name) => Ok(name),
+            Value::Int(number) => Ok(Str::new(number.to_string())),
+            other => Err(failure("not_a_name", &format!("{what} must be a string, not {}", other.kind().name()))),
+        }
+    }
+
+    fn recipient(&mut self, to: Option<&Template>, event: &Current<'_>, params: &Value, entering: Option<StateIx>) -> Result<Recipient, Fault> {
+        let own = self.slot.number;
+        let Some(to) = to else { return Ok(Recipient::Actor(own)) };
+        let name = self.name(to, event, params, "the recipient of an event")?;
+        let found = match name.as_str() {
+            "" | "#_internal" => Some(own),
+            "#_parent" if own == ROOT => None,
+            "#_parent" => self.shared.kin.iter().find(|kin| kin.number == own).map(|kin| kin.parent),
+            other => {
+                let invoked = entering.map_or(&[][..], |state| &self.machine.state(state).invokes);
+                if invoked.iter().any(|invoke| invoke.id == name) {
+                    return Ok(Recipient::Invoked(name));
+                }
+                let name = other.strip_prefix("#_").unwrap_or(other);
+                self.child(name).map(|child| child.number)
+            }
+        };
+        found.map(Recipient::Actor).ok_or_else(|| {
+            failure("unknown_actor", &format!("unable to send an event to actor {name:?} from machine {:?}", self.machine.id))
+        })
+    }
+
+    fn child(&mut self, name: &str) -> Option<&mut Kin> {
+        let own = self.slot.number;
+        self.shared.kin.iter_mut().find(|kin| kin.parent == own && kin.listed && kin.name == name)
+    }
+
+    pub(super) fn spawn(&mut self, machine: u16, name: Str, input: Option<Value>, sync: bool) -> Result<(), Fault> {
+        let running = self.shared.kin.iter().filter(|kin| kin.phase != Phase::Stopped).count();
+        if running >= self.limits.children_max {
+            return Err(limit("children_max", self.limits.children_max, "too many children"));
+        }
+        if self.depth() >= self.limits.child_depth_max {
+            return Err(limit("child_depth_max", self.limits.child_depth_max, "children are nested too deeply"));
+        }
+        // XState keeps a child whose id is taken over running, but nobody can name it any more.
+        if let Some(former) = self.child(&name) {
+            former.listed = false;
+        }
+        let number = *self.shared.next_actor;
+        *self.shared.next_actor += 1;
+        let machine = self.machine.machines[usize::from(machine)].machine.clone();
+        let parent = self.slot.number;
+        self.shared.kin.push(Kin { number, parent, name, machine, sync, listed: true, phase: Phase::NotStarted, input });
+        self.slot.deferred.push_back(Deferred::Start(number));
+        self.slot.touched = true;
+        Ok(())
+    }
+
+    fn depth(&self) -> usize {
+        let mut depth = 0;
+        let mut number = self.slot.number;
+        while let Some(kin) = self.shared.kin.iter().find(|kin| kin.number == number) {
+            depth += 1;
+            number = kin.parent;
+        }
+        depth
+    }
+
+    pub(super) fn stop_child(&mut self, name: &str) {
+        self.slot.touched = true;
+        let Some(child) = self.child(name) else { return };
+        child.listed = false;
+        if child.phase == Phase::NotStarted {
+            child.phase = Phase::Stopped;
+        } else {
+            let number = child.number;
+            self.slot.deferred.push_back(Deferred::Stop(number));
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What callers do with instances: start, send, fire, stop, and look.
+
+use super::tree::Tree;
+use crate::error::StepError;
+use crate::event::{Event, Millis, Output, Status, Step, StepResult, TimerId};
+use crate::instance::{ActorState, Instance};
+use crate::machine::Machine;
+use crate::state_set::StateIx;
+use statemesh_expr::{Payload, Str};
+
+impl Machine {
+    /// Starts an instance and takes its initial step. `input` is what expressions in the root's `context` see as
+    /// `input`; `Payload::Empty` if there is none. An expression that fails gives an instance with status `error`.
+    pub fn start(&self, input: Payload<'_>, now: Millis, out: &mut Output) -> Result<Instance, StepError> {
+        let mut instance = self.blank();
+        let mut tree = Tree::new(self, &instance, now, out);
+        tree.start_root(input)?;
+        let result = tree.finish();
+        result.commit(self, &mut instance, out);
+        // The initial step is where the instance begins, not one of its transitions.
+        instance.seq = 0;
+        Ok(instance)
+    }
+
+    /// Sends an event. Nothing happens if the instance is not active any more, or if nothing reacts to the event.
+    pub fn send(&self, instance: &mut Instance, event: &Event<'_>, now: Millis, out: &mut Output) -> StepResult {
+        self.check(instance)?;
+        if instance.actor.status != Status::Active {
+            return Ok(instance.step(false));
+        }
+        if let Some(changed) = self.send_flat(instance, event) {
+            instance.seq += u64::from(changed);
+            return Ok(instance.step(changed));
+        }
+        let mut tree = Tree::new(self, instance, now, out);
+        tree.send_root(event)?;
+        let result = tree.finish();
+        Ok(result.commit(self, instance, out))
+    }
+
+    /// Fires a timer that is due. A timer that was cancelled meanwhile, or is unknown, does nothing.
+    ///
+    /// Timers that are due at the same time must be fired one at a time by (deadline, id); `fire_next` does that.
+    pub fn fire(&self, instance: &mut Instance, due: TimerId, now: Millis, out: &mut Output) -> StepResult {
+        self.check(instance)?;
+        if instance.actor.status != Status::Active || !instance.timers().any(|(id, _)| id == due) {
+            return Ok(instance.step(false));
+        }
+        let mut tree = Tree::new(self, instance, now, out);
+        tree.fire(due)?;
+        let result = tree.finish();
+        Ok(result.commit(self, instance, out))
+    }
+
+    /// Fires the timer that comes first, if it is due at `now`; `None` if none is.
+    pub fn fire_next(&self, instance: &mut Instance, now: Millis, out: &mut Output) -> Option<StepResult> {
+        let (id, deadline) = instance.next_timer()?;
+        (deadline <= now).then(|| self.fire(instance, id, now, out))
+    }
+
+    /// Stops an active instance and its children, and forgets its timers. No exit actions run, as in XState.
+    pub fn stop(&self, instance: &mut Instance, now: Millis, out: &mut Output) -> StepResult {
+        self.check(instance)?;
+        if instance.actor.status != Status::Active {
+            return Ok(instance.step(false));
+        }
+        let mut tree = Tree::new(self, instance, now, out);
+        tree.stop_root()?;
+        let result = tree.finish();
+        Ok(result.commit(self, instance, out))
+    }
+
+    /// The tags of the active states, sorted, each once.
+    pub fn tags(&self, instance: &Instance) -> Vec<Str> {
+        self.tags_of(&instance.actor.active)
+    }
+
+    pub(crate) fn tags_of(&self, active: &crate::state_set::StateSet) -> Vec<Str> {
+        let mut tags: Vec<Str> = self.active_states(active).flat_map(|state| self.state(state).tags.iter().cloned()).collect();
+        // By UTF-16 code units, as JavaScript's sort has it.
+        tags.sort_by(|a, b| a.encode_utf16().cmp(b.encode_utf16()));
+        tags.dedup();
+        tags
+    }
+
+    /// The ids of the active states, the root's first.
+    pub fn active_ids<'m>(&'m self, instance: &'m Instance) -> impl Iterator<Item = &'m str> + 'm {
+        self.active_states(&instance.actor.active).map(|state| self.state(state).id.as_str())
+    }
+
+    /// States of a set that this machine has; a set of another machine names nothing.
+    fn active_states<'s>(&'s self, active: &'s crate::state_set::StateSet) -> impl Iterator<Item = StateIx> + 's {
+        active.iter().filter(|state| usize::from(*state) < self.states.len())
+    }
+
+    fn blank(&self) -> Instance {
+        Instance {
+            actor: ActorState { active: self.empty_set(), ..ActorState::default() },
+            seq: 0,
+            fingerprint: self.fingerprint,
+            extra: None,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn check(&self, instance: &Instance) -> Result<(), StepError> {
+        if instance.fingerprint == self.fingerprint { Ok(()) } else { Err(StepError::WrongMachine) }
+    }
+}
+
+impl Instance {
+    #[inline]
+    pub(crate) fn step(&self, changed: bool) -> Step {
+        Step { changed, seq: self.seq, status: self.actor.status }
+    }
+}

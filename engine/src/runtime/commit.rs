@@ -1,0 +1,159 @@
+//! The end of a step: the working copies replace what they were copied from, all at once.
+
+use super::scratch::{Phase, Scratch, Slot};
+use crate::event::{Millis, Output, Status, Step, TimerCommand, TimerId};
+use crate::instance::{ActorState, Aux, Child, Extra, Instance};
+use crate::machine::Machine;
+use crate::state_set::StateSet;
+
+/// What a step that succeeded leaves to be written back.
+pub(super) struct Finished {
+    pub(super) changed: bool,
+    pub(super) next_timer: u64,
+    pub(super) next_actor: u32,
+}
+
+impl Scratch {
+    /// Makes room for a step; what a refused one left behind is dropped.
+    pub(super) fn begin(&mut self) {
+        if self.spare.is_none() {
+            self.spare = self.slots.first_mut().and_then(Option::take);
+        }
+        self.slots.clear();
+        self.kin.clear();
+        self.new_timers.clear();
+        self.dead_timers.clear();
+    }
+}
+
+impl Slot {
+    /// Takes an actor's state as the working copy.
+    pub(super) fn load(&mut self, state: &ActorState) {
+        self.processing = false;
+        self.active.clone_from(&state.active);
+        self.context = state.context.clone();
+        self.status = state.status;
+        self.output = state.aux.as_ref().and_then(|aux| aux.output.clone());
+        self.error = state.aux.as_ref().and_then(|aux| aux.error.clone());
+        self.history.clear();
+        self.touched = false;
+        self.raised.clear();
+        self.mailbox.clear();
+        self.deferred.clear();
+    }
+
+    /// Writes the working copy back.
+    fn store(&mut self, machine: &Machine, state: &mut ActorState) {
+        state.active.clone_from(&self.active);
+        state.context = std::mem::take(&mut self.context);
+        state.status = self.status;
+        let has_aux = self.output.is_some() || self.error.is_some() || !self.history.is_empty();
+        if !has_aux && state.aux.is_none() {
+            return;
+        }
+        let aux = state.aux.get_or_insert_with(Box::<Aux>::default);
+        aux.output = self.output.take();
+        aux.error = self.error.take();
+        if !self.history.is_empty() && aux.history.is_empty() {
+            aux.history = vec![None; machine.history.len()].into();
+        }
+        for (index, recorded) in self.history.drain(..) {
+            if let Some(place) = aux.history.get_mut(usize::from(index)) {
+                *place = Some(recorded);
+            }
+        }
+    }
+}
+
+impl Finished {
+    pub(super) fn commit(self, machine: &Machine, instance: &mut Instance, out: &mut Output) -> Step {
+        let scratch = &mut out.scratch;
+        let mut root = scratch.slots.first_mut().and_then(Option::take);
+        if let Some(root) = &mut root {
+            root.store(machine, &mut instance.actor);
+        }
+        scratch.spare = root;
+        self.commit_children(scratch, instance);
+        self.commit_timers(scratch, instance, &mut out.timers);
+        instance.seq += u64::from(self.changed);
+        instance.step(self.changed)
+    }
+
+    fn commit_children(&self, scratch: &mut Scratch, instance: &mut Instance) {
+        if scratch.kin.is_empty() {
+            return;
+        }
+        let extra = instance.extra.get_or_insert_with(Box::<Extra>::default);
+        extra.next_actor = self.next_actor;
+        let mut before = std::mem::take(&mut extra.children);
+        let root_lives = instance.actor.status == Status::Active;
+        let mut alive: Vec<u32> = Vec::new();
+        for kin in scratch.kin.drain(..) {
+            // Parents come before their children.
+            let parent_lives = if kin.parent == 0 { root_lives } else { alive.contains(&kin.parent) };
+            let runs = kin.phase == Phase::Running;
+            if !parent_lives || !(runs || kin.listed) {
+                continue;
+            }
+            if runs {
+                alive.push(kin.number);
+            }
+            let former = before.iter_mut().find(|child| child.number == kin.number);
+            let mut state = former.map_or_else(ActorState::default, |child| std::mem::take(&mut child.state));
+            let slot = scratch.slots.iter_mut().flatten().find(|slot| slot.number == kin.number);
+            if let Some(slot) = slot {
+                slot.store(&kin.machine, &mut state);
+            }
+            if !runs {
+                // All that a child that has ended is still good for is its name.
+                state = ActorState { status: state.status, active: StateSet::default(), ..ActorState::default() };
+            }
+            extra.children.push(Child {
+                number: kin.number,
+                parent: kin.parent,
+                name: kin.name,
+                machine: kin.machine,
+                sync: kin.sync,
+                listed: kin.listed,
+                running: runs,
+                state,
+            });
+        }
+        forget_old_names(extra);
+    }
+
+    fn commit_timers(&self, scratch: &mut Scratch, instance: &mut Instance, commands: &mut Vec<TimerCommand>) {
+        let lives = |instance: &Instance, actor: u32| {
+            let is_child = |extra: &Extra| extra.children.iter().any(|child| child.number == actor && child.running);
+            if actor == 0 { instance.actor.status == Status::Active } else { instance.extra.as_deref().is_some_and(is_child) }
+        };
+        scratch.new_timers.retain(|timer| lives(instance, timer.actor));
+        let pending = instance.extra.as_ref().map_or(&[][..], |extra| &extra.timers);
+        for timer in pending {
+            if !lives(instance, timer.actor) && !scratch.dead_timers.contains(&timer.id) {
+                scratch.dead_timers.push(timer.id);
+            }
+        }
+        if scratch.new_timers.is_empty() && scratch.dead_timers.is_empty() {
+            return;
+        }
+        let extra = instance.extra.get_or_insert_with(Box::<Extra>::default);
+        extra.next_timer = self.next_timer;
+        extra.timers.retain(|timer| !scratch.dead_timers.contains(&timer.id));
+        commands.extend(scratch.dead_timers.drain(..).map(|id| TimerCommand::Cancel { id: TimerId(id) }));
+        commands.extend(scratch.new_timers.iter().map(|timer| TimerCommand::Schedule { id: TimerId(timer.id), deadline: Millis(timer.deadline) }));
+        extra.timers.append(&mut scratch.new_timers);
+    }
+}
+
+/// Names of children that have ended are kept as XState keeps them, but not without bound: the oldest go first.
+fn forget_old_names(extra: &mut Extra) {
+    const ENDED_MAX: usize = 256;
+    let ended = extra.children.iter().filter(|child| !child.running).count();
+    let mut surplus = ended.saturating_sub(ENDED_MAX);
+    extra.children.retain(|child| {
+        let forget = !child.running && surplus > 0;
+        surplus -= usize::from(forget);
+        !forget
+    });
+}

@@ -1,0 +1,138 @@
+//! One actor on one event: microsteps until nothing is enabled and nothing is raised (XState's `macrostep`).
+
+use super::scratch::{Buffers, Deferred, Fault, Kin, Slot, limit};
+use crate::event::{Effect, Status};
+use crate::events::EventIx;
+use crate::instance::Queued;
+use crate::limits::Limits;
+use crate::machine::Machine;
+use crate::state_set::StateSet;
+use statemesh_expr::{Cost, Payload, Scope, Value};
+
+/// The event that is being processed.
+#[derive(Clone, Copy)]
+pub(crate) struct Current<'e> {
+    pub(crate) known: Option<EventIx>,
+    pub(crate) name: &'e str,
+    pub(crate) payload: Payload<'e>,
+}
+
+impl<'e> Current<'e> {
+    pub(crate) fn queued(machine: &Machine, event: &'e Queued) -> Self {
+        Self { known: machine.events.find(&event.name), name: &event.name, payload: Payload::Value(&event.data) }
+    }
+}
+
+/// What all actors of a step share.
+pub(crate) struct Shared<'s> {
+    pub(crate) effects: &'s mut Vec<Effect>,
+    pub(crate) buffers: &'s mut Buffers,
+    pub(crate) kin: &'s mut Vec<Kin>,
+    pub(crate) cost: &'s mut Cost,
+    pub(crate) next_actor: &'s mut u32,
+    /// A transition was taken, by any of them.
+    pub(crate) changed: &'s mut bool,
+    pub(crate) effects_max: usize,
+    /// Effects that were there before the step.
+    pub(crate) effects_before: usize,
+}
+
+/// One actor while it processes one event.
+pub(crate) struct Actor<'a, 's> {
+    pub(crate) machine: &'a Machine,
+    pub(crate) limits: &'a Limits,
+    pub(crate) slot: &'a mut Slot,
+    /// What its history states had recorded before this step.
+    pub(crate) history: &'a [Option<StateSet>],
+    pub(crate) shared: Shared<'s>,
+}
+
+pub(crate) const INIT: &str = "xstate.init";
+const ERROR_ACTOR: &str = "xstate.error.actor";
+
+impl Actor<'_, '_> {
+    /// What history states have recorded, in this step or before it.
+    pub(super) fn recorded(&self) -> impl Fn(u16) -> Option<&StateSet> + '_ {
+        move |history| {
+            let now = self.slot.history.iter().find(|(index, _)| *index == history).map(|(_, states)| states);
+            now.or_else(|| self.history.get(usize::from(history))?.as_ref())
+        }
+    }
+
+    pub(super) fn scope<'v>(&'v self, event: &Current<'v>, params: &'v Value) -> Scope<'v> {
+        Scope { params, ..Scope::new(&self.slot.context, event.payload) }
+    }
+
+    /// Processes an event from outside, or from another actor.
+    pub(super) fn macrostep(&mut self, event: &Current<'_>) -> Result<(), Fault> {
+        if event.name != INIT {
+            self.select(event)?;
+            if self.shared.buffers.enabled.is_empty() && event.name.starts_with(ERROR_ACTOR) {
+                return self.fail_with(event);
+            }
+            self.microstep(event)?;
+        }
+        self.settle(event)
+    }
+
+    /// Takes the step into the initial configuration and all that follows from it.
+    pub(super) fn initial_macrostep(&mut self, event: &Current<'_>) -> Result<(), Fault> {
+        self.initial_microstep(event)?;
+        self.settle(event)
+    }
+
+    /// Eventless transitions first, then what was raised, until neither is left.
+    fn settle(&mut self, event: &Current<'_>) -> Result<(), Fault> {
+        let mut raised: Option<Queued> = None;
+        let mut try_eventless = true;
+        let mut microsteps = 0;
+        while self.slot.status == Status::Active {
+            let current = raised.as_ref().map_or(*event, |raised| Current::queued(self.machine, raised));
+            if try_eventless {
+                self.select_eventless(&current)?;
+            } else {
+                self.shared.buffers.enabled.clear();
+            }
+            if self.shared.buffers.enabled.is_empty() {
+                let Some(next) = self.slot.raised.pop_front() else { break };
+                let current = Current::queued(self.machine, &next);
+                self.select(&current)?;
+                self.microstep(&current)?;
+                raised = Some(next);
+                try_eventless = true;
+            } else {
+                // Eventless transitions that change nothing are taken once, or they would be for ever.
+                self.slot.touched = false;
+                self.microstep(&current)?;
+                try_eventless = self.slot.touched;
+            }
+            microsteps += 1;
+            if microsteps > self.limits.microsteps_max {
+                return Err(limit("microsteps_max", self.limits.microsteps_max as usize, "the machine does not come to rest"));
+            }
+        }
+        if self.slot.status != Status::Active {
+            self.end();
+        }
+        Ok(())
+    }
+
+    /// A child failed and nothing handles that: the failure becomes this actor's own.
+    fn fail_with(&mut self, event: &Current<'_>) -> Result<(), Fault> {
+        let error = event.payload.get("error").ok().flatten();
+        let error = error.and_then(|error| error.to_value(&statemesh_expr::Limits::default()).ok());
+        self.slot.status = Status::Error;
+        self.slot.error = Some(error.unwrap_or_default());
+        *self.shared.changed = true;
+        self.end();
+        Ok(())
+    }
+
+    /// The actor has come to its end: what it raised is void, its children stop.
+    fn end(&mut self) {
+        self.slot.raised.clear();
+        let own = self.slot.number;
+        let children = self.shared.kin.iter().filter(|kin| kin.parent == own && kin.listed).map(|kin| Deferred::Stop(kin.number));
+        self.slot.deferred.extend(children);
+    }
+}

@@ -1,0 +1,134 @@
+//! What a step works on: copies of the actors that take part, and buffers that are kept from step to step.
+
+use super::entry_exit::EntrySets;
+use crate::error::StepError;
+use crate::instance::{Queued, Timer};
+use crate::machine::{Machine, TransitionIx};
+use crate::state_set::StateSet;
+use crate::event::Status;
+use statemesh_expr::{EvalError, EvalFault, Str, Value};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Why an actor's step ended early.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// An expression failed, or an action could not be done: the actor's status becomes `error`.
+    Actor(Value),
+    /// The whole input is refused.
+    Refused(StepError),
+}
+
+impl From<EvalError> for Fault {
+    #[cold]
+    fn from(error: EvalError) -> Self {
+        match error.fault() {
+            EvalFault::CostExceeded => limit("expression_cost_max", 0, "the expressions cost too much"),
+            EvalFault::TooLarge => limit("context_bytes_max", 0, "an expression's value is too large"),
+            EvalFault::BadPayload(what) => Self::Refused(StepError::MalformedEvent(what.to_string())),
+            _ => failure(error.code(), &error.to_string()),
+        }
+    }
+}
+
+/// An actor's failure as its parent and the instance's `error` show it.
+#[cold]
+pub(crate) fn failure(code: &str, message: &str) -> Fault {
+    let error = [("code", Value::str(code)), ("message", Value::str(message))];
+    Fault::Actor(Value::Map(error.into_iter().collect()))
+}
+
+#[cold]
+pub(crate) fn limit(limit: &'static str, maximum: usize, message: &'static str) -> Fault {
+    Fault::Refused(StepError::Limit { limit, maximum: maximum as u64, message })
+}
+
+/// How far an actor's life has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Phase {
+    #[default]
+    NotStarted,
+    Running,
+    Stopped,
+}
+
+/// The working copy of one actor.
+#[derive(Debug, Default)]
+pub(crate) struct Slot {
+    pub(crate) number: u32,
+    /// `None` for the instance itself.
+    pub(crate) machine: Option<Arc<Machine>>,
+    pub(crate) phase: Phase,
+    /// Between the beginning and the end of one event: what arrives meanwhile waits.
+    pub(crate) processing: bool,
+    pub(crate) active: StateSet,
+    /// The configuration before the current event, to return to when that fails.
+    pub(crate) before: StateSet,
+    pub(crate) context: Value,
+    pub(crate) status: Status,
+    pub(crate) output: Option<Value>,
+    pub(crate) error: Option<Value>,
+    /// Recorded in this step; what was recorded before is in the instance.
+    pub(crate) history: Vec<(u16, StateSet)>,
+    /// XState's snapshot would be another object: something was assigned, spawned, recorded, entered or left.
+    pub(crate) touched: bool,
+    pub(crate) raised: VecDeque<Queued>,
+    pub(crate) mailbox: VecDeque<Queued>,
+    pub(crate) deferred: VecDeque<Deferred>,
+}
+
+/// What is done after an actor's macrostep, in order.
+#[derive(Debug)]
+pub(crate) enum Deferred {
+    Start(u32),
+    Stop(u32),
+    Send { to: Recipient, event: Queued },
+    StartAfter { after: u32, delay: u64 },
+    Delay { send_id: Option<Str>, to: Recipient, event: Queued, delay: u64 },
+    CancelAfter(u32),
+    Cancel(Str),
+}
+
+/// Who receives an event.
+#[derive(Debug, Clone)]
+pub(crate) enum Recipient {
+    Actor(u32),
+    /// A child that the state being entered invokes: it exists once the entry actions have run.
+    Invoked(Str),
+}
+
+/// What is known of each child while a step runs.
+#[derive(Debug, Clone)]
+pub(crate) struct Kin {
+    pub(crate) number: u32,
+    pub(crate) parent: u32,
+    pub(crate) name: Str,
+    pub(crate) machine: Arc<Machine>,
+    pub(crate) sync: bool,
+    pub(crate) listed: bool,
+    pub(crate) phase: Phase,
+    /// For a child that has not started.
+    pub(crate) input: Option<Value>,
+}
+
+/// Buffers that keep their capacity.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    /// The slot of the instance itself, ready for reuse.
+    pub(crate) spare: Option<Box<Slot>>,
+    pub(crate) slots: Vec<Option<Box<Slot>>>,
+    pub(crate) kin: Vec<Kin>,
+    pub(crate) new_timers: Vec<Timer>,
+    pub(crate) dead_timers: Vec<u64>,
+    pub(crate) buffers: Buffers,
+}
+
+/// What one macrostep needs.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers {
+    pub(crate) enabled: Vec<TransitionIx>,
+    pub(crate) filtered: Vec<TransitionIx>,
+    pub(crate) sets: EntrySets,
+    pub(crate) exits: StateSet,
+    pub(crate) before: StateSet,
+}

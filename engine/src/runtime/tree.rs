@@ -1,0 +1,501 @@
+//! One step of an instance and its children: who processes what, in XState's order.
+//!
+//! Each actor has a mailbox. An actor that is processing finishes first; what it sends is delivered afterwards, in
+//! order, and a recipient that is idle processes it at once. So the nesting of calls is a path in the tree of actors.
+
+use super::macrostep::{Actor, Current, INIT, Shared};
+use super::scratch::{Deferred, Fault, Kin, Phase, Recipient, Scratch, Slot};
+use crate::error::StepError;
+use crate::event::{Effect, Event, Millis, Output, Status, TimerId};
+use crate::instance::{Child, Delayed, Instance, Queued, ROOT, Timer, TimerKind};
+use crate::machine::Machine;
+use crate::state_set::StateSet;
+use statemesh_expr::{Cost, Map, Payload, Str, Value};
+use std::sync::Arc;
+
+const STOP: &str = "xstate.stop";
+
+/// A step in progress. Nothing of it is visible until it is committed.
+pub(super) struct Tree<'a> {
+    pub(super) machine: &'a Machine,
+    pub(super) base: &'a Instance,
+    now: u64,
+    effects: &'a mut Vec<Effect>,
+    effects_before: usize,
+    pub(super) scratch: &'a mut Scratch,
+    cost: Cost,
+    pub(super) next_timer: u64,
+    pub(super) next_actor: u32,
+    messages_left: u32,
+    changed: bool,
+    finished: bool,
+}
+
+impl Drop for Tree<'_> {
+    /// A step that was refused leaves no effects behind.
+    fn drop(&mut self) {
+        if !self.finished {
+            self.effects.truncate(self.effects_before);
+        }
+    }
+}
+
+impl<'a> Tree<'a> {
+    pub(super) fn new(machine: &'a Machine, base: &'a Instance, now: Millis, out: &'a mut Output) -> Self {
+        let scratch = &mut out.scratch;
+        scratch.begin();
+        let extra = base.extra.as_deref();
+        let mut tree = Self {
+            machine,
+            base,
+            now: now.0,
+            effects_before: out.effects.len(),
+            effects: &mut out.effects,
+            scratch,
+            cost: Cost::new(machine.limits.expression_cost_max),
+            next_timer: extra.map_or(0, |extra| extra.next_timer),
+            next_actor: extra.map_or(1, |extra| extra.next_actor.max(1)),
+            messages_left: machine.limits.messages_max,
+            changed: false,
+            finished: false,
+        };
+        if let Some(extra) = extra {
+            tree.scratch.kin.extend(extra.children.iter().map(kin_of));
+        }
+        tree.load_root();
+        tree
+    }
+
+    fn load_root(&mut self) {
+        let mut slot = self.scratch.spare.take().unwrap_or_default();
+        let base = &self.base.actor;
+        slot.number = ROOT;
+        slot.phase = Phase::Running;
+        slot.load(base);
+        self.scratch.slots.push(Some(slot));
+    }
+
+    /// The slot of an actor, loaded if it takes part for the first time.
+    fn slot(&mut self, number: u32) -> Option<usize> {
+        let found = self.scratch.slots.iter().position(|slot| slot.as_ref().is_some_and(|slot| slot.number == number));
+        if found.is_some() {
+            return found;
+        }
+        let child = self.base.extra.as_ref()?.children.iter().find(|child| child.number == number)?;
+        let mut slot = Box::new(Slot {
+            number,
+            machine: Some(child.machine.clone()),
+            phase: if child.running { Phase::Running } else { Phase::Stopped },
+            ..Slot::default()
+        });
+        slot.load(&child.state);
+        self.scratch.slots.push(Some(slot));
+        Some(self.scratch.slots.len() - 1)
+    }
+
+    fn at(&mut self, slot: usize) -> Option<&mut Slot> {
+        self.scratch.slots.get_mut(slot)?.as_deref_mut()
+    }
+
+    pub(super) fn start_root(&mut self, input: Payload<'_>) -> Result<(), StepError> {
+        self.begin(0, input)
+    }
+
+    pub(super) fn send_root(&mut self, event: &Event<'_>) -> Result<(), StepError> {
+        let known = self.machine.events.find(event.kind);
+        let machine = self.machine;
+        let made;
+        let payload = match (event.payload, known) {
+            (Payload::Empty, Some(known)) => Payload::Value(&machine.event_values[known as usize]),
+            (Payload::Empty, None) => {
+                made = named(event.kind, []);
+                Payload::Value(&made)
+            }
+            (payload, _) => payload,
+        };
+        self.process(0, &Current { known, name: event.kind, payload })?;
+        self.flush(0)
+    }
+
+    pub(super) fn fire(&mut self, due: TimerId) -> Result<(), StepError> {
+        let base = self.base;
+        let timer = base.extra.as_ref().and_then(|extra| extra.timers.iter().find(|timer| timer.id == due.0));
+        let Some(timer) = timer else { return Ok(()) };
+        self.scratch.dead_timers.push(timer.id);
+        match &timer.kind {
+            TimerKind::Delayed(delayed) => self.relay(delayed.to, delayed.event.clone()),
+            TimerKind::After(after) => {
+                let Some(slot) = self.slot(timer.actor) else { return Ok(()) };
+                let machine = self.machine_of(slot);
+                let machine = machine.as_deref().unwrap_or(self.machine);
+                let Some(after) = machine.afters.get(*after as usize) else { return Ok(()) };
+                let name = machine.events.name(after.event).clone();
+                let data = machine.event_values[after.event as usize].clone();
+                self.relay(timer.actor, Queued { name, data })
+            }
+        }
+    }
+
+    pub(super) fn stop_root(&mut self) -> Result<(), StepError> {
+        self.stop(0)
+    }
+
+    fn machine_of(&mut self, slot: usize) -> Option<Arc<Machine>> {
+        self.at(slot)?.machine.clone()
+    }
+
+    /// Delivers an event: at once if the recipient is idle, else when it has finished.
+    fn relay(&mut self, to: u32, event: Queued) -> Result<(), StepError> {
+        let Some(slot) = self.slot_or_waiting(to) else { return Ok(()) };
+        let Some(actor) = self.at(slot) else { return Ok(()) };
+        if actor.phase == Phase::Stopped {
+            return Ok(());
+        }
+        actor.mailbox.push_back(event);
+        if actor.phase == Phase::Running && !actor.processing {
+            self.flush(slot)?;
+        }
+        Ok(())
+    }
+
+    /// As `slot`, with a slot for a child that has been spawned but not started: its mailbox waits for it.
+    fn slot_or_waiting(&mut self, number: u32) -> Option<usize> {
+        if let Some(slot) = self.slot(number) {
+            return Some(slot);
+        }
+        let kin = self.scratch.kin.iter().find(|kin| kin.number == number && kin.phase == Phase::NotStarted)?;
+        let machine = kin.machine.clone();
+        let slot = Slot { number, active: machine.empty_set(), machine: Some(machine), ..Slot::default() };
+        self.scratch.slots.push(Some(Box::new(slot)));
+        Some(self.scratch.slots.len() - 1)
+    }
+
+    fn flush(&mut self, slot: usize) -> Result<(), StepError> {
+        loop {
+            let Some(actor) = self.at(slot) else { return Ok(()) };
+            if actor.phase != Phase::Running || actor.processing {
+                return Ok(());
+            }
+            let Some(event) = actor.mailbox.pop_front() else { return Ok(()) };
+            let machine = self.machine_of(slot);
+            let machine = machine.as_deref().unwrap_or(self.machine);
+            self.process(slot, &Current::queued(machine, &event))?;
+        }
+    }
+
+    /// Runs an actor on one event, then does what it deferred.
+    fn process(&mut self, slot: usize, event: &Current<'_>) -> Result<(), StepError> {
+        self.count_message()?;
+        if event.name == STOP {
+            return self.stop(slot);
+        }
+        self.run(slot, |actor| actor.macrostep(event))?;
+        self.after_run(slot)
+    }
+
+    fn count_message(&mut self) -> Result<(), StepError> {
+        self.messages_left = self.messages_left.checked_sub(1).ok_or(StepError::Limit {
+            limit: "messages_max",
+            maximum: u64::from(self.machine.limits.messages_max),
+            message: "one input causes too many messages between actors",
+        })?;
+        Ok(())
+    }
+
+    /// Starts an actor: its context, its initial step, what it deferred, and then what waits in its mailbox.
+    fn begin(&mut self, slot: usize, input: Payload<'_>) -> Result<(), StepError> {
+        self.count_message()?;
+        let effects_before = self.effects.len();
+        let machine = self.machine_of(slot);
+        let machine = machine.as_deref().unwrap_or(self.machine);
+        let Some(actor) = self.scratch.slots.get_mut(slot).and_then(Option::as_deref_mut) else { return Ok(()) };
+        actor.phase = Phase::Running;
+        actor.active.reset(machine.states.len());
+        actor.active.insert(0);
+        let scope = statemesh_expr::Scope { input, ..statemesh_expr::Scope::default() };
+        let context = machine.context.eval(&scope, &mut self.cost);
+        let (context, failed) = match context {
+            Ok(context) => (context, None),
+            Err(error) => (Value::Map(Map::new()), Some(Fault::from(error))),
+        };
+        actor.context = context;
+        let init = named(INIT, []);
+        match failed {
+            Some(fault) => self.fail(slot, fault)?,
+            None => {
+                let event = Current { known: None, name: INIT, payload: Payload::Value(&init) };
+                self.run(slot, |actor| actor.initial_macrostep(&event))?;
+            }
+        }
+        if self.at(slot).is_some_and(|actor| actor.status == Status::Error) {
+            // XState holds the initial actions back until the start has succeeded.
+            self.effects.truncate(effects_before);
+        }
+        if let Some(actor) = self.at(slot) {
+            actor.processing = true;
+        }
+        self.after_run(slot)?;
+        self.flush(slot)
+    }
+
+    /// Runs one macrostep of an actor; a fault turns its status to `error` and leaves it otherwise as it was.
+    fn run(&mut self, slot: usize, step: impl FnOnce(&mut Actor<'_, '_>) -> Result<(), Fault>) -> Result<(), StepError> {
+        let Some(mut taken) = self.scratch.slots.get_mut(slot).and_then(Option::take) else { return Ok(()) };
+        let actor = &mut *taken;
+        actor.processing = true;
+        let (mut before, context) = (std::mem::take(&mut actor.before), actor.context.clone());
+        before.clone_from(&actor.active);
+        let machine = actor.machine.clone();
+        let machine = machine.as_deref().unwrap_or(self.machine);
+        let result = step(&mut Actor {
+            machine,
+            limits: &self.machine.limits,
+            history: history_of(self.base, actor.number),
+            slot: actor,
+            shared: Shared {
+                effects_max: self.machine.limits.effects_max,
+                effects_before: self.effects_before,
+                effects: self.effects,
+                buffers: &mut self.scratch.buffers,
+                kin: &mut self.scratch.kin,
+                cost: &mut self.cost,
+                next_actor: &mut self.next_actor,
+                changed: &mut self.changed,
+            },
+        });
+        if result.is_err() {
+            actor.active.clone_from(&before);
+            actor.context = context;
+        }
+        actor.before = before;
+        self.scratch.slots[slot] = Some(taken);
+        match result {
+            Ok(()) => Ok(()),
+            Err(fault) => self.fail(slot, fault),
+        }
+    }
+
+    fn fail(&mut self, slot: usize, fault: Fault) -> Result<(), StepError> {
+        let error = match fault {
+            Fault::Refused(error) => return Err(error),
+            Fault::Actor(error) => error,
+        };
+        self.changed = true;
+        let Some(actor) = self.at(slot) else { return Ok(()) };
+        actor.status = Status::Error;
+        actor.error = Some(error);
+        actor.output = None;
+        actor.raised.clear();
+        actor.deferred.clear();
+        let own = actor.number;
+        // XState forgets to stop the children of an actor that failed; we do not.
+        let children: Vec<u32> = self.scratch.kin.iter().filter(|kin| kin.parent == own && kin.phase != Phase::Stopped).map(|kin| kin.number).collect();
+        for child in children {
+            self.stop_actor(child)?;
+        }
+        Ok(())
+    }
+
+    /// XState's `update`: deferred work in order, then what the new status asks for.
+    fn after_run(&mut self, slot: usize) -> Result<(), StepError> {
+        while let Some(deferred) = self.at(slot).and_then(|actor| actor.deferred.pop_front()) {
+            self.run_deferred(slot, deferred)?;
+        }
+        let Some(actor) = self.at(slot) else { return Ok(()) };
+        actor.processing = false;
+        let (number, status) = (actor.number, actor.status);
+        match status {
+            Status::Active => self.publish_snapshot(slot, number),
+            Status::Done | Status::Error => {
+                self.retire(slot);
+                self.tell_parent(slot, number, status)
+            }
+            Status::Stopped => {
+                self.retire(slot);
+                Ok(())
+            }
+        }
+    }
+
+    fn run_deferred(&mut self, slot: usize, deferred: Deferred) -> Result<(), StepError> {
+        let Some(own) = self.at(slot).map(|actor| actor.number) else { return Ok(()) };
+        match deferred {
+            Deferred::Start(number) => self.start_child(number)?,
+            Deferred::Stop(number) => self.stop_actor(number)?,
+            Deferred::Send { to, event } => {
+                if let Recipient::Actor(number) = to {
+                    self.relay(number, event)?;
+                }
+            }
+            Deferred::StartAfter { after, delay } => self.schedule(own, delay, TimerKind::After(after))?,
+            Deferred::Delay { send_id, to, event, delay } => {
+                if let Recipient::Actor(to) = to {
+                    self.schedule(own, delay, TimerKind::Delayed(Box::new(Delayed { send_id, to, event })))?;
+                }
+            }
+            Deferred::CancelAfter(after) => {
+                self.cancel(own, |kind| matches!(kind, TimerKind::After(pending) if *pending == after));
+            }
+            Deferred::Cancel(id) => {
+                let machine = self.machine_of(slot);
+                let machine = machine.as_deref().unwrap_or(self.machine);
+                // A delayed transition's timer goes by the name of its event.
+                let named = machine.events.find(&id);
+                self.cancel(own, |kind| match kind {
+                    TimerKind::After(after) => named.is_some() && machine.afters.get(*after as usize).map(|after| after.event) == named,
+                    TimerKind::Delayed(delayed) => delayed.send_id.as_ref() == Some(&id),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn start_child(&mut self, number: u32) -> Result<(), StepError> {
+        let Some(kin) = self.scratch.kin.iter_mut().find(|kin| kin.number == number && kin.phase == Phase::NotStarted) else { return Ok(()) };
+        let input = kin.input.take();
+        let Some(slot) = self.slot_or_waiting(number) else { return Ok(()) };
+        if let Some(kin) = self.scratch.kin.iter_mut().find(|kin| kin.number == number) {
+            kin.phase = Phase::Running;
+        }
+        let input = input.as_ref().map_or(Payload::Empty, Payload::Value);
+        self.begin(slot, input)
+    }
+
+    fn stop_actor(&mut self, number: u32) -> Result<(), StepError> {
+        if let Some(kin) = self.scratch.kin.iter_mut().find(|kin| kin.number == number && kin.phase == Phase::NotStarted) {
+            kin.phase = Phase::Stopped;
+            return Ok(());
+        }
+        let Some(slot) = self.slot(number) else { return Ok(()) };
+        let Some(actor) = self.at(slot) else { return Ok(()) };
+        match (actor.phase, actor.processing) {
+            (Phase::Running, false) => self.stop(slot),
+            (Phase::Running, true) => {
+                actor.mailbox.clear();
+                actor.mailbox.push_back(Queued { name: Str::new(STOP), data: Value::Null });
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Stops an actor that is idle, and its children.
+    fn stop(&mut self, slot: usize) -> Result<(), StepError> {
+        let Some(actor) = self.at(slot) else { return Ok(()) };
+        actor.status = Status::Stopped;
+        actor.raised.clear();
+        actor.processing = false;
+        let own = actor.number;
+        self.changed = true;
+        let children: Vec<u32> = self.scratch.kin.iter().filter(|kin| kin.parent == own && kin.phase != Phase::Stopped).map(|kin| kin.number).collect();
+        self.retire(slot);
+        for child in children {
+            self.stop_actor(child)?;
+        }
+        Ok(())
+    }
+
+    /// The actor takes no more events, and its timers are void.
+    fn retire(&mut self, slot: usize) {
+        let Some(actor) = self.at(slot) else { return };
+        actor.phase = Phase::Stopped;
+        actor.mailbox.clear();
+        let number = actor.number;
+        if let Some(kin) = self.scratch.kin.iter_mut().find(|kin| kin.number == number) {
+            kin.phase = Phase::Stopped;
+        }
+        self.cancel(number, |_| true);
+    }
+
+    fn tell_parent(&mut self, slot: usize, number: u32, status: Status) -> Result<(), StepError> {
+        let Some((parent, name)) = self.parent_and_name(number) else { return Ok(()) };
+        let Some(actor) = self.at(slot) else { return Ok(()) };
+        let (kind, key, value) = match status {
+            Status::Done => ("xstate.done.actor", "output", actor.output.clone()),
+            _ => ("xstate.error.actor", "error", actor.error.clone()),
+        };
+        let event = Str::new(format!("{kind}.{name}"));
+        let data = named(&event, [(key, value), ("actorId", Some(Value::Str(name)))]);
+        self.relay(parent, Queued { name: event, data })
+    }
+
+    fn publish_snapshot(&mut self, slot: usize, number: u32) -> Result<(), StepError> {
+        let sync = self.scratch.kin.iter().any(|kin| kin.number == number && kin.sync);
+        let Some((parent, name)) = self.parent_and_name(number).filter(|_| sync) else { return Ok(()) };
+        let machine = self.machine_of(slot);
+        let machine = machine.as_deref().unwrap_or(self.machine);
+        let Some(actor) = self.at(slot) else { return Ok(()) };
+        let snapshot = machine.snapshot_value(&actor.active, &actor.context, actor.status);
+        let event = Str::new(format!("xstate.snapshot.{name}"));
+        let data = named(&event, [("snapshot", Some(snapshot))]);
+        self.relay(parent, Queued { name: event, data })
+    }
+
+    fn parent_and_name(&self, number: u32) -> Option<(u32, Str)> {
+        let kin = self.scratch.kin.iter().find(|kin| kin.number == number)?;
+        Some((kin.parent, kin.name.clone()))
+    }
+
+    fn schedule(&mut self, actor: u32, delay: u64, kind: TimerKind) -> Result<(), StepError> {
+        let pending = self.base.extra.as_ref().map_or(0, |extra| extra.timers.len());
+        let pending = (pending + self.scratch.new_timers.len()).saturating_sub(self.scratch.dead_timers.len());
+        let maximum = self.machine.limits.timers_max;
+        if pending >= maximum {
+            return Err(StepError::Limit { limit: "timers_max", maximum: maximum as u64, message: "too many timers" });
+        }
+        let id = self.next_timer;
+        self.next_timer += 1;
+        self.scratch.new_timers.push(Timer { id, deadline: self.now.saturating_add(delay), actor, kind });
+        Ok(())
+    }
+
+    fn cancel(&mut self, actor: u32, matches: impl Fn(&TimerKind) -> bool) {
+        let scratch = &mut *self.scratch;
+        scratch.new_timers.retain(|timer| timer.actor != actor || !matches(&timer.kind));
+        let pending = self.base.extra.as_ref().map_or(&[][..], |extra| &extra.timers);
+        for timer in pending.iter().filter(|timer| timer.actor == actor && matches(&timer.kind)) {
+            if !scratch.dead_timers.contains(&timer.id) {
+                scratch.dead_timers.push(timer.id);
+            }
+        }
+    }
+
+    /// Ends the step successfully: its effects stand.
+    pub(super) fn finish(mut self) -> super::commit::Finished {
+        self.finished = true;
+        super::commit::Finished { changed: self.changed, next_timer: self.next_timer, next_actor: self.next_actor }
+    }
+}
+
+fn kin_of(child: &Child) -> Kin {
+    Kin {
+        number: child.number,
+        parent: child.parent,
+        name: child.name.clone(),
+        machine: child.machine.clone(),
+        sync: child.sync,
+        listed: child.listed,
+        phase: if child.running { Phase::Running } else { Phase::Stopped },
+        input: None,
+    }
+}
+
+fn history_of(base: &Instance, number: u32) -> &[Option<StateSet>] {
+    let aux = match number {
+        ROOT => base.actor.aux.as_ref(),
+        _ => base.extra.as_ref().and_then(|extra| extra.children.iter().find(|child| child.number == number)?.state.aux.as_ref()),
+    };
+    aux.map_or(&[], |aux| &aux.history)
+}
+
+/// An event with a type and some fields; a field without a value is absent.
+fn named<const N: usize>(name: &str, fields: [(&str, Option<Value>); N]) -> Value {
+    let mut data = Map::new();
+    data.insert("type", Value::str(name));
+    for (key, value) in fields {
+        if let Some(value) = value {
+            data.insert(key, value);
+        }
+    }
+    Value::Map(data)
+}
