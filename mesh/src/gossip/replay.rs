@@ -84,10 +84,12 @@ mod tests {
         let seed = 11;
         println!("seed {seed}");
         let mut rng = StdRng::seed_from_u64(seed);
-        let (mut guard, mut seen, mut newest) = (ReplayGuard::default(), BTreeSet::new(), 0);
+        let (mut guard, mut seen) = (ReplayGuard::default(), BTreeSet::new());
+        let mut newest: u64 = 0;
         for _ in 0..20_000 {
             let jump = if rng.random_bool(0.01) { 1000 } else { 3 };
-            let number = (newest + rng.random_range(1..=jump)).saturating_sub(rng.random_range(0..400));
+            let ahead = newest + rng.random_range(1..=jump);
+            let number = ahead.saturating_sub(rng.random_range(0..400));
             newest = newest.max(number);
             let fresh = newest - number < REPLAY_WINDOW && seen.insert(number);
             assert_eq!(guard.accept([1; 16], number), fresh, "{number} of {newest}");

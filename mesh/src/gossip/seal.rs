@@ -335,8 +335,8 @@ impl Seal {
             };
             key.cipher.decrypt(XNonce::from_slice(nonce), payload).ok()
         };
-        let mut keys = self.keys.with_id([header[6], header[7]]);
-        let payload = keys.find_map(open).ok_or(Dropped::WrongKey)?;
+        let payload = self.keys.with_id([header[6], header[7]]).find_map(open);
+        let payload = payload.ok_or(Dropped::WrongKey)?;
         self.note(nonce)?;
         Ok(payload)
     }
@@ -427,7 +427,7 @@ mod tests {
         let mesh = mesh("m", 1024);
         let mut a = seal_of(&mesh, keys(1, &[]), 1);
         let mut b = seal_of(&mesh, keys(1, &[]), 2);
-        let mut talk = |a: &mut Seal, b: &mut Seal| {
+        let talk = |a: &mut Seal, b: &mut Seal| {
             let (x, y) = (a.seal(b"x").unwrap(), b.seal(b"y").unwrap());
             assert!(open(b, &x).is_ok() && open(a, &y).is_ok());
         };
