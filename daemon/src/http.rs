@@ -42,7 +42,10 @@ struct Metrics {
 
 impl Metrics {
     fn new(registry: &Registry) -> Result<Metrics, prometheus::Error> {
-        let requests = Opts::new("statemesh_http_requests_total", "HTTP requests answered, by status code");
+        let requests = Opts::new(
+            "statemesh_http_requests_total",
+            "HTTP requests answered, by status code",
+        );
         let metrics = Metrics {
             requests: IntCounterVec::new(requests, &["code"])?,
             open: IntGauge::new("statemesh_http_connections", "Open HTTP connections")?,
@@ -68,8 +71,17 @@ pub(crate) struct Server<B> {
 
 impl<B: Backend> Server<B> {
     /// A server that shows `backend` and the metrics in `registry`, to which it adds its own.
-    pub(crate) fn new(backend: B, registry: Registry, limits: config::Http) -> Result<Server<B>, prometheus::Error> {
-        Ok(Server { backend, metrics: Metrics::new(&registry)?, registry, limits })
+    pub(crate) fn new(
+        backend: B,
+        registry: Registry,
+        limits: config::Http,
+    ) -> Result<Server<B>, prometheus::Error> {
+        Ok(Server {
+            backend,
+            metrics: Metrics::new(&registry)?,
+            registry,
+            limits,
+        })
     }
 
     /// Serves until the task is dropped.
@@ -102,7 +114,10 @@ impl<B: Backend> Server<B> {
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.timeout)
             .max_buf_size(self.limits.header_bytes)
-            .serve_connection(TokioIo::new(stream), service_fn(|request| self.answer(request)))
+            .serve_connection(
+                TokioIo::new(stream),
+                service_fn(|request| self.answer(request)),
+            )
             .await;
         if let Err(error) = served {
             tracing::debug!(%error, "HTTP connection ended");
@@ -110,42 +125,80 @@ impl<B: Backend> Server<B> {
     }
 
     /// Answers a request. Its body, if it has one, is not read: hyper closes the connection then.
-    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-        let answer = timeout(self.limits.timeout, self.respond(request.method(), request.uri())).await;
-        let answer = answer.unwrap_or_else(|_| Answer::error(StatusCode::GATEWAY_TIMEOUT, "timeout", "no answer in time; try again"));
-        self.metrics.requests.with_label_values(&[answer.status.as_str()]).inc();
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+    ) -> Result<Response<Full<Bytes>>, Infallible> {
+        let answer = timeout(
+            self.limits.timeout,
+            self.respond(request.method(), request.uri()),
+        )
+        .await;
+        let answer = answer.unwrap_or_else(|_| {
+            Answer::error(
+                StatusCode::GATEWAY_TIMEOUT,
+                "timeout",
+                "no answer in time; try again",
+            )
+        });
+        self.metrics
+            .requests
+            .with_label_values(&[answer.status.as_str()])
+            .inc();
         Ok(answer.into_response())
     }
 
     async fn respond(&self, method: &Method, uri: &hyper::Uri) -> Answer {
         if !matches!(*method, Method::GET | Method::HEAD) {
-            return Answer::error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this API is read-only: GET or HEAD");
+            return Answer::error(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "this API is read-only: GET or HEAD",
+            );
         }
         match route(uri.path(), uri.query()) {
-            Some(Route::Index) => Answer::new(StatusCode::OK, "text/html; charset=utf-8", routes::INDEX),
+            Some(Route::Index) => {
+                Answer::new(StatusCode::OK, "text/html; charset=utf-8", routes::INDEX)
+            }
             Some(Route::Live) if self.backend.live() => Answer::text(StatusCode::OK, "live\n"),
             Some(Route::Live) => Answer::text(StatusCode::SERVICE_UNAVAILABLE, "not live\n"),
             Some(Route::Ready) => match self.backend.ready() {
                 Ok(()) => Answer::text(StatusCode::OK, "ready\n"),
-                Err(reason) => Answer::text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
+                Err(reason) => Answer::text(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    format!("not ready: {reason}\n"),
+                ),
             },
             Some(Route::Metrics) => self.gather(),
             Some(Route::Ask { request, field }) => self.ask(&request, field).await,
-            None => Answer::error(StatusCode::NOT_FOUND, "not_found", "no such resource; / lists those there are"),
+            None => Answer::error(
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "no such resource; / lists those there are",
+            ),
         }
     }
 
     fn gather(&self) -> Answer {
         match prometheus::TextEncoder::new().encode_to_string(&self.registry.gather()) {
             Ok(text) => Answer::new(StatusCode::OK, prometheus::TEXT_FORMAT, text),
-            Err(error) => Answer::error(StatusCode::INTERNAL_SERVER_ERROR, "metrics", &error.to_string()),
+            Err(error) => Answer::error(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "metrics",
+                &error.to_string(),
+            ),
         }
     }
 
     async fn ask(&self, request: &Value, field: Option<&str>) -> Answer {
         let reply = self.backend.call(request.to_string().into_bytes()).await;
-        let Some(mut reply) = reply.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok()) else {
-            return Answer::error(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the node does not answer; try again");
+        let Some(mut reply) = reply.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok())
+        else {
+            return Answer::error(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable",
+                "the node does not answer; try again",
+            );
         };
         if reply["ok"] != json!(true) {
             let code = reply["error"]["code"].as_str().unwrap_or_default();
@@ -162,9 +215,16 @@ impl<B: Backend> Server<B> {
 /// The status of an error reply, by its stable code.
 fn status_of(code: &str) -> StatusCode {
     match code {
-        code if code.starts_with("unknown_") || code.starts_with("no_such_") => StatusCode::NOT_FOUND,
+        code if code.starts_with("unknown_") || code.starts_with("no_such_") => {
+            StatusCode::NOT_FOUND
+        }
         "timeout" => StatusCode::GATEWAY_TIMEOUT,
-        code if code.starts_with("invalid_") || code.starts_with("bad_") || code.ends_with("_too_long") => StatusCode::BAD_REQUEST,
+        code if code.starts_with("invalid_")
+            || code.starts_with("bad_")
+            || code.ends_with("_too_long") =>
+        {
+            StatusCode::BAD_REQUEST
+        }
         _ => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
@@ -178,7 +238,11 @@ struct Answer {
 
 impl Answer {
     fn new(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
-        Answer { status, content_type, body: body.into() }
+        Answer {
+            status,
+            content_type,
+            body: body.into(),
+        }
     }
 
     fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
@@ -190,18 +254,33 @@ impl Answer {
     }
 
     fn error(status: StatusCode, code: &str, message: &str) -> Answer {
-        Answer::json(status, &json!({"error": {"code": code, "message": message}}))
+        Answer::json(
+            status,
+            &json!({"error": {"code": code, "message": message}}),
+        )
     }
 
     fn into_response(self) -> Response<Full<Bytes>> {
         let mut response = Response::new(Full::new(self.body));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
-        headers.insert("content-type", hyper::header::HeaderValue::from_static(self.content_type));
-        headers.insert("cache-control", hyper::header::HeaderValue::from_static("no-store"));
-        headers.insert("x-content-type-options", hyper::header::HeaderValue::from_static("nosniff"));
+        headers.insert(
+            "content-type",
+            hyper::header::HeaderValue::from_static(self.content_type),
+        );
+        headers.insert(
+            "cache-control",
+            hyper::header::HeaderValue::from_static("no-store"),
+        );
+        headers.insert(
+            "x-content-type-options",
+            hyper::header::HeaderValue::from_static("nosniff"),
+        );
         if self.status == StatusCode::METHOD_NOT_ALLOWED {
-            headers.insert("allow", hyper::header::HeaderValue::from_static("GET, HEAD"));
+            headers.insert(
+                "allow",
+                hyper::header::HeaderValue::from_static("GET, HEAD"),
+            );
         }
         response
     }

@@ -58,19 +58,32 @@ pub(crate) fn daemon(config: &Config, with_parent: bool) -> Result<(), Failure> 
 }
 
 async fn bind_http(address: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|error| cannot_listen(address, "listen.http", &error))
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| cannot_listen(address, "listen.http", &error))
 }
 
 /// Says which port, who has it, and what to do.
 pub(crate) fn cannot_listen(address: SocketAddr, setting: &str, error: &std::io::Error) -> Failure {
-    let transport = if setting.ends_with("gossip") { Transport::Udp } else { Transport::Tcp };
+    let transport = if setting.ends_with("gossip") {
+        Transport::Udp
+    } else {
+        Transport::Tcp
+    };
     let in_use = error.kind() == std::io::ErrorKind::AddrInUse;
-    let holder = in_use.then(|| ports::holder(transport, address.port())).flatten();
+    let holder = in_use
+        .then(|| ports::holder(transport, address.port()))
+        .flatten();
     let by = holder.map(|who| format!(" by {who}")).unwrap_or_default();
-    let what = if in_use { format!("{address} is in use{by}") } else { format!("{address}: {error}") };
+    let what = if in_use {
+        format!("{address} is in use{by}")
+    } else {
+        format!("{address}: {error}")
+    };
     let flag = setting.replace(['.', '_'], "-");
-    Failure::new(Exit::Start, "cannot_listen", format!("{setting}: {what}"))
-        .hint(format!("end that process, or choose another port: --{flag} PORT (0 takes any free one)"))
+    Failure::new(Exit::Start, "cannot_listen", format!("{setting}: {what}")).hint(format!(
+        "end that process, or choose another port: --{flag} PORT (0 takes any free one)"
+    ))
 }
 
 fn say_hello(handle: &Handle) {
@@ -91,7 +104,9 @@ async fn leave(node: Node, limit: Duration, mut signals: Signals) {
     let node = Arc::new(node);
     let leaving = Arc::clone(&node);
     match tokio::time::timeout(limit, tokio::task::spawn_blocking(move || leaving.leave())).await {
-        Ok(Ok(report)) if report.left_behind == 0 => tracing::info!(moved_instances = report.moved_instances, "left"),
+        Ok(Ok(report)) if report.left_behind == 0 => {
+            tracing::info!(moved_instances = report.moved_instances, "left")
+        }
         Ok(Ok(report)) => tracing::warn!(
             moved_instances = report.moved_instances,
             left_behind = report.left_behind,
@@ -129,10 +144,15 @@ struct Signals {
 
 impl Signals {
     fn new() -> Result<Signals, Failure> {
-        let failed = |error: std::io::Error| Failure::new(Exit::Start, "signals", format!("signals: {error}"));
+        let failed = |error: std::io::Error| {
+            Failure::new(Exit::Start, "signals", format!("signals: {error}"))
+        };
         let terminate = signal(SignalKind::terminate()).map_err(failed)?;
         let interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-        Ok(Signals { terminate, interrupt })
+        Ok(Signals {
+            terminate,
+            interrupt,
+        })
     }
 
     async fn next(&mut self) {
@@ -170,7 +190,11 @@ impl Backend for Shown {
 
     fn ready(&self) -> Result<(), String> {
         let readiness = self.0.readiness();
-        if readiness.ready { Ok(()) } else { Err(readiness.reason) }
+        if readiness.ready {
+            Ok(())
+        } else {
+            Err(readiness.reason)
+        }
     }
 
     async fn call(&self, request: Vec<u8>) -> Option<Vec<u8>> {

@@ -1,55 +1,13 @@
 //! The binary as a person or a script meets it: output, messages, exit codes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod support;
+
 use std::io::Write;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-
-/// The binary, in an empty folder and without an environment of ours.
-fn statemesh(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_statemesh"));
-    command.current_dir(folder).env_clear();
-    command
-}
-
-/// A folder that is removed when the test ends.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(test: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("statemesh-{test}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-
-    fn file(&self, name: &str, text: &str) -> &Folder {
-        std::fs::write(self.0.join(name), text).unwrap();
-        self
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        statemesh(&self.0).args(args).output().unwrap()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().unwrap()
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
+use std::path::Path;
+use std::process::Stdio;
+use support::{Folder, code, statemesh, stderr, stdout};
 
 #[test]
 fn config_shows_where_each_value_came_from() {
@@ -75,9 +33,17 @@ fn config_shows_where_each_value_came_from() {
 fn a_secret_is_not_shown() {
     let folder = Folder::new("secret");
     let key = "c0ffee00".repeat(8);
-    let output = statemesh(&folder.0).arg("config").env("STATEMESH_GOSSIP_KEYS", &key).output().unwrap();
+    let output = statemesh(&folder.0)
+        .arg("config")
+        .env("STATEMESH_GOSSIP_KEYS", &key)
+        .output()
+        .unwrap();
     assert_eq!(code(&output), 0);
-    assert!(stdout(&output).contains("(secret)") && !stdout(&output).contains("c0ffee"), "{}", stdout(&output));
+    assert!(
+        stdout(&output).contains("(secret)") && !stdout(&output).contains("c0ffee"),
+        "{}",
+        stdout(&output)
+    );
 }
 
 #[test]
@@ -94,20 +60,42 @@ fn a_wrong_configuration_is_a_usage_error_that_names_its_place() {
         assert_eq!(stdout(&output), "");
     }
     let missing = folder.run(&["config", "--config", "none.toml"]);
-    assert_eq!((code(&missing), stderr(&missing).contains("none.toml: No such file")), (2, true));
+    assert_eq!(
+        (
+            code(&missing),
+            stderr(&missing).contains("none.toml: No such file")
+        ),
+        (2, true)
+    );
 }
 
 #[test]
 fn a_misspelt_verb_or_flag_is_a_usage_error_with_a_suggestion() {
     let folder = Folder::new("misspelt");
     let verb = folder.run(&["sned", "order/1", "PAY"]);
-    assert!(code(&verb) == 2 && stderr(&verb).contains("'send'"), "{}", stderr(&verb));
+    assert!(
+        code(&verb) == 2 && stderr(&verb).contains("'send'"),
+        "{}",
+        stderr(&verb)
+    );
     let flag = folder.run(&["daemon", "--partition", "7"]);
-    assert!(code(&flag) == 2 && stderr(&flag).contains("--partitions"), "{}", stderr(&flag));
+    assert!(
+        code(&flag) == 2 && stderr(&flag).contains("--partitions"),
+        "{}",
+        stderr(&flag)
+    );
     let target = folder.run(&["get", "order"]);
-    assert!(code(&target) == 2 && stderr(&target).contains("machine/key, such as order/42"), "{}", stderr(&target));
+    assert!(
+        code(&target) == 2 && stderr(&target).contains("machine/key, such as order/42"),
+        "{}",
+        stderr(&target)
+    );
     let data = folder.run(&["send", "order/1", "PAY", "--data", "amount=3"]);
-    assert!(code(&data) == 2 && stderr(&data).contains("--data: not JSON"), "{}", stderr(&data));
+    assert!(
+        code(&data) == 2 && stderr(&data).contains("--data: not JSON"),
+        "{}",
+        stderr(&data)
+    );
 }
 
 /// An address that nobody listens at: its port was free a moment ago.
@@ -121,12 +109,23 @@ fn without_a_daemon_the_error_says_how_to_start_one() {
     let folder = Folder::new("nobody");
     let output = folder.run(&["ping", "--address", &nobody()]);
     assert_eq!(code(&output), 3);
-    assert!(stderr(&output).contains("no daemon at tcp://127.0.0.1:"), "{}", stderr(&output));
-    assert!(stderr(&output).contains("is it running? `statemesh up`"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("no daemon at tcp://127.0.0.1:"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(
+        stderr(&output).contains("is it running? `statemesh up`"),
+        "{}",
+        stderr(&output)
+    );
 
     let output = folder.run(&["ping", "--address", &nobody(), "-o", "json"]);
     let error: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
-    assert_eq!((code(&output), error["error"]["code"].as_str()), (3, Some("unreachable")));
+    assert_eq!(
+        (code(&output), error["error"]["code"].as_str()),
+        (3, Some("unreachable"))
+    );
 }
 
 #[test]
@@ -136,7 +135,11 @@ fn something_that_is_no_daemon_does_not_keep_the_command_waiting() {
     let address = format!("tcp://{}", silent.local_addr().unwrap());
     let output = folder.run(&["ping", "--address", &address, "--timeout", "100ms"]);
     assert_eq!(code(&output), 3);
-    assert!(stderr(&output).contains("does not answer as a daemon does"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("does not answer as a daemon does"),
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[test]
@@ -144,17 +147,34 @@ fn a_port_in_use_is_named_with_its_holder() {
     let folder = Folder::new("port");
     let held = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = held.local_addr().unwrap().port().to_string();
-    let output = folder.run(&["daemon", "--listen-address", "127.0.0.1", "--listen-http", &port]);
+    let output = folder.run(&[
+        "daemon",
+        "--listen-address",
+        "127.0.0.1",
+        "--listen-http",
+        &port,
+    ]);
     assert_eq!(code(&output), 4);
-    let expected = format!("listen.http: 127.0.0.1:{port} is in use by process {} (", std::process::id());
+    let expected = format!(
+        "listen.http: 127.0.0.1:{port} is in use by process {} (",
+        std::process::id()
+    );
     assert!(stderr(&output).contains(&expected), "{}", stderr(&output));
-    assert!(stderr(&output).contains("--listen-http PORT"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("--listen-http PORT"),
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[test]
 fn a_reader_that_goes_away_is_no_failure() {
     let folder = Folder::new("pipe");
-    let mut child = statemesh(&folder.0).args(["completions", "bash"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = statemesh(&folder.0)
+        .args(["completions", "bash"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     drop(child.stdout.take());
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
@@ -164,12 +184,18 @@ fn completions_and_manual_pages_know_every_verb() {
     let folder = Folder::new("pages");
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let output = folder.run(&["completions", shell]);
-        assert!(code(&output) == 0 && stdout(&output).contains("simulate"), "{shell}");
+        assert!(
+            code(&output) == 0 && stdout(&output).contains("simulate"),
+            "{shell}"
+        );
     }
     assert!(stdout(&folder.run(&["man"])).starts_with(".ie"), "roff");
     assert_eq!(code(&folder.run(&["man", "--dir", "pages"])), 0);
     for verb in ["", "-up", "-send", "-watch", "-check"] {
-        assert!(folder.0.join(format!("pages/statemesh{verb}.1")).is_file(), "{verb}");
+        assert!(
+            folder.0.join(format!("pages/statemesh{verb}.1")).is_file(),
+            "{verb}"
+        );
     }
 }
 
@@ -189,7 +215,10 @@ fn the_reference_pages_are_those_that_the_code_makes() {
     for page in ["cli.md", "configuration.md", "exit-codes.md"] {
         let made = std::fs::read_to_string(folder.0.join("reference").join(page)).unwrap();
         let kept = std::fs::read_to_string(kept.join(page)).unwrap_or_default();
-        assert!(made == kept, "docs/reference/{page} is stale: cargo run -- docs docs/reference");
+        assert!(
+            made == kept,
+            "docs/reference/{page} is stale: cargo run -- docs docs/reference"
+        );
     }
 }
 
@@ -202,8 +231,17 @@ fn standard_input_is_a_file_named_dash() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(b"{\"id\": \n\n").unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(b"{\"id\": \n\n")
+        .unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(code(&output), 1);
-    assert!(stderr(&output).contains("-:3:0: EOF"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("-:3:0: EOF"),
+        "{}",
+        stderr(&output)
+    );
 }

@@ -4,6 +4,9 @@ use super::settings::{SETTINGS, Setting};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
 use std::collections::BTreeMap;
 
+/// What the heading of a setting's flag begins with in help texts.
+pub(crate) const SETTINGS_HEADING: &str = "Settings";
+
 /// The flags that were given, by key. Their texts are checked together with those of the other sources.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SettingFlags {
@@ -42,9 +45,20 @@ fn daemon_settings() -> impl Iterator<Item = &'static Setting> {
 }
 
 fn argument(setting: &'static Setting) -> Option<Arg> {
-    let default = if setting.default.is_empty() { String::new() } else { format!(" [default: {}]", setting.default) };
-    let action = if setting.many { ArgAction::Append } else { ArgAction::Set };
-    let heading = setting.section().map_or_else(|| "Settings".to_owned(), |section| format!("Settings: {section}"));
+    let default = if setting.default.is_empty() {
+        String::new()
+    } else {
+        format!(" [default: {}]", setting.default)
+    };
+    let action = if setting.many {
+        ArgAction::Append
+    } else {
+        ArgAction::Set
+    };
+    let heading = setting.section().map_or_else(
+        || SETTINGS_HEADING.to_owned(),
+        |section| format!("{SETTINGS_HEADING}: {section}"),
+    );
     Some(
         Arg::new(setting.key)
             .long(setting.flag()?)

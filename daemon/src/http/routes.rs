@@ -14,7 +14,10 @@ pub(super) enum Route {
     /// Prometheus's text.
     Metrics,
     /// The answer to `request`, or only `field` of it.
-    Ask { request: Value, field: Option<&'static str> },
+    Ask {
+        request: Value,
+        field: Option<&'static str>,
+    },
 }
 
 /// How many instances are listed when the query does not say.
@@ -40,7 +43,12 @@ pub(super) const INDEX: &str = "<!doctype html><meta charset=utf-8><title>statem
 
 /// The route of a path and query; `None`: there is no such resource.
 pub(super) fn route(path: &str, query: Option<&str>) -> Option<Route> {
-    let list = |op: &'static str| Some(Route::Ask { request: json!({"op": op}), field: Some(op) });
+    let list = |op: &'static str| {
+        Some(Route::Ask {
+            request: json!({"op": op}),
+            field: Some(op),
+        })
+    };
     match path {
         "/" => Some(Route::Index),
         "/health/live" => Some(Route::Live),
@@ -48,7 +56,10 @@ pub(super) fn route(path: &str, query: Option<&str>) -> Option<Route> {
         "/metrics" => Some(Route::Metrics),
         "/v1/members" => list("members"),
         "/v1/machines" => list("machines"),
-        "/v1/placement" => Some(Route::Ask { request: json!({"op": "placement"}), field: None }),
+        "/v1/placement" => Some(Route::Ask {
+            request: json!({"op": "placement"}),
+            field: None,
+        }),
         _ => instance(path).or_else(|| instances(path, query)),
     }
 }
@@ -58,20 +69,33 @@ fn instance(path: &str) -> Option<Route> {
     let (machine, key) = path.strip_prefix("/v1/instances/")?.split_once('/')?;
     let (machine, key) = (decoded(machine)?, decoded(key)?);
     let request = json!({"op": "get", "machine": machine, "key": key});
-    (!machine.is_empty() && !key.is_empty()).then_some(Route::Ask { request, field: None })
+    (!machine.is_empty() && !key.is_empty()).then_some(Route::Ask {
+        request,
+        field: None,
+    })
 }
 
 fn instances(path: &str, query: Option<&str>) -> Option<Route> {
-    let machine = decoded(path.strip_prefix("/v1/machines/")?.strip_suffix("/instances")?)?;
+    let machine = decoded(
+        path.strip_prefix("/v1/machines/")?
+            .strip_suffix("/instances")?,
+    )?;
     let mut request = json!({"op": "instances", "machine": machine, "limit": INSTANCES_DEFAULT});
-    for (name, value) in query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('=')) {
+    for (name, value) in query
+        .unwrap_or_default()
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+    {
         match name {
             "limit" => request["limit"] = json!(value.parse::<u64>().ok()?.clamp(1, INSTANCES_MAX)),
             "after" => request["after"] = json!(decoded(value)?),
             _ => {}
         }
     }
-    (!machine.is_empty()).then_some(Route::Ask { request, field: None })
+    (!machine.is_empty()).then_some(Route::Ask {
+        request,
+        field: None,
+    })
 }
 
 /// Text with its percent-encoding undone (RFC 3986, 2.1); `None` if it is not UTF-8 then, or no encoding.
@@ -83,7 +107,11 @@ fn decoded(text: &str) -> Option<String> {
         if *first == b'%' {
             let digits = std::str::from_utf8(rest.get(..2)?).ok()?;
             let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-            bytes.push(is_hex.then(|| u8::from_str_radix(digits, 16).ok()).flatten()?);
+            bytes.push(
+                is_hex
+                    .then(|| u8::from_str_radix(digits, 16).ok())
+                    .flatten()?,
+            );
             rest = rest.get(2..)?;
         } else {
             bytes.push(*first);
@@ -105,24 +133,58 @@ mod tests {
 
     #[test]
     fn an_instance_is_found_by_machine_and_key() {
-        assert_eq!(request("/v1/instances/order/42", None), Some(json!({"op": "get", "machine": "order", "key": "42"})));
-        assert_eq!(request("/v1/instances/order/eu/4%202", None).unwrap()["key"], "eu/4 2");
-        for wrong in ["/v1/instances/order", "/v1/instances/order/", "/v1/instances//42", "/v1/instances/o/%f", "/v1/instances/o/%ff", "/v1/instances/o/%+1"] {
+        assert_eq!(
+            request("/v1/instances/order/42", None),
+            Some(json!({"op": "get", "machine": "order", "key": "42"}))
+        );
+        assert_eq!(
+            request("/v1/instances/order/eu/4%202", None).unwrap()["key"],
+            "eu/4 2"
+        );
+        for wrong in [
+            "/v1/instances/order",
+            "/v1/instances/order/",
+            "/v1/instances//42",
+            "/v1/instances/o/%f",
+            "/v1/instances/o/%ff",
+            "/v1/instances/o/%+1",
+        ] {
             assert_eq!(request(wrong, None), None, "{wrong}");
         }
     }
 
     #[test]
     fn a_list_of_instances_is_bounded() {
-        let asked = request("/v1/machines/order/instances", Some("limit=999999&after=a%26b&x")).unwrap();
-        assert_eq!(asked, json!({"op": "instances", "machine": "order", "limit": 1000, "after": "a&b"}));
-        assert_eq!(request("/v1/machines/order/instances", None).unwrap()["limit"], 100);
-        assert_eq!(request("/v1/machines/order/instances", Some("limit=x")), None);
+        let asked = request(
+            "/v1/machines/order/instances",
+            Some("limit=999999&after=a%26b&x"),
+        )
+        .unwrap();
+        assert_eq!(
+            asked,
+            json!({"op": "instances", "machine": "order", "limit": 1000, "after": "a&b"})
+        );
+        assert_eq!(
+            request("/v1/machines/order/instances", None).unwrap()["limit"],
+            100
+        );
+        assert_eq!(
+            request("/v1/machines/order/instances", Some("limit=x")),
+            None
+        );
     }
 
     #[test]
     fn other_paths_are_nothing() {
-        for path in ["", "//", "/v1", "/v2/members", "/v1/members/", "/health", "/../etc/passwd"] {
+        for path in [
+            "",
+            "//",
+            "/v1",
+            "/v2/members",
+            "/v1/members/",
+            "/health",
+            "/../etc/passwd",
+        ] {
             assert_eq!(route(path, None), None, "{path}");
         }
     }

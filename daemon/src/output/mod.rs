@@ -35,11 +35,18 @@ impl Printer {
     pub(crate) fn new(format: Format) -> Printer {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let able = std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-        Printer { format, colour: wanted && able && std::io::stdout().is_terminal() }
+        Printer {
+            format,
+            colour: wanted && able && std::io::stdout().is_terminal(),
+        }
     }
 
     /// Prints one answer: `value` for a program, what `table` makes of it for a person.
-    pub(crate) fn answer(&self, value: &Value, table: impl FnOnce() -> Table) -> Result<(), Failure> {
+    pub(crate) fn answer(
+        &self,
+        value: &Value,
+        table: impl FnOnce() -> Table,
+    ) -> Result<(), Failure> {
         match self.format {
             Format::Table => print(&table().render(self.colour)),
             Format::Json => print(&format!("{}\n", pretty(value))),
@@ -48,9 +55,18 @@ impl Printer {
     }
 
     /// Prints one value of a stream: `line` for a person.
-    pub(crate) fn next(&self, value: &Value, line: impl FnOnce(Painter) -> String) -> Result<(), Failure> {
+    pub(crate) fn next(
+        &self,
+        value: &Value,
+        line: impl FnOnce(Painter) -> String,
+    ) -> Result<(), Failure> {
         match self.format {
-            Format::Table => print(&format!("{}\n", line(Painter { colour: self.colour }))),
+            Format::Table => print(&format!(
+                "{}\n",
+                line(Painter {
+                    colour: self.colour
+                })
+            )),
             Format::Json => print(&format!("{value}\n")),
             Format::Yaml => print(&format!("---\n{}", yaml::document(value))),
         }
@@ -66,14 +82,20 @@ pub(crate) struct Painter {
 impl Painter {
     /// `text` in `style`.
     pub(crate) fn paint(self, style: Style, text: &str) -> String {
-        if self.colour { style.paint(text) } else { text.to_owned() }
+        if self.colour {
+            style.paint(text)
+        } else {
+            text.to_owned()
+        }
     }
 }
 
 /// Whether errors are written in colour.
 pub(crate) fn painter_for_stderr() -> Painter {
     let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    Painter { colour: wanted && std::io::stderr().is_terminal() }
+    Painter {
+        colour: wanted && std::io::stderr().is_terminal(),
+    }
 }
 
 fn pretty(value: &Value) -> String {
@@ -102,7 +124,11 @@ pub(crate) fn report(failure: &Failure, format: Format) {
             writeln!(err, "{}", serde_json::json!({"error": error}))
         }
         Format::Table | Format::Yaml => {
-            writeln!(err, "{} {failure}", painter_for_stderr().paint(Style::Bad, "error:"))
+            writeln!(
+                err,
+                "{} {failure}",
+                painter_for_stderr().paint(Style::Bad, "error:")
+            )
         }
     };
 }

@@ -20,18 +20,37 @@ pub(crate) struct Children {
 
 impl Children {
     /// Starts a daemon for each node of the plan.
-    pub(crate) fn start(plan: &Plan, dns: SocketAddr, log: &str) -> Result<Children, Failure> {
-        let program = std::env::current_exe()
-            .map_err(|error| Failure::new(Exit::Start, "no_program", format!("where this program is: {error}")))?;
-        let mut children = Children { running: Vec::new() };
+    pub(crate) fn start(
+        plan: &Plan,
+        dns: SocketAddr,
+        log: Option<&str>,
+    ) -> Result<Children, Failure> {
+        let program = std::env::current_exe().map_err(|error| {
+            Failure::new(
+                Exit::Start,
+                "no_program",
+                format!("where this program is: {error}"),
+            )
+        })?;
+        let mut children = Children {
+            running: Vec::new(),
+        };
         for node in &plan.nodes {
             let mut command = Command::new(&program);
-            command.args(["daemon", "--with-parent", "--log", log]).args(node.flags());
-            command.args(discovery(plan, dns)).stdin(Stdio::piped()).stdout(Stdio::null());
+            command
+                .args(["daemon", "--with-parent"])
+                .args(log_flag(log))
+                .args(node.flags());
+            command
+                .args(discovery(plan, dns))
+                .stdin(Stdio::piped())
+                .stdout(Stdio::null());
             // A group of its own: Ctrl-C in the terminal is for this process, which then ends them in order.
             command.process_group(0).kill_on_drop(true);
             let child = command.spawn();
-            let child = child.map_err(|error| Failure::new(Exit::Start, "no_process", format!("{}: {error}", node.name)))?;
+            let child = child.map_err(|error| {
+                Failure::new(Exit::Start, "no_process", format!("{}: {error}", node.name))
+            })?;
             children.running.push((node.name.clone(), child));
         }
         Ok(children)
@@ -49,7 +68,10 @@ impl Children {
 
     /// One that has ended already, if any has.
     pub(crate) async fn ended_early(&mut self) -> Option<String> {
-        let ended = self.running.iter_mut().position(|(_, child)| !matches!(child.try_wait(), Ok(None)))?;
+        let ended = self
+            .running
+            .iter_mut()
+            .position(|(_, child)| !matches!(child.try_wait(), Ok(None)))?;
         Some(self.running.swap_remove(ended).0)
     }
 
@@ -87,10 +109,27 @@ impl Children {
     }
 }
 
+/// The log of several daemons in one terminal is for what goes wrong, unless something else is asked for.
+fn log_flag(asked: Option<&str>) -> Vec<String> {
+    const QUIET: &str = "warn";
+    let told = std::env::var_os("STATEMESH_LOG").is_some_and(|level| !level.is_empty());
+    let level = asked.or(if told { None } else { Some(QUIET) });
+    level
+        .map(|level| vec!["--log".to_owned(), level.to_owned()])
+        .unwrap_or_default()
+}
+
 /// A single daemon has nobody to wait for.
 fn discovery(plan: &Plan, dns: SocketAddr) -> Vec<String> {
     let flag = |name: &str, value: &str| [format!("--discovery-{name}"), value.to_owned()];
-    let found = [flag("service", SERVICE), flag("dns-server", &dns.to_string())].concat();
-    if plan.nodes.len() == 1 { [found, flag("alone-after", "0").to_vec()].concat() } else { found }
+    let found = [
+        flag("service", SERVICE),
+        flag("dns-server", &dns.to_string()),
+    ]
+    .concat();
+    if plan.nodes.len() == 1 {
+        [found, flag("alone-after", "0").to_vec()].concat()
+    } else {
+        found
+    }
 }
-

@@ -25,8 +25,11 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Runs the mesh until Ctrl-C.
 pub(crate) fn up(args: &UpArgs, printer: &Printer) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::new(Exit::Start, "runtime", format!("no event loop: {error}")))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime
+        .map_err(|error| Failure::new(Exit::Start, "runtime", format!("no event loop: {error}")))?;
     let ended = runtime.block_on(run(args, printer));
     runtime.shutdown_background();
     ended
@@ -39,7 +42,7 @@ async fn run(args: &UpArgs, printer: &Printer) -> Result<(), Failure> {
     plan.check_ports()?;
     let mut dns = Dns::start().await?;
     dns.publish(&plan.hosts()).await?;
-    let mut children = Children::start(&plan, dns.address(), &args.log)?;
+    let mut children = Children::start(&plan, dns.address(), args.log.as_deref())?;
     let ended = tokio::select! {
         ended = serve(&plan, &mut children, &mut dns, &files, began, printer) => ended,
         () = told_to_end() => Ok(()),
@@ -58,7 +61,11 @@ async fn serve(
     began: Instant,
     printer: &Printer,
 ) -> Result<(), Failure> {
-    eprintln!("starting {} daemons; they find each other through DNS at {}", plan.nodes.len(), dns.address());
+    eprintln!(
+        "starting {} daemons; they find each other through DNS at {}",
+        plan.nodes.len(),
+        dns.address()
+    );
     let members = ready(plan, children).await?;
     eprintln!("ready in {} ms", began.elapsed().as_millis());
     let mut client = Client::connect(&plan.clients_address(), ANSWER_WITHIN).await?;
@@ -74,12 +81,23 @@ async fn ready(plan: &Plan, children: &mut Children) -> Result<Value, Failure> {
     let mut waiting: Vec<_> = plan.nodes.iter().map(plan::Node::clients).collect();
     while let Some(address) = waiting.last() {
         if let Some(name) = children.ended_early().await {
-            return Err(Failure::new(Exit::Start, "daemon_ended", format!("{name} ended while the mesh came up"))
-                .hint("its last lines above say why; --log info says more"));
+            return Err(Failure::new(
+                Exit::Start,
+                "daemon_ended",
+                format!("{name} ended while the mesh came up"),
+            )
+            .hint("its last lines above say why; --log info says more"));
         }
         if Instant::now() > deadline {
-            return Err(Failure::new(Exit::Start, "not_ready", format!("the mesh is not ready after {READY_WITHIN:?}: {address} sees {}", seen_by(&seen)))
-                .hint("--log info shows what the daemons are doing"));
+            return Err(Failure::new(
+                Exit::Start,
+                "not_ready",
+                format!(
+                    "the mesh is not ready after {READY_WITHIN:?}: {address} sees {}",
+                    seen_by(&seen)
+                ),
+            )
+            .hint("--log info shows what the daemons are doing"));
         }
         match members(address).await {
             Some(found) if is_full(&found, plan.nodes.len()) => {
@@ -104,13 +122,24 @@ async fn members(address: &str) -> Option<Value> {
 /// Whether all are there, and each owns a share: before that a view is not yet the mesh's.
 fn is_full(members: &Value, nodes: usize) -> bool {
     let members = members.as_array().map_or(&[][..], Vec::as_slice);
-    let good = |member: &&Value| member["status"] == "alive" && member["partitions"].as_u64().is_some_and(|owned| owned > 0);
+    let good = |member: &&Value| {
+        member["status"] == "alive" && member["partitions"].as_u64().is_some_and(|owned| owned > 0)
+    };
     members.iter().filter(good).count() == nodes
 }
 
 fn seen_by(members: &Value) -> String {
-    let names: Vec<_> = members.as_array().into_iter().flatten().map(|member| text(&member["name"])).collect();
-    if names.is_empty() { "nobody".to_owned() } else { names.join(", ") }
+    let names: Vec<_> = members
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|member| text(&member["name"]))
+        .collect();
+    if names.is_empty() {
+        "nobody".to_owned()
+    } else {
+        names.join(", ")
+    }
 }
 
 /// Keeps DNS to the daemons that run, and ends with an error when none is left.
@@ -118,16 +147,26 @@ async fn watch_over(plan: &Plan, children: &mut Children, dns: &mut Dns) -> Resu
     while children.running() > 0 {
         let (name, how) = children.next_end().await;
         eprintln!("{name} ended ({how}); {} daemons go on", children.running());
-        let running = plan.hosts().into_iter().filter(|host| children.is_running(&host.name));
+        let running = plan
+            .hosts()
+            .into_iter()
+            .filter(|host| children.is_running(&host.name));
         dns.publish(&running.collect::<Vec<_>>()).await?;
     }
-    Err(Failure::new(Exit::Start, "daemons_ended", "every daemon has ended").hint("--log info says more"))
+    Err(
+        Failure::new(Exit::Start, "daemons_ended", "every daemon has ended")
+            .hint("--log info says more"),
+    )
 }
 
 async fn told_to_end() {
-    let (interrupt, terminate, hangup) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), signal(SignalKind::hangup()));
-    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) = (interrupt, terminate, hangup) else {
+    let (interrupt, terminate, hangup) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+        signal(SignalKind::hangup()),
+    );
+    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) = (interrupt, terminate, hangup)
+    else {
         return std::future::pending().await;
     };
     tokio::select! {
@@ -137,7 +176,12 @@ async fn told_to_end() {
     }
 }
 
-fn show(plan: &Plan, members: &Value, defined: &[String], printer: &Printer) -> Result<(), Failure> {
+fn show(
+    plan: &Plan,
+    members: &Value,
+    defined: &[String],
+    printer: &Printer,
+) -> Result<(), Failure> {
     let rows = rows(plan, members);
     printer.answer(&rows, || {
         let mut table = Table::new(["NAME", "CLIENTS", "CHANGES", "HTTP", "PARTITIONS", "HEALTH"]);
@@ -162,7 +206,11 @@ fn show(plan: &Plan, members: &Value, defined: &[String], printer: &Printer) -> 
 
 fn rows(plan: &Plan, members: &Value) -> Value {
     let row = |node: &plan::Node| {
-        let seen = members.as_array().into_iter().flatten().find(|member| member["name"] == json!(node.name));
+        let seen = members
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|member| member["name"] == json!(node.name));
         let health = seen.map_or("unknown".to_owned(), |member| text(&member["status"]));
         json!({"name": node.name, "clients": node.address(plan::CLIENTS), "changes": node.address(plan::CHANGES),
                "http": format!("http://{}", node.address(plan::HTTP)),
@@ -178,7 +226,11 @@ fn what_next(plan: &Plan, defined: &[String]) -> String {
         (false, Some(machine)) => (machine.as_str(), "EVENT"),
         (false, None) => ("MACHINE", "EVENT"),
     };
-    let machines = if defined.is_empty() { "none; statemesh define FILE".to_owned() } else { defined.join(", ") };
+    let machines = if defined.is_empty() {
+        "none; statemesh define FILE".to_owned()
+    } else {
+        defined.join(", ")
+    };
     format!(
         "
 machines  {machines}
@@ -197,7 +249,11 @@ or from another terminal: statemesh send {machine}/42 {event} --data '{{\"amount
 
 Ctrl-C ends everything.
 ",
-        http = plan.nodes.first().map(|node| node.address(plan::HTTP).to_string()).unwrap_or_default(),
+        http = plan
+            .nodes
+            .first()
+            .map(|node| node.address(plan::HTTP).to_string())
+            .unwrap_or_default(),
         clients = plan.clients_address(),
     )
 }
@@ -209,16 +265,28 @@ mod tests {
     #[test]
     fn a_view_is_full_when_all_are_alive_and_own_something() {
         let member = |status: &str, partitions: u64| json!({"name": "a", "status": status, "partitions": partitions});
-        assert!(is_full(&json!([member("alive", 512), member("alive", 512)]), 2));
-        assert!(!is_full(&json!([member("alive", 1024), member("alive", 0)]), 2));
-        assert!(!is_full(&json!([member("alive", 512), member("suspect", 512)]), 2));
+        assert!(is_full(
+            &json!([member("alive", 512), member("alive", 512)]),
+            2
+        ));
+        assert!(!is_full(
+            &json!([member("alive", 1024), member("alive", 0)]),
+            2
+        ));
+        assert!(!is_full(
+            &json!([member("alive", 512), member("suspect", 512)]),
+            2
+        ));
         assert!(!is_full(&json!([]), 1));
     }
 
     #[test]
     fn the_snippet_uses_a_machine_that_is_there() {
         let plan = Plan::new(3);
-        assert!(what_next(&plan, &["breaker".into(), "order".into()]).contains("\"machine\": \"order\""));
+        assert!(
+            what_next(&plan, &["breaker".into(), "order".into()])
+                .contains("\"machine\": \"order\"")
+        );
         assert!(what_next(&plan, &["breaker".into()]).contains("statemesh send breaker/42 EVENT"));
         assert!(what_next(&plan, &[]).contains("statemesh define FILE"));
     }

@@ -1,7 +1,9 @@
 //! Verbs that are one request and its answer.
 
 use super::{connect, read_input};
-use crate::cli::{Connect, ExplainArgs, InstancesArgs, SendArgs, StartArgs, Target, TargetArgs, Verb};
+use crate::cli::{
+    Connect, ExplainArgs, InstancesArgs, SendArgs, StartArgs, Target, TargetArgs, Verb,
+};
 use crate::failure::Failure;
 use crate::output::{Printer, Style, Table, fields, state, text};
 use serde_json::{Map, Value, json};
@@ -49,11 +51,15 @@ fn without_envelope(mut reply: Value) -> Value {
 fn json_argument(name: &str, given: &str) -> Result<Value, Failure> {
     let from_file = match given {
         "-" => Some(read_input(Path::new("-"))?),
-        given => given.strip_prefix('@').map(|path| read_input(Path::new(path))).transpose()?,
+        given => given
+            .strip_prefix('@')
+            .map(|path| read_input(Path::new(path)))
+            .transpose()?,
     };
     let text = from_file.as_deref().unwrap_or(given);
     serde_json::from_str(text).map_err(|error| {
-        Failure::usage(format!("--{name}: not JSON: {error}")).hint("quote it for the shell: --data '{\"amount\":3}'")
+        Failure::usage(format!("--{name}: not JSON: {error}"))
+            .hint("quote it for the shell: --data '{\"amount\":3}'")
     })
 }
 
@@ -63,10 +69,16 @@ fn event(kind: &str, data: Option<&str>) -> Result<Value, Failure> {
     match data.map(|text| json_argument("data", text)).transpose()? {
         None => {}
         Some(Value::Object(fields)) if fields.contains_key("type") => {
-            return Err(Failure::usage("--data: holds a 'type', but the event's type is an argument of its own"));
+            return Err(Failure::usage(
+                "--data: holds a 'type', but the event's type is an argument of its own",
+            ));
         }
         Some(Value::Object(fields)) => event.extend(fields),
-        Some(other) => return Err(Failure::usage(format!("--data: must be a JSON object with the event's fields, not {other}"))),
+        Some(other) => {
+            return Err(Failure::usage(format!(
+                "--data: must be a JSON object with the event's fields, not {other}"
+            )));
+        }
     }
     Ok(Value::Object(event))
 }
@@ -100,7 +112,10 @@ fn outcome(target: &Target, reply: &Value) -> Table {
     let mut table = Table::new(["INSTANCE", "STATE", "STATUS", "SEQ", ""]);
     let status = text(&reply["status"]);
     let note = match (&reply["changed"], &reply["restarted"]) {
-        (_, Value::Bool(true)) => ("restarted: its owner died, and it began anew", Style::Doubtful),
+        (_, Value::Bool(true)) => (
+            "restarted: its owner died, and it began anew",
+            Style::Doubtful,
+        ),
         (Value::Bool(false), _) => ("unchanged", Style::Faint),
         (Value::Bool(true), _) => ("changed", Style::Good),
         _ => ("", Style::Plain),
@@ -120,7 +135,11 @@ async fn get(args: TargetArgs, file: Option<&Path>, printer: &Printer) -> Result
     printer.answer(&reply, || fields(&reply))
 }
 
-async fn whereabouts(args: TargetArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
+async fn whereabouts(
+    args: TargetArgs,
+    file: Option<&Path>,
+    printer: &Printer,
+) -> Result<(), Failure> {
     let reply = request(&args.connect, file, about("where", &args.target)).await?;
     printer.answer(&reply, || fields(&reply))
 }
@@ -138,17 +157,31 @@ async fn history(args: TargetArgs, file: Option<&Path>, printer: &Printer) -> Re
     printer.answer(entries, || {
         let mut table = Table::new(["SEQ", "EVENT", "FROM", "TO", "AT"]).or("no transition yet");
         for entry in rows(entries) {
-            table.row([text(&entry["seq"]), text(&entry["event"]), state_or_nothing(&entry["from"]), state_or_nothing(&entry["to"]), text(&entry["at"])]);
+            table.row([
+                text(&entry["seq"]),
+                text(&entry["event"]),
+                state_or_nothing(&entry["from"]),
+                state_or_nothing(&entry["to"]),
+                text(&entry["at"]),
+            ]);
         }
         table
     })
 }
 
 fn state_or_nothing(value: &Value) -> String {
-    if value.is_null() { String::new() } else { state(value) }
+    if value.is_null() {
+        String::new()
+    } else {
+        state(value)
+    }
 }
 
-async fn instances(args: InstancesArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
+async fn instances(
+    args: InstancesArgs,
+    file: Option<&Path>,
+    printer: &Printer,
+) -> Result<(), Failure> {
     let mut message = json!({"op": "instances", "machine": args.machine, "limit": args.limit});
     if let Some(after) = &args.after {
         message["after"] = json!(after);
@@ -175,13 +208,20 @@ async fn instances(args: InstancesArgs, file: Option<&Path>, printer: &Printer) 
 }
 
 /// A verb whose answer is the list of the same name.
-async fn list(given: &Connect, file: Option<&Path>, printer: &Printer, op: &str, table: fn(&Value) -> Table) -> Result<(), Failure> {
+async fn list(
+    given: &Connect,
+    file: Option<&Path>,
+    printer: &Printer,
+    op: &str,
+    table: fn(&Value) -> Table,
+) -> Result<(), Failure> {
     let reply = request(given, file, json!({"op": op})).await?;
     printer.answer(&reply[op], || table(&reply[op]))
 }
 
 fn machines(found: &Value) -> Table {
-    let mut table = Table::new(["MACHINE", "VERSION", "INSTANCES HERE", "HASH"]).or("no machine is defined; statemesh define FILE");
+    let mut table = Table::new(["MACHINE", "VERSION", "INSTANCES HERE", "HASH"])
+        .or("no machine is defined; statemesh define FILE");
     for machine in rows(found) {
         let hash: String = text(&machine["hash"]).chars().take(12).collect();
         table.styled([
@@ -220,7 +260,10 @@ async fn placement(args: Connect, file: Option<&Path>, printer: &Printer) -> Res
     printer.answer(&reply, || {
         let mut table = Table::new(["OWNER", "PARTITIONS"]);
         for (index, owner) in rows(&reply["owners"]).iter().enumerate() {
-            let owned = rows(&reply["map"]).iter().filter(|at| at.as_u64() == Some(index as u64)).count();
+            let owned = rows(&reply["map"])
+                .iter()
+                .filter(|at| at.as_u64() == Some(index as u64))
+                .count();
             table.row([text(owner), owned.to_string()]);
         }
         table
@@ -246,10 +289,17 @@ mod tests {
 
     #[test]
     fn an_event_is_its_type_and_the_fields_of_data() {
-        assert_eq!(event("PAY", Some(r#"{"amount":3}"#)).unwrap(), json!({"type": "PAY", "amount": 3}));
+        assert_eq!(
+            event("PAY", Some(r#"{"amount":3}"#)).unwrap(),
+            json!({"type": "PAY", "amount": 3})
+        );
         assert_eq!(event("PAY", None).unwrap(), json!({"type": "PAY"}));
         for wrong in ["3", "{", r#"{"type":"REFUND"}"#] {
-            assert_eq!(event("PAY", Some(wrong)).unwrap_err().exit, crate::failure::Exit::Usage, "{wrong}");
+            assert_eq!(
+                event("PAY", Some(wrong)).unwrap_err().exit,
+                crate::failure::Exit::Usage,
+                "{wrong}"
+            );
         }
     }
 
@@ -258,7 +308,10 @@ mod tests {
         let target: Target = "order/42".parse().unwrap();
         let reply = json!({"value": {"a": "b"}, "status": "active", "seq": 1, "changed": true, "restarted": true});
         let table = outcome(&target, &reply).render(false);
-        assert!(table.contains("a.b") && table.contains("restarted: its owner died"), "{table}");
+        assert!(
+            table.contains("a.b") && table.contains("restarted: its owner died"),
+            "{table}"
+        );
     }
 
     #[test]
@@ -267,6 +320,9 @@ mod tests {
                            {"name": "b", "status": "suspect", "clients": "127.0.0.2:7400", "partitions": 512}]);
         let table = members(&found).render(false);
         assert_eq!(table.lines().count(), 3);
-        assert!(table.contains("b     suspect  127.0.0.2:7400  512"), "{table}");
+        assert!(
+            table.contains("b     suspect  127.0.0.2:7400  512"),
+            "{table}"
+        );
     }
 }

@@ -9,23 +9,39 @@ use serde_json::{Value, json};
 use std::path::Path;
 
 /// Defines the machine of each file, in order, and goes on after one that is refused.
-pub(crate) async fn define(args: &DefineArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
-    let texts = args.files.iter().map(|path| Ok((path.as_path(), read_definition(path)?)));
+pub(crate) async fn define(
+    args: &DefineArgs,
+    file: Option<&Path>,
+    printer: &Printer,
+) -> Result<(), Failure> {
+    let texts = args
+        .files
+        .iter()
+        .map(|path| Ok((path.as_path(), read_definition(path)?)));
     let texts = texts.collect::<Result<Vec<_>, Failure>>()?;
     let mut client = connect(&args.connect, file).await?;
     let mut defined = Vec::new();
     let mut last = Ok(());
     for (path, definition) in &texts {
-        let options = args.durability.map_or_else(|| json!({}), |word| json!({"durability": durability(word)}));
+        let options = args
+            .durability
+            .map_or_else(|| json!({}), |word| json!({"durability": durability(word)}));
         let request = json!({"op": "define", "options": options});
         match client.call_with(request, "definition", definition).await {
             Ok(reply) => {
-                diagnostic::print_reply(path, definition, reply["warnings"].as_array().map_or(&[], Vec::as_slice));
+                diagnostic::print_reply(
+                    path,
+                    definition,
+                    reply["warnings"].as_array().map_or(&[], Vec::as_slice),
+                );
                 defined.push(summary(&reply));
             }
             Err(failure) if failure.exit == Exit::Refused => {
                 diagnostic::print_reply(path, definition, &failure.diagnostics);
-                last = Err(Failure { message: format!("{}: {}", path.display(), failure.message), ..failure });
+                last = Err(Failure {
+                    message: format!("{}: {}", path.display(), failure.message),
+                    ..failure
+                });
             }
             Err(failure) => return Err(failure),
         }
@@ -43,8 +59,17 @@ pub(crate) fn read_definition(path: &Path) -> Result<String, Failure> {
     // Parsed by the daemon, with positions; here only so that a broken text cannot break the request around it.
     match serde_json::from_str::<serde::de::IgnoredAny>(&definition) {
         Ok(_) => Ok(definition),
-        Err(error) => Err(Failure::new(Exit::Refused, "invalid_json", format!("{}:{}:{}: {error}", path.display(), error.line(), error.column()))
-            .hint("statemesh check shows the place")),
+        Err(error) => Err(Failure::new(
+            Exit::Refused,
+            "invalid_json",
+            format!(
+                "{}:{}:{}: {error}",
+                path.display(),
+                error.line(),
+                error.column()
+            ),
+        )
+        .hint("statemesh check shows the place")),
     }
 }
 

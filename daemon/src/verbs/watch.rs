@@ -15,7 +15,11 @@ const REFRESH: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Watches until Ctrl-C, or until `--count` changes were printed.
-pub(crate) async fn watch(args: &WatchArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
+pub(crate) async fn watch(
+    args: &WatchArgs,
+    file: Option<&Path>,
+    printer: &Printer,
+) -> Result<(), Failure> {
     let mut client = connect(&args.connect, file).await?;
     let topic = args.target.as_deref().map(topic).unwrap_or_default();
     let mut options = SocketOptions::default();
@@ -23,7 +27,12 @@ pub(crate) async fn watch(args: &WatchArgs, file: Option<&Path>, printer: &Print
     let mut socket = SubSocket::with_options(options);
     socket.subscribe(&topic).await.map_err(broken)?;
     let mut watched = BTreeSet::new();
-    join(&mut socket, &mut watched, &client.call(json!({"op": "members"})).await?).await?;
+    join(
+        &mut socket,
+        &mut watched,
+        &client.call(json!({"op": "members"})).await?,
+    )
+    .await?;
     eprintln!("watching {} daemons; Ctrl-C ends", watched.len());
 
     let mut refresh = tokio::time::interval(REFRESH);
@@ -49,8 +58,16 @@ pub(crate) async fn watch(args: &WatchArgs, file: Option<&Path>, printer: &Print
 }
 
 /// Subscribes to those members that are not watched yet. A member that cannot be reached now is tried at the next refresh.
-async fn join(socket: &mut SubSocket, watched: &mut BTreeSet<String>, members: &Value) -> Result<(), Failure> {
-    let alive = members["members"].as_array().into_iter().flatten().filter(|member| member["status"] == "alive");
+async fn join(
+    socket: &mut SubSocket,
+    watched: &mut BTreeSet<String>,
+    members: &Value,
+) -> Result<(), Failure> {
+    let alive = members["members"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|member| member["status"] == "alive");
     for address in alive.filter_map(|member| member["changes"].as_str()) {
         if watched.contains(address) {
             continue;
@@ -63,19 +80,31 @@ async fn join(socket: &mut SubSocket, watched: &mut BTreeSet<String>, members: &
         }
     }
     if watched.is_empty() {
-        return Err(Failure::new(Exit::Unreachable, "unreachable", "no daemon publishes changes where it can be reached")
-            .hint("`statemesh members -o json` shows the addresses"));
+        return Err(Failure::new(
+            Exit::Unreachable,
+            "unreachable",
+            "no daemon publishes changes where it can be reached",
+        )
+        .hint("`statemesh members -o json` shows the addresses"));
     }
     Ok(())
 }
 
 fn broken(error: zeromq::ZmqError) -> Failure {
-    Failure::new(Exit::Unreachable, "unreachable", format!("changes: {error}"))
+    Failure::new(
+        Exit::Unreachable,
+        "unreachable",
+        format!("changes: {error}"),
+    )
 }
 
 /// A subscription is a prefix: the slash keeps `order` from matching `orders`.
 fn topic(target: &str) -> String {
-    if target.contains('/') { target.to_owned() } else { format!("{target}/") }
+    if target.contains('/') {
+        target.to_owned()
+    } else {
+        format!("{target}/")
+    }
 }
 
 /// A prefix cannot say where a key ends, so `order/4` is also sent `order/42`.
@@ -89,8 +118,14 @@ fn is_wanted(target: Option<&str>, change: &Value) -> bool {
 /// The change as a map with `machine` and `key`, which the topic carries.
 fn change(message: &ZmqMessage) -> Value {
     let mut frames = message.iter();
-    let topic = frames.next().map(|frame| String::from_utf8_lossy(frame).into_owned()).unwrap_or_default();
-    let body = frames.next().map(|frame| frame.as_ref()).unwrap_or_default();
+    let topic = frames
+        .next()
+        .map(|frame| String::from_utf8_lossy(frame).into_owned())
+        .unwrap_or_default();
+    let body = frames
+        .next()
+        .map(|frame| frame.as_ref())
+        .unwrap_or_default();
     let mut change = decode(body);
     if let (Some(map), Some((machine, key))) = (change.as_object_mut(), topic.split_once('/')) {
         map.entry("machine").or_insert_with(|| json!(machine));
@@ -109,13 +144,24 @@ fn decode(body: &[u8]) -> Value {
 }
 
 fn line(change: &Value, painter: Painter) -> String {
-    let name = painter.paint(Style::Strong, &format!("{}/{}", text(&change["machine"]), text(&change["key"])));
+    let name = painter.paint(
+        Style::Strong,
+        &format!("{}/{}", text(&change["machine"]), text(&change["key"])),
+    );
     let status = text(&change["status"]);
-    let mut line = format!("{name}  {}  {}", state(&change["value"]), painter.paint(Style::of_status(&status), &status));
+    let mut line = format!(
+        "{name}  {}  {}",
+        state(&change["value"]),
+        painter.paint(Style::of_status(&status), &status)
+    );
     for field in ["seq", "event", "reason", "dropped"] {
         if !change[field].is_null() {
             let note = format!("{field} {}", text(&change[field]));
-            let style = if matches!(field, "reason" | "dropped") { Style::Doubtful } else { Style::Faint };
+            let style = if matches!(field, "reason" | "dropped") {
+                Style::Doubtful
+            } else {
+                Style::Faint
+            };
             line.push_str(&format!("  {}", painter.paint(style, &note)));
         }
     }
@@ -140,13 +186,22 @@ mod tests {
         let mut message = ZmqMessage::from("order/eu/42");
         message.push_back(br#"{"value":"paid","status":"active","seq":3}"#.to_vec().into());
         let change = change(&message);
-        assert_eq!((&change["machine"], &change["key"]), (&json!("order"), &json!("eu/42")));
-        assert_eq!(line(&change, Painter { colour: false }), "order/eu/42  paid  active  seq 3");
+        assert_eq!(
+            (&change["machine"], &change["key"]),
+            (&json!("order"), &json!("eu/42"))
+        );
+        assert_eq!(
+            line(&change, Painter { colour: false }),
+            "order/eu/42  paid  active  seq 3"
+        );
     }
 
     #[test]
     fn a_body_that_cannot_be_read_is_shown_as_such() {
         assert_eq!(decode(b"\xc1\xc1"), json!({"undecoded_bytes": 2}));
-        assert_eq!(decode(&rmp_serde::to_vec(&json!({"seq": 1})).unwrap()), json!({"seq": 1}));
+        assert_eq!(
+            decode(&rmp_serde::to_vec(&json!({"seq": 1})).unwrap()),
+            json!({"seq": 1})
+        );
     }
 }

@@ -1,0 +1,78 @@
+//! `check`: what is wrong in definitions, at its place.
+
+use super::{Checked, compile};
+use crate::cli::CheckArgs;
+use crate::diagnostic::{Diagnostic, render};
+use crate::failure::{Exit, Failure};
+use crate::output::{Format, Painter, Printer, Style, Table, print};
+use serde_json::{Value, json};
+
+/// Checks the definitions of files. The findings are the data; the last line is for the person who reads them.
+pub(crate) fn check(args: &CheckArgs, printer: &Printer) -> Result<(), Failure> {
+    let files = compile(&args.files)?;
+    if printer.format == Format::Table {
+        print(
+            &files
+                .iter()
+                .map(|file| shown(file, printer.colour))
+                .collect::<String>(),
+        )?;
+    } else {
+        let findings: Value = files
+            .iter()
+            .flat_map(|file| file.diagnostics.iter().map(|found| finding(file, found)))
+            .collect();
+        printer.answer(&findings, Table::default)?;
+    }
+    let count = |severity: &str| {
+        files
+            .iter()
+            .flat_map(|file| &file.diagnostics)
+            .filter(|found| found.severity == severity)
+            .count()
+    };
+    let (errors, warnings) = (count("error"), count("warning"));
+    if printer.format == Format::Table {
+        eprintln!(
+            "{}, {}, {}",
+            number(files.len(), "file"),
+            number(errors, "error"),
+            number(warnings, "warning")
+        );
+    }
+    if errors > 0 || (args.strict && warnings > 0) {
+        Err(Failure::silent(Exit::Refused))
+    } else {
+        Ok(())
+    }
+}
+
+fn number(count: usize, of: &str) -> String {
+    format!("{count} {of}{}", if count == 1 { "" } else { "s" })
+}
+
+fn shown(file: &Checked, colour: bool) -> String {
+    let name = file.path.display().to_string();
+    let painter = Painter { colour };
+    let findings: String = file
+        .diagnostics
+        .iter()
+        .map(|found| render(&name, &file.text, found, painter))
+        .collect();
+    let Some(machine) = &file.machine else {
+        return findings;
+    };
+    let states = number(machine.state_count(), "state");
+    format!(
+        "{findings}{name}: {} ({}, {states})\n",
+        painter.paint(Style::Good, "ok"),
+        machine.id()
+    )
+}
+
+fn finding(file: &Checked, found: &Diagnostic) -> Value {
+    json!({
+        "file": file.path.display().to_string(), "severity": found.severity, "code": found.code, "path": found.path,
+        "line": found.line, "column": found.column, "message": found.message, "hint": found.hint,
+    })
+}
