@@ -1,5 +1,6 @@
 //! What is wrong, or odd, about a definition: stable code, place, and the way out.
 
+use statemesh_expr::{Map, Value};
 use std::fmt;
 
 /// How bad a diagnostic is.
@@ -44,6 +45,21 @@ impl Diagnostic {
     /// Whether the definition is refused because of it.
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
+    }
+
+    /// The finding as data, for `-o json` and error replies.
+    pub fn to_value(&self) -> Value {
+        let mut fields = Map::new();
+        fields.insert("severity", Value::str(self.severity.as_str()));
+        fields.insert("code", Value::str(self.code));
+        fields.insert("path", Value::str(&self.path));
+        fields.insert("line", Value::Int(i64::from(self.line)));
+        fields.insert("column", Value::Int(i64::from(self.column)));
+        fields.insert("message", Value::str(&self.message));
+        if let Some(hint) = &self.hint {
+            fields.insert("hint", Value::str(hint));
+        }
+        Value::Map(fields)
     }
 }
 

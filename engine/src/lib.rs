@@ -16,6 +16,7 @@ mod json_pos;
 mod limits;
 mod machine;
 mod runtime;
+mod simulate;
 mod state_set;
 mod value;
 
@@ -26,4 +27,5 @@ pub use event::{Effect, Event, Millis, Output, Status, Step, StepResult, TimerCo
 pub use instance::Instance;
 pub use limits::Limits;
 pub use machine::Machine;
+pub use simulate::{Simulation, simulate_batch_line};
 pub use statemesh_expr::{Payload, Str, Value};

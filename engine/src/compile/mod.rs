@@ -119,11 +119,11 @@ impl<'d> Compiler<'d> {
     /// The machine that `src` names, as an index into the compiled machine's list.
     fn child_machine(&mut self, src: &'d Node) -> Option<u16> {
         let name = self.string(src, "`src`")?;
-        if let Some(known) = self.machine_indices.get(name) {
+        if let Some(known) = self.machine_indices.get(name).copied() {
             if known.is_none() {
                 self.unknown_machine(src, name);
             }
-            return *known;
+            return known;
         }
         let found = (self.resolve)(name).map(|machine| {
             let index = self.machines.len();

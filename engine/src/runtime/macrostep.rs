@@ -52,7 +52,7 @@ const ERROR_ACTOR: &str = "xstate.error.actor";
 
 impl Actor<'_, '_> {
     /// What history states have recorded, in this step or before it.
-    pub(super) fn recorded(&self) -> impl Fn(u16) -> Option<&StateSet> + '_ {
+    pub(super) fn recorded<'r>(&'r self) -> impl Fn(u16) -> Option<&'r StateSet> + 'r {
         move |history| {
             let now = self.slot.history.iter().find(|(index, _)| *index == history).map(|(_, states)| states);
             now.or_else(|| self.history.get(usize::from(history))?.as_ref())
