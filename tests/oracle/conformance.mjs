@@ -20,7 +20,7 @@ one of these reasons applies:
 |---|---|---|
 ${rows.join('\n')}
 
-Not generated, because they are refused when a machine is defined, or are XState's slips:
+Not generated, or evened out, because they are refused when a machine is defined or are slips of XState's:
 
 ${GENERATED_AROUND.map((item) => `- ${item}`).join('\n')}
 

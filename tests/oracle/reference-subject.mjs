@@ -18,7 +18,7 @@ createInterface({ input: process.stdin }).on('line', (line) => {
   const { restore: _, ...request } = JSON.parse(line);
   let answer;
   try {
-    const { snapshots } = reference(request, { microsteps: 1_000, ...options });
+    const { snapshots } = reference(request, { microsteps: 1_000, timers: 'by id', ...options });
     answer = { snapshots };
   } catch (error) {
     answer = { error: { code: 'invalid_definition', message: String(error.message) } };

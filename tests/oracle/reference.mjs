@@ -15,8 +15,7 @@ export const DELIVERIES_MAX = 100;
 export const EXEMPT = {
   endless: 'endless',
   doubledId: 'doubledId',
-  illegal: 'illegal',
-  orphan: 'orphan'
+  illegal: 'illegal'
 };
 
 const EFFECTS = {
@@ -44,9 +43,9 @@ function create(machine, actors, { library, microsteps }) {
   return library.createMachine({ ...config, options: { maxIterations: microsteps } }, implementations);
 }
 
-/** One actor and the effects it has had since they were last taken. */
+/** One actor with its children, and the effects they have had since they were last taken. */
 class Run {
-  constructor(logic, input, library) {
+  constructor(logic, input, { library, timers }) {
     this.clock = new VirtualClock();
     this.effects = [];
     this.actors = [];
@@ -58,7 +57,8 @@ class Run {
       ...(input === undefined ? {} : { input: fromJson(input) }),
       inspect: (inspected) => this.inspect(inspected)
     });
-    this.watchScheduler();
+    if (timers === 'by id') this.findTimersById();
+    else this.watchTimers();
     this.boundDeliveries();
     this.actor.subscribe({ error: (error) => this.failed(error) });
     this.actor.start();
@@ -66,7 +66,17 @@ class Run {
 
   inspect({ type, action, actorRef }) {
     if (type === '@xstate.actor') this.actors.push(actorRef);
-    if (type === '@xstate.action' && !SILENT.test(action.type)) this.effects.push(toJson(effect(action)));
+    if (type === '@xstate.action' && !SILENT.test(action.type)) {
+      this.effects.push({ effect: toJson(effect(action)), actorRef, held: action.type === 'xstate.emit' });
+    }
+    // What an actor emits is held until its step has succeeded.
+    if (type === '@xstate.snapshot') {
+      for (const entry of this.effects) entry.held &&= entry.actorRef !== actorRef;
+    }
+  }
+
+  takeEffects() {
+    return this.effects.splice(0).filter(({ held }) => !held).map((entry) => entry.effect);
   }
 
   failed(error) {
@@ -74,7 +84,7 @@ class Run {
   }
 
   /** Notes a timer started under the id of one that is pending: XState loses track of the first. */
-  watchScheduler() {
+  watchTimers() {
     const { system } = this.actor;
     const schedule = system.scheduler.schedule;
     system.scheduler.schedule = (source, target, event, delay, id) => {
@@ -82,6 +92,29 @@ class Run {
       if (id !== undefined && key in system._snapshot._scheduledEvents) this.exempt ??= EXEMPT.doubledId;
       return schedule(source, target, event, delay, id);
     };
+  }
+
+  /** The same scheduler, but cancelling an id reaches every timer that was started under it. */
+  findTimersById() {
+    const { clock } = this;
+    const { system } = this.actor;
+    const pending = new Set();
+    const drop = (wanted) => {
+      for (const timer of [...pending].filter(wanted)) {
+        pending.delete(timer);
+        clock.clearTimeout(timer.handle);
+      }
+    };
+    system.scheduler.schedule = (source, target, event, delay, id) => {
+      const timer = { source, id };
+      pending.add(timer);
+      timer.handle = clock.setTimeout(() => {
+        pending.delete(timer);
+        system._relay(source, target, event);
+      }, delay);
+    };
+    system.scheduler.cancel = (source, id) => drop((timer) => timer.source === source && timer.id === id);
+    system.scheduler.cancelAll = (source) => drop((timer) => timer.source === source);
   }
 
   /** Machines that answer each other for ever: from some number on, no event is delivered any more. */
@@ -109,13 +142,14 @@ class Run {
     return this.snapshot();
   }
 
-  /** Every running machine must be in a legal configuration and be known to its parent. */
+  /** Every running machine must be in a legal configuration, and ends with its parent: XState forgets some. */
   checkActors() {
-    this.actors = this.actors.filter(({ _processingStatus }) => _processingStatus !== STOPPED);
+    const running = ({ _processingStatus }) => _processingStatus !== STOPPED;
+    this.actors = this.actors.filter(running);
     for (const actor of this.actors) {
       const { status, _nodes } = actor.getSnapshot();
       if (status !== 'error' && !isLegal(_nodes)) this.exempt ??= EXEMPT.illegal;
-      if (actor._parent && actor._parent.getSnapshot().children[actor.id] !== actor) this.exempt ??= EXEMPT.orphan;
+      if (actor._parent && !running(actor._parent)) actor._stop();
     }
   }
 
@@ -123,8 +157,7 @@ class Run {
     const { value, context, status, output, error, tags = new Set() } = this.actor.getSnapshot();
     if (status === 'error') this.failed(error);
     this.checkActors();
-    const effects = this.effects.splice(0);
-    const shown = { value, context: toJson(context), status, tags: [...new Set(tags)].sort(), effects };
+    const shown = { value, context: toJson(context), status, tags: [...new Set(tags)].sort(), effects: this.takeEffects() };
     if (output !== undefined) shown.output = toJson(output);
     return shown;
   }
@@ -147,9 +180,10 @@ function isLegal(nodes) {
  * Returns `{snapshots, exempt?}`: a snapshot for the start and one for each event, up to the first step (if any)
  * from which the run cannot be compared, and then why.
  */
-export function reference({ machine, events, input, machines = {} }, { library = xstate, microsteps = MICROSTEPS_MAX } = {}) {
+export function reference({ machine, events, input, machines = {} }, options = {}) {
+  const { library = xstate, microsteps = MICROSTEPS_MAX, timers = 'as they are' } = options;
   const logic = build(machine, machines, { library, microsteps });
-  const run = new Run(logic, input, library);
+  const run = new Run(logic, input, { library, timers });
   const snapshots = [];
   const take = (snapshot) => {
     if (run.exempt === undefined) snapshots.push(snapshot);
