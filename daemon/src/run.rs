@@ -5,9 +5,10 @@ use crate::failure::{Exit, Failure};
 use crate::http::{self, Backend};
 use crate::logs;
 use crate::up::ports::{self, Transport};
-use statemesh_node::{Handle, Node};
+use statemesh_node::options::Listen;
+use statemesh_node::{Handle, Node, StartError};
+use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -35,23 +36,33 @@ pub(crate) fn daemon(config: &Config, with_parent: bool) -> Result<(), Failure> 
         let listener = bind_http(told.node.listen.http).await?;
         let mut options = told.node;
         options.listen.http = listener.local_addr().unwrap_or(options.listen.http);
+        let listen = options.listen;
         let mut signals = Signals::new()?;
         let registry = prometheus::Registry::new();
-        let node = Node::start(options, registry.clone(), handle)
-            .map_err(|error| Failure::new(Exit::Start, error.code(), format!("{name}: {error}")))?;
+        let node = Node::start(options, &registry, &handle)
+            .map_err(|error| cannot_start(&name, &listen, error))?;
         let shown = Shown(node.handle());
         let server = http::Server::new(shown, registry, told.http)
             .map_err(|error| Failure::new(Exit::Start, "metrics", format!("metrics: {error}")))?;
         let serving = tokio::spawn(server.run(listener));
         say_hello(&node.handle());
-        let why = signals.first(with_parent).await;
-        tracing::info!(why = why.as_str(), "ending");
-        match why {
-            Why::Told => leave(node, told.leave_timeout, signals).await,
-            Why::ParentEnded => node.stop(),
-        }
+        let why = signals.first(with_parent, &node.handle()).await;
+        tracing::info!(%why, "ending");
+        let ended = match why {
+            Why::Told => {
+                leave(&node, told.leave_timeout, signals).await;
+                Ok(())
+            }
+            Why::ParentEnded => Ok(()),
+            Why::Failed(reason) => Err(Failure::new(
+                Exit::Start,
+                "failed",
+                format!("{name}: {reason}"),
+            )),
+        };
+        node.stop();
         serving.abort();
-        Ok(())
+        ended
     });
     runtime.shutdown_timeout(SHUTDOWN);
     ended
@@ -94,44 +105,62 @@ fn say_hello(handle: &Handle) {
     );
 }
 
+/// Says which port, and who has it, if that is why.
+fn cannot_start(name: &str, listen: &Listen, error: StartError) -> Failure {
+    match error {
+        StartError::Listen {
+            address, source, ..
+        } => cannot_listen(address, setting_of(listen, address), &source),
+        other => Failure::new(Exit::Start, other.code(), format!("{name}: {other}")),
+    }
+}
+
+/// The setting that an address comes from.
+fn setting_of(listen: &Listen, address: SocketAddr) -> &'static str {
+    let settings = [
+        (listen.clients, "listen.clients"),
+        (listen.changes, "listen.changes"),
+        (listen.peers, "listen.peers"),
+        (listen.gossip, "listen.gossip"),
+    ];
+    let found = settings.iter().find(|(at, _)| *at == address);
+    found.map_or("listen.address", |(_, setting)| setting)
+}
+
 /// Hands over what the node has, for at most `limit`; another signal ends the process at once.
-async fn leave(node: Node, limit: Duration, mut signals: Signals) {
+async fn leave(node: &Node, limit: Duration, mut signals: Signals) {
     tokio::spawn(async move {
         signals.next().await;
         tracing::warn!("told to end again: ending at once");
         std::process::exit(INTERRUPTED);
     });
-    let node = Arc::new(node);
-    let leaving = Arc::clone(&node);
-    match tokio::time::timeout(limit, tokio::task::spawn_blocking(move || leaving.leave())).await {
-        Ok(Ok(report)) if report.left_behind == 0 => {
-            tracing::info!(moved_instances = report.moved_instances, "left")
-        }
-        Ok(Ok(report)) => tracing::warn!(
-            moved_instances = report.moved_instances,
-            left_behind = report.left_behind,
-            "left, but not everything could be handed over"
-        ),
-        Ok(Err(error)) => tracing::error!(%error, "leaving failed"),
-        Err(_) => tracing::warn!(limit = ?limit, "leaving took too long: ending all the same"),
-    }
-    if let Some(node) = Arc::into_inner(node) {
-        node.stop();
+    let report = node.leave(limit).await;
+    let (moved, behind) = (report.moved_instances, report.left_behind);
+    if behind == 0 {
+        tracing::info!(moved_instances = moved, "left");
+    } else {
+        tracing::warn!(
+            moved_instances = moved,
+            left_behind = behind,
+            "left, but not every instance could be handed over"
+        );
     }
 }
 
 /// Why a daemon ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Why {
     Told,
     ParentEnded,
+    Failed(String),
 }
 
-impl Why {
-    fn as_str(self) -> &'static str {
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Why::Told => "a signal",
-            Why::ParentEnded => "statemesh up ended",
+            Why::Told => f.write_str("a signal"),
+            Why::ParentEnded => f.write_str("statemesh up ended"),
+            Why::Failed(reason) => f.write_str(reason),
         }
     }
 }
@@ -162,10 +191,11 @@ impl Signals {
         }
     }
 
-    async fn first(&mut self, with_parent: bool) -> Why {
+    async fn first(&mut self, with_parent: bool, handle: &Handle) -> Why {
         tokio::select! {
             () = self.next() => Why::Told,
             () = stdin_closed(), if with_parent => Why::ParentEnded,
+            reason = handle.failed() => Why::Failed(reason),
         }
     }
 }

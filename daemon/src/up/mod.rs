@@ -38,7 +38,7 @@ pub(crate) fn up(args: &UpArgs, printer: &Printer) -> Result<(), Failure> {
 async fn run(args: &UpArgs, printer: &Printer) -> Result<(), Failure> {
     let began = Instant::now();
     let files = machines::find(args.machines.as_deref())?;
-    let plan = Plan::new(args.nodes);
+    let plan = Plan::new(args.nodes, args.port);
     plan.check_ports()?;
     let mut dns = Dns::start().await?;
     dns.publish(&plan.hosts()).await?;
@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn the_snippet_uses_a_machine_that_is_there() {
-        let plan = Plan::new(3);
+        let plan = Plan::new(3, 7400);
         assert!(
             what_next(&plan, &["breaker".into(), "order".into()])
                 .contains("\"machine\": \"order\"")

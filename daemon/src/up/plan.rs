@@ -49,13 +49,14 @@ const OFFSET: u16 = 100;
 pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) ip: IpAddr,
-    offset: u16,
+    /// For clients; between 1024 and 64,900, so that those that follow are ports too.
+    first_port: u16,
 }
 
 impl Node {
     /// Where it listens for this.
     pub(crate) fn address(&self, port: Port) -> SocketAddr {
-        SocketAddr::new(self.ip, port.number + self.offset)
+        SocketAddr::new(self.ip, self.first_port + (port.number - CLIENTS.number))
     }
 
     /// Its address for clients.
@@ -90,13 +91,13 @@ pub(crate) struct Plan {
 impl Plan {
     /// Each daemon has the default ports at an address of its own: 127.0.0.1, 127.0.0.2, ... Linux answers at all of
     /// 127.0.0.0/8; elsewhere all share 127.0.0.1, and their ports differ.
-    pub(crate) fn new(count: u8) -> Plan {
+    pub(crate) fn new(count: u8, first_port: u16) -> Plan {
         let own_address = (2..=count)
             .all(|index| ports::probe(Transport::Tcp, SocketAddr::new(loopback(index), 0)).is_ok());
-        Plan::with(count, own_address)
+        Plan::with(count, first_port, own_address)
     }
 
-    fn with(count: u8, own_address: bool) -> Plan {
+    fn with(count: u8, first_port: u16, own_address: bool) -> Plan {
         let node = |index: u8| Node {
             name: format!("node-{index}"),
             ip: if own_address {
@@ -104,11 +105,12 @@ impl Plan {
             } else {
                 loopback(1)
             },
-            offset: if own_address {
-                0
-            } else {
-                u16::from(index - 1) * OFFSET
-            },
+            first_port: first_port
+                + if own_address {
+                    0
+                } else {
+                    u16::from(index - 1) * OFFSET
+                },
         };
         Plan {
             nodes: (1..=count).map(node).collect(),
@@ -138,8 +140,7 @@ impl Plan {
             let address = node.address(port);
             if let Err(error) = ports::probe(port.transport, address) {
                 let failure = cannot_listen(address, &format!("listen.{}", port.name), &error);
-                let hint =
-                    "end that process; if it is another mesh, Ctrl-C in its terminal ends it";
+                let hint = "end that process (another mesh: Ctrl-C in its terminal), or take other ports: statemesh up --port 8400";
                 return Err(Failure {
                     message: format!("{}: {}", node.name, failure.message),
                     ..failure
@@ -168,7 +169,7 @@ mod tests {
     #[test]
     fn no_two_daemons_share_a_socket() {
         for own_address in [true, false] {
-            let plan = Plan::with(50, own_address);
+            let plan = Plan::with(50, 60_000, own_address);
             let mut seen = HashSet::new();
             for (node, port) in plan
                 .nodes
@@ -180,13 +181,13 @@ mod tests {
                     "{node:?} {port:?}"
                 );
             }
-            assert_eq!(plan.clients_address(), "tcp://127.0.0.1:7400");
+            assert_eq!(plan.clients_address(), "tcp://127.0.0.1:60000");
         }
     }
 
     #[test]
     fn the_first_daemon_has_the_default_ports() {
-        let flags = Plan::with(1, true).nodes[0].flags().join(" ");
+        let flags = Plan::with(1, 7400, true).nodes[0].flags().join(" ");
         assert!(
             flags.starts_with("--name node-1 --listen-address 127.0.0.1 --listen-clients 7400 "),
             "{flags}"
