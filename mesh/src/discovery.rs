@@ -1,0 +1,362 @@
+//! Where to look for other members: a plan of DNS questions, asked one at a time, and a static list.
+//!
+//! A round asks for the SRV records of `_gossip._udp.<service>`, then for the addresses of each target, which gives ports as
+//! well. Without SRV records it asks for the service's own A and AAAA records, whose members listen on the usual port. A round
+//! starts every second until this member has joined, then every [`Config::joined_interval`], to find a part of the mesh
+//! that nobody here remembers. A round that fails changes nothing: members that know each other need no DNS.
+//!
+//! A record may point at anything. Whoever is there is asked for its list like everyone else; if it is of another mesh, its
+//! seal drops the question, and ours its answer.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+/// Targets of SRV records that are resolved in a round. One that answers knows all others.
+pub const MAX_TARGETS: usize = 64;
+/// Addresses that a round may find.
+pub const MAX_ADDRESSES: usize = 256;
+
+/// Where to look, and how often.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// DNS name of the headless Service. It is taken for absolute, with or without a trailing dot.
+    pub service: Option<String>,
+    /// The gossip port of members whose records do not tell it.
+    pub port: u16,
+    /// Gossip addresses that are always tried.
+    pub seeds: Vec<SocketAddr>,
+    /// This member's own gossip address: it is not tried.
+    pub own: SocketAddr,
+    /// From round to round until joined.
+    pub joining_interval: Duration,
+    /// From round to round afterwards.
+    pub joined_interval: Duration,
+}
+
+impl Config {
+    /// The usual intervals: a second, and half a minute.
+    #[must_use]
+    pub fn new(service: Option<String>, port: u16, seeds: Vec<SocketAddr>, own: SocketAddr) -> Self {
+        Self {
+            service,
+            port,
+            seeds,
+            own,
+            joining_interval: Duration::from_secs(1),
+            joined_interval: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What a DNS question asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Targets and ports.
+    Srv,
+    /// IPv4 addresses.
+    A,
+    /// IPv6 addresses.
+    Aaaa,
+}
+
+/// A DNS question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// Absolute name, with its trailing dot.
+    pub name: String,
+    /// Which records.
+    pub kind: Kind,
+}
+
+/// A DNS answer. One without records, or that there is no such name, has an empty list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Records {
+    /// Targets and their ports.
+    Srv(Vec<(String, u16)>),
+    /// Addresses.
+    Addresses(Vec<IpAddr>),
+}
+
+/// What can happen to discovery.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// The deadline has come.
+    Tick,
+    /// The question was answered.
+    Answer(Records),
+    /// The question was not answered: no server, a time-out, or an error.
+    Failed,
+    /// Does this member know of others?
+    Joined(bool),
+}
+
+/// What the shell does next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Ask this, and say what came of it.
+    Ask(Question),
+    /// Try these gossip addresses. Each round ends with this, be they none.
+    Found(Vec<SocketAddr>),
+}
+
+#[derive(Debug)]
+enum Asked {
+    Service,
+    Host { port: u16 },
+}
+
+/// The plan. See the module.
+#[derive(Debug)]
+pub struct Discovery {
+    config: Config,
+    joined: bool,
+    next_round: Instant,
+    /// Questions of this round; the first one is being asked.
+    questions: VecDeque<(Asked, Question)>,
+    found: BTreeSet<SocketAddr>,
+    failures: u64,
+    out: VecDeque<Output>,
+}
+
+impl Discovery {
+    /// A plan whose first round starts now.
+    #[must_use]
+    pub fn new(config: Config, now: Instant) -> Self {
+        Self {
+            config,
+            joined: false,
+            next_round: now,
+            questions: VecDeque::new(),
+            found: BTreeSet::new(),
+            failures: 0,
+            out: VecDeque::new(),
+        }
+    }
+
+    /// Takes in what happened; [`Discovery::poll`] gives what follows from it.
+    pub fn handle(&mut self, input: Input, now: Instant) {
+        match input {
+            Input::Tick => {
+                if self.questions.is_empty() && self.next_round <= now {
+                    self.start_round();
+                }
+            }
+            Input::Answer(records) => self.answered(records, now),
+            Input::Failed => {
+                self.failures += 1;
+                self.answered(Records::Addresses(Vec::new()), now);
+            }
+            Input::Joined(joined) => self.joined(joined, now),
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// When [`Input::Tick`] is due; none while a question is being asked.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.questions.is_empty().then_some(self.next_round)
+    }
+
+    /// Questions that were not answered, since the start.
+    #[must_use]
+    pub fn failures(&self) -> u64 {
+        self.failures
+    }
+
+    fn joined(&mut self, joined: bool, now: Instant) {
+        if joined != self.joined {
+            self.joined = joined;
+            self.next_round = now + self.interval();
+        }
+    }
+
+    fn interval(&self) -> Duration {
+        if self.joined {
+            self.config.joined_interval
+        } else {
+            self.config.joining_interval
+        }
+    }
+
+    fn start_round(&mut self) {
+        self.found = self.config.seeds.iter().copied().collect();
+        match &self.config.service {
+            Some(service) => {
+                let name = absolute(&format!("_gossip._udp.{service}"));
+                let question = Question {
+                    name,
+                    kind: Kind::Srv,
+                };
+                self.questions.push_back((Asked::Service, question));
+                self.ask();
+            }
+            None => self.end_round(None),
+        }
+    }
+
+    fn answered(&mut self, records: Records, now: Instant) {
+        let Some((asked, _)) = self.questions.pop_front() else {
+            return;
+        };
+        match (asked, records) {
+            (Asked::Service, Records::Srv(targets)) if !targets.is_empty() => {
+                for (host, port) in targets.into_iter().take(MAX_TARGETS) {
+                    self.ask_for_host(&host, port);
+                }
+            }
+            (Asked::Service, _) => {
+                let service = self.config.service.clone().unwrap_or_default();
+                self.ask_for_host(&service, self.config.port);
+            }
+            (Asked::Host { port }, Records::Addresses(addresses)) => {
+                let room = MAX_ADDRESSES.saturating_sub(self.found.len());
+                let addresses = addresses.into_iter().take(room);
+                self.found.extend(addresses.map(|ip| SocketAddr::new(ip, port)));
+            }
+            (Asked::Host { .. }, Records::Srv(_)) => {}
+        }
+        if self.questions.is_empty() {
+            self.end_round(Some(now));
+        } else {
+            self.ask();
+        }
+    }
+
+    fn ask_for_host(&mut self, host: &str, port: u16) {
+        for kind in [Kind::A, Kind::Aaaa] {
+            let name = absolute(host);
+            let question = Question { name, kind };
+            self.questions.push_back((Asked::Host { port }, question));
+        }
+    }
+
+    fn ask(&mut self) {
+        if let Some((_, question)) = self.questions.front() {
+            self.out.push_back(Output::Ask(question.clone()));
+        }
+    }
+
+    /// Rounds are an interval apart, counted from the end of one when it took time.
+    fn end_round(&mut self, ended: Option<Instant>) {
+        self.next_round = ended.unwrap_or(self.next_round) + self.interval();
+        self.found.remove(&self.config.own);
+        let found = std::mem::take(&mut self.found).into_iter().collect();
+        self.out.push_back(Output::Found(found));
+    }
+}
+
+fn absolute(name: &str) -> String {
+    format!("{}.", name.trim_end_matches('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addr(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    fn discovery(service: Option<&str>, seeds: &[&str], now: Instant) -> Discovery {
+        let seeds = seeds.iter().map(|s| addr(s)).collect();
+        let config = Config::new(service.map(Into::into), 7403, seeds, addr("10.0.0.1:7403"));
+        Discovery::new(config, now)
+    }
+
+    fn asked(discovery: &mut Discovery) -> (String, Kind) {
+        match discovery.poll() {
+            Some(Output::Ask(question)) => (question.name, question.kind),
+            other => panic!("asked nothing, but {other:?}"),
+        }
+    }
+
+    fn ips(texts: &[&str]) -> Input {
+        let ips = texts.iter().map(|ip| ip.parse().unwrap());
+        Input::Answer(Records::Addresses(ips.collect()))
+    }
+
+    #[test]
+    fn srv_records_give_ports_and_own_addresses_are_not_tried() {
+        let now = Instant::now();
+        let mut d = discovery(Some("mesh.default.svc"), &["10.0.0.9:9"], now);
+        d.handle(Input::Tick, now);
+        assert_eq!(asked(&mut d), ("_gossip._udp.mesh.default.svc.".into(), Kind::Srv));
+        assert_eq!(d.next_deadline(), None);
+        let targets = vec![("a.mesh.".into(), 7403), ("b.mesh".into(), 99)];
+        d.handle(Input::Answer(Records::Srv(targets)), now);
+        assert_eq!(asked(&mut d), ("a.mesh.".into(), Kind::A));
+        d.handle(ips(&["10.0.0.1"]), now);
+        assert_eq!(asked(&mut d), ("a.mesh.".into(), Kind::Aaaa));
+        d.handle(ips(&[]), now);
+        assert_eq!(asked(&mut d), ("b.mesh.".into(), Kind::A));
+        d.handle(Input::Failed, now);
+        assert_eq!(asked(&mut d), ("b.mesh.".into(), Kind::Aaaa));
+        d.handle(ips(&["fd00::2"]), now);
+        let found = vec![addr("10.0.0.9:9"), addr("[fd00::2]:99")];
+        assert_eq!(d.poll(), Some(Output::Found(found)));
+        assert_eq!((d.poll(), d.failures()), (None, 1));
+    }
+
+    #[test]
+    fn without_srv_records_the_service_itself_is_asked_for() {
+        let now = Instant::now();
+        let mut d = discovery(Some("mesh."), &[], now);
+        d.handle(Input::Tick, now);
+        assert_eq!(asked(&mut d).1, Kind::Srv);
+        d.handle(Input::Answer(Records::Srv(Vec::new())), now);
+        assert_eq!(asked(&mut d), ("mesh.".into(), Kind::A));
+        d.handle(ips(&["10.0.0.1", "10.0.0.2"]), now);
+        assert_eq!(asked(&mut d), ("mesh.".into(), Kind::Aaaa));
+        d.handle(ips(&[]), now);
+        assert_eq!(d.poll(), Some(Output::Found(vec![addr("10.0.0.2:7403")])));
+    }
+
+    #[test]
+    fn a_dead_server_ends_each_round_with_the_static_list() {
+        let now = Instant::now();
+        let mut d = discovery(Some("mesh."), &["10.0.0.2:7403"], now);
+        d.handle(Input::Tick, now);
+        for _ in 0..3 {
+            asked(&mut d);
+            d.handle(Input::Failed, now);
+        }
+        assert_eq!(d.poll(), Some(Output::Found(vec![addr("10.0.0.2:7403")])));
+        assert_eq!(d.next_deadline(), Some(now + Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn rounds_are_a_second_apart_until_joined_and_again_when_alone() {
+        let now = Instant::now();
+        let mut d = discovery(None, &["10.0.0.2:7403"], now);
+        d.handle(Input::Tick, now);
+        assert!(matches!(d.poll(), Some(Output::Found(_))));
+        assert_eq!(d.next_deadline(), Some(now + Duration::from_secs(1)));
+        d.handle(Input::Joined(true), now);
+        assert_eq!(d.next_deadline(), Some(now + Duration::from_secs(30)));
+        d.handle(Input::Tick, now + Duration::from_secs(2));
+        assert_eq!(d.poll(), None);
+        d.handle(Input::Joined(false), now + Duration::from_secs(3));
+        assert_eq!(d.next_deadline(), Some(now + Duration::from_secs(4)));
+    }
+
+    #[test]
+    fn a_record_with_a_thousand_addresses_is_cut() {
+        let now = Instant::now();
+        let mut d = discovery(Some("mesh."), &[], now);
+        d.handle(Input::Tick, now);
+        d.handle(Input::Failed, now);
+        let many = (0..1000).map(|n| std::net::Ipv4Addr::from_bits(n).into()).collect();
+        d.handle(Input::Answer(Records::Addresses(many)), now);
+        d.handle(Input::Failed, now);
+        let found = std::iter::from_fn(|| d.poll()).find_map(|o| match o {
+            Output::Found(found) => Some(found.len()),
+            Output::Ask(_) => None,
+        });
+        assert_eq!(found, Some(MAX_ADDRESSES));
+    }
+}
