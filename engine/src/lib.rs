@@ -17,6 +17,8 @@ mod limits;
 mod machine;
 mod runtime;
 mod simulate;
+mod snapshot;
+mod snapshot_value;
 mod state_set;
 mod value;
 
@@ -27,5 +29,6 @@ pub use event::{Effect, Event, Millis, Output, Status, Step, StepResult, TimerCo
 pub use instance::Instance;
 pub use limits::Limits;
 pub use machine::Machine;
+pub use snapshot::RestoreError;
 pub use simulate::{Simulation, simulate_batch_line};
 pub use statemesh_expr::{Payload, Str, Value};

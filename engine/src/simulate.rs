@@ -11,6 +11,7 @@ use crate::event::{Effect, Event, Millis, Output, Status};
 use crate::instance::Instance;
 use crate::limits::Limits;
 use crate::machine::Machine;
+use crate::snapshot::RestoreError;
 use statemesh_expr::{List, Payload, Value};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -44,6 +45,15 @@ impl Simulation {
     pub fn input(&mut self, event: &[u8], line: &mut Vec<u8>) {
         let result = self.apply(event);
         self.write(result.err(), line);
+    }
+
+    /// Stores the instance as bytes and restores it: nothing that follows may change.
+    pub fn restore(&mut self) -> Result<(), RestoreError> {
+        let mut bytes = Vec::new();
+        self.instance.to_bytes(&self.machine, self.now, &mut bytes);
+        let mut out = Output::new();
+        self.instance = Instance::from_bytes(&self.machine, &bytes, self.now, &mut out)?;
+        Ok(())
     }
 
     /// The instance as it stands.
@@ -131,8 +141,9 @@ impl Simulation {
     }
 }
 
-/// One line of `simulate --batch`: `{"machine":...,"events":[...],"input"?:...,"machines"?:{name: definition}}` gives
-/// `{"snapshots":[...]}` or `{"error":{"code","message","diagnostics"?}}`. `machines` are those that may be invoked.
+/// One line of `simulate --batch`: `{"machine":...,"events":[...],"input"?:...,"machines"?:{name: definition},"restore"?:true}`
+/// gives `{"snapshots":[...]}` or `{"error":{"code","message","diagnostics"?}}`. `machines` are those that may be invoked;
+/// `restore` stores and restores the instance after every step, which must make no difference.
 pub fn simulate_batch_line(line: &[u8], limits: &Limits) -> Vec<u8> {
     let mut out = Vec::new();
     match batch(line, limits) {
@@ -166,11 +177,18 @@ fn batch(line: &[u8], limits: &Limits) -> Result<Vec<u8>, Value> {
     let mut out = Vec::new();
     let refused = |error: StepError| error_value(error.code(), &error.to_string());
     let mut simulation = Simulation::start(machine, input, &mut out).map_err(refused)?;
+    let restores = field("restore") == Some(b"true");
+    let restore = |simulation: &mut Simulation| match restores {
+        true => simulation.restore().map_err(|error| error_value(error.code(), &error.to_string())),
+        false => Ok(()),
+    };
+    restore(&mut simulation)?;
     for event in events {
         out.push(b',');
         let mut text = Vec::new();
         event.to_json(&mut text);
         simulation.input(&text, &mut out);
+        restore(&mut simulation)?;
     }
     Ok(out)
 }
