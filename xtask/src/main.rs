@@ -1,1 +1,107 @@
-fn main() {}
+//! What a person or CI types: `cargo xtask test`, `cargo xtask bench`, `cargo xtask docs`.
+
+mod command;
+mod count;
+mod docs;
+mod need;
+mod part;
+mod parts;
+mod report;
+mod workspace;
+
+use std::process::ExitCode;
+use workspace::Workspace;
+
+const USAGE: &str = "\
+cargo xtask test [PART...]   install what the parts need, run them (all by default), close with 'N passed, M failed'
+cargo xtask test --list      the parts, what each does and needs
+cargo xtask bench [NAME...]  the benchmarks; figures are recorded in benches/README.md
+cargo xtask docs             write those pages of docs/reference anew that are made of the code
+
+With CI=true in the environment a part that cannot run counts as failed, unless it is optional.";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let workspace = Workspace::here();
+    let (verb, rest) = match arguments.split_first() {
+        Some((verb, rest)) => (verb.as_str(), rest),
+        None => ("help", [].as_slice()),
+    };
+    match verb {
+        "test" if rest.iter().any(|word| word == "--list") => list(),
+        "--list" => list(),
+        "test" => test(&workspace, rest),
+        "bench" => run(&workspace, &parts::bench(rest)),
+        "docs" => docs(&workspace),
+        "help" | "--help" | "-h" => {
+            println!("{USAGE}");
+            ExitCode::SUCCESS
+        }
+        other => wrong(&format!("there is no `{other}`")),
+    }
+}
+
+fn wrong(message: &str) -> ExitCode {
+    eprintln!("error: {message}\n\n{USAGE}");
+    ExitCode::from(2)
+}
+
+fn list() -> ExitCode {
+    for part in parts::PARTS {
+        let optional = if part.optional { " (optional)" } else { "" };
+        println!("{:10} {}{optional}", part.name, part.about);
+        let needs: Vec<String> = part.needs.iter().map(ToString::to_string).collect();
+        if !needs.is_empty() {
+            println!("{:10} needs {}", "", needs.join(", "));
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn test(workspace: &Workspace, names: &[String]) -> ExitCode {
+    let unknown = names
+        .iter()
+        .find(|name| !parts::PARTS.iter().any(|part| part.name == name.as_str()));
+    if let Some(name) = unknown {
+        let known: Vec<_> = parts::PARTS.iter().map(|part| part.name).collect();
+        return wrong(&format!(
+            "there is no part `{name}`; there are {}",
+            known.join(", ")
+        ));
+    }
+    let chosen = parts::PARTS
+        .iter()
+        .filter(|part| names.is_empty() || names.iter().any(|name| name == part.name));
+    let chosen: Vec<_> = chosen.collect();
+    let ready = need::provide(workspace, &chosen);
+    let results: Vec<_> = chosen
+        .iter()
+        .map(|part| (*part, part::run(part, workspace, &ready)))
+        .collect();
+    if report::close(&results, workspace.ci) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn docs(workspace: &Workspace) -> ExitCode {
+    match docs::write(workspace) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs one command with the terminal's own input and output.
+fn run(workspace: &Workspace, words: &[String]) -> ExitCode {
+    match command::plain(workspace, words) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}

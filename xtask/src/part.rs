@@ -1,0 +1,124 @@
+//! A part of the tests: what it needs, what it runs, how long that may take.
+
+use crate::command;
+use crate::count::{self, Count, Counts};
+use crate::need::{Need, Ready};
+use crate::workspace::Workspace;
+use std::time::{Duration, Instant};
+
+/// One line of the table.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) name: &'static str,
+    /// What it shows when it passes.
+    pub(crate) about: &'static str,
+    pub(crate) needs: &'static [Need],
+    pub(crate) steps: &'static [Step],
+    /// For all its steps together, without what it needs.
+    pub(crate) limit: Duration,
+    /// It may be left out in CI.
+    pub(crate) optional: bool,
+}
+
+/// One thing that a part runs.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// A command in the checkout.
+    Run {
+        words: &'static [&'static str],
+        env: &'static [(&'static str, &'static str)],
+        counts: Counts,
+    },
+    /// Code of this program; it returns what it counted, and prints what failed.
+    Own {
+        name: &'static str,
+        check: fn(&Workspace) -> Result<Count, String>,
+    },
+}
+
+/// How a part ended.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// It ran.
+    Ran {
+        count: Count,
+        notes: Vec<String>,
+        took: Duration,
+    },
+    /// It could not run.
+    LeftOut(String),
+}
+
+/// Runs a part. A step that fails does not keep the following ones from running.
+pub(crate) fn run(part: &Part, workspace: &Workspace, ready: &Ready) -> Verdict {
+    if let Some(reason) = part.needs.iter().find_map(|need| ready.missing(need)) {
+        return Verdict::LeftOut(reason);
+    }
+    println!("\n=== {}: {}", part.name, part.about);
+    let started = Instant::now();
+    let mut total = Count::default();
+    let mut notes = Vec::new();
+    for step in part.steps {
+        let left = part.limit.saturating_sub(started.elapsed());
+        let count = match step {
+            Step::Run { words, env, counts } => {
+                one_command(workspace, words, env, *counts, left, &mut notes)
+            }
+            Step::Own { name, check } => check(workspace).unwrap_or_else(|message| {
+                notes.push(format!("{name}: {message}"));
+                Count {
+                    passed: 0,
+                    failed: 1,
+                }
+            }),
+        };
+        total = total.plus(count);
+    }
+    let took = started.elapsed();
+    println!(
+        "--- {}: {} passed, {} failed in {:.1} s",
+        part.name,
+        total.passed,
+        total.failed,
+        took.as_secs_f64()
+    );
+    Verdict::Ran {
+        count: total,
+        notes,
+        took,
+    }
+}
+
+fn one_command(
+    workspace: &Workspace,
+    words: &[&str],
+    env: &[(&str, &str)],
+    counts: Counts,
+    limit: Duration,
+    notes: &mut Vec<String>,
+) -> Count {
+    println!("$ {}", words.join(" "));
+    let ended = match command::prepare(workspace, words, env)
+        .and_then(|command| command::run(command, limit))
+    {
+        Ok(ended) => ended,
+        Err(message) => {
+            notes.push(message);
+            return Count {
+                passed: 0,
+                failed: 1,
+            };
+        }
+    };
+    let (count, why) = count::count(counts, &ended);
+    notes.extend(why.map(|why| format!("{}: {why}", words.join(" "))));
+    // What a runner itself leaves out is repeated at the end, where it cannot be overlooked.
+    notes.extend(
+        ended
+            .lines
+            .iter()
+            .filter(|line| line.starts_with("left out: "))
+            .cloned(),
+    );
+    count
+}

@@ -1,0 +1,395 @@
+//! The table of parts.
+
+use crate::count::Counts;
+use crate::need::Need;
+use crate::part::{Part, Step};
+use crate::{docs, workspace::Workspace};
+use std::time::Duration;
+
+const NODE: Need = Need::Program {
+    name: "node",
+    packages: &["nodejs", "npm"],
+};
+const NPM: Need = Need::Program {
+    name: "npm",
+    packages: &["nodejs", "npm"],
+};
+const PYTHON: Need = Need::Program {
+    name: "python3",
+    packages: &["python3", "python3-venv"],
+};
+const VENV: Need = Need::PythonModule {
+    name: "ensurepip",
+    packages: &["python3", "python3-venv"],
+};
+const CC: Need = Need::Program {
+    name: "cc",
+    packages: &["gcc", "libc6-dev"],
+};
+const JAVAC: Need = Need::Program {
+    name: "javac",
+    packages: &["default-jdk-headless"],
+};
+const MAVEN: Need = Need::Program {
+    name: "mvn",
+    packages: &["maven"],
+};
+const GO: Need = Need::Program {
+    name: "go",
+    packages: &["golang-go"],
+};
+const LIBZMQ: Need = Need::File {
+    path: "/usr/include/zmq.h",
+    packages: &["libzmq3-dev"],
+};
+const KNOT: Need = Need::Program {
+    name: "knotd",
+    packages: &["knot"],
+};
+const IP: Need = Need::Program {
+    name: "ip",
+    packages: &["iproute2"],
+};
+const UNSHARE: Need = Need::Program {
+    name: "unshare",
+    packages: &["util-linux"],
+};
+const ORACLE_MODULES: Need = Need::Npm {
+    folder: "tests/oracle",
+};
+const DENY: Need = Need::CargoTool {
+    name: "cargo-deny",
+    version: "0.20.2",
+};
+
+const WARNINGS_ARE_ERRORS: &[(&str, &str)] = &[("RUSTDOCFLAGS", "-D warnings")];
+const LOOM: &[(&str, &str)] = &[("RUSTFLAGS", "--cfg loom")];
+
+const fn minutes(minutes: u64) -> Duration {
+    Duration::from_secs(60 * minutes)
+}
+
+const fn run(words: &'static [&'static str], counts: Counts) -> Step {
+    Step::Run {
+        words,
+        env: &[],
+        counts,
+    }
+}
+
+/// Every part, in the order in which they run: the quick ones that fail often come first.
+pub(crate) const PARTS: &[Part] = &[
+    Part {
+        name: "fmt",
+        about: "the code is formatted",
+        needs: &[],
+        steps: &[run(&["cargo", "fmt", "--all", "--check"], Counts::Exit)],
+        limit: minutes(2),
+        optional: false,
+    },
+    Part {
+        name: "clippy",
+        about: "no warning of the compiler or of clippy, in tests neither",
+        needs: &[],
+        steps: &[run(
+            &[
+                "cargo",
+                "clippy",
+                "--quiet",
+                "--workspace",
+                "--all-targets",
+                "--",
+                "-D",
+                "warnings",
+            ],
+            Counts::Exit,
+        )],
+        limit: minutes(15),
+        optional: false,
+    },
+    Part {
+        name: "unit",
+        about: "the tests of all crates, the simulator's among them",
+        needs: &[],
+        steps: &[
+            run(
+                &[
+                    "cargo",
+                    "test",
+                    "--quiet",
+                    "--workspace",
+                    "--exclude",
+                    "statemesh-tests",
+                    "--no-fail-fast",
+                ],
+                Counts::Cargo,
+            ),
+            run(
+                &[
+                    "cargo",
+                    "test",
+                    "--quiet",
+                    "--package",
+                    "statemesh-tests",
+                    "--lib",
+                ],
+                Counts::Cargo,
+            ),
+        ],
+        limit: minutes(20),
+        optional: false,
+    },
+    Part {
+        name: "docs",
+        about: "rustdoc without warnings; links and figures of every page lead somewhere",
+        needs: &[],
+        steps: &[
+            Step::Run {
+                words: &["cargo", "doc", "--quiet", "--workspace", "--no-deps"],
+                env: WARNINGS_ARE_ERRORS,
+                counts: Counts::Exit,
+            },
+            Step::Own {
+                name: "links",
+                check: docs::check_links,
+            },
+        ],
+        limit: minutes(10),
+        optional: false,
+    },
+    Part {
+        name: "deny",
+        about: "licences, sources and doubled or banned crates (not advisories: their database is no package of a registry)",
+        needs: &[DENY],
+        steps: &[run(
+            &[
+                "{tools}/bin/cargo-deny",
+                "--locked",
+                "check",
+                "bans",
+                "licenses",
+                "sources",
+            ],
+            Counts::Exit,
+        )],
+        limit: minutes(2),
+        optional: false,
+    },
+    Part {
+        name: "loom",
+        about: "every interleaving of the shard claim",
+        needs: &[],
+        steps: &[
+            Step::Own {
+                name: "the claim's crate",
+                check: claim_crate,
+            },
+            Step::Run {
+                words: &[
+                    "cargo",
+                    "test",
+                    "--quiet",
+                    "--release",
+                    "--manifest-path",
+                    "{target}/claim/Cargo.toml",
+                    "--target-dir",
+                    "{target}/claim/loom",
+                ],
+                env: LOOM,
+                counts: Counts::Cargo,
+            },
+        ],
+        limit: minutes(10),
+        optional: false,
+    },
+    Part {
+        name: "miri",
+        about: "the claim and the engine's values under Miri",
+        needs: &[Need::Miri],
+        steps: &[
+            Step::Own {
+                name: "the claim's crate",
+                check: claim_crate,
+            },
+            run(
+                &[
+                    "cargo",
+                    "+nightly",
+                    "miri",
+                    "test",
+                    "--quiet",
+                    "--manifest-path",
+                    "{target}/claim/Cargo.toml",
+                    "--target-dir",
+                    "{target}/claim/miri",
+                ],
+                Counts::Cargo,
+            ),
+            run(
+                &[
+                    "cargo",
+                    "+nightly",
+                    "miri",
+                    "test",
+                    "--quiet",
+                    "--package",
+                    "statemesh-expr",
+                    "--lib",
+                    "--target-dir",
+                    "{target}/miri",
+                ],
+                Counts::Cargo,
+            ),
+        ],
+        limit: minutes(20),
+        optional: true,
+    },
+    Part {
+        name: "oracle",
+        about: "the engine against XState and the SCXML cases, and the oracle against itself",
+        needs: &[NODE, NPM, ORACLE_MODULES],
+        steps: &[
+            run(&["node", "--test", "tests/oracle"], Counts::Node),
+            run(
+                &[
+                    "node",
+                    "tests/oracle/run.mjs",
+                    "--steps",
+                    "50000",
+                    "--no-store",
+                    "--page",
+                    "{target}/conformance.md",
+                ],
+                Counts::Oracle,
+            ),
+        ],
+        limit: minutes(15),
+        optional: false,
+    },
+    Part {
+        name: "examples",
+        about: "XState and statemesh do with the examples what is recorded",
+        needs: &[NODE, NPM, ORACLE_MODULES, Need::Daemon],
+        steps: &[
+            run(&["node", "examples/check.mjs"], Counts::Plain),
+            run(
+                &["node", "examples/check.mjs", "--statemesh", "{statemesh}"],
+                Counts::Plain,
+            ),
+        ],
+        limit: minutes(3),
+        optional: false,
+    },
+    Part {
+        name: "clients",
+        about: "the example clients of five languages, with their real libraries, against three daemons",
+        needs: &[
+            PYTHON,
+            VENV,
+            Need::Python,
+            NODE,
+            NPM,
+            JAVAC,
+            MAVEN,
+            GO,
+            CC,
+            LIBZMQ,
+            Need::Daemon,
+        ],
+        steps: &[run(
+            &[
+                "{python}",
+                "examples/clients/check.py",
+                "{statemesh}",
+                "{target}/clients",
+            ],
+            Counts::Plain,
+        )],
+        limit: minutes(12),
+        optional: false,
+    },
+    Part {
+        name: "e2e",
+        about: "whole daemons in network namespaces, a real DNS server, loss and delay, hostile input",
+        needs: &[KNOT, IP, UNSHARE, Need::Daemon],
+        steps: &[run(
+            &[
+                "cargo",
+                "test",
+                "--quiet",
+                "--package",
+                "statemesh-tests",
+                "--test",
+                "e2e",
+            ],
+            Counts::Plain,
+        )],
+        limit: minutes(25),
+        optional: false,
+    },
+];
+
+/// The benchmarks' command.
+pub(crate) fn bench(names: &[String]) -> Vec<String> {
+    let words = [
+        "cargo",
+        "run",
+        "--quiet",
+        "--release",
+        "--package",
+        "statemesh-benches",
+        "--",
+    ];
+    words
+        .iter()
+        .map(|word| (*word).to_owned())
+        .chain(names.iter().cloned())
+        .collect()
+}
+
+/// The claim alone, as a crate of its own: under `--cfg loom` other crates of the daemon would change their meaning too, and
+/// Miri needs no sockets this way.
+fn claim_crate(workspace: &Workspace) -> Result<crate::count::Count, String> {
+    let folder = workspace.target.join("claim");
+    let claim = workspace.root.join("daemon/node/src/claim.rs");
+    let manifest = "[package]\nname = \"claim\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[lib]\npath = \"lib.rs\"\n\n\
+        [target.'cfg(loom)'.dependencies]\nloom = \"0.7\"\n\n[workspace]\n\n\
+        [lints.rust]\nunexpected_cfgs = { level = \"warn\", check-cfg = ['cfg(loom)'] }\n";
+    let source = format!(
+        "#[path = {:?}]\npub mod claim;\n",
+        claim.display().to_string()
+    );
+    let write = |name: &str, text: &str| {
+        std::fs::write(folder.join(name), text).map_err(|error| format!("{name}: {error}"))
+    };
+    std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    write("Cargo.toml", manifest)?;
+    write("lib.rs", &source)?;
+    // The same versions as in the workspace.
+    std::fs::copy(workspace.root.join("Cargo.lock"), folder.join("Cargo.lock"))
+        .map_err(|error| format!("Cargo.lock: {error}"))?;
+    Ok(crate::count::Count::default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_are_unique_and_every_part_runs_something() {
+        let names: HashSet<_> = PARTS.iter().map(|part| part.name).collect();
+        assert_eq!(names.len(), PARTS.len());
+        assert!(
+            PARTS
+                .iter()
+                .all(|part| !part.steps.is_empty() && part.limit > Duration::ZERO)
+        );
+    }
+
+    #[test]
+    fn all_limits_together_fit_into_the_time_of_ci() {
+        let ci = minutes(150);
+        assert!(PARTS.iter().map(|part| part.limit).sum::<Duration>() <= ci);
+    }
+}
