@@ -7,6 +7,7 @@
 
 mod compile;
 mod diagnostics;
+mod draw;
 mod error;
 mod event;
 mod events;
@@ -20,10 +21,12 @@ mod simulate;
 mod snapshot;
 mod snapshot_value;
 mod state_set;
+mod timer_wheel;
 mod value;
 
 pub use compile::{Compiled, Resolve};
 pub use diagnostics::{Diagnostic, Severity};
+pub use draw::DrawFormat;
 pub use error::StepError;
 pub use event::{Effect, Event, Millis, Output, Status, Step, StepResult, TimerCommand, TimerId};
 pub use instance::Instance;
@@ -31,4 +34,5 @@ pub use limits::Limits;
 pub use machine::Machine;
 pub use snapshot::RestoreError;
 pub use simulate::{Simulation, simulate_batch_line};
+pub use timer_wheel::{Advance, TimerHandle, TimerWheel};
 pub use statemesh_expr::{Payload, Str, Value};

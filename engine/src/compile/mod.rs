@@ -18,6 +18,7 @@ mod transitions;
 mod tree;
 mod values;
 
+pub(crate) use targets::split_path;
 pub(crate) use values::{milliseconds, parse_duration};
 
 use crate::diagnostics::{Diagnostic, Severity};

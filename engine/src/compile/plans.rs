@@ -9,6 +9,9 @@ use crate::state_set::StateIx;
 /// with many transitions does not take memory of states times transitions.
 const PLANNED_ENTRIES_MAX: usize = 1 << 20;
 
+/// Bytes of all precomputed state values; beyond it they are composed when they are written.
+const LEAF_VALUE_BYTES_MAX: usize = 1 << 20;
+
 pub(super) fn precompute(machine: &mut Machine) {
     machine.initial_targets = initial_states(machine).into();
     let mut left = PLANNED_ENTRIES_MAX;
@@ -18,7 +21,7 @@ pub(super) fn precompute(machine: &mut Machine) {
     for (transition, plan) in machine.transitions.iter_mut().zip(plans) {
         transition.plan = plan;
     }
-    if !machine.has_parallel {
+    if !machine.has_parallel && leaf_value_bytes(machine) <= LEAF_VALUE_BYTES_MAX {
         machine.leaf_values = (0..machine.states.len() as StateIx).map(|leaf| leaf_value(machine, leaf)).collect();
     }
 }
@@ -71,6 +74,11 @@ fn needs_history(machine: &Machine, targets: &[StateIx]) -> bool {
     targets.iter().any(|target| {
         machine.is_history(*target) || (*target..machine.state(*target).end).any(by_default)
     }) || (!targets.is_empty() && machine.has_parallel && (0..machine.states.len() as StateIx).any(by_default))
+}
+
+fn leaf_value_bytes(machine: &Machine) -> usize {
+    let own = |state: StateIx| machine.state(state).key_json.len() + 3;
+    (0..machine.states.len() as StateIx).map(|leaf| own(leaf) + machine.ancestors(leaf).map(own).sum::<usize>()).sum()
 }
 
 /// The state value of a machine without parallel states whose active leaf is `leaf`.

@@ -133,7 +133,7 @@ impl<'d> Compiler<'d> {
 }
 
 /// Splits at dots; a backslash takes the next character as it is.
-pub(super) fn split_path(path: &str) -> Vec<String> {
+pub(crate) fn split_path(path: &str) -> Vec<String> {
     let mut parts = vec![String::new()];
     let mut characters = path.chars();
     while let Some(character) = characters.next() {
