@@ -288,6 +288,9 @@ pub(crate) struct SimulateArgs {
     /// The machine's input: JSON
     #[arg(long, conflicts_with = "batch", value_name = "JSON")]
     pub(crate) input: Option<String>,
+    /// The definition of a machine that this one invokes; may be given again
+    #[arg(long, conflicts_with = "batch", value_name = "FILE")]
+    pub(crate) with: Vec<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -298,6 +301,9 @@ pub(crate) struct DrawArgs {
     /// The language of the drawing
     #[arg(long, value_enum, default_value_t, value_name = "WORD")]
     pub(crate) format: Drawing,
+    /// The definition of a machine that this one invokes; may be given again
+    #[arg(long, value_name = "FILE")]
+    pub(crate) with: Vec<PathBuf>,
     /// Mark where an instance is: a state such as a.b, or a state value in JSON; may be given again for parallel regions
     #[arg(long, value_name = "STATE")]
     pub(crate) state: Vec<String>,

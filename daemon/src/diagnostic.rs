@@ -48,16 +48,14 @@ impl Diagnostic {
 /// Prints to stderr what a daemon says about the text it was sent.
 pub(crate) fn print_reply(file: &Path, text: &str, diagnostics: &[Value]) {
     for value in diagnostics {
-        eprint!(
-            "{}",
-            render(
-                &file.display().to_string(),
-                text,
-                &Diagnostic::from_reply(value),
-                painter_for_stderr()
-            )
-        );
+        print(file, text, &Diagnostic::from_reply(value));
     }
+}
+
+/// Prints one to stderr.
+pub(crate) fn print(file: &Path, text: &str, diagnostic: &Diagnostic) {
+    let name = file.display().to_string();
+    eprint!("{}", render(&name, text, diagnostic, painter_for_stderr()));
 }
 
 /// The lines that show one diagnostic, with a blank line after them.

@@ -8,8 +8,8 @@ pub(crate) use check::check;
 pub(crate) use draw::{draw, schema};
 pub(crate) use simulate::simulate;
 
-use crate::diagnostic::Diagnostic;
-use crate::failure::Failure;
+use crate::diagnostic::{self, Diagnostic};
+use crate::failure::{Exit, Failure};
 use crate::verbs::read_input;
 use statemesh_engine::{Limits, Machine};
 use std::collections::BTreeMap;
@@ -71,6 +71,24 @@ fn compile(paths: &[PathBuf]) -> Result<Vec<Checked>, Failure> {
             return Ok(files);
         }
     }
+}
+
+/// The machine of one file, with those that it names in `with`; what is wrong is shown on stderr.
+fn machine(path: &Path, with: &[PathBuf]) -> Result<Arc<Machine>, Failure> {
+    let paths: Vec<_> = with.iter().cloned().chain([path.to_owned()]).collect();
+    let files = compile(&paths)?;
+    for file in &files {
+        let errors = file
+            .diagnostics
+            .iter()
+            .filter(|found| found.severity == "error");
+        errors.for_each(|found| diagnostic::print(&file.path, &file.text, found));
+    }
+    let machine = files.into_iter().next_back().and_then(|file| file.machine);
+    machine.ok_or_else(|| {
+        let message = format!("{}: the definition has errors", path.display());
+        Failure::new(Exit::Refused, "invalid_definition", message)
+    })
 }
 
 impl From<statemesh_engine::Diagnostic> for Diagnostic {

@@ -105,10 +105,16 @@ fn pretty(value: &Value) -> String {
 /// Writes to stdout. A reader that went away, as `head` does, is no failure: there is nobody left to tell.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(Failure::silent(Exit::Ok)),
-        Err(error) => Err(Failure::new(Exit::File, "file", format!("stdout: {error}"))),
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|error| broken_output(&error))
+}
+
+/// Why stdout took no more.
+pub(crate) fn broken_output(error: &std::io::Error) -> Failure {
+    match error.kind() {
+        ErrorKind::BrokenPipe => Failure::silent(Exit::Ok),
+        _ => Failure::new(Exit::File, "file", format!("stdout: {error}")),
     }
 }
 

@@ -31,7 +31,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Man { dir } => shell::manual(dir.as_deref()),
         Verb::Docs { dir } => crate::reference::write(&dir),
         Verb::Check(args) => crate::offline::check(&args, &printer),
-        Verb::Simulate(args) => crate::offline::simulate(&args),
+        Verb::Simulate(args) => crate::offline::simulate(&args, &printer),
         Verb::Draw(args) => crate::offline::draw(&args),
         Verb::Schema => crate::offline::schema(),
         Verb::Define(args) => online(define::define(&args, file, &printer)),

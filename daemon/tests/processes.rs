@@ -1,0 +1,252 @@
+//! Daemons as processes: how they start, say that they are ready, and end.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use support::{Folder, code, statemesh, stderr, stdout};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const LAMP: &str = r#"{"id":"lamp","initial":"off","states":{"off":{"on":{"PRESS":"on"}},"on":{"on":{"PRESS":"off"}}}}"#;
+
+/// A process that does not outlive its test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Running {
+    fn signal(&self, name: &str) {
+        let pid = self.0.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args([&format!("-{name}"), &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    /// Its exit code, once it has ended.
+    fn ended(&mut self) -> Option<i32> {
+        let status = eventually("the process ends", || self.0.try_wait().unwrap());
+        status.code()
+    }
+}
+
+/// Asks again until there is an answer: a process outside has no event that this one could wait for.
+fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "within {PATIENCE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn get(address: &str, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    )
+    .ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
+}
+
+/// A daemon on free ports, and where it listens, which is what it logs first.
+fn daemon(folder: &Folder) -> (Running, Value) {
+    let ports = ["clients", "changes", "peers", "gossip", "http"]
+        .map(|port| [format!("--listen-{port}"), "0".to_owned()]);
+    let mut child = statemesh(&folder.0)
+        .args(["daemon", "--name", "alone", "--listen-address", "127.0.0.1"])
+        .args(ports.as_flattened())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap());
+    let running = Running(child);
+    loop {
+        let mut line = String::new();
+        assert!(lines.read_line(&mut line).unwrap() > 0, "the daemon ended");
+        let logged: Value =
+            serde_json::from_str(&line).unwrap_or_else(|_| panic!("no JSON: {line}"));
+        assert_eq!(logged["node"], "alone");
+        if logged["message"] == "listening" {
+            // The rest of the log must not fill the pipe.
+            std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
+            return (running, logged);
+        }
+    }
+}
+
+#[test]
+fn a_daemon_with_nobody_to_find_is_ready_serves_and_leaves_when_told() {
+    let folder = Folder::new("daemon");
+    folder.file("lamp.json", LAMP);
+    let (mut running, at) = daemon(&folder);
+    let http = at["http"].as_str().unwrap();
+    eventually("it is ready", || {
+        get(http, "/health/ready").filter(|answer| answer.starts_with("HTTP/1.1 200"))
+    });
+    let clients = format!("tcp://{}", at["clients"].as_str().unwrap());
+    let ask = |args: &[&str]| {
+        statemesh(&folder.0)
+            .args(args)
+            .env("STATEMESH_ADDRESS", &clients)
+            .output()
+            .unwrap()
+    };
+
+    let defined = ask(&["define", "lamp.json"]);
+    assert_eq!(code(&defined), 0, "{}", stderr(&defined));
+    let sent = ask(&["send", "lamp/1", "PRESS", "-o", "json"]);
+    let reply: Value =
+        serde_json::from_slice(&sent.stdout).unwrap_or_else(|_| panic!("{}", stderr(&sent)));
+    assert_eq!(
+        (&reply["value"], &reply["seq"], &reply["changed"]),
+        (&json!("on"), &json!(1), &json!(true))
+    );
+    assert!(
+        get(http, "/v1/instances/lamp/1")
+            .unwrap()
+            .contains("\"value\":\"on\"")
+    );
+    assert!(
+        get(http, "/v1/instances/lamp/none")
+            .unwrap()
+            .starts_with("HTTP/1.1 404")
+    );
+    assert!(
+        get(http, "/v1/members")
+            .unwrap()
+            .contains("\"name\":\"alone\"")
+    );
+    assert!(get(http, "/metrics").unwrap().contains("\nstatemesh_"));
+    assert_eq!(code(&ask(&["send", "nothing/1", "PRESS"])), 1);
+
+    running.signal("TERM");
+    assert_eq!(running.ended(), Some(0));
+}
+
+/// Ports that no other test of this run takes: this file's tests share one process, and each asks for another block.
+fn port(block: u32) -> String {
+    (20_000 + (std::process::id() % 150) * 200 + block * 100).to_string()
+}
+
+fn up(folder: &Folder, port: &str) -> (Running, Value) {
+    let child = statemesh(&folder.0)
+        .args([
+            "up",
+            "--nodes",
+            "3",
+            "--port",
+            port,
+            "--machines",
+            ".",
+            "-o",
+            "json",
+        ])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut running = Running(child);
+    let out = running.0.stdout.take().unwrap();
+    let mut nodes = serde_json::Deserializer::from_reader(out).into_iter::<Value>();
+    let nodes = nodes.next().expect("up says what it started").unwrap();
+    (running, nodes)
+}
+
+fn nobody_listens(nodes: &Value) -> Option<()> {
+    let addresses = nodes
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|node| node["clients"].as_str().unwrap());
+    addresses
+        .map(TcpStream::connect)
+        .all(|connected| connected.is_err())
+        .then_some(())
+}
+
+#[test]
+fn up_runs_a_mesh_that_serves_at_every_daemon_and_leaves_nothing_behind() {
+    let folder = Folder::new("up");
+    folder.file("lamp.json", LAMP);
+    let (mut running, nodes) = up(&folder, &port(0));
+    let nodes_shown = nodes.as_array().unwrap();
+    assert_eq!(nodes_shown.len(), 3);
+    assert!(
+        nodes_shown
+            .iter()
+            .all(|node| node["health"] == "alive" && node["partitions"].as_u64() > Some(0)),
+        "{nodes}"
+    );
+    for (index, node) in nodes_shown.iter().enumerate() {
+        let address = format!("tcp://{}", node["clients"].as_str().unwrap());
+        let sent = folder.run(&[
+            "send",
+            "lamp/shared",
+            "PRESS",
+            "--address",
+            &address,
+            "-o",
+            "json",
+        ]);
+        let reply: Value =
+            serde_json::from_slice(&sent.stdout).unwrap_or_else(|_| panic!("{}", stderr(&sent)));
+        assert_eq!(
+            reply["seq"],
+            json!(index + 1),
+            "one instance, whoever is asked: {reply}"
+        );
+    }
+    running.signal("INT");
+    assert_eq!(running.ended(), Some(0));
+    assert_eq!(nobody_listens(&nodes), Some(()));
+}
+
+#[test]
+fn up_that_is_killed_leaves_nothing_behind_either() {
+    let folder = Folder::new("up-killed");
+    folder.file("lamp.json", LAMP);
+    let (mut running, nodes) = up(&folder, &port(1));
+    running.0.kill().unwrap();
+    running.ended();
+    eventually("every daemon ends", || nobody_listens(&nodes));
+}
+
+#[test]
+fn up_names_the_port_that_is_in_use() {
+    let folder = Folder::new("up-port");
+    let held = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = held.local_addr().unwrap().port();
+    let output = folder.run(&["up", "--port", &port.to_string()]);
+    let expected = format!(
+        "node-1: listen.clients: 127.0.0.1:{port} is in use by process {} (",
+        std::process::id()
+    );
+    assert!(
+        code(&output) == 4 && stderr(&output).contains(&expected),
+        "{}",
+        stderr(&output)
+    );
+    assert!(
+        stderr(&output).contains("statemesh up --port 8400") && stdout(&output).is_empty(),
+        "{}",
+        stderr(&output)
+    );
+}
