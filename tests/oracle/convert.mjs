@@ -9,9 +9,10 @@ function list(value) {
 
 /** One machine being converted. `library` is the XState to build for (the reference or a patched copy of it). */
 class Conversion {
-  constructor(machine, library) {
+  constructor(machine, library, actors) {
     this.machine = machine;
     this.x = library;
+    this.actors = actors;
   }
 
   config() {
@@ -19,15 +20,16 @@ class Conversion {
     if ((language ?? 'cel') !== 'cel') throw new Error(`unknown expression language ${language}`);
     const config = this.state(root);
     if (context !== undefined) {
-      config.context = ({ input }) => resolve(context, defined({ input }));
+      // Without an input, expressions see null: CEL has no undefined.
+      config.context = ({ input = null }) => resolve(context, { input });
     }
     return config;
   }
 
-  implementations(actors) {
+  implementations() {
     const { actions = {}, guards: named = {}, delays = {} } = this.machine;
     return {
-      actors,
+      actors: this.actors,
       actions: mapValues(actions, (body) =>
         this.x.enqueueActions(({ enqueue }, params) => {
           for (const action of list(body)) enqueue(this.action(action, { params }));
@@ -42,6 +44,11 @@ class Conversion {
   known(map, name) {
     if (this.machine[map]?.[name] === undefined) throw new Error(`${name} is not in the machine's ${map}`);
     return name;
+  }
+
+  knownActor(src) {
+    if (this.actors[src] === undefined) throw new Error(`there is no machine ${src}`);
+    return src;
   }
 
   state(node) {
@@ -105,7 +112,7 @@ class Conversion {
         return x.sendTo(value(action.to), value(action.event), this.timing(action, extra));
       case '@xstate.spawnChild': {
         const { src, id, input, syncSnapshot } = action;
-        return x.spawnChild(src, { id, syncSnapshot, ...(input === undefined ? {} : { input: value(input) }) });
+        return x.spawnChild(this.knownActor(src), { id, syncSnapshot, ...(input === undefined ? {} : { input: value(input) }) });
       }
       case '@xstate.stopChild':
         return x.stopChild(value(action.id));
@@ -129,7 +136,7 @@ class Conversion {
   }
 
   invoke(invoke) {
-    const converted = { ...invoke };
+    const converted = { ...invoke, src: this.knownActor(invoke.src) };
     if (invoke.input !== undefined) converted.input = this.template(invoke.input);
     for (const key of ['onDone', 'onError', 'onSnapshot']) {
       if (invoke[key] !== undefined) converted[key] = this.transitions(invoke[key]);
@@ -191,6 +198,6 @@ function mapValues(object, change) {
 
 /** `{config, implementations}` for `createMachine(config, implementations)`. */
 export function convert(machine, { library, actors }) {
-  const conversion = new Conversion(machine, library);
-  return { config: conversion.config(), implementations: conversion.implementations(actors) };
+  const conversion = new Conversion(machine, library, actors);
+  return { config: conversion.config(), implementations: conversion.implementations() };
 }

@@ -18,7 +18,9 @@ export const REASONS = {
 /** What the generator leaves out, and why. */
 export const GENERATED_AROUND = [
   'a target that is the root without `reenter`: XState repeats the root\'s entry actions without having left it;',
+  'a string in an array of `after`: XState takes it for a transition without a target, though it is one with a target everywhere else;',
   'a history state without `target` in a parallel state: XState can then make two children of a compound state active;',
+  'a history state without `target` that is its parent\'s initial state: it leads back to itself; XState overflows its stack when it gets there, we refuse the definition;',
   'the children of a machine that has failed: XState forgets to stop them, we stop them (the run stops them in XState too, after the step);',
   'a delay, guard or `#id` that the machine does not define: XState finds out when it runs (an unknown delay counts as none), we refuse the definition.'
 ];

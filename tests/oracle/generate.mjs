@@ -65,7 +65,7 @@ class Generator {
 
   context() {
     if (!this.has('input')) return this.contextValues;
-    const fromInput = this.random.pick(["'v' in input ? input.v : 3", 'has(input.v) ? input.v + 1 : 0']);
+    const fromInput = this.random.pick(["input != null && 'v' in input ? input.v : 3", 'input == null ? 7 : has(input.v) ? input.v + 1 : 0']);
     return { ...this.contextValues, n: { '@expr': fromInput } };
   }
 
@@ -102,8 +102,9 @@ class Generator {
     const kind = random.pick(['shallow', 'deep', true, undefined, 'deep']);
     if (kind !== undefined) json.history = kind;
     const candidates = parent.all.filter((other) => other !== parent && other.isReal);
-    // Without a target in a parallel state, XState can reach an illegal configuration.
-    if (parent.type === 'parallel' || random.chance(0.6)) {
+    // Without a target in a parallel state, XState can reach an illegal configuration; without one as the initial
+    // state of its parent, a history state would lead back to itself.
+    if (parent.type === 'parallel' || node.isInitial || random.chance(0.6)) {
       const target = random.pick(candidates);
       json.target = random.chance(0.5) ? `#${target.id}` : target.path.slice(parent.path.length).join('.');
     }
@@ -112,7 +113,9 @@ class Generator {
   initial(node) {
     const { random } = this;
     const candidates = node.children.filter((child) => (child.isReal && child.type !== 'final') || this.has('initialHistory', 0.5));
-    const { key } = candidates.length ? random.pick(candidates) : node.children.find((child) => child.isReal);
+    const chosen = candidates.length ? random.pick(candidates) : node.children.find((child) => child.isReal);
+    chosen.isInitial = true;
+    const { key } = chosen;
     if (!this.has('initialActions', 0.5)) return key;
     return { target: key, actions: this.actions(this.expressions) };
   }
@@ -130,7 +133,7 @@ class Generator {
     if (this.has('always', 0.2)) json.always = this.alwaysOf(node);
     if (this.has('after', 0.4)) {
       json.after = {};
-      for (let count = random.between(1, 2); count > 0; count--) json.after[this.afterKey()] = this.transitions(node, 0.7);
+      for (let count = random.between(1, 2); count > 0; count--) json.after[this.afterKey()] = objectsInArrays(this.transitions(node, 0.7));
     }
     if (node.children.some(({ type }) => type === 'final') || (node.type === 'parallel' && this.has('finals', 0.6))) {
       if (random.chance(0.7)) json.onDone = this.transitions(node, 0.6);
@@ -417,6 +420,12 @@ class Generator {
     if (random.chance(0.2)) event.b = random.chance(0.5);
     return event;
   }
+}
+
+/** In the arrays of `after`, and only there, XState mistakes strings for transitions without a target. */
+function objectsInArrays(transitions) {
+  if (!Array.isArray(transitions)) return transitions;
+  return transitions.map((item) => (typeof item === 'string' ? { target: item } : item));
 }
 
 /** The machines that may be invoked; none of them invokes another. */
