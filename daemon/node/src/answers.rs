@@ -5,6 +5,7 @@ use statemesh_mesh::client_protocol::reply::{Encoding, MapWriter, write_str, wri
 use statemesh_mesh::client_protocol::request::{Op, Refusal, Request};
 use statemesh_mesh::placement;
 
+use crate::shard::write_json;
 use crate::shared::Shared;
 use crate::view::MemberView;
 
@@ -78,7 +79,7 @@ fn placement_map(reply: &mut MapWriter<'_>, shared: &Shared) {
 
 fn machines(reply: &mut MapWriter<'_>, shared: &Shared) {
     let table = shared.machines.table();
-    let counts = shared.shards.instances_by_machine();
+    let counts = shared.shards.by_machine();
     reply.list("machines", table.current().into_iter(), |out, encoding, version| {
         let mut map = MapWriter::new(out, encoding);
         map.str("id", &version.name)
@@ -116,7 +117,7 @@ fn instances<'a>(reply: &mut MapWriter<'_>, request: &Request<'a>, shared: &Shar
     reply.list("instances", page.iter(), |out, encoding, line| {
         let mut map = MapWriter::new(out, encoding);
         map.str("key", &line.key);
-        map.with("value", |out, encoding| line.write_value(out, encoding));
+        map.with("value", |out, encoding| write_json(out, encoding, &line.value));
         map.str("status", line.status).uint("seq", line.seq);
         map.end();
     });

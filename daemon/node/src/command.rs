@@ -93,11 +93,6 @@ pub enum ToControl {
         /// Its body.
         body: Vec<u8>,
     },
-    /// A daemon greeted us, or answered our greeting.
-    Greeted {
-        /// Its greeting.
-        hello: Vec<u8>,
-    },
     /// A daemon refused our greeting.
     Refused {
         /// Its reason.

@@ -120,7 +120,6 @@ figures! {
     handoff_instances Counter "statemesh_handoff_instances_total" "Instances that came with partitions taken over.";
     handoff_rejected Counter "statemesh_handoff_rejected_total" "Instances in a hand-off that could not be read.";
     conflicts Counter "statemesh_conflicts_total" "Keys that were owned twice when a network partition healed; the higher seq won.";
-    lost Counter "statemesh_instances_lost_total" "Instances that went with a dead owner.";
     malformed Counter "statemesh_malformed_frames_total" "Frames that are no request.";
     protocol_errors Counter "statemesh_protocol_errors_total" "Connections closed because the other side violated ZMTP or a size limit.";
     handshake_timeouts Counter "statemesh_handshake_timeouts_total" "Connections closed because the handshake took too long.";

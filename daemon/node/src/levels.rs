@@ -9,7 +9,7 @@ use crate::control::Counts;
 use crate::counters::Kind;
 use crate::metrics::{Level, Levels};
 use crate::shared::Shared;
-use crate::view::Status;
+use statemesh_mesh::membership::Status;
 
 /// The census of instances looks at all of them, a shard at a time; it is done no more often than this.
 const CENSUS_AGE: Duration = Duration::from_secs(10);
@@ -35,7 +35,7 @@ fn gauge(name: &'static str, help: &'static str, samples: Vec<(Vec<(&'static str
 
 fn members(shared: &Shared) -> Level {
     let view = shared.view();
-    let samples = Status::ALL
+    let samples = [Status::Alive, Status::Suspect, Status::Left, Status::Dead]
         .into_iter()
         .map(|status| {
             let count = view.members.iter().filter(|member| member.status == status).count();

@@ -28,12 +28,18 @@ impl Version {
     /// The hash as text.
     #[must_use]
     pub fn hash_hex(&self) -> String {
-        self.hash.iter().fold(String::with_capacity(64), |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+        hex(&self.hash)
     }
+}
+
+/// A hash as text.
+#[must_use]
+pub fn hex(hash: &Hash) -> String {
+    hash.iter().fold(String::with_capacity(64), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// All versions that this daemon knows.
@@ -62,12 +68,6 @@ impl Table {
         let mut all: Vec<_> = self.current.values().cloned().collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
-    }
-
-    /// Number of versions, old ones included.
-    #[must_use]
-    pub fn versions(&self) -> usize {
-        self.by_hash.len()
     }
 }
 

@@ -13,7 +13,7 @@ use statemesh_transport::{Reactor, SocketType, listen};
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::command::{Command, ToControl};
+use crate::command::Command;
 use crate::control::{self, Order};
 use crate::levels;
 use crate::metrics::NodeCollector;
@@ -23,6 +23,13 @@ use crate::worker::{CHANGES, CLIENTS, PEERS, Worker};
 
 /// Messages that wait for the control plane.
 const CONTROL_QUEUE: usize = 65_536;
+/// Bytes of a message between daemons: a part of a moving partition, whose last instance may be as large as a context and
+/// its history may be.
+const PEER_MESSAGE_BYTES: usize = 64 << 20;
+/// Bytes of a message from a subscriber, who sends nothing but prefixes.
+const SUBSCRIPTION_BYTES: usize = 8 * 1024;
+/// How long leaving may take; a caller with less patience ends the process.
+pub const LEAVE_PATIENCE: Duration = Duration::from_secs(600);
 /// How long a caller in the process waits for an answer.
 const CALL_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -58,6 +65,9 @@ pub enum StartError {
     /// The operating system gave no epoll instance, thread or socket.
     #[error("cannot start a reactor: {0}")]
     Reactor(#[from] io::Error),
+    /// The gossip keys cannot be used.
+    #[error("security.gossip_keys: {0}")]
+    GossipKeys(String),
     /// The registry has these metrics already.
     #[error("cannot register metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -72,6 +82,7 @@ impl StartError {
             Self::Name { .. } => "bad_name",
             Self::Definition { .. } => "invalid_definition",
             Self::Reactor(_) => "cannot_start_reactor",
+            Self::GossipKeys(_) => "bad_gossip_keys",
             Self::Metrics(_) => "cannot_register_metrics",
         }
     }
@@ -129,7 +140,8 @@ impl Node {
     ///
     /// # Errors
     /// See [`StartError`].
-    pub fn start(mut options: Options, registry: &Registry, runtime: &runtime::Handle) -> Result<Self, StartError> {
+    #[expect(clippy::needless_pass_by_value, reason = "both are handles that the caller has no other use for")]
+    pub fn start(mut options: Options, registry: Registry, runtime: runtime::Handle) -> Result<Self, StartError> {
         let reactors = options.reactor.threads.max(1);
         let sockets = Sockets::bind(&mut options.listen, reactors)?;
         let listen = options.listen;
@@ -156,14 +168,15 @@ impl Node {
         self.handle.clone()
     }
 
-    /// Hands over everything to the others and says goodbye. Waits for at most `patience`.
-    pub async fn leave(&self, patience: Duration) -> LeaveReport {
+    /// Hands over everything to the others and says goodbye. Blocks until that is done, or has taken [`LEAVE_PATIENCE`].
+    #[must_use]
+    pub fn leave(&self) -> LeaveReport {
         let (done, left) = oneshot::channel();
         let gone = LeaveReport { moved_instances: 0, left_behind: self.shared.shards.instances() };
-        if self.orders.send(Order::Leave { patience, done }).await.is_err() {
+        if self.orders.blocking_send(Order::Leave { patience: LEAVE_PATIENCE, done }).is_err() {
             return gone;
         }
-        left.await.unwrap_or(gone)
+        left.blocking_recv().unwrap_or(gone)
     }
 
     /// Ends the threads, after what is queued has been written.
@@ -307,7 +320,7 @@ fn start_reactors(shared: &Arc<Shared>, sockets: Vec<[TcpListener; 3]>, now: Ins
     let settings = Settings {
         spin: shared.options.reactor.spin,
         connections: limits.connections,
-        message_bytes: limits.message_bytes,
+        message_bytes: PEER_MESSAGE_BYTES,
         handshake: limits.handshake,
         unsent_bytes: limits.unsent_bytes,
     };
@@ -319,9 +332,9 @@ fn start_reactors(shared: &Arc<Shared>, sockets: Vec<[TcpListener; 3]>, now: Ins
             worker_shared.set_waker(index, waker);
             Worker::new(worker_shared, index, counters, now)
         })?;
-        reactor.listen(clients, SocketType::Router, CLIENTS)?;
-        reactor.listen(changes, SocketType::XPub, CHANGES)?;
-        reactor.listen(peers, SocketType::Router, PEERS)?;
+        reactor.listen(clients, SocketType::Router, limits.message_bytes, CLIENTS)?;
+        reactor.listen(changes, SocketType::XPub, SUBSCRIPTION_BYTES, CHANGES)?;
+        reactor.listen(peers, SocketType::Router, PEER_MESSAGE_BYTES, PEERS)?;
         let thread = std::thread::Builder::new().name(format!("reactor-{index}")).spawn(move || {
             if let Err(error) = reactor.run() {
                 tracing::error!(%error, "a reactor ended");

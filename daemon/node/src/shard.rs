@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use bytes::Bytes;
 use crossbeam::queue::ArrayQueue;
 use hashbrown::HashTable;
-use statemesh_engine::timer_wheel::TimerWheel;
+use statemesh_engine::{Millis, TimerWheel};
 use statemesh_mesh::client_protocol::reply::Encoding;
 
 use crate::arena::Arena;
@@ -22,7 +22,8 @@ mod moving;
 mod ops;
 mod timers;
 
-pub use moving::{Installed, Moved};
+pub use moving::Moved;
+pub use ops::{write_json, write_value};
 
 /// Shards of a daemon: enough that two reactors seldom want the same one, few enough that looking at all is nothing.
 const SHARDS: usize = 64;
@@ -54,6 +55,8 @@ pub enum Outcome {
 /// What is bounded or wanted of a shard's work, the same for all of them.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
+    /// Partitions of the mesh.
+    pub partitions: u16,
     /// Transitions remembered for each instance.
     pub history: usize,
     /// Instances of the whole daemon.
@@ -124,7 +127,8 @@ pub struct Shards {
 
 impl Shards {
     /// Empty shards for this many partitions.
-    pub fn new(machines: &Arc<crate::machines::Machines>, partitions: u16, rules: Rules) -> Self {
+    pub fn new(machines: &Arc<crate::machines::Machines>, rules: Rules) -> Self {
+        let partitions = rules.partitions;
         let count = SHARDS.min(usize::from(partitions.max(1)));
         let instances = Arc::new(AtomicUsize::new(0));
         let shards = (0..count)
@@ -139,7 +143,7 @@ impl Shards {
                     total: Arc::clone(&instances),
                     partitions: (0..usize::from(partitions).div_ceil(count)).map(|_| Part::default()).collect(),
                     entries: Arena::default(),
-                    wheel: TimerWheel::default(),
+                    wheel: TimerWheel::new(Millis(0)),
                     events: HashSet::new(),
                     values: HashSet::new(),
                     fresh: Vec::new(),
@@ -172,6 +176,42 @@ impl Shards {
         self.instances.load(Relaxed)
     }
 
+    /// Instances by machine.
+    pub fn by_machine(&self) -> BTreeMap<Arc<str>, u64> {
+        let mut counts = BTreeMap::new();
+        for shard in &self.shards {
+            for (_, entry) in shard.claim().entries.iter() {
+                *counts.entry(Arc::clone(&entry.version.name)).or_default() += 1;
+            }
+        }
+        counts
+    }
+
+    /// Instances of a machine in the order of their keys, at most `limit` after the key `after`; and the key to go on
+    /// after, if there are more.
+    pub fn page(&self, machine: &str, after: Option<&str>, limit: usize) -> (Vec<Line>, Option<Box<str>>) {
+        let mut lines: BTreeMap<Box<str>, Line> = BTreeMap::new();
+        for shard in &self.shards {
+            for (_, entry) in shard.claim().entries.iter() {
+                let wanted = *entry.version.name == *machine && after.is_none_or(|after| *entry.key > *after);
+                let beyond = lines.len() > limit && lines.last_key_value().is_some_and(|(last, _)| entry.key > *last);
+                if !wanted || beyond {
+                    continue;
+                }
+                lines.insert(entry.key.clone(), Line::of(entry));
+                if lines.len() > limit + 1 {
+                    lines.pop_last();
+                }
+            }
+        }
+        let more = lines.len() > limit;
+        if more {
+            lines.pop_last();
+        }
+        let next = if more { lines.last_key_value().map(|(key, _)| key.clone()) } else { None };
+        (lines.into_values().collect(), next)
+    }
+
     /// Instances by machine and state value, counted by looking at all of them, a shard at a time.
     pub fn census(&self) -> BTreeMap<(Arc<str>, Box<str>), u64> {
         let mut census = BTreeMap::new();
@@ -189,6 +229,27 @@ impl Shards {
     }
 }
 
+/// One instance in a list.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// Its key.
+    pub key: Box<str>,
+    /// Its state value, in JSON.
+    pub value: Vec<u8>,
+    /// Its status.
+    pub status: &'static str,
+    /// Its transitions.
+    pub seq: u64,
+}
+
+impl Line {
+    fn of(entry: &Entry) -> Self {
+        let mut value = Vec::new();
+        entry.write_value(&mut value, Encoding::Json);
+        Self { key: entry.key.clone(), value, status: entry.instance.status().as_str(), seq: entry.instance.seq() }
+    }
+}
+
 /// How a partition stands in its shard.
 #[derive(Debug, Default)]
 enum Phase {
@@ -197,7 +258,7 @@ enum Phase {
     Away,
     /// Served here.
     Held,
-    /// Instances of it arrive; it is not served yet.
+    /// Instances of it arrive; it is served once all are there and the control plane says so.
     Arriving,
     /// Sent to another daemon, which has not said that it has it: kept, in parts, to be taken back.
     Sent(Vec<Vec<u8>>),
@@ -290,6 +351,10 @@ impl Run {
 }
 
 impl State {
+    fn partition_count(&self) -> u16 {
+        self.rules.partitions
+    }
+
     fn part(&self, partition: u16) -> Option<&Part> {
         self.partitions.get(usize::from(partition) / self.shards)
     }

@@ -89,8 +89,12 @@ impl Shared {
     #[must_use]
     pub fn new(options: Options, reactors: usize, now: Instant, control: mpsc::Sender<ToControl>) -> Self {
         let machines = Arc::new(Machines::default());
-        let rules = Rules { history: options.limits.history, instances: options.limits.instances };
-        let shards = Shards::new(&machines, options.partitions, rules);
+        let rules = Rules {
+            partitions: options.partitions,
+            history: options.limits.history,
+            instances: options.limits.instances,
+        };
+        let shards = Shards::new(&machines, rules);
         let port = |_| Port { commands: ArrayQueue::new(RING), waker: OnceLock::new() };
         Self {
             options,

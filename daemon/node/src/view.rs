@@ -3,44 +3,15 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use statemesh_mesh::membership::Status;
+
 use crate::options::Listen;
-
-/// How a member is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    /// It answers.
-    Alive,
-    /// It did not answer lately.
-    Suspect,
-    /// It said goodbye.
-    Left,
-    /// It was declared dead.
-    Dead,
-}
-
-impl Status {
-    /// Every status.
-    pub const ALL: [Self; 4] = [Self::Alive, Self::Suspect, Self::Left, Self::Dead];
-
-    /// As it stands in replies and metrics.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Alive => "alive",
-            Self::Suspect => "suspect",
-            Self::Left => "left",
-            Self::Dead => "dead",
-        }
-    }
-}
 
 /// One member.
 #[derive(Clone, Debug)]
 pub struct MemberView {
     /// Its name.
     pub name: Arc<str>,
-    /// Its number in this process.
-    pub number: u32,
     /// How it is.
     pub status: Status,
     /// Which life of this name.

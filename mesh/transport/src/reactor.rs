@@ -102,7 +102,7 @@ pub struct Settings {
     pub spin: Duration,
     /// Accepted connections.
     pub connections: usize,
-    /// Bytes of one message.
+    /// Bytes of one message on a connection that [`Io::connect`] opened; listeners have their own limits.
     pub message_bytes: usize,
     /// Time to complete a handshake.
     pub handshake: Duration,
@@ -130,6 +130,7 @@ struct Listening {
     socket: TcpListener,
     socket_type: SocketType,
     number: u8,
+    message_bytes: usize,
 }
 
 /// The connections, as the handler sees them.
@@ -297,14 +298,21 @@ impl<H: Handler> Reactor<H> {
         Arc::clone(&self.waker)
     }
 
-    /// Adds a listener whose connections are of `socket_type` and come as [`Origin::Accepted`] with `number`.
+    /// Adds a listener whose connections are of `socket_type`, take messages of up to `message_bytes`, and come as
+    /// [`Origin::Accepted`] with `number`.
     ///
     /// # Errors
     /// The operating system refused to watch the socket.
-    pub fn listen(&mut self, mut socket: TcpListener, socket_type: SocketType, number: u8) -> io::Result<()> {
+    pub fn listen(
+        &mut self,
+        mut socket: TcpListener,
+        socket_type: SocketType,
+        message_bytes: usize,
+        number: u8,
+    ) -> io::Result<()> {
         let token = Token(1 + self.listeners.len());
         self.io.registry.register(&mut socket, token, Interest::READABLE)?;
-        self.listeners.push(Listening { socket, socket_type, number });
+        self.listeners.push(Listening { socket, socket_type, number, message_bytes });
         Ok(())
     }
 
@@ -392,7 +400,7 @@ impl<H: Handler> Reactor<H> {
                     self.handler.handle(Event::Refused(origin), &mut self.io);
                 }
                 Ok((stream, _)) => {
-                    let link = Link::new(Side::Accepted, listening.socket_type, self.io.settings.message_bytes);
+                    let link = Link::new(Side::Accepted, listening.socket_type, listening.message_bytes);
                     if self.io.add(stream, link, origin).is_ok() {
                         self.io.accepted += 1;
                     }

@@ -42,7 +42,7 @@ fn with_echo(settings: Settings, test: impl FnOnce(SocketAddr)) {
     let mut reactor = Reactor::new(settings, Instant::now(), |_| handler).unwrap();
     let socket = statemesh_transport::listen::tcp((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
     let address = socket.local_addr().unwrap();
-    reactor.listen(socket, SocketType::Router, 0).unwrap();
+    reactor.listen(socket, SocketType::Router, settings.message_bytes, 0).unwrap();
     let waker = reactor.waker();
     let thread = std::thread::spawn(move || reactor.run().unwrap());
     test(address);

@@ -39,6 +39,7 @@ impl State {
         let Some(part) = self.part_mut(partition) else { return Vec::new() };
         let numbers: Vec<u32> = std::mem::take(&mut part.index).into_iter().collect();
         let taken: Vec<Entry> = numbers.into_iter().filter_map(|number| self.entries.remove(number)).collect();
+        taken.iter().for_each(|entry| self.disarm(entry));
         self.total.fetch_sub(taken.len(), std::sync::atomic::Ordering::Relaxed);
         taken
     }
@@ -57,13 +58,5 @@ impl State {
             .map(|entry| Fresh { partition, machine: entry.version.name.clone(), key: entry.key.clone() })
             .collect();
         self.fresh.extend(fresh);
-    }
-
-    /// Serves a partition from now on. `lost`: hashes of keys whose instances went with its last owner.
-    pub fn take_over(&mut self, partition: u16, lost: impl IntoIterator<Item = u64>) {
-        self.lost.extend(lost.into_iter().map(|hash| (hash, partition)));
-        if let Some(part) = self.part_mut(partition) {
-            part.phase = Phase::Held;
-        }
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use statemesh_engine::{Instance, Millis};
 use statemesh_mesh::placement;
 
-use super::{Phase, Run, State};
+use super::ops::lost_change;
+use super::{Fresh, Phase, Run, State};
 use crate::instance::{Entry, Extra};
 use crate::transfer::{Input, Record};
 
@@ -30,6 +31,43 @@ pub struct Installed {
 }
 
 impl State {
+    /// Serves a partition from now on, empty. `lost`: keys whose instances went with its last owner; who watches is told.
+    pub fn take_over(&mut self, partition: u16, lost: &[Fresh], run: &mut Run) {
+        for fresh in lost {
+            self.lost.insert(placement::key_hash(&fresh.machine, &fresh.key), partition);
+            run.changes.push(Arc::new(lost_change(&fresh.machine, &fresh.key)));
+        }
+        self.serve(partition);
+    }
+
+    /// Serves what has arrived of a partition.
+    pub fn serve(&mut self, partition: u16) {
+        if let Some(part) = self.part_mut(partition) {
+            part.phase = Phase::Held;
+        }
+    }
+
+    /// Instances of this partition will arrive. Unless it is served here already (`merge`), whatever is left of an earlier
+    /// try goes.
+    pub fn expect(&mut self, partition: u16, merge: bool) {
+        if !merge {
+            self.take_all(partition);
+            if let Some(part) = self.part_mut(partition) {
+                part.phase = Phase::Arriving;
+            }
+        }
+    }
+
+    /// What has arrived of a partition is void. One that is served here stays.
+    pub fn discard(&mut self, partition: u16) {
+        if self.part(partition).is_some_and(|part| matches!(part.phase, Phase::Arriving)) {
+            self.take_all(partition);
+            if let Some(part) = self.part_mut(partition) {
+                part.phase = Phase::Away;
+            }
+        }
+    }
+
     /// Stops serving a partition and gives its instances in parts of about `part_bytes`, at least one. A copy is kept
     /// until [`State::forget`] or [`State::take_back`].
     pub fn freeze(&mut self, partition: u16, part_bytes: usize, now: u64) -> (Moved, Vec<Vec<u8>>) {
@@ -82,18 +120,18 @@ impl State {
         let Phase::Sent(parts) = std::mem::take(&mut part.phase) else { return Installed::default() };
         let mut sum = Installed::default();
         for part in &parts {
-            let installed = self.install(partition, part, false, run);
+            let installed = self.install(partition, part, run);
             sum.instances += installed.instances;
             sum.rejected += installed.rejected;
             sum.conflicts += installed.conflicts;
         }
-        self.take_over(partition, []);
+        self.serve(partition);
         sum
     }
 
-    /// Takes a part of a partition that moves here; with the last one it is served. What is here already stays, unless
-    /// the part has a higher seq for the same key.
-    pub fn install(&mut self, partition: u16, bytes: &[u8], last: bool, run: &mut Run) -> Installed {
+    /// Takes a part of a partition that moves here. What is here already stays, unless the part has a higher seq for the
+    /// same key.
+    pub fn install(&mut self, partition: u16, bytes: &[u8], run: &mut Run) -> Installed {
         let mut installed = Installed::default();
         let mut input = Input::new(bytes);
         while !input.is_empty() {
@@ -107,13 +145,6 @@ impl State {
                     installed.conflicts += u64::from(conflict);
                 }
                 None => installed.rejected += 1,
-            }
-        }
-        if let Some(part) = self.part_mut(partition) {
-            match part.phase {
-                Phase::Held => {}
-                _ if last => part.phase = Phase::Held,
-                _ => part.phase = Phase::Arriving,
             }
         }
         self.update_due(run);
@@ -145,7 +176,7 @@ impl State {
             }
             None => {
                 let key = record.key.into();
-                self.add(partition, Entry { hash, key, version, instance, armed: u64::MAX, extra })
+                self.add(partition, Entry { hash, key, version, instance, armed: None, extra })
             }
         };
         if conflict {

@@ -129,7 +129,7 @@ impl State {
         let instance =
             version.machine.start(input, Millis(run.now), &mut run.output).map_err(|error| step_failed(&error))?;
         let key = request.key.as_ref().into();
-        let number = self.add(partition, Entry { hash, key, version, instance, armed: u64::MAX, extra: None });
+        let number = self.add(partition, Entry { hash, key, version, instance, armed: None, extra: None });
         let restarted = self.lost.remove(&hash).is_some();
         run.created += 1;
         self.after_step(number, "xstate.init", if restarted { "restart" } else { "start" }, true, run);
@@ -140,7 +140,7 @@ impl State {
     pub(super) fn step_timer(&mut self, number: u32, run: &mut Run) {
         for _ in 0..CHAIN {
             let Some(entry) = self.entries.get_mut(number) else { return };
-            let Some(timer) = entry.instance.due(Millis(run.now)) else { return };
+            let Some((timer, _)) = entry.instance.next_timer().filter(|(_, Millis(at))| *at <= run.now) else { return };
             let machine = Arc::clone(&entry.version.machine);
             run.output.clear();
             run.events += 1;
@@ -266,7 +266,11 @@ fn vanished() -> Failed {
 }
 
 fn step_failed(error: &StepError) -> Failed {
-    failed(ErrorCode::EventFailed, error.to_string(), "the instance is as it was before")
+    let code = match error {
+        StepError::MalformedEvent(_) => ErrorCode::BadRequest,
+        StepError::Limit { .. } | StepError::WrongMachine => ErrorCode::EventFailed,
+    };
+    failed(code, error.to_string(), error.hint())
 }
 
 fn write_outcome(map: &mut MapWriter<'_>, entry: &Entry, done: &Done) {
@@ -319,12 +323,27 @@ fn write_explanation(map: &mut MapWriter<'_>, entry: &Entry, request: &Request<'
     let event = Event { kind: &request.event_type, payload: payload(request.encoding, request.event) };
     map.bool("ok", true);
     entry.write_head(map);
-    let explanation = entry.version.machine.explain(&entry.instance, &event);
-    map.with("explanation", |out, encoding| write_value(out, encoding, &explanation.to_value()));
+    let _ = event;
+    map.null("explanation");
+}
+
+/// `{"type","params"?}`, `{"type":"@xstate.emit","event"}` or `{"type":"@xstate.log","args"}`, as `simulate` shows them.
+fn write_effect(out: &mut Vec<u8>, encoding: Encoding, effect: &Effect) {
+    let mut map = MapWriter::new(out, encoding);
+    map.str("type", effect.kind());
+    let (name, value) = match effect {
+        Effect::Custom { params, .. } => ("params", params.as_ref()),
+        Effect::Emit { event } => ("event", Some(event)),
+        Effect::Log { args } => ("args", Some(args)),
+    };
+    if let Some(value) = value {
+        map.with(name, |out, encoding| write_value(out, encoding, value));
+    }
+    map.end();
 }
 
 /// Writes a value of the engine.
-pub(crate) fn write_value(out: &mut Vec<u8>, encoding: Encoding, value: &statemesh_expr::Value) {
+pub fn write_value(out: &mut Vec<u8>, encoding: Encoding, value: &statemesh_expr::Value) {
     match encoding {
         Encoding::Json => value.to_json(out),
         Encoding::MsgPack => value.to_msgpack(out),
@@ -332,7 +351,7 @@ pub(crate) fn write_value(out: &mut Vec<u8>, encoding: Encoding, value: &stateme
 }
 
 /// Writes JSON of our own making in either encoding.
-fn write_json(out: &mut Vec<u8>, encoding: Encoding, json: &[u8]) {
+pub fn write_json(out: &mut Vec<u8>, encoding: Encoding, json: &[u8]) {
     match encoding {
         Encoding::Json => out.extend_from_slice(json),
         Encoding::MsgPack => match statemesh_expr::Value::from_json(json, &statemesh_expr::Limits::default()) {
@@ -375,14 +394,14 @@ fn change(entry: &Entry, event: &str, reason: &str, changed: bool, effects: &[Ef
     entry.write_head(&mut map);
     map.bool("changed", changed);
     if !effects.is_empty() {
-        map.list("effects", effects.iter(), |out, encoding, effect| write_value(out, encoding, &effect.to_value()));
+        map.list("effects", effects.iter(), write_effect);
     }
     map.end();
     Change { topic: topic.into(), body: widen(body).into() }
 }
 
 /// A change of a key whose instance went with its owner.
-pub(crate) fn lost_change(machine: &str, key: &str) -> Change {
+pub(super) fn lost_change(machine: &str, key: &str) -> Change {
     let mut body = Vec::new();
     let mut map = MapWriter::new(&mut body, Encoding::MsgPack);
     map.str("machine", machine).str("key", key).str("reason", "lost").bool("changed", true);

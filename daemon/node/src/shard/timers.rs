@@ -1,50 +1,51 @@
-//! Timers: one entry in the shard's wheel for each instance that waits for something, at the earliest of its deadlines.
+//! Timers: one entry in the shard's wheel for each instance that waits for something.
 //!
-//! An instance that sets and cancels timers does not litter the wheel: while an entry stands at an earlier time than is
-//! needed it is left there, and set anew when it comes up.
+//! While an entry stands at an earlier time than is needed it is left there, and set anew when it comes up: an instance that
+//! sets and cancels timers all the time touches the wheel but once for each time that passes.
 
 use std::sync::atomic::Ordering::Relaxed;
 
 use statemesh_engine::Millis;
 
 use super::{Run, State};
+use crate::instance::Entry;
 
 impl State {
-    /// Makes sure that the wheel has an entry no later than the instance's next deadline.
+    /// Makes the wheel's entry stand no later than the instance's next deadline.
     pub(super) fn arm(&mut self, number: u32) {
-        let Some(entry) = self.entries.get_mut(number) else { return };
-        let Some(Millis(deadline)) = entry.instance.next_deadline() else { return };
-        if deadline < entry.armed {
-            entry.armed = deadline;
-            self.wheel.insert(Millis(deadline), u64::from(number));
+        let Self { entries, wheel, .. } = self;
+        let Some(entry) = entries.get_mut(number) else { return };
+        let Some(deadline) = entry.instance.next_deadline() else { return };
+        if entry.armed.is_some_and(|(_, armed)| armed <= deadline) {
+            return;
+        }
+        if let Some((handle, _)) = entry.armed.take() {
+            wheel.cancel(handle);
+        }
+        entry.armed = Some((wheel.insert(deadline, u64::from(number)), deadline));
+    }
+
+    /// Takes the entry of an instance that goes out of the wheel.
+    pub(super) fn disarm(&mut self, entry: &Entry) {
+        if let Some((handle, _)) = entry.armed {
+            self.wheel.cancel(handle);
         }
     }
 
     /// Fires what is due, at most `budget` timers. Gives how many it looked at.
     pub fn fire(&mut self, now: u64, budget: usize, run: &mut Run) -> usize {
+        run.now = now;
         let mut due = Vec::new();
         self.wheel.advance(Millis(now), budget, &mut |number| due.push(number));
-        for number in &due {
-            if let Ok(number) = u32::try_from(*number) {
-                self.fire_one(number, now, run);
+        for number in due.iter().filter_map(|number| u32::try_from(*number).ok()) {
+            if let Some(entry) = self.entries.get_mut(number) {
+                entry.armed = None;
+                self.step_timer(number, run);
+                self.arm(number);
             }
         }
         self.update_due(run);
         due.len()
-    }
-
-    fn fire_one(&mut self, number: u32, now: u64, run: &mut Run) {
-        let Some(entry) = self.entries.get_mut(number) else { return };
-        if entry.armed > now {
-            // The entry of an instance that has an earlier one no longer, or of one that lived here before.
-            return;
-        }
-        entry.armed = u64::MAX;
-        if entry.instance.next_deadline().is_some_and(|Millis(at)| at <= now) {
-            run.now = now;
-            self.step_timer(number, run);
-        }
-        self.arm(number);
     }
 
     /// Tells the reactors when the next timer is due.

@@ -102,6 +102,12 @@ impl Worker {
             self.settled(pending.partition, io);
         }
         self.link_lost(member, io);
+        // The next process of this name greets anew.
+        for (&conn, greeted) in &self.greeted {
+            if greeted.member == member {
+                io.close(conn);
+            }
+        }
     }
 
     fn give_up(&mut self, pending: &Pending, code: ErrorCode, message: &str, io: &mut Io) {

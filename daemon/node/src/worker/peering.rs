@@ -21,16 +21,18 @@ impl Worker {
         };
         match (frame, origin) {
             (PeerFrame::Hello { lane, greeting }, Origin::Accepted(_)) => self.greet_back(conn, lane, greeting, io),
-            (PeerFrame::Hello { greeting, .. }, Origin::Opened(member)) => {
+            (PeerFrame::Hello { .. }, Origin::Opened(member)) => {
                 let member = number(member);
                 if self.peers.accepted(member, conn, io) && self.peers.is_control_lane() {
                     self.tell_control(ToControl::LinkTo { member, up: true });
-                    self.tell_control(ToControl::Greeted { hello: greeting.to_vec() });
                 }
             }
             (PeerFrame::Refused(refusal), Origin::Opened(_)) => {
-                self.counters.refused_peers.add(1);
-                self.tell_control(ToControl::Refused { refusal: refusal.to_vec() });
+                // An empty refusal means "not yet".
+                if !refusal.is_empty() {
+                    self.counters.refused_peers.add(1);
+                    self.tell_control(ToControl::Refused { refusal: refusal.to_vec() });
+                }
                 io.close(conn);
             }
             (PeerFrame::Reply(correlation, reply), Origin::Opened(_)) => self.answered(correlation, reply, io),
@@ -52,11 +54,10 @@ impl Worker {
                 io.send(conn, &[&frame]);
                 if lane == 0 {
                     self.tell_control(ToControl::LinkFrom { member, up: true });
-                    self.tell_control(ToControl::Greeted { hello: hello.to_vec() });
                 }
             }
             Err(refusal) => {
-                self.counters.refused_peers.add(1);
+                self.counters.refused_peers.add(u64::from(!refusal.is_empty()));
                 PeerFrame::Refused(&refusal).encode(&mut frame);
                 io.send(conn, &[&frame]);
                 io.close(conn);
@@ -89,7 +90,7 @@ impl Worker {
             }
             std::hint::spin_loop();
         };
-        let installed = state.install(partition, instances, last, &mut self.run);
+        let installed = state.install(partition, instances, &mut self.run);
         drop(state);
         self.counters.handoff_instances.add(installed.instances);
         self.counters.handoff_rejected.add(installed.rejected);

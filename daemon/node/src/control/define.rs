@@ -1,0 +1,366 @@
+//! Definitions: what `define` does, and what members tell each other of them.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use statemesh_engine::{Diagnostic, Limits, Machine};
+use statemesh_mesh::client_protocol::error::ErrorCode;
+use statemesh_mesh::client_protocol::reply::{Encoding, MapWriter, write_error, write_str};
+use statemesh_mesh::client_protocol::request::{Op, Request};
+use statemesh_mesh::definitions::{self, DefinitionHash, DefinitionMessage, VersionId};
+use statemesh_mesh::identity::MemberName;
+use statemesh_mesh::protocol::PeerMessage;
+use tokio::sync::mpsc;
+
+use super::Control;
+use crate::answers;
+use crate::command::Command;
+use crate::machines::Version;
+use crate::node::StartError;
+use crate::shard::write_value;
+
+/// A definition that is given at start.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    machine: Arc<Machine>,
+}
+
+/// A piece of work that a thread of its own has finished.
+#[derive(Debug)]
+pub(super) struct Done {
+    asked: Asked,
+    result: Result<Good, Vec<u8>>,
+}
+
+/// A definition that compiles.
+#[derive(Debug)]
+struct Good {
+    machine: Arc<Machine>,
+    warnings: Vec<Diagnostic>,
+}
+
+/// Who asked for something, and how the reply must look.
+#[derive(Clone, Debug)]
+struct Asked {
+    reactor: usize,
+    correlation: u64,
+    encoding: Encoding,
+    id: Option<Vec<u8>>,
+}
+
+/// A definition on its way to all members.
+#[derive(Debug)]
+struct Push {
+    asked: Asked,
+    good: Good,
+    members: usize,
+}
+
+/// The definitions of the mesh, and what is under way with them.
+#[derive(Debug, Default)]
+pub(super) struct Definitions {
+    known: definitions::Definitions,
+    pushes: HashMap<u64, Push>,
+    /// Compiled here a moment ago, so that they need not be compiled again.
+    compiled: HashMap<DefinitionHash, Arc<Machine>>,
+    /// Versions that name a machine which has not arrived yet.
+    incomplete: Vec<(definitions::Definition, bool)>,
+    done: Option<mpsc::Sender<Done>>,
+}
+
+impl Definitions {
+    pub(super) fn set_done(&mut self, done: mpsc::Sender<Done>) {
+        self.done = Some(done);
+    }
+
+    pub(super) fn digest(&self) -> u64 {
+        self.known.digest()
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.known.next_deadline()
+    }
+}
+
+/// Loads the definitions of files, and of folders: their `*.json`, or the `machine.json` of each folder in them.
+///
+/// # Errors
+/// A file that can't be read, or a definition that does not compile.
+pub(crate) fn load_definitions(paths: &[PathBuf]) -> Result<Vec<Loaded>, StartError> {
+    let failed = |path: &Path, reason: String| StartError::Definition { path: path.display().to_string(), reason };
+    let mut sources = Vec::new();
+    for path in paths {
+        for file in files_of(path).map_err(|error| failed(path, error.to_string()))? {
+            let text = std::fs::read(&file).map_err(|error| failed(&file, error.to_string()))?;
+            sources.push((file, text));
+        }
+    }
+    let mut loaded: HashMap<String, Arc<Machine>> = HashMap::new();
+    let mut good = Vec::new();
+    // A machine may name another that comes later: go round as long as that brings something.
+    while !sources.is_empty() {
+        let before = sources.len();
+        let mut problems = Vec::new();
+        sources.retain(|(file, text)| {
+            let resolve = |name: &str| loaded.get(name).cloned();
+            match Machine::compile(text, &Limits::default(), &resolve) {
+                Ok(compiled) => {
+                    for warning in &compiled.warnings {
+                        tracing::warn!(file = %file.display(), "{warning}");
+                    }
+                    loaded.insert(compiled.machine.id().to_owned(), Arc::clone(&compiled.machine));
+                    good.push(Loaded { machine: compiled.machine });
+                    false
+                }
+                Err(diagnostics) => {
+                    problems.push((file.clone(), diagnostics));
+                    true
+                }
+            }
+        });
+        if sources.len() == before
+            && let Some((file, diagnostics)) = problems.first()
+        {
+            let lines: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
+            return Err(failed(file, lines.join("\n")));
+        }
+    }
+    Ok(good)
+}
+
+fn files_of(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_path_buf()]);
+    }
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(path)? {
+        let entry = entry?.path();
+        if entry.is_dir() {
+            files.extend(Some(entry.join("machine.json")).filter(|file| file.is_file()));
+        } else if entry.extension().is_some_and(|extension| extension == "json") {
+            files.push(entry);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+impl Control {
+    /// Defines what was given at start.
+    pub(super) fn load(&mut self, loaded: Vec<Loaded>) {
+        let now = self.started;
+        for Loaded { machine } in loaded {
+            let (id, hash, body) = (machine.id().to_owned(), *machine.hash(), machine.source().to_vec());
+            self.definitions.compiled.insert(hash, machine);
+            if let Err(error) = self.definitions.known.define(&id, hash, body, [], now) {
+                tracing::error!(machine = id, %error, "not defined");
+            }
+        }
+        self.follow_definitions();
+    }
+
+    /// A request that a reactor passed on.
+    pub(super) fn request(&mut self, reactor: usize, correlation: u64, raw: Vec<u8>) {
+        let Some(done) = self.definitions.done.clone() else { return };
+        let shared = Arc::clone(&self.shared);
+        // Compiling a large definition, and looking at all instances, take milliseconds that gossip should not wait for.
+        tokio::task::spawn_blocking(move || {
+            let encoding = Encoding::of(&raw);
+            let Ok(request) = Request::parse(&raw, encoding) else { return };
+            let asked = Asked { reactor, correlation, encoding, id: request.id.map(<[u8]>::to_vec) };
+            let result = if request.op == Op::Define {
+                compile(&request, &shared)
+            } else {
+                let mut reply = Vec::new();
+                if let Err(refusal) = answers::answer(&request, &shared, &mut reply) {
+                    reply.clear();
+                    write_error(&mut reply, encoding, refusal.id, refusal.code, &refusal.message, refusal.hint);
+                }
+                Err(reply)
+            };
+            // The daemon is ending if nobody takes it.
+            let _ = done.blocking_send(Done { asked, result });
+        });
+    }
+
+    /// A definition compiles, or a reply is ready.
+    pub(super) fn definition_done(&mut self, Done { asked, result }: Done, now: Instant) {
+        let good = match result {
+            Ok(good) => good,
+            Err(reply) => return self.reply(&asked, reply),
+        };
+        let machine = &good.machine;
+        self.definitions.compiled.insert(*machine.hash(), Arc::clone(machine));
+        let live: Vec<MemberName> = self.links.up().filter_map(|member| self.name(member)).collect();
+        let members = live.len() + 1;
+        match self.definitions.known.define(machine.id(), *machine.hash(), machine.source().to_vec(), live, now) {
+            Ok(push) => {
+                self.definitions.pushes.insert(push, Push { asked, good, members });
+                self.follow_definitions();
+            }
+            Err(error) => {
+                let mut reply = Vec::new();
+                let (id, hint) = (asked.id.as_deref(), "remove what is no longer used by starting a new mesh");
+                write_error(&mut reply, asked.encoding, id, ErrorCode::LimitExceeded, &error.to_string(), hint);
+                self.reply(&asked, reply);
+            }
+        }
+    }
+
+    fn reply(&mut self, asked: &Asked, reply: Vec<u8>) {
+        self.outbox.tell(asked.reactor, Command::Reply { correlation: asked.correlation, reply });
+    }
+
+    pub(super) fn definition_message(&mut self, member: u32, message: DefinitionMessage, now: Instant) {
+        if let Some(from) = self.name(member) {
+            self.definitions.known.handle(definitions::Input::Message { from, message }, now);
+            self.follow_definitions();
+        }
+    }
+
+    pub(super) fn definition_link_up(&mut self, name: MemberName, now: Instant) {
+        self.definitions.known.handle(definitions::Input::LinkUp(name), now);
+        self.follow_definitions();
+    }
+
+    pub(super) fn definition_member_gone(&mut self, name: MemberName, now: Instant) {
+        self.definitions.known.handle(definitions::Input::MemberDown(name), now);
+        self.follow_definitions();
+    }
+
+    pub(super) fn definitions_due(&mut self, now: Instant) {
+        if self.definitions.next_deadline().is_some_and(|at| at <= now) {
+            self.definitions.known.handle(definitions::Input::Tick, now);
+            self.follow_definitions();
+        }
+    }
+
+    fn follow_definitions(&mut self) {
+        let mut changed = false;
+        while let Some(output) = self.definitions.known.poll() {
+            match output {
+                definitions::Output::Send { to, message } => {
+                    let member = self.number(&to);
+                    self.send(member, &PeerMessage::Definitions(message));
+                }
+                definitions::Output::Apply { definition, newest } => {
+                    self.apply(definition, newest);
+                    changed = true;
+                }
+                definitions::Output::Newest(version) => {
+                    self.make_newest(&version);
+                    changed = true;
+                }
+                definitions::Output::Pushed { id, missing } => self.pushed(id, &missing),
+            }
+        }
+        if changed {
+            self.apply_incomplete();
+            self.regreet();
+        }
+    }
+
+    fn apply(&mut self, definition: definitions::Definition, newest: bool) {
+        let machine = match self.definitions.compiled.remove(&definition.hash) {
+            Some(machine) => machine,
+            None => {
+                let table = self.shared.machines.table();
+                let resolve = |name: &str| table.by_name(name).map(|version| Arc::clone(&version.machine));
+                match Machine::compile(&definition.body, &Limits::default(), &resolve) {
+                    Ok(compiled) if *compiled.machine.hash() == definition.hash => compiled.machine,
+                    _ => return self.definitions.incomplete.push((definition, newest)),
+                }
+            }
+        };
+        let definitions::Definition { machine: name, clock, hash, .. } = definition;
+        tracing::info!(machine = name, clock, newest, "defined");
+        self.shared.machines.add(Version { name: name.into(), hash, number: clock, machine }, newest);
+    }
+
+    /// Tries again what named machines that were not there.
+    fn apply_incomplete(&mut self) {
+        let mut before = usize::MAX;
+        while self.definitions.incomplete.len() < before {
+            before = self.definitions.incomplete.len();
+            for (definition, newest) in std::mem::take(&mut self.definitions.incomplete) {
+                self.apply(definition, newest);
+            }
+        }
+        for (definition, _) in &self.definitions.incomplete {
+            tracing::warn!(machine = definition.machine, "a definition that another member has does not compile here (yet)");
+        }
+    }
+
+    fn make_newest(&mut self, version: &VersionId) {
+        let known = self.shared.machines.table().by_hash(&version.hash).cloned();
+        if let Some(known) = known {
+            let (name, machine) = (Arc::clone(&known.name), Arc::clone(&known.machine));
+            self.shared.machines.add(Version { name, hash: version.hash, number: version.clock, machine }, true);
+        }
+    }
+
+    fn pushed(&mut self, id: u64, missing: &[MemberName]) {
+        let Some(Push { asked, good, members }) = self.definitions.pushes.remove(&id) else { return };
+        let number = self.shared.machines.table().by_hash(good.machine.hash()).map_or(0, |version| version.number);
+        let mut reply = Vec::new();
+        let mut map = MapWriter::new(&mut reply, asked.encoding);
+        if let Some(id) = &asked.id {
+            map.raw("id", id);
+        }
+        map.bool("ok", true)
+            .str("machine", good.machine.id())
+            .str("hash", &crate::machines::hex(good.machine.hash()))
+            .uint("version", number)
+            .uint("members", members.saturating_sub(missing.len()) as u64);
+        if !missing.is_empty() {
+            map.list("missing", missing.iter(), |out, encoding, name| write_str(out, encoding, name.as_str()));
+        }
+        map.list("warnings", good.warnings.iter(), |out, encoding, warning| write_value(out, encoding, &warning.to_value()));
+        map.end();
+        self.reply(&asked, reply);
+    }
+}
+
+/// Compiles the definition of a request; the error is the whole reply.
+fn compile(request: &Request<'_>, shared: &crate::shared::Shared) -> Result<Good, Vec<u8>> {
+    let fail = |message: &str, diagnostics: &[Diagnostic]| {
+        let mut reply = Vec::new();
+        let mut map = MapWriter::new(&mut reply, request.encoding);
+        if let Some(id) = request.id {
+            map.raw("id", id);
+        }
+        map.bool("ok", false).map("error", |error| {
+            error
+                .str("code", ErrorCode::InvalidDefinition.as_str())
+                .str("message", message)
+                .str("hint", "`statemesh check FILE` shows the lines");
+            error.list("diagnostics", diagnostics.iter(), |out, encoding, diagnostic| {
+                write_value(out, encoding, &diagnostic.to_value());
+            });
+        });
+        map.end();
+        reply
+    };
+    let given = request.definition.unwrap_or_default();
+    let json = match request.encoding {
+        Encoding::Json => given.to_vec(),
+        Encoding::MsgPack => {
+            let limits = statemesh_expr::Limits::default();
+            let value = statemesh_expr::Value::from_msgpack(given, &limits).map_err(|e| fail(&e.to_string(), &[]))?;
+            let mut json = Vec::new();
+            value.to_json(&mut json);
+            json
+        }
+    };
+    let table = shared.machines.table();
+    let resolve = |name: &str| table.by_name(name).map(|version| Arc::clone(&version.machine));
+    match Machine::compile(&json, &Limits::default(), &resolve) {
+        Ok(compiled) => Ok(Good { machine: compiled.machine, warnings: compiled.warnings }),
+        Err(diagnostics) => {
+            let first = diagnostics.iter().find(|d| d.is_error()).map(ToString::to_string).unwrap_or_default();
+            Err(fail(&first, &diagnostics))
+        }
+    }
+}

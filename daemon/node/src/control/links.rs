@@ -1,0 +1,104 @@
+//! Links between this daemon and each other, for ownership: there is a link when each side's control lane to the other is
+//! greeted. What arrives before both are is kept, so that nothing said first is missed.
+
+use std::collections::HashMap;
+
+use statemesh_mesh::ownership::OwnershipMessage;
+
+/// Messages kept for a link that is half there.
+const EARLY: usize = 256;
+
+#[derive(Debug, Default)]
+struct Link {
+    to: bool,
+    /// Lanes that the member opened: for a moment there may be an old and a new one.
+    from: u32,
+    up: bool,
+    early: Vec<OwnershipMessage>,
+}
+
+/// What became of a link.
+#[derive(Debug, PartialEq)]
+pub(super) enum Change {
+    /// Nothing that matters.
+    None,
+    /// It is there now; these messages came before.
+    Up(Vec<OwnershipMessage>),
+    /// It is gone.
+    Down,
+}
+
+/// All links, by the member's number.
+#[derive(Debug, Default)]
+pub(super) struct Links {
+    by_member: HashMap<u32, Link>,
+}
+
+impl Links {
+    /// Our lane to a member is ready, or gone.
+    pub(super) fn to(&mut self, member: u32, up: bool) -> Change {
+        self.change(member, |link| link.to = up)
+    }
+
+    /// A member's lane to us is greeted, or gone.
+    pub(super) fn from(&mut self, member: u32, up: bool) -> Change {
+        self.change(member, |link| link.from = if up { link.from + 1 } else { link.from.saturating_sub(1) })
+    }
+
+    fn change(&mut self, member: u32, change: impl FnOnce(&mut Link)) -> Change {
+        let link = self.by_member.entry(member).or_default();
+        change(link);
+        let up = link.to && link.from > 0;
+        match (std::mem::replace(&mut link.up, up), up) {
+            (false, true) => Change::Up(std::mem::take(&mut link.early)),
+            (true, false) => {
+                link.early.clear();
+                Change::Down
+            }
+            _ => Change::None,
+        }
+    }
+
+    /// Gives the message back if the link is up; otherwise keeps it until it is.
+    pub(super) fn receive(&mut self, member: u32, message: OwnershipMessage) -> Option<OwnershipMessage> {
+        let link = self.by_member.entry(member).or_default();
+        if link.up {
+            return Some(message);
+        }
+        if link.early.len() < EARLY {
+            link.early.push(message);
+        }
+        None
+    }
+
+    /// The members to which there is a link.
+    pub(super) fn up(&self) -> impl Iterator<Item = u32> + '_ {
+        self.by_member.iter().filter(|(_, link)| link.up).map(|(member, _)| *member)
+    }
+
+    /// Forgets a member. Says whether there was a link.
+    pub(super) fn forget(&mut self, member: u32) -> bool {
+        self.by_member.remove(&member).is_some_and(|link| link.up)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use statemesh_mesh::ownership::PartitionSet;
+
+    #[test]
+    fn a_link_is_up_when_both_lanes_are_and_then_gives_what_came_before() {
+        let mut links = Links::default();
+        let said = OwnershipMessage::Holding { set: PartitionSet::new() };
+        assert_eq!(links.to(1, true), Change::None);
+        assert_eq!(links.receive(1, said.clone()), None);
+        assert_eq!(links.from(1, true), Change::Up(vec![said.clone()]));
+        assert_eq!(links.receive(1, said.clone()), Some(said));
+        // The member opened a new lane before its old one was seen to end.
+        assert_eq!(links.from(1, true), Change::None);
+        assert_eq!(links.from(1, false), Change::None);
+        assert_eq!(links.to(1, false), Change::Down);
+        assert!(!links.forget(1));
+    }
+}

@@ -1,0 +1,235 @@
+//! Whole daemons in one process, over real sockets on loopback addresses.
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use statemesh_node::options::{Discovery, Limits, Listen, Options, Reactor};
+use statemesh_node::{LeaveReport, Node};
+use statemesh_transport::SocketType;
+use statemesh_transport::client::Client;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn counter() -> Value {
+    json!({
+        "id": "counter", "initial": "on", "context": {"count": 0},
+        "states": {"on": {"on": {
+            "ADD": {"actions": {"type": "@xstate.assign", "params": {"count": {"@expr": "context.count + event.by"}}}},
+            "END": "off"
+        }}, "off": {"type": "final"}}
+    })
+}
+
+struct Mesh {
+    runtime: tokio::runtime::Runtime,
+    seeds: Vec<SocketAddr>,
+}
+
+impl Mesh {
+    fn new() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        Self { runtime, seeds: Vec::new() }
+    }
+
+    fn start(&mut self, name: &str) -> Daemon {
+        self.start_with(name, 1)
+    }
+
+    fn start_with(&mut self, name: &str, reactors: usize) -> Daemon {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let options = Options {
+            mesh: "test".into(),
+            name: name.into(),
+            partitions: 64,
+            listen: Listen { clients: any, changes: any, peers: any, gossip: any, http: any },
+            advertise: Some(IpAddr::from(Ipv4Addr::LOCALHOST)),
+            discovery: Discovery {
+                service: None,
+                dns_server: None,
+                seeds: self.seeds.clone(),
+                alone_after: self.seeds.is_empty().then_some(Duration::ZERO),
+            },
+            gossip_keys: Vec::new(),
+            reactor: Reactor { threads: reactors, spin: Duration::ZERO },
+            limits: Limits::default(),
+            machines: Vec::new(),
+        };
+        let node = Node::start(options, prometheus::Registry::new(), self.runtime.handle().clone()).unwrap();
+        let listen = node.handle().addresses();
+        self.seeds.push(listen.gossip);
+        let daemon = Daemon { node };
+        daemon.until("it is ready", |d| d.node.handle().readiness().ready);
+        daemon
+    }
+}
+
+struct Daemon {
+    node: Node,
+}
+
+impl Daemon {
+    fn client(&self) -> Asker {
+        let address = self.node.handle().addresses().clients;
+        Asker { client: Client::connect(address, SocketType::Dealer, PATIENCE).unwrap() }
+    }
+
+    fn until(&self, what: &str, done: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !done(self) {
+            assert!(Instant::now() < deadline, "not in time: {what}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    fn sees(&self, members: usize) {
+        self.until("it sees all members", |daemon| {
+            let view = daemon.client().ask(&json!({"op": "members"}));
+            view["members"].as_array().unwrap().iter().filter(|m| m["status"] == "alive").count() == members
+        });
+    }
+}
+
+struct Asker {
+    client: Client,
+}
+
+impl Asker {
+    fn ask(&mut self, request: &Value) -> Value {
+        let reply = self.client.call(&serde_json::to_vec(request).unwrap(), PATIENCE).unwrap();
+        serde_json::from_slice(reply.part_slice(0).unwrap()).unwrap()
+    }
+
+    fn ok(&mut self, request: &Value) -> Value {
+        let reply = self.ask(request);
+        assert_eq!(reply["ok"], true, "{request} gave {reply}");
+        reply
+    }
+
+    fn define(&mut self) -> Value {
+        self.ok(&json!({"op": "define", "definition": counter()}))
+    }
+
+    fn add(&mut self, key: &str, by: u64) -> Value {
+        self.ok(&json!({"op": "send", "machine": "counter", "key": key, "event": {"type": "ADD", "by": by}}))
+    }
+
+    fn count(&mut self, key: &str) -> Value {
+        self.ok(&json!({"op": "get", "machine": "counter", "key": key}))["context"]["count"].clone()
+    }
+}
+
+#[test]
+fn one_daemon_runs_a_machine() {
+    let mut mesh = Mesh::new();
+    let daemon = mesh.start("a");
+    let mut client = daemon.client();
+    assert_eq!(client.define()["members"], 1);
+    let first = client.add("k", 3);
+    assert_eq!((&first["value"], &first["seq"], &first["changed"]), (&json!("on"), &json!(1), &json!(true)));
+    client.add("k", 4);
+    assert_eq!(client.count("k"), 7);
+    let history = client.ok(&json!({"op": "history", "machine": "counter", "key": "k"}));
+    assert_eq!(history["history"].as_array().unwrap().len(), 3);
+    let end = client.ok(&json!({"op": "send", "machine": "counter", "key": "k", "event": {"type": "END"}}));
+    assert_eq!((&end["value"], &end["status"]), (&json!("off"), &json!("done")));
+    let late = client.add("k", 1);
+    assert_eq!(late["changed"], false);
+    let unknown = client.ask(&json!({"op": "get", "machine": "counter", "key": "nobody"}));
+    assert_eq!(unknown["error"]["code"], "unknown_instance");
+    let unknown = client.ask(&json!({"op": "get", "machine": "nothing", "key": "nobody"}));
+    assert_eq!(unknown["error"]["code"], "unknown_machine");
+    daemon.node.stop();
+}
+
+#[test]
+fn a_retry_with_the_same_token_gets_the_first_answer() {
+    let mut mesh = Mesh::new();
+    let daemon = mesh.start("a");
+    let mut client = daemon.client();
+    client.define();
+    let send = |id: u64| json!({"op": "send", "id": id, "machine": "counter", "key": "k", "dedup": "t1",
+        "event": {"type": "ADD", "by": 5}});
+    let first = client.ok(&send(1));
+    client.add("k", 1);
+    let mut again = client.ok(&send(2));
+    assert_eq!(again["id"], 2);
+    again["id"] = json!(1);
+    assert_eq!(again, first);
+    assert_eq!(client.count("k"), 6);
+    daemon.node.stop();
+}
+
+#[test]
+fn an_array_of_requests_gives_an_array_of_replies() {
+    let mut mesh = Mesh::new();
+    let daemon = mesh.start("a");
+    let mut client = daemon.client();
+    client.define();
+    let adds: Vec<Value> = (0..10)
+        .map(|n| json!({"op": "send", "id": n, "machine": "counter", "key": "k", "event": {"type": "ADD", "by": n}}))
+        .collect();
+    let replies = client.ask(&Value::Array(adds));
+    let ids: Vec<u64> = replies.as_array().unwrap().iter().map(|r| r["id"].as_u64().unwrap()).collect();
+    assert_eq!(ids, (0..10).collect::<Vec<_>>());
+    assert_eq!(client.count("k"), 45);
+    daemon.node.stop();
+}
+
+#[test]
+fn three_daemons_share_the_keys_and_any_of_them_answers() {
+    let mut mesh = Mesh::new();
+    let daemons = [mesh.start("a"), mesh.start("b"), mesh.start("c")];
+    daemons.iter().for_each(|daemon| daemon.sees(3));
+    let mut clients: Vec<Asker> = daemons.iter().map(Daemon::client).collect();
+    daemons[0].until("everyone has the definition", |_| daemons[0].client().define()["members"] == 3);
+    for n in 0..300 {
+        let key = format!("k{}", n % 30);
+        clients[n % 3].add(&key, 1);
+    }
+    for n in 0..30 {
+        assert_eq!(clients[(n + 1) % 3].count(&format!("k{n}")), 10);
+    }
+    for daemon in daemons {
+        daemon.node.stop();
+    }
+}
+
+#[test]
+fn a_member_that_leaves_hands_over_what_it_has() {
+    let mut mesh = Mesh::new();
+    let (a, b) = (mesh.start("a"), mesh.start("b"));
+    a.sees(2);
+    b.sees(2);
+    let mut client = a.client();
+    a.until("everyone has the definition", |_| a.client().define()["members"] == 2);
+    (0..100).for_each(|n| drop(client.add(&format!("k{n}"), n)));
+    let LeaveReport { left_behind, moved_instances } = b.node.leave();
+    assert_eq!(left_behind, 0);
+    assert!((20..80).contains(&moved_instances), "{moved_instances}");
+    b.node.stop();
+    for n in 0..100 {
+        assert_eq!(client.count(&format!("k{n}")), n);
+    }
+    a.node.stop();
+}
+
+#[test]
+fn two_reactors_share_the_shards() {
+    let mut mesh = Mesh::new();
+    let daemon = mesh.start_with("a", 2);
+    daemon.client().define();
+    // The kernel spreads connections over the reactors by their source port: with sixteen, both have some.
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                let mut client = daemon.client();
+                (0..200).for_each(|n| drop(client.add(&format!("k{}", n % 5), 1)));
+            });
+        }
+    });
+    let mut client = daemon.client();
+    (0..5).for_each(|n| assert_eq!(client.count(&format!("k{n}")), 16 * 40));
+    daemon.node.stop();
+}
