@@ -13,7 +13,7 @@ use crate::view::MemberView;
 ///
 /// # Errors
 /// The request misses something, or names a machine that does not exist.
-pub fn answer<'a>(request: &Request<'a>, shared: &Shared, out: &mut Vec<u8>) -> Result<(), Refusal<'a>> {
+pub(crate) fn answer<'a>(request: &Request<'a>, shared: &Shared, out: &mut Vec<u8>) -> Result<(), Refusal<'a>> {
     let mut reply = MapWriter::new(out, request.encoding);
     if let Some(id) = request.id {
         reply.raw("id", id);

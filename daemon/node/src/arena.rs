@@ -5,7 +5,7 @@ const CHUNK: usize = 64;
 
 /// A growable arena with stable numbers.
 #[derive(Debug)]
-pub struct Arena<T> {
+pub(crate) struct Arena<T> {
     chunks: Vec<Box<[Option<T>]>>,
     free: Vec<u32>,
     next: u32,
@@ -19,7 +19,7 @@ impl<T> Default for Arena<T> {
 
 impl<T> Arena<T> {
     /// Puts a value in and gives its number.
-    pub fn insert(&mut self, value: T) -> u32 {
+    pub(crate) fn insert(&mut self, value: T) -> u32 {
         let index = self.free.pop().unwrap_or_else(|| {
             if self.next as usize == self.chunks.len() * CHUNK {
                 self.chunks.push((0..CHUNK).map(|_| None).collect());
@@ -38,24 +38,24 @@ impl<T> Arena<T> {
     }
 
     /// The entry of this number.
-    pub fn get(&self, index: u32) -> Option<&T> {
+    pub(crate) fn get(&self, index: u32) -> Option<&T> {
         self.chunks.get(index as usize / CHUNK)?.get(index as usize % CHUNK)?.as_ref()
     }
 
     /// The entry of this number, to change it.
-    pub fn get_mut(&mut self, index: u32) -> Option<&mut T> {
+    pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut T> {
         self.place(index)?.as_mut()
     }
 
     /// Takes the entry of this number out.
-    pub fn remove(&mut self, index: u32) -> Option<T> {
+    pub(crate) fn remove(&mut self, index: u32) -> Option<T> {
         let value = self.place(index)?.take()?;
         self.free.push(index);
         Some(value)
     }
 
     /// Every entry with its number.
-    pub fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         self.chunks
             .iter()
             .flat_map(|chunk| chunk.iter())

@@ -15,26 +15,26 @@ struct Batch {
 
 /// The open batches of one reactor.
 #[derive(Debug, Default)]
-pub struct Batches {
+pub(crate) struct Batches {
     open: Slab<Batch>,
 }
 
 impl Batches {
     /// Begins a batch of `len` requests.
-    pub fn begin(&mut self, reply_to: ReplyTo, encoding: Encoding, len: usize) -> usize {
+    pub(crate) fn begin(&mut self, reply_to: ReplyTo, encoding: Encoding, len: usize) -> usize {
         // One more than the requests: the batch ends only after `seal`, however fast the replies come.
         self.open.insert(Batch { reply_to, encoding, replies: vec![Vec::new(); len], missing: len + 1 })
     }
 
     /// Notes one reply. Gives the whole array, and where it goes, if it was the last.
-    pub fn reply(&mut self, batch: usize, position: usize, reply: &[u8]) -> Option<(ReplyTo, Vec<u8>)> {
+    pub(crate) fn reply(&mut self, batch: usize, position: usize, reply: &[u8]) -> Option<(ReplyTo, Vec<u8>)> {
         let place = self.open.get_mut(batch)?.replies.get_mut(position)?;
         *place = reply.to_vec();
         self.seal(batch)
     }
 
     /// Says that all requests of the batch were looked at. Gives the array if no reply is missing.
-    pub fn seal(&mut self, batch: usize) -> Option<(ReplyTo, Vec<u8>)> {
+    pub(crate) fn seal(&mut self, batch: usize) -> Option<(ReplyTo, Vec<u8>)> {
         let open = self.open.get_mut(batch)?;
         open.missing = open.missing.saturating_sub(1);
         if open.missing > 0 {

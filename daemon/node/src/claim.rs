@@ -20,7 +20,7 @@ use std::{
 /// A value that one thread at a time may claim. Aligned so that two claims never share a cache line.
 #[derive(Debug)]
 #[repr(align(128))]
-pub struct Claim<T> {
+pub(crate) struct Claim<T> {
     claimed: AtomicBool,
     value: UnsafeCell<T>,
 }
@@ -32,12 +32,12 @@ unsafe impl<T: Send> Sync for Claim<T> {}
 
 impl<T> Claim<T> {
     /// A free claim.
-    pub fn new(value: T) -> Self {
+    pub(crate) fn new(value: T) -> Self {
         Self { claimed: AtomicBool::new(false), value: UnsafeCell::new(value) }
     }
 
     /// Claims the value, or says at once that somebody else has it.
-    pub fn try_claim(&self) -> Option<Claimed<'_, T>> {
+    pub(crate) fn try_claim(&self) -> Option<Claimed<'_, T>> {
         self.claimed
             .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
             .is_ok()
@@ -47,7 +47,7 @@ impl<T> Claim<T> {
 
 /// The right to the value, until it is dropped.
 #[derive(Debug)]
-pub struct Claimed<'a, T> {
+pub(crate) struct Claimed<'a, T> {
     claim: &'a Claim<T>,
 }
 

@@ -10,7 +10,7 @@ use crate::subscribers::Change;
 
 /// What a reactor is told, by another reactor or by the control plane.
 #[derive(Debug)]
-pub enum Command {
+pub(crate) enum Command {
     /// The answer to a request that this reactor left in a shard's inbox, or gave to the control plane.
     Reply {
         /// Its number.
@@ -76,7 +76,7 @@ pub enum Command {
 
 /// What reactors tell the control plane.
 #[derive(Debug)]
-pub enum ToControl {
+pub(crate) enum ToControl {
     /// A client's request that changes something on every member (`define`).
     Request {
         /// The reactor that answers.

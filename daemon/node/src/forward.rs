@@ -9,7 +9,7 @@ use statemesh_transport::ConnId;
 
 /// Where a reply goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReplyTo {
+pub(crate) enum ReplyTo {
     /// A client's connection; `delimited` if it is a REQ, whose empty frame is given back.
     Client {
         /// The connection.
@@ -37,7 +37,7 @@ pub enum ReplyTo {
 
 /// Who has the request now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum With {
+pub(crate) enum With {
     /// A daemon.
     Member(u32),
     /// The inbox of a shard of this daemon.
@@ -48,7 +48,7 @@ pub enum With {
 
 /// A request that somebody else is working on.
 #[derive(Debug)]
-pub struct Pending {
+pub(crate) struct Pending {
     /// Where its reply goes.
     pub reply_to: ReplyTo,
     /// The request as it came, to send it again where that is harmless, and to find its id for an error.
@@ -64,7 +64,7 @@ pub struct Pending {
 
 /// The pending requests of one reactor, bounded, with one deadline for all.
 #[derive(Debug)]
-pub struct InFlight {
+pub(crate) struct InFlight {
     slots: Slab<Pending>,
     generation: u32,
     deadlines: VecDeque<(Instant, u64)>,
@@ -74,22 +74,22 @@ pub struct InFlight {
 
 impl InFlight {
     /// At most `limit` requests, each for at most `patience`.
-    pub fn new(limit: usize, patience: Duration) -> Self {
+    pub(crate) fn new(limit: usize, patience: Duration) -> Self {
         Self { slots: Slab::new(), generation: 0, deadlines: VecDeque::new(), limit, patience }
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.slots.len()
     }
 
     /// Whether another one would be too many.
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.slots.len() >= self.limit
     }
 
     /// Notes a request and gives the number under which its answer comes.
-    pub fn add(&mut self, reply_to: ReplyTo, request: Bytes, partition: u16, hops: u8, with: With, now: Instant) -> u64 {
+    pub(crate) fn add(&mut self, reply_to: ReplyTo, request: Bytes, partition: u16, hops: u8, with: With, now: Instant) -> u64 {
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
         let index = self.slots.insert(Pending { reply_to, request, partition, hops, with, generation });
@@ -99,19 +99,19 @@ impl InFlight {
     }
 
     /// Takes the request out: it is answered, or given up. A number that is unknown, or known no longer, gives nothing.
-    pub fn take(&mut self, correlation: u64) -> Option<Pending> {
+    pub(crate) fn take(&mut self, correlation: u64) -> Option<Pending> {
         let index = (correlation & u64::from(u32::MAX)) as usize;
         let found = self.slots.get(index)?.generation == (correlation >> 32) as u32;
         found.then(|| self.slots.remove(index))
     }
 
     /// When the oldest one is overdue.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         self.deadlines.front().map(|(at, _)| *at)
     }
 
     /// Takes the next one that is overdue, with its number.
-    pub fn overdue(&mut self, now: Instant) -> Option<(u64, Pending)> {
+    pub(crate) fn overdue(&mut self, now: Instant) -> Option<(u64, Pending)> {
         while let Some(&(at, correlation)) = self.deadlines.front() {
             let index = (correlation & u64::from(u32::MAX)) as usize;
             let open = self.slots.get(index).is_some_and(|p| p.generation == (correlation >> 32) as u32);
@@ -127,7 +127,7 @@ impl InFlight {
     }
 
     /// Takes everything that this member has.
-    pub fn lost_with(&mut self, member: u32) -> Vec<Pending> {
+    pub(crate) fn lost_with(&mut self, member: u32) -> Vec<Pending> {
         let mut lost: Vec<(u32, usize)> = self
             .slots
             .iter()

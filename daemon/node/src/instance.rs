@@ -11,7 +11,7 @@ use crate::transfer::{Input, Malformed, put_bytes};
 
 /// One instance.
 #[derive(Debug)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// The published hash of `machine/key`.
     pub hash: u64,
     /// The key.
@@ -28,7 +28,7 @@ pub struct Entry {
 
 /// One transition of an instance's past.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Past {
+pub(crate) struct Past {
     /// The instance's seq after it.
     pub seq: u64,
     /// Milliseconds before the present, when read; when kept, the daemon's clock.
@@ -41,7 +41,7 @@ pub struct Past {
 
 /// The answer to an event that came with a `dedup` token.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// The token.
     pub token: Box<str>,
     /// The encoding of the reply.
@@ -52,7 +52,7 @@ pub struct Answer {
 
 /// What is remembered beside an instance.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Extra {
+pub(crate) struct Extra {
     /// The last transitions, oldest first.
     pub past: VecDeque<Past>,
     /// The last answers to events with a token, oldest first.
@@ -64,7 +64,7 @@ const TOKENS: usize = 32;
 
 impl Extra {
     /// Notes a transition, forgetting the oldest beyond `max`.
-    pub fn remember(&mut self, past: Past, max: usize) {
+    pub(crate) fn remember(&mut self, past: Past, max: usize) {
         while self.past.len() >= max.max(1) {
             self.past.pop_front();
         }
@@ -74,12 +74,12 @@ impl Extra {
     }
 
     /// The answer that was given to this token.
-    pub fn answer(&self, token: &str) -> Option<&Answer> {
+    pub(crate) fn answer(&self, token: &str) -> Option<&Answer> {
         self.answers.iter().find(|answer| *answer.token == *token)
     }
 
     /// Notes an answer.
-    pub fn keep(&mut self, answer: Answer) {
+    pub(crate) fn keep(&mut self, answer: Answer) {
         if self.answers.len() == TOKENS {
             self.answers.pop_front();
         }
@@ -87,7 +87,7 @@ impl Extra {
     }
 
     /// Appends the bytes; times become ages, since the next daemon has a clock of its own.
-    pub fn encode(&self, now: u64, out: &mut Vec<u8>) {
+    pub(crate) fn encode(&self, now: u64, out: &mut Vec<u8>) {
         out.extend_from_slice(&u32::try_from(self.past.len()).unwrap_or(0).to_le_bytes());
         for past in &self.past {
             out.extend_from_slice(&past.seq.to_le_bytes());
@@ -106,7 +106,7 @@ impl Extra {
     ///
     /// # Errors
     /// The bytes are none of ours.
-    pub fn decode(bytes: &[u8], now: u64, max: usize) -> Result<Self, Malformed> {
+    pub(crate) fn decode(bytes: &[u8], now: u64, max: usize) -> Result<Self, Malformed> {
         let mut extra = Self::default();
         if bytes.is_empty() {
             return Ok(extra);
@@ -129,13 +129,13 @@ impl Extra {
 
 impl Entry {
     /// Writes what every reply about an instance says.
-    pub fn write_head(&self, reply: &mut MapWriter<'_>) {
+    pub(crate) fn write_head(&self, reply: &mut MapWriter<'_>) {
         reply.with("value", |out, encoding| self.write_value(out, encoding));
         reply.str("status", self.instance.status().as_str()).uint("seq", self.instance.seq());
     }
 
     /// Writes the state value.
-    pub fn write_value(&self, out: &mut Vec<u8>, encoding: Encoding) {
+    pub(crate) fn write_value(&self, out: &mut Vec<u8>, encoding: Encoding) {
         match encoding {
             Encoding::Json => self.version.machine.write_value_json(&self.instance, out),
             Encoding::MsgPack => self.version.machine.write_value_msgpack(&self.instance, out),

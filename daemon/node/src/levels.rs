@@ -19,7 +19,7 @@ const CENSUS_ROWS: usize = 1_000;
 type Census = Option<(Instant, Level)>;
 
 /// The reader of a daemon's levels.
-pub fn of(shared: Arc<Shared>, counts: Arc<Counts>) -> Levels {
+pub(crate) fn of(shared: Arc<Shared>, counts: Arc<Counts>) -> Levels {
     let census: Mutex<Census> = Mutex::new(None);
     Box::new(move || {
         let mut levels = vec![members(&shared), partitions(&shared), info(&shared), limits(&shared)];

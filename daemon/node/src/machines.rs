@@ -9,11 +9,11 @@ use parking_lot::RwLock;
 use statemesh_engine::Machine;
 
 /// Content hash of a definition.
-pub type Hash = [u8; 32];
+pub(crate) type Hash = [u8; 32];
 
 /// One version of one machine.
 #[derive(Debug)]
-pub struct Version {
+pub(crate) struct Version {
     /// The machine's name, which is the definition's id.
     pub name: Arc<str>,
     /// Content hash of the definition.
@@ -27,14 +27,14 @@ pub struct Version {
 impl Version {
     /// The hash as text.
     #[must_use]
-    pub fn hash_hex(&self) -> String {
+    pub(crate) fn hash_hex(&self) -> String {
         hex(&self.hash)
     }
 }
 
 /// A hash as text.
 #[must_use]
-pub fn hex(hash: &Hash) -> String {
+pub(crate) fn hex(hash: &Hash) -> String {
     hash.iter().fold(String::with_capacity(64), |mut text, byte| {
         // Writing to a String cannot fail.
         let _ = write!(text, "{byte:02x}");
@@ -44,7 +44,7 @@ pub fn hex(hash: &Hash) -> String {
 
 /// All versions that this daemon knows.
 #[derive(Clone, Debug, Default)]
-pub struct Table {
+pub(crate) struct Table {
     current: HashMap<Arc<str>, Arc<Version>>,
     by_hash: HashMap<Hash, Arc<Version>>,
 }
@@ -52,19 +52,19 @@ pub struct Table {
 impl Table {
     /// The version that new instances of this machine take.
     #[must_use]
-    pub fn by_name(&self, name: &str) -> Option<&Arc<Version>> {
+    pub(crate) fn by_name(&self, name: &str) -> Option<&Arc<Version>> {
         self.current.get(name)
     }
 
     /// The version with this content.
     #[must_use]
-    pub fn by_hash(&self, hash: &Hash) -> Option<&Arc<Version>> {
+    pub(crate) fn by_hash(&self, hash: &Hash) -> Option<&Arc<Version>> {
         self.by_hash.get(hash)
     }
 
     /// The current version of every machine, by name.
     #[must_use]
-    pub fn current(&self) -> Vec<Arc<Version>> {
+    pub(crate) fn current(&self) -> Vec<Arc<Version>> {
         let mut all: Vec<_> = self.current.values().cloned().collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
@@ -73,7 +73,7 @@ impl Table {
 
 /// The table that all threads read; a change replaces it whole.
 #[derive(Debug, Default)]
-pub struct Machines {
+pub(crate) struct Machines {
     table: RwLock<Arc<Table>>,
     generation: AtomicU64,
 }
@@ -81,18 +81,18 @@ pub struct Machines {
 impl Machines {
     /// The table as it is now.
     #[must_use]
-    pub fn table(&self) -> Arc<Table> {
+    pub(crate) fn table(&self) -> Arc<Table> {
         Arc::clone(&self.table.read())
     }
 
     /// Changes with every new version, so that a reactor can keep its copy of the table until it does.
     #[must_use]
-    pub fn generation(&self) -> u64 {
+    pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
     /// Adds a version; `current` if new instances take it from now on.
-    pub fn add(&self, version: Version, current: bool) -> Arc<Version> {
+    pub(crate) fn add(&self, version: Version, current: bool) -> Arc<Version> {
         let mut slot = self.table.write();
         let mut table = Table::clone(&slot);
         let version = Arc::new(version);

@@ -29,7 +29,7 @@ const PEER_MESSAGE_BYTES: usize = 64 << 20;
 /// Bytes of a message from a subscriber, who sends nothing but prefixes.
 const SUBSCRIPTION_BYTES: usize = 8 * 1024;
 /// How long leaving may take; a caller with less patience ends the process.
-pub const LEAVE_PATIENCE: Duration = Duration::from_secs(600);
+pub(crate) const LEAVE_PATIENCE: Duration = Duration::from_secs(600);
 /// How long a caller in the process waits for an answer.
 const CALL_PATIENCE: Duration = Duration::from_secs(10);
 

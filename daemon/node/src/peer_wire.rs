@@ -4,7 +4,7 @@
 
 /// A request that a daemon passes on to the owner of its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ForwardHeader {
+pub(crate) struct ForwardHeader {
     /// Given back with the answer.
     pub correlation: u64,
     /// The key's partition.
@@ -15,11 +15,11 @@ pub struct ForwardHeader {
 
 /// A request that met this many daemons without finding the owner is answered with an error. Two are enough in a settled
 /// mesh; a third and fourth happen when a partition moves while the request is on its way.
-pub const MAX_HOPS: u8 = 4;
+pub(crate) const MAX_HOPS: u8 = 4;
 
 /// One message between daemons.
 #[derive(Debug, PartialEq, Eq)]
-pub enum PeerFrame<'a> {
+pub(crate) enum PeerFrame<'a> {
     /// First on every link, from the daemon that opened it: who it is. The other answers with its own.
     Hello {
         /// Which of its daemon's reactors opened the link.
@@ -60,7 +60,7 @@ const ROSTER: u8 = 7;
 impl<'a> PeerFrame<'a> {
     /// Reads one part; `None` if it is none of ours.
     #[must_use]
-    pub fn decode(bytes: &'a [u8]) -> Option<Self> {
+    pub(crate) fn decode(bytes: &'a [u8]) -> Option<Self> {
         let (kind, rest) = bytes.split_first()?;
         Some(match *kind {
             HELLO => {
@@ -95,7 +95,7 @@ impl<'a> PeerFrame<'a> {
     }
 
     /// Appends the bytes of this frame.
-    pub fn encode(&self, out: &mut Vec<u8>) {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         let (kind, body) = match self {
             Self::Hello { lane, greeting } => {
                 out.extend_from_slice(&[HELLO, *lane]);

@@ -34,7 +34,7 @@ struct Peer {
 
 /// One reactor's links, by the number that this process gave each member.
 #[derive(Debug)]
-pub struct Peers {
+pub(crate) struct Peers {
     by_member: HashMap<u32, Peer>,
     max_waiting: usize,
     /// Which of its daemon's reactors this is. Control and moving partitions travel in lane 0, whose links are kept open;
@@ -47,17 +47,17 @@ const MAX_RETRY: Duration = Duration::from_secs(2);
 
 impl Peers {
     /// No links. At most `max_waiting` frames wait for each one.
-    pub fn new(lane: u8, max_waiting: usize) -> Self {
+    pub(crate) fn new(lane: u8, max_waiting: usize) -> Self {
         Self { by_member: HashMap::new(), max_waiting, lane }
     }
 
     /// Whether the links of this reactor carry control.
-    pub fn is_control_lane(&self) -> bool {
+    pub(crate) fn is_control_lane(&self) -> bool {
         self.lane == 0
     }
 
     /// A member is there, at this address. A link to an older address is closed.
-    pub fn member(&mut self, member: u32, address: SocketAddr, now: Instant, io: &mut Io) {
+    pub(crate) fn member(&mut self, member: u32, address: SocketAddr, now: Instant, io: &mut Io) {
         let peer = self.by_member.entry(member).or_insert_with(|| Peer {
             address,
             state: State::Down(now),
@@ -73,7 +73,7 @@ impl Peers {
     }
 
     /// A member is gone for good. What waited for it comes back: it was never sent.
-    pub fn gone(&mut self, member: u32, io: &mut Io) -> Vec<u64> {
+    pub(crate) fn gone(&mut self, member: u32, io: &mut Io) -> Vec<u64> {
         let Some(peer) = self.by_member.remove(&member) else { return Vec::new() };
         if let State::Greeting(conn) | State::Ready(conn) = peer.state {
             io.close(conn);
@@ -82,12 +82,12 @@ impl Peers {
     }
 
     /// Links that are ready.
-    pub fn ready(&self) -> usize {
+    pub(crate) fn ready(&self) -> usize {
         self.by_member.values().filter(|peer| matches!(peer.state, State::Ready(_))).count()
     }
 
     /// Sends a frame, or lets it wait for the link. `false` if the member is unknown or too much waits already.
-    pub fn send(&mut self, member: u32, correlation: Option<u64>, frame: &[u8], now: Instant, io: &mut Io) -> bool {
+    pub(crate) fn send(&mut self, member: u32, correlation: Option<u64>, frame: &[u8], now: Instant, io: &mut Io) -> bool {
         let Some(peer) = self.by_member.get_mut(&member) else { return false };
         if let State::Ready(conn) = peer.state {
             return io.send(conn, &[frame]);
@@ -101,7 +101,7 @@ impl Peers {
     }
 
     /// Whether the request of this correlation still waits, so was never sent; it is taken out.
-    pub fn withdraw(&mut self, member: u32, correlation: u64) -> bool {
+    pub(crate) fn withdraw(&mut self, member: u32, correlation: u64) -> bool {
         let Some(peer) = self.by_member.get_mut(&member) else { return false };
         let at = peer.waiting.iter().position(|(c, _)| *c == Some(correlation));
         at.is_some_and(|at| peer.waiting.remove(at).is_some())
@@ -122,7 +122,7 @@ impl Peers {
     }
 
     /// The transport's handshake is complete: greet.
-    pub fn opened(&mut self, member: u32, conn: ConnId, hello: &[u8], io: &mut Io) {
+    pub(crate) fn opened(&mut self, member: u32, conn: ConnId, hello: &[u8], io: &mut Io) {
         if self.by_member.get(&member).is_some_and(|peer| matches!(peer.state, State::Greeting(c) if c == conn)) {
             let mut frame = Vec::with_capacity(hello.len() + 2);
             PeerFrame::Hello { lane: self.lane, greeting: hello }.encode(&mut frame);
@@ -131,7 +131,7 @@ impl Peers {
     }
 
     /// The other side accepted our greeting: send what waits. Says whether that was news.
-    pub fn accepted(&mut self, member: u32, conn: ConnId, io: &mut Io) -> bool {
+    pub(crate) fn accepted(&mut self, member: u32, conn: ConnId, io: &mut Io) -> bool {
         let Some(peer) = self.by_member.get_mut(&member) else { return false };
         if !matches!(peer.state, State::Greeting(c) if c == conn) {
             return false;
@@ -145,7 +145,7 @@ impl Peers {
     }
 
     /// A link is gone, or could not be had. Says whether it was ready, that is, whether requests may be lost with it.
-    pub fn closed(&mut self, member: u32, conn: ConnId, now: Instant) -> bool {
+    pub(crate) fn closed(&mut self, member: u32, conn: ConnId, now: Instant) -> bool {
         let Some(peer) = self.by_member.get_mut(&member) else { return true };
         match peer.state {
             State::Greeting(c) | State::Ready(c) if c == conn => {
@@ -158,7 +158,7 @@ impl Peers {
     }
 
     /// Opens links for which something waits. Gives when to ask again.
-    pub fn turn(&mut self, now: Instant, io: &mut Io) -> Option<Instant> {
+    pub(crate) fn turn(&mut self, now: Instant, io: &mut Io) -> Option<Instant> {
         let mut next: Option<Instant> = None;
         for (&member, peer) in &mut self.by_member {
             if peer.waiting.is_empty() && self.lane != 0 {

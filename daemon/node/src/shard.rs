@@ -22,8 +22,8 @@ mod moving;
 mod ops;
 mod timers;
 
-pub use moving::Moved;
-pub use ops::{write_json, write_value};
+pub(crate) use moving::Moved;
+pub(crate) use ops::{write_json, write_value};
 
 /// Shards of a daemon: enough that two reactors seldom want the same one, few enough that looking at all is nothing.
 const SHARDS: usize = 64;
@@ -32,7 +32,7 @@ const INBOX: usize = 4_096;
 
 /// A request left for whoever holds the shard.
 #[derive(Debug)]
-pub struct Job {
+pub(crate) struct Job {
     /// The reactor that wants the answer.
     pub reactor: usize,
     /// The number under which it waits.
@@ -45,7 +45,7 @@ pub struct Job {
 
 /// How running a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// The reply is written, be it an error.
     Replied,
     /// The partition is not here; nothing happened.
@@ -54,7 +54,7 @@ pub enum Outcome {
 
 /// What is bounded or wanted of a shard's work, the same for all of them.
 #[derive(Clone, Copy, Debug)]
-pub struct Rules {
+pub(crate) struct Rules {
     /// Partitions of the mesh.
     pub partitions: u16,
     /// Transitions remembered for each instance.
@@ -65,7 +65,7 @@ pub struct Rules {
 
 /// One shard.
 #[derive(Debug)]
-pub struct Shard {
+pub(crate) struct Shard {
     index: usize,
     state: Claim<State>,
     inbox: ArrayQueue<Job>,
@@ -75,12 +75,12 @@ pub struct Shard {
 
 impl Shard {
     /// Claims the shard, or says at once that somebody else has it.
-    pub fn try_claim(&self) -> Option<Claimed<'_, State>> {
+    pub(crate) fn try_claim(&self) -> Option<Claimed<'_, State>> {
         self.state.try_claim()
     }
 
     /// Claims the shard for a thread that may wait: nobody holds it for longer than one request or one slice of timers.
-    pub fn claim(&self) -> Claimed<'_, State> {
+    pub(crate) fn claim(&self) -> Claimed<'_, State> {
         loop {
             if let Some(claimed) = self.try_claim() {
                 return claimed;
@@ -93,41 +93,41 @@ impl Shard {
     ///
     /// # Errors
     /// Gives the job back if the inbox is full.
-    pub fn push(&self, job: Job) -> Result<(), Job> {
+    pub(crate) fn push(&self, job: Job) -> Result<(), Job> {
         self.inbox.push(job)
     }
 
     /// Takes the oldest job.
-    pub fn pop(&self) -> Option<Job> {
+    pub(crate) fn pop(&self) -> Option<Job> {
         self.inbox.pop()
     }
 
     /// Whether jobs wait.
-    pub fn has_jobs(&self) -> bool {
+    pub(crate) fn has_jobs(&self) -> bool {
         !self.inbox.is_empty()
     }
 
     /// When the next timer is due; `u64::MAX` if there is none.
-    pub fn due(&self) -> u64 {
+    pub(crate) fn due(&self) -> u64 {
         self.due.load(Relaxed)
     }
 
     /// One of its partitions.
-    pub fn first_partition(&self) -> u16 {
+    pub(crate) fn first_partition(&self) -> u16 {
         u16::try_from(self.index).unwrap_or(0)
     }
 }
 
 /// All shards of a daemon.
 #[derive(Debug)]
-pub struct Shards {
+pub(crate) struct Shards {
     shards: Box<[Shard]>,
     instances: Arc<AtomicUsize>,
 }
 
 impl Shards {
     /// Empty shards for this many partitions.
-    pub fn new(machines: &Arc<crate::machines::Machines>, rules: Rules) -> Self {
+    pub(crate) fn new(machines: &Arc<crate::machines::Machines>, rules: Rules) -> Self {
         let partitions = rules.partitions;
         let count = SHARDS.min(usize::from(partitions.max(1)));
         let instances = Arc::new(AtomicUsize::new(0));
@@ -156,28 +156,28 @@ impl Shards {
     }
 
     /// The shard of a partition.
-    pub fn of(&self, partition: u16) -> &Shard {
+    pub(crate) fn of(&self, partition: u16) -> &Shard {
         // In range: the remainder is below the length, which is at least one.
         &self.shards[usize::from(partition) % self.shards.len()]
     }
 
     /// Every shard.
-    pub fn iter(&self) -> impl Iterator<Item = &Shard> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Shard> {
         self.shards.iter()
     }
 
     /// The shards whose timers this reactor minds.
-    pub fn minded_by(&self, reactor: usize, reactors: usize) -> impl Iterator<Item = &Shard> {
+    pub(crate) fn minded_by(&self, reactor: usize, reactors: usize) -> impl Iterator<Item = &Shard> {
         self.shards.iter().skip(reactor).step_by(reactors.max(1))
     }
 
     /// Instances of the daemon.
-    pub fn instances(&self) -> usize {
+    pub(crate) fn instances(&self) -> usize {
         self.instances.load(Relaxed)
     }
 
     /// Instances by machine.
-    pub fn by_machine(&self) -> BTreeMap<Arc<str>, u64> {
+    pub(crate) fn by_machine(&self) -> BTreeMap<Arc<str>, u64> {
         let mut counts = BTreeMap::new();
         for shard in &self.shards {
             for (_, entry) in shard.claim().entries.iter() {
@@ -189,7 +189,7 @@ impl Shards {
 
     /// Instances of a machine in the order of their keys, at most `limit` after the key `after`; and the key to go on
     /// after, if there are more.
-    pub fn page(&self, machine: &str, after: Option<&str>, limit: usize) -> (Vec<Line>, Option<Box<str>>) {
+    pub(crate) fn page(&self, machine: &str, after: Option<&str>, limit: usize) -> (Vec<Line>, Option<Box<str>>) {
         let mut lines: BTreeMap<Box<str>, Line> = BTreeMap::new();
         for shard in &self.shards {
             for (_, entry) in shard.claim().entries.iter() {
@@ -213,7 +213,7 @@ impl Shards {
     }
 
     /// Instances by machine and state value, counted by looking at all of them, a shard at a time.
-    pub fn census(&self) -> BTreeMap<(Arc<str>, Box<str>), u64> {
+    pub(crate) fn census(&self) -> BTreeMap<(Arc<str>, Box<str>), u64> {
         let mut census = BTreeMap::new();
         let mut value = Vec::new();
         for shard in &self.shards {
@@ -231,7 +231,7 @@ impl Shards {
 
 /// One instance in a list.
 #[derive(Clone, Debug)]
-pub struct Line {
+pub(crate) struct Line {
     /// Its key.
     pub key: Box<str>,
     /// Its state value, in JSON.
@@ -273,7 +273,7 @@ struct Part {
 
 /// What a shard's holder may change.
 #[derive(Debug)]
-pub struct State {
+pub(crate) struct State {
     index: usize,
     shards: usize,
     rules: Rules,
@@ -294,7 +294,7 @@ pub struct State {
 
 /// A key that came into being.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fresh {
+pub(crate) struct Fresh {
     /// Its partition.
     pub partition: u16,
     /// Its machine.
@@ -305,7 +305,7 @@ pub struct Fresh {
 
 /// What runs leave for their reactor, and what they need of it.
 #[derive(Debug, Default)]
-pub struct Run {
+pub(crate) struct Run {
     /// The daemon's clock, in milliseconds.
     pub now: u64,
     /// Somebody watches, so changes are worth encoding.
@@ -328,7 +328,7 @@ pub struct Run {
 
 impl Run {
     /// Adds what was counted since the last time.
-    pub fn count_into(&mut self, counters: &Counters) {
+    pub(crate) fn count_into(&mut self, counters: &Counters) {
         for (count, cell) in [
             (&mut self.events, &counters.events),
             (&mut self.transitions, &counters.transitions),
@@ -364,7 +364,7 @@ impl State {
     }
 
     /// Whether the partition is served here.
-    pub fn holds(&self, partition: u16) -> bool {
+    pub(crate) fn holds(&self, partition: u16) -> bool {
         self.part(partition).is_some_and(|part| matches!(part.phase, Phase::Held))
     }
 }

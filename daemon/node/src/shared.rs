@@ -21,26 +21,26 @@ const RING: usize = 16_384;
 
 /// Milliseconds since the daemon started, which is the time that the engine and its timers see.
 #[derive(Clone, Copy, Debug)]
-pub struct Clock {
+pub(crate) struct Clock {
     start: Instant,
 }
 
 impl Clock {
     /// A clock that starts now.
     #[must_use]
-    pub fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self { start: now }
     }
 
     /// The milliseconds of an instant.
     #[must_use]
-    pub fn millis(&self, at: Instant) -> u64 {
+    pub(crate) fn millis(&self, at: Instant) -> u64 {
         u64::try_from(at.saturating_duration_since(self.start).as_millis()).unwrap_or(u64::MAX)
     }
 
     /// The instant of a millisecond.
     #[must_use]
-    pub fn instant(&self, millis: u64) -> Instant {
+    pub(crate) fn instant(&self, millis: u64) -> Instant {
         // A century ahead stands for "never": instants have an end.
         self.start + Duration::from_millis(millis.min(100 * 365 * 24 * 3_600 * 1_000))
     }
@@ -48,13 +48,13 @@ impl Clock {
 
 /// One reactor, as the others see it.
 #[derive(Debug)]
-pub struct Port {
+pub(crate) struct Port {
     commands: ArrayQueue<Command>,
     waker: OnceLock<Arc<Waker>>,
 }
 
 /// What the threads of one daemon share.
-pub struct Shared {
+pub(crate) struct Shared {
     /// What the daemon was told.
     pub options: Options,
     /// The daemon's clock.
@@ -74,7 +74,7 @@ pub struct Shared {
 }
 
 /// What is needed to greet another daemon, and to judge a greeting.
-pub struct Greeter {
+pub(crate) struct Greeter {
     /// Our own greeting.
     pub hello: Arc<[u8]>,
     /// Decides about a greeting: the member's number, or the refusal to send.
@@ -82,12 +82,12 @@ pub struct Greeter {
 }
 
 /// Gives the number of the member that greets, or the refusal to send.
-pub type Judge = Box<dyn Fn(&[u8]) -> Result<u32, Vec<u8>> + Send + Sync>;
+pub(crate) type Judge = Box<dyn Fn(&[u8]) -> Result<u32, Vec<u8>> + Send + Sync>;
 
 impl Shared {
     /// What the threads share at the start: no instances, no definitions, nobody known.
     #[must_use]
-    pub fn new(options: Options, reactors: usize, now: Instant, control: mpsc::Sender<ToControl>) -> Self {
+    pub(crate) fn new(options: Options, reactors: usize, now: Instant, control: mpsc::Sender<ToControl>) -> Self {
         let machines = Arc::new(Machines::default());
         let rules = Rules {
             partitions: options.partitions,
@@ -112,12 +112,12 @@ impl Shared {
 
     /// Number of reactors.
     #[must_use]
-    pub fn reactors(&self) -> usize {
+    pub(crate) fn reactors(&self) -> usize {
         self.ports.len()
     }
 
     /// Lets other threads wake this reactor.
-    pub fn set_waker(&self, reactor: usize, waker: Arc<Waker>) {
+    pub(crate) fn set_waker(&self, reactor: usize, waker: Arc<Waker>) {
         if let Some(port) = self.ports.get(reactor) {
             // Each reactor sets its own, once.
             let _ = port.waker.set(waker);
@@ -125,7 +125,7 @@ impl Shared {
     }
 
     /// Wakes a reactor.
-    pub fn wake(&self, reactor: usize) {
+    pub(crate) fn wake(&self, reactor: usize) {
         if let Some(waker) = self.ports.get(reactor).and_then(|port| port.waker.get())
             && let Err(error) = waker.wake()
         {
@@ -137,7 +137,7 @@ impl Shared {
     ///
     /// # Errors
     /// Its ring is full: the command comes back.
-    pub fn tell(&self, reactor: usize, command: Command) -> Result<(), Command> {
+    pub(crate) fn tell(&self, reactor: usize, command: Command) -> Result<(), Command> {
         let Some(port) = self.ports.get(reactor) else { return Ok(()) };
         let result = port.commands.push(command);
         self.wake(reactor);
@@ -146,7 +146,7 @@ impl Shared {
 
     /// The next command for a reactor.
     #[must_use]
-    pub fn next_command(&self, reactor: usize) -> Option<Command> {
+    pub(crate) fn next_command(&self, reactor: usize) -> Option<Command> {
         self.ports.get(reactor)?.commands.pop()
     }
 
@@ -154,7 +154,7 @@ impl Shared {
     ///
     /// # Errors
     /// Its queue is full: the message comes back.
-    pub fn tell_control(&self, message: ToControl) -> Result<(), ToControl> {
+    pub(crate) fn tell_control(&self, message: ToControl) -> Result<(), ToControl> {
         self.control.try_send(message).map_err(|error| match error {
             mpsc::error::TrySendError::Full(message) | mpsc::error::TrySendError::Closed(message) => message,
         })
@@ -162,47 +162,47 @@ impl Shared {
 
     /// Whether the control plane still listens.
     #[must_use]
-    pub fn has_control(&self) -> bool {
+    pub(crate) fn has_control(&self) -> bool {
         !self.control.is_closed()
     }
 
     /// The reactor that minds a shard's timers.
     #[must_use]
-    pub fn minder_of(&self, shard: usize) -> usize {
+    pub(crate) fn minder_of(&self, shard: usize) -> usize {
         shard % self.reactors().max(1)
     }
 
     /// Whether somebody watches at this reactor.
     #[must_use]
-    pub fn is_watched(&self, reactor: usize) -> bool {
+    pub(crate) fn is_watched(&self, reactor: usize) -> bool {
         self.watched.get(reactor).is_some_and(|watched| watched.load(Relaxed))
     }
 
     /// Whether somebody watches anywhere.
     #[must_use]
-    pub fn is_watched_anywhere(&self) -> bool {
+    pub(crate) fn is_watched_anywhere(&self) -> bool {
         self.watched.iter().any(|watched| watched.load(Relaxed))
     }
 
     /// The mesh as it was last published.
     #[must_use]
-    pub fn view(&self) -> Arc<MeshView> {
+    pub(crate) fn view(&self) -> Arc<MeshView> {
         Arc::clone(&self.view.read())
     }
 
     /// Publishes the mesh.
-    pub fn publish_view(&self, view: MeshView) {
+    pub(crate) fn publish_view(&self, view: MeshView) {
         *self.view.write() = Arc::new(view);
     }
 
     /// Our own greeting.
     #[must_use]
-    pub fn hello(&self) -> Arc<[u8]> {
+    pub(crate) fn hello(&self) -> Arc<[u8]> {
         Arc::clone(&self.greeter.read().hello)
     }
 
     /// Replaces how daemons are greeted and judged.
-    pub fn set_greeter(&self, greeter: Greeter) {
+    pub(crate) fn set_greeter(&self, greeter: Greeter) {
         *self.greeter.write() = greeter;
     }
 
@@ -210,7 +210,7 @@ impl Shared {
     ///
     /// # Errors
     /// The refusal to send.
-    pub fn judge(&self, hello: &[u8]) -> Result<u32, Vec<u8>> {
+    pub(crate) fn judge(&self, hello: &[u8]) -> Result<u32, Vec<u8>> {
         (self.greeter.read().judge)(hello)
     }
 }

@@ -12,7 +12,7 @@ use statemesh_transport::{ConnId, Io};
 /// One published change: the topic `machine/key` and the map in MessagePack, which begins with a two-byte count (`map 16`)
 /// so that a field can be added for one subscriber without encoding it anew.
 #[derive(Debug)]
-pub struct Change {
+pub(crate) struct Change {
     /// `machine/key`.
     pub topic: Box<[u8]>,
     /// The map.
@@ -32,7 +32,7 @@ struct Subscriber {
 
 /// The subscribers of one reactor.
 #[derive(Debug)]
-pub struct Subscribers {
+pub(crate) struct Subscribers {
     by_conn: HashMap<ConnId, Subscriber>,
     max_prefixes: usize,
     max_bytes: usize,
@@ -41,27 +41,27 @@ pub struct Subscribers {
 
 impl Subscribers {
     /// No subscribers. `max_prefixes` and `max_bytes` are for each.
-    pub fn new(max_prefixes: usize, max_bytes: usize) -> Self {
+    pub(crate) fn new(max_prefixes: usize, max_bytes: usize) -> Self {
         Self { by_conn: HashMap::new(), max_prefixes, max_bytes, dropped: 0 }
     }
 
     /// Whether nobody watches, so that no change needs to be encoded.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.by_conn.is_empty()
     }
 
     /// Prefixes in all.
-    pub fn prefixes(&self) -> usize {
+    pub(crate) fn prefixes(&self) -> usize {
         self.by_conn.values().map(|s| s.prefixes.len()).sum()
     }
 
     /// Changes that slow subscribers lost since the start.
-    pub fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> u64 {
         self.dropped
     }
 
     /// Takes a subscription; `false` if the subscriber has too many, or the prefix is longer than any topic.
-    pub fn subscribe(&mut self, conn: ConnId, prefix: &[u8]) -> bool {
+    pub(crate) fn subscribe(&mut self, conn: ConnId, prefix: &[u8]) -> bool {
         let subscriber = self.by_conn.entry(conn).or_default();
         let fits = subscriber.prefixes.len() < self.max_prefixes && prefix.len() <= MAX_PREFIX_BYTES;
         if fits {
@@ -71,7 +71,7 @@ impl Subscribers {
     }
 
     /// Ends one subscription with this prefix (they are counted, as ZMTP wants).
-    pub fn cancel(&mut self, conn: ConnId, prefix: &[u8]) {
+    pub(crate) fn cancel(&mut self, conn: ConnId, prefix: &[u8]) {
         if let Some(subscriber) = self.by_conn.get_mut(&conn)
             && let Some(at) = subscriber.prefixes.iter().position(|p| **p == *prefix)
         {
@@ -80,12 +80,12 @@ impl Subscribers {
     }
 
     /// Forgets a subscriber.
-    pub fn closed(&mut self, conn: ConnId) {
+    pub(crate) fn closed(&mut self, conn: ConnId) {
         self.by_conn.remove(&conn);
     }
 
     /// Gives a change to everyone who wants it.
-    pub fn publish(&mut self, change: &Arc<Change>, io: &mut Io) {
+    pub(crate) fn publish(&mut self, change: &Arc<Change>, io: &mut Io) {
         for (&conn, subscriber) in &mut self.by_conn {
             if !subscriber.prefixes.iter().any(|prefix| change.topic.starts_with(prefix)) {
                 continue;
@@ -106,7 +106,7 @@ impl Subscribers {
     }
 
     /// Sends what waits, as far as the connections take it. Called at the end of each turn.
-    pub fn flush(&mut self, io: &mut Io) {
+    pub(crate) fn flush(&mut self, io: &mut Io) {
         for (&conn, subscriber) in &mut self.by_conn {
             while !subscriber.waiting.is_empty() && io.unsent(conn) < LINK_BYTES {
                 let Some(change) = subscriber.waiting.pop_front() else { break };

@@ -5,7 +5,7 @@
 
 /// One instance on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Record<'a> {
+pub(crate) struct Record<'a> {
     /// Hash of the definition that it runs.
     pub definition: &'a [u8; 32],
     /// Name of its machine.
@@ -21,11 +21,11 @@ pub struct Record<'a> {
 /// The bytes are no record.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("malformed hand-off record at byte {0}")]
-pub struct Malformed(pub usize);
+pub(crate) struct Malformed(pub usize);
 
 impl Record<'_> {
     /// Appends the bytes.
-    pub fn encode(&self, out: &mut Vec<u8>) {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.definition);
         for field in [self.machine.as_bytes(), self.key.as_bytes(), self.snapshot, self.extra] {
             put_bytes(out, field);
@@ -34,26 +34,26 @@ impl Record<'_> {
 }
 
 /// Appends a blob with its length.
-pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes());
     out.extend_from_slice(bytes);
 }
 
 /// Reads what the functions above wrote.
 #[derive(Clone, Copy, Debug)]
-pub struct Input<'a> {
+pub(crate) struct Input<'a> {
     rest: &'a [u8],
     len: usize,
 }
 
 impl<'a> Input<'a> {
     /// Reads from the beginning.
-    pub fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes, len: bytes.len() }
     }
 
     /// Whether everything was read.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 
@@ -62,24 +62,24 @@ impl<'a> Input<'a> {
     }
 
     /// A field of fixed size.
-    pub fn array<const N: usize>(&mut self) -> Result<&'a [u8; N], Malformed> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<&'a [u8; N], Malformed> {
         let (array, rest) = self.rest.split_first_chunk::<N>().ok_or(self.malformed())?;
         self.rest = rest;
         Ok(array)
     }
 
     /// A four-byte number.
-    pub fn u32(&mut self) -> Result<u32, Malformed> {
+    pub(crate) fn u32(&mut self) -> Result<u32, Malformed> {
         Ok(u32::from_le_bytes(*self.array()?))
     }
 
     /// An eight-byte number.
-    pub fn u64(&mut self) -> Result<u64, Malformed> {
+    pub(crate) fn u64(&mut self) -> Result<u64, Malformed> {
         Ok(u64::from_le_bytes(*self.array()?))
     }
 
     /// A blob.
-    pub fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
+    pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
         let len = self.u32()? as usize;
         let (bytes, rest) = self.rest.split_at_checked(len).ok_or(self.malformed())?;
         self.rest = rest;
@@ -87,13 +87,13 @@ impl<'a> Input<'a> {
     }
 
     /// A text.
-    pub fn text(&mut self) -> Result<&'a str, Malformed> {
+    pub(crate) fn text(&mut self) -> Result<&'a str, Malformed> {
         let at = self.malformed();
         std::str::from_utf8(self.bytes()?).map_err(|_| at)
     }
 
     /// A whole record.
-    pub fn record(&mut self) -> Result<Record<'a>, Malformed> {
+    pub(crate) fn record(&mut self) -> Result<Record<'a>, Malformed> {
         Ok(Record {
             definition: self.array()?,
             machine: self.text()?,

@@ -9,7 +9,7 @@ use crate::options::Listen;
 
 /// One member.
 #[derive(Clone, Debug)]
-pub struct MemberView {
+pub(crate) struct MemberView {
     /// Its name.
     pub name: Arc<str>,
     /// How it is.
@@ -28,7 +28,7 @@ pub struct MemberView {
 
 /// The whole mesh.
 #[derive(Clone, Debug, Default)]
-pub struct MeshView {
+pub(crate) struct MeshView {
     /// Members by name.
     pub members: Vec<MemberView>,
     /// Hash of the members that own partitions.
@@ -46,13 +46,13 @@ pub struct MeshView {
 impl MeshView {
     /// The owner of a partition.
     #[must_use]
-    pub fn owner(&self, partition: u16) -> Option<&MemberView> {
+    pub(crate) fn owner(&self, partition: u16) -> Option<&MemberView> {
         self.members.get(usize::from(*self.owners.get(usize::from(partition))?))
     }
 
     /// Address of a member's listener for clients.
     #[must_use]
-    pub fn clients_of(&self, name: &str) -> Option<SocketAddr> {
+    pub(crate) fn clients_of(&self, name: &str) -> Option<SocketAddr> {
         self.members.iter().find(|member| *member.name == *name).map(|member| member.listen.clients)
     }
 }

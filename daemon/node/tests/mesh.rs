@@ -16,7 +16,7 @@ fn counter() -> Value {
     json!({
         "id": "counter", "initial": "on", "context": {"count": 0},
         "states": {"on": {"on": {
-            "ADD": {"actions": {"type": "@xstate.assign", "params": {"count": {"@expr": "context.count + event.by"}}}},
+            "ADD": {"actions": {"type": "@xstate.assign", "context": {"count": {"@expr": "context.count + event.by"}}}},
             "END": "off"
         }}, "off": {"type": "final"}}
     })

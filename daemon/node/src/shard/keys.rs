@@ -45,12 +45,12 @@ impl State {
     }
 
     /// Takes what came into being since the last call.
-    pub fn take_fresh(&mut self) -> Vec<Fresh> {
+    pub(crate) fn take_fresh(&mut self) -> Vec<Fresh> {
         std::mem::take(&mut self.fresh)
     }
 
     /// Notes all keys of a partition as new: the next in line is another one now.
-    pub fn refresh(&mut self, partition: u16) {
+    pub(crate) fn refresh(&mut self, partition: u16) {
         let Some(Part { index, phase: Phase::Held }) = self.part(partition) else { return };
         let fresh: Vec<Fresh> = index
             .iter()

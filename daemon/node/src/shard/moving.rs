@@ -12,7 +12,7 @@ use crate::transfer::{Input, Record};
 
 /// What a partition had when it was frozen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Moved {
+pub(crate) struct Moved {
     /// Instances in it.
     pub instances: usize,
     /// Whether it was here at all.
@@ -21,7 +21,7 @@ pub struct Moved {
 
 /// What came with one part of a moving partition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Installed {
+pub(crate) struct Installed {
     /// Instances read.
     pub instances: u64,
     /// Records that could not be read: unknown definition, or bytes that are none of ours.
@@ -32,7 +32,7 @@ pub struct Installed {
 
 impl State {
     /// Serves a partition from now on, empty. `lost`: keys whose instances went with its last owner; who watches is told.
-    pub fn take_over(&mut self, partition: u16, lost: &[Fresh], run: &mut Run) {
+    pub(crate) fn take_over(&mut self, partition: u16, lost: &[Fresh], run: &mut Run) {
         for fresh in lost {
             self.lost.insert(placement::key_hash(&fresh.machine, &fresh.key), partition);
             run.changes.push(Arc::new(lost_change(&fresh.machine, &fresh.key)));
@@ -41,7 +41,7 @@ impl State {
     }
 
     /// Serves what has arrived of a partition.
-    pub fn serve(&mut self, partition: u16) {
+    pub(crate) fn serve(&mut self, partition: u16) {
         if let Some(part) = self.part_mut(partition) {
             part.phase = Phase::Held;
         }
@@ -49,7 +49,7 @@ impl State {
 
     /// Instances of this partition will arrive. Unless it is served here already (`merge`), whatever is left of an earlier
     /// try goes.
-    pub fn expect(&mut self, partition: u16, merge: bool) {
+    pub(crate) fn expect(&mut self, partition: u16, merge: bool) {
         if !merge {
             self.take_all(partition);
             if let Some(part) = self.part_mut(partition) {
@@ -59,7 +59,7 @@ impl State {
     }
 
     /// What has arrived of a partition is void. One that is served here stays.
-    pub fn discard(&mut self, partition: u16) {
+    pub(crate) fn discard(&mut self, partition: u16) {
         if self.part(partition).is_some_and(|part| matches!(part.phase, Phase::Arriving)) {
             self.take_all(partition);
             if let Some(part) = self.part_mut(partition) {
@@ -70,7 +70,7 @@ impl State {
 
     /// Stops serving a partition and gives its instances in parts of about `part_bytes`, at least one. A copy is kept
     /// until [`State::forget`] or [`State::take_back`].
-    pub fn freeze(&mut self, partition: u16, part_bytes: usize, now: u64) -> (Moved, Vec<Vec<u8>>) {
+    pub(crate) fn freeze(&mut self, partition: u16, part_bytes: usize, now: u64) -> (Moved, Vec<Vec<u8>>) {
         if !self.holds(partition) {
             return (Moved::default(), Vec::new());
         }
@@ -106,7 +106,7 @@ impl State {
     }
 
     /// The other side has the partition: the copy goes.
-    pub fn forget(&mut self, partition: u16) {
+    pub(crate) fn forget(&mut self, partition: u16) {
         if let Some(part) = self.part_mut(partition)
             && matches!(part.phase, Phase::Sent(_))
         {
@@ -115,7 +115,7 @@ impl State {
     }
 
     /// The other side is gone without having said that it has the partition: serve the copy again.
-    pub fn take_back(&mut self, partition: u16, run: &mut Run) -> Installed {
+    pub(crate) fn take_back(&mut self, partition: u16, run: &mut Run) -> Installed {
         let Some(part) = self.part_mut(partition) else { return Installed::default() };
         let Phase::Sent(parts) = std::mem::take(&mut part.phase) else { return Installed::default() };
         let mut sum = Installed::default();
@@ -131,7 +131,7 @@ impl State {
 
     /// Takes a part of a partition that moves here. What is here already stays, unless the part has a higher seq for the
     /// same key.
-    pub fn install(&mut self, partition: u16, bytes: &[u8], run: &mut Run) -> Installed {
+    pub(crate) fn install(&mut self, partition: u16, bytes: &[u8], run: &mut Run) -> Installed {
         let mut installed = Installed::default();
         let mut input = Input::new(bytes);
         while !input.is_empty() {

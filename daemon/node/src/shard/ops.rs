@@ -37,7 +37,7 @@ const CHAIN: usize = 64;
 
 impl State {
     /// Runs a request whose partition should be here; writes the whole reply.
-    pub fn run(&mut self, request: &Request<'_>, hash: u64, partition: u16, run: &mut Run, reply: &mut Vec<u8>) -> Outcome {
+    pub(crate) fn run(&mut self, request: &Request<'_>, hash: u64, partition: u16, run: &mut Run, reply: &mut Vec<u8>) -> Outcome {
         if !self.holds(partition) {
             return Outcome::NotHeld;
         }
@@ -343,7 +343,7 @@ fn write_effect(out: &mut Vec<u8>, encoding: Encoding, effect: &Effect) {
 }
 
 /// Writes a value of the engine.
-pub fn write_value(out: &mut Vec<u8>, encoding: Encoding, value: &statemesh_expr::Value) {
+pub(crate) fn write_value(out: &mut Vec<u8>, encoding: Encoding, value: &statemesh_expr::Value) {
     match encoding {
         Encoding::Json => value.to_json(out),
         Encoding::MsgPack => value.to_msgpack(out),
@@ -351,7 +351,7 @@ pub fn write_value(out: &mut Vec<u8>, encoding: Encoding, value: &statemesh_expr
 }
 
 /// Writes JSON of our own making in either encoding.
-pub fn write_json(out: &mut Vec<u8>, encoding: Encoding, json: &[u8]) {
+pub(crate) fn write_json(out: &mut Vec<u8>, encoding: Encoding, json: &[u8]) {
     match encoding {
         Encoding::Json => out.extend_from_slice(json),
         Encoding::MsgPack => match statemesh_expr::Value::from_json(json, &statemesh_expr::Limits::default()) {

@@ -33,7 +33,7 @@ impl State {
     }
 
     /// Fires what is due, at most `budget` timers. Gives how many it looked at.
-    pub fn fire(&mut self, now: u64, budget: usize, run: &mut Run) -> usize {
+    pub(crate) fn fire(&mut self, now: u64, budget: usize, run: &mut Run) -> usize {
         run.now = now;
         let mut due = Vec::new();
         self.wheel.advance(Millis(now), budget, &mut |number| due.push(number));
