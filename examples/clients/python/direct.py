@@ -25,12 +25,12 @@ def connect(address):
 address = sys.argv[1] if len(sys.argv) > 1 else "tcp://127.0.0.1:7400"
 key = sys.argv[2] if len(sys.argv) > 2 else "direct"
 any_daemon = connect(address)
-any_daemon.send_json([{"op": "placement", "id": 1}, {"op": "members", "id": 2}])
-placement, members = any_daemon.recv_json()
+any_daemon.send_json({"op": "placement", "id": 1})
+placement = any_daemon.recv_json()
 partition = partition_of(f"order/{key}", placement["partitions"])
-owner = placement["owners"][placement["map"][partition]]
-clients = {member["name"]: member["clients"] for member in members["members"]}
+index = placement["map"][partition]
+owner, clients = placement["owners"][index], placement["clients"][index]
 print(f"order/{key} is in partition {partition}, which {owner} owns")
-direct = connect(f"tcp://{clients[owner]}")
+direct = connect(f"tcp://{clients}")
 direct.send_json({"op": "send", "id": 3, "machine": "order", "key": key, "event": {"type": "PAY", "amount": 3}})
 print(direct.recv_string())
