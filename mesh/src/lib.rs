@@ -14,4 +14,6 @@ pub mod placement;
 pub mod protocol;
 pub mod resolver;
 pub mod routing;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 pub mod view;

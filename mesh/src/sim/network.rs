@@ -1,0 +1,172 @@
+//! The simulated network: what it does to datagrams and links, and the queue of all that is to happen.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::RngExt;
+
+use super::workload::Load;
+use crate::ownership::OwnershipMessage;
+use crate::placement::Partition;
+
+/// What the network does to what is sent.
+#[derive(Debug, Clone)]
+pub struct Faults {
+    /// Part of the datagrams that is lost.
+    pub loss: f64,
+    /// Part of the datagrams that arrives twice.
+    pub duplicate: f64,
+    /// Shortest delay, one way.
+    pub delay_min: Duration,
+    /// Longest delay. The wider the range, the more datagrams overtake others.
+    pub delay_max: Duration,
+}
+
+impl Default for Faults {
+    /// One rack: 50 to 500 microseconds, nothing lost.
+    fn default() -> Self {
+        Self {
+            loss: 0.0,
+            duplicate: 0.0,
+            delay_min: Duration::from_micros(50),
+            delay_max: Duration::from_micros(500),
+        }
+    }
+}
+
+impl Faults {
+    /// 5 % loss and 20 ms delay each way, with some jitter.
+    #[must_use]
+    pub fn bad() -> Self {
+        Self {
+            loss: 0.05,
+            duplicate: 0.01,
+            delay_min: Duration::from_millis(18),
+            delay_max: Duration::from_millis(22),
+        }
+    }
+
+    pub(super) fn delay(&self, rng: &mut StdRng) -> Duration {
+        rng.random_range(self.delay_min..=self.delay_max)
+    }
+
+    /// TCP turns a loss into a delay: a retransmission after 200 ms, Linux's shortest.
+    pub(super) fn link_delay(&self, rng: &mut StdRng) -> Duration {
+        let mut delay = self.delay(rng);
+        while rng.random_bool(self.loss) {
+            delay += Duration::from_millis(200);
+        }
+        delay
+    }
+}
+
+/// What was sent as datagrams, lost ones and seals included.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Traffic {
+    /// How many.
+    pub datagrams: u64,
+    /// UDP payload.
+    pub bytes: u64,
+}
+
+/// One thing on a link.
+#[derive(Debug, Clone)]
+pub(super) enum Mail {
+    /// Control traffic, encoded as on the wire.
+    Control(Vec<u8>),
+    /// A part of a partition: keys and their last event's number.
+    State {
+        partition: Partition,
+        keys: BTreeMap<usize, u64>,
+        last: bool,
+    },
+    /// An event for the holder of its partition.
+    Forward {
+        correlation: u64,
+        partition: Partition,
+        key: usize,
+        number: u64,
+        hops: u8,
+    },
+    /// The answer to it.
+    Reply { correlation: u64, failed: bool },
+    /// The other end closed the link.
+    Close,
+}
+
+#[derive(Debug)]
+pub(super) enum Event {
+    Wake(usize),
+    /// Discovery finds the seeds; the number is the life of the process.
+    Discover(usize, u64),
+    Datagram {
+        from: usize,
+        to: usize,
+        bytes: Vec<u8>,
+    },
+    Connect {
+        from: usize,
+        to: usize,
+    },
+    Mail {
+        from: usize,
+        to: usize,
+        link: u64,
+        mail: Mail,
+    },
+    /// The pieces of a partition are queued.
+    Moved {
+        node: usize,
+        partition: Partition,
+        life: u64,
+    },
+    /// A client may send.
+    Client(usize),
+}
+
+impl Event {
+    /// The member at which it happens.
+    pub(super) fn whose(&self, load: &Load) -> Option<usize> {
+        match self {
+            Self::Wake(n) | Self::Discover(n, _) => Some(*n),
+            Self::Datagram { to, .. } | Self::Mail { to, .. } | Self::Connect { to, .. } => {
+                Some(*to)
+            }
+            Self::Moved { node, .. } => Some(*node),
+            Self::Client(key) => load.member_of(*key),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    events: BTreeMap<(Instant, u64), Event>,
+    arrivals: u64,
+}
+
+impl Queue {
+    pub(super) fn push(&mut self, at: Instant, event: Event) {
+        self.arrivals += 1;
+        self.events.insert((at, self.arrivals), event);
+    }
+
+    pub(super) fn pop_before(&mut self, until: Instant) -> Option<(Instant, Event)> {
+        let entry = self.events.first_entry()?;
+        let at = entry.key().0;
+        (at <= until).then(|| (at, entry.remove()))
+    }
+}
+
+/// Control traffic travels encoded, so that the codec is exercised too.
+pub(super) fn encode(view: u64, message: OwnershipMessage) -> Vec<u8> {
+    let message = crate::protocol::PeerMessage::Ownership { view, message };
+    message.encode().unwrap_or_default()
+}
+
+pub(super) fn decode(bytes: &[u8]) -> Option<OwnershipMessage> {
+    match crate::protocol::PeerMessage::decode(bytes).ok()? {
+        crate::protocol::PeerMessage::Ownership { message, .. } => Some(message),
+        crate::protocol::PeerMessage::Definitions(_) => None,
+    }
+}
