@@ -1,0 +1,52 @@
+//! Contender: an echo by the reactor that the daemon uses, in a process of its own. What it takes is the price of the wire;
+//! what a daemon takes beyond it is the price of being a mesh that runs statecharts.
+
+use std::io::{Read, Write};
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use omq_proto::SocketType;
+use statemesh_transport::reactor::Settings;
+use statemesh_transport::{Event, Handler, Io, Reactor, listen};
+
+use crate::failure::{Outcome, While};
+
+struct Echo;
+
+impl Handler for Echo {
+    fn handle(&mut self, event: Event<'_>, io: &mut Io) {
+        if let Event::Message(from, _, message) = event {
+            let parts: Vec<&[u8]> = (0..message.len()).filter_map(|part| message.part_slice(part)).collect();
+            io.send(from, &parts);
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    fn finished(&self) -> bool {
+        false
+    }
+}
+
+/// Listens on a free port, prints it, and echoes until stdin is closed. `spin`: as the daemon's `reactor.spin`.
+pub(crate) fn serve(spin: Duration) -> Outcome {
+    let settings = Settings {
+        spin,
+        connections: 10_000,
+        message_bytes: 1 << 20,
+        handshake: Duration::from_secs(5),
+        unsent_bytes: 4 << 20,
+    };
+    let mut reactor = Reactor::new(settings, Instant::now(), |_| Echo).while_at("the reactor")?;
+    let socket = listen::tcp((Ipv4Addr::LOCALHOST, 0).into()).while_at("a port")?;
+    println!("{}", socket.local_addr().while_at("a port")?.port());
+    std::io::stdout().flush().while_at("stdout")?;
+    reactor.listen(socket, SocketType::Router, settings.message_bytes, 0).while_at("the listener")?;
+    std::thread::spawn(|| {
+        let _ = std::io::stdin().lock().read_to_end(&mut Vec::new());
+        std::process::exit(0);
+    });
+    reactor.run().while_at("the reactor")
+}

@@ -1,1 +1,0 @@
-//! The latency harness and the peers it is compared with.

@@ -1,0 +1,68 @@
+//! The latency harness: what the mesh costs, beside what it is compared with.
+//!
+//! `cargo xtask bench [NAME...]` runs scenarios (see [`scenario::ALL`]); each prints a table and its figures, and writes them to
+//! benches/README.md, with plots beside it and CSV files under target/bench.
+
+mod args;
+mod contender;
+mod echo;
+mod failure;
+mod lab;
+mod libzmq;
+mod load;
+mod mesh;
+mod proc;
+mod report;
+mod rounds;
+mod scenario;
+mod statig_peer;
+mod work;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use args::Args;
+use failure::{Outcome, failure};
+use lab::Lab;
+
+/// The default of the daemon's `reactor.spin`, so that the echo waits as the daemon does.
+const SPIN: Duration = Duration::from_micros(50);
+
+fn main() -> ExitCode {
+    let given: Vec<String> = std::env::args().skip(1).collect();
+    match run(&given) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("error: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(given: &[String]) -> Outcome {
+    match given.first().map(String::as_str) {
+        // What the harness starts itself, as a process of its own.
+        Some("echo") => return echo::serve(SPIN),
+        Some("statig") => return Ok(statig_peer::print()),
+        _ => {}
+    }
+    let Some(args) = Args::read(given)? else {
+        let names = scenario::ALL.iter().map(|scenario| format!("  {:<8}{}\n", scenario.name, scenario.about));
+        print!("{}{}", args::HELP, names.collect::<String>());
+        return Ok(());
+    };
+    let wanted = |name: &str| args.names.is_empty() || args.names.iter().any(|wanted| wanted == name);
+    if let Some(unknown) = args.names.iter().find(|name| scenario::ALL.iter().all(|known| known.name != **name)) {
+        return failure(format!("{unknown}: no such scenario; --help lists them"));
+    }
+    let lab = Lab::new(&args)?;
+    // One that cannot be measured must not keep the others from being.
+    let mut failed = Vec::new();
+    for scenario in scenario::ALL.iter().filter(|scenario| wanted(scenario.name)) {
+        if let Err(why) = scenario::run(scenario, &lab) {
+            eprintln!("{}: {why}", scenario.name);
+            failed.push(scenario.name);
+        }
+    }
+    if failed.is_empty() { Ok(()) } else { failure(format!("not measured: {}", failed.join(", "))) }
+}

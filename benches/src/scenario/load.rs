@@ -1,0 +1,94 @@
+//! Open loop: requests leave by the clock, whatever becomes of the answers, as they do when many users send them.
+
+use crate::contender::{Arena, DIRECT};
+use crate::failure::Outcome;
+use crate::lab::Lab;
+use crate::load::Pace;
+use crate::report::csv::{self, micros};
+use crate::report::figure::thousands;
+use crate::report::plot::{Axis, Line, Plot};
+use crate::report::table::markdown;
+use crate::rounds::{self, Measured};
+use crate::scenario::{Report, table};
+
+/// Requests a second.
+const OFFERED: [u32; 7] = [1_000, 5_000, 20_000, 50_000, 100_000, 200_000, 400_000];
+/// Enough for a median; seven loads take their time.
+const MAX_ROUNDS: usize = 3;
+
+pub(crate) fn run(lab: &Lab) -> Outcome<Report> {
+    let mut arena = Arena::start(lab)?;
+    arena.contenders.retain(|contender| contender.client == DIRECT);
+    let rounds = lab.rounds.min(MAX_ROUNDS);
+    let (mut samples, mut percentiles) = (csv::SAMPLES_HEAD.to_owned(), csv::PERCENTILES_HEAD.to_owned());
+    let mut steps = Vec::new();
+    for per_second in OFFERED {
+        let measured = rounds::interleave(&arena.contenders, &lab.spec(Pace::Open { per_second }), rounds)?;
+        let pace = format!("open {per_second}/s");
+        samples += &csv::samples(&pace, &measured);
+        percentiles += &csv::percentiles(&pace, &measured);
+        steps.push((per_second, measured));
+    }
+    let all: Vec<Measured> = steps.iter().flat_map(|(_, measured)| measured.clone()).collect();
+    Ok(Report {
+        figures: Vec::new(),
+        body: format!(
+            "p50 / p99 in microseconds by offered load, direct client (which polls, so its core is awake):\n\n{}\n{}",
+            by_load(&steps),
+            table::note(lab, &all, &arena).replacen(&lab.rounds.to_string(), &rounds.to_string(), 1)
+        ),
+        files: vec![("load.csv".to_owned(), samples), ("load-percentiles.csv".to_owned(), percentiles)],
+        plots: vec![("load.svg".to_owned(), plot(&steps))],
+    })
+}
+
+type Step = (u32, Vec<Measured>);
+
+fn latency(of: &Measured, quantile: f64) -> f64 {
+    micros(of.latency().value_at_quantile(quantile))
+}
+
+fn by_load(steps: &[Step]) -> String {
+    let offered: Vec<String> = steps.iter().map(|(per_second, _)| format!("{}/s", thousands(f64::from(*per_second)))).collect();
+    let head: Vec<&str> = std::iter::once("server").chain(offered.iter().map(String::as_str)).collect();
+    let servers = steps.first().map_or(&[][..], |(_, measured)| measured);
+    let row = |index: usize, server: &str| {
+        let cells = steps.iter().filter_map(|(_, measured)| measured.get(index)).map(|of| {
+            let [p50, p99] = [0.5, 0.99].map(|quantile| thousands(latency(of, quantile)));
+            format!("{p50} / {p99}")
+        });
+        std::iter::once(server.to_owned()).chain(cells).collect()
+    };
+    let rows: Vec<Vec<String>> = servers.iter().enumerate().map(|(index, of)| row(index, of.server)).collect();
+    markdown(&head, &rows)
+}
+
+fn plot(steps: &[Step]) -> String {
+    let servers = steps.first().map_or(&[][..], |(_, measured)| measured);
+    let line = |index: usize, server: &'static str, quantile: f64, percentile: &str| Line {
+        name: format!("{server}, {percentile}"),
+        colour: table::colour(server),
+        dashed: quantile < 0.9,
+        points: steps
+            .iter()
+            .filter_map(|(per_second, measured)| Some((*per_second, measured.get(index)?)))
+            .map(|(per_second, of)| (f64::from(per_second).log10(), latency(of, quantile).log10()))
+            .collect(),
+    };
+    let lines: Vec<Line> = servers
+        .iter()
+        .enumerate()
+        .flat_map(|(index, of)| [line(index, of.server, 0.99, "p99"), line(index, of.server, 0.5, "p50")])
+        .collect();
+    let (low, high) = table::extent(&lines);
+    let (least, most) = (f64::from(OFFERED[0]), f64::from(OFFERED[OFFERED.len() - 1]));
+    Plot {
+        title: "Latency by offered load".to_owned(),
+        subtitle: "open loop, counted from when a request was due; one connection of the direct client".to_owned(),
+        x: Axis::logarithmic("events a second", least, most, |rate| format!("{:.0}k", rate / 1_000.0)),
+        y: table::microseconds(low, high),
+        lines,
+        marked: true,
+    }
+    .svg()
+}

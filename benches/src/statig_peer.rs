@@ -1,0 +1,113 @@
+//! Contender of the engine: the same two machines by statig, which a compiler turns into a few instructions. It is the
+//! floor: no engine that takes its machines as data at run time can be as fast.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use statig::prelude::*;
+
+/// Events before anything is measured.
+const WARM_UP: u32 = 200_000;
+/// Events of one measurement.
+const EVENTS: u32 = 1_000_000;
+/// Measurements; the median is printed.
+const MEASUREMENTS: usize = 9;
+
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    Next,
+}
+
+#[derive(Debug, Default)]
+struct Cycle;
+
+#[state_machine(initial = "State::red()", state(derive(Debug)))]
+impl Cycle {
+    #[state]
+    fn red(event: &Event) -> Outcome<State> {
+        match event {
+            Event::Next => Transition(State::green()),
+        }
+    }
+
+    #[state]
+    fn green(event: &Event) -> Outcome<State> {
+        match event {
+            Event::Next => Transition(State::yellow()),
+        }
+    }
+
+    #[state]
+    fn yellow(event: &Event) -> Outcome<State> {
+        match event {
+            Event::Next => Transition(State::red()),
+        }
+    }
+}
+
+/// The machine of benches/machines/lamp.json.
+mod lamp {
+    use super::Event;
+    use statig::prelude::*;
+
+    #[derive(Debug, Default)]
+    pub(super) struct Lamp {
+        count: u64,
+        pub(super) actions: u64,
+    }
+
+    #[state_machine(initial = "State::low()", state(derive(Debug)), superstate(derive(Debug)))]
+    impl Lamp {
+        #[superstate(entry_action = "act", exit_action = "act")]
+        fn on(event: &Event) -> Outcome<State> {
+            let _ = event;
+            Handled
+        }
+
+        #[state(superstate = "on", entry_action = "act", exit_action = "act")]
+        fn low(&mut self, event: &Event) -> Outcome<State> {
+            match event {
+                Event::Next if self.count < 1_000_000_000_000 => {
+                    self.count += 1;
+                    Transition(State::high())
+                }
+                Event::Next => Super,
+            }
+        }
+
+        #[state(superstate = "on", entry_action = "act", exit_action = "act")]
+        fn high(&mut self, event: &Event) -> Outcome<State> {
+            match event {
+                Event::Next if self.count < 1_000_000_000_000 => {
+                    self.count += 1;
+                    Transition(State::low())
+                }
+                Event::Next => Super,
+            }
+        }
+
+        #[action]
+        fn act(&mut self) {
+            self.actions += 1;
+        }
+    }
+}
+
+/// Prints nanoseconds for each event: a line for each machine.
+pub(crate) fn print() {
+    let mut cycle = Cycle.state_machine();
+    println!("cycle {:.3}", nanos_per_event(|| cycle.handle(black_box(&Event::Next))));
+    let mut lamp = lamp::Lamp::default().state_machine();
+    println!("lamp {:.3}", nanos_per_event(|| lamp.handle(black_box(&Event::Next))));
+    black_box(lamp.inner().actions);
+}
+
+fn nanos_per_event(mut send: impl FnMut()) -> f64 {
+    (0..WARM_UP).for_each(|_| send());
+    let once = |_| {
+        let begin = Instant::now();
+        (0..EVENTS).for_each(|_| send());
+        begin.elapsed().as_nanos() as f64 / f64::from(EVENTS)
+    };
+    crate::rounds::median((0..MEASUREMENTS).map(once).collect())
+}
