@@ -3,9 +3,32 @@
 use statemesh_tests::run::{self, Scenario};
 use std::process::ExitCode;
 
+mod bad_input;
+mod dying;
+mod hostile_frames;
+mod joining;
+mod leaving;
+mod many;
+mod network;
+mod one_daemon;
+mod strangers;
 mod the_harness;
+mod up;
 
 fn main() -> ExitCode {
-    let scenarios: Vec<Scenario> = [the_harness::SCENARIOS].concat();
+    let scenarios: Vec<Scenario> = [
+        the_harness::SCENARIOS,
+        one_daemon::SCENARIOS,
+        up::SCENARIOS,
+        bad_input::SCENARIOS,
+        hostile_frames::SCENARIOS,
+        joining::SCENARIOS,
+        leaving::SCENARIOS,
+        dying::SCENARIOS,
+        strangers::SCENARIOS,
+        network::SCENARIOS,
+        many::SCENARIOS,
+    ]
+    .concat();
     run::main(&scenarios)
 }

@@ -3,36 +3,18 @@
 use statemesh_tests::dns::{Dns, Record, SERVICE};
 use statemesh_tests::network::{Host, Network, within};
 use statemesh_tests::relay::Impairment;
-use statemesh_tests::run::{Needs, Scenario, Scene};
+use statemesh_tests::run::{Scenario, Scene};
 use statemesh_tests::{Outcome, ensure, process};
 use std::net::{ToSocketAddrs, UdpSocket};
 use std::time::{Duration, Instant};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "hosts that are cut off reach only the hub, and each other again afterwards",
-        needs: Needs::Hosts,
-        programs: &[],
-        limit: Duration::from_secs(30),
-        beside: false,
-        run: cut_off,
-    },
-    Scenario {
-        name: "links delay and lose what they are told to",
-        needs: Needs::Hosts,
-        programs: &[],
-        limit: Duration::from_secs(60),
-        beside: false,
-        run: links_delay_and_lose,
-    },
-    Scenario {
-        name: "DNS answers with the records of the moment",
-        needs: Needs::Hosts,
-        programs: &["knotd", "knotc"],
-        limit: Duration::from_secs(30),
-        beside: false,
-        run: dns_changes,
-    },
+    Scenario::new(
+        "hosts that are cut off reach only the hub, and each other again afterwards",
+        cut_off,
+    ),
+    Scenario::new("links delay and lose what they are told to", links_delay_and_lose),
+    Scenario::new("DNS answers with the records of the moment", dns_changes),
 ];
 
 const PORT: u16 = 9;

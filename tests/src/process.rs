@@ -39,6 +39,8 @@ pub struct Usage {
     pub cpu: Duration,
     /// Resident memory in bytes.
     pub resident_bytes: u64,
+    /// The most that was ever resident, in bytes.
+    pub peak_bytes: u64,
     /// Threads.
     pub threads: u64,
 }
@@ -66,15 +68,15 @@ pub fn usage(pid: u32) -> Outcome<Usage> {
             .unwrap_or(0)
     };
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let resident_kib = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .and_then(|rest| rest.split_whitespace().next())
-        .and_then(|number| number.parse::<u64>().ok())
-        .ok_or_else(|| format!("process {pid} has no resident memory: it has ended"))?;
+    let bytes = |name: &str| -> Outcome<u64> {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let number = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+        Ok(number.ok_or_else(|| format!("process {pid} has no {name} it has ended"))? * 1_024)
+    };
     Ok(Usage {
         cpu: Duration::from_millis((field(11) + field(12)) * 1_000 / TICKS_PER_SECOND),
-        resident_bytes: resident_kib * 1_024,
+        resident_bytes: bytes("VmRSS:")?,
+        peak_bytes: bytes("VmHWM:")?,
         threads: field(17),
     })
 }

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 /// What a scenario needs around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Needs {
-    /// Hosts with addresses of their own, so the right to make namespaces, and a DNS server.
-    Hosts,
+    /// Namespaces of its own: hosts with addresses, or ports that are certainly free.
+    Namespaces,
     /// Only this machine's loopback.
     Loopback,
 }
@@ -36,6 +36,44 @@ pub struct Scenario {
     pub beside: bool,
     /// The scenario.
     pub run: fn(&Scene) -> Outcome,
+}
+
+impl Scenario {
+    /// A scenario that needs hosts and a DNS server, and takes at most 60 s.
+    #[must_use]
+    pub const fn new(name: &'static str, run: fn(&Scene) -> Outcome) -> Self {
+        let limit = Duration::from_secs(60);
+        Self { name, needs: Needs::Namespaces, programs: &["ip", "knotd", "knotc"], limit, beside: false, run }
+    }
+
+    /// It needs these programs and no others.
+    #[must_use]
+    pub const fn programs(mut self, programs: &'static [&'static str]) -> Self {
+        self.programs = programs;
+        self
+    }
+
+    /// It may take this long.
+    #[must_use]
+    pub const fn within_secs(mut self, secs: u64) -> Self {
+        self.limit = Duration::from_secs(secs);
+        self
+    }
+
+    /// It mostly waits, so it runs beside the others.
+    #[must_use]
+    pub const fn beside(mut self) -> Self {
+        self.beside = true;
+        self
+    }
+
+    /// It needs no namespaces of its own, and no program.
+    #[must_use]
+    pub const fn on_loopback(mut self) -> Self {
+        self.needs = Needs::Loopback;
+        self.programs = &[];
+        self
+    }
 }
 
 /// Where a scenario runs.
@@ -159,7 +197,7 @@ fn inside(scenarios: &[Scenario], name: &str, seed: u64) -> ExitCode {
 }
 
 /// Set for a scenario that has namespaces of its own.
-const ISOLATED: &str = "STATEMESH_E2E_ISOLATED";
+const ISOLATED: &str = "E2E_ISOLATED";
 
 /// Network namespaces have names below `/run/netns`: a file system of our own there keeps them out of the machine's.
 fn prepare_namespaces() -> Outcome {
@@ -274,7 +312,7 @@ fn one(scenario: &Scenario, seed: u64, isolation: &Outcome<Vec<&'static str>>) -
     let wrapper = match (isolation, scenario.needs) {
         (Ok(wrapper), _) => wrapper.as_slice(),
         (Err(_), Needs::Loopback) => &[],
-        (Err(reason), Needs::Hosts) => {
+        (Err(reason), Needs::Namespaces) => {
             return Verdict::LeftOut(format!("it needs root or user namespaces: {reason}"));
         }
     };
@@ -301,6 +339,10 @@ fn start_one(scenario: &Scenario, seed: u64, wrapper: &[&str], folder: &Path) ->
         }
         None => Command::new(exe),
     };
+    // A setting of the person who runs this is none of the daemons' business.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("STATEMESH_")) {
+        command.env_remove(name);
+    }
     command.args(["--inside", scenario.name, "--seed", &seed.to_string()]);
     command
         .stdin(Stdio::null())
@@ -364,9 +406,9 @@ fn tails(folder: &Path) -> String {
     text
 }
 
-/// Builds the daemon as it is released, so that no test runs an old one. `STATEMESH_BIN` names one that is there already.
+/// Builds the daemon as it is released, so that no test runs an old one. `E2E_BINARY` names one that is there already.
 fn build_the_daemon() -> Outcome {
-    if std::env::var_os("STATEMESH_BIN").is_some() {
+    if std::env::var_os("E2E_BINARY").is_some() {
         return Ok(());
     }
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
@@ -378,7 +420,7 @@ fn build_the_daemon() -> Outcome {
 }
 
 fn binary() -> PathBuf {
-    std::env::var_os("STATEMESH_BIN")
+    std::env::var_os("E2E_BINARY")
         .map_or_else(|| target_folder().join("release/statemesh"), PathBuf::from)
 }
 
