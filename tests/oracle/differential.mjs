@@ -2,7 +2,7 @@
 
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { askEngine, check } from './check.mjs';
+import { begin, check, judge } from './check.mjs';
 import { generate } from './generate.mjs';
 import { reference } from './reference.mjs';
 import { shrink } from './shrink.mjs';
@@ -15,10 +15,9 @@ export async function differential(subject, { seed, steps, switches, keep, repor
   const totals = { steps: 0, machines: 0, differences: 0, exempt: {} };
   for (let index = 0; totals.steps < steps && totals.differences < keep; index += BATCH) {
     const requests = Array.from({ length: BATCH }, (_, offset) => generate(seed, index + offset, switches));
-    const answers = requests.map((request) => askEngine(subject, request));
-    for (const answer of answers) answer.catch(() => {});
+    const begun = requests.map((request) => begin(subject, request));
     for (const [offset, request] of requests.entries()) {
-      const verdict = await check(subject, request, answers[offset]);
+      const verdict = await judge(begun[offset]);
       totals.steps += verdict.steps;
       totals.machines += 1;
       if (verdict.exempt) totals.exempt[verdict.exempt] = (totals.exempt[verdict.exempt] ?? 0) + 1;

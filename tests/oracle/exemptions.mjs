@@ -10,7 +10,7 @@ export const REASONS = {
   doubledId:
     'A second delayed raise under an id that is still pending: both run, in XState as here, but XState can then cancel only one of them, and none once the first has fired. Here cancelling the id cancels both. Compared with an XState whose scheduler does.',
   illegal:
-    'XState reached a configuration that no statechart has: two children of a compound state, or not all regions of a parallel one (a history target that resolves to the source of its own transition escapes its conflict detection). Compared up to that step.',
+    'XState reached a configuration that no statechart has: two children of a compound state, or not all regions of a parallel one (a history target that resolves to the source of its own transition escapes its conflict detection), or failed at its start in a machine whose initial state is a history state, which it then shows as active. Compared up to that step.',
   eventlessOrder:
     'Eventless transitions of several regions: XState takes them in the order in which their leaves were last entered, we in document order. Recognised by an XState in which that one line sorts.'
 };
@@ -21,6 +21,7 @@ export const GENERATED_AROUND = [
   'a string in an array of `after`: XState takes it for a transition without a target, though it is one with a target everywhere else;',
   'a history state without `target` in a parallel state: XState can then make two children of a compound state active;',
   'a history state without `target` that is its parent\'s initial state: it leads back to itself; XState overflows its stack when it gets there, we refuse the definition;',
+  'an output that is null as a whole: the CEL evaluator given to XState takes a member that is null for an absent one, CEL and we do not;',
   'the children of a machine that has failed: XState forgets to stop them, we stop them (the run stops them in XState too, after the step);',
   'a delay, guard or `#id` that the machine does not define: XState finds out when it runs (an unknown delay counts as none), we refuse the definition.'
 ];

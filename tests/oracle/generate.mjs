@@ -84,7 +84,7 @@ class Generator {
     }
     if (this.has('route', 0.4) && node.explicitId && node.parent) json.route = this.route();
     if (node.type === 'final') {
-      if (this.has('outputs', 0.7)) json.output = this.expressions.value();
+      if (this.has('outputs', 0.7)) json.output = this.expressions.value() ?? 'null';
       return;
     }
     this.transitionsOf(node);

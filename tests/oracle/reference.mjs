@@ -64,7 +64,8 @@ class Run {
     this.actor.start();
   }
 
-  inspect({ type, action, actorRef }) {
+  inspect({ type, action, actorRef, snapshot }) {
+    if (type === '@xstate.microstep' && !isLegal(snapshot._nodes)) this.exempt ??= EXEMPT.illegal;
     if (type === '@xstate.actor') this.actors.push(actorRef);
     if (type === '@xstate.action' && !SILENT.test(action.type)) {
       this.effects.push({ effect: toJson(effect(action)), actorRef, held: action.type === 'xstate.emit' });
@@ -148,7 +149,8 @@ class Run {
     this.actors = this.actors.filter(running);
     for (const actor of this.actors) {
       const { status, _nodes } = actor.getSnapshot();
-      if (status !== 'error' && !isLegal(_nodes)) this.exempt ??= EXEMPT.illegal;
+      const legal = status === 'error' ? !startsInHistory(actor.logic.root) : isLegal(_nodes);
+      if (!legal) this.exempt ??= EXEMPT.illegal;
       if (actor._parent && !running(actor._parent)) actor._stop();
     }
   }
@@ -163,15 +165,23 @@ class Run {
   }
 }
 
-/** Whether each active compound state has one active child and each parallel state all of its regions. */
+/** Whether each active state's parent is active, each compound one has one active child, each parallel one all. */
 function isLegal(nodes) {
   const active = new Set(nodes);
   return nodes.every((node) => {
+    if (node.parent && !active.has(node.parent)) return false;
     const children = Object.values(node.states).filter(({ type }) => type !== 'history');
     const count = children.filter((child) => active.has(child)).length;
     if (node.type === 'compound') return count === 1;
     return node.type !== 'parallel' || count === children.length;
   });
+}
+
+/** Whether the value of a machine that fails at its start would name a history state, as XState then has it. */
+function startsInHistory({ type, initial, states }) {
+  if (type === 'history') return true;
+  if (type === 'compound') return initial.target.some(startsInHistory);
+  return type === 'parallel' && Object.values(states).filter((child) => child.type !== 'history').some(startsInHistory);
 }
 
 /**
