@@ -21,11 +21,12 @@ pub mod msgpack;
 mod number;
 mod payload;
 mod ser;
+mod template;
 mod time;
 mod value;
 
 pub use cel::{
-    CompileError, Env, EvalError, EvalFault, Root, Roots, Scope, Type,
+    CompileError, Env, EvalError, EvalFault, Program, Root, Roots, Scope, Type,
 };
 pub use cost::Cost;
 pub use decode::{DecodeError, DecodeFault};
@@ -33,5 +34,6 @@ pub use limits::Limits;
 pub use list::List;
 pub use map::{Map, Shape};
 pub use payload::Payload;
+pub use template::{Template, TemplateError};
 pub use time::{Duration, Timestamp};
 pub use value::{Kind, Str, Value};

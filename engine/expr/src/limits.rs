@@ -2,7 +2,7 @@
 
 /// Deepest nesting that any [`Limits::depth`] can allow: readers keep one bit
 /// or one counter per level on the stack.
-pub const MAX_DEPTH: usize = 128;
+pub(crate) const MAX_DEPTH: usize = 128;
 
 /// Bounds on what is decoded, compiled and evaluated. Exceeding one is an
 /// error on that document, expression or event, never an abort.

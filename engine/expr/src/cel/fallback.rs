@@ -1,0 +1,137 @@
+//! What we do not compile, evaluated by the `cel` crate. It has no budget of
+//! its own, so loops are not left to it, and the scope is converted for it.
+
+use super::env::{Roots, Scope};
+use super::error::{EvalError, EvalFault};
+use crate::cost::Cost;
+use crate::limits::Limits;
+use crate::list::List;
+use crate::map::Map;
+use crate::value::{Str, Value};
+use cel::extensions;
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+/// An expression that the crate runs.
+pub(super) struct Fallback {
+    program: cel::Program,
+}
+
+/// The standard library and the crate's extensions for strings, lists and
+/// mathematics.
+pub(super) fn environment() -> &'static Arc<cel::Env> {
+    static ENVIRONMENT: OnceLock<Arc<cel::Env>> = OnceLock::new();
+    ENVIRONMENT.get_or_init(|| {
+        let mut env = cel::Env::stdlib();
+        // These declare nothing twice; were one left out, its functions would be
+        // errors when called.
+        let _ = env.add_extension(extensions::strings);
+        let _ = env.add_extension(extensions::lists);
+        let _ = env.add_extension(extensions::math);
+        Arc::new(env)
+    })
+}
+
+/// The functions that the crate has beyond ours, and how their names begin.
+const FUNCTIONS: &[&str] = &[
+    "charAt", "indexOf", "lastIndexOf", "join", "lowerAscii", "upperAscii", "quote", "replace",
+    "reverse", "split", "substring", "trim", "format", "distinct", "flatten", "slice", "sort",
+    "first", "last", "range", "lists.range", "strings.quote", "greatest", "least", "ceil", "floor", "round", "trunc", "abs", "sign",
+    "isNaN", "isInf", "isFinite", "sqrt", "bitAnd", "bitOr", "bitXor", "bitNot", "bitShiftLeft",
+    "bitShiftRight", "of", "ofNonZeroValue", "none", "hasValue", "value", "or", "orValue",
+    "_?._", "_[?_]",
+];
+const NAMESPACES: &[&str] = &["math", "strings", "lists", "optional"];
+
+/// Whether the crate may know a function of this name.
+pub(super) fn knows(function: &str) -> bool {
+    let (_, last) = function.rsplit_once('.').unwrap_or(("", function));
+    FUNCTIONS.contains(&function) || FUNCTIONS.contains(&last)
+}
+
+/// Whether `name` is what the crate's functions are called on, not a value.
+pub(super) fn is_namespace(name: &str) -> bool {
+    NAMESPACES.contains(&name)
+}
+
+impl Fallback {
+    pub(super) fn new(source: &str) -> Option<Fallback> {
+        let program = environment().compile(source).ok()?;
+        Some(Fallback { program })
+    }
+
+    pub(super) fn eval(
+        &self,
+        scope: &Scope<'_>,
+        roots: Roots,
+        cost: &mut Cost,
+        limits: &Limits,
+    ) -> Result<Value, EvalError> {
+        let mut context = cel::Context::with_env(Arc::clone(environment()));
+        for root in roots.iter() {
+            let value = scope.root(root).to_value(limits)?;
+            if !cost.take((value.weight() / 8) as u64) {
+                return Err(EvalError::new(EvalFault::CostExceeded));
+            }
+            context.add_variable_from_value(root.name(), to_cel(&value));
+        }
+        match self.program.execute(&context) {
+            Ok(value) => from_cel(&value),
+            Err(error) => Err(EvalError::with(EvalFault::Fallback, error.to_string())),
+        }
+    }
+}
+
+/// Times become text: the crate is built without them.
+fn to_cel(value: &Value) -> cel::Value {
+    match value {
+        Value::Null => cel::Value::Null,
+        Value::Bool(value) => cel::Value::Bool(*value),
+        Value::Int(value) => cel::Value::Int(*value),
+        Value::Uint(value) => cel::Value::UInt(*value),
+        Value::Double(value) => cel::Value::Float(*value),
+        Value::Str(text) => cel::Value::String(Arc::new(text.to_string())),
+        Value::Bytes(bytes) => cel::Value::Bytes(Arc::new(bytes.to_vec())),
+        Value::Timestamp(time) => cel::Value::String(Arc::new(time.to_string())),
+        Value::Duration(span) => cel::Value::String(Arc::new(span.to_string())),
+        Value::List(list) => cel::Value::List(Arc::new(list.iter().map(to_cel).collect())),
+        Value::Map(map) => {
+            let entries: HashMap<cel::objects::Key, cel::Value> = map
+                .iter()
+                .map(|(key, value)| (key.as_str().into(), to_cel(value)))
+                .collect();
+            cel::Value::Map(entries.into())
+        }
+    }
+}
+
+/// Maps come back with their keys sorted, as the crate keeps them in no order.
+fn from_cel(value: &cel::Value) -> Result<Value, EvalError> {
+    Ok(match value {
+        cel::Value::Null => Value::Null,
+        cel::Value::Bool(value) => Value::Bool(*value),
+        cel::Value::Int(value) => Value::Int(*value),
+        cel::Value::UInt(value) => Value::Uint(*value),
+        cel::Value::Float(value) => Value::Double(*value),
+        cel::Value::String(text) => Value::str(text.as_str()),
+        cel::Value::Bytes(bytes) => Value::Bytes(bytes.as_slice().into()),
+        cel::Value::List(list) => {
+            Value::List(list.iter().map(from_cel).collect::<Result<List, _>>()?)
+        }
+        cel::Value::Map(map) => {
+            let mut entries = Vec::with_capacity(map.map.len());
+            for (key, value) in map.map.iter() {
+                let cel::objects::Key::String(key) = key else {
+                    return Err(EvalError::with(EvalFault::Unsupported, "a map key that is no string"));
+                };
+                entries.push((Str::new(key.as_str()), from_cel(value)?));
+            }
+            entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+            Value::Map(entries.into_iter().collect::<Map>())
+        }
+        other => {
+            let kind = format!("{:?}", other.type_of());
+            return Err(EvalError::with(EvalFault::Unsupported, kind));
+        }
+    })
+}

@@ -1,0 +1,169 @@
+//! A compiled expression: what the engine holds and runs.
+
+use super::env::{Env, Roots, Scope, Type};
+use super::error::{CompileError, EvalError, EvalFault};
+use super::eval::Eval;
+use super::fallback::Fallback;
+use super::lower;
+use super::node::Node;
+use super::scan;
+use crate::cost::Cost;
+use crate::limits::Limits;
+use crate::value::Value;
+use std::fmt;
+use std::sync::Arc;
+
+/// A CEL expression, compiled. Immutable and cheap to clone.
+#[derive(Clone)]
+pub struct Program(Arc<Inner>);
+
+struct Inner {
+    source: Box<str>,
+    code: Code,
+    kind: Type,
+    roots: Roots,
+    /// What one evaluation costs before any loop.
+    nodes: u64,
+    limits: Limits,
+}
+
+/// How the expression runs.
+pub(super) enum Code {
+    Compiled(Node),
+    /// By the `cel` crate, because it uses what we do not compile.
+    Fallback(Fallback),
+}
+
+/// What compiling gives.
+pub(super) struct Compiled {
+    pub(super) code: Code,
+    pub(super) kind: Type,
+    pub(super) roots: Roots,
+    pub(super) nodes: u64,
+}
+
+impl Program {
+    /// Compiles `source` for scopes as `env` describes them.
+    ///
+    /// # Errors
+    /// When the text is not CEL, refers to what does not exist, certainly
+    /// applies an operation to values of the wrong types, or exceeds
+    /// `limits.source_bytes`, `source_depth` or `source_nodes`.
+    pub fn compile(source: &str, env: &Env, limits: &Limits) -> Result<Program, CompileError> {
+        scan::check(source, limits)?;
+        let compiled = lower::compile(source, env, limits)?;
+        Ok(Program(Arc::new(Inner {
+            source: source.into(),
+            code: compiled.code,
+            kind: compiled.kind,
+            roots: compiled.roots,
+            nodes: compiled.nodes,
+            limits: *limits,
+        })))
+    }
+
+    /// The text it was compiled from.
+    pub fn source(&self) -> &str {
+        &self.0.source
+    }
+
+    /// The type of every value it has, as far as is known.
+    pub fn result_type(&self) -> Type {
+        self.0.kind
+    }
+
+    /// The roots it may read; it never looks at others.
+    pub fn roots(&self) -> Roots {
+        self.0.roots
+    }
+
+    /// Whether it is left to the `cel` crate, which is some hundred times
+    /// slower.
+    pub fn is_fallback(&self) -> bool {
+        matches!(self.0.code, Code::Fallback(_))
+    }
+
+    /// Its value, when that is the same in every scope.
+    pub fn constant(&self) -> Option<&Value> {
+        match &self.0.code {
+            Code::Compiled(Node::Const(value)) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// Its value in `scope`.
+    ///
+    /// # Errors
+    /// When it has none (a missing key, an overflow, ...), when `cost` is used
+    /// up, or when the result exceeds the limits it was compiled with.
+    pub fn eval(&self, scope: &Scope<'_>, cost: &mut Cost) -> Result<Value, EvalError> {
+        let program = &*self.0;
+        let value = match &program.code {
+            Code::Compiled(Node::Const(value)) => return Ok(value.clone()),
+            Code::Compiled(node) => {
+                let operand = program.start(scope, cost)?.eval(node, None)?;
+                operand.into_value(&program.limits)?
+            }
+            Code::Fallback(fallback) => {
+                charge(program.nodes, cost)?;
+                fallback.eval(scope, program.roots, cost, &program.limits)?
+            }
+        };
+        let depth = value.depth() as usize;
+        if depth > program.limits.capped_depth() || value.weight() > program.limits.value_bytes {
+            return Err(EvalError::new(EvalFault::TooLarge));
+        }
+        Ok(value)
+    }
+
+    /// Its value in `scope`, which must be a boolean, as a guard's must.
+    ///
+    /// # Errors
+    /// As [`Program::eval`], and when the value is not a boolean.
+    #[inline]
+    pub fn eval_bool(&self, scope: &Scope<'_>, cost: &mut Cost) -> Result<bool, EvalError> {
+        let program = &*self.0;
+        match &program.code {
+            Code::Compiled(node) => program.start(scope, cost)?.truth(node, None),
+            Code::Fallback(_) => match self.eval(scope, cost)? {
+                Value::Bool(value) => Ok(value),
+                other => Err(EvalError::with(EvalFault::NotBool, other.kind().name())),
+            },
+        }
+    }
+}
+
+impl Inner {
+    #[inline]
+    fn start<'e, 'a>(
+        &'e self,
+        scope: &'e Scope<'a>,
+        cost: &'e mut Cost,
+    ) -> Result<Eval<'e, 'a>, EvalError> {
+        charge(self.nodes, cost)?;
+        Ok(Eval {
+            scope,
+            cost,
+            limits: &self.limits,
+        })
+    }
+}
+
+#[inline]
+fn charge(units: u64, cost: &mut Cost) -> Result<(), EvalError> {
+    if cost.take(units) {
+        Ok(())
+    } else {
+        Err(EvalError::new(EvalFault::CostExceeded))
+    }
+}
+
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Program")
+            .field("source", &self.source())
+            .field("kind", &self.0.kind)
+            .field("fallback", &self.is_fallback())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,247 @@
+//! Expressions as machines use them: over a context, an event in any encoding,
+//! with slots, limits, costs and messages.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use statemesh_expr::{
+    Cost, Env, EvalFault, Limits, Payload, Program, Root, Scope, Template, Type, Value,
+};
+
+fn json(text: &str) -> Value {
+    Value::from_json(text.as_bytes(), &Limits::default()).unwrap()
+}
+
+fn env() -> Env {
+    Env::new()
+        .with_model(Root::Context, &json(r#"{"count":0,"items":[],"name":""}"#))
+        .with(Root::Event)
+        .with_field(Root::Event, "type", Type::Str)
+        .with(Root::Params)
+}
+
+fn compile(source: &str) -> Program {
+    Program::compile(source, &env(), &Limits::default()).unwrap()
+}
+
+fn fault(source: &str, context: &Value, event: Payload<'_>) -> EvalFault {
+    let scope = Scope::new(context, event);
+    let error = compile(source).eval(&scope, &mut Cost::new(100_000)).unwrap_err();
+    error.fault()
+}
+
+/// Evaluates over an event as a value, as JSON and as MessagePack; all agree.
+fn eval(source: &str, context: &str, event: &str) -> Value {
+    let program = compile(source);
+    let context = json(context);
+    let value = json(event);
+    let mut packed = Vec::new();
+    value.to_msgpack(&mut packed);
+    let payloads = [
+        Payload::Value(&value),
+        Payload::Json(event.as_bytes()),
+        Payload::MsgPack(&packed),
+    ];
+    let [first, rest @ ..] = payloads.map(|payload| {
+        let scope = Scope::new(&context, payload);
+        program.eval(&scope, &mut Cost::new(100_000)).unwrap()
+    });
+    for other in rest {
+        assert_eq!(first, other, "{source}");
+    }
+    first
+}
+
+#[test]
+fn context_and_event_are_read_whatever_the_encoding() {
+    let context = r#"{"count":5,"items":[{"id":"a","n":1},{"id":"b","n":2}],"name":"x"}"#;
+    let event = r#"{"type":"GO","by":2,"skip":{"deep":[1,2,{"x":1}]},"tags":["p","q"],"esc":"a\"b"}"#;
+    for (source, expected) in [
+        ("context.count > 3 && event.by == 2", "true"),
+        ("context.count + event.by", "7"),
+        ("event.skip.deep[2].x", "1"),
+        ("event.tags", r#"["p","q"]"#),
+        ("size(event.tags) + size(event.skip)", "3"),
+        ("'q' in event.tags && 'by' in event && !('z' in event)", "true"),
+        ("has(event.skip.deep) && !has(event.skip.none)", "true"),
+        ("event.esc", r#""a\"b""#),
+        ("event == {'type':'GO','by':2.0,'skip':{'deep':[1,2,{'x':1}]},'tags':['p','q'],'esc':'a\"b'}", "true"),
+        ("context.items.map(i, i.n * event.by)", "[2,4]"),
+        ("context.items.filter(i, i.n > 1)[0].id", r#""b""#),
+        ("context.items.exists(i, i.id == 'b') && context.items.all(i, i.n > 0)", "true"),
+        ("context.items.exists_one(i, i.n == 2)", "true"),
+        ("event.skip.map(k, k)", r#"["deep"]"#),
+        ("event.tags.map(t, event.tags.map(u, t + u))", r#"[["pp","pq"],["qp","qq"]]"#),
+        ("{'a': event.by, 'b': [context.count]}", r#"{"a":2,"b":[5]}"#),
+        ("event['by'] + event.skip['deep'][0]", "3"),
+        ("event.type.startsWith('G') && event.type.matches('^[A-Z]+$')", "true"),
+        ("context.count > 9 ? 'many' : context.name + '!'", r#""x!""#),
+        ("event.none > 1 || true", "true"),
+        ("1 + 2 * 3 == 7 && [1, 2.0, 3u] == [1.0, 2, 3]", "true"),
+    ] {
+        let result = eval(source, context, event);
+        assert_eq!(result.to_string(), expected, "{source}");
+    }
+}
+
+#[test]
+fn a_context_of_another_shape_still_works() {
+    assert_eq!(eval("context.count", r#"{"name":"x","more":1,"count":3}"#, "{}"), Value::Int(3));
+    assert_eq!(eval("context.count", r#"{"count":3}"#, "{}"), Value::Int(3));
+}
+
+#[test]
+fn what_has_no_value_says_why() {
+    let context = json(r#"{"count":9223372036854775807}"#);
+    let event = json(r#"{"n":0,"s":"x"}"#);
+    let event = Payload::Value(&event);
+    assert_eq!(fault("context.none", &context, event), EvalFault::NoSuchKey);
+    assert_eq!(fault("context.count + 1", &context, event), EvalFault::Overflow);
+    assert_eq!(fault("1 / event.n", &context, event), EvalFault::DivideByZero);
+    assert_eq!(fault("event.s + 1", &context, event), EvalFault::NoSuchOverload);
+    assert_eq!(fault("[1][event.n + 1]", &context, event), EvalFault::IndexOutOfRange);
+    assert_eq!(fault("int(event.s)", &context, event), EvalFault::BadConversion);
+    let broken = Payload::MsgPack(&[0x81, 0xa1]);
+    assert!(matches!(fault("event.n", &context, broken), EvalFault::BadPayload(_)));
+    let scope = Scope::new(&context, event);
+    let error = compile("event.n").eval_bool(&scope, &mut Cost::new(100)).unwrap_err();
+    assert_eq!(error.code(), "not_bool");
+}
+
+#[test]
+fn mistakes_are_found_when_compiling() {
+    for (source, code, offset, hint) in [
+        ("contxt.count > 1", "unknown_root", 0, "did you mean \"context\"?"),
+        ("1 + 'a'", "wrong_type", 2, "string()"),
+        ("event.type + 1", "wrong_type", 11, "string()"),
+        ("event.type > 1", "wrong_type", 11, ""),
+        ("!event.type", "wrong_type", 0, ""),
+        ("'ä' + 1", "wrong_type", 5, "string()"),
+        ("context.count &&", "expression_syntax", 16, ""),
+        ("context.count === 1", "expression_syntax", 16, "=="),
+        ("event.type.startWith('a')", "unknown_function", 20, "startsWith"),
+        ("event.type.matches('(')", "bad_pattern", 18, ""),
+        ("size(1)", "wrong_type", 4, ""),
+        ("1.5 + 1", "wrong_type", 4, "1.0"),
+        ("[1].all(x, x + 1 + '')", "wrong_type", 0, ""),
+    ] {
+        let error = Program::compile(source, &env(), &Limits::default()).unwrap_err();
+        assert_eq!(error.code, code, "{source}: {error}");
+        assert!(error.hint.clone().unwrap_or_default().contains(hint), "{source}: {error:?}");
+        if offset > 0 {
+            assert_eq!(error.offset, offset, "{source}: {error}");
+        }
+    }
+}
+
+#[test]
+fn types_and_roots_are_known_and_constants_folded() {
+    assert_eq!(compile("context.count + 1").result_type(), Type::Int);
+    assert_eq!(compile("event.type").result_type(), Type::Str);
+    assert_eq!(compile("context.count").result_type(), Type::Dyn);
+    let roots = compile("context.count > 1 || params.x").roots();
+    assert!(roots.contains(Root::Context) && roots.contains(Root::Params));
+    assert!(!roots.contains(Root::Event));
+    assert_eq!(compile("1 + 2 * 3").constant(), Some(&Value::Int(7)));
+    assert_eq!(compile("size('abc') == 3 ? [1, 2] : []").constant().unwrap().to_string(), "[1,2]");
+    assert_eq!(compile("1 / 0 == 0 || true").constant(), Some(&Value::Bool(true)));
+    assert!(compile("1 / 0").constant().is_none());
+}
+
+#[test]
+fn what_is_not_compiled_falls_back_and_says_so() {
+    for (source, expected) in [
+        ("{1: 'a'}[1] + context.name", r#""an""#),
+        ("event.type.lowerAscii()", r#""go""#),
+        ("math.greatest(context.count, 7)", "7"),
+        ("'a,b'.split(',')", r#"["a","b"]"#),
+    ] {
+        let program = compile(source);
+        assert!(program.is_fallback(), "{source}");
+        assert_eq!(eval(source, r#"{"count":2,"name":"n"}"#, r#"{"type":"GO"}"#).to_string(), expected);
+    }
+    assert!(compile("event.type.lowerAscii()").roots().contains(Root::Event));
+    let error = Program::compile("[1].all(x, {1: 2}[x] > 0)", &env(), &Limits::default()).unwrap_err();
+    assert_eq!(error.code, "unsupported");
+}
+
+#[test]
+fn costs_and_sizes_are_bounded() {
+    let list = format!("[{}1]", "1,".repeat(999));
+    let context = json(&format!(r#"{{"items":{list}}}"#));
+    let scope = Scope::new(&context, Payload::Empty);
+    let cubed = "context.items.all(a, context.items.all(b, context.items.all(c, a + b + c > 0)))";
+    let error = compile(cubed).eval(&scope, &mut Cost::new(100_000)).unwrap_err();
+    assert_eq!(error.fault(), EvalFault::CostExceeded);
+    let absorbed = format!("true || {cubed} && ({cubed} || true)");
+    compile(&absorbed).eval(&scope, &mut Cost::new(100_000)).unwrap();
+    let not_absorbed = format!("{cubed} || true");
+    let error = compile(&not_absorbed).eval(&scope, &mut Cost::new(100_000)).unwrap_err();
+    assert_eq!(error.fault(), EvalFault::CostExceeded);
+
+    let doubled = compile("{'a': context, 'b': context}");
+    let mut context = json("{}");
+    let grown = (0..100).find_map(|_| {
+        let scope = Scope::new(&context, Payload::Empty);
+        match doubled.eval(&scope, &mut Cost::new(1000)) {
+            Ok(value) => {
+                context = value;
+                None
+            }
+            Err(error) => Some(error.fault()),
+        }
+    });
+    assert_eq!(grown, Some(EvalFault::TooLarge));
+    assert!(context.weight() <= Limits::default().value_bytes);
+}
+
+#[test]
+fn templates_compute_what_varies_and_share_what_does_not() {
+    let data = json(
+        r#"{"id":{"@expr":"context.name"},"fixed":[1,{"x":2}],"two":{"@expr":"1 + 1"},
+            "list":[{"@expr":"event.by","@lang":"cel"},"a"]}"#,
+    );
+    let template = Template::compile(&data, "cel", &env(), &Limits::default()).unwrap();
+    let context = json(r#"{"name":"n"}"#);
+    let scope = Scope::new(&context, Payload::Json(br#"{"by":3}"#));
+    let value = template.eval(&scope, &mut Cost::new(100)).unwrap();
+    assert_eq!(value.to_string(), r#"{"id":"n","fixed":[1,{"x":2}],"two":2,"list":[3,"a"]}"#);
+    assert!(template.roots().contains(Root::Event) && template.constant().is_none());
+    let constant = Template::compile(&json(r#"[{"@expr":"2 > 1"}]"#), "cel", &env(), &Limits::default());
+    assert_eq!(constant.unwrap().constant().unwrap().to_string(), "[true]");
+    for (data, path, code) in [
+        (r#"{"a":[0,{"@expr":"x","@lang":"js"}]}"#, "/a/1", "unknown_language"),
+        (r#"{"a/b":{"@expr":1}}"#, "/a~1b", "bad_expression_object"),
+        (r#"{"@expr":"1","also":1}"#, "", "bad_expression_object"),
+        (r#"[{"@expr":"contxt"}]"#, "/0", "unknown_root"),
+    ] {
+        let error = Template::compile(&json(data), "cel", &env(), &Limits::default()).unwrap_err();
+        assert_eq!((error.path.as_str(), error.error.code), (path, code));
+    }
+}
+
+#[test]
+fn programs_can_be_shared_between_threads() {
+    fn check<T: Send + Sync + Clone>(_: &T) {}
+    check(&compile("context.count"));
+    check(&compile("{1: 2}[1]"));
+}
+
+/// The parser and our own recursion must fit the stack of an ordinary thread,
+/// at the limits, in a debug build.
+#[test]
+fn the_deepest_expressions_fit_a_thread_s_stack() {
+    let limits = Limits::default();
+    let depth = limits.source_depth - 1;
+    for source in [
+        format!("{}1{}", "(".repeat(depth), ")".repeat(depth)),
+        format!("{}1{}", "[".repeat(depth), "]".repeat(depth)),
+        format!("1{}", "+1".repeat(4 * limits.source_depth - 2)),
+        format!("context{}", ".a".repeat(4 * limits.source_depth - 2)),
+        format!("{}true", "!".repeat(4 * limits.source_depth - 2)),
+        format!("{}1", "true ? 1 : ".repeat(4 * limits.source_depth - 2)),
+        format!("true{}", " && true".repeat(4 * limits.source_depth - 2)),
+    ] {
+        let program = compile(&source);
+        let _ = program.eval(&Scope::default(), &mut Cost::new(1_000_000));
+    }
+}
