@@ -31,7 +31,10 @@ fn main() -> ExitCode {
         "test" if rest.iter().any(|word| word == "--list") => list(),
         "--list" => list(),
         "test" => test(&workspace, rest),
-        "bench" => run(&workspace, &parts::bench(rest)),
+        "bench" => {
+            need::provide(&workspace, parts::BENCH_NEEDS);
+            run(&workspace, &parts::bench(rest))
+        }
         "docs" => docs(&workspace),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
@@ -73,7 +76,8 @@ fn test(workspace: &Workspace, names: &[String]) -> ExitCode {
         .iter()
         .filter(|part| names.is_empty() || names.iter().any(|name| name == part.name));
     let chosen: Vec<_> = chosen.collect();
-    let ready = need::provide(workspace, &chosen);
+    let needs: Vec<_> = chosen.iter().flat_map(|part| part.needs).copied().collect();
+    let ready = need::provide(workspace, &needs);
     let results: Vec<_> = chosen
         .iter()
         .map(|part| (*part, part::run(part, workspace, &ready)))

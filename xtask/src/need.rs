@@ -2,7 +2,6 @@
 //! cargo tools, the released daemon.
 
 use crate::command;
-use crate::part::Part;
 use crate::workspace::Workspace;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -77,9 +76,9 @@ impl Ready {
     }
 }
 
-/// Provides what the parts need, Debian's packages first and all at once: the others need them.
-pub(crate) fn provide(workspace: &Workspace, parts: &[&Part]) -> Ready {
-    let mut needs: Vec<Need> = parts.iter().flat_map(|part| part.needs).copied().collect();
+/// Provides what is needed, Debian's packages first and all at once: the others need them.
+pub(crate) fn provide(workspace: &Workspace, needs: &[Need]) -> Ready {
+    let mut needs = needs.to_vec();
     needs.sort();
     needs.dedup();
     let started = Instant::now();
