@@ -212,19 +212,13 @@ impl<B: Backend> Server<B> {
     }
 }
 
-/// The status of an error reply, by its stable code.
+/// The status of an error reply, by its stable code (docs/reference/protocol.md).
 fn status_of(code: &str) -> StatusCode {
     match code {
-        code if code.starts_with("unknown_") || code.starts_with("no_such_") => {
-            StatusCode::NOT_FOUND
-        }
+        "unknown_machine" | "unknown_instance" => StatusCode::NOT_FOUND,
+        "bad_request" | "missing_field" | "wrong_type" | "key_too_long" => StatusCode::BAD_REQUEST,
         "timeout" => StatusCode::GATEWAY_TIMEOUT,
-        code if code.starts_with("invalid_")
-            || code.starts_with("bad_")
-            || code.ends_with("_too_long") =>
-        {
-            StatusCode::BAD_REQUEST
-        }
+        "internal" => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     }
 }

@@ -9,6 +9,7 @@ use statemesh_node::options::Listen;
 use statemesh_node::{Handle, Node, StartError};
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -39,7 +40,7 @@ pub(crate) fn daemon(config: &Config, with_parent: bool) -> Result<(), Failure> 
         let listen = options.listen;
         let mut signals = Signals::new()?;
         let registry = prometheus::Registry::new();
-        let node = Node::start(options, &registry, &handle)
+        let node = Node::start(options, registry.clone(), handle)
             .map_err(|error| cannot_start(&name, &listen, error))?;
         let shown = Shown(node.handle());
         let server = http::Server::new(shown, registry, told.http)
@@ -50,17 +51,22 @@ pub(crate) fn daemon(config: &Config, with_parent: bool) -> Result<(), Failure> 
         tracing::info!(%why, "ending");
         let ended = match why {
             Why::Told => {
-                leave(&node, told.leave_timeout, signals).await;
+                leave(node, told.leave_timeout, signals).await;
                 Ok(())
             }
-            Why::ParentEnded => Ok(()),
-            Why::Failed(reason) => Err(Failure::new(
-                Exit::Start,
-                "failed",
-                format!("{name}: {reason}"),
-            )),
+            Why::ParentEnded => {
+                node.stop();
+                Ok(())
+            }
+            Why::Failed(reason) => {
+                node.stop();
+                Err(Failure::new(
+                    Exit::Start,
+                    "failed",
+                    format!("{name}: {reason}"),
+                ))
+            }
         };
-        node.stop();
         serving.abort();
         ended
     });
@@ -128,22 +134,29 @@ fn setting_of(listen: &Listen, address: SocketAddr) -> &'static str {
 }
 
 /// Hands over what the node has, for at most `limit`; another signal ends the process at once.
-async fn leave(node: &Node, limit: Duration, mut signals: Signals) {
+async fn leave(node: Node, limit: Duration, mut signals: Signals) {
     tokio::spawn(async move {
         signals.next().await;
         tracing::warn!("told to end again: ending at once");
         std::process::exit(INTERRUPTED);
     });
-    let report = node.leave(limit).await;
-    let (moved, behind) = (report.moved_instances, report.left_behind);
-    if behind == 0 {
-        tracing::info!(moved_instances = moved, "left");
-    } else {
-        tracing::warn!(
-            moved_instances = moved,
-            left_behind = behind,
+    let node = Arc::new(node);
+    let leaving = Arc::clone(&node);
+    let left = tokio::task::spawn_blocking(move || leaving.leave());
+    match tokio::time::timeout(limit, left).await {
+        Ok(Ok(report)) if report.left_behind == 0 => {
+            tracing::info!(moved_instances = report.moved_instances, "left");
+        }
+        Ok(Ok(report)) => tracing::warn!(
+            moved_instances = report.moved_instances,
+            left_behind = report.left_behind,
             "left, but not every instance could be handed over"
-        );
+        ),
+        Ok(Err(error)) => tracing::error!(%error, "leaving failed"),
+        Err(_) => tracing::warn!(?limit, "leaving takes too long: ending all the same"),
+    }
+    if let Some(node) = Arc::into_inner(node) {
+        node.stop();
     }
 }
 

@@ -141,11 +141,11 @@ fn a_definition_goes_out_as_it_is_and_what_is_wrong_is_shown_at_its_place() {
 const CHANGES: &[(&str, &str)] = &[
     (
         "order/4",
-        r#"{"value":"paid","status":"active","seq":3,"event":"PAY"}"#,
+        r#"{"value":"paid","status":"active","seq":3,"reason":"event","event":"PAY"}"#,
     ),
     (
         "order/42",
-        r#"{"value":{},"status":"stopped","reason":"lost"}"#,
+        r#"{"machine":"order","key":"42","reason":"lost","changed":true}"#,
     ),
     ("orders/4", r#"{"value":"other","status":"active","seq":1}"#),
 ];
@@ -158,7 +158,7 @@ fn watch_prints_the_changes_of_a_machine_and_no_other() {
     let shown = stdout(&output);
     assert!(
         shown.contains("order/4  paid  active  seq 3  event PAY\n")
-            && shown.contains("order/42    stopped  reason lost\n"),
+            && shown.contains("order/42  lost with its owner\n"),
         "{shown}"
     );
     assert!(!shown.contains("orders/"), "{shown}");

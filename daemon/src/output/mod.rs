@@ -5,7 +5,7 @@ mod value;
 mod yaml;
 
 pub(crate) use table::{Style, Table};
-pub(crate) use value::{fields, state, text};
+pub(crate) use value::{fields, state, state_paths, text};
 
 use crate::failure::{Exit, Failure};
 use serde_json::Value;
@@ -51,6 +51,20 @@ impl Printer {
             Format::Table => print(&table().render(self.colour)),
             Format::Json => print(&format!("{}\n", pretty(value))),
             Format::Yaml => print(&yaml::document(value)),
+        }
+    }
+
+    /// Prints one answer: for a person the text that `text` makes of it.
+    pub(crate) fn text(
+        &self,
+        value: &Value,
+        text: impl FnOnce(Painter) -> String,
+    ) -> Result<(), Failure> {
+        match self.format {
+            Format::Table => print(&text(Painter {
+                colour: self.colour,
+            })),
+            Format::Json | Format::Yaml => self.answer(value, Table::default),
         }
     }
 

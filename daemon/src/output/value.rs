@@ -5,9 +5,14 @@ use serde_json::Value;
 
 /// A state value as dotted paths: `{"a":{"b":"c"}}` is `a.b.c`; parallel regions are separated by commas.
 pub(crate) fn state(value: &Value) -> String {
+    state_paths(value).join(", ")
+}
+
+/// The same, one for each region.
+pub(crate) fn state_paths(value: &Value) -> Vec<String> {
     let mut paths = Vec::new();
     collect(value, String::new(), &mut paths);
-    paths.join(", ")
+    paths
 }
 
 /// Recursion ends with the value, whose depth serde_json has bounded (128) when it read it.

@@ -4,7 +4,9 @@
 use super::dns::SERVICE;
 use super::plan::Plan;
 use crate::failure::{Exit, Failure};
+use std::io::Read;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::{Child, Command};
@@ -32,6 +34,7 @@ impl Children {
                 format!("where this program is: {error}"),
             )
         })?;
+        let keys = gossip_keys()?;
         let mut children = Children {
             running: Vec::new(),
         };
@@ -46,7 +49,10 @@ impl Children {
                 .stdin(Stdio::piped())
                 .stdout(Stdio::null());
             // A group of its own: Ctrl-C in the terminal is for this process, which then ends them in order.
-            command.process_group(0).kill_on_drop(true);
+            command
+                .process_group(0)
+                .env(GOSSIP_KEYS, &keys)
+                .kill_on_drop(true);
             let child = command.spawn();
             let child = child.map_err(|error| {
                 Failure::new(Exit::Start, "no_process", format!("{}: {error}", node.name))
@@ -107,6 +113,22 @@ impl Children {
             }
         }
     }
+}
+
+const GOSSIP_KEYS: &str = "STATEMESH_GOSSIP_KEYS";
+
+/// The keys that were given, or a new one: two meshes on one machine must not take each other for one.
+fn gossip_keys() -> Result<String, Failure> {
+    if let Ok(given) = std::env::var(GOSSIP_KEYS)
+        && !given.is_empty()
+    {
+        return Ok(given);
+    }
+    let mut key = [0; 32];
+    let source = Path::new("/dev/urandom");
+    let read = std::fs::File::open(source).and_then(|mut file| file.read_exact(&mut key));
+    read.map_err(|error| Failure::file(source, &error))?;
+    Ok(key.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// The log of several daemons in one terminal is for what goes wrong, unless something else is asked for.

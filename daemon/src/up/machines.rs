@@ -5,6 +5,7 @@ use crate::diagnostic;
 use crate::failure::{Exit, Failure};
 use crate::verbs::read_definition;
 use serde_json::json;
+use statemesh_engine::{Limits, Machine};
 use std::path::{Path, PathBuf};
 
 /// The folder that is taken if none is named and it exists.
@@ -45,8 +46,28 @@ fn definition(path: PathBuf) -> Option<PathBuf> {
     (is_json && path.is_file()).then_some(path)
 }
 
+/// A machine that was defined, and an event that it knows.
+#[derive(Debug)]
+pub(crate) struct Defined {
+    pub(crate) machine: String,
+    pub(crate) event: Option<String>,
+}
+
+/// The first event that the definition names, for an example; none if it needs other machines to compile.
+fn first_event(text: &str) -> Option<String> {
+    let compiled = Machine::compile(text.as_bytes(), &Limits::default(), &|_| None).ok()?;
+    let events = compiled.machine;
+    let mut sent = events
+        .event_descriptors()
+        .filter(|name| !name.contains('*') && !name.starts_with("xstate."));
+    sent.next().map(str::to_owned)
+}
+
 /// Defines them. One that names another as its child waits for it; one that stays refused is shown, and the others go on.
-pub(crate) async fn define(client: &mut Client, files: &[PathBuf]) -> Result<Vec<String>, Failure> {
+pub(crate) async fn define(
+    client: &mut Client,
+    files: &[PathBuf],
+) -> Result<Vec<Defined>, Failure> {
     let mut waiting = Vec::new();
     for path in files {
         match read_definition(path) {
@@ -63,7 +84,10 @@ pub(crate) async fn define(client: &mut Client, files: &[PathBuf]) -> Result<Vec
                 .call_with(json!({"op": "define"}), "definition", &text)
                 .await
             {
-                Ok(reply) => defined.push(reply["machine"].as_str().unwrap_or_default().to_owned()),
+                Ok(reply) => defined.push(Defined {
+                    machine: reply["machine"].as_str().unwrap_or_default().to_owned(),
+                    event: first_event(&text),
+                }),
                 Err(failure) if failure.exit == Exit::Refused => {
                     refused.push((path, text, failure))
                 }
@@ -81,7 +105,7 @@ pub(crate) async fn define(client: &mut Client, files: &[PathBuf]) -> Result<Vec
             .map(|(path, text, _)| (path, text))
             .collect();
     }
-    defined.sort();
+    defined.sort_by(|a, b| a.machine.cmp(&b.machine));
     Ok(defined)
 }
 

@@ -179,7 +179,7 @@ async fn told_to_end() {
 fn show(
     plan: &Plan,
     members: &Value,
-    defined: &[String],
+    defined: &[machines::Defined],
     printer: &Printer,
 ) -> Result<(), Failure> {
     let rows = rows(plan, members);
@@ -219,17 +219,23 @@ fn rows(plan: &Plan, members: &Value) -> Value {
     plan.nodes.iter().map(row).collect()
 }
 
-fn what_next(plan: &Plan, defined: &[String]) -> String {
-    let order = defined.iter().any(|machine| machine == "order");
-    let (machine, event) = match (order, defined.first()) {
-        (true, _) => ("order", "PAY"),
-        (false, Some(machine)) => (machine.as_str(), "EVENT"),
-        (false, None) => ("MACHINE", "EVENT"),
+fn what_next(plan: &Plan, defined: &[machines::Defined]) -> String {
+    let order = defined.iter().find(|one| one.machine == "order");
+    let example = order.or(defined.first());
+    let machine = example.map_or("MACHINE", |one| &one.machine);
+    let event = match (order, example) {
+        (Some(_), _) => "PAY",
+        (None, one) => one.and_then(|one| one.event.as_deref()).unwrap_or("EVENT"),
     };
-    let machines = if defined.is_empty() {
+    let (fields, data) = match order {
+        Some(_) => (", \"amount\": 3", " --data '{\"amount\":3}'"),
+        None => ("", ""),
+    };
+    let names: Vec<_> = defined.iter().map(|one| one.machine.as_str()).collect();
+    let machines = if names.is_empty() {
         "none; statemesh define FILE".to_owned()
     } else {
-        defined.join(", ")
+        names.join(", ")
     };
     format!(
         "
@@ -242,10 +248,10 @@ Send an event from Python (pip install pyzmq), or any other ZeroMQ binding:
     mesh = zmq.Context().socket(zmq.DEALER)
     mesh.connect(\"{clients}\")
     mesh.send_json({{\"op\": \"send\", \"id\": 1, \"machine\": \"{machine}\", \"key\": \"42\",
-                    \"event\": {{\"type\": \"{event}\", \"amount\": 3}}}})
+                    \"event\": {{\"type\": \"{event}\"{fields}}}}})
     print(mesh.recv_json())
 
-or from another terminal: statemesh send {machine}/42 {event} --data '{{\"amount\":3}}'
+or from another terminal: statemesh send {machine}/42 {event}{data}
 
 Ctrl-C ends everything.
 ",
@@ -283,11 +289,20 @@ mod tests {
     #[test]
     fn the_snippet_uses_a_machine_that_is_there() {
         let plan = Plan::new(3, 7400);
+        let one = |machine: &str| machines::Defined {
+            machine: machine.into(),
+            event: Some("TRY".into()),
+        };
+        let order = what_next(&plan, &[one("breaker"), one("order")]);
         assert!(
-            what_next(&plan, &["breaker".into(), "order".into()])
-                .contains("\"machine\": \"order\"")
+            order.contains("statemesh send order/42 PAY --data '{\"amount\":3}'"),
+            "{order}"
         );
-        assert!(what_next(&plan, &["breaker".into()]).contains("statemesh send breaker/42 EVENT"));
+        let breaker = what_next(&plan, &[one("breaker")]);
+        assert!(
+            breaker.contains("\"key\": \"42\",\n") && breaker.contains("{\"type\": \"TRY\"}})"),
+            "{breaker}"
+        );
         assert!(what_next(&plan, &[]).contains("statemesh define FILE"));
     }
 }

@@ -1,6 +1,6 @@
 //! Verbs that are one request and its answer.
 
-use super::{connect, read_input};
+use super::{connect, explain, read_input};
 use crate::cli::{
     Connect, ExplainArgs, InstancesArgs, SendArgs, StartArgs, Target, TargetArgs, Verb,
 };
@@ -15,7 +15,7 @@ pub(crate) async fn ask(verb: Verb, file: Option<&Path>, printer: &Printer) -> R
     match verb {
         Verb::Send(args) => send(args, file, printer).await,
         Verb::Start(args) => start(args, file, printer).await,
-        Verb::Explain(args) => explain(args, file, printer).await,
+        Verb::Explain(args) => explain_event(args, file, printer).await,
         Verb::Get(args) => get(args, file, printer).await,
         Verb::Stop(args) => stop(args, file, printer).await,
         Verb::History(args) => history(args, file, printer).await,
@@ -111,23 +111,37 @@ async fn stop(args: TargetArgs, file: Option<&Path>, printer: &Printer) -> Resul
 fn outcome(target: &Target, reply: &Value) -> Table {
     let mut table = Table::new(["INSTANCE", "STATE", "STATUS", "SEQ", ""]);
     let status = text(&reply["status"]);
-    let note = match (&reply["changed"], &reply["restarted"]) {
-        (_, Value::Bool(true)) => (
-            "restarted: its owner died, and it began anew",
-            Style::Doubtful,
-        ),
-        (Value::Bool(false), _) => ("unchanged", Style::Faint),
-        (Value::Bool(true), _) => ("changed", Style::Good),
-        _ => ("", Style::Plain),
-    };
+    let note = note(reply);
     table.styled([
         (format!("{}/{}", target.machine, target.key), Style::Strong),
         (state(&reply["value"]), Style::Plain),
         (status.clone(), Style::of_status(&status)),
         (text(&reply["seq"]), Style::Plain),
-        (note.0.to_owned(), note.1),
+        note,
     ]);
     table
+}
+
+/// What else there is to know about where an event led.
+fn note(reply: &Value) -> (String, Style) {
+    let fault = &reply["fault"];
+    if !fault.is_null() {
+        let what = fault["message"]
+            .as_str()
+            .map_or_else(|| text(fault), str::to_owned);
+        return (format!("fault: {what}"), Style::Bad);
+    }
+    if reply["restarted"] == json!(true) {
+        return (
+            "restarted: its owner died, and it began anew".to_owned(),
+            Style::Doubtful,
+        );
+    }
+    match reply["changed"].as_bool() {
+        Some(true) => ("changed".to_owned(), Style::Good),
+        Some(false) => ("unchanged".to_owned(), Style::Faint),
+        None => (String::new(), Style::Plain),
+    }
 }
 
 async fn get(args: TargetArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
@@ -144,29 +158,48 @@ async fn whereabouts(
     printer.answer(&reply, || fields(&reply))
 }
 
-async fn explain(args: ExplainArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
+async fn explain_event(
+    args: ExplainArgs,
+    file: Option<&Path>,
+    printer: &Printer,
+) -> Result<(), Failure> {
     let mut message = about("explain", &args.target);
     message["event"] = event(&args.event, args.data.as_deref())?;
     let reply = request(&args.connect, file, message).await?;
-    printer.answer(&reply, || fields(&reply))
+    printer.text(&reply, |painter| {
+        explain::lines(&args.target, &reply, painter)
+    })
 }
 
 async fn history(args: TargetArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
     let reply = request(&args.connect, file, about("history", &args.target)).await?;
     let entries = &reply["history"];
     printer.answer(entries, || {
-        let mut table = Table::new(["SEQ", "EVENT", "FROM", "TO", "AT"]).or("no transition yet");
+        let mut table = Table::new(["SEQ", "EVENT", "FROM", "TO", "AGO"]).or("no transition yet");
         for entry in rows(entries) {
             table.row([
                 text(&entry["seq"]),
                 text(&entry["event"]),
                 state_or_nothing(&entry["from"]),
                 state_or_nothing(&entry["to"]),
-                text(&entry["at"]),
+                ago(&entry["ageMs"]),
             ]);
         }
         table
     })
+}
+
+/// Milliseconds as a person counts them.
+fn ago(age_ms: &Value) -> String {
+    let Some(ms) = age_ms.as_u64() else {
+        return String::new();
+    };
+    match ms {
+        0..1_000 => format!("{ms} ms"),
+        1_000..120_000 => format!("{}.{} s", ms / 1_000, ms % 1_000 / 100),
+        120_000..7_200_000 => format!("{} min", ms / 60_000),
+        _ => format!("{} h", ms / 3_600_000),
+    }
 }
 
 fn state_or_nothing(value: &Value) -> String {
@@ -301,6 +334,13 @@ mod tests {
                 "{wrong}"
             );
         }
+    }
+
+    #[test]
+    fn an_age_is_counted_as_people_do() {
+        let shown = [0, 1_250, 119_999, 7_199_999, 86_400_000].map(|ms| ago(&json!(ms)));
+        assert_eq!(shown, ["0 ms", "1.2 s", "119.9 s", "119 min", "24 h"]);
+        assert_eq!(ago(&Value::Null), "");
     }
 
     #[test]

@@ -23,10 +23,10 @@ pub(crate) async fn define(
     let mut defined = Vec::new();
     let mut last = Ok(());
     for (path, definition) in &texts {
-        let options = args
-            .durability
-            .map_or_else(|| json!({}), |word| json!({"durability": durability(word)}));
-        let request = json!({"op": "define", "options": options});
+        let mut request = json!({"op": "define"});
+        if let Some(word) = args.durability {
+            request["options"] = json!({"durability": durability(word)});
+        }
         match client.call_with(request, "definition", definition).await {
             Ok(reply) => {
                 diagnostic::print_reply(

@@ -144,28 +144,53 @@ fn decode(body: &[u8]) -> Value {
 }
 
 fn line(change: &Value, painter: Painter) -> String {
-    let name = painter.paint(
-        Style::Strong,
-        &format!("{}/{}", text(&change["machine"]), text(&change["key"])),
-    );
+    let name = format!("{}/{}", text(&change["machine"]), text(&change["key"]));
     let status = text(&change["status"]);
-    let mut line = format!(
-        "{name}  {}  {}",
-        state(&change["value"]),
-        painter.paint(Style::of_status(&status), &status)
-    );
-    for field in ["seq", "event", "reason", "dropped"] {
-        if !change[field].is_null() {
-            let note = format!("{field} {}", text(&change[field]));
-            let style = if matches!(field, "reason" | "dropped") {
-                Style::Doubtful
-            } else {
-                Style::Faint
-            };
-            line.push_str(&format!("  {}", painter.paint(style, &note)));
+    let mut line = painter.paint(Style::Strong, &name);
+    let mut add = |style, note: &str| {
+        if !note.is_empty() {
+            line.push_str("  ");
+            line.push_str(&painter.paint(style, note));
         }
+    };
+    if !change["value"].is_null() {
+        add(Style::Plain, &state(&change["value"]));
+    }
+    add(Style::of_status(&status), &status);
+    if let Some(seq) = change["seq"].as_u64() {
+        add(Style::Plain, &format!("seq {seq}"));
+    }
+    let (style, why) = why(change);
+    add(style, &why);
+    let effects = change["effects"].as_array().into_iter().flatten();
+    let effects: Vec<_> = effects.map(|effect| text(&effect["type"])).collect();
+    if !effects.is_empty() {
+        add(Style::Plain, &format!("effects {}", effects.join(", ")));
+    }
+    if let Some(dropped) = change["dropped"].as_u64() {
+        add(
+            Style::Doubtful,
+            &format!("({dropped} changes before this one were dropped)"),
+        );
     }
     line
+}
+
+/// The reason of a change; those that a failure caused stand out.
+fn why(change: &Value) -> (Style, String) {
+    match change["reason"].as_str().unwrap_or_default() {
+        "event" => (Style::Faint, format!("event {}", text(&change["event"]))),
+        "lost" => (Style::Bad, "lost with its owner".to_owned()),
+        "restart" => (
+            Style::Doubtful,
+            "restarted: its predecessor was lost".to_owned(),
+        ),
+        "conflict" => (
+            Style::Doubtful,
+            "conflict: it was owned twice, and this won".to_owned(),
+        ),
+        reason => (Style::Faint, reason.to_owned()),
+    }
 }
 
 #[cfg(test)]
@@ -184,7 +209,11 @@ mod tests {
     #[test]
     fn a_change_takes_machine_and_key_from_its_topic() {
         let mut message = ZmqMessage::from("order/eu/42");
-        message.push_back(br#"{"value":"paid","status":"active","seq":3}"#.to_vec().into());
+        message.push_back(
+            br#"{"value":"paid","status":"active","seq":3,"reason":"timer","dropped":2}"#
+                .to_vec()
+                .into(),
+        );
         let change = change(&message);
         assert_eq!(
             (&change["machine"], &change["key"]),
@@ -192,7 +221,7 @@ mod tests {
         );
         assert_eq!(
             line(&change, Painter { colour: false }),
-            "order/eu/42  paid  active  seq 3"
+            "order/eu/42  paid  active  seq 3  timer  (2 changes before this one were dropped)"
         );
     }
 

@@ -1,0 +1,134 @@
+//! How an explanation reads: what an event would do, which transitions were tried, and why one was not taken.
+
+use crate::cli::Target;
+use crate::output::{Painter, Style, state, text};
+use serde_json::Value;
+
+/// The explanation of a reply as lines.
+pub(super) fn lines(target: &Target, reply: &Value, painter: Painter) -> String {
+    let found = &reply["explanation"];
+    let name = format!("{}/{}", target.machine, target.key);
+    let (event, status) = (text(&found["event"]), text(&found["status"]));
+    let mut lines = vec![format!(
+        "{} is in {} ({status})",
+        painter.paint(Style::Strong, &name),
+        state(&reply["value"])
+    )];
+    lines.push(outcome(&event, found, painter));
+    let candidates = rows(&found["candidates"]);
+    lines.extend(candidates.iter().map(|tried| candidate(tried, painter)));
+    if candidates.is_empty() && status == "active" {
+        lines.push(format!("  no state that it is in reacts to {event}"));
+        let handled: Vec<_> = rows(&found["handled"]).iter().map(text).collect();
+        if !handled.is_empty() {
+            lines.push(format!("  they react to {}", handled.join(", ")));
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+fn outcome(event: &str, found: &Value, painter: Painter) -> String {
+    let outcome = &found["outcome"];
+    if let Some(message) = found["error"]["message"].as_str() {
+        let refused = painter.paint(Style::Bad, "would be refused");
+        return format!("{event} {refused}: {message}");
+    }
+    if outcome["changed"] != Value::Bool(true) {
+        return format!(
+            "{event} {}",
+            painter.paint(Style::Doubtful, "would change nothing")
+        );
+    }
+    let status = text(&outcome["status"]);
+    let mut line = format!(
+        "{event} would lead to {} ({})",
+        painter.paint(Style::Strong, &state(&outcome["value"])),
+        painter.paint(Style::of_status(&status), &status)
+    );
+    let effects = rows(&outcome["effects"]);
+    let effects: Vec<_> = effects.iter().map(|effect| text(&effect["type"])).collect();
+    if !effects.is_empty() {
+        line.push_str(&format!(", with effects {}", effects.join(", ")));
+    }
+    line
+}
+
+fn candidate(tried: &Value, painter: Painter) -> String {
+    let targets: Vec<_> = rows(&tried["targets"]).iter().map(text).collect();
+    let to = if targets.is_empty() {
+        "no target".to_owned()
+    } else {
+        targets.join(", ")
+    };
+    let way = format!(
+        "{} on {} -> {to}",
+        text(&tried["state"]),
+        text(&tried["descriptor"])
+    );
+    let path = painter.paint(Style::Faint, &text(&tried["path"]));
+    let verdict = match tried["taken"].as_bool() {
+        Some(true) => painter.paint(Style::Good, "taken"),
+        _ => painter.paint(Style::Doubtful, "not taken"),
+    };
+    let reason = tried["reason"].as_str().map(|why| format!(", since {why}"));
+    let guard = tried["guard"]
+        .as_str()
+        .map(|guard| format!(", guard {guard}"));
+    let why = reason.or(guard).unwrap_or_default();
+    format!("  {verdict}: {way}{why}  {path}")
+}
+
+fn rows(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn shown(explanation: Value) -> String {
+        let target = "order/42".parse().unwrap();
+        let reply = json!({"value": "open", "explanation": explanation});
+        lines(&target, &reply, Painter { colour: false })
+    }
+
+    #[test]
+    fn the_guard_that_said_no_is_named() {
+        let tried = json!({"state": "order.open", "descriptor": "PAY", "path": "/states/open/on/PAY/0",
+            "targets": ["order.paid"], "guard": "enough", "taken": false, "reason": "the guard enough is false"});
+        let text = shown(
+            json!({"event": "PAY", "status": "active", "candidates": [tried], "handled": ["PAY"],
+            "outcome": {"changed": false, "status": "active", "value": "open", "effects": []}}),
+        );
+        assert_eq!(
+            text,
+            "order/42 is in open (active)\nPAY would change nothing\n  not taken: order.open on PAY -> order.paid, \
+             since the guard enough is false  /states/open/on/PAY/0\n"
+        );
+    }
+
+    #[test]
+    fn an_event_that_nobody_handles_shows_those_that_are() {
+        let text = shown(
+            json!({"event": "PYA", "status": "active", "candidates": [], "handled": ["PAY", "CANCEL"],
+            "outcome": {"changed": false, "status": "active", "value": "open", "effects": []}}),
+        );
+        assert!(
+            text.ends_with("reacts to PYA\n  they react to PAY, CANCEL\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn an_event_that_would_be_taken_shows_where_it_leads() {
+        let text = shown(
+            json!({"event": "PAY", "status": "active", "candidates": [], "handled": [],
+            "outcome": {"changed": true, "status": "done", "value": "paid", "effects": [{"type": "ship"}]}}),
+        );
+        assert!(
+            text.contains("PAY would lead to paid (done), with effects ship\n"),
+            "{text}"
+        );
+    }
+}
