@@ -483,7 +483,7 @@ impl Parser<'_> {
 }
 
 /// The index that JavaScript sorts first: a canonical decimal below 2^32 - 1.
-fn array_index(key: &str) -> Option<u32> {
+pub(crate) fn array_index(key: &str) -> Option<u32> {
     let canonical = !key.is_empty() && key.len() <= 10 && key.bytes().all(|byte| byte.is_ascii_digit()) && (key == "0" || !key.starts_with('0'));
     if !canonical {
         return None;

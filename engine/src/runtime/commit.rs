@@ -30,6 +30,8 @@ impl Slot {
     /// Takes an actor's state as the working copy.
     pub(super) fn load(&mut self, state: &ActorState) {
         self.processing = false;
+        self.initialized = true;
+        self.held.clear();
         self.active.clone_from(&state.active);
         self.context = state.context.clone();
         self.status = state.status;

@@ -7,6 +7,7 @@
 mod actions;
 mod api;
 mod commit;
+pub(crate) mod considered;
 pub(crate) mod entry_exit;
 mod flat;
 mod guards;

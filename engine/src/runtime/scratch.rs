@@ -5,7 +5,7 @@ use crate::error::StepError;
 use crate::instance::{Queued, Timer};
 use crate::machine::{Machine, TransitionIx};
 use crate::state_set::StateSet;
-use crate::event::Status;
+use crate::event::{Effect, Status};
 use statemesh_expr::{EvalError, EvalFault, Str, Value};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -72,6 +72,10 @@ pub(crate) struct Slot {
     pub(crate) history: Vec<(u16, StateSet)>,
     /// XState's snapshot would be another object: something was assigned, spawned, recorded, entered or left.
     pub(crate) touched: bool,
+    /// Its context and initial configuration are there.
+    pub(crate) initialized: bool,
+    /// Effects of the initial step, until it starts.
+    pub(crate) held: Vec<Effect>,
     pub(crate) raised: VecDeque<Queued>,
     pub(crate) mailbox: VecDeque<Queued>,
     pub(crate) deferred: VecDeque<Deferred>,

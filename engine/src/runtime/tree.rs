@@ -8,6 +8,7 @@ use super::scratch::{Deferred, Fault, Kin, Phase, Recipient, Scratch, Slot};
 use crate::error::StepError;
 use crate::event::{Effect, Event, Millis, Output, Status, TimerId};
 use crate::instance::{Child, Delayed, Instance, Queued, ROOT, Timer, TimerKind};
+use crate::json_pos::array_index;
 use crate::machine::Machine;
 use crate::state_set::StateSet;
 use statemesh_expr::{Cost, Map, Payload, Str, Value};
@@ -98,10 +99,24 @@ impl<'a> Tree<'a> {
     }
 
     pub(super) fn start_root(&mut self, input: Payload<'_>) -> Result<(), StepError> {
-        self.begin(0, input)
+        self.initialize(0, input)?;
+        self.begin(0)
     }
 
     pub(super) fn send_root(&mut self, event: &Event<'_>) -> Result<(), StepError> {
+        self.with_current(event, |tree, current| tree.process(0, current))?;
+        self.flush(0)
+    }
+
+    /// Lets `look` see the instance as a step on `event` would begin with it.
+    pub(super) fn look(&mut self, event: &Event<'_>, look: impl FnOnce(&mut Actor<'_, '_>, &Current<'_>) -> Result<(), Fault>) {
+        self.with_current(event, |tree, current| {
+            // What is looked at cannot fail, and nothing is committed.
+            let _ = tree.run(0, |actor| look(actor, current));
+        });
+    }
+
+    fn with_current<R>(&mut self, event: &Event<'_>, then: impl FnOnce(&mut Self, &Current<'_>) -> R) -> R {
         let known = self.machine.events.find(event.kind);
         let machine = self.machine;
         let made;
@@ -113,8 +128,7 @@ impl<'a> Tree<'a> {
             }
             (payload, _) => payload,
         };
-        self.process(0, &Current { known, name: event.kind, payload })?;
-        self.flush(0)
+        then(self, &Current { known, name: event.kind, payload })
     }
 
     pub(super) fn fire(&mut self, due: TimerId) -> Result<(), StepError> {
@@ -202,14 +216,14 @@ impl<'a> Tree<'a> {
         Ok(())
     }
 
-    /// Starts an actor: its context, its initial step, what it deferred, and then what waits in its mailbox.
-    fn begin(&mut self, slot: usize, input: Payload<'_>) -> Result<(), StepError> {
+    /// Gives an actor its context and its initial configuration. What it caused so far is held back until it starts.
+    fn initialize(&mut self, slot: usize, input: Payload<'_>) -> Result<(), StepError> {
         self.count_message()?;
         let effects_before = self.effects.len();
         let machine = self.machine_of(slot);
         let machine = machine.as_deref().unwrap_or(self.machine);
         let Some(actor) = self.scratch.slots.get_mut(slot).and_then(Option::as_deref_mut) else { return Ok(()) };
-        actor.phase = Phase::Running;
+        actor.initialized = true;
         actor.active.reset(machine.states.len());
         actor.active.insert(0);
         let scope = statemesh_expr::Scope { input, ..statemesh_expr::Scope::default() };
@@ -227,15 +241,59 @@ impl<'a> Tree<'a> {
                 self.run(slot, |actor| actor.initial_macrostep(&event))?;
             }
         }
-        if self.at(slot).is_some_and(|actor| actor.status == Status::Error) {
-            // XState holds the initial actions back until the start has succeeded.
-            self.effects.truncate(effects_before);
-        }
+        let held = self.effects.split_off(effects_before);
         if let Some(actor) = self.at(slot) {
-            actor.processing = true;
+            // An actor that failed to start never gets to run its initial actions.
+            actor.held = if actor.status == Status::Error { Vec::new() } else { held };
+        }
+        Ok(())
+    }
+
+    /// Starts an actor that is initialized: its children first, then its own effects and what it deferred, then what
+    /// waits in its mailbox.
+    fn begin(&mut self, slot: usize) -> Result<(), StepError> {
+        let Some(actor) = self.at(slot) else { return Ok(()) };
+        actor.phase = Phase::Running;
+        actor.processing = true;
+        let (number, status) = (actor.number, actor.status);
+        if let Some(kin) = self.scratch.kin.iter_mut().find(|kin| kin.number == number) {
+            kin.phase = Phase::Running;
+        }
+        if status == Status::Active {
+            self.begin_children(number)?;
+        }
+        if let Some(held) = self.at(slot).map(|actor| std::mem::take(&mut actor.held)) {
+            self.effects.extend(held);
         }
         self.after_run(slot)?;
         self.flush(slot)
+    }
+
+    /// XState starts the children of a machine that starts before anything else, unless they have already ended.
+    fn begin_children(&mut self, parent: u32) -> Result<(), StepError> {
+        let waiting = |kin: &&Kin| kin.parent == parent && kin.listed && kin.phase == Phase::NotStarted;
+        let mut children: Vec<(u32, u64)> =
+            self.scratch.kin.iter().filter(waiting).map(|kin| (kin.number, javascript_rank(&kin.name))).collect();
+        children.sort_by_key(|(_, rank)| *rank);
+        for (child, _) in children {
+            let Some(slot) = self.initialized_child(child)? else { continue };
+            if self.at(slot).is_some_and(|actor| actor.status == Status::Active) {
+                self.begin(slot)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The slot of a child that has not started, initialized.
+    fn initialized_child(&mut self, number: u32) -> Result<Option<usize>, StepError> {
+        let kin = self.scratch.kin.iter_mut().find(|kin| kin.number == number && kin.phase == Phase::NotStarted);
+        let Some(kin) = kin else { return Ok(None) };
+        let input = kin.input.take();
+        let Some(slot) = self.slot_or_waiting(number) else { return Ok(None) };
+        if self.at(slot).is_some_and(|actor| !actor.initialized) {
+            self.initialize(slot, input.as_ref().map_or(Payload::Empty, Payload::Value))?;
+        }
+        Ok(Some(slot))
     }
 
     /// Runs one macrostep of an actor; a fault turns its status to `error` and leaves it otherwise as it was.
@@ -245,6 +303,7 @@ impl<'a> Tree<'a> {
         actor.processing = true;
         let (mut before, context) = (std::mem::take(&mut actor.before), actor.context.clone());
         before.clone_from(&actor.active);
+        let effects_before = self.effects.len();
         let machine = actor.machine.clone();
         let machine = machine.as_deref().unwrap_or(self.machine);
         let result = step(&mut Actor {
@@ -266,6 +325,12 @@ impl<'a> Tree<'a> {
         if result.is_err() {
             actor.active.clone_from(&before);
             actor.context = context;
+            // XState hands out what is emitted once the step has succeeded; other actions have been taken by then.
+            let mut index = 0;
+            self.effects.retain(|effect| {
+                index += 1;
+                index <= effects_before || !matches!(effect, Effect::Emit { .. })
+            });
         }
         actor.before = before;
         self.scratch.slots[slot] = Some(taken);
@@ -351,14 +416,10 @@ impl<'a> Tree<'a> {
     }
 
     fn start_child(&mut self, number: u32) -> Result<(), StepError> {
-        let Some(kin) = self.scratch.kin.iter_mut().find(|kin| kin.number == number && kin.phase == Phase::NotStarted) else { return Ok(()) };
-        let input = kin.input.take();
-        let Some(slot) = self.slot_or_waiting(number) else { return Ok(()) };
-        if let Some(kin) = self.scratch.kin.iter_mut().find(|kin| kin.number == number) {
-            kin.phase = Phase::Running;
+        match self.initialized_child(number)? {
+            Some(slot) => self.begin(slot),
+            None => Ok(()),
         }
-        let input = input.as_ref().map_or(Payload::Empty, Payload::Value);
-        self.begin(slot, input)
     }
 
     fn stop_actor(&mut self, number: u32) -> Result<(), StepError> {
@@ -465,6 +526,11 @@ impl<'a> Tree<'a> {
         self.finished = true;
         super::commit::Finished { changed: self.changed, next_timer: self.next_timer, next_actor: self.next_actor }
     }
+}
+
+/// Where JavaScript has a key of an object: integer-like ones first, ascending.
+fn javascript_rank(key: &str) -> u64 {
+    array_index(key).map_or(u64::MAX, u64::from)
 }
 
 fn kin_of(child: &Child) -> Kin {

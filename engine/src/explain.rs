@@ -1,0 +1,207 @@
+//! What an event would do to an instance, and why.
+
+use crate::error::StepError;
+use crate::event::{Effect, Event, Millis, Output, Status};
+use crate::instance::Instance;
+use crate::machine::Machine;
+use crate::runtime::considered::{Considered, Verdict};
+use statemesh_expr::{List, Map, Value};
+use std::fmt;
+
+/// The answer to "what would this event do?". `Display` is for people, `to_value` for programs.
+#[derive(Debug, Clone)]
+pub struct Explanation {
+    /// The event's type.
+    pub event: String,
+    /// The status before; only an active instance reacts.
+    pub status: Status,
+    /// Transitions in the order in which they were tried.
+    pub candidates: Vec<Candidate>,
+    /// Event descriptors that the active states react to.
+    pub handled: Vec<String>,
+    /// The outcome, or why the event would be refused.
+    pub outcome: Result<Outcome, StepError>,
+}
+
+/// One transition that was tried.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    /// Id of the state that has it.
+    pub state: String,
+    /// The descriptor under which it is written.
+    pub descriptor: String,
+    /// JSON Pointer into the definition.
+    pub path: String,
+    /// Ids of its targets.
+    pub targets: Vec<String>,
+    /// The guard, if it has one.
+    pub guard: Option<String>,
+    /// Whether it is taken.
+    pub taken: bool,
+    /// Why it is not.
+    pub reason: Option<String>,
+}
+
+/// The instance after the event.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// Whether a transition is taken.
+    pub changed: bool,
+    /// The status.
+    pub status: Status,
+    /// The state value.
+    pub value: Value,
+    /// Effects in order.
+    pub effects: Vec<Effect>,
+    /// What went wrong, if the status is `error`.
+    pub error: Option<Value>,
+}
+
+impl Machine {
+    /// Explains what `event` would do. The instance is not changed.
+    pub fn explain(&self, instance: &Instance, event: &Event<'_>, now: Millis) -> Result<Explanation, StepError> {
+        self.check(instance)?;
+        let considered = match instance.status() {
+            Status::Active => self.consider(instance, event),
+            _ => Vec::new(),
+        };
+        Ok(Explanation {
+            event: event.kind.to_owned(),
+            status: instance.status(),
+            candidates: considered.iter().map(|considered| self.candidate(considered)).collect(),
+            handled: self.handled(instance),
+            outcome: self.outcome(instance, event, now),
+        })
+    }
+
+    fn candidate(&self, considered: &Considered) -> Candidate {
+        let transition = self.transition(considered.transition);
+        let id = |state: u16| self.state(state).id.to_string();
+        Candidate {
+            state: id(transition.source),
+            descriptor: transition.descriptor.to_string(),
+            path: transition.path.to_string(),
+            targets: transition.targets.iter().flatten().map(|target| id(*target)).collect(),
+            guard: transition.guard.as_ref().map(|guard| self.guard_text(guard)),
+            taken: considered.verdict == Verdict::Enabled,
+            reason: match &considered.verdict {
+                Verdict::Enabled => None,
+                Verdict::GuardFalse(guard) => Some(format!("the guard {guard} is false")),
+                Verdict::GuardFailed(message) => Some(format!("the guard failed: {message}")),
+            },
+        }
+    }
+
+    fn handled(&self, instance: &Instance) -> Vec<String> {
+        let mut handled: Vec<String> = Vec::new();
+        for state in instance.actor.active.iter() {
+            for descriptor in &self.state(state).descriptors {
+                if !handled.iter().any(|known| known == descriptor.as_str()) {
+                    handled.push(descriptor.to_string());
+                }
+            }
+        }
+        handled
+    }
+
+    fn outcome(&self, instance: &Instance, event: &Event<'_>, now: Millis) -> Result<Outcome, StepError> {
+        let mut copy = instance.clone();
+        let mut out = Output::new();
+        let step = self.send(&mut copy, event, now, &mut out)?;
+        Ok(Outcome {
+            changed: step.changed,
+            status: step.status,
+            value: self.state_value(&copy),
+            effects: out.effects,
+            error: copy.error().cloned(),
+        })
+    }
+}
+
+impl Explanation {
+    /// The explanation as data.
+    pub fn to_value(&self) -> Value {
+        let mut map = Map::new();
+        map.insert("event", Value::str(&self.event));
+        map.insert("status", Value::str(self.status.as_str()));
+        map.insert("candidates", Value::List(self.candidates.iter().map(Candidate::to_value).collect()));
+        map.insert("handled", Value::List(self.handled.iter().map(Value::str).collect()));
+        match &self.outcome {
+            Ok(outcome) => map.insert("outcome", outcome.to_value()),
+            Err(error) => {
+                let fields = [("code", Value::str(error.code())), ("message", Value::str(error.to_string()))];
+                map.insert("error", Value::Map(fields.into_iter().collect()))
+            }
+        };
+        Value::Map(map)
+    }
+}
+
+impl Candidate {
+    fn to_value(&self) -> Value {
+        let mut map = Map::new();
+        map.insert("state", Value::str(&self.state));
+        map.insert("descriptor", Value::str(&self.descriptor));
+        map.insert("path", Value::str(&self.path));
+        map.insert("targets", Value::List(self.targets.iter().map(Value::str).collect::<List>()));
+        if let Some(guard) = &self.guard {
+            map.insert("guard", Value::str(guard));
+        }
+        map.insert("taken", Value::Bool(self.taken));
+        if let Some(reason) = &self.reason {
+            map.insert("reason", Value::str(reason));
+        }
+        Value::Map(map)
+    }
+}
+
+impl Outcome {
+    fn to_value(&self) -> Value {
+        let effect = |effect: &Effect| {
+            let mut text = Vec::new();
+            effect.write_json(&mut text);
+            Value::from_json(&text, &Default::default()).unwrap_or_default()
+        };
+        let mut map = Map::new();
+        map.insert("changed", Value::Bool(self.changed));
+        map.insert("status", Value::str(self.status.as_str()));
+        map.insert("value", self.value.clone());
+        map.insert("effects", Value::List(self.effects.iter().map(effect).collect()));
+        if let Some(error) = &self.error {
+            map.insert("error", error.clone());
+        }
+        Value::Map(map)
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.status != Status::Active {
+            return writeln!(f, "nothing: the instance is {}", self.status.as_str());
+        }
+        for candidate in &self.candidates {
+            let verb = if candidate.taken { "takes" } else { "not" };
+            write!(f, "{verb:5} {} in {}", candidate.path, candidate.state)?;
+            if !candidate.targets.is_empty() {
+                write!(f, " -> {}", candidate.targets.join(", "))?;
+            }
+            match &candidate.reason {
+                Some(reason) => writeln!(f, ": {reason}")?,
+                None => writeln!(f)?,
+            }
+        }
+        if self.candidates.is_empty() {
+            writeln!(f, "nothing: no active state reacts to {:?}; they react to {}", self.event, self.handled.join(", "))?;
+        }
+        match &self.outcome {
+            Ok(outcome) => {
+                writeln!(f, "then  {} ({})", outcome.value, outcome.status.as_str())?;
+                for effect in &outcome.effects {
+                    writeln!(f, "      {}", effect.kind())?;
+                }
+                outcome.error.iter().try_for_each(|error| writeln!(f, "      {error}"))
+            }
+            Err(error) => writeln!(f, "refused: {error}"),
+        }
+    }
+}
