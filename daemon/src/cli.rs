@@ -82,6 +82,8 @@ pub(crate) enum Verb {
     Simulate(SimulateArgs),
     /// Draw the chart of a definition
     Draw(DrawArgs),
+    /// Print the JSON Schema of the definitions' format, for editors
+    Schema,
     /// Print the configuration, and where each value came from
     Config(ConfigArgs),
     /// Print the completions of a shell

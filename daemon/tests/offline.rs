@@ -216,3 +216,44 @@ fn a_file_that_is_not_there_ends_with_5() {
         );
     }
 }
+
+#[test]
+fn a_drawing_marks_where_an_instance_is() {
+    let folder = Folder::new("draw");
+    folder.file("lamp.json", LAMP);
+    let mermaid = folder.run(&["draw", "lamp.json"]);
+    assert!(
+        stdout(&mermaid).starts_with("stateDiagram-v2\n"),
+        "{}",
+        stdout(&mermaid)
+    );
+    let marked = folder.run(&["draw", "lamp.json", "--state", "on"]);
+    assert!(
+        code(&marked) == 0 && stdout(&marked) != stdout(&mermaid),
+        "{}",
+        stdout(&marked)
+    );
+    let value = folder.run(&["draw", "lamp.json", "--state", "\"on\""]);
+    assert_eq!(stdout(&value), stdout(&marked));
+    let dot = folder.run(&["draw", "lamp.json", "--format", "dot"]);
+    assert!(stdout(&dot).starts_with("digraph"), "{}", stdout(&dot));
+    let wrong = folder.run(&["draw", "lamp.json", "--state", "onn"]);
+    assert!(
+        code(&wrong) == 2 && stderr(&wrong).contains("has no state 'onn'"),
+        "{}",
+        stderr(&wrong)
+    );
+}
+
+#[test]
+fn the_schema_is_a_json_schema() {
+    let folder = Folder::new("schema");
+    let schema: Value = serde_json::from_slice(&folder.run(&["schema"]).stdout).unwrap();
+    assert!(
+        schema["$schema"]
+            .as_str()
+            .unwrap()
+            .contains("json-schema.org"),
+        "{schema}"
+    );
+}

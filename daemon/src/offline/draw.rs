@@ -1,4 +1,4 @@
-//! `draw`: the chart of a definition, as text that pages and reviews show.
+//! `draw`: the chart of a definition, as text that pages and reviews show; and `schema`, for editors.
 
 use super::machine;
 use crate::cli::{DrawArgs, Drawing};
@@ -32,6 +32,11 @@ fn paths(given: &str) -> Vec<String> {
             .map(|path| path.trim().to_owned())
             .collect(),
     }
+}
+
+/// Prints the JSON Schema of the format.
+pub(crate) fn schema() -> Result<(), Failure> {
+    print(&format!("{}\n", statemesh_engine::json_schema().trim_end()))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ mod draw;
 mod simulate;
 
 pub(crate) use check::check;
-pub(crate) use draw::draw;
+pub(crate) use draw::{draw, schema};
 pub(crate) use simulate::simulate;
 
 use crate::diagnostic::{self, Diagnostic};

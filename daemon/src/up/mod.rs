@@ -251,10 +251,11 @@ Send an event from Python (pip install pyzmq), or any other ZeroMQ binding:
                     \"event\": {{\"type\": \"{event}\"{fields}}}}})
     print(mesh.recv_json())
 
-or from another terminal: statemesh send {machine}/42 {event}{data}
+or from another terminal: {program} send {machine}/42 {event}{data}
 
 Ctrl-C ends everything.
 ",
+        program = program(),
         http = plan
             .nodes
             .first()
@@ -262,6 +263,28 @@ Ctrl-C ends everything.
             .unwrap_or_default(),
         clients = plan.clients_address(),
     )
+}
+
+/// What to type for this program: its name where the shell finds it, its path otherwise, as after `cargo run`.
+fn program() -> String {
+    let Ok(path) = std::env::current_exe() else {
+        return "statemesh".to_owned();
+    };
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders = std::env::split_paths(&folders);
+    if folders.any(|folder| {
+        folder
+            .join("statemesh")
+            .canonicalize()
+            .is_ok_and(|at| at == path)
+    }) {
+        return "statemesh".to_owned();
+    }
+    let here = std::env::current_dir().unwrap_or_default();
+    let below = path
+        .strip_prefix(&here)
+        .map(|inner| format!("./{}", inner.display()));
+    below.unwrap_or_else(|_| path.display().to_string())
 }
 
 #[cfg(test)]
@@ -295,7 +318,7 @@ mod tests {
         };
         let order = what_next(&plan, &[one("breaker"), one("order")]);
         assert!(
-            order.contains("statemesh send order/42 PAY --data '{\"amount\":3}'"),
+            order.contains(" send order/42 PAY --data '{\"amount\":3}'"),
             "{order}"
         );
         let breaker = what_next(&plan, &[one("breaker")]);

@@ -34,6 +34,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Check(args) => crate::offline::check(&args, &printer),
         Verb::Simulate(args) => crate::offline::simulate(&args, &printer),
         Verb::Draw(args) => crate::offline::draw(&args),
+        Verb::Schema => crate::offline::schema(),
         Verb::Define(args) => online(define::define(&args, file, &printer)),
         Verb::Watch(args) => online(watch::watch(&args, file, &printer)),
         other => online(ask::ask(other, file, &printer)),
