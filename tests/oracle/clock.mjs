@@ -16,17 +16,21 @@ export class VirtualClock {
     this.#timers.delete(id);
   }
 
-  /** Moves time on by `milliseconds`, firing what is due. Throws after `limit` timers: a chain that never ends. */
-  advance(milliseconds, limit) {
+  /**
+   * Moves time on by `milliseconds`, firing what is due; calls `fired` after each timer. Throws after `limit` timers:
+   * a chain that never ends.
+   */
+  advance(milliseconds, limit, fired) {
     const until = this.#now + milliseconds;
-    for (let fired = 0; ; fired++) {
+    for (let count = 0; ; count++) {
       const due = this.#earliest(until);
       if (due === undefined) break;
-      if (fired >= limit) throw new EndlessTimers();
+      if (count >= limit) throw new EndlessTimers();
       const { callback, deadline } = this.#timers.get(due);
       this.#timers.delete(due);
       this.#now = deadline;
       callback();
+      fired();
     }
     this.#now = until;
   }

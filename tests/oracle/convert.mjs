@@ -132,7 +132,11 @@ class Conversion {
     if (typeof delay === 'string') return this.known('delays', delay);
     if (!isDynamic(delay)) return typeof delay === 'bigint' ? Number(delay) : delay;
     const template = this.template(delay, extra);
-    return (args) => Number(template(args));
+    return (args) => {
+      const value = template(args);
+      if (typeof value !== 'bigint' && typeof value !== 'number') throw new ExpressionFault(`${typeof value} is no delay`);
+      return Number(value);
+    };
   }
 
   invoke(invoke) {

@@ -132,7 +132,7 @@ class Run {
     this.deliveries = 0;
     if (event.type === '@advance') {
       try {
-        this.clock.advance(event.ms, TIMERS_MAX);
+        this.clock.advance(event.ms, TIMERS_MAX, () => this.checkActors());
       } catch (error) {
         if (!(error instanceof EndlessTimers)) throw error;
         this.exempt ??= EXEMPT.endless;
@@ -146,6 +146,7 @@ class Run {
   /** Every running machine must be in a legal configuration, and ends with its parent: XState forgets some. */
   checkActors() {
     const running = ({ _processingStatus }) => _processingStatus !== STOPPED;
+    for (const actor of this.actors) this.failed(actor.getSnapshot().error);
     this.actors = this.actors.filter(running);
     for (const actor of this.actors) {
       const { status, _nodes } = actor.getSnapshot();

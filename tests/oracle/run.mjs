@@ -60,6 +60,7 @@ function shorten(value) {
 function explain({ name, request, difference }) {
   console.log(`\n${name}: ${difference.kind} difference at step ${difference.step}, ${difference.path}`);
   console.log(`  machine  ${shorten(request.machine)}`);
+  if (request.machines) console.log(`  machines ${shorten(request.machines)}`);
   console.log(`  events   ${shorten(request.events)}`);
   console.log(`  expected ${shorten(difference.expected)}`);
   console.log(`  actual   ${shorten(difference.actual)}`);
