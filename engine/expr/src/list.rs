@@ -1,14 +1,15 @@
 //! Lists: shared until written to.
 
 use crate::value::Value;
+use std::fmt;
 use std::sync::Arc;
 
 /// An ordered list of values. Cloning shares it; writing copies it unless this
 /// is the only owner.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct List(Arc<Data>);
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Data {
     items: Vec<Value>,
     weight: usize,
@@ -75,6 +76,12 @@ impl List {
         for item in &mut Arc::make_mut(&mut self.0).items {
             item.share_shapes(model);
         }
+    }
+}
+
+impl fmt::Debug for List {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self).finish()
     }
 }
 

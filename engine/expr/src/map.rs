@@ -4,16 +4,17 @@
 
 use crate::value::{Str, Value};
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 /// Up to this many keys a linear scan beats hashing.
 const LINEAR_KEYS: usize = 8;
 
 /// The keys of a map, in order.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Shape(Arc<Keys>);
 
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 struct Keys {
     names: Vec<Str>,
     /// Present when there are more than [`LINEAR_KEYS`] names. std's hasher is
@@ -93,10 +94,10 @@ impl Shape {
 /// An ordered map from strings to values. Keys keep the order in which they
 /// were first inserted. Cloning shares it; writing copies it unless this is
 /// the only owner.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Map(Arc<Data>);
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Data {
     shape: Shape,
     values: Vec<Value>,
@@ -117,9 +118,9 @@ impl Map {
     /// are null, extra ones are dropped).
     pub fn with_shape(shape: Shape, mut values: Vec<Value>) -> Map {
         values.resize(shape.keys().len(), Value::Null);
-        let weight = values
-            .iter()
-            .fold(EMPTY_WEIGHT, |sum, value| sum.saturating_add(value.weight()));
+        let weight = values.iter().fold(EMPTY_WEIGHT, |sum, value| {
+            sum.saturating_add(value.weight())
+        });
         let depth = values.iter().map(Value::depth).max().unwrap_or(0) + 1;
         Map(Arc::new(Data {
             shape,
@@ -241,6 +242,18 @@ impl Data {
         // Never lowered: a map that once was deep may be refused a level early,
         // which is cheaper than looking at all values on each write.
         self.depth = self.depth.max(value.depth() + 1);
+    }
+}
+
+impl fmt::Debug for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.keys()).finish()
+    }
+}
+
+impl fmt::Debug for Map {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
     }
 }
 

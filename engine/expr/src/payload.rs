@@ -208,12 +208,21 @@ mod tests {
 
     #[test]
     fn validation_sees_what_a_lazy_read_does_not() {
-        let limits = Limits { depth: 2, ..Limits::default() };
+        let limits = Limits {
+            depth: 2,
+            ..Limits::default()
+        };
         let fault = |payload: Payload<'_>| payload.validate(&limits).unwrap_err().what;
         assert_eq!(fault(Payload::Json(b"[[[]]]")), DecodeFault::TooDeep);
-        assert_eq!(fault(Payload::MsgPack(&[0x91, 0x91, 0x90])), DecodeFault::TooDeep);
+        assert_eq!(
+            fault(Payload::MsgPack(&[0x91, 0x91, 0x90])),
+            DecodeFault::TooDeep
+        );
         assert_eq!(fault(Payload::Json(b"\"\xff\"")), DecodeFault::BadString);
-        assert_eq!(fault(Payload::MsgPack(&[0x81, 1, 1])), DecodeFault::KeyNotString);
+        assert_eq!(
+            fault(Payload::MsgPack(&[0x81, 1, 1])),
+            DecodeFault::KeyNotString
+        );
         assert_eq!(fault(Payload::MsgPack(&[1, 1])), DecodeFault::Trailing);
         Payload::Json(b"[[]]").validate(&limits).unwrap();
         let broken = Payload::Json(b"{\"a\":1,\"b\":");

@@ -327,7 +327,11 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     (year, month, day)
 }
@@ -358,7 +362,13 @@ mod tests {
         }
         let shifted = Timestamp::parse("2009-02-14T00:31:30+01:00").unwrap();
         assert_eq!(shifted.seconds(), 1_234_567_890);
-        for bad in ["", "2023-02-29T00:00:00Z", "2009-02-13T24:00:00Z", "2009-02-13", "0000-01-01T00:00:00Z"] {
+        for bad in [
+            "",
+            "2023-02-29T00:00:00Z",
+            "2009-02-13T24:00:00Z",
+            "2009-02-13",
+            "0000-01-01T00:00:00Z",
+        ] {
             assert_eq!(Timestamp::parse(bad), None, "{bad}");
         }
     }

@@ -360,9 +360,7 @@ mod tests {
 
     #[test]
     fn maps_with_many_keys_find_them_by_index() {
-        let mut map: Map = (0..40)
-            .map(|n| (format!("k{n}"), Value::Int(n)))
-            .collect();
+        let mut map: Map = (0..40).map(|n| (format!("k{n}"), Value::Int(n))).collect();
         map.remove("k3");
         for n in (0..40).filter(|n| *n != 3) {
             assert_eq!(map.get(&format!("k{n}")), Some(&Value::Int(n)));

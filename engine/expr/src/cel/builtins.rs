@@ -39,7 +39,9 @@ pub(super) fn call<'a>(
         (Function::Dyn, ..) => return Ok(first),
         (Function::TypeOf, ..) => Some(Operand::Type(first.kind())),
         (Function::Size, ..) => size(&first, eval)?.map(int),
-        (Function::Time(part), _, zone) => time_part(part, &first, zone.as_ref())?.map(Operand::Int),
+        (Function::Time(part), _, zone) => {
+            time_part(part, &first, zone.as_ref())?.map(Operand::Int)
+        }
         (Function::Bool, ..) => to_bool(&first)?,
         (Function::Int, ..) => to_int(&first)?,
         (Function::Uint, ..) => to_uint(&first)?,
@@ -155,7 +157,12 @@ fn to_int<'a>(from: &Operand<'_>) -> Converted<'a> {
         (Operand::Uint(value), _) => i64::try_from(*value).ok(),
         (Operand::Double(value), _) => number::truncate_i64(*value),
         (Operand::Timestamp(time), _) => Some(time.seconds()),
-        (_, Some(text)) => return text.parse().map(|n| Some(Operand::Int(n))).map_err(|_| bad(text)),
+        (_, Some(text)) => {
+            return text
+                .parse()
+                .map(|n| Some(Operand::Int(n)))
+                .map_err(|_| bad(text));
+        }
         _ => return Ok(None),
     };
     fits(value.map(Operand::Int))
@@ -166,7 +173,12 @@ fn to_uint<'a>(from: &Operand<'_>) -> Converted<'a> {
         (Operand::Uint(value), _) => Some(*value),
         (Operand::Int(value), _) => u64::try_from(*value).ok(),
         (Operand::Double(value), _) => number::truncate_u64(*value),
-        (_, Some(text)) => return text.parse().map(|n| Some(Operand::Uint(n))).map_err(|_| bad(text)),
+        (_, Some(text)) => {
+            return text
+                .parse()
+                .map(|n| Some(Operand::Uint(n)))
+                .map_err(|_| bad(text));
+        }
         _ => return Ok(None),
     };
     fits(value.map(Operand::Uint))
@@ -304,7 +316,12 @@ fn clock(part: TimePart, nanos: i64) -> Option<i64> {
 /// Seconds east of UTC of `UTC`, `+01:00`, `-02:30` or `02:00`. Names of places
 /// would need the time zone database.
 fn offset(zone: &str) -> Result<i64, EvalError> {
-    let unknown = || EvalError::with(EvalFault::BadConversion, format!("time zone {}", clip(zone)));
+    let unknown = || {
+        EvalError::with(
+            EvalFault::BadConversion,
+            format!("time zone {}", clip(zone)),
+        )
+    };
     if matches!(zone, "UTC" | "Z" | "") {
         return Ok(0);
     }
@@ -338,6 +355,8 @@ fn bad(text: &str) -> EvalError {
 /// Enough of `text` to recognise it in a message.
 fn clip(text: &str) -> &str {
     const MOST: usize = 64;
-    let end = (0..=text.len().min(MOST)).rev().find(|end| text.is_char_boundary(*end));
+    let end = (0..=text.len().min(MOST))
+        .rev()
+        .find(|end| text.is_char_boundary(*end));
     text.get(..end.unwrap_or(0)).unwrap_or_default()
 }

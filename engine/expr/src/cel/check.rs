@@ -3,6 +3,7 @@
 use super::env::Type;
 use super::lower::Sign;
 use super::node::{Arith, Node};
+use crate::value::Value;
 
 /// The type an operator gives for operands of these types; None when no values
 /// of these types can do.
@@ -28,7 +29,9 @@ pub(super) fn operator(sign: Sign, kinds: &[Type]) -> Option<Type> {
         }
         (Sign::Index, [container, key]) => {
             let list = container.may_be(Type::List)
-                && [Type::Int, Type::Uint, Type::Double].iter().any(|kind| key.may_be(*kind));
+                && [Type::Int, Type::Uint, Type::Double]
+                    .iter()
+                    .any(|kind| key.may_be(*kind));
             (list || container.may_be(Type::Map)).then_some(Type::Dyn)
         }
         _ => None,
@@ -79,9 +82,7 @@ fn arith(op: Arith, a: Type, b: Type) -> Option<Type> {
 
 fn order(a: Type, b: Type) -> bool {
     let number = |kind| matches!(kind, Type::Int | Type::Uint | Type::Double | Type::Dyn);
-    let ordered = |kind| {
-        !matches!(kind, Type::Null | Type::List | Type::Map | Type::Type)
-    };
+    let ordered = |kind| !matches!(kind, Type::Null | Type::List | Type::Map | Type::Type);
     (number(a) && number(b)) || (a.may_be(b) && ordered(a) && ordered(b))
 }
 
@@ -91,11 +92,26 @@ pub(super) fn conversion(sign: Sign, kinds: &[Type]) -> Option<String> {
         return None;
     };
     match (a, b) {
-        (Type::Double, Type::Int) => Some("write the int with a point (1.0) or use double()".into()),
-        (Type::Int, Type::Double) => Some("write the int with a point (1.0) or use double()".into()),
+        (Type::Double, Type::Int) => {
+            Some("write the int with a point (1.0) or use double()".into())
+        }
+        (Type::Int, Type::Double) => {
+            Some("write the int with a point (1.0) or use double()".into())
+        }
         (Type::Str, _) | (_, Type::Str) => Some("make a string of the other with string()".into()),
         _ => None,
     }
+}
+
+/// What `x || true` and `false && x` are whatever `x` is, an error included.
+pub(super) fn decided(node: &Node) -> Option<bool> {
+    let (sides, decides) = match node {
+        Node::And(sides) => (sides, false),
+        Node::Or(sides) => (sides, true),
+        _ => return None,
+    };
+    let found = |side: &Node| matches!(side, Node::Const(Value::Bool(value)) if *value == decides);
+    sides.iter().any(found).then_some(decides)
 }
 
 /// Whether every part of it, one level down, is a constant (deeper ones have

@@ -73,7 +73,9 @@ impl Roots {
 
     /// The roots in the set.
     pub fn iter(self) -> impl Iterator<Item = Root> {
-        Root::ALL.into_iter().filter(move |root| self.contains(*root))
+        Root::ALL
+            .into_iter()
+            .filter(move |root| self.contains(*root))
     }
 
     pub(crate) fn add(&mut self, root: Root) {

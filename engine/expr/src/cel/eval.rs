@@ -42,7 +42,11 @@ impl<'a> Eval<'_, 'a> {
             Node::Field(field) => self.field(field),
             Node::Arith(op, sides) => {
                 let [a, b] = self.both(sides, locals)?;
-                self.charge(if a.number().is_some() { 0 } else { a.weight() + b.weight() })?;
+                self.charge(if a.number().is_some() {
+                    0
+                } else {
+                    a.weight() + b.weight()
+                })?;
                 operators::arith(*op, a, b, self.limits)
             }
             Node::And(_)
@@ -55,7 +59,11 @@ impl<'a> Eval<'_, 'a> {
             | Node::Matches(_) => self.truth(node, locals).map(Operand::Bool),
             Node::Cond(parts) => {
                 let [condition, yes, no] = &**parts;
-                let branch = if self.truth(condition, locals)? { yes } else { no };
+                let branch = if self.truth(condition, locals)? {
+                    yes
+                } else {
+                    no
+                };
                 self.eval(branch, locals)
             }
             Node::Root(root) => self.root(*root),
@@ -93,7 +101,11 @@ impl<'a> Eval<'_, 'a> {
     }
 
     /// A condition, without making an operand of it.
-    pub(super) fn truth(&mut self, node: &'a Node, locals: Locals<'_, 'a>) -> Result<bool, EvalError> {
+    pub(super) fn truth(
+        &mut self,
+        node: &'a Node,
+        locals: Locals<'_, 'a>,
+    ) -> Result<bool, EvalError> {
         match node {
             Node::And(sides) => {
                 let [a, b] = &**sides;

@@ -8,18 +8,18 @@ use crate::limits::Limits;
 use crate::list::List;
 use crate::map::Map;
 use crate::value::{Str, Value};
-use cel::extensions;
+use cel::{IdedExpr, extensions};
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 /// An expression that the crate runs.
 pub(super) struct Fallback {
-    program: cel::Program,
+    tree: IdedExpr,
 }
 
 /// The standard library and the crate's extensions for strings, lists and
 /// mathematics.
-pub(super) fn environment() -> &'static Arc<cel::Env> {
+fn environment() -> &'static Arc<cel::Env> {
     static ENVIRONMENT: OnceLock<Arc<cel::Env>> = OnceLock::new();
     ENVIRONMENT.get_or_init(|| {
         let mut env = cel::Env::stdlib();
@@ -34,12 +34,55 @@ pub(super) fn environment() -> &'static Arc<cel::Env> {
 
 /// The functions that the crate has beyond ours, and how their names begin.
 const FUNCTIONS: &[&str] = &[
-    "charAt", "indexOf", "lastIndexOf", "join", "lowerAscii", "upperAscii", "quote", "replace",
-    "reverse", "split", "substring", "trim", "format", "distinct", "flatten", "slice", "sort",
-    "first", "last", "range", "lists.range", "strings.quote", "greatest", "least", "ceil", "floor", "round", "trunc", "abs", "sign",
-    "isNaN", "isInf", "isFinite", "sqrt", "bitAnd", "bitOr", "bitXor", "bitNot", "bitShiftLeft",
-    "bitShiftRight", "of", "ofNonZeroValue", "none", "hasValue", "value", "or", "orValue",
-    "_?._", "_[?_]",
+    "charAt",
+    "indexOf",
+    "lastIndexOf",
+    "join",
+    "lowerAscii",
+    "upperAscii",
+    "quote",
+    "replace",
+    "reverse",
+    "split",
+    "substring",
+    "trim",
+    "format",
+    "distinct",
+    "flatten",
+    "slice",
+    "sort",
+    "first",
+    "last",
+    "range",
+    "lists.range",
+    "strings.quote",
+    "@max",
+    "@min",
+    "ceil",
+    "floor",
+    "round",
+    "trunc",
+    "abs",
+    "sign",
+    "isNaN",
+    "isInf",
+    "isFinite",
+    "sqrt",
+    "bitAnd",
+    "bitOr",
+    "bitXor",
+    "bitNot",
+    "bitShiftLeft",
+    "bitShiftRight",
+    "of",
+    "ofNonZeroValue",
+    "none",
+    "hasValue",
+    "value",
+    "or",
+    "orValue",
+    "_?._",
+    "_[?_]",
 ];
 const NAMESPACES: &[&str] = &["math", "strings", "lists", "optional"];
 
@@ -54,10 +97,18 @@ pub(super) fn is_namespace(name: &str) -> bool {
     NAMESPACES.contains(&name)
 }
 
+/// A parser of everything the crate knows. Its own limit on recursion counts
+/// otherwise than ours, which has been checked by then.
+pub(super) fn parser() -> cel::parser::Parser {
+    environment()
+        .parser()
+        .enable_ident_escape_syntax(true)
+        .max_recursion_depth(u16::MAX)
+}
+
 impl Fallback {
-    pub(super) fn new(source: &str) -> Option<Fallback> {
-        let program = environment().compile(source).ok()?;
-        Some(Fallback { program })
+    pub(super) fn new(tree: IdedExpr) -> Fallback {
+        Fallback { tree }
     }
 
     pub(super) fn eval(
@@ -75,7 +126,7 @@ impl Fallback {
             }
             context.add_variable_from_value(root.name(), to_cel(&value));
         }
-        match self.program.execute(&context) {
+        match cel::Value::resolve(&self.tree, &context) {
             Ok(value) => from_cel(&value),
             Err(error) => Err(EvalError::with(EvalFault::Fallback, error.to_string())),
         }
@@ -122,7 +173,10 @@ fn from_cel(value: &cel::Value) -> Result<Value, EvalError> {
             let mut entries = Vec::with_capacity(map.map.len());
             for (key, value) in map.map.iter() {
                 let cel::objects::Key::String(key) = key else {
-                    return Err(EvalError::with(EvalFault::Unsupported, "a map key that is no string"));
+                    return Err(EvalError::with(
+                        EvalFault::Unsupported,
+                        "a map key that is no string",
+                    ));
                 };
                 entries.push((Str::new(key.as_str()), from_cel(value)?));
             }

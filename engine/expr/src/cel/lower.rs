@@ -45,17 +45,12 @@ pub(super) struct Typed {
 
 pub(super) type Lowered = Result<Typed, Stop>;
 
-pub(super) fn compile(
-    source: &str,
-    env: &Env,
-    limits: &Limits,
-) -> Result<Compiled, CompileError> {
+pub(super) fn compile(source: &str, env: &Env, limits: &Limits) -> Result<Compiled, CompileError> {
     let (tree, places) = parse(source)?;
     let mut lower = Lower {
         env,
         limits,
         places: &places,
-        source,
         locals: Vec::new(),
         roots: Roots::default(),
         nodes: 0,
@@ -68,16 +63,14 @@ pub(super) fn compile(
             nodes: lower.nodes,
         }),
         Err(Stop::Error(error)) => Err(error),
-        Err(Stop::Fallback) => lower.fall_back(&tree),
+        Err(Stop::Fallback) => lower.fall_back(tree),
     }
 }
 
 fn parse(source: &str) -> Result<(IdedExpr, SourceInfo), CompileError> {
     // The parser is a foreign one, generated: should it panic on some input,
     // that is an error in the input and not the end of the daemon.
-    let parsed = std::panic::catch_unwind(|| {
-        fallback::environment().parser().parse_with_source_info(source)
-    });
+    let parsed = std::panic::catch_unwind(|| fallback::parser().parse_with_source_info(source));
     let errors = match parsed {
         Ok(Ok(parsed)) => return Ok(parsed),
         Ok(Err(errors)) => errors.errors,
@@ -94,13 +87,16 @@ fn parse(source: &str) -> Result<(IdedExpr, SourceInfo), CompileError> {
     Err(error)
 }
 
-/// The byte at a line (from 1) and a column of characters.
+/// The byte at a line and a column of characters, both from 1.
 fn offset_of(source: &str, (line, column): (isize, isize)) -> usize {
     let line = usize::try_from(line - 1).unwrap_or(0);
-    let column = usize::try_from(column).unwrap_or(0);
+    let column = usize::try_from(column - 1).unwrap_or(0);
     let start: usize = source.split_inclusive('\n').take(line).map(str::len).sum();
     let rest = source.get(start..).unwrap_or_default();
-    let within = rest.char_indices().nth(column).map_or(rest.len(), |(at, _)| at);
+    let within = rest
+        .char_indices()
+        .nth(column)
+        .map_or(rest.len(), |(at, _)| at);
     start + within
 }
 
@@ -108,7 +104,6 @@ pub(super) struct Lower<'c> {
     env: &'c Env,
     limits: &'c Limits,
     places: &'c SourceInfo,
-    source: &'c str,
     /// Variables of the macros around, outermost first.
     locals: Vec<(String, Type)>,
     roots: Roots,
@@ -119,7 +114,10 @@ impl Lower<'_> {
     pub(super) fn expr(&mut self, tree: &IdedExpr) -> Lowered {
         self.nodes += 1;
         if self.nodes > self.limits.source_nodes as u64 {
-            let message = format!("the expression has more than {} nodes", self.limits.source_nodes);
+            let message = format!(
+                "the expression has more than {} nodes",
+                self.limits.source_nodes
+            );
             return Err(CompileError::new(0, "expression_too_large", message).into());
         }
         let typed = match &tree.expr {
@@ -142,10 +140,16 @@ impl Lower<'_> {
     }
 
     /// An error at `tree`.
-    pub(super) fn error(&self, tree: &IdedExpr, code: &'static str, message: String) -> CompileError {
-        let start = self.places.offset_for(tree.id).map_or(0, |(start, _)| start as usize);
-        // The parser counts characters.
-        let offset = self.source.char_indices().nth(start).map_or(self.source.len(), |(at, _)| at);
+    pub(super) fn error(
+        &self,
+        tree: &IdedExpr,
+        code: &'static str,
+        message: String,
+    ) -> CompileError {
+        let offset = self
+            .places
+            .offset_for(tree.id)
+            .map_or(0, |(start, _)| start as usize);
         CompileError::new(offset, code, message)
     }
 
@@ -190,7 +194,10 @@ impl Lower<'_> {
             return Ok(typed(Node::Has(Box::new((operand.node, name))), Type::Bool));
         }
         let Node::Root(root) = operand.node else {
-            return Ok(typed(Node::Select(Box::new((operand.node, name))), Type::Dyn));
+            return Ok(typed(
+                Node::Select(Box::new((operand.node, name))),
+                Type::Dyn,
+            ));
         };
         Ok(self.field(root, name))
     }
@@ -216,9 +223,19 @@ impl Lower<'_> {
             return Err(self.not_ours(tree, call));
         };
         let mut args = Vec::with_capacity(values);
-        for (n, arg) in call.target.as_deref().into_iter().chain(&call.args).enumerate() {
+        for (n, arg) in call
+            .target
+            .as_deref()
+            .into_iter()
+            .chain(&call.args)
+            .enumerate()
+        {
             let arg = self.expr(arg)?;
-            let takes = if n == 0 { function.takes() } else { &[Type::Str] };
+            let takes = if n == 0 {
+                function.takes()
+            } else {
+                &[Type::Str]
+            };
             if !takes.is_empty() && !takes.iter().any(|kind| arg.kind.may_be(*kind)) {
                 let message = format!("{name}() does not take a {}", arg.kind.name());
                 return Err(self.error(tree, "wrong_type", message).into());
@@ -280,7 +297,9 @@ impl Lower<'_> {
             (Sign::Not, None, None) => Node::Not(Box::new(first)),
             (Sign::Negate, None, None) => Node::Negate(Box::new(first)),
             (Sign::Cond, Some(yes), Some(no)) => Node::Cond(Box::new([first, yes, no])),
-            (sign, Some(second), None) => binary(sign, Box::new([first, second])).ok_or(Stop::Fallback)?,
+            (sign, Some(second), None) => {
+                binary(sign, Box::new([first, second])).ok_or(Stop::Fallback)?
+            }
             _ => return Err(Stop::Fallback),
         };
         Ok(typed(node, kind))
@@ -319,7 +338,11 @@ impl Lower<'_> {
             return Err(self.error(tree, "wrong_type", message).into());
         }
         let before = self.nodes;
-        let variable = if range.kind == Type::Map { Type::Str } else { Type::Dyn };
+        let variable = if range.kind == Type::Map {
+            Type::Str
+        } else {
+            Type::Dyn
+        };
         self.locals.push((parts.variable.to_owned(), variable));
         let inner = self.inside(tree, parts);
         self.locals.pop();
@@ -356,6 +379,9 @@ impl Lower<'_> {
     /// Computes what depends on nothing. Errors are left for when it runs: the
     /// other side of an `&&` may make them harmless.
     fn fold(&self, typed: Typed) -> Typed {
+        if let Some(decided) = check::decided(&typed.node) {
+            return constant(Value::Bool(decided));
+        }
         if !check::is_constant(&typed.node) {
             return typed;
         }
@@ -375,16 +401,22 @@ impl Lower<'_> {
             result.and_then(|operand| operand.into_value(&limits)).ok()
         };
         match value {
-            Some(value) if value.weight() <= FOLD_BYTES => constant(value),
+            Some(value) if value.weight() > FOLD_BYTES => typed,
+            // dyn() is there to hide the type.
+            Some(value) if matches!(typed.node, Node::Call(Function::Dyn, _)) => Typed {
+                node: Node::Const(value),
+                kind: Type::Dyn,
+            },
+            Some(value) => constant(value),
             _ => typed,
         }
     }
 
-    fn fall_back(&self, tree: &IdedExpr) -> Result<Compiled, CompileError> {
+    fn fall_back(&self, tree: IdedExpr) -> Result<Compiled, CompileError> {
         let references = tree.references();
-        if macros::has_loop(tree) {
+        if macros::has_loop(&tree) {
             let message = "a loop together with what only the cel crate evaluates".to_owned();
-            return Err(self.error(tree, "unsupported", message).hint(
+            return Err(self.error(&tree, "unsupported", message).hint(
                 "loops are bounded: leave out maps with keys that are not strings, optional \
                  values and extension functions, or compute them in a separate expression",
             ));
@@ -401,10 +433,8 @@ impl Lower<'_> {
                 }
             }
         }
-        let unsupported = || self.error(tree, "unsupported", "not supported".to_owned());
-        let program = Fallback::new(self.source).ok_or_else(unsupported)?;
         Ok(Compiled {
-            code: Code::Fallback(program),
+            code: Code::Fallback(Fallback::new(tree)),
             kind: Type::Dyn,
             roots,
             nodes: 100 + self.nodes,

@@ -34,7 +34,11 @@ pub(super) fn recognise(fold: &ComprehensionExpr) -> Option<Parts<'_>> {
     }
     let accu = fold.accu_var.as_str();
     let step = call(&fold.loop_step)?;
-    let (kind, filter, body) = match (&fold.accu_init.expr, step.func_name.as_str(), &step.args[..]) {
+    let (kind, filter, body) = match (
+        &fold.accu_init.expr,
+        step.func_name.as_str(),
+        &step.args[..],
+    ) {
         (Expr::Literal(LiteralValue::Boolean(init)), op::LOGICAL_AND, [a, body])
             if *init.inner() && is_ident(a, accu) =>
         {
@@ -45,7 +49,9 @@ pub(super) fn recognise(fold: &ComprehensionExpr) -> Option<Parts<'_>> {
         {
             (LoopKind::Exists, None, body)
         }
-        (Expr::Literal(LiteralValue::Int(_)), op::CONDITIONAL, [body, _, no]) if is_ident(no, accu) => {
+        (Expr::Literal(LiteralValue::Int(_)), op::CONDITIONAL, [body, _, no])
+            if is_ident(no, accu) =>
+        {
             (LoopKind::ExistsOne, None, body)
         }
         (Expr::List(_), op::CONDITIONAL, [filter, yes, no]) if is_ident(no, accu) => {
@@ -94,11 +100,19 @@ fn is_ident(tree: &IdedExpr, name: &str) -> bool {
 pub(super) fn has_loop(tree: &IdedExpr) -> bool {
     match &tree.expr {
         Expr::Comprehension(_) => true,
-        Expr::Call(call) => call.target.as_deref().into_iter().chain(&call.args).any(has_loop),
+        Expr::Call(call) => call
+            .target
+            .as_deref()
+            .into_iter()
+            .chain(&call.args)
+            .any(has_loop),
         Expr::Select(select) => has_loop(&select.operand),
         Expr::List(list) => list.elements.iter().any(has_loop),
         Expr::Map(map) => map.entries.iter().any(|entry| entry_has_loop(&entry.expr)),
-        Expr::Struct(built) => built.entries.iter().any(|entry| entry_has_loop(&entry.expr)),
+        Expr::Struct(built) => built
+            .entries
+            .iter()
+            .any(|entry| entry_has_loop(&entry.expr)),
         Expr::Literal(_) | Expr::Ident(_) | Expr::Unspecified => false,
     }
 }

@@ -199,10 +199,9 @@ impl Function {
         use Type as T;
         match self {
             Function::Size => &[T::Str, T::Bytes, T::List, T::Map],
-            Function::Contains
-            | Function::StartsWith
-            | Function::EndsWith
-            | Function::Matches => &[T::Str],
+            Function::Contains | Function::StartsWith | Function::EndsWith | Function::Matches => {
+                &[T::Str]
+            }
             Function::Bool => &[T::Bool, T::Str],
             Function::Bytes => &[T::Bytes, T::Str],
             Function::Double => &[T::Double, T::Int, T::Uint, T::Str],
@@ -210,7 +209,14 @@ impl Function {
             Function::Int => &[T::Int, T::Uint, T::Double, T::Str, T::Timestamp],
             Function::Uint => &[T::Uint, T::Int, T::Double, T::Str],
             Function::Str => &[
-                T::Str, T::Bool, T::Int, T::Uint, T::Double, T::Bytes, T::Timestamp, T::Duration,
+                T::Str,
+                T::Bool,
+                T::Int,
+                T::Uint,
+                T::Double,
+                T::Bytes,
+                T::Timestamp,
+                T::Duration,
             ],
             Function::Timestamp => &[T::Timestamp, T::Int, T::Str],
             Function::Time(

@@ -25,7 +25,8 @@ pub(super) enum Operand<'a> {
     Timestamp(Timestamp),
     Duration(Duration),
     Type(Type),
-    /// Bytes, a list or a map that outlives the evaluation.
+    /// Bytes, a list, a map or a long string that outlives the evaluation: as a
+    /// result it is shared, not copied.
     Ref(&'a Value),
     /// A string, bytes, a list or a map made in it.
     Own(Value),
@@ -44,10 +45,10 @@ impl<'a> Operand<'a> {
             Value::Int(value) => Operand::Int(*value),
             Value::Uint(value) => Operand::Uint(*value),
             Value::Double(value) => Operand::Double(*value),
-            Value::Str(text) => Operand::Str(text),
+            Value::Str(text) if !text.is_heap_allocated() => Operand::Str(text),
             Value::Timestamp(time) => Operand::Timestamp(*time),
             Value::Duration(span) => Operand::Duration(*span),
-            Value::Bytes(_) | Value::List(_) | Value::Map(_) => Operand::Ref(value),
+            Value::Str(_) | Value::Bytes(_) | Value::List(_) | Value::Map(_) => Operand::Ref(value),
         }
     }
 
@@ -169,7 +170,7 @@ impl<'a> Operand<'a> {
     pub(super) fn as_str(&self) -> Option<&str> {
         match self {
             Operand::Str(text) => Some(text),
-            Operand::Own(Value::Str(text)) => Some(text),
+            Operand::Own(Value::Str(text)) | Operand::Ref(Value::Str(text)) => Some(text),
             _ => None,
         }
     }

@@ -15,8 +15,10 @@ pub(super) fn check(source: &str, limits: &Limits) -> Result<(), CompileError> {
             source.len(),
             limits.source_bytes
         );
-        return Err(CompileError::new(limits.source_bytes, "expression_too_long", message)
-            .hint("compute parts of it in named guards or assigned values"));
+        return Err(
+            CompileError::new(limits.source_bytes, "expression_too_long", message)
+                .hint("compute parts of it in named guards or assigned values"),
+        );
     }
     let mut nesting = Nesting {
         open: vec![0],
@@ -119,9 +121,11 @@ impl Scan<'_> {
         }
         if let Some(quote @ (b'"' | b'\'')) = self.bytes.get(self.at).copied() {
             let prefix = self.bytes.get(..self.at).unwrap_or_default();
-            let raw = prefix.iter().rev().take_while(|byte| is_word(**byte)).any(|byte| {
-                matches!(byte, b'r' | b'R')
-            });
+            let raw = prefix
+                .iter()
+                .rev()
+                .take_while(|byte| is_word(**byte))
+                .any(|byte| matches!(byte, b'r' | b'R'));
             if raw {
                 self.raw_string(quote);
             }
@@ -130,7 +134,11 @@ impl Scan<'_> {
 
     fn is_in(&self) -> bool {
         let after = self.bytes.get(self.at + 2).copied().unwrap_or(b' ');
-        let before = self.at.checked_sub(1).and_then(|at| self.bytes.get(at)).copied();
+        let before = self
+            .at
+            .checked_sub(1)
+            .and_then(|at| self.bytes.get(at))
+            .copied();
         self.bytes.get(self.at + 1) == Some(&b'n')
             && !is_word(after)
             && !before.is_some_and(is_word)
@@ -177,17 +185,25 @@ mod tests {
     use super::*;
 
     fn code(source: &str) -> Option<&'static str> {
-        check(source, &Limits::default()).err().map(|error| error.code)
+        check(source, &Limits::default())
+            .err()
+            .map(|error| error.code)
     }
 
     #[test]
     fn nesting_and_long_chains_are_refused_before_parsing() {
         let nested = format!("{}1{}", "(".repeat(100), ")".repeat(100));
         assert_eq!(code(&nested), Some("expression_too_deep"));
-        assert_eq!(code(&format!("1{}", "+1".repeat(1000))), Some("expression_too_deep"));
+        assert_eq!(
+            code(&format!("1{}", "+1".repeat(1000))),
+            Some("expression_too_deep")
+        );
         assert_eq!(code(&"!".repeat(1000)), Some("expression_too_deep"));
         assert_eq!(code(&"a ? b : ".repeat(1000)), Some("expression_too_deep"));
-        assert_eq!(code(&format!("a{}", "[0]".repeat(1000))), Some("expression_too_deep"));
+        assert_eq!(
+            code(&format!("a{}", "[0]".repeat(1000))),
+            Some("expression_too_deep")
+        );
         assert_eq!(code(&"x".repeat(10_000)), Some("expression_too_long"));
     }
 
@@ -204,6 +220,9 @@ mod tests {
         ] {
             assert_eq!(code(&source), None, "{source}");
         }
-        assert_eq!(code(&format!("r'\\' + {brackets}")), Some("expression_too_deep"));
+        assert_eq!(
+            code(&format!("r'\\' + {brackets}")),
+            Some("expression_too_deep")
+        );
     }
 }

@@ -153,10 +153,12 @@ impl<'a> Reader<'a> {
             what: DecodeFault::BadString,
         })?;
         if escaped {
-            unescape(text).map(Cow::Owned).map_err(|offset| DecodeError {
-                offset: start + offset,
-                what: DecodeFault::BadString,
-            })
+            unescape(text)
+                .map(Cow::Owned)
+                .map_err(|offset| DecodeError {
+                    offset: start + offset,
+                    what: DecodeFault::BadString,
+                })
         } else {
             Ok(Cow::Borrowed(text))
         }

@@ -124,7 +124,20 @@ mod tests {
 
     #[test]
     fn every_integer_format_round_trips() {
-        let edges = [0, 1, 31, 32, 127, 128, 255, 256, 65_535, 65_536, 1 << 32, i64::MAX];
+        let edges = [
+            0,
+            1,
+            31,
+            32,
+            127,
+            128,
+            255,
+            256,
+            65_535,
+            65_536,
+            1 << 32,
+            i64::MAX,
+        ];
         for value in edges.into_iter().flat_map(|n| [n, -n, -n - 1]) {
             let bytes = written(&Value::Int(value));
             assert!(matches!(read(&bytes).unwrap(), Value::Int(n) if n == value));
@@ -138,7 +151,9 @@ mod tests {
         for len in [0, 15, 16, 31, 32, 255, 256, 65_535, 65_536] {
             let text = Value::str("x".repeat(len));
             let list = Value::from(vec![Value::Bool(true); len]);
-            let map: Value = crate::Map::from_iter((0..len.min(300)).map(|n| (n.to_string(), Value::Null))).into();
+            let map: Value =
+                crate::Map::from_iter((0..len.min(300)).map(|n| (n.to_string(), Value::Null)))
+                    .into();
             for value in [text, list, map, Value::Bytes(vec![7; len].into())] {
                 assert_eq!(read(&written(&value)).unwrap(), value);
             }
@@ -147,7 +162,14 @@ mod tests {
 
     #[test]
     fn timestamps_use_the_extension_in_its_three_sizes() {
-        for (seconds, nanos) in [(0, 0), (1 << 31, 0), (1, 5), (1 << 33, 5), (-1, 0), (1 << 35, 1)] {
+        for (seconds, nanos) in [
+            (0, 0),
+            (1 << 31, 0),
+            (1, 5),
+            (1 << 33, 5),
+            (-1, 0),
+            (1 << 35, 1),
+        ] {
             let value = Value::Timestamp(Timestamp::new(seconds, nanos).unwrap());
             assert_eq!(read(&written(&value)).unwrap(), value);
         }
@@ -155,7 +177,10 @@ mod tests {
 
     #[test]
     fn an_integral_double_stays_one() {
-        assert!(matches!(read(&written(&Value::Double(2.0))).unwrap(), Value::Double(_)));
+        assert!(matches!(
+            read(&written(&Value::Double(2.0))).unwrap(),
+            Value::Double(_)
+        ));
     }
 
     #[test]
@@ -168,13 +193,29 @@ mod tests {
             &[0xc9, 0xff, 0xff, 0xff, 0xff, 1],
             &[0x92, 0x01],
         ] {
-            assert_eq!(read(bytes).unwrap_err().what, DecodeFault::Truncated, "{bytes:x?}");
+            assert_eq!(
+                read(bytes).unwrap_err().what,
+                DecodeFault::Truncated,
+                "{bytes:x?}"
+            );
             assert!(Reader::new(bytes).skip_value().is_err());
         }
         assert_eq!(read(&[0xc1]).unwrap_err().what, DecodeFault::Unexpected);
-        assert_eq!(read(&[0x81, 1, 1]).unwrap_err().what, DecodeFault::KeyNotString);
-        assert_eq!(read(&[0xa1, 0xff]).unwrap_err().what, DecodeFault::BadString);
-        assert_eq!(read(&vec![0x91; 100_000]).unwrap_err().what, DecodeFault::TooDeep);
-        assert_eq!(read(&[0xd4, 5, 0]).unwrap_err().what, DecodeFault::UnknownExtension);
+        assert_eq!(
+            read(&[0x81, 1, 1]).unwrap_err().what,
+            DecodeFault::KeyNotString
+        );
+        assert_eq!(
+            read(&[0xa1, 0xff]).unwrap_err().what,
+            DecodeFault::BadString
+        );
+        assert_eq!(
+            read(&vec![0x91; 100_000]).unwrap_err().what,
+            DecodeFault::TooDeep
+        );
+        assert_eq!(
+            read(&[0xd4, 5, 0]).unwrap_err().what,
+            DecodeFault::UnknownExtension
+        );
     }
 }

@@ -445,7 +445,11 @@ impl<'a> Reader<'a> {
         if values > self.bytes.len() - self.at {
             return Err(self.fault(DecodeFault::Truncated));
         }
-        Ok(if is_map { Head::Map(len) } else { Head::List(len) })
+        Ok(if is_map {
+            Head::Map(len)
+        } else {
+            Head::List(len)
+        })
     }
 
     fn long_holding(&mut self, width: usize, is_map: bool) -> Result<Head, DecodeError> {
