@@ -156,8 +156,9 @@ impl Node {
         let collector =
             NodeCollector::new(shared.counters.clone(), levels::of(Arc::clone(&shared), plane.counts()))?;
         registry.register(Box::new(collector))?;
-        let threads = start_reactors(&shared, sockets.tcp, now)?;
-        runtime.spawn(plane.run(sockets.gossip, from_reactors, order_queue, failed_tx));
+        let failing = Arc::new(failed_tx);
+        let threads = start_reactors(&shared, sockets.tcp, &failing, now)?;
+        runtime.spawn(plane.run(sockets.gossip, from_reactors, order_queue, failing));
         let handle = Handle { shared: Arc::clone(&shared), listen, failed };
         Ok(Self { shared, orders, threads, handle })
     }
@@ -315,7 +316,27 @@ fn advertised(options: &Options) -> IpAddr {
     local.map_or(Ipv4Addr::LOCALHOST.into(), |address| address.ip())
 }
 
-fn start_reactors(shared: &Arc<Shared>, sockets: Vec<[TcpListener; 3]>, now: Instant) -> Result<Vec<JoinHandle<()>>, StartError> {
+/// Says so when a reactor ends that should not: without it the daemon must not be taken for alive.
+struct Ended {
+    failing: Arc<watch::Sender<Option<String>>>,
+    reason: String,
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        if !self.reason.is_empty() {
+            tracing::error!(reason = %self.reason, "this daemon cannot go on");
+            let _ = self.failing.send(Some(std::mem::take(&mut self.reason)));
+        }
+    }
+}
+
+fn start_reactors(
+    shared: &Arc<Shared>,
+    sockets: Vec<[TcpListener; 3]>,
+    failing: &Arc<watch::Sender<Option<String>>>,
+    now: Instant,
+) -> Result<Vec<JoinHandle<()>>, StartError> {
     let limits = shared.options.limits;
     let settings = Settings {
         spin: shared.options.reactor.spin,
@@ -335,10 +356,13 @@ fn start_reactors(shared: &Arc<Shared>, sockets: Vec<[TcpListener; 3]>, now: Ins
         reactor.listen(clients, SocketType::Router, limits.message_bytes, CLIENTS)?;
         reactor.listen(changes, SocketType::XPub, SUBSCRIPTION_BYTES, CHANGES)?;
         reactor.listen(peers, SocketType::Router, PEER_MESSAGE_BYTES, PEERS)?;
+        let ended = Ended { failing: Arc::clone(failing), reason: format!("reactor {index} ended by a panic") };
         let thread = std::thread::Builder::new().name(format!("reactor-{index}")).spawn(move || {
-            if let Err(error) = reactor.run() {
-                tracing::error!(%error, "a reactor ended");
-            }
+            let mut ended = ended;
+            ended.reason = match reactor.run() {
+                Ok(()) => String::new(),
+                Err(error) => format!("reactor {index} ended: {error}"),
+            };
         })?;
         threads.push(thread);
     }

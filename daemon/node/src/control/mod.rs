@@ -161,7 +161,7 @@ impl Control {
         gossip: UdpSocket,
         mut reactors: mpsc::Receiver<ToControl>,
         mut orders: mpsc::Receiver<Order>,
-        failed: watch::Sender<Option<String>>,
+        failed: Arc<watch::Sender<Option<String>>>,
     ) {
         let socket = match tokio::net::UdpSocket::from_std(gossip) {
             Ok(socket) => socket,

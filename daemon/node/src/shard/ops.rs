@@ -106,7 +106,7 @@ impl State {
         let machine = Arc::clone(&entry.version.machine);
         let before = entry.instance.status();
         run.output.clear();
-        machine.stop(&mut entry.instance, Millis(run.now), &mut run.output);
+        machine.stop(&mut entry.instance, Millis(run.now), &mut run.output).map_err(|error| step_failed(&error))?;
         let changed = entry.instance.status() != before;
         self.after_step(number, "xstate.stop", "stop", changed, run);
         let done = Done { number, changed, restarted: false };
@@ -215,7 +215,7 @@ impl State {
         match request.op {
             Op::Get => write_whole(&mut map, entry),
             Op::History => write_history(&mut map, entry, now),
-            Op::Explain => write_explanation(&mut map, entry, request),
+            Op::Explain => write_explanation(&mut map, entry, request, now),
             _ => write_outcome(&mut map, entry, done),
         }
         map.end();
@@ -319,12 +319,14 @@ fn write_history(map: &mut MapWriter<'_>, entry: &Entry, now: u64) {
     });
 }
 
-fn write_explanation(map: &mut MapWriter<'_>, entry: &Entry, request: &Request<'_>) {
+fn write_explanation(map: &mut MapWriter<'_>, entry: &Entry, request: &Request<'_>, now: u64) {
     let event = Event { kind: &request.event_type, payload: payload(request.encoding, request.event) };
     map.bool("ok", true);
     entry.write_head(map);
-    let _ = event;
-    map.null("explanation");
+    match entry.version.machine.explain(&entry.instance, &event, Millis(now)) {
+        Ok(explanation) => map.with("explanation", |out, encoding| write_value(out, encoding, &explanation.to_value())),
+        Err(error) => map.str("fault", &error.to_string()),
+    };
 }
 
 /// `{"type","params"?}`, `{"type":"@xstate.emit","event"}` or `{"type":"@xstate.log","args"}`, as `simulate` shows them.

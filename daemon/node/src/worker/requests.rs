@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use statemesh_mesh::client_protocol::error::ErrorCode;
 use statemesh_mesh::client_protocol::reply::Encoding;
-use statemesh_mesh::client_protocol::request::{self, Class, Op, Request};
+use statemesh_mesh::client_protocol::request::{self, Class, Request};
 use statemesh_mesh::placement;
 use statemesh_mesh::routing::Route;
 use statemesh_transport::{ConnId, Io, Message};
@@ -83,7 +83,7 @@ impl Worker {
         match request.op.class() {
             Class::Keyed => self.keyed(&request, raw, reply_to, hops, io),
             Class::Here => self.here(&request, reply_to, io),
-            Class::Control => self.to_control_plane(&request, raw, reply_to, io),
+            Class::Control => self.to_control_plane(raw, reply_to, io),
         }
         if let Some(started) = started {
             self.counters.round_trip.record(elapsed_ns(started), 1);
@@ -260,12 +260,11 @@ impl Worker {
         }
     }
 
-    /// An op that concerns the whole mesh: the control plane answers it.
-    fn to_control_plane(&mut self, request: &Request<'_>, raw: &[u8], reply_to: ReplyTo, io: &mut Io) {
+    /// An op that concerns the whole mesh, or all instances: the control plane answers it.
+    fn to_control_plane(&mut self, raw: &[u8], reply_to: ReplyTo, io: &mut Io) {
         if self.in_flight.is_full() {
             return self.refuse_in_flight(raw, reply_to, io);
         }
-        debug_assert_eq!(request.op, Op::Define);
         let body = Bytes::copy_from_slice(raw);
         let correlation = self.in_flight.add(reply_to, body, NO_PARTITION, 0, With::Control, self.now);
         self.tell_control(ToControl::Request { reactor: self.index, correlation, request: raw.to_vec() });
