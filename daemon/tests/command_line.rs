@@ -50,7 +50,7 @@ fn a_secret_is_not_shown() {
 fn a_wrong_configuration_is_a_usage_error_that_names_its_place() {
     let folder = Folder::new("wrong-file");
     folder.file("statemesh.toml", "[limits]\nmesage_bytes = 5\n");
-    for verb in ["config", "daemon", "ping"] {
+    for verb in ["config", "daemon", "up", "ping"] {
         let output = folder.run(&[verb]);
         assert_eq!(code(&output), 2, "{verb}");
         assert_eq!(

@@ -4,7 +4,7 @@ use super::{Checked, compile};
 use crate::cli::CheckArgs;
 use crate::diagnostic::{Diagnostic, render};
 use crate::failure::{Exit, Failure};
-use crate::output::{Format, Painter, Printer, Style, Table, print};
+use crate::output::{Format, Painter, Printer, Style, Table, count, print};
 use serde_json::{Value, json};
 
 /// Checks the definitions of files. The findings are the data; the last line is for the person who reads them.
@@ -24,20 +24,20 @@ pub(crate) fn check(args: &CheckArgs, printer: &Printer) -> Result<(), Failure> 
             .collect();
         printer.answer(&findings, Table::default)?;
     }
-    let count = |severity: &str| {
+    let found = |severity: &str| {
         files
             .iter()
             .flat_map(|file| &file.diagnostics)
             .filter(|found| found.severity == severity)
             .count()
     };
-    let (errors, warnings) = (count("error"), count("warning"));
+    let (errors, warnings) = (found("error"), found("warning"));
     if printer.format == Format::Table {
         eprintln!(
             "{}, {}, {}",
-            number(files.len(), "file"),
-            number(errors, "error"),
-            number(warnings, "warning")
+            count(files.len(), "file"),
+            count(errors, "error"),
+            count(warnings, "warning")
         );
     }
     if errors > 0 || (args.strict && warnings > 0) {
@@ -45,10 +45,6 @@ pub(crate) fn check(args: &CheckArgs, printer: &Printer) -> Result<(), Failure> 
     } else {
         Ok(())
     }
-}
-
-fn number(count: usize, of: &str) -> String {
-    format!("{count} {of}{}", if count == 1 { "" } else { "s" })
 }
 
 fn shown(file: &Checked, colour: bool) -> String {
@@ -62,7 +58,7 @@ fn shown(file: &Checked, colour: bool) -> String {
     let Some(machine) = &file.machine else {
         return findings;
     };
-    let states = number(machine.state_count(), "state");
+    let states = count(machine.state_count(), "state");
     format!(
         "{findings}{name}: {} ({}, {states})\n",
         painter.paint(Style::Good, "ok"),

@@ -5,7 +5,7 @@ mod value;
 mod yaml;
 
 pub(crate) use table::{Style, Table};
-pub(crate) use value::{fields, state, state_paths, text};
+pub(crate) use value::{count, fields, state, state_paths, text};
 
 use crate::failure::{Exit, Failure};
 use serde_json::Value;

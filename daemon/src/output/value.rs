@@ -46,6 +46,11 @@ pub(crate) fn text(value: &Value) -> String {
     }
 }
 
+/// `1 daemon`, `3 daemons`.
+pub(crate) fn count(number: usize, of: &str) -> String {
+    format!("{number} {of}{}", if number == 1 { "" } else { "s" })
+}
+
 /// The fields of a map, one below the other.
 pub(crate) fn fields(value: &Value) -> Table {
     let mut table = Table::new([]);

@@ -3,6 +3,7 @@
 
 use super::dns::SERVICE;
 use super::plan::Plan;
+use crate::config::{Config, FILE_VARIABLE, Setting, Source};
 use crate::failure::{Exit, Failure};
 use std::io::Read;
 use std::net::SocketAddr;
@@ -22,11 +23,7 @@ pub(crate) struct Children {
 
 impl Children {
     /// Starts a daemon for each node of the plan.
-    pub(crate) fn start(
-        plan: &Plan,
-        dns: SocketAddr,
-        log: Option<&str>,
-    ) -> Result<Children, Failure> {
+    pub(crate) fn start(plan: &Plan, dns: SocketAddr, told: &Told) -> Result<Children, Failure> {
         let program = std::env::current_exe().map_err(|error| {
             Failure::new(
                 Exit::Start,
@@ -34,16 +31,12 @@ impl Children {
                 format!("where this program is: {error}"),
             )
         })?;
-        let keys = gossip_keys()?;
         let mut children = Children {
             running: Vec::new(),
         };
         for node in &plan.nodes {
             let mut command = Command::new(&program);
-            command
-                .args(["daemon", "--with-parent"])
-                .args(log_flag(log))
-                .args(node.flags());
+            command.args(["daemon", "--with-parent"]).args(node.flags());
             command
                 .args(discovery(plan, dns))
                 .stdin(Stdio::piped())
@@ -51,7 +44,7 @@ impl Children {
             // A group of its own: Ctrl-C in the terminal is for this process, which then ends them in order.
             command
                 .process_group(0)
-                .env(GOSSIP_KEYS, &keys)
+                .envs(told.environment.iter().cloned())
                 .kill_on_drop(true);
             let child = command.spawn();
             let child = child.map_err(|error| {
@@ -115,30 +108,49 @@ impl Children {
     }
 }
 
-const GOSSIP_KEYS: &str = "STATEMESH_GOSSIP_KEYS";
+/// What every daemon is told besides its place: the file, the log and the keys.
+#[derive(Debug)]
+pub(crate) struct Told {
+    environment: Vec<(String, String)>,
+}
 
-/// The keys that were given, or a new one: two meshes on one machine must not take each other for one.
-fn gossip_keys() -> Result<String, Failure> {
-    if let Ok(given) = std::env::var(GOSSIP_KEYS)
-        && !given.is_empty()
-    {
-        return Ok(given);
+impl Told {
+    /// Reads the configuration as the daemons will, so that a mistake is said once and before anything was started.
+    pub(crate) fn new(log: Option<&str>, file: Option<&Path>) -> Result<Told, Failure> {
+        // The log of several daemons in one terminal is for what goes wrong, unless something else is asked for.
+        const QUIET: &str = "warn";
+        let flags = log.map(|level| ("log", vec![level.to_owned()]));
+        let config = Config::load(flags.into_iter().collect(), file)?;
+        config.daemon()?;
+        let level = log.or((config.source("log") == Source::Default).then_some(QUIET));
+        let mut environment: Vec<_> = level
+            .map(|level| variable("log", level))
+            .into_iter()
+            .collect();
+        if let Some(file) = file {
+            environment.push((FILE_VARIABLE.to_owned(), file.display().to_string()));
+        }
+        if config.items("gossip.keys").is_empty() {
+            environment.push(variable("gossip.keys", &new_key()?));
+        }
+        Ok(Told { environment })
     }
+}
+
+fn variable(key: &str, value: &str) -> (String, String) {
+    let name = Setting::find(key)
+        .map(Setting::variable)
+        .unwrap_or_default();
+    (name, value.to_owned())
+}
+
+/// A key for this mesh alone: two meshes on one machine must not take each other for one.
+fn new_key() -> Result<String, Failure> {
     let mut key = [0; 32];
     let source = Path::new("/dev/urandom");
     let read = std::fs::File::open(source).and_then(|mut file| file.read_exact(&mut key));
     read.map_err(|error| Failure::file(source, &error))?;
     Ok(key.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-/// The log of several daemons in one terminal is for what goes wrong, unless something else is asked for.
-fn log_flag(asked: Option<&str>) -> Vec<String> {
-    const QUIET: &str = "warn";
-    let told = std::env::var_os("STATEMESH_LOG").is_some_and(|level| !level.is_empty());
-    let level = asked.or(if told { None } else { Some(QUIET) });
-    level
-        .map(|level| vec!["--log".to_owned(), level.to_owned()])
-        .unwrap_or_default()
 }
 
 /// A single daemon has nobody to wait for.

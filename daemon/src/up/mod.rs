@@ -10,11 +10,12 @@ pub(crate) mod ports;
 use crate::cli::UpArgs;
 use crate::client::Client;
 use crate::failure::{Exit, Failure};
-use crate::output::{Format, Printer, Style, Table, print, text};
-use children::Children;
+use crate::output::{Format, Printer, Style, Table, count, print, text};
+use children::{Children, Told};
 use dns::Dns;
 use plan::Plan;
 use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -24,30 +25,31 @@ const ASK_EVERY: Duration = Duration::from_millis(20);
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Runs the mesh until Ctrl-C.
-pub(crate) fn up(args: &UpArgs, printer: &Printer) -> Result<(), Failure> {
+pub(crate) fn up(args: &UpArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     let runtime = runtime
         .map_err(|error| Failure::new(Exit::Start, "runtime", format!("no event loop: {error}")))?;
-    let ended = runtime.block_on(run(args, printer));
+    let ended = runtime.block_on(run(args, file, printer));
     runtime.shutdown_background();
     ended
 }
 
-async fn run(args: &UpArgs, printer: &Printer) -> Result<(), Failure> {
+async fn run(args: &UpArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
     let began = Instant::now();
     let files = machines::find(args.machines.as_deref())?;
+    let told = Told::new(args.log.as_deref(), file)?;
     let plan = Plan::new(args.nodes, args.port);
     plan.check_ports()?;
     let mut dns = Dns::start().await?;
     dns.publish(&plan.hosts()).await?;
-    let mut children = Children::start(&plan, dns.address(), args.log.as_deref())?;
+    let mut children = Children::start(&plan, dns.address(), &told)?;
     let ended = tokio::select! {
         ended = serve(&plan, &mut children, &mut dns, &files, began, printer) => ended,
         () = told_to_end() => Ok(()),
     };
-    eprintln!("ending {} daemons", children.running());
+    eprintln!("ending {}", count(children.running(), "daemon"));
     children.end().await;
     ended
 }
@@ -57,13 +59,13 @@ async fn serve(
     plan: &Plan,
     children: &mut Children,
     dns: &mut Dns,
-    files: &[std::path::PathBuf],
+    files: &[PathBuf],
     began: Instant,
     printer: &Printer,
 ) -> Result<(), Failure> {
     eprintln!(
-        "starting {} daemons; they find each other through DNS at {}",
-        plan.nodes.len(),
+        "starting {}; they find each other through DNS at {}",
+        count(plan.nodes.len(), "daemon"),
         dns.address()
     );
     let members = ready(plan, children).await?;
@@ -146,7 +148,10 @@ fn seen_by(members: &Value) -> String {
 async fn watch_over(plan: &Plan, children: &mut Children, dns: &mut Dns) -> Result<(), Failure> {
     while children.running() > 0 {
         let (name, how) = children.next_end().await;
-        eprintln!("{name} ended ({how}); {} daemons go on", children.running());
+        eprintln!(
+            "{name} ended ({how}); left: {}",
+            count(children.running(), "daemon")
+        );
         let running = plan
             .hosts()
             .into_iter()

@@ -7,6 +7,9 @@ use serde_json::Value;
 /// The explanation of a reply as lines.
 pub(super) fn lines(target: &Target, reply: &Value, painter: Painter) -> String {
     let found = &reply["explanation"];
+    if found.is_null() {
+        return "the daemon gave no explanation\n".to_owned();
+    }
     let name = format!("{}/{}", target.machine, target.key);
     let (event, status) = (text(&found["event"]), text(&found["status"]));
     let mut lines = vec![format!(

@@ -26,7 +26,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Daemon(args) => {
             crate::run::daemon(&Config::load(args.settings.given, file)?, args.with_parent)
         }
-        Verb::Up(args) => crate::up::up(&args, &printer),
+        Verb::Up(args) => crate::up::up(&args, file, &printer),
         Verb::Config(args) => settings::config(&args, file, &printer),
         Verb::Completions { shell } => shell::completions(shell),
         Verb::Man { dir } => shell::manual(dir.as_deref()),

@@ -3,7 +3,7 @@
 use super::connect;
 use crate::cli::WatchArgs;
 use crate::failure::{Exit, Failure};
-use crate::output::{Painter, Printer, Style, state, text};
+use crate::output::{Painter, Printer, Style, count, state, text};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -33,7 +33,7 @@ pub(crate) async fn watch(
         &client.call(json!({"op": "members"})).await?,
     )
     .await?;
-    eprintln!("watching {} daemons; Ctrl-C ends", watched.len());
+    eprintln!("watching {}; Ctrl-C ends", count(watched.len(), "daemon"));
 
     let mut refresh = tokio::time::interval(REFRESH);
     let mut left = args.count.unwrap_or(u64::MAX);
