@@ -29,6 +29,7 @@ export const FEATURES = {
   relativeTargets: 0.6,
   explicitIds: 0.5,
   integerKeys: 0.15,
+  dottedKeys: 0.08,
   initialActions: 0.3,
   initialHistory: 0.1,
   rootTransitions: 0.3,
@@ -40,6 +41,7 @@ export const FEATURES = {
   input: 0.15,
   faults: 0.12,
   errorEvents: 0.05,
+  systemEvents: 0.05,
   children: 0.15
 };
 

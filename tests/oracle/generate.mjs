@@ -3,7 +3,7 @@
 import { Expressions, randomContext } from './expressions.mjs';
 import { chooseFeatures } from './features.mjs';
 import { mix, Random } from './random.mjs';
-import { grow, nameTarget } from './tree.mjs';
+import { absoluteTarget, dotted, grow, nameTarget, stateId } from './tree.mjs';
 
 const EVENTS = ['E', 'F', 'G', 'a.b', 'a.b.c', 'a.c'];
 const RAISED = ['R', 'S', 'a.b'];
@@ -11,17 +11,18 @@ const WILDCARDS = ['*', 'a.*', 'a.b.*'];
 const SYSTEM_WILDCARDS = ['xstate.*', 'xstate.done.*', 'xstate.after.*', 'xstate.done.state.*'];
 const DELAYS = [0, 5, 10, 20, 25];
 const ADVANCES = [0, 5, 5, 10, 10, 20, 30, 60];
+const CHILDREN = ['child0', 'child1'];
 const TIMER_IDS = ['t0', 't1'];
 
 class Generator {
-  /** `role` is the name of a machine that others invoke; its effects carry it. */
-  constructor(random, features, role = '') {
+  /** `role` is the name of a machine that others invoke; its effects carry it. `children` are those it may invoke. */
+  constructor(random, features, role, children) {
     this.random = random;
     this.features = features;
     this.role = role;
     this.childIds = [];
     this.invokes = 0;
-    this.children = features.has('children') ? ['child0', 'child1'].slice(0, random.between(1, 2)) : [];
+    this.children = features.has('children') ? children : [];
     this.effects = 0;
     const { types, values } = randomContext(random);
     this.types = types;
@@ -106,7 +107,7 @@ class Generator {
     // state of its parent, a history state would lead back to itself.
     if (parent.type === 'parallel' || node.isInitial || random.chance(0.6)) {
       const target = random.pick(candidates);
-      json.target = random.chance(0.5) ? `#${target.id}` : target.path.slice(parent.path.length).join('.');
+      json.target = random.chance(0.5) ? absoluteTarget(target) : dotted(target.path.slice(parent.path.length));
     }
   }
 
@@ -280,9 +281,10 @@ class Generator {
   stateIn() {
     const { random } = this;
     const target = random.pick(this.nodes.filter(({ isReal }) => isReal));
-    if (random.chance(0.6) || !target.parent) return { type: 'xstate.stateIn', id: target.id };
+    // XState takes the dots of a state value's keys for a path.
+    if (random.chance(0.6) || !target.parent || target.path.some((key) => key.includes('.'))) return { type: 'xstate.stateIn', id: stateId(target) };
     const { path } = target;
-    if (random.chance(0.4)) return { type: 'xstate.stateIn', stateValue: path.join('.') };
+    if (random.chance(0.4)) return { type: 'xstate.stateIn', stateValue: dotted(path) };
     const nested = path.slice(0, -1).reduceRight((value, key) => ({ [key]: value }), path[path.length - 1]);
     return { type: 'xstate.stateIn', stateValue: nested };
   }
@@ -321,7 +323,10 @@ class Generator {
     if (kind === 'spawn') return { type: '@xstate.spawnChild', src: random.pick(this.children), id: 's0' };
     if (kind === 'stop') return { type: '@xstate.stopChild', id: random.pick([...ids, 's0', 's0']) };
     const action = { type: '@xstate.sendTo', to: random.pick(ids), event: this.event(EVENTS, expressions) };
-    if (this.has('delayedRaise', 0.2)) action.delay = random.pick(DELAYS);
+    if (this.has('delayedRaise', 0.2)) {
+      action.delay = random.pick(DELAYS);
+      if (random.chance(0.5)) action.id = random.pick(TIMER_IDS);
+    }
     return action;
   }
 
@@ -403,6 +408,7 @@ class Generator {
     return Array.from({ length }, () => {
       if (random.chance(this.timed() ? 0.3 : 0.02)) return { type: '@advance', ms: random.pick(ADVANCES) };
       if (this.has('route', 0.3) && targets.length) return { type: 'xstate.route', to: `#${random.pick(targets).id}` };
+      if (this.has('systemEvents', 0.15)) return { type: random.pick(['xstate.stop', 'xstate.init', `xstate.done.state.${random.pick(this.nodes).id}`]) };
       if (this.has('errorEvents', 0.1)) return { type: 'xstate.error.actor.x', error: 'broken' };
       return this.input(random.chance(0.75) && known.length ? known : EVENTS);
     });
@@ -428,21 +434,21 @@ function objectsInArrays(transitions) {
   return transitions.map((item) => (typeof item === 'string' ? { target: item } : item));
 }
 
-/** The machines that may be invoked; none of them invokes another. */
+/** The machines that may be invoked; each may invoke those before it. */
 function childMachines(random, names, switches) {
-  return Object.fromEntries(
-    names.map((name) => {
-      const features = chooseFeatures(random, { ...switches, without: [...(switches.without ?? []), 'children'] });
-      return [name, new Generator(random, features, name).machine()];
-    })
-  );
+  const machines = {};
+  for (const name of names) {
+    const features = chooseFeatures(random, switches);
+    machines[name] = new Generator(random, features, name, Object.keys(machines)).machine();
+  }
+  return machines;
 }
 
 /** The `index`-th case of a seed: `{machine, events, input?, machines?}`. */
 export function generate(seed, index, switches = {}) {
   const random = new Random(mix(seed, index));
   const features = chooseFeatures(random, switches);
-  const generator = new Generator(random, features);
+  const generator = new Generator(random, features, '', CHILDREN.slice(0, random.between(1, 2)));
   const machine = generator.machine();
   const generated = { machine, events: generator.events(random.between(6, 16)) };
   if (generator.children.length) generated.machines = childMachines(random, generator.children, switches);

@@ -2,6 +2,7 @@
 
 const LETTERS = ['a', 'b', 'c', 'd', 'e'];
 const NUMBERS = ['10', '2', '1'];
+const DOTTED = ['x.y', 'c.'];
 const STATES_MAX = 18;
 const DEPTH_MAX = 4;
 
@@ -61,7 +62,9 @@ export function grow(random, features, id) {
   let ids = 0;
 
   const keysFor = (count) => {
-    const pool = features.has('integerKeys') && random.chance(0.5) ? [...NUMBERS, ...LETTERS] : [...LETTERS, ...NUMBERS.slice(0, 0)];
+    const pool = [...LETTERS];
+    if (features.has('integerKeys') && random.chance(0.5)) pool.unshift(...NUMBERS);
+    if (features.has('dottedKeys') && random.chance(0.5)) pool.push(...DOTTED);
     const keys = random.some(pool, count);
     if (random.chance(0.3)) keys.reverse();
     return keys;
@@ -98,22 +101,39 @@ export function grow(random, features, id) {
   return root;
 }
 
+/** Keys as a path, in which a dot that belongs to a key is escaped. */
+export function dotted(keys) {
+  return keys.map((key) => key.replaceAll('.', '\\.')).join('.');
+}
+
+/** `#id`, in which a dot of an id by path stands for one in a path. */
+export function absoluteTarget(target) {
+  return `#${stateId(target)}`;
+}
+
+/** What `xstate.stateIn` takes as `id`: an explicit id, or the way to the state from one. */
+export function stateId(target) {
+  const named = [target, ...target.ancestors].find((state) => state.explicitId ?? !state.parent);
+  return dotted([named.explicitId ?? '(machine)', ...target.path.slice(named.path.length)]);
+}
+
 /** How a transition of `source` may name `target`. */
 export function nameTarget(random, features, source, target) {
-  const names = [`#${target.id}`];
+  const names = [absoluteTarget(target)];
   for (const ancestor of target.ancestors) {
     if (ancestor.explicitId && ancestor.explicitId !== target.explicitId) {
-      names.push(`#${[ancestor.explicitId, ...target.path.slice(ancestor.path.length)].join('.')}`);
+      names.push(`#${dotted([ancestor.explicitId, ...target.path.slice(ancestor.path.length)])}`);
     }
   }
   if (features.has('relativeTargets')) {
     if (source.parent && target.within(source.parent)) {
-      const name = target.path.slice(source.parent.path.length).join('.');
+      const name = dotted(target.path.slice(source.parent.path.length));
       names.push(name, name, name);
     }
     if (target.within(source)) {
-      const name = `.${target.path.slice(source.path.length).join('.')}`;
-      names.push(name, name, name);
+      const name = `.${dotted(target.path.slice(source.path.length))}`;
+      // XState puts the source's own key in front, unescaped.
+      if (!source.key.includes('.')) names.push(name, name, name);
     }
   }
   return random.pick(names);
