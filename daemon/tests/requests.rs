@@ -129,9 +129,19 @@ fn a_definition_goes_out_as_it_is_and_what_is_wrong_is_shown_at_its_place() {
         "the others are defined all the same"
     );
     assert!(
+        stderr(&output).ends_with("error: order.json is refused: 1 finding\n"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(
         peer.requests.lock().unwrap()[0].contains(definition),
         "with its lines and the order of its keys"
     );
+    let for_a_program = peer.run(&folder, &["define", "order.json", "-o", "json"]);
+    let error: Value = serde_json::from_slice(&for_a_program.stderr).unwrap();
+    assert_eq!(error["error"]["diagnostics"][0]["column"], 29);
+    let output = peer.run(&folder, &["define", "ok.json", "--durability", "disk"]);
+    assert_eq!(code(&output), 0);
     assert_eq!(
         peer.last_request()["options"],
         json!({"durability": "disk"})

@@ -140,7 +140,12 @@ pub(crate) fn report(failure: &Failure, format: Format) {
     let mut err = std::io::stderr().lock();
     let _ = match format {
         Format::Json => {
-            let error = serde_json::json!({"code": failure.code, "message": failure.message, "hint": failure.hint});
+            let mut error = serde_json::json!({
+                "code": failure.code, "message": failure.message, "hint": failure.hint,
+            });
+            if !failure.diagnostics.is_empty() {
+                error["diagnostics"] = Value::Array(failure.diagnostics.clone());
+            }
             writeln!(err, "{}", serde_json::json!({"error": error}))
         }
         Format::Table | Format::Yaml => {

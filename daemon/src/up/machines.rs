@@ -111,7 +111,11 @@ pub(crate) async fn define(
 
 fn show(path: &Path, text: &str, failure: &Failure) {
     diagnostic::print_reply(path, text, &failure.diagnostics);
-    eprintln!("warning: {} is not defined: {failure}", path.display());
+    let why = match failure.diagnostics.is_empty() {
+        true => format!(": {failure}"),
+        false => String::new(),
+    };
+    eprintln!("warning: {} is not defined{why}", path.display());
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::{connect, read_input};
 use crate::cli::{DefineArgs, Durability};
 use crate::diagnostic;
 use crate::failure::{Exit, Failure};
-use crate::output::{Printer, Style, Table, text};
+use crate::output::{Format, Printer, Style, Table, count, text};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -37,11 +37,7 @@ pub(crate) async fn define(
                 defined.push(summary(&reply));
             }
             Err(failure) if failure.exit == Exit::Refused => {
-                diagnostic::print_reply(path, definition, &failure.diagnostics);
-                last = Err(Failure {
-                    message: format!("{}: {}", path.display(), failure.message),
-                    ..failure
-                });
+                last = Err(refused(path, definition, failure, printer.format));
             }
             Err(failure) => return Err(failure),
         }
@@ -51,6 +47,26 @@ pub(crate) async fn define(
         printer.answer(&answer, || table(&answer))?;
     }
     last
+}
+
+/// For a person the findings are shown at their places; a program gets them with the error.
+fn refused(path: &Path, definition: &str, failure: Failure, format: Format) -> Failure {
+    let errors = failure.diagnostics.len();
+    if errors == 0 || format == Format::Json {
+        let message = format!("{}: {}", path.display(), failure.message);
+        return Failure { message, ..failure };
+    }
+    diagnostic::print_reply(path, definition, &failure.diagnostics);
+    let message = format!(
+        "{} is refused: {}",
+        path.display(),
+        count(errors, "finding")
+    );
+    Failure {
+        message,
+        hint: None,
+        ..failure
+    }
 }
 
 /// Reads a file whose text is JSON.
