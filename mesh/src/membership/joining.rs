@@ -150,7 +150,7 @@ impl Membership {
             self.challenge(namesake, seed, tries_left, now);
         } else {
             self.succeed(&namesake);
-            self.phase = Phase::Member;
+            self.become_member();
             self.sync_with(seed);
         }
     }
@@ -164,10 +164,21 @@ impl Membership {
     }
 
     fn enter(&mut self, from: SocketAddr, sender: Member<Identity>) {
-        self.phase = Phase::Member;
+        self.become_member();
         if sender.id().name != self.me().name {
             self.apply(std::iter::once(sender));
         }
-        self.sync_with(from);
+        if !self.seeds.contains(&from) {
+            self.sync_with(from);
+        }
+    }
+
+    /// Takes part from now on. All seeds hear of it, because those that start at the same time know of nobody yet: if each
+    /// talked to one other only, they could be several meshes.
+    pub(super) fn become_member(&mut self) {
+        self.phase = Phase::Member;
+        for seed in self.seeds.clone() {
+            self.sync_with(seed);
+        }
     }
 }

@@ -77,7 +77,7 @@ impl Membership {
             return false;
         }
         if matches!(self.phase, Phase::Idle | Phase::Looking) {
-            self.phase = Phase::Member;
+            self.become_member();
         }
         self.apply(std::iter::once(sender));
         true

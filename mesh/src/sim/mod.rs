@@ -184,7 +184,9 @@ impl World {
     /// A client at a member that sends events for a key of its own, `in_flight` at a time.
     pub fn client(&mut self, at: usize, in_flight: usize) {
         let key = self.load.add_client(at, in_flight);
-        self.queue.push(self.now, Event::Client(key));
+        for _ in 0..in_flight {
+            self.queue.push(self.now, Event::Client(key));
+        }
     }
 
     /// No new events are sent from now on.
@@ -304,7 +306,9 @@ impl World {
             Event::Wake(n) => self.with(n, |node, now| node.wake(now)),
             Event::Discover(n, life) if self.nodes[n].life() == life => {
                 self.with(n, |node, now| node.discover(now));
-                self.queue.push(self.now + Duration::from_secs(1), Event::Discover(n, life));
+                let joined = self.nodes[n].membership.live() > 0;
+                let next = Duration::from_secs(if joined { 30 } else { 1 });
+                self.queue.push(self.now + next, Event::Discover(n, life));
             }
             Event::Discover(..) => {}
             Event::Datagram { from, to, bytes } => {
@@ -437,10 +441,7 @@ impl World {
 
     fn client_turn(&mut self, key: usize) {
         let partition = self.partition_of(key);
-        while let Some((at, number)) = self.load.next_event(key) {
-            if !self.nodes[at].running {
-                return;
-            }
+        if let Some((at, number)) = self.load.next_event(key) {
             self.with(at, |node, now| node.client_event(partition, key, number, now));
         }
     }

@@ -172,9 +172,11 @@ impl Node {
 
     pub(super) fn discover(&mut self, now: Instant) {
         let seeds = self.seeds.clone();
-        if seeds.is_empty() || self.membership.live() == 0 {
-            self.member(membership::Input::Join { seeds }, now);
-        }
+        self.member(membership::Input::Join { seeds }, now);
+        self.activate_when_joined(now);
+    }
+
+    fn activate_when_joined(&mut self, now: Instant) {
         if !self.active && (self.seeds.is_empty() || self.membership.live() > 0) {
             self.active = true;
             self.own(ownership::Input::Activate, now);
@@ -188,6 +190,7 @@ impl Node {
 
     pub(super) fn datagram(&mut self, from: SocketAddr, bytes: &[u8], now: Instant) {
         self.member(membership::Input::Packet { from, bytes }, now);
+        self.activate_when_joined(now);
     }
 
     pub(super) fn leave(&mut self, now: Instant) {
