@@ -41,7 +41,6 @@ impl Ownership {
         if !self.active || self.leaving {
             return;
         }
-        self.held_off.retain(|_, until| *until > now);
         let (mut set, mut waits) = (PartitionSet::new(), false);
         for p in 0..self.slots.len() {
             let partition = p as Partition;

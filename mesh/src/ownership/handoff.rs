@@ -42,6 +42,11 @@ impl Ownership {
         let (mut accept, mut decline) = (PartitionSet::new(), PartitionSet::new());
         for partition in self.known(set) {
             let merge = match self.slots[usize::from(partition)] {
+                // Whoever offers to a leaving member will know better soon.
+                _ if self.leaving => {
+                    decline.insert(partition);
+                    continue;
+                }
                 Slot::Held => true,
                 Slot::Elsewhere | Slot::Claiming => false,
                 Slot::Offered { .. } | Slot::Sending { .. } | Slot::Receiving { .. } => {

@@ -93,6 +93,10 @@ pub enum OwnershipMessage {
         /// Which partitions.
         set: PartitionSet,
     },
+    /// I leave, and hold nothing any more: send me no events.
+    Drained,
+    /// I send you no events any more. As links keep order, those that I sent have arrived.
+    DrainedNoted,
     /// You sent me an event for this, but I do not hold it, nor know who does.
     NotHere {
         /// The partition.

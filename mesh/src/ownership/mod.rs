@@ -16,6 +16,9 @@
 //! 5. After a network partition both sides may hold a partition. The view of the healed mesh has one owner: others offer it
 //!    theirs as in 1, and it merges key by key ([`Output::Receive`] with `merge`).
 //!
+//! 6. A leaving member that has handed everything over tells everyone, and goes when all have confirmed that they route no
+//!    events to it any more. Links keep order, so by then it has passed on, and answered, all that were on the way to it.
+//!
 //! # Guarantees
 //! While all members of the mesh are connected and see each other as alive, a partition has at most one member that serves
 //! it, and no accepted event is lost or applied twice by joins and planned leaves. After a crash, what the dead member held is
@@ -229,6 +232,10 @@ struct Peer {
     linked: bool,
     /// Partitions offered to it or under way to it.
     busy: usize,
+    /// It was told that this leaving member holds nothing any more.
+    told_drained: bool,
+    /// It said that it sends nothing here any more.
+    noted_drained: bool,
 }
 
 /// A member's part of the protocol. See the module.
@@ -316,6 +323,7 @@ impl Ownership {
         }
         self.settle(now);
         self.announce();
+        self.say_drained();
         self.report_routes();
     }
 
@@ -362,6 +370,18 @@ impl Ownership {
         self.holders.get(usize::from(partition))?.as_ref()
     }
 
+    /// What is not as the view says, for a failed test or a support bundle: partitions whose state is neither that of their
+    /// holder nor that of somebody else.
+    pub fn in_transition(&self) -> impl Iterator<Item = (Partition, String)> {
+        let strange = |p: &Partition| {
+            let mine = self.view.owner(*p) == Some(&self.me);
+            let slot = &self.slots[usize::from(*p)];
+            *slot != if mine { Slot::Held } else { Slot::Elsewhere }
+        };
+        let partitions = (0..self.slots.len()).map(|p| p as Partition).filter(strange);
+        partitions.map(|p| (p, format!("{:?}", self.slots[usize::from(p)])))
+    }
+
     /// How many partitions are held here, those that are being handed over included.
     #[must_use]
     pub fn held(&self) -> usize {
@@ -370,12 +390,51 @@ impl Ownership {
             .count()
     }
 
-    /// True when a leaving member has nothing left to hand over: all is held by others, who said so. Also when there is
-    /// nobody to hand anything to.
+    /// True when a leaving member may go: all that it held is held by others, who said so, and nobody sends it events any
+    /// more. What it has passed on must still be answered. Also true when there is nobody to hand anything to.
     #[must_use]
     pub fn drained(&self) -> bool {
-        let idle = |slot: &Slot| matches!(slot, Slot::Elsewhere);
-        self.leaving && (self.slots.iter().all(idle) || self.view.members().len() == 0)
+        let unaware = |peer: &Peer| peer.live && peer.linked && !peer.noted_drained;
+        let alone = self.view.members().len() == 0;
+        self.leaving && (alone || (self.is_idle() && !self.peers.values().any(unaware)))
+    }
+
+    fn is_idle(&self) -> bool {
+        self.slots.iter().all(|slot| *slot == Slot::Elsewhere)
+    }
+
+    /// Tells everyone, once, that this leaving member holds nothing any more.
+    fn say_drained(&mut self) {
+        if !self.leaving {
+            return;
+        }
+        let idle = self.is_idle();
+        let mut unaware = Vec::new();
+        for (name, peer) in &mut self.peers {
+            if !idle {
+                (peer.told_drained, peer.noted_drained) = (false, false);
+            } else if peer.linked && !peer.told_drained {
+                peer.told_drained = true;
+                unaware.push(name.clone());
+            }
+        }
+        for name in unaware {
+            self.send(&name, OwnershipMessage::Drained);
+        }
+    }
+
+    fn peer_drained(&mut self, from: &MemberName) {
+        for p in 0..self.slots.len() {
+            if self.holders[p].as_ref() == Some(from) {
+                self.holders[p] = None;
+                self.touched.insert(p as Partition);
+            }
+        }
+        self.set_placeable(from, false);
+        // Routes first: what is sent after the confirmation must not go there.
+        self.report_routes();
+        self.send(from, OwnershipMessage::DrainedNoted);
+        self.review = true;
     }
 
     /// Does what the input calls for, and what that calls for in turn: a claim that nobody can contest ends at once, and
@@ -384,6 +443,7 @@ impl Ownership {
         let retry = elapsed(&mut self.retry_at, now);
         let mut recheck = elapsed(&mut self.recheck_at, now);
         self.review |= retry || recheck;
+        self.held_off.retain(|_, until| *until > now);
         self.advance_claims(now);
         for _ in 0..MAX_PASSES {
             if !std::mem::take(&mut self.review) {
@@ -455,6 +515,7 @@ impl Ownership {
             return;
         };
         peer.linked = false;
+        (peer.told_drained, peer.noted_drained) = (false, false);
         let unknown = !peer.live;
         self.end_handoffs_with(name, unknown);
         if unknown {
@@ -507,6 +568,12 @@ impl Ownership {
             OwnershipMessage::Withdraw { set } => self.withdrawn(from, &set),
             OwnershipMessage::Installed { set } => self.confirmed(from, &set),
             OwnershipMessage::Holding { set } => self.holding(from, &set),
+            OwnershipMessage::Drained => self.peer_drained(from),
+            OwnershipMessage::DrainedNoted => {
+                if let Some(peer) = self.peers.get_mut(from) {
+                    peer.noted_drained = peer.told_drained;
+                }
+            }
             OwnershipMessage::NotHere { partition } => self.not_here(from, partition),
         }
     }

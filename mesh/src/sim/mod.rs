@@ -261,6 +261,13 @@ impl World {
             && (0..self.options.partitions).all(|p| self.servers_of(p) == 1)
     }
 
+    /// What keeps a member from being settled, for a failed test's message.
+    #[must_use]
+    pub fn unsettled(&self) -> Vec<String> {
+        let unsettled = self.running().filter(|n| !self.nodes[*n].is_settled());
+        unsettled.map(|n| self.nodes[n].describe()).collect()
+    }
+
     /// Has this member ended?
     #[must_use]
     pub fn has_ended(&self, n: usize) -> bool {

@@ -166,6 +166,12 @@ impl Node {
             .all(|p| self.serves(p) == (ownership.view().owner(p) == Some(&self.name)))
     }
 
+    pub(super) fn describe(&self) -> String {
+        let ownership = self.ownership.iter().flat_map(Ownership::in_transition);
+        let partitions: Vec<_> = ownership.take(5).collect();
+        format!("{} with links {:?}: {partitions:?}", self.name, self.links)
+    }
+
     pub(super) fn applied(&self, partition: Partition, key: usize) -> Option<u64> {
         self.state.get(&partition)?.get(&key).copied()
     }

@@ -26,12 +26,15 @@ fn settle(world: &mut World, limit: Duration) -> Duration {
 
 fn describe(world: &World) -> String {
     let served: Vec<_> = (0..world.options.partitions).map(|p| world.servers_of(p)).collect();
-    format!("all see all: {}, servers: {served:?}, {:?}", world.all_see_all(), world.tally())
+    let (all, tally) = (world.all_see_all(), world.tally());
+    let rest = world.unsettled().join("\n");
+    format!("all see all: {all}, servers: {served:?}, {tally:?}\n{rest}")
 }
 
 /// Everything was answered without error, applied once and in order.
 #[track_caller]
 fn nothing_lost_or_doubled(world: &mut World) {
+    world.run(SEC / 10);
     world.stop_clients();
     world.run_until(10 * SEC, |world| world.load().all_answered());
     assert!(world.load().all_answered(), "unanswered events; {}", describe(world));
