@@ -205,7 +205,7 @@ fn administrator(packages: &[&str]) -> Result<&'static [&'static str], String> {
 
 /// Runs one command of providing; its output is shown.
 fn step(workspace: &Workspace, words: &[&str]) -> Result<(), String> {
-    println!("$ {}", words.join(" "));
+    println!("$ {}", workspace.fill(&words.join(" ")));
     let ended = command::run(command::prepare(workspace, words, &[])?, PROVIDE_LIMIT)?;
     if ended.well() {
         Ok(())

@@ -97,7 +97,7 @@ fn one_command(
     limit: Duration,
     notes: &mut Vec<String>,
 ) -> Count {
-    println!("$ {}", words.join(" "));
+    println!("$ {}", workspace.fill(&words.join(" ")));
     let ended = match command::prepare(workspace, words, env)
         .and_then(|command| command::run(command, limit))
     {
