@@ -24,8 +24,8 @@ Not generated, or evened out, because they are refused when a machine is defined
 
 ${GENERATED_AROUND.map((item) => `- ${item}`).join('\n')}
 
-Every machine is run three times: once more to see the same bytes, and once with a snapshot stored and restored after
-every step, which must change nothing. What the machines use: ${Object.keys(FEATURES).join(', ')}.
+Every machine is run twice, the second time with a snapshot stored and restored after every step: the same bytes must
+come. What the machines use: ${Object.keys(FEATURES).join(', ')}.
 `;
 }
 

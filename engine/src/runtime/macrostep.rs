@@ -1,6 +1,6 @@
 //! One actor on one event: microsteps until nothing is enabled and nothing is raised (XState's `macrostep`).
 
-use super::scratch::{Buffers, Deferred, Fault, Kin, Slot, limit};
+use super::scratch::{Buffers, Deferred, Fault, Kin, Phase, Slot, limit};
 use crate::event::{Effect, Status};
 use crate::events::EventIx;
 use crate::instance::Queued;
@@ -132,7 +132,12 @@ impl Actor<'_, '_> {
     fn end(&mut self) {
         self.slot.raised.clear();
         let own = self.slot.number;
-        let children = self.shared.kin.iter().filter(|kin| kin.parent == own && kin.listed).map(|kin| Deferred::Stop(kin.number));
-        self.slot.deferred.extend(children);
+        for kin in self.shared.kin.iter_mut().filter(|kin| kin.parent == own && kin.listed) {
+            match kin.phase {
+                // Spawned in this very step: it never starts.
+                Phase::NotStarted => kin.phase = Phase::Stopped,
+                _ => self.slot.deferred.push_back(Deferred::Stop(kin.number)),
+            }
+        }
     }
 }
