@@ -10,7 +10,7 @@ const SKIPPED: [&str; 4] = ["target", "node_modules", ".git", ".venv"];
 
 /// Writes the generated pages anew.
 pub(crate) fn write(workspace: &Workspace) -> Result<(), String> {
-    let commands: [&[&str]; 3] = [
+    let commands: [&[&str]; 4] = [
         &[
             "cargo",
             "run",
@@ -21,6 +21,17 @@ pub(crate) fn write(workspace: &Workspace) -> Result<(), String> {
             "--",
             "docs",
             "docs/reference",
+        ],
+        &[
+            "env",
+            "UPDATE_DOCS=1",
+            "cargo",
+            "test",
+            "--quiet",
+            "--package",
+            "statemesh-node",
+            "--test",
+            "metrics",
         ],
         &[
             "npm",
