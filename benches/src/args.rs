@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::failure::{Outcome, While, failure};
@@ -15,6 +16,8 @@ pub(crate) struct Args {
     pub(crate) measured: Duration,
     /// Whether benches/README.md is to be changed.
     pub(crate) record: bool,
+    /// The daemon to measure; `None`: it is built.
+    pub(crate) daemon: Option<PathBuf>,
     given: Vec<String>,
 }
 
@@ -25,6 +28,7 @@ cargo xtask bench [NAME...] [--rounds N] [--seconds S] [--quick] [--dry]
   --rounds N    rounds of each comparison (10)
   --seconds S   for how long each contender is measured in each round (1)
   --quick       3 rounds of 0.3 s, to see that it works; implies --dry
+  --daemon FILE measure this binary instead of building one from the sources
   --dry         leave benches/README.md and benches/plots as they are
 
 Names, all of them if none is given:
@@ -34,13 +38,14 @@ impl Args {
     /// Reads the arguments behind the program's name. `None`: help is wanted.
     pub(crate) fn read(given: &[String]) -> Outcome<Option<Self>> {
         let measured = Duration::from_secs(1);
-        let mut args = Self { names: Vec::new(), rounds: 10, measured, record: true, given: given.to_vec() };
+        let mut args = Self { names: Vec::new(), rounds: 10, measured, record: true, daemon: None, given: given.to_vec() };
         let mut rest = given.iter();
         while let Some(argument) = rest.next() {
             match argument.as_str() {
                 "--rounds" => args.rounds = positive(argument, rest.next())?.clamp(1.0, 1_000.0) as usize,
                 "--seconds" => args.measured = Duration::from_secs_f64(positive(argument, rest.next())?.clamp(0.05, 600.0)),
                 "--quick" => (args.rounds, args.measured, args.record) = (3, Duration::from_millis(300), false),
+                "--daemon" => args.daemon = rest.next().map(PathBuf::from),
                 "--dry" => args.record = false,
                 "-h" | "--help" => return Ok(None),
                 flag if flag.starts_with('-') => return failure(format!("{flag}: no such option; --help lists them")),

@@ -17,6 +17,7 @@ pub(crate) struct Lab {
     /// Rounds of each comparison.
     pub(crate) rounds: usize,
     measured: Duration,
+    daemon: Option<PathBuf>,
     /// Whether benches/README.md is to be changed.
     pub(crate) record: bool,
     /// How this run was asked for.
@@ -36,8 +37,16 @@ impl Lab {
         let target = own.parent().and_then(Path::parent).map(Path::to_owned).unwrap_or_default();
         let out = target.join("bench");
         std::fs::create_dir_all(&out).while_at(out.display())?;
-        let (rounds, measured) = (args.rounds, args.measured);
-        Ok(Self { root, target, out, rounds, measured, record: args.record, command: args.command() })
+        Ok(Self {
+            root,
+            target,
+            out,
+            rounds: args.rounds,
+            measured: args.measured,
+            daemon: args.daemon.clone(),
+            record: args.record,
+            command: args.command(),
+        })
     }
 
     /// The project's folder.
@@ -48,6 +57,11 @@ impl Lab {
     /// Where CSV files and compiled peers go.
     pub(crate) fn out(&self) -> &Path {
         &self.out
+    }
+
+    /// Where criterion leaves its estimates.
+    pub(crate) fn criterion(&self) -> PathBuf {
+        self.target.join("criterion")
     }
 
     /// Peers' sources.
@@ -65,9 +79,14 @@ impl Lab {
         self.root.join("benches/README.md")
     }
 
-    /// A definition of the harness's own.
+    /// The harness's own definitions.
+    pub(crate) fn machines(&self) -> PathBuf {
+        self.root.join("benches/machines")
+    }
+
+    /// One of them.
     pub(crate) fn machine(&self, name: &str) -> PathBuf {
-        self.root.join("benches/machines").join(name).with_extension("json")
+        self.machines().join(name).with_extension("json")
     }
 
     /// A round of this pace.
@@ -75,8 +94,11 @@ impl Lab {
         Spec { pace, warm_up: self.measured / 4, measured: self.measured }
     }
 
-    /// The release build of the daemon, made of the sources as they are now.
+    /// The release build of the daemon, made of the sources as they are now, unless the command line names another.
     pub(crate) fn daemon(&self) -> Outcome<PathBuf> {
+        if let Some(given) = &self.daemon {
+            return if given.is_file() { Ok(given.clone()) } else { failure(format!("{}: no such file", given.display())) };
+        }
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut build = Command::new(cargo);
         build.args(["build", "--release", "--quiet", "--package", "statemesh"]).current_dir(&self.root);

@@ -6,6 +6,7 @@
 mod args;
 mod contender;
 mod echo;
+mod engine_peer;
 mod failure;
 mod lab;
 mod libzmq;
@@ -18,6 +19,7 @@ mod scenario;
 mod statig_peer;
 mod work;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -43,7 +45,12 @@ fn run(given: &[String]) -> Outcome {
     match given.first().map(String::as_str) {
         // What the harness starts itself, as a process of its own.
         Some("echo") => return echo::serve(SPIN),
-        Some("statig") => return Ok(statig_peer::print()),
+        Some("engine-step") => return engine_peer::print(folder(given)),
+        Some("engine-weight") => return engine_peer::weigh(folder(given)),
+        Some("statig") => {
+            statig_peer::print();
+            return Ok(());
+        }
         _ => {}
     }
     let Some(args) = Args::read(given)? else {
@@ -65,4 +72,8 @@ fn run(given: &[String]) -> Outcome {
         }
     }
     if failed.is_empty() { Ok(()) } else { failure(format!("not measured: {}", failed.join(", "))) }
+}
+
+fn folder(given: &[String]) -> &Path {
+    Path::new(given.get(1).map_or("", String::as_str))
 }

@@ -127,7 +127,7 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     match (values.get(middle), values.get(middle.wrapping_sub(1))) {
-        (Some(high), Some(low)) if values.len() % 2 == 0 => f64::midpoint(*low, *high),
+        (Some(high), Some(low)) if values.len().is_multiple_of(2) => f64::midpoint(*low, *high),
         (Some(value), _) => *value,
         (None, _) => 0.0,
     }

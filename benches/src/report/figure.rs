@@ -54,6 +54,8 @@ pub(crate) enum Unit {
     Megabytes,
     /// Nanoseconds.
     Nanos,
+    /// Bytes.
+    Bytes,
 }
 
 impl Unit {
@@ -67,6 +69,7 @@ impl Unit {
             Unit::Percent => format!("{value:.2} %"),
             Unit::Megabytes => format!("{value:.1} MB"),
             Unit::Nanos if value < 100.0 => format!("{value:.1} ns"),
+            Unit::Bytes => format!("{} bytes", thousands(value)),
             Unit::Nanos => format!("{} ns", thousands(value)),
         }
     }

@@ -4,11 +4,11 @@
 
 use std::fmt::Write;
 
-const WIDTH: f64 = 960.0;
+const WIDTH: f64 = 1_000.0;
 const HEIGHT: f64 = 540.0;
 const LEFT: f64 = 76.0;
-const RIGHT: f64 = 236.0;
-const TOP: f64 = 84.0;
+const RIGHT: f64 = 272.0;
+const TOP: f64 = 92.0;
 const BOTTOM: f64 = 64.0;
 /// Between the labels at the lines' ends.
 const LABEL_HEIGHT: f64 = 17.0;
@@ -103,7 +103,9 @@ impl Plot {
         }
         let _ = writeln!(out, "<path d=\"M{LEFT} {bottom}H{right}\" stroke=\"{SOFT}\"/>");
         write_text(out, (f64::midpoint(LEFT, right), HEIGHT - 18.0), "text-anchor=\"middle\"", &self.x.label);
-        write_text(out, (LEFT - 52.0, TOP - 12.0), &format!("fill=\"{SOFT}\""), &self.y.label);
+        let middle = f64::midpoint(TOP, bottom);
+        let turned = format!("text-anchor=\"middle\" transform=\"rotate(-90 16 {middle})\"");
+        write_text(out, (16.0, middle), &turned, &self.y.label);
     }
 
     fn line(&self, out: &mut String, line: &Line) {

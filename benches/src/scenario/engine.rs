@@ -5,6 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use serde_json::Value;
+
 use crate::failure::{Outcome, While, failure};
 use crate::lab::Lab;
 use crate::proc;
@@ -18,6 +20,7 @@ const XSTATE: &str = "XState 5.33.3 on node";
 const STATIG: &str = "statig 0.4";
 /// Each turn of XState takes seconds.
 const MAX_ROUNDS: usize = 5;
+const INSTANCE_BYTES: f64 = 200.0;
 
 /// Machine, what it is, at most this many ns, at least this many times faster than XState.
 const MACHINES: [(&str, &str, f64, f64); 2] = [
@@ -41,9 +44,10 @@ pub(crate) fn run(lab: &Lab) -> Outcome<Report> {
         Ok(command) => peers.push(Peer { name, command, measured: Vec::new() }),
         Err(why) => left_out.push(format!("{name}: {why}")),
     };
-    add(OURS, ours(lab));
+    let machines = lab.machines().to_string_lossy().into_owned();
+    add(OURS, Ok(with_arguments(&own, &["engine-step", &machines])));
     add(XSTATE, xstate(lab));
-    add(STATIG, Ok(with_argument(&own, "statig")));
+    add(STATIG, Ok(with_arguments(&own, &["statig"])));
     for round in 0..lab.rounds.min(MAX_ROUNDS) {
         let count = peers.len();
         for turn in 0..count {
@@ -53,7 +57,39 @@ pub(crate) fn run(lab: &Lab) -> Outcome<Report> {
             }
         }
     }
-    Ok(report(&peers, &left_out))
+    let mut report = report(&peers, &left_out);
+    report.figures.push(weight(&own, &machines)?);
+    report.body += &criterion(&lab.criterion());
+    Ok(report)
+}
+
+/// What an instance weighs. Its context is counted too, so this is more than the target asks for.
+fn weight(own: &Path, machines: &str) -> Outcome<Figure> {
+    let bytes = proc::output(&mut with_arguments(own, &["engine-weight", machines]))?;
+    let bytes: f64 = String::from_utf8_lossy(&bytes).trim().parse().while_at("engine-weight")?;
+    Ok(Figure::at_most("an instance of the second machine, its context included", INSTANCE_BYTES, bytes, Unit::Bytes))
+}
+
+/// What `cargo bench -p statemesh-engine` left behind, if it was run.
+fn criterion(folder: &Path) -> String {
+    let mut rows: Vec<Vec<String>> = fs::read_dir(folder).into_iter().flatten().flatten().filter_map(|of| estimate(&of.path())).collect();
+    if rows.is_empty() {
+        return "\nMore by criterion: `cargo bench -p statemesh-engine`, then this scenario again.\n".to_owned();
+    }
+    rows.sort();
+    let table = table::markdown(&["criterion, engine/benches", "median", "95 % interval"], &rows);
+    format!("\nBy criterion (`cargo bench -p statemesh-engine`), when it was last run:\n\n{table}")
+}
+
+fn estimate(folder: &Path) -> Option<Vec<String>> {
+    let json = |name: &str| serde_json::from_slice::<Value>(&fs::read(folder.join("new").join(name)).ok()?).ok();
+    let (about, estimates) = (json("benchmark.json")?, json("estimates.json")?);
+    let median = &estimates["median"];
+    let interval = &median["confidence_interval"];
+    let nanos = |value: &Value| Some(Unit::Nanos.show(value.as_f64()?));
+    let name = about["full_id"].as_str()?.replace('|', "/");
+    let interval = format!("{} to {}", nanos(&interval["lower_bound"])?, nanos(&interval["upper_bound"])?);
+    Some(vec![name, nanos(&median["point_estimate"])?, interval])
 }
 
 fn report(peers: &[Peer], left_out: &[String]) -> Report {
@@ -107,14 +143,10 @@ fn csv(peers: &[Peer]) -> String {
     out
 }
 
-fn with_argument(program: &Path, argument: &str) -> Command {
+fn with_arguments(program: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
-    command.arg(argument);
+    command.args(arguments);
     command
-}
-
-fn ours(_lab: &Lab) -> Outcome<Command> {
-    failure("its bench is not there yet")
 }
 
 /// XState, installed beside what is compiled: the lock file fixes every byte of it.
@@ -127,7 +159,7 @@ fn xstate(lab: &Lab) -> Outcome<Command> {
     let mut install = Command::new("npm");
     install.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(&to);
     proc::output(&mut install).while_at("npm")?;
-    Ok(with_argument(Path::new("node"), &to.join("bench.mjs").to_string_lossy()))
+    Ok(with_arguments(Path::new("node"), &[&to.join("bench.mjs").to_string_lossy()]))
 }
 
 fn read(stdout: &[u8]) -> Outcome<[f64; 2]> {

@@ -58,12 +58,12 @@ fn once(lab: &Lab, daemon: &std::path::Path) -> Outcome<f64> {
     let begin = Instant::now();
     let mut process = Process::start(&mut command)?;
     let stdout = process.child().stdout.take();
-    let lines = stdout.into_iter().flat_map(|stdout| BufReader::new(stdout).lines()).map_while(Result::ok);
+    let mut lines = stdout.into_iter().flat_map(|stdout| BufReader::new(stdout).lines()).map_while(Result::ok);
     // The table comes first; its head alone would be too early.
-    let Some(_row) = lines.filter(|line| line.contains("7400")).next() else {
+    if lines.find(|line| line.contains("7400")).is_none() {
         let status = process.child().wait().while_at("statemesh up")?;
         return failure(format!("`statemesh up` ended with {status} before it was ready"));
-    };
+    }
     let seconds = begin.elapsed().as_secs_f64();
     process.interrupt(ENDS_WITHIN)?;
     Ok(seconds)
