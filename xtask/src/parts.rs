@@ -1,9 +1,9 @@
 //! The table of parts.
 
 use crate::count::Counts;
+use crate::docs;
 use crate::need::Need;
 use crate::part::{Part, Step};
-use crate::{docs, workspace::Workspace};
 use std::time::Duration;
 
 const NODE: Need = Need::Program {
@@ -187,26 +187,20 @@ pub(crate) const PARTS: &[Part] = &[
         name: "loom",
         about: "every interleaving of the shard claim",
         needs: &[],
-        steps: &[
-            Step::Own {
-                name: "the claim's crate",
-                check: claim_crate,
-            },
-            Step::Run {
-                words: &[
-                    "cargo",
-                    "test",
-                    "--quiet",
-                    "--release",
-                    "--manifest-path",
-                    "{target}/claim/Cargo.toml",
-                    "--target-dir",
-                    "{target}/claim/loom",
-                ],
-                env: LOOM,
-                counts: Counts::Cargo,
-            },
-        ],
+        steps: &[Step::Run {
+            words: &[
+                "cargo",
+                "test",
+                "--quiet",
+                "--release",
+                "--package",
+                "statemesh-claim",
+                "--target-dir",
+                "{target}/loom",
+            ],
+            env: LOOM,
+            counts: Counts::Cargo,
+        }],
         limit: minutes(10),
         optional: false,
     },
@@ -215,10 +209,6 @@ pub(crate) const PARTS: &[Part] = &[
         about: "the claim and the engine's values under Miri",
         needs: &[Need::Miri],
         steps: &[
-            Step::Own {
-                name: "the claim's crate",
-                check: claim_crate,
-            },
             run(
                 &[
                     "cargo",
@@ -226,10 +216,10 @@ pub(crate) const PARTS: &[Part] = &[
                     "miri",
                     "test",
                     "--quiet",
-                    "--manifest-path",
-                    "{target}/claim/Cargo.toml",
+                    "--package",
+                    "statemesh-claim",
                     "--target-dir",
-                    "{target}/claim/miri",
+                    "{target}/miri",
                 ],
                 Counts::Cargo,
             ),
@@ -356,30 +346,6 @@ pub(crate) fn bench(names: &[String]) -> Vec<String> {
         .map(|word| (*word).to_owned())
         .chain(names.iter().cloned())
         .collect()
-}
-
-/// The claim alone, as a crate of its own: under `--cfg loom` other crates of the daemon would change their meaning too, and
-/// Miri needs no sockets this way.
-fn claim_crate(workspace: &Workspace) -> Result<crate::count::Count, String> {
-    let folder = workspace.target.join("claim");
-    let claim = workspace.root.join("daemon/node/src/claim.rs");
-    let manifest = "[package]\nname = \"claim\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[lib]\npath = \"lib.rs\"\n\n\
-        [target.'cfg(loom)'.dependencies]\nloom = \"0.7\"\n\n[workspace]\n\n\
-        [lints.rust]\nunexpected_cfgs = { level = \"warn\", check-cfg = ['cfg(loom)'] }\n";
-    let source = format!(
-        "#[path = {:?}]\npub mod claim;\n",
-        claim.display().to_string()
-    );
-    let write = |name: &str, text: &str| {
-        std::fs::write(folder.join(name), text).map_err(|error| format!("{name}: {error}"))
-    };
-    std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    write("Cargo.toml", manifest)?;
-    write("lib.rs", &source)?;
-    // The same versions as in the workspace.
-    std::fs::copy(workspace.root.join("Cargo.lock"), folder.join("Cargo.lock"))
-        .map_err(|error| format!("Cargo.lock: {error}"))?;
-    Ok(crate::count::Count::default())
 }
 
 #[cfg(test)]

@@ -92,7 +92,8 @@ fn machines(reply: &mut MapWriter<'_>, shared: &Shared) {
 
 fn whereabouts(reply: &mut MapWriter<'_>, request: &Request<'_>, shared: &Shared) {
     let view = shared.view();
-    let partition = placement::partition_of_hash(placement::key_hash(&request.machine, &request.key), shared.options.partitions);
+    let partition =
+        placement::partition_of_hash(placement::key_hash(&request.machine, &request.key), shared.options.partitions);
     reply.uint("partition", u64::from(partition));
     match view.owner(partition) {
         Some(owner) => reply.str("owner", &owner.name).str("address", &owner.listen.clients.to_string()),

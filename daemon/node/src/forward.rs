@@ -89,7 +89,15 @@ impl InFlight {
     }
 
     /// Notes a request and gives the number under which its answer comes.
-    pub(crate) fn add(&mut self, reply_to: ReplyTo, request: Bytes, partition: u16, hops: u8, with: With, now: Instant) -> u64 {
+    pub(crate) fn add(
+        &mut self,
+        reply_to: ReplyTo,
+        request: Bytes,
+        partition: u16,
+        hops: u8,
+        with: With,
+        now: Instant,
+    ) -> u64 {
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
         let index = self.slots.insert(Pending { reply_to, request, partition, hops, with, generation });

@@ -114,7 +114,8 @@ impl Extra {
         let mut input = Input::new(bytes);
         for _ in 0..input.u32()? {
             let (seq, age) = (input.u64()?, input.u64()?);
-            let past = Past { seq, at: now.saturating_sub(age), event: input.text()?.into(), to: input.bytes()?.into() };
+            let past =
+                Past { seq, at: now.saturating_sub(age), event: input.text()?.into(), to: input.bytes()?.into() };
             extra.remember(past, max);
         }
         while !input.is_empty() {

@@ -48,7 +48,11 @@ fn members(shared: &Shared) -> Level {
 fn partitions(shared: &Shared) -> Level {
     let view = shared.view();
     let owned = view.members.iter().find(|member| member.is_self).map_or(0, |member| member.partitions);
-    gauge("statemesh_partitions_owned", "Partitions that this daemon owns by its current view.", vec![(Vec::new(), owned as f64)])
+    gauge(
+        "statemesh_partitions_owned",
+        "Partitions that this daemon owns by its current view.",
+        vec![(Vec::new(), owned as f64)],
+    )
 }
 
 fn info(shared: &Shared) -> Level {

@@ -3,7 +3,6 @@
 mod answers;
 mod arena;
 mod batch;
-mod claim;
 mod command;
 mod control;
 pub mod counters;

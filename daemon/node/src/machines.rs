@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 use statemesh_engine::Machine;
@@ -75,7 +74,6 @@ impl Table {
 #[derive(Debug, Default)]
 pub(crate) struct Machines {
     table: RwLock<Arc<Table>>,
-    generation: AtomicU64,
 }
 
 impl Machines {
@@ -83,12 +81,6 @@ impl Machines {
     #[must_use]
     pub(crate) fn table(&self) -> Arc<Table> {
         Arc::clone(&self.table.read())
-    }
-
-    /// Changes with every new version, so that a reactor can keep its copy of the table until it does.
-    #[must_use]
-    pub(crate) fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
     }
 
     /// Adds a version; `current` if new instances take it from now on.
@@ -101,7 +93,6 @@ impl Machines {
             table.current.insert(Arc::clone(&version.name), Arc::clone(&version));
         }
         *slot = Arc::new(table);
-        self.generation.fetch_add(1, Ordering::Release);
         version
     }
 }

@@ -103,7 +103,9 @@ impl Collector for NodeCollector {
                 Kind::Counter => {
                     family(figure.name, figure.help, MetricType::COUNTER, vec![counter(self.sum(figure.read), &[])])
                 }
-                Kind::Gauge => family(figure.name, figure.help, MetricType::GAUGE, vec![gauge(self.sum(figure.read), &[])]),
+                Kind::Gauge => {
+                    family(figure.name, figure.help, MetricType::GAUGE, vec![gauge(self.sum(figure.read), &[])])
+                }
             })
             .collect();
         families.push(self.requests());
@@ -124,11 +126,15 @@ impl Collector for NodeCollector {
 }
 
 /// Name and help of the histogram of steps.
-pub const STEP: (&str, &str) =
-    ("statemesh_step_seconds", "Time of a transition in its shard, lookup and reply included (one request in 16 is timed).");
+pub const STEP: (&str, &str) = (
+    "statemesh_step_seconds",
+    "Time of a transition in its shard, lookup and reply included (one request in 16 is timed).",
+);
 /// Name and help of the histogram of round trips.
-pub const ROUND_TRIP: (&str, &str) =
-    ("statemesh_round_trip_seconds", "From reading a request to queueing its reply, forwarding included (one request in 16 is timed).");
+pub const ROUND_TRIP: (&str, &str) = (
+    "statemesh_round_trip_seconds",
+    "From reading a request to queueing its reply, forwarding included (one request in 16 is timed).",
+);
 
 fn samples(level: &Level, make: fn(f64, &[(&str, &str)]) -> Metric) -> Vec<Metric> {
     level

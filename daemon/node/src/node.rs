@@ -153,8 +153,7 @@ impl Node {
         let advertise = advertised(&options);
         let shared = Arc::new(Shared::new(options, reactors, now, to_control));
         let plane = control::Control::new(Arc::clone(&shared), advertise, definitions, now)?;
-        let collector =
-            NodeCollector::new(shared.counters.clone(), levels::of(Arc::clone(&shared), plane.counts()))?;
+        let collector = NodeCollector::new(shared.counters.clone(), levels::of(Arc::clone(&shared), plane.counts()))?;
         registry.register(Box::new(collector))?;
         let failing = Arc::new(failed_tx);
         let threads = start_reactors(&shared, sockets.tcp, &failing, now)?;
@@ -368,4 +367,3 @@ fn start_reactors(
     }
     Ok(threads)
 }
-

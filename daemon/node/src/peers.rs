@@ -74,7 +74,9 @@ impl Peers {
 
     /// A member is gone for good. What waited for it comes back: it was never sent.
     pub(crate) fn gone(&mut self, member: u32, io: &mut Io) -> Vec<u64> {
-        let Some(peer) = self.by_member.remove(&member) else { return Vec::new() };
+        let Some(peer) = self.by_member.remove(&member) else {
+            return Vec::new();
+        };
         if let State::Greeting(conn) | State::Ready(conn) = peer.state {
             io.close(conn);
         }
@@ -87,8 +89,17 @@ impl Peers {
     }
 
     /// Sends a frame, or lets it wait for the link. `false` if the member is unknown or too much waits already.
-    pub(crate) fn send(&mut self, member: u32, correlation: Option<u64>, frame: &[u8], now: Instant, io: &mut Io) -> bool {
-        let Some(peer) = self.by_member.get_mut(&member) else { return false };
+    pub(crate) fn send(
+        &mut self,
+        member: u32,
+        correlation: Option<u64>,
+        frame: &[u8],
+        now: Instant,
+        io: &mut Io,
+    ) -> bool {
+        let Some(peer) = self.by_member.get_mut(&member) else {
+            return false;
+        };
         if let State::Ready(conn) = peer.state {
             return io.send(conn, &[frame]);
         }
@@ -102,13 +113,17 @@ impl Peers {
 
     /// Whether the request of this correlation still waits, so was never sent; it is taken out.
     pub(crate) fn withdraw(&mut self, member: u32, correlation: u64) -> bool {
-        let Some(peer) = self.by_member.get_mut(&member) else { return false };
+        let Some(peer) = self.by_member.get_mut(&member) else {
+            return false;
+        };
         let at = peer.waiting.iter().position(|(c, _)| *c == Some(correlation));
         at.is_some_and(|at| peer.waiting.remove(at).is_some())
     }
 
     fn open(member: u32, peer: &mut Peer, now: Instant, io: &mut Io) {
-        let State::Down(not_before) = peer.state else { return };
+        let State::Down(not_before) = peer.state else {
+            return;
+        };
         if now < not_before {
             return;
         }
@@ -132,7 +147,9 @@ impl Peers {
 
     /// The other side accepted our greeting: send what waits. Says whether that was news.
     pub(crate) fn accepted(&mut self, member: u32, conn: ConnId, io: &mut Io) -> bool {
-        let Some(peer) = self.by_member.get_mut(&member) else { return false };
+        let Some(peer) = self.by_member.get_mut(&member) else {
+            return false;
+        };
         if !matches!(peer.state, State::Greeting(c) if c == conn) {
             return false;
         }
@@ -146,7 +163,9 @@ impl Peers {
 
     /// A link is gone, or could not be had. Says whether it was ready, that is, whether requests may be lost with it.
     pub(crate) fn closed(&mut self, member: u32, conn: ConnId, now: Instant) -> bool {
-        let Some(peer) = self.by_member.get_mut(&member) else { return true };
+        let Some(peer) = self.by_member.get_mut(&member) else {
+            return true;
+        };
         match peer.state {
             State::Greeting(c) | State::Ready(c) if c == conn => {
                 let was_ready = matches!(peer.state, State::Ready(_));

@@ -12,10 +12,10 @@ use statemesh_engine::{Millis, TimerWheel};
 use statemesh_mesh::client_protocol::reply::Encoding;
 
 use crate::arena::Arena;
-use crate::claim::{Claim, Claimed};
 use crate::counters::Counters;
 use crate::instance::Entry;
 use crate::subscribers::Change;
+use statemesh_claim::{Claim, Claimed};
 
 mod keys;
 mod moving;
@@ -94,7 +94,9 @@ impl Shard {
     /// # Errors
     /// Gives the job back if the inbox is full.
     pub(crate) fn push(&self, job: Job) -> Result<(), Job> {
-        self.inbox.push(job)
+        self.inbox.push(job)?;
+        statemesh_claim::settle();
+        Ok(())
     }
 
     /// Takes the oldest job.

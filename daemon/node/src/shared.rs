@@ -138,7 +138,9 @@ impl Shared {
     /// # Errors
     /// Its ring is full: the command comes back.
     pub(crate) fn tell(&self, reactor: usize, command: Command) -> Result<(), Command> {
-        let Some(port) = self.ports.get(reactor) else { return Ok(()) };
+        let Some(port) = self.ports.get(reactor) else {
+            return Ok(());
+        };
         let result = port.commands.push(command);
         self.wake(reactor);
         result

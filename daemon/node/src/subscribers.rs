@@ -97,7 +97,9 @@ impl Subscribers {
             subscriber.waiting_bytes += change.topic.len() + change.body.len();
             subscriber.waiting.push_back(Arc::clone(change));
             while subscriber.waiting_bytes > self.max_bytes {
-                let Some(oldest) = subscriber.waiting.pop_front() else { break };
+                let Some(oldest) = subscriber.waiting.pop_front() else {
+                    break;
+                };
                 subscriber.waiting_bytes -= oldest.topic.len() + oldest.body.len();
                 subscriber.dropped += 1;
                 self.dropped += 1;
@@ -109,7 +111,9 @@ impl Subscribers {
     pub(crate) fn flush(&mut self, io: &mut Io) {
         for (&conn, subscriber) in &mut self.by_conn {
             while !subscriber.waiting.is_empty() && io.unsent(conn) < LINK_BYTES {
-                let Some(change) = subscriber.waiting.pop_front() else { break };
+                let Some(change) = subscriber.waiting.pop_front() else {
+                    break;
+                };
                 subscriber.waiting_bytes -= change.topic.len() + change.body.len();
                 send(conn, subscriber, &change, io);
             }

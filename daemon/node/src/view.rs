@@ -49,10 +49,4 @@ impl MeshView {
     pub(crate) fn owner(&self, partition: u16) -> Option<&MemberView> {
         self.members.get(usize::from(*self.owners.get(usize::from(partition))?))
     }
-
-    /// Address of a member's listener for clients.
-    #[must_use]
-    pub(crate) fn clients_of(&self, name: &str) -> Option<SocketAddr> {
-        self.members.iter().find(|member| *member.name == *name).map(|member| member.listen.clients)
-    }
 }

@@ -149,8 +149,10 @@ fn a_retry_with_the_same_token_gets_the_first_answer() {
     let daemon = mesh.start("a");
     let mut client = daemon.client();
     client.define();
-    let send = |id: u64| json!({"op": "send", "id": id, "machine": "counter", "key": "k", "dedup": "t1",
-        "event": {"type": "ADD", "by": 5}});
+    let send = |id: u64| {
+        json!({"op": "send", "id": id, "machine": "counter", "key": "k", "dedup": "t1",
+        "event": {"type": "ADD", "by": 5}})
+    };
     let first = client.ok(&send(1));
     client.add("k", 1);
     let mut again = client.ok(&send(2));

@@ -67,7 +67,7 @@ impl Client {
         };
         client.flush()?;
         let deadline = Instant::now() + timeout;
-        while !matches!(client.link.next(), Some(Incoming::Ready)) {
+        while !matches!(client.link.poll(), Some(Incoming::Ready)) {
             client.read(deadline)?;
             client.flush()?;
         }
@@ -99,7 +99,9 @@ impl Client {
                 Ok(n) => self.link.sent(n),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.set_blocking(true)?,
-                Err(source) => return Err(ClientError::Io { address: self.address, source }),
+                Err(source) => {
+                    return Err(ClientError::Io { address: self.address, source });
+                }
             }
         }
         Ok(())
@@ -112,7 +114,7 @@ impl Client {
     pub fn receive(&mut self, timeout: Duration) -> Result<Message, ClientError> {
         let deadline = Instant::now() + timeout;
         loop {
-            match self.link.next() {
+            match self.link.poll() {
                 Some(Incoming::Message(message)) => return Ok(message),
                 Some(_) => {}
                 None => self.read(deadline)?,

@@ -80,7 +80,7 @@ impl Link {
     /// Takes bytes from the wire.
     ///
     /// # Errors
-    /// The peer violated ZMTP or a bound. What came before the violation is still handed out by [`Link::next`].
+    /// The peer violated ZMTP or a bound. What came before the violation is still handed out by [`Link::poll`].
     pub fn receive(&mut self, bytes: Bytes) -> Result<(), LinkError> {
         let mut result = self.codec.handle_input(bytes);
         self.take_codec_output();
@@ -93,12 +93,14 @@ impl Link {
     }
 
     /// The next thing that came in.
-    pub fn next(&mut self) -> Option<Incoming> {
+    pub fn poll(&mut self) -> Option<Incoming> {
         while let Some(event) = self.codec.poll_event() {
             match event {
                 Event::HandshakeSucceeded { .. } => return Some(Incoming::Ready),
                 Event::Message(message) => self.messages.push_back(message),
-                Event::Command(Command::Subscribe(topic)) => return Some(Incoming::Subscribe(topic)),
+                Event::Command(Command::Subscribe(topic)) => {
+                    return Some(Incoming::Subscribe(topic));
+                }
                 Event::Command(Command::Cancel(topic)) => return Some(Incoming::Cancel(topic)),
                 Event::Command(_) => {}
             }
@@ -118,7 +120,9 @@ impl Link {
 
     /// Queues one message of the given parts. Before the handshake is complete it is dropped: there is nobody to read it.
     pub fn send(&mut self, parts: &[&[u8]]) {
-        let Some((last, front)) = parts.split_last() else { return };
+        let Some((last, front)) = parts.split_last() else {
+            return;
+        };
         if !self.is_ready() {
             return;
         }
@@ -222,8 +226,8 @@ mod tests {
         let mut client = Link::new(Side::Opened, client, bytes);
         let mut server = Link::new(Side::Accepted, server, bytes);
         settle(&mut client, &mut server);
-        assert!(matches!(client.next(), Some(Incoming::Ready)));
-        assert!(matches!(server.next(), Some(Incoming::Ready)));
+        assert!(matches!(client.poll(), Some(Incoming::Ready)));
+        assert!(matches!(server.poll(), Some(Incoming::Ready)));
         (client, server)
     }
 
@@ -241,7 +245,7 @@ mod tests {
             let body = vec![7u8; size];
             client.send(&[b"", &body]);
             settle(&mut client, &mut server);
-            assert_eq!(parts(server.next()), vec![Vec::new(), body], "{size} bytes");
+            assert_eq!(parts(server.poll()), vec![Vec::new(), body], "{size} bytes");
         }
     }
 
@@ -251,7 +255,7 @@ mod tests {
         client.send(&[&[0; 4_000]]);
         let bytes = Bytes::copy_from_slice(client.unsent());
         assert!(server.receive(bytes).is_err());
-        assert!(server.next().is_none());
+        assert!(server.poll().is_none());
     }
 
     #[test]
@@ -268,7 +272,7 @@ mod tests {
         sub.subscribe(b"order/", true);
         sub.subscribe(b"order/", false);
         settle(&mut sub, &mut publisher);
-        assert!(matches!(publisher.next(), Some(Incoming::Subscribe(t)) if t == "order/"));
-        assert!(matches!(publisher.next(), Some(Incoming::Cancel(t)) if t == "order/"));
+        assert!(matches!(publisher.poll(), Some(Incoming::Subscribe(t)) if t == "order/"));
+        assert!(matches!(publisher.poll(), Some(Incoming::Cancel(t)) if t == "order/"));
     }
 }

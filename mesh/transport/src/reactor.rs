@@ -156,7 +156,9 @@ impl Io {
 
     /// Queues a message; it is written at the end of the turn. Says whether the connection is still there.
     pub fn send(&mut self, id: ConnId, parts: &[&[u8]]) -> bool {
-        let Some(conn) = self.table.get(id) else { return false };
+        let Some(conn) = self.table.get(id) else {
+            return false;
+        };
         conn.link.send(parts);
         let eager = conn.link.unsent().len() > EAGER_WRITE_BYTES && !conn.wants_write;
         if !conn.listed {
@@ -219,7 +221,9 @@ impl Io {
 
     /// Writes what is queued, as far as the kernel takes it.
     fn write(&mut self, id: ConnId) {
-        let Some(conn) = self.table.get(id) else { return };
+        let Some(conn) = self.table.get(id) else {
+            return;
+        };
         let mut failure = None;
         while !conn.link.unsent().is_empty() {
             match conn.stream.write(conn.link.unsent()) {
@@ -284,7 +288,15 @@ impl<H: Handler> Reactor<H> {
             events: Events::with_capacity(POLL_EVENTS),
             handler: handler(Arc::clone(&waker)),
             waker,
-            io: Io { registry, settings, table: Table::default(), busy: Vec::new(), ended: Vec::new(), accepted: 0, now },
+            io: Io {
+                registry,
+                settings,
+                table: Table::default(),
+                busy: Vec::new(),
+                ended: Vec::new(),
+                accepted: 0,
+                now,
+            },
             listeners: Vec::new(),
             scratch: vec![0; READ_BYTES].into_boxed_slice(),
             accept_again: None,
@@ -375,8 +387,12 @@ impl<H: Handler> Reactor<H> {
                 WAKER => woken = true,
                 Token(t) if t < FIRST_CONN => accepting[t] = true,
                 Token(t) => {
-                    let Some(id) = self.io.table.id_at(t - FIRST_CONN) else { continue };
-                    let Some(conn) = self.io.table.get(id) else { continue };
+                    let Some(id) = self.io.table.id_at(t - FIRST_CONN) else {
+                        continue;
+                    };
+                    let Some(conn) = self.io.table.get(id) else {
+                        continue;
+                    };
                     conn.readable |= event.is_readable() || event.is_error() || event.is_read_closed();
                     if !conn.listed {
                         conn.listed = true;
@@ -393,7 +409,9 @@ impl<H: Handler> Reactor<H> {
 
     fn accept(&mut self, index: usize, now: Instant) {
         loop {
-            let Some(listening) = self.listeners.get(index) else { return };
+            let Some(listening) = self.listeners.get(index) else {
+                return;
+            };
             let origin = Origin::Accepted(listening.number);
             match listening.socket.accept() {
                 Ok(_) if self.io.accepted >= self.io.settings.connections => {
@@ -429,7 +447,9 @@ impl<H: Handler> Reactor<H> {
     fn read(&mut self, id: ConnId, now: Instant) {
         let mut taken = 0;
         while taken < READ_TURN_BYTES {
-            let Some(conn) = self.io.table.get(id) else { return };
+            let Some(conn) = self.io.table.get(id) else {
+                return;
+            };
             if !conn.readable || conn.stalled || conn.closing {
                 return;
             }
@@ -456,7 +476,9 @@ impl<H: Handler> Reactor<H> {
     fn deliver(&mut self, id: ConnId, now: Instant) {
         while let Some(conn) = self.io.table.get(id) {
             let origin = conn.origin;
-            let Some(incoming) = conn.link.next() else { return };
+            let Some(incoming) = conn.link.poll() else {
+                return;
+            };
             self.last_message = now;
             let event = match &incoming {
                 Incoming::Ready => {
@@ -489,7 +511,9 @@ impl<H: Handler> Reactor<H> {
         let busy = std::mem::take(&mut self.io.busy);
         for id in busy {
             self.io.write(id);
-            let Some(conn) = self.io.table.get(id) else { continue };
+            let Some(conn) = self.io.table.get(id) else {
+                continue;
+            };
             conn.listed = conn.readable && !conn.stalled;
             if conn.listed {
                 self.io.busy.push(id);
@@ -499,7 +523,9 @@ impl<H: Handler> Reactor<H> {
 
     fn report_ended(&mut self) {
         while let Some((id, reason)) = self.io.ended.pop() {
-            let Some(mut conn) = self.io.table.remove(id) else { continue };
+            let Some(mut conn) = self.io.table.remove(id) else {
+                continue;
+            };
             let _ = self.io.registry.deregister(&mut conn.stream);
             if matches!(conn.origin, Origin::Accepted(_)) {
                 self.io.accepted -= 1;

@@ -33,7 +33,12 @@ impl Counts {
     pub(crate) fn levels(&self) -> Vec<Level> {
         let figures = *self.figures.lock();
         let reasons = figures.drops.counts().map(|(reason, n)| (vec![("reason", reason.label().to_owned())], n as f64));
-        let plain = |name, help, value: u64| Level { name, help, kind: Kind::Counter, samples: vec![(Vec::new(), value as f64)] };
+        let plain = |name, help, value: u64| Level {
+            name,
+            help,
+            kind: Kind::Counter,
+            samples: vec![(Vec::new(), value as f64)],
+        };
         let held = vec![(Vec::new(), figures.held as f64)];
         vec![
             Level {
@@ -42,14 +47,39 @@ impl Counts {
                 kind: Kind::Counter,
                 samples: reasons.collect(),
             },
-            Level { name: "statemesh_partitions_held", help: "Partitions served here.", kind: Kind::Gauge, samples: held },
+            Level {
+                name: "statemesh_partitions_held",
+                help: "Partitions served here.",
+                kind: Kind::Gauge,
+                samples: held,
+            },
             plain("statemesh_gossip_sent_total", "Gossip datagrams sent.", figures.sent),
-            plain("statemesh_gossip_received_total", "Gossip datagrams received, the dropped ones included.", figures.received),
-            plain("statemesh_gossip_malformed_total", "Gossip datagrams under our key that are malformed.", figures.membership.malformed),
+            plain(
+                "statemesh_gossip_received_total",
+                "Gossip datagrams received, the dropped ones included.",
+                figures.received,
+            ),
+            plain(
+                "statemesh_gossip_malformed_total",
+                "Gossip datagrams under our key that are malformed.",
+                figures.membership.malformed,
+            ),
             plain("statemesh_member_deaths_total", "Members declared dead, as this daemon saw it.", figures.deaths),
-            plain("statemesh_member_renewals_total", "How often the mesh held this daemon for dead, wrongly.", figures.membership.renewals),
-            plain("statemesh_pauses_total", "How often this process found that it had been paused.", figures.membership.pauses),
-            plain("statemesh_instances_lost_total", "Instances that went with a dead owner, reported by its successor.", figures.lost),
+            plain(
+                "statemesh_member_renewals_total",
+                "How often the mesh held this daemon for dead, wrongly.",
+                figures.membership.renewals,
+            ),
+            plain(
+                "statemesh_pauses_total",
+                "How often this process found that it had been paused.",
+                figures.membership.pauses,
+            ),
+            plain(
+                "statemesh_instances_lost_total",
+                "Instances that went with a dead owner, reported by its successor.",
+                figures.lost,
+            ),
         ]
     }
 }

@@ -163,12 +163,16 @@ impl Control {
 
     /// A request that a reactor passed on.
     pub(super) fn request(&mut self, reactor: usize, correlation: u64, raw: Vec<u8>) {
-        let Some(done) = self.definitions.done.clone() else { return };
+        let Some(done) = self.definitions.done.clone() else {
+            return;
+        };
         let shared = Arc::clone(&self.shared);
         // Compiling a large definition, and looking at all instances, take milliseconds that gossip should not wait for.
         tokio::task::spawn_blocking(move || {
             let encoding = Encoding::of(&raw);
-            let Ok(request) = Request::parse(&raw, encoding) else { return };
+            let Ok(request) = Request::parse(&raw, encoding) else {
+                return;
+            };
             let asked = Asked { reactor, correlation, encoding, id: request.id.map(<[u8]>::to_vec) };
             let result = if request.op == Op::Define {
                 compile(&request, &shared)
@@ -289,7 +293,10 @@ impl Control {
             }
         }
         for (definition, _) in &self.definitions.incomplete {
-            tracing::warn!(machine = definition.machine, "a definition that another member has does not compile here (yet)");
+            tracing::warn!(
+                machine = definition.machine,
+                "a definition that another member has does not compile here (yet)"
+            );
         }
     }
 
@@ -302,7 +309,9 @@ impl Control {
     }
 
     fn pushed(&mut self, id: u64, missing: &[MemberName]) {
-        let Some(Push { asked, good, members }) = self.definitions.pushes.remove(&id) else { return };
+        let Some(Push { asked, good, members }) = self.definitions.pushes.remove(&id) else {
+            return;
+        };
         let number = self.shared.machines.table().by_hash(good.machine.hash()).map_or(0, |version| version.number);
         let mut reply = Vec::new();
         let mut map = MapWriter::new(&mut reply, asked.encoding);
@@ -317,7 +326,9 @@ impl Control {
         if !missing.is_empty() {
             map.list("missing", missing.iter(), |out, encoding, name| write_str(out, encoding, name.as_str()));
         }
-        map.list("warnings", good.warnings.iter(), |out, encoding, warning| write_value(out, encoding, &warning.to_value()));
+        map.list("warnings", good.warnings.iter(), |out, encoding, warning| {
+            write_value(out, encoding, &warning.to_value())
+        });
         map.end();
         self.reply(&asked, reply);
     }

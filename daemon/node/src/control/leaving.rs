@@ -50,7 +50,9 @@ impl Control {
     pub(super) fn go_on_leaving(&mut self, now: Instant) {
         let drained = self.ownership.drained();
         let busy = self.shared.counters.iter().any(|c| c.in_flight.get() + c.parked.get() > 0);
-        let Some(leaving) = &mut self.leaving else { return };
+        let Some(leaving) = &mut self.leaving else {
+            return;
+        };
         if drained && leaving.drained_at.is_none() {
             leaving.drained_at = Some(now);
         }
@@ -61,7 +63,9 @@ impl Control {
         if !answered && now < leaving.until {
             return;
         }
-        let Some(done) = leaving.done.take() else { return };
+        let Some(done) = leaving.done.take() else {
+            return;
+        };
         let report = LeaveReport { moved_instances: leaving.moved, left_behind: self.shared.shards.instances() };
         self.membership.handle(membership::Input::Goodbye, now);
         self.follow_membership(now);

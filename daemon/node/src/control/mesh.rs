@@ -64,15 +64,22 @@ impl Control {
                 membership::Output::Up(identity) => self.member_up(&identity, now),
                 membership::Output::Updated(identity) => self.member_updated(&identity, now),
                 membership::Output::Down { identity, left } => self.member_down(&identity, left, now),
-                membership::Output::Suspected(name) => tracing::info!(member = %name, "suspect: it did not answer"),
-                membership::Output::Refuted(name) => tracing::info!(member = %name, "alive after all"),
+                membership::Output::Suspected(name) => {
+                    tracing::info!(member = %name, "suspect: it did not answer")
+                }
+                membership::Output::Refuted(name) => {
+                    tracing::info!(member = %name, "alive after all")
+                }
                 membership::Output::Renewed(identity) => {
                     tracing::info!(incarnation = identity.incarnation, revision = identity.revision, "renewed");
                     self.regreet();
                 }
                 membership::Output::NameTaken { by } => {
                     let me = &self.shared.options.name;
-                    let reason = format!("another live daemon, at {}, has the name \"{me}\"; give this one another (--name)", by.ip);
+                    let reason = format!(
+                        "another live daemon, at {}, has the name \"{me}\"; give this one another (--name)",
+                        by.ip
+                    );
                     self.failed = Some(reason);
                 }
             }
@@ -120,8 +127,8 @@ impl Control {
     pub(super) fn message(&mut self, message: ToControl, now: Instant) {
         match message {
             ToControl::Request { reactor, correlation, request } => self.request(reactor, correlation, request),
-            ToControl::FromMember { member, body } => self.from_member(member, &body, now),
-                        ToControl::Refused { refusal } => self.refused(&refusal),
+            ToControl::FromMember { member, body } => self.member_said(member, &body, now),
+            ToControl::Refused { refusal } => self.refused(&refusal),
             ToControl::Transferred { partition, to, instances } => {
                 self.transferred(to, instances);
                 self.ownership.handle(ownership::Input::Transferred(partition), now);
@@ -149,7 +156,9 @@ impl Control {
     }
 
     fn link(&mut self, member: u32, change: Change, lost: bool, now: Instant) {
-        let Some(name) = self.name(member) else { return };
+        let Some(name) = self.name(member) else {
+            return;
+        };
         match change {
             Change::None => {}
             Change::Up(early) => {
@@ -167,8 +176,10 @@ impl Control {
         }
     }
 
-    fn from_member(&mut self, member: u32, body: &[u8], now: Instant) {
-        let Some(from) = self.name(member) else { return };
+    fn member_said(&mut self, member: u32, body: &[u8], now: Instant) {
+        let Some(from) = self.name(member) else {
+            return;
+        };
         match PeerMessage::decode(body) {
             Ok(PeerMessage::Ownership { message, .. }) => {
                 if let Some(message) = self.links.receive(member, message) {
@@ -204,7 +215,9 @@ impl Control {
         let known: HashMap<MemberName, (u32, MemberInfo)> = self
             .membership
             .members()
-            .filter_map(|info| Some((info.identity.name.clone(), (*self.numbers.get(&info.identity.name)?, info.clone()))))
+            .filter_map(|info| {
+                Some((info.identity.name.clone(), (*self.numbers.get(&info.identity.name)?, info.clone())))
+            })
             .collect();
         let judge = move |bytes: &[u8]| {
             let theirs = Hello::decode(bytes).map_err(|_| Vec::new())?;
@@ -212,7 +225,8 @@ impl Control {
             let refuse = |refusal: Refusal| refusal.encode().unwrap_or_default();
             hello.check(&theirs, known.map(|(_, info)| info)).map_err(refuse)?;
             // Gossip has not told of it yet, or no longer: it asks again in a moment.
-            let alive = known.filter(|(_, info)| info.status.is_live() && info.identity.incarnation == theirs.identity.incarnation);
+            let alive = known
+                .filter(|(_, info)| info.status.is_live() && info.identity.incarnation == theirs.identity.incarnation);
             alive.map(|(number, _)| *number).ok_or_else(Vec::new)
         };
         self.shared.set_greeter(Greeter { hello: bytes.into(), judge: Box::new(judge) });
@@ -280,11 +294,15 @@ impl Control {
         }
         self.counts.update(|figures| figures.lost += lost.len() as u64);
         self.shared.shards.of(partition).claim().take_over(partition, &lost, &mut self.run);
+        // Before the partition is routed here: watchers hear of the loss before they hear of the successors.
+        self.publish_run();
     }
 
     fn route(&mut self, partition: u16, to: &Target) {
         let to = match to {
-            Target::Park => return self.outbox.tell_all(&self.shared, || Command::Unroute { partition }),
+            Target::Park => {
+                return self.outbox.tell_all(&self.shared, || Command::Unroute { partition });
+            }
             Target::Local => {
                 self.shared.shards.of(partition).claim().serve(partition);
                 None
@@ -316,7 +334,9 @@ impl Control {
         let mut counts = vec![0usize; all.len()];
         let mut owners = Vec::new();
         for partition in 0..self.shared.options.partitions {
-            let Some(owner) = view.owner(partition).and_then(&index_of) else { continue };
+            let Some(owner) = view.owner(partition).and_then(&index_of) else {
+                continue;
+            };
             if let Some(count) = counts.get_mut(owner) {
                 *count += 1;
             }
@@ -342,7 +362,14 @@ impl Control {
             (_, true, 0) => "alone".to_owned(),
             (_, true, others) => format!("joined {others} others"),
         };
-        self.shared.publish_view(MeshView { members, hash, owners, joined: self.joined, leaving: self.leaving.is_some(), reason });
+        self.shared.publish_view(MeshView {
+            members,
+            hash,
+            owners,
+            joined: self.joined,
+            leaving: self.leaving.is_some(),
+            reason,
+        });
         self.refresh_rosters();
     }
 }

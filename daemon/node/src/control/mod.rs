@@ -24,8 +24,8 @@ use statemesh_mesh::ownership::{self, Ownership};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub(crate) use counts::Counts;
-pub(crate) use define::load_definitions;
 use define::Definitions;
+pub(crate) use define::load_definitions;
 use leaving::Leaving;
 use links::Links;
 use outbox::Outbox;
@@ -196,7 +196,9 @@ impl Control {
                 Wake::Reactor(message) => {
                     self.message(message, now);
                     for _ in 0..MESSAGES_PER_TURN {
-                        let Ok(message) = reactors.try_recv() else { break };
+                        let Ok(message) = reactors.try_recv() else {
+                            break;
+                        };
                         self.message(message, now);
                     }
                 }
@@ -232,8 +234,8 @@ impl Control {
             self.leaving_deadline(),
         ]
         .into_iter()
-            .flatten()
-            .fold(far, Instant::min)
+        .flatten()
+        .fold(far, Instant::min)
     }
 
     /// Everything that time brings, and everything that follows from what came in.
@@ -289,7 +291,9 @@ fn sealing(options: &Options) -> Result<Seal, StartError> {
     let mesh = Mesh { name: options.mesh.clone(), partitions: options.partitions };
     let mut keys = options.gossip_keys.iter().map(Key::new);
     let ring = match keys.next() {
-        Some(primary) => Keyring::new(primary, keys.collect()).map_err(|error| StartError::GossipKeys(error.to_string()))?,
+        Some(primary) => {
+            Keyring::new(primary, keys.collect()).map_err(|error| StartError::GossipKeys(error.to_string()))?
+        }
         None => Keyring::well_known(&mesh),
     };
     if !ring.is_secret() {

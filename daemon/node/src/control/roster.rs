@@ -21,10 +21,13 @@ const FRAME_BYTES: usize = 64 * 1024;
 /// Keys remembered for other members. Beyond it, what is lost with them is not reported by name.
 const MAX_KEYS: usize = 10_000_000;
 
+/// Machine and key, each once.
+type Keys = HashSet<(Arc<str>, Box<str>)>;
+
 /// Keys of other members, by partition, and whom to tell ours.
 #[derive(Debug)]
 pub(super) struct Rosters {
-    by_partition: HashMap<u16, HashSet<(Arc<str>, Box<str>)>>,
+    by_partition: HashMap<u16, Keys>,
     keys: usize,
     names: HashSet<Arc<str>>,
     next_in_line: Vec<Option<MemberName>>,
@@ -77,7 +80,9 @@ impl Control {
     pub(super) fn roster(&mut self, member: u32, body: &[u8]) {
         let mut input = Input::new(body);
         while !input.is_empty() {
-            let read = input.array::<2>().and_then(|partition| Ok((u16::from_le_bytes(*partition), input.text()?, input.text()?)));
+            let read = input
+                .array::<2>()
+                .and_then(|partition| Ok((u16::from_le_bytes(*partition), input.text()?, input.text()?)));
             match read {
                 Ok((partition, machine, key)) => self.rosters.add(partition, machine, key),
                 Err(error) => return tracing::warn!(member, %error, "malformed roster"),
@@ -131,7 +136,9 @@ impl Control {
             let next = self.ownership.view().ranking(partition).find(|name| Some(*name) != holder.as_ref()).cloned();
             let held = holder.as_ref() == Some(&me);
             let ours = if held { next.clone() } else { None };
-            let Some(known) = self.rosters.next_in_line.get_mut(usize::from(partition)) else { continue };
+            let Some(known) = self.rosters.next_in_line.get_mut(usize::from(partition)) else {
+                continue;
+            };
             if *known != ours {
                 known.clone_from(&ours);
                 if ours.is_some() {

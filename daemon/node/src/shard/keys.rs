@@ -36,7 +36,9 @@ impl State {
 
     /// Takes every instance of a partition out of the shard.
     pub(super) fn take_all(&mut self, partition: u16) -> Vec<Entry> {
-        let Some(part) = self.part_mut(partition) else { return Vec::new() };
+        let Some(part) = self.part_mut(partition) else {
+            return Vec::new();
+        };
         let numbers: Vec<u32> = std::mem::take(&mut part.index).into_iter().collect();
         let taken: Vec<Entry> = numbers.into_iter().filter_map(|number| self.entries.remove(number)).collect();
         taken.iter().for_each(|entry| self.disarm(entry));
@@ -51,7 +53,9 @@ impl State {
 
     /// Notes all keys of a partition as new: the next in line is another one now.
     pub(crate) fn refresh(&mut self, partition: u16) {
-        let Some(Part { index, phase: Phase::Held }) = self.part(partition) else { return };
+        let Some(Part { index, phase: Phase::Held }) = self.part(partition) else {
+            return;
+        };
         let fresh: Vec<Fresh> = index
             .iter()
             .filter_map(|number| self.entries.get(*number))

@@ -116,8 +116,12 @@ impl State {
 
     /// The other side is gone without having said that it has the partition: serve the copy again.
     pub(crate) fn take_back(&mut self, partition: u16, run: &mut Run) -> Installed {
-        let Some(part) = self.part_mut(partition) else { return Installed::default() };
-        let Phase::Sent(parts) = std::mem::take(&mut part.phase) else { return Installed::default() };
+        let Some(part) = self.part_mut(partition) else {
+            return Installed::default();
+        };
+        let Phase::Sent(parts) = std::mem::take(&mut part.phase) else {
+            return Installed::default();
+        };
         let mut sum = Installed::default();
         for part in &parts {
             let installed = self.install(partition, part, run);
@@ -159,7 +163,8 @@ impl State {
             return None;
         }
         run.output.clear();
-        let instance = Instance::from_bytes(&version.machine, record.snapshot, Millis(run.now), &mut run.output).ok()?;
+        let instance =
+            Instance::from_bytes(&version.machine, record.snapshot, Millis(run.now), &mut run.output).ok()?;
         let extra = Extra::decode(record.extra, run.now, self.rules.history).ok()?;
         let extra = (extra != Extra::default()).then(|| Box::new(extra));
         let mut conflict = false;

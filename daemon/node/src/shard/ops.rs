@@ -37,7 +37,14 @@ const CHAIN: usize = 64;
 
 impl State {
     /// Runs a request whose partition should be here; writes the whole reply.
-    pub(crate) fn run(&mut self, request: &Request<'_>, hash: u64, partition: u16, run: &mut Run, reply: &mut Vec<u8>) -> Outcome {
+    pub(crate) fn run(
+        &mut self,
+        request: &Request<'_>,
+        hash: u64,
+        partition: u16,
+        run: &mut Run,
+        reply: &mut Vec<u8>,
+    ) -> Outcome {
         if !self.holds(partition) {
             return Outcome::NotHeld;
         }
@@ -81,9 +88,12 @@ impl State {
         let event = Event { kind: &request.event_type, payload };
         run.events += 1;
         run.output.clear();
-        let Some(entry) = self.entries.get_mut(done.number) else { return Err(vanished()) };
+        let Some(entry) = self.entries.get_mut(done.number) else {
+            return Err(vanished());
+        };
         let machine = Arc::clone(&entry.version.machine);
-        let step = machine.send(&mut entry.instance, &event, Millis(run.now), &mut run.output).map_err(|e| step_failed(&e))?;
+        let step =
+            machine.send(&mut entry.instance, &event, Millis(run.now), &mut run.output).map_err(|e| step_failed(&e))?;
         done.changed = step.changed;
         self.after_step(done.number, &request.event_type, "event", step.changed, run);
         self.keep_answer(request, &done);
@@ -102,7 +112,9 @@ impl State {
 
     fn stop(&mut self, request: &Request<'_>, hash: u64, partition: u16, run: &mut Run) -> Result<Done, Failed> {
         let number = self.existing(request, hash, partition)?;
-        let Some(entry) = self.entries.get_mut(number) else { return Err(vanished()) };
+        let Some(entry) = self.entries.get_mut(number) else {
+            return Err(vanished());
+        };
         let machine = Arc::clone(&entry.version.machine);
         let before = entry.instance.status();
         run.output.clear();
@@ -139,8 +151,12 @@ impl State {
     /// Fires what is due of one instance.
     pub(super) fn step_timer(&mut self, number: u32, run: &mut Run) {
         for _ in 0..CHAIN {
-            let Some(entry) = self.entries.get_mut(number) else { return };
-            let Some((timer, _)) = entry.instance.next_timer().filter(|(_, Millis(at))| *at <= run.now) else { return };
+            let Some(entry) = self.entries.get_mut(number) else {
+                return;
+            };
+            let Some((timer, _)) = entry.instance.next_timer().filter(|(_, Millis(at))| *at <= run.now) else {
+                return;
+            };
             let machine = Arc::clone(&entry.version.machine);
             run.output.clear();
             run.events += 1;
@@ -179,12 +195,16 @@ impl State {
         if max == 0 {
             return;
         }
-        let Some(entry) = self.entries.get(number) else { return };
+        let Some(entry) = self.entries.get(number) else {
+            return;
+        };
         run.scratch.clear();
         entry.write_value(&mut run.scratch, Encoding::Json);
         let to = intern(&mut self.values, &run.scratch[..]);
         let event = intern(&mut self.events, event);
-        let Some(entry) = self.entries.get_mut(number) else { return };
+        let Some(entry) = self.entries.get_mut(number) else {
+            return;
+        };
         let past = Past { seq: entry.instance.seq(), at: run.now, event, to };
         entry.extra.get_or_insert_default().remember(past, max);
     }
@@ -196,8 +216,12 @@ impl State {
     }
 
     fn keep_answer(&mut self, request: &Request<'_>, done: &Done) {
-        let Some(token) = request.dedup.as_deref() else { return };
-        let Some(entry) = self.entries.get_mut(done.number) else { return };
+        let Some(token) = request.dedup.as_deref() else {
+            return;
+        };
+        let Some(entry) = self.entries.get_mut(done.number) else {
+            return;
+        };
         let mut reply = Vec::new();
         let mut map = MapWriter::new(&mut reply, request.encoding);
         write_outcome(&mut map, entry, done);
@@ -207,7 +231,9 @@ impl State {
     }
 
     fn write_reply(&self, request: &Request<'_>, done: &Done, now: u64, reply: &mut Vec<u8>) {
-        let Some(entry) = self.entries.get(done.number) else { return };
+        let Some(entry) = self.entries.get(done.number) else {
+            return;
+        };
         let mut map = MapWriter::new(reply, request.encoding);
         if let Some(id) = request.id {
             map.raw("id", id);
@@ -258,7 +284,11 @@ fn payload(encoding: Encoding, bytes: Option<&[u8]>) -> Payload<'_> {
 
 fn unknown_machine(name: &str) -> Failed {
     let shown: String = name.chars().take(64).collect();
-    failed(ErrorCode::UnknownMachine, format!("no machine \"{shown}\" is defined"), "define it first; `machines` lists those that are")
+    failed(
+        ErrorCode::UnknownMachine,
+        format!("no machine \"{shown}\" is defined"),
+        "define it first; `machines` lists those that are",
+    )
 }
 
 fn vanished() -> Failed {

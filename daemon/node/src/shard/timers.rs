@@ -14,8 +14,12 @@ impl State {
     /// Makes the wheel's entry stand no later than the instance's next deadline.
     pub(super) fn arm(&mut self, number: u32) {
         let Self { entries, wheel, .. } = self;
-        let Some(entry) = entries.get_mut(number) else { return };
-        let Some(deadline) = entry.instance.next_deadline() else { return };
+        let Some(entry) = entries.get_mut(number) else {
+            return;
+        };
+        let Some(deadline) = entry.instance.next_deadline() else {
+            return;
+        };
         if entry.armed.is_some_and(|(_, armed)| armed <= deadline) {
             return;
         }

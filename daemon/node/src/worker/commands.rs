@@ -21,7 +21,9 @@ impl Worker {
             self.command(command, io);
         }
         for _ in 0..PER_TURN {
-            let Some(command) = self.shared.next_command(self.index) else { return };
+            let Some(command) = self.shared.next_command(self.index) else {
+                return;
+            };
             self.command(command, io);
         }
         // More may wait: come back at once.

@@ -36,7 +36,14 @@ impl Worker {
     pub(super) fn refuse_in_flight(&mut self, request: &[u8], reply_to: ReplyTo, io: &mut Io) {
         self.counters.refused_in_flight.add(1);
         let message = format!("limits.in_flight: {} requests are on their way already", self.in_flight.len());
-        self.fail_raw(request, reply_to, ErrorCode::LimitExceeded, &message, "wait for replies before you send more", io);
+        self.fail_raw(
+            request,
+            reply_to,
+            ErrorCode::LimitExceeded,
+            &message,
+            "wait for replies before you send more",
+            io,
+        );
     }
 
     pub(super) fn park(&mut self, raw: &[u8], partition: u16, reply_to: ReplyTo, hops: u8, io: &mut Io) {
@@ -64,7 +71,9 @@ impl Worker {
 
     /// The answer to a request that somebody else had; an empty one says that the partition is not there (any more).
     pub(super) fn answered(&mut self, correlation: u64, reply: &[u8], io: &mut Io) {
-        let Some(pending) = self.in_flight.take(correlation) else { return };
+        let Some(pending) = self.in_flight.take(correlation) else {
+            return;
+        };
         if reply.is_empty() {
             // First this one, then those that waited behind it.
             self.request(&pending.request, pending.reply_to, pending.hops.saturating_add(1), io);
@@ -97,7 +106,9 @@ impl Worker {
     /// A member is gone for good. What still waited for its link was never sent, so it goes to the new owner.
     pub(super) fn member_gone(&mut self, member: u32, io: &mut Io) {
         for correlation in self.peers.gone(member, io) {
-            let Some(pending) = self.in_flight.take(correlation) else { continue };
+            let Some(pending) = self.in_flight.take(correlation) else {
+                continue;
+            };
             self.request(&pending.request, pending.reply_to, pending.hops, io);
             self.settled(pending.partition, io);
         }
@@ -136,7 +147,9 @@ impl Worker {
             self.settled(pending.partition, io);
         }
         while self.parked.front().is_some_and(|parked| parked.until <= self.now) {
-            let Some(parked) = self.parked.pop_front() else { break };
+            let Some(parked) = self.parked.pop_front() else {
+                break;
+            };
             let message = format!("nobody took over partition {} within limits.forward_timeout", parked.partition);
             self.fail_raw(&parked.request, parked.reply_to, ErrorCode::Moving, &message, "send it again", io);
         }

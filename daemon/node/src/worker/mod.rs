@@ -285,7 +285,8 @@ impl Handler for Worker {
 
     fn deadline(&self) -> Option<Instant> {
         let parked = self.parked.front().map(|parked| parked.until);
-        let soon = (!self.retry.is_empty() || !self.overflow.is_empty() || !self.control_overflow.is_empty()).then_some(self.now);
+        let soon = (!self.retry.is_empty() || !self.overflow.is_empty() || !self.control_overflow.is_empty())
+            .then_some(self.now);
         [self.next_due, self.in_flight.deadline(), parked, soon].into_iter().flatten().min()
     }
 

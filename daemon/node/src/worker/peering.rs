@@ -37,7 +37,7 @@ impl Worker {
             }
             (PeerFrame::Reply(correlation, reply), Origin::Opened(_)) => self.answered(correlation, reply, io),
             (frame, Origin::Accepted(_)) => match self.greeted.get(&conn) {
-                Some(&Greeted { member, .. }) => self.from_member(conn, member, &frame, io),
+                Some(&Greeted { member, .. }) => self.member_said(conn, member, &frame, io),
                 // Nothing counts before the greeting.
                 None => io.close(conn),
             },
@@ -65,7 +65,7 @@ impl Worker {
         }
     }
 
-    fn from_member(&mut self, conn: ConnId, member: u32, frame: &PeerFrame<'_>, io: &mut Io) {
+    fn member_said(&mut self, conn: ConnId, member: u32, frame: &PeerFrame<'_>, io: &mut Io) {
         match *frame {
             PeerFrame::Forward(header, request) => {
                 self.counters.forwards_received.add(1);
@@ -105,7 +105,9 @@ impl Worker {
     /// Hands a partition over: from here on its events follow it on the same link. `false` if the shard is busy.
     pub(super) fn transfer(&mut self, partition: u16, to: u32, io: &mut Io) -> bool {
         let shared = Arc::clone(&self.shared);
-        let Some(mut state) = shared.shards.of(partition).try_claim() else { return false };
+        let Some(mut state) = shared.shards.of(partition).try_claim() else {
+            return false;
+        };
         let (Moved { instances, held }, parts) = state.freeze(partition, MOVE_BYTES, shared.clock.millis(self.now));
         drop(state);
         if !held {

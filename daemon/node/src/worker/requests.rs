@@ -77,13 +77,15 @@ impl Worker {
                 return self.fail(asked, refusal.code, &refusal.message, refusal.hint, io);
             }
         };
-        if hops == 0 && let Some(count) = self.counters.requests.get(request.op as usize) {
+        if hops == 0
+            && let Some(count) = self.counters.requests.get(request.op as usize)
+        {
             count.add(1);
         }
         match request.op.class() {
             Class::Keyed => self.keyed(&request, raw, reply_to, hops, io),
             Class::Here => self.here(&request, reply_to, io),
-            Class::Control => self.to_control_plane(raw, reply_to, io),
+            Class::Control => self.pass_to_control(raw, reply_to, io),
         }
         if let Some(started) = started {
             self.counters.round_trip.record(elapsed_ns(started), 1);
@@ -123,7 +125,9 @@ impl Worker {
     fn local(&mut self, keyed: Keyed<'_>, io: &mut Io) {
         let shared = Arc::clone(&self.shared);
         let shard = shared.shards.of(keyed.partition);
-        let Some(mut state) = shard.try_claim() else { return self.leave_in_inbox(keyed, io) };
+        let Some(mut state) = shard.try_claim() else {
+            return self.leave_in_inbox(keyed, io);
+        };
         // What was left before us comes first: it may be an earlier event of the same connection.
         self.drain(keyed.partition, &mut state);
         let started = self.tick.is_multiple_of(TIMED).then(Instant::now);
@@ -173,7 +177,9 @@ impl Worker {
         let shared = Arc::clone(&self.shared);
         let shard = shared.shards.of(partition);
         while shard.has_jobs() {
-            let Some(mut state) = shard.try_claim() else { return };
+            let Some(mut state) = shard.try_claim() else {
+                return;
+            };
             self.drain(partition, &mut state);
         }
     }
@@ -261,7 +267,7 @@ impl Worker {
     }
 
     /// An op that concerns the whole mesh, or all instances: the control plane answers it.
-    fn to_control_plane(&mut self, raw: &[u8], reply_to: ReplyTo, io: &mut Io) {
+    fn pass_to_control(&mut self, raw: &[u8], reply_to: ReplyTo, io: &mut Io) {
         if self.in_flight.is_full() {
             return self.refuse_in_flight(raw, reply_to, io);
         }

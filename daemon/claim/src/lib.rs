@@ -1,26 +1,38 @@
 //! The claim: one writer at a time, without a lock and without waiting.
 //!
 //! Whoever has work for a shard tries to claim it with one compare-and-swap. The winner gets `&mut` until the guard is
-//! dropped; a loser does not wait: it leaves its work in the shard's inbox and goes on. This file holds the only
-//! `unsafe` code of the daemon. loom explores its interleavings (`cargo xtask test loom`) and Miri runs its tests.
+//! dropped; a loser does not wait: it leaves its work in an inbox and goes on. This file holds the only `unsafe` code of
+//! the project. loom explores its interleavings (`cargo xtask test loom`) and Miri runs its tests.
+//!
+//! # Nobody's work is left lying
+//! A holder that lets go looks at the inbox once more, *after* the guard is dropped; a loser tries to claim once more,
+//! *after* its work is in the inbox (and [`settle`] in between). Of the two, one sees the other. That needs a full fence on
+//! both sides: without it each may still see what was before the other's write. `Claimed::drop` has the one, [`settle`] is
+//! the other.
 #![allow(unsafe_code)]
 
 #[cfg(loom)]
 use loom::{
     cell::UnsafeCell,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, Ordering, fence},
 };
+#[cfg(not(loom))]
 use std::ops::{Deref, DerefMut};
 #[cfg(not(loom))]
 use std::{
     cell::UnsafeCell,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, Ordering, fence},
 };
+
+/// To be called between leaving work in an inbox and trying to claim again.
+pub fn settle() {
+    fence(Ordering::SeqCst);
+}
 
 /// A value that one thread at a time may claim. Aligned so that two claims never share a cache line.
 #[derive(Debug)]
 #[repr(align(128))]
-pub(crate) struct Claim<T> {
+pub struct Claim<T> {
     claimed: AtomicBool,
     value: UnsafeCell<T>,
 }
@@ -32,12 +44,12 @@ unsafe impl<T: Send> Sync for Claim<T> {}
 
 impl<T> Claim<T> {
     /// A free claim.
-    pub(crate) fn new(value: T) -> Self {
+    pub fn new(value: T) -> Self {
         Self { claimed: AtomicBool::new(false), value: UnsafeCell::new(value) }
     }
 
     /// Claims the value, or says at once that somebody else has it.
-    pub(crate) fn try_claim(&self) -> Option<Claimed<'_, T>> {
+    pub fn try_claim(&self) -> Option<Claimed<'_, T>> {
         self.claimed
             .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
             .is_ok()
@@ -47,7 +59,7 @@ impl<T> Claim<T> {
 
 /// The right to the value, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Claimed<'a, T> {
+pub struct Claimed<'a, T> {
     claim: &'a Claim<T>,
 }
 
@@ -72,6 +84,8 @@ impl<T> DerefMut for Claimed<'_, T> {
 impl<T> Drop for Claimed<'_, T> {
     fn drop(&mut self) {
         self.claim.claimed.store(false, Ordering::Release);
+        // The holder will look at the inbox now: not before others can see that the claim is free.
+        fence(Ordering::SeqCst);
     }
 }
 
@@ -122,29 +136,68 @@ mod loom_tests {
     use loom::sync::Arc;
     use loom::sync::atomic::AtomicUsize;
 
+    /// An inbox that holds only how many jobs there are.
+    #[derive(Default)]
+    struct Jobs(AtomicUsize);
+
+    impl Jobs {
+        fn push(&self) {
+            self.0.fetch_add(1, Ordering::AcqRel);
+        }
+
+        fn take_all(&self) -> usize {
+            self.0.swap(0, Ordering::AcqRel)
+        }
+
+        fn is_empty(&self) -> bool {
+            self.0.load(Ordering::Acquire) == 0
+        }
+    }
+
+    impl Claimed<'_, usize> {
+        fn add(&mut self, n: usize) {
+            // SAFETY: the guard is held; loom itself fails the test if two accesses overlap.
+            self.claim.value.with_mut(|value| unsafe { *value += n });
+        }
+    }
+
+    fn total(claim: &Claim<usize>) -> usize {
+        let held = claim.try_claim().unwrap();
+        // SAFETY: as above.
+        held.claim.value.with(|value| unsafe { *value })
+    }
+
+    fn serve(claim: &Claim<usize>, jobs: &Jobs) {
+        while !jobs.is_empty() {
+            let Some(mut held) = claim.try_claim() else {
+                return;
+            };
+            held.add(jobs.take_all());
+        }
+    }
+
+    /// What a reactor does with one event.
+    fn event(claim: &Claim<usize>, jobs: &Jobs) {
+        if let Some(mut held) = claim.try_claim() {
+            held.add(jobs.take_all());
+            held.add(1);
+        } else {
+            jobs.push();
+            settle();
+        }
+        serve(claim, jobs);
+    }
+
     #[test]
-    fn two_holders_never_overlap_and_see_each_other_s_writes() {
+    fn every_event_is_run_once_and_none_is_left_lying() {
         loom::model(|| {
-            let claim = Arc::new(Claim::new(0usize));
-            let won = Arc::new(AtomicUsize::new(0));
-            let threads: Vec<_> = (0..2)
-                .map(|_| {
-                    let (claim, won) = (Arc::clone(&claim), Arc::clone(&won));
-                    loom::thread::spawn(move || {
-                        if let Some(held) = claim.try_claim() {
-                            // SAFETY: the guard is held; loom itself fails the test if two accesses overlap.
-                            held.claim.value.with_mut(|value| unsafe { *value += 1 });
-                            won.fetch_add(1, Ordering::Relaxed);
-                        }
-                    })
-                })
-                .collect();
-            threads.into_iter().for_each(|t| t.join().unwrap());
-            let held = claim.try_claim().unwrap();
-            // SAFETY: as above.
-            let total = held.claim.value.with(|value| unsafe { *value });
-            assert_eq!(total, won.load(Ordering::Relaxed));
-            assert!(total >= 1);
+            let shard = Arc::new((Claim::new(0usize), Jobs::default()));
+            let other = Arc::clone(&shard);
+            let thread = loom::thread::spawn(move || event(&other.0, &other.1));
+            event(&shard.0, &shard.1);
+            thread.join().unwrap();
+            assert!(shard.1.is_empty(), "a job was left lying");
+            assert_eq!(total(&shard.0), 2);
         });
     }
 }

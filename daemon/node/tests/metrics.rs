@@ -1,0 +1,80 @@
+//! The metrics reference is made from a running daemon's own registry, so it cannot be out of date.
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use prometheus::proto::{MetricFamily, MetricType};
+use statemesh_node::Node;
+use statemesh_node::options::{Discovery, Limits, Listen, Options, Reactor};
+
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/metrics.md");
+
+const HEAD: &str = "# Metrics
+
+Every daemon serves its metrics at `/metrics` on the HTTP port (7480), in Prometheus's text format. This page is made from
+the registry of a running daemon; `UPDATE_DOCS=1 cargo test -p statemesh-node --test metrics` writes it anew.
+
+Counters on the path of an event are kept by each reactor for itself and summed when somebody scrapes.
+
+| metric | type | labels | meaning |
+|---|---|---|---|
+";
+
+fn families() -> Vec<MetricFamily> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let options = Options {
+        mesh: "docs".into(),
+        name: "docs".into(),
+        partitions: 16,
+        listen: Listen { clients: any, changes: any, peers: any, gossip: any, http: any },
+        advertise: None,
+        discovery: Discovery { service: None, dns_server: None, seeds: Vec::new(), alone_after: Some(Duration::ZERO) },
+        gossip_keys: Vec::new(),
+        reactor: Reactor { threads: 1, spin: Duration::ZERO },
+        limits: Limits::default(),
+        machines: vec![concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/order/machine.json").into()],
+    };
+    let registry = prometheus::Registry::new();
+    let node = Node::start(options, registry.clone(), runtime.handle().clone()).unwrap();
+    let request = br#"{"op":"start","machine":"order","key":"1"}"#.to_vec();
+    // Before the daemon is alone on purpose requests wait, so the answer says that the instance is there.
+    runtime.block_on(node.handle().call(request)).unwrap();
+    let families = registry.gather();
+    node.stop();
+    families
+}
+
+fn kind(family: &MetricFamily) -> &'static str {
+    match family.get_field_type() {
+        MetricType::COUNTER => "counter",
+        MetricType::GAUGE => "gauge",
+        MetricType::HISTOGRAM => "histogram",
+        _ => "other",
+    }
+}
+
+fn page(families: &[MetricFamily]) -> String {
+    let mut page = HEAD.to_owned();
+    for family in families {
+        let labels: BTreeSet<String> =
+            family.get_metric().iter().flat_map(|m| m.get_label()).map(|label| format!("`{}`", label.name())).collect();
+        let labels = labels.into_iter().collect::<Vec<_>>().join(" ");
+        let labels = if labels.is_empty() { String::new() } else { format!(" {labels}") };
+        writeln!(page, "| `{}` | {} |{labels} | {} |", family.name(), kind(family), family.help()).unwrap();
+    }
+    page
+}
+
+#[test]
+fn the_reference_lists_what_a_daemon_serves() {
+    let page = page(&families());
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(PAGE, &page).unwrap();
+    }
+    let written = std::fs::read_to_string(PAGE).unwrap_or_default();
+    assert!(written == page, "docs/reference/metrics.md is out of date: run it again with UPDATE_DOCS=1");
+}
