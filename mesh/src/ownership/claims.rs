@@ -289,11 +289,13 @@ impl Ownership {
         if self.holds(partition) {
             return;
         }
-        if let Some(holder) = self.holders[p].as_ref()
-            && holder != asker
-            && self.peers.contains_key(holder)
-        {
-            add(&mut answer.elsewhere, holder, partition);
+        match self.holders[p].as_ref() {
+            // What an earlier process of the asker's name held.
+            Some(holder) if holder == asker => add(&mut answer.lost, asker, partition),
+            Some(holder) if self.peers.contains_key(holder) => {
+                add(&mut answer.elsewhere, holder, partition);
+            }
+            _ => {}
         }
         if let Some(dead) = &self.lost[p] {
             add(&mut answer.lost, dead, partition);

@@ -27,7 +27,8 @@
 //! # Assumptions
 //! Messages between two processes arrive in order while a link lives ([`Input::LinkUp`] to [`Input::LinkDown`]); whatever was
 //! under way when it ends may or may not have arrived. The shell reports a link's end before it reports its successor. It closes
-//! the link to a member that is reported down; that member's next link is a new one, greeted anew.
+//! the link to a member that is reported dead; that member's next link is a new one, greeted anew. The link to a member that left
+//! it lets end by itself: the last answers may still be on it when gossip already says that the member is gone.
 //!
 //! # Caveats
 //! A live member that answers nothing for [`Settings::claim_timeout`] is passed over. That is longer than it takes to

@@ -171,6 +171,13 @@ impl World {
         self.queue.push(self.now, Event::Wake(n));
     }
 
+    /// The link between two members breaks, with what is on it; they connect anew.
+    pub fn break_link(&mut self, a: usize, b: usize) {
+        for (at, peer) in [(a, b), (b, a)] {
+            self.with(at, |node, now| node.link_broke(peer, now));
+        }
+    }
+
     /// From now on these members hear only each other.
     pub fn cut_off(&mut self, members: &[usize]) {
         members.iter().for_each(|n| self.groups[*n] = 1);
@@ -244,6 +251,20 @@ impl World {
                     of == at || self.status(*of, *at).is_some_and(Status::is_live)
                 })
         })
+    }
+
+    /// Does every running member know as many live members as there are? Cheaper than [`World::all_see_all`].
+    #[must_use]
+    pub fn all_count_all(&self) -> bool {
+        let running = self.running().count();
+        self.running().all(|n| self.nodes[n].membership.live() + 1 == running)
+    }
+
+    /// How many running members hold this one for dead.
+    #[must_use]
+    pub fn who_hold_dead(&self, of: usize) -> usize {
+        let dead = |at: &usize| self.status(of, *at) == Some(Status::Dead);
+        self.running().filter(dead).count()
     }
 
     /// How many running members serve a partition.
@@ -338,6 +359,7 @@ impl World {
         if self.nodes[n].running {
             let now = self.now + self.nodes[n].clock_ahead;
             act(&mut self.nodes[n], now);
+            self.nodes[n].end_when_drained(now);
             self.deliver(n);
         }
     }

@@ -30,6 +30,8 @@ pub struct Tally {
     pub fresh: u64,
     /// Partitions taken whose holder had died.
     pub lost: u64,
+    /// Members that this one learned to be suspected.
+    pub suspicions: u64,
     /// Partitions served again because their new holder died.
     pub restored: u64,
 }
@@ -44,6 +46,7 @@ impl std::ops::Add for Tally {
             conflicts: self.conflicts + other.conflicts,
             fresh: self.fresh + other.fresh,
             lost: self.lost + other.lost,
+            suspicions: self.suspicions + other.suspicions,
             restored: self.restored + other.restored,
         }
     }
@@ -202,7 +205,6 @@ impl Node {
     pub(super) fn leave(&mut self, now: Instant) {
         self.member(membership::Input::Leave, now);
         self.own(ownership::Input::Leave, now);
-        self.end_when_drained(now);
     }
 
     pub(super) fn link_up(&mut self, peer: usize, link: u64, now: Instant) {
@@ -241,14 +243,16 @@ impl Node {
                 self.job(Job { partition, key, number, hops, asker }, now);
             }
             Mail::Reply { correlation, failed } => self.replied(correlation, failed, now),
-            Mail::Close => {
-                self.link_down(from, now);
-                // As the other end is alive for all this one knows, it tries again.
-                let live = self.membership.member(&name_of(from)).is_some_and(|m| m.status.is_live());
-                if live {
-                    self.outputs.push_back(NodeOutput::Connect(from));
-                }
-            }
+            Mail::Close => self.link_broke(from, now),
+        }
+    }
+
+    /// As long as the other end is alive for all this one knows, it is connected to again.
+    pub(super) fn link_broke(&mut self, peer: usize, now: Instant) {
+        self.link_down(peer, now);
+        let known = self.membership.member(&name_of(peer));
+        if known.is_some_and(|m| m.status.is_live()) {
+            self.outputs.push_back(NodeOutput::Connect(peer));
         }
     }
 
@@ -290,12 +294,6 @@ impl Node {
             }
             return self.answer(job, true);
         };
-        if let Asker::Peer { node, .. } = job.asker
-            && self.ownership.is_some()
-        {
-            let (partition, from) = (job.partition, name_of(node));
-            self.own(ownership::Input::Misrouted { partition, from }, now);
-        }
         self.last_correlation += 1;
         let correlation = self.last_correlation;
         self.under_way.insert(correlation, (to, job));
@@ -308,6 +306,10 @@ impl Node {
             hops: job.hops + 1,
         };
         self.outputs.push_back(NodeOutput::Mail { to, link, mail });
+        if let Asker::Peer { node, .. } = job.asker {
+            let (partition, from) = (job.partition, name_of(node));
+            self.own(ownership::Input::Misrouted { partition, from }, now);
+        }
     }
 
     fn replied(&mut self, correlation: u64, failed: bool, now: Instant) {
@@ -352,8 +354,8 @@ impl Node {
                 membership::Output::Updated(identity) => self.member_up(&identity, false, now),
                 membership::Output::Down { identity, left } => self.member_down(&identity, left, now),
                 membership::Output::NameTaken { .. } => self.outputs.push_back(NodeOutput::Ended),
-                membership::Output::Suspected(_)
-                | membership::Output::Refuted(_)
+                membership::Output::Suspected(_) => self.tally.suspicions += 1,
+                membership::Output::Refuted(_)
                 | membership::Output::Renewed(_) => {}
             }
         }
@@ -374,9 +376,12 @@ impl Node {
 
     fn member_down(&mut self, identity: &Identity, left: bool, now: Instant) {
         let peer = number(&identity.name);
-        if !left {
-            self.outputs.push_back(NodeOutput::Died(peer));
+        if left {
+            // Answers may still be on the link, which the other end closes.
+            self.own(ownership::Input::MemberDown(identity.name.clone()), now);
+            return;
         }
+        self.outputs.push_back(NodeOutput::Died(peer));
         if let Some(link) = self.links.get(&peer).copied() {
             let (to, mail) = (peer, Mail::Close);
             self.outputs.push_back(NodeOutput::Mail { to, link, mail });
@@ -396,7 +401,6 @@ impl Node {
         for output in outputs {
             self.owned(output, view, now);
         }
-        self.end_when_drained(now);
     }
 
     fn owned(&mut self, output: ownership::Output, view: u64, now: Instant) {
@@ -501,7 +505,8 @@ impl Node {
         self.own(ownership::Input::Installed { partition, from }, now);
     }
 
-    fn end_when_drained(&mut self, now: Instant) {
+    /// After each turn, when no job is in hand.
+    pub(super) fn end_when_drained(&mut self, now: Instant) {
         let drained = self.ownership.as_ref().is_none_or(Ownership::drained);
         let idle = self.under_way.is_empty() && self.parked.values().all(VecDeque::is_empty);
         if self.membership.me().leaving && drained && idle && self.running {

@@ -238,3 +238,67 @@ fn losing_every_seed_changes_nothing_for_those_who_know_each_other() {
     assert!(world.is_settled());
     assert_eq!(world.running().count(), 3);
 }
+
+#[test]
+fn links_that_break_during_a_hand_over_leave_one_holder_and_double_nothing() {
+    for seed in seeds(20) {
+        let mut world = mesh(seed, 3, Faults::default());
+        (0..12).for_each(|n| world.client(n % 3, 2));
+        world.run(SEC / 10);
+        let joined = world.start(&[0]);
+        for step in 0..12 {
+            at_most_one_server(&mut world, Duration::from_micros(700 * (step + 1)));
+            world.break_link(step as usize % 3, joined);
+        }
+        settle(&mut world, 10 * SEC);
+        assert_eq!(world.tally().doubles, 0);
+        assert_eq!(world.tally().lost, 0);
+        assert_eq!(world.deaths(), []);
+    }
+}
+
+#[test]
+fn a_new_owner_that_dies_during_the_hand_over_leaves_the_old_one_serving() {
+    let mut restored = 0;
+    for seed in seeds(20) {
+        let mut world = mesh(seed, 3, Faults::default());
+        let joined = world.start(&[0]);
+        world.run_until(SEC, |world| (0..64).any(|p| world.nodes[joined].serves(p)));
+        world.crash(joined);
+        settle(&mut world, 10 * SEC);
+        restored += world.tally().restored;
+    }
+    assert!(restored > 0, "no hand-over was interrupted");
+}
+
+#[test]
+fn all_members_but_one_can_leave_and_the_last_one_may_go_too() {
+    for seed in seeds(4) {
+        let mut world = mesh(seed, 4, Faults::default());
+        (0..8).for_each(|_| world.client(0, 2));
+        world.run(SEC / 10);
+        for leaver in [1, 2, 3] {
+            world.leave(leaver);
+        }
+        settle(&mut world, 10 * SEC);
+        nothing_lost_or_doubled(&mut world);
+        world.leave(0);
+        world.run(SEC);
+        assert!(world.has_ended(0));
+    }
+}
+
+#[test]
+fn a_hundred_members_join_and_notice_a_death() {
+    let mut world = World::new(Options {
+        partitions: 0,
+        ..Options::new(5)
+    });
+    (0..100).for_each(|_| drop(world.start(&[0, 1, 2])));
+    assert!(world.run_until(5 * SEC, World::all_count_all).is_some());
+    world.run(5 * SEC);
+    world.crash(50);
+    let took = world.run_until(5 * SEC, |world| world.who_hold_dead(50) == 99);
+    assert!(took.is_some(), "{} know after 5 s", world.who_hold_dead(50));
+    assert!(world.deaths().iter().all(|(_, _, of)| *of == 50));
+}
