@@ -11,6 +11,8 @@ export const REASONS = {
     'A second delayed raise under an id that is still pending: both run, in XState as here, but XState can then cancel only one of them, and none once the first has fired. Here cancelling the id cancels both. Compared with an XState whose scheduler does.',
   illegal:
     'XState reached a configuration that no statechart has: two children of a compound state, or not all regions of a parallel one (a history target that resolves to the source of its own transition escapes its conflict detection), or failed at its start in a machine whose initial state is a history state, which it then shows as active. Compared up to that step.',
+  takenOver:
+    'While it starts, a machine spawns two children under one id: XState then starts its children in the order in which their ids were first used, we in the order in which they were spawned. Compared up to that step.',
   eventlessOrder:
     'Eventless transitions of several regions: XState takes them in the order in which their leaves were last entered, we in document order. Recognised by an XState in which that one line sorts.'
 };

@@ -15,14 +15,16 @@ export const DELIVERIES_MAX = 100;
 export const EXEMPT = {
   endless: 'endless',
   doubledId: 'doubledId',
-  illegal: 'illegal'
+  illegal: 'illegal',
+  takenOver: 'takenOver'
 };
 
 const EFFECTS = {
   'xstate.emit': ({ event }) => ({ type: '@xstate.emit', event }),
   'xstate.log': ({ value }) => ({ type: '@xstate.log', args: value })
 };
-/** XState's mark of an actor that has ended. */
+/** XState's marks of an actor that has not started, and of one that has ended. */
+const NOT_STARTED = 0;
 const STOPPED = 2;
 const SILENT = /^xstate\.(raise|cancel|sendTo|spawnChild|stopChild|assign)$/;
 
@@ -66,7 +68,7 @@ class Run {
 
   inspect({ type, action, actorRef, snapshot }) {
     if (type === '@xstate.microstep' && !isLegal(snapshot._nodes)) this.exempt ??= EXEMPT.illegal;
-    if (type === '@xstate.actor') this.actors.push(actorRef);
+    if (type === '@xstate.actor') this.addActor(actorRef);
     if (type === '@xstate.action' && !SILENT.test(action.type)) {
       this.effects.push({ effect: toJson(effect(action)), actorRef, held: action.type === 'xstate.emit' });
     }
@@ -74,6 +76,13 @@ class Run {
     if (type === '@xstate.snapshot') {
       for (const entry of this.effects) entry.held &&= entry.actorRef !== actorRef;
     }
+  }
+
+  addActor(added) {
+    const { id, _parent: parent } = added;
+    const isTaken = this.actors.some((actor) => actor.id === id && actor._parent === parent);
+    if (parent && isTaken && parent._processingStatus === NOT_STARTED) this.exempt ??= EXEMPT.takenOver;
+    this.actors.push(added);
   }
 
   takeEffects() {
@@ -146,12 +155,14 @@ class Run {
   /** Every running machine must be in a legal configuration, and ends with its parent: XState forgets some. */
   checkActors() {
     const running = ({ _processingStatus }) => _processingStatus !== STOPPED;
-    for (const actor of this.actors) this.failed(actor.getSnapshot().error);
+    for (const actor of this.actors) {
+      const { status, error, _nodes } = actor.getSnapshot();
+      this.failed(error);
+      const hasNotStarted = status === 'error' && _nodes.length === 1;
+      if (hasNotStarted ? startsInHistory(actor.logic.root) : !isLegal(_nodes)) this.exempt ??= EXEMPT.illegal;
+    }
     this.actors = this.actors.filter(running);
     for (const actor of this.actors) {
-      const { status, _nodes } = actor.getSnapshot();
-      const legal = status === 'error' ? !startsInHistory(actor.logic.root) : isLegal(_nodes);
-      if (!legal) this.exempt ??= EXEMPT.illegal;
       if (actor._parent && !running(actor._parent)) actor._stop();
     }
   }
