@@ -139,6 +139,7 @@ figures! {
     handshake_timeouts Counter "statemesh_handshake_timeouts_total" "Connections closed because the handshake took too long.";
     refused_connections Counter "statemesh_refused_connections_total" "Connections refused because there were limits.connections of them.";
     refused_peers Counter "statemesh_refused_peers_total" "Peer links refused: another mesh, another partition count, or a name in use.";
+    refused_messages Counter "statemesh_refused_messages_total" "Frames that were not read because of limits.message_bytes.";
     refused_instances Counter "statemesh_refused_instances_total" "Instances not created because there were limits.instances of them.";
     refused_in_flight Counter "statemesh_refused_in_flight_total" "Requests refused because limits.in_flight others were on their way.";
     refused_parked Counter "statemesh_refused_parked_total" "Requests refused because limits.parked others waited for their partition.";

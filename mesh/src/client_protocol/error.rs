@@ -52,6 +52,7 @@ codes! {
     MissingField "missing_field" Fix "The op needs a field that the request does not have.";
     WrongType "wrong_type" Fix "A field has a value of the wrong type.";
     BatchTooLarge "batch_too_large" Fix "The array has more requests than `limits.batch`.";
+    MessageTooLarge "message_too_large" Fix "The frame has more bytes than `limits.message_bytes`; it was not read.";
     KeyTooLong "key_too_long" Fix "The key is longer than `limits.key_bytes`.";
     InvalidDefinition "invalid_definition" Fix "The definition does not compile; `diagnostics` says where.";
     UnknownMachine "unknown_machine" Fix "No machine of this name is defined in the mesh.";

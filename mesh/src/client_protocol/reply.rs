@@ -197,7 +197,14 @@ pub fn write_uint(out: &mut Vec<u8>, encoding: Encoding, value: u64) {
 }
 
 /// A whole error reply. `id` is the request's, as it came, if it had one.
-pub fn write_error(out: &mut Vec<u8>, encoding: Encoding, id: Option<&[u8]>, code: ErrorCode, message: &str, hint: &str) {
+pub fn write_error(
+    out: &mut Vec<u8>,
+    encoding: Encoding,
+    id: Option<&[u8]>,
+    code: ErrorCode,
+    message: &str,
+    hint: &str,
+) {
     let mut reply = MapWriter::new(out, encoding);
     if let Some(id) = id {
         reply.raw("id", id);

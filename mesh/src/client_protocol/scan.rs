@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
+use statemesh_expr::DecodeError;
 use statemesh_expr::json::{self, JsonKind, Number};
 use statemesh_expr::msgpack::{self, MsgPackKind};
-use statemesh_expr::DecodeError;
 
 use super::reply::Encoding;
 

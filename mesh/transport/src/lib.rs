@@ -8,10 +8,12 @@
 //! writes each connection once.
 
 pub mod client;
+mod framing;
 pub mod link;
 pub mod listen;
 pub mod reactor;
 mod table;
 
+pub use framing::{FrameTooLarge, OVERSIZE};
 pub use omq_proto::{Message, SocketType};
 pub use reactor::{ConnId, Event, Handler, Io, Origin, Reactor};

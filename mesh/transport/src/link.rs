@@ -7,6 +7,8 @@ use omq_proto::proto::command::Command;
 use omq_proto::proto::connection::{Connection, ConnectionConfig, Event, Role};
 use omq_proto::{Message, SocketType};
 
+use crate::framing::{FrameTooLarge, Framing};
+
 /// What came in on a link.
 #[derive(Debug)]
 pub enum Incoming {
@@ -22,8 +24,14 @@ pub enum Incoming {
 
 /// The peer broke the protocol or a bound; nothing more can be had from the link.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct LinkError(#[from] omq_proto::Error);
+pub enum LinkError {
+    /// It does not speak ZMTP as the codec does.
+    #[error("{0}")]
+    Protocol(#[from] omq_proto::Error),
+    /// It announces a frame that is too large even to be skipped.
+    #[error("{0}")]
+    Frame(#[from] FrameTooLarge),
+}
 
 /// Which side of the TCP connection a link is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +53,7 @@ pub struct Link {
     out: Vec<u8>,
     /// How much of `out` is on the wire already.
     written: usize,
+    framing: Framing,
     messages: VecDeque<Message>,
 }
 
@@ -55,8 +64,8 @@ const KEEP_OUT_BYTES: usize = 64 * 1024;
 const SHORT_FRAME_BYTES: usize = 255;
 
 impl Link {
-    /// A new link; its greeting is at once ready to be written. A message with more than `message_bytes` bytes, all
-    /// parts together, ends the link.
+    /// A new link; its greeting is at once ready to be written. A frame with more than `message_bytes` bytes is skipped,
+    /// with [`crate::OVERSIZE`] in its place; a message with more than that in several parts ends the link.
     #[must_use]
     pub fn new(side: Side, socket_type: SocketType, message_bytes: usize) -> Self {
         let role = match side {
@@ -71,9 +80,10 @@ impl Link {
             socket_type,
             out: Vec::new(),
             written: 0,
+            framing: Framing::new(message_bytes),
             messages: VecDeque::new(),
         };
-        link.take_codec_output();
+        take_output(&mut link.codec, &mut link.out);
         link
     }
 
@@ -82,14 +92,21 @@ impl Link {
     /// # Errors
     /// The peer violated ZMTP or a bound. What came before the violation is still handed out by [`Link::poll`].
     pub fn receive(&mut self, bytes: Bytes) -> Result<(), LinkError> {
-        let mut result = self.codec.handle_input(bytes);
-        self.take_codec_output();
-        // Our own buffer takes the automatic PONGs at once, so the codec never has to wait for output.
-        while result.is_ok() && self.codec.has_pending_input() {
-            result = self.codec.resume_input();
-            self.take_codec_output();
-        }
-        Ok(result?)
+        let mut result = Ok(());
+        let Self { framing, codec, out, .. } = self;
+        let framed = framing.filter(bytes, |bytes| {
+            if result.is_ok() {
+                result = codec.handle_input(bytes);
+                take_output(codec, out);
+            }
+            // Our own buffer takes the automatic PONGs at once, so the codec never has to wait for output.
+            while result.is_ok() && codec.has_pending_input() {
+                result = codec.resume_input();
+                take_output(codec, out);
+            }
+        });
+        result?;
+        Ok(framed?)
     }
 
     /// The next thing that came in.
@@ -138,7 +155,7 @@ impl Link {
         let command = if on { Command::Subscribe(topic) } else { Command::Cancel(topic) };
         // The only error is "before the handshake", where there is nobody to subscribe at either.
         let _ = self.codec.send_command(&command);
-        self.take_codec_output();
+        take_output(&mut self.codec, &mut self.out);
     }
 
     fn push_frame(&mut self, body: &[u8], more: u8) {
@@ -149,19 +166,6 @@ impl Link {
             self.out.extend_from_slice(&(body.len() as u64).to_be_bytes());
         }
         self.out.extend_from_slice(body);
-    }
-
-    fn take_codec_output(&mut self) {
-        while self.codec.has_pending_transmit() {
-            let taken = {
-                let chunks = self.codec.transmit_chunks();
-                for chunk in &chunks {
-                    self.out.extend_from_slice(chunk);
-                }
-                chunks.iter().map(|chunk| chunk.len()).sum()
-            };
-            self.codec.advance_transmit(taken);
-        }
     }
 
     /// Bytes that wait to be written.
@@ -184,6 +188,20 @@ impl Link {
             self.out.drain(..self.written);
             self.written = 0;
         }
+    }
+}
+
+/// Moves what the codec has to say into our buffer.
+fn take_output(codec: &mut Connection, out: &mut Vec<u8>) {
+    while codec.has_pending_transmit() {
+        let taken = {
+            let chunks = codec.transmit_chunks();
+            for chunk in &chunks {
+                out.extend_from_slice(chunk);
+            }
+            chunks.iter().map(|chunk| chunk.len()).sum()
+        };
+        codec.advance_transmit(taken);
     }
 }
 
@@ -250,9 +268,19 @@ mod tests {
     }
 
     #[test]
-    fn a_message_over_the_limit_ends_the_link() {
+    fn a_frame_over_the_limit_is_skipped_and_the_link_goes_on() {
         let (mut client, mut server) = pair(SocketType::Dealer, SocketType::Router, 1_000);
-        client.send(&[&[0; 4_000]]);
+        client.send(&[b"", &[0; 4_000]]);
+        client.send(&[b"next"]);
+        settle(&mut client, &mut server);
+        assert_eq!(parts(server.poll()), [&b""[..], crate::OVERSIZE]);
+        assert_eq!(parts(server.poll()), [b"next"]);
+    }
+
+    #[test]
+    fn a_message_over_the_limit_in_many_parts_ends_the_link() {
+        let (mut client, mut server) = pair(SocketType::Dealer, SocketType::Router, 1_000);
+        client.send(&[&[0; 900], &[0; 900], &[0; 900]]);
         let bytes = Bytes::copy_from_slice(client.unsent());
         assert!(server.receive(bytes).is_err());
         assert!(server.poll().is_none());

@@ -189,13 +189,14 @@ impl Io {
 
     /// Closes a connection, after what is queued has been written.
     pub fn close(&mut self, id: ConnId) {
-        if let Some(conn) = self.table.get(id) {
-            conn.closing = true;
-            if !conn.listed {
-                conn.listed = true;
-                self.busy.push(id);
-            }
+        let Some(conn) = self.table.get(id) else { return };
+        conn.closing = true;
+        if !conn.listed {
+            conn.listed = true;
+            self.busy.push(id);
         }
+        // A peer that does not take what is queued must not keep the connection.
+        self.table.handshakes.push_back((self.now + self.settings.handshake, id));
     }
 
     /// Number of connections, accepted and opened.
@@ -495,7 +496,7 @@ impl<H: Handler> Reactor<H> {
 
     fn expire_handshakes(&mut self, now: Instant) {
         while let Some(&(at, id)) = self.io.table.handshakes.front() {
-            let done = self.io.table.get(id).is_none_or(|conn| conn.announced);
+            let done = self.io.table.get(id).is_none_or(|conn| conn.announced && !conn.closing);
             if !done && at > now {
                 return;
             }

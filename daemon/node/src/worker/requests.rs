@@ -9,7 +9,7 @@ use statemesh_mesh::client_protocol::reply::Encoding;
 use statemesh_mesh::client_protocol::request::{self, Class, Request};
 use statemesh_mesh::placement;
 use statemesh_mesh::routing::Route;
-use statemesh_transport::{ConnId, Io, Message};
+use statemesh_transport::{ConnId, Io, Message, OVERSIZE};
 
 use super::{Asked, TIMED, Worker};
 use crate::answers;
@@ -44,6 +44,9 @@ impl Worker {
 
     /// A frame: one request, or an array of them.
     pub(super) fn frame(&mut self, body: &[u8], reply_to: ReplyTo, io: &mut Io) {
+        if body == OVERSIZE {
+            return self.refuse_oversize(reply_to, io);
+        }
         let encoding = Encoding::of(body);
         match request::split_batch(body, encoding, self.shared.options.limits.batch) {
             Ok(None) => self.request(body, reply_to, 0, io),
@@ -62,6 +65,15 @@ impl Worker {
                 self.fail(asked, refusal.code, &refusal.message, refusal.hint, io);
             }
         }
+    }
+
+    fn refuse_oversize(&mut self, reply_to: ReplyTo, io: &mut Io) {
+        self.counters.refused_messages.add(1);
+        let max = self.shared.options.limits.message_bytes;
+        let message = format!("the frame has more than {max} bytes (limits.message_bytes)");
+        // JSON can be read by whoever cannot read MessagePack; which of the two it was is not known.
+        let asked = Asked { encoding: Encoding::Json, id: None, reply_to };
+        self.fail(asked, ErrorCode::MessageTooLarge, &message, "send less, or raise the limit", io);
     }
 
     /// One request, from wherever it comes.
