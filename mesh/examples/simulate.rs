@@ -16,10 +16,7 @@ fn main() {
     let members = args.next().unwrap_or(1000);
     let seed = args.next().unwrap_or(1) as u64;
     println!("{members} members, seed {seed}");
-    for (name, config) in [
-        ("statemesh", Config::default()),
-        ("memberlist LAN", Config::memberlist_lan()),
-    ] {
+    for (name, config) in [("statemesh", Config::default()), ("memberlist LAN", Config::memberlist_lan())] {
         println!("\n{name}");
         quiet_network(members, seed, &config);
         bad_network(members, seed, &config);
@@ -27,11 +24,7 @@ fn main() {
 }
 
 fn start(members: usize, seed: u64, config: &Config) -> World {
-    let mut world = World::new(Options {
-        partitions: 0,
-        membership: config.clone(),
-        ..Options::new(seed)
-    });
+    let mut world = World::new(Options { partitions: 0, membership: config.clone(), ..Options::new(seed) });
     for _ in 0..members {
         world.start(&[0, 1, 2]);
     }
@@ -68,7 +61,9 @@ fn bad_network(members: usize, seed: u64, config: &Config) {
     world.run(50 * SEC);
     let suspicions = world.tally().suspicions - before;
     let deaths = world.deaths().len();
-    println!("  in a minute of it: {deaths} deaths declared, all false; {suspicions} times a member saw another suspected");
+    println!(
+        "  in a minute of it: {deaths} deaths declared, all false; {suspicions} times a member saw another suspected"
+    );
 }
 
 fn print_traffic(world: &mut World, members: usize, what: &str) {

@@ -205,12 +205,7 @@ impl Definitions {
             Some(newest) if newest.hash == hash => newest.clock,
             _ => self.clock.saturating_add(1),
         };
-        let definition = Definition {
-            machine: machine.to_owned(),
-            clock,
-            hash,
-            body,
-        };
+        let definition = Definition { machine: machine.to_owned(), clock, hash, body };
         self.check(&definition)?;
         self.merge(definition.clone());
         self.last_push += 1;
@@ -369,9 +364,7 @@ impl Definitions {
         }
         match self.machines.get(&definition.machine) {
             None if self.machines.len() >= MAX_MACHINES => Err(DefineError::TooManyMachines),
-            Some(versions)
-                if versions.len() >= MAX_VERSIONS && !versions.contains_key(&definition.hash) =>
-            {
+            Some(versions) if versions.len() >= MAX_VERSIONS && !versions.contains_key(&definition.hash) => {
                 Err(DefineError::TooManyVersions)
             }
             _ => Ok(()),
@@ -382,12 +375,7 @@ impl Definitions {
     fn merge(&mut self, definition: Definition) {
         let before = self.newest(&definition.machine);
         self.clock = self.clock.max(definition.clock);
-        let Definition {
-            machine,
-            clock,
-            hash,
-            body,
-        } = definition;
+        let Definition { machine, clock, hash, body } = definition;
         let versions = self.machines.entry(machine.clone()).or_default();
         let known = versions.get(&hash).map(|known| known.clock);
         if known.is_some_and(|known| known >= clock) {
@@ -397,24 +385,13 @@ impl Definitions {
             self.digest ^= digest_of(&machine, &hash, known);
         }
         self.digest ^= digest_of(&machine, &hash, clock);
-        let version = Version {
-            clock,
-            body: body.clone(),
-        };
+        let version = Version { clock, body: body.clone() };
         versions.insert(hash, version);
         let newest = self.newest(&machine);
         let is_newest = newest.as_ref().is_some_and(|newest| newest.hash == hash);
         if known.is_none() {
-            let definition = Definition {
-                machine,
-                clock,
-                hash,
-                body,
-            };
-            self.out.push_back(Output::Apply {
-                definition,
-                newest: is_newest,
-            });
+            let definition = Definition { machine, clock, hash, body };
+            self.out.push_back(Output::Apply { definition, newest: is_newest });
         } else if let Some(newest) = newest.filter(|_| is_newest)
             && before.is_none_or(|before| before.hash != hash)
         {
@@ -441,11 +418,7 @@ impl Definitions {
 }
 
 fn version_id(machine: &str, hash: &DefinitionHash, version: &Version) -> VersionId {
-    VersionId {
-        machine: machine.to_owned(),
-        clock: version.clock,
-        hash: *hash,
-    }
+    VersionId { machine: machine.to_owned(), clock: version.clock, hash: *hash }
 }
 
 fn digest_of(machine: &str, hash: &DefinitionHash, clock: u64) -> u64 {
@@ -524,9 +497,7 @@ mod tests {
                 // Only some hear of it at once.
                 let live: Vec<_> = (0..4).filter(|m| *m != who && rng.random_bool(0.5)).collect();
                 let body = vec![n; 10];
-                members[who]
-                    .define("m", hash(n), body, live.into_iter().map(name), now)
-                    .unwrap();
+                members[who].define("m", hash(n), body, live.into_iter().map(name), now).unwrap();
                 settle(&mut members, &mut rng, now);
             }
             for round in 0..4 {

@@ -176,11 +176,7 @@ impl Discovery {
     }
 
     fn interval(&self) -> Duration {
-        if self.joined {
-            self.config.joined_interval
-        } else {
-            self.config.joining_interval
-        }
+        if self.joined { self.config.joined_interval } else { self.config.joining_interval }
     }
 
     fn start_round(&mut self) {
@@ -188,10 +184,7 @@ impl Discovery {
         match &self.config.service {
             Some(service) => {
                 let name = absolute(&format!("_gossip._udp.{service}"));
-                let question = Question {
-                    name,
-                    kind: Kind::Srv,
-                };
+                let question = Question { name, kind: Kind::Srv };
                 self.questions.push_back((Asked::Service, question));
                 self.ask();
             }

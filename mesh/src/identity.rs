@@ -55,10 +55,7 @@ impl MemberName {
         if let Some(bad) = text.chars().find(|c| !allowed(c)) {
             return Err(NameError::BadCharacter(bad));
         }
-        Ok(Self {
-            hash: hash_bytes(text.as_bytes()),
-            text: text.into(),
-        })
+        Ok(Self { hash: hash_bytes(text.as_bytes()), text: text.into() })
     }
 
     /// The name as text.
@@ -148,13 +145,7 @@ pub struct Ports {
 
 impl Default for Ports {
     fn default() -> Self {
-        Self {
-            client: 7400,
-            changes: 7401,
-            peer: 7402,
-            gossip: 7403,
-            http: 7480,
-        }
+        Self { client: 7400, changes: 7401, peer: 7402, gossip: 7403, http: 7480 }
     }
 }
 
@@ -180,14 +171,7 @@ impl Identity {
     /// A member that has just started.
     #[must_use]
     pub fn new(name: MemberName, incarnation: u64, ip: IpAddr, ports: Ports) -> Self {
-        Self {
-            name,
-            incarnation,
-            revision: 0,
-            ip,
-            ports,
-            leaving: false,
-        }
+        Self { name, incarnation, revision: 0, ip, ports, leaving: false }
     }
 
     /// Where its gossip is sent.
@@ -226,10 +210,7 @@ impl foca::Identity for Identity {
 
     /// Declared dead by mistake: the same process says so with a newer revision.
     fn renew(&self) -> Option<Self> {
-        Some(Self {
-            revision: self.revision.checked_add(1)?,
-            ..self.clone()
-        })
+        Some(Self { revision: self.revision.checked_add(1)?, ..self.clone() })
     }
 
     /// The name's hash, because foca compares this with every member it knows for every update that it receives.
@@ -249,14 +230,8 @@ mod tests {
     #[test]
     fn names_are_checked() {
         assert_eq!(MemberName::new(""), Err(NameError::Empty));
-        assert_eq!(
-            MemberName::new(&"a".repeat(64)),
-            Err(NameError::TooLong(64))
-        );
-        assert_eq!(
-            MemberName::new("a/b"),
-            Err(NameError::BadCharacter('/'))
-        );
+        assert_eq!(MemberName::new(&"a".repeat(64)), Err(NameError::TooLong(64)));
+        assert_eq!(MemberName::new("a/b"), Err(NameError::BadCharacter('/')));
         assert!(MemberName::new("statemesh-0.mesh_1").is_ok());
     }
 
@@ -270,10 +245,8 @@ mod tests {
     fn a_newer_process_wins_over_any_revision_of_an_older_one() {
         use foca::Identity as _;
         let name = MemberName::new("a").unwrap();
-        let old = Identity {
-            revision: 7,
-            ..Identity::new(name.clone(), 1, IpAddr::from([10, 0, 0, 1]), Ports::default())
-        };
+        let old =
+            Identity { revision: 7, ..Identity::new(name.clone(), 1, IpAddr::from([10, 0, 0, 1]), Ports::default()) };
         let new = Identity::new(name, 2, IpAddr::from([10, 0, 0, 2]), Ports::default());
         assert!(new.win_addr_conflict(&old) && !old.win_addr_conflict(&new));
         assert!(!new.same_process(&old));

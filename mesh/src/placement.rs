@@ -101,10 +101,7 @@ impl Placement {
     /// Nothing is placed yet.
     #[must_use]
     pub fn new(partitions: u16) -> Self {
-        Self {
-            members: Vec::new(),
-            ranked: vec![Vec::with_capacity(RANKED + 1); usize::from(partitions.max(1))],
-        }
+        Self { members: Vec::new(), ranked: vec![Vec::with_capacity(RANKED + 1); usize::from(partitions.max(1))] }
     }
 
     /// The mesh's partition count.
@@ -121,11 +118,7 @@ impl Placement {
 
     /// The owner and the replicas of a partition, best first, at most [`RANKED`].
     pub fn ranking(&self, partition: Partition) -> impl Iterator<Item = &MemberName> {
-        self.ranked
-            .get(usize::from(partition))
-            .into_iter()
-            .flatten()
-            .filter_map(|slot| self.member(*slot))
+        self.ranked.get(usize::from(partition)).into_iter().flatten().filter_map(|slot| self.member(*slot))
     }
 
     /// Adds a member. Adding one twice changes nothing.
@@ -154,12 +147,8 @@ impl Placement {
             return;
         };
         self.members[gone] = None;
-        let members: Vec<(u32, MemberName)> = self
-            .members
-            .iter()
-            .enumerate()
-            .filter_map(|(slot, member)| Some((slot as u32, member.clone()?)))
-            .collect();
+        let members: Vec<(u32, MemberName)> =
+            self.members.iter().enumerate().filter_map(|(slot, member)| Some((slot as u32, member.clone()?))).collect();
         for partition in 0..self.ranked.len() {
             if self.ranked[partition].contains(&(gone as u32)) {
                 self.ranked[partition].clear();
@@ -175,18 +164,14 @@ impl Placement {
     }
 
     fn slot_of(&self, name: &MemberName) -> Option<usize> {
-        self.members
-            .iter()
-            .position(|member| member.as_ref() == Some(name))
+        self.members.iter().position(|member| member.as_ref() == Some(name))
     }
 
     fn insert(&mut self, partition: usize, slot: u32, name: &MemberName) {
         let members = &self.members;
         let ranking = &mut self.ranked[partition];
         let worse = |other: &u32| {
-            members[*other as usize]
-                .as_ref()
-                .is_none_or(|other| outranks(name, other, partition as Partition))
+            members[*other as usize].as_ref().is_none_or(|other| outranks(name, other, partition as Partition))
         };
         let at = ranking.iter().position(worse).unwrap_or(ranking.len());
         if at < RANKED {
@@ -223,10 +208,7 @@ mod tests {
 
     #[test]
     fn a_key_with_a_slash_hashes_as_its_topic_does() {
-        assert_eq!(
-            u64::from(partition_of("a/b", "c", 1000)),
-            hash_bytes(b"a/b/c") % 1000
-        );
+        assert_eq!(u64::from(partition_of("a/b", "c", 1000)), hash_bytes(b"a/b/c") % 1000);
     }
 
     #[test]

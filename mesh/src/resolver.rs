@@ -50,9 +50,7 @@ impl Resolver {
     pub fn new(server: Option<SocketAddr>) -> Result<Self, ResolveError> {
         let provider = TokioRuntimeProvider::default();
         let builder = match server {
-            Some(server) => {
-                TokioResolver::builder_with_config(config_of(server), provider)
-            }
+            Some(server) => TokioResolver::builder_with_config(config_of(server), provider),
             None => TokioResolver::builder_tokio().map_err(ResolveError::Config)?,
         };
         let mut builder = builder;

@@ -52,14 +52,8 @@ impl Router {
     /// A router that knows of nobody.
     #[must_use]
     pub fn new(partitions: u16) -> Self {
-        let entry = Entry {
-            used: Route::Park,
-            wanted: Route::Park,
-            under_way: 0,
-        };
-        Self {
-            entries: vec![entry; usize::from(partitions)],
-        }
+        let entry = Entry { used: Route::Park, wanted: Route::Park, under_way: 0 };
+        Self { entries: vec![entry; usize::from(partitions)] }
     }
 
     /// Where an event of a client of this daemon goes.
@@ -122,9 +116,7 @@ impl Router {
     /// How many events of a partition are under way.
     #[must_use]
     pub fn under_way(&self, partition: Partition) -> u32 {
-        self.entries
-            .get(usize::from(partition))
-            .map_or(0, |entry| entry.under_way)
+        self.entries.get(usize::from(partition)).map_or(0, |entry| entry.under_way)
     }
 }
 

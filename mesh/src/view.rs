@@ -20,11 +20,7 @@ impl View {
     /// A view of nobody.
     #[must_use]
     pub fn new(partitions: u16) -> Self {
-        Self {
-            members: BTreeSet::new(),
-            hash: hash_bytes(b""),
-            placement: Placement::new(partitions),
-        }
+        Self { members: BTreeSet::new(), hash: hash_bytes(b""), placement: Placement::new(partitions) }
     }
 
     /// Adds or removes one member. True when the view changed.
@@ -78,9 +74,7 @@ impl View {
 }
 
 fn hash_of(members: &BTreeSet<MemberName>) -> u64 {
-    members.iter().fold(hash_bytes(b""), |hash, member| {
-        mix(hash ^ member.hash64())
-    })
+    members.iter().fold(hash_bytes(b""), |hash, member| mix(hash ^ member.hash64()))
 }
 
 #[cfg(test)]
@@ -89,10 +83,7 @@ mod tests {
 
     #[test]
     fn the_hash_depends_on_the_members_and_not_on_their_order_of_arrival() {
-        let names: Vec<_> = ["a", "b", "c"]
-            .iter()
-            .map(|n| MemberName::new(n).unwrap())
-            .collect();
+        let names: Vec<_> = ["a", "b", "c"].iter().map(|n| MemberName::new(n).unwrap()).collect();
         let (mut one, mut two) = (View::new(64), View::new(64));
         names.iter().for_each(|n| assert!(one.set(n, true)));
         names.iter().rev().for_each(|n| assert!(two.set(n, true)));

@@ -33,11 +33,7 @@ impl RateLimit {
     /// So many datagrams a second, and so many at once.
     #[must_use]
     pub fn new(per_second: u32, burst: u32) -> Self {
-        Self {
-            per_second: f64::from(per_second),
-            burst: f64::from(burst),
-            sources: BTreeMap::new(),
-        }
+        Self { per_second: f64::from(per_second), burst: f64::from(burst), sources: BTreeMap::new() }
     }
 
     /// May this source send one more?
@@ -46,10 +42,7 @@ impl RateLimit {
             self.forget(now);
         }
         let (rate, burst) = (self.per_second, self.burst);
-        let bucket = self.sources.entry(source).or_insert(Bucket {
-            tokens: burst,
-            filled: now,
-        });
+        let bucket = self.sources.entry(source).or_insert(Bucket { tokens: burst, filled: now });
         let passed = now.saturating_duration_since(bucket.filled).as_secs_f64();
         bucket.tokens = (bucket.tokens + passed * rate).min(burst);
         bucket.filled = now;

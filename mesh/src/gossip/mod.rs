@@ -6,7 +6,7 @@ mod seal;
 
 pub use limit::{MAX_SOURCES, RateLimit};
 pub use replay::{MAX_SESSIONS, REPLAY_WINDOW};
-pub use seal::{Drops, Dropped, Key, KeyError, Keyring, Mesh, Seal};
+pub use seal::{Dropped, Drops, Key, KeyError, Keyring, Mesh, Seal};
 
 /// Largest datagram, sealed: fits every network that Kubernetes runs on.
 pub const MAX_DATAGRAM_BYTES: usize = 1400;

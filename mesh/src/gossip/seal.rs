@@ -67,13 +67,8 @@ impl Key {
     /// A key from its bytes.
     #[must_use]
     pub fn new(bytes: &[u8; 32]) -> Self {
-        let hash = Sha256::new_with_prefix(b"statemesh gossip key id")
-            .chain_update(bytes)
-            .finalize();
-        Self {
-            id: [hash[0], hash[1]],
-            cipher: XChaCha20Poly1305::new(bytes.into()),
-        }
+        let hash = Sha256::new_with_prefix(b"statemesh gossip key id").chain_update(bytes).finalize();
+        Self { id: [hash[0], hash[1]], cipher: XChaCha20Poly1305::new(bytes.into()) }
     }
 
     /// A key from 64 hexadecimal digits.
@@ -89,10 +84,7 @@ impl Key {
         for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
             let pair = std::str::from_utf8(pair).map_err(|_| KeyError::NotHex)?;
             let plain = pair.bytes().all(|digit| digit.is_ascii_hexdigit());
-            *byte = u8::from_str_radix(pair, 16)
-                .ok()
-                .filter(|_| plain)
-                .ok_or(KeyError::NotHex)?;
+            *byte = u8::from_str_radix(pair, 16).ok().filter(|_| plain).ok_or(KeyError::NotHex)?;
         }
         Ok(Self::new(&bytes))
     }
@@ -115,24 +107,15 @@ impl Keyring {
         if accepted.len() > MAX_ACCEPTED_KEYS {
             return Err(KeyError::TooMany);
         }
-        Ok(Self {
-            primary,
-            accepted,
-            secret: true,
-        })
+        Ok(Self { primary, accepted, secret: true })
     }
 
     /// The well-known key of a mesh without a configured one. It authenticates nobody.
     #[must_use]
     pub fn well_known(mesh: &Mesh) -> Self {
-        let hash = Sha256::new_with_prefix(b"statemesh well-known gossip key\0")
-            .chain_update(mesh.name.as_bytes())
-            .finalize();
-        Self {
-            primary: Key::new(&hash.into()),
-            accepted: Vec::new(),
-            secret: false,
-        }
+        let hash =
+            Sha256::new_with_prefix(b"statemesh well-known gossip key\0").chain_update(mesh.name.as_bytes()).finalize();
+        Self { primary: Key::new(&hash.into()), accepted: Vec::new(), secret: false }
     }
 
     /// Is a key configured, so that only members can join?
@@ -278,10 +261,7 @@ impl Seal {
         datagram.extend_from_slice(&self.sent.to_be_bytes());
         let aad = [&datagram[..HEADER_BYTES], &self.mesh_hash[..]].concat();
         let nonce = XNonce::from_slice(&datagram[HEADER_BYTES..]);
-        let payload = Payload {
-            msg: payload,
-            aad: &aad,
-        };
+        let payload = Payload { msg: payload, aad: &aad };
         let sealed = key.cipher.encrypt(nonce, payload).ok()?;
         datagram.extend_from_slice(&sealed);
         Some(datagram)
@@ -291,12 +271,7 @@ impl Seal {
     ///
     /// # Errors
     /// Why it is dropped; it is counted as well.
-    pub fn open(
-        &mut self,
-        from: SocketAddr,
-        datagram: &[u8],
-        now: Instant,
-    ) -> Result<Vec<u8>, Dropped> {
+    pub fn open(&mut self, from: SocketAddr, datagram: &[u8], now: Instant) -> Result<Vec<u8>, Dropped> {
         let opened = self.try_open(from, datagram, now);
         if let Err(reason) = opened {
             self.drops.counts[reason as usize] += 1;
@@ -304,12 +279,7 @@ impl Seal {
         opened
     }
 
-    fn try_open(
-        &mut self,
-        from: SocketAddr,
-        datagram: &[u8],
-        now: Instant,
-    ) -> Result<Vec<u8>, Dropped> {
+    fn try_open(&mut self, from: SocketAddr, datagram: &[u8], now: Instant) -> Result<Vec<u8>, Dropped> {
         if !self.limit.allow(from, now) {
             return Err(Dropped::TooMany);
         }
@@ -329,10 +299,7 @@ impl Seal {
         let (nonce, sealed) = rest.split_at(NONCE_BYTES);
         let aad = [header, &self.mesh_hash[..]].concat();
         let open = |key: &Key| {
-            let payload = Payload {
-                msg: sealed,
-                aad: &aad,
-            };
+            let payload = Payload { msg: sealed, aad: &aad };
             key.cipher.decrypt(XNonce::from_slice(nonce), payload).ok()
         };
         let payload = self.keys.with_id([header[6], header[7]]).find_map(open);
@@ -345,11 +312,7 @@ impl Seal {
         let (session, number) = nonce.split_at(16);
         let session = Session::try_from(session).map_err(|_| Dropped::NotGossip)?;
         let number = number.try_into().map_err(|_| Dropped::NotGossip)?;
-        if self.replay.accept(session, u64::from_be_bytes(number)) {
-            Ok(())
-        } else {
-            Err(Dropped::Replayed)
-        }
+        if self.replay.accept(session, u64::from_be_bytes(number)) { Ok(()) } else { Err(Dropped::Replayed) }
     }
 }
 

@@ -48,11 +48,7 @@ pub(super) struct NamesakeWatch {
 
 impl NamesakeWatch {
     pub(super) fn new(me: &Identity) -> Self {
-        Self {
-            name_hash: me.name.hash64(),
-            incarnation: AtomicU64::new(me.incarnation),
-            met: Mutex::new(None),
-        }
+        Self { name_hash: me.name.hash64(), incarnation: AtomicU64::new(me.incarnation), met: Mutex::new(None) }
     }
 
     /// This member is known under a newer incarnation from now on.
@@ -62,8 +58,7 @@ impl NamesakeWatch {
 
     /// Notes a newer process of this member's name. True when it is one.
     pub(super) fn meet(&self, id: &Identity) -> bool {
-        let newer = id.name.hash64() == self.name_hash
-            && id.incarnation > self.incarnation.load(Ordering::Relaxed);
+        let newer = id.name.hash64() == self.name_hash && id.incarnation > self.incarnation.load(Ordering::Relaxed);
         if newer && let Ok(mut met) = self.met.lock() {
             *met = Some(id.clone());
         }
@@ -82,22 +77,14 @@ impl WireCodec {
     }
 
     fn check(&self, id: &Identity) -> Result<(), CodecError> {
-        if self.namesake.meet(id) {
-            Err(CodecError::Namesake)
-        } else {
-            Ok(())
-        }
+        if self.namesake.meet(id) { Err(CodecError::Namesake) } else { Ok(()) }
     }
 }
 
 impl foca::Codec<Identity> for WireCodec {
     type Error = CodecError;
 
-    fn encode_header(
-        &mut self,
-        header: &Header<Identity>,
-        mut buf: impl BufMut,
-    ) -> Result<(), CodecError> {
+    fn encode_header(&mut self, header: &Header<Identity>, mut buf: impl BufMut) -> Result<(), CodecError> {
         let mut bytes = Vec::with_capacity(160);
         put_identity(&mut bytes, &header.src);
         bytes.put_u16(header.src_incarnation);
@@ -117,11 +104,7 @@ impl foca::Codec<Identity> for WireCodec {
         })
     }
 
-    fn encode_member(
-        &mut self,
-        member: &Member<Identity>,
-        mut buf: impl BufMut,
-    ) -> Result<(), CodecError> {
+    fn encode_member(&mut self, member: &Member<Identity>, mut buf: impl BufMut) -> Result<(), CodecError> {
         let mut bytes = Vec::with_capacity(64);
         put_member(&mut bytes, member);
         copy(&bytes, &mut buf)
@@ -184,13 +167,7 @@ pub(super) fn put_identity(buf: &mut Vec<u8>, identity: &Identity) {
         IpAddr::V4(ip) => buf.put_slice(&ip.octets()),
         IpAddr::V6(ip) => buf.put_slice(&ip.octets()),
     }
-    let Ports {
-        client,
-        changes,
-        peer,
-        gossip,
-        http,
-    } = identity.ports;
+    let Ports { client, changes, peer, gossip, http } = identity.ports;
     for port in [client, changes, peer, gossip, http] {
         buf.put_u16(port);
     }
@@ -215,21 +192,8 @@ pub(super) fn get_identity(buf: &mut impl Buf) -> Result<Identity, CodecError> {
         IpAddr::V6(Ipv6Addr::from_bits(buf.try_get_u128().map_err(short)?))
     };
     let mut port = || buf.try_get_u16().map_err(short);
-    let ports = Ports {
-        client: port()?,
-        changes: port()?,
-        peer: port()?,
-        gossip: port()?,
-        http: port()?,
-    };
-    Ok(Identity {
-        name,
-        incarnation,
-        revision,
-        ip,
-        ports,
-        leaving: flags & LEAVING != 0,
-    })
+    let ports = Ports { client: port()?, changes: port()?, peer: port()?, gossip: port()?, http: port()? };
+    Ok(Identity { name, incarnation, revision, ip, ports, leaving: flags & LEAVING != 0 })
 }
 
 fn put_message(buf: &mut Vec<u8>, message: &Message<Identity>) {
@@ -239,22 +203,10 @@ fn put_message(buf: &mut Vec<u8>, message: &Message<Identity>) {
         put_identity(buf, identity);
     };
     match message {
-        Message::PingReq {
-            target,
-            probe_number,
-        } => indirect(2, target, *probe_number),
-        Message::IndirectPing {
-            origin,
-            probe_number,
-        } => indirect(3, origin, *probe_number),
-        Message::IndirectAck {
-            target,
-            probe_number,
-        } => indirect(4, target, *probe_number),
-        Message::ForwardedAck {
-            origin,
-            probe_number,
-        } => indirect(5, origin, *probe_number),
+        Message::PingReq { target, probe_number } => indirect(2, target, *probe_number),
+        Message::IndirectPing { origin, probe_number } => indirect(3, origin, *probe_number),
+        Message::IndirectAck { target, probe_number } => indirect(4, target, *probe_number),
+        Message::ForwardedAck { origin, probe_number } => indirect(5, origin, *probe_number),
         Message::Ping(number) => buf.put_slice(&[0, *number]),
         Message::Ack(number) => buf.put_slice(&[1, *number]),
         Message::Announce => buf.put_u8(6),
@@ -267,30 +219,14 @@ fn put_message(buf: &mut Vec<u8>, message: &Message<Identity>) {
 
 fn get_message(buf: &mut impl Buf) -> Result<Message<Identity>, CodecError> {
     let tag = buf.try_get_u8().map_err(short)?;
-    let probe_number = if tag <= 5 {
-        buf.try_get_u8().map_err(short)?
-    } else {
-        0
-    };
+    let probe_number = if tag <= 5 { buf.try_get_u8().map_err(short)? } else { 0 };
     Ok(match tag {
         0 => Message::Ping(probe_number),
         1 => Message::Ack(probe_number),
-        2 => Message::PingReq {
-            target: get_identity(buf)?,
-            probe_number,
-        },
-        3 => Message::IndirectPing {
-            origin: get_identity(buf)?,
-            probe_number,
-        },
-        4 => Message::IndirectAck {
-            target: get_identity(buf)?,
-            probe_number,
-        },
-        5 => Message::ForwardedAck {
-            origin: get_identity(buf)?,
-            probe_number,
-        },
+        2 => Message::PingReq { target: get_identity(buf)?, probe_number },
+        3 => Message::IndirectPing { origin: get_identity(buf)?, probe_number },
+        4 => Message::IndirectAck { target: get_identity(buf)?, probe_number },
+        5 => Message::ForwardedAck { origin: get_identity(buf)?, probe_number },
         6 => Message::Announce,
         7 => Message::Feed,
         8 => Message::Gossip,
@@ -307,11 +243,7 @@ mod tests {
 
     fn identity(name: &str, ip: &str, leaving: bool) -> Identity {
         let name = MemberName::new(name).unwrap();
-        Identity {
-            leaving,
-            revision: 9,
-            ..Identity::new(name, u64::MAX, ip.parse().unwrap(), Ports::default())
-        }
+        Identity { leaving, revision: 9, ..Identity::new(name, u64::MAX, ip.parse().unwrap(), Ports::default()) }
     }
 
     fn codec() -> WireCodec {
@@ -370,10 +302,7 @@ mod tests {
         let mut bytes = [0_u8; 10];
         let mut room = &mut bytes[..];
         let member = Member::alive(identity("a", "10.0.0.1", false));
-        assert_eq!(
-            codec().encode_member(&member, &mut room),
-            Err(CodecError::Full)
-        );
+        assert_eq!(codec().encode_member(&member, &mut room), Err(CodecError::Full));
         assert_eq!(room.len(), 10);
     }
 }

@@ -84,10 +84,7 @@ impl Directory {
             return;
         }
         let left = identity.leaving;
-        out.push_back(Output::Down {
-            identity: identity.clone(),
-            left,
-        });
+        out.push_back(Output::Down { identity: identity.clone(), left });
         let status = if left { Status::Left } else { Status::Dead };
         self.set(identity.clone(), status, now);
     }
@@ -106,52 +103,30 @@ impl Directory {
             known.identity = identity;
             return;
         }
-        out.push_back(Output::Down {
-            left: known.identity.leaving,
-            identity: known.identity.clone(),
-        });
+        out.push_back(Output::Down { left: known.identity.leaving, identity: known.identity.clone() });
         out.push_back(Output::Up(identity.clone()));
         self.set(identity, Status::Alive, now);
     }
 
-    pub(super) fn suspicion(
-        &mut self,
-        name: &MemberName,
-        suspect: bool,
-        now: Instant,
-        out: &mut Out,
-    ) {
-        let (before, after) = if suspect {
-            (Status::Alive, Status::Suspect)
-        } else {
-            (Status::Suspect, Status::Alive)
-        };
+    pub(super) fn suspicion(&mut self, name: &MemberName, suspect: bool, now: Instant, out: &mut Out) {
+        let (before, after) = if suspect { (Status::Alive, Status::Suspect) } else { (Status::Suspect, Status::Alive) };
         if let Some(known) = self.members.get_mut(name)
             && known.status == before
         {
             known.status = after;
             known.since = now;
-            out.push_back(if suspect {
-                Output::Suspected(name.clone())
-            } else {
-                Output::Refuted(name.clone())
-            });
+            out.push_back(if suspect { Output::Suspected(name.clone()) } else { Output::Refuted(name.clone()) });
         }
     }
 
     /// Forgets who is gone for longer than `after`.
     pub(super) fn forget(&mut self, after: Duration, now: Instant) {
-        self.members
-            .retain(|_, known| known.status.is_live() || now < known.since + after);
+        self.members.retain(|_, known| known.status.is_live() || now < known.since + after);
     }
 
     fn set(&mut self, identity: Identity, status: Status, since: Instant) {
         let name = identity.name.clone();
-        let info = MemberInfo {
-            identity,
-            status,
-            since,
-        };
+        let info = MemberInfo { identity, status, since };
         self.members.insert(name, info);
     }
 }

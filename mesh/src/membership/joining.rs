@@ -24,12 +24,7 @@ pub(super) enum Phase {
     /// Asking whether there is anyone, and whether the name is free.
     Looking,
     /// Somebody has the name: is it still there?
-    Challenging {
-        namesake: Identity,
-        seed: SocketAddr,
-        nonce: u64,
-        tries_left: u8,
-    },
+    Challenging { namesake: Identity, seed: SocketAddr, nonce: u64, tries_left: u8 },
     /// Takes part.
     Member,
     /// Said goodbye.
@@ -117,12 +112,7 @@ impl Membership {
         self.send(namesake.gossip_addr(), &Packet::Who { nonce });
         let wait = self.config.namesake_timeout / u32::from(NAMESAKE_TRIES);
         self.timers.set(now + wait, Due::Namesake);
-        self.phase = Phase::Challenging {
-            namesake,
-            seed,
-            nonce,
-            tries_left: tries - 1,
-        };
+        self.phase = Phase::Challenging { namesake, seed, nonce, tries_left: tries - 1 };
     }
 
     pub(super) fn here(&mut self, answered: u64, by: Identity) {
@@ -137,13 +127,7 @@ impl Membership {
 
     /// The namesake did not answer: after a few tries this process succeeds it.
     pub(super) fn namesake_is_silent(&mut self, now: Instant) {
-        let Phase::Challenging {
-            namesake,
-            seed,
-            tries_left,
-            ..
-        } = self.phase.clone()
-        else {
+        let Phase::Challenging { namesake, seed, tries_left, .. } = self.phase.clone() else {
             return;
         };
         if tries_left > 0 {

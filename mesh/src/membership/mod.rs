@@ -342,10 +342,7 @@ impl Membership {
 
     fn note(&mut self, result: Result<(), foca::Error>) {
         // foca recovers from its own inconsistencies; what is left is input that it refused.
-        if matches!(
-            result,
-            Err(foca::Error::Decode(_) | foca::Error::MalformedPacket | foca::Error::DataTooBig)
-        ) {
+        if matches!(result, Err(foca::Error::Decode(_) | foca::Error::MalformedPacket | foca::Error::DataTooBig)) {
             self.counters.malformed += 1;
         }
     }
@@ -390,8 +387,7 @@ impl Membership {
     fn scan_suspicions(&mut self, now: Instant) {
         for member in self.foca.iter_members() {
             let suspect = member.state() == State::Suspect;
-            self.directory
-                .suspicion(&member.id().name, suspect, now, &mut self.out);
+            self.directory.suspicion(&member.id().name, suspect, now, &mut self.out);
         }
     }
 
@@ -406,9 +402,7 @@ impl Membership {
     /// Suspicion and news last longer in a larger mesh.
     fn reconfigure(&mut self) {
         let members = self.live() + 1;
-        if members != self.configured_for
-            && self.foca.set_config(self.config.foca(members)).is_ok()
-        {
+        if members != self.configured_for && self.foca.set_config(self.config.foca(members)).is_ok() {
             self.configured_for = members;
         }
     }

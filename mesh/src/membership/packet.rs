@@ -15,20 +15,11 @@ pub(super) enum Packet<'a> {
     /// I would join under this name. Who has it? Says nothing about the sender, so that asking changes nothing.
     Look { name: MemberName },
     /// The answer: I am here, and this is what I know of the name.
-    Seen {
-        sender: Member<Identity>,
-        namesake: Option<Member<Identity>>,
-    },
+    Seen { sender: Member<Identity>, namesake: Option<Member<Identity>> },
     /// Here is who I am and the digest of my list. Send me yours if it differs.
-    Sync {
-        sender: Member<Identity>,
-        digest: u64,
-    },
+    Sync { sender: Member<Identity>, digest: u64 },
     /// A part of my list. Parts are independent of each other.
-    Page {
-        sender: Member<Identity>,
-        members: Vec<Member<Identity>>,
-    },
+    Page { sender: Member<Identity>, members: Vec<Member<Identity>> },
     /// Are you still there?
     Who { nonce: u64 },
     /// I am.
@@ -102,16 +93,9 @@ impl<'a> Packet<'a> {
             LOOK => return look(buf),
             SEEN => Self::Seen {
                 sender: get_member(&mut buf)?,
-                namesake: if buf.is_empty() {
-                    None
-                } else {
-                    Some(get_member(&mut buf)?)
-                },
+                namesake: if buf.is_empty() { None } else { Some(get_member(&mut buf)?) },
             },
-            SYNC => Self::Sync {
-                sender: get_member(&mut buf)?,
-                digest: number(&mut buf)?,
-            },
+            SYNC => Self::Sync { sender: get_member(&mut buf)?, digest: number(&mut buf)? },
             PAGE => {
                 let sender = get_member(&mut buf)?;
                 let mut members = Vec::new();
@@ -120,23 +104,12 @@ impl<'a> Packet<'a> {
                 }
                 Self::Page { sender, members }
             }
-            WHO => Self::Who {
-                nonce: number(&mut buf)?,
-            },
-            HERE => Self::Here {
-                nonce: number(&mut buf)?,
-                identity: get_identity(&mut buf)?,
-            },
-            DEAD => Self::Dead {
-                identity: get_identity(&mut buf)?,
-            },
+            WHO => Self::Who { nonce: number(&mut buf)? },
+            HERE => Self::Here { nonce: number(&mut buf)?, identity: get_identity(&mut buf)? },
+            DEAD => Self::Dead { identity: get_identity(&mut buf)? },
             _ => return Err(CodecError::Malformed),
         };
-        if buf.is_empty() {
-            Ok(packet)
-        } else {
-            Err(CodecError::Malformed)
-        }
+        if buf.is_empty() { Ok(packet) } else { Err(CodecError::Malformed) }
     }
 }
 
@@ -147,23 +120,14 @@ fn look(bytes: &[u8]) -> Result<Packet<'_>, CodecError> {
 }
 
 /// A list as datagrams, as few as it fits into; one without members when there are none.
-pub(super) fn pages(
-    sender: &Member<Identity>,
-    members: impl Iterator<Item = Member<Identity>>,
-) -> Vec<Vec<u8>> {
-    let empty = Packet::Page {
-        sender: sender.clone(),
-        members: Vec::new(),
-    }
-    .encode();
+pub(super) fn pages(sender: &Member<Identity>, members: impl Iterator<Item = Member<Identity>>) -> Vec<Vec<u8>> {
+    let empty = Packet::Page { sender: sender.clone(), members: Vec::new() }.encode();
     let mut pages = vec![empty.clone()];
     let mut one = Vec::new();
     for member in members {
         one.clear();
         put_member(&mut one, &member);
-        let full = pages
-            .last()
-            .is_none_or(|page| page.len() + one.len() > MAX_PAYLOAD_BYTES);
+        let full = pages.last().is_none_or(|page| page.len() + one.len() > MAX_PAYLOAD_BYTES);
         if full {
             pages.push(empty.clone());
         }
@@ -190,30 +154,13 @@ mod tests {
         let identity = member(1).id().clone();
         let packets = [
             Packet::Swim(b"any"),
-            Packet::Look {
-                name: identity.name.clone(),
-            },
-            Packet::Seen {
-                sender: member(1),
-                namesake: Some(member(2)),
-            },
-            Packet::Seen {
-                sender: member(1),
-                namesake: None,
-            },
-            Packet::Sync {
-                sender: member(1),
-                digest: 7,
-            },
-            Packet::Page {
-                sender: member(1),
-                members: (0..9).map(member).collect(),
-            },
+            Packet::Look { name: identity.name.clone() },
+            Packet::Seen { sender: member(1), namesake: Some(member(2)) },
+            Packet::Seen { sender: member(1), namesake: None },
+            Packet::Sync { sender: member(1), digest: 7 },
+            Packet::Page { sender: member(1), members: (0..9).map(member).collect() },
             Packet::Who { nonce: 3 },
-            Packet::Here {
-                nonce: 3,
-                identity: identity.clone(),
-            },
+            Packet::Here { nonce: 3, identity: identity.clone() },
             Packet::Dead { identity },
         ];
         for packet in packets {

@@ -45,12 +45,7 @@ impl Membership {
         }
     }
 
-    pub(super) fn asked_to_sync(
-        &mut self,
-        from: SocketAddr,
-        sender: Member<Identity>,
-        digest: u64,
-    ) {
+    pub(super) fn asked_to_sync(&mut self, from: SocketAddr, sender: Member<Identity>, digest: u64) {
         if !self.meets(from, sender) {
             return;
         }
@@ -86,16 +81,12 @@ impl Membership {
     /// Is exactly this identity, or a newer one, known to be down?
     fn is_dead(&self, id: &Identity) -> bool {
         let mut known = self.foca.iter_membership_state();
-        known.any(|m| {
-            m.state() == State::Down && m.id().name == id.name && m.id().version() >= id.version()
-        })
+        known.any(|m| m.state() == State::Down && m.id().name == id.name && m.id().version() >= id.version())
     }
 
     fn send_list(&mut self, to: SocketAddr) {
         let members: Vec<_> = {
-            let worth_telling = |m: &&Member<Identity>| {
-                m.state() != State::Down || self.died_lately(m.id())
-            };
+            let worth_telling = |m: &&Member<Identity>| m.state() != State::Down || self.died_lately(m.id());
             let state = self.foca.iter_membership_state();
             state.filter(worth_telling).cloned().collect()
         };
@@ -139,11 +130,8 @@ impl Membership {
     /// that they are alive, since death is final for an identity.
     fn tell_the_dead(&mut self, members: &[Member<Identity>]) {
         let alive = members.iter().filter(|m| m.state() != State::Down);
-        let wrong: Vec<_> = alive
-            .filter(|m| self.is_dead(m.id()))
-            .take(MAX_TOLD_DEAD)
-            .map(|m| m.id().clone())
-            .collect();
+        let wrong: Vec<_> =
+            alive.filter(|m| self.is_dead(m.id())).take(MAX_TOLD_DEAD).map(|m| m.id().clone()).collect();
         for identity in wrong {
             let to = identity.gossip_addr();
             self.send(to, &Packet::Dead { identity });

@@ -1,0 +1,183 @@
+//! Joining under a name, being suspected, leaving: a few members and a network that loses nothing.
+
+use super::*;
+use crate::identity::Ports;
+
+struct Net {
+    members: Vec<Membership>,
+    events: Vec<(usize, Output)>,
+    silent: Vec<bool>,
+    now: Instant,
+}
+
+fn name(text: &str) -> MemberName {
+    MemberName::new(text).unwrap()
+}
+
+impl Net {
+    fn new() -> Self {
+        Self { members: Vec::new(), events: Vec::new(), silent: Vec::new(), now: Instant::now() }
+    }
+
+    /// A member at an address that ends in its number.
+    fn add(&mut self, text: &str, incarnation: u64) -> usize {
+        let n = self.members.len();
+        let ip = [10, 0, 0, n as u8].into();
+        let me = Identity::new(name(text), incarnation, ip, Ports::default());
+        self.members.push(Membership::new(me, Config::default(), n as u64, self.now));
+        self.silent.push(false);
+        self.join(n);
+        n
+    }
+
+    fn join(&mut self, n: usize) {
+        let seeds = (0..self.members.len() as u8).map(|n| ([10, 0, 0, n], 7403).into());
+        let seeds = seeds.collect();
+        self.members[n].handle(Input::Join { seeds }, self.now);
+    }
+
+    fn run(&mut self, time: Duration) {
+        let until = self.now + time;
+        while self.now < until {
+            self.deliver();
+            self.now += Duration::from_millis(5);
+            for n in 0..self.members.len() {
+                let due = self.members[n].next_deadline().is_some_and(|at| at <= self.now);
+                if due && !self.silent[n] {
+                    self.members[n].handle(Input::Tick, self.now);
+                }
+            }
+        }
+    }
+
+    fn deliver(&mut self) {
+        loop {
+            let mut mail = Vec::new();
+            for (n, member) in self.members.iter_mut().enumerate() {
+                while let Some(output) = member.poll() {
+                    match output {
+                        Output::Send { to, bytes } => mail.push((member.me().gossip_addr(), to, bytes)),
+                        event => self.events.push((n, event)),
+                    }
+                }
+            }
+            if mail.is_empty() {
+                return;
+            }
+            for (from, to, bytes) in mail {
+                let to = self.members.iter().position(|m| m.me().gossip_addr() == to);
+                if let Some(to) = to.filter(|to| !self.silent[*to]) {
+                    self.members[to].handle(Input::Packet { from, bytes: &bytes }, self.now);
+                }
+            }
+        }
+    }
+
+    fn status(&self, at: usize, of: &str) -> Option<Status> {
+        Some(self.members[at].member(&name(of))?.status)
+    }
+
+    fn saw(&self, at: usize, event: impl Fn(&Output) -> bool) -> bool {
+        self.events.iter().any(|(n, output)| *n == at && event(output))
+    }
+}
+
+const SEC: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_second_daemon_with_a_live_members_name_is_told_so_and_the_first_keeps_it() {
+    let mut net = Net::new();
+    let (a, b) = (net.add("a", 1), net.add("b", 1));
+    net.run(SEC);
+    let second = net.add("a", 2);
+    net.run(3 * SEC);
+    assert!(net.saw(second, |o| matches!(o, Output::NameTaken { by } if by.incarnation == 1)));
+    assert_eq!(net.status(b, "a"), Some(Status::Alive));
+    assert_eq!(net.members[b].member(&name("a")).unwrap().identity.incarnation, 1);
+    assert!(!net.saw(a, |o| matches!(o, Output::NameTaken { .. })));
+}
+
+#[test]
+fn two_that_start_at_once_under_one_name_are_not_both_members() {
+    let mut net = Net::new();
+    net.add("b", 1);
+    net.add("c", 1);
+    net.run(SEC);
+    let (older, newer) = (net.add("a", 1), net.add("a", 2));
+    net.run(5 * SEC);
+    let taken = |n| net.saw(n, |o| matches!(o, Output::NameTaken { .. }));
+    assert!(taken(older) != taken(newer), "older {}, newer {}", taken(older), taken(newer));
+    assert_eq!(net.status(0, "a"), Some(Status::Alive));
+}
+
+#[test]
+fn a_member_that_comes_back_elsewhere_succeeds_its_dead_namesake_though_its_clock_went_back() {
+    let mut net = Net::new();
+    let b = net.add("b", 1);
+    let old = net.add("a", 1000);
+    net.run(SEC);
+    net.silent[old] = true;
+    let new = net.add("a", 5);
+    net.run(3 * SEC);
+    assert_eq!(net.members[new].me().incarnation, 1001);
+    assert_eq!(net.status(b, "a"), Some(Status::Alive));
+    let events: Vec<_> = net.events.iter().filter(|(n, _)| *n == b).map(|(_, o)| o).collect();
+    let down =
+        events.iter().position(|o| matches!(o, Output::Down { identity, left: false } if identity.incarnation == 1000));
+    let up = events.iter().position(|o| matches!(o, Output::Up(id) if id.incarnation == 1001));
+    assert!(down.unwrap() < up.unwrap());
+}
+
+#[test]
+fn a_leaving_member_stays_one_until_it_says_goodbye() {
+    let mut net = Net::new();
+    let (a, b) = (net.add("a", 1), net.add("b", 1));
+    net.add("c", 1);
+    net.run(SEC);
+    net.members[a].handle(Input::Leave, net.now);
+    net.run(2 * SEC);
+    assert!(net.saw(b, |o| matches!(o, Output::Updated(id) if id.leaving)));
+    assert_eq!(net.status(b, "a"), Some(Status::Alive));
+    assert!(!net.saw(b, |o| matches!(o, Output::Down { .. })));
+    net.members[a].handle(Input::Goodbye, net.now);
+    net.run(SEC);
+    assert!(net.saw(b, |o| matches!(o, Output::Down { left: true, .. })));
+    assert_eq!(net.status(b, "a"), Some(Status::Left));
+}
+
+#[test]
+fn a_hint_makes_a_dead_member_known_within_the_suspicion_time() {
+    let mut net = Net::new();
+    let (a, b) = (net.add("a", 1), net.add("b", 1));
+    net.add("c", 1);
+    net.run(SEC);
+    net.silent[b] = true;
+    net.members[a].handle(Input::Suspect(name("b")), net.now);
+    net.run(Duration::from_millis(600));
+    assert_eq!(net.status(a, "b"), Some(Status::Dead));
+}
+
+#[test]
+fn a_hint_about_a_live_member_is_refuted() {
+    let mut net = Net::new();
+    let (a, b) = (net.add("a", 1), net.add("b", 1));
+    net.run(SEC);
+    net.members[a].handle(Input::Suspect(name("b")), net.now);
+    net.run(3 * SEC);
+    assert!(net.saw(a, |o| matches!(o, Output::Suspected(n) if *n == name("b"))));
+    assert!(net.saw(a, |o| matches!(o, Output::Refuted(n) if *n == name("b"))));
+    assert!(!net.saw(a, |o| matches!(o, Output::Down { .. })));
+    assert_eq!(net.members[b].live(), 1);
+}
+
+#[test]
+fn datagrams_of_strangers_are_counted_and_change_nothing() {
+    let mut net = Net::new();
+    let a = net.add("a", 1);
+    let from = ([10, 9, 9, 9], 1).into();
+    for bytes in [&b""[..], b"\0", b"\0garbage", b"\x03\x00", b"\xff", &[1; 1000], &[4; 1300]] {
+        net.members[a].handle(Input::Packet { from, bytes }, net.now);
+    }
+    assert_eq!(net.members[a].counters().malformed, 7);
+    assert_eq!(net.members[a].members().count(), 0);
+}

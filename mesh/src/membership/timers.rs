@@ -45,9 +45,6 @@ impl Timers {
 
     pub(super) fn delay_all(&mut self, by: Duration) {
         let queue = std::mem::take(&mut self.queue);
-        self.queue = queue
-            .into_iter()
-            .map(|((at, arrival), due)| ((at + by, arrival), due))
-            .collect();
+        self.queue = queue.into_iter().map(|((at, arrival), due)| ((at + by, arrival), due)).collect();
     }
 }

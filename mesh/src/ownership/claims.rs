@@ -81,12 +81,7 @@ impl Ownership {
         self.claims.insert(self.last_id, claim);
     }
 
-    fn ask<'a>(
-        &mut self,
-        id: u64,
-        set: &PartitionSet,
-        whom: impl Iterator<Item = &'a MemberName>,
-    ) {
+    fn ask<'a>(&mut self, id: u64, set: &PartitionSet, whom: impl Iterator<Item = &'a MemberName>) {
         for name in whom {
             if self.peers.get(name).is_some_and(|peer| peer.linked) {
                 let (purpose, set) = (Purpose::Claim, set.clone());
@@ -150,11 +145,7 @@ impl Ownership {
     fn take(&mut self, partition: Partition, denied: Option<MemberName>) {
         let lost_from = self.lost[usize::from(partition)].clone().or(denied);
         self.serve(partition);
-        self.out.push_back(Output::Take {
-            partition,
-            fresh: lost_from.is_none(),
-            lost_from,
-        });
+        self.out.push_back(Output::Take { partition, fresh: lost_from.is_none(), lost_from });
     }
 
     pub(super) fn abandon_claims(&mut self) {
@@ -189,9 +180,7 @@ impl Ownership {
         };
         claim.waiting.remove(from);
         let about = claim.set.clone();
-        let ours = |set: &PartitionSet| -> Vec<Partition> {
-            set.iter().filter(|p| about.contains(*p)).collect()
-        };
+        let ours = |set: &PartitionSet| -> Vec<Partition> { set.iter().filter(|p| about.contains(*p)).collect() };
         for p in ours(&answer.receiving).into_iter().chain(ours(&answer.held)) {
             self.note_holder(p, from);
         }
@@ -212,9 +201,7 @@ impl Ownership {
             }
         }
         for Known { member, set } in &answer.elsewhere {
-            ours(set)
-                .into_iter()
-                .for_each(|p| self.named(id, p, member, now));
+            ours(set).into_iter().for_each(|p| self.named(id, p, member, now));
         }
     }
 
@@ -233,14 +220,7 @@ impl Ownership {
         }
     }
 
-    pub(super) fn query(
-        &mut self,
-        from: &MemberName,
-        id: u64,
-        purpose: Purpose,
-        set: &PartitionSet,
-        now: Instant,
-    ) {
+    pub(super) fn query(&mut self, from: &MemberName, id: u64, purpose: Purpose, set: &PartitionSet, now: Instant) {
         self.remembered.retain(|_, claim| claim.until > now);
         let mut answer = Answer::default();
         for p in self.known(set) {
@@ -250,10 +230,9 @@ impl Ownership {
             }
             self.describe(from, p, &mut answer);
             if purpose == Purpose::Claim && self.slots[usize::from(p)] == Slot::Elsewhere {
-                self.remembered.entry(p).or_insert_with(|| Remembered {
-                    by: from.clone(),
-                    until: now + self.settings.claim_memory,
-                });
+                self.remembered
+                    .entry(p)
+                    .or_insert_with(|| Remembered { by: from.clone(), until: now + self.settings.claim_memory });
             }
         }
         let answer = Box::new(answer);
@@ -262,9 +241,7 @@ impl Ownership {
 
     /// Of two claimants the preferred one goes on.
     fn give_way(&mut self, claimant: &MemberName, partition: Partition, now: Instant) {
-        if self.slots[usize::from(partition)] == Slot::Claiming
-            && outranks(claimant, &self.me, partition)
-        {
+        if self.slots[usize::from(partition)] == Slot::Claiming && outranks(claimant, &self.me, partition) {
             self.yield_claim(partition, now);
         }
     }
@@ -313,9 +290,6 @@ fn add(list: &mut Vec<Known>, member: &MemberName, partition: Partition) {
         Some(known) => {
             known.set.insert(partition);
         }
-        None => list.push(Known {
-            member: member.clone(),
-            set: std::iter::once(partition).collect(),
-        }),
+        None => list.push(Known { member: member.clone(), set: std::iter::once(partition).collect() }),
     }
 }

@@ -56,18 +56,8 @@ impl Ownership {
             };
             self.note_holder(partition, from);
             let from = from.clone();
-            self.set_slot(
-                partition,
-                Slot::Receiving {
-                    from: from.clone(),
-                    merge,
-                },
-            );
-            self.out.push_back(Output::Receive {
-                partition,
-                from,
-                merge,
-            });
+            self.set_slot(partition, Slot::Receiving { from: from.clone(), merge });
+            self.out.push_back(Output::Receive { partition, from, merge });
             accept.insert(partition);
         }
         if !accept.is_empty() {
@@ -157,8 +147,7 @@ impl Ownership {
     }
 
     fn discard(&mut self, partition: Partition, from: &MemberName) {
-        let Some(Slot::Receiving { from: sender, merge }) = self.slots.get(usize::from(partition))
-        else {
+        let Some(Slot::Receiving { from: sender, merge }) = self.slots.get(usize::from(partition)) else {
             return;
         };
         if sender != from {
@@ -166,10 +155,7 @@ impl Ownership {
         }
         let slot = if *merge { Slot::Held } else { Slot::Elsewhere };
         self.set_slot(partition, slot);
-        self.out.push_back(Output::Discard {
-            partition,
-            from: from.clone(),
-        });
+        self.out.push_back(Output::Discard { partition, from: from.clone() });
         self.review = true;
     }
 
@@ -198,12 +184,8 @@ impl Ownership {
 
     /// Asks a member whose link broke what arrived of what was sent to it.
     pub(super) fn confirm_with(&mut self, name: &MemberName) {
-        let unsure = |slot: &Slot| {
-            matches!(slot, Slot::Sending { to, stage: Stage::Unsure } if to == name)
-        };
-        let set: PartitionSet = self
-            .partitions(|this, p| unsure(&this.slots[usize::from(p)]))
-            .collect();
+        let unsure = |slot: &Slot| matches!(slot, Slot::Sending { to, stage: Stage::Unsure } if to == name);
+        let set: PartitionSet = self.partitions(|this, p| unsure(&this.slots[usize::from(p)])).collect();
         if set.is_empty() {
             return;
         }
@@ -222,9 +204,7 @@ impl Ownership {
             return false;
         }
         self.confirms.remove(&id);
-        let unsure: Vec<_> = self
-            .partitions(|this, p| this.is_unsure(p, from))
-            .collect();
+        let unsure: Vec<_> = self.partitions(|this, p| this.is_unsure(p, from)).collect();
         for partition in unsure {
             self.no_longer_busy(from);
             if answer.held.contains(partition) {

@@ -350,13 +350,8 @@ impl Ownership {
     #[must_use]
     pub fn target(&self, partition: Partition) -> Target {
         match self.slots.get(usize::from(partition)) {
-            Some(Slot::Held | Slot::Offered { .. } | Slot::Receiving { merge: true, .. }) => {
-                Target::Local
-            }
-            Some(Slot::Sending {
-                to,
-                stage: Stage::Behind,
-            }) => Target::Forward(to.clone()),
+            Some(Slot::Held | Slot::Offered { .. } | Slot::Receiving { merge: true, .. }) => Target::Local,
+            Some(Slot::Sending { to, stage: Stage::Behind }) => Target::Forward(to.clone()),
             Some(Slot::Elsewhere | Slot::Claiming) => self.elsewhere(partition),
             Some(Slot::Sending { .. } | Slot::Receiving { .. }) | None => Target::Park,
         }
@@ -386,9 +381,7 @@ impl Ownership {
     /// How many partitions are held here, those that are being handed over included.
     #[must_use]
     pub fn held(&self) -> usize {
-        (0..self.slots.len())
-            .filter(|p| self.holds(*p as Partition))
-            .count()
+        (0..self.slots.len()).filter(|p| self.holds(*p as Partition)).count()
     }
 
     /// True when a leaving member may go: all that it held is held by others, who said so, and nobody sends it events any
@@ -530,9 +523,7 @@ impl Ownership {
         let before: Vec<_> = if self.view.contains(name) == placeable {
             return;
         } else {
-            (0..self.slots.len())
-                .map(|p| self.view.owner(p as Partition).cloned())
-                .collect()
+            (0..self.slots.len()).map(|p| self.view.owner(p as Partition).cloned()).collect()
         };
         self.view.set(name, placeable);
         for (p, owner) in before.iter().enumerate() {
@@ -647,12 +638,7 @@ impl Ownership {
     fn holds(&self, partition: Partition) -> bool {
         matches!(
             self.slots.get(usize::from(partition)),
-            Some(
-                Slot::Held
-                    | Slot::Offered { .. }
-                    | Slot::Sending { .. }
-                    | Slot::Receiving { merge: true, .. }
-            )
+            Some(Slot::Held | Slot::Offered { .. } | Slot::Sending { .. } | Slot::Receiving { merge: true, .. })
         )
     }
 
@@ -681,9 +667,7 @@ impl Ownership {
         &'a self,
         wanted: impl Fn(&Self, Partition) -> bool + 'a,
     ) -> impl Iterator<Item = Partition> + 'a {
-        (0..self.slots.len())
-            .map(|p| p as Partition)
-            .filter(move |p| wanted(self, *p))
+        (0..self.slots.len()).map(|p| p as Partition).filter(move |p| wanted(self, *p))
     }
 
     fn linked(&self) -> Vec<MemberName> {
@@ -692,17 +676,13 @@ impl Ownership {
     }
 
     fn send(&mut self, to: &MemberName, message: OwnershipMessage) {
-        self.out.push_back(Output::Send {
-            to: to.clone(),
-            message,
-        });
+        self.out.push_back(Output::Send { to: to.clone(), message });
     }
 
     fn retry_after(&mut self, now: Instant) {
         let at = now + self.settings.retry;
         self.retry_at = Some(self.retry_at.map_or(at, |already| already.min(at)));
     }
-
 }
 
 /// Has this timer run out? Then it is off.

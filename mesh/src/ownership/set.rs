@@ -162,13 +162,10 @@ impl<'de> Deserialize<'de> for PartitionSet {
                 f.write_str("a set of partitions")
             }
             fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<PartitionSet, E> {
-                PartitionSet::from_bytes(bytes)
-                    .ok_or_else(|| E::custom("not a set of partitions"))
+                PartitionSet::from_bytes(bytes).ok_or_else(|| E::custom("not a set of partitions"))
             }
         }
-        deserializer
-            .deserialize_bytes(Bytes)
-            .map_err(D::Error::custom)
+        deserializer.deserialize_bytes(Bytes).map_err(D::Error::custom)
     }
 }
 

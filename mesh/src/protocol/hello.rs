@@ -123,10 +123,7 @@ impl Hello {
         if self.partitions != theirs.partitions {
             return refuse(
                 RefusalCode::PartitionsDiffer,
-                format!(
-                    "this mesh has {} partitions, you have {}",
-                    self.partitions, theirs.partitions
-                ),
+                format!("this mesh has {} partitions, you have {}", self.partitions, theirs.partitions),
                 "set --partitions to what the mesh was born with: it can't be changed later",
             );
         }

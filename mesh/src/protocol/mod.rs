@@ -82,35 +82,15 @@ mod tests {
     fn messages() -> Vec<PeerMessage> {
         let set: PartitionSet = [1, 5, 1023].into_iter().collect();
         let all: PartitionSet = (0..1024).collect();
-        let known = Known {
-            member: MemberName::new("node-1").unwrap(),
-            set: set.clone(),
-        };
-        let answer = Answer {
-            held: all.clone(),
-            claimed: vec![known.clone()],
-            lost: vec![known],
-            ..Answer::default()
-        };
+        let known = Known { member: MemberName::new("node-1").unwrap(), set: set.clone() };
+        let answer = Answer { held: all.clone(), claimed: vec![known.clone()], lost: vec![known], ..Answer::default() };
         let ownership = [
-            OwnershipMessage::Query {
-                id: 7,
-                purpose: Purpose::Claim,
-                set: all,
-            },
-            OwnershipMessage::Answer {
-                id: 7,
-                answer: Box::new(answer),
-            },
+            OwnershipMessage::Query { id: 7, purpose: Purpose::Claim, set: all },
+            OwnershipMessage::Answer { id: 7, answer: Box::new(answer) },
             OwnershipMessage::Offer { set },
             OwnershipMessage::NotHere { partition: 3 },
         ];
-        ownership
-            .map(|message| PeerMessage::Ownership {
-                view: u64::MAX,
-                message,
-            })
-            .into()
+        ownership.map(|message| PeerMessage::Ownership { view: u64::MAX, message }).into()
     }
 
     #[test]

@@ -212,11 +212,7 @@ impl World {
     }
 
     /// Lets time pass until `done`, at most `limit`. Returns how long it took.
-    pub fn run_until(
-        &mut self,
-        limit: Duration,
-        done: impl Fn(&Self) -> bool,
-    ) -> Option<Duration> {
+    pub fn run_until(&mut self, limit: Duration, done: impl Fn(&Self) -> bool) -> Option<Duration> {
         let from = self.now;
         while self.now < from + limit {
             if done(self) {
@@ -247,9 +243,7 @@ impl World {
         running.iter().all(|at| {
             let membership = &self.nodes[*at].membership;
             membership.live() + 1 == running.len()
-                && running.iter().all(|of| {
-                    of == at || self.status(*of, *at).is_some_and(Status::is_live)
-                })
+                && running.iter().all(|of| of == at || self.status(*of, *at).is_some_and(Status::is_live))
         })
     }
 

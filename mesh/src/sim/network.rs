@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use rand::rngs::StdRng;
 use rand::RngExt;
+use rand::rngs::StdRng;
 
 use super::workload::Load;
 use crate::ownership::OwnershipMessage;
@@ -26,12 +26,7 @@ pub struct Faults {
 impl Default for Faults {
     /// One rack: 50 to 500 microseconds, nothing lost.
     fn default() -> Self {
-        Self {
-            loss: 0.0,
-            duplicate: 0.0,
-            delay_min: Duration::from_micros(50),
-            delay_max: Duration::from_micros(500),
-        }
+        Self { loss: 0.0, duplicate: 0.0, delay_min: Duration::from_micros(50), delay_max: Duration::from_micros(500) }
     }
 }
 
@@ -39,12 +34,7 @@ impl Faults {
     /// 5 % loss and 20 ms delay each way, with some jitter.
     #[must_use]
     pub fn bad() -> Self {
-        Self {
-            loss: 0.05,
-            duplicate: 0.01,
-            delay_min: Duration::from_millis(18),
-            delay_max: Duration::from_millis(22),
-        }
+        Self { loss: 0.05, duplicate: 0.01, delay_min: Duration::from_millis(18), delay_max: Duration::from_millis(22) }
     }
 
     pub(super) fn delay(&self, rng: &mut StdRng) -> Duration {
@@ -76,19 +66,9 @@ pub(super) enum Mail {
     /// Control traffic, encoded as on the wire.
     Control(Vec<u8>),
     /// A part of a partition: keys and their last event's number.
-    State {
-        partition: Partition,
-        keys: BTreeMap<usize, u64>,
-        last: bool,
-    },
+    State { partition: Partition, keys: BTreeMap<usize, u64>, last: bool },
     /// An event for the holder of its partition.
-    Forward {
-        correlation: u64,
-        partition: Partition,
-        key: usize,
-        number: u64,
-        hops: u8,
-    },
+    Forward { correlation: u64, partition: Partition, key: usize, number: u64, hops: u8 },
     /// The answer to it.
     Reply { correlation: u64, failed: bool },
     /// The other end closed the link.
@@ -130,9 +110,7 @@ impl Event {
     pub(super) fn whose(&self, load: &Load) -> Option<usize> {
         match self {
             Self::Wake(n) | Self::Discover(n, _) => Some(*n),
-            Self::Datagram { to, .. } | Self::Mail { to, .. } | Self::Connect { to, .. } => {
-                Some(*to)
-            }
+            Self::Datagram { to, .. } | Self::Mail { to, .. } | Self::Connect { to, .. } => Some(*to),
             Self::Moved { node, .. } => Some(*node),
             Self::Client(key) => load.member_of(*key),
         }

@@ -111,17 +111,10 @@ impl std::fmt::Debug for Node {
 }
 
 impl Node {
-    pub(super) fn new(
-        identity: Identity,
-        options: &Options,
-        seed: u64,
-        now: Instant,
-        seeds: Vec<SocketAddr>,
-    ) -> Self {
+    pub(super) fn new(identity: Identity, options: &Options, seed: u64, now: Instant, seeds: Vec<SocketAddr>) -> Self {
         let name = identity.name.clone();
         let partitions = options.partitions;
-        let ownership = (partitions > 0)
-            .then(|| Ownership::new(name.clone(), partitions, options.ownership.clone()));
+        let ownership = (partitions > 0).then(|| Ownership::new(name.clone(), partitions, options.ownership.clone()));
         Self {
             membership: Membership::new(identity, options.membership.clone(), seed, now),
             ownership,
@@ -165,8 +158,7 @@ impl Node {
     /// Does it hold exactly what it owns?
     pub(super) fn is_settled(&self) -> bool {
         let Some(ownership) = &self.ownership else { return true };
-        (0..ownership.view().partitions())
-            .all(|p| self.serves(p) == (ownership.view().owner(p) == Some(&self.name)))
+        (0..ownership.view().partitions()).all(|p| self.serves(p) == (ownership.view().owner(p) == Some(&self.name)))
     }
 
     pub(super) fn describe(&self) -> String {
@@ -337,9 +329,8 @@ impl Node {
 
     fn unpark(&mut self, partition: Partition, now: Instant) {
         let jobs = self.parked.remove(&partition).unwrap_or_default();
-        let (peers, clients): (Vec<_>, Vec<_>) = jobs
-            .into_iter()
-            .partition(|job| matches!(job.asker, Asker::Peer { .. }));
+        let (peers, clients): (Vec<_>, Vec<_>) =
+            jobs.into_iter().partition(|job| matches!(job.asker, Asker::Peer { .. }));
         peers.into_iter().chain(clients).for_each(|job| self.job(job, now));
     }
 
@@ -355,8 +346,7 @@ impl Node {
                 membership::Output::Down { identity, left } => self.member_down(&identity, left, now),
                 membership::Output::NameTaken { .. } => self.outputs.push_back(NodeOutput::Ended),
                 membership::Output::Suspected(_) => self.tally.suspicions += 1,
-                membership::Output::Refuted(_)
-                | membership::Output::Renewed(_) => {}
+                membership::Output::Refuted(_) | membership::Output::Renewed(_) => {}
             }
         }
     }

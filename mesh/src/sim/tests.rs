@@ -6,10 +6,7 @@ const SEC: Duration = Duration::from_secs(1);
 
 /// Members that started one after another, settled.
 fn mesh(seed: u64, members: usize, faults: Faults) -> World {
-    let mut world = World::new(Options {
-        faults,
-        ..Options::new(seed)
-    });
+    let mut world = World::new(Options { faults, ..Options::new(seed) });
     world.start(&[]);
     for _ in 1..members {
         world.start(&[0]);
@@ -275,7 +272,7 @@ fn a_new_owner_that_dies_during_the_hand_over_leaves_the_old_one_serving() {
 fn all_members_but_one_can_leave_and_the_last_one_may_go_too() {
     for seed in seeds(4) {
         let mut world = mesh(seed, 4, Faults::default());
-        (0..8).for_each(|_| world.client(0, 2));
+        (0..24).for_each(|_| world.client(0, 2));
         world.run(SEC / 10);
         for leaver in [1, 2, 3] {
             world.leave(leaver);
@@ -290,10 +287,7 @@ fn all_members_but_one_can_leave_and_the_last_one_may_go_too() {
 
 #[test]
 fn a_hundred_members_join_and_notice_a_death() {
-    let mut world = World::new(Options {
-        partitions: 0,
-        ..Options::new(5)
-    });
+    let mut world = World::new(Options { partitions: 0, ..Options::new(5) });
     (0..100).for_each(|_| drop(world.start(&[0, 1, 2])));
     assert!(world.run_until(5 * SEC, World::all_count_all).is_some());
     world.run(5 * SEC);
