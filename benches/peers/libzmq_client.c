@@ -112,9 +112,11 @@ static void closed_loop(void)
 static void open_loop(int64_t per_second)
 {
     int64_t start = now_ns(), sent = 0;
-    for (int64_t now = start; now < end; now = now_ns()) {
-        for (int64_t due; (due = start + sent * 1000000000 / per_second) <= now && push(due);)
+    for (int64_t now = start;; now = now_ns()) {
+        for (int64_t due; (due = start + sent * 1000000000 / per_second) <= now && due < end && push(due);)
             sent++;
+        if (now >= end)
+            return;
         take(ZMQ_DONTWAIT);
     }
 }

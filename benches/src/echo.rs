@@ -2,7 +2,7 @@
 //! what a daemon takes beyond it is the price of being a mesh that runs statecharts.
 
 use std::io::{Read, Write};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use omq_proto::SocketType;
@@ -11,7 +11,8 @@ use statemesh_transport::{Event, Handler, Io, Reactor, listen};
 
 use crate::failure::{Outcome, While};
 
-struct Echo;
+/// Gives every message back.
+pub(crate) struct Echo;
 
 impl Handler for Echo {
     fn handle(&mut self, event: Event<'_>, io: &mut Io) {
@@ -30,8 +31,8 @@ impl Handler for Echo {
     }
 }
 
-/// Listens on a free port, prints it, and echoes until stdin is closed. `spin`: as the daemon's `reactor.spin`.
-pub(crate) fn serve(spin: Duration) -> Outcome {
+/// A reactor that echoes, on a free port. `spin`: as the daemon's `reactor.spin`.
+pub(crate) fn reactor(spin: Duration) -> Outcome<(Reactor<Echo>, SocketAddr)> {
     let settings = Settings {
         spin,
         connections: 10_000,
@@ -41,9 +42,16 @@ pub(crate) fn serve(spin: Duration) -> Outcome {
     };
     let mut reactor = Reactor::new(settings, Instant::now(), |_| Echo).while_at("the reactor")?;
     let socket = listen::tcp((Ipv4Addr::LOCALHOST, 0).into()).while_at("a port")?;
-    println!("{}", socket.local_addr().while_at("a port")?.port());
-    std::io::stdout().flush().while_at("stdout")?;
+    let address = socket.local_addr().while_at("a port")?;
     reactor.listen(socket, SocketType::Router, settings.message_bytes, 0).while_at("the listener")?;
+    Ok((reactor, address))
+}
+
+/// Prints its port, and echoes until stdin is closed.
+pub(crate) fn serve(spin: Duration) -> Outcome {
+    let (mut reactor, address) = reactor(spin)?;
+    println!("{}", address.port());
+    std::io::stdout().flush().while_at("stdout")?;
     std::thread::spawn(|| {
         let _ = std::io::stdin().lock().read_to_end(&mut Vec::new());
         std::process::exit(0);

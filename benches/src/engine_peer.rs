@@ -11,11 +11,11 @@ use crate::failure::{Outcome, While, failure};
 use crate::proc;
 
 /// Events before anything is measured.
-const WARM_UP: u32 = 200_000;
+pub(crate) const WARM_UP: u32 = 200_000;
 /// Events of one measurement.
-const EVENTS: u32 = 1_000_000;
+pub(crate) const EVENTS: u32 = 1_000_000;
 /// Measurements; the median is printed.
-const MEASUREMENTS: usize = 9;
+pub(crate) const MEASUREMENTS: usize = 9;
 /// Instances that are weighed.
 const INSTANCES: usize = 1_000_000;
 

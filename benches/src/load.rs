@@ -97,6 +97,7 @@ struct Load<'a> {
     slots: Vec<Option<Instant>>,
     free: Vec<u32>,
     turn: usize,
+    start: Instant,
     begin: Instant,
     end: Instant,
     round: Round,
@@ -111,7 +112,7 @@ impl<'a> Load<'a> {
         };
         let free = (0..u32::try_from(count).unwrap_or(0)).rev().collect();
         let end = begin + spec.measured;
-        Self { client, work, slots: vec![None; count], free, turn: 0, begin, end, round: Round::new() }
+        Self { client, work, slots: vec![None; count], free, turn: 0, start: now, begin, end, round: Round::new() }
     }
 
     /// Queues the next request if a slot is free.
@@ -142,18 +143,18 @@ impl<'a> Load<'a> {
 
     /// The thread polls all the time: a timeout of the kernel's would be late by more than what is measured.
     fn open(&mut self, per_second: u32) -> Outcome {
-        let start = Instant::now();
+        let start = self.start;
         let due = |sent: u64| start + Duration::from_nanos(sent * 1_000_000_000 / u64::from(per_second.max(1)));
         let mut sent = 0;
         loop {
             let now = Instant::now();
-            if now >= self.end {
-                return Ok(());
-            }
-            while due(sent) <= now && self.push(due(sent)) {
+            while due(sent) <= now && due(sent) < self.end && self.push(due(sent)) {
                 sent += 1;
             }
             self.client.flush().while_at("the direct client")?;
+            if now >= self.end {
+                return Ok(());
+            }
             let wait = due(sent).saturating_duration_since(Instant::now()).max(Duration::from_micros(1));
             self.client.set_spin(wait);
             self.take(wait)?;
@@ -204,5 +205,35 @@ impl<'a> Load<'a> {
         while self.free.len() < self.slots.len() && Instant::now() < deadline && self.take(PATIENCE)? {}
         self.round.errors += (self.slots.len() - self.free.len()) as u64;
         Ok(self.round)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::echo;
+    use crate::work;
+
+    fn against_an_echo(pace: Pace) -> Round {
+        let (mut reactor, address) = echo::reactor(Duration::ZERO).unwrap();
+        // It has no end of its own: it goes with the test's process.
+        std::thread::spawn(move || reactor.run());
+        let measured = Duration::from_millis(100);
+        let spec = Spec { pace, warm_up: Duration::ZERO, measured };
+        run(address, &Work::new(&work::keys(0, 10)), &spec).unwrap()
+    }
+
+    #[test]
+    fn a_closed_loop_gets_an_answer_to_everything() {
+        let round = against_an_echo(Pace::Closed { in_flight: 7 });
+        assert_eq!(round.errors, 0);
+        assert!(round.events >= 7 && round.events <= round.answered, "{} of {}", round.events, round.answered);
+        assert_eq!(round.events, round.latency.len());
+    }
+
+    #[test]
+    fn an_open_loop_offers_what_it_was_told_however_slow_the_machine_is() {
+        let round = against_an_echo(Pace::Open { per_second: 2_000 });
+        assert_eq!((round.events, round.errors), (200, 0));
     }
 }

@@ -43,7 +43,7 @@ impl Mesh {
         let mut mesh = Self { daemons: Vec::new() };
         for (index, ports) in plans.iter().enumerate() {
             let mut command = Command::new(binary);
-            command.args(["daemon", "--with-parent", "--log", "warn", "--mesh", &name]);
+            command.args(["daemon", "--with-parent", "--log", "error", "--mesh", &name]);
             command.args(["--name", &format!("bench-{index}"), "--listen-address", "127.0.0.1"]).args(ports.flags());
             for seed in plans.iter().filter(|seed| seed.gossip != ports.gossip) {
                 command.args(["--discovery-seeds", &format!("127.0.0.1:{}", seed.gossip)]);

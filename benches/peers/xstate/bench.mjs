@@ -2,8 +2,8 @@
 // Prints nanoseconds for each event: a line for each machine.
 import { assign, createActor, createMachine } from 'xstate';
 
-const WARM_UP = 200_000;
-const EVENTS = 100_000;
+const WARM_UP = 100_000;
+const EVENTS = 50_000;
 const MEASUREMENTS = 9;
 
 const cycle = createMachine({

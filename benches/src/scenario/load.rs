@@ -12,7 +12,7 @@ use crate::rounds::{self, Measured};
 use crate::scenario::{Report, table};
 
 /// Requests a second.
-const OFFERED: [u32; 7] = [1_000, 5_000, 20_000, 50_000, 100_000, 200_000, 400_000];
+const OFFERED: [u32; 7] = [1_000, 5_000, 20_000, 50_000, 100_000, 200_000, 500_000];
 /// Enough for a median; seven loads take their time.
 const MAX_ROUNDS: usize = 3;
 

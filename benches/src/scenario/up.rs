@@ -54,7 +54,9 @@ fn starts(lab: &Lab) -> Outcome<Vec<f64>> {
 
 fn once(lab: &Lab, daemon: &std::path::Path) -> Outcome<f64> {
     let mut command = Command::new(daemon);
-    command.arg("up").current_dir(lab.root()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let said = lab.out().join("up.stderr");
+    let stderr = std::fs::File::create(&said).while_at(said.display())?;
+    command.arg("up").current_dir(lab.root()).stdout(Stdio::piped()).stderr(stderr);
     let begin = Instant::now();
     let mut process = Process::start(&mut command)?;
     let stdout = process.child().stdout.take();
@@ -62,7 +64,8 @@ fn once(lab: &Lab, daemon: &std::path::Path) -> Outcome<f64> {
     // The table comes first; its head alone would be too early.
     if lines.find(|line| line.contains("7400")).is_none() {
         let status = process.child().wait().while_at("statemesh up")?;
-        return failure(format!("`statemesh up` ended with {status} before it was ready"));
+        let said = std::fs::read_to_string(&said).unwrap_or_default();
+        return failure(format!("`statemesh up` ended with {status} before it was ready: {}", said.trim()));
     }
     let seconds = begin.elapsed().as_secs_f64();
     process.interrupt(ENDS_WITHIN)?;
