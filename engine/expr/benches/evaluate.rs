@@ -13,17 +13,12 @@ fn evaluate(criterion: &mut Criterion) {
     let event = Value::from_json(text, &limits).unwrap();
     let mut packed = Vec::new();
     event.to_msgpack(&mut packed);
-    let env = Env::new()
-        .with_model(Root::Context, &context)
-        .with(Root::Event);
+    let env = Env::new().with_model(Root::Context, &context).with(Root::Event);
     let compile = |source| Program::compile(source, &env, &limits).unwrap();
 
     let guard = compile("context.count > 3 && event.by == 2");
-    let payloads = [
-        ("value", Payload::Value(&event)),
-        ("msgpack", Payload::MsgPack(&packed)),
-        ("json", Payload::Json(text)),
-    ];
+    let payloads =
+        [("value", Payload::Value(&event)), ("msgpack", Payload::MsgPack(&packed)), ("json", Payload::Json(text))];
     for (name, payload) in payloads {
         criterion.bench_function(&format!("guard over {name}"), |bench| {
             bench.iter(|| {

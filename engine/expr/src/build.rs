@@ -17,10 +17,7 @@ pub(crate) struct Budget {
 
 impl Budget {
     pub(crate) fn new(limits: &Limits) -> Budget {
-        Budget {
-            bytes: limits.value_bytes,
-            depth: limits.capped_depth(),
-        }
+        Budget { bytes: limits.value_bytes, depth: limits.capped_depth() }
     }
 
     /// Charges one value that holds `extra` bytes outside itself.

@@ -93,15 +93,9 @@ impl Default for List {
 
 impl From<Vec<Value>> for List {
     fn from(items: Vec<Value>) -> List {
-        let weight = items
-            .iter()
-            .fold(64usize, |sum, item| sum.saturating_add(item.weight()));
+        let weight = items.iter().fold(64usize, |sum, item| sum.saturating_add(item.weight()));
         let depth = items.iter().map(Value::depth).max().unwrap_or(0) + 1;
-        List(Arc::new(Data {
-            items,
-            weight,
-            depth,
-        }))
+        List(Arc::new(Data { items, weight, depth }))
     }
 }
 

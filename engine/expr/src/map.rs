@@ -77,10 +77,7 @@ impl Shape {
 
     /// A shape of the first `len` keys of this one.
     pub(crate) fn prefix(&self, len: usize) -> Shape {
-        let mut keys = Keys {
-            names: self.0.names.iter().take(len).cloned().collect(),
-            index: None,
-        };
+        let mut keys = Keys { names: self.0.names.iter().take(len).cloned().collect(), index: None };
         keys.reindex();
         Shape(Arc::new(keys))
     }
@@ -118,16 +115,9 @@ impl Map {
     /// are null, extra ones are dropped).
     pub fn with_shape(shape: Shape, mut values: Vec<Value>) -> Map {
         values.resize(shape.keys().len(), Value::Null);
-        let weight = values.iter().fold(EMPTY_WEIGHT, |sum, value| {
-            sum.saturating_add(value.weight())
-        });
+        let weight = values.iter().fold(EMPTY_WEIGHT, |sum, value| sum.saturating_add(value.weight()));
         let depth = values.iter().map(Value::depth).max().unwrap_or(0) + 1;
-        Map(Arc::new(Data {
-            shape,
-            values,
-            weight,
-            depth,
-        }))
+        Map(Arc::new(Data { shape, values, weight, depth }))
     }
 
     /// The keys, shared with other maps.

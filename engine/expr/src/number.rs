@@ -96,22 +96,10 @@ mod tests {
     fn order_holds_where_doubles_are_coarse() {
         let max = Number::Int(i64::MAX);
         assert_eq!(max.compare(Number::Double(TWO_63)), Some(Ordering::Less));
-        assert_eq!(
-            Number::Uint(u64::MAX).compare(Number::Double(TWO_64)),
-            Some(Ordering::Less)
-        );
-        assert_eq!(
-            Number::Int(-1).compare(Number::Uint(0)),
-            Some(Ordering::Less)
-        );
-        assert_eq!(
-            Number::Int(-1).compare(Number::Double(-1.5)),
-            Some(Ordering::Greater)
-        );
-        assert_eq!(
-            Number::Int(1).compare(Number::Double(1.5)),
-            Some(Ordering::Less)
-        );
+        assert_eq!(Number::Uint(u64::MAX).compare(Number::Double(TWO_64)), Some(Ordering::Less));
+        assert_eq!(Number::Int(-1).compare(Number::Uint(0)), Some(Ordering::Less));
+        assert_eq!(Number::Int(-1).compare(Number::Double(-1.5)), Some(Ordering::Greater));
+        assert_eq!(Number::Int(1).compare(Number::Double(1.5)), Some(Ordering::Less));
         assert_eq!(Number::Int(1).compare(Number::Double(f64::NAN)), None);
         let min = Number::Double(f64::NEG_INFINITY);
         assert_eq!(Number::Int(i64::MIN).compare(min), Some(Ordering::Greater));

@@ -126,20 +126,14 @@ impl<'a> From<&'a Value> for Payload<'a> {
 
 #[cold]
 fn wrong_type() -> DecodeError {
-    DecodeError {
-        offset: 0,
-        what: crate::decode::DecodeFault::WrongType,
-    }
+    DecodeError { offset: 0, what: crate::decode::DecodeFault::WrongType }
 }
 
 /// A reader at the value of `field`, when the bytes are a map that has it.
 #[inline]
-pub(crate) fn seek_msgpack<'a>(
-    bytes: &'a [u8],
-    field: &str,
-) -> Result<Option<msgpack::Reader<'a>>, DecodeError> {
+pub(crate) fn seek_msgpack<'a>(bytes: &'a [u8], field: &str) -> Result<Option<msgpack::Reader<'a>>, DecodeError> {
     let mut reader = msgpack::Reader::new(bytes);
-    if reader.peek()? != MsgPackKind::Map {
+    if !matches!(bytes.first(), Some(0x80..=0x8f)) && reader.peek()? != MsgPackKind::Map {
         return Ok(None);
     }
     for _ in 0..reader.read_map_header()? {
@@ -152,10 +146,7 @@ pub(crate) fn seek_msgpack<'a>(
 }
 
 /// A reader at the value of `field`, when the text is a map that has it.
-pub(crate) fn seek_json<'a>(
-    bytes: &'a [u8],
-    field: &str,
-) -> Result<Option<json::Reader<'a>>, DecodeError> {
+pub(crate) fn seek_json<'a>(bytes: &'a [u8], field: &str) -> Result<Option<json::Reader<'a>>, DecodeError> {
     let mut reader = json::Reader::new(bytes);
     if reader.peek()? != JsonKind::Map {
         return Ok(None);
@@ -188,11 +179,7 @@ mod tests {
     fn fields_are_found_whatever_the_encoding() {
         let (packed, value) = both();
         let limits = Limits::default();
-        for payload in [
-            Payload::Json(TEXT.as_bytes()),
-            Payload::MsgPack(&packed),
-            Payload::Value(&value),
-        ] {
+        for payload in [Payload::Json(TEXT.as_bytes()), Payload::MsgPack(&packed), Payload::Value(&value)] {
             let by = payload.get("by").unwrap().unwrap();
             assert_eq!(by.to_value(&limits).unwrap(), Value::Int(2));
             let nested = payload.get("nested").unwrap().unwrap();
@@ -208,21 +195,12 @@ mod tests {
 
     #[test]
     fn validation_sees_what_a_lazy_read_does_not() {
-        let limits = Limits {
-            depth: 2,
-            ..Limits::default()
-        };
+        let limits = Limits { depth: 2, ..Limits::default() };
         let fault = |payload: Payload<'_>| payload.validate(&limits).unwrap_err().what;
         assert_eq!(fault(Payload::Json(b"[[[]]]")), DecodeFault::TooDeep);
-        assert_eq!(
-            fault(Payload::MsgPack(&[0x91, 0x91, 0x90])),
-            DecodeFault::TooDeep
-        );
+        assert_eq!(fault(Payload::MsgPack(&[0x91, 0x91, 0x90])), DecodeFault::TooDeep);
         assert_eq!(fault(Payload::Json(b"\"\xff\"")), DecodeFault::BadString);
-        assert_eq!(
-            fault(Payload::MsgPack(&[0x81, 1, 1])),
-            DecodeFault::KeyNotString
-        );
+        assert_eq!(fault(Payload::MsgPack(&[0x81, 1, 1])), DecodeFault::KeyNotString);
         assert_eq!(fault(Payload::MsgPack(&[1, 1])), DecodeFault::Trailing);
         Payload::Json(b"[[]]").validate(&limits).unwrap();
         let broken = Payload::Json(b"{\"a\":1,\"b\":");

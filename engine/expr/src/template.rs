@@ -45,29 +45,11 @@ impl Template {
     ///
     /// # Errors
     /// For the first expression that is refused, with its place.
-    pub fn compile(
-        data: &Value,
-        default_lang: &str,
-        env: &Env,
-        limits: &Limits,
-    ) -> Result<Template, TemplateError> {
-        let mut compiler = Compiler {
-            default_lang,
-            env,
-            limits,
-            path: String::new(),
-            roots: Roots::default(),
-        };
+    pub fn compile(data: &Value, default_lang: &str, env: &Env, limits: &Limits) -> Result<Template, TemplateError> {
+        let mut compiler = Compiler { default_lang, env, limits, path: String::new(), roots: Roots::default() };
         match compiler.node(data, limits.capped_depth()) {
-            Ok(node) => Ok(Template {
-                node,
-                roots: compiler.roots,
-                limits: *limits,
-            }),
-            Err(error) => Err(TemplateError {
-                path: compiler.path,
-                error,
-            }),
+            Ok(node) => Ok(Template { node, roots: compiler.roots, limits: *limits }),
+            Err(error) => Err(TemplateError { path: compiler.path, error }),
         }
     }
 
@@ -207,16 +189,14 @@ impl Compiler<'_> {
     fn child(&mut self, key: &str, data: &Value, levels: usize) -> Result<Node, CompileError> {
         let len = self.path.len();
         self.path.push('/');
-        self.path
-            .push_str(&key.replace('~', "~0").replace('/', "~1"));
+        self.path.push_str(&key.replace('~', "~0").replace('/', "~1"));
         let node = self.node(data, levels)?;
         self.path.truncate(len);
         Ok(node)
     }
 
     fn expression(&mut self, map: &Map) -> Result<Node, CompileError> {
-        let wrong =
-            |message: &str| CompileError::new(0, "bad_expression_object", message.to_owned());
+        let wrong = |message: &str| CompileError::new(0, "bad_expression_object", message.to_owned());
         let stray = map.keys().find(|key| ![EXPR, LANG].contains(&key.as_str()));
         if let Some(key) = stray {
             let message = format!("{key:?} beside {EXPR:?} has no meaning");
@@ -227,9 +207,7 @@ impl Compiler<'_> {
         };
         let lang = match map.get(LANG) {
             None => self.default_lang,
-            Some(lang) => lang
-                .as_str()
-                .ok_or_else(|| wrong("@lang must be a string"))?,
+            Some(lang) => lang.as_str().ok_or_else(|| wrong("@lang must be a string"))?,
         };
         if lang != "cel" {
             let message = format!("there is no expression language {lang:?}");

@@ -60,10 +60,8 @@ impl Timestamp {
     /// This much later; None outside the range.
     pub fn checked_add(self, span: Duration) -> Option<Timestamp> {
         let nanos = i64::from(self.nanos) + span.nanos.rem_euclid(NANOS_PER_SECOND);
-        let seconds = self
-            .seconds
-            .checked_add(span.nanos.div_euclid(NANOS_PER_SECOND))?
-            .checked_add(nanos / NANOS_PER_SECOND)?;
+        let seconds =
+            self.seconds.checked_add(span.nanos.div_euclid(NANOS_PER_SECOND))?.checked_add(nanos / NANOS_PER_SECOND)?;
         Timestamp::new(seconds, u32::try_from(nanos % NANOS_PER_SECOND).ok()?)
     }
 
@@ -130,11 +128,7 @@ impl Timestamp {
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let c = self.civil(0);
-        write!(
-            f,
-            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}",
-            c.year, c.month, c.day, c.hour, c.minute, c.second
-        )?;
+        write!(f, "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}", c.year, c.month, c.day, c.hour, c.minute, c.second)?;
         write_fraction(f, self.nanos)?;
         f.write_str("Z")
     }
@@ -322,16 +316,11 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);
     let day_of_era = days.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     (year, month, day)
 }
@@ -362,13 +351,7 @@ mod tests {
         }
         let shifted = Timestamp::parse("2009-02-14T00:31:30+01:00").unwrap();
         assert_eq!(shifted.seconds(), 1_234_567_890);
-        for bad in [
-            "",
-            "2023-02-29T00:00:00Z",
-            "2009-02-13T24:00:00Z",
-            "2009-02-13",
-            "0000-01-01T00:00:00Z",
-        ] {
+        for bad in ["", "2023-02-29T00:00:00Z", "2009-02-13T24:00:00Z", "2009-02-13", "0000-01-01T00:00:00Z"] {
             assert_eq!(Timestamp::parse(bad), None, "{bad}");
         }
     }

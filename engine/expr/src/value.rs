@@ -257,8 +257,7 @@ impl PartialEq for Map {
         if self.shape().is(other.shape()) {
             return self.values().eq(other.values());
         }
-        self.iter()
-            .all(|(key, value)| other.get(key).is_some_and(|found| found == value))
+        self.iter().all(|(key, value)| other.get(key).is_some_and(|found| found == value))
     }
 }
 
@@ -345,9 +344,7 @@ mod tests {
 
     #[test]
     fn a_write_to_a_shared_map_leaves_the_other_as_it_was() {
-        let a: Map = [("x", Value::Int(1)), ("y", Value::Int(2))]
-            .into_iter()
-            .collect();
+        let a: Map = [("x", Value::Int(1)), ("y", Value::Int(2))].into_iter().collect();
         let mut b = a.clone();
         b.insert("x", Value::Int(5));
         assert_eq!(a.get("x"), Some(&Value::Int(1)));

@@ -40,10 +40,8 @@ fn read(text: &str) -> Value {
     Value::from_json(text.as_bytes(), &Limits::default()).unwrap()
 }
 
-const CONTEXT: &str =
-    r#"{"count":5,"name":"a name longer than what fits inline","items":[1,2,3],"o":{"k":1}}"#;
-const EVENT: &str =
-    r#"{"type":"GO","skip":[1,{"x":[2]}],"by":2,"name":"a name longer than what fits inline"}"#;
+const CONTEXT: &str = r#"{"count":5,"name":"a name longer than what fits inline","items":[1,2,3],"o":{"k":1}}"#;
+const EVENT: &str = r#"{"type":"GO","skip":[1,{"x":[2]}],"by":2,"name":"a name longer than what fits inline"}"#;
 
 #[test]
 fn scalar_results_allocate_nothing_in_any_encoding() {
@@ -51,9 +49,7 @@ fn scalar_results_allocate_nothing_in_any_encoding() {
     let event = read(EVENT);
     let mut packed = Vec::new();
     event.to_msgpack(&mut packed);
-    let env = Env::new()
-        .with_model(Root::Context, &context)
-        .with(Root::Event);
+    let env = Env::new().with_model(Root::Context, &context).with(Root::Event);
     for source in [
         "context.count > 3 && event.by == 2",
         "context.count + 1",
@@ -66,11 +62,7 @@ fn scalar_results_allocate_nothing_in_any_encoding() {
     ] {
         let program = Program::compile(source, &env, &Limits::default()).unwrap();
         assert!(!program.is_fallback());
-        for payload in [
-            Payload::Json(EVENT.as_bytes()),
-            Payload::MsgPack(&packed),
-            Payload::Value(&event),
-        ] {
+        for payload in [Payload::Json(EVENT.as_bytes()), Payload::MsgPack(&packed), Payload::Value(&event)] {
             let (count, result) = allocations(|| {
                 let scope = Scope::new(&context, payload);
                 program.eval(&scope, &mut Cost::new(1_000))
@@ -97,21 +89,11 @@ fn readers_scan_without_allocating() {
     let mut packed = Vec::new();
     read(EVENT).to_msgpack(&mut packed);
     let (count, ()) = allocations(|| {
-        Payload::MsgPack(&packed)
-            .validate(&Limits::default())
-            .unwrap();
-        Payload::Json(EVENT.as_bytes())
-            .validate(&Limits::default())
-            .unwrap();
+        Payload::MsgPack(&packed).validate(&Limits::default()).unwrap();
+        Payload::Json(EVENT.as_bytes()).validate(&Limits::default()).unwrap();
         msgpack::Reader::new(&packed).skip_value().unwrap();
         json::Reader::new(EVENT.as_bytes()).skip_value().unwrap();
-        assert_eq!(
-            Payload::Json(EVENT.as_bytes())
-                .get_str("type")
-                .unwrap()
-                .unwrap(),
-            "GO"
-        );
+        assert_eq!(Payload::Json(EVENT.as_bytes()).get_str("type").unwrap().unwrap(), "GO");
     });
     assert_eq!(count, 0);
 }

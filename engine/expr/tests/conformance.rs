@@ -6,9 +6,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use statemesh_expr::{
-    Cost, Duration, Env, Limits, Map, Payload, Program, Root, Scope, Timestamp, Value,
-};
+use statemesh_expr::{Cost, Duration, Env, Limits, Map, Payload, Program, Root, Scope, Timestamp, Value};
 use std::collections::BTreeMap;
 
 const TABLES: [(&str, &str); 14] = [
@@ -39,10 +37,7 @@ struct Count {
 
 #[test]
 fn cel_s_conformance_cases() {
-    let exemptions: BTreeMap<&str, &str> = EXEMPTIONS
-        .lines()
-        .map(|line| line.split_once('\t').unwrap())
-        .collect();
+    let exemptions: BTreeMap<&str, &str> = EXEMPTIONS.lines().map(|line| line.split_once('\t').unwrap()).collect();
     let mut count = Count::default();
     let mut wrong = Vec::new();
     for (table, text) in TABLES {
@@ -69,12 +64,7 @@ fn cel_s_conformance_cases() {
     for (reason, cases) in &count.exempt {
         println!("  {cases:4} exempt: {reason}");
     }
-    assert!(
-        wrong.is_empty(),
-        "{} wrong:\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 enum Outcome {
@@ -100,21 +90,14 @@ fn run(line: &str) -> Outcome {
         source = format!("({source}) == {}", kind.trim_end_matches("\"}"));
         expected = "= true".to_owned();
     }
-    let context = if context == "-" {
-        Value::Null
-    } else {
-        plain(&read(context))
-    };
+    let context = if context == "-" { Value::Null } else { plain(&read(context)) };
     let program = match Program::compile(&source, &Env::new().with(Root::Context), &limits) {
         Ok(program) => program,
         // What is certain to fail may fail early.
         Err(_) if expected == "error" => return Outcome::Passed,
         Err(error) => return Outcome::Wrong(format!("{source}: refused: {error}")),
     };
-    let result = program.eval(
-        &Scope::new(&context, Payload::Empty),
-        &mut Cost::new(limits.cost),
-    );
+    let result = program.eval(&Scope::new(&context, Payload::Empty), &mut Cost::new(limits.cost));
     let right = match (&result, expected.strip_prefix("= ")) {
         (Err(_), None) => true,
         (Ok(value), Some(expected)) => same(value, &read(expected)),
@@ -148,19 +131,11 @@ fn plain(written: &Value) -> Value {
             let bytes = value.as_list().unwrap().iter();
             Value::Bytes(bytes.map(|byte| byte.as_u64().unwrap() as u8).collect())
         }
-        Some(("$timestamp", value)) => {
-            Value::Timestamp(Timestamp::new(part(value, 0), part(value, 1) as u32).unwrap())
-        }
+        Some(("$timestamp", value)) => Value::Timestamp(Timestamp::new(part(value, 0), part(value, 1) as u32).unwrap()),
         Some(("$duration", value)) => Value::Duration(Duration::from_nanos(
-            part(value, 0)
-                .saturating_mul(1_000_000_000)
-                .saturating_add(part(value, 1)),
+            part(value, 0).saturating_mul(1_000_000_000).saturating_add(part(value, 1)),
         )),
-        _ => map
-            .iter()
-            .map(|(key, value)| (key.as_str(), plain(value)))
-            .collect::<Map>()
-            .into(),
+        _ => map.iter().map(|(key, value)| (key.as_str(), plain(value))).collect::<Map>().into(),
     }
 }
 
@@ -169,9 +144,7 @@ fn same(found: &Value, written: &Value) -> bool {
     let expected = plain(written);
     match (found, &expected) {
         (Value::Double(a), Value::Double(b)) if a.is_nan() => b.is_nan(),
-        (Value::List(a), Value::List(b)) => {
-            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
-        }
+        (Value::List(a), Value::List(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
         _ => found.kind() == expected.kind() && *found == expected,
     }
 }

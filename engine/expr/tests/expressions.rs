@@ -3,9 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use statemesh_expr::{
-    Cost, Env, EvalFault, Limits, Payload, Program, Root, Scope, Template, Type, Value,
-};
+use statemesh_expr::{Cost, Env, EvalFault, Limits, Payload, Program, Root, Scope, Template, Type, Value};
 
 fn json(text: &str) -> Value {
     Value::from_json(text.as_bytes(), &Limits::default()).unwrap()
@@ -25,9 +23,7 @@ fn compile(source: &str) -> Program {
 
 fn fault(source: &str, context: &Value, event: Payload<'_>) -> EvalFault {
     let scope = Scope::new(context, event);
-    let error = compile(source)
-        .eval(&scope, &mut Cost::new(100_000))
-        .unwrap_err();
+    let error = compile(source).eval(&scope, &mut Cost::new(100_000)).unwrap_err();
     error.fault()
 }
 
@@ -38,11 +34,7 @@ fn eval(source: &str, context: &str, event: &str) -> Value {
     let value = json(event);
     let mut packed = Vec::new();
     value.to_msgpack(&mut packed);
-    let payloads = [
-        Payload::Value(&value),
-        Payload::Json(event.as_bytes()),
-        Payload::MsgPack(&packed),
-    ];
+    let payloads = [Payload::Value(&value), Payload::Json(event.as_bytes()), Payload::MsgPack(&packed)];
     let [first, rest @ ..] = payloads.map(|payload| {
         let scope = Scope::new(&context, payload);
         program.eval(&scope, &mut Cost::new(100_000)).unwrap()
@@ -56,45 +48,26 @@ fn eval(source: &str, context: &str, event: &str) -> Value {
 #[test]
 fn context_and_event_are_read_whatever_the_encoding() {
     let context = r#"{"count":5,"items":[{"id":"a","n":1},{"id":"b","n":2}],"name":"x"}"#;
-    let event =
-        r#"{"type":"GO","by":2,"skip":{"deep":[1,2,{"x":1}]},"tags":["p","q"],"esc":"a\"b"}"#;
+    let event = r#"{"type":"GO","by":2,"skip":{"deep":[1,2,{"x":1}]},"tags":["p","q"],"esc":"a\"b"}"#;
     for (source, expected) in [
         ("context.count > 3 && event.by == 2", "true"),
         ("context.count + event.by", "7"),
         ("event.skip.deep[2].x", "1"),
         ("event.tags", r#"["p","q"]"#),
         ("size(event.tags) + size(event.skip)", "3"),
-        (
-            "'q' in event.tags && 'by' in event && !('z' in event)",
-            "true",
-        ),
+        ("'q' in event.tags && 'by' in event && !('z' in event)", "true"),
         ("has(event.skip.deep) && !has(event.skip.none)", "true"),
         ("event.esc", r#""a\"b""#),
-        (
-            "event == {'type':'GO','by':2.0,'skip':{'deep':[1,2,{'x':1}]},'tags':['p','q'],'esc':'a\"b'}",
-            "true",
-        ),
+        ("event == {'type':'GO','by':2.0,'skip':{'deep':[1,2,{'x':1}]},'tags':['p','q'],'esc':'a\"b'}", "true"),
         ("context.items.map(i, i.n * event.by)", "[2,4]"),
         ("context.items.filter(i, i.n > 1)[0].id", r#""b""#),
-        (
-            "context.items.exists(i, i.id == 'b') && context.items.all(i, i.n > 0)",
-            "true",
-        ),
+        ("context.items.exists(i, i.id == 'b') && context.items.all(i, i.n > 0)", "true"),
         ("context.items.exists_one(i, i.n == 2)", "true"),
         ("event.skip.map(k, k)", r#"["deep"]"#),
-        (
-            "event.tags.map(t, event.tags.map(u, t + u))",
-            r#"[["pp","pq"],["qp","qq"]]"#,
-        ),
-        (
-            "{'a': event.by, 'b': [context.count]}",
-            r#"{"a":2,"b":[5]}"#,
-        ),
+        ("event.tags.map(t, event.tags.map(u, t + u))", r#"[["pp","pq"],["qp","qq"]]"#),
+        ("{'a': event.by, 'b': [context.count]}", r#"{"a":2,"b":[5]}"#),
         ("event['by'] + event.skip['deep'][0]", "3"),
-        (
-            "event.type.startsWith('G') && event.type.matches('^[A-Z]+$')",
-            "true",
-        ),
+        ("event.type.startsWith('G') && event.type.matches('^[A-Z]+$')", "true"),
         ("context.count > 9 ? 'many' : context.name + '!'", r#""x!""#),
         ("event.none > 1 || true", "true"),
         ("1 + 2 * 3 == 7 && [1, 2.0, 3u] == [1.0, 2, 3]", "true"),
@@ -106,10 +79,7 @@ fn context_and_event_are_read_whatever_the_encoding() {
 
 #[test]
 fn a_context_of_another_shape_still_works() {
-    assert_eq!(
-        eval("context.count", r#"{"name":"x","more":1,"count":3}"#, "{}"),
-        Value::Int(3)
-    );
+    assert_eq!(eval("context.count", r#"{"name":"x","more":1,"count":3}"#, "{}"), Value::Int(3));
     assert_eq!(eval("context.count", r#"{"count":3}"#, "{}"), Value::Int(3));
 }
 
@@ -119,47 +89,22 @@ fn what_has_no_value_says_why() {
     let event = json(r#"{"n":0,"s":"x"}"#);
     let event = Payload::Value(&event);
     assert_eq!(fault("context.none", &context, event), EvalFault::NoSuchKey);
-    assert_eq!(
-        fault("context.count + 1", &context, event),
-        EvalFault::Overflow
-    );
-    assert_eq!(
-        fault("1 / event.n", &context, event),
-        EvalFault::DivideByZero
-    );
-    assert_eq!(
-        fault("event.s + 1", &context, event),
-        EvalFault::NoSuchOverload
-    );
-    assert_eq!(
-        fault("[1][event.n + 1]", &context, event),
-        EvalFault::IndexOutOfRange
-    );
-    assert_eq!(
-        fault("int(event.s)", &context, event),
-        EvalFault::BadConversion
-    );
+    assert_eq!(fault("context.count + 1", &context, event), EvalFault::Overflow);
+    assert_eq!(fault("1 / event.n", &context, event), EvalFault::DivideByZero);
+    assert_eq!(fault("event.s + 1", &context, event), EvalFault::NoSuchOverload);
+    assert_eq!(fault("[1][event.n + 1]", &context, event), EvalFault::IndexOutOfRange);
+    assert_eq!(fault("int(event.s)", &context, event), EvalFault::BadConversion);
     let broken = Payload::MsgPack(&[0x81, 0xa1]);
-    assert!(matches!(
-        fault("event.n", &context, broken),
-        EvalFault::BadPayload(_)
-    ));
+    assert!(matches!(fault("event.n", &context, broken), EvalFault::BadPayload(_)));
     let scope = Scope::new(&context, event);
-    let error = compile("event.n")
-        .eval_bool(&scope, &mut Cost::new(100))
-        .unwrap_err();
+    let error = compile("event.n").eval_bool(&scope, &mut Cost::new(100)).unwrap_err();
     assert_eq!(error.code(), "not_bool");
 }
 
 #[test]
 fn mistakes_are_found_when_compiling() {
     for (source, code, offset, hint) in [
-        (
-            "contxt.count > 1",
-            "unknown_root",
-            0,
-            "did you mean \"context\"?",
-        ),
+        ("contxt.count > 1", "unknown_root", 0, "did you mean \"context\"?"),
         ("1 + 'a'", "wrong_type", 2, "string()"),
         ("event.type + 1", "wrong_type", 11, "string()"),
         ("event.type > 1", "wrong_type", 11, ""),
@@ -167,12 +112,7 @@ fn mistakes_are_found_when_compiling() {
         ("'ä' + 1", "wrong_type", 5, "string()"),
         ("context.count &&", "expression_syntax", 16, ""),
         ("context.count === 1", "expression_syntax", 16, "=="),
-        (
-            "event.type.startWith('a')",
-            "unknown_function",
-            20,
-            "startsWith",
-        ),
+        ("event.type.startWith('a')", "unknown_function", 20, "startsWith"),
         ("event.type.matches('(')", "bad_pattern", 18, ""),
         ("size(1)", "wrong_type", 4, ""),
         ("1.5 + 1", "wrong_type", 4, "1.0"),
@@ -180,10 +120,7 @@ fn mistakes_are_found_when_compiling() {
     ] {
         let error = Program::compile(source, &env(), &Limits::default()).unwrap_err();
         assert_eq!(error.code, code, "{source}: {error}");
-        assert!(
-            error.hint.clone().unwrap_or_default().contains(hint),
-            "{source}: {error:?}"
-        );
+        assert!(error.hint.clone().unwrap_or_default().contains(hint), "{source}: {error:?}");
         if offset > 0 {
             assert_eq!(error.offset, offset, "{source}: {error}");
         }
@@ -199,17 +136,8 @@ fn types_and_roots_are_known_and_constants_folded() {
     assert!(roots.contains(Root::Context) && roots.contains(Root::Params));
     assert!(!roots.contains(Root::Event));
     assert_eq!(compile("1 + 2 * 3").constant(), Some(&Value::Int(7)));
-    assert_eq!(
-        compile("size('abc') == 3 ? [1, 2] : []")
-            .constant()
-            .unwrap()
-            .to_string(),
-        "[1,2]"
-    );
-    assert_eq!(
-        compile("1 / 0 == 0 || true").constant(),
-        Some(&Value::Bool(true))
-    );
+    assert_eq!(compile("size('abc') == 3 ? [1, 2] : []").constant().unwrap().to_string(), "[1,2]");
+    assert_eq!(compile("1 / 0 == 0 || true").constant(), Some(&Value::Bool(true)));
     assert!(compile("1 / 0").constant().is_none());
 }
 
@@ -223,18 +151,10 @@ fn what_is_not_compiled_falls_back_and_says_so() {
     ] {
         let program = compile(source);
         assert!(program.is_fallback(), "{source}");
-        assert_eq!(
-            eval(source, r#"{"count":2,"name":"n"}"#, r#"{"type":"GO"}"#).to_string(),
-            expected
-        );
+        assert_eq!(eval(source, r#"{"count":2,"name":"n"}"#, r#"{"type":"GO"}"#).to_string(), expected);
     }
-    assert!(
-        compile("event.type.lowerAscii()")
-            .roots()
-            .contains(Root::Event)
-    );
-    let error =
-        Program::compile("[1].all(x, {1: 2}[x] > 0)", &env(), &Limits::default()).unwrap_err();
+    assert!(compile("event.type.lowerAscii()").roots().contains(Root::Event));
+    let error = Program::compile("[1].all(x, {1: 2}[x] > 0)", &env(), &Limits::default()).unwrap_err();
     assert_eq!(error.code, "unsupported");
 }
 
@@ -244,18 +164,12 @@ fn costs_and_sizes_are_bounded() {
     let context = json(&format!(r#"{{"items":{list}}}"#));
     let scope = Scope::new(&context, Payload::Empty);
     let cubed = "context.items.all(a, context.items.all(b, context.items.all(c, a + b + c > 0)))";
-    let error = compile(cubed)
-        .eval(&scope, &mut Cost::new(100_000))
-        .unwrap_err();
+    let error = compile(cubed).eval(&scope, &mut Cost::new(100_000)).unwrap_err();
     assert_eq!(error.fault(), EvalFault::CostExceeded);
     let absorbed = format!("context.items[0] == 1 || {cubed}");
-    compile(&absorbed)
-        .eval(&scope, &mut Cost::new(100_000))
-        .unwrap();
+    compile(&absorbed).eval(&scope, &mut Cost::new(100_000)).unwrap();
     let not_absorbed = format!("{cubed} || context.items[0] == 1");
-    let error = compile(&not_absorbed)
-        .eval(&scope, &mut Cost::new(100_000))
-        .unwrap_err();
+    let error = compile(&not_absorbed).eval(&scope, &mut Cost::new(100_000)).unwrap_err();
     assert_eq!(error.fault(), EvalFault::CostExceeded);
 
     let doubled = compile("{'a': context, 'b': context}");
@@ -284,24 +198,12 @@ fn templates_compute_what_varies_and_share_what_does_not() {
     let context = json(r#"{"name":"n"}"#);
     let scope = Scope::new(&context, Payload::Json(br#"{"by":3}"#));
     let value = template.eval(&scope, &mut Cost::new(100)).unwrap();
-    assert_eq!(
-        value.to_string(),
-        r#"{"id":"n","fixed":[1,{"x":2}],"two":2,"list":[3,"a"]}"#
-    );
+    assert_eq!(value.to_string(), r#"{"id":"n","fixed":[1,{"x":2}],"two":2,"list":[3,"a"]}"#);
     assert!(template.roots().contains(Root::Event) && template.constant().is_none());
-    let constant = Template::compile(
-        &json(r#"[{"@expr":"2 > 1"}]"#),
-        "cel",
-        &env(),
-        &Limits::default(),
-    );
+    let constant = Template::compile(&json(r#"[{"@expr":"2 > 1"}]"#), "cel", &env(), &Limits::default());
     assert_eq!(constant.unwrap().constant().unwrap().to_string(), "[true]");
     for (data, path, code) in [
-        (
-            r#"{"a":[0,{"@expr":"x","@lang":"js"}]}"#,
-            "/a/1",
-            "unknown_language",
-        ),
+        (r#"{"a":[0,{"@expr":"x","@lang":"js"}]}"#, "/a/1", "unknown_language"),
         (r#"{"a/b":{"@expr":1}}"#, "/a~1b", "bad_expression_object"),
         (r#"{"@expr":"1","also":1}"#, "", "bad_expression_object"),
         (r#"[{"@expr":"contxt"}]"#, "/0", "unknown_root"),

@@ -7,10 +7,7 @@ use proptest::prelude::*;
 use statemesh_expr::{Cost, Env, Limits, Map, Payload, Program, Root, Scope, Value, json, msgpack};
 
 fn limits() -> Limits {
-    Limits {
-        value_bytes: 1 << 20,
-        ..Limits::default()
-    }
+    Limits { value_bytes: 1 << 20, ..Limits::default() }
 }
 
 fn value() -> impl Strategy<Value = Value> {
@@ -35,13 +32,7 @@ fn value() -> impl Strategy<Value = Value> {
 
 /// Bytes that are nearly JSON or MessagePack, and bytes that are nothing.
 fn hostile() -> impl Strategy<Value = Vec<u8>> {
-    let nearly = (
-        value(),
-        any::<bool>(),
-        any::<prop::sample::Index>(),
-        any::<u8>(),
-        any::<bool>(),
-    );
+    let nearly = (value(), any::<bool>(), any::<prop::sample::Index>(), any::<u8>(), any::<bool>());
     let broken = nearly.prop_map(|(value, as_json, at, byte, cut)| {
         let mut bytes = Vec::new();
         if as_json {
@@ -128,10 +119,7 @@ fn expression() -> impl Strategy<Value = String> {
         ".",
         " ",
     ]);
-    prop_oneof![
-        prop::collection::vec(word, 0..24).prop_map(|words| words.concat()),
-        "\\PC{0,40}",
-    ]
+    prop_oneof![prop::collection::vec(word, 0..24).prop_map(|words| words.concat()), "\\PC{0,40}",]
 }
 
 proptest! {

@@ -20,11 +20,7 @@ const PATTERN_COST: usize = 16 << 10;
 
 /// A regular expression of bounded size.
 pub(super) fn pattern(text: &str) -> Result<Regex, regex::Error> {
-    regex::RegexBuilder::new(text)
-        .size_limit(PATTERN_BYTES)
-        .dfa_size_limit(PATTERN_BYTES)
-        .nest_limit(32)
-        .build()
+    regex::RegexBuilder::new(text).size_limit(PATTERN_BYTES).dfa_size_limit(PATTERN_BYTES).nest_limit(32).build()
 }
 
 /// Calls `function` on its first value (the target, if it has one) and maybe a
@@ -39,9 +35,7 @@ pub(super) fn call<'a>(
         (Function::Dyn, ..) => return Ok(first),
         (Function::TypeOf, ..) => Some(Operand::Type(first.kind())),
         (Function::Size, ..) => size(&first, eval)?.map(int),
-        (Function::Time(part), _, zone) => {
-            time_part(part, &first, zone.as_ref())?.map(Operand::Int)
-        }
+        (Function::Time(part), _, zone) => time_part(part, &first, zone.as_ref())?.map(Operand::Int),
         (Function::Bool, ..) => to_bool(&first)?,
         (Function::Int, ..) => to_int(&first)?,
         (Function::Uint, ..) => to_uint(&first)?,
@@ -75,11 +69,7 @@ fn size(of: &Operand<'_>, eval: &mut Eval<'_, '_>) -> Result<Option<usize>, Eval
     Ok(match of {
         Operand::MsgPack(bytes) => {
             let mut reader = msgpack::Reader::new(bytes);
-            let len = if of.kind() == Type::Map {
-                reader.read_map_header()
-            } else {
-                reader.read_list_header()
-            };
+            let len = if of.kind() == Type::Map { reader.read_map_header() } else { reader.read_list_header() };
             Some(len?)
         }
         Operand::Json(bytes) => {
@@ -158,10 +148,7 @@ fn to_int<'a>(from: &Operand<'_>) -> Converted<'a> {
         (Operand::Double(value), _) => number::truncate_i64(*value),
         (Operand::Timestamp(time), _) => Some(time.seconds()),
         (_, Some(text)) => {
-            return text
-                .parse()
-                .map(|n| Some(Operand::Int(n)))
-                .map_err(|_| bad(text));
+            return text.parse().map(|n| Some(Operand::Int(n))).map_err(|_| bad(text));
         }
         _ => return Ok(None),
     };
@@ -174,10 +161,7 @@ fn to_uint<'a>(from: &Operand<'_>) -> Converted<'a> {
         (Operand::Int(value), _) => u64::try_from(*value).ok(),
         (Operand::Double(value), _) => number::truncate_u64(*value),
         (_, Some(text)) => {
-            return text
-                .parse()
-                .map(|n| Some(Operand::Uint(n)))
-                .map_err(|_| bad(text));
+            return text.parse().map(|n| Some(Operand::Uint(n))).map_err(|_| bad(text));
         }
         _ => return Ok(None),
     };
@@ -270,11 +254,7 @@ fn to_duration<'a>(from: &Operand<'_>) -> Converted<'a> {
     }
 }
 
-fn time_part(
-    part: TimePart,
-    of: &Operand<'_>,
-    zone: Option<&Operand<'_>>,
-) -> Result<Option<i64>, EvalError> {
+fn time_part(part: TimePart, of: &Operand<'_>, zone: Option<&Operand<'_>>) -> Result<Option<i64>, EvalError> {
     match (of, zone) {
         (Operand::Timestamp(time), None) => Ok(Some(calendar(part, *time, 0))),
         (Operand::Timestamp(time), Some(zone)) => match zone.as_str() {
@@ -316,12 +296,7 @@ fn clock(part: TimePart, nanos: i64) -> Option<i64> {
 /// Seconds east of UTC of `UTC`, `+01:00`, `-02:30` or `02:00`. Names of places
 /// would need the time zone database.
 fn offset(zone: &str) -> Result<i64, EvalError> {
-    let unknown = || {
-        EvalError::with(
-            EvalFault::BadConversion,
-            format!("time zone {}", clip(zone)),
-        )
-    };
+    let unknown = || EvalError::with(EvalFault::BadConversion, format!("time zone {}", clip(zone)));
     if matches!(zone, "UTC" | "Z" | "") {
         return Ok(0);
     }
@@ -355,8 +330,6 @@ fn bad(text: &str) -> EvalError {
 /// Enough of `text` to recognise it in a message.
 fn clip(text: &str) -> &str {
     const MOST: usize = 64;
-    let end = (0..=text.len().min(MOST))
-        .rev()
-        .find(|end| text.is_char_boundary(*end));
+    let end = (0..=text.len().min(MOST)).rev().find(|end| text.is_char_boundary(*end));
     text.get(..end.unwrap_or(0)).unwrap_or_default()
 }

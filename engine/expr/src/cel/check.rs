@@ -12,9 +12,7 @@ pub(super) fn operator(sign: Sign, kinds: &[Type]) -> Option<Type> {
         (Sign::Not, [kind]) => kind.may_be(Type::Bool).then_some(Type::Bool),
         (Sign::Negate, [Type::Dyn]) => Some(Type::Dyn),
         (Sign::Negate, [kind @ (Type::Int | Type::Double)]) => Some(*kind),
-        (Sign::And | Sign::Or, [a, b]) => {
-            (a.may_be(Type::Bool) && b.may_be(Type::Bool)).then_some(Type::Bool)
-        }
+        (Sign::And | Sign::Or, [a, b]) => (a.may_be(Type::Bool) && b.may_be(Type::Bool)).then_some(Type::Bool),
         (Sign::Cond, [condition, yes, no]) => {
             let kind = if yes == no { *yes } else { Type::Dyn };
             condition.may_be(Type::Bool).then_some(kind)
@@ -29,9 +27,7 @@ pub(super) fn operator(sign: Sign, kinds: &[Type]) -> Option<Type> {
         }
         (Sign::Index, [container, key]) => {
             let list = container.may_be(Type::List)
-                && [Type::Int, Type::Uint, Type::Double]
-                    .iter()
-                    .any(|kind| key.may_be(*kind));
+                && [Type::Int, Type::Uint, Type::Double].iter().any(|kind| key.may_be(*kind));
             (list || container.may_be(Type::Map)).then_some(Type::Dyn)
         }
         _ => None,
@@ -61,11 +57,7 @@ fn overloads(op: Arith) -> &'static [(Type, Type, Type)] {
             (Timestamp, Duration, Timestamp),
             (Duration, Duration, Duration),
         ],
-        Arith::Mul | Arith::Div => &[
-            (Int, Int, Int),
-            (Uint, Uint, Uint),
-            (Double, Double, Double),
-        ],
+        Arith::Mul | Arith::Div => &[(Int, Int, Int), (Uint, Uint, Uint), (Double, Double, Double)],
         Arith::Rem => &[(Int, Int, Int), (Uint, Uint, Uint)],
     }
 }
@@ -92,12 +84,8 @@ pub(super) fn conversion(sign: Sign, kinds: &[Type]) -> Option<String> {
         return None;
     };
     match (a, b) {
-        (Type::Double, Type::Int) => {
-            Some("write the int with a point (1.0) or use double()".into())
-        }
-        (Type::Int, Type::Double) => {
-            Some("write the int with a point (1.0) or use double()".into())
-        }
+        (Type::Double, Type::Int) => Some("write the int with a point (1.0) or use double()".into()),
+        (Type::Int, Type::Double) => Some("write the int with a point (1.0) or use double()".into()),
         (Type::Str, _) | (_, Type::Str) => Some("make a string of the other with string()".into()),
         _ => None,
     }
@@ -128,9 +116,7 @@ pub(super) fn is_constant(node: &Node) -> bool {
         | Node::In(sides)
         | Node::Index(sides) => sides.iter().all(constant),
         Node::Cond(parts) => parts.iter().all(constant),
-        Node::List(items) | Node::Record(_, items) | Node::Call(_, items) => {
-            items.iter().all(constant)
-        }
+        Node::List(items) | Node::Record(_, items) | Node::Call(_, items) => items.iter().all(constant),
         Node::Select(select) | Node::Has(select) => constant(&select.0),
         Node::Matches(parts) => constant(&parts.0),
         Node::Map(_)

@@ -24,14 +24,7 @@ pub enum Root {
 
 impl Root {
     /// Every root.
-    pub const ALL: [Root; 6] = [
-        Root::Context,
-        Root::Event,
-        Root::Params,
-        Root::Input,
-        Root::Output,
-        Root::Snapshot,
-    ];
+    pub const ALL: [Root; 6] = [Root::Context, Root::Event, Root::Params, Root::Input, Root::Output, Root::Snapshot];
 
     /// The name in expressions.
     pub fn name(self) -> &'static str {
@@ -73,9 +66,7 @@ impl Roots {
 
     /// The roots in the set.
     pub fn iter(self) -> impl Iterator<Item = Root> {
-        Root::ALL
-            .into_iter()
-            .filter(move |root| self.contains(*root))
+        Root::ALL.into_iter().filter(move |root| self.contains(*root))
     }
 
     pub(crate) fn add(&mut self, root: Root) {
@@ -235,14 +226,7 @@ impl<'a> Scope<'a> {
     /// A scope with a context and an event; set other roots by field.
     #[inline]
     pub fn new(context: &'a Value, event: Payload<'a>) -> Scope<'a> {
-        Scope {
-            context,
-            event,
-            params: &NULL,
-            input: Payload::Empty,
-            output: &NULL,
-            snapshot: &NULL,
-        }
+        Scope { context, event, params: &NULL, input: Payload::Empty, output: &NULL, snapshot: &NULL }
     }
 
     /// The value of `root`.

@@ -21,12 +21,7 @@ pub struct CompileError {
 
 impl CompileError {
     pub(crate) fn new(offset: usize, code: &'static str, message: impl Into<String>) -> Self {
-        CompileError {
-            offset,
-            code,
-            message: message.into(),
-            hint: None,
-        }
+        CompileError { offset, code, message: message.into(), hint: None }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -78,18 +73,12 @@ pub enum EvalFault {
 impl EvalError {
     #[cold]
     pub(crate) fn new(fault: EvalFault) -> EvalError {
-        EvalError {
-            fault,
-            detail: None,
-        }
+        EvalError { fault, detail: None }
     }
 
     #[cold]
     pub(crate) fn with(fault: EvalFault, detail: impl Into<Box<str>>) -> EvalError {
-        EvalError {
-            fault,
-            detail: Some(detail.into()),
-        }
+        EvalError { fault, detail: Some(detail.into()) }
     }
 
     /// What went wrong.

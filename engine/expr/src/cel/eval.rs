@@ -4,7 +4,7 @@
 use super::builtins;
 use super::env::{Root, Scope};
 use super::error::{EvalError, EvalFault};
-use super::node::{Field, Loop, LoopKind, Node};
+use super::node::{Field, Loop, LoopKind, Node, Order};
 use super::operand::{Operand, no_overload};
 use super::operators::{self, index_number};
 use crate::cost::Cost;
@@ -23,7 +23,7 @@ pub(super) struct Eval<'e, 'a> {
 
 /// A macro's variable, and those of the loops around it.
 pub(super) struct Frame<'f, 'a> {
-    value: Operand<'a>,
+    pub(super) value: Operand<'a>,
     outer: Locals<'f, 'a>,
 }
 
@@ -41,12 +41,11 @@ impl<'a> Eval<'_, 'a> {
             Node::Const(value) => Ok(Operand::of(value)),
             Node::Field(field) => self.field(field),
             Node::Arith(op, sides) => {
+                if let Some(value) = self.quick(node, locals).value() {
+                    return Ok(Operand::own(value));
+                }
                 let [a, b] = self.both(sides, locals)?;
-                self.charge(if a.number().is_some() {
-                    0
-                } else {
-                    a.weight() + b.weight()
-                })?;
+                self.charge(if a.number().is_some() { 0 } else { a.weight() + b.weight() })?;
                 operators::arith(*op, a, b, self.limits)
             }
             Node::And(_)
@@ -59,11 +58,7 @@ impl<'a> Eval<'_, 'a> {
             | Node::Matches(_) => self.truth(node, locals).map(Operand::Bool),
             Node::Cond(parts) => {
                 let [condition, yes, no] = &**parts;
-                let branch = if self.truth(condition, locals)? {
-                    yes
-                } else {
-                    no
-                };
+                let branch = if self.truth(condition, locals)? { yes } else { no };
                 self.eval(branch, locals)
             }
             Node::Root(root) => self.root(*root),
@@ -101,11 +96,7 @@ impl<'a> Eval<'_, 'a> {
     }
 
     /// A condition, without making an operand of it.
-    pub(super) fn truth(
-        &mut self,
-        node: &'a Node,
-        locals: Locals<'_, 'a>,
-    ) -> Result<bool, EvalError> {
+    pub(super) fn truth(&mut self, node: &'a Node, locals: Locals<'_, 'a>) -> Result<bool, EvalError> {
         match node {
             Node::And(sides) => {
                 let [a, b] = &**sides;
@@ -117,13 +108,36 @@ impl<'a> Eval<'_, 'a> {
             }
             Node::Not(inner) => Ok(!self.truth(inner, locals)?),
             Node::Order(op, sides) => {
-                let [a, b] = self.both(sides, locals)?;
-                operators::order(*op, &a, &b)
+                let [a, b] = &**sides;
+                let quick = self.quick(a, locals);
+                match quick.ordered(*op, self.quick(b, locals)) {
+                    Some(holds) => Ok(holds),
+                    None => self.order(*op, sides, locals),
+                }
             }
             Node::Equal(negated, sides) => {
-                let [a, b] = self.both(sides, locals)?;
-                Ok(self.equal(a, b)? != *negated)
+                let [a, b] = &**sides;
+                let quick = self.quick(a, locals);
+                if let Some(equal) = quick.equals(self.quick(b, locals)) {
+                    return Ok(equal != *negated);
+                }
+                if let (Some(a), Some(b)) = (self.quick_str(a), self.quick_str(b)) {
+                    return Ok((a == b) != *negated);
+                }
+                Ok(self.compare(sides, locals)? != *negated)
             }
+            _ => match self.quick(node, locals).truth() {
+                Some(value) => Ok(value),
+                None => self.other_truth(node, locals),
+            },
+        }
+    }
+
+    /// Conditions whose operands are not simple: kept apart so that the others
+    /// need little of the stack.
+    #[inline(never)]
+    fn other_truth(&mut self, node: &'a Node, locals: Locals<'_, 'a>) -> Result<bool, EvalError> {
+        match node {
             Node::Has(select) => {
                 let (operand, name) = &**select;
                 let operand = self.eval(operand, locals)?;
@@ -147,15 +161,22 @@ impl<'a> Eval<'_, 'a> {
         }
     }
 
+    #[inline(never)]
+    fn order(&mut self, op: Order, sides: &'a [Node; 2], locals: Locals<'_, 'a>) -> Result<bool, EvalError> {
+        let [a, b] = self.both(sides, locals)?;
+        self.charge(a.weight().min(b.weight()))?;
+        operators::order(op, &a, &b)
+    }
+
+    #[inline(never)]
+    fn compare(&mut self, sides: &'a [Node; 2], locals: Locals<'_, 'a>) -> Result<bool, EvalError> {
+        let [a, b] = self.both(sides, locals)?;
+        self.equal(a, b)
+    }
+
     /// `&&` (decided by false) and `||` (decided by true): an error on one side
     /// does not matter when the other side decides.
-    fn logic(
-        &mut self,
-        a: &'a Node,
-        b: &'a Node,
-        decides: bool,
-        locals: Locals<'_, 'a>,
-    ) -> Result<bool, EvalError> {
+    fn logic(&mut self, a: &'a Node, b: &'a Node, decides: bool, locals: Locals<'_, 'a>) -> Result<bool, EvalError> {
         let error = match self.truth(a, locals) {
             Ok(value) if value == decides => return Ok(decides),
             Ok(_) => return self.truth(b, locals),
@@ -170,11 +191,7 @@ impl<'a> Eval<'_, 'a> {
     }
 
     #[inline]
-    fn both(
-        &mut self,
-        sides: &'a [Node; 2],
-        locals: Locals<'_, 'a>,
-    ) -> Result<[Operand<'a>; 2], EvalError> {
+    fn both(&mut self, sides: &'a [Node; 2], locals: Locals<'_, 'a>) -> Result<[Operand<'a>; 2], EvalError> {
         let [a, b] = sides;
         let a = self.eval(a, locals)?;
         let b = self.eval(b, locals)?;
@@ -199,11 +216,7 @@ impl<'a> Eval<'_, 'a> {
     }
 
     /// The value at `name`; an error when `operand` is not a map.
-    fn select(
-        &mut self,
-        operand: Operand<'a>,
-        name: &str,
-    ) -> Result<Option<Operand<'a>>, EvalError> {
+    fn select(&mut self, operand: Operand<'a>, name: &str) -> Result<Option<Operand<'a>>, EvalError> {
         match operand {
             Operand::Ref(Value::Map(map)) => Ok(map.get(name).map(Operand::of)),
             Operand::Own(Value::Map(map)) => Ok(map.get(name).cloned().map(Operand::own)),
@@ -221,11 +234,7 @@ impl<'a> Eval<'_, 'a> {
     }
 
     #[inline]
-    fn seek_msgpack(
-        &mut self,
-        bytes: &'a [u8],
-        name: &str,
-    ) -> Result<Option<Operand<'a>>, EvalError> {
+    fn seek_msgpack(&mut self, bytes: &'a [u8], name: &str) -> Result<Option<Operand<'a>>, EvalError> {
         let Some(mut reader) = seek_msgpack(bytes, name)? else {
             self.charge(bytes.len())?;
             return if msgpack_is_map(bytes) {
@@ -295,11 +304,7 @@ impl<'a> Eval<'_, 'a> {
         Ok(Operand::Own(List::from(items).into()))
     }
 
-    fn values(
-        &mut self,
-        nodes: &'a [Node],
-        locals: Locals<'_, 'a>,
-    ) -> Result<Vec<Value>, EvalError> {
+    fn values(&mut self, nodes: &'a [Node], locals: Locals<'_, 'a>) -> Result<Vec<Value>, EvalError> {
         let mut values = Vec::with_capacity(nodes.len());
         for node in nodes {
             values.push(self.eval(node, locals)?.into_value(self.limits)?);
@@ -338,10 +343,7 @@ impl<'a> Eval<'_, 'a> {
             if !self.cost.take(code.nodes) {
                 return Err(EvalError::new(EvalFault::CostExceeded));
             }
-            let frame = Frame {
-                value: element(&range, at),
-                outer,
-            };
+            let frame = Frame { value: element(&range, at), outer };
             if self.round(code, &frame, &mut state)? {
                 break;
             }
@@ -350,12 +352,7 @@ impl<'a> Eval<'_, 'a> {
     }
 
     /// One round; whether the outcome is certain.
-    fn round(
-        &mut self,
-        code: &'a Loop,
-        frame: &Frame<'_, 'a>,
-        state: &mut Collected,
-    ) -> Result<bool, EvalError> {
+    fn round(&mut self, code: &'a Loop, frame: &Frame<'_, 'a>, state: &mut Collected) -> Result<bool, EvalError> {
         let locals = Some(frame);
         match code.kind {
             LoopKind::All | LoopKind::Exists => {
@@ -430,7 +427,7 @@ impl Collected {
 /// The field of a map: by slot when the map has the expected shape, or has the
 /// name in the expected slot; by name otherwise.
 #[inline]
-fn slot<'a>(map: &'a Map, field: &Field) -> Option<&'a Value> {
+pub(super) fn slot<'a>(map: &'a Map, field: &Field) -> Option<&'a Value> {
     if let Some((shape, slot)) = &field.place {
         let keys = map.shape();
         if keys.is(shape) || keys.keys().get(*slot) == Some(&field.name) {

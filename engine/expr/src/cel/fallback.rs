@@ -100,10 +100,7 @@ pub(super) fn is_namespace(name: &str) -> bool {
 /// A parser of everything the crate knows. Its own limit on recursion counts
 /// otherwise than ours, which has been checked by then.
 pub(super) fn parser() -> cel::parser::Parser {
-    environment()
-        .parser()
-        .enable_ident_escape_syntax(true)
-        .max_recursion_depth(u16::MAX)
+    environment().parser().enable_ident_escape_syntax(true).max_recursion_depth(u16::MAX)
 }
 
 impl Fallback {
@@ -147,10 +144,8 @@ fn to_cel(value: &Value) -> cel::Value {
         Value::Duration(span) => cel::Value::String(Arc::new(span.to_string())),
         Value::List(list) => cel::Value::List(Arc::new(list.iter().map(to_cel).collect())),
         Value::Map(map) => {
-            let entries: HashMap<cel::objects::Key, cel::Value> = map
-                .iter()
-                .map(|(key, value)| (key.as_str().into(), to_cel(value)))
-                .collect();
+            let entries: HashMap<cel::objects::Key, cel::Value> =
+                map.iter().map(|(key, value)| (key.as_str().into(), to_cel(value))).collect();
             cel::Value::Map(entries.into())
         }
     }
@@ -166,17 +161,12 @@ fn from_cel(value: &cel::Value) -> Result<Value, EvalError> {
         cel::Value::Float(value) => Value::Double(*value),
         cel::Value::String(text) => Value::str(text.as_str()),
         cel::Value::Bytes(bytes) => Value::Bytes(bytes.as_slice().into()),
-        cel::Value::List(list) => {
-            Value::List(list.iter().map(from_cel).collect::<Result<List, _>>()?)
-        }
+        cel::Value::List(list) => Value::List(list.iter().map(from_cel).collect::<Result<List, _>>()?),
         cel::Value::Map(map) => {
             let mut entries = Vec::with_capacity(map.map.len());
             for (key, value) in map.map.iter() {
                 let cel::objects::Key::String(key) = key else {
-                    return Err(EvalError::with(
-                        EvalFault::Unsupported,
-                        "a map key that is no string",
-                    ));
+                    return Err(EvalError::with(EvalFault::Unsupported, "a map key that is no string"));
                 };
                 entries.push((Str::new(key.as_str()), from_cel(value)?));
             }

@@ -15,9 +15,7 @@ use crate::cost::Cost;
 use crate::limits::Limits;
 use crate::map::Shape;
 use crate::value::{Str, Value};
-use cel::common::ast::{
-    CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue, SelectExpr, SourceInfo, operators as op,
-};
+use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue, SelectExpr, SourceInfo, operators as op};
 
 /// What computing a constant may cost, and how large it may be, to be done
 /// when compiling.
@@ -47,21 +45,11 @@ pub(super) type Lowered = Result<Typed, Stop>;
 
 pub(super) fn compile(source: &str, env: &Env, limits: &Limits) -> Result<Compiled, CompileError> {
     let (tree, places) = parse(source)?;
-    let mut lower = Lower {
-        env,
-        limits,
-        places: &places,
-        locals: Vec::new(),
-        roots: Roots::default(),
-        nodes: 0,
-    };
+    let mut lower = Lower { env, limits, places: &places, locals: Vec::new(), roots: Roots::default(), nodes: 0 };
     match lower.expr(&tree) {
-        Ok(typed) => Ok(Compiled {
-            code: Code::Compiled(typed.node),
-            kind: typed.kind,
-            roots: lower.roots,
-            nodes: lower.nodes,
-        }),
+        Ok(typed) => {
+            Ok(Compiled { code: Code::Compiled(typed.node), kind: typed.kind, roots: lower.roots, nodes: lower.nodes })
+        }
         Err(Stop::Error(error)) => Err(error),
         Err(Stop::Fallback) => lower.fall_back(tree),
     }
@@ -93,10 +81,7 @@ fn offset_of(source: &str, (line, column): (isize, isize)) -> usize {
     let column = usize::try_from(column - 1).unwrap_or(0);
     let start: usize = source.split_inclusive('\n').take(line).map(str::len).sum();
     let rest = source.get(start..).unwrap_or_default();
-    let within = rest
-        .char_indices()
-        .nth(column)
-        .map_or(rest.len(), |(at, _)| at);
+    let within = rest.char_indices().nth(column).map_or(rest.len(), |(at, _)| at);
     start + within
 }
 
@@ -114,10 +99,7 @@ impl Lower<'_> {
     pub(super) fn expr(&mut self, tree: &IdedExpr) -> Lowered {
         self.nodes += 1;
         if self.nodes > self.limits.source_nodes as u64 {
-            let message = format!(
-                "the expression has more than {} nodes",
-                self.limits.source_nodes
-            );
+            let message = format!("the expression has more than {} nodes", self.limits.source_nodes);
             return Err(CompileError::new(0, "expression_too_large", message).into());
         }
         let typed = match &tree.expr {
@@ -140,16 +122,8 @@ impl Lower<'_> {
     }
 
     /// An error at `tree`.
-    pub(super) fn error(
-        &self,
-        tree: &IdedExpr,
-        code: &'static str,
-        message: String,
-    ) -> CompileError {
-        let offset = self
-            .places
-            .offset_for(tree.id)
-            .map_or(0, |(start, _)| start as usize);
+    pub(super) fn error(&self, tree: &IdedExpr, code: &'static str, message: String) -> CompileError {
+        let offset = self.places.offset_for(tree.id).map_or(0, |(start, _)| start as usize);
         CompileError::new(offset, code, message)
     }
 
@@ -194,10 +168,7 @@ impl Lower<'_> {
             return Ok(typed(Node::Has(Box::new((operand.node, name))), Type::Bool));
         }
         let Node::Root(root) = operand.node else {
-            return Ok(typed(
-                Node::Select(Box::new((operand.node, name))),
-                Type::Dyn,
-            ));
+            return Ok(typed(Node::Select(Box::new((operand.node, name))), Type::Dyn));
         };
         Ok(self.field(root, name))
     }
@@ -223,19 +194,9 @@ impl Lower<'_> {
             return Err(self.not_ours(tree, call));
         };
         let mut args = Vec::with_capacity(values);
-        for (n, arg) in call
-            .target
-            .as_deref()
-            .into_iter()
-            .chain(&call.args)
-            .enumerate()
-        {
+        for (n, arg) in call.target.as_deref().into_iter().chain(&call.args).enumerate() {
             let arg = self.expr(arg)?;
-            let takes = if n == 0 {
-                function.takes()
-            } else {
-                &[Type::Str]
-            };
+            let takes = if n == 0 { function.takes() } else { &[Type::Str] };
             if !takes.is_empty() && !takes.iter().any(|kind| arg.kind.may_be(*kind)) {
                 let message = format!("{name}() does not take a {}", arg.kind.name());
                 return Err(self.error(tree, "wrong_type", message).into());
@@ -244,8 +205,8 @@ impl Lower<'_> {
         }
         let kind = function.result();
         if let (Function::Matches, [_, Node::Const(Value::Str(text))]) = (function, &args[..]) {
-            let pattern = super::builtins::pattern(text)
-                .map_err(|error| self.error(tree, "bad_pattern", error.to_string()))?;
+            let pattern =
+                super::builtins::pattern(text).map_err(|error| self.error(tree, "bad_pattern", error.to_string()))?;
             args.truncate(1);
             if let Some(text) = args.pop() {
                 return Ok(typed(Node::Matches(Box::new((text, pattern))), kind));
@@ -262,11 +223,8 @@ impl Lower<'_> {
         }
         let ours = Function::ALL.iter().map(|(known, ..)| *known);
         let known = ours.clone().any(|known| known == name);
-        let message = if known {
-            format!("{name}() is not called like this")
-        } else {
-            format!("there is no function {name}()")
-        };
+        let message =
+            if known { format!("{name}() is not called like this") } else { format!("there is no function {name}()") };
         let error = self.error(tree, "unknown_function", message);
         match suggest::closest(name, ours).filter(|_| !known) {
             Some(close) => error.hint(format!("did you mean {close}()?")).into(),
@@ -297,9 +255,7 @@ impl Lower<'_> {
             (Sign::Not, None, None) => Node::Not(Box::new(first)),
             (Sign::Negate, None, None) => Node::Negate(Box::new(first)),
             (Sign::Cond, Some(yes), Some(no)) => Node::Cond(Box::new([first, yes, no])),
-            (sign, Some(second), None) => {
-                binary(sign, Box::new([first, second])).ok_or(Stop::Fallback)?
-            }
+            (sign, Some(second), None) => binary(sign, Box::new([first, second])).ok_or(Stop::Fallback)?,
             _ => return Err(Stop::Fallback),
         };
         Ok(typed(node, kind))
@@ -338,30 +294,16 @@ impl Lower<'_> {
             return Err(self.error(tree, "wrong_type", message).into());
         }
         let before = self.nodes;
-        let variable = if range.kind == Type::Map {
-            Type::Str
-        } else {
-            Type::Dyn
-        };
+        let variable = if range.kind == Type::Map { Type::Str } else { Type::Dyn };
         self.locals.push((parts.variable.to_owned(), variable));
         let inner = self.inside(tree, parts);
         self.locals.pop();
         let (filter, body) = inner?;
-        let code = Loop {
-            kind: parts.kind,
-            range: range.node,
-            filter,
-            body,
-            nodes: 1 + self.nodes - before,
-        };
+        let code = Loop { kind: parts.kind, range: range.node, filter, body, nodes: 1 + self.nodes - before };
         Ok(typed(Node::Loop(Box::new(code)), parts.result()))
     }
 
-    fn inside(
-        &mut self,
-        tree: &IdedExpr,
-        parts: &macros::Parts<'_>,
-    ) -> Result<(Option<Node>, Node), Stop> {
+    fn inside(&mut self, tree: &IdedExpr, parts: &macros::Parts<'_>) -> Result<(Option<Node>, Node), Stop> {
         let filter = match parts.filter {
             Some(filter) => Some(self.expr(filter)?),
             None => None,
@@ -388,25 +330,17 @@ impl Lower<'_> {
         let value = {
             let scope = Scope::default();
             let mut cost = Cost::new(FOLD_COST);
-            let limits = Limits {
-                value_bytes: FOLD_BYTES,
-                ..*self.limits
-            };
-            let mut eval = Eval {
-                scope: &scope,
-                cost: &mut cost,
-                limits: &limits,
-            };
+            let limits = Limits { value_bytes: FOLD_BYTES, ..*self.limits };
+            let mut eval = Eval { scope: &scope, cost: &mut cost, limits: &limits };
             let result = eval.eval(&typed.node, None);
             result.and_then(|operand| operand.into_value(&limits)).ok()
         };
         match value {
             Some(value) if value.weight() > FOLD_BYTES => typed,
             // dyn() is there to hide the type.
-            Some(value) if matches!(typed.node, Node::Call(Function::Dyn, _)) => Typed {
-                node: Node::Const(value),
-                kind: Type::Dyn,
-            },
+            Some(value) if matches!(typed.node, Node::Call(Function::Dyn, _)) => {
+                Typed { node: Node::Const(value), kind: Type::Dyn }
+            }
             Some(value) => constant(value),
             _ => typed,
         }
@@ -433,12 +367,7 @@ impl Lower<'_> {
                 }
             }
         }
-        Ok(Compiled {
-            code: Code::Fallback(Fallback::new(tree)),
-            kind: Type::Dyn,
-            roots,
-            nodes: 100 + self.nodes,
-        })
+        Ok(Compiled { code: Code::Fallback(Fallback::new(tree)), kind: Type::Dyn, roots, nodes: 100 + self.nodes })
     }
 }
 
@@ -467,9 +396,7 @@ fn literal_value(literal: &LiteralValue) -> Value {
 fn qualified(tree: &IdedExpr) -> Option<String> {
     match &tree.expr {
         Expr::Ident(name) => Some(name.clone()),
-        Expr::Select(select) if !select.test => {
-            Some(format!("{}.{}", qualified(&select.operand)?, select.field))
-        }
+        Expr::Select(select) if !select.test => Some(format!("{}.{}", qualified(&select.operand)?, select.field)),
         _ => None,
     }
 }

@@ -4,9 +4,7 @@
 
 use super::env::Type;
 use super::node::LoopKind;
-use cel::common::ast::{
-    CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue, operators as op,
-};
+use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue, operators as op};
 
 /// A macro's parts.
 pub(super) struct Parts<'t> {
@@ -34,11 +32,7 @@ pub(super) fn recognise(fold: &ComprehensionExpr) -> Option<Parts<'_>> {
     }
     let accu = fold.accu_var.as_str();
     let step = call(&fold.loop_step)?;
-    let (kind, filter, body) = match (
-        &fold.accu_init.expr,
-        step.func_name.as_str(),
-        &step.args[..],
-    ) {
+    let (kind, filter, body) = match (&fold.accu_init.expr, step.func_name.as_str(), &step.args[..]) {
         (Expr::Literal(LiteralValue::Boolean(init)), op::LOGICAL_AND, [a, body])
             if *init.inner() && is_ident(a, accu) =>
         {
@@ -49,9 +43,7 @@ pub(super) fn recognise(fold: &ComprehensionExpr) -> Option<Parts<'_>> {
         {
             (LoopKind::Exists, None, body)
         }
-        (Expr::Literal(LiteralValue::Int(_)), op::CONDITIONAL, [body, _, no])
-            if is_ident(no, accu) =>
-        {
+        (Expr::Literal(LiteralValue::Int(_)), op::CONDITIONAL, [body, _, no]) if is_ident(no, accu) => {
             (LoopKind::ExistsOne, None, body)
         }
         (Expr::List(_), op::CONDITIONAL, [filter, yes, no]) if is_ident(no, accu) => {
@@ -60,13 +52,7 @@ pub(super) fn recognise(fold: &ComprehensionExpr) -> Option<Parts<'_>> {
         (Expr::List(_), op::ADD, _) => (LoopKind::Collect, None, appended(&fold.loop_step, accu)?),
         _ => return None,
     };
-    Some(Parts {
-        kind,
-        variable: &fold.iter_var,
-        range: &fold.iter_range,
-        filter,
-        body,
-    })
+    Some(Parts { kind, variable: &fold.iter_var, range: &fold.iter_range, filter, body })
 }
 
 /// The `x` of `accu + [x]`.
@@ -100,19 +86,11 @@ fn is_ident(tree: &IdedExpr, name: &str) -> bool {
 pub(super) fn has_loop(tree: &IdedExpr) -> bool {
     match &tree.expr {
         Expr::Comprehension(_) => true,
-        Expr::Call(call) => call
-            .target
-            .as_deref()
-            .into_iter()
-            .chain(&call.args)
-            .any(has_loop),
+        Expr::Call(call) => call.target.as_deref().into_iter().chain(&call.args).any(has_loop),
         Expr::Select(select) => has_loop(&select.operand),
         Expr::List(list) => list.elements.iter().any(has_loop),
         Expr::Map(map) => map.entries.iter().any(|entry| entry_has_loop(&entry.expr)),
-        Expr::Struct(built) => built
-            .entries
-            .iter()
-            .any(|entry| entry_has_loop(&entry.expr)),
+        Expr::Struct(built) => built.entries.iter().any(|entry| entry_has_loop(&entry.expr)),
         Expr::Literal(_) | Expr::Ident(_) | Expr::Unspecified => false,
     }
 }

@@ -18,6 +18,7 @@ mod node;
 mod operand;
 mod operators;
 mod program;
+mod quick;
 mod scan;
 mod suggest;
 

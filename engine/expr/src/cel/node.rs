@@ -168,9 +168,7 @@ impl Function {
             Call::Member(least, most) => member && (*least..=*most).contains(&values),
             Call::Either(least, most) => (*least..=*most).contains(&values),
         };
-        let found = Function::ALL
-            .iter()
-            .find(|(known, call, _)| *known == name && fits(call));
+        let found = Function::ALL.iter().find(|(known, call, _)| *known == name && fits(call));
         found.map(|(_, _, function)| *function)
     }
 
@@ -178,11 +176,9 @@ impl Function {
     pub(super) fn result(self) -> Type {
         match self {
             Function::Size | Function::Int | Function::Time(_) => Type::Int,
-            Function::Contains
-            | Function::StartsWith
-            | Function::EndsWith
-            | Function::Matches
-            | Function::Bool => Type::Bool,
+            Function::Contains | Function::StartsWith | Function::EndsWith | Function::Matches | Function::Bool => {
+                Type::Bool
+            }
             Function::Bytes => Type::Bytes,
             Function::Double => Type::Double,
             Function::Duration => Type::Duration,
@@ -199,29 +195,18 @@ impl Function {
         use Type as T;
         match self {
             Function::Size => &[T::Str, T::Bytes, T::List, T::Map],
-            Function::Contains | Function::StartsWith | Function::EndsWith | Function::Matches => {
-                &[T::Str]
-            }
+            Function::Contains | Function::StartsWith | Function::EndsWith | Function::Matches => &[T::Str],
             Function::Bool => &[T::Bool, T::Str],
             Function::Bytes => &[T::Bytes, T::Str],
             Function::Double => &[T::Double, T::Int, T::Uint, T::Str],
             Function::Duration => &[T::Duration, T::Str],
             Function::Int => &[T::Int, T::Uint, T::Double, T::Str, T::Timestamp],
             Function::Uint => &[T::Uint, T::Int, T::Double, T::Str],
-            Function::Str => &[
-                T::Str,
-                T::Bool,
-                T::Int,
-                T::Uint,
-                T::Double,
-                T::Bytes,
-                T::Timestamp,
-                T::Duration,
-            ],
+            Function::Str => &[T::Str, T::Bool, T::Int, T::Uint, T::Double, T::Bytes, T::Timestamp, T::Duration],
             Function::Timestamp => &[T::Timestamp, T::Int, T::Str],
-            Function::Time(
-                TimePart::Hours | TimePart::Minutes | TimePart::Seconds | TimePart::Milliseconds,
-            ) => &[T::Timestamp, T::Duration],
+            Function::Time(TimePart::Hours | TimePart::Minutes | TimePart::Seconds | TimePart::Milliseconds) => {
+                &[T::Timestamp, T::Duration]
+            }
             Function::Time(_) => &[T::Timestamp],
             Function::Dyn | Function::TypeOf => &[],
         }

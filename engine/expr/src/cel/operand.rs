@@ -79,10 +79,7 @@ impl<'a> Operand<'a> {
     }
 
     /// The value at the reader over `bytes`.
-    pub(super) fn json(
-        reader: &mut json::Reader<'a>,
-        bytes: &'a [u8],
-    ) -> Result<Operand<'a>, DecodeError> {
+    pub(super) fn json(reader: &mut json::Reader<'a>, bytes: &'a [u8]) -> Result<Operand<'a>, DecodeError> {
         Ok(match reader.peek()? {
             JsonKind::Null => reader.read_null().map(|()| Operand::Null)?,
             JsonKind::Bool => Operand::Bool(reader.read_bool()?),
@@ -95,9 +92,7 @@ impl<'a> Operand<'a> {
                 Cow::Borrowed(text) => Operand::Str(text),
                 Cow::Owned(text) => Operand::text(text),
             },
-            JsonKind::List | JsonKind::Map => {
-                Operand::Json(bytes.get(reader.offset()..).unwrap_or_default())
-            }
+            JsonKind::List | JsonKind::Map => Operand::Json(bytes.get(reader.offset()..).unwrap_or_default()),
         })
     }
 
@@ -125,12 +120,8 @@ impl<'a> Operand<'a> {
     /// The same, decoded if it was not.
     pub(super) fn decoded(self, limits: &Limits) -> Result<Operand<'a>, DecodeError> {
         match self {
-            Operand::Json(bytes) => {
-                json::decode(&mut json::Reader::new(bytes), limits).map(Operand::Own)
-            }
-            Operand::MsgPack(bytes) => {
-                msgpack::decode(&mut msgpack::Reader::new(bytes), limits).map(Operand::Own)
-            }
+            Operand::Json(bytes) => json::decode(&mut json::Reader::new(bytes), limits).map(Operand::Own),
+            Operand::MsgPack(bytes) => msgpack::decode(&mut msgpack::Reader::new(bytes), limits).map(Operand::Own),
             other => Ok(other),
         }
     }
@@ -249,8 +240,5 @@ pub(crate) fn kind_of(value: &Value) -> Type {
 #[cold]
 pub(super) fn no_overload(name: &str, operands: &[&Operand<'_>]) -> EvalError {
     let kinds: Vec<_> = operands.iter().map(|o| o.kind().name()).collect();
-    EvalError::with(
-        EvalFault::NoSuchOverload,
-        format!("{name}({})", kinds.join(", ")),
-    )
+    EvalError::with(EvalFault::NoSuchOverload, format!("{name}({})", kinds.join(", ")))
 }

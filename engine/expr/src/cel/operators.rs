@@ -23,7 +23,8 @@ impl Arith {
 }
 
 impl Order {
-    fn holds(self, ordering: Ordering) -> bool {
+    #[inline]
+    pub(super) fn holds(self, ordering: Ordering) -> bool {
         match self {
             Order::Less => ordering.is_lt(),
             Order::LessEqual => ordering.is_le(),
@@ -34,17 +35,10 @@ impl Order {
 }
 
 #[inline]
-pub(super) fn arith<'a>(
-    op: Arith,
-    a: Operand<'a>,
-    b: Operand<'a>,
-    limits: &Limits,
-) -> Evaluated<'a> {
+pub(super) fn arith<'a>(op: Arith, a: Operand<'a>, b: Operand<'a>, limits: &Limits) -> Evaluated<'a> {
     match (a, b) {
         (Operand::Int(a), Operand::Int(b)) => ints(op, a, b).map(Operand::Int),
-        (Operand::Double(a), Operand::Double(b)) if op != Arith::Rem => {
-            Ok(Operand::Double(doubles(op, a, b)))
-        }
+        (Operand::Double(a), Operand::Double(b)) if op != Arith::Rem => Ok(Operand::Double(doubles(op, a, b))),
         (Operand::Uint(a), Operand::Uint(b)) => uints(op, a, b).map(Operand::Uint),
         (a, b) => others(op, a, b, limits),
     }
@@ -91,20 +85,14 @@ fn others<'a>(op: Arith, a: Operand<'a>, b: Operand<'a>, limits: &Limits) -> Eva
         | (Arith::Add, Operand::Duration(span), Operand::Timestamp(time)) => {
             time.checked_add(*span).map(Operand::Timestamp)
         }
-        (Arith::Sub, Operand::Timestamp(time), Operand::Duration(span)) => span
-            .checked_neg()
-            .and_then(|span| time.checked_add(span))
-            .map(Operand::Timestamp),
-        (Arith::Sub, Operand::Timestamp(a), Operand::Timestamp(b)) => {
-            a.checked_since(*b).map(Operand::Duration)
+        (Arith::Sub, Operand::Timestamp(time), Operand::Duration(span)) => {
+            span.checked_neg().and_then(|span| time.checked_add(span)).map(Operand::Timestamp)
         }
-        (Arith::Add, Operand::Duration(a), Operand::Duration(b)) => {
-            a.checked_add(*b).map(Operand::Duration)
+        (Arith::Sub, Operand::Timestamp(a), Operand::Timestamp(b)) => a.checked_since(*b).map(Operand::Duration),
+        (Arith::Add, Operand::Duration(a), Operand::Duration(b)) => a.checked_add(*b).map(Operand::Duration),
+        (Arith::Sub, Operand::Duration(a), Operand::Duration(b)) => {
+            b.checked_neg().and_then(|b| a.checked_add(b)).map(Operand::Duration)
         }
-        (Arith::Sub, Operand::Duration(a), Operand::Duration(b)) => b
-            .checked_neg()
-            .and_then(|b| a.checked_add(b))
-            .map(Operand::Duration),
         (Arith::Add, ..) => return join(a, b, limits),
         _ => return Err(no_overload(op.sign(), &[&a, &b])),
     };
@@ -185,17 +173,11 @@ pub(super) fn equal_scalars(a: &Operand<'_>, b: &Operand<'_>) -> Option<bool> {
 }
 
 fn is_compound(operand: &Operand<'_>) -> bool {
-    matches!(
-        operand,
-        Operand::Ref(_) | Operand::Own(_) | Operand::Json(_) | Operand::MsgPack(_)
-    )
+    matches!(operand, Operand::Ref(_) | Operand::Own(_) | Operand::Json(_) | Operand::MsgPack(_))
 }
 
 /// The position that `key` says in `list`, None if it is out of any range.
-pub(super) fn index_number(
-    key: &Operand<'_>,
-    list: &Operand<'_>,
-) -> Result<Option<usize>, EvalError> {
+pub(super) fn index_number(key: &Operand<'_>, list: &Operand<'_>) -> Result<Option<usize>, EvalError> {
     match key {
         Operand::Int(value) => Ok(usize::try_from(*value).ok()),
         Operand::Uint(value) => Ok(usize::try_from(*value).ok()),

@@ -101,8 +101,11 @@ impl Program {
         let value = match &program.code {
             Code::Compiled(Node::Const(value)) => return Ok(value.clone()),
             Code::Compiled(node) => {
-                let operand = program.start(scope, cost)?.eval(node, None)?;
-                operand.into_value(&program.limits)?
+                let mut eval = program.start(scope, cost)?;
+                if let Some(value) = eval.quick(node, None).value() {
+                    return Ok(value);
+                }
+                eval.eval(node, None)?.into_value(&program.limits)?
             }
             Code::Fallback(fallback) => {
                 charge(program.nodes, cost)?;
@@ -135,27 +138,15 @@ impl Program {
 
 impl Inner {
     #[inline]
-    fn start<'e, 'a>(
-        &'e self,
-        scope: &'e Scope<'a>,
-        cost: &'e mut Cost,
-    ) -> Result<Eval<'e, 'a>, EvalError> {
+    fn start<'e, 'a>(&'e self, scope: &'e Scope<'a>, cost: &'e mut Cost) -> Result<Eval<'e, 'a>, EvalError> {
         charge(self.nodes, cost)?;
-        Ok(Eval {
-            scope,
-            cost,
-            limits: &self.limits,
-        })
+        Ok(Eval { scope, cost, limits: &self.limits })
     }
 }
 
 #[inline]
 fn charge(units: u64, cost: &mut Cost) -> Result<(), EvalError> {
-    if cost.take(units) {
-        Ok(())
-    } else {
-        Err(EvalError::new(EvalFault::CostExceeded))
-    }
+    if cost.take(units) { Ok(()) } else { Err(EvalError::new(EvalFault::CostExceeded)) }
 }
 
 impl fmt::Debug for Program {

@@ -10,25 +10,13 @@ const CHAIN_PER_LEVEL: usize = 4;
 
 pub(super) fn check(source: &str, limits: &Limits) -> Result<(), CompileError> {
     if source.len() > limits.source_bytes {
-        let message = format!(
-            "the expression has {} bytes, more than {}",
-            source.len(),
-            limits.source_bytes
-        );
-        return Err(
-            CompileError::new(limits.source_bytes, "expression_too_long", message)
-                .hint("compute parts of it in named guards or assigned values"),
-        );
+        let message = format!("the expression has {} bytes, more than {}", source.len(), limits.source_bytes);
+        return Err(CompileError::new(limits.source_bytes, "expression_too_long", message)
+            .hint("compute parts of it in named guards or assigned values"));
     }
-    let mut nesting = Nesting {
-        open: vec![0],
-        in_a_row: 0,
-    };
+    let mut nesting = Nesting { open: vec![0], in_a_row: 0 };
     let most = limits.source_depth;
-    let mut scan = Scan {
-        bytes: source.as_bytes(),
-        at: 0,
-    };
+    let mut scan = Scan { bytes: source.as_bytes(), at: 0 };
     while let Some(byte) = scan.next() {
         nesting.see(byte);
         if nesting.open.len() > most + 1 || nesting.in_a_row > most * CHAIN_PER_LEVEL {
@@ -121,11 +109,7 @@ impl Scan<'_> {
         }
         if let Some(quote @ (b'"' | b'\'')) = self.bytes.get(self.at).copied() {
             let prefix = self.bytes.get(..self.at).unwrap_or_default();
-            let raw = prefix
-                .iter()
-                .rev()
-                .take_while(|byte| is_word(**byte))
-                .any(|byte| matches!(byte, b'r' | b'R'));
+            let raw = prefix.iter().rev().take_while(|byte| is_word(**byte)).any(|byte| matches!(byte, b'r' | b'R'));
             if raw {
                 self.raw_string(quote);
             }
@@ -134,14 +118,8 @@ impl Scan<'_> {
 
     fn is_in(&self) -> bool {
         let after = self.bytes.get(self.at + 2).copied().unwrap_or(b' ');
-        let before = self
-            .at
-            .checked_sub(1)
-            .and_then(|at| self.bytes.get(at))
-            .copied();
-        self.bytes.get(self.at + 1) == Some(&b'n')
-            && !is_word(after)
-            && !before.is_some_and(is_word)
+        let before = self.at.checked_sub(1).and_then(|at| self.bytes.get(at)).copied();
+        self.bytes.get(self.at + 1) == Some(&b'n') && !is_word(after) && !before.is_some_and(is_word)
     }
 
     fn string(&mut self, quote: u8) {
@@ -157,11 +135,7 @@ impl Scan<'_> {
     fn literal(&mut self, quote: u8, escapes: bool) {
         let triple = [quote; 3];
         let rest = |at: usize| self.bytes.get(at..).unwrap_or_default();
-        let end: &[u8] = if rest(self.at).starts_with(&triple) {
-            &triple
-        } else {
-            &triple[..1]
-        };
+        let end: &[u8] = if rest(self.at).starts_with(&triple) { &triple } else { &triple[..1] };
         let mut at = self.at + end.len();
         while at < self.bytes.len() && !rest(at).starts_with(end) {
             let escaped = escapes && self.bytes.get(at) == Some(&b'\\');
@@ -185,25 +159,17 @@ mod tests {
     use super::*;
 
     fn code(source: &str) -> Option<&'static str> {
-        check(source, &Limits::default())
-            .err()
-            .map(|error| error.code)
+        check(source, &Limits::default()).err().map(|error| error.code)
     }
 
     #[test]
     fn nesting_and_long_chains_are_refused_before_parsing() {
         let nested = format!("{}1{}", "(".repeat(100), ")".repeat(100));
         assert_eq!(code(&nested), Some("expression_too_deep"));
-        assert_eq!(
-            code(&format!("1{}", "+1".repeat(1000))),
-            Some("expression_too_deep")
-        );
+        assert_eq!(code(&format!("1{}", "+1".repeat(1000))), Some("expression_too_deep"));
         assert_eq!(code(&"!".repeat(1000)), Some("expression_too_deep"));
         assert_eq!(code(&"a ? b : ".repeat(1000)), Some("expression_too_deep"));
-        assert_eq!(
-            code(&format!("a{}", "[0]".repeat(1000))),
-            Some("expression_too_deep")
-        );
+        assert_eq!(code(&format!("a{}", "[0]".repeat(1000))), Some("expression_too_deep"));
         assert_eq!(code(&"x".repeat(10_000)), Some("expression_too_long"));
     }
 
@@ -220,9 +186,6 @@ mod tests {
         ] {
             assert_eq!(code(&source), None, "{source}");
         }
-        assert_eq!(
-            code(&format!("r'\\' + {brackets}")),
-            Some("expression_too_deep")
-        );
+        assert_eq!(code(&format!("r'\\' + {brackets}")), Some("expression_too_deep"));
     }
 }

@@ -2,10 +2,7 @@
 
 /// The candidate that `word` is most likely a misspelling of: at most two
 /// edits away, and fewer than its own letters.
-pub(super) fn closest<'a>(
-    word: &str,
-    candidates: impl Iterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub(super) fn closest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     // Longer words are no misspelling of ours, and would take long to compare.
     if word.len() > 40 {
         return None;

@@ -45,19 +45,12 @@ pub(crate) fn decode(reader: &mut Reader<'_>, limits: &Limits) -> Result<Value, 
 pub(crate) fn check_utf8(bytes: &[u8]) -> Result<(), DecodeError> {
     match std::str::from_utf8(bytes) {
         Ok(_) => Ok(()),
-        Err(error) => Err(DecodeError {
-            offset: error.valid_up_to(),
-            what: DecodeFault::BadString,
-        }),
+        Err(error) => Err(DecodeError { offset: error.valid_up_to(), what: DecodeFault::BadString }),
     }
 }
 
 /// Recursion is bounded by the budget's depth.
-fn any(
-    reader: &mut Reader<'_>,
-    budget: &mut Budget,
-    sibling: Option<&Value>,
-) -> Result<Value, DecodeError> {
+fn any(reader: &mut Reader<'_>, budget: &mut Budget, sibling: Option<&Value>) -> Result<Value, DecodeError> {
     let at = reader.offset();
     let bounded = |what| DecodeError { offset: at, what };
     let value = match reader.peek()? {
@@ -96,17 +89,11 @@ fn list(reader: &mut Reader<'_>, budget: &mut Budget) -> Result<Value, DecodeErr
     Ok(Value::from(items))
 }
 
-fn map(
-    reader: &mut Reader<'_>,
-    budget: &mut Budget,
-    sibling: Option<&Value>,
-) -> Result<Value, DecodeError> {
+fn map(reader: &mut Reader<'_>, budget: &mut Budget, sibling: Option<&Value>) -> Result<Value, DecodeError> {
     let mut map = MapBuilder::after(sibling, 0);
     reader.enter_map()?;
     while let Some(key) = reader.next_key()? {
-        budget
-            .charge(key.len())
-            .map_err(|what| reader.fault(what))?;
+        budget.charge(key.len()).map_err(|what| reader.fault(what))?;
         let value = any(reader, budget, None)?;
         map.put(&key, value);
     }
@@ -151,10 +138,7 @@ mod tests {
         assert!(matches!(read("1e2").unwrap(), Value::Double(_)));
         assert_eq!(read("2.0").unwrap(), read("2").unwrap());
         assert_eq!(read("2.0").unwrap().to_string(), "2.0");
-        assert!(matches!(
-            read("18446744073709551616").unwrap(),
-            Value::Double(_)
-        ));
+        assert!(matches!(read("18446744073709551616").unwrap(), Value::Double(_)));
     }
 
     #[test]
@@ -192,20 +176,14 @@ mod tests {
 
     #[test]
     fn the_last_of_two_equal_keys_wins() {
-        assert_eq!(
-            read(r#"{"a":1,"b":2,"a":3}"#).unwrap().to_string(),
-            r#"{"a":3,"b":2}"#
-        );
+        assert_eq!(read(r#"{"a":1,"b":2,"a":3}"#).unwrap().to_string(), r#"{"a":3,"b":2}"#);
     }
 
     #[test]
     fn depth_and_size_are_bounded() {
         let deep = "[".repeat(100_000);
         assert_eq!(read(&deep).unwrap_err().what, DecodeFault::TooDeep);
-        let small = Limits {
-            value_bytes: 1000,
-            ..Limits::default()
-        };
+        let small = Limits { value_bytes: 1000, ..Limits::default() };
         let wide = format!("[{}0]", "0,".repeat(100));
         let error = Value::from_json(wide.as_bytes(), &small).unwrap_err();
         assert_eq!(error.what, DecodeFault::TooLarge);

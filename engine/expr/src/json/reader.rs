@@ -58,11 +58,7 @@ pub struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// A cursor at the beginning of `bytes`.
     pub fn new(bytes: &'a [u8]) -> Reader<'a> {
-        Reader {
-            bytes,
-            at: 0,
-            first: false,
-        }
+        Reader { bytes, at: 0, first: false }
     }
 
     /// Bytes read so far.
@@ -72,10 +68,7 @@ impl<'a> Reader<'a> {
 
     /// An error at the current offset.
     pub fn fault(&self, what: DecodeFault) -> DecodeError {
-        DecodeError {
-            offset: self.at,
-            what,
-        }
+        DecodeError { offset: self.at, what }
     }
 
     /// The kind of the value that comes next.
@@ -128,10 +121,7 @@ impl<'a> Reader<'a> {
         if integral && let Some(number) = integer(text) {
             return Ok(number);
         }
-        let bad = DecodeError {
-            offset: start,
-            what: DecodeFault::BadNumber,
-        };
+        let bad = DecodeError { offset: start, what: DecodeFault::BadNumber };
         let text = std::str::from_utf8(text).map_err(|_| bad)?;
         match text.parse::<f64>() {
             Ok(value) if value.is_finite() => Ok(Number::Double(value)),
@@ -148,17 +138,12 @@ impl<'a> Reader<'a> {
         let start = self.at + 1;
         let escaped = self.skip_str()?;
         let raw = self.bytes.get(start..self.at - 1).unwrap_or_default();
-        let text = std::str::from_utf8(raw).map_err(|error| DecodeError {
-            offset: start + error.valid_up_to(),
-            what: DecodeFault::BadString,
-        })?;
+        let text = std::str::from_utf8(raw)
+            .map_err(|error| DecodeError { offset: start + error.valid_up_to(), what: DecodeFault::BadString })?;
         if escaped {
             unescape(text)
                 .map(Cow::Owned)
-                .map_err(|offset| DecodeError {
-                    offset: start + offset,
-                    what: DecodeFault::BadString,
-                })
+                .map_err(|offset| DecodeError { offset: start + offset, what: DecodeFault::BadString })
         } else {
             Ok(Cow::Borrowed(text))
         }
@@ -317,11 +302,7 @@ impl<'a> Reader<'a> {
     }
 
     fn expect(&mut self, kind: JsonKind) -> Result<(), DecodeError> {
-        if self.peek()? == kind {
-            Ok(())
-        } else {
-            Err(self.fault(DecodeFault::WrongType))
-        }
+        if self.peek()? == kind { Ok(()) } else { Err(self.fault(DecodeFault::WrongType)) }
     }
 
     fn word(&mut self, word: &[u8]) -> Result<(), DecodeError> {
@@ -420,9 +401,7 @@ fn integer(text: &[u8]) -> Option<Number> {
     };
     let mut value: u64 = 0;
     for digit in digits {
-        value = value
-            .checked_mul(10)?
-            .checked_add(u64::from(digit.wrapping_sub(b'0')))?;
+        value = value.checked_mul(10)?.checked_add(u64::from(digit.wrapping_sub(b'0')))?;
     }
     if negative {
         0i64.checked_sub_unsigned(value).map(Number::Int)

@@ -120,11 +120,7 @@ fn write_base64(bytes: &[u8], out: &mut Vec<u8>) {
         let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
         for n in 0..4 {
             let digit = (bits >> (18 - 6 * n)) as usize & 63;
-            out.push(if n <= chunk.len() {
-                DIGITS[digit]
-            } else {
-                b'='
-            });
+            out.push(if n <= chunk.len() { DIGITS[digit] } else { b'=' });
         }
     }
     out.push(b'"');
@@ -136,12 +132,7 @@ mod tests {
 
     #[test]
     fn bytes_are_written_as_base64() {
-        for (bytes, text) in [
-            ("", "\"\""),
-            ("f", "\"Zg==\""),
-            ("fo", "\"Zm8=\""),
-            ("foo", "\"Zm9v\""),
-        ] {
+        for (bytes, text) in [("", "\"\""), ("f", "\"Zg==\""), ("fo", "\"Zm8=\""), ("foo", "\"Zm9v\"")] {
             let mut out = Vec::new();
             write_base64(bytes.as_bytes(), &mut out);
             assert_eq!(String::from_utf8(out).unwrap(), text);

@@ -10,8 +10,7 @@ mod write;
 
 pub use reader::{MsgPackKind, Reader};
 pub use write::{
-    write_bin, write_bool, write_f64, write_i64, write_list_header, write_map_header, write_nil,
-    write_str, write_u64,
+    write_bin, write_bool, write_f64, write_i64, write_list_header, write_map_header, write_nil, write_str, write_u64,
 };
 
 use crate::build::{Budget, MapBuilder, reserve};
@@ -45,11 +44,7 @@ pub(crate) fn decode(reader: &mut Reader<'_>, limits: &Limits) -> Result<Value, 
 }
 
 /// Recursion is bounded by the budget's depth.
-fn any(
-    reader: &mut Reader<'_>,
-    budget: &mut Budget,
-    sibling: Option<&Value>,
-) -> Result<Value, DecodeError> {
+fn any(reader: &mut Reader<'_>, budget: &mut Budget, sibling: Option<&Value>) -> Result<Value, DecodeError> {
     let at = reader.offset();
     let bounded = |what| DecodeError { offset: at, what };
     match reader.peek()? {
@@ -124,20 +119,7 @@ mod tests {
 
     #[test]
     fn every_integer_format_round_trips() {
-        let edges = [
-            0,
-            1,
-            31,
-            32,
-            127,
-            128,
-            255,
-            256,
-            65_535,
-            65_536,
-            1 << 32,
-            i64::MAX,
-        ];
+        let edges = [0, 1, 31, 32, 127, 128, 255, 256, 65_535, 65_536, 1 << 32, i64::MAX];
         for value in edges.into_iter().flat_map(|n| [n, -n, -n - 1]) {
             let bytes = written(&Value::Int(value));
             assert!(matches!(read(&bytes).unwrap(), Value::Int(n) if n == value));
@@ -151,9 +133,7 @@ mod tests {
         for len in [0, 15, 16, 31, 32, 255, 256, 65_535, 65_536] {
             let text = Value::str("x".repeat(len));
             let list = Value::from(vec![Value::Bool(true); len]);
-            let map: Value =
-                crate::Map::from_iter((0..len.min(300)).map(|n| (n.to_string(), Value::Null)))
-                    .into();
+            let map: Value = crate::Map::from_iter((0..len.min(300)).map(|n| (n.to_string(), Value::Null))).into();
             for value in [text, list, map, Value::Bytes(vec![7; len].into())] {
                 assert_eq!(read(&written(&value)).unwrap(), value);
             }
@@ -162,14 +142,7 @@ mod tests {
 
     #[test]
     fn timestamps_use_the_extension_in_its_three_sizes() {
-        for (seconds, nanos) in [
-            (0, 0),
-            (1 << 31, 0),
-            (1, 5),
-            (1 << 33, 5),
-            (-1, 0),
-            (1 << 35, 1),
-        ] {
+        for (seconds, nanos) in [(0, 0), (1 << 31, 0), (1, 5), (1 << 33, 5), (-1, 0), (1 << 35, 1)] {
             let value = Value::Timestamp(Timestamp::new(seconds, nanos).unwrap());
             assert_eq!(read(&written(&value)).unwrap(), value);
         }
@@ -177,10 +150,7 @@ mod tests {
 
     #[test]
     fn an_integral_double_stays_one() {
-        assert!(matches!(
-            read(&written(&Value::Double(2.0))).unwrap(),
-            Value::Double(_)
-        ));
+        assert!(matches!(read(&written(&Value::Double(2.0))).unwrap(), Value::Double(_)));
     }
 
     #[test]
@@ -193,29 +163,13 @@ mod tests {
             &[0xc9, 0xff, 0xff, 0xff, 0xff, 1],
             &[0x92, 0x01],
         ] {
-            assert_eq!(
-                read(bytes).unwrap_err().what,
-                DecodeFault::Truncated,
-                "{bytes:x?}"
-            );
+            assert_eq!(read(bytes).unwrap_err().what, DecodeFault::Truncated, "{bytes:x?}");
             assert!(Reader::new(bytes).skip_value().is_err());
         }
         assert_eq!(read(&[0xc1]).unwrap_err().what, DecodeFault::Unexpected);
-        assert_eq!(
-            read(&[0x81, 1, 1]).unwrap_err().what,
-            DecodeFault::KeyNotString
-        );
-        assert_eq!(
-            read(&[0xa1, 0xff]).unwrap_err().what,
-            DecodeFault::BadString
-        );
-        assert_eq!(
-            read(&vec![0x91; 100_000]).unwrap_err().what,
-            DecodeFault::TooDeep
-        );
-        assert_eq!(
-            read(&[0xd4, 5, 0]).unwrap_err().what,
-            DecodeFault::UnknownExtension
-        );
+        assert_eq!(read(&[0x81, 1, 1]).unwrap_err().what, DecodeFault::KeyNotString);
+        assert_eq!(read(&[0xa1, 0xff]).unwrap_err().what, DecodeFault::BadString);
+        assert_eq!(read(&vec![0x91; 100_000]).unwrap_err().what, DecodeFault::TooDeep);
+        assert_eq!(read(&[0xd4, 5, 0]).unwrap_err().what, DecodeFault::UnknownExtension);
     }
 }

@@ -51,7 +51,9 @@ pub struct Reader<'a> {
 enum Head {
     Nil,
     Bool(bool),
-    Int(i128),
+    Int(i64),
+    /// Beyond `i64`.
+    Uint(u64),
     Float(f64),
     /// So many bytes follow.
     Str(usize),
@@ -85,10 +87,7 @@ impl<'a> Reader<'a> {
     /// An error at the current offset.
     #[cold]
     pub fn fault(&self, what: DecodeFault) -> DecodeError {
-        DecodeError {
-            offset: self.at,
-            what,
-        }
+        DecodeError { offset: self.at, what }
     }
 
     /// The kind of the value that comes next.
@@ -137,8 +136,13 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// When something else comes next or it does not fit.
     pub fn read_i64(&mut self) -> Result<i64, DecodeError> {
+        // Most integers are small ones.
+        if let Some(value @ 0..=0x7f) = self.bytes.get(self.at) {
+            self.at += 1;
+            return Ok(i64::from(*value));
+        }
         self.read(|head| match head {
-            Head::Int(value) => i64::try_from(value).ok(),
+            Head::Int(value) => Some(value),
             _ => None,
         })
     }
@@ -150,6 +154,7 @@ impl<'a> Reader<'a> {
     pub fn read_u64(&mut self) -> Result<u64, DecodeError> {
         self.read(|head| match head {
             Head::Int(value) => u64::try_from(value).ok(),
+            Head::Uint(value) => Some(value),
             _ => None,
         })
     }
@@ -160,7 +165,8 @@ impl<'a> Reader<'a> {
     /// When something else comes next.
     pub fn read_integer(&mut self) -> Result<i128, DecodeError> {
         self.read(|head| match head {
-            Head::Int(value) => Some(value),
+            Head::Int(value) => Some(value.into()),
+            Head::Uint(value) => Some(value.into()),
             _ => None,
         })
     }
@@ -187,10 +193,8 @@ impl<'a> Reader<'a> {
             _ => None,
         })?;
         let start = self.at;
-        std::str::from_utf8(self.take(len)?).map_err(|error| DecodeError {
-            offset: start + error.valid_up_to(),
-            what: DecodeFault::BadString,
-        })
+        std::str::from_utf8(self.take(len)?)
+            .map_err(|error| DecodeError { offset: start + error.valid_up_to(), what: DecodeFault::BadString })
     }
 
     /// Reads a map key.
@@ -211,6 +215,11 @@ impl<'a> Reader<'a> {
     /// checking that it is text first.
     #[inline]
     pub(crate) fn key_is(&mut self, field: &str) -> Result<bool, DecodeError> {
+        // Most keys are short: their marker says their length.
+        if let Some(marker @ 0xa0..=0xbf) = self.bytes.get(self.at) {
+            self.at += 1;
+            return Ok(self.take(usize::from(marker & 0x1f))? == field.as_bytes());
+        }
         let len = self.read(|head| match head {
             Head::Str(len) => Some(len),
             _ => None,
@@ -275,10 +284,7 @@ impl<'a> Reader<'a> {
         })?;
         let kind = self.take(1)?;
         let bytes = self.take(len)?;
-        let unknown = DecodeError {
-            offset: start,
-            what: DecodeFault::UnknownExtension,
-        };
+        let unknown = DecodeError { offset: start, what: DecodeFault::UnknownExtension };
         if kind != [0xff] {
             return Err(unknown);
         }
@@ -293,6 +299,20 @@ impl<'a> Reader<'a> {
     /// value. Strings are not checked to be UTF-8.
     #[inline]
     pub fn skip_value(&mut self) -> Result<(), DecodeError> {
+        match self.bytes.get(self.at) {
+            Some(0x00..=0x7f | 0xe0..=0xff | 0xc0 | 0xc2 | 0xc3) => {
+                self.at += 1;
+                Ok(())
+            }
+            Some(marker @ 0xa0..=0xbf) => {
+                self.at += 1;
+                self.take(usize::from(marker & 0x1f)).map(drop)
+            }
+            _ => self.skip_any(),
+        }
+    }
+
+    fn skip_any(&mut self) -> Result<(), DecodeError> {
         let mut pending: usize = 1;
         while pending > 0 {
             pending -= 1;
@@ -302,7 +322,7 @@ impl<'a> Reader<'a> {
                 // No overflow: each head was checked against what is left.
                 Head::List(len) => pending += len,
                 Head::Map(len) => pending += 2 * len,
-                Head::Nil | Head::Bool(_) | Head::Int(_) | Head::Float(_) => {}
+                Head::Nil | Head::Bool(_) | Head::Int(_) | Head::Uint(_) | Head::Float(_) => {}
             }
         }
         Ok(())
@@ -339,11 +359,7 @@ impl<'a> Reader<'a> {
                 kind @ (MsgPackKind::List | MsgPackKind::Map) => {
                     let is_map = kind == MsgPackKind::Map;
                     let too_deep = self.fault(DecodeFault::TooDeep);
-                    let left = if is_map {
-                        self.read_map_header()?
-                    } else {
-                        self.read_list_header()?
-                    };
+                    let left = if is_map { self.read_map_header()? } else { self.read_list_header()? };
                     let place = levels.get_mut(level).filter(|_| level < depth);
                     *place.ok_or(too_deep)? = Level { left, is_map };
                     level += 1;
@@ -389,8 +405,8 @@ impl<'a> Reader<'a> {
         };
         self.at += 1;
         let head = match marker {
-            0x00..=0x7f => Head::Int(i128::from(marker)),
-            0xe0..=0xff => Head::Int(i128::from(marker as i8)),
+            0x00..=0x7f => Head::Int(i64::from(marker)),
+            0xe0..=0xff => Head::Int(i64::from(marker as i8)),
             0xa0..=0xbf => Head::Str(usize::from(marker & 0x1f)),
             0x80..=0x8f => self.holding(usize::from(marker & 0x0f), true)?,
             0x90..=0x9f => self.holding(usize::from(marker & 0x0f), false)?,
@@ -411,10 +427,13 @@ impl<'a> Reader<'a> {
             0xc9 => Head::Ext(self.length(4)?),
             0xca => Head::Float(f64::from(f32::from_bits(self.be(4)? as u32))),
             0xcb => Head::Float(f64::from_bits(self.be(8)?)),
-            0xcc => Head::Int(self.be(1)?.into()),
-            0xcd => Head::Int(self.be(2)?.into()),
-            0xce => Head::Int(self.be(4)?.into()),
-            0xcf => Head::Int(self.be(8)?.into()),
+            0xcc => Head::Int(self.be(1)? as i64),
+            0xcd => Head::Int(self.be(2)? as i64),
+            0xce => Head::Int(self.be(4)? as i64),
+            0xcf => {
+                let value = self.be(8)?;
+                i64::try_from(value).map_or(Head::Uint(value), Head::Int)
+            }
             0xd0 => Head::Int((self.be(1)? as i8).into()),
             0xd1 => Head::Int((self.be(2)? as i16).into()),
             0xd2 => Head::Int((self.be(4)? as i32).into()),
@@ -445,11 +464,7 @@ impl<'a> Reader<'a> {
         if values > self.bytes.len() - self.at {
             return Err(self.fault(DecodeFault::Truncated));
         }
-        Ok(if is_map {
-            Head::Map(len)
-        } else {
-            Head::List(len)
-        })
+        Ok(if is_map { Head::Map(len) } else { Head::List(len) })
     }
 
     fn long_holding(&mut self, width: usize, is_map: bool) -> Result<Head, DecodeError> {

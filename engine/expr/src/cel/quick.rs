@@ -1,0 +1,226 @@
+//! The short way for what guards and counters mostly are: a number or a string
+//! read from a field, compared or added. A [`Quick`] travels in two registers;
+//! an operand goes through memory, several times, which measured at four times
+//! the cost of everything else. Whatever is not so simple, and every error,
+//! takes the long way, which starts again.
+
+use super::env::Root;
+use super::eval::{Eval, Locals, slot};
+use super::node::{Arith, Field, Node, Order};
+use crate::number::Number;
+use crate::payload::{Payload, seek_msgpack};
+use crate::value::Value;
+
+/// A number or boolean in two words, or nothing.
+#[derive(Clone, Copy)]
+pub(super) struct Quick {
+    tag: Tag,
+    bits: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tag {
+    /// Take the long way.
+    Other,
+    Int,
+    Uint,
+    Double,
+    Bool,
+}
+
+impl Quick {
+    pub(super) const OTHER: Quick = Quick { tag: Tag::Other, bits: 0 };
+
+    #[inline]
+    pub(super) fn int(value: i64) -> Quick {
+        Quick { tag: Tag::Int, bits: value as u64 }
+    }
+
+    #[inline]
+    fn double(value: f64) -> Quick {
+        Quick { tag: Tag::Double, bits: value.to_bits() }
+    }
+
+    #[inline]
+    fn of(value: &Value) -> Quick {
+        match value {
+            Value::Int(value) => Quick::int(*value),
+            Value::Double(value) => Quick::double(*value),
+            Value::Bool(value) => Quick { tag: Tag::Bool, bits: u64::from(*value) },
+            Value::Uint(value) => Quick { tag: Tag::Uint, bits: *value },
+            _ => Quick::OTHER,
+        }
+    }
+
+    #[inline]
+    fn number(self) -> Option<Number> {
+        match self.tag {
+            Tag::Int => Some(Number::Int(self.bits as i64)),
+            Tag::Uint => Some(Number::Uint(self.bits)),
+            Tag::Double => Some(Number::Double(f64::from_bits(self.bits))),
+            Tag::Bool | Tag::Other => None,
+        }
+    }
+
+    #[inline]
+    pub(super) fn truth(self) -> Option<bool> {
+        (self.tag == Tag::Bool).then_some(self.bits != 0)
+    }
+
+    #[inline]
+    pub(super) fn value(self) -> Option<Value> {
+        match self.tag {
+            Tag::Int => Some(Value::Int(self.bits as i64)),
+            Tag::Uint => Some(Value::Uint(self.bits)),
+            Tag::Double => Some(Value::Double(f64::from_bits(self.bits))),
+            Tag::Bool => Some(Value::Bool(self.bits != 0)),
+            Tag::Other => None,
+        }
+    }
+
+    #[inline]
+    pub(super) fn equals(self, other: Quick) -> Option<bool> {
+        if self.tag == Tag::Int && other.tag == Tag::Int {
+            return Some(self.bits == other.bits);
+        }
+        match (self.truth(), other.truth()) {
+            (Some(a), Some(b)) => Some(a == b),
+            _ => Some(self.number()?.equals(other.number()?)),
+        }
+    }
+
+    #[inline]
+    pub(super) fn ordered(self, op: Order, other: Quick) -> Option<bool> {
+        if self.tag == Tag::Int && other.tag == Tag::Int {
+            return Some(op.holds((self.bits as i64).cmp(&(other.bits as i64))));
+        }
+        let ordering = self.number()?.compare(other.number()?);
+        // NaN is in no order with anything.
+        Some(ordering.is_some_and(|ordering| op.holds(ordering)))
+    }
+
+    /// Nothing when it overflows: the long way says so.
+    #[inline]
+    fn arith(self, op: Arith, other: Quick) -> Quick {
+        let result = match (self.tag, other.tag) {
+            (Tag::Int, Tag::Int) => {
+                let (a, b) = (self.bits as i64, other.bits as i64);
+                match op {
+                    Arith::Add => a.checked_add(b),
+                    Arith::Sub => a.checked_sub(b),
+                    Arith::Mul => a.checked_mul(b),
+                    Arith::Div => a.checked_div(b),
+                    Arith::Rem => a.checked_rem(b),
+                }
+            }
+            (Tag::Double, Tag::Double) => {
+                let (a, b) = (f64::from_bits(self.bits), f64::from_bits(other.bits));
+                return match op {
+                    Arith::Add => Quick::double(a + b),
+                    Arith::Sub => Quick::double(a - b),
+                    Arith::Mul => Quick::double(a * b),
+                    Arith::Div => Quick::double(a / b),
+                    Arith::Rem => Quick::OTHER,
+                };
+            }
+            _ => None,
+        };
+        result.map_or(Quick::OTHER, Quick::int)
+    }
+}
+
+impl<'a> Eval<'_, 'a> {
+    /// A leaf, or the sum of two: no deeper, so that starting again is cheap.
+    #[inline]
+    pub(super) fn quick(&mut self, node: &'a Node, locals: Locals<'_, 'a>) -> Quick {
+        match node {
+            Node::Arith(op, sides) => {
+                let [a, b] = &**sides;
+                let a = self.quick_leaf(a, locals);
+                a.arith(*op, self.quick_leaf(b, locals))
+            }
+            leaf => self.quick_leaf(leaf, locals),
+        }
+    }
+
+    #[inline]
+    fn quick_leaf(&mut self, node: &'a Node, locals: Locals<'_, 'a>) -> Quick {
+        match node {
+            Node::Const(value) => Quick::of(value),
+            Node::Field(field) => match self.place(field) {
+                Place::Value(value) => Quick::of(value),
+                Place::MsgPack(bytes) => self.quick_msgpack(bytes, field),
+                Place::Other => Quick::OTHER,
+            },
+            Node::Local(0) => match locals.map(|frame| &frame.value) {
+                Some(super::operand::Operand::Int(value)) => Quick::int(*value),
+                _ => Quick::OTHER,
+            },
+            _ => Quick::OTHER,
+        }
+    }
+
+    /// A constant or a field that is text.
+    #[inline]
+    pub(super) fn quick_str(&mut self, node: &'a Node) -> Option<&'a str> {
+        match node {
+            Node::Const(Value::Str(text)) => Some(text),
+            Node::Field(field) => match self.place(field) {
+                Place::Value(Value::Str(text)) => Some(text),
+                Place::MsgPack(bytes) => {
+                    let mut reader = seek_msgpack(bytes, &field.name).ok()??;
+                    self.charge(reader.offset()).ok()?;
+                    reader.read_str().ok()
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    #[inline]
+    fn quick_msgpack(&mut self, bytes: &'a [u8], field: &Field) -> Quick {
+        let Ok(Some(mut reader)) = seek_msgpack(bytes, &field.name) else {
+            return Quick::OTHER;
+        };
+        if self.charge(reader.offset()).is_err() {
+            return Quick::OTHER;
+        }
+        // Not by peeking first: a wrong type leaves the reader where it was.
+        match reader.rest().first() {
+            Some(0xca | 0xcb) => reader.read_f64().map_or(Quick::OTHER, Quick::double),
+            Some(0xc2) => Quick::of(&Value::Bool(false)),
+            Some(0xc3) => Quick::of(&Value::Bool(true)),
+            _ => reader.read_i64().map_or(Quick::OTHER, Quick::int),
+        }
+    }
+
+    /// Where a field's value is to be found.
+    #[inline]
+    fn place(&self, field: &Field) -> Place<'a> {
+        let root = match field.root {
+            Root::Context => self.scope.context,
+            Root::Params => self.scope.params,
+            Root::Output => self.scope.output,
+            Root::Snapshot => self.scope.snapshot,
+            Root::Event | Root::Input => {
+                let payload = if field.root == Root::Event { &self.scope.event } else { &self.scope.input };
+                match payload {
+                    Payload::Value(value) => value,
+                    Payload::MsgPack(bytes) => return Place::MsgPack(bytes),
+                    Payload::Empty | Payload::Json(_) => return Place::Other,
+                }
+            }
+        };
+        match root {
+            Value::Map(map) => slot(map, field).map_or(Place::Other, Place::Value),
+            _ => Place::Other,
+        }
+    }
+}
+
+enum Place<'a> {
+    Value(&'a Value),
+    MsgPack(&'a [u8]),
+    Other,
+}
