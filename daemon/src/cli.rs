@@ -8,23 +8,11 @@ use std::str::FromStr;
 
 /// A brokerless mesh of daemons that host state machines.
 #[derive(Debug, Parser)]
-#[command(
-    name = "statemesh",
-    version,
-    propagate_version = true,
-    arg_required_else_help = true
-)]
+#[command(name = "statemesh", version, propagate_version = true, arg_required_else_help = true)]
 #[command(max_term_width = 100, after_help = AFTER_HELP)]
 pub(crate) struct Cli {
     /// What is printed to stdout: a table for a person, json or yaml for a program
-    #[arg(
-        short,
-        long,
-        global = true,
-        value_enum,
-        default_value_t,
-        value_name = "FORMAT"
-    )]
+    #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     pub(crate) output: Format,
     /// The configuration file [default: ./statemesh.toml or /etc/statemesh/statemesh.toml, if there is one]
     #[arg(long, global = true, value_name = "FILE")]
@@ -129,10 +117,9 @@ impl FromStr for Target {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once('/') {
-            Some((machine, key)) if !machine.is_empty() && !key.is_empty() => Ok(Target {
-                machine: machine.to_owned(),
-                key: key.to_owned(),
-            }),
+            Some((machine, key)) if !machine.is_empty() && !key.is_empty() => {
+                Ok(Target { machine: machine.to_owned(), key: key.to_owned() })
+            }
             _ => Err("an instance is written machine/key, such as order/42".to_owned()),
         }
     }
@@ -341,10 +328,7 @@ mod tests {
     #[test]
     fn a_key_may_contain_slashes() {
         let target: Target = "order/eu/42".parse().unwrap();
-        assert_eq!(
-            (target.machine.as_str(), target.key.as_str()),
-            ("order", "eu/42")
-        );
+        assert_eq!((target.machine.as_str(), target.key.as_str()), ("order", "eu/42"));
         assert!(
             "order".parse::<Target>().is_err()
                 && "/42".parse::<Target>().is_err()

@@ -24,27 +24,16 @@ impl Client {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => return Err(unreachable(address, &error.to_string())),
             Err(_) => {
-                return Err(unreachable(
-                    address,
-                    &format!("no connection within {limit:?}"),
-                ));
+                return Err(unreachable(address, &format!("no connection within {limit:?}")));
             }
         }
         let mut options = SocketOptions::default();
         options.connect_timeout(limit);
         let mut socket = DealerSocket::with_options(options);
         match timeout(limit, socket.connect(address)).await {
-            Ok(Ok(())) => Ok(Client {
-                socket,
-                address: address.to_owned(),
-                timeout: limit,
-                next_id: 1,
-            }),
+            Ok(Ok(())) => Ok(Client { socket, address: address.to_owned(), timeout: limit, next_id: 1 }),
             Ok(Err(error)) => Err(not_a_daemon(address, &error.to_string())),
-            Err(_) => Err(not_a_daemon(
-                address,
-                &format!("no greeting within {limit:?}"),
-            )),
+            Err(_) => Err(not_a_daemon(address, &format!("no greeting within {limit:?}"))),
         }
     }
 
@@ -84,29 +73,17 @@ impl Client {
                 .hint("it may have been done all the same; --timeout waits longer, a send with --dedup can be repeated safely")
         };
         let reply = answer.map_err(|_| late())??;
-        if reply["ok"] == json!(true) {
-            Ok(reply)
-        } else {
-            Err(refused(&reply))
-        }
+        if reply["ok"] == json!(true) { Ok(reply) } else { Err(refused(&reply)) }
     }
 
     async fn send_and_receive(&mut self, id: u64, request: String) -> Result<Value, Failure> {
         let broken = |error: zeromq::ZmqError| not_a_daemon(&self.address, &error.to_string());
-        self.socket
-            .send(ZmqMessage::from(request))
-            .await
-            .map_err(broken)?;
+        self.socket.send(ZmqMessage::from(request)).await.map_err(broken)?;
         loop {
             let message = self.socket.recv().await.map_err(broken)?;
-            let frame = message
-                .iter()
-                .last()
-                .map(|frame| frame.as_ref())
-                .unwrap_or_default();
-            let reply: Value = serde_json::from_slice(frame).map_err(|error| {
-                not_a_daemon(&self.address, &format!("the answer is not JSON: {error}"))
-            })?;
+            let frame = message.iter().last().map(|frame| frame.as_ref()).unwrap_or_default();
+            let reply: Value = serde_json::from_slice(frame)
+                .map_err(|error| not_a_daemon(&self.address, &format!("the answer is not JSON: {error}")))?;
             // A request that could not be read is answered without an id; only one is under way, so it was this one.
             if reply["id"] == json!(id) || reply["id"].is_null() {
                 return Ok(reply);
@@ -121,12 +98,8 @@ fn unreachable(address: &str, why: &str) -> Failure {
 }
 
 fn not_a_daemon(address: &str, why: &str) -> Failure {
-    Failure::new(
-        Exit::Unreachable,
-        "unreachable",
-        format!("{address} does not answer as a daemon does: {why}"),
-    )
-    .hint("clients connect to the port of listen.clients, 7400 unless it was set")
+    Failure::new(Exit::Unreachable, "unreachable", format!("{address} does not answer as a daemon does: {why}"))
+        .hint("clients connect to the port of listen.clients, 7400 unless it was set")
 }
 
 /// An error reply as a failure. Diagnostics of a definition are kept for whoever can show them: see `verbs::define`.
@@ -134,11 +107,7 @@ fn refused(reply: &Value) -> Failure {
     let error = &reply["error"];
     let word = |name: &str| error[name].as_str().map(str::to_owned);
     let message = word("message").unwrap_or_else(|| format!("the daemon answered {reply}"));
-    let mut failure = Failure::new(
-        Exit::Refused,
-        word("code").unwrap_or_else(|| "error".into()),
-        message,
-    );
+    let mut failure = Failure::new(Exit::Refused, word("code").unwrap_or_else(|| "error".into()), message);
     failure.hint = word("hint");
     failure.diagnostics = error["diagnostics"].as_array().cloned().unwrap_or_default();
     failure

@@ -27,12 +27,7 @@ impl Diagnostic {
     /// Reads one of a daemon's answer.
     fn from_reply(value: &Value) -> Diagnostic {
         let word = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
-        let number = |name: &str| {
-            value[name]
-                .as_u64()
-                .and_then(|n| usize::try_from(n).ok())
-                .unwrap_or(0)
-        };
+        let number = |name: &str| value[name].as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
         Diagnostic {
             severity: word("severity"),
             code: word("code"),
@@ -60,20 +55,10 @@ pub(crate) fn print(file: &Path, text: &str, diagnostic: &Diagnostic) {
 
 /// The lines that show one diagnostic, with a blank line after them.
 pub(crate) fn render(file: &str, text: &str, diagnostic: &Diagnostic, painter: Painter) -> String {
-    let style = if diagnostic.severity == "warning" {
-        Style::Doubtful
-    } else {
-        Style::Bad
-    };
-    let head = painter.paint(
-        style,
-        &format!("{}[{}]", diagnostic.severity, diagnostic.code),
-    );
+    let style = if diagnostic.severity == "warning" { Style::Doubtful } else { Style::Bad };
+    let head = painter.paint(style, &format!("{}[{}]", diagnostic.severity, diagnostic.code));
     let mut shown = format!("{head}: {}\n", diagnostic.message);
-    let source = diagnostic
-        .line
-        .checked_sub(1)
-        .and_then(|index| text.lines().nth(index));
+    let source = diagnostic.line.checked_sub(1).and_then(|index| text.lines().nth(index));
     let number = diagnostic.line.to_string();
     let margin = " ".repeat(number.len());
     let bar = painter.paint(Style::Faint, "|");
@@ -81,27 +66,15 @@ pub(crate) fn render(file: &str, text: &str, diagnostic: &Diagnostic, painter: P
         Some(_) => format!("{file}:{}:{}", diagnostic.line, diagnostic.column),
         None => file.to_owned(),
     };
-    let at = if diagnostic.path.is_empty() {
-        "at the root".to_owned()
-    } else {
-        format!("at {}", diagnostic.path)
-    };
-    shown.push_str(&format!(
-        "{margin}{} {place} ({at})\n",
-        painter.paint(Style::Faint, "-->")
-    ));
+    let at = if diagnostic.path.is_empty() { "at the root".to_owned() } else { format!("at {}", diagnostic.path) };
+    shown.push_str(&format!("{margin}{} {place} ({at})\n", painter.paint(Style::Faint, "-->")));
     if let Some(source) = source {
         let (line, caret) = excerpt(source, diagnostic.column);
         let caret = painter.paint(style, &caret);
-        shown.push_str(&format!(
-            "{margin} {bar}\n{number} {bar} {line}\n{margin} {bar} {caret}\n"
-        ));
+        shown.push_str(&format!("{margin} {bar}\n{number} {bar} {line}\n{margin} {bar} {caret}\n"));
     }
     if let Some(hint) = &diagnostic.hint {
-        shown.push_str(&format!(
-            "{margin} {} {hint}\n",
-            painter.paint(Style::Faint, "=")
-        ));
+        shown.push_str(&format!("{margin} {} {hint}\n", painter.paint(Style::Faint, "=")));
     }
     shown.push('\n');
     shown
@@ -111,22 +84,12 @@ pub(crate) fn render(file: &str, text: &str, diagnostic: &Diagnostic, painter: P
 fn excerpt(line: &str, column: usize) -> (String, String) {
     const WIDTH: usize = 100;
     const BEFORE: usize = 60;
-    let chars: Vec<char> = line
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+    let chars: Vec<char> = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let at = column.saturating_sub(1).min(chars.len());
-    let start = if chars.len() <= WIDTH {
-        0
-    } else {
-        at.saturating_sub(BEFORE)
-    };
+    let start = if chars.len() <= WIDTH { 0 } else { at.saturating_sub(BEFORE) };
     let end = chars.len().min(start + WIDTH);
     let carets = token_length(&chars[at..end]).max(1);
-    (
-        chars[start..end].iter().collect(),
-        format!("{}{}", " ".repeat(at - start), "^".repeat(carets)),
-    )
+    (chars[start..end].iter().collect(), format!("{}{}", " ".repeat(at - start), "^".repeat(carets)))
 }
 
 /// How much of the text from the place on belongs to it: a string, a number or word, or a bracket.
@@ -140,10 +103,7 @@ fn token_length(rest: &[char]) -> usize {
                 escaped = *c == '\\' && !escaped;
                 end
             };
-            rest[1..]
-                .iter()
-                .position(ends)
-                .map_or(rest.len(), |index| index + 2)
+            rest[1..].iter().position(ends).map_or(rest.len(), |index| index + 2)
         }
         Some(first) if word(first) => rest.iter().take_while(|c| word(c)).count(),
         _ => 1,
@@ -179,19 +139,13 @@ error[unknown_target]: no state 'bb'
   = did you mean 'b'?
 
 ";
-        assert_eq!(
-            render("m.json", "{\n \"E\": \"bb\"\n}", &sample(2, 7), PLAIN).replace(":2:7", ":2:8"),
-            expected
-        );
+        assert_eq!(render("m.json", "{\n \"E\": \"bb\"\n}", &sample(2, 7), PLAIN).replace(":2:7", ":2:8"), expected);
     }
 
     #[test]
     fn a_place_outside_of_the_text_is_no_panic() {
         for (line, column) in [(0, 0), (1, 0), (1, 999), (99, 1), (usize::MAX, usize::MAX)] {
-            assert!(
-                render("m.json", "{\"é\":1}", &sample(line, column), PLAIN)
-                    .contains("no state 'bb'")
-            );
+            assert!(render("m.json", "{\"é\":1}", &sample(line, column), PLAIN).contains("no state 'bb'"));
         }
     }
 
@@ -199,13 +153,7 @@ error[unknown_target]: no state 'bb'
     fn a_very_long_line_is_cut_around_the_place() {
         let text = format!("{}\"here\"{}", "x".repeat(5_000), "y".repeat(5_000));
         let shown = render("m.json", &text, &sample(1, 5_001), PLAIN);
-        assert!(
-            shown.contains("\"here\"") && shown.contains("^^^^^^\n"),
-            "{shown}"
-        );
-        assert!(
-            shown.lines().all(|line| line.chars().count() < 120),
-            "{shown}"
-        );
+        assert!(shown.contains("\"here\"") && shown.contains("^^^^^^\n"), "{shown}");
+        assert!(shown.lines().all(|line| line.chars().count() < 120), "{shown}");
     }
 }

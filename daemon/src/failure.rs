@@ -22,10 +22,7 @@ pub(crate) enum Exit {
 impl Exit {
     /// Every code with its meaning.
     pub(crate) const ALL: [(Exit, &'static str); 6] = [
-        (
-            Exit::Ok,
-            "Done. A daemon that was asked to end and left the mesh; `check` found no error.",
-        ),
+        (Exit::Ok, "Done. A daemon that was asked to end and left the mesh; `check` found no error."),
         (
             Exit::Refused,
             "The mesh answered with an error reply, or `check`, `draw` or `simulate` found an error in a definition.",
@@ -38,10 +35,7 @@ impl Exit {
             Exit::Unreachable,
             "No daemon answered at the address within the timeout. What was asked may or may not have been done.",
         ),
-        (
-            Exit::Start,
-            "A daemon could not start, for example because a port is in use, or ended by itself under `up`.",
-        ),
+        (Exit::Start, "A daemon could not start, for example because a port is in use, or ended by itself under `up`."),
         (Exit::File, "A file could not be read or written."),
     ];
 
@@ -68,13 +62,7 @@ pub(crate) struct Failure {
 impl Failure {
     /// A failure with a stable code.
     pub(crate) fn new(exit: Exit, code: impl Into<String>, message: impl Into<String>) -> Failure {
-        Failure {
-            exit,
-            code: code.into(),
-            message: message.into(),
-            hint: None,
-            diagnostics: Vec::new(),
-        }
+        Failure { exit, code: code.into(), message: message.into(), hint: None, diagnostics: Vec::new() }
     }
 
     /// The command line or the configuration is wrong.
@@ -102,8 +90,6 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
-        self.hint
-            .as_ref()
-            .map_or(Ok(()), |hint| write!(f, "\n  {hint}"))
+        self.hint.as_ref().map_or(Ok(()), |hint| write!(f, "\n  {hint}"))
     }
 }

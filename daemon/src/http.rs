@@ -2,6 +2,8 @@
 
 mod routes;
 
+pub(crate) use routes::RESOURCES;
+
 use crate::config;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -33,7 +35,18 @@ pub(crate) trait Backend: Send + Sync + 'static {
 /// cannot hold it for ever.
 const CONNECTION_LIFETIME: Duration = Duration::from_secs(300);
 
-/// The server's own metrics.
+/// The server's own metrics: name, kind and labels, help.
+pub(crate) const METRICS: [(&str, &str, &str); 4] = [
+    ("statemesh_http_requests_total", "counter, by `code`", "HTTP requests answered, by status code"),
+    ("statemesh_http_connections", "gauge", "Open HTTP connections"),
+    ("statemesh_http_connections_limit", "gauge", "HTTP connections that may be open: http.connections"),
+    (
+        "statemesh_refused_http_connections_total",
+        "counter",
+        "HTTP connections closed at once because http.connections were open",
+    ),
+];
+
 struct Metrics {
     requests: IntCounterVec,
     open: IntGauge,
@@ -41,22 +54,19 @@ struct Metrics {
 }
 
 impl Metrics {
-    fn new(registry: &Registry) -> Result<Metrics, prometheus::Error> {
-        let requests = Opts::new(
-            "statemesh_http_requests_total",
-            "HTTP requests answered, by status code",
-        );
+    fn new(registry: &Registry, limits: config::Http) -> Result<Metrics, prometheus::Error> {
+        let [requests, open, limit, refused] = METRICS;
         let metrics = Metrics {
-            requests: IntCounterVec::new(requests, &["code"])?,
-            open: IntGauge::new("statemesh_http_connections", "Open HTTP connections")?,
-            refused: IntCounter::new(
-                "statemesh_http_connections_refused_total",
-                "HTTP connections closed at once because http.connections were open",
-            )?,
+            requests: IntCounterVec::new(Opts::new(requests.0, requests.2), &["code"])?,
+            open: IntGauge::new(open.0, open.2)?,
+            refused: IntCounter::new(refused.0, refused.2)?,
         };
+        let limit = IntGauge::new(limit.0, limit.2)?;
+        limit.set(i64::try_from(limits.connections).unwrap_or(i64::MAX));
         registry.register(Box::new(metrics.requests.clone()))?;
         registry.register(Box::new(metrics.open.clone()))?;
         registry.register(Box::new(metrics.refused.clone()))?;
+        registry.register(Box::new(limit))?;
         Ok(metrics)
     }
 }
@@ -71,17 +81,8 @@ pub(crate) struct Server<B> {
 
 impl<B: Backend> Server<B> {
     /// A server that shows `backend` and the metrics in `registry`, to which it adds its own.
-    pub(crate) fn new(
-        backend: B,
-        registry: Registry,
-        limits: config::Http,
-    ) -> Result<Server<B>, prometheus::Error> {
-        Ok(Server {
-            backend,
-            metrics: Metrics::new(&registry)?,
-            registry,
-            limits,
-        })
+    pub(crate) fn new(backend: B, registry: Registry, limits: config::Http) -> Result<Server<B>, prometheus::Error> {
+        Ok(Server { backend, metrics: Metrics::new(&registry, limits)?, registry, limits })
     }
 
     /// Serves until the task is dropped.
@@ -114,10 +115,7 @@ impl<B: Backend> Server<B> {
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.timeout)
             .max_buf_size(self.limits.header_bytes)
-            .serve_connection(
-                TokioIo::new(stream),
-                service_fn(|request| self.answer(request)),
-            )
+            .serve_connection(TokioIo::new(stream), service_fn(|request| self.answer(request)))
             .await;
         if let Err(error) = served {
             tracing::debug!(%error, "HTTP connection ended");
@@ -125,26 +123,11 @@ impl<B: Backend> Server<B> {
     }
 
     /// Answers a request. Its body, if it has one, is not read: hyper closes the connection then.
-    async fn answer(
-        &self,
-        request: Request<Incoming>,
-    ) -> Result<Response<Full<Bytes>>, Infallible> {
-        let answer = timeout(
-            self.limits.timeout,
-            self.respond(request.method(), request.uri()),
-        )
-        .await;
-        let answer = answer.unwrap_or_else(|_| {
-            Answer::error(
-                StatusCode::GATEWAY_TIMEOUT,
-                "timeout",
-                "no answer in time; try again",
-            )
-        });
-        self.metrics
-            .requests
-            .with_label_values(&[answer.status.as_str()])
-            .inc();
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+        let answer = timeout(self.limits.timeout, self.respond(request.method(), request.uri())).await;
+        let answer = answer
+            .unwrap_or_else(|_| Answer::error(StatusCode::GATEWAY_TIMEOUT, "timeout", "no answer in time; try again"));
+        self.metrics.requests.with_label_values(&[answer.status.as_str()]).inc();
         Ok(answer.into_response())
     }
 
@@ -157,43 +140,29 @@ impl<B: Backend> Server<B> {
             );
         }
         match route(uri.path(), uri.query()) {
-            Some(Route::Index) => {
-                Answer::new(StatusCode::OK, "text/html; charset=utf-8", routes::INDEX)
-            }
+            Some(Route::Index) => Answer::new(StatusCode::OK, "text/html; charset=utf-8", routes::index()),
             Some(Route::Live) if self.backend.live() => Answer::text(StatusCode::OK, "live\n"),
             Some(Route::Live) => Answer::text(StatusCode::SERVICE_UNAVAILABLE, "not live\n"),
             Some(Route::Ready) => match self.backend.ready() {
                 Ok(()) => Answer::text(StatusCode::OK, "ready\n"),
-                Err(reason) => Answer::text(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    format!("not ready: {reason}\n"),
-                ),
+                Err(reason) => Answer::text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
             },
             Some(Route::Metrics) => self.gather(),
             Some(Route::Ask { request, field }) => self.ask(&request, field).await,
-            None => Answer::error(
-                StatusCode::NOT_FOUND,
-                "not_found",
-                "no such resource; / lists those there are",
-            ),
+            None => Answer::error(StatusCode::NOT_FOUND, "not_found", "no such resource; / lists those there are"),
         }
     }
 
     fn gather(&self) -> Answer {
         match prometheus::TextEncoder::new().encode_to_string(&self.registry.gather()) {
             Ok(text) => Answer::new(StatusCode::OK, prometheus::TEXT_FORMAT, text),
-            Err(error) => Answer::error(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "metrics",
-                &error.to_string(),
-            ),
+            Err(error) => Answer::error(StatusCode::INTERNAL_SERVER_ERROR, "metrics", &error.to_string()),
         }
     }
 
     async fn ask(&self, request: &Value, field: Option<&str>) -> Answer {
         let reply = self.backend.call(request.to_string().into_bytes()).await;
-        let Some(mut reply) = reply.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok())
-        else {
+        let Some(mut reply) = reply.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok()) else {
             return Answer::error(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "unavailable",
@@ -232,11 +201,7 @@ struct Answer {
 
 impl Answer {
     fn new(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
-        Answer {
-            status,
-            content_type,
-            body: body.into(),
-        }
+        Answer { status, content_type, body: body.into() }
     }
 
     fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
@@ -248,33 +213,18 @@ impl Answer {
     }
 
     fn error(status: StatusCode, code: &str, message: &str) -> Answer {
-        Answer::json(
-            status,
-            &json!({"error": {"code": code, "message": message}}),
-        )
+        Answer::json(status, &json!({"error": {"code": code, "message": message}}))
     }
 
     fn into_response(self) -> Response<Full<Bytes>> {
         let mut response = Response::new(Full::new(self.body));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
-        headers.insert(
-            "content-type",
-            hyper::header::HeaderValue::from_static(self.content_type),
-        );
-        headers.insert(
-            "cache-control",
-            hyper::header::HeaderValue::from_static("no-store"),
-        );
-        headers.insert(
-            "x-content-type-options",
-            hyper::header::HeaderValue::from_static("nosniff"),
-        );
+        headers.insert("content-type", hyper::header::HeaderValue::from_static(self.content_type));
+        headers.insert("cache-control", hyper::header::HeaderValue::from_static("no-store"));
+        headers.insert("x-content-type-options", hyper::header::HeaderValue::from_static("nosniff"));
         if self.status == StatusCode::METHOD_NOT_ALLOWED {
-            headers.insert(
-                "allow",
-                hyper::header::HeaderValue::from_static("GET, HEAD"),
-            );
+            headers.insert("allow", hyper::header::HeaderValue::from_static("GET, HEAD"));
         }
         response
     }

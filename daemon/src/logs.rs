@@ -23,19 +23,9 @@ pub(crate) fn start(logs: &Logs, node: &str) -> Result<(), Failure> {
         LogFormat::Json => true,
     };
     let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let lines = Lines {
-        node: node.to_owned(),
-        json,
-        colour: is_terminal && !no_colour,
-    };
-    let filter: Targets = logs
-        .filter
-        .parse()
-        .map_err(|error| Failure::usage(format!("log: {error}")))?;
-    let layer = tracing_subscriber::fmt::layer()
-        .event_format(lines)
-        .with_writer(std::io::stderr)
-        .with_filter(filter);
+    let lines = Lines { node: node.to_owned(), json, colour: is_terminal && !no_colour };
+    let filter: Targets = logs.filter.parse().map_err(|error| Failure::usage(format!("log: {error}")))?;
+    let layer = tracing_subscriber::fmt::layer().event_format(lines).with_writer(std::io::stderr).with_filter(filter);
     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer))
         .map_err(|error| Failure::usage(format!("log: {error}")))
 }
@@ -52,12 +42,7 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(
-        &self,
-        _: &FmtContext<'_, S, N>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let mut time = String::new();
         SystemTime.format_time(&mut Writer::new(&mut time))?;
         let mut fields = Fields::default();
@@ -87,25 +72,14 @@ impl Lines {
     }
 
     fn text_line(&self, time: &str, level: Level, target: &str, mut fields: Fields) -> String {
-        let machine = fields
-            .0
-            .shift_remove("machine")
-            .map(|value| format!("/{}", plain(&value)))
-            .unwrap_or_default();
-        let message = fields
-            .0
-            .shift_remove("message")
-            .map(|value| plain(&value))
-            .unwrap_or_default();
+        let machine = fields.0.shift_remove("machine").map(|value| format!("/{}", plain(&value))).unwrap_or_default();
+        let message = fields.0.shift_remove("message").map(|value| plain(&value)).unwrap_or_default();
         let level_text = match (self.colour, level) {
             (true, Level::ERROR) => format!("\x1b[1;31m{level:>5}\x1b[0m"),
             (true, Level::WARN) => format!("\x1b[33m{level:>5}\x1b[0m"),
             _ => format!("{level:>5}"),
         };
-        let mut line = format!(
-            "{time} {level_text} {}{machine} {target}: {message}",
-            self.node
-        );
+        let mut line = format!("{time} {level_text} {}{machine} {target}: {message}", self.node);
         for (name, value) in fields.0 {
             let _ = write!(line, " {name}={}", plain(&value));
         }
@@ -126,8 +100,7 @@ struct Fields(Map<String, Value>);
 
 impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.0
-            .insert(field.name().to_owned(), json!(format!("{value:?}")));
+        self.0.insert(field.name().to_owned(), json!(format!("{value:?}")));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
@@ -182,14 +155,8 @@ mod tests {
 
     fn logged(json: bool, log: impl FnOnce()) -> String {
         let sink = Sink::default();
-        let lines = Lines {
-            node: "node-1".into(),
-            json,
-            colour: false,
-        };
-        let layer = tracing_subscriber::fmt::layer()
-            .event_format(lines)
-            .with_writer(sink.clone());
+        let lines = Lines { node: "node-1".into(), json, colour: false };
+        let layer = tracing_subscriber::fmt::layer().event_format(lines).with_writer(sink.clone());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
         let bytes = sink.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
@@ -197,15 +164,7 @@ mod tests {
 
     #[test]
     fn a_json_line_names_node_and_machine_and_keeps_numbers() {
-        let line = logged(true, || {
-            tracing::warn!(
-                machine = "order",
-                seq = 7,
-                node = "forged",
-                "took {}",
-                "long"
-            )
-        });
+        let line = logged(true, || tracing::warn!(machine = "order", seq = 7, node = "forged", "took {}", "long"));
         let value: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(value["node"], "node-1");
         assert_eq!(
@@ -217,13 +176,8 @@ mod tests {
 
     #[test]
     fn a_text_line_stays_one_line_whatever_a_key_holds() {
-        let line = logged(false, || {
-            tracing::info!(machine = "order", key = "a\nERROR forged", "created")
-        });
+        let line = logged(false, || tracing::info!(machine = "order", key = "a\nERROR forged", "created"));
         assert_eq!(line.lines().count(), 1, "{line}");
-        assert!(
-            line.contains(" INFO node-1/order ") && line.contains("created"),
-            "{line}"
-        );
+        assert!(line.contains(" INFO node-1/order ") && line.contains("created"), "{line}");
     }
 }

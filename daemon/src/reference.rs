@@ -1,8 +1,9 @@
-//! The reference pages that are made of the code: the command line, the configuration and the exit codes.
+//! The reference pages that are made of the code: the command line, the configuration, the exit codes and HTTP.
 
 use crate::cli::Cli;
 use crate::config::{FILE_VARIABLE, SETTINGS, SETTINGS_HEADING, Setting, USUAL_FILES};
 use crate::failure::{Exit, Failure};
+use crate::http::{METRICS, RESOURCES};
 use clap::{Arg, Command, CommandFactory};
 use std::fmt::Write;
 use std::path::Path;
@@ -20,11 +21,12 @@ pub(crate) fn write(dir: &Path) -> Result<(), Failure> {
 }
 
 /// The pages by file name.
-fn pages() -> [(&'static str, String); 3] {
+fn pages() -> [(&'static str, String); 4] {
     [
         ("cli.md", command_line()),
         ("configuration.md", configuration()),
         ("exit-codes.md", exit_codes()),
+        ("http.md", http_page()),
     ]
 }
 
@@ -33,58 +35,37 @@ fn command_line() -> String {
     command.build();
     let mut page = format!("# The command line\n\n{MADE}\n{}\n\n", about(&command));
     page.push_str("Data is written to stdout and everything else to stderr. ");
-    page.push_str("[Exit codes](exit-codes.md) tell how a command ended. `statemesh VERB --help` says the same as this page; ");
+    page.push_str(
+        "[Exit codes](exit-codes.md) tell how a command ended. `statemesh VERB --help` says the same as this page; ",
+    );
     page.push_str("`statemesh man` and `statemesh completions SHELL` are made of it too.\n\n");
     page.push_str("With every verb:\n\n");
     options(&command, &mut page, Arg::is_global_set);
-    for verb in command
-        .get_subcommands()
-        .filter(|verb| !verb.is_hide_set() && verb.get_name() != "help")
-    {
-        let _ = write!(
-            page,
-            "## statemesh {}\n\n{}\n\n```\n{}\n```\n\n",
-            verb.get_name(),
-            about(verb),
-            usage(verb)
-        );
+    for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set() && verb.get_name() != "help") {
+        let _ = write!(page, "## statemesh {}\n\n{}\n\n```\n{}\n```\n\n", verb.get_name(), about(verb), usage(verb));
         if verb.get_arguments().any(is_setting) {
-            page.push_str(
-                "Every setting of the [configuration](configuration.md) has a flag here.\n\n",
-            );
+            page.push_str("Every setting of the [configuration](configuration.md) has a flag here.\n\n");
         }
-        options(verb, &mut page, |arg| {
-            !arg.is_global_set() && !is_setting(arg)
-        });
+        options(verb, &mut page, |arg| !arg.is_global_set() && !is_setting(arg));
     }
     page.trim_end().to_owned() + "\n"
 }
 
 fn is_setting(arg: &Arg) -> bool {
-    arg.get_help_heading()
-        .is_some_and(|heading| heading.starts_with(SETTINGS_HEADING))
+    arg.get_help_heading().is_some_and(|heading| heading.starts_with(SETTINGS_HEADING))
 }
 
 fn about(command: &Command) -> String {
-    command
-        .get_about()
-        .map(ToString::to_string)
-        .unwrap_or_default()
-        + "."
+    command.get_about().map(ToString::to_string).unwrap_or_default() + "."
 }
 
 fn usage(verb: &Command) -> String {
-    verb.clone()
-        .render_usage()
-        .to_string()
-        .trim_start_matches("Usage: ")
-        .to_owned()
+    verb.clone().render_usage().to_string().trim_start_matches("Usage: ").to_owned()
 }
 
 fn options(command: &Command, page: &mut String, wanted: impl Fn(&Arg) -> bool) {
-    let is_ours = |arg: &&Arg| {
-        !arg.is_hide_set() && !matches!(arg.get_id().as_str(), "help" | "version") && wanted(arg)
-    };
+    let is_ours =
+        |arg: &&Arg| !arg.is_hide_set() && !matches!(arg.get_id().as_str(), "help" | "version") && wanted(arg);
     let args: Vec<_> = command.get_arguments().filter(is_ours).collect();
     if args.is_empty() {
         return;
@@ -92,43 +73,19 @@ fn options(command: &Command, page: &mut String, wanted: impl Fn(&Arg) -> bool) 
     page.push_str("| argument | meaning |\n|---|---|\n");
     for arg in args {
         let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-        let words: Vec<_> = arg
-            .get_possible_values()
-            .iter()
-            .map(|value| format!("`{}`", value.get_name()))
-            .collect();
-        let words = if words.is_empty() {
-            String::new()
-        } else {
-            format!(": {}", words.join(", "))
-        };
-        let default = arg
-            .get_default_values()
-            .first()
-            .map(|value| format!(" [default: {}]", value.to_string_lossy()));
-        let _ = writeln!(
-            page,
-            "| {} | {}{words}{} |",
-            argument(arg),
-            cell(&help),
-            default.unwrap_or_default()
-        );
+        let words: Vec<_> = arg.get_possible_values().iter().map(|value| format!("`{}`", value.get_name())).collect();
+        let words = if words.is_empty() { String::new() } else { format!(": {}", words.join(", ")) };
+        let default = arg.get_default_values().first().map(|value| format!(" [default: {}]", value.to_string_lossy()));
+        let _ = writeln!(page, "| {} | {}{words}{} |", argument(arg), cell(&help), default.unwrap_or_default());
     }
     page.push('\n');
 }
 
 fn argument(arg: &Arg) -> String {
-    let value = arg
-        .get_value_names()
-        .and_then(<[_]>::first)
-        .map(ToString::to_string)
-        .unwrap_or_default();
+    let value = arg.get_value_names().and_then(<[_]>::first).map(ToString::to_string).unwrap_or_default();
     let takes_value = arg.get_action().takes_values();
     let short = arg.get_short().map(|short| format!("-{short}"));
-    let names: Vec<_> = short
-        .into_iter()
-        .chain(arg.get_long().map(|long| format!("--{long}")))
-        .collect();
+    let names: Vec<_> = short.into_iter().chain(arg.get_long().map(|long| format!("--{long}"))).collect();
     match (names.is_empty(), takes_value) {
         (true, _) => format!("`{value}`"),
         (false, true) => format!("`{} {value}`", names.join(", ")),
@@ -153,14 +110,8 @@ A variable that is set but empty counts as not given.\n\n",
     for setting in SETTINGS {
         if section != setting.section() {
             section = setting.section();
-            let title = section.map_or_else(
-                || "## At the top of the file".to_owned(),
-                |name| format!("## [{name}]"),
-            );
-            let _ = write!(
-                page,
-                "{title}\n\n| key, flag, variable | default | meaning |\n|---|---|---|\n"
-            );
+            let title = section.map_or_else(|| "## At the top of the file".to_owned(), |name| format!("## [{name}]"));
+            let _ = write!(page, "{title}\n\n| key, flag, variable | default | meaning |\n|---|---|---|\n");
         }
         page.push_str(&row(setting));
         if is_last_of_section(setting) {
@@ -171,21 +122,13 @@ A variable that is set but empty counts as not given.\n\n",
 }
 
 fn is_last_of_section(setting: &Setting) -> bool {
-    let mut same = SETTINGS
-        .iter()
-        .filter(|other| other.section() == setting.section());
+    let mut same = SETTINGS.iter().filter(|other| other.section() == setting.section());
     same.next_back().is_some_and(|last| last.key == setting.key)
 }
 
 fn row(setting: &Setting) -> String {
-    let name = setting
-        .key
-        .split_once('.')
-        .map_or(setting.key, |(_, name)| name);
-    let flag = setting.flag().map_or_else(
-        || "no flag: it is a secret".to_owned(),
-        |flag| format!("`--{flag}`"),
-    );
+    let name = setting.key.split_once('.').map_or(setting.key, |(_, name)| name);
+    let flag = setting.flag().map_or_else(|| "no flag: it is a secret".to_owned(), |flag| format!("`--{flag}`"));
     let default = match (setting.key, setting.default) {
         ("name", _) => "the host's name".to_owned(),
         (_, "") => "none".to_owned(),
@@ -205,9 +148,33 @@ fn exit_codes() -> String {
     for (exit, meaning) in Exit::ALL {
         let _ = writeln!(page, "| {} | {meaning} |", exit.code());
     }
-    page.push_str("\nWhat is wrong is written to stderr, with the way out; with `-o json` it is one line of JSON there:\n");
+    page.push_str(
+        "\nWhat is wrong is written to stderr, with the way out; with `-o json` it is one line of JSON there:\n",
+    );
     page.push_str("`{\"error\":{\"code\":\"unreachable\",\"message\":\"...\",\"hint\":\"...\"}}`. For an error reply the code is the protocol's.\n");
     page.push_str("A command whose reader goes away, as with `| head`, ends with 0. A daemon that gets a second signal ends with 130.\n");
+    page
+}
+
+fn http_page() -> String {
+    let mut page = format!("# HTTP\n\n{MADE}\n");
+    page.push_str(
+        "Every daemon serves HTTP/1.1 on `listen.http`, 7480: health, metrics and read-only JSON, by GET or HEAD.\n\n",
+    );
+    page.push_str("| resource | shows |\n|---|---|\n");
+    for resource in RESOURCES {
+        let _ = writeln!(page, "| `{}` | {} |", resource.path, resource.shows);
+    }
+    page.push_str("\nThe JSON is that of the [protocol](protocol.md)'s replies, without `ok`: members and machines as a list, the others as a map.\n");
+    page.push_str("In a path, bytes that a URL cannot hold are percent-encoded. An error is `{\"error\":{\"code\",\"message\",\"hint\"}}` with the\n");
+    page.push_str("protocol's code, and a status that goes with it: 400 the request is wrong, 404 there is no such machine or instance, 405 not\n");
+    page.push_str("GET or HEAD, 503 try again or elsewhere, 504 no answer in time, 500 a fault of the daemon.\n\n");
+    page.push_str("A head longer than `http.header_bytes` is answered with 431. A head that is not there within `http.timeout`, or a connection\n");
+    page.push_str("above `http.connections`, is closed. A connection is kept for at most five minutes. A request's body is not read.\n\n");
+    page.push_str("| metric | kind | meaning |\n|---|---|---|\n");
+    for (name, kind, help) in METRICS {
+        let _ = writeln!(page, "| `{name}` | {kind} | {help} |");
+    }
     page
 }
 

@@ -40,8 +40,8 @@ pub(crate) fn daemon(config: &Config, with_parent: bool) -> Result<(), Failure> 
         let listen = options.listen;
         let mut signals = Signals::new()?;
         let registry = prometheus::Registry::new();
-        let node = Node::start(options, registry.clone(), handle)
-            .map_err(|error| cannot_start(&name, &listen, error))?;
+        let node =
+            Node::start(options, registry.clone(), handle).map_err(|error| cannot_start(&name, &listen, error))?;
         let shown = Shown(node.handle());
         let server = http::Server::new(shown, registry, told.http)
             .map_err(|error| Failure::new(Exit::Start, "metrics", format!("metrics: {error}")))?;
@@ -60,11 +60,7 @@ pub(crate) fn daemon(config: &Config, with_parent: bool) -> Result<(), Failure> 
             }
             Why::Failed(reason) => {
                 node.stop();
-                Err(Failure::new(
-                    Exit::Start,
-                    "failed",
-                    format!("{name}: {reason}"),
-                ))
+                Err(Failure::new(Exit::Start, "failed", format!("{name}: {reason}")))
             }
         };
         serving.abort();
@@ -75,32 +71,19 @@ pub(crate) fn daemon(config: &Config, with_parent: bool) -> Result<(), Failure> 
 }
 
 async fn bind_http(address: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| cannot_listen(address, "listen.http", &error))
+    TcpListener::bind(address).await.map_err(|error| cannot_listen(address, "listen.http", &error))
 }
 
 /// Says which port, who has it, and what to do.
 pub(crate) fn cannot_listen(address: SocketAddr, setting: &str, error: &std::io::Error) -> Failure {
-    let transport = if setting.ends_with("gossip") {
-        Transport::Udp
-    } else {
-        Transport::Tcp
-    };
+    let transport = if setting.ends_with("gossip") { Transport::Udp } else { Transport::Tcp };
     let in_use = error.kind() == std::io::ErrorKind::AddrInUse;
-    let holder = in_use
-        .then(|| ports::holder(transport, address.port()))
-        .flatten();
+    let holder = in_use.then(|| ports::holder(transport, address.port())).flatten();
     let by = holder.map(|who| format!(" by {who}")).unwrap_or_default();
-    let what = if in_use {
-        format!("{address} is in use{by}")
-    } else {
-        format!("{address}: {error}")
-    };
+    let what = if in_use { format!("{address} is in use{by}") } else { format!("{address}: {error}") };
     let flag = setting.replace(['.', '_'], "-");
-    Failure::new(Exit::Start, "cannot_listen", format!("{setting}: {what}")).hint(format!(
-        "end that process, or choose another port: --{flag} PORT (0 takes any free one)"
-    ))
+    Failure::new(Exit::Start, "cannot_listen", format!("{setting}: {what}"))
+        .hint(format!("end that process, or choose another port: --{flag} PORT (0 takes any free one)"))
 }
 
 fn say_hello(handle: &Handle) {
@@ -114,9 +97,7 @@ fn say_hello(handle: &Handle) {
 /// Says which port, and who has it, if that is why.
 fn cannot_start(name: &str, listen: &Listen, error: StartError) -> Failure {
     match error {
-        StartError::Listen {
-            address, source, ..
-        } => cannot_listen(address, setting_of(listen, address), &source),
+        StartError::Listen { address, source, .. } => cannot_listen(address, setting_of(listen, address), &source),
         other => Failure::new(Exit::Start, other.code(), format!("{name}: {other}")),
     }
 }
@@ -186,15 +167,10 @@ struct Signals {
 
 impl Signals {
     fn new() -> Result<Signals, Failure> {
-        let failed = |error: std::io::Error| {
-            Failure::new(Exit::Start, "signals", format!("signals: {error}"))
-        };
+        let failed = |error: std::io::Error| Failure::new(Exit::Start, "signals", format!("signals: {error}"));
         let terminate = signal(SignalKind::terminate()).map_err(failed)?;
         let interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-        Ok(Signals {
-            terminate,
-            interrupt,
-        })
+        Ok(Signals { terminate, interrupt })
     }
 
     async fn next(&mut self) {
@@ -233,11 +209,7 @@ impl Backend for Shown {
 
     fn ready(&self) -> Result<(), String> {
         let readiness = self.0.readiness();
-        if readiness.ready {
-            Ok(())
-        } else {
-            Err(readiness.reason)
-        }
+        if readiness.ready { Ok(()) } else { Err(readiness.reason) }
     }
 
     async fn call(&self, request: Vec<u8>) -> Option<Vec<u8>> {

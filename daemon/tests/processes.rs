@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use support::{Folder, code, statemesh, stderr, stdout};
 
 const PATIENCE: Duration = Duration::from_secs(20);
-const LAMP: &str = r#"{"id":"lamp","initial":"off","states":{"off":{"on":{"PRESS":"on"}},"on":{"on":{"PRESS":"off"}}}}"#;
+const LAMP: &str =
+    r#"{"id":"lamp","initial":"off","states":{"off":{"on":{"PRESS":"on"}},"on":{"on":{"PRESS":"off"}}}}"#;
 
 /// A process that does not outlive its test.
 struct Running(Child);
@@ -26,13 +27,7 @@ impl Drop for Running {
 impl Running {
     fn signal(&self, name: &str) {
         let pid = self.0.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args([&format!("-{name}"), &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
     }
 
     /// Its exit code, once it has ended.
@@ -57,11 +52,7 @@ fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 fn get(address: &str, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
-    )
-    .ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     Some(answer)
@@ -69,8 +60,8 @@ fn get(address: &str, path: &str) -> Option<String> {
 
 /// A daemon on free ports, and where it listens, which is what it logs first.
 fn daemon(folder: &Folder) -> (Running, Value) {
-    let ports = ["clients", "changes", "peers", "gossip", "http"]
-        .map(|port| [format!("--listen-{port}"), "0".to_owned()]);
+    let ports =
+        ["clients", "changes", "peers", "gossip", "http"].map(|port| [format!("--listen-{port}"), "0".to_owned()]);
     let mut child = statemesh(&folder.0)
         .args(["daemon", "--name", "alone", "--listen-address", "127.0.0.1"])
         .args(ports.as_flattened())
@@ -82,8 +73,7 @@ fn daemon(folder: &Folder) -> (Running, Value) {
     loop {
         let mut line = String::new();
         assert!(lines.read_line(&mut line).unwrap() > 0, "the daemon ended");
-        let logged: Value =
-            serde_json::from_str(&line).unwrap_or_else(|_| panic!("no JSON: {line}"));
+        let logged: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("no JSON: {line}"));
         assert_eq!(logged["node"], "alone");
         if logged["message"] == "listening" {
             // The rest of the log must not fill the pipe.
@@ -99,42 +89,18 @@ fn a_daemon_with_nobody_to_find_is_ready_serves_and_leaves_when_told() {
     folder.file("lamp.json", LAMP);
     let (mut running, at) = daemon(&folder);
     let http = at["http"].as_str().unwrap();
-    eventually("it is ready", || {
-        get(http, "/health/ready").filter(|answer| answer.starts_with("HTTP/1.1 200"))
-    });
+    eventually("it is ready", || get(http, "/health/ready").filter(|answer| answer.starts_with("HTTP/1.1 200")));
     let clients = format!("tcp://{}", at["clients"].as_str().unwrap());
-    let ask = |args: &[&str]| {
-        statemesh(&folder.0)
-            .args(args)
-            .env("STATEMESH_ADDRESS", &clients)
-            .output()
-            .unwrap()
-    };
+    let ask = |args: &[&str]| statemesh(&folder.0).args(args).env("STATEMESH_ADDRESS", &clients).output().unwrap();
 
     let defined = ask(&["define", "lamp.json"]);
     assert_eq!(code(&defined), 0, "{}", stderr(&defined));
     let sent = ask(&["send", "lamp/1", "PRESS", "-o", "json"]);
-    let reply: Value =
-        serde_json::from_slice(&sent.stdout).unwrap_or_else(|_| panic!("{}", stderr(&sent)));
-    assert_eq!(
-        (&reply["value"], &reply["seq"], &reply["changed"]),
-        (&json!("on"), &json!(1), &json!(true))
-    );
-    assert!(
-        get(http, "/v1/instances/lamp/1")
-            .unwrap()
-            .contains("\"value\":\"on\"")
-    );
-    assert!(
-        get(http, "/v1/instances/lamp/none")
-            .unwrap()
-            .starts_with("HTTP/1.1 404")
-    );
-    assert!(
-        get(http, "/v1/members")
-            .unwrap()
-            .contains("\"name\":\"alone\"")
-    );
+    let reply: Value = serde_json::from_slice(&sent.stdout).unwrap_or_else(|_| panic!("{}", stderr(&sent)));
+    assert_eq!((&reply["value"], &reply["seq"], &reply["changed"]), (&json!("on"), &json!(1), &json!(true)));
+    assert!(get(http, "/v1/instances/lamp/1").unwrap().contains("\"value\":\"on\""));
+    assert!(get(http, "/v1/instances/lamp/none").unwrap().starts_with("HTTP/1.1 404"));
+    assert!(get(http, "/v1/members").unwrap().contains("\"name\":\"alone\""));
     assert!(get(http, "/metrics").unwrap().contains("\nstatemesh_"));
     assert_eq!(code(&ask(&["send", "nothing/1", "PRESS"])), 1);
 
@@ -149,17 +115,7 @@ fn port(block: u32) -> String {
 
 fn up(folder: &Folder, port: &str) -> (Running, Value) {
     let child = statemesh(&folder.0)
-        .args([
-            "up",
-            "--nodes",
-            "3",
-            "--port",
-            port,
-            "--machines",
-            ".",
-            "-o",
-            "json",
-        ])
+        .args(["up", "--nodes", "3", "--port", port, "--machines", ".", "-o", "json"])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -171,15 +127,8 @@ fn up(folder: &Folder, port: &str) -> (Running, Value) {
 }
 
 fn nobody_listens(nodes: &Value) -> Option<()> {
-    let addresses = nodes
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|node| node["clients"].as_str().unwrap());
-    addresses
-        .map(TcpStream::connect)
-        .all(|connected| connected.is_err())
-        .then_some(())
+    let addresses = nodes.as_array().unwrap().iter().map(|node| node["clients"].as_str().unwrap());
+    addresses.map(TcpStream::connect).all(|connected| connected.is_err()).then_some(())
 }
 
 #[test]
@@ -190,29 +139,14 @@ fn up_runs_a_mesh_that_serves_at_every_daemon_and_leaves_nothing_behind() {
     let nodes_shown = nodes.as_array().unwrap();
     assert_eq!(nodes_shown.len(), 3);
     assert!(
-        nodes_shown
-            .iter()
-            .all(|node| node["health"] == "alive" && node["partitions"].as_u64() > Some(0)),
+        nodes_shown.iter().all(|node| node["health"] == "alive" && node["partitions"].as_u64() > Some(0)),
         "{nodes}"
     );
     for (index, node) in nodes_shown.iter().enumerate() {
         let address = format!("tcp://{}", node["clients"].as_str().unwrap());
-        let sent = folder.run(&[
-            "send",
-            "lamp/shared",
-            "PRESS",
-            "--address",
-            &address,
-            "-o",
-            "json",
-        ]);
-        let reply: Value =
-            serde_json::from_slice(&sent.stdout).unwrap_or_else(|_| panic!("{}", stderr(&sent)));
-        assert_eq!(
-            reply["seq"],
-            json!(index + 1),
-            "one instance, whoever is asked: {reply}"
-        );
+        let sent = folder.run(&["send", "lamp/shared", "PRESS", "--address", &address, "-o", "json"]);
+        let reply: Value = serde_json::from_slice(&sent.stdout).unwrap_or_else(|_| panic!("{}", stderr(&sent)));
+        assert_eq!(reply["seq"], json!(index + 1), "one instance, whoever is asked: {reply}");
     }
     running.signal("INT");
     assert_eq!(running.ended(), Some(0));
@@ -235,18 +169,7 @@ fn up_names_the_port_that_is_in_use() {
     let held = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = held.local_addr().unwrap().port();
     let output = folder.run(&["up", "--port", &port.to_string()]);
-    let expected = format!(
-        "node-1: listen.clients: 127.0.0.1:{port} is in use by process {} (",
-        std::process::id()
-    );
-    assert!(
-        code(&output) == 4 && stderr(&output).contains(&expected),
-        "{}",
-        stderr(&output)
-    );
-    assert!(
-        stderr(&output).contains("statemesh up --port 8400") && stdout(&output).is_empty(),
-        "{}",
-        stderr(&output)
-    );
+    let expected = format!("node-1: listen.clients: 127.0.0.1:{port} is in use by process {} (", std::process::id());
+    assert!(code(&output) == 4 && stderr(&output).contains(&expected), "{}", stderr(&output));
+    assert!(stderr(&output).contains("statemesh up --port 8400") && stdout(&output).is_empty(), "{}", stderr(&output));
 }

@@ -9,63 +9,34 @@ use support::{Folder, Peer, code, publisher, stderr, stdout};
 #[test]
 fn a_send_is_the_request_of_the_protocol() {
     let folder = Folder::new("send");
-    let peer = Peer::always(
-        json!({"ok": true, "value": {"a": "b"}, "status": "active", "seq": 7, "changed": true}),
-    );
-    let output = peer.run(
-        &folder,
-        &[
-            "send",
-            "order/eu/42",
-            "PAY",
-            "--data",
-            r#"{"amount":3}"#,
-            "--dedup",
-            "t1",
-        ],
-    );
+    let peer = Peer::always(json!({"ok": true, "value": {"a": "b"}, "status": "active", "seq": 7, "changed": true}));
+    let output = peer.run(&folder, &["send", "order/eu/42", "PAY", "--data", r#"{"amount":3}"#, "--dedup", "t1"]);
     assert_eq!(code(&output), 0, "{}", stderr(&output));
     assert_eq!(
         peer.last_request(),
         json!({"op": "send", "machine": "order", "key": "eu/42", "event": {"type": "PAY", "amount": 3}, "dedup": "t1"})
     );
-    assert_eq!(
-        stdout(&output),
-        "INSTANCE     STATE  STATUS  SEQ\norder/eu/42  a.b    active  7    changed\n"
-    );
+    assert_eq!(stdout(&output), "INSTANCE     STATE  STATUS  SEQ\norder/eu/42  a.b    active  7    changed\n");
 }
 
 #[test]
 fn an_answer_can_be_json_or_yaml() {
     let folder = Folder::new("formats");
-    let peer = Peer::always(
-        json!({"ok": true, "value": "paid", "status": "active", "context": {"amount": 3}}),
-    );
+    let peer = Peer::always(json!({"ok": true, "value": "paid", "status": "active", "context": {"amount": 3}}));
     let output = peer.run(&folder, &["get", "order/42", "-o", "json"]);
     let value: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(
-        value,
-        json!({"value": "paid", "status": "active", "context": {"amount": 3}})
-    );
+    assert_eq!(value, json!({"value": "paid", "status": "active", "context": {"amount": 3}}));
     let output = peer.run(&folder, &["get", "order/42", "-o", "yaml"]);
-    assert_eq!(
-        stdout(&output),
-        "value: paid\nstatus: active\ncontext:\n  amount: 3\n"
-    );
+    assert_eq!(stdout(&output), "value: paid\nstatus: active\ncontext:\n  amount: 3\n");
 }
 
 #[test]
 fn members_are_an_array_for_a_program() {
     let folder = Folder::new("members");
-    let peer = Peer::always(
-        json!({"ok": true, "members": [{"name": "a", "status": "alive", "partitions": 1024}]}),
-    );
+    let peer = Peer::always(json!({"ok": true, "members": [{"name": "a", "status": "alive", "partitions": 1024}]}));
     let output = peer.run(&folder, &["members", "-o", "json"]);
     let value: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(
-        value,
-        json!([{"name": "a", "status": "alive", "partitions": 1024}])
-    );
+    assert_eq!(value, json!([{"name": "a", "status": "alive", "partitions": 1024}]));
 }
 
 #[test]
@@ -75,10 +46,7 @@ fn an_error_reply_is_shown_with_its_hint_and_ends_with_1() {
     let peer = Peer::always(json!({"ok": false, "error": error}));
     let output = peer.run(&folder, &["get", "ordr/42"]);
     assert_eq!((code(&output), stdout(&output)), (1, String::new()));
-    assert_eq!(
-        stderr(&output),
-        "error: no machine 'ordr'\n  did you mean 'order'?\n"
-    );
+    assert_eq!(stderr(&output), "error: no machine 'ordr'\n  did you mean 'order'?\n");
     let output = peer.run(&folder, &["get", "ordr/42", "-o", "json"]);
     let value: Value = serde_json::from_slice(&output.stderr).unwrap();
     assert_eq!(value, json!({"error": error}));
@@ -90,20 +58,14 @@ fn an_answer_that_does_not_come_ends_the_command() {
     let peer = Peer::start(|_| None);
     let output = peer.run(&folder, &["ping", "--timeout", "150ms"]);
     assert_eq!(code(&output), 3);
-    assert!(
-        stderr(&output).contains("no answer within 150ms"),
-        "{}",
-        stderr(&output)
-    );
+    assert!(stderr(&output).contains("no answer within 150ms"), "{}", stderr(&output));
 }
 
 #[test]
 fn a_definition_goes_out_as_it_is_and_what_is_wrong_is_shown_at_its_place() {
     let folder = Folder::new("define");
     let definition = "{\n  \"id\": \"order\", \"initial\": \"b\",\n  \"states\": {\"a\": {}}\n}";
-    folder
-        .file("order.json", definition)
-        .file("ok.json", "{\"id\":\"ok\"}");
+    folder.file("order.json", definition).file("ok.json", "{\"id\":\"ok\"}");
     let peer = Peer::start(|request| {
         if request["definition"]["id"] == "ok" {
             return Some(
@@ -116,10 +78,7 @@ fn a_definition_goes_out_as_it_is_and_what_is_wrong_is_shown_at_its_place() {
             json!({"ok": false, "error": {"code": "invalid_definition", "message": "1 error", "diagnostics": [diagnostic]}}),
         )
     });
-    let output = peer.run(
-        &folder,
-        &["define", "order.json", "ok.json", "--durability", "disk"],
-    );
+    let output = peer.run(&folder, &["define", "order.json", "ok.json", "--durability", "disk"]);
     assert_eq!(code(&output), 1, "{}", stderr(&output));
     let expected = "error[unknown_target]: no state 'b'\n --> order.json:2:29 (at /initial)\n  |\n2 |   \"id\": \"order\", \"initial\": \"b\",\n  |                             ^^^\n  = states here: a\n";
     assert!(stderr(&output).contains(expected), "{}", stderr(&output));
@@ -128,35 +87,19 @@ fn a_definition_goes_out_as_it_is_and_what_is_wrong_is_shown_at_its_place() {
         "MACHINE  VERSION  DAEMONS\nok       2        3\n",
         "the others are defined all the same"
     );
-    assert!(
-        stderr(&output).ends_with("error: order.json is refused: 1 finding\n"),
-        "{}",
-        stderr(&output)
-    );
-    assert!(
-        peer.requests.lock().unwrap()[0].contains(definition),
-        "with its lines and the order of its keys"
-    );
+    assert!(stderr(&output).ends_with("error: order.json is refused: 1 finding\n"), "{}", stderr(&output));
+    assert!(peer.requests.lock().unwrap()[0].contains(definition), "with its lines and the order of its keys");
     let for_a_program = peer.run(&folder, &["define", "order.json", "-o", "json"]);
     let error: Value = serde_json::from_slice(&for_a_program.stderr).unwrap();
     assert_eq!(error["error"]["diagnostics"][0]["column"], 29);
     let output = peer.run(&folder, &["define", "ok.json", "--durability", "disk"]);
     assert_eq!(code(&output), 0);
-    assert_eq!(
-        peer.last_request()["options"],
-        json!({"durability": "disk"})
-    );
+    assert_eq!(peer.last_request()["options"], json!({"durability": "disk"}));
 }
 
 const CHANGES: &[(&str, &str)] = &[
-    (
-        "order/4",
-        r#"{"value":"paid","status":"active","seq":3,"reason":"event","event":"PAY"}"#,
-    ),
-    (
-        "order/42",
-        r#"{"machine":"order","key":"42","reason":"lost","changed":true}"#,
-    ),
+    ("order/4", r#"{"value":"paid","status":"active","seq":3,"reason":"event","event":"PAY"}"#),
+    ("order/42", r#"{"machine":"order","key":"42","reason":"lost","changed":true}"#),
     ("orders/4", r#"{"value":"other","status":"active","seq":1}"#),
 ];
 
@@ -179,12 +122,6 @@ fn watch_of_an_instance_leaves_out_longer_keys() {
     let folder = Folder::new("watch-one");
     let output = publisher(CHANGES).run(&folder, &["watch", "order/4", "-n", "3", "-o", "json"]);
     assert_eq!(code(&output), 0, "{}", stderr(&output));
-    let lines: Vec<Value> = stdout(&output)
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
-    assert!(
-        lines.len() == 3 && lines.iter().all(|change| change["key"] == "4"),
-        "{lines:?}"
-    );
+    let lines: Vec<Value> = stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines.len() == 3 && lines.iter().all(|change| change["key"] == "4"), "{lines:?}");
 }

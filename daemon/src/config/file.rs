@@ -29,10 +29,7 @@ pub(crate) fn read(text: &str) -> Result<Vec<Entry>, Fault> {
         message: error.message().to_owned(),
         hint: None,
     })?;
-    let mut reader = Reader {
-        text,
-        entries: Vec::new(),
-    };
+    let mut reader = Reader { text, entries: Vec::new() };
     reader.table("", table.get_ref())?;
     Ok(reader.entries)
 }
@@ -47,24 +44,13 @@ impl Reader<'_> {
     fn table(&mut self, section: &str, table: &DeTable<'_>) -> Result<(), Fault> {
         for (name, value) in table {
             let line = line_of(self.text, Some(name.span()));
-            let key = if section.is_empty() {
-                name.get_ref().to_string()
-            } else {
-                format!("{section}.{}", name.get_ref())
-            };
+            let key =
+                if section.is_empty() { name.get_ref().to_string() } else { format!("{section}.{}", name.get_ref()) };
             match (value.get_ref(), Setting::find(&key)) {
                 (DeValue::Table(inner), None) if is_section(&key) => self.table(&key, inner)?,
                 (value, Some(setting)) => {
-                    let items = items(setting, value).map_err(|message| Fault {
-                        line,
-                        message,
-                        hint: None,
-                    })?;
-                    self.entries.push(Entry {
-                        setting,
-                        items,
-                        line,
-                    });
+                    let items = items(setting, value).map_err(|message| Fault { line, message, hint: None })?;
+                    self.entries.push(Entry { setting, items, line });
                 }
                 (value, None) => {
                     return Err(unknown(&key, matches!(value, DeValue::Table(_)), line));
@@ -76,25 +62,16 @@ impl Reader<'_> {
 }
 
 fn is_section(name: &str) -> bool {
-    SETTINGS
-        .iter()
-        .any(|setting| setting.section() == Some(name))
+    SETTINGS.iter().any(|setting| setting.section() == Some(name))
 }
 
 fn unknown(key: &str, is_table: bool, line: usize) -> Fault {
     let keys = SETTINGS.iter().map(|setting| setting.key);
     let sections = SETTINGS.iter().filter_map(Setting::section);
-    let near = if is_table {
-        did_you_mean(key, sections)
-    } else {
-        did_you_mean(key, keys)
-    };
+    let near = if is_table { did_you_mean(key, sections) } else { did_you_mean(key, keys) };
     Fault {
         line,
-        message: format!(
-            "unknown {} '{key}'",
-            if is_table { "section" } else { "key" }
-        ),
+        message: format!("unknown {} '{key}'", if is_table { "section" } else { "key" }),
         hint: Some(match near {
             Some(near) => format!("did you mean '{near}'?"),
             None => "statemesh config lists every key".to_owned(),
@@ -104,16 +81,9 @@ fn unknown(key: &str, is_table: bool, line: usize) -> Fault {
 
 fn items(setting: &Setting, value: &DeValue<'_>) -> Result<Vec<String>, String> {
     match value {
-        DeValue::Array(values) if setting.many => values
-            .iter()
-            .map(|value| scalar(setting, value.get_ref()))
-            .collect(),
+        DeValue::Array(values) if setting.many => values.iter().map(|value| scalar(setting, value.get_ref())).collect(),
         DeValue::Array(_) => Err(format!("'{}' is one value, not a list", setting.key)),
-        value if setting.many => Err(format!(
-            "'{}' is a list: write [{}]",
-            setting.key,
-            written(value)
-        )),
+        value if setting.many => Err(format!("'{}' is a list: write [{}]", setting.key, written(value))),
         value => Ok(vec![scalar(setting, value)?]),
     }
 }
@@ -123,12 +93,7 @@ fn scalar(setting: &Setting, value: &DeValue<'_>) -> Result<String, String> {
         DeValue::String(text) => Ok(text.to_string()),
         DeValue::Integer(number) if number.radix() == 10 => Ok(number.as_str().to_owned()),
         DeValue::Integer(_) => Err(format!("'{}' is a number in base 10", setting.key)),
-        other => Err(format!(
-            "'{}' is {}, not a {}",
-            setting.key,
-            setting.kind.describe(),
-            other.type_str()
-        )),
+        other => Err(format!("'{}' is {}, not a {}", setting.key, setting.kind.describe(), other.type_str())),
     }
 }
 
@@ -141,10 +106,7 @@ fn written(value: &DeValue<'_>) -> String {
 
 fn line_of(text: &str, span: Option<Range<usize>>) -> usize {
     let start = span.map_or(0, |span| span.start.min(text.len()));
-    1 + text.as_bytes()[..start]
-        .iter()
-        .filter(|byte| **byte == b'\n')
-        .count()
+    1 + text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count()
 }
 
 #[cfg(test)]
@@ -153,22 +115,13 @@ mod tests {
 
     #[test]
     fn keys_are_read_with_their_lines() {
-        let entries = read("mesh = \"shop\"\n\n[limits]\nbatch = 5_000\n[discovery]\nseeds = [\"10.0.0.1:7403\"]\n").unwrap();
-        let found: Vec<_> = entries
-            .iter()
-            .map(|entry| (entry.setting.key, entry.items.join(","), entry.line))
-            .collect();
+        let entries =
+            read("mesh = \"shop\"\n\n[limits]\nbatch = 5_000\n[discovery]\nseeds = [\"10.0.0.1:7403\"]\n").unwrap();
+        let found: Vec<_> =
+            entries.iter().map(|entry| (entry.setting.key, entry.items.join(","), entry.line)).collect();
         assert!(found.contains(&("mesh", "shop".into(), 1)), "{found:?}");
-        assert!(
-            found.contains(&("discovery.seeds", "10.0.0.1:7403".into(), 6)),
-            "{found:?}"
-        );
-        assert!(
-            found
-                .iter()
-                .any(|(key, _, line)| *key == "limits.batch" && *line == 4),
-            "{found:?}"
-        );
+        assert!(found.contains(&("discovery.seeds", "10.0.0.1:7403".into(), 6)), "{found:?}");
+        assert!(found.iter().any(|(key, _, line)| *key == "limits.batch" && *line == 4), "{found:?}");
     }
 
     fn fault(text: &str) -> (usize, String, String) {
@@ -178,36 +131,16 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_named_with_its_line_and_the_one_that_was_meant() {
-        let expected = (
-            3,
-            "unknown key 'limits.mesage_bytes'".into(),
-            "did you mean 'limits.message_bytes'?".into(),
-        );
-        assert_eq!(
-            fault("mesh = \"a\"\n[limits]\nmesage_bytes = 4\n"),
-            expected
-        );
-        assert_eq!(
-            fault("[limit]\n"),
-            (
-                1,
-                "unknown section 'limit'".into(),
-                "did you mean 'limits'?".into()
-            )
-        );
+        let expected = (3, "unknown key 'limits.mesage_bytes'".into(), "did you mean 'limits.message_bytes'?".into());
+        assert_eq!(fault("mesh = \"a\"\n[limits]\nmesage_bytes = 4\n"), expected);
+        assert_eq!(fault("[limit]\n"), (1, "unknown section 'limit'".into(), "did you mean 'limits'?".into()));
     }
 
     #[test]
     fn a_value_of_the_wrong_shape_is_refused() {
         assert_eq!(fault("mesh = [\"a\"]").1, "'mesh' is one value, not a list");
-        assert_eq!(
-            fault("machines = \"m\"").1,
-            "'machines' is a list: write [\"m\"]"
-        );
-        assert_eq!(
-            fault("partitions = 1.5").1,
-            "'partitions' is a whole number from 1 to 65535, not a float"
-        );
+        assert_eq!(fault("machines = \"m\"").1, "'machines' is a list: write [\"m\"]");
+        assert_eq!(fault("partitions = 1.5").1, "'partitions' is a whole number from 1 to 65535, not a float");
         assert_eq!(fault("limits = 4").1, "unknown key 'limits'");
         assert_eq!(fault("mesh = \"a\"\nmesh = \"b\"").0, 2);
     }

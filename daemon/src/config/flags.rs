@@ -45,20 +45,11 @@ fn daemon_settings() -> impl Iterator<Item = &'static Setting> {
 }
 
 fn argument(setting: &'static Setting) -> Option<Arg> {
-    let default = if setting.default.is_empty() {
-        String::new()
-    } else {
-        format!(" [default: {}]", setting.default)
-    };
-    let action = if setting.many {
-        ArgAction::Append
-    } else {
-        ArgAction::Set
-    };
-    let heading = setting.section().map_or_else(
-        || SETTINGS_HEADING.to_owned(),
-        |section| format!("{SETTINGS_HEADING}: {section}"),
-    );
+    let default = if setting.default.is_empty() { String::new() } else { format!(" [default: {}]", setting.default) };
+    let action = if setting.many { ArgAction::Append } else { ArgAction::Set };
+    let heading = setting
+        .section()
+        .map_or_else(|| SETTINGS_HEADING.to_owned(), |section| format!("{SETTINGS_HEADING}: {section}"));
     Some(
         Arg::new(setting.key)
             .long(setting.flag()?)

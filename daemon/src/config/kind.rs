@@ -75,11 +75,7 @@ impl Kind {
             Kind::Name => "a name of letters, digits, '-', '_' and '.', at most 253 bytes".into(),
             Kind::Count { min, max } => format!("a whole number from {min} to {max}"),
             Kind::Bytes { min, max } => {
-                format!(
-                    "a size from {} to {}, such as 512KiB or 1MiB",
-                    bytes_text(min),
-                    bytes_text(max)
-                )
+                format!("a size from {} to {}, such as 512KiB or 1MiB", bytes_text(min), bytes_text(max))
             }
             Kind::Span { max, never } => format!(
                 "a time up to {}, such as 50us, 250ms, 5s or 2m{}",
@@ -93,9 +89,7 @@ impl Kind {
             Kind::Key => "32 bytes as 64 hexadecimal digits (openssl rand -hex 32)".into(),
             Kind::Path => "a file or folder".into(),
             Kind::Choice(words) => format!("one of {}", words.join(", ")),
-            Kind::LogFilter => {
-                "error, warn, info, debug, trace or off, and target=level pairs after commas".into()
-            }
+            Kind::LogFilter => "error, warn, info, debug, trace or off, and target=level pairs after commas".into(),
         }
     }
 
@@ -136,15 +130,10 @@ fn is_name(text: &str) -> bool {
 }
 
 fn is_endpoint(text: &str) -> bool {
-    let Some((host, port)) = text
-        .strip_prefix("tcp://")
-        .and_then(|rest| rest.rsplit_once(':'))
-    else {
+    let Some((host, port)) = text.strip_prefix("tcp://").and_then(|rest| rest.rsplit_once(':')) else {
         return false;
     };
-    !host.is_empty()
-        && !host.contains(char::is_whitespace)
-        && port.parse::<u16>().is_ok_and(|port| port > 0)
+    !host.is_empty() && !host.contains(char::is_whitespace) && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
 /// A whole number, with `_` between digits where that helps to read it.
@@ -202,19 +191,14 @@ pub(crate) fn key(text: &str) -> Option<[u8; 32]> {
 }
 
 fn split_unit(text: &str) -> (&str, &str) {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit() && c != '_')
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '_').unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     (number, unit.trim_start())
 }
 
 fn bytes_text(bytes: u64) -> String {
     let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
-    match units
-        .iter()
-        .find(|(_, scale)| bytes >= *scale && bytes.is_multiple_of(*scale))
-    {
+    match units.iter().find(|(_, scale)| bytes >= *scale && bytes.is_multiple_of(*scale)) {
         Some((unit, scale)) => format!("{}{unit}", bytes / scale),
         None => format!("{bytes}B"),
     }
@@ -239,15 +223,7 @@ mod tests {
         assert_eq!(bytes("1MiB"), Some(1 << 20));
         assert_eq!(bytes("4 kB"), Some(4_000));
         assert_eq!(bytes("1_000B"), Some(1_000));
-        for wrong in [
-            "",
-            "MiB",
-            "1mib",
-            "-1",
-            "1.5MiB",
-            "99999999999999999999",
-            "18446744073709551615GiB",
-        ] {
+        for wrong in ["", "MiB", "1mib", "-1", "1.5MiB", "99999999999999999999", "18446744073709551615GiB"] {
             assert_eq!(bytes(wrong), None, "{wrong}");
         }
     }
@@ -260,10 +236,7 @@ mod tests {
         for wrong in ["5", "s", "5 parsecs", "-5s", "1e3s"] {
             assert_eq!(span(wrong), None, "{wrong}");
         }
-        let kind = Kind::Span {
-            max: Duration::from_secs(60),
-            never: false,
-        };
+        let kind = Kind::Span { max: Duration::from_secs(60), never: false };
         assert_eq!(
             kind.check("5").unwrap_err(),
             "'5' has no unit: write a time up to 1m, such as 50us, 250ms, 5s or 2m"
@@ -284,13 +257,7 @@ mod tests {
         assert!(Kind::Listen.check("7400").is_ok() && Kind::Listen.check("127.0.0.1:0").is_ok());
         assert!(Kind::Listen.check("70000").is_err() && Kind::Socket.check("7403").is_err());
         assert!(Kind::Endpoint.check("tcp://[::1]:7400").is_ok());
-        for wrong in [
-            "127.0.0.1:7400",
-            "tcp://:7400",
-            "tcp://host",
-            "tcp://host:0",
-            "udp://host:1",
-        ] {
+        for wrong in ["127.0.0.1:7400", "tcp://:7400", "tcp://host", "tcp://host:0", "udp://host:1"] {
             assert!(Kind::Endpoint.check(wrong).is_err(), "{wrong}");
         }
     }

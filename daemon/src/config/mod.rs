@@ -73,31 +73,16 @@ pub(crate) struct Config {
 
 impl Config {
     /// Reads the process's environment and the file that is named or usual.
-    pub(crate) fn load(
-        flags: BTreeMap<&'static str, Vec<String>>,
-        file: Option<&Path>,
-    ) -> Result<Config, Failure> {
+    pub(crate) fn load(flags: BTreeMap<&'static str, Vec<String>>, file: Option<&Path>) -> Result<Config, Failure> {
         let is_ours = |name: &String| name.starts_with("STATEMESH_");
         let environment: BTreeMap<_, _> = std::env::vars_os()
-            .filter_map(|(name, value)| {
-                Some((
-                    name.into_string().ok()?,
-                    value.to_string_lossy().into_owned(),
-                ))
-            })
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
             .filter(|(name, _)| is_ours(name))
             .collect();
-        let named = file.map(Path::to_owned).or_else(|| {
-            environment
-                .get(FILE_VARIABLE)
-                .filter(|name| !name.is_empty())
-                .map(PathBuf::from)
-        });
-        Config::resolve(&Sources {
-            flags,
-            file: read_file(named)?,
-            environment,
-        })
+        let named = file
+            .map(Path::to_owned)
+            .or_else(|| environment.get(FILE_VARIABLE).filter(|name| !name.is_empty()).map(PathBuf::from));
+        Config::resolve(&Sources { flags, file: read_file(named)?, environment })
     }
 
     /// Merges the sources, and checks every value that was given, also one that another source overrides.
@@ -105,26 +90,13 @@ impl Config {
         check_variables(&sources.environment)?;
         let mut values: BTreeMap<&'static str, Given> = SETTINGS
             .iter()
-            .map(|setting| {
-                (
-                    setting.key,
-                    Given {
-                        items: default_items(setting),
-                        source: Source::Default,
-                    },
-                )
-            })
+            .map(|setting| (setting.key, Given { items: default_items(setting), source: Source::Default }))
             .collect();
-        for (setting, given) in from_file(sources)?
-            .into_iter()
-            .chain(from_environment(sources))
-            .chain(from_flags(sources))
+        for (setting, given) in
+            from_file(sources)?.into_iter().chain(from_environment(sources)).chain(from_flags(sources))
         {
             for item in &given.items {
-                setting
-                    .kind
-                    .check(item)
-                    .map_err(|wrong| bad_value(setting, &given.source, &wrong))?;
+                setting.kind.check(item).map_err(|wrong| bad_value(setting, &given.source, &wrong))?;
             }
             values.insert(setting.key, given);
         }
@@ -133,9 +105,7 @@ impl Config {
 
     /// Every setting with its value, in the table's order.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (&'static Setting, &Given)> {
-        SETTINGS
-            .iter()
-            .filter_map(|setting| Some((setting, self.values.get(setting.key)?)))
+        SETTINGS.iter().filter_map(|setting| Some((setting, self.values.get(setting.key)?)))
     }
 
     /// The texts of a setting.
@@ -150,9 +120,7 @@ impl Config {
 
     /// Where a setting's value came from.
     pub(crate) fn source(&self, key: &str) -> Source {
-        self.values
-            .get(key)
-            .map_or(Source::Default, |given| given.source.clone())
+        self.values.get(key).map_or(Source::Default, |given| given.source.clone())
     }
 
     fn span(&self, key: &str) -> Duration {
@@ -161,29 +129,18 @@ impl Config {
 
     /// The daemon that the command line talks to, and for how long it waits for its answer.
     pub(crate) fn client(&self) -> (String, Duration) {
-        (
-            self.text(CLIENT_ADDRESS).unwrap_or_default().to_owned(),
-            self.span(CLIENT_TIMEOUT),
-        )
+        (self.text(CLIENT_ADDRESS).unwrap_or_default().to_owned(), self.span(CLIENT_TIMEOUT))
     }
 }
 
 fn read_file(named: Option<PathBuf>) -> Result<Option<(PathBuf, String)>, Failure> {
-    let usual = || {
-        USUAL_FILES
-            .iter()
-            .map(PathBuf::from)
-            .find(|path| path.exists())
-    };
+    let usual = || USUAL_FILES.iter().map(PathBuf::from).find(|path| path.exists());
     let Some(path) = named.or_else(usual) else {
         return Ok(None);
     };
     let too_long = std::fs::metadata(&path).is_ok_and(|data| data.len() > MAX_FILE_BYTES);
     if too_long {
-        return Err(Failure::usage(format!(
-            "{}: longer than {MAX_FILE_BYTES} bytes",
-            path.display()
-        )));
+        return Err(Failure::usage(format!("{}: longer than {MAX_FILE_BYTES} bytes", path.display())));
     }
     match std::fs::read_to_string(&path) {
         Ok(text) => Ok(Some((path, text))),
@@ -197,58 +154,27 @@ fn from_file(sources: &Sources) -> Result<Vec<(&'static Setting, Given)>, Failur
         return Ok(Vec::new());
     };
     let entries = file::read(text).map_err(|fault| {
-        let failure = Failure::usage(format!(
-            "{}:{}: {}",
-            path.display(),
-            fault.line,
-            fault.message
-        ));
+        let failure = Failure::usage(format!("{}:{}: {}", path.display(), fault.line, fault.message));
         fault.hint.into_iter().fold(failure, Failure::hint)
     })?;
-    let given = |entry: file::Entry| Given {
-        items: entry.items,
-        source: Source::File(path.clone(), entry.line),
-    };
-    Ok(entries
-        .into_iter()
-        .map(|entry| (entry.setting, given(entry)))
-        .collect())
+    let given = |entry: file::Entry| Given { items: entry.items, source: Source::File(path.clone(), entry.line) };
+    Ok(entries.into_iter().map(|entry| (entry.setting, given(entry))).collect())
 }
 
 /// A variable that is set but empty is one that nobody gave: charts and scripts pass such through.
 fn from_environment(sources: &Sources) -> Vec<(&'static Setting, Given)> {
     let read = |setting: &'static Setting| {
         let name = setting.variable();
-        let text = sources
-            .environment
-            .get(&name)
-            .filter(|text| !text.is_empty())?;
-        Some((
-            setting,
-            Given {
-                items: split(setting, text),
-                source: Source::Environment(name),
-            },
-        ))
+        let text = sources.environment.get(&name).filter(|text| !text.is_empty())?;
+        Some((setting, Given { items: split(setting, text), source: Source::Environment(name) }))
     };
     SETTINGS.iter().filter_map(read).collect()
 }
 
 fn from_flags(sources: &Sources) -> Vec<(&'static Setting, Given)> {
     let read = |setting: &'static Setting| {
-        let items = sources
-            .flags
-            .get(setting.key)?
-            .iter()
-            .flat_map(|text| split(setting, text))
-            .collect();
-        Some((
-            setting,
-            Given {
-                items,
-                source: Source::Flag(setting.flag()?),
-            },
-        ))
+        let items = sources.flags.get(setting.key)?.iter().flat_map(|text| split(setting, text)).collect();
+        Some((setting, Given { items, source: Source::Flag(setting.flag()?) }))
     };
     SETTINGS.iter().filter_map(read).collect()
 }
@@ -262,23 +188,13 @@ fn split(setting: &Setting, text: &str) -> Vec<String> {
 }
 
 fn default_items(setting: &Setting) -> Vec<String> {
-    if setting.key == "name" {
-        vec![host_name()]
-    } else {
-        setting.default_items()
-    }
+    if setting.key == "name" { vec![host_name()] } else { setting.default_items() }
 }
 
 fn host_name() -> String {
-    let read = std::fs::read_to_string("/proc/sys/kernel/hostname")
-        .ok()
-        .or_else(|| std::env::var("HOSTNAME").ok());
+    let read = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("HOSTNAME").ok());
     let name = read.unwrap_or_default().trim().to_owned();
-    if kind::Kind::Name.check(&name).is_ok() {
-        name
-    } else {
-        "statemesh".to_owned()
-    }
+    if kind::Kind::Name.check(&name).is_ok() { name } else { "statemesh".to_owned() }
 }
 
 fn bad_value(setting: &Setting, source: &Source, wrong: &str) -> Failure {
@@ -294,14 +210,9 @@ fn bad_value(setting: &Setting, source: &Source, wrong: &str) -> Failure {
 /// Refuses a variable of ours that means nothing. Kubernetes sets variables for a Service named statemesh in every pod of
 /// its namespace (STATEMESH_SERVICE_HOST, STATEMESH_PORT_7400_TCP_ADDR, ...): those are not ours.
 fn check_variables(environment: &BTreeMap<String, String>) -> Result<(), Failure> {
-    let known: Vec<String> = SETTINGS
-        .iter()
-        .map(Setting::variable)
-        .chain([FILE_VARIABLE.to_owned()])
-        .collect();
-    let stranger = environment
-        .keys()
-        .find(|name| !known.contains(name) && !is_service_link(name) && !is_of_tools(name));
+    let known: Vec<String> = SETTINGS.iter().map(Setting::variable).chain([FILE_VARIABLE.to_owned()]).collect();
+    let stranger =
+        environment.keys().find(|name| !known.contains(name) && !is_service_link(name) && !is_of_tools(name));
     let Some(name) = stranger else { return Ok(()) };
     let failure = Failure::usage(format!("unknown environment variable {name}"));
     Err(match did_you_mean(name, known.iter().map(String::as_str)) {
@@ -312,43 +223,24 @@ fn check_variables(environment: &BTreeMap<String, String>) -> Result<(), Failure
 
 /// Variables of the project's own tests and benches, which they hand to the daemons that they start.
 fn is_of_tools(name: &str) -> bool {
-    const PREFIXES: [&str; 4] = [
-        "STATEMESH_BIN",
-        "STATEMESH_BENCH_",
-        "STATEMESH_E2E_",
-        "STATEMESH_TEST_",
-    ];
+    const PREFIXES: [&str; 4] = ["STATEMESH_BIN", "STATEMESH_BENCH_", "STATEMESH_E2E_", "STATEMESH_TEST_"];
     PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
 fn is_service_link(name: &str) -> bool {
-    ["_SERVICE_HOST", "_SERVICE_PORT", "_PORT"]
-        .iter()
-        .any(|end| name.ends_with(end))
+    ["_SERVICE_HOST", "_SERVICE_PORT", "_PORT"].iter().any(|end| name.ends_with(end))
         || name.contains("_SERVICE_PORT_")
-        || name
-            .split_once("_PORT_")
-            .is_some_and(|(_, rest)| rest.starts_with(|c: char| c.is_ascii_digit()))
+        || name.split_once("_PORT_").is_some_and(|(_, rest)| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn sources(
-        flags: &[(&'static str, &str)],
-        environment: &[(&str, &str)],
-        file: &str,
-    ) -> Sources {
+    fn sources(flags: &[(&'static str, &str)], environment: &[(&str, &str)], file: &str) -> Sources {
         Sources {
-            flags: flags
-                .iter()
-                .map(|(key, text)| (*key, vec![(*text).to_owned()]))
-                .collect(),
-            environment: environment
-                .iter()
-                .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
-                .collect(),
+            flags: flags.iter().map(|(key, text)| (*key, vec![(*text).to_owned()])).collect(),
+            environment: environment.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect(),
             file: (!file.is_empty()).then(|| (PathBuf::from("statemesh.toml"), file.to_owned())),
         }
     }
@@ -356,22 +248,11 @@ mod tests {
     #[test]
     fn flags_come_before_environment_before_file_before_defaults() {
         let file = "mesh = 'file'\nname = 'file'\npartitions = 7";
-        let environment = [
-            ("STATEMESH_MESH", "environment"),
-            ("STATEMESH_NAME", "environment"),
-        ];
+        let environment = [("STATEMESH_MESH", "environment"), ("STATEMESH_NAME", "environment")];
         let config = Config::resolve(&sources(&[("mesh", "flag")], &environment, file)).unwrap();
-        let seen = |key| {
-            (
-                config.text(key).unwrap().to_owned(),
-                config.source(key).to_string(),
-            )
-        };
+        let seen = |key| (config.text(key).unwrap().to_owned(), config.source(key).to_string());
         assert_eq!(seen("mesh"), ("flag".into(), "flag --mesh".into()));
-        assert_eq!(
-            seen("name"),
-            ("environment".into(), "environment STATEMESH_NAME".into())
-        );
+        assert_eq!(seen("name"), ("environment".into(), "environment STATEMESH_NAME".into()));
         assert_eq!(seen("partitions"), ("7".into(), "statemesh.toml:3".into()));
         assert_eq!(seen("limits.batch"), ("10000".into(), "default".into()));
     }
@@ -384,20 +265,13 @@ mod tests {
     #[test]
     fn a_bad_value_is_refused_with_its_place_even_where_it_is_overridden() {
         let wrong = "is not a whole number from 1 to 65535 | ";
-        assert_eq!(
-            refusal(&sources(&[("partitions", "many")], &[], "")),
-            format!("--partitions: 'many' {wrong}")
-        );
+        assert_eq!(refusal(&sources(&[("partitions", "many")], &[], "")), format!("--partitions: 'many' {wrong}"));
         assert_eq!(
             refusal(&sources(&[], &[("STATEMESH_PARTITIONS", "0")], "")),
             format!("STATEMESH_PARTITIONS: '0' {wrong}")
         );
         assert_eq!(
-            refusal(&sources(
-                &[("partitions", "5")],
-                &[],
-                "\npartitions = 70000"
-            )),
+            refusal(&sources(&[("partitions", "5")], &[], "\npartitions = 70000")),
             format!("statemesh.toml:2: partitions: '70000' {wrong}")
         );
     }
@@ -405,33 +279,17 @@ mod tests {
     #[test]
     fn an_unknown_variable_is_refused_unless_kubernetes_set_it() {
         let message = refusal(&sources(&[], &[("STATEMESH_MESHH", "a")], ""));
-        assert_eq!(
-            message,
-            "unknown environment variable STATEMESH_MESHH | did you mean STATEMESH_MESH?"
-        );
-        let links = [
-            "STATEMESH_SERVICE_HOST",
-            "STATEMESH_PORT",
-            "STATEMESH_PORT_7400_TCP_ADDR",
-            "STATEMESH_SERVICE_PORT_HTTP",
-        ];
-        let links: Vec<_> = links
-            .iter()
-            .map(|name| (*name, "tcp://10.0.0.1:7400"))
-            .collect();
+        assert_eq!(message, "unknown environment variable STATEMESH_MESHH | did you mean STATEMESH_MESH?");
+        let links =
+            ["STATEMESH_SERVICE_HOST", "STATEMESH_PORT", "STATEMESH_PORT_7400_TCP_ADDR", "STATEMESH_SERVICE_PORT_HTTP"];
+        let links: Vec<_> = links.iter().map(|name| (*name, "tcp://10.0.0.1:7400")).collect();
         assert!(Config::resolve(&sources(&[], &links, "")).is_ok());
     }
 
     #[test]
     fn lists_are_written_with_commas_outside_of_the_file() {
-        let config = Config::resolve(&sources(
-            &[],
-            &[("STATEMESH_DISCOVERY_SEEDS", "10.0.0.1:7403, 10.0.0.2:7403")],
-            "",
-        ));
-        assert_eq!(
-            config.unwrap().items("discovery.seeds"),
-            ["10.0.0.1:7403", "10.0.0.2:7403"]
-        );
+        let config =
+            Config::resolve(&sources(&[], &[("STATEMESH_DISCOVERY_SEEDS", "10.0.0.1:7403, 10.0.0.2:7403")], ""));
+        assert_eq!(config.unwrap().items("discovery.seeds"), ["10.0.0.1:7403", "10.0.0.2:7403"]);
     }
 }

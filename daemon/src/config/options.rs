@@ -77,24 +77,15 @@ impl Config {
             listen: self.listen()?,
             advertise: self.optional("advertise"),
             discovery: self.discovery()?,
-            gossip_keys: self
-                .items("gossip.keys")
-                .iter()
-                .filter_map(|text| key(text))
-                .collect(),
-            reactor: Reactor {
-                threads: self.size("reactor.threads")?,
-                spin: self.time("reactor.spin")?,
-            },
+            gossip_keys: self.items("gossip.keys").iter().filter_map(|text| key(text)).collect(),
+            reactor: Reactor { threads: self.size("reactor.threads")?, spin: self.time("reactor.spin")? },
             limits: self.limits()?,
             machines: self.items("machines").iter().map(PathBuf::from).collect(),
         })
     }
 
     fn listen(&self) -> Result<Listen, Failure> {
-        let address = self
-            .optional("listen.address")
-            .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let address = self.optional("listen.address").unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let at = |text: &str| match text.parse::<u16>() {
             Ok(port) => Some(SocketAddr::new(address, port)),
             Err(_) => text.parse().ok(),
@@ -110,23 +101,14 @@ impl Config {
 
     fn discovery(&self) -> Result<Discovery, Failure> {
         let service = self.text("discovery.service").map(absolute);
-        let seeds: Vec<_> = self
-            .items("discovery.seeds")
-            .iter()
-            .filter_map(|text| text.parse().ok())
-            .collect();
+        let seeds: Vec<_> = self.items("discovery.seeds").iter().filter_map(|text| text.parse().ok()).collect();
         let nobody_to_wait_for = service.is_none() && seeds.is_empty();
         let alone_after = match self.text("discovery.alone_after") {
             _ if nobody_to_wait_for => Some(Duration::ZERO),
             Some(NEVER) | None => None,
             Some(text) => span(text),
         };
-        Ok(Discovery {
-            service,
-            dns_server: self.optional("discovery.dns_server"),
-            seeds,
-            alone_after,
-        })
+        Ok(Discovery { service, dns_server: self.optional("discovery.dns_server"), seeds, alone_after })
     }
 
     fn limits(&self) -> Result<Limits, Failure> {
@@ -153,17 +135,12 @@ impl Config {
             Some("json") => LogFormat::Json,
             _ => LogFormat::Auto,
         };
-        Logs {
-            filter: self.text("log").unwrap_or("info").to_owned(),
-            format,
-        }
+        Logs { filter: self.text("log").unwrap_or("info").to_owned(), format }
     }
 
     fn required<T>(&self, key: &str, read: impl Fn(&str) -> Option<T>) -> Result<T, Failure> {
         let value = self.text(key).and_then(read);
-        value.ok_or_else(|| {
-            Failure::usage(format!("{key}: has no usable value ({})", self.source(key)))
-        })
+        value.ok_or_else(|| Failure::usage(format!("{key}: has no usable value ({})", self.source(key))))
     }
 
     fn parsed<T: FromStr>(&self, key: &str) -> Result<T, Failure> {
@@ -175,9 +152,7 @@ impl Config {
     }
 
     fn size(&self, key: &str) -> Result<usize, Failure> {
-        self.required(key, |text| {
-            usize::try_from(count(text).or_else(|| bytes(text))?).ok()
-        })
+        self.required(key, |text| usize::try_from(count(text).or_else(|| bytes(text))?).ok())
     }
 
     fn time(&self, key: &str) -> Result<Duration, Failure> {
@@ -187,11 +162,7 @@ impl Config {
 
 /// A name with its trailing dot, so that the resolver's search list does not multiply the questions.
 fn absolute(name: &str) -> String {
-    if name.ends_with('.') {
-        name.to_owned()
-    } else {
-        format!("{name}.")
-    }
+    if name.ends_with('.') { name.to_owned() } else { format!("{name}.") }
 }
 
 #[cfg(test)]
@@ -212,39 +183,22 @@ mod tests {
     #[test]
     fn defaults_are_those_of_the_node() {
         let defaults = Limits::default();
-        assert_eq!(
-            format!("{:?}", daemon("").node.limits),
-            format!("{defaults:?}")
-        );
+        assert_eq!(format!("{:?}", daemon("").node.limits), format!("{defaults:?}"));
     }
 
     #[test]
     fn a_listener_takes_the_common_address_unless_it_has_its_own() {
-        let listen = daemon("[listen]\naddress = '127.0.0.2'\nclients = 1\nhttp = '127.0.0.9:2'")
-            .node
-            .listen;
+        let listen = daemon("[listen]\naddress = '127.0.0.2'\nclients = 1\nhttp = '127.0.0.9:2'").node.listen;
         assert_eq!(listen.clients.to_string(), "127.0.0.2:1");
         assert_eq!(listen.http.to_string(), "127.0.0.9:2");
     }
 
     #[test]
     fn with_nobody_to_look_for_a_daemon_is_alone_at_once() {
-        assert_eq!(
-            daemon("[discovery]\nalone_after = 'never'")
-                .node
-                .discovery
-                .alone_after,
-            Some(Duration::ZERO)
-        );
-        let found = daemon(
-            "[discovery]\nservice = 'mesh.default.svc.cluster.local'\nalone_after = 'never'",
-        )
-        .node
-        .discovery;
+        assert_eq!(daemon("[discovery]\nalone_after = 'never'").node.discovery.alone_after, Some(Duration::ZERO));
+        let found =
+            daemon("[discovery]\nservice = 'mesh.default.svc.cluster.local'\nalone_after = 'never'").node.discovery;
         assert_eq!(found.alone_after, None);
-        assert_eq!(
-            found.service.as_deref(),
-            Some("mesh.default.svc.cluster.local.")
-        );
+        assert_eq!(found.service.as_deref(), Some("mesh.default.svc.cluster.local."));
     }
 }

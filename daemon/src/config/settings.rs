@@ -28,23 +28,11 @@ const HOUR: Duration = Duration::from_secs(3_600);
 const MINUTE: Duration = Duration::from_secs(60);
 
 const fn one(key: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Setting {
-    Setting {
-        key,
-        kind,
-        many: false,
-        default,
-        help,
-    }
+    Setting { key, kind, many: false, default, help }
 }
 
 const fn many(key: &'static str, kind: Kind, help: &'static str) -> Setting {
-    Setting {
-        key,
-        kind,
-        many: true,
-        default: "",
-        help,
-    }
+    Setting { key, kind, many: true, default: "", help }
 }
 
 const fn count(max: u64) -> Kind {
@@ -138,19 +126,12 @@ impl Setting {
 
     /// Its default as a list of texts.
     pub(crate) fn default_items(&self) -> Vec<String> {
-        if self.default.is_empty() {
-            Vec::new()
-        } else {
-            vec![self.default.to_owned()]
-        }
+        if self.default.is_empty() { Vec::new() } else { vec![self.default.to_owned()] }
     }
 }
 
 /// The one of `known` that `given` was probably meant to be.
-pub(crate) fn did_you_mean<'a>(
-    given: &str,
-    known: impl Iterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub(crate) fn did_you_mean<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     const CLOSE_ENOUGH: f64 = 0.8;
     known
         .map(|name| (strsim::jaro_winkler(given, name), name))
@@ -179,23 +160,14 @@ mod tests {
         for setting in SETTINGS {
             assert!(seen.insert(setting.key.to_owned()), "{}", setting.key);
             assert!(seen.insert(setting.variable()), "{}", setting.variable());
-            assert!(
-                setting
-                    .flag()
-                    .is_none_or(|flag| seen.insert(format!("--{flag}"))),
-                "{}",
-                setting.key
-            );
+            assert!(setting.flag().is_none_or(|flag| seen.insert(format!("--{flag}"))), "{}", setting.key);
         }
     }
 
     #[test]
     fn a_misspelt_key_finds_the_one_that_was_meant() {
         let keys = || SETTINGS.iter().map(|setting| setting.key);
-        assert_eq!(
-            did_you_mean("limits.mesage_bytes", keys()),
-            Some("limits.message_bytes")
-        );
+        assert_eq!(did_you_mean("limits.mesage_bytes", keys()), Some("limits.message_bytes"));
         assert_eq!(did_you_mean("zzz", keys()), None);
     }
 }

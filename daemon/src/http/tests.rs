@@ -13,11 +13,7 @@ impl Backend for Fake {
     }
 
     fn ready(&self) -> Result<(), String> {
-        if self.ready.load(Ordering::SeqCst) {
-            Ok(())
-        } else {
-            Err("looking for the others".into())
-        }
+        if self.ready.load(Ordering::SeqCst) { Ok(()) } else { Err("looking for the others".into()) }
     }
 
     async fn call(&self, request: Vec<u8>) -> Option<Vec<u8>> {
@@ -36,24 +32,13 @@ async fn serve(limits: config::Http) -> (SocketAddr, Arc<AtomicBool>) {
     let ready = Arc::new(AtomicBool::new(false));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let server = Server::new(
-        Fake {
-            ready: Arc::clone(&ready),
-        },
-        Registry::new(),
-        limits,
-    )
-    .unwrap();
+    let server = Server::new(Fake { ready: Arc::clone(&ready) }, Registry::new(), limits).unwrap();
     tokio::spawn(server.run(listener));
     (address, ready)
 }
 
 fn limits() -> config::Http {
-    config::Http {
-        connections: 8,
-        header_bytes: 8_192,
-        timeout: Duration::from_millis(200),
-    }
+    config::Http { connections: 8, header_bytes: 8_192, timeout: Duration::from_millis(200) }
 }
 
 /// Sends bytes and reads until the server closes.
@@ -67,60 +52,27 @@ async fn raw(address: SocketAddr, request: &[u8]) -> String {
 }
 
 async fn get(address: SocketAddr, path: &str) -> String {
-    raw(
-        address,
-        format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").as_bytes(),
-    )
-    .await
+    raw(address, format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").as_bytes()).await
 }
 
 #[tokio::test]
 async fn ready_says_why_not() {
     let (address, ready) = serve(limits()).await;
     let before = get(address, "/health/ready").await;
-    assert!(
-        before.starts_with("HTTP/1.1 503")
-            && before.ends_with("not ready: looking for the others\n"),
-        "{before}"
-    );
-    assert!(
-        get(address, "/health/live")
-            .await
-            .starts_with("HTTP/1.1 200")
-    );
+    assert!(before.starts_with("HTTP/1.1 503") && before.ends_with("not ready: looking for the others\n"), "{before}");
+    assert!(get(address, "/health/live").await.starts_with("HTTP/1.1 200"));
     ready.store(true, Ordering::SeqCst);
-    assert!(
-        get(address, "/health/ready")
-            .await
-            .starts_with("HTTP/1.1 200")
-    );
+    assert!(get(address, "/health/ready").await.starts_with("HTTP/1.1 200"));
 }
 
 #[tokio::test]
 async fn json_is_what_the_protocol_answers() {
     let (address, _) = serve(limits()).await;
-    assert!(
-        get(address, "/v1/members")
-            .await
-            .ends_with("\r\n\r\n[{\"name\":\"a\"}]\n")
-    );
+    assert!(get(address, "/v1/members").await.ends_with("\r\n\r\n[{\"name\":\"a\"}]\n"));
     let missing = get(address, "/v1/instances/order/42").await;
-    assert!(
-        missing.starts_with("HTTP/1.1 404") && missing.contains("\"unknown_instance\""),
-        "{missing}"
-    );
-    assert!(
-        get(address, "/v1/placement")
-            .await
-            .starts_with("HTTP/1.1 503"),
-        "a node that does not answer"
-    );
-    assert!(
-        get(address, "/v1/machines/order/instances")
-            .await
-            .starts_with("HTTP/1.1 504"),
-        "one that takes too long"
-    );
+    assert!(missing.starts_with("HTTP/1.1 404") && missing.contains("\"unknown_instance\""), "{missing}");
+    assert!(get(address, "/v1/placement").await.starts_with("HTTP/1.1 503"), "a node that does not answer");
+    assert!(get(address, "/v1/machines/order/instances").await.starts_with("HTTP/1.1 504"), "one that takes too long");
 }
 
 #[tokio::test]
@@ -128,28 +80,18 @@ async fn metrics_count_the_answers() {
     let (address, _) = serve(limits()).await;
     get(address, "/nowhere").await;
     let metrics = get(address, "/metrics").await;
-    assert!(
-        metrics.contains("content-type: text/plain; version=0.0.4"),
-        "{metrics}"
-    );
-    assert!(
-        metrics.contains("statemesh_http_requests_total{code=\"404\"} 1"),
-        "{metrics}"
-    );
-    assert!(
-        metrics.contains("statemesh_http_connections 1"),
-        "{metrics}"
-    );
+    assert!(metrics.contains("content-type: text/plain; version=0.0.4"), "{metrics}");
+    assert!(metrics.contains("statemesh_http_requests_total{code=\"404\"} 1"), "{metrics}");
+    assert!(metrics.contains("statemesh_http_connections 1"), "{metrics}");
 }
 
 #[tokio::test]
 async fn only_reading_is_allowed() {
     let (address, _) = serve(limits()).await;
-    let answer = raw(address, b"POST /v1/members HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\nConnection: close\r\n\r\n{").await;
-    assert!(
-        answer.starts_with("HTTP/1.1 405") && answer.contains("allow: GET, HEAD"),
-        "{answer}"
-    );
+    let answer =
+        raw(address, b"POST /v1/members HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\nConnection: close\r\n\r\n{")
+            .await;
+    assert!(answer.starts_with("HTTP/1.1 405") && answer.contains("allow: GET, HEAD"), "{answer}");
 }
 
 #[tokio::test]
@@ -157,40 +99,17 @@ async fn a_head_that_is_too_long_or_too_slow_or_no_http_ends_the_connection() {
     let (address, _) = serve(limits()).await;
     let long = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(100_000));
     let answer = raw(address, long.as_bytes()).await;
-    assert!(
-        answer.is_empty() || answer.starts_with("HTTP/1.1 431"),
-        "{answer}"
-    );
-    assert!(
-        raw(address, b"\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f\x03")
-            .await
-            .starts_with("HTTP/1.1 400")
-    );
-    assert!(
-        !raw(address, b"GET / HT").await.starts_with("HTTP/1.1 200"),
-        "closed after the time for a head"
-    );
-    assert!(
-        get(address, "/health/live")
-            .await
-            .starts_with("HTTP/1.1 200"),
-        "others notice nothing"
-    );
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
+    assert!(raw(address, b"\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f\x03").await.starts_with("HTTP/1.1 400"));
+    assert!(!raw(address, b"GET / HT").await.starts_with("HTTP/1.1 200"), "closed after the time for a head");
+    assert!(get(address, "/health/live").await.starts_with("HTTP/1.1 200"), "others notice nothing");
 }
 
 #[tokio::test]
 async fn more_connections_than_allowed_are_closed() {
-    let (address, _) = serve(config::Http {
-        connections: 1,
-        timeout: Duration::from_secs(30),
-        ..limits()
-    })
-    .await;
+    let (address, _) = serve(config::Http { connections: 1, timeout: Duration::from_secs(30), ..limits() }).await;
     let mut first = TcpStream::connect(address).await.unwrap();
-    first
-        .write_all(b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n")
-        .await
-        .unwrap();
+    first.write_all(b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     let mut start = [0; 12];
     first.read_exact(&mut start).await.unwrap();
     assert_eq!(&start, b"HTTP/1.1 200");

@@ -11,59 +11,31 @@ use serde_json::{Value, json};
 pub(crate) fn check(args: &CheckArgs, printer: &Printer) -> Result<(), Failure> {
     let files = compile(&args.files)?;
     if printer.format == Format::Table {
-        print(
-            &files
-                .iter()
-                .map(|file| shown(file, printer.colour))
-                .collect::<String>(),
-        )?;
+        print(&files.iter().map(|file| shown(file, printer.colour)).collect::<String>())?;
     } else {
-        let findings: Value = files
-            .iter()
-            .flat_map(|file| file.diagnostics.iter().map(|found| finding(file, found)))
-            .collect();
+        let findings: Value =
+            files.iter().flat_map(|file| file.diagnostics.iter().map(|found| finding(file, found))).collect();
         printer.answer(&findings, Table::default)?;
     }
     let found = |severity: &str| {
-        files
-            .iter()
-            .flat_map(|file| &file.diagnostics)
-            .filter(|found| found.severity == severity)
-            .count()
+        files.iter().flat_map(|file| &file.diagnostics).filter(|found| found.severity == severity).count()
     };
     let (errors, warnings) = (found("error"), found("warning"));
     if printer.format == Format::Table {
-        eprintln!(
-            "{}, {}, {}",
-            count(files.len(), "file"),
-            count(errors, "error"),
-            count(warnings, "warning")
-        );
+        eprintln!("{}, {}, {}", count(files.len(), "file"), count(errors, "error"), count(warnings, "warning"));
     }
-    if errors > 0 || (args.strict && warnings > 0) {
-        Err(Failure::silent(Exit::Refused))
-    } else {
-        Ok(())
-    }
+    if errors > 0 || (args.strict && warnings > 0) { Err(Failure::silent(Exit::Refused)) } else { Ok(()) }
 }
 
 fn shown(file: &Checked, colour: bool) -> String {
     let name = file.path.display().to_string();
     let painter = Painter { colour };
-    let findings: String = file
-        .diagnostics
-        .iter()
-        .map(|found| render(&name, &file.text, found, painter))
-        .collect();
+    let findings: String = file.diagnostics.iter().map(|found| render(&name, &file.text, found, painter)).collect();
     let Some(machine) = &file.machine else {
         return findings;
     };
     let states = count(machine.state_count(), "state");
-    format!(
-        "{findings}{name}: {} ({}, {states})\n",
-        painter.paint(Style::Good, "ok"),
-        machine.id()
-    )
+    format!("{findings}{name}: {} ({}, {states})\n", painter.paint(Style::Good, "ok"), machine.id())
 }
 
 fn finding(file: &Checked, found: &Diagnostic) -> Value {

@@ -27,10 +27,7 @@ pub(crate) fn draw(args: &DrawArgs) -> Result<(), Failure> {
 fn paths(given: &str) -> Vec<String> {
     match serde_json::from_str::<Value>(given) {
         Ok(value) if value.is_object() || value.is_string() => state_paths(&value),
-        _ => given
-            .split(',')
-            .map(|path| path.trim().to_owned())
-            .collect(),
+        _ => given.split(',').map(|path| path.trim().to_owned()).collect(),
     }
 }
 

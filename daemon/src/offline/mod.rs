@@ -27,18 +27,11 @@ pub(crate) struct Checked {
 
 impl Checked {
     fn read(path: &Path) -> Result<Checked, Failure> {
-        Ok(Checked {
-            path: path.to_owned(),
-            text: read_input(path)?,
-            machine: None,
-            diagnostics: Vec::new(),
-        })
+        Ok(Checked { path: path.to_owned(), text: read_input(path)?, machine: None, diagnostics: Vec::new() })
     }
 
     fn compile(&mut self, known: &BTreeMap<String, Arc<Machine>>) {
-        let compiled = Machine::compile(self.text.as_bytes(), &Limits::default(), &|id| {
-            known.get(id).cloned()
-        });
+        let compiled = Machine::compile(self.text.as_bytes(), &Limits::default(), &|id| known.get(id).cloned());
         let found = match compiled {
             Ok(compiled) => {
                 self.machine = Some(compiled.machine);
@@ -52,20 +45,13 @@ impl Checked {
 
 /// Compiles the definitions of files, which may name each other's machines as children, in whatever order they are given.
 fn compile(paths: &[PathBuf]) -> Result<Vec<Checked>, Failure> {
-    let mut files = paths
-        .iter()
-        .map(|path| Checked::read(path))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut files = paths.iter().map(|path| Checked::read(path)).collect::<Result<Vec<_>, _>>()?;
     let mut known = BTreeMap::new();
     loop {
         let before = known.len();
         for file in files.iter_mut().filter(|file| file.machine.is_none()) {
             file.compile(&known);
-            known.extend(
-                file.machine
-                    .iter()
-                    .map(|machine| (machine.id().to_owned(), Arc::clone(machine))),
-            );
+            known.extend(file.machine.iter().map(|machine| (machine.id().to_owned(), Arc::clone(machine))));
         }
         if known.len() == before {
             return Ok(files);
@@ -78,10 +64,7 @@ fn machine(path: &Path, with: &[PathBuf]) -> Result<Arc<Machine>, Failure> {
     let paths: Vec<_> = with.iter().cloned().chain([path.to_owned()]).collect();
     let files = compile(&paths)?;
     for file in &files {
-        let errors = file
-            .diagnostics
-            .iter()
-            .filter(|found| found.severity == "error");
+        let errors = file.diagnostics.iter().filter(|found| found.severity == "error");
         errors.for_each(|found| diagnostic::print(&file.path, &file.text, found));
     }
     let machine = files.into_iter().next_back().and_then(|file| file.machine);

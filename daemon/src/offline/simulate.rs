@@ -17,9 +17,7 @@ const MAX_LINE_BYTES: u64 = 64 << 20;
 pub(crate) fn simulate(args: &SimulateArgs, printer: &Printer) -> Result<(), Failure> {
     if let Some(batch) = &args.batch {
         let limits = Limits::default();
-        return each_line(open(batch)?, &batch.display().to_string(), |line| {
-            simulate_batch_line(line, &limits)
-        });
+        return each_line(open(batch)?, &batch.display().to_string(), |line| simulate_batch_line(line, &limits));
     }
     let Some(path) = &args.machine else {
         return Err(Failure::usage("name a definition, or --batch FILE"));
@@ -28,9 +26,8 @@ pub(crate) fn simulate(args: &SimulateArgs, printer: &Printer) -> Result<(), Fai
     let input = args.input.as_deref().map(input).transpose()?;
     let input = input.map_or(Payload::Empty, Payload::Json);
     let mut first = Vec::new();
-    let mut simulation = Simulation::start(machine, input, &mut first).map_err(|error| {
-        Failure::new(Exit::Refused, error.code(), format!("start: {error}")).hint(error.hint())
-    })?;
+    let mut simulation = Simulation::start(machine, input, &mut first)
+        .map_err(|error| Failure::new(Exit::Refused, error.code(), format!("start: {error}")).hint(error.hint()))?;
     match &args.events {
         None if std::io::stdin().is_terminal() => by_hand(&mut simulation, &first, printer),
         None => from_lines(&mut simulation, first, open(Path::new("-"))?, "stdin"),
@@ -59,12 +56,7 @@ fn open(path: &Path) -> Result<Lines, Failure> {
 }
 
 /// Every line gives a line; a refused one says so in its own, and at the end in the exit code.
-fn from_lines(
-    simulation: &mut Simulation,
-    mut first: Vec<u8>,
-    lines: Lines,
-    name: &str,
-) -> Result<(), Failure> {
+fn from_lines(simulation: &mut Simulation, mut first: Vec<u8>, lines: Lines, name: &str) -> Result<(), Failure> {
     first.push(b'\n');
     write(&mut std::io::stdout().lock(), &first)?;
     let mut refused = 0usize;
@@ -76,31 +68,20 @@ fn from_lines(
     })?;
     match refused {
         0 => Ok(()),
-        count => Err(Failure::new(
-            Exit::Refused,
-            "refused",
-            format!("{name}: {count} of the lines were refused"),
-        )
-        .hint("their answers say why, under \"error\"")),
+        count => Err(Failure::new(Exit::Refused, "refused", format!("{name}: {count} of the lines were refused"))
+            .hint("their answers say why, under \"error\"")),
     }
 }
 
 /// Writes the answer to each line that is not blank. Answers are held back only while there are more lines to be had.
-fn each_line(
-    mut lines: Lines,
-    name: &str,
-    mut answer: impl FnMut(&[u8]) -> Vec<u8>,
-) -> Result<(), Failure> {
+fn each_line(mut lines: Lines, name: &str, mut answer: impl FnMut(&[u8]) -> Vec<u8>) -> Result<(), Failure> {
     const HELD_BACK_BYTES: usize = 64 << 10;
     let failed = |error: std::io::Error| Failure::file(Path::new(name), &error);
     let mut out = std::io::stdout().lock();
     let (mut line, mut held, mut more) = (Vec::new(), Vec::new(), true);
     while more {
         line.clear();
-        let read = lines
-            .by_ref()
-            .take(MAX_LINE_BYTES)
-            .read_until(b'\n', &mut line);
+        let read = lines.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut line);
         let length = read.map_err(failed)? as u64;
         if length == MAX_LINE_BYTES && line.last() != Some(&b'\n') {
             let message = format!("{name}: a line is longer than {MAX_LINE_BYTES} bytes");
@@ -125,9 +106,7 @@ fn is_refused(answer: &[u8]) -> bool {
 }
 
 fn write(out: &mut StdoutLock<'_>, bytes: &[u8]) -> Result<(), Failure> {
-    out.write_all(bytes)
-        .and_then(|()| out.flush())
-        .map_err(|error| broken_output(&error))
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| broken_output(&error))
 }
 
 const HELP: &str = "\
@@ -168,9 +147,7 @@ enum Typed {
 
 fn event(typed: &str) -> Typed {
     let (kind, data) = typed.split_once(char::is_whitespace).unwrap_or((typed, ""));
-    let time = typed
-        .strip_prefix('+')
-        .and_then(|ms| ms.trim().parse::<u64>().ok());
+    let time = typed.strip_prefix('+').and_then(|ms| ms.trim().parse::<u64>().ok());
     match (typed, time) {
         ("", _) => Typed::Nothing,
         ("?" | "help", _) => Typed::Help,
@@ -211,10 +188,7 @@ fn line(answer: &Value, painter: Painter) -> String {
         line.push_str(&format!("\n  output {output}"));
     }
     if let Some(message) = answer["error"]["message"].as_str() {
-        line.push_str(&format!(
-            "\n  {} {message}",
-            painter.paint(Style::Bad, "refused:")
-        ));
+        line.push_str(&format!("\n  {} {message}", painter.paint(Style::Bad, "refused:")));
     }
     line
 }
@@ -230,10 +204,7 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(json("PAY"), json!({"type": "PAY"}));
-        assert_eq!(
-            json("PAY {\"amount\":3}"),
-            json!({"type": "PAY", "amount": 3})
-        );
+        assert_eq!(json("PAY {\"amount\":3}"), json!({"type": "PAY", "amount": 3}));
         assert_eq!(json("{\"type\":\"X\"}"), json!({"type": "X"}));
         assert_eq!(json("+500"), json!({"type": "@advance", "ms": 500}));
         assert_eq!((event(""), event("?")), (Typed::Nothing, Typed::Help));

@@ -35,18 +35,11 @@ impl Printer {
     pub(crate) fn new(format: Format) -> Printer {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let able = std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-        Printer {
-            format,
-            colour: wanted && able && std::io::stdout().is_terminal(),
-        }
+        Printer { format, colour: wanted && able && std::io::stdout().is_terminal() }
     }
 
     /// Prints one answer: `value` for a program, what `table` makes of it for a person.
-    pub(crate) fn answer(
-        &self,
-        value: &Value,
-        table: impl FnOnce() -> Table,
-    ) -> Result<(), Failure> {
+    pub(crate) fn answer(&self, value: &Value, table: impl FnOnce() -> Table) -> Result<(), Failure> {
         match self.format {
             Format::Table => print(&table().render(self.colour)),
             Format::Json => print(&format!("{}\n", pretty(value))),
@@ -55,32 +48,17 @@ impl Printer {
     }
 
     /// Prints one answer: for a person the text that `text` makes of it.
-    pub(crate) fn text(
-        &self,
-        value: &Value,
-        text: impl FnOnce(Painter) -> String,
-    ) -> Result<(), Failure> {
+    pub(crate) fn text(&self, value: &Value, text: impl FnOnce(Painter) -> String) -> Result<(), Failure> {
         match self.format {
-            Format::Table => print(&text(Painter {
-                colour: self.colour,
-            })),
+            Format::Table => print(&text(Painter { colour: self.colour })),
             Format::Json | Format::Yaml => self.answer(value, Table::default),
         }
     }
 
     /// Prints one value of a stream: `line` for a person.
-    pub(crate) fn next(
-        &self,
-        value: &Value,
-        line: impl FnOnce(Painter) -> String,
-    ) -> Result<(), Failure> {
+    pub(crate) fn next(&self, value: &Value, line: impl FnOnce(Painter) -> String) -> Result<(), Failure> {
         match self.format {
-            Format::Table => print(&format!(
-                "{}\n",
-                line(Painter {
-                    colour: self.colour
-                })
-            )),
+            Format::Table => print(&format!("{}\n", line(Painter { colour: self.colour }))),
             Format::Json => print(&format!("{value}\n")),
             Format::Yaml => print(&format!("---\n{}", yaml::document(value))),
         }
@@ -96,20 +74,14 @@ pub(crate) struct Painter {
 impl Painter {
     /// `text` in `style`.
     pub(crate) fn paint(self, style: Style, text: &str) -> String {
-        if self.colour {
-            style.paint(text)
-        } else {
-            text.to_owned()
-        }
+        if self.colour { style.paint(text) } else { text.to_owned() }
     }
 }
 
 /// Whether errors are written in colour.
 pub(crate) fn painter_for_stderr() -> Painter {
     let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    Painter {
-        colour: wanted && std::io::stderr().is_terminal(),
-    }
+    Painter { colour: wanted && std::io::stderr().is_terminal() }
 }
 
 fn pretty(value: &Value) -> String {
@@ -119,9 +91,7 @@ fn pretty(value: &Value) -> String {
 /// Writes to stdout. A reader that went away, as `head` does, is no failure: there is nobody left to tell.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .map_err(|error| broken_output(&error))
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| broken_output(&error))
 }
 
 /// Why stdout took no more.
@@ -149,11 +119,7 @@ pub(crate) fn report(failure: &Failure, format: Format) {
             writeln!(err, "{}", serde_json::json!({"error": error}))
         }
         Format::Table | Format::Yaml => {
-            writeln!(
-                err,
-                "{} {failure}",
-                painter_for_stderr().paint(Style::Bad, "error:")
-            )
+            writeln!(err, "{} {failure}", painter_for_stderr().paint(Style::Bad, "error:"))
         }
     };
 }

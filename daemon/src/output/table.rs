@@ -22,6 +22,7 @@ impl Style {
     /// `text` between this style's escape sequences.
     pub(crate) fn paint(self, text: &str) -> String {
         let code = match self {
+            _ if text.is_empty() => return String::new(),
             Style::Plain => return text.to_owned(),
             Style::Strong => "1",
             Style::Good => "32",
@@ -55,10 +56,7 @@ pub(crate) struct Table {
 impl Table {
     /// A table with these columns; none: a list of names and values without a heading.
     pub(crate) fn new<const N: usize>(heading: [&str; N]) -> Table {
-        Table {
-            heading: heading.iter().map(|name| (*name).to_owned()).collect(),
-            ..Table::default()
-        }
+        Table { heading: heading.iter().map(|name| (*name).to_owned()).collect(), ..Table::default() }
     }
 
     /// What is printed if there is no row.
@@ -74,12 +72,7 @@ impl Table {
 
     /// Adds a row.
     pub(crate) fn styled<const N: usize>(&mut self, cells: [(String, Style); N]) {
-        self.rows.push(
-            cells
-                .into_iter()
-                .map(|(text, style)| (printable(&text), style))
-                .collect(),
-        );
+        self.rows.push(cells.into_iter().map(|(text, style)| (printable(&text), style)).collect());
     }
 
     /// The table as text.
@@ -87,17 +80,8 @@ impl Table {
         if self.rows.is_empty() && !self.nothing.is_empty() {
             return format!("{}\n", self.nothing);
         }
-        let heading: Vec<_> = self
-            .heading
-            .iter()
-            .map(|name| (name.clone(), Style::Strong))
-            .collect();
-        let rows: Vec<_> = [heading]
-            .iter()
-            .filter(|row| !row.is_empty())
-            .chain(&self.rows)
-            .cloned()
-            .collect();
+        let heading: Vec<_> = self.heading.iter().map(|name| (name.clone(), Style::Strong)).collect();
+        let rows: Vec<_> = [heading].iter().filter(|row| !row.is_empty()).chain(&self.rows).cloned().collect();
         let widths = widths(&rows);
         rows.iter().map(|row| line(row, &widths, colour)).collect()
     }
@@ -105,26 +89,16 @@ impl Table {
 
 fn widths(rows: &[Vec<(String, Style)>]) -> Vec<usize> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        rows.iter()
-            .filter_map(|row| row.get(column))
-            .map(|(text, _)| text.chars().count())
-            .max()
-    };
-    (0..columns)
-        .map(|column| width(column).unwrap_or(0))
-        .collect()
+    let width =
+        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|(text, _)| text.chars().count()).max();
+    (0..columns).map(|column| width(column).unwrap_or(0)).collect()
 }
 
 fn line(row: &[(String, Style)], widths: &[usize], colour: bool) -> String {
     const GAP: usize = 2;
     let mut line = String::new();
     for (index, ((text, style), width)) in row.iter().zip(widths).enumerate() {
-        line.push_str(&if colour {
-            style.paint(text)
-        } else {
-            text.clone()
-        });
+        line.push_str(&if colour { style.paint(text) } else { text.clone() });
         if index + 1 < row.len() {
             let pad = GAP + width - text.chars().count();
             line.extend(std::iter::repeat_n(' ', pad));
@@ -135,9 +109,7 @@ fn line(row: &[(String, Style)], widths: &[usize], colour: bool) -> String {
 
 /// Text from the mesh must not move the cursor or ring the bell.
 fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -149,20 +121,14 @@ mod tests {
         let mut table = Table::new(["NAME", "STATUS"]);
         table.row(["a".into(), "alive".into()]);
         table.row(["longer".into(), String::new()]);
-        assert_eq!(
-            table.render(false),
-            "NAME    STATUS\na       alive\nlonger\n"
-        );
+        assert_eq!(table.render(false), "NAME    STATUS\na       alive\nlonger\n");
     }
 
     #[test]
     fn colour_does_not_move_columns() {
         let mut table = Table::new(["A", "B"]);
         table.styled([("x".into(), Style::Good), ("y".into(), Style::Plain)]);
-        assert_eq!(
-            table.render(true),
-            "\x1b[1mA\x1b[0m  \x1b[1mB\x1b[0m\n\x1b[32mx\x1b[0m  y\n"
-        );
+        assert_eq!(table.render(true), "\x1b[1mA\x1b[0m  \x1b[1mB\x1b[0m\n\x1b[32mx\x1b[0m  y\n");
     }
 
     #[test]
@@ -174,9 +140,6 @@ mod tests {
 
     #[test]
     fn an_empty_table_says_what_is_missing() {
-        assert_eq!(
-            Table::new(["A"]).or("no machine is defined").render(false),
-            "no machine is defined\n"
-        );
+        assert_eq!(Table::new(["A"]).or("no machine is defined").render(false), "no machine is defined\n");
     }
 }

@@ -30,11 +30,7 @@ fn collect(value: &Value, prefix: String, paths: &mut Vec<String>) {
 }
 
 fn join(prefix: &str, name: &str) -> String {
-    if prefix.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{prefix}.{name}")
-    }
+    if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") }
 }
 
 /// A value in one line: texts without quotes, nothing for null.
@@ -55,16 +51,8 @@ pub(crate) fn count(number: usize, of: &str) -> String {
 pub(crate) fn fields(value: &Value) -> Table {
     let mut table = Table::new([]);
     for (name, value) in value.as_object().into_iter().flatten() {
-        let text = if name == "value" {
-            state(value)
-        } else {
-            text(value)
-        };
-        let style = if name == "status" {
-            Style::of_status(&text)
-        } else {
-            Style::Plain
-        };
+        let text = if name == "value" { state(value) } else { text(value) };
+        let style = if name == "status" { Style::of_status(&text) } else { Style::Plain };
         table.styled([(name.clone(), Style::Strong), (text, style)]);
     }
     table
@@ -79,10 +67,7 @@ mod tests {
     fn a_state_reads_as_paths() {
         assert_eq!(state(&json!("paid")), "paid");
         assert_eq!(state(&json!({"a": {"b": "c"}})), "a.b.c");
-        assert_eq!(
-            state(&json!({"net": "up", "power": {"on": "full"}})),
-            "net.up, power.on.full"
-        );
+        assert_eq!(state(&json!({"net": "up", "power": {"on": "full"}})), "net.up, power.on.full");
         assert_eq!(state(&json!({"a": {}})), "a");
     }
 }

@@ -62,8 +62,7 @@ fn is_nested(value: &Value) -> bool {
 }
 
 fn is_empty(value: &Value) -> bool {
-    value.as_object().is_some_and(serde_json::Map::is_empty)
-        || value.as_array().is_some_and(Vec::is_empty)
+    value.as_object().is_some_and(serde_json::Map::is_empty) || value.as_array().is_some_and(Vec::is_empty)
 }
 
 fn scalar(value: &Value) -> String {
@@ -75,22 +74,12 @@ fn scalar(value: &Value) -> String {
 
 /// Plain only where no version of YAML reads it as something else: `no`, `1e3`, `0x1`, `12:30` and the like are quoted.
 fn string(text: &str) -> String {
-    const READ_AS_OTHERS: [&str; 10] = [
-        "true", "false", "null", "yes", "no", "on", "off", "y", "n", "nan",
-    ];
+    const READ_AS_OTHERS: [&str; 10] = ["true", "false", "null", "yes", "no", "on", "off", "y", "n", "nan"];
     let mut chars = text.chars();
-    let plain = chars
-        .next()
-        .is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+    let plain = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
         && chars.all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/'))
-        && !READ_AS_OTHERS
-            .iter()
-            .any(|word| text.eq_ignore_ascii_case(word));
-    if plain {
-        text.to_owned()
-    } else {
-        Value::String(text.to_owned()).to_string()
-    }
+        && !READ_AS_OTHERS.iter().any(|word| text.eq_ignore_ascii_case(word));
+    if plain { text.to_owned() } else { Value::String(text.to_owned()).to_string() }
 }
 
 fn pad(spaces: usize, out: &mut String) {
@@ -104,23 +93,15 @@ mod tests {
 
     #[test]
     fn maps_and_lists_nest_as_blocks() {
-        let value =
-            json!([{"name": "a", "tags": ["x", "y"], "context": {"count": 1, "none": {}}}, 7, []]);
+        let value = json!([{"name": "a", "tags": ["x", "y"], "context": {"count": 1, "none": {}}}, 7, []]);
         let expected = "- name: a\n  tags:\n    - x\n    - \"y\"\n  context:\n    count: 1\n    none: {}\n- 7\n- []\n";
         assert_eq!(document(&value), expected);
     }
 
     #[test]
     fn a_text_stays_a_text() {
-        for text in [
-            "no", "NULL", "1e3", "0x1f", "12:30", "", "a: b", "- a", "#x", "~", "*a", "a\nb", " a",
-            "é",
-        ] {
-            assert_eq!(
-                document(&json!(text)),
-                format!("{}\n", json!(text)),
-                "{text}"
-            );
+        for text in ["no", "NULL", "1e3", "0x1f", "12:30", "", "a: b", "- a", "#x", "~", "*a", "a\nb", " a", "é"] {
+            assert_eq!(document(&json!(text)), format!("{}\n", json!(text)), "{text}");
         }
         assert_eq!(document(&json!("order/42")), "order/42\n");
     }

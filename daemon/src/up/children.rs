@@ -24,32 +24,18 @@ pub(crate) struct Children {
 impl Children {
     /// Starts a daemon for each node of the plan.
     pub(crate) fn start(plan: &Plan, dns: SocketAddr, told: &Told) -> Result<Children, Failure> {
-        let program = std::env::current_exe().map_err(|error| {
-            Failure::new(
-                Exit::Start,
-                "no_program",
-                format!("where this program is: {error}"),
-            )
-        })?;
-        let mut children = Children {
-            running: Vec::new(),
-        };
+        let program = std::env::current_exe()
+            .map_err(|error| Failure::new(Exit::Start, "no_program", format!("where this program is: {error}")))?;
+        let mut children = Children { running: Vec::new() };
         for node in &plan.nodes {
             let mut command = Command::new(&program);
             command.args(["daemon", "--with-parent"]).args(node.flags());
-            command
-                .args(discovery(plan, dns))
-                .stdin(Stdio::piped())
-                .stdout(Stdio::null());
+            command.args(discovery(plan, dns)).stdin(Stdio::piped()).stdout(Stdio::null());
             // A group of its own: Ctrl-C in the terminal is for this process, which then ends them in order.
-            command
-                .process_group(0)
-                .envs(told.environment.iter().cloned())
-                .kill_on_drop(true);
+            command.process_group(0).envs(told.environment.iter().cloned()).kill_on_drop(true);
             let child = command.spawn();
-            let child = child.map_err(|error| {
-                Failure::new(Exit::Start, "no_process", format!("{}: {error}", node.name))
-            })?;
+            let child =
+                child.map_err(|error| Failure::new(Exit::Start, "no_process", format!("{}: {error}", node.name)))?;
             children.running.push((node.name.clone(), child));
         }
         Ok(children)
@@ -67,10 +53,7 @@ impl Children {
 
     /// One that has ended already, if any has.
     pub(crate) async fn ended_early(&mut self) -> Option<String> {
-        let ended = self
-            .running
-            .iter_mut()
-            .position(|(_, child)| !matches!(child.try_wait(), Ok(None)))?;
+        let ended = self.running.iter_mut().position(|(_, child)| !matches!(child.try_wait(), Ok(None)))?;
         Some(self.running.swap_remove(ended).0)
     }
 
@@ -123,10 +106,7 @@ impl Told {
         let config = Config::load(flags.into_iter().collect(), file)?;
         config.daemon()?;
         let level = log.or((config.source("log") == Source::Default).then_some(QUIET));
-        let mut environment: Vec<_> = level
-            .map(|level| variable("log", level))
-            .into_iter()
-            .collect();
+        let mut environment: Vec<_> = level.map(|level| variable("log", level)).into_iter().collect();
         if let Some(file) = file {
             environment.push((FILE_VARIABLE.to_owned(), file.display().to_string()));
         }
@@ -138,9 +118,7 @@ impl Told {
 }
 
 fn variable(key: &str, value: &str) -> (String, String) {
-    let name = Setting::find(key)
-        .map(Setting::variable)
-        .unwrap_or_default();
+    let name = Setting::find(key).map(Setting::variable).unwrap_or_default();
     (name, value.to_owned())
 }
 
@@ -156,14 +134,6 @@ fn new_key() -> Result<String, Failure> {
 /// A single daemon has nobody to wait for.
 fn discovery(plan: &Plan, dns: SocketAddr) -> Vec<String> {
     let flag = |name: &str, value: &str| [format!("--discovery-{name}"), value.to_owned()];
-    let found = [
-        flag("service", SERVICE),
-        flag("dns-server", &dns.to_string()),
-    ]
-    .concat();
-    if plan.nodes.len() == 1 {
-        [found, flag("alone-after", "0").to_vec()].concat()
-    } else {
-        found
-    }
+    let found = [flag("service", SERVICE), flag("dns-server", &dns.to_string())].concat();
+    if plan.nodes.len() == 1 { [found, flag("alone-after", "0").to_vec()].concat() } else { found }
 }

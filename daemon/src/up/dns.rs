@@ -42,34 +42,19 @@ pub(crate) struct Dns {
 impl Dns {
     /// Starts on a free port of the loopback interface, without any daemon.
     pub(crate) async fn start() -> Result<Dns, Failure> {
-        let failed = |error: std::io::Error| {
-            Failure::new(
-                Exit::Start,
-                "dns",
-                format!("no port for the DNS server: {error}"),
-            )
-        };
-        let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))
-            .await
-            .map_err(failed)?;
+        let failed =
+            |error: std::io::Error| Failure::new(Exit::Start, "dns", format!("no port for the DNS server: {error}"));
+        let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(failed)?;
         let address = udp.local_addr().map_err(failed)?;
         // An answer that is longer than a datagram is asked for again over TCP, at the same port.
         let tcp = TcpListener::bind(address).await.map_err(failed)?;
         let zone = Arc::new(zone(&[], 1)?);
         let mut catalog = Catalog::new();
-        catalog.upsert(
-            LowerName::from(name(ZONE)?),
-            vec![Arc::clone(&zone) as Arc<dyn ZoneHandler>],
-        );
+        catalog.upsert(LowerName::from(name(ZONE)?), vec![Arc::clone(&zone) as Arc<dyn ZoneHandler>]);
         let mut server = Server::new(catalog);
         server.register_socket(udp);
         server.register_listener(tcp, TCP_TIMEOUT, TCP_RESPONSES);
-        Ok(Dns {
-            zone,
-            address,
-            serial: 1,
-            _server: server,
-        })
+        Ok(Dns { zone, address, serial: 1, _server: server })
     }
 
     /// Where it listens.
@@ -90,29 +75,15 @@ fn zone(hosts: &[Host], serial: u32) -> Result<Zone, Failure> {
     let origin = name(ZONE)?;
     let mut zone = Zone::empty(origin.clone(), ZoneType::Primary, AxfrPolicy::Deny);
     let ttl = i32::try_from(TTL_SECS).unwrap_or(1);
-    let soa = SOA::new(
-        origin.clone(),
-        origin.clone(),
-        serial,
-        ttl,
-        ttl,
-        ttl,
-        TTL_SECS,
-    );
-    zone.upsert_mut(
-        Record::from_rdata(origin, TTL_SECS, RData::SOA(soa)),
-        serial,
-    );
+    let soa = SOA::new(origin.clone(), origin.clone(), serial, ttl, ttl, ttl, TTL_SECS);
+    zone.upsert_mut(Record::from_rdata(origin, TTL_SECS, RData::SOA(soa)), serial);
     for host in hosts {
         let own = name(&format!("{}.{SERVICE}", host.name))?;
         let address = match host.ip {
             IpAddr::V4(ip) => RData::A(A(ip)),
             IpAddr::V6(ip) => RData::AAAA(AAAA(ip)),
         };
-        zone.upsert_mut(
-            Record::from_rdata(name(SERVICE)?, TTL_SECS, address.clone()),
-            serial,
-        );
+        zone.upsert_mut(Record::from_rdata(name(SERVICE)?, TTL_SECS, address.clone()), serial);
         zone.upsert_mut(Record::from_rdata(own.clone(), TTL_SECS, address), serial);
         for (port_name, port) in host.ports {
             let transport = if port_name == "gossip" { "udp" } else { "tcp" };
@@ -125,13 +96,8 @@ fn zone(hosts: &[Host], serial: u32) -> Result<Zone, Failure> {
 }
 
 fn name(text: &str) -> Result<Name, Failure> {
-    Name::from_ascii(text).map_err(|error| {
-        Failure::new(
-            Exit::Start,
-            "dns",
-            format!("'{text}' is no DNS name: {error}"),
-        )
-    })
+    Name::from_ascii(text)
+        .map_err(|error| Failure::new(Exit::Start, "dns", format!("'{text}' is no DNS name: {error}")))
 }
 
 #[cfg(test)]
@@ -153,33 +119,16 @@ mod tests {
 
     async fn ask(server: SocketAddr, name: &str, record_type: u16) -> (u8, u16, Vec<u8>) {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        socket
-            .send_to(&question(name, record_type), server)
-            .await
-            .unwrap();
+        socket.send_to(&question(name, record_type), server).await.unwrap();
         let mut answer = vec![0; 512];
         let length = socket.recv(&mut answer).await.unwrap();
         answer.truncate(length);
-        (
-            answer[3] & 0x0f,
-            u16::from_be_bytes([answer[6], answer[7]]),
-            answer,
-        )
+        (answer[3] & 0x0f, u16::from_be_bytes([answer[6], answer[7]]), answer)
     }
 
     fn host(index: u8) -> Host {
-        let ports = [
-            ("clients", 7400),
-            ("changes", 7401),
-            ("peers", 7402),
-            ("gossip", 7403),
-            ("http", 7480),
-        ];
-        Host {
-            name: format!("node-{index}"),
-            ip: Ipv4Addr::new(127, 0, 0, index).into(),
-            ports,
-        }
+        let ports = [("clients", 7400), ("changes", 7401), ("peers", 7402), ("gossip", 7403), ("http", 7480)];
+        Host { name: format!("node-{index}"), ip: Ipv4Addr::new(127, 0, 0, index).into(), ports }
     }
 
     const A_RECORD: u16 = 1;
@@ -192,26 +141,13 @@ mod tests {
         let (code, answers, packet) = ask(dns.address(), SERVICE, A_RECORD).await;
         assert_eq!((code, answers), (0, 3));
         assert!(packet.windows(4).any(|bytes| bytes == [127, 0, 0, 3]));
-        let (_, answers, packet) = ask(
-            dns.address(),
-            &format!("_gossip._udp.{SERVICE}"),
-            SRV_RECORD,
-        )
-        .await;
+        let (_, answers, packet) = ask(dns.address(), &format!("_gossip._udp.{SERVICE}"), SRV_RECORD).await;
         assert_eq!(answers, 3);
-        assert!(
-            packet
-                .windows(2)
-                .any(|bytes| bytes == 7403u16.to_be_bytes())
-        );
+        assert!(packet.windows(2).any(|bytes| bytes == 7403u16.to_be_bytes()));
 
         dns.publish(&[host(2)]).await.unwrap();
         assert_eq!(ask(dns.address(), SERVICE, A_RECORD).await.1, 1);
         let (code, answers, _) = ask(dns.address(), &format!("node-1.{SERVICE}"), A_RECORD).await;
-        assert_eq!(
-            (code, answers),
-            (3, 0),
-            "a daemon that ended has no name any more"
-        );
+        assert_eq!((code, answers), (3, 0), "a daemon that ended has no name any more");
     }
 }

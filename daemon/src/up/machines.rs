@@ -20,17 +20,11 @@ pub(crate) fn find(named: Option<&Path>) -> Result<Vec<PathBuf>, Failure> {
         None => return Ok(Vec::new()),
     };
     let entries = std::fs::read_dir(folder).map_err(|error| Failure::file(folder, &error))?;
-    let mut files: Vec<_> = entries
-        .flatten()
-        .filter_map(|entry| definition(entry.path()))
-        .take(MAX_MACHINES)
-        .collect();
+    let mut files: Vec<_> = entries.flatten().filter_map(|entry| definition(entry.path())).take(MAX_MACHINES).collect();
     files.sort();
     if files.is_empty() && named.is_some() {
-        return Err(
-            Failure::usage(format!("{}: no definition here", folder.display()))
-                .hint("put them in as NAME.json or NAME/machine.json"),
-        );
+        return Err(Failure::usage(format!("{}: no definition here", folder.display()))
+            .hint("put them in as NAME.json or NAME/machine.json"));
     }
     Ok(files)
 }
@@ -40,9 +34,7 @@ fn definition(path: PathBuf) -> Option<PathBuf> {
     if inner.is_file() {
         return Some(inner);
     }
-    let is_json = path
-        .extension()
-        .is_some_and(|extension| extension == "json");
+    let is_json = path.extension().is_some_and(|extension| extension == "json");
     (is_json && path.is_file()).then_some(path)
 }
 
@@ -57,17 +49,12 @@ pub(crate) struct Defined {
 fn first_event(text: &str) -> Option<String> {
     let compiled = Machine::compile(text.as_bytes(), &Limits::default(), &|_| None).ok()?;
     let events = compiled.machine;
-    let mut sent = events
-        .event_descriptors()
-        .filter(|name| !name.contains('*') && !name.starts_with("xstate."));
+    let mut sent = events.event_descriptors().filter(|name| !name.contains('*') && !name.starts_with("xstate."));
     sent.next().map(str::to_owned)
 }
 
 /// Defines them. One that names another as its child waits for it; one that stays refused is shown, and the others go on.
-pub(crate) async fn define(
-    client: &mut Client,
-    files: &[PathBuf],
-) -> Result<Vec<Defined>, Failure> {
+pub(crate) async fn define(client: &mut Client, files: &[PathBuf]) -> Result<Vec<Defined>, Failure> {
     let mut waiting = Vec::new();
     for path in files {
         match read_definition(path) {
@@ -80,30 +67,20 @@ pub(crate) async fn define(
         let before = waiting.len();
         let mut refused = Vec::new();
         for (path, text) in waiting {
-            match client
-                .call_with(json!({"op": "define"}), "definition", &text)
-                .await
-            {
+            match client.call_with(json!({"op": "define"}), "definition", &text).await {
                 Ok(reply) => defined.push(Defined {
                     machine: reply["machine"].as_str().unwrap_or_default().to_owned(),
                     event: first_event(&text),
                 }),
-                Err(failure) if failure.exit == Exit::Refused => {
-                    refused.push((path, text, failure))
-                }
+                Err(failure) if failure.exit == Exit::Refused => refused.push((path, text, failure)),
                 Err(failure) => return Err(failure),
             }
         }
         if refused.len() == before {
-            refused
-                .iter()
-                .for_each(|(path, text, failure)| show(path, text, failure));
+            refused.iter().for_each(|(path, text, failure)| show(path, text, failure));
             break;
         }
-        waiting = refused
-            .into_iter()
-            .map(|(path, text, _)| (path, text))
-            .collect();
+        waiting = refused.into_iter().map(|(path, text, _)| (path, text)).collect();
     }
     defined.sort_by(|a, b| a.machine.cmp(&b.machine));
     Ok(defined)
@@ -124,21 +101,14 @@ mod tests {
 
     #[test]
     fn definitions_are_files_and_folders_with_one() {
-        let folder =
-            std::env::temp_dir().join(format!("statemesh-machines-{}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!("statemesh-machines-{}", std::process::id()));
         std::fs::create_dir_all(folder.join("order")).unwrap();
         std::fs::write(folder.join("order/machine.json"), "{}").unwrap();
         std::fs::write(folder.join("breaker.json"), "{}").unwrap();
         std::fs::write(folder.join("README.md"), "").unwrap();
         let found = find(Some(&folder)).unwrap();
         std::fs::remove_dir_all(&folder).unwrap();
-        assert_eq!(
-            found,
-            [
-                folder.join("breaker.json"),
-                folder.join("order/machine.json")
-            ]
-        );
+        assert_eq!(found, [folder.join("breaker.json"), folder.join("order/machine.json")]);
         assert!(find(Some(&folder)).is_err());
     }
 }

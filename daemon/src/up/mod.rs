@@ -26,11 +26,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Runs the mesh until Ctrl-C.
 pub(crate) fn up(args: &UpArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let runtime = runtime
-        .map_err(|error| Failure::new(Exit::Start, "runtime", format!("no event loop: {error}")))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(Exit::Start, "runtime", format!("no event loop: {error}")))?;
     let ended = runtime.block_on(run(args, file, printer));
     runtime.shutdown_background();
     ended
@@ -63,11 +60,7 @@ async fn serve(
     began: Instant,
     printer: &Printer,
 ) -> Result<(), Failure> {
-    eprintln!(
-        "starting {}; they find each other through DNS at {}",
-        count(plan.nodes.len(), "daemon"),
-        dns.address()
-    );
+    eprintln!("starting {}; they find each other through DNS at {}", count(plan.nodes.len(), "daemon"), dns.address());
     let members = ready(plan, children).await?;
     eprintln!("ready in {} ms", began.elapsed().as_millis());
     let mut client = Client::connect(&plan.clients_address(), ANSWER_WITHIN).await?;
@@ -83,21 +76,14 @@ async fn ready(plan: &Plan, children: &mut Children) -> Result<Value, Failure> {
     let mut waiting: Vec<_> = plan.nodes.iter().map(plan::Node::clients).collect();
     while let Some(address) = waiting.last() {
         if let Some(name) = children.ended_early().await {
-            return Err(Failure::new(
-                Exit::Start,
-                "daemon_ended",
-                format!("{name} ended while the mesh came up"),
-            )
-            .hint("its last lines above say why; --log info says more"));
+            return Err(Failure::new(Exit::Start, "daemon_ended", format!("{name} ended while the mesh came up"))
+                .hint("its last lines above say why; --log info says more"));
         }
         if Instant::now() > deadline {
             return Err(Failure::new(
                 Exit::Start,
                 "not_ready",
-                format!(
-                    "the mesh is not ready after {READY_WITHIN:?}: {address} sees {}",
-                    seen_by(&seen)
-                ),
+                format!("the mesh is not ready after {READY_WITHIN:?}: {address} sees {}", seen_by(&seen)),
             )
             .hint("--log info shows what the daemons are doing"));
         }
@@ -124,54 +110,31 @@ async fn members(address: &str) -> Option<Value> {
 /// Whether all are there, and each owns a share: before that a view is not yet the mesh's.
 fn is_full(members: &Value, nodes: usize) -> bool {
     let members = members.as_array().map_or(&[][..], Vec::as_slice);
-    let good = |member: &&Value| {
-        member["status"] == "alive" && member["partitions"].as_u64().is_some_and(|owned| owned > 0)
-    };
+    let good =
+        |member: &&Value| member["status"] == "alive" && member["partitions"].as_u64().is_some_and(|owned| owned > 0);
     members.iter().filter(good).count() == nodes
 }
 
 fn seen_by(members: &Value) -> String {
-    let names: Vec<_> = members
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|member| text(&member["name"]))
-        .collect();
-    if names.is_empty() {
-        "nobody".to_owned()
-    } else {
-        names.join(", ")
-    }
+    let names: Vec<_> = members.as_array().into_iter().flatten().map(|member| text(&member["name"])).collect();
+    if names.is_empty() { "nobody".to_owned() } else { names.join(", ") }
 }
 
 /// Keeps DNS to the daemons that run, and ends with an error when none is left.
 async fn watch_over(plan: &Plan, children: &mut Children, dns: &mut Dns) -> Result<(), Failure> {
     while children.running() > 0 {
         let (name, how) = children.next_end().await;
-        eprintln!(
-            "{name} ended ({how}); left: {}",
-            count(children.running(), "daemon")
-        );
-        let running = plan
-            .hosts()
-            .into_iter()
-            .filter(|host| children.is_running(&host.name));
+        eprintln!("{name} ended ({how}); left: {}", count(children.running(), "daemon"));
+        let running = plan.hosts().into_iter().filter(|host| children.is_running(&host.name));
         dns.publish(&running.collect::<Vec<_>>()).await?;
     }
-    Err(
-        Failure::new(Exit::Start, "daemons_ended", "every daemon has ended")
-            .hint("--log info says more"),
-    )
+    Err(Failure::new(Exit::Start, "daemons_ended", "every daemon has ended").hint("--log info says more"))
 }
 
 async fn told_to_end() {
-    let (interrupt, terminate, hangup) = (
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::terminate()),
-        signal(SignalKind::hangup()),
-    );
-    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) = (interrupt, terminate, hangup)
-    else {
+    let (interrupt, terminate, hangup) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), signal(SignalKind::hangup()));
+    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) = (interrupt, terminate, hangup) else {
         return std::future::pending().await;
     };
     tokio::select! {
@@ -181,12 +144,7 @@ async fn told_to_end() {
     }
 }
 
-fn show(
-    plan: &Plan,
-    members: &Value,
-    defined: &[machines::Defined],
-    printer: &Printer,
-) -> Result<(), Failure> {
+fn show(plan: &Plan, members: &Value, defined: &[machines::Defined], printer: &Printer) -> Result<(), Failure> {
     let rows = rows(plan, members);
     printer.answer(&rows, || {
         let mut table = Table::new(["NAME", "CLIENTS", "CHANGES", "HTTP", "PARTITIONS", "HEALTH"]);
@@ -211,11 +169,7 @@ fn show(
 
 fn rows(plan: &Plan, members: &Value) -> Value {
     let row = |node: &plan::Node| {
-        let seen = members
-            .as_array()
-            .into_iter()
-            .flatten()
-            .find(|member| member["name"] == json!(node.name));
+        let seen = members.as_array().into_iter().flatten().find(|member| member["name"] == json!(node.name));
         let health = seen.map_or("unknown".to_owned(), |member| text(&member["status"]));
         json!({"name": node.name, "clients": node.address(plan::CLIENTS), "changes": node.address(plan::CHANGES),
                "http": format!("http://{}", node.address(plan::HTTP)),
@@ -237,11 +191,7 @@ fn what_next(plan: &Plan, defined: &[machines::Defined]) -> String {
         None => ("", ""),
     };
     let names: Vec<_> = defined.iter().map(|one| one.machine.as_str()).collect();
-    let machines = if names.is_empty() {
-        "none; statemesh define FILE".to_owned()
-    } else {
-        names.join(", ")
-    };
+    let machines = if names.is_empty() { "none; statemesh define FILE".to_owned() } else { names.join(", ") };
     format!(
         "
 machines  {machines}
@@ -261,11 +211,7 @@ or from another terminal: {program} send {machine}/42 {event}{data}
 Ctrl-C ends everything.
 ",
         program = program(),
-        http = plan
-            .nodes
-            .first()
-            .map(|node| node.address(plan::HTTP).to_string())
-            .unwrap_or_default(),
+        http = plan.nodes.first().map(|node| node.address(plan::HTTP).to_string()).unwrap_or_default(),
         clients = plan.clients_address(),
     )
 }
@@ -277,18 +223,11 @@ fn program() -> String {
     };
     let folders = std::env::var_os("PATH").unwrap_or_default();
     let mut folders = std::env::split_paths(&folders);
-    if folders.any(|folder| {
-        folder
-            .join("statemesh")
-            .canonicalize()
-            .is_ok_and(|at| at == path)
-    }) {
+    if folders.any(|folder| folder.join("statemesh").canonicalize().is_ok_and(|at| at == path)) {
         return "statemesh".to_owned();
     }
     let here = std::env::current_dir().unwrap_or_default();
-    let below = path
-        .strip_prefix(&here)
-        .map(|inner| format!("./{}", inner.display()));
+    let below = path.strip_prefix(&here).map(|inner| format!("./{}", inner.display()));
     below.unwrap_or_else(|_| path.display().to_string())
 }
 
@@ -299,38 +238,20 @@ mod tests {
     #[test]
     fn a_view_is_full_when_all_are_alive_and_own_something() {
         let member = |status: &str, partitions: u64| json!({"name": "a", "status": status, "partitions": partitions});
-        assert!(is_full(
-            &json!([member("alive", 512), member("alive", 512)]),
-            2
-        ));
-        assert!(!is_full(
-            &json!([member("alive", 1024), member("alive", 0)]),
-            2
-        ));
-        assert!(!is_full(
-            &json!([member("alive", 512), member("suspect", 512)]),
-            2
-        ));
+        assert!(is_full(&json!([member("alive", 512), member("alive", 512)]), 2));
+        assert!(!is_full(&json!([member("alive", 1024), member("alive", 0)]), 2));
+        assert!(!is_full(&json!([member("alive", 512), member("suspect", 512)]), 2));
         assert!(!is_full(&json!([]), 1));
     }
 
     #[test]
     fn the_snippet_uses_a_machine_that_is_there() {
         let plan = Plan::new(3, 7400);
-        let one = |machine: &str| machines::Defined {
-            machine: machine.into(),
-            event: Some("TRY".into()),
-        };
+        let one = |machine: &str| machines::Defined { machine: machine.into(), event: Some("TRY".into()) };
         let order = what_next(&plan, &[one("breaker"), one("order")]);
-        assert!(
-            order.contains(" send order/42 PAY --data '{\"amount\":3}'"),
-            "{order}"
-        );
+        assert!(order.contains(" send order/42 PAY --data '{\"amount\":3}'"), "{order}");
         let breaker = what_next(&plan, &[one("breaker")]);
-        assert!(
-            breaker.contains("\"key\": \"42\",\n") && breaker.contains("{\"type\": \"TRY\"}})"),
-            "{breaker}"
-        );
+        assert!(breaker.contains("\"key\": \"42\",\n") && breaker.contains("{\"type\": \"TRY\"}})"), "{breaker}");
         assert!(what_next(&plan, &[]).contains("statemesh define FILE"));
     }
 }

@@ -14,31 +14,11 @@ pub(crate) struct Port {
     transport: Transport,
 }
 
-pub(crate) const CLIENTS: Port = Port {
-    name: "clients",
-    number: 7400,
-    transport: Transport::Tcp,
-};
-pub(crate) const CHANGES: Port = Port {
-    name: "changes",
-    number: 7401,
-    transport: Transport::Tcp,
-};
-const PEERS: Port = Port {
-    name: "peers",
-    number: 7402,
-    transport: Transport::Tcp,
-};
-const GOSSIP: Port = Port {
-    name: "gossip",
-    number: 7403,
-    transport: Transport::Udp,
-};
-pub(crate) const HTTP: Port = Port {
-    name: "http",
-    number: 7480,
-    transport: Transport::Tcp,
-};
+pub(crate) const CLIENTS: Port = Port { name: "clients", number: 7400, transport: Transport::Tcp };
+pub(crate) const CHANGES: Port = Port { name: "changes", number: 7401, transport: Transport::Tcp };
+const PEERS: Port = Port { name: "peers", number: 7402, transport: Transport::Tcp };
+const GOSSIP: Port = Port { name: "gossip", number: 7403, transport: Transport::Udp };
+pub(crate) const HTTP: Port = Port { name: "http", number: 7480, transport: Transport::Tcp };
 const PORTS: [Port; 5] = [CLIENTS, CHANGES, PEERS, GOSSIP, HTTP];
 
 /// Between the ports of one daemon and those of the next, where all share an address.
@@ -66,18 +46,9 @@ impl Node {
 
     /// The flags that make a daemon listen there.
     pub(crate) fn flags(&self) -> Vec<String> {
-        let listen = PORTS.iter().flat_map(|port| {
-            [
-                format!("--listen-{}", port.name),
-                self.address(*port).port().to_string(),
-            ]
-        });
-        let own = [
-            "--name".to_owned(),
-            self.name.clone(),
-            "--listen-address".to_owned(),
-            self.ip.to_string(),
-        ];
+        let listen =
+            PORTS.iter().flat_map(|port| [format!("--listen-{}", port.name), self.address(*port).port().to_string()]);
+        let own = ["--name".to_owned(), self.name.clone(), "--listen-address".to_owned(), self.ip.to_string()];
         own.into_iter().chain(listen).collect()
     }
 }
@@ -92,60 +63,34 @@ impl Plan {
     /// Each daemon has the default ports at an address of its own: 127.0.0.1, 127.0.0.2, ... Linux answers at all of
     /// 127.0.0.0/8; elsewhere all share 127.0.0.1, and their ports differ.
     pub(crate) fn new(count: u8, first_port: u16) -> Plan {
-        let own_address = (2..=count)
-            .all(|index| ports::probe(Transport::Tcp, SocketAddr::new(loopback(index), 0)).is_ok());
+        let own_address =
+            (2..=count).all(|index| ports::probe(Transport::Tcp, SocketAddr::new(loopback(index), 0)).is_ok());
         Plan::with(count, first_port, own_address)
     }
 
     fn with(count: u8, first_port: u16, own_address: bool) -> Plan {
         let node = |index: u8| Node {
             name: format!("node-{index}"),
-            ip: if own_address {
-                loopback(index)
-            } else {
-                loopback(1)
-            },
-            first_port: first_port
-                + if own_address {
-                    0
-                } else {
-                    u16::from(index - 1) * OFFSET
-                },
+            ip: if own_address { loopback(index) } else { loopback(1) },
+            first_port: first_port + if own_address { 0 } else { u16::from(index - 1) * OFFSET },
         };
-        Plan {
-            nodes: (1..=count).map(node).collect(),
-        }
+        Plan { nodes: (1..=count).map(node).collect() }
     }
 
     /// What DNS says about them.
     pub(crate) fn hosts(&self) -> Vec<Host> {
         let ports = |node: &Node| PORTS.map(|port| (port.name, node.address(port).port()));
-        self.nodes
-            .iter()
-            .map(|node| Host {
-                name: node.name.clone(),
-                ip: node.ip,
-                ports: ports(node),
-            })
-            .collect()
+        self.nodes.iter().map(|node| Host { name: node.name.clone(), ip: node.ip, ports: ports(node) }).collect()
     }
 
     /// Refuses to start where a port is in use, before anything was started.
     pub(crate) fn check_ports(&self) -> Result<(), Failure> {
-        for (node, port) in self
-            .nodes
-            .iter()
-            .flat_map(|node| PORTS.map(|port| (node, port)))
-        {
+        for (node, port) in self.nodes.iter().flat_map(|node| PORTS.map(|port| (node, port))) {
             let address = node.address(port);
             if let Err(error) = ports::probe(port.transport, address) {
                 let failure = cannot_listen(address, &format!("listen.{}", port.name), &error);
                 let hint = "end that process (another mesh: Ctrl-C in its terminal), or take other ports: statemesh up --port 8400";
-                return Err(Failure {
-                    message: format!("{}: {}", node.name, failure.message),
-                    ..failure
-                }
-                .hint(hint));
+                return Err(Failure { message: format!("{}: {}", node.name, failure.message), ..failure }.hint(hint));
             }
         }
         Ok(())
@@ -171,15 +116,8 @@ mod tests {
         for own_address in [true, false] {
             let plan = Plan::with(50, 60_000, own_address);
             let mut seen = HashSet::new();
-            for (node, port) in plan
-                .nodes
-                .iter()
-                .flat_map(|node| PORTS.map(|port| (node, port)))
-            {
-                assert!(
-                    seen.insert((node.address(port), port.name == "gossip")),
-                    "{node:?} {port:?}"
-                );
+            for (node, port) in plan.nodes.iter().flat_map(|node| PORTS.map(|port| (node, port))) {
+                assert!(seen.insert((node.address(port), port.name == "gossip")), "{node:?} {port:?}");
             }
             assert_eq!(plan.clients_address(), "tcp://127.0.0.1:60000");
         }
@@ -188,9 +126,6 @@ mod tests {
     #[test]
     fn the_first_daemon_has_the_default_ports() {
         let flags = Plan::with(1, 7400, true).nodes[0].flags().join(" ");
-        assert!(
-            flags.starts_with("--name node-1 --listen-address 127.0.0.1 --listen-clients 7400 "),
-            "{flags}"
-        );
+        assert!(flags.starts_with("--name node-1 --listen-address 127.0.0.1 --listen-clients 7400 "), "{flags}");
     }
 }

@@ -29,9 +29,7 @@ pub(crate) fn holder(transport: Transport, port: u16) -> Option<String> {
         .filter_map(|path| std::fs::read_to_string(path).ok())
         .flat_map(|text| inodes(&text, transport, port))
         .collect();
-    let pid = inodes
-        .iter()
-        .find_map(|inode| process_with(&format!("socket:[{inode}]")))?;
+    let pid = inodes.iter().find_map(|inode| process_with(&format!("socket:[{inode}]")))?;
     let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     Some(format!("process {pid} ({})", name.trim()))
 }
@@ -45,26 +43,17 @@ fn inodes(table: &str, transport: Transport, port: u16) -> Vec<String> {
         let (_, local) = columns.get(1)?.rsplit_once(':')?;
         let listens = transport == Transport::Udp || *columns.get(3)? == LISTEN;
         let same = u16::from_str_radix(local, 16).ok()? == port;
-        (listens && same)
-            .then(|| columns.get(9).map(|inode| (*inode).to_owned()))
-            .flatten()
+        (listens && same).then(|| columns.get(9).map(|inode| (*inode).to_owned())).flatten()
     };
     table.lines().skip(1).filter_map(of_line).collect()
 }
 
 fn process_with(link: &str) -> Option<u32> {
     let processes = std::fs::read_dir("/proc").ok()?;
-    let pids = processes
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let pids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let has = |pid: &u32| {
-        let files = std::fs::read_dir(format!("/proc/{pid}/fd"))
-            .into_iter()
-            .flatten()
-            .flatten();
-        files
-            .filter_map(|file| std::fs::read_link(file.path()).ok())
-            .any(|target| target == Path::new(link))
+        let files = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        files.filter_map(|file| std::fs::read_link(file.path()).ok()).any(|target| target == Path::new(link))
     };
     pids.into_iter().find(has)
 }
@@ -79,10 +68,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         assert!(probe(Transport::Tcp, address).is_err());
         let holder = holder(Transport::Tcp, address.port()).unwrap();
-        assert!(
-            holder.starts_with(&format!("process {} (", std::process::id())),
-            "{holder}"
-        );
+        assert!(holder.starts_with(&format!("process {} (", std::process::id())), "{holder}");
     }
 
     #[test]

@@ -1,9 +1,7 @@
 //! Verbs that are one request and its answer.
 
 use super::{connect, explain, read_input};
-use crate::cli::{
-    Connect, ExplainArgs, InstancesArgs, SendArgs, StartArgs, Target, TargetArgs, Verb,
-};
+use crate::cli::{Connect, ExplainArgs, InstancesArgs, SendArgs, StartArgs, Target, TargetArgs, Verb};
 use crate::failure::Failure;
 use crate::output::{Printer, Style, Table, fields, state, text};
 use serde_json::{Map, Value, json};
@@ -51,15 +49,11 @@ fn without_envelope(mut reply: Value) -> Value {
 fn json_argument(name: &str, given: &str) -> Result<Value, Failure> {
     let from_file = match given {
         "-" => Some(read_input(Path::new("-"))?),
-        given => given
-            .strip_prefix('@')
-            .map(|path| read_input(Path::new(path)))
-            .transpose()?,
+        given => given.strip_prefix('@').map(|path| read_input(Path::new(path))).transpose()?,
     };
     let text = from_file.as_deref().unwrap_or(given);
     serde_json::from_str(text).map_err(|error| {
-        Failure::usage(format!("--{name}: not JSON: {error}"))
-            .hint("quote it for the shell: --data '{\"amount\":3}'")
+        Failure::usage(format!("--{name}: not JSON: {error}")).hint("quote it for the shell: --data '{\"amount\":3}'")
     })
 }
 
@@ -69,15 +63,11 @@ fn event(kind: &str, data: Option<&str>) -> Result<Value, Failure> {
     match data.map(|text| json_argument("data", text)).transpose()? {
         None => {}
         Some(Value::Object(fields)) if fields.contains_key("type") => {
-            return Err(Failure::usage(
-                "--data: holds a 'type', but the event's type is an argument of its own",
-            ));
+            return Err(Failure::usage("--data: holds a 'type', but the event's type is an argument of its own"));
         }
         Some(Value::Object(fields)) => event.extend(fields),
         Some(other) => {
-            return Err(Failure::usage(format!(
-                "--data: must be a JSON object with the event's fields, not {other}"
-            )));
+            return Err(Failure::usage(format!("--data: must be a JSON object with the event's fields, not {other}")));
         }
     }
     Ok(Value::Object(event))
@@ -126,16 +116,11 @@ fn outcome(target: &Target, reply: &Value) -> Table {
 fn note(reply: &Value) -> (String, Style) {
     let fault = &reply["fault"];
     if !fault.is_null() {
-        let what = fault["message"]
-            .as_str()
-            .map_or_else(|| text(fault), str::to_owned);
+        let what = fault["message"].as_str().map_or_else(|| text(fault), str::to_owned);
         return (format!("fault: {what}"), Style::Bad);
     }
     if reply["restarted"] == json!(true) {
-        return (
-            "restarted: its owner died, and it began anew".to_owned(),
-            Style::Doubtful,
-        );
+        return ("restarted: its owner died, and it began anew".to_owned(), Style::Doubtful);
     }
     match reply["changed"].as_bool() {
         Some(true) => ("changed".to_owned(), Style::Good),
@@ -149,26 +134,16 @@ async fn get(args: TargetArgs, file: Option<&Path>, printer: &Printer) -> Result
     printer.answer(&reply, || fields(&reply))
 }
 
-async fn whereabouts(
-    args: TargetArgs,
-    file: Option<&Path>,
-    printer: &Printer,
-) -> Result<(), Failure> {
+async fn whereabouts(args: TargetArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
     let reply = request(&args.connect, file, about("where", &args.target)).await?;
     printer.answer(&reply, || fields(&reply))
 }
 
-async fn explain_event(
-    args: ExplainArgs,
-    file: Option<&Path>,
-    printer: &Printer,
-) -> Result<(), Failure> {
+async fn explain_event(args: ExplainArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
     let mut message = about("explain", &args.target);
     message["event"] = event(&args.event, args.data.as_deref())?;
     let reply = request(&args.connect, file, message).await?;
-    printer.text(&reply, |painter| {
-        explain::lines(&args.target, &reply, painter)
-    })
+    printer.text(&reply, |painter| explain::lines(&args.target, &reply, painter))
 }
 
 async fn history(args: TargetArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
@@ -203,18 +178,10 @@ fn ago(age_ms: &Value) -> String {
 }
 
 fn state_or_nothing(value: &Value) -> String {
-    if value.is_null() {
-        String::new()
-    } else {
-        state(value)
-    }
+    if value.is_null() { String::new() } else { state(value) }
 }
 
-async fn instances(
-    args: InstancesArgs,
-    file: Option<&Path>,
-    printer: &Printer,
-) -> Result<(), Failure> {
+async fn instances(args: InstancesArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
     let mut message = json!({"op": "instances", "machine": args.machine, "limit": args.limit});
     if let Some(after) = &args.after {
         message["after"] = json!(after);
@@ -253,8 +220,8 @@ async fn list(
 }
 
 fn machines(found: &Value) -> Table {
-    let mut table = Table::new(["MACHINE", "VERSION", "INSTANCES HERE", "HASH"])
-        .or("no machine is defined; statemesh define FILE");
+    let mut table =
+        Table::new(["MACHINE", "VERSION", "INSTANCES HERE", "HASH"]).or("no machine is defined; statemesh define FILE");
     for machine in rows(found) {
         let hash: String = text(&machine["hash"]).chars().take(12).collect();
         table.styled([
@@ -293,10 +260,7 @@ async fn placement(args: Connect, file: Option<&Path>, printer: &Printer) -> Res
     printer.answer(&reply, || {
         let mut table = Table::new(["OWNER", "PARTITIONS"]);
         for (index, owner) in rows(&reply["owners"]).iter().enumerate() {
-            let owned = rows(&reply["map"])
-                .iter()
-                .filter(|at| at.as_u64() == Some(index as u64))
-                .count();
+            let owned = rows(&reply["map"]).iter().filter(|at| at.as_u64() == Some(index as u64)).count();
             table.row([text(owner), owned.to_string()]);
         }
         table
@@ -322,17 +286,10 @@ mod tests {
 
     #[test]
     fn an_event_is_its_type_and_the_fields_of_data() {
-        assert_eq!(
-            event("PAY", Some(r#"{"amount":3}"#)).unwrap(),
-            json!({"type": "PAY", "amount": 3})
-        );
+        assert_eq!(event("PAY", Some(r#"{"amount":3}"#)).unwrap(), json!({"type": "PAY", "amount": 3}));
         assert_eq!(event("PAY", None).unwrap(), json!({"type": "PAY"}));
         for wrong in ["3", "{", r#"{"type":"REFUND"}"#] {
-            assert_eq!(
-                event("PAY", Some(wrong)).unwrap_err().exit,
-                crate::failure::Exit::Usage,
-                "{wrong}"
-            );
+            assert_eq!(event("PAY", Some(wrong)).unwrap_err().exit, crate::failure::Exit::Usage, "{wrong}");
         }
     }
 
@@ -348,10 +305,7 @@ mod tests {
         let target: Target = "order/42".parse().unwrap();
         let reply = json!({"value": {"a": "b"}, "status": "active", "seq": 1, "changed": true, "restarted": true});
         let table = outcome(&target, &reply).render(false);
-        assert!(
-            table.contains("a.b") && table.contains("restarted: its owner died"),
-            "{table}"
-        );
+        assert!(table.contains("a.b") && table.contains("restarted: its owner died"), "{table}");
     }
 
     #[test]
@@ -360,9 +314,6 @@ mod tests {
                            {"name": "b", "status": "suspect", "clients": "127.0.0.2:7400", "partitions": 512}]);
         let table = members(&found).render(false);
         assert_eq!(table.lines().count(), 3);
-        assert!(
-            table.contains("b     suspect  127.0.0.2:7400  512"),
-            "{table}"
-        );
+        assert!(table.contains("b     suspect  127.0.0.2:7400  512"), "{table}");
     }
 }

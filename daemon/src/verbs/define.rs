@@ -9,15 +9,8 @@ use serde_json::{Value, json};
 use std::path::Path;
 
 /// Defines the machine of each file, in order, and goes on after one that is refused.
-pub(crate) async fn define(
-    args: &DefineArgs,
-    file: Option<&Path>,
-    printer: &Printer,
-) -> Result<(), Failure> {
-    let texts = args
-        .files
-        .iter()
-        .map(|path| Ok((path.as_path(), read_definition(path)?)));
+pub(crate) async fn define(args: &DefineArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
+    let texts = args.files.iter().map(|path| Ok((path.as_path(), read_definition(path)?)));
     let texts = texts.collect::<Result<Vec<_>, Failure>>()?;
     let mut client = connect(&args.connect, file).await?;
     let mut defined = Vec::new();
@@ -29,11 +22,7 @@ pub(crate) async fn define(
         }
         match client.call_with(request, "definition", definition).await {
             Ok(reply) => {
-                diagnostic::print_reply(
-                    path,
-                    definition,
-                    reply["warnings"].as_array().map_or(&[], Vec::as_slice),
-                );
+                diagnostic::print_reply(path, definition, reply["warnings"].as_array().map_or(&[], Vec::as_slice));
                 defined.push(summary(&reply));
             }
             Err(failure) if failure.exit == Exit::Refused => {
@@ -57,16 +46,8 @@ fn refused(path: &Path, definition: &str, failure: Failure, format: Format) -> F
         return Failure { message, ..failure };
     }
     diagnostic::print_reply(path, definition, &failure.diagnostics);
-    let message = format!(
-        "{} is refused: {}",
-        path.display(),
-        count(errors, "finding")
-    );
-    Failure {
-        message,
-        hint: None,
-        ..failure
-    }
+    let message = format!("{} is refused: {}", path.display(), count(errors, "finding"));
+    Failure { message, hint: None, ..failure }
 }
 
 /// Reads a file whose text is JSON.
@@ -78,12 +59,7 @@ pub(crate) fn read_definition(path: &Path) -> Result<String, Failure> {
         Err(error) => Err(Failure::new(
             Exit::Refused,
             "invalid_json",
-            format!(
-                "{}:{}:{}: {error}",
-                path.display(),
-                error.line(),
-                error.column()
-            ),
+            format!("{}:{}:{}: {error}", path.display(), error.line(), error.column()),
         )
         .hint("statemesh check shows the place")),
     }

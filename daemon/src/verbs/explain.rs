@@ -12,11 +12,8 @@ pub(super) fn lines(target: &Target, reply: &Value, painter: Painter) -> String 
     }
     let name = format!("{}/{}", target.machine, target.key);
     let (event, status) = (text(&found["event"]), text(&found["status"]));
-    let mut lines = vec![format!(
-        "{} is in {} ({status})",
-        painter.paint(Style::Strong, &name),
-        state(&reply["value"])
-    )];
+    let mut lines =
+        vec![format!("{} is in {} ({status})", painter.paint(Style::Strong, &name), state(&reply["value"]))];
     lines.push(outcome(&event, found, painter));
     let candidates = rows(&found["candidates"]);
     lines.extend(candidates.iter().map(|tried| candidate(tried, painter)));
@@ -37,10 +34,7 @@ fn outcome(event: &str, found: &Value, painter: Painter) -> String {
         return format!("{event} {refused}: {message}");
     }
     if outcome["changed"] != Value::Bool(true) {
-        return format!(
-            "{event} {}",
-            painter.paint(Style::Doubtful, "would change nothing")
-        );
+        return format!("{event} {}", painter.paint(Style::Doubtful, "would change nothing"));
     }
     let status = text(&outcome["status"]);
     let mut line = format!(
@@ -58,25 +52,15 @@ fn outcome(event: &str, found: &Value, painter: Painter) -> String {
 
 fn candidate(tried: &Value, painter: Painter) -> String {
     let targets: Vec<_> = rows(&tried["targets"]).iter().map(text).collect();
-    let to = if targets.is_empty() {
-        "no target".to_owned()
-    } else {
-        targets.join(", ")
-    };
-    let way = format!(
-        "{} on {} -> {to}",
-        text(&tried["state"]),
-        text(&tried["descriptor"])
-    );
+    let to = if targets.is_empty() { "no target".to_owned() } else { targets.join(", ") };
+    let way = format!("{} on {} -> {to}", text(&tried["state"]), text(&tried["descriptor"]));
     let path = painter.paint(Style::Faint, &text(&tried["path"]));
     let verdict = match tried["taken"].as_bool() {
         Some(true) => painter.paint(Style::Good, "taken"),
         _ => painter.paint(Style::Doubtful, "not taken"),
     };
     let reason = tried["reason"].as_str().map(|why| format!(", since {why}"));
-    let guard = tried["guard"]
-        .as_str()
-        .map(|guard| format!(", guard {guard}"));
+    let guard = tried["guard"].as_str().map(|guard| format!(", guard {guard}"));
     let why = reason.or(guard).unwrap_or_default();
     format!("  {verdict}: {way}{why}  {path}")
 }
@@ -100,10 +84,8 @@ mod tests {
     fn the_guard_that_said_no_is_named() {
         let tried = json!({"state": "order.open", "descriptor": "PAY", "path": "/states/open/on/PAY/0",
             "targets": ["order.paid"], "guard": "enough", "taken": false, "reason": "the guard enough is false"});
-        let text = shown(
-            json!({"event": "PAY", "status": "active", "candidates": [tried], "handled": ["PAY"],
-            "outcome": {"changed": false, "status": "active", "value": "open", "effects": []}}),
-        );
+        let text = shown(json!({"event": "PAY", "status": "active", "candidates": [tried], "handled": ["PAY"],
+            "outcome": {"changed": false, "status": "active", "value": "open", "effects": []}}));
         assert_eq!(
             text,
             "order/42 is in open (active)\nPAY would change nothing\n  not taken: order.open on PAY -> order.paid, \
@@ -113,25 +95,15 @@ mod tests {
 
     #[test]
     fn an_event_that_nobody_handles_shows_those_that_are() {
-        let text = shown(
-            json!({"event": "PYA", "status": "active", "candidates": [], "handled": ["PAY", "CANCEL"],
-            "outcome": {"changed": false, "status": "active", "value": "open", "effects": []}}),
-        );
-        assert!(
-            text.ends_with("reacts to PYA\n  they react to PAY, CANCEL\n"),
-            "{text}"
-        );
+        let text = shown(json!({"event": "PYA", "status": "active", "candidates": [], "handled": ["PAY", "CANCEL"],
+            "outcome": {"changed": false, "status": "active", "value": "open", "effects": []}}));
+        assert!(text.ends_with("reacts to PYA\n  they react to PAY, CANCEL\n"), "{text}");
     }
 
     #[test]
     fn an_event_that_would_be_taken_shows_where_it_leads() {
-        let text = shown(
-            json!({"event": "PAY", "status": "active", "candidates": [], "handled": [],
-            "outcome": {"changed": true, "status": "done", "value": "paid", "effects": [{"type": "ship"}]}}),
-        );
-        assert!(
-            text.contains("PAY would lead to paid (done), with effects ship\n"),
-            "{text}"
-        );
+        let text = shown(json!({"event": "PAY", "status": "active", "candidates": [], "handled": [],
+            "outcome": {"changed": true, "status": "done", "value": "paid", "effects": [{"type": "ship"}]}}));
+        assert!(text.contains("PAY would lead to paid (done), with effects ship\n"), "{text}");
     }
 }

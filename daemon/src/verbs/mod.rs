@@ -23,9 +23,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
     let printer = Printer::new(cli.output);
     let file = cli.config.as_deref();
     match cli.verb {
-        Verb::Daemon(args) => {
-            crate::run::daemon(&Config::load(args.settings.given, file)?, args.with_parent)
-        }
+        Verb::Daemon(args) => crate::run::daemon(&Config::load(args.settings.given, file)?, args.with_parent),
         Verb::Up(args) => crate::up::up(&args, file, &printer),
         Verb::Config(args) => settings::config(&args, file, &printer),
         Verb::Completions { shell } => shell::completions(shell),
@@ -43,11 +41,8 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
 
 /// Runs a verb that talks to the mesh. Ctrl-C ends it.
 fn online(verb: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let runtime = runtime
-        .map_err(|error| Failure::new(Exit::File, "runtime", format!("no event loop: {error}")))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(Exit::File, "runtime", format!("no event loop: {error}")))?;
     let done = runtime.block_on(async {
         tokio::select! {
             done = verb => done,
@@ -61,11 +56,8 @@ fn online(verb: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure
 
 /// Connects to the daemon that flags, environment or file name.
 async fn connect(given: &Connect, file: Option<&Path>) -> Result<Client, Failure> {
-    let flag =
-        |key: &'static str, text: &Option<String>| text.clone().map(|text| (key, vec![text]));
-    let flags = flag(CLIENT_ADDRESS, &given.address)
-        .into_iter()
-        .chain(flag(CLIENT_TIMEOUT, &given.timeout));
+    let flag = |key: &'static str, text: &Option<String>| text.clone().map(|text| (key, vec![text]));
+    let flags = flag(CLIENT_ADDRESS, &given.address).into_iter().chain(flag(CLIENT_TIMEOUT, &given.timeout));
     let config = Config::load(flags.collect::<BTreeMap<_, _>>(), file)?;
     let (address, timeout) = config.client();
     Client::connect(&address, timeout).await
@@ -78,20 +70,14 @@ const MAX_INPUT_BYTES: u64 = 64 << 20;
 pub(crate) fn read_input(path: &Path) -> Result<String, Failure> {
     let mut text = String::new();
     let read = if path.as_os_str() == "-" {
-        std::io::stdin()
-            .lock()
-            .take(MAX_INPUT_BYTES)
-            .read_to_string(&mut text)
+        std::io::stdin().lock().take(MAX_INPUT_BYTES).read_to_string(&mut text)
     } else {
-        std::fs::File::open(path)
-            .and_then(|file| file.take(MAX_INPUT_BYTES).read_to_string(&mut text))
+        std::fs::File::open(path).and_then(|file| file.take(MAX_INPUT_BYTES).read_to_string(&mut text))
     };
     match read {
-        Ok(length) if length as u64 == MAX_INPUT_BYTES => Err(Failure::new(
-            Exit::File,
-            "file",
-            format!("{}: longer than {MAX_INPUT_BYTES} bytes", path.display()),
-        )),
+        Ok(length) if length as u64 == MAX_INPUT_BYTES => {
+            Err(Failure::new(Exit::File, "file", format!("{}: longer than {MAX_INPUT_BYTES} bytes", path.display())))
+        }
         Ok(_) => Ok(text),
         Err(error) => Err(Failure::file(path, &error)),
     }

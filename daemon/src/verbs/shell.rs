@@ -24,10 +24,6 @@ pub(crate) fn manual(dir: Option<&Path>) -> Result<(), Failure> {
     };
     std::fs::create_dir_all(dir).map_err(|error| Failure::file(dir, &error))?;
     clap_mangen::generate_to(Cli::command(), dir).map_err(|error| Failure::file(dir, &error))?;
-    eprintln!(
-        "manual pages are in {}; read one with: man -l {}",
-        dir.display(),
-        dir.join("statemesh.1").display()
-    );
+    eprintln!("manual pages are in {}; read one with: man -l {}", dir.display(), dir.join("statemesh.1").display());
     Ok(())
 }

@@ -15,11 +15,7 @@ const REFRESH: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Watches until Ctrl-C, or until `--count` changes were printed.
-pub(crate) async fn watch(
-    args: &WatchArgs,
-    file: Option<&Path>,
-    printer: &Printer,
-) -> Result<(), Failure> {
+pub(crate) async fn watch(args: &WatchArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
     let mut client = connect(&args.connect, file).await?;
     let topic = args.target.as_deref().map(topic).unwrap_or_default();
     let mut options = SocketOptions::default();
@@ -27,12 +23,7 @@ pub(crate) async fn watch(
     let mut socket = SubSocket::with_options(options);
     socket.subscribe(&topic).await.map_err(broken)?;
     let mut watched = BTreeSet::new();
-    join(
-        &mut socket,
-        &mut watched,
-        &client.call(json!({"op": "members"})).await?,
-    )
-    .await?;
+    join(&mut socket, &mut watched, &client.call(json!({"op": "members"})).await?).await?;
     eprintln!("watching {}; Ctrl-C ends", count(watched.len(), "daemon"));
 
     let mut refresh = tokio::time::interval(REFRESH);
@@ -58,16 +49,8 @@ pub(crate) async fn watch(
 }
 
 /// Subscribes to those members that are not watched yet. A member that cannot be reached now is tried at the next refresh.
-async fn join(
-    socket: &mut SubSocket,
-    watched: &mut BTreeSet<String>,
-    members: &Value,
-) -> Result<(), Failure> {
-    let alive = members["members"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter(|member| member["status"] == "alive");
+async fn join(socket: &mut SubSocket, watched: &mut BTreeSet<String>, members: &Value) -> Result<(), Failure> {
+    let alive = members["members"].as_array().into_iter().flatten().filter(|member| member["status"] == "alive");
     for address in alive.filter_map(|member| member["changes"].as_str()) {
         if watched.contains(address) {
             continue;
@@ -91,20 +74,12 @@ async fn join(
 }
 
 fn broken(error: zeromq::ZmqError) -> Failure {
-    Failure::new(
-        Exit::Unreachable,
-        "unreachable",
-        format!("changes: {error}"),
-    )
+    Failure::new(Exit::Unreachable, "unreachable", format!("changes: {error}"))
 }
 
 /// A subscription is a prefix: the slash keeps `order` from matching `orders`.
 fn topic(target: &str) -> String {
-    if target.contains('/') {
-        target.to_owned()
-    } else {
-        format!("{target}/")
-    }
+    if target.contains('/') { target.to_owned() } else { format!("{target}/") }
 }
 
 /// A prefix cannot say where a key ends, so `order/4` is also sent `order/42`.
@@ -118,14 +93,8 @@ fn is_wanted(target: Option<&str>, change: &Value) -> bool {
 /// The change as a map with `machine` and `key`, which the topic carries.
 fn change(message: &ZmqMessage) -> Value {
     let mut frames = message.iter();
-    let topic = frames
-        .next()
-        .map(|frame| String::from_utf8_lossy(frame).into_owned())
-        .unwrap_or_default();
-    let body = frames
-        .next()
-        .map(|frame| frame.as_ref())
-        .unwrap_or_default();
+    let topic = frames.next().map(|frame| String::from_utf8_lossy(frame).into_owned()).unwrap_or_default();
+    let body = frames.next().map(|frame| frame.as_ref()).unwrap_or_default();
     let mut change = decode(body);
     if let (Some(map), Some((machine, key))) = (change.as_object_mut(), topic.split_once('/')) {
         map.entry("machine").or_insert_with(|| json!(machine));
@@ -135,11 +104,8 @@ fn change(message: &ZmqMessage) -> Value {
 }
 
 fn decode(body: &[u8]) -> Value {
-    let decoded = if body.first() == Some(&b'{') {
-        serde_json::from_slice(body).ok()
-    } else {
-        rmp_serde::from_slice(body).ok()
-    };
+    let decoded =
+        if body.first() == Some(&b'{') { serde_json::from_slice(body).ok() } else { rmp_serde::from_slice(body).ok() };
     decoded.unwrap_or_else(|| json!({"undecoded_bytes": body.len()}))
 }
 
@@ -168,10 +134,7 @@ fn line(change: &Value, painter: Painter) -> String {
         add(Style::Plain, &format!("effects {}", effects.join(", ")));
     }
     if let Some(dropped) = change["dropped"].as_u64() {
-        add(
-            Style::Doubtful,
-            &format!("({dropped} changes before this one were dropped)"),
-        );
+        add(Style::Doubtful, &format!("({dropped} changes before this one were dropped)"));
     }
     line
 }
@@ -181,14 +144,8 @@ fn why(change: &Value) -> (Style, String) {
     match change["reason"].as_str().unwrap_or_default() {
         "event" => (Style::Faint, format!("event {}", text(&change["event"]))),
         "lost" => (Style::Bad, "lost with its owner".to_owned()),
-        "restart" => (
-            Style::Doubtful,
-            "restarted: its predecessor was lost".to_owned(),
-        ),
-        "conflict" => (
-            Style::Doubtful,
-            "conflict: it was owned twice, and this won".to_owned(),
-        ),
+        "restart" => (Style::Doubtful, "restarted: its predecessor was lost".to_owned()),
+        "conflict" => (Style::Doubtful, "conflict: it was owned twice, and this won".to_owned()),
         reason => (Style::Faint, reason.to_owned()),
     }
 }
@@ -209,16 +166,10 @@ mod tests {
     #[test]
     fn a_change_takes_machine_and_key_from_its_topic() {
         let mut message = ZmqMessage::from("order/eu/42");
-        message.push_back(
-            br#"{"value":"paid","status":"active","seq":3,"reason":"timer","dropped":2}"#
-                .to_vec()
-                .into(),
-        );
+        message
+            .push_back(br#"{"value":"paid","status":"active","seq":3,"reason":"timer","dropped":2}"#.to_vec().into());
         let change = change(&message);
-        assert_eq!(
-            (&change["machine"], &change["key"]),
-            (&json!("order"), &json!("eu/42"))
-        );
+        assert_eq!((&change["machine"], &change["key"]), (&json!("order"), &json!("eu/42")));
         assert_eq!(
             line(&change, Painter { colour: false }),
             "order/eu/42  paid  active  seq 3  timer  (2 changes before this one were dropped)"
@@ -228,9 +179,6 @@ mod tests {
     #[test]
     fn a_body_that_cannot_be_read_is_shown_as_such() {
         assert_eq!(decode(b"\xc1\xc1"), json!({"undecoded_bytes": 2}));
-        assert_eq!(
-            decode(&rmp_serde::to_vec(&json!({"seq": 1})).unwrap()),
-            json!({"seq": 1})
-        );
+        assert_eq!(decode(&rmp_serde::to_vec(&json!({"seq": 1})).unwrap()), json!({"seq": 1}));
     }
 }

@@ -1,11 +1,5 @@
 //! The binary in an empty folder, and a peer that speaks client protocol 1 and answers what a test wants.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic
-)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -71,15 +65,10 @@ impl Peer {
         let kept = Arc::clone(&requests);
         let (sender, receiver) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async move {
                 let mut socket = RouterSocket::new();
-                sender
-                    .send(socket.bind("tcp://127.0.0.1:0").await.unwrap().to_string())
-                    .unwrap();
+                sender.send(socket.bind("tcp://127.0.0.1:0").await.unwrap().to_string()).unwrap();
                 while let Ok(message) = socket.recv().await {
                     let frames = message.into_vec();
                     let text = String::from_utf8(frames[1].to_vec()).unwrap();
@@ -94,10 +83,7 @@ impl Peer {
                 }
             });
         });
-        Peer {
-            address: receiver.recv().unwrap(),
-            requests,
-        }
+        Peer { address: receiver.recv().unwrap(), requests }
     }
 
     pub fn always(reply: Value) -> Peer {
@@ -108,24 +94,13 @@ impl Peer {
     pub fn last_request(&self) -> Value {
         let text = self.requests.lock().unwrap().last().unwrap().clone();
         let mut request: Value = serde_json::from_str(&text).unwrap();
-        assert!(
-            request
-                .as_object_mut()
-                .unwrap()
-                .shift_remove("id")
-                .is_some(),
-            "{text}"
-        );
+        assert!(request.as_object_mut().unwrap().shift_remove("id").is_some(), "{text}");
         request
     }
 
     /// Runs the binary against this peer.
     pub fn run(&self, folder: &Folder, args: &[&str]) -> Output {
-        statemesh(&folder.0)
-            .args(args)
-            .env("STATEMESH_ADDRESS", &self.address)
-            .output()
-            .unwrap()
+        statemesh(&folder.0).args(args).env("STATEMESH_ADDRESS", &self.address).output().unwrap()
     }
 }
 
@@ -133,15 +108,10 @@ impl Peer {
 pub fn publisher(changes: &'static [(&'static str, &'static str)]) -> Peer {
     let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async move {
             let mut socket = PubSocket::new();
-            sender
-                .send(socket.bind("tcp://127.0.0.1:0").await.unwrap().to_string())
-                .unwrap();
+            sender.send(socket.bind("tcp://127.0.0.1:0").await.unwrap().to_string()).unwrap();
             loop {
                 for (topic, body) in changes {
                     let mut message = ZmqMessage::from(*topic);
@@ -152,12 +122,6 @@ pub fn publisher(changes: &'static [(&'static str, &'static str)]) -> Peer {
             }
         });
     });
-    let changes = receiver
-        .recv()
-        .unwrap()
-        .trim_start_matches("tcp://")
-        .to_owned();
-    Peer::always(
-        json!({"ok": true, "members": [{"name": "a", "status": "alive", "changes": changes}]}),
-    )
+    let changes = receiver.recv().unwrap().trim_start_matches("tcp://").to_owned();
+    Peer::always(json!({"ok": true, "members": [{"name": "a", "status": "alive", "changes": changes}]}))
 }
