@@ -59,12 +59,13 @@ fn get(address: &str, path: &str) -> Option<String> {
 }
 
 /// A daemon on free ports, and where it listens, which is what it logs first.
-fn daemon(folder: &Folder) -> (Running, Value) {
+fn daemon(folder: &Folder, name: &str, flags: &[&str]) -> (Running, Value) {
     let ports =
         ["clients", "changes", "peers", "gossip", "http"].map(|port| [format!("--listen-{port}"), "0".to_owned()]);
     let mut child = statemesh(&folder.0)
-        .args(["daemon", "--name", "alone", "--listen-address", "127.0.0.1"])
+        .args(["daemon", "--name", name, "--listen-address", "127.0.0.1"])
         .args(ports.as_flattened())
+        .args(flags)
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
@@ -74,7 +75,7 @@ fn daemon(folder: &Folder) -> (Running, Value) {
         let mut line = String::new();
         assert!(lines.read_line(&mut line).unwrap() > 0, "the daemon ended");
         let logged: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("no JSON: {line}"));
-        assert_eq!(logged["node"], "alone");
+        assert_eq!(logged["node"], name);
         if logged["message"] == "listening" {
             // The rest of the log must not fill the pipe.
             std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
@@ -87,7 +88,7 @@ fn daemon(folder: &Folder) -> (Running, Value) {
 fn a_daemon_with_nobody_to_find_is_ready_serves_and_leaves_when_told() {
     let folder = Folder::new("daemon");
     folder.file("lamp.json", LAMP);
-    let (mut running, at) = daemon(&folder);
+    let (mut running, at) = daemon(&folder, "alone", &[]);
     let http = at["http"].as_str().unwrap();
     eventually("it is ready", || get(http, "/health/ready").filter(|answer| answer.starts_with("HTTP/1.1 200")));
     let clients = format!("tcp://{}", at["clients"].as_str().unwrap());
@@ -106,6 +107,37 @@ fn a_daemon_with_nobody_to_find_is_ready_serves_and_leaves_when_told() {
 
     running.signal("TERM");
     assert_eq!(running.ended(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_a_daemon_that_is_still_leaving() {
+    let folder = Folder::new("twice");
+    folder.file("lamp.json", LAMP);
+    let (mut first, at) = daemon(&folder, "first", &[]);
+    let seed = at["gossip"].as_str().unwrap();
+    let (second, _) = daemon(&folder, "second", &["--discovery-seeds", seed]);
+    let clients = format!("tcp://{}", at["clients"].as_str().unwrap());
+    let ask = |args: &[&str]| statemesh(&folder.0).args(args).env("STATEMESH_ADDRESS", &clients).output().unwrap();
+    eventually("both own a share", || {
+        let members: Value = serde_json::from_slice(&ask(&["members", "-o", "json"]).stdout).ok()?;
+        let owners = members.as_array()?.iter().filter(|member| member["partitions"].as_u64() > Some(0));
+        (owners.count() == 2).then_some(())
+    });
+    assert_eq!(code(&ask(&["define", "lamp.json"])), 0);
+    let owner_of = |key: &str| stdout(&ask(&["where", key])).contains("first");
+    let key = (0..).map(|index| format!("lamp/{index}")).find(|key| owner_of(key)).unwrap();
+    assert_eq!(code(&ask(&["send", &key, "PRESS"])), 0);
+
+    // Nobody takes what it has, so it cannot leave.
+    second.signal("STOP");
+    first.signal("TERM");
+    let http = at["http"].as_str().unwrap();
+    eventually("it says that it leaves", || {
+        get(http, "/health/ready").filter(|answer| answer.starts_with("HTTP/1.1 503"))
+    });
+    first.signal("TERM");
+    assert_eq!(first.ended(), Some(130));
+    second.signal("CONT");
 }
 
 /// Ports that no other test of this run takes: this file's tests share one process, and each asks for another block.
