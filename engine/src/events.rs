@@ -77,18 +77,19 @@ impl EventNames {
 #[inline]
 fn hash(name: &str) -> u64 {
     const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;
-    let mut state = name.len() as u64;
-    let mut chunks = name.as_bytes().chunks_exact(8);
-    for chunk in &mut chunks {
-        let mut word = [0; 8];
-        word.copy_from_slice(chunk);
-        state = (state.rotate_left(5) ^ u64::from_le_bytes(word)).wrapping_mul(MULTIPLIER);
+    let bytes = name.as_bytes();
+    let mut state = bytes.len() as u64;
+    let mut mix = |word: u64| state = (state.rotate_left(5) ^ word).wrapping_mul(MULTIPLIER);
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        bytes.chunks_exact(8).skip(1).for_each(|chunk| mix(chunk.iter().fold(0, |word, byte| word << 8 | u64::from(*byte))));
+        mix(u64::from_le_bytes(*first));
+        // Overlaps what came before, which does no harm.
+        mix(u64::from_le_bytes(*last));
+    } else if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        mix(u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last)));
+    } else {
+        mix(bytes.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)));
     }
-    let mut tail = 0;
-    for byte in chunks.remainder() {
-        tail = tail << 8 | u64::from(*byte);
-    }
-    state = (state.rotate_left(5) ^ tail).wrapping_mul(MULTIPLIER);
     // The high bits of a product are the mixed ones; the table uses the low ones.
     state >> 32
 }

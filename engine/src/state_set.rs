@@ -23,8 +23,10 @@ impl Clone for StateSet {
         }
     }
 
+    #[inline]
     fn clone_from(&mut self, source: &Self) {
         match (&mut *self, source) {
+            (Self::Small(into), Self::Small(from)) => *into = *from,
             (Self::Large(into), Self::Large(from)) => into.as_mut().clone_from(from),
             _ => *self = source.clone(),
         }
@@ -61,6 +63,7 @@ impl StateSet {
         }
     }
 
+    #[inline]
     pub(crate) fn words(&self) -> &[u64] {
         match self {
             Self::Small(word) => std::slice::from_ref(word),
@@ -68,6 +71,7 @@ impl StateSet {
         }
     }
 
+    #[inline]
     fn words_mut(&mut self) -> &mut [u64] {
         match self {
             Self::Small(word) => std::slice::from_mut(word),
@@ -84,6 +88,7 @@ impl StateSet {
         }
     }
 
+    #[inline]
     pub(crate) fn insert(&mut self, state: StateIx) {
         let bit = usize::from(state);
         if let Some(word) = self.words_mut().get_mut(bit / WORD_BITS) {
@@ -91,6 +96,7 @@ impl StateSet {
         }
     }
 
+    #[inline]
     pub(crate) fn remove(&mut self, state: StateIx) {
         let bit = usize::from(state);
         if let Some(word) = self.words_mut().get_mut(bit / WORD_BITS) {
@@ -99,6 +105,7 @@ impl StateSet {
     }
 
     /// Makes this the empty set for a machine of `states` states, keeping the memory where it fits.
+    #[inline]
     pub(crate) fn reset(&mut self, states: usize) {
         if self.words().len() == states.div_ceil(WORD_BITS).max(1) {
             self.clear();
@@ -115,36 +122,24 @@ impl StateSet {
         }
     }
 
+    #[inline]
     pub(crate) fn clear(&mut self) {
         self.words_mut().fill(0);
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.words().iter().all(|word| *word == 0)
-    }
-
-    pub(crate) fn union_with(&mut self, other: &Self) {
-        for (into, from) in self.words_mut().iter_mut().zip(other.words()) {
-            *into |= from;
-        }
-    }
-
-    pub(crate) fn subtract(&mut self, other: &Self) {
-        for (into, from) in self.words_mut().iter_mut().zip(other.words()) {
-            *into &= !from;
-        }
-    }
-
+    #[inline]
     pub(crate) fn intersects(&self, other: &Self) -> bool {
         self.words().iter().zip(other.words()).any(|(a, b)| a & b != 0)
     }
 
     /// Whether any state of `start..end` is in the set.
+    #[inline]
     pub(crate) fn any_in(&self, start: usize, end: usize) -> bool {
         self.next_from(start).is_some_and(|first| usize::from(first) < end)
     }
 
     /// Adds every state of `from` that lies in `start..end`.
+    #[inline]
     pub(crate) fn insert_range_of(&mut self, from: &Self, start: usize, end: usize) {
         for (index, (into, word)) in self.words_mut().iter_mut().zip(from.words()).enumerate() {
             *into |= word & range_mask(index * WORD_BITS, start, end);
@@ -152,7 +147,12 @@ impl StateSet {
     }
 
     /// The first state at or after `start`.
+    #[inline]
     pub(crate) fn next_from(&self, start: usize) -> Option<StateIx> {
+        if let Self::Small(word) = self {
+            let rest = if start < WORD_BITS { word & (u64::MAX << start) } else { 0 };
+            return if rest == 0 { None } else { Some(rest.trailing_zeros() as StateIx) };
+        }
         let words = self.words();
         let mut index = start / WORD_BITS;
         let mut word = words.get(index)? & (u64::MAX << (start % WORD_BITS));
@@ -172,7 +172,12 @@ impl StateSet {
     }
 
     /// The last state before `end`.
+    #[inline]
     pub(crate) fn last_before(&self, end: usize) -> Option<StateIx> {
+        if let Self::Small(word) = self {
+            let rest = if end < WORD_BITS { word & ((1 << end) - 1) } else { *word };
+            return if rest == 0 { None } else { Some((WORD_BITS - 1) as StateIx - rest.leading_zeros() as StateIx) };
+        }
         let words = self.words();
         let end = end.min(words.len() * WORD_BITS);
         if end == 0 {
@@ -193,6 +198,7 @@ impl StateSet {
     }
 
     /// The states in document order.
+    #[inline]
     pub(crate) fn iter(&self) -> impl Iterator<Item = StateIx> + '_ {
         let mut at = 0;
         std::iter::from_fn(move || {
@@ -203,6 +209,7 @@ impl StateSet {
     }
 
     /// The states in reverse document order.
+    #[inline]
     pub(crate) fn iter_rev(&self) -> impl Iterator<Item = StateIx> + '_ {
         let mut end = self.words().len() * WORD_BITS;
         std::iter::from_fn(move || {

@@ -1,7 +1,7 @@
 //! Actions, one by one, each on the context left by the one before.
 
 use super::macrostep::{Actor, Current};
-use super::scratch::{Deferred, Fault, Kin, Phase, Recipient, failure, limit};
+use super::scratch::{Deferred, Fault, Kin, Phase, Recipient, Undo, failure, limit};
 use crate::compile::parse_duration;
 use crate::event::Effect;
 use crate::expression::Template;
@@ -147,9 +147,15 @@ impl Actor<'_, '_> {
             return Err(failure("not_a_map", "the context is not a map"));
         };
         match map.shape().slot_of(key) {
-            Some(slot) => map.set_slot(slot, value),
-            None => map.insert(key.clone(), value),
-        };
+            Some(slot) => {
+                let before = map.set_slot(slot, value).unwrap_or_default();
+                self.slot.undo.push(Undo::Restore(slot, before));
+            }
+            None => {
+                map.insert(key.clone(), value);
+                self.slot.undo.push(Undo::Remove(key.clone()));
+            }
+        }
         Ok(())
     }
 

@@ -6,17 +6,14 @@ use crate::event::{Event, Millis, Output, Status, Step, StepResult, TimerId};
 use crate::instance::{ActorState, Instance};
 use crate::machine::Machine;
 use crate::state_set::StateIx;
-use statemesh_expr::{Payload, Str};
+use statemesh_expr::{Payload, Str, Value};
 
 impl Machine {
     /// Starts an instance and takes its initial step. `input` is what expressions in the root's `context` see as
     /// `input`; `Payload::Empty` if there is none. An expression that fails gives an instance with status `error`.
     pub fn start(&self, input: Payload<'_>, now: Millis, out: &mut Output) -> Result<Instance, StepError> {
         let mut instance = self.blank();
-        let mut tree = Tree::new(self, &instance, now, out);
-        tree.start_root(input)?;
-        let result = tree.finish();
-        result.commit(self, &mut instance, out);
+        self.step(&mut instance, now, out, |tree| tree.start_root(input))?;
         // The initial step is where the instance begins, not one of its transitions.
         instance.seq = 0;
         Ok(instance)
@@ -28,14 +25,12 @@ impl Machine {
         if instance.actor.status != Status::Active {
             return Ok(instance.step(false));
         }
-        if let Some(changed) = self.send_flat(instance, event) {
+        let known = self.events.find(event.kind);
+        if let Some(changed) = self.send_flat(instance, event, known) {
             instance.seq += u64::from(changed);
             return Ok(instance.step(changed));
         }
-        let mut tree = Tree::new(self, instance, now, out);
-        tree.send_root(event)?;
-        let result = tree.finish();
-        Ok(result.commit(self, instance, out))
+        self.step(instance, now, out, |tree| tree.send_root(event, known))
     }
 
     /// Fires a timer that is due. A timer that was cancelled meanwhile, or is unknown, does nothing.
@@ -46,10 +41,7 @@ impl Machine {
         if instance.actor.status != Status::Active || !instance.timers().any(|(id, _)| id == due) {
             return Ok(instance.step(false));
         }
-        let mut tree = Tree::new(self, instance, now, out);
-        tree.fire(due)?;
-        let result = tree.finish();
-        Ok(result.commit(self, instance, out))
+        self.step(instance, now, out, |tree| tree.fire(due))
     }
 
     /// Fires the timer that comes first, if it is due at `now`; `None` if none is.
@@ -64,10 +56,23 @@ impl Machine {
         if instance.actor.status != Status::Active {
             return Ok(instance.step(false));
         }
-        let mut tree = Tree::new(self, instance, now, out);
-        tree.stop_root()?;
-        let result = tree.finish();
-        Ok(result.commit(self, instance, out))
+        self.step(instance, now, out, |tree| tree.stop_root())
+    }
+
+    /// Takes a step, all of it or nothing.
+    fn step<'a>(&'a self, instance: &'a mut Instance, now: Millis, out: &mut Output, take: impl FnOnce(&mut Tree<'_>) -> Result<(), StepError>) -> StepResult {
+        let context = std::mem::take(&mut instance.actor.context);
+        let mut tree = Tree::new(self, instance, context, now, out);
+        match take(&mut tree) {
+            Ok(()) => {
+                let finished = tree.finish();
+                Ok(finished.commit(self, instance, out))
+            }
+            Err(error) => {
+                instance.actor.context = tree.abandon();
+                Err(error)
+            }
+        }
     }
 
     /// The tags of the active states, sorted, each once.
@@ -81,6 +86,20 @@ impl Machine {
         tags.sort_by(|a, b| a.encode_utf16().cmp(b.encode_utf16()));
         tags.dedup();
         tags
+    }
+
+    /// The `meta` of the active states by their id, as XState's `getMeta` gives it.
+    pub fn meta(&self, instance: &Instance) -> Value {
+        let with_meta = |state: StateIx| {
+            let state = self.state(state);
+            state.meta.clone().map(|meta| (state.id.clone(), meta))
+        };
+        Value::Map(self.active_states(&instance.actor.active).filter_map(with_meta).collect())
+    }
+
+    /// The `description` of the state with this id.
+    pub fn description(&self, id: &str) -> Option<&str> {
+        self.states.iter().find(|state| state.id == id)?.description.as_deref()
     }
 
     /// The ids of the active states, the root's first.

@@ -5,6 +5,7 @@ use crate::event::{Millis, Output, Status, Step, TimerCommand, TimerId};
 use crate::instance::{ActorState, Aux, Child, Extra, Instance};
 use crate::machine::Machine;
 use crate::state_set::StateSet;
+use statemesh_expr::Value;
 
 /// What a step that succeeded leaves to be written back.
 pub(super) struct Finished {
@@ -28,20 +29,26 @@ impl Scratch {
 
 impl Slot {
     /// Takes an actor's state as the working copy.
-    pub(super) fn load(&mut self, state: &ActorState) {
+    pub(super) fn load(&mut self, state: &ActorState, context: Value) {
         self.processing = false;
         self.initialized = true;
         self.held.clear();
         self.active.clone_from(&state.active);
-        self.context = state.context.clone();
+        self.context = context;
+        self.undo.clear();
         self.status = state.status;
-        self.output = state.aux.as_ref().and_then(|aux| aux.output.clone());
-        self.error = state.aux.as_ref().and_then(|aux| aux.error.clone());
+        (self.output, self.error) = match &state.aux {
+            Some(aux) => (aux.output.clone(), aux.error.clone()),
+            None => (None, None),
+        };
         self.history.clear();
         self.touched = false;
-        self.raised.clear();
-        self.mailbox.clear();
-        self.deferred.clear();
+        // A step that was refused may have left something.
+        if !(self.raised.is_empty() && self.mailbox.is_empty() && self.deferred.is_empty()) {
+            self.raised.clear();
+            self.mailbox.clear();
+            self.deferred.clear();
+        }
     }
 
     /// Writes the working copy back.

@@ -30,7 +30,7 @@ impl Machine {
     /// The candidates for an event in the order in which a step would try them, up to the ones it would take.
     pub(crate) fn consider(&self, instance: &Instance, event: &Event<'_>) -> Vec<Considered> {
         let mut out = Output::new();
-        let mut tree = Tree::new(self, instance, Millis(0), &mut out);
+        let mut tree = Tree::new(self, instance, instance.context().clone(), Millis(0), &mut out);
         let mut found = Vec::new();
         tree.look(event, |actor, current| {
             actor.consider_below(0, current, &mut found);

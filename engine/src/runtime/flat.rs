@@ -4,13 +4,14 @@
 //! eventless transitions. Everything else goes the long way; both give the same answer.
 
 use crate::event::Event;
+use crate::events::EventIx;
 use crate::instance::Instance;
 use crate::machine::Machine;
 
 impl Machine {
     /// Whether a transition was taken; `None` if the event has to go the long way.
     #[inline]
-    pub(super) fn send_flat(&self, instance: &mut Instance, event: &Event<'_>) -> Option<bool> {
+    pub(super) fn send_flat(&self, instance: &mut Instance, event: &Event<'_>, known: Option<EventIx>) -> Option<bool> {
         if self.has_parallel || self.has_always {
             return None;
         }
@@ -18,7 +19,7 @@ impl Machine {
         if event.kind.starts_with("xstate.") {
             return None;
         }
-        let known = self.events.find(event.kind)?;
+        let known = known?;
         let active = &mut instance.actor.active;
         let mut at = Some(active.last()?);
         while let Some(index) = at {

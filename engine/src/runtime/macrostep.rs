@@ -7,7 +7,7 @@ use crate::instance::Queued;
 use crate::limits::Limits;
 use crate::machine::Machine;
 use crate::state_set::StateSet;
-use statemesh_expr::{Cost, Payload, Scope, Value};
+use statemesh_expr::{Cost, Payload};
 
 /// The event that is being processed.
 #[derive(Clone, Copy)]
@@ -57,10 +57,6 @@ impl Actor<'_, '_> {
             let now = self.slot.history.iter().find(|(index, _)| *index == history).map(|(_, states)| states);
             now.or_else(|| self.history.get(usize::from(history))?.as_ref())
         }
-    }
-
-    pub(super) fn scope<'v>(&'v self, event: &Current<'v>, params: &'v Value) -> Scope<'v> {
-        Scope { params, ..Scope::new(&self.slot.context, event.payload) }
     }
 
     /// Processes an event from outside, or from another actor.

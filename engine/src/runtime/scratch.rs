@@ -65,6 +65,8 @@ pub(crate) struct Slot {
     /// The configuration before the current event, to return to when that fails.
     pub(crate) before: StateSet,
     pub(crate) context: Value,
+    /// How to return to the context before the step: an assignment writes in place where nobody shares the map.
+    pub(crate) undo: Vec<Undo>,
     pub(crate) status: Status,
     pub(crate) output: Option<Value>,
     pub(crate) error: Option<Value>,
@@ -79,6 +81,29 @@ pub(crate) struct Slot {
     pub(crate) raised: VecDeque<Queued>,
     pub(crate) mailbox: VecDeque<Queued>,
     pub(crate) deferred: VecDeque<Deferred>,
+}
+
+/// One assignment, taken back.
+#[derive(Debug)]
+pub(crate) enum Undo {
+    /// The slot of the context's map held this.
+    Restore(usize, Value),
+    /// The key was not there.
+    Remove(Str),
+}
+
+impl Slot {
+    /// Takes assignments back until `mark` are left.
+    pub(crate) fn undo_to(&mut self, mark: usize) {
+        while self.undo.len() > mark {
+            let Some(map) = self.context.as_map_mut() else { return };
+            match self.undo.pop() {
+                Some(Undo::Restore(slot, value)) => drop(map.set_slot(slot, value)),
+                Some(Undo::Remove(key)) => drop(map.remove(&key)),
+                None => return,
+            }
+        }
+    }
 }
 
 /// What is done after an actor's macrostep, in order.
@@ -131,7 +156,6 @@ pub(crate) struct Scratch {
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
     pub(crate) enabled: Vec<TransitionIx>,
-    pub(crate) filtered: Vec<TransitionIx>,
     pub(crate) sets: EntrySets,
     pub(crate) exits: StateSet,
     pub(crate) before: StateSet,

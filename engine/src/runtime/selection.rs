@@ -41,7 +41,18 @@ impl Actor<'_, '_> {
     /// The first candidate of one state whose guard agrees.
     fn select_in(&mut self, state: StateIx, event: &Current<'_>) -> Result<bool, Fault> {
         let machine = self.machine;
-        for transition in machine.state(state).candidates(event.known, event.name) {
+        let node = machine.state(state);
+        if node.wild.is_empty() {
+            let exact = event.known.map_or(&[][..], |known| node.exact(known));
+            for transition in exact {
+                if self.is_open(*transition, event)? {
+                    self.shared.buffers.enabled.push(*transition);
+                    return Ok(true);
+                }
+            }
+            return Ok(false);
+        }
+        for transition in node.candidates(event.known, event.name) {
             if self.is_open(transition, event)? {
                 self.shared.buffers.enabled.push(transition);
                 return Ok(true);

@@ -7,6 +7,7 @@ use super::macrostep::{Actor, Current, INIT, Shared};
 use super::scratch::{Deferred, Fault, Kin, Phase, Recipient, Scratch, Slot};
 use crate::error::StepError;
 use crate::event::{Effect, Event, Millis, Output, Status, TimerId};
+use crate::events::EventIx;
 use crate::instance::{Child, Delayed, Instance, Queued, ROOT, Timer, TimerKind};
 use crate::json_pos::array_index;
 use crate::machine::Machine;
@@ -42,7 +43,8 @@ impl Drop for Tree<'_> {
 }
 
 impl<'a> Tree<'a> {
-    pub(super) fn new(machine: &'a Machine, base: &'a Instance, now: Millis, out: &'a mut Output) -> Self {
+    /// `context` is the instance's, taken out of it, so that assignments can write in place.
+    pub(super) fn new(machine: &'a Machine, base: &'a Instance, context: Value, now: Millis, out: &'a mut Output) -> Self {
         let scratch = &mut out.scratch;
         scratch.begin();
         let extra = base.extra.as_deref();
@@ -63,16 +65,16 @@ impl<'a> Tree<'a> {
         if let Some(extra) = extra {
             tree.scratch.kin.extend(extra.children.iter().map(kin_of));
         }
-        tree.load_root();
+        tree.load_root(context);
         tree
     }
 
-    fn load_root(&mut self) {
+    fn load_root(&mut self, context: Value) {
         let mut slot = self.scratch.spare.take().unwrap_or_default();
         let base = &self.base.actor;
         slot.number = ROOT;
         slot.phase = Phase::Running;
-        slot.load(base);
+        slot.load(base, context);
         self.scratch.slots.push(Some(slot));
     }
 
@@ -89,7 +91,7 @@ impl<'a> Tree<'a> {
             phase: if child.running { Phase::Running } else { Phase::Stopped },
             ..Slot::default()
         });
-        slot.load(&child.state);
+        slot.load(&child.state, child.state.context.clone());
         self.scratch.slots.push(Some(slot));
         Some(self.scratch.slots.len() - 1)
     }
@@ -103,21 +105,21 @@ impl<'a> Tree<'a> {
         self.begin(0)
     }
 
-    pub(super) fn send_root(&mut self, event: &Event<'_>) -> Result<(), StepError> {
-        self.with_current(event, |tree, current| tree.process(0, current))?;
+    pub(super) fn send_root(&mut self, event: &Event<'_>, known: Option<EventIx>) -> Result<(), StepError> {
+        self.with_current(event, known, |tree, current| tree.process(0, current))?;
         self.flush(0)
     }
 
     /// Lets `look` see the instance as a step on `event` would begin with it.
     pub(super) fn look(&mut self, event: &Event<'_>, look: impl FnOnce(&mut Actor<'_, '_>, &Current<'_>) -> Result<(), Fault>) {
-        self.with_current(event, |tree, current| {
+        let known = self.machine.events.find(event.kind);
+        self.with_current(event, known, |tree, current| {
             // What is looked at cannot fail, and nothing is committed.
             let _ = tree.run(0, |actor| look(actor, current));
         });
     }
 
-    fn with_current<R>(&mut self, event: &Event<'_>, then: impl FnOnce(&mut Self, &Current<'_>) -> R) -> R {
-        let known = self.machine.events.find(event.kind);
+    fn with_current<R>(&mut self, event: &Event<'_>, known: Option<EventIx>, then: impl FnOnce(&mut Self, &Current<'_>) -> R) -> R {
         let machine = self.machine;
         let made;
         let payload = match (event.payload, known) {
@@ -301,8 +303,9 @@ impl<'a> Tree<'a> {
         let Some(mut taken) = self.scratch.slots.get_mut(slot).and_then(Option::take) else { return Ok(()) };
         let actor = &mut *taken;
         actor.processing = true;
-        let (mut before, context) = (std::mem::take(&mut actor.before), actor.context.clone());
+        let mut before = std::mem::take(&mut actor.before);
         before.clone_from(&actor.active);
+        let assignments_before = actor.undo.len();
         let effects_before = self.effects.len();
         let machine = actor.machine.clone();
         let machine = machine.as_deref().unwrap_or(self.machine);
@@ -324,7 +327,7 @@ impl<'a> Tree<'a> {
         });
         if result.is_err() {
             actor.active.clone_from(&before);
-            actor.context = context;
+            actor.undo_to(assignments_before);
             // XState hands out what is emitted once the step has succeeded; other actions have been taken by then.
             let mut index = 0;
             self.effects.retain(|effect| {
@@ -519,6 +522,13 @@ impl<'a> Tree<'a> {
                 scratch.dead_timers.push(timer.id);
             }
         }
+    }
+
+    /// Gives a refused step up; returns the instance's context as it was.
+    pub(super) fn abandon(self) -> Value {
+        let Some(root) = self.scratch.slots.first_mut().and_then(Option::as_deref_mut) else { return Value::Null };
+        root.undo_to(0);
+        std::mem::take(&mut root.context)
     }
 
     /// Ends the step successfully: its effects stand.

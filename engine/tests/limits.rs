@@ -1,0 +1,134 @@
+//! Every bound holds, and a step that exceeds one leaves the instance as it was.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use statemesh_engine::{Compiled, Diagnostic, Event, Instance, Limits, Machine, Millis, Output, Payload, StepError};
+use std::sync::Arc;
+
+fn compile_with(source: &str, limits: &Limits) -> Result<Compiled, Vec<Diagnostic>> {
+    Machine::compile(source.as_bytes(), limits, &|_| None)
+}
+
+fn refusal(source: &str, limits: &Limits) -> &'static str {
+    compile_with(source, limits).err().and_then(|found| found.iter().find(|found| found.is_error()).map(|found| found.code)).unwrap_or("accepted")
+}
+
+#[test]
+fn definitions_that_exceed_a_bound_are_refused() {
+    let defaults = Limits::default();
+    let flat = r#"{"initial":"a","states":{"a":{"on":{"E":"b","F":"b"}},"b":{}}}"#;
+    assert_eq!(refusal(flat, &defaults), "accepted");
+    assert_eq!(refusal(flat, &Limits { definition_bytes_max: 10, ..defaults.clone() }), "definition_too_large");
+    assert_eq!(refusal(flat, &Limits { definition_depth_max: 2, ..defaults.clone() }), "malformed_json");
+    assert_eq!(refusal(flat, &Limits { states_max: 2, ..defaults.clone() }), "too_many_states");
+    assert_eq!(refusal(flat, &Limits { nesting_max: 0, ..defaults.clone() }), "too_deep");
+    assert_eq!(refusal(flat, &Limits { transitions_max: 1, ..defaults.clone() }), "too_many_transitions");
+    let guarded = r#"{"initial":"a","states":{"a":{"on":{"E":{"guard":{"@expr":"1 + 1 + 1 == 3"}}}}}}"#;
+    assert_eq!(refusal(guarded, &Limits { expression_bytes_max: 5, ..defaults }), "expression_too_long");
+}
+
+#[test]
+fn a_deep_document_is_an_error_and_not_an_overflow() {
+    let mut deep = String::from("{}");
+    for _ in 0..5_000 {
+        deep = format!("{{\"initial\":\"a\",\"states\":{{\"a\":{deep}}}}}");
+    }
+    assert_eq!(refusal(&deep, &Limits::default()), "malformed_json");
+    let nested = format!("{{\"context\":{{\"x\":{}1{}}}}}", "[".repeat(100_000), "]".repeat(100_000));
+    assert_eq!(refusal(&nested, &Limits::default()), "malformed_json");
+}
+
+struct Case {
+    machine: Arc<Machine>,
+    instance: Instance,
+    out: Output,
+}
+
+fn started(source: &str, limits: &Limits) -> Case {
+    let machine = compile_with(source, limits).unwrap().machine;
+    let mut out = Output::new();
+    let instance = machine.start(Payload::Empty, Millis(0), &mut out).unwrap();
+    out.clear();
+    Case { machine, instance, out }
+}
+
+/// Sends E, which must exceed `limit`, and checks that nothing of it remains.
+fn exceeds(limit: &str, source: &str, limits: &Limits) {
+    let mut case = started(source, limits);
+    let mut before = Vec::new();
+    case.instance.to_bytes(&case.machine, Millis(0), &mut before);
+    let error = case.machine.send(&mut case.instance, &Event::named("E"), Millis(0), &mut case.out).unwrap_err();
+    assert!(matches!(&error, StepError::Limit { limit: found, .. } if *found == limit), "{limit}: {error}");
+    let mut after = Vec::new();
+    case.instance.to_bytes(&case.machine, Millis(0), &mut after);
+    assert_eq!(before, after, "{limit}");
+    assert!(case.out.effects.is_empty() && case.out.timers.is_empty(), "{limit}");
+    // The instance goes on as if nothing had been.
+    let ok = case.machine.send(&mut case.instance, &Event::named("OK"), Millis(0), &mut case.out).unwrap();
+    assert!(ok.changed && ok.seq == 1, "{limit}");
+}
+
+/// A machine whose event E takes `transition` from its state.
+fn on_event(transition: &str) -> String {
+    format!(
+        r#"{{"initial":"a","context":{{"n":0,"text":"x","list":[1]}},"states":{{
+            "a":{{"on":{{"OK":"b","E":{transition},"AGAIN":{{"actions":{{"type":"@xstate.raise","event":{{"type":"AGAIN"}}}}}}}}}},
+            "b":{{}}}}}}"#
+    )
+}
+
+#[test]
+fn steps_that_exceed_a_bound_leave_the_instance_as_it_was() {
+    let defaults = Limits::default();
+    let with = |actions: &str| on_event(&format!(r#"{{"actions":[{{"type":"@xstate.assign","context":{{"n":7}}}},"effect",{actions}]}}"#));
+    let raise = r#"{"type":"@xstate.raise","event":{"type":"AGAIN"}}"#;
+    exceeds("microsteps_max", &with(raise), &Limits { microsteps_max: 50, ..defaults.clone() });
+    exceeds("raised_max", &with(&[raise; 4].join(",")), &Limits { raised_max: 3, ..defaults.clone() });
+    exceeds("effects_max", &with(r#""x","x","x""#), &Limits { effects_max: 3, ..defaults.clone() });
+    let delayed = r#"{"type":"@xstate.raise","event":{"type":"X"},"delay":5}"#;
+    exceeds("timers_max", &with(&[delayed; 3].join(",")), &Limits { timers_max: 2, ..defaults.clone() });
+    let grow = r#"{"type":"@xstate.assign","context":{"text":{"@expr":"context.text + context.text + context.text + context.text"}}}"#;
+    exceeds("context_bytes_max", &with(&[grow; 6].join(",")), &Limits { context_bytes_max: 2_000, ..defaults.clone() });
+    let costly = r#"{"type":"@xstate.assign","context":{"n":{"@expr":"context.list.map(x, x + 1).size()"}}}"#;
+    exceeds("expression_cost_max", &with(costly), &Limits { expression_cost_max: 4, ..defaults.clone() });
+    let itself = r#"{"type":"@xstate.sendTo","event":{"type":"E"}}"#;
+    exceeds("messages_max", &with(itself), &Limits { messages_max: 20, ..defaults });
+}
+
+#[test]
+fn children_are_bounded_in_number_and_depth() {
+    let limits = Limits { children_max: 2, child_depth_max: 1, ..Limits::default() };
+    let leaf = compile_with(r#"{"id":"leaf"}"#, &limits).unwrap().machine;
+    let nest = |source: &str, inner: &Arc<Machine>| {
+        Machine::compile(source.as_bytes(), &limits, &|_| Some(inner.clone())).unwrap().machine
+    };
+    let middle = nest(r#"{"id":"middle","invoke":{"src":"leaf"}}"#, &leaf);
+    let spawn = |id: &str| format!(r#"{{"type":"@xstate.spawnChild","src":"leaf","id":"{id}"}}"#);
+    for (limit, inner, spawns) in [("children_max", &leaf, [spawn("x"), spawn("y"), spawn("z")].join(",")), ("child_depth_max", &middle, spawn("x"))] {
+        let machine = nest(&format!(r#"{{"on":{{"E":{{"actions":[{spawns}]}},"OK":{{"actions":"ok"}}}}}}"#), inner);
+        let mut out = Output::new();
+        let mut instance = machine.start(Payload::Empty, Millis(0), &mut out).unwrap();
+        let error = machine.send(&mut instance, &Event::named("E"), Millis(0), &mut out).unwrap_err();
+        assert!(matches!(&error, StepError::Limit { limit: found, .. } if *found == limit), "{limit}: {error}");
+        assert_eq!(instance.child_count(), 0);
+        assert!(machine.send(&mut instance, &Event::named("OK"), Millis(0), &mut out).unwrap().changed);
+    }
+}
+
+#[test]
+fn an_instance_of_another_machine_is_refused() {
+    let defaults = Limits::default();
+    let mut case = started(&on_event(r#""b""#), &defaults);
+    let other = compile_with(r#"{"id":"other"}"#, &defaults).unwrap().machine;
+    let refused = other.send(&mut case.instance, &Event::named("E"), Millis(0), &mut case.out);
+    assert_eq!(refused, Err(StepError::WrongMachine));
+}
+
+#[test]
+fn a_malformed_event_is_refused_and_changes_nothing() {
+    let mut case = started(&on_event(r#"{"target":"b","guard":{"@expr":"event.by == 2"}}"#), &Limits::default());
+    let event = Event { kind: "E", payload: Payload::Json(br#"{"type":"E","by":"#) };
+    let refused = case.machine.send(&mut case.instance, &event, Millis(0), &mut case.out);
+    assert!(matches!(refused, Err(StepError::MalformedEvent(_))), "{refused:?}");
+    assert_eq!(case.instance.seq(), 0);
+}
