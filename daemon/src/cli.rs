@@ -164,22 +164,8 @@ pub(crate) struct DefineArgs {
     /// Files with a definition each; - is stdin
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
-    /// What becomes of instances when a daemon fails [default: memory]
-    #[arg(long, value_enum, value_name = "WORD")]
-    pub(crate) durability: Option<Durability>,
     #[command(flatten)]
     pub(crate) connect: Connect,
-}
-
-/// What becomes of instances when a daemon fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Durability {
-    /// Lost with their owner
-    Memory,
-    /// Come back with the owner's volume
-    Disk,
-    /// Survive any minority of the daemons
-    Replicated,
 }
 
 #[derive(Args, Debug)]

@@ -1,7 +1,7 @@
 //! `define`: sends definitions to the mesh, and shows what is wrong in one at its place in the file.
 
 use super::{connect, read_input};
-use crate::cli::{DefineArgs, Durability};
+use crate::cli::DefineArgs;
 use crate::diagnostic;
 use crate::failure::{Exit, Failure};
 use crate::output::{Format, Printer, Style, Table, count, text};
@@ -16,10 +16,7 @@ pub(crate) async fn define(args: &DefineArgs, file: Option<&Path>, printer: &Pri
     let mut defined = Vec::new();
     let mut last = Ok(());
     for (path, definition) in &texts {
-        let mut request = json!({"op": "define"});
-        if let Some(word) = args.durability {
-            request["options"] = json!({"durability": durability(word)});
-        }
+        let request = json!({"op": "define"});
         match client.call_with(request, "definition", definition).await {
             Ok(reply) => {
                 diagnostic::print_reply(path, definition, reply["warnings"].as_array().map_or(&[], Vec::as_slice));
@@ -62,14 +59,6 @@ pub(crate) fn read_definition(path: &Path) -> Result<String, Failure> {
             format!("{}:{}:{}: {error}", path.display(), error.line(), error.column()),
         )
         .hint("statemesh check shows the place")),
-    }
-}
-
-fn durability(word: Durability) -> &'static str {
-    match word {
-        Durability::Memory => "memory",
-        Durability::Disk => "disk",
-        Durability::Replicated => "replicated",
     }
 }
 
