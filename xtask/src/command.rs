@@ -30,53 +30,32 @@ impl Ended {
 
     /// How it ended, for a person.
     pub(crate) fn how(&self) -> String {
-        self.status.map_or_else(
-            || "its time was over".to_owned(),
-            |status| status.to_string(),
-        )
+        self.status.map_or_else(|| "its time was over".to_owned(), |status| status.to_string())
     }
 }
 
 /// A command in the checkout, with the placeholders of its words filled in.
-pub(crate) fn prepare(
-    workspace: &Workspace,
-    words: &[&str],
-    env: &[(&str, &str)],
-) -> Result<Command, String> {
+pub(crate) fn prepare(workspace: &Workspace, words: &[&str], env: &[(&str, &str)]) -> Result<Command, String> {
     let (program, arguments) = words.split_first().ok_or("an empty command")?;
     let mut command = Command::new(workspace.fill(program));
     command.current_dir(&workspace.root);
     command.args(arguments.iter().map(|word| workspace.fill(word)));
-    command.envs(
-        env.iter()
-            .map(|(name, value)| (*name, workspace.fill(value))),
-    );
+    command.envs(env.iter().map(|(name, value)| (*name, workspace.fill(value))));
     Ok(command)
 }
 
 /// Runs a command to its end with the terminal's own input and output.
 pub(crate) fn plain(workspace: &Workspace, words: &[String]) -> Result<(), String> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let status = prepare(workspace, &words, &[])?
-        .status()
-        .map_err(|error| format!("{}: {error}", words.join(" ")))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(format!("{} ended with {status}", words.join(" ")))
-    }
+    let status = prepare(workspace, &words, &[])?.status().map_err(|error| format!("{}: {error}", words.join(" ")))?;
+    if status.success() { Ok(()) } else { Err(format!("{} ended with {status}", words.join(" "))) }
 }
 
 /// Runs a command for at most `limit`.
 pub(crate) fn run(mut command: Command, limit: Duration) -> Result<Ended, String> {
     let shown = format!("{command:?}");
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = command
-        .spawn()
-        .map_err(|error| format!("{shown} does not start: {error}"))?;
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| format!("{shown} does not start: {error}"))?;
     let (sender, receiver) = channel();
     if let Some(stdout) = child.stdout.take() {
         forward(stdout, sender.clone());
@@ -91,10 +70,7 @@ fn forward(stream: impl Read + Send + 'static, sender: Sender<String>) {
     std::thread::spawn(move || {
         let mut reader = BufReader::new(stream);
         let mut line = Vec::new();
-        while reader
-            .read_until(b'\n', &mut line)
-            .is_ok_and(|bytes| bytes > 0)
-        {
+        while reader.read_until(b'\n', &mut line).is_ok_and(|bytes| bytes > 0) {
             let text = String::from_utf8_lossy(&line).trim_end().to_owned();
             line.clear();
             if sender.send(text).is_err() {
@@ -128,18 +104,12 @@ fn wait(child: &mut Child, output: &Receiver<String>, deadline: Instant) -> std:
         }
         match ended {
             Some((status, at)) if closed || at.elapsed() > LEFT_BEHIND => {
-                return Ok(Ended {
-                    status: Some(status),
-                    lines,
-                });
+                return Ok(Ended { status: Some(status), lines });
             }
             None if Instant::now() > deadline => {
                 end_with_descendants(child.id());
                 child.wait()?;
-                return Ok(Ended {
-                    status: None,
-                    lines,
-                });
+                return Ok(Ended { status: None, lines });
             }
             _ => {}
         }
@@ -158,11 +128,7 @@ fn keep(lines: &mut Vec<String>, line: String) {
 fn end_with_descendants(pid: u32) {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(id) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse::<u32>().ok())
-        else {
+        let Some(id) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
             continue;
         };
         let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
@@ -177,11 +143,7 @@ fn end_with_descendants(pid: u32) {
         next += 1;
     }
     let ids = all.iter().map(ToString::to_string);
-    let _ = Command::new("kill")
-        .arg("-KILL")
-        .args(ids)
-        .stderr(Stdio::null())
-        .status();
+    let _ = Command::new("kill").arg("-KILL").args(ids).stderr(Stdio::null()).status();
 }
 
 /// The parent's id in a line of proc(5)'s `stat`: the second field after the name, which is in parentheses.
@@ -202,19 +164,11 @@ mod tests {
 
     #[test]
     fn output_and_status_come_back() {
-        let ended = run(
-            shell("echo out; echo err >&2; exit 3"),
-            Duration::from_secs(10),
-        )
-        .unwrap();
+        let ended = run(shell("echo out; echo err >&2; exit 3"), Duration::from_secs(10)).unwrap();
         let mut lines = ended.lines.clone();
         lines.sort();
         assert_eq!(lines, ["err", "out"]);
-        assert!(
-            !ended.well() && ended.how().contains('3'),
-            "{}",
-            ended.how()
-        );
+        assert!(!ended.well() && ended.how().contains('3'), "{}", ended.how());
     }
 
     #[test]

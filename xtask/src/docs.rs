@@ -11,37 +11,9 @@ const SKIPPED: [&str; 4] = ["target", "node_modules", ".git", ".venv"];
 /// Writes the generated pages anew.
 pub(crate) fn write(workspace: &Workspace) -> Result<(), String> {
     let commands: [&[&str]; 4] = [
-        &[
-            "cargo",
-            "run",
-            "--quiet",
-            "--release",
-            "--package",
-            "statemesh",
-            "--",
-            "docs",
-            "docs/reference",
-        ],
-        &[
-            "env",
-            "UPDATE_DOCS=1",
-            "cargo",
-            "test",
-            "--quiet",
-            "--package",
-            "statemesh-node",
-            "--test",
-            "metrics",
-        ],
-        &[
-            "npm",
-            "ci",
-            "--ignore-scripts",
-            "--no-audit",
-            "--no-fund",
-            "--prefix",
-            "tests/oracle",
-        ],
+        &["cargo", "run", "--quiet", "--release", "--package", "statemesh", "--", "docs", "docs/reference"],
+        &["env", "UPDATE_DOCS=1", "cargo", "test", "--quiet", "--package", "statemesh-node", "--test", "metrics"],
+        &["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", "tests/oracle"],
         &["node", "tests/oracle/run.mjs", "--no-store"],
     ];
     for words in commands {
@@ -57,16 +29,10 @@ pub(crate) fn check_links(workspace: &Workspace) -> Result<Count, String> {
     collect(&workspace.root, &mut pages)?;
     let mut count = Count::default();
     for page in &pages {
-        let text = std::fs::read_to_string(page)
-            .map_err(|error| format!("{}: {error}", page.display()))?;
-        let broken: Vec<_> = links(&text)
-            .into_iter()
-            .filter(|link| !leads_somewhere(page, link, &workspace.root))
-            .collect();
-        count = count.plus(Count {
-            passed: u64::from(broken.is_empty()),
-            failed: u64::from(!broken.is_empty()),
-        });
+        let text = std::fs::read_to_string(page).map_err(|error| format!("{}: {error}", page.display()))?;
+        let broken: Vec<_> =
+            links(&text).into_iter().filter(|link| !leads_somewhere(page, link, &workspace.root)).collect();
+        count = count.plus(Count { passed: u64::from(broken.is_empty()), failed: u64::from(!broken.is_empty()) });
         for link in broken {
             println!("{}: {link} leads nowhere", page.display());
         }
@@ -76,13 +42,9 @@ pub(crate) fn check_links(workspace: &Workspace) -> Result<Count, String> {
 }
 
 fn collect(folder: &Path, pages: &mut Vec<PathBuf>) -> Result<(), String> {
-    let entries =
-        std::fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let entries = std::fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     for entry in entries.flatten() {
-        let (path, name) = (
-            entry.path(),
-            entry.file_name().to_string_lossy().into_owned(),
-        );
+        let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
         if path.is_dir() && !path.is_symlink() && !SKIPPED.contains(&name.as_str()) {
             collect(&path, pages)?;
         } else if path.extension().is_some_and(|end| end == "md") {
@@ -107,12 +69,7 @@ fn links(page: &str) -> Vec<String> {
         let prose: String = line.split('`').step_by(2).collect::<Vec<_>>().join("`");
         for start in ["](", "src=\"", "srcset=\""] {
             let end = if start == "](" { ')' } else { '"' };
-            found.extend(
-                prose
-                    .split(start)
-                    .skip(1)
-                    .filter_map(|rest| Some(rest.split_once(end)?.0.to_owned())),
-            );
+            found.extend(prose.split(start).skip(1).filter_map(|rest| Some(rest.split_once(end)?.0.to_owned())));
         }
     }
     found
@@ -125,9 +82,7 @@ fn leads_somewhere(page: &Path, link: &str, root: &Path) -> bool {
     }
     match file.strip_prefix('/') {
         Some(rest) => root.join(rest).exists(),
-        None => page
-            .parent()
-            .is_some_and(|folder| folder.join(file).exists()),
+        None => page.parent().is_some_and(|folder| folder.join(file).exists()),
     }
 }
 

@@ -62,31 +62,17 @@ fn list() -> ExitCode {
 }
 
 fn test(workspace: &Workspace, names: &[String]) -> ExitCode {
-    let unknown = names
-        .iter()
-        .find(|name| !parts::PARTS.iter().any(|part| part.name == name.as_str()));
+    let unknown = names.iter().find(|name| !parts::PARTS.iter().any(|part| part.name == name.as_str()));
     if let Some(name) = unknown {
         let known: Vec<_> = parts::PARTS.iter().map(|part| part.name).collect();
-        return wrong(&format!(
-            "there is no part `{name}`; there are {}",
-            known.join(", ")
-        ));
+        return wrong(&format!("there is no part `{name}`; there are {}", known.join(", ")));
     }
-    let chosen = parts::PARTS
-        .iter()
-        .filter(|part| names.is_empty() || names.iter().any(|name| name == part.name));
+    let chosen = parts::PARTS.iter().filter(|part| names.is_empty() || names.iter().any(|name| name == part.name));
     let chosen: Vec<_> = chosen.collect();
     let needs: Vec<_> = chosen.iter().flat_map(|part| part.needs).copied().collect();
     let ready = need::provide(workspace, &needs);
-    let results: Vec<_> = chosen
-        .iter()
-        .map(|part| (*part, part::run(part, workspace, &ready)))
-        .collect();
-    if report::close(&results, workspace.ci) {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    let results: Vec<_> = chosen.iter().map(|part| (*part, part::run(part, workspace, &ready))).collect();
+    if report::close(&results, workspace.ci) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn docs(workspace: &Workspace) -> ExitCode {

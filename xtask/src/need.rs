@@ -13,29 +13,17 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Need {
     /// A program; installed with these Debian packages when it is not there.
-    Program {
-        name: &'static str,
-        packages: &'static [&'static str],
-    },
+    Program { name: &'static str, packages: &'static [&'static str] },
     /// A file of a Debian package.
-    File {
-        path: &'static str,
-        packages: &'static [&'static str],
-    },
+    File { path: &'static str, packages: &'static [&'static str] },
     /// A module of the system's Python.
-    PythonModule {
-        name: &'static str,
-        packages: &'static [&'static str],
-    },
+    PythonModule { name: &'static str, packages: &'static [&'static str] },
     /// The Python environment with the packages of [`REQUIREMENTS`].
     Python,
     /// The npm modules of a folder's package-lock.json.
     Npm { folder: &'static str },
     /// A cargo subcommand, installed into the target folder.
-    CargoTool {
-        name: &'static str,
-        version: &'static str,
-    },
+    CargoTool { name: &'static str, version: &'static str },
     /// A nightly toolchain with Miri. It comes from rustup, which a machine may not have, so it is not installed here.
     Miri,
     /// The daemon, built as it is released.
@@ -70,9 +58,7 @@ pub(crate) struct Ready {
 impl Ready {
     /// Why this is not there, if it is not.
     pub(crate) fn missing(&self, need: &Need) -> Option<String> {
-        self.missing
-            .get(need)
-            .map(|reason| format!("{need}: {reason}"))
+        self.missing.get(need).map(|reason| format!("{need}: {reason}"))
     }
 }
 
@@ -86,33 +72,22 @@ pub(crate) fn provide(workspace: &Workspace, needs: &[Need]) -> Ready {
     let mut ready = Ready::default();
     for need in needs {
         let result = match need {
-            Need::Program { .. } | Need::File { .. } | Need::PythonModule { .. }
-                if is_there(&need) =>
-            {
-                Ok(())
+            Need::Program { .. } | Need::File { .. } | Need::PythonModule { .. } if is_there(&need) => Ok(()),
+            Need::Program { .. } | Need::File { .. } | Need::PythonModule { .. } => {
+                Err(installed.clone().err().unwrap_or_else(|| "its package lacks it".to_owned()))
             }
-            Need::Program { .. } | Need::File { .. } | Need::PythonModule { .. } => Err(installed
-                .clone()
-                .err()
-                .unwrap_or_else(|| "its package lacks it".to_owned())),
             Need::Python => python(workspace),
             Need::Npm { folder } => npm(workspace, folder),
             Need::CargoTool { name, version } => cargo_tool(workspace, name, version),
             Need::Miri => miri(),
-            Need::Daemon => step(
-                workspace,
-                &["cargo", "build", "--release", "--package", "statemesh"],
-            ),
+            Need::Daemon => step(workspace, &["cargo", "build", "--release", "--package", "statemesh"]),
         };
         if let Err(reason) = result {
             println!("!!! {need}: {reason}");
             ready.missing.insert(need, reason);
         }
     }
-    println!(
-        "=== what the parts need was provided in {:.1} s",
-        started.elapsed().as_secs_f64()
-    );
+    println!("=== what the parts need was provided in {:.1} s", started.elapsed().as_secs_f64());
     ready
 }
 
@@ -122,17 +97,12 @@ fn is_there(need: &Need) -> bool {
             let path = std::env::var_os("PATH").unwrap_or_default();
             // Debian keeps administrators' programs where a user's PATH does not look.
             let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
-            folders
-                .into_iter()
-                .any(|folder| folder.join(name).is_file())
+            folders.into_iter().any(|folder| folder.join(name).is_file())
         }
         Need::File { path, .. } => Path::new(path).exists(),
         Need::PythonModule { name, .. } => {
             let import = format!("import {name}");
-            let python = Command::new("python3")
-                .args(["-c", &import])
-                .stderr(Stdio::null())
-                .status();
+            let python = Command::new("python3").args(["-c", &import]).stderr(Stdio::null()).status();
             python.is_ok_and(|status| status.success())
         }
         _ => true,
@@ -140,15 +110,12 @@ fn is_there(need: &Need) -> bool {
 }
 
 fn install_packages(workspace: &Workspace, needs: &[Need]) -> Result<(), String> {
-    let missing = needs
-        .iter()
-        .filter(|need| !is_there(need))
-        .filter_map(|need| match need {
-            Need::Program { packages, .. }
-            | Need::File { packages, .. }
-            | Need::PythonModule { packages, .. } => Some(*packages),
-            _ => None,
-        });
+    let missing = needs.iter().filter(|need| !is_there(need)).filter_map(|need| match need {
+        Need::Program { packages, .. } | Need::File { packages, .. } | Need::PythonModule { packages, .. } => {
+            Some(*packages)
+        }
+        _ => None,
+    });
     let mut packages: Vec<&str> = missing.flatten().copied().collect();
     packages.sort_unstable();
     packages.dedup();
@@ -156,62 +123,33 @@ fn install_packages(workspace: &Workspace, needs: &[Need]) -> Result<(), String>
         return Ok(());
     }
     let prefix = administrator(&packages)?;
-    let apt = |words: &[&'static str]| {
-        [
-            prefix,
-            &["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq"],
-            words,
-        ]
-        .concat()
-    };
+    let apt =
+        |words: &[&'static str]| [prefix, &["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq"], words].concat();
     step(workspace, &apt(&["update"]))?;
-    let install = [
-        apt(&["install", "--yes", "--no-install-recommends"]),
-        packages,
-    ]
-    .concat();
+    let install = [apt(&["install", "--yes", "--no-install-recommends"]), packages].concat();
     step(workspace, &install)
 }
 
 /// What goes before a command that only root may run.
 fn administrator(packages: &[&str]) -> Result<&'static [&'static str], String> {
     let quiet = |program: &str, argument: &str| {
-        let output = Command::new(program)
-            .arg(argument)
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .output();
-        output
-            .ok()
-            .filter(|output| output.status.success())
-            .map(|output| output.stdout)
+        let output = Command::new(program).arg(argument).stdin(Stdio::null()).stderr(Stdio::null()).output();
+        output.ok().filter(|output| output.status.success()).map(|output| output.stdout)
     };
     if quiet("id", "-u").is_some_and(|id| id.trim_ascii() == b"0") {
         return Ok(&[]);
     }
-    if Command::new("sudo")
-        .args(["-n", "true"])
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
-    {
+    if Command::new("sudo").args(["-n", "true"]).stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
         return Ok(&["sudo", "-n"]);
     }
-    Err(format!(
-        "run this as root first: apt-get install {}",
-        packages.join(" ")
-    ))
+    Err(format!("run this as root first: apt-get install {}", packages.join(" ")))
 }
 
 /// Runs one command of providing; its output is shown.
 fn step(workspace: &Workspace, words: &[&str]) -> Result<(), String> {
     println!("$ {}", workspace.fill(&words.join(" ")));
     let ended = command::run(command::prepare(workspace, words, &[])?, PROVIDE_LIMIT)?;
-    if ended.well() {
-        Ok(())
-    } else {
-        Err(format!("`{}` failed: {}", words.join(" "), ended.how()))
-    }
+    if ended.well() { Ok(()) } else { Err(format!("`{}` failed: {}", words.join(" "), ended.how())) }
 }
 
 fn python(workspace: &Workspace) -> Result<(), String> {
@@ -222,73 +160,28 @@ fn python(workspace: &Workspace) -> Result<(), String> {
         return Ok(());
     }
     step(workspace, &["python3", "-m", "venv", "{target}/python"])?;
-    step(
-        workspace,
-        &[
-            "{python}",
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--requirement",
-            REQUIREMENTS,
-        ],
-    )?;
+    step(workspace, &["{python}", "-m", "pip", "install", "--quiet", "--requirement", REQUIREMENTS])?;
     std::fs::write(&mark, wanted).map_err(|error| format!("{}: {error}", mark.display()))
 }
 
 fn npm(workspace: &Workspace, folder: &str) -> Result<(), String> {
     let folder_path = workspace.root.join(folder);
-    let modified = |name: &str| {
-        std::fs::metadata(folder_path.join(name))
-            .and_then(|data| data.modified())
-            .ok()
-    };
+    let modified = |name: &str| std::fs::metadata(folder_path.join(name)).and_then(|data| data.modified()).ok();
     if modified("node_modules/.package-lock.json") > modified("package-lock.json") {
         return Ok(());
     }
     // Scripts are not run: a package that needs one to work is not used here.
-    step(
-        workspace,
-        &[
-            "npm",
-            "ci",
-            "--ignore-scripts",
-            "--no-audit",
-            "--no-fund",
-            "--prefix",
-            folder,
-        ],
-    )
+    step(workspace, &["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", folder])
 }
 
 fn cargo_tool(workspace: &Workspace, name: &str, version: &str) -> Result<(), String> {
     let program = workspace.tools().join("bin").join(name);
-    let output = Command::new(program)
-        .arg("--version")
-        .stderr(Stdio::null())
-        .output();
+    let output = Command::new(program).arg("--version").stderr(Stdio::null()).output();
     if output.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains(version)) {
         return Ok(());
     }
-    let words = [
-        "cargo",
-        "install",
-        "--quiet",
-        "--locked",
-        "--debug",
-        "--no-default-features",
-        "--root",
-        "{tools}",
-    ];
-    step(
-        workspace,
-        &[
-            words.as_slice(),
-            &["--target-dir", "{tools}/build", "--version", version, name],
-        ]
-        .concat(),
-    )
+    let words = ["cargo", "install", "--quiet", "--locked", "--debug", "--no-default-features", "--root", "{tools}"];
+    step(workspace, &[words.as_slice(), &["--target-dir", "{tools}/build", "--version", version, name]].concat())
 }
 
 fn miri() -> Result<(), String> {
@@ -299,6 +192,9 @@ fn miri() -> Result<(), String> {
         .status();
     match there {
         Ok(status) if status.success() => Ok(()),
-        _ => Err("not on this machine; `rustup toolchain install nightly --component miri,rust-src` installs it".to_owned()),
+        _ => {
+            Err("not on this machine; `rustup toolchain install nightly --component miri,rust-src` installs it"
+                .to_owned())
+        }
     }
 }

@@ -24,27 +24,16 @@ pub(crate) struct Part {
 #[derive(Debug)]
 pub(crate) enum Step {
     /// A command in the checkout.
-    Run {
-        words: &'static [&'static str],
-        env: &'static [(&'static str, &'static str)],
-        counts: Counts,
-    },
+    Run { words: &'static [&'static str], env: &'static [(&'static str, &'static str)], counts: Counts },
     /// Code of this program; it returns what it counted, and prints what failed.
-    Own {
-        name: &'static str,
-        check: fn(&Workspace) -> Result<Count, String>,
-    },
+    Own { name: &'static str, check: fn(&Workspace) -> Result<Count, String> },
 }
 
 /// How a part ended.
 #[derive(Debug)]
 pub(crate) enum Verdict {
     /// It ran.
-    Ran {
-        count: Count,
-        notes: Vec<String>,
-        took: Duration,
-    },
+    Ran { count: Count, notes: Vec<String>, took: Duration },
     /// It could not run.
     LeftOut(String),
 }
@@ -61,32 +50,17 @@ pub(crate) fn run(part: &Part, workspace: &Workspace, ready: &Ready) -> Verdict 
     for step in part.steps {
         let left = part.limit.saturating_sub(started.elapsed());
         let count = match step {
-            Step::Run { words, env, counts } => {
-                one_command(workspace, words, env, *counts, left, &mut notes)
-            }
+            Step::Run { words, env, counts } => one_command(workspace, words, env, *counts, left, &mut notes),
             Step::Own { name, check } => check(workspace).unwrap_or_else(|message| {
                 notes.push(format!("{name}: {message}"));
-                Count {
-                    passed: 0,
-                    failed: 1,
-                }
+                Count { passed: 0, failed: 1 }
             }),
         };
         total = total.plus(count);
     }
     let took = started.elapsed();
-    println!(
-        "--- {}: {} passed, {} failed in {:.1} s",
-        part.name,
-        total.passed,
-        total.failed,
-        took.as_secs_f64()
-    );
-    Verdict::Ran {
-        count: total,
-        notes,
-        took,
-    }
+    println!("--- {}: {} passed, {} failed in {:.1} s", part.name, total.passed, total.failed, took.as_secs_f64());
+    Verdict::Ran { count: total, notes, took }
 }
 
 fn one_command(
@@ -98,27 +72,16 @@ fn one_command(
     notes: &mut Vec<String>,
 ) -> Count {
     println!("$ {}", workspace.fill(&words.join(" ")));
-    let ended = match command::prepare(workspace, words, env)
-        .and_then(|command| command::run(command, limit))
-    {
+    let ended = match command::prepare(workspace, words, env).and_then(|command| command::run(command, limit)) {
         Ok(ended) => ended,
         Err(message) => {
             notes.push(message);
-            return Count {
-                passed: 0,
-                failed: 1,
-            };
+            return Count { passed: 0, failed: 1 };
         }
     };
     let (count, why) = count::count(counts, &ended);
     notes.extend(why.map(|why| format!("{}: {why}", words.join(" "))));
     // What a runner itself leaves out is repeated at the end, where it cannot be overlooked.
-    notes.extend(
-        ended
-            .lines
-            .iter()
-            .filter(|line| line.starts_with("left out: "))
-            .cloned(),
-    );
+    notes.extend(ended.lines.iter().filter(|line| line.starts_with("left out: ")).cloned());
     count
 }

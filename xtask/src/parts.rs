@@ -6,69 +6,22 @@ use crate::need::Need;
 use crate::part::{Part, Step};
 use std::time::Duration;
 
-const NODE: Need = Need::Program {
-    name: "node",
-    packages: &["nodejs", "npm"],
-};
-const NPM: Need = Need::Program {
-    name: "npm",
-    packages: &["nodejs", "npm"],
-};
-const PYTHON: Need = Need::Program {
-    name: "python3",
-    packages: &["python3", "python3-venv"],
-};
-const VENV: Need = Need::PythonModule {
-    name: "ensurepip",
-    packages: &["python3", "python3-venv"],
-};
-const CC: Need = Need::Program {
-    name: "cc",
-    packages: &["gcc", "libc6-dev"],
-};
-const JAVAC: Need = Need::Program {
-    name: "javac",
-    packages: &["default-jdk-headless"],
-};
-const MAVEN: Need = Need::Program {
-    name: "mvn",
-    packages: &["maven"],
-};
-const GO: Need = Need::Program {
-    name: "go",
-    packages: &["golang-go"],
-};
-const LIBZMQ: Need = Need::File {
-    path: "/usr/include/zmq.h",
-    packages: &["libzmq3-dev"],
-};
-const KNOT: Need = Need::Program {
-    name: "knotd",
-    packages: &["knot"],
-};
-const IP: Need = Need::Program {
-    name: "ip",
-    packages: &["iproute2"],
-};
-const FAKETIME: Need = Need::Program {
-    name: "faketime",
-    packages: &["faketime"],
-};
-const PROMTOOL: Need = Need::Program {
-    name: "promtool",
-    packages: &["prometheus"],
-};
-const UNSHARE: Need = Need::Program {
-    name: "unshare",
-    packages: &["util-linux"],
-};
-const ORACLE_MODULES: Need = Need::Npm {
-    folder: "tests/oracle",
-};
-const DENY: Need = Need::CargoTool {
-    name: "cargo-deny",
-    version: "0.20.2",
-};
+const NODE: Need = Need::Program { name: "node", packages: &["nodejs", "npm"] };
+const NPM: Need = Need::Program { name: "npm", packages: &["nodejs", "npm"] };
+const PYTHON: Need = Need::Program { name: "python3", packages: &["python3", "python3-venv"] };
+const VENV: Need = Need::PythonModule { name: "ensurepip", packages: &["python3", "python3-venv"] };
+const CC: Need = Need::Program { name: "cc", packages: &["gcc", "libc6-dev"] };
+const JAVAC: Need = Need::Program { name: "javac", packages: &["default-jdk-headless"] };
+const MAVEN: Need = Need::Program { name: "mvn", packages: &["maven"] };
+const GO: Need = Need::Program { name: "go", packages: &["golang-go"] };
+const LIBZMQ: Need = Need::File { path: "/usr/include/zmq.h", packages: &["libzmq3-dev"] };
+const KNOT: Need = Need::Program { name: "knotd", packages: &["knot"] };
+const IP: Need = Need::Program { name: "ip", packages: &["iproute2"] };
+const FAKETIME: Need = Need::Program { name: "faketime", packages: &["faketime"] };
+const PROMTOOL: Need = Need::Program { name: "promtool", packages: &["prometheus"] };
+const UNSHARE: Need = Need::Program { name: "unshare", packages: &["util-linux"] };
+const ORACLE_MODULES: Need = Need::Npm { folder: "tests/oracle" };
+const DENY: Need = Need::CargoTool { name: "cargo-deny", version: "0.20.2" };
 
 const WARNINGS_ARE_ERRORS: &[(&str, &str)] = &[("RUSTDOCFLAGS", "-D warnings")];
 const LOOM: &[(&str, &str)] = &[("RUSTFLAGS", "--cfg loom")];
@@ -78,11 +31,7 @@ const fn minutes(minutes: u64) -> Duration {
 }
 
 const fn run(words: &'static [&'static str], counts: Counts) -> Step {
-    Step::Run {
-        words,
-        env: &[],
-        counts,
-    }
+    Step::Run { words, env: &[], counts }
 }
 
 /// Every part, in the order in which they run: the quick ones that fail often come first.
@@ -100,16 +49,7 @@ pub(crate) const PARTS: &[Part] = &[
         about: "no warning of the compiler or of clippy, in tests neither",
         needs: &[],
         steps: &[run(
-            &[
-                "cargo",
-                "clippy",
-                "--quiet",
-                "--workspace",
-                "--all-targets",
-                "--",
-                "-D",
-                "warnings",
-            ],
+            &["cargo", "clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"],
             Counts::Exit,
         )],
         limit: minutes(15),
@@ -121,28 +61,10 @@ pub(crate) const PARTS: &[Part] = &[
         needs: &[],
         steps: &[
             run(
-                &[
-                    "cargo",
-                    "test",
-                    "--quiet",
-                    "--workspace",
-                    "--exclude",
-                    "statemesh-tests",
-                    "--no-fail-fast",
-                ],
+                &["cargo", "test", "--quiet", "--workspace", "--exclude", "statemesh-tests", "--no-fail-fast"],
                 Counts::Cargo,
             ),
-            run(
-                &[
-                    "cargo",
-                    "test",
-                    "--quiet",
-                    "--package",
-                    "statemesh-tests",
-                    "--lib",
-                ],
-                Counts::Cargo,
-            ),
+            run(&["cargo", "test", "--quiet", "--package", "statemesh-tests", "--lib"], Counts::Cargo),
         ],
         limit: minutes(20),
         optional: false,
@@ -157,10 +79,7 @@ pub(crate) const PARTS: &[Part] = &[
                 env: WARNINGS_ARE_ERRORS,
                 counts: Counts::Exit,
             },
-            Step::Own {
-                name: "links",
-                check: docs::check_links,
-            },
+            Step::Own { name: "links", check: docs::check_links },
         ],
         limit: minutes(10),
         optional: false,
@@ -169,17 +88,7 @@ pub(crate) const PARTS: &[Part] = &[
         name: "deny",
         about: "licences, sources and doubled or banned crates (not advisories: their database is no package of a registry)",
         needs: &[DENY],
-        steps: &[run(
-            &[
-                "{tools}/bin/cargo-deny",
-                "--locked",
-                "check",
-                "bans",
-                "licenses",
-                "sources",
-            ],
-            Counts::Exit,
-        )],
+        steps: &[run(&["{tools}/bin/cargo-deny", "--locked", "check", "bans", "licenses", "sources"], Counts::Exit)],
         limit: minutes(2),
         optional: false,
     },
@@ -270,10 +179,7 @@ pub(crate) const PARTS: &[Part] = &[
         needs: &[NODE, NPM, ORACLE_MODULES, Need::Daemon],
         steps: &[
             run(&["node", "examples/check.mjs"], Counts::Plain),
-            run(
-                &["node", "examples/check.mjs", "--statemesh", "{statemesh}"],
-                Counts::Plain,
-            ),
+            run(&["node", "examples/check.mjs", "--statemesh", "{statemesh}"], Counts::Plain),
         ],
         limit: minutes(3),
         optional: false,
@@ -281,28 +187,8 @@ pub(crate) const PARTS: &[Part] = &[
     Part {
         name: "clients",
         about: "the example clients of five languages, with their real libraries, against three daemons",
-        needs: &[
-            PYTHON,
-            VENV,
-            Need::Python,
-            NODE,
-            NPM,
-            JAVAC,
-            MAVEN,
-            GO,
-            CC,
-            LIBZMQ,
-            Need::Daemon,
-        ],
-        steps: &[run(
-            &[
-                "{python}",
-                "examples/clients/check.py",
-                "{statemesh}",
-                "{target}/clients",
-            ],
-            Counts::Plain,
-        )],
+        needs: &[PYTHON, VENV, Need::Python, NODE, NPM, JAVAC, MAVEN, GO, CC, LIBZMQ, Need::Daemon],
+        steps: &[run(&["{python}", "examples/clients/check.py", "{statemesh}", "{target}/clients"], Counts::Plain)],
         limit: minutes(12),
         optional: false,
     },
@@ -310,18 +196,7 @@ pub(crate) const PARTS: &[Part] = &[
         name: "e2e",
         about: "whole daemons in network namespaces, a real DNS server, loss and delay, hostile input",
         needs: &[KNOT, IP, UNSHARE, FAKETIME, PROMTOOL, Need::Daemon],
-        steps: &[run(
-            &[
-                "cargo",
-                "test",
-                "--quiet",
-                "--package",
-                "statemesh-tests",
-                "--test",
-                "e2e",
-            ],
-            Counts::Plain,
-        )],
+        steps: &[run(&["cargo", "test", "--quiet", "--package", "statemesh-tests", "--test", "e2e"], Counts::Plain)],
         limit: minutes(25),
         optional: false,
     },
@@ -332,20 +207,8 @@ pub(crate) const BENCH_NEEDS: &[Need] = &[CC, LIBZMQ, NODE, NPM];
 
 /// The benchmarks' command.
 pub(crate) fn bench(names: &[String]) -> Vec<String> {
-    let words = [
-        "cargo",
-        "run",
-        "--quiet",
-        "--release",
-        "--package",
-        "statemesh-benches",
-        "--",
-    ];
-    words
-        .iter()
-        .map(|word| (*word).to_owned())
-        .chain(names.iter().cloned())
-        .collect()
+    let words = ["cargo", "run", "--quiet", "--release", "--package", "statemesh-benches", "--"];
+    words.iter().map(|word| (*word).to_owned()).chain(names.iter().cloned()).collect()
 }
 
 #[cfg(test)]
@@ -357,11 +220,7 @@ mod tests {
     fn names_are_unique_and_every_part_runs_something() {
         let names: HashSet<_> = PARTS.iter().map(|part| part.name).collect();
         assert_eq!(names.len(), PARTS.len());
-        assert!(
-            PARTS
-                .iter()
-                .all(|part| !part.steps.is_empty() && part.limit > Duration::ZERO)
-        );
+        assert!(PARTS.iter().all(|part| !part.steps.is_empty() && part.limit > Duration::ZERO));
     }
 
     #[test]

@@ -5,19 +5,10 @@ use crate::part::{Part, Verdict};
 
 /// Prints them; true when nothing has failed.
 pub(crate) fn close(results: &[(&Part, Verdict)], ci: bool) -> bool {
-    println!(
-        "\n{:10} {:>8} {:>8} {:>9}",
-        "part", "passed", "failed", "seconds"
-    );
+    println!("\n{:10} {:>8} {:>8} {:>9}", "part", "passed", "failed", "seconds");
     for (part, verdict) in results {
         if let Verdict::Ran { count, took, .. } = verdict {
-            println!(
-                "{:10} {:>8} {:>8} {:>9.1}",
-                part.name,
-                count.passed,
-                count.failed,
-                took.as_secs_f64()
-            );
+            println!("{:10} {:>8} {:>8} {:>9.1}", part.name, count.passed, count.failed, took.as_secs_f64());
         }
     }
     for (part, verdict) in results {
@@ -25,9 +16,7 @@ pub(crate) fn close(results: &[(&Part, Verdict)], ci: bool) -> bool {
             Verdict::LeftOut(reason) => {
                 println!("left out: {}: {reason}{}", part.name, weight(part, ci))
             }
-            Verdict::Ran { notes, .. } => notes
-                .iter()
-                .for_each(|note| println!("{}: {note}", part.name)),
+            Verdict::Ran { notes, .. } => notes.iter().for_each(|note| println!("{}: {note}", part.name)),
         }
     }
     let total = total(results, ci);
@@ -36,11 +25,7 @@ pub(crate) fn close(results: &[(&Part, Verdict)], ci: bool) -> bool {
 }
 
 fn weight(part: &Part, ci: bool) -> &'static str {
-    if counts_as_failed(part, ci) {
-        " (counted as failed)"
-    } else {
-        ""
-    }
+    if counts_as_failed(part, ci) { " (counted as failed)" } else { "" }
 }
 
 fn counts_as_failed(part: &Part, ci: bool) -> bool {
@@ -50,10 +35,7 @@ fn counts_as_failed(part: &Part, ci: bool) -> bool {
 fn total(results: &[(&Part, Verdict)], ci: bool) -> Count {
     let of = |(part, verdict): &(&Part, Verdict)| match verdict {
         Verdict::Ran { count, .. } => *count,
-        Verdict::LeftOut(_) => Count {
-            passed: 0,
-            failed: u64::from(counts_as_failed(part, ci)),
-        },
+        Verdict::LeftOut(_) => Count { passed: 0, failed: u64::from(counts_as_failed(part, ci)) },
     };
     results.iter().map(of).fold(Count::default(), Count::plus)
 }
@@ -64,14 +46,7 @@ mod tests {
     use std::time::Duration;
 
     fn part(optional: bool) -> Part {
-        Part {
-            name: "p",
-            about: "",
-            needs: &[],
-            steps: &[],
-            limit: Duration::ZERO,
-            optional,
-        }
+        Part { name: "p", about: "", needs: &[], steps: &[], limit: Duration::ZERO, optional }
     }
 
     #[test]
@@ -79,11 +54,7 @@ mod tests {
         for (optional, ci, failed) in [(false, true, 1), (true, true, 0), (false, false, 0)] {
             let part = part(optional);
             let results = [(&part, Verdict::LeftOut("no".to_owned()))];
-            assert_eq!(
-                total(&results, ci).failed,
-                failed,
-                "optional {optional}, ci {ci}"
-            );
+            assert_eq!(total(&results, ci).failed, failed, "optional {optional}, ci {ci}");
         }
     }
 }

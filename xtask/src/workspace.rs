@@ -16,13 +16,8 @@ pub(crate) struct Workspace {
 impl Workspace {
     /// The workspace that this program was built from.
     pub(crate) fn here() -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .ancestors()
-            .nth(1)
-            .unwrap_or(Path::new("."))
-            .to_path_buf();
-        let target = std::env::var_os("CARGO_TARGET_DIR")
-            .map_or_else(|| root.join("target"), |dir| root.join(dir));
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(1).unwrap_or(Path::new(".")).to_path_buf();
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |dir| root.join(dir));
         let ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false");
         Self { root, target, ci }
     }
