@@ -4,8 +4,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use statemesh_mesh::client_protocol::error::ErrorCode;
 use tokio::sync::oneshot;
 
+use crate::shard::Fresh;
 use crate::subscribers::Change;
 
 /// What a reactor is told, by another reactor or by the control plane.
@@ -17,6 +19,8 @@ pub(crate) enum Command {
         correlation: u64,
         /// The whole reply.
         reply: Vec<u8>,
+        /// The error that it tells, to be counted.
+        error: Option<ErrorCode>,
     },
     /// A request that this reactor left in a shard's inbox, whose partition is no longer here.
     Bounced {
@@ -67,6 +71,45 @@ pub(crate) enum Command {
         partition: u16,
         /// To whom.
         to: u32,
+    },
+    /// Nothing may be said to this member any more on the links that are open now, nor heard: new ones are opened.
+    Unlink {
+        /// Its number.
+        member: u32,
+    },
+    /// Instances of this partition will arrive.
+    Expect {
+        /// Which partition.
+        partition: u16,
+        /// It is served here already: for each key the higher seq wins.
+        merge: bool,
+    },
+    /// What has arrived of this partition is void.
+    Discard {
+        /// Which partition.
+        partition: u16,
+    },
+    /// The new holder has the partition: the kept copy goes.
+    Forget {
+        /// Which partition.
+        partition: u16,
+    },
+    /// The new holder is gone, or never got the partition: serve the kept copy again.
+    TakeBack {
+        /// Which partition.
+        partition: u16,
+    },
+    /// Serve this partition, empty.
+    TakeOver {
+        /// Which partition.
+        partition: u16,
+        /// Keys whose instances went with its last owner.
+        lost: Vec<Fresh>,
+    },
+    /// Serve what has arrived of this partition.
+    Serve {
+        /// Which partition.
+        partition: u16,
     },
     /// A change for this reactor's subscribers.
     Publish(Arc<Change>),

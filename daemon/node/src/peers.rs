@@ -88,7 +88,7 @@ impl Peers {
         self.by_member.values().filter(|peer| matches!(peer.state, State::Ready(_))).count()
     }
 
-    /// Sends a frame, or lets it wait for the link. `false` if the member is unknown or too much waits already.
+    /// Sends a frame; one with a request lets itself wait for the link. `false` if it was not taken.
     pub(crate) fn send(
         &mut self,
         member: u32,
@@ -103,12 +103,27 @@ impl Peers {
         if let State::Ready(conn) = peer.state {
             return io.send(conn, &[frame]);
         }
-        if peer.waiting.len() >= self.max_waiting {
+        // What is said to a member's process must not reach its successor: only requests, which anybody may answer, wait.
+        if correlation.is_none() || peer.waiting.len() >= self.max_waiting {
             return false;
         }
         peer.waiting.push_back((correlation, frame.to_vec()));
         Self::open(member, peer, now, io);
         true
+    }
+
+    /// Whether the link is ready.
+    pub(crate) fn is_ready(&self, member: u32) -> bool {
+        self.by_member.get(&member).is_some_and(|peer| matches!(peer.state, State::Ready(_)))
+    }
+
+    /// Closes the link; another one is opened in its place. Links of other lanes than control's stay.
+    pub(crate) fn close(&mut self, member: u32, io: &mut Io) {
+        if let Some(Peer { state: State::Greeting(conn) | State::Ready(conn), .. }) = self.by_member.get(&member)
+            && self.lane == 0
+        {
+            io.close(*conn);
+        }
     }
 
     /// Whether the request of this correlation still waits, so was never sent; it is taken out.

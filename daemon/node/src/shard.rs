@@ -28,7 +28,7 @@ pub(crate) use ops::{write_json, write_value};
 /// Shards of a daemon: enough that two reactors seldom want the same one, few enough that looking at all is nothing.
 const SHARDS: usize = 64;
 /// Requests that wait in one shard's inbox.
-const INBOX: usize = 4_096;
+const INBOX: usize = 256;
 
 /// A request left for whoever holds the shard.
 #[derive(Debug)]
@@ -148,7 +148,6 @@ impl Shards {
                     wheel: TimerWheel::new(Millis(0)),
                     events: HashSet::new(),
                     values: HashSet::new(),
-                    fresh: Vec::new(),
                     lost: HashMap::new(),
                 };
                 Shard { index, state: Claim::new(state), inbox: ArrayQueue::new(INBOX), due }
@@ -288,8 +287,6 @@ pub(crate) struct State {
     /// Event types and state values that histories name, each kept once.
     events: HashSet<Arc<str>>,
     values: HashSet<Arc<[u8]>>,
-    /// Keys that came into being and are not in the roster of the next in line yet.
-    fresh: Vec<Fresh>,
     /// Keys whose instance went with a dead owner and that nobody has asked for since, with their hashes.
     lost: HashMap<u64, u16>,
 }
@@ -314,6 +311,8 @@ pub(crate) struct Run {
     pub watched: bool,
     /// Changes to publish, in order.
     pub changes: Vec<Arc<Change>>,
+    /// Keys that came into being.
+    pub(crate) fresh: Vec<Fresh>,
     /// A shard whose next timer became more urgent.
     pub sooner_timer: Option<usize>,
     output: statemesh_engine::Output,

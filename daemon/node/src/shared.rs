@@ -1,6 +1,6 @@
 //! What the threads of one daemon share.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,9 @@ use crate::shard::{Rules, Shards};
 use crate::view::MeshView;
 
 /// Commands that wait for one reactor.
-const RING: usize = 16_384;
+const RING: usize = 4_096;
+/// No member.
+const NOBODY: u32 = u32::MAX;
 
 /// Milliseconds since the daemon started, which is the time that the engine and its timers see.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +69,8 @@ pub(crate) struct Shared {
     pub watched: Vec<AtomicBool>,
     /// What each reactor counts.
     pub counters: Vec<Arc<Counters>>,
+    /// For each partition that is held here, the member next in line for it.
+    next_in_line: Vec<AtomicU32>,
     view: RwLock<Arc<MeshView>>,
     ports: Vec<Port>,
     control: mpsc::Sender<ToControl>,
@@ -89,6 +93,7 @@ impl Shared {
     #[must_use]
     pub(crate) fn new(options: Options, reactors: usize, now: Instant, control: mpsc::Sender<ToControl>) -> Self {
         let machines = Arc::new(Machines::default());
+        let partitions = options.partitions;
         let rules = Rules {
             partitions: options.partitions,
             history: options.limits.history,
@@ -103,10 +108,25 @@ impl Shared {
             machines,
             watched: (0..reactors).map(|_| AtomicBool::new(false)).collect(),
             counters: (0..reactors).map(|_| Arc::default()).collect(),
+            next_in_line: (0..partitions).map(|_| AtomicU32::new(NOBODY)).collect(),
             view: RwLock::default(),
             ports: (0..reactors).map(port).collect(),
             control,
             greeter: RwLock::new(Greeter { hello: Arc::new([]), judge: Box::new(|_| Err(Vec::new())) }),
+        }
+    }
+
+    /// The member that is to know which keys exist in a partition.
+    #[must_use]
+    pub(crate) fn next_in_line(&self, partition: u16) -> Option<u32> {
+        let member = self.next_in_line.get(usize::from(partition))?.load(Relaxed);
+        (member != NOBODY).then_some(member)
+    }
+
+    /// Changes who is to know which keys exist in a partition.
+    pub(crate) fn set_next_in_line(&self, partition: u16, member: Option<u32>) {
+        if let Some(next) = self.next_in_line.get(usize::from(partition)) {
+            next.store(member.unwrap_or(NOBODY), Relaxed);
         }
     }
 

@@ -1,6 +1,5 @@
 //! The mesh as the control plane sees it, published whole whenever it changes: what `members` and `placement` answer.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use statemesh_mesh::membership::Status;

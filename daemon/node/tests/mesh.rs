@@ -235,3 +235,26 @@ fn two_reactors_share_the_shards() {
     (0..5).for_each(|n| assert_eq!(client.count(&format!("k{n}")), 16 * 40));
     daemon.node.stop();
 }
+
+/// A daemon that came back found its partitions empty: what was to move them had been given up before it began, and giving
+/// up took them for sent.
+#[test]
+fn a_member_that_comes_back_at_once_gets_everything_back() {
+    let mut mesh = Mesh::new();
+    let a = mesh.start("a");
+    let mut b = mesh.start("b");
+    a.sees(2);
+    a.until("everyone has the definition", |_| a.client().define()["members"] == 2);
+    let mut client = a.client();
+    for round in 1..=5 {
+        (0..100).for_each(|n| drop(client.add(&format!("k{n}"), 1)));
+        assert_eq!(b.node.leave().left_behind, 0);
+        b.node.stop();
+        b = mesh.start("b");
+        for n in 0..100 {
+            assert_eq!(client.count(&format!("k{n}")), round, "k{n} in round {round}");
+        }
+    }
+    a.node.stop();
+    b.node.stop();
+}

@@ -77,6 +77,8 @@ pub enum Event<'a> {
     Closed(ConnId, Origin, &'a Closed),
     /// A new connection was refused because there are too many.
     Refused(Origin),
+    /// An accepted connection ended before its handshake was complete.
+    Failed(Origin, &'a Closed),
     /// Another thread called the waker.
     Woken,
     /// The end of a turn, before the writes: time to look at what is due.
@@ -533,6 +535,8 @@ impl<H: Handler> Reactor<H> {
             }
             if conn.announced || matches!(conn.origin, Origin::Opened(_)) {
                 self.handler.handle(Event::Closed(id, conn.origin, &reason), &mut self.io);
+            } else {
+                self.handler.handle(Event::Failed(conn.origin, &reason), &mut self.io);
             }
         }
     }

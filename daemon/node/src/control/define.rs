@@ -31,8 +31,11 @@ pub(crate) struct Loaded {
 #[derive(Debug)]
 pub(super) struct Done {
     asked: Asked,
-    result: Result<Good, Vec<u8>>,
+    result: Result<Good, Reply>,
 }
+
+/// A whole reply, and the error that it tells.
+type Reply = (Vec<u8>, Option<ErrorCode>);
 
 /// A definition that compiles.
 #[derive(Debug)]
@@ -178,11 +181,13 @@ impl Control {
                 compile(&request, &shared)
             } else {
                 let mut reply = Vec::new();
+                let mut error = None;
                 if let Err(refusal) = answers::answer(&request, &shared, &mut reply) {
                     reply.clear();
+                    error = Some(refusal.code);
                     write_error(&mut reply, encoding, refusal.id, refusal.code, &refusal.message, refusal.hint);
                 }
-                Err(reply)
+                Err((reply, error))
             };
             // The daemon is ending if nobody takes it.
             let _ = done.blocking_send(Done { asked, result });
@@ -208,13 +213,13 @@ impl Control {
                 let mut reply = Vec::new();
                 let (id, hint) = (asked.id.as_deref(), "remove what is no longer used by starting a new mesh");
                 write_error(&mut reply, asked.encoding, id, ErrorCode::LimitExceeded, &error.to_string(), hint);
-                self.reply(&asked, reply);
+                self.reply(&asked, (reply, Some(ErrorCode::LimitExceeded)));
             }
         }
     }
 
-    fn reply(&mut self, asked: &Asked, reply: Vec<u8>) {
-        self.outbox.tell(asked.reactor, Command::Reply { correlation: asked.correlation, reply });
+    fn reply(&mut self, asked: &Asked, (reply, error): Reply) {
+        self.outbox.tell(asked.reactor, Command::Reply { correlation: asked.correlation, reply, error });
     }
 
     pub(super) fn definition_message(&mut self, member: u32, message: DefinitionMessage, now: Instant) {
@@ -330,12 +335,12 @@ impl Control {
             write_value(out, encoding, &warning.to_value())
         });
         map.end();
-        self.reply(&asked, reply);
+        self.reply(&asked, (reply, None));
     }
 }
 
 /// Compiles the definition of a request; the error is the whole reply.
-fn compile(request: &Request<'_>, shared: &crate::shared::Shared) -> Result<Good, Vec<u8>> {
+fn compile(request: &Request<'_>, shared: &crate::shared::Shared) -> Result<Good, Reply> {
     let fail = |message: &str, diagnostics: &[Diagnostic]| {
         let mut reply = Vec::new();
         let mut map = MapWriter::new(&mut reply, request.encoding);
@@ -352,7 +357,7 @@ fn compile(request: &Request<'_>, shared: &crate::shared::Shared) -> Result<Good
             });
         });
         map.end();
-        reply
+        (reply, Some(ErrorCode::InvalidDefinition))
     };
     let given = request.definition.unwrap_or_default();
     let json = match request.encoding {

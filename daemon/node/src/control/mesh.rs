@@ -21,9 +21,13 @@ use crate::view::{MemberView, MeshView};
 impl Control {
     pub(super) fn datagram(&mut self, sealed: &[u8], from: SocketAddr, now: Instant) {
         self.received += 1;
-        // What is dropped is counted by reason.
-        if let Ok(bytes) = self.seal.open(from, sealed, now) {
-            self.membership.handle(membership::Input::Packet { from, bytes: &bytes }, now);
+        if self.heard_notice(sealed, from) {
+            return;
+        }
+        match self.seal.open(from, sealed, now) {
+            Ok(bytes) => self.membership.handle(membership::Input::Packet { from, bytes: &bytes }, now),
+            // It is counted by reason.
+            Err(reason) => self.tell_stranger(reason, from, now),
         }
     }
 
@@ -167,8 +171,13 @@ impl Control {
                     self.ownership.handle(ownership::Input::Message { from: name.clone(), message }, now);
                 }
                 self.definition_link_up(name.clone(), now);
+                self.tell_keys_to(&name, member);
             }
-            Change::Down => self.ownership.handle(ownership::Input::LinkDown(name.clone()), now),
+            Change::Down => {
+                // Both directions end, so that nothing said on the old link can be taken for something said on the next.
+                self.outbox.tell_all(&self.shared, || Command::Unlink { member });
+                self.ownership.handle(ownership::Input::LinkDown(name.clone()), now);
+            }
         }
         // A process that is killed resets its connections: ask it at once whether it lives.
         if lost && self.membership.member(&name).is_some_and(|known| known.status == Status::Alive) {
@@ -245,9 +254,7 @@ impl Control {
     }
 
     /// Does what ownership asks for.
-    pub(super) fn follow_ownership(&mut self, now: Instant) {
-        self.run.now = self.shared.clock.millis(now);
-        self.run.watched = self.shared.is_watched_anywhere();
+    pub(super) fn follow_ownership(&mut self) {
         while let Some(output) = self.ownership.poll() {
             match output {
                 ownership::Output::Send { to, message } => {
@@ -260,26 +267,21 @@ impl Control {
                     self.outbox.tell(0, Command::Transfer { partition, to });
                 }
                 ownership::Output::Receive { partition, merge, .. } => {
-                    self.shared.shards.of(partition).claim().expect(partition, merge);
+                    self.outbox.tell(0, Command::Expect { partition, merge });
                     self.rosters.forget(partition);
                 }
-                ownership::Output::Discard { partition, .. } => {
-                    self.shared.shards.of(partition).claim().discard(partition);
+                ownership::Output::Discard { partition, .. } => self.outbox.tell(0, Command::Discard { partition }),
+                ownership::Output::Drop(partition) => self.outbox.tell(0, Command::Forget { partition }),
+                ownership::Output::Restore { partition, died } => {
+                    let died = died.as_ref().map(MemberName::as_str);
+                    tracing::warn!(partition, died, "a hand-over failed; serving the kept copy");
+                    self.outbox.tell(0, Command::TakeBack { partition });
                 }
-                ownership::Output::Drop(partition) => self.shared.shards.of(partition).claim().forget(partition),
-                ownership::Output::Restore { partition, died } => self.restore(partition, died.as_ref()),
                 ownership::Output::Take { partition, lost_from, .. } => self.take(partition, lost_from.as_ref()),
                 ownership::Output::RouteChanged { partition, to } => self.route(partition, &to),
             }
             self.stale = true;
         }
-        self.publish_run();
-    }
-
-    fn restore(&mut self, partition: u16, died: Option<&MemberName>) {
-        let installed = self.shared.shards.of(partition).claim().take_back(partition, &mut self.run);
-        let died = died.map(MemberName::as_str);
-        tracing::warn!(partition, instances = installed.instances, died, "a hand-over failed; serving the kept copy");
     }
 
     fn take(&mut self, partition: u16, lost_from: Option<&MemberName>) {
@@ -293,9 +295,7 @@ impl Control {
             tracing::warn!(partition, instances = lost.len(), owner = %from, "instances were lost with their owner");
         }
         self.counts.update(|figures| figures.lost += lost.len() as u64);
-        self.shared.shards.of(partition).claim().take_over(partition, &lost, &mut self.run);
-        // Before the partition is routed here: watchers hear of the loss before they hear of the successors.
-        self.publish_run();
+        self.outbox.tell(0, Command::TakeOver { partition, lost });
     }
 
     fn route(&mut self, partition: u16, to: &Target) {
@@ -304,22 +304,12 @@ impl Control {
                 return self.outbox.tell_all(&self.shared, || Command::Unroute { partition });
             }
             Target::Local => {
-                self.shared.shards.of(partition).claim().serve(partition);
+                self.outbox.tell(0, Command::Serve { partition });
                 None
             }
             Target::Forward(name) => Some(self.number(name)),
         };
         self.outbox.tell_all(&self.shared, || Command::Route { partition, to });
-    }
-
-    /// Publishes changes that were not made by a reactor.
-    fn publish_run(&mut self) {
-        for change in std::mem::take(&mut self.run.changes) {
-            self.outbox.tell_all(&self.shared, || Command::Publish(std::sync::Arc::clone(&change)));
-        }
-        if let Some(shard) = self.run.sooner_timer.take() {
-            self.shared.wake(self.shared.minder_of(shard));
-        }
     }
 
     /// Publishes the mesh as it is now.
@@ -358,7 +348,10 @@ impl Control {
             .collect();
         let reason = match (self.leaving.is_some(), self.joined, self.membership.live()) {
             (true, ..) => "leaving the mesh".to_owned(),
-            (_, false, _) => "looking for the other members".to_owned(),
+            (_, false, _) => match &self.strangers.notice {
+                Some(notice) => format!("looking for the other members; {notice}"),
+                None => "looking for the other members".to_owned(),
+            },
             (_, true, 0) => "alone".to_owned(),
             (_, true, others) => format!("joined {others} others"),
         };

@@ -10,6 +10,7 @@ mod links;
 mod mesh;
 mod outbox;
 mod roster;
+mod strangers;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -26,15 +27,16 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub(crate) use counts::Counts;
 use define::Definitions;
 pub(crate) use define::load_definitions;
+pub(crate) use roster::{FRAME_BYTES as ROSTER_FRAME_BYTES, write_key};
 use leaving::Leaving;
 use links::Links;
 use outbox::Outbox;
 use roster::Rosters;
+use strangers::Strangers;
 
 use crate::command::ToControl;
 use crate::node::{LeaveReport, StartError};
 use crate::options::Options;
-use crate::shard::Run;
 use crate::shared::Shared;
 
 /// What the daemon's owner orders.
@@ -83,13 +85,13 @@ pub(crate) struct Control {
     numbers: HashMap<MemberName, u32>,
     names: Vec<MemberName>,
     links: Links,
+    strangers: Strangers,
     definitions: Definitions,
     rosters: Rosters,
     outbox: Outbox,
     datagrams: Vec<(SocketAddr, Vec<u8>)>,
     sent: u64,
     received: u64,
-    run: Run,
     started: Instant,
     joined: bool,
     leaving: Option<Leaving>,
@@ -130,13 +132,13 @@ impl Control {
             numbers: HashMap::new(),
             names: Vec::new(),
             links: Links::default(),
+            strangers: Strangers::default(),
             definitions: Definitions::default(),
             rosters: Rosters::new(options.partitions),
             outbox: Outbox::default(),
             datagrams: Vec::new(),
             sent: 0,
             received: 0,
-            run: Run::default(),
             started: now,
             joined: false,
             leaving: None,
@@ -225,7 +227,7 @@ impl Control {
     }
 
     fn next_deadline(&self) -> Instant {
-        let far = Instant::now() + ROSTER_PERIOD;
+        let far = Instant::now() + LONGEST_SLEEP;
         [
             self.membership.next_deadline(),
             self.ownership.next_deadline(),
@@ -248,9 +250,8 @@ impl Control {
         if self.ownership.next_deadline().is_some_and(|at| at <= now) {
             self.ownership.handle(ownership::Input::Tick, now);
         }
-        self.follow_ownership(now);
+        self.follow_ownership();
         self.definitions_due(now);
-        self.send_rosters(now);
         self.go_on_leaving(now);
         if std::mem::take(&mut self.stale) {
             self.publish_view();
@@ -303,5 +304,5 @@ fn sealing(options: &Options) -> Result<Seal, StartError> {
     Ok(Seal::new(&mesh, ring, limit, rand::rng().random()))
 }
 
-/// How often keys that came into being are told to the member next in line.
-const ROSTER_PERIOD: Duration = Duration::from_millis(100);
+/// After this long the control plane looks around even if nothing is due.
+const LONGEST_SLEEP: Duration = Duration::from_millis(100);

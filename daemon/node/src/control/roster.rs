@@ -1,23 +1,22 @@
 //! Rosters: which keys exist where, told to the member that is next in line for their partition, so that after the death of
 //! an owner it can be said exactly which instances went with it.
 //!
-//! They are told every hundred milliseconds, off the path of events: an instance that came into being within the last tenth
-//! of a second before its owner died is not reported.
+//! A reactor tells a new key in the same turn in which it answers the request that created it ([`crate::worker`]). Here is
+//! the rest: who is next in line, what a member is told when it becomes that, and what this daemon was told.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Instant;
 
 use statemesh_mesh::identity::MemberName;
 
-use super::{Control, ROSTER_PERIOD};
+use super::Control;
 use crate::command::Command;
 use crate::peer_wire::PeerFrame;
 use crate::shard::Fresh;
 use crate::transfer::{Input, put_bytes};
 
 /// Bytes of one roster frame.
-const FRAME_BYTES: usize = 64 * 1024;
+pub(crate) const FRAME_BYTES: usize = 64 * 1024;
 /// Keys remembered for other members. Beyond it, what is lost with them is not reported by name.
 const MAX_KEYS: usize = 10_000_000;
 
@@ -31,7 +30,6 @@ pub(super) struct Rosters {
     keys: usize,
     names: HashSet<Arc<str>>,
     next_in_line: Vec<Option<MemberName>>,
-    sent_at: Option<Instant>,
 }
 
 impl Rosters {
@@ -41,7 +39,6 @@ impl Rosters {
             keys: 0,
             names: HashSet::new(),
             next_in_line: vec![None; usize::from(partitions)],
-            sent_at: None,
         }
     }
 
@@ -90,34 +87,18 @@ impl Control {
         }
     }
 
-    /// Tells what came into being here.
-    pub(super) fn send_rosters(&mut self, now: Instant) {
-        if self.rosters.sent_at.is_some_and(|at| now < at + ROSTER_PERIOD) {
-            return;
-        }
-        self.rosters.sent_at = Some(now);
-        let mut frames: HashMap<u32, Vec<u8>> = HashMap::new();
-        let shared = Arc::clone(&self.shared);
-        for shard in shared.shards.iter() {
-            let fresh = shard.claim().take_fresh();
-            for fresh in fresh {
-                let next = self.rosters.next_in_line.get(usize::from(fresh.partition)).cloned().flatten();
-                let Some(next) = next else { continue };
-                let member = self.number(&next);
-                let body = frames.entry(member).or_default();
-                body.extend_from_slice(&fresh.partition.to_le_bytes());
-                put_bytes(body, fresh.machine.as_bytes());
-                put_bytes(body, fresh.key.as_bytes());
-                if body.len() >= FRAME_BYTES {
-                    let body = std::mem::take(body);
-                    self.send_roster(member, &body);
-                }
+    /// Tells the member next in line all keys of a partition.
+    fn tell_all_keys(&mut self, partition: u16, member: u32) {
+        let keys = self.shared.shards.of(partition).claim().keys(partition);
+        let mut body = Vec::new();
+        for fresh in keys {
+            write_key(&mut body, &fresh);
+            if body.len() >= FRAME_BYTES {
+                self.send_roster(member, &std::mem::take(&mut body));
             }
         }
-        for (member, body) in frames {
-            if !body.is_empty() {
-                self.send_roster(member, &body);
-            }
+        if !body.is_empty() {
+            self.send_roster(member, &body);
         }
     }
 
@@ -125,6 +106,15 @@ impl Control {
         let mut frame = Vec::with_capacity(body.len() + 1);
         PeerFrame::Roster(body).encode(&mut frame);
         self.outbox.tell(0, Command::Send { member, frame });
+    }
+
+    /// There is a link to a member: it is told what it has to know as the next in line.
+    pub(super) fn tell_keys_to(&mut self, name: &MemberName, member: u32) {
+        for partition in 0..self.shared.options.partitions {
+            if self.rosters.next_in_line.get(usize::from(partition)).is_some_and(|next| next.as_ref() == Some(name)) {
+                self.tell_all_keys(partition, member);
+            }
+        }
     }
 
     /// The mesh has changed: where another member is next in line now, it is told everything anew, and rosters that are no
@@ -141,8 +131,10 @@ impl Control {
             };
             if *known != ours {
                 known.clone_from(&ours);
-                if ours.is_some() {
-                    self.shared.shards.of(partition).claim().refresh(partition);
+                let member = ours.map(|name| self.number(&name));
+                self.shared.set_next_in_line(partition, member);
+                if let Some(member) = member {
+                    self.tell_all_keys(partition, member);
                 }
             }
             // Without a holder the roster may be about to be needed.
@@ -151,4 +143,11 @@ impl Control {
             }
         }
     }
+}
+
+/// Appends one key to a roster's body.
+pub(crate) fn write_key(body: &mut Vec<u8>, fresh: &Fresh) {
+    body.extend_from_slice(&fresh.partition.to_le_bytes());
+    put_bytes(body, fresh.machine.as_bytes());
+    put_bytes(body, fresh.key.as_bytes());
 }

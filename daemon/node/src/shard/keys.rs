@@ -1,6 +1,6 @@
 //! Finding, adding and removing instances of a shard.
 
-use super::{Fresh, Part, Phase, State};
+use super::{Fresh, Part, Phase, Run, State};
 use crate::instance::Entry;
 
 impl State {
@@ -21,9 +21,9 @@ impl State {
     }
 
     /// Adds an instance that is not there yet.
-    pub(super) fn add(&mut self, partition: u16, entry: Entry) -> u32 {
+    pub(super) fn add(&mut self, partition: u16, entry: Entry, run: &mut Run) -> u32 {
         let hash = entry.hash;
-        self.fresh.push(Fresh { partition, machine: entry.version.name.clone(), key: entry.key.clone() });
+        run.fresh.push(Fresh { partition, machine: entry.version.name.clone(), key: entry.key.clone() });
         let number = self.entries.insert(entry);
         self.total.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let Self { entries, partitions, shards, .. } = self;
@@ -46,21 +46,12 @@ impl State {
         taken
     }
 
-    /// Takes what came into being since the last call.
-    pub(crate) fn take_fresh(&mut self) -> Vec<Fresh> {
-        std::mem::take(&mut self.fresh)
-    }
-
-    /// Notes all keys of a partition as new: the next in line is another one now.
-    pub(crate) fn refresh(&mut self, partition: u16) {
+    /// All keys of a partition that is served here.
+    pub(crate) fn keys(&self, partition: u16) -> Vec<Fresh> {
         let Some(Part { index, phase: Phase::Held }) = self.part(partition) else {
-            return;
+            return Vec::new();
         };
-        let fresh: Vec<Fresh> = index
-            .iter()
-            .filter_map(|number| self.entries.get(*number))
-            .map(|entry| Fresh { partition, machine: entry.version.name.clone(), key: entry.key.clone() })
-            .collect();
-        self.fresh.extend(fresh);
+        let entries = index.iter().filter_map(|number| self.entries.get(*number));
+        entries.map(|entry| Fresh { partition, machine: entry.version.name.clone(), key: entry.key.clone() }).collect()
     }
 }

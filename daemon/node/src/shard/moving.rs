@@ -115,27 +115,26 @@ impl State {
     }
 
     /// The other side is gone without having said that it has the partition: serve the copy again.
-    pub(crate) fn take_back(&mut self, partition: u16, run: &mut Run) -> Installed {
-        let Some(part) = self.part_mut(partition) else {
-            return Installed::default();
+    pub(crate) fn take_back(&mut self, partition: u16, run: &mut Run) {
+        let Some(part) = self.part_mut(partition) else { return };
+        let parts = match &mut part.phase {
+            Phase::Sent(parts) => std::mem::take(parts),
+            // It never left: what was to move it was dropped on the way.
+            _ => return,
         };
-        let Phase::Sent(parts) = std::mem::take(&mut part.phase) else {
-            return Installed::default();
-        };
-        let mut sum = Installed::default();
+        part.phase = Phase::Arriving;
         for part in &parts {
-            let installed = self.install(partition, part, run);
-            sum.instances += installed.instances;
-            sum.rejected += installed.rejected;
-            sum.conflicts += installed.conflicts;
+            self.install(partition, part, run);
         }
         self.serve(partition);
-        sum
     }
 
-    /// Takes a part of a partition that moves here. What is here already stays, unless the part has a higher seq for the
+    /// Takes a part of a partition that moves here; nothing if nobody expects it. What is here already stays, unless the part has a higher seq for the
     /// same key.
-    pub(crate) fn install(&mut self, partition: u16, bytes: &[u8], run: &mut Run) -> Installed {
+    pub(crate) fn install(&mut self, partition: u16, bytes: &[u8], run: &mut Run) -> Option<Installed> {
+        if !self.part(partition).is_some_and(|part| matches!(part.phase, Phase::Arriving | Phase::Held)) {
+            return None;
+        }
         let mut installed = Installed::default();
         let mut input = Input::new(bytes);
         while !input.is_empty() {
@@ -152,7 +151,7 @@ impl State {
             }
         }
         self.update_due(run);
-        installed
+        Some(installed)
     }
 
     /// Says whether the key was here as well, with another state; `None` if the record can't be read.
@@ -181,7 +180,7 @@ impl State {
             }
             None => {
                 let key = record.key.into();
-                self.add(partition, Entry { hash, key, version, instance, armed: None, extra })
+                self.add(partition, Entry { hash, key, version, instance, armed: None, extra }, run)
             }
         };
         if conflict {

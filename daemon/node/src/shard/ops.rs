@@ -141,7 +141,7 @@ impl State {
         let instance =
             version.machine.start(input, Millis(run.now), &mut run.output).map_err(|error| step_failed(&error))?;
         let key = request.key.as_ref().into();
-        let number = self.add(partition, Entry { hash, key, version, instance, armed: None, extra: None });
+        let number = self.add(partition, Entry { hash, key, version, instance, armed: None, extra: None }, run);
         let restarted = self.lost.remove(&hash).is_some();
         run.created += 1;
         self.after_step(number, "xstate.init", if restarted { "restart" } else { "start" }, true, run);

@@ -17,8 +17,8 @@ impl Worker {
         for message in std::mem::take(&mut self.control_overflow) {
             self.tell_control(message);
         }
-        for command in std::mem::take(&mut self.retry) {
-            self.command(command, io);
+        for parked in std::mem::take(&mut self.not_held) {
+            self.request(&parked.request, parked.reply_to, parked.hops, io);
         }
         for _ in 0..PER_TURN {
             let Some(command) = self.shared.next_command(self.index) else {
@@ -32,7 +32,12 @@ impl Worker {
 
     fn command(&mut self, command: Command, io: &mut Io) {
         match command {
-            Command::Reply { correlation, reply } => self.answered(correlation, &reply, io),
+            Command::Reply { correlation, reply, error } => {
+                if let Some(count) = error.and_then(|code| self.counters.errors.get(code as usize)) {
+                    count.add(1);
+                }
+                self.answered(correlation, &reply, io);
+            }
             Command::Bounced { correlation } => self.answered(correlation, &[], io),
             Command::Call { request, answer } => {
                 let caller = self.callers.insert(answer);
@@ -47,7 +52,16 @@ impl Worker {
                     tracing::debug!(member, "a control message was dropped: the member is unknown or its link is full");
                 }
             }
-            Command::Transfer { partition, to } => self.transfer_or_retry(partition, to, io),
+            Command::Transfer { partition, to } => self.transfer(partition, to, io),
+            Command::Unlink { member } => self.unlink(member, io),
+            Command::Expect { partition, merge } => self.with_shard(partition, io, |state, _| state.expect(partition, merge)),
+            Command::Discard { partition } => self.with_shard(partition, io, |state, _| state.discard(partition)),
+            Command::Forget { partition } => self.with_shard(partition, io, |state, _| state.forget(partition)),
+            Command::TakeBack { partition } => self.with_shard(partition, io, |state, run| state.take_back(partition, run)),
+            Command::TakeOver { partition, lost } => {
+                self.with_shard(partition, io, |state, run| state.take_over(partition, &lost, run));
+            }
+            Command::Serve { partition } => self.with_shard(partition, io, |state, _| state.serve(partition)),
             Command::Publish(change) => self.subscribers.publish(&change, io),
             Command::Stop => self.stopping = true,
         }

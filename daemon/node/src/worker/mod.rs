@@ -70,8 +70,10 @@ pub(crate) struct Worker {
     overflow: VecDeque<(usize, Command)>,
     /// Messages for the control plane that did not fit into its queue.
     control_overflow: VecDeque<ToControl>,
-    /// Transfers of partitions whose shard was busy.
-    retry: Vec<Command>,
+    /// Requests whose partition is routed here but not served yet: tried again in the next turn.
+    not_held: Vec<Parked>,
+    /// Keys that came into being in this turn, by the member that is next in line for them.
+    rosters: HashMap<u32, Vec<u8>>,
     /// When something of ours is due: a peer link to open again, a timer of an instance.
     next_due: Option<Instant>,
     now: Instant,
@@ -100,7 +102,8 @@ impl Worker {
             reply: Vec::new(),
             overflow: VecDeque::new(),
             control_overflow: VecDeque::new(),
-            retry: Vec::new(),
+            not_held: Vec::new(),
+            rosters: HashMap::new(),
             next_due: None,
             now,
             tick: 0,
@@ -193,7 +196,7 @@ impl Worker {
         }
     }
 
-    fn closed(&mut self, conn: ConnId, origin: Origin, reason: &Closed, io: &mut Io) {
+    fn count_closed(&self, origin: Origin, reason: &Closed) {
         match reason {
             Closed::Protocol(why) => {
                 self.counters.protocol_errors.add(1);
@@ -202,6 +205,24 @@ impl Worker {
             Closed::HandshakeTimeout => self.counters.handshake_timeouts.add(1),
             _ => {}
         }
+    }
+
+    /// Tells new keys to the members next in line, in the turn in which the clients hear of them.
+    fn send_rosters(&mut self, io: &mut Io) {
+        for (member, body) in self.rosters.drain() {
+            let mut frame = Vec::with_capacity(body.len() + 1);
+            PeerFrame::Roster(&body).encode(&mut frame);
+            if self.index == 0 {
+                // Without a link the member is told everything once there is one.
+                self.peers.send(member, None, &frame, self.now, io);
+            } else if let Err(command) = self.shared.tell(0, Command::Send { member, frame }) {
+                self.overflow.push_back((0, command));
+            }
+        }
+    }
+
+    fn closed(&mut self, conn: ConnId, origin: Origin, reason: &Closed, io: &mut Io) {
+        self.count_closed(origin, reason);
         match origin {
             Origin::Accepted(CLIENTS) => self.clients = self.clients.saturating_sub(1),
             Origin::Accepted(CHANGES) => {
@@ -240,6 +261,7 @@ impl Worker {
         let timers = self.fire_timers(io);
         self.expire(io);
         self.subscribers.flush(io);
+        self.send_rosters(io);
         let links = self.peers.turn(self.now, io);
         self.next_due = [timers, links].into_iter().flatten().min();
         self.levels();
@@ -277,6 +299,7 @@ impl Handler for Worker {
             Event::Subscribe(conn, prefix) => self.subscribed(conn, prefix),
             Event::Cancel(conn, prefix) => self.subscribers.cancel(conn, prefix),
             Event::Refused(_) => self.counters.refused_connections.add(1),
+            Event::Failed(origin, reason) => self.count_closed(origin, reason),
             // What the waker announces is in the ring, and every turn looks there.
             Event::Woken => {}
             Event::Turn => self.turn(io),
@@ -285,7 +308,7 @@ impl Handler for Worker {
 
     fn deadline(&self) -> Option<Instant> {
         let parked = self.parked.front().map(|parked| parked.until);
-        let soon = (!self.retry.is_empty() || !self.overflow.is_empty() || !self.control_overflow.is_empty())
+        let soon = (!self.not_held.is_empty() || !self.overflow.is_empty() || !self.control_overflow.is_empty())
             .then_some(self.now);
         [self.next_due, self.in_flight.deadline(), parked, soon].into_iter().flatten().min()
     }

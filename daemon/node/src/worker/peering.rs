@@ -5,10 +5,10 @@ use std::sync::Arc;
 use statemesh_transport::{ConnId, Io, Message, Origin};
 
 use super::{Greeted, Worker, number};
-use crate::command::{Command, ToControl};
+use crate::command::ToControl;
 use crate::forward::ReplyTo;
 use crate::peer_wire::PeerFrame;
-use crate::shard::Moved;
+use crate::shard::{Moved, Run, State};
 
 /// Bytes of one part of a moving partition: large enough to be cheap, small enough to leave room for others.
 const MOVE_BYTES: usize = 128 * 1024;
@@ -79,64 +79,76 @@ impl Worker {
         }
     }
 
-    /// Takes instances of a partition that moves here.
-    fn install(&mut self, from: u32, partition: u16, last: bool, instances: &[u8], io: &mut Io) {
+    /// Does something with a partition that the control plane decided. A reactor waits for nothing, but here it must: these
+    /// things, and the parts of a move, have to stay in order. Whoever has the shard has it for microseconds.
+    pub(super) fn with_shard<R>(&mut self, partition: u16, io: &mut Io, act: impl FnOnce(&mut State, &mut Run) -> R) -> R {
         let shared = Arc::clone(&self.shared);
-        // A reactor waits for nothing, but here it must: the parts of a move have to stay in order. Whoever has the
-        // shard has it for microseconds.
+        let shard = shared.shards.of(partition);
         let mut state = loop {
-            if let Some(state) = shared.shards.of(partition).try_claim() {
+            if let Some(state) = shard.try_claim() {
                 break state;
             }
             std::hint::spin_loop();
         };
-        let installed = state.install(partition, instances, &mut self.run);
+        let result = act(&mut state, &mut self.run);
         drop(state);
+        if shard.has_jobs() {
+            self.serve(partition);
+        }
+        self.after_run(io);
+        result
+    }
+
+    /// Takes instances of a partition that moves here.
+    fn install(&mut self, from: u32, partition: u16, last: bool, instances: &[u8], io: &mut Io) {
+        let installed = self.with_shard(partition, io, |state, run| state.install(partition, instances, run));
+        // Nobody expects them (any more): the sender will be told, or knows.
+        let Some(installed) = installed else { return };
         self.counters.handoff_instances.add(installed.instances);
         self.counters.handoff_rejected.add(installed.rejected);
         self.counters.conflicts.add(installed.conflicts);
-        self.after_run(io);
         if last {
             self.counters.handoffs_received.add(1);
             self.tell_control(ToControl::Installed { partition, from });
         }
     }
 
-    /// Hands a partition over: from here on its events follow it on the same link. `false` if the shard is busy.
-    pub(super) fn transfer(&mut self, partition: u16, to: u32, io: &mut Io) -> bool {
-        let shared = Arc::clone(&self.shared);
-        let Some(mut state) = shared.shards.of(partition).try_claim() else {
-            return false;
-        };
-        let (Moved { instances, held }, parts) = state.freeze(partition, MOVE_BYTES, shared.clock.millis(self.now));
-        drop(state);
+    /// Hands a partition over: from here on its events follow it on the same link.
+    pub(super) fn transfer(&mut self, partition: u16, to: u32, io: &mut Io) {
+        if !self.peers.is_ready(to) {
+            // The link went before the partition could: the control plane is about to hear of it, and changes nothing.
+            return;
+        }
+        let now = self.shared.clock.millis(self.now);
+        let (Moved { instances, held }, parts) =
+            self.with_shard(partition, io, |state, _| state.freeze(partition, MOVE_BYTES, now));
         if !held {
-            return true;
+            return;
         }
         let count = parts.len();
         for (index, part) in parts.iter().enumerate() {
             let mut frame = Vec::with_capacity(part.len() + 4);
             PeerFrame::Move { partition, last: index + 1 == count, instances: part }.encode(&mut frame);
-            if !self.peers.send(to, None, &frame, self.now, io) {
-                // The member vanished: the control plane hears of that too, and takes the partition back.
-                break;
-            }
+            self.peers.send(to, None, &frame, self.now, io);
         }
         self.counters.handoffs_sent.add(1);
         self.tell_control(ToControl::Transferred { partition, to, instances });
         self.route(partition, Some(to), io);
-        true
+    }
+
+    /// Closes every control link from and to a member.
+    pub(super) fn unlink(&mut self, member: u32, io: &mut Io) {
+        self.peers.close(member, io);
+        for (&conn, greeted) in &self.greeted {
+            if greeted.member == member && greeted.lane == 0 {
+                io.close(conn);
+            }
+        }
     }
 
     pub(super) fn route(&mut self, partition: u16, to: Option<u32>, io: &mut Io) {
         if self.router.switch(partition, to) {
             self.unpark(partition, io);
-        }
-    }
-
-    pub(super) fn transfer_or_retry(&mut self, partition: u16, to: u32, io: &mut Io) {
-        if !self.transfer(partition, to, io) {
-            self.retry.push(Command::Transfer { partition, to });
         }
     }
 }

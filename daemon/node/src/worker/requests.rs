@@ -11,9 +11,10 @@ use statemesh_mesh::placement;
 use statemesh_mesh::routing::Route;
 use statemesh_transport::{ConnId, Io, Message, OVERSIZE};
 
-use super::{Asked, TIMED, Worker};
+use super::{Asked, Parked, TIMED, Worker};
 use crate::answers;
 use crate::command::{Command, ToControl};
+use crate::control::{ROSTER_FRAME_BYTES, write_key};
 use crate::forward::{ReplyTo, With};
 use crate::peer_wire::MAX_HOPS;
 use crate::shard::{Job, Outcome, State};
@@ -53,7 +54,13 @@ impl Worker {
             Ok(Some(requests)) => {
                 let batch = self.batches.begin(reply_to, encoding, requests.len());
                 for (position, raw) in requests.into_iter().enumerate() {
-                    self.request(raw, ReplyTo::Batch { batch, position }, 0, io);
+                    let reply_to = ReplyTo::Batch { batch, position };
+                    if Encoding::of(raw) == encoding {
+                        self.request(raw, reply_to, 0, io);
+                    } else {
+                        // No map, so no request; in JSON its first byte would be taken for MessagePack.
+                        self.refuse_malformed(encoding, reply_to, io);
+                    }
                 }
                 if let Some((reply_to, replies)) = self.batches.seal(batch) {
                     self.deliver(reply_to, &replies, io);
@@ -65,6 +72,13 @@ impl Worker {
                 self.fail(asked, refusal.code, &refusal.message, refusal.hint, io);
             }
         }
+    }
+
+    fn refuse_malformed(&mut self, encoding: Encoding, reply_to: ReplyTo, io: &mut Io) {
+        self.counters.malformed.add(1);
+        let asked = Asked { encoding, id: None, reply_to };
+        let hint = "each element of an array is a request: a map";
+        self.fail(asked, ErrorCode::BadRequest, "malformed request: no map", hint, io);
     }
 
     fn refuse_oversize(&mut self, reply_to: ReplyTo, io: &mut Io) {
@@ -160,8 +174,18 @@ impl Worker {
         }
         self.after_run(io);
         if outcome == Outcome::NotHeld {
-            self.park(keyed.raw, keyed.partition, keyed.reply_to, keyed.hops, io);
+            self.wait_until_held(keyed, io);
         }
+    }
+
+    /// The partition is routed here, and will be served in a moment, or was and is about to be routed elsewhere.
+    fn wait_until_held(&mut self, keyed: Keyed<'_>, io: &mut Io) {
+        let Keyed { raw, partition, reply_to, hops, .. } = keyed;
+        if self.router.route_forwarded(partition) != Route::Local || self.not_held.len() >= self.shared.options.limits.parked {
+            return self.park(raw, partition, reply_to, hops, io);
+        }
+        let until = self.now + self.shared.options.limits.forward_timeout;
+        self.not_held.push(Parked { partition, reply_to, request: Bytes::copy_from_slice(raw), hops, until });
     }
 
     fn leave_in_inbox(&mut self, keyed: Keyed<'_>, io: &mut Io) {
@@ -210,7 +234,7 @@ impl Worker {
                 Err(_) => Outcome::NotHeld,
             };
             let command = match outcome {
-                Outcome::Replied => Command::Reply { correlation: job.correlation, reply },
+                Outcome::Replied => Command::Reply { correlation: job.correlation, reply, error: None },
                 Outcome::NotHeld => Command::Bounced { correlation: job.correlation },
             };
             self.tell(job.reactor, command);
@@ -225,6 +249,14 @@ impl Worker {
             if minder != self.index {
                 self.shared.wake(minder);
             }
+        }
+        for fresh in std::mem::take(&mut self.run.fresh) {
+            if let Some(member) = self.shared.next_in_line(fresh.partition) {
+                write_key(self.rosters.entry(member).or_default(), &fresh);
+            }
+        }
+        if self.rosters.values().any(|body| body.len() >= ROSTER_FRAME_BYTES) {
+            self.send_rosters(io);
         }
         if self.run.changes.is_empty() {
             return;
