@@ -59,9 +59,9 @@ fn transitions_that_leave_the_context_alone_allocate_nothing() {
     let json = Event { kind: "NEXT", payload: Payload::Json(br#"{"type":"NEXT","by":2,"deep":{"list":[1,2,3]}}"#) };
     let packed = Event { kind: "NEXT", payload: Payload::MsgPack(b"\x82\xa4type\xa4NEXT\xa2by\x02") };
     let flat = r#"{"initial":"a","states":{"a":{"on":{"NEXT":"b"}},"b":{"on":{"NEXT":"a"}}}}"#;
-    let actions = r#"{"initial":"a","entry":"root","states":{
+    let actions = r##"{"initial":"a","entry":"root","states":{
         "a":{"initial":"x","entry":{"type":"in","params":{"n":[1,2]}},"exit":"out","states":{"x":{"entry":"in x","on":{"NEXT":"#(machine).b"}}}},
-        "b":{"entry":["one","two"],"on":{"NEXT":{"target":"a","actions":[{"type":"@xstate.emit","event":{"type":"E"}}]}}}}}"#;
+        "b":{"entry":["one","two"],"on":{"NEXT":{"target":"a","actions":[{"type":"@xstate.emit","event":{"type":"E"}}]}}}}}"##;
     let guards = r#"{"initial":"a","context":{"n":1},"guards":{"two":{"when":{"@expr":"event.by == 2"}}},"states":{
         "a":{"on":{"NEXT":[{"target":"a","guard":{"@expr":"context.n > 5"}},{"target":"b","guard":"two"}]}},
         "b":{"on":{"NEXT":{"target":"a","guard":{"@expr":"context.n == 1 && event.by < 3"}}}}}}"#;

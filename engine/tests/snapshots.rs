@@ -45,7 +45,8 @@ fn a_restored_instance_goes_on_and_keeps_the_time_that_is_left() {
         TimerCommand::Schedule { deadline, .. } => deadline.0 - hour,
         TimerCommand::Cancel { .. } => 0,
     }).collect();
-    assert_eq!(deadlines, [1_000, 900, 800]);
+    // XState starts the children of a machine that starts first.
+    assert_eq!(deadlines, [900, 1_000, 800]);
 
     let mut kinds = Vec::new();
     for now in [800, 900] {
