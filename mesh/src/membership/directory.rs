@@ -1,6 +1,6 @@
 //! All members by name, with what they are now and since when; and the events that tell of changes.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::Output;
@@ -52,6 +52,8 @@ pub struct MemberInfo {
 #[derive(Debug, Default)]
 pub(super) struct Directory {
     members: BTreeMap<MemberName, MemberInfo>,
+    /// Those that are suspect, as few are: so that looking for changes costs little in a large mesh.
+    suspects: BTreeSet<MemberName>,
 }
 
 type Out = VecDeque<Output>;
@@ -108,15 +110,28 @@ impl Directory {
         self.set(identity, Status::Alive, now);
     }
 
-    pub(super) fn suspicion(&mut self, name: &MemberName, suspect: bool, now: Instant, out: &mut Out) {
-        let (before, after) = if suspect { (Status::Alive, Status::Suspect) } else { (Status::Suspect, Status::Alive) };
-        if let Some(known) = self.members.get_mut(name)
-            && known.status == before
-        {
-            known.status = after;
-            known.since = now;
-            out.push_back(if suspect { Output::Suspected(name.clone()) } else { Output::Refuted(name.clone()) });
+    /// These are the suspects now, and nobody else.
+    pub(super) fn set_suspects(&mut self, suspects: BTreeSet<MemberName>, now: Instant, out: &mut Out) {
+        let before = std::mem::take(&mut self.suspects);
+        for name in suspects.difference(&before) {
+            if self.change(name, Status::Alive, Status::Suspect, now) {
+                out.push_back(Output::Suspected(name.clone()));
+            }
         }
+        for name in before.difference(&suspects) {
+            if self.change(name, Status::Suspect, Status::Alive, now) {
+                out.push_back(Output::Refuted(name.clone()));
+            }
+        }
+        self.suspects = suspects;
+    }
+
+    fn change(&mut self, name: &MemberName, from: Status, to: Status, now: Instant) -> bool {
+        let known = self.members.get_mut(name).filter(|known| known.status == from);
+        let Some(known) = known else { return false };
+        known.status = to;
+        known.since = now;
+        true
     }
 
     /// Forgets who is gone for longer than `after`.
@@ -127,6 +142,7 @@ impl Directory {
     fn set(&mut self, identity: Identity, status: Status, since: Instant) {
         let name = identity.name.clone();
         let info = MemberInfo { identity, status, since };
+        self.suspects.remove(&name);
         self.members.insert(name, info);
     }
 }

@@ -385,10 +385,9 @@ impl Membership {
     }
 
     fn scan_suspicions(&mut self, now: Instant) {
-        for member in self.foca.iter_members() {
-            let suspect = member.state() == State::Suspect;
-            self.directory.suspicion(&member.id().name, suspect, now, &mut self.out);
-        }
+        let suspects = self.foca.iter_members().filter(|member| member.state() == State::Suspect);
+        let suspects = suspects.map(|member| member.id().name.clone()).collect();
+        self.directory.set_suspects(suspects, now, &mut self.out);
     }
 
     /// Ends this member's part when the codec has met a newer process of its name.
