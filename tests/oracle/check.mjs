@@ -1,6 +1,6 @@
 // One case through both sides, with the properties that the engine alone must have.
 
-import { compareRuns } from './compare.mjs';
+import { compareRuns, differenceAt } from './compare.mjs';
 import { exemption } from './exemptions.mjs';
 import { EXEMPT, reference } from './reference.mjs';
 
@@ -18,6 +18,10 @@ function expectation(request) {
   return { expected: corrected, exempt: corrected.exempt ?? EXEMPT.doubledId, options };
 }
 
+/** Of the machines that do not come to rest, one in this many is given to the engine with the step in question. */
+const PROBE_EVERY = 8;
+let endlessSeen = 0;
+
 /**
  * Runs the reference, and asks the engine for as many steps as can be compared.
  *
@@ -25,18 +29,36 @@ function expectation(request) {
  */
 export function begin(subject, request) {
   const prepared = expectation(request);
-  const compared = { ...request, events: request.events.slice(0, Math.max(prepared.expected.snapshots.length - 1, 0)) };
-  const answers = prepared.expected.snapshots.length > 0 ? askEngine(subject, compared) : Promise.resolve(undefined);
+  const compared = prepared.expected.snapshots.length;
+  const probe = prepared.exempt === EXEMPT.endless && endlessSeen++ % PROBE_EVERY === 0;
+  const asked = { ...request, events: request.events.slice(0, Math.max(compared - (probe ? 0 : 1), 0)) };
+  const answers = compared > 0 || probe ? askEngine(subject, asked) : Promise.resolve(undefined);
   answers.catch(() => {}); // `judge` throws it
-  return { ...prepared, request: compared, answers, subject };
+  return { ...prepared, request: asked, answers, subject, probe };
+}
+
+/** What is wrong with the engine's answer to a step that never comes to rest: it must refuse it and change nothing. */
+function badRefusal({ error, snapshots = [] }, step, events) {
+  const bad = (actual) => ({ kind: 'endless', step, path: '/error', expected: 'a refusal that changes nothing, or rest', actual });
+  if (error) return step === 0 && error.code === 'limit_exceeded' ? undefined : bad(error);
+  const refused = snapshots[step];
+  if (refused?.error === undefined) return undefined;
+  if (refused.error.code !== 'limit_exceeded') return bad(refused);
+  if (events[step - 1].type === '@advance') return undefined; // the timers before the endless one have fired
+  const { error: _, effects, ...rest } = refused;
+  const { effects: __, ...before } = snapshots[step - 1];
+  return effects.length === 0 && differenceAt(before, rest) === undefined ? undefined : bad(refused);
 }
 
 /** The verdict on what `begin` began: `{steps, exempt?, snapshots, difference?}`. */
-export async function judge({ expected, exempt, options, request, answers, subject }) {
+export async function judge({ expected, exempt, options, request, answers, subject, probe }) {
   const verdict = { steps: expected.snapshots.length, exempt, snapshots: expected.snapshots };
   const texts = await answers;
   if (texts === undefined) return verdict;
   const [plain, restored] = texts;
+  const refusal = probe ? badRefusal(JSON.parse(plain), expected.snapshots.length, request.events) : undefined;
+  if (refusal) return { ...verdict, difference: refusal };
+  if (expected.snapshots.length === 0) return verdict;
   const found = compareRuns(expected, JSON.parse(plain));
   if (found !== undefined) {
     const reason = exemption(request, JSON.parse(plain), found, options);

@@ -20,7 +20,7 @@ one of these reasons applies:
 |---|---|---|
 ${rows.join('\n')}
 
-Not generated, or evened out, because they are refused when a machine is defined or are slips of XState's:
+Not generated, or evened out, because we refuse the definition or because XState slips:
 
 ${GENERATED_AROUND.map((item) => `- ${item}`).join('\n')}
 

@@ -11,23 +11,30 @@ const BATCH = 64;
 const CASES = fileURLToPath(new URL('cases', import.meta.url));
 
 /** Runs at least `steps` steps. Calls `report(difference)` for each difference found, after shrinking it. */
-export async function differential(subject, { seed, steps, switches, keep, report, progress }) {
+export async function differential(subject, { seed, steps, switches, keep, report }) {
   const totals = { steps: 0, machines: 0, differences: 0, exempt: {} };
-  for (let index = 0; totals.steps < steps && totals.differences < keep; index += BATCH) {
-    const requests = Array.from({ length: BATCH }, (_, offset) => generate(seed, index + offset, switches));
-    const begun = requests.map((request) => begin(subject, request));
-    for (const [offset, request] of requests.entries()) {
-      const verdict = await judge(begun[offset]);
-      totals.steps += verdict.steps;
+  const beginBatch = (first) =>
+    Array.from({ length: BATCH }, (_, offset) => {
+      const request = generate(seed, first + offset, switches);
+      return { index: first + offset, request, begun: begin(subject, request) };
+    });
+  const isOver = () => totals.steps >= steps || totals.differences >= keep;
+  // The reference is a batch ahead, so that neither process waits for the other.
+  let next = beginBatch(0);
+  for (let first = BATCH; !isOver(); first += BATCH) {
+    const batch = next;
+    next = beginBatch(first);
+    for (const { index, request, begun } of batch) {
+      const { steps: compared, exempt, difference } = await judge(begun);
+      totals.steps += compared;
       totals.machines += 1;
-      if (verdict.exempt) totals.exempt[verdict.exempt] = (totals.exempt[verdict.exempt] ?? 0) + 1;
-      if (verdict.difference) {
+      if (exempt) totals.exempt[exempt] = (totals.exempt[exempt] ?? 0) + 1;
+      if (difference) {
         totals.differences += 1;
-        report({ name: `seed-${seed}-${index + offset}`, ...(await minimise(subject, request, verdict.difference)) });
-        if (totals.differences >= keep) break;
+        report({ name: `seed-${seed}-${index}`, ...(await minimise(subject, request, difference)) });
       }
+      if (isOver()) break;
     }
-    progress?.(totals);
   }
   return totals;
 }

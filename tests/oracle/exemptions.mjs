@@ -6,7 +6,7 @@ import { DELIVERIES_MAX, MICROSTEPS_MAX, reference, TIMERS_MAX } from './referen
 
 /** Why a run stopped being comparable, or was found to differ on purpose. */
 export const REASONS = {
-  endless: `The machine did not come to rest in XState within ${MICROSTEPS_MAX} microsteps, ${DELIVERIES_MAX} events between machines or ${TIMERS_MAX} timers of one step. XState would go on for ever; we end at limits of our own. Compared up to that step.`,
+  endless: `The machine did not come to rest in XState within ${MICROSTEPS_MAX} microsteps, ${DELIVERIES_MAX} events between machines or ${TIMERS_MAX} timers of one step. XState would go on for ever; we refuse that input at a limit and leave the instance as it was, which is checked for one in eight. Compared up to that step.`,
   doubledId:
     'A second delayed raise under an id that is still pending: both run, in XState as here, but XState can then cancel only one of them, and none once the first has fired. Here cancelling the id cancels both. Compared with an XState whose scheduler does.',
   illegal:

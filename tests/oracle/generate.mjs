@@ -9,7 +9,7 @@ const EVENTS = ['E', 'F', 'G', 'a.b', 'a.b.c', 'a.c'];
 const RAISED = ['R', 'S', 'a.b'];
 const WILDCARDS = ['*', 'a.*', 'a.b.*'];
 const SYSTEM_WILDCARDS = ['xstate.*', 'xstate.done.*', 'xstate.after.*', 'xstate.done.state.*'];
-const DELAYS = [0, 5, 10, 20, 25];
+const DELAYS = [5, 5, 10, 10, 20, 20, 25, 25, 0];
 const ADVANCES = [0, 5, 5, 10, 10, 20, 30, 60];
 const CHILDREN = ['child0', 'child1'];
 const TIMER_IDS = ['t0', 't1'];
@@ -131,7 +131,7 @@ class Generator {
       if (Object.keys(on).length) json.on = on;
     }
     if (isRoot) return;
-    if (this.has('always', 0.2)) json.always = this.alwaysOf(node);
+    if (this.has('always', 0.3)) json.always = this.alwaysOf(node);
     if (this.has('after', 0.4)) {
       json.after = {};
       for (let count = random.between(1, 2); count > 0; count--) json.after[this.afterKey()] = objectsInArrays(this.transitions(node, 0.7));
@@ -191,9 +191,20 @@ class Generator {
   }
 
   alwaysOf(node) {
-    const list = [this.transition(node, { targeted: 0.9, guarded: 0.9, forward: true })];
-    if (this.random.chance(0.2)) list.push(this.transition(node, { targeted: 0.9, guarded: 0.95, forward: true }));
+    const { random } = this;
+    const list = Array.from({ length: random.chance(0.2) ? 2 : 1 }, () => this.eventless(node));
     return list.length === 1 && this.has('shorthands', 0.5) ? list[0] : list;
+  }
+
+  /** Mostly one that counts itself out: `n` only grows in machines that use `always`. */
+  eventless(node) {
+    const { random } = this;
+    const json = this.transition(node, { targeted: 0.85, guarded: 0.9, forward: true });
+    if (typeof json === 'string' || random.chance(0.15)) return json;
+    const limit = `context.n < ${random.between(2, 6)}`;
+    json.guard = { '@expr': random.chance(0.5) ? limit : `${limit} && ${this.expressions.bool(1)}` };
+    json.actions = [{ type: '@xstate.assign', context: { n: { '@expr': 'context.n + 1' } } }, ...[json.actions ?? []].flat()];
+    return json;
   }
 
   transition(node, { targeted, guarded, forward = false }) {
