@@ -158,6 +158,21 @@ fn what_is_not_compiled_falls_back_and_says_so() {
     assert_eq!(error.code, "unsupported");
 }
 
+/// The crate has no budget: a few of these in a row would take all memory.
+#[test]
+fn what_multiplies_is_not_left_to_the_crate() {
+    for source in [
+        "'a'.replace('a', 'aa')",
+        "{1: 'a'}[1].replace('a', 'aa')",
+        "size(lists.range(1000000000)) > 0",
+        "event.type.trim() + ['a', 'b'].join(event.type)",
+        "math.greatest(1, size(strings.quote('\\\\')))",
+    ] {
+        let error = Program::compile(source, &env(), &Limits::default()).unwrap_err();
+        assert_eq!(error.code, "unknown_function", "{source}");
+    }
+}
+
 #[test]
 fn costs_and_sizes_are_bounded() {
     let list = format!("[{}1]", "1,".repeat(999));

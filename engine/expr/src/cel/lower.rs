@@ -355,6 +355,10 @@ impl Lower<'_> {
                  values and extension functions, or compute them in a separate expression",
             ));
         }
+        fallback::allows(&references.functions()).map_err(|name| {
+            let message = format!("there is no function {name}()");
+            self.error(&tree, "unknown_function", message)
+        })?;
         let mut roots = Roots::default();
         for name in references.variables() {
             match self.env.lookup(name) {

@@ -437,7 +437,7 @@ impl<'a> Reader<'a> {
             0xd0 => Head::Int((self.be(1)? as i8).into()),
             0xd1 => Head::Int((self.be(2)? as i16).into()),
             0xd2 => Head::Int((self.be(4)? as i32).into()),
-            0xd3 => Head::Int((self.be(8)? as i64).into()),
+            0xd3 => Head::Int(self.be(8)? as i64),
             0xd4 => Head::Ext(1),
             0xd5 => Head::Ext(2),
             0xd6 => Head::Ext(4),
