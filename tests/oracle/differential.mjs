@@ -25,18 +25,25 @@ export async function differential(subject, { seed, steps, switches, keep, repor
     const batch = next;
     next = beginBatch(first);
     for (const { index, request, begun } of batch) {
-      const { steps: compared, exempt, difference } = await judge(begun);
+      const { steps: compared, exempt, difference } = await judge(begun).catch(crash);
       totals.steps += compared;
       totals.machines += 1;
       if (exempt) totals.exempt[exempt] = (totals.exempt[exempt] ?? 0) + 1;
       if (difference) {
         totals.differences += 1;
-        report({ name: `seed-${seed}-${index}`, ...(await minimise(subject, request, difference)) });
+        const found = difference.kind === 'crash' ? { request, difference } : await minimise(subject, request, difference);
+        report({ name: `seed-${seed}-${index}`, ...found });
+        if (difference.kind === 'crash') return totals;
       }
       if (isOver()) break;
     }
   }
   return totals;
+}
+
+/** The engine's process ended: the first request without an answer is what it could not bear. */
+function crash(error) {
+  return { steps: 0, difference: { kind: 'crash', step: -1, path: '/', expected: 'an answer', actual: error.message } };
 }
 
 async function minimise(subject, request, difference) {
