@@ -83,7 +83,10 @@ fn measure(bless: bool) -> ExitCode {
             None => "no bound",
         };
         failed |= verdict != "ok";
-        println!("{case:26} {per_step:6} instructions a step, at most {:>6}: {verdict}", bound.map_or("?".to_owned(), |bound| bound.to_string()));
+        println!(
+            "{case:26} {per_step:6} instructions a step, at most {:>6}: {verdict}",
+            bound.map_or("?".to_owned(), |bound| bound.to_string())
+        );
         blessed.push_str(&format!("{case} {}\n", per_step + per_step / 20 + 1));
     }
     if bless {

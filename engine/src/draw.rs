@@ -100,7 +100,10 @@ impl Drawing<'_> {
         }
         for history in &node.histories {
             let kind = if machine.is_deep(*history) { "H*" } else { "H" };
-            self.line(depth, &format!("state \"{} ({kind})\" as {}", plain(&machine.state(*history).key), name(*history)));
+            self.line(
+                depth,
+                &format!("state \"{} ({kind})\" as {}", plain(&machine.state(*history).key), name(*history)),
+            );
         }
     }
 

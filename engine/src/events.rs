@@ -81,7 +81,10 @@ fn hash(name: &str) -> u64 {
     let mut state = bytes.len() as u64;
     let mut mix = |word: u64| state = (state.rotate_left(5) ^ word).wrapping_mul(MULTIPLIER);
     if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
-        bytes.chunks_exact(8).skip(1).for_each(|chunk| mix(chunk.iter().fold(0, |word, byte| word << 8 | u64::from(*byte))));
+        bytes
+            .chunks_exact(8)
+            .skip(1)
+            .for_each(|chunk| mix(chunk.iter().fold(0, |word, byte| word << 8 | u64::from(*byte))));
         mix(u64::from_le_bytes(*first));
         // Overlaps what came before, which does no harm.
         mix(u64::from_le_bytes(*last));

@@ -191,7 +191,12 @@ impl fmt::Display for Explanation {
             }
         }
         if self.candidates.is_empty() {
-            writeln!(f, "nothing: no active state reacts to {:?}; they react to {}", self.event, self.handled.join(", "))?;
+            writeln!(
+                f,
+                "nothing: no active state reacts to {:?}; they react to {}",
+                self.event,
+                self.handled.join(", ")
+            )?;
         }
         match &self.outcome {
             Ok(outcome) => {

@@ -37,7 +37,6 @@ impl Template {
             _ => None,
         }
     }
-
 }
 
 /// The text of an expression object, if `node` is one.

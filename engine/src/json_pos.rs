@@ -118,12 +118,9 @@ impl Node {
             Kind::Double(value) => Value::Double(*value),
             Kind::Str(text) => Value::Str(text.clone()),
             Kind::Array(items) => Value::List(items.iter().map(Node::to_value).collect::<List>()),
-            Kind::Object(members) => Value::Map(
-                members
-                    .iter()
-                    .map(|member| (member.key.clone(), member.value.to_value()))
-                    .collect::<Map>(),
-            ),
+            Kind::Object(members) => {
+                Value::Map(members.iter().map(|member| (member.key.clone(), member.value.to_value())).collect::<Map>())
+            }
         }
     }
 }
@@ -131,10 +128,8 @@ impl Node {
 impl<'t> Document<'t> {
     /// Reads a whole text of at most `depth_max` levels.
     pub(crate) fn parse(text: &'t [u8], depth_max: usize) -> Result<Self, Malformed> {
-        let text_str = std::str::from_utf8(text).map_err(|error| Malformed {
-            offset: error.valid_up_to(),
-            what: "the text is not UTF-8",
-        })?;
+        let text_str = std::str::from_utf8(text)
+            .map_err(|error| Malformed { offset: error.valid_up_to(), what: "the text is not UTF-8" })?;
         let mut parser = Parser { text: text_str, at: 0, depth_left: depth_max, duplicates: Vec::new() };
         parser.skip_space();
         let root = parser.value()?;
@@ -193,7 +188,8 @@ fn step_towards<'n>(node: &'n Node, offset: usize, path: &mut String) -> Option<
         }
         Kind::Object(members) => {
             // Integer-like keys are sorted first, so positions in the text are not in the order of the members.
-            let member = members.iter().filter(|member| member.key_offset <= offset).max_by_key(|member| member.key_offset)?;
+            let member =
+                members.iter().filter(|member| member.key_offset <= offset).max_by_key(|member| member.key_offset)?;
             path.push('/');
             path.push_str(&member.key.replace('~', "~0").replace('/', "~1"));
             (member.value.offset <= offset).then_some(&member.value)
@@ -249,10 +245,10 @@ impl Parser<'_> {
     }
 
     fn nested(&mut self, read: fn(&mut Self) -> Result<Kind, Malformed>) -> Result<Kind, Malformed> {
-        self.depth_left = self.depth_left.checked_sub(1).ok_or(Malformed {
-            offset: self.at,
-            what: "the document is nested too deeply",
-        })?;
+        self.depth_left = self
+            .depth_left
+            .checked_sub(1)
+            .ok_or(Malformed { offset: self.at, what: "the document is nested too deeply" })?;
         self.at += 1;
         let kind = read(self)?;
         self.depth_left += 1;
@@ -474,7 +470,8 @@ impl Parser<'_> {
     }
 
     fn hex4(&mut self) -> Result<u32, Malformed> {
-        let digits = self.text.get(self.at..self.at + 4).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        let digits =
+            self.text.get(self.at..self.at + 4).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
         let code = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
         let code = code.ok_or(self.malformed("expected four hexadecimal digits"))?;
         self.at += 4;
@@ -484,7 +481,10 @@ impl Parser<'_> {
 
 /// The index that JavaScript sorts first: a canonical decimal below 2^32 - 1.
 pub(crate) fn array_index(key: &str) -> Option<u32> {
-    let canonical = !key.is_empty() && key.len() <= 10 && key.bytes().all(|byte| byte.is_ascii_digit()) && (key == "0" || !key.starts_with('0'));
+    let canonical = !key.is_empty()
+        && key.len() <= 10
+        && key.bytes().all(|byte| byte.is_ascii_digit())
+        && (key == "0" || !key.starts_with('0'));
     if !canonical {
         return None;
     }
@@ -502,7 +502,10 @@ mod tests {
 
     #[test]
     fn keys_come_in_javascript_order() {
-        assert_eq!(keys(r#"{"b":1,"10":1,"a":1,"2":1,"01":1,"4294967295":1}"#), ["2", "10", "b", "a", "01", "4294967295"]);
+        assert_eq!(
+            keys(r#"{"b":1,"10":1,"a":1,"2":1,"01":1,"4294967295":1}"#),
+            ["2", "10", "b", "a", "01", "4294967295"]
+        );
     }
 
     #[test]

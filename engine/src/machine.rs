@@ -171,17 +171,45 @@ pub(crate) struct Invoke {
 #[derive(Debug)]
 pub(crate) enum Action {
     /// Anything we do not know: reported, in order.
-    Effect { kind: Str, params: Option<Template> },
+    Effect {
+        kind: Str,
+        params: Option<Template>,
+    },
     /// An entry of the root's `actions`, expanded in place.
-    Call { action: u16, params: Option<Template> },
+    Call {
+        action: u16,
+        params: Option<Template>,
+    },
     Assign(Assignment),
-    Raise { event: EventTemplate, delay: Option<Delay>, id: Option<Template> },
-    Cancel { id: Template },
-    Emit { event: Template },
-    Log { args: Template },
-    SendTo { to: Option<Template>, event: EventTemplate, delay: Option<Delay>, id: Option<Template> },
-    Spawn { machine: u16, id: Option<Template>, input: Option<Template>, sync: bool },
-    Stop { id: Template },
+    Raise {
+        event: EventTemplate,
+        delay: Option<Delay>,
+        id: Option<Template>,
+    },
+    Cancel {
+        id: Template,
+    },
+    Emit {
+        event: Template,
+    },
+    Log {
+        args: Template,
+    },
+    SendTo {
+        to: Option<Template>,
+        event: EventTemplate,
+        delay: Option<Delay>,
+        id: Option<Template>,
+    },
+    Spawn {
+        machine: u16,
+        id: Option<Template>,
+        input: Option<Template>,
+        sync: bool,
+    },
+    Stop {
+        id: Template,
+    },
     StartAfter(u32),
     CancelAfter(u32),
 }
@@ -203,7 +231,10 @@ pub(crate) enum EventTemplate {
 #[derive(Debug)]
 pub(crate) enum Guard {
     Expression(Box<Program>),
-    Call { guard: u16, params: Option<Template> },
+    Call {
+        guard: u16,
+        params: Option<Template>,
+    },
     And(Box<[Guard]>),
     Or(Box<[Guard]>),
     Not(Box<Guard>),
@@ -300,7 +331,11 @@ impl Machine {
 
 impl State {
     /// The transitions to try for an event, in order: the exact descriptor, then wildcards by length.
-    pub(crate) fn candidates<'m>(&'m self, known: Option<EventIx>, name: &'m str) -> impl Iterator<Item = TransitionIx> + 'm {
+    pub(crate) fn candidates<'m>(
+        &'m self,
+        known: Option<EventIx>,
+        name: &'m str,
+    ) -> impl Iterator<Item = TransitionIx> + 'm {
         let exact = known.map_or(&[][..], |event| self.exact(event));
         let wild = self
             .wild

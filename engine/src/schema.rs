@@ -123,7 +123,9 @@ fn shape(shape: Shape) -> Value {
         Shape::Value => map([]),
         Shape::Object => of_type("object"),
         Shape::StateType => constants(&["atomic", "compound", "parallel", "final", "history"]),
-        Shape::HistoryKind => map([("enum", list([Value::str("shallow"), Value::str("deep"), Value::Bool(true), Value::Bool(false)]))]),
+        Shape::HistoryKind => {
+            map([("enum", list([Value::str("shallow"), Value::str("deep"), Value::Bool(true), Value::Bool(false)]))])
+        }
         Shape::Initial => any_of([of_type("string"), reference("initialObject")]),
         Shape::States => map_of(reference("state")),
         Shape::Transitions => one_or_many(reference("transition")),
@@ -136,7 +138,11 @@ fn shape(shape: Shape) -> Value {
         Shape::Route => reference("route"),
         Shape::ActionDefinitions => map_of(one_or_many(reference("action"))),
         Shape::GuardDefinitions => {
-            let wrapped = map([("type", Value::str("object")), ("properties", map([("when", reference("guard"))])), ("required", list([Value::str("when")]))]);
+            let wrapped = map([
+                ("type", Value::str("object")),
+                ("properties", map([("when", reference("guard"))])),
+                ("required", list([Value::str("when")])),
+            ]);
             map_of(any_of([reference("guard"), wrapped]))
         }
         Shape::DelayDefinitions => {

@@ -81,7 +81,11 @@ impl Simulation {
         let payload = Payload::Json(event);
         let malformed = |what: String| StepError::MalformedEvent(what);
         payload.validate(&Default::default()).map_err(|error| malformed(error.to_string()))?;
-        let kind = payload.get_str("type").ok().flatten().ok_or_else(|| malformed("an event needs a string \"type\"".to_owned()))?;
+        let kind = payload
+            .get_str("type")
+            .ok()
+            .flatten()
+            .ok_or_else(|| malformed("an event needs a string \"type\"".to_owned()))?;
         if kind == "@advance" {
             let ms = payload.get("ms").ok().flatten().and_then(|ms| ms.to_value(&Default::default()).ok());
             let ms = ms.and_then(|ms| ms.as_f64()).filter(|ms| *ms >= 0.0);
@@ -171,7 +175,8 @@ fn batch(line: &[u8], limits: &Limits) -> Result<Vec<u8>, Value> {
     };
     let source = field("machine").ok_or_else(|| error_value("malformed_line", "the line has no \"machine\""))?;
     let events = field("events").map(|raw| elements(raw, &bounds)).transpose()?.unwrap_or_default();
-    let library = Library { sources: Payload::Json(field("machines").unwrap_or(b"{}")), limits, compiled: RefCell::default() };
+    let library =
+        Library { sources: Payload::Json(field("machines").unwrap_or(b"{}")), limits, compiled: RefCell::default() };
     let machine = library.compile(source, 0).map_err(|diagnostics| diagnostics_value(&diagnostics))?.machine;
     let input = field("input").map_or(Payload::Empty, Payload::Json);
     let mut out = Vec::new();

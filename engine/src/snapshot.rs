@@ -207,7 +207,8 @@ impl<'b> Reader<'b> {
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
             let bits = u64::from(byte & 0x7F);
-            value |= bits.checked_shl(shift).filter(|shifted| shifted >> shift == bits).ok_or(RestoreError::Malformed)?;
+            value |=
+                bits.checked_shl(shift).filter(|shifted| shifted >> shift == bits).ok_or(RestoreError::Malformed)?;
             if byte < 0x80 {
                 return Ok(value);
             }
@@ -315,10 +316,15 @@ impl<'b> Reader<'b> {
             ROOT => machine,
             _ => &find_child(extra, parent).ok_or(RestoreError::Malformed)?.machine,
         };
-        let found: Option<Arc<Machine>> = family.machines.iter().find(|known| known.machine.hash == hash).map(|known| known.machine.clone());
+        let found: Option<Arc<Machine>> =
+            family.machines.iter().find(|known| known.machine.hash == hash).map(|known| known.machine.clone());
         let machine = found.ok_or(RestoreError::WrongMachine)?;
         let running = flags & 4 != 0;
-        let state = if running { self.actor(&machine)? } else { ActorState { status: Status::Stopped, ..ActorState::default() } };
+        let state = if running {
+            self.actor(&machine)?
+        } else {
+            ActorState { status: Status::Stopped, ..ActorState::default() }
+        };
         Ok(Child { number, parent, name, machine, sync: flags & 1 != 0, listed: flags & 2 != 0, running, state })
     }
 

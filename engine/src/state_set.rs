@@ -11,7 +11,8 @@ const WORD_BITS: usize = u64::BITS as usize;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum StateSet {
     Small(u64),
-    // A thin pointer keeps the set, and so an instance, 8 bytes smaller.
+    // A thin pointer keeps the set, and so every instance, 8 bytes smaller; `Box<[u64]>` is a fat one.
+    #[allow(clippy::box_collection)]
     Large(Box<Vec<u64>>),
 }
 
@@ -42,11 +43,7 @@ impl Default for StateSet {
 impl StateSet {
     /// The empty set for a machine of `states` states.
     pub(crate) fn empty(states: usize) -> Self {
-        if states <= WORD_BITS {
-            Self::Small(0)
-        } else {
-            Self::Large(Box::new(vec![0; states.div_ceil(WORD_BITS)]))
-        }
+        if states <= WORD_BITS { Self::Small(0) } else { Self::Large(Box::new(vec![0; states.div_ceil(WORD_BITS)])) }
     }
 
     /// Rebuilds a set from its words; `None` if they name states beyond `states`.

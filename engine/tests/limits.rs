@@ -10,7 +10,10 @@ fn compile_with(source: &str, limits: &Limits) -> Result<Compiled, Vec<Diagnosti
 }
 
 fn refusal(source: &str, limits: &Limits) -> &'static str {
-    compile_with(source, limits).err().and_then(|found| found.iter().find(|found| found.is_error()).map(|found| found.code)).unwrap_or("accepted")
+    compile_with(source, limits)
+        .err()
+        .and_then(|found| found.iter().find(|found| found.is_error()).map(|found| found.code))
+        .unwrap_or("accepted")
 }
 
 #[test]
@@ -80,7 +83,9 @@ fn on_event(transition: &str) -> String {
 #[test]
 fn steps_that_exceed_a_bound_leave_the_instance_as_it_was() {
     let defaults = Limits::default();
-    let with = |actions: &str| on_event(&format!(r#"{{"actions":[{{"type":"@xstate.assign","context":{{"n":7}}}},"effect",{actions}]}}"#));
+    let with = |actions: &str| {
+        on_event(&format!(r#"{{"actions":[{{"type":"@xstate.assign","context":{{"n":7}}}},"effect",{actions}]}}"#))
+    };
     let raise = r#"{"type":"@xstate.raise","event":{"type":"AGAIN"}}"#;
     exceeds("microsteps_max", &with(raise), &Limits { microsteps_max: 50, ..defaults.clone() });
     exceeds("raised_max", &with(&[raise; 4].join(",")), &Limits { raised_max: 3, ..defaults.clone() });
@@ -104,7 +109,10 @@ fn children_are_bounded_in_number_and_depth() {
     };
     let middle = nest(r#"{"id":"middle","invoke":{"src":"leaf"}}"#, &leaf);
     let spawn = |id: &str| format!(r#"{{"type":"@xstate.spawnChild","src":"leaf","id":"{id}"}}"#);
-    for (limit, inner, spawns) in [("children_max", &leaf, [spawn("x"), spawn("y"), spawn("z")].join(",")), ("child_depth_max", &middle, spawn("x"))] {
+    for (limit, inner, spawns) in [
+        ("children_max", &leaf, [spawn("x"), spawn("y"), spawn("z")].join(",")),
+        ("child_depth_max", &middle, spawn("x")),
+    ] {
         let machine = nest(&format!(r#"{{"on":{{"E":{{"actions":[{spawns}]}},"OK":{{"actions":"ok"}}}}}}"#), inner);
         let mut out = Output::new();
         let mut instance = machine.start(Payload::Empty, Millis(0), &mut out).unwrap();

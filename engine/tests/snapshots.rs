@@ -6,7 +6,11 @@ use statemesh_engine::{Event, Instance, Limits, Machine, Millis, Output, Payload
 use std::sync::Arc;
 
 fn machine() -> Arc<Machine> {
-    let child = Machine::compile(br#"{"id":"kid","initial":"w","states":{"w":{"after":{"900":"f"}},"f":{"type":"final"}},"output":5}"#, &Limits::default(), &|_| None);
+    let child = Machine::compile(
+        br#"{"id":"kid","initial":"w","states":{"w":{"after":{"900":"f"}},"f":{"type":"final"}},"output":5}"#,
+        &Limits::default(),
+        &|_| None,
+    );
     let child = child.unwrap().machine;
     let source = br#"{"id":"m","initial":"a","context":{"n":1,"span":{"@expr":"duration('90s')"}},"states":{
         "a":{"initial":"x","after":{"1000":"b"},"invoke":{"src":"kid","onDone":{"actions":{"type":"done","params":{"@expr":"event.output"}}}},
@@ -41,10 +45,14 @@ fn a_restored_instance_goes_on_and_keeps_the_time_that_is_left() {
     assert_eq!(value(&machine, &restored), r#"{"a":"y"}"#);
     assert_eq!(restored.seq(), 1);
     assert_eq!(restored.context().to_string(), instance.context().to_string());
-    let deadlines: Vec<u64> = out.timers.iter().map(|command| match command {
-        TimerCommand::Schedule { deadline, .. } => deadline.0 - hour,
-        TimerCommand::Cancel { .. } => 0,
-    }).collect();
+    let deadlines: Vec<u64> = out
+        .timers
+        .iter()
+        .map(|command| match command {
+            TimerCommand::Schedule { deadline, .. } => deadline.0 - hour,
+            TimerCommand::Cancel { .. } => 0,
+        })
+        .collect();
     // XState starts the children of a machine that starts first.
     assert_eq!(deadlines, [900, 1_000, 800]);
 
@@ -73,7 +81,11 @@ fn the_same_instance_gives_the_same_bytes() {
     let first = bytes();
     assert_eq!(first, bytes());
     let mut again = Vec::new();
-    Instance::from_bytes(&machine, &first, Millis(50), &mut Output::new()).unwrap().to_bytes(&machine, Millis(50), &mut again);
+    Instance::from_bytes(&machine, &first, Millis(50), &mut Output::new()).unwrap().to_bytes(
+        &machine,
+        Millis(50),
+        &mut again,
+    );
     assert_eq!(first, again);
 }
 
@@ -86,7 +98,10 @@ fn bytes_of_another_version_or_definition_are_refused() {
     let other = Machine::compile(br#"{"id":"m"}"#, &Limits::default(), &|_| None).unwrap().machine;
     assert_eq!(Instance::from_bytes(&other, &bytes, Millis(0), &mut out).unwrap_err(), RestoreError::WrongMachine);
     bytes[2] = 9;
-    assert_eq!(Instance::from_bytes(&machine, &bytes, Millis(0), &mut out).unwrap_err(), RestoreError::UnknownVersion(9));
+    assert_eq!(
+        Instance::from_bytes(&machine, &bytes, Millis(0), &mut out).unwrap_err(),
+        RestoreError::UnknownVersion(9)
+    );
     assert_eq!(Instance::from_bytes(&machine, b"", Millis(0), &mut out).unwrap_err(), RestoreError::Malformed);
 }
 

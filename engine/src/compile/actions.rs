@@ -40,7 +40,12 @@ impl<'d> Compiler<'d> {
                 }
             }
             _ => {
-                self.error(node, "wrong_type", format!("an action must be a name or an object, not {}", node.type_name()), None);
+                self.error(
+                    node,
+                    "wrong_type",
+                    format!("an action must be a name or an object, not {}", node.type_name()),
+                    None,
+                );
                 None
             }
         }
@@ -61,7 +66,13 @@ impl<'d> Compiler<'d> {
         // Any name is an effect; only one that is nearly a named action is worth a word.
         if let Some(near) = closest(name, names).filter(|_| !has_params) {
             let message = format!("{name:?} is no named action, so it is reported as an effect");
-            self.report(Severity::Warning, node.offset, "effect_like_action", message, Some(format!("did you mean {near:?}?")));
+            self.report(
+                Severity::Warning,
+                node.offset,
+                "effect_like_action",
+                message,
+                Some(format!("did you mean {near:?}?")),
+            );
         }
         Some(Action::Effect { kind: Str::new(name), params })
     }
@@ -97,7 +108,8 @@ impl<'d> Compiler<'d> {
                 let machine = self.child_machine(node.get("src")?);
                 let id = self.compile_optional(node.get("id"), value);
                 let input = self.compile_optional(node.get("input"), value);
-                let sync = node.get("syncSnapshot").and_then(|sync| self.boolean(sync, "`syncSnapshot`")).unwrap_or(false);
+                let sync =
+                    node.get("syncSnapshot").and_then(|sync| self.boolean(sync, "`syncSnapshot`")).unwrap_or(false);
                 Some(Action::Spawn { machine: machine?, id, input, sync })
             }
             _ => Some(Action::Stop { id: self.compile_template(node.get("id")?, value)? }),

@@ -18,7 +18,11 @@ pub(super) fn compile(source: &[u8], limits: &Limits, resolve: &Resolve<'_>) -> 
             source,
             0,
             "definition_too_large",
-            format!("the definition has {} bytes; the limit definition_bytes_max is {}", source.len(), limits.definition_bytes_max),
+            format!(
+                "the definition has {} bytes; the limit definition_bytes_max is {}",
+                source.len(),
+                limits.definition_bytes_max
+            ),
         )]);
     }
     let document = Document::parse(source, limits.definition_depth_max)
@@ -120,7 +124,8 @@ impl<'d> Compiler<'d> {
             leaf_values: Box::default(),
         };
         // Ids may be given to any state; the machine's own id is the root's.
-        machine.id = root.get("id").and_then(Node::as_str).filter(|id| !id.is_empty()).map_or(Str::new("(machine)"), Str::new);
+        machine.id =
+            root.get("id").and_then(Node::as_str).filter(|id| !id.is_empty()).map_or(Str::new("(machine)"), Str::new);
         super::plans::precompute(&mut machine);
         self.lint(&machine);
         Some(machine)

@@ -32,11 +32,11 @@ impl<'d> Compiler<'d> {
     /// `None` if `node` is no expression; `Some(None)` if it is one that was refused.
     pub(super) fn compile_if_expression(&mut self, node: &'d Node, place: Place) -> Option<Option<Program>> {
         let text = expression_of(node);
-        if text.is_none() {
-            if let Some(code) = node.get("@code") {
-                self.error(code, "unsupported_language", "code in a programming language cannot run here", Some("write {\"@expr\": ...} in CEL".to_owned()));
-                return Some(None);
-            }
+        if let (None, Some(code)) = (text, node.get("@code")) {
+            let hint = Some("write {\"@expr\": ...} in CEL".to_owned());
+            let message = "code in a programming language cannot run here";
+            self.error(code, "unsupported_language", message, hint);
+            return Some(None);
         }
         let text = text?;
         self.check_keys(node, &[keys::EXPRESSION]);
@@ -96,7 +96,11 @@ impl<'d> Compiler<'d> {
 
     fn expression_error(&mut self, text: &'d Node, source: &str, error: CompileError) {
         // Inside a string without escapes, an offset in the expression is an offset in the document.
-        let inside = if self.document.is_plain_string(text.offset, source.len()) { 1 + error.offset.min(source.len()) } else { 0 };
+        let inside = if self.document.is_plain_string(text.offset, source.len()) {
+            1 + error.offset.min(source.len())
+        } else {
+            0
+        };
         let code = match error.code {
             "wrong_type" => "wrong_expression_type",
             code => code,
@@ -110,7 +114,10 @@ impl<'d> Compiler<'d> {
         if node.as_str() == Some(LANGUAGE) {
             return true;
         }
-        let hint = node.as_str().and_then(|name| did_you_mean(name, [LANGUAGE])).or(Some("only \"cel\" is supported".to_owned()));
+        let hint = node
+            .as_str()
+            .and_then(|name| did_you_mean(name, [LANGUAGE]))
+            .or(Some("only \"cel\" is supported".to_owned()));
         self.error(node, "unsupported_language", "unknown expression language", hint);
         false
     }

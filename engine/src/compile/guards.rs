@@ -17,7 +17,10 @@ impl<'d> Compiler<'d> {
             Kind::Str(name) => self.named_guard(node, name).map(|guard| Guard::Call { guard, params: None }),
             Kind::Object(_) => self.guard_object(node, place),
             _ => {
-                let message = format!("a guard must be an expression, a name or an object with a `type`, not {}", node.type_name());
+                let message = format!(
+                    "a guard must be an expression, a name or an object with a `type`, not {}",
+                    node.type_name()
+                );
                 self.error(node, "wrong_type", message, None);
                 None
             }
@@ -116,7 +119,12 @@ impl<'d> Compiler<'d> {
                 Some(StatePattern::All(parent, children.into()))
             }
             _ => {
-                self.error(node, "wrong_type", format!("a state value must be a string or an object, not {}", node.type_name()), None);
+                self.error(
+                    node,
+                    "wrong_type",
+                    format!("a state value must be a string or an object, not {}", node.type_name()),
+                    None,
+                );
                 None
             }
         }

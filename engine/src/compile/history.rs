@@ -8,8 +8,9 @@ use crate::state_set::StateIx;
 
 impl<'d> Compiler<'d> {
     pub(super) fn compile_histories(&mut self) -> Vec<History> {
-        let indices: Vec<StateIx> =
-            (0..self.drafts.len() as StateIx).filter(|index| self.drafts[usize::from(*index)].kind == DraftKind::History).collect();
+        let indices: Vec<StateIx> = (0..self.drafts.len() as StateIx)
+            .filter(|index| self.drafts[usize::from(*index)].kind == DraftKind::History)
+            .collect();
         let compiled = indices.iter().map(|index| self.compile_history(*index)).collect();
         self.refuse_endless_defaults();
         compiled
@@ -73,7 +74,8 @@ impl<'d> Compiler<'d> {
                 hops[usize::from(index)] = self.hops_below(index, &hops).filter(|hops| *hops <= HOPS_MAX);
             }
         }
-        let endless = (0..self.drafts.len()).find(|index| hops[*index].is_none() && self.drafts[*index].kind == DraftKind::History);
+        let endless = (0..self.drafts.len())
+            .find(|index| hops[*index].is_none() && self.drafts[*index].kind == DraftKind::History);
         if let Some(index) = endless {
             let (node, id) = (self.drafts[index].node, self.drafts[index].id.clone());
             let hint = Some("give the history state a target that is no history state".to_owned());
@@ -87,7 +89,15 @@ impl<'d> Compiler<'d> {
         let (next, own) = match draft.kind {
             DraftKind::History => (self.quiet_history_targets(index), 1),
             DraftKind::Compound => (self.initial_of(index).into_iter().collect(), 0),
-            DraftKind::Parallel => (draft.all_children.iter().copied().filter(|child| self.drafts[usize::from(*child)].kind != DraftKind::History).collect(), 0),
+            DraftKind::Parallel => (
+                draft
+                    .all_children
+                    .iter()
+                    .copied()
+                    .filter(|child| self.drafts[usize::from(*child)].kind != DraftKind::History)
+                    .collect(),
+                0,
+            ),
             DraftKind::Atomic | DraftKind::Final => return Some(0),
         };
         let below: Option<Vec<usize>> = next.iter().map(|state| hops[usize::from(*state)]).collect();

@@ -47,7 +47,11 @@ const fn required(name: &'static str, shape: Shape, about: &'static str) -> Key 
 
 /// Keys of every state node, the root included.
 pub(crate) const STATE: &[Key] = &[
-    key("id", Shape::String, "Name by which `#id` targets find the state; by default the path of keys below the root's id."),
+    key(
+        "id",
+        Shape::String,
+        "Name by which `#id` targets find the state; by default the path of keys below the root's id.",
+    ),
     key("type", Shape::StateType, "By default `compound` with child states, `history` with `history`, else `atomic`."),
     key("initial", Shape::Initial, "The child that is entered by default."),
     key("states", Shape::States, "The child states, in document order."),
@@ -81,7 +85,11 @@ pub(crate) const ROOT: &[Key] = &[
 ];
 
 pub(crate) const TRANSITION: &[Key] = &[
-    key("target", Shape::Strings, "Where to go: a sibling's key path, `.child`, `#id` or `#id.path`; several for parallel regions."),
+    key(
+        "target",
+        Shape::Strings,
+        "Where to go: a sibling's key path, `.child`, `#id` or `#id.path`; several for parallel regions.",
+    ),
     key("guard", Shape::Guard, "The transition is taken only if this is true."),
     key("actions", Shape::Actions, "Actions taken between exits and entries."),
     key("reenter", Shape::Boolean, "Exit and enter the source even if the target is the source or inside it."),

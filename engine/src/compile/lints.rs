@@ -42,7 +42,10 @@ impl Compiler<'_> {
         for index in transitions.iter().skip(open.map_or(usize::MAX, |open| open.saturating_add(1))) {
             let transition = machine.transition(*index);
             let before = open.and_then(|open| transitions.get(open)).map_or("", |open| &machine.transition(*open).path);
-            self.warn_transition(transition, format!("this transition is never taken: the one at {before} always comes first"));
+            self.warn_transition(
+                transition,
+                format!("this transition is never taken: the one at {before} always comes first"),
+            );
         }
     }
 

@@ -87,7 +87,15 @@ impl<'d> Compiler<'d> {
     }
 
     /// Reports at `offset` in the text what belongs to the value or key at `owner`.
-    fn report_at(&mut self, severity: Severity, owner: usize, offset: usize, code: &'static str, message: String, hint: Option<String>) {
+    fn report_at(
+        &mut self,
+        severity: Severity,
+        owner: usize,
+        offset: usize,
+        code: &'static str,
+        message: String,
+        hint: Option<String>,
+    ) {
         // A hostile document must not turn into a larger report.
         const DIAGNOSTICS_MAX: usize = 200;
         if self.diagnostics.len() >= DIAGNOSTICS_MAX && (severity == Severity::Warning || self.has_errors()) {

@@ -49,7 +49,9 @@ impl<'d> Compiler<'d> {
 
     fn delay_template(&mut self, duration: &'d Node) -> Option<crate::expression::Template> {
         match self.delay_value(duration)? {
-            Delay::Constant(ms) => Some(crate::expression::Template::Constant(Value::Int(i64::try_from(ms).unwrap_or(i64::MAX)))),
+            Delay::Constant(ms) => {
+                Some(crate::expression::Template::Constant(Value::Int(i64::try_from(ms).unwrap_or(i64::MAX))))
+            }
             Delay::Computed(template) => Arc::try_unwrap(template).ok(),
         }
     }
@@ -93,14 +95,19 @@ impl<'d> Compiler<'d> {
         // Each round settles the definitions that use only settled ones.
         for _ in 0..=NESTING_MAX {
             for (index, used) in uses.iter().enumerate() {
-                let deepest = used.iter().map(|used| depths.get(usize::from(*used)).copied().flatten().map(|depth| depth + 1));
-                let deepest = deepest.collect::<Option<Vec<usize>>>().map(|depths| depths.into_iter().max().unwrap_or(0));
+                let deepest =
+                    used.iter().map(|used| depths.get(usize::from(*used)).copied().flatten().map(|depth| depth + 1));
+                let deepest =
+                    deepest.collect::<Option<Vec<usize>>>().map(|depths| depths.into_iter().max().unwrap_or(0));
                 depths[index] = deepest.filter(|depth| *depth <= NESTING_MAX);
             }
         }
         for (member, depth) in members.iter().zip(&depths) {
             if depth.is_none() {
-                let message = format!("the named {what} {:?} uses itself, or names nested more than {NESTING_MAX} deep", member.key);
+                let message = format!(
+                    "the named {what} {:?} uses itself, or names nested more than {NESTING_MAX} deep",
+                    member.key
+                );
                 self.error(&member.value, "circular_definition", message, None);
             }
         }

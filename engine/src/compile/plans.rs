@@ -51,7 +51,8 @@ fn plan(machine: &Machine, index: u32, sets: &mut EntrySets, left: &mut usize) -
     }
     sets.clear();
     sets.add_transition(machine, transition, &|_| None);
-    let enter: Box<[(StateIx, bool)]> = sets.enter.iter().map(|state| (state, sets.default_entry.contains(state))).collect();
+    let enter: Box<[(StateIx, bool)]> =
+        sets.enter.iter().map(|state| (state, sets.default_entry.contains(state))).collect();
     *left = left.checked_sub(enter.len() + words)?;
     let (exit_start, exit_end) = crate::runtime::entry_exit::exit_range(machine, transition, &|_| None);
     let exits_quietly = (exit_start..exit_end).all(|state| machine.state(state).is_quiet());
@@ -71,9 +72,8 @@ fn needs_history(machine: &Machine, targets: &[StateIx]) -> bool {
         let initial = machine.state(state).initial.as_ref();
         initial.is_some_and(|initial| machine.is_history(initial.target))
     };
-    targets.iter().any(|target| {
-        machine.is_history(*target) || (*target..machine.state(*target).end).any(by_default)
-    }) || (!targets.is_empty() && machine.has_parallel && (0..machine.states.len() as StateIx).any(by_default))
+    targets.iter().any(|target| machine.is_history(*target) || (*target..machine.state(*target).end).any(by_default))
+        || (!targets.is_empty() && machine.has_parallel && (0..machine.states.len() as StateIx).any(by_default))
 }
 
 fn leaf_value_bytes(machine: &Machine) -> usize {

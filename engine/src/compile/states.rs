@@ -83,7 +83,13 @@ impl<'d> Compiler<'d> {
         for (descriptor, value, offset) in self.transition_map(index, on, "on") {
             if descriptor.is_empty() {
                 let message = "an event type cannot be empty".to_owned();
-                self.report(crate::diagnostics::Severity::Error, offset, "empty_event", message, Some("use `always`".to_owned()));
+                self.report(
+                    crate::diagnostics::Severity::Error,
+                    offset,
+                    "empty_event",
+                    message,
+                    Some("use `always`".to_owned()),
+                );
                 continue;
             }
             let transitions = self.compile_transitions(index, descriptor, value);
@@ -93,13 +99,21 @@ impl<'d> Compiler<'d> {
     }
 
     /// `onDone` of the state, and `onDone`, `onError`, `onSnapshot` of what it invokes.
-    fn compile_done(&mut self, index: StateIx, node: &'d Node, id: &str, invokes: &[(Invoke, &'d Node)], into: &mut Descriptors) {
+    fn compile_done(
+        &mut self,
+        index: StateIx,
+        node: &'d Node,
+        id: &str,
+        invokes: &[(Invoke, &'d Node)],
+        into: &mut Descriptors,
+    ) {
         if let Some(done) = node.get("onDone") {
             let descriptor = format!("xstate.done.state.{id}");
             let transitions = self.compile_transitions(index, &descriptor, done);
             into.set(&descriptor, transitions);
         }
-        const KEYS: [(&str, &str); 3] = [("onDone", "xstate.done.actor"), ("onError", "xstate.error.actor"), ("onSnapshot", "xstate.snapshot")];
+        const KEYS: [(&str, &str); 3] =
+            [("onDone", "xstate.done.actor"), ("onError", "xstate.error.actor"), ("onSnapshot", "xstate.snapshot")];
         for (invoke, node) in invokes {
             for (key, prefix) in KEYS {
                 if let Some(value) = node.get(key) {
@@ -202,10 +216,20 @@ impl<'d> Compiler<'d> {
     }
 
     /// XState ignores an output elsewhere, so we do; but it is worth a word.
-    fn compile_output(&mut self, index: StateIx, node: &'d Node, kind: StateKind) -> Option<crate::expression::Template> {
+    fn compile_output(
+        &mut self,
+        index: StateIx,
+        node: &'d Node,
+        kind: StateKind,
+    ) -> Option<crate::expression::Template> {
         let output = node.get("output")?;
         if kind != StateKind::Final && index != 0 {
-            self.warning(output, "unused_output", "only final states and the root have an output; this one is ignored", None);
+            self.warning(
+                output,
+                "unused_output",
+                "only final states and the root have an output; this one is ignored",
+                None,
+            );
             return None;
         }
         self.compile_template(output, Place::Value)

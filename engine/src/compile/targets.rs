@@ -107,7 +107,8 @@ impl<'d> Compiler<'d> {
             for b in &targets[..index] {
                 if let Some(shared) = self.conflict(*a, *b) {
                     let [a, b, shared] = [*a, *b, shared].map(|state| self.drafts[usize::from(state)].id.clone());
-                    let message = format!("{a:?} and {b:?} cannot both be active: they are different children of {shared:?}");
+                    let message =
+                        format!("{a:?} and {b:?} cannot both be active: they are different children of {shared:?}");
                     self.warning(node, "conflicting_targets", message, None);
                     return;
                 }

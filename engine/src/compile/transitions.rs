@@ -32,7 +32,12 @@ impl Descriptors {
 
 impl<'d> Compiler<'d> {
     /// `on`, `after`, `always`, `onDone` and the like: an object of transitions by key.
-    pub(super) fn transition_map(&mut self, state: StateIx, node: &'d Node, what: &str) -> Vec<(&'d str, &'d Node, usize)> {
+    pub(super) fn transition_map(
+        &mut self,
+        state: StateIx,
+        node: &'d Node,
+        what: &str,
+    ) -> Vec<(&'d str, &'d Node, usize)> {
         let Some(members) = node.members() else {
             self.error(node, "wrong_type", format!("`{what}` must be an object, not {}", node.type_name()), None);
             return Vec::new();
@@ -42,21 +47,29 @@ impl<'d> Compiler<'d> {
     }
 
     /// One transition, or an array of them.
-    pub(super) fn compile_transitions(&mut self, source: StateIx, descriptor: &str, node: &'d Node) -> Vec<TransitionIx> {
+    pub(super) fn compile_transitions(
+        &mut self,
+        source: StateIx,
+        descriptor: &str,
+        node: &'d Node,
+    ) -> Vec<TransitionIx> {
         let items = node.one_or_many();
         items.iter().filter_map(|item| self.compile_transition(source, descriptor, item)).collect()
     }
 
     fn compile_transition(&mut self, source: StateIx, descriptor: &str, node: &'d Node) -> Option<TransitionIx> {
         let transition = match &node.kind {
-            Kind::Str(_) => Transition { targets: self.resolve_targets(source, node), ..self.bare(source, descriptor, node) },
+            Kind::Str(_) => {
+                Transition { targets: self.resolve_targets(source, node), ..self.bare(source, descriptor, node) }
+            }
             Kind::Object(_) => {
                 self.check_keys(node, &[keys::TRANSITION]);
                 let targets = node.get("target").and_then(|target| self.resolve_targets(source, target));
                 self.transition_object(source, descriptor, node, targets)
             }
             _ => {
-                let message = format!("a transition must be a target, an object or an array of these, not {}", node.type_name());
+                let message =
+                    format!("a transition must be a target, an object or an array of these, not {}", node.type_name());
                 self.error(node, "wrong_type", message, Some("to forbid an event write {}".to_owned()));
                 return None;
             }
@@ -77,10 +90,17 @@ impl<'d> Compiler<'d> {
         }
     }
 
-    fn transition_object(&mut self, source: StateIx, descriptor: &str, node: &'d Node, targets: Option<Box<[StateIx]>>) -> Transition {
+    fn transition_object(
+        &mut self,
+        source: StateIx,
+        descriptor: &str,
+        node: &'d Node,
+        targets: Option<Box<[StateIx]>>,
+    ) -> Transition {
         let guard = node.get("guard").and_then(|guard| self.compile_guard(guard, Place::Value));
         let reenter = node.get("reenter").and_then(|reenter| self.boolean(reenter, "`reenter`")).unwrap_or(false);
-        let assigned = node.get("context").and_then(|context| self.compile_assignment(context, Place::Value)).map(Action::Assign);
+        let assigned =
+            node.get("context").and_then(|context| self.compile_assignment(context, Place::Value)).map(Action::Assign);
         let actions = self.compile_actions(node.get("actions"), Place::Value);
         let actions = assigned.into_iter().chain(actions).collect();
         Transition { targets, reenter, guard, actions, ..self.bare(source, descriptor, node) }
@@ -89,7 +109,8 @@ impl<'d> Compiler<'d> {
     fn add_transition(&mut self, node: &'d Node, transition: Transition) -> Option<TransitionIx> {
         if self.transitions.len() >= self.limits.transitions_max {
             if self.transitions.len() == self.limits.transitions_max {
-                let message = format!("more transitions than the limit transitions_max allows ({})", self.limits.transitions_max);
+                let message =
+                    format!("more transitions than the limit transitions_max allows ({})", self.limits.transitions_max);
                 self.error(node, "too_many_transitions", message, None);
             }
             return None;

@@ -44,7 +44,8 @@ impl<'d> Compiler<'d> {
             return None;
         }
         if path.len() > self.limits.nesting_max + 1 {
-            let message = format!("states are nested deeper than the limit nesting_max allows ({})", self.limits.nesting_max);
+            let message =
+                format!("states are nested deeper than the limit nesting_max allows ({})", self.limits.nesting_max);
             self.error(node, "too_deep", message, None);
             return None;
         }
@@ -53,7 +54,12 @@ impl<'d> Compiler<'d> {
         let id = self.state_id(node, path);
         if let Some(other) = self.ids.insert(id.clone(), index) {
             let place = self.document.pointer(self.drafts[usize::from(other)].node.offset);
-            self.error(node, "duplicate_id", format!("two states have the id {id:?}"), Some(format!("the other is at {place}")));
+            self.error(
+                node,
+                "duplicate_id",
+                format!("two states have the id {id:?}"),
+                Some(format!("the other is at {place}")),
+            );
         }
         let kind = self.kind_of(node);
         self.drafts.push(Draft { node, id, key, kind, parent, end: 0, all_children: Vec::new() });
@@ -146,7 +152,13 @@ impl<'d> Compiler<'d> {
             let unsupported = keys::UNSUPPORTED.iter().find(|(name, _)| *name == member.key);
             if let Some((name, instead)) = unsupported {
                 let message = format!("{name:?} of a state is not supported");
-                self.report(crate::diagnostics::Severity::Error, member.key_offset, "unsupported_key", message, Some((*instead).to_owned()));
+                self.report(
+                    crate::diagnostics::Severity::Error,
+                    member.key_offset,
+                    "unsupported_key",
+                    message,
+                    Some((*instead).to_owned()),
+                );
             }
         }
         let root_keys = if is_root { keys::ROOT } else { &[] };
@@ -165,7 +177,13 @@ impl<'d> Compiler<'d> {
                 Some(meant) => (crate::diagnostics::Severity::Error, format!("did you mean {meant:?}?")),
                 None => (crate::diagnostics::Severity::Warning, "it is ignored".to_owned()),
             };
-            self.report(severity, member.key_offset, "unknown_key", format!("unknown key {:?}", member.key), Some(hint));
+            self.report(
+                severity,
+                member.key_offset,
+                "unknown_key",
+                format!("unknown key {:?}", member.key),
+                Some(hint),
+            );
         }
         for key in lists.iter().flat_map(|list| list.iter()).filter(|key| key.required) {
             if node.members().is_some() && node.get(key.name).is_none() {

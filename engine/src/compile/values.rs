@@ -100,7 +100,12 @@ impl<'d> Compiler<'d> {
             return Some(Delay::Computed(Arc::new(Template::Expression(Box::new(program?)))));
         }
         let Some(ms) = node.as_f64() else {
-            self.error(node, "bad_delay", format!("a delay must be a number of milliseconds, not {}", node.type_name()), None);
+            self.error(
+                node,
+                "bad_delay",
+                format!("a delay must be a number of milliseconds, not {}", node.type_name()),
+                None,
+            );
             return None;
         };
         Some(Delay::Constant(milliseconds(ms)))
@@ -143,7 +148,10 @@ pub(crate) fn parse_duration(text: &str) -> Option<u64> {
 
 fn parse_iso8601(text: &str) -> Option<u64> {
     let (date, time) = text.split_once('t').unwrap_or((text, ""));
-    let units = [(date, &[('w', 604_800_000.0), ('d', 86_400_000.0)][..]), (time, &[('h', 3_600_000.0), ('m', 60_000.0), ('s', 1_000.0)][..])];
+    let units = [
+        (date, &[('w', 604_800_000.0), ('d', 86_400_000.0)][..]),
+        (time, &[('h', 3_600_000.0), ('m', 60_000.0), ('s', 1_000.0)][..]),
+    ];
     let mut total = 0.0;
     let mut found = false;
     for (mut rest, units) in units {
@@ -171,7 +179,9 @@ pub(crate) fn javascript_number(key: &str) -> Option<f64> {
         return Some(0.0);
     }
     let radix = |prefix: &str, radix| text.strip_prefix(prefix).map(|digits| u64::from_str_radix(digits, radix));
-    if let Some(parsed) = radix("0x", 16).or_else(|| radix("0X", 16)).or_else(|| radix("0o", 8)).or_else(|| radix("0b", 2)) {
+    if let Some(parsed) =
+        radix("0x", 16).or_else(|| radix("0X", 16)).or_else(|| radix("0o", 8)).or_else(|| radix("0b", 2))
+    {
         return parsed.ok().map(|value| value as f64);
     }
     // Rust also reads "inf" and "nan", which JavaScript does not.

@@ -12,14 +12,26 @@ use statemesh_expr::{Str, Value};
 
 impl Actor<'_, '_> {
     /// Runs a list of actions. `entering` is the state that is being entered, whose children actions may address.
-    pub(super) fn run(&mut self, actions: &[Action], event: &Current<'_>, params: &Value, entering: Option<StateIx>) -> Result<(), Fault> {
+    pub(super) fn run(
+        &mut self,
+        actions: &[Action],
+        event: &Current<'_>,
+        params: &Value,
+        entering: Option<StateIx>,
+    ) -> Result<(), Fault> {
         for action in actions {
             self.run_one(action, event, params, entering)?;
         }
         Ok(())
     }
 
-    fn run_one(&mut self, action: &Action, event: &Current<'_>, params: &Value, entering: Option<StateIx>) -> Result<(), Fault> {
+    fn run_one(
+        &mut self,
+        action: &Action,
+        event: &Current<'_>,
+        params: &Value,
+        entering: Option<StateIx>,
+    ) -> Result<(), Fault> {
         match action {
             Action::Effect { kind, params: own } => {
                 let params = self.evaluate_optional(own.as_ref(), event, params)?;
@@ -98,7 +110,12 @@ impl Actor<'_, '_> {
         Ok(())
     }
 
-    pub(super) fn evaluate(&mut self, template: &Template, event: &Current<'_>, params: &Value) -> Result<Value, Fault> {
+    pub(super) fn evaluate(
+        &mut self,
+        template: &Template,
+        event: &Current<'_>,
+        params: &Value,
+    ) -> Result<Value, Fault> {
         if let Template::Constant(value) = template {
             return Ok(value.clone());
         }
@@ -106,7 +123,12 @@ impl Actor<'_, '_> {
         Ok(template.eval(&scope, self.shared.cost)?)
     }
 
-    pub(super) fn evaluate_optional(&mut self, template: Option<&Template>, event: &Current<'_>, params: &Value) -> Result<Option<Value>, Fault> {
+    pub(super) fn evaluate_optional(
+        &mut self,
+        template: Option<&Template>,
+        event: &Current<'_>,
+        params: &Value,
+    ) -> Result<Option<Value>, Fault> {
         template.map(|template| self.evaluate(template, event, params)).transpose()
     }
 
@@ -132,7 +154,12 @@ impl Actor<'_, '_> {
                     }
                 }
                 Value::Null => {}
-                other => return Err(failure("not_a_map", &format!("an assignment must give a map, not {}", other.kind().name()))),
+                other => {
+                    return Err(failure(
+                        "not_a_map",
+                        &format!("an assignment must give a map, not {}", other.kind().name()),
+                    ));
+                }
             },
         }
         self.slot.touched = true;
@@ -182,7 +209,15 @@ impl Actor<'_, '_> {
         }
     }
 
-    fn delay(&mut self, to: Recipient, sent: Queued, delay: &Delay, id: Option<&Template>, event: &Current<'_>, params: &Value) -> Result<(), Fault> {
+    fn delay(
+        &mut self,
+        to: Recipient,
+        sent: Queued,
+        delay: &Delay,
+        id: Option<&Template>,
+        event: &Current<'_>,
+        params: &Value,
+    ) -> Result<(), Fault> {
         let delay = self.milliseconds(delay, event, params)?;
         let send_id = id.map(|id| self.name(id, event, params, "the id of a delayed event")).transpose()?;
         self.slot.deferred.push_back(Deferred::Delay { send_id, to, event: sent, delay });
@@ -210,7 +245,13 @@ impl Actor<'_, '_> {
         }
     }
 
-    fn recipient(&mut self, to: Option<&Template>, event: &Current<'_>, params: &Value, entering: Option<StateIx>) -> Result<Recipient, Fault> {
+    fn recipient(
+        &mut self,
+        to: Option<&Template>,
+        event: &Current<'_>,
+        params: &Value,
+        entering: Option<StateIx>,
+    ) -> Result<Recipient, Fault> {
         let own = self.slot.number;
         let Some(to) = to else { return Ok(Recipient::Actor(own)) };
         let name = self.name(to, event, params, "the recipient of an event")?;
@@ -228,7 +269,10 @@ impl Actor<'_, '_> {
             }
         };
         found.map(Recipient::Actor).ok_or_else(|| {
-            failure("unknown_actor", &format!("unable to send an event to actor {name:?} from machine {:?}", self.machine.id))
+            failure(
+                "unknown_actor",
+                &format!("unable to send an event to actor {name:?} from machine {:?}", self.machine.id),
+            )
         })
     }
 
@@ -253,7 +297,16 @@ impl Actor<'_, '_> {
         *self.shared.next_actor += 1;
         let machine = self.machine.machines[usize::from(machine)].machine.clone();
         let parent = self.slot.number;
-        self.shared.kin.push(Kin { number, parent, name, machine, sync, listed: true, phase: Phase::NotStarted, input });
+        self.shared.kin.push(Kin {
+            number,
+            parent,
+            name,
+            machine,
+            sync,
+            listed: true,
+            phase: Phase::NotStarted,
+            input,
+        });
         self.slot.deferred.push_back(Deferred::Start(number));
         self.slot.touched = true;
         Ok(())

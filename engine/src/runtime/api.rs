@@ -60,7 +60,13 @@ impl Machine {
     }
 
     /// Takes a step, all of it or nothing.
-    fn step<'a>(&'a self, instance: &'a mut Instance, now: Millis, out: &mut Output, take: impl FnOnce(&mut Tree<'_>) -> Result<(), StepError>) -> StepResult {
+    fn step<'a>(
+        &'a self,
+        instance: &'a mut Instance,
+        now: Millis,
+        out: &mut Output,
+        take: impl FnOnce(&mut Tree<'_>) -> Result<(), StepError>,
+    ) -> StepResult {
         let context = std::mem::take(&mut instance.actor.context);
         let mut tree = Tree::new(self, instance, context, now, out);
         match take(&mut tree) {
@@ -81,7 +87,8 @@ impl Machine {
     }
 
     pub(crate) fn tags_of(&self, active: &crate::state_set::StateSet) -> Vec<Str> {
-        let mut tags: Vec<Str> = self.active_states(active).flat_map(|state| self.state(state).tags.iter().cloned()).collect();
+        let mut tags: Vec<Str> =
+            self.active_states(active).flat_map(|state| self.state(state).tags.iter().cloned()).collect();
         // By UTF-16 code units, as JavaScript's sort has it.
         tags.sort_by(|a, b| a.encode_utf16().cmp(b.encode_utf16()));
         tags.dedup();

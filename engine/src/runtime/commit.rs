@@ -134,7 +134,11 @@ impl Finished {
     fn commit_timers(&self, scratch: &mut Scratch, instance: &mut Instance, commands: &mut Vec<TimerCommand>) {
         let lives = |instance: &Instance, actor: u32| {
             let is_child = |extra: &Extra| extra.children.iter().any(|child| child.number == actor && child.running);
-            if actor == 0 { instance.actor.status == Status::Active } else { instance.extra.as_deref().is_some_and(is_child) }
+            if actor == 0 {
+                instance.actor.status == Status::Active
+            } else {
+                instance.extra.as_deref().is_some_and(is_child)
+            }
         };
         scratch.new_timers.retain(|timer| lives(instance, timer.actor));
         let pending = instance.extra.as_ref().map_or(&[][..], |extra| &extra.timers);
@@ -150,7 +154,12 @@ impl Finished {
         extra.next_timer = self.next_timer;
         extra.timers.retain(|timer| !scratch.dead_timers.contains(&timer.id));
         commands.extend(scratch.dead_timers.drain(..).map(|id| TimerCommand::Cancel { id: TimerId(id) }));
-        commands.extend(scratch.new_timers.iter().map(|timer| TimerCommand::Schedule { id: TimerId(timer.id), deadline: Millis(timer.deadline) }));
+        commands.extend(
+            scratch
+                .new_timers
+                .iter()
+                .map(|timer| TimerCommand::Schedule { id: TimerId(timer.id), deadline: Millis(timer.deadline) }),
+        );
         extra.timers.append(&mut scratch.new_timers);
     }
 }

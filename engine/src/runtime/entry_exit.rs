@@ -11,7 +11,12 @@ pub(crate) type Recorded<'a> = dyn Fn(u16) -> Option<&'a StateSet> + 'a;
 type Domain = Option<StateIx>;
 
 /// The states that a transition's targets stand for once history is followed, in the order of the targets.
-fn for_each_effective_target<'a>(machine: &Machine, targets: &[StateIx], recorded: &Recorded<'a>, visit: &mut dyn FnMut(StateIx)) {
+fn for_each_effective_target<'a>(
+    machine: &Machine,
+    targets: &[StateIx],
+    recorded: &Recorded<'a>,
+    visit: &mut dyn FnMut(StateIx),
+) {
     for target in targets {
         let StateKind::History(history) = machine.state(*target).kind else {
             visit(*target);
@@ -97,7 +102,15 @@ impl EntrySets {
         self.default_entry.insert(0);
     }
 
-    fn add_targets(&mut self, machine: &Machine, targets: &[StateIx], source: StateIx, domain: Domain, reenter: bool, recorded: &Recorded<'_>) {
+    fn add_targets(
+        &mut self,
+        machine: &Machine,
+        targets: &[StateIx],
+        source: StateIx,
+        domain: Domain,
+        reenter: bool,
+        recorded: &Recorded<'_>,
+    ) {
         for target in targets {
             let enters = *target != source || domain != Some(source) || reenter;
             if !machine.is_history(*target) && enters {
@@ -182,7 +195,14 @@ impl EntrySets {
     }
 
     /// The ancestors of `state` below `up_to`.
-    fn add_ancestors(&mut self, machine: &Machine, state: StateIx, up_to: Domain, only_below: Domain, recorded: &Recorded<'_>) {
+    fn add_ancestors(
+        &mut self,
+        machine: &Machine,
+        state: StateIx,
+        up_to: Domain,
+        only_below: Domain,
+        recorded: &Recorded<'_>,
+    ) {
         if up_to == Some(state) {
             return;
         }

@@ -10,7 +10,8 @@ impl Actor<'_, '_> {
     pub(super) fn holds(&mut self, guard: &Guard, event: &Current<'_>, params: &Value) -> Result<bool, Fault> {
         Ok(match guard {
             Guard::Expression(program) => {
-                let scope = statemesh_expr::Scope { params, ..statemesh_expr::Scope::new(&self.slot.context, event.payload) };
+                let scope =
+                    statemesh_expr::Scope { params, ..statemesh_expr::Scope::new(&self.slot.context, event.payload) };
                 program.eval_bool(&scope, self.shared.cost)?
             }
             Guard::Call { guard, params: own } => {
@@ -47,7 +48,9 @@ impl Actor<'_, '_> {
         match pattern {
             StatePattern::Active(state) => self.slot.active.contains(*state),
             StatePattern::All(state, children) => {
-                self.slot.active.contains(*state) && self.has_object_value(*state) && children.iter().all(|child| self.matches(child))
+                self.slot.active.contains(*state)
+                    && self.has_object_value(*state)
+                    && children.iter().all(|child| self.matches(child))
             }
         }
     }

@@ -104,7 +104,11 @@ impl Actor<'_, '_> {
             }
             microsteps += 1;
             if microsteps > self.limits.microsteps_max {
-                return Err(limit("microsteps_max", self.limits.microsteps_max as usize, "the machine does not come to rest"));
+                return Err(limit(
+                    "microsteps_max",
+                    self.limits.microsteps_max as usize,
+                    "the machine does not come to rest",
+                ));
             }
         }
         if self.slot.status != Status::Active {

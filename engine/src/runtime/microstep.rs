@@ -88,10 +88,15 @@ impl Actor<'_, '_> {
                 let mut recorded = machine.empty_set();
                 if machine.history[usize::from(index)].deep {
                     let below = usize::from(state) + 1..usize::from(machine.state(state).end);
-                    let leaves = self.slot.active.iter().filter(|leaf| below.contains(&usize::from(*leaf)) && machine.is_atomic(*leaf));
+                    let leaves = self
+                        .slot
+                        .active
+                        .iter()
+                        .filter(|leaf| below.contains(&usize::from(*leaf)) && machine.is_atomic(*leaf));
                     leaves.for_each(|leaf| recorded.insert(leaf));
                 } else {
-                    let children = machine.state(state).children.iter().filter(|child| self.slot.active.contains(**child));
+                    let children =
+                        machine.state(state).children.iter().filter(|child| self.slot.active.contains(**child));
                     children.for_each(|child| recorded.insert(*child));
                 }
                 self.slot.history.retain(|(known, _)| *known != index);
@@ -116,14 +121,16 @@ impl Actor<'_, '_> {
 
     fn enter(&mut self, enabled: &[TransitionIx], event: &Current<'_>) -> Result<(), Fault> {
         let machine = self.machine;
-        if let [only] = enabled {
-            if let Some(plan) = &machine.transition(*only).plan {
-                let mut completed = CompletedStates::default();
-                for (state, by_default) in &plan.enter {
-                    self.enter_state(*state, *by_default, event, &mut completed)?;
-                }
-                return Ok(());
+        let plan = match enabled {
+            [only] => machine.transition(*only).plan.as_ref(),
+            _ => None,
+        };
+        if let Some(plan) = plan {
+            let mut completed = CompletedStates::default();
+            for (state, by_default) in &plan.enter {
+                self.enter_state(*state, *by_default, event, &mut completed)?;
             }
+            return Ok(());
         }
         let mut sets = self.fresh_sets();
         for index in enabled {
@@ -142,7 +149,13 @@ impl Actor<'_, '_> {
         Ok(())
     }
 
-    fn enter_state(&mut self, index: StateIx, by_default: bool, event: &Current<'_>, completed: &mut CompletedStates) -> Result<(), Fault> {
+    fn enter_state(
+        &mut self,
+        index: StateIx,
+        by_default: bool,
+        event: &Current<'_>,
+        completed: &mut CompletedStates,
+    ) -> Result<(), Fault> {
         let state = self.machine.state(index);
         self.slot.active.insert(index);
         let deferred_before = self.slot.deferred.len();
@@ -169,7 +182,8 @@ impl Actor<'_, '_> {
         for deferred in self.slot.deferred.iter_mut().skip(deferred_before) {
             let (Deferred::Send { to, .. } | Deferred::Delay { to, .. }) = deferred else { continue };
             if let Recipient::Invoked(name) = to {
-                let child = self.shared.kin.iter().rev().find(|kin| kin.parent == own && kin.listed && kin.name == *name);
+                let child =
+                    self.shared.kin.iter().rev().find(|kin| kin.parent == own && kin.listed && kin.name == *name);
                 if let Some(child) = child {
                     *to = Recipient::Actor(child.number);
                 }
@@ -183,7 +197,11 @@ impl Actor<'_, '_> {
         let state = machine.state(index);
         let parent = state.parent;
         let is_kind = |state: Option<StateIx>, kind| state.is_some_and(|state| machine.state(state).kind == kind);
-        let mut above = if is_kind(parent, StateKind::Parallel) { parent } else { parent.and_then(|parent| machine.state(parent).parent) };
+        let mut above = if is_kind(parent, StateKind::Parallel) {
+            parent
+        } else {
+            parent.and_then(|parent| machine.state(parent).parent)
+        };
         let mut completing = above.unwrap_or(index);
         if let Some(parent) = parent.filter(|parent| is_kind(Some(*parent), StateKind::Compound)) {
             let output = self.evaluate_optional(state.output.as_ref(), event, &Value::Null)?;
@@ -220,9 +238,10 @@ impl Actor<'_, '_> {
     fn is_final(&self, index: StateIx) -> bool {
         let state = self.machine.state(index);
         match state.kind {
-            StateKind::Compound => state.children.iter().any(|child| {
-                self.machine.state(*child).kind == StateKind::Final && self.slot.active.contains(*child)
-            }),
+            StateKind::Compound => state
+                .children
+                .iter()
+                .any(|child| self.machine.state(*child).kind == StateKind::Final && self.slot.active.contains(*child)),
             StateKind::Parallel => state.children.iter().all(|child| self.is_final(*child)),
             kind => kind == StateKind::Final,
         }

@@ -2,10 +2,10 @@
 
 use super::entry_exit::EntrySets;
 use crate::error::StepError;
+use crate::event::{Effect, Status};
 use crate::instance::{Queued, Timer};
 use crate::machine::{Machine, TransitionIx};
 use crate::state_set::StateSet;
-use crate::event::{Effect, Status};
 use statemesh_expr::{EvalError, EvalFault, Str, Value};
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -44,7 +44,13 @@ impl Drop for Tree<'_> {
 
 impl<'a> Tree<'a> {
     /// `context` is the instance's, taken out of it, so that assignments can write in place.
-    pub(super) fn new(machine: &'a Machine, base: &'a Instance, context: Value, now: Millis, out: &'a mut Output) -> Self {
+    pub(super) fn new(
+        machine: &'a Machine,
+        base: &'a Instance,
+        context: Value,
+        now: Millis,
+        out: &'a mut Output,
+    ) -> Self {
         let scratch = &mut out.scratch;
         scratch.begin();
         let extra = base.extra.as_deref();
@@ -111,7 +117,11 @@ impl<'a> Tree<'a> {
     }
 
     /// Lets `look` see the instance as a step on `event` would begin with it.
-    pub(super) fn look(&mut self, event: &Event<'_>, look: impl FnOnce(&mut Actor<'_, '_>, &Current<'_>) -> Result<(), Fault>) {
+    pub(super) fn look(
+        &mut self,
+        event: &Event<'_>,
+        look: impl FnOnce(&mut Actor<'_, '_>, &Current<'_>) -> Result<(), Fault>,
+    ) {
         let known = self.machine.events.find(event.kind);
         self.with_current(event, known, |tree, current| {
             // What is looked at cannot fail, and nothing is committed.
@@ -119,7 +129,12 @@ impl<'a> Tree<'a> {
         });
     }
 
-    fn with_current<R>(&mut self, event: &Event<'_>, known: Option<EventIx>, then: impl FnOnce(&mut Self, &Current<'_>) -> R) -> R {
+    fn with_current<R>(
+        &mut self,
+        event: &Event<'_>,
+        known: Option<EventIx>,
+        then: impl FnOnce(&mut Self, &Current<'_>) -> R,
+    ) -> R {
         let machine = self.machine;
         let made;
         let payload = match (event.payload, known) {
@@ -299,7 +314,11 @@ impl<'a> Tree<'a> {
     }
 
     /// Runs one macrostep of an actor; a fault turns its status to `error` and leaves it otherwise as it was.
-    fn run(&mut self, slot: usize, step: impl FnOnce(&mut Actor<'_, '_>) -> Result<(), Fault>) -> Result<(), StepError> {
+    fn run(
+        &mut self,
+        slot: usize,
+        step: impl FnOnce(&mut Actor<'_, '_>) -> Result<(), Fault>,
+    ) -> Result<(), StepError> {
         let Some(mut taken) = self.scratch.slots.get_mut(slot).and_then(Option::take) else { return Ok(()) };
         let actor = &mut *taken;
         actor.processing = true;
@@ -357,7 +376,13 @@ impl<'a> Tree<'a> {
         actor.deferred.clear();
         let own = actor.number;
         // XState forgets to stop the children of an actor that failed; we do not.
-        let children: Vec<u32> = self.scratch.kin.iter().filter(|kin| kin.parent == own && kin.phase != Phase::Stopped).map(|kin| kin.number).collect();
+        let children: Vec<u32> = self
+            .scratch
+            .kin
+            .iter()
+            .filter(|kin| kin.parent == own && kin.phase != Phase::Stopped)
+            .map(|kin| kin.number)
+            .collect();
         for child in children {
             self.stop_actor(child)?;
         }
@@ -410,7 +435,9 @@ impl<'a> Tree<'a> {
                 // A delayed transition's timer goes by the name of its event.
                 let named = machine.events.find(&id);
                 self.cancel(own, |kind| match kind {
-                    TimerKind::After(after) => named.is_some() && machine.afters.get(*after as usize).map(|after| after.event) == named,
+                    TimerKind::After(after) => {
+                        named.is_some() && machine.afters.get(*after as usize).map(|after| after.event) == named
+                    }
                     TimerKind::Delayed(delayed) => delayed.send_id.as_ref() == Some(&id),
                 });
             }
@@ -426,7 +453,9 @@ impl<'a> Tree<'a> {
     }
 
     fn stop_actor(&mut self, number: u32) -> Result<(), StepError> {
-        if let Some(kin) = self.scratch.kin.iter_mut().find(|kin| kin.number == number && kin.phase == Phase::NotStarted) {
+        if let Some(kin) =
+            self.scratch.kin.iter_mut().find(|kin| kin.number == number && kin.phase == Phase::NotStarted)
+        {
             kin.phase = Phase::Stopped;
             return Ok(());
         }
@@ -451,7 +480,13 @@ impl<'a> Tree<'a> {
         actor.processing = false;
         let own = actor.number;
         self.changed = true;
-        let children: Vec<u32> = self.scratch.kin.iter().filter(|kin| kin.parent == own && kin.phase != Phase::Stopped).map(|kin| kin.number).collect();
+        let children: Vec<u32> = self
+            .scratch
+            .kin
+            .iter()
+            .filter(|kin| kin.parent == own && kin.phase != Phase::Stopped)
+            .map(|kin| kin.number)
+            .collect();
         self.retire(slot);
         for child in children {
             self.stop_actor(child)?;
@@ -559,7 +594,10 @@ fn kin_of(child: &Child) -> Kin {
 fn history_of(base: &Instance, number: u32) -> &[Option<StateSet>] {
     let aux = match number {
         ROOT => base.actor.aux.as_ref(),
-        _ => base.extra.as_ref().and_then(|extra| extra.children.iter().find(|child| child.number == number)?.state.aux.as_ref()),
+        _ => base
+            .extra
+            .as_ref()
+            .and_then(|extra| extra.children.iter().find(|child| child.number == number)?.state.aux.as_ref()),
     };
     aux.map_or(&[], |aux| &aux.history)
 }

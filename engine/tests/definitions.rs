@@ -1,0 +1,155 @@
+//! What a person is told about a definition: code, line, column, path and a suggestion; and how a chart is drawn.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use statemesh_engine::{Diagnostic, DrawFormat, Event, Limits, Machine, Millis, Output, Payload, json_schema};
+use std::sync::Arc;
+
+fn findings(source: &str) -> Vec<Diagnostic> {
+    match Machine::compile(source.as_bytes(), &Limits::default(), &|_| None) {
+        Ok(compiled) => compiled.warnings,
+        Err(found) => found,
+    }
+}
+
+fn machine(source: &str) -> Arc<Machine> {
+    Machine::compile(source.as_bytes(), &Limits::default(), &|_| None).unwrap().machine
+}
+
+/// A state `a` with this member, next to a state `b`.
+fn with(member: &str) -> String {
+    format!(r#"{{"initial":"a","on":{{"TO_B":".b"}},"states":{{"a":{{{member}}},"b":{{}}}}}}"#)
+}
+
+#[test]
+fn each_mistake_has_a_code_and_a_way_out() {
+    let cases = [
+        (with(r#""on":{"E":"c"}"#), "unknown_target", None),
+        (
+            with(r#""on":{"E":"bb"}"#).replace(r#""b":{}"#, r#""bbb":{}"#).replace(".b", ".bbb"),
+            "unknown_target",
+            Some("did you mean \"bbb\"?"),
+        ),
+        (with(r##""on":{"E":"#nowhere"}"##), "unknown_target", None),
+        (with(r#""on":{"E":{"target":"b","guard":"ready"}}"#), "unknown_guard", Some("add it to the root's `guards`")),
+        (
+            with(r#""after":{"soon":"b"}"#),
+            "unknown_delay",
+            Some("add it to the root's `delays`, or write milliseconds"),
+        ),
+        (with(r#""entyr":"x""#), "unknown_key", Some("did you mean \"entry\"?")),
+        (
+            with(r#""entry":{"type":"@xstate.asign","context":{}}"#),
+            "unknown_action",
+            Some("did you mean \"@xstate.assign\"?"),
+        ),
+        (with(r#""on":{"E":{"target":"b","guard":{"@expr":"1 + 2"}}}"#), "wrong_expression_type", None),
+        (with(r#""on":{"E":{"target":"b","guard":{"@expr":"contex.x == 1"}}}"#), "unknown_root", None),
+        (with(r#""on":{"E":{"target":"b","guard":{"@expr":"context.x =="}}}"#), "expression_syntax", None),
+        (with(r#""entry":{"@expr":"1"}"#), "wrong_type", None),
+        (with(r#""entry":{"type":"@xstate.raise"}"#), "missing_key", None),
+        (with(r#""invoke":{"src":"other"}"#), "unknown_machine", Some("define the invoked machine first")),
+        (with(r#""type":"finale""#), "unknown_type", Some("did you mean \"final\"?")),
+        (with(r#""timeout":5"#), "unsupported_key", Some("use `after`")),
+        (with(r#""on":{"E":null}"#), "wrong_type", Some("to forbid an event write {}")),
+        (with(r#""on":{"":"b"}"#), "empty_event", Some("use `always`")),
+        (with(r#""id":"b2","states":{"x":{}}"#), "missing_initial", Some("add \"initial\": \"x\"")),
+        (with(r#""on":{"E":[{"target":"b"},{"target":"a"}]}"#), "never_taken", None),
+        (with(r#""always":"b""#).replace(r#""b":{}"#, r#""b":{"always":"a"}"#), "endless_always", None),
+        (r#"{"initial":"a","states":{"a":{},"b":{}}}"#.to_owned(), "unreachable_state", None),
+        (r#"{"on":{"E":"a"}}"#.to_owned(), "unknown_target", Some("write \".a\" for a child of the root, or #id")),
+        (r#"{"initial":"h","states":{"h":{"type":"history"}}}"#.to_owned(), "endless_default", None),
+        (r#"{"actions":{"x":["y"],"y":["x"]},"entry":"x"}"#.to_owned(), "circular_definition", None),
+        (r#"{"a":1,"a":2}"#.to_owned(), "duplicate_key", None),
+        ("{".to_owned(), "malformed_json", None),
+        ("[]".to_owned(), "wrong_type", None),
+    ];
+    for (source, code, hint) in cases {
+        let found = findings(&source);
+        let matching = found.iter().find(|found| found.code == code);
+        let matching = matching.unwrap_or_else(|| panic!("{source} gives {found:?}, not {code}"));
+        if hint.is_some() {
+            assert_eq!(matching.hint.as_deref(), hint, "{source}");
+        }
+    }
+}
+
+#[test]
+fn places_are_exact() {
+    let source = "{\n  \"initial\": \"a\",\n  \"states\": {\n    \"a\": {\n      \"on\": { \"E\": [{ \"target\": \"b\", \"guard\": { \"@expr\": \"contex.n > 1\" } }] }\n    },\n    \"b\": {}\n  }\n}";
+    let found = findings(source);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].path, "/states/a/on/E/0/guard/@expr");
+    // The column is that of the name inside the expression.
+    assert_eq!((found[0].line, found[0].column), (5, 59));
+    assert!(found[0].is_error());
+}
+
+#[test]
+fn several_mistakes_are_reported_at_once_in_the_order_of_the_text() {
+    let source = r#"{"initial":"x","states":{"a":{"on":{"E":"y"}},"b":{"entry":{"type":"@xstate.nope"}}}}"#;
+    let codes: Vec<&str> = findings(source).iter().map(|found| found.code).collect();
+    assert_eq!(codes, ["unknown_target", "unknown_target", "unknown_action"]);
+}
+
+#[test]
+fn the_hash_is_of_the_content() {
+    let a = machine(r#"{"id":"m","initial":"a","states":{"a":{}}}"#);
+    let b = machine("{ \"id\" : \"m\",\n \"initial\":\"a\", \"states\":{\"a\":{}} }");
+    let c = machine(r#"{"id":"m","initial":"a","states":{"a":{"tags":"x"}}}"#);
+    assert_eq!(a.hash(), b.hash());
+    assert_ne!(a.hash(), c.hash());
+}
+
+const CHART: &str = r#"{"id":"light","initial":"red","states":{
+    "red":{"entry":"stop","after":{"500":"green"}},
+    "green":{"initial":"on","states":{"on":{"on":{"BLINK":{"target":"off","guard":{"@expr":"context.n > 1"}}}},"off":{}},"on":{"NEXT":"red"}}},
+    "context":{"n":1}}"#;
+
+#[test]
+fn a_chart_is_drawn_with_its_state_marked() {
+    let machine = machine(CHART);
+    let mermaid = machine.draw_paths(DrawFormat::Mermaid, &["green.on"]).unwrap();
+    for part in [
+        "stateDiagram-v2",
+        "state \"red\" as s1",
+        "s1 : entry / stop",
+        "s1 --> s2 : after 500",
+        "s3 --> s4 : BLINK [context.n > 1]",
+        "class s3 active",
+    ] {
+        assert!(mermaid.contains(part), "{part} is missing in\n{mermaid}");
+    }
+    assert!(!mermaid.contains("class s1 active"));
+    let dot = machine.draw_paths(DrawFormat::Dot, &["red"]).unwrap();
+    for part in ["digraph \"light\" {", "s1 -> s3 [label=\"after 500\",  lhead=cluster_2];", "fillcolor=\"#fde68a\""] {
+        assert!(dot.contains(part), "{part} is missing in\n{dot}");
+    }
+    assert_eq!(machine.draw_paths(DrawFormat::Dot, &["blue"]), Err("blue"));
+}
+
+#[test]
+fn an_explanation_says_which_guard_said_no() {
+    let machine = machine(CHART);
+    let mut out = Output::new();
+    let mut instance = machine.start(Payload::Empty, Millis(0), &mut out).unwrap();
+    machine.fire_next(&mut instance, Millis(500), &mut out).unwrap().unwrap();
+    let explained = machine.explain(&instance, &Event::named("BLINK"), Millis(600)).unwrap();
+    assert_eq!(explained.candidates.len(), 1);
+    assert_eq!(explained.candidates[0].reason.as_deref(), Some("the guard context.n > 1 is false"));
+    assert_eq!(explained.candidates[0].path, "/states/green/states/on/on/BLINK");
+    assert!(!explained.outcome.as_ref().unwrap().changed);
+    let explained = machine.explain(&instance, &Event::named("NEXT"), Millis(600)).unwrap();
+    assert!(explained.candidates[0].taken);
+    assert_eq!(explained.outcome.unwrap().value.to_string(), "\"red\"");
+    assert_eq!(machine.state_value(&instance).to_string(), r#"{"green":"on"}"#, "explaining changes nothing");
+    let unknown = machine.explain(&instance, &Event::named("NOPE"), Millis(600)).unwrap();
+    assert!(unknown.to_string().contains("they react to NEXT, BLINK"), "{unknown}");
+}
+
+#[test]
+fn the_schema_is_json() {
+    let schema = json_schema();
+    let parsed: serde_json::Value = serde_json::from_str(&schema).unwrap();
+    assert!(parsed["$defs"]["state"]["properties"]["always"].is_object());
+}
