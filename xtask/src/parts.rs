@@ -75,7 +75,7 @@ pub(crate) const PARTS: &[Part] = &[
         needs: &[],
         steps: &[
             Step::Run {
-                words: &["cargo", "doc", "--quiet", "--workspace", "--no-deps"],
+                words: &["cargo", "doc", "--quiet", "--workspace", "--no-deps", "--keep-going"],
                 env: WARNINGS_ARE_ERRORS,
                 counts: Counts::Exit,
             },
