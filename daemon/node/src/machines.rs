@@ -61,6 +61,12 @@ impl Table {
         self.by_hash.get(hash)
     }
 
+    /// Number of versions, old ones included.
+    #[must_use]
+    pub(crate) fn versions(&self) -> u32 {
+        u32::try_from(self.by_hash.len()).unwrap_or(u32::MAX)
+    }
+
     /// The current version of every machine, by name.
     #[must_use]
     pub(crate) fn current(&self) -> Vec<Arc<Version>> {

@@ -42,6 +42,8 @@ pub(crate) enum PeerFrame<'a> {
         partition: u16,
         /// Whether this is the last part.
         last: bool,
+        /// How many versions of definitions the sender has: the receiver serves nothing before it has as many.
+        definitions: u32,
         /// Encoded instances.
         instances: &'a [u8],
     },
@@ -87,8 +89,10 @@ impl<'a> PeerFrame<'a> {
             }
             MOVE => {
                 let (partition, rest) = rest.split_first_chunk::<2>()?;
-                let (last, instances) = rest.split_first()?;
-                Self::Move { partition: u16::from_le_bytes(*partition), last: *last == 1, instances }
+                let (last, rest) = rest.split_first()?;
+                let (definitions, instances) = rest.split_first_chunk::<4>()?;
+                let definitions = u32::from_le_bytes(*definitions);
+                Self::Move { partition: u16::from_le_bytes(*partition), last: *last == 1, definitions, instances }
             }
             _ => return None,
         })
@@ -119,10 +123,11 @@ impl<'a> PeerFrame<'a> {
                 out.extend_from_slice(reply);
                 return;
             }
-            Self::Move { partition, last, instances } => {
+            Self::Move { partition, last, definitions, instances } => {
                 out.push(MOVE);
                 out.extend_from_slice(&partition.to_le_bytes());
                 out.push(u8::from(*last));
+                out.extend_from_slice(&definitions.to_le_bytes());
                 out.extend_from_slice(instances);
                 return;
             }
@@ -145,7 +150,7 @@ mod tests {
             PeerFrame::Forward(header, b"{}"),
             PeerFrame::Reply(7, b"r"),
             PeerFrame::Control(b"c"),
-            PeerFrame::Move { partition: 3, last: true, instances: b"i" },
+            PeerFrame::Move { partition: 3, last: true, definitions: 9, instances: b"i" },
             PeerFrame::Roster(b"k"),
         ];
         for frame in frames {

@@ -33,6 +33,14 @@ impl Record<'_> {
     }
 }
 
+/// The definitions that a part of a partition names, as far as it can be read.
+pub(crate) fn definitions(bytes: &[u8]) -> impl Iterator<Item = &[u8; 32]> {
+    let mut input = Input::new(bytes);
+    std::iter::from_fn(move || {
+        (!input.is_empty()).then(|| input.record().ok()).flatten().map(|record| record.definition)
+    })
+}
+
 /// Appends a blob with its length.
 pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes());

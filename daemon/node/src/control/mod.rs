@@ -27,11 +27,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub(crate) use counts::Counts;
 use define::Definitions;
 pub(crate) use define::load_definitions;
-pub(crate) use roster::{FRAME_BYTES as ROSTER_FRAME_BYTES, write_key};
 use leaving::Leaving;
 use links::Links;
 use outbox::Outbox;
 use roster::Rosters;
+pub(crate) use roster::{FRAME_BYTES as ROSTER_FRAME_BYTES, write_key};
 use strangers::Strangers;
 
 use crate::command::ToControl;

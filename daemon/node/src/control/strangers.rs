@@ -15,7 +15,11 @@ const PERIOD: Duration = Duration::from_secs(1);
 
 /// What a notice says on the wire, and what it means to its reader.
 const NOTICES: [(Dropped, &[u8], &str); 2] = [
-    (Dropped::OtherMesh, b"statemesh 1 other-mesh", "it belongs to a mesh with another name or partition count (mesh.name, mesh.partitions)"),
+    (
+        Dropped::OtherMesh,
+        b"statemesh 1 other-mesh",
+        "it belongs to a mesh with another name or partition count (mesh.name, mesh.partitions)",
+    ),
     (Dropped::WrongKey, b"statemesh 1 wrong-key", "its gossip keys are others than ours (security.gossip_keys)"),
 ];
 

@@ -54,10 +54,14 @@ impl Worker {
             }
             Command::Transfer { partition, to } => self.transfer(partition, to, io),
             Command::Unlink { member } => self.unlink(member, io),
-            Command::Expect { partition, merge } => self.with_shard(partition, io, |state, _| state.expect(partition, merge)),
+            Command::Expect { partition, merge } => {
+                self.with_shard(partition, io, |state, _| state.expect(partition, merge))
+            }
             Command::Discard { partition } => self.with_shard(partition, io, |state, _| state.discard(partition)),
             Command::Forget { partition } => self.with_shard(partition, io, |state, _| state.forget(partition)),
-            Command::TakeBack { partition } => self.with_shard(partition, io, |state, run| state.take_back(partition, run)),
+            Command::TakeBack { partition } => {
+                self.with_shard(partition, io, |state, run| state.take_back(partition, run))
+            }
             Command::TakeOver { partition, lost } => {
                 self.with_shard(partition, io, |state, run| state.take_over(partition, &lost, run));
             }

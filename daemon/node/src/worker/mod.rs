@@ -9,7 +9,7 @@ mod requests;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use slab::Slab;
@@ -38,6 +38,9 @@ pub(crate) const PEERS: u8 = 2;
 
 /// One request in this many is timed: two clock readings cost as much as a small transition.
 const TIMED: u32 = 16;
+
+/// When to try again what could not be done in this turn.
+const RETRY: Duration = Duration::from_millis(1);
 
 /// A request that waits until its partition has settled.
 #[derive(Debug)]
@@ -72,6 +75,8 @@ pub(crate) struct Worker {
     control_overflow: VecDeque<ToControl>,
     /// Requests whose partition is routed here but not served yet: tried again in the next turn.
     not_held: Vec<Parked>,
+    /// Parts of moving partitions that wait for definitions.
+    arrived: VecDeque<peering::Arrived>,
     /// Keys that came into being in this turn, by the member that is next in line for them.
     rosters: HashMap<u32, Vec<u8>>,
     /// When something of ours is due: a peer link to open again, a timer of an instance.
@@ -103,6 +108,7 @@ impl Worker {
             overflow: VecDeque::new(),
             control_overflow: VecDeque::new(),
             not_held: Vec::new(),
+            arrived: VecDeque::new(),
             rosters: HashMap::new(),
             next_due: None,
             now,
@@ -258,6 +264,7 @@ impl Worker {
         self.counters.turns.add(1);
         self.run.watched = self.shared.is_watched_anywhere();
         self.take_commands(io);
+        self.retry_arrived(io);
         let timers = self.fire_timers(io);
         self.expire(io);
         self.subscribers.flush(io);
@@ -308,8 +315,11 @@ impl Handler for Worker {
 
     fn deadline(&self) -> Option<Instant> {
         let parked = self.parked.front().map(|parked| parked.until);
-        let soon = (!self.not_held.is_empty() || !self.overflow.is_empty() || !self.control_overflow.is_empty())
-            .then_some(self.now);
+        let soon = (!self.not_held.is_empty()
+            || !self.arrived.is_empty()
+            || !self.overflow.is_empty()
+            || !self.control_overflow.is_empty())
+        .then(|| self.now + RETRY);
         [self.next_due, self.in_flight.deadline(), parked, soon].into_iter().flatten().min()
     }
 

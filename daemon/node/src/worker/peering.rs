@@ -1,6 +1,7 @@
 //! What daemons say to each other.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use statemesh_transport::{ConnId, Io, Message, Origin};
 
@@ -12,6 +13,21 @@ use crate::shard::{Moved, Run, State};
 
 /// Bytes of one part of a moving partition: large enough to be cheap, small enough to leave room for others.
 const MOVE_BYTES: usize = 128 * 1024;
+
+/// How long instances wait for their definitions, which come over the same link when two daemons meet.
+const DEFINITIONS_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A part of a partition that moves here.
+#[derive(Debug)]
+pub(super) struct Arrived {
+    from: u32,
+    partition: u16,
+    last: bool,
+    /// Versions of definitions that the sender had.
+    definitions: u32,
+    instances: Box<[u8]>,
+    until: Instant,
+}
 
 impl Worker {
     pub(super) fn peer_message(&mut self, conn: ConnId, origin: Origin, message: &Message, io: &mut Io) {
@@ -74,14 +90,23 @@ impl Worker {
             }
             PeerFrame::Control(body) => self.tell_control(ToControl::FromMember { member, body: body.to_vec() }),
             PeerFrame::Roster(body) => self.tell_control(ToControl::Roster { member, body: body.to_vec() }),
-            PeerFrame::Move { partition, last, instances } => self.install(member, partition, last, instances, io),
+            PeerFrame::Move { partition, last, definitions, instances } => {
+                let until = self.now + DEFINITIONS_PATIENCE;
+                let instances = instances.into();
+                self.arrived(Arrived { from: member, partition, last, definitions, instances, until }, io);
+            }
             _ => io.close(conn),
         }
     }
 
     /// Does something with a partition that the control plane decided. A reactor waits for nothing, but here it must: these
     /// things, and the parts of a move, have to stay in order. Whoever has the shard has it for microseconds.
-    pub(super) fn with_shard<R>(&mut self, partition: u16, io: &mut Io, act: impl FnOnce(&mut State, &mut Run) -> R) -> R {
+    pub(super) fn with_shard<R>(
+        &mut self,
+        partition: u16,
+        io: &mut Io,
+        act: impl FnOnce(&mut State, &mut Run) -> R,
+    ) -> R {
         let shared = Arc::clone(&self.shared);
         let shard = shared.shards.of(partition);
         let mut state = loop {
@@ -97,6 +122,31 @@ impl Worker {
         }
         self.after_run(io);
         result
+    }
+
+    /// Takes a part of a partition that moves here. One whose definitions have not arrived waits for them, and what belongs to
+    /// the same partition waits behind it.
+    fn arrived(&mut self, arrived: Arrived, io: &mut Io) {
+        let waits = self.arrived.iter().any(|earlier| earlier.partition == arrived.partition);
+        if waits || !self.knows_definitions(&arrived) {
+            self.arrived.push_back(arrived);
+        } else {
+            self.install(arrived.from, arrived.partition, arrived.last, &arrived.instances, io);
+        }
+    }
+
+    fn knows_definitions(&self, arrived: &Arrived) -> bool {
+        // After a while the records are taken, and those without a definition are counted as rejected.
+        let table = self.shared.machines.table();
+        let all = |bytes| crate::transfer::definitions(bytes).all(|hash| table.by_hash(hash).is_some());
+        self.now >= arrived.until || (table.versions() >= arrived.definitions && all(&arrived.instances))
+    }
+
+    /// Tries again what waits for definitions.
+    pub(super) fn retry_arrived(&mut self, io: &mut Io) {
+        for arrived in std::mem::take(&mut self.arrived) {
+            self.arrived(arrived, io);
+        }
     }
 
     /// Takes instances of a partition that moves here.
@@ -125,10 +175,11 @@ impl Worker {
         if !held {
             return;
         }
+        let definitions = self.shared.machines.table().versions();
         let count = parts.len();
         for (index, part) in parts.iter().enumerate() {
             let mut frame = Vec::with_capacity(part.len() + 4);
-            PeerFrame::Move { partition, last: index + 1 == count, instances: part }.encode(&mut frame);
+            PeerFrame::Move { partition, last: index + 1 == count, definitions, instances: part }.encode(&mut frame);
             self.peers.send(to, None, &frame, self.now, io);
         }
         self.counters.handoffs_sent.add(1);

@@ -181,7 +181,9 @@ impl Worker {
     /// The partition is routed here, and will be served in a moment, or was and is about to be routed elsewhere.
     fn wait_until_held(&mut self, keyed: Keyed<'_>, io: &mut Io) {
         let Keyed { raw, partition, reply_to, hops, .. } = keyed;
-        if self.router.route_forwarded(partition) != Route::Local || self.not_held.len() >= self.shared.options.limits.parked {
+        if self.router.route_forwarded(partition) != Route::Local
+            || self.not_held.len() >= self.shared.options.limits.parked
+        {
             return self.park(raw, partition, reply_to, hops, io);
         }
         let until = self.now + self.shared.options.limits.forward_timeout;
