@@ -3,6 +3,7 @@
 use crate::error::StepError;
 use crate::event::{Effect, Event, Millis, Output, Status};
 use crate::instance::Instance;
+use crate::json_pos::Document;
 use crate::machine::Machine;
 use crate::runtime::considered::{Considered, Verdict};
 use statemesh_expr::{List, Map, Value};
@@ -80,7 +81,7 @@ impl Machine {
         Candidate {
             state: id(transition.source),
             descriptor: transition.descriptor.to_string(),
-            path: transition.path.to_string(),
+            path: self.pointer(transition.offset),
             targets: transition.targets.iter().flatten().map(|target| id(*target)).collect(),
             guard: transition.guard.as_ref().map(|guard| self.guard_text(guard)),
             taken: considered.verdict == Verdict::Enabled,
@@ -89,6 +90,14 @@ impl Machine {
                 Verdict::GuardFalse(guard) => Some(format!("the guard {guard} is false")),
                 Verdict::GuardFailed(message) => Some(format!("the guard failed: {message}")),
             },
+        }
+    }
+
+    /// JSON Pointer of what stands at an offset of the definition.
+    fn pointer(&self, offset: usize) -> String {
+        match Document::parse(&self.source, self.limits.definition_depth_max) {
+            Ok(document) => document.pointer(offset),
+            Err(_) => String::new(),
         }
     }
 

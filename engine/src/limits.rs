@@ -22,6 +22,8 @@ pub struct Limits {
     pub expression_cost_max: u64,
     /// Microsteps that one input may take in one actor.
     pub microsteps_max: u32,
+    /// Actions that one input may take, named ones expanded.
+    pub actions_max: u32,
     /// Events that may wait in the internal queue of one actor.
     pub raised_max: usize,
     /// Timers that one instance and its children may have pending.
@@ -51,6 +53,7 @@ impl Default for Limits {
             expression_bytes_max: 16 * 1024,
             expression_cost_max: 1_000_000,
             microsteps_max: 1_000,
+            actions_max: 100_000,
             raised_max: 1_000,
             timers_max: 1_000,
             children_max: 256,

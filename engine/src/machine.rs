@@ -103,8 +103,8 @@ pub(crate) struct Transition {
     pub(crate) source: StateIx,
     /// Empty for `always`.
     pub(crate) descriptor: Str,
-    /// JSON Pointer into the definition.
-    pub(crate) path: Box<str>,
+    /// Where it stands in the definition's text, in bytes.
+    pub(crate) offset: usize,
     /// `None` without a target.
     pub(crate) targets: Option<Box<[StateIx]>>,
     pub(crate) reenter: bool,
@@ -126,6 +126,8 @@ pub(crate) struct Plan {
     /// Neither what may be exited nor what is entered has anything to run, record, start or complete, and the
     /// transition has no actions: only the configuration changes.
     pub(crate) is_pure: bool,
+    /// All that runs only assigns and reports: `runtime::short` can take it.
+    pub(crate) is_simple: bool,
 }
 
 #[derive(Debug)]

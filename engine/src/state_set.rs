@@ -114,6 +114,10 @@ impl StateSet {
     /// Takes the states of `start..end` out and those of `with` in.
     #[inline]
     pub(crate) fn replace_range(&mut self, start: usize, end: usize, with: &Self) {
+        if let (Self::Small(word), Self::Small(with)) = (&mut *self, with) {
+            *word = *word & !range_mask(0, start, end) | with;
+            return;
+        }
         for (index, (into, word)) in self.words_mut().iter_mut().zip(with.words()).enumerate() {
             *into = *into & !range_mask(index * WORD_BITS, start, end) | word;
         }
@@ -138,6 +142,10 @@ impl StateSet {
     /// Adds every state of `from` that lies in `start..end`.
     #[inline]
     pub(crate) fn insert_range_of(&mut self, from: &Self, start: usize, end: usize) {
+        if let (Self::Small(word), Self::Small(from)) = (&mut *self, from) {
+            *word |= from & range_mask(0, start, end);
+            return;
+        }
         for (index, (into, word)) in self.words_mut().iter_mut().zip(from.words()).enumerate() {
             *into |= word & range_mask(index * WORD_BITS, start, end);
         }
@@ -218,6 +226,7 @@ impl StateSet {
 }
 
 /// The bits of the word that starts at `base` which lie in `start..end`.
+#[inline]
 fn range_mask(base: usize, start: usize, end: usize) -> u64 {
     let low = start.saturating_sub(base);
     let high = end.saturating_sub(base).min(WORD_BITS);

@@ -64,6 +64,8 @@ impl<'d> Compiler<'d> {
         }
         let names = self.names.action_indices.keys().map(Str::as_str);
         // Any name is an effect; only one that is nearly a named action is worth a word.
+        const NAMES_MAX: usize = 100;
+        let names = names.take(if self.is_full() { 0 } else { NAMES_MAX });
         if let Some(near) = closest(name, names).filter(|_| !has_params) {
             let message = format!("{name:?} is no named action, so it is reported as an effect");
             self.report(

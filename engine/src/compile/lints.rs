@@ -41,7 +41,11 @@ impl Compiler<'_> {
         let open = transitions.iter().position(|index| machine.transition(*index).guard.is_none());
         for index in transitions.iter().skip(open.map_or(usize::MAX, |open| open.saturating_add(1))) {
             let transition = machine.transition(*index);
-            let before = open.and_then(|open| transitions.get(open)).map_or("", |open| &machine.transition(*open).path);
+            let before = open.and_then(|open| transitions.get(open)).map_or(0, |open| machine.transition(*open).offset);
+            if self.is_full() {
+                return;
+            }
+            let before = self.document.pointer(before);
             self.warn_transition(
                 transition,
                 format!("this transition is never taken: the one at {before} always comes first"),
@@ -50,7 +54,7 @@ impl Compiler<'_> {
     }
 
     fn warn_transition(&mut self, transition: &Transition, message: String) {
-        let offset = self.offset_of(&transition.path);
+        let offset = transition.offset;
         self.warn_at(offset, "never_taken", message, "give the one before it a guard, or remove this one");
     }
 
@@ -81,24 +85,9 @@ impl Compiler<'_> {
     fn warn_endless(&mut self, machine: &Machine, state: StateIx) {
         let Some(first) = forced_transition(machine, state) else { return };
         let transition = machine.transition(first);
-        let offset = self.offset_of(&transition.path);
+        let offset = transition.offset;
         let message = format!("from {:?} this `always` leads back to itself without end", machine.state(state).id);
         self.warn_at(offset, "endless_always", message, "give one of the transitions on the way a guard");
-    }
-
-    /// Offset of the value at a JSON Pointer that `Document::pointer` gave.
-    fn offset_of(&self, pointer: &str) -> usize {
-        let mut node = &self.document.root;
-        for part in pointer.split('/').skip(1) {
-            let key = part.replace("~1", "/").replace("~0", "~");
-            let below = match &node.kind {
-                crate::json_pos::Kind::Array(items) => key.parse::<usize>().ok().and_then(|index| items.get(index)),
-                _ => node.get(&key),
-            };
-            let Some(below) = below else { break };
-            node = below;
-        }
-        node.offset
     }
 }
 

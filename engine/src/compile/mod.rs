@@ -96,14 +96,18 @@ impl<'d> Compiler<'d> {
         message: String,
         hint: Option<String>,
     ) {
-        // A hostile document must not turn into a larger report.
-        const DIAGNOSTICS_MAX: usize = 200;
-        if self.diagnostics.len() >= DIAGNOSTICS_MAX && (severity == Severity::Warning || self.has_errors()) {
+        if self.is_full() && (severity == Severity::Warning || self.has_errors()) {
             return;
         }
         let (line, column) = self.document.position(offset);
         let path = self.document.pointer(owner);
         self.diagnostics.push(Diagnostic { severity, code, path, line, column, message, hint });
+    }
+
+    /// A hostile document must not turn into a larger report, nor into work for suggestions that nobody reads.
+    fn is_full(&self) -> bool {
+        const DIAGNOSTICS_MAX: usize = 200;
+        self.diagnostics.len() >= DIAGNOSTICS_MAX
     }
 
     fn has_errors(&self) -> bool {

@@ -88,24 +88,29 @@ impl<'d> Compiler<'d> {
         compiled
     }
 
-    /// A definition that leads back to itself would never end; one that is nested too deeply could exhaust the stack.
+    /// A definition that leads back to itself would never end; one that is nested too deeply could exhaust the stack;
+    /// and one that uses others twice, which use others twice, could grow without measure.
     fn refuse_cycles(&mut self, members: &[&'d Member], uses: &[Vec<u16>], what: &str) {
         const NESTING_MAX: usize = 32;
-        let mut depths: Vec<Option<usize>> = vec![None; members.len()];
+        const EXPANDED_MAX: usize = 10_000;
+        let mut settled: Vec<Option<(usize, usize)>> = vec![None; members.len()];
         // Each round settles the definitions that use only settled ones.
         for _ in 0..=NESTING_MAX {
             for (index, used) in uses.iter().enumerate() {
-                let deepest =
-                    used.iter().map(|used| depths.get(usize::from(*used)).copied().flatten().map(|depth| depth + 1));
-                let deepest =
-                    deepest.collect::<Option<Vec<usize>>>().map(|depths| depths.into_iter().max().unwrap_or(0));
-                depths[index] = deepest.filter(|depth| *depth <= NESTING_MAX);
+                let below: Option<Vec<(usize, usize)>> =
+                    used.iter().map(|used| settled.get(usize::from(*used)).copied().flatten()).collect();
+                let expanded = below.map(|below| {
+                    let depth = below.iter().map(|(depth, _)| depth + 1).max().unwrap_or(0);
+                    let size = below.iter().fold(1, |sum: usize, (_, size)| sum.saturating_add(*size));
+                    (depth, size)
+                });
+                settled[index] = expanded.filter(|(depth, size)| *depth <= NESTING_MAX && *size <= EXPANDED_MAX);
             }
         }
-        for (member, depth) in members.iter().zip(&depths) {
-            if depth.is_none() {
+        for (member, expanded) in members.iter().zip(&settled) {
+            if expanded.is_none() {
                 let message = format!(
-                    "the named {what} {:?} uses itself, or names nested more than {NESTING_MAX} deep",
+                    "the named {what} {:?} uses itself, is nested more than {NESTING_MAX} deep, or expands to more than {EXPANDED_MAX}",
                     member.key
                 );
                 self.error(&member.value, "circular_definition", message, None);
@@ -116,7 +121,7 @@ impl<'d> Compiler<'d> {
     /// The index of a named guard, or an error with a suggestion.
     pub(super) fn named_guard(&mut self, node: &'d Node, name: &str) -> Option<u16> {
         let found = self.names.guard_indices.get(name).copied();
-        if found.is_none() {
+        if found.is_none() && !(self.is_full() && self.has_errors()) {
             let hint = did_you_mean(name, self.names.guard_indices.keys().map(Str::as_str))
                 .or(Some("add it to the root's `guards`".to_owned()));
             self.error(node, "unknown_guard", format!("there is no guard {name:?}"), hint);

@@ -3,6 +3,7 @@
 
 use crate::machine::{LeafValue, Machine, Plan, StateKind};
 use crate::runtime::entry_exit::EntrySets;
+use crate::runtime::short;
 use crate::state_set::StateIx;
 
 /// Entries of all plans together; transitions beyond it are computed when they are taken, so that a large machine
@@ -16,8 +17,9 @@ pub(super) fn precompute(machine: &mut Machine) {
     machine.initial_targets = initial_states(machine).into();
     let mut left = PLANNED_ENTRIES_MAX;
     let mut sets = EntrySets::new(machine);
+    let sums = Sums::of(machine);
     let plans: Vec<Option<Plan>> =
-        (0..machine.transitions.len()).map(|index| plan(machine, index as u32, &mut sets, &mut left)).collect();
+        (0..machine.transitions.len()).map(|index| plan(machine, index as u32, &sums, &mut sets, &mut left)).collect();
     for (transition, plan) in machine.transitions.iter_mut().zip(plans) {
         transition.plan = plan;
     }
@@ -42,11 +44,11 @@ fn initial_states(machine: &Machine) -> Vec<StateIx> {
     found
 }
 
-fn plan(machine: &Machine, index: u32, sets: &mut EntrySets, left: &mut usize) -> Option<Plan> {
+fn plan(machine: &Machine, index: u32, sums: &Sums, sets: &mut EntrySets, left: &mut usize) -> Option<Plan> {
     let transition = machine.transition(index);
     let targets = transition.targets.as_deref().unwrap_or(&[]);
     let words = machine.states.len().div_ceil(64);
-    if *left < words || needs_history(machine, targets) {
+    if *left < words || sums.needs_history(machine, targets) {
         return None;
     }
     sets.clear();
@@ -55,25 +57,71 @@ fn plan(machine: &Machine, index: u32, sets: &mut EntrySets, left: &mut usize) -
         sets.enter.iter().map(|state| (state, sets.default_entry.contains(state))).collect();
     *left = left.checked_sub(enter.len() + words)?;
     let (exit_start, exit_end) = crate::runtime::entry_exit::exit_range(machine, transition, &|_| None);
-    let exits_quietly = (exit_start..exit_end).all(|state| machine.state(state).is_quiet());
+    let (exits_quietly, exit_actions) = sums.exits(exit_start, exit_end);
     let enters_quietly = enter.iter().all(|(state, _)| machine.state(*state).is_quiet());
+    let is_simple = exit_actions.is_some_and(|exit_actions| {
+        short::is_simple(machine, &transition.actions, enter.iter().map(|(state, _)| *state), exit_actions)
+    });
     Some(Plan {
         exit_start,
         exit_end,
         enter_set: sets.enter.clone(),
         is_pure: transition.actions.is_empty() && exits_quietly && enters_quietly,
+        is_simple,
         enter,
     })
 }
 
-/// Whether what the targets enter depends on what history recorded.
-fn needs_history(machine: &Machine, targets: &[StateIx]) -> bool {
-    let by_default = |state: StateIx| {
-        let initial = machine.state(state).initial.as_ref();
-        initial.is_some_and(|initial| machine.is_history(initial.target))
-    };
-    targets.iter().any(|target| machine.is_history(*target) || (*target..machine.state(*target).end).any(by_default))
-        || (!targets.is_empty() && machine.has_parallel && (0..machine.states.len() as StateIx).any(by_default))
+/// Sums over the states before each one, so that a range of states costs no more than one.
+struct Sums {
+    noisy: Vec<usize>,
+    actions: Vec<usize>,
+    not_simple: Vec<usize>,
+    /// States whose default is a history state.
+    to_history: Vec<usize>,
+}
+
+impl Sums {
+    fn of(machine: &Machine) -> Self {
+        let states = || 0..machine.states.len() as StateIx;
+        let size = |state| short::size_of_state(machine, state);
+        let initial = |state: StateIx| machine.state(state).initial.as_ref();
+        Self {
+            noisy: prefix(states().map(|state| usize::from(!machine.state(state).is_quiet()))),
+            actions: prefix(states().map(|state| size(state).unwrap_or(0))),
+            not_simple: prefix(states().map(|state| usize::from(size(state).is_none()))),
+            to_history: prefix(
+                states()
+                    .map(|state| usize::from(initial(state).is_some_and(|initial| machine.is_history(initial.target)))),
+            ),
+        }
+    }
+
+    /// Whether a range is left without anything happening, and how many actions that takes if all are simple.
+    fn exits(&self, start: StateIx, end: StateIx) -> (bool, Option<usize>) {
+        let is_simple = between(&self.not_simple, start, end) == 0;
+        (between(&self.noisy, start, end) == 0, is_simple.then(|| between(&self.actions, start, end)))
+    }
+
+    /// Whether what the targets enter depends on what history recorded.
+    fn needs_history(&self, machine: &Machine, targets: &[StateIx]) -> bool {
+        let last = machine.states.len() as StateIx;
+        let elsewhere = !targets.is_empty() && machine.has_parallel && between(&self.to_history, 0, last) > 0;
+        let inside = |target: &StateIx| between(&self.to_history, *target, machine.state(*target).end) > 0;
+        elsewhere || targets.iter().any(|target| machine.is_history(*target) || inside(target))
+    }
+}
+
+fn prefix(values: impl Iterator<Item = usize>) -> Vec<usize> {
+    let sums = values.scan(0, |sum: &mut usize, value| {
+        *sum = sum.saturating_add(value);
+        Some(*sum)
+    });
+    std::iter::once(0).chain(sums).collect()
+}
+
+fn between(sums: &[usize], start: StateIx, end: StateIx) -> usize {
+    sums[usize::from(end)] - sums[usize::from(start)]
 }
 
 fn leaf_value_bytes(machine: &Machine) -> usize {

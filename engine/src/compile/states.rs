@@ -156,6 +156,9 @@ impl<'d> Compiler<'d> {
         if let Some(ms) = super::values::parse_duration(name) {
             return Some(Delay::Constant(ms));
         }
+        if self.is_full() && self.has_errors() {
+            return None;
+        }
         let hint = did_you_mean(name, self.names.delays.keys().map(Str::as_str))
             .or(Some("add it to the root's `delays`, or write milliseconds".to_owned()));
         self.error(place, "unknown_delay", format!("there is no delay {name:?}"), hint);

@@ -56,6 +56,9 @@ impl<'d> Compiler<'d> {
     }
 
     fn no_such_id(&self, id: &str) -> Unresolved {
+        if self.is_full() {
+            return Unresolved { message: "no such state".to_owned(), hint: None };
+        }
         // An id with dots has to be escaped; suggest it if that is what is missing.
         let ids = self.ids.keys().map(Str::as_str);
         let hint = closest(id, ids).map(|found| format!("did you mean \"#{}\"?", found.replace('.', "\\.")));
@@ -80,8 +83,10 @@ impl<'d> Compiler<'d> {
     fn child(&self, parent: StateIx, key: &str, whole: &str) -> Result<StateIx, Unresolved> {
         let draft = &self.drafts[usize::from(parent)];
         let key_of = |child: StateIx| self.drafts[usize::from(child)].key.as_str();
-        let found = draft.all_children.iter().copied().find(|child| key_of(*child) == key);
-        found.ok_or_else(|| {
+        draft.by_key.get(key).copied().ok_or_else(|| {
+            if self.is_full() {
+                return Unresolved { message: "no such state".to_owned(), hint: None };
+            }
             let siblings = draft.all_children.iter().map(|child| key_of(*child));
             let hint = closest(key, siblings).map(|near| format!("did you mean {:?}?", whole.replacen(key, near, 1)));
             let elsewhere = || {

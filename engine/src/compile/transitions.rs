@@ -6,27 +6,31 @@ use crate::json_pos::{Kind, Node};
 use crate::machine::{Action, Guard, Transition, TransitionIx};
 use crate::state_set::StateIx;
 use statemesh_expr::Str;
+use std::collections::HashMap;
 
 /// The transitions of one state by descriptor, in the order in which XState's map has them.
 #[derive(Default)]
 pub(super) struct Descriptors {
     pub(super) entries: Vec<(Str, Vec<TransitionIx>)>,
+    places: HashMap<Str, usize>,
 }
 
 impl Descriptors {
+    fn entry(&mut self, descriptor: &str) -> &mut Vec<TransitionIx> {
+        let place = *self.places.entry(Str::new(descriptor)).or_insert_with(|| {
+            self.entries.push((Str::new(descriptor), Vec::new()));
+            self.entries.len() - 1
+        });
+        &mut self.entries[place].1
+    }
+
     /// Replaces what the descriptor had, in its place.
     pub(super) fn set(&mut self, descriptor: &str, transitions: Vec<TransitionIx>) {
-        match self.entries.iter_mut().find(|(known, _)| known == descriptor) {
-            Some((_, known)) => *known = transitions,
-            None => self.entries.push((Str::new(descriptor), transitions)),
-        }
+        *self.entry(descriptor) = transitions;
     }
 
     pub(super) fn append(&mut self, descriptor: &str, transitions: Vec<TransitionIx>) {
-        match self.entries.iter_mut().find(|(known, _)| known == descriptor) {
-            Some((_, known)) => known.extend(transitions),
-            None => self.entries.push((Str::new(descriptor), transitions)),
-        }
+        self.entry(descriptor).extend(transitions);
     }
 }
 
@@ -81,7 +85,7 @@ impl<'d> Compiler<'d> {
         Transition {
             source,
             descriptor: Str::new(descriptor),
-            path: self.document.pointer(node.offset).into(),
+            offset: node.offset,
             targets: None,
             reenter: false,
             guard: None,

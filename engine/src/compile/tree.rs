@@ -5,6 +5,7 @@ use crate::diagnostics::{closest, did_you_mean};
 use crate::json_pos::{Member, Node};
 use crate::state_set::StateIx;
 use statemesh_expr::Str;
+use std::collections::HashMap;
 
 /// A state before what it does is compiled.
 pub(crate) struct Draft<'d> {
@@ -15,6 +16,7 @@ pub(crate) struct Draft<'d> {
     pub(crate) parent: Option<StateIx>,
     pub(crate) end: u16,
     pub(crate) all_children: Vec<StateIx>,
+    pub(crate) by_key: HashMap<Str, StateIx>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,9 +64,21 @@ impl<'d> Compiler<'d> {
             );
         }
         let kind = self.kind_of(node);
-        self.drafts.push(Draft { node, id, key, kind, parent, end: 0, all_children: Vec::new() });
+        let own_key = key.clone();
+        self.drafts.push(Draft {
+            node,
+            id,
+            key,
+            kind,
+            parent,
+            end: 0,
+            all_children: Vec::new(),
+            by_key: HashMap::new(),
+        });
         if let Some(above) = parent {
-            self.drafts[usize::from(above)].all_children.push(index);
+            let above = &mut self.drafts[usize::from(above)];
+            above.all_children.push(index);
+            above.by_key.insert(own_key, index);
         }
         for member in self.child_members(node) {
             path.push(member.key.clone());
@@ -171,6 +185,9 @@ impl<'d> Compiler<'d> {
         for member in node.members().unwrap_or(&[]) {
             if known().any(|name| name == member.key) {
                 continue;
+            }
+            if self.is_full() && self.has_errors() {
+                return;
             }
             let meant = closest(&member.key, known()).filter(|meant| node.get(meant).is_none());
             let (severity, hint) = match meant {

@@ -19,6 +19,11 @@ impl Actor<'_, '_> {
         params: &Value,
         entering: Option<StateIx>,
     ) -> Result<(), Fault> {
+        let left = self.shared.actions_left.checked_sub(actions.len() as u32);
+        *self.shared.actions_left = left.ok_or_else(|| {
+            let maximum = self.limits.actions_max as usize;
+            limit("actions_max", maximum, "one input takes too many actions")
+        })?;
         for action in actions {
             self.run_one(action, event, params, entering)?;
         }

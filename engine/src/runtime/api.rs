@@ -1,5 +1,6 @@
 //! What callers do with instances: start, send, fire, stop, and look.
 
+use super::short::Short;
 use super::tree::Tree;
 use crate::error::StepError;
 use crate::event::{Event, Millis, Output, Status, Step, StepResult, TimerId};
@@ -26,7 +27,7 @@ impl Machine {
             return Ok(instance.step(false));
         }
         let known = self.events.find(event.kind);
-        if let Some(changed) = self.send_flat(instance, event, known) {
+        if let Short::Taken(changed) = self.send_short(instance, event, known, out) {
             instance.seq += u64::from(changed);
             return Ok(instance.step(changed));
         }

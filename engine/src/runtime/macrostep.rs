@@ -30,6 +30,8 @@ pub(crate) struct Shared<'s> {
     pub(crate) kin: &'s mut Vec<Kin>,
     pub(crate) cost: &'s mut Cost,
     pub(crate) next_actor: &'s mut u32,
+    /// Actions that this input may still take.
+    pub(crate) actions_left: &'s mut u32,
     /// A transition was taken, by any of them.
     pub(crate) changed: &'s mut bool,
     pub(crate) effects_max: usize,

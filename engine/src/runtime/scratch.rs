@@ -95,13 +95,18 @@ pub(crate) enum Undo {
 impl Slot {
     /// Takes assignments back until `mark` are left.
     pub(crate) fn undo_to(&mut self, mark: usize) {
-        while self.undo.len() > mark {
-            let Some(map) = self.context.as_map_mut() else { return };
-            match self.undo.pop() {
-                Some(Undo::Restore(slot, value)) => drop(map.set_slot(slot, value)),
-                Some(Undo::Remove(key)) => drop(map.remove(&key)),
-                None => return,
-            }
+        undo_to(&mut self.undo, mark, &mut self.context);
+    }
+}
+
+/// Takes the latest assignments back until `mark` are left.
+pub(crate) fn undo_to(undo: &mut Vec<Undo>, mark: usize, context: &mut Value) {
+    while undo.len() > mark {
+        let Some(map) = context.as_map_mut() else { return };
+        match undo.pop() {
+            Some(Undo::Restore(slot, value)) => drop(map.set_slot(slot, value)),
+            Some(Undo::Remove(key)) => drop(map.remove(&key)),
+            None => return,
         }
     }
 }
@@ -149,6 +154,8 @@ pub(crate) struct Scratch {
     pub(crate) kin: Vec<Kin>,
     pub(crate) new_timers: Vec<Timer>,
     pub(crate) dead_timers: Vec<u64>,
+    /// Assignments of the short way.
+    pub(crate) undo: Vec<Undo>,
     pub(crate) buffers: Buffers,
 }
 

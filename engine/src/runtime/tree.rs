@@ -29,6 +29,7 @@ pub(super) struct Tree<'a> {
     pub(super) next_timer: u64,
     pub(super) next_actor: u32,
     messages_left: u32,
+    actions_left: u32,
     changed: bool,
     finished: bool,
 }
@@ -65,6 +66,7 @@ impl<'a> Tree<'a> {
             next_timer: extra.map_or(0, |extra| extra.next_timer),
             next_actor: extra.map_or(1, |extra| extra.next_actor.max(1)),
             messages_left: machine.limits.messages_max,
+            actions_left: machine.limits.actions_max,
             changed: false,
             finished: false,
         };
@@ -341,6 +343,7 @@ impl<'a> Tree<'a> {
                 kin: &mut self.scratch.kin,
                 cost: &mut self.cost,
                 next_actor: &mut self.next_actor,
+                actions_left: &mut self.actions_left,
                 changed: &mut self.changed,
             },
         });

@@ -1,0 +1,268 @@
+//! The short way for most events: one transition that only exits, assigns, reports and enters.
+//!
+//! It works on the instance itself, with a log to undo assignments, and takes what it can prove to be simple: no
+//! parallel regions, history, timers, children, raised events or completion, and nothing eventless. Everything else,
+//! and every fault, goes the long way from the beginning; both give the same answer.
+
+use super::scratch::{Undo, undo_to};
+use crate::event::{Effect, Event, Output};
+use crate::events::EventIx;
+use crate::expression::Template;
+use crate::instance::Instance;
+use crate::machine::{Action, Assignment, Guard, Machine, Plan, Transition};
+use crate::state_set::StateIx;
+use statemesh_expr::{Cost, Payload, Scope, Str, Value};
+
+/// What an event did the short way.
+pub(super) enum Short {
+    /// Whether a transition was taken.
+    Taken(bool),
+    /// Nothing was done: the event has to go the long way.
+    NotSimple,
+}
+
+/// A guard or action needs the long way.
+struct NotSimple;
+
+impl Machine {
+    #[inline]
+    pub(super) fn send_short(
+        &self,
+        instance: &mut Instance,
+        event: &Event<'_>,
+        known: Option<EventIx>,
+        out: &mut Output,
+    ) -> Short {
+        // Events of XState's own can mean more than a transition.
+        if self.has_parallel || self.has_always || event.kind.starts_with("xstate.") {
+            return Short::NotSimple;
+        }
+        let Some(known) = known else { return Short::NotSimple };
+        let mut at = instance.actor.active.last();
+        while let Some(index) = at {
+            let state = self.state(index);
+            if !state.wild.is_empty() {
+                return Short::NotSimple;
+            }
+            for candidate in state.exact(known) {
+                let transition = self.transition(*candidate);
+                match self.is_open(transition, instance, event.payload, known) {
+                    Ok(true) => return self.take_short(transition, instance, event.payload, known, out),
+                    Ok(false) => {}
+                    Err(NotSimple) => return Short::NotSimple,
+                }
+            }
+            at = state.parent;
+        }
+        Short::Taken(false)
+    }
+
+    #[inline]
+    fn is_open(
+        &self,
+        transition: &Transition,
+        instance: &Instance,
+        payload: Payload<'_>,
+        known: EventIx,
+    ) -> Result<bool, NotSimple> {
+        let Some(guard) = &transition.guard else { return Ok(true) };
+        let scope = Scope::new(&instance.actor.context, self.whole(payload, known));
+        let mut cost = Cost::new(self.limits.expression_cost_max);
+        self.holds_short(guard, &scope, &mut cost)
+    }
+
+    /// The payload, or the event's type where there is nothing else.
+    #[inline]
+    fn whole<'p>(&'p self, payload: Payload<'p>, known: EventIx) -> Payload<'p> {
+        match payload {
+            Payload::Empty => Payload::Value(&self.event_values[known as usize]),
+            payload => payload,
+        }
+    }
+
+    fn holds_short(&self, guard: &Guard, scope: &Scope<'_>, cost: &mut Cost) -> Result<bool, NotSimple> {
+        match guard {
+            Guard::Expression(program) => program.eval_bool(scope, cost).map_err(|_| NotSimple),
+            Guard::Call { guard, params: None } => {
+                self.holds_short(&self.guards[usize::from(*guard)].body, scope, cost)
+            }
+            Guard::Not(guard) => self.holds_short(guard, scope, cost).map(|holds| !holds),
+            _ => Err(NotSimple),
+        }
+    }
+
+    #[inline]
+    fn take_short(
+        &self,
+        transition: &Transition,
+        instance: &mut Instance,
+        payload: Payload<'_>,
+        known: EventIx,
+        out: &mut Output,
+    ) -> Short {
+        if transition.targets.is_none() && transition.actions.is_empty() {
+            return Short::Taken(false);
+        }
+        let Some(plan) = transition.plan.as_ref().filter(|plan| plan.is_simple) else { return Short::NotSimple };
+        if !plan.is_pure {
+            let mut run = Run {
+                machine: self,
+                context: &mut instance.actor.context,
+                payload: self.whole(payload, known),
+                cost: Cost::new(self.limits.expression_cost_max),
+                effects_before: out.effects.len(),
+                effects: &mut out.effects,
+                undo: &mut out.scratch.undo,
+            };
+            if run.all(plan, transition, &instance.actor.active).is_err() {
+                run.take_back();
+                return Short::NotSimple;
+            }
+            run.undo.clear();
+        }
+        let active = &mut instance.actor.active;
+        active.replace_range(usize::from(plan.exit_start), usize::from(plan.exit_end), &plan.enter_set);
+        Short::Taken(true)
+    }
+}
+
+/// The actions of one transition.
+struct Run<'r> {
+    machine: &'r Machine,
+    context: &'r mut Value,
+    payload: Payload<'r>,
+    cost: Cost,
+    effects: &'r mut Vec<Effect>,
+    effects_before: usize,
+    undo: &'r mut Vec<Undo>,
+}
+
+impl Run<'_> {
+    fn all(
+        &mut self,
+        plan: &Plan,
+        transition: &Transition,
+        active: &crate::state_set::StateSet,
+    ) -> Result<(), NotSimple> {
+        let machine = self.machine;
+        let mut end = usize::from(plan.exit_end);
+        while let Some(state) = active.last_before(end).filter(|state| *state >= plan.exit_start) {
+            self.list(&machine.state(state).exit)?;
+            end = usize::from(state);
+        }
+        self.list(&transition.actions)?;
+        for (state, by_default) in &plan.enter {
+            let state = machine.state(*state);
+            self.list(&state.entry)?;
+            if let Some(initial) = state.initial.as_ref().filter(|_| *by_default) {
+                self.list(&initial.actions)?;
+            }
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn list(&mut self, actions: &[Action]) -> Result<(), NotSimple> {
+        actions.iter().try_for_each(|action| self.one(action))
+    }
+
+    fn one(&mut self, action: &Action) -> Result<(), NotSimple> {
+        match action {
+            Action::Effect { kind, params } => {
+                let params = params.as_ref().map(|params| self.value(params)).transpose()?;
+                self.report(Effect::Custom { kind: kind.clone(), params })
+            }
+            Action::Emit { event } => {
+                let event = self.value(event)?;
+                self.report(Effect::Emit { event })
+            }
+            Action::Log { args } => {
+                let args = self.value(args)?;
+                self.report(Effect::Log { args })
+            }
+            Action::Call { action, params: None } => {
+                let machine = self.machine;
+                self.list(&machine.actions[usize::from(*action)].body)
+            }
+            Action::Assign(Assignment::Fields(fields)) => match &**fields {
+                [(key, value)] => {
+                    let value = self.value(value)?;
+                    self.set(key, value)
+                }
+                _ => Err(NotSimple),
+            },
+            _ => Err(NotSimple),
+        }
+    }
+
+    fn report(&mut self, effect: Effect) -> Result<(), NotSimple> {
+        if self.effects.len() - self.effects_before >= self.machine.limits.effects_max {
+            return Err(NotSimple);
+        }
+        self.effects.push(effect);
+        Ok(())
+    }
+
+    #[inline]
+    fn value(&mut self, template: &Template) -> Result<Value, NotSimple> {
+        match template {
+            Template::Constant(value) => Ok(value.clone()),
+            template => template.eval(&Scope::new(self.context, self.payload), &mut self.cost).map_err(|_| NotSimple),
+        }
+    }
+
+    #[inline]
+    fn set(&mut self, key: &Str, value: Value) -> Result<(), NotSimple> {
+        let map = self.context.as_map_mut().ok_or(NotSimple)?;
+        let slot = map.shape().slot_of(key).ok_or(NotSimple)?;
+        let before = map.set_slot(slot, value).unwrap_or_default();
+        self.undo.push(Undo::Restore(slot, before));
+        if self.context.weight() > self.machine.limits.context_bytes_max { Err(NotSimple) } else { Ok(()) }
+    }
+
+    fn take_back(&mut self) {
+        undo_to(self.undo, 0, self.context);
+        self.effects.truncate(self.effects_before);
+    }
+}
+
+/// Actions that the short way takes at most; more go the long way, which counts them.
+const ACTIONS_MAX: usize = 1_000;
+
+/// Whether what a transition's actions and the states it enters run is simple, and with what the exits run not too much.
+pub(crate) fn is_simple(
+    machine: &Machine,
+    actions: &[Action],
+    mut enter: impl Iterator<Item = StateIx>,
+    exit_actions: usize,
+) -> bool {
+    let own = size_of_actions(machine, actions).map(|own| own.saturating_add(exit_actions));
+    let all = own.and_then(|own| enter.try_fold(own, |sum, state| Some(sum + size_of_state(machine, state)?)));
+    all.is_some_and(|all| all < ACTIONS_MAX)
+}
+
+/// The number of actions with named ones expanded; `None` if one is not simple.
+fn size_of_actions(machine: &Machine, actions: &[Action]) -> Option<usize> {
+    actions.iter().try_fold(0, |sum: usize, action| {
+        let size = match action {
+            Action::Effect { .. } | Action::Emit { .. } | Action::Log { .. } => 1,
+            Action::Assign(Assignment::Fields(fields)) if fields.len() == 1 => 1,
+            Action::Call { action, params: None } => {
+                size_of_actions(machine, &machine.actions[usize::from(*action)].body)?
+            }
+            _ => return None,
+        };
+        Some(sum.saturating_add(size)).filter(|sum| *sum < ACTIONS_MAX)
+    })
+}
+
+/// The actions of a state that can be left and entered the short way.
+pub(crate) fn size_of_state(machine: &Machine, state: StateIx) -> Option<usize> {
+    let state = machine.state(state);
+    let is_plain =
+        state.invokes.is_empty() && state.histories.is_empty() && state.kind != crate::machine::StateKind::Final;
+    let initial = state.initial.as_ref().map_or(&[][..], |initial| &initial.actions);
+    let lists = [&*state.entry, &*state.exit, initial];
+    let size = lists.iter().try_fold(0, |sum, list| Some(sum + size_of_actions(machine, list)?));
+    size.filter(|_| is_plain)
+}
