@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use statemesh_tests::caller::Encoding;
+use statemesh_tests::daemon::Plan;
 use statemesh_tests::dns::{Record, SERVICE};
 use statemesh_tests::load::{Background, Load, Through};
 use statemesh_tests::mesh::{Mesh, WHOLE};
@@ -48,6 +49,17 @@ fn at_once(scene: &Scene) -> Outcome {
     Ok(())
 }
 
+/// What the daemons' metrics say of hand-offs.
+fn moves(mesh: &Mesh) -> Outcome<String> {
+    let mut said = String::new();
+    for (name, daemon) in &mesh.daemons {
+        let text = daemon.metrics()?.text;
+        let lines = text.lines().filter(|line| line.starts_with("statemesh_handoff"));
+        said += &format!("\n{name}: {}", lines.collect::<Vec<_>>().join(", "));
+    }
+    Ok(said)
+}
+
 fn one_by_one(scene: &Scene) -> Outcome {
     let mut mesh = Mesh::new(scene)?;
     for name in ["a", "b", "c"] {
@@ -56,7 +68,7 @@ fn one_by_one(scene: &Scene) -> Outcome {
     // The first is told to be content alone after a second, and finds nothing but its own record.
     let records = mesh.records();
     mesh.dns.publish(records.get(..1).unwrap_or_default())?;
-    let plan = mesh.plan("a")?.with("--discovery-alone-after 1s");
+    let plan = Plan::on(mesh.host("a")?).with(&format!("--discovery-service {SERVICE} --discovery-alone-after 1s"));
     mesh.start_with("a", &plan)?;
     mesh.wait_whole()?;
     mesh.define_counter()?;
@@ -72,7 +84,7 @@ fn one_by_one(scene: &Scene) -> Outcome {
         for n in 0..100 {
             let key = format!("key-{n}");
             let reply = newcomer.send("counter", &key, json!({"type": "ADD", "n": count}))?;
-            ensure!(reply["seq"] == count, "{key} through {name} was answered with {reply}");
+            ensure!(reply["seq"] == count, "{key} through {name} was answered with {reply}; {}", moves(&mesh)?);
             ensure!(reply["restarted"].is_null(), "{key} was lost when {name} came: {reply}");
         }
     }

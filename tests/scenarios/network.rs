@@ -32,9 +32,11 @@ fn lossy_minute(scene: &Scene) -> Outcome {
     let load = Background::start(loads?)?;
     let end = Instant::now() + Duration::from_secs(60);
     let mut suspected = 0;
+    let names = ["a", "b", "c"];
+    let mut callers = names.iter().map(|name| mesh.caller(name)).collect::<Outcome<Vec<_>>>()?;
     while Instant::now() < end {
-        for name in ["a", "b", "c"] {
-            let seen = mesh.caller(name)?.members()?;
+        for (name, caller) in names.iter().zip(&mut callers) {
+            let seen = caller.members()?;
             let dead = seen.iter().any(|member| matches!(member.status.as_str(), "dead" | "left"));
             ensure!(!dead && seen.len() == 3, "{name} sees {}", in_short(&seen));
             suspected += seen.iter().filter(|member| member.status == "suspect").count();

@@ -17,7 +17,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("promtool finds nothing wrong with the metrics", promtool).on_loopback().programs(&["promtool"]),
     Scenario::new("a wrong configuration is an error that names it, and a port in use says whose it is", wrong_configuration)
         .on_loopback(),
-    Scenario::new("an idle daemon costs little", idle).on_loopback(),
+    Scenario::new("an idle daemon costs little", idle).on_loopback().alone(),
 ];
 
 const SOON: Duration = Duration::from_secs(10);

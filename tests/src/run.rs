@@ -21,6 +21,17 @@ pub enum Needs {
     Loopback,
 }
 
+/// When a scenario runs. Two lanes run side by side; what needs the machine for itself runs when both are done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// With the others, one after another.
+    Main,
+    /// Beside the main lane: it mostly waits.
+    Beside,
+    /// When nothing else runs: it measures, or takes all cores.
+    Alone,
+}
+
 /// One scenario.
 #[derive(Clone, Copy, Debug)]
 pub struct Scenario {
@@ -32,8 +43,8 @@ pub struct Scenario {
     pub programs: &'static [&'static str],
     /// How long it may take.
     pub limit: Duration,
-    /// It mostly waits, so it runs beside the others.
-    pub beside: bool,
+    /// When it runs.
+    pub lane: Lane,
     /// The scenario.
     pub run: fn(&Scene) -> Outcome,
 }
@@ -43,7 +54,7 @@ impl Scenario {
     #[must_use]
     pub const fn new(name: &'static str, run: fn(&Scene) -> Outcome) -> Self {
         let limit = Duration::from_secs(60);
-        Self { name, needs: Needs::Namespaces, programs: &["ip", "knotd", "knotc"], limit, beside: false, run }
+        Self { name, needs: Needs::Namespaces, programs: &["ip", "knotd", "knotc"], limit, lane: Lane::Main, run }
     }
 
     /// It needs these programs and no others.
@@ -63,7 +74,14 @@ impl Scenario {
     /// It mostly waits, so it runs beside the others.
     #[must_use]
     pub const fn beside(mut self) -> Self {
-        self.beside = true;
+        self.lane = Lane::Beside;
+        self
+    }
+
+    /// It runs when nothing else does.
+    #[must_use]
+    pub const fn alone(mut self) -> Self {
+        self.lane = Lane::Alone;
         self
     }
 
@@ -220,20 +238,20 @@ fn outside(chosen: &[&Scenario], seed: Option<u64>) -> Outcome<bool> {
     let seed = seed.unwrap_or_else(any_seed);
     println!("seed {seed} (again with: cargo test -p statemesh-tests --test e2e -- --seed {seed})");
     let results = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for beside in [true, false] {
-            let (results, isolation) = (&results, &isolation);
-            scope.spawn(move || {
-                for scenario in chosen.iter().filter(|scenario| scenario.beside == beside) {
-                    let verdict = one(scenario, seed, isolation);
-                    report(scenario, &verdict);
-                    if let Ok(mut results) = results.lock() {
-                        results.push((scenario.name, verdict));
-                    }
-                }
-            });
+    let run_lane = |lane: Lane| {
+        for scenario in chosen.iter().filter(|scenario| scenario.lane == lane) {
+            let verdict = one(scenario, seed, &isolation);
+            report(scenario, &verdict);
+            if let Ok(mut results) = results.lock() {
+                results.push((scenario.name, verdict));
+            }
         }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| run_lane(Lane::Beside));
+        run_lane(Lane::Main);
     });
+    run_lane(Lane::Alone);
     let results = results.into_inner().map_err(|_| "a lane panicked")?;
     Ok(summary(&results, chosen.len(), started.elapsed()))
 }
