@@ -396,7 +396,8 @@ impl<H: Handler> Reactor<H> {
                     let Some(conn) = self.io.table.get(id) else {
                         continue;
                     };
-                    conn.readable |= event.is_readable() || event.is_error() || event.is_read_closed();
+                    conn.hung_up |= event.is_error() || event.is_read_closed();
+                    conn.readable |= event.is_readable() || conn.hung_up;
                     if !conn.listed {
                         conn.listed = true;
                         self.io.busy.push(id);
@@ -461,7 +462,7 @@ impl<H: Handler> Reactor<H> {
                 Ok(n) => {
                     taken += n;
                     // A short read means dry: a further byte would make a new edge.
-                    conn.readable = n == self.scratch.len();
+                    conn.readable = n == self.scratch.len() || conn.hung_up;
                     let bytes = Bytes::copy_from_slice(self.scratch.get(..n).unwrap_or_default());
                     let violation = conn.link.receive(bytes).err();
                     self.deliver(id, now);

@@ -20,6 +20,8 @@ pub(crate) struct Conn {
     pub(crate) announced: bool,
     /// There may be bytes to read: the last read did not say otherwise.
     pub(crate) readable: bool,
+    /// The peer has closed its side: there will be no further edge, so it is read to the end.
+    pub(crate) hung_up: bool,
     /// It is in the reactor's list of connections with something to do.
     pub(crate) listed: bool,
     /// The peer does not take what we write: it is not read until it does.
@@ -59,6 +61,7 @@ impl Table {
             generation,
             announced: false,
             readable: false,
+            hung_up: false,
             listed: false,
             stalled: false,
             wants_write: false,

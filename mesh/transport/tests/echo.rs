@@ -118,3 +118,26 @@ fn a_connection_that_does_not_finish_its_handshake_is_closed() {
         stream.read_to_end(&mut all).unwrap();
     });
 }
+
+/// The bytes and the end of a connection can come with one edge; nothing follows that would announce the end again.
+#[test]
+fn a_connection_that_ends_behind_its_last_bytes_is_noticed() {
+    with_echo(Settings { connections: 1, ..SETTINGS }, |address| {
+        for _ in 0..50 {
+            let mut client = connect_when_there_is_room(address);
+            client.push(&[7; 3_000]);
+            client.flush().unwrap();
+        }
+    });
+}
+
+/// Where one connection is allowed, the next is accepted only once the end of the last one was noticed.
+fn connect_when_there_is_room(address: SocketAddr) -> Client {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match Client::connect(address, SocketType::Dealer, PATIENCE) {
+            Ok(client) => return client,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+    }
+}

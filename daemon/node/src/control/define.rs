@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use statemesh_engine::{Diagnostic, Limits, Machine};
 use statemesh_mesh::client_protocol::error::ErrorCode;
@@ -71,7 +71,12 @@ pub(super) struct Definitions {
     /// Versions that name a machine which has not arrived yet.
     incomplete: Vec<(definitions::Definition, bool)>,
     done: Option<mpsc::Sender<Done>>,
+    /// Definitions that wait until there is a link to every live member, and until when.
+    held: Vec<(Done, Instant)>,
 }
+
+/// How long `define` waits for links to members that have just joined.
+const LINKS_PATIENCE: Duration = Duration::from_secs(3);
 
 impl Definitions {
     pub(super) fn set_done(&mut self, done: mpsc::Sender<Done>) {
@@ -195,11 +200,26 @@ impl Control {
     }
 
     /// A definition compiles, or a reply is ready.
-    pub(super) fn definition_done(&mut self, Done { asked, result }: Done, now: Instant) {
-        let good = match result {
-            Ok(good) => good,
-            Err(reply) => return self.reply(&asked, reply),
-        };
+    pub(super) fn definition_done(&mut self, done: Done, now: Instant) {
+        match done.result {
+            Ok(_) => self.definitions.held.push((done, now + LINKS_PATIENCE)),
+            Err(reply) => self.reply(&done.asked, reply),
+        }
+        self.push_held(now);
+    }
+
+    /// Pushes what waits, once there is a link to every live member: a member that has just joined must acknowledge as well.
+    fn push_held(&mut self, now: Instant) {
+        let linked = self.links.up().count() >= self.membership.live();
+        for (done, until) in std::mem::take(&mut self.definitions.held) {
+            match done {
+                Done { asked, result: Ok(good) } if linked || now >= until => self.push(asked, good, now),
+                done => self.definitions.held.push((done, until)),
+            }
+        }
+    }
+
+    fn push(&mut self, asked: Asked, good: Good, now: Instant) {
         let machine = &good.machine;
         self.definitions.compiled.insert(*machine.hash(), Arc::clone(machine));
         let live: Vec<MemberName> = self.links.up().filter_map(|member| self.name(member)).collect();
@@ -240,6 +260,7 @@ impl Control {
     }
 
     pub(super) fn definitions_due(&mut self, now: Instant) {
+        self.push_held(now);
         if self.definitions.next_deadline().is_some_and(|at| at <= now) {
             self.definitions.known.handle(definitions::Input::Tick, now);
             self.follow_definitions();
