@@ -90,6 +90,7 @@ fn steps_that_exceed_a_bound_leave_the_instance_as_it_was() {
     exceeds("microsteps_max", &with(raise), &Limits { microsteps_max: 50, ..defaults.clone() });
     exceeds("raised_max", &with(&[raise; 4].join(",")), &Limits { raised_max: 3, ..defaults.clone() });
     exceeds("effects_max", &with(r#""x","x","x""#), &Limits { effects_max: 3, ..defaults.clone() });
+    exceeds("actions_max", &with(r#""x","x""#), &Limits { actions_max: 3, ..defaults.clone() });
     let delayed = r#"{"type":"@xstate.raise","event":{"type":"X"},"delay":5}"#;
     exceeds("timers_max", &with(&[delayed; 3].join(",")), &Limits { timers_max: 2, ..defaults.clone() });
     let grow = r#"{"type":"@xstate.assign","context":{"text":{"@expr":"context.text + context.text + context.text + context.text"}}}"#;

@@ -238,7 +238,8 @@ pub(crate) fn is_simple(
 ) -> bool {
     let own = size_of_actions(machine, actions).map(|own| own.saturating_add(exit_actions));
     let all = own.and_then(|own| enter.try_fold(own, |sum, state| Some(sum + size_of_state(machine, state)?)));
-    all.is_some_and(|all| all < ACTIONS_MAX)
+    let maximum = ACTIONS_MAX.min(machine.limits.actions_max as usize);
+    all.is_some_and(|all| all <= maximum)
 }
 
 /// The number of actions with named ones expanded; `None` if one is not simple.
