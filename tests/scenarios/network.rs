@@ -62,6 +62,7 @@ fn add(mesh: &Mesh, through: &str, key: &str, count: u64) -> Outcome {
 
 fn partition_heals(scene: &Scene) -> Outcome {
     let mut mesh = Mesh::whole(scene, &["a", "b", "c"])?;
+    mesh.wait_settled()?;
     let (of_a, of_c) = (mesh.keys_of("a", "b", 1)?.remove(0), mesh.keys_of("c", "b", 1)?.remove(0));
     add(&mesh, "b", &of_a, 2)?;
     add(&mesh, "b", &of_c, 10)?;

@@ -227,6 +227,23 @@ impl<'a> Mesh<'a> {
         Ok(took)
     }
 
+    /// Waits until every daemon holds what it owns: who owns a partition is known at once, but its instances come a few
+    /// partitions at a time.
+    ///
+    /// # Errors
+    /// It does not come about within [`WHOLE`].
+    pub fn wait_settled(&self) -> Outcome {
+        for (name, daemon) in &self.daemons {
+            wait_for(&format!("{name} holds what it owns"), WHOLE, || {
+                let metrics = daemon.metrics()?;
+                let held = metrics.sum("statemesh_partitions_held", &[]);
+                let owned = metrics.sum("statemesh_partitions_owned", &[]);
+                if held == owned && held.is_some() { Ok(Some(())) } else { Err(format!("it holds {held:?} of {owned:?}").into()) }
+            })?;
+        }
+        Ok(())
+    }
+
     /// Defines the counter machine everywhere.
     ///
     /// # Errors

@@ -217,10 +217,13 @@ fn inside(scenarios: &[Scenario], name: &str, seed: u64) -> ExitCode {
 /// Set for a scenario that has namespaces of its own.
 const ISOLATED: &str = "E2E_ISOLATED";
 
-/// Network namespaces have names below `/run/netns`: a file system of our own there keeps them out of the machine's.
+/// Network namespaces have names below `/run/netns`: a file system of our own there keeps them out of the machine's. The
+/// same for shared memory.
 fn prepare_namespaces() -> Outcome {
     fs::create_dir_all("/run/netns")?;
     process::run("mount", &["-t", "tmpfs", "statemesh-e2e", "/run/netns"])?;
+    // faketime names a semaphore by its process's number, and those repeat from one namespace to the next.
+    process::run("mount", &["-t", "tmpfs", "statemesh-e2e", "/dev/shm"])?;
     process::run("ip", &["link", "set", "lo", "up"])?;
     Ok(())
 }
