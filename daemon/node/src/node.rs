@@ -29,7 +29,7 @@ const PEER_MESSAGE_BYTES: usize = 64 << 20;
 /// Bytes of a message from a subscriber, who sends nothing but prefixes.
 const SUBSCRIPTION_BYTES: usize = 8 * 1024;
 /// How long leaving may take; a caller with less patience ends the process.
-pub(crate) const LEAVE_PATIENCE: Duration = Duration::from_secs(600);
+const LEAVE_PATIENCE: Duration = Duration::from_secs(600);
 /// How long a caller in the process waits for an answer.
 const CALL_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -168,7 +168,7 @@ impl Node {
         self.handle.clone()
     }
 
-    /// Hands over everything to the others and says goodbye. Blocks until that is done, or has taken [`LEAVE_PATIENCE`].
+    /// Hands over everything to the others and says goodbye. Blocks until that is done, or has taken ten minutes.
     #[must_use]
     pub fn leave(&self) -> LeaveReport {
         let (done, left) = oneshot::channel();

@@ -162,11 +162,6 @@ impl Shards {
         &self.shards[usize::from(partition) % self.shards.len()]
     }
 
-    /// Every shard.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Shard> {
-        self.shards.iter()
-    }
-
     /// The shards whose timers this reactor minds.
     pub(crate) fn minded_by(&self, reactor: usize, reactors: usize) -> impl Iterator<Item = &Shard> {
         self.shards.iter().skip(reactor).step_by(reactors.max(1))

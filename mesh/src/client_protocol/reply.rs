@@ -229,7 +229,7 @@ mod tests {
         for (out, encoding) in [(&mut json, Encoding::Json), (&mut packed, Encoding::MsgPack)] {
             let mut map = MapWriter::new(out, encoding);
             map.str("text", "a\"b\\\n\u{1}é").bool("yes", true).null("none").uint("big", 1 << 40);
-            map.list("list", [1u64, 200, 70_000].into_iter(), |out, enc, n| write_uint(out, enc, n));
+            map.list("list", [1u64, 200, 70_000].into_iter(), write_uint);
             map.map("map", |inner| {
                 (0..20).for_each(|n| {
                     inner.uint(&format!("k{n}"), n);
