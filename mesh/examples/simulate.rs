@@ -1,7 +1,7 @@
 //! Membership at size, in virtual time: how long joining takes, how soon a death is known, how often it is a false alarm,
 //! and what it costs, with our defaults and with memberlist's for a LAN.
 //!
-//! `cargo run --release -p statemesh-mesh --features sim --example simulate -- [MEMBERS [SEED]]`
+//! `cargo run --release -p statemesh-mesh --features sim --example simulate -- [MEMBERS [SEED]] [statemesh|memberlist]`
 
 use std::time::Duration;
 
@@ -12,11 +12,18 @@ const SEC: Duration = Duration::from_secs(1);
 const DEATHS: usize = 5;
 
 fn main() {
-    let mut args = std::env::args().skip(1).filter_map(|arg| arg.parse().ok());
-    let members = args.next().unwrap_or(1000);
-    let seed = args.next().unwrap_or(1) as u64;
+    let mut numbers = std::env::args().filter_map(|arg| arg.parse().ok());
+    let members = numbers.next().unwrap_or(1000);
+    let seed = numbers.next().unwrap_or(1) as u64;
+    // Naming one of the two leaves the other out.
+    let only = |other: &str| !std::env::args().any(|arg| arg == other);
     println!("{members} members, seed {seed}");
-    for (name, config) in [("statemesh", Config::default()), ("memberlist LAN", Config::memberlist_lan())] {
+    for (name, other, config) in
+        [("statemesh", "memberlist", Config::default()), ("memberlist", "statemesh", Config::memberlist_lan())]
+    {
+        if !only(other) {
+            continue;
+        }
         println!("\n{name}");
         quiet_network(members, seed, &config);
         bad_network(members, seed, &config);
