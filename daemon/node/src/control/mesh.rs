@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use statemesh_mesh::discovery;
 use statemesh_mesh::identity::{Identity, MemberName};
@@ -17,6 +17,9 @@ use crate::options::Listen;
 use crate::peer_wire::PeerFrame;
 use crate::shared::Greeter;
 use crate::view::{MemberView, MeshView};
+
+/// How long the links with a member that said goodbye stay.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 impl Control {
     pub(super) fn datagram(&mut self, sealed: &[u8], from: SocketAddr, now: Instant) {
@@ -93,6 +96,9 @@ impl Control {
 
     fn member_up(&mut self, identity: &Identity, now: Instant) {
         let member = self.number(&identity.name);
+        if self.departed.remove(&member).is_some() {
+            self.close_member(member, &identity.name, now);
+        }
         tracing::info!(member = %identity.name, address = %identity.peer_addr(), incarnation = identity.incarnation, "joined the mesh");
         self.regreet();
         let address = identity.peer_addr();
@@ -119,12 +125,33 @@ impl Control {
             self.counts.update(|figures| figures.deaths += 1);
         }
         self.regreet();
-        if self.links.forget(member) {
-            self.ownership.handle(ownership::Input::LinkDown(identity.name.clone()), now);
+        if left {
+            // Its goodbye, a datagram, may overtake its last answers on the link: the link ends by itself, or a little later.
+            self.departed.insert(member, now + LAST_ANSWERS);
+        } else {
+            self.close_member(member, &identity.name, now);
         }
         self.ownership.handle(ownership::Input::MemberDown(identity.name.clone()), now);
-        self.outbox.tell_all(&self.shared, || Command::MemberGone { member });
         self.definition_member_gone(identity.name.clone(), now);
+    }
+
+    /// Ends the links with a member's process.
+    fn close_member(&mut self, member: u32, name: &MemberName, now: Instant) {
+        if self.links.forget(member) {
+            self.ownership.handle(ownership::Input::LinkDown(name.clone()), now);
+        }
+        self.outbox.tell_all(&self.shared, || Command::MemberGone { member });
+    }
+
+    /// Ends the links with members that left a moment ago.
+    pub(super) fn close_departed(&mut self, now: Instant) {
+        let due: Vec<u32> = self.departed.iter().filter(|(_, at)| **at <= now).map(|(member, _)| *member).collect();
+        for member in due {
+            self.departed.remove(&member);
+            if let Some(name) = self.name(member) {
+                self.close_member(member, &name, now);
+            }
+        }
     }
 
     /// Takes in what a reactor said.

@@ -85,6 +85,8 @@ pub(crate) struct Control {
     numbers: HashMap<MemberName, u32>,
     names: Vec<MemberName>,
     links: Links,
+    /// Members that left a moment ago, and when their links end.
+    departed: HashMap<u32, Instant>,
     strangers: Strangers,
     definitions: Definitions,
     rosters: Rosters,
@@ -132,6 +134,7 @@ impl Control {
             numbers: HashMap::new(),
             names: Vec::new(),
             links: Links::default(),
+            departed: HashMap::new(),
             strangers: Strangers::default(),
             definitions: Definitions::default(),
             rosters: Rosters::new(options.partitions),
@@ -246,6 +249,7 @@ impl Control {
             self.membership.handle(membership::Input::Tick, now);
         }
         self.follow_membership(now);
+        self.close_departed(now);
         self.maybe_alone(now);
         if self.ownership.next_deadline().is_some_and(|at| at <= now) {
             self.ownership.handle(ownership::Input::Tick, now);

@@ -75,8 +75,14 @@ impl Worker {
             return;
         };
         if reply.is_empty() {
-            // First this one, then those that waited behind it.
+            // First this one, then those that waited behind it: if it has to wait as well, then in front of them.
+            let waiting = self.parked.len();
             self.request(&pending.request, pending.reply_to, pending.hops.saturating_add(1), io);
+            if self.parked.len() > waiting
+                && let Some(parked) = self.parked.pop_back()
+            {
+                self.parked.push_front(parked);
+            }
         } else {
             self.deliver(pending.reply_to, reply, io);
         }
