@@ -38,12 +38,15 @@ impl Args {
     /// Reads the arguments behind the program's name. `None`: help is wanted.
     pub(crate) fn read(given: &[String]) -> Outcome<Option<Self>> {
         let measured = Duration::from_secs(1);
-        let mut args = Self { names: Vec::new(), rounds: 10, measured, record: true, daemon: None, given: given.to_vec() };
+        let mut args =
+            Self { names: Vec::new(), rounds: 10, measured, record: true, daemon: None, given: given.to_vec() };
         let mut rest = given.iter();
         while let Some(argument) = rest.next() {
             match argument.as_str() {
                 "--rounds" => args.rounds = positive(argument, rest.next())?.clamp(1.0, 1_000.0) as usize,
-                "--seconds" => args.measured = Duration::from_secs_f64(positive(argument, rest.next())?.clamp(0.05, 600.0)),
+                "--seconds" => {
+                    args.measured = Duration::from_secs_f64(positive(argument, rest.next())?.clamp(0.05, 600.0))
+                }
                 "--quick" => (args.rounds, args.measured, args.record) = (3, Duration::from_millis(300), false),
                 "--daemon" => args.daemon = rest.next().map(PathBuf::from),
                 "--dry" => args.record = false,

@@ -95,7 +95,14 @@ impl Arena {
     }
 
     /// An echo server: a program that prints its port.
-    fn echo(&mut self, name: &'static str, program: &Path, arguments: &[&str], work: &Work, programs: Option<&Programs>) {
+    fn echo(
+        &mut self,
+        name: &'static str,
+        program: &Path,
+        arguments: &[&str],
+        work: &Work,
+        programs: Option<&Programs>,
+    ) {
         let started = || {
             let mut process = Process::start(Command::new(program).args(arguments).stdout(Stdio::piped()))?;
             let mut line = String::new();
@@ -113,7 +120,15 @@ impl Arena {
         }
     }
 
-    fn mesh(&mut self, lab: &Lab, daemon: &Path, name: &'static str, daemons: usize, owner: Owner, programs: Option<&Programs>) {
+    fn mesh(
+        &mut self,
+        lab: &Lab,
+        daemon: &Path,
+        name: &'static str,
+        daemons: usize,
+        owner: Owner,
+        programs: Option<&Programs>,
+    ) {
         let started = || {
             let mesh = Mesh::start(daemon, daemons)?;
             mesh.define(&lab.machine("lamp"))?;
@@ -134,7 +149,14 @@ impl Arena {
         self.left_out.push(format!("{name}: {why}"));
     }
 
-    fn pair(&mut self, server: &'static str, address: SocketAddr, work: &Work, pids: &[u32], programs: Option<&Programs>) {
+    fn pair(
+        &mut self,
+        server: &'static str,
+        address: SocketAddr,
+        work: &Work,
+        pids: &[u32],
+        programs: Option<&Programs>,
+    ) {
         let mut add = |client, programs| {
             let contender = Contender { server, client, address, work: work.clone(), pids: pids.to_vec(), programs };
             self.contenders.push(contender);

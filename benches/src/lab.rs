@@ -97,7 +97,11 @@ impl Lab {
     /// The release build of the daemon, made of the sources as they are now, unless the command line names another.
     pub(crate) fn daemon(&self) -> Outcome<PathBuf> {
         if let Some(given) = &self.daemon {
-            return if given.is_file() { Ok(given.clone()) } else { failure(format!("{}: no such file", given.display())) };
+            return if given.is_file() {
+                Ok(given.clone())
+            } else {
+                failure(format!("{}: no such file", given.display()))
+            };
         }
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut build = Command::new(cargo);

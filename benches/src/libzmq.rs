@@ -73,7 +73,8 @@ mod tests {
 
     #[test]
     fn a_result_cut_short_is_refused() {
-        let spec = Spec { pace: Pace::Closed { in_flight: 1 }, warm_up: Duration::ZERO, measured: Duration::from_secs(1) };
+        let spec =
+            Spec { pace: Pace::Closed { in_flight: 1 }, warm_up: Duration::ZERO, measured: Duration::from_secs(1) };
         let bytes: Vec<u8> = [2u64, 7_000, 5, 2, 30_000, 40_000].iter().flat_map(|n| n.to_ne_bytes()).collect();
         let (round, cpu) = read(&bytes, &spec).unwrap();
         assert_eq!((round.events, round.answered, round.errors, cpu), (2, 5, 2, Duration::from_micros(7)));

@@ -112,7 +112,8 @@ impl Mesh {
 pub(crate) fn sees(address: SocketAddr, count: usize) -> bool {
     let reply = connect(address).and_then(|mut client| ask(&mut client, &json!({"op": "members"})));
     let members = reply.map(|mut reply| reply["members"].take()).unwrap_or_default();
-    let good = |member: &&Value| member["status"] == "alive" && member["partitions"].as_u64().is_some_and(|owned| owned > 0);
+    let good =
+        |member: &&Value| member["status"] == "alive" && member["partitions"].as_u64().is_some_and(|owned| owned > 0);
     members.as_array().is_some_and(|members| members.iter().filter(good).count() == count)
 }
 
@@ -140,8 +141,9 @@ struct Ports {
 
 impl Ports {
     fn free() -> Outcome<Self> {
-        let held: Vec<TcpListener> =
-            (0..4).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).while_at("a free port")).collect::<Outcome<_>>()?;
+        let held: Vec<TcpListener> = (0..4)
+            .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).while_at("a free port"))
+            .collect::<Outcome<_>>()?;
         let gossip = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).while_at("a free port")?;
         let port = |index: usize| held.get(index).and_then(|socket| socket.local_addr().ok()).map_or(0, |at| at.port());
         let gossip = gossip.local_addr().while_at("a free port")?.port();

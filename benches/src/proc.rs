@@ -102,7 +102,10 @@ pub(crate) fn output(command: &mut Command) -> Outcome<Vec<u8>> {
 pub(crate) fn machine() -> String {
     let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let cpuinfo = text("/proc/cpuinfo");
-    let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map_or("unknown CPU", |(_, model)| model);
+    let model = cpuinfo
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map_or("unknown CPU", |(_, model)| model);
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let kernel = text("/proc/sys/kernel/osrelease");
     let meminfo = text("/proc/meminfo");
@@ -128,7 +131,6 @@ fn civil(day: u64) -> (u64, u64, u64) {
     let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
     (era * 400 + year_of_era + u64::from(month <= 2), month, of_year - (153 * from_march + 2) / 5 + 1)
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -84,7 +84,8 @@ pub(crate) fn p50_us(sample: &Sample) -> f64 {
 
 /// Runs `rounds` rounds of every contender. One that fails stops the scenario: half a comparison is none.
 pub(crate) fn interleave(contenders: &[Contender], spec: &Spec, rounds: usize) -> Outcome<Vec<Measured>> {
-    let begun = |contender: &Contender| Measured { server: contender.server, client: contender.client, samples: Vec::new() };
+    let begun =
+        |contender: &Contender| Measured { server: contender.server, client: contender.client, samples: Vec::new() };
     let mut all: Vec<Measured> = contenders.iter().map(begun).collect();
     for round in 0..rounds {
         for turn in 0..contenders.len() {

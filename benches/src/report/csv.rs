@@ -58,7 +58,8 @@ pub(crate) fn curve(of: &Measured) -> Vec<(f64, f64)> {
     const NINES: u32 = 5;
     let latency = of.latency();
     let finest = 1.0 / latency.len().max(1) as f64;
-    let quantiles = (0..=NINES * STEPS_PER_NINE).map(|step| 1.0 - 10f64.powf(-f64::from(step) / f64::from(STEPS_PER_NINE)));
+    let quantiles =
+        (0..=NINES * STEPS_PER_NINE).map(|step| 1.0 - 10f64.powf(-f64::from(step) / f64::from(STEPS_PER_NINE)));
     let known = quantiles.filter(|quantile| 1.0 - quantile >= finest);
     known.map(|quantile| (quantile, micros(latency.value_at_quantile(quantile)))).collect()
 }

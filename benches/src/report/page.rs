@@ -20,7 +20,8 @@ pub(crate) fn replace(page: &str, section: &str, body: &str) -> String {
 /// Puts figures into the table of all figures: a name that is there already has its line replaced, others come last.
 pub(crate) fn merge(page: &str, figures: &[Figure], date: &str) -> String {
     let old = parts(page, FIGURES).map_or("", |(_, body, _)| body);
-    let mut rows: Vec<Vec<String>> = old.lines().skip_while(|line| !line.starts_with("| -")).skip(1).map(cells).collect();
+    let mut rows: Vec<Vec<String>> =
+        old.lines().skip_while(|line| !line.starts_with("| -")).skip(1).map(cells).collect();
     for figure in figures {
         let columns = [&figure.name, &figure.target, &figure.measured, &figure.verdict.to_string(), date];
         let row = columns.map(str::to_owned).to_vec();

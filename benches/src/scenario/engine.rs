@@ -52,7 +52,8 @@ pub(crate) fn run(lab: &Lab) -> Outcome<Report> {
         let count = peers.len();
         for turn in 0..count {
             if let Some(peer) = peers.get_mut((turn + round) % count) {
-                let nanos = read(&proc::output(&mut peer.command)?).map_err(|why| crate::failure::Failure(format!("{}: {why}", peer.name)))?;
+                let nanos = read(&proc::output(&mut peer.command)?)
+                    .map_err(|why| crate::failure::Failure(format!("{}: {why}", peer.name)))?;
                 peer.measured.push(nanos);
             }
         }
@@ -72,7 +73,8 @@ fn weight(own: &Path, machines: &str) -> Outcome<Figure> {
 
 /// What `cargo bench -p statemesh-engine` left behind, if it was run.
 fn criterion(folder: &Path) -> String {
-    let mut rows: Vec<Vec<String>> = fs::read_dir(folder).into_iter().flatten().flatten().filter_map(|of| estimate(&of.path())).collect();
+    let mut rows: Vec<Vec<String>> =
+        fs::read_dir(folder).into_iter().flatten().flatten().filter_map(|of| estimate(&of.path())).collect();
     if rows.is_empty() {
         return "\nMore by criterion: `cargo bench -p statemesh-engine`, then this scenario again.\n".to_owned();
     }
@@ -100,9 +102,13 @@ fn report(peers: &[Peer], left_out: &[String]) -> Report {
         match (find(peers, OURS), find(peers, XSTATE)) {
             (Some(ours), theirs) => {
                 figures.push(Figure::at_most(&nanos, *limit, middle(ours, index), Unit::Nanos));
-                figures.extend(theirs.map(|theirs| Figure::at_least(&faster, *times, against(theirs, ours, index), Unit::Times)));
+                figures.extend(
+                    theirs.map(|theirs| Figure::at_least(&faster, *times, against(theirs, ours, index), Unit::Times)),
+                );
             }
-            (None, _) => figures.extend([&nanos, &faster].map(|name| Figure::not_measured(name, "the engine was left out"))),
+            (None, _) => {
+                figures.extend([&nanos, &faster].map(|name| Figure::not_measured(name, "the engine was left out")))
+            }
         }
     }
     let row = |peer: &Peer| {

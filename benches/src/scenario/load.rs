@@ -49,7 +49,8 @@ fn latency(of: &Measured, quantile: f64) -> f64 {
 }
 
 fn by_load(steps: &[Step]) -> String {
-    let offered: Vec<String> = steps.iter().map(|(per_second, _)| format!("{}/s", thousands(f64::from(*per_second)))).collect();
+    let offered: Vec<String> =
+        steps.iter().map(|(per_second, _)| format!("{}/s", thousands(f64::from(*per_second)))).collect();
     let head: Vec<&str> = std::iter::once("server").chain(offered.iter().map(String::as_str)).collect();
     let servers = steps.first().map_or(&[][..], |(_, measured)| measured);
     let row = |index: usize, server: &str| {

@@ -23,7 +23,11 @@ pub(crate) fn run(lab: &Lab) -> Outcome<Report> {
         let pace = format!("closed {in_flight}");
         samples += &csv::samples(&pace, &measured);
         percentiles += &csv::percentiles(&pace, &measured);
-        report.body += &format!("{in_flight} in flight:\n\n{}\n{}\n", table::contenders(&measured), table::note(lab, &measured, &arena));
+        report.body += &format!(
+            "{in_flight} in flight:\n\n{}\n{}\n",
+            table::contenders(&measured),
+            table::note(lab, &measured, &arena)
+        );
         report.figures.extend(if in_flight == 64 { at_64(&measured) } else { at_512(&measured) });
     }
     report.files = vec![("rate.csv".to_owned(), samples), ("rate-percentiles.csv".to_owned(), percentiles)];
@@ -31,7 +35,8 @@ pub(crate) fn run(lab: &Lab) -> Outcome<Report> {
 }
 
 fn at_64(measured: &[Measured]) -> Vec<Figure> {
-    let figure = |name: &str, server, client, target: Option<f64>| match (table::find(measured, server, client), target) {
+    let figure = |name: &str, server, client, target: Option<f64>| match (table::find(measured, server, client), target)
+    {
         (None, _) => Figure::not_measured(name, "the contender was left out"),
         (Some(of), Some(target)) => Figure::at_least(name, target, of.median(Sample::rate), Unit::PerSecond),
         (Some(of), None) => Figure::info(name, of.median(Sample::rate), Unit::PerSecond),
@@ -47,7 +52,9 @@ fn at_512(measured: &[Measured]) -> Vec<Figure> {
     let name = "events/s, 512 in flight, local owner : libzmq echo, libzmq client";
     let pair = (table::find(measured, LOCAL, LIBZMQ), table::find(measured, LIBZMQ_ECHO, LIBZMQ));
     let figure = match pair {
-        (Some(ours), Some(theirs)) => Figure::at_least(name, TIMES_LIBZMQ, ours.against(theirs, Sample::rate), Unit::Times),
+        (Some(ours), Some(theirs)) => {
+            Figure::at_least(name, TIMES_LIBZMQ, ours.against(theirs, Sample::rate), Unit::Times)
+        }
         _ => Figure::not_measured(name, "a contender was left out"),
     };
     vec![figure]

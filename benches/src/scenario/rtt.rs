@@ -30,7 +30,10 @@ pub(crate) fn run(lab: &Lab) -> Outcome<Report> {
         body: format!("{}\n{}", table::contenders(&measured), table::note(lab, &measured, &arena)),
         files: vec![
             ("rtt.csv".to_owned(), csv::SAMPLES_HEAD.to_owned() + &csv::samples("closed 1", &measured)),
-            ("rtt-percentiles.csv".to_owned(), csv::PERCENTILES_HEAD.to_owned() + &csv::percentiles("closed 1", &measured)),
+            (
+                "rtt-percentiles.csv".to_owned(),
+                csv::PERCENTILES_HEAD.to_owned() + &csv::percentiles("closed 1", &measured),
+            ),
         ],
         plots: vec![("rtt.svg".to_owned(), table::by_percentile("Round trip by percentile", subtitle, &measured))],
     })

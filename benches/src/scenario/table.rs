@@ -8,7 +8,17 @@ use crate::report::plot::{Axis, COLOURS, Line, Plot};
 use crate::report::table;
 use crate::rounds::{Measured, Sample};
 
-const HEAD: [&str; 9] = ["server, client", "p50 us", "p99 us", "p99.9 us", "max us", "events/s", "server CPU s/M", "client CPU s/M", "others"];
+const HEAD: [&str; 9] = [
+    "server, client",
+    "p50 us",
+    "p99 us",
+    "p99.9 us",
+    "max us",
+    "events/s",
+    "server CPU s/M",
+    "client CPU s/M",
+    "others",
+];
 
 /// One line for each contender, all rounds together; what is said by round is the median of the rounds.
 pub(crate) fn contenders(measured: &[Measured]) -> String {
@@ -91,7 +101,9 @@ pub(crate) fn by_percentile(title: &str, subtitle: &str, measured: &[Measured]) 
 
 /// A logarithmic axis of latencies.
 pub(crate) fn microseconds(low: f64, high: f64) -> Axis {
-    Axis::logarithmic("latency", low, high, |us| if us < 1_000.0 { format!("{us:.0} us") } else { format!("{:.0} ms", us / 1_000.0) })
+    Axis::logarithmic("latency", low, high, |us| {
+        if us < 1_000.0 { format!("{us:.0} us") } else { format!("{:.0} ms", us / 1_000.0) }
+    })
 }
 
 /// The least and the most latency of lines that are plotted as logarithms, with a little room.
