@@ -12,6 +12,8 @@ pub(crate) mod keys;
 mod lints;
 mod names;
 mod plans;
+#[cfg(test)]
+mod reference;
 mod states;
 mod targets;
 mod transitions;

@@ -1,0 +1,77 @@
+//! The reference of the format, made from the tables that the compiler checks names against.
+#![allow(clippy::disallowed_methods)]
+
+use super::keys::{
+    BUILT_IN_ACTIONS, BUILT_IN_GUARDS, BuiltIn, EFFECT, EXPRESSION, INITIAL, INVOKE, Key, NAMED_GUARD, ROOT, ROUTE,
+    STATE, TRANSITION,
+};
+use std::fmt::Write;
+
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/definitions.md");
+
+fn table(page: &mut String, title: &str, keys: &[Key]) {
+    write!(page, "## {title}\n\n| key | meaning |\n|---|---|\n").unwrap();
+    for key in keys {
+        let required = if key.required { " (required)" } else { "" };
+        writeln!(page, "| `{}`{required} | {} |", key.name, key.about).unwrap();
+    }
+    page.push('\n');
+}
+
+fn built_in(page: &mut String, title: &str, all: &[BuiltIn]) {
+    write!(page, "## {title}\n\n| type | keys | meaning |\n|---|---|---|\n").unwrap();
+    for one in all {
+        let keys: Vec<String> = one.keys.iter().map(|key| format!("`{}`: {}", key.name, key.about)).collect();
+        writeln!(page, "| `{}` | {} | {} |", one.name, keys.join("<br>"), one.about).unwrap();
+    }
+    page.push('\n');
+}
+
+/// Name, default and meaning of each bound, from the source that documents them.
+fn limits(page: &mut String) {
+    let source = include_str!("../limits.rs");
+    let defaults = format!("{:#?}", crate::Limits::default());
+    page.push_str("\n| limit | default | meaning |\n|---|---|---|\n");
+    let mut about = String::new();
+    for line in source.lines().map(str::trim) {
+        if let Some(text) = line.strip_prefix("/// ") {
+            about.push_str(text);
+            about.push(' ');
+        } else if let Some((name, _)) = line.strip_prefix("pub ").and_then(|field| field.split_once(':')) {
+            let default = defaults.lines().find_map(|row| row.trim().strip_prefix(&format!("{name}: ")));
+            let default = default.unwrap_or_default().trim_end_matches(',');
+            writeln!(page, "| `{name}` | {default} | {} |", about.trim()).unwrap();
+            about.clear();
+        } else {
+            about.clear();
+        }
+    }
+}
+
+fn page() -> String {
+    let mut page = include_str!("reference_begin.txt").to_owned();
+    table(&mut page, "States", STATE);
+    table(&mut page, "The root, beside those of a state", ROOT);
+    table(&mut page, "Transitions", TRANSITION);
+    table(&mut page, "`initial` as an object", INITIAL);
+    table(&mut page, "`invoke`", INVOKE);
+    table(&mut page, "`route`", ROUTE);
+    table(&mut page, "Expressions", EXPRESSION);
+    table(&mut page, "Actions by name, and effects", EFFECT);
+    built_in(&mut page, "Built-in actions", BUILT_IN_ACTIONS);
+    table(&mut page, "Guards by name", NAMED_GUARD);
+    built_in(&mut page, "Built-in guards", BUILT_IN_GUARDS);
+    page.push_str(include_str!("reference_end.txt"));
+    limits(&mut page);
+    page
+}
+
+#[test]
+fn the_reference_lists_what_the_compiler_knows() {
+    let page = page();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(PAGE, &page).unwrap();
+    }
+    let written = std::fs::read_to_string(PAGE).unwrap_or_default();
+    assert!(written == page, "docs/reference/definitions.md is out of date: run it again with UPDATE_DOCS=1");
+}
