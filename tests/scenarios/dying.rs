@@ -8,7 +8,10 @@ use statemesh_tests::{Outcome, ensure, figures, wait_for};
 use std::time::{Duration, Instant};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario::new("after kill -9 of their owner keys answer again within 2 s and say that they were restarted", kill_the_owner),
+    Scenario::new(
+        "after kill -9 of their owner keys answer again within 2 s and say that they were restarted",
+        kill_the_owner,
+    ),
     Scenario::new("keys of a host that vanishes without a word answer again, and it finds its way back", host_vanishes),
 ];
 
@@ -21,7 +24,8 @@ fn insist(mesh: &Mesh, through: &str, key: &str, limit: Duration) -> Outcome<(se
     let mut caller = mesh.caller(through)?;
     let mut refusals = Vec::new();
     let event = json!({"type": "ADD", "n": 99});
-    let request = json!({"op": "send", "machine": "counter", "key": key, "event": event, "dedup": format!("insist-{key}")});
+    let request =
+        json!({"op": "send", "machine": "counter", "key": key, "event": event, "dedup": format!("insist-{key}")});
     let (reply, _) = wait_for(&format!("{key} answers"), limit, || {
         let reply = caller.ask(request.clone())?;
         if reply["ok"] == true {
@@ -50,7 +54,10 @@ fn kill_the_owner(scene: &Scene) -> Outcome {
     for (turn, key) in doomed.iter().enumerate() {
         let through = if turn % 2 == 0 { "a" } else { "b" };
         let (reply, refusals) = insist(&mesh, through, key, Duration::from_secs(10))?;
-        ensure!(reply["seq"] == 1 && reply["restarted"] == true, "{key}: its first answer is {reply} (after {refusals:?})");
+        ensure!(
+            reply["seq"] == 1 && reply["restarted"] == true,
+            "{key}: its first answer is {reply} (after {refusals:?})"
+        );
     }
     let took = killed.elapsed();
     figures::record(&scene.all, "kill_9_all_keys_answer_secs", json!(took.as_secs_f64()))?;

@@ -10,7 +10,10 @@ use statemesh_tests::{Outcome, ensure, figures, wait_for};
 use std::time::Duration;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario::new("a planned leave under load loses nothing, repeats nothing and no client sees an error", leave_under_load),
+    Scenario::new(
+        "a planned leave under load loses nothing, repeats nothing and no client sees an error",
+        leave_under_load,
+    ),
     Scenario::new("a daemon that comes back under its name takes its share over again", comes_back),
     Scenario::new("a second signal ends a leaving daemon at once", second_signal),
     Scenario::new("the last daemon that is told to end does not wait for others", last_one),

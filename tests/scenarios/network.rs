@@ -14,7 +14,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("with 5 % loss and 20 ms delay for a minute no member is declared dead", lossy_minute)
         .within_secs(120)
         .beside(),
-    Scenario::new("after a partition heals the higher seq of a doubly owned key wins, counted and published", partition_heals),
+    Scenario::new(
+        "after a partition heals the higher seq of a doubly owned key wins, counted and published",
+        partition_heals,
+    ),
     Scenario::new("members that know each other need DNS no more", dns_gone).beside(),
     Scenario::new("clocks an hour apart change nothing", clocks_apart)
         .programs(&["ip", "knotd", "knotc", "faketime"])
@@ -28,7 +31,8 @@ fn lossy_minute(scene: &Scene) -> Outcome {
     // A trickle, so that links between the daemons are in use.
     let slow = |load: Load| Load { every: Duration::from_millis(50), ..load };
     let loads = [("a", "one"), ("b", "two"), ("c", "three")];
-    let loads: Outcome<Vec<Load>> = loads.iter().map(|(name, label)| Ok(slow(Load::on(mesh.clients(name)?, label)))).collect();
+    let loads: Outcome<Vec<Load>> =
+        loads.iter().map(|(name, label)| Ok(slow(Load::on(mesh.clients(name)?, label)))).collect();
     let load = Background::start(loads?)?;
     let end = Instant::now() + Duration::from_secs(60);
     let mut suspected = 0;
@@ -109,7 +113,11 @@ fn dns_gone(scene: &Scene) -> Outcome {
         load.go_on(100)?;
         for name in ["a", "b", "c"] {
             let seen = mesh.caller(name)?.members()?;
-            ensure!(seen.iter().all(|member| member.status == "alive") && seen.len() == 3, "{name} sees {}", in_short(&seen));
+            ensure!(
+                seen.iter().all(|member| member.status == "alive") && seen.len() == 3,
+                "{name} sees {}",
+                in_short(&seen)
+            );
             mesh.daemon_mut(name)?.wait_ready(Duration::from_secs(1))?;
         }
     }

@@ -13,10 +13,14 @@ use std::time::Duration;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("SIGTERM and SIGINT end a daemon with exit code 0", signals).on_loopback(),
-    Scenario::new("HTTP tells health, members, placement, machines and instances, and changes nothing", http_tells).on_loopback(),
-    Scenario::new("promtool finds nothing wrong with the metrics", promtool).on_loopback().programs(&["promtool"]),
-    Scenario::new("a wrong configuration is an error that names it, and a port in use says whose it is", wrong_configuration)
+    Scenario::new("HTTP tells health, members, placement, machines and instances, and changes nothing", http_tells)
         .on_loopback(),
+    Scenario::new("promtool finds nothing wrong with the metrics", promtool).on_loopback().programs(&["promtool"]),
+    Scenario::new(
+        "a wrong configuration is an error that names it, and a port in use says whose it is",
+        wrong_configuration,
+    )
+    .on_loopback(),
     Scenario::new("an idle daemon costs little", idle).on_loopback().alone(),
 ];
 
@@ -37,7 +41,10 @@ fn signals(scene: &Scene) -> Outcome {
         daemon.signal(signal)?;
         let (status, took) = daemon.wait_end(SOON)?;
         ensure!(status.code() == Some(0), "after {signal} it ended with {status}");
-        ensure!(took < Duration::from_secs(5), "after {signal} it took {took:?}, though nobody is there to take anything over");
+        ensure!(
+            took < Duration::from_secs(5),
+            "after {signal} it took {took:?}, though nobody is there to take anything over"
+        );
     }
     Ok(())
 }
@@ -61,11 +68,15 @@ fn http_tells(scene: &Scene) -> Outcome {
     let members = read(&daemon, "/v1/members")?;
     ensure!(members[0]["name"] == "alone" && members[0]["status"] == "alive", "members: {members}");
     let placement = read(&daemon, "/v1/placement")?;
-    ensure!(placement["partitions"] == 1_024 && placement["map"].as_array().is_some_and(|map| map.len() == 1_024), "placement: {placement}");
+    ensure!(
+        placement["partitions"] == 1_024 && placement["map"].as_array().is_some_and(|map| map.len() == 1_024),
+        "placement: {placement}"
+    );
     let machines = read(&daemon, "/v1/machines")?;
     ensure!(machines[0]["id"] == "counter" && machines[0]["instances"] == 3, "machines: {machines}");
     let page = read(&daemon, "/v1/machines/counter/instances?limit=2")?;
-    let next = page["next"].as_str().ok_or_else(|| format!("no next page of {page}"))?.replace('/', "%2F").replace(' ', "%20");
+    let next =
+        page["next"].as_str().ok_or_else(|| format!("no next page of {page}"))?.replace('/', "%2F").replace(' ', "%20");
     let rest = read(&daemon, &format!("/v1/machines/counter/instances?limit=2&after={next}"))?;
     let listed = |page: &Value| page["instances"].as_array().map_or(0, Vec::len);
     ensure!((listed(&page), listed(&rest)) == (2, 1), "instances: {page} then {rest}");
@@ -86,14 +97,27 @@ fn promtool(scene: &Scene) -> Outcome {
     caller.send("counter", "k", json!({"type": "ADD", "n": 0}))?;
     caller.refused(json!({"op": "frobnicate"}), "unknown_op")?;
     let metrics = daemon.metrics()?;
-    let mut checker = Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let mut checker = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
     checker.stdin.take().ok_or("no stdin")?.write_all(metrics.text.as_bytes())?;
     let output = checker.wait_with_output()?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
     ensure!(output.status.success() && said.trim().is_empty(), "promtool says: {said}");
-    for name in ["statemesh_events_total", "statemesh_transitions_total", "statemesh_step_seconds_count",
-                 "statemesh_round_trip_seconds_count", "statemesh_instances", "statemesh_members",
-                 "statemesh_forwards_sent_total", "statemesh_handoffs_sent_total", "statemesh_limit"] {
+    for name in [
+        "statemesh_events_total",
+        "statemesh_transitions_total",
+        "statemesh_step_seconds_count",
+        "statemesh_round_trip_seconds_count",
+        "statemesh_instances",
+        "statemesh_members",
+        "statemesh_forwards_sent_total",
+        "statemesh_handoffs_sent_total",
+        "statemesh_limit",
+    ] {
         ensure!(metrics.sum(name, &[]).is_some(), "there is no metric {name}");
     }
     Ok(())
@@ -122,7 +146,11 @@ fn wrong_configuration(scene: &Scene) -> Outcome {
     command.args(["daemon", "--name", "other", "--listen-address", "127.0.0.1"]).current_dir(&scene.folder);
     let (status, said) = ended(command)?;
     ensure!(status == Some(4) && said.contains("in use"), "with the port in use it ended with {status:?}: {said}");
-    ensure!(said.contains(&daemon.pid().to_string()), "it does not say that process {} has the port: {said}", daemon.pid());
+    ensure!(
+        said.contains(&daemon.pid().to_string()),
+        "it does not say that process {} has the port: {said}",
+        daemon.pid()
+    );
     Ok(())
 }
 

@@ -15,7 +15,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("records that point at strangers harm nobody", stranger_records).beside(),
     Scenario::new("of two daemons with the same name the second ends and the first does not notice", same_name),
     Scenario::new("a daemon with a wrong gossip key stays outside", wrong_key).beside(),
-    Scenario::new("daemons of another mesh, or with another number of partitions, are kept out and told why", other_mesh).beside(),
+    Scenario::new(
+        "daemons of another mesh, or with another number of partitions, are kept out and told why",
+        other_mesh,
+    )
+    .beside(),
     Scenario::new("gossip keys are rotated without anybody leaving", key_rotation).beside(),
 ];
 
@@ -60,9 +64,15 @@ fn same_name(scene: &Scene) -> Outcome {
     let mut second = statemesh_tests::daemon::Daemon::start(scene, "a", &plan)?;
     let (status, took) = second.wait_end(WHOLE)?;
     println!("the second a ended after {took:?} with {status}");
-    ensure!(status.code() == Some(4), "the second a ended with {status}, not with the code of a daemon that cannot start");
+    ensure!(
+        status.code() == Some(4),
+        "the second a ended with {status}, not with the code of a daemon that cannot start"
+    );
     let said = second.logged()?;
-    ensure!(said.contains("name") && said.contains(&mesh.daemon("a")?.address.to_string()), "it does not say who has the name: {said}");
+    ensure!(
+        said.contains("name") && said.contains(&mesh.daemon("a")?.address.to_string()),
+        "it does not say who has the name: {said}"
+    );
     load.go_on(200)?;
     for name in ["a", "b", "c"] {
         let members = mesh.caller(name)?.members()?;
@@ -105,7 +115,10 @@ fn stays_outside(mesh: &mut Mesh, load: &Background) -> Outcome {
             ensure!(!seen.iter().any(|member| member.name == "d"), "{name} sees {}", in_short(&seen));
         }
         // Before it listens it is certainly not ready.
-        let ready = mesh.daemon("d").and_then(|d| http::get(d.http(), "/health/ready")).is_ok_and(|answer| answer.status == 200);
+        let ready = mesh
+            .daemon("d")
+            .and_then(|d| http::get(d.http(), "/health/ready"))
+            .is_ok_and(|answer| answer.status == 200);
         ensure!(!ready, "d says that it is ready");
     }
     Ok(())

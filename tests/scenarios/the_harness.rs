@@ -9,10 +9,7 @@ use std::net::{ToSocketAddrs, UdpSocket};
 use std::time::{Duration, Instant};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario::new(
-        "hosts that are cut off reach only the hub, and each other again afterwards",
-        cut_off,
-    ),
+    Scenario::new("hosts that are cut off reach only the hub, and each other again afterwards", cut_off),
     Scenario::new("links delay and lose what they are told to", links_delay_and_lose),
     Scenario::new("DNS answers with the records of the moment", dns_changes),
 ];
@@ -65,10 +62,7 @@ fn cut_off(_: &Scene) -> Outcome {
     ensure!(answers(None)?, "the hub does not reach b");
     network.cut_off(&[b])?;
     ensure!(!answers(Some(a))?, "a reaches b, which is cut off");
-    ensure!(
-        answers(None)?,
-        "the hub does not reach b, which is cut off only from the others"
-    );
+    ensure!(answers(None)?, "the hub does not reach b, which is cut off only from the others");
     network.reconnect(&[b])?;
     ensure!(answers(Some(a))?, "a does not reach b again");
     ensure!(answers(None)?, "the hub does not reach b again");
@@ -76,10 +70,7 @@ fn cut_off(_: &Scene) -> Outcome {
 }
 
 fn links_delay_and_lose(scene: &Scene) -> Outcome {
-    let impairment = Impairment {
-        delay: Duration::from_millis(20),
-        loss: 0.05,
-    };
+    let impairment = Impairment { delay: Duration::from_millis(20), loss: 0.05 };
     let network = Network::impaired(impairment, scene.seed)?;
     let (a, b) = (network.add(1)?, network.add(2)?);
     echo(b)?;
@@ -91,24 +82,11 @@ fn links_delay_and_lose(scene: &Scene) -> Outcome {
         Ok(all)
     })?;
     // 1,000 packets, each at risk twice: 902 are expected, with a standard deviation of 9.4.
-    ensure!(
-        (850..=950).contains(&trips.len()),
-        "{} of 1000 packets came back",
-        trips.len()
-    );
+    ensure!((850..=950).contains(&trips.len()), "{} of 1000 packets came back", trips.len());
     let fastest = trips.iter().min().copied().unwrap_or_default();
-    ensure!(
-        fastest >= Duration::from_millis(40),
-        "a packet came back after {fastest:?}"
-    );
-    ensure!(
-        fastest < Duration::from_millis(80),
-        "the fastest packet took {fastest:?}"
-    );
-    println!(
-        "{} of 1000 came back, the fastest after {fastest:?}",
-        trips.len()
-    );
+    ensure!(fastest >= Duration::from_millis(40), "a packet came back after {fastest:?}");
+    ensure!(fastest < Duration::from_millis(80), "the fastest packet took {fastest:?}");
+    println!("{} of 1000 came back, the fastest after {fastest:?}", trips.len());
     Ok(())
 }
 
@@ -116,40 +94,24 @@ fn dns_changes(scene: &Scene) -> Outcome {
     let network = Network::new()?;
     let mut dns = Dns::start(&scene.folder)?;
     let resolve = || -> Vec<String> {
-        let found = (SERVICE, 0)
-            .to_socket_addrs()
-            .map(|addresses| addresses.map(|a| a.ip().to_string()).collect());
+        let found = (SERVICE, 0).to_socket_addrs().map(|addresses| addresses.map(|a| a.ip().to_string()).collect());
         let mut found: Vec<String> = found.unwrap_or_default();
         found.sort_unstable();
         found.dedup();
         found
     };
-    ensure!(
-        resolve().is_empty(),
-        "there are records before any is published"
-    );
+    ensure!(resolve().is_empty(), "there are records before any is published");
     let record = |number| -> Outcome<Record> {
         let host = network.add(number)?;
-        Ok(Record {
-            label: format!("host-{number}"),
-            address: host.address(),
-            port: 7403,
-        })
+        Ok(Record { label: format!("host-{number}"), address: host.address(), port: 7403 })
     };
     let (one, two) = (record(1)?, record(2)?);
     dns.publish(&[one, two.clone()])?;
-    ensure!(
-        resolve() == ["10.77.0.1", "10.77.0.2"],
-        "it resolves to {:?}",
-        resolve()
-    );
+    ensure!(resolve() == ["10.77.0.1", "10.77.0.2"], "it resolves to {:?}", resolve());
     dns.publish(std::slice::from_ref(&two))?;
     ensure!(resolve() == ["10.77.0.2"], "it resolves to {:?}", resolve());
     dns.stop()?;
     ensure!(resolve().is_empty(), "it resolves without a server");
-    ensure!(
-        process::running("knotd")?.is_empty(),
-        "the server still runs"
-    );
+    ensure!(process::running("knotd")?.is_empty(), "the server still runs");
     Ok(())
 }

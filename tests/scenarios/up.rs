@@ -11,7 +11,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario::new("up is ready within 2 s, its verbs work, and Ctrl-C leaves nothing behind", up).programs(&["ip"]).alone(),
+    Scenario::new("up is ready within 2 s, its verbs work, and Ctrl-C leaves nothing behind", up)
+        .programs(&["ip"])
+        .alone(),
     Scenario::new("if up is killed its daemons end too", up_killed).programs(&["ip"]),
     Scenario::new("if one daemon of up is killed the others go on", one_killed).programs(&["ip"]),
 ];
@@ -57,7 +59,11 @@ impl<'a> Up<'a> {
 
     /// Runs a verb, and gives its exit code, its stdout and its stderr.
     fn verb(&self, arguments: &[&str]) -> Outcome<(Option<i32>, String, String)> {
-        let output = Command::new(&self.scene.binary).args(arguments).current_dir(&self.scene.folder).stdin(Stdio::null()).output()?;
+        let output = Command::new(&self.scene.binary)
+            .args(arguments)
+            .current_dir(&self.scene.folder)
+            .stdin(Stdio::null())
+            .output()?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Ok((output.status.code(), text(&output.stdout), text(&output.stderr)))
     }
@@ -66,7 +72,8 @@ impl<'a> Up<'a> {
     fn json(&self, arguments: &[&str]) -> Outcome<Value> {
         let (code, stdout, stderr) = self.verb(&[arguments, &["-o", "json"]].concat())?;
         ensure!(code == Some(0), "{arguments:?} ended with {code:?}: {stderr}");
-        serde_json::from_str(&stdout).map_err(|error| format!("{arguments:?} printed no JSON ({error}): {stdout}").into())
+        serde_json::from_str(&stdout)
+            .map_err(|error| format!("{arguments:?} printed no JSON ({error}): {stdout}").into())
     }
 
     fn signal(&self, signal: Signal) -> Outcome {
@@ -115,14 +122,18 @@ fn verbs(up: &Up) -> Outcome {
     ensure!(history.to_string().contains("seq"), "history: {history}");
     let place = up.json(&["where", "order/42"])?;
     ensure!(place["owner"].as_str().is_some_and(|owner| owner.starts_with("node-")), "where: {place}");
-    for verb in [&["ping"][..], &["placement"], &["instances", "order"], &["start", "order/43"], &["stop", "order/43"]] {
+    for verb in [&["ping"][..], &["placement"], &["instances", "order"], &["start", "order/43"], &["stop", "order/43"]]
+    {
         let (code, _, stderr) = up.verb(verb)?;
         ensure!(code == Some(0), "{verb:?} ended with {code:?}: {stderr}");
     }
     let (code, stdout, _) = up.verb(&["members"])?;
     ensure!(code == Some(0) && stdout.contains("node-2"), "members as a table: {stdout}");
     let (code, stdout, stderr) = up.verb(&["send", "nothing/1", "X"])?;
-    ensure!(code == Some(1) && stderr.contains("nothing") && stdout.is_empty(), "an error reply: {code:?} {stdout} {stderr}");
+    ensure!(
+        code == Some(1) && stderr.contains("nothing") && stdout.is_empty(),
+        "an error reply: {code:?} {stdout} {stderr}"
+    );
     let (code, _, stderr) = up.verb(&["ping", "--address", "tcp://127.0.0.1:9", "--timeout", "500ms"])?;
     ensure!(code == Some(3) && !stderr.is_empty(), "nobody there: {code:?} {stderr}");
     Ok(())

@@ -36,10 +36,7 @@ impl Encoding {
     /// # Errors
     /// The bytes are no such value.
     pub fn read(self, bytes: &[u8]) -> Outcome<Value> {
-        let shown = || {
-            String::from_utf8_lossy(bytes.get(..bytes.len().min(120)).unwrap_or_default())
-                .into_owned()
-        };
+        let shown = || String::from_utf8_lossy(bytes.get(..bytes.len().min(120)).unwrap_or_default()).into_owned();
         let value = match self {
             Self::Json => serde_json::from_slice(bytes).map_err(|error| error.to_string()),
             Self::MsgPack => rmp_serde::from_slice(bytes).map_err(|error| error.to_string()),
@@ -70,11 +67,7 @@ impl Caller {
     /// # Errors
     /// Nobody listens there.
     pub fn speaking(address: SocketAddr, encoding: Encoding) -> Outcome<Self> {
-        Ok(Self {
-            client: Client::connect(address, SocketType::Dealer, PATIENCE)?,
-            encoding,
-            next_id: 1,
-        })
+        Ok(Self { client: Client::connect(address, SocketType::Dealer, PATIENCE)?, encoding, next_id: 1 })
     }
 
     /// Asks, and gives the reply whether `ok` or not.
@@ -131,10 +124,7 @@ impl Caller {
         let asked = request.to_string();
         let reply = self.ask(request)?;
         let start: String = asked.chars().take(200).collect();
-        crate::ensure!(
-            is_refusal(&reply, code),
-            "{start} was answered with {reply}, not with the error {code}"
-        );
+        crate::ensure!(is_refusal(&reply, code), "{start} was answered with {reply}, not with the error {code}");
         Ok(reply)
     }
 
@@ -153,9 +143,7 @@ impl Caller {
     /// None came within `limit`, or the connection has ended.
     pub fn receive(&mut self, limit: Duration) -> Outcome<Value> {
         let message = self.client.receive(limit)?;
-        let bytes = message
-            .part_slice(message.len().saturating_sub(1))
-            .unwrap_or_default();
+        let bytes = message.part_slice(message.len().saturating_sub(1)).unwrap_or_default();
         match bytes.first() {
             Some(b'{' | b'[') => Encoding::Json.read(bytes),
             _ => Encoding::MsgPack.read(bytes),

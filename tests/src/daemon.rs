@@ -32,17 +32,13 @@ impl Plan {
     /// On a host.
     #[must_use]
     pub fn on(host: Host) -> Self {
-        Self {
-            host: Some(host),
-            ..Self::default()
-        }
+        Self { host: Some(host), ..Self::default() }
     }
 
     /// With further arguments, written as on a command line.
     #[must_use]
     pub fn with(mut self, arguments: &str) -> Self {
-        self.arguments
-            .extend(arguments.split_whitespace().map(str::to_owned));
+        self.arguments.extend(arguments.split_whitespace().map(str::to_owned));
         self
     }
 
@@ -79,21 +75,10 @@ impl Daemon {
         }
         words.extend(plan.wrapper.iter().cloned());
         words.push(scene.binary.to_string_lossy().into_owned());
-        words.extend(
-            [
-                "daemon",
-                "--name",
-                name,
-                "--listen-address",
-                &address.to_string(),
-            ]
-            .map(str::to_owned),
-        );
+        words.extend(["daemon", "--name", name, "--listen-address", &address.to_string()].map(str::to_owned));
         words.extend(plan.arguments.iter().cloned());
         let (program, arguments) = words.split_first().ok_or("no program")?;
-        let log = scene
-            .folder
-            .join(format!("{}.log", plan.log.as_deref().unwrap_or(name)));
+        let log = scene.folder.join(format!("{}.log", plan.log.as_deref().unwrap_or(name)));
         let output = OpenOptions::new().create(true).append(true).open(&log)?;
         let child = Command::new(program)
             .args(arguments)
@@ -104,12 +89,7 @@ impl Daemon {
             .stdout(output.try_clone()?)
             .stderr(output)
             .spawn()?;
-        Ok(Self {
-            name: name.to_owned(),
-            address,
-            log,
-            child,
-        })
+        Ok(Self { name: name.to_owned(), address, log, child })
     }
 
     /// Its process.
@@ -154,11 +134,7 @@ impl Daemon {
                 return Ok(Some(Err(status)));
             }
             let answer = http::get(address, "/health/ready")?;
-            if answer.status == 200 {
-                Ok(Some(Ok(())))
-            } else {
-                Err(answer.body.into())
-            }
+            if answer.status == 200 { Ok(Some(Ok(()))) } else { Err(answer.body.into()) }
         })
         .and_then(|(ready, took)| match ready {
             Ok(()) => Ok(took),
@@ -195,11 +171,7 @@ impl Daemon {
     /// # Errors
     /// It had ended before.
     pub fn kill(&mut self) -> Outcome {
-        crate::ensure!(
-            self.child.try_wait()?.is_none(),
-            "{} had ended already",
-            self.name
-        );
+        crate::ensure!(self.child.try_wait()?.is_none(), "{} had ended already", self.name);
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
@@ -253,8 +225,7 @@ pub fn other_service(host: Host) -> Outcome {
         std::thread::spawn(move || {
             for stream in tcp.incoming().flatten() {
                 // It is a stranger: whatever becomes of the connection is right.
-                let _ =
-                    std::io::Write::write_all(&mut &stream, b"HTTP/1.1 400 Bad Request\r\n\r\n");
+                let _ = std::io::Write::write_all(&mut &stream, b"HTTP/1.1 400 Bad Request\r\n\r\n");
             }
         });
         std::thread::spawn(move || {

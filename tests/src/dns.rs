@@ -52,23 +52,14 @@ impl Dns {
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()?;
-        let server = Self {
-            child,
-            folder,
-            serial: 1,
-        };
-        crate::wait_for(
-            "the DNS server answers its control socket",
-            Duration::from_secs(10),
-            || server.control("status").map(Some),
-        )?;
+        let server = Self { child, folder, serial: 1 };
+        crate::wait_for("the DNS server answers its control socket", Duration::from_secs(10), || {
+            server.control("status").map(Some)
+        })?;
         // In the mount namespace of the scenario only.
         let resolver = server.folder.join("resolv.conf");
         fs::write(&resolver, format!("nameserver {HUB}\n"))?;
-        process::run(
-            "mount",
-            &["--bind", &resolver.to_string_lossy(), "/etc/resolv.conf"],
-        )?;
+        process::run("mount", &["--bind", &resolver.to_string_lossy(), "/etc/resolv.conf"])?;
         Ok(server)
     }
 
@@ -95,10 +86,7 @@ impl Dns {
 
     fn control(&self, action: &str) -> Outcome<String> {
         let configuration = self.folder.join("knot.conf");
-        process::run(
-            "knotc",
-            &["-b", "-c", &configuration.to_string_lossy(), action],
-        )
+        process::run("knotc", &["-b", "-c", &configuration.to_string_lossy(), action])
     }
 }
 
@@ -116,15 +104,9 @@ fn configuration(folder: &Path) -> String {
 /// The zone as a headless Service has it: the Service's name has every address; each endpoint has a name of its own, to
 /// which the SRV record of the gossip port points.
 fn zone(serial: u32, records: &[Record]) -> String {
-    let mut zone = format!(
-        "$ORIGIN {ZONE}.\n$TTL 1\n@ SOA ns.{ZONE}. admin.{ZONE}. {serial} 60 60 600 1\n@ NS ns\nns A {HUB}\n"
-    );
-    for Record {
-        label,
-        address,
-        port,
-    } in records
-    {
+    let mut zone =
+        format!("$ORIGIN {ZONE}.\n$TTL 1\n@ SOA ns.{ZONE}. admin.{ZONE}. {serial} 60 60 600 1\n@ NS ns\nns A {HUB}\n");
+    for Record { label, address, port } in records {
         zone += &format!("{SERVICE}. A {address}\n{label}.{SERVICE}. A {address}\n");
         zone += &format!("_gossip._udp.{SERVICE}. SRV 0 10 {port} {label}.{SERVICE}.\n");
     }
@@ -137,17 +119,10 @@ mod tests {
 
     #[test]
     fn each_endpoint_has_an_address_and_a_port() {
-        let record = Record {
-            label: "a".to_owned(),
-            address: Ipv4Addr::new(10, 77, 0, 1),
-            port: 7403,
-        };
+        let record = Record { label: "a".to_owned(), address: Ipv4Addr::new(10, 77, 0, 1), port: 7403 };
         let zone = zone(7, &[record]);
         assert!(zone.contains("daemons.mesh.test. A 10.77.0.1\n"), "{zone}");
-        assert!(
-            zone.contains("SRV 0 10 7403 a.daemons.mesh.test.\n"),
-            "{zone}"
-        );
+        assert!(zone.contains("SRV 0 10 7403 a.daemons.mesh.test.\n"), "{zone}");
         assert!(zone.contains(" 7 60 "), "{zone}");
     }
 }

@@ -34,33 +34,17 @@ pub fn get(address: SocketAddr, path: &str) -> Outcome<Answer> {
 pub fn request(address: SocketAddr, method: &str, path: &str) -> Outcome<Answer> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    write!(
-        stream,
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    )?;
+    write!(stream, "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;
     parse(&String::from_utf8(bytes)?)
 }
 
 fn parse(text: &str) -> Outcome<Answer> {
-    let (head, body) = text
-        .split_once("\r\n\r\n")
-        .ok_or("the answer has no end of its head")?;
-    let status = head
-        .split(' ')
-        .nth(1)
-        .and_then(|code| code.parse().ok())
-        .ok_or("the answer has no status")?;
-    crate::ensure!(
-        !head.to_lowercase().contains("chunked"),
-        "a chunked answer, which this client does not read"
-    );
-    Ok(Answer {
-        status,
-        head: head.to_owned(),
-        body: body.to_owned(),
-    })
+    let (head, body) = text.split_once("\r\n\r\n").ok_or("the answer has no end of its head")?;
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or("the answer has no status")?;
+    crate::ensure!(!head.to_lowercase().contains("chunked"), "a chunked answer, which this client does not read");
+    Ok(Answer { status, head: head.to_owned(), body: body.to_owned() })
 }
 
 /// What `/metrics` says.
@@ -104,12 +88,7 @@ impl Metrics {
             .lines()
             .filter(|line| !line.starts_with('#'))
             .filter_map(|line| line.rsplit_once(' '))
-            .filter(|(series, _)| {
-                series
-                    .split('{')
-                    .next()
-                    .is_some_and(|name| name.contains(part))
-            })
+            .filter(|(series, _)| series.split('{').next().is_some_and(|name| name.contains(part)))
             .filter_map(|(_, value)| value.parse::<f64>().ok())
             .sum()
     }
@@ -121,9 +100,7 @@ mod tests {
 
     #[test]
     fn series_are_summed_by_name_and_label() {
-        let text =
-            "# HELP a_total x\na_total{x=\"1\",y=\"2\"} 3\na_total{x=\"2\"} 4\na_total_other 9\n"
-                .to_owned();
+        let text = "# HELP a_total x\na_total{x=\"1\",y=\"2\"} 3\na_total{x=\"2\"} 4\na_total_other 9\n".to_owned();
         let metrics = Metrics { text };
         assert_eq!(metrics.sum("a_total", &[]), Some(7.0));
         assert_eq!(metrics.sum("a_total", &["x=\"1\""]), Some(3.0));
@@ -133,8 +110,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_taken_apart() {
-        let answer =
-            parse("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n\r\nno").unwrap();
+        let answer = parse("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n\r\nno").unwrap();
         assert_eq!((answer.status, answer.body.as_str()), (503, "no"));
         assert!(parse("nonsense").is_err());
     }

@@ -66,25 +66,14 @@ impl Ledger {
     #[must_use]
     pub fn new(keys: Vec<String>) -> Self {
         let (sent, violations, restarted) = (Vec::new(), Vec::new(), Vec::new());
-        Self {
-            keys,
-            sent,
-            unanswered: 0,
-            slowest: Duration::ZERO,
-            violations,
-            restarted,
-        }
+        Self { keys, sent, unanswered: 0, slowest: Duration::ZERO, violations, restarted }
     }
 
     /// The next event, for the keys in turn.
     pub fn next(&mut self, now: Instant) -> Value {
         let n = self.sent.len();
         let key = n % self.keys.len().max(1);
-        self.sent.push(Sent {
-            key,
-            at: now,
-            answer: None,
-        });
+        self.sent.push(Sent { key, at: now, answer: None });
         self.unanswered += 1;
         json!({"op": "send", "id": n, "machine": "counter", "key": self.keys.get(key), "event": {"type": "ADD", "n": n}})
     }
@@ -99,13 +88,11 @@ impl Ledger {
     pub fn reply(&mut self, reply: &Value, now: Instant) {
         let number = reply["id"].as_u64().and_then(|id| usize::try_from(id).ok());
         let Some(sent) = number.and_then(|number| self.sent.get_mut(number)) else {
-            self.violations
-                .push(format!("a reply to nothing that was sent: {reply}"));
+            self.violations.push(format!("a reply to nothing that was sent: {reply}"));
             return;
         };
         if sent.answer.is_some() {
-            self.violations
-                .push(format!("a second reply to one event: {reply}"));
+            self.violations.push(format!("a second reply to one event: {reply}"));
             return;
         }
         self.unanswered -= 1;
@@ -115,25 +102,18 @@ impl Ledger {
         }
         sent.answer = Some(match reply["seq"].as_u64() {
             Some(seq) if reply["ok"] == true => Answer::Acknowledged { seq },
-            _ => Answer::Refused {
-                code: reply["error"]["code"].as_str().unwrap_or("none").to_owned(),
-            },
+            _ => Answer::Refused { code: reply["error"]["code"].as_str().unwrap_or("none").to_owned() },
         });
     }
 
     /// What became of all events.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        let mut totals = Totals {
-            slowest: self.slowest,
-            ..Totals::default()
-        };
+        let mut totals = Totals { slowest: self.slowest, ..Totals::default() };
         for sent in &self.sent {
             match &sent.answer {
                 Some(Answer::Acknowledged { .. }) => totals.acknowledged += 1,
-                Some(Answer::Refused { code }) => {
-                    *totals.refused.entry(code.clone()).or_default() += 1
-                }
+                Some(Answer::Refused { code }) => *totals.refused.entry(code.clone()).or_default() += 1,
                 None => *totals.refused.entry("no answer".to_owned()).or_default() += 1,
             }
         }
@@ -149,20 +129,14 @@ impl Ledger {
         }
         let mut next_seq = vec![1u64; self.keys.len()];
         for (n, sent) in self.sent.iter().enumerate() {
-            let (Some(name), Some(expected)) =
-                (self.keys.get(sent.key), next_seq.get_mut(sent.key))
-            else {
+            let (Some(name), Some(expected)) = (self.keys.get(sent.key), next_seq.get_mut(sent.key)) else {
                 continue;
             };
             match &sent.answer {
                 None => found.push(format!("{name}: event {n} has no answer")),
-                Some(Answer::Refused { code }) => {
-                    found.push(format!("{name}: event {n} was refused with {code}"))
-                }
+                Some(Answer::Refused { code }) => found.push(format!("{name}: event {n} was refused with {code}")),
                 Some(Answer::Acknowledged { seq }) if seq != expected => {
-                    found.push(format!(
-                        "{name}: event {n} has seq {seq}, which should be {expected}"
-                    ));
+                    found.push(format!("{name}: event {n} has seq {seq}, which should be {expected}"));
                     *expected = seq + 1;
                 }
                 Some(Answer::Acknowledged { .. }) => *expected += 1,
@@ -176,8 +150,7 @@ impl Ledger {
     pub fn expected(&self) -> Vec<(String, u64, Option<usize>)> {
         let mut keys: Vec<_> = self.keys.iter().map(|key| (key.clone(), 0, None)).collect();
         for (n, sent) in self.sent.iter().enumerate() {
-            if let (Some((_, count, last)), Some(Answer::Acknowledged { .. })) =
-                (keys.get_mut(sent.key), &sent.answer)
+            if let (Some((_, count, last)), Some(Answer::Acknowledged { .. })) = (keys.get_mut(sent.key), &sent.answer)
             {
                 *count += 1;
                 *last = Some(n);
@@ -189,41 +162,22 @@ impl Ledger {
 
 /// Compares an instance, as `get` and `history` show it, with what the books expect.
 #[must_use]
-pub fn contradiction(
-    key: &str,
-    events: u64,
-    last: Option<usize>,
-    instance: &Value,
-    history: &Value,
-) -> Option<String> {
+pub fn contradiction(key: &str, events: u64, last: Option<usize>, instance: &Value, history: &Value) -> Option<String> {
     if events == 0 {
         return None;
     }
     let count = instance["context"]["count"].as_u64();
     if instance["seq"].as_u64() != Some(events) || count != Some(events) {
-        return Some(format!(
-            "{key}: {events} events were acknowledged, but it is {instance}"
-        ));
+        return Some(format!("{key}: {events} events were acknowledged, but it is {instance}"));
     }
     if instance["context"]["last"].as_u64() != last.map(|n| n as u64) {
-        return Some(format!(
-            "{key}: the last acknowledged event is {last:?}, but it is {instance}"
-        ));
+        return Some(format!("{key}: the last acknowledged event is {last:?}, but it is {instance}"));
     }
-    let entries = history["history"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    let seqs: Vec<u64> = entries
-        .iter()
-        .filter_map(|entry| entry["seq"].as_u64())
-        .collect();
-    let contiguous = seqs
-        .windows(2)
-        .all(|pair| matches!(pair, [a, b] if a + 1 == *b));
+    let entries = history["history"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let seqs: Vec<u64> = entries.iter().filter_map(|entry| entry["seq"].as_u64()).collect();
+    let contiguous = seqs.windows(2).all(|pair| matches!(pair, [a, b] if a + 1 == *b));
     let ends_right = seqs.last() == Some(&events);
-    (!contiguous || !ends_right)
-        .then(|| format!("{key}: its history does not fit its {events} events: {history}"))
+    (!contiguous || !ends_right).then(|| format!("{key}: its history does not fit its {events} events: {history}"))
 }
 
 #[cfg(test)]
@@ -247,10 +201,7 @@ mod tests {
             ledger.reply(&ok(id, seq), now);
         }
         assert_eq!(ledger.violations(), Vec::<String>::new());
-        assert_eq!(
-            ledger.expected(),
-            [("a".to_owned(), 2, Some(2)), ("b".to_owned(), 2, Some(3))]
-        );
+        assert_eq!(ledger.expected(), [("a".to_owned(), 2, Some(2)), ("b".to_owned(), 2, Some(3))]);
     }
 
     #[test]
@@ -260,14 +211,8 @@ mod tests {
         ledger.reply(&ok(0, 1), now);
         ledger.reply(&ok(0, 1), now);
         ledger.reply(&ok(1, 2), now);
-        ledger.reply(
-            &json!({"id": 2, "ok": false, "error": {"code": "moving", "message": "x"}}),
-            now,
-        );
-        ledger.reply(
-            &json!({"id": 3, "ok": true, "seq": 3, "restarted": true}),
-            now,
-        );
+        ledger.reply(&json!({"id": 2, "ok": false, "error": {"code": "moving", "message": "x"}}), now);
+        ledger.reply(&json!({"id": 3, "ok": true, "seq": 3, "restarted": true}), now);
         ledger.reply(&ok(77, 1), now);
         let found = ledger.violations().join("\n");
         let kinds = [

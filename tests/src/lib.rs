@@ -42,11 +42,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 /// It did not come about within `limit`; the text has the last answer's error, if it was one.
-pub fn wait_for<T>(
-    what: &str,
-    limit: Duration,
-    mut ask: impl FnMut() -> Outcome<Option<T>>,
-) -> Outcome<(T, Duration)> {
+pub fn wait_for<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Outcome<Option<T>>) -> Outcome<(T, Duration)> {
     let start = Instant::now();
     loop {
         let last = match ask() {

@@ -72,15 +72,9 @@ enum Wire {
 impl Wire {
     fn connect(load: &Load) -> Outcome<Self> {
         match load.through {
-            Through::Direct => Ok(Self::Direct(Box::new(Client::connect(
-                load.target,
-                SocketType::Dealer,
-                PATIENCE,
-            )?))),
+            Through::Direct => Ok(Self::Direct(Box::new(Client::connect(load.target, SocketType::Dealer, PATIENCE)?))),
             Through::ZeroMq => {
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .build()?;
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
                 let mut socket = DealerSocket::new();
                 runtime.block_on(socket.connect(&format!("tcp://{}", load.target)))?;
                 Ok(Self::ZeroMq(runtime, socket))
@@ -101,20 +95,14 @@ impl Wire {
     fn receive(&mut self, limit: Duration) -> Outcome<Option<Vec<u8>>> {
         match self {
             Self::Direct(client) => match client.receive(limit) {
-                Ok(message) => Ok(Some(
-                    message
-                        .part_slice(message.len().saturating_sub(1))
-                        .unwrap_or_default()
-                        .to_vec(),
-                )),
-                Err(ClientError::Io { source, .. }) if source.kind() == ErrorKind::TimedOut => {
-                    Ok(None)
+                Ok(message) => {
+                    Ok(Some(message.part_slice(message.len().saturating_sub(1)).unwrap_or_default().to_vec()))
                 }
+                Err(ClientError::Io { source, .. }) if source.kind() == ErrorKind::TimedOut => Ok(None),
                 Err(error) => Err(error.into()),
             },
             Self::ZeroMq(runtime, socket) => {
-                let received =
-                    runtime.block_on(async { tokio::time::timeout(limit, socket.recv()).await });
+                let received = runtime.block_on(async { tokio::time::timeout(limit, socket.recv()).await });
                 match received {
                     Ok(message) => Ok(message?.into_vec().pop().map(|frame| frame.to_vec())),
                     Err(_) => Ok(None),
@@ -138,27 +126,16 @@ impl Background {
     /// # Errors
     /// A client gets no answer.
     pub fn start(loads: Vec<Load>) -> Outcome<Self> {
-        let (stop, answered) = (
-            Arc::new(AtomicBool::new(false)),
-            Arc::new(AtomicU64::new(0)),
-        );
+        let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let count = loads.len() as u64;
         let clients = loads
             .into_iter()
             .map(|load| {
-                let (stop, answered, own) =
-                    (Arc::clone(&stop), Arc::clone(&answered), load.clone());
-                (
-                    load,
-                    std::thread::spawn(move || client(&own, &stop, &answered)),
-                )
+                let (stop, answered, own) = (Arc::clone(&stop), Arc::clone(&answered), load.clone());
+                (load, std::thread::spawn(move || client(&own, &stop, &answered)))
             })
             .collect();
-        let background = Self {
-            stop,
-            answered,
-            clients,
-        };
+        let background = Self { stop, answered, clients };
         background.go_on(count)?;
         Ok(background)
     }
@@ -169,11 +146,9 @@ impl Background {
     /// They are not within 20 s.
     pub fn go_on(&self, more: u64) -> Outcome {
         let goal = self.answered.load(Ordering::Relaxed) + more;
-        crate::wait_for(
-            &format!("{more} further events are answered"),
-            Duration::from_secs(20),
-            || Ok((self.answered.load(Ordering::Relaxed) >= goal).then_some(())),
-        )?;
+        crate::wait_for(&format!("{more} further events are answered"), Duration::from_secs(20), || {
+            Ok((self.answered.load(Ordering::Relaxed) >= goal).then_some(()))
+        })?;
         Ok(())
     }
 
@@ -185,12 +160,8 @@ impl Background {
         self.stop.store(true, Ordering::Relaxed);
         let mut ledgers = Vec::new();
         for (load, handle) in self.clients {
-            let ended = handle
-                .join()
-                .map_err(|_| Failure::from("a client panicked"))?;
-            ledgers.push(ended.map_err(|failure| {
-                format!("client {} on {}: {failure}", load.label, load.target)
-            })?);
+            let ended = handle.join().map_err(|_| Failure::from("a client panicked"))?;
+            ledgers.push(ended.map_err(|failure| format!("client {} on {}: {failure}", load.label, load.target))?);
         }
         Ok(ledgers)
     }
@@ -210,51 +181,29 @@ impl Background {
             found.extend(contradiction(&key, events, last, &instance, &history));
         }
         let totals = add(&ledgers);
-        println!(
-            "load: {} events acknowledged, slowest {:?}",
-            totals.acknowledged, totals.slowest
-        );
+        println!("load: {} events acknowledged, slowest {:?}", totals.acknowledged, totals.slowest);
         if found.is_empty() {
             return Ok(totals);
         }
-        let listed = found
-            .iter()
-            .take(LISTED)
-            .cloned()
-            .collect::<Vec<_>>()
-            .join("\n  ");
-        Err(format!(
-            "{} contradictions; refused: {:?}; the first:\n  {listed}",
-            found.len(),
-            totals.refused
-        )
-        .into())
+        let listed = found.iter().take(LISTED).cloned().collect::<Vec<_>>().join("\n  ");
+        Err(format!("{} contradictions; refused: {:?}; the first:\n  {listed}", found.len(), totals.refused).into())
     }
 }
 
 /// What became of the events of all clients together.
 #[must_use]
 pub fn add(ledgers: &[Ledger]) -> Totals {
-    ledgers
-        .iter()
-        .map(Ledger::totals)
-        .fold(Totals::default(), |mut sum, one| {
-            sum.acknowledged += one.acknowledged;
-            sum.slowest = sum.slowest.max(one.slowest);
-            one.refused
-                .into_iter()
-                .for_each(|(code, count)| *sum.refused.entry(code).or_default() += count);
-            sum
-        })
+    ledgers.iter().map(Ledger::totals).fold(Totals::default(), |mut sum, one| {
+        sum.acknowledged += one.acknowledged;
+        sum.slowest = sum.slowest.max(one.slowest);
+        one.refused.into_iter().for_each(|(code, count)| *sum.refused.entry(code).or_default() += count);
+        sum
+    })
 }
 
 fn client(load: &Load, stop: &AtomicBool, answered: &AtomicU64) -> Outcome<Ledger> {
     let mut wire = Wire::connect(load)?;
-    let mut ledger = Ledger::new(
-        (0..load.keys)
-            .map(|n| format!("{}-{n}", load.label))
-            .collect(),
-    );
+    let mut ledger = Ledger::new((0..load.keys).map(|n| format!("{}-{n}", load.label)).collect());
     let mut due = Instant::now();
     while !stop.load(Ordering::Relaxed) {
         let now = Instant::now();
@@ -273,24 +222,12 @@ fn client(load: &Load, stop: &AtomicBool, answered: &AtomicU64) -> Outcome<Ledge
     }
     let end = Instant::now() + LAST_ANSWERS;
     while ledger.unanswered() > 0 && Instant::now() < end {
-        take(
-            load,
-            &mut wire,
-            Duration::from_millis(50),
-            &mut ledger,
-            answered,
-        )?;
+        take(load, &mut wire, Duration::from_millis(50), &mut ledger, answered)?;
     }
     Ok(ledger)
 }
 
-fn take(
-    load: &Load,
-    wire: &mut Wire,
-    limit: Duration,
-    ledger: &mut Ledger,
-    answered: &AtomicU64,
-) -> Outcome {
+fn take(load: &Load, wire: &mut Wire, limit: Duration, ledger: &mut Ledger, answered: &AtomicU64) -> Outcome {
     if let Some(bytes) = wire.receive(limit)? {
         let reply: Value = load.encoding.read(&bytes)?;
         ledger.reply(&reply, Instant::now());

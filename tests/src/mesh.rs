@@ -43,13 +43,7 @@ impl<'a> Mesh<'a> {
     /// The DNS server does not start.
     pub fn upon(scene: &'a Scene, network: Network) -> Outcome<Self> {
         let dns = Dns::start(&scene.folder)?;
-        Ok(Self {
-            scene,
-            network,
-            dns,
-            daemons: BTreeMap::new(),
-            hosts: BTreeMap::new(),
-        })
+        Ok(Self { scene, network, dns, daemons: BTreeMap::new(), hosts: BTreeMap::new() })
     }
 
     /// A whole mesh of these daemons, with the counter machine defined.
@@ -95,10 +89,7 @@ impl<'a> Mesh<'a> {
     /// # Errors
     /// There is none.
     pub fn host(&self, name: &str) -> Outcome<Host> {
-        Ok(*self
-            .hosts
-            .get(name)
-            .ok_or_else(|| format!("there is no host {name}"))?)
+        Ok(*self.hosts.get(name).ok_or_else(|| format!("there is no host {name}"))?)
     }
 
     /// Publishes every host.
@@ -127,9 +118,7 @@ impl<'a> Mesh<'a> {
     /// There is no such host.
     pub fn plan(&self, name: &str) -> Outcome<Plan> {
         let plan = Plan::on(self.host(name)?);
-        Ok(plan.with(&format!(
-            "--discovery-service {SERVICE} --discovery-alone-after never"
-        )))
+        Ok(plan.with(&format!("--discovery-service {SERVICE} --discovery-alone-after never")))
     }
 
     /// Starts the daemon of this name on its host.
@@ -156,10 +145,7 @@ impl<'a> Mesh<'a> {
     /// # Errors
     /// There is none.
     pub fn daemon(&self, name: &str) -> Outcome<&Daemon> {
-        Ok(self
-            .daemons
-            .get(name)
-            .ok_or_else(|| format!("there is no daemon {name}"))?)
+        Ok(self.daemons.get(name).ok_or_else(|| format!("there is no daemon {name}"))?)
     }
 
     /// The daemon of this name, to be changed.
@@ -167,10 +153,7 @@ impl<'a> Mesh<'a> {
     /// # Errors
     /// There is none.
     pub fn daemon_mut(&mut self, name: &str) -> Outcome<&mut Daemon> {
-        Ok(self
-            .daemons
-            .get_mut(name)
-            .ok_or_else(|| format!("there is no daemon {name}"))?)
+        Ok(self.daemons.get_mut(name).ok_or_else(|| format!("there is no daemon {name}"))?)
     }
 
     /// Where the daemon of this name serves clients.
@@ -210,17 +193,10 @@ impl<'a> Mesh<'a> {
         let mut took = Duration::ZERO;
         for observer in observers {
             let address = self.clients(observer)?;
-            let what = format!(
-                "{observer} sees {} members alive that own everything",
-                alive.len()
-            );
+            let what = format!("{observer} sees {} members alive that own everything", alive.len());
             let (_, waited) = wait_for(&what, WHOLE, || {
                 let seen = Caller::connect(address)?.members()?;
-                if sees(&seen, alive) {
-                    Ok(Some(()))
-                } else {
-                    Err(format!("it sees {}", in_short(&seen)).into())
-                }
+                if sees(&seen, alive) { Ok(Some(())) } else { Err(format!("it sees {}", in_short(&seen)).into()) }
             })?;
             took += waited;
         }
@@ -238,7 +214,11 @@ impl<'a> Mesh<'a> {
                 let metrics = daemon.metrics()?;
                 let held = metrics.sum("statemesh_partitions_held", &[]);
                 let owned = metrics.sum("statemesh_partitions_owned", &[]);
-                if held == owned && held.is_some() { Ok(Some(())) } else { Err(format!("it holds {held:?} of {owned:?}").into()) }
+                if held == owned && held.is_some() {
+                    Ok(Some(()))
+                } else {
+                    Err(format!("it holds {held:?} of {owned:?}").into())
+                }
             })?;
         }
         Ok(())
@@ -250,8 +230,7 @@ impl<'a> Mesh<'a> {
     /// It is refused.
     pub fn define_counter(&self) -> Outcome {
         let name = self.daemons.keys().next().ok_or("no daemon")?;
-        self.caller(name)?
-            .ok(json!({"op": "define", "definition": counter()}))?;
+        self.caller(name)?.ok(json!({"op": "define", "definition": counter()}))?;
         Ok(())
     }
 
@@ -286,20 +265,13 @@ impl<'a> Mesh<'a> {
 /// Whether exactly these members are alive, each owning something, and all partitions are owned by them.
 #[must_use]
 pub fn sees(seen: &[Member], alive: &[&str]) -> bool {
-    let mut found: Vec<&str> = seen
-        .iter()
-        .filter(|member| member.status == "alive")
-        .map(|member| member.name.as_str())
-        .collect();
+    let mut found: Vec<&str> =
+        seen.iter().filter(|member| member.status == "alive").map(|member| member.name.as_str()).collect();
     let mut wanted = alive.to_vec();
     found.sort_unstable();
     wanted.sort_unstable();
     let own = |member: &&Member| member.status == "alive" && member.partitions > 0;
-    let owned: u64 = seen
-        .iter()
-        .filter(own)
-        .map(|member| member.partitions)
-        .sum();
+    let owned: u64 = seen.iter().filter(own).map(|member| member.partitions).sum();
     found == wanted && seen.iter().filter(own).count() == alive.len() && owned == 1_024
 }
 

@@ -47,6 +47,7 @@ enum Fabric {
 #[derive(Debug)]
 pub struct Network {
     fabric: Fabric,
+    routed: bool,
 }
 
 impl Network {
@@ -58,17 +59,28 @@ impl Network {
         Self::bridged(None)
     }
 
+    /// A network for many hosts: the hub routes between them, so that each has one neighbour. All namespaces share the
+    /// kernel's table of neighbours, which holds 1,024; fifty hosts that talk to each other directly need 2,450, and
+    /// what does not fit is lost.
+    ///
+    /// # Errors
+    /// The bridge cannot be made.
+    pub fn routed() -> Outcome<Self> {
+        let network = Self::bridged(None)?;
+        let settings = ["ip_forward=1", "conf.all.send_redirects=0", "conf.br0.send_redirects=0"];
+        for setting in settings {
+            let (name, value) = setting.split_once('=').ok_or("no value")?;
+            std::fs::write(format!("/proc/sys/net/ipv4/{}", name.replace('.', "/")), value)?;
+        }
+        Ok(Self { routed: true, ..network })
+    }
+
     /// A network whose hosts send with delay and loss.
     ///
     /// # Errors
     /// Neither netem nor the relay can be had.
     pub fn impaired(impairment: Impairment, seed: u64) -> Outcome<Self> {
-        if process::run(
-            "tc",
-            &["qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms"],
-        )
-        .is_ok()
-        {
+        if process::run("tc", &["qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms"]).is_ok() {
             process::run("tc", &["qdisc", "del", "dev", "lo", "root"])?;
             println!("links: tc netem");
             return Self::bridged(Some(impairment));
@@ -78,9 +90,7 @@ impl Network {
         relay.attach(HUB, "hub0", false)?;
         ip(&format!("addr add {HUB}/16 dev hub0"))?;
         ip("link set hub0 up")?;
-        Ok(Self {
-            fabric: Fabric::Relay(relay),
-        })
+        Ok(Self { fabric: Fabric::Relay(relay), routed: false })
     }
 
     fn bridged(impairment: Option<Impairment>) -> Outcome<Self> {
@@ -89,9 +99,7 @@ impl Network {
             ip(&format!("link set {bridge} up"))?;
         }
         ip(&format!("addr add {HUB}/16 dev br0"))?;
-        Ok(Self {
-            fabric: Fabric::Bridge(impairment),
-        })
+        Ok(Self { fabric: Fabric::Bridge(impairment), routed: false })
     }
 
     /// Adds the host of this number.
@@ -104,24 +112,22 @@ impl Network {
         ip(&format!("netns add {namespace}"))?;
         match &self.fabric {
             Fabric::Bridge(_) => {
-                ip(&format!(
-                    "link add v{number} type veth peer name eth0 netns {namespace}"
-                ))?;
+                ip(&format!("link add v{number} type veth peer name eth0 netns {namespace}"))?;
                 ip(&format!("link set v{number} master br0 up"))?;
             }
             Fabric::Relay(relay) => within(host, || relay.attach(address, "eth0", true))?,
         }
-        ip(&format!("-n {namespace} addr add {address}/16 dev eth0"))?;
+        let prefix = if self.routed { 32 } else { 16 };
+        ip(&format!("-n {namespace} addr add {address}/{prefix} dev eth0"))?;
         ip(&format!("-n {namespace} link set eth0 up"))?;
+        if self.routed {
+            ip(&format!("-n {namespace} route add {HUB} dev eth0"))?;
+            ip(&format!("-n {namespace} route add default via {HUB}"))?;
+        }
         ip(&format!("-n {namespace} link set lo up"))?;
         if let Fabric::Bridge(Some(Impairment { delay, loss })) = &self.fabric {
-            let (delay, loss) = (
-                format!("{}us", delay.as_micros()),
-                format!("{}%", loss * 100.0),
-            );
-            let netem = [
-                "qdisc", "add", "dev", "eth0", "root", "netem", "delay", &delay, "loss", &loss,
-            ];
+            let (delay, loss) = (format!("{}us", delay.as_micros()), format!("{}%", loss * 100.0));
+            let netem = ["qdisc", "add", "dev", "eth0", "root", "netem", "delay", &delay, "loss", &loss];
             process::run("tc", &[&["-n", &namespace], &netem[..]].concat())?;
         }
         Ok(host)
@@ -150,16 +156,10 @@ impl Network {
     }
 
     fn move_to(&self, host: Host, bridge: &str) -> Outcome {
-        crate::ensure!(
-            matches!(self.fabric, Fabric::Bridge(_)),
-            "only hosts on a bridge can be cut off"
-        );
+        crate::ensure!(matches!(self.fabric, Fabric::Bridge(_)), "only hosts on a bridge can be cut off");
         ip(&format!("link set v{} master {bridge}", host.number))?;
         // The hub reaches both bridges, by the same source address.
-        ip(&format!(
-            "route replace {}/32 dev {bridge} src {HUB}",
-            host.address()
-        ))
+        ip(&format!("route replace {}/32 dev {bridge} src {HUB}", host.address()))
     }
 }
 
@@ -177,9 +177,7 @@ pub fn within<T: Send>(host: Host, work: impl FnOnce() -> Outcome<T> + Send) -> 
     let (answer, answered) = mpsc::channel();
     std::thread::scope(|scope| {
         scope.spawn(move || {
-            let result = setns(file, CloneFlags::CLONE_NEWNET)
-                .map_err(Into::into)
-                .and_then(|()| work());
+            let result = setns(file, CloneFlags::CLONE_NEWNET).map_err(Into::into).and_then(|()| work());
             // The receiver lives as long as the scope.
             let _ = answer.send(result);
         });

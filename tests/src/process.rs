@@ -16,12 +16,7 @@ pub fn run(program: &str, args: &[&str]) -> Outcome<String> {
         .output()
         .map_err(|error| format!("{program} could not be started: {error}"))?;
     let said = String::from_utf8_lossy(&output.stderr);
-    crate::ensure!(
-        output.status.success(),
-        "{program} {} failed: {}",
-        args.join(" "),
-        said.trim()
-    );
+    crate::ensure!(output.status.success(), "{program} {} failed: {}", args.join(" "), said.trim());
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
@@ -55,18 +50,8 @@ const TICKS_PER_SECOND: u64 = 100;
 pub fn usage(pid: u32) -> Outcome<Usage> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The name in parentheses may hold anything, so fields are counted from the last parenthesis on.
-    let fields: Vec<&str> = stat
-        .rsplit(')')
-        .next()
-        .unwrap_or_default()
-        .split_whitespace()
-        .collect();
-    let field = |index: usize| {
-        fields
-            .get(index)
-            .and_then(|text| text.parse::<u64>().ok())
-            .unwrap_or(0)
-    };
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let field = |index: usize| fields.get(index).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let bytes = |name: &str| -> Outcome<u64> {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
@@ -88,11 +73,7 @@ pub fn usage(pid: u32) -> Outcome<Usage> {
 pub fn running(part: &str) -> Outcome<Vec<u32>> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc")? {
-        let Some(pid) = entry?
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse::<u32>().ok())
-        else {
+        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
             continue;
         };
         let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -110,20 +91,12 @@ mod tests {
     #[test]
     fn our_own_usage_is_known() {
         let usage = usage(std::process::id()).unwrap();
-        assert!(
-            usage.resident_bytes > 100_000 && usage.threads >= 1,
-            "{usage:?}"
-        );
+        assert!(usage.resident_bytes > 100_000 && usage.threads >= 1, "{usage:?}");
     }
 
     #[test]
     fn a_failed_command_says_why() {
-        assert!(
-            run("ls", &["/no/such/folder"])
-                .unwrap_err()
-                .to_string()
-                .contains("/no/such/folder")
-        );
+        assert!(run("ls", &["/no/such/folder"]).unwrap_err().to_string().contains("/no/such/folder"));
         assert!(exists("ls") && !exists("no-such-program"));
     }
 }

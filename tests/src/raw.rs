@@ -76,9 +76,7 @@ impl Raw {
     /// It neither takes the bytes nor closes.
     pub fn write(&mut self, bytes: &[u8]) -> Outcome {
         match self.stream.write_all(bytes) {
-            Err(error) if !is_closed(&error) => {
-                Err(format!("the daemon takes no bytes: {error}").into())
-            }
+            Err(error) if !is_closed(&error) => Err(format!("the daemon takes no bytes: {error}").into()),
             _ => Ok(()),
         }
     }
@@ -112,10 +110,8 @@ impl Raw {
                 Err(error) if is_closed(&error) => return Ok(start.elapsed()),
                 Ok(_) => {}
                 Err(error)
-                    if matches!(
-                        error.kind(),
-                        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
-                    ) => {}
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => {
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -123,10 +119,7 @@ impl Raw {
 }
 
 fn is_closed(error: &std::io::Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted
-    )
+    matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted)
 }
 
 #[cfg(test)]

@@ -48,10 +48,7 @@ pub struct Relay {
 
 impl std::fmt::Debug for Relay {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Relay")
-            .field("impairment", &self.impairment)
-            .field("seed", &self.seed)
-            .finish_non_exhaustive()
+        f.debug_struct("Relay").field("impairment", &self.impairment).field("seed", &self.seed).finish_non_exhaustive()
     }
 }
 
@@ -63,12 +60,7 @@ impl Relay {
         let devices = Devices::default();
         let known = Arc::clone(&devices);
         std::thread::spawn(move || deliver(&arrivals, &known));
-        Self {
-            impairment,
-            seed,
-            devices,
-            held,
-        }
+        Self { impairment, seed, devices, held }
     }
 
     /// Makes an interface in the namespace of the calling thread, for the host of this address.
@@ -77,15 +69,9 @@ impl Relay {
     /// The device cannot be made.
     pub fn attach(&self, address: Ipv4Addr, name: &str, impaired: bool) -> Outcome {
         let device = Arc::new(DeviceBuilder::new().name(name).build_sync()?);
-        self.devices
-            .lock()
-            .map_err(|_| "the relay has failed")?
-            .insert(address, Arc::clone(&device));
+        self.devices.lock().map_err(|_| "the relay has failed")?.insert(address, Arc::clone(&device));
         let held = self.held.clone();
-        let none = Impairment {
-            delay: Duration::ZERO,
-            loss: 0.0,
-        };
+        let none = Impairment { delay: Duration::ZERO, loss: 0.0 };
         let impairment = if impaired { self.impairment } else { none };
         let random = SmallRng::seed_from_u64(self.seed ^ u64::from(u32::from(address)));
         std::thread::spawn(move || read(&device, impairment, random, &held));
@@ -94,22 +80,14 @@ impl Relay {
 }
 
 /// Takes what one host sends.
-fn read(
-    device: &SyncDevice,
-    impairment: Impairment,
-    mut random: SmallRng,
-    held: &Sender<(Instant, Vec<u8>)>,
-) {
+fn read(device: &SyncDevice, impairment: Impairment, mut random: SmallRng, held: &Sender<(Instant, Vec<u8>)>) {
     let mut buffer = vec![0; PACKET_BYTES];
     while let Ok(length) = device.recv(&mut buffer) {
         if random.random_bool(impairment.loss) {
             continue;
         }
         let packet = buffer.get(..length).unwrap_or_default().to_vec();
-        if held
-            .send((Instant::now() + impairment.delay, packet))
-            .is_err()
-        {
+        if held.send((Instant::now() + impairment.delay, packet)).is_err() {
             return;
         }
     }
@@ -122,9 +100,7 @@ fn deliver(arrivals: &Receiver<(Instant, Vec<u8>)>, devices: &Devices) {
     loop {
         let wait = waiting
             .peek()
-            .map_or(Duration::from_secs(60), |Reverse(held)| {
-                held.due.saturating_duration_since(Instant::now())
-            });
+            .map_or(Duration::from_secs(60), |Reverse(held)| held.due.saturating_duration_since(Instant::now()));
         match arrivals.recv_timeout(wait) {
             Ok((due, bytes)) => {
                 number += 1;
@@ -147,10 +123,7 @@ fn forward(packet: &[u8], devices: &Devices) {
     let Some(destination) = destination(packet) else {
         return;
     };
-    let device = devices
-        .lock()
-        .ok()
-        .and_then(|devices| devices.get(&destination).cloned());
+    let device = devices.lock().ok().and_then(|devices| devices.get(&destination).cloned());
     if let Some(device) = device {
         // A full queue loses the packet, as a router's does.
         let _ = device.send(packet);
@@ -182,16 +155,10 @@ mod tests {
     #[test]
     fn the_earliest_packet_is_delivered_first() {
         let now = Instant::now();
-        let held = |millis, number| {
-            Reverse(Held {
-                due: now + Duration::from_millis(millis),
-                number,
-                bytes: Vec::new(),
-            })
-        };
+        let held =
+            |millis, number| Reverse(Held { due: now + Duration::from_millis(millis), number, bytes: Vec::new() });
         let mut waiting: BinaryHeap<_> = [held(5, 1), held(1, 2), held(1, 3)].into();
-        let order: Vec<u64> =
-            std::iter::from_fn(|| waiting.pop().map(|Reverse(held)| held.number)).collect();
+        let order: Vec<u64> = std::iter::from_fn(|| waiting.pop().map(|Reverse(held)| held.number)).collect();
         assert_eq!(order, [2, 3, 1]);
     }
 }

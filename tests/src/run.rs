@@ -132,39 +132,25 @@ pub fn main(scenarios: &[Scenario]) -> ExitCode {
     let chosen: Vec<&Scenario> = scenarios
         .iter()
         .filter(|scenario| {
-            arguments.filters.is_empty()
-                || arguments
-                    .filters
-                    .iter()
-                    .any(|part| scenario.name.contains(part))
+            arguments.filters.is_empty() || arguments.filters.iter().any(|part| scenario.name.contains(part))
         })
         .collect();
     if arguments.list {
-        chosen
-            .iter()
-            .for_each(|scenario| println!("{}: test", scenario.name));
+        chosen.iter().for_each(|scenario| println!("{}: test", scenario.name));
         return ExitCode::SUCCESS;
     }
     match outside(&chosen, arguments.seed) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(failure) => {
-            println!(
-                "the scenarios could not be run: {failure}\n0 passed, {} failed",
-                chosen.len()
-            );
+            println!("the scenarios could not be run: {failure}\n0 passed, {} failed", chosen.len());
             ExitCode::FAILURE
         }
     }
 }
 
 fn arguments() -> Arguments {
-    let mut found = Arguments {
-        filters: Vec::new(),
-        seed: None,
-        inside: None,
-        list: false,
-    };
+    let mut found = Arguments { filters: Vec::new(), seed: None, inside: None, list: false };
     let mut given = std::env::args().skip(1);
     while let Some(argument) = given.next() {
         match argument.as_str() {
@@ -193,18 +179,8 @@ fn inside(scenarios: &[Scenario], name: &str, seed: u64) -> ExitCode {
     });
     let all = e2e_folder();
     let isolated = std::env::var_os(ISOLATED).is_some();
-    let scene = Scene {
-        seed,
-        folder: all.join(slug(name)),
-        all,
-        isolated,
-        binary: binary(),
-    };
-    let prepared = if isolated {
-        prepare_namespaces()
-    } else {
-        Ok(())
-    };
+    let scene = Scene { seed, folder: all.join(slug(name)), all, isolated, binary: binary() };
+    let prepared = if isolated { prepare_namespaces() } else { Ok(()) };
     match prepared.and_then(|()| (scenario.run)(&scene)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -234,9 +210,7 @@ fn outside(chosen: &[&Scenario], seed: Option<u64>) -> Outcome<bool> {
     fs::create_dir_all(e2e_folder())?;
     let isolation = isolation();
     if let Err(reason) = &isolation {
-        println!(
-            "!! no namespaces here ({reason}): scenarios with hosts of their own are left out"
-        );
+        println!("!! no namespaces here ({reason}): scenarios with hosts of their own are left out");
     }
     let seed = seed.unwrap_or_else(any_seed);
     println!("seed {seed} (again with: cargo test -p statemesh-tests --test e2e -- --seed {seed})");
@@ -265,15 +239,8 @@ fn any_seed() -> u64 {
 }
 
 fn summary(results: &[(&str, Verdict)], expected: usize, took: Duration) -> bool {
-    let passed = results
-        .iter()
-        .filter(|(_, verdict)| matches!(verdict, Verdict::Passed(_)))
-        .count();
-    println!(
-        "\nscenarios took {:.0} s; their logs are in {}",
-        took.as_secs_f64(),
-        e2e_folder().display()
-    );
+    let passed = results.iter().filter(|(_, verdict)| matches!(verdict, Verdict::Passed(_))).count();
+    println!("\nscenarios took {:.0} s; their logs are in {}", took.as_secs_f64(), e2e_folder().display());
     let mut left_out = 0;
     for (name, verdict) in results {
         match verdict {
@@ -302,32 +269,17 @@ fn report(scenario: &Scenario, verdict: &Verdict) {
 
 /// How a command gets namespaces of its own.
 fn isolation() -> Outcome<Vec<&'static str>> {
-    let mut wrapper = vec![
-        "unshare",
-        "--net",
-        "--mount",
-        "--pid",
-        "--fork",
-        "--kill-child",
-        "--mount-proc",
-    ];
+    let mut wrapper = vec!["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
     if !nix::unistd::geteuid().is_root() {
         wrapper.extend(["--user", "--map-root-user"]);
     }
     let (program, flags) = wrapper.split_first().ok_or("no wrapper")?;
-    process::run(
-        program,
-        &[flags, &["ip", "link", "add", "probe", "type", "bridge"]].concat(),
-    )?;
+    process::run(program, &[flags, &["ip", "link", "add", "probe", "type", "bridge"]].concat())?;
     Ok(wrapper)
 }
 
 fn one(scenario: &Scenario, seed: u64, isolation: &Outcome<Vec<&'static str>>) -> Verdict {
-    if let Some(missing) = scenario
-        .programs
-        .iter()
-        .find(|program| !process::exists(program))
-    {
+    if let Some(missing) = scenario.programs.iter().find(|program| !process::exists(program)) {
         return Verdict::LeftOut(format!("{missing} is not installed (see tests/README.md)"));
     }
     let wrapper = match (isolation, scenario.needs) {
@@ -339,9 +291,7 @@ fn one(scenario: &Scenario, seed: u64, isolation: &Outcome<Vec<&'static str>>) -
     };
     let folder = e2e_folder().join(slug(scenario.name));
     let start = Instant::now();
-    match start_one(scenario, seed, wrapper, &folder)
-        .and_then(|child| wait_within(child, scenario.limit))
-    {
+    match start_one(scenario, seed, wrapper, &folder).and_then(|child| wait_within(child, scenario.limit)) {
         Ok(()) => Verdict::Passed(start.elapsed()),
         Err(failure) => Verdict::Failed(format!("{failure}\n{}", tails(&folder))),
     }
@@ -365,11 +315,7 @@ fn start_one(scenario: &Scenario, seed: u64, wrapper: &[&str], folder: &Path) ->
         command.env_remove(name);
     }
     command.args(["--inside", scenario.name, "--seed", &seed.to_string()]);
-    command
-        .stdin(Stdio::null())
-        .stdout(output.try_clone()?)
-        .stderr(output)
-        .process_group(0);
+    command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).process_group(0);
     Ok(command.spawn()?)
 }
 
@@ -408,11 +354,7 @@ fn tails(folder: &Path) -> String {
     let own = fs::read_to_string(folder.join(OUTPUT)).unwrap_or_default();
     let mut text: String = own.lines().map(|line| format!("    {line}\n")).collect();
     let mut logs: Vec<PathBuf> = fs::read_dir(folder)
-        .map(|entries| {
-            entries
-                .filter_map(|entry| Some(entry.ok()?.path()))
-                .collect()
-        })
+        .map(|entries| entries.filter_map(|entry| Some(entry.ok()?.path())).collect())
         .unwrap_or_default();
     logs.retain(|path| path.extension().is_some_and(|end| end == "log") && !path.ends_with(OUTPUT));
     logs.sort();
@@ -433,16 +375,12 @@ fn build_the_daemon() -> Outcome {
         return Ok(());
     }
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    process::run(
-        &cargo,
-        &["build", "--quiet", "--release", "-p", "statemesh"],
-    )?;
+    process::run(&cargo, &["build", "--quiet", "--release", "-p", "statemesh"])?;
     Ok(())
 }
 
 fn binary() -> PathBuf {
-    std::env::var_os("E2E_BINARY")
-        .map_or_else(|| target_folder().join("release/statemesh"), PathBuf::from)
+    std::env::var_os("E2E_BINARY").map_or_else(|| target_folder().join("release/statemesh"), PathBuf::from)
 }
 
 fn e2e_folder() -> PathBuf {
@@ -452,21 +390,11 @@ fn e2e_folder() -> PathBuf {
 /// The target folder: this very program is in `target/PROFILE/deps`.
 fn target_folder() -> PathBuf {
     let exe = std::env::current_exe().unwrap_or_default();
-    exe.ancestors()
-        .nth(3)
-        .map_or_else(|| PathBuf::from("target"), Path::to_path_buf)
+    exe.ancestors().nth(3).map_or_else(|| PathBuf::from("target"), Path::to_path_buf)
 }
 
 fn slug(name: &str) -> String {
-    name.chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() {
-                c.to_ascii_lowercase()
-            } else {
-                '-'
-            }
-        })
-        .collect()
+    name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect()
 }
 
 #[cfg(test)]
@@ -476,17 +404,10 @@ mod tests {
     #[test]
     fn a_scenario_beyond_its_limit_is_ended_with_all_that_it_started() {
         let mut command = Command::new("sh");
-        command
-            .args(["-c", "sleep 300 & echo $!; wait"])
-            .stdout(Stdio::piped())
-            .process_group(0);
+        command.args(["-c", "sleep 300 & echo $!; wait"]).stdout(Stdio::piped()).process_group(0);
         let mut child = command.spawn().unwrap();
         let mut line = String::new();
-        std::io::BufRead::read_line(
-            &mut std::io::BufReader::new(child.stdout.take().unwrap()),
-            &mut line,
-        )
-        .unwrap();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line).unwrap();
         let error = wait_within(child, Duration::from_millis(50)).unwrap_err();
         assert!(error.to_string().contains("limit"), "{error}");
         let sleeper: u32 = line.trim().parse().unwrap();

@@ -40,11 +40,7 @@ impl Watcher {
     /// # Errors
     /// A subscriber panicked.
     pub fn changes(&self) -> Outcome<Vec<Change>> {
-        Ok(self
-            .changes
-            .lock()
-            .map_err(|_| "a subscriber panicked")?
-            .clone())
+        Ok(self.changes.lock().map_err(|_| "a subscriber panicked")?.clone())
     }
 
     /// Waits until a change of this topic has this reason.
@@ -52,16 +48,10 @@ impl Watcher {
     /// # Errors
     /// It does not come within `limit`.
     pub fn wait(&self, topic: &str, reason: &str, limit: Duration) -> Outcome<Value> {
-        let found = crate::wait_for(
-            &format!("a change of {topic} for the reason {reason}"),
-            limit,
-            || {
-                let changes = self.changes()?;
-                Ok(changes
-                    .into_iter()
-                    .find(|(of, change)| of == topic && change["reason"] == reason))
-            },
-        );
+        let found = crate::wait_for(&format!("a change of {topic} for the reason {reason}"), limit, || {
+            let changes = self.changes()?;
+            Ok(changes.into_iter().find(|(of, change)| of == topic && change["reason"] == reason))
+        });
         found.map(|((_, change), _)| change)
     }
 }
