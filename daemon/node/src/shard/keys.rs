@@ -1,6 +1,6 @@
 //! Finding, adding and removing instances of a shard.
 
-use super::{Fresh, Part, Phase, Run, State};
+use super::{Fresh, Part, Run, State};
 use crate::instance::Entry;
 
 impl State {
@@ -46,9 +46,9 @@ impl State {
         taken
     }
 
-    /// All keys of a partition that is served here.
+    /// All keys of a partition that is here, be it that it is not served yet.
     pub(crate) fn keys(&self, partition: u16) -> Vec<Fresh> {
-        let Some(Part { index, phase: Phase::Held }) = self.part(partition) else {
+        let Some(Part { index, .. }) = self.part(partition) else {
             return Vec::new();
         };
         let entries = index.iter().filter_map(|number| self.entries.get(*number));
