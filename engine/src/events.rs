@@ -34,6 +34,11 @@ impl EventNames {
         &self.names[index as usize]
     }
 
+    /// The name of an index, if there are so many.
+    pub(crate) fn get(&self, index: EventIx) -> Option<&Str> {
+        self.names.get(index as usize)
+    }
+
     /// The index of `name`, if the machine knows it.
     #[inline]
     pub(crate) fn find(&self, name: &str) -> Option<EventIx> {

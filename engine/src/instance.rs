@@ -4,6 +4,7 @@
 use crate::event::{Millis, Status, TimerId};
 use crate::machine::Machine;
 use crate::state_set::StateSet;
+use smallvec::SmallVec;
 use statemesh_expr::{Str, Value};
 use std::sync::Arc;
 
@@ -38,7 +39,8 @@ pub(crate) struct Aux {
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Extra {
-    pub(crate) timers: Vec<Timer>,
+    /// Most instances that wait at all wait for one thing: it needs no memory of its own.
+    pub(crate) timers: SmallVec<[Timer; 1]>,
     pub(crate) next_timer: u64,
     pub(crate) next_actor: u32,
     pub(crate) children: Vec<Child>,

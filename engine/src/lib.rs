@@ -6,6 +6,7 @@
 //! [`Limits`].
 
 mod compile;
+mod configuration;
 mod diagnostics;
 mod draw;
 mod error;

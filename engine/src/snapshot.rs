@@ -9,6 +9,7 @@ use crate::limits::Limits;
 use crate::machine::Machine;
 use crate::snapshot_value::{read_value, write_value};
 use crate::state_set::StateSet;
+use smallvec::SmallVec;
 use statemesh_expr::{Str, Value};
 use std::sync::Arc;
 
@@ -102,7 +103,7 @@ impl Instance {
     }
 }
 
-fn varint(mut value: u64, out: &mut Vec<u8>) {
+pub(crate) fn varint(mut value: u64, out: &mut Vec<u8>) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -285,7 +286,7 @@ impl<'b> Reader<'b> {
     fn extra(&mut self, machine: &Machine, now: Millis) -> Result<Extra, RestoreError> {
         let next_timer = self.varint()?;
         let next_actor = self.number()?;
-        let mut extra = Extra { timers: Vec::new(), next_timer, next_actor, children: Vec::new() };
+        let mut extra = Extra { timers: SmallVec::new(), next_timer, next_actor, children: Vec::new() };
         for _ in 0..self.count()? {
             let child = self.child(machine, &extra)?;
             extra.children.push(child);

@@ -9,6 +9,7 @@
 //! the slices of one `advance`.
 
 use crate::event::Millis;
+use std::num::NonZeroU32;
 
 const SLOT_BITS: u32 = 6;
 const SLOTS: usize = 1 << SLOT_BITS;
@@ -20,7 +21,7 @@ const NONE: u32 = u32::MAX;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TimerHandle {
     index: u32,
-    generation: u32,
+    generation: NonZeroU32,
 }
 
 /// What a call of [`TimerWheel::advance`] left to do.
@@ -61,7 +62,7 @@ struct Entry {
     key: u64,
     previous: u32,
     next: u32,
-    generation: u32,
+    generation: NonZeroU32,
     place: Place,
 }
 
@@ -106,14 +107,18 @@ impl TimerWheel {
 
     /// Removes a timer; returns its key, or `None` if it has fired or was cancelled before.
     pub fn cancel(&mut self, handle: TimerHandle) -> Option<u64> {
-        let entry = self.entries.get(handle.index as usize)?;
-        if entry.generation != handle.generation || entry.place == Place::Free {
-            return None;
-        }
-        let key = entry.key;
+        self.deadline(handle)?;
+        let key = self.entries.get(handle.index as usize)?.key;
         self.unlink(handle.index);
         self.release(handle.index);
         Some(key)
+    }
+
+    /// When a timer is due; `None` if it has fired or was cancelled.
+    pub fn deadline(&self, handle: TimerHandle) -> Option<Millis> {
+        let entry = self.entries.get(handle.index as usize)?;
+        let named = entry.generation == handle.generation && entry.place != Place::Free;
+        named.then_some(Millis(entry.deadline))
     }
 
     /// A time at which `advance` has something to do: the earliest deadline, or an earlier time at which far timers
@@ -257,7 +262,14 @@ impl TimerWheel {
 
     fn allocate(&mut self, deadline: u64, key: u64) -> u32 {
         if self.free == NONE {
-            self.entries.push(Entry { deadline, key, previous: NONE, next: NONE, generation: 0, place: Place::Free });
+            self.entries.push(Entry {
+                deadline,
+                key,
+                previous: NONE,
+                next: NONE,
+                generation: NonZeroU32::MIN,
+                place: Place::Free,
+            });
             return self.entries.len() as u32 - 1;
         }
         let index = self.free;
@@ -270,7 +282,7 @@ impl TimerWheel {
     fn release(&mut self, index: u32) {
         let entry = &mut self.entries[index as usize];
         entry.place = Place::Free;
-        entry.generation = entry.generation.wrapping_add(1);
+        entry.generation = entry.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
         entry.next = self.free;
         self.free = index;
         self.live -= 1;

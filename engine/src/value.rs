@@ -34,7 +34,7 @@ impl Machine {
     }
 
     #[inline]
-    fn precomputed_leaf(&self, active: &StateSet) -> Option<StateIx> {
+    pub(crate) fn precomputed_leaf(&self, active: &StateSet) -> Option<StateIx> {
         let leaf = active.last()?;
         (usize::from(leaf) < self.leaf_values.len() && self.is_atomic(leaf)).then_some(leaf)
     }

@@ -3,40 +3,31 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use statemesh_engine::{Instance, Millis, TimerHandle};
+use statemesh_engine::{Instance, TimerHandle};
+use statemesh_expr::Str;
 use statemesh_mesh::client_protocol::reply::{Encoding, MapWriter};
 
+use crate::history::History;
 use crate::machines::Version;
 use crate::transfer::{Input, Malformed, put_bytes};
 
-/// One instance.
+/// One instance. There may be millions: what most of them have is in place, the rest is boxed.
 #[derive(Debug)]
 pub(crate) struct Entry {
     /// The published hash of `machine/key`.
     pub hash: u64,
     /// The key.
-    pub key: Box<str>,
+    pub key: Str,
     /// What it runs.
     pub version: Arc<Version>,
     /// The engine's state.
     pub instance: Instance,
-    /// The instance's entry in the shard's wheel, and its deadline.
-    pub armed: Option<(TimerHandle, Millis)>,
-    /// History and dedup, once there is any.
-    pub extra: Option<Box<Extra>>,
-}
-
-/// One transition of an instance's past.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Past {
-    /// The instance's seq after it.
-    pub seq: u64,
-    /// Milliseconds before the present, when read; when kept, the daemon's clock.
-    pub at: u64,
-    /// The event's type.
-    pub event: Arc<str>,
-    /// The value after it, in JSON.
-    pub to: Arc<[u8]>,
+    /// The instance's entry in the shard's wheel.
+    pub armed: Option<TimerHandle>,
+    /// Its last transitions.
+    pub history: History,
+    /// What was answered to events with a `dedup` token, once there was one.
+    pub answers: Option<Box<Answers>>,
 }
 
 /// The answer to an event that came with a `dedup` token.
@@ -50,85 +41,72 @@ pub(crate) struct Answer {
     pub reply: Box<[u8]>,
 }
 
-/// What is remembered beside an instance.
+/// The last answers to events with a token, oldest first.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Extra {
-    /// The last transitions, oldest first.
-    pub past: VecDeque<Past>,
-    /// The last answers to events with a token, oldest first.
-    pub answers: VecDeque<Answer>,
-}
+pub(crate) struct Answers(VecDeque<Answer>);
 
 /// Tokens remembered for one instance: enough for the requests that one client has open at once on one key.
 const TOKENS: usize = 32;
 
-impl Extra {
-    /// Notes a transition, forgetting the oldest beyond `max`.
-    pub(crate) fn remember(&mut self, past: Past, max: usize) {
-        while self.past.len() >= max.max(1) {
-            self.past.pop_front();
-        }
-        if max > 0 {
-            self.past.push_back(past);
-        }
-    }
-
+impl Answers {
     /// The answer that was given to this token.
-    pub(crate) fn answer(&self, token: &str) -> Option<&Answer> {
-        self.answers.iter().find(|answer| *answer.token == *token)
+    pub(crate) fn to(&self, token: &str) -> Option<&Answer> {
+        self.0.iter().find(|answer| *answer.token == *token)
     }
 
-    /// Notes an answer.
+    /// Notes an answer, forgetting the oldest beyond [`TOKENS`].
     pub(crate) fn keep(&mut self, answer: Answer) {
-        if self.answers.len() == TOKENS {
-            self.answers.pop_front();
+        if self.0.len() == TOKENS {
+            self.0.pop_front();
         }
-        self.answers.push_back(answer);
+        self.0.push_back(answer);
     }
 
-    /// Appends the bytes; times become ages, since the next daemon has a clock of its own.
-    pub(crate) fn encode(&self, now: u64, out: &mut Vec<u8>) {
-        out.extend_from_slice(&u32::try_from(self.past.len()).unwrap_or(0).to_le_bytes());
-        for past in &self.past {
-            out.extend_from_slice(&past.seq.to_le_bytes());
-            out.extend_from_slice(&now.saturating_sub(past.at).to_le_bytes());
-            put_bytes(out, past.event.as_bytes());
-            put_bytes(out, &past.to);
-        }
-        for answer in &self.answers {
+    fn encode(&self, out: &mut Vec<u8>) {
+        for answer in &self.0 {
             put_bytes(out, answer.token.as_bytes());
             out.push(u8::from(answer.encoding == Encoding::Json));
             put_bytes(out, &answer.reply);
         }
     }
 
-    /// Reads what [`Extra::encode`] wrote, keeping at most `max` transitions.
-    ///
-    /// # Errors
-    /// The bytes are none of ours.
-    pub(crate) fn decode(bytes: &[u8], now: u64, max: usize) -> Result<Self, Malformed> {
-        let mut extra = Self::default();
-        if bytes.is_empty() {
-            return Ok(extra);
-        }
-        let mut input = Input::new(bytes);
-        for _ in 0..input.u32()? {
-            let (seq, age) = (input.u64()?, input.u64()?);
-            let past =
-                Past { seq, at: now.saturating_sub(age), event: input.text()?.into(), to: input.bytes()?.into() };
-            extra.remember(past, max);
-        }
+    fn decode(input: &mut Input<'_>) -> Result<Self, Malformed> {
+        let mut answers = Self::default();
         while !input.is_empty() {
             let token = input.text()?.into();
             let [json] = *input.array::<1>()?;
             let encoding = if json == 1 { Encoding::Json } else { Encoding::MsgPack };
-            extra.keep(Answer { token, encoding, reply: input.bytes()?.into() });
+            answers.keep(Answer { token, encoding, reply: input.bytes()?.into() });
         }
-        Ok(extra)
+        Ok(answers)
     }
 }
 
 impl Entry {
+    /// Appends history and answers, for another daemon.
+    pub(crate) fn encode_memory(&self, now: u64, out: &mut Vec<u8>) {
+        self.history.encode(&self.version.machine, now, out);
+        if let Some(answers) = &self.answers {
+            answers.encode(out);
+        }
+    }
+
+    /// Reads what [`Entry::encode_memory`] wrote, keeping at most `max` transitions.
+    ///
+    /// # Errors
+    /// The bytes are none of ours, or of another definition.
+    pub(crate) fn decode_memory(
+        version: &Version,
+        bytes: &[u8],
+        now: u64,
+        max: usize,
+    ) -> Result<(History, Option<Box<Answers>>), Malformed> {
+        let mut input = Input::new(bytes);
+        let history = History::decode(&version.machine, &mut input, now, max)?;
+        let answers = Answers::decode(&mut input)?;
+        Ok((history, (answers != Answers::default()).then(|| Box::new(answers))))
+    }
+
     /// Writes what every reply about an instance says.
     pub(crate) fn write_head(&self, reply: &mut MapWriter<'_>) {
         reply.with("value", |out, encoding| self.write_value(out, encoding));
@@ -149,16 +127,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_remembered_reads_back_with_the_clock_of_the_reader() {
-        let mut extra = Extra::default();
-        let past = |seq| Past { seq, at: 900 + seq, event: "GO".into(), to: (*b"\"on\"").into() };
-        (1..=5).for_each(|seq| extra.remember(past(seq), 3));
-        extra.keep(Answer { token: "t".into(), encoding: Encoding::Json, reply: (*b"{}").into() });
+    fn answers_read_back_and_the_oldest_goes_first() {
+        let answer =
+            |n: usize| Answer { token: n.to_string().into(), encoding: Encoding::Json, reply: (*b"{}").into() };
+        let mut answers = Answers::default();
+        (0..=TOKENS).for_each(|n| answers.keep(answer(n)));
+        assert!(answers.to("0").is_none() && answers.to("1").is_some());
         let mut bytes = Vec::new();
-        extra.encode(1_000, &mut bytes);
-        let read = Extra::decode(&bytes, 5_000, 16).unwrap();
-        assert_eq!(read.past.iter().map(|p| (p.seq, p.at)).collect::<Vec<_>>(), [(3, 4_903), (4, 4_904), (5, 4_905)]);
-        assert!(read.answer("t").is_some() && read.answer("u").is_none());
-        (1..40).for_each(|cut| assert!(Extra::decode(&bytes[..cut], 0, 16).is_err(), "{cut}"));
+        answers.encode(&mut bytes);
+        assert_eq!(Answers::decode(&mut Input::new(&bytes)).unwrap(), answers);
+        (1..12).for_each(|cut| assert!(Answers::decode(&mut Input::new(&bytes[..cut])).is_err(), "{cut}"));
+    }
+
+    #[test]
+    fn an_instance_is_three_cache_lines() {
+        assert!(size_of::<Entry>() <= 192, "{}", size_of::<Entry>());
     }
 }

@@ -7,6 +7,7 @@ mod command;
 mod control;
 pub mod counters;
 mod forward;
+mod history;
 mod instance;
 mod levels;
 mod machines;

@@ -1,7 +1,7 @@
 //! Shards: where the instances live. A shard has one writer at a time, whoever claims it; the others leave their work in
 //! its inbox. Partition `p` lives in shard `p mod shards`.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crossbeam::queue::ArrayQueue;
 use hashbrown::HashTable;
 use statemesh_engine::{Millis, TimerWheel};
+use statemesh_expr::Str;
 use statemesh_mesh::client_protocol::reply::Encoding;
 
 use crate::arena::Arena;
@@ -146,8 +147,6 @@ impl Shards {
                     partitions: (0..usize::from(partitions).div_ceil(count)).map(|_| Part::default()).collect(),
                     entries: Arena::default(),
                     wheel: TimerWheel::new(Millis(0)),
-                    events: HashSet::new(),
-                    values: HashSet::new(),
                     lost: HashMap::new(),
                 };
                 Shard { index, state: Claim::new(state), inbox: ArrayQueue::new(INBOX), due }
@@ -185,8 +184,8 @@ impl Shards {
 
     /// Instances of a machine in the order of their keys, at most `limit` after the key `after`; and the key to go on
     /// after, if there are more.
-    pub(crate) fn page(&self, machine: &str, after: Option<&str>, limit: usize) -> (Vec<Line>, Option<Box<str>>) {
-        let mut lines: BTreeMap<Box<str>, Line> = BTreeMap::new();
+    pub(crate) fn page(&self, machine: &str, after: Option<&str>, limit: usize) -> (Vec<Line>, Option<Str>) {
+        let mut lines: BTreeMap<Str, Line> = BTreeMap::new();
         for shard in &self.shards {
             for (_, entry) in shard.claim().entries.iter() {
                 let wanted = *entry.version.name == *machine && after.is_none_or(|after| *entry.key > *after);
@@ -209,7 +208,7 @@ impl Shards {
     }
 
     /// Instances by machine and state value, counted by looking at all of them, a shard at a time.
-    pub(crate) fn census(&self) -> BTreeMap<(Arc<str>, Box<str>), u64> {
+    pub(crate) fn census(&self) -> BTreeMap<(Arc<str>, Str), u64> {
         let mut census = BTreeMap::new();
         let mut value = Vec::new();
         for shard in &self.shards {
@@ -217,7 +216,7 @@ impl Shards {
             for (_, entry) in state.entries.iter() {
                 value.clear();
                 entry.write_value(&mut value, Encoding::Json);
-                let text = String::from_utf8_lossy(&value).into_owned().into_boxed_str();
+                let text = Str::new(String::from_utf8_lossy(&value));
                 *census.entry((Arc::clone(&entry.version.name), text)).or_default() += 1;
             }
         }
@@ -229,7 +228,7 @@ impl Shards {
 #[derive(Clone, Debug)]
 pub(crate) struct Line {
     /// Its key.
-    pub key: Box<str>,
+    pub key: Str,
     /// Its state value, in JSON.
     pub value: Vec<u8>,
     /// Its status.
@@ -279,9 +278,6 @@ pub(crate) struct State {
     partitions: Box<[Part]>,
     entries: Arena<Entry>,
     wheel: TimerWheel,
-    /// Event types and state values that histories name, each kept once.
-    events: HashSet<Arc<str>>,
-    values: HashSet<Arc<[u8]>>,
     /// Keys whose instance went with a dead owner and that nobody has asked for since, with their hashes.
     lost: HashMap<u64, u16>,
 }
@@ -294,7 +290,7 @@ pub(crate) struct Fresh {
     /// Its machine.
     pub machine: Arc<str>,
     /// The key.
-    pub key: Box<str>,
+    pub key: Str,
 }
 
 /// What runs leave for their reactor, and what they need of it.

@@ -14,7 +14,7 @@ pub(crate) struct Record<'a> {
     pub key: &'a str,
     /// The engine's snapshot.
     pub snapshot: &'a [u8],
-    /// History and answers kept for `dedup`, as [`crate::instance::Extra`] writes them.
+    /// History and answers kept for `dedup`, as [`crate::instance::Entry::encode_memory`] writes them.
     pub extra: &'a [u8],
 }
 
@@ -65,7 +65,8 @@ impl<'a> Input<'a> {
         self.rest.is_empty()
     }
 
-    fn malformed(&self) -> Malformed {
+    /// The error of what was to be read next.
+    pub(crate) fn malformed(&self) -> Malformed {
         Malformed(self.len - self.rest.len())
     }
 

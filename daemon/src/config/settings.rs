@@ -82,7 +82,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     one("limits.forward_timeout", span(HOUR), "5s", "For how long an owner may owe the answer to a forwarded request"),
     one("limits.subscriptions", count(1_000_000), "1024", "Subscriptions of one subscriber"),
     one("limits.subscriber_bytes", bytes(4_096, GIB), "4MiB", "Changes waiting for one subscriber; beyond it its oldest are dropped and counted"),
-    one("limits.history", Kind::Count { min: 0, max: 65_536 }, "16", "Entries of an instance's history"),
+    one("limits.history", Kind::Count { min: 0, max: 1_024 }, "16", "Entries of an instance's history"),
     one("limits.instances", count(1_000_000_000), "10000000", "Instances on this daemon"),
     one("http.connections", count(65_536), "256", "HTTP connections at a time"),
     one("http.header_bytes", bytes(8_192, 1 << 20), "16KiB", "The head of one HTTP request"),

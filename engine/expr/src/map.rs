@@ -98,12 +98,13 @@ pub struct Map(Arc<Data>);
 struct Data {
     shape: Shape,
     values: Vec<Value>,
-    weight: usize,
+    /// Saturating: what weighs four gigabytes is over every limit.
+    weight: u32,
     depth: u32,
 }
 
 /// What an empty map is taken to weigh, in bytes.
-const EMPTY_WEIGHT: usize = 96;
+const EMPTY_WEIGHT: u32 = 96;
 
 impl Map {
     /// An empty map.
@@ -115,7 +116,7 @@ impl Map {
     /// are null, extra ones are dropped).
     pub fn with_shape(shape: Shape, mut values: Vec<Value>) -> Map {
         values.resize(shape.keys().len(), Value::Null);
-        let weight = values.iter().fold(EMPTY_WEIGHT, |sum, value| sum.saturating_add(value.weight()));
+        let weight = values.iter().fold(EMPTY_WEIGHT, |sum, value| sum.saturating_add(saturated(value.weight())));
         let depth = values.iter().map(Value::depth).max().unwrap_or(0) + 1;
         Map(Arc::new(Data { shape, values, weight, depth }))
     }
@@ -175,7 +176,7 @@ impl Map {
         let data = Arc::make_mut(&mut self.0);
         data.account(&value);
         let old = std::mem::replace(data.values.get_mut(slot)?, value);
-        data.weight = data.weight.saturating_sub(old.weight());
+        data.weight = data.weight.saturating_sub(saturated(old.weight()));
         Some(old)
     }
 
@@ -185,7 +186,7 @@ impl Map {
         let data = Arc::make_mut(&mut self.0);
         Arc::make_mut(&mut data.shape.0).remove(slot);
         let old = data.values.remove(slot);
-        data.weight = data.weight.saturating_sub(old.weight());
+        data.weight = data.weight.saturating_sub(saturated(old.weight()));
         Some(old)
     }
 
@@ -205,7 +206,7 @@ impl Map {
     }
 
     pub(crate) fn weight(&self) -> usize {
-        self.0.weight
+        self.0.weight as usize
     }
 
     pub(crate) fn depth(&self) -> u32 {
@@ -226,9 +227,13 @@ impl Map {
     }
 }
 
+fn saturated(weight: usize) -> u32 {
+    u32::try_from(weight).unwrap_or(u32::MAX)
+}
+
 impl Data {
     fn account(&mut self, value: &Value) {
-        self.weight = self.weight.saturating_add(value.weight());
+        self.weight = self.weight.saturating_add(saturated(value.weight()));
         // Never lowered: a map that once was deep may be refused a level early,
         // which is cheaper than looking at all values on each write.
         self.depth = self.depth.max(value.depth() + 1);

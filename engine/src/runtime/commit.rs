@@ -160,7 +160,9 @@ impl Finished {
                 .iter()
                 .map(|timer| TimerCommand::Schedule { id: TimerId(timer.id), deadline: Millis(timer.deadline) }),
         );
-        extra.timers.append(&mut scratch.new_timers);
+        // Exactly: of a million instances that wait for two things each, half the memory would be spare.
+        extra.timers.reserve_exact(scratch.new_timers.len());
+        extra.timers.extend(scratch.new_timers.drain(..));
     }
 }
 

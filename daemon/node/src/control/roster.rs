@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use statemesh_expr::Str;
 use statemesh_mesh::identity::MemberName;
 
 use super::Control;
@@ -21,7 +22,7 @@ pub(crate) const FRAME_BYTES: usize = 64 * 1024;
 const MAX_KEYS: usize = 10_000_000;
 
 /// Machine and key, each once.
-type Keys = HashSet<(Arc<str>, Box<str>)>;
+type Keys = HashSet<(Arc<str>, Str)>;
 
 /// Keys of other members, by partition, and whom to tell ours.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use statemesh_mesh::placement;
 
 use super::ops::lost_change;
 use super::{Fresh, Phase, Run, State};
-use crate::instance::{Entry, Extra};
+use crate::instance::Entry;
 use crate::transfer::{Input, Record};
 
 /// What a partition had when it was frozen.
@@ -81,9 +81,7 @@ impl State {
             snapshot.clear();
             extra.clear();
             entry.instance.to_bytes(&entry.version.machine, Millis(now), &mut snapshot);
-            if let Some(kept) = &entry.extra {
-                kept.encode(now, &mut extra);
-            }
+            entry.encode_memory(now, &mut extra);
             let record = Record {
                 definition: &entry.version.hash,
                 machine: &entry.version.name,
@@ -164,8 +162,7 @@ impl State {
         run.output.clear();
         let instance =
             Instance::from_bytes(&version.machine, record.snapshot, Millis(run.now), &mut run.output).ok()?;
-        let extra = Extra::decode(record.extra, run.now, self.rules.history).ok()?;
-        let extra = (extra != Extra::default()).then(|| Box::new(extra));
+        let (history, answers) = Entry::decode_memory(&version, record.extra, run.now, self.rules.history).ok()?;
         let mut conflict = false;
         let number = match self.find(partition, hash, record.machine, record.key) {
             Some(number) => {
@@ -174,13 +171,14 @@ impl State {
                 if here.instance.seq() < instance.seq() {
                     here.version = version;
                     here.instance = instance;
-                    here.extra = extra;
+                    here.history = history;
+                    here.answers = answers;
                 }
                 number
             }
             None => {
                 let key = record.key.into();
-                self.add(partition, Entry { hash, key, version, instance, armed: None, extra }, run)
+                self.add(partition, Entry { hash, key, version, instance, armed: None, history, answers }, run)
             }
         };
         if conflict {

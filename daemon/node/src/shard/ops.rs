@@ -9,7 +9,8 @@ use statemesh_mesh::client_protocol::reply::{Encoding, MapWriter, write_error, w
 use statemesh_mesh::client_protocol::request::{Op, Request};
 
 use super::{Outcome, Run, State};
-use crate::instance::{Answer, Entry, Extra, Past};
+use crate::history::{History, Past};
+use crate::instance::{Answer, Entry};
 use crate::subscribers::Change;
 
 /// An error of one request, with its code.
@@ -141,7 +142,11 @@ impl State {
         let instance =
             version.machine.start(input, Millis(run.now), &mut run.output).map_err(|error| step_failed(&error))?;
         let key = request.key.as_ref().into();
-        let number = self.add(partition, Entry { hash, key, version, instance, armed: None, extra: None }, run);
+        let number = self.add(
+            partition,
+            Entry { hash, key, version, instance, armed: None, history: History::default(), answers: None },
+            run,
+        );
         let restarted = self.lost.remove(&hash).is_some();
         run.created += 1;
         self.after_step(number, "xstate.init", if restarted { "restart" } else { "start" }, true, run);
@@ -174,45 +179,25 @@ impl State {
     /// Remembers, publishes and arms what a step did. `run.output` holds its effects.
     fn after_step(&mut self, number: u32, event: &str, reason: &'static str, changed: bool, run: &mut Run) {
         run.effects += run.output.effects.len() as u64;
-        if changed {
-            run.transitions += 1;
-            self.remember(number, event, run);
-        }
-        if let Some(entry) = self.entries.get(number) {
-            if changed && entry.instance.status() == statemesh_engine::Status::Error {
-                run.machine_errors += 1;
-            }
-            if run.watched && (changed || !run.output.effects.is_empty()) {
-                let change = change(entry, event, reason, changed, &run.output.effects);
-                run.changes.push(Arc::new(change));
-            }
-        }
-        self.arm(number);
-    }
-
-    fn remember(&mut self, number: u32, event: &str, run: &mut Run) {
-        let max = self.rules.history;
-        if max == 0 {
-            return;
-        }
-        let Some(entry) = self.entries.get(number) else {
-            return;
-        };
-        run.scratch.clear();
-        entry.write_value(&mut run.scratch, Encoding::Json);
-        let to = intern(&mut self.values, &run.scratch[..]);
-        let event = intern(&mut self.events, event);
         let Some(entry) = self.entries.get_mut(number) else {
             return;
         };
-        let past = Past { seq: entry.instance.seq(), at: run.now, event, to };
-        entry.extra.get_or_insert_default().remember(past, max);
+        if changed {
+            run.transitions += 1;
+            run.machine_errors += u64::from(entry.instance.status() == statemesh_engine::Status::Error);
+            let Entry { history, version, instance, .. } = entry;
+            history.push(&version.machine, instance, event, run.now, self.rules.history, &mut run.scratch);
+        }
+        if run.watched && (changed || !run.output.effects.is_empty()) {
+            run.changes.push(Arc::new(change(entry, event, reason, changed, &run.output.effects)));
+        }
+        self.arm(number);
     }
 
     fn answer_before(&self, request: &Request<'_>, partition: u16, hash: u64) -> Option<Answer> {
         let token = request.dedup.as_deref()?;
         let number = self.find(partition, hash, &request.machine, &request.key)?;
-        self.entries.get(number)?.extra.as_ref()?.answer(token).cloned()
+        self.entries.get(number)?.answers.as_ref()?.to(token).cloned()
     }
 
     fn keep_answer(&mut self, request: &Request<'_>, done: &Done) {
@@ -227,7 +212,7 @@ impl State {
         write_outcome(&mut map, entry, done);
         map.end();
         let answer = Answer { token: token.into(), encoding: request.encoding, reply: reply.into() };
-        entry.extra.get_or_insert_default().keep(answer);
+        entry.answers.get_or_insert_default().keep(answer);
     }
 
     fn write_reply(&self, request: &Request<'_>, done: &Done, now: u64, reply: &mut Vec<u8>) {
@@ -255,23 +240,6 @@ impl State {
             run.changes.push(Arc::new(change(entry, "", "conflict", false, &[])));
         }
     }
-}
-
-/// An instance kept once for all histories that name it. Bounded: beyond it, texts are no longer shared.
-const INTERNED: usize = 10_000;
-
-fn intern<T: ?Sized + std::hash::Hash + Eq>(known: &mut std::collections::HashSet<Arc<T>>, text: &T) -> Arc<T>
-where
-    for<'a> Arc<T>: From<&'a T>,
-{
-    if let Some(found) = known.get(text) {
-        return Arc::clone(found);
-    }
-    let new: Arc<T> = Arc::from(text);
-    if known.len() < INTERNED {
-        known.insert(Arc::clone(&new));
-    }
-    new
 }
 
 fn payload(encoding: Encoding, bytes: Option<&[u8]>) -> Payload<'_> {
@@ -332,20 +300,27 @@ fn write_whole(map: &mut MapWriter<'_>, entry: &Entry) {
 
 fn write_history(map: &mut MapWriter<'_>, entry: &Entry, now: u64) {
     map.bool("ok", true).uint("seq", entry.instance.seq());
-    let none = Extra::default();
-    let past = &entry.extra.as_deref().unwrap_or(&none).past;
-    let mut from: Option<Arc<[u8]>> = None;
+    let machine = &entry.version.machine;
+    let past: Vec<Past<'_>> = entry.history.read(machine).collect();
+    let value = |past: &Past<'_>| {
+        let mut json = Vec::new();
+        machine.write_configuration_json(past.configuration, &mut json);
+        json
+    };
+    let mut from: Option<Vec<u8>> = None;
     map.list("history", past.iter(), |out, encoding, past| {
+        let to = value(past);
         let mut line = MapWriter::new(out, encoding);
-        line.uint("seq", past.seq).str("event", &past.event);
+        line.uint("seq", past.seq).str("event", past.event);
         match &from {
             Some(from) => line.with("from", |out, encoding| write_json(out, encoding, from)),
             None => line.null("from"),
         };
-        line.with("to", |out, encoding| write_json(out, encoding, &past.to));
-        line.uint("ageMs", now.saturating_sub(past.at));
+        line.with("to", |out, encoding| write_json(out, encoding, &to));
+        let age = i64::try_from(now).unwrap_or(i64::MAX).saturating_sub(past.at);
+        line.uint("ageMs", u64::try_from(age).unwrap_or(0));
         line.end();
-        from = Some(Arc::clone(&past.to));
+        from = Some(to);
     });
 }
 

@@ -20,18 +20,18 @@ impl State {
         let Some(deadline) = entry.instance.next_deadline() else {
             return;
         };
-        if entry.armed.is_some_and(|(_, armed)| armed <= deadline) {
-            return;
-        }
-        if let Some((handle, _)) = entry.armed.take() {
+        if let Some(handle) = entry.armed {
+            if wheel.deadline(handle).is_some_and(|armed| armed <= deadline) {
+                return;
+            }
             wheel.cancel(handle);
         }
-        entry.armed = Some((wheel.insert(deadline, u64::from(number)), deadline));
+        entry.armed = Some(wheel.insert(deadline, u64::from(number)));
     }
 
     /// Takes the entry of an instance that goes out of the wheel.
     pub(super) fn disarm(&mut self, entry: &Entry) {
-        if let Some((handle, _)) = entry.armed {
+        if let Some(handle) = entry.armed {
             self.wheel.cancel(handle);
         }
     }
