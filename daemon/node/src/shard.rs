@@ -147,6 +147,7 @@ impl Shards {
                     partitions: (0..usize::from(partitions).div_ceil(count)).map(|_| Part::default()).collect(),
                     entries: Arena::default(),
                     wheel: TimerWheel::new(Millis(0)),
+                    rearmed: false,
                     lost: HashMap::new(),
                 };
                 Shard { index, state: Claim::new(state), inbox: ArrayQueue::new(INBOX), due }
@@ -278,6 +279,8 @@ pub(crate) struct State {
     partitions: Box<[Part]>,
     entries: Arena<Entry>,
     wheel: TimerWheel,
+    /// Whether the wheel changed since the reactors were told when the next timer is due.
+    rearmed: bool,
     /// Keys whose instance went with a dead owner and that nobody has asked for since, with their hashes.
     lost: HashMap<u64, u16>,
 }

@@ -7,7 +7,7 @@ use statemesh_expr::DecodeError;
 
 use super::error::ErrorCode;
 use super::reply::Encoding;
-use super::scan::{Scalar, Scan};
+use super::scan::Scan;
 
 /// Who answers an op.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,12 @@ macro_rules! ops {
         impl Op {
             /// Every op, in the order of the reference.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The op of this name.
+            #[must_use]
+            pub fn named(name: &str) -> Option<Self> {
+                match name { $($name => Some(Self::$variant),)* _ => None }
+            }
 
             /// Its name in requests and metrics.
             #[must_use]
@@ -156,84 +162,147 @@ pub fn split_batch(frame: &[u8], encoding: Encoding, max: usize) -> Result<Optio
     }
 }
 
-#[derive(Default)]
-struct Fields<'a> {
-    id: Option<&'a [u8]>,
-    op: Option<Scalar<'a>>,
-    machine: Option<Scalar<'a>>,
-    key: Option<Scalar<'a>>,
-    dedup: Option<Scalar<'a>>,
-    limit: Option<Scalar<'a>>,
-    after: Option<Scalar<'a>>,
-    event: Option<&'a [u8]>,
-    input: Option<&'a [u8]>,
-    definition: Option<&'a [u8]>,
-    options: Option<&'a [u8]>,
+/// A field that is there and has the wrong type.
+struct Wrong {
+    name: &'static str,
+    wanted: &'static str,
 }
 
-impl<'a> Fields<'a> {
-    /// Reads the fields one after another; on an error, what came before it is still there.
-    fn read(frame: &'a [u8], encoding: Encoding) -> (Self, Result<(), DecodeError>) {
-        let mut fields = Self::default();
-        let mut scan = Scan::new(encoding, frame);
-        let read = scan.map(|name, scan| {
-            match name {
-                "id" => fields.id = Some(scan.value()?),
-                "op" => fields.op = Some(scan.scalar()?),
-                "machine" => fields.machine = Some(scan.scalar()?),
-                "key" => fields.key = Some(scan.scalar()?),
-                "dedup" => fields.dedup = Some(scan.scalar()?),
-                "limit" => fields.limit = Some(scan.scalar()?),
-                "after" => fields.after = Some(scan.scalar()?),
-                "event" => fields.event = Some(scan.value()?),
-                "input" => fields.input = Some(scan.value()?),
-                "definition" => fields.definition = Some(scan.value()?),
-                "options" => fields.options = Some(scan.value()?),
-                _ => {
-                    scan.value()?;
-                }
-            }
-            Ok(())
-        });
-        let read = read.and_then(|()| scan.finish());
-        (fields, read)
+/// What is read of a request before it is known whether it is one.
+struct Draft<'a> {
+    request: Request<'a>,
+    op: Option<Cow<'a, str>>,
+    has_machine: bool,
+    has_key: bool,
+    has_type: bool,
+    /// The first of them.
+    wrong: Option<Wrong>,
+}
+
+impl<'a> Draft<'a> {
+    fn new(encoding: Encoding) -> Self {
+        let none = Cow::Borrowed("");
+        let request = Request {
+            encoding,
+            op: Op::Ping,
+            id: None,
+            machine: none.clone(),
+            key: none.clone(),
+            event_type: none,
+            event: None,
+            input: None,
+            definition: None,
+            options: None,
+            dedup: None,
+            limit: None,
+            after: None,
+        };
+        Self { request, op: None, has_machine: false, has_key: false, has_type: false, wrong: None }
     }
 
-    fn missing(&self, op: Op, name: &str) -> Refusal<'a> {
-        let message = format!("op \"{}\" needs \"{name}\"", op.as_str());
-        Refusal::new(self.id, ErrorCode::MissingField, message, OPS_HINT)
+    /// Reads the fields one after another; on an error, what came before it is still there.
+    fn read(&mut self, frame: &'a [u8]) -> Result<(), DecodeError> {
+        let mut scan = Scan::new(self.request.encoding, frame);
+        scan.map(|name, scan| self.field(name, scan))?;
+        scan.finish()
+    }
+
+    fn field(&mut self, name: &[u8], scan: &mut Scan<'a>) -> Result<(), DecodeError> {
+        match name {
+            b"id" => self.request.id = Some(scan.value()?),
+            b"op" => self.op = self.text("op", scan)?,
+            b"machine" => {
+                let machine = self.text("machine", scan)?;
+                self.has_machine = machine.is_some();
+                self.request.machine = machine.unwrap_or_default();
+            }
+            b"key" => {
+                let key = self.text("key", scan)?;
+                self.has_key = key.is_some();
+                self.request.key = key.unwrap_or_default();
+            }
+            b"event" => self.event(scan)?,
+            b"input" => self.request.input = Some(scan.value()?),
+            b"definition" => self.request.definition = Some(scan.value()?),
+            b"options" => self.request.options = Some(scan.value()?),
+            b"dedup" => self.request.dedup = self.text("dedup", scan)?,
+            b"after" => self.request.after = self.text("after", scan)?,
+            b"limit" => {
+                self.request.limit = scan.uint()?;
+                if self.request.limit.is_none() {
+                    self.wrong.get_or_insert(Wrong { name: "limit", wanted: "a whole number" });
+                }
+            }
+            _ => scan.skip()?,
+        }
+        Ok(())
+    }
+
+    fn text(&mut self, name: &'static str, scan: &mut Scan<'a>) -> Result<Option<Cow<'a, str>>, DecodeError> {
+        let text = scan.text()?;
+        if text.is_none() {
+            self.wrong.get_or_insert(Wrong { name, wanted: "a string" });
+        }
+        Ok(text)
+    }
+
+    /// The event and, in the same pass, its type.
+    fn event(&mut self, scan: &mut Scan<'a>) -> Result<(), DecodeError> {
+        let mut kind = None;
+        let event = scan.map_value(|name, scan| {
+            if name == b"type" {
+                kind = scan.text()?;
+                Ok(())
+            } else {
+                scan.skip()
+            }
+        })?;
+        self.has_type = kind.is_some();
+        self.request.event = Some(event);
+        self.request.event_type = kind.unwrap_or_default();
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Request<'a>, Refusal<'a>> {
+        if let Some(Wrong { name, wanted }) = &self.wrong {
+            return Err(self.wrong(name, wanted));
+        }
+        let Some(name) = &self.op else {
+            let message = "the request has no \"op\"".to_owned();
+            return Err(Refusal::new(self.request.id, ErrorCode::MissingField, message, OPS_HINT));
+        };
+        let Some(op) = Op::named(name) else {
+            let shown: String = name.chars().take(40).collect();
+            let message = format!("there is no op \"{shown}\"");
+            return Err(Refusal::new(self.request.id, ErrorCode::UnknownOp, message, OPS_HINT));
+        };
+        self.request.op = op;
+        let named = !matches!(op, Op::Define | Op::Machines | Op::Members | Op::Placement | Op::Ping);
+        if named && !self.has_machine {
+            return Err(self.missing("machine"));
+        }
+        if named && op != Op::Instances && !self.has_key {
+            return Err(self.missing("key"));
+        }
+        if matches!(op, Op::Send | Op::Explain) && !self.has_type {
+            return Err(match self.request.event {
+                None => self.missing("event"),
+                Some(_) => self.wrong("event", "a map with a string \"type\", e.g. {\"type\":\"PAY\"}"),
+            });
+        }
+        if op == Op::Define && self.request.definition.is_none() {
+            return Err(self.missing("definition"));
+        }
+        Ok(self.request)
+    }
+
+    fn missing(&self, name: &str) -> Refusal<'a> {
+        let message = format!("op \"{}\" needs \"{name}\"", self.request.op.as_str());
+        Refusal::new(self.request.id, ErrorCode::MissingField, message, OPS_HINT)
     }
 
     fn wrong(&self, name: &str, wanted: &str) -> Refusal<'a> {
-        Refusal::new(self.id, ErrorCode::WrongType, format!("\"{name}\" must be {wanted}"), OPS_HINT)
-    }
-
-    /// A field that must be there and be a text.
-    fn text(&self, op: Op, name: &str, field: Option<&Scalar<'a>>) -> Result<Cow<'a, str>, Refusal<'a>> {
-        self.optional_text(name, field)?.ok_or_else(|| self.missing(op, name))
-    }
-
-    fn optional_text(&self, name: &str, field: Option<&Scalar<'a>>) -> Result<Option<Cow<'a, str>>, Refusal<'a>> {
-        match field {
-            None => Ok(None),
-            Some(Scalar::Text(text)) => Ok(Some(text.clone())),
-            Some(_) => Err(self.wrong(name, "a string")),
-        }
-    }
-
-    fn op(&self) -> Result<Op, Refusal<'a>> {
-        let name = match &self.op {
-            Some(Scalar::Text(name)) => name,
-            Some(_) => return Err(self.wrong("op", "a string")),
-            None => {
-                let message = "the request has no \"op\"".to_owned();
-                return Err(Refusal::new(self.id, ErrorCode::MissingField, message, OPS_HINT));
-            }
-        };
-        Op::ALL.iter().copied().find(|op| op.as_str() == name).ok_or_else(|| {
-            let shown: String = name.chars().take(40).collect();
-            Refusal::new(self.id, ErrorCode::UnknownOp, format!("there is no op \"{shown}\""), OPS_HINT)
-        })
+        Refusal::new(self.request.id, ErrorCode::WrongType, format!("\"{name}\" must be {wanted}"), OPS_HINT)
     }
 }
 
@@ -243,56 +312,14 @@ impl<'a> Request<'a> {
     /// # Errors
     /// It is no map, or misses a field that its op needs, or a field has the wrong type.
     pub fn parse(frame: &'a [u8], encoding: Encoding) -> Result<Self, Refusal<'a>> {
-        let (fields, read) = Fields::read(frame, encoding);
-        if let Err(error) = read {
-            let message = format!("malformed request: {error}");
-            return Err(Refusal::new(fields.id, ErrorCode::BadRequest, message, NOT_A_REQUEST));
+        let mut draft = Draft::new(encoding);
+        match draft.read(frame) {
+            Ok(()) => draft.finish(),
+            Err(error) => {
+                let message = format!("malformed request: {error}");
+                Err(Refusal::new(draft.request.id, ErrorCode::BadRequest, message, NOT_A_REQUEST))
+            }
         }
-        let op = fields.op()?;
-        let named = !matches!(op, Op::Define | Op::Machines | Op::Members | Op::Placement | Op::Ping);
-        let keyed = named && op != Op::Instances;
-        let mut request = Self {
-            encoding,
-            op,
-            id: fields.id,
-            machine: if named { fields.text(op, "machine", fields.machine.as_ref())? } else { Cow::Borrowed("") },
-            key: if keyed { fields.text(op, "key", fields.key.as_ref())? } else { Cow::Borrowed("") },
-            event_type: Cow::Borrowed(""),
-            event: fields.event,
-            input: fields.input,
-            definition: fields.definition,
-            options: fields.options,
-            dedup: fields.optional_text("dedup", fields.dedup.as_ref())?,
-            limit: match fields.limit {
-                None => None,
-                Some(Scalar::Uint(n)) => Some(n),
-                Some(_) => return Err(fields.wrong("limit", "a whole number")),
-            },
-            after: fields.optional_text("after", fields.after.as_ref())?,
-        };
-        match op {
-            Op::Send | Op::Explain => request.event_type = event_type(&fields, op, encoding)?,
-            Op::Define if fields.definition.is_none() => return Err(fields.missing(op, "definition")),
-            _ => {}
-        }
-        Ok(request)
-    }
-}
-
-fn event_type<'a>(fields: &Fields<'a>, op: Op, encoding: Encoding) -> Result<Cow<'a, str>, Refusal<'a>> {
-    let event = fields.event.ok_or_else(|| fields.missing(op, "event"))?;
-    let mut found = None;
-    let read = Scan::new(encoding, event).map(|name, scan| {
-        if name == "type" {
-            found = Some(scan.scalar()?);
-        } else {
-            scan.value()?;
-        }
-        Ok(())
-    });
-    match (read, found) {
-        (Ok(()), Some(Scalar::Text(kind))) => Ok(kind),
-        _ => Err(fields.wrong("event", "a map with a string \"type\", e.g. {\"type\":\"PAY\"}")),
     }
 }
 

@@ -15,11 +15,12 @@ pub(super) enum Scan<'a> {
     Json(json::Reader<'a>),
 }
 
-/// A text or a whole number, or a value that is neither.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Scalar<'a> {
-    Text(Cow<'a, str>),
-    Uint(u64),
+/// What comes next, as far as an envelope asks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Number,
+    Map,
     Other,
 }
 
@@ -33,13 +34,15 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Reads a map to its end: for each entry `entry` gets the name and must consume the value.
-    pub(super) fn map(&mut self, mut entry: impl FnMut(&str, &mut Self) -> Result<()>) -> Result<()> {
+    /// Reads a map to its end: for each entry `entry` gets the name and must consume the value. In MessagePack a name
+    /// need not be text: what is not known is passed over anyway.
+    #[inline]
+    pub(super) fn map(&mut self, mut entry: impl FnMut(&[u8], &mut Self) -> Result<()>) -> Result<()> {
         match self {
             Self::MsgPack(reader) => {
                 for _ in 0..reader.read_map_header()? {
                     let Self::MsgPack(reader) = self else { break };
-                    let name = reader.read_key()?;
+                    let name = reader.read_key_bytes()?;
                     entry(name, self)?;
                 }
             }
@@ -48,11 +51,28 @@ impl<'a> Scan<'a> {
                 while let Self::Json(reader) = self
                     && let Some(name) = reader.next_key()?
                 {
-                    entry(&name, self)?;
+                    entry(name.as_bytes(), self)?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// The bytes of the next value, of which `entry` sees the entries if it is a map.
+    #[inline]
+    pub(super) fn map_value(&mut self, entry: impl FnMut(&[u8], &mut Self) -> Result<()>) -> Result<&'a [u8]> {
+        if self.kind()? != Kind::Map {
+            return self.value();
+        }
+        let from = match self {
+            Self::MsgPack(reader) => reader.offset(),
+            Self::Json(reader) => reader.offset(),
+        };
+        self.map(entry)?;
+        Ok(match self {
+            Self::MsgPack(reader) => reader.since(from),
+            Self::Json(reader) => reader.since(from),
+        })
     }
 
     /// Reads an array of at most `max` values, each as bytes; `None` if it has more.
@@ -89,24 +109,57 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// The next value, if it is a text or a whole number; another one is passed over.
-    pub(super) fn scalar(&mut self) -> Result<Scalar<'a>> {
+    /// Passes over the next value.
+    pub(super) fn skip(&mut self) -> Result<()> {
         match self {
+            Self::MsgPack(reader) => reader.skip_value(),
+            Self::Json(reader) => reader.skip_value(),
+        }
+    }
+
+    /// The next value, if it is a text; another one is passed over.
+    #[inline]
+    pub(super) fn text(&mut self) -> Result<Option<Cow<'a, str>>> {
+        if self.kind()? != Kind::Text {
+            return self.skip().map(|()| None);
+        }
+        Ok(Some(match self {
+            Self::MsgPack(reader) => Cow::Borrowed(reader.read_str()?),
+            Self::Json(reader) => reader.read_str()?,
+        }))
+    }
+
+    /// The next value, if it is a whole number and none below zero; another one is passed over.
+    pub(super) fn uint(&mut self) -> Result<Option<u64>> {
+        if self.kind()? != Kind::Number {
+            return self.skip().map(|()| None);
+        }
+        Ok(match self {
+            Self::MsgPack(reader) => u64::try_from(reader.read_integer()?).ok(),
+            Self::Json(reader) => match reader.read_number()? {
+                Number::Int(n) => u64::try_from(n).ok(),
+                Number::Uint(n) => Some(n),
+                Number::Double(_) => None,
+            },
+        })
+    }
+
+    #[inline]
+    fn kind(&mut self) -> Result<Kind> {
+        Ok(match self {
             Self::MsgPack(reader) => match reader.peek()? {
-                MsgPackKind::Str => Ok(Scalar::Text(Cow::Borrowed(reader.read_str()?))),
-                MsgPackKind::Int => Ok(u64::try_from(reader.read_integer()?).map_or(Scalar::Other, Scalar::Uint)),
-                _ => reader.skip_value().map(|()| Scalar::Other),
+                MsgPackKind::Str => Kind::Text,
+                MsgPackKind::Int => Kind::Number,
+                MsgPackKind::Map => Kind::Map,
+                _ => Kind::Other,
             },
             Self::Json(reader) => match reader.peek()? {
-                JsonKind::Str => Ok(Scalar::Text(reader.read_str()?)),
-                JsonKind::Number => Ok(match reader.read_number()? {
-                    Number::Int(n) => u64::try_from(n).map_or(Scalar::Other, Scalar::Uint),
-                    Number::Uint(n) => Scalar::Uint(n),
-                    Number::Double(_) => Scalar::Other,
-                }),
-                _ => reader.skip_value().map(|()| Scalar::Other),
+                JsonKind::Str => Kind::Text,
+                JsonKind::Number => Kind::Number,
+                JsonKind::Map => Kind::Map,
+                _ => Kind::Other,
             },
-        }
+        })
     }
 
     /// Checks that nothing is left.
@@ -130,7 +183,9 @@ mod tests {
                 for tail in [&[][..], &[0xff; 9], &[0; 9], b"\"\\u"] {
                     let bytes = [&[a, b], tail].concat();
                     for encoding in [Encoding::Json, Encoding::MsgPack] {
-                        let _ = Scan::new(encoding, &bytes).scalar();
+                        let _ = Scan::new(encoding, &bytes).text();
+                        let _ = Scan::new(encoding, &bytes).uint();
+                        let _ = Scan::new(encoding, &bytes).map_value(|_, scan| scan.skip());
                         let _ = Scan::new(encoding, &bytes).array(10);
                         let _ = Scan::new(encoding, &bytes).map(|_, scan| scan.value().map(|_| ()));
                     }

@@ -118,6 +118,10 @@ const READ_TURN_BYTES: usize = 256 * 1024;
 const READ_BYTES: usize = 64 * 1024;
 /// Beyond this a connection is written in the middle of a turn, to keep the buffers small.
 const EAGER_WRITE_BYTES: usize = 256 * 1024;
+/// A connection that is owed this many messages in one turn is written before the turn ends, and again at each doubling: its
+/// peer then reads the first while we make the rest, instead of both waiting for each other in turn. With 64 in flight
+/// that doubles the rate; at one write for each doubling a long turn hardly notices.
+const EARLY_MESSAGES: u32 = 32;
 /// How long accepting pauses when the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Events taken from the kernel at once.
@@ -162,7 +166,9 @@ impl Io {
             return false;
         };
         conn.link.send(parts);
-        let eager = conn.link.unsent().len() > EAGER_WRITE_BYTES && !conn.wants_write;
+        conn.queued += 1;
+        let early = conn.queued >= EARLY_MESSAGES && conn.queued.is_power_of_two();
+        let eager = (early || conn.link.unsent().len() > EAGER_WRITE_BYTES) && !conn.wants_write;
         if !conn.listed {
             conn.listed = true;
             self.busy.push(id);
@@ -518,6 +524,7 @@ impl<H: Handler> Reactor<H> {
             let Some(conn) = self.io.table.get(id) else {
                 continue;
             };
+            conn.queued = 0;
             conn.listed = conn.readable && !conn.stalled;
             if conn.listed {
                 self.io.busy.push(id);

@@ -28,6 +28,8 @@ pub(crate) struct Conn {
     pub(crate) stalled: bool,
     /// Interest in writability is registered.
     pub(crate) wants_write: bool,
+    /// Messages queued for it in this turn.
+    pub(crate) queued: u32,
     /// To be closed once everything is written.
     pub(crate) closing: bool,
 }
@@ -65,6 +67,7 @@ impl Table {
             listed: false,
             stalled: false,
             wants_write: false,
+            queued: 0,
             closing: false,
         });
         ConnId::new(index, generation)

@@ -89,12 +89,11 @@ impl State {
         let event = Event { kind: &request.event_type, payload };
         run.events += 1;
         run.output.clear();
-        let Some(entry) = self.entries.get_mut(done.number) else {
+        let Some(Entry { version, instance, .. }) = self.entries.get_mut(done.number) else {
             return Err(vanished());
         };
-        let machine = Arc::clone(&entry.version.machine);
         let step =
-            machine.send(&mut entry.instance, &event, Millis(run.now), &mut run.output).map_err(|e| step_failed(&e))?;
+            version.machine.send(instance, &event, Millis(run.now), &mut run.output).map_err(|e| step_failed(&e))?;
         done.changed = step.changed;
         self.after_step(done.number, &request.event_type, "event", step.changed, run);
         self.keep_answer(request, &done);
@@ -113,14 +112,13 @@ impl State {
 
     fn stop(&mut self, request: &Request<'_>, hash: u64, partition: u16, run: &mut Run) -> Result<Done, Failed> {
         let number = self.existing(request, hash, partition)?;
-        let Some(entry) = self.entries.get_mut(number) else {
+        let Some(Entry { version, instance, .. }) = self.entries.get_mut(number) else {
             return Err(vanished());
         };
-        let machine = Arc::clone(&entry.version.machine);
-        let before = entry.instance.status();
+        let before = instance.status();
         run.output.clear();
-        machine.stop(&mut entry.instance, Millis(run.now), &mut run.output).map_err(|error| step_failed(&error))?;
-        let changed = entry.instance.status() != before;
+        version.machine.stop(instance, Millis(run.now), &mut run.output).map_err(|error| step_failed(&error))?;
+        let changed = instance.status() != before;
         self.after_step(number, "xstate.stop", "stop", changed, run);
         let done = Done { number, changed, restarted: false };
         self.keep_answer(request, &done);
@@ -162,11 +160,10 @@ impl State {
             let Some((timer, _)) = entry.instance.next_timer().filter(|(_, Millis(at))| *at <= run.now) else {
                 return;
             };
-            let machine = Arc::clone(&entry.version.machine);
             run.output.clear();
             run.events += 1;
             run.timers_fired += 1;
-            match machine.fire(&mut entry.instance, timer, Millis(run.now), &mut run.output) {
+            match entry.version.machine.fire(&mut entry.instance, timer, Millis(run.now), &mut run.output) {
                 Ok(step) => self.after_step(number, "xstate.after", "timer", step.changed, run),
                 Err(error) => {
                     tracing::warn!(machine = %entry.version.name, key = %entry.key, %error, "a timer's event hit a limit");

@@ -27,12 +27,14 @@ impl State {
             wheel.cancel(handle);
         }
         entry.armed = Some(wheel.insert(deadline, u64::from(number)));
+        self.rearmed = true;
     }
 
     /// Takes the entry of an instance that goes out of the wheel.
     pub(super) fn disarm(&mut self, entry: &Entry) {
         if let Some(handle) = entry.armed {
             self.wheel.cancel(handle);
+            self.rearmed = true;
         }
     }
 
@@ -48,12 +50,16 @@ impl State {
                 self.arm(number);
             }
         }
+        self.rearmed = true;
         self.update_due(run);
         due.len()
     }
 
     /// Tells the reactors when the next timer is due.
     pub(super) fn update_due(&mut self, run: &mut Run) {
+        if !std::mem::take(&mut self.rearmed) {
+            return;
+        }
         let next = self.wheel.next_deadline().map_or(u64::MAX, |Millis(at)| at);
         let before = self.due.swap(next, Relaxed);
         if next < before {

@@ -296,8 +296,10 @@ fn number(member: u64) -> u32 {
 
 impl Handler for Worker {
     fn handle(&mut self, event: Event<'_>, io: &mut Io) {
-        self.now = io.now();
-        self.run.now = self.shared.clock.millis(self.now);
+        if self.now != io.now() {
+            self.now = io.now();
+            self.run.now = self.shared.clock.millis(self.now);
+        }
         match event {
             Event::Message(conn, Origin::Accepted(CLIENTS), message) => self.client_message(conn, message, io),
             Event::Message(conn, origin, message) => self.peer_message(conn, origin, message, io),

@@ -1,5 +1,6 @@
 //! Requests: from frame to reply.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,7 +18,8 @@ use crate::command::{Command, ToControl};
 use crate::control::{ROSTER_FRAME_BYTES, write_key};
 use crate::forward::{ReplyTo, With};
 use crate::peer_wire::MAX_HOPS;
-use crate::shard::{Job, Outcome, State};
+use crate::shard::{Job, Outcome, Run, Shard, State};
+use crate::shared::Shared;
 
 /// One keyed request and where it stands.
 #[derive(Clone, Copy)]
@@ -149,13 +151,14 @@ impl Worker {
 
     /// Runs a request here, or leaves it to whoever has the shard right now.
     fn local(&mut self, keyed: Keyed<'_>, io: &mut Io) {
-        let shared = Arc::clone(&self.shared);
-        let shard = shared.shards.of(keyed.partition);
-        let Some(mut state) = shard.try_claim() else {
+        let Some(mut state) = self.shared.shards.of(keyed.partition).try_claim() else {
             return self.leave_in_inbox(keyed, io);
         };
+        let shard = self.shared.shards.of(keyed.partition);
         // What was left before us comes first: it may be an earlier event of the same connection.
-        self.drain(keyed.partition, &mut state);
+        if shard.has_jobs() {
+            drain(&self.shared, shard, &mut state, &mut self.run, &mut self.overflow);
+        }
         let started = self.tick.is_multiple_of(TIMED).then(Instant::now);
         let mut reply = std::mem::take(&mut self.reply);
         reply.clear();
@@ -164,12 +167,13 @@ impl Worker {
             self.counters.step.record(elapsed_ns(started), 1);
         }
         drop(state);
+        // Somebody may have left a job between the drain and the release, and gone on trusting us.
+        let left = shard.has_jobs();
         if outcome == Outcome::Replied {
             self.deliver(keyed.reply_to, &reply, io);
         }
         self.reply = reply;
-        // Somebody may have left a job between the drain and the release, and gone on trusting us.
-        if shard.has_jobs() {
+        if left {
             self.serve(keyed.partition);
         }
         self.after_run(io);
@@ -212,34 +216,12 @@ impl Worker {
 
     /// Runs what waits in a shard's inbox, unless somebody else is at it.
     pub(super) fn serve(&mut self, partition: u16) {
-        let shared = Arc::clone(&self.shared);
-        let shard = shared.shards.of(partition);
+        let shard = self.shared.shards.of(partition);
         while shard.has_jobs() {
             let Some(mut state) = shard.try_claim() else {
                 return;
             };
-            self.drain(partition, &mut state);
-        }
-    }
-
-    fn drain(&mut self, partition: u16, state: &mut State) {
-        let shared = Arc::clone(&self.shared);
-        let shard = shared.shards.of(partition);
-        while let Some(job) = shard.pop() {
-            let mut reply = Vec::new();
-            let outcome = match Request::parse(&job.request, Encoding::of(&job.request)) {
-                Ok(request) => {
-                    let hash = placement::key_hash(&request.machine, &request.key);
-                    state.run(&request, hash, job.partition, &mut self.run, &mut reply)
-                }
-                // It was parsed before it was left here.
-                Err(_) => Outcome::NotHeld,
-            };
-            let command = match outcome {
-                Outcome::Replied => Command::Reply { correlation: job.correlation, reply, error: None },
-                Outcome::NotHeld => Command::Bounced { correlation: job.correlation },
-            };
-            self.tell(job.reactor, command);
+            drain(&self.shared, shard, &mut state, &mut self.run, &mut self.overflow);
         }
     }
 
@@ -252,6 +234,15 @@ impl Worker {
                 self.shared.wake(minder);
             }
         }
+        if !self.run.fresh.is_empty() {
+            self.note_fresh(io);
+        }
+        if !self.run.changes.is_empty() {
+            self.publish_changes(io);
+        }
+    }
+
+    fn note_fresh(&mut self, io: &mut Io) {
         for fresh in std::mem::take(&mut self.run.fresh) {
             if let Some(member) = self.shared.next_in_line(fresh.partition) {
                 write_key(self.rosters.entry(member).or_default(), &fresh);
@@ -260,9 +251,9 @@ impl Worker {
         if self.rosters.values().any(|body| body.len() >= ROSTER_FRAME_BYTES) {
             self.send_rosters(io);
         }
-        if self.run.changes.is_empty() {
-            return;
-        }
+    }
+
+    fn publish_changes(&mut self, io: &mut Io) {
         let changes = std::mem::take(&mut self.run.changes);
         for change in changes {
             self.counters.changes.add(1);
@@ -320,6 +311,28 @@ impl Worker {
         let body = Bytes::copy_from_slice(raw);
         let correlation = self.in_flight.add(reply_to, body, NO_PARTITION, 0, With::Control, self.now);
         self.tell_control(ToControl::Request { reactor: self.index, correlation, request: raw.to_vec() });
+    }
+}
+
+/// Runs the jobs in a shard's inbox. Answers go to the reactors that left them; what finds no room there, to `overflow`.
+fn drain(shared: &Shared, shard: &Shard, state: &mut State, run: &mut Run, overflow: &mut VecDeque<(usize, Command)>) {
+    while let Some(job) = shard.pop() {
+        let mut reply = Vec::new();
+        let outcome = match Request::parse(&job.request, Encoding::of(&job.request)) {
+            Ok(request) => {
+                let hash = placement::key_hash(&request.machine, &request.key);
+                state.run(&request, hash, job.partition, run, &mut reply)
+            }
+            // It was parsed before it was left here.
+            Err(_) => Outcome::NotHeld,
+        };
+        let command = match outcome {
+            Outcome::Replied => Command::Reply { correlation: job.correlation, reply, error: None },
+            Outcome::NotHeld => Command::Bounced { correlation: job.correlation },
+        };
+        if let Err(command) = shared.tell(job.reactor, command) {
+            overflow.push_back((job.reactor, command));
+        }
     }
 }
 

@@ -216,6 +216,11 @@ impl<'a> Reader<'a> {
         Ok(self.bytes.get(start..self.at).unwrap_or_default())
     }
 
+    /// The bytes from an earlier offset up to here.
+    pub fn since(&self, offset: usize) -> &'a [u8] {
+        self.bytes.get(offset..self.at).unwrap_or_default()
+    }
+
     /// Checks that only white space is left.
     ///
     /// # Errors

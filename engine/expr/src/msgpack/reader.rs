@@ -188,10 +188,16 @@ impl<'a> Reader<'a> {
     /// When something else comes next or it is not UTF-8.
     #[inline]
     pub fn read_str(&mut self) -> Result<&'a str, DecodeError> {
-        let len = self.read(|head| match head {
-            Head::Str(len) => Some(len),
-            _ => None,
-        })?;
+        let len = match self.bytes.get(self.at) {
+            Some(marker @ 0xa0..=0xbf) => {
+                self.at += 1;
+                usize::from(marker & 0x1f)
+            }
+            _ => self.read(|head| match head {
+                Head::Str(len) => Some(len),
+                _ => None,
+            })?,
+        };
         let start = self.at;
         std::str::from_utf8(self.take(len)?)
             .map_err(|error| DecodeError { offset: start + error.valid_up_to(), what: DecodeFault::BadString })
@@ -203,29 +209,30 @@ impl<'a> Reader<'a> {
     /// As [`Reader::read_str`], with a code of its own for other types.
     #[inline]
     pub fn read_key(&mut self) -> Result<&'a str, DecodeError> {
-        self.read_str().map_err(|mut error| {
-            if error.what == DecodeFault::WrongType {
-                error.what = DecodeFault::KeyNotString;
-            }
-            error
+        let key = self.read_key_bytes()?;
+        std::str::from_utf8(key).map_err(|error| DecodeError {
+            offset: self.at - key.len() + error.valid_up_to(),
+            what: DecodeFault::BadString,
         })
     }
 
-    /// Reads a map key and compares it with `field`, which is cheaper than
-    /// checking that it is text first.
+    /// Reads a map key without checking that it is UTF-8: for whoever only compares it.
+    ///
+    /// # Errors
+    /// When something other than a string comes next.
     #[inline]
-    pub(crate) fn key_is(&mut self, field: &str) -> Result<bool, DecodeError> {
+    pub fn read_key_bytes(&mut self) -> Result<&'a [u8], DecodeError> {
         // Most keys are short: their marker says their length.
         if let Some(marker @ 0xa0..=0xbf) = self.bytes.get(self.at) {
             self.at += 1;
-            return Ok(self.take(usize::from(marker & 0x1f))? == field.as_bytes());
+            return self.take(usize::from(marker & 0x1f));
         }
         let len = self.read(|head| match head {
             Head::Str(len) => Some(len),
             _ => None,
         });
         match len {
-            Ok(len) => Ok(self.take(len)? == field.as_bytes()),
+            Ok(len) => self.take(len),
             Err(mut error) => {
                 if error.what == DecodeFault::WrongType {
                     error.what = DecodeFault::KeyNotString;
@@ -233,6 +240,17 @@ impl<'a> Reader<'a> {
                 Err(error)
             }
         }
+    }
+
+    /// The bytes from an earlier offset up to here.
+    pub fn since(&self, offset: usize) -> &'a [u8] {
+        self.bytes.get(offset..self.at).unwrap_or_default()
+    }
+
+    /// Reads a map key and compares it with `field`.
+    #[inline]
+    pub(crate) fn key_is(&mut self, field: &str) -> Result<bool, DecodeError> {
+        Ok(self.read_key_bytes()? == field.as_bytes())
     }
 
     /// Reads bytes.
