@@ -47,7 +47,12 @@ impl Links {
 
     fn change(&mut self, member: u32, change: impl FnOnce(&mut Link)) -> Change {
         let link = self.by_member.entry(member).or_default();
+        let had_lanes = link.from > 0;
         change(link);
+        if had_lanes && link.from == 0 {
+            // Who opens the next lane says anew what holds.
+            link.early.clear();
+        }
         let up = link.to && link.from > 0;
         match (std::mem::replace(&mut link.up, up), up) {
             (false, true) => Change::Up(std::mem::take(&mut link.early)),
@@ -100,5 +105,15 @@ mod tests {
         assert_eq!(links.from(1, false), Change::None);
         assert_eq!(links.to(1, false), Change::Down);
         assert!(!links.forget(1));
+    }
+
+    #[test]
+    fn what_came_over_a_lane_that_ended_before_the_link_was_up_is_void() {
+        let mut links = Links::default();
+        links.from(1, true);
+        links.receive(1, OwnershipMessage::Holding { set: PartitionSet::new() });
+        assert_eq!(links.from(1, false), Change::None);
+        links.from(1, true);
+        assert_eq!(links.to(1, true), Change::Up(Vec::new()));
     }
 }
