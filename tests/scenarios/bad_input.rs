@@ -55,6 +55,9 @@ fn wrong_requests() -> Vec<(Value, &'static str)> {
         (json!({"op": "start", "machine": "counter", "key": "there"}), "already_started"),
         (json!({"op": "instances", "machine": "nothing"}), "unknown_machine"),
         (json!({"op": "define", "definition": 5}), "invalid_definition"),
+        (json!({"op": "define", "definition": {}, "options": 5}), "wrong_type"),
+        (json!({"op": "define", "definition": {}, "options": {"durability": "stone"}}), "wrong_type"),
+        (json!({"op": "define", "definition": {}, "options": {"durability": "replicated"}}), "unsupported"),
     ]
 }
 

@@ -55,6 +55,7 @@ codes! {
     MessageTooLarge "message_too_large" Fix "The frame has more bytes than `limits.message_bytes`; it was not read.";
     KeyTooLong "key_too_long" Fix "The key is longer than `limits.key_bytes`.";
     InvalidDefinition "invalid_definition" Fix "The definition does not compile; `diagnostics` says where.";
+    Unsupported "unsupported" Fix "An option asks for what this version does not have; nothing was done.";
     UnknownMachine "unknown_machine" Fix "No machine of this name is defined in the mesh.";
     UnknownInstance "unknown_instance" Fix "There is no such instance; `send` and `start` create one.";
     AlreadyStarted "already_started" Fix "`start` names an instance that exists.";

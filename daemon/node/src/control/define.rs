@@ -1,11 +1,10 @@
 //! Definitions: what `define` does, and what members tell each other of them.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use statemesh_engine::{Diagnostic, Limits, Machine};
+use statemesh_engine::{Limits, Machine};
 use statemesh_mesh::client_protocol::error::ErrorCode;
 use statemesh_mesh::client_protocol::reply::{Encoding, MapWriter, write_error, write_str};
 use statemesh_mesh::client_protocol::request::{Op, Request};
@@ -15,33 +14,18 @@ use statemesh_mesh::protocol::PeerMessage;
 use tokio::sync::mpsc;
 
 use super::Control;
+use super::compile::{Good, Reply, compile};
+use super::load::Loaded;
 use crate::answers;
 use crate::command::Command;
 use crate::machines::Version;
-use crate::node::StartError;
 use crate::shard::write_value;
-
-/// A definition that is given at start.
-#[derive(Debug)]
-pub(crate) struct Loaded {
-    machine: Arc<Machine>,
-}
 
 /// A piece of work that a thread of its own has finished.
 #[derive(Debug)]
 pub(super) struct Done {
     asked: Asked,
     result: Result<Good, Reply>,
-}
-
-/// A whole reply, and the error that it tells.
-type Reply = (Vec<u8>, Option<ErrorCode>);
-
-/// A definition that compiles.
-#[derive(Debug)]
-struct Good {
-    machine: Arc<Machine>,
-    warnings: Vec<Diagnostic>,
 }
 
 /// Who asked for something, and how the reply must look.
@@ -90,69 +74,6 @@ impl Definitions {
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.known.next_deadline()
     }
-}
-
-/// Loads the definitions of files, and of folders: their `*.json`, or the `machine.json` of each folder in them.
-///
-/// # Errors
-/// A file that can't be read, or a definition that does not compile.
-pub(crate) fn load_definitions(paths: &[PathBuf]) -> Result<Vec<Loaded>, StartError> {
-    let failed = |path: &Path, reason: String| StartError::Definition { path: path.display().to_string(), reason };
-    let mut sources = Vec::new();
-    for path in paths {
-        for file in files_of(path).map_err(|error| failed(path, error.to_string()))? {
-            let text = std::fs::read(&file).map_err(|error| failed(&file, error.to_string()))?;
-            sources.push((file, text));
-        }
-    }
-    let mut loaded: HashMap<String, Arc<Machine>> = HashMap::new();
-    let mut good = Vec::new();
-    // A machine may name another that comes later: go round as long as that brings something.
-    while !sources.is_empty() {
-        let before = sources.len();
-        let mut problems = Vec::new();
-        sources.retain(|(file, text)| {
-            let resolve = |name: &str| loaded.get(name).cloned();
-            match Machine::compile(text, &Limits::default(), &resolve) {
-                Ok(compiled) => {
-                    for warning in &compiled.warnings {
-                        tracing::warn!(file = %file.display(), "{warning}");
-                    }
-                    loaded.insert(compiled.machine.id().to_owned(), Arc::clone(&compiled.machine));
-                    good.push(Loaded { machine: compiled.machine });
-                    false
-                }
-                Err(diagnostics) => {
-                    problems.push((file.clone(), diagnostics));
-                    true
-                }
-            }
-        });
-        if sources.len() == before
-            && let Some((file, diagnostics)) = problems.first()
-        {
-            let lines: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
-            return Err(failed(file, lines.join("\n")));
-        }
-    }
-    Ok(good)
-}
-
-fn files_of(path: &Path) -> std::io::Result<Vec<PathBuf>> {
-    if !path.is_dir() {
-        return Ok(vec![path.to_path_buf()]);
-    }
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(path)? {
-        let entry = entry?.path();
-        if entry.is_dir() {
-            files.extend(Some(entry.join("machine.json")).filter(|file| file.is_file()));
-        } else if entry.extension().is_some_and(|extension| extension == "json") {
-            files.push(entry);
-        }
-    }
-    files.sort();
-    Ok(files)
 }
 
 impl Control {
@@ -357,47 +278,5 @@ impl Control {
         });
         map.end();
         self.reply(&asked, (reply, None));
-    }
-}
-
-/// Compiles the definition of a request; the error is the whole reply.
-fn compile(request: &Request<'_>, shared: &crate::shared::Shared) -> Result<Good, Reply> {
-    let fail = |message: &str, diagnostics: &[Diagnostic]| {
-        let mut reply = Vec::new();
-        let mut map = MapWriter::new(&mut reply, request.encoding);
-        if let Some(id) = request.id {
-            map.raw("id", id);
-        }
-        map.bool("ok", false).map("error", |error| {
-            error
-                .str("code", ErrorCode::InvalidDefinition.as_str())
-                .str("message", message)
-                .str("hint", "`statemesh check FILE` shows the lines");
-            error.list("diagnostics", diagnostics.iter(), |out, encoding, diagnostic| {
-                write_value(out, encoding, &diagnostic.to_value());
-            });
-        });
-        map.end();
-        (reply, Some(ErrorCode::InvalidDefinition))
-    };
-    let given = request.definition.unwrap_or_default();
-    let json = match request.encoding {
-        Encoding::Json => given.to_vec(),
-        Encoding::MsgPack => {
-            let limits = statemesh_expr::Limits::default();
-            let value = statemesh_expr::Value::from_msgpack(given, &limits).map_err(|e| fail(&e.to_string(), &[]))?;
-            let mut json = Vec::new();
-            value.to_json(&mut json);
-            json
-        }
-    };
-    let table = shared.machines.table();
-    let resolve = |name: &str| table.by_name(name).map(|version| Arc::clone(&version.machine));
-    match Machine::compile(&json, &Limits::default(), &resolve) {
-        Ok(compiled) => Ok(Good { machine: compiled.machine, warnings: compiled.warnings }),
-        Err(diagnostics) => {
-            let first = diagnostics.iter().find(|d| d.is_error()).map(ToString::to_string).unwrap_or_default();
-            Err(fail(&first, &diagnostics))
-        }
     }
 }

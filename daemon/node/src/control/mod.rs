@@ -2,11 +2,13 @@
 //! them. It is off the path of events: a reactor never waits for it, and it never holds a shard for longer than one of
 //! them would.
 
+mod compile;
 mod counts;
 mod define;
 mod discover;
 mod leaving;
 mod links;
+mod load;
 mod mesh;
 mod outbox;
 mod roster;
@@ -26,9 +28,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub(crate) use counts::Counts;
 use define::Definitions;
-pub(crate) use define::load_definitions;
 use leaving::Leaving;
 use links::Links;
+pub(crate) use load::load_definitions;
 use outbox::Outbox;
 use roster::Rosters;
 pub(crate) use roster::{FRAME_BYTES as ROSTER_FRAME_BYTES, write_key};
@@ -107,7 +109,7 @@ impl Control {
     pub(crate) fn new(
         shared: Arc<Shared>,
         advertise: IpAddr,
-        definitions: Vec<define::Loaded>,
+        definitions: Vec<load::Loaded>,
         now: Instant,
     ) -> Result<Self, StartError> {
         let options = &shared.options;

@@ -1,0 +1,78 @@
+//! Definitions that are given at start, as files and folders.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use statemesh_engine::{Limits, Machine};
+
+use crate::node::StartError;
+
+/// A definition that is given at start.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(super) machine: Arc<Machine>,
+}
+
+/// Loads the definitions of files, and of folders: their `*.json`, or the `machine.json` of each folder in them.
+///
+/// # Errors
+/// A file that can't be read, or a definition that does not compile.
+pub(crate) fn load_definitions(paths: &[PathBuf]) -> Result<Vec<Loaded>, StartError> {
+    let failed = |path: &Path, reason: String| StartError::Definition { path: path.display().to_string(), reason };
+    let mut sources = Vec::new();
+    for path in paths {
+        for file in files_of(path).map_err(|error| failed(path, error.to_string()))? {
+            let text = std::fs::read(&file).map_err(|error| failed(&file, error.to_string()))?;
+            sources.push((file, text));
+        }
+    }
+    let mut loaded: HashMap<String, Arc<Machine>> = HashMap::new();
+    let mut good = Vec::new();
+    // A machine may name another that comes later: go round as long as that brings something.
+    while !sources.is_empty() {
+        let before = sources.len();
+        let mut problems = Vec::new();
+        sources.retain(|(file, text)| {
+            let resolve = |name: &str| loaded.get(name).cloned();
+            match Machine::compile(text, &Limits::default(), &resolve) {
+                Ok(compiled) => {
+                    for warning in &compiled.warnings {
+                        tracing::warn!(file = %file.display(), "{warning}");
+                    }
+                    loaded.insert(compiled.machine.id().to_owned(), Arc::clone(&compiled.machine));
+                    good.push(Loaded { machine: compiled.machine });
+                    false
+                }
+                Err(diagnostics) => {
+                    problems.push((file.clone(), diagnostics));
+                    true
+                }
+            }
+        });
+        if sources.len() == before
+            && let Some((file, diagnostics)) = problems.first()
+        {
+            let lines: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
+            return Err(failed(file, lines.join("\n")));
+        }
+    }
+    Ok(good)
+}
+
+fn files_of(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_path_buf()]);
+    }
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(path)? {
+        let entry = entry?.path();
+        if entry.is_dir() {
+            files.extend(Some(entry.join("machine.json")).filter(|file| file.is_file()));
+        } else if entry.extension().is_some_and(|extension| extension == "json") {
+            files.push(entry);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
