@@ -28,7 +28,7 @@ use failure::{Outcome, failure};
 use lab::Lab;
 
 /// The default of the daemon's `reactor.spin`, so that the echo waits as the daemon does.
-const SPIN: Duration = Duration::from_micros(50);
+const SPIN: Duration = Duration::from_micros(100);
 
 fn main() -> ExitCode {
     let given: Vec<String> = std::env::args().skip(1).collect();

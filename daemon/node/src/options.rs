@@ -63,7 +63,7 @@ pub struct Discovery {
 pub struct Reactor {
     /// How many; each has its own listeners and connections.
     pub threads: usize,
-    /// For how long a reactor polls without blocking after its last message; zero: it sleeps at once.
+    /// For how long a reactor polls before it sleeps; zero: it sleeps at once; [`Duration::MAX`]: it never sleeps.
     pub spin: Duration,
 }
 

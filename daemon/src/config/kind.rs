@@ -29,8 +29,8 @@ pub(crate) enum Kind {
     Span {
         /// The longest that is accepted.
         max: Duration,
-        /// Whether `never` is accepted.
-        never: bool,
+        /// A word that is accepted as well, for a time without end.
+        word: Option<&'static str>,
     },
     /// An IP address.
     Ip,
@@ -77,11 +77,10 @@ impl Kind {
             Kind::Bytes { min, max } => {
                 format!("a size from {} to {}, such as 512KiB or 1MiB", bytes_text(min), bytes_text(max))
             }
-            Kind::Span { max, never } => format!(
-                "a time up to {}, such as 50us, 250ms, 5s or 2m{}",
-                span_text(max),
-                if never { ", or never" } else { "" }
-            ),
+            Kind::Span { max, word } => {
+                let or = word.map_or_else(String::new, |word| format!(", or {word}"));
+                format!("a time up to {}, such as 50us, 250ms, 5s or 2m{or}", span_text(max))
+            }
             Kind::Ip => "an IP address".into(),
             Kind::Socket => "an IP address and port, such as 10.0.0.7:7403".into(),
             Kind::Listen => "a port, or an IP address and port; port 0 takes any free one".into(),
@@ -100,7 +99,7 @@ impl Kind {
             Kind::Name => is_name(text),
             Kind::Count { min, max } => count(text).is_some_and(|n| (min..=max).contains(&n)),
             Kind::Bytes { min, max } => bytes(text).is_some_and(|n| (min..=max).contains(&n)),
-            Kind::Span { never: true, .. } if text == NEVER => true,
+            Kind::Span { word: Some(word), .. } if text == word => true,
             Kind::Span { max, .. } => span(text).is_some_and(|time| time <= max),
             Kind::Ip => text.parse::<IpAddr>().is_ok(),
             Kind::Socket => text.parse::<SocketAddr>().is_ok(),
@@ -120,9 +119,6 @@ impl Kind {
         }
     }
 }
-
-/// The text of a span of time that does not end.
-pub(crate) const NEVER: &str = "never";
 
 fn is_name(text: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
@@ -236,7 +232,7 @@ mod tests {
         for wrong in ["5", "s", "5 parsecs", "-5s", "1e3s"] {
             assert_eq!(span(wrong), None, "{wrong}");
         }
-        let kind = Kind::Span { max: Duration::from_secs(60), never: false };
+        let kind = Kind::Span { max: Duration::from_secs(60), word: None };
         assert_eq!(
             kind.check("5").unwrap_err(),
             "'5' has no unit: write a time up to 1m, such as 50us, 250ms, 5s or 2m"

@@ -7,7 +7,6 @@ mod options;
 mod settings;
 
 pub(crate) use flags::{SETTINGS_HEADING, SettingFlags};
-pub(crate) use kind::NEVER;
 pub(crate) use options::{Http, LogFormat, Logs};
 pub(crate) use settings::{CLIENT_ADDRESS, CLIENT_TIMEOUT, SETTINGS, Setting, did_you_mean};
 

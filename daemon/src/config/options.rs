@@ -1,7 +1,8 @@
 //! Makes the daemon's options of a configuration.
 
+use super::Config;
 use super::kind::{bytes, count, key, span};
-use super::{Config, NEVER};
+use super::settings::{NEVER, RESERVED};
 use crate::failure::Failure;
 use statemesh_node::options::{Discovery, Limits, Listen, Options, Reactor};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -78,7 +79,7 @@ impl Config {
             advertise: self.optional("advertise"),
             discovery: self.discovery()?,
             gossip_keys: self.items("gossip.keys").iter().filter_map(|text| key(text)).collect(),
-            reactor: Reactor { threads: self.size("reactor.threads")?, spin: self.time("reactor.spin")? },
+            reactor: Reactor { threads: self.size("reactor.threads")?, spin: self.spin()? },
             limits: self.limits()?,
             machines: self.items("machines").iter().map(PathBuf::from).collect(),
         })
@@ -153,6 +154,10 @@ impl Config {
 
     fn size(&self, key: &str) -> Result<usize, Failure> {
         self.required(key, |text| usize::try_from(count(text).or_else(|| bytes(text))?).ok())
+    }
+
+    fn spin(&self) -> Result<Duration, Failure> {
+        if self.text("reactor.spin") == Some(RESERVED) { Ok(Duration::MAX) } else { self.time("reactor.spin") }
     }
 
     fn time(&self, key: &str) -> Result<Duration, Failure> {

@@ -23,6 +23,11 @@ pub(crate) const CLIENT_ADDRESS: &str = "client.address";
 /// How the client's timeout is called wherever it can be set.
 pub(crate) const CLIENT_TIMEOUT: &str = "client.timeout";
 
+/// The text of a time that does not end.
+pub(crate) const NEVER: &str = "never";
+/// The text of `reactor.spin` for reactors with cores of their own.
+pub(crate) const RESERVED: &str = "reserved";
+
 const GIB: u64 = 1 << 30;
 const HOUR: Duration = Duration::from_secs(3_600);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -44,7 +49,7 @@ const fn bytes(min: u64, max: u64) -> Kind {
 }
 
 const fn span(max: Duration) -> Kind {
-    Kind::Span { max, never: false }
+    Kind::Span { max, word: None }
 }
 
 /// Every setting, in the order of the file and of the reference.
@@ -67,10 +72,10 @@ pub(crate) const SETTINGS: &[Setting] = &[
     one("discovery.service", Kind::Name, "", "DNS name of the headless Service whose records are the daemons"),
     one("discovery.dns_server", Kind::Socket, "", "A DNS server to ask instead of the system's"),
     many("discovery.seeds", Kind::Socket, "Gossip addresses of daemons that are always tried"),
-    one("discovery.alone_after", Kind::Span { max: HOUR, never: true }, "5s", "After this long without finding anybody a daemon is alone on purpose, and ready; with neither service nor seeds it is so at once"),
+    one("discovery.alone_after", Kind::Span { max: HOUR, word: Some(NEVER) }, "5s", "After this long without finding anybody a daemon is alone on purpose, and ready; with neither service nor seeds it is so at once"),
     many("gossip.keys", Kind::Key, "Keys of the gossip, the one to send with first; without any, gossip is not authenticated beyond the mesh's name"),
     one("reactor.threads", count(256), "1", "Threads that serve clients"),
-    one("reactor.spin", span(MINUTE), "50us", "For how long a reactor polls without sleeping after its last message; 0 sleeps at once"),
+    one("reactor.spin", Kind::Span { max: MINUTE, word: Some(RESERVED) }, "100us", "For how long a reactor that has run out of messages polls before it sleeps, where that has helped before; 0 sleeps at once, `reserved` never sleeps and wants a core of its own"),
     one("limits.connections", count(1_000_000), "10000", "Connections of clients"),
     one("limits.message_bytes", bytes(1_024, GIB), "1MiB", "One message from a client"),
     one("limits.handshake", span(MINUTE), "5s", "Time for a new connection to complete its handshake"),

@@ -12,6 +12,7 @@ mod framing;
 pub mod link;
 pub mod listen;
 pub mod reactor;
+mod spin;
 mod table;
 
 pub use framing::{FrameTooLarge, OVERSIZE};

@@ -2,7 +2,7 @@
 //! write each connection once.
 //!
 //! A wake-up of a sleeping core costs tens of microseconds, a transition well under one: so nothing on this path is
-//! handed to another thread, and after the last message the loop polls without blocking for `spin` before it sleeps.
+//! handed to another thread, and the loop polls for a while before it sleeps, where that helps ([`crate::spin`]).
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
@@ -15,6 +15,7 @@ use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use omq_proto::{Message, SocketType};
 
 use crate::link::{Incoming, Link, Side};
+use crate::spin::Spin;
 use crate::table::Table;
 
 /// Names one connection of one reactor; never reused, so a late answer to a closed connection goes nowhere.
@@ -100,7 +101,7 @@ pub trait Handler {
 /// Bounds and patience of a reactor.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Polls without blocking for this long after the last message.
+    /// Polls for at most this long before it sleeps, where that helps; [`Duration::MAX`]: never sleeps.
     pub spin: Duration,
     /// Accepted connections.
     pub connections: usize,
@@ -280,7 +281,9 @@ pub struct Reactor<H> {
     handler: H,
     scratch: Box<[u8]>,
     accept_again: Option<Instant>,
-    last_message: Instant,
+    spin: Spin,
+    /// Whether this turn had a message.
+    worked: bool,
 }
 
 impl<H: Handler> Reactor<H> {
@@ -309,7 +312,8 @@ impl<H: Handler> Reactor<H> {
             listeners: Vec::new(),
             scratch: vec![0; READ_BYTES].into_boxed_slice(),
             accept_again: None,
-            last_message: now,
+            spin: Spin::new(settings.spin, now),
+            worked: false,
         })
     }
 
@@ -352,10 +356,18 @@ impl<H: Handler> Reactor<H> {
     }
 
     fn turn(&mut self) -> io::Result<()> {
-        let timeout = self.patience(Instant::now());
+        let now = Instant::now();
+        if std::mem::take(&mut self.worked) {
+            self.spin.rest(now);
+        }
+        let timeout = self.patience(now);
         match self.poll.poll(&mut self.events, timeout) {
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             other => other?,
+        }
+        if timeout == Some(Duration::ZERO) && self.events.is_empty() && self.io.busy.is_empty() {
+            // Whoever else wants this core has something to do, and we have not: often it is the very client we wait for.
+            std::thread::yield_now();
         }
         let now = Instant::now();
         self.io.now = now;
@@ -377,7 +389,7 @@ impl<H: Handler> Reactor<H> {
 
     /// How long the poll may block.
     fn patience(&self, now: Instant) -> Option<Duration> {
-        if !self.io.busy.is_empty() || now.duration_since(self.last_message) < self.io.settings.spin {
+        if !self.io.busy.is_empty() || self.spin.polls(now) {
             return Some(Duration::ZERO);
         }
         let handshake = self.io.table.handshakes.front().map(|(at, _)| *at);
@@ -489,7 +501,9 @@ impl<H: Handler> Reactor<H> {
             let Some(incoming) = conn.link.poll() else {
                 return;
             };
-            self.last_message = now;
+            if !std::mem::replace(&mut self.worked, true) {
+                self.spin.work(now);
+            }
             let event = match &incoming {
                 Incoming::Ready => {
                     conn.announced = true;
