@@ -33,7 +33,8 @@ impl Batches {
         self.seal(batch)
     }
 
-    /// Says that all requests of the batch were looked at. Gives the array if no reply is missing.
+    /// Says that all requests of the batch were looked at. Gives the array if no reply is missing, unless there are only
+    /// requests that have none: an empty reply stands for such a one, and is null in the array.
     pub(crate) fn seal(&mut self, batch: usize) -> Option<(ReplyTo, Vec<u8>)> {
         let open = self.open.get_mut(batch)?;
         open.missing = open.missing.saturating_sub(1);
@@ -41,13 +42,20 @@ impl Batches {
             return None;
         }
         let done = self.open.remove(batch);
+        if !done.replies.is_empty() && done.replies.iter().all(Vec::is_empty) {
+            return None;
+        }
         let mut out = Vec::with_capacity(done.replies.iter().map(|r| r.len() + 1).sum::<usize>() + 8);
         begin_list(&mut out, done.encoding, done.replies.len());
         for (index, reply) in done.replies.iter().enumerate() {
             if done.encoding == Encoding::Json && index > 0 {
                 out.push(b',');
             }
-            out.extend_from_slice(reply);
+            match done.encoding {
+                _ if !reply.is_empty() => out.extend_from_slice(reply),
+                Encoding::Json => out.extend_from_slice(b"null"),
+                Encoding::MsgPack => out.push(0xc0),
+            }
         }
         end_list(&mut out, done.encoding);
         Some((done.reply_to, out))
@@ -67,6 +75,16 @@ mod tests {
         assert!(batches.seal(batch).is_none());
         let (_, reply) = batches.reply(batch, 1, b"2").unwrap();
         assert_eq!(reply, b"[1,2,3]");
+    }
+
+    #[test]
+    fn requests_without_a_reply_are_null_and_nothing_but_such_is_not_answered() {
+        let mut batches = Batches::default();
+        let batch = batches.begin(ReplyTo::Caller(1), Encoding::Json, 2);
+        assert!(batches.reply(batch, 0, b"").is_none() && batches.reply(batch, 1, b"1").is_none());
+        assert_eq!(batches.seal(batch).unwrap().1, b"[null,1]");
+        let batch = batches.begin(ReplyTo::Caller(1), Encoding::Json, 1);
+        assert!(batches.reply(batch, 0, b"").is_none() && batches.seal(batch).is_none());
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub(crate) enum ReplyTo {
     },
     /// A caller in this process, e.g. an HTTP handler.
     Caller(usize),
+    /// Nowhere: the client told, and does not want to hear.
+    Nobody,
 }
 
 /// Who has the request now.

@@ -101,6 +101,11 @@ impl Asker {
         serde_json::from_slice(reply.part_slice(0).unwrap()).unwrap()
     }
 
+    fn push(&mut self, request: &Value) {
+        self.client.push(&serde_json::to_vec(request).unwrap());
+        self.client.flush().unwrap();
+    }
+
     fn ok(&mut self, request: &Value) -> Value {
         let reply = self.ask(request);
         assert_eq!(reply["ok"], true, "{request} gave {reply}");
@@ -141,6 +146,56 @@ fn one_daemon_runs_a_machine() {
     let unknown = client.ask(&json!({"op": "get", "machine": "nothing", "key": "nobody"}));
     assert_eq!(unknown["error"]["code"], "unknown_machine");
     daemon.node.stop();
+}
+
+#[test]
+fn tells_are_applied_in_order_wherever_the_key_is_and_never_answered() {
+    let mut mesh = Mesh::new();
+    let (one, two) = (mesh.start("one"), mesh.start("two"));
+    one.sees(2);
+    two.sees(2);
+    let mut client = one.client();
+    client.define();
+    let tell = |key: &str| json!({"op": "tell", "machine": "counter", "key": key, "event": {"type": "ADD", "by": 1}});
+    for n in 0..40 {
+        let key = n.to_string();
+        for _ in 0..3 {
+            client.push(&tell(&key));
+        }
+        // The next reply is that of the get: nothing came for the tells.
+        assert_eq!(client.count(&key), 3, "{key}");
+    }
+    let wrong = json!({"op": "tell", "machine": "nothing", "key": "k", "event": {"type": "ADD"}});
+    client.push(&wrong);
+    client.push(&json!([tell("0"), tell("1")]));
+    let both = client.ask(&json!([tell("0"), {"op": "get", "machine": "counter", "key": "0"}]));
+    assert_eq!((&both[0], &both[1]["context"]["count"]), (&Value::Null, &json!(5)));
+}
+
+#[test]
+fn a_client_that_asks_not_to_be_forwarded_is_told_where_the_key_is() {
+    let mut mesh = Mesh::new();
+    let (one, two) = (mesh.start("one"), mesh.start("two"));
+    one.sees(2);
+    two.sees(2);
+    let mut client = one.client();
+    client.define();
+    let mut moved = 0;
+    for n in 0..40 {
+        let request = json!({"op": "send", "machine": "counter", "key": n.to_string(), "forward": false,
+            "event": {"type": "ADD", "by": 1}});
+        let reply = client.ask(&request);
+        if reply["ok"] == false {
+            moved += 1;
+            assert_eq!((&reply["error"]["code"], &reply["error"]["owner"]), (&json!("moved"), &json!("two")));
+            let address = two.node.handle().addresses().clients.to_string();
+            assert_eq!(reply["error"]["address"], address);
+            two.client().ok(&request);
+        }
+        assert_eq!(client.count(&n.to_string()), 1, "applied once, by its owner");
+    }
+    assert!((1..40).contains(&moved), "{moved} of 40 keys are elsewhere");
+    assert_eq!(client.ask(&json!({"op": "ping", "forward": 3}))["error"]["code"], "wrong_type");
 }
 
 #[test]

@@ -62,6 +62,7 @@ codes! {
     EventFailed "event_failed" Fix "The event hit a limit of the engine; the instance stays as it was.";
     LimitExceeded "limit_exceeded" Retry "A bound of the daemon is reached; the message names it.";
     Moving "moving" Retry "The key's partition is moving and too many requests already wait for it.";
+    Moved "moved" RetryElsewhere "Another daemon owns the key: `owner`, at `address`; the request said `forward: false`, and was not passed on.";
     NotReady "not_ready" RetryElsewhere "The daemon has not joined its mesh yet.";
     Leaving "leaving" RetryElsewhere "The daemon is leaving the mesh.";
     OwnerUnreachable "owner_unreachable" Retry "The key's owner could not be reached; the request was not sent to it.";

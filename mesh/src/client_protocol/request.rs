@@ -67,6 +67,7 @@ macro_rules! ops {
 
 ops! {
     Send "send" Keyed true "Sends `event` to the instance `machine`/`key`, which is created on first use.";
+    Tell "tell" Keyed true "As `send`, without a reply, be it that something is wrong.";
     Start "start" Keyed true "Creates the instance `machine`/`key` with `input`.";
     Get "get" Keyed false "Reads an instance whole: value, context, tags, output.";
     Stop "stop" Keyed true "Stops an instance: its timers end and its status is `stopped`.";
@@ -127,6 +128,8 @@ pub struct Request<'a> {
     pub options: Option<&'a [u8]>,
     /// The token that makes a retry harmless.
     pub dedup: Option<Cow<'a, str>>,
+    /// Whether a daemon that does not own the key passes the request on; otherwise it answers `moved`.
+    pub forward: bool,
     /// At most this many entries.
     pub limit: Option<u64>,
     /// Entries after this one.
@@ -194,6 +197,7 @@ impl<'a> Draft<'a> {
             definition: None,
             options: None,
             dedup: None,
+            forward: true,
             limit: None,
             after: None,
         };
@@ -227,6 +231,10 @@ impl<'a> Draft<'a> {
             b"options" => self.request.options = Some(scan.value()?),
             b"dedup" => self.request.dedup = self.text("dedup", scan)?,
             b"after" => self.request.after = self.text("after", scan)?,
+            b"forward" => match scan.bool()? {
+                Some(forward) => self.request.forward = forward,
+                None => drop(self.wrong.get_or_insert(Wrong { name: "forward", wanted: "true or false" })),
+            },
             b"limit" => {
                 self.request.limit = scan.uint()?;
                 if self.request.limit.is_none() {
@@ -284,7 +292,7 @@ impl<'a> Draft<'a> {
         if named && op != Op::Instances && !self.has_key {
             return Err(self.missing("key"));
         }
-        if matches!(op, Op::Send | Op::Explain) && !self.has_type {
+        if matches!(op, Op::Send | Op::Tell | Op::Explain) && !self.has_type {
             return Err(match self.request.event {
                 None => self.missing("event"),
                 Some(_) => self.wrong("event", "a map with a string \"type\", e.g. {\"type\":\"PAY\"}"),

@@ -20,6 +20,7 @@ pub(super) enum Scan<'a> {
 enum Kind {
     Text,
     Number,
+    Bool,
     Map,
     Other,
 }
@@ -144,18 +145,31 @@ impl<'a> Scan<'a> {
         })
     }
 
+    /// The next value, if it is true or false; another one is passed over.
+    pub(super) fn bool(&mut self) -> Result<Option<bool>> {
+        if self.kind()? != Kind::Bool {
+            return self.skip().map(|()| None);
+        }
+        Ok(Some(match self {
+            Self::MsgPack(reader) => reader.read_bool()?,
+            Self::Json(reader) => reader.read_bool()?,
+        }))
+    }
+
     #[inline]
     fn kind(&mut self) -> Result<Kind> {
         Ok(match self {
             Self::MsgPack(reader) => match reader.peek()? {
                 MsgPackKind::Str => Kind::Text,
                 MsgPackKind::Int => Kind::Number,
+                MsgPackKind::Bool => Kind::Bool,
                 MsgPackKind::Map => Kind::Map,
                 _ => Kind::Other,
             },
             Self::Json(reader) => match reader.peek()? {
                 JsonKind::Str => Kind::Text,
                 JsonKind::Number => Kind::Number,
+                JsonKind::Bool => Kind::Bool,
                 JsonKind::Map => Kind::Map,
                 _ => Kind::Other,
             },

@@ -54,7 +54,7 @@ impl State {
             return Outcome::Replied;
         }
         let result = match request.op {
-            Op::Send => self.send(request, hash, partition, run),
+            Op::Send | Op::Tell => self.send(request, hash, partition, run),
             Op::Start => self.start(request, hash, partition, run),
             Op::Stop => self.stop(request, hash, partition, run),
             _ => self.existing(request, hash, partition).map(|number| Done { number, ..Done::default() }),

@@ -139,6 +139,7 @@ impl Worker {
                 PeerFrame::Reply(correlation, reply).encode(&mut frame);
                 io.send(conn, &[&frame]);
             }
+            ReplyTo::Nobody => {}
             ReplyTo::Caller(caller) => {
                 if let Some(answer) = self.callers.try_remove(caller) {
                     // Who asked may have stopped waiting.

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use statemesh_mesh::client_protocol::error::ErrorCode;
-use statemesh_mesh::client_protocol::reply::Encoding;
-use statemesh_mesh::client_protocol::request::{self, Class, Request};
+use statemesh_mesh::client_protocol::reply::{Encoding, MapWriter};
+use statemesh_mesh::client_protocol::request::{self, Class, Op, Request};
 use statemesh_mesh::placement;
 use statemesh_mesh::routing::Route;
 use statemesh_transport::{ConnId, Io, Message, OVERSIZE};
@@ -111,6 +111,10 @@ impl Worker {
             count.add(1);
         }
         match request.op.class() {
+            Class::Keyed if request.op == Op::Tell => {
+                let reply_to = self.told(reply_to, io);
+                self.keyed(&request, raw, reply_to, hops, io);
+            }
             Class::Keyed => self.keyed(&request, raw, reply_to, hops, io),
             Class::Here => self.here(&request, reply_to, io),
             Class::Control => self.pass_to_control(raw, reply_to, io),
@@ -118,6 +122,21 @@ impl Worker {
         if let Some(started) = started {
             self.counters.round_trip.record(elapsed_ns(started), 1);
         }
+    }
+
+    /// Where the reply to a tell goes: nowhere, but for a daemon that passed it on and waits to hear that it arrived. In an
+    /// array it leaves an empty place.
+    fn told(&mut self, reply_to: ReplyTo, io: &mut Io) -> ReplyTo {
+        match reply_to {
+            ReplyTo::Peer { .. } | ReplyTo::Caller(_) => return reply_to,
+            ReplyTo::Batch { batch, position } => {
+                if let Some((reply_to, replies)) = self.batches.reply(batch, position, &[]) {
+                    self.deliver(reply_to, &replies, io);
+                }
+            }
+            ReplyTo::Client { .. } | ReplyTo::Nobody => {}
+        }
+        ReplyTo::Nobody
     }
 
     fn keyed(&mut self, request: &Request<'_>, raw: &[u8], reply_to: ReplyTo, hops: u8, io: &mut Io) {
@@ -133,6 +152,7 @@ impl Worker {
         let route = if hops > 0 { self.router.route_forwarded(partition) } else { self.router.route(partition) };
         match route {
             Route::Local => self.local(keyed, io),
+            Route::Forward(_) if hops == 0 && !request.forward => self.moved(asked, partition, io),
             Route::Forward(member) if hops < MAX_HOPS => self.forward(member, keyed, io),
             Route::Forward(_) => {
                 let message = format!("partition {partition} is moving: the request met {hops} daemons");
@@ -147,6 +167,33 @@ impl Worker {
                 self.park(raw, partition, reply_to, hops, io);
             }
         }
+    }
+
+    /// Says who owns a key, to a client that would rather go there itself.
+    fn moved(&mut self, asked: Asked<'_>, partition: u16, io: &mut Io) {
+        let view = self.shared.view();
+        let Some(owner) = view.owner(partition) else {
+            let message = format!("partition {partition} has no owner just now");
+            return self.fail(asked, ErrorCode::Moving, &message, "send it again", io);
+        };
+        if let Some(count) = self.counters.errors.get(ErrorCode::Moved as usize) {
+            count.add(1);
+        }
+        let mut reply = Vec::new();
+        let mut map = MapWriter::new(&mut reply, asked.encoding);
+        if let Some(id) = asked.id {
+            map.raw("id", id);
+        }
+        map.bool("ok", false).map("error", |error| {
+            error
+                .str("code", ErrorCode::Moved.as_str())
+                .str("message", &format!("{} owns partition {partition}", owner.name))
+                .str("hint", "send it to `address`, or leave `forward` out")
+                .str("owner", &owner.name)
+                .str("address", &owner.listen.clients.to_string());
+        });
+        map.end();
+        self.deliver(asked.reply_to, &reply, io);
     }
 
     /// Runs a request here, or leaves it to whoever has the shard right now.
