@@ -110,7 +110,7 @@ fn promtool(scene: &Scene) -> Outcome {
     for name in [
         "statemesh_events_total",
         "statemesh_transitions_total",
-        "statemesh_step_seconds_count",
+        "statemesh_stage_seconds_count",
         "statemesh_round_trip_seconds_count",
         "statemesh_instances",
         "statemesh_members",

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use statemesh_mesh::client_protocol::error::ErrorCode;
 use statemesh_mesh::client_protocol::request::Op;
 
+use crate::stages::Stage;
+
 /// A figure that only its own reactor writes.
 #[derive(Debug, Default)]
 pub struct Cell(AtomicU64);
@@ -82,8 +84,8 @@ macro_rules! figures {
             pub requests: [Cell; Op::ALL.len()],
             /// Error replies by code.
             pub errors: [Cell; ErrorCode::ALL.len()],
-            /// Time of a transition with everything around it that happens in the shard.
-            pub step: Durations,
+            /// Time of each stage of a request.
+            pub stages: [Durations; Stage::ALL.len()],
             /// From reading a request to queueing its reply.
             pub round_trip: Durations,
         }

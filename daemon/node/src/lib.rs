@@ -18,6 +18,7 @@ mod peer_wire;
 mod peers;
 mod shard;
 mod shared;
+mod stages;
 mod subscribers;
 mod transfer;
 mod view;

@@ -8,6 +8,7 @@ use statemesh_mesh::client_protocol::error::ErrorCode;
 use statemesh_mesh::client_protocol::request::Op;
 
 use crate::counters::{BOUNDS_NS, Counters, Durations, FIGURES, Kind};
+use crate::stages::Stage;
 
 /// A level with its labels, read at the scrape.
 #[derive(Debug, Clone)]
@@ -64,11 +65,20 @@ impl NodeCollector {
         family("statemesh_errors_total", "Error replies by code.", MetricType::COUNTER, metrics)
     }
 
-    fn durations(&self, name: &str, help: &str, read: impl Fn(&Counters) -> &Durations) -> MetricFamily {
+    fn stages(&self) -> MetricFamily {
+        let metrics = Stage::ALL
+            .iter()
+            .enumerate()
+            .map(|(i, stage)| self.durations(&[("stage", stage.as_str())], |c| c.stages.get(i)))
+            .collect();
+        family(STAGES.0, STAGES.1, MetricType::HISTOGRAM, metrics)
+    }
+
+    fn durations(&self, pairs: &[(&str, &str)], read: impl Fn(&Counters) -> Option<&Durations>) -> Metric {
         let mut counts = [0u64; BOUNDS_NS.len() + 1];
         let mut sum_ns = 0u64;
-        for counters in &self.counters {
-            let (buckets, sum) = read(counters).read();
+        for durations in self.counters.iter().filter_map(|counters| read(counters)) {
+            let (buckets, sum) = durations.read();
             counts.iter_mut().zip(buckets).for_each(|(total, n)| *total += n);
             sum_ns = sum_ns.wrapping_add(sum);
         }
@@ -85,9 +95,9 @@ impl NodeCollector {
         histogram.set_bucket(buckets);
         histogram.set_sample_count(counts.iter().sum());
         histogram.set_sample_sum(sum_ns as f64 / 1e9);
-        let mut metric = Metric::default();
+        let mut metric = Metric::from_label(labels(pairs));
         metric.set_histogram(histogram);
-        family(name, help, MetricType::HISTOGRAM, vec![metric])
+        metric
     }
 }
 
@@ -110,8 +120,13 @@ impl Collector for NodeCollector {
             .collect();
         families.push(self.requests());
         families.push(self.errors());
-        families.push(self.durations(STEP.0, STEP.1, |c| &c.step));
-        families.push(self.durations(ROUND_TRIP.0, ROUND_TRIP.1, |c| &c.round_trip));
+        families.push(self.stages());
+        families.push(family(
+            ROUND_TRIP.0,
+            ROUND_TRIP.1,
+            MetricType::HISTOGRAM,
+            vec![self.durations(&[], |c| Some(&c.round_trip))],
+        ));
         for level in (self.levels)() {
             let (kind, metrics) = match level.kind {
                 Kind::Counter => (MetricType::COUNTER, samples(&level, counter)),
@@ -125,15 +140,13 @@ impl Collector for NodeCollector {
     }
 }
 
-/// Name and help of the histogram of steps.
-pub const STEP: (&str, &str) = (
-    "statemesh_step_seconds",
-    "Time of a transition in its shard, lookup and reply included (one request in 16 is timed).",
-);
+/// Name and help of the histograms of stages.
+pub const STAGES: (&str, &str) =
+    ("statemesh_stage_seconds", "Time of each stage of a request at its owner (one request in 16 is timed).");
 /// Name and help of the histogram of round trips.
 pub const ROUND_TRIP: (&str, &str) = (
     "statemesh_round_trip_seconds",
-    "From reading a request to queueing its reply, forwarding included (one request in 16 is timed).",
+    "From reading a request to having made its reply, at its owner (one request in 16 is timed).",
 );
 
 fn samples(level: &Level, make: fn(f64, &[(&str, &str)]) -> Metric) -> Vec<Metric> {

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::Instant;
 
 use bytes::Bytes;
 use crossbeam::queue::ArrayQueue;
@@ -15,6 +16,7 @@ use statemesh_mesh::client_protocol::reply::Encoding;
 use crate::arena::Arena;
 use crate::counters::Counters;
 use crate::instance::Entry;
+use crate::stages::{Stage, Stopwatch};
 use crate::subscribers::Change;
 use statemesh_claim::{Claim, Claimed};
 
@@ -42,6 +44,8 @@ pub(crate) struct Job {
     pub partition: u16,
     /// The request.
     pub request: Bytes,
+    /// Runs on if the request is timed.
+    pub watch: Option<Box<Stopwatch>>,
 }
 
 /// How running a request ended.
@@ -307,6 +311,8 @@ pub(crate) struct Run {
     pub changes: Vec<Arc<Change>>,
     /// Keys that came into being.
     pub(crate) fresh: Vec<Fresh>,
+    /// Takes the time of the request that runs now, if it is timed.
+    pub(crate) watch: Option<Stopwatch>,
     /// A shard whose next timer became more urgent.
     pub sooner_timer: Option<usize>,
     output: statemesh_engine::Output,
@@ -322,6 +328,13 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    /// A stage of the request that runs now has ended.
+    pub(crate) fn lap(&mut self, stage: Stage) {
+        if let Some(watch) = &mut self.watch {
+            watch.lap(stage, Instant::now());
+        }
+    }
+
     /// Adds what was counted since the last time.
     pub(crate) fn count_into(&mut self, counters: &Counters) {
         for (count, cell) in [

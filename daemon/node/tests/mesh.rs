@@ -173,6 +173,29 @@ fn tells_are_applied_in_order_wherever_the_key_is_and_never_answered() {
 }
 
 #[test]
+fn a_reply_says_where_the_time_went_if_it_is_asked() {
+    let mut mesh = Mesh::new();
+    let (one, two) = (mesh.start("one"), mesh.start("two"));
+    one.sees(2);
+    two.sees(2);
+    let mut client = one.client();
+    client.define();
+    for key in (0..10).map(|n| n.to_string()) {
+        let request = json!({"op": "send", "machine": "counter", "key": key, "timing": true,
+            "event": {"type": "ADD", "by": 1}});
+        let sent = Instant::now();
+        let reply = client.ok(&request);
+        let seen = sent.elapsed().as_nanos();
+        let timing = reply["timing"].as_object().unwrap();
+        let stages: Vec<&str> = timing.keys().map(String::as_str).collect();
+        assert_eq!(stages, ["read", "route", "queue", "step", "persist", "write"]);
+        let sum: u128 = timing.values().map(|ns| u128::from(ns.as_u64().unwrap())).sum();
+        assert!(timing["step"].as_u64() > Some(0) && sum < seen, "{reply} in {seen} ns");
+        assert!(client.add(&key, 1).get("timing").is_none());
+    }
+}
+
+#[test]
 fn a_client_that_asks_not_to_be_forwarded_is_told_where_the_key_is() {
     let mut mesh = Mesh::new();
     let (one, two) = (mesh.start("one"), mesh.start("two"));

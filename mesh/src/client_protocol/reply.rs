@@ -44,6 +44,21 @@ impl<'a> MapWriter<'a> {
         Self { out, encoding, start, fields: 0 }
     }
 
+    /// Goes on with a map that was ended and is all that is in `out`; `None` if it has so many fields that its header
+    /// would grow.
+    #[must_use]
+    pub fn reopen(out: &'a mut Vec<u8>, encoding: Encoding) -> Option<Self> {
+        let fields = match (encoding, out.first()?) {
+            (Encoding::Json, b'{') => {
+                out.pop_if(|last| *last == b'}')?;
+                u16::from(out.len() > 1)
+            }
+            (Encoding::MsgPack, header @ 0x80..=0x8e) => u16::from(header & 0x0f),
+            _ => return None,
+        };
+        Some(Self { out, encoding, start: 0, fields })
+    }
+
     /// The encoding that it writes.
     #[must_use]
     pub fn encoding(&self) -> Encoding {
@@ -221,6 +236,31 @@ pub fn write_error(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_map_that_was_ended_can_be_gone_on_with() {
+        for encoding in [Encoding::Json, Encoding::MsgPack] {
+            for fields in 0..3 {
+                let (mut whole, mut reopened) = (Vec::new(), Vec::new());
+                let mut map = MapWriter::new(&mut whole, encoding);
+                for n in 0..=fields {
+                    map.uint("n", n);
+                }
+                map.end();
+                let mut map = MapWriter::new(&mut reopened, encoding);
+                for n in 0..fields {
+                    map.uint("n", n);
+                }
+                map.end();
+                let mut map = MapWriter::reopen(&mut reopened, encoding).unwrap();
+                map.uint("n", fields);
+                map.end();
+                assert_eq!(reopened, whole);
+            }
+        }
+        assert!(MapWriter::reopen(&mut vec![0x8f], Encoding::MsgPack).is_none());
+        assert!(MapWriter::reopen(&mut Vec::new(), Encoding::Json).is_none());
+    }
 
     #[test]
     fn both_encodings_say_the_same() {

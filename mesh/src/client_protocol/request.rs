@@ -130,6 +130,8 @@ pub struct Request<'a> {
     pub dedup: Option<Cow<'a, str>>,
     /// Whether a daemon that does not own the key passes the request on; otherwise it answers `moved`.
     pub forward: bool,
+    /// Whether the reply shall say where the time went.
+    pub timing: bool,
     /// At most this many entries.
     pub limit: Option<u64>,
     /// Entries after this one.
@@ -198,6 +200,7 @@ impl<'a> Draft<'a> {
             options: None,
             dedup: None,
             forward: true,
+            timing: false,
             limit: None,
             after: None,
         };
@@ -231,10 +234,8 @@ impl<'a> Draft<'a> {
             b"options" => self.request.options = Some(scan.value()?),
             b"dedup" => self.request.dedup = self.text("dedup", scan)?,
             b"after" => self.request.after = self.text("after", scan)?,
-            b"forward" => match scan.bool()? {
-                Some(forward) => self.request.forward = forward,
-                None => drop(self.wrong.get_or_insert(Wrong { name: "forward", wanted: "true or false" })),
-            },
+            b"forward" => self.request.forward = self.bool("forward", scan)?.unwrap_or(true),
+            b"timing" => self.request.timing = self.bool("timing", scan)?.unwrap_or_default(),
             b"limit" => {
                 self.request.limit = scan.uint()?;
                 if self.request.limit.is_none() {
@@ -252,6 +253,14 @@ impl<'a> Draft<'a> {
             self.wrong.get_or_insert(Wrong { name, wanted: "a string" });
         }
         Ok(text)
+    }
+
+    fn bool(&mut self, name: &'static str, scan: &mut Scan<'a>) -> Result<Option<bool>, DecodeError> {
+        let bool = scan.bool()?;
+        if bool.is_none() {
+            self.wrong.get_or_insert(Wrong { name, wanted: "true or false" });
+        }
+        Ok(bool)
     }
 
     /// The event and, in the same pass, its type.

@@ -152,6 +152,7 @@ pub struct Io {
     ended: Vec<(ConnId, Closed)>,
     accepted: usize,
     now: Instant,
+    read_at: Instant,
 }
 
 impl Io {
@@ -159,6 +160,12 @@ impl Io {
     #[must_use]
     pub fn now(&self) -> Instant {
         self.now
+    }
+
+    /// When the bytes were read of which the message that is handled now is a part.
+    #[must_use]
+    pub fn read_at(&self) -> Instant {
+        self.read_at
     }
 
     /// Queues a message; it is written at the end of the turn. Says whether the connection is still there.
@@ -308,6 +315,7 @@ impl<H: Handler> Reactor<H> {
                 ended: Vec::new(),
                 accepted: 0,
                 now,
+                read_at: now,
             },
             listeners: Vec::new(),
             scratch: vec![0; READ_BYTES].into_boxed_slice(),
@@ -479,6 +487,7 @@ impl<H: Handler> Reactor<H> {
                 Ok(0) => return self.io.ended.push((id, Closed::ByPeer)),
                 Ok(n) => {
                     taken += n;
+                    self.io.read_at = Instant::now();
                     // A short read means dry: a further byte would make a new edge.
                     conn.readable = n == self.scratch.len() || conn.hung_up;
                     let bytes = Bytes::copy_from_slice(self.scratch.get(..n).unwrap_or_default());

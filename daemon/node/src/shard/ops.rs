@@ -11,6 +11,7 @@ use statemesh_mesh::client_protocol::request::{Op, Request};
 use super::{Outcome, Run, State};
 use crate::history::{History, Past};
 use crate::instance::{Answer, Entry};
+use crate::stages::Stage;
 use crate::subscribers::Change;
 
 /// An error of one request, with its code.
@@ -59,12 +60,17 @@ impl State {
             Op::Stop => self.stop(request, hash, partition, run),
             _ => self.existing(request, hash, partition).map(|number| Done { number, ..Done::default() }),
         };
+        run.lap(Stage::Step);
         match result {
             Ok(done) => self.write_reply(request, &done, run.now, reply),
             Err(error) => {
                 run.error_code = Some(error.code);
                 write_error(reply, request.encoding, request.id, error.code, &error.message, error.hint);
             }
+        }
+        run.lap(Stage::Write);
+        if let Some(watch) = &run.watch {
+            watch.show(request.encoding, reply);
         }
         self.update_due(run);
         Outcome::Replied

@@ -65,6 +65,7 @@ impl Worker {
         self.parked = kept;
         let (forwarded, own): (Vec<Parked>, Vec<Parked>) = waiting.into_iter().partition(|parked| parked.hops > 0);
         for parked in forwarded.into_iter().chain(own) {
+            self.arrived_at = parked.until.checked_sub(self.shared.options.limits.forward_timeout).unwrap_or(self.now);
             self.request(&parked.request, parked.reply_to, parked.hops, io);
         }
     }

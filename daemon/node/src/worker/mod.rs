@@ -3,6 +3,7 @@
 
 mod commands;
 mod forwarding;
+mod inbox;
 mod peering;
 mod requests;
 
@@ -82,6 +83,8 @@ pub(crate) struct Worker {
     /// When something of ours is due: a peer link to open again, a timer of an instance.
     next_due: Option<Instant>,
     now: Instant,
+    /// When what is handled now arrived.
+    arrived_at: Instant,
     tick: u32,
     clients: usize,
     watchers: usize,
@@ -112,6 +115,7 @@ impl Worker {
             rosters: HashMap::new(),
             next_due: None,
             now,
+            arrived_at: now,
             tick: 0,
             clients: 0,
             watchers: 0,
@@ -301,6 +305,7 @@ impl Handler for Worker {
             self.now = io.now();
             self.run.now = self.shared.clock.millis(self.now);
         }
+        self.arrived_at = io.read_at();
         match event {
             Event::Message(conn, Origin::Accepted(CLIENTS), message) => self.client_message(conn, message, io),
             Event::Message(conn, origin, message) => self.peer_message(conn, origin, message, io),

@@ -1,6 +1,5 @@
 //! Requests: from frame to reply.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,14 +11,15 @@ use statemesh_mesh::placement;
 use statemesh_mesh::routing::Route;
 use statemesh_transport::{ConnId, Io, Message, OVERSIZE};
 
+use super::inbox::drain;
 use super::{Asked, Parked, TIMED, Worker};
 use crate::answers;
 use crate::command::{Command, ToControl};
 use crate::control::{ROSTER_FRAME_BYTES, write_key};
 use crate::forward::{ReplyTo, With};
 use crate::peer_wire::MAX_HOPS;
-use crate::shard::{Job, Outcome, Run, Shard, State};
-use crate::shared::Shared;
+use crate::shard::Outcome;
+use crate::stages::{Stage, Stopwatch};
 
 /// One keyed request and where it stands.
 #[derive(Clone, Copy)]
@@ -94,8 +94,6 @@ impl Worker {
 
     /// One request, from wherever it comes.
     pub(super) fn request(&mut self, raw: &[u8], reply_to: ReplyTo, hops: u8, io: &mut Io) {
-        self.tick = self.tick.wrapping_add(1);
-        let started = self.tick.is_multiple_of(TIMED).then(Instant::now);
         let encoding = Encoding::of(raw);
         let request = match Request::parse(raw, encoding) {
             Ok(request) => request,
@@ -110,6 +108,11 @@ impl Worker {
         {
             count.add(1);
         }
+        self.tick = self.tick.wrapping_add(1);
+        if request.timing || self.tick.is_multiple_of(TIMED) {
+            self.run.watch = Some(Stopwatch::new(self.arrived_at, request.timing));
+            self.run.lap(Stage::Read);
+        }
         match request.op.class() {
             Class::Keyed if request.op == Op::Tell => {
                 let reply_to = self.told(reply_to, io);
@@ -119,9 +122,7 @@ impl Worker {
             Class::Here => self.here(&request, reply_to, io),
             Class::Control => self.pass_to_control(raw, reply_to, io),
         }
-        if let Some(started) = started {
-            self.counters.round_trip.record(elapsed_ns(started), 1);
-        }
+        self.run.watch = None;
     }
 
     /// Where the reply to a tell goes: nowhere, but for a daemon that passed it on and waits to hear that it arrived. In an
@@ -202,18 +203,21 @@ impl Worker {
             return self.leave_in_inbox(keyed, io);
         };
         let shard = self.shared.shards.of(keyed.partition);
+        self.run.lap(Stage::Route);
         // What was left before us comes first: it may be an earlier event of the same connection.
         if shard.has_jobs() {
-            drain(&self.shared, shard, &mut state, &mut self.run, &mut self.overflow);
+            let watch = self.run.watch.take();
+            drain(&self.shared, shard, &mut state, &mut self.run, &mut self.overflow, &self.counters);
+            self.run.watch = watch;
         }
-        let started = self.tick.is_multiple_of(TIMED).then(Instant::now);
+        self.run.lap(Stage::Queue);
         let mut reply = std::mem::take(&mut self.reply);
         reply.clear();
         let outcome = state.run(keyed.request, keyed.hash, keyed.partition, &mut self.run, &mut reply);
-        if let Some(started) = started {
-            self.counters.step.record(elapsed_ns(started), 1);
-        }
         drop(state);
+        if let Some(watch) = self.run.watch.take() {
+            self.counters.round_trip.record(watch.record(&self.counters.stages), 1);
+        }
         // Somebody may have left a job between the drain and the release, and gone on trusting us.
         let left = shard.has_jobs();
         if outcome == Outcome::Replied {
@@ -239,37 +243,6 @@ impl Worker {
         }
         let until = self.now + self.shared.options.limits.forward_timeout;
         self.not_held.push(Parked { partition, reply_to, request: Bytes::copy_from_slice(raw), hops, until });
-    }
-
-    fn leave_in_inbox(&mut self, keyed: Keyed<'_>, io: &mut Io) {
-        let Keyed { raw, partition, reply_to, hops, .. } = keyed;
-        if self.in_flight.is_full() {
-            return self.refuse_in_flight(raw, reply_to, io);
-        }
-        let request = Bytes::copy_from_slice(raw);
-        let correlation = self.in_flight.add(reply_to, request.clone(), partition, hops, With::Inbox, self.now);
-        let shared = Arc::clone(&self.shared);
-        let job = Job { reactor: self.index, correlation, partition, request };
-        if shared.shards.of(partition).push(job).is_err() {
-            self.in_flight.take(correlation);
-            return self.refuse_in_flight(raw, reply_to, io);
-        }
-        self.router.sent(partition);
-        self.counters.inbox_jobs.add(1);
-        // The holder may have let go before it could see the job.
-        self.serve(partition);
-        self.after_run(io);
-    }
-
-    /// Runs what waits in a shard's inbox, unless somebody else is at it.
-    pub(super) fn serve(&mut self, partition: u16) {
-        let shard = self.shared.shards.of(partition);
-        while shard.has_jobs() {
-            let Some(mut state) = shard.try_claim() else {
-                return;
-            };
-            drain(&self.shared, shard, &mut state, &mut self.run, &mut self.overflow);
-        }
     }
 
     /// Publishes and counts what a run produced.
@@ -361,34 +334,8 @@ impl Worker {
     }
 }
 
-/// Runs the jobs in a shard's inbox. Answers go to the reactors that left them; what finds no room there, to `overflow`.
-fn drain(shared: &Shared, shard: &Shard, state: &mut State, run: &mut Run, overflow: &mut VecDeque<(usize, Command)>) {
-    while let Some(job) = shard.pop() {
-        let mut reply = Vec::new();
-        let outcome = match Request::parse(&job.request, Encoding::of(&job.request)) {
-            Ok(request) => {
-                let hash = placement::key_hash(&request.machine, &request.key);
-                state.run(&request, hash, job.partition, run, &mut reply)
-            }
-            // It was parsed before it was left here.
-            Err(_) => Outcome::NotHeld,
-        };
-        let command = match outcome {
-            Outcome::Replied => Command::Reply { correlation: job.correlation, reply, error: None },
-            Outcome::NotHeld => Command::Bounced { correlation: job.correlation },
-        };
-        if let Err(command) = shared.tell(job.reactor, command) {
-            overflow.push_back((job.reactor, command));
-        }
-    }
-}
-
 /// The partition of requests that have none: the router knows nothing of it.
 pub(super) const NO_PARTITION: u16 = u16::MAX;
 
 /// Timers fired in one turn: at a microsecond each they delay what else waits by less than half a millisecond.
 const TIMERS_PER_TURN: usize = 256;
-
-fn elapsed_ns(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX)
-}
