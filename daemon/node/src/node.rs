@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use mio::net::TcpListener;
 use prometheus::Registry;
-use statemesh_transport::reactor::Settings;
+use statemesh_transport::curve::Security;
+use statemesh_transport::limits::Settings;
 use statemesh_transport::{Reactor, SocketType, listen};
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -26,8 +27,8 @@ const CONTROL_QUEUE: usize = 65_536;
 /// Bytes of a message between daemons: a part of a moving partition, whose last instance may be as large as a context and
 /// its history may be.
 const PEER_MESSAGE_BYTES: usize = 64 << 20;
-/// Bytes of a message from a subscriber, who sends nothing but prefixes.
-const SUBSCRIPTION_BYTES: usize = 8 * 1024;
+/// Bytes of the command around a subscription; one that is much too long is refused without ending its connection.
+const SUBSCRIBE_BYTES: usize = 2 * 1024;
 /// How long leaving may take; a caller with less patience ends the process.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(600);
 /// How long a caller in the process waits for an answer.
@@ -340,9 +341,17 @@ fn start_reactors(
     let settings = Settings {
         spin: shared.options.reactor.spin,
         connections: limits.connections,
+        connections_per_address: limits.connections_per_address,
         message_bytes: PEER_MESSAGE_BYTES,
+        parts: limits.parts,
         handshake: limits.handshake,
+        handshake_bytes: limits.handshake_bytes,
+        heartbeat: limits.heartbeat,
+        idle: limits.idle,
+        unread_bytes: limits.unread_bytes / sockets.len().max(1),
         unsent_bytes: limits.unsent_bytes,
+        unsent_total_bytes: limits.unsent_total_bytes / sockets.len().max(1),
+        malformed: limits.malformed,
     };
     let mut threads = Vec::new();
     for (index, [clients, changes, peers]) in sockets.into_iter().enumerate() {
@@ -352,9 +361,11 @@ fn start_reactors(
             worker_shared.set_waker(index, waker);
             Worker::new(worker_shared, index, counters, now)
         })?;
-        reactor.listen(clients, SocketType::Router, limits.message_bytes, CLIENTS)?;
-        reactor.listen(changes, SocketType::XPub, SUBSCRIPTION_BYTES, CHANGES)?;
-        reactor.listen(peers, SocketType::Router, PEER_MESSAGE_BYTES, PEERS)?;
+        reactor.share(Arc::clone(&shared.connections));
+        reactor.listen(clients, SocketType::Router, limits.message_bytes, CLIENTS, Security::None)?;
+        let subscription_bytes = limits.subscription_bytes.saturating_add(SUBSCRIBE_BYTES);
+        reactor.listen(changes, SocketType::XPub, subscription_bytes, CHANGES, Security::None)?;
+        reactor.listen(peers, SocketType::Router, PEER_MESSAGE_BYTES, PEERS, Security::None)?;
         let ended = Ended { failing: Arc::clone(failing), reason: format!("reactor {index} ended by a panic") };
         let thread = std::thread::Builder::new().name(format!("reactor-{index}")).spawn(move || {
             let mut ended = ended;

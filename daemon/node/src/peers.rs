@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use statemesh_transport::curve::Security;
 use statemesh_transport::{ConnId, Io};
 
 use crate::peer_wire::PeerFrame;
@@ -142,7 +143,7 @@ impl Peers {
         if now < not_before {
             return;
         }
-        match io.connect(peer.address, u64::from(member)) {
+        match io.connect(peer.address, u64::from(member), &Security::None) {
             Ok(conn) => peer.state = State::Greeting(conn),
             Err(error) => {
                 tracing::debug!(address = %peer.address, %error, "cannot open a peer link");

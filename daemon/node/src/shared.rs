@@ -14,7 +14,9 @@ use crate::counters::Counters;
 use crate::machines::Machines;
 use crate::options::Options;
 use crate::shard::{Rules, Shards};
+use crate::subscribers::Watching;
 use crate::view::MeshView;
+use statemesh_transport::limits::Census;
 
 /// Commands that wait for one reactor.
 const RING: usize = 4_096;
@@ -61,6 +63,10 @@ pub(crate) struct Shared {
     pub options: Options,
     /// The daemon's clock.
     pub clock: Clock,
+    /// The accepted connections of all reactors.
+    pub connections: Arc<Census>,
+    /// Subscriptions and what waits for subscribers, of all reactors.
+    pub watching: Arc<Watching>,
     /// The instances.
     pub shards: Shards,
     /// The definitions.
@@ -104,6 +110,8 @@ impl Shared {
         Self {
             options,
             clock: Clock::new(now),
+            connections: Arc::default(),
+            watching: Arc::default(),
             shards,
             machines,
             watched: (0..reactors).map(|_| AtomicBool::new(false)).collect(),

@@ -114,6 +114,17 @@ impl Config {
     fn limits(&self) -> Result<Limits, Failure> {
         Ok(Limits {
             connections: self.size("limits.connections")?,
+            connections_per_address: self.size("limits.connections_per_address")?,
+            handshake_bytes: self.size("limits.handshake_bytes")?,
+            parts: self.size("limits.parts")?,
+            heartbeat: self.time("limits.heartbeat")?,
+            idle: self.time("limits.idle")?,
+            unread_bytes: self.size("limits.unread_bytes")?,
+            malformed: self.parsed("limits.malformed")?,
+            unsent_total_bytes: self.size("limits.unsent_total_bytes")?,
+            subscriptions_total: self.size("limits.subscriptions_total")?,
+            subscription_bytes: self.size("limits.subscription_bytes")?,
+            subscriber_total_bytes: self.size("limits.subscriber_total_bytes")?,
             message_bytes: self.size("limits.message_bytes")?,
             handshake: self.time("limits.handshake")?,
             batch: self.size("limits.batch")?,

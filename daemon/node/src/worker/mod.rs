@@ -16,6 +16,7 @@ use slab::Slab;
 use statemesh_mesh::client_protocol::error::ErrorCode;
 use statemesh_mesh::client_protocol::reply::{Encoding, write_error};
 use statemesh_mesh::routing::Router;
+use statemesh_transport::limits::Refusal;
 use statemesh_transport::reactor::Closed;
 use statemesh_transport::{ConnId, Event, Handler, Io, Origin};
 
@@ -102,7 +103,7 @@ impl Worker {
             callers: Slab::new(),
             peers: Peers::new(u8::try_from(index).unwrap_or(u8::MAX), limits.in_flight),
             greeted: HashMap::new(),
-            subscribers: Subscribers::new(limits.subscriptions, limits.subscriber_bytes),
+            subscribers: Subscribers::new(&limits, Arc::clone(&shared.watching)),
             run: Run::default(),
             reply: Vec::new(),
             overflow: VecDeque::new(),
@@ -153,6 +154,9 @@ impl Worker {
         if let Some(count) = self.counters.errors.get(code as usize) {
             count.add(1);
         }
+        if let (ErrorCode::BadRequest, ReplyTo::Client { conn, .. }) = (code, to.reply_to) {
+            io.malformed(conn);
+        }
         let mut reply = std::mem::take(&mut self.reply);
         reply.clear();
         write_error(&mut reply, to.encoding, to.id, code, message, hint);
@@ -179,7 +183,13 @@ impl Worker {
         }
     }
 
-    fn levels(&self) {
+    fn levels(&self, io: &Io) {
+        let usage = io.usage();
+        self.counters.unread_bytes.set(usage.unread_bytes);
+        self.counters.unsent_bytes.set(usage.unsent_bytes);
+        self.counters.stalls.add(usage.stalls - self.counters.stalls.get());
+        self.counters.accept_failures.add(usage.accept_failures - self.counters.accept_failures.get());
+        self.counters.subscriber_waiting.set(self.subscribers.waiting_bytes());
         self.counters.client_connections.set(self.clients);
         self.counters.subscriber_connections.set(self.watchers);
         self.counters.peer_links.set(self.peers.ready());
@@ -209,6 +219,10 @@ impl Worker {
                 tracing::debug!(%why, ?origin, "connection closed: protocol violation");
             }
             Closed::HandshakeTimeout => self.counters.handshake_timeouts.add(1),
+            Closed::MadeRoom => self.counters.evicted_handshakes.add(1),
+            Closed::Silent => self.counters.silent_connections.add(1),
+            Closed::HalfSent => self.counters.refused_unread.add(1),
+            Closed::Malformed => self.counters.refused_malformed.add(1),
             _ => {}
         }
     }
@@ -271,7 +285,7 @@ impl Worker {
         self.send_rosters(io);
         let links = self.peers.turn(self.now, io);
         self.next_due = [timers, links].into_iter().flatten().min();
-        self.levels();
+        self.levels(io);
     }
 }
 
@@ -307,7 +321,8 @@ impl Handler for Worker {
             Event::Closed(conn, origin, reason) => self.closed(conn, origin, reason, io),
             Event::Subscribe(conn, prefix) => self.subscribed(conn, prefix),
             Event::Cancel(conn, prefix) => self.subscribers.cancel(conn, prefix),
-            Event::Refused(_) => self.counters.refused_connections.add(1),
+            Event::Refused(_, Refusal::TooMany) => self.counters.refused_connections.add(1),
+            Event::Refused(_, Refusal::TooManyFromAddress) => self.counters.refused_addresses.add(1),
             Event::Failed(origin, reason) => self.count_closed(origin, reason),
             // What the waker announces is in the ring, and every turn looks there.
             Event::Woken => {}
