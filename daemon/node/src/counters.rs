@@ -144,6 +144,7 @@ figures! {
     refused_unread Counter "statemesh_refused_unread_total" "Connections closed because half-sent messages took limits.unread_bytes.";
     refused_malformed Counter "statemesh_refused_malformed_total" "Connections closed because of limits.malformed.";
     accept_failures Counter "statemesh_accept_failures_total" "Times that the operating system gave no connection, for want of file descriptors mostly.";
+    rate_limited Counter "statemesh_rate_limited_total" "Requests refused because of limits.events_per_second, or of the figure of their client's key.";
     stalls Counter "statemesh_stalls_total" "Times that a connection was no longer read because of limits.unsent_bytes or limits.unsent_total_bytes.";
     refused_peers Counter "statemesh_refused_peers_total" "Peer links refused: another mesh, another partition count, or a name in use.";
     refused_messages Counter "statemesh_refused_messages_total" "Frames that were not read because of limits.message_bytes.";

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use mio::net::TcpListener;
 use prometheus::Registry;
-use statemesh_transport::curve::Security;
 use statemesh_transport::limits::Settings;
 use statemesh_transport::{Reactor, SocketType, listen};
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::access::{Clients, Doors};
 use crate::command::Command;
 use crate::control::{self, Order};
 use crate::levels;
@@ -29,6 +29,8 @@ const CONTROL_QUEUE: usize = 65_536;
 const PEER_MESSAGE_BYTES: usize = 64 << 20;
 /// Bytes of the command around a subscription; one that is much too long is refused without ending its connection.
 const SUBSCRIBE_BYTES: usize = 2 * 1024;
+/// How long to wait for room in a reactor's ring.
+const RING_PAUSE: Duration = Duration::from_millis(1);
 /// How long leaving may take; a caller with less patience ends the process.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(600);
 /// How long a caller in the process waits for an answer.
@@ -134,6 +136,7 @@ pub struct Handle {
     shared: Arc<Shared>,
     listen: Listen,
     failed: watch::Receiver<Option<String>>,
+    orders: mpsc::Sender<Order>,
 }
 
 impl Node {
@@ -152,14 +155,15 @@ impl Node {
         let (orders, order_queue) = mpsc::channel(4);
         let (failed_tx, failed) = watch::channel(None);
         let advertise = advertised(&options);
-        let shared = Arc::new(Shared::new(options, reactors, now, to_control));
+        let doors = Doors::new(&options);
+        let shared = Arc::new(Shared::new(options, doors, reactors, now, to_control));
         let plane = control::Control::new(Arc::clone(&shared), advertise, definitions, now)?;
         let collector = NodeCollector::new(shared.counters.clone(), levels::of(Arc::clone(&shared), plane.counts()))?;
         registry.register(Box::new(collector))?;
         let failing = Arc::new(failed_tx);
         let threads = start_reactors(&shared, sockets.tcp, &failing, now)?;
         runtime.spawn(plane.run(sockets.gossip, from_reactors, order_queue, failing));
-        let handle = Handle { shared: Arc::clone(&shared), listen, failed };
+        let handle = Handle { shared: Arc::clone(&shared), listen, failed, orders: orders.clone() };
         Ok(Self { shared, orders, threads, handle })
     }
 
@@ -227,6 +231,34 @@ impl Handle {
     #[must_use]
     pub fn addresses(&self) -> Listen {
         self.listen
+    }
+
+    /// Lets in other clients than before. Those that are no longer on the list lose their connections, those that may do other
+    /// things than before may do those from now on.
+    pub fn set_clients(&self, clients: Clients) {
+        self.shared.doors.set_clients(clients);
+        self.tell_all(|| Command::ClientsChanged);
+    }
+
+    /// Other keys for gossip and for the links between daemons, the one to use first; a link that was opened with a key
+    /// that is no longer among them ends.
+    ///
+    /// # Errors
+    /// There are none, or more than a rotation needs.
+    pub async fn set_gossip_keys(&self, keys: Vec<[u8; 32]>) -> Result<(), String> {
+        let ring = control::keyring(&keys).map_err(|error| error.to_string())?;
+        self.shared.doors.set_gossip_keys(&keys);
+        self.tell_all(|| Command::PeerKeysChanged);
+        self.orders.send(Order::Rotate(ring)).await.map_err(|_| "the daemon is ending".to_owned())
+    }
+
+    /// Tells every reactor something; one whose ring is full is tried again after a pause.
+    fn tell_all(&self, command: impl Fn() -> Command) {
+        for reactor in 0..self.shared.reactors() {
+            while self.shared.tell(reactor, command()).is_err() {
+                std::thread::sleep(RING_PAUSE);
+            }
+        }
     }
 
     /// Sends a request as a client would, in JSON or MessagePack, and gives the reply.
@@ -362,10 +394,11 @@ fn start_reactors(
             Worker::new(worker_shared, index, counters, now)
         })?;
         reactor.share(Arc::clone(&shared.connections));
-        reactor.listen(clients, SocketType::Router, limits.message_bytes, CLIENTS, Security::None)?;
+        let (for_clients, for_peers) = shared.doors.listening();
+        reactor.listen(clients, SocketType::Router, limits.message_bytes, CLIENTS, for_clients.clone())?;
         let subscription_bytes = limits.subscription_bytes.saturating_add(SUBSCRIBE_BYTES);
-        reactor.listen(changes, SocketType::XPub, subscription_bytes, CHANGES, Security::None)?;
-        reactor.listen(peers, SocketType::Router, PEER_MESSAGE_BYTES, PEERS, Security::None)?;
+        reactor.listen(changes, SocketType::XPub, subscription_bytes, CHANGES, for_clients)?;
+        reactor.listen(peers, SocketType::Router, PEER_MESSAGE_BYTES, PEERS, for_peers)?;
         let ended = Ended { failing: Arc::clone(failing), reason: format!("reactor {index} ended by a panic") };
         let thread = std::thread::Builder::new().name(format!("reactor-{index}")).spawn(move || {
             let mut ended = ended;

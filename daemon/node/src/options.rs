@@ -4,6 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use statemesh_transport::curve::KeyPair;
+
+use crate::access::Clients;
+
 /// What one daemon is told at its start.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -22,12 +26,29 @@ pub struct Options {
     pub discovery: Discovery,
     /// Gossip keys, primary first; empty means the unauthenticated key that the mesh's name gives.
     pub gossip_keys: Vec<[u8; 32]>,
+    /// How clients and daemons are told from strangers.
+    pub security: Security,
     /// The reactor threads.
     pub reactor: Reactor,
     /// Bounds; each has a metric.
     pub limits: Limits,
     /// Machine definitions that are defined at start: files, or folders of `*.json`.
     pub machines: Vec<PathBuf>,
+}
+
+/// How connections are secured. Gossip has its own keys, see [`Options::gossip_keys`].
+#[derive(Clone, Debug, Default)]
+pub enum Security {
+    /// Not at all: whoever reaches the ports may do everything.
+    #[default]
+    None,
+    /// By CURVE. Daemons among themselves use keys that are derived from the gossip keys, so there must be some.
+    Curve {
+        /// The daemon's own keys for clients.
+        own: KeyPair,
+        /// Whom it lets in.
+        clients: Clients,
+    },
 }
 
 /// Listening addresses; port 0 takes any free port.
@@ -114,6 +135,8 @@ pub struct Limits {
     pub subscriber_bytes: usize,
     /// Bytes waiting for all subscribers; beyond it whoever would get more loses its oldest changes.
     pub subscriber_total_bytes: usize,
+    /// Requests in one second of one client, by the name of its key, where the key has no figure of its own.
+    pub events_per_second: u32,
     /// Entries of an instance's history.
     pub history: usize,
     /// Instances on this daemon.
@@ -145,6 +168,7 @@ impl Default for Limits {
             subscription_bytes: 2_048,
             subscriber_bytes: 4 << 20,
             subscriber_total_bytes: 256 << 20,
+            events_per_second: 1_000_000,
             history: 16,
             instances: 10_000_000,
         }

@@ -9,6 +9,7 @@ use mio::Waker;
 use parking_lot::RwLock;
 use tokio::sync::mpsc;
 
+use crate::access::Doors;
 use crate::command::{Command, ToControl};
 use crate::counters::Counters;
 use crate::machines::Machines;
@@ -63,6 +64,8 @@ pub(crate) struct Shared {
     pub options: Options,
     /// The daemon's clock.
     pub clock: Clock,
+    /// Who may connect, and with which keys.
+    pub doors: Doors,
     /// The accepted connections of all reactors.
     pub connections: Arc<Census>,
     /// Subscriptions and what waits for subscribers, of all reactors.
@@ -97,7 +100,13 @@ pub(crate) type Judge = Box<dyn Fn(&[u8]) -> Result<u32, Vec<u8>> + Send + Sync>
 impl Shared {
     /// What the threads share at the start: no instances, no definitions, nobody known.
     #[must_use]
-    pub(crate) fn new(options: Options, reactors: usize, now: Instant, control: mpsc::Sender<ToControl>) -> Self {
+    pub(crate) fn new(
+        options: Options,
+        doors: Doors,
+        reactors: usize,
+        now: Instant,
+        control: mpsc::Sender<ToControl>,
+    ) -> Self {
         let machines = Arc::new(Machines::default());
         let partitions = options.partitions;
         let rules = Rules {
@@ -110,6 +119,7 @@ impl Shared {
         Self {
             options,
             clock: Clock::new(now),
+            doors,
             connections: Arc::default(),
             watching: Arc::default(),
             shards,

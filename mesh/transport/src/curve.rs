@@ -6,8 +6,15 @@ use std::sync::Arc;
 pub use omq_proto::{CurveKeypair as KeyPair, CurvePublicKey as PublicKey, CurveSecretKey as SecretKey};
 use omq_proto::{CurveServerOptions, MechanismSetup};
 
-/// Says whether the holder of a public key may connect. It is asked by a reactor, so it must not wait.
-pub type Admit = Arc<dyn Fn(&[u8; 32]) -> bool + Send + Sync>;
+/// Who may connect to a listener, and what it shows them. It is asked by a reactor for each connection, so it must not wait;
+/// what it answers may change with time.
+pub trait Door: Send + Sync {
+    /// Our own keys.
+    fn own(&self) -> KeyPair;
+
+    /// Whether the holder of a public key may connect.
+    fn admits(&self, key: &[u8; 32]) -> bool;
+}
 
 /// How a connection is secured.
 #[derive(Clone, Default)]
@@ -16,12 +23,7 @@ pub enum Security {
     #[default]
     None,
     /// CURVE, as the side that others authenticate to.
-    Server {
-        /// Our own keys.
-        own: KeyPair,
-        /// Whom we let in.
-        admit: Admit,
-    },
+    Server(Arc<dyn Door>),
     /// CURVE, as the side that authenticates itself.
     Client {
         /// Our own keys.
@@ -35,7 +37,7 @@ impl std::fmt::Debug for Security {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::None => "None",
-            Self::Server { .. } => "Server",
+            Self::Server(_) => "Server",
             Self::Client { .. } => "Client",
         })
     }
@@ -55,10 +57,11 @@ impl Security {
     pub(crate) fn mechanism(&self) -> MechanismSetup {
         match self {
             Self::None => MechanismSetup::Null,
-            Self::Server { own, admit } => {
-                let admit = Arc::clone(admit);
-                let options = CurveServerOptions::new().authenticator(move |peer| admit(&peer.public_key));
-                MechanismSetup::CurveServer { our_keypair: own.clone(), options }
+            Self::Server(door) => {
+                let our_keypair = door.own();
+                let door = Arc::clone(door);
+                let options = CurveServerOptions::new().authenticator(move |peer| door.admits(&peer.public_key));
+                MechanismSetup::CurveServer { our_keypair, options }
             }
             Self::Client { own, server } => {
                 MechanismSetup::CurveClient { our_keypair: own.clone(), server_public: *server }

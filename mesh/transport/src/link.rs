@@ -290,7 +290,7 @@ fn subscription_of(message: &Message) -> Option<Incoming> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::curve::KeyPair;
+    use crate::curve::{Door, KeyPair};
 
     /// Carries bytes both ways until neither side has any left.
     fn settle(a: &mut Link, b: &mut Link) {
@@ -399,16 +399,28 @@ mod tests {
         assert!(matches!(server.poll(), Ok(None)));
     }
 
-    /// Both sides of a CURVE connection, where the server lets in whom `admit` says.
-    fn curve(admit: fn(&[u8; 32]) -> bool) -> (KeyPair, Security, Security) {
+    struct Ajar(KeyPair, bool);
+
+    impl Door for Ajar {
+        fn own(&self) -> KeyPair {
+            self.0.clone()
+        }
+
+        fn admits(&self, _: &[u8; 32]) -> bool {
+            self.1
+        }
+    }
+
+    /// Both sides of a CURVE connection, where the server lets in everybody or nobody.
+    fn curve(admit: bool) -> (KeyPair, Security, Security) {
         let (client, server) = (KeyPair::generate(), KeyPair::generate());
         let dialling = Security::Client { own: client.clone(), server: server.public };
-        (client, dialling, Security::Server { own: server, admit: std::sync::Arc::new(admit) })
+        (client, dialling, Security::Server(std::sync::Arc::new(Ajar(server, admit))))
     }
 
     #[test]
     fn over_curve_messages_arrive_and_nobody_else_can_read_them() {
-        let (own, dialling, listening) = curve(|_| true);
+        let (own, dialling, listening) = curve(true);
         let (mut client, mut server) =
             secured(SocketType::Dealer, SocketType::Router, 1 << 20, [&dialling, &listening]);
         assert_eq!(server.peer_key(), Some(own.public.as_bytes()));
@@ -427,7 +439,7 @@ mod tests {
 
     #[test]
     fn over_curve_a_frame_over_the_limit_ends_the_link() {
-        let (_, dialling, listening) = curve(|_| true);
+        let (_, dialling, listening) = curve(true);
         let (mut client, mut server) = secured(SocketType::Dealer, SocketType::Router, 1_000, [&dialling, &listening]);
         client.send(&[&[0; 1_000]]);
         settle(&mut client, &mut server);
@@ -454,10 +466,10 @@ mod tests {
 
     #[test]
     fn a_wrong_key_on_either_side_and_no_key_at_all_are_refused() {
-        let (_, dialling, listening) = curve(|_| false);
+        let (_, dialling, listening) = curve(false);
         assert!(refused(&dialling, &listening), "a key that is not on the list");
-        let (_, dialling, _) = curve(|_| true);
-        let (_, _, listening) = curve(|_| true);
+        let (_, dialling, _) = curve(true);
+        let (_, _, listening) = curve(true);
         assert!(refused(&dialling, &listening), "a server with another key than expected");
         assert!(refused(&Security::None, &listening), "a client without keys");
     }

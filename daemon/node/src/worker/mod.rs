@@ -1,6 +1,7 @@
 //! What runs on a reactor: it takes requests from clients and daemons, runs those whose partition is here, passes the
 //! others on, and sends every answer back the way its request came.
 
+mod admission;
 mod commands;
 mod forwarding;
 mod peering;
@@ -20,6 +21,7 @@ use statemesh_transport::limits::Refusal;
 use statemesh_transport::reactor::Closed;
 use statemesh_transport::{ConnId, Event, Handler, Io, Origin};
 
+use crate::access::Admissions;
 use crate::batch::Batches;
 use crate::command::{Command, ToControl};
 use crate::counters::Counters;
@@ -67,6 +69,8 @@ pub(crate) struct Worker {
     /// Links that other daemons opened and greeted on, with the member's number.
     greeted: HashMap<ConnId, Greeted>,
     subscribers: Subscribers,
+    /// Who the clients are, where they are told apart.
+    admissions: Admissions,
     run: Run,
     /// The reply that is being written; kept to be used again.
     reply: Vec<u8>,
@@ -101,9 +105,10 @@ impl Worker {
             parked: VecDeque::new(),
             batches: Batches::default(),
             callers: Slab::new(),
-            peers: Peers::new(u8::try_from(index).unwrap_or(u8::MAX), limits.in_flight),
+            peers: Peers::new(u8::try_from(index).unwrap_or(u8::MAX), limits.in_flight, shared.doors.peers()),
             greeted: HashMap::new(),
             subscribers: Subscribers::new(&limits, Arc::clone(&shared.watching)),
+            admissions: Admissions::new(&shared.doors, now),
             run: Run::default(),
             reply: Vec::new(),
             overflow: VecDeque::new(),
@@ -202,8 +207,14 @@ impl Worker {
 
     fn opened(&mut self, conn: ConnId, origin: Origin, io: &mut Io) {
         match origin {
-            Origin::Accepted(CLIENTS) => self.clients += 1,
-            Origin::Accepted(CHANGES) => self.watchers += 1,
+            Origin::Accepted(CLIENTS) => {
+                self.clients += 1;
+                self.admitted(conn, false, io);
+            }
+            Origin::Accepted(CHANGES) => {
+                self.watchers += 1;
+                self.admitted(conn, true, io);
+            }
             Origin::Accepted(_) => {}
             Origin::Opened(member) => {
                 let hello = self.shared.hello();
@@ -243,6 +254,7 @@ impl Worker {
 
     fn closed(&mut self, conn: ConnId, origin: Origin, reason: &Closed, io: &mut Io) {
         self.count_closed(origin, reason);
+        self.admissions.closed(conn);
         match origin {
             Origin::Accepted(CLIENTS) => self.clients = self.clients.saturating_sub(1),
             Origin::Accepted(CHANGES) => {
@@ -268,9 +280,8 @@ impl Worker {
     }
 
     fn subscribed(&mut self, conn: ConnId, prefix: &[u8]) {
-        if !self.subscribers.subscribe(conn, prefix) {
-            self.counters.refused_subscriptions.add(1);
-        }
+        let refused = self.admissions.subscriptions(conn, prefix, |prefix| self.subscribers.subscribe(conn, prefix));
+        self.counters.refused_subscriptions.add(refused);
         self.shared.watched[self.index].store(true, Relaxed);
     }
 
@@ -320,7 +331,12 @@ impl Handler for Worker {
             Event::Opened(conn, origin) => self.opened(conn, origin, io),
             Event::Closed(conn, origin, reason) => self.closed(conn, origin, reason, io),
             Event::Subscribe(conn, prefix) => self.subscribed(conn, prefix),
-            Event::Cancel(conn, prefix) => self.subscribers.cancel(conn, prefix),
+            Event::Cancel(conn, prefix) => {
+                self.admissions.subscriptions(conn, prefix, |prefix| {
+                    self.subscribers.cancel(conn, prefix);
+                    true
+                });
+            }
             Event::Refused(_, Refusal::TooMany) => self.counters.refused_connections.add(1),
             Event::Refused(_, Refusal::TooManyFromAddress) => self.counters.refused_addresses.add(1),
             Event::Failed(origin, reason) => self.count_closed(origin, reason),

@@ -42,7 +42,9 @@ impl Worker {
         };
         // Anything else becomes an empty frame, which is refused as what it is: no request.
         let (body, delimited) = body.unwrap_or((&[], false));
+        self.admissions.speaks(conn);
         self.frame(body, ReplyTo::Client { conn, delimited }, io);
+        self.admissions.is_silent();
     }
 
     /// A frame: one request, or an array of them.
@@ -109,6 +111,11 @@ impl Worker {
             && let Some(count) = self.counters.requests.get(request.op as usize)
         {
             count.add(1);
+        }
+        if self.admissions.somebody_speaks()
+            && let Err((code, message)) = self.admissions.allow(&request, self.now)
+        {
+            return self.refuse(&request, reply_to, code, &message, io);
         }
         match request.op.class() {
             Class::Keyed => self.keyed(&request, raw, reply_to, hops, io),
