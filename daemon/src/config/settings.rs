@@ -23,6 +23,15 @@ pub(crate) const CLIENT_ADDRESS: &str = "client.address";
 /// How the client's timeout is called wherever it can be set.
 pub(crate) const CLIENT_TIMEOUT: &str = "client.timeout";
 
+/// The client's key file.
+pub(crate) const CLIENT_KEY: &str = "client.key";
+/// The daemons' public key.
+pub(crate) const SERVER_KEY: &str = "client.server_key";
+/// The list of clients.
+pub(crate) const CLIENT_LIST: &str = "security.keys";
+/// The file of gossip keys.
+pub(crate) const GOSSIP_KEYS_FILE: &str = "gossip.keys_file";
+
 const GIB: u64 = 1 << 30;
 const HOUR: Duration = Duration::from_secs(3_600);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -58,7 +67,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     one("leave_timeout", span(HOUR), "25s", "For how long a leaving daemon hands its instances over before it exits all the same"),
     one("log", Kind::LogFilter, "info", "Which log lines are written: a level, or levels for single parts"),
     one("log_format", Kind::Choice(&["auto", "text", "json"]), "auto", "How log lines are written; auto is text on a terminal and JSON otherwise"),
-    one("listen.address", Kind::Ip, "0.0.0.0", "The address to listen on, for every port that has none of its own"),
+    one("listen.address", Kind::Ip, "127.0.0.1", "The address to listen on, for every port that has none of its own; any but a loopback address needs security.mode"),
     one("listen.clients", Kind::Listen, "7400", "Clients (ZeroMQ ROUTER)"),
     one("listen.changes", Kind::Listen, "7401", "State changes (ZeroMQ XPUB)"),
     one("listen.peers", Kind::Listen, "7402", "Other daemons"),
@@ -69,6 +78,10 @@ pub(crate) const SETTINGS: &[Setting] = &[
     many("discovery.seeds", Kind::Socket, "Gossip addresses of daemons that are always tried"),
     one("discovery.alone_after", Kind::Span { max: HOUR, never: true }, "5s", "After this long without finding anybody a daemon is alone on purpose, and ready; with neither service nor seeds it is so at once"),
     many("gossip.keys", Kind::Key, "Keys of the gossip, the one to send with first; without any, gossip is not authenticated beyond the mesh's name"),
+    one("gossip.keys_file", Kind::Path, "", "A file with the keys of the gossip instead, one on each line; it is read again when it changes (statemesh keys rotate)"),
+    one("security.mode", Kind::Choice(&["curve", "none"]), "", "How clients and daemons are told from strangers: by CURVE keys, or not at all; must be set to listen on anything but loopback"),
+    one("security.key", Kind::Path, "", "The file with this daemon's own keys for clients (statemesh keys new)"),
+    one(CLIENT_LIST, Kind::Path, "", "The file that lists the clients that are let in, and what each may do; it is read again when it changes (statemesh keys allow)"),
     one("reactor.threads", count(256), "1", "Threads that serve clients"),
     one("reactor.spin", span(MINUTE), "50us", "For how long a reactor polls without sleeping after its last message; 0 sleeps at once"),
     one("limits.connections", count(1_000_000), "10000", "Connections of clients, subscribers and other daemons; a new one takes the place of one that has not completed its handshake for a while, or else is refused"),
@@ -93,13 +106,19 @@ pub(crate) const SETTINGS: &[Setting] = &[
     one("limits.subscription_bytes", bytes(16, 65_536), "2KiB", "One subscription; a longer one is ignored and counted, one that is much longer ends its connection"),
     one("limits.subscriber_bytes", bytes(4_096, GIB), "4MiB", "Changes waiting for one subscriber; beyond it its oldest are dropped and counted"),
     one("limits.subscriber_total_bytes", bytes(65_536, 64 * GIB), "256MiB", "Changes waiting for all subscribers; beyond it whoever would get more loses its oldest"),
+    one("limits.events_per_second", count(4_000_000_000), "1000000", "Requests of one client in a second, over all its connections, where its key has no figure of its own; further ones are refused (with security.mode = curve)"),
     one("limits.history", Kind::Count { min: 0, max: 1_024 }, "16", "Entries of an instance's history"),
     one("limits.instances", count(1_000_000_000), "10000000", "Instances on this daemon"),
     one("http.connections", count(65_536), "256", "HTTP connections at a time"),
     one("http.header_bytes", bytes(8_192, 1 << 20), "16KiB", "The head of one HTTP request"),
     one("http.timeout", span(MINUTE), "10s", "For one HTTP request, and for the next on an open connection"),
+    many("http.tokens", Kind::Token, "Secrets, one of which a request over anything but loopback must show (Authorization: Bearer TOKEN); health and metrics are open"),
+    one("http.tls_cert", Kind::Path, "", "The file with the certificate chain (PEM) for HTTPS; without it HTTP is not encrypted"),
+    one("http.tls_key", Kind::Path, "", "The file with the certificate's private key (PEM)"),
     one(CLIENT_ADDRESS, Kind::Endpoint, "tcp://127.0.0.1:7400", "The daemon that the command line talks to"),
     one(CLIENT_TIMEOUT, span(HOUR), "5s", "For how long the command line waits for an answer"),
+    one(CLIENT_KEY, Kind::Path, "", "The file with the client's own keys (statemesh keys new), for daemons with security.mode = curve"),
+    one(SERVER_KEY, Kind::PublicKey, "", "The public key of the daemons for clients: of the key pair in their security.key"),
 ];
 
 impl Setting {
@@ -132,7 +151,7 @@ impl Setting {
 
     /// Whether its value must not be shown.
     pub(crate) fn is_secret(&self) -> bool {
-        matches!(self.kind, Kind::Key)
+        matches!(self.kind, Kind::Key | Kind::Token)
     }
 
     /// Its default as a list of texts.

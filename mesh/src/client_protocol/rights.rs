@@ -1,7 +1,7 @@
 //! What a client may do: ops by kind, machines by the beginning of their names.
 
 use super::request::{Op, Request};
-use super::scan::{Scalar, Scan};
+use super::scan::Scan;
 
 /// A kind of op.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,14 +115,13 @@ impl Grant {
         let (mut named, mut foreign) = (false, None);
         let read = request.definition.map(|definition| {
             Scan::new(request.encoding, definition).map(|field, scan| {
-                if field == "id" {
-                    match scan.scalar()? {
-                        Scalar::Text(id) if self.has_machine(&id) => named = true,
-                        Scalar::Text(id) => foreign = Some(id.into_owned()),
-                        _ => foreign = Some("(no text)".to_owned()),
-                    }
-                } else {
-                    scan.value()?;
+                if field != b"id" {
+                    return scan.skip();
+                }
+                match scan.text()? {
+                    Some(id) if self.has_machine(&id) => named = true,
+                    Some(id) => foreign = Some(id.into_owned()),
+                    None => foreign = Some("(no text)".to_owned()),
                 }
                 Ok(())
             })
