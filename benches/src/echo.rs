@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use omq_proto::SocketType;
+use statemesh_transport::curve::Security;
 use statemesh_transport::reactor::Settings;
 use statemesh_transport::{Event, Handler, Io, Reactor, listen};
 
@@ -33,17 +34,11 @@ impl Handler for Echo {
 
 /// A reactor that echoes, on a free port. `spin`: as the daemon's `reactor.spin`.
 pub(crate) fn reactor(spin: Duration) -> Outcome<(Reactor<Echo>, SocketAddr)> {
-    let settings = Settings {
-        spin,
-        connections: 10_000,
-        message_bytes: 1 << 20,
-        handshake: Duration::from_secs(5),
-        unsent_bytes: 4 << 20,
-    };
+    let settings = Settings { spin, ..Settings::default() };
     let mut reactor = Reactor::new(settings, Instant::now(), |_| Echo).while_at("the reactor")?;
     let socket = listen::tcp((Ipv4Addr::LOCALHOST, 0).into()).while_at("a port")?;
     let address = socket.local_addr().while_at("a port")?;
-    reactor.listen(socket, SocketType::Router, settings.message_bytes, 0).while_at("the listener")?;
+    reactor.listen(socket, SocketType::Router, settings.message_bytes, 0, Security::None).while_at("the listener")?;
     Ok((reactor, address))
 }
 

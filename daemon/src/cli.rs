@@ -72,6 +72,8 @@ pub(crate) enum Verb {
     Draw(DrawArgs),
     /// Print the JSON Schema of the definitions' format, for editors
     Schema,
+    /// Make keys, and say which clients are let in with theirs
+    Keys(crate::keys::KeysArgs),
     /// Print the configuration, and where each value came from
     Config(ConfigArgs),
     /// Print the completions of a shell
@@ -103,6 +105,12 @@ pub(crate) struct Connect {
     /// For how long to wait for an answer, such as 500ms or 5s [env: STATEMESH_TIMEOUT] [default: 5s]
     #[arg(long, value_name = "TIME")]
     pub(crate) timeout: Option<String>,
+    /// The client's own keys, for daemons with security.mode = curve [env: STATEMESH_KEY]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<String>,
+    /// The daemons' public key [env: STATEMESH_SERVER_KEY]
+    #[arg(long, value_name = "Z85")]
+    pub(crate) server_key: Option<String>,
 }
 
 /// An instance: `machine/key`.

@@ -1,12 +1,15 @@
 //! HTTP on 7480: health, metrics and read-only JSON. One handler over hyper, with a bound for everything a peer decides.
 
+mod guard;
 mod routes;
+pub(crate) mod tls;
 
 pub(crate) use routes::RESOURCES;
 
 use crate::config;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
+use hyper::header::HeaderValue;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -15,11 +18,14 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use routes::{Route, route};
 use serde_json::{Value, json};
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 
 /// What the server shows: a node, or in tests what stands for one.
 pub(crate) trait Backend: Send + Sync + 'static {
@@ -54,7 +60,7 @@ struct Metrics {
 }
 
 impl Metrics {
-    fn new(registry: &Registry, limits: config::Http) -> Result<Metrics, prometheus::Error> {
+    fn new(registry: &Registry, limits: &config::Http) -> Result<Metrics, prometheus::Error> {
         let [requests, open, limit, refused] = METRICS;
         let metrics = Metrics {
             requests: IntCounterVec::new(Opts::new(requests.0, requests.2), &["code"])?,
@@ -77,12 +83,18 @@ pub(crate) struct Server<B> {
     registry: Registry,
     metrics: Metrics,
     limits: config::Http,
+    tls: Option<TlsAcceptor>,
 }
 
 impl<B: Backend> Server<B> {
     /// A server that shows `backend` and the metrics in `registry`, to which it adds its own.
     pub(crate) fn new(backend: B, registry: Registry, limits: config::Http) -> Result<Server<B>, prometheus::Error> {
-        Ok(Server { backend, metrics: Metrics::new(&registry, limits)?, registry, limits })
+        Ok(Server { backend, metrics: Metrics::new(&registry, &limits)?, registry, limits, tls: None })
+    }
+
+    /// The same, with every connection encrypted.
+    pub(crate) fn with_tls(self, tls: Option<TlsAcceptor>) -> Server<B> {
+        Server { tls, ..self }
     }
 
     /// Serves until the task is dropped.
@@ -91,7 +103,7 @@ impl<B: Backend> Server<B> {
         let slots = Arc::new(Semaphore::new(self.limits.connections));
         let server = Arc::new(self);
         loop {
-            let Ok((stream, _)) = listener.accept().await else {
+            let Ok((stream, from)) = listener.accept().await else {
                 // Out of descriptors: the next accept fails at once too.
                 tokio::time::sleep(PAUSE_AFTER_FAILED_ACCEPT).await;
                 continue;
@@ -103,19 +115,28 @@ impl<B: Backend> Server<B> {
             let server = Arc::clone(&server);
             tokio::spawn(async move {
                 server.metrics.open.inc();
-                let _ = timeout(CONNECTION_LIFETIME, server.connection(stream)).await;
+                let _ = timeout(CONNECTION_LIFETIME, server.connection(stream, from.ip())).await;
                 server.metrics.open.dec();
                 drop(slot);
             });
         }
     }
 
-    async fn connection(&self, stream: TcpStream) {
+    async fn connection(&self, stream: TcpStream, from: IpAddr) {
+        let Some(tls) = &self.tls else { return self.serve(stream, from).await };
+        match timeout(self.limits.timeout, tls.accept(stream)).await {
+            Ok(Ok(stream)) => self.serve(stream, from).await,
+            Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+            Err(_) => tracing::debug!("TLS handshake took too long"),
+        }
+    }
+
+    async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin, from: IpAddr) {
         let served = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.timeout)
             .max_buf_size(self.limits.header_bytes)
-            .serve_connection(TokioIo::new(stream), service_fn(|request| self.answer(request)))
+            .serve_connection(TokioIo::new(stream), service_fn(|request| self.answer(request, from)))
             .await;
         if let Err(error) = served {
             tracing::debug!(%error, "HTTP connection ended");
@@ -123,15 +144,23 @@ impl<B: Backend> Server<B> {
     }
 
     /// Answers a request. Its body, if it has one, is not read: hyper closes the connection then.
-    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-        let answer = timeout(self.limits.timeout, self.respond(request.method(), request.uri())).await;
+    async fn answer(&self, request: Request<Incoming>, from: IpAddr) -> Result<Response<Full<Bytes>>, Infallible> {
+        let route = route(request.uri().path(), request.uri().query());
+        let shown = request.headers().get("authorization").map(HeaderValue::as_bytes);
+        if !guard::lets_through(route.as_ref(), from, shown, &self.limits.tokens) {
+            let message = "show one of http.tokens: Authorization: Bearer TOKEN";
+            let answer = Answer::error(StatusCode::UNAUTHORIZED, "unauthorized", message);
+            self.metrics.requests.with_label_values(&[answer.status.as_str()]).inc();
+            return Ok(answer.into_response());
+        }
+        let answer = timeout(self.limits.timeout, self.respond(request.method(), route)).await;
         let answer = answer
             .unwrap_or_else(|_| Answer::error(StatusCode::GATEWAY_TIMEOUT, "timeout", "no answer in time; try again"));
         self.metrics.requests.with_label_values(&[answer.status.as_str()]).inc();
         Ok(answer.into_response())
     }
 
-    async fn respond(&self, method: &Method, uri: &hyper::Uri) -> Answer {
+    async fn respond(&self, method: &Method, route: Option<Route>) -> Answer {
         if !matches!(*method, Method::GET | Method::HEAD) {
             return Answer::error(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -139,7 +168,7 @@ impl<B: Backend> Server<B> {
                 "this API is read-only: GET or HEAD",
             );
         }
-        match route(uri.path(), uri.query()) {
+        match route {
             Some(Route::Index) => Answer::new(StatusCode::OK, "text/html; charset=utf-8", routes::index()),
             Some(Route::Live) if self.backend.live() => Answer::text(StatusCode::OK, "live\n"),
             Some(Route::Live) => Answer::text(StatusCode::SERVICE_UNAVAILABLE, "not live\n"),
@@ -220,11 +249,14 @@ impl Answer {
         let mut response = Response::new(Full::new(self.body));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
-        headers.insert("content-type", hyper::header::HeaderValue::from_static(self.content_type));
-        headers.insert("cache-control", hyper::header::HeaderValue::from_static("no-store"));
-        headers.insert("x-content-type-options", hyper::header::HeaderValue::from_static("nosniff"));
+        headers.insert("content-type", HeaderValue::from_static(self.content_type));
+        headers.insert("cache-control", HeaderValue::from_static("no-store"));
+        headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
         if self.status == StatusCode::METHOD_NOT_ALLOWED {
-            headers.insert("allow", hyper::header::HeaderValue::from_static("GET, HEAD"));
+            headers.insert("allow", HeaderValue::from_static("GET, HEAD"));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert("www-authenticate", HeaderValue::from_static("Bearer"));
         }
         response
     }

@@ -6,6 +6,7 @@ mod config;
 mod diagnostic;
 mod failure;
 mod http;
+mod keys;
 mod logs;
 mod offline;
 mod output;

@@ -34,6 +34,7 @@ pub(crate) fn daemon(config: &Config, with_parent: bool) -> Result<(), Failure> 
     let handle = runtime.handle().clone();
     let ended = runtime.block_on(async move {
         let name = told.node.name.clone();
+        let tls = told.http.tls.as_ref().map(http::tls::acceptor).transpose()?;
         let listener = bind_http(told.node.listen.http).await?;
         let mut options = told.node;
         options.listen.http = listener.local_addr().unwrap_or(options.listen.http);
@@ -44,8 +45,10 @@ pub(crate) fn daemon(config: &Config, with_parent: bool) -> Result<(), Failure> 
             Node::start(options, registry.clone(), handle).map_err(|error| cannot_start(&name, &listen, error))?;
         let shown = Shown(node.handle());
         let server = http::Server::new(shown, registry, told.http)
-            .map_err(|error| Failure::new(Exit::Start, "metrics", format!("metrics: {error}")))?;
+            .map_err(|error| Failure::new(Exit::Start, "metrics", format!("metrics: {error}")))?
+            .with_tls(tls);
         let serving = tokio::spawn(server.run(listener));
+        let following = tokio::spawn(crate::keys::follow(told.followed, node.handle()));
         say_hello(&node.handle());
         let why = signals.first(with_parent, &node.handle()).await;
         tracing::info!(%why, "ending");
@@ -64,6 +67,7 @@ pub(crate) fn daemon(config: &Config, with_parent: bool) -> Result<(), Failure> 
             }
         };
         serving.abort();
+        following.abort();
         ended
     });
     runtime.shutdown_timeout(SHUTDOWN);

@@ -76,6 +76,9 @@ impl Daemon {
         words.extend(plan.wrapper.iter().cloned());
         words.push(scene.binary.to_string_lossy().into_owned());
         words.extend(["daemon", "--name", name, "--listen-address", &address.to_string()].map(str::to_owned));
+        if plan.host.is_some() && !plan.arguments.iter().any(|word| word == "--security-mode") {
+            words.extend(["--security-mode", "none"].map(str::to_owned));
+        }
         words.extend(plan.arguments.iter().cloned());
         let (program, arguments) = words.split_first().ok_or("no program")?;
         let log = scene.folder.join(format!("{}.log", plan.log.as_deref().unwrap_or(name)));

@@ -113,6 +113,10 @@ pub(crate) enum Command {
     },
     /// A change for this reactor's subscribers.
     Publish(Arc<Change>),
+    /// Other clients are let in than before, or may do other things.
+    ClientsChanged,
+    /// Other keys than before count on links between daemons.
+    PeerKeysChanged,
     /// End the loop, after what is queued has been written.
     Stop,
 }

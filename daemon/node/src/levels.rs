@@ -23,6 +23,9 @@ pub(crate) fn of(shared: Arc<Shared>, counts: Arc<Counts>) -> Levels {
     let census: Mutex<Census> = Mutex::new(None);
     Box::new(move || {
         let mut levels = vec![members(&shared), partitions(&shared), info(&shared), limits(&shared)];
+        levels.extend(connections(&shared));
+        levels.push(keys(&shared));
+        levels.push(refused_keys(&shared));
         levels.push(instances(&shared, &census));
         levels.extend(counts.levels());
         levels
@@ -64,10 +67,58 @@ fn info(shared: &Shared) -> Level {
     gauge("statemesh_info", "Always 1; the labels say which daemon this is.", vec![(labels, 1.0)])
 }
 
+fn keys(shared: &Shared) -> Level {
+    let known = shared.doors.client_keys().unwrap_or(0);
+    gauge(
+        "statemesh_client_keys",
+        "Keys of clients that are let in; 0 without CURVE.",
+        vec![(Vec::new(), known as f64)],
+    )
+}
+
+fn refused_keys(shared: &Shared) -> Level {
+    Level {
+        name: "statemesh_refused_keys_total",
+        help: "Handshakes refused because the key is not on the list, by who knocked.",
+        kind: Kind::Counter,
+        samples: shared
+            .doors
+            .refused()
+            .into_iter()
+            .map(|(who, count)| (vec![("from", who.to_owned())], count as f64))
+            .collect(),
+    }
+}
+
+fn connections(shared: &Shared) -> [Level; 2] {
+    let all = shared.connections.connections() as f64;
+    let most = shared.connections.most_from_one_address() as f64;
+    [
+        gauge("statemesh_connections", "Accepted connections of every kind.", vec![(Vec::new(), all)]),
+        gauge(
+            "statemesh_connections_from_one_address",
+            "Accepted connections from the address that has most of them.",
+            vec![(Vec::new(), most)],
+        ),
+    ]
+}
+
 fn limits(shared: &Shared) -> Level {
     let limits = &shared.options.limits;
-    let rows: [(&str, f64); 12] = [
+    let rows: [(&str, f64); 24] = [
+        ("events_per_second", f64::from(limits.events_per_second)),
         ("connections", limits.connections as f64),
+        ("connections_per_address", limits.connections_per_address as f64),
+        ("handshake_bytes", limits.handshake_bytes as f64),
+        ("parts", limits.parts as f64),
+        ("heartbeat_seconds", limits.heartbeat.as_secs_f64()),
+        ("idle_seconds", limits.idle.as_secs_f64()),
+        ("unread_bytes", limits.unread_bytes as f64),
+        ("malformed", f64::from(limits.malformed)),
+        ("unsent_total_bytes", limits.unsent_total_bytes as f64),
+        ("subscriptions_total", limits.subscriptions_total as f64),
+        ("subscription_bytes", limits.subscription_bytes as f64),
+        ("subscriber_total_bytes", limits.subscriber_total_bytes as f64),
         ("message_bytes", limits.message_bytes as f64),
         ("handshake_seconds", limits.handshake.as_secs_f64()),
         ("batch", limits.batch as f64),

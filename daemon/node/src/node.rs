@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use mio::net::TcpListener;
 use prometheus::Registry;
-use statemesh_transport::reactor::Settings;
+use statemesh_transport::limits::Settings;
 use statemesh_transport::{Reactor, SocketType, listen};
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::access::{Clients, Doors};
 use crate::command::Command;
 use crate::control::{self, Order};
 use crate::levels;
@@ -26,8 +27,10 @@ const CONTROL_QUEUE: usize = 65_536;
 /// Bytes of a message between daemons: a part of a moving partition, whose last instance may be as large as a context and
 /// its history may be.
 const PEER_MESSAGE_BYTES: usize = 64 << 20;
-/// Bytes of a message from a subscriber, who sends nothing but prefixes.
-const SUBSCRIPTION_BYTES: usize = 8 * 1024;
+/// Bytes of the command around a subscription; one that is much too long is refused without ending its connection.
+const SUBSCRIBE_BYTES: usize = 2 * 1024;
+/// How long to wait for room in a reactor's ring.
+const RING_PAUSE: Duration = Duration::from_millis(1);
 /// How long leaving may take; a caller with less patience ends the process.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(600);
 /// How long a caller in the process waits for an answer.
@@ -133,6 +136,7 @@ pub struct Handle {
     shared: Arc<Shared>,
     listen: Listen,
     failed: watch::Receiver<Option<String>>,
+    orders: mpsc::Sender<Order>,
 }
 
 impl Node {
@@ -151,14 +155,15 @@ impl Node {
         let (orders, order_queue) = mpsc::channel(4);
         let (failed_tx, failed) = watch::channel(None);
         let advertise = advertised(&options);
-        let shared = Arc::new(Shared::new(options, reactors, now, to_control));
+        let doors = Doors::new(&options);
+        let shared = Arc::new(Shared::new(options, doors, reactors, now, to_control));
         let plane = control::Control::new(Arc::clone(&shared), advertise, definitions, now)?;
         let collector = NodeCollector::new(shared.counters.clone(), levels::of(Arc::clone(&shared), plane.counts()))?;
         registry.register(Box::new(collector))?;
         let failing = Arc::new(failed_tx);
         let threads = start_reactors(&shared, sockets.tcp, &failing, now)?;
         runtime.spawn(plane.run(sockets.gossip, from_reactors, order_queue, failing));
-        let handle = Handle { shared: Arc::clone(&shared), listen, failed };
+        let handle = Handle { shared: Arc::clone(&shared), listen, failed, orders: orders.clone() };
         Ok(Self { shared, orders, threads, handle })
     }
 
@@ -226,6 +231,34 @@ impl Handle {
     #[must_use]
     pub fn addresses(&self) -> Listen {
         self.listen
+    }
+
+    /// Lets in other clients than before. Those that are no longer on the list lose their connections, those that may do other
+    /// things than before may do those from now on.
+    pub fn set_clients(&self, clients: Clients) {
+        self.shared.doors.set_clients(clients);
+        self.tell_all(|| Command::ClientsChanged);
+    }
+
+    /// Other keys for gossip and for the links between daemons, the one to use first; a link that was opened with a key
+    /// that is no longer among them ends.
+    ///
+    /// # Errors
+    /// There are none, or more than a rotation needs.
+    pub async fn set_gossip_keys(&self, keys: Vec<[u8; 32]>) -> Result<(), String> {
+        let ring = control::keyring(&keys).map_err(|error| error.to_string())?;
+        self.shared.doors.set_gossip_keys(&keys);
+        self.tell_all(|| Command::PeerKeysChanged);
+        self.orders.send(Order::Rotate(ring)).await.map_err(|_| "the daemon is ending".to_owned())
+    }
+
+    /// Tells every reactor something; one whose ring is full is tried again after a pause.
+    fn tell_all(&self, command: impl Fn() -> Command) {
+        for reactor in 0..self.shared.reactors() {
+            while self.shared.tell(reactor, command()).is_err() {
+                std::thread::sleep(RING_PAUSE);
+            }
+        }
     }
 
     /// Sends a request as a client would, in JSON or MessagePack, and gives the reply.
@@ -340,9 +373,17 @@ fn start_reactors(
     let settings = Settings {
         spin: shared.options.reactor.spin,
         connections: limits.connections,
+        connections_per_address: limits.connections_per_address,
         message_bytes: PEER_MESSAGE_BYTES,
+        parts: limits.parts,
         handshake: limits.handshake,
+        handshake_bytes: limits.handshake_bytes,
+        heartbeat: limits.heartbeat,
+        idle: limits.idle,
+        unread_bytes: limits.unread_bytes / sockets.len().max(1),
         unsent_bytes: limits.unsent_bytes,
+        unsent_total_bytes: limits.unsent_total_bytes / sockets.len().max(1),
+        malformed: limits.malformed,
     };
     let mut threads = Vec::new();
     for (index, [clients, changes, peers]) in sockets.into_iter().enumerate() {
@@ -352,9 +393,12 @@ fn start_reactors(
             worker_shared.set_waker(index, waker);
             Worker::new(worker_shared, index, counters, now)
         })?;
-        reactor.listen(clients, SocketType::Router, limits.message_bytes, CLIENTS)?;
-        reactor.listen(changes, SocketType::XPub, SUBSCRIPTION_BYTES, CHANGES)?;
-        reactor.listen(peers, SocketType::Router, PEER_MESSAGE_BYTES, PEERS)?;
+        reactor.share(Arc::clone(&shared.connections));
+        let (for_clients, for_peers) = shared.doors.listening();
+        reactor.listen(clients, SocketType::Router, limits.message_bytes, CLIENTS, for_clients.clone())?;
+        let subscription_bytes = limits.subscription_bytes.saturating_add(SUBSCRIBE_BYTES);
+        reactor.listen(changes, SocketType::XPub, subscription_bytes, CHANGES, for_clients)?;
+        reactor.listen(peers, SocketType::Router, PEER_MESSAGE_BYTES, PEERS, for_peers)?;
         let ended = Ended { failing: Arc::clone(failing), reason: format!("reactor {index} ended by a panic") };
         let thread = std::thread::Builder::new().name(format!("reactor-{index}")).spawn(move || {
             let mut ended = ended;

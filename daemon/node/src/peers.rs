@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use statemesh_transport::{ConnId, Io};
 
+use crate::access::PeerKeys;
 use crate::peer_wire::PeerFrame;
 
 /// A frame that waits for its link, with the correlation of the request that it carries, if it carries one.
@@ -40,6 +41,7 @@ pub(crate) struct Peers {
     /// Which of its daemon's reactors this is. Control and moving partitions travel in lane 0, whose links are kept open;
     /// those of other reactors are opened when there is something to send.
     lane: u8,
+    keys: PeerKeys,
 }
 
 const FIRST_RETRY: Duration = Duration::from_millis(20);
@@ -47,8 +49,17 @@ const MAX_RETRY: Duration = Duration::from_secs(2);
 
 impl Peers {
     /// No links. At most `max_waiting` frames wait for each one.
-    pub(crate) fn new(lane: u8, max_waiting: usize) -> Self {
-        Self { by_member: HashMap::new(), max_waiting, lane }
+    pub(crate) fn new(lane: u8, max_waiting: usize, keys: PeerKeys) -> Self {
+        Self { by_member: HashMap::new(), max_waiting, lane, keys }
+    }
+
+    /// Links that are open, ready or not.
+    pub(crate) fn open_links(&self) -> Vec<ConnId> {
+        let open = |peer: &Peer| match peer.state {
+            State::Greeting(conn) | State::Ready(conn) => Some(conn),
+            State::Down(_) => None,
+        };
+        self.by_member.values().filter_map(open).collect()
     }
 
     /// Whether the links of this reactor carry control.
@@ -108,7 +119,7 @@ impl Peers {
             return false;
         }
         peer.waiting.push_back((correlation, frame.to_vec()));
-        Self::open(member, peer, now, io);
+        Self::open(member, peer, &self.keys, now, io);
         true
     }
 
@@ -135,14 +146,14 @@ impl Peers {
         at.is_some_and(|at| peer.waiting.remove(at).is_some())
     }
 
-    fn open(member: u32, peer: &mut Peer, now: Instant, io: &mut Io) {
+    fn open(member: u32, peer: &mut Peer, keys: &PeerKeys, now: Instant, io: &mut Io) {
         let State::Down(not_before) = peer.state else {
             return;
         };
         if now < not_before {
             return;
         }
-        match io.connect(peer.address, u64::from(member)) {
+        match io.connect(peer.address, u64::from(member), &keys.dialling(peer.failures)) {
             Ok(conn) => peer.state = State::Greeting(conn),
             Err(error) => {
                 tracing::debug!(address = %peer.address, %error, "cannot open a peer link");
@@ -198,7 +209,7 @@ impl Peers {
             if peer.waiting.is_empty() && self.lane != 0 {
                 continue;
             }
-            Self::open(member, peer, now, io);
+            Self::open(member, peer, &self.keys, now, io);
             if let State::Down(at) = peer.state {
                 next = Some(next.map_or(at, |n| n.min(at)));
             }

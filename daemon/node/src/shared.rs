@@ -9,12 +9,15 @@ use mio::Waker;
 use parking_lot::RwLock;
 use tokio::sync::mpsc;
 
+use crate::access::Doors;
 use crate::command::{Command, ToControl};
 use crate::counters::Counters;
 use crate::machines::Machines;
 use crate::options::Options;
 use crate::shard::{Rules, Shards};
+use crate::subscribers::Watching;
 use crate::view::MeshView;
+use statemesh_transport::limits::Census;
 
 /// Commands that wait for one reactor.
 const RING: usize = 4_096;
@@ -61,6 +64,12 @@ pub(crate) struct Shared {
     pub options: Options,
     /// The daemon's clock.
     pub clock: Clock,
+    /// Who may connect, and with which keys.
+    pub doors: Doors,
+    /// The accepted connections of all reactors.
+    pub connections: Arc<Census>,
+    /// Subscriptions and what waits for subscribers, of all reactors.
+    pub watching: Arc<Watching>,
     /// The instances.
     pub shards: Shards,
     /// The definitions.
@@ -91,7 +100,13 @@ pub(crate) type Judge = Box<dyn Fn(&[u8]) -> Result<u32, Vec<u8>> + Send + Sync>
 impl Shared {
     /// What the threads share at the start: no instances, no definitions, nobody known.
     #[must_use]
-    pub(crate) fn new(options: Options, reactors: usize, now: Instant, control: mpsc::Sender<ToControl>) -> Self {
+    pub(crate) fn new(
+        options: Options,
+        doors: Doors,
+        reactors: usize,
+        now: Instant,
+        control: mpsc::Sender<ToControl>,
+    ) -> Self {
         let machines = Arc::new(Machines::default());
         let partitions = options.partitions;
         let rules = Rules {
@@ -104,6 +119,9 @@ impl Shared {
         Self {
             options,
             clock: Clock::new(now),
+            doors,
+            connections: Arc::default(),
+            watching: Arc::default(),
             shards,
             machines,
             watched: (0..reactors).map(|_| AtomicBool::new(false)).collect(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use prometheus::proto::{MetricFamily, MetricType};
 use statemesh_node::Node;
-use statemesh_node::options::{Discovery, Limits, Listen, Options, Reactor};
+use statemesh_node::options::{Discovery, Limits, Listen, Options, Reactor, Security};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/metrics.md");
 
@@ -34,6 +34,7 @@ fn families() -> Vec<MetricFamily> {
         advertise: None,
         discovery: Discovery { service: None, dns_server: None, seeds: Vec::new(), alone_after: Some(Duration::ZERO) },
         gossip_keys: Vec::new(),
+        security: Security::None,
         reactor: Reactor { threads: 1, spin: Duration::ZERO },
         limits: Limits::default(),
         machines: vec![concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/order/machine.json").into()],

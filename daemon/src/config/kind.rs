@@ -3,6 +3,7 @@
 //! A value travels as the text in which it was given, whichever source it came from; the kind checks that text once, when
 //! the configuration is loaded, and reads it again when the daemon's options are made of it.
 
+use statemesh_transport::curve::PublicKey;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -42,6 +43,10 @@ pub(crate) enum Kind {
     Endpoint,
     /// A 32-byte key in hexadecimal.
     Key,
+    /// A secret text that a client of HTTP shows.
+    Token,
+    /// A CURVE public key in Z85.
+    PublicKey,
     /// A file or folder.
     Path,
     /// One of a few words.
@@ -63,6 +68,8 @@ impl Kind {
             Kind::Listen => "[IP:]PORT",
             Kind::Endpoint => "tcp://HOST:PORT",
             Kind::Key => "HEX",
+            Kind::PublicKey => "Z85",
+            Kind::Token => "TOKEN",
             Kind::Path => "PATH",
             Kind::Choice(_) => "WORD",
             Kind::LogFilter => "LEVEL",
@@ -86,6 +93,10 @@ impl Kind {
             Kind::Listen => "a port, or an IP address and port; port 0 takes any free one".into(),
             Kind::Endpoint => "an address such as tcp://127.0.0.1:7400".into(),
             Kind::Key => "32 bytes as 64 hexadecimal digits (openssl rand -hex 32)".into(),
+            Kind::PublicKey => "a public key: 40 characters of Z85".into(),
+            Kind::Token => {
+                format!("a secret of {MIN_TOKEN_BYTES} to {MAX_TOKEN_BYTES} visible ASCII characters without commas")
+            }
             Kind::Path => "a file or folder".into(),
             Kind::Choice(words) => format!("one of {}", words.join(", ")),
             Kind::LogFilter => "error, warn, info, debug, trace or off, and target=level pairs after commas".into(),
@@ -106,12 +117,14 @@ impl Kind {
             Kind::Listen => text.parse::<u16>().is_ok() || text.parse::<SocketAddr>().is_ok(),
             Kind::Endpoint => is_endpoint(text),
             Kind::Key => key(text).is_some(),
+            Kind::Token => is_token(text),
+            Kind::PublicKey => PublicKey::from_z85(text).is_ok(),
             Kind::Choice(words) => words.contains(&text),
             Kind::LogFilter => text.parse::<tracing_subscriber::filter::Targets>().is_ok(),
         };
         match (good, self) {
             (true, _) => Ok(()),
-            (false, Kind::Key) => Err(format!("this is not {}", self.describe())),
+            (false, Kind::Key | Kind::Token) => Err(format!("this is not {}", self.describe())),
             (false, Kind::Span { .. }) if count(text).is_some() => {
                 Err(format!("'{text}' has no unit: write {}", self.describe()))
             }
@@ -123,6 +136,15 @@ impl Kind {
 fn is_name(text: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     (1..=253).contains(&text.len()) && text.chars().all(allowed)
+}
+
+/// Shorter ones could be guessed.
+const MIN_TOKEN_BYTES: usize = 16;
+const MAX_TOKEN_BYTES: usize = 256;
+
+fn is_token(text: &str) -> bool {
+    (MIN_TOKEN_BYTES..=MAX_TOKEN_BYTES).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',')
 }
 
 fn is_endpoint(text: &str) -> bool {

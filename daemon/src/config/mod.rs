@@ -7,10 +7,15 @@ mod options;
 mod settings;
 
 pub(crate) use flags::{SETTINGS_HEADING, SettingFlags};
-pub(crate) use options::{Http, LogFormat, Logs};
-pub(crate) use settings::{CLIENT_ADDRESS, CLIENT_TIMEOUT, SETTINGS, Setting, did_you_mean};
+pub(crate) use kind::{Kind, key as gossip_key};
+pub(crate) use options::{Http, LogFormat, Logs, Tls};
+pub(crate) use settings::{
+    CLIENT_ADDRESS, CLIENT_KEY, CLIENT_LIST, CLIENT_TIMEOUT, GOSSIP_KEYS_FILE, SERVER_KEY, SETTINGS, Setting,
+    did_you_mean,
+};
 
 use crate::failure::Failure;
+use statemesh_transport::curve::{PublicKey, Security};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -126,10 +131,39 @@ impl Config {
         self.text(key).and_then(kind::span).unwrap_or_default()
     }
 
-    /// The daemon that the command line talks to, and for how long it waits for its answer.
-    pub(crate) fn client(&self) -> (String, Duration) {
-        (self.text(CLIENT_ADDRESS).unwrap_or_default().to_owned(), self.span(CLIENT_TIMEOUT))
+    /// The daemon that the command line talks to, for how long it waits for its answer, and with which keys.
+    pub(crate) fn client(&self) -> Result<Target, Failure> {
+        let security = match (self.text(CLIENT_KEY), self.text(SERVER_KEY)) {
+            (None, None) => Security::None,
+            (Some(path), Some(server)) => {
+                let own = crate::keys::read_pair(Path::new(path))?;
+                let server = PublicKey::from_z85(server).map_err(|error| Failure::usage(error.to_string()))?;
+                Security::Client { own, server }
+            }
+            (Some(_), None) => return Err(half_of_keys(SERVER_KEY, "--server-key or STATEMESH_SERVER_KEY")),
+            (None, Some(_)) => return Err(half_of_keys(CLIENT_KEY, "--key or STATEMESH_KEY")),
+        };
+        let address = self.text(CLIENT_ADDRESS).unwrap_or_default().to_owned();
+        Ok(Target { address, timeout: self.span(CLIENT_TIMEOUT), security })
     }
+}
+
+/// Whom the command line talks to.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    /// `tcp://host:port`.
+    pub(crate) address: String,
+    /// For how long it waits for an answer.
+    pub(crate) timeout: Duration,
+    /// With which keys.
+    pub(crate) security: Security,
+}
+
+fn half_of_keys(missing: &str, how: &str) -> Failure {
+    Failure::usage(format!(
+        "{missing} is missing: to talk over CURVE takes the client's keys and the daemons' public key"
+    ))
+    .hint(format!("give {how} as well"))
 }
 
 fn read_file(named: Option<PathBuf>) -> Result<Option<(PathBuf, String)>, Failure> {

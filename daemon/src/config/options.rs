@@ -1,10 +1,11 @@
 //! Makes the daemon's options of a configuration.
 
-use super::Config;
 use super::kind::{bytes, count, key, span};
 use super::settings::{NEVER, RESERVED};
+use super::{CLIENT_LIST, Config, GOSSIP_KEYS_FILE};
 use crate::failure::Failure;
-use statemesh_node::options::{Discovery, Limits, Listen, Options, Reactor};
+use crate::keys::{self, Followed};
+use statemesh_node::options::{Discovery, Limits, Listen, Options, Reactor, Security};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -19,12 +20,14 @@ pub(crate) struct Daemon {
     pub(crate) http: Http,
     /// What its log is told.
     pub(crate) logs: Logs,
+    /// The files of keys that are followed.
+    pub(crate) followed: Followed,
     /// For how long it hands over what it has before it exits all the same.
     pub(crate) leave_timeout: Duration,
 }
 
 /// Bounds of the HTTP server.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Http {
     /// Connections at a time.
     pub(crate) connections: usize,
@@ -32,6 +35,19 @@ pub(crate) struct Http {
     pub(crate) header_bytes: usize,
     /// For one request, and for the next on an open connection.
     pub(crate) timeout: Duration,
+    /// Any of these lets a request in that does not come over loopback.
+    pub(crate) tokens: Vec<String>,
+    /// Certificate and private key, if HTTP is encrypted.
+    pub(crate) tls: Option<Tls>,
+}
+
+/// The files for HTTPS.
+#[derive(Clone, Debug)]
+pub(crate) struct Tls {
+    /// The certificate chain, in PEM.
+    pub(crate) cert: PathBuf,
+    /// Its private key, in PEM.
+    pub(crate) key: PathBuf,
 }
 
 /// How log lines are written.
@@ -58,14 +74,22 @@ impl Config {
     /// The daemon's options. Each text was checked when the configuration was loaded; what is refused here is a setting
     /// that has no value though it needs one.
     pub(crate) fn daemon(&self) -> Result<Daemon, Failure> {
+        let node = self.node()?;
+        self.must_be_secured(&node.listen)?;
         Ok(Daemon {
-            node: self.node()?,
+            node,
             http: Http {
                 connections: self.size("http.connections")?,
                 header_bytes: self.size("http.header_bytes")?,
                 timeout: self.time("http.timeout")?,
+                tokens: self.items("http.tokens").to_vec(),
+                tls: self.tls()?,
             },
             logs: self.logs(),
+            followed: Followed {
+                clients: self.is_curve().then(|| self.path(CLIENT_LIST)).flatten(),
+                gossip: self.path(GOSSIP_KEYS_FILE),
+            },
             leave_timeout: self.time("leave_timeout")?,
         })
     }
@@ -78,15 +102,80 @@ impl Config {
             listen: self.listen()?,
             advertise: self.optional("advertise"),
             discovery: self.discovery()?,
-            gossip_keys: self.items("gossip.keys").iter().filter_map(|text| key(text)).collect(),
+            gossip_keys: self.gossip_keys()?,
+            security: self.security()?,
             reactor: Reactor { threads: self.size("reactor.threads")?, spin: self.spin()? },
             limits: self.limits()?,
             machines: self.items("machines").iter().map(PathBuf::from).collect(),
         })
     }
 
+    fn path(&self, key: &str) -> Option<PathBuf> {
+        self.text(key).map(PathBuf::from)
+    }
+
+    fn is_curve(&self) -> bool {
+        self.text("security.mode") == Some("curve")
+    }
+
+    fn gossip_keys(&self) -> Result<Vec<[u8; 32]>, Failure> {
+        match self.path(GOSSIP_KEYS_FILE) {
+            Some(_) if !self.items("gossip.keys").is_empty() => {
+                Err(Failure::usage("gossip.keys and gossip.keys_file are both given").hint("give one of them"))
+            }
+            Some(path) => keys::read_gossip(&path),
+            None => Ok(self.items("gossip.keys").iter().filter_map(|text| key(text)).collect()),
+        }
+    }
+
+    fn security(&self) -> Result<Security, Failure> {
+        if !self.is_curve() {
+            return Ok(Security::None);
+        }
+        let needs = |what: &str, how: &str| {
+            Failure::usage(format!("security.mode is curve, and {what} is not set")).hint(how.to_owned())
+        };
+        if self.items("gossip.keys").is_empty() && self.path(GOSSIP_KEYS_FILE).is_none() {
+            let how = "daemons know each other by the gossip keys: statemesh keys rotate add --file gossip.keys";
+            return Err(needs("gossip.keys_file", how));
+        }
+        let own = self.path("security.key").ok_or_else(|| needs("security.key", "statemesh keys new daemon.key"))?;
+        let how = "statemesh keys allow NAME KEY --file clients.toml";
+        let clients = self.path(CLIENT_LIST).ok_or_else(|| needs(CLIENT_LIST, how))?;
+        Ok(Security::Curve { own: keys::read_pair(&own)?, clients: keys::read_clients(&clients)? })
+    }
+
+    fn tls(&self) -> Result<Option<Tls>, Failure> {
+        match (self.path("http.tls_cert"), self.path("http.tls_key")) {
+            (None, None) => Ok(None),
+            (Some(cert), Some(key)) => Ok(Some(Tls { cert, key })),
+            _ => Err(Failure::usage("http.tls_cert and http.tls_key belong together: one of them is not set")),
+        }
+    }
+
+    /// Whoever listens where others can reach him says in so many words whether they must show a key.
+    fn must_be_secured(&self, listen: &Listen) -> Result<(), Failure> {
+        let listeners = [
+            ("listen.clients", listen.clients),
+            ("listen.changes", listen.changes),
+            ("listen.peers", listen.peers),
+            ("listen.gossip", listen.gossip),
+        ];
+        let open = listeners.into_iter().find(|(_, address)| !address.ip().to_canonical().is_loopback());
+        match open {
+            Some((name, address)) if self.text("security.mode").is_none() => {
+                let what = format!("{name} is {address}, which others can reach, and security.mode is not set");
+                Err(Failure::usage(what).hint(
+                    "write in statemesh.toml, under [security]: mode = \"curve\" (docs/how-to/keys.md), or, to let in whoever \
+                     comes: mode = \"none\"; or listen on 127.0.0.1",
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn listen(&self) -> Result<Listen, Failure> {
-        let address = self.optional("listen.address").unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let address = self.optional("listen.address").unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let at = |text: &str| match text.parse::<u16>() {
             Ok(port) => Some(SocketAddr::new(address, port)),
             Err(_) => text.parse().ok(),
@@ -115,6 +204,18 @@ impl Config {
     fn limits(&self) -> Result<Limits, Failure> {
         Ok(Limits {
             connections: self.size("limits.connections")?,
+            events_per_second: self.parsed("limits.events_per_second")?,
+            connections_per_address: self.size("limits.connections_per_address")?,
+            handshake_bytes: self.size("limits.handshake_bytes")?,
+            parts: self.size("limits.parts")?,
+            heartbeat: self.time("limits.heartbeat")?,
+            idle: self.time("limits.idle")?,
+            unread_bytes: self.size("limits.unread_bytes")?,
+            malformed: self.parsed("limits.malformed")?,
+            unsent_total_bytes: self.size("limits.unsent_total_bytes")?,
+            subscriptions_total: self.size("limits.subscriptions_total")?,
+            subscription_bytes: self.size("limits.subscription_bytes")?,
+            subscriber_total_bytes: self.size("limits.subscriber_total_bytes")?,
             message_bytes: self.size("limits.message_bytes")?,
             handshake: self.time("limits.handshake")?,
             batch: self.size("limits.batch")?,
@@ -176,13 +277,37 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    fn daemon(file: &str) -> Daemon {
+    fn attempt(file: &str) -> Result<Daemon, Failure> {
         let sources = Sources {
             flags: BTreeMap::new(),
             environment: BTreeMap::new(),
             file: Some(("statemesh.toml".into(), file.to_owned())),
         };
-        Config::resolve(&sources).unwrap().daemon().unwrap()
+        Config::resolve(&sources).unwrap().daemon()
+    }
+
+    fn daemon(file: &str) -> Daemon {
+        attempt(file).unwrap()
+    }
+
+    #[test]
+    fn who_can_be_reached_says_how_it_is_secured() {
+        let refusal = attempt("[listen]\naddress = '0.0.0.0'").unwrap_err();
+        assert!(refusal.message.contains("listen.clients is 0.0.0.0:7400"), "{refusal}");
+        assert!(refusal.hint.is_some_and(|hint| hint.contains("mode = \"none\"")));
+        assert!(attempt("[listen]\ngossip = '10.0.0.1:7403'").is_err(), "one port is enough");
+        assert!(attempt("[listen]\naddress = '::1'").is_ok());
+        assert!(attempt("[listen]\naddress = '0.0.0.0'\n[security]\nmode = 'none'").is_ok());
+    }
+
+    #[test]
+    fn curve_says_which_file_it_misses() {
+        let missing = |file: &str| attempt(&format!("[security]\nmode = 'curve'\n{file}")).unwrap_err().message;
+        assert!(missing("").contains("gossip.keys_file is not set"));
+        let gossip = format!("[gossip]\nkeys = ['{}']", "0f".repeat(32));
+        assert!(missing(&gossip).contains("security.key is not set"));
+        assert!(missing(&format!("key = '/nowhere'\n{gossip}")).contains("security.keys is not set"));
+        assert!(missing(&format!("key = '/nowhere'\nkeys = '/nowhere'\n{gossip}")).contains("/nowhere"));
     }
 
     #[test]

@@ -38,7 +38,13 @@ async fn serve(limits: config::Http) -> (SocketAddr, Arc<AtomicBool>) {
 }
 
 fn limits() -> config::Http {
-    config::Http { connections: 8, header_bytes: 8_192, timeout: Duration::from_millis(200) }
+    config::Http {
+        connections: 8,
+        header_bytes: 8_192,
+        timeout: Duration::from_millis(200),
+        tokens: Vec::new(),
+        tls: None,
+    }
 }
 
 /// Sends bytes and reads until the server closes.
@@ -73,6 +79,36 @@ async fn json_is_what_the_protocol_answers() {
     assert!(missing.starts_with("HTTP/1.1 404") && missing.contains("\"unknown_instance\""), "{missing}");
     assert!(get(address, "/v1/placement").await.starts_with("HTTP/1.1 503"), "a node that does not answer");
     assert!(get(address, "/v1/machines/order/instances").await.starts_with("HTTP/1.1 504"), "one that takes too long");
+}
+
+#[tokio::test]
+async fn over_https_the_same_is_answered_and_plain_http_is_not() {
+    let folder = std::env::temp_dir().join(format!("statemesh-https-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let made = std::process::Command::new("openssl")
+        .args("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost".split(' '))
+        .args("-addext subjectAltName=IP:127.0.0.1 -keyout key.pem -out cert.pem".split(' '))
+        .current_dir(&folder)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let files = config::Tls { cert: folder.join("cert.pem"), key: folder.join("key.pem") };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = Server::new(Fake { ready: Arc::default() }, Registry::new(), limits()).unwrap();
+    tokio::spawn(server.with_tls(Some(tls::acceptor(&files).unwrap())).run(listener));
+    assert!(!get(address, "/health/live").await.starts_with("HTTP/1.1 200"));
+    let url = format!("https://{address}/health/live");
+    let asked = tokio::process::Command::new("curl")
+        .args(["--silent", "--show-error", "--max-time", "10", "--cacert"])
+        .arg(&files.cert)
+        .arg(url)
+        .output()
+        .await
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&asked.stdout), "live\n", "{}", String::from_utf8_lossy(&asked.stderr));
+    let wrong = config::Tls { cert: files.key.clone(), key: files.cert.clone() };
+    assert!(tls::acceptor(&wrong).is_err_and(|failure| failure.message.contains("key.pem")));
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 
 use super::dns::SERVICE;
 use super::plan::Plan;
-use crate::config::{Config, FILE_VARIABLE, Setting, Source};
+use crate::config::{Config, FILE_VARIABLE, GOSSIP_KEYS_FILE, Setting, Source, Target};
 use crate::failure::{Exit, Failure};
 use std::io::Read;
 use std::net::SocketAddr;
@@ -95,6 +95,8 @@ impl Children {
 #[derive(Debug)]
 pub(crate) struct Told {
     environment: Vec<(String, String)>,
+    /// How they are asked.
+    client: Target,
 }
 
 impl Told {
@@ -110,10 +112,15 @@ impl Told {
         if let Some(file) = file {
             environment.push((FILE_VARIABLE.to_owned(), file.display().to_string()));
         }
-        if config.items("gossip.keys").is_empty() {
+        if config.items("gossip.keys").is_empty() && config.text(GOSSIP_KEYS_FILE).is_none() {
             environment.push(variable("gossip.keys", &new_key()?));
         }
-        Ok(Told { environment })
+        Ok(Told { environment, client: config.client()? })
+    }
+
+    /// How the daemon at this address is asked, within `timeout`.
+    pub(crate) fn target(&self, address: &str, timeout: Duration) -> Target {
+        Target { address: address.to_owned(), timeout, security: self.client.security.clone() }
     }
 }
 

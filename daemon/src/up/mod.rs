@@ -9,6 +9,7 @@ pub(crate) mod ports;
 
 use crate::cli::UpArgs;
 use crate::client::Client;
+use crate::config::Target;
 use crate::failure::{Exit, Failure};
 use crate::output::{Format, Printer, Style, Table, count, print, text};
 use children::{Children, Told};
@@ -43,7 +44,7 @@ async fn run(args: &UpArgs, file: Option<&Path>, printer: &Printer) -> Result<()
     dns.publish(&plan.hosts()).await?;
     let mut children = Children::start(&plan, dns.address(), &told)?;
     let ended = tokio::select! {
-        ended = serve(&plan, &mut children, &mut dns, &files, began, printer) => ended,
+        ended = serve(&plan, &told, &mut children, &mut dns, &files, began, printer) => ended,
         () = told_to_end() => Ok(()),
     };
     eprintln!("ending {}", count(children.running(), "daemon"));
@@ -54,6 +55,7 @@ async fn run(args: &UpArgs, file: Option<&Path>, printer: &Printer) -> Result<()
 /// Brings the mesh up, says so, and watches over it until the last daemon has ended.
 async fn serve(
     plan: &Plan,
+    told: &Told,
     children: &mut Children,
     dns: &mut Dns,
     files: &[PathBuf],
@@ -61,16 +63,16 @@ async fn serve(
     printer: &Printer,
 ) -> Result<(), Failure> {
     eprintln!("starting {}; they find each other through DNS at {}", count(plan.nodes.len(), "daemon"), dns.address());
-    let members = ready(plan, children).await?;
+    let members = ready(plan, told, children).await?;
     eprintln!("ready in {} ms", began.elapsed().as_millis());
-    let mut client = Client::connect(&plan.clients_address(), ANSWER_WITHIN).await?;
+    let mut client = Client::connect(told.target(&plan.clients_address(), ANSWER_WITHIN)).await?;
     let defined = machines::define(&mut client, files).await?;
     show(plan, &members, &defined, printer)?;
     watch_over(plan, children, dns).await
 }
 
 /// Waits until each daemon answers and sees all the others.
-async fn ready(plan: &Plan, children: &mut Children) -> Result<Value, Failure> {
+async fn ready(plan: &Plan, told: &Told, children: &mut Children) -> Result<Value, Failure> {
     let deadline = Instant::now() + READY_WITHIN;
     let mut seen = json!([]);
     let mut waiting: Vec<_> = plan.nodes.iter().map(plan::Node::clients).collect();
@@ -87,7 +89,7 @@ async fn ready(plan: &Plan, children: &mut Children) -> Result<Value, Failure> {
             )
             .hint("--log info shows what the daemons are doing"));
         }
-        match members(address).await {
+        match members(told.target(address, ANSWER_WITHIN)).await {
             Some(found) if is_full(&found, plan.nodes.len()) => {
                 seen = found;
                 waiting.pop();
@@ -101,8 +103,8 @@ async fn ready(plan: &Plan, children: &mut Children) -> Result<Value, Failure> {
     Ok(seen)
 }
 
-async fn members(address: &str) -> Option<Value> {
-    let mut client = Client::connect(address, ANSWER_WITHIN).await.ok()?;
+async fn members(of: Target) -> Option<Value> {
+    let mut client = Client::connect(of).await.ok()?;
     let mut reply = client.call(json!({"op": "members"})).await.ok()?;
     Some(reply["members"].take())
 }

@@ -11,7 +11,7 @@ pub(crate) use define::read_definition;
 
 use crate::cli::{Cli, Connect, Verb};
 use crate::client::Client;
-use crate::config::{CLIENT_ADDRESS, CLIENT_TIMEOUT, Config};
+use crate::config::{CLIENT_ADDRESS, CLIENT_KEY, CLIENT_TIMEOUT, Config, SERVER_KEY, Target};
 use crate::failure::{Exit, Failure};
 use crate::output::Printer;
 use std::collections::BTreeMap;
@@ -26,6 +26,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Daemon(args) => crate::run::daemon(&Config::load(args.settings.given, file)?, args.with_parent),
         Verb::Up(args) => crate::up::up(&args, file, &printer),
         Verb::Config(args) => settings::config(&args, file, &printer),
+        Verb::Keys(args) => crate::keys::run(args, file, &printer),
         Verb::Completions { shell } => shell::completions(shell),
         Verb::Man { dir } => shell::manual(dir.as_deref()),
         Verb::Docs { dir } => crate::reference::write(&dir),
@@ -56,11 +57,20 @@ fn online(verb: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure
 
 /// Connects to the daemon that flags, environment or file name.
 async fn connect(given: &Connect, file: Option<&Path>) -> Result<Client, Failure> {
+    Client::connect(target(given, file)?).await
+}
+
+/// Whom flags, environment or file name, and the keys for it.
+fn target(given: &Connect, file: Option<&Path>) -> Result<Target, Failure> {
     let flag = |key: &'static str, text: &Option<String>| text.clone().map(|text| (key, vec![text]));
-    let flags = flag(CLIENT_ADDRESS, &given.address).into_iter().chain(flag(CLIENT_TIMEOUT, &given.timeout));
-    let config = Config::load(flags.collect::<BTreeMap<_, _>>(), file)?;
-    let (address, timeout) = config.client();
-    Client::connect(&address, timeout).await
+    let flags = [
+        flag(CLIENT_ADDRESS, &given.address),
+        flag(CLIENT_TIMEOUT, &given.timeout),
+        flag(CLIENT_KEY, &given.key),
+        flag(SERVER_KEY, &given.server_key),
+    ];
+    let config = Config::load(flags.into_iter().flatten().collect::<BTreeMap<_, _>>(), file)?;
+    config.client()
 }
 
 /// The largest file or stdin that a verb reads: more than a daemon accepts.

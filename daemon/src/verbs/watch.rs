@@ -1,14 +1,19 @@
 //! `watch`: subscribes to the changes of every daemon of the mesh, and prints them as they come.
 
-use super::connect;
+use super::target;
 use crate::cli::WatchArgs;
+use crate::client::{Client, secured};
 use crate::failure::{Exit, Failure};
 use crate::output::{Painter, Printer, Style, count, state, text};
 use serde_json::{Value, json};
+use statemesh_transport::SocketType;
+use statemesh_transport::client::{Client as Direct, ClientError};
+use statemesh_transport::curve::Security;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
-use zeromq::{Socket, SocketOptions, SocketRecv, SubSocket, ZmqMessage};
+use tokio::sync::mpsc;
+use zeromq::{Socket, SocketOptions, SocketRecv, SubSocket};
 
 /// How often the list of members is asked for again, so that daemons that join are watched too.
 const REFRESH: Duration = Duration::from_secs(2);
@@ -16,22 +21,21 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Watches until Ctrl-C, or until `--count` changes were printed.
 pub(crate) async fn watch(args: &WatchArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
-    let mut client = connect(&args.connect, file).await?;
-    let topic = args.target.as_deref().map(topic).unwrap_or_default();
-    let mut options = SocketOptions::default();
-    options.connect_timeout(CONNECT_TIMEOUT);
-    let mut socket = SubSocket::with_options(options);
-    socket.subscribe(&topic).await.map_err(broken)?;
+    let target = target(&args.connect, file)?;
+    let security = target.security.clone();
+    let mut client = Client::connect(target).await?;
+    let mut changes = Changes::of(args.target.as_deref().map(topic).unwrap_or_default(), security).await?;
     let mut watched = BTreeSet::new();
-    join(&mut socket, &mut watched, &client.call(json!({"op": "members"})).await?).await?;
+    join(&mut changes, &mut watched, &client.call(json!({"op": "members"})).await?).await?;
     eprintln!("watching {}; Ctrl-C ends", count(watched.len(), "daemon"));
 
     let mut refresh = tokio::time::interval(REFRESH);
     let mut left = args.count.unwrap_or(u64::MAX);
     while left > 0 {
         tokio::select! {
-            message = socket.recv() => {
-                let change = change(&message.map_err(broken)?);
+            message = changes.next() => {
+                let (topic, body) = message?;
+                let change = change(&topic, &body);
                 if is_wanted(args.target.as_deref(), &change) {
                     printer.next(&change, |painter| line(&change, painter))?;
                     left -= 1;
@@ -40,7 +44,7 @@ pub(crate) async fn watch(args: &WatchArgs, file: Option<&Path>, printer: &Print
             _ = refresh.tick() => {
                 // The daemon that was asked may be gone: those that are watched already still are.
                 if let Ok(reply) = client.call(json!({"op": "members"})).await {
-                    join(&mut socket, &mut watched, &reply).await?;
+                    join(&mut changes, &mut watched, &reply).await?;
                 }
             }
         }
@@ -49,13 +53,13 @@ pub(crate) async fn watch(args: &WatchArgs, file: Option<&Path>, printer: &Print
 }
 
 /// Subscribes to those members that are not watched yet. A member that cannot be reached now is tried at the next refresh.
-async fn join(socket: &mut SubSocket, watched: &mut BTreeSet<String>, members: &Value) -> Result<(), Failure> {
+async fn join(changes: &mut Changes, watched: &mut BTreeSet<String>, members: &Value) -> Result<(), Failure> {
     let alive = members["members"].as_array().into_iter().flatten().filter(|member| member["status"] == "alive");
     for address in alive.filter_map(|member| member["changes"].as_str()) {
         if watched.contains(address) {
             continue;
         }
-        match socket.connect(&format!("tcp://{address}")).await {
+        match changes.connect(address).await {
             Ok(()) => {
                 watched.insert(address.to_owned());
             }
@@ -73,9 +77,82 @@ async fn join(socket: &mut SubSocket, watched: &mut BTreeSet<String>, members: &
     Ok(())
 }
 
-fn broken(error: zeromq::ZmqError) -> Failure {
+fn broken(error: impl std::fmt::Display) -> Failure {
     Failure::new(Exit::Unreachable, "unreachable", format!("changes: {error}"))
 }
+
+/// A topic and a body.
+type Published = (Vec<u8>, Vec<u8>);
+
+/// Changes of many daemons that a person has not seen yet; then those who read them for us wait.
+const UNSEEN: usize = 1_024;
+
+/// Where changes come from.
+enum Changes {
+    /// Without keys: one socket for all daemons.
+    Plain(Box<SubSocket>),
+    /// With keys: a thread for each daemon, as the direct client blocks.
+    Secured { topic: String, security: Security, sender: mpsc::Sender<Published>, received: mpsc::Receiver<Published> },
+}
+
+impl Changes {
+    async fn of(topic: String, security: Security) -> Result<Changes, Failure> {
+        if !matches!(security, Security::None) {
+            let (sender, received) = mpsc::channel(UNSEEN);
+            return Ok(Changes::Secured { topic, security, sender, received });
+        }
+        let mut options = SocketOptions::default();
+        options.connect_timeout(CONNECT_TIMEOUT);
+        let mut socket = SubSocket::with_options(options);
+        socket.subscribe(&topic).await.map_err(broken)?;
+        Ok(Changes::Plain(Box::new(socket)))
+    }
+
+    async fn connect(&mut self, address: &str) -> Result<(), Failure> {
+        match self {
+            Changes::Plain(socket) => socket.connect(&format!("tcp://{address}")).await.map_err(broken),
+            Changes::Secured { topic, security, sender, .. } => {
+                let mut direct = secured(address, SocketType::Sub, security.clone(), CONNECT_TIMEOUT).await?;
+                direct.subscribe(topic.as_bytes());
+                direct.flush().map_err(broken)?;
+                let (sender, address) = (sender.clone(), address.to_owned());
+                std::thread::spawn(move || read(&mut direct, &sender, &address));
+                Ok(())
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Result<Published, Failure> {
+        match self {
+            Changes::Plain(socket) => {
+                let message = socket.recv().await.map_err(broken)?;
+                let frame = |index| message.get(index).map(|frame| frame.to_vec()).unwrap_or_default();
+                Ok((frame(0), frame(1)))
+            }
+            // A sender of our own is always there.
+            Changes::Secured { received, .. } => received.recv().await.ok_or_else(|| broken("no daemon is left")),
+        }
+    }
+}
+
+/// Passes on what one daemon publishes, until it or the watcher ends.
+fn read(direct: &mut Direct, sender: &mpsc::Sender<Published>, address: &str) {
+    loop {
+        match direct.receive(SILENCE) {
+            Ok(message) => {
+                let part = |index| message.part_slice(index).map(<[u8]>::to_vec).unwrap_or_default();
+                if sender.blocking_send((part(0), part(1))).is_err() {
+                    return;
+                }
+            }
+            Err(ClientError::Io { source, .. }) if source.kind() == std::io::ErrorKind::TimedOut => {}
+            Err(error) => return eprintln!("warning: {address} is watched no longer: {error}"),
+        }
+    }
+}
+
+/// How long a daemon may have nothing to say before we look whether anybody still listens to us.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// A subscription is a prefix: the slash keeps `order` from matching `orders`.
 fn topic(target: &str) -> String {
@@ -91,10 +168,8 @@ fn is_wanted(target: Option<&str>, change: &Value) -> bool {
 }
 
 /// The change as a map with `machine` and `key`, which the topic carries.
-fn change(message: &ZmqMessage) -> Value {
-    let mut frames = message.iter();
-    let topic = frames.next().map(|frame| String::from_utf8_lossy(frame).into_owned()).unwrap_or_default();
-    let body = frames.next().map(|frame| frame.as_ref()).unwrap_or_default();
+fn change(topic: &[u8], body: &[u8]) -> Value {
+    let topic = String::from_utf8_lossy(topic).into_owned();
     let mut change = decode(body);
     if let (Some(map), Some((machine, key))) = (change.as_object_mut(), topic.split_once('/')) {
         map.entry("machine").or_insert_with(|| json!(machine));
@@ -165,10 +240,8 @@ mod tests {
 
     #[test]
     fn a_change_takes_machine_and_key_from_its_topic() {
-        let mut message = ZmqMessage::from("order/eu/42");
-        message
-            .push_back(br#"{"value":"paid","status":"active","seq":3,"reason":"timer","dropped":2}"#.to_vec().into());
-        let change = change(&message);
+        let body = br#"{"value":"paid","status":"active","seq":3,"reason":"timer","dropped":2}"#;
+        let change = change(b"order/eu/42", body);
         assert_eq!((&change["machine"], &change["key"]), (&json!("order"), &json!("eu/42")));
         assert_eq!(
             line(&change, Painter { colour: false }),

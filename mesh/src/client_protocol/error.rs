@@ -60,6 +60,7 @@ codes! {
     UnknownInstance "unknown_instance" Fix "There is no such instance; `send` and `start` create one.";
     AlreadyStarted "already_started" Fix "`start` names an instance that exists.";
     EventFailed "event_failed" Fix "The event hit a limit of the engine; the instance stays as it was.";
+    Forbidden "forbidden" Fix "The client's key may not do this; the message says what it lacks.";
     LimitExceeded "limit_exceeded" Retry "A bound of the daemon is reached; the message names it.";
     Moving "moving" Retry "The key's partition is moving and too many requests already wait for it.";
     Moved "moved" RetryElsewhere "Another daemon owns the key: `owner`, at `address`; the request said `forward: false`, and was not passed on.";

@@ -3,4 +3,5 @@
 pub mod error;
 pub mod reply;
 pub mod request;
+pub mod rights;
 mod scan;

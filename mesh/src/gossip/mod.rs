@@ -1,10 +1,12 @@
 //! Gossip datagrams on the wire: sealed, bounded, and dropped with a counted reason when they are not ours.
 
 mod limit;
+mod peer_key;
 mod replay;
 mod seal;
 
 pub use limit::{MAX_SOURCES, RateLimit};
+pub use peer_key::peer_secret;
 pub use replay::{MAX_SESSIONS, REPLAY_WINDOW};
 pub use seal::{Dropped, Drops, Key, KeyError, Keyring, Mesh, Seal};
 

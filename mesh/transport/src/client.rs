@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use omq_proto::{Message, SocketType};
 
+use crate::curve::Security;
+use crate::limits::Bounds;
 use crate::link::{Incoming, Link, LinkError, Side};
 
 /// Why a call did not give an answer.
@@ -33,7 +35,10 @@ pub enum ClientError {
     },
 }
 
-/// A connection to one daemon. Requests and replies are whole frames; matching them by `id` is the caller's business, as
+/// A connection to one daemon. It answers the daemon's heartbeats only while it waits in a call, so a connection that is not
+/// used for as long as `limits.idle` is closed by the daemon.
+///
+/// Requests and replies are whole frames; matching them by `id` is the caller's business, as
 /// is asking again after an error.
 #[derive(Debug)]
 pub struct Client {
@@ -54,20 +59,34 @@ impl Client {
     /// # Errors
     /// Nobody listens there, or it does not speak ZMTP.
     pub fn connect(address: SocketAddr, socket_type: SocketType, timeout: Duration) -> Result<Self, ClientError> {
+        Self::connect_secured(address, socket_type, &Security::None, timeout)
+    }
+
+    /// As [`Client::connect`], with keys.
+    ///
+    /// # Errors
+    /// Nobody listens there, it does not speak ZMTP, or one of the two sides does not know the other's key; a server that
+    /// refuses a key closes the connection, which shows as an unexpected end.
+    pub fn connect_secured(
+        address: SocketAddr,
+        socket_type: SocketType,
+        security: &Security,
+        timeout: Duration,
+    ) -> Result<Self, ClientError> {
         let io = |source| ClientError::Io { address, source };
         let stream = TcpStream::connect_timeout(&address, timeout).map_err(io)?;
         stream.set_nodelay(true).map_err(io)?;
         let mut client = Self {
             address,
             stream,
-            link: Link::new(Side::Opened, socket_type, REPLY_BYTES),
+            link: Link::new(Side::Opened, socket_type, Bounds::of_messages(REPLY_BYTES), security),
             scratch: vec![0; 64 * 1024].into_boxed_slice(),
             spin: Duration::ZERO,
             blocking: true,
         };
         client.flush()?;
         let deadline = Instant::now() + timeout;
-        while !matches!(client.link.poll(), Some(Incoming::Ready)) {
+        while !matches!(client.poll()?, Some(Incoming::Ready)) {
             client.read(deadline)?;
             client.flush()?;
         }
@@ -114,7 +133,7 @@ impl Client {
     pub fn receive(&mut self, timeout: Duration) -> Result<Message, ClientError> {
         let deadline = Instant::now() + timeout;
         loop {
-            match self.link.poll() {
+            match self.poll()? {
                 Some(Incoming::Message(message)) => return Ok(message),
                 Some(_) => {}
                 None => self.read(deadline)?,
@@ -130,6 +149,10 @@ impl Client {
         self.push(request);
         self.flush()?;
         self.receive(timeout)
+    }
+
+    fn poll(&mut self) -> Result<Option<Incoming>, ClientError> {
+        self.link.poll().map_err(|source| ClientError::Protocol { address: self.address, source })
     }
 
     fn set_blocking(&mut self, on: bool) -> Result<(), ClientError> {
@@ -158,7 +181,9 @@ impl Client {
                 Ok(0) => return Err(fail(io::ErrorKind::UnexpectedEof.into())),
                 Ok(n) => {
                     let bytes = Bytes::copy_from_slice(self.scratch.get(..n).unwrap_or_default());
-                    return self.link.receive(bytes).map_err(|source| ClientError::Protocol { address, source });
+                    self.link.receive(bytes).map_err(|source| ClientError::Protocol { address, source })?;
+                    // What the codec answered by itself: a PONG.
+                    return self.flush();
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock && self.blocking => {

@@ -6,6 +6,9 @@
 
 use bytes::Bytes;
 
+use crate::curve::Security;
+use crate::limits::Bounds;
+
 /// What stands in the place of a body that was skipped: no MessagePack (0xc1 is never used) and no JSON.
 pub const OVERSIZE: &[u8] = b"\xc1 too large";
 
@@ -23,7 +26,21 @@ pub(crate) struct Framing {
     skipping: bool,
     header: [u8; 9],
     held: usize,
+    /// Body bytes that a frame may have now: none while the handshake lasts, so that its headers take the slow path.
+    limit: u64,
     max_body: u64,
+    /// Body bytes that a frame of the handshake may have.
+    handshake_body: u64,
+    /// Frames that the handshake still has.
+    handshake: u8,
+    /// Whether a frame over the limit is skipped. Not where frames are encrypted: nothing can stand in its place.
+    skips: bool,
+    /// Body bytes of the frame that is being read.
+    frame: u64,
+    /// Body bytes of the parts that came before it in its message.
+    earlier: u64,
+    /// More parts of this message follow.
+    more: bool,
 }
 
 /// A frame announces more than is skipped.
@@ -32,9 +49,44 @@ pub(crate) struct Framing {
 pub struct FrameTooLarge(pub u64);
 
 impl Framing {
-    /// At the beginning of a connection whose frames may have `max_body` bytes.
-    pub(crate) fn new(max_body: usize) -> Self {
-        Self { left: GREETING_BYTES, skipping: false, header: [0; 9], held: 0, max_body: max_body as u64 }
+    /// At the beginning of a connection whose messages may have as many bytes as `bounds` says.
+    pub(crate) fn new(bounds: Bounds, security: &Security) -> Self {
+        Self {
+            left: GREETING_BYTES,
+            skipping: false,
+            header: [0; 9],
+            held: 0,
+            limit: 0,
+            max_body: bounds.message_bytes.saturating_add(security.overhead()) as u64,
+            handshake_body: bounds.handshake_bytes as u64,
+            handshake: security.handshake_frames(),
+            skips: security.overhead() == 0,
+            frame: 0,
+            earlier: 0,
+            more: false,
+        }
+    }
+
+    /// Bytes that are kept of a message that is not whole yet.
+    pub(crate) fn unread(&self) -> usize {
+        // Behind the last part of a message the next begins with nothing.
+        let parts = if self.left > 0 || self.more { self.earlier + self.frame } else { 0 };
+        let kept = parts.saturating_sub(self.left) + self.held as u64;
+        usize::try_from(kept).unwrap_or(usize::MAX)
+    }
+
+    /// Whether no message has begun that is not whole.
+    pub(crate) fn is_between_messages(&self) -> bool {
+        self.left == 0 && self.held == 0 && !self.more
+    }
+
+    /// A frame begins.
+    #[inline]
+    fn begin(&mut self, flags: u8, size: u64) {
+        self.earlier = if self.more { self.earlier.saturating_add(self.frame) } else { 0 };
+        self.more = flags & MORE != 0;
+        self.frame = size;
+        self.left = size;
     }
 
     /// Gives what the codec shall see of these bytes. Most often that is all of them, as they are; the beginning of a
@@ -54,9 +106,10 @@ impl Framing {
                 continue;
             }
             if self.held == 0 && bytes.len() - at >= self.header.len() {
-                let (len, size) = header_of(bytes.get(at..).unwrap_or_default());
-                if size <= self.max_body {
-                    self.left = size;
+                let header = bytes.get(at..).unwrap_or_default();
+                let (len, size) = header_of(header);
+                if size <= self.limit {
+                    self.begin(header.first().copied().unwrap_or(0), size);
                     at += len;
                     continue;
                 }
@@ -86,21 +139,42 @@ impl Framing {
     fn complete(&mut self) -> Result<Bytes, FrameTooLarge> {
         let (len, size) = header_of(&self.header);
         self.held = 0;
-        self.left = size;
-        if size <= self.max_body {
+        let flags = self.header[0];
+        let of_handshake = self.handshake > 0;
+        if of_handshake {
+            self.handshake_frame(size)?;
+        }
+        if of_handshake || size <= self.max_body {
+            self.begin(flags, size);
             return Ok(Bytes::copy_from_slice(self.header.get(..len).unwrap_or_default()));
         }
-        if size > SKIP_BYTES {
+        if size > SKIP_BYTES || !self.skips {
             return Err(FrameTooLarge(size));
         }
+        self.begin(flags, 0);
+        self.left = size;
         self.skipping = true;
-        let more = self.header[0] & 0x01;
+        let more = flags & MORE;
         // The marker is shorter than 256 bytes.
         Ok([&[more, OVERSIZE.len() as u8], OVERSIZE].concat().into())
     }
+
+    /// Messages may follow the last command of the handshake in the same read, so the limits change here.
+    fn handshake_frame(&mut self, size: u64) -> Result<(), FrameTooLarge> {
+        if size > self.handshake_body {
+            return Err(FrameTooLarge(size));
+        }
+        self.handshake -= 1;
+        if self.handshake == 0 {
+            self.limit = self.max_body;
+        }
+        Ok(())
+    }
 }
 
-/// Flag of a frame whose length has eight bytes (ZMTP 3.1, section 3.2).
+/// Flag of a frame that another part of the same message follows (ZMTP 3.1, section 3.2).
+const MORE: u8 = 0x01;
+/// Flag of a frame whose length has eight bytes.
 const LONG: u8 = 0x02;
 
 fn header_len(flags: u8) -> usize {
@@ -129,8 +203,12 @@ mod tests {
         }
     }
 
+    fn framing(max: usize) -> Framing {
+        Framing::new(Bounds::of_messages(max), &Security::None)
+    }
+
     fn filtered(stream: &[u8], piece: usize, max: usize) -> Result<Vec<u8>, FrameTooLarge> {
-        let mut framing = Framing::new(max);
+        let mut framing = framing(max);
         let mut seen = Vec::new();
         for piece in stream.chunks(piece) {
             framing.filter(Bytes::copy_from_slice(piece), |bytes| seen.extend_from_slice(&bytes))?;
@@ -138,9 +216,14 @@ mod tests {
         Ok(seen)
     }
 
+    /// A greeting and the one command of the NULL handshake.
+    fn handshake(command: &[u8]) -> Vec<u8> {
+        [&[9u8; 64][..], &frame(0x04, command)].concat()
+    }
+
     #[test]
     fn whatever_the_pieces_small_frames_pass_and_large_ones_are_replaced() {
-        let greeting = [9u8; 64];
+        let greeting = handshake(b"\x05READY");
         let small = frame(0, b"hello");
         let long = frame(1, &[1; 300]);
         let large = frame(1, &[2; 1_001]);
@@ -154,9 +237,35 @@ mod tests {
 
     #[test]
     fn nobody_waits_for_a_frame_that_never_ends() {
-        let mut stream = vec![0; 64];
+        let mut stream = handshake(b"\x05READY");
         stream.push(LONG);
         stream.extend_from_slice(&(1u64 << 48).to_be_bytes());
         assert_eq!(filtered(&stream, 5, 1_000), Err(FrameTooLarge(1 << 48)));
+    }
+
+    #[test]
+    fn before_the_handshake_is_complete_a_frame_is_small() {
+        assert!(filtered(&handshake(&[7; 1_024]), 100, 1 << 20).is_ok());
+        assert_eq!(filtered(&handshake(&[7; 1_025]), 100, 1 << 20), Err(FrameTooLarge(1_025)));
+        // What follows in the same read may be large.
+        let stream = [handshake(b"\x05READY"), frame(0, &[1; 5_000])].concat();
+        assert_eq!(filtered(&stream, stream.len(), 1 << 20).unwrap(), stream);
+    }
+
+    #[test]
+    fn what_is_kept_of_half_a_message_is_known() {
+        let mut framing = framing(10_000);
+        let mut read = |bytes: &[u8]| {
+            framing.filter(Bytes::copy_from_slice(bytes), |_| ()).unwrap();
+            (framing.unread(), framing.is_between_messages())
+        };
+        assert_eq!(read(&handshake(b"\x05READY")), (0, true));
+        let (first, second) = (frame(1, &[1; 300]), frame(0, &[2; 500]));
+        assert_eq!(read(&first[..5]), (5, false), "half a header");
+        assert_eq!(read(&first[5..109]), (100, false));
+        assert_eq!(read(&first[109..]), (300, false));
+        assert_eq!(read(&second[..19]), (310, false));
+        assert_eq!(read(&second[19..]), (0, true));
+        assert_eq!(read(&frame(0, &[3; 4])), (0, true));
     }
 }

@@ -8,7 +8,10 @@
 //! writes each connection once.
 
 pub mod client;
+pub mod curve;
 mod framing;
+mod heartbeat;
+pub mod limits;
 pub mod link;
 pub mod listen;
 pub mod reactor;

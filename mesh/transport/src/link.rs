@@ -5,9 +5,11 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use omq_proto::proto::command::Command;
 use omq_proto::proto::connection::{Connection, ConnectionConfig, Event, Role};
-use omq_proto::{Message, SocketType};
+use omq_proto::{Message, PeerPublicKey, SocketType};
 
+use crate::curve::Security;
 use crate::framing::{FrameTooLarge, Framing};
+use crate::limits::Bounds;
 
 /// What came in on a link.
 #[derive(Debug)]
@@ -31,6 +33,9 @@ pub enum LinkError {
     /// It announces a frame that is too large even to be skipped.
     #[error("{0}")]
     Frame(#[from] FrameTooLarge),
+    /// Its message has more parts than are accepted.
+    #[error("a message of {0} parts")]
+    Parts(usize),
 }
 
 /// Which side of the TCP connection a link is.
@@ -55,6 +60,11 @@ pub struct Link {
     written: usize,
     framing: Framing,
     messages: VecDeque<Message>,
+    max_parts: usize,
+    /// Frames are encrypted, so they go through the codec.
+    sealed: bool,
+    /// The key with which the peer authenticated itself.
+    peer_key: Option<Box<[u8; 32]>>,
 }
 
 /// A buffer that grew beyond this for one burst is given back once it is empty.
@@ -64,24 +74,30 @@ const KEEP_OUT_BYTES: usize = 64 * 1024;
 const SHORT_FRAME_BYTES: usize = 255;
 
 impl Link {
-    /// A new link; its greeting is at once ready to be written. A frame with more than `message_bytes` bytes is skipped,
-    /// with [`crate::OVERSIZE`] in its place; a message with more than that in several parts ends the link.
+    /// A new link; its greeting is at once ready to be written. A frame with more bytes than a message may have is skipped,
+    /// with [`crate::OVERSIZE`] in its place; a message with more than that in several parts ends the link, as does any
+    /// such frame where frames are encrypted.
     #[must_use]
-    pub fn new(side: Side, socket_type: SocketType, message_bytes: usize) -> Self {
+    pub fn new(side: Side, socket_type: SocketType, bounds: Bounds, security: &Security) -> Self {
         let role = match side {
             Side::Accepted => Role::Server,
             Side::Opened => Role::Client,
         };
         // The codec counts a slot of its own for each part; the allowance keeps the promise in bytes that the caller sees.
+        let allowance = bounds.parts.saturating_mul(PART_SLOT_BYTES);
         let config = ConnectionConfig::new(role, socket_type)
-            .max_message_size(message_bytes.saturating_add(PART_SLOT_ALLOWANCE));
+            .max_message_size(bounds.message_bytes.saturating_add(allowance))
+            .mechanism(security.mechanism());
         let mut link = Self {
             codec: Connection::new(config),
             socket_type,
             out: Vec::new(),
             written: 0,
-            framing: Framing::new(message_bytes),
+            framing: Framing::new(bounds, security),
             messages: VecDeque::new(),
+            max_parts: bounds.parts,
+            sealed: false,
+            peer_key: None,
         };
         take_output(&mut link.codec, &mut link.out);
         link
@@ -110,23 +126,66 @@ impl Link {
     }
 
     /// The next thing that came in.
-    pub fn poll(&mut self) -> Option<Incoming> {
+    ///
+    /// # Errors
+    /// A message has too many parts.
+    pub fn poll(&mut self) -> Result<Option<Incoming>, LinkError> {
         while let Some(event) = self.codec.poll_event() {
             match event {
-                Event::HandshakeSucceeded { .. } => return Some(Incoming::Ready),
+                Event::HandshakeSucceeded { peer_properties, .. } => {
+                    self.sealed = self.codec.has_frame_transform();
+                    if let Some(PeerPublicKey::Curve(key)) = &peer_properties.authentication.public_key {
+                        self.peer_key = Some(Box::new(*key));
+                    }
+                    return Ok(Some(Incoming::Ready));
+                }
                 Event::Message(message) => self.messages.push_back(message),
                 Event::Command(Command::Subscribe(topic)) => {
-                    return Some(Incoming::Subscribe(topic));
+                    return Ok(Some(Incoming::Subscribe(topic)));
                 }
-                Event::Command(Command::Cancel(topic)) => return Some(Incoming::Cancel(topic)),
+                Event::Command(Command::Cancel(topic)) => return Ok(Some(Incoming::Cancel(topic))),
                 Event::Command(_) => {}
             }
         }
-        let message = self.messages.pop_front().or_else(|| self.codec.poll_message())?;
-        if matches!(self.socket_type, SocketType::XPub | SocketType::Pub) {
-            return subscription_of(&message);
+        let Some(message) = self.messages.pop_front().or_else(|| self.codec.poll_message()) else {
+            return Ok(None);
+        };
+        if message.len() > self.max_parts {
+            return Err(LinkError::Parts(message.len()));
         }
-        Some(Incoming::Message(message))
+        if matches!(self.socket_type, SocketType::XPub | SocketType::Pub) {
+            return Ok(subscription_of(&message));
+        }
+        Ok(Some(Incoming::Message(message)))
+    }
+
+    /// The key with which the peer authenticated itself, once the handshake is complete.
+    #[must_use]
+    pub fn peer_key(&self) -> Option<&[u8; 32]> {
+        self.peer_key.as_deref()
+    }
+
+    /// Bytes that are kept of a message that is not whole yet.
+    #[must_use]
+    pub fn unread(&self) -> usize {
+        self.framing.unread()
+    }
+
+    /// Whether no message has begun that is not whole.
+    #[must_use]
+    pub fn is_between_messages(&self) -> bool {
+        self.framing.is_between_messages()
+    }
+
+    /// Asks the peer for a sign of life. Says whether it can be asked: heartbeats came with ZMTP 3.1.
+    pub fn ping(&mut self) -> bool {
+        if !self.is_ready() || self.codec.peer_minor() == 0 {
+            return false;
+        }
+        // The time to live is for us to keep; a peer that wants to watch us asks us.
+        let sent = self.codec.send_command(&Command::Ping { ttl_deciseconds: 0, context: Bytes::new() }).is_ok();
+        take_output(&mut self.codec, &mut self.out);
+        sent
     }
 
     /// Whether the handshake is complete.
@@ -143,6 +202,9 @@ impl Link {
         if !self.is_ready() {
             return;
         }
+        if self.sealed {
+            return self.send_sealed(parts);
+        }
         for part in front {
             self.push_frame(part, 1);
         }
@@ -155,6 +217,13 @@ impl Link {
         let command = if on { Command::Subscribe(topic) } else { Command::Cancel(topic) };
         // The only error is "before the handshake", where there is nobody to subscribe at either.
         let _ = self.codec.send_command(&command);
+        take_output(&mut self.codec, &mut self.out);
+    }
+
+    fn send_sealed(&mut self, parts: &[&[u8]]) {
+        let message = Message::multipart(parts.iter().map(|part| Bytes::copy_from_slice(part)));
+        // The only errors are "before the handshake" and 2^64 messages on one connection.
+        let _ = self.codec.send_message(&message);
         take_output(&mut self.codec, &mut self.out);
     }
 
@@ -205,8 +274,8 @@ fn take_output(codec: &mut Connection, out: &mut Vec<u8>) {
     }
 }
 
-/// What the codec adds to a message's size for the slots of its parts, for up to 16 of them.
-const PART_SLOT_ALLOWANCE: usize = 16 * 64;
+/// What the codec adds to a message's size for the slot of each part, at most.
+const PART_SLOT_BYTES: usize = 64;
 
 /// Before ZMTP 3.1 a subscription is a message whose first byte is 1, its end one whose first byte is 0 (RFC 23).
 fn subscription_of(message: &Message) -> Option<Incoming> {
@@ -221,6 +290,7 @@ fn subscription_of(message: &Message) -> Option<Incoming> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::curve::{Door, KeyPair};
 
     /// Carries bytes both ways until neither side has any left.
     fn settle(a: &mut Link, b: &mut Link) {
@@ -241,11 +311,16 @@ mod tests {
     }
 
     fn pair(client: SocketType, server: SocketType, bytes: usize) -> (Link, Link) {
-        let mut client = Link::new(Side::Opened, client, bytes);
-        let mut server = Link::new(Side::Accepted, server, bytes);
+        secured(client, server, bytes, [&Security::None, &Security::None])
+    }
+
+    fn secured(client: SocketType, server: SocketType, bytes: usize, security: [&Security; 2]) -> (Link, Link) {
+        let bounds = Bounds::of_messages(bytes);
+        let mut client = Link::new(Side::Opened, client, bounds, security[0]);
+        let mut server = Link::new(Side::Accepted, server, bounds, security[1]);
         settle(&mut client, &mut server);
-        assert!(matches!(client.poll(), Some(Incoming::Ready)));
-        assert!(matches!(server.poll(), Some(Incoming::Ready)));
+        assert!(matches!(client.poll(), Ok(Some(Incoming::Ready))));
+        assert!(matches!(server.poll(), Ok(Some(Incoming::Ready))));
         (client, server)
     }
 
@@ -263,7 +338,7 @@ mod tests {
             let body = vec![7u8; size];
             client.send(&[b"", &body]);
             settle(&mut client, &mut server);
-            assert_eq!(parts(server.poll()), vec![Vec::new(), body], "{size} bytes");
+            assert_eq!(parts(server.poll().unwrap()), vec![Vec::new(), body], "{size} bytes");
         }
     }
 
@@ -273,8 +348,8 @@ mod tests {
         client.send(&[b"", &[0; 4_000]]);
         client.send(&[b"next"]);
         settle(&mut client, &mut server);
-        assert_eq!(parts(server.poll()), [&b""[..], crate::OVERSIZE]);
-        assert_eq!(parts(server.poll()), [b"next"]);
+        assert_eq!(parts(server.poll().unwrap()), [&b""[..], crate::OVERSIZE]);
+        assert_eq!(parts(server.poll().unwrap()), [b"next"]);
     }
 
     #[test]
@@ -283,7 +358,7 @@ mod tests {
         client.send(&[&[0; 900], &[0; 900], &[0; 900]]);
         let bytes = Bytes::copy_from_slice(client.unsent());
         assert!(server.receive(bytes).is_err());
-        assert!(server.poll().is_none());
+        assert!(matches!(server.poll(), Ok(None)));
     }
 
     #[test]
@@ -300,7 +375,102 @@ mod tests {
         sub.subscribe(b"order/", true);
         sub.subscribe(b"order/", false);
         settle(&mut sub, &mut publisher);
-        assert!(matches!(publisher.poll(), Some(Incoming::Subscribe(t)) if t == "order/"));
-        assert!(matches!(publisher.poll(), Some(Incoming::Cancel(t)) if t == "order/"));
+        assert!(matches!(publisher.poll().unwrap(), Some(Incoming::Subscribe(t)) if t == "order/"));
+        assert!(matches!(publisher.poll().unwrap(), Some(Incoming::Cancel(t)) if t == "order/"));
+    }
+
+    #[test]
+    fn a_message_of_too_many_parts_ends_the_link() {
+        let (mut client, mut server) = pair(SocketType::Dealer, SocketType::Router, 1_000);
+        client.send(&[b"x".as_slice(); 16]);
+        client.send(&[b"x".as_slice(); 17]);
+        settle(&mut client, &mut server);
+        assert_eq!(parts(server.poll().unwrap()).len(), 16);
+        assert!(matches!(server.poll(), Err(LinkError::Parts(17))));
+    }
+
+    #[test]
+    fn a_ping_is_answered_and_shows_to_nobody() {
+        let (mut client, mut server) = pair(SocketType::Dealer, SocketType::Router, 1_000);
+        assert!(server.ping());
+        client.receive(Bytes::copy_from_slice(server.unsent())).unwrap();
+        assert!(matches!(client.poll(), Ok(None)) && !client.unsent().is_empty());
+        server.receive(Bytes::copy_from_slice(client.unsent())).unwrap();
+        assert!(matches!(server.poll(), Ok(None)));
+    }
+
+    struct Ajar(KeyPair, bool);
+
+    impl Door for Ajar {
+        fn own(&self) -> KeyPair {
+            self.0.clone()
+        }
+
+        fn admits(&self, _: &[u8; 32]) -> bool {
+            self.1
+        }
+    }
+
+    /// Both sides of a CURVE connection, where the server lets in everybody or nobody.
+    fn curve(admit: bool) -> (KeyPair, Security, Security) {
+        let (client, server) = (KeyPair::generate(), KeyPair::generate());
+        let dialling = Security::Client { own: client.clone(), server: server.public };
+        (client, dialling, Security::Server(std::sync::Arc::new(Ajar(server, admit))))
+    }
+
+    #[test]
+    fn over_curve_messages_arrive_and_nobody_else_can_read_them() {
+        let (own, dialling, listening) = curve(true);
+        let (mut client, mut server) =
+            secured(SocketType::Dealer, SocketType::Router, 1 << 20, [&dialling, &listening]);
+        assert_eq!(server.peer_key(), Some(own.public.as_bytes()));
+        for size in [0, 1, 300, 70_000] {
+            let body = vec![b'q'; size];
+            client.send(&[b"", &body]);
+            assert!(size < 300 || !client.unsent().windows(100).any(|bytes| bytes == [b'q'; 100]));
+            settle(&mut client, &mut server);
+            assert_eq!(parts(server.poll().unwrap()), vec![Vec::new(), body], "{size} bytes");
+        }
+        server.send(&[b"back"]);
+        assert!(server.ping());
+        settle(&mut client, &mut server);
+        assert_eq!(parts(client.poll().unwrap()), [b"back"]);
+    }
+
+    #[test]
+    fn over_curve_a_frame_over_the_limit_ends_the_link() {
+        let (_, dialling, listening) = curve(true);
+        let (mut client, mut server) = secured(SocketType::Dealer, SocketType::Router, 1_000, [&dialling, &listening]);
+        client.send(&[&[0; 1_000]]);
+        settle(&mut client, &mut server);
+        assert_eq!(parts(server.poll().unwrap()), [[0; 1_000]]);
+        client.send(&[&[0; 4_000]]);
+        assert!(server.receive(Bytes::copy_from_slice(client.unsent())).is_err());
+    }
+
+    /// Carries bytes until one side refuses.
+    fn refused(client: &Security, server: &Security) -> bool {
+        let bounds = Bounds::of_messages(1_000);
+        let mut client = Link::new(Side::Opened, SocketType::Dealer, bounds, client);
+        let mut server = Link::new(Side::Accepted, SocketType::Router, bounds, server);
+        for _ in 0..10 {
+            let (from_client, from_server) = (client.unsent().to_vec(), server.unsent().to_vec());
+            client.sent(from_client.len());
+            server.sent(from_server.len());
+            if server.receive(from_client.into()).is_err() || client.receive(from_server.into()).is_err() {
+                return !server.is_ready();
+            }
+        }
+        false
+    }
+
+    #[test]
+    fn a_wrong_key_on_either_side_and_no_key_at_all_are_refused() {
+        let (_, dialling, listening) = curve(false);
+        assert!(refused(&dialling, &listening), "a key that is not on the list");
+        let (_, dialling, _) = curve(true);
+        let (_, _, listening) = curve(true);
+        assert!(refused(&dialling, &listening), "a server with another key than expected");
+        assert!(refused(&Security::None, &listening), "a client without keys");
     }
 }

@@ -5,7 +5,7 @@
 //! handed to another thread, and the loop polls for a while before it sleeps, where that helps ([`crate::spin`]).
 
 use std::io::{self, Read, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,12 +14,17 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use omq_proto::{Message, SocketType};
 
+use crate::curve::Security;
+use crate::heartbeat::{Silence, Verdict};
+use crate::limits::{Bounds, Census, Refusal};
 use crate::link::{Incoming, Link, Side};
 use crate::spin::Spin;
 use crate::table::Table;
 
+pub use crate::limits::Settings;
+
 /// Names one connection of one reactor; never reused, so a late answer to a closed connection goes nowhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId {
     index: u32,
     generation: u32,
@@ -28,6 +33,12 @@ pub struct ConnId {
 impl ConnId {
     pub(crate) fn new(index: usize, generation: u32) -> Self {
         Self { index: u32::try_from(index).unwrap_or(u32::MAX), generation }
+    }
+
+    /// An id that no reactor gives, for tests of what keeps tables of connections.
+    #[must_use]
+    pub fn for_tests(index: usize) -> Self {
+        Self::new(index, u32::MAX)
     }
 
     pub(crate) fn index(self) -> usize {
@@ -59,6 +70,14 @@ pub enum Closed {
     Protocol(String),
     /// The handshake was not complete in time.
     HandshakeTimeout,
+    /// It gave no sign of life for too long.
+    Silent,
+    /// It kept most of the bytes of messages that were not whole when these were too many.
+    HalfSent,
+    /// It sent too many malformed messages.
+    Malformed,
+    /// There were too many connections, and its handshake had been waited for the longest.
+    MadeRoom,
     /// The operating system said no.
     Io(io::ErrorKind),
 }
@@ -76,8 +95,8 @@ pub enum Event<'a> {
     Cancel(ConnId, &'a [u8]),
     /// A connection is gone. It comes for every opened one, and for each that [`Io::connect`] could not complete.
     Closed(ConnId, Origin, &'a Closed),
-    /// A new connection was refused because there are too many.
-    Refused(Origin),
+    /// A new connection was refused.
+    Refused(Origin, Refusal),
     /// An accepted connection ended before its handshake was complete.
     Failed(Origin, &'a Closed),
     /// Another thread called the waker.
@@ -98,23 +117,29 @@ pub trait Handler {
     fn finished(&self) -> bool;
 }
 
-/// Bounds and patience of a reactor.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings {
-    /// Polls for at most this long before it sleeps, where that helps; [`Duration::MAX`]: never sleeps.
-    pub spin: Duration,
-    /// Accepted connections.
-    pub connections: usize,
-    /// Bytes of one message on a connection that [`Io::connect`] opened; listeners have their own limits.
-    pub message_bytes: usize,
-    /// Time to complete a handshake.
-    pub handshake: Duration,
-    /// Beyond this many bytes that a peer does not take, it is no longer read.
+/// What the connections of a reactor take now, and what was counted since its start.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Usage {
+    /// Bytes of messages that are not whole yet.
+    pub unread_bytes: usize,
+    /// Bytes that peers have not taken.
     pub unsent_bytes: usize,
+    /// Times that a connection was no longer read because its peer did not take what was sent.
+    pub stalls: u64,
+    /// Times that the operating system gave no connection, for want of file descriptors mostly.
+    pub accept_failures: u64,
 }
 
 /// Bytes read from one connection before the others have their turn.
 const READ_TURN_BYTES: usize = 256 * 1024;
+/// Messages of one connection handled before the others have their turn: a read can hold thousands of tiny ones.
+const TURN_MESSAGES: usize = 512;
+/// So many bytes of a message that is not whole are a sign of life; fewer are what a peer sends that wants to hold us up.
+const PROGRESS_BYTES: usize = 512;
+/// A handshake that has lasted this long makes room for a new connection when there are too many.
+const EVICT_AGE: Duration = Duration::from_millis(250);
+/// How many of the oldest handshakes are looked at to find one that can make room.
+const EVICT_LOOK: usize = 16;
 /// Bytes of one read.
 const READ_BYTES: usize = 64 * 1024;
 /// Beyond this a connection is written in the middle of a turn, to keep the buffers small.
@@ -137,7 +162,8 @@ struct Listening {
     socket: TcpListener,
     socket_type: SocketType,
     number: u8,
-    message_bytes: usize,
+    bounds: Bounds,
+    security: Security,
 }
 
 /// The connections, as the handler sees them.
@@ -150,7 +176,8 @@ pub struct Io {
     busy: Vec<ConnId>,
     /// Connections that ended within a handler call; the handler is told afterwards.
     ended: Vec<(ConnId, Closed)>,
-    accepted: usize,
+    census: Arc<Census>,
+    usage: Usage,
     now: Instant,
     read_at: Instant,
 }
@@ -197,10 +224,32 @@ impl Io {
     ///
     /// # Errors
     /// The operating system refused at once, e.g. because no file descriptor is left.
-    pub fn connect(&mut self, address: SocketAddr, number: u64) -> io::Result<ConnId> {
+    pub fn connect(&mut self, address: SocketAddr, number: u64, security: &Security) -> io::Result<ConnId> {
         let stream = TcpStream::connect(address)?;
-        let link = Link::new(Side::Opened, SocketType::Dealer, self.settings.message_bytes);
+        let bounds = self.settings.bounds(self.settings.message_bytes);
+        let link = Link::new(Side::Opened, SocketType::Dealer, bounds, security);
         self.add(stream, link, Origin::Opened(number))
+    }
+
+    /// The key with which a connection's peer authenticated itself.
+    pub fn peer_key(&mut self, id: ConnId) -> Option<[u8; 32]> {
+        self.table.get(id).and_then(|conn| conn.link.peer_key().copied())
+    }
+
+    /// Says that what came from this connection was no message as it should be. After too many the connection is closed.
+    pub fn malformed(&mut self, id: ConnId) {
+        let Some(conn) = self.table.get(id) else { return };
+        conn.malformed = conn.malformed.saturating_add(1);
+        if conn.malformed == self.settings.malformed.saturating_add(1) {
+            conn.closing = true;
+            self.ended.push((id, Closed::Malformed));
+        }
+    }
+
+    /// What the connections take now.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.usage
     }
 
     /// Closes a connection, after what is queued has been written.
@@ -227,13 +276,28 @@ impl Io {
         let _ = stream.set_nodelay(true);
         let token = Token(FIRST_CONN + self.table.next_index());
         self.registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-        let id = self.table.insert(stream, link, origin);
+        let id = self.table.insert(stream, link, origin, self.now);
         self.table.handshakes.push_back((self.now + self.settings.handshake, id));
         if let Some(conn) = self.table.get(id) {
             // The first writability event flushes the greeting; it comes once the connection is established.
             conn.wants_write = true;
         }
         Ok(id)
+    }
+
+    /// A connection keeps so many bytes of a message that is not whole. If all keep too many, the one with most of them ends.
+    fn count_unread(&mut self, id: ConnId, unread: usize) {
+        let Some(conn) = self.table.get(id) else { return };
+        self.usage.unread_bytes = self.usage.unread_bytes + unread - conn.counted.unread;
+        conn.counted.unread = unread;
+        if self.usage.unread_bytes > self.settings.unread_bytes
+            && let Some(worst) = self.table.worst_reader()
+            && let Some(conn) = self.table.get(worst)
+        {
+            self.usage.unread_bytes -= std::mem::take(&mut conn.counted.unread);
+            conn.closing = true;
+            self.ended.push((worst, Closed::HalfSent));
+        }
     }
 
     /// Writes what is queued, as far as the kernel takes it.
@@ -265,11 +329,15 @@ impl Io {
         }
         let unsent = conn.link.unsent().len();
         conn.wants_write = unsent > 0;
-        if conn.stalled && unsent <= self.settings.unsent_bytes / 2 {
+        self.usage.unsent_bytes = self.usage.unsent_bytes + unsent - conn.counted.unsent;
+        conn.counted.unsent = unsent;
+        let crowded = unsent > 0 && self.usage.unsent_bytes > self.settings.unsent_total_bytes;
+        if conn.stalled && unsent <= self.settings.unsent_bytes / 2 && !crowded {
             conn.stalled = false;
             conn.readable = true;
-        } else if unsent > self.settings.unsent_bytes {
+        } else if (unsent > self.settings.unsent_bytes || crowded) && !conn.stalled {
             conn.stalled = true;
+            self.usage.stalls += 1;
         }
         if conn.closing && unsent == 0 {
             self.ended.push((id, Closed::ByUs));
@@ -313,7 +381,8 @@ impl<H: Handler> Reactor<H> {
                 table: Table::default(),
                 busy: Vec::new(),
                 ended: Vec::new(),
-                accepted: 0,
+                census: Arc::default(),
+                usage: Usage::default(),
                 now,
                 read_at: now,
             },
@@ -325,14 +394,19 @@ impl<H: Handler> Reactor<H> {
         })
     }
 
+    /// Counts its connections together with those of other reactors.
+    pub fn share(&mut self, census: Arc<Census>) {
+        self.io.census = census;
+    }
+
     /// Wakes the loop from another thread.
     #[must_use]
     pub fn waker(&self) -> Arc<Waker> {
         Arc::clone(&self.waker)
     }
 
-    /// Adds a listener whose connections are of `socket_type`, take messages of up to `message_bytes`, and come as
-    /// [`Origin::Accepted`] with `number`.
+    /// Adds a listener whose connections are of `socket_type`, take messages of up to `message_bytes`, are secured as
+    /// `security` says, and come as [`Origin::Accepted`] with `number`.
     ///
     /// # Errors
     /// The operating system refused to watch the socket.
@@ -342,10 +416,12 @@ impl<H: Handler> Reactor<H> {
         socket_type: SocketType,
         message_bytes: usize,
         number: u8,
+        security: Security,
     ) -> io::Result<()> {
         let token = Token(1 + self.listeners.len());
         self.io.registry.register(&mut socket, token, Interest::READABLE)?;
-        self.listeners.push(Listening { socket, socket_type, number, message_bytes });
+        let bounds = self.io.settings.bounds(message_bytes);
+        self.listeners.push(Listening { socket, socket_type, number, bounds, security });
         Ok(())
     }
 
@@ -385,6 +461,7 @@ impl<H: Handler> Reactor<H> {
         }
         self.read_busy(now);
         self.expire_handshakes(now);
+        self.look_after(now);
         if self.accept_again.is_some_and(|at| at <= now) {
             self.accept_again = None;
             (0..self.listeners.len()).for_each(|i| self.accept(i, now));
@@ -401,7 +478,7 @@ impl<H: Handler> Reactor<H> {
             return Some(Duration::ZERO);
         }
         let handshake = self.io.table.handshakes.front().map(|(at, _)| *at);
-        [self.handler.deadline(), handshake, self.accept_again]
+        [self.handler.deadline(), handshake, self.io.table.rounds.next(), self.accept_again]
             .into_iter()
             .flatten()
             .min()
@@ -444,25 +521,61 @@ impl<H: Handler> Reactor<H> {
             };
             let origin = Origin::Accepted(listening.number);
             match listening.socket.accept() {
-                Ok(_) if self.io.accepted >= self.io.settings.connections => {
-                    self.handler.handle(Event::Refused(origin), &mut self.io);
-                }
-                Ok((stream, _)) => {
-                    let link = Link::new(Side::Accepted, listening.socket_type, listening.message_bytes);
-                    if self.io.add(stream, link, origin).is_ok() {
-                        self.io.accepted += 1;
-                    }
+                Ok((stream, from)) => {
+                    let link = Link::new(Side::Accepted, listening.socket_type, listening.bounds, &listening.security);
+                    self.accepted(stream, link, from.ip(), origin);
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
                 Err(e) if matches!(e.kind(), io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted) => {}
                 Err(error) => {
                     // Usually EMFILE. The socket stays readable without a new event, so come back by the clock.
-                    tracing::warn!(%error, "cannot accept a connection; trying again in {ACCEPT_PAUSE:?}");
+                    if self.io.usage.accept_failures == 0 {
+                        // Once: whoever opens connections all the time must not fill the log.
+                        tracing::warn!(%error, "cannot accept a connection; trying again every {ACCEPT_PAUSE:?}");
+                    }
+                    self.io.usage.accept_failures += 1;
                     self.accept_again = Some(now + ACCEPT_PAUSE);
                     return;
                 }
             }
         }
+    }
+
+    /// Takes a new connection, if there is room for it or can be made.
+    fn accepted(&mut self, stream: TcpStream, link: Link, from: IpAddr, origin: Origin) {
+        let mut entered = self.io.census.enter(from, &self.io.settings);
+        if entered == Err(Refusal::TooMany) && self.make_room() {
+            entered = self.io.census.enter(from, &self.io.settings);
+        }
+        if let Err(refusal) = entered {
+            return self.handler.handle(Event::Refused(origin, refusal), &mut self.io);
+        }
+        match self.io.add(stream, link, origin) {
+            Ok(id) => {
+                if let Some(conn) = self.io.table.get(id) {
+                    conn.address = Some(from);
+                }
+            }
+            Err(_) => self.io.census.leave(from),
+        }
+    }
+
+    /// Ends the connection whose handshake has been waited for the longest, if that is long: whoever opens connections and
+    /// says nothing must not keep others out.
+    fn make_room(&mut self) -> bool {
+        let settings = &self.io.settings;
+        let before = self.io.now + settings.handshake.saturating_sub(EVICT_AGE);
+        let waiting = self.io.table.handshakes.iter().take_while(|(at, _)| *at <= before).map(|(_, id)| *id);
+        // What is done already is taken out at the front in every turn, so the first ones are those that wait.
+        let oldest: Vec<ConnId> = waiting.take(EVICT_LOOK).collect();
+        for id in oldest {
+            if self.io.table.get(id).is_some_and(|conn| !conn.announced && conn.address.is_some()) {
+                self.io.ended.push((id, Closed::MadeRoom));
+                self.report_ended();
+                return true;
+            }
+        }
+        false
     }
 
     /// Reads every connection that has something, and hands the handler what came.
@@ -480,7 +593,17 @@ impl<H: Handler> Reactor<H> {
             let Some(conn) = self.io.table.get(id) else {
                 return;
             };
-            if !conn.readable || conn.stalled || conn.closing {
+            if conn.stalled || conn.closing {
+                return;
+            }
+            if conn.backlog {
+                conn.backlog = false;
+                if !self.deliver(id, now) {
+                    return;
+                }
+                continue;
+            }
+            if !conn.readable {
                 return;
             }
             match conn.stream.read(&mut self.scratch) {
@@ -492,9 +615,19 @@ impl<H: Handler> Reactor<H> {
                     conn.readable = n == self.scratch.len() || conn.hung_up;
                     let bytes = Bytes::copy_from_slice(self.scratch.get(..n).unwrap_or_default());
                     let violation = conn.link.receive(bytes).err();
-                    self.deliver(id, now);
+                    if n >= PROGRESS_BYTES || conn.link.is_between_messages() {
+                        conn.heard = now;
+                    }
+                    let unread = conn.link.unread();
+                    if unread != conn.counted.unread {
+                        self.io.count_unread(id, unread);
+                    }
+                    let done = self.deliver(id, now);
                     if let Some(error) = violation {
                         return self.io.ended.push((id, Closed::Protocol(error.to_string())));
+                    }
+                    if !done {
+                        return;
                     }
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return conn.readable = false,
@@ -504,11 +637,23 @@ impl<H: Handler> Reactor<H> {
         }
     }
 
-    fn deliver(&mut self, id: ConnId, now: Instant) {
+    /// Hands the handler what came on a connection. Says whether that was all, and more may be read.
+    fn deliver(&mut self, id: ConnId, now: Instant) -> bool {
+        let mut left = TURN_MESSAGES;
         while let Some(conn) = self.io.table.get(id) {
             let origin = conn.origin;
-            let Some(incoming) = conn.link.poll() else {
-                return;
+            if left == 0 || conn.stalled || conn.closing {
+                conn.backlog = true;
+                return false;
+            }
+            left -= 1;
+            let incoming = match conn.link.poll() {
+                Ok(Some(incoming)) => incoming,
+                Ok(None) => return true,
+                Err(error) => {
+                    self.io.ended.push((id, Closed::Protocol(error.to_string())));
+                    return false;
+                }
             };
             if !std::mem::replace(&mut self.worked, true) {
                 self.spin.work(now);
@@ -516,6 +661,7 @@ impl<H: Handler> Reactor<H> {
             let event = match &incoming {
                 Incoming::Ready => {
                     conn.announced = true;
+                    self.io.table.rounds.add(now + self.io.settings.heartbeat, id);
                     Event::Opened(id, origin)
                 }
                 Incoming::Message(message) => Event::Message(id, origin, message),
@@ -523,6 +669,30 @@ impl<H: Handler> Reactor<H> {
                 Incoming::Cancel(topic) => Event::Cancel(id, topic),
             };
             self.handler.handle(event, &mut self.io);
+        }
+        false
+    }
+
+    /// Asks connections that are silent for a sign of life, and ends those that gave none.
+    fn look_after(&mut self, now: Instant) {
+        while let Some(id) = self.io.table.rounds.due(now) {
+            let Some(conn) = self.io.table.get(id) else { continue };
+            conn.malformed = 0;
+            let half_sent = !conn.link.is_between_messages() && !conn.stalled;
+            match (Silence { span: now.duration_since(conn.heard), half_sent }).judge(&self.io.settings) {
+                Verdict::Alive => {}
+                Verdict::Ask => {
+                    if conn.link.ping() && !conn.listed {
+                        conn.listed = true;
+                        self.io.busy.push(id);
+                    }
+                }
+                Verdict::Dead => {
+                    self.io.ended.push((id, Closed::Silent));
+                    continue;
+                }
+            }
+            self.io.table.rounds.add(now + self.io.settings.heartbeat, id);
         }
     }
 
@@ -548,7 +718,7 @@ impl<H: Handler> Reactor<H> {
                 continue;
             };
             conn.queued = 0;
-            conn.listed = conn.readable && !conn.stalled;
+            conn.listed = (conn.readable || conn.backlog) && !conn.stalled;
             if conn.listed {
                 self.io.busy.push(id);
             }
@@ -561,8 +731,10 @@ impl<H: Handler> Reactor<H> {
                 continue;
             };
             let _ = self.io.registry.deregister(&mut conn.stream);
-            if matches!(conn.origin, Origin::Accepted(_)) {
-                self.io.accepted -= 1;
+            self.io.usage.unread_bytes -= conn.counted.unread;
+            self.io.usage.unsent_bytes -= conn.counted.unsent;
+            if let Some(address) = conn.address {
+                self.io.census.leave(address);
             }
             if conn.announced || matches!(conn.origin, Origin::Opened(_)) {
                 self.handler.handle(Event::Closed(id, conn.origin, &reason), &mut self.io);

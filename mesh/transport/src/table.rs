@@ -1,11 +1,13 @@
 //! The connections of one reactor, by an id that is never reused.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::time::Instant;
 
 use mio::net::TcpStream;
 use slab::Slab;
 
+use crate::heartbeat::Rounds;
 use crate::link::Link;
 use crate::reactor::{ConnId, Origin};
 
@@ -32,6 +34,23 @@ pub(crate) struct Conn {
     pub(crate) queued: u32,
     /// To be closed once everything is written.
     pub(crate) closing: bool,
+    /// Messages are left that had no room in their turn.
+    pub(crate) backlog: bool,
+    /// Where an accepted connection comes from.
+    pub(crate) address: Option<IpAddr>,
+    /// When it last gave a sign of life: a whole message, or a good part of one.
+    pub(crate) heard: Instant,
+    /// Malformed messages since it was last looked at.
+    pub(crate) malformed: u32,
+    /// What it adds to the reactor's sums.
+    pub(crate) counted: Counted,
+}
+
+/// Bytes of one connection, as they stand in the sums of all.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counted {
+    pub(crate) unread: usize,
+    pub(crate) unsent: usize,
 }
 
 /// Slab of connections; a generation makes a stale id harmless.
@@ -41,6 +60,8 @@ pub(crate) struct Table {
     generation: u32,
     /// Connections whose handshake is not complete, in the order of their deadlines.
     pub(crate) handshakes: VecDeque<(Instant, ConnId)>,
+    /// Connections whose handshake is complete, in the order in which they are looked at for signs of life.
+    pub(crate) rounds: Rounds,
 }
 
 impl Table {
@@ -53,7 +74,7 @@ impl Table {
         self.slots.vacant_key()
     }
 
-    pub(crate) fn insert(&mut self, stream: TcpStream, link: Link, origin: Origin) -> ConnId {
+    pub(crate) fn insert(&mut self, stream: TcpStream, link: Link, origin: Origin, now: Instant) -> ConnId {
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
         let index = self.slots.insert(Conn {
@@ -69,6 +90,11 @@ impl Table {
             wants_write: false,
             queued: 0,
             closing: false,
+            backlog: false,
+            address: None,
+            heard: now,
+            malformed: 0,
+            counted: Counted::default(),
         });
         ConnId::new(index, generation)
     }
@@ -84,6 +110,15 @@ impl Table {
     pub(crate) fn remove(&mut self, id: ConnId) -> Option<Conn> {
         self.get(id)?;
         Some(self.slots.remove(id.index()))
+    }
+
+    /// The connection that keeps most of a message that is not whole; of equals, the one that was silent for longest.
+    pub(crate) fn worst_reader(&self) -> Option<ConnId> {
+        let worst = self
+            .slots
+            .iter()
+            .max_by(|(_, a), (_, b)| a.counted.unread.cmp(&b.counted.unread).then(b.heard.cmp(&a.heard)));
+        worst.map(|(index, conn)| ConnId::new(index, conn.generation))
     }
 
     pub(crate) fn ids(&self) -> Vec<ConnId> {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use statemesh_transport::client::Client;
+use statemesh_transport::curve::Security;
 use statemesh_transport::reactor::Settings;
 use statemesh_transport::{Event, Handler, Io, Reactor, SocketType};
 
@@ -42,7 +43,7 @@ fn with_echo(settings: Settings, test: impl FnOnce(SocketAddr)) {
     let mut reactor = Reactor::new(settings, Instant::now(), |_| handler).unwrap();
     let socket = statemesh_transport::listen::tcp((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
     let address = socket.local_addr().unwrap();
-    reactor.listen(socket, SocketType::Router, settings.message_bytes, 0).unwrap();
+    reactor.listen(socket, SocketType::Router, settings.message_bytes, 0, Security::None).unwrap();
     let waker = reactor.waker();
     let thread = std::thread::spawn(move || reactor.run().unwrap());
     test(address);
@@ -54,9 +55,17 @@ fn with_echo(settings: Settings, test: impl FnOnce(SocketAddr)) {
 const SETTINGS: Settings = Settings {
     spin: Duration::ZERO,
     connections: 100,
+    connections_per_address: 100,
     message_bytes: 1 << 20,
+    parts: 16,
     handshake: Duration::from_secs(5),
+    handshake_bytes: 1_024,
+    heartbeat: Duration::from_secs(10),
+    idle: Duration::from_secs(60),
+    unread_bytes: 64 << 20,
     unsent_bytes: 1 << 20,
+    unsent_total_bytes: 64 << 20,
+    malformed: 1_000,
 };
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -140,4 +149,118 @@ fn connect_when_there_is_room(address: SocketAddr) -> Client {
             Err(error) => assert!(Instant::now() < deadline, "{error}"),
         }
     }
+}
+
+/// A connection that speaks ZMTP up to here, in bytes; it shares no code with the reactor.
+fn raw(address: SocketAddr, bytes: &[u8]) -> std::net::TcpStream {
+    use std::io::Write;
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(bytes).unwrap();
+    stream
+}
+
+/// Greeting and READY of a DEALER that speaks ZMTP 3.`minor`.
+fn hello(minor: u8) -> Vec<u8> {
+    let mut bytes = vec![0xff, 0, 0, 0, 0, 0, 0, 0, 1, 0x7f, 3, minor];
+    bytes.extend_from_slice(b"NULL");
+    bytes.resize(64, 0);
+    bytes.extend_from_slice(b"\x04\x1c\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER");
+    bytes
+}
+
+/// Whether the other side closes the connection while nothing more is said.
+fn is_closed(mut stream: std::net::TcpStream, within: Duration) -> bool {
+    use std::io::Read;
+    stream.set_read_timeout(Some(within)).unwrap();
+    stream.read_to_end(&mut Vec::new()).map_err(|error| error.kind()) != Err(std::io::ErrorKind::WouldBlock)
+}
+
+const HASTY: Settings = Settings { heartbeat: Duration::from_millis(50), idle: Duration::from_millis(600), ..SETTINGS };
+
+#[test]
+fn who_is_asked_for_a_sign_of_life_and_gives_none_is_closed() {
+    use std::io::Read;
+    with_echo(HASTY, |address| {
+        for minor in [0, 1] {
+            let mut all = Vec::new();
+            raw(address, &hello(minor)).read_to_end(&mut all).unwrap();
+            let asked = all.windows(5).filter(|bytes| bytes == b"\x04PING").count();
+            assert_eq!(asked > 3, minor == 1, "ZMTP 3.{minor} was asked {asked} times");
+        }
+    });
+}
+
+#[test]
+fn who_answers_pings_stays() {
+    with_echo(HASTY, |address| {
+        let mut client = connect(address);
+        // Waiting for a message answers what comes meanwhile; nothing was sent, so no message comes.
+        assert!(client.receive(Duration::from_millis(1_000)).is_err());
+        assert!(client.call(b"still here", PATIENCE).is_ok());
+    });
+}
+
+#[test]
+fn a_message_that_is_never_whole_ends_its_connection() {
+    with_echo(Settings { idle: PATIENCE * 2, ..HASTY }, |address| {
+        let half = [&hello(0)[..], &[0, 200, 1, 2, 3]].concat();
+        assert!(is_closed(raw(address, &half), PATIENCE / 2));
+    });
+}
+
+#[test]
+fn when_half_messages_take_too_much_the_largest_goes() {
+    with_echo(Settings { unread_bytes: 100_000, ..SETTINGS }, |address| {
+        let part = |bytes: usize| [&hello(0)[..], &[2, 0, 0, 0, 0, 0, 1, 0, 0], &vec![0; bytes]].concat();
+        let small = raw(address, &part(30_000));
+        let large = raw(address, &part(60_000));
+        assert!(!is_closed(small.try_clone().unwrap(), Duration::from_millis(100)));
+        let _third = raw(address, &part(30_000));
+        assert!(is_closed(large, PATIENCE));
+        assert!(!is_closed(small, Duration::from_millis(100)));
+        assert!(connect(address).call(b"others go on", PATIENCE).is_ok());
+    });
+}
+
+#[test]
+fn one_address_cannot_take_all_connections() {
+    with_echo(Settings { connections_per_address: 2, ..SETTINGS }, |address| {
+        let (_a, _b) = (connect(address), connect(address));
+        assert!(Client::connect(address, SocketType::Dealer, PATIENCE).is_err());
+        // Linux answers at all of 127.0.0.0/8, and a socket may come from any of it.
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), 0)).into()).unwrap();
+        socket.connect(&address.into()).unwrap();
+        assert!(!is_closed(socket.into(), Duration::from_millis(100)));
+    });
+}
+
+#[test]
+fn an_old_handshake_makes_room_for_a_new_connection() {
+    with_echo(Settings { connections: 2, handshake: PATIENCE * 2, ..SETTINGS }, |address| {
+        let (first, _second) = (raw(address, b""), raw(address, b""));
+        // Too early nobody is evicted: who connects just now would be, too.
+        let deadline = Instant::now() + PATIENCE;
+        while Client::connect(address, SocketType::Dealer, PATIENCE).is_err() {
+            assert!(Instant::now() < deadline);
+        }
+        assert!(is_closed(first, PATIENCE));
+    });
+}
+
+/// A read of tiny messages holds thousands of them; between two shares of it the others are served.
+#[test]
+fn a_bomb_of_tiny_messages_is_answered_whole_and_others_are_served_meanwhile() {
+    with_echo(SETTINGS, |address| {
+        let mut bomber = connect(address);
+        for _ in 0..20_000 {
+            bomber.push(b"");
+        }
+        bomber.flush().unwrap();
+        assert!(connect(address).call(b"x", PATIENCE).is_ok());
+        for _ in 0..20_000 {
+            assert_eq!(bomber.receive(PATIENCE).unwrap().part_slice(0), Some(&b""[..]));
+        }
+    });
 }

@@ -51,6 +51,8 @@ pub(crate) enum Order {
         /// Takes the report.
         done: oneshot::Sender<LeaveReport>,
     },
+    /// Seal and open gossip with other keys.
+    Rotate(Keyring),
     /// End the task.
     Stop,
 }
@@ -210,6 +212,7 @@ impl Control {
                     }
                 }
                 Wake::Order(Some(Order::Leave { patience, done })) => self.leave(patience, done, now),
+                Wake::Order(Some(Order::Rotate(keys))) => self.seal.rotate(keys),
                 Wake::Order(Some(Order::Stop) | None) => return,
                 Wake::Done(piece) => self.definition_done(piece, now),
                 Wake::Found(addresses) => self.found(addresses, now),
@@ -290,18 +293,25 @@ impl Control {
     }
 }
 
+/// The keys of gossip, the one to seal with first.
+///
+/// # Errors
+/// There are none, or too many.
+pub(crate) fn keyring(keys: &[[u8; 32]]) -> Result<Keyring, StartError> {
+    let mut keys = keys.iter().map(Key::new);
+    let primary = keys.next().ok_or_else(|| StartError::GossipKeys("there are none".into()))?;
+    Keyring::new(primary, keys.collect()).map_err(|error| StartError::GossipKeys(error.to_string()))
+}
+
 /// Gossip datagrams taken from one address: a member sends some tens a second, and more while many join.
 const DATAGRAMS_PER_SECOND: u32 = 2_000;
 const DATAGRAMS_BURST: u32 = 4_000;
 
 fn sealing(options: &Options) -> Result<Seal, StartError> {
     let mesh = Mesh { name: options.mesh.clone(), partitions: options.partitions };
-    let mut keys = options.gossip_keys.iter().map(Key::new);
-    let ring = match keys.next() {
-        Some(primary) => {
-            Keyring::new(primary, keys.collect()).map_err(|error| StartError::GossipKeys(error.to_string()))?
-        }
-        None => Keyring::well_known(&mesh),
+    let ring = match options.gossip_keys.as_slice() {
+        [] => Keyring::well_known(&mesh),
+        keys => keyring(keys)?,
     };
     if !ring.is_secret() {
         tracing::warn!("gossip has no key of its own: whoever reaches this network and knows the mesh's name can join");

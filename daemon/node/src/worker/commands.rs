@@ -67,6 +67,8 @@ impl Worker {
             }
             Command::Serve { partition } => self.with_shard(partition, io, |state, _| state.serve(partition)),
             Command::Publish(change) => self.subscribers.publish(&change, io),
+            Command::ClientsChanged => self.clients_changed(io),
+            Command::PeerKeysChanged => self.peer_keys_changed(io),
             Command::Stop => self.stopping = true,
         }
     }

@@ -1,6 +1,7 @@
 //! What runs on a reactor: it takes requests from clients and daemons, runs those whose partition is here, passes the
 //! others on, and sends every answer back the way its request came.
 
+mod admission;
 mod commands;
 mod forwarding;
 mod inbox;
@@ -17,9 +18,11 @@ use slab::Slab;
 use statemesh_mesh::client_protocol::error::ErrorCode;
 use statemesh_mesh::client_protocol::reply::{Encoding, write_error};
 use statemesh_mesh::routing::Router;
+use statemesh_transport::limits::Refusal;
 use statemesh_transport::reactor::Closed;
 use statemesh_transport::{ConnId, Event, Handler, Io, Origin};
 
+use crate::access::Admissions;
 use crate::batch::Batches;
 use crate::command::{Command, ToControl};
 use crate::counters::Counters;
@@ -67,6 +70,8 @@ pub(crate) struct Worker {
     /// Links that other daemons opened and greeted on, with the member's number.
     greeted: HashMap<ConnId, Greeted>,
     subscribers: Subscribers,
+    /// Who the clients are, where they are told apart.
+    admissions: Admissions,
     run: Run,
     /// The reply that is being written; kept to be used again.
     reply: Vec<u8>,
@@ -103,9 +108,10 @@ impl Worker {
             parked: VecDeque::new(),
             batches: Batches::default(),
             callers: Slab::new(),
-            peers: Peers::new(u8::try_from(index).unwrap_or(u8::MAX), limits.in_flight),
+            peers: Peers::new(u8::try_from(index).unwrap_or(u8::MAX), limits.in_flight, shared.doors.peers()),
             greeted: HashMap::new(),
-            subscribers: Subscribers::new(limits.subscriptions, limits.subscriber_bytes),
+            subscribers: Subscribers::new(&limits, Arc::clone(&shared.watching)),
+            admissions: Admissions::new(&shared.doors, now),
             run: Run::default(),
             reply: Vec::new(),
             overflow: VecDeque::new(),
@@ -158,6 +164,9 @@ impl Worker {
         if let Some(count) = self.counters.errors.get(code as usize) {
             count.add(1);
         }
+        if let (ErrorCode::BadRequest, ReplyTo::Client { conn, .. }) = (code, to.reply_to) {
+            io.malformed(conn);
+        }
         let mut reply = std::mem::take(&mut self.reply);
         reply.clear();
         write_error(&mut reply, to.encoding, to.id, code, message, hint);
@@ -184,7 +193,13 @@ impl Worker {
         }
     }
 
-    fn levels(&self) {
+    fn levels(&self, io: &Io) {
+        let usage = io.usage();
+        self.counters.unread_bytes.set(usage.unread_bytes);
+        self.counters.unsent_bytes.set(usage.unsent_bytes);
+        self.counters.stalls.add(usage.stalls - self.counters.stalls.get());
+        self.counters.accept_failures.add(usage.accept_failures - self.counters.accept_failures.get());
+        self.counters.subscriber_waiting.set(self.subscribers.waiting_bytes());
         self.counters.client_connections.set(self.clients);
         self.counters.subscriber_connections.set(self.watchers);
         self.counters.peer_links.set(self.peers.ready());
@@ -197,8 +212,14 @@ impl Worker {
 
     fn opened(&mut self, conn: ConnId, origin: Origin, io: &mut Io) {
         match origin {
-            Origin::Accepted(CLIENTS) => self.clients += 1,
-            Origin::Accepted(CHANGES) => self.watchers += 1,
+            Origin::Accepted(CLIENTS) => {
+                self.clients += 1;
+                self.admitted(conn, false, io);
+            }
+            Origin::Accepted(CHANGES) => {
+                self.watchers += 1;
+                self.admitted(conn, true, io);
+            }
             Origin::Accepted(_) => {}
             Origin::Opened(member) => {
                 let hello = self.shared.hello();
@@ -214,6 +235,10 @@ impl Worker {
                 tracing::debug!(%why, ?origin, "connection closed: protocol violation");
             }
             Closed::HandshakeTimeout => self.counters.handshake_timeouts.add(1),
+            Closed::MadeRoom => self.counters.evicted_handshakes.add(1),
+            Closed::Silent => self.counters.silent_connections.add(1),
+            Closed::HalfSent => self.counters.refused_unread.add(1),
+            Closed::Malformed => self.counters.refused_malformed.add(1),
             _ => {}
         }
     }
@@ -234,6 +259,7 @@ impl Worker {
 
     fn closed(&mut self, conn: ConnId, origin: Origin, reason: &Closed, io: &mut Io) {
         self.count_closed(origin, reason);
+        self.admissions.closed(conn);
         match origin {
             Origin::Accepted(CLIENTS) => self.clients = self.clients.saturating_sub(1),
             Origin::Accepted(CHANGES) => {
@@ -259,9 +285,8 @@ impl Worker {
     }
 
     fn subscribed(&mut self, conn: ConnId, prefix: &[u8]) {
-        if !self.subscribers.subscribe(conn, prefix) {
-            self.counters.refused_subscriptions.add(1);
-        }
+        let refused = self.admissions.subscriptions(conn, prefix, |prefix| self.subscribers.subscribe(conn, prefix));
+        self.counters.refused_subscriptions.add(refused);
         self.shared.watched[self.index].store(true, Relaxed);
     }
 
@@ -276,7 +301,7 @@ impl Worker {
         self.send_rosters(io);
         let links = self.peers.turn(self.now, io);
         self.next_due = [timers, links].into_iter().flatten().min();
-        self.levels();
+        self.levels(io);
     }
 }
 
@@ -312,8 +337,14 @@ impl Handler for Worker {
             Event::Opened(conn, origin) => self.opened(conn, origin, io),
             Event::Closed(conn, origin, reason) => self.closed(conn, origin, reason, io),
             Event::Subscribe(conn, prefix) => self.subscribed(conn, prefix),
-            Event::Cancel(conn, prefix) => self.subscribers.cancel(conn, prefix),
-            Event::Refused(_) => self.counters.refused_connections.add(1),
+            Event::Cancel(conn, prefix) => {
+                self.admissions.subscriptions(conn, prefix, |prefix| {
+                    self.subscribers.cancel(conn, prefix);
+                    true
+                });
+            }
+            Event::Refused(_, Refusal::TooMany) => self.counters.refused_connections.add(1),
+            Event::Refused(_, Refusal::TooManyFromAddress) => self.counters.refused_addresses.add(1),
             Event::Failed(origin, reason) => self.count_closed(origin, reason),
             // What the waker announces is in the ring, and every turn looks there.
             Event::Woken => {}

@@ -42,7 +42,9 @@ impl Worker {
         };
         // Anything else becomes an empty frame, which is refused as what it is: no request.
         let (body, delimited) = body.unwrap_or((&[], false));
+        self.admissions.speaks(conn);
         self.frame(body, ReplyTo::Client { conn, delimited }, io);
+        self.admissions.is_silent();
     }
 
     /// A frame: one request, or an array of them.
@@ -108,16 +110,18 @@ impl Worker {
         {
             count.add(1);
         }
+        let reply_to = if request.op == Op::Tell { self.told(reply_to, io) } else { reply_to };
+        if self.admissions.somebody_speaks()
+            && let Err((code, message)) = self.admissions.allow(&request, self.now)
+        {
+            return self.refuse(&request, reply_to, code, &message, io);
+        }
         self.tick = self.tick.wrapping_add(1);
         if request.timing || self.tick.is_multiple_of(TIMED) {
             self.run.watch = Some(Stopwatch::new(self.arrived_at, request.timing));
             self.run.lap(Stage::Read);
         }
         match request.op.class() {
-            Class::Keyed if request.op == Op::Tell => {
-                let reply_to = self.told(reply_to, io);
-                self.keyed(&request, raw, reply_to, hops, io);
-            }
             Class::Keyed => self.keyed(&request, raw, reply_to, hops, io),
             Class::Here => self.here(&request, reply_to, io),
             Class::Control => self.pass_to_control(raw, reply_to, io),

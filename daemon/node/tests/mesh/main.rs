@@ -5,10 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use statemesh_node::options::{Discovery, Limits, Listen, Options, Reactor};
+use statemesh_node::options::{self, Discovery, Limits, Listen, Options, Reactor};
 use statemesh_node::{LeaveReport, Node};
 use statemesh_transport::SocketType;
 use statemesh_transport::client::Client;
+
+mod keys;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -25,12 +27,16 @@ fn counter() -> Value {
 struct Mesh {
     runtime: tokio::runtime::Runtime,
     seeds: Vec<SocketAddr>,
+    gossip_keys: Vec<[u8; 32]>,
+    security: options::Security,
+    limits: Limits,
 }
 
 impl Mesh {
     fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        Self { runtime, seeds: Vec::new() }
+        let (gossip_keys, security, limits) = Default::default();
+        Self { runtime, seeds: Vec::new(), gossip_keys, security, limits }
     }
 
     fn start(&mut self, name: &str) -> Daemon {
@@ -38,6 +44,13 @@ impl Mesh {
     }
 
     fn start_with(&mut self, name: &str, reactors: usize) -> Daemon {
+        let alone_after = self.seeds.is_empty().then_some(Duration::ZERO);
+        let daemon = self.begin(name, reactors, alone_after);
+        daemon.until("it is ready", |d| d.node.handle().readiness().ready);
+        daemon
+    }
+
+    fn begin(&mut self, name: &str, reactors: usize, alone_after: Option<Duration>) -> Daemon {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let options = Options {
             mesh: "test".into(),
@@ -45,23 +58,16 @@ impl Mesh {
             partitions: 64,
             listen: Listen { clients: any, changes: any, peers: any, gossip: any, http: any },
             advertise: Some(IpAddr::from(Ipv4Addr::LOCALHOST)),
-            discovery: Discovery {
-                service: None,
-                dns_server: None,
-                seeds: self.seeds.clone(),
-                alone_after: self.seeds.is_empty().then_some(Duration::ZERO),
-            },
-            gossip_keys: Vec::new(),
+            discovery: Discovery { service: None, dns_server: None, seeds: self.seeds.clone(), alone_after },
+            gossip_keys: self.gossip_keys.clone(),
+            security: self.security.clone(),
             reactor: Reactor { threads: reactors, spin: Duration::ZERO },
-            limits: Limits::default(),
+            limits: self.limits,
             machines: Vec::new(),
         };
         let node = Node::start(options, prometheus::Registry::new(), self.runtime.handle().clone()).unwrap();
-        let listen = node.handle().addresses();
-        self.seeds.push(listen.gossip);
-        let daemon = Daemon { node };
-        daemon.until("it is ready", |d| d.node.handle().readiness().ready);
-        daemon
+        self.seeds.push(node.handle().addresses().gossip);
+        Daemon { node }
     }
 }
 

@@ -1,0 +1,424 @@
+//! Who may connect, with which keys, and what they may do. The tables change while connections are open; nobody waits for
+//! more than the exchange of a pointer.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use parking_lot::RwLock;
+use statemesh_mesh::client_protocol::error::ErrorCode;
+use statemesh_mesh::client_protocol::request::Request;
+pub use statemesh_mesh::client_protocol::rights::{Grant, Right};
+use statemesh_mesh::gossip::peer_secret;
+use statemesh_transport::ConnId;
+use statemesh_transport::curve::{Door, KeyPair, PublicKey, SecretKey, Security};
+
+use crate::options::{self, Options};
+
+/// The clients that are let in, by their public keys.
+#[derive(Clone, Debug, Default)]
+pub struct Clients {
+    grants: Vec<(PublicKey, Grant)>,
+}
+
+impl Clients {
+    /// These clients, with their public keys. Of two with the same key the first counts.
+    #[must_use]
+    pub fn new(grants: Vec<(PublicKey, Grant)>) -> Self {
+        Self { grants }
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.grants.len()
+    }
+
+    /// Whether there are none, so that nobody can connect.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.grants.is_empty()
+    }
+}
+
+/// One client and what it has used of its allowance.
+#[derive(Debug)]
+pub(crate) struct Client {
+    key: [u8; 32],
+    grant: Grant,
+    meter: Meter,
+}
+
+/// Requests in a second, as a bucket of one second that leaks (the "generic cell rate algorithm": one number says it all).
+#[derive(Debug)]
+struct Meter {
+    cost_ns: u64,
+    /// When the requests so far would have come if they had come at the full rate, in nanoseconds since the start.
+    due_ns: AtomicU64,
+}
+
+/// How far requests may be ahead of their rate.
+const BURST: Duration = Duration::from_secs(1);
+
+impl Meter {
+    fn new(per_second: u32) -> Self {
+        Self { cost_ns: 1_000_000_000 / u64::from(per_second.max(1)), due_ns: AtomicU64::new(0) }
+    }
+
+    fn allow(&self, now_ns: u64) -> bool {
+        let latest = now_ns.saturating_add(u64::try_from(BURST.as_nanos()).unwrap_or(u64::MAX));
+        let next = |due: u64| {
+            let due = due.max(now_ns) + self.cost_ns;
+            (due <= latest).then_some(due)
+        };
+        self.due_ns.fetch_update(Relaxed, Relaxed, next).is_ok()
+    }
+}
+
+type ByKey = HashMap<[u8; 32], Arc<Client>>;
+
+/// The listeners for clients and for subscribers.
+pub(crate) struct ClientDoor {
+    own: KeyPair,
+    events_per_second: u32,
+    by_key: RwLock<Arc<ByKey>>,
+    refused: AtomicU64,
+}
+
+impl ClientDoor {
+    fn set(&self, clients: Clients) {
+        let mut by_key = ByKey::new();
+        for (key, grant) in clients.grants {
+            let meter = Meter::new(grant.events_per_second.unwrap_or(self.events_per_second));
+            let key = *key.as_bytes();
+            by_key.entry(key).or_insert_with(|| Arc::new(Client { key, grant, meter }));
+        }
+        *self.by_key.write() = Arc::new(by_key);
+    }
+
+    fn client(&self, key: &[u8; 32]) -> Option<Arc<Client>> {
+        self.by_key.read().get(key).cloned()
+    }
+}
+
+impl Door for ClientDoor {
+    fn own(&self) -> KeyPair {
+        self.own.clone()
+    }
+
+    fn admits(&self, key: &[u8; 32]) -> bool {
+        let known = self.by_key.read().contains_key(key);
+        self.refused.fetch_add(u64::from(!known), Relaxed);
+        known
+    }
+}
+
+/// The listener for other daemons, and what this one shows when it connects to them.
+pub(crate) struct PeerDoor {
+    /// Derived from the gossip keys; the first is ours.
+    ring: RwLock<Arc<Vec<KeyPair>>>,
+    refused: AtomicU64,
+}
+
+impl PeerDoor {
+    fn ring(gossip_keys: &[[u8; 32]]) -> Arc<Vec<KeyPair>> {
+        let pair = |key: &[u8; 32]| {
+            let secret = SecretKey::from_bytes(peer_secret(key));
+            KeyPair { public: secret.derive_public(), secret }
+        };
+        Arc::new(gossip_keys.iter().map(pair).collect())
+    }
+
+    fn knows(&self, key: &[u8; 32]) -> bool {
+        self.ring.read().iter().any(|pair| pair.public.as_bytes() == key)
+    }
+}
+
+impl Door for PeerDoor {
+    fn own(&self) -> KeyPair {
+        self.ring.read().first().cloned().unwrap_or_else(KeyPair::generate)
+    }
+
+    fn admits(&self, key: &[u8; 32]) -> bool {
+        let known = self.knows(key);
+        self.refused.fetch_add(u64::from(!known), Relaxed);
+        known
+    }
+}
+
+/// The keys with which a daemon connects to others; none without CURVE.
+#[derive(Clone, Default)]
+pub(crate) struct PeerKeys(Option<Arc<PeerDoor>>);
+
+impl std::fmt::Debug for PeerKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PeerKeys")
+    }
+}
+
+impl PeerKeys {
+    /// How to connect after so many failures. While keys are changed, some members still listen with the old one and some
+    /// with the new one already: so each try takes another key than the one before.
+    pub(crate) fn dialling(&self, failures: u32) -> Security {
+        let Some(door) = &self.0 else { return Security::None };
+        let ring = door.ring.read();
+        match ring.get(failures as usize % ring.len().max(1)) {
+            Some(pair) => Security::Client { own: pair.clone(), server: pair.public },
+            None => Security::None,
+        }
+    }
+
+    /// Whether a link with this key may stay. Without CURVE no link has a key, and each may.
+    pub(crate) fn still_know(&self, key: Option<[u8; 32]>) -> bool {
+        match (&self.0, key) {
+            (None, _) => true,
+            (Some(door), Some(key)) => door.knows(&key),
+            (Some(_), None) => false,
+        }
+    }
+}
+
+/// All doors of a daemon.
+#[derive(Default)]
+pub(crate) struct Doors {
+    clients: Option<Arc<ClientDoor>>,
+    peers: PeerKeys,
+}
+
+impl Doors {
+    /// As the options say.
+    pub(crate) fn new(options: &Options) -> Self {
+        let options::Security::Curve { own, clients } = &options.security else {
+            return Self::default();
+        };
+        let door = ClientDoor {
+            own: own.clone(),
+            events_per_second: options.limits.events_per_second,
+            by_key: RwLock::default(),
+            refused: AtomicU64::new(0),
+        };
+        door.set(clients.clone());
+        let ring = RwLock::new(PeerDoor::ring(&options.gossip_keys));
+        let peers = PeerKeys(Some(Arc::new(PeerDoor { ring, refused: AtomicU64::new(0) })));
+        Self { clients: Some(Arc::new(door)), peers }
+    }
+
+    /// How the listeners for clients and for daemons are secured.
+    pub(crate) fn listening(&self) -> (Security, Security) {
+        let clients = self.clients.clone().map_or(Security::None, |door| Security::Server(door));
+        let peers = self.peers.0.clone().map_or(Security::None, |door| Security::Server(door));
+        (clients, peers)
+    }
+
+    /// How to connect to other daemons.
+    pub(crate) fn peers(&self) -> PeerKeys {
+        self.peers.clone()
+    }
+
+    /// Other clients than before.
+    pub(crate) fn set_clients(&self, clients: Clients) {
+        if let Some(door) = &self.clients {
+            door.set(clients);
+        }
+    }
+
+    /// Other gossip keys than before.
+    pub(crate) fn set_gossip_keys(&self, keys: &[[u8; 32]]) {
+        if let PeerKeys(Some(door)) = &self.peers {
+            *door.ring.write() = PeerDoor::ring(keys);
+        }
+    }
+
+    /// Keys of clients that are let in; `None` without CURVE.
+    pub(crate) fn client_keys(&self) -> Option<usize> {
+        self.clients.as_ref().map(|door| door.by_key.read().len())
+    }
+
+    /// Handshakes refused for their key, by who knocked.
+    pub(crate) fn refused(&self) -> [(&'static str, u64); 2] {
+        let clients = self.clients.as_ref().map_or(0, |door| door.refused.load(Relaxed));
+        let peers = self.peers.0.as_ref().map_or(0, |door| door.refused.load(Relaxed));
+        [("clients", clients), ("daemons", peers)]
+    }
+}
+
+/// Who the clients of one reactor are. Without CURVE nobody is told apart, and everybody may do everything.
+pub(crate) struct Admissions {
+    door: Option<Arc<ClientDoor>>,
+    by_conn: HashMap<ConnId, Admitted>,
+    /// Whose message is being handled.
+    speaker: Option<Arc<Client>>,
+    start: Instant,
+}
+
+struct Admitted {
+    client: Arc<Client>,
+    watches: bool,
+}
+
+/// Why a request is refused: a code and a message.
+pub(crate) type Refusal = (ErrorCode, String);
+
+impl Admissions {
+    /// Nobody yet.
+    pub(crate) fn new(doors: &Doors, start: Instant) -> Self {
+        Self { door: doors.clients.clone(), by_conn: HashMap::new(), speaker: None, start }
+    }
+
+    /// A connection is open; `false` if it must be closed, since its key was taken from the list meanwhile.
+    pub(crate) fn opened(&mut self, conn: ConnId, key: Option<[u8; 32]>, watches: bool) -> bool {
+        let Some(door) = &self.door else { return true };
+        let Some(client) = key.and_then(|key| door.client(&key)) else { return false };
+        self.by_conn.insert(conn, Admitted { client, watches });
+        true
+    }
+
+    /// A connection is closed.
+    pub(crate) fn closed(&mut self, conn: ConnId) {
+        if self.door.is_some() {
+            self.by_conn.remove(&conn);
+        }
+    }
+
+    /// What follows comes from this connection.
+    pub(crate) fn speaks(&mut self, conn: ConnId) {
+        if self.door.is_some() {
+            self.speaker = self.by_conn.get(&conn).map(|admitted| Arc::clone(&admitted.client));
+        }
+    }
+
+    /// What follows comes from no client.
+    pub(crate) fn is_silent(&mut self) {
+        self.speaker = None;
+    }
+
+    /// Whether somebody's message is being handled who may not do everything.
+    pub(crate) fn somebody_speaks(&self) -> bool {
+        self.speaker.is_some()
+    }
+
+    /// Whether whoever speaks may ask for this, now.
+    pub(crate) fn allow(&self, request: &Request<'_>, now: Instant) -> Result<(), Refusal> {
+        let Some(client) = &self.speaker else { return Ok(()) };
+        if let Some(message) = client.grant.refuses(request) {
+            return Err((ErrorCode::Forbidden, message));
+        }
+        let now_ns = u64::try_from(now.saturating_duration_since(self.start).as_nanos()).unwrap_or(u64::MAX);
+        if client.meter.allow(now_ns) {
+            return Ok(());
+        }
+        let per_second = 1_000_000_000 / client.meter.cost_ns.max(1);
+        let message = format!(
+            "client \"{}\" sends more than {per_second} requests a second (limits.events_per_second, or that of its key)",
+            client.grant.name
+        );
+        Err((ErrorCode::LimitExceeded, message))
+    }
+
+    /// Does something with each part of a subscription that its subscriber may see. Gives how many were refused: by `each`,
+    /// or all of them.
+    pub(crate) fn subscriptions(&self, conn: ConnId, prefix: &[u8], mut each: impl FnMut(&[u8]) -> bool) -> u64 {
+        if self.door.is_none() {
+            return u64::from(!each(prefix));
+        }
+        let Some(Admitted { client, .. }) = self.by_conn.get(&conn) else { return 1 };
+        match client.grant.subscriptions(prefix).as_slice() {
+            [] => 1,
+            parts => parts.iter().map(|part| u64::from(!each(part))).sum(),
+        }
+    }
+
+    /// The list has changed: gives the connections that must end. A client that is still on it goes on with its new rights; a
+    /// subscriber whose rights are others must subscribe anew.
+    pub(crate) fn review(&mut self) -> Vec<ConnId> {
+        let Some(door) = &self.door else { return Vec::new() };
+        let mut ended = Vec::new();
+        for (&conn, admitted) in &mut self.by_conn {
+            match door.client(&admitted.client.key) {
+                Some(client) if !admitted.watches || client.grant == admitted.client.grant => admitted.client = client,
+                _ => ended.push(conn),
+            }
+        }
+        ended
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use statemesh_mesh::client_protocol::reply::Encoding;
+
+    fn grant(name: &str, events_per_second: Option<u32>) -> Grant {
+        Grant { name: name.into(), machines: Vec::new(), rights: vec![Right::Read], events_per_second }
+    }
+
+    fn doors(clients: &[(KeyPair, Grant)]) -> Doors {
+        let door = ClientDoor {
+            own: KeyPair::generate(),
+            events_per_second: 1_000,
+            by_key: RwLock::default(),
+            refused: AtomicU64::new(0),
+        };
+        let doors = Doors { clients: Some(Arc::new(door)), peers: PeerKeys::default() };
+        doors.set_clients(list(clients));
+        doors
+    }
+
+    fn list(clients: &[(KeyPair, Grant)]) -> Clients {
+        Clients::new(clients.iter().map(|(pair, grant)| (pair.public, grant.clone())).collect())
+    }
+
+    #[test]
+    fn a_client_has_its_rate_over_all_its_connections() {
+        let pair = KeyPair::generate();
+        let doors = doors(&[(pair.clone(), grant("a", Some(10)))]);
+        let start = Instant::now();
+        let mut admissions = Admissions::new(&doors, start);
+        let connections = [1, 2].map(ConnId::for_tests);
+        for conn in connections {
+            assert!(admissions.opened(conn, Some(*pair.public.as_bytes()), false));
+        }
+        let request = Request::parse(br#"{"op":"ping"}"#, Encoding::Json).unwrap();
+        let mut allowed_at = |millis: u64| {
+            let now = start + Duration::from_millis(millis);
+            let ask = |n: usize| {
+                admissions.speaks(connections[n % 2]);
+                admissions.allow(&request, now).is_ok()
+            };
+            (0..100).map(ask).filter(|allowed| *allowed).count()
+        };
+        assert_eq!([allowed_at(0), allowed_at(500), allowed_at(500), allowed_at(10_000)], [10, 5, 0, 10]);
+    }
+
+    #[test]
+    fn who_is_taken_from_the_list_ends_and_who_changes_goes_on_unless_it_watches() {
+        let [a, b, c] = [(); 3].map(|()| KeyPair::generate());
+        let both = [(a.clone(), grant("a", None)), (b.clone(), grant("b", None)), (c.clone(), grant("c", None))];
+        let doors = doors(&both);
+        let mut admissions = Admissions::new(&doors, Instant::now());
+        let all = [(&a, false), (&b, false), (&c, true), (&b, true)];
+        for (n, (pair, watches)) in all.into_iter().enumerate() {
+            assert!(admissions.opened(ConnId::for_tests(n), Some(*pair.public.as_bytes()), watches));
+        }
+        assert!(admissions.review().is_empty());
+        doors.set_clients(list(&[(b.clone(), grant("b", Some(5))), (c.clone(), grant("c", None))]));
+        let mut ended = admissions.review();
+        ended.sort_unstable();
+        assert_eq!(ended, [0, 3].map(ConnId::for_tests), "a is revoked; b may do other things, so it must watch anew");
+        assert!(!admissions.opened(ConnId::for_tests(9), Some(*a.public.as_bytes()), false));
+        assert_eq!(doors.client_keys(), Some(2));
+    }
+
+    #[test]
+    fn while_keys_are_changed_each_key_is_tried() {
+        let door = PeerDoor { ring: RwLock::new(PeerDoor::ring(&[[1; 32], [2; 32]])), refused: AtomicU64::new(0) };
+        let keys = PeerKeys(Some(Arc::new(door)));
+        let key = |failures| match keys.dialling(failures) {
+            Security::Client { server, .. } => server,
+            other => panic!("{other:?}"),
+        };
+        assert!(key(0) != key(1) && key(0) == key(2));
+        assert!(keys.still_know(Some(*key(1).as_bytes())) && !keys.still_know(Some([7; 32])) && !keys.still_know(None));
+    }
+}

@@ -1,0 +1,56 @@
+//! Clients and daemons come in with keys, and may lose what these allow.
+
+use statemesh_mesh::client_protocol::error::ErrorCode;
+use statemesh_mesh::client_protocol::request::Request;
+use statemesh_transport::{ConnId, Io};
+
+use super::{Asked, Worker};
+use crate::forward::ReplyTo;
+
+impl Worker {
+    /// A client's or a subscriber's connection is open.
+    pub(super) fn admitted(&mut self, conn: ConnId, watches: bool, io: &mut Io) {
+        let key = io.peer_key(conn);
+        if !self.admissions.opened(conn, key, watches) {
+            io.close(conn);
+        }
+    }
+
+    /// Whoever speaks may not ask for this.
+    pub(super) fn refuse(
+        &mut self,
+        request: &Request<'_>,
+        reply_to: ReplyTo,
+        code: ErrorCode,
+        message: &str,
+        io: &mut Io,
+    ) {
+        let hint = if code == ErrorCode::Forbidden {
+            "use another key, or have the daemon's keys file changed"
+        } else {
+            self.counters.rate_limited.add(1);
+            "send less, or have the key's events_per_second raised"
+        };
+        let asked = Asked { encoding: request.encoding, id: request.id, reply_to };
+        self.fail(asked, code, message, hint, io);
+    }
+
+    /// Ends the connections of those who are no longer on the list.
+    pub(super) fn clients_changed(&mut self, io: &mut Io) {
+        for conn in self.admissions.review() {
+            io.close(conn);
+        }
+    }
+
+    /// Ends the links that were opened with a key that no longer counts.
+    pub(super) fn peer_keys_changed(&mut self, io: &mut Io) {
+        let keys = self.shared.doors.peers();
+        let accepted: Vec<ConnId> = self.greeted.keys().copied().collect();
+        for conn in accepted.into_iter().chain(self.peers.open_links()) {
+            let key = io.peer_key(conn);
+            if !keys.still_know(key) {
+                io.close(conn);
+            }
+        }
+    }
+}

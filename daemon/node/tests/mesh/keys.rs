@@ -1,0 +1,140 @@
+//! Clients and daemons with keys.
+
+use super::*;
+use statemesh_node::access::{Clients, Grant, Right};
+use statemesh_transport::curve::{KeyPair, PublicKey, Security};
+
+struct Keys {
+    server: PublicKey,
+    client: KeyPair,
+}
+
+impl Keys {
+    fn security(&self, own: &KeyPair) -> Security {
+        Security::Client { own: own.clone(), server: self.server }
+    }
+
+    fn connect(&self, daemon: &Daemon, own: &KeyPair) -> Option<Asker> {
+        let address = daemon.node.handle().addresses().clients;
+        let client = Client::connect_secured(address, SocketType::Dealer, &self.security(own), PATIENCE).ok()?;
+        Some(Asker { client })
+    }
+
+    fn admin(&self, daemon: &Daemon) -> Asker {
+        self.connect(daemon, &self.client).unwrap()
+    }
+}
+
+fn grant(name: &str, rights: &[Right], machines: &[&str]) -> Grant {
+    Grant {
+        name: name.into(),
+        machines: machines.iter().map(|name| (*name).to_owned()).collect(),
+        rights: rights.to_vec(),
+        events_per_second: None,
+    }
+}
+
+/// A mesh that lets in an administrator, and the others that are given.
+fn secured(others: &[(&KeyPair, Grant)]) -> (Mesh, Keys) {
+    let (server, client) = (KeyPair::generate(), KeyPair::generate());
+    let keys = Keys { server: server.public, client };
+    let mut mesh = Mesh::new();
+    mesh.gossip_keys = vec![[7; 32]];
+    mesh.security = options::Security::Curve { own: server, clients: list(&keys, others) };
+    (mesh, keys)
+}
+
+fn list(keys: &Keys, others: &[(&KeyPair, Grant)]) -> Clients {
+    let others = others.iter().map(|(pair, grant)| (pair.public, grant.clone()));
+    Clients::new(others.chain([(keys.client.public, grant("admin", &[Right::Admin], &[]))]).collect())
+}
+
+#[test]
+fn only_keys_on_the_list_come_in_and_a_revoked_one_loses_its_connection() {
+    let guest = KeyPair::generate();
+    let (mut mesh, keys) = secured(&[(&guest, grant("guest", &[Right::Read], &[]))]);
+    let daemon = mesh.start("a");
+    let mut admin = keys.admin(&daemon);
+    admin.define();
+    admin.add("k", 3);
+    let mut visitor = keys.connect(&daemon, &guest).unwrap();
+    assert_eq!(visitor.count("k"), 3);
+    let send = json!({"op": "send", "machine": "counter", "key": "k", "event": {"type": "ADD", "by": 1}});
+    assert_eq!(visitor.ask(&send)["error"]["code"], "forbidden");
+    let batch = visitor.ask(&json!([{"op": "get", "machine": "counter", "key": "k"}, send]));
+    assert_eq!((&batch[0]["ok"], &batch[1]["error"]["code"]), (&json!(true), &json!("forbidden")));
+    assert!(keys.connect(&daemon, &KeyPair::generate()).is_none(), "nobody knows this key");
+    let address = daemon.node.handle().addresses().clients;
+    assert!(Client::connect(address, SocketType::Dealer, PATIENCE).is_err(), "no key at all");
+    let impostor = Security::Client { own: keys.client.clone(), server: KeyPair::generate().public };
+    assert!(
+        Client::connect_secured(address, SocketType::Dealer, &impostor, PATIENCE).is_err(),
+        "not the server expected"
+    );
+
+    daemon.node.handle().set_clients(list(&keys, &[]));
+    assert!(visitor.client.receive(PATIENCE).is_err_and(|error| !error.to_string().contains("timed out")));
+    assert!(keys.connect(&daemon, &guest).is_none());
+    admin.add("k", 1);
+}
+
+#[test]
+fn a_subscriber_sees_what_its_key_may_see() {
+    let guest = KeyPair::generate();
+    let (mut mesh, keys) = secured(&[(&guest, grant("guest", &[Right::Read], &["counter/"]))]);
+    let daemon = mesh.start("a");
+    let mut admin = keys.admin(&daemon);
+    admin.define();
+    let mut other = counter();
+    other["id"] = json!("counter2");
+    admin.ok(&json!({"op": "define", "definition": other}));
+    let changes = daemon.node.handle().addresses().changes;
+    let mut watcher = Client::connect_secured(changes, SocketType::Sub, &keys.security(&guest), PATIENCE).unwrap();
+    watcher.subscribe(b"");
+    watcher.flush().unwrap();
+    let topic = loop {
+        // A subscription takes a moment to arrive.
+        for machine in ["counter2", "counter"] {
+            admin.ok(&json!({"op": "send", "machine": machine, "key": "k", "event": {"type": "ADD", "by": 1}}));
+        }
+        if let Ok(change) = watcher.receive(Duration::from_millis(50)) {
+            break change.part_slice(0).unwrap().to_vec();
+        }
+    };
+    assert_eq!(topic, b"counter/k");
+}
+
+#[test]
+fn daemons_with_the_meshs_keys_find_each_other_also_while_keys_are_changed() {
+    let (mut mesh, keys) = secured(&[]);
+    let a = mesh.start("a");
+    keys.admin(&a).define();
+    // One member has the new key first already, the other still the old one: as in the middle of a rotation.
+    mesh.gossip_keys = vec![[8; 32], [7; 32]];
+    let handle = a.node.handle();
+    mesh.runtime.block_on(handle.set_gossip_keys(vec![[7; 32], [8; 32]])).unwrap();
+    let b = mesh.start("b");
+    let (mut at_a, mut at_b) = (keys.admin(&a), keys.admin(&b));
+    // A key of either half is served through either daemon once they have links both ways.
+    for key in 0..20 {
+        at_a.add(&key.to_string(), 2);
+        assert_eq!(at_b.count(&key.to_string()), 2);
+    }
+    mesh.runtime.block_on(handle.set_gossip_keys(vec![[8; 32]])).unwrap();
+    mesh.runtime.block_on(b.node.handle().set_gossip_keys(vec![[8; 32]])).unwrap();
+    for key in 0..20 {
+        assert_eq!(at_b.count(&key.to_string()), 2);
+    }
+}
+
+#[test]
+fn a_daemon_without_the_meshs_keys_stays_alone() {
+    let (mut mesh, keys) = secured(&[]);
+    let a = mesh.start("a");
+    keys.admin(&a).define();
+    mesh.gossip_keys = vec![[9; 32]];
+    let stranger = mesh.begin("b", 1, Some(Duration::from_millis(300)));
+    stranger.until("it gives up", |daemon| daemon.node.handle().readiness().ready);
+    let members = keys.admin(&stranger).ok(&json!({"op": "members"}));
+    assert_eq!(members["members"].as_array().unwrap().len(), 1, "{members}");
+}

@@ -1,0 +1,79 @@
+//! Follows the files of keys while a daemon runs: what changes there counts within two seconds, without a restart.
+
+use super::{read_clients, read_gossip};
+use statemesh_node::Handle;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How often the files are looked at. Their time, size and inode are compared, which also sees the exchange of a symbolic
+/// link, as Kubernetes does it with a Secret; watching with inotify would have to know about such folders.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// The files that are followed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Followed {
+    /// The clients that are let in.
+    pub(crate) clients: Option<PathBuf>,
+    /// The gossip keys.
+    pub(crate) gossip: Option<PathBuf>,
+}
+
+/// What tells one version of a file from another.
+type Stamp = Option<(i64, i64, u64, u64)>;
+
+fn stamp(path: Option<&Path>) -> Stamp {
+    let data = std::fs::metadata(path?).ok()?;
+    Some((data.mtime(), data.mtime_nsec(), data.size(), data.ino()))
+}
+
+/// Follows the files until the task is dropped. `read` at is the state in which the daemon began.
+pub(crate) async fn follow(files: Followed, handle: Handle) {
+    let look = |files: Followed| move || (stamp(files.clients.as_deref()), stamp(files.gossip.as_deref()));
+    let (mut clients, mut gossip) = (None, None);
+    let mut every = tokio::time::interval(EVERY);
+    loop {
+        every.tick().await;
+        let Ok((clients_now, gossip_now)) = tokio::task::spawn_blocking(look(files.clone())).await else { return };
+        if clients_now != clients && clients_now.is_some() {
+            clients = clients_now;
+            new_clients(files.clients.clone(), handle.clone()).await;
+        }
+        if gossip_now != gossip && gossip_now.is_some() {
+            gossip = gossip_now;
+            new_gossip_keys(files.gossip.clone(), &handle).await;
+        }
+    }
+}
+
+/// A file that cannot be read, or is wrong, changes nothing: half a list must not lock everybody out.
+async fn new_clients(path: Option<PathBuf>, handle: Handle) {
+    let changed = tokio::task::spawn_blocking(move || {
+        let path = path?;
+        match read_clients(&path) {
+            Ok(clients) => {
+                tracing::info!(path = %path.display(), clients = clients.len(), "read the list of clients");
+                handle.set_clients(clients);
+            }
+            Err(failure) => tracing::error!(%failure, "the list of clients stays as it was"),
+        }
+        Some(())
+    });
+    // It ends by a panic or not at all.
+    let _ = changed.await;
+}
+
+async fn new_gossip_keys(path: Option<PathBuf>, handle: &Handle) {
+    let Some(path) = path else { return };
+    let read = tokio::task::spawn_blocking(move || read_gossip(&path)).await;
+    match read {
+        Ok(Ok(keys)) => {
+            tracing::info!(keys = keys.len(), "read the gossip keys");
+            if let Err(error) = handle.set_gossip_keys(keys).await {
+                tracing::error!(%error, "the gossip keys stay as they were");
+            }
+        }
+        Ok(Err(failure)) => tracing::error!(%failure, "the gossip keys stay as they were"),
+        Err(error) => tracing::error!(%error, "the gossip keys stay as they were"),
+    }
+}

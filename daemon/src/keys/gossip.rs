@@ -1,0 +1,119 @@
+//! The file of the gossip keys: one on each line in hexadecimal, the one to send with first.
+//!
+//! A key is changed in three steps, each of which must have reached every daemon before the next: the new key is *added*,
+//! so that all understand it; it is *used*, so that all send with it; the old one is *dropped*.
+
+use super::{replace, text, wrong};
+use crate::config::gossip_key;
+use crate::failure::{Exit, Failure};
+use std::path::Path;
+
+/// The most keys that a daemon takes.
+const MAX_KEYS: usize = 8;
+
+/// Reads the keys.
+pub(crate) fn read(path: &Path) -> Result<Vec<[u8; 32]>, Failure> {
+    parse(&text(path)?).map_err(|(line, what)| wrong(path, line, what))
+}
+
+fn parse(text: &str) -> Result<Vec<[u8; 32]>, (usize, String)> {
+    let mut keys = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let line = line.split('#').next().unwrap_or_default().trim();
+        if line.is_empty() {
+            continue;
+        }
+        // The line is not repeated: it may be a key but for one digit.
+        let key = gossip_key(line).ok_or_else(|| (index + 1, "this is not 64 hexadecimal digits".to_owned()))?;
+        keys.push(key);
+    }
+    match keys.len() {
+        0 => Err((1, "there is no key in it; `statemesh keys rotate add` writes one".to_owned())),
+        1..=MAX_KEYS => Ok(keys),
+        count => Err((1, format!("{count} keys; a rotation needs two, and {MAX_KEYS} are accepted"))),
+    }
+}
+
+/// A step of a rotation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Step {
+    /// Add a new key that is understood, but not sent with (the first key of a new file is both)
+    Add,
+    /// Send with the key that was added last
+    Use,
+    /// Drop all keys but the one that is sent with
+    Drop,
+}
+
+/// Takes a step. Gives what is to be done next.
+pub(super) fn rotate(path: &Path, step: Step) -> Result<&'static str, Failure> {
+    let keys = if path.exists() { read(path)? } else { Vec::new() };
+    let (keys, next) = stepped(keys, step)?;
+    let mut text = String::from("# Gossip keys, the one to send with first; `statemesh keys rotate` changes them.\n");
+    for key in &keys {
+        text.extend(key.iter().map(|byte| format!("{byte:02x}")));
+        text.push('\n');
+    }
+    replace(path, &text)?;
+    Ok(next)
+}
+
+fn stepped(mut keys: Vec<[u8; 32]>, step: Step) -> Result<(Vec<[u8; 32]>, &'static str), Failure> {
+    let refused = |what: &str| Failure::new(Exit::Refused, "wrong_step", what.to_owned());
+    let next = match step {
+        Step::Add if keys.len() >= MAX_KEYS => {
+            return Err(
+                refused("there are too many keys").hint("`statemesh keys rotate drop` removes those that are not used")
+            );
+        }
+        Step::Add => {
+            keys.push(rand::random());
+            if keys.len() == 1 {
+                "give every daemon this file (gossip.keys_file)"
+            } else {
+                "once every daemon has this file: statemesh keys rotate use"
+            }
+        }
+        Step::Use if keys.len() < 2 => {
+            return Err(refused("there is no other key to use").hint("first: statemesh keys rotate add"));
+        }
+        Step::Use => {
+            keys.rotate_right(1);
+            "once every daemon has this file: statemesh keys rotate drop"
+        }
+        Step::Drop if keys.len() < 2 => return Err(refused("there is one key only")),
+        Step::Drop => {
+            keys.truncate(1);
+            "done, once every daemon has this file"
+        }
+    };
+    Ok((keys, next))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::folder;
+    use super::*;
+
+    #[test]
+    fn three_steps_change_the_key() {
+        let path = folder("rotate").join("gossip.keys");
+        rotate(&path, Step::Add).unwrap();
+        let first = read(&path).unwrap();
+        assert!(rotate(&path, Step::Use).is_err() && rotate(&path, Step::Drop).is_err());
+        rotate(&path, Step::Add).unwrap();
+        let both = read(&path).unwrap();
+        assert_eq!((both.len(), both[0]), (2, first[0]));
+        rotate(&path, Step::Use).unwrap();
+        assert_eq!(read(&path).unwrap(), [both[1], both[0]]);
+        rotate(&path, Step::Drop).unwrap();
+        assert_eq!(read(&path).unwrap(), [both[1]]);
+    }
+
+    #[test]
+    fn a_wrong_line_is_named_and_not_repeated() {
+        let (line, what) = parse(&format!("# a\n{}\n{}g\n", "0".repeat(64), "1".repeat(63))).unwrap_err();
+        assert!(line == 3 && !what.contains('1'), "{line}: {what}");
+        assert!(parse("\n# nothing\n").is_err());
+    }
+}
