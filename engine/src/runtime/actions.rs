@@ -299,7 +299,10 @@ impl Actor<'_, '_> {
             former.listed = false;
         }
         let number = *self.shared.next_actor;
-        *self.shared.next_actor += 1;
+        let next = number.checked_add(1);
+        let numbers = u32::MAX as usize;
+        *self.shared.next_actor =
+            next.ok_or_else(|| limit("children_max", numbers, "it has started as many children as there are numbers"))?;
         let machine = self.machine.machines[usize::from(machine)].machine.clone();
         let parent = self.slot.number;
         self.shared.kin.push(Kin {
