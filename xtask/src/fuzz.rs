@@ -12,8 +12,8 @@ use std::time::Duration;
 
 /// Time for each target in the normal run; what the committed inputs take is part of it.
 const BRIEF: Duration = Duration::from_secs(8);
-/// One input may take this long, in a build that is several times slower than the released one.
-const INPUT_SECONDS_MAX: u32 = 10;
+/// One input may take this long by the clock on the wall. It takes milliseconds; the machine may be busy.
+const INPUT_SECONDS_MAX: u32 = 30;
 /// Memory of a target: the engine's bounds keep an input well below it.
 const MEMORY_MB_MAX: u32 = 1024;
 const INPUT_BYTES_MAX: u32 = 4096;

@@ -38,8 +38,9 @@ impl Actor<'_, '_> {
         entering: Option<StateIx>,
     ) -> Result<(), Fault> {
         match action {
-            Action::Effect { kind, params: own } => {
-                let params = self.evaluate_optional(own.as_ref(), event, params)?;
+            Action::Effect(effect) => self.report(effect.clone()),
+            Action::ComputedEffect { kind, params: own } => {
+                let params = Some(self.evaluate(own, event, params)?);
                 self.report(Effect::Custom { kind: kind.clone(), params })
             }
             Action::Call { action, params: own } => {
@@ -140,15 +141,15 @@ impl Actor<'_, '_> {
     fn assign(&mut self, assignment: &Assignment, event: &Current<'_>, params: &Value) -> Result<(), Fault> {
         match assignment {
             Assignment::Fields(fields) => {
-                if let [(key, value)] = &**fields {
-                    let value = self.evaluate(value, event, params)?;
-                    self.set(key, value)?;
+                if let [field] = &**fields {
+                    let value = self.evaluate(&field.value, event, params)?;
+                    self.set(&field.key, value)?;
                 } else {
                     // All values see the context as it was before any of them is set.
-                    let values = fields.iter().map(|(_, value)| self.evaluate(value, event, params));
+                    let values = fields.iter().map(|field| self.evaluate(&field.value, event, params));
                     let values = values.collect::<Result<Vec<Value>, Fault>>()?;
-                    for ((key, _), value) in fields.iter().zip(values) {
-                        self.set(key, value)?;
+                    for (field, value) in fields.iter().zip(values) {
+                        self.set(&field.key, value)?;
                     }
                 }
             }
