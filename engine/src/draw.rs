@@ -332,7 +332,8 @@ impl Machine {
 
     fn action_name<'m>(&'m self, action: &'m Action) -> Option<&'m str> {
         Some(match action {
-            Action::Effect { kind, .. } => kind,
+            Action::Effect(effect) => effect.kind(),
+            Action::ComputedEffect { kind, .. } => kind,
             Action::Call { action, .. } => &self.actions[usize::from(*action)].name,
             Action::Assign(_) => "assign",
             Action::Raise { .. } => "raise",

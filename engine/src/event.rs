@@ -115,6 +115,7 @@ impl Output {
     }
 
     /// Forgets effects and timer commands; keeps the capacity.
+    #[inline]
     pub fn clear(&mut self) {
         self.effects.clear();
         self.timers.clear();

@@ -14,21 +14,21 @@ pub(crate) enum Template {
 
 impl Template {
     pub(crate) fn eval(&self, scope: &Scope<'_>, cost: &mut Cost) -> Result<Value, EvalError> {
-        Ok(match self {
-            Self::Constant(value) => value.clone(),
-            Self::Expression(program) => program.eval(scope, cost)?,
+        match self {
+            Self::Constant(value) => Ok(value.clone()),
+            Self::Expression(program) => program.eval(scope, cost),
             Self::List(items) => {
                 let items: Result<Vec<Value>, EvalError> = items.iter().map(|item| item.eval(scope, cost)).collect();
-                Value::List(List::from(items?))
+                Ok(Value::List(List::from(items?)))
             }
             Self::Map(members) => {
                 let mut map = Map::new();
                 for (key, member) in members {
                     map.insert(key.clone(), member.eval(scope, cost)?);
                 }
-                Value::Map(map)
+                Ok(Value::Map(map))
             }
-        })
+        }
     }
 
     pub(crate) fn as_constant(&self) -> Option<&Value> {

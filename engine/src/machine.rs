@@ -1,10 +1,12 @@
 //! A compiled machine: the flat tables that a step walks. Immutable, shared as `Arc<Machine>`.
 
+use crate::event::Effect;
 use crate::events::{EventIx, EventNames, is_wildcard, wildcard_matches};
 use crate::expression::Template;
 use crate::limits::Limits;
+use crate::runtime::routes::Routes;
 use crate::state_set::{StateIx, StateSet};
-use statemesh_expr::{Program, Str, Value};
+use statemesh_expr::{Map, Program, Shape, Str, Value};
 use std::sync::Arc;
 
 /// Index of a transition in its machine.
@@ -35,6 +37,7 @@ pub struct Machine {
     pub(crate) context: Template,
     pub(crate) has_parallel: bool,
     pub(crate) has_always: bool,
+    pub(crate) routes: Routes,
     /// By active leaf: the state value, where there is no parallel state (else empty).
     pub(crate) leaf_values: Box<[LeafValue]>,
 }
@@ -61,8 +64,8 @@ pub(crate) struct State {
     /// Children that are no history states, in document order.
     pub(crate) children: Box<[StateIx]>,
     pub(crate) histories: Box<[StateIx]>,
-    pub(crate) entry: Box<[Action]>,
-    pub(crate) exit: Box<[Action]>,
+    pub(crate) entry: Arc<[Action]>,
+    pub(crate) exit: Arc<[Action]>,
     pub(crate) invokes: Box<[Invoke]>,
     pub(crate) initial: Option<Initial>,
     pub(crate) always: Box<[TransitionIx]>,
@@ -86,7 +89,7 @@ pub(crate) struct State {
 #[derive(Debug)]
 pub(crate) struct Initial {
     pub(crate) target: StateIx,
-    pub(crate) actions: Box<[Action]>,
+    pub(crate) actions: Arc<[Action]>,
 }
 
 #[derive(Debug)]
@@ -109,7 +112,7 @@ pub(crate) struct Transition {
     pub(crate) targets: Option<Box<[StateIx]>>,
     pub(crate) reenter: bool,
     pub(crate) guard: Option<Guard>,
-    pub(crate) actions: Box<[Action]>,
+    pub(crate) actions: Arc<[Action]>,
     pub(crate) plan: Option<Plan>,
 }
 
@@ -128,6 +131,22 @@ pub(crate) struct Plan {
     pub(crate) is_pure: bool,
     /// All that runs only assigns and reports: `runtime::short` can take it.
     pub(crate) is_simple: bool,
+    pub(crate) script: Option<Script>,
+}
+
+/// A simple plan for one configuration in one word: the only one there is when the source is a leaf of a machine without
+/// parallel states.
+#[derive(Debug)]
+pub(crate) struct Script {
+    /// What is exited, if it is that configuration.
+    pub(crate) exits: u64,
+    /// What stays.
+    pub(crate) keep: u64,
+    pub(crate) enter: u64,
+    /// More than one of the actions can fail.
+    pub(crate) is_undone: bool,
+    /// All lists of actions that are not empty, in order.
+    pub(crate) lists: Box<[Arc<[Action]>]>,
 }
 
 #[derive(Debug)]
@@ -173,9 +192,11 @@ pub(crate) struct Invoke {
 #[derive(Debug)]
 pub(crate) enum Action {
     /// Anything we do not know: reported, in order.
-    Effect {
+    Effect(Effect),
+    /// The same with params that are computed.
+    ComputedEffect {
         kind: Str,
-        params: Option<Template>,
+        params: Template,
     },
     /// An entry of the root's `actions`, expanded in place.
     Call {
@@ -218,9 +239,29 @@ pub(crate) enum Action {
 
 #[derive(Debug)]
 pub(crate) enum Assignment {
-    Fields(Box<[(Str, Template)]>),
+    Fields(Box<[Field]>),
     /// One expression that gives a map.
     Whole(Template),
+}
+
+/// One key that is assigned.
+#[derive(Debug)]
+pub(crate) struct Field {
+    pub(crate) key: Str,
+    pub(crate) value: Template,
+    /// The shape of the context that an instance starts with, and the key's slot in it.
+    pub(crate) place: Option<(Shape, usize)>,
+}
+
+impl Field {
+    /// Where the key is in a map, if it is.
+    #[inline]
+    pub(crate) fn slot_in(&self, map: &Map) -> Option<usize> {
+        match &self.place {
+            Some((shape, slot)) if map.shape().is(shape) => Some(*slot),
+            _ => map.shape().slot_of(&self.key),
+        }
+    }
 }
 
 /// An event that is sent: a constant, known by name, or computed.

@@ -15,6 +15,9 @@ use std::sync::Arc;
 
 const MAGIC: [u8; 2] = *b"SI";
 const VERSION: u8 = 1;
+/// Transitions and timers that an instance may have had. None lives that long; a number from an enemy near the end of
+/// its range would overflow with the next one.
+const PAST_MAX: u64 = 1 << 53;
 
 /// Why bytes are no instance of a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -87,7 +90,7 @@ impl Instance {
         if reader.take(32)? != machine.hash {
             return Err(RestoreError::WrongMachine);
         }
-        let seq = reader.varint()?;
+        let seq = reader.past()?;
         let actor = reader.actor(machine)?;
         let extra = match reader.byte()? {
             0 => None,
@@ -227,6 +230,10 @@ impl<'b> Reader<'b> {
         u32::try_from(self.varint()?).map_err(|_| RestoreError::Malformed)
     }
 
+    fn past(&mut self) -> Result<u64, RestoreError> {
+        self.varint().and_then(|past| if past > PAST_MAX { Err(RestoreError::Malformed) } else { Ok(past) })
+    }
+
     pub(crate) fn text(&mut self) -> Result<Str, RestoreError> {
         let len = self.count()?;
         std::str::from_utf8(self.take(len)?).map(Str::new).map_err(|_| RestoreError::Malformed)
@@ -284,7 +291,7 @@ impl<'b> Reader<'b> {
     }
 
     fn extra(&mut self, machine: &Machine, now: Millis) -> Result<Extra, RestoreError> {
-        let next_timer = self.varint()?;
+        let next_timer = self.past()?;
         let next_actor = self.number()?;
         let mut extra = Extra { timers: SmallVec::new(), next_timer, next_actor, children: Vec::new() };
         for _ in 0..self.count()? {

@@ -1,9 +1,11 @@
 //! Every bound holds, and a step that exceeds one leaves the instance as it was.
 
-#![allow(clippy::unwrap_used, missing_docs)]
+// A clock, to notice what never ends.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
 
 use statemesh_engine::{Compiled, Diagnostic, Event, Instance, Limits, Machine, Millis, Output, Payload, StepError};
 use std::sync::Arc;
+use std::time::Instant;
 
 fn compile_with(source: &str, limits: &Limits) -> Result<Compiled, Vec<Diagnostic>> {
     Machine::compile(source.as_bytes(), limits, &|_| None)
@@ -140,4 +142,20 @@ fn a_malformed_event_is_refused_and_changes_nothing() {
     let refused = case.machine.send(&mut case.instance, &event, Millis(0), &mut case.out);
     assert!(matches!(refused, Err(StepError::MalformedEvent(_))), "{refused:?}");
     assert_eq!(case.instance.seq(), 0);
+}
+
+/// What costs time to compile grows with the definition, not with its square.
+#[test]
+fn a_wide_definition_compiles_in_reasonable_time() {
+    let states: Vec<String> = (0..4_000)
+        .map(|index| format!(r#""s{index}":{{"on":{{"E{index}":"s{}","N":"s0"}}}}"#, (index + 1) % 4_000))
+        .collect();
+    let events: Vec<String> = (0..20_000).map(|index| format!(r#""F{index}":".s{}""#, index % 4_000)).collect();
+    let source = format!(r#"{{"initial":"s0","states":{{{}}},"on":{{{}}}}}"#, states.join(","), events.join(","));
+    let begun = Instant::now();
+    Machine::compile(source.as_bytes(), &Limits::default(), &|_| None).unwrap();
+    let wrong = source.replace(".s", ".t");
+    assert!(Machine::compile(wrong.as_bytes(), &Limits::default(), &|_| None).is_err());
+    // Generous: a debug build on a busy machine takes two or three seconds.
+    assert!(begun.elapsed().as_secs() < 60, "{:?}", begun.elapsed());
 }

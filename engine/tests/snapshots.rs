@@ -105,6 +105,24 @@ fn bytes_of_another_version_or_definition_are_refused() {
     assert_eq!(Instance::from_bytes(&machine, b"", Millis(0), &mut out).unwrap_err(), RestoreError::Malformed);
 }
 
+/// Found by fuzzing: the next transition overflowed.
+#[test]
+fn a_past_that_nobody_can_have_is_refused() {
+    let machine = Machine::compile(br#"{"id":"m"}"#, &Limits::default(), &|_| None).unwrap().machine;
+    let (instance, _) = started(&machine, 0);
+    let mut bytes = Vec::new();
+    instance.to_bytes(&machine, Millis(0), &mut bytes);
+    let seq_at = 2 + 1 + 32;
+    assert_eq!(bytes[seq_at], 0);
+    let restore = |seq: &[u8]| {
+        let bytes = [&bytes[..seq_at], seq, &bytes[seq_at + 1..]].concat();
+        Instance::from_bytes(&machine, &bytes, Millis(0), &mut Output::new()).map(|instance| instance.seq())
+    };
+    assert_eq!(restore(&[0x80, 1]), Ok(128));
+    let longest = [0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1];
+    assert_eq!(restore(&longest), Err(RestoreError::Malformed));
+}
+
 /// Every prefix and every flipped byte gives an error or an instance that can be stepped; never a panic.
 #[test]
 fn damaged_bytes_do_no_harm() {

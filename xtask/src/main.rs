@@ -3,6 +3,7 @@
 mod command;
 mod count;
 mod docs;
+mod fuzz;
 mod need;
 mod part;
 mod parts;
@@ -10,12 +11,15 @@ mod report;
 mod workspace;
 
 use std::process::ExitCode;
+use std::time::Duration;
 use workspace::Workspace;
 
 const USAGE: &str = "\
 cargo xtask test [PART...]   install what the parts need, run them (all by default), close with 'N passed, M failed'
 cargo xtask test --list      the parts, what each does and needs
 cargo xtask bench [NAME...]  the benchmarks; figures are recorded in benches/README.md
+cargo xtask fuzz [TARGET...] [--minutes N]
+                             each fuzz target for N minutes (10); the part `fuzz` of the tests runs them for seconds
 cargo xtask docs             write those pages of docs/reference anew that are made of the code
 
 With CI=true in the environment a part that cannot run counts as failed, unless it is optional.";
@@ -35,6 +39,7 @@ fn main() -> ExitCode {
             need::provide(&workspace, parts::BENCH_NEEDS);
             run(&workspace, &parts::bench(rest))
         }
+        "fuzz" => fuzz(&workspace, rest),
         "docs" => docs(&workspace),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
@@ -73,6 +78,27 @@ fn test(workspace: &Workspace, names: &[String]) -> ExitCode {
     let ready = need::provide(workspace, &needs);
     let results: Vec<_> = chosen.iter().map(|part| (*part, part::run(part, workspace, &ready))).collect();
     if report::close(&results, workspace.ci) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn fuzz(workspace: &Workspace, words: &[String]) -> ExitCode {
+    const MINUTES: u64 = 10;
+    let at = words.iter().position(|word| word == "--minutes").unwrap_or(words.len());
+    let (names, option) = words.split_at(at);
+    let minutes = match option {
+        [] => Some(MINUTES),
+        [_, number] => number.parse().ok(),
+        _ => None,
+    };
+    let Some(minutes) = minutes else { return wrong("--minutes comes last, and needs a number") };
+    need::provide(workspace, parts::FUZZ_NEEDS);
+    match fuzz::run(workspace, names, Duration::from_secs(60 * minutes)) {
+        Ok(count) if count.failed == 0 => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn docs(workspace: &Workspace) -> ExitCode {

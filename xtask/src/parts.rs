@@ -2,6 +2,7 @@
 
 use crate::count::Counts;
 use crate::docs;
+use crate::fuzz;
 use crate::need::Need;
 use crate::part::{Part, Step};
 use std::time::Duration;
@@ -11,6 +12,8 @@ const NPM: Need = Need::Program { name: "npm", packages: &["nodejs", "npm"] };
 const PYTHON: Need = Need::Program { name: "python3", packages: &["python3", "python3-venv"] };
 const VENV: Need = Need::PythonModule { name: "ensurepip", packages: &["python3", "python3-venv"] };
 const CC: Need = Need::Program { name: "cc", packages: &["gcc", "libc6-dev"] };
+const CXX: Need = Need::Program { name: "c++", packages: &["g++"] };
+const VALGRIND: Need = Need::Program { name: "valgrind", packages: &["valgrind"] };
 const JAVAC: Need = Need::Program { name: "javac", packages: &["default-jdk-headless"] };
 const MAVEN: Need = Need::Program { name: "mvn", packages: &["maven"] };
 const GO: Need = Need::Program { name: "go", packages: &["golang-go"] };
@@ -40,7 +43,10 @@ pub(crate) const PARTS: &[Part] = &[
         name: "fmt",
         about: "the code is formatted",
         needs: &[],
-        steps: &[run(&["cargo", "fmt", "--all", "--check"], Counts::Exit)],
+        steps: &[
+            run(&["cargo", "fmt", "--all", "--check"], Counts::Exit),
+            run(&["cargo", "fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"], Counts::Exit),
+        ],
         limit: minutes(2),
         optional: false,
     },
@@ -111,6 +117,25 @@ pub(crate) const PARTS: &[Part] = &[
             counts: Counts::Cargo,
         }],
         limit: minutes(10),
+        optional: false,
+    },
+    Part {
+        name: "fuzz",
+        about: "what comes from outside, as mutated bytes: definitions, expressions, events, payloads, snapshots",
+        needs: FUZZ_NEEDS,
+        steps: &[Step::Own { name: "targets", check: fuzz::briefly }],
+        limit: minutes(8),
+        optional: false,
+    },
+    Part {
+        name: "instructions",
+        about: "no step of the engine takes more instructions than its bound in engine/benches/instructions.txt",
+        needs: &[VALGRIND],
+        steps: &[run(
+            &["cargo", "bench", "--quiet", "--package", "statemesh-engine", "--bench", "instructions"],
+            Counts::Exit,
+        )],
+        limit: minutes(8),
         optional: false,
     },
     Part {
@@ -201,6 +226,9 @@ pub(crate) const PARTS: &[Part] = &[
         optional: false,
     },
 ];
+
+/// What the fuzz targets are built with: libFuzzer is C++.
+pub(crate) const FUZZ_NEEDS: &[Need] = &[CXX];
 
 /// What the benchmarks' peers need; without it the harness names those that it leaves out.
 pub(crate) const BENCH_NEEDS: &[Need] = &[CC, LIBZMQ, NODE, NPM];

@@ -25,7 +25,7 @@ mod template;
 mod time;
 mod value;
 
-pub use cel::{CompileError, Env, EvalError, EvalFault, Program, Root, Roots, Scope, Type};
+pub use cel::{CompileError, Env, EvalError, EvalFault, Program, Root, Roots, Scalar, Scope, Type};
 pub use cost::Cost;
 pub use decode::{DecodeError, DecodeFault};
 pub use limits::Limits;

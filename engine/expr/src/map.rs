@@ -2,6 +2,7 @@
 //! keys share, the values are slots. Reading a known key of a known shape is
 //! one pointer compare and one index; a million contexts hold one key list.
 
+use crate::cel::Scalar;
 use crate::value::{Str, Value};
 use std::collections::HashMap;
 use std::fmt;
@@ -177,6 +178,16 @@ impl Map {
         data.account(&value);
         let old = std::mem::replace(data.values.get_mut(slot)?, value);
         data.weight = data.weight.saturating_sub(saturated(old.weight()));
+        Some(old)
+    }
+
+    /// Puts a scalar in `slot` and returns the one that was there. Nothing is done, and nothing returned, if there was no
+    /// scalar.
+    #[inline]
+    pub fn replace_scalar(&mut self, slot: usize, scalar: Scalar) -> Option<Scalar> {
+        let old = Scalar::of_value(self.slot(slot)?)?;
+        // All scalars have the same weight, and no depth.
+        *Arc::make_mut(&mut self.0).values.get_mut(slot)? = scalar.into();
         Some(old)
     }
 

@@ -3,10 +3,11 @@
 use super::expressions::Place;
 use super::{Compiler, keys};
 use crate::diagnostics::{Severity, closest, did_you_mean};
+use crate::event::Effect;
 use crate::expression::{Template, expression_of};
-use crate::json_pos::{Kind, Node};
-use crate::machine::{Action, Assignment};
-use statemesh_expr::{List, Str, Value};
+use crate::json_pos::{Kind, Member, Node};
+use crate::machine::{Action, Assignment, Field};
+use statemesh_expr::{List, Map, Str, Value};
 
 impl<'d> Compiler<'d> {
     pub(super) fn compile_actions(&mut self, node: Option<&'d Node>, place: Place) -> Box<[Action]> {
@@ -76,7 +77,12 @@ impl<'d> Compiler<'d> {
                 Some(format!("did you mean {near:?}?")),
             );
         }
-        Some(Action::Effect { kind: Str::new(name), params })
+        let kind = Str::new(name);
+        Some(match params {
+            None => Action::Effect(Effect::Custom { kind, params: None }),
+            Some(Template::Constant(params)) => Action::Effect(Effect::Custom { kind, params: Some(params) }),
+            Some(params) => Action::ComputedEffect { kind, params },
+        })
     }
 
     fn built_in_action(&mut self, node: &'d Node, name: &str, place: Place) -> Option<Action> {
@@ -135,10 +141,14 @@ impl<'d> Compiler<'d> {
             self.error(node, "wrong_type", message, None);
             return None;
         };
-        let fields: Vec<_> = members
-            .iter()
-            .map(|member| Some((member.key.clone(), self.compile_template(&member.value, place.value())?)))
-            .collect();
+        let fields: Vec<_> = members.iter().map(|member| self.compile_field(member, place)).collect();
         fields.into_iter().collect::<Option<Box<[_]>>>().map(Assignment::Fields)
+    }
+
+    fn compile_field(&mut self, member: &'d Member, place: Place) -> Option<Field> {
+        let value = self.compile_template(&member.value, place.value())?;
+        let model = self.context_model.as_ref().and_then(Value::as_map).map(Map::shape);
+        let place = model.and_then(|shape| Some((shape.clone(), shape.slot_of(&member.key)?)));
+        Some(Field { key: member.key.clone(), value, place })
     }
 }

@@ -1,10 +1,12 @@
 //! What can be computed before any instance exists: exit ranges and entry sets of transitions, the initial targets,
 //! and the state value of every leaf.
 
-use crate::machine::{LeafValue, Machine, Plan, StateKind};
+use crate::machine::{Action, LeafValue, Machine, Plan, Script, StateKind, Transition};
 use crate::runtime::entry_exit::EntrySets;
+use crate::runtime::routes::Routes;
 use crate::runtime::short;
 use crate::state_set::StateIx;
+use std::sync::Arc;
 
 /// Entries of all plans together; transitions beyond it are computed when they are taken, so that a large machine
 /// with many transitions does not take memory of states times transitions.
@@ -23,6 +25,7 @@ pub(super) fn precompute(machine: &mut Machine) {
     for (transition, plan) in machine.transitions.iter_mut().zip(plans) {
         transition.plan = plan;
     }
+    machine.routes = Routes::of(machine);
     if !machine.has_parallel && leaf_value_bytes(machine) <= LEAF_VALUE_BYTES_MAX {
         machine.leaf_values = (0..machine.states.len() as StateIx).map(|leaf| leaf_value(machine, leaf)).collect();
     }
@@ -62,13 +65,45 @@ fn plan(machine: &Machine, index: u32, sums: &Sums, sets: &mut EntrySets, left: 
     let is_simple = exit_actions.is_some_and(|exit_actions| {
         short::is_simple(machine, &transition.actions, enter.iter().map(|(state, _)| *state), exit_actions)
     });
+    let script = if is_simple { script(machine, transition, (exit_start, exit_end), &enter) } else { None };
+    *left = left.checked_sub(script.as_ref().map_or(0, |script| script.lists.len()))?;
     Some(Plan {
+        script,
         exit_start,
         exit_end,
         enter_set: sets.enter.clone(),
         is_pure: transition.actions.is_empty() && exits_quietly && enters_quietly,
         is_simple,
         enter,
+    })
+}
+
+fn script(
+    machine: &Machine,
+    transition: &Transition,
+    (exit_start, exit_end): (StateIx, StateIx),
+    enter: &[(StateIx, bool)],
+) -> Option<Script> {
+    if machine.has_parallel || machine.states.len() > 64 || !machine.is_atomic(transition.source) {
+        return None;
+    }
+    let active = std::iter::once(transition.source).chain(machine.ancestors(transition.source));
+    let exited: Vec<StateIx> = active.filter(|state| (exit_start..exit_end).contains(state)).collect();
+    let entered = enter.iter().flat_map(|(index, by_default)| {
+        let state = machine.state(*index);
+        let initial = state.initial.as_ref().filter(|_| *by_default).map(|initial| &initial.actions);
+        std::iter::once(&state.entry).chain(initial)
+    });
+    let own = std::iter::once(&transition.actions);
+    let lists = exited.iter().map(|state| &machine.state(*state).exit).chain(own).chain(entered);
+    let lists: Box<[Arc<[Action]>]> = lists.filter(|list| !list.is_empty()).cloned().collect();
+    let word = |states: &mut dyn Iterator<Item = StateIx>| states.fold(0, |word, state| word | 1 << state);
+    Some(Script {
+        exits: word(&mut exited.iter().copied()),
+        keep: !word(&mut (exit_start..exit_end)),
+        enter: word(&mut enter.iter().map(|(state, _)| *state)),
+        is_undone: lists.iter().flat_map(|list| list.iter()).filter(|action| !short::is_safe(action)).count() > 1,
+        lists,
     })
 }
 

@@ -210,7 +210,7 @@ impl<'d> Compiler<'d> {
             self.error(target, "unknown_target", format!("the state {id:?} has no child {key:?}"), hint);
             return None;
         };
-        Some(Initial { target: found, actions: self.compile_actions(actions, Place::Value) })
+        Some(Initial { target: found, actions: self.compile_actions(actions, Place::Value).into() })
     }
 
     fn compile_tags(&mut self, node: &'d Node) -> Box<[Str]> {

@@ -7,6 +7,7 @@ use crate::machine::{Action, Guard, Transition, TransitionIx};
 use crate::state_set::StateIx;
 use statemesh_expr::Str;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// The transitions of one state by descriptor, in the order in which XState's map has them.
 #[derive(Default)]
@@ -89,7 +90,7 @@ impl<'d> Compiler<'d> {
             targets: None,
             reenter: false,
             guard: None,
-            actions: Box::default(),
+            actions: Arc::default(),
             plan: None,
         }
     }

@@ -38,8 +38,9 @@ impl Actor<'_, '_> {
         entering: Option<StateIx>,
     ) -> Result<(), Fault> {
         match action {
-            Action::Effect { kind, params: own } => {
-                let params = self.evaluate_optional(own.as_ref(), event, params)?;
+            Action::Effect(effect) => self.report(effect.clone()),
+            Action::ComputedEffect { kind, params: own } => {
+                let params = Some(self.evaluate(own, event, params)?);
                 self.report(Effect::Custom { kind: kind.clone(), params })
             }
             Action::Call { action, params: own } => {
@@ -140,15 +141,15 @@ impl Actor<'_, '_> {
     fn assign(&mut self, assignment: &Assignment, event: &Current<'_>, params: &Value) -> Result<(), Fault> {
         match assignment {
             Assignment::Fields(fields) => {
-                if let [(key, value)] = &**fields {
-                    let value = self.evaluate(value, event, params)?;
-                    self.set(key, value)?;
+                if let [field] = &**fields {
+                    let value = self.evaluate(&field.value, event, params)?;
+                    self.set(&field.key, value)?;
                 } else {
                     // All values see the context as it was before any of them is set.
-                    let values = fields.iter().map(|(_, value)| self.evaluate(value, event, params));
+                    let values = fields.iter().map(|field| self.evaluate(&field.value, event, params));
                     let values = values.collect::<Result<Vec<Value>, Fault>>()?;
-                    for ((key, _), value) in fields.iter().zip(values) {
-                        self.set(key, value)?;
+                    for (field, value) in fields.iter().zip(values) {
+                        self.set(&field.key, value)?;
                     }
                 }
             }
@@ -299,7 +300,10 @@ impl Actor<'_, '_> {
             former.listed = false;
         }
         let number = *self.shared.next_actor;
-        *self.shared.next_actor += 1;
+        let next = number.checked_add(1);
+        let numbers = u32::MAX as usize;
+        *self.shared.next_actor =
+            next.ok_or_else(|| limit("children_max", numbers, "it has started as many children as there are numbers"))?;
         let machine = self.machine.machines[usize::from(machine)].machine.clone();
         let parent = self.slot.number;
         self.shared.kin.push(Kin {

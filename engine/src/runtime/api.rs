@@ -4,6 +4,7 @@ use super::short::Short;
 use super::tree::Tree;
 use crate::error::StepError;
 use crate::event::{Event, Millis, Output, Status, Step, StepResult, TimerId};
+use crate::events::EventIx;
 use crate::instance::{ActorState, Instance};
 use crate::machine::Machine;
 use crate::state_set::StateIx;
@@ -31,6 +32,19 @@ impl Machine {
             instance.seq += u64::from(changed);
             return Ok(instance.step(changed));
         }
+        self.send_long(instance, event, known, now, out)
+    }
+
+    /// Apart from `send`, whose stack it would make larger.
+    #[inline(never)]
+    fn send_long(
+        &self,
+        instance: &mut Instance,
+        event: &Event<'_>,
+        known: Option<EventIx>,
+        now: Millis,
+        out: &mut Output,
+    ) -> StepResult {
         self.step(instance, now, out, |tree| tree.send_root(event, known))
     }
 

@@ -6,7 +6,7 @@ use crate::event::{Effect, Status};
 use crate::instance::{Queued, Timer};
 use crate::machine::{Machine, TransitionIx};
 use crate::state_set::StateSet;
-use statemesh_expr::{EvalError, EvalFault, Str, Value};
+use statemesh_expr::{EvalError, EvalFault, Scalar, Str, Value};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -88,6 +88,8 @@ pub(crate) struct Slot {
 pub(crate) enum Undo {
     /// The slot of the context's map held this.
     Restore(usize, Value),
+    /// The same, for the short way.
+    RestoreScalar(usize, Scalar),
     /// The key was not there.
     Remove(Str),
 }
@@ -105,6 +107,7 @@ pub(crate) fn undo_to(undo: &mut Vec<Undo>, mark: usize, context: &mut Value) {
         let Some(map) = context.as_map_mut() else { return };
         match undo.pop() {
             Some(Undo::Restore(slot, value)) => drop(map.set_slot(slot, value)),
+            Some(Undo::RestoreScalar(slot, scalar)) => drop(map.set_slot(slot, scalar.into())),
             Some(Undo::Remove(key)) => drop(map.remove(&key)),
             None => return,
         }

@@ -26,3 +26,4 @@ pub use env::{Env, Root, Roots, Scope, Type};
 pub use error::{CompileError, EvalError, EvalFault};
 pub(crate) use operand::kind_of;
 pub use program::Program;
+pub use quick::Scalar;

@@ -6,6 +6,7 @@ use super::eval::Eval;
 use super::fallback::Fallback;
 use super::lower;
 use super::node::Node;
+use super::quick::Scalar;
 use super::scan;
 use crate::cost::Cost;
 use crate::limits::Limits;
@@ -117,6 +118,19 @@ impl Program {
             return Err(EvalError::new(EvalFault::TooLarge));
         }
         Ok(value)
+    }
+
+    /// Its value in `scope` if that is a number or a boolean, and easily found; else nothing, at no cost, and
+    /// [`Program::eval`] says what it is.
+    #[inline]
+    pub fn eval_scalar(&self, scope: &Scope<'_>, cost: &mut Cost) -> Option<Scalar> {
+        let Code::Compiled(node) = &self.0.code else { return None };
+        let before = *cost;
+        let scalar = self.0.start(scope, cost).ok().and_then(|mut eval| eval.quick(node, None).known());
+        if scalar.is_none() {
+            *cost = before;
+        }
+        scalar
     }
 
     /// Its value in `scope`, which must be a boolean, as a guard's must.

@@ -1,5 +1,5 @@
 //! The short way for what guards and counters mostly are: a number or a string
-//! read from a field, compared or added. A [`Quick`] travels in two registers;
+//! read from a field, compared or added. A [`Scalar`] travels in two registers;
 //! an operand goes through memory, several times, which measured at four times
 //! the cost of everything else. Whatever is not so simple, and every error,
 //! takes the long way, which starts again.
@@ -11,14 +11,14 @@ use crate::number::Number;
 use crate::payload::{Payload, seek_msgpack};
 use crate::value::Value;
 
-/// A number or boolean in two words, or nothing.
-#[derive(Clone, Copy)]
-pub(super) struct Quick {
+/// A number or boolean in two words: what counters are made of, without a value that goes through memory.
+#[derive(Debug, Clone, Copy)]
+pub struct Scalar {
     tag: Tag,
     bits: u64,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tag {
     /// Take the long way.
     Other,
@@ -28,27 +28,38 @@ enum Tag {
     Bool,
 }
 
-impl Quick {
-    pub(super) const OTHER: Quick = Quick { tag: Tag::Other, bits: 0 };
+impl Scalar {
+    pub(super) const OTHER: Scalar = Scalar { tag: Tag::Other, bits: 0 };
 
     #[inline]
-    pub(super) fn int(value: i64) -> Quick {
-        Quick { tag: Tag::Int, bits: value as u64 }
+    pub(super) fn int(value: i64) -> Scalar {
+        Scalar { tag: Tag::Int, bits: value as u64 }
     }
 
     #[inline]
-    fn double(value: f64) -> Quick {
-        Quick { tag: Tag::Double, bits: value.to_bits() }
+    fn double(value: f64) -> Scalar {
+        Scalar { tag: Tag::Double, bits: value.to_bits() }
     }
 
     #[inline]
-    fn of(value: &Value) -> Quick {
+    pub(super) fn known(self) -> Option<Scalar> {
+        (self.tag != Tag::Other).then_some(self)
+    }
+
+    /// The value, if it is a number or a boolean.
+    #[inline]
+    pub(crate) fn of_value(value: &Value) -> Option<Scalar> {
+        Scalar::of(value).known()
+    }
+
+    #[inline]
+    fn of(value: &Value) -> Scalar {
         match value {
-            Value::Int(value) => Quick::int(*value),
-            Value::Double(value) => Quick::double(*value),
-            Value::Bool(value) => Quick { tag: Tag::Bool, bits: u64::from(*value) },
-            Value::Uint(value) => Quick { tag: Tag::Uint, bits: *value },
-            _ => Quick::OTHER,
+            Value::Int(value) => Scalar::int(*value),
+            Value::Double(value) => Scalar::double(*value),
+            Value::Bool(value) => Scalar { tag: Tag::Bool, bits: u64::from(*value) },
+            Value::Uint(value) => Scalar { tag: Tag::Uint, bits: *value },
+            _ => Scalar::OTHER,
         }
     }
 
@@ -79,7 +90,7 @@ impl Quick {
     }
 
     #[inline]
-    pub(super) fn equals(self, other: Quick) -> Option<bool> {
+    pub(super) fn equals(self, other: Scalar) -> Option<bool> {
         if self.tag == Tag::Int && other.tag == Tag::Int {
             return Some(self.bits == other.bits);
         }
@@ -90,7 +101,7 @@ impl Quick {
     }
 
     #[inline]
-    pub(super) fn ordered(self, op: Order, other: Quick) -> Option<bool> {
+    pub(super) fn ordered(self, op: Order, other: Scalar) -> Option<bool> {
         if self.tag == Tag::Int && other.tag == Tag::Int {
             return Some(op.holds((self.bits as i64).cmp(&(other.bits as i64))));
         }
@@ -101,7 +112,7 @@ impl Quick {
 
     /// Nothing when it overflows: the long way says so.
     #[inline]
-    fn arith(self, op: Arith, other: Quick) -> Quick {
+    fn arith(self, op: Arith, other: Scalar) -> Scalar {
         let result = match (self.tag, other.tag) {
             (Tag::Int, Tag::Int) => {
                 let (a, b) = (self.bits as i64, other.bits as i64);
@@ -116,23 +127,23 @@ impl Quick {
             (Tag::Double, Tag::Double) => {
                 let (a, b) = (f64::from_bits(self.bits), f64::from_bits(other.bits));
                 return match op {
-                    Arith::Add => Quick::double(a + b),
-                    Arith::Sub => Quick::double(a - b),
-                    Arith::Mul => Quick::double(a * b),
-                    Arith::Div => Quick::double(a / b),
-                    Arith::Rem => Quick::OTHER,
+                    Arith::Add => Scalar::double(a + b),
+                    Arith::Sub => Scalar::double(a - b),
+                    Arith::Mul => Scalar::double(a * b),
+                    Arith::Div => Scalar::double(a / b),
+                    Arith::Rem => Scalar::OTHER,
                 };
             }
             _ => None,
         };
-        result.map_or(Quick::OTHER, Quick::int)
+        result.map_or(Scalar::OTHER, Scalar::int)
     }
 }
 
 impl<'a> Eval<'_, 'a> {
     /// A leaf, or the sum of two: no deeper, so that starting again is cheap.
     #[inline]
-    pub(super) fn quick(&mut self, node: &'a Node, locals: Locals<'_, 'a>) -> Quick {
+    pub(super) fn quick(&mut self, node: &'a Node, locals: Locals<'_, 'a>) -> Scalar {
         match node {
             Node::Arith(op, sides) => {
                 let [a, b] = &**sides;
@@ -143,20 +154,20 @@ impl<'a> Eval<'_, 'a> {
         }
     }
 
-    #[inline]
-    fn quick_leaf(&mut self, node: &'a Node, locals: Locals<'_, 'a>) -> Quick {
+    #[inline(always)]
+    fn quick_leaf(&mut self, node: &'a Node, locals: Locals<'_, 'a>) -> Scalar {
         match node {
-            Node::Const(value) => Quick::of(value),
+            Node::Const(value) => Scalar::of(value),
             Node::Field(field) => match self.place(field) {
-                Place::Value(value) => Quick::of(value),
+                Place::Value(value) => Scalar::of(value),
                 Place::MsgPack(bytes) => self.quick_msgpack(bytes, field),
-                Place::Other => Quick::OTHER,
+                Place::Other => Scalar::OTHER,
             },
             Node::Local(0) => match locals.map(|frame| &frame.value) {
-                Some(super::operand::Operand::Int(value)) => Quick::int(*value),
-                _ => Quick::OTHER,
+                Some(super::operand::Operand::Int(value)) => Scalar::int(*value),
+                _ => Scalar::OTHER,
             },
-            _ => Quick::OTHER,
+            _ => Scalar::OTHER,
         }
     }
 
@@ -179,19 +190,19 @@ impl<'a> Eval<'_, 'a> {
     }
 
     #[inline]
-    fn quick_msgpack(&mut self, bytes: &'a [u8], field: &Field) -> Quick {
+    fn quick_msgpack(&mut self, bytes: &'a [u8], field: &Field) -> Scalar {
         let Ok(Some(mut reader)) = seek_msgpack(bytes, &field.name) else {
-            return Quick::OTHER;
+            return Scalar::OTHER;
         };
         if self.charge(reader.offset()).is_err() {
-            return Quick::OTHER;
+            return Scalar::OTHER;
         }
         // Not by peeking first: a wrong type leaves the reader where it was.
         match reader.rest().first() {
-            Some(0xca | 0xcb) => reader.read_f64().map_or(Quick::OTHER, Quick::double),
-            Some(0xc2) => Quick::of(&Value::Bool(false)),
-            Some(0xc3) => Quick::of(&Value::Bool(true)),
-            _ => reader.read_i64().map_or(Quick::OTHER, Quick::int),
+            Some(0xca | 0xcb) => reader.read_f64().map_or(Scalar::OTHER, Scalar::double),
+            Some(0xc2) => Scalar::of(&Value::Bool(false)),
+            Some(0xc3) => Scalar::of(&Value::Bool(true)),
+            _ => reader.read_i64().map_or(Scalar::OTHER, Scalar::int),
         }
     }
 
@@ -223,4 +234,11 @@ enum Place<'a> {
     Value(&'a Value),
     MsgPack(&'a [u8]),
     Other,
+}
+
+impl From<Scalar> for Value {
+    #[inline]
+    fn from(scalar: Scalar) -> Value {
+        scalar.value().unwrap_or_default()
+    }
 }
