@@ -4,6 +4,7 @@
 pub mod catalogue;
 pub mod script;
 pub mod walk;
+pub mod wire;
 
 use statemesh_engine::Limits;
 

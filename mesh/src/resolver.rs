@@ -115,3 +115,11 @@ fn answer(kind: Kind, records: Vec<RData>) -> Records {
     });
     Records::Addresses(addresses.collect())
 }
+
+/// What a DNS server's message answers, for the fuzz target of that name; `None` if it is no message.
+#[cfg(fuzzing)]
+#[must_use]
+pub fn records_of(message: &[u8], kind: Kind) -> Option<Records> {
+    let message = hickory_resolver::proto::op::Message::from_vec(message).ok()?;
+    Some(answer(kind, message.answers.into_iter().map(|record| record.data).collect()))
+}

@@ -11,7 +11,7 @@ use std::process::Command;
 use std::time::Duration;
 
 /// Time for each target in the normal run; what the committed inputs take is part of it.
-const BRIEF: Duration = Duration::from_secs(8);
+const BRIEF: Duration = Duration::from_secs(5);
 /// One input may take this long by the clock on the wall. It takes milliseconds; the machine may be busy.
 const INPUT_SECONDS_MAX: u32 = 30;
 /// Memory of a target: the engine's bounds keep an input well below it.

@@ -121,7 +121,7 @@ pub(crate) const PARTS: &[Part] = &[
     },
     Part {
         name: "fuzz",
-        about: "what comes from outside, as mutated bytes: definitions, expressions, events, payloads, snapshots",
+        about: "what comes from outside, as mutated bytes: definitions, events, connections, requests, peers, gossip, DNS",
         needs: FUZZ_NEEDS,
         steps: &[Step::Own { name: "targets", check: fuzz::briefly }],
         limit: minutes(8),

@@ -8,6 +8,8 @@ mod command;
 mod control;
 pub mod counters;
 mod forward;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod history;
 mod instance;
 mod levels;

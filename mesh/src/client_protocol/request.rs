@@ -216,7 +216,7 @@ impl<'a> Draft<'a> {
 
     fn field(&mut self, name: &[u8], scan: &mut Scan<'a>) -> Result<(), DecodeError> {
         match name {
-            b"id" => self.request.id = Some(scan.value()?),
+            b"id" => self.request.id = Some(scan.checked()?),
             b"op" => self.op = self.text("op", scan)?,
             b"machine" => {
                 let machine = self.text("machine", scan)?;

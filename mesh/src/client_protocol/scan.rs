@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use statemesh_expr::DecodeError;
+use statemesh_expr::{DecodeError, Limits, Payload};
 use statemesh_expr::json::{self, JsonKind, Number};
 use statemesh_expr::msgpack::{self, MsgPackKind};
 
@@ -118,6 +118,24 @@ impl<'a> Scan<'a> {
         }
     }
 
+    /// The bytes of the next value, which is read whole: texts that are none are errors, as they would be for whoever gets
+    /// it back.
+    #[inline]
+    pub(super) fn checked(&mut self) -> Result<&'a [u8]> {
+        let is_plain = self.kind()? == Kind::Number;
+        let value = self.value()?;
+        if !is_plain {
+            let payload = match self {
+                Self::MsgPack(_) => Payload::MsgPack(value),
+                Self::Json(_) => Payload::Json(value),
+            };
+            // It stands in a map in an array of requests, and its reply in an array of replies.
+            let limits = Limits::default();
+            payload.validate(&Limits { depth: limits.depth - 2, ..limits })?;
+        }
+        Ok(value)
+    }
+
     /// The next value, if it is a text; another one is passed over.
     #[inline]
     pub(super) fn text(&mut self) -> Result<Option<Cow<'a, str>>> {
@@ -206,6 +224,15 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_value_that_is_given_back_is_one_that_can_be_read() {
+        for (bytes, encoding) in [(&b"\xa2\xff\xfe"[..], Encoding::MsgPack), (b"\"\xff\"", Encoding::Json)] {
+            assert!(Scan::new(encoding, bytes).checked().is_err(), "{bytes:?}");
+            assert!(Scan::new(encoding, bytes).value().is_ok(), "{bytes:?}: what is passed on is looked at by its reader");
+        }
+        assert_eq!(Scan::new(Encoding::Json, b" [1,\"a\"] ").checked(), Ok(&b"[1,\"a\"]"[..]));
     }
 
     #[test]

@@ -147,16 +147,19 @@ impl Link {
                 Event::Command(_) => {}
             }
         }
-        let Some(message) = self.messages.pop_front().or_else(|| self.codec.poll_message()) else {
-            return Ok(None);
-        };
-        if message.len() > self.max_parts {
-            return Err(LinkError::Parts(message.len()));
+        while let Some(message) = self.messages.pop_front().or_else(|| self.codec.poll_message()) {
+            if message.len() > self.max_parts {
+                return Err(LinkError::Parts(message.len()));
+            }
+            if !matches!(self.socket_type, SocketType::XPub | SocketType::Pub) {
+                return Ok(Some(Incoming::Message(message)));
+            }
+            // What is no subscription is nothing to a publisher.
+            if let Some(incoming) = subscription_of(&message) {
+                return Ok(Some(incoming));
+            }
         }
-        if matches!(self.socket_type, SocketType::XPub | SocketType::Pub) {
-            return Ok(subscription_of(&message));
-        }
-        Ok(Some(Incoming::Message(message)))
+        Ok(None)
     }
 
     /// The key with which the peer authenticated itself, once the handshake is complete.
@@ -367,6 +370,15 @@ mod tests {
         let mut header = vec![0x02];
         header.extend_from_slice(&(1u64 << 48).to_be_bytes());
         assert!(server.receive(Bytes::from(header)).is_err());
+    }
+
+    #[test]
+    fn what_is_no_subscription_does_not_hold_up_the_one_behind_it() {
+        let (mut sub, mut publisher) = pair(SocketType::Sub, SocketType::XPub, 1_000);
+        sub.send(&[b"neither"]);
+        sub.send(&[b"\x01order/"]);
+        settle(&mut sub, &mut publisher);
+        assert!(matches!(publisher.poll(), Ok(Some(Incoming::Subscribe(t))) if t == "order/"));
     }
 
     #[test]
