@@ -141,6 +141,7 @@ figures! {
     handshake_timeouts Counter "statemesh_handshake_timeouts_total" "Connections closed because the handshake took too long.";
     refused_connections Counter "statemesh_refused_connections_total" "Connections refused because there were limits.connections of them.";
     refused_addresses Counter "statemesh_refused_addresses_total" "Connections refused because there were limits.connections_per_address from where they came.";
+    refused_hasty Counter "statemesh_refused_hasty_total" "Connections refused because more than limits.connections_per_second came from their address.";
     evicted_handshakes Counter "statemesh_evicted_handshakes_total" "Connections closed in the middle of their handshake to make room for new ones.";
     silent_connections Counter "statemesh_silent_connections_total" "Connections closed because they gave no sign of life within limits.idle, or left a message half-sent.";
     refused_unread Counter "statemesh_refused_unread_total" "Connections closed because half-sent messages took limits.unread_bytes.";

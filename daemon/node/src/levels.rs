@@ -105,7 +105,8 @@ fn connections(shared: &Shared) -> [Level; 2] {
 
 fn limits(shared: &Shared) -> Level {
     let limits = &shared.options.limits;
-    let rows: [(&str, f64); 24] = [
+    let rows: [(&str, f64); 25] = [
+        ("connections_per_second", f64::from(limits.connections_per_second)),
         ("events_per_second", f64::from(limits.events_per_second)),
         ("connections", limits.connections as f64),
         ("connections_per_address", limits.connections_per_address as f64),

@@ -374,6 +374,7 @@ fn start_reactors(
         spin: shared.options.reactor.spin,
         connections: limits.connections,
         connections_per_address: limits.connections_per_address,
+        connections_per_second: limits.connections_per_second,
         message_bytes: PEER_MESSAGE_BYTES,
         parts: limits.parts,
         handshake: limits.handshake,

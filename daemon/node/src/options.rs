@@ -97,6 +97,8 @@ pub struct Limits {
     pub connections_per_address: usize,
     /// Bytes of one message from a client.
     pub message_bytes: usize,
+    /// New connections from one address in a second.
+    pub connections_per_second: u32,
     /// Time for a new connection to complete its handshake.
     pub handshake: Duration,
     /// Bytes of one frame before the handshake is complete.
@@ -148,6 +150,7 @@ impl Default for Limits {
         Self {
             connections: 10_000,
             connections_per_address: 4_096,
+            connections_per_second: 1_000,
             message_bytes: 1 << 20,
             handshake: Duration::from_secs(5),
             handshake_bytes: 1_024,

@@ -205,6 +205,7 @@ impl Config {
         Ok(Limits {
             connections: self.size("limits.connections")?,
             events_per_second: self.parsed("limits.events_per_second")?,
+            connections_per_second: self.parsed("limits.connections_per_second")?,
             connections_per_address: self.size("limits.connections_per_address")?,
             handshake_bytes: self.size("limits.handshake_bytes")?,
             parts: self.size("limits.parts")?,

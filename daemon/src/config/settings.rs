@@ -90,6 +90,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     one("reactor.spin", Kind::Span { max: MINUTE, word: Some(RESERVED) }, "100us", "For how long a reactor that has run out of messages polls before it sleeps, where that has helped before; 0 sleeps at once, `reserved` never sleeps and wants a core of its own"),
     one("limits.connections", count(1_000_000), "10000", "Connections of clients, subscribers and other daemons; a new one takes the place of one that has not completed its handshake for a while, or else is refused"),
     one("limits.connections_per_address", count(1_000_000), "4096", "Connections from one address; further ones are refused"),
+    one("limits.connections_per_second", count(1_000_000), "1000", "New connections from one address in a second, a second's worth of them at once; further ones are refused"),
     one("limits.message_bytes", bytes(1_024, GIB), "1MiB", "One message from a client"),
     one("limits.handshake", span(MINUTE), "5s", "Time for a new connection to complete its handshake"),
     one("limits.handshake_bytes", bytes(256, 65_536), "1KiB", "One frame before the handshake is complete; a connection with a larger one is closed"),

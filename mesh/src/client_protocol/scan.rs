@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use statemesh_expr::{DecodeError, Limits, Payload};
 use statemesh_expr::json::{self, JsonKind, Number};
 use statemesh_expr::msgpack::{self, MsgPackKind};
+use statemesh_expr::{DecodeError, Limits, Payload};
 
 use super::reply::Encoding;
 
@@ -230,7 +230,10 @@ mod tests {
     fn a_value_that_is_given_back_is_one_that_can_be_read() {
         for (bytes, encoding) in [(&b"\xa2\xff\xfe"[..], Encoding::MsgPack), (b"\"\xff\"", Encoding::Json)] {
             assert!(Scan::new(encoding, bytes).checked().is_err(), "{bytes:?}");
-            assert!(Scan::new(encoding, bytes).value().is_ok(), "{bytes:?}: what is passed on is looked at by its reader");
+            assert!(
+                Scan::new(encoding, bytes).value().is_ok(),
+                "{bytes:?}: what is passed on is looked at by its reader"
+            );
         }
         assert_eq!(Scan::new(Encoding::Json, b" [1,\"a\"] ").checked(), Ok(&b"[1,\"a\"]"[..]));
     }

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Bounds and patience of a reactor.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +17,8 @@ pub struct Settings {
     pub connections: usize,
     /// Accepted connections from one address.
     pub connections_per_address: usize,
+    /// New connections from one address in a second; a second's worth may come at once.
+    pub connections_per_second: u32,
     /// Bytes of one message on a connection that [`crate::Io::connect`] opened; listeners have their own limits.
     pub message_bytes: usize,
     /// Parts of one message.
@@ -46,6 +48,7 @@ impl Default for Settings {
             spin: Duration::ZERO,
             connections: 10_000,
             connections_per_address: 10_000,
+            connections_per_second: 10_000,
             message_bytes: 1 << 20,
             parts: 16,
             handshake: Duration::from_secs(5),
@@ -94,6 +97,8 @@ pub enum Refusal {
     TooMany,
     /// There are [`Settings::connections_per_address`] from where it comes.
     TooManyFromAddress,
+    /// More than [`Settings::connections_per_second`] come from there.
+    TooFast,
 }
 
 /// The accepted connections of all reactors of a process, by the address that they come from.
@@ -107,25 +112,47 @@ pub struct Census {
 #[derive(Debug, Default)]
 struct Open {
     all: usize,
-    by_address: HashMap<IpAddr, usize>,
+    by_address: HashMap<IpAddr, Source>,
+    /// Beyond this many addresses those that no longer matter are looked for.
+    prune_at: usize,
 }
+
+/// One address that connections come from.
+#[derive(Clone, Copy, Debug)]
+struct Source {
+    open: usize,
+    /// When its connections so far would have come at the full rate ("generic cell rate algorithm").
+    due: Instant,
+}
+
+/// How far the connections of an address may be ahead of their rate.
+const BURST: Duration = Duration::from_secs(1);
+/// Addresses that are kept before those without connections are looked for.
+const MIN_SOURCES: usize = 1_024;
 
 impl Census {
     /// Counts a new connection.
     ///
     /// # Errors
     /// There are too many; it is not counted.
-    pub(crate) fn enter(&self, address: IpAddr, settings: &Settings) -> Result<(), Refusal> {
+    pub(crate) fn enter(&self, address: IpAddr, settings: &Settings, now: Instant) -> Result<(), Refusal> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.all >= settings.connections {
-            return Err(Refusal::TooMany);
+        let all = open.all;
+        open.prune(now);
+        let source = open.by_address.entry(address).or_insert(Source { open: 0, due: now });
+        let due = source.due.max(now) + Duration::from_secs(1) / settings.connections_per_second.max(1);
+        if due > now + BURST {
+            return Err(Refusal::TooFast);
         }
-        let here = open.by_address.get(&address).copied().unwrap_or(0);
-        if here >= settings.connections_per_address {
+        source.due = due;
+        if source.open >= settings.connections_per_address {
             return Err(Refusal::TooManyFromAddress);
         }
+        if all >= settings.connections {
+            return Err(Refusal::TooMany);
+        }
+        source.open += 1;
         open.all += 1;
-        open.by_address.insert(address, here + 1);
         Ok(())
     }
 
@@ -133,11 +160,8 @@ impl Census {
     pub(crate) fn leave(&self, address: IpAddr) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.all = open.all.saturating_sub(1);
-        match open.by_address.get_mut(&address) {
-            Some(count) if *count > 1 => *count -= 1,
-            _ => {
-                open.by_address.remove(&address);
-            }
+        if let Some(source) = open.by_address.get_mut(&address) {
+            source.open = source.open.saturating_sub(1);
         }
     }
 
@@ -151,7 +175,18 @@ impl Census {
     #[must_use]
     pub fn most_from_one_address(&self) -> usize {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.by_address.values().copied().max().unwrap_or(0)
+        open.by_address.values().map(|source| source.open).max().unwrap_or(0)
+    }
+}
+
+impl Open {
+    /// Forgets addresses without connections whose rate no longer matters: each time when there are twice as many as were
+    /// left the last time, so that whoever comes from ever new addresses pays for it, not everybody.
+    fn prune(&mut self, now: Instant) {
+        if self.by_address.len() >= self.prune_at.max(MIN_SOURCES) {
+            self.by_address.retain(|_, source| source.open > 0 || source.due > now);
+            self.prune_at = self.by_address.len() * 2;
+        }
     }
 }
 
@@ -164,14 +199,35 @@ mod tests {
         let settings = Settings { connections: 3, connections_per_address: 2, ..Settings::default() };
         let [a, b] = [1, 2].map(|last| IpAddr::from([10, 0, 0, last]));
         let census = Census::default();
-        assert_eq!([census.enter(a, &settings), census.enter(a, &settings)], [Ok(()); 2]);
-        assert_eq!(census.enter(a, &settings), Err(Refusal::TooManyFromAddress));
-        assert_eq!(census.enter(b, &settings), Ok(()));
-        assert_eq!(census.enter(b, &settings), Err(Refusal::TooMany));
+        let now = Instant::now();
+        let enter = |address| census.enter(address, &settings, now);
+        assert_eq!([enter(a), enter(a)], [Ok(()); 2]);
+        assert_eq!(enter(a), Err(Refusal::TooManyFromAddress));
+        assert_eq!(enter(b), Ok(()));
+        assert_eq!(enter(b), Err(Refusal::TooMany));
         assert_eq!((census.connections(), census.most_from_one_address()), (3, 2));
         census.leave(a);
-        assert_eq!(census.enter(b, &settings), Ok(()));
+        assert_eq!(enter(b), Ok(()));
         census.leave(a);
         assert_eq!((census.connections(), census.most_from_one_address()), (2, 2));
+    }
+
+    #[test]
+    fn connections_have_a_rate_and_who_left_long_ago_is_forgotten() {
+        let settings = Settings { connections_per_second: 10, ..Settings::default() };
+        let census = Census::default();
+        let start = Instant::now();
+        let enter = |last: u32, millis| {
+            census.enter(IpAddr::from(last.to_be_bytes()), &settings, start + Duration::from_millis(millis))
+        };
+        assert_eq!((0..20).filter(|_| enter(1, 0).is_ok()).count(), 10);
+        assert_eq!(enter(1, 0), Err(Refusal::TooFast));
+        assert_eq!((0..20).filter(|_| enter(1, 500).is_ok()).count(), 5);
+        for n in 2..10_000 {
+            enter(n, u64::from(n)).unwrap();
+            census.leave(IpAddr::from(n.to_be_bytes()));
+        }
+        let kept = census.open.lock().unwrap().by_address.len();
+        assert!(kept < 3 * MIN_SOURCES, "{kept}");
     }
 }

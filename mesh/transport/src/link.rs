@@ -63,6 +63,7 @@ pub struct Link {
     max_parts: usize,
     /// Frames are encrypted, so they go through the codec.
     sealed: bool,
+    costly: bool,
     /// The key with which the peer authenticated itself.
     peer_key: Option<Box<[u8; 32]>>,
 }
@@ -97,6 +98,7 @@ impl Link {
             messages: VecDeque::new(),
             max_parts: bounds.parts,
             sealed: false,
+            costly: !matches!(security, Security::None),
             peer_key: None,
         };
         take_output(&mut link.codec, &mut link.out);
@@ -178,6 +180,11 @@ impl Link {
     #[must_use]
     pub fn is_between_messages(&self) -> bool {
         self.framing.is_between_messages()
+    }
+
+    /// Whether each step of the handshake takes public-key cryptography.
+    pub(crate) fn handshake_is_costly(&self) -> bool {
+        !self.codec.is_ready() && self.costly
     }
 
     /// Asks the peer for a sign of life. Says whether it can be asked: heartbeats came with ZMTP 3.1.

@@ -4,6 +4,7 @@
 //! A wake-up of a sleeping core costs tens of microseconds, a transition well under one: so nothing on this path is
 //! handed to another thread, and the loop polls for a while before it sleeps, where that helps ([`crate::spin`]).
 
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -138,6 +139,11 @@ const TURN_MESSAGES: usize = 512;
 const PROGRESS_BYTES: usize = 512;
 /// A handshake that has lasted this long makes room for a new connection when there are too many.
 const EVICT_AGE: Duration = Duration::from_millis(250);
+/// What beginnings and ends of connections may cost in one turn, so that whoever opens and closes them as fast as he can does
+/// not make the others wait: about as many microseconds as a handful of requests. The rest waits for the next turn.
+const TURN_ACCEPTS: usize = 4;
+const TURN_HANDSHAKES: usize = 4;
+const TURN_EXPIRIES: usize = 8;
 /// How many of the oldest handshakes are looked at to find one that can make room.
 const EVICT_LOOK: usize = 16;
 /// Bytes of one read.
@@ -174,6 +180,8 @@ pub struct Io {
     table: Table,
     /// Connections with something to read or write in this turn.
     busy: Vec<ConnId>,
+    /// Connections in their handshake that have something to read; some of them become busy in each turn.
+    knocking: VecDeque<ConnId>,
     /// Connections that ended within a handler call; the handler is told afterwards.
     ended: Vec<(ConnId, Closed)>,
     census: Arc<Census>,
@@ -359,6 +367,8 @@ pub struct Reactor<H> {
     spin: Spin,
     /// Whether this turn had a message.
     worked: bool,
+    /// Listeners that may have further connections, as bits.
+    accepting: u16,
 }
 
 impl<H: Handler> Reactor<H> {
@@ -380,6 +390,7 @@ impl<H: Handler> Reactor<H> {
                 settings,
                 table: Table::default(),
                 busy: Vec::new(),
+                knocking: VecDeque::new(),
                 ended: Vec::new(),
                 census: Arc::default(),
                 usage: Usage::default(),
@@ -391,6 +402,7 @@ impl<H: Handler> Reactor<H> {
             accept_again: None,
             spin: Spin::new(settings.spin, now),
             worked: false,
+            accepting: 0,
         })
     }
 
@@ -455,7 +467,13 @@ impl<H: Handler> Reactor<H> {
         }
         let now = Instant::now();
         self.io.now = now;
-        let woken = self.sort_events(now);
+        let woken = self.sort_events();
+        for index in 0..self.listeners.len() {
+            if self.accepting & 1 << index != 0 {
+                self.accept(index, now);
+            }
+        }
+        self.take_knocking();
         if woken {
             self.handler.handle(Event::Woken, &mut self.io);
         }
@@ -464,7 +482,7 @@ impl<H: Handler> Reactor<H> {
         self.look_after(now);
         if self.accept_again.is_some_and(|at| at <= now) {
             self.accept_again = None;
-            (0..self.listeners.len()).for_each(|i| self.accept(i, now));
+            self.accepting = (1 << self.listeners.len()) - 1;
         }
         self.handler.handle(Event::Turn, &mut self.io);
         self.write_busy();
@@ -474,7 +492,13 @@ impl<H: Handler> Reactor<H> {
 
     /// How long the poll may block.
     fn patience(&self, now: Instant) -> Option<Duration> {
-        if !self.io.busy.is_empty() || self.spin.polls(now) {
+        let overdue = self.io.table.handshakes.front().is_some_and(|(at, _)| *at <= now);
+        if !self.io.busy.is_empty()
+            || !self.io.knocking.is_empty()
+            || self.accepting != 0
+            || overdue
+            || self.spin.polls(now)
+        {
             return Some(Duration::ZERO);
         }
         let handshake = self.io.table.handshakes.front().map(|(at, _)| *at);
@@ -485,13 +509,13 @@ impl<H: Handler> Reactor<H> {
             .map(|at| at.saturating_duration_since(now))
     }
 
-    fn sort_events(&mut self, now: Instant) -> bool {
+    fn sort_events(&mut self) -> bool {
         let mut woken = false;
-        let mut accepting = [false; FIRST_CONN];
         for event in &self.events {
             match event.token() {
                 WAKER => woken = true,
-                Token(t) if t < FIRST_CONN => accepting[t] = true,
+                // Token 0 is the waker's.
+                Token(t) if t < FIRST_CONN => self.accepting |= 1 << (t - 1),
                 Token(t) => {
                     let Some(id) = self.io.table.id_at(t - FIRST_CONN) else {
                         continue;
@@ -503,19 +527,32 @@ impl<H: Handler> Reactor<H> {
                     conn.readable |= event.is_readable() || conn.hung_up;
                     if !conn.listed {
                         conn.listed = true;
-                        self.io.busy.push(id);
+                        if conn.announced {
+                            self.io.busy.push(id);
+                        } else {
+                            self.io.knocking.push_back(id);
+                        }
                     }
                 }
             }
         }
-        for (t, _) in accepting.iter().enumerate().filter(|(_, on)| **on) {
-            self.accept(t - 1, now);
-        }
         woken
     }
 
+    /// Takes some of the connections that are in their handshake; one over CURVE costs as much as all others of a turn.
+    fn take_knocking(&mut self) {
+        let mut left = TURN_HANDSHAKES;
+        while left > 0
+            && let Some(id) = self.io.knocking.pop_front()
+        {
+            let Some(conn) = self.io.table.get(id) else { continue };
+            left = if conn.link.handshake_is_costly() { 0 } else { left - 1 };
+            self.io.busy.push(id);
+        }
+    }
+
     fn accept(&mut self, index: usize, now: Instant) {
-        loop {
+        for _ in 0..TURN_ACCEPTS {
             let Some(listening) = self.listeners.get(index) else {
                 return;
             };
@@ -525,7 +562,7 @@ impl<H: Handler> Reactor<H> {
                     let link = Link::new(Side::Accepted, listening.socket_type, listening.bounds, &listening.security);
                     self.accepted(stream, link, from.ip(), origin);
                 }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return self.accepting &= !(1 << index),
                 Err(e) if matches!(e.kind(), io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted) => {}
                 Err(error) => {
                     // Usually EMFILE. The socket stays readable without a new event, so come back by the clock.
@@ -535,6 +572,7 @@ impl<H: Handler> Reactor<H> {
                     }
                     self.io.usage.accept_failures += 1;
                     self.accept_again = Some(now + ACCEPT_PAUSE);
+                    self.accepting &= !(1 << index);
                     return;
                 }
             }
@@ -543,9 +581,9 @@ impl<H: Handler> Reactor<H> {
 
     /// Takes a new connection, if there is room for it or can be made.
     fn accepted(&mut self, stream: TcpStream, link: Link, from: IpAddr, origin: Origin) {
-        let mut entered = self.io.census.enter(from, &self.io.settings);
+        let mut entered = self.io.census.enter(from, &self.io.settings, self.io.now);
         if entered == Err(Refusal::TooMany) && self.make_room() {
-            entered = self.io.census.enter(from, &self.io.settings);
+            entered = self.io.census.enter(from, &self.io.settings, self.io.now);
         }
         if let Err(refusal) = entered {
             return self.handler.handle(Event::Refused(origin, refusal), &mut self.io);
@@ -697,13 +735,17 @@ impl<H: Handler> Reactor<H> {
     }
 
     fn expire_handshakes(&mut self, now: Instant) {
-        while let Some(&(at, id)) = self.io.table.handshakes.front() {
+        let mut left = TURN_EXPIRIES;
+        while left > 0
+            && let Some(&(at, id)) = self.io.table.handshakes.front()
+        {
             let done = self.io.table.get(id).is_none_or(|conn| conn.announced && !conn.closing);
             if !done && at > now {
                 return;
             }
             self.io.table.handshakes.pop_front();
             if !done {
+                left -= 1;
                 self.io.ended.push((id, Closed::HandshakeTimeout));
             }
         }
@@ -726,21 +768,27 @@ impl<H: Handler> Reactor<H> {
     }
 
     fn report_ended(&mut self) {
-        while let Some((id, reason)) = self.io.ended.pop() {
-            let Some(mut conn) = self.io.table.remove(id) else {
-                continue;
-            };
-            let _ = self.io.registry.deregister(&mut conn.stream);
-            self.io.usage.unread_bytes -= conn.counted.unread;
-            self.io.usage.unsent_bytes -= conn.counted.unsent;
-            if let Some(address) = conn.address {
-                self.io.census.leave(address);
-            }
-            if conn.announced || matches!(conn.origin, Origin::Opened(_)) {
-                self.handler.handle(Event::Closed(id, conn.origin, &reason), &mut self.io);
-            } else {
-                self.handler.handle(Event::Failed(conn.origin, &reason), &mut self.io);
+        // Of several reasons the first counts; what the handler closes meanwhile comes behind.
+        while !self.io.ended.is_empty() {
+            for (id, reason) in std::mem::take(&mut self.io.ended) {
+                self.ended(id, &reason);
             }
         }
+    }
+
+    fn ended(&mut self, id: ConnId, reason: &Closed) {
+        let Some(mut conn) = self.io.table.remove(id) else { return };
+        let _ = self.io.registry.deregister(&mut conn.stream);
+        self.io.usage.unread_bytes -= conn.counted.unread;
+        self.io.usage.unsent_bytes -= conn.counted.unsent;
+        if let Some(address) = conn.address {
+            self.io.census.leave(address);
+        }
+        let event = if conn.announced || matches!(conn.origin, Origin::Opened(_)) {
+            Event::Closed(id, conn.origin, reason)
+        } else {
+            Event::Failed(conn.origin, reason)
+        };
+        self.handler.handle(event, &mut self.io);
     }
 }

@@ -56,6 +56,7 @@ const SETTINGS: Settings = Settings {
     spin: Duration::ZERO,
     connections: 100,
     connections_per_address: 100,
+    connections_per_second: 10_000,
     message_bytes: 1 << 20,
     parts: 16,
     handshake: Duration::from_secs(5),

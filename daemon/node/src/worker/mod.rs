@@ -344,6 +344,7 @@ impl Handler for Worker {
                 });
             }
             Event::Refused(_, Refusal::TooMany) => self.counters.refused_connections.add(1),
+            Event::Refused(_, Refusal::TooFast) => self.counters.refused_hasty.add(1),
             Event::Refused(_, Refusal::TooManyFromAddress) => self.counters.refused_addresses.add(1),
             Event::Failed(origin, reason) => self.count_closed(origin, reason),
             // What the waker announces is in the ring, and every turn looks there.
