@@ -1,50 +1,74 @@
 //! Contenders: a server, a client, and the work between them.
 
-use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
-use crate::failure::{Outcome, While};
+use nix::sys::signal::Signal;
+
+use crate::client::Client;
+use crate::failure::{Failure, Outcome, While};
 use crate::lab::Lab;
-use crate::libzmq::Programs;
-use crate::load::{self, Round, Spec};
+use crate::load::{Round, Spec};
 use crate::mesh::{Mesh, Owner};
+use crate::peers::{self, Peer};
 use crate::proc::{self, Process};
 use crate::work::{self, Work};
 
 /// The servers, by the names that tables show.
 pub(crate) const OWN_ECHO: &str = "own reactor, echo";
 pub(crate) const LOCAL: &str = "statemesh, local owner";
+pub(crate) const RESERVED: &str = "statemesh, reserved core";
 pub(crate) const FORWARDED: &str = "statemesh, forwarded";
 pub(crate) const LIBZMQ_ECHO: &str = "libzmq ROUTER, echo";
+pub(crate) const CRATE_ECHO: &str = "zeromq crate ROUTER, echo";
+pub(crate) const BYTE_ECHO: &str = "bytes given back unread";
+pub(crate) const REDIS: &str = "Redis INCR";
+pub(crate) const NATS: &str = "NATS request-reply";
+pub(crate) const RABBITMQ: &str = "RabbitMQ RPC";
+pub(crate) const PEKKO: &str = "Pekko cluster sharding";
+pub(crate) const PROTO_ACTOR: &str = "Proto.Actor cluster";
 
 /// The clients, by the names that tables show.
 pub(crate) const DIRECT: &str = "direct";
 pub(crate) const LIBZMQ: &str = "libzmq";
+/// Each of the peers that do not speak ZeroMQ has one for its own protocol.
+pub(crate) const ITS_OWN: &str = "its own";
 
 /// One line of a table.
 #[derive(Debug)]
 pub(crate) struct Contender {
     /// What serves.
     pub(crate) server: &'static str,
-    /// What asks.
+    /// What asks, by name.
     pub(crate) client: &'static str,
+    asks: Client,
     address: SocketAddr,
     work: Work,
     pids: Vec<u32>,
-    programs: Option<Programs>,
+    /// Whether its server is stopped while it is not its turn: one that never sleeps would take a core from the others.
+    stopped: bool,
+    out: PathBuf,
 }
 
-/// Everything that runs during a scenario.
+/// Which contenders a scenario wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Field {
+    /// Those that speak ZeroMQ.
+    ZeroMq,
+    /// The others too.
+    All,
+}
+
+/// Everything that runs during a scenario. What is dropped first ends first: clients before their servers.
 #[derive(Debug, Default)]
 pub(crate) struct Arena {
-    /// Held because a server ends when it is dropped.
-    _echoes: Vec<Process>,
-    _meshes: Vec<Mesh>,
     /// In the order of the table.
     pub(crate) contenders: Vec<Contender>,
+    /// Held because a server ends when it is dropped.
+    _processes: Vec<Process>,
+    _meshes: Vec<Mesh>,
     /// What could not take part, and why.
     pub(crate) left_out: Vec<String>,
 }
@@ -52,70 +76,89 @@ pub(crate) struct Arena {
 impl Contender {
     /// Runs one round. Gives the client's CPU time too.
     pub(crate) fn run(&self, spec: &Spec) -> Outcome<(Round, Duration)> {
-        if let Some(programs) = &self.programs {
-            return programs.run(self.address, &self.work, spec);
-        }
-        let before = proc::cpu(std::process::id());
-        let round = load::run(self.address, &self.work, spec)?;
-        Ok((round, proc::cpu(std::process::id()).saturating_sub(before)))
+        self.signal(Signal::SIGCONT);
+        let result = self.asks.run(self.address, &self.work, spec, &self.out);
+        self.signal(Signal::SIGSTOP);
+        result
     }
 
-    /// CPU time that its server has used since it was started, all its daemons together.
+    /// CPU time that its server has used since it was started, all its processes together.
     pub(crate) fn server_cpu(&self) -> Duration {
         self.pids.iter().map(|pid| proc::cpu(*pid)).sum()
+    }
+
+    fn signal(&self, signal: Signal) {
+        for pid in self.pids.iter().filter(|_| self.stopped) {
+            // Whoever is gone is noticed by the client.
+            let _ = proc::signal(*pid, signal);
+        }
     }
 }
 
 impl Arena {
-    /// Starts every server that this machine can run, and pairs each with both clients.
-    pub(crate) fn start(lab: &Lab) -> Outcome<Self> {
+    /// Starts every server of the field that this machine can run, and pairs each with the clients that speak its protocol.
+    pub(crate) fn start(lab: &Lab, field: Field) -> Outcome<Self> {
         let mut arena = Self::default();
-        let programs = match Programs::build(&lab.peers(), lab.out()) {
-            Ok(programs) => Some(programs),
+        let libzmq = peers::compile(lab, "libzmq_client", &["-lzmq"])
+            .and_then(|client| Ok((client, peers::compile(lab, "libzmq_echo", &["-lzmq"])?)));
+        let (libzmq_client, libzmq_echo) = match libzmq {
+            Ok((client, echo)) => (Some(client), Some(echo)),
             Err(why) => {
-                arena.left_out.push(format!("everything with libzmq: {why}"));
-                None
+                arena.leave_out("everything with libzmq", &why);
+                (None, None)
             }
         };
-        let any_keys = Work::new(&work::keys(0, work::KEYS));
+        let client = libzmq_client.as_deref();
         let own = std::env::current_exe().while_at("this program's path")?;
-        arena.echo(OWN_ECHO, &own, &["echo"], &any_keys, programs.as_ref());
-        match lab.daemon() {
-            Err(why) => arena.leave_out("statemesh", why),
-            Ok(daemon) => {
-                arena.mesh(lab, &daemon, LOCAL, 1, Owner::Asked, programs.as_ref());
-                arena.mesh(lab, &daemon, FORWARDED, 3, Owner::Other, programs.as_ref());
-            }
+        arena.echo(lab, OWN_ECHO, Command::new(&own).arg("echo"), client);
+        arena.daemons(lab, client);
+        if let Some(echo) = &libzmq_echo {
+            arena.echo(lab, LIBZMQ_ECHO, &mut Command::new(echo), client);
         }
-        if let Some(programs) = &programs {
-            arena.echo(LIBZMQ_ECHO, &programs.echo, &[], &any_keys, Some(programs));
+        arena.echo(lab, CRATE_ECHO, Command::new(&own).arg("crate-echo"), client);
+        match peers::compile(lab, "byte_echo", &[]) {
+            Ok(echo) => arena.echo(lab, BYTE_ECHO, &mut Command::new(echo), client),
+            Err(why) => arena.leave_out(BYTE_ECHO, &why),
         }
         arena.contenders.sort_by_key(|contender| contender.client != DIRECT);
+        if field == Field::All {
+            arena.peers(lab);
+        }
         Ok(arena)
     }
 
-    /// An echo server: a program that prints its port.
-    fn echo(
-        &mut self,
-        name: &'static str,
-        program: &Path,
-        arguments: &[&str],
-        work: &Work,
-        programs: Option<&Programs>,
-    ) {
-        let started = || {
-            let mut process = Process::start(Command::new(program).args(arguments).stdout(Stdio::piped()))?;
-            let mut line = String::new();
-            if let Some(stdout) = process.child().stdout.take() {
-                BufReader::new(stdout).read_line(&mut line).while_at(name)?;
+    fn daemons(&mut self, lab: &Lab, client: Option<&Path>) {
+        match lab.daemon() {
+            Err(why) => self.leave_out("statemesh", &why),
+            Ok(daemon) => {
+                self.mesh(lab, LOCAL, &|| Mesh::start(&daemon, 1), Owner::Asked, client);
+                let reserved = || Mesh::start_with(&daemon, 1, &["--reactor-spin", "reserved"]);
+                self.mesh(lab, RESERVED, &reserved, Owner::Asked, client);
+                self.mesh(lab, FORWARDED, &|| Mesh::start(&daemon, 3), Owner::Other, client);
             }
-            Ok((process, line.trim().parse::<u16>().while_at(name)?))
-        };
-        match started() {
-            Err(why) => self.leave_out(name, why),
-            Ok((process, port)) => {
-                self.pair(name, (Ipv4Addr::LOCALHOST, port).into(), work, &[process.pid()], programs);
-                self._echoes.push(process);
+        }
+    }
+
+    fn peers(&mut self, lab: &Lab) {
+        for (name, start) in peers::ALL {
+            match start(lab) {
+                Err(why) => self.leave_out(name, &why),
+                Ok(Peer { processes, address, client }) => {
+                    let pids: Vec<u32> = processes.iter().map(Process::pid).collect();
+                    self.add(lab, name, (ITS_OWN, client), address, &any_keys(), &pids);
+                    self._processes.extend(processes);
+                }
+            }
+        }
+    }
+
+    /// An echo server: a program that prints its port.
+    fn echo(&mut self, lab: &Lab, name: &'static str, command: &mut Command, client: Option<&Path>) {
+        match peers::start_with_port(name, command) {
+            Err(why) => self.leave_out(name, &why),
+            Ok((process, address)) => {
+                self.pair(lab, name, address, &any_keys(), &[process.pid()], client);
+                self._processes.push(process);
             }
         }
     }
@@ -123,47 +166,62 @@ impl Arena {
     fn mesh(
         &mut self,
         lab: &Lab,
-        daemon: &Path,
         name: &'static str,
-        daemons: usize,
+        start: &dyn Fn() -> Outcome<Mesh>,
         owner: Owner,
-        programs: Option<&Programs>,
+        client: Option<&Path>,
     ) {
         let started = || {
-            let mesh = Mesh::start(daemon, daemons)?;
+            let mesh = start()?;
             mesh.define(&lab.machine("lamp"))?;
             let work = Work::new(&mesh.keys(owner)?);
             Ok((mesh, work))
         };
         match started() {
-            Err(why) => self.leave_out(name, why),
+            Err(why) => self.leave_out(name, &why),
             Ok((mesh, work)) => {
-                self.pair(name, mesh.address(), &work, &mesh.pids(), programs);
+                self.pair(lab, name, mesh.address(), &work, &mesh.pids(), client);
                 self._meshes.push(mesh);
             }
         }
     }
 
-    fn leave_out(&mut self, name: &str, why: crate::failure::Failure) {
+    fn leave_out(&mut self, name: &str, why: &Failure) {
         eprintln!("left out: {name}: {why}");
         self.left_out.push(format!("{name}: {why}"));
     }
 
     fn pair(
         &mut self,
+        lab: &Lab,
         server: &'static str,
         address: SocketAddr,
         work: &Work,
         pids: &[u32],
-        programs: Option<&Programs>,
+        client: Option<&Path>,
     ) {
-        let mut add = |client, programs| {
-            let contender = Contender { server, client, address, work: work.clone(), pids: pids.to_vec(), programs };
-            self.contenders.push(contender);
-        };
-        add(DIRECT, None);
-        if let Some(programs) = programs {
-            add(LIBZMQ, Some(programs.clone()));
+        self.add(lab, server, (DIRECT, Client::Direct), address, work, pids);
+        if let Some(client) = client {
+            self.add(lab, server, (LIBZMQ, Client::Program(client.to_owned())), address, work, pids);
         }
     }
+
+    fn add(
+        &mut self,
+        lab: &Lab,
+        server: &'static str,
+        (client, asks): (&'static str, Client),
+        address: SocketAddr,
+        work: &Work,
+        pids: &[u32],
+    ) {
+        let (work, pids, stopped, out) = (work.clone(), pids.to_vec(), server == RESERVED, lab.out().to_owned());
+        let contender = Contender { server, client, asks, address, work, pids, stopped, out };
+        contender.signal(Signal::SIGSTOP);
+        self.contenders.push(contender);
+    }
+}
+
+fn any_keys() -> Work {
+    Work::new(&work::keys(0, work::KEYS))
 }

@@ -4,20 +4,22 @@
 //! benches/README.md, with plots beside it and CSV files under target/bench.
 
 mod args;
+mod client;
 mod contender;
 mod echo;
 mod engine_peer;
 mod failure;
 mod lab;
-mod libzmq;
 mod load;
 mod mesh;
+mod peers;
 mod proc;
 mod report;
 mod rounds;
 mod scenario;
 mod statig_peer;
 mod work;
+mod zeromq_peer;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -45,6 +47,7 @@ fn run(given: &[String]) -> Outcome {
     match given.first().map(String::as_str) {
         // What the harness starts itself, as a process of its own.
         Some("echo") => return echo::serve(SPIN),
+        Some("crate-echo") => return zeromq_peer::serve(),
         Some("engine-step") => return engine_peer::print(folder(given)),
         Some("engine-weight") => return engine_peer::weigh(folder(given)),
         Some("statig") => {

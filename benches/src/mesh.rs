@@ -38,6 +38,11 @@ pub(crate) enum Owner {
 impl Mesh {
     /// Starts daemons with default settings, but for where they listen, and waits until each sees all.
     pub(crate) fn start(binary: &Path, count: usize) -> Outcome<Self> {
+        Self::start_with(binary, count, &[])
+    }
+
+    /// Starts daemons with these settings.
+    pub(crate) fn start_with(binary: &Path, count: usize, settings: &[&str]) -> Outcome<Self> {
         let plans: Vec<Ports> = (0..count).map(|_| Ports::free()).collect::<Outcome<_>>()?;
         let name = format!("bench-{}-{}", std::process::id(), plans.first().map_or(0, |ports| ports.clients));
         let mut mesh = Self { daemons: Vec::new() };
@@ -48,6 +53,7 @@ impl Mesh {
             for seed in plans.iter().filter(|seed| seed.gossip != ports.gossip) {
                 command.args(["--discovery-seeds", &format!("127.0.0.1:{}", seed.gossip)]);
             }
+            command.args(settings);
             let process = Process::start(command.stdout(Stdio::null()))?;
             mesh.daemons.push((process, (Ipv4Addr::LOCALHOST, ports.clients).into()));
         }

@@ -36,8 +36,8 @@ impl Process {
 
     /// Sends SIGINT, as Ctrl-C does, and waits; whoever does not end within `patience` is killed.
     pub(crate) fn interrupt(mut self, patience: Duration) -> Outcome {
-        let pid = i32::try_from(self.pid()).while_at("pid")?;
-        kill(Pid::from_raw(pid), Signal::SIGINT).while_at("SIGINT")?;
+        let pid = self.pid();
+        signal(pid, Signal::SIGINT)?;
         let deadline = Instant::now() + patience;
         while Instant::now() < deadline {
             if self.child.try_wait().while_at("wait")?.is_some() {
@@ -54,6 +54,11 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Sends a signal to a process.
+pub(crate) fn signal(pid: u32, signal: Signal) -> Outcome {
+    kill(Pid::from_raw(i32::try_from(pid).while_at("pid")?), signal).while_at(signal)
 }
 
 /// CPU time that a process has used, all its threads together.

@@ -1,6 +1,6 @@
 //! Open loop: requests leave by the clock, whatever becomes of the answers, as they do when many users send them.
 
-use crate::contender::{Arena, DIRECT};
+use crate::contender::{Arena, DIRECT, Field};
 use crate::failure::Outcome;
 use crate::lab::Lab;
 use crate::load::Pace;
@@ -17,7 +17,7 @@ const OFFERED: [u32; 7] = [1_000, 5_000, 20_000, 50_000, 100_000, 200_000, 500_0
 const MAX_ROUNDS: usize = 3;
 
 pub(crate) fn run(lab: &Lab) -> Outcome<Report> {
-    let mut arena = Arena::start(lab)?;
+    let mut arena = Arena::start(lab, Field::ZeroMq)?;
     arena.contenders.retain(|contender| contender.client == DIRECT);
     let rounds = lab.rounds.min(MAX_ROUNDS);
     let (mut samples, mut percentiles) = (csv::SAMPLES_HEAD.to_owned(), csv::PERCENTILES_HEAD.to_owned());

@@ -1,6 +1,6 @@
 //! Closed loop with many in flight: how many events a second one client gets through.
 
-use crate::contender::{Arena, DIRECT, FORWARDED, LIBZMQ, LIBZMQ_ECHO, LOCAL};
+use crate::contender::{Arena, DIRECT, FORWARDED, Field, LIBZMQ, LIBZMQ_ECHO, LOCAL};
 use crate::failure::Outcome;
 use crate::lab::Lab;
 use crate::load::Pace;
@@ -15,7 +15,7 @@ const EVENTS_PER_SECOND: f64 = 500_000.0;
 const TIMES_LIBZMQ: f64 = 1.8;
 
 pub(crate) fn run(lab: &Lab) -> Outcome<Report> {
-    let arena = Arena::start(lab)?;
+    let arena = Arena::start(lab, Field::All)?;
     let mut report = Report::default();
     let (mut samples, mut percentiles) = (csv::SAMPLES_HEAD.to_owned(), csv::PERCENTILES_HEAD.to_owned());
     for in_flight in [64, 512] {

@@ -1,6 +1,6 @@
 //! Closed loop, one in flight: what a round trip costs.
 
-use crate::contender::{Arena, DIRECT, FORWARDED, LIBZMQ, LIBZMQ_ECHO, LOCAL, OWN_ECHO};
+use crate::contender::{Arena, DIRECT, FORWARDED, Field, LIBZMQ, LIBZMQ_ECHO, LOCAL, OWN_ECHO};
 use crate::failure::Outcome;
 use crate::lab::Lab;
 use crate::load::Pace;
@@ -21,7 +21,7 @@ const FIGURES: [(&str, &str, &str, &str, f64); 7] = [
 ];
 
 pub(crate) fn run(lab: &Lab) -> Outcome<Report> {
-    let arena = Arena::start(lab)?;
+    let arena = Arena::start(lab, Field::All)?;
     let spec = lab.spec(Pace::Closed { in_flight: 1 });
     let measured = rounds::interleave(&arena.contenders, &spec, lab.rounds)?;
     let subtitle = "64-byte event to one of 1,000 keys, one in flight, TCP loopback; each line all rounds together";
