@@ -48,6 +48,8 @@ pub struct Client {
     scratch: Box<[u8]>,
     spin: Duration,
     blocking: bool,
+    /// The read timeout that the socket has.
+    patience: Duration,
 }
 
 /// Bytes of the largest reply that a client takes.
@@ -83,6 +85,7 @@ impl Client {
             scratch: vec![0; 64 * 1024].into_boxed_slice(),
             spin: Duration::ZERO,
             blocking: true,
+            patience: Duration::ZERO,
         };
         client.flush()?;
         let deadline = Instant::now() + timeout;
@@ -126,7 +129,7 @@ impl Client {
         Ok(())
     }
 
-    /// The next message, waiting for at most `timeout`.
+    /// The next message, waiting for at most `timeout` (and a sixtieth of it).
     ///
     /// # Errors
     /// Nothing came in time (`TimedOut`), or the connection failed.
@@ -175,7 +178,11 @@ impl Client {
                 if left.is_zero() {
                     return Err(fail(io::ErrorKind::TimedOut.into()));
                 }
-                self.stream.set_read_timeout(Some(left)).map_err(fail)?;
+                let patience = rounded(left);
+                if patience != self.patience {
+                    self.stream.set_read_timeout(Some(patience)).map_err(fail)?;
+                    self.patience = patience;
+                }
             }
             match self.stream.read(&mut self.scratch) {
                 Ok(0) => return Err(fail(io::ErrorKind::UnexpectedEof.into())),
@@ -198,5 +205,28 @@ impl Client {
                 Err(e) => return Err(fail(e)),
             }
         }
+    }
+}
+
+/// A time to wait, a sixtieth longer at most: then one request after another waits for the same time, and the socket need
+/// not be told anew each time.
+fn rounded(left: Duration) -> Duration {
+    let step = (left / 128).as_nanos().max(1_000).next_power_of_two();
+    let rounded = left.as_nanos().div_ceil(step) * step;
+    u64::try_from(rounded).map_or(left, Duration::from_nanos)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_that_are_nearly_the_same_are_the_same_and_never_shorter() {
+        for millis in [1, 20, 1_000, 5_000, 3_600_000] {
+            let asked = Duration::from_millis(millis);
+            let waited = rounded(asked);
+            assert!(waited >= asked && waited <= asked + asked / 60, "{asked:?} became {waited:?}");
+        }
+        assert_eq!(rounded(Duration::from_secs(5)), rounded(Duration::from_secs(5) - Duration::from_micros(300)));
     }
 }
