@@ -47,6 +47,11 @@ fn command_line() -> String {
             page.push_str("Every setting of the [configuration](configuration.md) has a flag here.\n\n");
         }
         options(verb, &mut page, |arg| !arg.is_global_set() && !is_setting(arg));
+        for inner in verb.get_subcommands().filter(|inner| inner.get_name() != "help") {
+            let name = format!("{} {}", verb.get_name(), inner.get_name());
+            let _ = write!(page, "### statemesh {name}\n\n{}\n\n```\n{}\n```\n\n", about(inner), usage(inner));
+            options(inner, &mut page, |arg| !arg.is_global_set());
+        }
     }
     page.trim_end().to_owned() + "\n"
 }

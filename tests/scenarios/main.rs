@@ -7,6 +7,7 @@ mod bad_input;
 mod dying;
 mod hostile_frames;
 mod joining;
+mod keys;
 mod leaving;
 mod many;
 mod network;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         leaving::SCENARIOS,
         dying::SCENARIOS,
         strangers::SCENARIOS,
+        keys::SCENARIOS,
         network::SCENARIOS,
         many::SCENARIOS,
     ]

@@ -4,6 +4,7 @@ use crate::Outcome;
 use omq_proto::SocketType;
 use serde_json::{Value, json};
 use statemesh_transport::client::Client;
+use statemesh_transport::curve::Security;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -60,6 +61,15 @@ impl Caller {
     /// Nobody listens there.
     pub fn connect(address: SocketAddr) -> Outcome<Self> {
         Self::speaking(address, Encoding::Json)
+    }
+
+    /// Connects with keys and speaks JSON.
+    ///
+    /// # Errors
+    /// Nobody listens there, or the keys are refused.
+    pub fn secured(address: SocketAddr, security: &Security) -> Outcome<Self> {
+        let client = Client::connect_secured(address, SocketType::Dealer, security, PATIENCE)?;
+        Ok(Self { client, encoding: Encoding::Json, next_id: 1 })
     }
 
     /// Connects and speaks `encoding`.

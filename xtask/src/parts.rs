@@ -24,6 +24,8 @@ const FAKETIME: Need = Need::Program { name: "faketime", packages: &["faketime"]
 const PROMTOOL: Need = Need::Program { name: "promtool", packages: &["prometheus"] };
 const UNSHARE: Need = Need::Program { name: "unshare", packages: &["util-linux"] };
 const ORACLE_MODULES: Need = Need::Npm { folder: "tests/oracle" };
+const CLIENT_MODULES: Need = Need::Npm { folder: "examples/clients/javascript" };
+const PRLIMIT: Need = Need::Program { name: "prlimit", packages: &["util-linux"] };
 const DENY: Need = Need::CargoTool { name: "cargo-deny", version: "0.20.2" };
 
 const WARNINGS_ARE_ERRORS: &[(&str, &str)] = &[("RUSTDOCFLAGS", "-D warnings")];
@@ -215,6 +217,14 @@ pub(crate) const PARTS: &[Part] = &[
         needs: &[PYTHON, VENV, Need::Python, NODE, NPM, JAVAC, MAVEN, GO, CC, LIBZMQ, Need::Daemon],
         steps: &[run(&["{python}", "examples/clients/check.py", "{statemesh}", "{target}/clients"], Counts::Plain)],
         limit: minutes(12),
+        optional: false,
+    },
+    Part {
+        name: "hostile",
+        about: "attackers in Python and C beside a well-behaved client; keys, right, wrong, revoked and replayed",
+        needs: &[PYTHON, VENV, Need::Python, NODE, NPM, CLIENT_MODULES, CC, LIBZMQ, PRLIMIT, Need::Daemon],
+        steps: &[run(&["{python}", "tests/hostile/check.py", "{statemesh}", "{target}/hostile"], Counts::Plain)],
+        limit: minutes(6),
         optional: false,
     },
     Part {

@@ -265,3 +265,30 @@ fn a_bomb_of_tiny_messages_is_answered_whole_and_others_are_served_meanwhile() {
         }
     });
 }
+
+#[test]
+fn who_does_not_read_is_not_read_and_others_go_on() {
+    use std::io::{Read, Write};
+    with_echo(SETTINGS, |address| {
+        let mut deaf = raw(address, &hello(1));
+        deaf.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+        // A message of 1,000 bytes, over and over.
+        let message = [&[2, 0, 0, 0, 0, 0, 0, 3, 232][..], &[7; 1_000]].concat();
+        let many = message.repeat(1_000);
+        let mut sent = 0;
+        while deaf.write(&many[sent % many.len()..]).is_ok_and(|n| {
+            sent += n;
+            n > 0
+        }) {
+            // What is unsent here and what both sockets hold is far less than this.
+            assert!(sent < 100 << 20, "it is read though it does not read");
+        }
+        assert!(connect(address).call(b"x", PATIENCE).is_ok());
+        // Once it reads, it is read again: everything that was sent comes back.
+        let mut back = 0;
+        let mut buffer = vec![0; 1 << 20];
+        while back < sent / message.len() * message.len() {
+            back += deaf.read(&mut buffer).unwrap();
+        }
+    });
+}
