@@ -9,6 +9,7 @@ mod contender;
 mod echo;
 mod engine_peer;
 mod failure;
+mod filling;
 mod lab;
 mod load;
 mod mesh;

@@ -400,14 +400,17 @@ impl State {
         found.map_or(&[], |(_, transitions)| transitions)
     }
 
-    /// Nothing happens when it is entered or left, other than that it is.
-    pub(crate) fn is_quiet(&self) -> bool {
+    /// Nothing happens when it is entered, by default or not, other than that it is.
+    pub(crate) fn is_entered_quietly(&self) -> bool {
         self.entry.is_empty()
-            && self.exit.is_empty()
             && self.invokes.is_empty()
-            && self.histories.is_empty()
             && self.kind != StateKind::Final
             && self.initial.as_ref().is_none_or(|initial| initial.actions.is_empty())
+    }
+
+    /// Nothing happens when it is left, other than that it is.
+    pub(crate) fn is_left_quietly(&self) -> bool {
+        self.exit.is_empty() && self.invokes.is_empty() && self.histories.is_empty()
     }
 }
 

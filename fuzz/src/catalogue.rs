@@ -1,11 +1,11 @@
-//! The machines that events and snapshots are tried on: the examples, and one that has what they have not.
+//! The machines that events and snapshots are tried on: the examples, and some that have what these have not.
 
 use crate::limits;
 use statemesh_engine::Machine;
 use std::sync::{Arc, LazyLock};
 
 /// A machine's definition by the letter that names it in an input.
-const SOURCES: [(u8, &str); 8] = [
+const SOURCES: [(u8, &str); 9] = [
     (b'b', include_str!("../../examples/circuit-breaker/machine.json")),
     (b'd', include_str!("../../examples/device/machine.json")),
     (b'e', include_str!("../machines/everything.json")),
@@ -13,6 +13,7 @@ const SOURCES: [(u8, &str); 8] = [
     (b'l', include_str!("../../benches/machines/lamp.json")),
     (b'o', include_str!("../../examples/order/machine.json")),
     (b'p', include_str!("../../examples/platform/machine.json")),
+    (b's', include_str!("../machines/short.json")),
     (b't', include_str!("../../examples/tcp/machine.json")),
 ];
 
@@ -67,4 +68,18 @@ fn slow(source: &[u8]) -> Option<Vec<u8>> {
 pub fn machine(letter: u8) -> &'static Pair {
     let known = SOURCES.iter().position(|(name, _)| *name == letter);
     &MACHINES[known.unwrap_or(usize::from(letter) % SOURCES.len())]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_machine_has_a_letter_and_a_slow_twin() {
+        for (letter, source) in SOURCES {
+            let pair = machine(letter);
+            assert!(source.contains(&format!("\"id\":\"{}\"", pair.machine.id())) || source.contains(pair.machine.id()));
+            assert!(pair.slow.is_some(), "{}", letter as char);
+        }
+    }
 }

@@ -7,6 +7,8 @@ mod memory;
 mod rate;
 mod rtt;
 mod table;
+mod threads;
+mod timers;
 mod up;
 
 use std::fs;
@@ -27,13 +29,15 @@ pub(crate) struct Scenario {
 }
 
 /// All of them, in the order in which they run.
-pub(crate) const ALL: [Scenario; 7] = [
+pub(crate) const ALL: [Scenario; 9] = [
     Scenario { name: "up", about: "how long `statemesh up` takes until its mesh is ready", run: up::run },
     Scenario { name: "rtt", about: "round trips, one in flight", run: rtt::run },
     Scenario { name: "rate", about: "events a second, 64 and 512 in flight", run: rate::run },
     Scenario { name: "load", about: "latency by offered load, open loop", run: load::run },
     Scenario { name: "memory", about: "resident memory of a million instances", run: memory::run },
+    Scenario { name: "timers", about: "what a million timers due in one second do to others", run: timers::run },
     Scenario { name: "engine", about: "one transition, beside XState and statig", run: engine::run },
+    Scenario { name: "threads", about: "the same instances from 1 to 8 threads", run: threads::run },
     Scenario { name: "idle", about: "what daemons with nothing to do cost", run: idle::run },
 ];
 

@@ -78,6 +78,11 @@ pub(crate) const ROOT: &[Key] = &[
     key("actions", Shape::ActionDefinitions, "Named actions; a name used elsewhere expands in place."),
     key("guards", Shape::GuardDefinitions, "Named guards."),
     key("delays", Shape::DelayDefinitions, "Named delays, in milliseconds."),
+    key(
+        "actors",
+        Shape::Value,
+        "XState 6's list of the machines that `src` names, whose code JSON cannot carry; kept, not interpreted.",
+    ),
     key("version", Shape::String, "The definition's own version, kept for people."),
     key("input", Shape::Value, "Reserved for a description of the input; kept, not interpreted."),
     key("schemas", Shape::Value, "Reserved for schemas; kept, not interpreted."),

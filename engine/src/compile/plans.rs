@@ -61,7 +61,7 @@ fn plan(machine: &Machine, index: u32, sums: &Sums, sets: &mut EntrySets, left: 
     *left = left.checked_sub(enter.len() + words)?;
     let (exit_start, exit_end) = crate::runtime::entry_exit::exit_range(machine, transition, &|_| None);
     let (exits_quietly, exit_actions) = sums.exits(exit_start, exit_end);
-    let enters_quietly = enter.iter().all(|(state, _)| machine.state(*state).is_quiet());
+    let enters_quietly = enter.iter().all(|(state, _)| machine.state(*state).is_entered_quietly());
     let is_simple = exit_actions.is_some_and(|exit_actions| {
         short::is_simple(machine, &transition.actions, enter.iter().map(|(state, _)| *state), exit_actions)
     });
@@ -107,7 +107,7 @@ fn script(
     })
 }
 
-/// Sums over the states before each one, so that a range of states costs no more than one.
+/// Sums over the states before each one of what leaving it does, so that a range of states costs no more than one.
 struct Sums {
     noisy: Vec<usize>,
     actions: Vec<usize>,
@@ -119,10 +119,10 @@ struct Sums {
 impl Sums {
     fn of(machine: &Machine) -> Self {
         let states = || 0..machine.states.len() as StateIx;
-        let size = |state| short::size_of_state(machine, state);
+        let size = |state| short::size_of_exit(machine, state);
         let initial = |state: StateIx| machine.state(state).initial.as_ref();
         Self {
-            noisy: prefix(states().map(|state| usize::from(!machine.state(state).is_quiet()))),
+            noisy: prefix(states().map(|state| usize::from(!machine.state(state).is_left_quietly()))),
             actions: prefix(states().map(|state| size(state).unwrap_or(0))),
             not_simple: prefix(states().map(|state| usize::from(size(state).is_none()))),
             to_history: prefix(

@@ -1,8 +1,7 @@
 //! A step: selection, exits, actions, entries, and the actors that take part in it.
 //!
-//! `api` is what callers see; `routes` and `short` answer it where one simple
-//! transition does; `tree` runs an instance and
-//! its children; `macrostep` runs one actor on one event; `selection`, `microstep`, `actions` and `guards` are its
+//! `api` is what callers see; `routes` and `short` answer it where one simple transition does; `tree` runs an instance
+//! and its children; `macrostep` runs one actor on one event; `selection`, `microstep`, `actions` and `guards` are its
 //! parts; `commit` writes the result back. Until then the instance is not touched.
 
 mod actions;

@@ -9,7 +9,7 @@ use crate::event::{Effect, Event, Output};
 use crate::events::EventIx;
 use crate::expression::Template;
 use crate::instance::Instance;
-use crate::machine::{Action, Assignment, Field, Guard, Machine, Plan, Transition};
+use crate::machine::{Action, Assignment, Field, Guard, Machine, Plan, StateKind, Transition};
 use crate::state_set::{StateIx, StateSet};
 use statemesh_expr::{Cost, Payload, Scalar, Scope, Str, Value};
 use std::sync::Arc;
@@ -299,7 +299,7 @@ pub(crate) fn is_simple(
     exit_actions: usize,
 ) -> bool {
     let own = size_of_actions(machine, actions).map(|own| own.saturating_add(exit_actions));
-    let all = own.and_then(|own| enter.try_fold(own, |sum, state| Some(sum + size_of_state(machine, state)?)));
+    let all = own.and_then(|own| enter.try_fold(own, |sum, state| Some(sum + size_of_entry(machine, state)?)));
     // One effect at most for each action: here is where their number is bounded.
     let maximum = ACTIONS_MAX.min(machine.limits.actions_max as usize).min(machine.limits.effects_max);
     all.is_some_and(|all| all <= maximum)
@@ -329,13 +329,16 @@ fn size_of_actions(machine: &Machine, actions: &[Action]) -> Option<usize> {
     })
 }
 
-/// The actions of a state that can be left and entered the short way.
-pub(crate) fn size_of_state(machine: &Machine, state: StateIx) -> Option<usize> {
+/// The actions of entering a state, by default or not, if the short way can.
+fn size_of_entry(machine: &Machine, state: StateIx) -> Option<usize> {
     let state = machine.state(state);
-    let is_plain =
-        state.invokes.is_empty() && state.histories.is_empty() && state.kind != crate::machine::StateKind::Final;
     let initial = state.initial.as_ref().map_or(&[][..], |initial| &initial.actions);
-    let lists = [&*state.entry, &*state.exit, initial];
-    let size = lists.iter().try_fold(0, |sum, list| Some(sum + size_of_actions(machine, list)?));
-    size.filter(|_| is_plain)
+    let size = size_of_actions(machine, &state.entry)? + size_of_actions(machine, initial)?;
+    Some(size).filter(|_| state.invokes.is_empty() && state.kind != StateKind::Final)
+}
+
+/// The actions of leaving a state, if the short way can.
+pub(crate) fn size_of_exit(machine: &Machine, state: StateIx) -> Option<usize> {
+    let state = machine.state(state);
+    size_of_actions(machine, &state.exit).filter(|_| state.invokes.is_empty() && state.histories.is_empty())
 }

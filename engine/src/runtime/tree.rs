@@ -379,17 +379,17 @@ impl<'a> Tree<'a> {
         actor.deferred.clear();
         let own = actor.number;
         // XState forgets to stop the children of an actor that failed; we do not.
-        let children: Vec<u32> = self
-            .scratch
-            .kin
-            .iter()
-            .filter(|kin| kin.parent == own && kin.phase != Phase::Stopped)
-            .map(|kin| kin.number)
-            .collect();
-        for child in children {
-            self.stop_actor(child)?;
-        }
-        Ok(())
+        self.stop_all(self.children_of(own))
+    }
+
+    /// The children of an actor that have not been stopped.
+    fn children_of(&self, parent: u32) -> Vec<u32> {
+        let alive = |kin: &&Kin| kin.parent == parent && kin.phase != Phase::Stopped;
+        self.scratch.kin.iter().filter(alive).map(|kin| kin.number).collect()
+    }
+
+    fn stop_all(&mut self, actors: Vec<u32>) -> Result<(), StepError> {
+        actors.into_iter().try_for_each(|actor| self.stop_actor(actor))
     }
 
     /// XState's `update`: deferred work in order, then what the new status asks for.
@@ -483,18 +483,9 @@ impl<'a> Tree<'a> {
         actor.processing = false;
         let own = actor.number;
         self.changed = true;
-        let children: Vec<u32> = self
-            .scratch
-            .kin
-            .iter()
-            .filter(|kin| kin.parent == own && kin.phase != Phase::Stopped)
-            .map(|kin| kin.number)
-            .collect();
+        let children = self.children_of(own);
         self.retire(slot);
-        for child in children {
-            self.stop_actor(child)?;
-        }
-        Ok(())
+        self.stop_all(children)
     }
 
     /// The actor takes no more events, and its timers are void.

@@ -44,29 +44,25 @@ pub(super) fn arith<'a>(op: Arith, a: Operand<'a>, b: Operand<'a>, limits: &Limi
     }
 }
 
-fn ints(op: Arith, a: i64, b: i64) -> Result<i64, EvalError> {
-    let value = match op {
-        Arith::Add => a.checked_add(b),
-        Arith::Sub => a.checked_sub(b),
-        Arith::Mul => a.checked_mul(b),
-        Arith::Div | Arith::Rem if b == 0 => return Err(by_zero()),
-        Arith::Div => a.checked_div(b),
-        Arith::Rem => a.checked_rem(b),
+/// Checked arithmetic of one type of integers.
+macro_rules! checked {
+    ($name:ident, $integer:ty) => {
+        fn $name(op: Arith, a: $integer, b: $integer) -> Result<$integer, EvalError> {
+            let value = match op {
+                Arith::Add => a.checked_add(b),
+                Arith::Sub => a.checked_sub(b),
+                Arith::Mul => a.checked_mul(b),
+                Arith::Div | Arith::Rem if b == 0 => return Err(by_zero()),
+                Arith::Div => a.checked_div(b),
+                Arith::Rem => a.checked_rem(b),
+            };
+            value.ok_or_else(overflow)
+        }
     };
-    value.ok_or_else(overflow)
 }
 
-fn uints(op: Arith, a: u64, b: u64) -> Result<u64, EvalError> {
-    let value = match op {
-        Arith::Add => a.checked_add(b),
-        Arith::Sub => a.checked_sub(b),
-        Arith::Mul => a.checked_mul(b),
-        Arith::Div | Arith::Rem if b == 0 => return Err(by_zero()),
-        Arith::Div => a.checked_div(b),
-        Arith::Rem => a.checked_rem(b),
-    };
-    value.ok_or_else(overflow)
-}
+checked!(ints, i64);
+checked!(uints, u64);
 
 fn doubles(op: Arith, a: f64, b: f64) -> f64 {
     match op {
