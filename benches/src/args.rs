@@ -25,8 +25,8 @@ pub(crate) struct Args {
 pub(crate) const HELP: &str = "\
 cargo xtask bench [NAME...] [--rounds N] [--seconds S] [--quick] [--dry]
 
-  --rounds N    rounds of each comparison (10)
-  --seconds S   for how long each contender is measured in each round (1)
+  --rounds N    rounds of each comparison (8)
+  --seconds S   for how long each contender is measured in each round (0.5)
   --quick       3 rounds of 0.3 s, to see that it works; implies --dry
   --daemon FILE measure this binary instead of building one from the sources
   --dry         leave benches/README.md and benches/plots as they are
@@ -37,9 +37,9 @@ Names, all of them if none is given:
 impl Args {
     /// Reads the arguments behind the program's name. `None`: help is wanted.
     pub(crate) fn read(given: &[String]) -> Outcome<Option<Self>> {
-        let measured = Duration::from_secs(1);
+        let measured = Duration::from_millis(500);
         let mut args =
-            Self { names: Vec::new(), rounds: 10, measured, record: true, daemon: None, given: given.to_vec() };
+            Self { names: Vec::new(), rounds: 8, measured, record: true, daemon: None, given: given.to_vec() };
         let mut rest = given.iter();
         while let Some(argument) = rest.next() {
             match argument.as_str() {

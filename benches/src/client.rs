@@ -24,7 +24,8 @@ pub(crate) enum Client {
     Direct,
     /// A program that runs one round and ends: peers/load.h says with which arguments, and what it prints.
     Program(PathBuf),
-    /// A program that is too slow to start for that, and runs a round for each line that it is given.
+    /// A program that is too slow to start for that, and runs a round for each line that it is given. The actors' clients take
+    /// requests in flight for a pace, many_client requests a second.
     Session(Session),
 }
 
@@ -97,11 +98,19 @@ impl Session {
         Ok(Self { lines: process.into(), results })
     }
 
+    /// Waits for a result that it gives without being asked: that it is ready.
+    pub(crate) fn wait(&self) -> Outcome {
+        self.results.recv_timeout(PATIENCE).while_at("the client")?.while_at("the client's result").map(drop)
+    }
+
     fn run(&self, work: &Work, spec: &Spec, out: &Path) -> Outcome<(Round, Duration)> {
-        let Pace::Closed { in_flight } = spec.pace else { return failure("this client has no open loop") };
         let requests = requests(work, out)?;
+        let pace = match spec.pace {
+            Pace::Closed { in_flight } => in_flight.to_string(),
+            Pace::Open { per_second } => per_second.to_string(),
+        };
         let [warm_up, measured] = [spec.warm_up, spec.measured].map(|time| time.as_millis());
-        let line = format!("{} {REQUEST_BYTES} {in_flight} {warm_up} {measured}\n", requests.display());
+        let line = format!("{} {REQUEST_BYTES} {pace} {warm_up} {measured}\n", requests.display());
         match &mut self.lines.borrow_mut().child().stdin {
             Some(stdin) => stdin.write_all(line.as_bytes()).while_at("the client's stdin")?,
             None => return failure("a client without stdin"),

@@ -58,7 +58,7 @@ fn run(given: &[String]) -> Outcome {
         _ => {}
     }
     let Some(args) = Args::read(given)? else {
-        let names = scenario::ALL.iter().map(|scenario| format!("  {:<8}{}\n", scenario.name, scenario.about));
+        let names = scenario::ALL.iter().map(|scenario| format!("  {:<13}{}\n", scenario.name, scenario.about));
         print!("{}{}", args::HELP, names.collect::<String>());
         return Ok(());
     };

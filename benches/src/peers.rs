@@ -24,8 +24,10 @@ pub(crate) struct Peer {
     pub(crate) client: Client,
 }
 
+type Start = fn(&Lab) -> Outcome<Peer>;
+
 /// Name, and how it is started.
-pub(crate) const ALL: [(&str, fn(&Lab) -> Outcome<Peer>); 5] = [
+pub(crate) const ALL: [(&str, Start); 5] = [
     (REDIS, brokers::redis),
     (NATS, brokers::nats),
     (RABBITMQ, brokers::rabbitmq),

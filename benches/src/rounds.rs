@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 
 use crate::contender::Contender;
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
 use crate::load::{self, Spec};
 use crate::proc;
 
@@ -77,27 +77,32 @@ impl Measured {
     }
 }
 
-/// The p50 of a round, microseconds.
-pub(crate) fn p50_us(sample: &Sample) -> f64 {
-    sample.latency.value_at_quantile(0.5) as f64 / 1_000.0
-}
-
-/// Runs `rounds` rounds of every contender. One that fails stops the scenario: half a comparison is none.
-pub(crate) fn interleave(contenders: &[Contender], spec: &Spec, rounds: usize) -> Outcome<Vec<Measured>> {
-    let begun =
-        |contender: &Contender| Measured { server: contender.server, client: contender.client, samples: Vec::new() };
-    let mut all: Vec<Measured> = contenders.iter().map(begun).collect();
+/// Runs `rounds` rounds of every contender. One that fails is out of it, also with the rounds that it had: `left_out` says why.
+pub(crate) fn interleave(
+    contenders: &[&Contender],
+    spec: &Spec,
+    rounds: usize,
+    left_out: &mut Vec<String>,
+) -> Vec<Measured> {
+    let begun = |of: &&Contender| Some(Measured { server: of.server, client: of.client, samples: Vec::new() });
+    let mut all: Vec<Option<Measured>> = contenders.iter().map(begun).collect();
     for round in 0..rounds {
         for turn in 0..contenders.len() {
             let index = (turn + round) % contenders.len();
-            if let (Some(contender), Some(measured)) = (contenders.get(index), all.get_mut(index)) {
-                let sample = sample(contender, spec, round)
-                    .map_err(|why| Failure(format!("{} by {}: {why}", contender.server, contender.client)))?;
-                measured.samples.push(sample);
+            let (Some(contender), Some(place)) = (contenders.get(index), all.get_mut(index)) else { continue };
+            let Some(measured) = place else { continue };
+            match sample(contender, spec, round) {
+                Ok(sample) => measured.samples.push(sample),
+                Err(why) => {
+                    let why = format!("{}, {}: {why}", contender.server, contender.client);
+                    eprintln!("left out: {why}");
+                    left_out.push(why);
+                    *place = None;
+                }
             }
         }
     }
-    Ok(all)
+    all.into_iter().flatten().collect()
 }
 
 fn sample(contender: &Contender, spec: &Spec, round: usize) -> Outcome<Sample> {

@@ -23,6 +23,12 @@ const IP: Need = Need::Program { name: "ip", packages: &["iproute2"] };
 const FAKETIME: Need = Need::Program { name: "faketime", packages: &["faketime"] };
 const PROMTOOL: Need = Need::Program { name: "promtool", packages: &["prometheus"] };
 const UNSHARE: Need = Need::Program { name: "unshare", packages: &["util-linux"] };
+const REDIS: Need = Need::Program { name: "redis-server", packages: &["redis-server"] };
+const NATS: Need = Need::Program { name: "nats-server", packages: &["nats-server"] };
+const RABBITMQ: Need = Need::Program { name: "rabbitmq-server", packages: &["rabbitmq-server"] };
+const EPMD: Need = Need::Program { name: "epmd", packages: &["erlang-base"] };
+const LIBRABBITMQ: Need = Need::File { path: "/usr/include/amqp.h", packages: &["librabbitmq-dev"] };
+const SETPRIV: Need = Need::Program { name: "setpriv", packages: &["util-linux"] };
 const ORACLE_MODULES: Need = Need::Npm { folder: "tests/oracle" };
 const CLIENT_MODULES: Need = Need::Npm { folder: "examples/clients/javascript" };
 const PRLIMIT: Need = Need::Program { name: "prlimit", packages: &["util-linux"] };
@@ -241,7 +247,8 @@ pub(crate) const PARTS: &[Part] = &[
 pub(crate) const FUZZ_NEEDS: &[Need] = &[CXX];
 
 /// What the benchmarks' peers need; without it the harness names those that it leaves out.
-pub(crate) const BENCH_NEEDS: &[Need] = &[CC, LIBZMQ, NODE, NPM];
+pub(crate) const BENCH_NEEDS: &[Need] =
+    &[CC, LIBZMQ, NODE, NPM, REDIS, NATS, RABBITMQ, EPMD, LIBRABBITMQ, JAVAC, MAVEN, GO, SETPRIV];
 
 /// The benchmarks' command.
 pub(crate) fn bench(names: &[String]) -> Vec<String> {

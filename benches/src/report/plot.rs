@@ -12,12 +12,13 @@ const TOP: f64 = 92.0;
 const BOTTOM: f64 = 64.0;
 /// Between the labels at the lines' ends.
 const LABEL_HEIGHT: f64 = 17.0;
-const INK: &str = "#1f2933";
-const FAINT: &str = "#e4e7eb";
-const SOFT: &str = "#616e7c";
+pub(super) const INK: &str = "#1f2933";
+pub(super) const FAINT: &str = "#e4e7eb";
+pub(super) const SOFT: &str = "#616e7c";
 
-/// Okabe and Ito's colours, which those who see colours differently can tell apart.
-pub(crate) const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
+/// Okabe and Ito's colours, which those who see colours differently can tell apart, and four greys and browns beside them.
+pub(crate) const COLOURS: [&str; 10] =
+    ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#5b3a8c", "#7a5230", "#111827", "#8a94a0"];
 
 /// An axis: what it shows, from where to where, and its ticks.
 #[derive(Clone, Debug)]
@@ -61,7 +62,8 @@ impl Axis {
         Self { label: label.to_owned(), ticks, low, high }
     }
 
-    fn share(&self, value: f64) -> f64 {
+    /// How far along the axis a value is, from 0 to 1.
+    pub(super) fn share(&self, value: f64) -> f64 {
         ((value - self.low) / (self.high - self.low)).clamp(0.0, 1.0)
     }
 }
@@ -69,16 +71,7 @@ impl Axis {
 impl Plot {
     /// The picture.
     pub(crate) fn svg(&self) -> String {
-        let mut out = String::new();
-        let _ = write!(
-            out,
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" \
-             font-family=\"system-ui, 'Segoe UI', Helvetica, Arial, sans-serif\" font-size=\"13\" fill=\"{INK}\">\n\
-             <title>{}</title>\n<rect width=\"100%\" height=\"100%\" rx=\"8\" fill=\"#ffffff\"/>\n",
-            escape(&self.title)
-        );
-        write_text(&mut out, (LEFT - 52.0, 34.0), "font-size=\"19\" font-weight=\"600\"", &self.title);
-        write_text(&mut out, (LEFT - 52.0, 56.0), &format!("fill=\"{SOFT}\""), &self.subtitle);
+        let mut out = begin((WIDTH, HEIGHT), &self.title, &self.subtitle);
         self.axes(&mut out);
         self.lines.iter().for_each(|line| self.line(&mut out, line));
         self.labels(&mut out);
@@ -153,6 +146,21 @@ impl Plot {
     }
 }
 
+/// The beginning of a picture of this size: its ground, title and subtitle.
+pub(super) fn begin((width, height): (f64, f64), title: &str, subtitle: &str) -> String {
+    let mut out = String::new();
+    let _ = write!(
+        out,
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" \
+         font-family=\"system-ui, 'Segoe UI', Helvetica, Arial, sans-serif\" font-size=\"13\" fill=\"{INK}\">\n\
+         <title>{}</title>\n<rect width=\"100%\" height=\"100%\" rx=\"8\" fill=\"#ffffff\"/>\n",
+        escape(title)
+    );
+    write_text(&mut out, (24.0, 34.0), "font-size=\"19\" font-weight=\"600\"", title);
+    write_text(&mut out, (24.0, 56.0), &format!("fill=\"{SOFT}\""), subtitle);
+    out
+}
+
 /// Moves sorted places apart until none is closer than a label's height to the next, within bounds.
 fn spread(places: &[f64], low: f64, high: f64) -> Vec<f64> {
     let mut spread: Vec<f64> = Vec::with_capacity(places.len());
@@ -168,7 +176,7 @@ fn spread(places: &[f64], low: f64, high: f64) -> Vec<f64> {
     spread
 }
 
-fn write_text(out: &mut String, (x, y): (f64, f64), attributes: &str, text: &str) {
+pub(super) fn write_text(out: &mut String, (x, y): (f64, f64), attributes: &str, text: &str) {
     let _ = writeln!(out, "<text x=\"{x:.1}\" y=\"{y:.1}\" {attributes}>{}</text>", escape(text));
 }
 

@@ -1,6 +1,6 @@
 //! Open loop: requests leave by the clock, whatever becomes of the answers, as they do when many users send them.
 
-use crate::contender::{Arena, DIRECT, Field};
+use crate::contender::{Arena, BYTE_ECHO, Contender, DIRECT, Field, RESERVED};
 use crate::failure::Outcome;
 use crate::lab::Lab;
 use crate::load::Pace;
@@ -18,12 +18,16 @@ const MAX_ROUNDS: usize = 3;
 
 pub(crate) fn run(lab: &Lab) -> Outcome<Report> {
     let mut arena = Arena::start(lab, Field::ZeroMq)?;
-    arena.contenders.retain(|contender| contender.client == DIRECT);
+    // A client that polls and a server that never sleeps would leave no core to anybody else; an
+    // echo that reads no messages is there to show what a client can do when it does not poll.
+    let takes_part = |of: &&Contender| of.client == DIRECT && ![RESERVED, BYTE_ECHO].contains(&of.server);
+    let contenders: Vec<_> = arena.contenders.iter().filter(takes_part).collect();
     let rounds = lab.rounds.min(MAX_ROUNDS);
     let (mut samples, mut percentiles) = (csv::SAMPLES_HEAD.to_owned(), csv::PERCENTILES_HEAD.to_owned());
     let mut steps = Vec::new();
     for per_second in OFFERED {
-        let measured = rounds::interleave(&arena.contenders, &lab.spec(Pace::Open { per_second }), rounds)?;
+        let measured =
+            rounds::interleave(&contenders, &lab.spec(Pace::Open { per_second }), rounds, &mut arena.left_out);
         let pace = format!("open {per_second}/s");
         samples += &csv::samples(&pace, &measured);
         percentiles += &csv::percentiles(&pace, &measured);
@@ -35,7 +39,7 @@ pub(crate) fn run(lab: &Lab) -> Outcome<Report> {
         body: format!(
             "p50 / p99 in microseconds by offered load, direct client (which polls, so its core is awake):\n\n{}\n{}",
             by_load(&steps),
-            table::note(lab, &all, &arena).replacen(&lab.rounds.to_string(), &rounds.to_string(), 1)
+            table::note(rounds, &all, &arena.left_out)
         ),
         files: vec![("load.csv".to_owned(), samples), ("load-percentiles.csv".to_owned(), percentiles)],
         plots: vec![("load.svg".to_owned(), plot(&steps))],
@@ -53,34 +57,33 @@ fn by_load(steps: &[Step]) -> String {
         steps.iter().map(|(per_second, _)| format!("{}/s", thousands(f64::from(*per_second)))).collect();
     let head: Vec<&str> = std::iter::once("server").chain(offered.iter().map(String::as_str)).collect();
     let servers = steps.first().map_or(&[][..], |(_, measured)| measured);
-    let row = |index: usize, server: &str| {
-        let cells = steps.iter().filter_map(|(_, measured)| measured.get(index)).map(|of| {
-            let [p50, p99] = [0.5, 0.99].map(|quantile| thousands(latency(of, quantile)));
-            format!("{p50} / {p99}")
+    let row = |server: &str| {
+        let cells = steps.iter().map(|(_, measured)| {
+            table::find(measured, server, DIRECT).map_or("-".to_owned(), |of| {
+                let [p50, p99] = [0.5, 0.99].map(|quantile| thousands(latency(of, quantile)));
+                format!("{p50} / {p99}")
+            })
         });
         std::iter::once(server.to_owned()).chain(cells).collect()
     };
-    let rows: Vec<Vec<String>> = servers.iter().enumerate().map(|(index, of)| row(index, of.server)).collect();
+    let rows: Vec<Vec<String>> = servers.iter().map(|of| row(of.server)).collect();
     markdown(&head, &rows)
 }
 
 fn plot(steps: &[Step]) -> String {
     let servers = steps.first().map_or(&[][..], |(_, measured)| measured);
-    let line = |index: usize, server: &'static str, quantile: f64, percentile: &str| Line {
+    let line = |server: &'static str, quantile: f64, percentile: &str| Line {
         name: format!("{server}, {percentile}"),
         colour: table::colour(server),
         dashed: quantile < 0.9,
         points: steps
             .iter()
-            .filter_map(|(per_second, measured)| Some((*per_second, measured.get(index)?)))
+            .filter_map(|(per_second, measured)| Some((*per_second, table::find(measured, server, DIRECT)?)))
             .map(|(per_second, of)| (f64::from(per_second).log10(), latency(of, quantile).log10()))
             .collect(),
     };
-    let lines: Vec<Line> = servers
-        .iter()
-        .enumerate()
-        .flat_map(|(index, of)| [line(index, of.server, 0.99, "p99"), line(index, of.server, 0.5, "p50")])
-        .collect();
+    let lines: Vec<Line> =
+        servers.iter().flat_map(|of| [line(of.server, 0.99, "p99"), line(of.server, 0.5, "p50")]).collect();
     let (low, high) = table::extent(&lines);
     let (least, most) = (f64::from(OFFERED[0]), f64::from(OFFERED[OFFERED.len() - 1]));
     Plot {

@@ -1,10 +1,13 @@
 //! What can be measured, by name.
 
+mod compare;
+mod connections;
 mod engine;
 mod idle;
 mod load;
 mod memory;
 mod rate;
+mod reactors;
 mod rtt;
 mod table;
 mod threads;
@@ -32,8 +35,10 @@ pub(crate) struct Scenario {
 pub(crate) const ALL: [Scenario; 9] = [
     Scenario { name: "up", about: "how long `statemesh up` takes until its mesh is ready", run: up::run },
     Scenario { name: "rtt", about: "round trips, one in flight", run: rtt::run },
-    Scenario { name: "rate", about: "events a second, 64 and 512 in flight", run: rate::run },
+    Scenario { name: "rate", about: "events a second, 64, 256 and 512 in flight", run: rate::run },
     Scenario { name: "load", about: "latency by offered load, open loop", run: load::run },
+    Scenario { name: "connections", about: "10,000 connections, each sending once a second", run: connections::run },
+    Scenario { name: "reactors", about: "two clients, one reactor and two", run: reactors::run },
     Scenario { name: "memory", about: "resident memory of a million instances", run: memory::run },
     Scenario { name: "timers", about: "what a million timers due in one second do to others", run: timers::run },
     Scenario { name: "engine", about: "one transition, beside XState and statig", run: engine::run },

@@ -1,33 +1,48 @@
 //! Closed loop, one in flight: what a round trip costs.
 
-use crate::contender::{Arena, DIRECT, FORWARDED, Field, LIBZMQ, LIBZMQ_ECHO, LOCAL, OWN_ECHO};
+use crate::contender::{
+    Arena, BYTE_ECHO, CRATE_ECHO, DIRECT, FORWARDED, Field, ITS_OWN, LIBZMQ, LIBZMQ_ECHO, LOCAL, OWN_ECHO, REDIS,
+    RESERVED,
+};
 use crate::failure::Outcome;
 use crate::lab::Lab;
 use crate::load::Pace;
 use crate::report::csv;
-use crate::report::figure::{Figure, Unit};
-use crate::rounds::{self, Measured, p50_us};
+use crate::report::figure::Figure;
+use crate::rounds::{self, Measured};
+use crate::scenario::compare::{By, Side, pair, with_others};
 use crate::scenario::{Report, table};
 
-/// Name, server, the server it is compared with, client, at most this many times its p50.
-const FIGURES: [(&str, &str, &str, &str, f64); 7] = [
-    ("RTT p50, local owner : echo by the same reactor, direct client", LOCAL, OWN_ECHO, DIRECT, 1.15),
-    ("RTT p50, local owner : echo by the same reactor, libzmq client", LOCAL, OWN_ECHO, LIBZMQ, 1.15),
-    ("RTT p50, forwarded : local owner, direct client", FORWARDED, LOCAL, DIRECT, 2.2),
-    ("RTT p50, forwarded : local owner, libzmq client", FORWARDED, LOCAL, LIBZMQ, 2.2),
-    ("RTT p50, forwarded : echo by the same reactor, direct client", FORWARDED, OWN_ECHO, DIRECT, 2.2),
-    ("RTT p50, forwarded : echo by the same reactor, libzmq client", FORWARDED, OWN_ECHO, LIBZMQ, 2.2),
-    ("RTT p50, local owner : libzmq echo, libzmq client", LOCAL, LIBZMQ_ECHO, LIBZMQ, 0.75),
+const P50: By = By::Quantile(0.5);
+const P99: By = By::Quantile(0.99);
+
+/// Name, what is compared, ours, theirs, at most this many times theirs.
+const FIGURES: [(&str, By, Side, Side, f64); 10] = [
+    ("RTT p50, local owner : echo by the same reactor, direct client", P50, (LOCAL, DIRECT), (OWN_ECHO, DIRECT), 1.15),
+    ("RTT p50, local owner : echo by the same reactor, libzmq client", P50, (LOCAL, LIBZMQ), (OWN_ECHO, LIBZMQ), 1.15),
+    ("RTT p50, forwarded : local owner, direct client", P50, (FORWARDED, DIRECT), (LOCAL, DIRECT), 2.0),
+    ("RTT p50, forwarded : local owner, libzmq client", P50, (FORWARDED, LIBZMQ), (LOCAL, LIBZMQ), 2.0),
+    ("RTT p50, forwarded : echo by the same reactor, direct client", P50, (FORWARDED, DIRECT), (OWN_ECHO, DIRECT), 2.2),
+    ("RTT p50, forwarded : echo by the same reactor, libzmq client", P50, (FORWARDED, LIBZMQ), (OWN_ECHO, LIBZMQ), 2.2),
+    ("RTT p50, local owner : libzmq echo, libzmq client", P50, (LOCAL, LIBZMQ), (LIBZMQ_ECHO, LIBZMQ), 0.75),
+    ("RTT p50, reserved core : libzmq echo, libzmq client", P50, (RESERVED, LIBZMQ), (LIBZMQ_ECHO, LIBZMQ), 0.5),
+    ("RTT p50, local owner, direct client : Redis INCR", P50, (LOCAL, DIRECT), (REDIS, ITS_OWN), 1.0),
+    ("RTT p99, local owner, direct client : Redis INCR", P99, (LOCAL, DIRECT), (REDIS, ITS_OWN), 1.0),
 ];
 
+/// What the plot shows: with all contenders it would show nothing.
+const PLOTTED_BY_LIBZMQ: [&str; 3] = [LOCAL, FORWARDED, LIBZMQ_ECHO];
+
 pub(crate) fn run(lab: &Lab) -> Outcome<Report> {
-    let arena = Arena::start(lab, Field::All)?;
+    let mut arena = Arena::start(lab, Field::All)?;
     let spec = lab.spec(Pace::Closed { in_flight: 1 });
-    let measured = rounds::interleave(&arena.contenders, &spec, lab.rounds)?;
+    let contenders: Vec<_> = arena.contenders.iter().collect();
+    let measured = rounds::interleave(&contenders, &spec, lab.rounds, &mut arena.left_out);
     let subtitle = "64-byte event to one of 1,000 keys, one in flight, TCP loopback; each line all rounds together";
+    let plotted: Vec<&Measured> = measured.iter().filter(|of| is_plotted(of)).collect();
     Ok(Report {
-        figures: FIGURES.iter().map(|figure| compare(&measured, *figure)).collect(),
-        body: format!("{}\n{}", table::contenders(&measured), table::note(lab, &measured, &arena)),
+        figures: figures(&measured),
+        body: format!("{}\n{}", table::contenders(&measured), table::note(lab.rounds, &measured, &arena.left_out)),
         files: vec![
             ("rtt.csv".to_owned(), csv::SAMPLES_HEAD.to_owned() + &csv::samples("closed 1", &measured)),
             (
@@ -35,13 +50,26 @@ pub(crate) fn run(lab: &Lab) -> Outcome<Report> {
                 csv::PERCENTILES_HEAD.to_owned() + &csv::percentiles("closed 1", &measured),
             ),
         ],
-        plots: vec![("rtt.svg".to_owned(), table::by_percentile("Round trip by percentile", subtitle, &measured))],
+        plots: vec![("rtt.svg".to_owned(), table::by_percentile("Round trip by percentile", subtitle, &plotted))],
     })
 }
 
-fn compare(measured: &[Measured], (name, ours, theirs, client, limit): (&str, &str, &str, &str, f64)) -> Figure {
-    match (table::find(measured, ours, client), table::find(measured, theirs, client)) {
-        (Some(ours), Some(theirs)) => Figure::at_most(name, limit, ours.against(theirs, p50_us), Unit::Times),
-        _ => Figure::not_measured(name, "a contender was left out"),
+/// What a user would run; the echoes are for the table.
+fn is_plotted(of: &Measured) -> bool {
+    let for_the_table = [OWN_ECHO, BYTE_ECHO, CRATE_ECHO, RESERVED].contains(&of.server);
+    match of.client {
+        LIBZMQ => PLOTTED_BY_LIBZMQ.contains(&of.server),
+        _ => !for_the_table && of.server != LIBZMQ_ECHO,
     }
+}
+
+fn figures(measured: &[Measured]) -> Vec<Figure> {
+    let pairs =
+        FIGURES.iter().map(|(name, by, ours, theirs, limit)| pair(measured, name, *by, *ours, *theirs, Some(*limit)));
+    let others = [("p50", P50), ("p99", P99)].map(|(percentile, by)| {
+        let name =
+            format!("RTT {percentile}, local owner, direct client : the best of NATS, RabbitMQ, Pekko, Proto.Actor");
+        with_others(measured, &name, by)
+    });
+    pairs.chain(others).collect()
 }

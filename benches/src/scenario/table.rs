@@ -1,7 +1,8 @@
 //! What the scenarios that compare contenders have in common: their tables, notes and plots.
 
-use crate::contender::{Arena, DIRECT, FORWARDED, LIBZMQ_ECHO, LOCAL, OWN_ECHO};
-use crate::lab::Lab;
+use crate::contender::{
+    DIRECT, FORWARDED, ITS_OWN, LIBZMQ_ECHO, LOCAL, NATS, OWN_ECHO, PEKKO, PROTO_ACTOR, RABBITMQ, REDIS, RESERVED,
+};
 use crate::report::csv::{self, QUANTILES, micros};
 use crate::report::figure::thousands;
 use crate::report::plot::{Axis, COLOURS, Line, Plot};
@@ -38,7 +39,7 @@ pub(crate) fn contenders(measured: &[Measured]) -> String {
 }
 
 /// How it was measured, how busy the machine was, and what did not take part.
-pub(crate) fn note(lab: &Lab, measured: &[Measured], arena: &Arena) -> String {
+pub(crate) fn note(rounds: usize, measured: &[Measured], left_out: &[String]) -> String {
     let all = || measured.iter().flat_map(|of| &of.samples);
     let samples = all().count();
     let noisy = all().filter(|sample| sample.others > NOISY).count();
@@ -47,11 +48,11 @@ pub(crate) fn note(lab: &Lab, measured: &[Measured], arena: &Arena) -> String {
     let mut note = format!(
         "{} interleaved rounds. Something else used more than {:.0} % of a core in {noisy} of {samples} turns, at most {:.0} %. \
          {errors} answers were missing or not good.",
-        lab.rounds,
+        rounds,
         NOISY * 100.0,
         worst * 100.0
     );
-    for why in &arena.left_out {
+    for why in left_out {
         note += &format!(" Left out: {}.", why.trim_end_matches('.').replace('\n', " "));
     }
     note + "\n"
@@ -67,18 +68,20 @@ pub(crate) fn find<'a>(measured: &'a [Measured], server: &str, client: &str) -> 
 
 /// A server keeps its colour in every plot.
 pub(crate) fn colour(server: &str) -> &'static str {
-    let place = [LOCAL, FORWARDED, OWN_ECHO, LIBZMQ_ECHO].iter().position(|name| *name == server);
+    let own = [LOCAL, FORWARDED, REDIS, NATS, RABBITMQ, PEKKO, PROTO_ACTOR, LIBZMQ_ECHO, OWN_ECHO];
+    let server = if server == RESERVED { LOCAL } else { server };
+    let place = own.iter().position(|name| *name == server);
     COLOURS[place.unwrap_or(COLOURS.len() - 1)]
 }
 
 /// Latency by percentile: the axis is stretched so that each further nine has the same room.
-pub(crate) fn by_percentile(title: &str, subtitle: &str, measured: &[Measured]) -> String {
+pub(crate) fn by_percentile(title: &str, subtitle: &str, measured: &[&Measured]) -> String {
     let lines: Vec<Line> = measured
         .iter()
         .map(|of| Line {
-            name: format!("{}, {}", of.server, of.client),
+            name: if of.client == ITS_OWN { of.server.to_owned() } else { format!("{}, {}", of.server, of.client) },
             colour: colour(of.server),
-            dashed: of.client != DIRECT,
+            dashed: !matches!(of.client, DIRECT | ITS_OWN),
             points: csv::curve(of).into_iter().map(|(quantile, us)| (-(1.0 - quantile).log10(), us.log10())).collect(),
         })
         .collect();
