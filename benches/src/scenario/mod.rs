@@ -32,7 +32,7 @@ pub(crate) struct Scenario {
 }
 
 /// All of them, in the order in which they run.
-pub(crate) const ALL: [Scenario; 9] = [
+pub(crate) const ALL: [Scenario; 11] = [
     Scenario { name: "up", about: "how long `statemesh up` takes until its mesh is ready", run: up::run },
     Scenario { name: "rtt", about: "round trips, one in flight", run: rtt::run },
     Scenario { name: "rate", about: "events a second, 64, 256 and 512 in flight", run: rate::run },
