@@ -203,7 +203,7 @@ pub(crate) const PARTS: &[Part] = &[
                 Counts::Oracle,
             ),
         ],
-        limit: minutes(15),
+        limit: minutes(10),
         optional: false,
     },
     Part {
@@ -238,7 +238,7 @@ pub(crate) const PARTS: &[Part] = &[
         about: "whole daemons in network namespaces, a real DNS server, loss and delay, hostile input",
         needs: &[KNOT, IP, UNSHARE, FAKETIME, PROMTOOL, Need::Daemon],
         steps: &[run(&["cargo", "test", "--quiet", "--package", "statemesh-tests", "--test", "e2e"], Counts::Plain)],
-        limit: minutes(25),
+        limit: minutes(20),
         optional: false,
     },
 ];
