@@ -148,7 +148,7 @@ pub(crate) const PARTS: &[Part] = &[
     },
     Part {
         name: "miri",
-        about: "the claim and the engine's values under Miri",
+        about: "the claim, the engine and its values under Miri",
         needs: &[Need::Miri],
         steps: &[
             run(
@@ -174,6 +174,21 @@ pub(crate) const PARTS: &[Part] = &[
                     "--quiet",
                     "--package",
                     "statemesh-expr",
+                    "--lib",
+                    "--target-dir",
+                    "{target}/miri",
+                ],
+                Counts::Cargo,
+            ),
+            run(
+                &[
+                    "cargo",
+                    "+nightly",
+                    "miri",
+                    "test",
+                    "--quiet",
+                    "--package",
+                    "statemesh-engine",
                     "--lib",
                     "--target-dir",
                     "{target}/miri",

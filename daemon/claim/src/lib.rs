@@ -33,9 +33,14 @@ pub fn settle() {
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct Claim<T> {
-    claimed: AtomicBool,
+    claimed: Flag,
     value: UnsafeCell<T>,
 }
+
+/// In a cache line of its own: losers look at it while the holder works on the value.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Flag(AtomicBool);
 
 // SAFETY: `value` is reached only through a `Claimed` guard, of which `claimed` lets one exist at a time; the guard's
 // acquire/release pair makes one holder's writes visible to the next. Handing `&mut T` to another thread needs `T: Send`
@@ -45,12 +50,17 @@ unsafe impl<T: Send> Sync for Claim<T> {}
 impl<T> Claim<T> {
     /// A free claim.
     pub fn new(value: T) -> Self {
-        Self { claimed: AtomicBool::new(false), value: UnsafeCell::new(value) }
+        Self { claimed: Flag(AtomicBool::new(false)), value: UnsafeCell::new(value) }
     }
 
     /// Claims the value, or says at once that somebody else has it.
     pub fn try_claim(&self) -> Option<Claimed<'_, T>> {
+        // A compare-and-swap takes the line away from the holder even where it fails; a look does not.
+        if self.claimed.0.load(Ordering::Relaxed) {
+            return None;
+        }
         self.claimed
+            .0
             .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
             .is_ok()
             .then(|| Claimed { claim: self })
@@ -83,7 +93,7 @@ impl<T> DerefMut for Claimed<'_, T> {
 
 impl<T> Drop for Claimed<'_, T> {
     fn drop(&mut self) {
-        self.claim.claimed.store(false, Ordering::Release);
+        self.claim.claimed.0.store(false, Ordering::Release);
         // The holder will look at the inbox now: not before others can see that the claim is free.
         fence(Ordering::SeqCst);
     }
