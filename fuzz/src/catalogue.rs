@@ -75,11 +75,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_machine_has_a_letter_and_a_slow_twin() {
-        for (letter, source) in SOURCES {
-            let pair = machine(letter);
-            assert!(source.contains(&format!("\"id\":\"{}\"", pair.machine.id())) || source.contains(pair.machine.id()));
-            assert!(pair.slow.is_some(), "{}", letter as char);
+    fn every_machine_has_a_slow_twin() {
+        for (letter, _) in SOURCES {
+            assert!(machine(letter).slow.is_some(), "{}", letter as char);
         }
     }
 }
