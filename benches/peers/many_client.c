@@ -23,7 +23,7 @@
 #include "lamp.h"
 
 enum { GREETING_BYTES = 64, FRAME_BYTES = 2 + LAMP_REQUEST_BYTES, IN_BYTES = 4096, AT_ONCE = 256, PATIENCE_S = 5 };
-enum { MORE_LONG_OR_COMMAND = 7 };
+enum { MORE_OR_LONG = 3, COMMAND = 4 };
 
 struct connection {
     int socket;
@@ -109,6 +109,20 @@ static void settle(const uint8_t *reply, size_t length, int64_t now)
         latencies[recorded++] = now - due(id);
 }
 
+/* A command: the server asks whether we are still there (ZMTP 3.1, "PING": its name, a time to live, a context to return). */
+static void answer_command(int socket, const uint8_t *body, size_t length)
+{
+    enum { NAME_BYTES = 5, TTL_BYTES = 2 };
+    uint8_t pong[256] = {COMMAND, 0, 4, 'P', 'O', 'N', 'G'};
+    if (length < NAME_BYTES + TTL_BYTES || memcmp(body, "\x04PING", NAME_BYTES))
+        return;
+    size_t context = length - NAME_BYTES - TTL_BYTES;
+    pong[1] = NAME_BYTES + context;
+    memcpy(pong + 2 + NAME_BYTES, body + NAME_BYTES + TTL_BYTES, context);
+    if (send(socket, pong, 2u + pong[1], MSG_NOSIGNAL) != 2 + pong[1])
+        fail("send");
+}
+
 static void take(struct connection *from)
 {
     ssize_t came = recv(from->socket, from->in + from->held, IN_BYTES - from->held, MSG_DONTWAIT);
@@ -121,9 +135,12 @@ static void take(struct connection *from)
     from->held += came;
     size_t at = 0;
     for (; from->held - at >= 2 && from->held - at >= 2u + from->in[at + 1]; at += 2u + from->in[at + 1]) {
-        if (from->in[at] & MORE_LONG_OR_COMMAND)
+        if (from->in[at] & MORE_OR_LONG)
             fail("a reply that is no short frame");
-        settle(from->in + at + 2, from->in[at + 1], now);
+        if (from->in[at] & COMMAND)
+            answer_command(from->socket, from->in + at + 2, from->in[at + 1]);
+        else
+            settle(from->in + at + 2, from->in[at + 1], now);
     }
     memmove(from->in, from->in + at, from->held -= at);
 }

@@ -111,7 +111,18 @@ fn measure(lab: &Lab, daemon: &Path) -> Outcome<Report> {
 fn connect(lab: &Lab, daemon: &Path, program: &Path, count: usize) -> Outcome<Side> {
     // What asks for keys and definitions needs some too.
     let limit = (MANY + 100).to_string();
-    let mesh = Mesh::start_with(daemon, 1, &["--limits-connections", &limit])?;
+    let mesh = Mesh::start_with(
+        daemon,
+        1,
+        &[
+            "--limits-connections",
+            &limit,
+            "--limits-connections-per-address",
+            &limit,
+            "--limits-connections-per-second",
+            &limit,
+        ],
+    )?;
     mesh.define(&lab.machine("lamp"))?;
     let work = Work::new(&mesh.keys(Owner::Asked)?);
     let empty = mesh.pids().first().map_or(Ok(0), |pid| proc::resident_bytes(*pid))?;

@@ -99,7 +99,7 @@ fn at_512(measured: &[Measured]) -> Vec<Figure> {
 
 fn plot(measured: &[Measured]) -> String {
     let bars = measured.iter().map(|of| Bar {
-        name: format!("{}, {} client", of.server, of.client),
+        name: if of.client == ITS_OWN { of.server.to_owned() } else { format!("{}, {} client", of.server, of.client) },
         colour: table::colour(of.server),
         value: of.median(Sample::rate),
     });
