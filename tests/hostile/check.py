@@ -30,8 +30,9 @@ PLAIN, SECURED = "127.0.71.1", "127.0.71.2"
 SOURCE = "127.0.72.1"
 WINDOW_SECONDS = 1.6
 BURNERS = 2
-# On a machine that does other things too a window can be disturbed by these: so the best of three pairs counts.
-ROUNDS = 3
+# On a machine that does other things too a window can be disturbed by these, and attackers may hardly run: so pairs of windows
+# are repeated, and the best one counts.
+ROUNDS = 6
 MAX_RATIO = 2.0
 MAX_GROWTH_MB = 96
 
@@ -209,14 +210,16 @@ def withstands(daemon, build, attack, keys=()):
         newcomer.join()
         expect(daemon.is_alive(), f"the daemon is gone: {daemon.log.read_text()[-2000:]}")
         expect(entered == [True], "nobody new got in during the attack")
-        expect(sum(map(int, printed)) > 0, "the attackers did nothing")
-        seen.append((attacked / calm, calm, attacked, sum(map(int, printed))))
-        if attacked / calm <= MAX_RATIO:
+        count = sum(map(int, printed))
+        has_noticed = not attack.grows or daemon.metric(attack.grows) > noticed
+        if count > 0:
+            seen.append((attacked / calm, calm, attacked, count))
+        if count > 0 and attacked / calm <= MAX_RATIO and has_noticed:
             break
     growth = daemon.resident_mb() - before_mb
     expect(growth < MAX_GROWTH_MB, f"the daemon grew by {growth:.0f} MB")
-    if attack.grows:
-        expect(daemon.metric(attack.grows) > noticed, f"{attack.grows} counted nothing")
+    expect(seen, "the attackers did nothing")
+    expect(has_noticed, f"{attack.grows} counted nothing")
     ratio, calm, attacked, count = min(seen)
     said = f"p99 {calm:.0f} us calm, {attacked:.0f} us attacked ({ratio:.1f} times), {count} attacks, {growth:+.0f} MB"
     expect(ratio <= MAX_RATIO, said)
