@@ -2,7 +2,7 @@
 //! write each connection once.
 //!
 //! A wake-up of a sleeping core costs tens of microseconds, a transition well under one: so nothing on this path is
-//! handed to another thread, and the loop polls for a while before it sleeps, where that helps ([`crate::spin`]).
+//! handed to another thread, and the loop polls for a while before it sleeps, where that helps (`spin.rs`).
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
