@@ -5,7 +5,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use statemesh_engine::Millis;
+use statemesh_engine::{Advance, Millis};
 
 use super::{Run, State};
 use crate::instance::Entry;
@@ -38,11 +38,12 @@ impl State {
         }
     }
 
-    /// Fires what is due, at most `budget` timers. Gives how many it looked at.
+    /// Fires what is due, at most `budget` timers. Gives how much of the budget that took: all of it if there is more to do,
+    /// since sorting timers anew is work as well.
     pub(crate) fn fire(&mut self, now: u64, budget: usize, run: &mut Run) -> usize {
         run.now = now;
         let mut due = Vec::new();
-        self.wheel.advance(Millis(now), budget, &mut |number| due.push(number));
+        let advance = self.wheel.advance(Millis(now), budget, &mut |number| due.push(number));
         for number in due.iter().filter_map(|number| u32::try_from(*number).ok()) {
             if let Some(entry) = self.entries.get_mut(number) {
                 entry.armed = None;
@@ -52,7 +53,7 @@ impl State {
         }
         self.rearmed = true;
         self.update_due(run);
-        due.len()
+        if advance == Advance::More { budget } else { due.len() }
     }
 
     /// Tells the reactors when the next timer is due.
