@@ -3,6 +3,7 @@
 //! This library is the harness; the scenarios are under `scenarios/`. `README.md` says how to run them and what they need.
 
 pub mod caller;
+pub mod cluster;
 pub mod daemon;
 pub mod dns;
 pub mod figures;

@@ -1,9 +1,11 @@
 //! What a person or CI types: `cargo xtask test`, `cargo xtask bench`, `cargo xtask docs`.
 
+mod chart;
 mod command;
 mod count;
 mod docs;
 mod fuzz;
+mod image;
 mod need;
 mod part;
 mod parts;
@@ -21,6 +23,8 @@ cargo xtask bench [NAME...]  the benchmarks; figures are recorded in benches/REA
 cargo xtask fuzz [TARGET...] [--minutes N]
                              each fuzz target for N minutes (10); the part `fuzz` of the tests runs them for seconds
 cargo xtask docs             write those pages of docs/reference anew that are made of the code
+cargo xtask chart            write the chart's values.schema.json and README.md anew from its values.yaml
+cargo xtask image            the image's binary, target/image/statemesh; with STATEMESH_TEST_CLUSTER onto that cluster's nodes
 
 With CI=true in the environment a part that cannot run counts as failed, unless it is optional.";
 
@@ -37,10 +41,18 @@ fn main() -> ExitCode {
         "test" => test(&workspace, rest),
         "bench" => {
             need::provide(&workspace, parts::BENCH_NEEDS);
-            run(&workspace, &parts::bench(rest))
+            told(command::plain(&workspace, &parts::bench(rest)))
         }
         "fuzz" => fuzz(&workspace, rest),
-        "docs" => docs(&workspace),
+        "docs" => told(docs::write(&workspace)),
+        "chart" => {
+            need::provide(&workspace, &[parts::GO, chart::TOOLS]);
+            told(chart::write(&workspace))
+        }
+        "image" => {
+            need::provide(&workspace, image::NEEDS);
+            told(image::make(&workspace))
+        }
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
             ExitCode::SUCCESS
@@ -92,28 +104,14 @@ fn fuzz(workspace: &Workspace, words: &[String]) -> ExitCode {
     let Some(minutes) = minutes else { return wrong("--minutes comes last, and needs a number") };
     need::provide(workspace, parts::FUZZ_NEEDS);
     match fuzz::run(workspace, names, Duration::from_secs(60 * minutes)) {
-        Ok(count) if count.failed == 0 => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::FAILURE,
-        Err(message) => {
-            eprintln!("error: {message}");
-            ExitCode::FAILURE
-        }
+        Ok(count) if count.failed > 0 => ExitCode::FAILURE,
+        result => told(result.map(drop)),
     }
 }
 
-fn docs(workspace: &Workspace) -> ExitCode {
-    match docs::write(workspace) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            eprintln!("error: {message}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// Runs one command with the terminal's own input and output.
-fn run(workspace: &Workspace, words: &[String]) -> ExitCode {
-    match command::plain(workspace, words) {
+/// The exit code of what was done, or why it was not.
+fn told(result: Result<(), String>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             eprintln!("error: {message}");

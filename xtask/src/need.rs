@@ -26,7 +26,11 @@ pub(crate) enum Need {
     CargoTool { name: &'static str, version: &'static str },
     /// A nightly toolchain with Miri. It comes from rustup, which a machine may not have, so it is not installed here.
     Miri,
-    /// The daemon, built as it is released.
+    /// The programs of a Go module's `tool` lines, installed into the target folder.
+    GoTools { folder: &'static str },
+    /// A Kubernetes cluster: KUBECONFIG names one that runs, or STATEMESH_TEST_CLUSTER a folder with the commands of one.
+    Cluster,
+    /// The daemon, built as it is released in an image: with what talks to the Kubernetes API.
     Daemon,
 }
 
@@ -43,7 +47,9 @@ impl fmt::Display for Need {
             Need::Python => write!(f, "a Python environment ({REQUIREMENTS})"),
             Need::Npm { folder } => write!(f, "npm modules of {folder}"),
             Need::CargoTool { name, version } => write!(f, "{name} {version}"),
+            Need::GoTools { folder } => write!(f, "the Go tools of {folder}"),
             Need::Miri => write!(f, "a nightly toolchain with miri"),
+            Need::Cluster => write!(f, "a Kubernetes cluster"),
             Need::Daemon => write!(f, "the released daemon"),
         }
     }
@@ -80,7 +86,11 @@ pub(crate) fn provide(workspace: &Workspace, needs: &[Need]) -> Ready {
             Need::Npm { folder } => npm(workspace, folder),
             Need::CargoTool { name, version } => cargo_tool(workspace, name, version),
             Need::Miri => miri(),
-            Need::Daemon => step(workspace, &["cargo", "build", "--release", "--package", "statemesh"]),
+            Need::GoTools { folder } => go_tools(workspace, folder),
+            Need::Cluster => cluster(),
+            Need::Daemon => {
+                step(workspace, &["cargo", "build", "--release", "--package", "statemesh", "--features", "kubernetes"])
+            }
         };
         if let Err(reason) = result {
             println!("!!! {need}: {reason}");
@@ -182,6 +192,20 @@ fn cargo_tool(workspace: &Workspace, name: &str, version: &str) -> Result<(), St
     }
     let words = ["cargo", "install", "--quiet", "--locked", "--debug", "--no-default-features", "--root", "{tools}"];
     step(workspace, &[words.as_slice(), &["--target-dir", "{tools}/build", "--version", version, name]].concat())
+}
+
+/// Go itself knows what of it is built already.
+fn go_tools(workspace: &Workspace, folder: &str) -> Result<(), String> {
+    let bin = format!("GOBIN={}", workspace.tools().join("bin").display());
+    step(workspace, &["env", &bin, "CGO_ENABLED=0", "go", "-C", folder, "install", "tool"])
+}
+
+fn cluster() -> Result<(), String> {
+    let named = ["KUBECONFIG", "STATEMESH_TEST_CLUSTER"].map(std::env::var_os);
+    if named.iter().flatten().any(|value| !value.is_empty()) {
+        return Ok(());
+    }
+    Err("KUBECONFIG names none".to_owned())
 }
 
 fn miri() -> Result<(), String> {

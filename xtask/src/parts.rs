@@ -1,5 +1,6 @@
 //! The table of parts.
 
+use crate::chart;
 use crate::count::Counts;
 use crate::docs;
 use crate::fuzz;
@@ -16,7 +17,7 @@ const CXX: Need = Need::Program { name: "c++", packages: &["g++"] };
 const VALGRIND: Need = Need::Program { name: "valgrind", packages: &["valgrind"] };
 const JAVAC: Need = Need::Program { name: "javac", packages: &["default-jdk-headless"] };
 const MAVEN: Need = Need::Program { name: "mvn", packages: &["maven"] };
-const GO: Need = Need::Program { name: "go", packages: &["golang-go"] };
+pub(crate) const GO: Need = Need::Program { name: "go", packages: &["golang-go"] };
 const LIBZMQ: Need = Need::File { path: "/usr/include/zmq.h", packages: &["libzmq3-dev"] };
 const KNOT: Need = Need::Program { name: "knotd", packages: &["knot"] };
 const IP: Need = Need::Program { name: "ip", packages: &["iproute2"] };
@@ -32,6 +33,8 @@ const SETPRIV: Need = Need::Program { name: "setpriv", packages: &["util-linux"]
 const ORACLE_MODULES: Need = Need::Npm { folder: "tests/oracle" };
 const CLIENT_MODULES: Need = Need::Npm { folder: "examples/clients/javascript" };
 const PRLIMIT: Need = Need::Program { name: "prlimit", packages: &["util-linux"] };
+const KUBECTL: Need = Need::Program { name: "kubectl", packages: &["kubernetes-client"] };
+const STRIP: Need = Need::Program { name: "strip", packages: &["binutils"] };
 const DENY: Need = Need::CargoTool { name: "cargo-deny", version: "0.20.2" };
 
 const WARNINGS_ARE_ERRORS: &[(&str, &str)] = &[("RUSTDOCFLAGS", "-D warnings")];
@@ -252,9 +255,40 @@ pub(crate) const PARTS: &[Part] = &[
         name: "e2e",
         about: "whole daemons in network namespaces, a real DNS server, loss and delay, hostile input",
         needs: &[KNOT, IP, UNSHARE, FAKETIME, PROMTOOL, Need::Daemon],
-        steps: &[run(&["cargo", "test", "--quiet", "--package", "statemesh-tests", "--test", "e2e"], Counts::Plain)],
+        steps: &[Step::Run {
+            words: &["cargo", "test", "--quiet", "--package", "statemesh-tests", "--test", "e2e"],
+            env: &[("E2E_BINARY", "{statemesh}")],
+            counts: Counts::Plain,
+        }],
         limit: minutes(20),
         optional: false,
+    },
+    Part {
+        name: "chart",
+        about: "the chart's schema and README are made of its values; impossible values are refused in words",
+        needs: &[GO, chart::TOOLS],
+        steps: &[
+            Step::Own { name: "generated", check: chart::check },
+            Step::Run {
+                words: &["cargo", "test", "--quiet", "--package", "statemesh-tests", "--test", "chart"],
+                env: &[("HELM", "{tools}/bin/helm")],
+                counts: Counts::Cargo,
+            },
+        ],
+        limit: minutes(5),
+        optional: false,
+    },
+    Part {
+        name: "kubernetes",
+        about: "the chart on a real cluster: install, scale, restart, crash, upgrade, rotate, uninstall, under load",
+        needs: &[Need::Cluster, KUBECTL, STRIP, GO, chart::TOOLS, PROMTOOL, Need::Daemon],
+        steps: &[Step::Run {
+            words: &["cargo", "test", "--quiet", "--package", "statemesh-tests", "--test", "kubernetes"],
+            env: &[("HELM", "{tools}/bin/helm"), ("E2E_BINARY", "{statemesh}")],
+            counts: Counts::Plain,
+        }],
+        limit: minutes(20),
+        optional: true,
     },
 ];
 

@@ -1,0 +1,192 @@
+//! Steady load by `statemesh bench`, in the cluster and outside, which sends again what has no answer, as an application with
+//! `dedup` would, and counts what was lost or applied twice.
+
+use crate::lab::{Lab, NAME, NAMESPACE, SECRET};
+use serde_json::{Value, json};
+use statemesh_tests::{Outcome, ensure, wait_for};
+use std::io::Read;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// 200 events a second of one client. It is ended by its step; the duration is for steps that never come to that.
+const BENCH: [&str; 4] = ["bench", "--rate=200", "--duration=15m", "--keys=50"];
+
+/// What one client saw.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen(pub(crate) Value);
+
+impl Seen {
+    fn number(&self, name: &str) -> Outcome<f64> {
+        self.0[name].as_f64().ok_or_else(|| format!("the bench says no {name}: {}", self.0).into())
+    }
+
+    pub(crate) fn micros(&self, percentile: &str) -> Outcome<f64> {
+        self.0["latency_us"][percentile].as_f64().ok_or_else(|| format!("no {percentile} in {}", self.0).into())
+    }
+
+    /// No client error, no event lost or doubled, and it did send.
+    pub(crate) fn clean(&self) -> Outcome {
+        ensure!(self.number("events")? > 100.0, "hardly any event got through: {}", self.0);
+        for what in ["errors", "lost", "doubled"] {
+            ensure!(self.number(what)? == 0.0, "{what}: {}", self.0);
+        }
+        Ok(())
+    }
+
+    /// As [`Seen::clean`], but instances may have died with their daemon, which is said; nothing is applied twice.
+    pub(crate) fn clean_but_for_losses(&self) -> Outcome {
+        ensure!(self.number("events")? > 100.0, "hardly any event got through: {}", self.0);
+        for what in ["errors", "doubled"] {
+            ensure!(self.number(what)? == 0.0, "{what}: {}", self.0);
+        }
+        Ok(())
+    }
+}
+
+/// A client in the cluster.
+pub(crate) struct Inside<'a> {
+    lab: &'a Lab,
+    pod: String,
+}
+
+impl<'a> Inside<'a> {
+    /// Starts one, on `node` or anywhere.
+    pub(crate) fn start(lab: &'a Lab, address: &str, node: Option<&str>) -> Outcome<Self> {
+        let pod = format!("load-{}", std::time::SystemTime::UNIX_EPOCH.elapsed()?.as_millis());
+        let mut manifest = client_pod(lab, &pod, address, &BENCH);
+        if let Some(node) = node {
+            manifest["spec"]["nodeName"] = node.into();
+        }
+        lab.cluster.apply(&manifest)?;
+        let load = Self { lab, pod };
+        let running = || {
+            let pod = lab.cluster.get(&["pod", &load.pod])?;
+            Ok((pod["status"]["phase"] == "Running").then_some(()))
+        };
+        wait_for("the load runs", Duration::from_secs(60), running)?;
+        Ok(load)
+    }
+
+    /// Ends it.
+    pub(crate) fn stop(self) -> Outcome<Seen> {
+        let mut follow = self.lab.cluster.kubectl_command(&["logs", "--follow", &self.pod]);
+        let log = follow.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        self.lab.cluster.kubectl(&["delete", "pod", &self.pod, "--wait=true", "--grace-period=20"])?;
+        let text = log.wait_with_output()?.stdout;
+        seen("inside", &String::from_utf8_lossy(&text))
+    }
+}
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        // When a step fails between start and stop.
+        let _ = self.lab.cluster.kubectl(&["delete", "pod", &self.pod, "--ignore-not-found", "--wait=false"]);
+    }
+}
+
+/// A client outside the cluster.
+struct Outside(Child);
+
+impl Outside {
+    fn start(lab: &Lab) -> Outcome<Self> {
+        let mut command = outside_command(lab)?;
+        command.args(BENCH);
+        Ok(Self(command.stdout(Stdio::piped()).stderr(Stdio::null()).stdin(Stdio::null()).spawn()?))
+    }
+
+    fn stop(mut self) -> Outcome<Seen> {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.0.id())?);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM)?;
+        let mut text = String::new();
+        self.0.stdout.take().ok_or("no stdout")?.read_to_string(&mut text)?;
+        self.0.wait()?;
+        seen("outside", &text)
+    }
+}
+
+impl Drop for Outside {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A client in the cluster, through the Service, and one outside, through a node's port.
+pub(crate) struct Bench<'a> {
+    inside: Inside<'a>,
+    outside: Outside,
+}
+
+impl<'a> Bench<'a> {
+    /// Starts both, and lets them run for a while.
+    pub(crate) fn start(lab: &'a Lab) -> Outcome<Self> {
+        let inside = Inside::start(lab, &format!("tcp://{NAME}.{NAMESPACE}.svc:7400"), None)?;
+        let bench = Self { inside, outside: Outside::start(lab)? };
+        steady();
+        Ok(bench)
+    }
+
+    /// Lets the load run for a while, ends both, and gives what they saw: inside, outside.
+    pub(crate) fn stop(self) -> Outcome<[Seen; 2]> {
+        steady();
+        Ok([self.inside.stop()?, self.outside.stop()?])
+    }
+}
+
+/// A while of load that is part of what is measured.
+pub(crate) fn steady() {
+    std::thread::sleep(Duration::from_secs(3));
+}
+
+fn seen(who: &str, text: &str) -> Outcome<Seen> {
+    let line = text.lines().rev().find(|line| line.starts_with('{'));
+    let line = line.ok_or_else(|| format!("the load {who} printed no result: {text}"))?;
+    println!("        {who} {line}");
+    Ok(Seen(serde_json::from_str(line)?))
+}
+
+/// The command line outside the cluster, with admin's keys, by the port of a node.
+pub(crate) fn outside_command(lab: &Lab) -> Outcome<Command> {
+    let (key, public) = lab.keys()?;
+    let service = lab.cluster.get(&["service", NAME])?;
+    let port = &service["spec"]["ports"][0]["nodePort"];
+    let nodes = lab.cluster.items(&["nodes"])?;
+    let addresses = nodes.iter().filter_map(|node| node["status"]["addresses"].as_array());
+    let internal = addresses.flatten().find(|address| address["type"] == "InternalIP");
+    let address = internal.and_then(|address| address["address"].as_str()).ok_or("no node has an address")?;
+    let mut command = Command::new(&lab.binary);
+    command.args(["--output=json"]).env("STATEMESH_KEY", key).env("STATEMESH_SERVER_KEY", public);
+    command.env("STATEMESH_ADDRESS", format!("tcp://{address}:{port}")).env("STATEMESH_TIMEOUT", "1s");
+    Ok(command)
+}
+
+/// The pod of a client in the cluster: it has admin's keys, and nothing that the strictest security refuses.
+pub(crate) fn client_pod(lab: &Lab, pod: &str, address: &str, words: &[&str]) -> Value {
+    let args: Vec<&str> = [&["--output=json"], words].concat();
+    let secret = |entry: &str| json!({"secretKeyRef": {"name": SECRET, "key": entry}});
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": pod, "labels": {"app": "load"}},
+        "spec": {
+            "restartPolicy": "Never", "automountServiceAccountToken": false, "enableServiceLinks": false,
+            "terminationGracePeriodSeconds": 20,
+            "securityContext": {"runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [{
+                "name": "load", "image": lab.image, "args": args,
+                "env": [
+                    {"name": "STATEMESH_ADDRESS", "value": address},
+                    {"name": "STATEMESH_TIMEOUT", "value": "1s"},
+                    {"name": "STATEMESH_KEY", "value": "/keys/admin.key"},
+                    {"name": "STATEMESH_SERVER_KEY", "valueFrom": secret("daemon.pub")},
+                ],
+                "securityContext": {"allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]}},
+                "volumeMounts": [{"name": "keys", "mountPath": "/keys", "readOnly": true}],
+            }],
+            "volumes": [{"name": "keys", "secret": {"secretName": SECRET, "defaultMode": 288, "items": [{"key": "admin.key", "path": "admin.key"}]}}],
+        }
+    })
+}
+
+/// The node that a pod is on.
+pub(crate) fn node_of(pod: &Value) -> String {
+    pod["spec"]["nodeName"].as_str().unwrap_or_default().to_owned()
+}

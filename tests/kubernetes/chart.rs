@@ -1,0 +1,127 @@
+//! The chart without a cluster: what it makes of values, and what it says of impossible ones. `HELM` names the program.
+
+use std::path::Path;
+use std::process::Command;
+
+/// What helm makes of the chart with these values: the objects, or what it says.
+fn template(values: &[&str]) -> Result<String, String> {
+    let helm = std::env::var("HELM").unwrap_or_else(|_| "helm".to_owned());
+    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../k8s/chart");
+    let mut command = Command::new(helm);
+    command.args(["template", "mesh"]).arg(chart).args(["--kube-version", "1.34.0"]);
+    command.args(values.iter().flat_map(|value| ["--set", value]));
+    let output = command.output().unwrap();
+    let [printed, said] = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    if output.status.success() { Ok(printed) } else { Err(said) }
+}
+
+/// One object of those by its kind.
+fn object(values: &[&str], kind: &str) -> Option<String> {
+    let all = template(values).unwrap();
+    all.split("\n---\n").find(|one| one.contains(&format!("\nkind: {kind}\n"))).map(str::to_owned)
+}
+
+#[test]
+fn impossible_values_are_refused_in_words() {
+    for (values, said) in [
+        (&["replcas=5"][..], "replcas"),
+        (&["mode=deployment"], "mode"),
+        (&["replicas=0"], "replicas"),
+        (&["replicas=three"], "replicas"),
+        (&["partitions=70000"], "partitions"),
+        (&["mesh=two words"], "mesh"),
+        (&["service.type=ExternalName"], "type"),
+        (&["service.ipFamilies={IPv5}"], "ipFamilies"),
+        (&["security.mode=tls"], "mode"),
+        (&["security.mode=none", "security.existingSecret=x"], "holds keys, which security.mode: none does not use"),
+        (&["terminationGracePeriodSeconds=10", "preStopSeconds=9"], "daemons cannot hand their instances over"),
+        (&["autoscaling.enabled=true", "mode=daemonset"], "autoscaling.enabled needs mode: statefulset"),
+        (&["autoscaling.enabled=true", "autoscaling.minReplicas=10"], "more than autoscaling.maxReplicas"),
+        (&["autoscaling.enabled=true", "autoscaling.cpuUtilization=0"], "by which of the two"),
+        (&["machines.order=x"], "must end with .json"),
+        (&["config.advertise=10.0.0.1"], "advertise is the chart's to set"),
+    ] {
+        let Err(why) = template(values) else { panic!("{values:?} were taken") };
+        assert!(why.contains(said), "{values:?}: {why}");
+    }
+}
+
+#[test]
+fn settings_reach_the_file_as_the_daemon_reads_them() {
+    let file = object(
+        &[
+            "config.limits\\.batch=5",
+            "config.limits\\.message_bytes=4MiB",
+            "reservedCores=2",
+            "terminationGracePeriodSeconds=100",
+        ],
+        "ConfigMap",
+    )
+    .unwrap();
+    for line in [
+        "limits.batch = 5\n",
+        "limits.message_bytes = \"4MiB\"\n",
+        "reactor.threads = 2\n",
+        "reactor.spin = \"reserved\"\n",
+        "leave_timeout = \"92s\"\n",
+        "listen.address = \"0.0.0.0\"\n",
+        "discovery.service = \"mesh-statemesh-peers.default.svc.cluster.local.\"\n",
+        "gossip.keys_file = \"/etc/statemesh/keys/gossip.keys\"\n",
+    ] {
+        assert!(file.contains(line), "{line} is not in {file}");
+    }
+}
+
+#[test]
+fn both_address_families_are_listened_on_when_asked_for() {
+    for values in [&["service.ipFamilyPolicy=PreferDualStack"][..], &["service.ipFamilies={IPv6}"]] {
+        assert!(object(values, "ConfigMap").unwrap().contains("listen.address = \"::\""), "{values:?}");
+    }
+}
+
+#[test]
+fn reserved_cores_make_requests_equal_to_limits_in_whole_cores() {
+    let set = object(&["reservedCores=2"], "StatefulSet").unwrap();
+    assert!(
+        set.contains("requests: {cpu: \"3\", memory: 1Gi}") && set.contains("limits: {cpu: \"3\", memory: 1Gi}"),
+        "{set}"
+    );
+}
+
+#[test]
+fn a_given_secret_needs_no_hook_and_no_right_to_make_one() {
+    for kind in ["Job", "Role", "RoleBinding"] {
+        assert!(object(&[], kind).is_some(), "{kind}");
+        assert!(object(&["security.existingSecret=mine"], kind).is_none(), "{kind}");
+        assert!(object(&["security.mode=none"], kind).is_none(), "{kind}");
+    }
+    assert!(object(&["security.existingSecret=mine"], "StatefulSet").unwrap().contains("name: mine"));
+}
+
+#[test]
+fn what_is_turned_on_or_off_is_there_or_not() {
+    for (kind, on, off) in [
+        ("NetworkPolicy", &[][..], &["networkPolicy.enabled=false"][..]),
+        ("PodDisruptionBudget", &[], &["podDisruptionBudget.enabled=false"]),
+        ("ServiceAccount", &["security.mode=none"], &["serviceAccount.create=false", "security.mode=none"]),
+        ("HorizontalPodAutoscaler", &["autoscaling.enabled=true", "autoscaling.eventsPerSecond=1000"], &[]),
+        ("ServiceMonitor", &["metrics.serviceMonitor.enabled=true"], &[]),
+        ("PodMonitor", &["metrics.podMonitor.enabled=true"], &[]),
+        ("DaemonSet", &["mode=daemonset"], &[]),
+        ("StatefulSet", &[], &["mode=daemonset"]),
+        ("Secret", &["extraObjects[0].kind=Secret", "extraObjects[0].metadata.name=x"], &[]),
+    ] {
+        assert!(object(on, kind).is_some(), "{kind} with {on:?}");
+        assert!(object(off, kind).is_none(), "{kind} with {off:?}");
+    }
+}
+
+#[test]
+fn machines_are_defined_at_start() {
+    let values = ["machines.lamp\\.json=\\{\"id\":\"lamp\"\\}", "machineConfigMaps={more}"];
+    assert!(
+        object(&values, "ConfigMap").unwrap().contains("machines = [\"/etc/statemesh/machines\",\"/machines/more\"]")
+    );
+    let set = object(&values, "StatefulSet").unwrap();
+    assert!(set.contains("path: \"machines/lamp.json\"") && set.contains("mountPath: /machines/more"), "{set}");
+}

@@ -1,0 +1,145 @@
+//! What happens to a mesh: pods and containers that end without a word, a node without power, a cluster without its brain.
+//! Machines live in memory: what a daemon held is lost with it, and said; its keys answer again soon.
+
+use crate::bench::{Bench, Inside, Seen, node_of, steady};
+use crate::lab::{Lab, PATIENCE, name};
+use crate::{Ended, Step, step};
+use statemesh_tests::{Outcome, ensure, wait_for};
+use std::time::Duration;
+
+pub(crate) const STEPS: &[Step] = &[
+    step("a pod is deleted without grace: its keys answer again within three seconds", pod_deleted),
+    step(
+        "a container is killed: its keys answer again within three seconds, and it comes back under its name",
+        container_killed,
+    ),
+    step("a node loses power: its keys answer again within three seconds", node_off),
+    step("two minutes without the API server and DNS change nothing for daemons that know each other", no_brain),
+];
+
+/// How long a key may be without an owner, at default settings.
+const AWAY: Duration = Duration::from_secs(3);
+const SETTLED: Duration = Duration::from_secs(10);
+
+/// The longest that any key waited for an answer, which counts from when its event was due.
+fn away(lab: &Lab, what: &str, seen: &[Seen; 2]) -> Outcome {
+    for (who, seen) in ["inside", "outside"].into_iter().zip(seen) {
+        seen.clean_but_for_losses()?;
+        let secs = seen.micros("max")? / 1e6;
+        lab.figure(&format!("{what}_longest_wait_s/{who}"), secs)?;
+        lab.figure(&format!("{what}_lost_transitions/{who}"), seen.0["lost"].clone())?;
+        ensure!(secs <= AWAY.as_secs_f64(), "{who}, a key waited {secs:.2} s");
+    }
+    Ok(())
+}
+
+fn pod_deleted(lab: &Lab) -> Outcome<Ended> {
+    let bench = Bench::start(lab)?;
+    let victim = lab.pods()?.last().map(name).ok_or("no pods")?;
+    lab.cluster.kubectl(&["delete", "pod", &victim, "--grace-period=0", "--force"])?;
+    back(lab)?;
+    away(lab, "pod_deleted", &bench.stop()?)?;
+    Ok(Ended::Passed)
+}
+
+/// Waits until three daemons are ready and know each other again.
+fn back(lab: &Lab) -> Outcome {
+    lab.rolled_out()?;
+    lab.meshed(3, SETTLED)?;
+    Ok(())
+}
+
+/// The process of a container, where this machine's processes are the nodes'.
+fn process_of(container: &str) -> Option<i32> {
+    let processes = std::fs::read_dir("/proc").ok()?.flatten();
+    let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    pids.find(|pid| {
+        let read = |what: &str| std::fs::read_to_string(format!("/proc/{pid}/{what}")).unwrap_or_default();
+        read("cgroup").contains(container) && read("comm").starts_with("statemesh")
+    })
+}
+
+fn container_killed(lab: &Lab) -> Outcome<Ended> {
+    let pods = lab.pods()?;
+    let victim = pods.first().ok_or("no pods")?;
+    let id = victim["status"]["containerStatuses"][0]["containerID"].as_str().unwrap_or_default();
+    let Some(pid) = id.rsplit('/').next().and_then(process_of) else {
+        return Ok(Ended::LeftOut("the nodes' processes are not to be seen from here".to_owned()));
+    };
+    let bench = Bench::start(lab)?;
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL)?;
+    let restarted = || {
+        let pod = lab.cluster.get(&["pod", &name(victim)])?;
+        let status = &pod["status"]["containerStatuses"][0];
+        Ok((status["restartCount"].as_u64() > Some(0) && status["ready"] == true).then_some(()))
+    };
+    wait_for("the container is started again", PATIENCE, restarted)?;
+    back(lab)?;
+    away(lab, "container_killed", &bench.stop()?)?;
+    Ok(Ended::Passed)
+}
+
+fn node_off(lab: &Lab) -> Outcome<Ended> {
+    if !lab.cluster.is_ours() {
+        return Ok(Ended::LeftOut("nobody here can take the power from a node".to_owned()));
+    }
+    // The load asks the daemon of its own node: what is measured is the mesh, not how soon a Service forgets a node. DNS is on
+    // that node too, if a daemon is.
+    let dns = lab.cluster.namespace("kube-system").items(&["pods", "--selector=app=coredns"])?;
+    let mut pods = lab.pods()?;
+    pods.sort_by_key(|pod| !dns.iter().any(|dns| node_of(dns) == node_of(pod)));
+    let (Some(near), Some(far)) = (pods.first(), pods.last()) else { return Err("no pods".into()) };
+    let victim = node_of(far);
+    ensure!(node_of(near) != victim, "all daemons are on {victim}");
+    let address = format!("tcp://{}:7400", near["status"]["podIP"].as_str().unwrap_or_default());
+    let load = Inside::start(lab, &address, Some(&node_of(near)))?;
+    steady();
+    let number = victim.trim_start_matches("node").to_owned();
+    lab.cluster.command("node", &["stop", &number])?;
+    std::thread::sleep(SETTLED);
+    let seen = load.stop()?;
+    lab.cluster.command("node", &["start", &number])?;
+    wait_for("the node is back", PATIENCE, || Ok(back(lab).ok()))?;
+    seen.clean_but_for_losses()?;
+    let secs = seen.micros("max")? / 1e6;
+    lab.figure("node_off_longest_wait_s", secs)?;
+    lab.figure("node_off_lost_transitions", seen.0["lost"].clone())?;
+    ensure!(secs <= AWAY.as_secs_f64(), "a key waited {secs:.2} s");
+    Ok(Ended::Passed)
+}
+
+/// How long the cluster is without its brain.
+const OUTAGE: Duration = Duration::from_secs(120);
+
+fn no_brain(lab: &Lab) -> Outcome<Ended> {
+    let Some(run) = lab.cluster.kubeconfig().parent().filter(|_| lab.cluster.is_ours()) else {
+        return Ok(Ended::LeftOut("nobody here can stop the API server".to_owned()));
+    };
+    let pid: i32 = std::fs::read_to_string(run.join("apiserver.pid"))?.trim().parse()?;
+    let system = lab.cluster.namespace("kube-system");
+    let bench = Bench::start(lab)?;
+    let before = views(lab)?;
+    system.kubectl(&["scale", "deployment/coredns", "--replicas=0"])?;
+    system.gone(&["pods", "--selector=app=coredns"], PATIENCE)?;
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL)?;
+    std::thread::sleep(OUTAGE);
+    lab.cluster.up()?;
+    wait_for("the API server is back", PATIENCE, || lab.cluster.kubectl(&["get", "--raw", "/readyz"]).map(Some))?;
+    for seen in bench.stop()? {
+        seen.clean()?;
+    }
+    let after = views(lab)?;
+    ensure!(before == after, "members changed from {before:?} to {after:?}");
+    Ok(Ended::Passed)
+}
+
+/// Each member's name and incarnation, as each daemon has it.
+fn views(lab: &Lab) -> Outcome<Vec<Vec<String>>> {
+    let pods = lab.pods()?;
+    let view = |pod: &serde_json::Value| -> Outcome<Vec<String>> {
+        let members = lab.ask(&name(pod), &["members"])?;
+        let all = members.as_array().into_iter().flatten();
+        Ok(all.map(|member| format!("{} {} {}", member["name"], member["incarnation"], member["status"])).collect())
+    };
+    pods.iter().map(view).collect()
+}

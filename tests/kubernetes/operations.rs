@@ -1,0 +1,134 @@
+//! What people do to a mesh on purpose, under load: scale, restart, upgrade, roll back, change keys. No client notices.
+
+use crate::bench::{Bench, steady};
+use crate::lab::{Lab, NAME, PATIENCE, RELEASE, SECRET, name};
+use crate::{Ended, Step, step};
+use statemesh_tests::cluster::output;
+use statemesh_tests::{Outcome, ensure, wait_for};
+use std::process::Command;
+use std::time::Duration;
+
+pub(crate) const STEPS: &[Step] = &[
+    step("from 3 daemons to 5 to 2 no client has an error, and no event is lost or doubled", scale),
+    step("a rolling restart costs no client an error and no event", rolling_restart),
+    step("an upgrade changes a setting, a rollback changes it back, and no client notices", upgrade_and_rollback),
+    step("gossip keys and a client's key are changed without a restart, and no client notices", rotation),
+];
+
+/// A view of all members settles within this time after pods have come or gone.
+const SETTLED: Duration = Duration::from_secs(10);
+
+fn scale(lab: &Lab) -> Outcome<Ended> {
+    let bench = Bench::start(lab)?;
+    for replicas in [5, 2] {
+        lab.cluster.kubectl(&["scale", &format!("statefulset/{NAME}"), &format!("--replicas={replicas}")])?;
+        lab.rolled_out()?;
+        let took = lab.meshed(replicas, SETTLED)?;
+        lab.figure(&format!("members_after_scale_to_{replicas}_s"), took.as_secs_f64())?;
+        steady();
+    }
+    for seen in bench.stop()? {
+        seen.clean()?;
+    }
+    lab.upgrade(&["replicas=3"])?;
+    lab.meshed(3, SETTLED)?;
+    Ok(Ended::Passed)
+}
+
+fn rolling_restart(lab: &Lab) -> Outcome<Ended> {
+    let calm = Bench::start(lab)?;
+    steady();
+    let calm = calm.stop()?;
+    let bench = Bench::start(lab)?;
+    lab.cluster.kubectl(&["rollout", "restart", &format!("statefulset/{NAME}")])?;
+    lab.rolled_out()?;
+    let restarted = bench.stop()?;
+    for (who, (calm, restarted)) in ["inside", "outside"].into_iter().zip(calm.iter().zip(&restarted)) {
+        restarted.clean()?;
+        for percentile in ["p50", "p99", "p99.9", "max"] {
+            lab.figure(&format!("calm_{percentile}_us/{who}"), calm.micros(percentile)?)?;
+            lab.figure(&format!("rolling_restart_{percentile}_us/{who}"), restarted.micros(percentile)?)?;
+        }
+    }
+    lab.meshed(3, SETTLED)?;
+    Ok(Ended::Passed)
+}
+
+/// A daemon's setting as it sees it.
+fn setting(lab: &Lab, key: &str) -> Outcome<String> {
+    let pods = lab.pods()?;
+    let pod = pods.first().map(name).ok_or("no pods")?;
+    let config = lab.ask(&pod, &["config"])?;
+    let value = config[key]["value"].as_str();
+    Ok(value.ok_or_else(|| format!("no setting {key} in {config}"))?.to_owned())
+}
+
+fn upgrade_and_rollback(lab: &Lab) -> Outcome<Ended> {
+    let before = setting(lab, "limits.batch")?;
+    let bench = Bench::start(lab)?;
+    lab.upgrade(&["config.limits\\.batch=777"])?;
+    ensure!(setting(lab, "limits.batch")? == "777", "the upgrade did not change the setting");
+    lab.cluster.helm(&["rollback", RELEASE])?;
+    lab.rolled_out()?;
+    ensure!(setting(lab, "limits.batch")? == before, "the rollback did not change it back");
+    for seen in bench.stop()? {
+        seen.clean()?;
+    }
+    Ok(Ended::Passed)
+}
+
+/// The command line outside the cluster, working on the Secret.
+fn keys(lab: &Lab, words: &[&str]) -> Outcome<String> {
+    let mut command = Command::new(&lab.binary);
+    command.env("KUBECONFIG", lab.cluster.kubeconfig()).arg("keys").args(words);
+    output(command.args(["--secret", SECRET, "--namespace", &lab.cluster.namespace]))
+}
+
+/// Waits until every daemon's log has this line more often than before: nodes bring a changed Secret within a minute or two.
+fn everywhere(lab: &Lab, message: &str, change: impl FnOnce() -> Outcome) -> Outcome {
+    let count = || -> Outcome<Vec<(String, usize)>> {
+        let pods = lab.pods()?;
+        let counted = pods.iter().map(|pod| {
+            let log = lab.cluster.kubectl(&["logs", &name(pod)])?;
+            Ok((name(pod), log.matches(message).count()))
+        });
+        counted.collect()
+    };
+    let before = count()?;
+    change()?;
+    // Any change of a pod makes its node look at the pod's volumes at once, and not in a minute.
+    for (pod, _) in &before {
+        let stamp = format!("statemesh.test/looked={}", std::time::SystemTime::UNIX_EPOCH.elapsed()?.as_millis());
+        lab.cluster.kubectl(&["annotate", "--overwrite", "pod", pod, &stamp])?;
+    }
+    wait_for(&format!("every daemon says: {message}"), Duration::from_secs(180), || {
+        let now = count()?;
+        Ok(now.iter().zip(&before).all(|(now, before)| now.0 == before.0 && now.1 > before.1).then_some(()))
+    })?;
+    Ok(())
+}
+
+fn rotation(lab: &Lab) -> Outcome<Ended> {
+    let bench = Bench::start(lab)?;
+    for one in ["add", "use", "drop"] {
+        everywhere(lab, "read the gossip keys", || keys(lab, &["rotate", one]).map(drop))?;
+    }
+    let stranger = lab.folder.join("billing.key");
+    let _ = std::fs::remove_file(&stranger);
+    let public = output(Command::new(&lab.binary).args(["keys", "new"]).arg(&stranger))?;
+    let ping = || -> Outcome<String> {
+        let mut command = crate::bench::outside_command(lab)?;
+        output(command.env("STATEMESH_KEY", &stranger).arg("ping"))
+    };
+    ensure!(ping().is_err(), "a stranger was let in");
+    let allow = ["allow", "billing", public.trim(), "--ops", "read"];
+    everywhere(lab, "read the list of clients", || keys(lab, &allow).map(drop))?;
+    wait_for("billing is let in", PATIENCE, || ping().map(Some))?;
+    everywhere(lab, "read the list of clients", || keys(lab, &["revoke", "billing"]).map(drop))?;
+    ensure!(ping().is_err(), "billing was let in after it was revoked");
+    for seen in bench.stop()? {
+        seen.clean()?;
+    }
+    lab.meshed(3, SETTLED)?;
+    Ok(Ended::Passed)
+}
