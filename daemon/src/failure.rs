@@ -25,7 +25,7 @@ impl Exit {
         (Exit::Ok, "Done. A daemon that was asked to end and left the mesh; `check` found no error."),
         (
             Exit::Refused,
-            "The mesh answered with an error reply, or `check`, `draw` or `simulate` found an error in a definition.",
+            "The mesh, or the API server of Kubernetes, answered with an error reply, or `check`, `draw` or `simulate` found an error in a definition.",
         ),
         (
             Exit::Usage,
@@ -33,7 +33,7 @@ impl Exit {
         ),
         (
             Exit::Unreachable,
-            "No daemon answered at the address within the timeout. What was asked may or may not have been done.",
+            "No daemon, or no API server of Kubernetes, answered at the address within the timeout. What was asked may or may not have been done.",
         ),
         (Exit::Start, "A daemon could not start, for example because a port is in use, or ended by itself under `up`."),
         (Exit::File, "A file could not be read or written."),

@@ -7,6 +7,7 @@ mod diagnostic;
 mod failure;
 mod http;
 mod keys;
+mod kubernetes;
 mod logs;
 mod offline;
 mod output;

@@ -4,6 +4,7 @@ use crate::cli::Cli;
 use crate::config::{FILE_VARIABLE, SETTINGS, SETTINGS_HEADING, Setting, USUAL_FILES};
 use crate::failure::{Exit, Failure};
 use crate::http::{METRICS, RESOURCES};
+use crate::kubernetes::HEADING;
 use clap::{Arg, Command, CommandFactory};
 use std::fmt::Write;
 use std::path::Path;
@@ -39,6 +40,7 @@ fn command_line() -> String {
         "[Exit codes](exit-codes.md) tell how a command ended. `statemesh VERB --help` says the same as this page; ",
     );
     page.push_str("`statemesh man` and `statemesh completions SHELL` are made of it too.\n\n");
+    page.push_str("What is marked *Kubernetes* is in the image, and in a build with `--features kubernetes`.\n\n");
     page.push_str("With every verb:\n\n");
     options(&command, &mut page, Arg::is_global_set);
     for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set() && verb.get_name() != "help") {
@@ -56,6 +58,11 @@ fn command_line() -> String {
     page.trim_end().to_owned() + "\n"
 }
 
+/// Hidden in a build that lacks the feature; the page is the same with it and without.
+fn is_kubernetes(arg: &Arg) -> bool {
+    arg.get_help_heading() == Some(HEADING)
+}
+
 fn is_setting(arg: &Arg) -> bool {
     arg.get_help_heading().is_some_and(|heading| heading.starts_with(SETTINGS_HEADING))
 }
@@ -69,8 +76,11 @@ fn usage(verb: &Command) -> String {
 }
 
 fn options(command: &Command, page: &mut String, wanted: impl Fn(&Arg) -> bool) {
-    let is_ours =
-        |arg: &&Arg| !arg.is_hide_set() && !matches!(arg.get_id().as_str(), "help" | "version") && wanted(arg);
+    let is_ours = |arg: &&Arg| {
+        (!arg.is_hide_set() || is_kubernetes(arg))
+            && !matches!(arg.get_id().as_str(), "help" | "version")
+            && wanted(arg)
+    };
     let args: Vec<_> = command.get_arguments().filter(is_ours).collect();
     if args.is_empty() {
         return;
@@ -81,7 +91,8 @@ fn options(command: &Command, page: &mut String, wanted: impl Fn(&Arg) -> bool) 
         let words: Vec<_> = arg.get_possible_values().iter().map(|value| format!("`{}`", value.get_name())).collect();
         let words = if words.is_empty() { String::new() } else { format!(": {}", words.join(", ")) };
         let default = arg.get_default_values().first().map(|value| format!(" [default: {}]", value.to_string_lossy()));
-        let _ = writeln!(page, "| {} | {}{words}{} |", argument(arg), cell(&help), default.unwrap_or_default());
+        let mark = if is_kubernetes(arg) { "*Kubernetes*: " } else { "" };
+        let _ = writeln!(page, "| {} | {mark}{}{words}{} |", argument(arg), cell(&help), default.unwrap_or_default());
     }
     page.push('\n');
 }

@@ -4,8 +4,10 @@
 mod support;
 
 use serde_json::{Value, json};
+use std::fs::DirEntry;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use support::{Folder, code, statemesh, stderr, stdout};
@@ -105,6 +107,33 @@ fn a_daemon_with_nobody_to_find_is_ready_serves_and_leaves_when_told() {
     assert!(get(http, "/metrics").unwrap().contains("\nstatemesh_"));
     assert_eq!(code(&ask(&["send", "nothing/1", "PRESS"])), 1);
 
+    running.signal("TERM");
+    assert_eq!(running.ended(), Some(0));
+}
+
+#[test]
+fn a_daemon_takes_the_keys_that_init_made_and_lets_admin_in() {
+    let folder = Folder::new("init");
+    let made = folder.run(&["keys", "init", "--folder", "keys"]);
+    assert_eq!((code(&made), stdout(&made).lines().count()), (0, 6), "{}", stderr(&made));
+    let keys = folder.0.join("keys");
+    let mode = |file: std::io::Result<DirEntry>| file.unwrap().metadata().unwrap().permissions().mode() & 0o777;
+    assert!(std::fs::read_dir(&keys).unwrap().all(|file| mode(file) == 0o600));
+    let read = |name: &str| std::fs::read_to_string(keys.join(name)).unwrap();
+    let before = ["daemon.key", "clients.toml", "gossip.keys", "http.token"].map(read);
+    assert_eq!(stdout(&folder.run(&["keys", "init", "--folder", "keys"])), "nothing is missing\n");
+    assert_eq!(["daemon.key", "clients.toml", "gossip.keys", "http.token"].map(read), before);
+
+    folder.file(
+        "statemesh.toml",
+        "[security]\nmode = \"curve\"\nkey = \"keys/daemon.key\"\nkeys = \"keys/clients.toml\"\n\
+         [gossip]\nkeys_file = \"keys/gossip.keys\"\n",
+    );
+    let (mut running, at) = daemon(&folder, "keyed", &[]);
+    let clients = format!("tcp://{}", at["clients"].as_str().unwrap());
+    let public = read("daemon.pub");
+    let ask = ["ping", "--address", &clients, "--key", "keys/admin.key", "--server-key", &public];
+    eventually("admin is let in", || (code(&folder.run(&ask)) == 0).then_some(()));
     running.signal("TERM");
     assert_eq!(running.ended(), Some(0));
 }

@@ -1,6 +1,6 @@
 //! The file of the clients that a daemon lets in: a table for each, by its name.
 
-use super::{text, wrong};
+use super::{read_text, wrong};
 use crate::config::Kind;
 use crate::failure::Failure;
 use statemesh_node::access::{Clients, Grant, Right};
@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 
 /// Reads the list.
 pub(crate) fn read(path: &Path) -> Result<Clients, Failure> {
-    parse(&text(path)?).map(Clients::new).map_err(|(line, what)| wrong(path, line, what))
+    parse(&read_text(path)?).map(Clients::new).map_err(|(line, what)| wrong(path.display(), line, what))
 }
 
 /// A line, and what is wrong there.

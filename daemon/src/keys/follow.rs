@@ -77,3 +77,36 @@ async fn new_gossip_keys(path: Option<PathBuf>, handle: &Handle) {
         Err(error) => tracing::error!(%error, "the gossip keys stay as they were"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::folder;
+    use super::*;
+    use std::fs::{File, create_dir, rename, write};
+    use std::os::unix::fs::symlink;
+    use std::time::SystemTime;
+
+    /// A version of a volume as kubelet writes it: a folder of its own, then the link `..data` to it, exchanged in one step.
+    fn publish(volume: &Path, version: &str, text: &str) {
+        create_dir(volume.join(version)).unwrap();
+        let file = volume.join(version).join("clients.toml");
+        write(&file, text).unwrap();
+        // Two versions may be written within one tick of the file system's clock.
+        File::options().append(true).open(file).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        symlink(version, volume.join("..data_tmp")).unwrap();
+        rename(volume.join("..data_tmp"), volume.join("..data")).unwrap();
+    }
+
+    #[test]
+    fn a_secret_volume_that_kubelet_exchanges_is_seen_even_at_the_same_size_and_time() {
+        let volume = folder("volume");
+        publish(&volume, "..2026_11_21_1", "# a\n");
+        symlink("..data/clients.toml", volume.join("clients.toml")).unwrap();
+        let path = volume.join("clients.toml");
+        let first = stamp(Some(&path));
+        assert!(first.is_some() && stamp(Some(&path)) == first, "nothing changed");
+        publish(&volume, "..2026_11_21_2", "# b\n");
+        assert_ne!(stamp(Some(&path)), first);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "# b\n");
+    }
+}

@@ -3,7 +3,7 @@
 //! A key is changed in three steps, each of which must have reached every daemon before the next: the new key is *added*,
 //! so that all understand it; it is *used*, so that all send with it; the old one is *dropped*.
 
-use super::{replace, text, wrong};
+use super::{read_text, wrong};
 use crate::config::gossip_key;
 use crate::failure::{Exit, Failure};
 use std::path::Path;
@@ -13,10 +13,11 @@ const MAX_KEYS: usize = 8;
 
 /// Reads the keys.
 pub(crate) fn read(path: &Path) -> Result<Vec<[u8; 32]>, Failure> {
-    parse(&text(path)?).map_err(|(line, what)| wrong(path, line, what))
+    parse(&read_text(path)?).map_err(|(line, what)| wrong(path.display(), line, what))
 }
 
-fn parse(text: &str) -> Result<Vec<[u8; 32]>, (usize, String)> {
+/// The keys of a text, or in which line what is wrong.
+pub(super) fn parse(text: &str) -> Result<Vec<[u8; 32]>, (usize, String)> {
     let mut keys = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let line = line.split('#').next().unwrap_or_default().trim();
@@ -45,17 +46,29 @@ pub(crate) enum Step {
     Drop,
 }
 
-/// Takes a step. Gives what is to be done next.
-pub(super) fn rotate(path: &Path, step: Step) -> Result<&'static str, Failure> {
-    let keys = if path.exists() { read(path)? } else { Vec::new() };
+/// Takes a step. Gives the new text, and what is to be done next.
+pub(super) fn rotated(keys: Vec<[u8; 32]>, step: Step) -> Result<(String, &'static str), Failure> {
     let (keys, next) = stepped(keys, step)?;
+    Ok((text_of(&keys), next))
+}
+
+/// The text of a first key.
+pub(super) fn first() -> String {
+    text_of(&[rand::random()])
+}
+
+fn text_of(keys: &[[u8; 32]]) -> String {
     let mut text = String::from("# Gossip keys, the one to send with first; `statemesh keys rotate` changes them.\n");
-    for key in &keys {
-        text.extend(key.iter().map(|byte| format!("{byte:02x}")));
+    for key in keys {
+        text.push_str(&hexadecimal(key));
         text.push('\n');
     }
-    replace(path, &text)?;
-    Ok(next)
+    text
+}
+
+/// 64 digits.
+pub(super) fn hexadecimal(key: &[u8; 32]) -> String {
+    key.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn stepped(mut keys: Vec<[u8; 32]>, step: Step) -> Result<(Vec<[u8; 32]>, &'static str), Failure> {
@@ -92,22 +105,21 @@ fn stepped(mut keys: Vec<[u8; 32]>, step: Step) -> Result<(Vec<[u8; 32]>, &'stat
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::folder;
     use super::*;
 
     #[test]
     fn three_steps_change_the_key() {
-        let path = folder("rotate").join("gossip.keys");
-        rotate(&path, Step::Add).unwrap();
-        let first = read(&path).unwrap();
-        assert!(rotate(&path, Step::Use).is_err() && rotate(&path, Step::Drop).is_err());
-        rotate(&path, Step::Add).unwrap();
-        let both = read(&path).unwrap();
+        let stepped = |keys: &[[u8; 32]], step| {
+            rotated(keys.to_vec(), step).map(|(text, _)| parse(&text).unwrap()).map_err(|failure| failure.code)
+        };
+        let first = stepped(&[], Step::Add).unwrap();
+        assert_eq!(first.len(), 1);
+        assert!(stepped(&first, Step::Use).is_err() && stepped(&first, Step::Drop).is_err());
+        let both = stepped(&first, Step::Add).unwrap();
         assert_eq!((both.len(), both[0]), (2, first[0]));
-        rotate(&path, Step::Use).unwrap();
-        assert_eq!(read(&path).unwrap(), [both[1], both[0]]);
-        rotate(&path, Step::Drop).unwrap();
-        assert_eq!(read(&path).unwrap(), [both[1]]);
+        let used = stepped(&both, Step::Use).unwrap();
+        assert_eq!(used, [both[1], both[0]]);
+        assert_eq!(stepped(&used, Step::Drop).unwrap(), [both[1]]);
     }
 
     #[test]

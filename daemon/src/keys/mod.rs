@@ -3,7 +3,12 @@
 mod clients;
 mod follow;
 mod gossip;
+mod init;
 mod pair;
+mod place;
+#[cfg(feature = "kubernetes")]
+mod secret;
+mod store;
 mod verbs;
 
 pub(crate) use clients::read as read_clients;
@@ -13,6 +18,7 @@ pub(crate) use pair::read as read_pair;
 pub(crate) use verbs::{KeysArgs, run};
 
 use crate::failure::{Exit, Failure};
+use std::fmt::Display;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -22,16 +28,16 @@ use std::path::{Path, PathBuf};
 const MAX_FILE_BYTES: u64 = 4 << 20;
 
 /// The text of a file of keys.
-fn text(path: &Path) -> Result<String, Failure> {
+fn read_text(path: &Path) -> Result<String, Failure> {
     if std::fs::metadata(path).is_ok_and(|data| data.len() > MAX_FILE_BYTES) {
-        return Err(wrong(path, 1, format!("longer than {MAX_FILE_BYTES} bytes")));
+        return Err(wrong(path.display(), 1, format!("longer than {MAX_FILE_BYTES} bytes")));
     }
     std::fs::read_to_string(path).map_err(|error| Failure::file(path, &error))
 }
 
-/// What is wrong in a file of keys, and where.
-fn wrong(path: &Path, line: usize, what: impl std::fmt::Display) -> Failure {
-    Failure::new(Exit::Usage, "bad_keys", format!("{}:{line}: {what}", path.display()))
+/// What is wrong in a text of keys, and where.
+fn wrong(place: impl Display, line: usize, what: impl Display) -> Failure {
+    Failure::new(Exit::Usage, "bad_keys", format!("{place}:{line}: {what}"))
 }
 
 /// Replaces a file in one step, so that nobody reads half of it, and lets nobody but its owner read it.

@@ -1,6 +1,6 @@
 //! The file of one key pair: a daemon's own, or a client's.
 
-use super::{replace, text, wrong};
+use super::{read_text, replace, wrong};
 use crate::failure::{Exit, Failure};
 use statemesh_transport::curve::{KeyPair, PublicKey, SecretKey};
 use std::path::Path;
@@ -8,22 +8,32 @@ use toml::de::{DeTable, DeValue};
 
 /// Reads a key pair.
 pub(crate) fn read(path: &Path) -> Result<KeyPair, Failure> {
-    let text = text(path)?;
-    let table = DeTable::parse(&text).map_err(|error| wrong(path, 1, error.message()))?;
+    parse(&read_text(path)?).map_err(|what| wrong(path.display(), 1, what))
+}
+
+/// The key pair of a text, or what is wrong with it. What is said about a secret does not repeat it.
+pub(super) fn parse(text: &str) -> Result<KeyPair, String> {
+    let table = DeTable::parse(text).map_err(|error| error.message().to_owned())?;
     let field = |name: &str| match table.get_ref().get(name).map(|value| value.get_ref()) {
         Some(DeValue::String(text)) => Ok(text.to_string()),
-        _ => Err(wrong(path, 1, format!("'{name}' is missing: this is no file that `statemesh keys new` wrote"))),
+        _ => Err(format!("'{name}' is missing: `statemesh keys new` did not write this")),
     };
-    // An error about a secret does not repeat it.
-    let secret =
-        SecretKey::from_z85(&field("secret")?).map_err(|_| wrong(path, 1, "'secret' is not 40 characters of Z85"))?;
+    let secret = SecretKey::from_z85(&field("secret")?).map_err(|_| "'secret' is not 40 characters of Z85")?;
     let pair = KeyPair { public: secret.derive_public(), secret };
-    let public =
-        PublicKey::from_z85(&field("public")?).map_err(|_| wrong(path, 1, "'public' is not 40 characters of Z85"))?;
+    let public = PublicKey::from_z85(&field("public")?).map_err(|_| "'public' is not 40 characters of Z85")?;
     if public != pair.public {
-        return Err(wrong(path, 1, "'public' does not belong to 'secret'"));
+        return Err("'public' does not belong to 'secret'".to_owned());
     }
     Ok(pair)
+}
+
+/// A key pair as a text.
+pub(super) fn text_of(pair: &KeyPair) -> String {
+    let (public, secret) = (pair.public.to_z85(), pair.secret.to_z85());
+    format!(
+        "# A CURVE key pair, made by `statemesh keys`. Whoever has the secret key can say that he is you.\n\
+         public = \"{public}\"\nsecret = \"{secret}\"\n"
+    )
 }
 
 /// Makes a key pair and writes it to a file that must not exist yet.
@@ -33,12 +43,7 @@ pub(super) fn create(path: &Path) -> Result<KeyPair, Failure> {
         return Err(Failure::new(Exit::File, "file", message).hint("name another one, or move that one away"));
     }
     let pair = KeyPair::generate();
-    let (public, secret) = (pair.public.to_z85(), pair.secret.to_z85());
-    let text = format!(
-        "# A CURVE key pair, made by `statemesh keys new`. Whoever has the secret key can say that he is you.\n\
-         public = \"{public}\"\nsecret = \"{secret}\"\n"
-    );
-    replace(path, &text)?;
+    replace(path, &text_of(&pair))?;
     Ok(pair)
 }
 

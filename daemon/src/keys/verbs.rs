@@ -1,15 +1,21 @@
 //! `statemesh keys`: makes keys, and says who may come in with which.
 
 use super::gossip::{self, Step};
-use super::{clients, pair, replace, text};
+use super::init::{self, CLIENTS, GOSSIP_KEYS};
+use super::place::{Place, SecretArgs, Shelf};
+use super::store::Files;
+use super::{clients, pair, wrong};
 use crate::config::{CLIENT_LIST, Config, GOSSIP_KEYS_FILE, Kind};
 use crate::failure::{Exit, Failure};
+use crate::kubernetes::{BUILT_IN, HEADING};
 use crate::output::{Printer, Style, Table};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use statemesh_node::access::{Grant, Right};
 use statemesh_transport::curve::PublicKey;
 use std::collections::BTreeMap;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 #[derive(Args, Debug)]
@@ -20,6 +26,8 @@ pub(crate) struct KeysArgs {
 
 #[derive(Debug, Subcommand)]
 enum KeysVerb {
+    /// Make all keys that a mesh needs and that are missing; what is there stays as it is
+    Init(InitArgs),
     /// Make a key pair, write it to a file, and print its public key
     New {
         /// The file, which must not exist
@@ -62,40 +70,58 @@ enum KeysVerb {
         #[arg(value_enum)]
         step: Step,
         /// The file of the gossip keys [default: gossip.keys_file of the configuration]
-        #[arg(long, value_name = "FILE")]
+        #[arg(long, value_name = "FILE", conflicts_with = "secret")]
         file: Option<PathBuf>,
+        #[command(flatten)]
+        secret: SecretArgs,
     },
+    /// Delete a Secret that `init` made; there may be none
+    #[command(hide = !BUILT_IN)]
+    Delete(SecretArgs),
+}
+
+#[derive(Args, Debug)]
+struct InitArgs {
+    /// The folder for the files: daemon.key, daemon.pub, clients.toml, admin.key, gossip.keys, http.token
+    #[arg(long, value_name = "DIR", required_unless_present = "secret", conflicts_with = "secret")]
+    folder: Option<PathBuf>,
+    #[command(flatten)]
+    secret: SecretArgs,
+    /// A label for the Secret, if it is made; may be given again
+    #[arg(long, value_name = "NAME=VALUE", requires = "secret", help_heading = HEADING, hide = !BUILT_IN)]
+    label: Vec<String>,
 }
 
 #[derive(Args, Debug)]
 struct ListFile {
     /// The list [default: security.keys of the configuration]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "secret")]
     file: Option<PathBuf>,
+    #[command(flatten)]
+    secret: SecretArgs,
 }
 
 /// Does what was asked.
 pub(crate) fn run(args: KeysArgs, config: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
     match args.verb {
+        KeysVerb::Init(args) => make(&args, printer),
         KeysVerb::New { file } => new(&file, printer),
-        KeysVerb::List { list } => show(&list.path(config)?, printer),
+        KeysVerb::List { list } => show(&list.place(config)?, printer),
         KeysVerb::Allow { name, key, ops, machines, events_per_second, list } => {
             let grant = Grant { rights: rights(&ops)?, name, machines, events_per_second };
-            allow(&list.path(config)?, &key, &grant)
+            allow(&list.place(config)?, &key, &grant)
         }
-        KeysVerb::Revoke { name, list } => revoke(&list.path(config)?, &name),
-        KeysVerb::Rotate { step, file } => {
-            let path = path(file, GOSSIP_KEYS_FILE, config)?;
-            let next = gossip::rotate(&path, step)?;
-            eprintln!("{}: {next}", path.display());
-            Ok(())
+        KeysVerb::Revoke { name, list } => revoke(&list.place(config)?, &name),
+        KeysVerb::Rotate { step, file, secret } => {
+            rotate(&Place::of(&secret, GOSSIP_KEYS, || path(file, GOSSIP_KEYS_FILE, config))?, step)
         }
+        KeysVerb::Delete(secret) => delete(&secret),
     }
 }
 
 impl ListFile {
-    fn path(self, config: Option<&Path>) -> Result<PathBuf, Failure> {
-        path(self.file, CLIENT_LIST, config)
+    fn place(self, config: Option<&Path>) -> Result<Place, Failure> {
+        Place::of(&self.secret, CLIENTS, || path(self.file, CLIENT_LIST, config))
     }
 }
 
@@ -122,14 +148,57 @@ fn new(file: &Path, printer: &Printer) -> Result<(), Failure> {
     printer.text(&json!({"public": public, "file": file}), |_| format!("{public}\n"))
 }
 
-fn listed(path: &Path) -> Result<(String, Vec<(PublicKey, Grant)>), Failure> {
-    let text = if path.exists() { text(path)? } else { String::new() };
-    let clients = clients::parse(&text).map_err(|(line, what)| super::wrong(path, line, what))?;
-    Ok((text, clients))
+fn make(args: &InitArgs, printer: &Printer) -> Result<(), Failure> {
+    let shelf = match (Shelf::secret(&args.secret, &init::ALL, &args.label)?, &args.folder) {
+        (Some(shelf), _) => shelf,
+        (None, Some(folder)) => {
+            // Nobody else shall look into a folder of secrets.
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+            made.map_err(|error| Failure::file(folder, &error))?;
+            Shelf::Files(Files::new(folder, &init::ALL))
+        }
+        (None, None) => return Err(Failure::usage("--folder says where")),
+    };
+    let made = shelf.change(|there| {
+        let made = init::missing(there, |entry| shelf.name(entry))?;
+        let names: Vec<String> = made.keys().cloned().collect();
+        Ok((made, names))
+    })?;
+    printer.text(&json!({"made": made}), |_| match made.len() {
+        0 => "nothing is missing\n".to_owned(),
+        _ => made.iter().map(|entry| format!("made {}\n", shelf.name(entry))).collect(),
+    })
 }
 
-fn show(path: &Path, printer: &Printer) -> Result<(), Failure> {
-    let (_, clients) = listed(path)?;
+#[cfg(feature = "kubernetes")]
+fn delete(args: &SecretArgs) -> Result<(), Failure> {
+    let name = args.secret.as_deref().ok_or_else(|| Failure::usage("--secret says which"))?;
+    let found = super::secret::Secret::open(name, args.namespace.as_deref(), &[], &[])?.delete()?;
+    eprintln!("{}", if found { "deleted" } else { "there is none" });
+    Ok(())
+}
+
+#[cfg(not(feature = "kubernetes"))]
+fn delete(_: &SecretArgs) -> Result<(), Failure> {
+    Err(crate::kubernetes::not_built_in("keys delete"))
+}
+
+fn rotate(place: &Place, step: Step) -> Result<(), Failure> {
+    let next = place.change(|text| {
+        let keys = if text.is_empty() { Ok(Vec::new()) } else { gossip::parse(text) };
+        gossip::rotated(keys.map_err(|(line, what)| wrong(place, line, what))?, step)
+    })?;
+    eprintln!("{place}: {next}");
+    Ok(())
+}
+
+/// The clients of a list.
+fn listed(place: &Place, text: &str) -> Result<Vec<(PublicKey, Grant)>, Failure> {
+    clients::parse(text).map_err(|(line, what)| wrong(place, line, what))
+}
+
+fn show(place: &Place, printer: &Printer) -> Result<(), Failure> {
+    let clients = listed(place, &place.text()?.unwrap_or_default())?;
     let ops = |grant: &Grant| grant.rights.iter().map(|right| right.as_str()).collect::<Vec<_>>();
     let entry = |(key, grant): &(PublicKey, Grant)| {
         json!({
@@ -153,7 +222,7 @@ fn show(path: &Path, printer: &Printer) -> Result<(), Failure> {
     })
 }
 
-fn allow(path: &Path, key: &str, grant: &Grant) -> Result<(), Failure> {
+fn allow(place: &Place, key: &str, grant: &Grant) -> Result<(), Failure> {
     Kind::Name.check(&grant.name).map_err(|wrong| Failure::usage(format!("NAME: {wrong}")))?;
     if let Some(machine) = grant.machines.iter().find(|name| name.is_empty() || name.contains(['"', '\\'])) {
         return Err(Failure::usage(format!("--machines: '{machine}' is no beginning of a machine's name")));
@@ -161,31 +230,32 @@ fn allow(path: &Path, key: &str, grant: &Grant) -> Result<(), Failure> {
     let key = PublicKey::from_z85(key).map_err(|_| {
         Failure::usage(format!("'{key}' is no public key: 40 characters of Z85")).hint("quote it for the shell: 'KEY'")
     })?;
-    let (text, listed) = listed(path)?;
-    if listed.iter().any(|(_, other)| other.name == grant.name) {
-        let message = format!("{}: there is a client \"{}\" already", path.display(), grant.name);
-        return Err(Failure::new(Exit::Refused, "exists", message).hint("revoke it first, or edit the file"));
-    }
-    let text = clients::with(&text, &key, grant);
-    clients::parse(&text).map_err(|(line, what)| super::wrong(path, line, what))?;
-    replace(path, &text)
+    place.change(|text| {
+        if listed(place, text)?.iter().any(|(_, other)| other.name == grant.name) {
+            let message = format!("{place}: there is a client \"{}\" already", grant.name);
+            return Err(Failure::new(Exit::Refused, "exists", message).hint("revoke it first, or edit the list"));
+        }
+        let text = clients::with(text, &key, grant);
+        listed(place, &text)?;
+        Ok((text, ()))
+    })
 }
 
-fn revoke(path: &Path, name: &str) -> Result<(), Failure> {
-    let (text, listed) = listed(path)?;
-    if !listed.iter().any(|(_, grant)| grant.name == name) {
-        let message = format!("{}: there is no client \"{name}\"", path.display());
-        return Err(Failure::new(Exit::Refused, "unknown", message).hint("`statemesh keys list` shows them"));
-    }
-    // The file is written by people too: what is taken out must be this client, whole, and nobody else.
-    let rest = clients::without(&text, name).filter(|rest| {
-        clients::parse(rest).is_ok_and(|left| listed.iter().filter(|(_, grant)| grant.name != name).eq(&left))
-    });
-    match rest {
-        Some(rest) => replace(path, &rest),
-        None => {
-            Err(Failure::new(Exit::File, "file", format!("{}: [{name}] is not written as expected", path.display()))
-                .hint("take it out by hand"))
+fn revoke(place: &Place, name: &str) -> Result<(), Failure> {
+    place.change(|text| {
+        let listed = listed(place, text)?;
+        if !listed.iter().any(|(_, grant)| grant.name == name) {
+            let message = format!("{place}: there is no client \"{name}\"");
+            return Err(Failure::new(Exit::Refused, "unknown", message).hint("`statemesh keys list` shows them"));
         }
-    }
+        // The list is written by people too: what is taken out must be this client, whole, and nobody else.
+        let rest = clients::without(text, name).filter(|rest| {
+            clients::parse(rest).is_ok_and(|left| listed.iter().filter(|(_, grant)| grant.name != name).eq(&left))
+        });
+        let rest = rest.ok_or_else(|| {
+            Failure::new(Exit::File, "file", format!("{place}: [{name}] is not written as expected"))
+                .hint("take it out by hand")
+        })?;
+        Ok((rest, ()))
+    })
 }
