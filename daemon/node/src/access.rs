@@ -66,6 +66,11 @@ impl Meter {
         Self { cost_ns: 1_000_000_000 / u64::from(per_second.max(1)), due_ns: AtomicU64::new(0) }
     }
 
+    /// Of what may be sent within a second, the share that was sent (0 to 1).
+    fn used(&self, now_ns: u64) -> f64 {
+        self.due_ns.load(Relaxed).saturating_sub(now_ns) as f64 / BURST.as_nanos() as f64
+    }
+
     fn allow(&self, now_ns: u64) -> bool {
         let latest = now_ns.saturating_add(u64::try_from(BURST.as_nanos()).unwrap_or(u64::MAX));
         let next = |due: u64| {
@@ -81,12 +86,19 @@ type ByKey = HashMap<[u8; 32], Arc<Client>>;
 /// The listeners for clients and for subscribers.
 pub(crate) struct ClientDoor {
     own: KeyPair,
+    /// Where the time of the meters begins.
+    start: Instant,
     events_per_second: u32,
     by_key: RwLock<Arc<ByKey>>,
     refused: AtomicU64,
 }
 
 impl ClientDoor {
+    /// The time of the meters, in nanoseconds.
+    fn time_ns(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.start).as_nanos()).unwrap_or(u64::MAX)
+    }
+
     fn set(&self, clients: Clients) {
         let mut by_key = ByKey::new();
         for (key, grant) in clients.grants {
@@ -188,12 +200,13 @@ pub(crate) struct Doors {
 
 impl Doors {
     /// As the options say.
-    pub(crate) fn new(options: &Options) -> Self {
+    pub(crate) fn new(options: &Options, now: Instant) -> Self {
         let options::Security::Curve { own, clients } = &options.security else {
             return Self::default();
         };
         let door = ClientDoor {
             own: own.clone(),
+            start: now,
             events_per_second: options.limits.events_per_second,
             by_key: RwLock::default(),
             refused: AtomicU64::new(0),
@@ -235,6 +248,13 @@ impl Doors {
         self.clients.as_ref().map(|door| door.by_key.read().len())
     }
 
+    /// Of the requests that a client may send within a second, the share that the client with the largest one has sent.
+    pub(crate) fn most_used_rate(&self, now: Instant) -> f64 {
+        let Some(door) = &self.clients else { return 0.0 };
+        let now_ns = door.time_ns(now);
+        door.by_key.read().values().map(|client| client.meter.used(now_ns)).fold(0.0, f64::max)
+    }
+
     /// Handshakes refused for their key, by who knocked.
     pub(crate) fn refused(&self) -> [(&'static str, u64); 2] {
         let clients = self.clients.as_ref().map_or(0, |door| door.refused.load(Relaxed));
@@ -249,7 +269,6 @@ pub(crate) struct Admissions {
     by_conn: HashMap<ConnId, Admitted>,
     /// Whose message is being handled.
     speaker: Option<Arc<Client>>,
-    start: Instant,
 }
 
 struct Admitted {
@@ -262,8 +281,8 @@ pub(crate) type Refusal = (ErrorCode, String);
 
 impl Admissions {
     /// Nobody yet.
-    pub(crate) fn new(doors: &Doors, start: Instant) -> Self {
-        Self { door: doors.clients.clone(), by_conn: HashMap::new(), speaker: None, start }
+    pub(crate) fn new(doors: &Doors) -> Self {
+        Self { door: doors.clients.clone(), by_conn: HashMap::new(), speaker: None }
     }
 
     /// A connection is open; `false` if it must be closed, since its key was taken from the list meanwhile.
@@ -300,12 +319,11 @@ impl Admissions {
 
     /// Whether whoever speaks may ask for this, now.
     pub(crate) fn allow(&self, request: &Request<'_>, now: Instant) -> Result<(), Refusal> {
-        let Some(client) = &self.speaker else { return Ok(()) };
+        let (Some(door), Some(client)) = (&self.door, &self.speaker) else { return Ok(()) };
         if let Some(message) = client.grant.refuses(request) {
             return Err((ErrorCode::Forbidden, message));
         }
-        let now_ns = u64::try_from(now.saturating_duration_since(self.start).as_nanos()).unwrap_or(u64::MAX);
-        if client.meter.allow(now_ns) {
+        if client.meter.allow(door.time_ns(now)) {
             return Ok(());
         }
         let per_second = 1_000_000_000 / client.meter.cost_ns.max(1);
@@ -353,9 +371,10 @@ mod tests {
         Grant { name: name.into(), machines: Vec::new(), rights: vec![Right::Read], events_per_second }
     }
 
-    fn doors(clients: &[(KeyPair, Grant)]) -> Doors {
+    fn doors(clients: &[(KeyPair, Grant)], start: Instant) -> Doors {
         let door = ClientDoor {
             own: KeyPair::generate(),
+            start,
             events_per_second: 1_000,
             by_key: RwLock::default(),
             refused: AtomicU64::new(0),
@@ -372,9 +391,9 @@ mod tests {
     #[test]
     fn a_client_has_its_rate_over_all_its_connections() {
         let pair = KeyPair::generate();
-        let doors = doors(&[(pair.clone(), grant("a", Some(10)))]);
         let start = Instant::now();
-        let mut admissions = Admissions::new(&doors, start);
+        let doors = doors(&[(pair.clone(), grant("a", Some(10)))], start);
+        let mut admissions = Admissions::new(&doors);
         let connections = [1, 2].map(ConnId::for_tests);
         for conn in connections {
             assert!(admissions.opened(conn, Some(*pair.public.as_bytes()), false));
@@ -389,14 +408,16 @@ mod tests {
             (0..100).map(ask).filter(|allowed| *allowed).count()
         };
         assert_eq!([allowed_at(0), allowed_at(500), allowed_at(500), allowed_at(10_000)], [10, 5, 0, 10]);
+        let used_at = |millis| doors.most_used_rate(start + Duration::from_millis(millis));
+        assert_eq!([used_at(10_000), used_at(10_250), used_at(12_000)], [1.0, 0.75, 0.0]);
     }
 
     #[test]
     fn who_is_taken_from_the_list_ends_and_who_changes_goes_on_unless_it_watches() {
         let [a, b, c] = [(); 3].map(|()| KeyPair::generate());
         let both = [(a.clone(), grant("a", None)), (b.clone(), grant("b", None)), (c.clone(), grant("c", None))];
-        let doors = doors(&both);
-        let mut admissions = Admissions::new(&doors, Instant::now());
+        let doors = doors(&both, Instant::now());
+        let mut admissions = Admissions::new(&doors);
         let all = [(&a, false), (&b, false), (&c, true), (&b, true)];
         for (n, (pair, watches)) in all.into_iter().enumerate() {
             assert!(admissions.opened(ConnId::for_tests(n), Some(*pair.public.as_bytes()), watches));

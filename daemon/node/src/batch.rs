@@ -26,6 +26,11 @@ impl Batches {
         self.open.insert(Batch { reply_to, encoding, replies: vec![Vec::new(); len], missing: len + 1 })
     }
 
+    /// Where the array of an open batch goes.
+    pub(crate) fn reply_to(&self, batch: usize) -> Option<ReplyTo> {
+        self.open.get(batch).map(|open| open.reply_to)
+    }
+
     /// Notes one reply. Gives the whole array, and where it goes, if it was the last.
     pub(crate) fn reply(&mut self, batch: usize, position: usize, reply: &[u8]) -> Option<(ReplyTo, Vec<u8>)> {
         let place = self.open.get_mut(batch)?.replies.get_mut(position)?;

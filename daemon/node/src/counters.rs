@@ -149,6 +149,7 @@ figures! {
     accept_failures Counter "statemesh_accept_failures_total" "Times that the operating system gave no connection, for want of file descriptors mostly.";
     rate_limited Counter "statemesh_rate_limited_total" "Requests refused because of limits.events_per_second, or of the figure of their client's key.";
     stalls Counter "statemesh_stalls_total" "Times that a connection was no longer read because of limits.unsent_bytes or limits.unsent_total_bytes.";
+    pauses Counter "statemesh_pauses_total" "Times that a connection was no longer read because of limits.in_flight_per_connection.";
     refused_peers Counter "statemesh_refused_peers_total" "Peer links refused: another mesh, another partition count, or a name in use.";
     refused_messages Counter "statemesh_refused_messages_total" "Frames that were not read because of limits.message_bytes.";
     refused_instances Counter "statemesh_refused_instances_total" "Instances not created because there were limits.instances of them.";
@@ -160,6 +161,8 @@ figures! {
     unread_bytes Gauge "statemesh_unread_bytes" "Bytes of messages that are not whole yet.";
     unsent_bytes Gauge "statemesh_unsent_bytes" "Bytes that clients, subscribers and daemons have not taken yet.";
     subscriber_waiting Gauge "statemesh_subscriber_waiting_bytes" "Changes that wait for slow subscribers, in bytes.";
+    paused Gauge "statemesh_paused_connections" "Connections that are not read because limits.in_flight_per_connection of their requests are under way.";
+    malformed_lately Gauge "statemesh_malformed_frames" "Frames that are no request, of all connections, which count towards limits.malformed now.";
     peer_links Gauge "statemesh_peer_links" "Links to other daemons that are ready.";
     in_flight Gauge "statemesh_in_flight_requests" "Requests passed on and not answered yet.";
     parked Gauge "statemesh_parked_requests" "Requests that wait for their partition.";

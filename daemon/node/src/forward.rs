@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use slab::Slab;
-use statemesh_transport::ConnId;
+use statemesh_transport::{ConnId, Ticket};
 
 /// Where a reply goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,10 @@ pub(crate) enum ReplyTo {
     /// A caller in this process, e.g. an HTTP handler.
     Caller(usize),
     /// Nowhere: the client told, and does not want to hear.
-    Nobody,
+    Nobody {
+        /// Its connection, if it has one.
+        conn: Option<ConnId>,
+    },
 }
 
 /// Who has the request now.
@@ -48,9 +51,9 @@ pub(crate) enum With {
     Control,
 }
 
-/// A request that somebody else is working on.
+/// A request that cannot be answered at once.
 #[derive(Debug)]
-pub(crate) struct Pending {
+pub(crate) struct Waiting {
     /// Where its reply goes.
     pub reply_to: ReplyTo,
     /// The request as it came, to send it again where that is harmless, and to find its id for an error.
@@ -59,6 +62,15 @@ pub(crate) struct Pending {
     pub partition: u16,
     /// How many daemons it met before this one.
     pub hops: u8,
+    /// Counts it against what its connection may have under way; a daemon's link carries many clients, and has no such bound.
+    pub _ticket: Option<Ticket>,
+}
+
+/// A request that somebody else is working on.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    /// The request.
+    pub waiting: Waiting,
     /// Who has it.
     pub with: With,
     generation: u32,
@@ -91,18 +103,10 @@ impl InFlight {
     }
 
     /// Notes a request and gives the number under which its answer comes.
-    pub(crate) fn add(
-        &mut self,
-        reply_to: ReplyTo,
-        request: Bytes,
-        partition: u16,
-        hops: u8,
-        with: With,
-        now: Instant,
-    ) -> u64 {
+    pub(crate) fn add(&mut self, waiting: Waiting, with: With, now: Instant) -> u64 {
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
-        let index = self.slots.insert(Pending { reply_to, request, partition, hops, with, generation });
+        let index = self.slots.insert(Pending { waiting, with, generation });
         let correlation = (u64::from(generation) << 32) | index as u64;
         self.deadlines.push_back((now + self.patience, correlation));
         correlation
@@ -159,14 +163,16 @@ mod tests {
     }
 
     fn add(table: &mut InFlight, name: &'static str, member: u32, now: Instant) -> u64 {
-        table.add(ReplyTo::Caller(0), Bytes::from_static(name.as_bytes()), 1, 0, With::Member(member), now)
+        let request = Bytes::from_static(name.as_bytes());
+        let waiting = Waiting { reply_to: ReplyTo::Caller(0), request, partition: 1, hops: 0, _ticket: None };
+        table.add(waiting, With::Member(member), now)
     }
 
     #[test]
     fn an_answer_is_taken_once_and_an_old_number_gives_nothing() {
         let (mut table, now) = in_flight();
         let first = add(&mut table, "a", 1, now);
-        assert_eq!(table.take(first).unwrap().request, "a");
+        assert_eq!(table.take(first).unwrap().waiting.request, "a");
         let second = add(&mut table, "b", 1, now);
         assert!(table.take(first).is_none());
         assert!(table.take(second).is_some());
@@ -180,7 +186,7 @@ mod tests {
         table.take(first);
         add(&mut table, "c", 1, now);
         add(&mut table, "d", 2, now);
-        let lost: Vec<_> = table.lost_with(1).into_iter().map(|p| p.request).collect();
+        let lost: Vec<_> = table.lost_with(1).into_iter().map(|p| p.waiting.request).collect();
         assert_eq!(lost, ["b", "c"]);
         assert_eq!(table.len(), 1);
     }
@@ -190,7 +196,7 @@ mod tests {
         let (mut table, now) = in_flight();
         add(&mut table, "a", 1, now);
         assert!(table.overdue(now).is_none());
-        assert_eq!(table.overdue(now + Duration::from_secs(5)).unwrap().1.request, "a");
+        assert_eq!(table.overdue(now + Duration::from_secs(5)).unwrap().1.waiting.request, "a");
         assert_eq!(table.deadline(), None);
     }
 }

@@ -26,6 +26,7 @@ pub(crate) fn of(shared: Arc<Shared>, counts: Arc<Counts>) -> Levels {
         levels.extend(connections(&shared));
         levels.push(keys(&shared));
         levels.push(refused_keys(&shared));
+        levels.push(rates(&shared));
         levels.push(instances(&shared, &census));
         levels.extend(counts.levels());
         levels
@@ -76,6 +77,15 @@ fn keys(shared: &Shared) -> Level {
     )
 }
 
+fn rates(shared: &Shared) -> Level {
+    let used = shared.doors.most_used_rate(Instant::now());
+    gauge(
+        "statemesh_client_rate_used_ratio",
+        "Of the requests that a client may send within a second, the share that the one with the largest share has sent.",
+        vec![(Vec::new(), used)],
+    )
+}
+
 fn refused_keys(shared: &Shared) -> Level {
     Level {
         name: "statemesh_refused_keys_total",
@@ -105,7 +115,7 @@ fn connections(shared: &Shared) -> [Level; 2] {
 
 fn limits(shared: &Shared) -> Level {
     let limits = &shared.options.limits;
-    let rows: [(&str, f64); 25] = [
+    let rows: [(&str, f64); 26] = [
         ("connections_per_second", f64::from(limits.connections_per_second)),
         ("events_per_second", f64::from(limits.events_per_second)),
         ("connections", limits.connections as f64),
@@ -126,6 +136,7 @@ fn limits(shared: &Shared) -> Level {
         ("key_bytes", limits.key_bytes as f64),
         ("unsent_bytes", limits.unsent_bytes as f64),
         ("in_flight", limits.in_flight as f64),
+        ("in_flight_per_connection", limits.in_flight_per_connection as f64),
         ("parked", limits.parked as f64),
         ("subscriptions", limits.subscriptions as f64),
         ("subscriber_bytes", limits.subscriber_bytes as f64),

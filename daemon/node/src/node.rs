@@ -155,7 +155,7 @@ impl Node {
         let (orders, order_queue) = mpsc::channel(4);
         let (failed_tx, failed) = watch::channel(None);
         let advertise = advertised(&options);
-        let doors = Doors::new(&options);
+        let doors = Doors::new(&options, now);
         let shared = Arc::new(Shared::new(options, doors, reactors, now, to_control));
         let plane = control::Control::new(Arc::clone(&shared), advertise, definitions, now)?;
         let collector = NodeCollector::new(shared.counters.clone(), levels::of(Arc::clone(&shared), plane.counts()))?;
@@ -384,6 +384,7 @@ fn start_reactors(
         unread_bytes: limits.unread_bytes / sockets.len().max(1),
         unsent_bytes: limits.unsent_bytes,
         unsent_total_bytes: limits.unsent_total_bytes / sockets.len().max(1),
+        in_flight: limits.in_flight_per_connection,
         malformed: limits.malformed,
     };
     let mut threads = Vec::new();

@@ -123,6 +123,9 @@ pub struct Limits {
     pub unsent_total_bytes: usize,
     /// Requests forwarded and not yet answered, for each reactor.
     pub in_flight: usize,
+    /// Requests of one connection that are forwarded, parked, or wait for their shard or the control plane; with so many the
+    /// connection is no longer read.
+    pub in_flight_per_connection: usize,
     /// Requests parked while their partition moves, for each reactor.
     pub parked: usize,
     /// For how long an owner may owe an answer to a forwarded request.
@@ -164,6 +167,7 @@ impl Default for Limits {
             unsent_bytes: 4 << 20,
             unsent_total_bytes: 256 << 20,
             in_flight: 65_536,
+            in_flight_per_connection: 4_096,
             parked: 65_536,
             forward_timeout: Duration::from_secs(5),
             subscriptions: 1_024,

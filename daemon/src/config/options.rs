@@ -223,6 +223,7 @@ impl Config {
             key_bytes: self.size("limits.key_bytes")?,
             unsent_bytes: self.size("limits.unsent_bytes")?,
             in_flight: self.size("limits.in_flight")?,
+            in_flight_per_connection: self.size("limits.in_flight_per_connection")?,
             parked: self.size("limits.parked")?,
             forward_timeout: self.time("limits.forward_timeout")?,
             subscriptions: self.size("limits.subscriptions")?,

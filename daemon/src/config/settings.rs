@@ -104,6 +104,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     one("limits.unsent_bytes", bytes(4_096, GIB), "4MiB", "Waiting to be written to one connection; beyond it the connection is no longer read"),
     one("limits.unsent_total_bytes", bytes(65_536, 64 * GIB), "256MiB", "Waiting to be written to all connections; beyond it no connection is read for which something waits"),
     one("limits.in_flight", count(16_777_216), "65536", "Requests forwarded and not yet answered, for each reactor"),
+    one("limits.in_flight_per_connection", count(16_777_216), "4096", "Requests of one connection that are under way (forwarded, parked, or waiting for their shard); with so many the connection is not read until half of them are answered. One array may go over it"),
     one("limits.parked", count(16_777_216), "65536", "Requests that wait while their partition moves, for each reactor"),
     one("limits.forward_timeout", span(HOUR), "5s", "For how long an owner may owe the answer to a forwarded request"),
     one("limits.subscriptions", count(1_000_000), "1024", "Subscriptions of one subscriber; further ones are ignored and counted"),

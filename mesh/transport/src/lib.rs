@@ -17,7 +17,9 @@ pub mod listen;
 pub mod reactor;
 mod spin;
 mod table;
+mod under_way;
 
 pub use framing::{FrameTooLarge, OVERSIZE};
 pub use omq_proto::{Message, SocketType};
 pub use reactor::{ConnId, Event, Handler, Io, Origin, Reactor};
+pub use under_way::Ticket;

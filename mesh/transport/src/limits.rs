@@ -38,6 +38,9 @@ pub struct Settings {
     pub unsent_bytes: usize,
     /// Beyond this many bytes that the peers of this reactor do not take, nobody of whom some wait is read.
     pub unsent_total_bytes: usize,
+    /// Messages of one connection for which a [`crate::Ticket`] is kept; with so many it is no longer read, until half of
+    /// them are answered.
+    pub in_flight: usize,
     /// Malformed messages of one connection within one `heartbeat`; beyond it the connection is closed.
     pub malformed: u32,
 }
@@ -58,6 +61,7 @@ impl Default for Settings {
             unread_bytes: 256 << 20,
             unsent_bytes: 4 << 20,
             unsent_total_bytes: 256 << 20,
+            in_flight: 4_096,
             malformed: 10_000,
         }
     }

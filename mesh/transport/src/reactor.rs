@@ -21,6 +21,7 @@ use crate::limits::{Bounds, Census, Refusal};
 use crate::link::{Incoming, Link, Side};
 use crate::spin::Spin;
 use crate::table::Table;
+use crate::under_way::Ticket;
 
 pub use crate::limits::Settings;
 
@@ -127,6 +128,10 @@ pub struct Usage {
     pub unsent_bytes: usize,
     /// Times that a connection was no longer read because its peer did not take what was sent.
     pub stalls: u64,
+    /// Times that a connection was no longer read because too much of what it had sent was under way.
+    pub pauses: u64,
+    /// Malformed messages that count against [`Settings::malformed`] of some connection.
+    pub malformed: usize,
     /// Times that the operating system gave no connection, for want of file descriptors mostly.
     pub accept_failures: u64,
 }
@@ -184,6 +189,8 @@ pub struct Io {
     knocking: VecDeque<ConnId>,
     /// Connections that ended within a handler call; the handler is told afterwards.
     ended: Vec<(ConnId, Closed)>,
+    /// Connections of whose messages too many are under way.
+    paused: Vec<ConnId>,
     census: Arc<Census>,
     usage: Usage,
     now: Instant,
@@ -248,10 +255,22 @@ impl Io {
     pub fn malformed(&mut self, id: ConnId) {
         let Some(conn) = self.table.get(id) else { return };
         conn.malformed = conn.malformed.saturating_add(1);
+        self.usage.malformed += 1;
         if conn.malformed == self.settings.malformed.saturating_add(1) {
             conn.closing = true;
             self.ended.push((id, Closed::Malformed));
         }
+    }
+
+    /// To be kept by what a message of this connection waits in, until it is answered: see [`Settings::in_flight`].
+    pub fn ticket(&mut self, id: ConnId) -> Option<Ticket> {
+        self.table.get(id).map(|conn| conn.under_way.ticket())
+    }
+
+    /// Connections that are not read because too much of what they sent is under way.
+    #[must_use]
+    pub fn paused(&self) -> usize {
+        self.paused.len()
     }
 
     /// What the connections take now.
@@ -291,6 +310,21 @@ impl Io {
             conn.wants_write = true;
         }
         Ok(id)
+    }
+
+    /// Lets connections go on of whose messages enough are answered. There are few, since each has many under way, and these
+    /// are bounded together.
+    fn resume(&mut self) {
+        let Self { paused, table, busy, settings, .. } = self;
+        paused.retain(|&id| {
+            let Some(conn) = table.get(id) else { return false };
+            conn.paused = conn.under_way.count() > settings.in_flight / 2;
+            if !conn.paused && !conn.listed {
+                conn.listed = true;
+                busy.push(id);
+            }
+            conn.paused
+        });
     }
 
     /// A connection keeps so many bytes of a message that is not whole. If all keep too many, the one with most of them ends.
@@ -392,6 +426,7 @@ impl<H: Handler> Reactor<H> {
                 busy: Vec::new(),
                 knocking: VecDeque::new(),
                 ended: Vec::new(),
+                paused: Vec::new(),
                 census: Arc::default(),
                 usage: Usage::default(),
                 now,
@@ -485,6 +520,7 @@ impl<H: Handler> Reactor<H> {
             self.accepting = (1 << self.listeners.len()) - 1;
         }
         self.handler.handle(Event::Turn, &mut self.io);
+        self.io.resume();
         self.write_busy();
         self.report_ended();
         Ok(())
@@ -631,7 +667,7 @@ impl<H: Handler> Reactor<H> {
             let Some(conn) = self.io.table.get(id) else {
                 return;
             };
-            if conn.stalled || conn.closing {
+            if conn.is_held_up() || conn.closing {
                 return;
             }
             if conn.backlog {
@@ -680,7 +716,12 @@ impl<H: Handler> Reactor<H> {
         let mut left = TURN_MESSAGES;
         while let Some(conn) = self.io.table.get(id) {
             let origin = conn.origin;
-            if left == 0 || conn.stalled || conn.closing {
+            if conn.under_way.count() >= self.io.settings.in_flight {
+                conn.paused = true;
+                self.io.paused.push(id);
+                self.io.usage.pauses += 1;
+            }
+            if left == 0 || conn.is_held_up() || conn.closing {
                 conn.backlog = true;
                 return false;
             }
@@ -715,8 +756,11 @@ impl<H: Handler> Reactor<H> {
     fn look_after(&mut self, now: Instant) {
         while let Some(id) = self.io.table.rounds.due(now) {
             let Some(conn) = self.io.table.get(id) else { continue };
-            conn.malformed = 0;
-            let half_sent = !conn.link.is_between_messages() && !conn.stalled;
+            self.io.usage.malformed -= std::mem::take(&mut conn.malformed) as usize;
+            if conn.paused {
+                conn.heard = now;
+            }
+            let half_sent = !conn.link.is_between_messages() && !conn.is_held_up();
             match (Silence { span: now.duration_since(conn.heard), half_sent }).judge(&self.io.settings) {
                 Verdict::Alive => {}
                 Verdict::Ask => {
@@ -760,7 +804,7 @@ impl<H: Handler> Reactor<H> {
                 continue;
             };
             conn.queued = 0;
-            conn.listed = (conn.readable || conn.backlog) && !conn.stalled;
+            conn.listed = (conn.readable || conn.backlog) && !conn.is_held_up();
             if conn.listed {
                 self.io.busy.push(id);
             }
@@ -781,6 +825,7 @@ impl<H: Handler> Reactor<H> {
         let _ = self.io.registry.deregister(&mut conn.stream);
         self.io.usage.unread_bytes -= conn.counted.unread;
         self.io.usage.unsent_bytes -= conn.counted.unsent;
+        self.io.usage.malformed -= conn.malformed as usize;
         if let Some(address) = conn.address {
             self.io.census.leave(address);
         }

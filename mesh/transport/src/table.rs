@@ -10,6 +10,7 @@ use slab::Slab;
 use crate::heartbeat::Rounds;
 use crate::link::Link;
 use crate::reactor::{ConnId, Origin};
+use crate::under_way::UnderWay;
 
 /// One connection and where it stands.
 #[derive(Debug)]
@@ -28,6 +29,10 @@ pub(crate) struct Conn {
     pub(crate) listed: bool,
     /// The peer does not take what we write: it is not read until it does.
     pub(crate) stalled: bool,
+    /// What it sent and nobody has answered.
+    pub(crate) under_way: UnderWay,
+    /// Too much of that: it is not read until there is less.
+    pub(crate) paused: bool,
     /// Interest in writability is registered.
     pub(crate) wants_write: bool,
     /// Messages queued for it in this turn.
@@ -64,6 +69,13 @@ pub(crate) struct Table {
     pub(crate) rounds: Rounds,
 }
 
+impl Conn {
+    /// Whether it is not read just now, for reasons that are ours.
+    pub(crate) fn is_held_up(&self) -> bool {
+        self.stalled || self.paused
+    }
+}
+
 impl Table {
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
@@ -87,6 +99,8 @@ impl Table {
             hung_up: false,
             listed: false,
             stalled: false,
+            under_way: UnderWay::default(),
+            paused: false,
             wants_write: false,
             queued: 0,
             closing: false,

@@ -1,6 +1,7 @@
 //! The reactor with the direct client over a real socket.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 use statemesh_transport::client::Client;
 use statemesh_transport::curve::Security;
 use statemesh_transport::reactor::Settings;
-use statemesh_transport::{Event, Handler, Io, Reactor, SocketType};
+use statemesh_transport::{ConnId, Event, Handler, Io, Reactor, SocketType, Ticket};
 
 struct Echo {
     stop: Arc<AtomicBool>,
@@ -38,8 +39,16 @@ impl Handler for Echo {
 }
 
 fn with_echo(settings: Settings, test: impl FnOnce(SocketAddr)) {
+    with(settings, |stop| Echo { stop, closed: 0 }, test);
+}
+
+fn with<H: Handler + Send + 'static>(
+    settings: Settings,
+    handler: impl FnOnce(Arc<AtomicBool>) -> H,
+    test: impl FnOnce(SocketAddr),
+) {
     let stop = Arc::new(AtomicBool::new(false));
-    let handler = Echo { stop: Arc::clone(&stop), closed: 0 };
+    let handler = handler(Arc::clone(&stop));
     let mut reactor = Reactor::new(settings, Instant::now(), |_| handler).unwrap();
     let socket = statemesh_transport::listen::tcp((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
     let address = socket.local_addr().unwrap();
@@ -66,6 +75,7 @@ const SETTINGS: Settings = Settings {
     unread_bytes: 64 << 20,
     unsent_bytes: 1 << 20,
     unsent_total_bytes: 64 << 20,
+    in_flight: 1_000,
     malformed: 1_000,
 };
 
@@ -289,6 +299,71 @@ fn who_does_not_read_is_not_read_and_others_go_on() {
         let mut buffer = vec![0; 1 << 20];
         while back < sent / message.len() * message.len() {
             back += deaf.read(&mut buffer).unwrap();
+        }
+    });
+}
+
+/// Keeps what it is sent until somebody says `free` and how much; says to everybody how much it was ever sent.
+struct Hoarder {
+    stop: Arc<AtomicBool>,
+    kept: VecDeque<(ConnId, Vec<u8>, Ticket)>,
+    taken: u8,
+}
+
+impl Handler for Hoarder {
+    fn handle(&mut self, event: Event<'_>, io: &mut Io) {
+        let Event::Message(conn, _, message) = event else { return };
+        let body = message.part_slice(0).unwrap();
+        match body {
+            [b'f', b'r', b'e', b'e', many] => {
+                for (conn, body, _ticket) in self.kept.drain(..usize::from(*many)) {
+                    io.send(conn, &[&body]);
+                }
+                io.send(conn, &[&[self.taken]]);
+            }
+            _ => {
+                self.taken += 1;
+                self.kept.push_back((conn, body.to_vec(), io.ticket(conn).unwrap()));
+            }
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    fn finished(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+#[test]
+fn a_connection_with_too_much_under_way_is_not_read_until_half_of_it_is_answered() {
+    let hoarder = |stop| Hoarder { stop, kept: VecDeque::new(), taken: 0 };
+    with(Settings { in_flight: 4, ..SETTINGS }, hoarder, |address| {
+        let (mut eager, mut other) = (connect(address), connect(address));
+        (0..10u8).for_each(|n| eager.push(&[n]));
+        eager.flush().unwrap();
+        let mut freed =
+            |many: u8| other.call(&[b'f', b'r', b'e', b'e', many], PATIENCE).unwrap().part_slice(0).unwrap()[0];
+        // All ten come in one read, so whoever sees some of them taken sees all that will be.
+        let mut settled = |many: u8, before: u8| {
+            freed(many);
+            let begun = Instant::now();
+            loop {
+                let taken = freed(0);
+                if taken > before {
+                    return taken;
+                }
+                assert!(begun.elapsed() < PATIENCE, "nothing more is taken after {before}");
+            }
+        };
+        assert_eq!(settled(0, 0), 4);
+        assert_eq!(settled(2, 4), 6, "two of four answered: two more are taken");
+        assert_eq!(settled(4, 6), 10);
+        settled(4, 0);
+        for n in 0..10u8 {
+            assert_eq!(eager.receive(PATIENCE).unwrap().part_slice(0), Some(&[n][..]));
         }
     });
 }

@@ -18,7 +18,7 @@ impl Worker {
             self.tell_control(message);
         }
         for parked in std::mem::take(&mut self.not_held) {
-            self.request(&parked.request, parked.reply_to, parked.hops, io);
+            self.ask_again(&parked.waiting, io);
         }
         for _ in 0..PER_TURN {
             let Some(command) = self.shared.next_command(self.index) else {

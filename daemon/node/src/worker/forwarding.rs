@@ -6,11 +6,11 @@ use bytes::Bytes;
 use statemesh_mesh::client_protocol::error::ErrorCode;
 use statemesh_mesh::client_protocol::reply::Encoding;
 use statemesh_mesh::client_protocol::request::Request;
-use statemesh_transport::Io;
+use statemesh_transport::{ConnId, Io};
 
 use super::requests::{Keyed, NO_PARTITION};
 use super::{Asked, Parked, Worker};
-use crate::forward::{Pending, ReplyTo, With};
+use crate::forward::{Pending, ReplyTo, Waiting, With};
 use crate::peer_wire::{ForwardHeader, PeerFrame};
 
 impl Worker {
@@ -19,18 +19,38 @@ impl Worker {
         if self.in_flight.is_full() {
             return self.refuse_in_flight(raw, reply_to, io);
         }
-        let request = Bytes::copy_from_slice(raw);
-        let correlation = self.in_flight.add(reply_to, request, partition, hops, With::Member(member), self.now);
+        let waiting = self.keep(raw, partition, reply_to, hops, io);
+        let correlation = self.in_flight.add(waiting, With::Member(member), self.now);
         let mut frame = Vec::with_capacity(raw.len() + 16);
         PeerFrame::Forward(ForwardHeader { correlation, partition, hops: hops + 1 }, raw).encode(&mut frame);
         if self.peers.send(member, Some(correlation), &frame, self.now, io) {
             self.router.sent(partition);
             self.counters.forwards_sent.add(1);
-        } else {
+        } else if let Some(pending) = self.in_flight.take(correlation) {
             // The router knows the member already, the table of links not yet: its entry is in the ring.
-            self.in_flight.take(correlation);
-            self.park(raw, partition, reply_to, hops, io);
+            self.park(pending.waiting, io);
         }
+    }
+
+    /// Copies a request, since it has to wait.
+    pub(super) fn keep(&mut self, raw: &[u8], partition: u16, reply_to: ReplyTo, hops: u8, io: &mut Io) -> Waiting {
+        let ticket = self.asker(reply_to).and_then(|conn| io.ticket(conn));
+        Waiting { reply_to, request: Bytes::copy_from_slice(raw), partition, hops, _ticket: ticket }
+    }
+
+    /// The client's connection that a request came on.
+    pub(super) fn asker(&self, reply_to: ReplyTo) -> Option<ConnId> {
+        match reply_to {
+            ReplyTo::Client { conn, .. } => Some(conn),
+            ReplyTo::Batch { batch, .. } => self.asker(self.batches.reply_to(batch)?),
+            ReplyTo::Nobody { conn } => conn,
+            ReplyTo::Peer { .. } | ReplyTo::Caller(_) => None,
+        }
+    }
+
+    /// Begins anew with a request that has waited.
+    pub(super) fn ask_again(&mut self, waiting: &Waiting, io: &mut Io) {
+        self.request(&waiting.request, waiting.reply_to, waiting.hops, io);
     }
 
     pub(super) fn refuse_in_flight(&mut self, request: &[u8], reply_to: ReplyTo, io: &mut Io) {
@@ -46,48 +66,49 @@ impl Worker {
         );
     }
 
-    pub(super) fn park(&mut self, raw: &[u8], partition: u16, reply_to: ReplyTo, hops: u8, io: &mut Io) {
+    pub(super) fn park(&mut self, waiting: Waiting, io: &mut Io) {
         let limits = self.shared.options.limits;
         if self.parked.len() >= limits.parked {
             self.counters.refused_parked.add(1);
             let message = format!("limits.parked: {} requests wait for partitions that are moving", limits.parked);
-            return self.fail_raw(raw, reply_to, ErrorCode::Moving, &message, "send it again", io);
+            return self.fail_waiting(&waiting, ErrorCode::Moving, &message, "send it again", io);
         }
         let until = self.now + limits.forward_timeout;
-        self.parked.push_back(Parked { partition, reply_to, request: Bytes::copy_from_slice(raw), hops, until });
+        self.parked.push_back(Parked { waiting, until });
     }
 
     /// Tries again what waits for this partition, in the order in which it came; what daemons forwarded first, since the
     /// clients' own events may have to wait for its answers (see [`statemesh_mesh::routing`]).
     pub(super) fn unpark(&mut self, partition: u16, io: &mut Io) {
         let (waiting, kept): (VecDeque<Parked>, VecDeque<Parked>) =
-            self.parked.drain(..).partition(|parked| parked.partition == partition);
+            self.parked.drain(..).partition(|parked| parked.waiting.partition == partition);
         self.parked = kept;
-        let (forwarded, own): (Vec<Parked>, Vec<Parked>) = waiting.into_iter().partition(|parked| parked.hops > 0);
+        let (forwarded, own): (Vec<Parked>, Vec<Parked>) =
+            waiting.into_iter().partition(|parked| parked.waiting.hops > 0);
         for parked in forwarded.into_iter().chain(own) {
             self.arrived_at = parked.until.checked_sub(self.shared.options.limits.forward_timeout).unwrap_or(self.now);
-            self.request(&parked.request, parked.reply_to, parked.hops, io);
+            self.ask_again(&parked.waiting, io);
         }
     }
 
     /// The answer to a request that somebody else had; an empty one says that the partition is not there (any more).
     pub(super) fn answered(&mut self, correlation: u64, reply: &[u8], io: &mut Io) {
-        let Some(pending) = self.in_flight.take(correlation) else {
+        let Some(Pending { waiting: asked, .. }) = self.in_flight.take(correlation) else {
             return;
         };
         if reply.is_empty() {
             // First this one, then those that waited behind it: if it has to wait as well, then in front of them.
             let waiting = self.parked.len();
-            self.request(&pending.request, pending.reply_to, pending.hops.saturating_add(1), io);
+            self.request(&asked.request, asked.reply_to, asked.hops.saturating_add(1), io);
             if self.parked.len() > waiting
                 && let Some(parked) = self.parked.pop_back()
             {
                 self.parked.push_front(parked);
             }
         } else {
-            self.deliver(pending.reply_to, reply, io);
+            self.deliver(asked.reply_to, reply, io);
         }
-        self.settled(pending.partition, io);
+        self.settled(asked.partition, io);
     }
 
     /// A request for this partition is no longer on its way; perhaps the partition's route may change now.
@@ -99,25 +120,24 @@ impl Worker {
 
     /// The link to a member is gone. What was sent on it may or may not have been applied.
     pub(super) fn link_lost(&mut self, member: u32, io: &mut Io) {
-        for pending in self.in_flight.lost_with(member) {
-            let partition = pending.partition;
-            if is_repeatable(&pending.request) {
-                self.request(&pending.request, pending.reply_to, pending.hops, io);
+        for Pending { waiting, .. } in self.in_flight.lost_with(member) {
+            if is_repeatable(&waiting.request) {
+                self.ask_again(&waiting, io);
             } else {
-                self.give_up(&pending, ErrorCode::OutcomeUnknown, "the owner was lost before it answered", io);
+                self.give_up(&waiting, ErrorCode::OutcomeUnknown, "the owner was lost before it answered", io);
             }
-            self.settled(partition, io);
+            self.settled(waiting.partition, io);
         }
     }
 
     /// A member is gone for good. What still waited for its link was never sent, so it goes to the new owner.
     pub(super) fn member_gone(&mut self, member: u32, io: &mut Io) {
         for correlation in self.peers.gone(member, io) {
-            let Some(pending) = self.in_flight.take(correlation) else {
+            let Some(Pending { waiting, .. }) = self.in_flight.take(correlation) else {
                 continue;
             };
-            self.request(&pending.request, pending.reply_to, pending.hops, io);
-            self.settled(pending.partition, io);
+            self.ask_again(&waiting, io);
+            self.settled(waiting.partition, io);
         }
         self.link_lost(member, io);
         // The next process of this name greets anew.
@@ -128,10 +148,14 @@ impl Worker {
         }
     }
 
-    fn give_up(&mut self, pending: &Pending, code: ErrorCode, message: &str, io: &mut Io) {
+    fn give_up(&mut self, waiting: &Waiting, code: ErrorCode, message: &str, io: &mut Io) {
         self.counters.forwards_lost.add(1);
         let hint = "with a dedup token, sending it again is harmless";
-        self.fail_raw(&pending.request, pending.reply_to, code, message, hint, io);
+        self.fail_waiting(waiting, code, message, hint, io);
+    }
+
+    fn fail_waiting(&mut self, waiting: &Waiting, code: ErrorCode, message: &str, hint: &str, io: &mut Io) {
+        self.fail_raw(&waiting.request, waiting.reply_to, code, message, hint, io);
     }
 
     /// Answers a request that is kept as bytes.
@@ -143,22 +167,22 @@ impl Worker {
 
     /// Gives up what took too long.
     pub(super) fn expire(&mut self, io: &mut Io) {
-        while let Some((correlation, pending)) = self.in_flight.overdue(self.now) {
-            let unsent = matches!(pending.with, With::Member(member) if self.peers.withdraw(member, correlation));
+        while let Some((correlation, Pending { waiting, with, .. })) = self.in_flight.overdue(self.now) {
+            let unsent = matches!(with, With::Member(member) if self.peers.withdraw(member, correlation));
             let (code, message) = if unsent {
                 (ErrorCode::OwnerUnreachable, "the owner could not be reached")
             } else {
                 (ErrorCode::Timeout, "no answer within limits.forward_timeout")
             };
-            self.give_up(&pending, code, message, io);
-            self.settled(pending.partition, io);
+            self.give_up(&waiting, code, message, io);
+            self.settled(waiting.partition, io);
         }
         while self.parked.front().is_some_and(|parked| parked.until <= self.now) {
-            let Some(parked) = self.parked.pop_front() else {
+            let Some(Parked { waiting, .. }) = self.parked.pop_front() else {
                 break;
             };
-            let message = format!("nobody took over partition {} within limits.forward_timeout", parked.partition);
-            self.fail_raw(&parked.request, parked.reply_to, ErrorCode::Moving, &message, "send it again", io);
+            let message = format!("nobody took over partition {} within limits.forward_timeout", waiting.partition);
+            self.fail_waiting(&waiting, ErrorCode::Moving, &message, "send it again", io);
         }
     }
 }

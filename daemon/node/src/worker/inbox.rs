@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use statemesh_mesh::client_protocol::reply::Encoding;
 use statemesh_mesh::client_protocol::request::Request;
 use statemesh_mesh::placement;
@@ -25,8 +24,9 @@ impl Worker {
         if self.in_flight.is_full() {
             return self.refuse_in_flight(raw, reply_to, io);
         }
-        let request = Bytes::copy_from_slice(raw);
-        let correlation = self.in_flight.add(reply_to, request.clone(), partition, hops, With::Inbox, self.now);
+        let waiting = self.keep(raw, partition, reply_to, hops, io);
+        let request = waiting.request.clone();
+        let correlation = self.in_flight.add(waiting, With::Inbox, self.now);
         let shared = Arc::clone(&self.shared);
         self.run.lap(Stage::Route);
         let job =

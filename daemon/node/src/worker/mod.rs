@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use slab::Slab;
 use statemesh_mesh::client_protocol::error::ErrorCode;
 use statemesh_mesh::client_protocol::reply::{Encoding, write_error};
@@ -26,7 +25,7 @@ use crate::access::Admissions;
 use crate::batch::Batches;
 use crate::command::{Command, ToControl};
 use crate::counters::Counters;
-use crate::forward::{InFlight, ReplyTo};
+use crate::forward::{InFlight, ReplyTo, Waiting};
 use crate::peer_wire::PeerFrame;
 use crate::peers::Peers;
 use crate::shard::Run;
@@ -49,10 +48,7 @@ const RETRY: Duration = Duration::from_millis(1);
 /// A request that waits until its partition has settled.
 #[derive(Debug)]
 struct Parked {
-    partition: u16,
-    reply_to: ReplyTo,
-    request: Bytes,
-    hops: u8,
+    waiting: Waiting,
     until: Instant,
 }
 
@@ -111,7 +107,7 @@ impl Worker {
             peers: Peers::new(u8::try_from(index).unwrap_or(u8::MAX), limits.in_flight, shared.doors.peers()),
             greeted: HashMap::new(),
             subscribers: Subscribers::new(&limits, Arc::clone(&shared.watching)),
-            admissions: Admissions::new(&shared.doors, now),
+            admissions: Admissions::new(&shared.doors),
             run: Run::default(),
             reply: Vec::new(),
             overflow: VecDeque::new(),
@@ -149,7 +145,7 @@ impl Worker {
                 PeerFrame::Reply(correlation, reply).encode(&mut frame);
                 io.send(conn, &[&frame]);
             }
-            ReplyTo::Nobody => {}
+            ReplyTo::Nobody { .. } => {}
             ReplyTo::Caller(caller) => {
                 if let Some(answer) = self.callers.try_remove(caller) {
                     // Who asked may have stopped waiting.
@@ -197,6 +193,9 @@ impl Worker {
         let usage = io.usage();
         self.counters.unread_bytes.set(usage.unread_bytes);
         self.counters.unsent_bytes.set(usage.unsent_bytes);
+        self.counters.malformed_lately.set(usage.malformed);
+        self.counters.paused.set(io.paused());
+        self.counters.pauses.add(usage.pauses - self.counters.pauses.get());
         self.counters.stalls.add(usage.stalls - self.counters.stalls.get());
         self.counters.accept_failures.add(usage.accept_failures - self.counters.accept_failures.get());
         self.counters.subscriber_waiting.set(self.subscribers.waiting_bytes());

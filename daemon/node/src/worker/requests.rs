@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
 use statemesh_mesh::client_protocol::error::ErrorCode;
 use statemesh_mesh::client_protocol::reply::{Encoding, MapWriter};
 use statemesh_mesh::client_protocol::request::{self, Class, Op, Request};
@@ -132,6 +131,7 @@ impl Worker {
     /// Where the reply to a tell goes: nowhere, but for a daemon that passed it on and waits to hear that it arrived. In an
     /// array it leaves an empty place.
     fn told(&mut self, reply_to: ReplyTo, io: &mut Io) -> ReplyTo {
+        let conn = self.asker(reply_to);
         match reply_to {
             ReplyTo::Peer { .. } | ReplyTo::Caller(_) => return reply_to,
             ReplyTo::Batch { batch, position } => {
@@ -139,9 +139,9 @@ impl Worker {
                     self.deliver(reply_to, &replies, io);
                 }
             }
-            ReplyTo::Client { .. } | ReplyTo::Nobody => {}
+            ReplyTo::Client { .. } | ReplyTo::Nobody { .. } => {}
         }
-        ReplyTo::Nobody
+        ReplyTo::Nobody { conn }
     }
 
     fn keyed(&mut self, request: &Request<'_>, raw: &[u8], reply_to: ReplyTo, hops: u8, io: &mut Io) {
@@ -169,7 +169,8 @@ impl Worker {
                 {
                     self.tell_control(ToControl::Misrouted { partition, member });
                 }
-                self.park(raw, partition, reply_to, hops, io);
+                let waiting = self.keep(raw, partition, reply_to, hops, io);
+                self.park(waiting, io);
             }
         }
     }
@@ -240,13 +241,14 @@ impl Worker {
     /// The partition is routed here, and will be served in a moment, or was and is about to be routed elsewhere.
     fn wait_until_held(&mut self, keyed: Keyed<'_>, io: &mut Io) {
         let Keyed { raw, partition, reply_to, hops, .. } = keyed;
+        let waiting = self.keep(raw, partition, reply_to, hops, io);
         if self.router.route_forwarded(partition) != Route::Local
             || self.not_held.len() >= self.shared.options.limits.parked
         {
-            return self.park(raw, partition, reply_to, hops, io);
+            return self.park(waiting, io);
         }
         let until = self.now + self.shared.options.limits.forward_timeout;
-        self.not_held.push(Parked { partition, reply_to, request: Bytes::copy_from_slice(raw), hops, until });
+        self.not_held.push(Parked { waiting, until });
     }
 
     /// Publishes and counts what a run produced.
@@ -332,8 +334,8 @@ impl Worker {
         if self.in_flight.is_full() {
             return self.refuse_in_flight(raw, reply_to, io);
         }
-        let body = Bytes::copy_from_slice(raw);
-        let correlation = self.in_flight.add(reply_to, body, NO_PARTITION, 0, With::Control, self.now);
+        let waiting = self.keep(raw, NO_PARTITION, reply_to, 0, io);
+        let correlation = self.in_flight.add(waiting, With::Control, self.now);
         self.tell_control(ToControl::Request { reactor: self.index, correlation, request: raw.to_vec() });
     }
 }

@@ -65,20 +65,28 @@ impl Mesh {
             limits: self.limits,
             machines: Vec::new(),
         };
-        let node = Node::start(options, prometheus::Registry::new(), self.runtime.handle().clone()).unwrap();
+        let metrics = prometheus::Registry::new();
+        let node = Node::start(options, metrics.clone(), self.runtime.handle().clone()).unwrap();
         self.seeds.push(node.handle().addresses().gossip);
-        Daemon { node }
+        Daemon { node, metrics }
     }
 }
 
 struct Daemon {
     node: Node,
+    metrics: prometheus::Registry,
 }
 
 impl Daemon {
     fn client(&self) -> Asker {
         let address = self.node.handle().addresses().clients;
         Asker { client: Client::connect(address, SocketType::Dealer, PATIENCE).unwrap() }
+    }
+
+    fn counted(&self, name: &str) -> f64 {
+        let families = self.metrics.gather();
+        let family = families.iter().find(|family| family.name() == name).unwrap();
+        family.get_metric().iter().map(|metric| metric.get_counter().get_value()).sum()
     }
 
     fn until(&self, what: &str, done: impl Fn(&Self) -> bool) {
@@ -176,6 +184,36 @@ fn tells_are_applied_in_order_wherever_the_key_is_and_never_answered() {
     client.push(&json!([tell("0"), tell("1")]));
     let both = client.ask(&json!([tell("0"), {"op": "get", "machine": "counter", "key": "0"}]));
     assert_eq!((&both[0], &both[1]["context"]["count"]), (&Value::Null, &json!(5)));
+}
+
+#[test]
+fn a_connection_with_too_much_under_way_waits_and_loses_nothing() {
+    let mut mesh = Mesh::new();
+    mesh.limits.in_flight_per_connection = 2;
+    let (one, two) = (mesh.start("one"), mesh.start("two"));
+    one.sees(2);
+    two.sees(2);
+    let mut client = one.client();
+    client.define();
+    // Of two hundred keys some are elsewhere, so that there are more forwarded requests than two.
+    let send = |op: &str, n: usize| json!({"op": op, "id": n, "machine": "counter", "key": format!("k{n}"), "event": {"type": "ADD", "by": 1}});
+    (0..200).for_each(|n| client.client.push(&serde_json::to_vec(&send("tell", n)).unwrap()));
+    let array: Vec<Value> = (0..200).map(|n| send("send", n)).collect();
+    client.client.push(&serde_json::to_vec(&array).unwrap());
+    (0..200).for_each(|n| client.client.push(&serde_json::to_vec(&send("send", n)).unwrap()));
+    client.client.flush().unwrap();
+    let mut replied = [0; 200];
+    for _ in 0..201 {
+        let reply = client.client.receive(PATIENCE).unwrap();
+        let reply: Value = serde_json::from_slice(reply.part_slice(0).unwrap()).unwrap();
+        let replies = reply.as_array().map_or(std::slice::from_ref(&reply), Vec::as_slice);
+        replies.iter().for_each(|reply| replied[reply["id"].as_u64().unwrap() as usize] += 1);
+    }
+    assert_eq!(replied, [2; 200]);
+    for n in 0..200 {
+        assert_eq!(client.count(&format!("k{n}")), 3);
+    }
+    assert!(one.counted("statemesh_pauses_total") > 10.0);
 }
 
 #[test]
