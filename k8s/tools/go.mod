@@ -1,6 +1,6 @@
 module github.com/statemesh/statemesh/k8s/tools
 
-go 1.24.0
+go 1.24.2
 
 require (
 	dario.cat/mergo v1.0.1 // indirect

@@ -125,3 +125,22 @@ fn machines_are_defined_at_start() {
     let set = object(&values, "StatefulSet").unwrap();
     assert!(set.contains("path: \"machines/lamp.json\"") && set.contains("mountPath: /machines/more"), "{set}");
 }
+
+/// Leaves of the schema without a description; below an object that has one, names speak for themselves.
+fn undescribed(path: &str, schema: &serde_json::Value, found: &mut Vec<String>) {
+    let Some(properties) = schema["properties"].as_object() else { return found.push(path.to_owned()) };
+    for (name, below) in properties {
+        if below["description"].is_null() {
+            undescribed(&format!("{path}.{name}"), below, found);
+        }
+    }
+}
+
+#[test]
+fn every_value_is_described() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../k8s/chart/values.schema.json");
+    let schema = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    let mut found = Vec::new();
+    undescribed("", &schema, &mut found);
+    assert!(found.is_empty(), "{found:?}");
+}

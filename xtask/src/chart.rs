@@ -17,7 +17,7 @@ pub(crate) fn write(workspace: &Workspace) -> Result<(), String> {
     make(workspace, &workspace.root.join(CHART))
 }
 
-/// They are what would be written, and no value is without a description.
+/// They are what would be written.
 pub(crate) fn check(workspace: &Workspace) -> Result<Count, String> {
     let copy = workspace.target.join("chart");
     let words = ["cp", "--recursive", "--no-target-directory", CHART, &copy.display().to_string()];
@@ -45,7 +45,6 @@ fn make(workspace: &Workspace, chart: &Path) -> Result<(), String> {
             &folder,
             "--sort-values-order",
             "file",
-            "--documentation-strict-mode",
             "--log-level",
             "warning",
         ],
