@@ -2,8 +2,9 @@
 //!
 //! A round asks for the SRV records of `_gossip._udp.<service>`, then for the addresses of each target, which gives ports as
 //! well. Without SRV records it asks for the service's own A and AAAA records, whose members listen on the usual port. A round
-//! starts every second until this member has joined, then every [`Config::joined_interval`], to find a part of the mesh
-//! that nobody here remembers. A round that fails changes nothing: members that know each other need no DNS.
+//! starts a tenth of a second after the first one, and then less and less often, every second at last, until this member has
+//! joined: a pod's own records appear a moment after it has started, and those of its fellows with them. Then a round starts every
+//! [`Config::joined_interval`], to find a part of the mesh that nobody here remembers. A round that fails changes nothing: members that know each other need no DNS.
 //!
 //! A record may point at anything. Whoever is there is asked for its list like everyone else; if it is of another mesh, its
 //! seal drops the question, and ours its answer.
@@ -16,6 +17,8 @@ use std::time::{Duration, Instant};
 pub const MAX_TARGETS: usize = 64;
 /// Addresses that a round may find.
 pub const MAX_ADDRESSES: usize = 256;
+/// From the first round to the second; each further pause is half as long again, up to [`Config::joining_interval`].
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// Where to look, and how often.
 #[derive(Debug, Clone)]
@@ -28,7 +31,7 @@ pub struct Config {
     pub seeds: Vec<SocketAddr>,
     /// This member's own gossip address: it is not tried.
     pub own: SocketAddr,
-    /// From round to round until joined.
+    /// From round to round until joined, at most: the first ones follow each other faster.
     pub joining_interval: Duration,
     /// From round to round afterwards.
     pub joined_interval: Duration,
@@ -111,6 +114,8 @@ enum Asked {
 pub struct Discovery {
     config: Config,
     joined: bool,
+    /// From this round to the next one, until joined.
+    pause: Duration,
     next_round: Instant,
     /// Questions of this round; the first one is being asked.
     questions: VecDeque<(Asked, Question)>,
@@ -126,6 +131,7 @@ impl Discovery {
         Self {
             config,
             joined: false,
+            pause: FIRST_PAUSE,
             next_round: now,
             questions: VecDeque::new(),
             found: BTreeSet::new(),
@@ -171,12 +177,13 @@ impl Discovery {
     fn joined(&mut self, joined: bool, now: Instant) {
         if joined != self.joined {
             self.joined = joined;
+            self.pause = self.config.joining_interval;
             self.next_round = now + self.interval();
         }
     }
 
     fn interval(&self) -> Duration {
-        if self.joined { self.config.joined_interval } else { self.config.joining_interval }
+        if self.joined { self.config.joined_interval } else { self.pause }
     }
 
     fn start_round(&mut self) {
@@ -237,6 +244,7 @@ impl Discovery {
     /// Rounds are an interval apart, counted from the end of one when it took time.
     fn end_round(&mut self, ended: Option<Instant>) {
         self.next_round = ended.unwrap_or(self.next_round) + self.interval();
+        self.pause = (self.pause * 3 / 2).min(self.config.joining_interval);
         self.found.remove(&self.config.own);
         let found = std::mem::take(&mut self.found).into_iter().collect();
         self.out.push_back(Output::Found(found));
@@ -319,13 +327,24 @@ mod tests {
             d.handle(Input::Failed, now);
         }
         assert_eq!(d.poll(), Some(Output::Found(vec![addr("10.0.0.2:7403")])));
-        assert_eq!(d.next_deadline(), Some(now + Duration::from_secs(1)));
+        assert_eq!(d.next_deadline(), Some(now + FIRST_PAUSE));
     }
 
     #[test]
-    fn rounds_are_a_second_apart_until_joined_and_again_when_alone() {
-        let now = Instant::now();
+    fn rounds_follow_each_other_fast_at_first_then_every_second_until_joined_and_again_when_alone() {
+        let mut now = Instant::now();
         let mut d = discovery(None, &["10.0.0.2:7403"], now);
+        for pause_ms in [100, 150, 225] {
+            d.handle(Input::Tick, now);
+            assert!(matches!(d.poll(), Some(Output::Found(_))));
+            assert_eq!(d.next_deadline(), Some(now + Duration::from_millis(pause_ms)));
+            now += Duration::from_millis(pause_ms);
+        }
+        for _ in 0..10 {
+            d.handle(Input::Tick, now);
+            assert!(matches!(d.poll(), Some(Output::Found(_))));
+            now = d.next_deadline().unwrap();
+        }
         d.handle(Input::Tick, now);
         assert!(matches!(d.poll(), Some(Output::Found(_))));
         assert_eq!(d.next_deadline(), Some(now + Duration::from_secs(1)));
