@@ -1,4 +1,4 @@
-/* One round of load: the same loops, requests and counting as src/load.rs has, over whatever protocol the client that includes
+/* One round of load: the same loops, requests and counting as benches/load has, over whatever protocol the client that includes
  * this file speaks. It is included once by each client, so it defines what it declares.
  *
  *   CLIENT PORT REQUESTS_FILE REQUEST_BYTES IN_FLIGHT PER_SECOND WARM_UP_MS MEASURED_MS

@@ -4,16 +4,20 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use crate::failure::{Failure, Outcome, While, failure};
-use crate::load::{self, Pace, Round, Spec};
 use crate::proc::{self, Process};
-use crate::work::{REQUEST_BYTES, Work};
+use crate::work::{REQUEST_BYTES, Turns, Work};
+use statemesh_load::{Endpoint, Pace, Refusal, Round, Spec};
+use statemesh_transport::curve::Security;
 
 /// Patience with a session beyond the time that its round takes: a cluster that is joined, a just-in-time compiler.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Patience with a handshake, and with answers that are still owed when a round ends.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 /// A result that is larger is not read: more than an hour of answers.
 const RESULT_BYTES: u64 = 8 << 30;
 
@@ -35,12 +39,29 @@ impl Client {
         match self {
             Client::Direct => {
                 let before = proc::cpu(std::process::id());
-                let round = load::run(address, work, spec)?;
+                let round = direct(address, work, spec)?;
                 Ok((round, proc::cpu(std::process::id()).saturating_sub(before)))
             }
             Client::Program(program) => run_program(program, address, work, spec, out),
             Client::Session(session) => session.run(work, spec, out),
         }
+    }
+}
+
+/// A round of the direct client. It never sleeps in an open loop: that would be late by more than what is measured.
+pub(crate) fn spec(pace: Pace, warm_up: Duration, measured: Duration) -> Spec {
+    Spec { pace, warm_up, measured, requests: None, patience: ANSWERED_WITHIN, polls: true }
+}
+
+/// Runs one round with the direct client. A connection that ends, ends the round: peers are not to be forgiven that.
+pub(crate) fn direct(address: SocketAddr, work: &Work, spec: &Spec) -> Outcome<Round> {
+    let mut endpoint = Endpoint::new(&address.to_string(), Security::None, ANSWERED_WITHIN, 0);
+    let mut turns = Turns::new(work, spec.pace);
+    let round = statemesh_load::run(&mut endpoint, &mut turns, spec, &AtomicBool::new(false));
+    let round = round.while_at("the direct client")?;
+    match &round.broken {
+        None => Ok(round),
+        Some(why) => failure(format!("the direct client: {why}")),
     }
 }
 
@@ -139,12 +160,14 @@ fn read(bytes: &[u8], spec: &Spec) -> Outcome<(Round, Duration)> {
     let (Some(errors), Some(cpu), Some(answered), Some(count)) = (errors, cpu, answered, count) else {
         return failure("it ended without a result");
     };
-    let mut round = Round::new();
+    let mut round = Round::default();
     numbers.for_each(|nanos| round.record(nanos));
     if round.events != count {
         return failure(format!("it promised {count} latencies and gave {}", round.events));
     }
-    (round.errors, round.answered) = (errors, answered);
+    let why = Refusal { code: "no_good_answer".to_owned(), message: "see what the client says".to_owned() };
+    round.errors.add(errors, &why);
+    round.answered = answered;
     round.elapsed = spec.measured;
     Ok((round, Duration::from_nanos(cpu)))
 }
@@ -152,6 +175,30 @@ fn read(bytes: &[u8], spec: &Spec) -> Outcome<(Round, Duration)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::echo;
+    use crate::work;
+
+    fn against_an_echo(pace: Pace) -> Round {
+        let (mut reactor, address) = echo::reactor(Duration::ZERO).unwrap();
+        // It has no end of its own: it goes with the test's process.
+        std::thread::spawn(move || reactor.run());
+        let spec = spec(pace, Duration::ZERO, Duration::from_millis(100));
+        direct(address, &Work::new(&work::keys(0, 10)), &spec).unwrap()
+    }
+
+    #[test]
+    fn a_closed_loop_gets_an_answer_to_everything() {
+        let round = against_an_echo(Pace::Closed { in_flight: 7 });
+        assert_eq!(round.errors.total(), 0);
+        assert!(round.events >= 7 && round.events <= round.answered, "{} of {}", round.events, round.answered);
+        assert_eq!(round.events, round.latency.len());
+    }
+
+    #[test]
+    fn an_open_loop_offers_what_it_was_told_however_slow_the_machine_is() {
+        let round = against_an_echo(Pace::Open { per_second: 2_000 });
+        assert_eq!((round.events, round.errors.total()), (200, 0));
+    }
 
     fn bytes(numbers: &[u64]) -> Vec<u8> {
         numbers.iter().flat_map(|n| n.to_ne_bytes()).collect()
@@ -159,11 +206,10 @@ mod tests {
 
     #[test]
     fn a_result_cut_short_is_refused() {
-        let spec =
-            Spec { pace: Pace::Closed { in_flight: 1 }, warm_up: Duration::ZERO, measured: Duration::from_secs(1) };
+        let spec = spec(Pace::Closed { in_flight: 1 }, Duration::ZERO, Duration::from_secs(1));
         let bytes = bytes(&[2, 7_000, 5, 2, 30_000, 40_000]);
         let (round, cpu) = read(&bytes, &spec).unwrap();
-        assert_eq!((round.events, round.answered, round.errors, cpu), (2, 5, 2, Duration::from_micros(7)));
+        assert_eq!((round.events, round.answered, round.errors.total(), cpu), (2, 5, 2, Duration::from_micros(7)));
         assert!(read(&bytes[..40], &spec).is_err());
         assert!(read(&[], &spec).is_err());
     }

@@ -10,11 +10,11 @@ use nix::sys::signal::Signal;
 use crate::client::Client;
 use crate::failure::{Failure, Outcome, While};
 use crate::lab::Lab;
-use crate::load::{Round, Spec};
 use crate::mesh::{Mesh, Owner};
 use crate::peers::{self, Peer};
 use crate::proc::{self, Process};
 use crate::work::{self, Work};
+use statemesh_load::{Round, Spec};
 
 /// The servers, by the names that tables show.
 pub(crate) const OWN_ECHO: &str = "own reactor, echo";

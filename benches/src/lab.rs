@@ -5,8 +5,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::args::Args;
+use crate::client::spec;
 use crate::failure::{Outcome, While, failure};
-use crate::load::{Pace, Spec};
+use statemesh_load::{Pace, Spec};
 
 /// The folders, and what the command line asked for.
 #[derive(Debug)]
@@ -91,7 +92,7 @@ impl Lab {
 
     /// A round of this pace.
     pub(crate) fn spec(&self, pace: Pace) -> Spec {
-        Spec { pace, warm_up: self.measured / 4, measured: self.measured }
+        spec(pace, self.measured / 4, self.measured)
     }
 
     /// The release build of the daemon, made of the sources as they are now, unless the command line names another.

@@ -11,7 +11,6 @@ mod engine_peer;
 mod failure;
 mod filling;
 mod lab;
-mod load;
 mod mesh;
 mod peers;
 mod proc;

@@ -7,8 +7,8 @@ use hdrhistogram::Histogram;
 
 use crate::contender::Contender;
 use crate::failure::Outcome;
-use crate::load::{self, Spec};
 use crate::proc;
+use statemesh_load::Spec;
 
 /// One turn of one contender.
 #[derive(Clone, Debug)]
@@ -52,7 +52,7 @@ pub(crate) struct Measured {
 impl Measured {
     /// All rounds in one histogram, nanoseconds.
     pub(crate) fn latency(&self) -> Histogram<u64> {
-        let mut all = load::histogram();
+        let mut all = statemesh_load::histogram();
         for sample in &self.samples {
             // Both have the same bounds.
             let _ = all.add(&sample.latency);
@@ -114,7 +114,7 @@ fn sample(contender: &Contender, spec: &Spec, round: usize) -> Outcome<Sample> {
     Ok(Sample {
         round,
         events: result.events,
-        errors: result.errors,
+        errors: result.errors.total(),
         elapsed: result.elapsed,
         server_cpu_per_event: per_event(server),
         client_cpu_per_event: per_event(client),
@@ -155,7 +155,7 @@ mod tests {
     fn contenders_are_compared_within_a_round() {
         let sample = |round, events| Sample {
             round,
-            latency: load::histogram(),
+            latency: statemesh_load::histogram(),
             events,
             errors: 0,
             elapsed: Duration::from_secs(1),

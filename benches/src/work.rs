@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use statemesh_load::{Answer, Pace, Refusal, Seq, Verdict};
+
 /// Bytes of one request.
 pub(crate) const REQUEST_BYTES: usize = 64;
 /// Instances that the events are spread over.
@@ -67,17 +69,49 @@ fn text(out: &mut Vec<u8>, text: &str) {
     out.extend(text.as_bytes());
 }
 
-/// What a reply says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Answer {
-    /// The request's id.
-    pub(crate) id: u32,
-    /// Whether it says `ok`, or is the request itself, as an echo gives it back.
-    pub(crate) good: bool,
+/// Requests in flight at most, also in an open loop: beyond it the schedule waits, and that wait counts.
+const SLOTS: usize = 65_536;
+
+/// Work as one client does it: the keys in turn, whichever slot is free.
+#[derive(Debug)]
+pub(crate) struct Turns<'a> {
+    work: &'a Work,
+    slots: usize,
+    turn: usize,
+    request: [u8; REQUEST_BYTES],
 }
 
-/// Reads a reply as far as a client has to.
-pub(crate) fn answer(reply: &[u8]) -> Option<Answer> {
+impl<'a> Turns<'a> {
+    pub(crate) fn new(work: &'a Work, pace: Pace) -> Self {
+        let slots = match pace {
+            Pace::Closed { in_flight } => in_flight.min(SLOTS),
+            Pace::Open { .. } => SLOTS,
+        };
+        Self { work, slots, turn: 0, request: [0; REQUEST_BYTES] }
+    }
+}
+
+impl statemesh_load::Work for Turns<'_> {
+    fn slots(&self) -> usize {
+        self.slots
+    }
+
+    fn request(&mut self, _slot: usize, id: u32) -> &[u8] {
+        self.request = self.work.request(self.turn, id);
+        self.turn += 1;
+        &self.request
+    }
+
+    fn read(&mut self, reply: &[u8]) -> Option<Answer> {
+        let (id, good) = answer(reply)?;
+        let refused = || Verdict::Refused(Box::new(Refusal { code: "refused".to_owned(), message: String::new() }));
+        Some(Answer { id, verdict: if good { Verdict::Done } else { refused() }, seq: Seq::default() })
+    }
+}
+
+/// Reads a reply as far as a client has to: the request's id, and whether it says `ok`, or is the request itself, as an echo
+/// gives it back.
+fn answer(reply: &[u8]) -> Option<(u32, bool)> {
     let header = match reply.first()? {
         0x80..=0x8f => 1,
         0xde => 3,
@@ -85,7 +119,7 @@ pub(crate) fn answer(reply: &[u8]) -> Option<Answer> {
     };
     let rest = reply.get(header..)?.strip_prefix(&ID_KEY)?;
     let (id, rest) = rest.split_first_chunk::<4>()?;
-    Some(Answer { id: u32::from_be_bytes(*id), good: rest.starts_with(&OK_TRUE) || rest.starts_with(&OP_KEY) })
+    Some((u32::from_be_bytes(*id), rest.starts_with(&OK_TRUE) || rest.starts_with(&OP_KEY)))
 }
 
 #[cfg(test)]
@@ -96,14 +130,14 @@ mod tests {
     fn a_request_has_64_bytes_and_its_echo_is_a_good_answer() {
         let work = Work::new(&keys(7, 10));
         let request = work.request(3, 0x0102_0304);
-        assert_eq!(answer(&request), Some(Answer { id: 0x0102_0304, good: true }));
+        assert_eq!(answer(&request), Some((0x0102_0304, true)));
         assert_ne!(work.request(4, 1), work.request(5, 1), "turns go to different keys");
     }
 
     #[test]
     fn an_error_is_no_good_answer() {
         let refused = [&[0x83][..], &ID_KEY, &[0, 0, 0, 9], &[0xa2, b'o', b'k', 0xc2]].concat();
-        assert_eq!(answer(&refused), Some(Answer { id: 9, good: false }));
+        assert_eq!(answer(&refused), Some((9, false)));
         assert_eq!(answer(b"{\"id\":1}"), None);
         assert_eq!(answer(&[]), None);
     }

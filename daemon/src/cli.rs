@@ -2,9 +2,11 @@
 
 use crate::config::SettingFlags;
 use crate::output::Format;
+use crate::verbs::{CONNECTIONS, MAX_KEYS};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// A brokerless mesh of daemons that host state machines.
 #[derive(Debug, Parser)]
@@ -64,6 +66,8 @@ pub(crate) enum Verb {
     Placement(Connect),
     /// Ask a daemon whether it is there
     Ping(Connect),
+    /// Measure a mesh: send events for a while, at a rate or with some in flight, and prove that none was lost or doubled
+    Bench(BenchArgs),
     /// Check definitions: errors and warnings with line, column and suggestion
     Check(CheckArgs),
     /// Run a machine offline, in virtual time
@@ -243,6 +247,47 @@ pub(crate) struct InstancesArgs {
     pub(crate) after: Option<String>,
     #[command(flatten)]
     pub(crate) connect: Connect,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct BenchArgs {
+    /// Open loop: this many events a second, latency counted from when each was due
+    #[arg(long, conflicts_with = "in_flight", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) rate: Option<u32>,
+    /// Closed loop: this many events without an answer at a time [default: one for each connection]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=MAX_KEYS))]
+    pub(crate) in_flight: Option<u32>,
+    /// For how long to measure, such as 10s or 2h
+    #[arg(long, default_value = "10s", value_name = "TIME", value_parser = span)]
+    pub(crate) duration: Duration,
+    /// Load before that, which is not measured
+    #[arg(long, default_value = "1s", value_name = "TIME", value_parser = span)]
+    pub(crate) warm_up: Duration,
+    /// Instances that the events go to, one event at a time to each; their keys are new ones
+    #[arg(long, default_value_t = 1_000, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=MAX_KEYS))]
+    pub(crate) keys: u32,
+    /// A machine that is defined [default: one that counts, which is defined as statemesh-bench]
+    #[arg(long, value_name = "NAME", requires = "event")]
+    pub(crate) machine: Option<String>,
+    /// The event, which must be a transition each time; nothing else may move the instances
+    #[arg(long, value_name = "TYPE", requires = "machine")]
+    pub(crate) event: Option<String>,
+    /// Connections, over which the load is spread; if the address is a name with several addresses, each takes the next one
+    #[arg(long, default_value_t = 1, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(CONNECTIONS))]
+    pub(crate) connections: u16,
+    /// For how long an event is sent again, with its dedup token, before it counts as an error
+    #[arg(long, default_value = "30s", value_name = "TIME", value_parser = span)]
+    pub(crate) patience: Duration,
+    #[command(flatten)]
+    pub(crate) connect: Connect,
+}
+
+/// A time on the command line, at most a year.
+fn span(text: &str) -> Result<Duration, String> {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 3_600);
+    crate::config::span(text)
+        .filter(|time| *time <= YEAR)
+        .ok_or_else(|| "a time is written as 500ms, 10s or 2h".to_owned())
 }
 
 #[derive(Args, Debug)]

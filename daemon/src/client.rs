@@ -186,7 +186,7 @@ fn key_refused(address: &str, why: &str) -> Failure {
     )
 }
 
-fn unreachable(address: &str, why: &str) -> Failure {
+pub(crate) fn unreachable(address: &str, why: &str) -> Failure {
     Failure::new(Exit::Unreachable, "unreachable", format!("no daemon at {address}: {why}"))
         .hint("is it running? `statemesh up` starts a mesh here; --address or STATEMESH_ADDRESS names another daemon")
 }

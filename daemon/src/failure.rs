@@ -25,7 +25,8 @@ impl Exit {
         (Exit::Ok, "Done. A daemon that was asked to end and left the mesh; `check` found no error."),
         (
             Exit::Refused,
-            "The mesh, or the API server of Kubernetes, answered with an error reply, or `check`, `draw` or `simulate` found an error in a definition.",
+            "The mesh, or the API server of Kubernetes, answered with an error reply; `check`, `draw` or `simulate` found an error in a \
+             definition; `bench` has counted errors, or events that were lost or doubled.",
         ),
         (
             Exit::Usage,

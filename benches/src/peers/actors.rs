@@ -7,12 +7,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::{Peer, start_with_line, start_with_port};
-use crate::client::{Client, Session};
+use crate::client::{Client, Session, spec};
 use crate::failure::{Outcome, While};
 use crate::lab::Lab;
-use crate::load::{Pace, Spec};
 use crate::proc;
 use crate::work::{self, Work};
+use statemesh_load::Pace;
 
 /// The goal that xtask's Java example uses too.
 const COPY_DEPENDENCIES: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies";
@@ -58,7 +58,7 @@ pub(super) fn proto_actor(lab: &Lab) -> Outcome<Peer> {
 fn warm_up(lab: &Lab, client: &Client, address: SocketAddr) -> Outcome {
     let work = Work::new(&work::keys(0, work::KEYS));
     for (in_flight, measured) in WARM_UP {
-        let spec = Spec { pace: Pace::Closed { in_flight }, warm_up: Duration::ZERO, measured };
+        let spec = spec(Pace::Closed { in_flight }, Duration::ZERO, measured);
         client.run(address, &work, &spec, lab.out())?;
     }
     Ok(())

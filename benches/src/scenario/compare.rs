@@ -65,12 +65,11 @@ fn times(measured: &[Measured], by: By, ours: Side, theirs: Side) -> Option<f64>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load;
     use crate::report::figure::Verdict;
     use std::time::Duration;
 
     fn one_round(server: &'static str, client: &'static str, micros: u64) -> Measured {
-        let mut latency = load::histogram();
+        let mut latency = statemesh_load::histogram();
         latency.record(micros * 1_000).unwrap();
         let sample = Sample {
             round: 0,

@@ -5,10 +5,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::client::{Client, Session};
+use crate::client::{Client, Session, spec};
 use crate::failure::{Outcome, failure};
 use crate::lab::Lab;
-use crate::load::{Pace, Round, Spec};
 use crate::mesh::{Mesh, Owner};
 use crate::peers;
 use crate::proc;
@@ -19,6 +18,7 @@ use crate::rounds::median;
 use crate::scenario::Report;
 use crate::scenario::idle::megabytes;
 use crate::work::Work;
+use statemesh_load::{Pace, Round};
 
 const WEIGHT: &str = "an idle connection of 10,000, resident";
 const P99: &str = "p99, 10,000 connections : 10 connections, 10,000 events/s in all";
@@ -64,7 +64,7 @@ fn measure(lab: &Lab, daemon: &Path) -> Outcome<Report> {
     let mut many = connect(lab, daemon, &program, MANY)?;
     std::thread::sleep(SETTLES_FOR);
     let connected = each(&many)?;
-    let spec = Spec { pace: Pace::Open { per_second: PER_SECOND }, warm_up: MEASURED / 4, measured: MEASURED };
+    let spec = spec(Pace::Open { per_second: PER_SECOND }, MEASURED / 4, MEASURED);
     for round in 0..lab.rounds.min(MAX_ROUNDS) {
         let mut sides = [&mut few, &mut many];
         sides.rotate_left(round % 2);
@@ -78,7 +78,7 @@ fn measure(lab: &Lab, daemon: &Path) -> Outcome<Report> {
     let quotients = many.rounds.iter().zip(&few.rounds).map(|(many, few)| at(many, 0.99) / at(few, 0.99).max(0.1));
     let row = |connections: usize, side: &Side| {
         let of = |quantile| median(side.rounds.iter().map(|round| at(round, quantile)).collect());
-        let errors: u64 = side.rounds.iter().map(|round| round.errors).sum();
+        let errors: u64 = side.rounds.iter().map(|round| round.errors.total()).sum();
         let resident =
             resident(side).map_or_else(|why| why.to_string(), |bytes| Unit::Megabytes.show(megabytes(bytes)));
         let latency = [0.5, 0.99, 0.999].map(|quantile| format!("{:.1}", of(quantile)));

@@ -3,13 +3,13 @@
 use crate::contender::{Arena, BYTE_ECHO, Contender, DIRECT, Field, RESERVED};
 use crate::failure::Outcome;
 use crate::lab::Lab;
-use crate::load::Pace;
 use crate::report::csv::{self, micros};
 use crate::report::figure::thousands;
 use crate::report::plot::{Axis, Line, Plot};
 use crate::report::table::markdown;
 use crate::rounds::{self, Measured};
 use crate::scenario::{Report, table};
+use statemesh_load::Pace;
 
 /// Requests a second.
 const OFFERED: [u32; 7] = [1_000, 5_000, 20_000, 50_000, 100_000, 200_000, 500_000];

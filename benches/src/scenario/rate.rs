@@ -5,13 +5,13 @@ use crate::contender::{
 };
 use crate::failure::Outcome;
 use crate::lab::Lab;
-use crate::load::Pace;
 use crate::report::bars::{Bar, Bars};
 use crate::report::csv;
 use crate::report::figure::{Figure, Unit};
 use crate::rounds::{self, Measured, Sample};
 use crate::scenario::compare::{By, pair, with_others};
 use crate::scenario::{Report, table};
+use statemesh_load::Pace;
 
 /// 64 in flight from one client must give at least this many events a second (2 cores).
 const EVENTS_PER_SECOND: f64 = 500_000.0;

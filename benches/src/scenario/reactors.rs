@@ -2,14 +2,15 @@
 
 use std::path::Path;
 
+use crate::client;
 use crate::failure::{Failure, Outcome};
 use crate::lab::Lab;
-use crate::load::{self, Pace, Spec};
 use crate::mesh::{Mesh, Owner};
 use crate::report::figure::{Figure, Unit, thousands};
 use crate::report::table;
 use crate::scenario::Report;
 use crate::work::Work;
+use statemesh_load::{Pace, Spec};
 
 const NAME: &str = "events/s of 2 clients, 64 in flight each, 2 reactors : 1 reactor";
 const IN_FLIGHT: usize = 64;
@@ -75,7 +76,7 @@ fn start(lab: &Lab, daemon: &Path, reactors: usize) -> Outcome<Side> {
 fn rate(side: &Side, spec: &Spec) -> Outcome<f64> {
     std::thread::scope(|scope| {
         let clients: Vec<_> =
-            (0..CLIENTS).map(|_| scope.spawn(|| load::run(side.mesh.address(), &side.work, spec))).collect();
+            (0..CLIENTS).map(|_| scope.spawn(|| client::direct(side.mesh.address(), &side.work, spec))).collect();
         clients.into_iter().try_fold(0.0, |sum, client| {
             let round = client.join().map_err(|_| Failure("a client's thread ended with a panic".to_owned()))??;
             Ok(sum + round.events as f64 / round.elapsed.as_secs_f64())

@@ -6,12 +6,12 @@ use crate::contender::{
 };
 use crate::failure::Outcome;
 use crate::lab::Lab;
-use crate::load::Pace;
 use crate::report::csv;
 use crate::report::figure::Figure;
 use crate::rounds::{self, Measured};
 use crate::scenario::compare::{By, Side, pair, with_others};
 use crate::scenario::{Report, table};
+use statemesh_load::Pace;
 
 const P50: By = By::Quantile(0.5);
 const P99: By = By::Quantile(0.99);

@@ -6,15 +6,16 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::client::{self, spec};
 use crate::failure::{Outcome, failure};
 use crate::filling;
 use crate::lab::Lab;
-use crate::load::{self, Pace, Round, Spec};
 use crate::mesh::{self, Mesh};
 use crate::report::figure::{Figure, Unit, thousands};
 use crate::report::table;
 use crate::scenario::Report;
 use crate::work::{self, Work};
+use statemesh_load::{Pace, Round};
 
 const NAME: &str = "a million timers due within one second: what that adds to an unrelated event's p99";
 const ADDED_NANOS: f64 = 1_000_000.0;
@@ -52,15 +53,15 @@ fn measure(lab: &Lab, daemon: &Path) -> Outcome<Report> {
     let begun = Instant::now();
     filling::fill(&mesh, TIMERS, |n| arm(n, due))?;
     let filled = begun.elapsed();
-    let spec = Spec { pace: Pace::Open { per_second: PER_SECOND }, warm_up: WARM_UP, measured: WITHIN };
-    let calm = load::run(mesh.address(), &work, &spec)?;
+    let spec = spec(Pace::Open { per_second: PER_SECOND }, WARM_UP, WITHIN);
+    let calm = client::direct(mesh.address(), &work, &spec)?;
     let Some(left) = due.checked_duration_since(Instant::now() + WARM_UP) else {
         return failure(format!("setting the timers took {filled:?}, too long for {LEAD:?}"));
     };
     std::thread::sleep(left);
-    let busy = load::run(mesh.address(), &work, &spec)?;
-    if calm.errors + busy.errors > 0 {
-        return failure(format!("{} events without a good answer", calm.errors + busy.errors));
+    let busy = client::direct(mesh.address(), &work, &spec)?;
+    if calm.errors.total() + busy.errors.total() > 0 {
+        return failure(format!("{} events without a good answer", calm.errors.total() + busy.errors.total()));
     }
     let late = all_rang(&mesh, due + WITHIN)?;
     Ok(report(&calm, &busy, filled, late))
@@ -91,7 +92,7 @@ fn report(calm: &Round, busy: &Round, filled: Duration, late: Duration) -> Repor
     let quantile = |round: &Round, of: f64| round.latency.value_at_quantile(of) as f64;
     let row = |name: &str, round: &Round| {
         let cells = [0.5, 0.99, 0.999, 1.0].map(|of| thousands(quantile(round, of) / 1_000.0));
-        let counts = [round.events.to_string(), round.errors.to_string()];
+        let counts = [round.events.to_string(), round.errors.total().to_string()];
         std::iter::once(name.to_owned()).chain(cells).chain(counts).collect()
     };
     let rows: Vec<Vec<String>> = vec![row("before", calm), row("while they are due", busy)];

@@ -7,7 +7,7 @@ mod options;
 mod settings;
 
 pub(crate) use flags::{SETTINGS_HEADING, SettingFlags};
-pub(crate) use kind::{Kind, key as gossip_key};
+pub(crate) use kind::{Kind, key as gossip_key, span};
 pub(crate) use options::{Http, LogFormat, Logs, Tls};
 pub(crate) use settings::{
     CLIENT_ADDRESS, CLIENT_KEY, CLIENT_LIST, CLIENT_TIMEOUT, GOSSIP_KEYS_FILE, SERVER_KEY, SETTINGS, Setting,

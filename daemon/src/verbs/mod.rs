@@ -1,19 +1,21 @@
 //! The verbs, one file for each group that works alike.
 
 mod ask;
+mod bench;
 mod define;
 mod explain;
 mod settings;
 mod shell;
 mod watch;
 
+pub(crate) use bench::{CONNECTIONS, MAX_KEYS};
 pub(crate) use define::read_definition;
 
 use crate::cli::{Cli, Connect, Verb};
 use crate::client::Client;
 use crate::config::{CLIENT_ADDRESS, CLIENT_KEY, CLIENT_TIMEOUT, Config, SERVER_KEY, Target};
 use crate::failure::{Exit, Failure};
-use crate::output::Printer;
+use crate::output::{Printer, text};
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
@@ -34,6 +36,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Simulate(args) => crate::offline::simulate(&args, &printer),
         Verb::Draw(args) => crate::offline::draw(&args),
         Verb::Schema => crate::offline::schema(),
+        Verb::Bench(args) => attended(bench::bench(&args, file, &printer)),
         Verb::Define(args) => online(define::define(&args, file, &printer)),
         Verb::Watch(args) => online(watch::watch(&args, file, &printer)),
         other => online(ask::ask(other, file, &printer)),
@@ -42,14 +45,19 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
 
 /// Runs a verb that talks to the mesh. Ctrl-C ends it.
 fn online(verb: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::new(Exit::File, "runtime", format!("no event loop: {error}")))?;
-    let done = runtime.block_on(async {
+    attended(async {
         tokio::select! {
             done = verb => done,
             _ = tokio::signal::ctrl_c() => Ok(()),
         }
-    });
+    })
+}
+
+/// Runs a verb that talks to the mesh and looks after signals by itself.
+fn attended(verb: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(Exit::File, "runtime", format!("no event loop: {error}")))?;
+    let done = runtime.block_on(verb);
     // A task of the zeromq crate must not keep a finished command waiting.
     runtime.shutdown_background();
     done

@@ -5,6 +5,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -55,8 +56,16 @@ pub struct Client {
 /// Bytes of the largest reply that a client takes.
 const REPLY_BYTES: usize = 64 << 20;
 
+impl AsFd for Client {
+    /// For waiting until something comes; reading is [`Client::receive`]'s.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
 impl Client {
-    /// Connects as a DEALER (or as `socket_type`) and completes the handshake, within `timeout` for each of the two.
+    /// Connects as a DEALER (or as `socket_type`) and completes the handshake, within `timeout` for each of the two. No later
+    /// write waits for longer either.
     ///
     /// # Errors
     /// Nobody listens there, or it does not speak ZMTP.
@@ -78,6 +87,7 @@ impl Client {
         let io = |source| ClientError::Io { address, source };
         let stream = TcpStream::connect_timeout(&address, timeout).map_err(io)?;
         stream.set_nodelay(true).map_err(io)?;
+        stream.set_write_timeout(Some(timeout)).map_err(io)?;
         let mut client = Self {
             address,
             stream,
@@ -114,13 +124,17 @@ impl Client {
     /// Writes what is queued.
     ///
     /// # Errors
-    /// The connection failed.
+    /// The connection failed, or the other side took nothing for as long as a connection may take (`TimedOut`).
     pub fn flush(&mut self) -> Result<(), ClientError> {
         while !self.link.unsent().is_empty() {
             match self.stream.write(self.link.unsent()) {
                 Ok(n) => self.link.sent(n),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.set_blocking(true)?,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock && !self.blocking => self.set_blocking(true)?,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    let source = io::ErrorKind::TimedOut.into();
+                    return Err(ClientError::Io { address: self.address, source });
+                }
                 Err(source) => {
                     return Err(ClientError::Io { address: self.address, source });
                 }

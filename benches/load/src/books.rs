@@ -1,0 +1,141 @@
+//! Whether what was acknowledged is what is there.
+//!
+//! Each key is written by this run alone, one event at a time, and each event is one transition. So the acknowledged events of
+//! a key carry the seqs 1, 2, 3, ...: a seq that is higher than the next one was applied twice, one that is lower tells of
+//! transitions that are gone. An instance that began anew with its owner's death counts what it lost that way.
+
+/// Where an instance is, as an answer says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seq {
+    /// Transitions since it began.
+    pub seq: u64,
+    /// Whether the event made one.
+    pub changed: bool,
+    /// Whether it began anew, its predecessor having been lost with its owner.
+    pub restarted: bool,
+}
+
+/// The books of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Books {
+    keys: Vec<Account>,
+    /// Acknowledged transitions that are gone.
+    pub lost: u64,
+    /// Events that were applied more than once, counted once for each time too many.
+    pub doubled: u64,
+    /// Times that an instance began anew.
+    pub restarted: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Account {
+    seq: u64,
+    /// Events since then that may or may not have been applied.
+    unknown: u64,
+}
+
+impl Books {
+    /// Books about this many keys, none of which exists yet.
+    #[must_use]
+    pub fn new(keys: usize) -> Self {
+        Self { keys: vec![Account::default(); keys], ..Self::default() }
+    }
+
+    /// An event was acknowledged.
+    pub fn acknowledged(&mut self, key: usize, now: Seq) {
+        self.restarted += u64::from(now.restarted);
+        self.compare(key, u64::from(now.changed), now.seq);
+    }
+
+    /// Nobody will learn whether an event was applied.
+    pub fn unknown(&mut self, key: usize) {
+        if let Some(account) = self.keys.get_mut(key) {
+            account.unknown += 1;
+        }
+    }
+
+    /// An instance was looked at after its last event. A seq of 0: there is none.
+    pub fn seen(&mut self, key: usize, seq: u64) {
+        self.compare(key, 0, seq);
+    }
+
+    /// Takes over the books of other keys.
+    pub fn merge(&mut self, other: &Books) {
+        self.keys.extend(&other.keys);
+        self.lost += other.lost;
+        self.doubled += other.doubled;
+        self.restarted += other.restarted;
+    }
+
+    fn compare(&mut self, key: usize, step: u64, seq: u64) {
+        let Some(account) = self.keys.get_mut(key) else { return };
+        let least = account.seq + step;
+        self.lost += least.saturating_sub(seq);
+        self.doubled += seq.saturating_sub(least + account.unknown);
+        *account = Account { seq, unknown: 0 };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ok(seq: u64) -> Seq {
+        Seq { seq, changed: true, restarted: false }
+    }
+
+    fn counts(books: &Books) -> (u64, u64, u64) {
+        (books.lost, books.doubled, books.restarted)
+    }
+
+    #[test]
+    fn one_transition_after_another_balances() {
+        let mut books = Books::new(2);
+        [(0, 1), (1, 1), (0, 2), (0, 3)].into_iter().for_each(|(key, seq)| books.acknowledged(key, ok(seq)));
+        books.seen(0, 3);
+        books.seen(1, 1);
+        assert_eq!(counts(&books), (0, 0, 0));
+    }
+
+    #[test]
+    fn an_event_applied_twice_is_counted_once() {
+        let mut books = Books::new(1);
+        [1, 3, 4].into_iter().for_each(|seq| books.acknowledged(0, ok(seq)));
+        assert_eq!(counts(&books), (0, 1, 0));
+        books.seen(0, 6);
+        assert_eq!(counts(&books), (0, 3, 0), "also one that only a look at the end shows");
+    }
+
+    #[test]
+    fn an_instance_that_began_anew_lost_what_was_acknowledged() {
+        let mut books = Books::new(2);
+        (1..=5).for_each(|seq| books.acknowledged(0, ok(seq)));
+        books.acknowledged(0, Seq { restarted: true, ..ok(1) });
+        books.acknowledged(0, ok(2));
+        assert_eq!(counts(&books), (5, 0, 1));
+        books.acknowledged(1, ok(1));
+        books.seen(1, 0);
+        assert_eq!(counts(&books), (6, 0, 1), "one that nobody asked again is missed at the end");
+    }
+
+    #[test]
+    fn what_was_given_up_may_have_been_applied_or_not() {
+        for seq in [2, 3] {
+            let mut books = Books::new(1);
+            books.acknowledged(0, ok(1));
+            books.unknown(0);
+            books.acknowledged(0, ok(seq));
+            assert_eq!(counts(&books), (0, 0, 0), "seq {seq}");
+            books.acknowledged(0, ok(seq + 2));
+            assert_eq!(counts(&books), (0, 1, 0), "but only once");
+        }
+    }
+
+    #[test]
+    fn an_event_that_changed_nothing_moves_nothing() {
+        let mut books = Books::new(1);
+        books.acknowledged(0, ok(1));
+        books.acknowledged(0, Seq { changed: false, ..ok(1) });
+        assert_eq!(counts(&books), (0, 0, 0));
+    }
+}

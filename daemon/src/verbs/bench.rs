@@ -1,0 +1,274 @@
+//! `bench`: steady load on a mesh, from as many connections as wanted, and the proof that nothing was lost or applied twice.
+
+use super::{connect, target};
+use crate::cli::BenchArgs;
+use crate::client::unreachable;
+use crate::config::Target;
+use crate::failure::{Exit, Failure};
+use crate::output::{Printer, Style, Table};
+use serde_json::{Value, json};
+use statemesh_load::{Books, Endpoint, MAX_SLOTS, OpenError, Pace, Refusal, Round, Sends, Spec, Work, run};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The machine that is defined if none is named, and its event.
+const MACHINE: &str = "statemesh-bench";
+const EVENT: &str = "ADD";
+/// Connections at most: a thread each.
+const MAX_CONNECTIONS: usize = 256;
+/// Instances that are looked at at a time when all is done.
+const LOOKED_AT: usize = 64;
+/// As a daemon that gets a second signal.
+const INTERRUPTED: i32 = 130;
+
+/// Sends load for a while, and prints what came of it.
+pub(crate) async fn bench(args: &BenchArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
+    let plan = Plan::of(args)?;
+    let target = target(&args.connect, file)?;
+    if args.machine.is_none() {
+        define(args, file).await?;
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    tokio::spawn(heed_signals(Arc::clone(&stop)));
+    eprintln!("{}; Ctrl-C ends it early", plan.in_words());
+    let ran = tokio::task::spawn_blocking(move || {
+        let result = plan.run(&target, &stop);
+        (plan, target, result)
+    });
+    let (plan, target, result) = ran.await.map_err(|error| Failure::new(Exit::Refused, "bench", error.to_string()))?;
+    let result = result.map_err(|error| unreachable(&target.address, &error.to_string()))?;
+    let report = plan.report(&result);
+    printer.answer(&report, || table(&report))?;
+    if result.is_flawless() { Ok(()) } else { Err(Failure::silent(Exit::Refused)) }
+}
+
+/// A first signal ends the run early, a second one the program.
+async fn heed_signals(stop: Arc<AtomicBool>) {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+    loop {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+        if stop.swap(true, Ordering::Relaxed) {
+            std::process::exit(INTERRUPTED);
+        }
+    }
+}
+
+/// Defines the machine. A client that may not do that may still find it defined.
+async fn define(args: &BenchArgs, file: Option<&Path>) -> Result<(), Failure> {
+    let mut client = connect(&args.connect, file).await?;
+    let Err(failure) = client.call(json!({"op": "define", "definition": machine()})).await else { return Ok(()) };
+    let machines = client.call(json!({"op": "machines"})).await.unwrap_or_default();
+    let defined = machines["machines"].as_array().into_iter().flatten().any(|machine| machine["id"] == MACHINE);
+    if failure.code == "forbidden" && defined {
+        return Ok(());
+    }
+    Err(failure.hint("--machine and --event use a machine that is defined"))
+}
+
+/// It counts its events, and does nothing else.
+fn machine() -> Value {
+    let count = json!({"@expr": "context.count + 1"});
+    json!({
+        "id": MACHINE, "context": {"count": 0}, "initial": "counting",
+        "states": {"counting": {"on": {EVENT: {"actions": [{"type": "@xstate.assign", "context": {"count": count}}]}}}}
+    })
+}
+
+/// What is to be done.
+#[derive(Clone, Debug)]
+struct Plan {
+    machine: String,
+    event: String,
+    /// Begins the names of this run's keys, so that nobody else writes them.
+    prefix: String,
+    keys: usize,
+    connections: usize,
+    spec: Spec,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+struct Ran {
+    round: Round,
+    books: Books,
+    /// Instances whose last state is known.
+    proved: usize,
+}
+
+impl Ran {
+    fn is_flawless(&self) -> bool {
+        self.round.errors.total() == 0 && self.books.lost == 0 && self.books.doubled == 0
+    }
+}
+
+impl Plan {
+    fn of(args: &BenchArgs) -> Result<Self, Failure> {
+        let connections = usize::from(args.connections);
+        let least = |what: &str, given: usize| {
+            let enough = given >= connections;
+            let wrong = || Failure::usage(format!("{what}: {given} is less than one for each connection"));
+            enough.then_some(()).ok_or_else(wrong)
+        };
+        least("--keys", args.keys as usize)?;
+        let pace = match (args.rate, args.in_flight) {
+            (Some(rate), _) => {
+                least("--rate", rate as usize)?;
+                Pace::Open { per_second: rate }
+            }
+            (None, in_flight) => {
+                let in_flight = in_flight.unwrap_or(args.connections.into()) as usize;
+                least("--in-flight", in_flight)?;
+                Pace::Closed { in_flight }
+            }
+        };
+        let (warm_up, measured, patience) = (args.warm_up, args.duration, args.patience);
+        Ok(Self {
+            machine: args.machine.clone().unwrap_or_else(|| MACHINE.to_owned()),
+            event: args.event.clone().unwrap_or_else(|| EVENT.to_owned()),
+            prefix: format!("bench-{:08x}-", rand::random::<u32>()),
+            keys: args.keys as usize,
+            connections,
+            spec: Spec { pace, warm_up, measured, requests: None, patience, polls: false },
+        })
+    }
+
+    /// The part of one of the connections.
+    fn part(&self, of: usize) -> (Spec, Sends) {
+        let share = |whole: usize| whole / self.connections + usize::from(of < whole % self.connections);
+        let pace = match self.spec.pace {
+            Pace::Closed { in_flight } => Pace::Closed { in_flight: share(in_flight) },
+            Pace::Open { per_second } => {
+                Pace::Open { per_second: u32::try_from(share(per_second as usize)).unwrap_or(per_second) }
+            }
+        };
+        let keys = (of..self.keys).step_by(self.connections).map(|n| format!("{}{n}", self.prefix));
+        (Spec { pace, ..self.spec }, Sends::new(&self.machine, &self.event, keys.collect()))
+    }
+
+    fn run(&self, target: &Target, stop: &AtomicBool) -> Result<Ran, OpenError> {
+        let parts = std::thread::scope(|scope| {
+            let parts: Vec<_> =
+                (0..self.connections).map(|of| scope.spawn(move || self.run_part(of, target, stop))).collect();
+            parts.into_iter().map(|part| part.join()).collect::<Vec<_>>()
+        });
+        let mut all = Ran::default();
+        for part in parts {
+            let part = part.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            all.round.merge(part.round);
+            all.books.merge(&part.books);
+            all.proved += part.proved;
+        }
+        Ok(all)
+    }
+
+    fn run_part(&self, of: usize, target: &Target, stop: &AtomicBool) -> Result<Ran, OpenError> {
+        let (spec, mut sends) = self.part(of);
+        let mut endpoint = Endpoint::new(&target.address, target.security.clone(), target.timeout, of);
+        let mut round = run(&mut endpoint, &mut sends, &spec, stop)?;
+        let mut gets = sends.gets();
+        let look = Spec {
+            pace: Pace::Closed { in_flight: LOOKED_AT },
+            warm_up: Duration::ZERO,
+            measured: spec.patience,
+            requests: Some(gets.slots() as u64),
+            ..spec
+        };
+        // Whoever ended the run early still wants to know what it has proved.
+        match run(&mut endpoint, &mut gets, &look, &AtomicBool::new(false)) {
+            Ok(looked) => round.errors.merge(looked.errors),
+            Err(error) => round.errors.add(1, &Refusal { code: "not_proved".to_owned(), message: error.to_string() }),
+        }
+        let (books, proved) = sends.prove(&gets);
+        Ok(Ran { round, books, proved })
+    }
+
+    fn in_words(&self) -> String {
+        let pace = match self.spec.pace {
+            Pace::Closed { in_flight } => format!("closed loop, {in_flight} in flight"),
+            Pace::Open { per_second } => format!("open loop, {per_second} events/s"),
+        };
+        let (keys, event, seconds) = (self.keys, &self.event, self.spec.measured.as_secs_f64());
+        format!("{event} to {keys} keys {}/{}*, {pace}, for {seconds} s", self.machine, self.prefix)
+    }
+
+    fn report(&self, ran: &Ran) -> Value {
+        let Ran { round, books, proved } = ran;
+        let elapsed = round.elapsed.as_secs_f64();
+        let rate = if elapsed > 0.0 { round.events as f64 / elapsed } else { 0.0 };
+        let micros = |nanos: f64| (nanos / 100.0).round() / 10.0;
+        let quantile = |of: f64| micros(round.latency.value_at_quantile(of) as f64);
+        let errors = round.errors.iter();
+        let errors = errors.map(|(code, count, message)| json!({"code": code, "count": count, "message": message}));
+        let (how, offered) = match self.spec.pace {
+            Pace::Closed { in_flight } => ("closed", json!({"in_flight": in_flight})),
+            Pace::Open { per_second } => ("open", json!({"per_second": per_second})),
+        };
+        json!({
+            "machine": self.machine, "event": self.event, "keys": self.keys, "prefix": self.prefix,
+            "connections": self.connections, "loop": how, "offered": offered, "seconds": elapsed,
+            "events": round.events, "events_per_second": rate.round(),
+            "latency_us": {
+                "p50": quantile(0.5), "p90": quantile(0.9), "p99": quantile(0.99), "p99_9": quantile(0.999),
+                "max": micros(round.latency.max() as f64), "mean": micros(round.latency.mean()),
+            },
+            "pause_ms": round.pause.as_micros() as f64 / 1e3,
+            "acknowledged": round.answered, "errors": round.errors.total(), "error_codes": errors.collect::<Vec<_>>(),
+            "retried": round.retried, "reconnects": round.reconnects, "first_reconnect": round.broken,
+            "lost": books.lost, "doubled": books.doubled, "restarted": books.restarted, "proved_keys": proved,
+        })
+    }
+}
+
+fn table(report: &Value) -> Table {
+    let mut table = Table::new([]);
+    let mut line = |name: &str, value: String, style| {
+        table.styled([(name.to_owned(), Style::Strong), (value, style)]);
+    };
+    let number = |name: &str| report[name].as_u64().unwrap_or(0);
+    let plain = |name: &str| report[name].to_string();
+    let since = if report["loop"] == "open" { "from when an event was due" } else { "from when an event left" };
+    let seconds = report["seconds"].as_f64().unwrap_or(0.0);
+    line("events", format!("{} in {seconds:.1} s", plain("events")), Style::Plain);
+    line("events/s", report["events_per_second"].as_f64().unwrap_or(0.0).to_string(), Style::Plain);
+    line("latency", format!("microseconds, {} loop: {since}", super::text(&report["loop"])), Style::Faint);
+    for (key, name) in [
+        ("p50", "  p50"),
+        ("p90", "  p90"),
+        ("p99", "  p99"),
+        ("p99_9", "  p99.9"),
+        ("max", "  max"),
+        ("mean", "  mean"),
+    ] {
+        line(name, report["latency_us"][key].to_string(), Style::Plain);
+    }
+    line("pause", format!("{} ms, the longest without a good answer", plain("pause_ms")), Style::Plain);
+    line("retried", plain("retried"), Style::Plain);
+    line("reconnects", format!("{} {}", plain("reconnects"), super::text(&report["first_reconnect"])), Style::Plain);
+    for (name, bad) in [("errors", Style::Bad), ("lost", Style::Bad), ("doubled", Style::Bad)] {
+        line(name, plain(name), if number(name) == 0 { Style::Good } else { bad });
+    }
+    for error in report["error_codes"].as_array().into_iter().flatten() {
+        let [code, message] = ["code", "message"].map(|name| super::text(&error[name]));
+        line(&format!("  {code}"), format!("{} {message}", error["count"]), Style::Bad);
+    }
+    if number("restarted") > 0 {
+        line("restarted", format!("{} instances lost their memory", plain("restarted")), Style::Doubtful);
+    }
+    line(
+        "proved",
+        format!("{} of {} instances looked at in the end", plain("proved_keys"), plain("keys")),
+        Style::Plain,
+    );
+    table
+}
+
+/// Keys at most, each a slot of its connection's schedule.
+pub(crate) const MAX_KEYS: i64 = MAX_SLOTS as i64;
+/// Connections at most, for the command line.
+pub(crate) const CONNECTIONS: std::ops::RangeInclusive<i64> = 1..=MAX_CONNECTIONS as i64;
