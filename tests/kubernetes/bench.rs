@@ -8,8 +8,8 @@ use std::io::Read;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// 200 events a second of one client. It is ended by its step; the duration is for steps that never come to that.
-const BENCH: [&str; 4] = ["bench", "--rate=200", "--duration=15m", "--keys=50"];
+/// 200 events a second of one client, over connections to more than one daemon. It is ended by its step; the duration is for steps that never come to that.
+const BENCH: [&str; 5] = ["bench", "--rate=200", "--duration=15m", "--keys=50", "--connections=4"];
 
 /// What one client saw.
 #[derive(Clone, Debug)]
@@ -139,10 +139,10 @@ pub(crate) fn steady() {
 }
 
 fn seen(who: &str, text: &str) -> Outcome<Seen> {
-    let line = text.lines().rev().find(|line| line.starts_with('{'));
-    let line = line.ok_or_else(|| format!("the load {who} printed no result: {text}"))?;
-    println!("        {who} {line}");
-    Ok(Seen(serde_json::from_str(line)?))
+    let start = text.find("{\n").ok_or_else(|| format!("the load {who} printed no result: {text}"))?;
+    let result: Value = serde_json::from_str(&text[start..])?;
+    println!("        {who} {result}");
+    Ok(Seen(result))
 }
 
 /// The command line outside the cluster, with admin's keys, by the port of a node.

@@ -31,8 +31,8 @@ fn install(lab: &Lab) -> Outcome<Ended> {
     lab.figure("members_after_last_pod_ran_s", took.as_secs_f64())?;
     lab.rolled_out()?;
     for pod in lab.pods()? {
-        let secs = seconds_to_ready(lab, &name(&pod))?;
-        lab.figure(&format!("ready_after_start_s/{}", name(&pod)), secs)?;
+        let secs = seconds_to_join(lab, &name(&pod))?;
+        lab.figure(&format!("joined_after_start_s/{}", name(&pod)), secs)?;
     }
     let secret = lab.cluster.get(&["secret", SECRET])?;
     for entry in ["daemon.key", "daemon.pub", "clients.toml", "admin.key", "gossip.keys", "http.token"] {
@@ -45,7 +45,7 @@ fn install(lab: &Lab) -> Outcome<Ended> {
 }
 
 /// By the daemon's own log: from its first line until it has joined.
-fn seconds_to_ready(lab: &Lab, pod: &str) -> Outcome<f64> {
+pub(crate) fn seconds_to_join(lab: &Lab, pod: &str) -> Outcome<f64> {
     let log = lab.cluster.kubectl(&["logs", pod])?;
     let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let at =

@@ -1,6 +1,7 @@
 //! What people do to a mesh on purpose, under load: scale, restart, upgrade, roll back, change keys. No client notices.
 
 use crate::bench::{Bench, steady};
+use crate::installing::seconds_to_join;
 use crate::lab::{Lab, NAME, PATIENCE, RELEASE, SECRET, name};
 use crate::{Ended, Step, step};
 use statemesh_tests::cluster::output;
@@ -45,12 +46,15 @@ fn rolling_restart(lab: &Lab) -> Outcome<Ended> {
     let restarted = bench.stop()?;
     for (who, (calm, restarted)) in ["inside", "outside"].into_iter().zip(calm.iter().zip(&restarted)) {
         restarted.clean()?;
-        for percentile in ["p50", "p99", "p99.9", "max"] {
+        for percentile in ["p50", "p99", "p99_9", "max"] {
             lab.figure(&format!("calm_{percentile}_us/{who}"), calm.micros(percentile)?)?;
             lab.figure(&format!("rolling_restart_{percentile}_us/{who}"), restarted.micros(percentile)?)?;
         }
     }
     lab.meshed(3, SETTLED)?;
+    for pod in lab.pods()? {
+        lab.figure(&format!("joined_after_restart_s/{}", name(&pod)), seconds_to_join(lab, &name(&pod))?)?;
+    }
     Ok(Ended::Passed)
 }
 

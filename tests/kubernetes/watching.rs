@@ -2,14 +2,14 @@
 
 use crate::lab::{Lab, NAME, NAMESPACE, name};
 use crate::{Ended, Step, step};
-use serde_json::json;
+use serde_json::{Value, json};
 use statemesh_tests::cluster::output;
 use statemesh_tests::{Outcome, ensure, wait_for};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 pub(crate) const STEPS: &[Step] = &[
-    step("a Prometheus finds every pod by its annotations and scrapes it; promtool has nothing to say", prometheus),
+    step("a Prometheus scrapes every pod as its annotations say, and promtool has nothing to say of its metrics", prometheus),
     step("a pod that the NetworkPolicy does not let in cannot connect", network_policy),
 ];
 
@@ -35,7 +35,7 @@ fn prometheus(lab: &Lab) -> Outcome<Ended> {
     let folder = lab.folder.join("prometheus");
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder)?;
-    std::fs::write(folder.join("prometheus.yml"), configuration(lab))?;
+    std::fs::write(folder.join("prometheus.yml"), configuration(&lab.pods()?)?)?;
     let port = free_port()?;
     let mut command = Command::new("prometheus");
     command.arg(format!("--config.file={}", folder.join("prometheus.yml").display()));
@@ -65,25 +65,21 @@ fn promtool(metrics: &str) -> Outcome {
     Ok(())
 }
 
-/// Finds pods by the API server, as Prometheus does in a cluster, and keeps those with the usual annotations.
-fn configuration(lab: &Lab) -> String {
-    let keep = |label: &str, regex: &str| json!({"source_labels": [label], "regex": regex, "action": "keep"});
-    let annotation = |what: &str| format!("__meta_kubernetes_pod_annotation_prometheus_io_{what}");
-    let config = json!({
-        "global": {"scrape_interval": "1s"},
-        "scrape_configs": [{
-            "job_name": "pods",
-            "kubernetes_sd_configs": [{"role": "pod", "kubeconfig_file": lab.cluster.kubeconfig(), "namespaces": {"names": [NAMESPACE]}}],
-            "relabel_configs": [
-                keep(&annotation("scrape"), "true"),
-                {"source_labels": ["__meta_kubernetes_pod_ip", annotation("port")], "separator": ":", "target_label": "__address__"},
-                {"source_labels": [annotation("path")], "target_label": "__metrics_path__"},
-                {"source_labels": ["__meta_kubernetes_pod_name"], "target_label": "pod"},
-            ],
-        }],
-    });
+/// Each pod as its annotations say. Debian's Prometheus is built without the discovery by the API server, which reads the same.
+fn configuration(pods: &[Value]) -> Outcome<String> {
+    let target = |pod: &Value| -> Outcome<Value> {
+        let annotation = |what: &str| pod["metadata"]["annotations"][format!("prometheus.io/{what}")].as_str();
+        let (Some("true"), Some(port), Some("/metrics")) = (annotation("scrape"), annotation("port"), annotation("path"))
+        else {
+            return Err(format!("{} does not ask to be scraped: {}", name(pod), pod["metadata"]["annotations"]).into());
+        };
+        let address = pod["status"]["podIP"].as_str().unwrap_or_default();
+        Ok(json!({"targets": [format!("{address}:{port}")], "labels": {"pod": name(pod)}}))
+    };
+    let targets = pods.iter().map(target).collect::<Outcome<Vec<_>>>()?;
+    let jobs = json!([{"job_name": "pods", "static_configs": targets}]);
     // JSON is YAML.
-    config.to_string()
+    Ok(json!({"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}).to_string())
 }
 
 fn free_port() -> Outcome<u16> {
