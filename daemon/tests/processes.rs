@@ -87,6 +87,33 @@ fn daemon(folder: &Folder, name: &str, flags: &[&str]) -> (Running, Value) {
 }
 
 #[test]
+fn a_steady_load_that_is_told_to_end_says_what_it_has_proved() {
+    let folder = Folder::new("bench");
+    let (_running, at) = daemon(&folder, "measured", &[]);
+    let http = at["http"].as_str().unwrap();
+    eventually("it is ready", || get(http, "/health/ready").filter(|answer| answer.starts_with("HTTP/1.1 200")));
+    let bench = statemesh(&folder.0)
+        .args(["bench", "--rate", "500", "--duration", "1h", "--warm-up", "0", "--keys", "20", "--connections", "2"])
+        .args(["--address", &format!("tcp://{}", at["clients"].as_str().unwrap()), "-o", "json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut bench = Running(bench);
+    eventually("all its instances are there", || {
+        get(http, "/v1/machines").filter(|answer| answer.contains("\"instances\":20"))
+    });
+    bench.signal("TERM");
+    assert_eq!(bench.ended(), Some(0));
+    let report: Value = serde_json::from_reader(bench.0.stdout.take().unwrap()).unwrap();
+    assert!(report["events"].as_u64() >= Some(20) && report["latency_us"]["p99"].as_f64() > Some(0.0), "{report}");
+    assert_eq!(report["proved_keys"], 20, "{report}");
+    for none in ["errors", "lost", "doubled", "reconnects", "unchanged"] {
+        assert_eq!(report[none], 0, "{none}: {report}");
+    }
+}
+
+#[test]
 fn a_daemon_with_nobody_to_find_is_ready_serves_and_leaves_when_told() {
     let folder = Folder::new("daemon");
     folder.file("lamp.json", LAMP);

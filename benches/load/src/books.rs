@@ -25,6 +25,8 @@ pub struct Books {
     pub doubled: u64,
     /// Times that an instance began anew.
     pub restarted: u64,
+    /// Acknowledged events that moved nothing: the machine had no transition for them.
+    pub unchanged: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,6 +46,7 @@ impl Books {
     /// An event was acknowledged.
     pub fn acknowledged(&mut self, key: usize, now: Seq) {
         self.restarted += u64::from(now.restarted);
+        self.unchanged += u64::from(!now.changed);
         self.compare(key, u64::from(now.changed), now.seq);
     }
 
@@ -65,6 +68,7 @@ impl Books {
         self.lost += other.lost;
         self.doubled += other.doubled;
         self.restarted += other.restarted;
+        self.unchanged += other.unchanged;
     }
 
     fn compare(&mut self, key: usize, step: u64, seq: u64) {

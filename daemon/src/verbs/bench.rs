@@ -180,6 +180,10 @@ impl Plan {
             ..spec
         };
         // Whoever ended the run early still wants to know what it has proved.
+        // If nothing got through, the reasons are known already.
+        if round.answered == 0 {
+            return Ok(Ran { round, books: Books::default(), proved: 0 });
+        }
         match run(&mut endpoint, &mut gets, &look, &AtomicBool::new(false)) {
             Ok(looked) => round.errors.merge(looked.errors),
             Err(error) => round.errors.add(1, &Refusal { code: "not_proved".to_owned(), message: error.to_string() }),
@@ -220,7 +224,7 @@ impl Plan {
             "pause_ms": round.pause.as_micros() as f64 / 1e3,
             "acknowledged": round.answered, "errors": round.errors.total(), "error_codes": errors.collect::<Vec<_>>(),
             "retried": round.retried, "reconnects": round.reconnects, "first_reconnect": round.broken,
-            "lost": books.lost, "doubled": books.doubled, "restarted": books.restarted, "proved_keys": proved,
+            "lost": books.lost, "doubled": books.doubled, "restarted": books.restarted, "unchanged": books.unchanged, "proved_keys": proved,
         })
     }
 }
@@ -259,6 +263,9 @@ fn table(report: &Value) -> Table {
     }
     if number("restarted") > 0 {
         line("restarted", format!("{} instances lost their memory", plain("restarted")), Style::Doubtful);
+    }
+    if number("unchanged") > 0 {
+        line("unchanged", format!("{} events were no transition", plain("unchanged")), Style::Doubtful);
     }
     line(
         "proved",
