@@ -70,7 +70,8 @@ fn setting(lab: &Lab, key: &str) -> Outcome<String> {
 fn upgrade_and_rollback(lab: &Lab) -> Outcome<Ended> {
     let before = setting(lab, "limits.batch")?;
     let bench = Bench::start(lab)?;
-    lab.upgrade(&["config.limits\\.batch=777"])?;
+    // The second value makes every daemon listen on both address families, where there may be only one.
+    lab.upgrade(&["config.limits\\.batch=777", "service.ipFamilyPolicy=PreferDualStack"])?;
     ensure!(setting(lab, "limits.batch")? == "777", "the upgrade did not change the setting");
     lab.cluster.helm(&["rollback", RELEASE])?;
     lab.rolled_out()?;

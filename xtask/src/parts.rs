@@ -83,7 +83,7 @@ pub(crate) const PARTS: &[Part] = &[
             ),
             run(&["cargo", "test", "--quiet", "--package", "statemesh-tests", "--lib"], Counts::Cargo),
         ],
-        limit: minutes(20),
+        limit: minutes(15),
         optional: false,
     },
     Part {
@@ -199,7 +199,7 @@ pub(crate) const PARTS: &[Part] = &[
                 Counts::Cargo,
             ),
         ],
-        limit: minutes(20),
+        limit: minutes(10),
         optional: true,
     },
     Part {
@@ -240,7 +240,7 @@ pub(crate) const PARTS: &[Part] = &[
         about: "the example clients of five languages, with their real libraries, against three daemons",
         needs: &[PYTHON, VENV, Need::Python, NODE, NPM, JAVAC, MAVEN, GO, CC, LIBZMQ, Need::Daemon],
         steps: &[run(&["{python}", "examples/clients/check.py", "{statemesh}", "{target}/clients"], Counts::Plain)],
-        limit: minutes(12),
+        limit: minutes(8),
         optional: false,
     },
     Part {
@@ -260,7 +260,7 @@ pub(crate) const PARTS: &[Part] = &[
             env: &[("E2E_BINARY", "{statemesh}")],
             counts: Counts::Plain,
         }],
-        limit: minutes(20),
+        limit: minutes(12),
         optional: false,
     },
     Part {
