@@ -24,7 +24,7 @@ pub(crate) async fn check(args: &PodsArgs, target: Target, printer: &Printer) ->
     let mut params = ListParams { label_selector: args.selector.clone(), ..ListParams::default() }.limit(PAGE);
     let mut there = BTreeMap::new();
     loop {
-        let deed = Deed { verb: "list", resource: "pods", namespace: scope.as_deref(), name: None };
+        let deed = Deed { verbs: &["list"], resource: "pods", namespace: scope.as_deref(), name: None };
         let page = api.list(&params).await.map_err(|error| failure(error, &deed))?;
         there.extend(page.items.iter().filter_map(|pod| Some((key(pod)?, View::of(pod)?))));
         match page.metadata.continue_.filter(|token| !token.is_empty()) {

@@ -59,35 +59,40 @@ impl Mesh {
         let request =
             json!({"op": "send", "machine": self.machine, "key": key, "event": told.event, "dedup": told.token});
         let mut wait = WAITS.0;
-        let mut is_out = false;
         loop {
-            let failure = match self.call(request.clone()).await {
+            let failure = match self.offer(&request).await {
                 Ok(reply) => {
-                    if is_out {
+                    if wait > WAITS.0 {
                         eprintln!("the mesh takes events again");
                     }
                     return Ok(if reply["restarted"] == json!(true) { Outcome::TakenAnew } else { Outcome::Taken });
                 }
-                Err(failure) if failure.code == "forbidden" => return Err(failure),
-                Err(failure) if failure.code == "unknown_machine" => match self.define().await {
-                    Ok(()) => continue,
-                    Err(failure) => failure,
-                },
                 Err(failure) => failure,
             };
-            if failure.exit != Exit::Unreachable && !PASSING.contains(&failure.code.as_str()) {
-                if failure.code == "unknown_machine" || failure.code == "invalid_definition" {
-                    return Err(failure);
+            match verdict(&failure) {
+                Verdict::End => return Err(failure),
+                Verdict::Never => {
+                    eprintln!("warning: {}/{key} does not take {}: {failure}", self.machine, told.event["type"]);
+                    return Ok(Outcome::Refused);
                 }
-                eprintln!("warning: {}/{key} does not take {}: {failure}", self.machine, told.event["type"]);
-                return Ok(Outcome::Refused);
-            }
-            if !is_out {
-                eprintln!("warning: the mesh takes no events: {failure}; trying again");
-                is_out = true;
+                Verdict::Again if wait == WAITS.0 => {
+                    eprintln!("warning: the mesh takes no events: {}; trying again", failure.message);
+                }
+                Verdict::Again => {}
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(WAITS.1);
+        }
+    }
+
+    /// Sends an event once; if its machine is not defined, twice.
+    async fn offer(&mut self, request: &Value) -> Result<Value, Failure> {
+        match self.call(request.clone()).await {
+            Err(failure) if failure.code == "unknown_machine" => {
+                self.define().await?;
+                self.call(request.clone()).await
+            }
+            answer => answer,
         }
     }
 
@@ -170,7 +175,50 @@ impl Mesh {
     }
 }
 
+/// What to do about an event that was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Again,
+    /// The next one may be taken.
+    Never,
+    /// None will be taken.
+    End,
+}
+
+fn verdict(failure: &Failure) -> Verdict {
+    match failure.code.as_str() {
+        "forbidden" | "unknown_machine" | "invalid_definition" => Verdict::End,
+        code if failure.exit == Exit::Unreachable || PASSING.contains(&code) => Verdict::Again,
+        _ => Verdict::Never,
+    }
+}
+
 /// Whether a connection is not worth keeping.
 fn is_broken<T>(answer: &Result<T, Failure>) -> bool {
     answer.as_ref().is_err_and(|failure| failure.exit == Exit::Unreachable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_protocol_lets_a_client_retry_is_retried_and_nothing_else() {
+        let page = include_str!("../../../../docs/reference/protocol.md");
+        let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+        let mut codes = 0;
+        for (code, rest) in rows {
+            let wanted = match rest.split(['|', ',']).next().map(str::trim) {
+                Some("retry" | "retry elsewhere") => true,
+                Some("fix") => false,
+                _ => continue,
+            };
+            let got = verdict(&Failure::new(Exit::Refused, code, "")) == Verdict::Again;
+            assert_eq!(got, wanted, "{code}");
+            codes += 1;
+        }
+        assert!(codes > 20, "the page has another form now");
+        assert_eq!(verdict(&Failure::new(Exit::Unreachable, "refused_key", "")), Verdict::Again);
+        assert_eq!(verdict(&Failure::new(Exit::Refused, "forbidden", "")), Verdict::End);
+    }
 }

@@ -194,8 +194,8 @@ impl Feed {
                 Ok(Some(_)) => {}
                 Ok(None) => self.tell(&key, &story::gone_unseen(seq)).await?,
                 Err(error) => {
-                    let deed = Deed { verb: "get", resource: "pods", namespace: Some(namespace), name: None };
-                    eprintln!("warning: {key}: {}", failure(error, &deed));
+                    let deed = Deed { verbs: &["get"], resource: "pods", namespace: Some(namespace), name: None };
+                    eprintln!("warning: {key}: {}", failure(error, &deed).message);
                 }
             }
         }
@@ -222,7 +222,7 @@ impl Feed {
 
     /// The watcher tries again by itself; but what we may not see now, we may not see in a minute.
     fn complain(&self, error: watcher::Error) -> Result<(), Failure> {
-        let deed = Deed { verb: "list\", \"watch", resource: "pods", namespace: self.scope.as_deref(), name: None };
+        let deed = Deed { verbs: &["list", "watch"], resource: "pods", namespace: self.scope.as_deref(), name: None };
         let why = match error {
             watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) => failure(error, &deed),
             other => Failure::new(Exit::Unreachable, "unreachable", other.to_string()),
@@ -230,7 +230,8 @@ impl Feed {
         if self.is_first_list && matches!(why.code.as_str(), "forbidden" | "unauthorized" | "refused") {
             return Err(why);
         }
-        eprintln!("warning: {why}; trying again");
+        // Not its hint: that is for a person who typed a command.
+        eprintln!("warning: {}; trying again", why.message);
         Ok(())
     }
 }
