@@ -27,7 +27,8 @@ const MAX_PODS: usize = 200_000;
 
 /// What wakes the loop.
 enum Wake {
-    Pod(Result<Event<Pod>, watcher::Error>),
+    Pod(Box<Event<Pod>>),
+    Trouble(watcher::Error),
     Resync,
     End,
 }
@@ -95,15 +96,19 @@ impl Feed {
             .map_err(|error| Failure::new(Exit::Start, "signals", format!("signals: {error}")))?;
         loop {
             let wake = tokio::select! {
-                pod = stream.next() => pod.map_or(Wake::End, Wake::Pod),
+                pod = stream.next() => match pod {
+                    Some(Ok(event)) => Wake::Pod(Box::new(event)),
+                    Some(Err(error)) => Wake::Trouble(error),
+                    None => Wake::End,
+                },
                 _ = resync.tick() => Wake::Resync,
                 _ = terminate.recv() => Wake::End,
             };
             let handled = async {
                 match wake {
                     Wake::End => return Ok(true),
-                    Wake::Pod(Ok(event)) => self.handle(event).await?,
-                    Wake::Pod(Err(error)) => self.complain(error)?,
+                    Wake::Pod(event) => self.handle(*event).await?,
+                    Wake::Trouble(error) => self.complain(error)?,
                     Wake::Resync => self.sync_all().await?,
                 }
                 if self.mesh.take_doubt() {
@@ -178,10 +183,10 @@ impl Feed {
 
     /// Tells instances whose pods vanished before we came. Whether a pod is not there or only not selected, the API server knows.
     async fn end_unseen(&mut self) -> Result<(), Failure> {
-        let present = match self.mesh.present().await {
-            Ok(present) => present,
-            Err(failure) => return Ok(eprintln!("warning: instances without a pod are not looked for: {failure}")),
-        };
+        let present = self.mesh.present().await.unwrap_or_else(|failure| {
+            eprintln!("warning: instances without a pod are not looked for: {}", failure.message);
+            Vec::new()
+        });
         for (key, seq) in present {
             let Some((namespace, name)) = key.split_once('/').filter(|_| !self.known.contains_key(&key)) else {
                 continue;
