@@ -1,4 +1,5 @@
 //! The chart without a cluster: what it makes of values, and what it says of impossible ones. `HELM` names the program.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 use std::path::Path;
 use std::process::Command;
