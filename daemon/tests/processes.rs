@@ -107,7 +107,9 @@ fn a_steady_load_that_is_told_to_end_says_what_it_has_proved() {
     assert_eq!(bench.ended(), Some(0));
     let report: Value = serde_json::from_reader(bench.0.stdout.take().unwrap()).unwrap();
     assert!(report["events"].as_u64() >= Some(20) && report["latency_us"]["p99"].as_f64() > Some(0.0), "{report}");
-    assert_eq!(report["proved_keys"], 20, "{report}");
+    assert_eq!((&report["proved_keys"], &report["stopped_keys"]), (&json!(20), &json!(20)), "{report}");
+    let left = get(http, &format!("/v1/instances/statemesh-bench/{}19", report["prefix"].as_str().unwrap())).unwrap();
+    assert!(left.contains("\"status\":\"stopped\""), "{left}");
     for none in ["errors", "lost", "doubled", "reconnects", "unchanged"] {
         assert_eq!(report[none], 0, "{none}: {report}");
     }

@@ -17,5 +17,5 @@ pub use endpoint::{Endpoint, OpenError};
 pub use round::{Errors, Round, histogram};
 pub use run::run;
 pub use schedule::{Due, MAX_SLOTS, Pace, Schedule, Settled, Spec};
-pub use sends::{Gets, Sends};
+pub use sends::{Each, Sends};
 pub use work::{Answer, Refusal, Verdict, Work};

@@ -74,15 +74,25 @@ impl Sends {
         &self.books
     }
 
-    /// Questions about the same instances; [`Sends::prove`] takes what they found.
+    /// A look at each of the same instances; [`Sends::prove`] takes what was found.
     #[must_use]
-    pub fn gets(&self) -> Gets {
+    pub fn gets(&self) -> Each {
+        self.each("get")
+    }
+
+    /// The end of each of the same instances.
+    #[must_use]
+    pub fn stops(&self) -> Each {
+        self.each("stop")
+    }
+
+    fn each(&self, op: &'static str) -> Each {
         let (machine, keys) = (self.machine.clone(), self.keys.clone());
-        Gets { machine, seen: vec![None; keys.len()], keys, request: Vec::new() }
+        Each { op, machine, seen: vec![None; keys.len()], keys, request: Vec::new() }
     }
 
     /// Compares the books with what is there, and closes them. Says of how many instances that is known.
-    pub fn prove(mut self, gets: &Gets) -> (Books, usize) {
+    pub fn prove(mut self, gets: &Each) -> (Books, usize) {
         let seen = gets.seen.iter().enumerate().filter_map(|(key, seq)| Some((key, (*seq)?)));
         let known = seen.map(|(key, seq)| self.books.seen(key, seq)).count();
         (self.books, known)
@@ -126,23 +136,32 @@ impl Work for Sends {
     }
 }
 
-/// A look at each instance.
+/// The same request to each instance, one that may be sent again without a token.
 #[derive(Debug)]
-pub struct Gets {
+pub struct Each {
+    op: &'static str,
     machine: String,
     keys: Vec<String>,
     seen: Vec<Option<u64>>,
     request: Vec<u8>,
 }
 
-impl Work for Gets {
+impl Each {
+    /// Instances that have answered, or are known not to be there.
+    #[must_use]
+    pub fn answered(&self) -> usize {
+        self.seen.iter().flatten().count()
+    }
+}
+
+impl Work for Each {
     fn slots(&self) -> usize {
         self.keys.len().min(MAX_SLOTS)
     }
 
     fn request(&mut self, slot: usize, id: u32) -> &[u8] {
         let key = self.keys.get(slot).map_or("", String::as_str);
-        let request = Request { id, op: "get", machine: &self.machine, key, event: None, dedup: None };
+        let request = Request { id, op: self.op, machine: &self.machine, key, event: None, dedup: None };
         write(&mut self.request, &request)
     }
 
@@ -230,5 +249,16 @@ mod tests {
         gets.done(0, &Answer { id: 0, verdict: Verdict::Done, seq: Seq::default() });
         let (books, known) = sends.prove(&gets);
         assert_eq!((books.lost, books.doubled, known), (1, 0, 1));
+    }
+
+    #[test]
+    fn an_instance_that_is_gone_needs_no_end() {
+        let mut stops = sends().stops();
+        assert!(stops.request(0, 1).windows(8).any(|at| at == b"\xa2op\xa4stop"));
+        let reply = b"\x83\xa2id\x01\xa2ok\xc2\xa5error\x81\xa4code\xb0unknown_instance";
+        let answer = stops.read(reply).unwrap();
+        assert_eq!(answer.verdict, Verdict::Done);
+        stops.done(0, &answer);
+        assert_eq!(stops.answered(), 1);
     }
 }

@@ -7,7 +7,7 @@ use crate::config::Target;
 use crate::failure::{Exit, Failure};
 use crate::output::{Printer, Style, Table};
 use serde_json::{Value, json};
-use statemesh_load::{Books, Endpoint, MAX_SLOTS, OpenError, Pace, Refusal, Round, Sends, Spec, Work, run};
+use statemesh_load::{Books, Each, Endpoint, MAX_SLOTS, OpenError, Pace, Refusal, Round, Sends, Spec, Work, run};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +19,7 @@ const MACHINE: &str = "statemesh-bench";
 const EVENT: &str = "ADD";
 /// Connections at most: a thread each.
 const MAX_CONNECTIONS: usize = 256;
-/// Instances that are looked at at a time when all is done.
+/// Instances that are looked at, or stopped, at a time when all is done.
 const LOOKED_AT: usize = 64;
 /// As a daemon that gets a second signal.
 const INTERRUPTED: i32 = 130;
@@ -89,7 +89,17 @@ struct Plan {
     prefix: String,
     keys: usize,
     connections: usize,
+    /// The machine is the bench's own: nobody wants its instances when it has ended.
+    own: bool,
     spec: Spec,
+}
+
+/// Asks each instance once, also if the run has been ended early: whoever did that still wants to know what it has proved.
+fn each(endpoint: &mut Endpoint, work: &mut Each, spec: Spec) -> Result<Round, OpenError> {
+    let pace = Pace::Closed { in_flight: LOOKED_AT };
+    let requests = Some(work.slots() as u64);
+    let spec = Spec { pace, warm_up: Duration::ZERO, measured: spec.patience, requests, ..spec };
+    run(endpoint, work, &spec, &AtomicBool::new(false))
 }
 
 /// What came of it.
@@ -99,6 +109,8 @@ struct Ran {
     books: Books,
     /// Instances whose last state is known.
     proved: usize,
+    /// Instances that were stopped in the end, as all of its own machine are.
+    stopped: usize,
 }
 
 impl Ran {
@@ -134,6 +146,7 @@ impl Plan {
             prefix: format!("bench-{:08x}-", rand::random::<u32>()),
             keys: args.keys as usize,
             connections,
+            own: args.machine.is_none(),
             spec: Spec { pace, warm_up, measured, requests: None, patience, polls: false },
         })
     }
@@ -163,6 +176,7 @@ impl Plan {
             all.round.merge(part.round);
             all.books.merge(&part.books);
             all.proved += part.proved;
+            all.stopped += part.stopped;
         }
         Ok(all)
     }
@@ -171,25 +185,21 @@ impl Plan {
         let (spec, mut sends) = self.part(of);
         let mut endpoint = Endpoint::new(&target.address, target.security.clone(), target.timeout, of);
         let mut round = run(&mut endpoint, &mut sends, &spec, stop)?;
-        let mut gets = sends.gets();
-        let look = Spec {
-            pace: Pace::Closed { in_flight: LOOKED_AT },
-            warm_up: Duration::ZERO,
-            measured: spec.patience,
-            requests: Some(gets.slots() as u64),
-            ..spec
-        };
-        // Whoever ended the run early still wants to know what it has proved.
         // If nothing got through, the reasons are known already.
         if round.answered == 0 {
-            return Ok(Ran { round, books: Books::default(), proved: 0 });
+            return Ok(Ran { round, ..Ran::default() });
         }
-        match run(&mut endpoint, &mut gets, &look, &AtomicBool::new(false)) {
+        let (mut gets, mut stops) = (sends.gets(), sends.stops());
+        match each(&mut endpoint, &mut gets, spec) {
             Ok(looked) => round.errors.merge(looked.errors),
             Err(error) => round.errors.add(1, &Refusal { code: "not_proved".to_owned(), message: error.to_string() }),
         }
         let (books, proved) = sends.prove(&gets);
-        Ok(Ran { round, books, proved })
+        if self.own {
+            // What stays is said by how many were stopped; it makes what was measured no worse.
+            let _ = each(&mut endpoint, &mut stops, spec);
+        }
+        Ok(Ran { round, books, proved, stopped: stops.answered() })
     }
 
     fn in_words(&self) -> String {
@@ -202,7 +212,7 @@ impl Plan {
     }
 
     fn report(&self, ran: &Ran) -> Value {
-        let Ran { round, books, proved } = ran;
+        let Ran { round, books, proved, stopped } = ran;
         let elapsed = round.elapsed.as_secs_f64();
         let rate = if elapsed > 0.0 { round.events as f64 / elapsed } else { 0.0 };
         let micros = |nanos: f64| (nanos / 100.0).round() / 10.0;
@@ -224,7 +234,8 @@ impl Plan {
             "pause_ms": round.pause.as_micros() as f64 / 1e3,
             "acknowledged": round.answered, "errors": round.errors.total(), "error_codes": errors.collect::<Vec<_>>(),
             "retried": round.retried, "reconnects": round.reconnects, "first_reconnect": round.broken,
-            "lost": books.lost, "doubled": books.doubled, "restarted": books.restarted, "unchanged": books.unchanged, "proved_keys": proved,
+            "lost": books.lost, "doubled": books.doubled, "restarted": books.restarted, "unchanged": books.unchanged,
+            "proved_keys": proved, "stopped_keys": self.own.then_some(stopped),
         })
     }
 }
@@ -272,6 +283,9 @@ fn table(report: &Value) -> Table {
         format!("{} of {} instances looked at in the end", plain("proved_keys"), plain("keys")),
         Style::Plain,
     );
+    if report["stopped_keys"].is_u64() {
+        line("stopped", format!("{} of {} instances", plain("stopped_keys"), plain("keys")), Style::Plain);
+    }
     table
 }
 
