@@ -88,6 +88,8 @@ macro_rules! figures {
             pub stages: [Durations; Stage::ALL.len()],
             /// From reading a request to queueing its reply.
             pub round_trip: Durations,
+            /// From reading a request to having the answer of its owner elsewhere.
+            pub forward: Durations,
         }
 
         /// Whether a figure counts up or stands at a level.
