@@ -66,7 +66,18 @@ pub(crate) const PARTS: &[Part] = &[
         about: "no warning of the compiler or of clippy, in tests neither",
         needs: &[],
         steps: &[run(
-            &["cargo", "clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"],
+            &[
+                "cargo",
+                "clippy",
+                "--quiet",
+                "--workspace",
+                "--all-targets",
+                "--features",
+                "statemesh/kubernetes",
+                "--",
+                "-D",
+                "warnings",
+            ],
             Counts::Exit,
         )],
         limit: minutes(15),
@@ -78,7 +89,17 @@ pub(crate) const PARTS: &[Part] = &[
         needs: &[],
         steps: &[
             run(
-                &["cargo", "test", "--quiet", "--workspace", "--exclude", "statemesh-tests", "--no-fail-fast"],
+                &[
+                    "cargo",
+                    "test",
+                    "--quiet",
+                    "--workspace",
+                    "--exclude",
+                    "statemesh-tests",
+                    "--no-fail-fast",
+                    "--features",
+                    "statemesh/kubernetes",
+                ],
                 Counts::Cargo,
             ),
             run(&["cargo", "test", "--quiet", "--package", "statemesh-tests", "--lib"], Counts::Cargo),
@@ -92,7 +113,16 @@ pub(crate) const PARTS: &[Part] = &[
         needs: &[],
         steps: &[
             Step::Run {
-                words: &["cargo", "doc", "--quiet", "--workspace", "--no-deps", "--keep-going"],
+                words: &[
+                    "cargo",
+                    "doc",
+                    "--quiet",
+                    "--workspace",
+                    "--no-deps",
+                    "--keep-going",
+                    "--features",
+                    "statemesh/kubernetes",
+                ],
                 env: WARNINGS_ARE_ERRORS,
                 counts: Counts::Exit,
             },

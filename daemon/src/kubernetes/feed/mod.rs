@@ -5,7 +5,7 @@
 //! mesh that is slow or away slows the watch, and nothing piles up here.
 //!
 //! Guarantees: an instance that was told wrong or too little (a feed that was away, a daemon that lost its memory) agrees with
-//! its pod again after the next SYNC, at most [`RESYNC`] later. Telling a thing twice is harmless: an event's token names the
+//! its pod again after the next SYNC, at most [`watch::RESYNC`] later. Telling a thing twice is harmless: an event's token names the
 //! pod, its version and the event.
 //!
 //! Caveat: what changes and changes back between two looks was not seen by the API server's watchers either, or by a feed that
