@@ -23,7 +23,7 @@ mod zeromq_peer;
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use args::Args;
 use failure::{Outcome, failure};
@@ -66,13 +66,20 @@ fn run(given: &[String]) -> Outcome {
         return failure(format!("{unknown}: no such scenario; --help lists them"));
     }
     let lab = Lab::new(&args)?;
+    let scenarios = || scenario::ALL.iter().filter(|scenario| wanted(scenario.name));
+    let estimate = |of: &scenario::Scenario| of.estimate(args.rounds, args.measured);
+    let parts: Vec<String> = scenarios().map(|of| format!("{} {:.0}", of.name, estimate(of).as_secs_f64())).collect();
+    let all: Duration = scenarios().map(estimate).sum();
+    eprintln!("about {:.1} minutes on a quiet machine; seconds: {}", all.as_secs_f64() / 60.0, parts.join(", "));
     // One that cannot be measured must not keep the others from being.
     let mut failed = Vec::new();
-    for scenario in scenario::ALL.iter().filter(|scenario| wanted(scenario.name)) {
+    for scenario in scenarios() {
+        let begin = Instant::now();
         if let Err(why) = scenario::run(scenario, &lab) {
             eprintln!("{}: {why}", scenario.name);
             failed.push(scenario.name);
         }
+        eprintln!("{} took {:.0} s", scenario.name, begin.elapsed().as_secs_f64());
     }
     if failed.is_empty() { Ok(()) } else { failure(format!("not measured: {}", failed.join(", "))) }
 }

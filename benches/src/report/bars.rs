@@ -1,4 +1,4 @@
-//! Horizontal bars on a logarithmic scale as SVG: what contenders give that differ a hundredfold.
+//! Horizontal bars as SVG, from nothing, so that their lengths compare as the numbers do.
 
 use std::fmt::Write;
 
@@ -47,7 +47,7 @@ impl Bars {
         }
         for (row, bar) in bars.iter().enumerate() {
             let middle = TOP + ROW_HEIGHT * (row as f64 + 0.5);
-            let (y, width, colour) = (middle - BAR_HEIGHT / 2.0, at(bar.value.log10()) - LEFT, bar.colour);
+            let (y, width, colour) = (middle - BAR_HEIGHT / 2.0, at(bar.value) - LEFT, bar.colour);
             let _ = writeln!(
                 out,
                 "<rect x=\"{LEFT}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{BAR_HEIGHT}\" rx=\"2\" fill=\"{colour}\"/>"
@@ -69,14 +69,15 @@ impl Bars {
     }
 }
 
-/// From the power of ten below the shortest bar, so that it has some length, to the longest.
+/// From nothing to the longest bar, with three to six round ticks besides.
 fn axis(bars: &[&Bar]) -> Axis {
-    let least = bars.last().map_or(1.0, |bar| bar.value);
-    let most = bars.first().map_or(10.0, |bar| bar.value);
-    let low = 10f64.powf((least / 2.0).log10().floor());
-    let mut axis = Axis::logarithmic("", low, most, thousands);
-    axis.ticks.retain(|(value, _)| (value - value.round()).abs() < 1e-9);
-    axis
+    let most = bars.first().map_or(1.0, |bar| bar.value);
+    let decade = 10f64.powf(most.log10().floor());
+    let step =
+        [0.2, 0.5, 1.0, 2.0].map(|step| step * decade).into_iter().find(|step| most / step < 7.0).unwrap_or(most);
+    let values = (0..).map(|n| f64::from(n) * step).take_while(|value| *value <= most);
+    let ticks = values.map(|value| (value, thousands(value))).collect();
+    Axis { label: String::new(), ticks, low: 0.0, high: most }
 }
 
 #[cfg(test)]
@@ -90,5 +91,6 @@ mod tests {
         let svg = Bars { title: "t".to_owned(), subtitle: String::new(), bars }.svg();
         assert!(svg.find("fast") < svg.find("slow") && !svg.contains("nothing"));
         assert!(!svg.contains("width=\"0.0\"") && !svg.contains("NaN"));
+        assert!([">0<", ">500,000<", ">1,500,000<"].iter().all(|tick| svg.contains(tick)), "{svg}");
     }
 }

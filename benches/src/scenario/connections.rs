@@ -15,8 +15,8 @@ use crate::report::csv::micros;
 use crate::report::figure::{Figure, Unit, thousands};
 use crate::report::table;
 use crate::rounds::median;
-use crate::scenario::Report;
 use crate::scenario::idle::megabytes;
+use crate::scenario::{self, Report};
 use crate::work::Work;
 use statemesh_load::{Pace, Round};
 
@@ -28,7 +28,7 @@ const FEW: usize = 10;
 const MANY: usize = 10_000;
 const PER_SECOND: u32 = 10_000;
 const MEASURED: Duration = Duration::from_secs(2);
-const MAX_ROUNDS: usize = 5;
+pub(super) const MAX_ROUNDS: usize = 5;
 /// What was needed only for the handshakes, or for the load, is given back, or kept for good, after this.
 const SETTLES_FOR: Duration = Duration::from_secs(3);
 /// Both ends of the connections, and what a daemon has open besides.
@@ -81,7 +81,7 @@ fn measure(lab: &Lab, daemon: &Path) -> Outcome<Report> {
         let errors: u64 = side.rounds.iter().map(|round| round.errors.total()).sum();
         let resident =
             resident(side).map_or_else(|why| why.to_string(), |bytes| Unit::Megabytes.show(megabytes(bytes)));
-        let latency = [0.5, 0.99, 0.999].map(|quantile| format!("{:.1}", of(quantile)));
+        let latency = [0.5, 0.99, 0.999].map(|quantile| scenario::table::number(of(quantile)));
         [&[thousands(connections as f64)], &latency[..], &[resident, errors.to_string()]].concat()
     };
     Ok(Report {

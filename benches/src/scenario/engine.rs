@@ -19,7 +19,7 @@ const OURS: &str = "statemesh-engine";
 const XSTATE: &str = "XState 5.33.3 on node";
 const STATIG: &str = "statig 0.4";
 /// Each turn of XState takes seconds.
-const MAX_ROUNDS: usize = 5;
+pub(super) const MAX_ROUNDS: usize = 5;
 const INSTANCE_BYTES: f64 = 200.0;
 
 /// Machine, what it is, at most this many ns, at least this many times faster than XState.

@@ -7,14 +7,18 @@ use crate::report::csv::{self, micros};
 use crate::report::figure::thousands;
 use crate::report::plot::{Axis, Line, Plot};
 use crate::report::table::markdown;
-use crate::rounds::{self, Measured};
+use crate::rounds::{self, Measured, Sample};
 use crate::scenario::{Report, table};
 use statemesh_load::Pace;
 
 /// Requests a second.
 const OFFERED: [u32; 7] = [1_000, 5_000, 20_000, 50_000, 100_000, 200_000, 500_000];
 /// Enough for a median; seven loads take their time.
-const MAX_ROUNDS: usize = 3;
+pub(super) const MAX_ROUNDS: usize = 3;
+/// Contenders' turns in each round.
+pub(super) const TURNS: usize = OFFERED.len() * 5;
+/// Whoever answers less of what was offered than this, in the time that it was offered for and waited for, has fallen behind.
+const KEEPS_UP: f64 = 0.95;
 
 pub(crate) fn run(lab: &Lab) -> Outcome<Report> {
     let mut arena = Arena::start(lab, Field::ZeroMq)?;
@@ -37,12 +41,16 @@ pub(crate) fn run(lab: &Lab) -> Outcome<Report> {
     Ok(Report {
         figures: Vec::new(),
         body: format!(
-            "p50 / p99 in microseconds by offered load, direct client (which polls, so its core is awake):\n\n{}\n{}",
+            "p50 / p99 in microseconds by offered load, direct client (which polls, so its core is awake). Who has a star answered less \
+             than {:.0} % of it in time: such a latency grows for as long as the load lasts.\n\n{}\n{}",
+            KEEPS_UP * 100.0,
             by_load(&steps),
             table::note(rounds, &all, &arena.left_out)
         ),
         files: vec![("load.csv".to_owned(), samples), ("load-percentiles.csv".to_owned(), percentiles)],
-        plots: vec![("load.svg".to_owned(), plot(&steps))],
+        plots: [("load-p50.svg", 0.5, "Median"), ("load-p99.svg", 0.99, "99th percentile of")]
+            .map(|(name, quantile, what)| (name.to_owned(), plot(&steps, quantile, what)))
+            .to_vec(),
     })
 }
 
@@ -58,10 +66,11 @@ fn by_load(steps: &[Step]) -> String {
     let head: Vec<&str> = std::iter::once("server").chain(offered.iter().map(String::as_str)).collect();
     let servers = steps.first().map_or(&[][..], |(_, measured)| measured);
     let row = |server: &str| {
-        let cells = steps.iter().map(|(_, measured)| {
+        let cells = steps.iter().map(|(per_second, measured)| {
             table::find(measured, server, DIRECT).map_or("-".to_owned(), |of| {
                 let [p50, p99] = [0.5, 0.99].map(|quantile| thousands(latency(of, quantile)));
-                format!("{p50} / {p99}")
+                let behind = of.median(Sample::rate) < KEEPS_UP * f64::from(*per_second);
+                format!("{p50} / {p99}{}", if behind { " *" } else { "" })
             })
         });
         std::iter::once(server.to_owned()).chain(cells).collect()
@@ -70,25 +79,26 @@ fn by_load(steps: &[Step]) -> String {
     markdown(&head, &rows)
 }
 
-fn plot(steps: &[Step]) -> String {
+fn plot(steps: &[Step], quantile: f64, what: &str) -> String {
     let servers = steps.first().map_or(&[][..], |(_, measured)| measured);
-    let line = |server: &'static str, quantile: f64, percentile: &str| Line {
-        name: format!("{server}, {percentile}"),
+    let line = |server: &'static str| Line {
+        name: server.to_owned(),
         colour: table::colour(server),
-        dashed: quantile < 0.9,
+        dashed: false,
         points: steps
             .iter()
             .filter_map(|(per_second, measured)| Some((*per_second, table::find(measured, server, DIRECT)?)))
             .map(|(per_second, of)| (f64::from(per_second).log10(), latency(of, quantile).log10()))
             .collect(),
     };
-    let lines: Vec<Line> =
-        servers.iter().flat_map(|of| [line(of.server, 0.99, "p99"), line(of.server, 0.5, "p50")]).collect();
+    let lines: Vec<Line> = servers.iter().map(|of| line(of.server)).collect();
     let (low, high) = table::extent(&lines);
     let (least, most) = (f64::from(OFFERED[0]), f64::from(OFFERED[OFFERED.len() - 1]));
     Plot {
-        title: "Latency by offered load".to_owned(),
-        subtitle: "open loop, counted from when a request was due; one connection of the direct client".to_owned(),
+        title: format!("{what} latency by offered load"),
+        subtitle:
+            "open loop, counted from when a request was due; one connection of the direct client; both axes logarithmic"
+                .to_owned(),
         x: Axis::logarithmic("events a second", least, most, |rate| format!("{:.0}k", rate / 1_000.0)),
         y: table::microseconds(low, high),
         lines,

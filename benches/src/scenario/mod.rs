@@ -15,6 +15,7 @@ mod timers;
 mod up;
 
 use std::fs;
+use std::time::Duration;
 
 use crate::failure::{Outcome, While};
 use crate::lab::Lab;
@@ -29,22 +30,105 @@ pub(crate) struct Scenario {
     /// In one line.
     pub(crate) about: &'static str,
     run: fn(&Lab) -> Outcome<Report>,
+    lasts: Lasts,
 }
+
+/// How long a scenario lasts: seconds once (starting servers, waiting for what they do), and in each round.
+struct Lasts {
+    once: f64,
+    /// Seconds of what takes its own time.
+    each: f64,
+    /// Contenders' turns, which take the time that the command line gives them.
+    turns: usize,
+    rounds_at_most: usize,
+}
+
+const fn lasts(once: f64, each: f64, turns: usize) -> Lasts {
+    Lasts { once, each, turns, rounds_at_most: usize::MAX }
+}
+
+impl Lasts {
+    const fn at_most(self, rounds_at_most: usize) -> Self {
+        Self { rounds_at_most, ..self }
+    }
+}
+
+/// A turn takes this many times what is measured of it: its warm-up, and connecting.
+const OF_A_TURN: f64 = 1.35;
 
 /// All of them, in the order in which they run.
 pub(crate) const ALL: [Scenario; 11] = [
-    Scenario { name: "up", about: "how long `statemesh up` takes until its mesh is ready", run: up::run },
-    Scenario { name: "rtt", about: "round trips, one in flight", run: rtt::run },
-    Scenario { name: "rate", about: "events a second, 64, 256 and 512 in flight", run: rate::run },
-    Scenario { name: "load", about: "latency by offered load, open loop", run: load::run },
-    Scenario { name: "connections", about: "10,000 connections, each sending once a second", run: connections::run },
-    Scenario { name: "reactors", about: "two clients, one reactor and two", run: reactors::run },
-    Scenario { name: "memory", about: "resident memory of a million instances", run: memory::run },
-    Scenario { name: "timers", about: "what a million timers due in one second do to others", run: timers::run },
-    Scenario { name: "engine", about: "one transition, beside XState and statig", run: engine::run },
-    Scenario { name: "threads", about: "the same instances from 1 to 8 threads", run: threads::run },
-    Scenario { name: "idle", about: "what daemons with nothing to do cost", run: idle::run },
+    Scenario {
+        name: "up",
+        about: "how long `statemesh up` takes until its mesh is ready",
+        run: up::run,
+        lasts: lasts(0.0, 0.5, 0).at_most(up::MAX_STARTS),
+    },
+    Scenario { name: "rtt", about: "round trips, one in flight", run: rtt::run, lasts: lasts(35.0, 0.0, 19) },
+    Scenario {
+        name: "rate",
+        about: "events a second, 64, 256 and 512 in flight",
+        run: rate::run,
+        lasts: lasts(35.0, 0.0, 41),
+    },
+    Scenario {
+        name: "load",
+        about: "latency by offered load, open loop",
+        run: load::run,
+        lasts: lasts(5.0, 0.0, load::TURNS).at_most(load::MAX_ROUNDS),
+    },
+    Scenario {
+        name: "connections",
+        about: "10,000 connections, each sending once a second",
+        run: connections::run,
+        lasts: lasts(10.0, 5.2, 0).at_most(connections::MAX_ROUNDS),
+    },
+    Scenario {
+        name: "reactors",
+        about: "two clients, one reactor and two",
+        run: reactors::run,
+        lasts: lasts(1.0, 0.0, 2),
+    },
+    Scenario {
+        name: "memory",
+        about: "resident memory of a million instances",
+        run: memory::run,
+        lasts: lasts(10.0, 0.0, 0),
+    },
+    Scenario {
+        name: "timers",
+        about: "what a million timers due in one second do to others",
+        run: timers::run,
+        lasts: lasts(63.0, 0.0, 0),
+    },
+    Scenario {
+        name: "engine",
+        about: "one transition, beside XState and statig",
+        run: engine::run,
+        lasts: lasts(3.0, 7.0, 0).at_most(engine::MAX_ROUNDS),
+    },
+    Scenario {
+        name: "threads",
+        about: "the same instances from 1 to 8 threads",
+        run: threads::run,
+        lasts: lasts(0.0, 2.5, 0),
+    },
+    Scenario {
+        name: "idle",
+        about: "what daemons with nothing to do cost",
+        run: idle::run,
+        lasts: lasts(36.0, 0.0, 0),
+    },
 ];
+
+impl Scenario {
+    /// About how long it takes on a quiet machine, once its peers are there.
+    pub(crate) fn estimate(&self, rounds: usize, measured: Duration) -> Duration {
+        let Lasts { once, each, turns, rounds_at_most } = self.lasts;
+        let round = each + turns as f64 * measured.as_secs_f64() * OF_A_TURN;
+        Duration::from_secs_f64(once + round * rounds.min(rounds_at_most) as f64)
+    }
+}
 
 /// What a scenario found out.
 #[derive(Debug, Default)]
@@ -100,4 +184,17 @@ fn section(scenario: &Scenario, lab: &Lab, report: &Report) -> String {
         report.body.trim_end(),
         plots.collect::<String>(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::Args;
+
+    #[test]
+    fn all_of_it_takes_less_than_15_minutes() {
+        let args = Args::read(&[]).unwrap().unwrap();
+        let all: Duration = ALL.iter().map(|scenario| scenario.estimate(args.rounds, args.measured)).sum();
+        assert!(all < Duration::from_secs(15 * 60), "{all:?}");
+    }
 }

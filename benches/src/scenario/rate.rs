@@ -106,7 +106,7 @@ fn plot(measured: &[Measured]) -> String {
     Bars {
         title: "Events a second".to_owned(),
         subtitle: format!(
-            "64-byte events to 1,000 keys, {FOR_ALL} in flight from one connection; median of the rounds, logarithmic"
+            "64-byte events to 1,000 keys, {FOR_ALL} in flight from one connection; median of the rounds"
         ),
         bars: bars.collect(),
     }

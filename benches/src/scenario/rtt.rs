@@ -38,7 +38,8 @@ pub(crate) fn run(lab: &Lab) -> Outcome<Report> {
     let spec = lab.spec(Pace::Closed { in_flight: 1 });
     let contenders: Vec<_> = arena.contenders.iter().collect();
     let measured = rounds::interleave(&contenders, &spec, lab.rounds, &mut arena.left_out);
-    let subtitle = "64-byte event to one of 1,000 keys, one in flight, TCP loopback; each line all rounds together";
+    let subtitle =
+        "64-byte event to one of 1,000 keys, one in flight, TCP loopback; all rounds together; dashed: libzmq client";
     let plotted: Vec<&Measured> = measured.iter().filter(|of| is_plotted(of)).collect();
     Ok(Report {
         figures: figures(&measured),

@@ -74,20 +74,26 @@ pub(crate) fn colour(server: &str) -> &'static str {
     COLOURS[place.unwrap_or(COLOURS.len() - 1)]
 }
 
-/// Latency by percentile: the axis is stretched so that each further nine has the same room.
+/// Latency by percentile: the axis is stretched so that each further nine has the same room. It ends where one of the lines
+/// has no more than a few events left to tell of: what is beyond is chance, and in the CSV.
 pub(crate) fn by_percentile(title: &str, subtitle: &str, measured: &[&Measured]) -> String {
+    let known = measured.iter().map(|of| (of.latency().len() as f64 / EVENTS_BEYOND).log10());
+    let furthest = known.fold(NINES, f64::min).max(1.0);
+    let points = |of: &Measured| {
+        let all = csv::curve(of).into_iter().map(|(quantile, us)| (-(1.0 - quantile).log10(), us.log10()));
+        all.filter(|(nines, _)| *nines <= furthest + 1e-9).collect()
+    };
     let lines: Vec<Line> = measured
         .iter()
         .map(|of| Line {
             name: if of.client == ITS_OWN { of.server.to_owned() } else { format!("{}, {}", of.server, of.client) },
             colour: colour(of.server),
             dashed: !matches!(of.client, DIRECT | ITS_OWN),
-            points: csv::curve(of).into_iter().map(|(quantile, us)| (-(1.0 - quantile).log10(), us.log10())).collect(),
+            points: points(of),
         })
         .collect();
     let (low, high) = extent(&lines);
     let ticks = ["0 %", "90 %", "99 %", "99.9 %", "99.99 %", "99.999 %"];
-    let furthest = lines.iter().flat_map(|line| &line.points).map(|(x, _)| *x).fold(1.0, f64::max);
     let ticks = ticks.iter().enumerate().map(|(nines, label)| (nines as f64, (*label).to_owned()));
     let mut ticks: Vec<(f64, String)> = ticks.filter(|(nines, _)| *nines <= furthest + 1e-9).collect();
     ticks.insert(1, (-(0.5f64.log10()), "50 %".to_owned()));
@@ -101,6 +107,11 @@ pub(crate) fn by_percentile(title: &str, subtitle: &str, measured: &[&Measured])
     }
     .svg()
 }
+
+/// Slower events than a percentile that a plot shows, at least.
+const EVENTS_BEYOND: f64 = 10.0;
+/// The furthest that a plot goes: 99.999 %.
+const NINES: f64 = 5.0;
 
 /// A logarithmic axis of latencies.
 pub(crate) fn microseconds(low: f64, high: f64) -> Axis {
@@ -116,6 +127,7 @@ pub(crate) fn extent(lines: &[Line]) -> (f64, f64) {
     if low.is_finite() { (10f64.powf(low) / 1.15, 10f64.powf(high) * 1.15) } else { (1.0, 1_000.0) }
 }
 
-fn number(us: f64) -> String {
+/// Microseconds for a table.
+pub(crate) fn number(us: f64) -> String {
     if us < 100.0 { format!("{us:.1}") } else { thousands(us) }
 }

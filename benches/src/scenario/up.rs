@@ -15,7 +15,7 @@ use crate::scenario::Report;
 
 const NAME: &str = "`up` is ready, three daemons with the examples";
 const READY_SECONDS: f64 = 2.0;
-const MAX_STARTS: usize = 5;
+pub(super) const MAX_STARTS: usize = 5;
 /// The port that clients of the first daemon have by default.
 const CLIENTS_PORT: u16 = 7400;
 const ENDS_WITHIN: Duration = Duration::from_secs(10);
