@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How often every instance is told anew where its pod is, so that one that was lost with its daemon agrees again.
-pub(super) const RESYNC: Duration = Duration::from_secs(30);
+pub(super) const RESYNC: Duration = Duration::from_secs(10);
 
 /// The most pods that are watched: a look at one is about half a kilobyte.
 const MAX_PODS: usize = 200_000;
