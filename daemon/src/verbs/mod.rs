@@ -15,7 +15,6 @@ use crate::cli::{Cli, Connect, Verb};
 use crate::client::Client;
 use crate::config::{CLIENT_ADDRESS, CLIENT_KEY, CLIENT_TIMEOUT, Config, SERVER_KEY, Target};
 use crate::failure::{Exit, Failure};
-#[cfg(feature = "kubernetes")]
 use crate::kubernetes::FeedArgs;
 #[cfg(feature = "kubernetes")]
 use crate::kubernetes::Source;
