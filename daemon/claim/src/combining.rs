@@ -173,6 +173,43 @@ mod tests {
     }
 
     #[test]
+    fn no_job_is_lost_or_done_twice_between_threads() {
+        let turns = if cfg!(miri) { 20 } else { 5_000u64 };
+        let desk = Combining::new(0, 2);
+        let run = |sum: &mut u64, jobs: Vec<u64>| *sum += jobs.iter().sum::<u64>();
+        let turn = |aside: &mut Aside<u64>, jobs: std::ops::Range<u64>| {
+            for job in jobs {
+                match if aside.has(0) { None } else { desk.enter(run) } {
+                    Some(mut held) => *held += job,
+                    None => aside.put(0, [job]),
+                }
+            }
+            for (_, jobs) in aside.take() {
+                match desk.submit(jobs, run) {
+                    Ok(true) => aside.put(0, []),
+                    Ok(false) => {}
+                    Err(jobs) => aside.put(0, jobs),
+                }
+            }
+            desk.serve(run);
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let mut aside = Aside::default();
+                    (0..turns).for_each(|_| turn(&mut aside, 1..4));
+                    while !aside.has_no_jobs() {
+                        std::thread::yield_now();
+                        turn(&mut aside, 0..0);
+                    }
+                });
+            }
+        });
+        assert!(!desk.has_jobs(), "a job was left lying");
+        assert_eq!(*desk.try_claim().unwrap(), 4 * turns * (1 + 2 + 3));
+    }
+
+    #[test]
     fn jobs_of_one_value_stay_in_order() {
         let mut aside = Aside::default();
         aside.put(7, [1]);

@@ -1,8 +1,9 @@
 //! The claim: one writer at a time, without a lock and without waiting.
 //!
 //! Whoever has work for a shard tries to claim it with one compare-and-swap. The winner gets `&mut` until the guard is
-//! dropped; a loser does not wait: it leaves its work in an inbox and goes on ([`Combining`]). This file holds the only `unsafe` code of
-//! the project. loom explores its interleavings (`cargo xtask test loom`) and Miri runs its tests.
+//! dropped; a loser does not wait: it leaves its work in an inbox and goes on ([`Combining`]). This file holds the only
+//! `unsafe` code of the project. loom explores its interleavings (`cargo xtask test loom`), and its tests run under
+//! AddressSanitizer, ThreadSanitizer and Miri.
 //!
 //! # Nobody's work is left lying
 //! A holder that lets go looks at the inbox once more, *after* the guard is dropped; a loser tries to claim once more,
