@@ -78,6 +78,9 @@ pub(crate) enum Verb {
     Schema,
     /// Make keys, and say which clients are let in with theirs
     Keys(crate::keys::KeysArgs),
+    /// Turn what happens elsewhere into events, until Ctrl-C or SIGTERM
+    #[command(hide = !crate::kubernetes::BUILT_IN)]
+    Feed(crate::kubernetes::FeedArgs),
     /// Print the configuration, and where each value came from
     Config(ConfigArgs),
     /// Print the completions of a shell

@@ -43,7 +43,7 @@ fn command_line() -> String {
     page.push_str("What is marked *Kubernetes* is in the image, and in a build with `--features kubernetes`.\n\n");
     page.push_str("With every verb:\n\n");
     options(&command, &mut page, Arg::is_global_set);
-    for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set() && verb.get_name() != "help") {
+    for verb in command.get_subcommands().filter(|verb| is_shown(verb)) {
         let _ = write!(page, "## statemesh {}\n\n{}\n\n```\n{}\n```\n\n", verb.get_name(), about(verb), usage(verb));
         if verb.get_arguments().any(is_setting) {
             page.push_str("Every setting of the [configuration](configuration.md) has a flag here.\n\n");
@@ -56,6 +56,11 @@ fn command_line() -> String {
         }
     }
     page.trim_end().to_owned() + "\n"
+}
+
+fn is_shown(verb: &Command) -> bool {
+    let needs_kubernetes = |inner: &Command| inner.get_arguments().any(is_kubernetes);
+    verb.get_name() != "help" && (!verb.is_hide_set() || verb.get_subcommands().any(needs_kubernetes))
 }
 
 /// Hidden in a build that lacks the feature; the page is the same with it and without.

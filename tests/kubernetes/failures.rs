@@ -2,10 +2,10 @@
 //! Machines live in memory: what a daemon held is lost with it, and said; its keys answer again soon.
 
 use crate::bench::{Bench, Inside, Seen, node_of, steady};
-use crate::lab::{Lab, PATIENCE, name};
+use crate::lab::{Lab, NAME, NAMESPACE, PATIENCE, name};
 use crate::{Ended, Step, step};
 use statemesh_tests::{Outcome, ensure, wait_for};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(crate) const STEPS: &[Step] = &[
     step("a pod is deleted without grace: its keys answer again within three seconds", pod_deleted),
@@ -120,14 +120,22 @@ fn no_brain(lab: &Lab) -> Outcome<Ended> {
     let bench = Bench::start(lab)?;
     let before = views(lab)?;
     system.kubectl(&["scale", "deployment/coredns", "--replicas=0"])?;
+    system.kubectl(&["delete", "pods", "--selector=app=coredns", "--grace-period=1"])?;
     system.gone(&["pods", "--selector=app=coredns"], PATIENCE)?;
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL)?;
+    let start = Instant::now();
     std::thread::sleep(OUTAGE);
+    ensure!(lab.cluster.kubectl(&["get", "--raw", "/readyz"]).is_err(), "the API server was there all the time");
     lab.cluster.up()?;
     wait_for("the API server is back", PATIENCE, || lab.cluster.kubectl(&["get", "--raw", "/readyz"]).map(Some))?;
+    // The load proves its books over new connections, for which it needs DNS.
+    let pod = lab.pods()?.first().map(name).ok_or("no pods")?;
+    let by_name = format!("--address=tcp://{NAME}.{NAMESPACE}.svc:7400");
+    wait_for("DNS is back", PATIENCE, || lab.ask(&pod, &["ping", &by_name]).map(Some))?;
     for seen in bench.stop()? {
         seen.clean()?;
     }
+    lab.figure("without_api_server_s", start.elapsed().as_secs_f64())?;
     let after = views(lab)?;
     ensure!(before == after, "members changed from {before:?} to {after:?}");
     Ok(Ended::Passed)

@@ -70,8 +70,12 @@ fn setting(lab: &Lab, key: &str) -> Outcome<String> {
 fn upgrade_and_rollback(lab: &Lab) -> Outcome<Ended> {
     let before = setting(lab, "limits.batch")?;
     let bench = Bench::start(lab)?;
-    lab.upgrade(&["config.limits\\.batch=777"])?;
+    // The second value makes every daemon listen on both address families, where there may be only one.
+    lab.upgrade(&["config.limits\\.batch=777", "service.ipFamilyPolicy=PreferDualStack"])?;
     ensure!(setting(lab, "limits.batch")? == "777", "the upgrade did not change the setting");
+    // Daemons with other gossip keys would be a mesh of their own.
+    let other = lab.upgrade(&["security.existingSecret=kube-root-ca.crt"]);
+    ensure!(other.is_err_and(|why| why.to_string().contains("other gossip keys")), "an upgrade may split the mesh");
     lab.cluster.helm(&["rollback", RELEASE])?;
     lab.rolled_out()?;
     ensure!(setting(lab, "limits.batch")? == before, "the rollback did not change it back");

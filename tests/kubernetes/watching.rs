@@ -9,7 +9,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 pub(crate) const STEPS: &[Step] = &[
-    step("a Prometheus scrapes every pod as its annotations say, and promtool has nothing to say of its metrics", prometheus),
+    step(
+        "a Prometheus scrapes every pod as its annotations say, and promtool has nothing to say of its metrics",
+        prometheus,
+    ),
     step("a pod that the NetworkPolicy does not let in cannot connect", network_policy),
 ];
 
@@ -69,7 +72,8 @@ fn promtool(metrics: &str) -> Outcome {
 fn configuration(pods: &[Value]) -> Outcome<String> {
     let target = |pod: &Value| -> Outcome<Value> {
         let annotation = |what: &str| pod["metadata"]["annotations"][format!("prometheus.io/{what}")].as_str();
-        let (Some("true"), Some(port), Some("/metrics")) = (annotation("scrape"), annotation("port"), annotation("path"))
+        let (Some("true"), Some(port), Some("/metrics")) =
+            (annotation("scrape"), annotation("port"), annotation("path"))
         else {
             return Err(format!("{} does not ask to be scraped: {}", name(pod), pod["metadata"]["annotations"]).into());
         };

@@ -11,7 +11,19 @@ const SKIPPED: [&str; 4] = ["target", "node_modules", ".git", ".venv"];
 /// Writes the generated pages anew.
 pub(crate) fn write(workspace: &Workspace) -> Result<(), String> {
     let commands: [&[&str]; 4] = [
-        &["cargo", "run", "--quiet", "--release", "--package", "statemesh", "--", "docs", "docs/reference"],
+        &[
+            "cargo",
+            "run",
+            "--quiet",
+            "--release",
+            "--package",
+            "statemesh",
+            "--features",
+            "kubernetes",
+            "--",
+            "docs",
+            "docs/reference",
+        ],
         &["env", "UPDATE_DOCS=1", "cargo", "test", "--quiet", "--package", "statemesh-node", "--test", "metrics"],
         &["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", "tests/oracle"],
         &["node", "tests/oracle/run.mjs", "--no-store"],

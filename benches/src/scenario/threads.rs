@@ -1,11 +1,10 @@
-//! One hot instance, and a thousand, stepped by 1 to 8 threads through what the daemon has: a claim for each shard, an inbox
-//! for whoever loses it, and the engine. No event may be lost or run twice, and threads must not make it slower.
+//! One hot instance, and a thousand, stepped by 1 to 8 threads through what the daemon has: a claim for each shard, what its
+//! reactors do when they lose it, and the engine. No event may be lost or run twice, and threads must not make it slower.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam::queue::ArrayQueue;
-use statemesh_claim::{Claim, settle};
+use statemesh_claim::{Aside, Combining};
 use statemesh_engine::{Event, Instance, Limits, Machine, Millis, Output, Payload};
 
 use crate::failure::{Outcome, While, failure};
@@ -17,7 +16,9 @@ use crate::scenario::Report;
 
 /// As in the daemon (daemon/node/src/shard.rs).
 const SHARDS: usize = 64;
-const INBOX: usize = 256;
+const INBOX: usize = 64;
+/// Events that a reactor has read when its turn begins: as many as a connection has in flight in the scenario `rate`.
+const TURN: usize = 256;
 const THREADS: [usize; 4] = [1, 2, 4, 8];
 /// Instances, and what a run with so many is called.
 const CASES: [(usize, &str); 2] = [(1, "one hot instance"), (1_000, "a thousand instances")];
@@ -25,11 +26,8 @@ const EVENTS: usize = 4_000_000;
 /// Of one thread's rate, at least this much is left with more: what two runs on a shared machine differ by.
 const KEPT: f64 = 0.9;
 
-struct Shard {
-    state: Claim<State>,
-    /// Instances that are to take an event.
-    inbox: ArrayQueue<usize>,
-}
+/// A job is an instance that is to take an event.
+type Shard = Combining<State, usize>;
 
 struct State {
     instances: Vec<Instance>,
@@ -73,8 +71,9 @@ pub(crate) fn run(lab: &Lab) -> Outcome<Report> {
     }
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     report.body = format!(
-        "Events a second by number of threads, on {cores} cores; {} events of `lamp` each time, medians of {} rounds. Whoever wins \
-         the claim steps the instance and takes what others left in the inbox. After each run the instances' transitions are \
+        "Events a second by number of threads, on {cores} cores; {} events of `lamp` each time, medians of {} rounds. A turn \
+         of a thread has {TURN} events, each done at once if the shard can be claimed; the others are done together at the end of the \
+         turn, by whoever has the shard then. After each run the instances' transitions are \
          counted: as many as events.\n\n{}",
         thousands(EVENTS as f64),
         lab.rounds,
@@ -91,19 +90,29 @@ fn measure(machine: &Machine, instances: usize, threads: usize) -> Outcome<Durat
         for thread in 0..threads {
             let shards = Arc::clone(&shards);
             scope.spawn(move || {
-                // A step that no number of instances shares: each thread visits all, in an order of its own.
-                (0..EVENTS / threads).for_each(|turn| send(machine, &shards, (turn * 7 + thread * 131) % instances));
+                let mut aside = Aside::default();
+                let events = EVENTS / threads;
+                for first in (0..events).step_by(TURN) {
+                    // A step that no number of instances shares: each thread visits all, in an order of its own.
+                    let event = |n: usize| (n * 7 + thread * 131) % instances;
+                    turn(machine, &shards, &mut aside, (first..events.min(first + TURN)).map(event));
+                    // There was no room: a reactor too reads no more of a connection that has much under way.
+                    while !aside.has_no_jobs() {
+                        std::thread::yield_now();
+                        turn(machine, &shards, &mut aside, std::iter::empty());
+                    }
+                }
             });
         }
     });
     let took = begin.elapsed();
     let (mut transitions, mut refused) = (0, 0);
     for shard in shards.iter() {
-        let Some(state) = shard.state.try_claim() else { return failure("a claim outlived its thread") };
+        let Some(state) = shard.try_claim() else { return failure("a claim outlived its thread") };
         transitions += state.instances.iter().map(Instance::seq).sum::<u64>();
         refused += state.refused;
     }
-    if transitions != EVENTS as u64 || refused != 0 || shards.iter().any(|shard| !shard.inbox.is_empty()) {
+    if transitions != EVENTS as u64 || refused != 0 || shards.iter().any(Shard::has_jobs) {
         return failure(format!("{EVENTS} events gave {transitions} transitions, {refused} were refused"));
     }
     Ok(took)
@@ -117,31 +126,34 @@ fn shards(machine: &Machine, instances: usize) -> Outcome<Vec<Shard>> {
             let started = machine.start(Payload::Empty, Millis(0), &mut state.out);
             state.instances.push(started.or_else(|_| failure("the machine does not start"))?);
         }
-        shards.push(Shard { state: Claim::new(state), inbox: ArrayQueue::new(INBOX) });
+        shards.push(Shard::new(state, INBOX));
     }
     Ok(shards)
 }
 
-/// What a reactor does with one event (daemon/node/src/worker/requests.rs).
-fn send(machine: &Machine, shards: &[Shard], instance: usize) {
-    let Some(shard) = shards.get(instance % SHARDS) else { return };
-    let instance = instance / SHARDS;
-    loop {
-        if let Some(mut state) = shard.state.try_claim() {
-            state.step(machine, instance);
-            break;
-        }
-        if shard.inbox.push(instance).is_ok() {
-            settle();
-            break;
-        }
-        // Full: whoever holds the shard is about to empty it. A reactor says `busy` here.
-        std::thread::yield_now();
+/// What a reactor does in one turn (daemon/node/src/worker): the events that it has read, each as soon as it can be done.
+fn turn(machine: &Machine, shards: &[Shard], aside: &mut Aside<usize>, events: impl Iterator<Item = usize>) {
+    let run = |state: &mut State, jobs: Vec<usize>| jobs.into_iter().for_each(|job| state.step(machine, job));
+    for event in events {
+        let (at, instance) = (event % SHARDS, event / SHARDS);
+        let Some(shard) = shards.get(at) else { continue };
+        let entered = if aside.has(at) { None } else { shard.enter(run) };
+        let Some(mut state) = entered else {
+            aside.put(at, [instance]);
+            continue;
+        };
+        state.step(machine, instance);
+        drop(state);
+        shard.serve(run);
     }
-    while !shard.inbox.is_empty() {
-        let Some(mut state) = shard.state.try_claim() else { return };
-        while let Some(instance) = shard.inbox.pop() {
-            state.step(machine, instance);
+    for (at, jobs) in aside.take() {
+        let Some(shard) = shards.get(at) else { continue };
+        match shard.submit(jobs, run) {
+            Ok(true) => aside.put(at, []),
+            Ok(false) => {}
+            Err(jobs) => aside.put(at, jobs),
         }
+        // Whoever holds the shard calls it too, so what waits all the same is somebody's.
+        shard.serve(run);
     }
 }

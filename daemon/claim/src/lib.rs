@@ -1,15 +1,24 @@
 //! The claim: one writer at a time, without a lock and without waiting.
 //!
 //! Whoever has work for a shard tries to claim it with one compare-and-swap. The winner gets `&mut` until the guard is
-//! dropped; a loser does not wait: it leaves its work in an inbox and goes on. This file holds the only `unsafe` code of
-//! the project. loom explores its interleavings (`cargo xtask test loom`) and Miri runs its tests.
+//! dropped; a loser does not wait: it leaves its work in an inbox and goes on ([`Combining`]). This file holds the only
+//! `unsafe` code of the project. loom explores its interleavings (`cargo xtask test loom`), and its tests run under
+//! AddressSanitizer, ThreadSanitizer and Miri.
 //!
 //! # Nobody's work is left lying
 //! A holder that lets go looks at the inbox once more, *after* the guard is dropped; a loser tries to claim once more,
-//! *after* its work is in the inbox (and [`settle`] in between). Of the two, one sees the other. That needs a full fence on
-//! both sides: without it each may still see what was before the other's write. `Claimed::drop` has the one, [`settle`] is
+//! *after* its work is in the inbox (and `settle` in between). Of the two, one sees the other. That needs a full fence on
+//! both sides: without it each may still see what was before the other's write. `Claimed::drop` has the one, `settle` is
 //! the other.
 #![allow(unsafe_code)]
+
+#[deny(unsafe_code)]
+mod combining;
+#[cfg(loom)]
+#[deny(unsafe_code)]
+mod loom_queue;
+
+pub use combining::{Aside, Combining};
 
 #[cfg(loom)]
 use loom::{
@@ -25,7 +34,7 @@ use std::{
 };
 
 /// To be called between leaving work in an inbox and trying to claim again.
-pub fn settle() {
+pub(crate) fn settle() {
     fence(Ordering::SeqCst);
 }
 
@@ -71,6 +80,17 @@ impl<T> Claim<T> {
 #[derive(Debug)]
 pub struct Claimed<'a, T> {
     claim: &'a Claim<T>,
+}
+
+impl<T> Claimed<'_, T> {
+    /// Does something with the value; loom, which watches each access, knows no other way.
+    pub fn with<R>(&mut self, act: impl FnOnce(&mut T) -> R) -> R {
+        #[cfg(not(loom))]
+        return act(self);
+        #[cfg(loom)]
+        // SAFETY: as in `deref_mut`; loom fails the test if two accesses overlap.
+        return self.claim.value.with_mut(|value| act(unsafe { &mut *value }));
+    }
 }
 
 #[cfg(not(loom))]
@@ -144,70 +164,33 @@ mod tests {
 mod loom_tests {
     use super::*;
     use loom::sync::Arc;
-    use loom::sync::atomic::AtomicUsize;
 
-    /// An inbox that holds only how many jobs there are.
-    #[derive(Default)]
-    struct Jobs(AtomicUsize);
+    type Desk = Combining<usize, usize>;
 
-    impl Jobs {
-        fn push(&self) {
-            self.0.fetch_add(1, Ordering::AcqRel);
-        }
-
-        fn take_all(&self) -> usize {
-            self.0.swap(0, Ordering::AcqRel)
-        }
-
-        fn is_empty(&self) -> bool {
-            self.0.load(Ordering::Acquire) == 0
-        }
+    fn run(value: &mut usize, jobs: Vec<usize>) {
+        *value += jobs.into_iter().sum::<usize>();
     }
 
-    impl Claimed<'_, usize> {
-        fn add(&mut self, n: usize) {
-            // SAFETY: the guard is held; loom itself fails the test if two accesses overlap.
-            self.claim.value.with_mut(|value| unsafe { *value += n });
+    /// What a reactor does with an event, at the latest at the end of its turn.
+    fn event(desk: &Desk) {
+        match desk.enter(run) {
+            Some(mut held) => held.with(|value| *value += 1),
+            None => assert!(desk.submit(vec![1], run).is_ok(), "there is room"),
         }
-    }
-
-    fn total(claim: &Claim<usize>) -> usize {
-        let held = claim.try_claim().unwrap();
-        // SAFETY: as above.
-        held.claim.value.with(|value| unsafe { *value })
-    }
-
-    fn serve(claim: &Claim<usize>, jobs: &Jobs) {
-        while !jobs.is_empty() {
-            let Some(mut held) = claim.try_claim() else {
-                return;
-            };
-            held.add(jobs.take_all());
-        }
-    }
-
-    /// What a reactor does with one event.
-    fn event(claim: &Claim<usize>, jobs: &Jobs) {
-        if let Some(mut held) = claim.try_claim() {
-            held.add(jobs.take_all());
-            held.add(1);
-        } else {
-            jobs.push();
-            settle();
-        }
-        serve(claim, jobs);
+        // Once is enough here: there are fewer jobs than one holder does in one go.
+        desk.serve(run);
     }
 
     #[test]
     fn every_event_is_run_once_and_none_is_left_lying() {
         loom::model(|| {
-            let shard = Arc::new((Claim::new(0usize), Jobs::default()));
-            let other = Arc::clone(&shard);
-            let thread = loom::thread::spawn(move || event(&other.0, &other.1));
-            event(&shard.0, &shard.1);
+            let desk = Arc::new(Desk::new(0, 2));
+            let other = Arc::clone(&desk);
+            let thread = loom::thread::spawn(move || event(&other));
+            event(&desk);
             thread.join().unwrap();
-            assert!(shard.1.is_empty(), "a job was left lying");
-            assert_eq!(total(&shard.0), 2);
+            assert!(!desk.has_jobs(), "a job was left lying");
+            assert_eq!(desk.try_claim().unwrap().with(|value| *value), 2);
         });
     }
 }

@@ -10,10 +10,40 @@ use tokio::sync::oneshot;
 use crate::shard::Fresh;
 use crate::subscribers::Change;
 
+/// Answers to requests that one reactor left in a shard's inbox, in their order.
+#[derive(Debug, Default)]
+pub(crate) struct Replies {
+    bytes: Vec<u8>,
+    /// The answer that is being written.
+    scratch: Vec<u8>,
+    /// The number of each request, and where its answer ends.
+    ends: Vec<(u64, usize)>,
+}
+
+impl Replies {
+    /// Adds an answer that `write` writes into what is empty; nothing if the request's partition is no longer here.
+    pub(crate) fn add(&mut self, correlation: u64, write: impl FnOnce(&mut Vec<u8>)) {
+        self.scratch.clear();
+        write(&mut self.scratch);
+        self.bytes.extend_from_slice(&self.scratch);
+        self.ends.push((correlation, self.bytes.len()));
+    }
+
+    /// Number and answer of each request.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        let mut begin = 0;
+        self.ends.iter().map(move |&(correlation, end)| {
+            let reply = self.bytes.get(begin..end).unwrap_or_default();
+            begin = end;
+            (correlation, reply)
+        })
+    }
+}
+
 /// What a reactor is told, by another reactor or by the control plane.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// The answer to a request that this reactor left in a shard's inbox, or gave to the control plane.
+    /// The answer to a request that this reactor gave to the control plane.
     Reply {
         /// Its number.
         correlation: u64,
@@ -22,11 +52,8 @@ pub(crate) enum Command {
         /// The error that it tells, to be counted.
         error: Option<ErrorCode>,
     },
-    /// A request that this reactor left in a shard's inbox, whose partition is no longer here.
-    Bounced {
-        /// Its number.
-        correlation: u64,
-    },
+    /// The answers to requests that this reactor left in a shard's inbox.
+    Replies(Replies),
     /// A request from within the process.
     Call {
         /// In JSON or MessagePack, as a client would send it.
@@ -189,4 +216,22 @@ pub(crate) enum ToControl {
         /// Its body.
         body: Vec<u8>,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_answer_is_written_by_itself_and_keeps_its_number() {
+        let mut replies = Replies::default();
+        for (correlation, text) in [(7, "one"), (3, ""), (9, "three")] {
+            replies.add(correlation, |reply| {
+                assert!(reply.is_empty());
+                reply.extend_from_slice(text.as_bytes());
+            });
+        }
+        let all: Vec<(u64, &[u8])> = replies.iter().collect();
+        assert_eq!(all, [(7, &b"one"[..]), (3, b""), (9, b"three")]);
+    }
 }

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use slab::Slab;
 use statemesh_transport::{ConnId, Ticket};
 
+use crate::stages::Begun;
+
 /// Where a reply goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReplyTo {
@@ -64,6 +66,8 @@ pub(crate) struct Waiting {
     pub hops: u8,
     /// Counts it against what its connection may have under way; a daemon's link carries many clients, and has no such bound.
     pub _ticket: Option<Ticket>,
+    /// Set if the request is timed.
+    pub timed: Option<Begun>,
 }
 
 /// A request that somebody else is working on.
@@ -164,7 +168,8 @@ mod tests {
 
     fn add(table: &mut InFlight, name: &'static str, member: u32, now: Instant) -> u64 {
         let request = Bytes::from_static(name.as_bytes());
-        let waiting = Waiting { reply_to: ReplyTo::Caller(0), request, partition: 1, hops: 0, _ticket: None };
+        let waiting =
+            Waiting { reply_to: ReplyTo::Caller(0), request, partition: 1, hops: 0, _ticket: None, timed: None };
         table.add(waiting, With::Member(member), now)
     }
 

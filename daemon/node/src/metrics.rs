@@ -127,6 +127,12 @@ impl Collector for NodeCollector {
             MetricType::HISTOGRAM,
             vec![self.durations(&[], |c| Some(&c.round_trip))],
         ));
+        families.push(family(
+            FORWARD.0,
+            FORWARD.1,
+            MetricType::HISTOGRAM,
+            vec![self.durations(&[], |c| Some(&c.forward))],
+        ));
         for level in (self.levels)() {
             let (kind, metrics) = match level.kind {
                 Kind::Counter => (MetricType::COUNTER, samples(&level, counter)),
@@ -140,6 +146,11 @@ impl Collector for NodeCollector {
     }
 }
 
+/// Name and help of the histogram of requests that are passed on.
+pub const FORWARD: (&str, &str) = (
+    "statemesh_forward_seconds",
+    "From reading a client's request to having the answer of its owner elsewhere (one request in 16 is timed).",
+);
 /// Name and help of the histograms of stages.
 pub const STAGES: (&str, &str) =
     ("statemesh_stage_seconds", "Time of each stage of a request at its owner (one request in 16 is timed).");

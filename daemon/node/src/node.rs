@@ -69,7 +69,7 @@ pub enum StartError {
     #[error("cannot start a reactor: {0}")]
     Reactor(#[from] io::Error),
     /// The gossip keys cannot be used.
-    #[error("security.gossip_keys: {0}")]
+    #[error("gossip.keys: {0}")]
     GossipKeys(String),
     /// The registry has these metrics already.
     #[error("cannot register metrics: {0}")]

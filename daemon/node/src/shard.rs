@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 
 use bytes::Bytes;
-use crossbeam::queue::ArrayQueue;
 use hashbrown::HashTable;
 use statemesh_engine::{Millis, TimerWheel};
 use statemesh_expr::Str;
@@ -18,7 +17,7 @@ use crate::counters::Counters;
 use crate::instance::Entry;
 use crate::stages::{Stage, Stopwatch};
 use crate::subscribers::Change;
-use statemesh_claim::{Claim, Claimed};
+use statemesh_claim::{Claimed, Combining};
 
 mod keys;
 mod moving;
@@ -30,8 +29,8 @@ pub(crate) use ops::{write_json, write_value};
 
 /// Shards of a daemon: enough that two reactors seldom want the same one, few enough that looking at all is nothing.
 const SHARDS: usize = 64;
-/// Requests that wait in one shard's inbox.
-const INBOX: usize = 256;
+/// Lists of requests that wait in one shard's inbox, each what a reactor had for it in one turn.
+const INBOX: usize = 64;
 
 /// A request left for whoever holds the shard.
 #[derive(Debug)]
@@ -72,8 +71,7 @@ pub(crate) struct Rules {
 #[derive(Debug)]
 pub(crate) struct Shard {
     index: usize,
-    state: Claim<State>,
-    inbox: ArrayQueue<Job>,
+    state: Combining<State, Job>,
     /// Milliseconds at which the next timer is due.
     due: Arc<AtomicU64>,
 }
@@ -94,34 +92,19 @@ impl Shard {
         }
     }
 
-    /// Leaves a job for the holder.
-    ///
-    /// # Errors
-    /// Gives the job back if the inbox is full.
-    pub(crate) fn push(&self, job: Job) -> Result<(), Job> {
-        self.inbox.push(job)?;
-        statemesh_claim::settle();
-        Ok(())
+    /// Its state, and what waits for it.
+    pub(crate) fn desk(&self) -> &Combining<State, Job> {
+        &self.state
     }
 
-    /// Takes the oldest job.
-    pub(crate) fn pop(&self) -> Option<Job> {
-        self.inbox.pop()
-    }
-
-    /// Whether jobs wait.
-    pub(crate) fn has_jobs(&self) -> bool {
-        !self.inbox.is_empty()
+    /// Its number.
+    pub(crate) fn index(&self) -> usize {
+        self.index
     }
 
     /// When the next timer is due; `u64::MAX` if there is none.
     pub(crate) fn due(&self) -> u64 {
         self.due.load(Relaxed)
-    }
-
-    /// One of its partitions.
-    pub(crate) fn first_partition(&self) -> u16 {
-        u16::try_from(self.index).unwrap_or(0)
     }
 }
 
@@ -154,7 +137,7 @@ impl Shards {
                     rearmed: false,
                     lost: HashMap::new(),
                 };
-                Shard { index, state: Claim::new(state), inbox: ArrayQueue::new(INBOX), due }
+                Shard { index, state: Combining::new(state, INBOX), due }
             })
             .collect();
         Self { shards, instances }
@@ -164,6 +147,11 @@ impl Shards {
     pub(crate) fn of(&self, partition: u16) -> &Shard {
         // In range: the remainder is below the length, which is at least one.
         &self.shards[usize::from(partition) % self.shards.len()]
+    }
+
+    /// The shard of this number.
+    pub(crate) fn get(&self, index: usize) -> Option<&Shard> {
+        self.shards.get(index)
     }
 
     /// The shards whose timers this reactor minds.

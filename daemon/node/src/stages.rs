@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use statemesh_expr::{Limits, Payload, Value};
 use statemesh_mesh::client_protocol::reply::{Encoding, MapWriter};
 
 use crate::counters::Durations;
@@ -36,6 +37,48 @@ stages! {
     Write "write" "Making the reply.";
 }
 
+/// When a timed request came in, for one that is passed on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Begun {
+    at: Instant,
+    /// The client wants to know: the reply says it.
+    asked: bool,
+}
+
+impl Begun {
+    /// Nanoseconds since then.
+    pub(crate) fn elapsed_ns(&self, now: Instant) -> u64 {
+        nanos(self.at, now)
+    }
+
+    /// The owner's reply with `forward` added to its `timing`: what is left of the whole beside the owner's own stages.
+    /// `None` if the client does not want to know, or the reply has no timing, as errors have none.
+    pub(crate) fn show_forward(&self, encoding: Encoding, reply: &[u8], whole_ns: u64) -> Option<Vec<u8>> {
+        if !self.asked {
+            return None;
+        }
+        let (reply_map, end): (_, &[u8]) = match encoding {
+            Encoding::Json => (Payload::Json(reply), b"}"),
+            Encoding::MsgPack => (Payload::MsgPack(reply), b""),
+        };
+        let timing = reply_map.get("timing").ok()??;
+        let limits = Limits::default();
+        let stages = Stage::ALL.iter().filter_map(|stage| match timing.get(stage.as_str()).ok()??.to_value(&limits) {
+            Ok(Value::Int(ns)) => u64::try_from(ns).ok(),
+            _ => None,
+        });
+        let owner_ns = stages.fold(0, u64::saturating_add);
+        let (Payload::Json(bytes) | Payload::MsgPack(bytes)) = timing else { return None };
+        // The owner added it last.
+        let before = reply.strip_suffix(end)?.strip_suffix(bytes)?;
+        let mut inner = bytes.to_vec();
+        let mut map = MapWriter::reopen(&mut inner, encoding)?;
+        map.uint("forward", whole_ns.saturating_sub(owner_ns));
+        map.end();
+        Some([before, &inner, end].concat())
+    }
+}
+
 /// Takes the time of one request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stopwatch {
@@ -50,6 +93,11 @@ impl Stopwatch {
     /// Begins with a request that arrived at `begin`.
     pub(crate) fn new(begin: Instant, asked: bool) -> Self {
         Self { begin, last: begin, asked, ns: [0; Stage::ALL.len()] }
+    }
+
+    /// When the request came in.
+    pub(crate) fn begun(&self) -> Begun {
+        Begun { at: self.begin, asked: self.asked }
     }
 
     /// A stage has ended.
@@ -91,6 +139,33 @@ fn nanos(from: Instant, to: Instant) -> u64 {
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    #[test]
+    fn what_passing_on_took_stands_beside_the_owners_stages() {
+        for encoding in [Encoding::Json, Encoding::MsgPack] {
+            let begin = Instant::now();
+            let mut watch = Stopwatch::new(begin, true);
+            for (stage, ns) in Stage::ALL.iter().zip([10, 20, 30, 40_000, 0, 50]) {
+                watch.lap(*stage, watch.last + Duration::from_nanos(ns));
+            }
+            let mut reply = Vec::new();
+            let mut map = MapWriter::new(&mut reply, encoding);
+            map.bool("ok", true);
+            map.end();
+            let plain = reply.clone();
+            watch.show(encoding, &mut reply);
+            let begun = watch.begun();
+            let shown = begun.show_forward(encoding, &reply, 100_000).unwrap();
+            let shown: serde_json::Value = match encoding {
+                Encoding::Json => serde_json::from_slice(&shown).unwrap(),
+                Encoding::MsgPack => rmp_serde::from_slice(&shown).unwrap(),
+            };
+            assert_eq!((&shown["ok"], &shown["timing"]["step"]), (&true.into(), &40_000.into()));
+            assert_eq!(shown["timing"]["forward"], 100_000 - 40_110);
+            assert_eq!(begun.show_forward(encoding, &plain, 100_000), None);
+            assert_eq!(Begun { asked: false, ..begun }.show_forward(encoding, &reply, 100_000), None);
+        }
+    }
 
     #[test]
     fn the_stages_add_up_to_the_whole() {

@@ -51,7 +51,7 @@ pub(super) fn missing(there: &Entries, name: impl Fn(&str) -> String) -> Result<
         None => drop(made.insert(GOSSIP_KEYS.to_owned(), gossip::first())),
     }
     match there.get(HTTP_TOKEN) {
-        Some(token) => Kind::Token.check(token.trim()).map_err(|what| wrong(name(HTTP_TOKEN), 1, what))?,
+        Some(tokens) => check_tokens(tokens).map_err(|what| wrong(name(HTTP_TOKEN), 1, what))?,
         None => drop(made.insert(HTTP_TOKEN.to_owned(), token())),
     }
     Ok(made)
@@ -72,6 +72,11 @@ fn pair_of(
     let pair = KeyPair::generate();
     made.insert(entry.to_owned(), pair::text_of(&pair));
     Ok(pair)
+}
+
+/// There may be several, with commas, while one takes the place of another.
+fn check_tokens(text: &str) -> Result<(), String> {
+    text.trim().split(',').try_for_each(|token| Kind::Token.check(token))
 }
 
 /// 256 random bits in hexadecimal.
@@ -116,6 +121,9 @@ mod tests {
         assert_eq!(again(&[ADMIN_KEY]), Entries::new(), "a key that was taken away does not come back");
         assert_ne!(again(&[GOSSIP_KEYS])[GOSSIP_KEYS], whole[GOSSIP_KEYS]);
         assert_eq!(again(&[HTTP_TOKEN]).len(), 1);
+        let mut two_tokens = whole.clone();
+        two_tokens.insert(HTTP_TOKEN.to_owned(), "0123456789abcdef,fedcba9876543210\n".to_owned());
+        assert_eq!(made_of(&two_tokens).unwrap(), Entries::new());
     }
 
     #[test]

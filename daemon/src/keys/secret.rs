@@ -18,6 +18,8 @@ const US: &str = "statemesh-keys";
 /// The API server takes no larger object.
 const MAX_SECRET_BYTES: usize = 1 << 20;
 
+const CREATE: &[&str] = &["create"];
+
 /// A Secret, which may not exist yet.
 pub(super) struct Secret {
     runtime: Runtime,
@@ -65,18 +67,18 @@ impl Secret {
         match self.runtime.block_on(self.api.delete(&self.name, &params)) {
             Ok(_) => Ok(true),
             Err(Error::Api(status)) if status.is_not_found() => Ok(false),
-            Err(error) => Err(self.failure("delete", error)),
+            Err(error) => Err(self.failure(&["delete"], error)),
         }
     }
 
     fn get(&self) -> Result<Option<Object>, Failure> {
-        self.runtime.block_on(self.api.get_opt(&self.name)).map_err(|error| self.failure("get", error))
+        self.runtime.block_on(self.api.get_opt(&self.name)).map_err(|error| self.failure(&["get"], error))
     }
 
-    fn failure(&self, verb: &'static str, error: Error) -> Failure {
+    fn failure(&self, verbs: &'static [&'static str], error: Error) -> Failure {
         // A rule that names the object does not cover its making: its name is not known to who judges that.
-        let name = (verb != "create").then_some(self.name.as_str());
-        kubernetes::failure(error, &Deed { verb, resource: "secrets", namespace: Some(&self.namespace), name })
+        let name = (verbs != CREATE).then_some(self.name.as_str());
+        kubernetes::failure(error, &Deed { verbs, resource: "secrets", namespace: Some(&self.namespace), name })
     }
 
     fn title(&self) -> String {
@@ -115,7 +117,7 @@ impl Store for Secret {
             Ok(_) => Ok(true),
             // Made, changed, or deleted by others: what is decided on that comes next.
             Err(Error::Api(status)) if status.code == 409 || (!is_new && status.is_not_found()) => Ok(false),
-            Err(error) => Err(self.failure(if is_new { "create" } else { "update" }, error)),
+            Err(error) => Err(self.failure(if is_new { CREATE } else { &["update"] }, error)),
         }
     }
 

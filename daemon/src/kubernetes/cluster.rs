@@ -17,10 +17,10 @@ pub(crate) struct Cluster {
     pub(crate) namespace: String,
 }
 
-/// Something that takes a right: `verb` on `resource`.
+/// Something that takes rights: `verbs` on `resource`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deed<'a> {
-    pub(crate) verb: &'static str,
+    pub(crate) verbs: &'static [&'static str],
     pub(crate) resource: &'static str,
     /// None: in the whole cluster.
     pub(crate) namespace: Option<&'a str>,
@@ -103,8 +103,8 @@ fn rule(deed: &Deed<'_>) -> String {
     };
     let names = deed.name.map_or_else(String::new, |name| format!(", resourceNames: [\"{name}\"]"));
     format!(
-        "{kind} must allow it: {{apiGroups: [\"\"], resources: [\"{}\"], verbs: [\"{}\"]{names}}}",
-        deed.resource, deed.verb
+        "{kind} must allow it: {{apiGroups: [\"\"], resources: [\"{}\"], verbs: {:?}{names}}}",
+        deed.resource, deed.verbs
     )
 }
 
@@ -129,7 +129,7 @@ mod tests {
     use kube::core::Status;
 
     const DEED: Deed<'static> =
-        Deed { verb: "update", resource: "secrets", namespace: Some("shop"), name: Some("mesh-keys") };
+        Deed { verbs: &["update"], resource: "secrets", namespace: Some("shop"), name: Some("mesh-keys") };
 
     fn told(code: u16, message: &str) -> Failure {
         failure(Error::Api(Status { code, message: message.into(), ..Status::default() }.boxed()), &DEED)

@@ -2,9 +2,15 @@
 
 #[cfg(feature = "kubernetes")]
 mod cluster;
+// Without the feature the flags are there only for the reference.
+#[cfg_attr(not(feature = "kubernetes"), allow(dead_code))]
+mod feed;
 
 #[cfg(feature = "kubernetes")]
 pub(crate) use cluster::{ANSWER_TIMEOUT, Deed, cluster, failure, runtime};
+pub(crate) use feed::FeedArgs;
+#[cfg(feature = "kubernetes")]
+pub(crate) use feed::{Source, check, run as feed};
 
 /// Above the flags that need the feature, in help and reference.
 pub(crate) const HEADING: &str = "Kubernetes";

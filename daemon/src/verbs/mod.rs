@@ -15,6 +15,9 @@ use crate::cli::{Cli, Connect, Verb};
 use crate::client::Client;
 use crate::config::{CLIENT_ADDRESS, CLIENT_KEY, CLIENT_TIMEOUT, Config, SERVER_KEY, Target};
 use crate::failure::{Exit, Failure};
+use crate::kubernetes::FeedArgs;
+#[cfg(feature = "kubernetes")]
+use crate::kubernetes::Source;
 use crate::output::{Printer, text};
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -38,9 +41,25 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Schema => crate::offline::schema(),
         Verb::Bench(args) => attended(bench::bench(&args, file, &printer)),
         Verb::Define(args) => online(define::define(&args, file, &printer)),
+        Verb::Feed(args) => feed(&args, file, &printer),
         Verb::Watch(args) => online(watch::watch(&args, file, &printer)),
         other => online(ask::ask(other, file, &printer)),
     }
+}
+
+#[cfg(feature = "kubernetes")]
+fn feed(args: &FeedArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
+    let Source::Kubernetes(pods) = &args.source;
+    let target = target(&pods.connect, file)?;
+    if pods.check {
+        return online(crate::kubernetes::check(pods, target, printer));
+    }
+    online(crate::kubernetes::feed(pods, target, printer))
+}
+
+#[cfg(not(feature = "kubernetes"))]
+fn feed(_: &FeedArgs, _: Option<&Path>, _: &Printer) -> Result<(), Failure> {
+    Err(crate::kubernetes::not_built_in("feed"))
 }
 
 /// Runs a verb that talks to the mesh. Ctrl-C ends it.

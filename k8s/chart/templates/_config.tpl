@@ -33,7 +33,22 @@
 {{- $_ := set $settings "reactor.threads" .Values.reservedCores -}}
 {{- $_ := set $settings "reactor.spin" "reserved" -}}
 {{- end -}}
-{{- toJson (mergeOverwrite $settings .Values.config) -}}
+{{- toJson (mergeOverwrite $settings (include "statemesh.given" . | fromJson)) -}}
+{{- end -}}
+
+{{/* `config` by dotted names, whether it was given so or as maps. */}}
+{{- define "statemesh.given" -}}{{ include "statemesh.flat" (dict "map" .Values.config "prefix" "") }}{{- end -}}
+{{- define "statemesh.flat" -}}
+{{- $flat := dict -}}
+{{- range $key, $value := .map -}}
+{{- $name := printf "%s%s" $.prefix $key -}}
+{{- if kindIs "map" $value -}}
+{{- $flat = merge $flat (include "statemesh.flat" (dict "map" $value "prefix" (printf "%s." $name)) | fromJson) -}}
+{{- else -}}
+{{- $_ := set $flat $name $value -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $flat -}}
 {{- end -}}
 
 {{/* The same as TOML: dotted keys in alphabetical order. Helm reads every number as a float; whole ones are written whole. */}}
@@ -62,14 +77,39 @@
 {{- if and .Values.security.existingSecret (ne .Values.security.mode "curve") -}}
 {{- fail "security.existingSecret holds keys, which security.mode: none does not use: set security.mode: curve, or leave the Secret out" -}}
 {{- end -}}
+{{- if and .Values.service.loadBalancerSourceRanges (ne .Values.service.type "LoadBalancer") -}}
+{{- fail (printf "service.loadBalancerSourceRanges needs service.type: LoadBalancer, not %s" .Values.service.type) -}}
+{{- end -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" (include "statemesh.fullname" .)) -}}
+{{- fail (printf "%q cannot be a Service's name: it must begin with a letter and have no dots; choose another release name, or set fullnameOverride" (include "statemesh.fullname" .)) -}}
+{{- end -}}
+{{- include "statemesh.sameKeys" . -}}
 {{- range $name, $_ := .Values.machines -}}
 {{- if not (hasSuffix ".json" $name) -}}
 {{- fail (printf "machines: %q must end with .json" $name) -}}
 {{- end -}}
 {{- end -}}
 {{- range $key := list "name" "advertise" "security.mode" "listen.clients" "listen.changes" "listen.peers" "listen.gossip" "listen.http" "http.tokens" "gossip.keys" -}}
-{{- if hasKey $.Values.config $key -}}
+{{- if hasKey (include "statemesh.given" $ | fromJson) $key -}}
 {{- fail (printf "config: %s is the chart's to set (see security, service and the pods' names in its README)" $key) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Daemons with other gossip keys would be a mesh of their own, and what the old ones hold could not be handed over. */}}
+{{- define "statemesh.sameKeys" -}}
+{{- $kind := ternary "StatefulSet" "DaemonSet" (eq .Values.mode "statefulset") -}}
+{{- $live := lookup "apps/v1" $kind .Release.Namespace (include "statemesh.fullname" .) | default dict -}}
+{{- range $volume := dig "spec" "template" "spec" "volumes" list $live -}}
+{{- range $source := dig "projected" "sources" list $volume -}}
+{{- $was := dig "secret" "name" "" $source -}}
+{{- if and $was (ne $was $.Values.http.tlsSecret) (ne $was (include "statemesh.secret" $)) (include "statemesh.curve" $) -}}
+{{- $old := dig "data" "gossip.keys" "" (lookup "v1" "Secret" $.Release.Namespace $was | default dict) -}}
+{{- $new := dig "data" "gossip.keys" "" (lookup "v1" "Secret" $.Release.Namespace (include "statemesh.secret" $) | default dict) -}}
+{{- if and $old (ne $old $new) -}}
+{{- fail (printf "the running daemons have their keys from the Secret %s, and %s has other gossip keys: new daemons would not be let into the mesh. Copy the entries of the one into the other first (docs/how-to/kubernetes/keys.md)" $was (include "statemesh.secret" $)) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

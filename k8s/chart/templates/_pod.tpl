@@ -78,6 +78,8 @@ spec:
       image: {{ include "statemesh.image" . }}
       imagePullPolicy: {{ .Values.image.pullPolicy }}
       args: [daemon]
+      # What it said last is then in `kubectl describe pod`.
+      terminationMessagePolicy: FallbackToLogsOnError
       env:
         - name: STATEMESH_NAME
           valueFrom:
@@ -205,10 +207,9 @@ scheme: HTTPS
 {{/* With reserved cores requests equal limits, in whole cores: what the kubelet's static CPU manager asks for. */}}
 {{- define "statemesh.resources" -}}
 {{- if gt (int .Values.reservedCores) 0 -}}
-{{- $cpu := toString (add .Values.reservedCores 1) -}}
-{{- $memory := dig "limits" "memory" "1Gi" .Values.resources -}}
-requests: {cpu: {{ $cpu | quote }}, memory: {{ $memory }}}
-limits: {cpu: {{ $cpu | quote }}, memory: {{ $memory }}}
+{{- $limits := merge (dict "cpu" (toString (add .Values.reservedCores 1))) (dig "limits" dict .Values.resources) -}}
+{{- $all := merge $limits (dig "requests" dict .Values.resources) -}}
+{{ toYaml (dict "requests" $all "limits" $all) }}
 {{- else -}}
 {{ toYaml .Values.resources }}
 {{- end -}}

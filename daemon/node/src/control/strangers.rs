@@ -20,7 +20,7 @@ const NOTICES: [(Dropped, &[u8], &str); 2] = [
         b"statemesh 1 other-mesh",
         "it belongs to a mesh with another name or partition count (mesh.name, mesh.partitions)",
     ),
-    (Dropped::WrongKey, b"statemesh 1 wrong-key", "its gossip keys are others than ours (security.gossip_keys)"),
+    (Dropped::WrongKey, b"statemesh 1 wrong-key", "its gossip keys are others than ours (gossip.keys)"),
 ];
 
 /// What was heard from, and said to, strangers.

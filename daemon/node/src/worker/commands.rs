@@ -38,7 +38,7 @@ impl Worker {
                 }
                 self.answered(correlation, &reply, io);
             }
-            Command::Bounced { correlation } => self.answered(correlation, &[], io),
+            Command::Replies(replies) => self.all_answered(&replies, io),
             Command::Call { request, answer } => {
                 let caller = self.callers.insert(answer);
                 self.frame(&request, ReplyTo::Caller(caller), io);

@@ -1,6 +1,7 @@
 //! Requests for partitions that are elsewhere: passing on, waiting, giving up.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use bytes::Bytes;
 use statemesh_mesh::client_protocol::error::ErrorCode;
@@ -12,6 +13,7 @@ use super::requests::{Keyed, NO_PARTITION};
 use super::{Asked, Parked, Worker};
 use crate::forward::{Pending, ReplyTo, Waiting, With};
 use crate::peer_wire::{ForwardHeader, PeerFrame};
+use crate::stages::{Begun, Stopwatch};
 
 impl Worker {
     pub(super) fn forward(&mut self, member: u32, keyed: Keyed<'_>, io: &mut Io) {
@@ -35,7 +37,14 @@ impl Worker {
     /// Copies a request, since it has to wait.
     pub(super) fn keep(&mut self, raw: &[u8], partition: u16, reply_to: ReplyTo, hops: u8, io: &mut Io) -> Waiting {
         let ticket = self.asker(reply_to).and_then(|conn| io.ticket(conn));
-        Waiting { reply_to, request: Bytes::copy_from_slice(raw), partition, hops, _ticket: ticket }
+        Waiting {
+            reply_to,
+            request: Bytes::copy_from_slice(raw),
+            partition,
+            hops,
+            _ticket: ticket,
+            timed: self.run.watch.as_ref().map(Stopwatch::begun),
+        }
     }
 
     /// The client's connection that a request came on.
@@ -93,7 +102,7 @@ impl Worker {
 
     /// The answer to a request that somebody else had; an empty one says that the partition is not there (any more).
     pub(super) fn answered(&mut self, correlation: u64, reply: &[u8], io: &mut Io) {
-        let Some(Pending { waiting: asked, .. }) = self.in_flight.take(correlation) else {
+        let Some(Pending { waiting: asked, with, .. }) = self.in_flight.take(correlation) else {
             return;
         };
         if reply.is_empty() {
@@ -106,9 +115,26 @@ impl Worker {
                 self.parked.push_front(parked);
             }
         } else {
-            self.deliver(asked.reply_to, reply, io);
+            match asked.timed {
+                Some(begun) if matches!(with, With::Member(_)) => self.deliver_timed(begun, asked.reply_to, reply, io),
+                _ => self.deliver(asked.reply_to, reply, io),
+            }
         }
         self.settled(asked.partition, io);
+    }
+
+    /// The answer of an owner elsewhere to a request that is timed. The daemon that the client talks to says what passing it on
+    /// took.
+    fn deliver_timed(&mut self, begun: Begun, reply_to: ReplyTo, reply: &[u8], io: &mut Io) {
+        let whole_ns = begun.elapsed_ns(Instant::now());
+        if matches!(reply_to, ReplyTo::Peer { .. }) {
+            return self.deliver(reply_to, reply, io);
+        }
+        self.counters.forward.record(whole_ns, 1);
+        match begun.show_forward(Encoding::of(reply), reply, whole_ns) {
+            Some(reply) => self.deliver(reply_to, &reply, io),
+            None => self.deliver(reply_to, reply, io),
+        }
     }
 
     /// A request for this partition is no longer on its way; perhaps the partition's route may change now.

@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use slab::Slab;
+use statemesh_claim::Aside;
 use statemesh_mesh::client_protocol::error::ErrorCode;
 use statemesh_mesh::client_protocol::reply::{Encoding, write_error};
 use statemesh_mesh::routing::Router;
@@ -23,12 +24,12 @@ use statemesh_transport::{ConnId, Event, Handler, Io, Origin};
 
 use crate::access::Admissions;
 use crate::batch::Batches;
-use crate::command::{Command, ToControl};
+use crate::command::{Command, Replies, ToControl};
 use crate::counters::Counters;
 use crate::forward::{InFlight, ReplyTo, Waiting};
 use crate::peer_wire::PeerFrame;
 use crate::peers::Peers;
-use crate::shard::Run;
+use crate::shard::{Job, Run};
 use crate::shared::Shared;
 use crate::subscribers::Subscribers;
 
@@ -69,6 +70,10 @@ pub(crate) struct Worker {
     /// Who the clients are, where they are told apart.
     admissions: Admissions,
     run: Run,
+    /// Requests for shards that somebody else held, until the end of the turn.
+    aside: Aside<Job>,
+    /// Answers to what was left in shards' inboxes, by reactor, until the shard is free again.
+    done: Vec<(usize, Replies)>,
     /// The reply that is being written; kept to be used again.
     reply: Vec<u8>,
     /// Commands for other reactors that did not fit into their rings.
@@ -109,6 +114,8 @@ impl Worker {
             subscribers: Subscribers::new(&limits, Arc::clone(&shared.watching)),
             admissions: Admissions::new(&shared.doors),
             run: Run::default(),
+            aside: Aside::default(),
+            done: Vec::new(),
             reply: Vec::new(),
             overflow: VecDeque::new(),
             control_overflow: VecDeque::new(),
@@ -292,6 +299,7 @@ impl Worker {
     fn turn(&mut self, io: &mut Io) {
         self.counters.turns.add(1);
         self.run.watched = self.shared.is_watched_anywhere();
+        self.finish_aside(io);
         self.take_commands(io);
         self.retry_arrived(io);
         let timers = self.fire_timers(io);
@@ -356,6 +364,7 @@ impl Handler for Worker {
         let parked = self.parked.front().map(|parked| parked.until);
         let soon = (!self.not_held.is_empty()
             || !self.arrived.is_empty()
+            || !self.aside.is_empty()
             || !self.overflow.is_empty()
             || !self.control_overflow.is_empty())
         .then(|| self.now + RETRY);

@@ -117,10 +117,8 @@ impl Worker {
         };
         let result = act(&mut state, &mut self.run);
         drop(state);
-        if shard.has_jobs() {
-            self.serve(partition);
-        }
         self.after_run(io);
+        self.serve(shard.index(), io);
         result
     }
 

@@ -10,7 +10,7 @@ use statemesh_mesh::placement;
 use statemesh_mesh::routing::Route;
 use statemesh_transport::{ConnId, Io, Message, OVERSIZE};
 
-use super::inbox::drain;
+use super::inbox::run_jobs;
 use super::{Asked, Parked, TIMED, Worker};
 use crate::answers;
 use crate::command::{Command, ToControl};
@@ -202,19 +202,19 @@ impl Worker {
         self.deliver(asked.reply_to, &reply, io);
     }
 
-    /// Runs a request here, or leaves it to whoever has the shard right now.
+    /// Runs a request here, or puts it aside if somebody else has the shard right now.
     fn local(&mut self, keyed: Keyed<'_>, io: &mut Io) {
-        let Some(mut state) = self.shared.shards.of(keyed.partition).try_claim() else {
-            return self.leave_in_inbox(keyed, io);
-        };
-        let shard = self.shared.shards.of(keyed.partition);
         self.run.lap(Stage::Route);
-        // What was left before us comes first: it may be an earlier event of the same connection.
-        if shard.has_jobs() {
-            let watch = self.run.watch.take();
-            drain(&self.shared, shard, &mut state, &mut self.run, &mut self.overflow, &self.counters);
-            self.run.watch = watch;
+        let shard = self.shared.shards.of(keyed.partition);
+        let index = shard.index();
+        // Nothing overtakes an earlier event of the same connection: neither what was put aside nor what was left here.
+        if self.aside.has(index) {
+            return self.put_aside(keyed, io);
         }
+        let (run, done, counters) = (&mut self.run, &mut self.done, &self.counters);
+        let Some(mut state) = shard.desk().enter(|state, jobs| run_jobs(state, jobs, run, done, counters)) else {
+            return self.put_aside(keyed, io);
+        };
         self.run.lap(Stage::Queue);
         let mut reply = std::mem::take(&mut self.reply);
         reply.clear();
@@ -223,16 +223,12 @@ impl Worker {
         if let Some(watch) = self.run.watch.take() {
             self.counters.round_trip.record(watch.record(&self.counters.stages), 1);
         }
-        // Somebody may have left a job between the drain and the release, and gone on trusting us.
-        let left = shard.has_jobs();
         if outcome == Outcome::Replied {
             self.deliver(keyed.reply_to, &reply, io);
         }
         self.reply = reply;
-        if left {
-            self.serve(keyed.partition);
-        }
         self.after_run(io);
+        self.serve(index, io);
         if outcome == Outcome::NotHeld {
             self.wait_until_held(keyed, io);
         }
@@ -307,9 +303,7 @@ impl Worker {
                 };
                 budget -= state.fire(now, budget, &mut self.run);
                 drop(state);
-                if shard.has_jobs() {
-                    self.serve(shard.first_partition());
-                }
+                self.serve(shard.index(), io);
             }
             next = Some(next.map_or(shard.due(), |n| n.min(shard.due())));
         }

@@ -224,7 +224,8 @@ fn a_reply_says_where_the_time_went_if_it_is_asked() {
     two.sees(2);
     let mut client = one.client();
     client.define();
-    for key in (0..10).map(|n| n.to_string()) {
+    let mut passed_on = 0;
+    for key in (0..40).map(|n| n.to_string()) {
         let request = json!({"op": "send", "machine": "counter", "key": key, "timing": true,
             "event": {"type": "ADD", "by": 1}});
         let sent = Instant::now();
@@ -232,11 +233,16 @@ fn a_reply_says_where_the_time_went_if_it_is_asked() {
         let seen = sent.elapsed().as_nanos();
         let timing = reply["timing"].as_object().unwrap();
         let stages: Vec<&str> = timing.keys().map(String::as_str).collect();
-        assert_eq!(stages, ["read", "route", "queue", "step", "persist", "write"]);
+        let of_owner = ["read", "route", "queue", "step", "persist", "write"];
+        assert_eq!(&stages[..6], of_owner);
+        let elsewhere = stages[6..] == ["forward"];
+        assert!(elsewhere || stages.len() == 6, "{stages:?}");
+        passed_on += usize::from(elsewhere);
         let sum: u128 = timing.values().map(|ns| u128::from(ns.as_u64().unwrap())).sum();
         assert!(timing["step"].as_u64() > Some(0) && sum < seen, "{reply} in {seen} ns");
         assert!(client.add(&key, 1).get("timing").is_none());
     }
+    assert!((1..40).contains(&passed_on), "{passed_on} of 40 keys are elsewhere");
 }
 
 #[test]
