@@ -48,7 +48,7 @@ pub(crate) fn run(lab: &Lab) -> Outcome<Report> {
             table::note(rounds, &all, &arena.left_out)
         ),
         files: vec![("load.csv".to_owned(), samples), ("load-percentiles.csv".to_owned(), percentiles)],
-        plots: [("load-p50.svg", 0.5, "Median"), ("load-p99.svg", 0.99, "99th percentile of")]
+        plots: [("load-p50.svg", 0.5, "Median"), ("load.svg", 0.99, "99th percentile of")]
             .map(|(name, quantile, what)| (name.to_owned(), plot(&steps, quantile, what)))
             .to_vec(),
     })

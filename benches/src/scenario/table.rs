@@ -115,8 +115,10 @@ const NINES: f64 = 5.0;
 
 /// A logarithmic axis of latencies.
 pub(crate) fn microseconds(low: f64, high: f64) -> Axis {
-    Axis::logarithmic("latency", low, high, |us| {
-        if us < 1_000.0 { format!("{us:.0} us") } else { format!("{:.0} ms", us / 1_000.0) }
+    Axis::logarithmic("latency", low, high, |us| match us {
+        ..1e3 => format!("{us:.0} us"),
+        ..1e6 => format!("{:.0} ms", us / 1e3),
+        _ => format!("{:.0} s", us / 1e6),
     })
 }
 
