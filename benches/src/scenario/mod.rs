@@ -9,6 +9,7 @@ mod memory;
 mod rate;
 mod reactors;
 mod rtt;
+mod stages;
 mod table;
 mod threads;
 mod timers;
@@ -57,7 +58,7 @@ impl Lasts {
 const OF_A_TURN: f64 = 1.35;
 
 /// All of them, in the order in which they run.
-pub(crate) const ALL: [Scenario; 11] = [
+pub(crate) const ALL: [Scenario; 12] = [
     Scenario {
         name: "up",
         about: "how long `statemesh up` takes until its mesh is ready",
@@ -65,6 +66,7 @@ pub(crate) const ALL: [Scenario; 11] = [
         lasts: lasts(0.0, 0.5, 0).at_most(up::MAX_STARTS),
     },
     Scenario { name: "rtt", about: "round trips, one in flight", run: rtt::run, lasts: lasts(35.0, 0.0, 19) },
+    Scenario { name: "stages", about: "where a round trip's time goes", run: stages::run, lasts: lasts(3.0, 2.0, 0) },
     Scenario {
         name: "rate",
         about: "events a second, 64, 256 and 512 in flight",
