@@ -16,9 +16,9 @@ use crate::schedule::{Pace, Schedule, Settled, Spec};
 use crate::work::Work;
 
 /// How long the thread polls before a request is due: waking from a sleep takes some tens of microseconds.
-const AWAKE_BEFORE: Duration = Duration::from_micros(50);
+const AWAKE_BEFORE: Duration = Duration::from_micros(20);
 /// By how much the kernel may let a sleep last longer than was asked for, to wake for several things at once. Its own choice, 50
-/// microseconds, would need twice as long awake, which is most of what a low rate costs.
+/// microseconds, would need as much more time awake, which is most of what a low rate costs.
 const SLACK_NANOS: u64 = 1_000;
 /// How soon a run notices that it is to end early.
 const STOPS_WITHIN: Duration = Duration::from_millis(100);
