@@ -4,6 +4,9 @@
 mod support;
 
 use serde_json::{Value, json};
+use statemesh_transport::SocketType;
+use statemesh_transport::client::Client;
+use statemesh_transport::curve::{KeyPair, PublicKey, SecretKey, Security};
 use std::fs::DirEntry;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -140,6 +143,10 @@ fn a_daemon_with_nobody_to_find_is_ready_serves_and_leaves_when_told() {
     assert_eq!(running.ended(), Some(0));
 }
 
+/// A configuration with the keys that `keys init --folder keys` makes.
+const SECURED: &str = "[security]\nmode = \"curve\"\nkey = \"keys/daemon.key\"\nkeys = \"keys/clients.toml\"\n\
+                       [gossip]\nkeys_file = \"keys/gossip.keys\"\n";
+
 #[test]
 fn a_daemon_takes_the_keys_that_init_made_and_lets_admin_in() {
     let folder = Folder::new("init");
@@ -153,16 +160,57 @@ fn a_daemon_takes_the_keys_that_init_made_and_lets_admin_in() {
     assert_eq!(stdout(&folder.run(&["keys", "init", "--folder", "keys"])), "nothing is missing\n");
     assert_eq!(["daemon.key", "clients.toml", "gossip.keys", "http.token"].map(read), before);
 
-    folder.file(
-        "statemesh.toml",
-        "[security]\nmode = \"curve\"\nkey = \"keys/daemon.key\"\nkeys = \"keys/clients.toml\"\n\
-         [gossip]\nkeys_file = \"keys/gossip.keys\"\n",
-    );
+    folder.file("statemesh.toml", SECURED);
     let (mut running, at) = daemon(&folder, "keyed", &[]);
     let clients = format!("tcp://{}", at["clients"].as_str().unwrap());
     let public = read("daemon.pub");
     let ask = ["ping", "--address", &clients, "--key", "keys/admin.key", "--server-key", &public];
     eventually("admin is let in", || (code(&folder.run(&ask)) == 0).then_some(()));
+    running.signal("TERM");
+    assert_eq!(running.ended(), Some(0));
+}
+
+/// The client whose keys are in this file, and who expects this public key of a daemon.
+fn security(key_file: &str, server: &str) -> Security {
+    let secret = key_file.split("secret = \"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+    let secret = SecretKey::from_z85(secret).unwrap();
+    let server = PublicKey::from_z85(server).unwrap();
+    Security::Client { own: KeyPair { public: secret.derive_public(), secret }, server }
+}
+
+#[test]
+fn the_daemons_keys_are_renewed_without_a_restart_and_under_an_open_connection() {
+    let folder = Folder::new("renew");
+    assert_eq!(code(&folder.run(&["keys", "init", "--folder", "keys"])), 0);
+    folder.file("statemesh.toml", SECURED);
+    let read = |name: &str| std::fs::read_to_string(folder.0.join("keys").join(name)).unwrap();
+    let (mut running, at) = daemon(&folder, "renewed", &[]);
+    let address = at["clients"].as_str().unwrap().parse().unwrap();
+    let admin = read("admin.key");
+    let connect = |server: &str| {
+        let security = security(&admin, server);
+        Client::connect_secured(address, SocketType::Dealer, &security, PATIENCE).ok()
+    };
+    let answers = |client: &mut Client| {
+        let reply = client.call(br#"{"op":"ping"}"#, PATIENCE).unwrap();
+        let reply: Value = serde_json::from_slice(reply.part_slice(0).unwrap()).unwrap();
+        reply["ok"] == true
+    };
+    let former = read("daemon.pub");
+    let mut open = connect(&former).expect("admin is let in");
+
+    let renewed = folder.run(&["keys", "renew"]);
+    let current = read("daemon.pub");
+    assert_eq!((code(&renewed), stdout(&renewed)), (0, format!("{current}\n")), "{}", stderr(&renewed));
+    assert_ne!(former, current);
+    let mut late = eventually("the new key counts", || connect(&current));
+    assert!(answers(&mut connect(&former).expect("the former key counts on")) && answers(&mut late));
+    assert_eq!(code(&folder.run(&["keys", "renew"])), 1, "one renewal at a time");
+
+    assert_eq!(code(&folder.run(&["keys", "renew", "--done"])), 0);
+    eventually("the former key counts no more", || connect(&former).is_none().then_some(()));
+    assert!(answers(&mut connect(&current).expect("the new key counts on")));
+    assert!(answers(&mut open) && answers(&mut late), "open connections stay");
     running.signal("TERM");
     assert_eq!(running.ended(), Some(0));
 }

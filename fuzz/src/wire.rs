@@ -114,8 +114,8 @@ pub fn whole_and_in_pieces(socket_type: SocketType, security: &Security, prefix:
 pub struct Shut;
 
 impl statemesh_transport::curve::Door for Shut {
-    fn own(&self) -> KeyPair {
-        KeyPair::generate()
+    fn own(&self) -> statemesh_transport::curve::OwnKeys {
+        KeyPair::generate().into()
     }
 
     fn admits(&self, _: &[u8; 32]) -> bool {

@@ -12,7 +12,7 @@ use statemesh_mesh::client_protocol::request::Request;
 pub use statemesh_mesh::client_protocol::rights::{Grant, Right};
 use statemesh_mesh::gossip::peer_secret;
 use statemesh_transport::ConnId;
-use statemesh_transport::curve::{Door, KeyPair, PublicKey, SecretKey, Security};
+use statemesh_transport::curve::{Door, KeyPair, OwnKeys, PublicKey, SecretKey, Security};
 
 use crate::options::{self, Options};
 
@@ -85,7 +85,7 @@ type ByKey = HashMap<[u8; 32], Arc<Client>>;
 
 /// The listeners for clients and for subscribers.
 pub(crate) struct ClientDoor {
-    own: KeyPair,
+    own: RwLock<Arc<OwnKeys>>,
     /// Where the time of the meters begins.
     start: Instant,
     events_per_second: u32,
@@ -115,8 +115,8 @@ impl ClientDoor {
 }
 
 impl Door for ClientDoor {
-    fn own(&self) -> KeyPair {
-        self.own.clone()
+    fn own(&self) -> OwnKeys {
+        OwnKeys::clone(&self.own.read())
     }
 
     fn admits(&self, key: &[u8; 32]) -> bool {
@@ -148,8 +148,8 @@ impl PeerDoor {
 }
 
 impl Door for PeerDoor {
-    fn own(&self) -> KeyPair {
-        self.ring.read().first().cloned().unwrap_or_else(KeyPair::generate)
+    fn own(&self) -> OwnKeys {
+        self.ring.read().first().cloned().unwrap_or_else(KeyPair::generate).into()
     }
 
     fn admits(&self, key: &[u8; 32]) -> bool {
@@ -205,7 +205,7 @@ impl Doors {
             return Self::default();
         };
         let door = ClientDoor {
-            own: own.clone(),
+            own: RwLock::new(Arc::new(own.clone())),
             start: now,
             events_per_second: options.limits.events_per_second,
             by_key: RwLock::default(),
@@ -233,6 +233,13 @@ impl Doors {
     pub(crate) fn set_clients(&self, clients: Clients) {
         if let Some(door) = &self.clients {
             door.set(clients);
+        }
+    }
+
+    /// Other keys of our own than before.
+    pub(crate) fn set_own_keys(&self, own: OwnKeys) {
+        if let Some(door) = &self.clients {
+            *door.own.write() = Arc::new(own);
         }
     }
 
@@ -373,7 +380,7 @@ mod tests {
 
     fn doors(clients: &[(KeyPair, Grant)], start: Instant) -> Doors {
         let door = ClientDoor {
-            own: KeyPair::generate(),
+            own: RwLock::new(Arc::new(KeyPair::generate().into())),
             start,
             events_per_second: 1_000,
             by_key: RwLock::default(),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use mio::net::TcpListener;
 use prometheus::Registry;
+use statemesh_transport::curve::OwnKeys;
 use statemesh_transport::limits::Settings;
 use statemesh_transport::{Reactor, SocketType, listen};
 use tokio::runtime;
@@ -238,6 +239,11 @@ impl Handle {
     pub fn set_clients(&self, clients: Clients) {
         self.shared.doors.set_clients(clients);
         self.tell_all(|| Command::ClientsChanged);
+    }
+
+    /// Other keys of its own than before, which it shows to clients that connect from now on. Connections that are open stay.
+    pub fn set_own_keys(&self, own: OwnKeys) {
+        self.shared.doors.set_own_keys(own);
     }
 
     /// Other keys for gossip and for the links between daemons, the one to use first; a link that was opened with a key

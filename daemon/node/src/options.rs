@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use statemesh_transport::curve::KeyPair;
+use statemesh_transport::curve::OwnKeys;
 
 use crate::access::Clients;
 
@@ -45,7 +45,7 @@ pub enum Security {
     /// By CURVE. Daemons among themselves use keys that are derived from the gossip keys, so there must be some.
     Curve {
         /// The daemon's own keys for clients.
-        own: KeyPair,
+        own: OwnKeys,
         /// Whom it lets in.
         clients: Clients,
     },

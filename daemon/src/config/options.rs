@@ -2,7 +2,7 @@
 
 use super::kind::{bytes, count, key, span};
 use super::settings::{NEVER, RESERVED};
-use super::{CLIENT_LIST, Config, GOSSIP_KEYS_FILE};
+use super::{CLIENT_LIST, Config, GOSSIP_KEYS_FILE, OWN_KEY_FILE};
 use crate::failure::Failure;
 use crate::keys::{self, Followed};
 use statemesh_node::options::{Discovery, Limits, Listen, Options, Reactor, Security};
@@ -87,6 +87,7 @@ impl Config {
             },
             logs: self.logs(),
             followed: Followed {
+                own: self.is_curve().then(|| self.path(OWN_KEY_FILE)).flatten(),
                 clients: self.is_curve().then(|| self.path(CLIENT_LIST)).flatten(),
                 gossip: self.path(GOSSIP_KEYS_FILE),
             },
@@ -139,10 +140,10 @@ impl Config {
             let how = "daemons know each other by the gossip keys: statemesh keys rotate add --file gossip.keys";
             return Err(needs("gossip.keys_file", how));
         }
-        let own = self.path("security.key").ok_or_else(|| needs("security.key", "statemesh keys new daemon.key"))?;
+        let own = self.path(OWN_KEY_FILE).ok_or_else(|| needs(OWN_KEY_FILE, "statemesh keys new daemon.key"))?;
         let how = "statemesh keys allow NAME KEY --file clients.toml";
         let clients = self.path(CLIENT_LIST).ok_or_else(|| needs(CLIENT_LIST, how))?;
-        Ok(Security::Curve { own: keys::read_pair(&own)?, clients: keys::read_clients(&clients)? })
+        Ok(Security::Curve { own: keys::read_own(&own)?, clients: keys::read_clients(&clients)? })
     }
 
     fn tls(&self) -> Result<Option<Tls>, Failure> {

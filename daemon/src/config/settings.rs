@@ -31,6 +31,8 @@ pub(crate) const RESERVED: &str = "reserved";
 pub(crate) const CLIENT_KEY: &str = "client.key";
 /// The daemons' public key.
 pub(crate) const SERVER_KEY: &str = "client.server_key";
+/// The daemon's own keys.
+pub(crate) const OWN_KEY_FILE: &str = "security.key";
 /// The list of clients.
 pub(crate) const CLIENT_LIST: &str = "security.keys";
 /// The file of gossip keys.
@@ -84,7 +86,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     many("gossip.keys", Kind::Key, "Keys of the gossip, the one to send with first; without any, gossip is not authenticated beyond the mesh's name"),
     one("gossip.keys_file", Kind::Path, "", "A file with the keys of the gossip instead, one on each line; it is read again when it changes (statemesh keys rotate)"),
     one("security.mode", Kind::Choice(&["curve", "none"]), "", "How clients and daemons are told from strangers: by CURVE keys, or not at all; must be set to listen on anything but loopback"),
-    one("security.key", Kind::Path, "", "The file with this daemon's own keys for clients (statemesh keys new)"),
+    one(OWN_KEY_FILE, Kind::Path, "", "The file with this daemon's own keys for clients (statemesh keys new); it is read again when it changes (statemesh keys renew)"),
     one(CLIENT_LIST, Kind::Path, "", "The file that lists the clients that are let in, and what each may do; it is read again when it changes (statemesh keys allow)"),
     one("reactor.threads", count(256), "1", "Threads that serve clients"),
     one("reactor.spin", Kind::Span { max: MINUTE, word: Some(RESERVED) }, "100us", "For how long a reactor that has run out of messages polls before it sleeps, where that has helped before; 0 sleeps at once, `reserved` never sleeps and wants a core of its own"),

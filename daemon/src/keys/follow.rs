@@ -1,6 +1,6 @@
 //! Follows the files of keys while a daemon runs: what changes there counts within two seconds, without a restart.
 
-use super::{read_clients, read_gossip};
+use super::{read_clients, read_gossip, read_own};
 use statemesh_node::Handle;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,8 @@ const EVERY: Duration = Duration::from_secs(1);
 /// The files that are followed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Followed {
+    /// The daemon's own keys.
+    pub(crate) own: Option<PathBuf>,
     /// The clients that are let in.
     pub(crate) clients: Option<PathBuf>,
     /// The gossip keys.
@@ -29,21 +31,52 @@ fn stamp(path: Option<&Path>) -> Stamp {
 
 /// Follows the files until the task is dropped. `read` at is the state in which the daemon began.
 pub(crate) async fn follow(files: Followed, handle: Handle) {
-    let look = |files: Followed| move || (stamp(files.clients.as_deref()), stamp(files.gossip.as_deref()));
-    let (mut clients, mut gossip) = (None, None);
+    let look = |files: Followed| move || [&files.own, &files.clients, &files.gossip].map(|file| stamp(file.as_deref()));
+    let mut seen = [None; 3];
     let mut every = tokio::time::interval(EVERY);
     loop {
         every.tick().await;
-        let Ok((clients_now, gossip_now)) = tokio::task::spawn_blocking(look(files.clone())).await else { return };
-        if clients_now != clients && clients_now.is_some() {
-            clients = clients_now;
+        let Ok(now) = tokio::task::spawn_blocking(look(files.clone())).await else { return };
+        let [own, clients, gossip] = changed(&mut seen, now);
+        if own {
+            new_own_keys(files.own.clone(), handle.clone()).await;
+        }
+        if clients {
             new_clients(files.clients.clone(), handle.clone()).await;
         }
-        if gossip_now != gossip && gossip_now.is_some() {
-            gossip = gossip_now;
+        if gossip {
             new_gossip_keys(files.gossip.clone(), &handle).await;
         }
     }
+}
+
+/// Which files are others than those that were seen last. One that is gone changes nothing.
+fn changed<const N: usize>(seen: &mut [Stamp; N], now: [Stamp; N]) -> [bool; N] {
+    let mut changed = [false; N];
+    for ((seen, now), changed) in seen.iter_mut().zip(now).zip(&mut changed) {
+        if now.is_some() && *seen != now {
+            *seen = now;
+            *changed = true;
+        }
+    }
+    changed
+}
+
+async fn new_own_keys(path: Option<PathBuf>, handle: Handle) {
+    let changed = tokio::task::spawn_blocking(move || {
+        let path = path?;
+        match read_own(&path) {
+            Ok(own) => {
+                let former = own.former.as_ref().map(|pair| pair.public.to_z85());
+                tracing::info!(path = %path.display(), public = own.current.public.to_z85(), former, "read the daemon's keys");
+                handle.set_own_keys(own);
+            }
+            Err(failure) => tracing::error!(%failure, "the daemon's keys stay as they were"),
+        }
+        Some(())
+    });
+    // It ends by a panic or not at all.
+    let _ = changed.await;
 }
 
 /// A file that cannot be read, or is wrong, changes nothing: half a list must not lock everybody out.
@@ -95,6 +128,16 @@ mod tests {
         File::options().append(true).open(file).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
         symlink(version, volume.join("..data_tmp")).unwrap();
         rename(volume.join("..data_tmp"), volume.join("..data")).unwrap();
+    }
+
+    #[test]
+    fn only_the_files_that_changed_are_read_and_none_that_is_gone() {
+        let [old, new] = [Some((1, 0, 9, 7)), Some((2, 0, 9, 8))];
+        let mut seen = [None; 3];
+        assert_eq!(changed(&mut seen, [old, old, None]), [true, true, false], "as the daemon starts");
+        assert_eq!(changed(&mut seen, [old, old, None]), [false; 3]);
+        assert_eq!(changed(&mut seen, [None, new, old]), [false, true, true]);
+        assert_eq!(changed(&mut seen, [old, new, old]), [false; 3], "it is back as it was");
     }
 
     #[test]

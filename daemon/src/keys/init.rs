@@ -5,7 +5,7 @@ use super::{clients, gossip, pair, wrong};
 use crate::config::Kind;
 use crate::failure::Failure;
 use statemesh_node::access::{Grant, Right};
-use statemesh_transport::curve::KeyPair;
+use statemesh_transport::curve::{KeyPair, OwnKeys};
 
 /// The daemons' key pair.
 pub(super) const DAEMON_KEY: &str = "daemon.key";
@@ -30,10 +30,9 @@ const ADMIN: &str = "admin";
 pub(super) fn missing(there: &Entries, name: impl Fn(&str) -> String) -> Result<Entries, Failure> {
     let mut made = Entries::new();
     let daemon = pair_of(DAEMON_KEY, there, &mut made, &name)?;
-    let public = daemon.public.to_z85();
     match there.get(DAEMON_PUB) {
-        None => drop(made.insert(DAEMON_PUB.to_owned(), public)),
-        Some(given) if given.trim() == public => {}
+        None => drop(made.insert(DAEMON_PUB.to_owned(), daemon.current.public.to_z85())),
+        Some(given) if daemon.pairs().any(|pair| given.trim() == pair.public.to_z85()) => {}
         Some(_) => return Err(wrong(name(DAEMON_PUB), 1, format!("is not the public key of {}", name(DAEMON_KEY)))),
     }
     match there.get(CLIENTS) {
@@ -43,7 +42,7 @@ pub(super) fn missing(there: &Entries, name: impl Fn(&str) -> String) -> Result<
             let admin = pair_of(ADMIN_KEY, there, &mut made, &name)?;
             let grant =
                 Grant { name: ADMIN.into(), machines: vec![], rights: vec![Right::Admin], events_per_second: None };
-            made.insert(CLIENTS.to_owned(), clients::with(CLIENTS_HEAD, &admin.public, &grant));
+            made.insert(CLIENTS.to_owned(), clients::with(CLIENTS_HEAD, &admin.current.public, &grant));
         }
     }
     match there.get(GOSSIP_KEYS) {
@@ -65,11 +64,11 @@ fn pair_of(
     there: &Entries,
     made: &mut Entries,
     name: impl Fn(&str) -> String,
-) -> Result<KeyPair, Failure> {
+) -> Result<OwnKeys, Failure> {
     if let Some(text) = there.get(entry) {
         return pair::parse(text).map_err(|what| wrong(name(entry), 1, what));
     }
-    let pair = KeyPair::generate();
+    let pair = OwnKeys::from(KeyPair::generate());
     made.insert(entry.to_owned(), pair::text_of(&pair));
     Ok(pair)
 }
@@ -102,10 +101,10 @@ mod tests {
     fn of_nothing_it_makes_all_and_then_nothing_more() {
         let made = made_of(&Entries::new()).unwrap();
         assert_eq!(made.keys().map(String::as_str).collect::<std::collections::BTreeSet<_>>(), ALL.into());
-        assert_eq!(pair::parse(&made[DAEMON_KEY]).unwrap().public.to_z85(), made[DAEMON_PUB]);
+        assert_eq!(pair::parse(&made[DAEMON_KEY]).unwrap().current.public.to_z85(), made[DAEMON_PUB]);
         let (key, admin) = &clients::parse(&made[CLIENTS]).unwrap()[0];
         assert_eq!((admin.name.as_str(), &admin.rights[..]), ("admin", &[Right::Admin][..]));
-        assert_eq!(*key, pair::parse(&made[ADMIN_KEY]).unwrap().public);
+        assert_eq!(*key, pair::parse(&made[ADMIN_KEY]).unwrap().current.public);
         assert_eq!(gossip::parse(&made[GOSSIP_KEYS]).unwrap().len(), 1);
         assert!(made[HTTP_TOKEN].len() >= 32 && !made[HTTP_TOKEN].contains('\n'));
         assert_eq!(made_of(&made).unwrap(), Entries::new());

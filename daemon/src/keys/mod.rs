@@ -6,6 +6,7 @@ mod gossip;
 mod init;
 mod pair;
 mod place;
+mod renew;
 #[cfg(feature = "kubernetes")]
 mod secret;
 mod store;
@@ -14,7 +15,7 @@ mod verbs;
 pub(crate) use clients::read as read_clients;
 pub(crate) use follow::{Followed, follow};
 pub(crate) use gossip::read as read_gossip;
-pub(crate) use pair::read as read_pair;
+pub(crate) use pair::{read as read_pair, read_own};
 pub(crate) use verbs::{KeysArgs, run};
 
 use crate::failure::{Exit, Failure};

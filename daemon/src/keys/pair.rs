@@ -1,20 +1,38 @@
-//! The file of one key pair: a daemon's own, or a client's.
+//! The file of one key pair: a daemon's own, or a client's. That of a daemon may have the pair before it too, which counts
+//! until all clients have the new public key.
 
 use super::{read_text, replace, wrong};
 use crate::failure::{Exit, Failure};
-use statemesh_transport::curve::{KeyPair, PublicKey, SecretKey};
+use statemesh_transport::curve::{KeyPair, OwnKeys, PublicKey, SecretKey};
 use std::path::Path;
 use toml::de::{DeTable, DeValue};
 
+/// The table of the pair before.
+const FORMER: &str = "former";
+
 /// Reads a key pair.
 pub(crate) fn read(path: &Path) -> Result<KeyPair, Failure> {
+    read_own(path).map(|own| own.current)
+}
+
+/// Reads a key pair, and the one before it if it is there too.
+pub(crate) fn read_own(path: &Path) -> Result<OwnKeys, Failure> {
     parse(&read_text(path)?).map_err(|what| wrong(path.display(), 1, what))
 }
 
-/// The key pair of a text, or what is wrong with it. What is said about a secret does not repeat it.
-pub(super) fn parse(text: &str) -> Result<KeyPair, String> {
+/// The keys of a text, or what is wrong with them. What is said about a secret does not repeat it.
+pub(super) fn parse(text: &str) -> Result<OwnKeys, String> {
     let table = DeTable::parse(text).map_err(|error| error.message().to_owned())?;
-    let field = |name: &str| match table.get_ref().get(name).map(|value| value.get_ref()) {
+    let former = match table.get_ref().get(FORMER).map(|value| value.get_ref()) {
+        None => None,
+        Some(DeValue::Table(former)) => Some(pair_of(former).map_err(|what| format!("[{FORMER}]: {what}"))?),
+        Some(_) => return Err(format!("'{FORMER}' is no table: `statemesh keys renew` did not write this")),
+    };
+    Ok(OwnKeys { current: pair_of(table.get_ref())?, former })
+}
+
+fn pair_of(table: &DeTable<'_>) -> Result<KeyPair, String> {
+    let field = |name: &str| match table.get(name).map(|value| value.get_ref()) {
         Some(DeValue::String(text)) => Ok(text.to_string()),
         _ => Err(format!("'{name}' is missing: `statemesh keys new` did not write this")),
     };
@@ -27,13 +45,19 @@ pub(super) fn parse(text: &str) -> Result<KeyPair, String> {
     Ok(pair)
 }
 
-/// A key pair as a text.
-pub(super) fn text_of(pair: &KeyPair) -> String {
-    let (public, secret) = (pair.public.to_z85(), pair.secret.to_z85());
-    format!(
-        "# A CURVE key pair, made by `statemesh keys`. Whoever has the secret key can say that he is you.\n\
-         public = \"{public}\"\nsecret = \"{secret}\"\n"
-    )
+/// Keys as a text.
+pub(super) fn text_of(own: &OwnKeys) -> String {
+    let fields =
+        |pair: &KeyPair| format!("public = \"{}\"\nsecret = \"{}\"\n", pair.public.to_z85(), pair.secret.to_z85());
+    let mut text = String::from(
+        "# A CURVE key pair, made by `statemesh keys`. Whoever has the secret key can say that he is you.\n",
+    );
+    text.push_str(&fields(&own.current));
+    if let Some(former) = &own.former {
+        text.push_str("\n# Still accepted; `statemesh keys renew --done` takes it out.\n");
+        text.push_str(&format!("[{FORMER}]\n{}", fields(former)));
+    }
+    text
 }
 
 /// Makes a key pair and writes it to a file that must not exist yet.
@@ -43,7 +67,7 @@ pub(super) fn create(path: &Path) -> Result<KeyPair, Failure> {
         return Err(Failure::new(Exit::File, "file", message).hint("name another one, or move that one away"));
     }
     let pair = KeyPair::generate();
-    replace(path, &text_of(&pair))?;
+    replace(path, &text_of(&pair.clone().into()))?;
     Ok(pair)
 }
 

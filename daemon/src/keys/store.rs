@@ -60,6 +60,12 @@ impl Files {
         Files { folder: folder.to_owned(), names: names.iter().map(|name| (*name).to_owned()).collect() }
     }
 
+    /// These files, and one more of the same folder.
+    pub(super) fn and(mut self, name: &str) -> Files {
+        self.names.push(name.to_owned());
+        self
+    }
+
     /// One file, and its name in the store.
     pub(super) fn one(path: &Path) -> Result<(Files, String), Failure> {
         let name = path.file_name().and_then(|name| name.to_str());

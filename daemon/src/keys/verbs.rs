@@ -1,11 +1,11 @@
 //! `statemesh keys`: makes keys, and says who may come in with which.
 
 use super::gossip::{self, Step};
-use super::init::{self, CLIENTS, GOSSIP_KEYS};
+use super::init::{self, CLIENTS, DAEMON_PUB, GOSSIP_KEYS};
 use super::place::{Place, SecretArgs, Shelf};
-use super::store::Files;
-use super::{clients, pair, wrong};
-use crate::config::{CLIENT_LIST, Config, GOSSIP_KEYS_FILE, Kind};
+use super::store::{Entries, Files};
+use super::{clients, pair, renew, wrong};
+use crate::config::{CLIENT_LIST, Config, GOSSIP_KEYS_FILE, Kind, OWN_KEY_FILE};
 use crate::failure::{Exit, Failure};
 use crate::kubernetes::{BUILT_IN, HEADING};
 use crate::output::{Printer, Style, Table};
@@ -75,6 +75,17 @@ enum KeysVerb {
         #[command(flatten)]
         secret: SecretArgs,
     },
+    /// Make a new key pair for the daemons, which still accept the one before it, and print its public key
+    Renew {
+        /// Accept the former pair no longer: once all clients have the new public key
+        #[arg(long)]
+        done: bool,
+        /// The file of the pair; daemon.pub beside it is changed with it [default: security.key of the configuration]
+        #[arg(long, value_name = "FILE", conflicts_with = "secret")]
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        secret: SecretArgs,
+    },
     /// Delete a Secret that `init` made; there may be none
     #[command(hide = !BUILT_IN)]
     Delete(SecretArgs),
@@ -114,6 +125,17 @@ pub(crate) fn run(args: KeysArgs, config: Option<&Path>, printer: &Printer) -> R
         KeysVerb::Revoke { name, list } => revoke(&list.place(config)?, &name),
         KeysVerb::Rotate { step, file, secret } => {
             rotate(&Place::of(&secret, GOSSIP_KEYS, || path(file, GOSSIP_KEYS_FILE, config))?, step)
+        }
+        KeysVerb::Renew { done, file, secret } => {
+            let beside = [init::DAEMON_KEY, DAEMON_PUB];
+            let (shelf, entry) = match Shelf::secret(&secret, &beside, &[])? {
+                Some(shelf) => (shelf, init::DAEMON_KEY.to_owned()),
+                None => {
+                    let (files, entry) = Files::one(&path(file, OWN_KEY_FILE, config)?)?;
+                    (Shelf::Files(files.and(DAEMON_PUB)), entry)
+                }
+            };
+            renew(&shelf, &entry, done, printer)
         }
         KeysVerb::Delete(secret) => delete(&secret),
     }
@@ -190,6 +212,20 @@ fn rotate(place: &Place, step: Step) -> Result<(), Failure> {
     })?;
     eprintln!("{place}: {next}");
     Ok(())
+}
+
+fn renew(shelf: &Shelf, entry: &str, done: bool, printer: &Printer) -> Result<(), Failure> {
+    let name = |entry: &str| shelf.name(entry);
+    let decide =
+        |there: &Entries| if done { renew::done(there, entry, name) } else { renew::begun(there, entry, name) };
+    let public = shelf.change(decide)?;
+    let next = if done {
+        "done, once every daemon has this"
+    } else {
+        "once every daemon has this, give the clients the new public key; once all have it: statemesh keys renew --done"
+    };
+    eprintln!("{}: {next}", shelf.name(entry));
+    printer.text(&json!({"public": public}), |_| format!("{public}\n"))
 }
 
 /// The clients of a list.

@@ -6,11 +6,39 @@ use std::sync::Arc;
 pub use omq_proto::{CurveKeypair as KeyPair, CurvePublicKey as PublicKey, CurveSecretKey as SecretKey};
 use omq_proto::{CurveServerOptions, MechanismSetup};
 
+/// Our own keys, and while they are being renewed those that came before them: who expects these finds us too.
+#[derive(Clone)]
+pub struct OwnKeys {
+    /// The pair in use.
+    pub current: KeyPair,
+    /// The pair before it.
+    pub former: Option<KeyPair>,
+}
+
+impl OwnKeys {
+    /// All that others may know us by, the current pair first.
+    pub fn pairs(&self) -> impl Iterator<Item = &KeyPair> {
+        std::iter::once(&self.current).chain(&self.former)
+    }
+}
+
+impl From<KeyPair> for OwnKeys {
+    fn from(current: KeyPair) -> Self {
+        Self { current, former: None }
+    }
+}
+
+impl std::fmt::Debug for OwnKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OwnKeys")
+    }
+}
+
 /// Who may connect to a listener, and what it shows them. It is asked by a reactor for each connection, so it must not wait;
 /// what it answers may change with time.
 pub trait Door: Send + Sync {
     /// Our own keys.
-    fn own(&self) -> KeyPair;
+    fn own(&self) -> OwnKeys;
 
     /// Whether the holder of a public key may connect.
     fn admits(&self, key: &[u8; 32]) -> bool;
@@ -54,18 +82,23 @@ impl Security {
         if matches!(self, Self::None) { 0 } else { 8 + 8 + 16 + 1 }
     }
 
-    pub(crate) fn mechanism(&self) -> MechanismSetup {
+    /// How a new connection begins; and how too, where the other side may know us by either of two keys.
+    pub(crate) fn mechanisms(&self) -> (MechanismSetup, Option<MechanismSetup>) {
         match self {
-            Self::None => MechanismSetup::Null,
+            Self::None => (MechanismSetup::Null, None),
             Self::Server(door) => {
-                let our_keypair = door.own();
-                let door = Arc::clone(door);
-                let options = CurveServerOptions::new().authenticator(move |peer| door.admits(&peer.public_key));
-                MechanismSetup::CurveServer { our_keypair, options }
+                let OwnKeys { current, former } = door.own();
+                (serving(door, current), former.map(|pair| serving(door, pair)))
             }
             Self::Client { own, server } => {
-                MechanismSetup::CurveClient { our_keypair: own.clone(), server_public: *server }
+                (MechanismSetup::CurveClient { our_keypair: own.clone(), server_public: *server }, None)
             }
         }
     }
+}
+
+fn serving(door: &Arc<dyn Door>, our_keypair: KeyPair) -> MechanismSetup {
+    let door = Arc::clone(door);
+    let options = CurveServerOptions::new().authenticator(move |peer| door.admits(&peer.public_key));
+    MechanismSetup::CurveServer { our_keypair, options }
 }

@@ -54,6 +54,8 @@ pub enum Side {
 #[derive(Debug)]
 pub struct Link {
     codec: Connection,
+    /// The same connection as the holder of our former key sees it, until the peer has shown which of our keys it expects.
+    spare: Option<Box<Connection>>,
     socket_type: SocketType,
     out: Vec<u8>,
     /// How much of `out` is on the wire already.
@@ -86,11 +88,13 @@ impl Link {
         };
         // The codec counts a slot of its own for each part; the allowance keeps the promise in bytes that the caller sees.
         let allowance = bounds.parts.saturating_mul(PART_SLOT_BYTES);
-        let config = ConnectionConfig::new(role, socket_type)
-            .max_message_size(bounds.message_bytes.saturating_add(allowance))
-            .mechanism(security.mechanism());
+        let config =
+            ConnectionConfig::new(role, socket_type).max_message_size(bounds.message_bytes.saturating_add(allowance));
+        let (mechanism, former) = security.mechanisms();
+        let spare = former.map(|former| Box::new(muted(Connection::new(config.clone().mechanism(former)))));
         let mut link = Self {
-            codec: Connection::new(config),
+            codec: Connection::new(config.mechanism(mechanism)),
+            spare,
             socket_type,
             out: Vec::new(),
             written: 0,
@@ -111,10 +115,10 @@ impl Link {
     /// The peer violated ZMTP or a bound. What came before the violation is still handed out by [`Link::poll`].
     pub fn receive(&mut self, bytes: Bytes) -> Result<(), LinkError> {
         let mut result = Ok(());
-        let Self { framing, codec, out, .. } = self;
+        let Self { framing, codec, spare, out, .. } = self;
         let framed = framing.filter(bytes, |bytes| {
             if result.is_ok() {
-                result = codec.handle_input(bytes);
+                result = if spare.is_some() { settle_key(codec, spare, bytes) } else { codec.handle_input(bytes) };
                 take_output(codec, out);
             }
             // Our own buffer takes the automatic PONGs at once, so the codec never has to wait for output.
@@ -270,6 +274,34 @@ impl Link {
     }
 }
 
+/// Both codecs see the beginning of the handshake. Its first box can be opened with one of our keys only, and the codec that
+/// opens it, and so has something to say, is the one that stays.
+fn settle_key(
+    codec: &mut Connection,
+    spare: &mut Option<Box<Connection>>,
+    bytes: Bytes,
+) -> Result<(), omq_proto::Error> {
+    let result = codec.handle_input(bytes.clone());
+    let Some(mut other) = spare.take_if(|_| !codec.has_pending_transmit()) else {
+        *spare = None;
+        return result;
+    };
+    let opened = other.handle_input(bytes);
+    if result.is_err() {
+        *codec = *other;
+        return opened;
+    }
+    *spare = opened.is_ok().then_some(other);
+    Ok(())
+}
+
+/// A codec whose greeting goes nowhere: that of another one is the same.
+fn muted(mut codec: Connection) -> Connection {
+    let greeting: usize = codec.transmit_chunks().iter().map(|chunk| chunk.len()).sum();
+    codec.advance_transmit(greeting);
+    codec
+}
+
 /// Moves what the codec has to say into our buffer.
 fn take_output(codec: &mut Connection, out: &mut Vec<u8>) {
     while codec.has_pending_transmit() {
@@ -300,7 +332,7 @@ fn subscription_of(message: &Message) -> Option<Incoming> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::curve::{Door, KeyPair};
+    use crate::curve::{Door, KeyPair, OwnKeys};
 
     /// Carries bytes both ways until neither side has any left.
     fn settle(a: &mut Link, b: &mut Link) {
@@ -418,10 +450,10 @@ mod tests {
         assert!(matches!(server.poll(), Ok(None)));
     }
 
-    struct Ajar(KeyPair, bool);
+    struct Ajar(OwnKeys, bool);
 
     impl Door for Ajar {
-        fn own(&self) -> KeyPair {
+        fn own(&self) -> OwnKeys {
             self.0.clone()
         }
 
@@ -434,7 +466,7 @@ mod tests {
     fn curve(admit: bool) -> (KeyPair, Security, Security) {
         let (client, server) = (KeyPair::generate(), KeyPair::generate());
         let dialling = Security::Client { own: client.clone(), server: server.public };
-        (client, dialling, Security::Server(std::sync::Arc::new(Ajar(server, admit))))
+        (client, dialling, Security::Server(std::sync::Arc::new(Ajar(server.into(), admit))))
     }
 
     #[test]
@@ -454,6 +486,61 @@ mod tests {
         assert!(server.ping());
         settle(&mut client, &mut server);
         assert_eq!(parts(client.poll().unwrap()), [b"back"]);
+    }
+
+    /// A listener whose keys were renewed, and a client that expects each of some keys.
+    fn renewed() -> (Security, impl Fn(&KeyPair) -> Security, [KeyPair; 3]) {
+        let [current, former, third] = [(); 3].map(|()| KeyPair::generate());
+        let own = OwnKeys { current: current.clone(), former: Some(former.clone()) };
+        let expecting = |server: &KeyPair| Security::Client { own: KeyPair::generate(), server: server.public };
+        (Security::Server(std::sync::Arc::new(Ajar(own, true))), expecting, [current, former, third])
+    }
+
+    #[test]
+    fn while_our_keys_are_renewed_a_client_may_expect_either() {
+        let (listening, expecting, [current, former, third]) = renewed();
+        for (what, pair) in [("current", &current), ("former", &former)] {
+            let dialling = expecting(pair);
+            let (mut client, mut server) =
+                secured(SocketType::Dealer, SocketType::Router, 1_000, [&dialling, &listening]);
+            assert!(server.spare.is_none() && server.peer_key().is_some(), "{what}");
+            client.send(&[b"there"]);
+            server.send(&[b"back"]);
+            settle(&mut client, &mut server);
+            assert_eq!(parts(server.poll().unwrap()), [b"there"], "{what}");
+            assert_eq!(parts(client.poll().unwrap()), [b"back"], "{what}");
+        }
+        assert!(refused(&expecting(&third), &listening), "neither");
+        assert!(refused(&Security::None, &listening), "none");
+    }
+
+    #[test]
+    fn which_of_our_keys_is_meant_shows_at_whatever_pieces_the_handshake_comes_in() {
+        let (listening, expecting, [current, former, _]) = renewed();
+        let bounds = Bounds::of_messages(1_000);
+        for pair in [&current, &former] {
+            let mut client = Link::new(Side::Opened, SocketType::Dealer, bounds, &expecting(pair));
+            let mut server = Link::new(Side::Accepted, SocketType::Router, bounds, &listening);
+            while !server.is_ready() {
+                let from_server = server.unsent().to_vec();
+                server.sent(from_server.len());
+                client.receive(from_server.into()).unwrap();
+                let from_client = client.unsent().to_vec();
+                client.sent(from_client.len());
+                assert!(!from_client.is_empty(), "the client waits");
+                for byte in from_client {
+                    server.receive(vec![byte].into()).unwrap();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn who_is_not_on_the_list_is_refused_with_either_of_our_keys() {
+        let (_, expecting, [current, former, _]) = renewed();
+        let own = OwnKeys { current: current.clone(), former: Some(former.clone()) };
+        let closed = Security::Server(std::sync::Arc::new(Ajar(own, false)));
+        assert!(refused(&expecting(&current), &closed) && refused(&expecting(&former), &closed));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::*;
 use statemesh_node::access::{Clients, Grant, Right};
-use statemesh_transport::curve::{KeyPair, PublicKey, Security};
+use statemesh_transport::curve::{KeyPair, OwnKeys, PublicKey, Security};
 
 struct Keys {
     server: PublicKey,
@@ -40,7 +40,7 @@ fn secured(others: &[(&KeyPair, Grant)]) -> (Mesh, Keys) {
     let keys = Keys { server: server.public, client };
     let mut mesh = Mesh::new();
     mesh.gossip_keys = vec![[7; 32]];
-    mesh.security = options::Security::Curve { own: server, clients: list(&keys, others) };
+    mesh.security = options::Security::Curve { own: server.into(), clients: list(&keys, others) };
     (mesh, keys)
 }
 
@@ -76,6 +76,29 @@ fn only_keys_on_the_list_come_in_and_a_revoked_one_loses_its_connection() {
     assert!(visitor.client.receive(PATIENCE).is_err_and(|error| !error.to_string().contains("timed out")));
     assert!(keys.connect(&daemon, &guest).is_none());
     admin.add("k", 1);
+}
+
+#[test]
+fn the_daemons_keys_are_renewed_under_open_connections() {
+    let (mut mesh, mut keys) = secured(&[]);
+    let former_public = keys.server;
+    let options::Security::Curve { own: OwnKeys { current: former, .. }, .. } = mesh.security.clone() else { panic!() };
+    let daemon = mesh.start("a");
+    let mut admin = keys.admin(&daemon);
+    admin.define();
+    let current = KeyPair::generate();
+    let handle = daemon.node.handle();
+    handle.set_own_keys(OwnKeys { current: current.clone(), former: Some(former) });
+    admin.add("k", 1);
+    keys.admin(&daemon).add("k", 1);
+    keys.server = current.public;
+    keys.admin(&daemon).add("k", 1);
+    handle.set_own_keys(current.into());
+    keys.admin(&daemon).add("k", 1);
+    admin.add("k", 1);
+    assert_eq!(admin.count("k"), 5);
+    keys.server = former_public;
+    assert!(keys.connect(&daemon, &keys.client).is_none(), "the former key is dropped");
 }
 
 #[test]
