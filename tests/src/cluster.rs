@@ -63,14 +63,6 @@ impl Cluster {
         &self.kubeconfig
     }
 
-    /// Starts what of a test cluster does not run.
-    ///
-    /// # Errors
-    /// It is no test cluster, or does not start.
-    pub fn up(&self) -> Outcome {
-        up(self.commands.as_ref().ok_or("this cluster has no commands of its own")?).map(drop)
-    }
-
     /// The same cluster, another namespace.
     #[must_use]
     pub fn namespace(&self, name: &str) -> Self {

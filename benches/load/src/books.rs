@@ -2,7 +2,8 @@
 //!
 //! Each key is written by this run alone, one event at a time, and each event is one transition. So the acknowledged events of
 //! a key carry the seqs 1, 2, 3, ...: a seq that is higher than the next one was applied twice, one that is lower tells of
-//! transitions that are gone. An instance that began anew with its owner's death counts what it lost that way.
+//! transitions that are gone. An instance that began anew with its owner's death counts what it lost that way. What was lost may
+//! come back, when a network partition heals and the older copy wins: then it was not lost, nor is it there twice.
 
 /// Where an instance is, as an answer says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,6 +35,8 @@ struct Account {
     seq: u64,
     /// Events since then that may or may not have been applied.
     unknown: u64,
+    /// Transitions that are gone.
+    lost: u64,
 }
 
 impl Books {
@@ -74,9 +77,12 @@ impl Books {
     fn compare(&mut self, key: usize, step: u64, seq: u64) {
         let Some(account) = self.keys.get_mut(key) else { return };
         let least = account.seq + step;
-        self.lost += least.saturating_sub(seq);
-        self.doubled += seq.saturating_sub(least + account.unknown);
-        *account = Account { seq, unknown: 0 };
+        let gone = least.saturating_sub(seq);
+        let more = seq.saturating_sub(least + account.unknown);
+        let returned = more.min(account.lost);
+        self.lost = self.lost + gone - returned;
+        self.doubled += more - returned;
+        *account = Account { seq, unknown: 0, lost: account.lost + gone - returned };
     }
 }
 
@@ -120,6 +126,19 @@ mod tests {
         books.acknowledged(1, ok(1));
         books.seen(1, 0);
         assert_eq!(counts(&books), (6, 0, 1), "one that nobody asked again is missed at the end");
+    }
+
+    #[test]
+    fn what_a_healed_partition_brings_back_is_neither_lost_nor_doubled() {
+        let mut books = Books::new(1);
+        (1..=30).for_each(|seq| books.acknowledged(0, ok(seq)));
+        books.acknowledged(0, Seq { restarted: true, ..ok(1) });
+        (2..=5).for_each(|seq| books.acknowledged(0, ok(seq)));
+        // The copy with 30 transitions won; the five on the other one are gone.
+        books.acknowledged(0, ok(31));
+        assert_eq!(counts(&books), (5, 0, 1));
+        books.acknowledged(0, ok(40));
+        assert_eq!(counts(&books), (0, 3, 1), "no more than was lost can come back");
     }
 
     #[test]
