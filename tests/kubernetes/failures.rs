@@ -131,9 +131,10 @@ fn no_brain(lab: &Lab) -> Outcome<Ended> {
     let scale = ["scale", "deployment/coredns", "--replicas=1"];
     wait_for("the API server is back", PATIENCE, || system.kubectl(&scale).map(Some))?;
     // The load proves its books over new connections, for which it needs DNS.
-    let pod = lab.pods()?.first().map(name).ok_or("no pods")?;
     let by_name = format!("--address=tcp://{NAME}.{NAMESPACE}.svc:7400");
-    wait_for("DNS is back", PATIENCE, || lab.ask(&pod, &["ping", &by_name]).map(Some))?;
+    for pod in lab.pods()? {
+        wait_for("DNS is back", PATIENCE, || lab.ask(&name(&pod), &["ping", &by_name]).map(Some))?;
+    }
     for seen in bench.stop()? {
         seen.clean()?;
     }
