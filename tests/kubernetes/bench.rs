@@ -3,6 +3,7 @@
 
 use crate::lab::{Lab, NAME, NAMESPACE, SECRET};
 use serde_json::{Value, json};
+use statemesh_tests::cluster::output;
 use statemesh_tests::{Outcome, ensure, wait_for};
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
@@ -89,9 +90,13 @@ struct Outside(Child);
 
 impl Outside {
     fn start(lab: &Lab) -> Outcome<Self> {
+        // A node's port is there a moment after the Service.
+        wait_for("the mesh answers outside", Duration::from_secs(30), || {
+            output(outside_command(lab)?.arg("ping")).map(Some)
+        })?;
         let mut command = outside_command(lab)?;
         command.args(BENCH);
-        Ok(Self(command.stdout(Stdio::piped()).stderr(Stdio::null()).stdin(Stdio::null()).spawn()?))
+        Ok(Self(command.stdout(Stdio::piped()).stderr(Stdio::piped()).stdin(Stdio::null()).spawn()?))
     }
 
     fn stop(mut self) -> Outcome<Seen> {
@@ -99,8 +104,10 @@ impl Outside {
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM)?;
         let mut text = String::new();
         self.0.stdout.take().ok_or("no stdout")?.read_to_string(&mut text)?;
+        let mut said = String::new();
+        self.0.stderr.take().ok_or("no stderr")?.read_to_string(&mut said)?;
         self.0.wait()?;
-        seen("outside", &text)
+        seen("outside", &text).map_err(|failure| format!("{failure} {said}").into())
     }
 }
 
@@ -156,7 +163,7 @@ pub(crate) fn outside_command(lab: &Lab) -> Outcome<Command> {
     let address = internal.and_then(|address| address["address"].as_str()).ok_or("no node has an address")?;
     let mut command = Command::new(&lab.binary);
     command.args(["--output=json"]).env("STATEMESH_KEY", key).env("STATEMESH_SERVER_KEY", public);
-    command.env("STATEMESH_ADDRESS", format!("tcp://{address}:{port}")).env("STATEMESH_TIMEOUT", "1s");
+    command.env("STATEMESH_ADDRESS", format!("tcp://{address}:{port}")).env("STATEMESH_TIMEOUT", "2s");
     Ok(command)
 }
 
