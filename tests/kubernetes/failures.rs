@@ -22,15 +22,19 @@ const AWAY: Duration = Duration::from_secs(3);
 const SETTLED: Duration = Duration::from_secs(10);
 
 /// The longest that any key waited for an answer, which counts from when its event was due.
-fn away(lab: &Lab, what: &str, seen: &[Seen; 2]) -> Outcome {
-    for (who, seen) in ["inside", "outside"].into_iter().zip(seen) {
-        seen.clean_but_for_losses()?;
-        let secs = seen.micros("max")? / 1e6;
-        lab.figure(&format!("{what}_longest_wait_s/{who}"), secs)?;
-        lab.figure(&format!("{what}_lost_transitions/{who}"), seen.0["lost"].clone())?;
-        ensure!(secs <= AWAY.as_secs_f64(), "{who}, a key waited {secs:.2} s");
-    }
+fn away(lab: &Lab, what: &str, seen: &Seen) -> Outcome {
+    seen.clean_but_for_losses()?;
+    let secs = seen.micros("max")? / 1e6;
+    lab.figure(&format!("{what}/longest_wait_s"), secs)?;
+    lab.figure(&format!("{what}/lost_transitions"), seen.0["lost"].clone())?;
+    ensure!(secs <= AWAY.as_secs_f64(), "{what}: a key waited {secs:.2} s");
     Ok(())
+}
+
+/// The same of both clients.
+fn away_from_both(lab: &Lab, what: &str, [inside, outside]: &[Seen; 2]) -> Outcome {
+    away(lab, &format!("{what}/inside"), inside)?;
+    away(lab, &format!("{what}/outside"), outside)
 }
 
 fn pod_deleted(lab: &Lab) -> Outcome<Ended> {
@@ -38,7 +42,7 @@ fn pod_deleted(lab: &Lab) -> Outcome<Ended> {
     let victim = lab.pods()?.last().map(name).ok_or("no pods")?;
     lab.cluster.kubectl(&["delete", "pod", &victim, "--grace-period=0", "--force"])?;
     back(lab)?;
-    away(lab, "pod_deleted", &bench.stop()?)?;
+    away_from_both(lab, "pod_deleted", &bench.stop()?)?;
     Ok(Ended::Passed)
 }
 
@@ -75,7 +79,7 @@ fn container_killed(lab: &Lab) -> Outcome<Ended> {
     };
     wait_for("the container is started again", PATIENCE, restarted)?;
     back(lab)?;
-    away(lab, "container_killed", &bench.stop()?)?;
+    away_from_both(lab, "container_killed", &bench.stop()?)?;
     Ok(Ended::Passed)
 }
 
@@ -100,11 +104,7 @@ fn node_off(lab: &Lab) -> Outcome<Ended> {
     let seen = load.stop()?;
     lab.cluster.command("node", &["start", &number])?;
     wait_for("the node is back", PATIENCE, || Ok(back(lab).ok()))?;
-    seen.clean_but_for_losses()?;
-    let secs = seen.micros("max")? / 1e6;
-    lab.figure("node_off_longest_wait_s", secs)?;
-    lab.figure("node_off_lost_transitions", seen.0["lost"].clone())?;
-    ensure!(secs <= AWAY.as_secs_f64(), "a key waited {secs:.2} s");
+    away(lab, "node_off", &seen)?;
     Ok(Ended::Passed)
 }
 

@@ -2,6 +2,7 @@
 
 use crate::command;
 use crate::need::Need;
+use crate::parts;
 use crate::workspace::Workspace;
 
 /// The image's name on a test cluster.
@@ -12,7 +13,7 @@ const CLUSTER: &str = "STATEMESH_TEST_CLUSTER";
 const BYTES_MAX: u64 = 30_000_000;
 
 /// What it is made of and with.
-pub(crate) const NEEDS: &[Need] = &[Need::Program { name: "strip", packages: &["binutils"] }, Need::Daemon];
+pub(crate) const NEEDS: &[Need] = &[parts::STRIP, Need::Daemon];
 
 /// Writes `target/image/statemesh`; with a test cluster, its nodes get it as [`NAME`].
 pub(crate) fn make(workspace: &Workspace) -> Result<(), String> {

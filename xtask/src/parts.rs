@@ -34,7 +34,7 @@ const ORACLE_MODULES: Need = Need::Npm { folder: "tests/oracle" };
 const CLIENT_MODULES: Need = Need::Npm { folder: "examples/clients/javascript" };
 const PRLIMIT: Need = Need::Program { name: "prlimit", packages: &["util-linux"] };
 const KUBECTL: Need = Need::Program { name: "kubectl", packages: &["kubernetes-client"] };
-const STRIP: Need = Need::Program { name: "strip", packages: &["binutils"] };
+pub(crate) const STRIP: Need = Need::Program { name: "strip", packages: &["binutils"] };
 const DENY: Need = Need::CargoTool { name: "cargo-deny", version: "0.20.2" };
 
 const WARNINGS_ARE_ERRORS: &[(&str, &str)] = &[("RUSTDOCFLAGS", "-D warnings")];

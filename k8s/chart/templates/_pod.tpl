@@ -174,9 +174,15 @@ spec:
           - secret:
               name: {{ include "statemesh.secret" . }}
               items:
-                {{- range list "daemon.key" "clients.toml" "gossip.keys" "admin.key" }}
+                {{- range list "daemon.key" "clients.toml" "gossip.keys" }}
                 - {key: {{ . }}, path: keys/{{ . }}}
                 {{- end }}
+          # Who takes admin's key away for good must not keep daemons from starting.
+          - secret:
+              name: {{ include "statemesh.secret" . }}
+              optional: true
+              items:
+                - {key: admin.key, path: keys/admin.key}
           {{- end }}
           {{- with .Values.http.tlsSecret }}
           - secret:
