@@ -19,8 +19,8 @@ type Waiting = (Option<u64>, Vec<u8>);
 enum State {
     /// Not connected; the next try is not before this.
     Down(Instant),
-    /// Connecting, or waiting for the answer to our greeting.
-    Greeting(ConnId),
+    /// Connecting, or waiting for the answer to our greeting, until then.
+    Greeting(ConnId, Instant),
     /// Ready.
     Ready(ConnId),
 }
@@ -31,6 +31,10 @@ struct Peer {
     state: State,
     failures: u32,
     waiting: VecDeque<Waiting>,
+    /// Since when there is no link.
+    without: Instant,
+    /// Somebody was told that there is none.
+    told: bool,
 }
 
 /// One reactor's links, by the number that this process gave each member.
@@ -46,6 +50,12 @@ pub(crate) struct Peers {
 
 const FIRST_RETRY: Duration = Duration::from_millis(20);
 const MAX_RETRY: Duration = Duration::from_secs(2);
+/// How long the first try may take, each next one twice as long. TCP sends a lost first packet again after a second, and
+/// what follows a packet that was lost after three; another connection has its chance much sooner.
+const FIRST_PATIENCE: Duration = Duration::from_millis(500);
+const MAX_PATIENCE: Duration = Duration::from_secs(5);
+/// A member without a link for so long is worth a line in the log: what it may hold can be had from nobody else.
+const TELLING: Duration = Duration::from_secs(5);
 
 impl Peers {
     /// No links. At most `max_waiting` frames wait for each one.
@@ -56,7 +66,7 @@ impl Peers {
     /// Links that are open, ready or not.
     pub(crate) fn open_links(&self) -> Vec<ConnId> {
         let open = |peer: &Peer| match peer.state {
-            State::Greeting(conn) | State::Ready(conn) => Some(conn),
+            State::Greeting(conn, _) | State::Ready(conn) => Some(conn),
             State::Down(_) => None,
         };
         self.by_member.values().filter_map(open).collect()
@@ -74,10 +84,12 @@ impl Peers {
             state: State::Down(now),
             failures: 0,
             waiting: VecDeque::new(),
+            without: now,
+            told: false,
         });
         if peer.address != address {
             peer.address = address;
-            if let State::Greeting(conn) | State::Ready(conn) = peer.state {
+            if let State::Greeting(conn, _) | State::Ready(conn) = peer.state {
                 io.close(conn);
             }
         }
@@ -88,7 +100,7 @@ impl Peers {
         let Some(peer) = self.by_member.remove(&member) else {
             return Vec::new();
         };
-        if let State::Greeting(conn) | State::Ready(conn) = peer.state {
+        if let State::Greeting(conn, _) | State::Ready(conn) = peer.state {
             io.close(conn);
         }
         peer.waiting.into_iter().filter_map(|(correlation, _)| correlation).collect()
@@ -130,7 +142,7 @@ impl Peers {
 
     /// Closes the link; another one is opened in its place. Links of other lanes than control's stay.
     pub(crate) fn close(&mut self, member: u32, io: &mut Io) {
-        if let Some(Peer { state: State::Greeting(conn) | State::Ready(conn), .. }) = self.by_member.get(&member)
+        if let Some(Peer { state: State::Greeting(conn, _) | State::Ready(conn), .. }) = self.by_member.get(&member)
             && self.lane == 0
         {
             io.close(*conn);
@@ -154,7 +166,7 @@ impl Peers {
             return;
         }
         match io.connect(peer.address, u64::from(member), &keys.dialling(peer.failures)) {
-            Ok(conn) => peer.state = State::Greeting(conn),
+            Ok(conn) => peer.state = State::Greeting(conn, now + peer.patience()),
             Err(error) => {
                 tracing::debug!(address = %peer.address, %error, "cannot open a peer link");
                 peer.failed(now);
@@ -164,7 +176,7 @@ impl Peers {
 
     /// The transport's handshake is complete: greet.
     pub(crate) fn opened(&mut self, member: u32, conn: ConnId, hello: &[u8], io: &mut Io) {
-        if self.by_member.get(&member).is_some_and(|peer| matches!(peer.state, State::Greeting(c) if c == conn)) {
+        if self.by_member.get(&member).is_some_and(|peer| matches!(peer.state, State::Greeting(c, _) if c == conn)) {
             let mut frame = Vec::with_capacity(hello.len() + 2);
             PeerFrame::Hello { lane: self.lane, greeting: hello }.encode(&mut frame);
             io.send(conn, &[&frame]);
@@ -176,11 +188,14 @@ impl Peers {
         let Some(peer) = self.by_member.get_mut(&member) else {
             return false;
         };
-        if !matches!(peer.state, State::Greeting(c) if c == conn) {
+        if !matches!(peer.state, State::Greeting(c, _) if c == conn) {
             return false;
         }
         peer.state = State::Ready(conn);
         peer.failures = 0;
+        if std::mem::take(&mut peer.told) {
+            tracing::info!(address = %peer.address, "there is a link to this member again");
+        }
         for (_, frame) in peer.waiting.drain(..) {
             io.send(conn, &[&frame]);
         }
@@ -193,8 +208,11 @@ impl Peers {
             return true;
         };
         match peer.state {
-            State::Greeting(c) | State::Ready(c) if c == conn => {
+            State::Greeting(c, _) | State::Ready(c) if c == conn => {
                 let was_ready = matches!(peer.state, State::Ready(_));
+                if was_ready {
+                    peer.without = now;
+                }
                 peer.failed(now);
                 was_ready
             }
@@ -202,16 +220,23 @@ impl Peers {
         }
     }
 
-    /// Opens links for which something waits. Gives when to ask again.
+    /// Opens links for which something waits, and anew those that take too long. Gives when to ask again.
     pub(crate) fn turn(&mut self, now: Instant, io: &mut Io) -> Option<Instant> {
         let mut next: Option<Instant> = None;
         for (&member, peer) in &mut self.by_member {
             if peer.waiting.is_empty() && self.lane != 0 {
                 continue;
             }
+            if let State::Greeting(conn, until) = peer.state
+                && until <= now
+            {
+                io.close(conn);
+                peer.failed(now);
+            }
             Self::open(member, peer, &self.keys, now, io);
-            if let State::Down(at) = peer.state {
+            if let State::Down(at) | State::Greeting(_, at) = peer.state {
                 next = Some(next.map_or(at, |n| n.min(at)));
+                peer.tell(now);
             }
         }
         next
@@ -219,6 +244,21 @@ impl Peers {
 }
 
 impl Peer {
+    fn patience(&self) -> Duration {
+        FIRST_PATIENCE.saturating_mul(1 << self.failures.min(10)).min(MAX_PATIENCE)
+    }
+
+    /// Says once that there is no link.
+    fn tell(&mut self, now: Instant) {
+        if !self.told && now.saturating_duration_since(self.without) >= TELLING {
+            self.told = true;
+            tracing::warn!(
+                address = %self.address,
+                "no link to a member that gossip reaches: what it may hold waits; is its peer port open to this daemon?"
+            );
+        }
+    }
+
     fn failed(&mut self, now: Instant) {
         let wait = FIRST_RETRY.saturating_mul(1 << self.failures.min(10)).min(MAX_RETRY);
         self.failures = self.failures.saturating_add(1);

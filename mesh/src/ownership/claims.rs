@@ -24,7 +24,6 @@ pub(super) struct Claim {
     /// Holders named in earlier rounds, all of whom have been asked since.
     asked: BTreeMap<Partition, BTreeSet<MemberName>>,
     round: u8,
-    pub(super) deadline: Instant,
 }
 
 /// Somebody else's claim, kept to tell a second claimant.
@@ -58,10 +57,10 @@ impl Ownership {
         if (waits || !set.is_empty()) && self.recheck_at.is_none() {
             self.recheck_at = Some(now + self.settings.recheck);
         }
-        self.start_claim(set, now);
+        self.start_claim(set);
     }
 
-    fn start_claim(&mut self, set: PartitionSet, now: Instant) {
+    fn start_claim(&mut self, set: PartitionSet) {
         if set.is_empty() {
             return;
         }
@@ -75,7 +74,6 @@ impl Ownership {
             named: BTreeMap::new(),
             asked: BTreeMap::new(),
             round: 1,
-            deadline: now + self.settings.claim_timeout,
         };
         self.ask(self.last_id, &claim.set, claim.waiting.iter());
         self.claims.insert(self.last_id, claim);
@@ -102,24 +100,24 @@ impl Ownership {
         }
     }
 
-    /// Takes, asks again or gives up, wherever all have answered, have died, or had their time.
-    pub(super) fn advance_claims(&mut self, now: Instant) {
+    /// Takes or asks again, wherever all have answered or have died.
+    pub(super) fn advance_claims(&mut self) {
         let mut ready = Vec::new();
         for (id, claim) in &mut self.claims {
             claim.waiting.retain(|name| self.peers.contains_key(name));
-            if claim.waiting.is_empty() || claim.deadline <= now {
+            if claim.waiting.is_empty() {
                 ready.push(*id);
             }
         }
         for id in ready {
             if let Some(claim) = self.claims.remove(&id) {
-                self.conclude(id, claim, now);
+                self.conclude(id, claim);
             }
         }
     }
 
-    fn conclude(&mut self, id: u64, mut claim: Claim, now: Instant) {
-        let last = claim.round >= MAX_ROUNDS || claim.deadline <= now;
+    fn conclude(&mut self, id: u64, mut claim: Claim) {
+        let last = claim.round >= MAX_ROUNDS;
         let mut again = PartitionSet::new();
         for p in claim.set.iter() {
             let named = claim.named.remove(&p).unwrap_or_default();

@@ -365,7 +365,7 @@ impl World {
                 NodeOutput::Datagram { to, bytes } => self.send_datagram(n, to, bytes),
                 NodeOutput::Mail { to, link, mail } => self.send_mail(n, to, link, mail),
                 NodeOutput::Connect(to) => {
-                    let delay = self.options.faults.delay(&mut self.rng);
+                    let delay = self.options.faults.connect_delay(&mut self.rng);
                     self.queue.push(self.now + delay, Event::Connect { from: n, to });
                 }
                 NodeOutput::Move(partition) => {

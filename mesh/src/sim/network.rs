@@ -21,12 +21,16 @@ pub struct Faults {
     pub delay_min: Duration,
     /// Longest delay. The wider the range, the more datagrams overtake others.
     pub delay_max: Duration,
+    /// Longest time until a connection is there: the first packets of TCP are sent again only after a second, the next ones
+    /// after three.
+    pub connect_max: Duration,
 }
 
 impl Default for Faults {
     /// One rack: 50 to 500 microseconds, nothing lost.
     fn default() -> Self {
-        Self { loss: 0.0, duplicate: 0.0, delay_min: Duration::from_micros(50), delay_max: Duration::from_micros(500) }
+        let (delay_min, delay_max) = (Duration::from_micros(50), Duration::from_micros(500));
+        Self { loss: 0.0, duplicate: 0.0, delay_min, delay_max, connect_max: delay_max }
     }
 }
 
@@ -34,7 +38,12 @@ impl Faults {
     /// 5 % loss and 20 ms delay each way, with some jitter.
     #[must_use]
     pub fn bad() -> Self {
-        Self { loss: 0.05, duplicate: 0.01, delay_min: Duration::from_millis(18), delay_max: Duration::from_millis(22) }
+        let (delay_min, delay_max) = (Duration::from_millis(18), Duration::from_millis(22));
+        Self { loss: 0.05, duplicate: 0.01, delay_min, delay_max, connect_max: Duration::from_secs(5) }
+    }
+
+    pub(super) fn connect_delay(&self, rng: &mut StdRng) -> Duration {
+        rng.random_range(self.delay_min..=self.connect_max)
     }
 
     pub(super) fn delay(&self, rng: &mut StdRng) -> Duration {

@@ -205,6 +205,12 @@ impl Node {
         }
         self.links.insert(peer, link);
         self.own(ownership::Input::LinkUp(name_of(peer)), now);
+        // What waited for the link goes on.
+        let parked: Vec<_> = self.parked.keys().copied().collect();
+        let waited = parked.into_iter().filter(|p| self.router.route(*p) == Route::Forward(peer as MemberNumber));
+        for partition in waited.collect::<Vec<_>>() {
+            self.unpark(partition, now);
+        }
     }
 
     fn link_down(&mut self, peer: usize, now: Instant) {

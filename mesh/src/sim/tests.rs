@@ -74,6 +74,21 @@ fn members_that_start_at_once_find_each_other_and_share_the_partitions() {
 }
 
 #[test]
+fn links_that_take_long_to_come_about_make_nobody_serve_what_another_holds() {
+    for seed in seeds(20) {
+        let faults = Faults { connect_max: 8 * SEC, ..Faults::bad() };
+        let mut world = World::new(Options { faults, ..Options::new(seed) });
+        for n in 0..3 {
+            let others: Vec<_> = (0..3).filter(|m| *m != n).collect();
+            world.start(&others);
+        }
+        at_most_one_server(&mut world, 12 * SEC);
+        settle(&mut world, 20 * SEC);
+        assert_eq!(world.deaths(), []);
+    }
+}
+
+#[test]
 fn a_join_under_load_loses_and_doubles_nothing() {
     for seed in seeds(6) {
         let mut world = mesh(seed, 3, Faults::default());
