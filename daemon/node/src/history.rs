@@ -13,7 +13,8 @@ use crate::transfer::{Input, Malformed, put_bytes};
 /// Events of the engine that definitions need not name.
 const ENGINE_EVENTS: [&str; 3] = ["xstate.init", "xstate.stop", "xstate.after"];
 /// What an event begins with that is a text.
-const TEXT: u64 = 0;
+const TEXT: u64 = TEXT_MARK as u64;
+const TEXT_MARK: u8 = 0;
 /// The number of the definition's first event.
 const NAMED: u64 = 1 + ENGINE_EVENTS.len() as u64;
 /// Bytes kept of an event type that neither the engine nor the definition names.
@@ -71,7 +72,7 @@ impl History {
         let (mut count, mut from) = (self.len(), COUNT);
         while count >= max {
             let rest = self.bytes.get(from..).unwrap_or_default();
-            from = self.bytes.len() - read(machine, rest).map_or(0, |(_, behind)| behind.len());
+            from = self.bytes.len() - behind(machine, rest).map_or(0, <[u8]>::len);
             count -= 1;
         }
         if from > COUNT {
@@ -172,6 +173,24 @@ fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
         }
     }
     None
+}
+
+/// What is behind one record.
+fn behind<'a>(machine: &Machine, bytes: &'a [u8]) -> Option<&'a [u8]> {
+    let bytes = behind_number(behind_number(bytes)?)?;
+    let bytes = match bytes {
+        [TEXT_MARK, text @ ..] => {
+            let (len, text) = number(text)?;
+            text.get(usize::try_from(len).ok()?..)?
+        }
+        _ => behind_number(bytes)?,
+    };
+    machine.split_configuration(bytes).map(|(_, behind)| behind)
+}
+
+fn behind_number(bytes: &[u8]) -> Option<&[u8]> {
+    let last = bytes.iter().position(|byte| *byte < 0x80)?;
+    bytes.get(last + 1..)
 }
 
 /// Reads one record: the transition, and what is behind it.

@@ -65,18 +65,23 @@ impl<'a> MapWriter<'a> {
         self.encoding
     }
 
+    /// Inlined, so that the bytes of a name that is known when this is compiled are too.
+    #[inline(always)]
     fn name(&mut self, name: &str) {
-        if self.encoding == Encoding::Json && self.fields > 0 {
+        let first = self.fields == 0;
+        self.fields += 1;
+        if self.encoding == Encoding::MsgPack {
+            return msgpack::write_str(name, self.out);
+        }
+        if !first {
             self.out.push(b',');
         }
-        self.fields += 1;
-        write_str(self.out, self.encoding, name);
-        if self.encoding == Encoding::Json {
-            self.out.push(b':');
-        }
+        json::write_str(name, self.out);
+        self.out.push(b':');
     }
 
     /// A text.
+    #[inline]
     pub fn str(&mut self, name: &str, value: &str) -> &mut Self {
         self.name(name);
         write_str(self.out, self.encoding, value);
@@ -84,6 +89,7 @@ impl<'a> MapWriter<'a> {
     }
 
     /// A whole number.
+    #[inline]
     pub fn uint(&mut self, name: &str, value: u64) -> &mut Self {
         self.name(name);
         write_uint(self.out, self.encoding, value);
@@ -91,6 +97,7 @@ impl<'a> MapWriter<'a> {
     }
 
     /// A truth value.
+    #[inline(always)]
     pub fn bool(&mut self, name: &str, value: bool) -> &mut Self {
         self.name(name);
         match (self.encoding, value) {
@@ -112,6 +119,7 @@ impl<'a> MapWriter<'a> {
     }
 
     /// A value that is written already, in this writer's encoding, or by `write`.
+    #[inline]
     pub fn with(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>, Encoding)) -> &mut Self {
         self.name(name);
         write(self.out, self.encoding);
@@ -119,6 +127,7 @@ impl<'a> MapWriter<'a> {
     }
 
     /// A value of whole bytes in this writer's encoding.
+    #[inline]
     pub fn raw(&mut self, name: &str, value: &[u8]) -> &mut Self {
         self.with(name, |out, _| out.extend_from_slice(value))
     }
@@ -196,6 +205,7 @@ pub fn end_list(out: &mut Vec<u8>, encoding: Encoding) {
 }
 
 /// Writes a text as a value.
+#[inline]
 pub fn write_str(out: &mut Vec<u8>, encoding: Encoding, text: &str) {
     match encoding {
         Encoding::Json => json::write_str(text, out),
@@ -204,6 +214,7 @@ pub fn write_str(out: &mut Vec<u8>, encoding: Encoding, text: &str) {
 }
 
 /// Writes a whole number as a value.
+#[inline]
 pub fn write_uint(out: &mut Vec<u8>, encoding: Encoding, value: u64) {
     match encoding {
         Encoding::Json => json::write_u64(value, out),

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use statemesh_expr::DecodeError;
+use statemesh_expr::{DecodeError, json, msgpack};
 
 use super::error::ErrorCode;
 use super::reply::Encoding;
@@ -34,8 +34,11 @@ macro_rules! ops {
 
             /// The op of this name.
             #[must_use]
-            pub fn named(name: &str) -> Option<Self> {
-                match name { $($name => Some(Self::$variant),)* _ => None }
+            pub fn named(name: &[u8]) -> Option<Self> {
+                $(if name == $name.as_bytes() {
+                    return Some(Self::$variant);
+                })*
+                None
             }
 
             /// Its name in requests and metrics.
@@ -151,8 +154,11 @@ pub fn split_batch(frame: &[u8], encoding: Encoding, max: usize) -> Result<Optio
         (Encoding::Json, Some(b'[')) | (Encoding::MsgPack, Some(0x90..=0x9f | 0xdc | 0xdd)) => {}
         _ => return Ok(None),
     }
-    let mut scan = Scan::new(encoding, frame);
-    match scan.array(max) {
+    let items = match encoding {
+        Encoding::MsgPack => msgpack::Reader::new(frame).array(max),
+        Encoding::Json => json::Reader::new(frame).array(max),
+    };
+    match items {
         Ok(Some(items)) => Ok(Some(items)),
         Ok(None) => Err(Refusal::new(
             None,
@@ -176,7 +182,7 @@ struct Wrong {
 /// What is read of a request before it is known whether it is one.
 struct Draft<'a> {
     request: Request<'a>,
-    op: Option<Cow<'a, str>>,
+    op: Option<Cow<'a, [u8]>>,
     has_machine: bool,
     has_key: bool,
     has_type: bool,
@@ -208,16 +214,19 @@ impl<'a> Draft<'a> {
     }
 
     /// Reads the fields one after another; on an error, what came before it is still there.
-    fn read(&mut self, frame: &'a [u8]) -> Result<(), DecodeError> {
-        let mut scan = Scan::new(self.request.encoding, frame);
+    fn read(&mut self, mut scan: impl Scan<'a>) -> Result<(), DecodeError> {
         scan.map(|name, scan| self.field(name, scan))?;
         scan.finish()
     }
 
-    fn field(&mut self, name: &[u8], scan: &mut Scan<'a>) -> Result<(), DecodeError> {
+    #[inline]
+    fn field(&mut self, name: &[u8], scan: &mut impl Scan<'a>) -> Result<(), DecodeError> {
         match name {
             b"id" => self.request.id = Some(scan.checked()?),
-            b"op" => self.op = self.text("op", scan)?,
+            b"op" => {
+                self.op = scan.text_bytes()?;
+                self.check("op", "a string", self.op.is_some());
+            }
             b"machine" => {
                 let machine = self.text("machine", scan)?;
                 self.has_machine = machine.is_some();
@@ -238,33 +247,34 @@ impl<'a> Draft<'a> {
             b"timing" => self.request.timing = self.bool("timing", scan)?.unwrap_or_default(),
             b"limit" => {
                 self.request.limit = scan.uint()?;
-                if self.request.limit.is_none() {
-                    self.wrong.get_or_insert(Wrong { name: "limit", wanted: "a whole number" });
-                }
+                self.check("limit", "a whole number", self.request.limit.is_some());
             }
             _ => scan.skip()?,
         }
         Ok(())
     }
 
-    fn text(&mut self, name: &'static str, scan: &mut Scan<'a>) -> Result<Option<Cow<'a, str>>, DecodeError> {
+    fn text(&mut self, name: &'static str, scan: &mut impl Scan<'a>) -> Result<Option<Cow<'a, str>>, DecodeError> {
         let text = scan.text()?;
-        if text.is_none() {
-            self.wrong.get_or_insert(Wrong { name, wanted: "a string" });
-        }
+        self.check(name, "a string", text.is_some());
         Ok(text)
     }
 
-    fn bool(&mut self, name: &'static str, scan: &mut Scan<'a>) -> Result<Option<bool>, DecodeError> {
+    fn bool(&mut self, name: &'static str, scan: &mut impl Scan<'a>) -> Result<Option<bool>, DecodeError> {
         let bool = scan.bool()?;
-        if bool.is_none() {
-            self.wrong.get_or_insert(Wrong { name, wanted: "true or false" });
-        }
+        self.check(name, "true or false", bool.is_some());
         Ok(bool)
     }
 
+    /// Notes that a field is not what it must be.
+    fn check(&mut self, name: &'static str, wanted: &'static str, is_right: bool) {
+        if !is_right {
+            self.wrong.get_or_insert(Wrong { name, wanted });
+        }
+    }
+
     /// The event and, in the same pass, its type.
-    fn event(&mut self, scan: &mut Scan<'a>) -> Result<(), DecodeError> {
+    fn event(&mut self, scan: &mut impl Scan<'a>) -> Result<(), DecodeError> {
         let mut kind = None;
         let event = scan.map_value(|name, scan| {
             if name == b"type" {
@@ -280,7 +290,8 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<Request<'a>, Refusal<'a>> {
+    /// Checks that all is there that the op needs.
+    fn finish(&mut self) -> Result<(), Refusal<'a>> {
         if let Some(Wrong { name, wanted }) = &self.wrong {
             return Err(self.wrong(name, wanted));
         }
@@ -289,7 +300,7 @@ impl<'a> Draft<'a> {
             return Err(Refusal::new(self.request.id, ErrorCode::MissingField, message, OPS_HINT));
         };
         let Some(op) = Op::named(name) else {
-            let shown: String = name.chars().take(40).collect();
+            let shown: String = String::from_utf8_lossy(name).chars().take(40).collect();
             let message = format!("there is no op \"{shown}\"");
             return Err(Refusal::new(self.request.id, ErrorCode::UnknownOp, message, OPS_HINT));
         };
@@ -310,7 +321,7 @@ impl<'a> Draft<'a> {
         if op == Op::Define && self.request.definition.is_none() {
             return Err(self.missing("definition"));
         }
-        Ok(self.request)
+        Ok(())
     }
 
     fn missing(&self, name: &str) -> Refusal<'a> {
@@ -330,8 +341,12 @@ impl<'a> Request<'a> {
     /// It is no map, or misses a field that its op needs, or a field has the wrong type.
     pub fn parse(frame: &'a [u8], encoding: Encoding) -> Result<Self, Refusal<'a>> {
         let mut draft = Draft::new(encoding);
-        match draft.read(frame) {
-            Ok(()) => draft.finish(),
+        let read = match encoding {
+            Encoding::MsgPack => draft.read(msgpack::Reader::new(frame)),
+            Encoding::Json => draft.read(json::Reader::new(frame)),
+        };
+        match read {
+            Ok(()) => draft.finish().map(|()| draft.request),
             Err(error) => {
                 let message = format!("malformed request: {error}");
                 Err(Refusal::new(draft.request.id, ErrorCode::BadRequest, message, NOT_A_REQUEST))

@@ -1,5 +1,10 @@
 //! What a client may do: ops by kind, machines by the beginning of their names.
 
+use std::borrow::Cow;
+
+use statemesh_expr::{DecodeError, json, msgpack};
+
+use super::reply::Encoding;
 use super::request::{Op, Request};
 use super::scan::Scan;
 
@@ -112,23 +117,15 @@ impl Grant {
         if !self.is_limited() {
             return None;
         }
-        let (mut named, mut foreign) = (false, None);
-        let read = request.definition.map(|definition| {
-            Scan::new(request.encoding, definition).map(|field, scan| {
-                if field != b"id" {
-                    return scan.skip();
-                }
-                match scan.text()? {
-                    Some(id) if self.has_machine(&id) => named = true,
-                    Some(id) => foreign = Some(id.into_owned()),
-                    None => foreign = Some("(no text)".to_owned()),
-                }
-                Ok(())
-            })
-        });
-        match (read, foreign) {
-            (Some(Ok(())), None) if named => None,
-            (_, Some(id)) => Some(format!("client \"{}\" may not define machine \"{id}\"", self.name)),
+        let definition = request.definition.unwrap_or_default();
+        let ids = match request.encoding {
+            Encoding::MsgPack => ids(msgpack::Reader::new(definition)),
+            Encoding::Json => ids(json::Reader::new(definition)),
+        };
+        let ids = ids.unwrap_or_default();
+        match ids.iter().find(|id| !id.as_ref().is_some_and(|id| self.has_machine(id))) {
+            None if !ids.is_empty() => None,
+            Some(Some(id)) => Some(format!("client \"{}\" may not define machine \"{id}\"", self.name)),
             _ => Some(format!("client \"{}\" may define only machines with an \"id\" of theirs", self.name)),
         }
     }
@@ -150,6 +147,16 @@ impl Grant {
         all.dedup();
         all
     }
+}
+
+/// Every `id` of a definition; none for one that is no text.
+fn ids<'a>(mut definition: impl Scan<'a>) -> Result<Vec<Option<Cow<'a, str>>>, DecodeError> {
+    let mut ids = Vec::new();
+    definition.map(|field, scan| match field {
+        b"id" => scan.text().map(|id| ids.push(id)),
+        _ => scan.skip(),
+    })?;
+    Ok(ids)
 }
 
 #[cfg(test)]

@@ -96,7 +96,9 @@ impl Worker {
     /// One request, from wherever it comes.
     pub(super) fn request(&mut self, raw: &[u8], reply_to: ReplyTo, hops: u8, io: &mut Io) {
         let encoding = Encoding::of(raw);
-        let request = match Request::parse(raw, encoding) {
+        // By reference: a request is large enough for a move to cost something.
+        let parsed = Request::parse(raw, encoding);
+        let request = match &parsed {
             Ok(request) => request,
             Err(refusal) => {
                 self.counters.malformed.add(u64::from(refusal.code == ErrorCode::BadRequest));
@@ -111,9 +113,9 @@ impl Worker {
         }
         let reply_to = if request.op == Op::Tell { self.told(reply_to, io) } else { reply_to };
         if self.admissions.somebody_speaks()
-            && let Err((code, message)) = self.admissions.allow(&request, self.now)
+            && let Err((code, message)) = self.admissions.allow(request, self.now)
         {
-            return self.refuse(&request, reply_to, code, &message, io);
+            return self.refuse(request, reply_to, code, &message, io);
         }
         self.tick = self.tick.wrapping_add(1);
         if request.timing || self.tick.is_multiple_of(TIMED) {
@@ -121,8 +123,8 @@ impl Worker {
             self.run.lap(Stage::Read);
         }
         match request.op.class() {
-            Class::Keyed => self.keyed(&request, raw, reply_to, hops, io),
-            Class::Here => self.here(&request, reply_to, io),
+            Class::Keyed => self.keyed(request, raw, reply_to, hops, io),
+            Class::Here => self.here(request, reply_to, io),
             Class::Control => self.pass_to_control(raw, reply_to, io),
         }
         self.run.watch = None;

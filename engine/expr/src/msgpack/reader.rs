@@ -74,6 +74,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Bytes read so far.
+    #[inline]
     pub fn offset(&self) -> usize {
         self.at
     }
@@ -94,6 +95,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// At the end of the input or before a byte that begins no value.
+    #[inline]
     pub fn peek(&self) -> Result<MsgPackKind, DecodeError> {
         let Some(marker) = self.bytes.get(self.at) else {
             return Err(self.fault(DecodeFault::Truncated));
@@ -110,6 +112,12 @@ impl<'a> Reader<'a> {
             0xc7..=0xc9 | 0xd4..=0xd8 => MsgPackKind::Ext,
             0xca | 0xcb => MsgPackKind::Float,
         })
+    }
+
+    /// Whether a string comes next.
+    #[inline]
+    pub fn is_str(&self) -> bool {
+        matches!(self.bytes.get(self.at), Some(0xa0..=0xbf | 0xd9..=0xdb))
     }
 
     /// Reads nil.
@@ -243,6 +251,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The bytes from an earlier offset up to here.
+    #[inline]
     pub fn since(&self, offset: usize) -> &'a [u8] {
         self.bytes.get(offset..self.at).unwrap_or_default()
     }
@@ -326,6 +335,8 @@ impl<'a> Reader<'a> {
                 self.at += 1;
                 self.take(usize::from(marker & 0x1f)).map(drop)
             }
+            // Whole numbers: so many bytes follow the marker, 1, 2, 4 or 8.
+            Some(marker @ 0xcc..=0xd3) => self.take(1 + (1 << (marker & 3))).map(drop),
             _ => self.skip_any(),
         }
     }
@@ -350,6 +361,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// As [`Reader::skip_value`].
+    #[inline]
     pub fn read_raw(&mut self) -> Result<&'a [u8], DecodeError> {
         let start = self.at;
         self.skip_value()?;

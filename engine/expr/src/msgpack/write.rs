@@ -58,6 +58,7 @@ pub fn write_i64(value: i64, out: &mut Vec<u8>) {
 }
 
 /// Appends an integer.
+#[inline]
 pub fn write_u64(value: u64, out: &mut Vec<u8>) {
     if value < 128 {
         out.push(value as u8);
@@ -78,7 +79,10 @@ pub fn write_f64(value: f64, out: &mut Vec<u8>) {
 }
 
 /// Appends a string.
+#[inline]
 pub fn write_str(text: &str, out: &mut Vec<u8>) {
+    // Room for both parts at once: most strings are short.
+    out.reserve(text.len() + 1);
     match text.len() {
         len @ 0..32 => out.push(0xa0 | len as u8),
         len => long_header([0xd9, 0xda, 0xdb], len, out),
