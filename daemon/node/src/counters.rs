@@ -140,6 +140,7 @@ figures! {
     conflicts Counter "statemesh_conflicts_total" "Keys that were owned twice when a network partition healed; the higher seq won.";
     malformed Counter "statemesh_malformed_frames_total" "Frames that are no request.";
     protocol_errors Counter "statemesh_protocol_errors_total" "Connections closed because the other side violated ZMTP or a size limit.";
+    by_former_key Counter "statemesh_former_key_connections_total" "Connections of clients and subscribers that expect the daemon's former key; `keys renew --done` will shut them out.";
     handshake_timeouts Counter "statemesh_handshake_timeouts_total" "Connections closed because the handshake took too long.";
     refused_connections Counter "statemesh_refused_connections_total" "Connections refused because there were limits.connections of them.";
     refused_addresses Counter "statemesh_refused_addresses_total" "Connections refused because there were limits.connections_per_address from where they came.";

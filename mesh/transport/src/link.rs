@@ -68,6 +68,8 @@ pub struct Link {
     costly: bool,
     /// The key with which the peer authenticated itself.
     peer_key: Option<Box<[u8; 32]>>,
+    /// The peer expects our former key.
+    by_former_key: bool,
 }
 
 /// A buffer that grew beyond this for one burst is given back once it is empty.
@@ -104,6 +106,7 @@ impl Link {
             sealed: false,
             costly: !matches!(security, Security::None),
             peer_key: None,
+            by_former_key: false,
         };
         take_output(&mut link.codec, &mut link.out);
         link
@@ -115,10 +118,14 @@ impl Link {
     /// The peer violated ZMTP or a bound. What came before the violation is still handed out by [`Link::poll`].
     pub fn receive(&mut self, bytes: Bytes) -> Result<(), LinkError> {
         let mut result = Ok(());
-        let Self { framing, codec, spare, out, .. } = self;
+        let Self { framing, codec, spare, by_former_key, out, .. } = self;
         let framed = framing.filter(bytes, |bytes| {
             if result.is_ok() {
-                result = if spare.is_some() { settle_key(codec, spare, bytes) } else { codec.handle_input(bytes) };
+                result = if spare.is_some() {
+                    settle_key(codec, spare, bytes).map(|by_former| *by_former_key = by_former)
+                } else {
+                    codec.handle_input(bytes)
+                };
                 take_output(codec, out);
             }
             // Our own buffer takes the automatic PONGs at once, so the codec never has to wait for output.
@@ -172,6 +179,12 @@ impl Link {
     #[must_use]
     pub fn peer_key(&self) -> Option<&[u8; 32]> {
         self.peer_key.as_deref()
+    }
+
+    /// Whether the peer expects our former key, once the handshake is complete.
+    #[must_use]
+    pub fn is_by_former_key(&self) -> bool {
+        self.by_former_key
     }
 
     /// Bytes that are kept of a message that is not whole yet.
@@ -275,24 +288,24 @@ impl Link {
 }
 
 /// Both codecs see the beginning of the handshake. Its first box can be opened with one of our keys only, and the codec that
-/// opens it, and so has something to say, is the one that stays.
+/// opens it, and so has something to say, is the one that stays. True when that is the former key's.
 fn settle_key(
     codec: &mut Connection,
     spare: &mut Option<Box<Connection>>,
     bytes: Bytes,
-) -> Result<(), omq_proto::Error> {
+) -> Result<bool, omq_proto::Error> {
     let result = codec.handle_input(bytes.clone());
     let Some(mut other) = spare.take_if(|_| !codec.has_pending_transmit()) else {
         *spare = None;
-        return result;
+        return result.map(|()| false);
     };
     let opened = other.handle_input(bytes);
     if result.is_err() {
         *codec = *other;
-        return opened;
+        return opened.map(|()| true);
     }
     *spare = opened.is_ok().then_some(other);
-    Ok(())
+    Ok(false)
 }
 
 /// A codec whose greeting goes nowhere: that of another one is the same.
@@ -504,6 +517,7 @@ mod tests {
             let (mut client, mut server) =
                 secured(SocketType::Dealer, SocketType::Router, 1_000, [&dialling, &listening]);
             assert!(server.spare.is_none() && server.peer_key().is_some(), "{what}");
+            assert_eq!(server.is_by_former_key(), what == "former");
             client.send(&[b"there"]);
             server.send(&[b"back"]);
             settle(&mut client, &mut server);
@@ -532,6 +546,7 @@ mod tests {
                     server.receive(vec![byte].into()).unwrap();
                 }
             }
+            assert_eq!(server.is_by_former_key(), pair.public == former.public);
         }
     }
 

@@ -251,6 +251,11 @@ impl Io {
         self.table.get(id).and_then(|conn| conn.link.peer_key().copied())
     }
 
+    /// Whether a connection's peer expects our former key.
+    pub fn is_by_former_key(&mut self, id: ConnId) -> bool {
+        self.table.get(id).is_some_and(|conn| conn.link.is_by_former_key())
+    }
+
     /// Says that what came from this connection was no message as it should be. After too many the connection is closed.
     pub fn malformed(&mut self, id: ConnId) {
         let Some(conn) = self.table.get(id) else { return };

@@ -11,6 +11,7 @@ impl Worker {
     /// A client's or a subscriber's connection is open.
     pub(super) fn admitted(&mut self, conn: ConnId, watches: bool, io: &mut Io) {
         let key = io.peer_key(conn);
+        self.counters.by_former_key.add(u64::from(io.is_by_former_key(conn)));
         if !self.admissions.opened(conn, key, watches) {
             io.close(conn);
         }

@@ -91,8 +91,11 @@ fn the_daemons_keys_are_renewed_under_open_connections() {
     handle.set_own_keys(OwnKeys { current: current.clone(), former: Some(former) });
     admin.add("k", 1);
     keys.admin(&daemon).add("k", 1);
+    let by_former = || daemon.counted("statemesh_former_key_connections_total");
+    assert_eq!(by_former(), 1.0, "the one that connected since");
     keys.server = current.public;
     keys.admin(&daemon).add("k", 1);
+    assert_eq!(by_former(), 1.0);
     handle.set_own_keys(current.into());
     keys.admin(&daemon).add("k", 1);
     admin.add("k", 1);
