@@ -14,6 +14,7 @@ pub(crate) const STEPS: &[Step] = &[
     step("a rolling restart costs no client an error and no event", rolling_restart),
     step("an upgrade changes a setting, a rollback changes it back, and no client notices", upgrade_and_rollback),
     step("gossip keys and a client's key are changed without a restart, and no client notices", rotation),
+    step("the daemons' own keys are renewed, and no client notices", renewal),
 ];
 
 /// A view of all members settles within this time after pods have come or gone.
@@ -134,6 +135,32 @@ fn rotation(lab: &Lab) -> Outcome<Ended> {
     wait_for("billing is let in", PATIENCE, || ping().map(Some))?;
     everywhere(lab, "read the list of clients", || keys(lab, &["revoke", "billing"]).map(drop))?;
     ensure!(ping().is_err(), "billing was let in after it was revoked");
+    for seen in bench.stop()? {
+        seen.clean()?;
+    }
+    lab.meshed(3, SETTLED)?;
+    Ok(Ended::Passed)
+}
+
+fn renewal(lab: &Lab) -> Outcome<Ended> {
+    let bench = Bench::start(lab)?;
+    let former = lab.entry("daemon.pub")?;
+    let ping = |public: &str| -> Outcome<String> {
+        let mut command = crate::bench::outside_command(lab)?;
+        output(command.env("STATEMESH_SERVER_KEY", public).arg("ping"))
+    };
+    let message = "read the daemon's keys";
+    everywhere(lab, message, || keys(lab, &["renew"]).map(drop))?;
+    let current = lab.entry("daemon.pub")?;
+    ensure!(current != former, "the public key is the former one");
+    ping(&former)?;
+    ping(&current)?;
+    // What runs in the pods expects the key that they began with.
+    lab.cluster.kubectl(&["rollout", "restart", &format!("statefulset/{NAME}")])?;
+    lab.rolled_out()?;
+    everywhere(lab, message, || keys(lab, &["renew", "--done"]).map(drop))?;
+    ensure!(ping(&former).is_err(), "the former key still counts");
+    ping(&current)?;
     for seen in bench.stop()? {
         seen.clean()?;
     }

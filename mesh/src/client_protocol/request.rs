@@ -400,6 +400,17 @@ mod tests {
     }
 
     #[test]
+    fn names_and_ops_are_compared_as_bytes_after_their_escapes() {
+        let escaped = br#"{"\u006fp":"p\u0069ng","\u00e9":1}"#;
+        assert_eq!(Request::parse(escaped, Encoding::Json).unwrap().op, Op::Ping);
+        let codes =
+            [(&b"\x81\xa2op\xa1\xff"[..], ErrorCode::UnknownOp), (b"\x81\xa1\xff\x01", ErrorCode::MissingField)];
+        for (frame, code) in codes {
+            assert_eq!(Request::parse(frame, Encoding::MsgPack).unwrap_err().code, code, "{frame:?}");
+        }
+    }
+
+    #[test]
     fn a_batch_is_cut_into_its_requests() {
         let json = br#" [ {"op":"ping"} , {"op":"members"} ] "#;
         let requests = split_batch(json, Encoding::of(json), 10).unwrap().unwrap();

@@ -10,8 +10,8 @@ type Result<T> = std::result::Result<T, DecodeError>;
 
 /// What an envelope asks of the reader of either encoding. Whoever is generic over it costs no choice at each step.
 pub(super) trait Scan<'a>: Sized {
-    /// Reads a map to its end: for each entry `entry` gets the name and must consume the value. In MessagePack a name
-    /// need not be text: what is not known is passed over anyway.
+    /// Reads a map to its end: for each entry `entry` gets the name and must consume the value. A name need not be UTF-8:
+    /// what is not known is passed over anyway.
     fn map(&mut self, entry: impl FnMut(&[u8], &mut Self) -> Result<()>) -> Result<()>;
 
     /// The bytes of the next value, of which `entry` sees the entries if it is a map.
@@ -139,8 +139,8 @@ impl<'a> Scan<'a> for msgpack::Reader<'a> {
 impl<'a> Scan<'a> for json::Reader<'a> {
     fn map(&mut self, mut entry: impl FnMut(&[u8], &mut Self) -> Result<()>) -> Result<()> {
         self.enter_map()?;
-        while let Some(name) = self.next_key()? {
-            entry(name.as_bytes(), self)?;
+        while let Some(name) = self.next_key_bytes()? {
+            entry(&name, self)?;
         }
         Ok(())
     }

@@ -135,18 +135,22 @@ impl<'a> Reader<'a> {
     /// When something else comes next or the string is malformed.
     pub fn read_str(&mut self) -> Result<Cow<'a, str>, DecodeError> {
         self.expect(JsonKind::Str)?;
+        let (raw, escaped) = self.raw_str()?;
+        self.text(raw, escaped)
+    }
+
+    /// The bytes of a string, at its opening quote, and whether it has escapes.
+    fn raw_str(&mut self) -> Result<(&'a [u8], bool), DecodeError> {
         let start = self.at + 1;
         let escaped = self.skip_str()?;
-        let raw = self.bytes.get(start..self.at - 1).unwrap_or_default();
-        let text = std::str::from_utf8(raw)
-            .map_err(|error| DecodeError { offset: start + error.valid_up_to(), what: DecodeFault::BadString })?;
-        if escaped {
-            unescape(text)
-                .map(Cow::Owned)
-                .map_err(|offset| DecodeError { offset: start + offset, what: DecodeFault::BadString })
-        } else {
-            Ok(Cow::Borrowed(text))
-        }
+        Ok((self.bytes.get(start..self.at - 1).unwrap_or_default(), escaped))
+    }
+
+    /// The text of the string that was just read.
+    fn text(&self, raw: &'a [u8], escaped: bool) -> Result<Cow<'a, str>, DecodeError> {
+        let bad = |offset| DecodeError { offset: self.at - 1 - raw.len() + offset, what: DecodeFault::BadString };
+        let text = std::str::from_utf8(raw).map_err(|error| bad(error.valid_up_to()))?;
+        if escaped { unescape(text).map(Cow::Owned).map_err(bad) } else { Ok(Cow::Borrowed(text)) }
     }
 
     /// Goes into a map; [`Reader::next_key`] follows.
@@ -166,15 +170,32 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// When the text is not that of a map.
     pub fn next_key(&mut self) -> Result<Option<Cow<'a, str>>, DecodeError> {
+        let Some((raw, escaped)) = self.next_raw_key()? else { return Ok(None) };
+        let key = self.text(raw, escaped)?;
+        self.colon()?;
+        Ok(Some(key))
+    }
+
+    /// The same without a look at whether it is UTF-8, unless it has escapes: for whoever only compares it.
+    ///
+    /// # Errors
+    /// As [`Reader::next_key`].
+    pub fn next_key_bytes(&mut self) -> Result<Option<Cow<'a, [u8]>>, DecodeError> {
+        let Some((raw, escaped)) = self.next_raw_key()? else { return Ok(None) };
+        let key =
+            if escaped { Cow::Owned(self.text(raw, escaped)?.into_owned().into_bytes()) } else { Cow::Borrowed(raw) };
+        self.colon()?;
+        Ok(Some(key))
+    }
+
+    fn next_raw_key(&mut self) -> Result<Option<(&'a [u8], bool)>, DecodeError> {
         if !self.next_entry(b'}')? {
             return Ok(None);
         }
         if self.next_byte()? != b'"' {
             return Err(self.fault(DecodeFault::Unexpected));
         }
-        let key = self.read_str()?;
-        self.colon()?;
-        Ok(Some(key))
+        self.raw_str().map(Some)
     }
 
     /// Goes into a list; [`Reader::next_item`] follows.
