@@ -62,11 +62,13 @@ impl<'a> Reader<'a> {
     }
 
     /// Bytes read so far.
+    #[inline]
     pub fn offset(&self) -> usize {
         self.at
     }
 
     /// An error at the current offset.
+    #[cold]
     pub fn fault(&self, what: DecodeFault) -> DecodeError {
         DecodeError { offset: self.at, what }
     }
@@ -75,6 +77,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// At the end of the input or before a byte that begins no value.
+    #[inline]
     pub fn peek(&mut self) -> Result<JsonKind, DecodeError> {
         match self.next_byte()? {
             b'{' => Ok(JsonKind::Map),
@@ -140,6 +143,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The bytes of a string, at its opening quote, and whether it has escapes.
+    #[inline]
     fn raw_str(&mut self) -> Result<(&'a [u8], bool), DecodeError> {
         let start = self.at + 1;
         let escaped = self.skip_str()?;
@@ -180,6 +184,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// As [`Reader::next_key`].
+    #[inline]
     pub fn next_key_bytes(&mut self) -> Result<Option<Cow<'a, [u8]>>, DecodeError> {
         let Some((raw, escaped)) = self.next_raw_key()? else { return Ok(None) };
         let key =
@@ -188,6 +193,7 @@ impl<'a> Reader<'a> {
         Ok(Some(key))
     }
 
+    #[inline]
     fn next_raw_key(&mut self) -> Result<Option<(&'a [u8], bool)>, DecodeError> {
         if !self.next_entry(b'}')? {
             return Ok(None);
@@ -301,6 +307,7 @@ impl<'a> Reader<'a> {
         self.colon()
     }
 
+    #[inline]
     fn colon(&mut self) -> Result<(), DecodeError> {
         if self.next_byte()? != b':' {
             return Err(self.fault(DecodeFault::Unexpected));
@@ -310,6 +317,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a comma where one is due, or `close`.
+    #[inline]
     fn next_entry(&mut self, close: u8) -> Result<bool, DecodeError> {
         let first = std::mem::replace(&mut self.first, false);
         match self.next_byte()? {
@@ -327,6 +335,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline]
     fn expect(&mut self, kind: JsonKind) -> Result<(), DecodeError> {
         if self.peek()? == kind { Ok(()) } else { Err(self.fault(DecodeFault::WrongType)) }
     }
@@ -358,8 +367,21 @@ impl<'a> Reader<'a> {
     }
 
     /// Skips a string, at its opening quote; whether it has escapes.
+    #[inline]
     fn skip_str(&mut self) -> Result<bool, DecodeError> {
         self.at += 1;
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let plain = rest.iter().position(|byte| ENDS_PLAIN[usize::from(*byte)]).unwrap_or(rest.len());
+        self.at += plain;
+        if rest.get(plain) == Some(&b'"') {
+            self.at += 1;
+            return Ok(false);
+        }
+        self.skip_escaped()
+    }
+
+    /// Goes on with a string at its first escape, or at what has no place in it.
+    fn skip_escaped(&mut self) -> Result<bool, DecodeError> {
         let mut escaped = false;
         loop {
             match self.bytes.get(self.at) {
@@ -418,6 +440,19 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 }
+
+/// What ends the part of a string that stands for itself: its end, an escape, or a control character, which is an error.
+const ENDS_PLAIN: [bool; 256] = {
+    let mut ends = [false; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        ends[byte] = true;
+        byte += 1;
+    }
+    ends[b'"' as usize] = true;
+    ends[b'\\' as usize] = true;
+    ends
+};
 
 /// The integer that `text` writes, if it fits; `-0` is 0.
 fn integer(text: &[u8]) -> Option<Number> {
