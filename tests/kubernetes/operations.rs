@@ -155,9 +155,13 @@ fn renewal(lab: &Lab) -> Outcome<Ended> {
     ensure!(current != former, "the public key is the former one");
     ping(&former)?;
     ping(&current)?;
-    // What runs in the pods expects the key that they began with.
+    // What runs in the pods expects the key that they began with, and so do these clients.
     lab.cluster.kubectl(&["rollout", "restart", &format!("statefulset/{NAME}")])?;
     lab.rolled_out()?;
+    for seen in bench.stop()? {
+        seen.clean()?;
+    }
+    let bench = Bench::start(lab)?;
     everywhere(lab, message, || keys(lab, &["renew", "--done"]).map(drop))?;
     ensure!(ping(&former).is_err(), "the former key still counts");
     ping(&current)?;
