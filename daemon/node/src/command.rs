@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use statemesh_mesh::client_protocol::error::ErrorCode;
+use statemesh_transport::ConnId;
 use tokio::sync::oneshot;
 
 use crate::shard::Fresh;
@@ -148,6 +149,9 @@ pub(crate) enum Command {
     Stop,
 }
 
+/// A connection that a member opened: the reactor that has it, and its name there.
+pub(crate) type Lane = (usize, ConnId);
+
 /// What reactors tell the control plane.
 #[derive(Debug)]
 pub(crate) enum ToControl {
@@ -199,6 +203,8 @@ pub(crate) enum ToControl {
     LinkFrom {
         /// The member.
         member: u32,
+        /// Which one.
+        lane: Lane,
         /// Whether it is greeted.
         up: bool,
     },

@@ -174,9 +174,13 @@ impl Peers {
         }
     }
 
-    /// The transport's handshake is complete: greet.
-    pub(crate) fn opened(&mut self, member: u32, conn: ConnId, hello: &[u8], io: &mut Io) {
-        if self.by_member.get(&member).is_some_and(|peer| matches!(peer.state, State::Greeting(c, _) if c == conn)) {
+    /// The transport's handshake is complete: greet. The answer has its time: the other side takes the lane for open when it
+    /// answers.
+    pub(crate) fn opened(&mut self, member: u32, conn: ConnId, hello: &[u8], now: Instant, io: &mut Io) {
+        if let Some(Peer { state: State::Greeting(c, until), .. }) = self.by_member.get_mut(&member)
+            && *c == conn
+        {
+            *until = now + MAX_PATIENCE;
             let mut frame = Vec::with_capacity(hello.len() + 2);
             PeerFrame::Hello { lane: self.lane, greeting: hello }.encode(&mut frame);
             io.send(conn, &[&frame]);
@@ -236,7 +240,10 @@ impl Peers {
             Self::open(member, peer, &self.keys, now, io);
             if let State::Down(at) | State::Greeting(_, at) = peer.state {
                 next = Some(next.map_or(at, |n| n.min(at)));
-                peer.tell(now);
+                // Other lanes are opened when there is something to send.
+                if self.lane == 0 {
+                    peer.tell(now);
+                }
             }
         }
         next

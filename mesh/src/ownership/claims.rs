@@ -24,10 +24,6 @@ pub(super) struct Claim {
     /// Holders named in earlier rounds, all of whom have been asked since.
     asked: BTreeMap<Partition, BTreeSet<MemberName>>,
     round: u8,
-    /// Somebody has answered this round.
-    answered: bool,
-    /// When those who have not answered may be passed over.
-    pub(super) deadline: Instant,
 }
 
 /// Somebody else's claim, kept to tell a second claimant.
@@ -61,10 +57,10 @@ impl Ownership {
         if (waits || !set.is_empty()) && self.recheck_at.is_none() {
             self.recheck_at = Some(now + self.settings.recheck);
         }
-        self.start_claim(set, now);
+        self.start_claim(set);
     }
 
-    fn start_claim(&mut self, set: PartitionSet, now: Instant) {
+    fn start_claim(&mut self, set: PartitionSet) {
         if set.is_empty() {
             return;
         }
@@ -78,8 +74,6 @@ impl Ownership {
             named: BTreeMap::new(),
             asked: BTreeMap::new(),
             round: 1,
-            answered: false,
-            deadline: now + self.settings.claim_timeout,
         };
         self.ask(self.last_id, &claim.set, claim.waiting.iter());
         self.claims.insert(self.last_id, claim);
@@ -106,39 +100,29 @@ impl Ownership {
         }
     }
 
-    /// Takes or asks again, wherever all have answered or died, or some have and the others had their time.
-    pub(super) fn advance_claims(&mut self, now: Instant) {
+    /// Takes or asks again, wherever all have answered or have died.
+    pub(super) fn advance_claims(&mut self) {
         let mut ready = Vec::new();
         for (id, claim) in &mut self.claims {
             claim.waiting.retain(|name| self.peers.contains_key(name));
-            if claim.waiting.is_empty() || claim.deadline <= now {
+            if claim.waiting.is_empty() {
                 ready.push(*id);
             }
         }
         for id in ready {
             if let Some(claim) = self.claims.remove(&id) {
-                self.conclude(id, claim, now);
+                self.conclude(id, claim);
             }
         }
     }
 
-    fn conclude(&mut self, id: u64, mut claim: Claim, now: Instant) {
-        let silent = std::mem::take(&mut claim.waiting);
+    fn conclude(&mut self, id: u64, mut claim: Claim) {
         let last = claim.round >= MAX_ROUNDS;
         let mut again = PartitionSet::new();
         for p in claim.set.iter() {
-            if !silent.is_empty() && self.view.owner(p) != Some(&self.me) {
-                // It became somebody else's meanwhile, who may be silent, and claims it as well.
-                self.set_slot(p, Slot::Elsewhere);
-                continue;
-            }
             let named = claim.named.remove(&p).unwrap_or_default();
             let asked = claim.asked.entry(p).or_default();
-            let known = self.holders[usize::from(p)].as_ref();
-            // Who is silent holds at most what somebody was told that it holds: it could take nothing without an answer.
-            let may_be_held = named.iter().chain(&*asked).chain(known).any(|holder| silent.contains(holder));
-            let is_open = silent.is_empty() || (claim.answered && !may_be_held);
-            if is_open && (last || named.is_subset(asked)) {
+            if last || named.is_subset(asked) {
                 self.take(p, asked.first().cloned());
             } else {
                 asked.extend(named);
@@ -149,9 +133,7 @@ impl Ownership {
             return;
         }
         claim.set = again;
-        claim.round += u8::from(silent.is_empty());
-        claim.answered = false;
-        claim.deadline = now + self.settings.claim_timeout;
+        claim.round += 1;
         claim.waiting = self.peers.keys().cloned().collect();
         self.ask(id, &claim.set, claim.waiting.iter());
         self.claims.insert(id, claim);
@@ -195,7 +177,6 @@ impl Ownership {
             return;
         };
         claim.waiting.remove(from);
-        claim.answered = true;
         let about = claim.set.clone();
         let ours = |set: &PartitionSet| -> Vec<Partition> { set.iter().filter(|p| about.contains(*p)).collect() };
         for p in ours(&answer.receiving).into_iter().chain(ours(&answer.held)) {

@@ -31,10 +31,10 @@
 //! it lets end by itself: the last answers may still be on it when gossip already says that the member is gone.
 //!
 //! # Caveats
-//! A live member that answers nothing for [`Settings::claim_timeout`], because no link to it comes about, is passed over only
-//! if another one has answered, and nobody knows the silent one for the holder: it could take nothing without an answer of
-//! somebody, whom it told. So a member behind a firewall that lets only gossip pass delays others by that time, and takes nothing
-//! itself. Going on without it in any other case would serve partitions twice whenever a link takes longer than that time.
+//! Nobody who is alive is passed over: what a member claims waits until each live one has answered, however long a link to it
+//! takes to come about, or has died. A time after which to go on without it would serve partitions twice whenever links take
+//! longer than that, as on a network that loses the first packets of TCP. So a member that gossip reaches and links do not, behind
+//! a firewall, keeps others from taking anything: they say so, and what is held is served meanwhile.
 
 mod claims;
 mod handoff;
@@ -60,8 +60,6 @@ const MAX_PASSES: usize = 4;
 pub struct Settings {
     /// Partitions on offer or under way to one member at a time.
     pub transfers_per_peer: usize,
-    /// When a claim goes on without the live members that have not answered, if others have.
-    pub claim_timeout: Duration,
     /// How long a claim that somebody else made is remembered.
     pub claim_memory: Duration,
     /// How long after an offer was declined, or a claim came to nothing, until the next try.
@@ -74,7 +72,6 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             transfers_per_peer: 16,
-            claim_timeout: Duration::from_secs(10),
             claim_memory: Duration::from_secs(1),
             retry: Duration::from_millis(100),
             recheck: Duration::from_secs(1),
@@ -338,8 +335,7 @@ impl Ownership {
     /// When [`Input::Tick`] is due.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        let claims = self.claims.values().map(|claim| claim.deadline);
-        claims.chain(self.retry_at).chain(self.recheck_at).min()
+        self.retry_at.into_iter().chain(self.recheck_at).min()
     }
 
     /// This member's view.
@@ -440,14 +436,14 @@ impl Ownership {
         let mut recheck = elapsed(&mut self.recheck_at, now);
         self.review |= retry || recheck;
         self.held_off.retain(|_, until| *until > now);
-        self.advance_claims(now);
+        self.advance_claims();
         for _ in 0..MAX_PASSES {
             if !std::mem::take(&mut self.review) {
                 return;
             }
             self.claim_what_is_mine(std::mem::take(&mut recheck), now);
             self.offer_what_is_not_mine();
-            self.advance_claims(now);
+            self.advance_claims();
         }
         self.retry_after(now);
     }

@@ -94,6 +94,24 @@ fn links_that_take_long_to_come_about_make_nobody_serve_what_another_holds() {
 }
 
 #[test]
+fn who_began_alone_is_waited_for_however_long_links_to_it_take() {
+    for seed in seeds(20) {
+        let faults = Faults { loss: 0.0, ..Faults::bad() };
+        let mut world = World::new(Options { faults: faults.clone(), ..Options::new(seed) });
+        world.start(&[]);
+        world.run(SEC);
+        world.set_faults(Faults { connect_max: 30 * SEC, ..faults });
+        for _ in 0..3 {
+            world.start(&[0]);
+        }
+        at_most_one_server(&mut world, 35 * SEC);
+        settle(&mut world, 20 * SEC);
+        assert_eq!(world.deaths(), []);
+        assert_eq!(world.tally().fresh, 64);
+    }
+}
+
+#[test]
 fn a_join_under_load_loses_and_doubles_nothing() {
     for seed in seeds(6) {
         let mut world = mesh(seed, 3, Faults::default());

@@ -1,18 +1,20 @@
 //! Links between this daemon and each other, for ownership: there is a link when each side's control lane to the other is
 //! greeted. What arrives before both are is kept, so that nothing said first is missed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 
 use statemesh_mesh::ownership::OwnershipMessage;
 
 /// Messages kept for a link that is half there.
 const EARLY: usize = 256;
 
-#[derive(Debug, Default)]
-struct Link {
+#[derive(Debug)]
+struct Link<L> {
     to: bool,
-    /// Lanes that the member opened: for a moment there may be an old and a new one.
-    from: u32,
+    /// Lanes that the member opened: for a moment there may be an old and a new one. By themselves, and not by their number:
+    /// the end of one that was forgotten with an earlier process of the member may be told of late.
+    from: HashSet<L>,
     up: bool,
     early: Vec<OwnershipMessage>,
 }
@@ -28,32 +30,50 @@ pub(super) enum Change {
     Down,
 }
 
-/// All links, by the member's number.
-#[derive(Debug, Default)]
-pub(super) struct Links {
-    by_member: HashMap<u32, Link>,
+impl<L> Default for Link<L> {
+    fn default() -> Self {
+        Self { to: false, from: HashSet::new(), up: false, early: Vec::new() }
+    }
 }
 
-impl Links {
+/// All links, by the member's number. An `L` names a lane that a member opened.
+#[derive(Debug)]
+pub(super) struct Links<L> {
+    by_member: HashMap<u32, Link<L>>,
+}
+
+impl<L> Default for Links<L> {
+    fn default() -> Self {
+        Self { by_member: HashMap::new() }
+    }
+}
+
+impl<L: Hash + Eq> Links<L> {
     /// Our lane to a member is ready, or gone.
     pub(super) fn to(&mut self, member: u32, up: bool) -> Change {
         self.change(member, |link| link.to = up)
     }
 
     /// A member's lane to us is greeted, or gone.
-    pub(super) fn from(&mut self, member: u32, up: bool) -> Change {
-        self.change(member, |link| link.from = if up { link.from + 1 } else { link.from.saturating_sub(1) })
+    pub(super) fn from(&mut self, member: u32, lane: L, up: bool) -> Change {
+        self.change(member, |link| {
+            if up {
+                link.from.insert(lane);
+            } else {
+                link.from.remove(&lane);
+            }
+        })
     }
 
-    fn change(&mut self, member: u32, change: impl FnOnce(&mut Link)) -> Change {
+    fn change(&mut self, member: u32, change: impl FnOnce(&mut Link<L>)) -> Change {
         let link = self.by_member.entry(member).or_default();
-        let had_lanes = link.from > 0;
+        let had_lanes = !link.from.is_empty();
         change(link);
-        if had_lanes && link.from == 0 {
+        if had_lanes && link.from.is_empty() {
             // Who opens the next lane says anew what holds.
             link.early.clear();
         }
-        let up = link.to && link.from > 0;
+        let up = link.to && !link.from.is_empty();
         match (std::mem::replace(&mut link.up, up), up) {
             (false, true) => Change::Up(std::mem::take(&mut link.early)),
             (true, false) => {
@@ -98,22 +118,34 @@ mod tests {
         let said = OwnershipMessage::Holding { set: PartitionSet::new() };
         assert_eq!(links.to(1, true), Change::None);
         assert_eq!(links.receive(1, said.clone()), None);
-        assert_eq!(links.from(1, true), Change::Up(vec![said.clone()]));
+        assert_eq!(links.from(1, 'a', true), Change::Up(vec![said.clone()]));
         assert_eq!(links.receive(1, said.clone()), Some(said));
         // The member opened a new lane before its old one was seen to end.
-        assert_eq!(links.from(1, true), Change::None);
-        assert_eq!(links.from(1, false), Change::None);
+        assert_eq!(links.from(1, 'b', true), Change::None);
+        assert_eq!(links.from(1, 'a', false), Change::None);
         assert_eq!(links.to(1, false), Change::Down);
         assert!(!links.forget(1));
     }
 
     #[test]
+    fn the_end_of_a_forgotten_lane_ends_no_other() {
+        let mut links = Links::default();
+        links.from(1, 'a', true);
+        links.to(1, true);
+        assert!(links.forget(1));
+        // Its successor is there before the old lane is seen to end.
+        links.from(1, 'b', true);
+        assert_eq!(links.from(1, 'a', false), Change::None);
+        assert_eq!(links.to(1, true), Change::Up(Vec::new()));
+    }
+
+    #[test]
     fn what_came_over_a_lane_that_ended_before_the_link_was_up_is_void() {
         let mut links = Links::default();
-        links.from(1, true);
+        links.from(1, 'a', true);
         links.receive(1, OwnershipMessage::Holding { set: PartitionSet::new() });
-        assert_eq!(links.from(1, false), Change::None);
-        links.from(1, true);
+        assert_eq!(links.from(1, 'a', false), Change::None);
+        links.from(1, 'b', true);
         assert_eq!(links.to(1, true), Change::Up(Vec::new()));
     }
 }

@@ -173,8 +173,8 @@ impl Control {
                 let change = self.links.to(member, up);
                 self.link(member, change, !up, now);
             }
-            ToControl::LinkFrom { member, up } => {
-                let change = self.links.from(member, up);
+            ToControl::LinkFrom { member, lane, up } => {
+                let change = self.links.from(member, lane, up);
                 self.link(member, change, !up, now);
             }
             ToControl::Misrouted { partition, member } => {

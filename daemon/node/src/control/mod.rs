@@ -36,7 +36,7 @@ use roster::Rosters;
 pub(crate) use roster::{FRAME_BYTES as ROSTER_FRAME_BYTES, write_key};
 use strangers::Strangers;
 
-use crate::command::ToControl;
+use crate::command::{Lane, ToControl};
 use crate::node::{LeaveReport, StartError};
 use crate::options::Options;
 use crate::shared::Shared;
@@ -88,7 +88,7 @@ pub(crate) struct Control {
     /// Numbers of members; a name keeps its number as long as the process lives.
     numbers: HashMap<MemberName, u32>,
     names: Vec<MemberName>,
-    links: Links,
+    links: Links<Lane>,
     /// Members that left a moment ago, and when their links end.
     departed: HashMap<u32, Instant>,
     strangers: Strangers,

@@ -229,7 +229,7 @@ impl Worker {
             Origin::Accepted(_) => {}
             Origin::Opened(member) => {
                 let hello = self.shared.hello();
-                self.peers.opened(number(member), conn, &hello, io);
+                self.peers.opened(number(member), conn, &hello, self.now, io);
             }
         }
     }
@@ -275,7 +275,8 @@ impl Worker {
             }
             Origin::Accepted(_) => {
                 if let Some(Greeted { member, lane: 0 }) = self.greeted.remove(&conn) {
-                    self.tell_control(ToControl::LinkFrom { member, up: false });
+                    let lane = (self.index, conn);
+                    self.tell_control(ToControl::LinkFrom { member, lane, up: false });
                 }
             }
             Origin::Opened(member) => {

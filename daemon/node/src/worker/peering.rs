@@ -69,7 +69,7 @@ impl Worker {
                 PeerFrame::Hello { lane, greeting: &self.shared.hello() }.encode(&mut frame);
                 io.send(conn, &[&frame]);
                 if lane == 0 {
-                    self.tell_control(ToControl::LinkFrom { member, up: true });
+                    self.tell_control(ToControl::LinkFrom { member, lane: (self.index, conn), up: true });
                 }
             }
             Err(refusal) => {
