@@ -116,7 +116,8 @@ pub(crate) struct Connect {
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<String>,
     /// The daemons' public key [env: STATEMESH_SERVER_KEY]
-    #[arg(long, value_name = "Z85")]
+    // One key in 85 begins with a hyphen.
+    #[arg(long, value_name = "Z85", allow_hyphen_values = true)]
     pub(crate) server_key: Option<String>,
 }
 
@@ -365,6 +366,29 @@ mod tests {
     #[test]
     fn the_definitions_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_public_key_may_begin_with_a_hyphen() {
+        let key = "-HRP$b{lRGZe=5&Bq)R]8=8e$/016=60vdWv($-j";
+        let lines: [&[&str]; 5] = [
+            &["ping", "--server-key", key, "-o", "json"],
+            &["members", "-o", "json", "--server-key", key],
+            &["keys", "allow", "billing", key, "--ops", "read"],
+            &["keys", "allow", "--ops", "read", "billing", key],
+            &["keys", "allow", "billing", "--ops", "read", key],
+        ];
+        for line in lines {
+            let matches = Cli::command().try_get_matches_from([&["statemesh"], line].concat()).unwrap();
+            let mut verb = &matches;
+            while let Some((_, inner)) = verb.subcommand() {
+                verb = inner;
+            }
+            let name = if line.contains(&"allow") { "key" } else { "server_key" };
+            assert_eq!(verb.get_one::<String>(name).map(String::as_str), Some(key), "{line:?}");
+        }
+        let missing = Cli::command().try_get_matches_from(["statemesh", "keys", "allow", "billing", "--ops", "read"]);
+        assert!(missing.is_err(), "an option is no key");
     }
 
     #[test]

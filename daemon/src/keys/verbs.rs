@@ -43,7 +43,7 @@ enum KeysVerb {
         /// What it is called in messages, logs and limits
         name: String,
         /// Its public key
-        #[arg(value_name = "Z85")]
+        #[arg(value_name = "Z85", allow_hyphen_values = true)]
         key: String,
         /// What it may do: read, send, define, admin
         #[arg(long, value_name = "WORD,WORD", value_delimiter = ',', default_value = "read,send")]
