@@ -251,8 +251,13 @@ impl Peers {
 }
 
 impl Peer {
+    /// A time that doubles with each failure in a row.
+    fn doubled(&self, first: Duration) -> Duration {
+        first.saturating_mul(1 << self.failures.min(10))
+    }
+
     fn patience(&self) -> Duration {
-        FIRST_PATIENCE.saturating_mul(1 << self.failures.min(10)).min(MAX_PATIENCE)
+        self.doubled(FIRST_PATIENCE).min(MAX_PATIENCE)
     }
 
     /// Says once that there is no link.
@@ -267,7 +272,7 @@ impl Peer {
     }
 
     fn failed(&mut self, now: Instant) {
-        let wait = FIRST_RETRY.saturating_mul(1 << self.failures.min(10)).min(MAX_RETRY);
+        let wait = self.doubled(FIRST_RETRY).min(MAX_RETRY);
         self.failures = self.failures.saturating_add(1);
         self.state = State::Down(now + wait);
     }

@@ -8,14 +8,33 @@ use statemesh_expr::{DecodeError, Limits, Payload};
 
 type Result<T> = std::result::Result<T, DecodeError>;
 
+/// What comes next, as far as an envelope asks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Text,
+    Number,
+    Bool,
+    Map,
+    Other,
+}
+
 /// What an envelope asks of the reader of either encoding. Whoever is generic over it costs no choice at each step.
 pub(super) trait Scan<'a>: Sized {
+    /// What comes next.
+    fn kind(&mut self) -> Result<Kind>;
+
+    /// Bytes read so far.
+    fn offset(&self) -> usize;
+
+    /// The bytes from an earlier offset up to here.
+    fn since(&self, offset: usize) -> &'a [u8];
+
+    /// A value of this encoding.
+    fn payload(value: &[u8]) -> Payload<'_>;
+
     /// Reads a map to its end: for each entry `entry` gets the name and must consume the value. A name need not be UTF-8:
     /// what is not known is passed over anyway.
     fn map(&mut self, entry: impl FnMut(&[u8], &mut Self) -> Result<()>) -> Result<()>;
-
-    /// The bytes of the next value, of which `entry` sees the entries if it is a map.
-    fn map_value(&mut self, entry: impl FnMut(&[u8], &mut Self) -> Result<()>) -> Result<&'a [u8]>;
 
     /// Reads an array of at most `max` values, each as bytes; `None` if it has more.
     fn array(&mut self, max: usize) -> Result<Option<Vec<&'a [u8]>>>;
@@ -26,33 +45,104 @@ pub(super) trait Scan<'a>: Sized {
     /// Passes over the next value.
     fn skip(&mut self) -> Result<()>;
 
-    /// The bytes of the next value, which is read whole: texts that are none are errors, as they would be for whoever gets
-    /// it back.
-    fn checked(&mut self) -> Result<&'a [u8]>;
+    /// The text that comes next.
+    fn read_text(&mut self) -> Result<Cow<'a, str>>;
 
-    /// The next value, if it is a text; another one is passed over.
-    fn text(&mut self) -> Result<Option<Cow<'a, str>>>;
+    /// The same without a look at whether it is UTF-8, where that costs nothing: for whoever only compares it.
+    fn read_text_bytes(&mut self) -> Result<Cow<'a, [u8]>>;
 
-    /// The same without a look at whether it is UTF-8: for whoever only compares it.
-    fn text_bytes(&mut self) -> Result<Option<Cow<'a, [u8]>>>;
+    /// The number that comes next, if it is a whole one and none below zero.
+    fn read_uint(&mut self) -> Result<Option<u64>>;
 
-    /// The next value, if it is a whole number and none below zero; another one is passed over.
-    fn uint(&mut self) -> Result<Option<u64>>;
-
-    /// The next value, if it is true or false; another one is passed over.
-    fn bool(&mut self) -> Result<Option<bool>>;
+    /// The truth value that comes next.
+    fn read_bool(&mut self) -> Result<bool>;
 
     /// Checks that nothing is left.
     fn finish(&mut self) -> Result<()>;
-}
 
-/// Reads a value that will be given back: it stands in a map in an array of requests, and its reply in an array of replies.
-fn check(payload: &Payload<'_>) -> Result<()> {
-    let limits = Limits::default();
-    payload.validate(&Limits { depth: limits.depth - 2, ..limits })
+    /// The bytes of the next value, of which `entry` sees the entries if it is a map.
+    #[inline]
+    fn map_value(&mut self, entry: impl FnMut(&[u8], &mut Self) -> Result<()>) -> Result<&'a [u8]> {
+        if self.kind()? != Kind::Map {
+            return self.value();
+        }
+        let from = self.offset();
+        self.map(entry)?;
+        Ok(self.since(from))
+    }
+
+    /// The bytes of the next value, which is read whole: texts that are none are errors, as they would be for whoever gets
+    /// it back.
+    #[inline]
+    fn checked(&mut self) -> Result<&'a [u8]> {
+        let is_plain = self.kind()? == Kind::Number;
+        let value = self.value()?;
+        if !is_plain {
+            // It stands in a map in an array of requests, and its reply in an array of replies.
+            let limits = Limits::default();
+            Self::payload(value).validate(&Limits { depth: limits.depth - 2, ..limits })?;
+        }
+        Ok(value)
+    }
+
+    /// The next value by `read`, if it is of this kind; another one is passed over.
+    #[inline]
+    fn only<T>(&mut self, kind: Kind, read: impl FnOnce(&mut Self) -> Result<T>) -> Result<Option<T>> {
+        if self.kind()? != kind {
+            return self.skip().map(|()| None);
+        }
+        read(self).map(Some)
+    }
+
+    /// The next value, if it is a text; another one is passed over.
+    #[inline]
+    fn text(&mut self) -> Result<Option<Cow<'a, str>>> {
+        self.only(Kind::Text, Self::read_text)
+    }
+
+    /// The same, as [`Scan::read_text_bytes`] reads it.
+    #[inline]
+    fn text_bytes(&mut self) -> Result<Option<Cow<'a, [u8]>>> {
+        self.only(Kind::Text, Self::read_text_bytes)
+    }
+
+    /// The next value, if it is a whole number and none below zero; another one is passed over.
+    fn uint(&mut self) -> Result<Option<u64>> {
+        self.only(Kind::Number, Self::read_uint).map(Option::flatten)
+    }
+
+    /// The next value, if it is true or false; another one is passed over.
+    fn bool(&mut self) -> Result<Option<bool>> {
+        self.only(Kind::Bool, Self::read_bool)
+    }
 }
 
 impl<'a> Scan<'a> for msgpack::Reader<'a> {
+    #[inline]
+    fn kind(&mut self) -> Result<Kind> {
+        Ok(match self.peek()? {
+            MsgPackKind::Str => Kind::Text,
+            MsgPackKind::Int => Kind::Number,
+            MsgPackKind::Bool => Kind::Bool,
+            MsgPackKind::Map => Kind::Map,
+            _ => Kind::Other,
+        })
+    }
+
+    #[inline]
+    fn offset(&self) -> usize {
+        Self::offset(self)
+    }
+
+    #[inline]
+    fn since(&self, offset: usize) -> &'a [u8] {
+        Self::since(self, offset)
+    }
+
+    fn payload(value: &[u8]) -> Payload<'_> {
+        Payload::MsgPack(value)
+    }
+
     #[inline]
     fn map(&mut self, mut entry: impl FnMut(&[u8], &mut Self) -> Result<()>) -> Result<()> {
         for _ in 0..self.read_map_header()? {
@@ -60,16 +150,6 @@ impl<'a> Scan<'a> for msgpack::Reader<'a> {
             entry(name, self)?;
         }
         Ok(())
-    }
-
-    #[inline]
-    fn map_value(&mut self, entry: impl FnMut(&[u8], &mut Self) -> Result<()>) -> Result<&'a [u8]> {
-        if self.peek()? != MsgPackKind::Map {
-            return self.read_raw();
-        }
-        let from = self.offset();
-        self.map(entry)?;
-        Ok(self.since(from))
     }
 
     fn array(&mut self, max: usize) -> Result<Option<Vec<&'a [u8]>>> {
@@ -91,43 +171,21 @@ impl<'a> Scan<'a> for msgpack::Reader<'a> {
     }
 
     #[inline]
-    fn checked(&mut self) -> Result<&'a [u8]> {
-        let is_plain = self.peek()? == MsgPackKind::Int;
-        let value = self.read_raw()?;
-        if !is_plain {
-            check(&Payload::MsgPack(value))?;
-        }
-        Ok(value)
+    fn read_text(&mut self) -> Result<Cow<'a, str>> {
+        self.read_str().map(Cow::Borrowed)
     }
 
     #[inline]
-    fn text(&mut self) -> Result<Option<Cow<'a, str>>> {
-        if !self.is_str() {
-            return self.skip_value().map(|()| None);
-        }
-        self.read_str().map(|text| Some(Cow::Borrowed(text)))
+    fn read_text_bytes(&mut self) -> Result<Cow<'a, [u8]>> {
+        self.read_key_bytes().map(Cow::Borrowed)
     }
 
-    #[inline]
-    fn text_bytes(&mut self) -> Result<Option<Cow<'a, [u8]>>> {
-        if !self.is_str() {
-            return self.skip_value().map(|()| None);
-        }
-        self.read_key_bytes().map(|text| Some(Cow::Borrowed(text)))
-    }
-
-    fn uint(&mut self) -> Result<Option<u64>> {
-        if self.peek()? != MsgPackKind::Int {
-            return self.skip_value().map(|()| None);
-        }
+    fn read_uint(&mut self) -> Result<Option<u64>> {
         Ok(u64::try_from(self.read_integer()?).ok())
     }
 
-    fn bool(&mut self) -> Result<Option<bool>> {
-        if self.peek()? != MsgPackKind::Bool {
-            return self.skip_value().map(|()| None);
-        }
-        self.read_bool().map(Some)
+    fn read_bool(&mut self) -> Result<bool> {
+        Self::read_bool(self)
     }
 
     #[inline]
@@ -137,21 +195,37 @@ impl<'a> Scan<'a> for msgpack::Reader<'a> {
 }
 
 impl<'a> Scan<'a> for json::Reader<'a> {
+    #[inline]
+    fn kind(&mut self) -> Result<Kind> {
+        Ok(match self.peek()? {
+            JsonKind::Str => Kind::Text,
+            JsonKind::Number => Kind::Number,
+            JsonKind::Bool => Kind::Bool,
+            JsonKind::Map => Kind::Map,
+            _ => Kind::Other,
+        })
+    }
+
+    #[inline]
+    fn offset(&self) -> usize {
+        Self::offset(self)
+    }
+
+    #[inline]
+    fn since(&self, offset: usize) -> &'a [u8] {
+        Self::since(self, offset)
+    }
+
+    fn payload(value: &[u8]) -> Payload<'_> {
+        Payload::Json(value)
+    }
+
     fn map(&mut self, mut entry: impl FnMut(&[u8], &mut Self) -> Result<()>) -> Result<()> {
         self.enter_map()?;
         while let Some(name) = self.next_key_bytes()? {
             entry(&name, self)?;
         }
         Ok(())
-    }
-
-    fn map_value(&mut self, entry: impl FnMut(&[u8], &mut Self) -> Result<()>) -> Result<&'a [u8]> {
-        if self.peek()? != JsonKind::Map {
-            return self.read_raw();
-        }
-        let from = self.offset();
-        self.map(entry)?;
-        Ok(self.since(from))
     }
 
     fn array(&mut self, max: usize) -> Result<Option<Vec<&'a [u8]>>> {
@@ -174,33 +248,18 @@ impl<'a> Scan<'a> for json::Reader<'a> {
         self.skip_value()
     }
 
-    fn checked(&mut self) -> Result<&'a [u8]> {
-        let is_plain = self.peek()? == JsonKind::Number;
-        let value = self.read_raw()?;
-        if !is_plain {
-            check(&Payload::Json(value))?;
-        }
-        Ok(value)
+    fn read_text(&mut self) -> Result<Cow<'a, str>> {
+        self.read_str()
     }
 
-    fn text(&mut self) -> Result<Option<Cow<'a, str>>> {
-        if self.peek()? != JsonKind::Str {
-            return self.skip_value().map(|()| None);
-        }
-        self.read_str().map(Some)
-    }
-
-    fn text_bytes(&mut self) -> Result<Option<Cow<'a, [u8]>>> {
-        Ok(self.text()?.map(|text| match text {
+    fn read_text_bytes(&mut self) -> Result<Cow<'a, [u8]>> {
+        Ok(match self.read_str()? {
             Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
             Cow::Owned(text) => Cow::Owned(text.into_bytes()),
-        }))
+        })
     }
 
-    fn uint(&mut self) -> Result<Option<u64>> {
-        if self.peek()? != JsonKind::Number {
-            return self.skip_value().map(|()| None);
-        }
+    fn read_uint(&mut self) -> Result<Option<u64>> {
         Ok(match self.read_number()? {
             Number::Int(n) => u64::try_from(n).ok(),
             Number::Uint(n) => Some(n),
@@ -208,11 +267,8 @@ impl<'a> Scan<'a> for json::Reader<'a> {
         })
     }
 
-    fn bool(&mut self) -> Result<Option<bool>> {
-        if self.peek()? != JsonKind::Bool {
-            return self.skip_value().map(|()| None);
-        }
-        self.read_bool().map(Some)
+    fn read_bool(&mut self) -> Result<bool> {
+        Self::read_bool(self)
     }
 
     fn finish(&mut self) -> Result<()> {

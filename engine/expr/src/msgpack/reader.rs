@@ -114,12 +114,6 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Whether a string comes next.
-    #[inline]
-    pub fn is_str(&self) -> bool {
-        matches!(self.bytes.get(self.at), Some(0xa0..=0xbf | 0xd9..=0xdb))
-    }
-
     /// Reads nil.
     ///
     /// # Errors
