@@ -65,7 +65,7 @@ pub(crate) enum Verb {
     /// Show how many partitions each daemon owns
     Placement(Connect),
     /// Ask a daemon whether it is there
-    Ping(Connect),
+    Ping(PingArgs),
     /// Measure a mesh: send events for a while, at a rate or with some in flight, and prove that none was lost or doubled
     Bench(BenchArgs),
     /// Check definitions: errors and warnings with line, column and suggestion
@@ -249,6 +249,15 @@ pub(crate) struct InstancesArgs {
     /// List those after this key
     #[arg(long, value_name = "KEY")]
     pub(crate) after: Option<String>,
+    #[command(flatten)]
+    pub(crate) connect: Connect,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PingArgs {
+    /// Ask again for as long as this while no daemon answers, such as 60s: for scripts that start one
+    #[arg(long, default_value = "0s", value_name = "TIME", value_parser = span)]
+    pub(crate) wait: Duration,
     #[command(flatten)]
     pub(crate) connect: Connect,
 }

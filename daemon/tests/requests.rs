@@ -4,6 +4,7 @@
 mod support;
 
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicU32, Ordering};
 use support::{Folder, Peer, code, publisher, stderr, stdout};
 
 #[test]
@@ -59,6 +60,23 @@ fn an_answer_that_does_not_come_ends_the_command() {
     let output = peer.run(&folder, &["ping", "--timeout", "150ms"]);
     assert_eq!(code(&output), 3);
     assert!(stderr(&output).contains("no answer within 150ms"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_ping_can_wait_until_a_daemon_answers() {
+    let folder = Folder::new("waiting");
+    let asked = AtomicU32::new(0);
+    let peer = Peer::start(move |_| {
+        let silent = asked.fetch_add(1, Ordering::Relaxed) < 2;
+        (!silent).then(|| json!({"ok": true, "daemon": "a"}))
+    });
+    let output = peer.run(&folder, &["ping", "--timeout", "150ms", "--wait", "60s"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert_eq!(peer.requests.lock().unwrap().len(), 3);
+    // Where nobody listens it gives up when its time is over.
+    let output = peer.run(&folder, &["ping", "--address", "tcp://127.0.0.1:9", "--wait", "150ms"]);
+    assert_eq!(code(&output), 3);
+    assert!(stderr(&output).contains("127.0.0.1:9"), "{}", stderr(&output));
 }
 
 #[test]

@@ -1,12 +1,15 @@
 //! Verbs that are one request and its answer.
 
 use super::{connect, explain, read_input};
-use crate::cli::{Connect, ExplainArgs, InstancesArgs, SendArgs, StartArgs, Target, TargetArgs, Verb};
-use crate::failure::Failure;
+use crate::cli::{Connect, ExplainArgs, InstancesArgs, PingArgs, SendArgs, StartArgs, Target, TargetArgs, Verb};
+use crate::failure::{Exit, Failure};
 use crate::output::{Printer, Style, Table, fields, state, text};
 use serde_json::{Map, Value, json};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// Between two pings of `ping --wait`.
+const PING_AGAIN: Duration = Duration::from_millis(100);
 
 /// Does one of them.
 pub(crate) async fn ask(verb: Verb, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
@@ -267,13 +270,27 @@ async fn placement(args: Connect, file: Option<&Path>, printer: &Printer) -> Res
     })
 }
 
-async fn ping(args: Connect, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
-    let mut client = connect(&args, file).await?;
+async fn ping(args: PingArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
+    let start = Instant::now();
+    let reply = loop {
+        match round_trip(&args.connect, file).await {
+            Err(failure) if failure.exit == Exit::Unreachable && start.elapsed() < args.wait => {
+                tokio::time::sleep(PING_AGAIN).await;
+            }
+            answer => break answer?,
+        }
+    };
+    printer.answer(&reply, || fields(&reply))
+}
+
+/// What a daemon says to a ping, and how long that took without connecting.
+async fn round_trip(given: &Connect, file: Option<&Path>) -> Result<Value, Failure> {
+    let mut client = connect(given, file).await?;
     let asked = Instant::now();
     let mut reply = without_envelope(client.call(json!({"op": "ping"})).await?);
     let round_trip_us = u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX);
     reply["round_trip_us"] = json!(round_trip_us);
-    printer.answer(&reply, || fields(&reply))
+    Ok(reply)
 }
 
 fn rows(value: &Value) -> &[Value] {
@@ -289,7 +306,7 @@ mod tests {
         assert_eq!(event("PAY", Some(r#"{"amount":3}"#)).unwrap(), json!({"type": "PAY", "amount": 3}));
         assert_eq!(event("PAY", None).unwrap(), json!({"type": "PAY"}));
         for wrong in ["3", "{", r#"{"type":"REFUND"}"#] {
-            assert_eq!(event("PAY", Some(wrong)).unwrap_err().exit, crate::failure::Exit::Usage, "{wrong}");
+            assert_eq!(event("PAY", Some(wrong)).unwrap_err().exit, Exit::Usage, "{wrong}");
         }
     }
 
