@@ -117,6 +117,18 @@ impl foca::Codec<Identity> for WireCodec {
     }
 }
 
+/// Whether this datagram of foca's answers a probe.
+pub(super) fn is_ack(mut datagram: &[u8]) -> bool {
+    let buf = &mut datagram;
+    let mut message = || -> Result<Message<Identity>, CodecError> {
+        get_identity(buf)?;
+        buf.try_get_u16().map_err(short)?;
+        get_identity(buf)?;
+        get_message(buf)
+    };
+    matches!(message(), Ok(Message::Ack(_) | Message::ForwardedAck { .. }))
+}
+
 fn copy(bytes: &[u8], buf: &mut impl BufMut) -> Result<(), CodecError> {
     if buf.remaining_mut() < bytes.len() {
         return Err(CodecError::Full);

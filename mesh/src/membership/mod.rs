@@ -16,6 +16,7 @@ mod config;
 mod directory;
 mod joining;
 mod packet;
+mod probe;
 mod sync;
 mod timers;
 
@@ -34,6 +35,7 @@ pub use config::{Config, MAX_MEMBERS};
 pub use directory::{MemberInfo, Status};
 use joining::Phase;
 use packet::Packet;
+use probe::{Ping, Probe};
 use timers::Timers;
 
 /// What can happen to membership.
@@ -44,6 +46,13 @@ pub enum Input<'a> {
         /// Its source address.
         from: SocketAddr,
         /// The opened bytes.
+        bytes: &'a [u8],
+    },
+    /// A member sent this over its link ([`Output::SendByLink`]).
+    ByLink {
+        /// Who.
+        from: MemberName,
+        /// The bytes.
         bytes: &'a [u8],
     },
     /// The deadline has come.
@@ -68,6 +77,13 @@ pub enum Output {
     Send {
         /// Where to.
         to: SocketAddr,
+        /// What.
+        bytes: Vec<u8>,
+    },
+    /// Send these bytes over the link to this member, if there is one: datagrams to it, or from it, were lost.
+    SendByLink {
+        /// Whom to.
+        to: MemberName,
         /// What.
         bytes: Vec<u8>,
     },
@@ -123,6 +139,7 @@ pub struct Membership {
     directory: directory::Directory,
     phase: Phase,
     seeds: Vec<SocketAddr>,
+    probe: Probe,
     /// A newer process of this member's name, as the codec met it in a datagram.
     namesake: Arc<NamesakeWatch>,
     /// For how many members foca is configured.
@@ -162,6 +179,7 @@ impl Membership {
             directory: directory::Directory::default(),
             phase: Phase::Idle,
             seeds: Vec::new(),
+            probe: Probe::default(),
             namesake,
             configured_for: 1,
             counters: Counters::default(),
@@ -178,6 +196,7 @@ impl Membership {
         self.now = now;
         match input {
             Input::Packet { from, bytes } => self.packet(from, bytes, now),
+            Input::ByLink { from, bytes } => self.by_link(&from, bytes, now),
             Input::Tick => self.tick(now),
             Input::Join { seeds } => self.join(seeds, now),
             Input::Suspect(name) => self.suspect(&name, now),
@@ -235,11 +254,29 @@ impl Membership {
         }
         match Packet::decode(bytes) {
             Ok(Packet::Swim(bytes)) => {
+                self.probe.heard(bytes);
                 let result = self.foca.handle_data(bytes, &mut self.runtime);
                 self.note(result);
             }
             Ok(packet) => self.own_packet(from, packet, now),
             Err(_) => self.counters.malformed += 1,
+        }
+    }
+
+    /// As [`Membership::packet`], and what is said in return goes the same way.
+    fn by_link(&mut self, from: &MemberName, bytes: &[u8], now: Instant) {
+        let Some(address) = self.directory.get(from).map(|known| known.identity.gossip_addr()) else {
+            return;
+        };
+        let before = self.out.len();
+        self.packet(address, bytes, now);
+        self.collect(now);
+        for output in self.out.iter_mut().skip(before) {
+            if let Output::Send { to, bytes } = output
+                && *to == address
+            {
+                *output = Output::SendByLink { to: from.clone(), bytes: std::mem::take(bytes) };
+            }
         }
     }
 
@@ -268,14 +305,7 @@ impl Membership {
         }
         while let Some(due) = self.timers.pop(now) {
             match due {
-                timers::Due::Foca(timer) => {
-                    let probes = matches!(timer, Timer::ProbeRandomMember(_));
-                    let result = self.foca.handle_timer(timer, &mut self.runtime);
-                    self.note(result);
-                    if probes {
-                        self.scan_suspicions(now);
-                    }
-                }
+                timers::Due::Foca(timer) => self.foca_timer(timer, now),
                 timers::Due::Sync => {
                     self.sync_with_somebody();
                     // Members that started together should not all ask at once.
@@ -292,6 +322,49 @@ impl Membership {
             }
             self.collect(now);
         }
+    }
+
+    fn foca_timer(&mut self, timer: Timer<Identity>, now: Instant) {
+        if self.is_over(&timer) {
+            return;
+        }
+        let unanswered = self.probe.unanswered();
+        let probes = matches!(timer, Timer::ProbeRandomMember(_));
+        if let (Timer::SendIndirectProbe { probed_id, .. }, Some(Ping { to, bytes })) = (&timer, &unanswered)
+            && *to == probed_id.gossip_addr()
+        {
+            self.out.push_back(Output::SendByLink { to: probed_id.name.clone(), bytes: bytes.clone() });
+        }
+        let result = self.foca.handle_timer(timer, &mut self.runtime);
+        self.note(result);
+        if probes {
+            let before = self.out.len();
+            self.collect(now);
+            // The next ping is the last thing that foca does then.
+            if let Some(Output::Send { to, bytes }) = self.out.range(before..).next_back() {
+                self.probe.begin(Ping { to: *to, bytes: bytes.clone() });
+            }
+            self.scan_suspicions(now);
+            self.tell_suspect(unanswered);
+        }
+    }
+
+    /// Tells a member over its link that its probe failed. It has little time to say that it is alive, so it is asked once more.
+    fn tell_suspect(&mut self, unanswered: Option<Ping>) {
+        let Some(Ping { to, bytes }) = unanswered else { return };
+        let suspect = |m: &&Member<Identity>| m.state() == State::Suspect && m.id().gossip_addr() == to;
+        let Some(suspect) = self.foca.iter_members().find(suspect).cloned() else { return };
+        let to = suspect.id().name.clone();
+        let page = Packet::Page { sender: self.self_as_member(), members: vec![suspect] }.encode();
+        self.out.extend([page, bytes].map(|bytes| Output::SendByLink { to: to.clone(), bytes }));
+    }
+
+    /// Whether it is the end of a suspicion that was refuted. foca 2.0.0 declares nobody dead then, but tells the member that it did,
+    /// which makes it take a new identity for no reason, to which nobody speaks until the news has come around.
+    fn is_over(&self, timer: &Timer<Identity>) -> bool {
+        let Timer::ChangeSuspectToDown { member_id, incarnation, .. } = timer else { return false };
+        let suspect = Member::new(member_id.clone(), *incarnation, State::Suspect);
+        !self.foca.iter_members().any(|member| *member == suspect)
     }
 
     /// Marks a member suspect and gives it the usual time to say that it is alive.

@@ -7,6 +7,8 @@ struct Net {
     members: Vec<Membership>,
     events: Vec<(usize, Output)>,
     silent: Vec<bool>,
+    /// What becomes of datagrams, and of what goes over links.
+    loses: (bool, bool),
     now: Instant,
 }
 
@@ -16,7 +18,7 @@ fn name(text: &str) -> MemberName {
 
 impl Net {
     fn new() -> Self {
-        Self { members: Vec::new(), events: Vec::new(), silent: Vec::new(), now: Instant::now() }
+        Self { members: Vec::new(), events: Vec::new(), silent: Vec::new(), loses: (false, false), now: Instant::now() }
     }
 
     /// A member at an address that ends in its number.
@@ -52,22 +54,31 @@ impl Net {
 
     fn deliver(&mut self) {
         loop {
-            let mut mail = Vec::new();
+            let (mut mail, mut by_link) = (Vec::new(), Vec::new());
             for (n, member) in self.members.iter_mut().enumerate() {
                 while let Some(output) = member.poll() {
                     match output {
                         Output::Send { to, bytes } => mail.push((member.me().gossip_addr(), to, bytes)),
+                        Output::SendByLink { to, bytes } => by_link.push((member.me().name.clone(), to, bytes)),
                         event => self.events.push((n, event)),
                     }
                 }
             }
-            if mail.is_empty() {
+            if mail.is_empty() && by_link.is_empty() {
                 return;
             }
+            mail.retain(|_| !self.loses.0);
+            by_link.retain(|_| !self.loses.1);
             for (from, to, bytes) in mail {
                 let to = self.members.iter().position(|m| m.me().gossip_addr() == to);
                 if let Some(to) = to.filter(|to| !self.silent[*to]) {
                     self.members[to].handle(Input::Packet { from, bytes: &bytes }, self.now);
+                }
+            }
+            for (from, to, bytes) in by_link {
+                let to = self.members.iter().position(|m| m.me().name == to);
+                if let Some(to) = to.filter(|to| !self.silent[*to]) {
+                    self.members[to].handle(Input::ByLink { from, bytes: &bytes }, self.now);
                 }
             }
         }
@@ -168,6 +179,23 @@ fn a_hint_about_a_live_member_is_refuted() {
     assert!(net.saw(a, |o| matches!(o, Output::Refuted(n) if *n == name("b"))));
     assert!(!net.saw(a, |o| matches!(o, Output::Down { .. })));
     assert_eq!(net.members[b].live(), 1);
+    // It is who it was: what is over for the one who suspected it needs no new identity.
+    assert!(!net.saw(b, |o| matches!(o, Output::Renewed(_))));
+}
+
+#[test]
+fn who_answers_over_the_link_is_not_even_suspected() {
+    for (loses_links, status) in [(false, Status::Alive), (true, Status::Dead)] {
+        let mut net = Net::new();
+        let (a, b) = (net.add("a", 1), net.add("b", 1));
+        net.run(SEC);
+        net.loses = (true, loses_links);
+        net.run(5 * SEC);
+        for (at, of) in [(a, "b"), (b, "a")] {
+            assert_eq!(net.status(at, of), Some(status));
+            assert_eq!(net.saw(at, |o| matches!(o, Output::Suspected(_))), loses_links);
+        }
+    }
 }
 
 #[test]

@@ -24,6 +24,8 @@ pub enum PeerMessage {
     },
     /// About machine definitions.
     Definitions(DefinitionMessage),
+    /// About who is there: what membership would rather not lose as a datagram again.
+    Membership(Vec<u8>),
 }
 
 /// A control message that can't be sent or read.
@@ -90,7 +92,8 @@ mod tests {
             OwnershipMessage::Offer { set },
             OwnershipMessage::NotHere { partition: 3 },
         ];
-        ownership.map(|message| PeerMessage::Ownership { view: u64::MAX, message }).into()
+        let ownership = ownership.map(|message| PeerMessage::Ownership { view: u64::MAX, message });
+        ownership.into_iter().chain([PeerMessage::Membership(vec![0, 255])]).collect()
     }
 
     #[test]

@@ -7,8 +7,8 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::workload::Load;
-use crate::ownership::OwnershipMessage;
 use crate::placement::Partition;
+use crate::protocol::PeerMessage;
 
 /// What the network does to what is sent.
 #[derive(Debug, Clone)]
@@ -146,14 +146,6 @@ impl Queue {
 }
 
 /// Control traffic travels encoded, so that the codec is exercised too.
-pub(super) fn encode(view: u64, message: OwnershipMessage) -> Vec<u8> {
-    let message = crate::protocol::PeerMessage::Ownership { view, message };
+pub(super) fn encode(message: &PeerMessage) -> Vec<u8> {
     message.encode().unwrap_or_default()
-}
-
-pub(super) fn decode(bytes: &[u8]) -> Option<OwnershipMessage> {
-    match crate::protocol::PeerMessage::decode(bytes).ok()? {
-        crate::protocol::PeerMessage::Ownership { message, .. } => Some(message),
-        crate::protocol::PeerMessage::Definitions(_) => None,
-    }
 }

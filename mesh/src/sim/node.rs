@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::Options;
-use super::network::{Mail, decode, encode};
+use super::network::{Mail, encode};
 use crate::identity::{Identity, MemberName};
 use crate::membership::{self, Membership};
 use crate::ownership::{self, Ownership, Target};
 use crate::placement::Partition;
+use crate::protocol::PeerMessage;
 use crate::routing::{MemberNumber, Route, Router};
 
 /// Daemons that may pass an event on before it is answered with an error.
@@ -229,12 +230,17 @@ impl Node {
             return;
         }
         match mail {
-            Mail::Control(bytes) => {
-                if let Some(message) = decode(&bytes) {
+            Mail::Control(bytes) => match PeerMessage::decode(&bytes) {
+                Ok(PeerMessage::Ownership { message, .. }) => {
                     let from = name_of(from);
                     self.own(ownership::Input::Message { from, message }, now);
                 }
-            }
+                Ok(PeerMessage::Membership(bytes)) => {
+                    let from = name_of(from);
+                    self.member(membership::Input::ByLink { from, bytes: &bytes }, now);
+                }
+                Ok(PeerMessage::Definitions(_)) | Err(_) => {}
+            },
             Mail::State { partition, keys, last } => self.state_arrived(from, partition, keys, last, now),
             Mail::Forward { correlation, partition, key, number, hops } => {
                 let asker = Asker::Peer { node: from, correlation };
@@ -347,6 +353,9 @@ impl Node {
                 membership::Output::Send { to, bytes } => {
                     self.outputs.push_back(NodeOutput::Datagram { to, bytes });
                 }
+                membership::Output::SendByLink { to, bytes } => {
+                    self.mail_to(number(&to), Mail::Control(encode(&PeerMessage::Membership(bytes))));
+                }
                 membership::Output::Up(identity) => self.member_up(&identity, true, now),
                 membership::Output::Updated(identity) => self.member_up(&identity, false, now),
                 membership::Output::Down { identity, left } => self.member_down(&identity, left, now),
@@ -402,7 +411,7 @@ impl Node {
     fn owned(&mut self, output: ownership::Output, view: u64, now: Instant) {
         match output {
             ownership::Output::Send { to, message } => {
-                let mail = Mail::Control(encode(view, message));
+                let mail = Mail::Control(encode(&PeerMessage::Ownership { view, message }));
                 self.mail_to(number(&to), mail);
             }
             ownership::Output::Transfer { partition, to } => {

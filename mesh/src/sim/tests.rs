@@ -79,7 +79,7 @@ fn members_that_start_at_once_find_each_other_and_share_the_partitions() {
 fn links_that_take_long_to_come_about_make_nobody_serve_what_another_holds() {
     for seed in seeds(20) {
         for (members, connect_max) in [(2, 30), (3, 5), (3, 30), (5, 15)] {
-            // Nothing is lost: with two members, of whom none can ask others to try, deaths would be declared.
+            // Nothing is lost: with two members and no link, nobody can be asked to try, and deaths would be declared.
             let faults = Faults { loss: 0.0, connect_max: connect_max * SEC, ..Faults::bad() };
             let mut world = World::new(Options { faults, ..Options::new(seed) });
             for n in 0..members {
@@ -90,6 +90,16 @@ fn links_that_take_long_to_come_about_make_nobody_serve_what_another_holds() {
             settle(&mut world, 20 * SEC);
             assert_eq!(world.deaths(), []);
         }
+    }
+}
+
+#[test]
+fn lost_datagrams_make_nobody_dead() {
+    // Two: none can ask others to try.
+    for seed in seeds(100) {
+        let mut world = mesh(seed, 2, Faults::bad());
+        world.run(60 * SEC);
+        assert_eq!(world.deaths(), []);
     }
 }
 

@@ -68,6 +68,11 @@ impl Control {
                     self.datagrams.extend(self.seal.seal(&bytes).map(|sealed| (to, sealed)));
                     continue;
                 }
+                membership::Output::SendByLink { to, bytes } => {
+                    let member = self.number(&to);
+                    self.send(member, &PeerMessage::Membership(bytes));
+                    continue;
+                }
                 membership::Output::Up(identity) => self.member_up(&identity, now),
                 membership::Output::Updated(identity) => self.member_updated(&identity, now),
                 membership::Output::Down { identity, left } => self.member_down(&identity, left, now),
@@ -223,6 +228,9 @@ impl Control {
                 }
             }
             Ok(PeerMessage::Definitions(message)) => self.definition_message(member, message, now),
+            Ok(PeerMessage::Membership(bytes)) => {
+                self.membership.handle(membership::Input::ByLink { from, bytes: &bytes }, now);
+            }
             Err(error) => tracing::warn!(member = %from, %error, "a control message that is none"),
         }
     }
