@@ -106,6 +106,12 @@ impl Instance {
         self.seq
     }
 
+    /// Counts on from an instance that ended and whose place this one takes, so that of two copies the newer one still has the
+    /// higher seq.
+    pub fn succeed(&mut self, ended: &Instance) {
+        self.seq += ended.seq + 1;
+    }
+
     /// The context: always a map, unless the definition made it otherwise.
     pub fn context(&self) -> &Value {
         &self.actor.context

@@ -45,10 +45,12 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            definition_bytes_max: 4 * 1024 * 1024,
-            definition_depth_max: 200,
+            // A request that defines it must fit into limits.message_bytes of a daemon, 1 MiB by default, and nests it in two levels
+            // of its own; 128 can be read.
+            definition_bytes_max: 1_000_000,
+            definition_depth_max: 120,
             states_max: 4_096,
-            nesting_max: 64,
+            nesting_max: 50,
             transitions_max: 32_768,
             expression_bytes_max: 16 * 1024,
             expression_cost_max: 1_000_000,

@@ -306,9 +306,15 @@ impl Machine {
         &self.id
     }
 
-    /// Hash of the definition's content: the same on every daemon, whatever the white space in the text.
+    /// Hash of the definition's content and of the machines it is bound to: the same on every daemon, whatever the white space
+    /// in the text.
     pub fn hash(&self) -> &[u8; 32] {
         &self.hash
+    }
+
+    /// The machines that it invokes or spawns, by the name that `src` has; each once.
+    pub fn children(&self) -> impl ExactSizeIterator<Item = (&str, &Arc<Machine>)> {
+        self.machines.iter().map(|child| (child.name.as_str(), &child.machine))
     }
 
     /// The definition as it was given.

@@ -21,7 +21,7 @@ pub type DefinitionHash = [u8; 32];
 /// Machines in a mesh.
 pub const MAX_MACHINES: usize = 10_000;
 /// Versions of one machine.
-pub const MAX_VERSIONS: usize = 256;
+pub const MAX_VERSIONS: usize = 1_000;
 /// Bytes of one definition, as it is stored and sent.
 pub const MAX_BODY_BYTES: usize = 1 << 20;
 /// Longest name of a machine, in bytes.
@@ -71,6 +71,20 @@ pub enum DefineError {
     /// Empty, or over [`MAX_MACHINE_BYTES`].
     #[error("a machine's id has 1 to {MAX_MACHINE_BYTES} bytes")]
     BadName,
+}
+
+impl DefineError {
+    /// How to go on.
+    #[must_use]
+    pub fn hint(self) -> &'static str {
+        match self {
+            Self::TooManyMachines | Self::TooManyVersions => {
+                "a mesh keeps all versions for its lifetime, as instances may have any of them: use another id, or start a new mesh"
+            }
+            Self::TooLarge => "split the machine, and use invoke",
+            Self::BadName => "give it a shorter id",
+        }
+    }
 }
 
 /// What members say to each other about definitions.
@@ -138,12 +152,10 @@ pub enum Output {
         /// The message.
         message: DefinitionMessage,
     },
-    /// Compile this version. With `newest`, new instances take it.
+    /// Compile this version. New instances take it if none is newer.
     Apply {
         /// The version.
         definition: Definition,
-        /// It is the newest of its machine.
-        newest: bool,
     },
     /// A version that was known is now the newest of its machine.
     Newest(VersionId),
@@ -391,7 +403,7 @@ impl Definitions {
         let is_newest = newest.as_ref().is_some_and(|newest| newest.hash == hash);
         if known.is_none() {
             let definition = Definition { machine, clock, hash, body };
-            self.out.push_back(Output::Apply { definition, newest: is_newest });
+            self.out.push_back(Output::Apply { definition });
         } else if let Some(newest) = newest.filter(|_| is_newest)
             && before.is_none_or(|before| before.hash != hash)
         {
@@ -560,12 +572,15 @@ mod tests {
         let large = vec![0; MAX_BODY_BYTES + 1];
         assert_eq!(one.define("m", hash(1), large, [], now), Err(DefineError::TooLarge));
         assert_eq!(one.define("", hash(1), vec![], [], now), Err(DefineError::BadName));
-        for n in 0..=u8::MAX {
-            one.define("m", hash(n), vec![], [], now).unwrap();
+        let numbered = |n: usize| {
+            let mut hash = [0; 32];
+            hash[..8].copy_from_slice(&n.to_le_bytes());
+            hash
+        };
+        for n in 0..MAX_VERSIONS {
+            one.define("m", numbered(n), vec![], [], now).unwrap();
         }
-        let mut other = hash(0);
-        other[0] = 1;
-        let more = one.define("m", other, vec![], [], now);
+        let more = one.define("m", numbered(MAX_VERSIONS), vec![], [], now);
         assert_eq!(more, Err(DefineError::TooManyVersions));
         assert_eq!(one.versions().count(), MAX_VERSIONS);
     }

@@ -89,16 +89,19 @@ impl Machines {
         Arc::clone(&self.table.read())
     }
 
-    /// Adds a version; `current` if new instances take it from now on.
-    pub(crate) fn add(&self, version: Version, current: bool) -> Arc<Version> {
+    /// Adds a version, which new instances take from now on if it is the newest of its name: whether it is. Of those with the
+    /// same number the hash decides, as everywhere in the mesh.
+    pub(crate) fn add(&self, version: Version) -> bool {
         let mut slot = self.table.write();
         let mut table = Table::clone(&slot);
         let version = Arc::new(version);
         table.by_hash.insert(version.hash, Arc::clone(&version));
-        if current {
-            table.current.insert(Arc::clone(&version.name), Arc::clone(&version));
+        let age = |version: &Version| (version.number, version.hash);
+        let is_newest = table.by_name(&version.name).is_none_or(|current| age(current) <= age(&version));
+        if is_newest {
+            table.current.insert(Arc::clone(&version.name), version);
         }
         *slot = Arc::new(table);
-        version
+        is_newest
     }
 }

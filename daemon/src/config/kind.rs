@@ -120,7 +120,7 @@ impl Kind {
             Kind::Token => is_token(text),
             Kind::PublicKey => PublicKey::from_z85(text).is_ok(),
             Kind::Choice(words) => words.contains(&text),
-            Kind::LogFilter => text.parse::<tracing_subscriber::filter::Targets>().is_ok(),
+            Kind::LogFilter => is_log_filter(text),
         };
         match (good, self) {
             (true, _) => Ok(()),
@@ -145,6 +145,14 @@ const MAX_TOKEN_BYTES: usize = 256;
 fn is_token(text: &str) -> bool {
     (MIN_TOKEN_BYTES..=MAX_TOKEN_BYTES).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',')
+}
+
+/// A word alone must be a level: the library takes any other for the name of a part, and then nothing else is written.
+fn is_log_filter(text: &str) -> bool {
+    const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+    let is_level = |word: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word.trim()));
+    text.split(',').all(|part| part.split_once('=').map_or(is_level(part), |(_, level)| is_level(level)))
+        && text.parse::<tracing_subscriber::filter::Targets>().is_ok()
 }
 
 fn is_endpoint(text: &str) -> bool {
@@ -268,6 +276,16 @@ mod tests {
         assert!(!message.contains("secret"), "{message}");
         assert!(Kind::Key.check(&"0f".repeat(32)).is_ok());
         assert!(Kind::Key.check(&"é".repeat(32)).is_err());
+    }
+
+    #[test]
+    fn a_word_that_is_no_level_is_no_filter_of_log_lines() {
+        for right in ["info", "OFF", "warn,statemesh_mesh=debug"] {
+            assert!(Kind::LogFilter.check(right).is_ok(), "{right}");
+        }
+        for wrong in ["loud", "", "info,statemesh_mesh", "statemesh_mesh=loud"] {
+            assert!(Kind::LogFilter.check(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

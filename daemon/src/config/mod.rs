@@ -10,8 +10,8 @@ pub(crate) use flags::{SETTINGS_HEADING, SettingFlags};
 pub(crate) use kind::{Kind, key as gossip_key, span};
 pub(crate) use options::{Http, LogFormat, Logs, Tls};
 pub(crate) use settings::{
-    CLIENT_ADDRESS, CLIENT_KEY, CLIENT_LIST, CLIENT_TIMEOUT, GOSSIP_KEYS_FILE, OWN_KEY_FILE, SERVER_KEY, SETTINGS,
-    Setting, did_you_mean,
+    CLIENT_ADDRESS, CLIENT_KEY, CLIENT_LIST, CLIENT_TIMEOUT, DEFAULT_ADDRESS, GOSSIP_KEYS_FILE, OWN_KEY_FILE,
+    SERVER_KEY, SETTINGS, Setting, did_you_mean,
 };
 
 use crate::failure::Failure;

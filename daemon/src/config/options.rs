@@ -181,13 +181,24 @@ impl Config {
             Ok(port) => Some(SocketAddr::new(address, port)),
             Err(_) => text.parse().ok(),
         };
-        Ok(Listen {
+        let listen = Listen {
             clients: self.required("listen.clients", at)?,
             changes: self.required("listen.changes", at)?,
             peers: self.required("listen.peers", at)?,
             gossip: self.required("listen.gossip", at)?,
             http: self.required("listen.http", at)?,
-        })
+        };
+        // Each reactor has a listener of its own on a port, so the kernel would give one port to two of them as well.
+        let over_tcp =
+            [("clients", listen.clients), ("changes", listen.changes), ("peers", listen.peers), ("http", listen.http)];
+        for (index, (name, address)) in over_tcp.iter().enumerate() {
+            let same = over_tcp.iter().skip(index + 1).find(|(_, other)| other == address && address.port() != 0);
+            if let Some((other, _)) = same {
+                let message = format!("listen.{name} and listen.{other} are both {address}");
+                return Err(Failure::usage(message).hint("give each a port of its own"));
+            }
+        }
+        Ok(listen)
     }
 
     fn discovery(&self) -> Result<Discovery, Failure> {
@@ -301,6 +312,14 @@ mod tests {
         assert!(attempt("[listen]\ngossip = '10.0.0.1:7403'").is_err(), "one port is enough");
         assert!(attempt("[listen]\naddress = '::1'").is_ok());
         assert!(attempt("[listen]\naddress = '0.0.0.0'\n[security]\nmode = 'none'").is_ok());
+    }
+
+    #[test]
+    fn a_port_is_one_listeners() {
+        let refusal = attempt("[listen]\nclients = '7999'\nhttp = '7999'").unwrap_err();
+        assert_eq!(refusal.message, "listen.clients and listen.http are both 127.0.0.1:7999");
+        assert!(attempt("[listen]\nclients = '0'\nhttp = '0'").is_ok(), "any port");
+        assert!(attempt("[listen]\ngossip = '7400'").is_ok(), "gossip is UDP");
     }
 
     #[test]

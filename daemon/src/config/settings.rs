@@ -18,6 +18,8 @@ pub(crate) struct Setting {
     pub(crate) help: &'static str,
 }
 
+/// Where the command line looks for a daemon.
+pub(crate) const DEFAULT_ADDRESS: &str = "tcp://127.0.0.1:7400";
 /// How the client's address is called wherever it can be set.
 pub(crate) const CLIENT_ADDRESS: &str = "client.address";
 /// How the client's timeout is called wherever it can be set.
@@ -123,7 +125,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     many("http.tokens", Kind::Token, "Secrets, one of which a request over anything but loopback must show (Authorization: Bearer TOKEN); health and metrics are open"),
     one("http.tls_cert", Kind::Path, "", "The file with the certificate chain (PEM) for HTTPS; without it HTTP is not encrypted"),
     one("http.tls_key", Kind::Path, "", "The file with the certificate's private key (PEM)"),
-    one(CLIENT_ADDRESS, Kind::Endpoint, "tcp://127.0.0.1:7400", "The daemon that the command line talks to"),
+    one(CLIENT_ADDRESS, Kind::Endpoint, DEFAULT_ADDRESS, "The daemon that the command line talks to"),
     one(CLIENT_TIMEOUT, span(HOUR), "5s", "For how long the command line waits for an answer"),
     one(CLIENT_KEY, Kind::Path, "", "The file with the client's own keys (statemesh keys new), for daemons with security.mode = curve"),
     one(SERVER_KEY, Kind::PublicKey, "", "The public key of the daemons for clients: of the key pair in their security.key"),

@@ -208,13 +208,17 @@ Send an event from Python (pip install pyzmq), or any other ZeroMQ binding:
                     \"event\": {{\"type\": \"{event}\"{fields}}}}})
     print(mesh.recv_json())
 
-or from another terminal: {program} send {machine}/42 {event}{data}
+or from another terminal: {program} send {machine}/42 {event}{data}{address}
 
 Ctrl-C ends everything.
 ",
         program = program(),
         http = plan.nodes.first().map(|node| node.address(plan::HTTP).to_string()).unwrap_or_default(),
         clients = plan.clients_address(),
+        address = match plan.clients_address() {
+            default if default == crate::config::DEFAULT_ADDRESS => String::new(),
+            other => format!(" --address {other}"),
+        },
     )
 }
 
@@ -255,5 +259,10 @@ mod tests {
         let breaker = what_next(&plan, &[one("breaker")]);
         assert!(breaker.contains("\"key\": \"42\",\n") && breaker.contains("{\"type\": \"TRY\"}})"), "{breaker}");
         assert!(what_next(&plan, &[]).contains("statemesh define FILE"));
+        let elsewhere = what_next(&Plan::new(1, 17400), &[one("breaker")]);
+        assert!(
+            !breaker.contains("--address") && elsewhere.contains(" --address tcp://127.0.0.1:17400\n"),
+            "{elsewhere}"
+        );
     }
 }

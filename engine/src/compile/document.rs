@@ -6,7 +6,7 @@ use crate::diagnostics::{Diagnostic, Severity};
 use crate::expression::{Template, expression_of};
 use crate::json_pos::{Document, Kind, Node, position};
 use crate::limits::Limits;
-use crate::machine::Machine;
+use crate::machine::{ChildMachine, Machine};
 use sha2::{Digest, Sha256};
 use statemesh_expr::{Str, Value};
 use std::collections::HashMap;
@@ -99,7 +99,7 @@ impl<'d> Compiler<'d> {
         if self.has_errors() {
             return None;
         }
-        let hash = content_hash(root);
+        let hash = content_hash(root, &self.machines);
         let has_parallel = states.iter().any(|state| state.kind == crate::machine::StateKind::Parallel);
         let mut machine = Machine {
             id: states.first()?.id.clone(),
@@ -133,10 +133,14 @@ impl<'d> Compiler<'d> {
     }
 }
 
-/// SHA-256 over the definition without white space, keys in document order (which is part of its meaning).
-fn content_hash(root: &Node) -> [u8; 32] {
+/// SHA-256 over the definition without white space, keys in document order (which is part of its meaning), and the hashes of the
+/// machines that it names: bound to another version of one, it does other things, and is another machine.
+fn content_hash(root: &Node, children: &[ChildMachine]) -> [u8; 32] {
     let mut hasher = Sha256::new();
     hash_node(root, &mut hasher);
+    for ChildMachine { machine, .. } in children {
+        hasher.update(machine.hash());
+    }
     hasher.finalize().into()
 }
 

@@ -111,7 +111,7 @@ pub(crate) const INITIAL: &[Key] = &[
 ];
 
 pub(crate) const INVOKE: &[Key] = &[
-    required("src", Shape::String, "Id of a machine that is already defined."),
+    required("src", Shape::String, "Id of a machine that is already defined, in the version that is the newest then."),
     key("id", Shape::String, "Name of the child; by default INDEX.STATE_ID."),
     key("input", Shape::Value, "The child's input."),
     key("onDone", Shape::Transitions, "Taken when the child is done; `event.output` is its output."),
@@ -195,7 +195,11 @@ pub(crate) const BUILT_IN_ACTIONS: &[BuiltIn] = &[
     BuiltIn {
         name: "@xstate.spawnChild",
         keys: &[
-            required("src", Shape::String, "Id of a machine that is already defined."),
+            required(
+                "src",
+                Shape::String,
+                "Id of a machine that is already defined, in the version that is the newest then.",
+            ),
             key("id", Shape::Value, "Name of the child."),
             key("input", Shape::Value, "The child's input."),
             key("syncSnapshot", Shape::Boolean, "Send `xstate.snapshot.ID` after each of the child's steps."),

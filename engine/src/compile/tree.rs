@@ -28,6 +28,9 @@ pub(crate) enum DraftKind {
     History,
 }
 
+/// Longest id of a machine: the mesh sends its length in a byte.
+const MACHINE_ID_BYTES: usize = 255;
+
 impl<'d> Compiler<'d> {
     /// Numbers all states. `None` if there are too many to go on.
     pub(super) fn build_tree(&mut self, root: &'d Node) -> Option<()> {
@@ -35,8 +38,26 @@ impl<'d> Compiler<'d> {
             Some(node) => self.string(node, "`id`").filter(|id| !id.is_empty()).unwrap_or("(machine)"),
             None => "(machine)",
         };
+        if let Some(node) = root.get("id") {
+            self.check_machine_id(node, id);
+        }
         let key = Str::new(id);
         self.add_state(root, key, None, &mut vec![Str::new(id)])
+    }
+
+    /// The root's id is the machine's name in addresses (`machine/key`), topics and clients' rights.
+    fn check_machine_id(&mut self, node: &Node, id: &str) {
+        let wrong = if id.contains('/') {
+            "has a slash, which separates the machine from the key in `machine/key`"
+        } else if id.contains(char::is_control) {
+            "has a control character"
+        } else if id.len() > MACHINE_ID_BYTES {
+            "has more than 255 bytes"
+        } else {
+            return;
+        };
+        let message = format!("the machine's id {:?} {wrong}", id.chars().take(64).collect::<String>());
+        self.error(node, "bad_machine_id", message, Some("use letters, digits, `-`, `_` and `.`".to_owned()));
     }
 
     fn add_state(&mut self, node: &'d Node, key: Str, parent: Option<StateIx>, path: &mut Vec<Str>) -> Option<()> {

@@ -58,7 +58,7 @@ codes! {
     Unsupported "unsupported" Fix "An option asks for what this version does not have; nothing was done.";
     UnknownMachine "unknown_machine" Fix "No machine of this name is defined in the mesh.";
     UnknownInstance "unknown_instance" Fix "There is no such instance; `send` and `start` create one.";
-    AlreadyStarted "already_started" Fix "`start` names an instance that exists.";
+    AlreadyStarted "already_started" Fix "`start` names an instance that is active.";
     EventFailed "event_failed" Fix "The event hit a limit of the engine; the instance stays as it was.";
     Forbidden "forbidden" Fix "The client's key may not do this; the message says what it lacks.";
     LimitExceeded "limit_exceeded" Retry "A bound of the daemon is reached; the message names it.";

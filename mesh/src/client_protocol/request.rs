@@ -71,7 +71,7 @@ macro_rules! ops {
 ops! {
     Send "send" Keyed true "Sends `event` to the instance `machine`/`key`, which is created on first use.";
     Tell "tell" Keyed true "As `send`, without a reply, be it that something is wrong.";
-    Start "start" Keyed true "Creates the instance `machine`/`key` with `input`.";
+    Start "start" Keyed true "Creates the instance `machine`/`key` with `input`. One that is done, failed or stopped makes room: a new one takes its place, and its `seq` goes on.";
     Get "get" Keyed false "Reads an instance whole: value, context, tags, output.";
     Stop "stop" Keyed true "Stops an instance: its timers end and its status is `stopped`.";
     History "history" Keyed false "Reads the last transitions of an instance.";

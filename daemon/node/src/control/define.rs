@@ -14,6 +14,7 @@ use statemesh_mesh::protocol::PeerMessage;
 use tokio::sync::mpsc;
 
 use super::Control;
+use super::body::Body;
 use super::compile::{Good, Reply, compile};
 use super::load::Loaded;
 use crate::answers;
@@ -52,8 +53,8 @@ pub(super) struct Definitions {
     pushes: HashMap<u64, Push>,
     /// Compiled here a moment ago, so that they need not be compiled again.
     compiled: HashMap<DefinitionHash, Arc<Machine>>,
-    /// Versions that name a machine which has not arrived yet.
-    incomplete: Vec<(definitions::Definition, bool)>,
+    /// Versions that name a version of another machine which has not arrived yet.
+    incomplete: Vec<definitions::Definition>,
     done: Option<mpsc::Sender<Done>>,
     /// Definitions that wait until there is a link to every live member, and until when.
     held: Vec<(Done, Instant)>,
@@ -81,7 +82,7 @@ impl Control {
     pub(super) fn load(&mut self, loaded: Vec<Loaded>) {
         let now = self.started;
         for Loaded { machine } in loaded {
-            let (id, hash, body) = (machine.id().to_owned(), *machine.hash(), machine.source().to_vec());
+            let (id, hash, body) = (machine.id().to_owned(), *machine.hash(), Body::encode(&machine));
             self.definitions.compiled.insert(hash, machine);
             if let Err(error) = self.definitions.known.define(&id, hash, body, [], now) {
                 tracing::error!(machine = id, %error, "not defined");
@@ -145,15 +146,15 @@ impl Control {
         self.definitions.compiled.insert(*machine.hash(), Arc::clone(machine));
         let live: Vec<MemberName> = self.links.up().filter_map(|member| self.name(member)).collect();
         let members = live.len() + 1;
-        match self.definitions.known.define(machine.id(), *machine.hash(), machine.source().to_vec(), live, now) {
+        match self.definitions.known.define(machine.id(), *machine.hash(), Body::encode(machine), live, now) {
             Ok(push) => {
                 self.definitions.pushes.insert(push, Push { asked, good, members });
                 self.follow_definitions();
             }
             Err(error) => {
                 let mut reply = Vec::new();
-                let (id, hint) = (asked.id.as_deref(), "remove what is no longer used by starting a new mesh");
-                write_error(&mut reply, asked.encoding, id, ErrorCode::LimitExceeded, &error.to_string(), hint);
+                let (id, message) = (asked.id.as_deref(), error.to_string());
+                write_error(&mut reply, asked.encoding, id, ErrorCode::LimitExceeded, &message, error.hint());
                 self.reply(&asked, (reply, Some(ErrorCode::LimitExceeded)));
             }
         }
@@ -196,8 +197,8 @@ impl Control {
                     let member = self.number(&to);
                     self.send(member, &PeerMessage::Definitions(message));
                 }
-                definitions::Output::Apply { definition, newest } => {
-                    self.apply(definition, newest);
+                definitions::Output::Apply { definition } => {
+                    self.apply(definition);
                     changed = true;
                 }
                 definitions::Output::Newest(version) => {
@@ -213,21 +214,24 @@ impl Control {
         }
     }
 
-    fn apply(&mut self, definition: definitions::Definition, newest: bool) {
-        let machine = match self.definitions.compiled.remove(&definition.hash) {
-            Some(machine) => machine,
-            None => {
-                let table = self.shared.machines.table();
-                let resolve = |name: &str| table.by_name(name).map(|version| Arc::clone(&version.machine));
-                match Machine::compile(&definition.body, &Limits::default(), &resolve) {
-                    Ok(compiled) if *compiled.machine.hash() == definition.hash => compiled.machine,
-                    _ => return self.definitions.incomplete.push((definition, newest)),
-                }
-            }
+    fn apply(&mut self, definition: definitions::Definition) {
+        let compiled = self.definitions.compiled.remove(&definition.hash);
+        let Some(machine) = compiled.or_else(|| self.compile_known(&definition)) else {
+            return self.definitions.incomplete.push(definition);
         };
         let definitions::Definition { machine: name, clock, hash, .. } = definition;
+        let newest = self.shared.machines.add(Version { name: name.as_str().into(), hash, number: clock, machine });
         tracing::info!(machine = name, clock, newest, "defined");
-        self.shared.machines.add(Version { name: name.into(), hash, number: clock, machine }, newest);
+    }
+
+    /// Compiles what another member compiled, with the same versions of the machines that it names; `None` as long as they are not
+    /// here.
+    fn compile_known(&self, definition: &definitions::Definition) -> Option<Arc<Machine>> {
+        let body = Body::decode(&definition.body).ok()?;
+        let table = self.shared.machines.table();
+        let resolve = |name: &str| Some(Arc::clone(&table.by_hash(body.child(name)?)?.machine));
+        let machine = Machine::compile(body.source, &Limits::default(), &resolve).ok()?.machine;
+        (*machine.hash() == definition.hash).then_some(machine)
     }
 
     /// Tries again what named machines that were not there.
@@ -235,11 +239,11 @@ impl Control {
         let mut before = usize::MAX;
         while self.definitions.incomplete.len() < before {
             before = self.definitions.incomplete.len();
-            for (definition, newest) in std::mem::take(&mut self.definitions.incomplete) {
-                self.apply(definition, newest);
+            for definition in std::mem::take(&mut self.definitions.incomplete) {
+                self.apply(definition);
             }
         }
-        for (definition, _) in &self.definitions.incomplete {
+        for definition in &self.definitions.incomplete {
             tracing::warn!(
                 machine = definition.machine,
                 "a definition that another member has does not compile here (yet)"
@@ -251,7 +255,7 @@ impl Control {
         let known = self.shared.machines.table().by_hash(&version.hash).cloned();
         if let Some(known) = known {
             let (name, machine) = (Arc::clone(&known.name), Arc::clone(&known.machine));
-            self.shared.machines.add(Version { name, hash: version.hash, number: version.clock, machine }, true);
+            self.shared.machines.add(Version { name, hash: version.hash, number: version.clock, machine });
         }
     }
 

@@ -2,6 +2,7 @@
 //! them. It is off the path of events: a reactor never waits for it, and it never holds a shard for longer than one of
 //! them would.
 
+mod body;
 mod compile;
 mod counts;
 mod define;

@@ -145,11 +145,31 @@ impl State {
                     installed.instances += 1;
                     installed.conflicts += u64::from(conflict);
                 }
-                None => installed.rejected += 1,
+                None => {
+                    installed.rejected += 1;
+                    self.reject(partition, &record, run);
+                }
             }
         }
         self.update_due(run);
         Some(installed)
+    }
+
+    /// What cannot be read is lost, and whoever watches or sends to it next is told so.
+    fn reject(&mut self, partition: u16, record: &Record<'_>, run: &mut Run) {
+        let Record { machine, key, .. } = *record;
+        let hash = placement::key_hash(machine, key);
+        if self.find(partition, hash, machine, key).is_some() {
+            return;
+        }
+        tracing::warn!(
+            machine,
+            key,
+            definition = crate::machines::hex(record.definition),
+            "an instance that was handed over cannot be read here and is lost: its definition is not here, or it came from another release"
+        );
+        self.lost.insert(hash, partition);
+        run.changes.push(Arc::new(lost_change(machine, key)));
     }
 
     /// Says whether the key was here as well, with another state; `None` if the record can't be read.

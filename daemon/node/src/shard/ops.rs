@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use statemesh_engine::{Effect, Event, Millis, StepError};
+use statemesh_engine::{Effect, Event, Instance, Millis, Status, StepError};
 use statemesh_expr::Payload;
 use statemesh_mesh::client_protocol::error::ErrorCode;
 use statemesh_mesh::client_protocol::reply::{Encoding, MapWriter, write_error, write_str};
@@ -11,6 +11,7 @@ use statemesh_mesh::client_protocol::request::{Op, Request};
 use super::{Outcome, Run, State};
 use crate::history::{History, Past};
 use crate::instance::{Answer, Entry};
+use crate::machines::Version;
 use crate::stages::Stage;
 use crate::subscribers::Change;
 
@@ -107,13 +108,45 @@ impl State {
     }
 
     fn start(&mut self, request: &Request<'_>, hash: u64, partition: u16, run: &mut Run) -> Result<Done, Failed> {
-        if self.find(partition, hash, &request.machine, &request.key).is_some() {
+        let done = match self.find(partition, hash, &request.machine, &request.key) {
+            None => self.create(request, hash, partition, run)?,
+            Some(number) => self.start_again(request, number, run)?,
+        };
+        self.keep_answer(request, &done);
+        Ok(done)
+    }
+
+    /// Lets a new instance take the place of one that is done, failed or stopped: nothing else could ever be done with its key.
+    fn start_again(&mut self, request: &Request<'_>, number: u32, run: &mut Run) -> Result<Done, Failed> {
+        let Some(entry) = self.entries.get(number) else {
+            return Err(vanished());
+        };
+        if entry.instance.status() == Status::Active {
             let message = format!("{}/{} exists already", request.machine, request.key);
             return Err(failed(ErrorCode::AlreadyStarted, message, "send it an event, or choose another key"));
         }
-        let done = Done { changed: true, ..self.create(request, hash, partition, run)? };
-        self.keep_answer(request, &done);
-        Ok(done)
+        let (version, mut instance) = self.begin(request, run)?;
+        if let Some(entry) = self.entries.get_mut(number) {
+            instance.succeed(&entry.instance);
+            // What was noted is numbered by the definition that the other had.
+            entry.history = History::default();
+            (entry.version, entry.instance) = (version, instance);
+        }
+        self.after_step(number, "xstate.init", "start", true, run);
+        Ok(Done { number, changed: true, restarted: false })
+    }
+
+    /// A new instance of the machine's newest version, which is nowhere yet. `run.output` holds what it did.
+    fn begin(&self, request: &Request<'_>, run: &mut Run) -> Result<(Arc<Version>, Instance), Failed> {
+        let Some(version) = self.machines.table().by_name(&request.machine).cloned() else {
+            return Err(unknown_machine(&request.machine));
+        };
+        run.events += 1;
+        run.output.clear();
+        let input = payload(request.encoding, request.input);
+        let instance =
+            version.machine.start(input, Millis(run.now), &mut run.output).map_err(|error| step_failed(&error))?;
+        Ok((version, instance))
     }
 
     fn stop(&mut self, request: &Request<'_>, hash: u64, partition: u16, run: &mut Run) -> Result<Done, Failed> {
@@ -132,19 +165,12 @@ impl State {
     }
 
     fn create(&mut self, request: &Request<'_>, hash: u64, partition: u16, run: &mut Run) -> Result<Done, Failed> {
-        let Some(version) = self.machines.table().by_name(&request.machine).cloned() else {
-            return Err(unknown_machine(&request.machine));
-        };
         if self.is_full() {
             run.refused_instances += 1;
             let message = format!("limits.instances: this daemon has {} instances already", self.rules.instances);
             return Err(failed(ErrorCode::LimitExceeded, message, "raise limits.instances, or add a daemon"));
         }
-        run.events += 1;
-        run.output.clear();
-        let input = payload(request.encoding, request.input);
-        let instance =
-            version.machine.start(input, Millis(run.now), &mut run.output).map_err(|error| step_failed(&error))?;
+        let (version, instance) = self.begin(request, run)?;
         let key = request.key.as_ref().into();
         let number = self.add(
             partition,
@@ -187,7 +213,7 @@ impl State {
         };
         if changed {
             run.transitions += 1;
-            run.machine_errors += u64::from(entry.instance.status() == statemesh_engine::Status::Error);
+            run.machine_errors += u64::from(entry.instance.status() == Status::Error);
             let Entry { history, version, instance, .. } = entry;
             history.push(&version.machine, instance, event, run.now, self.rules.history, &mut run.scratch);
         }

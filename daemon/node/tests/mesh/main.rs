@@ -139,6 +139,117 @@ impl Asker {
     }
 }
 
+/// A parent tells its child NEXT, and remembers what the child's snapshot says.
+fn parent() -> Value {
+    let remember = json!({"type": "@xstate.assign", "context": {"child": {"@expr": "event.snapshot.value"}}});
+    let pass_on = json!({"type": "@xstate.sendTo", "to": "c", "event": {"type": "NEXT"}});
+    json!({
+        "id": "parent", "initial": "a", "context": {"child": "-"},
+        "states": {"a": {
+            "invoke": {"src": "child", "id": "c", "onSnapshot": {"actions": remember}},
+            "on": {"NEXT": {"actions": pass_on}}
+        }}
+    })
+}
+
+fn child(states: [&str; 2]) -> Value {
+    let [first, second] = states;
+    json!({"id": "child", "initial": first, "states": {first: {"on": {"NEXT": second}}, second: {"on": {"NEXT": first}}}})
+}
+
+#[test]
+fn a_parent_keeps_the_version_of_its_child_that_it_was_defined_with() {
+    let mut mesh = Mesh::new();
+    let one = mesh.start("one");
+    let mut asker = one.client();
+    let mut define = |definition: Value| asker.ok(&json!({"op": "define", "definition": definition}));
+    define(child(["old1", "old2"]));
+    let before = define(parent());
+    for key in 0..20 {
+        one.client().ok(&send("parent", key));
+    }
+    define(child(["new1", "new2"]));
+    // A daemon that joins later knows both versions, and which one the parent means: half of the instances move to it.
+    let two = mesh.start("two");
+    two.sees(2);
+    for key in 0..20 {
+        let moved = two.client().ok(&send("parent", key));
+        assert_eq!((&moved["seq"], &moved["restarted"]), (&json!(2), &Value::Null), "{moved}");
+    }
+    for key in 20..40 {
+        two.client().ok(&send("parent", key));
+    }
+    let children = |keys: std::ops::Range<u32>| -> Vec<Value> {
+        let get = |key| {
+            two.client().ok(&json!({"op": "get", "machine": "parent", "key": key_of(key)}))["context"]["child"].clone()
+        };
+        keys.map(get).collect()
+    };
+    assert!(children(0..20).iter().all(|child| child == "old1"), "{:?}", children(0..20));
+    assert!(children(20..40).iter().all(|child| child == "old2"), "{:?}", children(20..40));
+    // Defined again it takes up the newest child, as another version.
+    let after = define(parent());
+    assert_ne!(after["hash"], before["hash"]);
+    for key in 40..60 {
+        one.client().ok(&send("parent", key));
+    }
+    assert!(children(40..60).iter().all(|child| child == "new2"), "{:?}", children(40..60));
+    assert_eq!(two.counted("statemesh_handoff_rejected_total"), 0.0);
+}
+
+#[test]
+fn start_gives_a_key_whose_instance_has_ended_a_new_one() {
+    let mut mesh = Mesh::new();
+    let one = mesh.start("one");
+    let mut asker = one.client();
+    asker.define();
+    let about = |op: &str| json!({"op": op, "machine": "counter", "key": "k"});
+    let event = |kind: &str| json!({"op": "send", "machine": "counter", "key": "k", "event": {"type": kind, "by": 1}});
+    asker.ok(&event("ADD"));
+    assert_eq!(asker.ask(&about("start"))["error"]["code"], "already_started");
+    // An assignment that fails, a final state, a stop: each ends the instance, and each can be started again.
+    for end in
+        [json!({"op": "send", "machine": "counter", "key": "k", "event": {"type": "ADD"}}), event("END"), about("stop")]
+    {
+        let ended = asker.ok(&end);
+        assert_ne!(ended["status"], "active", "{ended}");
+        assert_eq!(asker.ok(&event("ADD"))["changed"], false);
+        let again = asker.ok(&about("start"));
+        assert_eq!((&again["status"], &again["changed"]), (&json!("active"), &json!(true)));
+        assert!(again["seq"].as_u64() > ended["seq"].as_u64(), "{again} after {ended}");
+        assert_eq!(asker.ok(&event("ADD"))["changed"], true);
+        assert_eq!(asker.ok(&about("get"))["context"]["count"], 1);
+        let history = asker.ok(&about("history"));
+        assert_eq!(history["history"].as_array().unwrap().len(), 2, "{history}");
+    }
+}
+
+#[test]
+fn what_compiles_with_all_its_levels_fits_into_a_request() {
+    let mut mesh = Mesh::new();
+    let one = mesh.start("one");
+    let levels = statemesh_engine::Limits::default().nesting_max;
+    let guard = json!({"type": "xstate.not", "guards": [{"@expr": "context.n == [[1]]"}]});
+    let mut states = json!({"on": {"GO": {"guard": guard, "actions": [{"type": "x", "params": {"a": [[{}]]}}]}}});
+    for _ in 0..levels {
+        states = json!({"initial": "a", "states": {"a": states}});
+    }
+    states["id"] = json!("deep");
+    states["context"] = json!({"n": []});
+    let define = json!({"op": "define", "definition": states});
+    one.client().ok(&define);
+    let batch = one.client().ask(&json!([define]));
+    assert_eq!(batch[0]["ok"], true, "{batch}");
+}
+
+fn key_of(key: u32) -> String {
+    format!("key-{key}")
+}
+
+fn send(machine: &str, key: u32) -> Value {
+    json!({"op": "send", "machine": machine, "key": key_of(key), "event": {"type": "NEXT"}})
+}
+
 #[test]
 fn one_daemon_runs_a_machine() {
     let mut mesh = Mesh::new();
