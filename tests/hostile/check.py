@@ -171,9 +171,9 @@ def probe(build, daemon, keys, beside):
 
 
 @contextlib.contextmanager
-def dealer(address, keys=(), patience_ms=2000):
+def dealer(address, keys=()):
     with zmq.Context() as context, context.socket(zmq.DEALER) as client:
-        client.linger, client.rcvtimeo = 0, patience_ms
+        client.linger, client.rcvtimeo = 0, 2000
         if keys:
             client.curve_serverkey, client.curve_publickey, client.curve_secretkey = (key.encode() for key in keys)
         client.connect(address)
@@ -185,13 +185,17 @@ def ping(client):
     return client.recv_json()["ok"]
 
 
+def is_served(client):
+    try:
+        return ping(client)
+    except zmq.Again:
+        return False
+
+
 def gets_in(daemon, keys=()):
     """Whether somebody new is served."""
     with dealer(endpoint(daemon.host), keys) as client:
-        try:
-            return ping(client)
-        except zmq.Again:
-            return False
+        return is_served(client)
 
 
 def withstands(daemon, build, attack, keys=()):
@@ -308,18 +312,19 @@ def keys_decide(daemon, keys):
 
 def revoking_ends_sessions(daemon, keys):
     """A revoked key loses its open connection within two seconds or so, and does not come in again."""
-    with dealer(endpoint(daemon.host), keys.of("revoked"), patience_ms=400) as client:
+    with dealer(endpoint(daemon.host), keys.of("revoked")) as client:
         expect(ping(client), "it is not served before")
         keys.run("keys", "revoke", "revoked", "--file", "clients.toml")
-        start = time.monotonic()
-        while time.monotonic() < start + 5:
-            try:
-                ping(client)
-            except zmq.Again:
-                break
+        start = asked = time.monotonic()
+        # By new connections: on a busy machine the open one may be silent for a while, and its key count all the same. What counts
+        # is when somebody knocked in vain, not how long that took to be seen.
+        while gets_in(daemon, keys.of("revoked")):
+            expect(asked < start + 5, "it comes in after 5 s")
             time.sleep(0.05)
-        took = time.monotonic() - start
-    expect(took < 4, f"it is served after {took:.1f} s")
+            asked = time.monotonic()
+        took = asked - start
+        expect(took < 4, f"it comes in after {took:.1f} s")
+        expect(not is_served(client), "its open connection is still served")
     expect(not gets_in(daemon, keys.of("revoked")), "it came in again")
     expect(gets_in(daemon, keys.of("good")), "others no longer come in")
     return f"ended within {took:.1f} s"

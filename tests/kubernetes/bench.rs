@@ -1,7 +1,7 @@
 //! Steady load by `statemesh bench`, in the cluster and outside, which sends again what has no answer, as an application with
 //! `dedup` would, and counts what was lost or applied twice.
 
-use crate::lab::{Lab, NAME, NAMESPACE, SECRET};
+use crate::lab::{Lab, NAME, NAMESPACE, PATIENCE, SECRET};
 use serde_json::{Value, json};
 use statemesh_tests::cluster::output;
 use statemesh_tests::{Outcome, ensure, wait_for};
@@ -59,13 +59,18 @@ impl<'a> Inside<'a> {
         if let Some(node) = node {
             manifest["spec"]["nodeName"] = node.into();
         }
+        // A bench ends at once where nobody listens, and on a busy node a Service takes its time to know the daemons.
+        let mut waits = manifest["spec"]["containers"][0].clone();
+        waits["name"] = "wait".into();
+        waits["args"] = json!(["--output=json", "ping", "--wait=60s"]);
+        manifest["spec"]["initContainers"] = json!([waits]);
         lab.cluster.apply(&manifest)?;
         let load = Self { lab, pod };
         let running = || {
             let pod = lab.cluster.get(&["pod", &load.pod])?;
             Ok((pod["status"]["phase"] == "Running").then_some(()))
         };
-        wait_for("the load runs", Duration::from_secs(60), running)?;
+        wait_for("the load runs", PATIENCE, running)?;
         Ok(load)
     }
 
@@ -96,7 +101,9 @@ impl Outside {
             output(outside_command(lab)?.arg("ping")).map(Some)
         })?;
         let mut command = outside_command(lab)?;
-        command.args(BENCH);
+        // A connection that a node still leads to a pod that is gone is given up after this time, and another one is tried: two
+        // such attempts must not take most of the three seconds in which keys answer again.
+        command.args(BENCH).env("STATEMESH_TIMEOUT", "500ms");
         Ok(Self(command.stdout(Stdio::piped()).stderr(Stdio::piped()).stdin(Stdio::null()).spawn()?))
     }
 

@@ -4,6 +4,7 @@
 use crate::bench::{Bench, Inside, Seen, node_of, steady};
 use crate::lab::{Lab, NAME, NAMESPACE, PATIENCE, name};
 use crate::{Ended, Step, step};
+use statemesh_tests::caller::is_there;
 use statemesh_tests::{Outcome, ensure, wait_for};
 use std::time::{Duration, Instant};
 
@@ -98,14 +99,40 @@ fn node_off(lab: &Lab) -> Outcome<Ended> {
     let address = format!("tcp://{}:7400", near["status"]["podIP"].as_str().unwrap_or_default());
     let load = Inside::start(lab, &address, Some(&node_of(near)))?;
     steady();
-    let number = victim.trim_start_matches("node").to_owned();
-    lab.cluster.command("node", &["stop", &number])?;
+    let mut off = Off::new(lab, victim.trim_start_matches("node"))?;
     std::thread::sleep(SETTLED);
     let seen = load.stop()?;
-    lab.cluster.command("node", &["start", &number])?;
+    off.end()?;
     wait_for("the node is back", PATIENCE, || Ok(back(lab).ok()))?;
     away(lab, "node_off", &seen)?;
     Ok(Ended::Passed)
+}
+
+/// A node without power. It has it again when this is dropped, as when a step fails: the next ones need it.
+struct Off<'a> {
+    lab: &'a Lab,
+    number: Option<String>,
+}
+
+impl<'a> Off<'a> {
+    fn new(lab: &'a Lab, number: &str) -> Outcome<Self> {
+        // Made before the command, which may fail halfway.
+        let off = Self { lab, number: Some(number.to_owned()) };
+        lab.cluster.command("node", &["stop", number])?;
+        Ok(off)
+    }
+
+    /// Gives it power again, once.
+    fn end(&mut self) -> Outcome {
+        let Some(number) = self.number.take() else { return Ok(()) };
+        self.lab.cluster.command("node", &["start", &number]).map(drop)
+    }
+}
+
+impl Drop for Off<'_> {
+    fn drop(&mut self) {
+        let _ = self.end();
+    }
 }
 
 /// How long the cluster is without its brain.
@@ -161,13 +188,15 @@ impl Drop for Stopped {
     }
 }
 
-/// Each member's name and incarnation, as each daemon has it.
+/// Each member's name and incarnation, as each daemon has it; all are there, though at any moment one may be suspected.
 fn views(lab: &Lab) -> Outcome<Vec<Vec<String>>> {
     let pods = lab.pods()?;
     let view = |pod: &serde_json::Value| -> Outcome<Vec<String>> {
         let members = lab.ask(&name(pod), &["members"])?;
         let all = members.as_array().into_iter().flatten();
-        Ok(all.map(|member| format!("{} {} {}", member["name"], member["incarnation"], member["status"])).collect())
+        let there = all.clone().all(|member| member["status"].as_str().is_some_and(is_there));
+        ensure!(there, "{} sees {members}", name(pod));
+        Ok(all.map(|member| format!("{} {}", member["name"], member["incarnation"])).collect())
     };
     pods.iter().map(view).collect()
 }

@@ -76,7 +76,10 @@ fn pods(lab: &Lab) -> Outcome<Ended> {
     lab.cluster.kubectl(&["delete", "pod", "life-deleted", "--grace-period=1"])?;
     becomes(lab, "life-deleted", "gone")?;
     wait_for("every instance says what the API server says", SETTLED, || agree(lab).map(Some))?;
-    let check = output(&mut statemesh(lab, &["feed", "kubernetes", "--all-namespaces", "--check"])?)?;
+    // Something in the cluster may have changed in between.
+    let (check, _) = wait_for("--check finds no difference", SETTLED, || {
+        output(&mut statemesh(lab, &["feed", "kubernetes", "--all-namespaces", "--check"])?).map(Some)
+    })?;
     let checked: Value = serde_json::from_str(&check)?;
     ensure!(checked["pods"].as_u64() >= Some(8), "hardly any pod was compared: {check}");
     drop(watch);

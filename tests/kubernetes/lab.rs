@@ -145,10 +145,15 @@ impl Lab {
     }
 }
 
-/// The pods of a release's daemons that are not on their way out.
-pub(crate) fn pods(cluster: &Cluster, release: &str) -> Outcome<Vec<Value>> {
+/// The pods of a release's daemons.
+fn all_pods(cluster: &Cluster, release: &str) -> Outcome<Vec<Value>> {
     let selector = format!("app.kubernetes.io/component=daemon,app.kubernetes.io/instance={release}");
-    let mut pods = cluster.items(&["pods", "--selector", &selector])?;
+    cluster.items(&["pods", "--selector", &selector])
+}
+
+/// Those that are not on their way out.
+pub(crate) fn pods(cluster: &Cluster, release: &str) -> Outcome<Vec<Value>> {
+    let mut pods = all_pods(cluster, release)?;
     pods.retain(|pod| pod["metadata"]["deletionTimestamp"].is_null());
     Ok(pods)
 }
@@ -164,11 +169,13 @@ pub(crate) fn ask(cluster: &Cluster, pod: &str, words: &[&str]) -> Outcome<Value
     Ok(serde_json::from_str(&cluster.kubectl(&command)?)?)
 }
 
-/// Waits until there are `count` daemons that run, and then until each knows of as many that are alive: how long that took.
+/// Waits until there are `count` daemons that run and none on its way out, and then until each knows of as many that are alive:
+/// how long that took.
 pub(crate) fn meshed(cluster: &Cluster, release: &str, count: usize, limit: Duration) -> Outcome<Duration> {
     let running = |pods: &[Value]| pods.len() == count && pods.iter().all(|pod| pod["status"]["phase"] == "Running");
+    // One on its way out hands over what it has, and is alive until it has left.
     let (pods, _) = wait_for(&format!("{count} pods run"), PATIENCE, || {
-        Ok(Some(pods(cluster, release)?).filter(|pods| running(pods)))
+        Ok(Some(all_pods(cluster, release)?).filter(|pods| running(pods)))
     })?;
     let all = |pod: &Value| -> Outcome<bool> {
         let members = ask(cluster, &name(pod), &["members"])?;

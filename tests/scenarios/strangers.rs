@@ -77,7 +77,7 @@ fn same_name(scene: &Scene) -> Outcome {
     for name in ["a", "b", "c"] {
         let members = mesh.caller(name)?.members()?;
         let first = members.iter().find(|member| member.name == "a").ok_or("a is gone")?;
-        let there = first.status == "alive" && first.address.starts_with("10.77.0.1");
+        let there = first.is_there() && first.address.starts_with("10.77.0.1");
         ensure!(there && members.len() == 3, "{name} sees {}", in_short(&members));
     }
     load.stop_flawless(mesh.clients("c")?)?;

@@ -3,6 +3,7 @@
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
+use statemesh_tests::caller::is_there;
 use statemesh_tests::run::{Scenario, Scene};
 use statemesh_tests::{Outcome, ensure, figures, process, wait_for};
 use std::fs::{self, File};
@@ -110,8 +111,9 @@ fn up(scene: &Scene) -> Outcome {
 
 fn verbs(up: &Up) -> Outcome {
     let members = up.json(&["members"])?;
-    let alive = members.as_array().map(|all| all.iter().filter(|member| member["status"] == "alive").count());
-    ensure!(alive == Some(3), "members: {members}");
+    let there = |member: &&Value| member["status"].as_str().is_some_and(is_there);
+    let there = members.as_array().map(|all| all.iter().filter(there).count());
+    ensure!(there == Some(3), "members: {members}");
     let machines = up.json(&["machines"])?;
     ensure!(machines.to_string().contains("\"order\""), "machines: {machines}");
     let sent = up.json(&["send", "order/42", "PAY", "--data", r#"{"amount":3}"#])?;

@@ -210,6 +210,20 @@ pub struct Member {
     pub address: String,
 }
 
+impl Member {
+    /// Whether it is a member all the same: at any moment one may be suspected, and say that it is alive.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        is_there(&self.status)
+    }
+}
+
+/// As [`Member::is_there`], of a status.
+#[must_use]
+pub fn is_there(status: &str) -> bool {
+    matches!(status, "alive" | "suspect")
+}
+
 /// Whether a reply is an error of this code, with a message.
 #[must_use]
 pub fn is_refusal(reply: &Value, code: &str) -> bool {

@@ -16,8 +16,10 @@ pub fn record(folder: &Path, name: &str, value: Value) -> Outcome {
     };
     println!("figure {name}: {value}");
     figures.insert(name.to_owned(), value);
-    // Renamed into place: scenarios of the two lanes may write at the same time.
-    let draft = folder.join(format!("figures.{}.json", std::process::id()));
+    // Renamed into place: scenarios of the two lanes may write at the same time, and as each is the first process of a namespace
+    // of its own, their ids may be the same.
+    let own = name.replace(|letter: char| !letter.is_ascii_alphanumeric(), "_");
+    let draft = folder.join(format!("figures.{own}.{}.json", std::process::id()));
     std::fs::write(&draft, serde_json::to_vec_pretty(&figures)?)?;
     Ok(std::fs::rename(draft, path)?)
 }

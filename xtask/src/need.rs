@@ -37,6 +37,9 @@ pub(crate) enum Need {
 /// What the Python environment holds.
 const REQUIREMENTS: &str = "examples/clients/python/requirements.txt";
 const PROVIDE_LIMIT: Duration = Duration::from_secs(15 * 60);
+/// How often a download is tried, and what lies between two attempts.
+const ATTEMPTS: u32 = 3;
+const PAUSE: Duration = Duration::from_secs(5);
 
 impl fmt::Display for Need {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -135,9 +138,9 @@ fn install_packages(workspace: &Workspace, needs: &[Need]) -> Result<(), String>
     let prefix = administrator(&packages)?;
     let apt =
         |words: &[&'static str]| [prefix, &["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq"], words].concat();
-    step(workspace, &apt(&["update"]))?;
+    download(workspace, &apt(&["update"]))?;
     let install = [apt(&["install", "--yes", "--no-install-recommends"]), packages].concat();
-    step(workspace, &install)
+    download(workspace, &install)
 }
 
 /// What goes before a command that only root may run.
@@ -155,6 +158,16 @@ fn administrator(packages: &[&str]) -> Result<&'static [&'static str], String> {
     Err(format!("run this as root first: apt-get install {}", packages.join(" ")))
 }
 
+/// As [`step`], for what downloads: a registry or a network may fail for a moment.
+fn download(workspace: &Workspace, words: &[&str]) -> Result<(), String> {
+    for _ in 1..ATTEMPTS {
+        let Err(failure) = step(workspace, words) else { return Ok(()) };
+        println!("!!! {failure}; it is tried again in {} s", PAUSE.as_secs());
+        std::thread::sleep(PAUSE);
+    }
+    step(workspace, words)
+}
+
 /// Runs one command of providing; its output is shown.
 fn step(workspace: &Workspace, words: &[&str]) -> Result<(), String> {
     println!("$ {}", workspace.fill(&words.join(" ")));
@@ -170,7 +183,7 @@ fn python(workspace: &Workspace) -> Result<(), String> {
         return Ok(());
     }
     step(workspace, &["python3", "-m", "venv", "{target}/python"])?;
-    step(workspace, &["{python}", "-m", "pip", "install", "--quiet", "--requirement", REQUIREMENTS])?;
+    download(workspace, &["{python}", "-m", "pip", "install", "--quiet", "--requirement", REQUIREMENTS])?;
     std::fs::write(&mark, wanted).map_err(|error| format!("{}: {error}", mark.display()))
 }
 
@@ -181,7 +194,7 @@ fn npm(workspace: &Workspace, folder: &str) -> Result<(), String> {
         return Ok(());
     }
     // Scripts are not run: a package that needs one to work is not used here.
-    step(workspace, &["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", folder])
+    download(workspace, &["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", folder])
 }
 
 fn cargo_tool(workspace: &Workspace, name: &str, version: &str) -> Result<(), String> {
@@ -191,13 +204,13 @@ fn cargo_tool(workspace: &Workspace, name: &str, version: &str) -> Result<(), St
         return Ok(());
     }
     let words = ["cargo", "install", "--quiet", "--locked", "--debug", "--no-default-features", "--root", "{tools}"];
-    step(workspace, &[words.as_slice(), &["--target-dir", "{tools}/build", "--version", version, name]].concat())
+    download(workspace, &[words.as_slice(), &["--target-dir", "{tools}/build", "--version", version, name]].concat())
 }
 
 /// Go itself knows what of it is built already.
 fn go_tools(workspace: &Workspace, folder: &str) -> Result<(), String> {
     let bin = format!("GOBIN={}", workspace.tools().join("bin").display());
-    step(workspace, &["env", &bin, "CGO_ENABLED=0", "go", "-C", folder, "install", "tool"])
+    download(workspace, &["env", &bin, "CGO_ENABLED=0", "go", "-C", folder, "install", "tool"])
 }
 
 fn cluster() -> Result<(), String> {

@@ -35,6 +35,8 @@ const CLIENT_MODULES: Need = Need::Npm { folder: "examples/clients/javascript" }
 const PRLIMIT: Need = Need::Program { name: "prlimit", packages: &["util-linux"] };
 const KUBECTL: Need = Need::Program { name: "kubectl", packages: &["kubernetes-client"] };
 pub(crate) const STRIP: Need = Need::Program { name: "strip", packages: &["binutils"] };
+const OPENSSL: Need = Need::Program { name: "openssl", packages: &["openssl"] };
+const CURL: Need = Need::Program { name: "curl", packages: &["curl"] };
 const DENY: Need = Need::CargoTool { name: "cargo-deny", version: "0.20.2" };
 
 const WARNINGS_ARE_ERRORS: &[(&str, &str)] = &[("RUSTDOCFLAGS", "-D warnings")];
@@ -110,7 +112,7 @@ pub(crate) const PARTS: &[Part] = &[
     Part {
         name: "unit",
         about: "the tests of all crates, the simulator's among them",
-        needs: &[],
+        needs: &[OPENSSL, CURL],
         steps: &[
             run(
                 &[

@@ -95,7 +95,9 @@ async fn over_https_the_same_is_answered_and_plain_http_is_not() {
     let files = config::Tls { cert: folder.join("cert.pem"), key: folder.join("key.pem") };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let server = Server::new(Fake { ready: Arc::default() }, Registry::new(), limits()).unwrap();
+    // The time for a head is also that for a handshake, and a program that is to begin one has to start first.
+    let limits = config::Http { timeout: Duration::from_secs(10), ..limits() };
+    let server = Server::new(Fake { ready: Arc::default() }, Registry::new(), limits).unwrap();
     tokio::spawn(server.with_tls(Some(tls::acceptor(&files).unwrap())).run(listener));
     assert!(!get(address, "/health/live").await.starts_with("HTTP/1.1 200"));
     let url = format!("https://{address}/health/live");

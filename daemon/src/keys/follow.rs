@@ -29,7 +29,8 @@ fn stamp(path: Option<&Path>) -> Stamp {
     Some((data.mtime(), data.mtime_nsec(), data.size(), data.ino()))
 }
 
-/// Follows the files until the task is dropped. `read` at is the state in which the daemon began.
+/// Follows the files until the task is dropped. That one was read is logged when it counts: whoever changes the keys of a mesh
+/// step by step waits for that line. `read` at is the state in which the daemon began.
 pub(crate) async fn follow(files: Followed, handle: Handle) {
     let look = |files: Followed| move || [&files.own, &files.clients, &files.gossip].map(|file| stamp(file.as_deref()));
     let mut seen = [None; 3];
@@ -67,9 +68,10 @@ async fn new_own_keys(path: Option<PathBuf>, handle: Handle) {
         let path = path?;
         match read_own(&path) {
             Ok(own) => {
+                let public = own.current.public.to_z85();
                 let former = own.former.as_ref().map(|pair| pair.public.to_z85());
-                tracing::info!(path = %path.display(), public = own.current.public.to_z85(), former, "read the daemon's keys");
                 handle.set_own_keys(own);
+                tracing::info!(path = %path.display(), public, former, "read the daemon's keys");
             }
             Err(failure) => tracing::error!(%failure, "the daemon's keys stay as they were"),
         }
@@ -85,8 +87,9 @@ async fn new_clients(path: Option<PathBuf>, handle: Handle) {
         let path = path?;
         match read_clients(&path) {
             Ok(clients) => {
-                tracing::info!(path = %path.display(), clients = clients.len(), "read the list of clients");
+                let count = clients.len();
                 handle.set_clients(clients);
+                tracing::info!(path = %path.display(), clients = count, "read the list of clients");
             }
             Err(failure) => tracing::error!(%failure, "the list of clients stays as it was"),
         }
@@ -101,9 +104,10 @@ async fn new_gossip_keys(path: Option<PathBuf>, handle: &Handle) {
     let read = tokio::task::spawn_blocking(move || read_gossip(&path)).await;
     match read {
         Ok(Ok(keys)) => {
-            tracing::info!(keys = keys.len(), "read the gossip keys");
-            if let Err(error) = handle.set_gossip_keys(keys).await {
-                tracing::error!(%error, "the gossip keys stay as they were");
+            let count = keys.len();
+            match handle.set_gossip_keys(keys).await {
+                Ok(()) => tracing::info!(keys = count, "read the gossip keys"),
+                Err(error) => tracing::error!(%error, "the gossip keys stay as they were"),
             }
         }
         Ok(Err(failure)) => tracing::error!(%failure, "the gossip keys stay as they were"),

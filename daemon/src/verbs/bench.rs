@@ -11,7 +11,7 @@ use statemesh_load::{Books, Each, Endpoint, MAX_SLOTS, OpenError, Pace, Refusal,
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The machine that is defined if none is named, and its event.
@@ -21,6 +21,8 @@ const EVENT: &str = "ADD";
 const MAX_CONNECTIONS: usize = 256;
 /// Instances that are looked at, or stopped, at a time when all is done.
 const LOOKED_AT: usize = 64;
+/// Between two attempts to connect for that.
+const CONNECT_AGAIN: Duration = Duration::from_millis(100);
 /// As a daemon that gets a second signal.
 const INTERRUPTED: i32 = 130;
 
@@ -94,12 +96,19 @@ struct Plan {
     spec: Spec,
 }
 
-/// Asks each instance once, also if the run has been ended early: whoever did that still wants to know what it has proved.
+/// Asks each instance once, also if the run has been ended early: whoever did that still wants to know what it has proved. Somebody
+/// has listened before, so a first connection is tried again for as long as an event would be.
 fn each(endpoint: &mut Endpoint, work: &mut Each, spec: Spec) -> Result<Round, OpenError> {
     let pace = Pace::Closed { in_flight: LOOKED_AT };
     let requests = Some(work.slots() as u64);
     let spec = Spec { pace, warm_up: Duration::ZERO, measured: spec.patience, requests, ..spec };
-    run(endpoint, work, &spec, &AtomicBool::new(false))
+    let end = Instant::now() + spec.patience;
+    loop {
+        match run(endpoint, work, &spec, &AtomicBool::new(false)) {
+            Err(_) if Instant::now() < end => std::thread::sleep(CONNECT_AGAIN),
+            ended => return ended,
+        }
+    }
 }
 
 /// What came of it.
@@ -190,12 +199,15 @@ impl Plan {
             return Ok(Ran { round, ..Ran::default() });
         }
         let (mut gets, mut stops) = (sends.gets(), sends.stops());
-        match each(&mut endpoint, &mut gets, spec) {
+        let looked = each(&mut endpoint, &mut gets, spec);
+        let answers = looked.is_ok();
+        match looked {
             Ok(looked) => round.errors.merge(looked.errors),
             Err(error) => round.errors.add(1, &Refusal { code: "not_proved".to_owned(), message: error.to_string() }),
         }
         let (books, proved) = sends.prove(&gets);
-        if self.own {
+        // Where nobody listens any more it is not waited for a second time.
+        if self.own && answers {
             // What stays is said by how many were stopped; it makes what was measured no worse.
             let _ = each(&mut endpoint, &mut stops, spec);
         }

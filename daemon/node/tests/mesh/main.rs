@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -24,8 +25,12 @@ fn counter() -> Value {
     })
 }
 
+/// Meshes so far, for their names. Tests run side by side, and a port that one has given back may be another one's seed.
+static MESHES: AtomicU32 = AtomicU32::new(0);
+
 struct Mesh {
     runtime: tokio::runtime::Runtime,
+    name: String,
     seeds: Vec<SocketAddr>,
     gossip_keys: Vec<[u8; 32]>,
     security: options::Security,
@@ -35,8 +40,9 @@ struct Mesh {
 impl Mesh {
     fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let name = format!("test-{}-{}", std::process::id(), MESHES.fetch_add(1, Ordering::Relaxed));
         let (gossip_keys, security, limits) = Default::default();
-        Self { runtime, seeds: Vec::new(), gossip_keys, security, limits }
+        Self { runtime, name, seeds: Vec::new(), gossip_keys, security, limits }
     }
 
     fn start(&mut self, name: &str) -> Daemon {
@@ -53,7 +59,7 @@ impl Mesh {
     fn begin(&mut self, name: &str, reactors: usize, alone_after: Option<Duration>) -> Daemon {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let options = Options {
-            mesh: "test".into(),
+            mesh: self.name.clone(),
             name: name.into(),
             partitions: 64,
             listen: Listen { clients: any, changes: any, peers: any, gossip: any, http: any },
