@@ -103,7 +103,7 @@ impl Outside {
         let mut command = outside_command(lab)?;
         // A connection that a node still leads to a pod that is gone is given up after this time, and another one is tried: two
         // such attempts must not take most of the three seconds in which keys answer again.
-        command.args(BENCH).env("STATEMESH_TIMEOUT", "500ms");
+        command.args(BENCH).env("STATEMESH_TIMEOUT", "1s");
         Ok(Self(command.stdout(Stdio::piped()).stderr(Stdio::piped()).stdin(Stdio::null()).spawn()?))
     }
 
