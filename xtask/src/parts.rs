@@ -130,7 +130,7 @@ pub(crate) const PARTS: &[Part] = &[
             ),
             run(&["cargo", "test", "--quiet", "--package", "statemesh-tests", "--lib"], Counts::Cargo),
         ],
-        limit: minutes(15),
+        limit: minutes(20),
         optional: false,
     },
     Part {
@@ -154,7 +154,7 @@ pub(crate) const PARTS: &[Part] = &[
             },
             Step::Own { name: "links", check: docs::check_links },
         ],
-        limit: minutes(10),
+        limit: minutes(5),
         optional: false,
     },
     Part {
@@ -183,7 +183,7 @@ pub(crate) const PARTS: &[Part] = &[
             env: LOOM,
             counts: Counts::Cargo,
         }],
-        limit: minutes(10),
+        limit: minutes(6),
         optional: false,
     },
     Part {
@@ -315,7 +315,7 @@ pub(crate) const PARTS: &[Part] = &[
         about: "attackers in Python and C beside a well-behaved client; keys, right, wrong, revoked and replayed",
         needs: &[PYTHON, VENV, Need::Python, NODE, NPM, CLIENT_MODULES, CC, LIBZMQ, PRLIMIT, Need::Daemon],
         steps: &[run(&["{python}", "tests/hostile/check.py", "{statemesh}", "{target}/hostile"], Counts::Plain)],
-        limit: minutes(6),
+        limit: minutes(9),
         optional: false,
     },
     Part {
