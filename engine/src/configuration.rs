@@ -1,9 +1,11 @@
-//! The active states of an instance in a few bytes, for whoever keeps many of them: a history, say.
+//! The active states and the events of an instance in a few bytes, for whoever keeps many of them: a history, say.
 
-use crate::instance::Instance;
+use crate::event::TimerId;
+use crate::instance::{Instance, ROOT, TimerKind};
 use crate::machine::Machine;
 use crate::snapshot::{Reader, varint};
 use crate::state_set::StateSet;
+use statemesh_expr::Str;
 
 impl Machine {
     /// Appends which states are active: one or two bytes for a machine without parallel states, else one bit for each
@@ -55,6 +57,19 @@ impl Machine {
     /// The number of an event type that the definition names, for [`Machine::event_type`].
     pub fn event_number(&self, event_type: &str) -> Option<u32> {
         self.events.find(event_type)
+    }
+
+    /// The type of the event that a pending timer brings the instance itself: `xstate.after.DELAY.ID`, or that of a delayed
+    /// event. `None` if it is for a child.
+    pub fn timer_event(&self, instance: &Instance, timer: TimerId) -> Option<Str> {
+        let timer = instance.extra.as_ref()?.timers.iter().find(|pending| TimerId(pending.id) == timer)?;
+        match &timer.kind {
+            TimerKind::After(after) if timer.actor == ROOT => {
+                self.event_type(self.afters.get(*after as usize)?.event).map(Str::new)
+            }
+            TimerKind::Delayed(delayed) if delayed.to == ROOT => Some(delayed.event.name.clone()),
+            _ => None,
+        }
     }
 
     /// The event type of a number, if the definition has so many.

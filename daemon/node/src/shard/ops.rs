@@ -195,8 +195,13 @@ impl State {
             run.output.clear();
             run.events += 1;
             run.timers_fired += 1;
-            match entry.version.machine.fire(&mut entry.instance, timer, Millis(run.now), &mut run.output) {
-                Ok(step) => self.after_step(number, "xstate.after", "timer", step.changed, run),
+            let machine = &entry.version.machine;
+            let event = machine.timer_event(&entry.instance, timer);
+            match machine.fire(&mut entry.instance, timer, Millis(run.now), &mut run.output) {
+                Ok(step) => {
+                    let event = event.as_deref().unwrap_or("xstate.after");
+                    self.after_step(number, event, "timer", step.changed, run);
+                }
                 Err(error) => {
                     tracing::warn!(machine = %entry.version.name, key = %entry.key, %error, "a timer's event hit a limit");
                     return;

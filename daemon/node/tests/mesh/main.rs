@@ -231,6 +231,22 @@ fn start_gives_a_key_whose_instance_has_ended_a_new_one() {
 }
 
 #[test]
+fn a_timer_is_told_of_by_the_event_that_it_brings() {
+    let mut mesh = Mesh::new();
+    let one = mesh.start("one");
+    let mut asker = one.client();
+    let tick = json!({"type": "@xstate.raise", "event": {"type": "TICK"}, "delay": 1});
+    let states = json!({"a": {"entry": tick, "on": {"TICK": "b"}}, "b": {"after": {"1": "c"}}, "c": {}});
+    asker.ok(&json!({"op": "define", "definition": {"id": "clock", "initial": "a", "states": states}}));
+    let about = |op: &str| json!({"op": op, "machine": "clock", "key": "k"});
+    asker.ok(&about("start"));
+    one.until("both timers have fired", |one| one.client().ok(&about("get"))["value"] == "c");
+    let history = asker.ok(&about("history"));
+    let events: Vec<_> = history["history"].as_array().unwrap().iter().map(|past| past["event"].clone()).collect();
+    assert_eq!(events, ["xstate.init", "TICK", "xstate.after.1.clock.b"]);
+}
+
+#[test]
 fn what_compiles_with_all_its_levels_fits_into_a_request() {
     let mut mesh = Mesh::new();
     let one = mesh.start("one");
