@@ -244,7 +244,7 @@ pub(crate) struct InstancesArgs {
     /// The machine
     pub(crate) machine: String,
     /// How many to list
-    #[arg(long, default_value_t = 100, value_name = "COUNT")]
+    #[arg(long, default_value_t = 100, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) limit: u32,
     /// List those after this key
     #[arg(long, value_name = "KEY")]

@@ -267,9 +267,15 @@ fn allow(place: &Place, key: &str, grant: &Grant) -> Result<(), Failure> {
         Failure::usage(format!("'{key}' is no public key: 40 characters of Z85")).hint("quote it for the shell: 'KEY'")
     })?;
     place.change(|text| {
-        if listed(place, text)?.iter().any(|(_, other)| other.name == grant.name) {
+        let exists = |message: String, hint: &str| Err(Failure::new(Exit::Refused, "exists", message).hint(hint));
+        let listed_before = listed(place, text)?;
+        if listed_before.iter().any(|(_, other)| other.name == grant.name) {
             let message = format!("{place}: there is a client \"{}\" already", grant.name);
-            return Err(Failure::new(Exit::Refused, "exists", message).hint("revoke it first, or edit the list"));
+            return exists(message, "revoke it first, or edit the list");
+        }
+        if let Some((_, other)) = listed_before.iter().find(|(other, _)| *other == key) {
+            let message = format!("{place}: this key is that of the client \"{}\"", other.name);
+            return exists(message, "make one for each client: statemesh keys new FILE");
         }
         let text = clients::with(text, &key, grant);
         listed(place, &text)?;

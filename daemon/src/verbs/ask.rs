@@ -56,7 +56,7 @@ fn json_argument(name: &str, given: &str) -> Result<Value, Failure> {
     };
     let text = from_file.as_deref().unwrap_or(given);
     serde_json::from_str(text).map_err(|error| {
-        Failure::usage(format!("--{name}: not JSON: {error}")).hint("quote it for the shell: --data '{\"amount\":3}'")
+        Failure::usage(format!("--{name}: not JSON: {error}")).hint(format!("quote it for the shell: --{name} '{{\"amount\":3}}'"))
     })
 }
 
@@ -191,8 +191,9 @@ async fn instances(args: InstancesArgs, file: Option<&Path>, printer: &Printer) 
     }
     let reply = request(&args.connect, file, message).await?;
     let found = &reply["instances"];
+    let none = if args.after.is_some() { "this daemon hosts none after that key" } else { "this daemon hosts none" };
     printer.answer(found, || {
-        let mut table = Table::new(["KEY", "STATE", "STATUS", "SEQ"]).or("this daemon hosts none");
+        let mut table = Table::new(["KEY", "STATE", "STATUS", "SEQ"]).or(none);
         for instance in rows(found) {
             let status = text(&instance["status"]);
             table.styled([
