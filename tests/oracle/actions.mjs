@@ -50,8 +50,9 @@ export class Actions {
   stateIn() {
     const { random } = this;
     const target = random.pick(this.nodes.filter(({ isReal }) => isReal));
-    // XState takes the dots of a state value's keys for a path.
-    if (random.chance(0.6) || !target.parent || target.path.some((key) => key.includes('.'))) return { type: 'xstate.stateIn', id: stateId(target) };
+    // XState takes the dots of a state value's keys for a path, those of the value that the machine has among them.
+    const dots = () => this.nodes.some(({ path }) => path.some((key) => key.includes('.')));
+    if (random.chance(0.6) || !target.parent || dots()) return { type: 'xstate.stateIn', id: stateId(target) };
     const { path } = target;
     if (random.chance(0.4)) return { type: 'xstate.stateIn', stateValue: dotted(path) };
     const nested = path.slice(0, -1).reduceRight((value, key) => ({ [key]: value }), path[path.length - 1]);

@@ -20,7 +20,7 @@ export const REASONS = {
 /** What the generator leaves out, and why. */
 export const GENERATED_AROUND = [
   'a target that is the root without `reenter`: XState repeats the root\'s entry actions without having left it;',
-  '`xstate.stateIn` with a `stateValue` that has a key with a dot: XState splits it, escaped or not;',
+  '`xstate.stateIn` with a `stateValue` in a machine that has a key with a dot: XState splits such keys, escaped or not, and takes state `c.` for one inside `c`;',
   'a string in an array of `after`: XState takes it for a transition without a target, though it is one with a target everywhere else;',
   'a history state without `target` in a parallel state: XState can then make two children of a compound state active;',
   'a history state without `target` that is its parent\'s initial state: it leads back to itself; XState overflows its stack when it gets there, we refuse the definition;',
