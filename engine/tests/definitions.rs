@@ -122,10 +122,68 @@ fn a_chart_is_drawn_with_its_state_marked() {
     }
     assert!(!mermaid.contains("class s1 active"));
     let dot = machine.draw_paths(DrawFormat::Dot, &["red"]).unwrap();
-    for part in ["digraph \"light\" {", "s1 -> s3 [label=\"after 500\",  lhead=cluster_2];", "fillcolor=\"#fde68a\""] {
+    for part in ["digraph \"light\" {", "s1 -> s3 [label=\"after 500\", lhead=cluster_2];", "fillcolor=\"#fde68a\""] {
         assert!(dot.contains(part), "{part} is missing in\n{dot}");
     }
     assert_eq!(machine.draw_paths(DrawFormat::Dot, &["blue"]), Err("blue"));
+}
+
+/// Both drawings of a definition, each line without its indentation.
+fn drawings(source: &str) -> [Vec<String>; 2] {
+    let machine = machine(source);
+    [DrawFormat::Mermaid, DrawFormat::Dot].map(|format| {
+        let drawing = machine.draw_paths(format, &[]).unwrap();
+        drawing.lines().map(|line| line.trim().to_owned()).collect()
+    })
+}
+
+fn assert_has(drawing: &[String], lines: &[&str]) {
+    for line in lines {
+        assert!(drawing.iter().any(|drawn| drawn == line), "{line} is missing in\n{}", drawing.join("\n"));
+    }
+}
+
+#[test]
+fn regions_of_the_root_stand_inside_a_state() {
+    let [mermaid, _] = drawings(r#"{"id":"m","type":"parallel","states":{"a":{},"b":{}}}"#);
+    let at = |text: &str| mermaid.iter().position(|line| line == text).unwrap();
+    assert!(at("state s0 {") < at("--") && at("--") < at("}"), "{mermaid:?}");
+}
+
+#[test]
+fn a_transition_of_the_root_is_an_arrow_that_is_not_a_leafs() {
+    let source = r##"{"id":"m","initial":"a","on":{"RESET":".a","AGAIN":{"target":"#m"},"NOTE":{"actions":"note"}},
+        "entry":"begin","states":{"a":{"on":{"UP":{"target":"#m"}}}}}"##;
+    let [mermaid, dot] = drawings(source);
+    assert_has(&mermaid, &["state \"m as a whole\" as w0", "w0 : entry / begin", "w0 : NOTE / note"]);
+    assert_has(&mermaid, &["w0 --> s1 : RESET", "w0 --> w0 : AGAIN", "s1 --> w0 : UP"]);
+    assert_has(&dot, &["w0 -> s1 [label=\"RESET\"];", "w0 -> w0 [label=\"AGAIN\"];", "s1 -> w0 [label=\"UP\"];"]);
+    let whole = r#"w0 [label="m as a whole\nentry / begin\nNOTE / note", style="rounded,filled,dashed"];"#;
+    assert_has(&dot, &[whole]);
+}
+
+#[test]
+fn a_forbidden_event_is_no_arrow() {
+    let [mermaid, dot] = drawings(&with(r#""on":{"X":{},"Y":{"guard":{"@expr":"true"}},"Z":{"actions":"z"}}"#));
+    assert_has(&mermaid, &["s1 : X forbidden", "s1 : Y [true] forbidden", "s1 : Z / z"]);
+    assert!(!mermaid.iter().any(|line| line.starts_with("s1 --> s1")), "{mermaid:?}");
+    assert_has(&dot, &[r#"s1 [label="a\nX forbidden\nY [true] forbidden\nZ / z", fillcolor="white"];"#]);
+}
+
+#[test]
+fn mermaids_own_signs_are_written_as_numbers() {
+    let [mermaid, _] = drawings(&with(r#""on":{"a:b;c#d":"b"}"#));
+    assert_has(&mermaid, &["s1 --> s2 : a#58;b#59;c#35;d"]);
+}
+
+#[test]
+fn a_history_state_shows_its_default_and_is_never_active() {
+    let source = r#"{"id":"m","initial":"a","on":{"BACK":".a.h"},"states":{"a":{"initial":"b",
+        "states":{"b":{},"c":{},"h":{"type":"history","target":"c"}}}}}"#;
+    let [mermaid, dot] = drawings(source);
+    assert_has(&mermaid, &["s4 --> s3 : default"]);
+    assert_has(&dot, &["s4 -> s3 [label=\"default\"];"]);
+    assert_eq!(machine(source).draw_paths(DrawFormat::Dot, &["a.h"]), Err("a.h"));
 }
 
 #[test]

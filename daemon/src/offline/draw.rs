@@ -18,7 +18,7 @@ pub(crate) fn draw(args: &DrawArgs) -> Result<(), Failure> {
     let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
     let drawing = machine.draw_paths(format, &paths).map_err(|path| {
         Failure::usage(format!("--state: {} has no state '{path}'", machine.id()))
-            .hint("write the keys from the top, such as a.b, or a state value in JSON")
+            .hint("write the keys from the top, such as a.b, or a state value in JSON; a history state is never active")
     })?;
     print(&format!("{}\n", drawing.trim_end()))
 }
