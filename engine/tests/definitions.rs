@@ -75,6 +75,49 @@ fn each_mistake_has_a_code_and_a_way_out() {
 }
 
 #[test]
+fn what_other_versions_mean_by_a_key_is_not_ignored() {
+    let action = |action: &str| with(&format!(r#""entry":{action}"#));
+    let guard = |guard: &str| with(&format!(r#""on":{{"E":{{"target":"b","guard":{guard}}}}}"#));
+    let cases = [
+        (with(r#""on":{"E":{"target":"b","cond":"x"}}"#), "unsupported_key", "in XState 5 it is `guard`"),
+        (with(r##""always":{"target":"b","in":"#x"}"##), "unsupported_key", "in XState 5 it is a guard: "),
+        (with(r#""on":{"E":{"target":"b","internal":true}}"#), "unsupported_key", "in XState 5 it is `reenter`"),
+        (with(r#""activities":"beep""#), "unsupported_key", "XState 5 has none: use `invoke`"),
+        (with(r#""type":"final","data":{}"#), "unsupported_key", "in XState 5 it is `output`"),
+        (r#"{"services":{}}"#.to_owned(), "unsupported_key", "define the machines by themselves"),
+        (action(r#"{"type":"xstate.assign","context":{}}"#), "unknown_action", "did you mean \"@xstate.assign\"?"),
+        (action(r#""xstate.log""#), "unknown_action", "did you mean \"@xstate.log\"?"),
+        (action(r#"{"type":"raise","event":{"type":"E"}}"#), "unknown_action", "did you mean \"@xstate.raise\"?"),
+        (action(r#"{"type":"sendTo","to":"x"}"#), "unknown_action", "did you mean \"@xstate.sendTo\"?"),
+        (action(r#""@xstate.log""#), "wrong_type", "write {\"type\": \"@xstate.log\", ...}"),
+        (guard(r#"{"type":"and","guards":[]}"#), "unknown_guard", "did you mean \"xstate.and\"?"),
+        (guard(r#"{"type":"not","guards":[]}"#), "unknown_guard", "did you mean \"xstate.not\"?"),
+        (guard(r#""context.n > 3""#), "unknown_guard", "if it is an expression, write {\"@expr\": \"context.n > 3\"}"),
+        (guard(r#"{"expr":"true"}"#), "missing_key", "did you mean \"@expr\"?"),
+    ];
+    for (source, code, hint) in cases {
+        let found = findings(&source);
+        let matching = found.iter().find(|found| found.code == code && found.is_error());
+        let matching = matching.unwrap_or_else(|| panic!("{source} gives {found:?}, not {code}"));
+        assert!(matching.hint.as_deref().is_some_and(|given| given.starts_with(hint)), "{source} gives {matching}");
+    }
+}
+
+#[test]
+fn what_only_looks_like_a_mistake_is_accepted() {
+    let sources = [
+        with(r#""entry":["raise",{"type":"raise"},{"type":"assign","params":{"context":1}},{"type":"log"}]"#),
+        r#"{"types":{},"actors":{}}"#.to_owned(),
+        r#"{"guards":{"and":{"@expr":"true"}},"on":{"E":{"guard":{"type":"and"},"actions":"x"}}}"#.to_owned(),
+    ];
+    for source in sources {
+        assert_eq!(findings(&source), [], "{source}");
+    }
+    let constant = with(r#""entry":{"type":"@xstate.assign","context":{"n":{"expr":"1 + 1"}}}"#);
+    assert_eq!(findings(&constant)[0].code, "constant_expr");
+}
+
+#[test]
 fn places_are_exact() {
     let source = "{\n  \"initial\": \"a\",\n  \"states\": {\n    \"a\": {\n      \"on\": { \"E\": [{ \"target\": \"b\", \"guard\": { \"@expr\": \"contex.n > 1\" } }] }\n    },\n    \"b\": {}\n  }\n}";
     let found = findings(source);

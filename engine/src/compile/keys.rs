@@ -86,6 +86,7 @@ pub(crate) const ROOT: &[Key] = &[
     key("version", Shape::String, "The definition's own version, kept for people."),
     key("input", Shape::Value, "Reserved for a description of the input; kept, not interpreted."),
     key("schemas", Shape::Value, "Reserved for schemas; kept, not interpreted."),
+    key("types", Shape::Value, "XState 5's place for TypeScript's types; kept, not interpreted."),
     key("$schema", Shape::String, "The JSON Schema for editors."),
 ];
 
@@ -150,6 +151,19 @@ pub(crate) struct BuiltIn {
     pub(crate) name: &'static str,
     pub(crate) keys: &'static [Key],
     pub(crate) about: &'static str,
+}
+
+impl BuiltIn {
+    /// Whether `name` is this type without what it begins with: `assign`, and `xstate.assign` too, for `@xstate.assign`.
+    pub(crate) fn is_named_short(&self, name: &str) -> bool {
+        let rest = self.name.strip_suffix(name);
+        rest.is_some_and(|rest| matches!(rest, "@" | "xstate." | "@xstate."))
+    }
+
+    /// Whether one of these keys is one of its own.
+    pub(crate) fn has_one_of<'k>(&self, mut keys: impl Iterator<Item = &'k str>) -> bool {
+        keys.any(|key| self.keys.iter().any(|own| own.name == key))
+    }
 }
 
 pub(crate) const BUILT_IN_ACTIONS: &[BuiltIn] = &[
@@ -235,10 +249,31 @@ pub(crate) const BUILT_IN_GUARDS: &[BuiltIn] = &[
     },
 ];
 
-/// Keys of XState v6 that XState v5 has no counterpart for: refused rather than silently ignored.
-pub(crate) const UNSUPPORTED: &[(&str, &str)] = &[
-    ("choice", "use a state with guarded `always` transitions"),
-    ("timeout", "use `after`"),
-    ("onTimeout", "use `after`"),
-    ("onError", "put `onError` on the `invoke` it is for"),
+/// A key that other versions of XState have: refused rather than ignored, since a definition without it means
+/// something else.
+pub(crate) struct Foreign {
+    pub(crate) name: &'static str,
+    /// A key of the objects in which it would stand.
+    pub(crate) beside: &'static str,
+    pub(crate) instead: &'static str,
+}
+
+const fn foreign(name: &'static str, beside: &'static str, instead: &'static str) -> Foreign {
+    Foreign { name, beside, instead }
+}
+
+pub(crate) const FOREIGN: &[Foreign] = &[
+    // XState 6.
+    foreign("choice", "states", "use a state with guarded `always` transitions"),
+    foreign("timeout", "states", "use `after`"),
+    foreign("onTimeout", "states", "use `after`"),
+    foreign("onError", "states", "put `onError` on the `invoke` it is for"),
+    // XState 4.
+    foreign("cond", "guard", "in XState 5 it is `guard`"),
+    foreign("in", "guard", "in XState 5 it is a guard: {\"type\": \"xstate.stateIn\", \"id\": ...}"),
+    foreign("internal", "reenter", "in XState 5 it is `reenter`, which says the opposite"),
+    foreign("activities", "invoke", "XState 5 has none: use `invoke`, or effects on `entry` and `exit`"),
+    foreign("services", "actors", "define the machines by themselves; `src` names them"),
+    foreign("data", "output", "in XState 5 it is `output`"),
+    foreign("data", "input", "in XState 5 it is `input`"),
 ];
