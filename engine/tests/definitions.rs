@@ -104,6 +104,52 @@ fn what_other_versions_mean_by_a_key_is_not_ignored() {
 }
 
 #[test]
+fn what_can_never_happen_is_worth_a_warning() {
+    let raise = r#"{"type":"@xstate.raise","event":{"type":"E"},"delay":5,"id":"timeout"}"#;
+    let computed = raise.replace(r#""timeout""#, r#"{"@expr":"event.type"}"#);
+    let cancel = r#"{"type":"@xstate.cancel","id":"timeuot"}"#;
+    let send = |to: &str| with(&format!(r#""entry":{{"type":"@xstate.sendTo","to":"{to}","event":{{"type":"E"}}}}"#));
+    let endless = r#""always":{"actions":{"type":"@xstate.assign","context":{"n":1}}}"#;
+    let cases = [
+        (with(endless), "endless_always"),
+        (with(r#""always":{}"#), "idle_always"),
+        (with(r#""on":{"a.*.b":"b"}"#), "literal_wildcard"),
+        (with(r#""on":{"*.a":"b"}"#), "literal_wildcard"),
+        (with(r#""on":{"a*":"b"}"#), "literal_wildcard"),
+        (with(r#""on":{"E":""}"#), "empty_target"),
+        (with(r#""on":{"E":["b",{"target":["b",""]}]}"#), "empty_target"),
+        (with(&format!(r#""entry":[{raise},{cancel}]"#)), "unknown_delayed_event"),
+        (send("child"), "unknown_child"),
+        (with(r#""entry":{"type":"@xstate.stopChild","id":"child"}"#), "unknown_child"),
+    ];
+    for (source, code) in cases {
+        let found = findings(&source);
+        assert!(found.iter().any(|found| found.code == code), "{source} gives {found:?}, not {code}");
+    }
+    let fine = [
+        with(r#""on":{"*":"b","a.*":"b"},"always":{"actions":"report"}"#),
+        with(&format!(r#""entry":[{computed},{cancel}]"#)),
+        send("#_parent"),
+        send("#_internal"),
+    ];
+    for source in fine {
+        assert_eq!(findings(&source), [], "{source}");
+    }
+}
+
+#[test]
+fn text_that_is_nearly_json_is_told_how_to_be() {
+    let places = |source: &str| {
+        let found = findings(source).remove(0);
+        (found.code, found.line, found.column, found.message)
+    };
+    let comma = "nothing follows this comma: remove the comma".to_owned();
+    assert_eq!(places("{\"a\":1,\n}"), ("malformed_json", 1, 7, comma.clone()));
+    assert_eq!(places("{\"a\":[1, ]}"), ("malformed_json", 1, 8, comma));
+    assert!(places("\u{feff}{}").3.contains("byte order mark"));
+}
+
+#[test]
 fn what_only_looks_like_a_mistake_is_accepted() {
     let sources = [
         with(r#""entry":["raise",{"type":"raise"},{"type":"assign","params":{"context":1}},{"type":"log"}]"#),

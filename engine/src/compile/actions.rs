@@ -1,5 +1,6 @@
 //! Actions: built-in ones, named ones, and everything else, which is an effect.
 
+use super::addresses::Addressee;
 use super::expressions::Place;
 use super::{Compiler, keys};
 use crate::diagnostics::{Severity, closest, did_you_mean};
@@ -119,9 +120,14 @@ impl<'d> Compiler<'d> {
                 let event = self.compile_event(node.get("event")?, value);
                 let delay = self.optional_delay(node, place)?;
                 let id = self.compile_optional(node.get("id"), value);
+                self.addresses.give(Addressee::DelayedEvent, id.as_ref());
                 Some(Action::Raise { event: event?, delay, id })
             }
-            "@xstate.cancel" => Some(Action::Cancel { id: self.compile_template(node.get("id")?, value)? }),
+            "@xstate.cancel" => {
+                let id = self.compile_template(node.get("id")?, value)?;
+                self.addresses.name(Addressee::DelayedEvent, Some(&id), node.get("id"));
+                Some(Action::Cancel { id })
+            }
             "@xstate.emit" => {
                 let event = node.get("event")?;
                 self.compile_event(event, value)?;
@@ -136,17 +142,24 @@ impl<'d> Compiler<'d> {
                 let to = self.compile_optional(node.get("to"), value);
                 let delay = self.optional_delay(node, place)?;
                 let id = self.compile_optional(node.get("id"), value);
+                self.addresses.name(Addressee::Child, to.as_ref(), node.get("to"));
+                self.addresses.give(Addressee::DelayedEvent, id.as_ref());
                 Some(Action::SendTo { to, event: event?, delay, id })
             }
             "@xstate.spawnChild" => {
                 let machine = self.child_machine(node.get("src")?);
                 let id = self.compile_optional(node.get("id"), value);
+                self.addresses.give(Addressee::Child, id.as_ref());
                 let input = self.compile_optional(node.get("input"), value);
                 let sync =
                     node.get("syncSnapshot").and_then(|sync| self.boolean(sync, "`syncSnapshot`")).unwrap_or(false);
                 Some(Action::Spawn { machine: machine?, id, input, sync })
             }
-            _ => Some(Action::Stop { id: self.compile_template(node.get("id")?, value)? }),
+            _ => {
+                let id = self.compile_template(node.get("id")?, value)?;
+                self.addresses.name(Addressee::Child, Some(&id), node.get("id"));
+                Some(Action::Stop { id })
+            }
         }
     }
 
