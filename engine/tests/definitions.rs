@@ -295,6 +295,18 @@ fn an_explanation_says_which_guard_said_no() {
 }
 
 #[test]
+fn an_explanation_shows_what_changes_in_the_context() {
+    let machine = machine(
+        r#"{"context":{"n":1,"kept":0},"on":{"E":{"actions":{"type":"@xstate.assign",
+            "context":{"n":{"@expr":"context.n + 1"},"new":true}}}}}"#,
+    );
+    let instance = machine.start(Payload::Empty, Millis(0), &mut Output::new()).unwrap();
+    let explained = machine.explain(&instance, &Event::named("E"), Millis(0)).unwrap().to_value().to_string();
+    let context = r#""context":{"n":{"before":1,"after":2},"new":{"after":true}}"#;
+    assert!(explained.contains(context), "{explained}");
+}
+
+#[test]
 fn the_schema_is_json() {
     let schema = json_schema();
     let parsed: serde_json::Value = serde_json::from_str(&schema).unwrap();
