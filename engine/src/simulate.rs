@@ -264,5 +264,6 @@ mod tests {
         let fault = after.get("fault").and_then(Value::as_str).unwrap();
         let fault = Value::from_json(fault.as_bytes(), &Default::default()).unwrap();
         assert!(fault.get("code").is_some() && fault.get("message").is_some(), "{fault}");
+        assert_eq!(fault.get("expression").and_then(Value::as_str), Some("event.n + 1"));
     }
 }

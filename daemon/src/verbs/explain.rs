@@ -61,7 +61,11 @@ fn outcome(event: &str, found: &Value, painter: Painter) -> String {
 
 /// What went wrong: mostly a map with a message, but a machine may fail with any value.
 fn error(error: &Value) -> String {
-    error["message"].as_str().map_or_else(|| error.to_string(), str::to_owned)
+    let message = error["message"].as_str().map_or_else(|| error.to_string(), str::to_owned);
+    match error["expression"].as_str() {
+        Some(expression) => format!("{message}, in {expression}"),
+        None => message,
+    }
 }
 
 fn side(value: Option<&Value>) -> String {
@@ -124,8 +128,9 @@ mod tests {
             shown(json!({"event": "PAY", "status": "active", "candidates": [], "handled": [], "outcome": outcome}))
         };
         let failed = explained(json!({"changed": true, "status": "error", "value": "open", "effects": [],
-            "error": {"code": "no_such_key", "message": "no such key: amount"}}));
-        assert!(failed.contains("PAY would lead to open (error)\n  since no such key: amount\n"), "{failed}");
+            "error": {"code": "no_such_key", "message": "no such key: amount", "expression": "event.amount"}}));
+        let since = "PAY would lead to open (error)\n  since no such key: amount, in event.amount\n";
+        assert!(failed.contains(since), "{failed}");
         let changed = explained(json!({"changed": true, "status": "active", "value": "open", "effects": [],
             "context": {"n": {"before": 1, "after": 2}, "new": {"after": "x"}}}));
         assert!(changed.contains("(active)\n  context n: 1 -> 2\n  context new: (none) -> \"x\"\n"), "{changed}");
