@@ -57,7 +57,11 @@ pub(crate) const STATE: &[Key] = &[
     key("states", Shape::States, "The child states, in document order."),
     key("on", Shape::TransitionMap, "Transitions by event type; `*` and `a.*` are wildcards, `{}` forbids the event."),
     key("always", Shape::Transitions, "Eventless transitions, tried after every step."),
-    key("after", Shape::TransitionMap, "Delayed transitions by milliseconds or by the name of a delay."),
+    key(
+        "after",
+        Shape::TransitionMap,
+        "Delayed transitions by milliseconds, a duration such as `5s`, or the name of a delay.",
+    ),
     key("entry", Shape::Actions, "Actions taken when the state is entered."),
     key("exit", Shape::Actions, "Actions taken when the state is left."),
     key("invoke", Shape::Invokes, "Machines that run while the state is active."),
@@ -77,7 +81,11 @@ pub(crate) const ROOT: &[Key] = &[
     key("context", Shape::Object, "The context an instance starts with; expressions see `input`."),
     key("actions", Shape::ActionDefinitions, "Named actions; a name used elsewhere expands in place."),
     key("guards", Shape::GuardDefinitions, "Named guards."),
-    key("delays", Shape::DelayDefinitions, "Named delays, in milliseconds."),
+    key(
+        "delays",
+        Shape::DelayDefinitions,
+        "Named delays: milliseconds, a duration such as `\"5s\"`, or an expression that gives either.",
+    ),
     key(
         "actors",
         Shape::Value,
@@ -176,7 +184,11 @@ pub(crate) const BUILT_IN_ACTIONS: &[BuiltIn] = &[
         name: "@xstate.raise",
         keys: &[
             required("event", Shape::Object, "The event, with its `type`."),
-            key("delay", Shape::Delay, "Milliseconds, the name of a delay, or an expression."),
+            key(
+                "delay",
+                Shape::Delay,
+                "Milliseconds, a duration such as `\"5s\"`, the name of a delay, or an expression.",
+            ),
             key("id", Shape::Value, "Name by which `@xstate.cancel` finds it."),
         ],
         about: "Puts an event in the machine's own queue, now or later.",
@@ -201,7 +213,11 @@ pub(crate) const BUILT_IN_ACTIONS: &[BuiltIn] = &[
         keys: &[
             key("to", Shape::Value, "A child's id, `#_parent`, or nothing for the machine itself."),
             required("event", Shape::Object, "The event, with its `type`."),
-            key("delay", Shape::Delay, "Milliseconds, the name of a delay, or an expression."),
+            key(
+                "delay",
+                Shape::Delay,
+                "Milliseconds, a duration such as `\"5s\"`, the name of a delay, or an expression.",
+            ),
             key("id", Shape::Value, "Name by which `@xstate.cancel` finds it."),
         ],
         about: "Sends an event to a child or to the parent.",
