@@ -318,10 +318,10 @@ pub(crate) struct SimulateArgs {
     /// The definition
     #[arg(required_unless_present = "batch", value_name = "MACHINE.json")]
     pub(crate) machine: Option<PathBuf>,
-    /// Events, one JSON object on each line; {"type":"@advance","ms":500} lets time pass [default: stdin]
+    /// Events, one JSON object on each line; {"type":"@advance","ms":500} lets time pass, blank lines are skipped [default: stdin]
     #[arg(long, value_name = "FILE")]
     pub(crate) events: Option<PathBuf>,
-    /// Many runs: {"machine":...,"events":[...]} on each line gives a line {"snapshots":[...]}; - is stdin
+    /// Many runs: {"machine":...,"events":[...]} on each line gives a line {"snapshots":[...]} or {"error":...}, blank ones are skipped; - is stdin
     #[arg(long, conflicts_with_all = ["machine", "events"], value_name = "FILE")]
     pub(crate) batch: Option<PathBuf>,
     /// The machine's input: JSON

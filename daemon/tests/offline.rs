@@ -99,7 +99,9 @@ fn a_refused_line_says_why_and_shows_in_the_exit_code() {
     let lines: Vec<Value> = stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((code(&output), lines.len()), (1, 3));
     assert_eq!((&lines[1]["error"]["code"], &lines[2]["value"]), (&json!("malformed_event"), &json!("on")));
-    assert!(stderr(&output).contains("1 of the lines were refused"), "{}", stderr(&output));
+    assert_eq!(lines[1]["error"]["line"], 1);
+    let said = stderr(&output);
+    assert!(said.contains("1 of the lines were refused, the first of them line 1"), "{said}");
 }
 
 #[test]
@@ -126,14 +128,30 @@ fn events_may_come_from_stdin_and_are_answered_as_they_come() {
 fn a_batch_gives_a_line_for_each_run_and_goes_on_after_a_bad_one() {
     let folder = Folder::new("batch");
     let run = json!({"machine": serde_json::from_str::<Value>(LAMP).unwrap(), "events": [{"type": "PRESS"}]});
-    folder.file("batch.jsonl", &format!("{run}\n{{\"machine\":7}}\nnonsense\n{run}\n"));
+    folder.file("batch.jsonl", &format!("{run}\n{{\"machine\":7}}\n\nnonsense\n{run}\n"));
     let output = folder.run(&["simulate", "--batch", "batch.jsonl"]);
-    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert!(code(&output) == 1 && stderr(&output).contains("2 of the lines could not be run"), "{}", stderr(&output));
     let lines: Vec<Value> = stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 4);
     assert_eq!(lines[0]["snapshots"][1]["value"], "on");
     assert!(lines[1]["error"]["code"].is_string() && lines[2]["error"]["code"].is_string(), "{lines:?}");
+    assert_eq!((&lines[1]["error"]["line"], &lines[2]["error"]["line"]), (&json!(2), &json!(4)));
     assert_eq!(lines[0], lines[3]);
+}
+
+#[test]
+fn an_output_that_a_verb_has_not_is_a_usage_error() {
+    let folder = Folder::new("output");
+    folder.file("lamp.json", LAMP).file("none.jsonl", "");
+    for args in [
+        &["draw", "lamp.json", "-o", "json"][..],
+        &["draw", "lamp.json", "-o", "yaml"],
+        &["simulate", "lamp.json", "--events", "none.jsonl", "-o", "yaml"],
+        &["simulate", "--batch", "none.jsonl", "-o", "yaml"],
+    ] {
+        let output = folder.run(args);
+        assert!(code(&output) == 2 && stderr(&output).contains("--output"), "{args:?}: {}", stderr(&output));
+    }
 }
 
 #[test]

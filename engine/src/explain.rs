@@ -6,7 +6,7 @@ use crate::instance::Instance;
 use crate::json_pos::Document;
 use crate::machine::Machine;
 use crate::runtime::considered::{Considered, Verdict};
-use statemesh_expr::{List, Map, Value};
+use statemesh_expr::{List, Map, Str, Value};
 use std::fmt;
 
 /// The answer to "what would this event do?". `Display` is for people, `to_value` for programs.
@@ -52,6 +52,8 @@ pub struct Outcome {
     pub status: Status,
     /// The state value.
     pub value: Value,
+    /// Keys of the context that change: each with its value before and after, `None` where there is none.
+    pub context: Vec<(Str, Option<Value>, Option<Value>)>,
     /// Effects in order.
     pub effects: Vec<Effect>,
     /// What went wrong, if the status is `error`.
@@ -121,10 +123,19 @@ impl Machine {
             changed: step.changed,
             status: step.status,
             value: self.state_value(&copy),
+            context: changed_keys(instance.context(), copy.context()),
             effects: out.effects,
             error: copy.error().cloned(),
         })
     }
+}
+
+fn changed_keys(before: &Value, after: &Value) -> Vec<(Str, Option<Value>, Option<Value>)> {
+    let (Some(before), Some(after)) = (before.as_map(), after.as_map()) else { return Vec::new() };
+    let kept = before.iter().map(|(key, value)| (key.clone(), Some(value.clone()), after.get(key).cloned()));
+    let new = after.iter().filter(|(key, _)| !before.contains_key(key));
+    let new = new.map(|(key, value)| (key.clone(), None, Some(value.clone())));
+    kept.chain(new).filter(|(_, before, after)| before != after).collect()
 }
 
 impl Explanation {
@@ -175,6 +186,12 @@ impl Outcome {
         map.insert("changed", Value::Bool(self.changed));
         map.insert("status", Value::str(self.status.as_str()));
         map.insert("value", self.value.clone());
+        let change = |(key, before, after): &(Str, Option<Value>, Option<Value>)| {
+            let sides = [("before", before), ("after", after)];
+            let sides = sides.into_iter().filter_map(|(side, value)| Some((side, value.clone()?)));
+            (key.clone(), Value::Map(sides.collect()))
+        };
+        map.insert("context", Value::Map(self.context.iter().map(change).collect()));
         map.insert("effects", Value::List(self.effects.iter().map(effect).collect()));
         if let Some(error) = &self.error {
             map.insert("error", error.clone());

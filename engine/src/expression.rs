@@ -31,6 +31,20 @@ impl Template {
         }
     }
 
+    /// The text of the expression that has no value, found by asking each again: a step that succeeds pays nothing.
+    /// It has a budget of its own, so that what the step may still do does not depend on the search.
+    #[cold]
+    pub(crate) fn culprit(&self, scope: &Scope<'_>, cost_max: u64) -> Option<&str> {
+        match self {
+            Self::Constant(_) => None,
+            Self::Expression(program) => {
+                program.eval(scope, &mut Cost::new(cost_max)).is_err().then(|| program.source())
+            }
+            Self::List(items) => items.iter().find_map(|item| item.culprit(scope, cost_max)),
+            Self::Map(members) => members.iter().find_map(|(_, member)| member.culprit(scope, cost_max)),
+        }
+    }
+
     pub(crate) fn as_constant(&self) -> Option<&Value> {
         match self {
             Self::Constant(value) => Some(value),

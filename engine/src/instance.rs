@@ -122,7 +122,7 @@ impl Instance {
         self.actor.aux.as_ref()?.output.as_ref()
     }
 
-    /// What went wrong, once the status is `error`: a map with `message`.
+    /// What went wrong, once the status is `error`: a map with `message`, and `expression` if one had no value.
     pub fn error(&self) -> Option<&Value> {
         self.actor.aux.as_ref()?.error.as_ref()
     }

@@ -131,6 +131,9 @@ impl<'t> Document<'t> {
         let text_str = std::str::from_utf8(text)
             .map_err(|error| Malformed { offset: error.valid_up_to(), what: "the text is not UTF-8" })?;
         let mut parser = Parser { text: text_str, at: 0, depth_left: depth_max, duplicates: Vec::new() };
+        if text_str.starts_with('\u{feff}') {
+            return Err(parser.malformed("the text begins with a byte order mark; save it as UTF-8 without one"));
+        }
         parser.skip_space();
         let root = parser.value()?;
         parser.skip_space();
@@ -228,6 +231,17 @@ impl Parser<'_> {
         Ok(())
     }
 
+    /// Passes a comma that something follows.
+    fn comma(&mut self, end: u8) -> Result<(), Malformed> {
+        let offset = self.at;
+        self.at += 1;
+        self.skip_space();
+        if self.peek() == Some(end) {
+            return Err(Malformed { offset, what: "nothing follows this comma: remove the comma" });
+        }
+        Ok(())
+    }
+
     fn value(&mut self) -> Result<Node, Malformed> {
         let offset = self.at;
         let kind = match self.peek() {
@@ -275,7 +289,7 @@ impl Parser<'_> {
             items.push(self.value()?);
             self.skip_space();
             match self.peek() {
-                Some(b',') => self.at += 1,
+                Some(b',') => self.comma(b']')?,
                 Some(b']') => {
                     self.at += 1;
                     return Ok(Kind::Array(items));
@@ -306,7 +320,7 @@ impl Parser<'_> {
             members.push(Member { key, key_offset, value });
             self.skip_space();
             match self.peek() {
-                Some(b',') => self.at += 1,
+                Some(b',') => self.comma(b'}')?,
                 Some(b'}') => {
                     self.at += 1;
                     return Ok(Kind::Object(self.in_javascript_order(members)));

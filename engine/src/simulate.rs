@@ -1,8 +1,8 @@
 //! `statemesh simulate`: a machine run offline in virtual time, as functions from lines to lines.
 //!
 //! An input line is an event, or `{"type":"@advance","ms":500}`. The start and every input line give one line:
-//! `{"value","context","status","output"?,"tags","effects"}`. An input that is refused gives the snapshot as it was,
-//! with `"error":{"code","message"}` besides.
+//! `{"value","context","status","output"?,"tags","effects"}`, and `"fault"`, as the daemon's replies have it, once the
+//! status is `error`. An input that is refused gives the snapshot as it was, with `"error":{"code","message"}` at the end.
 
 use crate::compile::Compiled;
 use crate::diagnostics::Diagnostic;
@@ -137,6 +137,10 @@ impl Simulation {
             effect.write_json(line);
         }
         line.push(b']');
+        if let Some(fault) = self.instance.error() {
+            line.extend_from_slice(b",\"fault\":");
+            Value::str(fault.to_string()).to_json(line);
+        }
         if let Some(error) = error {
             line.extend_from_slice(b",\"error\":");
             error_value(error.code(), &error.to_string()).to_json(line);
@@ -242,4 +246,24 @@ fn diagnostics_value(diagnostics: &[Diagnostic]) -> Value {
     let list: List = diagnostics.iter().map(Diagnostic::to_value).collect();
     let fields = [("code", Value::str(code)), ("message", Value::str(message)), ("diagnostics", Value::List(list))];
     Value::Map(fields.into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_that_failed_says_why() {
+        let line = br#"{"machine":{"on":{"E":{"actions":{"type":"x","params":{"@expr":"event.n + 1"}}}}},
+            "events":[{"type":"E","n":1},{"type":"E"}]}"#;
+        let answer = Value::from_json(&simulate_batch_line(line, &Limits::default()), &Default::default()).unwrap();
+        let snapshots = answer.get("snapshots").and_then(Value::as_list).unwrap().as_slice().to_vec();
+        let [_, before, after] = &snapshots[..] else { panic!("{answer}") };
+        assert!(before.get("fault").is_none(), "{before}");
+        assert_eq!(after.get("status").and_then(Value::as_str), Some("error"));
+        let fault = after.get("fault").and_then(Value::as_str).unwrap();
+        let fault = Value::from_json(fault.as_bytes(), &Default::default()).unwrap();
+        assert!(fault.get("code").is_some() && fault.get("message").is_some(), "{fault}");
+        assert_eq!(fault.get("expression").and_then(Value::as_str), Some("event.n + 1"));
+    }
 }

@@ -75,6 +75,95 @@ fn each_mistake_has_a_code_and_a_way_out() {
 }
 
 #[test]
+fn what_other_versions_mean_by_a_key_is_not_ignored() {
+    let action = |action: &str| with(&format!(r#""entry":{action}"#));
+    let guard = |guard: &str| with(&format!(r#""on":{{"E":{{"target":"b","guard":{guard}}}}}"#));
+    let cases = [
+        (with(r#""on":{"E":{"target":"b","cond":"x"}}"#), "unsupported_key", "in XState 5 it is `guard`"),
+        (with(r##""always":{"target":"b","in":"#x"}"##), "unsupported_key", "in XState 5 it is a guard: "),
+        (with(r#""on":{"E":{"target":"b","internal":true}}"#), "unsupported_key", "in XState 5 it is `reenter`"),
+        (with(r#""activities":"beep""#), "unsupported_key", "XState 5 has none: use `invoke`"),
+        (with(r#""type":"final","data":{}"#), "unsupported_key", "in XState 5 it is `output`"),
+        (r#"{"services":{}}"#.to_owned(), "unsupported_key", "define the machines by themselves"),
+        (action(r#"{"type":"xstate.assign","context":{}}"#), "unknown_action", "did you mean \"@xstate.assign\"?"),
+        (action(r#""xstate.log""#), "unknown_action", "did you mean \"@xstate.log\"?"),
+        (action(r#"{"type":"raise","event":{"type":"E"}}"#), "unknown_action", "did you mean \"@xstate.raise\"?"),
+        (action(r#"{"type":"sendTo","to":"x"}"#), "unknown_action", "did you mean \"@xstate.sendTo\"?"),
+        (action(r#""@xstate.log""#), "wrong_type", "write {\"type\": \"@xstate.log\", ...}"),
+        (guard(r#"{"type":"and","guards":[]}"#), "unknown_guard", "did you mean \"xstate.and\"?"),
+        (guard(r#"{"type":"not","guards":[]}"#), "unknown_guard", "did you mean \"xstate.not\"?"),
+        (guard(r#""context.n > 3""#), "unknown_guard", "if it is an expression, write {\"@expr\": \"context.n > 3\"}"),
+        (guard(r#"{"expr":"true"}"#), "missing_key", "did you mean \"@expr\"?"),
+    ];
+    for (source, code, hint) in cases {
+        let found = findings(&source);
+        let matching = found.iter().find(|found| found.code == code && found.is_error());
+        let matching = matching.unwrap_or_else(|| panic!("{source} gives {found:?}, not {code}"));
+        assert!(matching.hint.as_deref().is_some_and(|given| given.starts_with(hint)), "{source} gives {matching}");
+    }
+}
+
+#[test]
+fn what_can_never_happen_is_worth_a_warning() {
+    let raise = r#"{"type":"@xstate.raise","event":{"type":"E"},"delay":5,"id":"timeout"}"#;
+    let computed = raise.replace(r#""timeout""#, r#"{"@expr":"event.type"}"#);
+    let cancel = r#"{"type":"@xstate.cancel","id":"timeuot"}"#;
+    let send = |to: &str| with(&format!(r#""entry":{{"type":"@xstate.sendTo","to":"{to}","event":{{"type":"E"}}}}"#));
+    let endless = r#""always":{"actions":{"type":"@xstate.assign","context":{"n":1}}}"#;
+    let cases = [
+        (with(endless), "endless_always"),
+        (with(r#""always":{}"#), "idle_always"),
+        (with(r#""on":{"a.*.b":"b"}"#), "literal_wildcard"),
+        (with(r#""on":{"*.a":"b"}"#), "literal_wildcard"),
+        (with(r#""on":{"a*":"b"}"#), "literal_wildcard"),
+        (with(r#""on":{"E":""}"#), "empty_target"),
+        (with(r#""on":{"E":["b",{"target":["b",""]}]}"#), "empty_target"),
+        (with(&format!(r#""entry":[{raise},{cancel}]"#)), "unknown_delayed_event"),
+        (send("child"), "unknown_child"),
+        (with(r#""entry":{"type":"@xstate.stopChild","id":"child"}"#), "unknown_child"),
+    ];
+    for (source, code) in cases {
+        let found = findings(&source);
+        assert!(found.iter().any(|found| found.code == code), "{source} gives {found:?}, not {code}");
+    }
+    let fine = [
+        with(r#""on":{"*":"b","a.*":"b"},"always":{"actions":"report"}"#),
+        with(&format!(r#""entry":[{computed},{cancel}]"#)),
+        send("#_parent"),
+        send("#_internal"),
+    ];
+    for source in fine {
+        assert_eq!(findings(&source), [], "{source}");
+    }
+}
+
+#[test]
+fn text_that_is_nearly_json_is_told_how_to_be() {
+    let places = |source: &str| {
+        let found = findings(source).remove(0);
+        (found.code, found.line, found.column, found.message)
+    };
+    let comma = "nothing follows this comma: remove the comma".to_owned();
+    assert_eq!(places("{\"a\":1,\n}"), ("malformed_json", 1, 7, comma.clone()));
+    assert_eq!(places("{\"a\":[1, ]}"), ("malformed_json", 1, 8, comma));
+    assert!(places("\u{feff}{}").3.contains("byte order mark"));
+}
+
+#[test]
+fn what_only_looks_like_a_mistake_is_accepted() {
+    let sources = [
+        with(r#""entry":["raise",{"type":"raise"},{"type":"assign","params":{"context":1}},{"type":"log"}]"#),
+        r#"{"types":{},"actors":{}}"#.to_owned(),
+        r#"{"guards":{"and":{"@expr":"true"}},"on":{"E":{"guard":{"type":"and"},"actions":"x"}}}"#.to_owned(),
+    ];
+    for source in sources {
+        assert_eq!(findings(&source), [], "{source}");
+    }
+    let constant = with(r#""entry":{"type":"@xstate.assign","context":{"n":{"expr":"1 + 1"}}}"#);
+    assert_eq!(findings(&constant)[0].code, "constant_expr");
+}
+
+#[test]
 fn places_are_exact() {
     let source = "{\n  \"initial\": \"a\",\n  \"states\": {\n    \"a\": {\n      \"on\": { \"E\": [{ \"target\": \"b\", \"guard\": { \"@expr\": \"contex.n > 1\" } }] }\n    },\n    \"b\": {}\n  }\n}";
     let found = findings(source);
@@ -122,10 +211,68 @@ fn a_chart_is_drawn_with_its_state_marked() {
     }
     assert!(!mermaid.contains("class s1 active"));
     let dot = machine.draw_paths(DrawFormat::Dot, &["red"]).unwrap();
-    for part in ["digraph \"light\" {", "s1 -> s3 [label=\"after 500\",  lhead=cluster_2];", "fillcolor=\"#fde68a\""] {
+    for part in ["digraph \"light\" {", "s1 -> s3 [label=\"after 500\", lhead=cluster_2];", "fillcolor=\"#fde68a\""] {
         assert!(dot.contains(part), "{part} is missing in\n{dot}");
     }
     assert_eq!(machine.draw_paths(DrawFormat::Dot, &["blue"]), Err("blue"));
+}
+
+/// Both drawings of a definition, each line without its indentation.
+fn drawings(source: &str) -> [Vec<String>; 2] {
+    let machine = machine(source);
+    [DrawFormat::Mermaid, DrawFormat::Dot].map(|format| {
+        let drawing = machine.draw_paths(format, &[]).unwrap();
+        drawing.lines().map(|line| line.trim().to_owned()).collect()
+    })
+}
+
+fn assert_has(drawing: &[String], lines: &[&str]) {
+    for line in lines {
+        assert!(drawing.iter().any(|drawn| drawn == line), "{line} is missing in\n{}", drawing.join("\n"));
+    }
+}
+
+#[test]
+fn regions_of_the_root_stand_inside_a_state() {
+    let [mermaid, _] = drawings(r#"{"id":"m","type":"parallel","states":{"a":{},"b":{}}}"#);
+    let at = |text: &str| mermaid.iter().position(|line| line == text).unwrap();
+    assert!(at("state s0 {") < at("--") && at("--") < at("}"), "{mermaid:?}");
+}
+
+#[test]
+fn a_transition_of_the_root_is_an_arrow_that_is_not_a_leafs() {
+    let source = r##"{"id":"m","initial":"a","on":{"RESET":".a","AGAIN":{"target":"#m"},"NOTE":{"actions":"note"}},
+        "entry":"begin","states":{"a":{"on":{"UP":{"target":"#m"}}}}}"##;
+    let [mermaid, dot] = drawings(source);
+    assert_has(&mermaid, &["state \"m as a whole\" as w0", "w0 : entry / begin", "w0 : NOTE / note"]);
+    assert_has(&mermaid, &["w0 --> s1 : RESET", "w0 --> w0 : AGAIN", "s1 --> w0 : UP"]);
+    assert_has(&dot, &["w0 -> s1 [label=\"RESET\"];", "w0 -> w0 [label=\"AGAIN\"];", "s1 -> w0 [label=\"UP\"];"]);
+    let whole = r#"w0 [label="m as a whole\nentry / begin\nNOTE / note", style="rounded,filled,dashed"];"#;
+    assert_has(&dot, &[whole]);
+}
+
+#[test]
+fn a_forbidden_event_is_no_arrow() {
+    let [mermaid, dot] = drawings(&with(r#""on":{"X":{},"Y":{"guard":{"@expr":"true"}},"Z":{"actions":"z"}}"#));
+    assert_has(&mermaid, &["s1 : X forbidden", "s1 : Y [true] forbidden", "s1 : Z / z"]);
+    assert!(!mermaid.iter().any(|line| line.starts_with("s1 --> s1")), "{mermaid:?}");
+    assert_has(&dot, &[r#"s1 [label="a\nX forbidden\nY [true] forbidden\nZ / z", fillcolor="white"];"#]);
+}
+
+#[test]
+fn mermaids_own_signs_are_written_as_numbers() {
+    let [mermaid, _] = drawings(&with(r#""on":{"a:b;c#d":"b"}"#));
+    assert_has(&mermaid, &["s1 --> s2 : a#58;b#59;c#35;d"]);
+}
+
+#[test]
+fn a_history_state_shows_its_default_and_is_never_active() {
+    let source = r#"{"id":"m","initial":"a","on":{"BACK":".a.h"},"states":{"a":{"initial":"b",
+        "states":{"b":{},"c":{},"h":{"type":"history","target":"c"}}}}}"#;
+    let [mermaid, dot] = drawings(source);
+    assert_has(&mermaid, &["s4 --> s3 : default"]);
+    assert_has(&dot, &["s4 -> s3 [label=\"default\"];"]);
+    assert_eq!(machine(source).draw_paths(DrawFormat::Dot, &["a.h"]), Err("a.h"));
 }
 
 #[test]
@@ -145,6 +292,18 @@ fn an_explanation_says_which_guard_said_no() {
     assert_eq!(machine.state_value(&instance).to_string(), r#"{"green":"on"}"#, "explaining changes nothing");
     let unknown = machine.explain(&instance, &Event::named("NOPE"), Millis(600)).unwrap();
     assert!(unknown.to_string().contains("they react to NEXT, BLINK"), "{unknown}");
+}
+
+#[test]
+fn an_explanation_shows_what_changes_in_the_context() {
+    let machine = machine(
+        r#"{"context":{"n":1,"kept":0},"on":{"E":{"actions":{"type":"@xstate.assign",
+            "context":{"n":{"@expr":"context.n + 1"},"new":true}}}}}"#,
+    );
+    let instance = machine.start(Payload::Empty, Millis(0), &mut Output::new()).unwrap();
+    let explained = machine.explain(&instance, &Event::named("E"), Millis(0)).unwrap().to_value().to_string();
+    let context = r#""context":{"n":{"before":1,"after":2},"new":{"after":true}}"#;
+    assert!(explained.contains(context), "{explained}");
 }
 
 #[test]

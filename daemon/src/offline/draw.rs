@@ -3,12 +3,17 @@
 use super::machine;
 use crate::cli::{DrawArgs, Drawing};
 use crate::failure::Failure;
-use crate::output::{print, state_paths};
+use crate::output::{Format, Printer, print, state_paths};
 use serde_json::Value;
 use statemesh_engine::DrawFormat;
 
 /// Prints the drawing of a definition.
-pub(crate) fn draw(args: &DrawArgs) -> Result<(), Failure> {
+pub(crate) fn draw(args: &DrawArgs, printer: &Printer) -> Result<(), Failure> {
+    if printer.format != Format::Table {
+        return Err(
+            Failure::usage("--output: a drawing is Mermaid or DOT, not JSON or YAML").hint("--format says which")
+        );
+    }
     let machine = machine(&args.file, &args.with)?;
     let format = match args.format {
         Drawing::Mermaid => DrawFormat::Mermaid,
@@ -18,7 +23,7 @@ pub(crate) fn draw(args: &DrawArgs) -> Result<(), Failure> {
     let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
     let drawing = machine.draw_paths(format, &paths).map_err(|path| {
         Failure::usage(format!("--state: {} has no state '{path}'", machine.id()))
-            .hint("write the keys from the top, such as a.b, or a state value in JSON")
+            .hint("write the keys from the top, such as a.b, or a state value in JSON; a history state is never active")
     })?;
     print(&format!("{}\n", drawing.trim_end()))
 }

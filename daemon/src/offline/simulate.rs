@@ -16,8 +16,10 @@ const MAX_LINE_BYTES: u64 = 64 << 20;
 /// Runs a machine, or many.
 pub(crate) fn simulate(args: &SimulateArgs, printer: &Printer) -> Result<(), Failure> {
     if let Some(batch) = &args.batch {
+        refuse_yaml(printer)?;
         let limits = Limits::default();
-        return each_line(open(batch)?, &batch.display().to_string(), |line| simulate_batch_line(line, &limits));
+        let name = batch.display().to_string();
+        return answer_lines(open(batch)?, &name, "could not be run", |line| simulate_batch_line(line, &limits));
     }
     let Some(path) = &args.machine else {
         return Err(Failure::usage("name a definition, or --batch FILE"));
@@ -30,11 +32,16 @@ pub(crate) fn simulate(args: &SimulateArgs, printer: &Printer) -> Result<(), Fai
         .map_err(|error| Failure::new(Exit::Refused, error.code(), format!("start: {error}")).hint(error.hint()))?;
     match &args.events {
         None if std::io::stdin().is_terminal() => by_hand(&mut simulation, &first, printer),
-        None => from_lines(&mut simulation, first, open(Path::new("-"))?, "stdin"),
-        Some(path) => {
-            let name = path.display().to_string();
-            from_lines(&mut simulation, first, open(path)?, &name)
-        }
+        None => from_lines(&mut simulation, first, Path::new("-"), printer),
+        Some(path) => from_lines(&mut simulation, first, path, printer),
+    }
+}
+
+/// Lines are answered by lines, which YAML has not.
+fn refuse_yaml(printer: &Printer) -> Result<(), Failure> {
+    match printer.format {
+        Format::Yaml => Err(Failure::usage("--output: lines are answered in lines of JSON, not in YAML")),
+        Format::Table | Format::Json => Ok(()),
     }
 }
 
@@ -55,42 +62,75 @@ fn open(path: &Path) -> Result<Lines, Failure> {
     Ok(BufReader::new(Box::new(file)))
 }
 
-/// Every line gives a line; a refused one says so in its own, and at the end in the exit code.
-fn from_lines(simulation: &mut Simulation, mut first: Vec<u8>, lines: Lines, name: &str) -> Result<(), Failure> {
+fn from_lines(simulation: &mut Simulation, mut first: Vec<u8>, path: &Path, printer: &Printer) -> Result<(), Failure> {
+    refuse_yaml(printer)?;
+    let lines = open(path)?;
+    let name = if path.as_os_str() == "-" { "stdin".to_owned() } else { path.display().to_string() };
     first.push(b'\n');
     write(&mut std::io::stdout().lock(), &first)?;
-    let mut refused = 0usize;
-    each_line(lines, name, |line| {
+    answer_lines(lines, &name, "were refused", |line| {
         let mut answer = Vec::new();
         simulation.input(line, &mut answer);
-        refused += usize::from(is_refused(&answer));
+        answer
+    })
+}
+
+/// Every line gives a line; one that came to nothing says so in its own, with its number, and at the end in the exit code.
+fn answer_lines(
+    lines: Lines,
+    name: &str,
+    came_to: &str,
+    mut answer: impl FnMut(&[u8]) -> Vec<u8>,
+) -> Result<(), Failure> {
+    let (mut refused, mut first) = (0usize, 0u64);
+    each_line(lines, name, |number, line| {
+        let mut answer = answer(line);
+        if add_line_number(&mut answer, number) {
+            first = if refused == 0 { number } else { first };
+            refused += 1;
+        }
         answer
     })?;
     match refused {
         0 => Ok(()),
-        count => Err(Failure::new(Exit::Refused, "refused", format!("{name}: {count} of the lines were refused"))
-            .hint("their answers say why, under \"error\"")),
+        count => {
+            let message = format!("{name}: {count} of the lines {came_to}, the first of them line {first}");
+            Err(Failure::new(Exit::Refused, "refused", message).hint("their answers say why, under \"error\""))
+        }
     }
 }
 
-/// Writes the answer to each line that is not blank. Answers are held back only while there are more lines to be had.
-fn each_line(mut lines: Lines, name: &str, mut answer: impl FnMut(&[u8]) -> Vec<u8>) -> Result<(), Failure> {
+/// Whether an answer has an `error`; if so it gets the number of its line. The error stands at the end of the answer.
+fn add_line_number(answer: &mut Vec<u8>, number: u64) -> bool {
+    const END: &[u8] = b"}}";
+    let is_refused =
+        answer.ends_with(END) && serde_json::from_slice::<Value>(answer).is_ok_and(|answer| !answer["error"].is_null());
+    if is_refused {
+        answer.truncate(answer.len() - END.len());
+        answer.extend(format!(",\"line\":{number}}}}}").into_bytes());
+    }
+    is_refused
+}
+
+/// Writes the answer to each line that is not blank, which gets its number too. Answers are held back only while there are more lines to be had.
+fn each_line(mut lines: Lines, name: &str, mut answer: impl FnMut(u64, &[u8]) -> Vec<u8>) -> Result<(), Failure> {
     const HELD_BACK_BYTES: usize = 64 << 10;
     let failed = |error: std::io::Error| Failure::file(Path::new(name), &error);
     let mut out = std::io::stdout().lock();
-    let (mut line, mut held, mut more) = (Vec::new(), Vec::new(), true);
+    let (mut line, mut held, mut more, mut number) = (Vec::new(), Vec::new(), true, 0);
     while more {
         line.clear();
+        number += 1;
         let read = lines.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut line);
         let length = read.map_err(failed)? as u64;
         if length == MAX_LINE_BYTES && line.last() != Some(&b'\n') {
-            let message = format!("{name}: a line is longer than {MAX_LINE_BYTES} bytes");
+            let message = format!("{name}: line {number} is longer than {MAX_LINE_BYTES} bytes");
             return Err(Failure::new(Exit::File, "file", message));
         }
         more = length > 0;
         let trimmed = line.trim_ascii();
         if !trimmed.is_empty() {
-            held.extend(answer(trimmed));
+            held.extend(answer(number, trimmed));
             held.push(b'\n');
         }
         if held.len() >= HELD_BACK_BYTES || !more || lines.buffer().is_empty() {
@@ -99,10 +139,6 @@ fn each_line(mut lines: Lines, name: &str, mut answer: impl FnMut(&[u8]) -> Vec<
         }
     }
     Ok(())
-}
-
-fn is_refused(answer: &[u8]) -> bool {
-    serde_json::from_slice::<Value>(answer).is_ok_and(|answer| !answer["error"].is_null())
 }
 
 fn write(out: &mut StdoutLock<'_>, bytes: &[u8]) -> Result<(), Failure> {
@@ -187,6 +223,9 @@ fn line(answer: &Value, painter: Painter) -> String {
     if let Some(output) = answer.get("output") {
         line.push_str(&format!("\n  output {output}"));
     }
+    if let Some(fault) = answer["fault"].as_str() {
+        line.push_str(&format!("\n  {} {fault}", painter.paint(Style::Bad, "fault:")));
+    }
     if let Some(message) = answer["error"]["message"].as_str() {
         line.push_str(&format!("\n  {} {message}", painter.paint(Style::Bad, "refused:")));
     }
@@ -212,10 +251,22 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_is_an_error_says_which_line_it_answers() {
+        let numbered = |text: &str| {
+            let mut answer = text.as_bytes().to_vec();
+            let added = add_line_number(&mut answer, 7);
+            (added, String::from_utf8(answer).unwrap())
+        };
+        let refused = r#"{"value":"a","error":{"code":"x","message":"}}"}}"#;
+        assert_eq!(numbered(refused), (true, refused.replace("}}\"}}", "}}\",\"line\":7}}")));
+        let fine = r#"{"context":{"error":{}}}"#;
+        assert_eq!(numbered(fine), (false, fine.to_owned()));
+    }
+
+    #[test]
     fn a_refused_event_says_why() {
         let answer = json!({"value": "a", "status": "active", "context": {}, "effects": [],
                             "error": {"code": "malformed_event", "message": "no type"}});
-        assert!(is_refused(answer.to_string().as_bytes()));
         let shown = line(&answer, Painter { colour: false });
         assert_eq!(shown, "a  active  {}\n  refused: no type");
     }

@@ -29,6 +29,9 @@ pub(super) fn lines(target: &Target, reply: &Value, painter: Painter) -> String 
 
 fn outcome(event: &str, found: &Value, painter: Painter) -> String {
     let outcome = &found["outcome"];
+    if found["status"] != "active" {
+        return format!("{event} {}: the instance has ended", painter.paint(Style::Doubtful, "would change nothing"));
+    }
     if let Some(message) = found["error"]["message"].as_str() {
         let refused = painter.paint(Style::Bad, "would be refused");
         return format!("{event} {refused}: {message}");
@@ -47,7 +50,26 @@ fn outcome(event: &str, found: &Value, painter: Painter) -> String {
     if !effects.is_empty() {
         line.push_str(&format!(", with effects {}", effects.join(", ")));
     }
+    if !outcome["error"].is_null() {
+        line.push_str(&format!("\n  {} {}", painter.paint(Style::Bad, "since"), error(&outcome["error"])));
+    }
+    for (key, change) in outcome["context"].as_object().into_iter().flatten() {
+        line.push_str(&format!("\n  context {key}: {} -> {}", side(change.get("before")), side(change.get("after"))));
+    }
     line
+}
+
+/// What went wrong: mostly a map with a message, but a machine may fail with any value.
+fn error(error: &Value) -> String {
+    let message = error["message"].as_str().map_or_else(|| error.to_string(), str::to_owned);
+    match error["expression"].as_str() {
+        Some(expression) => format!("{message}, in {expression}"),
+        None => message,
+    }
+}
+
+fn side(value: Option<&Value>) -> String {
+    value.map_or("(none)".to_owned(), Value::to_string)
 }
 
 fn candidate(tried: &Value, painter: Painter) -> String {
@@ -98,6 +120,27 @@ mod tests {
         let text = shown(json!({"event": "PYA", "status": "active", "candidates": [], "handled": ["PAY", "CANCEL"],
             "outcome": {"changed": false, "status": "active", "value": "open", "effects": []}}));
         assert!(text.ends_with("reacts to PYA\n  they react to PAY, CANCEL\n"), "{text}");
+    }
+
+    #[test]
+    fn a_failure_says_why_and_a_change_of_the_context_what() {
+        let explained = |outcome: Value| {
+            shown(json!({"event": "PAY", "status": "active", "candidates": [], "handled": [], "outcome": outcome}))
+        };
+        let failed = explained(json!({"changed": true, "status": "error", "value": "open", "effects": [],
+            "error": {"code": "no_such_key", "message": "no such key: amount", "expression": "event.amount"}}));
+        let since = "PAY would lead to open (error)\n  since no such key: amount, in event.amount\n";
+        assert!(failed.contains(since), "{failed}");
+        let changed = explained(json!({"changed": true, "status": "active", "value": "open", "effects": [],
+            "context": {"n": {"before": 1, "after": 2}, "new": {"after": "x"}}}));
+        assert!(changed.contains("(active)\n  context n: 1 -> 2\n  context new: (none) -> \"x\"\n"), "{changed}");
+    }
+
+    #[test]
+    fn an_instance_that_has_ended_says_so() {
+        let text = shown(json!({"event": "PAY", "status": "done", "candidates": [], "handled": [],
+            "outcome": {"changed": false, "status": "done", "value": "paid", "effects": []}}));
+        assert!(text.contains("PAY would change nothing: the instance has ended\n"), "{text}");
     }
 
     #[test]

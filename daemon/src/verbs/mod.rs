@@ -37,7 +37,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Docs { dir } => crate::reference::write(&dir),
         Verb::Check(args) => crate::offline::check(&args, &printer),
         Verb::Simulate(args) => crate::offline::simulate(&args, &printer),
-        Verb::Draw(args) => crate::offline::draw(&args),
+        Verb::Draw(args) => crate::offline::draw(&args, &printer),
         Verb::Schema => crate::offline::schema(),
         Verb::Bench(args) => attended(bench::bench(&args, file, &printer)),
         Verb::Define(args) => online(define::define(&args, file, &printer)),

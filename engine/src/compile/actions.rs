@@ -1,5 +1,6 @@
 //! Actions: built-in ones, named ones, and everything else, which is an effect.
 
+use super::addresses::Addressee;
 use super::expressions::Place;
 use super::{Compiler, keys};
 use crate::diagnostics::{Severity, closest, did_you_mean};
@@ -34,6 +35,7 @@ impl<'d> Compiler<'d> {
                         self.check_keys(node, &[built_in.keys, &keys::EFFECT[..1]]);
                         self.built_in_action(node, name, place)
                     }
+                    None if self.is_built_in_meant(node, name) => None,
                     None => {
                         self.check_keys(node, &[keys::EFFECT]);
                         self.action_by_name(kind, name, node.get("params"), place)
@@ -52,10 +54,35 @@ impl<'d> Compiler<'d> {
         }
     }
 
+    /// Reports a built-in action whose name is cut short. An effect may be called `raise` as long as it has none of
+    /// the built-in one's keys; nobody's own action begins with `xstate.`.
+    fn is_built_in_meant(&mut self, node: &'d Node, name: &str) -> bool {
+        let keys = || node.members().unwrap_or(&[]).iter().map(|member| member.key.as_str());
+        let is_meant = |built_in: &&keys::BuiltIn| {
+            built_in.is_named_short(name) && (name.starts_with("xstate.") || built_in.has_one_of(keys()))
+        };
+        let Some(meant) = keys::BUILT_IN_ACTIONS.iter().find(is_meant) else { return false };
+        if self.names.action_indices.contains_key(name) {
+            return false;
+        }
+        let kind = node.get("type").unwrap_or(node);
+        let hint = Some(format!("did you mean {:?}?", meant.name));
+        self.error(kind, "unknown_action", format!("{name:?} is no built-in action"), hint);
+        true
+    }
+
     fn action_by_name(&mut self, node: &'d Node, name: &str, params: Option<&'d Node>, place: Place) -> Option<Action> {
+        if keys::BUILT_IN_ACTIONS.iter().any(|built_in| built_in.name == name) {
+            let hint = Some(format!("write {{\"type\": {name:?}, ...}}"));
+            self.error(node, "wrong_type", format!("the built-in action {name:?} must be an object"), hint);
+            return None;
+        }
         if name.starts_with("@xstate.") {
             let hint = did_you_mean(name, keys::BUILT_IN_ACTIONS.iter().map(|built_in| built_in.name));
             self.error(node, "unknown_action", format!("there is no built-in action {name:?}"), hint);
+            return None;
+        }
+        if name.starts_with("xstate.") && self.is_built_in_meant(node, name) {
             return None;
         }
         let has_params = params.is_some();
@@ -93,9 +120,14 @@ impl<'d> Compiler<'d> {
                 let event = self.compile_event(node.get("event")?, value);
                 let delay = self.optional_delay(node, place)?;
                 let id = self.compile_optional(node.get("id"), value);
+                self.addresses.give(Addressee::DelayedEvent, id.as_ref());
                 Some(Action::Raise { event: event?, delay, id })
             }
-            "@xstate.cancel" => Some(Action::Cancel { id: self.compile_template(node.get("id")?, value)? }),
+            "@xstate.cancel" => {
+                let id = self.compile_template(node.get("id")?, value)?;
+                self.addresses.name(Addressee::DelayedEvent, Some(&id), node.get("id"));
+                Some(Action::Cancel { id })
+            }
             "@xstate.emit" => {
                 let event = node.get("event")?;
                 self.compile_event(event, value)?;
@@ -110,17 +142,24 @@ impl<'d> Compiler<'d> {
                 let to = self.compile_optional(node.get("to"), value);
                 let delay = self.optional_delay(node, place)?;
                 let id = self.compile_optional(node.get("id"), value);
+                self.addresses.name(Addressee::Child, to.as_ref(), node.get("to"));
+                self.addresses.give(Addressee::DelayedEvent, id.as_ref());
                 Some(Action::SendTo { to, event: event?, delay, id })
             }
             "@xstate.spawnChild" => {
                 let machine = self.child_machine(node.get("src")?);
                 let id = self.compile_optional(node.get("id"), value);
+                self.addresses.give(Addressee::Child, id.as_ref());
                 let input = self.compile_optional(node.get("input"), value);
                 let sync =
                     node.get("syncSnapshot").and_then(|sync| self.boolean(sync, "`syncSnapshot`")).unwrap_or(false);
                 Some(Action::Spawn { machine: machine?, id, input, sync })
             }
-            _ => Some(Action::Stop { id: self.compile_template(node.get("id")?, value)? }),
+            _ => {
+                let id = self.compile_template(node.get("id")?, value)?;
+                self.addresses.name(Addressee::Child, Some(&id), node.get("id"));
+                Some(Action::Stop { id })
+            }
         }
     }
 

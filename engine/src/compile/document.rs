@@ -45,6 +45,7 @@ pub(super) fn compile(source: &[u8], limits: &Limits, resolve: &Resolve<'_>) -> 
         afters: Vec::new(),
         machines: Vec::new(),
         machine_indices: HashMap::new(),
+        addresses: Default::default(),
     };
     compiler.report_duplicates();
     let machine = compiler.machine();

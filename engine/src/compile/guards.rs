@@ -29,7 +29,8 @@ impl<'d> Compiler<'d> {
 
     fn guard_object(&mut self, node: &'d Node, place: Place) -> Option<Guard> {
         let Some(kind) = node.get("type") else {
-            self.error(node, "missing_key", "a guard needs \"@expr\" or a \"type\"", None);
+            let hint = node.get("expr").map(|_| "did you mean \"@expr\"?".to_owned());
+            self.error(node, "missing_key", "a guard needs \"@expr\" or a \"type\"", hint);
             return None;
         };
         let name = self.string(kind, "a guard's `type`")?;
@@ -42,10 +43,25 @@ impl<'d> Compiler<'d> {
             self.error(kind, "unknown_guard", format!("there is no built-in guard {name:?}"), hint);
             return None;
         }
+        if let Some(meant) = self.built_in_guard_meant(node, name) {
+            let hint = Some(format!("did you mean {meant:?}?"));
+            self.error(kind, "unknown_guard", format!("there is no guard {name:?}"), hint);
+            return None;
+        }
         self.check_keys(node, &[keys::NAMED_GUARD]);
         let guard = self.named_guard(kind, name);
         let params = self.compile_optional(node.get("params"), place.value());
         Some(Guard::Call { guard: guard?, params })
+    }
+
+    /// `xstate.and` for `and`, if it has the built-in one's keys and nothing else is called so.
+    fn built_in_guard_meant(&self, node: &'d Node, name: &str) -> Option<&'static str> {
+        if self.names.guard_indices.contains_key(name) {
+            return None;
+        }
+        let keys = || node.members().unwrap_or(&[]).iter().map(|member| member.key.as_str());
+        let is_meant = |built_in: &&keys::BuiltIn| built_in.is_named_short(name) && built_in.has_one_of(keys());
+        keys::BUILT_IN_GUARDS.iter().find(is_meant).map(|built_in| built_in.name)
     }
 
     fn built_in_guard(&mut self, node: &'d Node, name: &str, place: Place) -> Option<Guard> {

@@ -57,7 +57,11 @@ pub(crate) const STATE: &[Key] = &[
     key("states", Shape::States, "The child states, in document order."),
     key("on", Shape::TransitionMap, "Transitions by event type; `*` and `a.*` are wildcards, `{}` forbids the event."),
     key("always", Shape::Transitions, "Eventless transitions, tried after every step."),
-    key("after", Shape::TransitionMap, "Delayed transitions by milliseconds or by the name of a delay."),
+    key(
+        "after",
+        Shape::TransitionMap,
+        "Delayed transitions by milliseconds, a duration such as `5s`, or the name of a delay.",
+    ),
     key("entry", Shape::Actions, "Actions taken when the state is entered."),
     key("exit", Shape::Actions, "Actions taken when the state is left."),
     key("invoke", Shape::Invokes, "Machines that run while the state is active."),
@@ -77,7 +81,11 @@ pub(crate) const ROOT: &[Key] = &[
     key("context", Shape::Object, "The context an instance starts with; expressions see `input`."),
     key("actions", Shape::ActionDefinitions, "Named actions; a name used elsewhere expands in place."),
     key("guards", Shape::GuardDefinitions, "Named guards."),
-    key("delays", Shape::DelayDefinitions, "Named delays, in milliseconds."),
+    key(
+        "delays",
+        Shape::DelayDefinitions,
+        "Named delays: milliseconds, a duration such as `\"5s\"`, or an expression that gives either.",
+    ),
     key(
         "actors",
         Shape::Value,
@@ -86,6 +94,7 @@ pub(crate) const ROOT: &[Key] = &[
     key("version", Shape::String, "The definition's own version, kept for people."),
     key("input", Shape::Value, "Reserved for a description of the input; kept, not interpreted."),
     key("schemas", Shape::Value, "Reserved for schemas; kept, not interpreted."),
+    key("types", Shape::Value, "XState 5's place for TypeScript's types; kept, not interpreted."),
     key("$schema", Shape::String, "The JSON Schema for editors."),
 ];
 
@@ -152,6 +161,19 @@ pub(crate) struct BuiltIn {
     pub(crate) about: &'static str,
 }
 
+impl BuiltIn {
+    /// Whether `name` is this type without what it begins with: `assign`, and `xstate.assign` too, for `@xstate.assign`.
+    pub(crate) fn is_named_short(&self, name: &str) -> bool {
+        let rest = self.name.strip_suffix(name);
+        rest.is_some_and(|rest| matches!(rest, "@" | "xstate." | "@xstate."))
+    }
+
+    /// Whether one of these keys is one of its own.
+    pub(crate) fn has_one_of<'k>(&self, mut keys: impl Iterator<Item = &'k str>) -> bool {
+        keys.any(|key| self.keys.iter().any(|own| own.name == key))
+    }
+}
+
 pub(crate) const BUILT_IN_ACTIONS: &[BuiltIn] = &[
     BuiltIn {
         name: "@xstate.assign",
@@ -162,7 +184,11 @@ pub(crate) const BUILT_IN_ACTIONS: &[BuiltIn] = &[
         name: "@xstate.raise",
         keys: &[
             required("event", Shape::Object, "The event, with its `type`."),
-            key("delay", Shape::Delay, "Milliseconds, the name of a delay, or an expression."),
+            key(
+                "delay",
+                Shape::Delay,
+                "Milliseconds, a duration such as `\"5s\"`, the name of a delay, or an expression.",
+            ),
             key("id", Shape::Value, "Name by which `@xstate.cancel` finds it."),
         ],
         about: "Puts an event in the machine's own queue, now or later.",
@@ -187,7 +213,11 @@ pub(crate) const BUILT_IN_ACTIONS: &[BuiltIn] = &[
         keys: &[
             key("to", Shape::Value, "A child's id, `#_parent`, or nothing for the machine itself."),
             required("event", Shape::Object, "The event, with its `type`."),
-            key("delay", Shape::Delay, "Milliseconds, the name of a delay, or an expression."),
+            key(
+                "delay",
+                Shape::Delay,
+                "Milliseconds, a duration such as `\"5s\"`, the name of a delay, or an expression.",
+            ),
             key("id", Shape::Value, "Name by which `@xstate.cancel` finds it."),
         ],
         about: "Sends an event to a child or to the parent.",
@@ -239,10 +269,31 @@ pub(crate) const BUILT_IN_GUARDS: &[BuiltIn] = &[
     },
 ];
 
-/// Keys of XState v6 that XState v5 has no counterpart for: refused rather than silently ignored.
-pub(crate) const UNSUPPORTED: &[(&str, &str)] = &[
-    ("choice", "use a state with guarded `always` transitions"),
-    ("timeout", "use `after`"),
-    ("onTimeout", "use `after`"),
-    ("onError", "put `onError` on the `invoke` it is for"),
+/// A key that other versions of XState have: refused rather than ignored, since a definition without it means
+/// something else.
+pub(crate) struct Foreign {
+    pub(crate) name: &'static str,
+    /// A key of the objects in which it would stand.
+    pub(crate) beside: &'static str,
+    pub(crate) instead: &'static str,
+}
+
+const fn foreign(name: &'static str, beside: &'static str, instead: &'static str) -> Foreign {
+    Foreign { name, beside, instead }
+}
+
+pub(crate) const FOREIGN: &[Foreign] = &[
+    // XState 6.
+    foreign("choice", "states", "use a state with guarded `always` transitions"),
+    foreign("timeout", "states", "use `after`"),
+    foreign("onTimeout", "states", "use `after`"),
+    foreign("onError", "states", "put `onError` on the `invoke` it is for"),
+    // XState 4.
+    foreign("cond", "guard", "in XState 5 it is `guard`"),
+    foreign("in", "guard", "in XState 5 it is a guard: {\"type\": \"xstate.stateIn\", \"id\": ...}"),
+    foreign("internal", "reenter", "in XState 5 it is `reenter`, which says the opposite"),
+    foreign("activities", "invoke", "XState 5 has none: use `invoke`, or effects on `entry` and `exit`"),
+    foreign("services", "actors", "define the machines by themselves; `src` names them"),
+    foreign("data", "output", "in XState 5 it is `output`"),
+    foreign("data", "input", "in XState 5 it is `input`"),
 ];

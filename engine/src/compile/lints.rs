@@ -2,7 +2,7 @@
 
 use super::Compiler;
 use crate::diagnostics::Severity;
-use crate::machine::{Machine, StateKind, Transition, TransitionIx};
+use crate::machine::{Action, Machine, StateKind, Transition, TransitionIx};
 use crate::state_set::{StateIx, StateSet};
 
 impl Compiler<'_> {
@@ -15,6 +15,8 @@ impl Compiler<'_> {
             self.lint_order(machine, &state.always);
         }
         self.lint_endless(machine);
+        self.lint_staying(machine);
+        self.lint_addresses(machine);
     }
 
     fn warn_at(&mut self, offset: usize, code: &'static str, message: String, hint: &str) {
@@ -82,6 +84,25 @@ impl Compiler<'_> {
         }
     }
 
+    /// `always` without target and guard: it is taken for as long as it changes something, or it does nothing.
+    fn lint_staying(&mut self, machine: &Machine) {
+        let mut changes = Changes { machine, named: vec![None; machine.actions.len()] };
+        let always = machine.states.iter().flat_map(|state| state.always.iter());
+        for transition in always.map(|index| machine.transition(*index)) {
+            let stays = transition.targets.as_deref().is_none_or(<[StateIx]>::is_empty);
+            if transition.guard.is_some() || !stays {
+                continue;
+            }
+            if changes.any(&transition.actions) {
+                let message = "this `always` stays and changes something, so it is taken without end".to_owned();
+                self.warn_at(transition.offset, "endless_always", message, "give it a guard or a target");
+            } else if transition.actions.is_empty() {
+                let message = "this `always` has no target, no guard and no actions: it does nothing".to_owned();
+                self.warn_at(transition.offset, "idle_always", message, "give it a target, or remove it");
+            }
+        }
+    }
+
     fn warn_endless(&mut self, machine: &Machine, state: StateIx) {
         let Some(first) = forced_transition(machine, state) else { return };
         let transition = machine.transition(first);
@@ -101,6 +122,33 @@ fn forced_transition(machine: &Machine, leaf: StateIx) -> Option<TransitionIx> {
         }
     }
     None
+}
+
+/// Whether actions change the context or the children, after which eventless transitions are tried again.
+struct Changes<'m> {
+    machine: &'m Machine,
+    /// By named action, once it is known: they call each other.
+    named: Vec<Option<bool>>,
+}
+
+impl Changes<'_> {
+    fn any(&mut self, actions: &[Action]) -> bool {
+        actions.iter().any(|action| match action {
+            Action::Assign(_) | Action::Spawn { .. } | Action::Stop { .. } => true,
+            Action::Call { action, .. } => self.named(usize::from(*action)),
+            _ => false,
+        })
+    }
+
+    fn named(&mut self, action: usize) -> bool {
+        if let Some(known) = self.named[action] {
+            return known;
+        }
+        let machine = self.machine;
+        let found = self.any(&machine.actions[action].body);
+        self.named[action] = Some(found);
+        found
+    }
 }
 
 /// The leaf that a leaf is forced to by `always`.

@@ -4,6 +4,7 @@
 //! them. Errors are collected, so that a person sees them all at once.
 
 mod actions;
+mod addresses;
 mod document;
 mod expressions;
 mod guards;
@@ -73,6 +74,7 @@ pub(crate) struct Compiler<'d> {
     afters: Vec<After>,
     machines: Vec<ChildMachine>,
     machine_indices: HashMap<Str, Option<u16>>,
+    addresses: addresses::Addresses,
 }
 
 impl<'d> Compiler<'d> {

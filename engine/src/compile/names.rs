@@ -122,12 +122,20 @@ impl<'d> Compiler<'d> {
     pub(super) fn named_guard(&mut self, node: &'d Node, name: &str) -> Option<u16> {
         let found = self.names.guard_indices.get(name).copied();
         if found.is_none() && !(self.is_full() && self.has_errors()) {
-            let hint = did_you_mean(name, self.names.guard_indices.keys().map(Str::as_str))
-                .or(Some("add it to the root's `guards`".to_owned()));
-            self.error(node, "unknown_guard", format!("there is no guard {name:?}"), hint);
+            let hint = match looks_like_an_expression(name) {
+                true => format!("if it is an expression, write {{\"@expr\": {name:?}}}"),
+                false => did_you_mean(name, self.names.guard_indices.keys().map(Str::as_str))
+                    .unwrap_or("add it to the root's `guards`".to_owned()),
+            };
+            self.error(node, "unknown_guard", format!("there is no guard {name:?}"), Some(hint));
         }
         found
     }
+}
+
+fn looks_like_an_expression(name: &str) -> bool {
+    let reads_a_root = ["context.", "event.", "params."].iter().any(|root| name.starts_with(root));
+    reads_a_root || name.contains(['<', '>', '=', '!', '&', '|', '('])
 }
 
 fn indices(members: &[Member]) -> HashMap<Str, u16> {

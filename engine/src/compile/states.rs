@@ -92,10 +92,22 @@ impl<'d> Compiler<'d> {
                 );
                 continue;
             }
+            self.check_wildcard(descriptor, offset);
             let transitions = self.compile_transitions(index, descriptor, value);
             descriptors.set(descriptor, transitions);
         }
         descriptors
+    }
+
+    /// A `*` elsewhere than at the end, behind a dot, stands for itself.
+    fn check_wildcard(&mut self, descriptor: &str, offset: usize) {
+        let fixed = if descriptor == "*" { "" } else { descriptor.strip_suffix(".*").unwrap_or(descriptor) };
+        if !fixed.contains('*') {
+            return;
+        }
+        let message = format!("{descriptor:?} is no wildcard: it matches only an event of exactly that type");
+        let hint = "a wildcard is \"*\", or \"a.b.*\" for all that begins with a.b".to_owned();
+        self.report(crate::diagnostics::Severity::Warning, offset, "literal_wildcard", message, Some(hint));
     }
 
     /// `onDone` of the state, and `onDone`, `onError`, `onSnapshot` of what it invokes.

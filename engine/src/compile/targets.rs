@@ -16,12 +16,18 @@ pub(super) struct Unresolved {
 impl<'d> Compiler<'d> {
     /// Resolves the `target` of a transition; `None` stands for "no target", errors are reported.
     pub(super) fn resolve_targets(&mut self, source: StateIx, node: &'d Node) -> Option<Box<[StateIx]>> {
+        let hint = || Some("leave it out to stay, or write {} to forbid the event".to_owned());
         if node.as_str() == Some("") {
+            self.warning(node, "empty_target", "an empty target is none: the state stays as it is", hint());
             return None;
         }
         let mut found = Vec::new();
         for item in node.one_or_many() {
             let Some(target) = self.string(item, "a target") else { continue };
+            if target.is_empty() {
+                self.error(item, "empty_target", "one of several targets cannot be empty", hint());
+                continue;
+            }
             match self.resolve_target(source, target) {
                 Ok(state) => found.push(state),
                 Err(unresolved) => self.error(item, "unknown_target", unresolved.message, unresolved.hint),

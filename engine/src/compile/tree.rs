@@ -1,7 +1,7 @@
 //! First pass: the states, numbered in document order, with their kinds and ids.
 
 use super::{Compiler, keys};
-use crate::diagnostics::{closest, did_you_mean};
+use crate::diagnostics::{Severity, closest, did_you_mean};
 use crate::json_pos::{Member, Node};
 use crate::state_set::StateIx;
 use statemesh_expr::Str;
@@ -183,24 +183,12 @@ impl<'d> Compiler<'d> {
     }
 
     fn check_state_keys(&mut self, node: &'d Node, is_root: bool) {
-        for member in node.members().unwrap_or(&[]) {
-            let unsupported = keys::UNSUPPORTED.iter().find(|(name, _)| *name == member.key);
-            if let Some((name, instead)) = unsupported {
-                let message = format!("{name:?} of a state is not supported");
-                self.report(
-                    crate::diagnostics::Severity::Error,
-                    member.key_offset,
-                    "unsupported_key",
-                    message,
-                    Some((*instead).to_owned()),
-                );
-            }
-        }
         let root_keys = if is_root { keys::ROOT } else { &[] };
-        self.check_keys(node, &[keys::STATE, root_keys, UNSUPPORTED_AS_KEYS]);
+        self.check_keys(node, &[keys::STATE, root_keys]);
     }
 
-    /// Reports keys that none of the lists has: an error if it looks like a misspelling, else a warning.
+    /// Reports keys that none of the lists has: an error if it is another version's or looks like a misspelling, else a
+    /// warning.
     pub(super) fn check_keys(&mut self, node: &'d Node, lists: &[&[keys::Key]]) {
         let known = || lists.iter().flat_map(|list| list.iter()).map(|key| key.name);
         for member in node.members().unwrap_or(&[]) {
@@ -210,18 +198,7 @@ impl<'d> Compiler<'d> {
             if self.is_full() && self.has_errors() {
                 return;
             }
-            let meant = closest(&member.key, known()).filter(|meant| node.get(meant).is_none());
-            let (severity, hint) = match meant {
-                Some(meant) => (crate::diagnostics::Severity::Error, format!("did you mean {meant:?}?")),
-                None => (crate::diagnostics::Severity::Warning, "it is ignored".to_owned()),
-            };
-            self.report(
-                severity,
-                member.key_offset,
-                "unknown_key",
-                format!("unknown key {:?}", member.key),
-                Some(hint),
-            );
+            self.unknown_key(node, member, lists);
         }
         for key in lists.iter().flat_map(|list| list.iter()).filter(|key| key.required) {
             if node.members().is_some() && node.get(key.name).is_none() {
@@ -229,12 +206,22 @@ impl<'d> Compiler<'d> {
             }
         }
     }
-}
 
-/// Reported by `check_state_keys` itself, with what to use instead.
-const UNSUPPORTED_AS_KEYS: &[keys::Key] = &[
-    keys::Key { name: "choice", shape: keys::Shape::Value, about: "", required: false },
-    keys::Key { name: "timeout", shape: keys::Shape::Value, about: "", required: false },
-    keys::Key { name: "onTimeout", shape: keys::Shape::Value, about: "", required: false },
-    keys::Key { name: "onError", shape: keys::Shape::Value, about: "", required: false },
-];
+    fn unknown_key(&mut self, node: &'d Node, member: &'d Member, lists: &[&[keys::Key]]) {
+        let known = || lists.iter().flat_map(|list| list.iter()).map(|key| key.name);
+        let key = member.key.as_str();
+        let foreign =
+            keys::FOREIGN.iter().find(|foreign| foreign.name == key && known().any(|name| name == foreign.beside));
+        if let Some(foreign) = foreign {
+            let hint = Some(foreign.instead.to_owned());
+            let message = format!("the key {key:?} is not supported");
+            return self.report(Severity::Error, member.key_offset, "unsupported_key", message, hint);
+        }
+        let meant = closest(key, known()).filter(|meant| node.get(meant).is_none());
+        let (severity, hint) = match meant {
+            Some(meant) => (Severity::Error, format!("did you mean {meant:?}?")),
+            None => (Severity::Warning, "it is ignored".to_owned()),
+        };
+        self.report(severity, member.key_offset, "unknown_key", format!("unknown key {key:?}"), Some(hint));
+    }
+}

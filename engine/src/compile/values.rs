@@ -15,6 +15,7 @@ impl<'d> Compiler<'d> {
         if let Some(program) = self.compile_if_expression(node, place) {
             return program.map(|program| Template::Expression(Box::new(program)));
         }
+        self.warn_of_expr(node);
         if !is_dynamic(node) {
             return Some(Template::Constant(node.to_value()));
         }
@@ -31,6 +32,15 @@ impl<'d> Compiler<'d> {
                 Some(Template::Map(members.into_iter().collect::<Option<Box<[_]>>>()?))
             }
             _ => Some(Template::Constant(node.to_value())),
+        }
+    }
+
+    /// `{"expr": "..."}` is data, but hardly ever meant as such.
+    fn warn_of_expr(&mut self, node: &'d Node) {
+        let Some([only]) = node.members() else { return };
+        if only.key == "expr" && only.value.as_str().is_some() {
+            let hint = Some("for an expression write \"@expr\"".to_owned());
+            self.warning(node, "constant_expr", "this object is a constant: nothing in it is computed", hint);
         }
     }
 

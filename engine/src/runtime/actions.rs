@@ -126,7 +126,8 @@ impl Actor<'_, '_> {
             return Ok(value.clone());
         }
         let scope = statemesh_expr::Scope { params, ..statemesh_expr::Scope::new(&self.slot.context, event.payload) };
-        Ok(template.eval(&scope, self.shared.cost)?)
+        let limit = self.limits.expression_cost_max;
+        template.eval(&scope, self.shared.cost).map_err(|error| Fault::of(&error, template.culprit(&scope, limit)))
     }
 
     pub(super) fn evaluate_optional(

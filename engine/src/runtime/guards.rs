@@ -12,7 +12,8 @@ impl Actor<'_, '_> {
             Guard::Expression(program) => {
                 let scope =
                     statemesh_expr::Scope { params, ..statemesh_expr::Scope::new(&self.slot.context, event.payload) };
-                program.eval_bool(&scope, self.shared.cost)?
+                let holds = program.eval_bool(&scope, self.shared.cost);
+                holds.map_err(|error| Fault::of(&error, Some(program.source())))?
             }
             Guard::Call { guard, params: own } => {
                 let machine = self.machine;

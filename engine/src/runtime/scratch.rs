@@ -19,14 +19,21 @@ pub(crate) enum Fault {
     Refused(StepError),
 }
 
-impl From<EvalError> for Fault {
+impl Fault {
+    /// The fault of an expression, with its text if that is known.
     #[cold]
-    fn from(error: EvalError) -> Self {
+    pub(crate) fn of(error: &EvalError, expression: Option<&str>) -> Self {
         match error.fault() {
             EvalFault::CostExceeded => limit("expression_cost_max", 0, "the expressions cost too much"),
             EvalFault::TooLarge => limit("context_bytes_max", 0, "an expression's value is too large"),
             EvalFault::BadPayload(what) => Self::Refused(StepError::MalformedEvent(what.to_string())),
-            _ => failure(error.code(), &error.to_string()),
+            _ => {
+                let message = Value::str(error.to_string());
+                let fields = [("code", Some(Value::str(error.code()))), ("message", Some(message))];
+                let expression = [("expression", expression.map(Value::str))];
+                let fields = fields.into_iter().chain(expression).filter_map(|(key, value)| Some((key, value?)));
+                Self::Actor(Value::Map(fields.collect()))
+            }
         }
     }
 }

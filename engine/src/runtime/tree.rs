@@ -249,7 +249,10 @@ impl<'a> Tree<'a> {
         let context = machine.context.eval(&scope, &mut self.cost);
         let (context, failed) = match context {
             Ok(context) => (context, None),
-            Err(error) => (Value::Map(Map::new()), Some(Fault::from(error))),
+            Err(error) => {
+                let culprit = machine.context.culprit(&scope, machine.limits.expression_cost_max);
+                (Value::Map(Map::new()), Some(Fault::of(&error, culprit)))
+            }
         };
         actor.context = context;
         let init = named(INIT, []);
