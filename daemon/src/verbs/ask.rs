@@ -56,7 +56,8 @@ fn json_argument(name: &str, given: &str) -> Result<Value, Failure> {
     };
     let text = from_file.as_deref().unwrap_or(given);
     serde_json::from_str(text).map_err(|error| {
-        Failure::usage(format!("--{name}: not JSON: {error}")).hint(format!("quote it for the shell: --{name} '{{\"amount\":3}}'"))
+        Failure::usage(format!("--{name}: not JSON: {error}"))
+            .hint(format!("quote it for the shell: --{name} '{{\"amount\":3}}'"))
     })
 }
 

@@ -1,10 +1,10 @@
-//! Links between this daemon and each other, for ownership: there is a link when each side's control lane to the other is
-//! greeted. What arrives before both are is kept, so that nothing said first is missed.
+//! Links between this daemon and each other: there is a link when each side's control lane to the other is greeted. What
+//! arrives before both are is kept, so that nothing said first is missed, and nothing is answered on a lane that is not there.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
-use statemesh_mesh::ownership::OwnershipMessage;
+use statemesh_mesh::protocol::PeerMessage;
 
 /// Messages kept for a link that is half there.
 const EARLY: usize = 256;
@@ -16,7 +16,7 @@ struct Link<L> {
     /// the end of one that was forgotten with an earlier process of the member may be told of late.
     from: HashSet<L>,
     up: bool,
-    early: Vec<OwnershipMessage>,
+    early: Vec<PeerMessage>,
 }
 
 /// What became of a link.
@@ -25,7 +25,7 @@ pub(super) enum Change {
     /// Nothing that matters.
     None,
     /// It is there now; these messages came before.
-    Up(Vec<OwnershipMessage>),
+    Up(Vec<PeerMessage>),
     /// It is gone.
     Down,
 }
@@ -85,7 +85,7 @@ impl<L: Hash + Eq> Links<L> {
     }
 
     /// Gives the message back if the link is up; otherwise keeps it until it is.
-    pub(super) fn receive(&mut self, member: u32, message: OwnershipMessage) -> Option<OwnershipMessage> {
+    pub(super) fn receive(&mut self, member: u32, message: PeerMessage) -> Option<PeerMessage> {
         let link = self.by_member.entry(member).or_default();
         if link.up {
             return Some(message);
@@ -110,16 +110,19 @@ impl<L: Hash + Eq> Links<L> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use statemesh_mesh::ownership::PartitionSet;
+    use statemesh_mesh::definitions::DefinitionMessage;
+
+    fn said() -> PeerMessage {
+        PeerMessage::Definitions(DefinitionMessage::Digest { digest: 7 })
+    }
 
     #[test]
     fn a_link_is_up_when_both_lanes_are_and_then_gives_what_came_before() {
         let mut links = Links::default();
-        let said = OwnershipMessage::Holding { set: PartitionSet::new() };
         assert_eq!(links.to(1, true), Change::None);
-        assert_eq!(links.receive(1, said.clone()), None);
-        assert_eq!(links.from(1, 'a', true), Change::Up(vec![said.clone()]));
-        assert_eq!(links.receive(1, said.clone()), Some(said));
+        assert_eq!(links.receive(1, said()), None);
+        assert_eq!(links.from(1, 'a', true), Change::Up(vec![said()]));
+        assert_eq!(links.receive(1, said()), Some(said()));
         // The member opened a new lane before its old one was seen to end.
         assert_eq!(links.from(1, 'b', true), Change::None);
         assert_eq!(links.from(1, 'a', false), Change::None);
@@ -143,7 +146,7 @@ mod tests {
     fn what_came_over_a_lane_that_ended_before_the_link_was_up_is_void() {
         let mut links = Links::default();
         links.from(1, 'a', true);
-        links.receive(1, OwnershipMessage::Holding { set: PartitionSet::new() });
+        links.receive(1, said());
         assert_eq!(links.from(1, 'a', false), Change::None);
         links.from(1, 'b', true);
         assert_eq!(links.to(1, true), Change::Up(Vec::new()));

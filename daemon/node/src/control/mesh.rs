@@ -199,10 +199,10 @@ impl Control {
             Change::None => {}
             Change::Up(early) => {
                 self.ownership.handle(ownership::Input::LinkUp(name.clone()), now);
-                for message in early {
-                    self.ownership.handle(ownership::Input::Message { from: name.clone(), message }, now);
-                }
                 self.definition_link_up(name.clone(), now);
+                for message in early {
+                    self.peer_message(member, name.clone(), message, now);
+                }
                 self.tell_keys_to(&name, member);
             }
             Change::Down => {
@@ -222,16 +222,24 @@ impl Control {
             return;
         };
         match PeerMessage::decode(body) {
-            Ok(PeerMessage::Ownership { message, .. }) => {
+            Ok(message) => {
                 if let Some(message) = self.links.receive(member, message) {
-                    self.ownership.handle(ownership::Input::Message { from, message }, now);
+                    self.peer_message(member, from, message, now);
                 }
             }
-            Ok(PeerMessage::Definitions(message)) => self.definition_message(member, message, now),
-            Ok(PeerMessage::Membership(bytes)) => {
+            Err(error) => tracing::warn!(member = %from, %error, "a control message that is none"),
+        }
+    }
+
+    fn peer_message(&mut self, member: u32, from: MemberName, message: PeerMessage, now: Instant) {
+        match message {
+            PeerMessage::Ownership { message, .. } => {
+                self.ownership.handle(ownership::Input::Message { from, message }, now);
+            }
+            PeerMessage::Definitions(message) => self.definition_message(member, message, now),
+            PeerMessage::Membership(bytes) => {
                 self.membership.handle(membership::Input::ByLink { from, bytes: &bytes }, now);
             }
-            Err(error) => tracing::warn!(member = %from, %error, "a control message that is none"),
         }
     }
 

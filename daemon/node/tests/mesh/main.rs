@@ -264,6 +264,34 @@ fn what_compiles_with_all_its_levels_fits_into_a_request() {
     assert_eq!(batch[0]["ok"], true, "{batch}");
 }
 
+#[test]
+fn instances_that_arrive_before_their_definition_wait_for_it_and_no_longer() {
+    let mut mesh = Mesh::new();
+    let one = mesh.start("one");
+    let mut asker = one.client();
+    // Compiling it takes longer than moving some instances of it.
+    let mut large = counter();
+    large["description"] = json!("x".repeat(100_000));
+    for n in 0..2_000 {
+        large["states"]["on"]["on"][format!("E{n}")] =
+            json!({"guard": {"@expr": format!("context.count > {n}")}, "target": "off"});
+    }
+    asker.ok(&json!({"op": "define", "definition": large}));
+    for n in 0..50 {
+        asker.add(&format!("k{n}"), 1);
+    }
+    for _ in 0..3 {
+        // Nobody asks it anything, or that would wake it.
+        let mut two = mesh.start("two");
+        for n in 0..50 {
+            assert_eq!(asker.count(&format!("k{n}")), 1);
+        }
+        assert_eq!(two.counted("statemesh_handoff_rejected_total"), 0.0);
+        assert_eq!(two.node.leave().left_behind, 0);
+        two.node.stop();
+    }
+}
+
 fn key_of(key: u32) -> String {
     format!("key-{key}")
 }
@@ -346,7 +374,8 @@ fn a_connection_with_too_much_under_way_waits_and_loses_nothing() {
     for n in 0..200 {
         assert_eq!(client.count(&format!("k{n}")), 3);
     }
-    assert!(one.counted("statemesh_pauses_total") > 10.0);
+    // How often depends on how the answers come: once shows that it waits.
+    assert!(one.counted("statemesh_pauses_total") > 0.0);
 }
 
 #[test]
