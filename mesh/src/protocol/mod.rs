@@ -24,7 +24,7 @@ pub enum PeerMessage {
     },
     /// About machine definitions.
     Definitions(DefinitionMessage),
-    /// About who is there: what membership would rather not lose as a datagram again.
+    /// About who is there: what membership would rather not lose as a datagram again, sealed as one.
     Membership(Vec<u8>),
 }
 

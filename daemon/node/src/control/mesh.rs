@@ -69,8 +69,11 @@ impl Control {
                     continue;
                 }
                 membership::Output::SendByLink { to, bytes } => {
-                    let member = self.number(&to);
-                    self.send(member, &PeerMessage::Membership(bytes));
+                    // Sealed as a datagram is: where peers have no CURVE, the keys of gossip still say who is a member.
+                    if let Some(sealed) = self.seal.seal(&bytes) {
+                        let member = self.number(&to);
+                        self.send(member, &PeerMessage::Membership(sealed));
+                    }
                     continue;
                 }
                 membership::Output::Up(identity) => self.member_up(&identity, now),
@@ -237,8 +240,12 @@ impl Control {
                 self.ownership.handle(ownership::Input::Message { from, message }, now);
             }
             PeerMessage::Definitions(message) => self.definition_message(member, message, now),
-            PeerMessage::Membership(bytes) => {
-                self.membership.handle(membership::Input::ByLink { from, bytes: &bytes }, now);
+            PeerMessage::Membership(sealed) => {
+                let address = self.membership.member(&from).map(|known| known.identity.gossip_addr());
+                // What cannot be opened is counted by reason.
+                if let Some(Ok(bytes)) = address.map(|address| self.seal.open(address, &sealed, now)) {
+                    self.membership.handle(membership::Input::ByLink { from, bytes: &bytes }, now);
+                }
             }
         }
     }
