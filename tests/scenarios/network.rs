@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use statemesh_tests::caller::Member;
+use statemesh_tests::dns::GOSSIP_PORT;
 use statemesh_tests::load::{Background, Load};
 use statemesh_tests::mesh::{Mesh, in_short};
 use statemesh_tests::network::Network;
@@ -18,6 +19,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "after a partition heals the higher seq of a doubly owned key wins, counted and published",
         partition_heals,
+    ),
+    Scenario::new(
+        "without a single datagram two members hold each other for alive, and a dead one for dead",
+        only_links,
     ),
     Scenario::new("members that know each other need DNS no more", dns_gone).beside(),
     Scenario::new("clocks an hour apart change nothing", clocks_apart)
@@ -114,6 +119,26 @@ fn partition_heals(scene: &Scene) -> Outcome {
     }
     ensure!(conflicts >= 2.0, "two keys were owned twice, but the metrics count {conflicts} conflicts");
     mesh.all_run()
+}
+
+fn only_links(scene: &Scene) -> Outcome {
+    let mut mesh = Mesh::whole(scene, &["a", "b"])?;
+    for name in ["a", "b"] {
+        mesh.network.lose_datagrams(mesh.host(name)?, GOSSIP_PORT)?;
+    }
+    let load = Background::start(vec![Load::on(mesh.clients("a")?, "one"), Load::on(mesh.clients("b")?, "two")])?;
+    let end = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < end {
+        load.go_on(100)?;
+        for name in ["a", "b"] {
+            let seen = mesh.caller(name)?.members()?;
+            ensure!(seen.iter().all(Member::is_there) && seen.len() == 2, "{name} sees {}", in_short(&seen));
+        }
+    }
+    load.stop_flawless(mesh.clients("a")?)?;
+    mesh.daemon_mut("b")?.kill()?;
+    let took = mesh.wait_view(&["a"], &["a"])?;
+    figures::record(&scene.all, "without_datagrams_a_death_is_noticed_secs", json!(took.as_secs_f64()))
 }
 
 fn dns_gone(scene: &Scene) -> Outcome {

@@ -155,6 +155,14 @@ impl Network {
         Ok(())
     }
 
+    /// From now on the datagrams that a host sends to this port of others go nowhere.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn lose_datagrams(&self, host: Host, port: u16) -> Outcome {
+        ip(&format!("-n {} rule add pref 1 ipproto udp dport {port} blackhole", host.namespace()))
+    }
+
     fn move_to(&self, host: Host, bridge: &str) -> Outcome {
         crate::ensure!(matches!(self.fabric, Fabric::Bridge(_)), "only hosts on a bridge can be cut off");
         ip(&format!("link set v{} master {bridge}", host.number))?;
