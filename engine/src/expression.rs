@@ -31,17 +31,15 @@ impl Template {
         }
     }
 
-    /// The text of the expression that has no value, found by asking each again: a step that succeeds pays nothing.
-    /// It has a budget of its own, so that what the step may still do does not depend on the search.
+    /// The text of the expression that has no value, found by asking each again in the same order: a step that succeeds pays
+    /// nothing. `cost` is one budget for the whole search, as large as that of the step, which came as far.
     #[cold]
-    pub(crate) fn culprit(&self, scope: &Scope<'_>, cost_max: u64) -> Option<&str> {
+    pub(crate) fn culprit(&self, scope: &Scope<'_>, cost: &mut Cost) -> Option<&str> {
         match self {
             Self::Constant(_) => None,
-            Self::Expression(program) => {
-                program.eval(scope, &mut Cost::new(cost_max)).is_err().then(|| program.source())
-            }
-            Self::List(items) => items.iter().find_map(|item| item.culprit(scope, cost_max)),
-            Self::Map(members) => members.iter().find_map(|(_, member)| member.culprit(scope, cost_max)),
+            Self::Expression(program) => program.eval(scope, cost).is_err().then(|| program.source()),
+            Self::List(items) => items.iter().find_map(|item| item.culprit(scope, cost)),
+            Self::Map(members) => members.iter().find_map(|(_, member)| member.culprit(scope, cost)),
         }
     }
 

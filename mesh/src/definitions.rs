@@ -52,7 +52,7 @@ pub struct VersionId {
     pub machine: String,
     /// When it was defined.
     pub clock: u64,
-    /// Hash of the body.
+    /// The shell's hash of what was defined.
     pub hash: DefinitionHash,
 }
 
@@ -157,7 +157,7 @@ pub enum Output {
         /// The version.
         definition: Definition,
     },
-    /// A version that was known is now the newest of its machine.
+    /// A version that was known was defined again, and is the newest of its machine.
     Newest(VersionId),
     /// A push is done. `missing` did not acknowledge it in time; they will fetch it when they meet a member that has it.
     Pushed {
@@ -385,7 +385,6 @@ impl Definitions {
 
     /// Takes a version, or the newer clock of one.
     fn merge(&mut self, definition: Definition) {
-        let before = self.newest(&definition.machine);
         self.clock = self.clock.max(definition.clock);
         let Definition { machine, clock, hash, body } = definition;
         let versions = self.machines.entry(machine.clone()).or_default();
@@ -404,9 +403,8 @@ impl Definitions {
         if known.is_none() {
             let definition = Definition { machine, clock, hash, body };
             self.out.push_back(Output::Apply { definition });
-        } else if let Some(newest) = newest.filter(|_| is_newest)
-            && before.is_none_or(|before| before.hash != hash)
-        {
+        } else if let Some(newest) = newest.filter(|_| is_newest) {
+            // Also where it was the newest before: whoever compares it with one that comes later must know its clock.
             self.out.push_back(Output::Newest(newest));
         }
     }
@@ -563,6 +561,27 @@ mod tests {
         one.define("m", hash(1), vec![1], [], now).unwrap();
         assert_eq!(one.newest("m").unwrap().hash, hash(1));
         assert!(matches!(one.poll(), Some(Output::Newest(v)) if v.hash == hash(1)));
+    }
+
+    #[test]
+    fn a_version_that_was_taken_back_does_not_become_the_newest_by_coming_late() {
+        let now = Instant::now();
+        let mut one = Definitions::new();
+        one.define("m", hash(1), vec![1], [], now).unwrap();
+        while one.poll().is_some() {}
+        // Elsewhere the second version was defined, and the first one again.
+        let version = |n, clock| VersionId { machine: "m".into(), clock, hash: hash(n) };
+        let versions = vec![version(1, 3), version(2, 2)];
+        one.handle(Input::Message { from: name(2), message: DefinitionMessage::Versions { versions } }, now);
+        assert_eq!(one.poll(), Some(Output::Newest(version(1, 3))));
+        let late = Definition { machine: "m".into(), clock: 2, hash: hash(2), body: vec![2] };
+        let message = DefinitionMessage::Definitions { definitions: vec![late.clone()] };
+        one.handle(Input::Message { from: name(2), message }, now);
+        let outputs: Vec<Output> = std::iter::from_fn(|| one.poll()).collect();
+        assert!(
+            outputs.contains(&Output::Apply { definition: late }) && !outputs.contains(&Output::Newest(version(2, 2)))
+        );
+        assert_eq!(one.newest("m"), Some(version(1, 3)));
     }
 
     #[test]

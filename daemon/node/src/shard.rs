@@ -136,6 +136,7 @@ impl Shards {
                     wheel: TimerWheel::new(Millis(0)),
                     rearmed: false,
                     lost: HashMap::new(),
+                    unread: Vec::new(),
                 };
                 Shard { index, state: Combining::new(state, INBOX), due }
             })
@@ -275,6 +276,8 @@ pub(crate) struct State {
     rearmed: bool,
     /// Keys whose instance went with a dead owner and that nobody has asked for since, with their hashes.
     lost: HashMap<u64, u16>,
+    /// Keys of instances that arrived and cannot be read, until their partition is served or sent back.
+    unread: Vec<Fresh>,
 }
 
 /// A key that came into being.

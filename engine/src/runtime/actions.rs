@@ -8,7 +8,7 @@ use crate::expression::Template;
 use crate::instance::{Queued, ROOT};
 use crate::machine::{Action, Assignment, Delay, EventTemplate};
 use crate::state_set::StateIx;
-use statemesh_expr::{Str, Value};
+use statemesh_expr::{Cost, Str, Value};
 
 impl Actor<'_, '_> {
     /// Runs a list of actions. `entering` is the state that is being entered, whose children actions may address.
@@ -127,7 +127,9 @@ impl Actor<'_, '_> {
         }
         let scope = statemesh_expr::Scope { params, ..statemesh_expr::Scope::new(&self.slot.context, event.payload) };
         let limit = self.limits.expression_cost_max;
-        template.eval(&scope, self.shared.cost).map_err(|error| Fault::of(&error, template.culprit(&scope, limit)))
+        template
+            .eval(&scope, self.shared.cost)
+            .map_err(|error| Fault::of(&error, || template.culprit(&scope, &mut Cost::new(limit))))
     }
 
     pub(super) fn evaluate_optional(

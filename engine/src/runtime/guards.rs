@@ -13,7 +13,7 @@ impl Actor<'_, '_> {
                 let scope =
                     statemesh_expr::Scope { params, ..statemesh_expr::Scope::new(&self.slot.context, event.payload) };
                 let holds = program.eval_bool(&scope, self.shared.cost);
-                holds.map_err(|error| Fault::of(&error, Some(program.source())))?
+                holds.map_err(|error| Fault::of(&error, || Some(program.source())))?
             }
             Guard::Call { guard, params: own } => {
                 let machine = self.machine;

@@ -20,9 +20,10 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    /// The fault of an expression, with its text if that is known.
+    /// The fault of an expression, with its text if that can be found. A step that is refused for what it costs does not look
+    /// for it.
     #[cold]
-    pub(crate) fn of(error: &EvalError, expression: Option<&str>) -> Self {
+    pub(crate) fn of<'t>(error: &EvalError, expression: impl FnOnce() -> Option<&'t str>) -> Self {
         match error.fault() {
             EvalFault::CostExceeded => limit("expression_cost_max", 0, "the expressions cost too much"),
             EvalFault::TooLarge => limit("context_bytes_max", 0, "an expression's value is too large"),
@@ -30,7 +31,7 @@ impl Fault {
             _ => {
                 let message = Value::str(error.to_string());
                 let fields = [("code", Some(Value::str(error.code()))), ("message", Some(message))];
-                let expression = [("expression", expression.map(Value::str))];
+                let expression = [("expression", expression().map(Value::str))];
                 let fields = fields.into_iter().chain(expression).filter_map(|(key, value)| Some((key, value?)));
                 Self::Actor(Value::Map(fields.collect()))
             }

@@ -250,8 +250,9 @@ impl<'a> Tree<'a> {
         let (context, failed) = match context {
             Ok(context) => (context, None),
             Err(error) => {
-                let culprit = machine.context.culprit(&scope, machine.limits.expression_cost_max);
-                (Value::Map(Map::new()), Some(Fault::of(&error, culprit)))
+                let limit = machine.limits.expression_cost_max;
+                let fault = Fault::of(&error, || machine.context.culprit(&scope, &mut Cost::new(limit)));
+                (Value::Map(Map::new()), Some(fault))
             }
         };
         actor.context = context;

@@ -117,8 +117,17 @@ impl foca::Codec<Identity> for WireCodec {
     }
 }
 
-/// Whether this datagram of foca's answers a probe.
-pub(super) fn is_ack(mut datagram: &[u8]) -> bool {
+/// A datagram of foca's that has to do with a probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Probing {
+    /// It asks, under this number.
+    Ping(u8),
+    /// It answers what was asked under this number, be it by way of another member.
+    Ack(u8),
+}
+
+/// What a datagram of foca's has to do with a probe.
+pub(super) fn probing(mut datagram: &[u8]) -> Option<Probing> {
     let buf = &mut datagram;
     let mut message = || -> Result<Message<Identity>, CodecError> {
         get_identity(buf)?;
@@ -126,7 +135,11 @@ pub(super) fn is_ack(mut datagram: &[u8]) -> bool {
         get_identity(buf)?;
         get_message(buf)
     };
-    matches!(message(), Ok(Message::Ack(_) | Message::ForwardedAck { .. }))
+    match message().ok()? {
+        Message::Ping(number) => Some(Probing::Ping(number)),
+        Message::Ack(number) | Message::ForwardedAck { probe_number: number, .. } => Some(Probing::Ack(number)),
+        _ => None,
+    }
 }
 
 fn copy(bytes: &[u8], buf: &mut impl BufMut) -> Result<(), CodecError> {

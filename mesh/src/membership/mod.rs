@@ -330,7 +330,7 @@ impl Membership {
         }
         let unanswered = self.probe.unanswered();
         let probes = matches!(timer, Timer::ProbeRandomMember(_));
-        if let (Timer::SendIndirectProbe { probed_id, .. }, Some(Ping { to, bytes })) = (&timer, &unanswered)
+        if let (Timer::SendIndirectProbe { probed_id, .. }, Some(Ping { to, bytes, .. })) = (&timer, &unanswered)
             && *to == probed_id.gossip_addr()
         {
             self.out.push_back(Output::SendByLink { to: probed_id.name.clone(), bytes: bytes.clone() });
@@ -340,10 +340,11 @@ impl Membership {
         if probes {
             let before = self.out.len();
             self.collect(now);
-            // The next ping is the last thing that foca does then.
-            if let Some(Output::Send { to, bytes }) = self.out.range(before..).next_back() {
-                self.probe.begin(Ping { to: *to, bytes: bytes.clone() });
-            }
+            let ping = self.out.range(before..).find_map(|output| match output {
+                Output::Send { to, bytes } => Ping::read(*to, bytes),
+                _ => None,
+            });
+            self.probe.begin(ping);
             self.scan_suspicions(now);
             self.tell_suspect(unanswered);
         }
@@ -351,7 +352,7 @@ impl Membership {
 
     /// Tells a member over its link that its probe failed. It has little time to say that it is alive, so it is asked once more.
     fn tell_suspect(&mut self, unanswered: Option<Ping>) {
-        let Some(Ping { to, bytes }) = unanswered else { return };
+        let Some(Ping { to, bytes, .. }) = unanswered else { return };
         let suspect = |m: &&Member<Identity>| m.state() == State::Suspect && m.id().gossip_addr() == to;
         let Some(suspect) = self.foca.iter_members().find(suspect).cloned() else { return };
         let to = suspect.id().name.clone();

@@ -4,7 +4,8 @@
 
 use std::net::SocketAddr;
 
-use super::codec;
+use super::codec::{self, Probing};
+use super::packet::Packet;
 
 /// The probe that is under way, until it is answered.
 #[derive(Debug, Default)]
@@ -17,19 +18,27 @@ pub(super) struct Probe {
 pub(super) struct Ping {
     pub(super) to: SocketAddr,
     pub(super) bytes: Vec<u8>,
+    number: u8,
+}
+
+impl Ping {
+    /// The ping that these bytes are, if they are one.
+    pub(super) fn read(to: SocketAddr, bytes: &[u8]) -> Option<Self> {
+        let Ok(Packet::Swim(datagram)) = Packet::decode(bytes) else { return None };
+        let Some(Probing::Ping(number)) = codec::probing(datagram) else { return None };
+        Some(Self { to, bytes: bytes.to_vec(), number })
+    }
 }
 
 impl Probe {
-    /// foca has sent this ping.
-    pub(super) fn begin(&mut self, ping: Ping) {
-        self.sent = Some(ping);
+    /// foca has sent this ping, or none.
+    pub(super) fn begin(&mut self, ping: Option<Ping>) {
+        self.sent = ping;
     }
 
-    /// This datagram of foca's came. An answer ends the probe.
+    /// This datagram of foca's came. An answer ends the probe; one to an earlier probe does not.
     pub(super) fn heard(&mut self, datagram: &[u8]) {
-        if self.sent.is_some() && codec::is_ack(datagram) {
-            self.sent = None;
-        }
+        self.sent.take_if(|ping| codec::probing(datagram) == Some(Probing::Ack(ping.number)));
     }
 
     /// The ping, if no answer came.

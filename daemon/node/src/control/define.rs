@@ -252,6 +252,10 @@ impl Control {
     }
 
     fn make_newest(&mut self, version: &VersionId) {
+        // It may still wait for a machine that it names.
+        for definition in self.definitions.incomplete.iter_mut().filter(|waiting| waiting.hash == version.hash) {
+            definition.clock = version.clock;
+        }
         let known = self.shared.machines.table().by_hash(&version.hash).cloned();
         if let Some(known) = known {
             let (name, machine) = (Arc::clone(&known.name), Arc::clone(&known.machine));

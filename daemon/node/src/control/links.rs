@@ -90,7 +90,8 @@ impl<L: Hash + Eq> Links<L> {
         if link.up {
             return Some(message);
         }
-        if link.early.len() < EARLY {
+        // A probe that waited answers nothing any more.
+        if link.early.len() < EARLY && !matches!(message, PeerMessage::Membership(_)) {
             link.early.push(message);
         }
         None

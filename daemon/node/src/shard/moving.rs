@@ -37,13 +37,38 @@ impl State {
             self.lost.insert(placement::key_hash(&fresh.machine, &fresh.key), partition);
             run.changes.push(Arc::new(lost_change(&fresh.machine, &fresh.key)));
         }
-        self.serve(partition);
+        self.serve(partition, run);
     }
 
     /// Serves what has arrived of a partition.
-    pub(crate) fn serve(&mut self, partition: u16) {
+    pub(crate) fn serve(&mut self, partition: u16, run: &mut Run) {
         if let Some(part) = self.part_mut(partition) {
             part.phase = Phase::Held;
+        }
+        self.tell_unread(partition, run);
+    }
+
+    /// What arrived of a partition that is served here and could not be read is lost: who watches is told, and who asks next.
+    fn tell_unread(&mut self, partition: u16, run: &mut Run) {
+        let (unread, others) = std::mem::take(&mut self.unread).into_iter().partition(|of| of.partition == partition);
+        self.unread = others;
+        let mut unread: Vec<Fresh> = unread;
+        // One that is here as well stays what it is here.
+        let hash = |of: &Fresh| placement::key_hash(&of.machine, &of.key);
+        unread.retain(|of| self.find(partition, hash(of), &of.machine, &of.key).is_none());
+        if let Some(first) = unread.first() {
+            tracing::warn!(
+                partition,
+                instances = unread.len(),
+                machine = &*first.machine,
+                key = &*first.key,
+                "instances that were handed over cannot be read here and are lost; the first is named: its definition is not \
+                 here, or it came from another release"
+            );
+        }
+        for lost in unread {
+            self.lost.insert(hash(&lost), partition);
+            run.changes.push(Arc::new(lost_change(&lost.machine, &lost.key)));
         }
     }
 
@@ -52,6 +77,7 @@ impl State {
     pub(crate) fn expect(&mut self, partition: u16, merge: bool) {
         if !merge {
             self.take_all(partition);
+            self.unread.retain(|of| of.partition != partition);
             if let Some(part) = self.part_mut(partition) {
                 part.phase = Phase::Arriving;
             }
@@ -62,6 +88,7 @@ impl State {
     pub(crate) fn discard(&mut self, partition: u16) {
         if self.part(partition).is_some_and(|part| matches!(part.phase, Phase::Arriving)) {
             self.take_all(partition);
+            self.unread.retain(|of| of.partition != partition);
             if let Some(part) = self.part_mut(partition) {
                 part.phase = Phase::Away;
             }
@@ -124,7 +151,7 @@ impl State {
         for part in &parts {
             self.install(partition, part, run);
         }
-        self.serve(partition);
+        self.serve(partition, run);
     }
 
     /// Takes a part of a partition that moves here; nothing if nobody expects it. What is here already stays, unless the part has a higher seq for the
@@ -137,6 +164,8 @@ impl State {
         let mut input = Input::new(bytes);
         while !input.is_empty() {
             let Ok(record) = input.record() else {
+                // Whose the rest is cannot be read either.
+                tracing::error!(partition, "a part of a hand-over is damaged");
                 installed.rejected += 1;
                 break;
             };
@@ -147,29 +176,15 @@ impl State {
                 }
                 None => {
                     installed.rejected += 1;
-                    self.reject(partition, &record, run);
+                    self.unread.push(Fresh { partition, machine: record.machine.into(), key: record.key.into() });
                 }
             }
         }
+        if self.holds(partition) {
+            self.tell_unread(partition, run);
+        }
         self.update_due(run);
         Some(installed)
-    }
-
-    /// What cannot be read is lost, and whoever watches or sends to it next is told so.
-    fn reject(&mut self, partition: u16, record: &Record<'_>, run: &mut Run) {
-        let Record { machine, key, .. } = *record;
-        let hash = placement::key_hash(machine, key);
-        if self.find(partition, hash, machine, key).is_some() {
-            return;
-        }
-        tracing::warn!(
-            machine,
-            key,
-            definition = crate::machines::hex(record.definition),
-            "an instance that was handed over cannot be read here and is lost: its definition is not here, or it came from another release"
-        );
-        self.lost.insert(hash, partition);
-        run.changes.push(Arc::new(lost_change(machine, key)));
     }
 
     /// Says whether the key was here as well, with another state; `None` if the record can't be read.
@@ -206,5 +221,59 @@ impl State {
         }
         self.arm(number);
         Some(conflict)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machines::{Machines, Version};
+    use crate::shard::{Outcome, Rules, Shards};
+    use statemesh_engine::{Limits, Machine};
+    use statemesh_mesh::client_protocol::reply::Encoding;
+    use statemesh_mesh::client_protocol::request::Request;
+
+    const PARTITIONS: u16 = 1;
+
+    fn shards(machines: &Arc<Machines>) -> Shards {
+        Shards::new(machines, Rules { partitions: PARTITIONS, history: 4, instances: 10 })
+    }
+
+    /// The parts of a partition that has one instance, m/k.
+    fn parts() -> Vec<Vec<u8>> {
+        let text = br#"{"id":"m","initial":"a","states":{"a":{}}}"#;
+        let machine = Machine::compile(text, &Limits::default(), &|_| None).unwrap().machine;
+        let machines = Arc::new(Machines::default());
+        machines.add(Version { name: "m".into(), hash: *machine.hash(), number: 1, machine });
+        let here = shards(&machines);
+        let mut state = here.of(0).try_claim().unwrap();
+        let mut run = Run::default();
+        state.take_over(0, &[], &mut run);
+        let request = Request::parse(br#"{"op":"start","machine":"m","key":"k"}"#, Encoding::Json).unwrap();
+        let hash = placement::key_hash("m", "k");
+        assert_eq!(state.run(&request, hash, 0, &mut run, &mut Vec::new()), Outcome::Replied);
+        let (moved, parts) = state.freeze(0, 1_000, 0);
+        assert_eq!(moved.instances, 1);
+        parts
+    }
+
+    #[test]
+    fn what_arrives_and_cannot_be_read_is_told_as_lost_when_its_partition_is_served() {
+        let there = shards(&Arc::new(Machines::default()));
+        let mut state = there.of(0).try_claim().unwrap();
+        let mut run = Run::default();
+        for sent_back in [true, false] {
+            state.expect(0, false);
+            for part in parts() {
+                assert_eq!(state.install(0, &part, &mut run).unwrap().rejected, 1);
+            }
+            assert_eq!(run.changes.len(), 0, "it may still be served where it came from");
+            if sent_back {
+                state.discard(0);
+            }
+        }
+        state.serve(0, &mut run);
+        assert_eq!(&*run.changes.first().unwrap().topic, b"m/k");
+        assert_eq!((run.changes.len(), state.unread.len(), state.lost.len()), (1, 0, 1));
     }
 }

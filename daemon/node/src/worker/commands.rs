@@ -65,7 +65,7 @@ impl Worker {
             Command::TakeOver { partition, lost } => {
                 self.with_shard(partition, io, |state, run| state.take_over(partition, &lost, run));
             }
-            Command::Serve { partition } => self.with_shard(partition, io, |state, _| state.serve(partition)),
+            Command::Serve { partition } => self.with_shard(partition, io, |state, run| state.serve(partition, run)),
             Command::Publish(change) => self.subscribers.publish(&change, io),
             Command::ClientsChanged => self.clients_changed(io),
             Command::PeerKeysChanged => self.peer_keys_changed(io),
