@@ -28,6 +28,13 @@ impl Machine {
             return Ok(instance.step(false));
         }
         let known = self.events.find(event.kind);
+        // Apart from `send_short`, whose stack a plain change of state does not need.
+        if let Some(known) = known
+            && self.routes.take(&mut instance.actor.active, known)
+        {
+            instance.seq += 1;
+            return Ok(instance.step(true));
+        }
         if let Short::Taken(changed) = self.send_short(instance, event, known, out) {
             instance.seq += u64::from(changed);
             return Ok(instance.step(changed));

@@ -26,7 +26,7 @@ pub(super) enum Short {
 struct NotSimple;
 
 impl Machine {
-    #[inline]
+    #[inline(never)]
     pub(super) fn send_short(
         &self,
         instance: &mut Instance,
@@ -35,9 +35,6 @@ impl Machine {
         out: &mut Output,
     ) -> Short {
         let Some(known) = known else { return Short::NotSimple };
-        if self.routes.take(&mut instance.actor.active, known) {
-            return Short::Taken(true);
-        }
         // Events of XState's own can mean more than a transition.
         if self.has_parallel || self.has_always || event.kind.starts_with("xstate.") {
             return Short::NotSimple;
