@@ -5,7 +5,7 @@
 //! and counts as defined when all have acknowledged it. Members that meet compare digests, then lists, and fetch what they
 //! lack; so a member that was away, or joins, has them all.
 //!
-//! What a definition says is no matter here: the shell compiles it, and vouches that the hash is that of the body.
+//! What a definition says is no matter here: the shell compiles it, and vouches that the hash is that of what the body says.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -38,7 +38,7 @@ pub struct Definition {
     pub machine: String,
     /// When it was defined, in logical time: larger is newer.
     pub clock: u64,
-    /// Hash of the body.
+    /// The shell's hash of what was defined.
     pub hash: DefinitionHash,
     /// What was defined, with its options, as the shell wrote it.
     #[serde(with = "body")]

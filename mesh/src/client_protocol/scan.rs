@@ -117,31 +117,57 @@ pub(super) trait Scan<'a>: Sized {
     }
 }
 
+/// What both readers have under one name each, and the kinds and the payload that differ in their names only.
+macro_rules! as_the_reader {
+    ($kinds:ident, $number:ident, $payload:ident) => {
+        #[inline]
+        fn kind(&mut self) -> Result<Kind> {
+            Ok(match self.peek()? {
+                $kinds::Str => Kind::Text,
+                $kinds::$number => Kind::Number,
+                $kinds::Bool => Kind::Bool,
+                $kinds::Map => Kind::Map,
+                _ => Kind::Other,
+            })
+        }
+
+        #[inline]
+        fn offset(&self) -> usize {
+            Self::offset(self)
+        }
+
+        #[inline]
+        fn since(&self, offset: usize) -> &'a [u8] {
+            Self::since(self, offset)
+        }
+
+        fn payload(value: &[u8]) -> Payload<'_> {
+            Payload::$payload(value)
+        }
+
+        #[inline]
+        fn value(&mut self) -> Result<&'a [u8]> {
+            self.read_raw()
+        }
+
+        #[inline]
+        fn skip(&mut self) -> Result<()> {
+            self.skip_value()
+        }
+
+        fn read_bool(&mut self) -> Result<bool> {
+            Self::read_bool(self)
+        }
+
+        #[inline]
+        fn finish(&mut self) -> Result<()> {
+            Self::finish(self)
+        }
+    };
+}
+
 impl<'a> Scan<'a> for msgpack::Reader<'a> {
-    #[inline]
-    fn kind(&mut self) -> Result<Kind> {
-        Ok(match self.peek()? {
-            MsgPackKind::Str => Kind::Text,
-            MsgPackKind::Int => Kind::Number,
-            MsgPackKind::Bool => Kind::Bool,
-            MsgPackKind::Map => Kind::Map,
-            _ => Kind::Other,
-        })
-    }
-
-    #[inline]
-    fn offset(&self) -> usize {
-        Self::offset(self)
-    }
-
-    #[inline]
-    fn since(&self, offset: usize) -> &'a [u8] {
-        Self::since(self, offset)
-    }
-
-    fn payload(value: &[u8]) -> Payload<'_> {
-        Payload::MsgPack(value)
-    }
+    as_the_reader!(MsgPackKind, Int, MsgPack);
 
     #[inline]
     fn map(&mut self, mut entry: impl FnMut(&[u8], &mut Self) -> Result<()>) -> Result<()> {
@@ -161,16 +187,6 @@ impl<'a> Scan<'a> for msgpack::Reader<'a> {
     }
 
     #[inline]
-    fn value(&mut self) -> Result<&'a [u8]> {
-        self.read_raw()
-    }
-
-    #[inline]
-    fn skip(&mut self) -> Result<()> {
-        self.skip_value()
-    }
-
-    #[inline]
     fn read_text(&mut self) -> Result<Cow<'a, str>> {
         self.read_str().map(Cow::Borrowed)
     }
@@ -183,42 +199,10 @@ impl<'a> Scan<'a> for msgpack::Reader<'a> {
     fn read_uint(&mut self) -> Result<Option<u64>> {
         Ok(u64::try_from(self.read_integer()?).ok())
     }
-
-    fn read_bool(&mut self) -> Result<bool> {
-        Self::read_bool(self)
-    }
-
-    #[inline]
-    fn finish(&mut self) -> Result<()> {
-        Self::finish(self)
-    }
 }
 
 impl<'a> Scan<'a> for json::Reader<'a> {
-    #[inline]
-    fn kind(&mut self) -> Result<Kind> {
-        Ok(match self.peek()? {
-            JsonKind::Str => Kind::Text,
-            JsonKind::Number => Kind::Number,
-            JsonKind::Bool => Kind::Bool,
-            JsonKind::Map => Kind::Map,
-            _ => Kind::Other,
-        })
-    }
-
-    #[inline]
-    fn offset(&self) -> usize {
-        Self::offset(self)
-    }
-
-    #[inline]
-    fn since(&self, offset: usize) -> &'a [u8] {
-        Self::since(self, offset)
-    }
-
-    fn payload(value: &[u8]) -> Payload<'_> {
-        Payload::Json(value)
-    }
+    as_the_reader!(JsonKind, Number, Json);
 
     fn map(&mut self, mut entry: impl FnMut(&[u8], &mut Self) -> Result<()>) -> Result<()> {
         self.enter_map()?;
@@ -240,14 +224,6 @@ impl<'a> Scan<'a> for json::Reader<'a> {
         Ok(Some(items))
     }
 
-    fn value(&mut self) -> Result<&'a [u8]> {
-        self.read_raw()
-    }
-
-    fn skip(&mut self) -> Result<()> {
-        self.skip_value()
-    }
-
     fn read_text(&mut self) -> Result<Cow<'a, str>> {
         self.read_str()
     }
@@ -265,14 +241,6 @@ impl<'a> Scan<'a> for json::Reader<'a> {
             Number::Uint(n) => Some(n),
             Number::Double(_) => None,
         })
-    }
-
-    fn read_bool(&mut self) -> Result<bool> {
-        Self::read_bool(self)
-    }
-
-    fn finish(&mut self) -> Result<()> {
-        Self::finish(self)
     }
 }
 

@@ -328,16 +328,16 @@ impl Membership {
         if self.is_over(&timer) {
             return;
         }
-        let unanswered = self.probe.unanswered();
-        let probes = matches!(timer, Timer::ProbeRandomMember(_));
-        if let (Timer::SendIndirectProbe { probed_id, .. }, Some(Ping { to, bytes, .. })) = (&timer, &unanswered)
-            && *to == probed_id.gossip_addr()
+        if let Timer::SendIndirectProbe { probed_id, .. } = &timer
+            && let Some(ping) = self.probe.unanswered(probed_id.gossip_addr())
         {
-            self.out.push_back(Output::SendByLink { to: probed_id.name.clone(), bytes: bytes.clone() });
+            self.out.push_back(Output::SendByLink { to: probed_id.name.clone(), bytes: ping.bytes.clone() });
         }
+        let probes = matches!(timer, Timer::ProbeRandomMember(_));
         let result = self.foca.handle_timer(timer, &mut self.runtime);
         self.note(result);
         if probes {
+            let unanswered = self.probe.end();
             let before = self.out.len();
             self.collect(now);
             let ping = self.out.range(before..).find_map(|output| match output {

@@ -14,7 +14,7 @@ pub(super) struct Probe {
 }
 
 /// A ping as it was sent.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Ping {
     pub(super) to: SocketAddr,
     pub(super) bytes: Vec<u8>,
@@ -41,8 +41,13 @@ impl Probe {
         self.sent.take_if(|ping| codec::probing(datagram) == Some(Probing::Ack(ping.number)));
     }
 
-    /// The ping, if no answer came.
-    pub(super) fn unanswered(&self) -> Option<Ping> {
-        self.sent.clone()
+    /// The ping to this address, if no answer came.
+    pub(super) fn unanswered(&self, to: SocketAddr) -> Option<&Ping> {
+        self.sent.as_ref().filter(|ping| ping.to == to)
+    }
+
+    /// The ping, if no answer came; it is over.
+    pub(super) fn end(&mut self) -> Option<Ping> {
+        self.sent.take()
     }
 }

@@ -4,10 +4,11 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
-use statemesh_mesh::protocol::PeerMessage;
+use statemesh_mesh::protocol::{MAX_CONTROL_BYTES, PeerMessage};
 
-/// Messages kept for a link that is half there.
+/// Messages kept for a link that is half there, and their bytes as they came: room for the largest.
 const EARLY: usize = 256;
+const EARLY_BYTES: usize = MAX_CONTROL_BYTES;
 
 #[derive(Debug)]
 struct Link<L> {
@@ -17,6 +18,7 @@ struct Link<L> {
     from: HashSet<L>,
     up: bool,
     early: Vec<PeerMessage>,
+    early_bytes: usize,
 }
 
 /// What became of a link.
@@ -32,7 +34,15 @@ pub(super) enum Change {
 
 impl<L> Default for Link<L> {
     fn default() -> Self {
-        Self { to: false, from: HashSet::new(), up: false, early: Vec::new() }
+        Self { to: false, from: HashSet::new(), up: false, early: Vec::new(), early_bytes: 0 }
+    }
+}
+
+impl<L> Link<L> {
+    /// What came early, which is kept no more.
+    fn forget_early(&mut self) -> Vec<PeerMessage> {
+        self.early_bytes = 0;
+        std::mem::take(&mut self.early)
     }
 }
 
@@ -71,28 +81,30 @@ impl<L: Hash + Eq> Links<L> {
         change(link);
         if had_lanes && link.from.is_empty() {
             // Who opens the next lane says anew what holds.
-            link.early.clear();
+            link.forget_early();
         }
         let up = link.to && !link.from.is_empty();
         match (std::mem::replace(&mut link.up, up), up) {
-            (false, true) => Change::Up(std::mem::take(&mut link.early)),
+            (false, true) => Change::Up(link.forget_early()),
             (true, false) => {
-                link.early.clear();
+                link.forget_early();
                 Change::Down
             }
             _ => Change::None,
         }
     }
 
-    /// Gives the message back if the link is up; otherwise keeps it until it is.
-    pub(super) fn receive(&mut self, member: u32, message: PeerMessage) -> Option<PeerMessage> {
+    /// Gives a message, which came in so many bytes, back if the link is up; otherwise keeps it until it is.
+    pub(super) fn receive(&mut self, member: u32, message: PeerMessage, bytes: usize) -> Option<PeerMessage> {
         let link = self.by_member.entry(member).or_default();
         if link.up {
             return Some(message);
         }
+        let is_room = link.early.len() < EARLY && link.early_bytes + bytes <= EARLY_BYTES;
         // A probe that waited answers nothing any more.
-        if link.early.len() < EARLY && !matches!(message, PeerMessage::Membership(_)) {
+        if is_room && !matches!(message, PeerMessage::Membership(_)) {
             link.early.push(message);
+            link.early_bytes += bytes;
         }
         None
     }
@@ -121,14 +133,24 @@ mod tests {
     fn a_link_is_up_when_both_lanes_are_and_then_gives_what_came_before() {
         let mut links = Links::default();
         assert_eq!(links.to(1, true), Change::None);
-        assert_eq!(links.receive(1, said()), None);
+        assert_eq!(links.receive(1, said(), 9), None);
         assert_eq!(links.from(1, 'a', true), Change::Up(vec![said()]));
-        assert_eq!(links.receive(1, said()), Some(said()));
+        assert_eq!(links.receive(1, said(), 9), Some(said()));
         // The member opened a new lane before its old one was seen to end.
         assert_eq!(links.from(1, 'b', true), Change::None);
         assert_eq!(links.from(1, 'a', false), Change::None);
         assert_eq!(links.to(1, false), Change::Down);
         assert!(!links.forget(1));
+    }
+
+    #[test]
+    fn what_comes_early_is_bounded_in_number_and_bytes() {
+        for (bytes, kept) in [(1, EARLY), (EARLY_BYTES / 4, 4), (EARLY_BYTES, 1)] {
+            let mut links = Links::default();
+            links.from(1, 'a', true);
+            (0..2 * EARLY).for_each(|_| assert_eq!(links.receive(1, said(), bytes), None));
+            assert_eq!(links.to(1, true), Change::Up(vec![said(); kept]));
+        }
     }
 
     #[test]
@@ -147,7 +169,7 @@ mod tests {
     fn what_came_over_a_lane_that_ended_before_the_link_was_up_is_void() {
         let mut links = Links::default();
         links.from(1, 'a', true);
-        links.receive(1, said());
+        links.receive(1, said(), 9);
         assert_eq!(links.from(1, 'a', false), Change::None);
         links.from(1, 'b', true);
         assert_eq!(links.to(1, true), Change::Up(Vec::new()));

@@ -226,7 +226,7 @@ impl Control {
         };
         match PeerMessage::decode(body) {
             Ok(message) => {
-                if let Some(message) = self.links.receive(member, message) {
+                if let Some(message) = self.links.receive(member, message, body.len()) {
                     self.peer_message(member, from, message, now);
                 }
             }
