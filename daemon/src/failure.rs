@@ -26,7 +26,7 @@ impl Exit {
         (
             Exit::Refused,
             "The mesh, or the API server of Kubernetes, answered with an error reply; `check`, `draw` or `simulate` found an error in a \
-             definition; `bench` has counted errors, or events that were lost or doubled.",
+             definition; `simulate` refused an event (with `--batch` the lines alone say what was refused); `bench` has counted errors, or events that were lost or doubled.",
         ),
         (
             Exit::Usage,

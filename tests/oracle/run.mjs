@@ -84,7 +84,7 @@ async function main() {
   const parts = options.parts.split(',');
   const seed = Number(options.seed);
   const subject = new Subject(subjectCommand());
-  const results = { seed };
+  const results = { seed, steps: Number(options.steps) };
   let failed = 0;
   const started = Date.now();
   if (parts.includes('cases')) {
@@ -104,7 +104,7 @@ async function main() {
       if (!options['no-store']) console.log(`  kept as  ${keepCase(found)}`);
     };
     const switches = { only: names(options.only), without: names(options.without) };
-    results.random = await differential(subject, { seed, steps: Number(options.steps), switches, keep: Number(options.keep), report });
+    results.random = await differential(subject, { seed, steps: results.steps, switches, keep: Number(options.keep), report });
     const { steps, machines, differences } = results.random;
     console.log(`seed ${seed}: ${steps} steps, ${machines} machines, ${differences} differences (${((Date.now() - started) / 1000).toFixed(1)} s)`);
     failed += differences;

@@ -19,7 +19,8 @@ pub(crate) fn simulate(args: &SimulateArgs, printer: &Printer) -> Result<(), Fai
         refuse_yaml(printer)?;
         let limits = Limits::default();
         let name = batch.display().to_string();
-        return answer_lines(open(batch)?, &name, "could not be run", |line| simulate_batch_line(line, &limits));
+        // A definition that is refused is an answer like any other.
+        return answer_lines(open(batch)?, &name, |line| simulate_batch_line(line, &limits)).map(drop);
     }
     let Some(path) = &args.machine else {
         return Err(Failure::usage("name a definition, or --batch FILE"));
@@ -68,36 +69,36 @@ fn from_lines(simulation: &mut Simulation, mut first: Vec<u8>, path: &Path, prin
     let name = if path.as_os_str() == "-" { "stdin".to_owned() } else { path.display().to_string() };
     first.push(b'\n');
     write(&mut std::io::stdout().lock(), &first)?;
-    answer_lines(lines, &name, "were refused", |line| {
+    let refused = answer_lines(lines, &name, |line| {
         let mut answer = Vec::new();
         simulation.input(line, &mut answer);
         answer
-    })
-}
-
-/// Every line gives a line; one that came to nothing says so in its own, with its number, and at the end in the exit code.
-fn answer_lines(
-    lines: Lines,
-    name: &str,
-    came_to: &str,
-    mut answer: impl FnMut(&[u8]) -> Vec<u8>,
-) -> Result<(), Failure> {
-    let (mut refused, mut first) = (0usize, 0u64);
-    each_line(lines, name, |number, line| {
-        let mut answer = answer(line);
-        if add_line_number(&mut answer, number) {
-            first = if refused == 0 { number } else { first };
-            refused += 1;
-        }
-        answer
     })?;
     match refused {
-        0 => Ok(()),
-        count => {
-            let message = format!("{name}: {count} of the lines {came_to}, the first of them line {first}");
+        None => Ok(()),
+        Some((count, first)) => {
+            let message = format!("{name}: {count} of the lines were refused, the first of them line {first}");
             Err(Failure::new(Exit::Refused, "refused", message).hint("their answers say why, under \"error\""))
         }
     }
+}
+
+/// Every line gives a line; one that came to nothing says so in its own, with its number. How many did, and the first one's
+/// number.
+fn answer_lines(
+    lines: Lines,
+    name: &str,
+    mut answer: impl FnMut(&[u8]) -> Vec<u8>,
+) -> Result<Option<(u64, u64)>, Failure> {
+    let mut refused = None;
+    each_line(lines, name, |number, line| {
+        let mut answer = answer(line);
+        if add_line_number(&mut answer, number) {
+            refused.get_or_insert((0, number)).0 += 1;
+        }
+        answer
+    })?;
+    Ok(refused)
 }
 
 /// Whether an answer has an `error`; if so it gets the number of its line. The error stands at the end of the answer.
