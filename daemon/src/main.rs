@@ -3,6 +3,7 @@
 mod cli;
 mod client;
 mod config;
+mod descriptors;
 mod diagnostic;
 mod failure;
 mod http;

@@ -1,6 +1,7 @@
 //! `statemesh daemon`: configuration, log, node, HTTP; then it waits to be told to end. Nothing else here uses the node.
 
 use crate::config::Config;
+use crate::descriptors;
 use crate::failure::{Exit, Failure};
 use crate::http::{self, Backend};
 use crate::logs;
@@ -24,7 +25,16 @@ const INTERRUPTED: i32 = 130;
 /// Runs a daemon until it is told to end. `with_parent`: it also ends, at once, when its stdin is closed.
 pub(crate) fn daemon(config: &Config, with_parent: bool) -> Result<(), Failure> {
     let told = config.daemon()?;
+    let descriptors = descriptors::provide(told.node.limits.connections.saturating_add(told.http.connections));
     logs::start(&told.logs, &told.node.name)?;
+    if descriptors.allowed < descriptors.needed {
+        let (allowed, needed) = (descriptors.allowed, descriptors.needed);
+        tracing::warn!(
+            allowed,
+            needed,
+            "fewer file descriptors than limits.connections need: raise the limit (ulimit -n)"
+        );
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKER_THREADS)
         .thread_name("statemesh-io")

@@ -75,6 +75,11 @@ impl Framing {
         usize::try_from(kept).unwrap_or(usize::MAX)
     }
 
+    /// Bytes that the frame that has begun still lacks.
+    pub(crate) fn left_of_frame(&self) -> usize {
+        usize::try_from(self.left).unwrap_or(usize::MAX)
+    }
+
     /// Whether no message has begun that is not whole.
     pub(crate) fn is_between_messages(&self) -> bool {
         self.left == 0 && self.held == 0 && !self.more

@@ -65,7 +65,6 @@ pub struct Link {
     max_parts: usize,
     /// Frames are encrypted, so they go through the codec.
     sealed: bool,
-    costly: bool,
     /// The key with which the peer authenticated itself.
     peer_key: Option<Box<[u8; 32]>>,
     /// The peer expects our former key.
@@ -104,7 +103,6 @@ impl Link {
             messages: VecDeque::new(),
             max_parts: bounds.parts,
             sealed: false,
-            costly: !matches!(security, Security::None),
             peer_key: None,
             by_former_key: false,
         };
@@ -199,9 +197,9 @@ impl Link {
         self.framing.is_between_messages()
     }
 
-    /// Whether each step of the handshake takes public-key cryptography.
-    pub(crate) fn handshake_is_costly(&self) -> bool {
-        !self.codec.is_ready() && self.costly
+    /// Bytes that the frame that has begun still lacks.
+    pub(crate) fn left_of_frame(&self) -> usize {
+        self.framing.left_of_frame()
     }
 
     /// Asks the peer for a sign of life. Says whether it can be asked: heartbeats came with ZMTP 3.1.

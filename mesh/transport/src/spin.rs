@@ -11,6 +11,10 @@ const MISSES: u32 = 8;
 /// Then one wait in so many polls again. At a message every millisecond that is a hundredth of a core, with 100 us of
 /// polling.
 const PROBE: u32 = 16;
+/// Others that have the core for this long do not do so for our sake: a client reads its answer in a tenth of it.
+const CROWDED: Duration = Duration::from_micros(500);
+/// Then so many waits do not poll: of those that do, each may cost a slice, and so they are fewer than one in a hundred.
+const CROWDED_WAITS: u32 = 128;
 
 /// Whether to poll or to sleep.
 #[derive(Debug)]
@@ -21,12 +25,14 @@ pub(crate) struct Spin {
     misses: u32,
     waits: u32,
     polling: bool,
+    /// Waits in which it does not poll, since others want the core.
+    crowded: u32,
 }
 
 impl Spin {
     /// At the beginning it sleeps, unless its core is reserved.
     pub(crate) fn new(longest: Duration, now: Instant) -> Self {
-        Self { longest, idle_since: now, misses: 0, waits: 0, polling: longest == Duration::MAX }
+        Self { longest, idle_since: now, misses: 0, waits: 0, polling: longest == Duration::MAX, crowded: 0 }
     }
 
     /// A message is here: a wait has ended.
@@ -39,7 +45,19 @@ impl Spin {
     pub(crate) fn rest(&mut self, now: Instant) {
         self.idle_since = now;
         self.waits = self.waits.wrapping_add(1);
-        self.polling = self.misses < MISSES || self.waits.is_multiple_of(PROBE) || self.longest == Duration::MAX;
+        let helps = self.misses < MISSES || self.waits.is_multiple_of(PROBE);
+        self.polling = helps && self.crowded == 0 || self.longest == Duration::MAX;
+        self.crowded = self.crowded.saturating_sub(1);
+    }
+
+    /// Between two polls it let others have the core, and had it back after this long. Who is ready to run waits until the
+    /// other's slice is over, which is milliseconds; who sleeps is woken at once. So where others want the core it sleeps for a
+    /// while.
+    pub(crate) fn yielded(&mut self, away: Duration) {
+        if away >= CROWDED {
+            self.crowded = CROWDED_WAITS;
+            self.polling = self.longest == Duration::MAX;
+        }
     }
 
     /// Whether to poll on, instead of sleeping.
@@ -77,6 +95,22 @@ mod tests {
         never.rest(now);
         assert!(!never.polls(now));
         assert!(Spin::new(Duration::MAX, now).polls(now + Duration::from_secs(1 << 30)));
+    }
+
+    #[test]
+    fn where_others_want_the_core_it_sleeps_for_a_while() {
+        let now = Instant::now();
+        let mut spin = Spin::new(LONGEST, now);
+        spin.rest(now);
+        spin.yielded(CROWDED / 2);
+        assert!(spin.polls(now));
+        spin.yielded(CROWDED);
+        assert!(!spin.polls(now));
+        assert_eq!(polled(&mut spin, now, LONGEST / 2, 200), 200 - 128);
+        let mut reserved = Spin::new(Duration::MAX, now);
+        reserved.yielded(CROWDED);
+        reserved.rest(now);
+        assert!(reserved.polls(now));
     }
 
     #[test]

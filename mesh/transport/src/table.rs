@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Instant;
 
+use bytes::Bytes;
 use mio::net::TcpStream;
 use slab::Slab;
 
@@ -39,8 +40,12 @@ pub(crate) struct Conn {
     pub(crate) queued: u32,
     /// To be closed once everything is written.
     pub(crate) closing: bool,
+    /// It is over, and will be taken out: nothing more is read of it.
+    pub(crate) over: bool,
     /// Messages are left that had no room in their turn.
     pub(crate) backlog: bool,
+    /// What was read behind these.
+    pub(crate) unparsed: Bytes,
     /// Where an accepted connection comes from.
     pub(crate) address: Option<IpAddr>,
     /// When it last gave a sign of life: a whole message, or a good part of one.
@@ -70,9 +75,9 @@ pub(crate) struct Table {
 }
 
 impl Conn {
-    /// Whether it is not read just now, for reasons that are ours.
-    pub(crate) fn is_held_up(&self) -> bool {
-        self.stalled || self.paused
+    /// Whether it is read just now.
+    pub(crate) fn takes_input(&self) -> bool {
+        !(self.stalled || self.paused || self.closing || self.over)
     }
 }
 
@@ -104,7 +109,9 @@ impl Table {
             wants_write: false,
             queued: 0,
             closing: false,
+            over: false,
             backlog: false,
+            unparsed: Bytes::new(),
             address: None,
             heard: now,
             malformed: 0,

@@ -172,4 +172,18 @@ mod tests {
         assert_eq!(read(&vec![0x91; 100_000]).unwrap_err().what, DecodeFault::TooDeep);
         assert_eq!(read(&[0xd4, 5, 0]).unwrap_err().what, DecodeFault::UnknownExtension);
     }
+
+    #[test]
+    fn what_is_skipped_may_be_wide_but_not_deeper_than_128_levels() {
+        let nested = |levels: usize| [vec![0x91; levels], vec![0xc0]].concat();
+        let skip = |bytes: &[u8]| {
+            let mut reader = Reader::new(bytes);
+            reader.skip_value().and_then(|()| reader.finish())
+        };
+        assert_eq!(skip(&nested(128)), Ok(()));
+        assert_eq!(skip(&nested(129)).unwrap_err().what, DecodeFault::TooDeep);
+        assert_eq!(skip(&nested(100_000)).unwrap_err().offset, 128, "it does not go on to the end");
+        let wide = [&[0xdc, 0x10, 0x00][..], &[0x81, 0xa1, b'k', 0x92, 1, 2].repeat(0x1000)].concat();
+        assert_eq!(skip(&wide), Ok(()), "many lists and maps beside one another");
+    }
 }

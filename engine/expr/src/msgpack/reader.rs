@@ -312,12 +312,11 @@ impl<'a> Reader<'a> {
         timestamp(bytes).ok_or(unknown)
     }
 
-    /// Skips one value of any kind; lists and maps nest as deeply as they
-    /// like.
+    /// Skips one value of any kind.
     ///
     /// # Errors
-    /// When the input ends before the value does, or has a byte that begins no
-    /// value. Strings are not checked to be UTF-8.
+    /// When the input ends before the value does, has a byte that begins no
+    /// value, or nests more than 128 levels. Strings are not checked to be UTF-8.
     #[inline]
     pub fn skip_value(&mut self) -> Result<(), DecodeError> {
         match self.bytes.get(self.at) {
@@ -336,19 +335,61 @@ impl<'a> Reader<'a> {
     }
 
     fn skip_any(&mut self) -> Result<(), DecodeError> {
+        let start = self.at;
         let mut pending: usize = 1;
+        let mut containers = 0;
         while pending > 0 {
             pending -= 1;
-            match self.head()? {
-                Head::Str(len) | Head::Bin(len) => self.take(len).map(drop)?,
-                Head::Ext(len) => self.take(len + 1).map(drop)?,
+            let inside = self.skip_head()?;
+            if inside > 0 {
                 // No overflow: each head was checked against what is left.
-                Head::List(len) => pending += len,
-                Head::Map(len) => pending += 2 * len,
-                Head::Nil | Head::Bool(_) | Head::Int(_) | Head::Uint(_) | Head::Float(_) => {}
+                pending += inside;
+                containers += 1;
+                if containers > MAX_DEPTH {
+                    self.at = start;
+                    return self.skip_levels();
+                }
             }
         }
         Ok(())
+    }
+
+    /// Skips one value that may nest too deeply: one counter per level.
+    #[cold]
+    fn skip_levels(&mut self) -> Result<(), DecodeError> {
+        let mut levels = [0; MAX_DEPTH];
+        let mut level: usize = 0;
+        loop {
+            let too_deep = self.fault(DecodeFault::TooDeep);
+            let inside = self.skip_head()?;
+            if inside > 0 {
+                *levels.get_mut(level).ok_or(too_deep)? = inside;
+                level += 1;
+            }
+            // Closes what ends here, up to a level that has a next value.
+            loop {
+                let Some(left) = level.checked_sub(1).and_then(|n| levels.get_mut(n)) else {
+                    return Ok(());
+                };
+                if *left > 0 {
+                    *left -= 1;
+                    break;
+                }
+                level -= 1;
+            }
+        }
+    }
+
+    /// Skips a scalar, or the head of a list or map; says how many values that holds, keys among them.
+    fn skip_head(&mut self) -> Result<usize, DecodeError> {
+        match self.head()? {
+            Head::Str(len) | Head::Bin(len) => self.take(len)?,
+            Head::Ext(len) => self.take(len + 1)?,
+            Head::List(len) => return Ok(len),
+            Head::Map(len) => return Ok(2 * len),
+            Head::Nil | Head::Bool(_) | Head::Int(_) | Head::Uint(_) | Head::Float(_) => &[],
+        };
+        Ok(0)
     }
 
     /// Skips one value and gives its bytes.

@@ -1,0 +1,61 @@
+//! File descriptors: every connection takes one.
+
+use std::fs::File;
+
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::close;
+
+/// Those that are no connection's: listeners, event loops, the log, files that are read again, DNS.
+const OTHERS: u64 = 128;
+
+/// What this process may have open, and what it would need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Descriptors {
+    pub(crate) allowed: u64,
+    pub(crate) needed: u64,
+}
+
+/// Raises the soft limit as far as that many connections need, where the hard limit lets it; and has the kernel make its
+/// table of descriptors large enough at once.
+///
+/// That table doubles whenever it is full, at 64, 128, 256, ... In a process with several threads the one that accepts then
+/// waits for all others to have left the old table (`expand_fdtable` in Linux's fs/file.c: `synchronize_rcu`), 7 to 17 ms as
+/// seen here, and everybody whom that thread serves waits with it. So this comes before the first thread.
+pub(crate) fn provide(connections: usize) -> Descriptors {
+    let needed = OTHERS.saturating_add(connections as u64);
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or_default();
+    let wanted = needed.clamp(soft, hard.max(soft));
+    let allowed = if setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).is_ok() { wanted } else { soft };
+    enlarge(needed.min(allowed));
+    Descriptors { allowed, needed }
+}
+
+/// A descriptor with the highest number is opened and closed again. That this fails changes nothing but the waits.
+fn enlarge(descriptors: u64) {
+    let Ok(highest) = i32::try_from(descriptors.saturating_sub(1)) else { return };
+    if let Ok(any) = File::open("/dev/null")
+        && let Ok(high) = fcntl(&any, FcntlArg::F_DUPFD_CLOEXEC(highest))
+    {
+        let _ = close(high);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_descriptors_is_large_before_it_is_needed() {
+        let size = || {
+            let status = std::fs::read_to_string("/proc/self/status").unwrap();
+            let line = status.lines().find_map(|line| line.strip_prefix("FDSize:")).unwrap();
+            line.trim().parse::<u64>().unwrap()
+        };
+        let before = size();
+        let seen = provide(3_000);
+        assert_eq!(seen.needed, 3_128);
+        assert!(size() >= seen.allowed.min(seen.needed), "{} and before {before}", size());
+        assert!(provide(0).allowed >= seen.allowed, "it is never lowered");
+    }
+}
