@@ -3,8 +3,7 @@
  *     flood MODE HOST PORT SECONDS
  *
  * Modes: half-open (5,000 connections that say nothing, kept open), handshakes (whole ones, one after another),
- * tiny (empty frames without end), subscriptions (a million), dribble (500 connections that send a byte now and then),
- * burn (nothing but CPU time: what an attacker takes that attacks somebody else).
+ * tiny (empty frames without end), subscriptions (a million), dribble (500 connections that send a byte now and then).
  * Prints how much it did. That the daemon closes or refuses is no failure of an attacker. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -159,16 +158,10 @@ static long dribble(void) {
     return sent;
 }
 
-static long burn(void) {
-    volatile long turns = 0;
-    while (now() < deadline) turns++;
-    return turns;
-}
-
 int main(int argc, char **argv) {
     static const struct { const char *name; long (*run)(void); } modes[] = {
         {"half-open", half_open}, {"handshakes", handshakes}, {"tiny", tiny},
-        {"subscriptions", subscriptions}, {"dribble", dribble}, {"burn", burn},
+        {"subscriptions", subscriptions}, {"dribble", dribble},
     };
     if (argc != 5) return 2;
     struct rlimit files;
