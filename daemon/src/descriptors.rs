@@ -24,7 +24,9 @@ pub(crate) struct Descriptors {
 /// seen here, and everybody whom that thread serves waits with it. So this comes before the first thread.
 pub(crate) fn provide(connections: usize) -> Descriptors {
     let needed = OTHERS.saturating_add(connections as u64);
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or_default();
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return Descriptors { allowed: needed, needed };
+    };
     let wanted = needed.clamp(soft, hard.max(soft));
     let allowed = if setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).is_ok() { wanted } else { soft };
     enlarge(needed.min(allowed));
