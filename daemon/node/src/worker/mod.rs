@@ -167,14 +167,14 @@ impl Worker {
         if let Some(count) = self.counters.errors.get(code as usize) {
             count.add(1);
         }
-        if let (ErrorCode::BadRequest, ReplyTo::Client { conn, .. }) = (code, to.reply_to) {
-            io.malformed(conn);
-        }
         let mut reply = std::mem::take(&mut self.reply);
         reply.clear();
         write_error(&mut reply, to.encoding, to.id, code, message, hint);
         self.deliver(to.reply_to, &reply, io);
         self.reply = reply;
+        if let (ErrorCode::BadRequest, ReplyTo::Client { conn, .. }) = (code, to.reply_to) {
+            io.malformed(conn);
+        }
     }
 
     /// Tells another reactor something, or keeps it until there is room.
