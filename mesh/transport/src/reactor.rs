@@ -1,5 +1,5 @@
-//! One thread's loop: poll, read every connection that has something until it is dry, let the handler run what was read,
-//! write each connection once.
+//! One thread's loop: poll, read up to 64 KiB of every connection that has something, let the handler run what was read, write
+//! each connection once; then let connections begin and end.
 //!
 //! A wake-up of a sleeping core costs tens of microseconds, a transition well under one: so nothing on this path is
 //! handed to another thread, and the loop polls for a while before it sleeps, where that helps (`spin.rs`).
@@ -210,7 +210,7 @@ pub struct Io {
     busy: Vec<ConnId>,
     /// Connections in their handshake that have something to read.
     knocking: VecDeque<ConnId>,
-    /// Connections that are over, of which the handler is told of one in each turn.
+    /// Connections that are over, and of which the handler is still to be told.
     ended: VecDeque<(ConnId, Closed)>,
     /// Connections of whose messages too many are under way.
     paused: Vec<ConnId>,
@@ -583,7 +583,7 @@ impl<H: Handler> Reactor<H> {
     /// rest waits for the next turns. So whoever opens and closes connections as fast as he can does not make the others
     /// wait, and those who are there do not keep out others by being many.
     fn begin_or_end(&mut self, now: Instant) {
-        self.began_or_ended = self.next_kind(now);
+        self.began_or_ended = self.has_beginnings_or_ends() && self.next_kind(now);
         if !self.began_or_ended || !self.has_beginnings_or_ends() {
             return;
         }
