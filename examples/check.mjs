@@ -37,7 +37,7 @@ function statemesh(...words) {
 function run({ folder, events }) {
   if (options.statemesh) {
     const [machine, file] = [join(HERE, folder, 'machine.json'), join(HERE, folder, events)];
-    return statemesh('simulate', machine, '--events', file).map((line) => JSON.parse(line));
+    return statemesh('simulate', machine, '--events', file, '-o', 'json').map((line) => JSON.parse(line));
   }
   const machine = JSON.parse(readFileSync(join(HERE, folder, 'machine.json'), 'utf8'));
   const { snapshots, exempt } = reference({ machine, events: lines(join(HERE, folder, events)) });

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use omq_proto::SocketType;
 use statemesh_transport::curve::Security;
 use statemesh_transport::reactor::Settings;
-use statemesh_transport::{Event, Handler, Io, Reactor, listen};
+use statemesh_transport::{Event, Handler, Io, Kind, Listener, MioKernel, Reactor, listen};
 
 use crate::failure::{Outcome, While};
 
@@ -35,10 +35,20 @@ impl Handler for Echo {
 /// A reactor that echoes, on a free port. `spin`: as the daemon's `reactor.spin`.
 pub(crate) fn reactor(spin: Duration) -> Outcome<(Reactor<Echo>, SocketAddr)> {
     let settings = Settings { spin, ..Settings::default() };
-    let mut reactor = Reactor::new(settings, Instant::now(), |_| Echo).while_at("the reactor")?;
+    let mut kernel = MioKernel::new().while_at("the reactor")?;
     let socket = listen::tcp((Ipv4Addr::LOCALHOST, 0).into()).while_at("a port")?;
     let address = socket.local_addr().while_at("a port")?;
-    reactor.listen(socket, SocketType::Router, settings.message_bytes, 0, Security::None).while_at("the listener")?;
+    kernel.listen(socket).while_at("the listener")?;
+    let waker = kernel.waker();
+    let mut reactor = Reactor::new(settings, Box::new(kernel), waker, Echo);
+    let (socket_type, security) = (SocketType::Router, Security::None);
+    reactor.listen(Listener {
+        number: 0,
+        kind: Kind::Guest,
+        socket_type,
+        message_bytes: settings.message_bytes,
+        security,
+    });
     Ok((reactor, address))
 }
 

@@ -1,5 +1,6 @@
 //! Daemons that the harness starts: one, or several that form a mesh.
 
+use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use omq_proto::SocketType;
 use serde_json::{Value, json};
-use statemesh_transport::client::Client;
+use statemesh_client::Connection as Client;
 
 use crate::failure::{Failure, Outcome, While, failure};
 use crate::proc::Process;
@@ -114,13 +115,13 @@ impl Mesh {
     }
 }
 
-/// Whether a daemon sees this many members, each with its share of the partitions.
+/// Whether a daemon sees partitions served by this many members, and none that moves: keys are told apart by who serves them.
 pub(crate) fn sees(address: SocketAddr, count: usize) -> bool {
-    let reply = connect(address).and_then(|mut client| ask(&mut client, &json!({"op": "members"})));
-    let members = reply.map(|mut reply| reply["members"].take()).unwrap_or_default();
-    let good =
-        |member: &&Value| member["status"] == "alive" && member["partitions"].as_u64().is_some_and(|owned| owned > 0);
-    members.as_array().is_some_and(|members| members.iter().filter(good).count() == count)
+    let reply = connect(address).and_then(|mut client| ask(&mut client, &json!({"op": "placement"})));
+    let placement = reply.unwrap_or_default();
+    let list = |field: &str| placement[field].as_array().map_or(&[][..], Vec::as_slice);
+    let servers: HashSet<_> = list("map").iter().map(Value::as_u64).collect();
+    placement["moving"] == json!([]) && servers.len() == count
 }
 
 /// A connection for requests in JSON.

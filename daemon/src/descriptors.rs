@@ -16,6 +16,16 @@ pub(crate) struct Descriptors {
     pub(crate) needed: u64,
 }
 
+impl Descriptors {
+    /// Of so many connections of clients those that there may be: what is missing goes at their expense, so that links between
+    /// daemons, probes and files are not kept waiting for a descriptor that a client has. A quarter of all is theirs in any case.
+    pub(crate) fn for_clients(&self, connections: usize) -> usize {
+        let count = |descriptors: u64| usize::try_from(descriptors).unwrap_or(usize::MAX);
+        let missing = count(self.needed.saturating_sub(self.allowed));
+        connections.saturating_sub(missing).max(connections.min(count(self.allowed / 4)))
+    }
+}
+
 /// Raises the soft limit as far as that many connections need, where the hard limit lets it; and has the kernel make its
 /// table of descriptors large enough at once.
 ///
@@ -46,6 +56,16 @@ fn enlarge(descriptors: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_missing_is_missing_to_clients() {
+        let clients = |allowed, needed| Descriptors { allowed, needed }.for_clients(10_000);
+        assert_eq!(clients(20_000, 10_400), 10_000);
+        assert_eq!(clients(10_000, 10_400), 9_600);
+        assert_eq!(clients(1_024, 10_400), 624);
+        assert_eq!(clients(64, 10_400), 16, "too few for anything: a share");
+        assert_eq!(Descriptors { allowed: 64, needed: 400 }.for_clients(8), 8);
+    }
 
     #[test]
     fn the_table_of_descriptors_is_large_before_it_is_needed() {

@@ -1,7 +1,8 @@
 //! Shows what is wrong in a definition as compilers do: the place, the line, a caret, the way out.
 
-use crate::output::{Painter, Style, painter_for_stderr};
-use serde_json::Value;
+use crate::failure::{Exit, Failure};
+use crate::output::{Format, Painter, Style, count, painter_for_stderr, say_text};
+use serde_json::{Value, json};
 use std::path::Path;
 
 /// Something to say about a place in a definition.
@@ -24,6 +25,14 @@ pub(crate) struct Diagnostic {
 }
 
 impl Diagnostic {
+    /// The same for a program.
+    pub(crate) fn to_value(&self, file: &Path) -> Value {
+        json!({
+            "file": file.display().to_string(), "severity": self.severity, "code": self.code, "path": self.path,
+            "line": self.line, "column": self.column, "message": self.message, "hint": self.hint,
+        })
+    }
+
     /// Reads one of a daemon's answer.
     fn from_reply(value: &Value) -> Diagnostic {
         let word = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
@@ -40,6 +49,32 @@ impl Diagnostic {
     }
 }
 
+impl From<statemesh_engine::Diagnostic> for Diagnostic {
+    fn from(found: statemesh_engine::Diagnostic) -> Diagnostic {
+        Diagnostic {
+            severity: found.severity.as_str().to_owned(),
+            code: found.code.to_owned(),
+            path: found.path,
+            line: usize::try_from(found.line).unwrap_or(0),
+            column: usize::try_from(found.column).unwrap_or(0),
+            message: found.message,
+            hint: found.hint,
+        }
+    }
+}
+
+/// A definition whose errors are known: for a person they are shown on stderr at their places, a program gets them with the failure.
+pub(crate) fn refused(file: &Path, text: &str, errors: &[Diagnostic], format: Format) -> Failure {
+    let message = format!("{}: the definition has {}", file.display(), count(errors.len(), "error"));
+    let mut failure = Failure::new(Exit::Refused, "invalid_definition", message);
+    if format == Format::Json {
+        failure.diagnostics = errors.iter().map(|found| found.to_value(file)).collect();
+    } else {
+        errors.iter().for_each(|found| print(file, text, found));
+    }
+    failure
+}
+
 /// Prints to stderr what a daemon says about the text it was sent.
 pub(crate) fn print_reply(file: &Path, text: &str, diagnostics: &[Value]) {
     for value in diagnostics {
@@ -47,10 +82,15 @@ pub(crate) fn print_reply(file: &Path, text: &str, diagnostics: &[Value]) {
     }
 }
 
+/// Prints some to stderr.
+pub(crate) fn print_all(file: &Path, text: &str, diagnostics: &[Diagnostic]) {
+    diagnostics.iter().for_each(|found| print(file, text, found));
+}
+
 /// Prints one to stderr.
-pub(crate) fn print(file: &Path, text: &str, diagnostic: &Diagnostic) {
+fn print(file: &Path, text: &str, diagnostic: &Diagnostic) {
     let name = file.display().to_string();
-    eprint!("{}", render(&name, text, diagnostic, painter_for_stderr()));
+    say_text(&render(&name, text, diagnostic, painter_for_stderr()));
 }
 
 /// The lines that show one diagnostic, with a blank line after them.

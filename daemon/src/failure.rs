@@ -1,5 +1,7 @@
 //! How a verb ends when it cannot do what was asked: an exit code, what is wrong, and the way out.
 
+use serde_json::json;
+use statemesh_client::ErrorCode;
 use std::fmt;
 
 /// Exit codes; `docs/reference/exit-codes.md` is made of this list.
@@ -17,16 +19,23 @@ pub(crate) enum Exit {
     Start = 4,
     /// A file could not be read or written.
     File = 5,
+    /// The event was sent, and the instance took no notice of it.
+    Ignored = 6,
+    /// What was waited for has not come about.
+    Unreached = 7,
 }
 
 impl Exit {
     /// Every code with its meaning.
-    pub(crate) const ALL: [(Exit, &'static str); 6] = [
+    pub(crate) const ALL: [(Exit, &'static str); 8] = [
         (Exit::Ok, "Done. A daemon that was asked to end and left the mesh; `check` found no error."),
         (
             Exit::Refused,
-            "The mesh, or the API server of Kubernetes, answered with an error reply; `check`, `draw` or `simulate` found an error in a \
-             definition; `simulate` refused an event (with `--batch` the lines alone say what was refused); `bench` has counted errors, or events that were lost or doubled.",
+            "What was asked was not done, or what was looked at is not as it should be. The mesh, or the API server of Kubernetes, answered with an \
+             error reply; a definition has an error (with `check --strict` a warning); `simulate` refused an event (with `--batch` the lines alone say \
+             so), its machine ended in error, or `--expect` found a difference; `export` left something out, `import` could not; `doctor` found \
+             something wrong; `bench` counted errors, or events that were lost or doubled, or moved nothing; a file or key that would be made is there \
+             already.",
         ),
         (
             Exit::Usage,
@@ -38,6 +47,16 @@ impl Exit {
         ),
         (Exit::Start, "A daemon could not start, for example because a port is in use, or ended by itself under `up`."),
         (Exit::File, "A file could not be read or written."),
+        (
+            Exit::Ignored,
+            "`send` brought its event to the instance, and nothing reacted to it (`handled` is false): no state that it is in has a transition for the \
+             event, a guard said no, or it has ended or is stuck.",
+        ),
+        (
+            Exit::Unreached,
+            "What `--until-state`, `--until-tag` or `--until-done` waits for has not come about `--within` its time, or cannot any more: the instance has ended \
+             elsewhere, is gone, or another one began.",
+        ),
     ];
 
     /// What the process returns.
@@ -56,6 +75,8 @@ pub(crate) struct Failure {
     pub(crate) message: String,
     /// How to go on.
     pub(crate) hint: Option<String>,
+    /// The code of an error reply, if this version knows it.
+    pub(crate) reply: Option<ErrorCode>,
     /// What is wrong in a definition, as the daemon says it.
     pub(crate) diagnostics: Vec<serde_json::Value>,
 }
@@ -63,7 +84,7 @@ pub(crate) struct Failure {
 impl Failure {
     /// A failure with a stable code.
     pub(crate) fn new(exit: Exit, code: impl Into<String>, message: impl Into<String>) -> Failure {
-        Failure { exit, code: code.into(), message: message.into(), hint: None, diagnostics: Vec::new() }
+        Failure { exit, code: code.into(), message: message.into(), hint: None, reply: None, diagnostics: Vec::new() }
     }
 
     /// The command line or the configuration is wrong.
@@ -74,6 +95,19 @@ impl Failure {
     /// A file could not be read or written.
     pub(crate) fn file(path: &std::path::Path, error: &std::io::Error) -> Failure {
         Failure::new(Exit::File, "file", format!("{}: {error}", path.display()))
+    }
+
+    /// All that is wrong in one place; a single failure stays as it is.
+    pub(crate) fn all(what: &str, mut failures: Vec<Failure>) -> Result<(), Failure> {
+        if failures.len() < 2 {
+            return failures.pop().map_or(Ok(()), Err);
+        }
+        let told: String =
+            failures.iter().map(|failure| format!("\n  {}", failure.to_string().replace('\n', "\n  "))).collect();
+        let diagnostics = failures.iter().map(|failure| json!({"message": failure.message, "hint": failure.hint}));
+        let mut all = Failure::usage(format!("{} {what}:{told}", failures.len()));
+        all.diagnostics = diagnostics.collect();
+        Err(all)
     }
 
     /// Nothing more to say: what is wrong was already printed.

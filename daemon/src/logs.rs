@@ -25,9 +25,22 @@ pub(crate) fn start(logs: &Logs, node: &str) -> Result<(), Failure> {
     let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let lines = Lines { node: node.to_owned(), json, colour: is_terminal && !no_colour };
     let filter: Targets = logs.filter.parse().map_err(|error| Failure::usage(format!("log: {error}")))?;
-    let layer = tracing_subscriber::fmt::layer().event_format(lines).with_writer(std::io::stderr).with_filter(filter);
+    let layer = tracing_subscriber::fmt::layer()
+        .event_format(lines)
+        .with_writer(std::io::stderr)
+        // It would tell stderr that stderr is closed, and panic.
+        .log_internal_errors(false)
+        .with_filter(filter);
     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer))
         .map_err(|error| Failure::usage(format!("log: {error}")))
+}
+
+/// The time as log lines have it.
+pub(crate) fn now() -> String {
+    let mut time = String::new();
+    // Writing to memory does not fail.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut time));
+    time
 }
 
 /// The form of the lines.
@@ -43,8 +56,7 @@ where
     N: for<'a> FormatFields<'a> + 'static,
 {
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let mut time = String::new();
-        SystemTime.format_time(&mut Writer::new(&mut time))?;
+        let time = now();
         let mut fields = Fields::default();
         event.record(&mut fields);
         let metadata = event.metadata();

@@ -1,33 +1,47 @@
 //! `statemesh`: the daemon and every command-line verb.
 
+// Those panic where nobody reads what is printed: see `output::say` and `output::print`.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod cli;
-mod client;
+mod complete;
 mod config;
+mod connect;
+mod context;
 mod descriptors;
 mod diagnostic;
+mod dispatch;
+mod examples;
 mod failure;
-mod http;
+mod input;
+mod key_files;
 mod keys;
+mod kind;
 mod kubernetes;
 mod logs;
 mod offline;
+mod other_ports;
 mod output;
 mod reference;
+mod remote;
 mod run;
+mod shell;
 mod up;
+mod usage;
 mod verbs;
 
-use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
-    let format = cli.output;
-    match verbs::run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            output::report(&failure, format);
-            ExitCode::from(failure.exit.code())
-        }
+    let args: Vec<_> = std::env::args_os().collect();
+    if complete::answered(&args) {
+        return ExitCode::SUCCESS;
     }
+    let exit = usage::read(&args).and_then(|(cli, format)| {
+        dispatch::run(cli, format).map_err(|failure| {
+            output::report(&failure, format);
+            failure.exit
+        })
+    });
+    exit.err().map_or(ExitCode::SUCCESS, |exit| ExitCode::from(exit.code()))
 }

@@ -1,11 +1,12 @@
 //! The reference pages that are made of the code: the command line, the configuration, the exit codes and HTTP.
 
-use crate::cli::Cli;
+use crate::cli;
 use crate::config::{FILE_VARIABLE, SETTINGS, SETTINGS_HEADING, Setting, USUAL_FILES};
+use crate::examples;
 use crate::failure::{Exit, Failure};
-use crate::http::{METRICS, RESOURCES};
 use crate::kubernetes::HEADING;
-use clap::{Arg, Command, CommandFactory};
+use clap::{Arg, Command};
+use statemesh_gateway::{METRICS, RESOURCES};
 use std::fmt::Write;
 use std::path::Path;
 
@@ -32,7 +33,7 @@ fn pages() -> [(&'static str, String); 4] {
 }
 
 fn command_line() -> String {
-    let mut command = Cli::command();
+    let mut command = cli::command();
     command.build();
     let mut page = format!("# The command line\n\n{MADE}\n{}\n\n", about(&command));
     page.push_str("Data is written to stdout and everything else to stderr. ");
@@ -49,13 +50,22 @@ fn command_line() -> String {
             page.push_str("Every setting of the [configuration](configuration.md) has a flag here.\n\n");
         }
         options(verb, &mut page, |arg| !arg.is_global_set() && !is_setting(arg));
+        examples_of(verb.get_name(), &mut page);
         for inner in verb.get_subcommands().filter(|inner| inner.get_name() != "help") {
             let name = format!("{} {}", verb.get_name(), inner.get_name());
             let _ = write!(page, "### statemesh {name}\n\n{}\n\n```\n{}\n```\n\n", about(inner), usage(inner));
             options(inner, &mut page, |arg| !arg.is_global_set());
+            examples_of(&name, &mut page);
         }
     }
     page.trim_end().to_owned() + "\n"
+}
+
+fn examples_of(verb: &str, page: &mut String) {
+    let examples = examples::of(verb);
+    if !examples.is_empty() {
+        let _ = write!(page, "```sh\n{}\n```\n\n", examples.join("\n"));
+    }
 }
 
 fn is_shown(verb: &Command) -> bool {
@@ -73,7 +83,8 @@ fn is_setting(arg: &Arg) -> bool {
 }
 
 fn about(command: &Command) -> String {
-    command.get_about().map(ToString::to_string).unwrap_or_default() + "."
+    let text = command.get_long_about().or(command.get_about()).map(ToString::to_string).unwrap_or_default();
+    text.replace("\n\n", ". ") + "."
 }
 
 fn usage(verb: &Command) -> String {
@@ -128,7 +139,7 @@ A variable that is set but empty counts as not given.\n\n",
         USUAL_FILES.map(|name| format!("`{name}`")).join(" and ")
     );
     let mut section = Some("");
-    for setting in SETTINGS {
+    for setting in SETTINGS.iter() {
         if section != setting.section() {
             section = setting.section();
             let title = section.map_or_else(|| "## At the top of the file".to_owned(), |name| format!("## [{name}]"));
@@ -170,7 +181,7 @@ fn exit_codes() -> String {
         let _ = writeln!(page, "| {} | {meaning} |", exit.code());
     }
     page.push_str(
-        "\nWhat is wrong is written to stderr, with the way out; with `-o json` it is one line of JSON there:\n",
+        "\nWhat is wrong is written to stderr, with the way out; with `-o json` it is one line of JSON there, also where the\ncommand line itself is wrong:\n",
     );
     page.push_str("`{\"error\":{\"code\":\"unreachable\",\"message\":\"...\",\"hint\":\"...\"}}`. For an error reply the code is the protocol's.\n");
     page.push_str("A command whose reader goes away, as with `| head`, ends with 0. A daemon that gets a second signal ends with 130.\n");
@@ -188,10 +199,16 @@ fn http_page() -> String {
     }
     page.push_str("\nThe JSON is that of the [protocol](protocol.md)'s replies, without `ok`: members and machines as a list, the others as a map.\n");
     page.push_str("In a path, bytes that a URL cannot hold are percent-encoded. An error is `{\"error\":{\"code\",\"message\",\"hint\"}}` with the\n");
-    page.push_str("protocol's code, and a status that goes with it: 400 the request is wrong, 404 there is no such machine or instance, 405 not\n");
-    page.push_str("GET or HEAD, 503 try again or elsewhere, 504 no answer in time, 500 a fault of the daemon.\n\n");
-    page.push_str("A head longer than `http.header_bytes` is answered with 431. A head that is not there within `http.timeout`, or a connection\n");
-    page.push_str("above `http.connections`, is closed. A connection is kept for at most five minutes. A request's body is not read.\n\n");
+    page.push_str("protocol's code, and a status that goes with it: 400 the request is wrong, 401 it shows none of `http.tokens`, though it comes over\n");
+    page.push_str("something else than loopback, or none is set, 404 there is no such machine or instance, 405 not\n");
+    page.push_str("GET or HEAD, 503 try again or elsewhere, or the answer is too large, 504 no answer in time, 500 a fault of the daemon.\n\n");
+    page.push_str("A head longer than `http.header_bytes` is answered with 431. A connection is closed whose head is not there within\n");
+    page.push_str("`http.timeout`, or whose peer takes nothing of an answer for as long; none is kept for more than five minutes. A request's\n");
+    page.push_str("body is not read. An answer of more than `limits.output_bytes` is refused with 503 and `output_too_large`.\n\n");
+    page.push_str("When `http.connections` are open, the one that has asked nothing for longest is closed to make room for a new one, be it\n");
+    page.push_str("idle or in the middle of a head. When all of them wait for an answer, `http.probe_connections` more are accepted: there\n");
+    page.push_str("only /health/live and /health/ready are answered, everything else with 503 and `limit_exceeded`, and a head must come\n");
+    page.push_str("within a second. So a probe is answered however many connections guests open.\n\n");
     page.push_str("| metric | kind | meaning |\n|---|---|---|\n");
     for (name, kind, help) in METRICS {
         let _ = writeln!(page, "| `{name}` | {kind} | {help} |");

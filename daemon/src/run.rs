@@ -3,19 +3,23 @@
 use crate::config::Config;
 use crate::descriptors;
 use crate::failure::{Exit, Failure};
-use crate::http::{self, Backend};
 use crate::logs;
 use crate::up::ports::{self, Transport};
+use statemesh_gateway as gateway;
 use statemesh_node::options::Listen;
 use statemesh_node::{Handle, Node, StartError};
 use std::fmt;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 
-/// Threads for everything but the reactors: HTTP, DNS, gossip.
+/// Threads for everything but the reactors, and as many more for HTTP: who asks for much there must not hold up gossip, nor
+/// one guest's answer a probe's.
 const WORKER_THREADS: usize = 2;
 /// What is left to do after the goodbye must not keep the process.
 const SHUTDOWN: Duration = Duration::from_secs(2);
@@ -24,28 +28,29 @@ const INTERRUPTED: i32 = 130;
 
 /// Runs a daemon until it is told to end. `with_parent`: it also ends, at once, when its stdin is closed.
 pub(crate) fn daemon(config: &Config, with_parent: bool) -> Result<(), Failure> {
-    let told = config.daemon()?;
-    let descriptors = descriptors::provide(told.node.limits.connections.saturating_add(told.http.connections));
+    let mut told = config.daemon()?;
+    let over_http = told.http.connections.saturating_add(told.http.probe_connections);
+    // Links are opened both ways.
+    let of_the_house = told.node.limits.links.saturating_mul(2).saturating_add(over_http);
+    let descriptors = descriptors::provide(told.node.limits.connections.saturating_add(of_the_house));
     logs::start(&told.logs, &told.node.name)?;
     if descriptors.allowed < descriptors.needed {
         let (allowed, needed) = (descriptors.allowed, descriptors.needed);
+        let connections = descriptors.for_clients(told.node.limits.connections);
+        told.node.limits.connections = connections;
         tracing::warn!(
             allowed,
             needed,
-            "fewer file descriptors than limits.connections need: raise the limit (ulimit -n)"
+            connections,
+            "fewer file descriptors than limits.connections and limits.links need, so fewer connections are let in: raise the limit (ulimit -n)"
         );
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKER_THREADS)
-        .thread_name("statemesh-io")
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(Exit::Start, "runtime", format!("no event loop: {error}")))?;
-    let handle = runtime.handle().clone();
+    let (runtime, for_http) = (event_loop("statemesh-io")?, event_loop("statemesh-http")?);
+    let (handle, http) = (runtime.handle().clone(), for_http.handle().clone());
     let ended = runtime.block_on(async move {
         let name = told.node.name.clone();
-        let tls = told.http.tls.as_ref().map(http::tls::acceptor).transpose()?;
-        let listener = bind_http(told.node.listen.http).await?;
+        let tls = told.tls.as_ref().map(acceptor).transpose()?;
+        let listener = bound(http.spawn(bind_http(told.node.listen.http))).await?;
         let mut options = told.node;
         options.listen.http = listener.local_addr().unwrap_or(options.listen.http);
         let listen = options.listen;
@@ -53,12 +58,11 @@ pub(crate) fn daemon(config: &Config, with_parent: bool) -> Result<(), Failure> 
         let registry = prometheus::Registry::new();
         let node =
             Node::start(options, registry.clone(), handle).map_err(|error| cannot_start(&name, &listen, error))?;
-        let shown = Shown(node.handle());
-        let server = http::Server::new(shown, registry, told.http)
+        let server = gateway::Server::new(node.handle(), registry, told.http)
             .map_err(|error| Failure::new(Exit::Start, "metrics", format!("metrics: {error}")))?
             .with_tls(tls);
-        let serving = tokio::spawn(server.run(listener));
-        let following = tokio::spawn(crate::keys::follow(told.followed, node.handle()));
+        let serving = http.spawn(server.run(listener));
+        let following = tokio::spawn(crate::key_files::follow(told.followed, node.handle()));
         say_hello(&node.handle());
         let why = signals.first(with_parent, &node.handle()).await;
         tracing::info!(%why, "ending");
@@ -80,8 +84,27 @@ pub(crate) fn daemon(config: &Config, with_parent: bool) -> Result<(), Failure> 
         following.abort();
         ended
     });
+    for_http.shutdown_background();
     runtime.shutdown_timeout(SHUTDOWN);
     ended
+}
+
+fn event_loop(name: &str) -> Result<Runtime, Failure> {
+    let built = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKER_THREADS)
+        .thread_name(name)
+        .enable_all()
+        .build();
+    built.map_err(|error| Failure::new(Exit::Start, "runtime", format!("no event loop: {error}")))
+}
+
+/// The listener of HTTP, which belongs to the event loop that binds it.
+async fn bound(binding: JoinHandle<Result<TcpListener, Failure>>) -> Result<TcpListener, Failure> {
+    binding.await.map_err(|error| Failure::new(Exit::Start, "cannot_listen", format!("listen.http: {error}")))?
+}
+
+fn acceptor(files: &gateway::tls::Files) -> Result<gateway::tls::TlsAcceptor, Failure> {
+    gateway::tls::acceptor(files).map_err(|error| Failure::new(Exit::Usage, "bad_certificate", error.to_string()))
 }
 
 async fn bind_http(address: SocketAddr) -> Result<TcpListener, Failure> {
@@ -91,13 +114,24 @@ async fn bind_http(address: SocketAddr) -> Result<TcpListener, Failure> {
 /// Says which port, who has it, and what to do.
 pub(crate) fn cannot_listen(address: SocketAddr, setting: &str, error: &std::io::Error) -> Failure {
     let transport = if setting.ends_with("gossip") { Transport::Udp } else { Transport::Tcp };
-    let in_use = error.kind() == std::io::ErrorKind::AddrInUse;
-    let holder = in_use.then(|| ports::holder(transport, address.port())).flatten();
+    let in_use = error.kind() == ErrorKind::AddrInUse;
+    let holder = in_use.then(|| ports::holder(transport, address)).flatten();
     let by = holder.map(|who| format!(" by {who}")).unwrap_or_default();
     let what = if in_use { format!("{address} is in use{by}") } else { format!("{address}: {error}") };
     let flag = setting.replace(['.', '_'], "-");
-    Failure::new(Exit::Start, "cannot_listen", format!("{setting}: {what}"))
-        .hint(format!("end that process, or choose another port: --{flag} PORT (0 takes any free one)"))
+    let failure = Failure::new(Exit::Start, "cannot_listen", format!("{setting}: {what}"));
+    match error.kind() {
+        ErrorKind::AddrInUse => {
+            failure.hint(format!("end that process, or choose another port: --{flag} PORT (0 takes any free one)"))
+        }
+        ErrorKind::AddrNotAvailable => failure.hint(
+            "this machine has no such address: --listen-address takes one of its own (ip address shows them), or 0.0.0.0 for all",
+        ),
+        ErrorKind::PermissionDenied => {
+            failure.hint(format!("ports below 1024 are for root: choose another one: --{flag} PORT"))
+        }
+        _ => failure.hint(format!("choose another address or port: --{flag} IP:PORT")),
+    }
 }
 
 fn say_hello(handle: &Handle) {
@@ -211,22 +245,4 @@ async fn stdin_closed() {
         let _ = done.send(());
     });
     let _ = closed.await;
-}
-
-/// The node as HTTP shows it.
-struct Shown(Handle);
-
-impl Backend for Shown {
-    fn live(&self) -> bool {
-        self.0.readiness().live
-    }
-
-    fn ready(&self) -> Result<(), String> {
-        let readiness = self.0.readiness();
-        if readiness.ready { Ok(()) } else { Err(readiness.reason) }
-    }
-
-    async fn call(&self, request: Vec<u8>) -> Option<Vec<u8>> {
-        self.0.call(request).await.ok()
-    }
 }

@@ -122,9 +122,15 @@ fn completions_and_manual_pages_know_every_verb() {
     let folder = Folder::new("pages");
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let output = folder.run(&["completions", shell]);
-        assert!(code(&output) == 0 && stdout(&output).contains("simulate"), "{shell}");
+        assert!(code(&output) == 0 && stdout(&output).contains("STATEMESH_COMPLETE"), "{shell}: {}", stderr(&output));
     }
     assert!(stdout(&folder.run(&["man"])).starts_with(".ie"), "roff");
+    let page = stdout(&folder.run(&["man", "keys", "allow"]));
+    for part in [".TH statemesh-keys-allow", "EXAMPLES", "keys allow billing", "ENVIRONMENT", "EXIT STATUS", "SEE ALSO"]
+    {
+        assert!(page.contains(part) || page.replace("\\-", "-").contains(part), "{part}: {page}");
+    }
+    assert_eq!(code(&folder.run(&["man", "sned"])), 2);
     assert_eq!(code(&folder.run(&["man", "--dir", "pages"])), 0);
     for verb in ["", "-up", "-send", "-watch", "-check"] {
         assert!(folder.0.join(format!("pages/statemesh{verb}.1")).is_file(), "{verb}");
@@ -163,5 +169,195 @@ fn standard_input_is_a_file_named_dash() {
     child.stdin.take().unwrap().write_all(b"{\"id\": \n\n").unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(code(&output), 1);
-    assert!(stderr(&output).contains("-:3:0: EOF"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("--> - (at the root)"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("the definition has 1 error; nothing was defined"), "{}", stderr(&output));
+}
+
+#[test]
+fn completions_lack_what_this_build_lacks() {
+    let folder = Folder::new("hidden");
+    let offered = |line: &[&str]| support::completed(&mut statemesh(&folder.0), line);
+    assert!(
+        offered(&[""]).contains(&"send".to_owned()) && offered(&["keys", "list", "--"]).contains(&"--file".to_owned())
+    );
+    assert!(
+        !offered(&["do"]).contains(&"docs".to_owned())
+            && !offered(&["daemon", "--with"]).contains(&"--with-parent".to_owned())
+    );
+    if !cfg!(feature = "kubernetes") {
+        let hidden = [offered(&["fee"]), offered(&["keys", "list", "--sec"]), offered(&["keys", "del"])].concat();
+        assert_eq!(hidden, [""; 0]);
+    }
+}
+
+/// Runs with a stderr, or a stdout, that nobody reads.
+fn unread(folder: &Folder, args: &[&str], stderr: bool) -> Option<i32> {
+    let mut command = statemesh(&folder.0);
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let command = if stderr { command.stderr(Stdio::piped()) } else { command.stdout(Stdio::piped()) };
+    let mut child = command.spawn().unwrap();
+    drop((child.stdout.take(), child.stderr.take()));
+    child.wait().unwrap().code()
+}
+
+#[test]
+fn a_verb_ends_as_it_would_where_nobody_reads_what_it_says() {
+    let folder = Folder::new("unread");
+    folder
+        .file("broken.json", "{\"id\": \"a\", \"initial\": \"x\", \"states\": {\"y\": {}}}")
+        .file("ok.json", r#"{"id":"a","initial":"x","states":{"x":{}}}"#);
+    let nobody = nobody();
+    let lines: [(&[&str], i32); 7] = [
+        (&["check", "ok.json"], 0),
+        (&["check", "broken.json"], 1),
+        (&["simulate", "broken.json"], 1),
+        (&["sned"], 2),
+        (&["ping", "--address", &nobody], 3),
+        (&["man", "--dir", "pages"], 0),
+        (&["keys", "rotate", "add", "--file", "gossip.keys"], 0),
+    ];
+    for (args, expected) in lines {
+        assert_eq!(unread(&folder, args, true), Some(expected), "{args:?}");
+    }
+    for args in [&["--help"][..], &["--version"], &["config"], &["man"], &["send", "--help"]] {
+        assert_eq!(unread(&folder, args, false), Some(0), "{args:?}");
+    }
+}
+
+#[test]
+fn a_line_that_cannot_be_read_is_json_where_json_is_asked_for() {
+    let folder = Folder::new("usage-json");
+    for args in [&["sned", "-o", "json"][..], &["send", "order", "PAY", "-o", "json"], &["-o=json", "get"]] {
+        let output = folder.run(args);
+        let error: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
+        assert_eq!((code(&output), &error["error"]["code"]), (2, &"usage".into()), "{args:?}");
+        assert!(error["error"]["hint"].is_string() && stdout(&output).is_empty(), "{error}");
+    }
+    let by_variable = statemesh(&folder.0).arg("sned").env("STATEMESH_OUTPUT", "json").output().unwrap();
+    let error: serde_json::Value = serde_json::from_slice(&by_variable.stderr).unwrap();
+    assert!(error["error"]["hint"].as_str().unwrap().contains("'send'"), "{error}");
+    let wrong = statemesh(&folder.0).arg("config").env("STATEMESH_OUTPUT", "xml").output().unwrap();
+    assert!(code(&wrong) == 2 && stderr(&wrong).contains("STATEMESH_OUTPUT: 'xml'"), "{}", stderr(&wrong));
+}
+
+#[test]
+fn a_tip_is_a_verb_that_is_meant() {
+    let folder = Folder::new("tips");
+    let said = |verb: &str| stderr(&folder.run(&[verb]));
+    for (verb, tip) in [("list", "'instances'"), ("status", "'members'"), ("health", "'doctor'"), ("stats", "'top'")] {
+        let said = said(verb);
+        assert!(said.contains(tip), "{said}");
+        assert!(["'docs'", "'stop'", "'history'", "'start'"].iter().all(|wrong| !said.contains(wrong)), "{said}");
+    }
+}
+
+#[test]
+fn help_breaks_lines_between_words() {
+    let folder = Folder::new("help");
+    for verb in ["", "send", "up", "bench"] {
+        let args: Vec<_> = [verb, "--help"].into_iter().filter(|arg| !arg.is_empty()).collect();
+        let help = statemesh(&folder.0).args(&args).env("COLUMNS", "80").output().unwrap();
+        let help = stdout(&help);
+        let too_long = help.lines().find(|line| line.chars().count() > 80 && !line.starts_with("  statemesh"));
+        assert_eq!(too_long, None);
+        assert!(help.contains("Global options:") && help.contains("xample"), "{help}");
+    }
+    let help = stdout(&folder.run(&["--help"]));
+    for group in ["Start here:", "Instances:", "The mesh:", "Without a mesh:", "Run and administer:"] {
+        assert!(help.contains(group), "{group}");
+    }
+    assert!(!help.contains("  docs"), "{help}");
+}
+
+#[test]
+fn what_is_empty_or_zero_is_refused_by_name() {
+    let folder = Folder::new("empty");
+    folder.file("empty", " \n");
+    let lines: [(&[&str], &str); 6] = [
+        (&["send", "a/1", "E", "-d", "-"], "--data: stdin was empty"),
+        (&["send", "a/1", "E", "-d", "@"], "@ needs the name of a file"),
+        (&["send", "a/1", "E", "-d", "@empty"], "--data: empty is empty"),
+        (&["send", "a/1", ""], "value is required"),
+        (&["get", "a/1", "--timeout", "0"], "flag --timeout: 0 leaves no time"),
+        (&["watch", ""], "a machine, such as order"),
+    ];
+    for (args, expected) in lines {
+        let output = statemesh(&folder.0).args(args).stdin(Stdio::null()).output().unwrap();
+        assert!(code(&output) == 2 && stderr(&output).contains(expected), "{args:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn all_mistakes_of_a_configuration_are_told_at_once() {
+    let folder = Folder::new("mistakes");
+    folder.file("statemesh.toml", "partitions = 0\nmseh = \"a\"\n\n[limits]\nbatch = [1]\n");
+    let output = folder.run(&["config"]);
+    let told = stderr(&output);
+    assert!(told.starts_with("error: 3 mistakes in the configuration:\n"), "{told}");
+    for place in [
+        "statemesh.toml:1: partitions: '0'",
+        "statemesh.toml:2: unknown key 'mseh'",
+        "statemesh.toml:5: 'limits.batch'",
+    ] {
+        assert!(told.contains(place), "{place}: {told}");
+    }
+    let lines: Vec<_> = told.lines().filter_map(|line| line.trim().strip_prefix("statemesh.toml:")).collect();
+    assert!(lines.is_sorted(), "by their lines: {told}");
+    let json = folder.run(&["config", "-o", "json"]);
+    let error: serde_json::Value = serde_json::from_slice(&json.stderr).unwrap();
+    assert_eq!((code(&json), error["error"]["diagnostics"].as_array().unwrap().len()), (2, 3));
+}
+
+#[test]
+fn a_configuration_is_written_as_the_file_that_gives_it() {
+    let folder = Folder::new("as-toml");
+    let flags = ["--mesh", "shop", "--partitions", "64", "--discovery-seeds", "10.0.0.1:7403,10.0.0.2:7403"];
+    let made = statemesh(&folder.0)
+        .args([&["config", "-o", "toml"][..], &flags].concat())
+        .env("STATEMESH_GOSSIP_KEYS", "c0ffee00".repeat(8))
+        .output()
+        .unwrap();
+    assert_eq!(code(&made), 0, "{}", stderr(&made));
+    assert!(!stdout(&made).contains("c0ffee") && stdout(&made).contains("partitions = 64\n"), "{}", stdout(&made));
+    folder.file("made.toml", &stdout(&made));
+    let values = |args: &[&str]| {
+        let output = folder.run(args);
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        let config: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        config.as_object().unwrap().values().map(|one| one["value"].clone()).collect::<Vec<_>>()
+    };
+    let direct = values(&[&["config", "-o", "json"][..], &flags].concat());
+    assert_eq!(values(&["config", "--config", "made.toml", "-o", "json"]), direct);
+    let elsewhere = folder.run(&["members", "-o", "toml"]);
+    assert!(code(&elsewhere) == 2 && stderr(&elsewhere).contains("--output"), "{}", stderr(&elsewhere));
+}
+
+#[test]
+fn a_list_of_keys_that_is_not_there_is_not_an_empty_one() {
+    let folder = Folder::new("no-list");
+    let output = folder.run(&["keys", "list", "--file", "nofile"]);
+    assert!(code(&output) == 5 && stderr(&output).contains("nofile: there is no such list"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_host_and_an_address_that_there_are_not_are_called_so() {
+    let folder = Folder::new("nowhere");
+    let host = folder.run(&["ping", "--address", "no-such-host.invalid"]);
+    assert!(code(&host) == 3 && stderr(&host).contains("no such host: no-such-host.invalid"), "{}", stderr(&host));
+    // TEST-NET-1: no machine has it.
+    let daemon = folder.run(&["daemon", "--listen-address", "192.0.2.1", "--security-mode", "none"]);
+    assert!(code(&daemon) == 4 && stderr(&daemon).contains("this machine has no such address"), "{}", stderr(&daemon));
+}
+
+#[test]
+fn a_project_to_begin_with_passes_its_own_test() {
+    let folder = Folder::new("init");
+    let made = folder.run(&["init", "door"]);
+    assert_eq!(code(&made), 0, "{}", stderr(&made));
+    let program = Path::new(env!("CARGO_BIN_EXE_statemesh")).parent().unwrap();
+    let path = format!("{}:/usr/bin:/bin", program.display());
+    let test = std::process::Command::new(folder.0.join("door/test.sh")).env("PATH", path).output().unwrap();
+    assert_eq!(code(&test), 0, "{}{}", stdout(&test), stderr(&test));
+    let again = folder.run(&["init", "door"]);
+    assert!(code(&again) == 1 && stderr(&again).contains("door/machine.json is there already"), "{}", stderr(&again));
 }

@@ -82,7 +82,7 @@ fn simulate_gives_a_line_for_the_start_and_for_each_event() {
     let folder = Folder::new("simulate");
     let events = "{\"type\":\"PRESS\"}\n\n{\"type\":\"@advance\",\"ms\":999}\n{\"type\":\"@advance\",\"ms\":1}";
     folder.file("lamp.json", LAMP).file("events.jsonl", events);
-    let output = folder.run(&["simulate", "lamp.json", "--events", "events.jsonl"]);
+    let output = folder.run(&["simulate", "lamp.json", "--events", "events.jsonl", "-o", "json"]);
     assert_eq!(code(&output), 0, "{}", stderr(&output));
     let lines: Vec<Value> = stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let states: Vec<_> = lines.iter().map(|line| line["value"].as_str().unwrap()).collect();
@@ -95,7 +95,7 @@ fn simulate_gives_a_line_for_the_start_and_for_each_event() {
 fn a_refused_line_says_why_and_shows_in_the_exit_code() {
     let folder = Folder::new("refused-line");
     folder.file("lamp.json", LAMP).file("events.jsonl", "{\"type\":7}\n{\"type\":\"PRESS\"}\n");
-    let output = folder.run(&["simulate", "lamp.json", "--events", "events.jsonl"]);
+    let output = folder.run(&["simulate", "lamp.json", "--events", "events.jsonl", "-o", "json"]);
     let lines: Vec<Value> = stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((code(&output), lines.len()), (1, 3));
     assert_eq!((&lines[1]["error"]["code"], &lines[2]["value"]), (&json!("malformed_event"), &json!("on")));
@@ -105,11 +105,76 @@ fn a_refused_line_says_why_and_shows_in_the_exit_code() {
 }
 
 #[test]
+fn a_fault_refuses_its_line_or_fails_the_machine_as_it_is_asked_to() {
+    let folder = Folder::new("faults");
+    let machine = r#"{"id":"m","context":{"n":0},"on":{"ADD":{"actions":{"type":"@xstate.assign",
+        "context":{"n":{"@expr":"context.n + event.by"}}}}}}"#;
+    folder.file("m.json", machine).file("events.jsonl", "{\"type\":\"ADD\"}\n{\"type\":\"ADD\",\"by\":2}\n");
+    let run = |rest: &[&str]| {
+        let output = folder.run(&[&["simulate", "m.json", "--events", "events.jsonl", "-o", "json"], rest].concat());
+        let lines: Vec<Value> = stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        (code(&output), lines, stderr(&output))
+    };
+    let (code, lines, _) = run(&[]);
+    assert_eq!((code, &lines[1]["error"]["code"], &lines[2]["context"]["n"]), (1, &json!("event_failed"), &json!(2)));
+    assert_eq!(lines[1]["error"]["expression"], "context.n + event.by");
+    let (code, lines, said) = run(&["--faults", "fail"]);
+    assert_eq!((code, &lines[2]["status"], &lines[2]["context"]["n"]), (1, &json!("error"), &json!(0)));
+    assert!(said.contains("ended in error"), "{said}");
+}
+
+#[test]
+fn a_definition_is_written_for_xstate_and_read_back() {
+    let folder = Folder::new("export");
+    folder.file("lamp.json", &LAMP.replacen('{', r#"{"@statemesh": {"faults": "fail"},"#, 1));
+    let exported = folder.run(&["export", "lamp.json"]);
+    assert_eq!(code(&exported), 0, "{}", stderr(&exported));
+    let six: Value = serde_json::from_slice(&exported.stdout).unwrap();
+    assert_eq!(six["states"]["off"]["on"]["PRESS"], json!({"target": "on"}));
+    folder.file("six.json", &stdout(&exported));
+    let back: Value = serde_json::from_slice(&folder.run(&["import", "xstate", "six.json"]).stdout).unwrap();
+    assert_eq!(back["@statemesh"], json!({"faults": "fail"}));
+    let entry = r#""entry": [{"type": "@xstate.sendTo", "event": {"type": "PRESS"}}]"#;
+    folder.file("lost.json", &LAMP.replace(r#""entry": [{"type": "click"}]"#, entry));
+    let lost = folder.run(&["export", "lost.json"]);
+    assert_eq!(code(&lost), 1);
+    assert!(stderr(&lost).contains("lost.json:6:") && stdout(&lost).starts_with('{'), "{}", stderr(&lost));
+}
+
+#[test]
+fn a_picture_is_drawn_by_graphviz_or_the_way_out_is_said() {
+    let folder = Folder::new("picture");
+    folder.file("lamp.json", LAMP);
+    for (format, beginning) in [("svg", &b"<?xml"[..]), ("png", b"\x89PNG")] {
+        let drawn = folder.run(&["draw", "lamp.json", "--format", format]);
+        match code(&drawn) {
+            0 => assert!(drawn.stdout.starts_with(beginning), "{format}"),
+            // This machine has no Graphviz.
+            5 => assert!(stderr(&drawn).contains("install the package graphviz"), "{}", stderr(&drawn)),
+            other => panic!("{other}: {}", stderr(&drawn)),
+        }
+    }
+}
+
+#[test]
+fn a_program_needs_the_package_beside_it() {
+    let folder = Folder::new("live");
+    folder.file("lamp.ts", "export const lamp = 1;");
+    let refused = folder.run(&["import", "xstate", "lamp.ts"]);
+    assert_eq!(code(&refused), 5);
+    let said = stderr(&refused);
+    assert!(said.contains("lamp.ts") && said.contains("npm install --save-dev"), "{said}");
+    // Code in JSON, as Stately's export has it, needs it too.
+    folder.file("lamp.json", r#"{"id":"lamp","context":"{{ ({input}) => ({n: input.n}) }}"}"#);
+    assert_eq!(code(&folder.run(&["import", "xstate", "lamp.json"])), 5);
+}
+
+#[test]
 fn events_may_come_from_stdin_and_are_answered_as_they_come() {
     let folder = Folder::new("stdin-events");
     folder.file("lamp.json", LAMP);
     let mut child = statemesh(&folder.0)
-        .args(["simulate", "lamp.json"])
+        .args(["simulate", "lamp.json", "-o", "json"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -146,7 +211,7 @@ fn an_output_that_a_verb_has_not_is_a_usage_error() {
     for args in [
         &["draw", "lamp.json", "-o", "json"][..],
         &["draw", "lamp.json", "-o", "yaml"],
-        &["simulate", "lamp.json", "--events", "none.jsonl", "-o", "yaml"],
+        &["simulate", "lamp.json", "--events", "none.jsonl", "-o", "toml"],
         &["simulate", "--batch", "none.jsonl", "-o", "yaml"],
     ] {
         let output = folder.run(args);
@@ -186,8 +251,101 @@ fn a_drawing_marks_where_an_instance_is() {
 }
 
 #[test]
+fn the_readme_shows_the_chart_as_it_is_drawn() {
+    let folder = Folder::new("readme");
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let machine = root.join("examples/order/machine.json");
+    let drawn = stdout(&folder.run(&["draw", machine.to_str().unwrap(), "--state", "paid"]));
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    assert!(readme.contains(&format!("```mermaid\n{drawn}```\n")), "{drawn}");
+}
+
+#[test]
 fn the_schema_is_a_json_schema() {
     let folder = Folder::new("schema");
     let schema: Value = serde_json::from_slice(&folder.run(&["schema"]).stdout).unwrap();
     assert!(schema["$schema"].as_str().unwrap().contains("json-schema.org"), "{schema}");
+}
+
+#[test]
+fn a_simulation_reads_as_a_table_for_a_person_and_as_yaml_for_a_program() {
+    let folder = Folder::new("simulate-forms");
+    folder.file("lamp.json", LAMP).file("events.jsonl", "{\"type\":\"PRESS\"}\n");
+    let table = folder.run(&["simulate", "lamp.json", "--events", "events.jsonl"]);
+    assert_eq!(stdout(&table), "off  active  {}\non  active  {}\n  effect {\"type\":\"click\"}\n");
+    let yaml = stdout(&folder.run(&["simulate", "lamp.json", "--events", "events.jsonl", "-o", "yaml"]));
+    assert!(yaml.starts_with("---\nvalue: \"off\"\n") && yaml.matches("---\n").count() == 2, "{yaml}");
+}
+
+#[test]
+fn what_is_expected_is_compared_and_a_difference_shown() {
+    let folder = Folder::new("expect");
+    folder.file("lamp.json", LAMP).file("events.jsonl", "{\"type\":\"PRESS\"}\n{\"type\":\"PRESS\"}\n");
+    let run = ["simulate", "lamp.json", "--events", "events.jsonl"];
+    let kept = stdout(&folder.run(&[&run[..], &["-o", "json"]].concat()));
+    folder.file("kept.jsonl", &kept).file("short.jsonl", "{\"value\":\"off\"}\n{\"tags\":[\"lit\"]}\n{}\n");
+    for expected in ["kept.jsonl", "short.jsonl"] {
+        let output = folder.run(&[&run[..], &["--expect", expected]].concat());
+        assert_eq!(code(&output), 0, "{}{}", stdout(&output), stderr(&output));
+        assert!(stderr(&output).contains("3 lines as expected"), "{}", stderr(&output));
+    }
+    folder.file("wrong.jsonl", "{\"value\":\"off\"}\n{\"value\":\"onn\"}\n");
+    let wrong = folder.run(&[&run[..], &["--expect", "wrong.jsonl"]].concat());
+    assert!(code(&wrong) == 1 && stderr(&wrong).contains("2 lines not as expected"), "{}", stderr(&wrong));
+    assert!(stdout(&wrong).contains("\"onn\"") && stdout(&wrong).contains("(nothing)"), "{}", stdout(&wrong));
+    let wrong = folder.run(&[&run[..], &["--expect", "wrong.jsonl", "-o", "json"]].concat());
+    let found: Value = serde_json::from_slice(&wrong.stdout).unwrap();
+    assert_eq!(
+        (&found[0]["line"], &found[0]["expected"], &found[0]["actual"]),
+        (&json!(2), &json!("onn"), &json!("on"))
+    );
+    folder.file("no.jsonl", "{\"value\":\"off\"}\n[]\n");
+    assert_eq!(code(&folder.run(&[&run[..], &["--expect", "no.jsonl"]].concat())), 2);
+}
+
+#[test]
+fn a_machine_that_is_stuck_shows_in_the_exit_code() {
+    let folder = Folder::new("failing");
+    let failing = r#"{"id":"f","initial":"a","context":{},"states":{"a":{"after":{"5":{"target":"b","guard":{"@expr":"context.none > 1"}}}},"b":{}}}"#;
+    folder.file("f.json", failing).file("events.jsonl", "{\"type\":\"@advance\",\"ms\":5}\n");
+    let output = folder.run(&["simulate", "f.json", "--events", "events.jsonl"]);
+    assert!(code(&output) == 1 && stderr(&output).contains("f is stuck: "), "{}{}", stdout(&output), stderr(&output));
+}
+
+#[test]
+fn a_definition_that_is_refused_is_json_where_json_is_asked_for() {
+    let folder = Folder::new("refused-json");
+    folder.file("broken.json", BROKEN);
+    for verb in ["simulate", "draw"] {
+        let mut args = vec![verb, "broken.json"];
+        args.extend(if verb == "draw" { &[][..] } else { &["-o", "json"] });
+        let output = folder.run(&args);
+        assert_eq!(code(&output), 1, "{}", stderr(&output));
+        if verb == "simulate" {
+            let error: Value = serde_json::from_slice(&output.stderr).unwrap();
+            assert_eq!(error["error"]["diagnostics"][0]["line"], 5);
+        }
+    }
+}
+
+#[test]
+fn a_name_in_a_definition_does_not_reach_the_terminal_as_it_is() {
+    let folder = Folder::new("controls");
+    let escape = "\\u001b[2J\\u009b31m\\u007f";
+    folder.file("m.json", &format!(r#"{{"id":"m{escape}","initial":"s{escape}","states":{{"s{escape}":{{"on":{{"E{escape}":"none{escape}"}}}}}}}}"#));
+    folder.file("good.json", &format!(r#"{{"id":"m{escape}","initial":"s{escape}","states":{{"s{escape}":{{}}}}}}"#));
+    folder.file("none.jsonl", "");
+    let lines: [&[&str]; 6] = [
+        &["check", "m.json"],
+        &["check", "m.json", "-o", "json"],
+        &["draw", "good.json"],
+        &["draw", "m.json"],
+        &["simulate", "good.json", "--events", "none.jsonl"],
+        &["simulate", "good.json", "--events", "none.jsonl", "-o", "json"],
+    ];
+    for args in lines {
+        let output = folder.run(args);
+        let all = stdout(&output) + &stderr(&output);
+        assert!(all.contains('s') && !all.contains(|c: char| c.is_control() && c != '\n'), "{args:?}: {all:?}");
+    }
 }

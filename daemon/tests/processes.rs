@@ -4,8 +4,8 @@
 mod support;
 
 use serde_json::{Value, json};
+use statemesh_client::Connection as Client;
 use statemesh_transport::SocketType;
-use statemesh_transport::client::Client;
 use statemesh_transport::curve::{KeyPair, PublicKey, SecretKey, Security};
 use std::fs::DirEntry;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -81,6 +81,7 @@ fn daemon(folder: &Folder, name: &str, flags: &[&str]) -> (Running, Value) {
         assert!(lines.read_line(&mut line).unwrap() > 0, "the daemon ended");
         let logged: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("no JSON: {line}"));
         assert_eq!(logged["node"], name);
+        assert!(!line.contains("gossip has no key"), "over loopback nobody else reaches it: {line}");
         if logged["message"] == "listening" {
             // The rest of the log must not fill the pipe.
             std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
@@ -311,4 +312,58 @@ fn up_names_the_port_that_is_in_use() {
     let expected = format!("node-1: listen.clients: 127.0.0.1:{port} is in use by process {} (", std::process::id());
     assert!(code(&output) == 4 && stderr(&output).contains(&expected), "{}", stderr(&output));
     assert!(stderr(&output).contains("statemesh up --port 8400") && stdout(&output).is_empty(), "{}", stderr(&output));
+}
+
+#[test]
+fn what_a_person_types_meets_a_daemon_as_it_is() {
+    let folder = Folder::new("person");
+    folder.file("lamp.json", LAMP);
+    let (_running, at) = daemon(&folder, "met", &[]);
+    let at = |port: &str| at[port].as_str().unwrap().to_owned();
+    eventually("it is ready", || get(&at("http"), "/health/ready").filter(|answer| answer.starts_with("HTTP/1.1 200")));
+    let ask = |args: &[&str]| statemesh(&folder.0).args(args).env("STATEMESH_ADDRESS", at("clients")).output().unwrap();
+    let first = ask(&["define", "lamp.json"]);
+    assert!(stdout(&first).contains("new"), "{}{}", stdout(&first), stderr(&first));
+    assert!(stdout(&ask(&["define", "lamp.json"])).contains("unchanged"));
+    assert_eq!(code(&ask(&["send", "lamp/1", "PRESS"])), 0);
+
+    let typo = ask(&["send", "lamp/1", "PRES"]);
+    assert_eq!(code(&typo), 6);
+    assert!(
+        stderr(&typo).contains("on does not react to PRES\n  it reacts to PRESS; did you mean PRESS?"),
+        "{}",
+        stderr(&typo)
+    );
+    assert_eq!(code(&ask(&["stop", "lamp/1"])), 0);
+    let ended = ask(&["send", "lamp/1", "PRESS"]);
+    assert!(code(&ended) == 6 && stderr(&ended).contains("lamp/1 has ended (stopped)"), "{}", stderr(&ended));
+    let meant = ask(&["get", "lmap/1"]);
+    assert!(code(&meant) == 1 && stderr(&meant).contains("did you mean lamp?"), "{}", stderr(&meant));
+
+    let new = ask(&["explain", "lamp/new", "PRESS"]);
+    let told = stdout(&new);
+    assert_eq!(code(&new), 0, "{}", stderr(&new));
+    assert!(told.contains("lamp/new is new, and would begin in off (active)\nPRESS would lead to on"), "{told}");
+    assert_eq!(code(&ask(&["get", "lamp/new"])), 1, "it is still nowhere");
+    assert_eq!(code(&ask(&["explain", "none/new", "PRESS"])), 1);
+
+    let past = ask(&["watch", "lamp/1", "--since", "1h", "-n", "2", "-o", "json"]);
+    let last = stdout(&past).lines().last().unwrap_or_default().to_owned();
+    let change: Value = serde_json::from_str(&last).unwrap_or_else(|_| panic!("{}", stderr(&past)));
+    assert_eq!((&change["reason"], &change["value"], &change["key"]), (&json!("history"), &json!("on"), &json!("1")));
+    let unknown = ask(&["watch", "lmap/1", "--since", "1h", "-n", "0"]);
+    assert!(code(&unknown) == 0 && stderr(&unknown).contains("did you mean lamp?"), "{}", stderr(&unknown));
+
+    // The machine's other ports are no listeners for clients, and none is where it would be by default.
+    let two = format!("127.0.0.1:9,{}", at("clients"));
+    assert_eq!(code(&ask(&["ping", "--address", &two])), 0);
+    let peers = ask(&["members", "--address", &at("peers"), "--timeout", "5s"]);
+    assert!(code(&peers) == 3 && stderr(&peers).contains("does not answer as a daemon does"), "{}", stderr(&peers));
+    let doctor = ask(&["doctor", "-o", "json"]);
+    let findings: Value = serde_json::from_slice(&doctor.stdout).unwrap_or_else(|_| panic!("{}", stderr(&doctor)));
+    assert_eq!((code(&doctor), &findings[0]["detail"]), (0, &json!("1 daemon")), "{findings}");
+    assert!(findings.as_array().unwrap().iter().all(|found| found["verdict"] == "good"), "{findings}");
+    let nothing =
+        ask(&["bench", "--machine", "lamp", "--event", "NOPE", "--duration", "100ms", "--warm-up", "0", "--keys", "4"]);
+    assert!(code(&nothing) == 1 && stderr(&nothing).contains("no NOPE was a transition"), "{}", stderr(&nothing));
 }

@@ -21,6 +21,56 @@ fn a_send_is_the_request_of_the_protocol() {
 }
 
 #[test]
+fn a_send_may_have_conditions() {
+    let folder = Folder::new("conditions");
+    let peer = Peer::always(json!({"ok": true, "value": "a", "status": "active", "seq": 8, "changed": true}));
+    let output = peer.run(&folder, &["send", "order/42", "PAY", "--if-run", "1f", "--if-seq", "7"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let request = peer.last_request();
+    assert_eq!((&request["if_run"], &request["if_seq"]), (&json!("000000000000001f"), &json!(7)));
+    assert_eq!(code(&peer.run(&folder, &["send", "order/42", "PAY", "--if-run", "x"])), 2);
+}
+
+#[test]
+fn a_stuck_instance_is_shown_as_such_and_mended_by_retry_and_skip() {
+    let folder = Folder::new("stuck");
+    let fault = json!({"code": "limit", "message": "context_bytes"});
+    let peer = Peer::start(move |request| {
+        let stuck = request["op"] == "send";
+        let mut reply = json!({"ok": true, "value": "a", "status": "active", "seq": 7, "changed": true});
+        if stuck {
+            reply["status"] = json!("error");
+            reply["stuck"] = json!(true);
+            reply["fault"] = fault.clone();
+        }
+        Some(reply)
+    });
+    let stuck = stdout(&peer.run(&folder, &["send", "order/42", "PAY"]));
+    assert!(
+        stuck.contains("error") && stuck.contains("stuck: context_bytes (statemesh retry, skip or stop)"),
+        "{stuck}"
+    );
+    for verb in ["retry", "skip"] {
+        let output = peer.run(&folder, &[verb, "order/42"]);
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        assert_eq!(peer.last_request(), json!({"op": verb, "machine": "order", "key": "42"}));
+    }
+}
+
+#[test]
+fn where_says_in_words_that_nobody_serves_a_key_just_now() {
+    let folder = Folder::new("where");
+    let shown = |next: Value| {
+        let peer = Peer::always(json!({"ok": true, "partition": 7, "owner": null, "next": next}));
+        stdout(&peer.run(&folder, &["where", "order/42"]))
+    };
+    let moves = shown(json!("b"));
+    assert!(moves.contains("nobody just now: the partition moves") && moves.contains("next"), "{moves}");
+    let outside = shown(Value::Null);
+    assert!(outside.contains("nobody just now: the daemon has not joined its mesh"), "{outside}");
+}
+
+#[test]
 fn an_answer_can_be_json_or_yaml() {
     let folder = Folder::new("formats");
     let peer = Peer::always(json!({"ok": true, "value": "paid", "status": "active", "context": {"amount": 3}}));
@@ -87,6 +137,9 @@ fn a_definition_goes_out_as_it_is_and_what_is_wrong_is_shown_at_its_place() {
     let definition = "{\n  \"id\": \"order\", \"initial\": \"b\",\n  \"states\": {\"a\": {}}\n}";
     folder.file("order.json", definition).file("ok.json", "{\"id\":\"ok\"}");
     let peer = Peer::start(|request| {
+        if request["op"] == "machines" {
+            return Some(json!({"ok": true, "machines": []}));
+        }
         if request["definition"]["id"] == "ok" {
             return Some(
                 json!({"ok": true, "machine": "ok", "version": 2, "members": 3, "hash": "00", "warnings": []}),
@@ -104,14 +157,32 @@ fn a_definition_goes_out_as_it_is_and_what_is_wrong_is_shown_at_its_place() {
     assert!(stderr(&output).contains(expected), "{}", stderr(&output));
     assert_eq!(
         stdout(&output),
-        "MACHINE  VERSION  DAEMONS\nok       2        3\n",
+        "MACHINE  VERSION  DAEMONS\nok       2        3        new\n",
         "the others are defined all the same"
     );
-    assert!(stderr(&output).ends_with("error: order.json is refused: 1 finding\n"), "{}", stderr(&output));
-    assert!(peer.requests.lock().unwrap()[0].contains(definition), "with its lines and the order of its keys");
+    assert!(
+        stderr(&output).ends_with("error: order.json is refused: 1 finding; of 2 files 1 refused, 1 defined\n"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(peer.requests.lock().unwrap()[1].contains(definition), "with its lines and the order of its keys");
     let for_a_program = peer.run(&folder, &["define", "order.json", "-o", "json"]);
     let error: Value = serde_json::from_slice(&for_a_program.stderr).unwrap();
     assert_eq!(error["error"]["diagnostics"][0]["column"], 29);
+}
+
+#[test]
+fn define_says_which_daemons_do_not_run_the_machine() {
+    let folder = Folder::new("define-refused");
+    folder.file("ok.json", "{\"id\":\"ok\"}");
+    let peer =
+        Peer::always(json!({"ok": true, "machine": "ok", "version": 2, "members": 1, "hash": "00", "warnings": [],
+        "refused": [{"member": "c", "reason": "no such action"}]}));
+    let shown = stdout(&peer.run(&folder, &["define", "ok.json"]));
+    assert!(shown.contains("does not run at c (no such action)"), "{shown}");
+    let for_a_program: Value =
+        serde_json::from_str(&stdout(&peer.run(&folder, &["define", "ok.json", "-o", "json"]))).unwrap();
+    assert_eq!(for_a_program[0]["refused"][0]["member"], "c", "{for_a_program}");
 }
 
 const CHANGES: &[(&str, &str)] = &[
@@ -127,8 +198,8 @@ fn watch_prints_the_changes_of_a_machine_and_no_other() {
     assert_eq!(code(&output), 0, "{}", stderr(&output));
     let shown = stdout(&output);
     assert!(
-        shown.contains("order/4  paid  active  seq 3  event PAY\n")
-            && shown.contains("order/42  lost with its owner\n"),
+        shown.contains("  order/4  paid  active  seq 3  event PAY  127.0.0.1:")
+            && shown.contains("  order/42  lost with its owner  127.0.0.1:"),
         "{shown}"
     );
     assert!(!shown.contains("orders/"), "{shown}");
@@ -141,4 +212,300 @@ fn watch_of_an_instance_leaves_out_longer_keys() {
     assert_eq!(code(&output), 0, "{}", stderr(&output));
     let lines: Vec<Value> = stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(lines.len() == 3 && lines.iter().all(|change| change["key"] == "4"), "{lines:?}");
+}
+
+/// A daemon whose machine `order` is in `open`, which takes PAY only.
+fn open_order() -> Peer {
+    Peer::start(|request| {
+        let event = request["event"]["type"].as_str().unwrap_or_default().to_owned();
+        Some(match request["op"].as_str().unwrap() {
+            "machines" => {
+                json!({"ok": true, "machines": [{"id": "order", "version": 1}, {"id": "door", "version": 2}]})
+            }
+            _ if request["machine"] != "order" => {
+                json!({"ok": false, "error": {"code": "unknown_machine", "message": "no machine is called so", "hint": "define it"}})
+            }
+            "explain" => json!({"ok": true, "value": "open", "explanation": {"event": event, "status": "active",
+                "candidates": [], "handled": ["ADD", "PAY"]}}),
+            _ if request["key"] == "ended" => {
+                json!({"ok": true, "value": "paid", "status": "done", "seq": 4, "changed": false, "handled": false})
+            }
+            _ if event == "FORBIDDEN" => {
+                json!({"ok": true, "value": "open", "status": "active", "seq": 0, "changed": false})
+            }
+            _ if event == "PAY" => json!({"ok": true, "value": "open", "status": "active", "seq": 0, "changed": true}),
+            _ => json!({"ok": true, "value": "open", "status": "active", "seq": 0, "changed": false, "handled": false}),
+        })
+    })
+}
+
+#[test]
+fn an_event_that_comes_to_nothing_says_so_and_ends_with_6() {
+    let folder = Folder::new("ignored");
+    let peer = open_order();
+    let typo = peer.run(&folder, &["send", "order/1", "PYA"]);
+    assert_eq!(code(&typo), 6, "{}", stderr(&typo));
+    assert!(stdout(&typo).contains("unchanged"), "{}", stdout(&typo));
+    let expected = "error: open does not react to PYA\n  it reacts to ADD, PAY; did you mean PAY?\n";
+    assert_eq!(stderr(&typo), expected);
+    let ended = peer.run(&folder, &["send", "order/ended", "PAY", "-o", "json"]);
+    let error: Value = serde_json::from_slice(&ended.stderr).unwrap();
+    assert_eq!((code(&ended), &error["error"]["code"]), (6, &json!("ignored")));
+    assert_eq!(error["error"]["message"], "order/ended has ended (done)");
+    for taken in ["PAY", "FORBIDDEN"] {
+        assert_eq!(code(&peer.run(&folder, &["send", "order/1", taken])), 0, "{taken}");
+    }
+}
+
+#[test]
+fn a_removed_instance_is_shown_as_it_was() {
+    let folder = Folder::new("delete");
+    let peer =
+        Peer::always(json!({"ok": true, "value": "paid", "status": "done", "seq": 4, "changed": true, "run": "12ab"}));
+    let output = peer.run(&folder, &["delete", "order/1", "--if-run", "12ab", "--if-seq", "4", "--dedup", "t"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert!(stdout(&output).contains("removed") && stdout(&output).contains("paid"), "{}", stdout(&output));
+    let asked = json!({"op": "delete", "machine": "order", "key": "1", "if_run": "00000000000012ab", "if_seq": 4, "dedup": "t"});
+    assert_eq!(peer.last_request(), asked);
+}
+
+#[test]
+fn a_machine_that_nobody_defined_gets_the_name_that_was_meant() {
+    let folder = Folder::new("meant");
+    let peer = open_order();
+    for args in [
+        &["send", "ordr/1", "PAY"][..],
+        &["get", "ordr/1"],
+        &["instances", "ordr"],
+        &["bench", "--machine", "ordr", "--event", "PAY"],
+    ] {
+        let output = peer.run(&folder, args);
+        assert!(code(&output) == 1 && stderr(&output).contains("did you mean order?"), "{args:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_definition_says_whether_it_is_new() {
+    let folder = Folder::new("newer");
+    folder.file("door.json", "{\"id\":\"door\"}");
+    let peer = Peer::start(|request| {
+        Some(match request["op"].as_str().unwrap() {
+            "machines" => json!({"ok": true, "machines": [{"id": "door", "version": 2, "hash": "00"}]}),
+            _ => json!({"ok": true, "machine": "door", "version": 7, "members": 2, "hash": "01", "missing": ["c"]}),
+        })
+    });
+    let output = peer.run(&folder, &["define", "door.json"]);
+    assert!(stdout(&output).contains("door     7        2        not yet at c"), "{}", stdout(&output));
+    let json: Value =
+        serde_json::from_slice(&peer.run(&folder, &["define", "door.json", "-o", "json"]).stdout).unwrap();
+    assert_eq!((&json[0]["was"], &json[0]["missing"]), (&json!(2), &json!(["c"])));
+    folder.file("bad.json", "{");
+    let before = peer.requests.lock().unwrap().len();
+    let bad = peer.run(&folder, &["define", "door.json", "bad.json"]);
+    assert!(code(&bad) == 1 && stderr(&bad).contains("--> bad.json:1:"), "{}", stderr(&bad));
+    assert_eq!(peer.requests.lock().unwrap().len(), before, "nothing was defined");
+}
+
+#[test]
+fn a_fault_is_an_object_where_json_is_asked_for() {
+    let folder = Folder::new("fault");
+    let fault = json!({"code": "no_such_key", "message": "no such key: amount"});
+    let peer = Peer::always(json!({"ok": true, "value": "a", "status": "error", "fault": fault.to_string()}));
+    let value: Value = serde_json::from_slice(&peer.run(&folder, &["get", "a/1", "-o", "json"]).stdout).unwrap();
+    assert_eq!(value["fault"], fault);
+}
+
+#[test]
+fn of_several_daemons_the_first_that_answers_is_asked() {
+    let folder = Folder::new("failover");
+    let peer = Peer::always(json!({"ok": true, "daemon": "a"}));
+    let bare = peer.address.trim_start_matches("tcp://").to_owned();
+    for addresses in
+        [format!("127.0.0.1:9,{bare}"), format!("{bare},127.0.0.1:9"), format!("no-such-host.invalid, {bare}")]
+    {
+        let output = peer.run(&folder, &["ping", "--address", &addresses]);
+        assert_eq!(code(&output), 0, "{addresses}: {}", stderr(&output));
+    }
+    let none = folder.run(&["ping", "--address", "127.0.0.1:9,127.0.0.1:11"]);
+    assert!(code(&none) == 3 && stderr(&none).contains("tcp://127.0.0.1:9, tcp://127.0.0.1:11"), "{}", stderr(&none));
+}
+
+#[test]
+fn a_daemon_that_cannot_answer_now_leaves_it_to_the_next() {
+    let folder = Folder::new("next");
+    let away = Peer::always(json!({"ok": false, "error": {"code": "leaving", "message": "it leaves"}}));
+    let peer = Peer::always(json!({"ok": true, "value": "a", "status": "active"}));
+    let output = folder.run(&["get", "a/1", "--address", &format!("{},{}", away.address, peer.address)]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert_eq!(code(&folder.run(&["get", "a/1", "--address", &away.address])), 1, "alone it says what is wrong");
+}
+
+#[test]
+fn a_daemon_is_found_by_its_other_ports() {
+    let folder = Folder::new("other-ports");
+    // The port after the peer's is mostly free; whoever has it is no daemon either.
+    let own = std::sync::Arc::new(std::sync::Mutex::new(0_u16));
+    let told = std::sync::Arc::clone(&own);
+    let peer = Peer::start(move |_| {
+        let changes = format!("127.0.0.1:{}", told.lock().unwrap());
+        Some(json!({"ok": true, "daemon": "a", "members": [{"name": "a", "self": true, "changes": changes}]}))
+    });
+    let port: u16 = peer.address.rsplit_once(':').unwrap().1.parse().unwrap();
+    *own.lock().unwrap() = port + 1;
+    let other = format!("127.0.0.1:{}", port + 1);
+    let output = folder.run(&["ping", "--address", &other, "--timeout", "2s"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    *own.lock().unwrap() = port + 2;
+    assert_eq!(
+        code(&folder.run(&["ping", "--address", &other, "--timeout", "2s"])),
+        3,
+        "another daemon's is not taken"
+    );
+}
+
+#[test]
+fn a_mesh_has_a_name_in_a_context() {
+    let folder = Folder::new("contexts");
+    let peer = Peer::always(json!({"ok": true, "daemon": "a"}));
+    let run =
+        |args: &[&str]| support::statemesh(&folder.0).args(args).env("XDG_CONFIG_HOME", &folder.0).output().unwrap();
+    assert!(stdout(&run(&["context", "list"])).contains("no context"));
+    assert_eq!(code(&run(&["context", "add", "shop", "--address", &peer.address])), 0);
+    assert_eq!(code(&run(&["context", "add", "lab", "--address", "127.0.0.1:9"])), 0);
+    assert_eq!(code(&run(&["ping"])), 0, "the first one is current");
+    assert_eq!(code(&run(&["ping", "--context", "lab"])), 3);
+    assert_eq!(code(&run(&["context", "use", "lab"])), 0);
+    assert_eq!((code(&run(&["ping"])), code(&run(&["ping", "--context", "shop"]))), (3, 0));
+    assert_eq!(code(&run(&["ping", "--address", &peer.address])), 0, "a flag comes first");
+    let list: Value = serde_json::from_slice(&run(&["context", "list", "-o", "json"]).stdout).unwrap();
+    assert_eq!(
+        (&list[0]["name"], &list[0]["current"], &list[1]["current"]),
+        (&json!("lab"), &json!(true), &json!(false))
+    );
+    let wrong = run(&["ping", "--context", "shpo"]);
+    assert!(code(&wrong) == 2 && stderr(&wrong).contains("did you mean 'shop'?"), "{}", stderr(&wrong));
+    assert_eq!(code(&run(&["context", "remove", "lab"])), 0);
+    assert_eq!(code(&run(&["context", "use", "lab"])), 2);
+    for bad in [
+        &["context", "add", "current", "--address", "a"][..],
+        &["context", "add", "a b", "--address", "a"],
+        &["context", "add", "a", "--address", ":1"],
+    ] {
+        assert_eq!(code(&run(bad)), 2, "{bad:?}");
+    }
+}
+
+#[test]
+fn what_a_mesh_says_moves_no_cursor() {
+    let folder = Folder::new("cursor");
+    let evil = "a\u{1b}[2J\u{9b}31m\u{7f}\rb";
+    let reply = json!({"ok": true, "value": evil, "status": evil, "context": {evil: evil}, "tags": [evil], "fault": evil,
+        "machines": [{"id": evil}], "explanation": {"event": evil, "status": "active", "candidates": [{"state": evil,
+        "descriptor": evil, "reason": evil, "guard": evil, "targets": [evil]}], "handled": [evil], "outcome": {}}});
+    let error = json!({"ok": false, "error": {"code": evil, "message": evil, "hint": evil}});
+    for (peer, all) in [(Peer::always(reply), true), (Peer::always(error), false)] {
+        for verb in [&["get", "a/1"][..], &["send", "a/1", "E"], &["machines"], &["explain", "a/1", "E"]] {
+            for format in ["table", "json", "yaml"] {
+                let output = peer.run(&folder, &[verb, &["-o", format]].concat());
+                let shown = stdout(&output) + &stderr(&output);
+                assert!(shown.contains("31m") || !all, "{verb:?} {format}: {shown:?}");
+                assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{verb:?} {format}: {shown:?}");
+            }
+        }
+    }
+}
+
+const REASONS: &[(&str, &str)] = &[
+    (
+        "order/1",
+        r#"{"value":"a","status":"active","seq":1,"run":"01","reason":"event","event":"PAY","effects":[{"type":"ship"}]}"#,
+    ),
+    ("order/1", r#"{"value":"b","status":"active","seq":5,"run":"01","reason":"timer"}"#),
+    ("order/2", r#"{"reason":"lost"}"#),
+];
+
+#[test]
+fn watch_chooses_by_reason_and_effect_and_says_what_is_missing() {
+    let folder = Folder::new("watch-filters");
+    let lost = publisher(REASONS).run(&folder, &["watch", "order/", "--reason", "lost", "-n", "2"]);
+    assert_eq!(code(&lost), 0, "{}", stderr(&lost));
+    assert!(stdout(&lost).lines().all(|line| line.contains("order/2  lost with its owner")), "{}", stdout(&lost));
+    let ship = publisher(REASONS).run(&folder, &["watch", "--effect", "ship", "-n", "2"]);
+    assert!(stdout(&ship).lines().all(|line| line.contains("effects ship")), "{}", stdout(&ship));
+    let gap = publisher(REASONS).run(&folder, &["watch", "order", "--reason", "timer", "-n", "1"]);
+    assert!(stdout(&gap).contains("(changes between seq 1 and 5 are missing)"), "{}", stdout(&gap));
+    let wrong = folder.run(&["watch", "--reason", "losst"]);
+    assert!(code(&wrong) == 2 && stderr(&wrong).contains("'lost'"), "{}", stderr(&wrong));
+    let all = folder.run(&["watch", "order", "--since", "1m"]);
+    assert_eq!(code(&all), 3, "{}", stderr(&all));
+}
+
+#[test]
+fn top_counts_what_happens_by_machine() {
+    let folder = Folder::new("top");
+    let output = publisher(REASONS).run(&folder, &["top", "order", "--every", "500ms", "-n", "2", "-o", "json"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let last: Value = serde_json::from_str(stdout(&output).lines().last().unwrap()).unwrap();
+    let row = &last[0];
+    let rate = |name: &str| row[name].as_f64().unwrap();
+    assert_eq!((row["machine"].as_str(), last.as_array().unwrap().len()), (Some("order"), 1), "{last}");
+    assert!(["events", "timers", "effects", "lost"].iter().all(|name| rate(name) > 0.0), "{row}");
+    let idle = folder.run(&["top", "--every", "1ms"]);
+    assert!(code(&idle) == 2 && stderr(&idle).contains("100ms"), "{}", stderr(&idle));
+}
+
+#[test]
+fn completions_are_those_of_the_mesh() {
+    let folder = Folder::new("completions");
+    let peer = Peer::start(|request| {
+        Some(match request["op"].as_str().unwrap() {
+            "machines" => json!({"ok": true, "machines": [{"id": "order"}, {"id": "door"}, {"id": "o\u{1b}[2J"}]}),
+            "list" if request["after"].is_null() => json!({"ok": true, "instances": [{"key": "41"}], "next": "0.0.b"}),
+            "list" => json!({"ok": true, "instances": [{"key": "42"}], "next": null}),
+            _ => json!({"ok": true, "explanation": {"handled": ["PAY", "CANCEL", "*", "xstate.after.5.a"]}}),
+        })
+    });
+    let config = folder.0.join("statemesh");
+    std::fs::create_dir_all(&config).unwrap();
+    std::fs::write(config.join("contexts.toml"), "[shop]\naddress = 'a'\n[lab]\naddress = 'b'\n").unwrap();
+    let offered = |line: &[&str]| {
+        let mut command = support::statemesh(&folder.0);
+        command.env("STATEMESH_ADDRESS", &peer.address).env("XDG_CONFIG_HOME", &folder.0);
+        support::completed(&mut command, line)
+    };
+    assert_eq!(offered(&["send", "o"]), ["order/"]);
+    assert_eq!(offered(&["get", "order/4"]), ["order/41", "order/42"]);
+    assert_eq!(offered(&["send", "order/42", "P"]), ["PAY"]);
+    assert_eq!(offered(&["instances", "d"]), ["door"]);
+    assert_eq!(offered(&["context", "use", "s"]), ["shop"]);
+    assert_eq!(offered(&["members", "--context", "l"]), ["lab"]);
+    let nobody =
+        support::completed(support::statemesh(&folder.0).env("STATEMESH_ADDRESS", "127.0.0.1:9"), &["send", "o"]);
+    assert_eq!(nobody, [""; 0]);
+}
+
+#[test]
+fn what_is_waited_for_is_asked_for_and_ends_with_7_if_it_does_not_come_about() {
+    let folder = Folder::new("until");
+    let peer = Peer::start(|request| {
+        let reached = request["until"] == json!({"state": "paid"});
+        Some(json!({"ok": true, "value": "open", "status": "active", "seq": 1, "changed": true, "reached": reached}))
+    });
+    let there = peer.run(&folder, &["send", "order/1", "PAY", "--until-state", "paid", "--within", "3s"]);
+    assert_eq!(code(&there), 0, "{}", stderr(&there));
+    let asked = peer.last_request();
+    assert_eq!((&asked["until"], &asked["within"]), (&json!({"state": "paid"}), &json!(3_000)));
+    for (verb, rest, until) in [
+        ("send", &["PAY", "--until-tag", "late"][..], json!({"tag": "late"})),
+        ("start", &["--until-done"], json!({"done": true})),
+        ("get", &["--until-done"], json!({"done": true})),
+    ] {
+        let output = peer.run(&folder, &[&[verb, "order/1"], rest].concat());
+        assert_eq!(code(&output), 7, "{verb}: {}", stderr(&output));
+        assert!(stderr(&output).contains("order/1 is in open (active)"), "{}", stderr(&output));
+        assert_eq!((&peer.last_request()["until"], &peer.last_request()["within"]), (&until, &json!(10_000)));
+    }
+    let plain = peer.run(&folder, &["get", "order/1"]);
+    assert!(peer.last_request()["within"].is_null() && code(&plain) == 7, "{}", stderr(&plain));
+    assert_eq!(code(&folder.run(&["get", "order/1", "--within", "1s"])), 2, "within what is waited for");
 }

@@ -1,8 +1,18 @@
 //! Why a step was refused. The instance is then as it was, and nothing was put out.
 
+use crate::limits::Limits;
+use statemesh_expr::Value;
+
+/// What puts out too much is not only refused as a step: an explanation, a drawing and a simulation are too.
+pub(crate) const OUTPUT_BYTES_MAX: &str = "output_bytes_max";
+
 /// A step that was refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum StepError {
+    /// An expression has no value, an action cannot be done or a child failed, and no `onError` handles it: a map with `code` and
+    /// `message`, with `expression` and the `values` that it read where it was an expression.
+    #[error("{}", sentence(.0))]
+    Failed(Box<Value>),
     /// A bound was exceeded.
     #[error("{limit} exceeded: {message} (the limit is {maximum})")]
     Limit {
@@ -22,9 +32,17 @@ pub enum StepError {
 }
 
 impl StepError {
+    /// More would be put out than the limit allows.
+    #[cold]
+    pub(crate) fn output_too_large(limits: &Limits, message: &'static str) -> Self {
+        Self::Limit { limit: OUTPUT_BYTES_MAX, maximum: limits.output_bytes_max as u64, message }
+    }
+
     /// Stable code; all are listed in docs/reference.
     pub fn code(&self) -> &'static str {
         match self {
+            Self::Failed(_) => "event_failed",
+            Self::Limit { limit: OUTPUT_BYTES_MAX, .. } => "output_too_large",
             Self::Limit { .. } => "limit_exceeded",
             Self::MalformedEvent(_) => "malformed_event",
             Self::WrongMachine => "wrong_machine",
@@ -34,9 +52,29 @@ impl StepError {
     /// How to go on.
     pub fn hint(&self) -> &'static str {
         match self {
+            Self::Failed(_) => {
+                "the instance is as it was; send other values, or give the machine a guard or an `onError`"
+            }
             Self::Limit { .. } => "the instance is as it was; change the machine or the event, or raise the limit",
             Self::MalformedEvent(_) => "send well-formed JSON or MessagePack",
             Self::WrongMachine => "use the version of the machine that the instance was started with",
         }
     }
+}
+
+/// What went wrong for people: the message, the expression, and what it read.
+fn sentence(error: &Value) -> String {
+    let text = |key| error.get(key).and_then(Value::as_str);
+    let Some(mut told) = text("message").map(str::to_owned) else { return format!("the machine failed with {error}") };
+    if let Some(expression) = text("expression") {
+        told.push_str(", in ");
+        told.push_str(expression);
+    }
+    let values = error.get("values").and_then(Value::as_map);
+    let values: Vec<String> =
+        values.iter().flat_map(|map| map.iter()).map(|(path, value)| format!("{path} is {value}")).collect();
+    if !values.is_empty() {
+        told.push_str(&format!(" ({})", values.join(", ")));
+    }
+    told
 }

@@ -67,16 +67,36 @@ impl Effect {
     pub fn write_json(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"type\":");
         Value::str(self.kind()).to_json(out);
-        let (key, value) = match self {
-            Self::Custom { params, .. } => (&b",\"params\":"[..], params.as_ref()),
-            Self::Emit { event } => (&b",\"event\":"[..], Some(event)),
-            Self::Log { args } => (&b",\"args\":"[..], Some(args)),
-        };
-        if let Some(value) = value {
-            out.extend_from_slice(key);
+        if let Some((key, value)) = self.field() {
+            out.extend_from_slice(b",\"");
+            out.extend_from_slice(key.as_bytes());
+            out.extend_from_slice(b"\":");
             value.to_json(out);
         }
         out.push(b'}');
+    }
+
+    /// The number of bytes that [`Effect::write_json`] appends, if it is no more than `max`.
+    pub(crate) fn json_len(&self, max: usize) -> Option<usize> {
+        let kind = Value::str(self.kind()).json_len(max)? + r#"{"type":}"#.len();
+        let Some((key, value)) = self.field() else { return Some(kind).filter(|len| *len <= max) };
+        let frame = kind + key.len() + r#","":"#.len();
+        Some(frame + value.json_len(max.checked_sub(frame)?)?)
+    }
+
+    /// The effect as data.
+    pub(crate) fn to_value(&self) -> Value {
+        let fields = [("type", Value::str(self.kind()))].into_iter();
+        Value::Map(fields.chain(self.field().map(|(key, value)| (key, value.clone()))).collect())
+    }
+
+    /// What it carries, and what that is called.
+    fn field(&self) -> Option<(&'static str, &Value)> {
+        match self {
+            Self::Custom { params, .. } => Some(("params", params.as_ref()?)),
+            Self::Emit { event } => Some(("event", event)),
+            Self::Log { args } => Some(("args", args)),
+        }
     }
 }
 
@@ -101,7 +121,7 @@ pub enum TimerCommand {
 /// allocate. The caller clears it; a step only appends.
 #[derive(Debug, Default)]
 pub struct Output {
-    /// Effects in order.
+    /// Effects in order: of one step no more bytes, as JSON, than its machine's `output_bytes_max`.
     pub effects: Vec<Effect>,
     /// Timers to start and to forget.
     pub timers: Vec<TimerCommand>,
@@ -128,6 +148,8 @@ pub struct Step {
     /// Whether a transition was taken, in the instance or one of its children, or its status changed. `{}`, which
     /// forbids an event, is no transition.
     pub changed: bool,
+    /// Whether something reacted to the event: a transition was taken, or `{}` forbids it.
+    pub handled: bool,
     /// The instance's transitions so far: one for every input with `changed`.
     pub seq: u64,
     /// The status after the step.

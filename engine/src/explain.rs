@@ -61,20 +61,41 @@ pub struct Outcome {
 }
 
 impl Machine {
-    /// Explains what `event` would do. The instance is not changed.
+    /// Explains what `event` would do. The instance is not changed. An explanation that would have more bytes as JSON than
+    /// `output_bytes_max` is refused with `output_too_large`.
     pub fn explain(&self, instance: &Instance, event: &Event<'_>, now: Millis) -> Result<Explanation, StepError> {
         self.check(instance)?;
         let considered = match instance.status() {
             Status::Active => self.consider(instance, event),
             _ => Vec::new(),
         };
-        Ok(Explanation {
+        let explanation = Explanation {
             event: event.kind.to_owned(),
             status: instance.status(),
-            candidates: considered.iter().map(|considered| self.candidate(considered)).collect(),
+            candidates: self.candidates(&considered)?,
             handled: self.handled(instance),
             outcome: self.outcome(instance, event, now),
-        })
+        };
+        match explanation.to_value().json_len(self.limits.output_bytes_max) {
+            Some(_) => Ok(explanation),
+            None => Err(self.explains_too_much()),
+        }
+    }
+
+    fn candidates(&self, considered: &[Considered]) -> Result<Vec<Candidate>, StepError> {
+        // Each names its guard, which many may share: text that is made only here.
+        let mut left = self.limits.output_bytes_max;
+        let mut candidates = Vec::with_capacity(considered.len());
+        for considered in considered {
+            let candidate = self.candidate(considered);
+            left = left.checked_sub(candidate.text_bytes()).ok_or_else(|| self.explains_too_much())?;
+            candidates.push(candidate);
+        }
+        Ok(candidates)
+    }
+
+    fn explains_too_much(&self) -> StepError {
+        StepError::output_too_large(&self.limits, "the explanation is too large")
     }
 
     fn candidate(&self, considered: &Considered) -> Candidate {
@@ -158,6 +179,11 @@ impl Explanation {
 }
 
 impl Candidate {
+    fn text_bytes(&self) -> usize {
+        let texts = [&self.state, &self.descriptor, &self.path].into_iter();
+        texts.chain(&self.targets).chain(&self.guard).chain(&self.reason).map(String::len).sum()
+    }
+
     fn to_value(&self) -> Value {
         let mut map = Map::new();
         map.insert("state", Value::str(&self.state));
@@ -177,11 +203,6 @@ impl Candidate {
 
 impl Outcome {
     fn to_value(&self) -> Value {
-        let effect = |effect: &Effect| {
-            let mut text = Vec::new();
-            effect.write_json(&mut text);
-            Value::from_json(&text, &Default::default()).unwrap_or_default()
-        };
         let mut map = Map::new();
         map.insert("changed", Value::Bool(self.changed));
         map.insert("status", Value::str(self.status.as_str()));
@@ -192,7 +213,7 @@ impl Outcome {
             (key.clone(), Value::Map(sides.collect()))
         };
         map.insert("context", Value::Map(self.context.iter().map(change).collect()));
-        map.insert("effects", Value::List(self.effects.iter().map(effect).collect()));
+        map.insert("effects", Value::List(self.effects.iter().map(Effect::to_value).collect()));
         if let Some(error) = &self.error {
             map.insert("error", error.clone());
         }

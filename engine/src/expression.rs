@@ -1,7 +1,7 @@
 //! The engine's side of expressions: what an expression may see in which place, and JSON templates that contain some.
 
 use crate::json_pos::{Kind, Node};
-use statemesh_expr::{Cost, EvalError, List, Map, Program, Scope, Str, Value};
+use statemesh_expr::{Cost, EvalError, List, Map, Payload, Program, Root, Scope, Str, Value};
 
 /// JSON in which `{"@expr": ...}` stands for a value that is computed; parts that are constant are built once.
 #[derive(Debug)]
@@ -51,20 +51,104 @@ impl Template {
     }
 }
 
+/// What an expression read: the values of `context.a.b` and the like that its text has, by that text.
+#[cold]
+pub(crate) fn values_read(source: &str, scope: &Scope<'_>) -> Map {
+    /// More would not be read by anybody, and each is a search through the event.
+    const PATHS_MAX: usize = 8;
+    const VALUE_BYTES_MAX: usize = 256;
+    let mut paths = paths(source);
+    paths.dedup();
+    paths.truncate(PATHS_MAX);
+    let mut found = Map::new();
+    for path in paths {
+        let mut keys = path.split('.');
+        let root = keys.next().and_then(|name| Some((name, ROOTS.iter().find(|(known, _)| *known == name)?.1)));
+        let Some((name, root)) = root else { continue };
+        // What follows the last key that there is may be the name of a function.
+        let (mut text, mut at) = (name.to_owned(), scope.root(root));
+        for key in keys {
+            let Ok(Some(inside)) = at.get(key) else { break };
+            at = inside;
+            text.push('.');
+            text.push_str(key);
+        }
+        let is_short = match at {
+            Payload::Json(raw) | Payload::MsgPack(raw) => raw.len() <= VALUE_BYTES_MAX,
+            Payload::Value(value) => value.weight() <= VALUE_BYTES_MAX,
+            Payload::Empty => false,
+        };
+        let value = if is_short && text != name { at.to_value(&Default::default()).ok() } else { None };
+        // NaN is no value's equal: two runs into the same fault would give different errors.
+        let Some(value) = value.filter(|value| *value == value.clone()) else { continue };
+        found.insert(text, value);
+    }
+    found
+}
+
+const ROOTS: [(&str, Root); 4] =
+    [("context", Root::Context), ("event", Root::Event), ("params", Root::Params), ("input", Root::Input)];
+
+/// Names with dots between them, outside of text in quotes.
+fn paths(source: &str) -> Vec<&str> {
+    let is_part = |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '.');
+    let mut quote = None;
+    let mut found = Vec::new();
+    let mut start = None;
+    for (at, character) in source.char_indices().chain([(source.len(), ' ')]) {
+        match quote {
+            Some(open) if character == open => quote = None,
+            Some(_) => {}
+            None if is_part(character) => {
+                start.get_or_insert(at);
+            }
+            None => {
+                found.extend(start.take().and_then(|start| source.get(start..at)));
+                quote = matches!(character, '"' | '\'').then_some(character);
+            }
+        }
+    }
+    found
+}
+
 /// The text of an expression object, if `node` is one.
 pub(crate) fn expression_of(node: &Node) -> Option<&Node> {
     let text = node.get("@expr")?;
     text.as_str().map(|_| text)
 }
 
+/// Whether `node` is meant as an expression, be it one that we cannot read: no data has such a key.
+pub(crate) fn is_resolvable(node: &Node) -> bool {
+    node.get("@expr").is_some() || node.get("@code").is_some()
+}
+
 /// Whether an expression occurs at any depth.
 pub(crate) fn is_dynamic(node: &Node) -> bool {
-    if expression_of(node).is_some() {
+    if is_resolvable(node) {
         return true;
     }
     match &node.kind {
         Kind::Array(items) => items.iter().any(is_dynamic),
         Kind::Object(members) => members.iter().any(|member| is_dynamic(&member.value)),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_expression_read_is_shown_and_nothing_else() {
+        let context =
+            Value::from_json(br#"{"total":1,"items":[2],"text":"context.total"}"#, &Default::default()).unwrap();
+        let event = Payload::Json(br#"{"type":"E","by":{"n":2.5}}"#);
+        let read = |source: &str| Value::Map(values_read(source, &Scope::new(&context, event))).to_string();
+        assert_eq!(read("context.total + event.by.n"), r#"{"context.total":1,"event.by.n":2.5}"#);
+        assert_eq!(read("context.items.size() > event.no"), r#"{"context.items":[2]}"#);
+        assert_eq!(read("'context.total' == context.text"), r#"{"context.text":"context.total"}"#);
+        assert_eq!(read("context == event"), "{}");
+        let nan = Value::Map([("n", Value::Double(f64::NAN))].into_iter().collect());
+        assert!(values_read("context.n + 1", &Scope::new(&nan, Payload::Empty)).is_empty());
     }
 }

@@ -6,6 +6,7 @@ use crate::machine::Machine;
 use crate::state_set::StateSet;
 use smallvec::SmallVec;
 use statemesh_expr::{Str, Value};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 /// Number of the instance itself among its actors; children count from 1.
@@ -43,7 +44,35 @@ pub(crate) struct Extra {
     pub(crate) timers: SmallVec<[Timer; 1]>,
     pub(crate) next_timer: u64,
     pub(crate) next_actor: u32,
+    /// What children and the events that wait for timers weigh together.
+    pub(crate) weight: u32,
     pub(crate) children: Vec<Child>,
+    /// The timer that the instance is stuck with.
+    pub(crate) held: Option<HeldTimer>,
+}
+
+impl Extra {
+    pub(crate) fn weigh_more(&mut self, weight: usize) {
+        self.weight = self.weight.saturating_add(u32::try_from(weight).unwrap_or(u32::MAX));
+    }
+
+    pub(crate) fn lighten(&mut self, weight: usize) {
+        self.weight = self.weight.saturating_sub(u32::try_from(weight).unwrap_or(u32::MAX));
+    }
+}
+
+/// A timer's id, such that having none takes no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HeldTimer(NonZeroU64);
+
+impl HeldTimer {
+    pub(crate) fn of(timer: TimerId) -> Self {
+        Self(NonZeroU64::MIN.saturating_add(timer.0))
+    }
+
+    pub(crate) fn id(self) -> TimerId {
+        TimerId(self.0.get() - 1)
+    }
 }
 
 /// A pending timer.
@@ -122,18 +151,21 @@ impl Instance {
         self.actor.aux.as_ref()?.output.as_ref()
     }
 
-    /// What went wrong, once the status is `error`: a map with `message`, and `expression` if one had no value.
+    /// What went wrong, once the status is `error`: a map with `code` and `message`, and `expression` if one had no value.
     pub fn error(&self) -> Option<&Value> {
         self.actor.aux.as_ref()?.error.as_ref()
     }
 
-    /// When the earliest timer is due.
+    /// When the earliest timer is due; never, while the instance is stuck.
     pub fn next_deadline(&self) -> Option<Millis> {
         self.next_timer().map(|(_, deadline)| deadline)
     }
 
-    /// The timer that is due first; of those due at the same time, the one started first.
+    /// The timer that is due first; of those due at the same time, the one started first. None while the instance is stuck.
     pub fn next_timer(&self) -> Option<(TimerId, Millis)> {
+        if self.is_stuck() {
+            return None;
+        }
         self.timers().min_by_key(|(id, deadline)| (*deadline, *id))
     }
 
@@ -141,6 +173,14 @@ impl Instance {
     pub fn timers(&self) -> impl Iterator<Item = (TimerId, Millis)> + '_ {
         let timers = self.extra.as_ref().map_or(&[][..], |extra| &extra.timers);
         timers.iter().map(|timer| (TimerId(timer.id), Millis(timer.deadline)))
+    }
+
+    pub(crate) fn forget_timer(&mut self, id: TimerId) {
+        let Some(extra) = &mut self.extra else { return };
+        if let Some(at) = extra.timers.iter().position(|timer| timer.id == id.0) {
+            let timer = extra.timers.remove(at);
+            extra.lighten(timer.event_weight());
+        }
     }
 
     /// Children that run, children of children included.

@@ -36,10 +36,14 @@ pub struct Limits {
     pub messages_max: u32,
     /// Effects that one input may cause.
     pub effects_max: usize,
-    /// Approximate bytes of one actor's context, as JSON.
+    /// Bytes of the effects that one input may cause, as JSON.
+    pub output_bytes_max: usize,
+    /// Approximate bytes of one actor's context, as JSON, and of what an expression gives.
     pub context_bytes_max: usize,
-    /// Bytes of a snapshot that may be restored.
-    pub snapshot_bytes_max: usize,
+    /// Levels of nesting of what an expression gives.
+    pub value_depth_max: usize,
+    /// Approximate bytes of an instance, its children and what waits for its timers; no more may be in a snapshot that is restored.
+    pub instance_bytes_max: usize,
 }
 
 impl Default for Limits {
@@ -62,8 +66,10 @@ impl Default for Limits {
             child_depth_max: 8,
             messages_max: 10_000,
             effects_max: 10_000,
+            output_bytes_max: 16 * 1024 * 1024,
             context_bytes_max: 1024 * 1024,
-            snapshot_bytes_max: 16 * 1024 * 1024,
+            value_depth_max: 64,
+            instance_bytes_max: 16 * 1024 * 1024,
         }
     }
 }

@@ -21,6 +21,8 @@ pub struct Machine {
     pub(crate) fingerprint: u32,
     pub(crate) source: Box<[u8]>,
     pub(crate) limits: Limits,
+    /// What an instance weighs at most that has neither children nor delayed events.
+    pub(crate) weight_alone: usize,
     pub(crate) version: Option<Str>,
     pub(crate) events: EventNames,
     /// By event: `{"type": NAME}`, for events that have nothing else.
@@ -37,9 +39,24 @@ pub struct Machine {
     pub(crate) context: Template,
     pub(crate) has_parallel: bool,
     pub(crate) has_always: bool,
+    pub(crate) faults: Faults,
+    /// See [`Machine::keep_ms`].
+    pub(crate) keep: Option<u64>,
+    /// Some state has an `onError`.
+    pub(crate) recovers: bool,
     pub(crate) routes: Routes,
     /// By active leaf: the state value, where there is no parallel state (else empty).
     pub(crate) leaf_values: Box<[LeafValue]>,
+}
+
+/// What becomes of an expression without a value, and the like, that no `onError` handles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Faults {
+    /// The step is refused and the instance is as it was: who sent the event hears of it, a timer can be held.
+    #[default]
+    Hold,
+    /// XState's way: the instance ends with the status `error`.
+    Fail,
 }
 
 /// What a state is.
@@ -75,6 +92,8 @@ pub(crate) struct State {
     pub(crate) wild: Box<[(Str, Box<[TransitionIx]>)]>,
     /// Descriptors in the order of the definition, for reports.
     pub(crate) descriptors: Box<[Str]>,
+    /// It has an `onError`: while it is active an expression without a value is an event.
+    pub(crate) recovers: bool,
     pub(crate) tags: Box<[Str]>,
     pub(crate) meta: Option<Value>,
     pub(crate) description: Option<Str>,
@@ -242,6 +261,8 @@ pub(crate) enum Assignment {
     Fields(Box<[Field]>),
     /// One expression that gives a map.
     Whole(Template),
+    /// The same, as the value of its key `context`, if it has one.
+    Patch(Template),
 }
 
 /// One key that is assigned.
@@ -282,6 +303,10 @@ pub(crate) enum Guard {
     Or(Box<[Guard]>),
     Not(Box<Guard>),
     StateIn(StatePattern),
+    /// Fields of the event have these values.
+    Matches(Box<[(Str, Value)]>),
+    /// The end of a `choice` without a branch that is always open: to get there is a fault. With the state's id.
+    NoBranch(Str),
     /// A route: the event's `to` names the state.
     Route(Str),
 }
@@ -330,6 +355,26 @@ impl Machine {
     /// The bounds it was compiled with, which its instances keep.
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// For how long its instances are kept once they have ended, in milliseconds, if the definition says so; [`u64::MAX`]: for ever.
+    pub fn keep_ms(&self) -> Option<u64> {
+        self.keep
+    }
+
+    /// The id of the state that a text such as `#id.path` names.
+    pub(crate) fn id_called(&self, name: &str) -> Option<&Str> {
+        let name = name.strip_prefix('#').unwrap_or(name);
+        if let Some(state) = self.states.iter().find(|state| state.id == name) {
+            return Some(&state.id);
+        }
+        let path = crate::compile::split_path(name);
+        let (first, rest) = path.split_first()?;
+        let mut found = self.states.iter().position(|state| state.id == first.as_str())? as StateIx;
+        for key in rest {
+            found = self.state(found).children.iter().copied().find(|child| self.state(*child).key == key.as_str())?;
+        }
+        Some(&self.state(found).id)
     }
 
     /// Number of state nodes.

@@ -122,7 +122,7 @@ fn shape(shape: Shape) -> Value {
         Shape::Boolean => of_type("boolean"),
         Shape::Value => map([]),
         Shape::Object => of_type("object"),
-        Shape::StateType => constants(&["atomic", "compound", "parallel", "final", "history"]),
+        Shape::StateType => constants(&["atomic", "compound", "parallel", "final", "history", "choice"]),
         Shape::HistoryKind => {
             map([("enum", list([Value::str("shallow"), Value::str("deep"), Value::Bool(true), Value::Bool(false)]))])
         }
@@ -136,6 +136,24 @@ fn shape(shape: Shape) -> Value {
         Shape::Invokes => one_or_many(reference("invoke")),
         Shape::Delay => any_of([of_type("number"), of_type("string"), reference("expression")]),
         Shape::Route => reference("route"),
+        Shape::Own => {
+            let honoured = |key: &keys::OwnKey| {
+                let values =
+                    key.honoured.iter().filter_map(|text| Value::from_json(text.as_bytes(), &Default::default()).ok());
+                let words = map([("enum", list(values))]);
+                let time = || map([("type", Value::str("string")), ("pattern", Value::str("^[0-9]+(ms|s|m|h|d)$"))]);
+                described(if key.is_time { any_of([time(), words]) } else { words }, key.about)
+            };
+            let properties = keys::OWN.iter().filter(|key| !key.honoured.is_empty());
+            let properties = properties.map(|key| (key.name, honoured(key))).collect();
+            map([
+                ("type", Value::str("object")),
+                ("properties", Value::Map(properties)),
+                ("additionalProperties", Value::Bool(false)),
+            ])
+        }
+        Shape::Choice => map([("type", Value::str("array")), ("items", object(&[keys::BRANCH], false))]),
+        Shape::Matches => map_of(map([("type", list(["string", "number", "boolean", "null"].map(Value::str)))])),
         Shape::ActionDefinitions => map_of(one_or_many(reference("action"))),
         Shape::GuardDefinitions => {
             let wrapped = map([

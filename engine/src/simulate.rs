@@ -1,16 +1,19 @@
 //! `statemesh simulate`: a machine run offline in virtual time, as functions from lines to lines.
 //!
 //! An input line is an event, or `{"type":"@advance","ms":500}`. The start and every input line give one line:
-//! `{"value","context","status","output"?,"tags","effects"}`, and `"fault"`, as the daemon's replies have it, once the
-//! status is `error`. An input that is refused gives the snapshot as it was, with `"error":{"code","message"}` at the end.
+//! `{"value","context","status","output"?,"tags","effects"}`, and `"fault"`, an object, once the
+//! status is `error`, with `"stuck":true` while it holds a timer whose step was refused: `{"type":"@retry"}` fires that again,
+//! `{"type":"@skip"}` drops it. An input that is refused gives the snapshot as it was, with `"error":{"code","message"}` at the
+//! end, and `expression` and `values` where an expression had no value.
 
 use crate::compile::Compiled;
 use crate::diagnostics::Diagnostic;
 use crate::error::StepError;
 use crate::event::{Effect, Event, Millis, Output, Status};
+use crate::export::ExportFormat;
 use crate::instance::Instance;
 use crate::limits::Limits;
-use crate::machine::Machine;
+use crate::machine::{Faults, Machine};
 use crate::snapshot::RestoreError;
 use statemesh_expr::{List, Payload, Value};
 use std::cell::RefCell;
@@ -92,12 +95,18 @@ impl Simulation {
             let ms = ms.ok_or_else(|| malformed("@advance needs a number of milliseconds in \"ms\"".to_owned()))?;
             return self.advance(ms.ceil() as u64);
         }
+        match &*kind {
+            "@retry" => return self.machine.retry(&mut self.instance, self.now, &mut self.out).map(drop),
+            "@skip" => return self.machine.skip(&mut self.instance, &mut self.out).map(drop),
+            _ => {}
+        }
         self.machine.send(&mut self.instance, &Event { kind: &kind, payload }, self.now, &mut self.out).map(drop)
     }
 
     /// Fires what is due one at a time, the clock standing at each deadline.
     fn advance(&mut self, ms: u64) -> Result<(), StepError> {
         let until = Millis(self.now.0.saturating_add(ms));
+        let (mut put_out, mut counted) = (0, 0);
         for _ in 0..TIMERS_PER_ADVANCE_MAX {
             let next = self.instance.next_timer().filter(|(_, deadline)| *deadline <= until);
             let Some((id, deadline)) = next.filter(|_| self.instance.status() == Status::Active) else {
@@ -105,7 +114,20 @@ impl Simulation {
                 return Ok(());
             };
             self.now = self.now.max(deadline);
-            self.machine.fire(&mut self.instance, id, self.now, &mut self.out)?;
+            if let Err(refused) = self.machine.fire(&mut self.instance, id, self.now, &mut self.out) {
+                if self.machine.faults == Faults::Fail {
+                    return Err(refused);
+                }
+                self.instance.hold(id, &refused);
+            }
+            put_out = self.out.effects.iter().skip(counted).fold(put_out, |sum, effect| sum + effect.weight());
+            counted = self.out.effects.len();
+            if put_out > self.machine.limits().output_bytes_max {
+                return Err(StepError::output_too_large(
+                    self.machine.limits(),
+                    "the effects of one advance are too large",
+                ));
+            }
         }
         Err(StepError::Limit {
             limit: "timers_per_advance_max",
@@ -139,27 +161,31 @@ impl Simulation {
         line.push(b']');
         if let Some(fault) = self.instance.error() {
             line.extend_from_slice(b",\"fault\":");
-            Value::str(fault.to_string()).to_json(line);
+            // As an object, which the text of a fault mostly is: those who read this have a parser at hand.
+            let text = fault.to_string();
+            let object = Value::from_json(text.as_bytes(), &Default::default()).ok().filter(|it| it.as_map().is_some());
+            object.unwrap_or_else(|| Value::str(text)).to_json(line);
+        }
+        if self.instance.is_stuck() {
+            line.extend_from_slice(b",\"stuck\":true");
         }
         if let Some(error) = error {
             line.extend_from_slice(b",\"error\":");
-            error_value(error.code(), &error.to_string()).to_json(line);
+            refused(&error).to_json(line);
         }
         line.push(b'}');
     }
 }
 
-/// One line of `simulate --batch`: `{"machine":...,"events":[...],"input"?:...,"machines"?:{name: definition},"restore"?:true}`
-/// gives `{"snapshots":[...]}` or `{"error":{"code","message","diagnostics"?}}`. `machines` are those that may be invoked;
-/// `restore` stores and restores the instance after every step, which must make no difference.
+/// One line of `simulate --batch`:
+/// `{"machine":...,"events":[...],"input"?:...,"machines"?:{name: definition},"restore"?:true,"faults"?:"fail"}` gives `{"snapshots":[...]}` or `{"error":{"code","message","diagnostics"?}}`. `machines` are those that may be invoked;
+/// `restore` stores and restores the instance after every step, which must make no difference; `faults` is that of `@statemesh`.
+/// `"export":"xstate6"` gives `{"exported":definition,"lost":[pointer]}` instead; `{"scxml":document}`
+/// gives `{"imported":definition}`.
 pub fn simulate_batch_line(line: &[u8], limits: &Limits) -> Vec<u8> {
     let mut out = Vec::new();
     match batch(line, limits) {
-        Ok(snapshots) => {
-            out.extend_from_slice(b"{\"snapshots\":[");
-            out.extend_from_slice(&snapshots);
-            out.extend_from_slice(b"]}");
-        }
+        Ok(answer) => out = answer,
         Err(error) => {
             out.extend_from_slice(b"{\"error\":");
             error.to_json(&mut out);
@@ -177,15 +203,24 @@ fn batch(line: &[u8], limits: &Limits) -> Result<Vec<u8>, Value> {
         Ok(Some(Payload::Json(raw))) => Some(raw),
         _ => None,
     };
+    if let Ok(Some(document)) = payload.get_str("scxml") {
+        return imported(&document, limits);
+    }
     let source = field("machine").ok_or_else(|| error_value("malformed_line", "the line has no \"machine\""))?;
     let events = field("events").map(|raw| elements(raw, &bounds)).transpose()?.unwrap_or_default();
     let library =
         Library { sources: Payload::Json(field("machines").unwrap_or(b"{}")), limits, compiled: RefCell::default() };
-    let machine = library.compile(source, 0).map_err(|diagnostics| diagnostics_value(&diagnostics))?.machine;
+    let mut compiled = library.compile(source, 0).map_err(|diagnostics| diagnostics_value(&diagnostics))?;
+    if field("faults") == Some(br#""fail""#) {
+        compiled.set_faults(Faults::Fail);
+    }
+    let machine = compiled.machine;
+    if let Some(format) = field("export") {
+        return exported(&machine, format);
+    }
     let input = field("input").map_or(Payload::Empty, Payload::Json);
-    let mut out = Vec::new();
-    let refused = |error: StepError| error_value(error.code(), &error.to_string());
-    let mut simulation = Simulation::start(machine, input, &mut out).map_err(refused)?;
+    let mut out = br#"{"snapshots":["#.to_vec();
+    let mut simulation = Simulation::start(machine, input, &mut out).map_err(|error| refused(&error))?;
     let restores = field("restore") == Some(b"true");
     let restore = |simulation: &mut Simulation| match restores {
         true => simulation.restore().map_err(|error| error_value(error.code(), &error.to_string())),
@@ -197,8 +232,35 @@ fn batch(line: &[u8], limits: &Limits) -> Result<Vec<u8>, Value> {
         let mut text = Vec::new();
         event.to_json(&mut text);
         simulation.input(&text, &mut out);
+        if out.len() > limits.output_bytes_max {
+            return Err(refused(&StepError::output_too_large(limits, "the snapshots are too large together")));
+        }
         restore(&mut simulation)?;
     }
+    out.extend_from_slice(b"]}");
+    Ok(out)
+}
+
+/// An SCXML document as a definition.
+fn imported(document: &str, limits: &Limits) -> Result<Vec<u8>, Value> {
+    let text = crate::scxml::import_scxml(document, limits).map_err(|error| diagnostics_value(&[error]))?;
+    Ok([br#"{"imported":"#, text.trim_end().replace('\n', "").as_bytes(), b"}"].concat())
+}
+
+/// The definition for somebody else, and the places of what is not in it.
+fn exported(machine: &Machine, format: &[u8]) -> Result<Vec<u8>, Value> {
+    let format = match format {
+        br#""xstate6""# => ExportFormat::XState6,
+        br#""xstate5""# => ExportFormat::XState5,
+        _ => return Err(error_value("malformed_line", "\"export\" is \"xstate6\" or \"xstate5\"")),
+    };
+    let exported = machine.export(format);
+    let lost: List = exported.lost.iter().map(|lost| Value::str(&lost.path)).collect();
+    let mut out = br#"{"exported":"#.to_vec();
+    out.extend(exported.text.bytes().filter(|byte| *byte != b'\n'));
+    out.extend_from_slice(b",\"lost\":");
+    Value::List(lost).to_json(&mut out);
+    out.push(b'}');
     Ok(out)
 }
 
@@ -236,6 +298,17 @@ impl Library<'_> {
     }
 }
 
+/// A step that was refused, as data.
+fn refused(error: &StepError) -> Value {
+    let Value::Map(mut told) = error_value(error.code(), &error.to_string()) else { return Value::Null };
+    if let StepError::Failed(found) = error {
+        for key in ["expression", "values"] {
+            found.get(key).into_iter().for_each(|value| drop(told.insert(key, value.clone())));
+        }
+    }
+    Value::Map(told)
+}
+
 fn error_value(code: &str, message: &str) -> Value {
     Value::Map([("code", Value::str(code)), ("message", Value::str(message))].into_iter().collect())
 }
@@ -255,14 +328,13 @@ mod tests {
     #[test]
     fn an_instance_that_failed_says_why() {
         let line = br#"{"machine":{"on":{"E":{"actions":{"type":"x","params":{"@expr":"event.n + 1"}}}}},
-            "events":[{"type":"E","n":1},{"type":"E"}]}"#;
+            "events":[{"type":"E","n":1},{"type":"E"}],"faults":"fail"}"#;
         let answer = Value::from_json(&simulate_batch_line(line, &Limits::default()), &Default::default()).unwrap();
         let snapshots = answer.get("snapshots").and_then(Value::as_list).unwrap().as_slice().to_vec();
         let [_, before, after] = &snapshots[..] else { panic!("{answer}") };
         assert!(before.get("fault").is_none(), "{before}");
         assert_eq!(after.get("status").and_then(Value::as_str), Some("error"));
-        let fault = after.get("fault").and_then(Value::as_str).unwrap();
-        let fault = Value::from_json(fault.as_bytes(), &Default::default()).unwrap();
+        let fault = after.get("fault").unwrap();
         assert!(fault.get("code").is_some() && fault.get("message").is_some(), "{fault}");
         assert_eq!(fault.get("expression").and_then(Value::as_str), Some("event.n + 1"));
     }

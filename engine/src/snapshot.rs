@@ -3,12 +3,13 @@
 //! Little-endian, lengths as varints, versioned, and bound to the definition by its hash. Timers are stored as the time
 //! that is left, so that they keep it between daemons whose clocks differ. Bytes are checked as if from an enemy.
 
-use crate::event::{Millis, Output, Status, TimerCommand};
-use crate::instance::{ActorState, Aux, Child, Delayed, Extra, Instance, Queued, ROOT, Timer, TimerKind};
+use crate::event::{Millis, Output, Status, TimerCommand, TimerId};
+use crate::instance::{ActorState, Aux, Child, Delayed, Extra, HeldTimer, Instance, Queued, ROOT, Timer, TimerKind};
 use crate::limits::Limits;
 use crate::machine::Machine;
 use crate::snapshot_value::{read_value, write_value};
 use crate::state_set::StateSet;
+use crate::weight;
 use smallvec::SmallVec;
 use statemesh_expr::{Str, Value};
 use std::sync::Arc;
@@ -18,6 +19,10 @@ const VERSION: u8 = 1;
 /// Transitions and timers that an instance may have had. None lives that long; a number from an enemy near the end of
 /// its range would overflow with the next one.
 const PAST_MAX: u64 = 1 << 53;
+/// What follows the actor: timers and children.
+const EXTRA: u8 = 1;
+/// The same, behind the timer that the instance is stuck with.
+const EXTRA_STUCK: u8 = 2;
 
 /// Why bytes are no instance of a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -60,7 +65,13 @@ impl Instance {
             out.push(0);
             return;
         };
-        out.push(1);
+        match extra.held {
+            None => out.push(EXTRA),
+            Some(held) => {
+                out.push(EXTRA_STUCK);
+                varint(held.id().0, out);
+            }
+        }
         varint(extra.next_timer, out);
         varint(u64::from(extra.next_actor), out);
         varint(extra.children.len() as u64, out);
@@ -73,11 +84,12 @@ impl Instance {
         }
     }
 
-    /// Restores an instance of `machine` and appends a `Schedule` command for each of its timers. On an error `out` is
+    /// Restores an instance of `machine` and appends a `Schedule` command for each of its timers, unless it is stuck. On an error `out` is
     /// as it was.
     pub fn from_bytes(machine: &Machine, bytes: &[u8], now: Millis, out: &mut Output) -> Result<Self, RestoreError> {
-        if bytes.len() > machine.limits.snapshot_bytes_max {
-            return Err(RestoreError::Limit("snapshot_bytes_max"));
+        let limits = &machine.limits;
+        if bytes.len() > limits.instance_bytes_max.saturating_add(weight::STUCK) {
+            return Err(RestoreError::Limit("instance_bytes_max"));
         }
         let mut reader = Reader { bytes };
         if reader.take(2)? != MAGIC {
@@ -91,17 +103,25 @@ impl Instance {
             return Err(RestoreError::WrongMachine);
         }
         let seq = reader.past()?;
-        let actor = reader.actor(machine)?;
+        let actor = reader.actor(machine, limits)?;
         let extra = match reader.byte()? {
             0 => None,
-            1 => Some(Box::new(reader.extra(machine, now)?)),
+            EXTRA => Some(Box::new(reader.extra(machine, now)?)),
+            EXTRA_STUCK => Some(Box::new(reader.stuck(machine, actor.status, now)?)),
             _ => return Err(RestoreError::Malformed),
         };
         if !reader.bytes.is_empty() {
             return Err(RestoreError::Malformed);
         }
         let instance = Self { actor, seq, fingerprint: machine.fingerprint, extra };
-        out.timers.extend(instance.timers().map(|(id, deadline)| TimerCommand::Schedule { id, deadline }));
+        // What runs is bounded alike, so nothing that runs is refused here.
+        let more = if instance.is_stuck() { weight::STUCK } else { 0 };
+        if instance.weight() > limits.instance_bytes_max.saturating_add(more) {
+            return Err(RestoreError::Limit("instance_bytes_max"));
+        }
+        if !instance.is_stuck() {
+            out.timers.extend(instance.timers().map(|(id, deadline)| TimerCommand::Schedule { id, deadline }));
+        }
         Ok(instance)
     }
 }
@@ -257,11 +277,12 @@ impl<'b> Reader<'b> {
         if self.flag()? { read_value(self).map(Some) } else { Ok(None) }
     }
 
-    fn actor(&mut self, machine: &Machine) -> Result<ActorState, RestoreError> {
+    /// An actor of `machine`; `limits` are those of the instance.
+    fn actor(&mut self, machine: &Machine, limits: &Limits) -> Result<ActorState, RestoreError> {
         let status = Status::from_u8(self.byte()?).ok_or(RestoreError::Malformed)?;
         let active = self.set(machine)?;
         let mut context = read_value(self)?;
-        if context.weight() > machine.limits.context_bytes_max {
+        if context.weight() > limits.context_bytes_max {
             return Err(RestoreError::Limit("context_bytes_max"));
         }
         if let Some(model) = machine.context.as_constant() {
@@ -293,20 +314,33 @@ impl<'b> Reader<'b> {
     fn extra(&mut self, machine: &Machine, now: Millis) -> Result<Extra, RestoreError> {
         let next_timer = self.past()?;
         let next_actor = self.number()?;
-        let mut extra = Extra { timers: SmallVec::new(), next_timer, next_actor, children: Vec::new() };
+        let mut extra =
+            Extra { timers: SmallVec::new(), next_timer, next_actor, weight: 0, children: Vec::new(), held: None };
         for _ in 0..self.count()? {
             let child = self.child(machine, &extra)?;
+            extra.weigh_more(child.weight());
             extra.children.push(child);
         }
         check_limits(&extra, &machine.limits)?;
         for _ in 0..self.count()? {
             let timer = self.timer(machine, &extra, now)?;
+            extra.weigh_more(timer.event_weight());
             extra.timers.push(timer);
         }
         if extra.timers.len() > machine.limits.timers_max {
             return Err(RestoreError::Limit("timers_max"));
         }
         Ok(extra)
+    }
+
+    /// The extra of a stuck instance: its status says so too, and it still has the timer.
+    fn stuck(&mut self, machine: &Machine, status: Status, now: Millis) -> Result<Extra, RestoreError> {
+        let held = self.past()?;
+        let extra = self.extra(machine, now)?;
+        if status != Status::Error || !extra.timers.iter().any(|timer| timer.id == held) {
+            return Err(RestoreError::Malformed);
+        }
+        Ok(Extra { held: Some(HeldTimer::of(TimerId(held))), ..extra })
     }
 
     fn child(&mut self, machine: &Machine, extra: &Extra) -> Result<Child, RestoreError> {
@@ -324,12 +358,13 @@ impl<'b> Reader<'b> {
             ROOT => machine,
             _ => &find_child(extra, parent).ok_or(RestoreError::Malformed)?.machine,
         };
+        let limits = &machine.limits;
         let found: Option<Arc<Machine>> =
             family.machines.iter().find(|known| known.machine.hash == hash).map(|known| known.machine.clone());
         let machine = found.ok_or(RestoreError::WrongMachine)?;
         let running = flags & 4 != 0;
         let state = if running {
-            self.actor(&machine)?
+            self.actor(&machine, limits)?
         } else {
             ActorState { status: Status::Stopped, ..ActorState::default() }
         };

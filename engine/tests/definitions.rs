@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use statemesh_engine::{Diagnostic, DrawFormat, Event, Limits, Machine, Millis, Output, Payload, json_schema};
+use statemesh_engine::{
+    Diagnostic, DrawError, DrawFormat, Event, Limits, Machine, Millis, Output, Payload, json_schema,
+};
 use std::sync::Arc;
 
 fn findings(source: &str) -> Vec<Diagnostic> {
@@ -18,7 +20,7 @@ fn machine(source: &str) -> Arc<Machine> {
 
 /// A state `a` with this member, next to a state `b`.
 fn with(member: &str) -> String {
-    format!(r#"{{"initial":"a","on":{{"TO_B":".b"}},"states":{{"a":{{{member}}},"b":{{}}}}}}"#)
+    format!(r#"{{"id":"m","initial":"a","on":{{"TO_B":".b"}},"states":{{"a":{{{member}}},"b":{{}}}}}}"#)
 }
 
 #[test]
@@ -37,6 +39,12 @@ fn each_mistake_has_a_code_and_a_way_out() {
             "unknown_delay",
             Some("add it to the root's `delays`, or write milliseconds"),
         ),
+        (with(r#""On":{"E":{}}"#), "unknown_key", Some("did you mean \"on\"?")),
+        (
+            with(r#""on":{},"ON":{"E":{}}"#),
+            "unknown_key",
+            Some("did you mean \"on\"? That is here too: write both as one"),
+        ),
         (with(r#""entyr":"x""#), "unknown_key", Some("did you mean \"entry\"?")),
         (
             with(r#""entry":{"type":"@xstate.asign","context":{}}"#),
@@ -46,11 +54,11 @@ fn each_mistake_has_a_code_and_a_way_out() {
         (with(r#""on":{"E":{"target":"b","guard":{"@expr":"1 + 2"}}}"#), "wrong_expression_type", None),
         (with(r#""on":{"E":{"target":"b","guard":{"@expr":"contex.x == 1"}}}"#), "unknown_root", None),
         (with(r#""on":{"E":{"target":"b","guard":{"@expr":"context.x =="}}}"#), "expression_syntax", None),
-        (with(r#""entry":{"@expr":"1"}"#), "wrong_type", None),
+        (with(r#""entry":{"@expr":"1"}"#), "wrong_expression_type", None),
         (with(r#""entry":{"type":"@xstate.raise"}"#), "missing_key", None),
         (with(r#""invoke":{"src":"other"}"#), "unknown_machine", Some("define the invoked machine first")),
         (with(r#""type":"finale""#), "unknown_type", Some("did you mean \"final\"?")),
-        (with(r#""timeout":5"#), "unsupported_key", Some("use `after`")),
+        (with(r#""timeout":5"#), "missing_key", None),
         (with(r#""on":{"E":null}"#), "wrong_type", Some("to forbid an event write {}")),
         (with(r#""on":{"":"b"}"#), "empty_event", Some("use `always`")),
         (with(r#""id":"b2","states":{"x":{}}"#), "missing_initial", Some("add \"initial\": \"x\"")),
@@ -83,8 +91,9 @@ fn what_other_versions_mean_by_a_key_is_not_ignored() {
         (with(r##""always":{"target":"b","in":"#x"}"##), "unsupported_key", "in XState 5 it is a guard: "),
         (with(r#""on":{"E":{"target":"b","internal":true}}"#), "unsupported_key", "in XState 5 it is `reenter`"),
         (with(r#""activities":"beep""#), "unsupported_key", "XState 5 has none: use `invoke`"),
+        (with(r#""invoke":{"src":"x","autoForward":true}"#), "unsupported_key", "send the child its events"),
         (with(r#""type":"final","data":{}"#), "unsupported_key", "in XState 5 it is `output`"),
-        (r#"{"services":{}}"#.to_owned(), "unsupported_key", "define the machines by themselves"),
+        (r#"{"id":"m","services":{}}"#.to_owned(), "unsupported_key", "define the machines by themselves"),
         (action(r#"{"type":"xstate.assign","context":{}}"#), "unknown_action", "did you mean \"@xstate.assign\"?"),
         (action(r#""xstate.log""#), "unknown_action", "did you mean \"@xstate.log\"?"),
         (action(r#"{"type":"raise","event":{"type":"E"}}"#), "unknown_action", "did you mean \"@xstate.raise\"?"),
@@ -153,8 +162,8 @@ fn text_that_is_nearly_json_is_told_how_to_be() {
 fn what_only_looks_like_a_mistake_is_accepted() {
     let sources = [
         with(r#""entry":["raise",{"type":"raise"},{"type":"assign","params":{"context":1}},{"type":"log"}]"#),
-        r#"{"types":{},"actors":{}}"#.to_owned(),
-        r#"{"guards":{"and":{"@expr":"true"}},"on":{"E":{"guard":{"type":"and"},"actions":"x"}}}"#.to_owned(),
+        r#"{"id":"m","on":{"E":{}},"types":{},"actors":{}}"#.to_owned(),
+        r#"{"id":"m","guards":{"and":{"@expr":"true"}},"on":{"E":{"guard":{"type":"and"},"actions":"x"}}}"#.to_owned(),
     ];
     for source in sources {
         assert_eq!(findings(&source), [], "{source}");
@@ -214,7 +223,7 @@ fn a_chart_is_drawn_with_its_state_marked() {
     for part in ["digraph \"light\" {", "s1 -> s3 [label=\"after 500\", lhead=cluster_2];", "fillcolor=\"#fde68a\""] {
         assert!(dot.contains(part), "{part} is missing in\n{dot}");
     }
-    assert_eq!(machine.draw_paths(DrawFormat::Dot, &["blue"]), Err("blue"));
+    assert_eq!(machine.draw_paths(DrawFormat::Dot, &["blue"]), Err(DrawError::UnknownState("blue")));
 }
 
 /// Both drawings of a definition, each line without its indentation.
@@ -262,7 +271,7 @@ fn a_forbidden_event_is_no_arrow() {
 #[test]
 fn mermaids_own_signs_are_written_as_numbers() {
     let [mermaid, _] = drawings(&with(r#""on":{"a:b;c#d":"b"}"#));
-    assert_has(&mermaid, &["s1 --> s2 : a#58;b#59;c#35;d"]);
+    assert_has(&mermaid, &["s1 --> s2 : a:b#59;c#35;d"]);
 }
 
 #[test]
@@ -272,7 +281,7 @@ fn a_history_state_shows_its_default_and_is_never_active() {
     let [mermaid, dot] = drawings(source);
     assert_has(&mermaid, &["s4 --> s3 : default"]);
     assert_has(&dot, &["s4 -> s3 [label=\"default\"];"]);
-    assert_eq!(machine(source).draw_paths(DrawFormat::Dot, &["a.h"]), Err("a.h"));
+    assert_eq!(machine(source).draw_paths(DrawFormat::Dot, &["a.h"]), Err(DrawError::UnknownState("a.h")));
 }
 
 #[test]
@@ -311,4 +320,105 @@ fn the_schema_is_json() {
     let schema = json_schema();
     let parsed: serde_json::Value = serde_json::from_str(&schema).unwrap();
     assert!(parsed["$defs"]["state"]["properties"]["always"].is_object());
+}
+
+#[test]
+fn what_is_no_machine_is_refused() {
+    let package = r#"{"name":"app","version":"1.0.0","description":"a package","scripts":{"test":"node"}}"#;
+    for (source, message) in [("{}", "the document is empty"), (package, "this is no machine")] {
+        let found = findings(source);
+        let refused = found.iter().find(|found| found.code == "not_a_machine").unwrap_or_else(|| panic!("{found:?}"));
+        assert!(refused.is_error() && refused.message.starts_with(message) && refused.hint.is_some(), "{refused}");
+    }
+}
+
+#[test]
+fn what_a_machine_should_have_is_asked_for() {
+    let timers = |timers: &str| {
+        format!(
+            r#"{{"id":"m","initial":"a","states":{{"a":{{{timers}}},"b":{{}},"c":{{}}}},"on":{{"C":".c","B":".b"}}}}"#
+        )
+    };
+    let guard = |guard: &str| {
+        format!(r#"{{"id":"m","context":{{"n":0}},"on":{{"E":{{"guard":{{"@expr":"{guard}"}},"actions":"x"}}}}}}"#)
+    };
+    let cases = [
+        (r#"{"initial":"a","states":{"a":{}}}"#.to_owned(), "no_id"),
+        (r#"{"id":"m"}"#.to_owned(), "no_states"),
+        (r#"{"id":"m","context":{"n":1}}"#.to_owned(), "no_states"),
+        (r#"{"id":"m","initial":"a","states":{"a":{"type":"final","output":1}}}"#.to_owned(), "no_root_output"),
+        (guard("context.n + event.by > 3"), "untyped_field"),
+        (guard("-event.by > 3"), "untyped_field"),
+        (timers(r#""after":{"100":"b","200":"c"}"#), "unreachable_timer"),
+        (timers(r#""after":{"100":"b"},"always":"c""#), "unreachable_timer"),
+        (timers(r#""timeout":200,"onTimeout":"c","after":{"100":"b"}"#), "unreachable_timer"),
+        (
+            timers(r#""after":{"100":"b"},"initial":"x","states":{"x":{"after":{"200":"y"}},"y":{}},"on":{"Y":".y"}"#),
+            "unreachable_timer",
+        ),
+    ];
+    for (source, code) in cases {
+        let found = findings(&source);
+        let codes: Vec<_> = found.iter().map(|found| found.code).collect();
+        assert!(
+            codes.contains(&code) && !found.iter().any(Diagnostic::is_error),
+            "{source} gives {codes:?}, not {code}"
+        );
+    }
+    let fine = [
+        r#"{"id":"m","on":{"E":{"actions":"x"}}}"#.to_owned(),
+        r#"{"id":"m","initial":"a","output":{"@expr":"event.output"},"states":{"a":{"type":"final","output":1}}}"#
+            .to_owned(),
+        guard("has(event.by) && context.n + event.by > 3"),
+        guard("type(event.by) == int && context.n + event.by > 3"),
+        guard("event.by > 3"),
+        guard("double(event.by) + 1.0 > 3.0"),
+        timers(r#""after":{"100":{"target":"b","guard":{"@expr":"true"}},"200":"c"}"#),
+        timers(r#""after":{"100":{"actions":"x"},"200":"c"}"#),
+        timers(r#""after":{"200":"c","100":"b"},"on":{"*":{"actions":"x"}}"#),
+    ];
+    for source in fine {
+        assert_eq!(findings(&source), [], "{source}");
+    }
+}
+
+/// The short way, the long way (a parallel state), and one by wildcards.
+#[test]
+fn what_a_state_forbids_is_handled_and_what_nothing_reacts_to_is_not() {
+    let inner = r#""a":{"on":{"NO":{},"IF":{"guard":{"type":"never"},"target":"b"},"GO":"b"}},"b":{}"#;
+    let rest = r#""guards":{"never":{"@expr":"false"}}"#;
+    let plain = format!(r#"{{"id":"m",{rest},"initial":"a","states":{{{inner}}}}}"#);
+    let regions = format!(
+        r#"{{"id":"m",{rest},"type":"parallel","states":{{"x":{{"initial":"a","states":{{{inner}}}}},"y":{{"initial":"c","states":{{"c":{{}}}}}}}}}}"#
+    );
+    for source in [plain, regions] {
+        let machine = machine(&source);
+        let mut out = Output::new();
+        let mut instance = machine.start(Payload::Empty, Millis(0), &mut out).unwrap();
+        let mut send = |kind| {
+            let step =
+                machine.send(&mut instance, &Event { kind, payload: Payload::Empty }, Millis(0), &mut out).unwrap();
+            (step.changed, step.handled)
+        };
+        let told = ["NO", "IF", "NONE", "GO", "GO"].map(&mut send);
+        assert_eq!(told, [(false, true), (false, false), (false, false), (true, true), (false, false)], "{source}");
+    }
+    let wild = machine(r#"{"id":"m","initial":"a","states":{"a":{"on":{"order.*":{}}}}}"#);
+    let mut instance = wild.start(Payload::Empty, Millis(0), &mut Output::new()).unwrap();
+    let event = Event { kind: "order.paid", payload: Payload::Empty };
+    assert!(wild.send(&mut instance, &event, Millis(0), &mut Output::new()).unwrap().handled);
+}
+
+#[test]
+fn an_instance_is_in_each_state_on_its_path_and_has_its_tags() {
+    let machine = machine(
+        r#"{"id":"m","type":"parallel","states":{
+            "x":{"initial":"a","states":{"a":{"initial":"b.c","tags":"busy","states":{"b.c":{}}},"b.c":{}}},
+            "y":{"initial":"d","states":{"d":{},"e":{"tags":"late"}}}}}"#,
+    );
+    let instance = machine.start(Payload::Empty, Millis(0), &mut Output::new()).unwrap();
+    let is_in = |path: &str| machine.is_in(&instance, path);
+    assert!(["x", "x.a", "x.a.b.c", "y", "y.d"].into_iter().all(is_in));
+    assert!(!["", "a", "x.", "x.b.c", "x.a.b", "y.e", "y.d.f", "z"].into_iter().any(is_in));
+    assert!(machine.has_tag(&instance, "busy") && !machine.has_tag(&instance, "late"));
 }

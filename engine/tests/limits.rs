@@ -3,7 +3,9 @@
 // A clock, to notice what never ends.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
 
-use statemesh_engine::{Compiled, Diagnostic, Event, Instance, Limits, Machine, Millis, Output, Payload, StepError};
+use statemesh_engine::{
+    Compiled, Diagnostic, DrawError, DrawFormat, Event, Instance, Limits, Machine, Millis, Output, Payload, StepError,
+};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -110,8 +112,121 @@ fn steps_that_exceed_a_bound_leave_the_instance_as_it_was() {
     exceeds("context_bytes_max", &with(&[grow; 6].join(",")), &Limits { context_bytes_max: 2_000, ..defaults.clone() });
     let costly = r#"{"type":"@xstate.assign","context":{"n":{"@expr":"context.list.map(x, x + 1).size()"}}}"#;
     exceeds("expression_cost_max", &with(costly), &Limits { expression_cost_max: 4, ..defaults.clone() });
+    let nest = r#"{"type":"@xstate.assign","context":{"list":{"@expr":"[context.list]"}}}"#;
+    exceeds("value_depth_max", &with(&[nest; 4].join(",")), &Limits { value_depth_max: 4, ..defaults.clone() });
+    let report = r#"{"type":"r","params":{"@expr":"context.text"}}"#;
+    exceeds("output_bytes_max", &with(&[report; 20].join(",")), &Limits { output_bytes_max: 500, ..defaults.clone() });
     let itself = r#"{"type":"@xstate.sendTo","event":{"type":"E"}}"#;
     exceeds("messages_max", &with(itself), &Limits { messages_max: 20, ..defaults });
+}
+
+/// A refusal names the limit that there is, not 0.
+#[test]
+fn a_refusal_says_what_the_limit_is() {
+    let growing = r#"{"id":"m","context":{"list":[1],"text":"x"},"on":{
+        "DEEPER":{"actions":{"type":"@xstate.assign","context":{"list":{"@expr":"[context.list]"}}}},
+        "LONGER":{"actions":{"type":"@xstate.assign","context":{"text":{"@expr":"context.text + context.text"}}}}}}"#;
+    for (event, limit) in [("DEEPER", "value_depth_max"), ("LONGER", "context_bytes_max")] {
+        let limits = Limits { value_depth_max: 10, context_bytes_max: 300, ..Limits::default() };
+        let mut case = started(growing, &limits);
+        let refused = (0..20)
+            .find_map(|_| case.machine.send(&mut case.instance, &Event::named(event), Millis(0), &mut case.out).err());
+        let Some(StepError::Limit { limit: found, maximum, .. }) = refused else { panic!("{refused:?}") };
+        assert_eq!((found, maximum), (limit, if event == "DEEPER" { 10 } else { 300 }));
+    }
+}
+
+/// One event of a few bytes: a thousand effects that each carry a text of 900 kB.
+#[test]
+fn effects_that_are_too_large_together_are_refused() {
+    let effect = r#"{"type":"show","params":{"@expr":"context.text"}}"#;
+    let source = format!(
+        r#"{{"id":"m","context":{{"text":"{}","n":0}},"on":{{
+            "E":{{"actions":[{{"type":"@xstate.assign","context":{{"n":1}}}},{}]}},"FEW":{{"actions":{effect}}}}}}}"#,
+        "x".repeat(900_000),
+        [effect; 1_000].join(",")
+    );
+    let mut case = started(&source, &Limits::default());
+    let Case { machine, instance, out } = &mut case;
+    machine.send(instance, &Event::named("FEW"), Millis(0), out).unwrap();
+    out.clear();
+    let error = machine.send(instance, &Event::named("E"), Millis(0), out).unwrap_err();
+    assert!(matches!(error, StepError::Limit { limit: "output_bytes_max", maximum: 16_777_216, .. }), "{error}");
+    assert_eq!(error.code(), "output_too_large");
+    assert!(out.effects.is_empty() && out.timers.is_empty());
+    assert_eq!((instance.seq(), instance.context().get("n").unwrap().as_i64()), (1, Some(0)));
+    let explained = machine.explain(instance, &Event::named("E"), Millis(0)).unwrap();
+    assert!(explained.outcome.is_err());
+}
+
+/// What has to be escaped is six times as long as JSON: it is measured as it will be written.
+#[test]
+fn effects_are_measured_as_their_json() {
+    let with = |text: &str| {
+        format!(
+            r#"{{"id":"m","context":{{"text":"{text}"}},"on":{{"E":{{"actions":[{}]}}}}}}"#,
+            [r#"{"type":"show","params":{"@expr":"context.text"}}"#; 4].join(",")
+        )
+    };
+    let limits = Limits { output_bytes_max: 5_000, ..Limits::default() };
+    for (text, fits) in [("x".repeat(1_000), true), ("\\u0001".repeat(1_000), false)] {
+        let mut case = started(&with(&text), &limits);
+        let step = case.machine.send(&mut case.instance, &Event::named("E"), Millis(0), &mut case.out);
+        assert_eq!(step.is_ok(), fits, "{step:?}");
+        assert_eq!(case.out.effects.len(), if fits { 4 } else { 0 });
+    }
+}
+
+/// Effects of children wait until these start: they count all the same.
+#[test]
+fn effects_of_children_that_start_are_bounded_together() {
+    let limits = Limits { effects_max: 10, ..Limits::default() };
+    let child = compile_with(r#"{"id":"kid","entry":["a","b","c","d"]}"#, &limits).unwrap().machine;
+    let spawn = r#"{"type":"@xstate.spawnChild","src":"kid"}"#;
+    let source = format!(r#"{{"id":"m","on":{{"E":{{"actions":[{}]}}}}}}"#, [spawn; 3].join(","));
+    let machine = Machine::compile(source.as_bytes(), &limits, &|_| Some(child.clone())).unwrap().machine;
+    let mut out = Output::new();
+    let mut instance = machine.start(Payload::Empty, Millis(0), &mut out).unwrap();
+    let error = machine.send(&mut instance, &Event::named("E"), Millis(0), &mut out).unwrap_err();
+    assert!(matches!(error, StepError::Limit { limit: "effects_max", .. }), "{error}");
+    assert!(out.effects.is_empty());
+}
+
+/// One guard, told for each of its transitions; one label, drawn at each arrow.
+#[test]
+fn explanations_and_drawings_are_bounded() {
+    let guard = format!("event.by == '{}'", "x".repeat(2_000));
+    let transitions = vec![format!(r#"{{"guard":{{"@expr":"{guard}"}},"target":["p.a","q.a"]}}"#); 40];
+    let regions = r#""p":{"initial":"z","states":{"z":{},"a":{}}},"q":{"initial":"z","states":{"z":{},"a":{}}}"#;
+    let source =
+        format!(r#"{{"id":"m","type":"parallel","on":{{"E":[{}]}},"states":{{{regions}}}}}"#, transitions.join(","))
+            .replace("\"p.a\"", "\".p.a\"")
+            .replace("\"q.a\"", "\".q.a\"");
+    let roomy = started(&source, &Limits::default());
+    let event = Event { kind: "E", payload: Payload::Json(br#"{"type":"E","by":1}"#) };
+    assert_eq!(roomy.machine.explain(&roomy.instance, &event, Millis(0)).unwrap().candidates.len(), 40);
+    assert!(roomy.machine.draw(DrawFormat::Dot, None).is_ok());
+    let narrow = started(&source, &Limits { output_bytes_max: 50_000, ..Limits::default() });
+    let error = narrow.machine.explain(&narrow.instance, &event, Millis(0)).unwrap_err();
+    assert_eq!(error.code(), "output_too_large");
+    for format in [DrawFormat::Dot, DrawFormat::Mermaid] {
+        assert_eq!(narrow.machine.draw(format, None), Err(DrawError::TooLarge(50_000)));
+    }
+}
+
+#[test]
+fn a_simulation_is_bounded_too() {
+    let line = format!(
+        r#"{{"machine":{{"id":"m","context":{{"text":"{}"}}}},"events":[{}]}}"#,
+        "x".repeat(5_000),
+        [r#"{"type":"E"}"#; 30].join(",")
+    );
+    let answer = |output_bytes_max| {
+        let limits = Limits { output_bytes_max, ..Limits::default() };
+        String::from_utf8(statemesh_engine::simulate_batch_line(line.as_bytes(), &limits)).unwrap()
+    };
+    assert!(answer(1 << 20).starts_with(r#"{"snapshots":["#));
+    assert!(answer(50_000).contains("output_too_large"));
 }
 
 #[test]

@@ -5,10 +5,12 @@ use std::path::Path;
 use std::time::Instant;
 
 use statemesh_fuzz::wire;
-use statemesh_mesh::identity::{Identity, MemberName, Ports};
 use statemesh_mesh::membership::{Config, Input, Membership, Output};
-use statemesh_mesh::ownership::{OwnershipMessage, PartitionSet, Purpose};
-use statemesh_mesh::protocol::{Hello, PROTOCOL_VERSION, PeerMessage};
+use statemesh_protocol::identity::{Identity, MemberName, Ports};
+use statemesh_protocol::partition_set::PartitionSet;
+use statemesh_protocol::peer::PeerMessage;
+use statemesh_protocol::peer::hello::{Hello, PROTOCOL_VERSION};
+use statemesh_protocol::peer::ownership::{OwnershipMessage, Purpose};
 
 fn main() {
     zmtp();
@@ -78,9 +80,9 @@ fn peers() {
     let set: PartitionSet = (0..64).collect();
     let said = [
         OwnershipMessage::Query { id: 7, purpose: Purpose::Claim, set: set.clone() },
-        OwnershipMessage::Offer { set: set.clone() },
+        OwnershipMessage::Offer { number: 9, side: 3, set: set.clone() },
         OwnershipMessage::Holding { set },
-        OwnershipMessage::NotHere { partition: 3 },
+        OwnershipMessage::NotHere { set: [3].into_iter().collect() },
     ];
     for (number, message) in said.into_iter().enumerate() {
         let bytes = PeerMessage::Ownership { view: 1, message }.encode().expect("a message");

@@ -22,7 +22,7 @@ pub fn limits() -> Limits {
         messages_max: 50,
         effects_max: 200,
         context_bytes_max: 16 * 1024,
-        snapshot_bytes_max: 256 * 1024,
+        instance_bytes_max: 256 * 1024,
         ..Limits::default()
     }
 }

@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use std::time::{Duration, Instant};
 
 use statemesh_mesh::discovery::{Config, Discovery, Input, Output};
-use statemesh_mesh::resolver::records_of;
+use statemesh_node::resolver::records_of;
 
 /// Questions of one round: the service's, and two for each target of a record, which are bounded.
 const QUESTIONS_MAX: usize = 4_096;

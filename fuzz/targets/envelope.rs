@@ -4,9 +4,9 @@
 
 use libfuzzer_sys::fuzz_target;
 use statemesh_expr::{Limits, Payload};
-use statemesh_mesh::client_protocol::reply::{Encoding, write_error};
-use statemesh_mesh::client_protocol::request::{Op, Refusal, Request, split_batch};
-use statemesh_mesh::client_protocol::rights::{Grant, Right};
+use statemesh_protocol::reply::{Encoding, write_error};
+use statemesh_protocol::request::{Op, Refusal, Request, split_batch};
+use statemesh_protocol::rights::{Grant, Right};
 
 const BATCH: usize = 16;
 

@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use statemesh_mesh::gossip::{Key, Keyring, Mesh, RateLimit, Seal};
-use statemesh_mesh::identity::{Identity, MemberName, Ports};
 use statemesh_mesh::membership::{Config, Input, Membership};
+use statemesh_protocol::identity::{Identity, MemberName, Ports};
 
 /// Outputs for one datagram: a probe goes on to a few, a list goes to one.
 const OUTPUTS_MAX: usize = 256;

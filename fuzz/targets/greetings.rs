@@ -5,8 +5,8 @@
 use libfuzzer_sys::fuzz_target;
 use std::net::{IpAddr, Ipv4Addr};
 
-use statemesh_mesh::identity::{Identity, MemberName, Ports};
-use statemesh_mesh::protocol::{Hello, PROTOCOL_VERSION, Refusal};
+use statemesh_protocol::identity::{Identity, MemberName, Ports};
+use statemesh_protocol::peer::hello::{Hello, PROTOCOL_VERSION, Refusal};
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(refusal) = Refusal::decode(bytes) {

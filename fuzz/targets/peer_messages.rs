@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use statemesh_mesh::protocol::PeerMessage;
+use statemesh_protocol::peer::PeerMessage;
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(message) = PeerMessage::decode(bytes) else { return };

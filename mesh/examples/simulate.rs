@@ -31,7 +31,7 @@ fn main() {
 }
 
 fn start(members: usize, seed: u64, config: &Config) -> World {
-    let mut world = World::new(Options { partitions: 0, membership: config.clone(), ..Options::new(seed) });
+    let mut world = World::new(Options { membership: config.clone(), links: false, ..Options::new(seed) });
     for _ in 0..members {
         world.start(&[0, 1, 2]);
     }
@@ -63,10 +63,10 @@ fn bad_network(members: usize, seed: u64, config: &Config) {
     world.run_until(300 * SEC, World::all_count_all);
     world.run(10 * SEC);
     world.set_faults(Faults::bad());
-    let before = world.tally().suspicions;
+    let before = world.suspicions();
     print_traffic(&mut world, members, "with 5 % loss and 20 ms delay");
     world.run(50 * SEC);
-    let suspicions = world.tally().suspicions - before;
+    let suspicions = world.suspicions() - before;
     let deaths = world.deaths().len();
     println!(
         "  in a minute of it: {deaths} deaths declared, all false; {suspicions} times a member saw another suspected"

@@ -6,6 +6,10 @@
 //! joined: a pod's own records appear a moment after it has started, and those of its fellows with them. Then a round starts every
 //! [`Config::joined_interval`], to find a part of the mesh that nobody here remembers. A round that fails changes nothing: members that know each other need no DNS.
 //!
+//! [`Discovery::alone_at`] says from when on nobody else can be there: silence is no answer, and a name without records, or one that
+//! does not exist, is none either. DNS must have named this member and nobody else, [`ANSWERS`] times at least and for the whole
+//! patience; whoever else is named, by DNS or as a seed, is waited for.
+//!
 //! A record may point at anything. Whoever is there is asked for its list like everyone else; if it is of another mesh, its
 //! seal drops the question, and ours its answer.
 
@@ -17,6 +21,8 @@ use std::time::{Duration, Instant};
 pub const MAX_TARGETS: usize = 64;
 /// Addresses that a round may find.
 pub const MAX_ADDRESSES: usize = 256;
+/// Answers in a row that name this member and nobody else, before it can be alone.
+pub const ANSWERS: u32 = 3;
 /// From the first round to the second; each further pause is half as long again, up to [`Config::joining_interval`].
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
@@ -103,6 +109,24 @@ pub enum Output {
     Found(Vec<SocketAddr>),
 }
 
+/// What the newest round says of others.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Round {
+    /// No round has ended yet.
+    #[default]
+    NotYet,
+    /// There is neither a service nor a seed other than this member.
+    NobodyToAsk,
+    /// DNS names this member and nobody else.
+    Itself,
+    /// These may be others: seeds, and what DNS names.
+    Others(Vec<SocketAddr>),
+    /// A question was not answered.
+    Silence,
+    /// The service has no addresses, or there is no such name.
+    NoAddresses,
+}
+
 #[derive(Debug)]
 enum Asked {
     Service,
@@ -121,6 +145,14 @@ pub struct Discovery {
     questions: VecDeque<(Asked, Question)>,
     found: BTreeSet<SocketAddr>,
     failures: u64,
+    begun: Instant,
+    /// In this round, a question was not answered.
+    silent: bool,
+    /// In this round, DNS named this member.
+    itself: bool,
+    round: Round,
+    /// Since when, and in how many rounds, DNS names this member and nobody else.
+    only_itself: Option<(Instant, u32)>,
     out: VecDeque<Output>,
 }
 
@@ -136,6 +168,11 @@ impl Discovery {
             questions: VecDeque::new(),
             found: BTreeSet::new(),
             failures: 0,
+            begun: now,
+            silent: false,
+            itself: false,
+            round: Round::NotYet,
+            only_itself: None,
             out: VecDeque::new(),
         }
     }
@@ -151,6 +188,7 @@ impl Discovery {
             Input::Answer(records) => self.answered(records, now),
             Input::Failed => {
                 self.failures += 1;
+                self.silent = true;
                 self.answered(Records::Addresses(Vec::new()), now);
             }
             Input::Joined(joined) => self.joined(joined, now),
@@ -174,6 +212,23 @@ impl Discovery {
         self.failures
     }
 
+    /// What the newest round says of others.
+    #[must_use]
+    pub fn round(&self) -> &Round {
+        &self.round
+    }
+
+    /// When a member with this patience is alone, if the rounds until then say what the last ones did. `None`: not by what is known.
+    #[must_use]
+    pub fn alone_at(&self, patience: Duration) -> Option<Instant> {
+        let since = match (&self.round, self.only_itself) {
+            (Round::NobodyToAsk, _) => Some(self.begun),
+            (Round::Itself, Some((since, ANSWERS..))) => Some(since),
+            _ => None,
+        };
+        since.map(|since| since + patience)
+    }
+
     fn joined(&mut self, joined: bool, now: Instant) {
         if joined != self.joined {
             self.joined = joined;
@@ -188,6 +243,7 @@ impl Discovery {
 
     fn start_round(&mut self) {
         self.found = self.config.seeds.iter().copied().collect();
+        (self.silent, self.itself) = (false, false);
         match &self.config.service {
             Some(service) => {
                 let name = absolute(&format!("_gossip._udp.{service}"));
@@ -215,8 +271,11 @@ impl Discovery {
             }
             (Asked::Host { port }, Records::Addresses(addresses)) => {
                 let room = MAX_ADDRESSES.saturating_sub(self.found.len());
-                let addresses = addresses.into_iter().take(room);
-                self.found.extend(addresses.map(|ip| SocketAddr::new(ip, port)));
+                let addresses = addresses.into_iter().take(room).map(|ip| SocketAddr::new(ip, port));
+                for address in addresses {
+                    self.itself |= address == self.config.own;
+                    self.found.insert(address);
+                }
             }
             (Asked::Host { .. }, Records::Srv(_)) => {}
         }
@@ -246,8 +305,26 @@ impl Discovery {
         self.next_round = ended.unwrap_or(self.next_round) + self.interval();
         self.pause = (self.pause * 3 / 2).min(self.config.joining_interval);
         self.found.remove(&self.config.own);
-        let found = std::mem::take(&mut self.found).into_iter().collect();
+        let found: Vec<SocketAddr> = std::mem::take(&mut self.found).into_iter().collect();
+        self.round = self.judge(&found);
+        self.only_itself = match (&self.round, self.only_itself, ended) {
+            (Round::Itself, Some((since, rounds)), _) => Some((since, rounds.saturating_add(1))),
+            (Round::Itself, None, Some(now)) => Some((now, 1)),
+            _ => None,
+        };
         self.out.push_back(Output::Found(found));
+    }
+
+    fn judge(&self, others: &[SocketAddr]) -> Round {
+        if !others.is_empty() {
+            return Round::Others(others.to_vec());
+        }
+        match (&self.config.service, self.silent, self.itself) {
+            (None, ..) => Round::NobodyToAsk,
+            (_, true, _) => Round::Silence,
+            (_, _, true) => Round::Itself,
+            _ => Round::NoAddresses,
+        }
     }
 }
 
@@ -354,6 +431,56 @@ mod tests {
         assert_eq!(d.poll(), None);
         d.handle(Input::Joined(false), now + Duration::from_secs(3));
         assert_eq!(d.next_deadline(), Some(now + Duration::from_secs(4)));
+    }
+
+    /// One round in which the service's name has these addresses; `None`: the questions are not answered.
+    fn round(d: &mut Discovery, addresses: Option<&[&str]>, now: Instant) {
+        d.handle(Input::Tick, now);
+        while let Some(output) = d.poll() {
+            let Output::Ask(question) = output else { continue };
+            let answer = match (addresses, question.kind) {
+                (None, _) => Input::Failed,
+                (Some(texts), Kind::A) => ips(texts),
+                (Some(_), Kind::Srv) => Input::Answer(Records::Srv(Vec::new())),
+                (Some(_), Kind::Aaaa) => ips(&[]),
+            };
+            d.handle(answer, now);
+        }
+    }
+
+    #[test]
+    fn only_answers_that_name_this_member_and_nobody_else_count_and_all_else_begins_the_count_anew() {
+        const PATIENCE: Duration = Duration::from_secs(5);
+        let mut now = Instant::now();
+        let mut d = discovery(Some("mesh."), &[], now);
+        let me: &[&str] = &["10.0.0.1"];
+        for (says, spoils) in [
+            (Round::Silence, None),
+            (Round::NoAddresses, Some(&[][..])),
+            (Round::Others(vec![addr("10.0.0.2:7403")]), Some(&["10.0.0.1", "10.0.0.2"][..])),
+        ] {
+            round(&mut d, spoils, now);
+            assert_eq!((d.round(), d.alone_at(PATIENCE)), (&says, None));
+            let since = d.next_deadline().unwrap();
+            for answers in 1..=ANSWERS {
+                now = d.next_deadline().unwrap();
+                round(&mut d, Some(me), now);
+                let alone_at = (answers == ANSWERS).then_some(since + PATIENCE);
+                assert_eq!((d.round(), d.alone_at(PATIENCE)), (&Round::Itself, alone_at));
+            }
+            now = d.next_deadline().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_seed_is_waited_for_whatever_dns_says_and_its_own_address_is_no_seed() {
+        let now = Instant::now();
+        let mut d = discovery(Some("mesh."), &["10.0.0.2:7403"], now);
+        round(&mut d, Some(&["10.0.0.1"]), now);
+        assert_eq!(d.round(), &Round::Others(vec![addr("10.0.0.2:7403")]));
+        let mut d = discovery(None, &["10.0.0.1:7403"], now);
+        round(&mut d, None, now);
+        assert_eq!((d.round(), d.alone_at(Duration::ZERO)), (&Round::NobodyToAsk, Some(now)));
     }
 
     #[test]

@@ -1,78 +1,17 @@
-//! Which partition a key is in, and which member owns a partition. Pure functions that any client can compute.
+//! Which member owns a partition: pure functions that any client can compute. Which partition a key is in says
+//! [`statemesh_protocol::hash`].
 //!
-//! # The published hash
-//! `hash(bytes)` is FNV-1a with 64 bits (offset basis 0xcbf29ce484222325, prime 0x100000001b3), whose result `h` is then
-//! mixed, all arithmetic modulo 2^64:
-//!
-//! ```text
-//! h ^= h >> 33;  h *= 0xff51afd7ed558ccd;  h ^= h >> 33;  h *= 0xc4ceb9fe1a85ec53;  h ^= h >> 33
-//! ```
-//!
-//! FNV-1a because it is five lines in any language; the mixing (MurmurHash3's finaliser) because FNV's low bits alone
-//! spread short keys badly. The partition of a key is `hash("<machine>/<key>") mod partitions`, over the UTF-8 bytes, with
-//! the mesh's partition count. The owner of partition `p` is the placeable member with the highest
-//! `score = mix(hash(name) ^ mix(p + 1))`, `mix` being the finaliser above; the smaller name wins should two be equal.
-//! Test vectors are in this file's tests and in docs/explanation/membership.md.
+//! The owner of partition `p` is the placeable member with the highest `score = mix(hash(name) ^ mix(p + 1))`, `mix` being the
+//! published hash's finaliser; the smaller name wins should two be equal. Test vectors are in this file's tests and in
+//! docs/explanation/membership.md.
 
-use crate::identity::MemberName;
+use statemesh_protocol::hash::{Partition, mix};
+use statemesh_protocol::identity::MemberName;
 
 /// Partitions of a mesh unless set at its birth.
 pub const DEFAULT_PARTITIONS: u16 = 1024;
 /// How many members of a partition's ranking are kept at hand: the owner and two replicas.
 pub const RANKED: usize = 3;
-
-/// Number of a partition, below the mesh's partition count.
-pub type Partition = u16;
-
-/// MurmurHash3's 64-bit finaliser.
-#[must_use]
-pub const fn mix(mut h: u64) -> u64 {
-    h ^= h >> 33;
-    h = h.wrapping_mul(0xff51_afd7_ed55_8ccd);
-    h ^= h >> 33;
-    h = h.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-    h ^ (h >> 33)
-}
-
-const FNV_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
-
-const fn fnv(mut h: u64, bytes: &[u8]) -> u64 {
-    let mut i = 0;
-    while i < bytes.len() {
-        h = (h ^ bytes[i] as u64).wrapping_mul(0x0100_0000_01b3);
-        i += 1;
-    }
-    h
-}
-
-/// The published hash (see the module).
-#[must_use]
-pub const fn hash_bytes(bytes: &[u8]) -> u64 {
-    mix(fnv(FNV_BASIS, bytes))
-}
-
-/// What clients are told to hash with: the published hash's name in the placement map.
-pub const HASH_NAME: &str = "fnv1a64-fmix64";
-
-/// The published hash of `machine/key`.
-#[must_use]
-pub const fn key_hash(machine: &str, key: &str) -> u64 {
-    let machine = fnv(FNV_BASIS, machine.as_bytes());
-    mix(fnv(fnv(machine, b"/"), key.as_bytes()))
-}
-
-/// The partition of a key with this hash.
-#[must_use]
-pub fn partition_of_hash(hash: u64, partitions: u16) -> Partition {
-    // The remainder of a division by a u16 fits one.
-    (hash % u64::from(partitions.max(1))) as Partition
-}
-
-/// The partition of `machine/key`.
-#[must_use]
-pub fn partition_of(machine: &str, key: &str, partitions: u16) -> Partition {
-    partition_of_hash(key_hash(machine, key), partitions)
-}
 
 /// How much a member with this name hash wants a partition: the highest owns it.
 #[must_use]
@@ -186,6 +125,7 @@ mod tests {
     use super::*;
     use rand::rngs::StdRng;
     use rand::{RngExt, SeedableRng};
+    use statemesh_protocol::hash::hash_bytes;
 
     fn name(n: usize) -> MemberName {
         MemberName::new(&format!("node-{n}")).unwrap()
@@ -194,21 +134,12 @@ mod tests {
     /// Published in docs/explanation/membership.md: other languages' clients check themselves against them.
     #[test]
     fn vectors_that_clients_check_themselves_against() {
-        assert_eq!(hash_bytes(b""), 0xefd0_1f60_ba99_2926);
-        assert_eq!(hash_bytes(b"order/42"), 0x2ba2_7c82_9717_6ee9);
-        assert_eq!(partition_of("order", "42", 1024), 745);
-        assert_eq!(partition_of("tür", "schlüssel", 1024), 964);
         assert_eq!(score(hash_bytes(b"node-1"), 0), 0x4f09_d456_82ac_2dbd);
         let mut three = Placement::new(1024);
         (0..3).for_each(|n| three.add(&name(n)));
         for (p, owner) in [(0, 2), (3, 0), (6, 1), (1023, 2)] {
             assert_eq!(three.owner(p), Some(&name(owner)));
         }
-    }
-
-    #[test]
-    fn a_key_with_a_slash_hashes_as_its_topic_does() {
-        assert_eq!(u64::from(partition_of("a/b", "c", 1000)), hash_bytes(b"a/b/c") % 1000);
     }
 
     #[test]

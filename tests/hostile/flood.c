@@ -138,12 +138,15 @@ static long dribble(void) {
     /* A message that announces 100 bytes follows the handshake of every other one. */
     out[bytes] = 0, out[bytes + 1] = 100;
     long sent = 0;
-    for (int i = 0; i < DRIBBLERS; i++) {
-        fds[i] = i % 2 ? greet("DEALER") : dial();
-        at[i] = i % 2 ? bytes : 0;
-    }
+    for (int i = 0; i < DRIBBLERS; i++) fds[i] = -1;
+    /* Who is refused, since too many came from this address a moment ago, tries again. */
+    double all_in = now() + 1;
     while (now() < deadline) {
         for (int i = 0; i < DRIBBLERS; i++) {
+            if (fds[i] < 0 && now() < all_in) {
+                fds[i] = i % 2 ? greet("DEALER") : dial();
+                at[i] = i % 2 ? bytes : 0;
+            }
             if (fds[i] < 0) continue;
             unsigned char byte = at[i] < bytes + 2 ? out[at[i]] : 0;
             if (send(fds[i], &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT) == 1) {

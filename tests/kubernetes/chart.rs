@@ -72,9 +72,26 @@ fn settings_reach_the_file_as_the_daemon_reads_them() {
         "listen.address = \"0.0.0.0\"\n",
         "discovery.service = \"mesh-statemesh-peers.default.svc.cluster.local.\"\n",
         "gossip.keys_file = \"/etc/statemesh/keys/gossip.keys\"\n",
+        "birth = [\"mesh-statemesh-0\",\"mesh-statemesh-1\",\"mesh-statemesh-2\"]\n",
     ] {
         assert!(file.contains(line), "{line} is not in {file}");
     }
+}
+
+#[test]
+fn the_first_three_pods_are_the_meshs_birth_or_as_many_as_there_are() {
+    let file = |values: &[&str]| object(values, "ConfigMap").unwrap();
+    assert!(file(&["replicas=1"]).contains("birth = [\"mesh-statemesh-0\"]\n"));
+    assert!(file(&["replicas=9"]).contains("\"mesh-statemesh-2\"]\n"));
+    assert!(!file(&["mode=daemonset"]).contains("birth"));
+}
+
+#[test]
+fn a_revision_of_the_machines_reaches_the_file_in_whole_digits() {
+    let machines = "machines.m\\.json=\\{\\}";
+    let file = object(&[machines, "machinesRevision=202611291230"], "ConfigMap").unwrap();
+    assert!(file.contains("machines_revision = 202611291230\n"), "{file}");
+    assert!(!object(&[machines], "ConfigMap").unwrap().contains("machines_revision"));
 }
 
 #[test]

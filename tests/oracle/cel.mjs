@@ -3,13 +3,11 @@
 // JSON integers are CEL ints, so they travel as BigInt through the reference machine; `toJson` brings them back.
 
 import { celEnv, isCelError, isCelList, isCelMap, isCelUint, parse, plan } from '@bufbuild/cel';
+import { ExpressionFault } from '../../clients/xstate/src/convert.mjs';
 
 const ENVIRONMENT = celEnv();
 const PROGRAMS = new Map();
 const PROGRAMS_MAX = 2_000;
-
-/** An expression failed; the machine that evaluates it goes to status `error`, as with a throwing function. */
-export class ExpressionFault extends Error {}
 
 function program(source) {
   let compiled = PROGRAMS.get(source);
@@ -35,25 +33,6 @@ function fromCel(value) {
   return value;
 }
 
-export function isExpression(value) {
-  return value !== null && typeof value === 'object' && typeof value['@expr'] === 'string';
-}
-
-/** True where a JSON value contains an expression at any depth. */
-export function isDynamic(value) {
-  if (isExpression(value)) return true;
-  if (Array.isArray(value)) return value.some(isDynamic);
-  return value !== null && typeof value === 'object' && Object.values(value).some(isDynamic);
-}
-
-/** The value of a template: JSON with `{"@expr": ...}` at any depth. */
-export function resolve(template, scope) {
-  if (isExpression(template)) return evaluate(template['@expr'], scope);
-  if (Array.isArray(template)) return template.map((item) => resolve(item, scope));
-  if (template === null || typeof template !== 'object') return template;
-  return Object.fromEntries(Object.entries(template).map(([key, item]) => [key, resolve(item, scope)]));
-}
-
 /** JSON as the reference holds it: integers become BigInt (CEL's int); everything else is copied as it is. */
 export function fromJson(value) {
   if (typeof value === 'number') return Number.isInteger(value) ? BigInt(value) : value;
@@ -69,10 +48,4 @@ export function toJson(value) {
   if (value === null || typeof value !== 'object') return value;
   const entries = Object.entries(value).filter(([, item]) => item !== undefined);
   return Object.fromEntries(entries.map(([key, item]) => [key, toJson(item)]));
-}
-
-/** Drops undefined values, which XState puts into its own events: CEL has no such value. */
-export function defined(value) {
-  if (value === null || typeof value !== 'object' || Array.isArray(value)) return value;
-  return Object.fromEntries(Object.entries(value).filter(([, item]) => item !== undefined));
 }

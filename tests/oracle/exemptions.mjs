@@ -1,7 +1,7 @@
 // The differences from XState that are meant, each recognised as narrowly as it can be, with its reason.
 
 import { compareRuns } from './compare.mjs';
-import { patchedXState } from './patched.mjs';
+import { correctedXState } from './patched.mjs';
 import { DELIVERIES_MAX, EXEMPT, MICROSTEPS_MAX, reference, TIMERS_MAX } from './reference.mjs';
 
 /** Why a run stopped being comparable, or was found to differ on purpose. */
@@ -9,8 +9,10 @@ export const REASONS = {
   endless: `The machine did not come to rest in XState within ${MICROSTEPS_MAX} microsteps, ${DELIVERIES_MAX} events between machines or ${TIMERS_MAX} timers of one step. XState would go on for ever; we refuse that input at a limit and leave the instance as it was, which is checked for one in eight. Compared up to that step.`,
   doubledId:
     'A second delayed raise under an id that is still pending: both run, in XState as here, but XState can then cancel only one of them, and none once the first has fired. Here cancelling the id cancels both. Compared with an XState whose scheduler does.',
+  historyToSource:
+    'A transition without `reenter` has a history target that resolves to its own source. XState 5 exits nothing and enters the source again: its timers and children run twice from then on, and a compound state can have two active children, which the value hides. SCXML and XState 6 exit the source and enter it, and so do we. Compared with an XState 5 whose transition domain is that of XState 6.',
   illegal:
-    'XState reached a configuration that no statechart has: two children of a compound state, or not all regions of a parallel one (a history target that resolves to the source of its own transition escapes its conflict detection), or failed at its start in a machine whose initial state is a history state, which it then shows as active. Compared up to that step.',
+    'XState reached a configuration that no statechart has, whatever its value shows: two children of a compound state, or not all regions of a parallel one; or failed at its start in a machine whose initial state is a history state, which it then shows as active. Compared up to that step.',
   takenOver:
     'While it starts, a machine spawns two children under one id: XState then starts its children in the order in which their ids were first used, we in the order in which they were spawned. Compared up to that step.',
   eventlessOrder:
@@ -40,7 +42,7 @@ export function exemption(request, answer, found, options) {
   const endlessStart = answer.error?.code === 'limit_exceeded';
   if (found.step === -1 && !endlessStart) return undefined;
   for (const [reason, edits] of Object.entries(VARIANTS)) {
-    const changed = reference(request, { ...options, library: patchedXState(edits) });
+    const changed = reference(request, { ...options, library: correctedXState(edits) });
     const changedNeverRests = changed.exempt === EXEMPT.endless && changed.snapshots.length === 0;
     if (endlessStart ? changedNeverRests : compareRuns(changed, answer) === undefined) return reason;
   }

@@ -6,6 +6,18 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 
+/**
+ * A transition whose history target resolves to its own source exits and enters that source, as in SCXML and in XState 6.
+ * XState 5 exits nothing and enters it again.
+ */
+const HISTORY_TO_SOURCE = [
+  [
+    'if (!transition.reenter && targetStates.every(target => target === transition.source || isDescendant(target, transition.source))) {',
+    'const restoresSource = transition.target?.some(isHistoryNode) && targetStates.includes(transition.source);\n' +
+      '  if (!restoresSource && !transition.reenter && targetStates.every(target => target === transition.source || isDescendant(target, transition.source))) {'
+  ]
+];
+
 const require = createRequire(import.meta.url);
 const LOADED = new Map();
 
@@ -13,6 +25,11 @@ function coreFile(directory) {
   const names = readdirSync(directory).filter((name) => /^raise-[0-9a-f]+\.cjs\.js$/.test(name));
   if (names.length !== 1) throw new Error(`xstate's core file is not where it was: ${names.join(', ')}`);
   return join(directory, names[0]);
+}
+
+/** XState with history as SCXML has it, and with `edits`. */
+export function correctedXState(edits = []) {
+  return patchedXState([...HISTORY_TO_SOURCE, ...edits]);
 }
 
 /** XState with each `[from, to]` of `edits` made in its core; each must be there exactly once. */

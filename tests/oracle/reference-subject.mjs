@@ -1,9 +1,10 @@
-// XState itself behind the batch protocol, to test the oracle: unchanged it must show no difference, and with
+// XState itself, with the one correction that we make to it, behind the batch protocol, to test the oracle: so it must show no difference, and with
 // STATEMESH_ORACLE_FAULT set to one of the faults below, the oracle must find it.
 
 import { createInterface } from 'node:readline';
-import { patchedXState } from './patched.mjs';
+import { correctedXState } from './patched.mjs';
 import { reference } from './reference.mjs';
+import { convertScxml } from './scxml-convert.mjs';
 
 const FAULTS = {
   'entry-order': [['[...statesToEnter].sort((a, b) => a.order - b.order)', '[...statesToEnter].sort((a, b) => b.order - a.order)']],
@@ -12,14 +13,18 @@ const FAULTS = {
 };
 
 const fault = process.env.STATEMESH_ORACLE_FAULT;
-const options = fault === undefined ? {} : { library: patchedXState(FAULTS[fault]) };
+const options = { library: correctedXState(FAULTS[fault]) };
+
+function simulated(request) {
+  const { snapshots } = reference(request, { microsteps: 1_000, timers: 'by id', ...options });
+  return { snapshots };
+}
 
 createInterface({ input: process.stdin }).on('line', (line) => {
   const { restore: _, ...request } = JSON.parse(line);
   let answer;
   try {
-    const { snapshots } = reference(request, { microsteps: 1_000, timers: 'by id', ...options });
-    answer = { snapshots };
+    answer = request.scxml === undefined ? simulated(request) : { imported: convertScxml(request.scxml).machine };
   } catch (error) {
     answer = { error: { code: 'invalid_definition', message: String(error.message) } };
   }

@@ -15,6 +15,7 @@ export const DELIVERIES_MAX = 100;
 export const EXEMPT = {
   endless: 'endless',
   doubledId: 'doubledId',
+  historyToSource: 'historyToSource',
   illegal: 'illegal',
   takenOver: 'takenOver'
 };

@@ -40,7 +40,8 @@ export class Subject {
     if (this.#ended) return Promise.reject(this.#ended);
     return new Promise((resolve, reject) => {
       this.#waiting.push({ resolve, reject });
-      this.#process.stdin.write(`${JSON.stringify(request)}\n`);
+      // XState's way with an expression that has no value.
+      this.#process.stdin.write(`${JSON.stringify({ ...request, faults: 'fail' })}\n`);
     });
   }
 

@@ -39,7 +39,6 @@ fn insist(mesh: &Mesh, through: &str, key: &str, limit: Duration) -> Outcome<(se
 
 fn kill_the_owner(scene: &Scene) -> Outcome {
     let mut mesh = Mesh::whole(scene, &["a", "b", "c"])?;
-    mesh.wait_settled()?;
     let (doomed, safe) = (mesh.keys_of("c", "a", KEYS)?, mesh.keys_of("b", "a", KEYS)?);
     let mut caller = mesh.caller("a")?;
     for key in doomed.iter().chain(&safe) {
@@ -97,7 +96,6 @@ fn wait_for_subscription(mesh: &Mesh, watcher: &Watcher) -> Outcome {
 /// Unlike after kill -9, no connection is reset: only gossip can tell.
 fn host_vanishes(scene: &Scene) -> Outcome {
     let mut mesh = Mesh::whole(scene, &["a", "b", "c"])?;
-    mesh.wait_settled()?;
     let doomed = mesh.keys_of("c", "a", KEYS)?;
     let mut caller = mesh.caller("a")?;
     for key in &doomed {

@@ -16,8 +16,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ),
     Scenario::new("a daemon that comes back under its name takes its share over again", comes_back),
     Scenario::new("a second signal ends a leaving daemon at once", second_signal),
+    Scenario::new("a leaving daemon that cannot pass a request on says that it is leaving", says_so),
     Scenario::new("the last daemon that is told to end does not wait for others", last_one),
 ];
+
+const SOON: Duration = Duration::from_secs(5);
 
 fn leave_under_load(scene: &Scene) -> Outcome {
     let mut mesh = Mesh::whole(scene, &["a", "b", "c", "d"])?;
@@ -69,6 +72,41 @@ fn second_signal(scene: &Scene) -> Outcome {
     ensure!(status.code() == Some(130), "b ended with {status}, not with the code of an interrupted command");
     ensure!(took < Duration::from_secs(1), "b took {took:?}");
     mesh.daemon("a")?.signal(Signal::SIGCONT)
+}
+
+/// What b has for a stopped daemon is as much as it may be: the next request waits, and its time ends while b is leaving.
+fn says_so(scene: &Scene) -> Outcome {
+    let mut mesh = Mesh::new(scene)?;
+    for name in ["a", "b"] {
+        mesh.add_host(name)?;
+    }
+    mesh.publish_all()?;
+    for name in ["a", "b"] {
+        let plan = mesh.plan(name)?.with("--limits-member-bytes 1MiB --limits-forward-timeout 300ms");
+        mesh.start_with(name, &plan)?;
+    }
+    mesh.wait_whole()?;
+    mesh.define_counter()?;
+    let mut caller = mesh.caller("b")?;
+    let mut keys = (0..200).map(|n| format!("k{n}"));
+    let key = keys.find(|key| caller.owner("counter", key).is_ok_and(|owner| owner.as_deref() == Some("a")));
+    let key = key.ok_or("a serves none of 200 keys")?;
+    mesh.daemon("a")?.signal(Signal::SIGSTOP)?;
+    mesh.daemon("b")?.signal(Signal::SIGTERM)?;
+    let large = json!({"type": "NOTHING", "text": "x".repeat(600_000)});
+    let event = json!({"op": "send", "machine": "counter", "key": key, "event": large});
+    let text = event.to_string();
+    // When the time of the first is over the second goes; the others' times end where they wait.
+    for _ in 0..4 {
+        caller.push_raw(text.as_bytes())?;
+    }
+    let mut codes = Vec::new();
+    for _ in 0..4 {
+        codes.push(caller.receive(SOON)?["error"]["code"].clone());
+    }
+    mesh.daemon("a")?.signal(Signal::SIGCONT)?;
+    ensure!(codes.contains(&json!("leaving")), "b answered {codes:?}");
+    Ok(())
 }
 
 fn last_one(scene: &Scene) -> Outcome {

@@ -11,7 +11,9 @@ mod keys;
 mod leaving;
 mod many;
 mod network;
+mod not_reading;
 mod one_daemon;
+mod standing_still;
 mod strangers;
 mod the_harness;
 mod up;
@@ -29,6 +31,8 @@ fn main() -> ExitCode {
         strangers::SCENARIOS,
         keys::SCENARIOS,
         network::SCENARIOS,
+        standing_still::SCENARIOS,
+        not_reading::SCENARIOS,
         many::SCENARIOS,
     ]
     .concat();

@@ -3,7 +3,7 @@
 use crate::Outcome;
 use omq_proto::SocketType;
 use serde_json::{Value, json};
-use statemesh_transport::client::Client;
+use statemesh_client::Connection as Client;
 use statemesh_transport::curve::Security;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -168,13 +168,34 @@ impl Caller {
         self.ok(json!({"op": "send", "machine": machine, "key": key, "event": event}))
     }
 
-    /// The daemon that owns a key.
+    /// The daemon that serves a key; nobody does while its partition moves.
     ///
     /// # Errors
     /// As [`Caller::ok`].
-    pub fn owner(&mut self, machine: &str, key: &str) -> Outcome<String> {
+    pub fn owner(&mut self, machine: &str, key: &str) -> Outcome<Option<String>> {
         let reply = self.ok(json!({"op": "where", "machine": machine, "key": key}))?;
-        Ok(reply["owner"].as_str().unwrap_or_default().to_owned())
+        Ok(reply["owner"].as_str().map(str::to_owned))
+    }
+
+    /// The daemon that serves each partition, as this one sees it; nobody does while it moves.
+    ///
+    /// # Errors
+    /// As [`Caller::ok`], and for a map that names no daemon.
+    pub fn servers(&mut self) -> Outcome<Vec<Option<String>>> {
+        let reply = self.ok(json!({"op": "placement"}))?;
+        let list = |field: &str| reply[field].as_array().ok_or_else(|| format!("placement without {field}: {reply}"));
+        let mut servers = Vec::new();
+        for index in list("map")? {
+            let index = usize::try_from(index.as_u64().ok_or("an index that is no number")?)?;
+            servers.push(Some(reply["owners"][index].as_str().ok_or("an index of no daemon")?.to_owned()));
+        }
+        for partition in list("moving")? {
+            let partition = usize::try_from(partition.as_u64().ok_or("a partition that is no number")?)?;
+            if let Some(server) = servers.get_mut(partition) {
+                *server = None;
+            }
+        }
+        Ok(servers)
     }
 
     /// The members as this daemon sees them, by name: status and partitions owned.

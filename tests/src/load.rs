@@ -5,7 +5,7 @@ use crate::ledger::{Ledger, Totals, contradiction};
 use crate::{Failure, Outcome};
 use omq_proto::SocketType;
 use serde_json::{Value, json};
-use statemesh_transport::client::{Client, ClientError};
+use statemesh_client::{Connection as Client, ConnectionError};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -98,7 +98,7 @@ impl Wire {
                 Ok(message) => {
                     Ok(Some(message.part_slice(message.len().saturating_sub(1)).unwrap_or_default().to_vec()))
                 }
-                Err(ClientError::Io { source, .. }) if source.kind() == ErrorKind::TimedOut => Ok(None),
+                Err(ConnectionError::Io { source, .. }) if source.kind() == ErrorKind::TimedOut => Ok(None),
                 Err(error) => Err(error.into()),
             },
             Self::ZeroMq(runtime, socket) => {

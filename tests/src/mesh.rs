@@ -172,11 +172,22 @@ impl<'a> Mesh<'a> {
         Caller::connect(self.clients(name)?)
     }
 
-    /// Waits until every daemon is ready and sees exactly all of them alive, each with a share of the partitions.
+    /// Waits until every daemon is ready, sees exactly all of them alive, and says that each partition is served by the daemon
+    /// that is to own it.
     ///
     /// # Errors
     /// It does not come about within [`WHOLE`].
-    pub fn wait_whole(&mut self) -> Outcome<Duration> {
+    pub fn wait_whole(&mut self) -> Outcome {
+        self.wait_formed()?;
+        self.wait_settled()
+    }
+
+    /// Waits until every daemon is ready and sees exactly all of them alive. Each has its share of the partitions by then, but
+    /// they may still be on their way.
+    ///
+    /// # Errors
+    /// It does not come about within [`WHOLE`].
+    pub fn wait_formed(&mut self) -> Outcome<Duration> {
         let names: Vec<String> = self.daemons.keys().cloned().collect();
         for daemon in self.daemons.values_mut() {
             daemon.wait_ready(WHOLE)?;
@@ -203,24 +214,32 @@ impl<'a> Mesh<'a> {
         Ok(took)
     }
 
-    /// Waits until every daemon holds what it owns: who owns a partition is known at once, but its instances come a few
-    /// partitions at a time.
-    ///
-    /// # Errors
-    /// It does not come about within [`WHOLE`].
-    pub fn wait_settled(&self) -> Outcome {
-        for (name, daemon) in &self.daemons {
-            wait_for(&format!("{name} holds what it owns"), WHOLE, || {
-                let metrics = daemon.metrics()?;
-                let held = metrics.sum("statemesh_partitions_held", &[]);
-                let owned = metrics.sum("statemesh_partitions_owned", &[]);
-                if held == owned && held.is_some() {
-                    Ok(Some(()))
-                } else {
-                    Err(format!("it holds {held:?} of {owned:?}").into())
+    /// Waits until all daemons say the same of who serves each partition, and it is who owns it: a view is known at once, but
+    /// partitions come a few at a time, and each daemon hears of a move at another moment.
+    fn wait_settled(&self) -> Outcome {
+        wait_for("all say the same of who serves each partition", WHOLE, || {
+            let mut first: Option<(&str, Vec<Option<String>>)> = None;
+            for (name, daemon) in &self.daemons {
+                let mut caller = Caller::connect(daemon.clients())?;
+                let servers = caller.servers()?;
+                if let Some(member) =
+                    caller.members()?.iter().find(|member| member.partitions != share(&servers, member))
+                {
+                    let served = share(&servers, member);
+                    return Err(
+                        format!("{name} says that {} serves {served} of {}", member.name, member.partitions).into()
+                    );
                 }
-            })?;
-        }
+                match &first {
+                    Some((other, said)) if *said != servers => {
+                        return Err(format!("{name} and {other} do not say the same").into());
+                    }
+                    Some(_) => {}
+                    None => first = Some((name, servers)),
+                }
+            }
+            Ok(Some(()))
+        })?;
         Ok(())
     }
 
@@ -243,7 +262,7 @@ impl<'a> Mesh<'a> {
         let mut keys = Vec::new();
         for n in 0..10_000 {
             let key = format!("{owner}-{n}");
-            if caller.owner("counter", &key)? == owner {
+            if caller.owner("counter", &key)?.as_deref() == Some(owner) {
                 keys.push(key);
             }
             if keys.len() == count {
@@ -273,6 +292,11 @@ pub fn sees(seen: &[Member], alive: &[&str]) -> bool {
     let own = |member: &&Member| member.status == "alive" && member.partitions > 0;
     let owned: u64 = seen.iter().filter(own).map(|member| member.partitions).sum();
     found == wanted && seen.iter().filter(own).count() == alive.len() && owned == 1_024
+}
+
+/// How many partitions a member serves.
+fn share(servers: &[Option<String>], member: &Member) -> u64 {
+    servers.iter().flatten().filter(|name| **name == member.name).count() as u64
 }
 
 /// Members on one line.

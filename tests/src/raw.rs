@@ -81,6 +81,17 @@ impl Raw {
         }
     }
 
+    /// Writes as much as the daemon takes at once. Gives how much; nothing more once it has closed.
+    ///
+    /// # Errors
+    /// The connection cannot be made to wait for nothing.
+    pub fn offer(&mut self, bytes: &[u8]) -> Outcome<usize> {
+        self.stream.set_nonblocking(true)?;
+        let written = self.stream.write(bytes).unwrap_or(0);
+        self.stream.set_nonblocking(false)?;
+        Ok(written)
+    }
+
     /// Says that no more bytes will come.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use crate::Outcome;
 use crate::caller::PATIENCE;
 use omq_proto::SocketType;
 use serde_json::Value;
-use statemesh_transport::client::Client;
+use statemesh_client::Connection as Client;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

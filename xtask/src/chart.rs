@@ -2,6 +2,7 @@
 
 use crate::command;
 use crate::count::Count;
+use crate::failure::Failure;
 use crate::need::Need;
 use crate::workspace::Workspace;
 use std::path::Path;
@@ -13,12 +14,12 @@ const MADE: [&str; 2] = ["values.schema.json", "README.md"];
 pub(crate) const TOOLS: Need = Need::GoTools { folder: "k8s/tools" };
 
 /// Writes the two files anew.
-pub(crate) fn write(workspace: &Workspace) -> Result<(), String> {
+pub(crate) fn write(workspace: &Workspace) -> Result<(), Failure> {
     make(workspace, &workspace.root.join(CHART))
 }
 
 /// They are what would be written.
-pub(crate) fn check(workspace: &Workspace) -> Result<Count, String> {
+pub(crate) fn check(workspace: &Workspace) -> Result<Count, Failure> {
     let copy = workspace.target.join("chart");
     let words = ["cp", "--recursive", "--no-target-directory", CHART, &copy.display().to_string()];
     command::plain(workspace, &words.map(str::to_owned))?;
@@ -35,7 +36,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<Count, String> {
     Ok(count)
 }
 
-fn make(workspace: &Workspace, chart: &Path) -> Result<(), String> {
+fn make(workspace: &Workspace, chart: &Path) -> Result<(), Failure> {
     let folder = chart.display().to_string();
     let commands: [&[&str]; 2] = [
         &["env", "-C", &folder, "{tools}/bin/helm-values-schema-json"],

@@ -1,5 +1,6 @@
 //! Running a command: its output is shown as it comes and kept for counting, and its time is limited.
 
+use crate::failure::Failure;
 use crate::workspace::Workspace;
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};
@@ -35,8 +36,8 @@ impl Ended {
 }
 
 /// A command in the checkout, with the placeholders of its words filled in.
-pub(crate) fn prepare(workspace: &Workspace, words: &[&str], env: &[(&str, &str)]) -> Result<Command, String> {
-    let (program, arguments) = words.split_first().ok_or("an empty command")?;
+pub(crate) fn prepare(workspace: &Workspace, words: &[&str], env: &[(&str, &str)]) -> Result<Command, Failure> {
+    let (program, arguments) = words.split_first().ok_or_else(|| Failure::Found("an empty command".to_owned()))?;
     let mut command = Command::new(workspace.fill(program));
     command.current_dir(&workspace.root);
     command.args(arguments.iter().map(|word| workspace.fill(word)));
@@ -45,17 +46,17 @@ pub(crate) fn prepare(workspace: &Workspace, words: &[&str], env: &[(&str, &str)
 }
 
 /// Runs a command to its end with the terminal's own input and output.
-pub(crate) fn plain(workspace: &Workspace, words: &[String]) -> Result<(), String> {
+pub(crate) fn plain(workspace: &Workspace, words: &[String]) -> Result<(), Failure> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let status = prepare(workspace, &words, &[])?.status().map_err(|error| format!("{}: {error}", words.join(" ")))?;
-    if status.success() { Ok(()) } else { Err(format!("{} ended with {status}", words.join(" "))) }
+    let status = prepare(workspace, &words, &[])?.status().map_err(Failure::program(words.join(" ")))?;
+    if status.success() { Ok(()) } else { Err(Failure::Ended { name: words.join(" "), how: status.to_string() }) }
 }
 
 /// Runs a command for at most `limit`.
-pub(crate) fn run(mut command: Command, limit: Duration) -> Result<Ended, String> {
+pub(crate) fn run(mut command: Command, limit: Duration) -> Result<Ended, Failure> {
     let shown = format!("{command:?}");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| format!("{shown} does not start: {error}"))?;
+    let mut child = command.spawn().map_err(Failure::program(shown.as_str()))?;
     let (sender, receiver) = channel();
     if let Some(stdout) = child.stdout.take() {
         forward(stdout, sender.clone());
@@ -63,7 +64,7 @@ pub(crate) fn run(mut command: Command, limit: Duration) -> Result<Ended, String
     if let Some(stderr) = child.stderr.take() {
         forward(stderr, sender);
     }
-    wait(&mut child, &receiver, Instant::now() + limit).map_err(|error| format!("{shown}: {error}"))
+    wait(&mut child, &receiver, Instant::now() + limit).map_err(Failure::program(shown))
 }
 
 fn forward(stream: impl Read + Send + 'static, sender: Sender<String>) {

@@ -2,6 +2,7 @@
 
 use crate::command;
 use crate::count::Count;
+use crate::failure::Failure;
 use crate::workspace::Workspace;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +10,7 @@ use std::path::{Path, PathBuf};
 const SKIPPED: [&str; 4] = ["target", "node_modules", ".git", ".venv"];
 
 /// Writes the generated pages anew.
-pub(crate) fn write(workspace: &Workspace) -> Result<(), String> {
+pub(crate) fn write(workspace: &Workspace) -> Result<(), Failure> {
     let commands: [&[&str]; 4] = [
         &[
             "cargo",
@@ -36,12 +37,12 @@ pub(crate) fn write(workspace: &Workspace) -> Result<(), String> {
 }
 
 /// Every link and picture of every page that names a file names one that is there. Each page is one test.
-pub(crate) fn check_links(workspace: &Workspace) -> Result<Count, String> {
+pub(crate) fn check_links(workspace: &Workspace) -> Result<Count, Failure> {
     let mut pages = Vec::new();
     collect(&workspace.root, &mut pages)?;
     let mut count = Count::default();
     for page in &pages {
-        let text = std::fs::read_to_string(page).map_err(|error| format!("{}: {error}", page.display()))?;
+        let text = std::fs::read_to_string(page).map_err(Failure::file(page))?;
         let broken: Vec<_> =
             links(&text).into_iter().filter(|link| !leads_somewhere(page, link, &workspace.root)).collect();
         count = count.plus(Count { passed: u64::from(broken.is_empty()), failed: u64::from(!broken.is_empty()) });
@@ -53,8 +54,8 @@ pub(crate) fn check_links(workspace: &Workspace) -> Result<Count, String> {
     Ok(count)
 }
 
-fn collect(folder: &Path, pages: &mut Vec<PathBuf>) -> Result<(), String> {
-    let entries = std::fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+fn collect(folder: &Path, pages: &mut Vec<PathBuf>) -> Result<(), Failure> {
+    let entries = std::fs::read_dir(folder).map_err(Failure::file(&folder))?;
     for entry in entries.flatten() {
         let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
         if path.is_dir() && !path.is_symlink() && !SKIPPED.contains(&name.as_str()) {

@@ -1,13 +1,16 @@
-//! Runs the fuzz targets of `fuzz/` one after the other, each for a given time and within given memory.
+//! Runs the fuzz targets of `fuzz/`, one on each processor at a time, each for a given time and within given memory.
 //!
 //! A target is a program with libFuzzer in it, built by the stable toolchain with the flags of `fuzz/.cargo/config.toml`.
 //! It tries the committed inputs, then what it found on this machine before, then mutations of both.
 
 use crate::command;
 use crate::count::Count;
+use crate::failure::Failure;
 use crate::workspace::Workspace;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// Time for each target in the normal run; what the committed inputs take is part of it.
@@ -23,56 +26,68 @@ const BUILD_LIMIT: Duration = Duration::from_secs(15 * 60);
 /// What starting, reading inputs and reporting may add to a target's time.
 const GRACE: Duration = Duration::from_secs(120);
 
-/// The part of the tests: every target, briefly.
-pub(crate) fn briefly(workspace: &Workspace) -> Result<Count, String> {
-    run(workspace, &[], BRIEF)
+/// The part of the tests: every target, briefly, and so built with less optimisation.
+pub(crate) fn briefly(workspace: &Workspace) -> Result<Count, Failure> {
+    run_built(workspace, &[], BRIEF, "brief")
 }
 
 /// Runs the named targets, or all, for `time` each.
-pub(crate) fn run(workspace: &Workspace, names: &[String], time: Duration) -> Result<Count, String> {
+pub(crate) fn run(workspace: &Workspace, names: &[String], time: Duration) -> Result<Count, Failure> {
+    run_built(workspace, names, time, "release")
+}
+
+fn run_built(workspace: &Workspace, names: &[String], time: Duration, profile: &str) -> Result<Count, Failure> {
     let known = targets(&workspace.root)?;
     if let Some(name) = names.iter().find(|name| !known.contains(name)) {
-        return Err(format!("there is no fuzz target `{name}`; there are {}", known.join(", ")));
+        return Err(Failure::Unknown { kind: "fuzz target", name: name.clone(), known: known.join(", ") });
     }
-    build(workspace)?;
-    let chosen = known.iter().filter(|name| names.is_empty() || names.contains(name));
-    let mut count = Count::default();
-    for name in chosen {
-        let result = one(workspace, name, time);
-        count = count.plus(Count { passed: u64::from(result.is_ok()), failed: u64::from(result.is_err()) });
-        if let Err(message) = result {
-            println!("!!! {name}: {message}");
+    build(workspace, profile)?;
+    let chosen = Mutex::new(known.iter().filter(|name| names.is_empty() || names.contains(name)));
+    let (passed, failed) = (AtomicU64::new(0), AtomicU64::new(0));
+    // A target has one thread.
+    let lane = || {
+        while let Some(name) = chosen.lock().ok().and_then(|mut chosen| chosen.next()) {
+            let result = one(workspace, name, time, profile);
+            if result.is_ok() { &passed } else { &failed }.fetch_add(1, Relaxed);
+            if let Err(message) = result {
+                println!("!!! {name}: {message}");
+            }
         }
-    }
-    Ok(count)
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(lane);
+        }
+    });
+    Ok(Count { passed: passed.into_inner(), failed: failed.into_inner() })
 }
 
 /// A file of `fuzz/targets` is a target.
-fn targets(root: &Path) -> Result<Vec<String>, String> {
+fn targets(root: &Path) -> Result<Vec<String>, Failure> {
     let folder = root.join("fuzz/targets");
-    let entries = std::fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let entries = std::fs::read_dir(&folder).map_err(Failure::file(&folder))?;
     let name = |path: &Path| Some(path.file_name()?.to_str()?.strip_suffix(".rs")?.to_owned());
     let mut names: Vec<String> = entries.flatten().filter_map(|entry| name(&entry.path())).collect();
     names.sort();
     Ok(names)
 }
 
-fn build(workspace: &Workspace) -> Result<(), String> {
-    let words = ["cargo", "build", "--quiet", "--locked", "--release", "--target-dir", "{target}/fuzz"];
+fn build(workspace: &Workspace, profile: &str) -> Result<(), Failure> {
+    let words = ["cargo", "build", "--quiet", "--locked", "--profile", profile, "--target-dir", "{target}/fuzz"];
     let mut command = command::prepare(workspace, &words, &[])?;
     // Cargo looks for the flags in the folder it runs in. Flags from outside would take their place.
     command.current_dir(workspace.root.join("fuzz")).env_remove("RUSTFLAGS");
     let ended = command::run(command, BUILD_LIMIT)?;
-    if ended.well() { Ok(()) } else { Err(format!("the fuzz targets do not build: {}", ended.how())) }
+    if ended.well() { Ok(()) } else { Err(Failure::Ended { name: words.join(" "), how: ended.how() }) }
 }
 
-fn one(workspace: &Workspace, name: &str, time: Duration) -> Result<(), String> {
+fn one(workspace: &Workspace, name: &str, time: Duration, profile: &str) -> Result<(), Failure> {
     let folder = workspace.target.join("fuzz");
-    let program = program(&folder, name)?;
+    let program = program(&folder, profile, name)?;
     let found = folder.join("corpus").join(name);
     let findings = folder.join("findings");
     for folder in [&found, &findings] {
-        std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        std::fs::create_dir_all(folder).map_err(Failure::file(&folder))?;
     }
     let mut command = Command::new("sh");
     command.current_dir(workspace.root.join("fuzz"));
@@ -96,19 +111,19 @@ fn one(workspace: &Workspace, name: &str, time: Duration) -> Result<(), String> 
     let input = ended.lines.iter().find_map(|line| line.split_once("Test unit written to ")).map(|(_, path)| path);
     match input {
         _ if ended.well() => Ok(()),
-        None => Err(format!("it ended badly: {}", ended.how())),
-        Some(path) => Err(format!(
+        None => Err(Failure::Ended { name: program.display().to_string(), how: ended.how() }),
+        Some(path) => Err(Failure::Found(format!(
             "found an input; repeat it with\n    {} {path}\nand once it is mended keep it in fuzz/corpus/{name}/",
             program.display()
-        )),
+        ))),
     }
 }
 
 /// The folder's name has the machine's architecture in it.
-fn program(folder: &Path, name: &str) -> Result<std::path::PathBuf, String> {
-    let entries = std::fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let programs = entries.flatten().map(|entry| entry.path().join("release").join(name));
-    programs.into_iter().find(|path| path.is_file()).ok_or_else(|| format!("{name} was not built"))
+fn program(folder: &Path, profile: &str, name: &str) -> Result<std::path::PathBuf, Failure> {
+    let entries = std::fs::read_dir(folder).map_err(Failure::file(&folder))?;
+    let programs = entries.flatten().map(|entry| entry.path().join(profile).join(name));
+    programs.into_iter().find(|path| path.is_file()).ok_or_else(|| Failure::Found(format!("{name} was not built")))
 }
 
 #[cfg(test)]

@@ -4,14 +4,23 @@ mod chart;
 mod command;
 mod count;
 mod docs;
+mod failure;
 mod fuzz;
+mod hunt;
 mod image;
+mod mutants;
 mod need;
+mod nightly;
 mod part;
 mod parts;
 mod report;
+mod revision;
+mod sim;
+mod structure;
 mod workspace;
 
+use failure::Failure;
+use part::{Part, Verdict};
 use std::process::ExitCode;
 use std::time::Duration;
 use workspace::Workspace;
@@ -22,6 +31,13 @@ cargo xtask test --list      the parts, what each does and needs
 cargo xtask bench [NAME...]  the benchmarks; figures are recorded in benches/README.md
 cargo xtask fuzz [TARGET...] [--minutes N]
                              each fuzz target for N minutes (10); the part `fuzz` of the tests runs them for seconds
+cargo xtask sim [--seeds N] [--seed S] [--scenario NAME]
+                             whole daemons in virtual time; `--help` says more
+cargo xtask mutants [NAME]   broken daemons, each of which the simulator must catch
+cargo xtask nightly [seeds] [mutants] [fuzz] [parts] [--seeds N] [--minutes M]
+                             10,000 seeds, each twice; the mutants; each fuzz target for M minutes (10); parts of the tests that
+                             are left to the night. One at a time, if named; seeds and mutants go on where they were ended. Writes
+                             docs/reference/nightly.md of all that was run of the same code
 cargo xtask docs             write those pages of docs/reference anew that are made of the code
 cargo xtask chart            write the chart's values.schema.json and README.md anew from its values.yaml
 cargo xtask image            the image's binary, target/image/statemesh; with STATEMESH_TEST_CLUSTER onto that cluster's nodes
@@ -44,6 +60,9 @@ fn main() -> ExitCode {
             told(command::plain(&workspace, &parts::bench(rest)))
         }
         "fuzz" => fuzz(&workspace, rest),
+        "sim" => told(sim::run(&workspace, rest)),
+        "mutants" => mutants(&workspace, rest),
+        "nightly" => nightly(&workspace, rest),
         "docs" => told(docs::write(&workspace)),
         "chart" => {
             need::provide(&workspace, &[parts::GO, chart::TOOLS]);
@@ -86,9 +105,15 @@ fn test(workspace: &Workspace, names: &[String]) -> ExitCode {
     }
     let chosen = parts::PARTS.iter().filter(|part| names.is_empty() || names.iter().any(|name| name == part.name));
     let chosen: Vec<_> = chosen.collect();
-    let needs: Vec<_> = chosen.iter().flat_map(|part| part.needs).copied().collect();
+    // What only the night builds runs by day where it is built already.
+    let at_night = |part: &Part| {
+        part.nightly.filter(|_| names.is_empty() && !part.needs.iter().all(|need| need::is_there(workspace, need)))
+    };
+    let by_day = chosen.iter().filter(|part| at_night(part).is_none());
+    let needs: Vec<_> = by_day.flat_map(|part| part.needs).copied().collect();
     let ready = need::provide(workspace, &needs);
-    let results: Vec<_> = chosen.iter().map(|part| (*part, part::run(part, workspace, &ready))).collect();
+    let run = |part: &'static Part| at_night(part).map_or_else(|| part::run(part, workspace, &ready), Verdict::AtNight);
+    let results: Vec<_> = chosen.iter().map(|part| (*part, run(part))).collect();
     if report::close(&results, workspace.ci) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -109,8 +134,25 @@ fn fuzz(workspace: &Workspace, words: &[String]) -> ExitCode {
     }
 }
 
+fn nightly(workspace: &Workspace, words: &[String]) -> ExitCode {
+    match nightly::Night::read(words) {
+        Ok(night) => {
+            need::provide(workspace, night.needs());
+            told(nightly::run(workspace, &night))
+        }
+        Err(failure) => wrong(&failure.to_string()),
+    }
+}
+
+fn mutants(workspace: &Workspace, names: &[String]) -> ExitCode {
+    told(hunt::run(workspace, names, None).and_then(|hunt| match hunt.missed().as_slice() {
+        [] => Ok(()),
+        missed => Err(Failure::Found(format!("mutants that nothing caught: {}", missed.join(", ")))),
+    }))
+}
+
 /// The exit code of what was done, or why it was not.
-fn told(result: Result<(), String>) -> ExitCode {
+fn told(result: Result<(), Failure>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {

@@ -2,6 +2,7 @@
 
 use crate::command;
 use crate::count::{self, Count, Counts};
+use crate::failure::Failure;
 use crate::need::{Need, Ready};
 use crate::workspace::Workspace;
 use std::time::{Duration, Instant};
@@ -14,10 +15,22 @@ pub(crate) struct Part {
     pub(crate) about: &'static str,
     pub(crate) needs: &'static [Need],
     pub(crate) steps: &'static [Step],
-    /// For all its steps together, without what it needs.
-    pub(crate) limit: Duration,
+    /// What all its steps together may take on two cores, without what it needs: more is said at the end. On a slower machine it
+    /// may take [`PATIENCE`] times as long before it is ended.
+    pub(crate) minutes: u64,
     /// It may be left out in CI.
     pub(crate) optional: bool,
+    /// Why it runs at night and when it is named, and else only where what it needs is there already.
+    pub(crate) nightly: Option<&'static str>,
+}
+
+/// How many times its minutes a part may take.
+const PATIENCE: u32 = 3;
+
+impl Part {
+    fn time(&self) -> Duration {
+        Duration::from_secs(60 * self.minutes)
+    }
 }
 
 /// One thing that a part runs.
@@ -26,7 +39,7 @@ pub(crate) enum Step {
     /// A command in the checkout.
     Run { words: &'static [&'static str], env: &'static [(&'static str, &'static str)], counts: Counts },
     /// Code of this program; it returns what it counted, and prints what failed.
-    Own { name: &'static str, check: fn(&Workspace) -> Result<Count, String> },
+    Own { name: &'static str, check: fn(&Workspace) -> Result<Count, Failure> },
 }
 
 /// How a part ended.
@@ -36,6 +49,8 @@ pub(crate) enum Verdict {
     Ran { count: Count, notes: Vec<String>, took: Duration },
     /// It could not run.
     LeftOut(String),
+    /// It runs at night.
+    AtNight(&'static str),
 }
 
 /// Runs a part. A step that fails does not keep the following ones from running.
@@ -48,7 +63,7 @@ pub(crate) fn run(part: &Part, workspace: &Workspace, ready: &Ready) -> Verdict 
     let mut total = Count::default();
     let mut notes = Vec::new();
     for step in part.steps {
-        let left = part.limit.saturating_sub(started.elapsed());
+        let left = (part.time() * PATIENCE).saturating_sub(started.elapsed());
         let count = match step {
             Step::Run { words, env, counts } => one_command(workspace, words, env, *counts, left, &mut notes),
             Step::Own { name, check } => check(workspace).unwrap_or_else(|message| {
@@ -59,6 +74,9 @@ pub(crate) fn run(part: &Part, workspace: &Workspace, ready: &Ready) -> Verdict 
         total = total.plus(count);
     }
     let took = started.elapsed();
+    if took > part.time() {
+        notes.push(format!("it took {:.0} s; on two cores it is to take {} min", took.as_secs_f64(), part.minutes));
+    }
     println!("--- {}: {} passed, {} failed in {:.1} s", part.name, total.passed, total.failed, took.as_secs_f64());
     Verdict::Ran { count: total, notes, took }
 }
@@ -74,8 +92,8 @@ fn one_command(
     println!("$ {}", workspace.fill(&words.join(" ")));
     let ended = match command::prepare(workspace, words, env).and_then(|command| command::run(command, limit)) {
         Ok(ended) => ended,
-        Err(message) => {
-            notes.push(message);
+        Err(failure) => {
+            notes.push(failure.to_string());
             return Count { passed: 0, failed: 1 };
         }
     };

@@ -16,6 +16,12 @@ pub(crate) fn close(results: &[(&Part, Verdict)], ci: bool) -> bool {
             Verdict::LeftOut(reason) => {
                 println!("left out: {}: {reason}{}", part.name, weight(part, ci))
             }
+            Verdict::AtNight(why) => {
+                println!(
+                    "left out: {}: {why}; `cargo xtask nightly` and `cargo xtask test {}` run it",
+                    part.name, part.name
+                );
+            }
             Verdict::Ran { notes, .. } => notes.iter().for_each(|note| println!("{}: {note}", part.name)),
         }
     }
@@ -35,6 +41,7 @@ fn counts_as_failed(part: &Part, ci: bool) -> bool {
 fn total(results: &[(&Part, Verdict)], ci: bool) -> Count {
     let of = |(part, verdict): &(&Part, Verdict)| match verdict {
         Verdict::Ran { count, .. } => *count,
+        Verdict::AtNight(_) => Count::default(),
         Verdict::LeftOut(_) => Count { passed: 0, failed: u64::from(counts_as_failed(part, ci)) },
     };
     results.iter().map(of).fold(Count::default(), Count::plus)
@@ -43,10 +50,9 @@ fn total(results: &[(&Part, Verdict)], ci: bool) -> Count {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn part(optional: bool) -> Part {
-        Part { name: "p", about: "", needs: &[], steps: &[], limit: Duration::ZERO, optional }
+        Part { name: "p", about: "", needs: &[], steps: &[], minutes: 1, optional, nightly: None }
     }
 
     #[test]

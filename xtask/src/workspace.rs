@@ -27,6 +27,11 @@ impl Workspace {
         self.target.join("release/statemesh")
     }
 
+    /// The simulator.
+    pub(crate) fn simulator(&self) -> PathBuf {
+        self.target.join("debug/statemesh-sim")
+    }
+
     /// The Python of the tests' own environment.
     pub(crate) fn python(&self) -> PathBuf {
         self.target.join("python/bin/python")
@@ -37,10 +42,11 @@ impl Workspace {
         self.target.join("tools")
     }
 
-    /// Puts paths in the place of `{target}`, `{statemesh}`, `{python}` and `{tools}`.
+    /// Puts paths in the place of `{target}`, `{statemesh}`, `{simulator}`, `{python}` and `{tools}`.
     pub(crate) fn fill(&self, word: &str) -> String {
         word.replace("{target}", &self.target.display().to_string())
             .replace("{statemesh}", &self.statemesh().display().to_string())
+            .replace("{simulator}", &self.simulator().display().to_string())
             .replace("{python}", &self.python().display().to_string())
             .replace("{tools}", &self.tools().display().to_string())
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use omq_proto::SocketType;
 use serde_json::Value;
-use statemesh_transport::client::Client;
+use statemesh_client::Connection as Client;
 
 use crate::contender::{FORWARDED, LOCAL, OWN_ECHO};
 use crate::failure::{Outcome, While, failure};

@@ -1,6 +1,7 @@
 //! One hot instance, and a thousand, stepped by 1 to 8 threads through what the daemon has: a claim for each shard, what its
 //! reactors do when they lose it, and the engine. No event may be lost or run twice, and threads must not make it slower.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use crate::report::table;
 use crate::rounds::median;
 use crate::scenario::Report;
 
-/// As in the daemon (daemon/node/src/shard.rs).
+/// As in the daemon (daemon/shard/src/shards.rs).
 const SHARDS: usize = 64;
 const INBOX: usize = 64;
 /// Events that a reactor has read when its turn begins: as many as a connection has in flight in the scenario `rate`.
@@ -133,11 +134,11 @@ fn shards(machine: &Machine, instances: usize) -> Outcome<Vec<Shard>> {
 
 /// What a reactor does in one turn (daemon/node/src/worker): the events that it has read, each as soon as it can be done.
 fn turn(machine: &Machine, shards: &[Shard], aside: &mut Aside<usize>, events: impl Iterator<Item = usize>) {
-    let run = |state: &mut State, jobs: Vec<usize>| jobs.into_iter().for_each(|job| state.step(machine, job));
+    let run = |state: &mut State, jobs: &mut VecDeque<usize>| jobs.drain(..).for_each(|job| state.step(machine, job));
     for event in events {
         let (at, instance) = (event % SHARDS, event / SHARDS);
         let Some(shard) = shards.get(at) else { continue };
-        let entered = if aside.has(at) { None } else { shard.enter(run) };
+        let entered = if aside.has(at) { None } else { shard.try_enter() };
         let Some(mut state) = entered else {
             aside.put(at, [instance]);
             continue;

@@ -6,60 +6,106 @@
 //! is still taken, leaves all of it to the holder with one push. After that it does so for the next turn's jobs as well: a claim
 //! won by chance in the middle of a turn would move the value for the sake of one job.
 
+use std::collections::VecDeque;
 #[cfg(not(loom))]
-use crossbeam::queue::ArrayQueue;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::Ordering::Relaxed;
+
+#[cfg(not(loom))]
+use {crossbeam::queue::ArrayQueue, std::sync::atomic::AtomicBool};
 
 use crate::{Claim, Claimed, settle};
 
 #[cfg(loom)]
-use crate::loom_queue::ArrayQueue;
+use {crate::loom_queue::ArrayQueue, loom::sync::atomic::AtomicBool};
 
 /// A value that one thread at a time works on, with an inbox for what the others have for it.
 #[derive(Debug)]
 pub struct Combining<T, J> {
-    claim: Claim<T>,
+    claim: Claim<Desk<T, J>>,
     inbox: ArrayQueue<Vec<J>>,
+    /// [`Desk::left`] is not empty. Written by holders only; who holds the value sees it as it is.
+    has_left: AtomicBool,
+}
+
+/// A value, and what is left of the list of jobs that was taken last: it goes before all that is in the inbox.
+#[derive(Debug)]
+struct Desk<T, J> {
+    value: T,
+    left: VecDeque<J>,
+}
+
+/// The right to the value, until it is dropped.
+#[derive(Debug)]
+pub struct Held<'a, T, J>(Claimed<'a, Desk<T, J>>);
+
+impl<T, J> Held<'_, T, J> {
+    /// Does something with the value; loom, which watches each access, knows no other way.
+    pub fn with<R>(&mut self, act: impl FnOnce(&mut T) -> R) -> R {
+        self.0.with(|desk| act(&mut desk.value))
+    }
+}
+
+#[cfg(not(loom))]
+impl<T, J> Deref for Held<'_, T, J> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        let desk: &Desk<T, J> = &self.0;
+        &desk.value
+    }
+}
+
+#[cfg(not(loom))]
+impl<T, J> DerefMut for Held<'_, T, J> {
+    fn deref_mut(&mut self) -> &mut T {
+        let desk: &mut Desk<T, J> = &mut self.0;
+        &mut desk.value
+    }
 }
 
 impl<T, J> Combining<T, J> {
     /// A free value, in whose inbox so many lists of jobs have room.
     pub fn new(value: T, inbox: usize) -> Self {
-        Self { claim: Claim::new(value), inbox: ArrayQueue::new(inbox) }
+        let desk = Desk { value, left: VecDeque::new() };
+        Self { claim: Claim::new(desk), inbox: ArrayQueue::new(inbox), has_left: AtomicBool::new(false) }
     }
 
     /// Claims the value, or says at once that somebody else has it. Whoever lets it go calls [`Combining::serve`].
-    pub fn try_claim(&self) -> Option<Claimed<'_, T>> {
-        self.claim.try_claim()
+    pub fn try_claim(&self) -> Option<Held<'_, T, J>> {
+        self.claim.try_claim().map(Held)
     }
 
-    /// The same, for a job of one's own: it must not overtake what the same thread left here before, so `run` does first
-    /// what waits.
-    pub fn enter(&self, mut run: impl FnMut(&mut T, Vec<J>)) -> Option<Claimed<'_, T>> {
+    /// The same, for a job of one's own: it must not overtake what the same thread left here before, so it is nobody's turn
+    /// while something waits.
+    pub fn try_enter(&self) -> Option<Held<'_, T, J>> {
+        self.try_claim().filter(|_| !self.has_jobs())
+    }
+
+    /// Claims the value for jobs of one's own, after `run` has done what waits. `run` does jobs from the front, and may leave
+    /// some: those are done first by whoever comes next, and nobody enters before.
+    pub fn enter(&self, mut run: impl FnMut(&mut T, &mut VecDeque<J>)) -> Option<Held<'_, T, J>> {
         let mut held = self.try_claim()?;
         // Taking from an empty inbox costs a fence, looking at it does not.
-        if self.has_jobs() {
-            self.run_inbox(&mut held, &mut run);
-        }
-        Some(held)
+        (!self.has_jobs() || self.run_inbox(&mut held, &mut run)).then_some(held)
     }
 
     /// Whether something waits.
     pub fn has_jobs(&self) -> bool {
-        !self.inbox.is_empty()
+        !self.inbox.is_empty() || self.has_left.load(Relaxed)
     }
 
-    /// Does what waits and then these jobs, or leaves them to whoever has the value: then it says true. [`Combining::serve`]
-    /// must follow.
+    /// Does what waits and then these jobs, or leaves them, or some of them, to whoever has the value next: then it says true.
+    /// [`Combining::serve`] must follow.
     ///
     /// # Errors
     /// The inbox is full: the jobs come back, to be kept and tried again.
-    pub fn submit(&self, jobs: Vec<J>, mut run: impl FnMut(&mut T, Vec<J>)) -> Result<bool, Vec<J>> {
+    pub fn submit(&self, jobs: Vec<J>, mut run: impl FnMut(&mut T, &mut VecDeque<J>)) -> Result<bool, Vec<J>> {
         if jobs.is_empty() {
             return Ok(false);
         }
         if let Some(mut held) = self.enter(&mut run) {
-            held.with(|value| run(value, jobs));
-            return Ok(false);
+            return Ok(!self.run_list(&mut held, jobs, &mut run));
         }
         self.inbox.push(jobs)?;
         settle();
@@ -68,25 +114,51 @@ impl<T, J> Combining<T, J> {
 
     /// Does what waits, unless somebody else is at it: to be called after each release of the claim, since somebody may have
     /// left a job before the release and gone on trusting the holder. True if something waits all the same: because the holder
-    /// has not come to it, or because more is left all the time than one should do in one go. Then it must be called again
-    /// before long, unless it is certain that every holder calls it.
-    pub fn serve(&self, mut run: impl FnMut(&mut T, Vec<J>)) -> bool {
+    /// has not come to it, or because more is left than one should do in one go. Then it must be called again before long,
+    /// unless it is certain that every holder calls it.
+    pub fn serve(&self, mut run: impl FnMut(&mut T, &mut VecDeque<J>)) -> bool {
         for _ in 0..ROUNDS {
             if !self.has_jobs() {
                 return false;
             }
             let Some(mut held) = self.try_claim() else { return true };
-            self.run_inbox(&mut held, &mut run);
+            if !self.run_inbox(&mut held, &mut run) {
+                return true;
+            }
         }
         self.has_jobs()
     }
 
-    /// Does what waits, at most as much as the inbox holds: others may leave more all the time.
-    fn run_inbox(&self, held: &mut Claimed<'_, T>, run: &mut impl FnMut(&mut T, Vec<J>)) {
-        for _ in 0..self.inbox.capacity() {
-            let Some(jobs) = self.inbox.pop() else { return };
-            held.with(|value| run(value, jobs));
+    /// Does what waits, at most as much as the inbox holds: others may leave more all the time. False if `run` left something.
+    fn run_inbox(&self, held: &mut Held<'_, T, J>, run: &mut impl FnMut(&mut T, &mut VecDeque<J>)) -> bool {
+        if self.has_left.load(Relaxed) && !self.run_list(held, Vec::new(), run) {
+            return false;
         }
+        for _ in 0..self.inbox.capacity() {
+            let Some(jobs) = self.inbox.pop() else { return true };
+            if !self.run_list(held, jobs, run) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Does what is left of the last list, or else these jobs. False if `run` left something.
+    fn run_list(
+        &self,
+        held: &mut Held<'_, T, J>,
+        jobs: Vec<J>,
+        run: &mut impl FnMut(&mut T, &mut VecDeque<J>),
+    ) -> bool {
+        let is_done = held.0.with(|Desk { value, left }| {
+            if left.is_empty() {
+                *left = jobs.into();
+            }
+            run(value, left);
+            left.is_empty()
+        });
+        self.has_left.store(!is_done, Relaxed);
+        is_done
     }
 }
 
@@ -148,7 +220,7 @@ mod tests {
     #[test]
     fn what_was_left_is_done_first_and_in_order() {
         let desk = Combining::new(Vec::new(), 2);
-        let run = |done: &mut Vec<u32>, jobs: Vec<u32>| done.extend(jobs);
+        let run = |done: &mut Vec<u32>, jobs: &mut VecDeque<u32>| done.extend(jobs.drain(..));
         let held = desk.try_claim().unwrap();
         assert_eq!([desk.submit(vec![1, 2], run), desk.submit(vec![3], run)], [Ok(true), Ok(true)]);
         assert_eq!(desk.submit(vec![4], run), Err(vec![4]), "the inbox is full");
@@ -165,7 +237,7 @@ mod tests {
         let (mut done, mut given) = (0, 0);
         let left = desk.inbox.push(vec![()]).is_ok();
         let more = desk.serve(|_, jobs| {
-            done += jobs.len();
+            done += jobs.drain(..).len();
             given += usize::from(desk.inbox.push(vec![()]).is_ok());
         });
         assert!(left && more && desk.has_jobs());
@@ -173,10 +245,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_of_a_list_goes_first_and_nobody_enters_before() {
+        let desk = Combining::new(Vec::new(), 2);
+        let one = |done: &mut Vec<u32>, jobs: &mut VecDeque<u32>| done.extend(jobs.pop_front());
+        let all = |done: &mut Vec<u32>, jobs: &mut VecDeque<u32>| done.extend(jobs.drain(..));
+        assert_eq!(desk.submit(vec![1, 2, 3], one), Ok(true));
+        assert!(desk.has_jobs() && desk.try_enter().is_none() && desk.enter(one).is_none());
+        // Two are done; what comes now waits behind the third.
+        let held = desk.try_claim().unwrap();
+        assert_eq!(*held, [1, 2]);
+        assert_eq!(desk.submit(vec![4], one), Ok(true));
+        drop(held);
+        assert!(!desk.serve(all) && !desk.has_jobs());
+        assert_eq!(*desk.try_enter().unwrap(), [1, 2, 3, 4]);
+    }
+
+    #[test]
     fn no_job_is_lost_or_done_twice_between_threads() {
         let turns = if cfg!(miri) { 20 } else { 5_000u64 };
         let desk = Combining::new(0, 2);
-        let run = |sum: &mut u64, jobs: Vec<u64>| *sum += jobs.iter().sum::<u64>();
+        // Each time it leaves some.
+        let run = |sum: &mut u64, jobs: &mut VecDeque<u64>| *sum += jobs.drain(..jobs.len().min(2)).sum::<u64>();
         let turn = |aside: &mut Aside<u64>, jobs: std::ops::Range<u64>| {
             for job in jobs {
                 match if aside.has(0) { None } else { desk.enter(run) } {
@@ -198,7 +287,7 @@ mod tests {
                 scope.spawn(|| {
                     let mut aside = Aside::default();
                     (0..turns).for_each(|_| turn(&mut aside, 1..4));
-                    while !aside.has_no_jobs() {
+                    while !aside.has_no_jobs() || desk.has_jobs() {
                         std::thread::yield_now();
                         turn(&mut aside, 0..0);
                     }

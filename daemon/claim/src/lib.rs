@@ -18,13 +18,14 @@ mod combining;
 #[deny(unsafe_code)]
 mod loom_queue;
 
-pub use combining::{Aside, Combining};
+pub use combining::{Aside, Combining, Held};
 
 #[cfg(loom)]
 use loom::{
     cell::UnsafeCell,
     sync::atomic::{AtomicBool, Ordering, fence},
 };
+use std::marker::PhantomData;
 #[cfg(not(loom))]
 use std::ops::{Deref, DerefMut};
 #[cfg(not(loom))]
@@ -72,14 +73,27 @@ impl<T> Claim<T> {
             .0
             .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
             .is_ok()
-            .then(|| Claimed { claim: self })
+            .then(|| Claimed { claim: self, value: PhantomData })
     }
 }
 
 /// The right to the value, until it is dropped.
+///
+/// It may go to another thread as the value may, and be shared by threads only if the value may be:
+///
+/// ```compile_fail
+/// let claim = statemesh_claim::Claim::new(std::cell::Cell::new(0));
+/// let held = claim.try_claim().unwrap();
+/// std::thread::scope(|scope| {
+///     scope.spawn(|| held.set(1));
+///     held.set(2);
+/// });
+/// ```
 #[derive(Debug)]
 pub struct Claimed<'a, T> {
     claim: &'a Claim<T>,
+    /// `Send` and `Sync` as the `&mut T` that it stands for: the claim's own `Sync` promises less than a shared guard needs.
+    value: PhantomData<&'a mut T>,
 }
 
 impl<T> Claimed<'_, T> {
@@ -135,6 +149,16 @@ mod tests {
     }
 
     #[test]
+    fn a_guard_is_shared_and_sent_as_its_value_may_be() {
+        fn is_sync<T: Sync>() {}
+        fn is_send<T: Send>() {}
+        is_sync::<Claimed<'_, u64>>();
+        is_send::<Claimed<'_, std::cell::Cell<u64>>>();
+        is_sync::<Claim<std::cell::Cell<u64>>>();
+        is_sync::<Combining<std::cell::Cell<u64>, std::cell::Cell<u64>>>();
+    }
+
+    #[test]
     fn no_increment_is_lost_between_threads() {
         let each = if cfg!(miri) { 50 } else { 10_000 };
         let claim = Arc::new(Claim::new(0u64));
@@ -164,11 +188,12 @@ mod tests {
 mod loom_tests {
     use super::*;
     use loom::sync::Arc;
+    use std::collections::VecDeque;
 
     type Desk = Combining<usize, usize>;
 
-    fn run(value: &mut usize, jobs: Vec<usize>) {
-        *value += jobs.into_iter().sum::<usize>();
+    fn run(value: &mut usize, jobs: &mut VecDeque<usize>) {
+        *value += jobs.drain(..).sum::<usize>();
     }
 
     /// What a reactor does with an event, at the latest at the end of its turn.

@@ -1,16 +1,16 @@
 //! Who may connect, with which keys, and what they may do. The tables change while connections are open; nobody waits for
 //! more than the exchange of a pointer.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
-use statemesh_mesh::client_protocol::error::ErrorCode;
-use statemesh_mesh::client_protocol::request::Request;
-pub use statemesh_mesh::client_protocol::rights::{Grant, Right};
 use statemesh_mesh::gossip::peer_secret;
+use statemesh_protocol::error::ErrorCode;
+use statemesh_protocol::request::Request;
+pub use statemesh_protocol::rights::{Grant, Right};
 use statemesh_transport::ConnId;
 use statemesh_transport::curve::{Door, KeyPair, OwnKeys, PublicKey, SecretKey, Security};
 
@@ -48,6 +48,13 @@ pub(crate) struct Client {
     key: [u8; 32],
     grant: Grant,
     meter: Meter,
+}
+
+impl Client {
+    /// As its key's entry calls it.
+    pub(crate) fn name(&self) -> &str {
+        &self.grant.name
+    }
 }
 
 /// Requests in a second, as a bucket of one second that leaks (the "generic cell rate algorithm": one number says it all).
@@ -273,9 +280,7 @@ impl Doors {
 /// Who the clients of one reactor are. Without CURVE nobody is told apart, and everybody may do everything.
 pub(crate) struct Admissions {
     door: Option<Arc<ClientDoor>>,
-    by_conn: HashMap<ConnId, Admitted>,
-    /// Whose message is being handled.
-    speaker: Option<Arc<Client>>,
+    by_conn: BTreeMap<ConnId, Admitted>,
 }
 
 struct Admitted {
@@ -289,7 +294,7 @@ pub(crate) type Refusal = (ErrorCode, String);
 impl Admissions {
     /// Nobody yet.
     pub(crate) fn new(doors: &Doors) -> Self {
-        Self { door: doors.clients.clone(), by_conn: HashMap::new(), speaker: None }
+        Self { door: doors.clients.clone(), by_conn: BTreeMap::new() }
     }
 
     /// A connection is open; `false` if it must be closed, since its key was taken from the list meanwhile.
@@ -307,26 +312,16 @@ impl Admissions {
         }
     }
 
-    /// What follows comes from this connection.
-    pub(crate) fn speaks(&mut self, conn: ConnId) {
-        if self.door.is_some() {
-            self.speaker = self.by_conn.get(&conn).map(|admitted| Arc::clone(&admitted.client));
-        }
+    /// The client of a connection; none where clients are not told apart.
+    pub(crate) fn principal(&self, conn: ConnId) -> Option<Arc<Client>> {
+        // Without CURVE there is no table to look into.
+        self.door.as_ref()?;
+        self.by_conn.get(&conn).map(|admitted| Arc::clone(&admitted.client))
     }
 
-    /// What follows comes from no client.
-    pub(crate) fn is_silent(&mut self) {
-        self.speaker = None;
-    }
-
-    /// Whether somebody's message is being handled who may not do everything.
-    pub(crate) fn somebody_speaks(&self) -> bool {
-        self.speaker.is_some()
-    }
-
-    /// Whether whoever speaks may ask for this, now.
-    pub(crate) fn allow(&self, request: &Request<'_>, now: Instant) -> Result<(), Refusal> {
-        let (Some(door), Some(client)) = (&self.door, &self.speaker) else { return Ok(()) };
+    /// Whether a client may ask for this, now.
+    pub(crate) fn allow(&self, client: &Client, request: &Request<'_>, now: Instant) -> Result<(), Refusal> {
+        let Some(door) = &self.door else { return Ok(()) };
         if let Some(message) = client.grant.refuses(request) {
             return Err((ErrorCode::Forbidden, message));
         }
@@ -372,7 +367,7 @@ impl Admissions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use statemesh_mesh::client_protocol::reply::Encoding;
+    use statemesh_protocol::reply::Encoding;
 
     fn grant(name: &str, events_per_second: Option<u32>) -> Grant {
         Grant { name: name.into(), machines: Vec::new(), rights: vec![Right::Read], events_per_second }
@@ -406,11 +401,11 @@ mod tests {
             assert!(admissions.opened(conn, Some(*pair.public.as_bytes()), false));
         }
         let request = Request::parse(br#"{"op":"ping"}"#, Encoding::Json).unwrap();
-        let mut allowed_at = |millis: u64| {
+        let allowed_at = |millis: u64| {
             let now = start + Duration::from_millis(millis);
             let ask = |n: usize| {
-                admissions.speaks(connections[n % 2]);
-                admissions.allow(&request, now).is_ok()
+                let client = admissions.principal(connections[n % 2]).unwrap();
+                admissions.allow(&client, &request, now).is_ok()
             };
             (0..100).map(ask).filter(|allowed| *allowed).count()
         };
@@ -431,9 +426,11 @@ mod tests {
         }
         assert!(admissions.review().is_empty());
         doors.set_clients(list(&[(b.clone(), grant("b", Some(5))), (c.clone(), grant("c", None))]));
-        let mut ended = admissions.review();
-        ended.sort_unstable();
-        assert_eq!(ended, [0, 3].map(ConnId::for_tests), "a is revoked; b may do other things, so it must watch anew");
+        assert_eq!(
+            admissions.review(),
+            [0, 3].map(ConnId::for_tests),
+            "a is revoked; b may do other things, so it must watch anew"
+        );
         assert!(!admissions.opened(ConnId::for_tests(9), Some(*a.public.as_bytes()), false));
         assert_eq!(doors.client_keys(), Some(2));
     }

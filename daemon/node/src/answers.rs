@@ -1,11 +1,10 @@
 //! Ops that a daemon answers by itself: who is there, who owns what, which machines there are.
 
-use statemesh_mesh::client_protocol::error::ErrorCode;
-use statemesh_mesh::client_protocol::reply::{Encoding, MapWriter, write_str, write_uint};
-use statemesh_mesh::client_protocol::request::{Op, Refusal, Request};
-use statemesh_mesh::placement;
+use statemesh_mesh::definitions;
+use statemesh_protocol::hash;
+use statemesh_protocol::reply::{Encoding, MapWriter, write_str, write_uint};
+use statemesh_protocol::request::{Op, Refusal, Request};
 
-use crate::shard::write_json;
 use crate::shared::Shared;
 use crate::view::MemberView;
 
@@ -24,7 +23,6 @@ pub(crate) fn answer<'a>(request: &Request<'a>, shared: &Shared, out: &mut Vec<u
         Op::Placement => placement_map(&mut reply, shared),
         Op::Machines => machines(&mut reply, shared),
         Op::Where => whereabouts(&mut reply, request, shared),
-        Op::Instances => instances(&mut reply, request, shared)?,
         _ => ping(&mut reply, shared),
     }
     reply.end();
@@ -69,62 +67,41 @@ fn placement_map(reply: &mut MapWriter<'_>, shared: &Shared) {
         .str("mesh", &shared.options.mesh)
         .uint("partitions", u64::from(shared.options.partitions))
         .str("view", &format!("{:016x}", view.hash))
-        .str("hash", placement::HASH_NAME)
+        .str("hash", hash::HASH_NAME)
         .list("owners", view.members.iter(), |out, encoding, member| write_str(out, encoding, &member.name))
         .list("clients", view.members.iter(), |out, encoding, member| {
             write_str(out, encoding, &member.listen.clients.to_string());
         })
-        .list("map", view.owners.iter(), |out, encoding, owner| write_uint(out, encoding, u64::from(*owner)));
+        .list("map", view.map(), |out, encoding, owner| write_uint(out, encoding, u64::from(owner)))
+        .list("moving", view.moving().into_iter(), |out, encoding, partition| {
+            write_uint(out, encoding, partition as u64);
+        });
 }
 
 fn machines(reply: &mut MapWriter<'_>, shared: &Shared) {
     let table = shared.machines.table();
-    let counts = shared.shards.by_machine();
     reply.list("machines", table.current().into_iter(), |out, encoding, version| {
         let mut map = MapWriter::new(out, encoding);
         map.str("id", &version.name)
             .str("hash", &version.hash_hex())
-            .uint("version", version.number)
-            .uint("instances", counts.get(&*version.name).copied().unwrap_or(0));
+            .uint("version", definitions::count_of(version.number))
+            .uint("instances", version.instances());
         map.end();
     });
 }
 
 fn whereabouts(reply: &mut MapWriter<'_>, request: &Request<'_>, shared: &Shared) {
     let view = shared.view();
-    let partition =
-        placement::partition_of_hash(placement::key_hash(&request.machine, &request.key), shared.options.partitions);
+    let partition = hash::partition_of_hash(hash::key_hash(&request.machine, &request.key), shared.options.partitions);
     reply.uint("partition", u64::from(partition));
-    match view.owner(partition) {
-        Some(owner) => reply.str("owner", &owner.name).str("address", &owner.listen.clients.to_string()),
-        None => reply.null("owner"),
+    // The answer does not wait for a move: who asks wants to know how things are, and where to go.
+    let (owner, next) = (view.server(partition), view.next(partition));
+    match (owner, next) {
+        (Some(owner), _) => reply.str("owner", &owner.name),
+        (None, Some(next)) => reply.null("owner").str("next", &next.name),
+        (None, None) => reply.null("owner").null("next"),
     };
-}
-
-/// Instances of one answer to `instances`.
-const PAGE: usize = 1_000;
-
-fn instances<'a>(reply: &mut MapWriter<'_>, request: &Request<'a>, shared: &Shared) -> Result<(), Refusal<'a>> {
-    if shared.machines.table().by_name(&request.machine).is_none() {
-        return Err(Refusal::new(
-            request.id,
-            ErrorCode::UnknownMachine,
-            format!("no machine \"{}\" is defined", request.machine),
-            "`machines` lists those that are",
-        ));
+    if let Some(member) = owner.or(next) {
+        reply.str("address", &member.listen.clients.to_string());
     }
-    let limit = request.limit.map_or(100, |n| usize::try_from(n).unwrap_or(PAGE)).min(PAGE);
-    let (page, next) = shared.shards.page(&request.machine, request.after.as_deref(), limit);
-    reply.list("instances", page.iter(), |out, encoding, line| {
-        let mut map = MapWriter::new(out, encoding);
-        map.str("key", &line.key);
-        map.with("value", |out, encoding| write_json(out, encoding, &line.value));
-        map.str("status", line.status).uint("seq", line.seq);
-        map.end();
-    });
-    match next {
-        Some(key) => reply.str("next", &key),
-        None => reply.null("next"),
-    };
-    Ok(())
 }

@@ -2,41 +2,50 @@
 //! with its sender.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
-use statemesh_mesh::client_protocol::error::ErrorCode;
+use bytes::Bytes;
+use statemesh_protocol::error::ErrorCode;
+use statemesh_protocol::place::Mark;
+use statemesh_shard::Waiter;
 use statemesh_transport::ConnId;
 use tokio::sync::oneshot;
 
-use crate::shard::Fresh;
-use crate::subscribers::Change;
+use statemesh_mesh::key_index::LostKey;
+use statemesh_mesh::ownership::Winner;
+use statemesh_protocol::peer::ownership::HandoffNumber;
 
 /// Answers to requests that one reactor left in a shard's inbox, in their order.
 #[derive(Debug, Default)]
 pub(crate) struct Replies {
     bytes: Vec<u8>,
-    /// The answer that is being written.
-    scratch: Vec<u8>,
-    /// The number of each request, and where its answer ends.
-    ends: Vec<(u64, usize)>,
+    /// The number of each request, where its answer ends, and what it has to wait for.
+    ends: Vec<(u64, usize, Option<Mark>)>,
 }
 
 impl Replies {
-    /// Adds an answer that `write` writes into what is empty; nothing if the request's partition is no longer here.
-    pub(crate) fn add(&mut self, correlation: u64, write: impl FnOnce(&mut Vec<u8>)) {
-        self.scratch.clear();
-        write(&mut self.scratch);
-        self.bytes.extend_from_slice(&self.scratch);
-        self.ends.push((correlation, self.bytes.len()));
+    /// Adds an answer, and what it has to wait for; an empty one if the request's partition is no longer here.
+    pub(crate) fn add(&mut self, correlation: u64, mark: Option<Mark>, reply: &[u8]) {
+        self.bytes.extend_from_slice(reply);
+        self.ends.push((correlation, self.bytes.len(), mark));
     }
 
-    /// Number and answer of each request.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &[u8])> {
+    /// Bytes of the answers.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether there is no answer.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Number and answer of each request, and what it has to wait for.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &[u8], Option<Mark>)> {
         let mut begin = 0;
-        self.ends.iter().map(move |&(correlation, end)| {
+        self.ends.iter().map(move |&(correlation, end, mark)| {
             let reply = self.bytes.get(begin..end).unwrap_or_default();
             begin = end;
-            (correlation, reply)
+            (correlation, reply, mark)
         })
     }
 }
@@ -44,6 +53,11 @@ impl Replies {
 /// What a reactor is told, by another reactor or by the control plane.
 #[derive(Debug)]
 pub(crate) enum Command {
+    /// An instance has changed that a request waits for.
+    Wake {
+        /// The request.
+        waiter: Waiter,
+    },
     /// The answer to a request that this reactor gave to the control plane.
     Reply {
         /// Its number.
@@ -68,6 +82,11 @@ pub(crate) enum Command {
         partition: u16,
         /// The member's number.
         to: Option<u32>,
+    },
+    /// All that was decided before is done: reactors may answer until then, in milliseconds of the daemon's clock.
+    Lease {
+        /// Until when.
+        until_ms: u64,
     },
     /// Nobody is known to serve the partition: requests wait.
     Unroute {
@@ -97,20 +116,40 @@ pub(crate) enum Command {
     Transfer {
         /// Which partition.
         partition: u16,
+        /// The hand-off's number.
+        number: HandoffNumber,
         /// To whom.
         to: u32,
+    },
+    /// A member has opened a lane again, at another reactor: what it opened before is void.
+    Supersede {
+        /// Its number.
+        member: u32,
+        /// The lane.
+        lane: u8,
+        /// The number of the new greeting.
+        greeting: u64,
     },
     /// Nothing may be said to this member any more on the links that are open now, nor heard: new ones are opened.
     Unlink {
         /// Its number.
         member: u32,
     },
+    /// Others may have taken this daemon for dead: requests that they passed on before they hear of it are refused.
+    Doubt,
     /// Instances of this partition will arrive.
     Expect {
         /// Which partition.
         partition: u16,
-        /// It is served here already: for each key the higher seq wins.
-        merge: bool,
+        /// The hand-off's number.
+        number: HandoffNumber,
+        /// There is a copy here already: whose state of a key wins that both have.
+        merge: Option<Winner>,
+    },
+    /// Neither answer for this partition nor fire its timers until something else is said of it.
+    Suspend {
+        /// Which partition.
+        partition: u16,
     },
     /// What has arrived of this partition is void.
     Discard {
@@ -126,21 +165,21 @@ pub(crate) enum Command {
     TakeBack {
         /// Which partition.
         partition: u16,
+        /// Keys that were served elsewhere meanwhile, by one that died: they are lost, or older here.
+        lost: Vec<LostKey>,
     },
     /// Serve this partition, empty.
     TakeOver {
         /// Which partition.
         partition: u16,
         /// Keys whose instances went with its last owner.
-        lost: Vec<Fresh>,
+        lost: Vec<LostKey>,
     },
     /// Serve what has arrived of this partition.
     Serve {
         /// Which partition.
         partition: u16,
     },
-    /// A change for this reactor's subscribers.
-    Publish(Arc<Change>),
     /// Other clients are let in than before, or may do other things.
     ClientsChanged,
     /// Other keys than before count on links between daemons.
@@ -150,19 +189,19 @@ pub(crate) enum Command {
 }
 
 /// A connection that a member opened: the reactor that has it, and its name there.
-pub(crate) type Lane = (usize, ConnId);
+pub type Lane = (usize, ConnId);
 
 /// What reactors tell the control plane.
 #[derive(Debug)]
-pub(crate) enum ToControl {
+pub enum ToControl {
     /// A client's request that changes something on every member (`define`).
     Request {
         /// The reactor that answers.
         reactor: usize,
         /// The number under which it waits.
         correlation: u64,
-        /// The request.
-        request: Vec<u8>,
+        /// The request, which the reactor keeps as well.
+        request: Bytes,
     },
     /// A control frame from a member.
     FromMember {
@@ -180,6 +219,8 @@ pub(crate) enum ToControl {
     Transferred {
         /// Which partition.
         partition: u16,
+        /// The hand-off's number.
+        number: HandoffNumber,
         /// To whom.
         to: u32,
         /// Instances in it.
@@ -189,6 +230,17 @@ pub(crate) enum ToControl {
     Installed {
         /// Which partition.
         partition: u16,
+        /// The hand-off's number.
+        number: HandoffNumber,
+        /// From whom.
+        from: u32,
+    },
+    /// A partition has arrived, with instances that cannot be read: it must stay where it was.
+    Unreadable {
+        /// Which partition.
+        partition: u16,
+        /// The hand-off's number.
+        number: HandoffNumber,
         /// From whom.
         from: u32,
     },
@@ -215,13 +267,37 @@ pub(crate) enum ToControl {
         /// The member.
         member: u32,
     },
-    /// Keys that exist at a member for whose partitions this daemon is next in line.
-    Roster {
-        /// Who sent it.
+    /// Keys that exist at a member whose standby this daemon is.
+    Keys {
+        /// Who sent them.
         member: u32,
+        /// They are those that it was told of, for partitions that this daemon is about to serve.
+        relayed: bool,
         /// Its body.
         body: Vec<u8>,
     },
+}
+
+/// Messages that the control plane takes in before sockets and timers have their turn, and bytes of keys among them: a key costs
+/// about a microsecond, and whoever serves has to look around some times a second.
+const MESSAGES_PER_TURN: usize = 256;
+const KEY_BYTES_PER_TURN: usize = 512 * 1024;
+
+impl ToControl {
+    /// What is taken in one turn of what is there.
+    pub fn turn(mut next: impl FnMut() -> Option<Self>) -> Vec<Self> {
+        let (mut messages, mut key_bytes) = (Vec::new(), 0);
+        while messages.len() < MESSAGES_PER_TURN
+            && key_bytes < KEY_BYTES_PER_TURN
+            && let Some(message) = next()
+        {
+            if let Self::Keys { body, .. } = &message {
+                key_bytes += body.len();
+            }
+            messages.push(message);
+        }
+        messages
+    }
 }
 
 #[cfg(test)]
@@ -229,15 +305,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_answer_is_written_by_itself_and_keeps_its_number() {
+    fn a_turn_takes_so_many_messages_and_no_more_keys_than_it_can_take_in_at_once() {
+        let keys = |len| ToControl::Keys { member: 1, relayed: false, body: vec![0; len] };
+        let taken = |len| ToControl::turn(|| Some(keys(len))).len();
+        assert_eq!((taken(0), taken(KEY_BYTES_PER_TURN / 4), taken(KEY_BYTES_PER_TURN)), (MESSAGES_PER_TURN, 4, 1));
+        let mut two = vec![keys(1), keys(1)];
+        assert_eq!(ToControl::turn(|| two.pop()).len(), 2);
+    }
+
+    #[test]
+    fn each_answer_keeps_its_number() {
         let mut replies = Replies::default();
         for (correlation, text) in [(7, "one"), (3, ""), (9, "three")] {
-            replies.add(correlation, |reply| {
-                assert!(reply.is_empty());
-                reply.extend_from_slice(text.as_bytes());
-            });
+            replies.add(correlation, None, text.as_bytes());
         }
-        let all: Vec<(u64, &[u8])> = replies.iter().collect();
+        assert_eq!(replies.bytes(), 8);
+        let all: Vec<(u64, &[u8])> = replies.iter().map(|(number, reply, _)| (number, reply)).collect();
         assert_eq!(all, [(7, &b"one"[..]), (3, b""), (9, b"three")]);
     }
 }

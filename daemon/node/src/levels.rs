@@ -5,11 +5,16 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::bounds;
 use crate::control::Counts;
 use crate::counters::Kind;
+use crate::limits::Limits;
 use crate::metrics::{Level, Levels};
+use crate::process;
 use crate::shared::Shared;
 use statemesh_mesh::membership::Status;
+use statemesh_shard::Group;
+use statemesh_transport::Kind as Whose;
 
 /// The census of instances looks at all of them, a shard at a time; it is done no more often than this.
 const CENSUS_AGE: Duration = Duration::from_secs(10);
@@ -27,7 +32,10 @@ pub(crate) fn of(shared: Arc<Shared>, counts: Arc<Counts>) -> Levels {
         levels.push(keys(&shared));
         levels.push(refused_keys(&shared));
         levels.push(rates(&shared));
+        levels.push(removed(&shared));
+        levels.push(used(&shared));
         levels.push(instances(&shared, &census));
+        levels.extend(process::levels());
         levels.extend(counts.levels());
         levels
     })
@@ -86,6 +94,20 @@ fn rates(shared: &Shared) -> Level {
     )
 }
 
+fn removed(shared: &Shared) -> Level {
+    let kept = shared.shards.removed() as f64;
+    gauge("statemesh_removed_instances", "Removed instances whose dedup tokens are kept.", vec![(Vec::new(), kept)])
+}
+
+fn used(shared: &Shared) -> Level {
+    let samples = bounds::used(shared).into_iter().map(|(name, share)| (vec![("limit", name.to_owned())], share));
+    gauge(
+        "statemesh_limit_used_ratio",
+        "Of each bound that fills up, the share that is in use (0 to 1); the log names it at 0.8.",
+        samples.collect(),
+    )
+}
+
 fn refused_keys(shared: &Shared) -> Level {
     Level {
         name: "statemesh_refused_keys_total",
@@ -100,14 +122,15 @@ fn refused_keys(shared: &Shared) -> Level {
     }
 }
 
-fn connections(shared: &Shared) -> [Level; 2] {
-    let all = shared.connections.connections() as f64;
+fn connections(shared: &Shared) -> [Level; 3] {
+    let [guests, links] = [Whose::Guest, Whose::Link].map(|kind| shared.connections.connections(kind) as f64);
     let most = shared.connections.most_from_one_address() as f64;
     [
-        gauge("statemesh_connections", "Accepted connections of every kind.", vec![(Vec::new(), all)]),
+        gauge("statemesh_connections", "Connections of clients and subscribers.", vec![(Vec::new(), guests)]),
+        gauge("statemesh_links_accepted", "Connections that other daemons opened.", vec![(Vec::new(), links)]),
         gauge(
             "statemesh_connections_from_one_address",
-            "Accepted connections from the address that has most of them.",
+            "Connections of clients and subscribers from the address that has most of them.",
             vec![(Vec::new(), most)],
         ),
     ]
@@ -115,35 +138,7 @@ fn connections(shared: &Shared) -> [Level; 2] {
 
 fn limits(shared: &Shared) -> Level {
     let limits = &shared.options.limits;
-    let rows: [(&str, f64); 26] = [
-        ("connections_per_second", f64::from(limits.connections_per_second)),
-        ("events_per_second", f64::from(limits.events_per_second)),
-        ("connections", limits.connections as f64),
-        ("connections_per_address", limits.connections_per_address as f64),
-        ("handshake_bytes", limits.handshake_bytes as f64),
-        ("parts", limits.parts as f64),
-        ("heartbeat_seconds", limits.heartbeat.as_secs_f64()),
-        ("idle_seconds", limits.idle.as_secs_f64()),
-        ("unread_bytes", limits.unread_bytes as f64),
-        ("malformed", f64::from(limits.malformed)),
-        ("unsent_total_bytes", limits.unsent_total_bytes as f64),
-        ("subscriptions_total", limits.subscriptions_total as f64),
-        ("subscription_bytes", limits.subscription_bytes as f64),
-        ("subscriber_total_bytes", limits.subscriber_total_bytes as f64),
-        ("message_bytes", limits.message_bytes as f64),
-        ("handshake_seconds", limits.handshake.as_secs_f64()),
-        ("batch", limits.batch as f64),
-        ("key_bytes", limits.key_bytes as f64),
-        ("unsent_bytes", limits.unsent_bytes as f64),
-        ("in_flight", limits.in_flight as f64),
-        ("in_flight_per_connection", limits.in_flight_per_connection as f64),
-        ("parked", limits.parked as f64),
-        ("subscriptions", limits.subscriptions as f64),
-        ("subscriber_bytes", limits.subscriber_bytes as f64),
-        ("history", limits.history as f64),
-        ("instances", limits.instances as f64),
-    ];
-    let samples = rows.into_iter().map(|(name, value)| (vec![("limit", name.to_owned())], value)).collect();
+    let samples = Limits::ROWS.iter().map(|row| (vec![("limit", row.label())], (row.get)(limits))).collect();
     gauge("statemesh_limit", "Bounds of this daemon, as configured.", samples)
 }
 
@@ -156,17 +151,21 @@ fn instances(shared: &Shared, census: &Mutex<Census>) -> Level {
     }
     let mut samples: Vec<(Vec<(&'static str, String)>, f64)> = Vec::new();
     let mut other = 0;
-    for ((machine, state), count) in shared.shards.census() {
+    let labels = |machine: String, state: String, status: &str| {
+        vec![("machine", machine), ("state", state), ("status", status.to_owned())]
+    };
+    for (Group { machine, state, status }, count) in shared.shards.census() {
         if samples.len() < CENSUS_ROWS {
-            samples.push((vec![("machine", machine.to_string()), ("state", state.to_string())], count as f64));
+            samples.push((labels(machine.to_string(), state, status), count as f64));
         } else {
             other += count;
         }
     }
     if other > 0 {
-        samples.push((vec![("machine", "(other)".into()), ("state", "(other)".into())], other as f64));
+        samples.push((labels("(other)".into(), "(other)".into(), "(other)"), other as f64));
     }
-    let help = "Instances on this daemon by machine and state value (counted at most every 10 s).";
+    let help = "Instances on this daemon by machine, state (`refunding.stuck`; regions with `+` between them) and status, `stuck` among them (counted \
+                at most every 10 s; beyond 1,000 rows the rest is `(other)`).";
     let level = gauge("statemesh_instances", help, samples);
     *census = Some((Instant::now(), level.clone()));
     level

@@ -2,28 +2,23 @@
 
 pub mod access;
 mod answers;
-mod arena;
-mod batch;
+mod beats;
+mod bounds;
 mod command;
 mod control;
 pub mod counters;
-mod forward;
-#[cfg(fuzzing)]
-pub mod fuzzing;
-mod history;
-mod instance;
 mod levels;
-mod machines;
+pub mod limits;
 pub mod metrics;
 mod node;
 pub mod options;
-mod peer_wire;
+#[doc(hidden)]
+pub mod parts;
 mod peers;
-mod shard;
+mod process;
+pub mod resolver;
 mod shared;
-mod stages;
 mod subscribers;
-mod transfer;
 mod view;
 mod worker;
 

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
-use statemesh_mesh::client_protocol::error::ErrorCode;
-use statemesh_mesh::client_protocol::request::Op;
+use statemesh_protocol::error::ErrorCode;
+use statemesh_protocol::request::Op;
+use statemesh_shard::{BOUNDS_NS, Durations, Stage};
 
-use crate::counters::{BOUNDS_NS, Counters, Durations, FIGURES, Kind};
-use crate::stages::Stage;
+use crate::counters::{Counters, FIGURES, Kind};
 
 /// A level with its labels, read at the scrape.
 #[derive(Debug, Clone)]

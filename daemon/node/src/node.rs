@@ -4,32 +4,27 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use mio::net::TcpListener;
 use prometheus::Registry;
+use rand::RngExt;
 use statemesh_transport::curve::OwnKeys;
-use statemesh_transport::limits::Settings;
-use statemesh_transport::{Reactor, SocketType, listen};
+use statemesh_transport::{MioKernel, listen};
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::access::{Clients, Doors};
+use crate::access::Clients;
+use crate::beats::{self, DEAD, Loop, STALE};
 use crate::command::Command;
-use crate::control::{self, Order};
+use crate::control::{self, Birth, Order};
 use crate::levels;
 use crate::metrics::NodeCollector;
 use crate::options::{Listen, Options};
+use crate::parts::{self, Parts};
 use crate::shared::Shared;
-use crate::worker::{CHANGES, CLIENTS, PEERS, Worker};
+use crate::view::MeshView;
 
-/// Messages that wait for the control plane.
-const CONTROL_QUEUE: usize = 65_536;
-/// Bytes of a message between daemons: a part of a moving partition, whose last instance may be as large as a context and
-/// its history may be.
-const PEER_MESSAGE_BYTES: usize = 64 << 20;
-/// Bytes of the command around a subscription; one that is much too long is refused without ending its connection.
-const SUBSCRIBE_BYTES: usize = 2 * 1024;
 /// How long to wait for room in a reactor's ring.
 const RING_PAUSE: Duration = Duration::from_millis(1);
 /// How long leaving may take; a caller with less patience ends the process.
@@ -53,6 +48,14 @@ pub enum StartError {
     /// The name is not one that a member can have.
     #[error("node.name \"{name}\": {reason}")]
     Name {
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A name of those without which the mesh does not begin is not one that a member can have.
+    #[error("birth: \"{name}\": {reason}")]
+    Birth {
         /// The name.
         name: String,
         /// What is wrong with it.
@@ -84,6 +87,7 @@ impl StartError {
         match self {
             Self::Listen { .. } => "cannot_listen",
             Self::Name { .. } => "bad_name",
+            Self::Birth { .. } => "bad_birth",
             Self::Definition { .. } => "invalid_definition",
             Self::Reactor(_) => "cannot_start_reactor",
             Self::GossipKeys(_) => "bad_gossip_keys",
@@ -98,6 +102,9 @@ pub enum CallError {
     /// The daemon is ending.
     #[error("the daemon is ending")]
     Ending,
+    /// More is asked than a reactor has room for; the request was not taken.
+    #[error("too much is asked at once; ask again in a moment")]
+    Busy,
     /// No answer came in time.
     #[error("no answer within {CALL_PATIENCE:?}")]
     Timeout,
@@ -108,10 +115,21 @@ pub enum CallError {
 pub struct Readiness {
     /// It has joined, or is alone on purpose, and is not leaving.
     pub ready: bool,
-    /// Its reactors turn.
+    /// Its reactors and its control plane turn.
     pub live: bool,
     /// Why it is not ready, or how it became so.
     pub reason: String,
+}
+
+impl Readiness {
+    /// Of a daemon whose oldest beat is that of this loop, and so old.
+    fn of((silent, age): (Loop, Duration), view: &MeshView) -> Self {
+        if age >= STALE {
+            let reason = format!("{silent} has not turned for {} s", age.as_secs());
+            return Self { ready: false, live: age < DEAD, reason };
+        }
+        Self { ready: view.joined && !view.leaving, live: true, reason: view.reason.clone() }
+    }
 }
 
 /// What became of a daemon's instances when it left.
@@ -128,6 +146,8 @@ pub struct Node {
     shared: Arc<Shared>,
     orders: mpsc::Sender<Order>,
     threads: Vec<JoinHandle<()>>,
+    /// Closes when the daemon ends.
+    watcher: std::sync::mpsc::Sender<()>,
     handle: Handle,
 }
 
@@ -150,22 +170,21 @@ impl Node {
         let reactors = options.reactor.threads.max(1);
         let sockets = Sockets::bind(&mut options.listen, reactors)?;
         let listen = options.listen;
-        let definitions = control::load_definitions(&options.machines)?;
+        let birth = birth(&options)?;
         let now = Instant::now();
-        let (to_control, from_reactors) = mpsc::channel(CONTROL_QUEUE);
         let (orders, order_queue) = mpsc::channel(4);
         let (failed_tx, failed) = watch::channel(None);
-        let advertise = advertised(&options);
-        let doors = Doors::new(&options, now);
-        let shared = Arc::new(Shared::new(options, doors, reactors, now, to_control));
-        let plane = control::Control::new(Arc::clone(&shared), advertise, definitions, now)?;
-        let collector = NodeCollector::new(shared.counters.clone(), levels::of(Arc::clone(&shared), plane.counts()))?;
+        let Parts { shared, control, from_reactors } = Parts::new(options, birth, now)?;
+        let collector = NodeCollector::new(shared.counters.clone(), levels::of(Arc::clone(&shared), control.counts()))?;
         registry.register(Box::new(collector))?;
         let failing = Arc::new(failed_tx);
-        let threads = start_reactors(&shared, sockets.tcp, &failing, now)?;
-        runtime.spawn(plane.run(sockets.gossip, from_reactors, order_queue, failing));
+        let threads = start_reactors(&shared, sockets.tcp, &failing)?;
+        runtime.spawn(control::run(control, sockets.gossip, from_reactors, order_queue, failing));
         let handle = Handle { shared: Arc::clone(&shared), listen, failed, orders: orders.clone() };
-        Ok(Self { shared, orders, threads, handle })
+        let (watcher, ends) = std::sync::mpsc::channel();
+        let watched = Arc::clone(&shared);
+        std::thread::Builder::new().name("beats".into()).spawn(move || beats::watch(&watched, &ends))?;
+        Ok(Self { shared, orders, threads, watcher, handle })
     }
 
     /// A way to ask it.
@@ -187,6 +206,7 @@ impl Node {
 
     /// Ends the threads, after what is queued has been written.
     pub fn stop(self) {
+        drop(self.watcher);
         for reactor in 0..self.shared.reactors() {
             let mut command = Command::Stop;
             while let Err(back) = self.shared.tell(reactor, command) {
@@ -211,8 +231,7 @@ impl Handle {
         if let Some(reason) = self.failed.borrow().clone() {
             return Readiness { ready: false, live: false, reason };
         }
-        let view = self.shared.view();
-        Readiness { ready: view.joined && !view.leaving, live: true, reason: view.reason.clone() }
+        Readiness::of(self.shared.beats.oldest(self.shared.clock.millis(Instant::now())), &self.shared.view())
     }
 
     /// Completes once the control plane has failed for good, with the reason: e.g. another live daemon has the name.
@@ -270,10 +289,10 @@ impl Handle {
     /// Sends a request as a client would, in JSON or MessagePack, and gives the reply.
     ///
     /// # Errors
-    /// The daemon is ending, or did not answer in time.
+    /// The daemon is ending, has no room for the request, or did not answer in time.
     pub async fn call(&self, request: Vec<u8>) -> Result<Vec<u8>, CallError> {
         let (answer, reply) = oneshot::channel();
-        self.shared.tell(0, Command::Call { request, answer }).map_err(|_| CallError::Timeout)?;
+        self.shared.tell(0, Command::Call { request, answer }).map_err(|_| CallError::Busy)?;
         match tokio::time::timeout(CALL_PATIENCE, reply).await {
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(_)) => Err(CallError::Ending),
@@ -335,6 +354,19 @@ fn loopback_of(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
+/// What this process gives its control plane: its files, the time as its incarnation, and what is random.
+fn birth(options: &Options) -> Result<Birth, StartError> {
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let mut rng = rand::rng();
+    Ok(Birth {
+        advertise: advertised(options),
+        incarnation: u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX),
+        seed: rng.random(),
+        session: rng.random(),
+        definitions: control::load_definitions(&options.machines, &options.limits)?,
+    })
+}
+
 /// The address at which others reach this daemon.
 fn advertised(options: &Options) -> IpAddr {
     let listening = options.listen.peers.ip();
@@ -354,17 +386,41 @@ fn advertised(options: &Options) -> IpAddr {
     local.map_or(Ipv4Addr::LOCALHOST.into(), |address| address.ip())
 }
 
-/// Says so when a reactor ends that should not: without it the daemon must not be taken for alive.
-struct Ended {
+/// Says so when a loop ends that should not: without it the daemon must not be taken for alive.
+pub(crate) struct Ended {
     failing: Arc<watch::Sender<Option<String>>>,
     reason: String,
 }
 
+impl Ended {
+    /// For a loop that goes on, of this name.
+    pub(crate) fn new(failing: Arc<watch::Sender<Option<String>>>, name: &str) -> Self {
+        Self { failing, reason: format!("{name} ended by a panic") }
+    }
+
+    /// It ends as it was told.
+    pub(crate) fn in_order(mut self) {
+        self.reason.clear();
+    }
+
+    /// It ends for this reason.
+    pub(crate) fn because(mut self, reason: String) {
+        self.fail(reason);
+        self.reason.clear();
+    }
+
+    fn fail(&self, reason: String) {
+        tracing::error!(%reason, "this daemon cannot go on");
+        let _ = self.failing.send(Some(reason));
+    }
+}
+
 impl Drop for Ended {
     fn drop(&mut self) {
-        if !self.reason.is_empty() {
-            tracing::error!(reason = %self.reason, "this daemon cannot go on");
-            let _ = self.failing.send(Some(std::mem::take(&mut self.reason)));
+        // A task is dropped where it waits when its runtime ends.
+        if !self.reason.is_empty() && std::thread::panicking() {
+            let reason = std::mem::take(&mut self.reason);
+            self.fail(reason);
         }
     }
 }
@@ -373,49 +429,163 @@ fn start_reactors(
     shared: &Arc<Shared>,
     sockets: Vec<[TcpListener; 3]>,
     failing: &Arc<watch::Sender<Option<String>>>,
-    now: Instant,
 ) -> Result<Vec<JoinHandle<()>>, StartError> {
-    let limits = shared.options.limits;
-    let settings = Settings {
-        spin: shared.options.reactor.spin,
-        connections: limits.connections,
-        connections_per_address: limits.connections_per_address,
-        connections_per_second: limits.connections_per_second,
-        message_bytes: PEER_MESSAGE_BYTES,
-        parts: limits.parts,
-        handshake: limits.handshake,
-        handshake_bytes: limits.handshake_bytes,
-        heartbeat: limits.heartbeat,
-        idle: limits.idle,
-        unread_bytes: limits.unread_bytes / sockets.len().max(1),
-        unsent_bytes: limits.unsent_bytes,
-        unsent_total_bytes: limits.unsent_total_bytes / sockets.len().max(1),
-        in_flight: limits.in_flight_per_connection,
-        malformed: limits.malformed,
-    };
     let mut threads = Vec::new();
-    for (index, [clients, changes, peers]) in sockets.into_iter().enumerate() {
-        let counters = shared.counters.get(index).cloned().unwrap_or_default();
-        let worker_shared = Arc::clone(shared);
-        let mut reactor = Reactor::new(settings, now, |waker| {
-            worker_shared.set_waker(index, waker);
-            Worker::new(worker_shared, index, counters, now)
-        })?;
-        reactor.share(Arc::clone(&shared.connections));
-        let (for_clients, for_peers) = shared.doors.listening();
-        reactor.listen(clients, SocketType::Router, limits.message_bytes, CLIENTS, for_clients.clone())?;
-        let subscription_bytes = limits.subscription_bytes.saturating_add(SUBSCRIBE_BYTES);
-        reactor.listen(changes, SocketType::XPub, subscription_bytes, CHANGES, for_clients)?;
-        reactor.listen(peers, SocketType::Router, PEER_MESSAGE_BYTES, PEERS, for_peers)?;
-        let ended = Ended { failing: Arc::clone(failing), reason: format!("reactor {index} ended by a panic") };
-        let thread = std::thread::Builder::new().name(format!("reactor-{index}")).spawn(move || {
-            let mut ended = ended;
-            ended.reason = match reactor.run() {
-                Ok(()) => String::new(),
-                Err(error) => format!("reactor {index} ended: {error}"),
-            };
-        })?;
+    for (index, listeners) in sockets.into_iter().enumerate() {
+        let mut kernel = MioKernel::new()?;
+        for socket in listeners {
+            kernel.listen(socket)?;
+        }
+        let waker = kernel.waker();
+        let mut reactor = parts::reactor(shared, index, Box::new(kernel), waker);
+        let name = format!("reactor {index}");
+        let ended = Ended::new(Arc::clone(failing), &name);
+        let thread =
+            std::thread::Builder::new().name(format!("reactor-{index}")).spawn(move || match reactor.run() {
+                Ok(()) => ended.in_order(),
+                Err(error) => ended.because(format!("{name} ended: {error}")),
+            })?;
         threads.push(thread);
     }
     Ok(threads)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Reactor;
+    use crate::shared::Greeter;
+    use statemesh_client::Connection as Client;
+    use statemesh_protocol::peer::frame::PeerFrame;
+    use statemesh_transport::SocketType;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    fn started(runtime: &runtime::Runtime) -> Node {
+        let reactor = Reactor { threads: 2, spin: Duration::ZERO };
+        let options = Options { reactor, ..Options::for_tests("one") };
+        let node = Node::start(options, Registry::new(), runtime.handle().clone()).unwrap();
+        until(&node, "it is ready", |now| now.ready);
+        node
+    }
+
+    fn until(node: &Node, what: &str, done: impl Fn(&Readiness) -> bool) -> Readiness {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let readiness = node.handle().readiness();
+            if done(&readiness) {
+                return readiness;
+            }
+            assert!(Instant::now() < end, "not in time: {what}; {readiness:?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn runtime() -> runtime::Runtime {
+        runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+    }
+
+    /// Keeps a reactor in its handler until what this gives is dropped.
+    fn block(node: &Node) -> std::sync::mpsc::Sender<()> {
+        let (go_on, held) = std::sync::mpsc::channel::<()>();
+        let (entered, inside) = std::sync::mpsc::channel();
+        let held = parking_lot::Mutex::new(held);
+        let judge = move |_: &[u8]| {
+            let _ = entered.send(());
+            let _ = held.lock().recv();
+            Err(Vec::new())
+        };
+        node.shared.set_greeter(Greeter { hello: Arc::new([]), judge: Box::new(judge) });
+        let peers = node.handle().addresses().peers;
+        let mut client = Client::connect(peers, SocketType::Dealer, PATIENCE).unwrap();
+        let mut greeting = Vec::new();
+        PeerFrame::Hello { lane: 0, greeting: b"hello" }.encode(&mut greeting);
+        client.push(&greeting);
+        client.flush().unwrap();
+        inside.recv_timeout(PATIENCE).unwrap();
+        go_on
+    }
+
+    #[test]
+    fn a_loop_that_stands_for_2_s_makes_it_unready_and_after_10_s_not_alive() {
+        let view = MeshView { joined: true, ..MeshView::default() };
+        let told = |millis| {
+            let Readiness { ready, live, .. } = Readiness::of((Loop::Reactor(0), Duration::from_millis(millis)), &view);
+            (ready, live)
+        };
+        assert_eq!([0, 1_999].map(told), [(true, true); 2]);
+        assert_eq!([2_000, 9_999].map(told), [(false, true); 2]);
+        assert_eq!(told(10_000), (false, false));
+        let leaving = MeshView { leaving: true, ..view };
+        let readiness = Readiness::of((Loop::Control, Duration::ZERO), &leaving);
+        assert!(!readiness.ready && readiness.live, "{readiness:?}");
+    }
+
+    #[test]
+    fn a_call_for_which_there_is_no_room_says_so_at_once_and_the_others_are_answered() {
+        let runtime = runtime();
+        let node = Node::start(Options::for_tests("one"), Registry::new(), runtime.handle().clone()).unwrap();
+        until(&node, "it is ready", |now| now.ready);
+        let go_on = block(&node);
+        let calls: Vec<_> = (0..5_000)
+            .map(|_| {
+                let handle = node.handle().clone();
+                runtime.spawn(async move { handle.call(br#"{"op":"ping"}"#.to_vec()).await })
+            })
+            .collect();
+        // The first are in the ring once one hears that it is full.
+        let refused = || calls.iter().any(tokio::task::JoinHandle::is_finished);
+        let end = Instant::now() + PATIENCE;
+        while !refused() {
+            assert!(Instant::now() < end, "all have room");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        drop(go_on);
+        let ends = runtime.block_on(async {
+            let mut ends = Vec::new();
+            for call in calls {
+                ends.push(call.await.unwrap());
+            }
+            ends
+        });
+        let refused = ends.iter().filter(|end| matches!(end, Err(CallError::Busy))).count();
+        let answered = ends.iter().filter(|end| end.is_ok()).count();
+        assert!(refused > 0 && answered > 0 && refused + answered == ends.len(), "{refused} and {answered}");
+        node.stop();
+    }
+
+    #[test]
+    fn an_idle_daemon_stays_ready() {
+        let runtime = runtime();
+        let node = started(&runtime);
+        let end = Instant::now() + STALE + Duration::from_secs(1);
+        while Instant::now() < end {
+            let readiness = node.handle().readiness();
+            assert!(readiness.ready && readiness.live, "{readiness:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        node.stop();
+    }
+
+    #[test]
+    fn a_reactor_whose_handler_blocks_makes_the_daemon_unready_until_it_goes_on() {
+        let runtime = runtime();
+        let node = started(&runtime);
+        let go_on = block(&node);
+        let readiness = until(&node, "it is not ready", |now| !now.ready);
+        assert!(readiness.live && readiness.reason.starts_with("reactor "), "{readiness:?}");
+        drop(go_on);
+        until(&node, "it is ready again", |now| now.ready);
+        node.stop();
+    }
+
+    #[test]
+    fn a_control_plane_that_panics_makes_the_daemon_unready_and_not_alive() {
+        let runtime = runtime();
+        let node = started(&runtime);
+        node.orders.blocking_send(Order::Panic).unwrap();
+        let readiness = until(&node, "it is not ready", |now| !now.ready);
+        assert!(!readiness.live && readiness.reason.contains("the control plane"), "{readiness:?}");
+        node.stop();
+    }
 }

@@ -1,12 +1,14 @@
 //! Everything a daemon can be told. The binary fills it from flags, environment and file; tests fill it by hand.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use statemesh_transport::curve::OwnKeys;
 
 use crate::access::Clients;
+pub use crate::limits::Limits;
+pub use statemesh_mesh::definitions::MAX_REVISION as MAX_MACHINES_REVISION;
 
 /// What one daemon is told at its start.
 #[derive(Clone, Debug)]
@@ -34,6 +36,37 @@ pub struct Options {
     pub limits: Limits,
     /// Machine definitions that are defined at start: files, or folders of `*.json`.
     pub machines: Vec<PathBuf>,
+    /// The revision of these files, which people raise: the files of the highest revision are current in the whole mesh. `None`: they
+    /// only add machines that the mesh does not know.
+    pub machines_revision: Option<u64>,
+}
+
+impl Options {
+    /// One daemon alone, at once, on free ports of the loopback interface, for tests and benchmarks; they change what matters to them.
+    #[must_use]
+    pub fn for_tests(name: &str) -> Self {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self {
+            mesh: "test".into(),
+            name: name.into(),
+            partitions: 16,
+            listen: Listen { clients: any, changes: any, peers: any, gossip: any, http: any },
+            advertise: Some(Ipv4Addr::LOCALHOST.into()),
+            discovery: Discovery {
+                service: None,
+                dns_server: None,
+                seeds: Vec::new(),
+                alone_after: Some(Duration::ZERO),
+                birth: Vec::new(),
+            },
+            gossip_keys: Vec::new(),
+            security: Security::None,
+            reactor: Reactor { threads: 1, spin: Duration::ZERO },
+            limits: Limits::default(),
+            machines: Vec::new(),
+            machines_revision: None,
+        }
+    }
 }
 
 /// How connections are secured. Gossip has its own keys, see [`Options::gossip_keys`].
@@ -75,8 +108,12 @@ pub struct Discovery {
     pub dns_server: Option<SocketAddr>,
     /// Gossip addresses that are always tried.
     pub seeds: Vec<SocketAddr>,
-    /// After this long without finding anybody, a daemon is alone on purpose and ready; `None`: it waits for ever.
+    /// After so long in which DNS has named this daemon and nobody else, it is alone on purpose and ready; `None`: never. With neither
+    /// service nor seeds it is so after this long in any case; a seed, or another that DNS names, is waited for.
     pub alone_after: Option<Duration>,
+    /// Names of members without which the mesh does not begin: none of them, nor any other daemon, is alone before it has links to
+    /// all of these.
+    pub birth: Vec<String>,
 }
 
 /// Reactor threads.
@@ -86,98 +123,4 @@ pub struct Reactor {
     pub threads: usize,
     /// For how long a reactor polls before it sleeps; zero: it sleeps at once; [`Duration::MAX`]: it never sleeps.
     pub spin: Duration,
-}
-
-/// Bounds of a daemon, in the order in which an event meets them.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Connections in all, for each daemon.
-    pub connections: usize,
-    /// Connections from one address.
-    pub connections_per_address: usize,
-    /// Bytes of one message from a client.
-    pub message_bytes: usize,
-    /// New connections from one address in a second.
-    pub connections_per_second: u32,
-    /// Time for a new connection to complete its handshake.
-    pub handshake: Duration,
-    /// Bytes of one frame before the handshake is complete.
-    pub handshake_bytes: usize,
-    /// Parts of one message.
-    pub parts: usize,
-    /// A peer that was silent for so long is asked for a sign of life, if it speaks ZMTP 3.1.
-    pub heartbeat: Duration,
-    /// A connection is closed after so long without a sign of life.
-    pub idle: Duration,
-    /// Bytes of messages that are not whole yet, on all connections.
-    pub unread_bytes: usize,
-    /// Malformed requests of one connection within `heartbeat`; beyond it the connection is closed.
-    pub malformed: u32,
-    /// Requests in one frame (array).
-    pub batch: usize,
-    /// Bytes of a key.
-    pub key_bytes: usize,
-    /// Bytes waiting to be written to one connection; beyond it the connection is no longer read.
-    pub unsent_bytes: usize,
-    /// The same for all connections; beyond it no connection is read that has something waiting.
-    pub unsent_total_bytes: usize,
-    /// Requests forwarded and not yet answered, for each reactor.
-    pub in_flight: usize,
-    /// Requests of one connection that are forwarded, parked, or wait for their shard or the control plane; with so many the
-    /// connection is no longer read.
-    pub in_flight_per_connection: usize,
-    /// Requests parked while their partition moves, for each reactor.
-    pub parked: usize,
-    /// For how long an owner may owe an answer to a forwarded request.
-    pub forward_timeout: Duration,
-    /// Subscriptions of one subscriber.
-    pub subscriptions: usize,
-    /// Subscriptions of all subscribers.
-    pub subscriptions_total: usize,
-    /// Bytes of one subscription.
-    pub subscription_bytes: usize,
-    /// Bytes waiting for one subscriber; beyond it its oldest changes are dropped and counted.
-    pub subscriber_bytes: usize,
-    /// Bytes waiting for all subscribers; beyond it whoever would get more loses its oldest changes.
-    pub subscriber_total_bytes: usize,
-    /// Requests in one second of one client, by the name of its key, where the key has no figure of its own.
-    pub events_per_second: u32,
-    /// Entries of an instance's history.
-    pub history: usize,
-    /// Instances on this daemon.
-    pub instances: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: 10_000,
-            connections_per_address: 4_096,
-            connections_per_second: 1_000,
-            message_bytes: 1 << 20,
-            handshake: Duration::from_secs(5),
-            handshake_bytes: 1_024,
-            parts: 16,
-            heartbeat: Duration::from_secs(10),
-            idle: Duration::from_secs(300),
-            unread_bytes: 256 << 20,
-            malformed: 10_000,
-            batch: 10_000,
-            key_bytes: 1_024,
-            unsent_bytes: 4 << 20,
-            unsent_total_bytes: 256 << 20,
-            in_flight: 65_536,
-            in_flight_per_connection: 4_096,
-            parked: 65_536,
-            forward_timeout: Duration::from_secs(5),
-            subscriptions: 1_024,
-            subscriptions_total: 100_000,
-            subscription_bytes: 2_048,
-            subscriber_bytes: 4 << 20,
-            subscriber_total_bytes: 256 << 20,
-            events_per_second: 1_000_000,
-            history: 16,
-            instances: 10_000_000,
-        }
-    }
 }

@@ -3,14 +3,14 @@
 //! Requests, and what goes with them (moves, control), travel on the link that their sender opened, answers come back on
 //! the same one: so what one daemon sends another about a partition arrives in the order in which it was sent.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use statemesh_transport::{ConnId, Io};
 
 use crate::access::PeerKeys;
-use crate::peer_wire::PeerFrame;
+use statemesh_protocol::peer::frame::PeerFrame;
 
 /// A frame that waits for its link, with the correlation of the request that it carries, if it carries one.
 type Waiting = (Option<u64>, Vec<u8>);
@@ -40,7 +40,7 @@ struct Peer {
 /// One reactor's links, by the number that this process gave each member.
 #[derive(Debug)]
 pub(crate) struct Peers {
-    by_member: HashMap<u32, Peer>,
+    by_member: BTreeMap<u32, Peer>,
     max_waiting: usize,
     /// Which of its daemon's reactors this is. Control and moving partitions travel in lane 0, whose links are kept open;
     /// those of other reactors are opened when there is something to send.
@@ -60,7 +60,7 @@ const TELLING: Duration = Duration::from_secs(5);
 impl Peers {
     /// No links. At most `max_waiting` frames wait for each one.
     pub(crate) fn new(lane: u8, max_waiting: usize, keys: PeerKeys) -> Self {
-        Self { by_member: HashMap::new(), max_waiting, lane, keys }
+        Self { by_member: BTreeMap::new(), max_waiting, lane, keys }
     }
 
     /// Links that are open, ready or not.
@@ -133,6 +133,21 @@ impl Peers {
         peer.waiting.push_back((correlation, frame.to_vec()));
         Self::open(member, peer, &self.keys, now, io);
         true
+    }
+
+    /// How many bytes the link takes; nothing if there is none yet.
+    pub(crate) fn room(&self, member: u32, io: &mut Io) -> Option<usize> {
+        match self.by_member.get(&member)?.state {
+            State::Ready(conn) => Some(io.room(conn)),
+            State::Down(_) | State::Greeting(..) => None,
+        }
+    }
+
+    /// Whether a request for the member can be sent, or waits for its link: the member is known, and not too many wait.
+    pub(crate) fn takes(&self, member: u32) -> bool {
+        self.by_member
+            .get(&member)
+            .is_some_and(|peer| matches!(peer.state, State::Ready(_)) || peer.waiting.len() < self.max_waiting)
     }
 
     /// Whether the link is ready.

@@ -1,22 +1,24 @@
 //! What the threads of one daemon share.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crossbeam::queue::ArrayQueue;
-use mio::Waker;
 use parking_lot::RwLock;
 use tokio::sync::mpsc;
 
 use crate::access::Doors;
+use crate::beats::Beats;
 use crate::command::{Command, ToControl};
 use crate::counters::Counters;
-use crate::machines::Machines;
 use crate::options::Options;
-use crate::shard::{Rules, Shards};
 use crate::subscribers::Watching;
 use crate::view::MeshView;
+use statemesh_mesh::key_index::STANDBYS;
+use statemesh_shard::machines::Machines;
+use statemesh_shard::{Origin, Rules, Shards};
+use statemesh_transport::kernel::Wake;
 use statemesh_transport::limits::Census;
 
 /// Commands that wait for one reactor.
@@ -55,31 +57,37 @@ impl Clock {
 #[derive(Debug)]
 pub(crate) struct Port {
     commands: ArrayQueue<Command>,
-    waker: OnceLock<Arc<Waker>>,
+    /// Bytes of answers that other reactors have made for it, and that it has not taken.
+    answer_bytes: AtomicUsize,
+    waker: OnceLock<Arc<dyn Wake>>,
 }
 
 /// What the threads of one daemon share.
-pub(crate) struct Shared {
+pub struct Shared {
     /// What the daemon was told.
     pub options: Options,
     /// The daemon's clock.
-    pub clock: Clock,
+    pub(crate) clock: Clock,
     /// Who may connect, and with which keys.
-    pub doors: Doors,
+    pub(crate) doors: Doors,
     /// The accepted connections of all reactors.
-    pub connections: Arc<Census>,
+    pub(crate) connections: Arc<Census>,
     /// Subscriptions and what waits for subscribers, of all reactors.
-    pub watching: Arc<Watching>,
+    pub(crate) watching: Arc<Watching>,
     /// The instances.
-    pub shards: Shards,
+    pub(crate) shards: Shards,
     /// The definitions.
-    pub machines: Arc<Machines>,
-    /// For each reactor, whether somebody watches there.
-    pub watched: Vec<AtomicBool>,
+    pub(crate) machines: Arc<Machines>,
+    /// Whether the loops still turn.
+    pub(crate) beats: Beats,
     /// What each reactor counts.
     pub counters: Vec<Arc<Counters>>,
-    /// For each partition that is held here, the member next in line for it.
-    next_in_line: Vec<AtomicU32>,
+    /// For each partition that is held here, the members that are to know which keys exist in it.
+    standbys: Vec<[AtomicU32; STANDBYS]>,
+    /// Numbers greetings of other daemons, in the order in which reactors take them.
+    greetings: AtomicU64,
+    /// Until when, in milliseconds, reactors may answer for partitions that are here (`statemesh_mesh::lease`).
+    lease: AtomicU64,
     view: RwLock<Arc<MeshView>>,
     ports: Vec<Port>,
     control: mpsc::Sender<ToControl>,
@@ -97,6 +105,12 @@ pub(crate) struct Greeter {
 /// Gives the number of the member that greets, or the refusal to send.
 pub(crate) type Judge = Box<dyn Fn(&[u8]) -> Result<u32, Vec<u8>> + Send + Sync>;
 
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("name", &self.options.name).finish_non_exhaustive()
+    }
+}
+
 impl Shared {
     /// What the threads share at the start: no instances, no definitions, nobody known.
     #[must_use]
@@ -104,6 +118,7 @@ impl Shared {
         options: Options,
         doors: Doors,
         reactors: usize,
+        origin: Origin,
         now: Instant,
         control: mpsc::Sender<ToControl>,
     ) -> Self {
@@ -113,9 +128,16 @@ impl Shared {
             partitions: options.partitions,
             history: options.limits.history,
             instances: options.limits.instances,
+            dedup_bytes: options.limits.dedup_bytes,
+            output_bytes: options.limits.output_bytes,
+            feed_bytes: options.limits.subscriber_total_bytes,
+            removed: options.limits.removed,
+            keep_ms: u64::try_from(options.limits.keep.as_millis()).unwrap_or(u64::MAX),
+            dedup_for_ms: u64::try_from(options.limits.dedup_for.as_millis()).unwrap_or(u64::MAX),
         };
-        let shards = Shards::new(&machines, rules);
-        let port = |_| Port { commands: ArrayQueue::new(RING), waker: OnceLock::new() };
+        let shards = Shards::new(&machines, rules, reactors, origin);
+        let port =
+            |_| Port { commands: ArrayQueue::new(RING), answer_bytes: AtomicUsize::new(0), waker: OnceLock::new() };
         Self {
             options,
             clock: Clock::new(now),
@@ -124,9 +146,11 @@ impl Shared {
             watching: Arc::default(),
             shards,
             machines,
-            watched: (0..reactors).map(|_| AtomicBool::new(false)).collect(),
+            beats: Beats::new(reactors),
             counters: (0..reactors).map(|_| Arc::default()).collect(),
-            next_in_line: (0..partitions).map(|_| AtomicU32::new(NOBODY)).collect(),
+            standbys: (0..partitions).map(|_| [const { AtomicU32::new(NOBODY) }; STANDBYS]).collect(),
+            greetings: AtomicU64::new(0),
+            lease: AtomicU64::new(u64::MAX),
             view: RwLock::default(),
             ports: (0..reactors).map(port).collect(),
             control,
@@ -134,17 +158,32 @@ impl Shared {
         }
     }
 
-    /// The member that is to know which keys exist in a partition.
+    /// The number of a greeting that is taken now.
+    pub(crate) fn next_greeting(&self) -> u64 {
+        self.greetings.fetch_add(1, Relaxed)
+    }
+
+    /// Whether the control plane has not looked around lately: this process was paused, and others may have adopted what is here.
     #[must_use]
-    pub(crate) fn next_in_line(&self, partition: u16) -> Option<u32> {
-        let member = self.next_in_line.get(usize::from(partition))?.load(Relaxed);
-        (member != NOBODY).then_some(member)
+    pub(crate) fn lease_is_over(&self, now_ms: u64) -> bool {
+        now_ms > self.lease.load(Relaxed)
+    }
+
+    /// Lets reactors answer until then.
+    pub(crate) fn set_lease(&self, until_ms: u64) {
+        self.lease.store(until_ms, Relaxed);
+    }
+
+    /// The members that are to know which keys exist in a partition.
+    pub(crate) fn standbys(&self, partition: u16) -> impl Iterator<Item = u32> + '_ {
+        let members = self.standbys.get(usize::from(partition)).into_iter().flatten();
+        members.map(|member| member.load(Relaxed)).filter(|member| *member != NOBODY)
     }
 
     /// Changes who is to know which keys exist in a partition.
-    pub(crate) fn set_next_in_line(&self, partition: u16, member: Option<u32>) {
-        if let Some(next) = self.next_in_line.get(usize::from(partition)) {
-            next.store(member.unwrap_or(NOBODY), Relaxed);
+    pub(crate) fn set_standbys(&self, partition: u16, members: &[u32]) {
+        for (n, standby) in self.standbys.get(usize::from(partition)).into_iter().flatten().enumerate() {
+            standby.store(members.get(n).copied().unwrap_or(NOBODY), Relaxed);
         }
     }
 
@@ -155,7 +194,7 @@ impl Shared {
     }
 
     /// Lets other threads wake this reactor.
-    pub(crate) fn set_waker(&self, reactor: usize, waker: Arc<Waker>) {
+    pub(crate) fn set_waker(&self, reactor: usize, waker: Arc<dyn Wake>) {
         if let Some(port) = self.ports.get(reactor) {
             // Each reactor sets its own, once.
             let _ = port.waker.set(waker);
@@ -190,6 +229,32 @@ impl Shared {
         self.ports.get(reactor)?.commands.pop()
     }
 
+    /// Whether commands wait for a reactor.
+    #[must_use]
+    pub(crate) fn has_commands(&self, reactor: usize) -> bool {
+        self.ports.get(reactor).is_some_and(|port| !port.commands.is_empty())
+    }
+
+    /// Bytes of answers that other reactors have made for this one, and that it has not taken.
+    #[must_use]
+    pub(crate) fn answer_bytes(&self, reactor: usize) -> usize {
+        self.ports.get(reactor).map_or(0, |port| port.answer_bytes.load(Relaxed))
+    }
+
+    /// Answers are sent to a reactor.
+    pub(crate) fn answers_sent(&self, reactor: usize, bytes: usize) {
+        if let Some(port) = self.ports.get(reactor) {
+            port.answer_bytes.fetch_add(bytes, Relaxed);
+        }
+    }
+
+    /// A reactor has taken answers.
+    pub(crate) fn answers_taken(&self, reactor: usize, bytes: usize) {
+        if let Some(port) = self.ports.get(reactor) {
+            port.answer_bytes.fetch_sub(bytes, Relaxed);
+        }
+    }
+
     /// Tells the control plane something.
     ///
     /// # Errors
@@ -210,18 +275,6 @@ impl Shared {
     #[must_use]
     pub(crate) fn minder_of(&self, shard: usize) -> usize {
         shard % self.reactors().max(1)
-    }
-
-    /// Whether somebody watches at this reactor.
-    #[must_use]
-    pub(crate) fn is_watched(&self, reactor: usize) -> bool {
-        self.watched.get(reactor).is_some_and(|watched| watched.load(Relaxed))
-    }
-
-    /// Whether somebody watches anywhere.
-    #[must_use]
-    pub(crate) fn is_watched_anywhere(&self) -> bool {
-        self.watched.iter().any(|watched| watched.load(Relaxed))
     }
 
     /// The mesh as it was last published.

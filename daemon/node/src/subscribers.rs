@@ -7,20 +7,11 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use statemesh_mesh::client_protocol::reply::{Encoding, write_str, write_uint};
+use statemesh_protocol::reply::{Encoding, write_str, write_uint};
+use statemesh_shard::Change;
 use statemesh_transport::{ConnId, Io};
 
 use crate::options::Limits;
-
-/// One published change: the topic `machine/key` and the map in MessagePack, which begins with a two-byte count (`map 16`)
-/// so that a field can be added for one subscriber without encoding it anew.
-#[derive(Debug)]
-pub(crate) struct Change {
-    /// `machine/key`.
-    pub topic: Box<[u8]>,
-    /// The map.
-    pub body: Box<[u8]>,
-}
 
 /// Up to here changes go straight into the connection's buffer; what comes then waits where it can still be dropped.
 const LINK_BYTES: usize = 64 * 1024;
@@ -46,7 +37,7 @@ struct Subscriber {
 /// costs depends on the topic and on who wants it, not on how many subscriptions there are.
 #[derive(Debug)]
 pub(crate) struct Subscribers {
-    by_conn: HashMap<ConnId, Subscriber>,
+    by_conn: BTreeMap<ConnId, Subscriber>,
     by_prefix: HashMap<Arc<[u8]>, Vec<ConnId>>,
     /// How many different prefixes have this length.
     lengths: BTreeMap<usize, usize>,
@@ -65,7 +56,7 @@ impl Subscribers {
     /// No subscribers. What those of all reactors take is counted in `all`.
     pub(crate) fn new(limits: &Limits, all: Arc<Watching>) -> Self {
         Self {
-            by_conn: HashMap::new(),
+            by_conn: BTreeMap::new(),
             by_prefix: HashMap::new(),
             lengths: BTreeMap::new(),
             slow: Vec::new(),
@@ -188,6 +179,13 @@ impl Subscribers {
         self.wanting = wanting;
     }
 
+    /// Changes were lost before anybody was asked who wants them: each subscriber may have missed them.
+    pub(crate) fn lost(&mut self, changes: u64) {
+        self.dropped += changes;
+        // The order does not matter: each count is its subscriber's own.
+        self.by_conn.values_mut().for_each(|subscriber| subscriber.dropped += changes);
+    }
+
     /// Keeps a change for a slow subscriber, in the place of its oldest if there are too many.
     fn keep(&mut self, conn: ConnId, change: &Arc<Change>) {
         let Some(subscriber) = self.by_conn.get_mut(&conn) else { return };
@@ -235,12 +233,6 @@ impl Subscribers {
             let after = subscriber.waiting_bytes;
             self.count_waiting(before, after);
         }
-    }
-}
-
-impl Change {
-    fn bytes(&self) -> usize {
-        self.topic.len() + self.body.len()
     }
 }
 

@@ -11,6 +11,8 @@ use crate::options::Listen;
 pub(crate) struct MemberView {
     /// Its name.
     pub name: Arc<str>,
+    /// What reactors call it.
+    pub number: u32,
     /// How it is.
     pub status: Status,
     /// Which life of this name.
@@ -32,9 +34,12 @@ pub(crate) struct MeshView {
     pub members: Vec<MemberView>,
     /// Hash of the members that own partitions.
     pub hash: u64,
-    /// For each partition the index of its owner in `members`; empty before the daemon has joined.
+    /// For each partition the index of its owner in `members`, who serves it or will. Before it has joined, a daemon knows no
+    /// owner but itself, and cannot tell whether it will be.
     pub owners: Vec<u16>,
-    /// Joined, or alone on purpose.
+    /// For each partition the index of who serves it now, as far as this daemon knows.
+    pub serving: Vec<Option<u16>>,
+    /// Joined, or alone on purpose, and what became of the machines given as files is known.
     pub joined: bool,
     /// The daemon is leaving.
     pub leaving: bool,
@@ -43,9 +48,45 @@ pub(crate) struct MeshView {
 }
 
 impl MeshView {
-    /// The owner of a partition.
+    /// Who serves a partition now; nobody that this daemon knows of while it moves.
     #[must_use]
-    pub(crate) fn owner(&self, partition: u16) -> Option<&MemberView> {
-        self.members.get(usize::from(*self.owners.get(usize::from(partition))?))
+    pub(crate) fn server(&self, partition: u16) -> Option<&MemberView> {
+        let index = *self.serving.get(usize::from(partition))?;
+        self.members.get(usize::from(index?))
+    }
+
+    /// Who will serve a partition once it has moved; nobody before the daemon has joined.
+    #[must_use]
+    pub(crate) fn next(&self, partition: u16) -> Option<&MemberView> {
+        let index = *self.owners.get(usize::from(partition)).filter(|_| self.joined)?;
+        self.members.get(usize::from(index))
+    }
+
+    /// For each partition the index of who serves it, or, while nobody does, of who will.
+    pub(crate) fn map(&self) -> impl ExactSizeIterator<Item = u16> + Clone + '_ {
+        self.owners
+            .iter()
+            .enumerate()
+            .map(|(partition, owner)| self.serving.get(partition).copied().flatten().unwrap_or(*owner))
+    }
+
+    /// The partitions that nobody serves now, as far as this daemon knows.
+    #[must_use]
+    pub(crate) fn moving(&self) -> Vec<usize> {
+        let nobody = |(partition, server): (usize, &Option<u16>)| server.is_none().then_some(partition);
+        self.serving.iter().enumerate().filter_map(nobody).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_map_names_who_serves_and_who_will_where_nobody_does() {
+        let view = MeshView { owners: vec![0, 0, 1], serving: vec![Some(1), None, Some(1)], ..MeshView::default() };
+        assert_eq!(view.map().collect::<Vec<_>>(), [1, 0, 1]);
+        assert!(view.server(1).is_none() && view.server(9).is_none());
+        assert_eq!(view.moving(), [1]);
     }
 }

@@ -3,12 +3,10 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
 
 use prometheus::proto::{MetricFamily, MetricType};
 use statemesh_node::Node;
-use statemesh_node::options::{Discovery, Limits, Listen, Options, Reactor, Security};
+use statemesh_node::options::Options;
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/metrics.md");
 
@@ -25,20 +23,8 @@ Counters on the path of an event are kept by each reactor for itself and summed 
 
 fn families() -> Vec<MetricFamily> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let options = Options {
-        mesh: "docs".into(),
-        name: "docs".into(),
-        partitions: 16,
-        listen: Listen { clients: any, changes: any, peers: any, gossip: any, http: any },
-        advertise: None,
-        discovery: Discovery { service: None, dns_server: None, seeds: Vec::new(), alone_after: Some(Duration::ZERO) },
-        gossip_keys: Vec::new(),
-        security: Security::None,
-        reactor: Reactor { threads: 1, spin: Duration::ZERO },
-        limits: Limits::default(),
-        machines: vec![concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/order/machine.json").into()],
-    };
+    let machine = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/order/machine.json").into();
+    let options = Options { machines: vec![machine], ..Options::for_tests("docs") };
     let registry = prometheus::Registry::new();
     let node = Node::start(options, registry.clone(), runtime.handle().clone()).unwrap();
     let request = br#"{"op":"start","machine":"order","key":"1"}"#.to_vec();

@@ -22,42 +22,46 @@ pub(crate) struct Fault {
     pub(crate) hint: Option<String>,
 }
 
-/// Reads the file's text. A value is not yet checked against its kind, only against its shape (one or many).
-pub(crate) fn read(text: &str) -> Result<Vec<Entry>, Fault> {
-    let table = DeTable::parse(text).map_err(|error| Fault {
-        line: line_of(text, error.span()),
-        message: error.message().to_owned(),
-        hint: None,
-    })?;
-    let mut reader = Reader { text, entries: Vec::new() };
-    reader.table("", table.get_ref())?;
-    Ok(reader.entries)
+/// Reads the file's text, and says everything that is wrong in it. A value is not yet checked against its kind, only against its
+/// shape (one or many).
+pub(crate) fn read(text: &str) -> (Vec<Entry>, Vec<Fault>) {
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let mut faults: Vec<_> = errors
+        .iter()
+        .map(|error| Fault { line: line_of(text, error.span()), message: error.message().to_owned(), hint: None })
+        .collect();
+    let mut reader = Reader { text, entries: Vec::new(), faults: Vec::new() };
+    // What is left of a text that is no TOML says little about what was meant.
+    if faults.is_empty() {
+        reader.table("", table.get_ref());
+    }
+    faults.append(&mut reader.faults);
+    faults.sort_by_key(|fault| fault.line);
+    (reader.entries, faults)
 }
 
 struct Reader<'a> {
     text: &'a str,
     entries: Vec<Entry>,
+    faults: Vec<Fault>,
 }
 
 impl Reader<'_> {
     /// Reads a table; `section` is empty for the root. Sections are one deep, so this does not recurse further than once.
-    fn table(&mut self, section: &str, table: &DeTable<'_>) -> Result<(), Fault> {
+    fn table(&mut self, section: &str, table: &DeTable<'_>) {
         for (name, value) in table {
             let line = line_of(self.text, Some(name.span()));
             let key =
                 if section.is_empty() { name.get_ref().to_string() } else { format!("{section}.{}", name.get_ref()) };
             match (value.get_ref(), Setting::find(&key)) {
-                (DeValue::Table(inner), None) if is_section(&key) => self.table(&key, inner)?,
-                (value, Some(setting)) => {
-                    let items = items(setting, value).map_err(|message| Fault { line, message, hint: None })?;
-                    self.entries.push(Entry { setting, items, line });
-                }
-                (value, None) => {
-                    return Err(unknown(&key, matches!(value, DeValue::Table(_)), line));
-                }
+                (DeValue::Table(inner), None) if is_section(&key) => self.table(&key, inner),
+                (value, Some(setting)) => match items(setting, value) {
+                    Ok(items) => self.entries.push(Entry { setting, items, line }),
+                    Err(message) => self.faults.push(Fault { line, message, hint: None }),
+                },
+                (value, None) => self.faults.push(unknown(&key, matches!(value, DeValue::Table(_)), line)),
             }
         }
-        Ok(())
     }
 }
 
@@ -115,8 +119,9 @@ mod tests {
 
     #[test]
     fn keys_are_read_with_their_lines() {
-        let entries =
-            read("mesh = \"shop\"\n\n[limits]\nbatch = 5_000\n[discovery]\nseeds = [\"10.0.0.1:7403\"]\n").unwrap();
+        let (entries, faults) =
+            read("mesh = \"shop\"\n\n[limits]\nbatch = 5_000\n[discovery]\nseeds = [\"10.0.0.1:7403\"]\n");
+        assert_eq!(faults, []);
         let found: Vec<_> =
             entries.iter().map(|entry| (entry.setting.key, entry.items.join(","), entry.line)).collect();
         assert!(found.contains(&("mesh", "shop".into(), 1)), "{found:?}");
@@ -125,7 +130,7 @@ mod tests {
     }
 
     fn fault(text: &str) -> (usize, String, String) {
-        let fault = read(text).unwrap_err();
+        let fault = read(text).1.remove(0);
         (fault.line, fault.message, fault.hint.unwrap_or_default())
     }
 
@@ -147,6 +152,13 @@ mod tests {
 
     #[test]
     fn a_syntax_error_has_a_line() {
-        assert_eq!(read("mesh = \"a\"\nname = \n").unwrap_err().line, 2);
+        assert_eq!(fault("mesh = \"a\"\nname = \n").0, 2);
+    }
+
+    #[test]
+    fn every_mistake_is_told_in_the_order_of_the_lines() {
+        let lines = |text| read(text).1.iter().map(|fault| fault.line).collect::<Vec<_>>();
+        assert_eq!(lines("[limits]\nbatch = [1]\nbach = 1\n\n[limit]\n"), [2, 3, 5]);
+        assert_eq!(lines("mesh = \nname = \n"), [1, 2], "of a text that is no TOML too");
     }
 }

@@ -1,20 +1,22 @@
 //! Configuration: flags, then the environment, then the file, then defaults; each value knows where it came from.
 
+mod contexts;
 mod file;
 mod flags;
-mod kind;
 mod options;
 mod settings;
 
+pub(crate) use contexts::{CONTEXT_VARIABLE, Context, Contexts};
 pub(crate) use flags::{SETTINGS_HEADING, SettingFlags};
-pub(crate) use kind::{Kind, key as gossip_key, span};
-pub(crate) use options::{Http, LogFormat, Logs, Tls};
+pub(crate) use options::{LogFormat, Logs};
 pub(crate) use settings::{
     CLIENT_ADDRESS, CLIENT_KEY, CLIENT_LIST, CLIENT_TIMEOUT, DEFAULT_ADDRESS, GOSSIP_KEYS_FILE, OWN_KEY_FILE,
     SERVER_KEY, SETTINGS, Setting, did_you_mean,
 };
 
 use crate::failure::Failure;
+use crate::output::OUTPUT_VARIABLE;
+use crate::{key_files, kind};
 use statemesh_transport::curve::{PublicKey, Security};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -36,8 +38,17 @@ pub(crate) enum Source {
     Environment(String),
     /// A line of the file.
     File(PathBuf, usize),
+    /// A context.
+    Context(String),
     /// Nobody gave one.
     Default,
+}
+
+impl Source {
+    /// The line of the file; 0 where it came from somewhere else.
+    fn line(&self) -> usize {
+        if let Source::File(_, line) = self { *line } else { 0 }
+    }
 }
 
 impl fmt::Display for Source {
@@ -46,6 +57,7 @@ impl fmt::Display for Source {
             Source::Flag(flag) => write!(f, "flag --{flag}"),
             Source::Environment(name) => write!(f, "environment {name}"),
             Source::File(path, line) => write!(f, "{}:{line}", path.display()),
+            Source::Context(name) => write!(f, "context {name}"),
             Source::Default => f.write_str("default"),
         }
     }
@@ -67,6 +79,8 @@ pub(crate) struct Sources {
     pub(crate) environment: BTreeMap<String, String>,
     /// The file and its text.
     pub(crate) file: Option<(PathBuf, String)>,
+    /// The context that is used, with its name.
+    pub(crate) context: Option<(String, Context)>,
 }
 
 /// Every setting with its value.
@@ -76,8 +90,29 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// Reads the process's environment and the file that is named or usual.
+    /// Reads the process's environment and the file that is named or usual. Contexts are the command line's alone: a daemon does
+    /// not depend on what its user is working on.
     pub(crate) fn load(flags: BTreeMap<&'static str, Vec<String>>, file: Option<&Path>) -> Result<Config, Failure> {
+        Config::read(flags, file, |_| Ok(None))
+    }
+
+    /// The same with the context that is named, or current.
+    pub(crate) fn load_for_client(
+        flags: BTreeMap<&'static str, Vec<String>>,
+        file: Option<&Path>,
+        context: Option<&str>,
+    ) -> Result<Config, Failure> {
+        Config::read(flags, file, |environment| {
+            let variable = environment.get(CONTEXT_VARIABLE).map(String::as_str).filter(|name| !name.is_empty());
+            contexts::chosen(context.or(variable))
+        })
+    }
+
+    fn read(
+        flags: BTreeMap<&'static str, Vec<String>>,
+        file: Option<&Path>,
+        context: impl FnOnce(&BTreeMap<String, String>) -> Result<Option<(String, Context)>, Failure>,
+    ) -> Result<Config, Failure> {
         let is_ours = |name: &String| name.starts_with("STATEMESH_");
         let environment: BTreeMap<_, _> = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
@@ -86,24 +121,28 @@ impl Config {
         let named = file
             .map(Path::to_owned)
             .or_else(|| environment.get(FILE_VARIABLE).filter(|name| !name.is_empty()).map(PathBuf::from));
-        Config::resolve(&Sources { flags, file: read_file(named)?, environment })
+        let context = context(&environment)?;
+        Config::resolve(&Sources { flags, file: read_file(named)?, context, environment })
     }
 
     /// Merges the sources, and checks every value that was given, also one that another source overrides.
     pub(crate) fn resolve(sources: &Sources) -> Result<Config, Failure> {
-        check_variables(&sources.environment)?;
+        let mut wrong: Vec<Placed> =
+            check_variables(&sources.environment).into_iter().map(|failure| (0, failure)).collect();
         let mut values: BTreeMap<&'static str, Given> = SETTINGS
             .iter()
             .map(|setting| (setting.key, Given { items: default_items(setting), source: Source::Default }))
             .collect();
-        for (setting, given) in
-            from_file(sources)?.into_iter().chain(from_environment(sources)).chain(from_flags(sources))
-        {
-            for item in &given.items {
-                setting.kind.check(item).map_err(|wrong| bad_value(setting, &given.source, &wrong))?;
-            }
+        let (of_file, faults) = from_file(sources);
+        wrong.extend(faults);
+        let given = of_file.into_iter().chain(from_context(sources)).chain(from_environment(sources));
+        for (setting, given) in given.chain(from_flags(sources)) {
+            let bad = given.items.iter().filter_map(|item| setting.kind.check(item).err());
+            wrong.extend(bad.map(|why| (given.source.line(), bad_value(setting, &given.source, &why))));
             values.insert(setting.key, given);
         }
+        wrong.sort_by_key(|(line, _)| *line);
+        Failure::all("mistakes in the configuration", wrong.into_iter().map(|(_, failure)| failure).collect())?;
         Ok(Config { values })
     }
 
@@ -136,23 +175,28 @@ impl Config {
         let security = match (self.text(CLIENT_KEY), self.text(SERVER_KEY)) {
             (None, None) => Security::None,
             (Some(path), Some(server)) => {
-                let own = crate::keys::read_pair(Path::new(path))?;
+                let own = key_files::read_pair(Path::new(path))?;
                 let server = PublicKey::from_z85(server).map_err(|error| Failure::usage(error.to_string()))?;
                 Security::Client { own, server }
             }
             (Some(_), None) => return Err(half_of_keys(SERVER_KEY, "--server-key or STATEMESH_SERVER_KEY")),
             (None, Some(_)) => return Err(half_of_keys(CLIENT_KEY, "--key or STATEMESH_KEY")),
         };
-        let address = self.text(CLIENT_ADDRESS).unwrap_or_default().to_owned();
-        Ok(Target { address, timeout: self.span(CLIENT_TIMEOUT), security })
+        let timeout = self.span(CLIENT_TIMEOUT);
+        if timeout.is_zero() {
+            let message = format!("{}: 0 leaves no time for an answer", self.source(CLIENT_TIMEOUT));
+            return Err(Failure::usage(message).hint("write a time such as 500ms, 5s or 2m"));
+        }
+        let addresses = self.text(CLIENT_ADDRESS).and_then(kind::daemons).unwrap_or_default();
+        Ok(Target { addresses, timeout, security })
     }
 }
 
 /// Whom the command line talks to.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
-    /// `tcp://host:port`.
-    pub(crate) address: String,
+    /// `tcp://host:port`, one at least; the first that answers is asked.
+    pub(crate) addresses: Vec<String>,
     /// For how long it waits for an answer.
     pub(crate) timeout: Duration,
     /// With which keys.
@@ -182,16 +226,33 @@ fn read_file(named: Option<PathBuf>) -> Result<Option<(PathBuf, String)>, Failur
     }
 }
 
-fn from_file(sources: &Sources) -> Result<Vec<(&'static Setting, Given)>, Failure> {
+/// A mistake, and the line of the file that it is in; 0: it is somewhere else.
+type Placed = (usize, Failure);
+
+fn from_file(sources: &Sources) -> (Vec<(&'static Setting, Given)>, Vec<Placed>) {
     let Some((path, text)) = &sources.file else {
-        return Ok(Vec::new());
+        return (Vec::new(), Vec::new());
     };
-    let entries = file::read(text).map_err(|fault| {
+    let (entries, faults) = file::read(text);
+    let failure = |fault: file::Fault| {
         let failure = Failure::usage(format!("{}:{}: {}", path.display(), fault.line, fault.message));
-        fault.hint.into_iter().fold(failure, Failure::hint)
-    })?;
+        (fault.line, fault.hint.into_iter().fold(failure, Failure::hint))
+    };
     let given = |entry: file::Entry| Given { items: entry.items, source: Source::File(path.clone(), entry.line) };
-    Ok(entries.into_iter().map(|entry| (entry.setting, given(entry))).collect())
+    let entries = entries.into_iter().map(|entry| (entry.setting, given(entry))).collect();
+    (entries, faults.into_iter().map(failure).collect())
+}
+
+/// A context is what a person chose for whatever they do; a file may be there for a daemon.
+fn from_context(sources: &Sources) -> Vec<(&'static Setting, Given)> {
+    let Some((name, context)) = &sources.context else {
+        return Vec::new();
+    };
+    let read = |(key, text): (&String, &String)| {
+        let setting = Setting::find(&format!("client.{key}"))?;
+        Some((setting, Given { items: vec![text.clone()], source: Source::Context(name.clone()) }))
+    };
+    context.iter().filter_map(read).collect()
 }
 
 /// A variable that is set but empty is one that nobody gave: charts and scripts pass such through.
@@ -235,23 +296,26 @@ fn bad_value(setting: &Setting, source: &Source, wrong: &str) -> Failure {
         Source::File(path, line) => format!("{}:{line}: {}", path.display(), setting.key),
         Source::Flag(flag) => format!("--{flag}"),
         Source::Environment(name) => name.clone(),
+        Source::Context(name) => format!("context {name}: {}", setting.key),
         Source::Default => setting.key.to_owned(),
     };
     Failure::usage(format!("{place}: {wrong}"))
 }
 
-/// Refuses a variable of ours that means nothing. Kubernetes sets variables for a Service named statemesh in every pod of
+/// Refuses variables of ours that mean nothing. Kubernetes sets variables for a Service named statemesh in every pod of
 /// its namespace (STATEMESH_SERVICE_HOST, STATEMESH_PORT_7400_TCP_ADDR, ...): those are not ours.
-fn check_variables(environment: &BTreeMap<String, String>) -> Result<(), Failure> {
-    let known: Vec<String> = SETTINGS.iter().map(Setting::variable).chain([FILE_VARIABLE.to_owned()]).collect();
-    let stranger =
-        environment.keys().find(|name| !known.contains(name) && !is_service_link(name) && !is_of_tools(name));
-    let Some(name) = stranger else { return Ok(()) };
-    let failure = Failure::usage(format!("unknown environment variable {name}"));
-    Err(match did_you_mean(name, known.iter().map(String::as_str)) {
-        Some(near) => failure.hint(format!("did you mean {near}?")),
-        None => failure.hint("unset it; statemesh config lists every setting"),
-    })
+fn check_variables(environment: &BTreeMap<String, String>) -> Vec<Failure> {
+    let others = [FILE_VARIABLE, CONTEXT_VARIABLE, OUTPUT_VARIABLE].map(str::to_owned);
+    let known: Vec<String> = SETTINGS.iter().map(Setting::variable).chain(others).collect();
+    let is_strange = |name: &&String| !known.contains(name) && !is_service_link(name) && !is_of_tools(name);
+    let failure = |name: &String| {
+        let failure = Failure::usage(format!("unknown environment variable {name}"));
+        match did_you_mean(name, known.iter().map(String::as_str)) {
+            Some(near) => failure.hint(format!("did you mean {near}?")),
+            None => failure.hint("unset it; statemesh config lists every setting"),
+        }
+    };
+    environment.keys().filter(is_strange).map(failure).collect()
 }
 
 /// Variables of the project's own tests and benches, which they hand to the daemons that they start.
@@ -275,6 +339,7 @@ mod tests {
             flags: flags.iter().map(|(key, text)| (*key, vec![(*text).to_owned()])).collect(),
             environment: environment.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect(),
             file: (!file.is_empty()).then(|| (PathBuf::from("statemesh.toml"), file.to_owned())),
+            context: None,
         }
     }
 
@@ -288,6 +353,29 @@ mod tests {
         assert_eq!(seen("name"), ("environment".into(), "environment STATEMESH_NAME".into()));
         assert_eq!(seen("partitions"), ("7".into(), "statemesh.toml:3".into()));
         assert_eq!(seen("limits.batch"), ("10000".into(), "default".into()));
+    }
+
+    #[test]
+    fn a_context_comes_after_the_environment_and_before_the_file() {
+        let given = |environment: &[(&str, &str)]| {
+            let mut sources = sources(&[], environment, "[client]\naddress = 'file'\ntimeout = '1s'");
+            let context = [("address", "context"), ("timeout", "2s")];
+            let context = context.map(|(key, text)| (key.to_owned(), text.to_owned()));
+            sources.context = Some(("shop".to_owned(), context.into()));
+            let config = Config::resolve(&sources).unwrap();
+            (config.text(CLIENT_ADDRESS).unwrap().to_owned(), config.source(CLIENT_TIMEOUT).to_string())
+        };
+        assert_eq!(given(&[]), ("context".to_owned(), "context shop".to_owned()));
+        assert_eq!(given(&[("STATEMESH_ADDRESS", "a,b")]).0, "a,b");
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once() {
+        let file = "partitions = 0\nmseh = 'a'\n";
+        let told = refusal(&sources(&[("mesh", "a b")], &[("STATEMESH_NAM", "x")], file));
+        for part in ["4 mistakes", "STATEMESH_NAM", "statemesh.toml:1", "statemesh.toml:2", "did you mean", "--mesh"] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
     }
 
     fn refusal(sources: &Sources) -> String {

@@ -1,11 +1,14 @@
 //! Makes the daemon's options of a configuration.
 
-use super::kind::{bytes, count, key, span};
 use super::settings::{NEVER, RESERVED};
 use super::{CLIENT_LIST, Config, GOSSIP_KEYS_FILE, OWN_KEY_FILE};
 use crate::failure::Failure;
-use crate::keys::{self, Followed};
-use statemesh_node::options::{Discovery, Limits, Listen, Options, Reactor, Security};
+use crate::key_files::{self, Followed};
+use crate::kind::{bytes, count, key, span};
+use statemesh_gateway::Settings as Gateway;
+use statemesh_gateway::tls::Files;
+use statemesh_node::limits::{Limits, Unit, Value};
+use statemesh_node::options::{Discovery, Listen, Options, Reactor, Security};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -17,37 +20,15 @@ pub(crate) struct Daemon {
     /// What its node is told.
     pub(crate) node: Options,
     /// What its HTTP server is told.
-    pub(crate) http: Http,
+    pub(crate) http: Gateway,
+    /// Certificate and private key, if HTTP is encrypted.
+    pub(crate) tls: Option<Files>,
     /// What its log is told.
     pub(crate) logs: Logs,
     /// The files of keys that are followed.
     pub(crate) followed: Followed,
     /// For how long it hands over what it has before it exits all the same.
     pub(crate) leave_timeout: Duration,
-}
-
-/// Bounds of the HTTP server.
-#[derive(Clone, Debug)]
-pub(crate) struct Http {
-    /// Connections at a time.
-    pub(crate) connections: usize,
-    /// Bytes of a request's head.
-    pub(crate) header_bytes: usize,
-    /// For one request, and for the next on an open connection.
-    pub(crate) timeout: Duration,
-    /// Any of these lets a request in that does not come over loopback.
-    pub(crate) tokens: Vec<String>,
-    /// Certificate and private key, if HTTP is encrypted.
-    pub(crate) tls: Option<Tls>,
-}
-
-/// The files for HTTPS.
-#[derive(Clone, Debug)]
-pub(crate) struct Tls {
-    /// The certificate chain, in PEM.
-    pub(crate) cert: PathBuf,
-    /// Its private key, in PEM.
-    pub(crate) key: PathBuf,
 }
 
 /// How log lines are written.
@@ -76,15 +57,19 @@ impl Config {
     pub(crate) fn daemon(&self) -> Result<Daemon, Failure> {
         let node = self.node()?;
         self.must_be_secured(&node.listen)?;
+        let output_bytes = node.limits.output_bytes;
         Ok(Daemon {
             node,
-            http: Http {
+            http: Gateway {
                 connections: self.size("http.connections")?,
+                probe_connections: self.size("http.probe_connections")?,
                 header_bytes: self.size("http.header_bytes")?,
+                output_bytes,
+                unsent_bytes: self.size("http.unsent_bytes")?,
                 timeout: self.time("http.timeout")?,
                 tokens: self.items("http.tokens").to_vec(),
-                tls: self.tls()?,
             },
+            tls: self.tls()?,
             logs: self.logs(),
             followed: Followed {
                 own: self.is_curve().then(|| self.path(OWN_KEY_FILE)).flatten(),
@@ -108,6 +93,7 @@ impl Config {
             reactor: Reactor { threads: self.size("reactor.threads")?, spin: self.spin()? },
             limits: self.limits()?,
             machines: self.items("machines").iter().map(PathBuf::from).collect(),
+            machines_revision: self.optional("machines_revision"),
         })
     }
 
@@ -124,7 +110,7 @@ impl Config {
             Some(_) if !self.items("gossip.keys").is_empty() => {
                 Err(Failure::usage("gossip.keys and gossip.keys_file are both given").hint("give one of them"))
             }
-            Some(path) => keys::read_gossip(&path),
+            Some(path) => key_files::read_gossip(&path),
             None => Ok(self.items("gossip.keys").iter().filter_map(|text| key(text)).collect()),
         }
     }
@@ -143,13 +129,13 @@ impl Config {
         let own = self.path(OWN_KEY_FILE).ok_or_else(|| needs(OWN_KEY_FILE, "statemesh keys new daemon.key"))?;
         let how = "statemesh keys allow NAME KEY --file clients.toml";
         let clients = self.path(CLIENT_LIST).ok_or_else(|| needs(CLIENT_LIST, how))?;
-        Ok(Security::Curve { own: keys::read_own(&own)?, clients: keys::read_clients(&clients)? })
+        Ok(Security::Curve { own: key_files::read_own(&own)?, clients: key_files::read_clients(&clients)? })
     }
 
-    fn tls(&self) -> Result<Option<Tls>, Failure> {
+    fn tls(&self) -> Result<Option<Files>, Failure> {
         match (self.path("http.tls_cert"), self.path("http.tls_key")) {
             (None, None) => Ok(None),
-            (Some(cert), Some(key)) => Ok(Some(Tls { cert, key })),
+            (Some(cert), Some(key)) => Ok(Some(Files { cert, key })),
             _ => Err(Failure::usage("http.tls_cert and http.tls_key belong together: one of them is not set")),
         }
     }
@@ -210,38 +196,21 @@ impl Config {
             Some(NEVER) | None => None,
             Some(text) => span(text),
         };
-        Ok(Discovery { service, dns_server: self.optional("discovery.dns_server"), seeds, alone_after })
+        Ok(Discovery {
+            service,
+            dns_server: self.optional("discovery.dns_server"),
+            seeds,
+            alone_after,
+            birth: self.items("birth").to_vec(),
+        })
     }
 
     fn limits(&self) -> Result<Limits, Failure> {
-        Ok(Limits {
-            connections: self.size("limits.connections")?,
-            events_per_second: self.parsed("limits.events_per_second")?,
-            connections_per_second: self.parsed("limits.connections_per_second")?,
-            connections_per_address: self.size("limits.connections_per_address")?,
-            handshake_bytes: self.size("limits.handshake_bytes")?,
-            parts: self.size("limits.parts")?,
-            heartbeat: self.time("limits.heartbeat")?,
-            idle: self.time("limits.idle")?,
-            unread_bytes: self.size("limits.unread_bytes")?,
-            malformed: self.parsed("limits.malformed")?,
-            unsent_total_bytes: self.size("limits.unsent_total_bytes")?,
-            subscriptions_total: self.size("limits.subscriptions_total")?,
-            subscription_bytes: self.size("limits.subscription_bytes")?,
-            subscriber_total_bytes: self.size("limits.subscriber_total_bytes")?,
-            message_bytes: self.size("limits.message_bytes")?,
-            handshake: self.time("limits.handshake")?,
-            batch: self.size("limits.batch")?,
-            key_bytes: self.size("limits.key_bytes")?,
-            unsent_bytes: self.size("limits.unsent_bytes")?,
-            in_flight: self.size("limits.in_flight")?,
-            in_flight_per_connection: self.size("limits.in_flight_per_connection")?,
-            parked: self.size("limits.parked")?,
-            forward_timeout: self.time("limits.forward_timeout")?,
-            subscriptions: self.size("limits.subscriptions")?,
-            subscriber_bytes: self.size("limits.subscriber_bytes")?,
-            history: self.size("limits.history")?,
-            instances: self.size("limits.instances")?,
+        Limits::read(|row| {
+            Ok(match row.unit {
+                Unit::Span { .. } => Value::Span(self.time(row.key)?),
+                Unit::Count { .. } | Unit::Bytes { .. } => Value::Number(self.number(row.key)?),
+            })
         })
     }
 
@@ -267,8 +236,13 @@ impl Config {
         self.text(key).and_then(|text| text.parse().ok())
     }
 
+    fn number(&self, key: &str) -> Result<u64, Failure> {
+        self.required(key, |text| count(text).or_else(|| bytes(text)))
+    }
+
     fn size(&self, key: &str) -> Result<usize, Failure> {
-        self.required(key, |text| usize::try_from(count(text).or_else(|| bytes(text))?).ok())
+        let value = self.number(key)?;
+        usize::try_from(value).map_err(|_| Failure::usage(format!("{key}: {value} is too large for this machine")))
     }
 
     fn spin(&self) -> Result<Duration, Failure> {
@@ -296,6 +270,7 @@ mod tests {
             flags: BTreeMap::new(),
             environment: BTreeMap::new(),
             file: Some(("statemesh.toml".into(), file.to_owned())),
+            context: None,
         };
         Config::resolve(&sources).unwrap().daemon()
     }
@@ -352,5 +327,6 @@ mod tests {
             daemon("[discovery]\nservice = 'mesh.default.svc.cluster.local'\nalone_after = 'never'").node.discovery;
         assert_eq!(found.alone_after, None);
         assert_eq!(found.service.as_deref(), Some("mesh.default.svc.cluster.local."));
+        assert_eq!(daemon("birth = ['a', 'b']").node.discovery.birth, ["a", "b"]);
     }
 }

@@ -1,10 +1,12 @@
 //! The one table of settings: flags, environment variables, keys of the file, help texts and the reference come from it.
 
-use super::kind::Kind;
+use crate::kind::Kind;
+use statemesh_node::limits::{Limits, Unit};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 /// One thing that can be set.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Setting {
     /// Its key in the file: `limits.message_bytes` is `message_bytes` in `[limits]`.
     pub(crate) key: &'static str,
@@ -40,7 +42,6 @@ pub(crate) const CLIENT_LIST: &str = "security.keys";
 /// The file of gossip keys.
 pub(crate) const GOSSIP_KEYS_FILE: &str = "gossip.keys_file";
 
-const GIB: u64 = 1 << 30;
 const HOUR: Duration = Duration::from_secs(3_600);
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -65,13 +66,29 @@ const fn span(max: Duration) -> Kind {
 }
 
 /// Every setting, in the order of the file and of the reference.
+pub(crate) static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
+    let limits = Limits::ROWS.iter().map(|row| one(row.key, kind_of(row.unit), row.default, row.help));
+    BEFORE_LIMITS.iter().copied().chain(limits).chain(AFTER_LIMITS.iter().copied()).collect()
+});
+
+fn kind_of(unit: Unit) -> Kind {
+    match unit {
+        Unit::Count { min, max } => Kind::Count { min, max },
+        Unit::Bytes { min, max } => Kind::Bytes { min, max },
+        Unit::Span { max } => Kind::Span { max, word: None },
+    }
+}
+
+/// Those of the daemon that are no limits.
 #[rustfmt::skip] // A table: one row for each setting.
-pub(crate) const SETTINGS: &[Setting] = &[
+const BEFORE_LIMITS: &[Setting] = &[
     one("mesh", Kind::Name, "statemesh", "The mesh's name; daemons of another mesh are refused"),
     one("name", Kind::Name, "", "This daemon's name, unique in the mesh and the same after a restart; by default the host's name"),
     one("partitions", count(65_535), "1024", "Number of partitions; the same on every daemon, fixed at the mesh's birth"),
     one("advertise", Kind::Ip, "", "The address that others reach this daemon at; by default the one it listens on, or that of the interface towards the others"),
+    many("birth", Kind::Name, "Names of daemons without which the mesh does not begin: nobody is alone before it has links to all of them"),
     many("machines", Kind::Path, "Machine definitions to define at start: files, or folders of *.json"),
+    one("machines_revision", count(statemesh_node::options::MAX_MACHINES_REVISION), "", "The revision of these files: raise it with each change, for a rollback too. The files of the highest revision are current in the whole mesh; without one they only add machines that the mesh does not know"),
     one("leave_timeout", span(HOUR), "25s", "For how long a leaving daemon hands its instances over before it exits all the same"),
     one("log", Kind::LogFilter, "info", "Which log lines are written: a level, or levels for single parts"),
     one("log_format", Kind::Choice(&["auto", "text", "json"]), "auto", "How log lines are written; auto is text on a terminal and JSON otherwise"),
@@ -83,8 +100,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
     one("listen.http", Kind::Listen, "7480", "HTTP: health, metrics and read-only JSON"),
     one("discovery.service", Kind::Name, "", "DNS name of the headless Service whose records are the daemons"),
     one("discovery.dns_server", Kind::Socket, "", "A DNS server to ask instead of the system's"),
-    many("discovery.seeds", Kind::Socket, "Gossip addresses of daemons that are always tried"),
-    one("discovery.alone_after", Kind::Span { max: HOUR, word: Some(NEVER) }, "5s", "After this long without finding anybody a daemon is alone on purpose, and ready; with neither service nor seeds it is so at once"),
+    many("discovery.seeds", Kind::Socket, "Gossip addresses of daemons that are always tried; none of them answering, a daemon waits"),
+    one("discovery.alone_after", Kind::Span { max: HOUR, word: Some(NEVER) }, "5s", "After so long in which DNS has named this daemon and nobody else, three times at least, it is alone on purpose, and ready; with neither service nor seeds it is so at once. Silence, of DNS or of a seed, is waited for without end"),
     many("gossip.keys", Kind::Key, "Keys of the gossip, the one to send with first; without any, gossip is not authenticated beyond the mesh's name"),
     one("gossip.keys_file", Kind::Path, "", "A file with the keys of the gossip instead, one on each line; it is read again when it changes (statemesh keys rotate)"),
     one("security.mode", Kind::Choice(&["curve", "none"]), "", "How clients and daemons are told from strangers: by CURVE keys, or not at all; must be set to listen on anything but loopback"),
@@ -92,40 +109,20 @@ pub(crate) const SETTINGS: &[Setting] = &[
     one(CLIENT_LIST, Kind::Path, "", "The file that lists the clients that are let in, and what each may do; it is read again when it changes (statemesh keys allow)"),
     one("reactor.threads", count(256), "1", "Threads that serve clients"),
     one("reactor.spin", Kind::Span { max: MINUTE, word: Some(RESERVED) }, "100us", "For how long a reactor that has run out of messages polls before it sleeps, where that has helped before; 0 sleeps at once, `reserved` never sleeps and wants a core of its own"),
-    one("limits.connections", count(1_000_000), "10000", "Connections of clients, subscribers and other daemons; a new one takes the place of one that has not completed its handshake for a while, or else is refused"),
-    one("limits.connections_per_address", count(1_000_000), "4096", "Connections from one address; further ones are refused"),
-    one("limits.connections_per_second", count(1_000_000), "1000", "New connections from one address in a second, a second's worth of them at once; further ones are refused"),
-    one("limits.message_bytes", bytes(1_024, GIB), "1MiB", "One message from a client"),
-    one("limits.handshake", span(MINUTE), "5s", "Time for a new connection to complete its handshake"),
-    one("limits.handshake_bytes", bytes(256, 65_536), "1KiB", "One frame before the handshake is complete; a connection with a larger one is closed"),
-    one("limits.parts", count(1_024), "16", "Parts of one message; a connection with a message of more is closed"),
-    one("limits.heartbeat", span(HOUR), "10s", "A peer that was silent for so long is asked for a sign of life (ZMTP 3.1); one that leaves a message half-sent for three times as long is closed"),
-    one("limits.idle", span(Duration::from_secs(24 * 3_600)), "5m", "A connection without a sign of life for so long is closed"),
-    one("limits.unread_bytes", bytes(65_536, 64 * GIB), "256MiB", "Messages that are not whole yet, on all connections; beyond it the connection with most of them is closed"),
-    one("limits.malformed", count(1_000_000_000), "10000", "Malformed requests of one connection within limits.heartbeat; beyond it the connection is closed"),
-    one("limits.batch", count(1_000_000), "10000", "Requests in one frame"),
-    one("limits.key_bytes", bytes(16, 65_536), "1KiB", "The key of an instance"),
-    one("limits.unsent_bytes", bytes(4_096, GIB), "4MiB", "Waiting to be written to one connection; beyond it the connection is no longer read"),
-    one("limits.unsent_total_bytes", bytes(65_536, 64 * GIB), "256MiB", "Waiting to be written to all connections; beyond it no connection is read for which something waits"),
-    one("limits.in_flight", count(16_777_216), "65536", "Requests forwarded and not yet answered, for each reactor"),
-    one("limits.in_flight_per_connection", count(16_777_216), "4096", "Requests of one connection that are under way (forwarded, parked, or waiting for their shard); with so many the connection is not read until half of them are answered. One array may go over it"),
-    one("limits.parked", count(16_777_216), "65536", "Requests that wait while their partition moves, for each reactor"),
-    one("limits.forward_timeout", span(HOUR), "5s", "For how long an owner may owe the answer to a forwarded request"),
-    one("limits.subscriptions", count(1_000_000), "1024", "Subscriptions of one subscriber; further ones are ignored and counted"),
-    one("limits.subscriptions_total", count(100_000_000), "100000", "Subscriptions of all subscribers; further ones are ignored and counted"),
-    one("limits.subscription_bytes", bytes(16, 65_536), "2KiB", "One subscription; a longer one is ignored and counted, one that is much longer ends its connection"),
-    one("limits.subscriber_bytes", bytes(4_096, GIB), "4MiB", "Changes waiting for one subscriber; beyond it its oldest are dropped and counted"),
-    one("limits.subscriber_total_bytes", bytes(65_536, 64 * GIB), "256MiB", "Changes waiting for all subscribers; beyond it whoever would get more loses its oldest"),
-    one("limits.events_per_second", count(4_000_000_000), "1000000", "Requests of one client in a second, over all its connections, where its key has no figure of its own; further ones are refused (with security.mode = curve)"),
-    one("limits.history", Kind::Count { min: 0, max: 1_024 }, "16", "Entries of an instance's history"),
-    one("limits.instances", count(1_000_000_000), "10000000", "Instances on this daemon"),
-    one("http.connections", count(65_536), "256", "HTTP connections at a time"),
+];
+
+/// Those of the section `http`, and of the command line.
+#[rustfmt::skip] // A table: one row for each setting.
+const AFTER_LIMITS: &[Setting] = &[
+    one("http.connections", count(65_536), "256", "HTTP connections at a time; when all are open, the one that has asked nothing for longest makes room for a new one"),
+    one("http.probe_connections", count(1_024), "16", "HTTP connections beyond those, for when all of them wait for an answer; they may ask for /health/live and /health/ready only"),
     one("http.header_bytes", bytes(8_192, 1 << 20), "16KiB", "The head of one HTTP request"),
-    one("http.timeout", span(MINUTE), "10s", "For one HTTP request, and for the next on an open connection"),
+    one("http.unsent_bytes", bytes(65_536, 64 << 30), "64MiB", "Bodies of HTTP answers that are made or wait to be read, all together; a request waits until there is room for an answer as large as one may be"),
+    one("http.timeout", span(MINUTE), "10s", "For one HTTP request, for the next on an open connection, and for a peer to take a part of its answer"),
     many("http.tokens", Kind::Token, "Secrets, one of which a request over anything but loopback must show (Authorization: Bearer TOKEN); health and metrics are open"),
     one("http.tls_cert", Kind::Path, "", "The file with the certificate chain (PEM) for HTTPS; without it HTTP is not encrypted"),
     one("http.tls_key", Kind::Path, "", "The file with the certificate's private key (PEM)"),
-    one(CLIENT_ADDRESS, Kind::Endpoint, DEFAULT_ADDRESS, "The daemon that the command line talks to"),
+    one(CLIENT_ADDRESS, Kind::Daemons, DEFAULT_ADDRESS, "The daemon that the command line talks to; of several the first that answers. A name may have several addresses"),
     one(CLIENT_TIMEOUT, span(HOUR), "5s", "For how long the command line waits for an answer"),
     one(CLIENT_KEY, Kind::Path, "", "The file with the client's own keys (statemesh keys new), for daemons with security.mode = curve"),
     one(SERVER_KEY, Kind::PublicKey, "", "The public key of the daemons for clients: of the key pair in their security.key"),
@@ -173,8 +170,15 @@ impl Setting {
 /// The one of `known` that `given` was probably meant to be.
 pub(crate) fn did_you_mean<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     const CLOSE_ENOUGH: f64 = 0.8;
+    /// For words of a few letters a single slip weighs too much in the measure of likeness.
+    const ONE_SLIP: f64 = 0.9;
+    let likeness = |name: &str| match strsim::damerau_levenshtein(given, name) {
+        1 if given.len() > 2 => strsim::jaro_winkler(given, name).max(ONE_SLIP),
+        _ => strsim::jaro_winkler(given, name),
+    };
     known
-        .map(|name| (strsim::jaro_winkler(given, name), name))
+        .filter(|name| *name != given)
+        .map(|name| (likeness(name), name))
         .filter(|(likeness, _)| *likeness >= CLOSE_ENOUGH)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, name)| name)
@@ -187,7 +191,7 @@ mod tests {
 
     #[test]
     fn every_default_is_a_value_of_its_kind() {
-        for setting in SETTINGS {
+        for setting in SETTINGS.iter() {
             for item in setting.default_items() {
                 assert_eq!(setting.kind.check(&item), Ok(()), "{}", setting.key);
             }
@@ -197,7 +201,7 @@ mod tests {
     #[test]
     fn no_two_settings_share_a_key_a_variable_or_a_flag() {
         let mut seen = HashSet::new();
-        for setting in SETTINGS {
+        for setting in SETTINGS.iter() {
             assert!(seen.insert(setting.key.to_owned()), "{}", setting.key);
             assert!(seen.insert(setting.variable()), "{}", setting.variable());
             assert!(setting.flag().is_none_or(|flag| seen.insert(format!("--{flag}"))), "{}", setting.key);
@@ -209,5 +213,7 @@ mod tests {
         let keys = || SETTINGS.iter().map(|setting| setting.key);
         assert_eq!(did_you_mean("limits.mesage_bytes", keys()), Some("limits.message_bytes"));
         assert_eq!(did_you_mean("zzz", keys()), None);
+        assert_eq!(did_you_mean("PYA", ["ADD", "PAY"].into_iter()), Some("PAY"));
+        assert_eq!(did_you_mean("mesh", ["mesh"].into_iter()), None, "that is what was given");
     }
 }

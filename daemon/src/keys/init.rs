@@ -1,9 +1,9 @@
 //! What a mesh needs of keys, and what of it is missing.
 
 use super::store::Entries;
-use super::{clients, gossip, pair, wrong};
-use crate::config::Kind;
 use crate::failure::Failure;
+use crate::key_files::{clients, gossip, pair, wrong};
+use crate::kind::Kind;
 use statemesh_node::access::{Grant, Right};
 use statemesh_transport::curve::{KeyPair, OwnKeys};
 

@@ -3,8 +3,8 @@
 
 use super::init::DAEMON_PUB;
 use super::store::Entries;
-use super::{pair, wrong};
 use crate::failure::{Exit, Failure};
+use crate::key_files::{pair, wrong};
 use statemesh_transport::curve::{KeyPair, OwnKeys};
 
 /// A new pair takes the place of the one that is there, which counts on. Gives what is to be written, and the new public key.

@@ -1,8 +1,8 @@
 //! A Kubernetes Secret as a store of keys. Its resource version tells whether others wrote meanwhile.
 
 use super::store::{Entries, Store};
-use super::wrong;
 use crate::failure::{Exit, Failure};
+use crate::key_files::wrong;
 use crate::kubernetes::{self, Deed};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret as Object;

@@ -1,8 +1,8 @@
 //! Where texts of keys are kept: files of a folder, or entries of a Kubernetes Secret. A change reads them, decides, and
 //! writes; if others have written meanwhile, it begins again.
 
-use super::{read_text, replace};
 use crate::failure::{Exit, Failure};
+use crate::key_files::{read_text, replace};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -107,8 +107,8 @@ impl Store for Files {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::tests::folder;
     use super::*;
+    use crate::key_files::tests::folder;
     use std::cell::{Cell, RefCell};
 
     /// A store in memory in which somebody else is faster a number of times.

@@ -1,14 +1,16 @@
 //! `statemesh keys`: makes keys, and says who may come in with which.
 
-use super::gossip::{self, Step};
 use super::init::{self, CLIENTS, DAEMON_PUB, GOSSIP_KEYS};
 use super::place::{Place, SecretArgs, Shelf};
+use super::renew;
 use super::store::{Entries, Files};
-use super::{clients, pair, renew, wrong};
-use crate::config::{CLIENT_LIST, Config, GOSSIP_KEYS_FILE, Kind, OWN_KEY_FILE};
+use crate::config::{CLIENT_LIST, Config, GOSSIP_KEYS_FILE, OWN_KEY_FILE};
 use crate::failure::{Exit, Failure};
+use crate::key_files::gossip::{self, Step};
+use crate::key_files::{clients, pair, wrong};
+use crate::kind::Kind;
 use crate::kubernetes::{BUILT_IN, HEADING};
-use crate::output::{Printer, Style, Table};
+use crate::output::{Printer, Style, Table, say};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use statemesh_node::access::{Grant, Right};
@@ -45,7 +47,7 @@ enum KeysVerb {
         /// Its public key
         #[arg(value_name = "Z85", allow_hyphen_values = true)]
         key: String,
-        /// What it may do: read, send, define, admin
+        /// What it may do: read, send, operate, define, admin
         #[arg(long, value_name = "WORD,WORD", value_delimiter = ',', default_value = "read,send")]
         ops: Vec<String>,
         /// The machines that it may use, by the beginnings of their names (a whole name: with a slash behind it) [default: all]
@@ -160,7 +162,8 @@ fn path(given: Option<PathBuf>, setting: &str, config: Option<&Path>) -> Result<
 
 fn rights(words: &[String]) -> Result<Vec<Right>, Failure> {
     let right = |word: &String| {
-        Right::named(word).ok_or_else(|| Failure::usage(format!("--ops: '{word}' is not read, send, define or admin")))
+        Right::named(word)
+            .ok_or_else(|| Failure::usage(format!("--ops: '{word}' is not read, send, operate, define or admin")))
     };
     words.iter().map(right).collect()
 }
@@ -196,7 +199,7 @@ fn make(args: &InitArgs, printer: &Printer) -> Result<(), Failure> {
 fn delete(args: &SecretArgs) -> Result<(), Failure> {
     let name = args.secret.as_deref().ok_or_else(|| Failure::usage("--secret says which"))?;
     let found = super::secret::Secret::open(name, args.namespace.as_deref(), &[], &[])?.delete()?;
-    eprintln!("{}", if found { "deleted" } else { "there is none" });
+    say!("{}", if found { "deleted" } else { "there is none" });
     Ok(())
 }
 
@@ -210,7 +213,7 @@ fn rotate(place: &Place, step: Step) -> Result<(), Failure> {
         let keys = if text.is_empty() { Ok(Vec::new()) } else { gossip::parse(text) };
         gossip::rotated(keys.map_err(|(line, what)| wrong(place, line, what))?, step)
     })?;
-    eprintln!("{place}: {next}");
+    say!("{place}: {next}");
     Ok(())
 }
 
@@ -224,7 +227,7 @@ fn renew(shelf: &Shelf, entry: &str, done: bool, printer: &Printer) -> Result<()
     } else {
         "once every daemon has this, give the clients the new public key; once all have it: statemesh keys renew --done"
     };
-    eprintln!("{}: {next}", shelf.name(entry));
+    say!("{}: {next}", shelf.name(entry));
     printer.text(&json!({"public": public}), |_| format!("{public}\n"))
 }
 
@@ -234,7 +237,11 @@ fn listed(place: &Place, text: &str) -> Result<Vec<(PublicKey, Grant)>, Failure>
 }
 
 fn show(place: &Place, printer: &Printer) -> Result<(), Failure> {
-    let clients = listed(place, &place.text()?.unwrap_or_default())?;
+    let text = place.text()?.ok_or_else(|| {
+        Failure::new(Exit::File, "file", format!("{place}: there is no such list"))
+            .hint("statemesh keys allow begins one; --file names another")
+    })?;
+    let clients = listed(place, &text)?;
     let ops = |grant: &Grant| grant.rights.iter().map(|right| right.as_str()).collect::<Vec<_>>();
     let entry = |(key, grant): &(PublicKey, Grant)| {
         json!({

@@ -1,20 +1,20 @@
 //! `check`: what is wrong in definitions, at its place.
 
+use super::args::CheckArgs;
 use super::{Checked, compile};
-use crate::cli::CheckArgs;
-use crate::diagnostic::{Diagnostic, render};
+use crate::diagnostic::render;
 use crate::failure::{Exit, Failure};
-use crate::output::{Format, Painter, Printer, Style, Table, count, print};
-use serde_json::{Value, json};
+use crate::output::{Format, Painter, Printer, Style, Table, count, print, say};
+use serde_json::Value;
 
 /// Checks the definitions of files. The findings are the data; the last line is for the person who reads them.
 pub(crate) fn check(args: &CheckArgs, printer: &Printer) -> Result<(), Failure> {
-    let files = compile(&args.files)?;
+    let files = compile(&args.files, None)?;
     if printer.format == Format::Table {
         print(&files.iter().map(|file| shown(file, printer.colour)).collect::<String>())?;
     } else {
         let findings: Value =
-            files.iter().flat_map(|file| file.diagnostics.iter().map(|found| finding(file, found))).collect();
+            files.iter().flat_map(|file| file.diagnostics.iter().map(|found| found.to_value(&file.path))).collect();
         printer.answer(&findings, Table::default)?;
     }
     let found = |severity: &str| {
@@ -22,7 +22,7 @@ pub(crate) fn check(args: &CheckArgs, printer: &Printer) -> Result<(), Failure> 
     };
     let (errors, warnings) = (found("error"), found("warning"));
     if printer.format == Format::Table {
-        eprintln!("{}, {}, {}", count(files.len(), "file"), count(errors, "error"), count(warnings, "warning"));
+        say!("{}, {}, {}", count(files.len(), "file"), count(errors, "error"), count(warnings, "warning"));
     }
     if errors > 0 || (args.strict && warnings > 0) { Err(Failure::silent(Exit::Refused)) } else { Ok(()) }
 }
@@ -36,11 +36,4 @@ fn shown(file: &Checked, colour: bool) -> String {
     };
     let states = count(machine.state_count(), "state");
     format!("{findings}{name}: {} ({}, {states})\n", painter.paint(Style::Good, "ok"), machine.id())
-}
-
-fn finding(file: &Checked, found: &Diagnostic) -> Value {
-    json!({
-        "file": file.path.display().to_string(), "severity": found.severity, "code": found.code, "path": found.path,
-        "line": found.line, "column": found.column, "message": found.message, "hint": found.hint,
-    })
 }

@@ -1,17 +1,26 @@
 //! Verbs that need no mesh: they run the engine here.
 
+mod args;
 mod check;
 mod draw;
+mod expect;
+mod export;
+mod init;
+mod live;
 mod simulate;
 
+pub(crate) use args::{CheckArgs, DrawArgs, ExportArgs, ImportArgs, InitArgs, SimulateArgs};
 pub(crate) use check::check;
 pub(crate) use draw::{draw, schema};
+pub(crate) use export::{export, import};
+pub(crate) use init::init;
 pub(crate) use simulate::simulate;
 
 use crate::diagnostic::{self, Diagnostic};
 use crate::failure::{Exit, Failure};
-use crate::verbs::read_input;
-use statemesh_engine::{Limits, Machine};
+use crate::input::read_input;
+use crate::output::Format;
+use statemesh_engine::{Faults, Limits, Machine};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,10 +39,11 @@ impl Checked {
         Ok(Checked { path: path.to_owned(), text: read_input(path)?, machine: None, diagnostics: Vec::new() })
     }
 
-    fn compile(&mut self, known: &BTreeMap<String, Arc<Machine>>) {
+    fn compile(&mut self, known: &BTreeMap<String, Arc<Machine>>, faults: Option<Faults>) {
         let compiled = Machine::compile(self.text.as_bytes(), &Limits::default(), &|id| known.get(id).cloned());
         let found = match compiled {
-            Ok(compiled) => {
+            Ok(mut compiled) => {
+                faults.into_iter().for_each(|faults| compiled.set_faults(faults));
                 self.machine = Some(compiled.machine);
                 compiled.warnings
             }
@@ -43,14 +53,15 @@ impl Checked {
     }
 }
 
-/// Compiles the definitions of files, which may name each other's machines as children, in whatever order they are given.
-fn compile(paths: &[PathBuf]) -> Result<Vec<Checked>, Failure> {
+/// Compiles the definitions of files, which may name each other's machines as children, in whatever order they are given. `faults`
+/// goes before what they say.
+fn compile(paths: &[PathBuf], faults: Option<Faults>) -> Result<Vec<Checked>, Failure> {
     let mut files = paths.iter().map(|path| Checked::read(path)).collect::<Result<Vec<_>, _>>()?;
     let mut known = BTreeMap::new();
     loop {
         let before = known.len();
         for file in files.iter_mut().filter(|file| file.machine.is_none()) {
-            file.compile(&known);
+            file.compile(&known, faults);
             known.extend(file.machine.iter().map(|machine| (machine.id().to_owned(), Arc::clone(machine))));
         }
         if known.len() == before {
@@ -59,31 +70,16 @@ fn compile(paths: &[PathBuf]) -> Result<Vec<Checked>, Failure> {
     }
 }
 
-/// The machine of one file, with those that it names in `with`; what is wrong is shown on stderr.
-fn machine(path: &Path, with: &[PathBuf]) -> Result<Arc<Machine>, Failure> {
+/// The machine of one file, with those that it names in `with`.
+fn machine(path: &Path, with: &[PathBuf], faults: Option<Faults>, format: Format) -> Result<Arc<Machine>, Failure> {
     let paths: Vec<_> = with.iter().cloned().chain([path.to_owned()]).collect();
-    let files = compile(&paths)?;
+    let files = compile(&paths, faults)?;
     for file in &files {
-        let errors = file.diagnostics.iter().filter(|found| found.severity == "error");
-        errors.for_each(|found| diagnostic::print(&file.path, &file.text, found));
-    }
-    let machine = files.into_iter().next_back().and_then(|file| file.machine);
-    machine.ok_or_else(|| {
-        let message = format!("{}: the definition has errors", path.display());
-        Failure::new(Exit::Refused, "invalid_definition", message)
-    })
-}
-
-impl From<statemesh_engine::Diagnostic> for Diagnostic {
-    fn from(found: statemesh_engine::Diagnostic) -> Diagnostic {
-        Diagnostic {
-            severity: found.severity.as_str().to_owned(),
-            code: found.code.to_owned(),
-            path: found.path,
-            line: usize::try_from(found.line).unwrap_or(0),
-            column: usize::try_from(found.column).unwrap_or(0),
-            message: found.message,
-            hint: found.hint,
+        let errors = file.diagnostics.iter().filter(|found| found.severity == "error").cloned().collect::<Vec<_>>();
+        if !errors.is_empty() {
+            return Err(diagnostic::refused(&file.path, &file.text, &errors, format));
         }
     }
+    let machine = files.into_iter().next_back().and_then(|file| file.machine);
+    machine.ok_or_else(|| Failure::new(Exit::Refused, "invalid_definition", format!("{}: no machine", path.display())))
 }

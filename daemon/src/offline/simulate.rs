@@ -1,11 +1,13 @@
 //! `simulate`: a machine run here in virtual time, from lines of a file, of stdin or of a person.
 
-use super::machine;
-use crate::cli::SimulateArgs;
+use super::args::SimulateArgs;
+use super::{expect, machine};
+use crate::config::did_you_mean;
 use crate::failure::{Exit, Failure};
-use crate::output::{Format, Painter, Printer, Style, broken_output, state, text};
+use crate::output::{Format, Painter, Printer, Style, broken_output, json, say, say_text, state, text};
+use crate::verbs::sent;
 use serde_json::{Value, json};
-use statemesh_engine::{Limits, Payload, Simulation, simulate_batch_line};
+use statemesh_engine::{Event, Faults, Limits, Payload, Simulation, Status, simulate_batch_line};
 use std::fs::File;
 use std::io::{BufRead, BufReader, IsTerminal, Read, StdoutLock, Write};
 use std::path::Path;
@@ -16,33 +18,34 @@ const MAX_LINE_BYTES: u64 = 64 << 20;
 /// Runs a machine, or many.
 pub(crate) fn simulate(args: &SimulateArgs, printer: &Printer) -> Result<(), Failure> {
     if let Some(batch) = &args.batch {
-        refuse_yaml(printer)?;
+        if printer.format == Format::Yaml {
+            return Err(Failure::usage("--output: a batch is answered in lines of JSON, not in YAML"));
+        }
         let limits = Limits::default();
         let name = batch.display().to_string();
         // A definition that is refused is an answer like any other.
-        return answer_lines(open(batch)?, &name, |line| simulate_batch_line(line, &limits)).map(drop);
+        let lines = open(batch)?;
+        let answer = |line: &[u8]| simulate_batch_line(line, &limits);
+        return answer_lines(lines, &name, answer, |answer| escaped(answer, b"\n")).map(drop);
     }
     let Some(path) = &args.machine else {
         return Err(Failure::usage("name a definition, or --batch FILE"));
     };
-    let machine = machine(path, &args.with)?;
+    let machine = machine(path, &args.with, args.faults.map(Faults::from), printer.format)?;
     let input = args.input.as_deref().map(input).transpose()?;
     let input = input.map_or(Payload::Empty, Payload::Json);
     let mut first = Vec::new();
     let mut simulation = Simulation::start(machine, input, &mut first)
         .map_err(|error| Failure::new(Exit::Refused, error.code(), format!("start: {error}")).hint(error.hint()))?;
     match &args.events {
-        None if std::io::stdin().is_terminal() => by_hand(&mut simulation, &first, printer),
-        None => from_lines(&mut simulation, first, Path::new("-"), printer),
-        Some(path) => from_lines(&mut simulation, first, path, printer),
-    }
-}
-
-/// Lines are answered by lines, which YAML has not.
-fn refuse_yaml(printer: &Printer) -> Result<(), Failure> {
-    match printer.format {
-        Format::Yaml => Err(Failure::usage("--output: lines are answered in lines of JSON, not in YAML")),
-        Format::Table | Format::Json => Ok(()),
+        None if std::io::stdin().is_terminal() && args.expect.is_none() => by_hand(&mut simulation, &first, printer),
+        events => {
+            let events = events.as_deref().unwrap_or(Path::new("-"));
+            match &args.expect {
+                Some(expected) => expect::compare(&mut simulation, &first, events, expected, printer),
+                None => from_lines(&mut simulation, &first, events, printer),
+            }
+        }
     }
 }
 
@@ -53,9 +56,9 @@ fn input(text: &str) -> Result<&[u8], Failure> {
     }
 }
 
-type Lines = BufReader<Box<dyn Read>>;
+pub(super) type Lines = BufReader<Box<dyn Read>>;
 
-fn open(path: &Path) -> Result<Lines, Failure> {
+pub(super) fn open(path: &Path) -> Result<Lines, Failure> {
     if path.as_os_str() == "-" {
         return Ok(BufReader::new(Box::new(std::io::stdin())));
     }
@@ -63,32 +66,63 @@ fn open(path: &Path) -> Result<Lines, Failure> {
     Ok(BufReader::new(Box::new(file)))
 }
 
-fn from_lines(simulation: &mut Simulation, mut first: Vec<u8>, path: &Path, printer: &Printer) -> Result<(), Failure> {
-    refuse_yaml(printer)?;
+fn from_lines(simulation: &mut Simulation, first: &[u8], path: &Path, printer: &Printer) -> Result<(), Failure> {
     let lines = open(path)?;
-    let name = if path.as_os_str() == "-" { "stdin".to_owned() } else { path.display().to_string() };
-    first.push(b'\n');
-    write(&mut std::io::stdout().lock(), &first)?;
-    let refused = answer_lines(lines, &name, |line| {
-        let mut answer = Vec::new();
-        simulation.input(line, &mut answer);
-        answer
-    })?;
-    match refused {
+    let name = name_of(path);
+    let shown = |answer: &[u8]| match printer.format {
+        Format::Json => escaped(answer, b"\n"),
+        _ => {
+            let answer = serde_json::from_slice(answer).unwrap_or_default();
+            printer.written(&answer, |painter| line(&answer, painter)).into_bytes()
+        }
+    };
+    write(&mut std::io::stdout().lock(), &shown(first))?;
+    let refused = answer_lines(lines, &name, |line| input_line(simulation, line), shown)?;
+    if let Some((count, first)) = refused {
+        let message = format!("{name}: {count} of the lines were refused, the first of them line {first}");
+        let hint = "their answers say why; each line is one event as JSON, such as {\"type\":\"PAY\",\"amount\":3}";
+        return Err(Failure::new(Exit::Refused, "refused", message).hint(hint));
+    }
+    must_not_have_failed(simulation)
+}
+
+/// Whoever runs events in a script wants to know that they broke the machine.
+fn must_not_have_failed(simulation: &Simulation) -> Result<(), Failure> {
+    match simulation.instance().error() {
         None => Ok(()),
-        Some((count, first)) => {
-            let message = format!("{name}: {count} of the lines were refused, the first of them line {first}");
-            Err(Failure::new(Exit::Refused, "refused", message).hint("their answers say why, under \"error\""))
+        Some(fault) => {
+            let fault =
+                serde_json::from_str(&fault.to_string()).unwrap_or_else(|_| json!({"message": fault.to_string()}));
+            let how = if simulation.instance().is_stuck() { "is stuck" } else { "ended in error" };
+            let message = format!("{} {how}: {}", simulation.machine().id(), sentence(&fault));
+            Err(Failure::new(Exit::Refused, "failed", message))
         }
     }
 }
 
-/// Every line gives a line; one that came to nothing says so in its own, with its number. How many did, and the first one's
-/// number.
+pub(super) fn name_of(path: &Path) -> String {
+    if path.as_os_str() == "-" { "stdin".to_owned() } else { path.display().to_string() }
+}
+
+pub(super) fn input_line(simulation: &mut Simulation, line: &[u8]) -> Vec<u8> {
+    let mut answer = Vec::new();
+    simulation.input(line, &mut answer);
+    answer
+}
+
+/// A line of JSON as it may be written, with its end.
+fn escaped(line: &[u8], end: &[u8]) -> Vec<u8> {
+    let line = String::from_utf8_lossy(line);
+    [json(&line).as_bytes(), end].concat()
+}
+
+/// Every line gives an answer, which `shown` writes down; one that came to nothing says so, with its number. How many did, and the
+/// first one's number.
 fn answer_lines(
     lines: Lines,
     name: &str,
     mut answer: impl FnMut(&[u8]) -> Vec<u8>,
+    shown: impl Fn(&[u8]) -> Vec<u8>,
 ) -> Result<Option<(u64, u64)>, Failure> {
     let mut refused = None;
     each_line(lines, name, |number, line| {
@@ -96,13 +130,13 @@ fn answer_lines(
         if add_line_number(&mut answer, number) {
             refused.get_or_insert((0, number)).0 += 1;
         }
-        answer
+        shown(&answer)
     })?;
     Ok(refused)
 }
 
 /// Whether an answer has an `error`; if so it gets the number of its line. The error stands at the end of the answer.
-fn add_line_number(answer: &mut Vec<u8>, number: u64) -> bool {
+pub(super) fn add_line_number(answer: &mut Vec<u8>, number: u64) -> bool {
     const END: &[u8] = b"}}";
     let is_refused =
         answer.ends_with(END) && serde_json::from_slice::<Value>(answer).is_ok_and(|answer| !answer["error"].is_null());
@@ -114,7 +148,11 @@ fn add_line_number(answer: &mut Vec<u8>, number: u64) -> bool {
 }
 
 /// Writes the answer to each line that is not blank, which gets its number too. Answers are held back only while there are more lines to be had.
-fn each_line(mut lines: Lines, name: &str, mut answer: impl FnMut(u64, &[u8]) -> Vec<u8>) -> Result<(), Failure> {
+pub(super) fn each_line(
+    mut lines: Lines,
+    name: &str,
+    mut answer: impl FnMut(u64, &[u8]) -> Vec<u8>,
+) -> Result<(), Failure> {
     const HELD_BACK_BYTES: usize = 64 << 10;
     let failed = |error: std::io::Error| Failure::file(Path::new(name), &error);
     let mut out = std::io::stdout().lock();
@@ -132,7 +170,6 @@ fn each_line(mut lines: Lines, name: &str, mut answer: impl FnMut(u64, &[u8]) ->
         let trimmed = line.trim_ascii();
         if !trimmed.is_empty() {
             held.extend(answer(number, trimmed));
-            held.push(b'\n');
         }
         if held.len() >= HELD_BACK_BYTES || !more || lines.buffer().is_empty() {
             write(&mut out, &held)?;
@@ -148,36 +185,79 @@ fn write(out: &mut StdoutLock<'_>, bytes: &[u8]) -> Result<(), Failure> {
 
 const HELP: &str = "\
 Type an event: PAY, or PAY {\"amount\":3}, or {\"type\":\"PAY\",\"amount\":3}
-+500 lets 500 ms pass; ? shows this; Ctrl-D ends.";
++500 lets 500 ms pass; ? shows this and what the machine reacts to; exit ends.";
 
 /// A person types events and sees where each leads.
 fn by_hand(simulation: &mut Simulation, first: &[u8], printer: &Printer) -> Result<(), Failure> {
-    eprintln!("{HELP}");
+    say!("{HELP}");
     show(first, printer)?;
     let mut lines = std::io::stdin().lock();
     loop {
-        eprint!("> ");
+        say_text("> ");
         let mut typed = String::new();
         let read = lines.by_ref().take(MAX_LINE_BYTES).read_line(&mut typed);
         if read.map_err(|error| Failure::file(Path::new("stdin"), &error))? == 0 {
-            eprintln!();
+            say_text("\n");
             return Ok(());
         }
         match event(typed.trim()) {
             Typed::Nothing => {}
-            Typed::Help => eprintln!("{HELP}"),
+            Typed::End => return Ok(()),
+            Typed::Help => say!("{HELP}\n{}", reactions(simulation)),
             Typed::Event(event) => {
-                let mut answer = Vec::new();
-                simulation.input(event.as_bytes(), &mut answer);
+                let (before, ignored) = (simulation.instance().clone(), ignored(simulation, &event));
+                let answer = input_line(simulation, event.as_bytes());
                 show(&answer, printer)?;
+                if let Some(kind) = ignored.filter(|_| simulation.instance().status() == before.status()) {
+                    say!("  {}", nothing_reacts(simulation, &kind));
+                }
             }
         }
     }
 }
 
+/// The event's type, if no transition is considered for it.
+fn ignored(simulation: &Simulation, event: &str) -> Option<String> {
+    let payload = Payload::Json(event.as_bytes());
+    let kind = payload.get_str("type").ok()??.into_owned();
+    if kind.starts_with('@') {
+        return None;
+    }
+    let event = Event { kind: &kind, payload };
+    let explained = simulation.machine().explain(simulation.instance(), &event, simulation.now()).ok()?;
+    explained.candidates.is_empty().then_some(kind)
+}
+
+fn handled(simulation: &Simulation) -> Vec<String> {
+    let event = Event { kind: "", payload: Payload::Empty };
+    let explained = simulation.machine().explain(simulation.instance(), &event, simulation.now());
+    sent(explained.map(|explained| explained.handled).unwrap_or_default().into_iter())
+}
+
+fn reactions(simulation: &Simulation) -> String {
+    match handled(simulation) {
+        handled if handled.is_empty() => "It reacts to nothing here.".to_owned(),
+        handled => format!("Here it reacts to {}", handled.join(", ")),
+    }
+}
+
+fn nothing_reacts(simulation: &Simulation, kind: &str) -> String {
+    if simulation.instance().is_stuck() {
+        return format!("it is stuck and does not take {kind}");
+    }
+    if simulation.instance().status() != Status::Active {
+        return format!("it has ended ({})", simulation.instance().status().as_str());
+    }
+    let handled = handled(simulation);
+    let near = did_you_mean(kind, handled.iter().map(String::as_str));
+    let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+    format!("nothing reacts to {kind}: here it reacts to {}{near}", handled.join(", "))
+}
+
 #[derive(Debug, PartialEq)]
 enum Typed {
     Nothing,
+    End,
     Help,
     Event(String),
 }
@@ -187,6 +267,7 @@ fn event(typed: &str) -> Typed {
     let time = typed.strip_prefix('+').and_then(|ms| ms.trim().parse::<u64>().ok());
     match (typed, time) {
         ("", _) => Typed::Nothing,
+        ("exit" | "quit", _) => Typed::End,
         ("?" | "help", _) => Typed::Help,
         (_, Some(ms)) => Typed::Event(json!({"type": "@advance", "ms": ms}).to_string()),
         _ if typed.starts_with('{') => Typed::Event(typed.to_owned()),
@@ -204,13 +285,10 @@ fn event(typed: &str) -> Typed {
 
 fn show(answer: &[u8], printer: &Printer) -> Result<(), Failure> {
     let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
-    match printer.format {
-        Format::Table => printer.next(&answer, |painter| line(&answer, painter)),
-        Format::Json | Format::Yaml => printer.next(&answer, |_| String::new()),
-    }
+    printer.next(&answer, |painter| line(&answer, painter))
 }
 
-fn line(answer: &Value, painter: Painter) -> String {
+pub(super) fn line(answer: &Value, painter: Painter) -> String {
     let status = text(&answer["status"]);
     let mut line = format!(
         "{}  {}  {}",
@@ -224,8 +302,12 @@ fn line(answer: &Value, painter: Painter) -> String {
     if let Some(output) = answer.get("output") {
         line.push_str(&format!("\n  output {output}"));
     }
-    if let Some(fault) = answer["fault"].as_str() {
-        line.push_str(&format!("\n  {} {fault}", painter.paint(Style::Bad, "fault:")));
+    if let Some(fault) = answer.get("fault") {
+        let (word, end) = match answer["stuck"] == json!(true) {
+            true => ("stuck:", "; it keeps the timer, and takes nothing before retry or skip"),
+            false => ("fault:", ""),
+        };
+        line.push_str(&format!("\n  {} {}{end}", painter.paint(Style::Bad, word), sentence(fault)));
     }
     if let Some(message) = answer["error"]["message"].as_str() {
         line.push_str(&format!("\n  {} {message}", painter.paint(Style::Bad, "refused:")));
@@ -233,9 +315,38 @@ fn line(answer: &Value, painter: Painter) -> String {
     line
 }
 
+/// A fault for people: `division by zero in 1 / context.n, where context.n is 0`.
+fn sentence(fault: &Value) -> String {
+    let Some(message) = fault["message"].as_str() else {
+        return fault.as_str().map_or_else(|| fault.to_string(), str::to_owned);
+    };
+    let mut said = message.to_owned();
+    if let Some(expression) = fault["expression"].as_str() {
+        said.push_str(&format!(" in {expression}"));
+    }
+    let values = fault["values"].as_object().into_iter().flatten();
+    let values: Vec<String> = values.map(|(name, value)| format!("{name} is {value}")).collect();
+    if !values.is_empty() {
+        said.push_str(&format!(", where {}", values.join(", ")));
+    }
+    said
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_held_timer_is_told_for_people() {
+        let fault = json!({"code": "divide_by_zero", "message": "division by zero", "expression": "1 / context.n",
+                           "values": {"context.n": 0}});
+        let answer =
+            json!({"value": "a", "status": "error", "context": {}, "effects": [], "fault": fault, "stuck": true});
+        let shown = line(&answer, Painter { colour: false });
+        let expected = "a  error  {}\n  stuck: division by zero in 1 / context.n, where context.n is 0; it keeps the timer, and takes nothing \
+                        before retry or skip";
+        assert_eq!(shown, expected);
+    }
 
     #[test]
     fn what_is_typed_becomes_an_event() {
@@ -248,6 +359,7 @@ mod tests {
         assert_eq!(json("{\"type\":\"X\"}"), json!({"type": "X"}));
         assert_eq!(json("+500"), json!({"type": "@advance", "ms": 500}));
         assert_eq!((event(""), event("?")), (Typed::Nothing, Typed::Help));
+        assert_eq!((event("exit"), event("quit")), (Typed::End, Typed::End));
         assert_eq!(event("PAY nonsense"), Typed::Event("nonsense".into()));
     }
 

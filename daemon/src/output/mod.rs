@@ -1,14 +1,20 @@
 //! How answers are written: tables and colour for a person, JSON or YAML for a program. Data goes to stdout, and nothing else.
 
+mod control;
 mod table;
+mod toml;
 mod value;
 mod yaml;
 
+pub(crate) use control::{json, printable};
 pub(crate) use table::{Style, Table};
+pub(crate) use toml::document as toml_document;
 pub(crate) use value::{count, fields, state, state_paths, text};
 
 use crate::failure::{Exit, Failure};
+use clap::ValueEnum;
 use serde_json::Value;
+use std::fmt;
 use std::io::{ErrorKind, IsTerminal, Write};
 
 /// The form of what is printed.
@@ -21,6 +27,24 @@ pub(crate) enum Format {
     Json,
     /// YAML; a document for each value of a stream.
     Yaml,
+    /// TOML, as the configuration file is written; for `config` only.
+    Toml,
+}
+
+/// Names the form where no flag does.
+pub(crate) const OUTPUT_VARIABLE: &str = "STATEMESH_OUTPUT";
+
+impl Format {
+    /// The form that the flag names, or else the environment.
+    pub(crate) fn chosen(flag: Option<Format>, environment: Option<&str>) -> Result<Format, Failure> {
+        let named = environment.filter(|word| !word.is_empty());
+        let (None, Some(word)) = (flag, named) else { return Ok(flag.unwrap_or_default()) };
+        <Format as ValueEnum>::from_str(word, false).map_err(|_| {
+            let words: Vec<_> = Format::value_variants().iter().filter_map(ValueEnum::to_possible_value).collect();
+            let words: Vec<_> = words.iter().map(clap::builder::PossibleValue::get_name).collect();
+            Failure::usage(format!("{OUTPUT_VARIABLE}: '{word}' is not one of {}", words.join(", ")))
+        })
+    }
 }
 
 /// Where answers go.
@@ -44,6 +68,7 @@ impl Printer {
             Format::Table => print(&table().render(self.colour)),
             Format::Json => print(&format!("{}\n", pretty(value))),
             Format::Yaml => print(&yaml::document(value)),
+            Format::Toml => print(&toml::document(value)),
         }
     }
 
@@ -51,16 +76,21 @@ impl Printer {
     pub(crate) fn text(&self, value: &Value, text: impl FnOnce(Painter) -> String) -> Result<(), Failure> {
         match self.format {
             Format::Table => print(&text(Painter { colour: self.colour })),
-            Format::Json | Format::Yaml => self.answer(value, Table::default),
+            Format::Json | Format::Yaml | Format::Toml => self.answer(value, Table::default),
         }
     }
 
     /// Prints one value of a stream: `line` for a person.
     pub(crate) fn next(&self, value: &Value, line: impl FnOnce(Painter) -> String) -> Result<(), Failure> {
+        print(&self.written(value, line))
+    }
+
+    /// One value of a stream as it is printed.
+    pub(crate) fn written(&self, value: &Value, line: impl FnOnce(Painter) -> String) -> String {
         match self.format {
-            Format::Table => print(&format!("{}\n", line(Painter { colour: self.colour }))),
-            Format::Json => print(&format!("{value}\n")),
-            Format::Yaml => print(&format!("---\n{}", yaml::document(value))),
+            Format::Table => control::shown(&format!("{}\n", line(Painter { colour: self.colour }))).into_owned(),
+            Format::Json => format!("{}\n", json(&value.to_string())),
+            Format::Yaml | Format::Toml => format!("---\n{}", yaml::document(value)),
         }
     }
 }
@@ -85,14 +115,31 @@ pub(crate) fn painter_for_stderr() -> Painter {
 }
 
 fn pretty(value: &Value) -> String {
-    serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string())
+    json(&serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string())).into_owned()
 }
 
 /// Writes to stdout. A reader that went away, as `head` does, is no failure: there is nobody left to tell.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| broken_output(&error))
+    out.write_all(control::shown(text).as_bytes()).and_then(|()| out.flush()).map_err(|error| broken_output(&error))
 }
+
+/// Writes a line for a person to stderr. If nobody reads that any more, what the verb does goes on all the same.
+pub(crate) fn say_line(line: fmt::Arguments<'_>) {
+    say_text(&format!("{line}\n"));
+}
+
+/// The same without the end of the line.
+pub(crate) fn say_text(text: &str) {
+    // Nothing is left to tell a failure to.
+    let _ = std::io::stderr().lock().write_all(control::shown(text).as_bytes());
+}
+
+/// As `eprintln!`, which ends the process with a panic when stderr is closed.
+macro_rules! say {
+    ($($line:tt)*) => { $crate::output::say_line(format_args!($($line)*)) };
+}
+pub(crate) use say;
 
 /// Why stdout took no more.
 pub(crate) fn broken_output(error: &std::io::Error) -> Failure {
@@ -107,8 +154,7 @@ pub(crate) fn report(failure: &Failure, format: Format) {
     if failure.message.is_empty() {
         return;
     }
-    let mut err = std::io::stderr().lock();
-    let _ = match format {
+    match format {
         Format::Json => {
             let mut error = serde_json::json!({
                 "code": failure.code, "message": failure.message, "hint": failure.hint,
@@ -116,10 +162,26 @@ pub(crate) fn report(failure: &Failure, format: Format) {
             if !failure.diagnostics.is_empty() {
                 error["diagnostics"] = Value::Array(failure.diagnostics.clone());
             }
-            writeln!(err, "{}", serde_json::json!({"error": error}))
+            say!("{}", json(&serde_json::json!({"error": error}).to_string()));
         }
-        Format::Table | Format::Yaml => {
-            writeln!(err, "{} {failure}", painter_for_stderr().paint(Style::Bad, "error:"))
+        Format::Table | Format::Yaml | Format::Toml => {
+            say!("{} {failure}", painter_for_stderr().paint(Style::Bad, "error:"));
         }
-    };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flag_comes_before_the_environment() {
+        let chosen = |flag, environment| Format::chosen(flag, environment).map_err(|failure| failure.message);
+        assert_eq!(chosen(None, None), Ok(Format::Table));
+        assert_eq!(chosen(None, Some("")), Ok(Format::Table));
+        assert_eq!(chosen(None, Some("json")), Ok(Format::Json));
+        assert_eq!(chosen(Some(Format::Yaml), Some("json")), Ok(Format::Yaml));
+        let wrong = "STATEMESH_OUTPUT: 'xml' is not one of table, json, yaml, toml".to_owned();
+        assert_eq!(chosen(None, Some("xml")), Err(wrong));
+    }
 }

@@ -1,5 +1,7 @@
 //! Tables for a person: columns as wide as their widest cell, and words with a meaning in colour.
 
+use super::control::printable;
+
 /// What a cell means; colour shows it, and is never the only thing that does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Style {
@@ -19,18 +21,27 @@ pub(crate) enum Style {
 }
 
 impl Style {
+    /// Every sequence that is ever written: the end of a style first.
+    const SEQUENCES: [&str; 6] = ["\x1b[0m", "\x1b[1m", "\x1b[32m", "\x1b[33m", "\x1b[1;31m", "\x1b[2m"];
+
     /// `text` between this style's escape sequences.
     pub(crate) fn paint(self, text: &str) -> String {
-        let code = match self {
+        let [end, strong, good, doubtful, bad, faint] = Self::SEQUENCES;
+        let begin = match self {
             _ if text.is_empty() => return String::new(),
             Style::Plain => return text.to_owned(),
-            Style::Strong => "1",
-            Style::Good => "32",
-            Style::Doubtful => "33",
-            Style::Bad => "1;31",
-            Style::Faint => "2",
+            Style::Strong => strong,
+            Style::Good => good,
+            Style::Doubtful => doubtful,
+            Style::Bad => bad,
+            Style::Faint => faint,
         };
-        format!("\x1b[{code}m{text}\x1b[0m")
+        format!("{begin}{text}{end}")
+    }
+
+    /// The sequence of a style that `text` begins with, and what comes after it.
+    pub(super) fn sequence(text: &str) -> Option<(&'static str, &str)> {
+        Self::SEQUENCES.iter().find_map(|sequence| Some((*sequence, text.strip_prefix(sequence)?)))
     }
 
     /// The style of a word that says how something is: a member's or an instance's status.
@@ -105,11 +116,6 @@ fn line(row: &[(String, Style)], widths: &[usize], colour: bool) -> String {
         }
     }
     format!("{}\n", line.trim_end())
-}
-
-/// Text from the mesh must not move the cursor or ring the bell.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! How a state, a status and other values of a snapshot read for a person.
 
+use super::control::{json, printable};
 use super::table::{Style, Table};
 use serde_json::Value;
 
@@ -12,7 +13,7 @@ pub(crate) fn state(value: &Value) -> String {
 pub(crate) fn state_paths(value: &Value) -> Vec<String> {
     let mut paths = Vec::new();
     collect(value, String::new(), &mut paths);
-    paths
+    paths.iter().map(|path| printable(path)).collect()
 }
 
 /// Recursion ends with the value, whose depth serde_json has bounded (128) when it read it.
@@ -37,8 +38,8 @@ fn join(prefix: &str, name: &str) -> String {
 pub(crate) fn text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+        Value::String(text) => printable(text),
+        other => json(&other.to_string()).into_owned(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Writes a JSON value as YAML. Block style for maps and lists; a text that could be read as anything else is quoted as in
 //! JSON, which YAML 1.2 contains.
 
+use super::control::json;
 use serde_json::Value;
 
 /// `value` as a YAML document, without `---`.
@@ -79,7 +80,7 @@ fn string(text: &str) -> String {
     let plain = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
         && chars.all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/'))
         && !READ_AS_OTHERS.iter().any(|word| text.eq_ignore_ascii_case(word));
-    if plain { text.to_owned() } else { Value::String(text.to_owned()).to_string() }
+    if plain { text.to_owned() } else { json(&Value::String(text.to_owned()).to_string()).into_owned() }
 }
 
 fn pad(spaces: usize, out: &mut String) {

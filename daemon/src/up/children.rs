@@ -5,6 +5,7 @@ use super::dns::SERVICE;
 use super::plan::Plan;
 use crate::config::{Config, FILE_VARIABLE, GOSSIP_KEYS_FILE, Setting, Source, Target};
 use crate::failure::{Exit, Failure};
+use crate::output::say;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -84,7 +85,7 @@ impl Children {
         .await;
         for (name, mut child) in self.running.drain(..) {
             if matches!(child.try_wait(), Ok(None)) {
-                eprintln!("{name} did not end within {END_WITHIN:?}: killed");
+                say!("{name} did not end within {END_WITHIN:?}: killed");
                 let _ = child.kill().await;
             }
         }
@@ -120,7 +121,7 @@ impl Told {
 
     /// How the daemon at this address is asked, within `timeout`.
     pub(crate) fn target(&self, address: &str, timeout: Duration) -> Target {
-        Target { address: address.to_owned(), timeout, security: self.client.security.clone() }
+        Target { addresses: vec![address.to_owned()], timeout, security: self.client.security.clone() }
     }
 }
 

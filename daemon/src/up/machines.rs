@@ -1,10 +1,11 @@
 //! The machines that `up` defines: a folder's `*.json`, and the `machine.json` of each of its folders.
 
-use crate::client::Client;
 use crate::diagnostic;
 use crate::failure::{Exit, Failure};
-use crate::verbs::read_definition;
-use serde_json::json;
+use crate::input::read_definition;
+use crate::output::say;
+use crate::remote::{self, Remote};
+use statemesh_client::{Ask, Op};
 use statemesh_engine::{Limits, Machine};
 use std::path::{Path, PathBuf};
 
@@ -42,6 +43,7 @@ fn definition(path: PathBuf) -> Option<PathBuf> {
 #[derive(Debug)]
 pub(crate) struct Defined {
     pub(crate) machine: String,
+    pub(crate) file: PathBuf,
     pub(crate) event: Option<String>,
 }
 
@@ -54,7 +56,7 @@ fn first_event(text: &str) -> Option<String> {
 }
 
 /// Defines them. One that names another as its child waits for it; one that stays refused is shown, and the others go on.
-pub(crate) async fn define(client: &mut Client, files: &[PathBuf]) -> Result<Vec<Defined>, Failure> {
+pub(crate) fn define(remote: &mut Remote, files: &[PathBuf]) -> Result<Vec<Defined>, Failure> {
     let mut waiting = Vec::new();
     for path in files {
         match read_definition(path) {
@@ -67,9 +69,11 @@ pub(crate) async fn define(client: &mut Client, files: &[PathBuf]) -> Result<Vec
         let before = waiting.len();
         let mut refused = Vec::new();
         for (path, text) in waiting {
-            match client.call_with(json!({"op": "define"}), "definition", &text).await {
+            let ask = Ask { definition: Some(text.as_bytes()), ..remote::ask(Op::Define) };
+            match remote.ask(&ask) {
                 Ok(reply) => defined.push(Defined {
                     machine: reply["machine"].as_str().unwrap_or_default().to_owned(),
+                    file: path.clone(),
                     event: first_event(&text),
                 }),
                 Err(failure) if failure.exit == Exit::Refused => refused.push((path, text, failure)),
@@ -92,7 +96,7 @@ fn show(path: &Path, text: &str, failure: &Failure) {
         true => format!(": {failure}"),
         false => String::new(),
     };
-    eprintln!("warning: {} is not defined{why}", path.display());
+    say!("warning: {} is not defined{why}", path.display());
 }
 
 #[cfg(test)]

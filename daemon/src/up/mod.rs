@@ -1,21 +1,24 @@
 //! `statemesh up`: a mesh on this machine. Each daemon is a process of its own; they find each other through DNS, as in a
 //! cluster, from a server in this process. When this process ends, however it does, they end.
 
+mod args;
 mod children;
 mod dns;
 mod machines;
 mod plan;
 pub(crate) mod ports;
 
-use crate::cli::UpArgs;
-use crate::client::Client;
 use crate::config::Target;
 use crate::failure::{Exit, Failure};
-use crate::output::{Format, Printer, Style, Table, count, print, text};
+use crate::output::{Format, Printer, Style, Table, count, print, say, text};
+use crate::remote::{self, Remote};
+pub(crate) use args::UpArgs;
+
 use children::{Children, Told};
 use dns::Dns;
 use plan::Plan;
 use serde_json::{Value, json};
+use statemesh_client::Op;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
@@ -47,7 +50,7 @@ async fn run(args: &UpArgs, file: Option<&Path>, printer: &Printer) -> Result<()
         ended = serve(&plan, &told, &mut children, &mut dns, &files, began, printer) => ended,
         () = told_to_end() => Ok(()),
     };
-    eprintln!("ending {}", count(children.running(), "daemon"));
+    say!("ending {}", count(children.running(), "daemon"));
     children.end().await;
     ended
 }
@@ -62,11 +65,11 @@ async fn serve(
     began: Instant,
     printer: &Printer,
 ) -> Result<(), Failure> {
-    eprintln!("starting {}; they find each other through DNS at {}", count(plan.nodes.len(), "daemon"), dns.address());
+    say!("starting {}; they find each other through DNS at {}", count(plan.nodes.len(), "daemon"), dns.address());
     let members = ready(plan, told, children).await?;
-    eprintln!("ready in {} ms", began.elapsed().as_millis());
-    let mut client = Client::connect(told.target(&plan.clients_address(), ANSWER_WITHIN)).await?;
-    let defined = machines::define(&mut client, files).await?;
+    say!("ready in {} ms", began.elapsed().as_millis());
+    let (target, files) = (told.target(&plan.clients_address(), ANSWER_WITHIN), files.to_vec());
+    let defined = beside(move || machines::define(&mut Remote::connect(target)?, &files)).await?;
     show(plan, &members, &defined, printer)?;
     watch_over(plan, children, dns).await
 }
@@ -104,9 +107,14 @@ async fn ready(plan: &Plan, told: &Told, children: &mut Children) -> Result<Valu
 }
 
 async fn members(of: Target) -> Option<Value> {
-    let mut client = Client::connect(of).await.ok()?;
-    let mut reply = client.call(json!({"op": "members"})).await.ok()?;
-    Some(reply["members"].take())
+    let asked = beside(move || Remote::connect(of)?.ask(&remote::ask(Op::Members)));
+    Some(asked.await.ok()?["members"].take())
+}
+
+/// Waits for a daemon on a thread of its own: this one answers the daemons' questions to DNS.
+async fn beside<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {
+    let ended = tokio::task::spawn_blocking(work).await;
+    ended.map_err(|error| Failure::new(Exit::Start, "client", error.to_string()))?
 }
 
 /// Whether all are there, and each owns a share: before that a view is not yet the mesh's.
@@ -126,7 +134,7 @@ fn seen_by(members: &Value) -> String {
 async fn watch_over(plan: &Plan, children: &mut Children, dns: &mut Dns) -> Result<(), Failure> {
     while children.running() > 0 {
         let (name, how) = children.next_end().await;
-        eprintln!("{name} ended ({how}); left: {}", count(children.running(), "daemon"));
+        say!("{name} ended ({how}); left: {}", count(children.running(), "daemon"));
         let running = plan.hosts().into_iter().filter(|host| children.is_running(&host.name));
         dns.publish(&running.collect::<Vec<_>>()).await?;
     }
@@ -165,7 +173,7 @@ fn show(plan: &Plan, members: &Value, defined: &[machines::Defined], printer: &P
     })?;
     match printer.format {
         Format::Table => print(&what_next(plan, defined)),
-        Format::Json | Format::Yaml => Ok(()),
+        _ => Ok(()),
     }
 }
 
@@ -192,8 +200,10 @@ fn what_next(plan: &Plan, defined: &[machines::Defined]) -> String {
         Some(_) => (", \"amount\": 3", " --data '{\"amount\":3}'"),
         None => ("", ""),
     };
-    let names: Vec<_> = defined.iter().map(|one| one.machine.as_str()).collect();
-    let machines = if names.is_empty() { "none; statemesh define FILE".to_owned() } else { names.join(", ") };
+    let names: Vec<_> = defined.iter().map(|one| format!("{} ({})", one.machine, one.file.display())).collect();
+    let machines = if names.is_empty() { "none; statemesh define FILE".to_owned() } else { names.join("\n          ") };
+    let target = shell_quoted(&format!("{machine}/42"));
+    let event_word = shell_quoted(event);
     format!(
         "
 machines  {machines}
@@ -208,7 +218,7 @@ Send an event from Python (pip install pyzmq), or any other ZeroMQ binding:
                     \"event\": {{\"type\": \"{event}\"{fields}}}}})
     print(mesh.recv_json())
 
-or from another terminal: {program} send {machine}/42 {event}{data}{address}
+or from another terminal: {program} send {target} {event_word}{data}{address}
 
 Ctrl-C ends everything.
 ",
@@ -220,6 +230,16 @@ Ctrl-C ends everything.
             other => format!(" --address {other}"),
         },
     )
+}
+
+/// A word as a shell takes it for one.
+fn shell_quoted(word: &str) -> String {
+    let is_plain =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.' | ':' | '@' | '%' | '+' | ',');
+    match !word.is_empty() && word.chars().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
 }
 
 /// What to type for this program: its name where the shell finds it, its path otherwise, as after `cargo run`.
@@ -253,11 +273,17 @@ mod tests {
     #[test]
     fn the_snippet_uses_a_machine_that_is_there() {
         let plan = Plan::new(3, 7400);
-        let one = |machine: &str| machines::Defined { machine: machine.into(), event: Some("TRY".into()) };
+        let one = |machine: &str| machines::Defined {
+            machine: machine.into(),
+            file: format!("charts/{machine}.json").into(),
+            event: Some("TRY".into()),
+        };
         let order = what_next(&plan, &[one("breaker"), one("order")]);
         assert!(order.contains(" send order/42 PAY --data '{\"amount\":3}'"), "{order}");
         let breaker = what_next(&plan, &[one("breaker")]);
         assert!(breaker.contains("\"key\": \"42\",\n") && breaker.contains("{\"type\": \"TRY\"}})"), "{breaker}");
+        assert!(breaker.contains("machines  breaker (charts/breaker.json)\n"), "{breaker}");
+        assert!(what_next(&plan, &[one("a (b)")]).contains(" send 'a (b)/42' TRY"), "a shell takes it");
         assert!(what_next(&plan, &[]).contains("statemesh define FILE"));
         let elsewhere = what_next(&Plan::new(1, 17400), &[one("breaker")]);
         assert!(

@@ -1,63 +1,111 @@
 //! Verbs that are one request and its answer.
 
-use super::{connect, explain, read_input};
-use crate::cli::{Connect, ExplainArgs, InstancesArgs, PingArgs, SendArgs, StartArgs, Target, TargetArgs, Verb};
+use super::args::{ActArgs, ExplainArgs, GetArgs, PingArgs, SendArgs, StartArgs, Target, TargetArgs, UntilArgs};
+use super::explain;
+use super::sent;
+use crate::config::did_you_mean;
+use crate::connect::{Connect, connect, connect_for};
 use crate::failure::{Exit, Failure};
-use crate::output::{Printer, Style, Table, fields, state, text};
+use crate::input::read_input;
+use crate::output::{Printer, Style, Table, fields, printable, state, text};
+use crate::remote::{self, Remote};
 use serde_json::{Map, Value, json};
+use statemesh_client::{Ask, ErrorCode, Event, Op};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Between two pings of `ping --wait`.
 const PING_AGAIN: Duration = Duration::from_millis(100);
 
-/// Does one of them.
-pub(crate) async fn ask(verb: Verb, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
-    match verb {
-        Verb::Send(args) => send(args, file, printer).await,
-        Verb::Start(args) => start(args, file, printer).await,
-        Verb::Explain(args) => explain_event(args, file, printer).await,
-        Verb::Get(args) => get(args, file, printer).await,
-        Verb::Stop(args) => stop(args, file, printer).await,
-        Verb::History(args) => history(args, file, printer).await,
-        Verb::Where(args) => whereabouts(args, file, printer).await,
-        Verb::Instances(args) => instances(args, file, printer).await,
-        Verb::Machines(args) => list(&args, file, printer, "machines", machines).await,
-        Verb::Members(args) => list(&args, file, printer, "members", members).await,
-        Verb::Placement(args) => placement(args, file, printer).await,
-        Verb::Ping(args) => ping(args, file, printer).await,
-        _ => Err(Failure::usage("this verb is not a request")),
-    }
-}
-
-fn about(op: &str, target: &Target) -> Value {
-    json!({"op": op, "machine": target.machine, "key": target.key})
+fn about<'a>(op: Op, target: &'a Target) -> Ask<'a> {
+    remote::about(op, &target.machine, &target.key)
 }
 
 /// Asks, and gives the answer without the fields that only the protocol needs.
-async fn request(given: &Connect, file: Option<&Path>, request: Value) -> Result<Value, Failure> {
-    let reply = connect(given, file).await?.call(request).await?;
-    Ok(without_envelope(reply))
+fn request(given: &Connect, file: Option<&Path>, ask: &Ask<'_>) -> Result<Value, Failure> {
+    answer(&mut connect(given, file)?, ask)
+}
+
+/// The same over a connection that is there. A machine that is not defined gets the name that was probably meant.
+pub(super) fn answer(client: &mut Remote, ask: &Ask<'_>) -> Result<Value, Failure> {
+    let failure = match client.ask(ask) {
+        Ok(reply) => return Ok(without_envelope(reply)),
+        Err(failure) => failure,
+    };
+    let (Some(ErrorCode::UnknownMachine), Some(machine)) = (failure.reply, ask.machine) else { return Err(failure) };
+    let Ok(found) = client.ask(&remote::ask(Op::Machines)) else { return Err(failure) };
+    let names: Vec<_> = rows(&found["machines"]).iter().map(|machine| text(&machine["id"])).collect();
+    match did_you_mean(machine, names.iter().map(String::as_str)) {
+        Some(near) => Err(failure.hint(format!("did you mean {near}?"))),
+        None => Err(failure),
+    }
 }
 
 fn without_envelope(mut reply: Value) -> Value {
     if let Some(map) = reply.as_object_mut() {
         map.shift_remove("ok");
         map.shift_remove("id");
+        // The protocol has it as text, in which JSON stands.
+        if let Some(fault) = map.get_mut("fault")
+            && let Some(object) = fault.as_str().and_then(|text| serde_json::from_str::<Value>(text).ok())
+            && object.is_object()
+        {
+            *fault = object;
+        }
     }
     reply
+}
+
+impl UntilArgs {
+    /// As the protocol has it; none if nothing is waited for.
+    fn until(&self) -> Option<String> {
+        let state = self.until_state.as_ref().map(|state| json!({"state": state}));
+        let tag = self.until_tag.as_ref().map(|tag| json!({"tag": tag}));
+        let done = self.until_done.then(|| json!({"done": true}));
+        state.or(tag).or(done).map(|until| until.to_string())
+    }
+
+    /// How much later an answer may come.
+    fn later(&self) -> Duration {
+        if self.until().is_some() { self.within } else { Duration::ZERO }
+    }
+
+    fn within_ms(&self) -> Option<u64> {
+        self.until().map(|_| u64::try_from(self.within.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+/// The failure of a wait, if it was in vain.
+fn reached(target: &Target, reply: &Value) -> Result<(), Failure> {
+    if reply["reached"] != json!(false) {
+        return Ok(());
+    }
+    let (name, state) = (format!("{}/{}", target.machine, target.key), state(&reply["value"]));
+    let message = format!("{name} is in {state} ({}), and not where it was waited for", text(&reply["status"]));
+    Err(Failure::new(Exit::Unreached, "unreached", message).hint("--within gives it more time"))
 }
 
 /// Reads JSON given as itself, `@FILE` or `-`.
 fn json_argument(name: &str, given: &str) -> Result<Value, Failure> {
     let from_file = match given {
         "-" => Some(read_input(Path::new("-"))?),
+        "@" => return Err(Failure::usage(format!("--{name}: @ needs the name of a file behind it: @FILE"))),
         given => given.strip_prefix('@').map(|path| read_input(Path::new(path))).transpose()?,
     };
     let text = from_file.as_deref().unwrap_or(given);
+    if text.trim().is_empty() {
+        let what = match given {
+            "-" => "stdin was empty".to_owned(),
+            _ => given.strip_prefix('@').map_or_else(|| "it is empty".to_owned(), |path| format!("{path} is empty")),
+        };
+        return Err(Failure::usage(format!("--{name}: {what}")).hint("JSON is expected, such as {\"amount\":3}"));
+    }
     serde_json::from_str(text).map_err(|error| {
-        Failure::usage(format!("--{name}: not JSON: {error}"))
-            .hint(format!("quote it for the shell: --{name} '{{\"amount\":3}}'"))
+        let failure = Failure::usage(format!("--{name}: not JSON: {error}"));
+        match from_file {
+            None => failure.hint(format!("quote it for the shell: --{name} '{{\"amount\":3}}'")),
+            Some(_) => failure,
+        }
     })
 }
 
@@ -77,35 +125,91 @@ fn event(kind: &str, data: Option<&str>) -> Result<Value, Failure> {
     Ok(Value::Object(event))
 }
 
-async fn send(args: SendArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
-    let mut message = about("send", &args.target);
-    message["event"] = event(&args.event, args.data.as_deref())?;
-    if let Some(token) = &args.dedup {
-        message["dedup"] = json!(token);
+pub(crate) fn send(args: SendArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
+    let event = event(&args.event, args.data.as_deref())?.to_string();
+    let event = Some(Event::Whole(event.as_bytes()));
+    let (dedup, if_run, if_seq) = (args.dedup.as_deref(), args.if_run, args.if_seq);
+    let (until, within_ms) = (args.until.until(), args.until.within_ms());
+    let until = until.as_deref().map(str::as_bytes);
+    let ask = Ask { event, dedup, if_run, if_seq, until, within_ms, ..about(Op::Send, &args.target) };
+    let mut client = connect_for(&args.connect, file, args.until.later())?;
+    let reply = answer(&mut client, &ask)?;
+    printer.answer(&reply, || outcome(&args.target, &reply))?;
+    if reply["handled"] != json!(false) {
+        return reached(&args.target, &reply);
     }
-    let reply = request(&args.connect, file, message).await?;
+    let explained = || client.ask(&Ask { event, ..about(Op::Explain, &args.target) }).ok();
+    Err(ignored(&args.target, &args.event, &reply, explained))
+}
+
+/// Why nothing reacted to an event, as far as that can be told: the instance may have gone on since.
+fn ignored(target: &Target, event: &str, reply: &Value, explained: impl FnOnce() -> Option<Value>) -> Failure {
+    let name = format!("{}/{}", target.machine, target.key);
+    let failure = |message| Failure::new(Exit::Ignored, "ignored", message);
+    let status = text(&reply["status"]);
+    if reply["stuck"] == json!(true) {
+        let hint = format!("statemesh retry {name} fires its timer again, skip drops it");
+        return failure(format!("{name} is stuck and takes no event")).hint(hint);
+    }
+    if status != "active" {
+        let hint = format!("statemesh start {name} puts a new instance in its place");
+        return failure(format!("{name} has ended ({status})")).hint(hint);
+    }
+    let explanation = explained().map(|mut reply| reply["explanation"].take()).unwrap_or_default();
+    let candidates = rows(&explanation["candidates"]);
+    let state = state(&reply["value"]);
+    if candidates.iter().any(|tried| tried["taken"] == json!(true)) || explanation["handled"].is_null() {
+        return failure(format!("{state} did not take {event}"));
+    }
+    if let Some(tried) = candidates.first() {
+        let why = tried["reason"].as_str().map(|why| format!(": {}", printable(why))).unwrap_or_default();
+        let hint = format!("statemesh explain {name} {event} says more");
+        return failure(format!("{state} did not take {event}{why}")).hint(hint);
+    }
+    let handled = sent(rows(&explanation["handled"]).iter().map(text));
+    let failure = failure(format!("{state} does not react to {event}"));
+    if handled.is_empty() {
+        return failure.hint("it reacts to no event");
+    }
+    let near = did_you_mean(event, handled.iter().map(String::as_str));
+    let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+    failure.hint(format!("it reacts to {}{near}", handled.join(", ")))
+}
+
+pub(crate) fn start(args: StartArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
+    let input = args.input.as_deref().map(|input| json_argument("input", input)).transpose()?;
+    let input = input.map(|input| input.to_string());
+    let (input, force) = (input.as_deref().map(str::as_bytes), args.force);
+    let (until, within_ms) = (args.until.until(), args.until.within_ms());
+    let until = until.as_deref().map(str::as_bytes);
+    let ask = Ask { input, force, until, within_ms, ..about(Op::Start, &args.target) };
+    let reply = answer(&mut connect_for(&args.connect, file, args.until.later())?, &ask)?;
+    printer.answer(&reply, || outcome(&args.target, &reply))?;
+    reached(&args.target, &reply)
+}
+
+/// A request that names an instance and nothing else.
+pub(crate) fn act(op: Op, args: &TargetArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
+    let reply = request(&args.connect, file, &about(op, &args.target))?;
     printer.answer(&reply, || outcome(&args.target, &reply))
 }
 
-async fn start(args: StartArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
-    let mut message = about("start", &args.target);
-    if let Some(input) = &args.input {
-        message["input"] = json_argument("input", input)?;
-    }
-    let reply = request(&args.connect, file, message).await?;
-    printer.answer(&reply, || outcome(&args.target, &reply))
-}
-
-async fn stop(args: TargetArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
-    let reply = request(&args.connect, file, about("stop", &args.target)).await?;
-    printer.answer(&reply, || outcome(&args.target, &reply))
+/// Removes an instance; what is printed is where it stood.
+pub(crate) fn delete(args: &ActArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
+    let (dedup, if_run, if_seq) = (args.dedup.as_deref(), args.if_run, args.if_seq);
+    let ask = Ask { dedup, if_run, if_seq, ..about(Op::Delete, &args.target) };
+    let reply = request(&args.connect, file, &ask)?;
+    printer.answer(&reply, || noted(&args.target, &reply, ("removed".to_owned(), Style::Good)))
 }
 
 /// One line: where the instance is now, and whether the event took it there.
 fn outcome(target: &Target, reply: &Value) -> Table {
+    noted(target, reply, note(reply))
+}
+
+fn noted(target: &Target, reply: &Value, note: (String, Style)) -> Table {
     let mut table = Table::new(["INSTANCE", "STATE", "STATUS", "SEQ", ""]);
     let status = text(&reply["status"]);
-    let note = note(reply);
     table.styled([
         (format!("{}/{}", target.machine, target.key), Style::Strong),
         (state(&reply["value"]), Style::Plain),
@@ -119,12 +223,21 @@ fn outcome(target: &Target, reply: &Value) -> Table {
 /// What else there is to know about where an event led.
 fn note(reply: &Value) -> (String, Style) {
     let fault = &reply["fault"];
+    let what = if fault["message"].is_string() { text(&fault["message"]) } else { text(fault) };
+    if reply["stuck"] == json!(true) {
+        return (format!("stuck: {what} (statemesh retry, skip or stop)"), Style::Bad);
+    }
     if !fault.is_null() {
-        let what = fault["message"].as_str().map_or_else(|| text(fault), str::to_owned);
         return (format!("fault: {what}"), Style::Bad);
     }
     if reply["restarted"] == json!(true) {
         return ("restarted: its owner died, and it began anew".to_owned(), Style::Doubtful);
+    }
+    let conflict = &reply["conflict"];
+    if conflict.is_object() {
+        let (from, run) = (text(&conflict["lost_from"]), text(&conflict["run"]));
+        let what = format!("conflict: it was served twice, and transitions from {from} on of life {run} are gone");
+        return (what, Style::Doubtful);
     }
     match reply["changed"].as_bool() {
         Some(true) => ("changed".to_owned(), Style::Good),
@@ -133,25 +246,36 @@ fn note(reply: &Value) -> (String, Style) {
     }
 }
 
-async fn get(args: TargetArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
-    let reply = request(&args.connect, file, about("get", &args.target)).await?;
-    printer.answer(&reply, || fields(&reply))
+pub(crate) fn get(args: &GetArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
+    let (until, within_ms) = (args.until.until(), args.until.within_ms());
+    let ask = Ask { until: until.as_deref().map(str::as_bytes), within_ms, ..about(Op::Get, &args.target) };
+    let reply = answer(&mut connect_for(&args.connect, file, args.until.later())?, &ask)?;
+    printer.answer(&reply, || fields(&reply))?;
+    reached(&args.target, &reply)
 }
 
-async fn whereabouts(args: TargetArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
-    let reply = request(&args.connect, file, about("where", &args.target)).await?;
-    printer.answer(&reply, || fields(&reply))
+pub(crate) fn whereabouts(args: TargetArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
+    let reply = request(&args.connect, file, &about(Op::Where, &args.target))?;
+    printer.answer(&reply, || {
+        let mut shown = reply.clone();
+        if shown["owner"].is_null() {
+            let why =
+                if shown["next"].is_null() { "the daemon has not joined its mesh" } else { "the partition moves" };
+            shown["owner"] = json!(format!("nobody just now: {why}"));
+        }
+        fields(&shown)
+    })
 }
 
-async fn explain_event(args: ExplainArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
-    let mut message = about("explain", &args.target);
-    message["event"] = event(&args.event, args.data.as_deref())?;
-    let reply = request(&args.connect, file, message).await?;
+pub(crate) fn explain_event(args: ExplainArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
+    let event = event(&args.event, args.data.as_deref())?.to_string();
+    let ask = Ask { event: Some(Event::Whole(event.as_bytes())), ..about(Op::Explain, &args.target) };
+    let reply = request(&args.connect, file, &ask)?;
     printer.text(&reply, |painter| explain::lines(&args.target, &reply, painter))
 }
 
-async fn history(args: TargetArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
-    let reply = request(&args.connect, file, about("history", &args.target)).await?;
+pub(crate) fn history(args: TargetArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
+    let reply = request(&args.connect, file, &about(Op::History, &args.target))?;
     let entries = &reply["history"];
     printer.answer(entries, || {
         let mut table = Table::new(["SEQ", "EVENT", "FROM", "TO", "AGO"]).or("no transition yet");
@@ -169,7 +293,7 @@ async fn history(args: TargetArgs, file: Option<&Path>, printer: &Printer) -> Re
 }
 
 /// Milliseconds as a person counts them.
-fn ago(age_ms: &Value) -> String {
+pub(super) fn ago(age_ms: &Value) -> String {
     let Some(ms) = age_ms.as_u64() else {
         return String::new();
     };
@@ -181,50 +305,24 @@ fn ago(age_ms: &Value) -> String {
     }
 }
 
-fn state_or_nothing(value: &Value) -> String {
+pub(super) fn state_or_nothing(value: &Value) -> String {
     if value.is_null() { String::new() } else { state(value) }
 }
 
-async fn instances(args: InstancesArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
-    let mut message = json!({"op": "instances", "machine": args.machine, "limit": args.limit});
-    if let Some(after) = &args.after {
-        message["after"] = json!(after);
-    }
-    let reply = request(&args.connect, file, message).await?;
-    let found = &reply["instances"];
-    let none = if args.after.is_some() { "this daemon hosts none after that key" } else { "this daemon hosts none" };
-    printer.answer(found, || {
-        let mut table = Table::new(["KEY", "STATE", "STATUS", "SEQ"]).or(none);
-        for instance in rows(found) {
-            let status = text(&instance["status"]);
-            table.styled([
-                (text(&instance["key"]), Style::Strong),
-                (state_or_nothing(&instance["value"]), Style::Plain),
-                (status.clone(), Style::of_status(&status)),
-                (text(&instance["seq"]), Style::Plain),
-            ]);
-        }
-        table
-    })?;
-    if let Some(next) = reply["next"].as_str() {
-        eprintln!("there are more: --after {next}");
-    }
-    Ok(())
-}
-
 /// A verb whose answer is the list of the same name.
-async fn list(
+pub(crate) fn list(
     given: &Connect,
     file: Option<&Path>,
     printer: &Printer,
-    op: &str,
+    op: Op,
     table: fn(&Value) -> Table,
 ) -> Result<(), Failure> {
-    let reply = request(given, file, json!({"op": op})).await?;
-    printer.answer(&reply[op], || table(&reply[op]))
+    let reply = request(given, file, &remote::ask(op))?;
+    let found = &reply[op.as_str()];
+    printer.answer(found, || table(found))
 }
 
-fn machines(found: &Value) -> Table {
+pub(crate) fn machines(found: &Value) -> Table {
     let mut table =
         Table::new(["MACHINE", "VERSION", "INSTANCES HERE", "HASH"]).or("no machine is defined; statemesh define FILE");
     for machine in rows(found) {
@@ -260,24 +358,28 @@ pub(crate) fn members(found: &Value) -> Table {
     table
 }
 
-async fn placement(args: Connect, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
-    let reply = request(&args, file, json!({"op": "placement"})).await?;
+pub(crate) fn placement(args: Connect, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
+    let reply = request(&args, file, &remote::ask(Op::Placement))?;
     printer.answer(&reply, || {
         let mut table = Table::new(["OWNER", "PARTITIONS"]);
         for (index, owner) in rows(&reply["owners"]).iter().enumerate() {
             let owned = rows(&reply["map"]).iter().filter(|at| at.as_u64() == Some(index as u64)).count();
             table.row([text(owner), owned.to_string()]);
         }
+        let moving = rows(&reply["map"]).iter().filter(|at| !at.is_u64()).count();
+        if moving > 0 {
+            table.row(["nobody just now".to_owned(), moving.to_string()]);
+        }
         table
     })
 }
 
-async fn ping(args: PingArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
+pub(crate) fn ping(args: PingArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
     let start = Instant::now();
     let reply = loop {
-        match round_trip(&args.connect, file).await {
+        match round_trip(&args.connect, file) {
             Err(failure) if failure.exit == Exit::Unreachable && start.elapsed() < args.wait => {
-                tokio::time::sleep(PING_AGAIN).await;
+                std::thread::sleep(PING_AGAIN);
             }
             answer => break answer?,
         }
@@ -286,16 +388,16 @@ async fn ping(args: PingArgs, file: Option<&Path>, printer: &Printer) -> Result<
 }
 
 /// What a daemon says to a ping, and how long that took without connecting.
-async fn round_trip(given: &Connect, file: Option<&Path>) -> Result<Value, Failure> {
-    let mut client = connect(given, file).await?;
+fn round_trip(given: &Connect, file: Option<&Path>) -> Result<Value, Failure> {
+    let mut client = connect(given, file)?;
     let asked = Instant::now();
-    let mut reply = without_envelope(client.call(json!({"op": "ping"})).await?);
+    let mut reply = without_envelope(client.ask(&remote::ask(Op::Ping))?);
     let round_trip_us = u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX);
     reply["round_trip_us"] = json!(round_trip_us);
     Ok(reply)
 }
 
-fn rows(value: &Value) -> &[Value] {
+pub(super) fn rows(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
@@ -313,6 +415,34 @@ mod tests {
     }
 
     #[test]
+    fn an_event_that_was_not_taken_says_why() {
+        let target: Target = "order/1".parse().unwrap();
+        let told = |reply: Value, explanation: Value| {
+            let explained = || Some(json!({"explanation": explanation}));
+            let failure = ignored(&target, "PYA", &reply, explained);
+            format!("{} | {}", failure.message, failure.hint.unwrap_or_default())
+        };
+        let open = json!({"value": "open", "status": "active", "changed": false, "handled": false});
+        let unknown = json!({"candidates": [], "handled": ["ADD", "PAY"]});
+        let expected = "open does not react to PYA | it reacts to ADD, PAY; did you mean PAY?";
+        assert_eq!(told(open.clone(), unknown), expected);
+        let guarded = json!({"candidates": [{"taken": false, "reason": "the guard g is false"}], "handled": ["PYA"]});
+        let told_guarded = told(open.clone(), guarded);
+        assert!(told_guarded.starts_with("open did not take PYA: the guard g is false | statemesh explain"));
+        let taken = json!({"candidates": [{"taken": true}], "handled": ["PYA"]});
+        assert_eq!(told(open, taken), "open did not take PYA | ", "it would be taken by now");
+        let ended = told(json!({"value": "paid", "status": "done", "changed": false}), Value::Null);
+        assert!(ended.starts_with("order/1 has ended (done) | statemesh start"), "{ended}");
+    }
+
+    #[test]
+    fn a_fault_is_an_object_for_programs_too() {
+        let reply = json!({"ok": true, "id": 1, "fault": "{\"code\":\"c\",\"message\":\"m\"}"});
+        assert_eq!(without_envelope(reply), json!({"fault": {"code": "c", "message": "m"}}));
+        assert_eq!(without_envelope(json!({"fault": "plain"})), json!({"fault": "plain"}));
+    }
+
+    #[test]
     fn an_age_is_counted_as_people_do() {
         let shown = [0, 1_250, 119_999, 7_199_999, 86_400_000].map(|ms| ago(&json!(ms)));
         assert_eq!(shown, ["0 ms", "1.2 s", "119.9 s", "119 min", "24 h"]);
@@ -325,6 +455,18 @@ mod tests {
         let reply = json!({"value": {"a": "b"}, "status": "active", "seq": 1, "changed": true, "restarted": true});
         let table = outcome(&target, &reply).render(false);
         assert!(table.contains("a.b") && table.contains("restarted: its owner died"), "{table}");
+    }
+
+    #[test]
+    fn an_outcome_says_what_is_gone_of_an_instance() {
+        let target: Target = "order/42".parse().unwrap();
+        let conflict = json!({"reason": "merged", "lost_from": 7, "run": "18bc"});
+        let reply = json!({"value": "a", "status": "active", "seq": 9, "changed": true, "conflict": conflict});
+        let table = outcome(&target, &reply).render(false);
+        assert!(
+            table.contains("conflict: it was served twice, and transitions from 7 on of life 18bc are gone"),
+            "{table}"
+        );
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! `bench`: steady load on a mesh, from as many connections as wanted, and the proof that nothing was lost or applied twice.
 
-use super::{connect, target};
-use crate::cli::BenchArgs;
-use crate::client::unreachable;
+use super::args::BenchArgs;
 use crate::config::Target;
+use crate::connect::{connect, target};
 use crate::failure::{Exit, Failure};
-use crate::output::{Printer, Style, Table};
+use crate::output::{Printer, Style, Table, say};
+use crate::remote::{self, unreachable};
 use serde_json::{Value, json};
+use statemesh_client::{Ask, ErrorCode, Op};
 use statemesh_load::{Books, Each, Endpoint, MAX_SLOTS, OpenError, Pace, Refusal, Round, Sends, Spec, Work, run};
 use std::path::Path;
 use std::sync::Arc;
@@ -21,6 +22,8 @@ const EVENT: &str = "ADD";
 const MAX_CONNECTIONS: usize = 256;
 /// Instances that are looked at, or stopped, at a time when all is done.
 const LOOKED_AT: usize = 64;
+/// Between two lines that say how far a run is.
+const PROGRESS: Duration = Duration::from_secs(10);
 /// Between two attempts to connect for that.
 const CONNECT_AGAIN: Duration = Duration::from_millis(100);
 /// As a daemon that gets a second signal.
@@ -30,21 +33,55 @@ const INTERRUPTED: i32 = 130;
 pub(crate) async fn bench(args: &BenchArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
     let plan = Plan::of(args)?;
     let target = target(&args.connect, file)?;
-    if args.machine.is_none() {
-        define(args, file).await?;
+    match &args.machine {
+        None => define(args, file)?,
+        Some(machine) => must_be_defined(machine, args, file)?,
     }
     let stop = Arc::new(AtomicBool::new(false));
     tokio::spawn(heed_signals(Arc::clone(&stop)));
-    eprintln!("{}; Ctrl-C ends it early", plan.in_words());
+    say!("{}; Ctrl-C ends it early", plan.in_words());
+    let progress = tokio::spawn(progress(plan.spec.warm_up + plan.spec.measured));
     let ran = tokio::task::spawn_blocking(move || {
         let result = plan.run(&target, &stop);
         (plan, target, result)
     });
-    let (plan, target, result) = ran.await.map_err(|error| Failure::new(Exit::Refused, "bench", error.to_string()))?;
-    let result = result.map_err(|error| unreachable(&target.address, &error.to_string()))?;
+    let ran = ran.await;
+    progress.abort();
+    let (plan, target, result) = ran.map_err(|error| Failure::new(Exit::Refused, "bench", error.to_string()))?;
+    let result = result.map_err(|error| unreachable(&target.addresses.join(", "), &error.to_string()))?;
     let report = plan.report(&result);
     printer.answer(&report, || table(&report))?;
+    if result.moved_nothing() {
+        let message = format!("no {} was a transition: this has measured events that come to nothing", plan.event);
+        return Err(Failure::new(Exit::Refused, "nothing_moved", message).hint(
+            "statemesh explain MACHINE/KEY EVENT says why; statemesh check and draw show what a machine reacts to",
+        ));
+    }
     if result.is_flawless() { Ok(()) } else { Err(Failure::silent(Exit::Refused)) }
+}
+
+/// A long run is seen to go on.
+async fn progress(whole: Duration) {
+    let began = Instant::now();
+    let mut ticks = tokio::time::interval(PROGRESS);
+    // The first tick comes at once.
+    ticks.tick().await;
+    loop {
+        ticks.tick().await;
+        say!("{} s of {} s", began.elapsed().as_secs(), whole.as_secs());
+    }
+}
+
+/// A name that nobody has defined would be refused as often as there are events. A client that may not list machines finds out so.
+fn must_be_defined(machine: &str, args: &BenchArgs, file: Option<&Path>) -> Result<(), Failure> {
+    let mut client = connect(&args.connect, file)?;
+    let Ok(machines) = client.ask(&remote::ask(Op::Machines)) else { return Ok(()) };
+    let names: Vec<_> =
+        machines["machines"].as_array().into_iter().flatten().map(|found| super::text(&found["id"])).collect();
+    if names.iter().any(|name| name == machine) {
+        return Ok(());
+    }
+    Err(super::unknown_machine(machine, &names))
 }
 
 /// A first signal ends the run early, a second one the program.
@@ -62,12 +99,14 @@ async fn heed_signals(stop: Arc<AtomicBool>) {
 }
 
 /// Defines the machine. A client that may not do that may still find it defined.
-async fn define(args: &BenchArgs, file: Option<&Path>) -> Result<(), Failure> {
-    let mut client = connect(&args.connect, file).await?;
-    let Err(failure) = client.call(json!({"op": "define", "definition": machine()})).await else { return Ok(()) };
-    let machines = client.call(json!({"op": "machines"})).await.unwrap_or_default();
+fn define(args: &BenchArgs, file: Option<&Path>) -> Result<(), Failure> {
+    let mut client = connect(&args.connect, file)?;
+    let definition = machine().to_string();
+    let define = Ask { definition: Some(definition.as_bytes()), ..remote::ask(Op::Define) };
+    let Err(failure) = client.ask(&define) else { return Ok(()) };
+    let machines = client.ask(&remote::ask(Op::Machines)).unwrap_or_default();
     let defined = machines["machines"].as_array().into_iter().flatten().any(|machine| machine["id"] == MACHINE);
-    if failure.code == "forbidden" && defined {
+    if failure.reply == Some(ErrorCode::Forbidden) && defined {
         return Ok(());
     }
     Err(failure.hint("--machine and --event use a machine that is defined"))
@@ -123,6 +162,11 @@ struct Ran {
 }
 
 impl Ran {
+    /// Everything was answered, and nothing came of any of it.
+    fn moved_nothing(&self) -> bool {
+        self.round.answered > 0 && self.books.unchanged >= self.round.answered
+    }
+
     fn is_flawless(&self) -> bool {
         self.round.errors.total() == 0 && self.books.lost == 0 && self.books.doubled == 0
     }
@@ -192,7 +236,9 @@ impl Plan {
 
     fn run_part(&self, of: usize, target: &Target, stop: &AtomicBool) -> Result<Ran, OpenError> {
         let (spec, mut sends) = self.part(of);
-        let mut endpoint = Endpoint::new(&target.address, target.security.clone(), target.timeout, of);
+        // Each connection begins with an address of its own, as it does with one of a name's.
+        let address = target.addresses.get(of % target.addresses.len().max(1)).map_or("", String::as_str);
+        let mut endpoint = Endpoint::new(address, target.security.clone(), target.timeout, of);
         let mut round = run(&mut endpoint, &mut sends, &spec, stop)?;
         // If nothing got through, the reasons are known already.
         if round.answered == 0 {
@@ -302,6 +348,6 @@ fn table(report: &Value) -> Table {
 }
 
 /// Keys at most, each a slot of its connection's schedule.
-pub(crate) const MAX_KEYS: i64 = MAX_SLOTS as i64;
+pub(super) const MAX_KEYS: i64 = MAX_SLOTS as i64;
 /// Connections at most, for the command line.
-pub(crate) const CONNECTIONS: std::ops::RangeInclusive<i64> = 1..=MAX_CONNECTIONS as i64;
+pub(super) const CONNECTIONS: std::ops::RangeInclusive<i64> = 1..=MAX_CONNECTIONS as i64;

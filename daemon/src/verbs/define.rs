@@ -1,38 +1,70 @@
 //! `define`: sends definitions to the mesh, and shows what is wrong in one at its place in the file.
 
-use super::{connect, read_input};
-use crate::cli::DefineArgs;
-use crate::diagnostic;
+use super::args::DefineArgs;
+use crate::connect::connect;
+use crate::diagnostic::{self, Diagnostic};
 use crate::failure::{Exit, Failure};
-use crate::output::{Format, Printer, Style, Table, count, text};
+use crate::input::read_input;
+use crate::output::{Format, Printer, Style, Table, count, say, text};
+use crate::remote::{self, Remote};
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
-use std::path::Path;
+use statemesh_client::{Ask, Op};
+use statemesh_engine::{Limits, Machine};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
-/// Defines the machine of each file, in order, and goes on after one that is refused.
-pub(crate) async fn define(args: &DefineArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
-    let texts = args.files.iter().map(|path| Ok((path.as_path(), read_definition(path)?)));
-    let texts = texts.collect::<Result<Vec<_>, Failure>>()?;
-    let mut client = connect(&args.connect, file).await?;
-    let mut defined = Vec::new();
-    let mut last = Ok(());
+/// Defines the machine of each file, in order, and goes on after one that is refused. Nothing is sent if a file is no JSON at all.
+pub(crate) fn define(args: &DefineArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
+    let read = |path: &PathBuf| Ok((path.clone(), json_of(path, printer.format)?));
+    let texts = args.files.iter().map(read).collect::<Result<Vec<_>, Failure>>()?;
+    let mut client = connect(&args.connect, file)?;
+    let before = versions(&mut client);
+    let (mut defined, mut refusals) = (Vec::new(), Vec::new());
     for (path, definition) in &texts {
-        let request = json!({"op": "define"});
-        match client.call_with(request, "definition", definition).await {
+        let ask = Ask { definition: Some(definition.as_bytes()), ..remote::ask(Op::Define) };
+        match client.ask(&ask) {
             Ok(reply) => {
                 diagnostic::print_reply(path, definition, reply["warnings"].as_array().map_or(&[], Vec::as_slice));
-                defined.push(summary(&reply));
+                defined.push(summary(&reply, before.as_ref()));
             }
             Err(failure) if failure.exit == Exit::Refused => {
-                last = Err(refused(path, definition, failure, printer.format));
+                refusals.push(refused(path, definition, failure, printer.format));
             }
             Err(failure) => return Err(failure),
         }
     }
-    let answer = Value::Array(defined);
-    if answer.as_array().is_some_and(|defined| !defined.is_empty()) {
+    let (good, answer) = (defined.len(), Value::Array(defined));
+    if good > 0 {
         printer.answer(&answer, || table(&answer))?;
     }
-    last
+    let bad = refusals.len();
+    let Some(mut last) = refusals.pop() else { return Ok(()) };
+    if texts.len() > 1 {
+        refusals.iter().for_each(|failure| say!("{}", failure.message));
+        last.message = format!("{}; of {} {bad} refused, {good} defined", last.message, count(texts.len(), "file"));
+    }
+    Err(last)
+}
+
+/// The text of a file if it is JSON. The daemon reads it with positions; here only a text that would break the request around it
+/// is found, and shown as `check` shows it.
+fn json_of(path: &Path, format: Format) -> Result<String, Failure> {
+    let text = read_input(path)?;
+    if serde_json::from_str::<IgnoredAny>(&text).is_ok() {
+        return Ok(text);
+    }
+    let errors = Machine::compile(text.as_bytes(), &Limits::default(), &|_| None).err().unwrap_or_default();
+    let errors: Vec<_> = errors.into_iter().map(Diagnostic::from).collect();
+    let refused = diagnostic::refused(path, &text, &errors, format);
+    Err(Failure { message: format!("{}; nothing was defined", refused.message), ..refused })
+}
+
+/// The machines that there are, with their versions; `None`: the client may not see them.
+fn versions(client: &mut Remote) -> Option<BTreeMap<String, u64>> {
+    let reply = client.ask(&remote::ask(Op::Machines)).ok()?;
+    let machines = reply["machines"].as_array()?.iter();
+    Some(machines.filter_map(|one| Some((text(&one["id"]), one["version"].as_u64()?))).collect())
 }
 
 /// For a person the findings are shown at their places; a program gets them with the error.
@@ -47,37 +79,70 @@ fn refused(path: &Path, definition: &str, failure: Failure, format: Format) -> F
     Failure { message, hint: None, ..failure }
 }
 
-/// Reads a file whose text is JSON.
-pub(crate) fn read_definition(path: &Path) -> Result<String, Failure> {
-    let definition = read_input(path)?;
-    // Parsed by the daemon, with positions; here only so that a broken text cannot break the request around it.
-    match serde_json::from_str::<serde::de::IgnoredAny>(&definition) {
-        Ok(_) => Ok(definition),
-        Err(error) => Err(Failure::new(
-            Exit::Refused,
-            "invalid_json",
-            format!("{}:{}:{}: {error}", path.display(), error.line(), error.column()),
-        )
-        .hint("statemesh check shows the place")),
-    }
-}
-
-fn summary(reply: &Value) -> Value {
+fn summary(reply: &Value, before: Option<&BTreeMap<String, u64>>) -> Value {
     let mut kept = json!({});
     for name in ["machine", "version", "members", "hash"] {
         kept[name] = reply[name].clone();
+    }
+    for name in ["missing", "refused"] {
+        if let Some(members) = reply[name].as_array() {
+            kept[name] = json!(members);
+        }
+    }
+    if let Some(before) = before {
+        kept["was"] = json!(before.get(&text(&reply["machine"])));
     }
     kept
 }
 
 fn table(defined: &Value) -> Table {
-    let mut table = Table::new(["MACHINE", "VERSION", "DAEMONS"]);
+    let mut table = Table::new(["MACHINE", "VERSION", "DAEMONS", ""]);
     for machine in defined.as_array().into_iter().flatten() {
         table.styled([
             (text(&machine["machine"]), Style::Strong),
             (text(&machine["version"]), Style::Plain),
             (text(&machine["members"]), Style::Plain),
+            note(machine),
         ]);
     }
     table
+}
+
+/// Whether the machine is a new one, who does not run it, and who does not have it yet.
+fn note(defined: &Value) -> (String, Style) {
+    let refused = defined["refused"].as_array().into_iter().flatten();
+    let refused: Vec<_> = refused.map(|by| format!("{} ({})", text(&by["member"]), text(&by["reason"]))).collect();
+    if !refused.is_empty() {
+        return (format!("does not run at {}", refused.join(", ")), Style::Bad);
+    }
+    let missing: Vec<_> = defined["missing"].as_array().into_iter().flatten().map(text).collect();
+    if !missing.is_empty() {
+        return (format!("not yet at {}", missing.join(", ")), Style::Doubtful);
+    }
+    match defined.get("was") {
+        None => (String::new(), Style::Plain),
+        Some(Value::Null) => ("new".to_owned(), Style::Good),
+        Some(was) if *was == defined["version"] => ("unchanged".to_owned(), Style::Faint),
+        Some(was) => (format!("was {was}; instances that there are stay with theirs"), Style::Good),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_definition_is_new_unchanged_or_newer() {
+        let reply = json!({"machine": "door", "version": 7, "members": 3, "hash": "ab"});
+        let told = |before: &[(&str, u64)]| {
+            let before = before.iter().map(|(name, version)| ((*name).to_owned(), *version));
+            note(&summary(&reply, Some(&before.collect()))).0
+        };
+        assert_eq!(told(&[("order", 3)]), "new");
+        assert_eq!(told(&[("door", 7)]), "unchanged");
+        assert!(told(&[("door", 5)]).starts_with("was 5; "));
+        assert_eq!(note(&summary(&reply, None)).0, "", "who may not read does not know");
+        let late = json!({"machine": "door", "version": 7, "members": 2, "hash": "ab", "missing": ["c"]});
+        assert_eq!(note(&summary(&late, None)).0, "not yet at c");
+    }
 }

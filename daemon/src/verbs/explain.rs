@@ -1,6 +1,8 @@
 //! How an explanation reads: what an event would do, which transitions were tried, and why one was not taken.
 
-use crate::cli::Target;
+use super::args::Target;
+use super::sent;
+use crate::config::did_you_mean;
 use crate::output::{Painter, Style, state, text};
 use serde_json::Value;
 
@@ -12,16 +14,25 @@ pub(super) fn lines(target: &Target, reply: &Value, painter: Painter) -> String 
     }
     let name = format!("{}/{}", target.machine, target.key);
     let (event, status) = (text(&found["event"]), text(&found["status"]));
+    let verb = if reply["new"] == Value::Bool(true) { "is new, and would begin in" } else { "is in" };
     let mut lines =
-        vec![format!("{} is in {} ({status})", painter.paint(Style::Strong, &name), state(&reply["value"]))];
-    lines.push(outcome(&event, found, painter));
+        vec![format!("{} {verb} {} ({status})", painter.paint(Style::Strong, &name), state(&reply["value"]))];
+    lines.push(match reply["stuck"] == Value::Bool(true) {
+        true => {
+            let refused = painter.paint(Style::Bad, "would be refused");
+            format!("{event} {refused}: the instance is stuck (statemesh retry, skip or stop)")
+        }
+        false => outcome(&event, found, painter),
+    });
     let candidates = rows(&found["candidates"]);
     lines.extend(candidates.iter().map(|tried| candidate(tried, painter)));
     if candidates.is_empty() && status == "active" {
         lines.push(format!("  no state that it is in reacts to {event}"));
-        let handled: Vec<_> = rows(&found["handled"]).iter().map(text).collect();
+        let handled = sent(rows(&found["handled"]).iter().map(text));
         if !handled.is_empty() {
-            lines.push(format!("  they react to {}", handled.join(", ")));
+            let near = did_you_mean(&event, handled.iter().map(String::as_str));
+            let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+            lines.push(format!("  they react to {}{near}", handled.join(", ")));
         }
     }
     lines.join("\n") + "\n"
@@ -119,7 +130,7 @@ mod tests {
     fn an_event_that_nobody_handles_shows_those_that_are() {
         let text = shown(json!({"event": "PYA", "status": "active", "candidates": [], "handled": ["PAY", "CANCEL"],
             "outcome": {"changed": false, "status": "active", "value": "open", "effects": []}}));
-        assert!(text.ends_with("reacts to PYA\n  they react to PAY, CANCEL\n"), "{text}");
+        assert!(text.ends_with("reacts to PYA\n  they react to PAY, CANCEL; did you mean PAY?\n"), "{text}");
     }
 
     #[test]
@@ -141,6 +152,10 @@ mod tests {
         let text = shown(json!({"event": "PAY", "status": "done", "candidates": [], "handled": [],
             "outcome": {"changed": false, "status": "done", "value": "paid", "effects": []}}));
         assert!(text.contains("PAY would change nothing: the instance has ended\n"), "{text}");
+        let explanation = json!({"event": "PAY", "status": "error", "candidates": [], "handled": []});
+        let reply = json!({"value": "open", "stuck": true, "explanation": explanation});
+        let text = lines(&"order/42".parse().unwrap(), &reply, Painter { colour: false });
+        assert!(text.contains("PAY would be refused: the instance is stuck"), "{text}");
     }
 
     #[test]

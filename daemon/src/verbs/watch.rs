@@ -1,179 +1,155 @@
-//! `watch`: subscribes to the changes of every daemon of the mesh, and prints them as they come.
+//! `watch`: subscribes to the changes of every daemon of the mesh, and prints them as they come, and what is known to be missing.
 
-use super::target;
-use crate::cli::WatchArgs;
-use crate::client::{Client, secured};
+use super::args::{Reason, WatchArgs, Watched};
+use super::unknown_machine;
+use crate::connect::connect;
 use crate::failure::{Exit, Failure};
-use crate::output::{Painter, Printer, Style, count, state, text};
+use crate::output::{Format, Painter, Printer, Style, count, say, state, text};
+use crate::remote::{self, Remote};
 use serde_json::{Value, json};
-use statemesh_transport::SocketType;
-use statemesh_transport::client::{Client as Direct, ClientError};
-use statemesh_transport::curve::Security;
+use statemesh_client::{Change, Notice, Op, Order, Watcher};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
-use tokio::sync::mpsc;
-use zeromq::{Socket, SocketOptions, SocketRecv, SubSocket};
 
-/// How often the list of members is asked for again, so that daemons that join are watched too.
-const REFRESH: Duration = Duration::from_secs(2);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// For how long nothing is waited for at a time.
+const LOOK: Duration = Duration::from_secs(60);
 
 /// Watches until Ctrl-C, or until `--count` changes were printed.
-pub(crate) async fn watch(args: &WatchArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
-    let target = target(&args.connect, file)?;
-    let security = target.security.clone();
-    let mut client = Client::connect(target).await?;
-    let mut changes = Changes::of(args.target.as_deref().map(topic).unwrap_or_default(), security).await?;
-    let mut watched = BTreeSet::new();
-    join(&mut changes, &mut watched, &client.call(json!({"op": "members"})).await?).await?;
-    eprintln!("watching {}; Ctrl-C ends", count(watched.len(), "daemon"));
-
-    let mut refresh = tokio::time::interval(REFRESH);
+pub(crate) fn watch(args: &WatchArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
+    let mut client = connect(&args.connect, file)?;
+    let filter = Filter::of(args);
+    if let Some(target) = &args.target {
+        tell_if_unknown(target, &mut client);
+    }
+    let past = args.since.map(|since| past(args.target.as_ref(), since, &mut client)).transpose()?.unwrap_or_default();
+    let mut watcher = Watcher::new(client.into_client(), &filter.topic()).map_err(|error| broken(&error))?;
+    if watcher.watched() == 0 {
+        return Err(nobody());
+    }
+    let utc = if printer.format == Format::Table { "; times are UTC" } else { "" };
+    say!("watching {}{utc}; Ctrl-C ends", count(watcher.watched(), "daemon"));
     let mut left = args.count.unwrap_or(u64::MAX);
+    let last = past.last().map(place);
+    for change in past.iter().filter(|change| filter.wants(change)).take(usize::try_from(left).unwrap_or(usize::MAX)) {
+        printer.next(change, |painter| line(change, painter))?;
+        left -= 1;
+    }
+    let mut away = BTreeSet::new();
     while left > 0 {
-        tokio::select! {
-            message = changes.next() => {
-                let (topic, body) = message?;
-                let change = change(&topic, &body);
-                if is_wanted(args.target.as_deref(), &change) {
+        match watcher.next(LOOK) {
+            Some(Notice::Change(published)) => {
+                let change = change(&published);
+                let is_new = last.as_ref().is_none_or(|last| place(&change) > *last);
+                if is_new && filter.wants(&change) {
                     printer.next(&change, |painter| line(&change, painter))?;
                     left -= 1;
                 }
             }
-            _ = refresh.tick() => {
-                // The daemon that was asked may be gone: those that are watched already still are.
-                if let Ok(reply) = client.call(json!({"op": "members"})).await {
-                    join(&mut changes, &mut watched, &reply).await?;
-                }
+            Some(Notice::Silent { address, why }) => {
+                say!("warning: {address} is not watched: {why}; its changes are missing until it is");
+                away.insert(address);
             }
+            Some(Notice::Joined(address)) if away.remove(&address) => {
+                say!("watching {address} again; its changes in between were not seen");
+            }
+            Some(Notice::Joined(_)) | None => {}
         }
     }
     Ok(())
 }
 
-/// Subscribes to those members that are not watched yet. A member that cannot be reached now is tried at the next refresh.
-async fn join(changes: &mut Changes, watched: &mut BTreeSet<String>, members: &Value) -> Result<(), Failure> {
-    let alive = members["members"].as_array().into_iter().flatten().filter(|member| member["status"] == "alive");
-    for address in alive.filter_map(|member| member["changes"].as_str()) {
-        if watched.contains(address) {
-            continue;
-        }
-        match changes.connect(address).await {
-            Ok(()) => {
-                watched.insert(address.to_owned());
-            }
-            Err(error) => eprintln!("warning: {address} is not watched: {error}"),
-        }
-    }
-    if watched.is_empty() {
-        return Err(Failure::new(
-            Exit::Unreachable,
-            "unreachable",
-            "no daemon publishes changes where it can be reached",
-        )
-        .hint("`statemesh members -o json` shows the addresses"));
-    }
-    Ok(())
+/// What is printed of all that comes.
+struct Filter {
+    target: Option<Watched>,
+    reasons: Vec<String>,
+    effects: Vec<String>,
 }
 
-fn broken(error: impl std::fmt::Display) -> Failure {
+impl Filter {
+    fn of(args: &WatchArgs) -> Filter {
+        let reasons = args.reason.iter().map(|reason: &Reason| reason.word()).collect();
+        Filter { target: args.target.clone(), reasons, effects: args.effect.clone() }
+    }
+
+    /// A subscription is a prefix: the slash keeps `order` from matching `orders`.
+    fn topic(&self) -> String {
+        let Some(Watched { machine, key }) = &self.target else { return String::new() };
+        format!("{machine}/{}", key.as_deref().unwrap_or_default())
+    }
+
+    /// A prefix cannot say where a key ends, so `order/4` is also sent `order/42`.
+    fn wants(&self, change: &Value) -> bool {
+        let key = self.target.as_ref().and_then(|target| target.key.as_ref());
+        let of_key = key.is_none_or(|key| change["key"] == json!(key) || change["key"].is_null());
+        let reason = change["reason"].as_str().unwrap_or_default();
+        let of_reason = self.reasons.is_empty() || self.reasons.iter().any(|wanted| wanted == reason);
+        let mut effects = change["effects"].as_array().into_iter().flatten();
+        let of_effect = self.effects.is_empty()
+            || effects.any(|effect| self.effects.iter().any(|wanted| effect["type"] == json!(wanted)));
+        of_key && of_reason && of_effect
+    }
+}
+
+/// A name that nobody has defined may be one that somebody will define; more often it is misspelt.
+fn tell_if_unknown(target: &Watched, client: &mut Remote) {
+    let Ok(found) = client.ask(&remote::ask(Op::Machines)) else { return };
+    let names: Vec<_> =
+        found["machines"].as_array().into_iter().flatten().map(|machine| text(&machine["id"])).collect();
+    if !names.contains(&target.machine) {
+        say!("warning: {}", unknown_machine(&target.machine, &names));
+    }
+}
+
+/// The transitions of an instance that its history still has, as changes.
+fn past(target: Option<&Watched>, since: Duration, client: &mut Remote) -> Result<Vec<Value>, Failure> {
+    let Some(Watched { machine, key: Some(key) }) = target else {
+        return Err(Failure::usage("--since: only an instance has a history: watch MACHINE/KEY"));
+    };
+    let reply = match client.ask(&remote::about(Op::History, machine, key)) {
+        // It may come to be while it is watched.
+        Err(failure) if failure.exit == Exit::Refused => return Ok(Vec::new()),
+        reply => reply?,
+    };
+    let oldest_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+    let is_young = |entry: &&Value| entry["ageMs"].as_u64().is_some_and(|age_ms| age_ms <= oldest_ms);
+    let entries = reply["history"].as_array().into_iter().flatten().filter(is_young);
+    let of = |entry: &Value| {
+        json!({"machine": machine, "key": key, "reason": "history", "event": entry["event"], "from": entry["from"],
+               "value": entry["to"], "seq": entry["seq"], "run": reply["run"], "age_ms": entry["ageMs"]})
+    };
+    Ok(entries.map(of).collect())
+}
+
+/// Where a change stands in its key's order.
+fn place(change: &Value) -> (String, u64) {
+    (text(&change["run"]), change["seq"].as_u64().unwrap_or(u64::MAX))
+}
+
+pub(super) fn nobody() -> Failure {
+    Failure::new(Exit::Unreachable, "unreachable", "no daemon publishes changes where it can be reached")
+        .hint("`statemesh members -o json` shows the addresses")
+}
+
+fn broken(error: &impl std::fmt::Display) -> Failure {
     Failure::new(Exit::Unreachable, "unreachable", format!("changes: {error}"))
 }
 
-/// A topic and a body.
-type Published = (Vec<u8>, Vec<u8>);
-
-/// Changes of many daemons that a person has not seen yet; then those who read them for us wait.
-const UNSEEN: usize = 1_024;
-
-/// Where changes come from.
-enum Changes {
-    /// Without keys: one socket for all daemons.
-    Plain(Box<SubSocket>),
-    /// With keys: a thread for each daemon, as the direct client blocks.
-    Secured { topic: String, security: Security, sender: mpsc::Sender<Published>, received: mpsc::Receiver<Published> },
-}
-
-impl Changes {
-    async fn of(topic: String, security: Security) -> Result<Changes, Failure> {
-        if !matches!(security, Security::None) {
-            let (sender, received) = mpsc::channel(UNSEEN);
-            return Ok(Changes::Secured { topic, security, sender, received });
+/// The change as a map with `machine` and `key`, which the topic carries, with the daemon that published it, when it came, and
+/// what was missed before it.
+pub(super) fn change(published: &Change) -> Value {
+    let topic = String::from_utf8_lossy(&published.topic).into_owned();
+    let mut change = decode(&published.body);
+    if let Some(map) = change.as_object_mut() {
+        if let Some((machine, key)) = topic.split_once('/') {
+            map.entry("machine").or_insert_with(|| json!(machine));
+            map.entry("key").or_insert_with(|| json!(key));
         }
-        let mut options = SocketOptions::default();
-        options.connect_timeout(CONNECT_TIMEOUT);
-        let mut socket = SubSocket::with_options(options);
-        socket.subscribe(&topic).await.map_err(broken)?;
-        Ok(Changes::Plain(Box::new(socket)))
-    }
-
-    async fn connect(&mut self, address: &str) -> Result<(), Failure> {
-        match self {
-            Changes::Plain(socket) => socket.connect(&format!("tcp://{address}")).await.map_err(broken),
-            Changes::Secured { topic, security, sender, .. } => {
-                let mut direct = secured(address, SocketType::Sub, security.clone(), CONNECT_TIMEOUT).await?;
-                direct.subscribe(topic.as_bytes());
-                direct.flush().map_err(broken)?;
-                let (sender, address) = (sender.clone(), address.to_owned());
-                std::thread::spawn(move || read(&mut direct, &sender, &address));
-                Ok(())
-            }
+        map.insert("daemon".to_owned(), json!(published.daemon));
+        map.insert("at".to_owned(), json!(crate::logs::now()));
+        if let Some(Order::Missed(missed)) = published.order {
+            map.insert("missed".to_owned(), json!(missed));
         }
-    }
-
-    async fn next(&mut self) -> Result<Published, Failure> {
-        match self {
-            Changes::Plain(socket) => {
-                let message = socket.recv().await.map_err(broken)?;
-                let frame = |index| message.get(index).map(|frame| frame.to_vec()).unwrap_or_default();
-                Ok((frame(0), frame(1)))
-            }
-            // A sender of our own is always there.
-            Changes::Secured { received, .. } => received.recv().await.ok_or_else(|| broken("no daemon is left")),
-        }
-    }
-}
-
-/// Passes on what one daemon publishes, until it or the watcher ends.
-fn read(direct: &mut Direct, sender: &mpsc::Sender<Published>, address: &str) {
-    loop {
-        match direct.receive(SILENCE) {
-            Ok(message) => {
-                let part = |index| message.part_slice(index).map(<[u8]>::to_vec).unwrap_or_default();
-                if sender.blocking_send((part(0), part(1))).is_err() {
-                    return;
-                }
-            }
-            Err(ClientError::Io { source, .. }) if source.kind() == std::io::ErrorKind::TimedOut => {}
-            Err(error) => return eprintln!("warning: {address} is watched no longer: {error}"),
-        }
-    }
-}
-
-/// How long a daemon may have nothing to say before we look whether anybody still listens to us.
-const SILENCE: Duration = Duration::from_secs(60);
-
-/// A subscription is a prefix: the slash keeps `order` from matching `orders`.
-fn topic(target: &str) -> String {
-    if target.contains('/') { target.to_owned() } else { format!("{target}/") }
-}
-
-/// A prefix cannot say where a key ends, so `order/4` is also sent `order/42`.
-fn is_wanted(target: Option<&str>, change: &Value) -> bool {
-    match target.and_then(|target| target.split_once('/')) {
-        Some((_, key)) => change["key"] == json!(key) || change["key"].is_null(),
-        None => true,
-    }
-}
-
-/// The change as a map with `machine` and `key`, which the topic carries.
-fn change(topic: &[u8], body: &[u8]) -> Value {
-    let topic = String::from_utf8_lossy(topic).into_owned();
-    let mut change = decode(body);
-    if let (Some(map), Some((machine, key))) = (change.as_object_mut(), topic.split_once('/')) {
-        map.entry("machine").or_insert_with(|| json!(machine));
-        map.entry("key").or_insert_with(|| json!(key));
     }
     change
 }
@@ -187,14 +163,21 @@ fn decode(body: &[u8]) -> Value {
 fn line(change: &Value, painter: Painter) -> String {
     let name = format!("{}/{}", text(&change["machine"]), text(&change["key"]));
     let status = text(&change["status"]);
-    let mut line = painter.paint(Style::Strong, &name);
+    let mut line = match (change["at"].as_str().and_then(|at| at.get(11..23)), change["age_ms"].as_u64()) {
+        (Some(time), _) => format!("{}  ", painter.paint(Style::Faint, time)),
+        (None, Some(age_ms)) => format!("{}  ", painter.paint(Style::Faint, &format!("{} s ago", age_ms / 1_000))),
+        (None, None) => String::new(),
+    };
+    line.push_str(&painter.paint(Style::Strong, &name));
     let mut add = |style, note: &str| {
         if !note.is_empty() {
             line.push_str("  ");
             line.push_str(&painter.paint(style, note));
         }
     };
-    if !change["value"].is_null() {
+    if !change["from"].is_null() {
+        add(Style::Plain, &format!("{} -> {}", state(&change["from"]), state(&change["value"])));
+    } else if !change["value"].is_null() {
         add(Style::Plain, &state(&change["value"]));
     }
     add(Style::of_status(&status), &status);
@@ -211,17 +194,28 @@ fn line(change: &Value, painter: Painter) -> String {
     if let Some(dropped) = change["dropped"].as_u64() {
         add(Style::Doubtful, &format!("({dropped} changes before this one were dropped)"));
     }
+    if let Some(missing) = missing(change) {
+        add(Style::Doubtful, &missing);
+    }
+    add(Style::Faint, &text(&change["daemon"]));
     line
+}
+
+/// Which numbers were skipped.
+fn missing(change: &Value) -> Option<String> {
+    let (missed, seq) = (change["missed"].as_u64()?, change["seq"].as_u64()?);
+    let before = seq.checked_sub(missed)?.checked_sub(1)?;
+    Some(format!("(changes between seq {before} and {seq} are missing)"))
 }
 
 /// The reason of a change; those that a failure caused stand out.
 fn why(change: &Value) -> (Style, String) {
     match change["reason"].as_str().unwrap_or_default() {
-        "event" => (Style::Faint, format!("event {}", text(&change["event"]))),
+        "event" | "history" => (Style::Faint, format!("event {}", text(&change["event"]))),
         "lost" => (Style::Bad, "lost with its owner".to_owned()),
         "restart" => (Style::Doubtful, "restarted: its predecessor was lost".to_owned()),
         "conflict" => (Style::Doubtful, "conflict: it was owned twice, and this won".to_owned()),
-        reason => (Style::Faint, reason.to_owned()),
+        _ => (Style::Faint, text(&change["reason"])),
     }
 }
 
@@ -229,24 +223,64 @@ fn why(change: &Value) -> (Style, String) {
 mod tests {
     use super::*;
 
+    fn filter(target: &str, reasons: &[&str], effects: &[&str]) -> Filter {
+        let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        Filter { target: Some(target.parse().unwrap()), reasons: owned(reasons), effects: owned(effects) }
+    }
+
     #[test]
     fn a_machine_is_a_topic_that_no_longer_name_matches() {
-        assert_eq!(topic("order"), "order/");
-        assert_eq!(topic("order/4"), "order/4");
-        assert!(is_wanted(Some("order/4"), &json!({"key": "4"})));
-        assert!(!is_wanted(Some("order/4"), &json!({"key": "42"})));
-        assert!(is_wanted(Some("order"), &json!({"key": "42"})));
+        assert_eq!(filter("order", &[], &[]).topic(), "order/");
+        assert_eq!(filter("order/", &[], &[]).topic(), "order/");
+        assert_eq!(filter("order/4", &[], &[]).topic(), "order/4");
+        assert!(filter("order/4", &[], &[]).wants(&json!({"key": "4"})));
+        assert!(!filter("order/4", &[], &[]).wants(&json!({"key": "42"})));
+        for machine in ["order", "order/"] {
+            assert!(filter(machine, &[], &[]).wants(&json!({"key": "42"})), "{machine}");
+        }
+        assert!("".parse::<Watched>().is_err() && "/4".parse::<Watched>().is_err());
+    }
+
+    #[test]
+    fn reasons_and_effects_choose_what_is_printed() {
+        let change = json!({"key": "1", "reason": "lost", "effects": [{"type": "ship"}]});
+        assert!(filter("order", &["restart", "lost"], &["ship"]).wants(&change));
+        assert!(!filter("order", &["event"], &[]).wants(&change));
+        assert!(!filter("order", &[], &["beep"]).wants(&change));
     }
 
     #[test]
     fn a_change_takes_machine_and_key_from_its_topic() {
         let body = br#"{"value":"paid","status":"active","seq":3,"reason":"timer","dropped":2}"#;
-        let change = change(b"order/eu/42", body);
+        let (topic, body) = (b"order/eu/42".to_vec(), body.to_vec());
+        let daemon = "10.0.0.1:7401".to_owned();
+        let mut change = change(&Change { topic, body, daemon, order: Some(Order::Missed(2)) });
+        assert_eq!((&change["missed"], &change["daemon"]), (&json!(2), &json!("10.0.0.1:7401")));
+        for name in ["missed", "daemon", "at"] {
+            assert!(change.as_object_mut().unwrap().shift_remove(name).is_some(), "{name}");
+        }
         assert_eq!((&change["machine"], &change["key"]), (&json!("order"), &json!("eu/42")));
         assert_eq!(
             line(&change, Painter { colour: false }),
             "order/eu/42  paid  active  seq 3  timer  (2 changes before this one were dropped)"
         );
+    }
+
+    #[test]
+    fn what_is_missing_is_said_by_its_numbers() {
+        assert_eq!(
+            missing(&json!({"missed": 3, "seq": 7})).as_deref(),
+            Some("(changes between seq 3 and 7 are missing)")
+        );
+        assert_eq!(missing(&json!({"missed": 9, "seq": 7})), None);
+    }
+
+    #[test]
+    fn a_line_moves_no_cursor() {
+        let change = json!({"machine": "m\x1b[2J", "key": "\u{9b}2J", "value": "\x07", "status": "a\rb", "reason": "\x1b[H",
+            "effects": [{"type": "\x1bc"}]});
+        let shown = line(&change, Painter { colour: false });
+        assert!(!shown.contains(char::is_control), "{shown:?}");
     }
 
     #[test]

@@ -40,6 +40,17 @@ impl Drop for Folder {
     }
 }
 
+/// What a shell is offered for the last word of a line.
+pub fn completed(command: &mut Command, line: &[&str]) -> Vec<String> {
+    command
+        .env("STATEMESH_COMPLETE", "bash")
+        .env("_CLAP_IFS", "\n")
+        .env("_CLAP_COMPLETE_INDEX", line.len().to_string());
+    let output = command.args(["--", "statemesh"]).args(line).output().unwrap();
+    assert_eq!((code(&output), stderr(&output)), (0, String::new()), "{line:?}");
+    stdout(&output).lines().map(str::to_owned).collect()
+}
+
 pub fn code(output: &Output) -> i32 {
     output.status.code().unwrap()
 }

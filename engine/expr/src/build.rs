@@ -1,10 +1,10 @@
-//! What both decoders share: the budget for memory, and maps that take their
+//! What both decoders share: the budget for what is read, and maps that take their
 //! shape from the map before them.
 
 use crate::decode::DecodeFault;
 use crate::limits::Limits;
 use crate::map::{Map, Shape};
-use crate::value::{Str, Value};
+use crate::value::{Str, Value, weight};
 
 /// Elements to reserve room for on a length's word alone.
 const RESERVE: usize = 256;
@@ -20,16 +20,15 @@ impl Budget {
         Budget { bytes: limits.value_bytes, depth: limits.capped_depth() }
     }
 
-    /// Charges one value that holds `extra` bytes outside itself.
-    pub(crate) fn charge(&mut self, extra: usize) -> Result<(), DecodeFault> {
-        let bytes = extra.saturating_add(size_of::<Value>());
+    /// Charges what weighs `bytes`, by [`Value::weight`].
+    pub(crate) fn charge(&mut self, bytes: usize) -> Result<(), DecodeFault> {
         self.bytes = self.bytes.checked_sub(bytes).ok_or(DecodeFault::TooLarge)?;
         Ok(())
     }
 
     /// Goes into a list or map, which is charged too.
     pub(crate) fn enter(&mut self) -> Result<(), DecodeFault> {
-        self.charge(96)?;
+        self.charge(weight::CONTAINER)?;
         self.depth = self.depth.checked_sub(1).ok_or(DecodeFault::TooDeep)?;
         Ok(())
     }

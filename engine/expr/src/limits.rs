@@ -1,5 +1,8 @@
 //! What a value, a document or an expression may cost, each with a name.
 
+use crate::cel::{EvalError, EvalFault};
+use crate::value::Value;
+
 /// Deepest nesting that any [`Limits::depth`] can allow: readers keep one bit
 /// or one counter per level on the stack.
 pub(crate) const MAX_DEPTH: usize = 128;
@@ -10,7 +13,7 @@ pub(crate) const MAX_DEPTH: usize = 128;
 pub struct Limits {
     /// Levels of nested lists and maps in a value (at most 128 are possible).
     pub depth: usize,
-    /// Bytes a decoded or computed value may take in memory, by
+    /// Bytes a decoded or computed value may weigh, by
     /// [`crate::Value::weight`].
     pub value_bytes: usize,
     /// Bytes of one expression's source.
@@ -41,5 +44,16 @@ impl Limits {
     /// can keep track of.
     pub(crate) fn capped_depth(&self) -> usize {
         self.depth.min(MAX_DEPTH)
+    }
+
+    /// Refuses a computed value that is over a limit.
+    pub(crate) fn admit(&self, value: Value) -> Result<Value, EvalError> {
+        if value.weight() > self.value_bytes {
+            return Err(EvalError::new(EvalFault::TooLarge));
+        }
+        if value.depth() as usize > self.capped_depth() {
+            return Err(EvalError::new(EvalFault::TooDeep));
+        }
+        Ok(value)
     }
 }

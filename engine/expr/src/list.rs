@@ -1,6 +1,6 @@
 //! Lists: shared until written to.
 
-use crate::value::Value;
+use crate::value::{Value, weight};
 use std::fmt;
 use std::sync::Arc;
 
@@ -93,7 +93,7 @@ impl Default for List {
 
 impl From<Vec<Value>> for List {
     fn from(items: Vec<Value>) -> List {
-        let weight = items.iter().fold(64usize, |sum, item| sum.saturating_add(item.weight()));
+        let weight = items.iter().fold(weight::CONTAINER, |sum, item| sum.saturating_add(item.weight()));
         let depth = items.iter().map(Value::depth).max().unwrap_or(0) + 1;
         List(Arc::new(Data { items, weight, depth }))
     }

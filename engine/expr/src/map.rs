@@ -3,7 +3,7 @@
 //! one pointer compare and one index; a million contexts hold one key list.
 
 use crate::cel::Scalar;
-use crate::value::{Str, Value};
+use crate::value::{Str, Value, weight};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -18,6 +18,8 @@ pub struct Shape(Arc<Keys>);
 #[derive(Clone, Default)]
 struct Keys {
     names: Vec<Str>,
+    /// What all of them weigh. Saturating, as a map's weight.
+    weight: u32,
     /// Present when there are more than [`LINEAR_KEYS`] names. std's hasher is
     /// keyed at random, so chosen keys cannot make it slow.
     index: Option<HashMap<Str, usize>>,
@@ -35,6 +37,7 @@ impl Keys {
         if let Some(index) = &mut self.index {
             index.insert(key.clone(), self.names.len());
         }
+        self.weight = self.weight.saturating_add(saturated(weight::key(&key)));
         self.names.push(key);
         if self.index.is_none() && self.names.len() > LINEAR_KEYS {
             self.reindex();
@@ -42,7 +45,8 @@ impl Keys {
     }
 
     fn remove(&mut self, slot: usize) {
-        self.names.remove(slot);
+        let name = self.names.remove(slot);
+        self.weight = self.weight.saturating_sub(saturated(weight::key(&name)));
         self.reindex();
     }
 
@@ -78,7 +82,9 @@ impl Shape {
 
     /// A shape of the first `len` keys of this one.
     pub(crate) fn prefix(&self, len: usize) -> Shape {
-        let mut keys = Keys { names: self.0.names.iter().take(len).cloned().collect(), index: None };
+        let names: Vec<Str> = self.0.names.iter().take(len).cloned().collect();
+        let weight = names.iter().fold(0u32, |sum, name| sum.saturating_add(saturated(weight::key(name))));
+        let mut keys = Keys { names, weight, index: None };
         keys.reindex();
         Shape(Arc::new(keys))
     }
@@ -104,8 +110,8 @@ struct Data {
     depth: u32,
 }
 
-/// What an empty map is taken to weigh, in bytes.
-const EMPTY_WEIGHT: u32 = 96;
+/// What an empty map weighs, in bytes.
+const EMPTY_WEIGHT: u32 = weight::CONTAINER as u32;
 
 impl Map {
     /// An empty map.
@@ -117,7 +123,8 @@ impl Map {
     /// are null, extra ones are dropped).
     pub fn with_shape(shape: Shape, mut values: Vec<Value>) -> Map {
         values.resize(shape.keys().len(), Value::Null);
-        let weight = values.iter().fold(EMPTY_WEIGHT, |sum, value| sum.saturating_add(saturated(value.weight())));
+        let empty = EMPTY_WEIGHT.saturating_add(shape.0.weight);
+        let weight = values.iter().fold(empty, |sum, value| sum.saturating_add(saturated(value.weight())));
         let depth = values.iter().map(Value::depth).max().unwrap_or(0) + 1;
         Map(Arc::new(Data { shape, values, weight, depth }))
     }
@@ -160,8 +167,10 @@ impl Map {
             Some(slot) => self.set_slot(slot, value),
             None => {
                 let data = Arc::make_mut(&mut self.0);
+                let key = key.into();
                 data.account(&value);
-                data.shape.push(key.into());
+                data.weight = data.weight.saturating_add(saturated(weight::key(&key)));
+                data.shape.push(key);
                 data.values.push(value);
                 None
             }
@@ -197,7 +206,8 @@ impl Map {
         let data = Arc::make_mut(&mut self.0);
         Arc::make_mut(&mut data.shape.0).remove(slot);
         let old = data.values.remove(slot);
-        data.weight = data.weight.saturating_sub(saturated(old.weight()));
+        let gone = saturated(old.weight().saturating_add(weight::key(key)));
+        data.weight = data.weight.saturating_sub(gone);
         Some(old)
     }
 
@@ -216,7 +226,8 @@ impl Map {
         self.0.values.iter()
     }
 
-    pub(crate) fn weight(&self) -> usize {
+    /// What the map weighs: as [`Value::weight`].
+    pub fn weight(&self) -> usize {
         self.0.weight as usize
     }
 

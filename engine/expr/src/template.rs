@@ -1,7 +1,7 @@
 //! Data with expressions in it: `{"id": {"@expr": "context.id"}, "n": 1}`.
 //! What is constant is built once and shared.
 
-use crate::cel::{CompileError, Env, EvalError, EvalFault, Program, Roots, Scope, Type};
+use crate::cel::{CompileError, Env, EvalError, Program, Roots, Scope, Type};
 use crate::cost::Cost;
 use crate::limits::Limits;
 use crate::list::List;
@@ -97,11 +97,7 @@ impl Template {
     /// limits it was compiled with.
     pub fn eval(&self, scope: &Scope<'_>, cost: &mut Cost) -> Result<Value, EvalError> {
         let value = self.node.eval(scope, cost)?;
-        let depth = value.depth() as usize;
-        if depth > self.limits.capped_depth() || value.weight() > self.limits.value_bytes {
-            return Err(EvalError::new(EvalFault::TooLarge));
-        }
-        Ok(value)
+        self.limits.admit(value)
     }
 }
 

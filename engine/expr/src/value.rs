@@ -10,6 +10,25 @@ use std::sync::Arc;
 /// A string: up to 23 bytes inline, longer ones shared.
 pub type Str = smol_str::SmolStr;
 
+/// What the parts of a value weigh beside their own bytes. A snapshot of the engine writes no more for them: what an instance
+/// weighs bounds how long its snapshot is.
+pub(crate) mod weight {
+    /// A number, a boolean, null or a span of time: all the same, so that one takes another's place without a sum.
+    pub(crate) const SCALAR: usize = 9;
+    /// A point in time.
+    pub(crate) const TIMESTAMP: usize = 13;
+    /// A text or bytes, beside what they hold.
+    pub(crate) const TEXT: usize = 5;
+    /// A list or map, beside its elements: it takes much more memory than its two brackets.
+    pub(crate) const CONTAINER: usize = 16;
+
+    /// A key of a map.
+    #[inline]
+    pub(crate) fn key(key: &str) -> usize {
+        key.len().saturating_add(4)
+    }
+}
+
 /// A value. 24 bytes; cloning never copies more than that.
 #[derive(Debug, Clone, Default)]
 pub enum Value {
@@ -188,17 +207,38 @@ impl Value {
         self.as_map()?.get(key)
     }
 
-    /// Roughly the bytes this value takes, counting what is shared each time
-    /// it occurs: a bound on memory and on what encoding it writes. Constant
-    /// time.
+    /// What this value weighs, in bytes: about as many as it has as JSON, and no fewer than the engine writes for it
+    /// in a snapshot. What is shared counts each time it occurs. Constant time.
+    #[inline]
     pub fn weight(&self) -> usize {
-        const SELF: usize = size_of::<Value>();
         match self {
-            Value::Str(text) => SELF.saturating_add(text.len()),
-            Value::Bytes(bytes) => SELF.saturating_add(bytes.len()),
-            Value::List(list) => SELF.saturating_add(list.weight()),
-            Value::Map(map) => SELF.saturating_add(map.weight()),
-            _ => SELF,
+            Value::List(list) => list.weight(),
+            Value::Map(map) => map.weight(),
+            other => other.own_weight(),
+        }
+    }
+
+    /// The same, found by looking at every part: what [`Value::weight`] must be.
+    pub fn full_weight(&self) -> usize {
+        match self {
+            Value::List(list) => {
+                list.iter().fold(weight::CONTAINER, |sum, item| sum.saturating_add(item.full_weight()))
+            }
+            Value::Map(map) => map.iter().fold(weight::CONTAINER, |sum, (key, item)| {
+                sum.saturating_add(weight::key(key)).saturating_add(item.full_weight())
+            }),
+            other => other.own_weight(),
+        }
+    }
+
+    /// What a value without parts weighs.
+    #[inline]
+    fn own_weight(&self) -> usize {
+        match self {
+            Value::Str(text) => weight::TEXT.saturating_add(text.len()),
+            Value::Bytes(bytes) => weight::TEXT.saturating_add(bytes.len()),
+            Value::Timestamp(_) => weight::TIMESTAMP,
+            _ => weight::SCALAR,
         }
     }
 
@@ -374,6 +414,24 @@ mod tests {
         }
         assert_eq!(value.depth(), 21);
         assert!(value.weight() > single << 20);
+    }
+
+    #[test]
+    fn the_weight_is_about_that_of_the_json_whatever_was_written_to_it() {
+        let text = r#"{"order":"4711","lines":[{"sku":"a-1","n":2},{"sku":"b-2","n":10}],"paid":false,"sum":12.5}"#;
+        let mut value = Value::from_json(text.as_bytes(), &crate::Limits::default()).unwrap();
+        assert!((text.len()..=2 * text.len()).contains(&value.weight()), "{} {}", text.len(), value.weight());
+        let before = value.weight();
+        let map = value.as_map_mut().unwrap();
+        map.insert("note", Value::str("as it was"));
+        map.insert("paid", Value::Bool(true));
+        map.insert("lines", Value::from(vec![]));
+        assert_eq!(value.weight(), value.full_weight());
+        let map = value.as_map_mut().unwrap();
+        map.remove("note");
+        map.remove("lines");
+        assert_eq!(value.weight(), value.full_weight());
+        assert!(value.weight() < before, "{before}");
     }
 
     #[test]

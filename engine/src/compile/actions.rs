@@ -5,10 +5,10 @@ use super::expressions::Place;
 use super::{Compiler, keys};
 use crate::diagnostics::{Severity, closest, did_you_mean};
 use crate::event::Effect;
-use crate::expression::{Template, expression_of};
+use crate::expression::{Template, expression_of, is_resolvable};
 use crate::json_pos::{Kind, Member, Node};
 use crate::machine::{Action, Assignment, Field};
-use statemesh_expr::{List, Map, Str, Value};
+use statemesh_expr::{List, Map, Str, Type, Value};
 
 impl<'d> Compiler<'d> {
     pub(super) fn compile_actions(&mut self, node: Option<&'d Node>, place: Place) -> Box<[Action]> {
@@ -17,10 +17,11 @@ impl<'d> Compiler<'d> {
     }
 
     fn compile_action(&mut self, node: &'d Node, place: Place) -> Option<Action> {
-        if expression_of(node).is_some() {
-            let hint = Some("use @xstate.assign to change the context, or give the action a name".to_owned());
-            self.error(node, "wrong_type", "an action cannot be an expression", hint);
+        if self.is_unreadable(node, "write {\"type\": \"@xstate.assign\", ...}, or the name of an action or effect") {
             return None;
+        }
+        if expression_of(node).is_some() {
+            return self.compile_patch(node, place);
         }
         match &node.kind {
             Kind::Str(name) => self.action_by_name(node, name, None, place),
@@ -54,6 +55,24 @@ impl<'d> Compiler<'d> {
         }
     }
 
+    /// An action that is an expression, as XState 6 has it: it gives a map, of which `context` is assigned.
+    fn compile_patch(&mut self, node: &'d Node, place: Place) -> Option<Action> {
+        self.context_keys.assign_any();
+        let template = self.compile_template(node, place)?;
+        let kind = match &template {
+            Template::Expression(program) => program.result_type(),
+            _ => Type::Map,
+        };
+        if !kind.may_be(Type::Map) {
+            let message =
+                format!("an action that is an expression must give {{\"context\": ...}}, not {}", kind.name());
+            let hint = Some("use @xstate.assign to change the context, or give the action a name".to_owned());
+            self.error(node, "wrong_expression_type", message, hint);
+            return None;
+        }
+        Some(Action::Assign(Assignment::Patch(template)))
+    }
+
     /// Reports a built-in action whose name is cut short. An effect may be called `raise` as long as it has none of
     /// the built-in one's keys; nobody's own action begins with `xstate.`.
     fn is_built_in_meant(&mut self, node: &'d Node, name: &str) -> bool {
@@ -71,6 +90,27 @@ impl<'d> Compiler<'d> {
         true
     }
 
+    /// Reports what XState itself does in other versions, or where its functions run: as an effect it would do nothing. Its
+    /// prefix is reserved; without it only names that nobody else gives are worth a word.
+    fn is_of_another_version(&mut self, node: &'d Node, name: &str, has_params: bool) -> bool {
+        if self.names.action_indices.contains_key(name) {
+            return false;
+        }
+        let short = name.strip_prefix("xstate.");
+        let known = keys::FOREIGN_ACTIONS.iter().find(|known| known.name == short.unwrap_or(name));
+        if short.is_some() {
+            let hint = known.map_or("nobody's own effect is called so: give it another name", |known| known.instead);
+            let message = format!("{name:?} is no action that machines have; names with this prefix are XState's");
+            self.error(node, "unknown_action", message, Some(hint.to_owned()));
+            return true;
+        }
+        if let Some(known) = known.filter(|known| known.is_distinct && !has_params) {
+            let message = format!("{name:?} is reported as an effect: what XState's {name}() does is not done");
+            self.warning(node, "effect_like_action", message, Some(known.instead.to_owned()));
+        }
+        false
+    }
+
     fn action_by_name(&mut self, node: &'d Node, name: &str, params: Option<&'d Node>, place: Place) -> Option<Action> {
         if keys::BUILT_IN_ACTIONS.iter().any(|built_in| built_in.name == name) {
             let hint = Some(format!("write {{\"type\": {name:?}, ...}}"));
@@ -83,6 +123,9 @@ impl<'d> Compiler<'d> {
             return None;
         }
         if name.starts_with("xstate.") && self.is_built_in_meant(node, name) {
+            return None;
+        }
+        if self.is_of_another_version(node, name, params.is_some()) {
             return None;
         }
         let has_params = params.is_some();
@@ -172,7 +215,8 @@ impl<'d> Compiler<'d> {
     }
 
     pub(super) fn compile_assignment(&mut self, node: &'d Node, place: Place) -> Option<Assignment> {
-        if expression_of(node).is_some() {
+        if is_resolvable(node) {
+            self.context_keys.assign_any();
             return self.compile_template(node, place.value()).map(Assignment::Whole);
         }
         let Some(members) = node.members() else {
@@ -185,6 +229,7 @@ impl<'d> Compiler<'d> {
     }
 
     fn compile_field(&mut self, member: &'d Member, place: Place) -> Option<Field> {
+        self.context_keys.assign(&member.key);
         let value = self.compile_template(&member.value, place.value())?;
         let model = self.context_model.as_ref().and_then(Value::as_map).map(Map::shape);
         let place = model.and_then(|shape| Some((shape.clone(), shape.slot_of(&member.key)?)));

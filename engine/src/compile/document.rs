@@ -40,6 +40,7 @@ pub(super) fn compile(source: &[u8], limits: &Limits, resolve: &Resolve<'_>) -> 
         ids: HashMap::new(),
         names: Names::default(),
         context_model: None,
+        context_keys: Default::default(),
         events: Default::default(),
         transitions: Vec::new(),
         afters: Vec::new(),
@@ -85,9 +86,31 @@ impl<'d> Compiler<'d> {
         }
     }
 
+    /// Any object is nearly a machine, since all keys are optional: one that has none of a chart is something else.
+    fn is_machine(&mut self, root: &'d Node) -> bool {
+        const KEYS: &[&str] = &[
+            "id", "initial", "states", "on", "always", "after", "entry", "exit", "invoke", "onDone", "onError",
+            "context", "output",
+        ];
+        let is_one = KEYS.iter().any(|key| root.get(key).is_some());
+        if !is_one {
+            let message = match root.members() {
+                Some([]) => "the document is empty: it is no machine".to_owned(),
+                _ => "this is no machine: it has neither states nor anything else of a chart".to_owned(),
+            };
+            let hint = "a machine begins as {\"id\": ..., \"initial\": ..., \"states\": {...}}".to_owned();
+            self.error(root, "not_a_machine", message, Some(hint));
+        }
+        is_one
+    }
+
     fn machine(&mut self) -> Option<Machine> {
         let root = &self.document.root;
+        if !self.is_machine(root) {
+            return None;
+        }
         self.check_language(root.get("@exprLang"));
+        let own = self.own_settings(root.get("@statemesh"));
         self.build_tree(root)?;
         let context = self.compile_context(root.get("context"));
         self.context_model = context_model(&context, root.get("context"));
@@ -108,11 +131,15 @@ impl<'d> Compiler<'d> {
             fingerprint: u32::from_le_bytes([hash[0], hash[1], hash[2], hash[3]]),
             source: Box::from(self.document.text()),
             limits: self.limits.clone(),
+            weight_alone: 0,
             version: root.get("version").and_then(Node::as_str).map(Str::new),
             event_values: self.events.iter().map(named_event).collect(),
             events: std::mem::take(&mut self.events),
             has_always: states.iter().any(|state| !state.always.is_empty()),
             has_parallel,
+            faults: own.faults,
+            keep: own.keep,
+            recovers: states.iter().any(|state| state.recovers),
             states: states.into(),
             transitions: std::mem::take(&mut self.transitions).into(),
             actions: actions.into(),
@@ -128,6 +155,7 @@ impl<'d> Compiler<'d> {
         // Ids may be given to any state; the machine's own id is the root's.
         machine.id =
             root.get("id").and_then(Node::as_str).filter(|id| !id.is_empty()).map_or(Str::new("(machine)"), Str::new);
+        machine.weight_alone = crate::weight::alone(&machine);
         super::plans::precompute(&mut machine);
         self.lint(&machine);
         Some(machine)

@@ -2,7 +2,7 @@
 
 use super::{Compiler, keys};
 use crate::diagnostics::{Severity, did_you_mean};
-use crate::expression::expression_of;
+use crate::expression::{expression_of, is_resolvable};
 use crate::json_pos::Node;
 use statemesh_expr::{CompileError, Env, Program, Root, Type, Value};
 
@@ -31,14 +31,10 @@ const LANGUAGE: &str = "cel";
 impl<'d> Compiler<'d> {
     /// `None` if `node` is no expression; `Some(None)` if it is one that was refused.
     pub(super) fn compile_if_expression(&mut self, node: &'d Node, place: Place) -> Option<Option<Program>> {
-        let text = expression_of(node);
-        if let (None, Some(code)) = (text, node.get("@code")) {
-            let hint = Some("write {\"@expr\": ...} in CEL".to_owned());
-            let message = "code in a programming language cannot run here";
-            self.error(code, "unsupported_language", message, hint);
+        if self.is_unreadable(node, "write {\"@expr\": ...} in CEL") {
             return Some(None);
         }
-        let text = text?;
+        let text = expression_of(node)?;
         self.check_keys(node, &[keys::EXPRESSION]);
         if !self.check_language(node.get("@lang")) {
             return Some(None);
@@ -46,10 +42,36 @@ impl<'d> Compiler<'d> {
         Some(self.compile_expression(text, place))
     }
 
+    /// Reports what is meant as an expression and is none: code, as XState 6 writes a function, or an `@expr` that is no text.
+    pub(super) fn is_unreadable(&mut self, node: &'d Node, instead: &str) -> bool {
+        if expression_of(node).is_some() || !is_resolvable(node) {
+            return false;
+        }
+        if let Some(code) = node.get("@code") {
+            let message = "code in a programming language cannot run here";
+            self.error(code, "unsupported_language", message, Some(instead.to_owned()));
+        } else if let Some(text) = node.get("@expr") {
+            let message = format!("`@expr` must be a string, not {}", text.type_name());
+            self.error(text, "wrong_type", message, Some("write the expression as text".to_owned()));
+        }
+        true
+    }
+
+    /// Reports an expression or code in place of something that has to be known when the machine is defined.
+    pub(super) fn is_computed(&mut self, node: &'d Node, code: &'static str, what: &str, instead: &str) -> bool {
+        if !is_resolvable(node) {
+            return false;
+        }
+        let message = format!("{what} cannot be computed as a whole");
+        self.error(node, code, message, Some(format!("write {instead} with an expression for each value")));
+        true
+    }
+
     /// A guard's expression: its type must not be certain to be other than bool.
     pub(super) fn compile_condition(&mut self, node: &'d Node, place: Place) -> Option<Program> {
         let program = self.compile_if_expression(node, place)??;
         let kind = program.result_type();
+        self.warn_of_untyped_fields(node, &program);
         if !kind.may_be(Type::Bool) {
             let message = format!("a guard must be true or false; this expression gives {}", kind.name());
             self.error(node, "wrong_expression_type", message, None);
@@ -64,14 +86,59 @@ impl<'d> Compiler<'d> {
             source_bytes: self.limits.expression_bytes_max,
             cost: self.limits.expression_cost_max,
             value_bytes: self.limits.context_bytes_max,
+            depth: self.limits.value_depth_max,
             ..statemesh_expr::Limits::default()
         };
         match Program::compile(source, &self.environment(place), &limits) {
-            Ok(program) => Some(program),
+            Ok(program) => {
+                self.warn_of_divisions(text, &program);
+                for (key, at) in program.context_keys() {
+                    let offset = text.offset + self.inside(text, source, *at);
+                    self.context_keys.read(key, text.offset, offset);
+                }
+                Some(program)
+            }
             Err(error) => {
                 self.expression_error(text, source, error);
                 None
             }
+        }
+    }
+
+    /// Arithmetic with a field of the event that nobody asked for: without it the guard is no false one, but a fault.
+    fn warn_of_untyped_fields(&mut self, node: &'d Node, program: &Program) {
+        let Some(text) = expression_of(node) else { return };
+        let source = program.source();
+        for (field, at) in program.event_operands() {
+            let is_asked = |function: &str| source.contains(&format!("{function}(event.{field})"));
+            if ["has", "type"].iter().any(|function| is_asked(function))
+                || source.contains(&format!("'{field}' in event"))
+            {
+                continue;
+            }
+            let offset = text.offset + self.inside(text, source, *at);
+            let message = format!("an event without a number in {field:?} is no false guard: its step fails");
+            let hint = Some(format!("ask first: has(event.{field}) && type(event.{field}) == int && ..."));
+            self.report_at(Severity::Warning, text.offset, offset, "untyped_field", message, hint);
+        }
+    }
+
+    /// CEL's `/` of two whole numbers drops the fraction; JavaScript has no such thing.
+    fn warn_of_divisions(&mut self, text: &'d Node, program: &Program) {
+        for at in program.divisions() {
+            let offset = text.offset + self.inside(text, program.source(), *at);
+            let message = "where both sides are whole numbers `/` drops the fraction: 5 / 2 is 2".to_owned();
+            let hint = Some("write double(x) / 2 to keep it, int(x) / 2 to say that it is meant".to_owned());
+            self.report_at(Severity::Warning, text.offset, offset, "whole_division", message, hint);
+        }
+    }
+
+    /// How far from where an expression's string begins a byte of the expression is: inside a string without escapes, an
+    /// offset in the expression is an offset in the document.
+    fn inside(&self, text: &Node, source: &str, offset: usize) -> usize {
+        match self.document.is_plain_string(text.offset, source.len()) {
+            true => 1 + offset.min(source.len()),
+            false => 0,
         }
     }
 
@@ -95,12 +162,7 @@ impl<'d> Compiler<'d> {
     }
 
     fn expression_error(&mut self, text: &'d Node, source: &str, error: CompileError) {
-        // Inside a string without escapes, an offset in the expression is an offset in the document.
-        let inside = if self.document.is_plain_string(text.offset, source.len()) {
-            1 + error.offset.min(source.len())
-        } else {
-            0
-        };
+        let inside = self.inside(text, source, error.offset);
         let code = match error.code {
             "wrong_type" => "wrong_expression_type",
             code => code,

@@ -2,15 +2,15 @@
 
 use super::expressions::Place;
 use super::{Compiler, keys};
-use crate::diagnostics::did_you_mean;
-use crate::expression::expression_of;
+use crate::diagnostics::{Severity, did_you_mean};
+use crate::expression::is_resolvable;
 use crate::json_pos::{Kind, Node};
 use crate::machine::{Guard, StatePattern};
 use crate::state_set::StateIx;
 
 impl<'d> Compiler<'d> {
     pub(super) fn compile_guard(&mut self, node: &'d Node, place: Place) -> Option<Guard> {
-        if expression_of(node).is_some() {
+        if is_resolvable(node) {
             return self.compile_condition(node, place).map(|program| Guard::Expression(Box::new(program)));
         }
         match &node.kind {
@@ -68,7 +68,13 @@ impl<'d> Compiler<'d> {
         if name == "xstate.stateIn" {
             return self.state_in(node).map(Guard::StateIn);
         }
-        let list = node.get("guards")?;
+        if let Some(guard) = self.params_of_built_in(node, name, "guard") {
+            return guard.and_then(|guard| self.compile_guard(guard, place)).map(|guard| Guard::Not(Box::new(guard)));
+        }
+        let Some(list) = node.get("guards") else {
+            self.error(node, "missing_key", format!("{name} needs \"guards\""), None);
+            return None;
+        };
         let Kind::Array(items) = &list.kind else {
             self.error(list, "wrong_type", format!("`guards` must be an array, not {}", list.type_name()), None);
             return None;
@@ -86,7 +92,37 @@ impl<'d> Compiler<'d> {
         })
     }
 
+    /// What XState 6 writes as the only one of the built-in guard's `params`. `None` if there are no params, `Some(None)` if they are
+    /// wrong.
+    fn params_of_built_in(&mut self, node: &'d Node, name: &str, key: &'static str) -> Option<Option<&'d Node>> {
+        let params = node.get("params")?;
+        let is_only = node.members().is_some_and(|members| members.len() == 2);
+        let found = params.get(key).filter(|_| is_only);
+        if found.is_none() {
+            let message =
+                format!("the params of {name} must be {{{key:?}: ...}}, and there can be no other key beside them");
+            self.error(params, "wrong_type", message, None);
+        }
+        for other in params.members().unwrap_or(&[]).iter().filter(|member| member.key != key) {
+            let message = format!("unknown key {:?}", other.key);
+            self.report(Severity::Error, other.key_offset, "unknown_key", message, None);
+        }
+        Some(found)
+    }
+
+    /// A state by the id that XState 6 writes: all of it is the id, dots too.
+    fn state_by_whole_id(&mut self, node: &'d Node) -> Option<StatePattern> {
+        let id = self.string(node, "`stateId`")?;
+        match self.ids.get(id.strip_prefix('#').unwrap_or(id)) {
+            Some(state) => Some(StatePattern::Active(*state)),
+            None => self.state_pattern_by_id(node, id),
+        }
+    }
+
     fn state_in(&mut self, node: &'d Node) -> Option<StatePattern> {
+        if let Some(id) = self.params_of_built_in(node, "xstate.stateIn", "stateId") {
+            return id.and_then(|id| self.state_by_whole_id(id));
+        }
         if let Some(id) = node.get("id") {
             let name = self.string(id, "`id`")?;
             return self.state_pattern_by_id(id, name);

@@ -60,7 +60,7 @@ impl<'d> Compiler<'d> {
         let draft = &self.drafts[usize::from(index)];
         let initial = draft.node.get("initial")?;
         let key = initial.as_str().or_else(|| initial.get("target").and_then(Node::as_str))?;
-        draft.all_children.iter().copied().find(|child| self.drafts[usize::from(*child)].key == key)
+        self.child_called(index, key)
     }
 
     /// A history state whose default leads back to itself has no default; one behind a long chain could exhaust the

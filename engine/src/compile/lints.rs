@@ -2,11 +2,13 @@
 
 use super::Compiler;
 use crate::diagnostics::Severity;
-use crate::machine::{Action, Machine, StateKind, Transition, TransitionIx};
+use crate::events::EventIx;
+use crate::machine::{Action, Delay, Machine, State, StateKind, Transition, TransitionIx};
 use crate::state_set::{StateIx, StateSet};
 
 impl Compiler<'_> {
     pub(super) fn lint(&mut self, machine: &Machine) {
+        self.lint_root(machine);
         self.lint_reachability(machine);
         for state in &machine.states {
             for (_, transitions) in &state.on {
@@ -15,12 +17,102 @@ impl Compiler<'_> {
             self.lint_order(machine, &state.always);
         }
         self.lint_endless(machine);
+        self.lint_restless(machine);
         self.lint_staying(machine);
+        self.lint_timers(machine);
         self.lint_addresses(machine);
+        self.lint_context_keys();
     }
 
     fn warn_at(&mut self, offset: usize, code: &'static str, message: String, hint: &str) {
         self.report(Severity::Warning, offset, code, message, Some(hint.to_owned()));
+    }
+
+    /// What a machine should have, and what XState 6 would take from elsewhere.
+    fn lint_root(&mut self, machine: &Machine) {
+        let root = &self.document.root;
+        if root.get("id").is_none() {
+            let hint = "add \"id\": instances are addressed as `id/key`";
+            self.warn_at(
+                root.offset,
+                "no_id",
+                "the machine has no id: it would be called \"(machine)\"".to_owned(),
+                hint,
+            );
+        }
+        if machine.states.len() == 1 && machine.transitions.is_empty() && root.get("invoke").is_none() {
+            let hint = "add \"initial\" and \"states\"";
+            self.warn_at(
+                root.offset,
+                "no_states",
+                "the machine has no states: nothing ever changes it".to_owned(),
+                hint,
+            );
+        }
+        let is_output =
+            |state: &&State| state.kind == StateKind::Final && state.parent == Some(0) && state.output.is_some();
+        let has_none = root.get("output").is_none();
+        let found = machine.states.iter().position(|state| has_none && is_output(&state));
+        if let Some(draft) = found.and_then(|index| self.drafts.get(index)) {
+            let message =
+                format!("the output of {:?} is not the machine's: that is the root's `output` only", draft.id);
+            let offset = draft.node.get("output").map_or(draft.node.offset, |output| output.offset);
+            self.warn_at(
+                offset,
+                "no_root_output",
+                message,
+                "add \"output\": {\"@expr\": \"event.output\"} to the root",
+            );
+        }
+    }
+
+    /// Timers that something else always comes before.
+    fn lint_timers(&mut self, machine: &Machine) {
+        // Who catches all events may catch those of timers too.
+        if machine.states.iter().any(|state| !state.wild.is_empty()) {
+            return;
+        }
+        for index in 0..machine.states.len() as StateIx {
+            let state = machine.state(index);
+            let has_timers = state.entry.iter().any(|action| matches!(action, Action::StartAfter(_)));
+            if !has_timers {
+                continue;
+            }
+            let above = std::iter::once(index).chain(machine.ancestors(index));
+            let soonest =
+                above.filter_map(|above| self.leaves_after(machine, above, index)).min_by_key(|(delay, _)| *delay);
+            let leaves_at_once = state.always.first().filter(|first| certainly_leaves(machine, **first, index));
+            let soonest = leaves_at_once.map(|first| (0, *first)).or(soonest);
+            if let Some((delay, first)) = soonest {
+                self.warn_of_timers(machine, index, delay, first, leaves_at_once.is_some());
+            }
+        }
+    }
+
+    /// The timer of `of` that leaves `state` first, whatever guards say, and its transition.
+    fn leaves_after(&self, machine: &Machine, of: StateIx, state: StateIx) -> Option<(u64, TransitionIx)> {
+        let timers = constant_timers(machine, of);
+        let leaving = timers.filter_map(|(delay, event)| {
+            let first = *machine.state(of).exact(event).first()?;
+            certainly_leaves(machine, first, state).then_some((delay, first))
+        });
+        leaving.min_by_key(|(delay, _)| *delay)
+    }
+
+    fn warn_of_timers(&mut self, machine: &Machine, state: StateIx, before: u64, first: TransitionIx, at_once: bool) {
+        let late: Vec<TransitionIx> = constant_timers(machine, state)
+            .filter(|(delay, _)| at_once || *delay > before)
+            .filter_map(|(_, event)| machine.state(state).exact(event).first().copied())
+            .collect();
+        for transition in late.into_iter().filter(|late| *late != first) {
+            if self.is_full() {
+                return;
+            }
+            let place = self.document.pointer(machine.transition(first).offset);
+            let message = format!("this never comes: the transition at {place} leaves the state before");
+            let hint = "make its time shorter, or give the other a guard";
+            self.warn_at(machine.transition(transition).offset, "unreachable_timer", message, hint);
+        }
     }
 
     /// States that no chain of transitions, defaults and history leads to. Guards count as if they could be true.
@@ -84,6 +176,35 @@ impl Compiler<'_> {
         }
     }
 
+    /// Cycles of unguarded delayed transitions of no delay: each step starts the next one, for as long as the instance lives.
+    fn lint_restless(&mut self, machine: &Machine) {
+        if machine.has_parallel {
+            return;
+        }
+        let mut settled = vec![false; machine.states.len()];
+        for leaf in (0..machine.states.len() as StateIx).filter(|leaf| machine.is_atomic(*leaf)) {
+            let mut trail: Vec<StateIx> = Vec::new();
+            let mut at = Some(leaf);
+            while let Some(state) = at.filter(|state| !settled[usize::from(*state)]) {
+                if trail.contains(&state) {
+                    self.warn_restless(machine, state);
+                    break;
+                }
+                trail.push(state);
+                at = immediate(machine, state).map(|(_, target)| target);
+            }
+            trail.iter().for_each(|state| settled[usize::from(*state)] = true);
+        }
+    }
+
+    fn warn_restless(&mut self, machine: &Machine, state: StateIx) {
+        let Some((first, _)) = immediate(machine, state) else { return };
+        let offset = machine.transition(first).offset;
+        let message =
+            format!("from {:?} transitions after no time lead back to it without end", machine.state(state).id);
+        self.warn_at(offset, "endless_after", message, "give one of the transitions on the way a delay or a guard");
+    }
+
     /// `always` without target and guard: it is taken for as long as it changes something, or it does nothing.
     fn lint_staying(&mut self, machine: &Machine) {
         let mut changes = Changes { machine, named: vec![None; machine.actions.len()] };
@@ -112,6 +233,25 @@ impl Compiler<'_> {
     }
 }
 
+/// The timers of a state whose delays are known: each with its event.
+fn constant_timers(machine: &Machine, state: StateIx) -> impl Iterator<Item = (u64, EventIx)> + '_ {
+    machine.state(state).entry.iter().filter_map(|action| {
+        let Action::StartAfter(after) = action else { return None };
+        let after = machine.afters.get(*after as usize)?;
+        match after.delay {
+            Delay::Constant(delay) => Some((delay, after.event)),
+            Delay::Computed(_) => None,
+        }
+    })
+}
+
+/// Whether a transition is taken whenever it is tried, and leaves this state then.
+fn certainly_leaves(machine: &Machine, transition: TransitionIx, state: StateIx) -> bool {
+    let transition = machine.transition(transition);
+    let exits = transition.plan.as_ref().map(|plan| plan.exit_start..plan.exit_end);
+    transition.guard.is_none() && exits.is_some_and(|exits| exits.contains(&state))
+}
+
 /// The unguarded `always` of a leaf or its ancestors that is taken before any guarded one, if it leaves the leaf.
 fn forced_transition(machine: &Machine, leaf: StateIx) -> Option<TransitionIx> {
     for state in std::iter::once(leaf).chain(machine.ancestors(leaf)) {
@@ -122,6 +262,30 @@ fn forced_transition(machine: &Machine, leaf: StateIx) -> Option<TransitionIx> {
         }
     }
     None
+}
+
+/// The unguarded transition after no time that a leaf or its ancestors take first, and the leaf it leads to.
+fn immediate(machine: &Machine, leaf: StateIx) -> Option<(TransitionIx, StateIx)> {
+    let mut states = std::iter::once(leaf).chain(machine.ancestors(leaf));
+    let first = states.find_map(|state| {
+        let state = machine.state(state);
+        let started = state.entry.iter().filter_map(|action| match action {
+            Action::StartAfter(after) => machine.afters.get(*after as usize),
+            _ => None,
+        });
+        let mut at_once = started.filter(|after| matches!(after.delay, Delay::Constant(0)));
+        at_once.find_map(|after| state.exact(after.event).first())
+    })?;
+    let transition = machine.transition(*first_open(machine, first)?);
+    let target = default_leaf(machine, *transition.targets.as_deref()?.first()?);
+    // Without `reenter` a state that holds the target is not left, and its timer not started again.
+    let leaves = !machine.is_descendant(target, Some(transition.source)) && target != transition.source;
+    (machine.is_atomic(target) && (leaves || transition.reenter)).then_some((*first, target))
+}
+
+/// A transition, if it has no guard.
+fn first_open<'t>(machine: &Machine, transition: &'t TransitionIx) -> Option<&'t TransitionIx> {
+    machine.transition(*transition).guard.is_none().then_some(transition)
 }
 
 /// Whether actions change the context or the children, after which eventless transitions are tried again.
@@ -155,12 +319,18 @@ impl Changes<'_> {
 fn forced(machine: &Machine, leaf: StateIx) -> Option<StateIx> {
     let transition = machine.transition(forced_transition(machine, leaf)?);
     let mut target = *transition.targets.as_deref()?.first()?;
-    while let Some(initial) = &machine.state(target).initial {
-        target = initial.target;
-    }
+    target = default_leaf(machine, target);
     // History may lead elsewhere each time; a transition that changes nothing is taken once only.
     let acts = !transition.actions.is_empty();
     (machine.is_atomic(target) && (target != leaf || transition.reenter && acts)).then_some(target)
+}
+
+/// Where entering a state by default leads, as long as it is compound.
+fn default_leaf(machine: &Machine, mut target: StateIx) -> StateIx {
+    while let (StateKind::Compound, Some(initial)) = (machine.state(target).kind, &machine.state(target).initial) {
+        target = initial.target;
+    }
+    target
 }
 
 fn reachable(machine: &Machine) -> StateSet {

@@ -5,6 +5,7 @@
 
 mod actions;
 mod addresses;
+mod context_keys;
 mod document;
 mod expressions;
 mod guards;
@@ -12,6 +13,7 @@ mod history;
 pub(crate) mod keys;
 mod lints;
 mod names;
+mod own;
 mod plans;
 #[cfg(test)]
 mod reference;
@@ -22,13 +24,13 @@ mod tree;
 mod values;
 
 pub(crate) use targets::split_path;
-pub(crate) use values::{milliseconds, parse_duration};
+pub(crate) use values::{javascript_number, milliseconds, parse_duration};
 
 use crate::diagnostics::{Diagnostic, Severity};
 use crate::events::EventNames;
 use crate::json_pos::{Document, Node};
 use crate::limits::Limits;
-use crate::machine::{After, ChildMachine, Machine, Transition};
+use crate::machine::{After, ChildMachine, Faults, Machine, Transition};
 use crate::state_set::StateIx;
 use names::Names;
 use statemesh_expr::{Str, Value};
@@ -47,6 +49,15 @@ pub struct Compiled {
 
 /// Gives the machine that an `invoke` or `spawnChild` names, if it is defined.
 pub type Resolve<'a> = dyn Fn(&str) -> Option<Arc<Machine>> + 'a;
+
+impl Compiled {
+    /// Decides what becomes of faults, whatever the definition says.
+    pub fn set_faults(&mut self, faults: Faults) {
+        if let Some(machine) = Arc::get_mut(&mut self.machine) {
+            machine.faults = faults;
+        }
+    }
+}
 
 impl Machine {
     /// Compiles a definition.
@@ -69,6 +80,7 @@ pub(crate) struct Compiler<'d> {
     names: Names<'d>,
     /// The context an instance starts with, where that is known; expressions then read its keys by slot.
     context_model: Option<Value>,
+    context_keys: context_keys::ContextKeys,
     events: EventNames,
     transitions: Vec<Transition>,
     afters: Vec<After>,

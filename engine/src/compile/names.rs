@@ -1,7 +1,7 @@
 //! The root's named actions, guards and delays: declared first, so that any of them may be used before its text.
 
-use super::Compiler;
 use super::expressions::Place;
+use super::{Compiler, keys};
 use crate::diagnostics::did_you_mean;
 use crate::json_pos::{Member, Node};
 use crate::machine::{Action, Delay, Guard, NamedAction, NamedGuard};
@@ -27,7 +27,13 @@ impl<'d> Compiler<'d> {
         self.names.guard_indices = indices(guards);
         self.names.guards = guards.iter().collect();
         for member in self.definitions(root, "delays") {
-            let duration = member.value.get("duration").unwrap_or(&member.value);
+            let duration = match member.value.get("duration") {
+                Some(duration) => {
+                    self.check_keys(&member.value, &[keys::DELAY_DEFINITION]);
+                    duration
+                }
+                None => &member.value,
+            };
             if let Some(template) = self.delay_template(duration) {
                 self.names.delays.insert(member.key.clone(), Arc::new(template));
             }
@@ -75,7 +81,13 @@ impl<'d> Compiler<'d> {
         let mut compiled = Vec::with_capacity(members.len());
         let mut uses = Vec::with_capacity(members.len());
         for member in &members {
-            let condition = member.value.get("when").unwrap_or(&member.value);
+            let condition = match member.value.get("when") {
+                Some(condition) => {
+                    self.check_keys(&member.value, &[keys::GUARD_DEFINITION]);
+                    condition
+                }
+                None => &member.value,
+            };
             let Some(body) = self.compile_guard(condition, Place::NamedGuard) else { continue };
             let mut called = Vec::new();
             guard_calls(&body, &mut called);
@@ -157,6 +169,6 @@ fn guard_calls(guard: &Guard, into: &mut Vec<u16>) {
         Guard::Call { guard, .. } => into.push(*guard),
         Guard::And(inner) | Guard::Or(inner) => inner.iter().for_each(|guard| guard_calls(guard, into)),
         Guard::Not(inner) => guard_calls(inner, into),
-        Guard::Expression(_) | Guard::StateIn(_) | Guard::Route(_) => {}
+        Guard::Expression(_) | Guard::StateIn(_) | Guard::Matches(_) | Guard::NoBranch(_) | Guard::Route(_) => {}
     }
 }

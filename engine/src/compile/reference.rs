@@ -2,8 +2,8 @@
 #![allow(clippy::disallowed_methods)]
 
 use super::keys::{
-    BUILT_IN_ACTIONS, BUILT_IN_GUARDS, BuiltIn, EFFECT, EXPRESSION, INITIAL, INVOKE, Key, NAMED_GUARD, ROOT, ROUTE,
-    STATE, TRANSITION,
+    BRANCH, BUILT_IN_ACTIONS, BUILT_IN_GUARDS, BuiltIn, EFFECT, EXPRESSION, INITIAL, INVOKE, Key, NAMED_GUARD, OWN,
+    ROOT, ROUTE, STATE, TRANSITION,
 };
 use std::fmt::Write;
 
@@ -23,6 +23,21 @@ fn built_in(page: &mut String, title: &str, all: &[BuiltIn]) {
     for one in all {
         let keys: Vec<String> = one.keys.iter().map(|key| format!("`{}`: {}", key.name, key.about)).collect();
         writeln!(page, "| `{}` | {} | {} |", one.name, keys.join("<br>"), one.about).unwrap();
+    }
+    page.push('\n');
+}
+
+/// What `@statemesh` may have.
+fn own(page: &mut String) {
+    page.push_str("## `@statemesh`\n\n");
+    page.push_str("A key or value that is not here is refused with `unsupported` or `unknown_key`, never ignored.\n\n");
+    page.push_str("| key | values | meaning |\n|---|---|---|\n");
+    for key in OWN {
+        let values: Vec<String> = key.honoured.iter().map(|value| format!("`{value}`")).collect();
+        let times = key.is_time.then(|| "a time such as `\"90s\"`, `\"1h\"`, `\"7d\"`".to_owned());
+        let values: Vec<String> = times.into_iter().chain(values).collect();
+        let values = if values.is_empty() { "none yet".to_owned() } else { values.join(", ") };
+        writeln!(page, "| `{}` | {values} | {} |", key.name, key.about).unwrap();
     }
     page.push('\n');
 }
@@ -52,7 +67,9 @@ fn page() -> String {
     let mut page = include_str!("reference_begin.txt").to_owned();
     table(&mut page, "States", STATE);
     table(&mut page, "The root, beside those of a state", ROOT);
+    own(&mut page);
     table(&mut page, "Transitions", TRANSITION);
+    table(&mut page, "Branches of `choice`", BRANCH);
     table(&mut page, "`initial` as an object", INITIAL);
     table(&mut page, "`invoke`", INVOKE);
     table(&mut page, "`route`", ROUTE);

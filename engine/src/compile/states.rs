@@ -2,15 +2,19 @@
 
 use super::Compiler;
 use super::expressions::Place;
-use super::transitions::{Descriptors, ROUTE_EVENT};
+use super::transitions::{Descriptors, Own, ROUTE_EVENT, both};
 use super::tree::DraftKind;
 use super::values::{javascript_number, javascript_number_text};
 use crate::diagnostics::did_you_mean;
 use crate::events::is_wildcard;
 use crate::json_pos::{Kind, Node};
-use crate::machine::{Action, After, Delay, Initial, Invoke, State, StateKind, TransitionIx, sort_wildcards};
+use crate::machine::{Action, After, Delay, Guard, Initial, Invoke, State, StateKind, TransitionIx, sort_wildcards};
 use crate::state_set::StateIx;
 use statemesh_expr::{Str, Value};
+use std::sync::Arc;
+
+/// What `onError` of a state catches: errors of children and of expressions.
+const ERRORS: &str = "xstate.error.*";
 
 impl<'d> Compiler<'d> {
     pub(super) fn compile_states(&mut self) -> Vec<State> {
@@ -27,9 +31,18 @@ impl<'d> Compiler<'d> {
         let exit = self.compile_actions(node.get("exit"), Place::Value);
         let invokes = self.compile_invokes(index, node);
         let mut descriptors = self.compile_on(index, node);
-        self.compile_done(index, node, &id, &invokes, &mut descriptors);
-        let timers = self.compile_after(index, node, &id, &mut descriptors);
-        let always = node.get("always").map(|always| self.compile_transitions(index, "", always)).unwrap_or_default();
+        let mut timers = self.compile_invoke_timeouts(index, &invokes, &mut descriptors);
+        self.compile_done(index, node, &id, &invokes, &timers, &mut descriptors);
+        // XState 6 starts timers in the reverse order of these, but those of `after` as XState 5 does.
+        timers.reverse();
+        timers.extend(self.compile_timeout(index, node, &id, &mut descriptors));
+        let timers: Vec<u32> = timers.into_iter().map(|(_, after)| after).collect();
+        let timers = [timers, self.compile_after(index, node, &id, &mut descriptors)].concat();
+        self.spread_families(&mut descriptors);
+        let always = match self.choice_of(node) {
+            Some(choice) => self.compile_choice(index, choice),
+            None => node.get("always").map(|always| self.compile_transitions(index, "", always)).unwrap_or_default(),
+        };
         let (on, wild, names) = self.split_descriptors(descriptors);
         State {
             entry: entry.into_iter().chain(timers.iter().map(|after| Action::StartAfter(*after))).collect(),
@@ -45,6 +58,7 @@ impl<'d> Compiler<'d> {
             key_msgpack: msgpack_string(&key).into(),
             done_event: self.events.intern(&format!("xstate.done.state.{id}")),
             descriptors: names,
+            recovers: node.get("onError").is_some(),
             id,
             key,
             kind,
@@ -117,24 +131,152 @@ impl<'d> Compiler<'d> {
         node: &'d Node,
         id: &str,
         invokes: &[(Invoke, &'d Node)],
+        timeouts: &[(&'d Node, u32)],
         into: &mut Descriptors,
     ) {
         if let Some(done) = node.get("onDone") {
             let descriptor = format!("xstate.done.state.{id}");
-            let transitions = self.compile_transitions(index, &descriptor, done);
+            let transitions =
+                self.compile_transitions_of(index, &descriptor, done, &Own { fixed: &["stateId"], ends: None });
             into.set(&descriptor, transitions);
+        }
+        if let Some(error) = node.get("onError") {
+            let transitions = self.compile_transitions(index, ERRORS, error);
+            into.set(ERRORS, transitions);
         }
         const KEYS: [(&str, &str); 3] =
             [("onDone", "xstate.done.actor"), ("onError", "xstate.error.actor"), ("onSnapshot", "xstate.snapshot")];
         for (invoke, node) in invokes {
+            let timeout = timeouts.iter().find(|(of, _)| std::ptr::eq(*of, *node)).map(|(_, after)| *after);
             for (key, prefix) in KEYS {
-                if let Some(value) = node.get(key) {
-                    let descriptor = format!("{prefix}.{}", invoke.id);
-                    let transitions = self.compile_transitions(index, &descriptor, value);
-                    into.set(&descriptor, transitions);
+                let descriptor = format!("{prefix}.{}", invoke.id);
+                let value = node.get(key);
+                let ends = timeout.filter(|_| key != "onSnapshot");
+                if value.is_none() && (ends.is_none() || key == "onError") {
+                    continue;
                 }
+                let own = Own { fixed: &["actorId"], ends };
+                let mut transitions = match value {
+                    Some(value) => self.compile_transitions_of(index, &descriptor, value, &own),
+                    None => Vec::new(),
+                };
+                if let Some(after) = ends {
+                    // As XState 6 has it: the time is over too where no `onDone` is open.
+                    let cancels = Arc::from([Action::CancelAfter(after)]);
+                    let implied = (key == "onDone").then(|| self.implied_transition(index, &descriptor, node, cancels));
+                    transitions.extend(implied.flatten());
+                }
+                into.set(&descriptor, transitions);
             }
         }
+    }
+
+    /// `timeout` and `onTimeout` of what is invoked: timers of the state, each with the node of what it is for.
+    fn compile_invoke_timeouts(
+        &mut self,
+        index: StateIx,
+        invokes: &[(Invoke, &'d Node)],
+        into: &mut Descriptors,
+    ) -> Vec<(&'d Node, u32)> {
+        let mut timers = Vec::new();
+        for (invoke, node) in invokes {
+            let Some((timeout, taken)) = self.timeout_of(node) else { continue };
+            let descriptor = format!("xstate.timeout.actor.{}", invoke.id);
+            let transitions =
+                self.compile_transitions_of(index, &descriptor, taken, &Own { fixed: &["actorId"], ends: None });
+            into.append(&descriptor, transitions);
+            if let Some(delay) = self.delay_value(timeout) {
+                timers.push((*node, self.add_timer(&descriptor, delay)));
+            }
+        }
+        timers
+    }
+
+    /// `timeout` and `onTimeout` of a state.
+    fn compile_timeout(
+        &mut self,
+        index: StateIx,
+        node: &'d Node,
+        id: &str,
+        into: &mut Descriptors,
+    ) -> Option<(&'d Node, u32)> {
+        let (timeout, taken) = self.timeout_of(node)?;
+        let descriptor = format!("xstate.timeout.{id}");
+        let transitions =
+            self.compile_transitions_of(index, &descriptor, taken, &Own { fixed: &["stateId"], ends: None });
+        into.append(&descriptor, transitions);
+        let delay = self.compile_delay(timeout, Place::Value)?;
+        Some((node, self.add_timer(&descriptor, delay)))
+    }
+
+    /// Both keys of a timeout, or an error if there is only one.
+    fn timeout_of(&mut self, node: &'d Node) -> Option<(&'d Node, &'d Node)> {
+        let (timeout, taken) = (node.get("timeout"), node.get("onTimeout"));
+        let (there, missing) = match (timeout, taken) {
+            (Some(timeout), Some(taken)) => return Some((timeout, taken)),
+            (Some(timeout), None) => (timeout, "onTimeout"),
+            (None, Some(taken)) => (taken, "timeout"),
+            (None, None) => return None,
+        };
+        self.error(there, "missing_key", format!("the key {missing:?} is missing"), None);
+        None
+    }
+
+    fn add_timer(&mut self, descriptor: &str, delay: Delay) -> u32 {
+        self.afters.push(After { event: self.events.intern(descriptor), delay });
+        self.afters.len() as u32 - 1
+    }
+
+    /// What is written for all events of a kind, as XState 6 names them, comes first at each event of that kind, and is found
+    /// for those whose names are not known yet.
+    fn spread_families(&mut self, descriptors: &mut Descriptors) {
+        for family in crate::shapes::FAMILIES {
+            let Some(transitions) = descriptors.get(family.kind) else { continue };
+            let names = descriptors.entries.iter().map(|(name, _)| name.clone());
+            let is_one = |name: &Str| crate::shapes::Family::of(name).is_some_and(|of| of.kind == family.kind);
+            let known: Vec<Str> = names.filter(|name| is_one(name) && !is_wildcard(name)).collect();
+            for name in known {
+                descriptors.prepend(&name, &transitions);
+            }
+            // The names of timeouts of what is invoked begin as those of states do.
+            if family.kind == "xstate.timeout" {
+                for index in &transitions {
+                    let is_meant = Guard::Matches(Box::new([(Str::from("type"), Value::str(family.kind))]));
+                    if let Some(transition) = self.transitions.get_mut(*index as usize) {
+                        transition.guard = both(Some(is_meant), transition.guard.take());
+                    }
+                }
+            }
+            descriptors.prepend(&format!("{}*", family.prefix), &transitions);
+        }
+    }
+
+    /// The `choice` of a state of that type; reports what such a state cannot have, and a `choice` elsewhere.
+    fn choice_of(&mut self, node: &'d Node) -> Option<&'d Node> {
+        let is_choice = node.get("type").and_then(Node::as_str) == Some("choice");
+        let choice = node.get("choice");
+        match choice {
+            Some(choice) if !is_choice => {
+                let hint = Some("add \"type\": \"choice\"".to_owned());
+                self.error(choice, "unexpected_choice", "only a state of type \"choice\" has a `choice`", hint);
+                return None;
+            }
+            None if is_choice => {
+                let hint = Some("add \"choice\": [{\"when\": ..., \"target\": ...}, {\"target\": ...}]".to_owned());
+                self.error(node, "missing_key", "the key \"choice\" is missing", hint);
+                return None;
+            }
+            None => return None,
+            Some(_) => {}
+        }
+        let members = node.members().unwrap_or(&[]).iter();
+        for member in members.filter(|member| super::keys::NOT_OF_A_CHOICE.contains(&member.key.as_str())) {
+            let message =
+                format!("a state of type \"choice\" cannot have {:?}: it is left as soon as it is entered", member.key);
+            let hint = Some("put it on the states that the branches lead to".to_owned());
+            self.report(crate::diagnostics::Severity::Error, member.key_offset, "unexpected_key", message, hint);
+        }
+        choice
     }
 
     /// Compiles `after`; returns the timers to start on entry and to cancel on exit.
@@ -150,11 +292,15 @@ impl<'d> Compiler<'d> {
                 }
             };
             let descriptor = format!("xstate.after.{name}.{id}");
-            let transitions = self.compile_transitions(index, &descriptor, value);
+            let transitions = self.compile_transitions_of(
+                index,
+                &descriptor,
+                value,
+                &Own { fixed: &["delay", "stateId"], ends: None },
+            );
             into.append(&descriptor, transitions);
             if let Some(delay) = delay {
-                timers.push(self.afters.len() as u32);
-                self.afters.push(After { event: self.events.intern(&descriptor), delay });
+                timers.push(self.add_timer(&descriptor, delay));
             }
         }
         timers
@@ -187,6 +333,10 @@ impl<'d> Compiler<'d> {
                 continue;
             }
             self.check_keys(item, &[super::keys::INVOKE]);
+            if let Some(key) = item.get("registryKey") {
+                let message = "`registryKey` is kept, not interpreted: nothing here finds a machine by it";
+                self.warning(key, "unused_key", message, Some("`id` names the child for its parent".to_owned()));
+            }
             let machine = item.get("src").and_then(|src| self.child_machine(src));
             let id = match item.get("id") {
                 Some(id) => self.string(id, "`id`").map(Str::new),
@@ -212,17 +362,23 @@ impl<'d> Compiler<'d> {
             _ => (initial, None),
         };
         let key = self.string(target, "`initial`")?;
-        let children = self.drafts[usize::from(index)].all_children.clone();
-        let key_of = |compiler: &Self, child: StateIx| compiler.drafts[usize::from(child)].key.clone();
-        let found = children.iter().copied().find(|child| key_of(self, *child) == key);
-        let Some(found) = found else {
-            let keys: Vec<Str> = children.iter().map(|child| key_of(self, *child)).collect();
+        let Some(found) = self.child_called(index, key) else {
+            let children = &self.drafts[usize::from(index)].all_children;
+            let keys: Vec<Str> = children.iter().map(|child| self.drafts[usize::from(*child)].key.clone()).collect();
             let id = self.drafts[usize::from(index)].id.clone();
             let hint = did_you_mean(key, keys.iter().map(Str::as_str));
             self.error(target, "unknown_target", format!("the state {id:?} has no child {key:?}"), hint);
             return None;
         };
         Some(Initial { target: found, actions: self.compile_actions(actions, Place::Value).into() })
+    }
+
+    /// The child that `initial` names: by its key, or by its `#id`.
+    pub(super) fn child_called(&self, index: StateIx, name: &str) -> Option<StateIx> {
+        let draft = self.drafts.get(usize::from(index))?;
+        let by_key = draft.by_key.get(name);
+        let found = by_key.or_else(|| self.ids.get(name.strip_prefix('#')?)).copied()?;
+        draft.all_children.contains(&found).then_some(found)
     }
 
     fn compile_tags(&mut self, node: &'d Node) -> Box<[Str]> {

@@ -34,6 +34,7 @@ impl<'d> Compiler<'d> {
             }
         }
         self.check_regions(node, &found);
+        self.check_inside_final(node, &found);
         Some(found.into())
     }
 
@@ -94,7 +95,7 @@ impl<'d> Compiler<'d> {
                 return Unresolved { message: "no such state".to_owned(), hint: None };
             }
             let siblings = draft.all_children.iter().map(|child| key_of(*child));
-            let hint = closest(key, siblings).map(|near| format!("did you mean {:?}?", whole.replacen(key, near, 1)));
+            let hint = closest(key, siblings).map(|near| format!("did you mean {:?}?", with_part(whole, key, near)));
             let elsewhere = || {
                 let other = self.drafts.iter().find(|draft| draft.key == key && draft.parent.is_some())?;
                 Some(format!("there is a state of that name at \"#{}\"", other.id))
@@ -127,6 +128,28 @@ impl<'d> Compiler<'d> {
         }
     }
 
+    /// XState takes child states of a final state and never enters them by default; a target among them would be no
+    /// configuration.
+    fn check_inside_final(&mut self, node: &'d Node, targets: &[StateIx]) {
+        let above = |state: StateIx| {
+            std::iter::successors(self.drafts[usize::from(state)].parent, |above| {
+                self.drafts[usize::from(*above)].parent
+            })
+        };
+        let is_final = |state: StateIx| self.drafts[usize::from(state)].kind == super::tree::DraftKind::Final;
+        let found = targets.iter().find_map(|target| above(*target).find(|above| is_final(*above)));
+        if let Some(found) = found {
+            let message =
+                format!("the state {:?} is final: nothing in it can be entered", self.drafts[usize::from(found)].id);
+            self.error(
+                node,
+                "target_in_final",
+                message,
+                Some("target the final state, or make it no final one".to_owned()),
+            );
+        }
+    }
+
     /// The compound state of which `a` and `b` are, or lie in, different children.
     fn conflict(&self, a: StateIx, b: StateIx) -> Option<StateIx> {
         let contains = |outer: StateIx, inner: StateIx| inner >= outer && inner < self.drafts[usize::from(outer)].end;
@@ -142,6 +165,16 @@ impl<'d> Compiler<'d> {
         }
         None
     }
+}
+
+/// A target in which the first part that is `key` is another one.
+fn with_part(target: &str, key: &str, instead: &str) -> String {
+    let mut parts = split_path(target);
+    if let Some(part) = parts.iter_mut().find(|part| *part == key) {
+        *part = instead.to_owned();
+    }
+    let escaped = parts.iter().map(|part| part.replace('\\', "\\\\").replace('.', "\\."));
+    escaped.collect::<Vec<_>>().join(".")
 }
 
 /// Splits at dots; a backslash takes the next character as it is.
@@ -160,7 +193,14 @@ pub(crate) fn split_path(path: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::split_path;
+    use super::{split_path, with_part};
+
+    #[test]
+    fn a_suggestion_changes_the_part_that_is_wrong_and_nothing_else() {
+        assert_eq!(with_part("a\\.c", "a.c", "a.b"), "a\\.b");
+        assert_eq!(with_part(".ab.b", "b", "c"), ".ab.c");
+        assert_eq!(with_part("#m.x\\\\y.q", "q", "p"), "#m.x\\\\y.p");
+    }
 
     #[test]
     fn dots_split_and_backslashes_escape() {

@@ -135,8 +135,10 @@ impl<'d> Compiler<'d> {
     }
 
     fn kind_of(&mut self, node: &'d Node) -> DraftKind {
-        const KINDS: [(&str, DraftKind); 5] = [
+        const KINDS: [(&str, DraftKind); 6] = [
             ("atomic", DraftKind::Atomic),
+            // It is left as soon as it is entered, by eventless transitions.
+            ("choice", DraftKind::Atomic),
             ("compound", DraftKind::Compound),
             ("parallel", DraftKind::Parallel),
             ("final", DraftKind::Final),
@@ -172,7 +174,8 @@ impl<'d> Compiler<'d> {
                 let id = self.drafts[usize::from(index)].id.clone();
                 self.error(node, "missing_initial", format!("the compound state {id:?} has no initial state"), hint);
             }
-            DraftKind::Atomic | DraftKind::Final | DraftKind::History if !children.is_empty() => {
+            // XState takes child states of a final state, and never enters them: they are warned of as unreachable.
+            DraftKind::Atomic | DraftKind::History if !children.is_empty() => {
                 self.error(node, "unexpected_states", "a state of this type cannot have child states".to_owned(), None);
             }
             DraftKind::History if is_root => {
@@ -207,6 +210,20 @@ impl<'d> Compiler<'d> {
         }
     }
 
+    /// Keys that begin with an at sign are never a document's own.
+    fn stray_expression(&mut self, member: &'d Member) {
+        let key = member.key.as_str();
+        let (code, message, hint) = match key {
+            "@code" => ("unsupported_language", "code in a programming language cannot run here".to_owned(), None),
+            "@expr" => {
+                let hint = "give its parts, with an expression for each value".to_owned();
+                ("unexpected_expression", "an expression cannot stand in place of this".to_owned(), Some(hint))
+            }
+            _ => ("unknown_key", format!("unknown key {key:?}"), None),
+        };
+        self.report(Severity::Error, member.key_offset, code, message, hint);
+    }
+
     fn unknown_key(&mut self, node: &'d Node, member: &'d Member, lists: &[&[keys::Key]]) {
         let known = || lists.iter().flat_map(|list| list.iter()).map(|key| key.name);
         let key = member.key.as_str();
@@ -217,10 +234,18 @@ impl<'d> Compiler<'d> {
             let message = format!("the key {key:?} is not supported");
             return self.report(Severity::Error, member.key_offset, "unsupported_key", message, hint);
         }
+        if key.starts_with('@') {
+            return self.stray_expression(member);
+        }
         let meant = closest(key, known()).filter(|meant| node.get(meant).is_none());
-        let (severity, hint) = match meant {
-            Some(meant) => (Severity::Error, format!("did you mean {meant:?}?")),
-            None => (Severity::Warning, "it is ignored".to_owned()),
+        // Another case is never meant as a key of one's own, even beside the right one.
+        let twin = known().find(|name| name.eq_ignore_ascii_case(key));
+        let (severity, hint) = match (meant, twin) {
+            (Some(meant), _) => (Severity::Error, format!("did you mean {meant:?}?")),
+            (None, Some(twin)) => {
+                (Severity::Error, format!("did you mean {twin:?}? That is here too: write both as one"))
+            }
+            (None, None) => (Severity::Warning, "it is ignored".to_owned()),
         };
         self.report(severity, member.key_offset, "unknown_key", format!("unknown key {key:?}"), Some(hint));
     }

@@ -53,11 +53,22 @@ impl<'d> Compiler<'d> {
         if node.members().is_none() {
             self.error(node, "wrong_type", format!("`context` must be an object, not {}", node.type_name()), None);
         }
-        self.compile_template(node, Place::Context).unwrap_or(Template::Constant(Value::Null))
+        let context = self.compile_template(node, Place::Context).unwrap_or(Template::Constant(Value::Null));
+        // One that is computed is weighed when an instance starts.
+        let weight = context.as_constant().map_or(0, Value::weight);
+        if weight > self.limits.context_bytes_max {
+            let maximum = self.limits.context_bytes_max;
+            let message = format!("the context weighs {weight} bytes; the limit context_bytes_max is {maximum}");
+            self.error(node, "context_too_large", message, None);
+        }
+        context
     }
 
     /// An event to send: an object with a `type`, or an expression that gives one.
     pub(super) fn compile_event(&mut self, node: &'d Node, place: Place) -> Option<EventTemplate> {
+        if self.is_unreadable(node, "write {\"type\": ..., ...} with {\"@expr\": ...} for each value") {
+            return None;
+        }
         if expression_of(node).is_none() {
             let Some(members) = node.members() else {
                 let hint = node.as_str().map(|name| format!("write {{\"type\": {name:?}}}"));

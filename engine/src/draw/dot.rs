@@ -4,8 +4,8 @@ use super::{Drawing, End, arrows, ends, history_default, inscriptions, name, who
 use crate::machine::StateKind;
 use crate::state_set::{StateIx, StateSet};
 
-const STYLE: &str =
-    "compound=true; rankdir=LR; node [shape=box, style=\"rounded,filled\", fillcolor=white, fontname=Helvetica];";
+const STYLE: &str = "compound=true; rankdir=LR; fontname=Helvetica; edge [fontname=Helvetica]; \
+     node [shape=box, style=\"rounded,filled\", fillcolor=white, fontname=Helvetica];";
 
 impl Drawing<'_> {
     pub(super) fn dot(&mut self, marked: Option<&StateSet>) {

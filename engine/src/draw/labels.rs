@@ -10,6 +10,7 @@ fn short_descriptor(descriptor: &str, id: &str) -> String {
     match delay() {
         Some(delay) => format!("after {delay}"),
         None if descriptor.starts_with("xstate.done.state.") => "done".to_owned(),
+        None if descriptor.strip_prefix("xstate.timeout.") == Some(id) => "timeout".to_owned(),
         None => descriptor.to_owned(),
     }
 }
@@ -62,6 +63,11 @@ impl Machine {
             Guard::Or(guards) => list(guards, " || "),
             Guard::Not(guard) => format!("!{}", self.guard_text(guard)),
             Guard::StateIn(pattern) => format!("in {}", self.pattern_text(pattern)),
+            Guard::Matches(fields) => {
+                let texts: Vec<String> = fields.iter().map(|(key, value)| format!("{key} is {value}")).collect();
+                format!("({})", texts.join(" && "))
+            }
+            Guard::NoBranch(_) => "else".to_owned(),
             Guard::Route(target) => format!("to {target}"),
         }
     }

@@ -22,23 +22,39 @@ pub enum DrawFormat {
     Dot,
 }
 
+/// Why there is no drawing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DrawError<'p> {
+    /// No state that can be active is at the end of this path.
+    #[error("there is no state {0:?}")]
+    UnknownState(&'p str),
+    /// It would have more bytes than `output_bytes_max`.
+    #[error("the drawing is too large (output_bytes_max is {0})")]
+    TooLarge(usize),
+}
+
 impl Machine {
     /// The chart, with the active states of `instance` marked if one is given.
-    pub fn draw(&self, format: DrawFormat, instance: Option<&Instance>) -> String {
+    ///
+    /// # Errors
+    /// When it is too large: one label may stand at many arrows.
+    pub fn draw(&self, format: DrawFormat, instance: Option<&Instance>) -> Result<String, DrawError<'static>> {
         let marked = instance.filter(|instance| self.check(instance).is_ok()).map(|instance| &instance.actor.active);
         self.draw_marked(format, marked)
     }
 
     /// The chart, with the states of a state value marked: a key path such as `a.b`, or several for parallel regions.
-    /// `Err` names the first path that leads to no state that can be active.
-    pub fn draw_paths<'p>(&self, format: DrawFormat, paths: &[&'p str]) -> Result<String, &'p str> {
+    ///
+    /// # Errors
+    /// When a path leads to no state that can be active (the first one is named), or as [`Machine::draw`].
+    pub fn draw_paths<'p>(&self, format: DrawFormat, paths: &[&'p str]) -> Result<String, DrawError<'p>> {
         let mut marked = self.empty_set();
         for path in paths {
-            let state = self.find_path(path).ok_or(*path)?;
+            let state = self.find_path(path).ok_or(DrawError::UnknownState(path))?;
             marked.insert(state);
             self.ancestors(state).for_each(|above| marked.insert(above));
         }
-        Ok(self.draw_marked(format, Some(&marked)))
+        self.draw_marked(format, Some(&marked))
     }
 
     fn find_path(&self, path: &str) -> Option<StateIx> {
@@ -53,19 +69,24 @@ impl Machine {
         Some(state)
     }
 
-    fn draw_marked(&self, format: DrawFormat, marked: Option<&StateSet>) -> String {
-        let mut drawing = Drawing { machine: self, text: String::new(), wholes: wholes(self) };
+    fn draw_marked(&self, format: DrawFormat, marked: Option<&StateSet>) -> Result<String, DrawError<'static>> {
+        let mut drawing = Drawing { machine: self, text: String::new(), is_full: false, wholes: wholes(self) };
         match format {
             DrawFormat::Mermaid => drawing.mermaid(marked),
             DrawFormat::Dot => drawing.dot(marked),
         }
-        drawing.text
+        match drawing.is_full {
+            true => Err(DrawError::TooLarge(self.limits.output_bytes_max)),
+            false => Ok(drawing.text),
+        }
     }
 }
 
 struct Drawing<'m> {
     machine: &'m Machine,
     text: String,
+    /// There was no room for a line: it is not drawn on.
+    is_full: bool,
     /// The states with child states that a node beside them stands for.
     wholes: StateSet,
 }
@@ -82,6 +103,10 @@ impl Drawing<'_> {
     // Writing to a String cannot fail.
     #[allow(clippy::let_underscore_must_use)]
     fn line(&mut self, depth: usize, text: &str) {
+        self.is_full |= self.text.len() + depth * 2 + text.len() >= self.machine.limits.output_bytes_max;
+        if self.is_full {
+            return;
+        }
         let _ = writeln!(self.text, "{:1$}{text}", "", depth * 2);
     }
 }
@@ -97,6 +122,8 @@ fn inscriptions(machine: &Machine, state: StateIx) -> Vec<String> {
     let mut reactions: Vec<_> = node.on.iter().flat_map(|(_, all)| all.iter()).chain(&node.always).copied().collect();
     // Transitions are numbered in the order of the document.
     reactions.sort_unstable();
+    // One that is written for all events of a kind stands under the names of several.
+    reactions.dedup();
     let reactions = reactions.into_iter().map(|index| machine.transition(index));
     let internal = reactions.filter(|transition| is_internal(transition));
     own.chain(invoked).chain(internal.map(|transition| machine.inscription(transition))).collect()

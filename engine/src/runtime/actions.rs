@@ -109,9 +109,7 @@ impl Actor<'_, '_> {
     }
 
     fn report(&mut self, effect: Effect) -> Result<(), Fault> {
-        if self.shared.effects.len() - self.shared.effects_before >= self.shared.effects_max {
-            return Err(limit("effects_max", self.shared.effects_max, "one input causes too many effects"));
-        }
+        self.shared.made.add(&effect, self.limits).map_err(Fault::Refused)?;
         self.shared.effects.push(effect);
         Ok(())
     }
@@ -126,10 +124,10 @@ impl Actor<'_, '_> {
             return Ok(value.clone());
         }
         let scope = statemesh_expr::Scope { params, ..statemesh_expr::Scope::new(&self.slot.context, event.payload) };
-        let limit = self.limits.expression_cost_max;
-        template
-            .eval(&scope, self.shared.cost)
-            .map_err(|error| Fault::of(&error, || template.culprit(&scope, &mut Cost::new(limit))))
+        let limits = self.limits;
+        template.eval(&scope, self.shared.cost).map_err(|error| {
+            Fault::of(&error, limits, &scope, || template.culprit(&scope, &mut Cost::new(limits.expression_cost_max)))
+        })
     }
 
     pub(super) fn evaluate_optional(
@@ -156,29 +154,38 @@ impl Actor<'_, '_> {
                     }
                 }
             }
-            Assignment::Whole(template) => match self.evaluate(template, event, params)? {
-                Value::Map(map) => {
-                    for (key, value) in map.iter() {
-                        self.set(key, value.clone())?;
-                    }
-                }
-                Value::Null => {}
-                other => {
-                    return Err(failure(
-                        "not_a_map",
-                        &format!("an assignment must give a map, not {}", other.kind().name()),
-                    ));
-                }
-            },
+            Assignment::Whole(template) => {
+                let assigned = self.evaluate(template, event, params)?;
+                self.set_all(assigned)?;
+            }
+            Assignment::Patch(template) => {
+                let given = self.evaluate(template, event, params)?;
+                let Some(assigned) = given.get("context") else { return Ok(()) };
+                self.set_all(assigned.clone())?;
+            }
         }
         self.slot.touched = true;
-        if self.slot.context.weight() > self.limits.context_bytes_max {
-            return Err(limit("context_bytes_max", self.limits.context_bytes_max, "the context grows too large"));
-        }
         Ok(())
     }
 
+    fn set_all(&mut self, assigned: Value) -> Result<(), Fault> {
+        match assigned {
+            Value::Map(map) => map.iter().try_for_each(|(key, value)| self.set(key, value.clone())),
+            Value::Null => Ok(()),
+            other => {
+                let message = format!("an assignment must give a map, not {}", other.kind().name());
+                Err(failure("not_a_map", &message))
+            }
+        }
+    }
+
     fn set(&mut self, key: &Str, value: Value) -> Result<(), Fault> {
+        let maximum = self.limits.context_bytes_max;
+        let too_large = || limit("context_bytes_max", maximum, "the context grows too large");
+        // Before it is put there: beyond four gigabytes a map no longer knows its weight.
+        if value.weight() > maximum {
+            return Err(too_large());
+        }
         let Some(map) = self.slot.context.as_map_mut() else {
             return Err(failure("not_a_map", "the context is not a map"));
         };
@@ -192,7 +199,7 @@ impl Actor<'_, '_> {
                 self.slot.undo.push(Undo::Remove(key.clone()));
             }
         }
-        Ok(())
+        if map.weight() > maximum { Err(too_large()) } else { Ok(()) }
     }
 
     pub(super) fn raise(&mut self, event: Queued) -> Result<(), Fault> {

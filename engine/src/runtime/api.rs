@@ -1,5 +1,7 @@
 //! What callers do with instances: start, send, fire, stop, and look.
 
+use super::commit::Finished;
+use super::scratch::undo_to;
 use super::short::Short;
 use super::tree::Tree;
 use crate::error::StepError;
@@ -35,11 +37,14 @@ impl Machine {
             instance.seq += 1;
             return Ok(instance.step(true));
         }
-        if let Short::Taken(changed) = self.send_short(instance, event, known, out) {
-            instance.seq += u64::from(changed);
-            return Ok(instance.step(changed));
+        match self.send_short(instance, event, known, out) {
+            Short::Taken(changed) => {
+                instance.seq += u64::from(changed);
+                Ok(instance.step(changed))
+            }
+            Short::Forbidden => Ok(Step { handled: true, ..instance.step(false) }),
+            Short::NotSimple => self.send_long(instance, event, known, now, out),
         }
-        self.send_long(instance, event, known, now, out)
     }
 
     /// Apart from `send`, whose stack it would make larger.
@@ -55,7 +60,8 @@ impl Machine {
         self.step(instance, now, out, |tree| tree.send_root(event, known))
     }
 
-    /// Fires a timer that is due. A timer that was cancelled meanwhile, or is unknown, does nothing.
+    /// Fires a timer that is due. A timer that was cancelled meanwhile, or is unknown, does nothing. One whose step is refused is
+    /// still due afterwards: it would be refused for ever, so the caller has to end that with [`Instance::hold`].
     ///
     /// Timers that are due at the same time must be fired one at a time by (deadline, id); `fire_next` does that.
     pub fn fire(&self, instance: &mut Instance, due: TimerId, now: Millis, out: &mut Output) -> StepResult {
@@ -72,9 +78,12 @@ impl Machine {
         (deadline <= now).then(|| self.fire(instance, id, now, out))
     }
 
-    /// Stops an active instance and its children, and forgets its timers. No exit actions run, as in XState.
+    /// Stops an active or stuck instance and its children, and forgets its timers. No exit actions run, as in XState.
     pub fn stop(&self, instance: &mut Instance, now: Millis, out: &mut Output) -> StepResult {
         self.check(instance)?;
+        if instance.is_stuck() {
+            return self.released(instance, |instance, _| self.stop(instance, now, out));
+        }
         if instance.actor.status != Status::Active {
             return Ok(instance.step(false));
         }
@@ -90,17 +99,43 @@ impl Machine {
         take: impl FnOnce(&mut Tree<'_>) -> Result<(), StepError>,
     ) -> StepResult {
         let context = std::mem::take(&mut instance.actor.context);
+        let timers_before = out.timers.len();
+        let effects_before = out.effects.len();
         let mut tree = Tree::new(self, instance, context, now, out);
-        match take(&mut tree) {
-            Ok(()) => {
-                let finished = tree.finish();
-                Ok(finished.commit(self, instance, out))
-            }
-            Err(error) => {
-                instance.actor.context = tree.abandon();
-                Err(error)
-            }
+        if let Err(error) = take(&mut tree).and_then(|()| tree.check_fault()).and_then(|()| tree.check_output()) {
+            instance.actor.context = tree.abandon();
+            return Err(error);
         }
+        let may_be_heavy = tree.may_be_heavy();
+        let finished = tree.finish();
+        if !may_be_heavy {
+            return Ok(finished.commit(self, instance, out));
+        }
+        let step = self.commit_heavy(finished, instance, out);
+        if step.is_err() {
+            out.timers.truncate(timers_before);
+            out.effects.truncate(effects_before);
+        }
+        step
+    }
+
+    /// Commits a step to a copy, to see what the instance weighs then.
+    #[cold]
+    fn commit_heavy(&self, finished: Finished, instance: &mut Instance, out: &mut Output) -> StepResult {
+        let mut copy = instance.clone();
+        let step = finished.commit(self, &mut copy, out);
+        let maximum = self.limits.instance_bytes_max;
+        if copy.weight() <= maximum {
+            *instance = copy;
+            return Ok(step);
+        }
+        let mut context = copy.actor.context;
+        if let Some(root) = &mut out.scratch.spare {
+            undo_to(&mut root.undo, 0, &mut context);
+        }
+        instance.actor.context = context;
+        let message = "the instance with its children and timers grows too large";
+        Err(StepError::Limit { limit: "instance_bytes_max", maximum: maximum as u64, message })
     }
 
     /// The tags of the active states, sorted, each once.
@@ -115,6 +150,38 @@ impl Machine {
         tags.sort_by(|a, b| a.encode_utf16().cmp(b.encode_utf16()));
         tags.dedup();
         tags
+    }
+
+    /// Whether an active state has this tag.
+    pub fn has_tag(&self, instance: &Instance, tag: &str) -> bool {
+        self.active_states(&instance.actor.active).any(|state| self.state(state).tags.iter().any(|own| own == tag))
+    }
+
+    /// Whether the instance is in the state of this path, keys from below the root on, with dots between them: `refunding` or
+    /// `refunding.stuck`. A machine without such a state is not in it.
+    pub fn is_in(&self, instance: &Instance, path: &str) -> bool {
+        let active = &instance.actor.active;
+        let mut at = self.states_named(0, path);
+        // A key may have dots in it: all ways to read the path are tried.
+        while let Some((state, rest)) = at.pop() {
+            if rest.is_empty() && active.contains(state) {
+                return true;
+            }
+            if !rest.is_empty() {
+                at.extend(self.states_named(state, rest));
+            }
+        }
+        false
+    }
+
+    /// The children of a state whose keys the path begins with, each with what is left of it.
+    fn states_named<'p>(&self, parent: StateIx, path: &'p str) -> Vec<(StateIx, &'p str)> {
+        let named = |child: &StateIx| {
+            let rest = path.strip_prefix(self.state(*child).key.as_str())?;
+            let rest = if rest.is_empty() { rest } else { rest.strip_prefix('.').filter(|rest| !rest.is_empty())? };
+            Some((*child, rest))
+        };
+        self.state(parent).children.iter().filter_map(named).collect()
     }
 
     /// The `meta` of the active states by their id, as XState's `getMeta` gives it.
@@ -159,6 +226,6 @@ impl Machine {
 impl Instance {
     #[inline]
     pub(crate) fn step(&self, changed: bool) -> Step {
-        Step { changed, seq: self.seq, status: self.actor.status }
+        Step { changed, handled: changed, seq: self.seq, status: self.actor.status }
     }
 }

@@ -2,9 +2,10 @@
 
 use super::scratch::{Phase, Scratch, Slot};
 use crate::event::{Millis, Output, Status, Step, TimerCommand, TimerId};
-use crate::instance::{ActorState, Aux, Child, Extra, Instance};
+use crate::instance::{ActorState, Aux, Child, Extra, Instance, Timer};
 use crate::machine::Machine;
 use crate::state_set::StateSet;
+use crate::weight;
 use statemesh_expr::Value;
 
 /// What a step that succeeded leaves to be written back.
@@ -12,6 +13,8 @@ pub(super) struct Finished {
     pub(super) changed: bool,
     pub(super) next_timer: u64,
     pub(super) next_actor: u32,
+    /// Delayed events that were started.
+    pub(super) delayed: u32,
 }
 
 impl Scratch {
@@ -20,6 +23,7 @@ impl Scratch {
         if self.spare.is_none() {
             self.spare = self.slots.first_mut().and_then(Option::take);
         }
+        self.buffers.forbidden = false;
         self.slots.clear();
         self.kin.clear();
         self.new_timers.clear();
@@ -49,6 +53,12 @@ impl Slot {
             self.mailbox.clear();
             self.deferred.clear();
         }
+    }
+
+    /// What the actor weighs at most once it is written back.
+    pub(super) fn heaviest(&self, machine: &Machine) -> usize {
+        let values = self.output.iter().chain(&self.error).map(Value::weight);
+        values.fold(weight::actor_at_most(machine).saturating_add(self.context.weight()), usize::saturating_add)
     }
 
     /// Writes the working copy back.
@@ -85,7 +95,10 @@ impl Finished {
         self.commit_children(scratch, instance);
         self.commit_timers(scratch, instance, &mut out.timers);
         instance.seq += u64::from(self.changed);
-        instance.step(self.changed)
+        debug_assert_eq!(instance.weight(), instance.full_weight(), "the weight is kept as it is");
+        let mut step = instance.step(self.changed);
+        step.handled |= scratch.buffers.forbidden;
+        step
     }
 
     fn commit_children(&self, scratch: &mut Scratch, instance: &mut Instance) {
@@ -95,6 +108,7 @@ impl Finished {
         let extra = instance.extra.get_or_insert_with(Box::<Extra>::default);
         extra.next_actor = self.next_actor;
         let mut before = std::mem::take(&mut extra.children);
+        before.iter().for_each(|child| extra.lighten(child.weight()));
         let root_lives = instance.actor.status == Status::Active;
         let mut alive: Vec<u32> = Vec::new();
         for kin in scratch.kin.drain(..) {
@@ -117,7 +131,7 @@ impl Finished {
                 // All that a child that has ended is still good for is its name.
                 state = ActorState { status: state.status, active: StateSet::default(), ..ActorState::default() };
             }
-            extra.children.push(Child {
+            let child = Child {
                 number: kin.number,
                 parent: kin.parent,
                 name: kin.name,
@@ -126,7 +140,9 @@ impl Finished {
                 listed: kin.listed,
                 running: runs,
                 state,
-            });
+            };
+            extra.weigh_more(child.weight());
+            extra.children.push(child);
         }
         forget_old_names(extra);
     }
@@ -152,6 +168,7 @@ impl Finished {
         }
         let extra = instance.extra.get_or_insert_with(Box::<Extra>::default);
         extra.next_timer = self.next_timer;
+        self.weigh_timers(scratch, extra);
         extra.timers.retain(|timer| !scratch.dead_timers.contains(&timer.id));
         commands.extend(scratch.dead_timers.drain(..).map(|id| TimerCommand::Cancel { id: TimerId(id) }));
         commands.extend(
@@ -166,14 +183,32 @@ impl Finished {
     }
 }
 
+impl Finished {
+    /// Events that wait no longer, or from now on. Most instances have none, and pay nothing.
+    #[inline]
+    fn weigh_timers(&self, scratch: &Scratch, extra: &mut Extra) {
+        if extra.weight > 0 {
+            let dead = extra.timers.iter().filter(|timer| scratch.dead_timers.contains(&timer.id));
+            let gone = dead.map(Timer::event_weight).sum();
+            extra.lighten(gone);
+        }
+        if self.delayed > 0 {
+            scratch.new_timers.iter().for_each(|timer| extra.weigh_more(timer.event_weight()));
+        }
+    }
+}
+
 /// Names of children that have ended are kept as XState keeps them, but not without bound: the oldest go first.
 fn forget_old_names(extra: &mut Extra) {
     const ENDED_MAX: usize = 256;
     let ended = extra.children.iter().filter(|child| !child.running).count();
     let mut surplus = ended.saturating_sub(ENDED_MAX);
+    let mut gone = 0;
     extra.children.retain(|child| {
         let forget = !child.running && surplus > 0;
         surplus -= usize::from(forget);
+        gone += if forget { child.weight() } else { 0 };
         !forget
     });
+    extra.lighten(gone);
 }

@@ -1,5 +1,6 @@
 //! Which states a transition exits and enters: the SCXML procedures as XState 5 has them
-//! (`getTransitionDomain`, `computeExitSet`, `computeEntrySet` in its stateUtils).
+//! (`getTransitionDomain`, `computeExitSet`, `computeEntrySet` in its stateUtils), but for history that leads to a transition's
+//! own source.
 
 use crate::machine::{Machine, StateKind, Transition};
 use crate::state_set::{StateIx, StateSet};
@@ -43,7 +44,7 @@ fn domain(machine: &Machine, transition: &Transition, recorded: &Recorded<'_>) -
         head.get_or_insert(state);
     });
     let inside_source = head.is_none() || (first >= source && last < machine.state(source).end);
-    if !transition.reenter && inside_source {
+    if !transition.reenter && inside_source && !restores_source(machine, transition, recorded) {
         return Some(source);
     }
     // The nearest ancestor of the first state below which all the others lie.
@@ -52,9 +53,20 @@ fn domain(machine: &Machine, transition: &Transition, recorded: &Recorded<'_>) -
         .find(|ancestor| tail_first > *ancestor && tail_last < machine.state(*ancestor).end);
     match common {
         Some(ancestor) => Some(ancestor),
-        None if transition.reenter => None,
+        None if transition.reenter || (source == 0 && restores_source(machine, transition, recorded)) => None,
         None => Some(0),
     }
+}
+
+/// Whether a history target leads back to the transition's source. What is entered is then entered from outside, so it has to be
+/// exited: XState 5 stays inside and enters it twice; SCXML and XState 6 do as we do.
+fn restores_source(machine: &Machine, transition: &Transition, recorded: &Recorded<'_>) -> bool {
+    let targets = transition.targets.as_deref().unwrap_or(&[]);
+    let mut is_source = false;
+    if targets.iter().any(|target| machine.is_history(*target)) {
+        for_each_effective_target(machine, targets, recorded, &mut |state| is_source |= state == transition.source);
+    }
+    is_source
 }
 
 /// The range of states of which the active ones are exited.

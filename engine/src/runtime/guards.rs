@@ -1,8 +1,9 @@
 //! Whether a guard holds.
 
 use super::macrostep::{Actor, Current};
-use super::scratch::Fault;
+use super::scratch::{Fault, failure};
 use crate::machine::{Guard, StateKind, StatePattern};
+use crate::shapes::is_same;
 use crate::state_set::StateIx;
 use statemesh_expr::Value;
 
@@ -13,7 +14,7 @@ impl Actor<'_, '_> {
                 let scope =
                     statemesh_expr::Scope { params, ..statemesh_expr::Scope::new(&self.slot.context, event.payload) };
                 let holds = program.eval_bool(&scope, self.shared.cost);
-                holds.map_err(|error| Fault::of(&error, || Some(program.source())))?
+                holds.map_err(|error| Fault::of(&error, self.limits, &scope, || Some(program.source())))?
             }
             Guard::Call { guard, params: own } => {
                 let machine = self.machine;
@@ -38,11 +39,25 @@ impl Actor<'_, '_> {
             }
             Guard::Not(guard) => !self.holds(guard, event, params)?,
             Guard::StateIn(pattern) => self.matches(pattern),
+            Guard::Matches(fields) => fields.iter().all(|(field, wanted)| self.has_field(event, field, wanted)),
+            Guard::NoBranch(state) => {
+                return Err(failure("no_branch", &format!("no branch of the choice state {state:?} is open")));
+            }
             Guard::Route(target) => match event.payload.get_str("to") {
                 Ok(to) => to.is_some_and(|to| to == target.as_str()),
                 Err(_) => false,
             },
         })
+    }
+
+    /// Whether a field of the event has a value; of the engine's own events also those that XState 6 gives them.
+    fn has_field(&self, event: &Current<'_>, field: &str, wanted: &Value) -> bool {
+        let given = match field {
+            "type" => Some(Value::str(event.name)),
+            _ => event.payload.get(field).ok().flatten().and_then(|found| found.to_value(&Default::default()).ok()),
+        };
+        given.is_some_and(|given| is_same(&given, wanted))
+            || self.machine.field_of_name(event.name, field).is_some_and(|given| is_same(&given, wanted))
     }
 
     fn matches(&self, pattern: &StatePattern) -> bool {

@@ -1,5 +1,6 @@
 //! One actor on one event: microsteps until nothing is enabled and nothing is raised (XState's `macrostep`).
 
+use super::made::Made;
 use super::scratch::{Buffers, Deferred, Fault, Kin, Phase, Slot, limit};
 use crate::event::{Effect, Status};
 use crate::events::EventIx;
@@ -34,9 +35,8 @@ pub(crate) struct Shared<'s> {
     pub(crate) actions_left: &'s mut u32,
     /// A transition was taken, by any of them.
     pub(crate) changed: &'s mut bool,
-    pub(crate) effects_max: usize,
-    /// Effects that were there before the step.
-    pub(crate) effects_before: usize,
+    /// How much this input has put out.
+    pub(crate) made: &'s mut Made,
 }
 
 /// One actor while it processes one event.
@@ -71,6 +71,18 @@ impl Actor<'_, '_> {
             self.microstep(event)?;
         }
         self.settle(event)
+    }
+
+    /// Processes the event of a fault: whether a state handled it, and the machine has a configuration then.
+    pub(super) fn recovery(&mut self, event: &Current<'_>) -> Result<bool, Fault> {
+        self.select(event)?;
+        if self.shared.buffers.enabled.is_empty() {
+            return Ok(false);
+        }
+        self.microstep(event)?;
+        self.settle(event)?;
+        // One that failed at its start is in no state but the root until a transition leads to others.
+        Ok(self.slot.active.iter().any(|state| self.machine.is_atomic(state)))
     }
 
     /// Takes the step into the initial configuration and all that follows from it.

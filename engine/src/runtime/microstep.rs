@@ -29,7 +29,10 @@ impl Actor<'_, '_> {
             let transition = machine.transition(*index);
             transition.targets.is_some() || !transition.actions.is_empty()
         };
-        *self.shared.changed |= enabled.iter().any(acts);
+        match enabled.iter().any(acts) {
+            true => *self.shared.changed = true,
+            false => self.shared.buffers.forbidden = true,
+        }
         self.shared.buffers.before.clone_from(&self.slot.active);
         self.exit(enabled, event)?;
         for index in enabled {

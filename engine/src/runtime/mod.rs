@@ -2,7 +2,8 @@
 //!
 //! `api` is what callers see; `routes` and `short` answer it where one simple transition does; `tree` runs an instance
 //! and its children; `macrostep` runs one actor on one event; `selection`, `microstep`, `actions` and `guards` are its
-//! parts; `commit` writes the result back. Until then the instance is not touched.
+//! parts; `commit` writes the result back, `made` bounds what is put out. Until then the instance is not touched. `held` is what becomes of an instance when a
+//! step that nobody asked for is refused.
 
 mod actions;
 mod api;
@@ -10,7 +11,9 @@ mod commit;
 pub(crate) mod considered;
 pub(crate) mod entry_exit;
 mod guards;
+mod held;
 mod macrostep;
+mod made;
 mod microstep;
 pub(crate) mod routes;
 pub(crate) mod scratch;

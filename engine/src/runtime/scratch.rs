@@ -3,10 +3,12 @@
 use super::entry_exit::EntrySets;
 use crate::error::StepError;
 use crate::event::{Effect, Status};
+use crate::expression::values_read;
 use crate::instance::{Queued, Timer};
+use crate::limits::Limits;
 use crate::machine::{Machine, TransitionIx};
 use crate::state_set::StateSet;
-use statemesh_expr::{EvalError, EvalFault, Scalar, Str, Value};
+use statemesh_expr::{EvalError, EvalFault, Scalar, Scope, Str, Value};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -23,15 +25,29 @@ impl Fault {
     /// The fault of an expression, with its text if that can be found. A step that is refused for what it costs does not look
     /// for it.
     #[cold]
-    pub(crate) fn of<'t>(error: &EvalError, expression: impl FnOnce() -> Option<&'t str>) -> Self {
+    pub(crate) fn of<'t>(
+        error: &EvalError,
+        limits: &Limits,
+        scope: &Scope<'_>,
+        expression: impl FnOnce() -> Option<&'t str>,
+    ) -> Self {
         match error.fault() {
-            EvalFault::CostExceeded => limit("expression_cost_max", 0, "the expressions cost too much"),
-            EvalFault::TooLarge => limit("context_bytes_max", 0, "an expression's value is too large"),
+            EvalFault::CostExceeded => {
+                limit("expression_cost_max", limits.expression_cost_max as usize, "the expressions cost too much")
+            }
+            EvalFault::TooLarge => {
+                limit("context_bytes_max", limits.context_bytes_max, "an expression's value is too large")
+            }
+            EvalFault::TooDeep => {
+                limit("value_depth_max", limits.value_depth_max, "an expression's value is nested too deeply")
+            }
             EvalFault::BadPayload(what) => Self::Refused(StepError::MalformedEvent(what.to_string())),
             _ => {
                 let message = Value::str(error.to_string());
                 let fields = [("code", Some(Value::str(error.code()))), ("message", Some(message))];
-                let expression = [("expression", expression().map(Value::str))];
+                let expression = expression();
+                let values = expression.map(|source| values_read(source, scope)).filter(|values| !values.is_empty());
+                let expression = [("expression", expression.map(Value::str)), ("values", values.map(Value::Map))];
                 let fields = fields.into_iter().chain(expression).filter_map(|(key, value)| Some((key, value?)));
                 Self::Actor(Value::Map(fields.collect()))
             }
@@ -173,6 +189,8 @@ pub(crate) struct Scratch {
 /// What one macrostep needs.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
+    /// A transition was taken that does nothing: it forbids the event.
+    pub(crate) forbidden: bool,
     pub(crate) enabled: Vec<TransitionIx>,
     pub(crate) sets: EntrySets,
     pub(crate) exits: StateSet,

@@ -4,13 +4,15 @@
 //! parallel regions, history, timers, children, raised events or completion, and nothing eventless. Everything else,
 //! and every fault, goes the long way from the beginning; both give the same answer.
 
+use super::made::fits;
 use super::scratch::{Undo, undo_to};
 use crate::event::{Effect, Event, Output};
 use crate::events::EventIx;
 use crate::expression::Template;
-use crate::instance::Instance;
+use crate::instance::{Aux, Extra, Instance};
 use crate::machine::{Action, Assignment, Field, Guard, Machine, Plan, StateKind, Transition};
 use crate::state_set::{StateIx, StateSet};
+use crate::weight;
 use statemesh_expr::{Cost, Payload, Scalar, Scope, Str, Value};
 use std::sync::Arc;
 
@@ -18,6 +20,8 @@ use std::sync::Arc;
 pub(super) enum Short {
     /// Whether a transition was taken.
     Taken(bool),
+    /// `{}` forbids it.
+    Forbidden,
     /// Nothing was done: the event has to go the long way.
     NotSimple,
 }
@@ -102,7 +106,7 @@ impl Machine {
         out: &mut Output,
     ) -> Short {
         if transition.targets.is_none() && transition.actions.is_empty() {
-            return Short::Taken(false);
+            return Short::Forbidden;
         }
         let Some(plan) = transition.plan.as_ref().filter(|plan| plan.is_simple) else { return Short::NotSimple };
         let active = &mut instance.actor.active;
@@ -118,6 +122,9 @@ impl Machine {
                 cost: Cost::new(self.limits.expression_cost_max),
                 effects_before: out.effects.len(),
                 effects: &mut out.effects,
+                put_out: 0,
+                aux: instance.actor.aux.as_deref(),
+                extra: instance.extra.as_deref(),
                 undo: &mut out.scratch.undo,
                 is_undone: script.is_none_or(|script| script.is_undone),
             };
@@ -149,6 +156,10 @@ struct Run<'r> {
     cost: Cost,
     effects: &'r mut Vec<Effect>,
     effects_before: usize,
+    /// What the effects weigh that are not short: those have no bound but their number.
+    put_out: usize,
+    aux: Option<&'r Aux>,
+    extra: Option<&'r Extra>,
     undo: &'r mut Vec<Undo>,
     /// More than one action can fail, so that one may have to be taken back.
     is_undone: bool,
@@ -194,25 +205,24 @@ impl Run<'_> {
         match action {
             Action::Effect(effect) => {
                 match effect {
-                    Effect::Custom { kind, params: None } if !kind.is_heap_allocated() => report(kind, self.effects),
-                    effect => self.effects.push(effect.clone()),
+                    Effect::Custom { kind, params: None } if !kind.is_heap_allocated() => {
+                        report_kind(kind, self.effects);
+                    }
+                    effect => return self.report(effect.clone()),
                 }
                 Ok(())
             }
             Action::ComputedEffect { kind, params } => {
                 let params = Some(self.value(params)?);
-                self.effects.push(Effect::Custom { kind: kind.clone(), params });
-                Ok(())
+                self.report(Effect::Custom { kind: kind.clone(), params })
             }
             Action::Emit { event } => {
                 let event = self.value(event)?;
-                self.effects.push(Effect::Emit { event });
-                Ok(())
+                self.report(Effect::Emit { event })
             }
             Action::Log { args } => {
                 let args = self.value(args)?;
-                self.effects.push(Effect::Log { args });
-                Ok(())
+                self.report(Effect::Log { args })
             }
             Action::Call { action, params: None } => self.named(*action),
             Action::Assign(Assignment::Fields(fields)) => match &**fields {
@@ -221,6 +231,15 @@ impl Run<'_> {
             },
             _ => Err(NotSimple),
         }
+    }
+
+    /// Reports an effect that is not short.
+    #[inline(never)]
+    fn report(&mut self, effect: Effect) -> Result<(), NotSimple> {
+        self.put_out = self.put_out.saturating_add(effect.weight());
+        self.effects.push(effect);
+        // Not only at the end: what is computed takes memory.
+        if fits(self.put_out.saturating_add(SHORT_EFFECTS_MAX), &self.machine.limits) { Ok(()) } else { Err(NotSimple) }
     }
 
     #[inline(never)]
@@ -263,9 +282,22 @@ impl Run<'_> {
     fn set(&mut self, field: &Field, value: Value) -> Result<(), NotSimple> {
         let map = self.context.as_map_mut().ok_or(NotSimple)?;
         let slot = field.slot_in(map).ok_or(NotSimple)?;
+        let limits = &self.machine.limits;
+        // Before it is put there: beyond four gigabytes a map no longer knows its weight.
+        if value.weight() > limits.context_bytes_max {
+            return Err(NotSimple);
+        }
         let before = map.set_slot(slot, value).unwrap_or_default();
         self.undo.push(Undo::Restore(slot, before));
-        if self.context.weight() > self.machine.limits.context_bytes_max { Err(NotSimple) } else { Ok(()) }
+        let weight = map.weight();
+        let is_heavy = weight > limits.context_bytes_max || self.kept() + weight > limits.instance_bytes_max;
+        if is_heavy { Err(NotSimple) } else { Ok(()) }
+    }
+
+    /// What the instance weighs beside its context: the short way leaves it as it is.
+    fn kept(&self) -> usize {
+        let parts = self.aux.map_or(0, Aux::weight) + self.extra.map_or(0, Extra::parts_weight);
+        weight::REST + weight::actor_at_most(self.machine) + parts
     }
 
     fn take_back(&mut self) {
@@ -279,7 +311,7 @@ impl Run<'_> {
 /// Where it is pushed, an effect is put together on the stack, in pieces for whose stores the copy then waits: 10 ns each,
 /// as measured. An iterator's items are made when there is room for them, in their place.
 #[inline(never)]
-fn report(kind: &Str, effects: &mut Vec<Effect>) {
+fn report_kind(kind: &Str, effects: &mut Vec<Effect>) {
     if !kind.is_heap_allocated() {
         effects.extend(std::iter::once(kind).map(|kind| Effect::Custom { kind: kind.clone(), params: None }));
     }
@@ -287,6 +319,9 @@ fn report(kind: &Str, effects: &mut Vec<Effect>) {
 
 /// Actions that the short way takes at most; more go the long way, which counts them.
 const ACTIONS_MAX: usize = 1_000;
+
+/// What all effects without params and of short kinds weigh at most that the short way reports.
+const SHORT_EFFECTS_MAX: usize = ACTIONS_MAX * weight::SHORT_EFFECT;
 
 /// Whether what a transition's actions and the states it enters run is simple, and with what the exits run not too much.
 pub(crate) fn is_simple(
@@ -298,7 +333,10 @@ pub(crate) fn is_simple(
     let own = size_of_actions(machine, actions).map(|own| own.saturating_add(exit_actions));
     let all = own.and_then(|own| enter.try_fold(own, |sum, state| Some(sum + size_of_entry(machine, state)?)));
     // One effect at most for each action: here is where their number is bounded.
-    let maximum = ACTIONS_MAX.min(machine.limits.actions_max as usize).min(machine.limits.effects_max);
+    let limits = &machine.limits;
+    let maximum = ACTIONS_MAX.min(limits.actions_max as usize).min(limits.effects_max);
+    // With short effects only, that bounds their bytes as well.
+    let maximum = if fits(SHORT_EFFECTS_MAX, limits) { maximum } else { 0 };
     all.is_some_and(|all| all <= maximum)
 }
 

@@ -4,18 +4,28 @@
 //! order, and a recipient that is idle processes it at once. So the nesting of calls is a path in the tree of actors.
 
 use super::macrostep::{Actor, Current, INIT, Shared};
+use super::made::Made;
 use super::scratch::{Deferred, Fault, Kin, Phase, Recipient, Scratch, Slot};
 use crate::error::StepError;
 use crate::event::{Effect, Event, Millis, Output, Status, TimerId};
 use crate::events::EventIx;
 use crate::instance::{Child, Delayed, Instance, Queued, ROOT, Timer, TimerKind};
 use crate::json_pos::array_index;
-use crate::machine::Machine;
+use crate::machine::{Faults, Machine};
 use crate::state_set::StateSet;
+use crate::weight;
 use statemesh_expr::{Cost, Map, Payload, Str, Value};
 use std::sync::Arc;
 
 const STOP: &str = "xstate.stop";
+const ERROR_EXECUTION: &str = "xstate.error.execution";
+
+/// What an actor was before a step, as far as a step that failed does not take it back by itself.
+struct Former {
+    history: Vec<(u16, StateSet)>,
+    kin: Vec<Kin>,
+    changed: bool,
+}
 
 /// A step in progress. Nothing of it is visible until it is committed.
 pub(super) struct Tree<'a> {
@@ -26,6 +36,9 @@ pub(super) struct Tree<'a> {
     effects_before: usize,
     pub(super) scratch: &'a mut Scratch,
     cost: Cost,
+    made: Made,
+    /// Delayed events that were started.
+    delayed: u32,
     pub(super) next_timer: u64,
     pub(super) next_actor: u32,
     messages_left: u32,
@@ -63,6 +76,8 @@ impl<'a> Tree<'a> {
             effects: &mut out.effects,
             scratch,
             cost: Cost::new(machine.limits.expression_cost_max),
+            made: Made::default(),
+            delayed: 0,
             next_timer: extra.map_or(0, |extra| extra.next_timer),
             next_actor: extra.map_or(1, |extra| extra.next_actor.max(1)),
             messages_left: machine.limits.messages_max,
@@ -245,17 +260,27 @@ impl<'a> Tree<'a> {
         actor.initialized = true;
         actor.active.reset(machine.states.len());
         actor.active.insert(0);
+        // An input that is not given is an empty one, so that an expression can ask what is in it.
+        let nothing = Value::Map(Map::new());
+        let input = if matches!(input, Payload::Empty) { Payload::Value(&nothing) } else { input };
         let scope = statemesh_expr::Scope { input, ..statemesh_expr::Scope::default() };
         let context = machine.context.eval(&scope, &mut self.cost);
         let (context, failed) = match context {
             Ok(context) => (context, None),
             Err(error) => {
                 let limit = machine.limits.expression_cost_max;
-                let fault = Fault::of(&error, || machine.context.culprit(&scope, &mut Cost::new(limit)));
+                let fault = Fault::of(&error, &machine.limits, &scope, || {
+                    machine.context.culprit(&scope, &mut Cost::new(limit))
+                });
                 (Value::Map(Map::new()), Some(fault))
             }
         };
         actor.context = context;
+        let maximum = self.machine.limits.context_bytes_max;
+        if actor.context.weight() > maximum {
+            let message = "the initial context is too large";
+            return Err(StepError::Limit { limit: "context_bytes_max", maximum: maximum as u64, message });
+        }
         let init = named(INIT, []);
         match failed {
             Some(fault) => self.fail(slot, fault)?,
@@ -334,23 +359,13 @@ impl<'a> Tree<'a> {
         let effects_before = self.effects.len();
         let machine = actor.machine.clone();
         let machine = machine.as_deref().unwrap_or(self.machine);
-        let result = step(&mut Actor {
-            machine,
-            limits: &self.machine.limits,
-            history: history_of(self.base, actor.number),
-            slot: actor,
-            shared: Shared {
-                effects_max: self.machine.limits.effects_max,
-                effects_before: self.effects_before,
-                effects: self.effects,
-                buffers: &mut self.scratch.buffers,
-                kin: &mut self.scratch.kin,
-                cost: &mut self.cost,
-                next_actor: &mut self.next_actor,
-                actions_left: &mut self.actions_left,
-                changed: &mut self.changed,
-            },
-        });
+        let former = machine.recovers.then(|| self.former(actor));
+        let mut result = self.attempt(actor, machine, step);
+        if let (Err(Fault::Actor(_)), Some(former)) = (&result, &former) {
+            actor.active.clone_from(&before);
+            actor.undo_to(assignments_before);
+            result = self.recover(actor, machine, former, effects_before, result);
+        }
         if result.is_err() {
             actor.active.clone_from(&before);
             actor.undo_to(assignments_before);
@@ -367,6 +382,82 @@ impl<'a> Tree<'a> {
             Ok(()) => Ok(()),
             Err(fault) => self.fail(slot, fault),
         }
+    }
+
+    fn attempt<R>(
+        &mut self,
+        actor: &mut Slot,
+        machine: &Machine,
+        step: impl FnOnce(&mut Actor<'_, '_>) -> Result<R, Fault>,
+    ) -> Result<R, Fault> {
+        step(&mut Actor {
+            machine,
+            limits: &self.machine.limits,
+            history: history_of(self.base, actor.number),
+            slot: actor,
+            shared: Shared {
+                made: &mut self.made,
+                effects: self.effects,
+                buffers: &mut self.scratch.buffers,
+                kin: &mut self.scratch.kin,
+                cost: &mut self.cost,
+                next_actor: &mut self.next_actor,
+                actions_left: &mut self.actions_left,
+                changed: &mut self.changed,
+            },
+        })
+    }
+
+    #[cold]
+    fn former(&self, actor: &Slot) -> Former {
+        Former { history: actor.history.clone(), kin: self.scratch.kin.clone(), changed: self.changed }
+    }
+
+    /// After a fault: the actor, which is in its former configuration, takes an event that its states' `onError` may handle.
+    /// Nothing of the step that failed is left then. The fault itself is returned where nothing handles it.
+    #[cold]
+    fn recover(
+        &mut self,
+        actor: &mut Slot,
+        machine: &Machine,
+        former: &Former,
+        effects_before: usize,
+        failed: Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let Err(Fault::Actor(error)) = &failed else { return failed };
+        if !actor.active.iter().any(|state| machine.state(state).recovers) {
+            return failed;
+        }
+        let effects = self.effects.split_off(effects_before);
+        let kin = self.take_back(actor, former);
+        let data = named(ERROR_EXECUTION, [("error", Some(error.clone()))]);
+        let event = Current {
+            known: machine.events.find(ERROR_EXECUTION),
+            name: ERROR_EXECUTION,
+            payload: Payload::Value(&data),
+        };
+        match self.attempt(actor, machine, |actor| actor.recovery(&event)) {
+            Ok(true) => Ok(()),
+            Err(Fault::Refused(error)) => Err(Fault::Refused(error)),
+            Ok(false) | Err(Fault::Actor(_)) => {
+                self.effects.truncate(effects_before);
+                self.effects.extend(effects);
+                self.scratch.kin = kin;
+                failed
+            }
+        }
+    }
+
+    /// Makes an actor what it was before a step that failed, its context and configuration apart. Returns the children that the
+    /// step has left.
+    fn take_back(&mut self, actor: &mut Slot, former: &Former) -> Vec<Kin> {
+        actor.history.clone_from(&former.history);
+        actor.status = Status::Active;
+        actor.output = None;
+        actor.raised.clear();
+        actor.deferred.clear();
+        self.changed = former.changed;
+        std::mem::replace(&mut self.scratch.kin, former.kin.clone())
     }
 
     fn fail(&mut self, slot: usize, fault: Fault) -> Result<(), StepError> {
@@ -430,6 +521,7 @@ impl<'a> Tree<'a> {
             Deferred::StartAfter { after, delay } => self.schedule(own, delay, TimerKind::After(after))?,
             Deferred::Delay { send_id, to, event, delay } => {
                 if let Recipient::Actor(to) = to {
+                    self.delayed += 1;
                     self.schedule(own, delay, TimerKind::Delayed(Box::new(Delayed { send_id, to, event })))?;
                 }
             }
@@ -557,6 +649,58 @@ impl<'a> Tree<'a> {
         }
     }
 
+    /// Whether the instance itself has come to a fault that its step is to be refused for.
+    #[inline]
+    pub(super) fn check_fault(&self) -> Result<(), StepError> {
+        match self.scratch.slots.first() {
+            Some(Some(root)) if root.status == Status::Error && self.machine.faults == Faults::Hold => {
+                Err(StepError::Failed(Box::new(root.error.clone().unwrap_or_default())))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks what the step as a whole puts out.
+    #[inline]
+    pub(super) fn check_output(&self) -> Result<(), StepError> {
+        match self.made.fits(&self.machine.limits) {
+            true => Ok(()),
+            false => {
+                let effects = self.effects.get(self.effects_before..).unwrap_or_default();
+                self.made.measure(effects, &self.machine.limits)
+            }
+        }
+    }
+
+    /// Whether the instance may weigh more than allowed once the step is committed.
+    #[inline]
+    pub(super) fn may_be_heavy(&self) -> bool {
+        let machine = self.machine;
+        // One actor that is not done cannot be, whatever its context: that has a bound of its own.
+        let waiting = self.base.extra.as_ref().map_or(0, |extra| extra.weight as usize);
+        let is_active = matches!(self.scratch.slots.first(), Some(Some(root)) if root.status == Status::Active);
+        let is_light = self.scratch.kin.is_empty()
+            && self.delayed == 0
+            && is_active
+            && machine.weight_alone + waiting <= machine.limits.instance_bytes_max;
+        !is_light && self.heaviest() > machine.limits.instance_bytes_max
+    }
+
+    /// What the instance weighs at most once the step is committed: what only may have gone counts too.
+    #[inline(never)]
+    fn heaviest(&self) -> usize {
+        let kept = self.base.extra.as_ref().map_or(0, |extra| extra.parts_weight());
+        let slots = self.scratch.slots.iter().flatten().map(|slot| {
+            let machine = slot.machine.as_deref().unwrap_or(self.machine);
+            slot.heaviest(machine)
+        });
+        let former = self.base.extra.as_ref().map_or(0, |extra| extra.next_actor);
+        let spawned = self.scratch.kin.iter().rev().take_while(|kin| kin.number >= former);
+        let timers = self.scratch.new_timers.iter().map(|timer| weight::TIMER + timer.event_weight());
+        let parts = slots.chain(spawned.map(|kin| weight::child(&kin.name))).chain(timers);
+        parts.fold(kept.saturating_add(weight::REST), usize::saturating_add)
+    }
+
     /// Gives a refused step up; returns the instance's context as it was.
     pub(super) fn abandon(self) -> Value {
         let Some(root) = self.scratch.slots.first_mut().and_then(Option::as_deref_mut) else { return Value::Null };
@@ -567,7 +711,12 @@ impl<'a> Tree<'a> {
     /// Ends the step successfully: its effects stand.
     pub(super) fn finish(mut self) -> super::commit::Finished {
         self.finished = true;
-        super::commit::Finished { changed: self.changed, next_timer: self.next_timer, next_actor: self.next_actor }
+        super::commit::Finished {
+            changed: self.changed,
+            next_timer: self.next_timer,
+            next_actor: self.next_actor,
+            delayed: self.delayed,
+        }
     }
 }
 

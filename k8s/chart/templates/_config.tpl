@@ -24,6 +24,18 @@
 {{- end -}}
 {{- if $folders -}}
 {{- $_ := set $settings "machines" $folders -}}
+{{- if gt (int64 .Values.machinesRevision) 0 -}}
+{{- $_ := set $settings "machines_revision" (int64 .Values.machinesRevision) -}}
+{{- end -}}
+{{- end -}}
+{{- if eq .Values.mode "statefulset" -}}
+{{- /* Pods that start at once see each other's records at different moments: none of the first three begins a mesh of its own. */ -}}
+{{- $pods := ternary .Values.autoscaling.minReplicas .Values.replicas .Values.autoscaling.enabled -}}
+{{- $birth := list -}}
+{{- range $index := until (int (min 3 (int $pods))) -}}
+{{- $birth = append $birth (printf "%s-%d" (include "statemesh.fullname" $) $index) -}}
+{{- end -}}
+{{- $_ := set $settings "birth" $birth -}}
 {{- end -}}
 {{- if .Values.http.tlsSecret -}}
 {{- $_ := set $settings "http.tls_cert" "/etc/statemesh/tls/tls.crt" -}}

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use bytes::{Buf, BufMut};
 use foca::{Header, Member, Message, State};
 
-use crate::identity::{Identity, MAX_NAME_BYTES, MemberName, Ports};
+use statemesh_protocol::identity::{Identity, MAX_NAME_BYTES, MemberName, Ports};
 
 /// A datagram that is not one of ours, or has no room for what shall go into it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -183,7 +183,7 @@ pub(super) fn put_identity(buf: &mut Vec<u8>, identity: &Identity) {
     let name = identity.name.as_str().as_bytes();
     let v6 = if identity.ip.is_ipv6() { IPV6 } else { 0 };
     buf.put_u8(v6 | if identity.leaving { LEAVING } else { 0 });
-    // MemberName allows 63 bytes.
+    // A length byte: MemberName allows 253 bytes.
     buf.put_u8(name.len() as u8);
     buf.put_slice(name);
     buf.put_u64(identity.incarnation);
@@ -300,7 +300,7 @@ mod tests {
             let header = Header {
                 src: identity("a", "10.0.0.1", true),
                 src_incarnation: 7,
-                dst: identity(&"b".repeat(63), "fd00::2", false),
+                dst: identity(&"b".repeat(MAX_NAME_BYTES), "fd00::2", false),
                 message,
             };
             let mut bytes = Vec::new();
@@ -310,6 +310,17 @@ mod tests {
                 assert!(codec().decode_header(&bytes[..len]).is_err());
             }
         }
+    }
+
+    #[test]
+    fn a_datagram_has_room_for_the_longest_names_and_a_piece_of_news() {
+        let longest = |byte: &str| identity(&byte.repeat(MAX_NAME_BYTES), "fd00::1", false);
+        let message = Message::PingReq { target: longest("c"), probe_number: 1 };
+        let header = Header { src: longest("a"), src_incarnation: 1, dst: longest("b"), message };
+        let mut bytes = Vec::new();
+        codec().encode_header(&header, &mut bytes).unwrap();
+        codec().encode_member(&Member::alive(longest("d")), &mut bytes).unwrap();
+        assert!(bytes.len() < crate::gossip::MAX_PAYLOAD_BYTES, "{}", bytes.len());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::Output;
-use crate::identity::{Identity, MemberName};
+use statemesh_protocol::identity::{Identity, MemberName};
 
 /// What a member is, as far as this one knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub struct MemberInfo {
     pub status: Status,
     /// Since when.
     pub since: Instant,
+    /// When it came back, by itself and not as another process, after it was held for dead here.
+    pub(super) returned: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -76,8 +78,10 @@ impl Directory {
         if known.is_some_and(|known| known.status.is_live()) {
             return self.renamed(identity, now, out);
         }
+        let returned =
+            known.is_some_and(|known| known.status == Status::Dead && known.identity.same_process(&identity));
         out.push_back(Output::Up(identity.clone()));
-        self.set(identity, Status::Alive, now);
+        self.set(identity, Status::Alive, now, returned.then_some(now));
     }
 
     pub(super) fn down(&mut self, identity: &Identity, now: Instant, out: &mut Out) {
@@ -88,7 +92,7 @@ impl Directory {
         let left = identity.leaving;
         out.push_back(Output::Down { identity: identity.clone(), left });
         let status = if left { Status::Left } else { Status::Dead };
-        self.set(identity.clone(), status, now);
+        self.set(identity.clone(), status, now, None);
     }
 
     /// The name is known under another identity now.
@@ -107,7 +111,7 @@ impl Directory {
         }
         out.push_back(Output::Down { left: known.identity.leaving, identity: known.identity.clone() });
         out.push_back(Output::Up(identity.clone()));
-        self.set(identity, Status::Alive, now);
+        self.set(identity, Status::Alive, now, None);
     }
 
     /// These are the suspects now, and nobody else.
@@ -139,9 +143,9 @@ impl Directory {
         self.members.retain(|_, known| known.status.is_live() || now < known.since + after);
     }
 
-    fn set(&mut self, identity: Identity, status: Status, since: Instant) {
+    fn set(&mut self, identity: Identity, status: Status, since: Instant, returned: Option<Instant>) {
         let name = identity.name.clone();
-        let info = MemberInfo { identity, status, since };
+        let info = MemberInfo { identity, status, since, returned };
         self.suspects.remove(&name);
         self.members.insert(name, info);
     }

@@ -1,5 +1,6 @@
 //! Becoming a member: finding others, and making sure that the name is free.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -9,7 +10,7 @@ use rand::RngExt;
 use super::packet::Packet;
 use super::timers::Due;
 use super::{Membership, Output};
-use crate::identity::{Identity, MemberName};
+use statemesh_protocol::identity::{Identity, MemberName};
 
 /// Addresses tried for each [`super::Input::Join`]; one that answers names all others.
 const MAX_SEEDS: usize = 64;
@@ -49,12 +50,19 @@ impl Membership {
                 }
             }
             Phase::Member => {
-                for seed in self.strangers() {
+                for seed in if self.joined { self.strangers() } else { self.not_heard_out() } {
                     self.sync_with(seed);
                 }
             }
             Phase::Challenging { .. } | Phase::Gone | Phase::Taken => {}
         }
+    }
+
+    /// Seeds, and others that are known, whose whole list this member does not have.
+    fn not_heard_out(&self) -> Vec<SocketAddr> {
+        let live = self.directory.iter().filter(|m| m.status.is_live()).map(|m| m.identity.gossip_addr());
+        let all: BTreeSet<SocketAddr> = self.seeds.iter().copied().chain(live).collect();
+        all.into_iter().filter(|address| !self.lists.has(address)).take(MAX_SEEDS).collect()
     }
 
     /// Seeds at which no live member is known.

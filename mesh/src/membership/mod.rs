@@ -15,6 +15,7 @@ mod codec;
 mod config;
 mod directory;
 mod joining;
+mod lists;
 mod packet;
 mod probe;
 mod sync;
@@ -29,13 +30,15 @@ use foca::{AccumulatingRuntime, Foca, Member, NoCustomBroadcast, OwnedNotificati
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::identity::{Identity, MemberName};
 use codec::{NamesakeWatch, WireCodec};
 pub use config::{Config, MAX_MEMBERS};
 pub use directory::{MemberInfo, Status};
 use joining::Phase;
+pub use lists::Met;
+use lists::{Heading, Lists};
 use packet::Packet;
 use probe::{Ping, Probe};
+use statemesh_protocol::identity::{Identity, MemberName};
 use timers::Timers;
 
 /// What can happen to membership.
@@ -62,6 +65,8 @@ pub enum Input<'a> {
         /// Gossip addresses.
         seeds: Vec<SocketAddr>,
     },
+    /// This member takes part from now on: whoever joins by its list knows the mesh.
+    Joined,
     /// There is reason to think that this member is dead: its link was reset. It has to say that it is not.
     Suspect(MemberName),
     /// Tell everyone that this member leaves, so that nothing is placed on it any more.
@@ -102,6 +107,8 @@ pub enum Output {
     Suspected(MemberName),
     /// A suspect said that it is alive.
     Refuted(MemberName),
+    /// Others declared this member dead, and may have adopted what it holds.
+    TakenForDead,
     /// This member itself is known under a newer revision or incarnation now: the mesh had held it for dead, its clock had
     /// gone back, or it leaves.
     Renewed(Identity),
@@ -110,6 +117,39 @@ pub enum Output {
         /// Who has it.
         by: Identity,
     },
+}
+
+impl Output {
+    /// The name of each kind.
+    pub const NAMES: &'static [&'static str] = &[
+        "send",
+        "send-by-link",
+        "up",
+        "updated",
+        "down",
+        "suspected",
+        "refuted",
+        "taken-for-dead",
+        "renewed",
+        "name-taken",
+    ];
+
+    /// The name of its kind.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Send { .. } => "send",
+            Self::SendByLink { .. } => "send-by-link",
+            Self::Up(_) => "up",
+            Self::Updated(_) => "updated",
+            Self::Down { .. } => "down",
+            Self::Suspected(_) => "suspected",
+            Self::Refuted(_) => "refuted",
+            Self::TakenForDead => "taken-for-dead",
+            Self::Renewed(_) => "renewed",
+            Self::NameTaken { .. } => "name-taken",
+        }
+    }
 }
 
 /// What was counted since the start.
@@ -139,6 +179,9 @@ pub struct Membership {
     directory: directory::Directory,
     phase: Phase,
     seeds: Vec<SocketAddr>,
+    joined: bool,
+    /// What it was told before.
+    lists: Lists,
     probe: Probe,
     /// A newer process of this member's name, as the codec met it in a datagram.
     namesake: Arc<NamesakeWatch>,
@@ -179,6 +222,8 @@ impl Membership {
             directory: directory::Directory::default(),
             phase: Phase::Idle,
             seeds: Vec::new(),
+            joined: false,
+            lists: Lists::default(),
             probe: Probe::default(),
             namesake,
             configured_for: 1,
@@ -199,6 +244,10 @@ impl Membership {
             Input::ByLink { from, bytes } => self.by_link(&from, bytes, now),
             Input::Tick => self.tick(now),
             Input::Join { seeds } => self.join(seeds, now),
+            Input::Joined => {
+                self.joined = true;
+                self.lists = Lists::default();
+            }
             Input::Suspect(name) => self.suspect(&name, now),
             Input::Leave => self.leave(),
             Input::Goodbye => self.goodbye(),
@@ -240,6 +289,17 @@ impl Membership {
     #[must_use]
     pub fn live(&self) -> usize {
         self.foca.num_members()
+    }
+
+    /// Whether one at this address has sent its list to this member, which has not joined.
+    #[must_use]
+    pub fn has_list_of(&self, address: &SocketAddr) -> bool {
+        self.lists.has(address)
+    }
+
+    /// What a member that joins knows of others.
+    pub fn met(&mut self, now: Instant) -> Met {
+        self.lists.met(&self.seeds, self.live(), now)
     }
 
     /// What was counted.
@@ -289,8 +349,8 @@ impl Membership {
                 self.send(from, &Packet::Here { nonce, identity });
             }
             Packet::Here { nonce, identity } => self.here(nonce, identity),
-            Packet::Sync { sender, digest } => self.asked_to_sync(from, sender, digest),
-            Packet::Page { sender, members } => self.page(from, sender, members, now),
+            Packet::Sync { sender, digest, joined } => self.asked_to_sync(from, sender, digest, joined),
+            Packet::Page { sender, heading, members } => self.page(from, sender, heading, members, now),
             Packet::Dead { identity } => self.held_for_dead(from, identity),
             Packet::Swim(_) => {}
         }
@@ -356,7 +416,9 @@ impl Membership {
         let suspect = |m: &&Member<Identity>| m.state() == State::Suspect && m.id().gossip_addr() == to;
         let Some(suspect) = self.foca.iter_members().find(suspect).cloned() else { return };
         let to = suspect.id().name.clone();
-        let page = Packet::Page { sender: self.self_as_member(), members: vec![suspect] }.encode();
+        // One part of a list whose others do not come.
+        let heading = Heading { digest: self.digest(), part: 0, parts: u16::MAX, joined: self.joined };
+        let page = Packet::Page { sender: self.self_as_member(), heading, members: vec![suspect] }.encode();
         self.out.extend([page, bytes].map(|bytes| Output::SendByLink { to: to.clone(), bytes }));
     }
 
@@ -447,6 +509,7 @@ impl Membership {
             OwnedNotification::Rename(_, id) => self.directory.renamed(id, now, out),
             OwnedNotification::Rejoin(id) => {
                 self.counters.renewals += 1;
+                self.out.push_back(Output::TakenForDead);
                 self.out.push_back(Output::Renewed(id));
                 self.tell_some();
             }

@@ -4,8 +4,9 @@ use bytes::{Buf, BufMut};
 use foca::Member;
 
 use super::codec::{CodecError, get_identity, get_member, put_identity, put_member};
+use super::lists::Heading;
 use crate::gossip::MAX_PAYLOAD_BYTES;
-use crate::identity::{Identity, MemberName};
+use statemesh_protocol::identity::{Identity, MemberName};
 
 /// What a datagram says. `S` is foca's part, borrowed.
 #[derive(Debug, PartialEq)]
@@ -16,10 +17,10 @@ pub(super) enum Packet<'a> {
     Look { name: MemberName },
     /// The answer: I am here, and this is what I know of the name.
     Seen { sender: Member<Identity>, namesake: Option<Member<Identity>> },
-    /// Here is who I am and the digest of my list. Send me yours if it differs.
-    Sync { sender: Member<Identity>, digest: u64 },
-    /// A part of my list. Parts are independent of each other.
-    Page { sender: Member<Identity>, members: Vec<Member<Identity>> },
+    /// Here is who I am and the digest of my list. Send me yours if it differs, or if I do not take part yet.
+    Sync { sender: Member<Identity>, digest: u64, joined: bool },
+    /// A part of my list. What it says of members does not depend on the others.
+    Page { sender: Member<Identity>, heading: Heading, members: Vec<Member<Identity>> },
     /// Are you still there?
     Who { nonce: u64 },
     /// I am.
@@ -56,14 +57,19 @@ impl<'a> Packet<'a> {
                     put_member(&mut buf, member);
                 }
             }
-            Self::Sync { sender, digest } => {
+            Self::Sync { sender, digest, joined } => {
                 buf.put_u8(SYNC);
                 put_member(&mut buf, sender);
                 buf.put_u64(*digest);
+                buf.put_u8(u8::from(*joined));
             }
-            Self::Page { sender, members } => {
+            Self::Page { sender, heading: Heading { digest, part, parts, joined }, members } => {
                 buf.put_u8(PAGE);
                 put_member(&mut buf, sender);
+                buf.put_u64(*digest);
+                buf.put_u16(*part);
+                buf.put_u16(*parts);
+                buf.put_u8(u8::from(*joined));
                 for member in members {
                     put_member(&mut buf, member);
                 }
@@ -95,14 +101,15 @@ impl<'a> Packet<'a> {
                 sender: get_member(&mut buf)?,
                 namesake: if buf.is_empty() { None } else { Some(get_member(&mut buf)?) },
             },
-            SYNC => Self::Sync { sender: get_member(&mut buf)?, digest: number(&mut buf)? },
+            SYNC => Self::Sync { sender: get_member(&mut buf)?, digest: number(&mut buf)?, joined: flag(&mut buf)? },
             PAGE => {
                 let sender = get_member(&mut buf)?;
+                let heading = heading(&mut buf)?;
                 let mut members = Vec::new();
                 while !buf.is_empty() {
                     members.push(get_member(&mut buf)?);
                 }
-                Self::Page { sender, members }
+                Self::Page { sender, heading, members }
             }
             WHO => Self::Who { nonce: number(&mut buf)? },
             HERE => Self::Here { nonce: number(&mut buf)?, identity: get_identity(&mut buf)? },
@@ -119,29 +126,58 @@ fn look(bytes: &[u8]) -> Result<Packet<'_>, CodecError> {
     Ok(Packet::Look { name })
 }
 
+fn flag(buf: &mut &[u8]) -> Result<bool, CodecError> {
+    match buf.try_get_u8().map_err(|_| CodecError::Short)? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(CodecError::Malformed),
+    }
+}
+
+fn heading(buf: &mut &[u8]) -> Result<Heading, CodecError> {
+    let digest = buf.try_get_u64().map_err(|_| CodecError::Short)?;
+    let mut short = || buf.try_get_u16().map_err(|_| CodecError::Short);
+    let (part, parts) = (short()?, short()?);
+    if part >= parts {
+        return Err(CodecError::Malformed);
+    }
+    Ok(Heading { digest, part, parts, joined: flag(buf)? })
+}
+
 /// A list as datagrams, as few as it fits into; one without members when there are none.
-pub(super) fn pages(sender: &Member<Identity>, members: impl Iterator<Item = Member<Identity>>) -> Vec<Vec<u8>> {
-    let empty = Packet::Page { sender: sender.clone(), members: Vec::new() }.encode();
-    let mut pages = vec![empty.clone()];
+pub(super) fn pages(
+    sender: &Member<Identity>,
+    digest: u64,
+    joined: bool,
+    members: impl Iterator<Item = Member<Identity>>,
+) -> Vec<Vec<u8>> {
+    let heading = Heading { digest, part: 0, parts: 1, joined };
+    let empty = Packet::Page { sender: sender.clone(), heading, members: Vec::new() }.encode().len();
+    let (mut pages, mut bytes) = (vec![Vec::new()], empty);
     let mut one = Vec::new();
     for member in members {
         one.clear();
         put_member(&mut one, &member);
-        let full = pages.last().is_none_or(|page| page.len() + one.len() > MAX_PAYLOAD_BYTES);
-        if full {
-            pages.push(empty.clone());
+        if bytes + one.len() > MAX_PAYLOAD_BYTES {
+            pages.push(Vec::new());
+            bytes = empty;
         }
+        bytes += one.len();
         if let Some(page) = pages.last_mut() {
-            page.extend_from_slice(&one);
+            page.push(member);
         }
     }
-    pages
+    let parts = u16::try_from(pages.len()).unwrap_or(u16::MAX);
+    let page = |(part, members)| {
+        Packet::Page { sender: sender.clone(), heading: Heading { part, parts, ..heading }, members }.encode()
+    };
+    (0..parts).zip(pages).map(page).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::Ports;
+    use statemesh_protocol::identity::Ports;
 
     fn member(n: usize) -> Member<Identity> {
         let name = MemberName::new(&format!("statemesh-{n}")).unwrap();
@@ -152,13 +188,14 @@ mod tests {
     #[test]
     fn every_packet_arrives_as_it_was_sent_and_damaged_ones_do_not() {
         let identity = member(1).id().clone();
+        let heading = Heading { digest: 7, part: 1, parts: 2, joined: true };
         let packets = [
             Packet::Swim(b"any"),
             Packet::Look { name: identity.name.clone() },
             Packet::Seen { sender: member(1), namesake: Some(member(2)) },
             Packet::Seen { sender: member(1), namesake: None },
-            Packet::Sync { sender: member(1), digest: 7 },
-            Packet::Page { sender: member(1), members: (0..9).map(member).collect() },
+            Packet::Sync { sender: member(1), digest: 7, joined: true },
+            Packet::Page { sender: member(1), heading, members: (0..9).map(member).collect() },
             Packet::Who { nonce: 3 },
             Packet::Here { nonce: 3, identity: identity.clone() },
             Packet::Dead { identity },
@@ -176,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_thousand_members_fit_into_whole_datagrams() {
-        let pages = pages(&member(0), (1..1000).map(member));
+        let pages = pages(&member(0), 7, true, (1..1000).map(member));
         let mut seen = 0;
         for page in &pages {
             assert!(page.len() <= MAX_PAYLOAD_BYTES);

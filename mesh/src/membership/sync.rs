@@ -8,11 +8,12 @@ use rand::seq::IteratorRandom;
 
 use super::directory::Status;
 use super::joining::Phase;
+use super::lists::Heading;
 use super::packet::{Packet, pages};
 use super::timers::Due;
 use super::{MAX_MEMBERS, Membership};
-use crate::identity::Identity;
-use crate::placement::mix;
+use statemesh_protocol::hash::mix;
+use statemesh_protocol::identity::{Identity, MemberName};
 
 /// News of deaths are part of a list for this long. Later they are of no use to anyone.
 const DEATHS_TOLD_FOR: Duration = Duration::from_secs(60);
@@ -24,11 +25,11 @@ const TOLD_OF_RENEWAL: usize = 3;
 impl Membership {
     pub(super) fn sync_with(&mut self, to: SocketAddr) {
         let (sender, digest) = (self.self_as_member(), self.digest());
-        self.send(to, &Packet::Sync { sender, digest });
+        self.send(to, &Packet::Sync { sender, digest, joined: self.joined });
     }
 
     /// The same for all members that hold the same processes, in their newest revisions, for live.
-    fn digest(&self) -> u64 {
+    pub(super) fn digest(&self) -> u64 {
         let others = self.foca.iter_members().map(Member::id);
         others.chain(std::iter::once(self.me())).fold(0, |sum, id| {
             let version = mix(id.incarnation ^ mix(u64::from(id.revision)));
@@ -45,11 +46,12 @@ impl Membership {
         }
     }
 
-    pub(super) fn asked_to_sync(&mut self, from: SocketAddr, sender: Member<Identity>, digest: u64) {
+    pub(super) fn asked_to_sync(&mut self, from: SocketAddr, sender: Member<Identity>, digest: u64, joined: bool) {
         if !self.meets(from, sender) {
             return;
         }
-        if digest != self.digest() {
+        // One that joins has to know that it knows everybody.
+        if !joined || digest != self.digest() {
             self.send_list(from);
         }
     }
@@ -90,7 +92,7 @@ impl Membership {
             let state = self.foca.iter_membership_state();
             state.filter(worth_telling).cloned().collect()
         };
-        for bytes in pages(&self.self_as_member(), members.into_iter()) {
+        for bytes in pages(&self.self_as_member(), self.digest(), self.joined, members.into_iter()) {
             self.out.push_back(super::Output::Send { to, bytes });
         }
     }
@@ -105,25 +107,39 @@ impl Membership {
         &mut self,
         from: SocketAddr,
         sender: Member<Identity>,
+        heading: Heading,
         members: Vec<Member<Identity>>,
         now: Instant,
     ) {
+        let name = sender.id().name.clone();
         if !self.meets(from, sender) {
             return;
         }
         self.tell_the_dead(&members);
         let before = (self.directory.len(), self.digest());
         let mine = self.me().clone();
+        let was_apart = self.was_apart(&name);
         let news = members.into_iter().filter(|m| {
             // About this name only what this process can refute: foca takes the rest for a rejoin.
-            m.id().name != mine.name || (*m.id() == mine && m.state() != State::Alive)
+            let refutable = m.id().name != mine.name || (*m.id() == mine && m.state() != State::Alive);
+            refutable && !(was_apart && m.state() == State::Down && m.id().name != mine.name)
         });
         self.apply(news);
         self.collect(now);
+        if !self.joined {
+            self.lists.note(from, heading);
+        }
         if before != (self.directory.len(), self.digest()) {
             let soon = self.config.sync_interval_while_learning;
             self.timers.set(now + soon, Due::Learn);
         }
+    }
+
+    /// Whether a member was cut off from this one until a while ago. Whom it holds for dead it did not hear, and this one did: such
+    /// news would bury those on this side whenever the network comes together.
+    fn was_apart(&self, name: &MemberName) -> bool {
+        let returned = self.directory.get(name).and_then(|known| known.returned);
+        returned.is_some_and(|at| self.now.saturating_duration_since(at) < DEATHS_TOLD_FOR)
     }
 
     /// Members that others hold for alive and this one for dead: the network was partitioned. They have to say

@@ -1,7 +1,7 @@
 //! Joining under a name, being suspected, leaving: a few members and a network that loses nothing.
 
 use super::*;
-use crate::identity::Ports;
+use statemesh_protocol::identity::Ports;
 
 struct Net {
     members: Vec<Membership>,

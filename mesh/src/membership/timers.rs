@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use foca::Timer;
 
-use crate::identity::Identity;
+use statemesh_protocol::identity::Identity;
 
 /// Something to do at a time.
 #[derive(Debug)]

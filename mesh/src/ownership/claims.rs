@@ -1,29 +1,41 @@
-//! Claims: asking everyone before taking what nobody holds, and answering those who ask.
+//! Claims: asking everyone before taking what nobody holds, or serving again what is in doubt; and answering those who ask.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use super::message::{Answer, Known, OwnershipMessage, Purpose};
-use super::set::PartitionSet;
 use super::{Output, Ownership, Slot};
-use crate::identity::MemberName;
-use crate::placement::{Partition, outranks};
+use crate::placement::outranks;
+use statemesh_protocol::hash::Partition;
+use statemesh_protocol::identity::MemberName;
+use statemesh_protocol::partition_set::PartitionSet;
+use statemesh_protocol::peer::ownership::{Answer, Known, OwnershipMessage, Purpose};
 
 /// A claim asks again at most this often, when answers name holders that had denied. Each round follows a partition through
 /// one more hand-over, and a partition is not handed over three times in a round trip.
 const MAX_ROUNDS: u8 = 4;
 
-/// Partitions that this member asks everyone about.
+/// Partitions that this member asks everyone about. Each round has an id of its own: an answer to an earlier one says nothing of
+/// what was handed over since.
 #[derive(Debug)]
 pub(super) struct Claim {
-    set: PartitionSet,
+    pub(super) purpose: Purpose,
+    pub(super) set: PartitionSet,
     /// Who has not answered this round.
-    waiting: BTreeSet<MemberName>,
+    pub(super) waiting: BTreeSet<MemberName>,
     /// Holders that this round's answers named.
     named: BTreeMap<Partition, BTreeSet<MemberName>>,
     /// Holders named in earlier rounds, all of whom have been asked since.
-    asked: BTreeMap<Partition, BTreeSet<MemberName>>,
+    pub(super) asked: BTreeMap<Partition, BTreeSet<MemberName>>,
+    /// Who was told of keys.
+    pub(super) indexed: BTreeMap<Partition, BTreeSet<MemberName>>,
     round: u8,
+}
+
+impl Claim {
+    pub(super) fn new(purpose: Purpose, set: PartitionSet) -> Self {
+        let (named, asked, indexed) = Default::default();
+        Self { purpose, set, waiting: BTreeSet::new(), named, asked, indexed, round: 1 }
+    }
 }
 
 /// Somebody else's claim, kept to tell a second claimant.
@@ -57,34 +69,38 @@ impl Ownership {
         if (waits || !set.is_empty()) && self.recheck_at.is_none() {
             self.recheck_at = Some(now + self.settings.recheck);
         }
-        self.start_claim(set);
+        self.start_claim(Claim::new(Purpose::Claim, set));
     }
 
-    fn start_claim(&mut self, set: PartitionSet) {
-        if set.is_empty() {
+    /// Asks everyone.
+    pub(super) fn start_claim(&mut self, mut claim: Claim) {
+        claim.waiting = self.peers.keys().cloned().collect();
+        self.ask_for(claim);
+    }
+
+    /// Asks those that the claim waits for.
+    pub(super) fn ask_for(&mut self, claim: Claim) {
+        if claim.set.is_empty() {
             return;
         }
-        for p in set.iter() {
-            self.set_slot(p, Slot::Claiming);
+        for p in claim.set.iter() {
+            let slot = match claim.purpose {
+                Purpose::Claim => Slot::Claiming,
+                Purpose::Doubt => Slot::Doubtful { asking: true },
+            };
+            self.set_slot(p, slot);
         }
-        self.last_id += 1;
-        let claim = Claim {
-            set,
-            waiting: self.peers.keys().cloned().collect(),
-            named: BTreeMap::new(),
-            asked: BTreeMap::new(),
-            round: 1,
-        };
-        self.ask(self.last_id, &claim.set, claim.waiting.iter());
-        self.claims.insert(self.last_id, claim);
+        let id = self.next_id();
+        for name in &claim.waiting {
+            self.ask(id, claim.purpose, &claim.set, name);
+        }
+        self.claims.insert(id, claim);
     }
 
-    fn ask<'a>(&mut self, id: u64, set: &PartitionSet, whom: impl Iterator<Item = &'a MemberName>) {
-        for name in whom {
-            if self.peers.get(name).is_some_and(|peer| peer.linked) {
-                let (purpose, set) = (Purpose::Claim, set.clone());
-                self.send(name, OwnershipMessage::Query { id, purpose, set });
-            }
+    fn ask(&mut self, id: u64, purpose: Purpose, set: &PartitionSet, whom: &MemberName) {
+        if self.peers.get(whom).is_some_and(|peer| peer.linked) {
+            let set = set.clone();
+            self.send(whom, OwnershipMessage::Query { id, purpose, set });
         }
     }
 
@@ -93,11 +109,12 @@ impl Ownership {
         let mut questions = Vec::new();
         for (id, claim) in &mut self.claims {
             claim.waiting.insert(name.clone());
-            questions.push((*id, claim.set.clone()));
+            questions.push((*id, claim.purpose, claim.set.clone()));
         }
-        for (id, set) in questions {
-            self.ask(id, &set, std::iter::once(name));
+        for (id, purpose, set) in questions {
+            self.ask(id, purpose, &set, name);
         }
+        self.reclaim(name);
     }
 
     /// Takes or asks again, wherever all have answered or have died.
@@ -111,47 +128,44 @@ impl Ownership {
         }
         for id in ready {
             if let Some(claim) = self.claims.remove(&id) {
-                self.conclude(id, claim);
+                self.conclude(claim);
             }
         }
+        self.advance_gathers();
     }
 
-    fn conclude(&mut self, id: u64, mut claim: Claim) {
+    fn conclude(&mut self, mut claim: Claim) {
         let last = claim.round >= MAX_ROUNDS;
-        let mut again = PartitionSet::new();
+        let (mut again, mut nobodys) = (PartitionSet::new(), Vec::new());
         for p in claim.set.iter() {
             let named = claim.named.remove(&p).unwrap_or_default();
             let asked = claim.asked.entry(p).or_default();
             if last || named.is_subset(asked) {
-                self.take(p, asked.first().cloned());
+                let sources = claim.indexed.remove(&p).unwrap_or_default();
+                nobodys.push((p, sources, asked.first().cloned()));
             } else {
                 asked.extend(named);
                 again.insert(p);
             }
         }
-        if again.is_empty() {
-            return;
-        }
         claim.set = again;
         claim.round += 1;
-        claim.waiting = self.peers.keys().cloned().collect();
-        self.ask(id, &claim.set, claim.waiting.iter());
-        self.claims.insert(id, claim);
+        let purpose = claim.purpose;
+        self.start_claim(claim);
+        self.gather(purpose, nobodys);
     }
 
     /// Takes a partition that nobody holds. `denied` was named its holder by somebody, but said that it is not.
-    fn take(&mut self, partition: Partition, denied: Option<MemberName>) {
+    pub(super) fn take(&mut self, partition: Partition, denied: Option<MemberName>, told: bool) {
         let lost_from = self.lost[usize::from(partition)].clone().or(denied);
+        let unnamed = lost_from.is_some() && !self.knows_keys(partition, told);
+        self.out.push_back(Output::Take { partition, lost_from, unnamed });
         self.serve(partition);
-        self.out.push_back(Output::Take { partition, fresh: lost_from.is_none(), lost_from });
     }
 
     pub(super) fn abandon_claims(&mut self) {
-        for claim in std::mem::take(&mut self.claims).into_values() {
-            for p in claim.set.iter() {
-                self.set_slot(p, Slot::Elsewhere);
-            }
-        }
+        let claiming: Vec<_> = self.partitions(|this, p| this.slots[usize::from(p)] == Slot::Claiming).collect();
+        claiming.into_iter().for_each(|p| self.end_claim(p));
     }
 
     pub(super) fn unclaim(&mut self, partition: Partition) {
@@ -163,25 +177,49 @@ impl Ownership {
 
     /// Leaves a partition to somebody else for a while.
     fn yield_claim(&mut self, partition: Partition, now: Instant) {
-        self.set_slot(partition, Slot::Elsewhere);
-        self.unclaim(partition);
+        self.end_claim(partition);
         self.held_off.insert(partition, now + self.settings.retry);
         self.retry_after(now);
     }
 
     pub(super) fn answer(&mut self, from: &MemberName, id: u64, answer: &Answer, now: Instant) {
-        if self.confirmation(from, id, answer) {
-            return;
-        }
         let Some(claim) = self.claims.get_mut(&id) else {
             return;
         };
         claim.waiting.remove(from);
-        let about = claim.set.clone();
+        let (purpose, about) = (claim.purpose, claim.set.clone());
         let ours = |set: &PartitionSet| -> Vec<Partition> { set.iter().filter(|p| about.contains(*p)).collect() };
-        for p in ours(&answer.receiving).into_iter().chain(ours(&answer.held)) {
-            self.note_holder(p, from);
+        for p in ours(&answer.indexed) {
+            claim.indexed.entry(p).or_default().insert(from.clone());
         }
+        let held = ours(&answer.held);
+        for p in ours(&answer.receiving).iter().chain(&held) {
+            self.note_holder(*p, from);
+        }
+        self.out.push_back(Output::Served { by: from.clone(), set: held.into_iter().collect() });
+        if purpose == Purpose::Claim {
+            self.outranked(from, answer, &ours, now);
+        }
+        for Known { member, set } in
+            answer.lost.iter().filter(|known| known.member != self.me || purpose == Purpose::Claim)
+        {
+            for p in ours(set) {
+                self.lost[usize::from(p)].get_or_insert_with(|| member.clone());
+            }
+        }
+        for Known { member, set } in &answer.elsewhere {
+            ours(set).into_iter().for_each(|p| self.named(id, p, member, now));
+        }
+    }
+
+    /// Yields what better claimants claim.
+    fn outranked(
+        &mut self,
+        from: &MemberName,
+        answer: &Answer,
+        ours: &impl Fn(&PartitionSet) -> Vec<Partition>,
+        now: Instant,
+    ) {
         for p in ours(&answer.claiming) {
             if outranks(from, &self.me, p) {
                 self.yield_claim(p, now);
@@ -192,14 +230,6 @@ impl Ownership {
             if *member != self.me && !self.peers.contains_key(member) {
                 ours(set).into_iter().for_each(|p| self.yield_claim(p, now));
             }
-        }
-        for Known { member, set } in &answer.lost {
-            for p in ours(set) {
-                self.lost[usize::from(p)].get_or_insert_with(|| member.clone());
-            }
-        }
-        for Known { member, set } in &answer.elsewhere {
-            ours(set).into_iter().for_each(|p| self.named(id, p, member, now));
         }
     }
 
@@ -222,11 +252,10 @@ impl Ownership {
         self.remembered.retain(|_, claim| claim.until > now);
         let mut answer = Answer::default();
         for p in self.known(set) {
-            match purpose {
-                Purpose::Claim => self.give_way(from, p, now),
-                Purpose::Confirm => self.forget_half_received(from, p),
+            if purpose == Purpose::Claim {
+                self.give_way(from, p, now);
             }
-            self.describe(from, p, &mut answer);
+            self.describe(from, purpose, p, &mut answer);
             if purpose == Purpose::Claim && self.slots[usize::from(p)] == Slot::Elsewhere {
                 self.remembered
                     .entry(p)
@@ -244,27 +273,29 @@ impl Ownership {
         }
     }
 
-    fn describe(&mut self, asker: &MemberName, partition: Partition, answer: &mut Answer) {
+    fn describe(&mut self, asker: &MemberName, purpose: Purpose, partition: Partition, answer: &mut Answer) {
         let p = usize::from(partition);
+        if self.holds(partition) {
+            answer.held.insert(partition);
+            return;
+        }
         match &self.slots[p] {
-            Slot::Held | Slot::Offered { .. } | Slot::Sending { .. } => {
-                answer.held.insert(partition);
-            }
-            Slot::Receiving { merge: true, .. } => {
-                answer.held.insert(partition);
-            }
-            Slot::Receiving { merge: false, .. } => {
+            // What the asker offered, and withdraws, is no other copy.
+            Slot::Receiving { from, .. } if from == asker && purpose == Purpose::Doubt => {}
+            Slot::Receiving { .. } => {
                 answer.receiving.insert(partition);
             }
             Slot::Claiming => {
                 answer.claiming.insert(partition);
             }
-            Slot::Elsewhere => {}
+            _ => {}
         }
-        if self.holds(partition) {
-            return;
+        if self.indexed.contains(partition) {
+            answer.indexed.insert(partition);
         }
         match self.holders[p].as_ref() {
+            // One that doubts its own copy.
+            Some(holder) if holder == asker && purpose == Purpose::Doubt => {}
             // What an earlier process of the asker's name held.
             Some(holder) if holder == asker => add(&mut answer.lost, asker, partition),
             Some(holder) if self.peers.contains_key(holder) => {

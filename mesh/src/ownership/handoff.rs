@@ -1,114 +1,154 @@
 //! Handing a partition to its owner: offer, transfer, confirmation, and what becomes of it when a link or a member is gone.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::message::{Answer, Known, OwnershipMessage, Purpose};
-use super::set::PartitionSet;
-use super::{Output, Ownership, Slot, Stage};
-use crate::identity::MemberName;
-use crate::placement::Partition;
+use super::{Copy, Output, Ownership, Slot, Stage, Winner};
+use statemesh_protocol::hash::Partition;
+use statemesh_protocol::identity::MemberName;
+use statemesh_protocol::partition_set::PartitionSet;
+use statemesh_protocol::peer::ownership::{HandoffNumber, OwnershipMessage};
+
+/// For how long a partition is not offered again that its new holder could not read.
+const REFUSED_FOR: Duration = Duration::from_secs(30);
 
 impl Ownership {
-    /// Offers what is held here and owned by others, to each as much as may be under way to it at a time.
+    /// Offers what is held here and owned by others, and copies in doubt to those that hold another, to each as much as may be
+    /// under way to it at a time.
     pub(super) fn offer_what_is_not_mine(&mut self) {
-        let mut offers: BTreeMap<MemberName, PartitionSet> = BTreeMap::new();
+        let mut offers: BTreeMap<(MemberName, u32, bool), (HandoffNumber, PartitionSet)> = BTreeMap::new();
         for p in 0..self.slots.len() {
             let partition = p as Partition;
-            let Some(owner) = self.view.owner(partition) else {
-                return;
+            let (to, doubtful) = match self.slots[p] {
+                Slot::Held => (self.view.owner(partition).filter(|owner| **owner != self.me), false),
+                Slot::Doubtful { asking: false } => (self.merges_at(partition), true),
+                _ => continue,
             };
-            if self.slots[p] != Slot::Held || *owner == self.me {
-                continue;
-            }
-            let owner = owner.clone();
             let limit = self.settings.transfers_per_peer;
-            if let Some(peer) = self.peers.get_mut(&owner)
+            let Some(to) = to.cloned().filter(|_| !self.held_off.contains_key(&partition)) else {
+                continue;
+            };
+            if let Some(peer) = self.peers.get_mut(&to)
                 && peer.linked
                 && peer.busy < limit
-                && !self.held_off.contains_key(&partition)
             {
                 peer.busy += 1;
-                offers.entry(owner.clone()).or_default().insert(partition);
-                self.set_slot(partition, Slot::Offered { to: owner });
+                let side = self.side_of(partition);
+                let next = self.last_id + 1;
+                let (number, set) =
+                    offers.entry((to.clone(), side, doubtful)).or_insert_with(|| (next, PartitionSet::new()));
+                self.last_id = self.last_id.max(*number);
+                let number = *number;
+                set.insert(partition);
+                self.set_slot(partition, Slot::Offered { to, number, doubtful });
             }
         }
-        for (owner, set) in offers {
-            self.send(&owner, OwnershipMessage::Offer { set });
+        for ((to, side, doubtful), (number, set)) in offers {
+            self.send(&to, OwnershipMessage::Offer { number, side, doubtful, set });
         }
     }
 
-    pub(super) fn offered(&mut self, from: &MemberName, set: &PartitionSet) {
+    pub(super) fn offered(
+        &mut self,
+        from: &MemberName,
+        number: HandoffNumber,
+        side: u32,
+        doubtful: bool,
+        set: &PartitionSet,
+        now: Instant,
+    ) {
         let (mut accept, mut decline) = (PartitionSet::new(), PartitionSet::new());
         for partition in self.known(set) {
-            let merge = match self.slots[usize::from(partition)] {
+            let copy = match self.slots[usize::from(partition)] {
+                Slot::Held => Copy::Served,
+                Slot::Doubtful { .. } => Copy::Doubtful,
                 // Whoever offers to a leaving member will know better soon.
-                _ if self.leaving => {
-                    decline.insert(partition);
-                    continue;
-                }
-                Slot::Held => true,
-                Slot::Elsewhere | Slot::Claiming => false,
-                Slot::Offered { .. } | Slot::Sending { .. } | Slot::Receiving { .. } => {
+                Slot::Elsewhere | Slot::Claiming if !self.leaving && !doubtful => Copy::None,
+                _ => {
                     decline.insert(partition);
                     continue;
                 }
             };
+            if self.leaving && copy == Copy::Served {
+                decline.insert(partition);
+                continue;
+            }
             self.note_holder(partition, from);
+            let here = self.side_of(partition);
+            let merge = (copy != Copy::None).then(|| Winner::of(here, side));
+            self.sides.set_standing(partition, if merge.is_some() { side.max(here) } else { side }, now);
             let from = from.clone();
-            self.set_slot(partition, Slot::Receiving { from: from.clone(), merge });
-            self.out.push_back(Output::Receive { partition, from, merge });
+            self.set_slot(partition, Slot::Receiving { from: from.clone(), number, copy, doubtful });
+            self.out.push_back(Output::Receive { partition, number, from, merge });
             accept.insert(partition);
         }
         if !accept.is_empty() {
-            self.send(from, OwnershipMessage::Accept { set: accept });
+            self.send(from, OwnershipMessage::Accept { number, set: accept });
         }
         if !decline.is_empty() {
-            self.send(from, OwnershipMessage::Decline { set: decline });
+            self.send(from, OwnershipMessage::Decline { number, set: decline });
         }
     }
 
-    pub(super) fn accepted(&mut self, from: &MemberName, set: &PartitionSet) {
+    pub(super) fn accepted(&mut self, from: &MemberName, number: HandoffNumber, set: &PartitionSet) {
         let mut withdraw = PartitionSet::new();
         for partition in self.known(set) {
-            let offered = self.is_offered_to(partition, from);
-            if offered && self.view.owner(partition) == Some(from) {
+            let Some(doubtful) = self.offered_to(partition, from, number) else {
+                withdraw.insert(partition);
+                continue;
+            };
+            let wanted = if doubtful { self.merges_at(partition) } else { self.view.owner(partition) };
+            if wanted == Some(from) {
                 let (to, stage) = (from.clone(), Stage::Pieces);
-                self.set_slot(partition, Slot::Sending { to, stage });
+                self.set_slot(partition, Slot::Sending { to, number, stage });
                 let to = from.clone();
-                self.out.push_back(Output::Transfer { partition, to });
+                self.out.push_back(Output::Transfer { partition, number, to });
                 continue;
             }
-            if offered {
-                self.set_slot(partition, Slot::Held);
-                self.no_longer_busy(from);
-            }
+            self.end_offer(partition, from, doubtful);
             withdraw.insert(partition);
         }
         if !withdraw.is_empty() {
-            self.send(from, OwnershipMessage::Withdraw { set: withdraw });
+            self.send(from, OwnershipMessage::Withdraw { number, set: withdraw });
         }
     }
 
-    pub(super) fn declined(&mut self, from: &MemberName, set: &PartitionSet, now: Instant) {
+    pub(super) fn declined(&mut self, from: &MemberName, number: HandoffNumber, set: &PartitionSet, now: Instant) {
         for partition in self.known(set) {
-            if self.is_offered_to(partition, from) {
-                self.set_slot(partition, Slot::Held);
-                self.no_longer_busy(from);
+            if let Some(doubtful) = self.offered_to(partition, from, number) {
+                if doubtful {
+                    // It holds no copy after all.
+                    self.not_here(from, partition);
+                }
+                self.end_offer(partition, from, doubtful);
                 self.held_off.insert(partition, now + self.settings.retry);
+                self.retry_after(now);
+            } else if self.is_sending(partition, number, from) {
+                // It arrived and could not be read. To try again would need another release at the other side: not soon.
+                self.take_back(partition);
+                self.no_longer_busy(from);
+                self.held_off.insert(partition, now + REFUSED_FOR);
                 self.retry_after(now);
             }
         }
     }
 
-    pub(super) fn withdrawn(&mut self, from: &MemberName, set: &PartitionSet) {
+    fn end_offer(&mut self, partition: Partition, to: &MemberName, doubtful: bool) {
+        self.set_slot(partition, if doubtful { Slot::Doubtful { asking: false } } else { Slot::Held });
+        self.no_longer_busy(to);
+    }
+
+    pub(super) fn withdrawn(&mut self, from: &MemberName, number: HandoffNumber, set: &PartitionSet) {
         for partition in self.known(set) {
-            self.discard(partition, from);
+            if self.is_receiving(partition, number, from) {
+                self.discard(partition, from);
+            }
         }
     }
 
-    pub(super) fn transferred(&mut self, partition: Partition) {
-        if let Some(Slot::Sending { stage, .. }) = self.slots.get_mut(usize::from(partition))
+    pub(super) fn transferred(&mut self, partition: Partition, sent: HandoffNumber) {
+        if let Some(Slot::Sending { number, stage, .. }) = self.slots.get_mut(usize::from(partition))
+            && *number == sent
             && *stage == Stage::Pieces
         {
             *stage = Stage::Behind;
@@ -116,18 +156,48 @@ impl Ownership {
         }
     }
 
-    pub(super) fn installed(&mut self, partition: Partition, from: &MemberName) {
-        if self.is_receiving_from(partition, from) {
-            self.serve(partition);
+    pub(super) fn installed(&mut self, partition: Partition, number: HandoffNumber, from: &MemberName, now: Instant) {
+        if self.is_receiving(partition, number, from) {
+            let standing = self.sides.standing(partition);
+            self.installed.insert((from.clone(), partition), number);
+            if matches!(
+                self.slots[usize::from(partition)],
+                Slot::Receiving { copy: Copy::Doubtful, doubtful: true, .. }
+            ) {
+                self.set_slot(partition, Slot::Doubtful { asking: false });
+                self.holders[usize::from(partition)] = None;
+                self.review = true;
+            } else {
+                self.serve(partition);
+            }
+            if let Some(standing) = standing {
+                self.sides.set_standing(partition, standing, now);
+            }
             let set = std::iter::once(partition).collect();
-            self.send(from, OwnershipMessage::Installed { set });
+            self.send(from, OwnershipMessage::Installed { number, set });
         }
     }
 
+    /// Gives back what arrived and cannot be read.
+    pub(super) fn refuse(&mut self, partition: Partition, number: HandoffNumber, from: &MemberName) {
+        if self.is_receiving(partition, number, from) {
+            self.discard(partition, from);
+            let set = std::iter::once(partition).collect();
+            self.send(from, OwnershipMessage::Decline { number, set });
+        }
+    }
+
+    /// Takes no more of a hand-off: its sender keeps what it has.
+    pub(super) fn give_back(&mut self, partition: Partition, number: HandoffNumber, from: &MemberName) {
+        self.discard(partition, from);
+        let asked = std::iter::once(partition).collect();
+        self.send(from, OwnershipMessage::Arrived { number, asked, set: PartitionSet::new() });
+    }
+
     /// The new holder has these.
-    pub(super) fn confirmed(&mut self, from: &MemberName, set: &PartitionSet) {
+    pub(super) fn confirmed(&mut self, from: &MemberName, number: HandoffNumber, set: &PartitionSet) {
         for partition in self.known(set) {
-            if self.is_sending_to(partition, from) {
+            if self.is_sending(partition, number, from) {
                 self.hand_over(partition, from.clone());
                 self.no_longer_busy(from);
             }
@@ -135,25 +205,28 @@ impl Ownership {
     }
 
     fn hand_over(&mut self, partition: Partition, holder: MemberName) {
+        let p = usize::from(partition);
         self.set_slot(partition, Slot::Elsewhere);
-        self.holders[usize::from(partition)] = Some(holder);
+        // It may have handed it on meanwhile, to one that said so.
+        if self.other_holder(partition).is_none() {
+            self.holders[p] = Some(holder);
+        }
+        self.lost[p] = None;
+        self.sides.forget_standing(partition);
         self.out.push_back(Output::Drop(partition));
+        self.handed_over.insert(partition);
         self.review = true;
     }
 
-    fn restore(&mut self, partition: Partition, died: Option<MemberName>) {
-        self.serve(partition);
-        self.out.push_back(Output::Restore { partition, died });
-    }
-
     fn discard(&mut self, partition: Partition, from: &MemberName) {
-        let Some(Slot::Receiving { from: sender, merge }) = self.slots.get(usize::from(partition)) else {
-            return;
+        let slot = match self.slots.get(usize::from(partition)) {
+            Some(Slot::Receiving { from: sender, copy, .. }) if sender == from => match copy {
+                Copy::None => Slot::Elsewhere,
+                Copy::Served => Slot::Held,
+                Copy::Doubtful => Slot::Doubtful { asking: false },
+            },
+            _ => return,
         };
-        if sender != from {
-            return;
-        }
-        let slot = if *merge { Slot::Held } else { Slot::Elsewhere };
         self.set_slot(partition, slot);
         self.out.push_back(Output::Discard { partition, from: from.clone() });
         self.review = true;
@@ -163,20 +236,27 @@ impl Ownership {
     pub(super) fn end_handoffs_with(&mut self, name: &MemberName, dead: bool) {
         for p in 0..self.slots.len() {
             let partition = p as Partition;
-            if self.is_offered_to(partition, name) {
-                self.set_slot(partition, Slot::Held);
-            } else if self.is_receiving_from(partition, name) {
-                self.discard(partition, name);
-            } else if self.is_sending_to(partition, name) {
-                if dead {
-                    self.restore(partition, Some(name.clone()));
-                } else {
-                    let (to, stage) = (name.clone(), Stage::Unsure);
-                    self.set_slot(partition, Slot::Sending { to, stage });
+            match &self.slots[p] {
+                Slot::Offered { to, doubtful, .. } if to == name => {
+                    let slot = if *doubtful { Slot::Doubtful { asking: false } } else { Slot::Held };
+                    self.set_slot(partition, slot);
                 }
+                Slot::Receiving { from, .. } if from == name => self.discard(partition, name),
+                // It may have served the partition, and may even have handed it on.
+                Slot::Sending { to, .. } if to == name && dead => {
+                    self.set_slot(partition, Slot::Doubtful { asking: false });
+                    self.lost[p].get_or_insert_with(|| name.clone());
+                    self.out.push_back(Output::Suspend(partition));
+                }
+                Slot::Sending { to, number, .. } if to == name => {
+                    // The pieces may not have been made yet, nor be made any more.
+                    let (to, number, stage) = (name.clone(), *number, Stage::Unsure);
+                    self.set_slot(partition, Slot::Sending { to, number, stage });
+                    self.out.push_back(Output::Suspend(partition));
+                }
+                _ => {}
             }
         }
-        self.confirms.retain(|_, to| to != name);
         if let Some(peer) = self.peers.get_mut(name) {
             peer.busy = 0;
         }
@@ -184,76 +264,89 @@ impl Ownership {
 
     /// Asks a member whose link broke what arrived of what was sent to it.
     pub(super) fn confirm_with(&mut self, name: &MemberName) {
-        let unsure = |slot: &Slot| matches!(slot, Slot::Sending { to, stage: Stage::Unsure } if to == name);
-        let set: PartitionSet = self.partitions(|this, p| unsure(&this.slots[usize::from(p)])).collect();
-        if set.is_empty() {
-            return;
-        }
-        if let Some(peer) = self.peers.get_mut(name) {
-            peer.busy += set.len();
-        }
-        self.last_id += 1;
-        let (id, purpose) = (self.last_id, Purpose::Confirm);
-        self.confirms.insert(id, name.clone());
-        self.send(name, OwnershipMessage::Query { id, purpose, set });
-    }
-
-    /// Handles the answer to [`Ownership::confirm_with`]. False when the answer is to something else.
-    pub(super) fn confirmation(&mut self, from: &MemberName, id: u64, answer: &Answer) -> bool {
-        if self.confirms.get(&id) != Some(from) {
-            return false;
-        }
-        self.confirms.remove(&id);
-        let unsure: Vec<_> = self.partitions(|this, p| this.is_unsure(p, from)).collect();
-        for partition in unsure {
-            self.no_longer_busy(from);
-            if answer.held.contains(partition) {
-                self.hand_over(partition, from.clone());
-            } else if let Some(next) = self.named_in(&answer.elsewhere, partition) {
-                self.hand_over(partition, next);
-            } else {
-                let died = self.named_in(&answer.lost, partition);
-                self.restore(partition, died);
+        let mut unsure: BTreeMap<HandoffNumber, PartitionSet> = BTreeMap::new();
+        for (p, slot) in self.slots.iter().enumerate() {
+            if let Slot::Sending { to, number, stage: Stage::Unsure } = slot
+                && to == name
+            {
+                unsure.entry(*number).or_default().insert(p as Partition);
             }
         }
-        true
-    }
-
-    fn named_in(&self, list: &[Known], partition: Partition) -> Option<MemberName> {
-        let named = list.iter().find(|known| known.set.contains(partition))?;
-        (named.member != self.me).then(|| named.member.clone())
-    }
-
-    /// A member that asks whether a transfer arrived will send it anew if it did not, so a part of it is of no use.
-    pub(super) fn forget_half_received(&mut self, from: &MemberName, partition: Partition) {
-        if self.is_receiving_from(partition, from) {
-            self.discard(partition, from);
+        for (number, set) in unsure {
+            if let Some(peer) = self.peers.get_mut(name) {
+                peer.busy += set.len();
+            }
+            self.send(name, OwnershipMessage::Confirm { number, set });
         }
     }
 
-    fn no_longer_busy(&mut self, name: &MemberName) {
+    /// A member asks what arrived of what it sent.
+    pub(super) fn confirm(&mut self, from: &MemberName, number: HandoffNumber, set: &PartitionSet) {
+        let asked = self.known(set);
+        for partition in &asked {
+            // It will be sent anew, so a part of it is of no use.
+            if self.is_receiving(*partition, number, from) {
+                self.discard(*partition, from);
+            }
+        }
+        let arrived = |p: &Partition| self.installed.get(&(from.clone(), *p)) == Some(&number);
+        let set = asked.iter().copied().filter(arrived).collect();
+        let asked = asked.into_iter().collect();
+        self.send(from, OwnershipMessage::Arrived { number, asked, set });
+    }
+
+    /// The answer to [`Ownership::confirm_with`], or what a member says that gives back what was sent to it.
+    pub(super) fn arrived(
+        &mut self,
+        from: &MemberName,
+        number: HandoffNumber,
+        asked: &PartitionSet,
+        set: &PartitionSet,
+    ) {
+        for partition in self.known(asked) {
+            if !self.is_sending(partition, number, from) {
+                continue;
+            }
+            self.no_longer_busy(from);
+            if set.contains(partition) {
+                self.hand_over(partition, from.clone());
+            } else {
+                self.take_back(partition);
+            }
+        }
+    }
+
+    /// The copy that was sent was not installed. Another member that holds the partition as well, as when two copies were to be
+    /// merged, knows nothing of what only this one has: this one is kept, but not served beside the other.
+    fn take_back(&mut self, partition: Partition) {
+        self.set_slot(partition, Slot::Doubtful { asking: false });
+        if self.other_holder(partition).is_none() {
+            self.reopen(partition, None, false);
+        }
+    }
+
+    pub(super) fn no_longer_busy(&mut self, name: &MemberName) {
         if let Some(peer) = self.peers.get_mut(name) {
             peer.busy = peer.busy.saturating_sub(1);
         }
         self.review = true;
     }
 
-    fn is_offered_to(&self, partition: Partition, name: &MemberName) -> bool {
-        matches!(self.slots.get(usize::from(partition)), Some(Slot::Offered { to }) if to == name)
+    /// Whether a partition is on offer to a member by this number, and whether it is in doubt.
+    fn offered_to(&self, partition: Partition, name: &MemberName, offer: HandoffNumber) -> Option<bool> {
+        match self.slots.get(usize::from(partition)) {
+            Some(Slot::Offered { to, number, doubtful }) if to == name && *number == offer => Some(*doubtful),
+            _ => None,
+        }
     }
 
-    fn is_sending_to(&self, partition: Partition, name: &MemberName) -> bool {
-        matches!(self.slots.get(usize::from(partition)), Some(Slot::Sending { to, .. }) if to == name)
+    fn is_sending(&self, partition: Partition, sent: HandoffNumber, name: &MemberName) -> bool {
+        let slot = self.slots.get(usize::from(partition));
+        matches!(slot, Some(Slot::Sending { to, number, .. }) if to == name && *number == sent)
     }
 
-    fn is_unsure(&self, partition: Partition, name: &MemberName) -> bool {
-        matches!(
-            self.slots.get(usize::from(partition)),
-            Some(Slot::Sending { to, stage: Stage::Unsure }) if to == name
-        )
-    }
-
-    fn is_receiving_from(&self, partition: Partition, name: &MemberName) -> bool {
-        matches!(self.slots.get(usize::from(partition)), Some(Slot::Receiving { from, .. }) if from == name)
+    fn is_receiving(&self, partition: Partition, offer: HandoffNumber, name: &MemberName) -> bool {
+        let slot = self.slots.get(usize::from(partition));
+        matches!(slot, Some(Slot::Receiving { from, number, .. }) if from == name && *number == offer)
     }
 }

@@ -4,7 +4,9 @@
 //! 1. **The holder decides when to hand over; a would-be owner takes only what nobody holds.** A member whose view says that
 //!    another owns a partition that it holds *offers* it there. The other accepts, the holder freezes the partition, sends it
 //!    ([`Output::Transfer`]) and forwards behind it, on the same ordered link, whatever still arrives. It drops its copy
-//!    when it is told that the other has *installed* it.
+//!    when it is told that the other has *installed* it. Every hand-off has a number: what is said of one, and the parts of one,
+//!    never count for another, and whether one arrived is asked and answered by number. That the other holds the partition
+//!    proves nothing: it may have held a copy of its own before.
 //! 2. A member whose view says that it owns a partition that it does not hold asks all members that it can. If one holds it (or
 //!    is being given it) it waits to be offered it. It takes the partition when every live member has answered that nobody
 //!    does. A member that was told of a holder which then denied it asks once more: the answer of a member that handed a
@@ -14,15 +16,20 @@
 //! 4. Who takes or installs a partition says so to everyone ([`OwnershipMessage::Holding`]), and two members that meet
 //!    exchange what they hold. So everyone knows holders rather than guesses them, and a claimant learns who died with what.
 //! 5. After a network partition both sides may hold a partition. The view of the healed mesh has one owner: others offer it
-//!    theirs as in 1, and it merges key by key ([`Output::Receive`] with `merge`).
-//!
+//!    theirs as in 1, and it merges key by key ([`Output::Receive`] with `merge`). The copy of the *side* that counted more
+//!    members of the last common view wins, see `sides.rs`.
 //! 6. A leaving member that has handed everything over tells everyone, and goes when all have confirmed that they route no
 //!    events to it any more. Links keep order, so by then it has passed on, and answered, all that were on the way to it.
+//! 7. A member that was taken for dead, or was paused, *doubts* its copies ([`Input::Doubt`], `doubt.rs`): it serves none before
+//!    every live member has said that it holds no other. If one does, the two are merged there, or when it offers its own.
+//!    The same is done with a copy whose new holder died before it said that it had installed it.
+//! 8. A holder tells a standby which keys a partition has (`key_index`). Who begins to serve a partition that nobody holds
+//!    first fetches the keys from every member that was told any, so that what is lost can be named.
 //!
 //! # Guarantees
 //! While all members of the mesh are connected and see each other as alive, a partition has at most one member that serves
 //! it, and no accepted event is lost or applied twice by joins and planned leaves. After a crash, what the dead member held is
-//! taken afresh by its owner, who is told who died ([`Output::Take`]).
+//! taken afresh by its owner, who is told who died ([`Output::Take`]), after all that is known of its keys has come.
 //!
 //! # Assumptions
 //! Messages between two processes arrive in order while a link lives ([`Input::LinkUp`] to [`Input::LinkDown`]); whatever was
@@ -37,23 +44,31 @@
 //! a firewall, keeps others from taking anything: they say so, and what is held is served meanwhile.
 
 mod claims;
+mod doubt;
+mod gather;
 mod handoff;
-mod message;
-mod set;
+mod sides;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-pub use message::{Answer, Known, OwnershipMessage, Purpose};
-pub use set::PartitionSet;
+use statemesh_protocol::hash::Partition;
+use statemesh_protocol::identity::MemberName;
+use statemesh_protocol::partition_set::PartitionSet;
+use statemesh_protocol::peer::ownership::{HandoffNumber, OwnershipMessage, Purpose};
 
-use crate::identity::MemberName;
-use crate::placement::Partition;
 use crate::view::View;
 use claims::{Claim, Remembered};
+use gather::Gather;
+use sides::Sides;
+pub use sides::Winner;
 
 /// How often one input may call for further offers and claims before the rest waits for the next tick.
 const MAX_PASSES: usize = 4;
+
+/// Bits of the numbers that one process gives: the milliseconds of its start are above them. More than a million in each
+/// millisecond would be needed to come across those of the next process.
+const IDS_OF_A_LIFE: u32 = 20;
 
 /// Bounds and times of ownership, each a name that documentation and metrics use.
 #[derive(Debug, Clone)]
@@ -66,6 +81,8 @@ pub struct Settings {
     pub retry: Duration,
     /// How often an owner that waits to be handed a partition checks that its holder still has it.
     pub recheck: Duration,
+    /// How long a member that was taken for dead counts for the other side after it came back: merges are over by then.
+    pub reunion: Duration,
 }
 
 impl Default for Settings {
@@ -75,6 +92,7 @@ impl Default for Settings {
             claim_memory: Duration::from_secs(1),
             retry: Duration::from_millis(100),
             recheck: Duration::from_secs(1),
+            reunion: Duration::from_secs(60),
         }
     }
 }
@@ -99,11 +117,22 @@ pub enum Input {
     MemberUp {
         /// Its name.
         name: MemberName,
+        /// Which process of that name.
+        incarnation: u64,
         /// May partitions be placed on it (it is not leaving)?
         placeable: bool,
     },
     /// A member is dead or has left. Before a newer process of the same name is reported up, the older one is reported down.
-    MemberDown(MemberName),
+    MemberDown {
+        /// Its name.
+        name: MemberName,
+        /// It said goodbye.
+        left: bool,
+    },
+    /// Others may have adopted what this member holds.
+    Doubt(Reason),
+    /// It is known, or no longer known, which keys there were in these partitions, as their holders told.
+    Indexed(PartitionSet),
     /// This member begins to leave: it hands everything over.
     Leave,
     /// There is an ordered link to this member, greeted and accepted.
@@ -118,11 +147,27 @@ pub enum Input {
         message: OwnershipMessage,
     },
     /// The last piece of this partition is queued on the link to whom [`Output::Transfer`] named.
-    Transferred(Partition),
+    Transferred {
+        /// The partition.
+        partition: Partition,
+        /// The hand-off's number.
+        number: HandoffNumber,
+    },
     /// All of this partition has arrived from this member and is installed (or merged).
     Installed {
         /// The partition.
         partition: Partition,
+        /// The hand-off's number.
+        number: HandoffNumber,
+        /// Who sent it.
+        from: MemberName,
+    },
+    /// All of this partition has arrived from this member, and not all of it can be read: it is not taken.
+    Unreadable {
+        /// The partition.
+        partition: Partition,
+        /// The hand-off's number.
+        number: HandoffNumber,
         /// Who sent it.
         from: MemberName,
     },
@@ -135,6 +180,15 @@ pub enum Input {
     },
     /// The deadline has come.
     Tick,
+}
+
+/// Why a member doubts its copies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// It did not run for a while, or its clock jumped.
+    Paused,
+    /// Others say that it was dead.
+    TakenForDead,
 }
 
 /// What the shell does next, in this order.
@@ -151,17 +205,21 @@ pub enum Output {
     Transfer {
         /// The partition.
         partition: Partition,
+        /// The hand-off's number.
+        number: HandoffNumber,
         /// The new holder.
         to: MemberName,
     },
-    /// This partition will come from `from`. With `merge`, it is served here already: for each key the higher seq wins.
+    /// This partition will come from `from`. With `merge`, there is a copy here already.
     Receive {
         /// The partition.
         partition: Partition,
+        /// The hand-off's number.
+        number: HandoffNumber,
         /// The holder until now.
         from: MemberName,
-        /// Both hold it, after a network partition.
-        merge: bool,
+        /// Both hold it, after a network partition or a pause: whose state of a key wins that both have.
+        merge: Option<Winner>,
     },
     /// What came of this partition from `from` is void (with a merge under way: only what was not merged yet).
     Discard {
@@ -172,22 +230,45 @@ pub enum Output {
     },
     /// The new holder has it: forget the copy.
     Drop(Partition),
-    /// Serve the kept copy again: the new holder is gone, or never got it. With `died`, events that were forwarded behind
-    /// the transfer may have been applied there, and died with it.
+    /// All copies are in doubt: what others have passed on may be old, and given up meanwhile.
+    Doubt,
+    /// Do not serve this partition, nor fire its timers, until something else is said of it: others may have adopted it.
+    Suspend(Partition),
+    /// Serve the kept copy again: the new holder is gone, or never got it; or nobody else held what was in doubt. Keys that
+    /// others were told of meanwhile ([`Output::Relay`] at those) were served elsewhere: they are lost, or older here.
     Restore {
         /// The partition.
         partition: Partition,
-        /// The new holder died.
+        /// Who had it meanwhile, and died.
         died: Option<MemberName>,
+        /// All that were told of its keys died as well: what is lost of it is not known.
+        unnamed: bool,
     },
-    /// Serve this partition, empty.
+    /// Send `to` the keys that this member was told of in these partitions, and [`OwnershipMessage::Told`] behind those of each:
+    /// the key index does that as fast as `to` takes them.
+    Relay {
+        /// The member.
+        to: MemberName,
+        /// What it is about to do: one that doubts has no use for what it told itself.
+        purpose: Purpose,
+        /// The partitions.
+        set: PartitionSet,
+    },
+    /// `by` serves these: what a dead member told of their keys was about an earlier life of theirs.
+    Served {
+        /// The member.
+        by: MemberName,
+        /// The partitions.
+        set: PartitionSet,
+    },
+    /// Serve this partition, empty. The keys that are known by now are lost.
     Take {
         /// The partition.
         partition: Partition,
-        /// No member knows of anyone who ever held it.
-        fresh: bool,
-        /// Its holder died with it.
+        /// Its holder died with it; none if no member knows of anyone who ever held it.
         lost_from: Option<MemberName>,
+        /// All that were told of its keys died as well: which instances are lost is not known.
+        unnamed: bool,
     },
     /// Events for this partition now go there: tell the router.
     RouteChanged {
@@ -198,21 +279,71 @@ pub enum Output {
     },
 }
 
+impl Output {
+    /// The name of each kind.
+    pub const NAMES: &'static [&'static str] = &[
+        "send",
+        "transfer",
+        "receive",
+        "discard",
+        "drop",
+        "doubt",
+        "suspend",
+        "restore",
+        "relay",
+        "served",
+        "take",
+        "route-changed",
+    ];
+
+    /// The name of its kind.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Send { .. } => "send",
+            Self::Transfer { .. } => "transfer",
+            Self::Receive { .. } => "receive",
+            Self::Discard { .. } => "discard",
+            Self::Drop(_) => "drop",
+            Self::Doubt => "doubt",
+            Self::Suspend(_) => "suspend",
+            Self::Restore { .. } => "restore",
+            Self::Relay { .. } => "relay",
+            Self::Served { .. } => "served",
+            Self::Take { .. } => "take",
+            Self::RouteChanged { .. } => "route-changed",
+        }
+    }
+}
+
 /// A partition, as this member sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Slot {
     /// Served here.
     Held,
-    /// Served here, and offered to its owner.
-    Offered { to: MemberName },
+    /// Offered to its owner, and served meanwhile; or in doubt, and offered to the holder of another copy.
+    Offered { to: MemberName, number: HandoffNumber, doubtful: bool },
     /// Sent to its new holder, who has not confirmed yet.
-    Sending { to: MemberName, stage: Stage },
-    /// Coming from its holder. With `merge` it is served here at the same time.
-    Receiving { from: MemberName, merge: bool },
+    Sending { to: MemberName, number: HandoffNumber, stage: Stage },
+    /// Coming from its holder; or, `doubtful`, from a member that is not sure to be that, or was not when this one began to doubt.
+    Receiving { from: MemberName, number: HandoffNumber, copy: Copy, doubtful: bool },
+    /// A copy is here, but others may hold a newer one: it is not served.
+    Doubtful {
+        /// Everyone is being asked. Otherwise another holder is known, or the next try is a little later.
+        asking: bool,
+    },
     /// Claimed by this member.
     Claiming,
     /// Not here. The holder is whom `holders` names, if it names one.
     Elsewhere,
+}
+
+/// What there is of a partition besides what comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Copy {
+    None,
+    Served,
+    Doubtful,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -232,6 +363,7 @@ struct Peer {
     linked: bool,
     /// Partitions offered to it or under way to it.
     busy: usize,
+    incarnation: u64,
     /// It was told that this leaving member holds nothing any more.
     told_drained: bool,
     /// It said that it sends nothing here any more.
@@ -256,9 +388,17 @@ pub struct Ownership {
     remembered: BTreeMap<Partition, Remembered>,
     /// Not to be claimed or offered before then.
     held_off: BTreeMap<Partition, Instant>,
-    /// Questions whether transfers arrived, and to whom.
-    confirms: BTreeMap<u64, MemberName>,
+    /// Claims that are over but for the keys that others were told of.
+    gathers: BTreeMap<Partition, Gather>,
+    /// Partitions whose keys this member was told.
+    indexed: PartitionSet,
+    /// The hand-offs that were installed here, the last of each partition from each member that is there.
+    installed: BTreeMap<(MemberName, Partition), HandoffNumber>,
+    sides: Sides,
+    /// The last id or number that was given. No process of this name gave it before.
     last_id: u64,
+    /// How often this leaving member began to hold nothing.
+    drained: u64,
     /// Set by what may call for offers or claims; done once at the end of the input.
     review: bool,
     /// When to look again at what came to nothing.
@@ -267,6 +407,8 @@ pub struct Ownership {
     recheck_at: Option<Instant>,
     /// To be announced at the end of the input.
     announce: PartitionSet,
+    /// Handed over; to be said at the end of the input.
+    handed_over: PartitionSet,
     /// Routes as last reported.
     routes: Vec<Target>,
     /// Partitions whose route may have changed.
@@ -275,13 +417,15 @@ pub struct Ownership {
 }
 
 impl Ownership {
-    /// A member that holds nothing and takes nothing until [`Input::Activate`].
+    /// A member that holds nothing and takes nothing until [`Input::Activate`]. A process has a larger `incarnation` than those
+    /// of the same name before it.
     #[must_use]
-    pub fn new(me: MemberName, partitions: u16, settings: Settings) -> Self {
+    pub fn new(me: MemberName, incarnation: u64, partitions: u16, settings: Settings) -> Self {
         let mut view = View::new(partitions);
         view.set(&me, true);
         let n = usize::from(view.partitions());
         Self {
+            sides: Sides::new(settings.reunion),
             me,
             settings,
             view,
@@ -294,12 +438,16 @@ impl Ownership {
             claims: BTreeMap::new(),
             remembered: BTreeMap::new(),
             held_off: BTreeMap::new(),
-            confirms: BTreeMap::new(),
-            last_id: 0,
+            gathers: BTreeMap::new(),
+            indexed: PartitionSet::new(),
+            installed: BTreeMap::new(),
+            last_id: incarnation << IDS_OF_A_LIFE,
+            drained: 0,
             review: false,
             retry_at: None,
             recheck_at: None,
             announce: PartitionSet::new(),
+            handed_over: PartitionSet::new(),
             routes: vec![Target::Park; n],
             touched: PartitionSet::new(),
             out: VecDeque::new(),
@@ -308,16 +456,20 @@ impl Ownership {
 
     /// Takes in what happened; [`Ownership::poll`] gives what follows from it.
     pub fn handle(&mut self, input: Input, now: Instant) {
+        self.sides.forget(now);
         match input {
             Input::Activate => self.activate(),
-            Input::MemberUp { name, placeable } => self.member_up(&name, placeable),
-            Input::MemberDown(name) => self.member_down(&name),
+            Input::MemberUp { name, incarnation, placeable } => self.member_up(&name, incarnation, placeable, now),
+            Input::MemberDown { name, left } => self.member_down(&name, left, now),
+            Input::Doubt(reason) => self.maybe_doubt(reason),
+            Input::Indexed(set) => self.indexed = set,
             Input::Leave => self.leave(),
             Input::LinkUp(name) => self.link_up(&name),
             Input::LinkDown(name) => self.link_down(&name),
             Input::Message { from, message } => self.message(&from, message, now),
-            Input::Transferred(partition) => self.transferred(partition),
-            Input::Installed { partition, from } => self.installed(partition, &from),
+            Input::Unreadable { partition, number, from } => self.refuse(partition, number, &from),
+            Input::Transferred { partition, number } => self.transferred(partition, number),
+            Input::Installed { partition, number, from } => self.installed(partition, number, &from, now),
             Input::Misrouted { partition, from } => self.misrouted(partition, &from),
             Input::Tick => {}
         }
@@ -348,9 +500,15 @@ impl Ownership {
     #[must_use]
     pub fn target(&self, partition: Partition) -> Target {
         match self.slots.get(usize::from(partition)) {
-            Some(Slot::Held | Slot::Offered { .. } | Slot::Receiving { merge: true, .. }) => Target::Local,
-            Some(Slot::Sending { to, stage: Stage::Behind }) => Target::Forward(to.clone()),
+            Some(Slot::Held | Slot::Offered { doubtful: false, .. } | Slot::Receiving { copy: Copy::Served, .. }) => {
+                Target::Local
+            }
+            Some(Slot::Sending { to, stage: Stage::Behind, .. }) => Target::Forward(to.clone()),
             Some(Slot::Elsewhere | Slot::Claiming) => self.elsewhere(partition),
+            Some(Slot::Doubtful { .. } | Slot::Offered { .. }) => match self.other_holder(partition) {
+                Some(name) => Target::Forward(name.clone()),
+                None => Target::Park,
+            },
             Some(Slot::Sending { .. } | Slot::Receiving { .. }) | None => Target::Park,
         }
     }
@@ -358,7 +516,7 @@ impl Ownership {
     /// Who holds a partition, as far as this member knows.
     #[must_use]
     pub fn holder(&self, partition: Partition) -> Option<&MemberName> {
-        if self.holds(partition) {
+        if self.speaks_for(partition) {
             return Some(&self.me);
         }
         self.holders.get(usize::from(partition))?.as_ref()
@@ -374,6 +532,12 @@ impl Ownership {
         };
         let partitions = (0..self.slots.len()).map(|p| p as Partition).filter(strange);
         partitions.map(|p| (p, format!("{:?}", self.slots[usize::from(p)])))
+    }
+
+    /// Whether there is a copy of a partition here, served or not, which is to be lost with this member.
+    #[must_use]
+    pub fn has_copy(&self, partition: Partition) -> bool {
+        self.holds(partition)
     }
 
     /// How many partitions are held here, those that are being handed over included.
@@ -410,12 +574,23 @@ impl Ownership {
                 unaware.push(name.clone());
             }
         }
+        if !idle {
+            // What was noted before says nothing about what is handed over from now on.
+            self.drained += 1;
+        }
+        let number = self.drained;
         for name in unaware {
-            self.send(&name, OwnershipMessage::Drained);
+            self.send(&name, OwnershipMessage::Drained { number });
         }
     }
 
-    fn peer_drained(&mut self, from: &MemberName) {
+    fn drained_noted(&mut self, from: &MemberName, number: u64) {
+        if let Some(peer) = self.peers.get_mut(from).filter(|_| number == self.drained) {
+            peer.noted_drained = peer.told_drained;
+        }
+    }
+
+    fn peer_drained(&mut self, from: &MemberName, number: u64) {
         for p in 0..self.slots.len() {
             if self.holders[p].as_ref() == Some(from) {
                 self.holders[p] = None;
@@ -425,7 +600,7 @@ impl Ownership {
         self.set_placeable(from, false);
         // Routes first: what is sent after the confirmation must not go there.
         self.report_routes();
-        self.send(from, OwnershipMessage::DrainedNoted);
+        self.send(from, OwnershipMessage::DrainedNoted { number });
         self.review = true;
     }
 
@@ -436,12 +611,17 @@ impl Ownership {
         let mut recheck = elapsed(&mut self.recheck_at, now);
         self.review |= retry || recheck;
         self.held_off.retain(|_, until| *until > now);
+        if retry {
+            self.retry_at = self.held_off.values().min().copied();
+        }
         self.advance_claims();
         for _ in 0..MAX_PASSES {
             if !std::mem::take(&mut self.review) {
                 return;
             }
-            self.claim_what_is_mine(std::mem::take(&mut recheck), now);
+            let recheck = std::mem::take(&mut recheck);
+            self.claim_what_is_mine(recheck, now);
+            self.ask_about_doubtful(recheck, now);
             self.offer_what_is_not_mine();
             self.advance_claims();
         }
@@ -460,14 +640,17 @@ impl Ownership {
         self.set_placeable(&me, false);
     }
 
-    fn member_up(&mut self, name: &MemberName, placeable: bool) {
+    fn member_up(&mut self, name: &MemberName, incarnation: u64, placeable: bool, now: Instant) {
         if *name == self.me {
             return;
         }
         let peer = self.peers.entry(name.clone()).or_default();
         let met = !peer.live;
-        peer.live = true;
+        (peer.live, peer.incarnation) = (true, incarnation);
         if met {
+            if !self.sides.back(name, incarnation, now) {
+                self.installed.retain(|(from, _), _| from != name);
+            }
             self.greet(name);
             self.ask_again(name);
         }
@@ -475,17 +658,27 @@ impl Ownership {
         self.review = true;
     }
 
-    fn member_down(&mut self, name: &MemberName) {
+    fn member_down(&mut self, name: &MemberName, left: bool, now: Instant) {
         if *name == self.me {
             return;
+        }
+        if let Some(peer) = self.peers.get(name).filter(|_| !left) {
+            let live = self.peers.iter().filter(|(_, peer)| peer.live).map(|(name, _)| name);
+            self.sides.died(name, peer.incarnation, live.chain([&self.me]), now);
         }
         self.set_placeable(name, false);
         self.end_handoffs_with(name, true);
         self.peers.remove(name);
+        // One that comes back may still ask whether what it sent has arrived.
+        self.installed.retain(|(from, _), _| self.peers.contains_key(from) || self.sides.may_return(from));
         for p in 0..self.slots.len() {
             if self.holders[p].as_ref() == Some(name) {
                 self.lost[p] = self.holders[p].take();
                 self.touched.insert(p as Partition);
+                if !left {
+                    // It had a copy as well, which is gone now with what it answered.
+                    self.doubt(p as Partition);
+                }
             }
         }
         self.review = true;
@@ -537,7 +730,9 @@ impl Ownership {
         if !self.peers.get(name).is_some_and(|peer| peer.linked) {
             return;
         }
-        let set: PartitionSet = self.partitions(|this, p| this.holds(p)).collect();
+        let buried = self.sides.buried(name);
+        self.send(name, OwnershipMessage::Met { buried });
+        let set: PartitionSet = self.partitions(|this, p| this.speaks_for(p)).collect();
         if !set.is_empty() {
             self.send(name, OwnershipMessage::Holding { set });
         }
@@ -552,26 +747,31 @@ impl Ownership {
                 self.query(from, id, purpose, &set, now);
             }
             OwnershipMessage::Answer { id, answer } => self.answer(from, id, &answer, now),
-            OwnershipMessage::Offer { set } => self.offered(from, &set),
-            OwnershipMessage::Accept { set } => self.accepted(from, &set),
-            OwnershipMessage::Decline { set } => self.declined(from, &set, now),
-            OwnershipMessage::Withdraw { set } => self.withdrawn(from, &set),
-            OwnershipMessage::Installed { set } => self.confirmed(from, &set),
-            OwnershipMessage::Holding { set } => self.holding(from, &set),
-            OwnershipMessage::Drained => self.peer_drained(from),
-            OwnershipMessage::DrainedNoted => {
-                if let Some(peer) = self.peers.get_mut(from) {
-                    peer.noted_drained = peer.told_drained;
-                }
+            OwnershipMessage::Met { buried } => self.met(from, buried, now),
+            OwnershipMessage::Offer { number, side, doubtful, set } => {
+                self.offered(from, number, side, doubtful, &set, now);
             }
-            OwnershipMessage::NotHere { partition } => self.not_here(from, partition),
+            OwnershipMessage::Accept { number, set } => self.accepted(from, number, &set),
+            OwnershipMessage::Decline { number, set } => self.declined(from, number, &set, now),
+            OwnershipMessage::Withdraw { number, set } => self.withdrawn(from, number, &set),
+            OwnershipMessage::Installed { number, set } => self.confirmed(from, number, &set),
+            OwnershipMessage::Confirm { number, set } => self.confirm(from, number, &set),
+            OwnershipMessage::Arrived { number, asked, set } => self.arrived(from, number, &asked, &set),
+            OwnershipMessage::Holding { set } => self.holding(from, &set),
+            OwnershipMessage::Fetch { purpose, set } => self.fetched(from, purpose, &set),
+            OwnershipMessage::Told { set } => self.told(from, &set),
+            OwnershipMessage::Drained { number } => self.peer_drained(from, number),
+            OwnershipMessage::DrainedNoted { number } => self.drained_noted(from, number),
+            OwnershipMessage::NotHere { set } => self.known(&set).into_iter().for_each(|p| self.not_here(from, p)),
         }
     }
 
     fn holding(&mut self, from: &MemberName, set: &PartitionSet) {
-        for p in self.known(set) {
-            self.note_holder(p, from);
+        let known = self.known(set);
+        for p in &known {
+            self.note_holder(*p, from);
         }
+        self.out.push_back(Output::Served { by: from.clone(), set: known.into_iter().collect() });
         self.review = true;
     }
 
@@ -580,10 +780,7 @@ impl Ownership {
         let p = usize::from(partition);
         self.lost[p] = None;
         self.remembered.remove(&partition);
-        if self.slots[p] == Slot::Claiming {
-            self.slots[p] = Slot::Elsewhere;
-            self.unclaim(partition);
-        }
+        self.end_claim(partition);
         self.holders[p] = Some(name.clone());
         self.touched.insert(partition);
     }
@@ -600,17 +797,20 @@ impl Ownership {
     fn misrouted(&mut self, partition: Partition, from: &MemberName) {
         let known = self.slots.get(usize::from(partition));
         if known == Some(&Slot::Elsewhere) {
-            self.send(from, OwnershipMessage::NotHere { partition });
+            self.send(from, OwnershipMessage::NotHere { set: std::iter::once(partition).collect() });
         }
     }
 
     fn announce(&mut self) {
-        let set = std::mem::take(&mut self.announce);
-        if set.is_empty() {
-            return;
-        }
-        for name in self.linked() {
-            self.send(&name, OwnershipMessage::Holding { set: set.clone() });
+        let (held, gone) = (std::mem::take(&mut self.announce), std::mem::take(&mut self.handed_over));
+        let said = [(held, true), (gone, false)];
+        for (set, held) in said.into_iter().filter(|(set, _)| !set.is_empty()) {
+            for name in self.linked() {
+                let set = set.clone();
+                // What this member told of itself when it met another may come behind what the new holder tells.
+                let message = if held { OwnershipMessage::Holding { set } } else { OwnershipMessage::NotHere { set } };
+                self.send(&name, message);
+            }
         }
     }
 
@@ -633,11 +833,33 @@ impl Ownership {
         }
     }
 
+    /// Whether there is a copy here, served or not.
     fn holds(&self, partition: Partition) -> bool {
-        matches!(
-            self.slots.get(usize::from(partition)),
-            Some(Slot::Held | Slot::Offered { .. } | Slot::Sending { .. } | Slot::Receiving { merge: true, .. })
-        )
+        match self.slots.get(usize::from(partition)) {
+            Some(Slot::Held | Slot::Offered { .. } | Slot::Sending { .. } | Slot::Doubtful { .. }) => true,
+            Some(Slot::Receiving { copy, .. }) => *copy != Copy::None,
+            Some(Slot::Claiming | Slot::Elsewhere) | None => false,
+        }
+    }
+
+    /// Whether this member serves a partition, or hands it over as its holder.
+    fn speaks_for(&self, partition: Partition) -> bool {
+        match self.slots.get(usize::from(partition)) {
+            Some(Slot::Held | Slot::Sending { .. } | Slot::Offered { doubtful: false, .. }) => true,
+            Some(Slot::Receiving { copy, .. }) => *copy == Copy::Served,
+            _ => false,
+        }
+    }
+
+    /// A live member that holds this partition as well.
+    fn other_holder(&self, partition: Partition) -> Option<&MemberName> {
+        let holder = self.holders.get(usize::from(partition))?.as_ref()?;
+        (*holder != self.me && self.peers.contains_key(holder)).then_some(holder)
+    }
+
+    fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
     }
 
     fn set_slot(&mut self, partition: Partition, slot: Slot) {
@@ -650,6 +872,7 @@ impl Ownership {
         self.set_slot(partition, Slot::Held);
         self.holders[usize::from(partition)] = None;
         self.lost[usize::from(partition)] = None;
+        self.sides.forget_standing(partition);
         self.remembered.remove(&partition);
         self.announce.insert(partition);
         self.review = true;

@@ -1,7 +1,9 @@
 //! The rules one by one, with messages put in by hand. The simulator has the whole protocol at work.
 
+use super::sides::RUMOUR;
 use super::*;
 use crate::placement::outranks;
+use statemesh_protocol::peer::ownership::{Answer, Known, Purpose};
 
 fn name(n: usize) -> MemberName {
     MemberName::new(&format!("node-{n}")).unwrap()
@@ -19,14 +21,36 @@ struct Rig {
 
 impl Rig {
     fn new(peers: &[usize]) -> Self {
-        let node = Ownership::new(name(0), 16, Settings::default());
+        let node = Ownership::new(name(0), 7, 16, Settings::default());
         let mut rig = Self { node, now: Instant::now() };
         for peer in peers {
-            rig.put(Input::MemberUp { name: name(*peer), placeable: true });
-            rig.put(Input::LinkUp(name(*peer)));
+            rig.meet(*peer);
         }
         rig.put(Input::Activate);
         rig
+    }
+
+    /// A member comes, and a link to it.
+    fn meet(&mut self, n: usize) {
+        self.put(Input::MemberUp { name: name(n), incarnation: 1, placeable: true });
+        self.put(Input::LinkUp(name(n)));
+    }
+
+    fn dies(&mut self, n: usize) {
+        self.put(Input::MemberDown { name: name(n), left: false });
+    }
+
+    /// The offer sent to a member lately.
+    fn offer_to(&mut self, to: usize) -> (HandoffNumber, u32, PartitionSet) {
+        let offered = self.outputs().into_iter().rev().find_map(|output| match output {
+            Output::Send { to: peer, message: OwnershipMessage::Offer { number, side, set, .. } }
+                if peer == name(to) =>
+            {
+                Some((number, side, set))
+            }
+            _ => None,
+        });
+        offered.expect("an offer")
     }
 
     fn put(&mut self, input: Input) {
@@ -59,10 +83,17 @@ impl Rig {
     fn taken(&mut self) -> Vec<(Partition, bool, Option<MemberName>)> {
         let outputs = self.outputs().into_iter();
         let takes = outputs.filter_map(|output| match output {
-            Output::Take { partition, fresh, lost_from } => Some((partition, fresh, lost_from)),
+            Output::Take { partition, lost_from, .. } => Some((partition, lost_from.is_none(), lost_from)),
             _ => None,
         });
         takes.collect()
+    }
+}
+
+fn query(output: Output) -> Option<(u64, PartitionSet)> {
+    match output {
+        Output::Send { message: OwnershipMessage::Query { id, set, .. }, .. } => Some((id, set)),
+        _ => None,
     }
 }
 
@@ -89,13 +120,15 @@ fn a_member_that_does_not_answer_is_passed_over_when_it_dies_and_not_before() {
         rig.put(Input::Tick);
     }
     assert_eq!(rig.taken(), []);
-    rig.put(Input::MemberDown(name(1)));
-    // Node 2 is asked once more: its answer was about node 1.
-    let (again, rest) = rig.query_to(2);
-    for id in [id, again] {
+    rig.dies(1);
+    // Node 2 is asked once more: its answer was about node 1. And about what node 1 owned.
+    let queries: Vec<_> = rig.outputs().into_iter().filter_map(query).collect();
+    let partitions = queries.iter().map(|(_, set)| set.len()).sum();
+    assert!(queries.iter().any(|(_, set)| *set == asked));
+    for (id, _) in queries {
         rig.answer(2, id, Answer::default());
     }
-    assert_eq!(rig.taken().len(), asked.len() + rest.len());
+    assert_eq!(rig.taken().len(), partitions);
 }
 
 #[test]
@@ -115,10 +148,13 @@ fn a_holder_that_somebody_names_is_asked_once_more_before_its_partition_is_taken
     rig.answer(2, id, Answer::default());
     rig.answer(1, id, Answer { elsewhere: elsewhere.clone(), ..Answer::default() });
     let (again, same) = rig.query_to(2);
-    assert_eq!((again, &same), (id, &asked));
+    assert_eq!(same, asked);
+    // What was asked before is answered late, and says nothing of what happened since.
+    rig.answer(2, id, Answer::default());
     // Node 2 was given them meanwhile.
-    rig.answer(1, id, Answer { elsewhere, ..Answer::default() });
-    rig.answer(2, id, Answer { held: asked, ..Answer::default() });
+    rig.answer(1, again, Answer { elsewhere, ..Answer::default() });
+    assert_eq!(rig.taken(), []);
+    rig.answer(2, again, Answer { held: asked, ..Answer::default() });
     assert_eq!(rig.taken(), []);
 }
 
@@ -174,54 +210,141 @@ fn a_claim_is_remembered_and_told_to_a_claimant_that_does_not_know_it() {
     assert_eq!(rig.query_to(1).1, mine);
 }
 
-/// A member that holds everything, and one that comes and is handed one partition.
-fn handing_over() -> (Rig, Partition) {
+/// A member that holds everything, and one that comes and is handed one partition, by this number.
+fn handing_over() -> (Rig, Partition, HandoffNumber) {
     let mut rig = Rig::new(&[]);
     assert_eq!(rig.taken().len(), 16);
-    rig.put(Input::MemberUp { name: name(1), placeable: true });
-    rig.put(Input::LinkUp(name(1)));
-    let partition = (0..16).find(|p| rig.node.view().owner(*p) == Some(&name(1))).unwrap();
-    rig.hear(1, OwnershipMessage::Accept { set: set(&[partition]) });
-    assert!(rig.outputs().contains(&Output::Transfer { partition, to: name(1) }));
-    (rig, partition)
+    rig.meet(1);
+    let (number, _, set) = rig.offer_to(1);
+    let partition = set.iter().next().unwrap();
+    rig.hear(1, OwnershipMessage::Accept { number, set: one(partition) });
+    assert!(rig.outputs().contains(&Output::Transfer { partition, number, to: name(1) }));
+    (rig, partition, number)
+}
+
+fn one(partition: Partition) -> PartitionSet {
+    set(&[partition])
 }
 
 #[test]
 fn a_copy_is_kept_until_the_new_holder_has_it() {
-    let (mut rig, partition) = handing_over();
+    let (mut rig, partition, number) = handing_over();
     assert_eq!(rig.node.target(partition), Target::Park);
-    rig.put(Input::Transferred(partition));
+    rig.put(Input::Transferred { partition, number });
     assert_eq!(rig.node.target(partition), Target::Forward(name(1)));
     assert!(!rig.outputs().contains(&Output::Drop(partition)));
-    rig.hear(1, OwnershipMessage::Installed { set: set(&[partition]) });
+    rig.hear(1, OwnershipMessage::Installed { number, set: one(partition) });
     assert!(rig.outputs().contains(&Output::Drop(partition)));
     assert_eq!(rig.node.holder(partition), Some(&name(1)));
 }
 
 #[test]
+fn what_is_said_of_one_hand_off_counts_for_no_other() {
+    let (mut rig, partition, number) = handing_over();
+    for other in [number - 1, number + 1] {
+        rig.put(Input::Transferred { partition, number: other });
+        assert_eq!(rig.node.target(partition), Target::Park);
+        rig.hear(1, OwnershipMessage::Installed { number: other, set: one(partition) });
+    }
+    assert_eq!(rig.outputs(), []);
+    // And a receiver installs what it accepted.
+    let mut rig = Rig::new(&[1]);
+    rig.outputs();
+    rig.hear(1, OwnershipMessage::Offer { number: 5, side: 1, doubtful: false, set: one(3) });
+    rig.put(Input::Installed { partition: 3, number: 4, from: name(1) });
+    rig.hear(1, OwnershipMessage::Withdraw { number: 4, set: one(3) });
+    assert_eq!(rig.node.target(3), Target::Park);
+    rig.put(Input::Installed { partition: 3, number: 5, from: name(1) });
+    assert_eq!(rig.node.target(3), Target::Local);
+}
+
+#[test]
+fn a_process_gives_no_number_that_its_predecessor_gave() {
+    let number = |incarnation| {
+        let node = Ownership::new(name(0), incarnation, 16, Settings::default());
+        let mut rig = Rig { node, now: Instant::now() };
+        rig.put(Input::Activate);
+        rig.meet(1);
+        rig.offer_to(1).0
+    };
+    assert!(number(8) > number(7) + (1 << 19));
+}
+
+#[test]
 fn a_new_holder_that_dies_gives_the_copy_back() {
-    let (mut rig, partition) = handing_over();
-    rig.put(Input::Transferred(partition));
-    rig.put(Input::MemberDown(name(1)));
-    assert!(rig.outputs().contains(&Output::Restore { partition, died: Some(name(1)) }));
+    let (mut rig, partition, number) = handing_over();
+    rig.put(Input::Transferred { partition, number });
+    rig.dies(1);
+    assert!(rig.outputs().contains(&Output::Restore { partition, died: Some(name(1)), unnamed: true }));
     assert_eq!(rig.node.target(partition), Target::Local);
+}
+
+#[test]
+fn a_copy_that_comes_back_is_served_when_all_have_said_that_they_hold_no_other_and_what_they_know_of_its_keys() {
+    let (mut rig, partition, number) = handing_over();
+    rig.put(Input::Transferred { partition, number });
+    rig.meet(2);
+    rig.dies(1);
+    // The new holder served it for a moment, and told its standby.
+    let (id, asked) = rig.query_to(2);
+    assert!(asked.contains(partition));
+    rig.answer(2, id, Answer { indexed: one(partition), ..Answer::default() });
+    assert_eq!(rig.node.target(partition), Target::Park);
+    let fetch = OwnershipMessage::Fetch { purpose: Purpose::Doubt, set: one(partition) };
+    let restore = Output::Restore { partition, died: Some(name(1)), unnamed: false };
+    let outputs = rig.outputs();
+    assert!(outputs.contains(&Output::Send { to: name(2), message: fetch }), "{outputs:?}");
+    assert!(!outputs.contains(&restore));
+    rig.hear(2, OwnershipMessage::Told { set: one(partition) });
+    assert!(rig.outputs().contains(&restore));
 }
 
 #[test]
 fn a_broken_link_leaves_neither_copy_served_until_it_is_known_what_arrived() {
     for arrived in [true, false] {
-        let (mut rig, partition) = handing_over();
-        rig.put(Input::Transferred(partition));
+        let (mut rig, partition, number) = handing_over();
+        rig.put(Input::Transferred { partition, number });
         rig.put(Input::LinkDown(name(1)));
         assert_eq!(rig.node.target(partition), Target::Park);
         rig.put(Input::LinkUp(name(1)));
-        let (id, asked) = rig.query_to(1);
-        assert_eq!(asked, set(&[partition]));
-        let held = if arrived { asked } else { PartitionSet::new() };
-        rig.answer(1, id, Answer { held, ..Answer::default() });
+        let asked = OwnershipMessage::Confirm { number, set: one(partition) };
+        assert!(rig.outputs().contains(&Output::Send { to: name(1), message: asked }));
+        let set = if arrived { one(partition) } else { PartitionSet::new() };
+        rig.hear(1, OwnershipMessage::Arrived { number, asked: one(partition), set });
         let outputs = rig.outputs();
-        let restored = outputs.contains(&Output::Restore { partition, died: None });
+        let restored = outputs.contains(&Output::Restore { partition, died: None, unnamed: false });
         assert_eq!((restored, outputs.contains(&Output::Drop(partition))), (!arrived, arrived));
+    }
+}
+
+#[test]
+fn that_a_member_holds_a_partition_does_not_say_that_it_got_this_copy_of_it() {
+    let (mut rig, partition, number) = handing_over();
+    rig.put(Input::LinkDown(name(1)));
+    rig.put(Input::LinkUp(name(1)));
+    // It held a copy of its own before.
+    rig.hear(1, OwnershipMessage::Holding { set: one(partition) });
+    rig.hear(1, OwnershipMessage::Arrived { number, asked: one(partition), set: PartitionSet::new() });
+    let outputs = rig.outputs();
+    assert!(!outputs.contains(&Output::Drop(partition)), "{outputs:?}");
+    // The copy is offered again, and not served meanwhile.
+    let offered = |output: &Output| matches!(output, Output::Send { message: OwnershipMessage::Offer { set, .. }, .. } if set.contains(partition));
+    assert!(outputs.iter().any(offered), "{outputs:?}");
+    assert_eq!(rig.node.target(partition), Target::Forward(name(1)));
+}
+
+#[test]
+fn whether_a_hand_off_arrived_is_answered_for_that_one_even_after_it_was_handed_on() {
+    let mut rig = Rig::new(&[1]);
+    rig.hear(1, OwnershipMessage::Offer { number: 5, side: 1, doubtful: false, set: one(3) });
+    rig.put(Input::Installed { partition: 3, number: 5, from: name(1) });
+    rig.dies(1);
+    rig.meet(1);
+    rig.outputs();
+    for (number, set) in [(5, one(3)), (4, PartitionSet::new()), (6, PartitionSet::new())] {
+        rig.hear(1, OwnershipMessage::Confirm { number, set: one(3) });
+        let message = OwnershipMessage::Arrived { number, asked: one(3), set };
+        assert_eq!(rig.outputs(), [Output::Send { to: name(1), message }]);
     }
 }
 
@@ -230,12 +353,266 @@ fn an_offer_of_what_is_held_is_merged() {
     let mut rig = Rig::new(&[]);
     rig.put(Input::LinkUp(name(1)));
     rig.outputs();
-    rig.hear(1, OwnershipMessage::Offer { set: set(&[3]) });
-    assert!(rig.outputs().contains(&Output::Receive { partition: 3, from: name(1), merge: true }));
+    rig.hear(1, OwnershipMessage::Offer { number: 9, side: 1, doubtful: false, set: set(&[3]) });
+    let merge = Some(Winner::Longer);
+    assert!(rig.outputs().contains(&Output::Receive { partition: 3, number: 9, from: name(1), merge }));
     assert_eq!(rig.node.target(3), Target::Local);
-    rig.put(Input::Installed { partition: 3, from: name(1) });
-    let installed = OwnershipMessage::Installed { set: set(&[3]) };
+    rig.put(Input::Installed { partition: 3, number: 9, from: name(1) });
+    let installed = OwnershipMessage::Installed { number: 9, set: set(&[3]) };
     assert!(rig.outputs().contains(&Output::Send { to: name(1), message: installed }));
+}
+
+/// A member of three that holds what is its own.
+fn holding() -> (Rig, PartitionSet) {
+    let mut rig = Rig::new(&[1, 2]);
+    let (id, mine) = rig.query_to(1);
+    rig.answer(1, id, Answer::default());
+    rig.answer(2, id, Answer::default());
+    assert_eq!(rig.taken().len(), mine.len());
+    (rig, mine)
+}
+
+#[test]
+fn who_was_paused_serves_nothing_before_all_have_said_what_they_hold() {
+    let (mut rig, mine) = holding();
+    rig.put(Input::Doubt(Reason::Paused));
+    let suspended = rig.outputs();
+    for p in mine.iter() {
+        assert!(suspended.contains(&Output::Suspend(p)));
+        assert_eq!(rig.node.target(p), Target::Park);
+    }
+    let asked = suspended.iter().find_map(|output| match output {
+        Output::Send { message: OwnershipMessage::Query { id, purpose: Purpose::Doubt, set }, .. } => {
+            Some((*id, set.clone()))
+        }
+        _ => None,
+    });
+    let (id, asked) = asked.unwrap();
+    assert_eq!(asked, mine);
+    rig.answer(1, id, Answer::default());
+    assert!(mine.iter().all(|p| rig.node.target(p) == Target::Park));
+    // One of them was adopted by node 2, which serves it until it hands it over; the others are served again.
+    let theirs = mine.iter().next().unwrap();
+    rig.answer(2, id, Answer { held: one(theirs), ..Answer::default() });
+    assert_eq!(rig.node.target(theirs), Target::Forward(name(2)));
+    let restored = rig.outputs();
+    for p in mine.iter().filter(|p| *p != theirs) {
+        assert!(restored.contains(&Output::Restore { partition: p, died: None, unnamed: false }));
+        assert_eq!(rig.node.target(p), Target::Local);
+    }
+    rig.hear(2, OwnershipMessage::Offer { number: 4, side: 2, doubtful: false, set: one(theirs) });
+    let merge = Some(Winner::Here);
+    assert!(rig.outputs().contains(&Output::Receive { partition: theirs, number: 4, from: name(2), merge }));
+    assert_eq!(rig.node.target(theirs), Target::Park);
+    rig.put(Input::Installed { partition: theirs, number: 4, from: name(2) });
+    assert_eq!(rig.node.target(theirs), Target::Local);
+}
+
+#[test]
+fn who_is_told_that_it_was_buried_by_those_it_counted_doubts_and_its_side_is_itself() {
+    let (mut rig, mine) = holding();
+    let p = mine.iter().next().unwrap();
+    for other in [1, 2] {
+        rig.put(Input::LinkDown(name(other)));
+        rig.put(Input::LinkUp(name(other)));
+        rig.hear(other, OwnershipMessage::Met { buried: true });
+        assert!(rig.outputs().contains(&Output::Suspend(p)) == (other == 1));
+    }
+    rig.hear(2, OwnershipMessage::Offer { number: 4, side: 2, doubtful: false, set: one(p) });
+    let merge = Some(Winner::Coming);
+    assert!(rig.outputs().contains(&Output::Receive { partition: p, number: 4, from: name(2), merge }));
+}
+
+#[test]
+fn a_side_that_no_other_can_outnumber_goes_on_serving() {
+    let (mut rig, mine) = holding();
+    rig.dies(1);
+    rig.now += RUMOUR;
+    rig.put(Input::Doubt(Reason::TakenForDead));
+    rig.meet(1);
+    rig.hear(1, OwnershipMessage::Met { buried: true });
+    assert!(mine.iter().all(|p| rig.node.target(p) == Target::Local));
+    rig.hear(1, OwnershipMessage::Offer { number: 4, side: 1, doubtful: false, set: mine.clone() });
+    let here = |output: &Output| matches!(output, Output::Receive { merge: Some(Winner::Here), .. });
+    assert_eq!(rig.outputs().iter().filter(|output| here(output)).count(), mine.len());
+    // One of two has no majority.
+    let mut rig = Rig::new(&[1]);
+    let (id, _) = rig.query_to(1);
+    rig.answer(1, id, Answer::default());
+    rig.dies(1);
+    rig.outputs();
+    rig.put(Input::MemberUp { name: name(1), incarnation: 1, placeable: true });
+    rig.put(Input::Doubt(Reason::TakenForDead));
+    assert_eq!(rig.outputs().iter().filter(|output| matches!(output, Output::Suspend(_))).count(), 16);
+}
+
+#[test]
+fn a_copy_in_doubt_is_offered_to_the_holder_of_another_that_owns_it() {
+    let (mut rig, _) = holding();
+    // What node 2 owns came here while it was away.
+    rig.dies(2);
+    rig.now += RUMOUR;
+    let adopted: Vec<Partition> = {
+        let (id, asked) = rig.query_to(1);
+        rig.answer(1, id, Answer::default());
+        asked.iter().collect()
+    };
+    let p = adopted[0];
+    rig.put(Input::MemberUp { name: name(2), incarnation: 1, placeable: true });
+    rig.put(Input::Doubt(Reason::Paused));
+    rig.put(Input::LinkUp(name(2)));
+    rig.outputs();
+    rig.hear(2, OwnershipMessage::Holding { set: one(p) });
+    let (number, side, set) = rig.offer_to(2);
+    assert_eq!((side, &set), (2, &one(p)));
+    assert_eq!(rig.node.target(p), Target::Forward(name(2)));
+    rig.hear(2, OwnershipMessage::Accept { number, set });
+    assert!(rig.outputs().contains(&Output::Transfer { partition: p, number, to: name(2) }));
+}
+
+#[test]
+fn a_copy_in_doubt_is_offered_as_soon_as_an_answer_names_the_other_holder() {
+    let (mut rig, _) = holding();
+    rig.dies(2);
+    let (id, asked) = rig.query_to(1);
+    rig.answer(1, id, Answer::default());
+    let p = asked.iter().next().unwrap();
+    rig.meet(2);
+    rig.put(Input::Doubt(Reason::Paused));
+    let (id, doubted) = rig.query_to(2);
+    assert!(doubted.contains(p));
+    rig.answer(2, id, Answer { held: one(p), ..Answer::default() });
+    assert_eq!(rig.offer_to(2).2, one(p));
+}
+
+#[test]
+fn who_adopts_a_partition_fetches_its_keys_from_all_that_were_told_before_it_serves_it() {
+    for source_dies in [false, true] {
+        let mut rig = Rig::new(&[1, 2]);
+        let (id, asked) = rig.query_to(1);
+        rig.answer(2, id, Answer::default());
+        let p = asked.iter().next().unwrap();
+        rig.answer(1, id, Answer { indexed: one(p), ..Answer::default() });
+        let taken = rig.outputs();
+        let takes = taken.iter().filter(|output| matches!(output, Output::Take { .. })).count();
+        assert_eq!((takes, rig.node.target(p)), (asked.len() - 1, Target::Park));
+        let fetch = OwnershipMessage::Fetch { purpose: Purpose::Claim, set: one(p) };
+        assert!(taken.contains(&Output::Send { to: name(1), message: fetch }));
+        // A better claimant that comes now is heard as one that was there before.
+        rig.hear(2, OwnershipMessage::Told { set: one(p) });
+        assert_eq!(rig.taken(), []);
+        if source_dies {
+            rig.dies(1);
+        } else {
+            rig.hear(1, OwnershipMessage::Told { set: one(p) });
+        }
+        assert!(rig.taken().iter().any(|(partition, ..)| *partition == p));
+    }
+}
+
+#[test]
+fn what_nobody_was_told_of_is_taken_as_unnamed() {
+    // It was told to nobody, to one that dies before it says it, to one that says it, or to this member.
+    for (told, dies, unnamed) in [(false, false, true), (true, true, true), (true, false, false), (false, true, false)]
+    {
+        let mut rig = Rig::new(&[1, 2]);
+        let (id, asked) = rig.query_to(1);
+        if !told && dies {
+            rig.put(Input::Indexed(asked.clone()));
+        }
+        let p = asked.iter().next().unwrap();
+        let lost = vec![Known { member: name(9), set: one(p) }];
+        rig.answer(2, id, Answer { lost, ..Answer::default() });
+        let indexed = if told { one(p) } else { PartitionSet::new() };
+        rig.answer(1, id, Answer { indexed, ..Answer::default() });
+        if told && dies {
+            rig.dies(1);
+        } else if told {
+            rig.hear(1, OwnershipMessage::Told { set: one(p) });
+        }
+        let taken = rig.outputs();
+        let taken = taken.iter().filter_map(|output| match output {
+            Output::Take { partition, unnamed, .. } => Some((*partition, *unnamed)),
+            _ => None,
+        });
+        // Of what nobody ever held nothing is lost.
+        assert!(taken.clone().all(|(partition, is)| is == (unnamed && partition == p)));
+        assert!(taken.count() > 0);
+    }
+}
+
+#[test]
+fn one_that_is_met_while_keys_are_gathered_is_asked_too() {
+    let mut rig = Rig::new(&[1]);
+    let (id, asked) = rig.query_to(1);
+    rig.answer(1, id, Answer { indexed: asked.clone(), ..Answer::default() });
+    rig.put(Input::MemberUp { name: name(2), incarnation: 1, placeable: false });
+    rig.put(Input::LinkUp(name(2)));
+    let (id, again) = rig.query_to(2);
+    assert_eq!(again, asked);
+    rig.hear(1, OwnershipMessage::Told { set: asked.clone() });
+    assert_eq!(rig.taken(), []);
+    let p = asked.iter().next().unwrap();
+    rig.answer(2, id, Answer { held: one(p), ..Answer::default() });
+    assert_eq!(rig.taken(), []);
+    rig.hear(1, OwnershipMessage::Told { set: asked.clone() });
+    assert_eq!(rig.taken().len(), asked.len() - 1);
+}
+
+#[test]
+fn a_member_that_knows_keys_says_so_and_passes_them_on() {
+    let mut rig = Rig::new(&[1]);
+    rig.put(Input::Indexed(set(&[2, 3])));
+    rig.outputs();
+    rig.hear(1, OwnershipMessage::Query { id: 5, purpose: Purpose::Claim, set: set(&[1, 2]) });
+    let indexed = rig.outputs().into_iter().find_map(|output| match output {
+        Output::Send { message: OwnershipMessage::Answer { answer, .. }, .. } => Some(answer.indexed),
+        _ => None,
+    });
+    assert_eq!(indexed, Some(one(2)));
+    rig.hear(1, OwnershipMessage::Fetch { purpose: Purpose::Doubt, set: one(2) });
+    let relay = Output::Relay { to: name(1), purpose: Purpose::Doubt, set: one(2) };
+    assert_eq!(rig.outputs(), [relay]);
+}
+
+#[test]
+fn a_holder_whose_twin_dies_asks_what_was_known_of_the_keys_that_went_with_it() {
+    let (mut rig, mine) = holding();
+    let p = mine.iter().next().unwrap();
+    rig.hear(2, OwnershipMessage::Holding { set: one(p) });
+    rig.outputs();
+    rig.dies(2);
+    let outputs = rig.outputs();
+    assert!(outputs.contains(&Output::Suspend(p)), "{outputs:?}");
+    let asked = |output: &Output| matches!(output, Output::Send { message: OwnershipMessage::Query { purpose: Purpose::Doubt, set, .. }, .. } if *set == one(p));
+    assert!(outputs.iter().any(asked), "{outputs:?}");
+}
+
+#[test]
+fn that_a_leaving_member_was_noted_empty_does_not_count_once_it_held_something_again() {
+    let mut rig = Rig::new(&[1]);
+    let (id, asked) = rig.query_to(1);
+    rig.answer(1, id, Answer { held: asked, ..Answer::default() });
+    rig.put(Input::Leave);
+    let drained = |rig: &mut Rig| {
+        let said = rig.outputs().into_iter().rev().find_map(|output| match output {
+            Output::Send { message: OwnershipMessage::Drained { number }, .. } => Some(number),
+            _ => None,
+        });
+        said.expect("it says so")
+    };
+    let first = drained(&mut rig);
+    // A copy that another member holds as well comes back, and goes again.
+    (rig.node.slots[3], rig.node.review) = (Slot::Held, true);
+    rig.put(Input::Tick);
+    let (number, _, set) = rig.offer_to(1);
+    rig.hear(1, OwnershipMessage::Accept { number, set: set.clone() });
+    rig.hear(1, OwnershipMessage::Installed { number, set });
+    let second = drained(&mut rig);
+    rig.hear(1, OwnershipMessage::DrainedNoted { number: first });
+    assert!(!rig.node.drained());
+    rig.hear(1, OwnershipMessage::DrainedNoted { number: second });
+    assert!(rig.node.drained());
 }
 
 #[test]
@@ -244,24 +621,119 @@ fn messages_about_partitions_that_the_mesh_does_not_have_change_nothing() {
     rig.outputs();
     let all: PartitionSet = (16..=u16::MAX).collect();
     for message in [
-        OwnershipMessage::Offer { set: all.clone() },
-        OwnershipMessage::Accept { set: all.clone() },
-        OwnershipMessage::Decline { set: all.clone() },
-        OwnershipMessage::Withdraw { set: all.clone() },
-        OwnershipMessage::Installed { set: all.clone() },
+        OwnershipMessage::Offer { number: 1, side: 1, doubtful: false, set: all.clone() },
+        OwnershipMessage::Accept { number: 1, set: all.clone() },
+        OwnershipMessage::Decline { number: 1, set: all.clone() },
+        OwnershipMessage::Withdraw { number: 1, set: all.clone() },
+        OwnershipMessage::Installed { number: 1, set: all.clone() },
         OwnershipMessage::Holding { set: all.clone() },
         OwnershipMessage::Query { id: 1, purpose: Purpose::Claim, set: all.clone() },
-        OwnershipMessage::Query { id: 1, purpose: Purpose::Confirm, set: all },
-        OwnershipMessage::NotHere { partition: u16::MAX },
+        OwnershipMessage::Query { id: 1, purpose: Purpose::Doubt, set: all.clone() },
+        OwnershipMessage::Confirm { number: 1, set: all.clone() },
+        OwnershipMessage::Arrived { number: 1, asked: all.clone(), set: all.clone() },
+        OwnershipMessage::Fetch { purpose: Purpose::Claim, set: all.clone() },
+        OwnershipMessage::Told { set: all },
+        OwnershipMessage::Met { buried: false },
+        OwnershipMessage::NotHere { set: one(u16::MAX) },
         OwnershipMessage::Answer { id: 99, answer: Box::default() },
-        OwnershipMessage::DrainedNoted,
+        OwnershipMessage::DrainedNoted { number: 0 },
     ] {
         rig.hear(1, message);
     }
-    rig.put(Input::Transferred(u16::MAX));
-    rig.put(Input::Installed { partition: u16::MAX, from: name(1) });
+    rig.put(Input::Transferred { partition: u16::MAX, number: 1 });
+    rig.put(Input::Installed { partition: u16::MAX, number: 1, from: name(1) });
     rig.put(Input::Misrouted { partition: u16::MAX, from: name(1) });
     assert_eq!(rig.node.target(u16::MAX), Target::Park);
-    let changes = rig.outputs().into_iter().filter(|o| !matches!(o, Output::Send { .. }));
+    // Nor is anything relayed or served that there is not.
+    let nothing = |set: &PartitionSet| set.is_empty();
+    let changes = rig.outputs().into_iter().filter(|output| match output {
+        Output::Send { .. } => false,
+        Output::Relay { set, .. } | Output::Served { set, .. } => !nothing(set),
+        _ => true,
+    });
     assert_eq!(changes.collect::<Vec<_>>(), []);
+}
+
+#[test]
+fn what_cannot_be_read_is_given_back_and_its_holder_serves_it_again() {
+    let (mut rig, partition, number) = handing_over();
+    rig.put(Input::Transferred { partition, number });
+    rig.hear(1, OwnershipMessage::Decline { number, set: one(partition) });
+    assert!(rig.outputs().contains(&Output::Restore { partition, died: None, unnamed: false }));
+    assert_eq!(rig.node.target(partition), Target::Local);
+    let offered = |rig: &mut Rig| {
+        let is_offer = |output: &Output| matches!(output, Output::Send { message: OwnershipMessage::Offer { set, .. }, .. } if set.contains(partition));
+        rig.outputs().iter().any(is_offer)
+    };
+    let mut waited = Duration::ZERO;
+    while !offered(&mut rig) {
+        waited += Duration::from_millis(100);
+        rig.now += Duration::from_millis(100);
+        rig.put(Input::Tick);
+        assert!(waited < Duration::from_secs(60), "never offered again");
+    }
+    assert!(waited >= Duration::from_secs(30), "{waited:?}");
+}
+
+#[test]
+fn a_receiver_that_cannot_read_what_came_says_so_and_forgets_it() {
+    let mut rig = Rig::new(&[1]);
+    let (id, asked) = rig.query_to(1);
+    let partition = asked.iter().next().expect("a partition that is asked for");
+    rig.answer(1, id, Answer { held: asked, ..Answer::default() });
+    rig.hear(1, OwnershipMessage::Offer { number: 3, side: 1, doubtful: false, set: one(partition) });
+    rig.outputs();
+    rig.put(Input::Unreadable { partition, number: 3, from: name(1) });
+    let outputs = rig.outputs();
+    assert!(outputs.contains(&Output::Discard { partition, from: name(1) }), "{outputs:?}");
+    let message = OwnershipMessage::Decline { number: 3, set: one(partition) };
+    assert!(outputs.contains(&Output::Send { to: name(1), message }), "{outputs:?}");
+    assert_eq!(rig.node.target(partition), Target::Forward(name(1)));
+}
+
+#[test]
+fn a_copy_in_doubt_is_not_taken_by_a_member_that_has_none() {
+    let mut rig = Rig::new(&[1, 2]);
+    rig.outputs();
+    rig.hear(1, OwnershipMessage::Offer { number: 3, side: 1, doubtful: true, set: one(3) });
+    let declined = OwnershipMessage::Decline { number: 3, set: one(3) };
+    assert!(rig.outputs().contains(&Output::Send { to: name(1), message: declined }));
+}
+
+#[test]
+fn what_is_on_its_way_from_who_asks_is_no_other_copy_of_what_it_doubts() {
+    let mut rig = Rig::new(&[1, 2]);
+    rig.hear(1, OwnershipMessage::Offer { number: 3, side: 1, doubtful: false, set: one(3) });
+    rig.outputs();
+    for (asker, receiving) in [(1, set(&[])), (2, one(3))] {
+        rig.hear(asker, OwnershipMessage::Query { id: 9, purpose: Purpose::Doubt, set: one(3) });
+        let answer = rig.outputs().into_iter().find_map(|output| match output {
+            Output::Send { message: OwnershipMessage::Answer { answer, .. }, .. } => Some(answer.receiving),
+            _ => None,
+        });
+        assert_eq!(answer, Some(receiving));
+    }
+}
+
+#[test]
+fn two_copies_in_doubt_make_one_that_is_in_doubt() {
+    let (mut rig, mine) = holding();
+    let p = mine.iter().next().unwrap();
+    for (number, doubtful) in [(4, true), (5, false)] {
+        rig.put(Input::Doubt(Reason::Paused));
+        rig.outputs();
+        rig.hear(2, OwnershipMessage::Offer { number, side: 2, doubtful, set: one(p) });
+        rig.put(Input::Installed { partition: p, number, from: name(2) });
+        let (target, outputs) = (rig.node.target(p), rig.outputs());
+        let installed = OwnershipMessage::Installed { number, set: one(p) };
+        assert!(outputs.contains(&Output::Send { to: name(2), message: installed }));
+        let asks = |output: &Output| query(output.clone()).is_some_and(|(_, set)| set.contains(p));
+        assert_eq!((target == Target::Local, outputs.iter().any(asks)), (!doubtful, doubtful));
+    }
+    // The same, if the doubt begins while the other copy comes.
+    let (number, set) = (6, one(p));
+    rig.hear(2, OwnershipMessage::Offer { number, side: 2, doubtful: false, set });
+    rig.put(Input::Doubt(Reason::Paused));
+    rig.put(Input::Installed { partition: p, number, from: name(2) });
+    assert_eq!(rig.node.target(p), Target::Park);
 }

@@ -1,57 +1,41 @@
-//! A whole mesh in one process, one thread and virtual time, made of the real membership, placement, ownership and routing.
+//! Membership at size: many members' real membership values in one thread and virtual time, for tests and for figures.
 //!
 //! The network loses, delays, duplicates and reorders datagrams, and can be partitioned; links between members are
-//! ordered and break when an end gives the other up. Members can be paused, crash, come back, leave, and have their clocks
-//! jump. Clients send numbered events for keys of their own, so that every lost, doubled or overtaken event is noticed
-//! where it is applied. All choices follow from one seed.
+//! ordered and end when an end gives the other up. Members can be paused, crash, and have their clocks jump. All choices follow
+//! from one seed. Whole daemons run in `tests/sim`; here are meshes that are too large for that.
 
+mod member;
 mod network;
-mod node;
-mod workload;
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::identity::{Identity, MemberName, Ports};
-use crate::membership::{self, Status};
-use crate::ownership;
-use crate::placement::Partition;
-use network::{Event, Mail, Queue};
+use crate::membership::{self, Input, Output, Status};
+use member::{Member, address, name, number};
+use network::{Event, Queue};
 pub use network::{Faults, Traffic};
-pub use node::Tally;
-use node::{Node, NodeOutput};
-pub use workload::Load;
 
 /// What a simulated mesh is made of.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Of all random choices.
     pub seed: u64,
-    /// The mesh's partition count; 0 leaves ownership out, to simulate membership alone.
-    pub partitions: u16,
     /// Membership's times and counts.
     pub membership: membership::Config,
-    /// Ownership's times and counts.
-    pub ownership: ownership::Settings,
     /// What the network does.
     pub faults: Faults,
+    /// Members have links to each other, over which they ask one whose datagrams are lost.
+    pub links: bool,
 }
 
 impl Options {
-    /// A mesh of 64 partitions in a network without faults.
+    /// Members with links in a network without faults.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self {
-            seed,
-            partitions: 64,
-            membership: membership::Config::default(),
-            ownership: ownership::Settings::default(),
-            faults: Faults::default(),
-        }
+        Self { seed, membership: membership::Config::default(), faults: Faults::default(), links: true }
     }
 }
 
@@ -59,23 +43,22 @@ impl Options {
 #[derive(Debug)]
 pub struct World {
     options: Options,
-    pub(super) rng: StdRng,
+    rng: StdRng,
     start: Instant,
     now: Instant,
     queue: Queue,
-    nodes: Vec<Node>,
+    members: Vec<Member>,
     /// Members that can't hear each other are in different groups.
     groups: Vec<u8>,
-    links: u64,
     traffic: Traffic,
-    /// Deaths that members declared: when, by whom, of whom.
+    suspicions: u64,
     deaths: Vec<(Duration, usize, usize)>,
-    load: Load,
 }
 
 impl World {
     /// A mesh without members.
     #[must_use]
+    #[allow(clippy::disallowed_methods, reason = "virtual time begins at some instant, and std makes none but now")]
     pub fn new(options: Options) -> Self {
         let start = Instant::now();
         Self {
@@ -84,12 +67,11 @@ impl World {
             start,
             now: start,
             queue: Queue::default(),
-            nodes: Vec::new(),
+            members: Vec::new(),
             groups: Vec::new(),
-            links: 0,
             traffic: Traffic::default(),
+            suspicions: 0,
             deaths: Vec::new(),
-            load: Load::default(),
         }
     }
 
@@ -99,28 +81,22 @@ impl World {
         self.now - self.start
     }
 
-    /// What went over the network since the start.
+    /// What went over the network as datagrams since the start.
     #[must_use]
     pub fn traffic(&self) -> Traffic {
         self.traffic
+    }
+
+    /// How often a member learned that another is suspected.
+    #[must_use]
+    pub fn suspicions(&self) -> u64 {
+        self.suspicions
     }
 
     /// Deaths that members declared: when, by whom, of whom.
     #[must_use]
     pub fn deaths(&self) -> &[(Duration, usize, usize)] {
         &self.deaths
-    }
-
-    /// What became of the clients' events.
-    #[must_use]
-    pub fn load(&self) -> &Load {
-        &self.load
-    }
-
-    /// Sums over all members.
-    #[must_use]
-    pub fn tally(&self) -> Tally {
-        self.nodes.iter().fold(Tally::default(), |sum, node| sum + node.tally)
     }
 
     /// Changes what the network does from now on.
@@ -130,52 +106,34 @@ impl World {
 
     /// Starts a member that looks for others at `seeds`. With no seeds it is alone on purpose, or is joined.
     pub fn start(&mut self, seeds: &[usize]) -> usize {
-        let n = self.nodes.len();
+        let n = self.members.len();
         self.groups.push(0);
-        let node = self.new_node(n, 1, seeds);
-        self.nodes.push(node);
-        self.begin(n);
+        let member = Member::new(n, self.options.membership.clone(), self.rng.random(), self.now, seeds);
+        self.members.push(member);
+        // Members do not all start in the same millisecond.
+        let jitter = Duration::from_micros(self.rng.random_range(0..50_000));
+        self.queue.push(self.now + jitter, Event::Discover(n));
         n
-    }
-
-    /// Starts a crashed member again, as a new process.
-    pub fn restart(&mut self, n: usize, seeds: &[usize]) {
-        let incarnation = self.nodes[n].membership.me().incarnation + 1;
-        self.nodes[n] = self.new_node(n, incarnation, seeds);
-        self.begin(n);
     }
 
     /// `kill -9`.
     pub fn crash(&mut self, n: usize) {
-        self.nodes[n].running = false;
-        self.close_all_links_of(n);
-        self.load.member_crashed(n);
-    }
-
-    /// SIGTERM: hands over, says goodbye, ends.
-    pub fn leave(&mut self, n: usize) {
-        let now = self.now;
-        self.nodes[n].leave(now);
-        self.deliver(n);
+        self.members[n].running = false;
+        for peer in std::mem::take(&mut self.members[n].links) {
+            self.close_link(n, peer);
+        }
     }
 
     /// SIGSTOP, and SIGCONT after `time`.
     pub fn pause(&mut self, n: usize, time: Duration) {
-        self.nodes[n].paused_until = Some(self.now + time);
+        self.members[n].paused_until = Some(self.now + time);
         self.queue.push(self.now + time, Event::Wake(n));
     }
 
     /// The member's clock jumps ahead.
     pub fn jump_clock(&mut self, n: usize, by: Duration) {
-        self.nodes[n].clock_ahead += by;
+        self.members[n].clock_ahead += by;
         self.queue.push(self.now, Event::Wake(n));
-    }
-
-    /// The link between two members breaks, with what is on it; they connect anew.
-    pub fn break_link(&mut self, a: usize, b: usize) {
-        for (at, peer) in [(a, b), (b, a)] {
-            self.with(at, |node, now| node.link_broke(peer, now));
-        }
     }
 
     /// From now on these members hear only each other.
@@ -186,19 +144,6 @@ impl World {
     /// Everyone hears everyone again.
     pub fn heal(&mut self) {
         self.groups.fill(0);
-    }
-
-    /// A client at a member that sends events for a key of its own, `in_flight` at a time.
-    pub fn client(&mut self, at: usize, in_flight: usize) {
-        let key = self.load.add_client(at, in_flight);
-        for _ in 0..in_flight {
-            self.queue.push(self.now, Event::Client(key));
-        }
-    }
-
-    /// No new events are sent from now on.
-    pub fn stop_clients(&mut self) {
-        self.load.stop();
     }
 
     /// Lets virtual time pass.
@@ -225,193 +170,120 @@ impl World {
 
     /// Running members.
     pub fn running(&self) -> impl Iterator<Item = usize> + Clone {
-        let running = |n: &usize| self.nodes[*n].running;
-        (0..self.nodes.len()).filter(running)
+        (0..self.members.len()).filter(|n| self.members[*n].running)
     }
 
     /// What one member thinks of another.
     #[must_use]
     pub fn status(&self, of: usize, at: usize) -> Option<Status> {
-        let name = self.nodes[of].name.clone();
-        Some(self.nodes[at].membership.member(&name)?.status)
+        Some(self.members[at].membership.member(&name(of))?.status)
     }
 
     /// Does every running member hold exactly the running members for live?
     #[must_use]
     pub fn all_see_all(&self) -> bool {
-        let running: Vec<_> = self.running().collect();
-        running.iter().all(|at| {
-            let membership = &self.nodes[*at].membership;
-            membership.live() + 1 == running.len()
-                && running.iter().all(|of| of == at || self.status(*of, *at).is_some_and(Status::is_live))
-        })
+        let see_all = |at| self.running().all(|of| of == at || self.members[at].holds_for_live(of));
+        self.all_count_all() && self.running().all(see_all)
     }
 
     /// Does every running member know as many live members as there are? Cheaper than [`World::all_see_all`].
     #[must_use]
     pub fn all_count_all(&self) -> bool {
         let running = self.running().count();
-        self.running().all(|n| self.nodes[n].membership.live() + 1 == running)
+        self.running().all(|n| self.members[n].membership.live() + 1 == running)
     }
 
     /// How many running members hold this one for dead.
     #[must_use]
     pub fn who_hold_dead(&self, of: usize) -> usize {
-        let dead = |at: &usize| self.status(of, *at) == Some(Status::Dead);
-        self.running().filter(dead).count()
-    }
-
-    /// How many running members serve a partition.
-    #[must_use]
-    pub fn servers_of(&self, partition: Partition) -> usize {
-        let serves = |n: &usize| self.nodes[*n].serves(partition);
-        self.running().filter(serves).count()
-    }
-
-    /// Is every partition served by exactly one member, the owner by everyone's view?
-    #[must_use]
-    pub fn is_settled(&self) -> bool {
-        self.all_see_all()
-            && self.running().all(|n| self.nodes[n].is_settled())
-            && (0..self.options.partitions).all(|p| self.servers_of(p) == 1)
-    }
-
-    /// What keeps a member from being settled, for a failed test's message.
-    #[must_use]
-    pub fn unsettled(&self) -> Vec<String> {
-        let unsettled = self.running().filter(|n| !self.nodes[*n].is_settled());
-        unsettled.map(|n| self.nodes[n].describe()).collect()
-    }
-
-    /// Has this member ended?
-    #[must_use]
-    pub fn has_ended(&self, n: usize) -> bool {
-        !self.nodes[n].running
-    }
-
-    /// The state of a client's key, as the members that serve it have it.
-    #[must_use]
-    pub fn applied(&self, key: usize) -> Vec<u64> {
-        let partition = self.partition_of(key);
-        let serving = self.running().filter(|n| self.nodes[*n].serves(partition));
-        serving.filter_map(|n| self.nodes[n].applied(partition, key)).collect()
-    }
-
-    fn partition_of(&self, key: usize) -> Partition {
-        crate::placement::partition_of("counter", &key.to_string(), self.options.partitions)
-    }
-
-    fn new_node(&mut self, n: usize, incarnation: u64, seeds: &[usize]) -> Node {
-        let identity = identity(n, incarnation);
-        let seeds = seeds.iter().map(|seed| address(*seed)).collect();
-        Node::new(identity, &self.options, self.rng.random(), self.now, seeds)
-    }
-
-    fn begin(&mut self, n: usize) {
-        // Discovery asks again every second, and members do not all start in the same millisecond.
-        let jitter = Duration::from_micros(self.rng.random_range(0..50_000));
-        self.queue.push(self.now + jitter, Event::Discover(n, self.nodes[n].life()));
+        self.running().filter(|at| self.status(of, *at) == Some(Status::Dead)).count()
     }
 
     fn event(&mut self, event: Event) {
-        if let Some(n) = event.whose(&self.load)
-            && self.nodes[n].running
-            && let Some(until) = self.nodes[n].paused_until
-        {
+        let n = event.at();
+        if !self.members[n].running {
+            return;
+        }
+        if let Some(until) = self.members[n].paused_until {
             if until > self.now {
-                self.queue.push(until, event);
-                return;
+                return self.queue.push(until, event);
             }
-            self.nodes[n].paused_until = None;
+            self.members[n].paused_until = None;
         }
         match event {
-            Event::Wake(n) => self.with(n, |node, now| node.wake(now)),
-            Event::Discover(n, life) if self.nodes[n].life() == life => {
-                self.with(n, |node, now| node.discover(now));
-                let joined = self.nodes[n].membership.live() > 0;
-                let next = Duration::from_secs(if joined { 30 } else { 1 });
-                self.queue.push(self.now + next, Event::Discover(n, life));
+            Event::Wake(_) => self.tell(n, Input::Tick),
+            Event::Discover(_) => {
+                let seeds = self.members[n].seeds.clone();
+                self.tell(n, Input::Join { seeds });
+                // Discovery asks again every second, until somebody is found.
+                let next = Duration::from_secs(if self.members[n].membership.live() > 0 { 30 } else { 1 });
+                self.queue.push(self.now + next, Event::Discover(n));
             }
-            Event::Discover(..) => {}
-            Event::Datagram { from, to, bytes } => {
-                let source = address(from);
-                self.with(to, |node, now| node.datagram(source, &bytes, now));
+            Event::Datagram { from, bytes, .. } => self.tell(n, Input::Packet { from: address(from), bytes: &bytes }),
+            Event::Connect { from, .. } => self.connect(from, n),
+            Event::ByLink { from, bytes, .. } => {
+                if self.members[n].links.contains(&from) {
+                    self.tell(n, Input::ByLink { from: name(from), bytes: &bytes });
+                }
             }
-            Event::Connect { from, to } => self.connect(from, to),
-            Event::Mail { from, to, link, mail } => {
-                self.with(to, |node, now| node.mail(from, link, mail, now));
+            Event::Closed { from, .. } => {
+                // As long as the other end is alive for all this one knows, it is connected to again.
+                if self.members[n].links.remove(&from) && self.members[n].holds_for_live(from) {
+                    self.connect_soon(n, from);
+                }
             }
-            Event::Moved { node, partition, life } if self.nodes[node].life() == life => {
-                self.with(node, |node, now| node.state_sent(partition, now));
-            }
-            Event::Moved { .. } => {}
-            Event::Client(key) => self.client_turn(key),
         }
     }
 
-    fn with(&mut self, n: usize, act: impl FnOnce(&mut Node, Instant)) {
-        if self.nodes[n].running {
-            let now = self.now + self.nodes[n].clock_ahead;
-            act(&mut self.nodes[n], now);
-            self.nodes[n].end_when_drained(now);
-            self.deliver(n);
-        }
-    }
-
-    /// Carries out what a member wants done.
-    fn deliver(&mut self, n: usize) {
-        while let Some(output) = self.nodes[n].outputs.pop_front() {
-            match output {
-                NodeOutput::Datagram { to, bytes } => self.send_datagram(n, to, bytes),
-                NodeOutput::Mail { to, link, mail } => self.send_mail(n, to, link, mail),
-                NodeOutput::Connect(to) => {
-                    let delay = self.options.faults.connect_delay(&mut self.rng);
-                    self.queue.push(self.now + delay, Event::Connect { from: n, to });
-                }
-                NodeOutput::Move(partition) => {
-                    // Pieces of a partition are queued over some time, during which others do other things.
-                    let time = Duration::from_micros(self.rng.random_range(10..2000));
-                    let life = self.nodes[n].life();
-                    let node = n;
-                    self.queue.push(self.now + time, Event::Moved { node, partition, life });
-                }
-                NodeOutput::Answered { key, number, failed } => {
-                    self.load.answered(key, number, failed);
-                    // A client takes some time, or nothing else would ever happen.
-                    let think = Duration::from_micros(self.rng.random_range(2_000..10_000));
-                    self.queue.push(self.now + think, Event::Client(key));
-                }
-                NodeOutput::Died(of) => {
-                    let at = self.elapsed();
-                    self.deaths.push((at, n, of));
-                }
-                NodeOutput::Ended => {
-                    self.nodes[n].running = false;
-                    self.close_all_links_of(n);
-                }
-            }
+    /// Tells a member what happened, and carries out what it wants done.
+    fn tell(&mut self, n: usize, input: Input<'_>) {
+        let now = self.now + self.members[n].clock_ahead;
+        let joins = matches!(input, Input::Join { .. } | Input::Packet { .. });
+        self.members[n].membership.handle(input, now);
+        self.carry_out(n);
+        let member = &mut self.members[n];
+        if joins && !member.joined && (member.seeds.is_empty() || member.membership.live() > 0) {
+            member.joined = true;
+            member.membership.handle(Input::Joined, now);
+            self.carry_out(n);
         }
         self.schedule_wake(n);
     }
 
-    fn schedule_wake(&mut self, n: usize) {
-        let node = &mut self.nodes[n];
-        if !node.running {
-            return;
+    fn carry_out(&mut self, n: usize) {
+        while let Some(output) = self.members[n].membership.poll() {
+            match output {
+                Output::Send { to, bytes } => self.send_datagram(n, to, &bytes),
+                Output::SendByLink { to, bytes } => self.send_by_link(n, number(&to), bytes),
+                Output::Up(identity) if self.options.links => self.connect_soon(n, number(&identity.name)),
+                Output::Down { identity, left: false } => {
+                    let of = number(&identity.name);
+                    self.deaths.push((self.elapsed(), n, of));
+                    if self.members[n].links.remove(&of) {
+                        self.close_link(n, of);
+                    }
+                }
+                Output::Suspected(_) => self.suspicions += 1,
+                _ => {}
+            }
         }
-        if let Some(at) = node.next_deadline() {
-            let at = at.checked_sub(node.clock_ahead).unwrap_or(self.now).max(self.now);
-            if node.wake_at.is_none_or(|already| already <= self.now || at < already) {
-                node.wake_at = Some(at);
+    }
+
+    fn schedule_wake(&mut self, n: usize) {
+        let member = &mut self.members[n];
+        if let Some(at) = member.membership.next_deadline() {
+            let at = at.checked_sub(member.clock_ahead).unwrap_or(self.now).max(self.now);
+            if member.wake_at.is_none_or(|already| already <= self.now || at < already) {
+                member.wake_at = Some(at);
                 self.queue.push(at, Event::Wake(n));
             }
         }
     }
 
-    fn send_datagram(&mut self, from: usize, to: SocketAddr, bytes: Vec<u8>) {
+    fn send_datagram(&mut self, from: usize, to: SocketAddr, bytes: &[u8]) {
         self.traffic.datagrams += 1;
         self.traffic.bytes += (bytes.len() + crate::gossip::SEAL_BYTES) as u64;
-        let Some(to) = index(to).filter(|to| *to < self.nodes.len()) else {
+        let Some(to) = member::at(to).filter(|to| *to < self.members.len()) else {
             return;
         };
         let faults = self.options.faults.clone();
@@ -419,73 +291,49 @@ impl World {
         for _ in 0..copies {
             if self.groups[from] == self.groups[to] && !self.rng.random_bool(faults.loss) {
                 let at = self.now + faults.delay(&mut self.rng);
-                let bytes = bytes.clone();
-                self.queue.push(at, Event::Datagram { from, to, bytes });
+                self.queue.push(at, Event::Datagram { from, to, bytes: bytes.to_vec() });
             }
         }
     }
 
-    fn send_mail(&mut self, from: usize, to: usize, link: u64, mail: Mail) {
+    fn send_by_link(&mut self, from: usize, to: usize, bytes: Vec<u8>) {
         // A cut network keeps what is on a link back until an end gives up; then nobody wants it any more.
-        if self.groups[from] != self.groups[to] {
-            return;
+        if self.members[from].links.contains(&to) && self.groups[from] == self.groups[to] {
+            let at = self.arrival(from, to);
+            self.queue.push(at, Event::ByLink { from, to, bytes });
         }
+    }
+
+    /// One end is gone already; the other learns of it.
+    fn close_link(&mut self, from: usize, to: usize) {
+        let at = self.arrival(from, to);
+        self.queue.push(at, Event::Closed { from, to });
+    }
+
+    /// When what is sent over a link now arrives. Links keep order, whatever the delays.
+    fn arrival(&mut self, from: usize, to: usize) -> Instant {
         let delay = self.options.faults.link_delay(&mut self.rng);
-        let at = self.nodes[from].order.entry(to).or_insert(self.now);
-        // Links keep order, whatever the delays.
-        *at = (self.now + delay).max(*at + Duration::from_nanos(1));
-        let at = *at;
-        self.queue.push(at, Event::Mail { from, to, link, mail });
+        let last = self.members[from].last_arrivals.entry(to).or_insert(self.now);
+        *last = (self.now + delay).max(*last + Duration::from_nanos(1));
+        *last
+    }
+
+    fn connect_soon(&mut self, from: usize, to: usize) {
+        let delay = self.options.faults.connect_delay(&mut self.rng);
+        self.queue.push(self.now + delay, Event::Connect { from, to });
     }
 
     fn connect(&mut self, from: usize, to: usize) {
         let reachable = self.groups[from] == self.groups[to];
-        let (a, b) = (&self.nodes[from], &self.nodes[to]);
-        if !a.running || !b.running || !reachable || a.links.contains_key(&to) {
+        if !self.members[from].running || !reachable || self.members[from].links.contains(&to) {
             return;
         }
-        self.links += 1;
-        let link = self.links;
-        // The end that is connected to learns of it first, and of the end of an older link before.
-        self.with(to, |node, now| node.link_up(from, link, now));
-        self.with(from, |node, now| node.link_up(to, link, now));
-    }
-
-    fn close_all_links_of(&mut self, n: usize) {
-        let links: BTreeMap<_, _> = std::mem::take(&mut self.nodes[n].links);
-        for (peer, link) in links {
-            let delay = self.options.faults.link_delay(&mut self.rng);
-            let at = self.nodes[n].order.get(&peer).copied().unwrap_or(self.now);
-            let at = (self.now + delay).max(at + Duration::from_nanos(1));
-            let (from, to, mail) = (n, peer, Mail::Close);
-            self.queue.push(at, Event::Mail { from, to, link, mail });
+        if !self.members[to].holds_for_live(from) {
+            // A greeting of a process that gossip has not told of yet is refused for a moment.
+            return self.queue.push(self.now + Duration::from_millis(20), Event::Connect { from, to });
         }
-    }
-
-    fn client_turn(&mut self, key: usize) {
-        let partition = self.partition_of(key);
-        if let Some((at, number)) = self.load.next_event(key) {
-            self.with(at, |node, now| node.client_event(partition, key, number, now));
-        }
-    }
-}
-
-fn identity(n: usize, incarnation: u64) -> Identity {
-    let name = MemberName::new(&format!("node-{n}"));
-    #[allow(clippy::expect_used, reason = "the name is made here")]
-    let name = name.expect("a valid name");
-    Identity::new(name, incarnation, address(n).ip(), Ports::default())
-}
-
-fn address(n: usize) -> SocketAddr {
-    let ip = Ipv4Addr::from_bits(0x0a00_0000 + n as u32);
-    SocketAddr::new(IpAddr::V4(ip), Ports::default().gossip)
-}
-
-fn index(address: SocketAddr) -> Option<usize> {
-    match address.ip() {
-        IpAddr::V4(ip) => Some(ip.to_bits().checked_sub(0x0a00_0000)? as usize),
-        IpAddr::V6(_) => None,
+        self.members[from].links.insert(to);
+        self.members[to].links.insert(from);
     }
 }
 

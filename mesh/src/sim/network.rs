@@ -6,10 +6,6 @@ use std::time::{Duration, Instant};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
-use super::workload::Load;
-use crate::placement::Partition;
-use crate::protocol::PeerMessage;
-
 /// What the network does to what is sent.
 #[derive(Debug, Clone)]
 pub struct Faults {
@@ -69,26 +65,11 @@ pub struct Traffic {
     pub bytes: u64,
 }
 
-/// One thing on a link.
-#[derive(Debug, Clone)]
-pub(super) enum Mail {
-    /// Control traffic, encoded as on the wire.
-    Control(Vec<u8>),
-    /// A part of a partition: keys and their last event's number.
-    State { partition: Partition, keys: BTreeMap<usize, u64>, last: bool },
-    /// An event for the holder of its partition.
-    Forward { correlation: u64, partition: Partition, key: usize, number: u64, hops: u8 },
-    /// The answer to it.
-    Reply { correlation: u64, failed: bool },
-    /// The other end closed the link.
-    Close,
-}
-
 #[derive(Debug)]
 pub(super) enum Event {
     Wake(usize),
-    /// Discovery finds the seeds; the number is the life of the process.
-    Discover(usize, u64),
+    /// Discovery finds the seeds.
+    Discover(usize),
     Datagram {
         from: usize,
         to: usize,
@@ -98,30 +79,28 @@ pub(super) enum Event {
         from: usize,
         to: usize,
     },
-    Mail {
+    /// Something comes over a link.
+    ByLink {
         from: usize,
         to: usize,
-        link: u64,
-        mail: Mail,
+        bytes: Vec<u8>,
     },
-    /// The pieces of a partition are queued.
-    Moved {
-        node: usize,
-        partition: Partition,
-        life: u64,
+    /// The other end closed the link.
+    Closed {
+        from: usize,
+        to: usize,
     },
-    /// A client may send.
-    Client(usize),
 }
 
 impl Event {
     /// The member at which it happens.
-    pub(super) fn whose(&self, load: &Load) -> Option<usize> {
+    pub(super) fn at(&self) -> usize {
         match self {
-            Self::Wake(n) | Self::Discover(n, _) => Some(*n),
-            Self::Datagram { to, .. } | Self::Mail { to, .. } | Self::Connect { to, .. } => Some(*to),
-            Self::Moved { node, .. } => Some(*node),
-            Self::Client(key) => load.member_of(*key),
+            Self::Wake(n) | Self::Discover(n) => *n,
+            Self::Datagram { to, .. }
+            | Self::Connect { to, .. }
+            | Self::ByLink { to, .. }
+            | Self::Closed { to, .. } => *to,
         }
     }
 }
@@ -143,9 +122,4 @@ impl Queue {
         let at = entry.key().0;
         (at <= until).then(|| (at, entry.remove()))
     }
-}
-
-/// Control traffic travels encoded, so that the codec is exercised too.
-pub(super) fn encode(message: &PeerMessage) -> Vec<u8> {
-    message.encode().unwrap_or_default()
 }

@@ -2,10 +2,14 @@
 //!
 //! The bounds of one connection are its own; those of all connections are shared by the reactors of a process: the number
 //! of connections exactly (it changes rarely), bytes as an equal share for each reactor (they change with every read).
+//!
+//! Links between daemons are a kind of their own: what the house needs to work is never taken by its guests, so they have
+//! places of their own, and no bound for guests stops them. Each daemon needs the answers of others to get on with its own: two
+//! that stopped to read each other for what is unsent would wait for each other for ever.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Bounds and patience of a reactor.
@@ -13,11 +17,13 @@ use std::time::{Duration, Instant};
 pub struct Settings {
     /// Polls for at most this long before it sleeps, where that helps; [`Duration::MAX`]: never sleeps.
     pub spin: Duration,
-    /// Accepted connections, of all reactors that share a [`Census`].
+    /// Accepted connections of guests, of all reactors that share a [`Census`].
     pub connections: usize,
-    /// Accepted connections from one address.
+    /// Accepted links, of the same reactors.
+    pub links: usize,
+    /// Accepted connections of one kind from one address.
     pub connections_per_address: usize,
-    /// New connections from one address in a second; a second's worth may come at once.
+    /// New connections of one kind from one address in a second; a second's worth may come at once.
     pub connections_per_second: u32,
     /// Bytes of one message on a connection that [`crate::Io::connect`] opened; listeners have their own limits.
     pub message_bytes: usize,
@@ -32,12 +38,17 @@ pub struct Settings {
     pub heartbeat: Duration,
     /// A connection is closed after so long without a sign of life.
     pub idle: Duration,
-    /// Bytes of messages that are not whole yet, on all connections of this reactor.
+    /// Bytes of messages that are not whole yet, on all of this reactor's connections of guests.
     pub unread_bytes: usize,
-    /// Beyond this many bytes that a peer does not take, it is no longer read.
+    /// Beyond this many bytes that a guest does not take, it is no longer read.
     pub unsent_bytes: usize,
-    /// Beyond this many bytes that the peers of this reactor do not take, nobody of whom some wait is read.
+    /// Beyond this many bytes that the guests of this reactor do not take, nobody of whom some wait is read.
     pub unsent_total_bytes: usize,
+    /// Beyond this many the one who has not taken most of them ends: what is under way may come to those who are not read any more.
+    pub unsent_most_bytes: usize,
+    /// With so many bytes that the other side of a link has not taken there is no [`crate::Io::room`]; a link that is given
+    /// twice as many ends.
+    pub link_bytes: usize,
     /// Messages of one connection for which a [`crate::Ticket`] is kept; with so many it is no longer read, until half of
     /// them are answered.
     pub in_flight: usize,
@@ -50,6 +61,7 @@ impl Default for Settings {
         Self {
             spin: Duration::ZERO,
             connections: 10_000,
+            links: 4_096,
             connections_per_address: 10_000,
             connections_per_second: 10_000,
             message_bytes: 1 << 20,
@@ -61,6 +73,8 @@ impl Default for Settings {
             unread_bytes: 256 << 20,
             unsent_bytes: 4 << 20,
             unsent_total_bytes: 256 << 20,
+            unsent_most_bytes: 320 << 20,
+            link_bytes: 64 << 20,
             in_flight: 4_096,
             malformed: 10_000,
         }
@@ -97,7 +111,7 @@ impl Bounds {
 /// Why a new connection is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// There are [`Settings::connections`].
+    /// There are [`Settings::connections`], or [`Settings::links`].
     TooMany,
     /// There are [`Settings::connections_per_address`] from where it comes.
     TooManyFromAddress,
@@ -105,12 +119,22 @@ pub enum Refusal {
     TooFast,
 }
 
-/// The accepted connections of all reactors of a process, by the address that they come from.
+/// Whose connection it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A client's or a subscriber's: who does not take what it is sent is not read.
+    Guest,
+    /// Another daemon's: it is always read.
+    Link,
+}
+
+/// The accepted connections of all reactors of a process, by their kind and the address that they come from.
 ///
 /// The lock is held for one look into a table, when a connection comes or goes, and only by reactors.
 #[derive(Debug, Default)]
 pub struct Census {
-    open: Mutex<Open>,
+    guests: Mutex<Open>,
+    links: Mutex<Open>,
 }
 
 #[derive(Debug, Default)]
@@ -139,8 +163,12 @@ impl Census {
     ///
     /// # Errors
     /// There are too many; it is not counted.
-    pub(crate) fn enter(&self, address: IpAddr, settings: &Settings, now: Instant) -> Result<(), Refusal> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn enter(&self, kind: Kind, address: IpAddr, settings: &Settings, now: Instant) -> Result<(), Refusal> {
+        let places = match kind {
+            Kind::Guest => settings.connections,
+            Kind::Link => settings.links,
+        };
+        let mut open = self.open(kind);
         let all = open.all;
         open.prune(now);
         let source = open.by_address.entry(address).or_insert(Source { open: 0, due: now });
@@ -152,7 +180,7 @@ impl Census {
         if source.open >= settings.connections_per_address {
             return Err(Refusal::TooManyFromAddress);
         }
-        if all >= settings.connections {
+        if all >= places {
             return Err(Refusal::TooMany);
         }
         source.open += 1;
@@ -161,24 +189,32 @@ impl Census {
     }
 
     /// Counts the end of a connection that [`Census::enter`] counted.
-    pub(crate) fn leave(&self, address: IpAddr) {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn leave(&self, kind: Kind, address: IpAddr) {
+        let mut open = self.open(kind);
         open.all = open.all.saturating_sub(1);
         if let Some(source) = open.by_address.get_mut(&address) {
             source.open = source.open.saturating_sub(1);
         }
     }
 
-    /// Accepted connections.
+    /// Accepted connections of this kind.
     #[must_use]
-    pub fn connections(&self) -> usize {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).all
+    pub fn connections(&self, kind: Kind) -> usize {
+        self.open(kind).all
     }
 
-    /// The most that come from one address.
+    fn open(&self, kind: Kind) -> MutexGuard<'_, Open> {
+        let open = match kind {
+            Kind::Guest => &self.guests,
+            Kind::Link => &self.links,
+        };
+        open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The most guests' connections that come from one address.
     #[must_use]
     pub fn most_from_one_address(&self) -> usize {
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = self.open(Kind::Guest);
         open.by_address.values().map(|source| source.open).max().unwrap_or(0)
     }
 }
@@ -204,16 +240,16 @@ mod tests {
         let [a, b] = [1, 2].map(|last| IpAddr::from([10, 0, 0, last]));
         let census = Census::default();
         let now = Instant::now();
-        let enter = |address| census.enter(address, &settings, now);
+        let enter = |address| census.enter(Kind::Guest, address, &settings, now);
         assert_eq!([enter(a), enter(a)], [Ok(()); 2]);
         assert_eq!(enter(a), Err(Refusal::TooManyFromAddress));
         assert_eq!(enter(b), Ok(()));
         assert_eq!(enter(b), Err(Refusal::TooMany));
-        assert_eq!((census.connections(), census.most_from_one_address()), (3, 2));
-        census.leave(a);
+        assert_eq!((census.connections(Kind::Guest), census.most_from_one_address()), (3, 2));
+        census.leave(Kind::Guest, a);
         assert_eq!(enter(b), Ok(()));
-        census.leave(a);
-        assert_eq!((census.connections(), census.most_from_one_address()), (2, 2));
+        census.leave(Kind::Guest, a);
+        assert_eq!((census.connections(Kind::Guest), census.most_from_one_address()), (2, 2));
     }
 
     #[test]
@@ -222,16 +258,35 @@ mod tests {
         let census = Census::default();
         let start = Instant::now();
         let enter = |last: u32, millis| {
-            census.enter(IpAddr::from(last.to_be_bytes()), &settings, start + Duration::from_millis(millis))
+            census.enter(
+                Kind::Guest,
+                IpAddr::from(last.to_be_bytes()),
+                &settings,
+                start + Duration::from_millis(millis),
+            )
         };
         assert_eq!((0..20).filter(|_| enter(1, 0).is_ok()).count(), 10);
         assert_eq!(enter(1, 0), Err(Refusal::TooFast));
         assert_eq!((0..20).filter(|_| enter(1, 500).is_ok()).count(), 5);
         for n in 2..10_000 {
             enter(n, u64::from(n)).unwrap();
-            census.leave(IpAddr::from(n.to_be_bytes()));
+            census.leave(Kind::Guest, IpAddr::from(n.to_be_bytes()));
         }
-        let kept = census.open.lock().unwrap().by_address.len();
+        let kept = census.guests.lock().unwrap().by_address.len();
         assert!(kept < 3 * MIN_SOURCES, "{kept}");
+    }
+
+    #[test]
+    fn guests_never_take_the_places_of_links() {
+        let settings = Settings { connections: 2, links: 1, connections_per_address: 2, ..Settings::default() };
+        let census = Census::default();
+        let now = Instant::now();
+        let here = IpAddr::from([127, 0, 0, 1]);
+        let enter = |kind| census.enter(kind, here, &settings, now);
+        assert_eq!([(); 2].map(|()| enter(Kind::Guest)), [Ok(()); 2]);
+        assert_eq!(enter(Kind::Guest), Err(Refusal::TooManyFromAddress));
+        assert_eq!([enter(Kind::Link), enter(Kind::Link)], [Ok(()), Err(Refusal::TooMany)]);
+        census.leave(Kind::Link, here);
+        assert_eq!((census.connections(Kind::Guest), census.connections(Kind::Link)), (2, 0));
     }
 }

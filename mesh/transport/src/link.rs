@@ -10,6 +10,7 @@ use omq_proto::{Message, PeerPublicKey, SocketType};
 use crate::curve::Security;
 use crate::framing::{FrameTooLarge, Framing};
 use crate::limits::Bounds;
+use crate::unsent::Unsent;
 
 /// What came in on a link.
 #[derive(Debug)]
@@ -57,9 +58,7 @@ pub struct Link {
     /// The same connection as the holder of our former key sees it, until the peer has shown which of our keys it expects.
     spare: Option<Box<Connection>>,
     socket_type: SocketType,
-    out: Vec<u8>,
-    /// How much of `out` is on the wire already.
-    written: usize,
+    out: Unsent,
     framing: Framing,
     messages: VecDeque<Message>,
     max_parts: usize,
@@ -70,9 +69,6 @@ pub struct Link {
     /// The peer expects our former key.
     by_former_key: bool,
 }
-
-/// A buffer that grew beyond this for one burst is given back once it is empty.
-const KEEP_OUT_BYTES: usize = 64 * 1024;
 
 /// Body bytes of the longest frame with a one-byte length (ZMTP 3.1, section 3.2).
 const SHORT_FRAME_BYTES: usize = 255;
@@ -97,8 +93,7 @@ impl Link {
             codec: Connection::new(config.mechanism(mechanism)),
             spare,
             socket_type,
-            out: Vec::new(),
-            written: 0,
+            out: Unsent::default(),
             framing: Framing::new(bounds, security),
             messages: VecDeque::new(),
             max_parts: bounds.parts,
@@ -106,7 +101,7 @@ impl Link {
             peer_key: None,
             by_former_key: false,
         };
-        take_output(&mut link.codec, &mut link.out);
+        take_output(&mut link.codec, link.out.end());
         link
     }
 
@@ -124,12 +119,12 @@ impl Link {
                 } else {
                     codec.handle_input(bytes)
                 };
-                take_output(codec, out);
+                take_output(codec, out.end());
             }
             // Our own buffer takes the automatic PONGs at once, so the codec never has to wait for output.
             while result.is_ok() && codec.has_pending_input() {
                 result = codec.resume_input();
-                take_output(codec, out);
+                take_output(codec, out.end());
             }
         });
         result?;
@@ -209,7 +204,7 @@ impl Link {
         }
         // The time to live is for us to keep; a peer that wants to watch us asks us.
         let sent = self.codec.send_command(&Command::Ping { ttl_deciseconds: 0, context: Bytes::new() }).is_ok();
-        take_output(&mut self.codec, &mut self.out);
+        take_output(&mut self.codec, self.out.end());
         sent
     }
 
@@ -242,45 +237,64 @@ impl Link {
         let command = if on { Command::Subscribe(topic) } else { Command::Cancel(topic) };
         // The only error is "before the handshake", where there is nobody to subscribe at either.
         let _ = self.codec.send_command(&command);
-        take_output(&mut self.codec, &mut self.out);
+        take_output(&mut self.codec, self.out.end());
     }
 
     fn send_sealed(&mut self, parts: &[&[u8]]) {
         let message = Message::multipart(parts.iter().map(|part| Bytes::copy_from_slice(part)));
         // The only errors are "before the handshake" and 2^64 messages on one connection.
         let _ = self.codec.send_message(&message);
-        take_output(&mut self.codec, &mut self.out);
+        take_output(&mut self.codec, self.out.end());
+    }
+
+    /// The same with a last part that is given away: it is not copied.
+    pub fn send_owned(&mut self, front: &[&[u8]], last: Vec<u8>) {
+        if self.sealed || !self.is_ready() {
+            let parts: Vec<&[u8]> = front.iter().copied().chain([last.as_slice()]).collect();
+            return self.send(&parts);
+        }
+        for part in front {
+            self.push_frame(part, 1);
+        }
+        push_header(self.out.end(), last.len(), 0);
+        self.out.push(last);
     }
 
     fn push_frame(&mut self, body: &[u8], more: u8) {
-        if let (Ok(short), true) = (u8::try_from(body.len()), body.len() <= SHORT_FRAME_BYTES) {
-            self.out.extend_from_slice(&[more, short]);
-        } else {
-            self.out.push(more | 0x02);
-            self.out.extend_from_slice(&(body.len() as u64).to_be_bytes());
-        }
-        self.out.extend_from_slice(body);
+        let out = self.out.end();
+        push_header(out, body.len(), more);
+        out.extend_from_slice(body);
     }
 
-    /// Bytes that wait to be written.
+    /// The bytes to be written next: not all, if there are many.
     #[must_use]
     pub fn unsent(&self) -> &[u8] {
-        self.out.get(self.written..).unwrap_or_default()
+        self.out.next()
+    }
+
+    /// How many bytes wait to be written.
+    #[must_use]
+    pub fn unsent_bytes(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Throws away what waits to be written: the link is over.
+    pub(crate) fn drop_unsent(&mut self) {
+        self.out = Unsent::default();
     }
 
     /// Says that the first `bytes` of [`Link::unsent`] are on the wire.
     pub fn sent(&mut self, bytes: usize) {
-        self.written += bytes;
-        if self.written >= self.out.len() {
-            self.written = 0;
-            self.out.clear();
-            if self.out.capacity() > KEEP_OUT_BYTES {
-                self.out = Vec::new();
-            }
-        } else if self.written > KEEP_OUT_BYTES {
-            // A slow reader's backlog: do not let the written part pile up in front of it.
-            self.out.drain(..self.written);
-            self.written = 0;
+        self.out.advance(bytes);
+    }
+}
+
+fn push_header(out: &mut Vec<u8>, body_bytes: usize, more: u8) {
+    match u8::try_from(body_bytes) {
+        Ok(short) if body_bytes <= SHORT_FRAME_BYTES => out.extend_from_slice(&[more, short]),
+        _ => {
+            out.push(more | 0x02);
+            out.extend_from_slice(&(body_bytes as u64).to_be_bytes());
         }
     }
 }

@@ -1,32 +1,52 @@
 //! The connections of one reactor, by an id that is never reused.
 
-use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Instant;
 
 use bytes::Bytes;
-use mio::net::TcpStream;
 use slab::Slab;
 
-use crate::heartbeat::Rounds;
+use crate::limits::Kind;
 use crate::link::Link;
 use crate::reactor::{ConnId, Origin};
 use crate::under_way::UnderWay;
 
+/// What there is to read of a connection, as far as is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Supply {
+    /// The last read said that there is nothing more; more makes a new edge.
+    Dry,
+    /// There may be something.
+    Some,
+    /// The peer has closed its side: there will be no further edge, so it is read to the end.
+    Last,
+}
+
+/// Whether a connection goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Course {
+    /// It does.
+    GoesOn,
+    /// It is to be closed once everything is written.
+    Closing,
+    /// It is over, and will be taken out.
+    Over,
+}
+
 /// One connection and where it stands.
 #[derive(Debug)]
 pub(crate) struct Conn {
-    pub(crate) stream: TcpStream,
     pub(crate) link: Link,
     pub(crate) origin: Origin,
+    pub(crate) kind: Kind,
     pub(crate) generation: u32,
     /// The handler was told that it is open, so it must be told that it closed.
     pub(crate) announced: bool,
-    /// There may be bytes to read: the last read did not say otherwise.
-    pub(crate) readable: bool,
-    /// The peer has closed its side: there will be no further edge, so it is read to the end.
-    pub(crate) hung_up: bool,
-    /// It is in the reactor's list of connections with something to do.
+    /// It is who it should be: its handshake is complete, and on a link that it opened it has greeted as well.
+    pub(crate) confirmed: bool,
+    pub(crate) course: Course,
+    pub(crate) supply: Supply,
+    /// It is in a list of connections with something to do.
     pub(crate) listed: bool,
     /// The peer does not take what we write: it is not read until it does.
     pub(crate) stalled: bool,
@@ -34,24 +54,22 @@ pub(crate) struct Conn {
     pub(crate) under_way: UnderWay,
     /// Too much of that: it is not read until there is less.
     pub(crate) paused: bool,
-    /// Interest in writability is registered.
+    /// The last write left something, or there was none yet: writing waits until the kernel says that there is room.
     pub(crate) wants_write: bool,
     /// Messages queued for it in this turn.
     pub(crate) queued: u32,
-    /// To be closed once everything is written.
-    pub(crate) closing: bool,
-    /// It is over, and will be taken out: nothing more is read of it.
-    pub(crate) over: bool,
     /// Messages are left that had no room in their turn.
     pub(crate) backlog: bool,
     /// What was read behind these.
     pub(crate) unparsed: Bytes,
-    /// Where an accepted connection comes from.
+    /// Where an accepted connection comes from, as long as it is counted.
     pub(crate) address: Option<IpAddr>,
     /// When it last gave a sign of life: a whole message, or a good part of one.
     pub(crate) heard: Instant,
     /// Malformed messages since it was last looked at.
     pub(crate) malformed: u32,
+    /// Bytes that are being made for it, as the handler says: they count as unsent.
+    pub(crate) withheld: usize,
     /// What it adds to the reactor's sums.
     pub(crate) counted: Counted,
 }
@@ -68,16 +86,77 @@ pub(crate) struct Counted {
 pub(crate) struct Table {
     slots: Slab<Conn>,
     generation: u32,
-    /// Connections whose handshake is not complete, in the order of their deadlines.
-    pub(crate) handshakes: VecDeque<(Instant, ConnId)>,
-    /// Connections whose handshake is complete, in the order in which they are looked at for signs of life.
-    pub(crate) rounds: Rounds,
 }
 
 impl Conn {
+    fn new(link: Link, origin: Origin, kind: Kind, generation: u32, now: Instant) -> Self {
+        Self {
+            link,
+            origin,
+            kind,
+            generation,
+            announced: false,
+            confirmed: false,
+            course: Course::GoesOn,
+            supply: Supply::Dry,
+            listed: false,
+            stalled: false,
+            under_way: UnderWay::default(),
+            paused: false,
+            // The first writability event flushes the greeting; it comes once the connection is established.
+            wants_write: true,
+            queued: 0,
+            backlog: false,
+            unparsed: Bytes::new(),
+            address: None,
+            heard: now,
+            malformed: 0,
+            withheld: 0,
+            counted: Counted::default(),
+        }
+    }
+
+    /// Bytes that it is owed: those that wait to be written, and those that are being made.
+    pub(crate) fn owed(&self) -> usize {
+        self.link.unsent_bytes() + self.withheld
+    }
+
     /// Whether it is read just now.
     pub(crate) fn takes_input(&self) -> bool {
-        !(self.stalled || self.paused || self.closing || self.over)
+        !self.stalled && !self.paused && self.course == Course::GoesOn
+    }
+
+    /// Whether it is a link with a daemon that has greeted.
+    pub(crate) fn is_link(&self) -> bool {
+        self.kind == Kind::Link && self.confirmed
+    }
+
+    /// Whether it is over.
+    pub(crate) fn is_over(&self) -> bool {
+        self.course == Course::Over
+    }
+
+    /// Whether it has something for us, and may say it.
+    pub(crate) fn has_input(&self) -> bool {
+        (self.supply != Supply::Dry || self.backlog || !self.unparsed.is_empty()) && self.takes_input()
+    }
+}
+
+impl Supply {
+    /// The kernel says that the connection is ready.
+    pub(crate) fn ready(&mut self, readable: bool, hung_up: bool) {
+        if hung_up {
+            *self = Self::Last;
+        } else if readable && *self == Self::Dry {
+            *self = Self::Some;
+        }
+    }
+
+    /// A read took less than it could have: a further byte would make a new edge.
+    pub(crate) fn short_read(&mut self) {
+        if *self == Self::Some {
+            *self = Self::Dry;
+        }
     }
 }
 
@@ -91,32 +170,10 @@ impl Table {
         self.slots.vacant_key()
     }
 
-    pub(crate) fn insert(&mut self, stream: TcpStream, link: Link, origin: Origin, now: Instant) -> ConnId {
+    pub(crate) fn insert(&mut self, link: Link, origin: Origin, kind: Kind, now: Instant) -> ConnId {
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
-        let index = self.slots.insert(Conn {
-            stream,
-            link,
-            origin,
-            generation,
-            announced: false,
-            readable: false,
-            hung_up: false,
-            listed: false,
-            stalled: false,
-            under_way: UnderWay::default(),
-            paused: false,
-            wants_write: false,
-            queued: 0,
-            closing: false,
-            over: false,
-            backlog: false,
-            unparsed: Bytes::new(),
-            address: None,
-            heard: now,
-            malformed: 0,
-            counted: Counted::default(),
-        });
+        let index = self.slots.insert(Conn::new(link, origin, kind, generation, now));
         ConnId::new(index, generation)
     }
 
@@ -124,8 +181,9 @@ impl Table {
         self.slots.get_mut(id.index()).filter(|conn| conn.generation == id.generation())
     }
 
-    pub(crate) fn id_at(&self, index: usize) -> Option<ConnId> {
-        self.slots.get(index).map(|conn| ConnId::new(index, conn.generation))
+    /// The connection in a slot.
+    pub(crate) fn at(&mut self, index: usize) -> Option<(ConnId, &mut Conn)> {
+        self.slots.get_mut(index).map(|conn| (ConnId::new(index, conn.generation), conn))
     }
 
     pub(crate) fn remove(&mut self, id: ConnId) -> Option<Conn> {
@@ -139,6 +197,13 @@ impl Table {
             .slots
             .iter()
             .max_by(|(_, a), (_, b)| a.counted.unread.cmp(&b.counted.unread).then(b.heard.cmp(&a.heard)));
+        worst.map(|(index, conn)| ConnId::new(index, conn.generation))
+    }
+
+    /// The guest that has not taken most of what it was sent; of equals, the one that was silent for longest.
+    pub(crate) fn worst_taker(&self) -> Option<ConnId> {
+        let guests = self.slots.iter().filter(|(_, conn)| conn.kind == Kind::Guest);
+        let worst = guests.max_by(|(_, a), (_, b)| a.counted.unsent.cmp(&b.counted.unsent).then(b.heard.cmp(&a.heard)));
         worst.map(|(index, conn)| ConnId::new(index, conn.generation))
     }
 

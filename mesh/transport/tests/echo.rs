@@ -4,13 +4,13 @@
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use statemesh_transport::client::Client;
+use statemesh_client::Connection as Client;
 use statemesh_transport::curve::Security;
 use statemesh_transport::reactor::Settings;
-use statemesh_transport::{ConnId, Event, Handler, Io, Reactor, SocketType, Ticket};
+use statemesh_transport::{ConnId, Event, Handler, Io, Kind, Listener, MioKernel, Reactor, SocketType, Ticket};
 
 struct Echo {
     stop: Arc<AtomicBool>,
@@ -49,10 +49,20 @@ fn with<H: Handler + Send + 'static>(
 ) {
     let stop = Arc::new(AtomicBool::new(false));
     let handler = handler(Arc::clone(&stop));
-    let mut reactor = Reactor::new(settings, Instant::now(), |_| handler).unwrap();
+    let mut kernel = MioKernel::new().unwrap();
     let socket = statemesh_transport::listen::tcp((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
     let address = socket.local_addr().unwrap();
-    reactor.listen(socket, SocketType::Router, settings.message_bytes, 0, Security::None).unwrap();
+    kernel.listen(socket).unwrap();
+    let waker = kernel.waker();
+    let mut reactor = Reactor::new(settings, Box::new(kernel), waker, handler);
+    let (socket_type, security) = (SocketType::Router, Security::None);
+    reactor.listen(Listener {
+        number: 0,
+        kind: Kind::Guest,
+        socket_type,
+        message_bytes: settings.message_bytes,
+        security,
+    });
     let waker = reactor.waker();
     let thread = std::thread::spawn(move || reactor.run().unwrap());
     test(address);
@@ -61,23 +71,9 @@ fn with<H: Handler + Send + 'static>(
     thread.join().unwrap();
 }
 
-const SETTINGS: Settings = Settings {
-    spin: Duration::ZERO,
-    connections: 100,
-    connections_per_address: 100,
-    connections_per_second: 10_000,
-    message_bytes: 1 << 20,
-    parts: 16,
-    handshake: Duration::from_secs(5),
-    handshake_bytes: 1_024,
-    heartbeat: Duration::from_secs(10),
-    idle: Duration::from_secs(60),
-    unread_bytes: 64 << 20,
-    unsent_bytes: 1 << 20,
-    unsent_total_bytes: 64 << 20,
-    in_flight: 1_000,
-    malformed: 1_000,
-};
+fn settings() -> Settings {
+    Settings { unsent_bytes: 1 << 20, ..Settings::default() }
+}
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -87,7 +83,7 @@ fn connect(address: SocketAddr) -> Client {
 
 #[test]
 fn what_is_sent_comes_back_in_order() {
-    with_echo(SETTINGS, |address| {
+    with_echo(settings(), |address| {
         let mut client = connect(address);
         for n in 0..1_000u32 {
             client.push(&n.to_le_bytes());
@@ -101,7 +97,7 @@ fn what_is_sent_comes_back_in_order() {
 
 #[test]
 fn large_messages_pass_in_both_directions_at_once() {
-    with_echo(SETTINGS, |address| {
+    with_echo(settings(), |address| {
         let mut client = connect(address);
         let body = vec![5u8; 900_000];
         assert_eq!(client.call(&body, PATIENCE).unwrap().part_slice(0), Some(&body[..]));
@@ -110,7 +106,7 @@ fn large_messages_pass_in_both_directions_at_once() {
 
 #[test]
 fn a_connection_over_the_limit_is_closed_and_the_others_go_on() {
-    with_echo(Settings { connections: 1, ..SETTINGS }, |address| {
+    with_echo(Settings { connections: 1, ..settings() }, |address| {
         let mut first = connect(address);
         assert!(Client::connect(address, SocketType::Dealer, PATIENCE).is_err());
         assert!(first.call(b"still here", PATIENCE).is_ok());
@@ -119,7 +115,7 @@ fn a_connection_over_the_limit_is_closed_and_the_others_go_on() {
 
 #[test]
 fn a_frame_that_never_ends_closes_only_its_own_connection() {
-    with_echo(Settings { message_bytes: 1_000, ..SETTINGS }, |address| {
+    with_echo(Settings { message_bytes: 1_000, ..settings() }, |address| {
         let mut good = connect(address);
         let mut bad = connect(address);
         assert_eq!(bad.call(&[0; 10_000], PATIENCE).unwrap().part_slice(0), Some(statemesh_transport::OVERSIZE));
@@ -129,7 +125,7 @@ fn a_frame_that_never_ends_closes_only_its_own_connection() {
 }
 #[test]
 fn a_connection_that_does_not_finish_its_handshake_is_closed() {
-    with_echo(Settings { handshake: Duration::from_millis(50), ..SETTINGS }, |address| {
+    with_echo(Settings { handshake: Duration::from_millis(50), ..settings() }, |address| {
         use std::io::Read;
         let mut stream = std::net::TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -142,7 +138,7 @@ fn a_connection_that_does_not_finish_its_handshake_is_closed() {
 /// The bytes and the end of a connection can come with one edge; nothing follows that would announce the end again.
 #[test]
 fn a_connection_that_ends_behind_its_last_bytes_is_noticed() {
-    with_echo(Settings { connections: 1, ..SETTINGS }, |address| {
+    with_echo(Settings { connections: 1, ..settings() }, |address| {
         for _ in 0..50 {
             let mut client = connect_when_there_is_room(address);
             client.push(&[7; 3_000]);
@@ -187,12 +183,14 @@ fn is_closed(mut stream: std::net::TcpStream, within: Duration) -> bool {
     stream.read_to_end(&mut Vec::new()).map_err(|error| error.kind()) != Err(std::io::ErrorKind::WouldBlock)
 }
 
-const HASTY: Settings = Settings { heartbeat: Duration::from_millis(50), idle: Duration::from_millis(600), ..SETTINGS };
+fn hasty() -> Settings {
+    Settings { heartbeat: Duration::from_millis(50), idle: Duration::from_millis(600), ..settings() }
+}
 
 #[test]
 fn who_is_asked_for_a_sign_of_life_and_gives_none_is_closed() {
     use std::io::Read;
-    with_echo(HASTY, |address| {
+    with_echo(hasty(), |address| {
         for minor in [0, 1] {
             let mut all = Vec::new();
             raw(address, &hello(minor)).read_to_end(&mut all).unwrap();
@@ -204,7 +202,7 @@ fn who_is_asked_for_a_sign_of_life_and_gives_none_is_closed() {
 
 #[test]
 fn who_answers_pings_stays() {
-    with_echo(HASTY, |address| {
+    with_echo(hasty(), |address| {
         let mut client = connect(address);
         // Waiting for a message answers what comes meanwhile; nothing was sent, so no message comes.
         assert!(client.receive(Duration::from_millis(1_000)).is_err());
@@ -214,7 +212,7 @@ fn who_answers_pings_stays() {
 
 #[test]
 fn a_message_that_is_never_whole_ends_its_connection() {
-    with_echo(Settings { idle: PATIENCE * 2, ..HASTY }, |address| {
+    with_echo(Settings { idle: PATIENCE * 2, ..hasty() }, |address| {
         let half = [&hello(0)[..], &[0, 200, 1, 2, 3]].concat();
         assert!(is_closed(raw(address, &half), PATIENCE / 2));
     });
@@ -222,7 +220,7 @@ fn a_message_that_is_never_whole_ends_its_connection() {
 
 #[test]
 fn when_half_messages_take_too_much_the_largest_goes() {
-    with_echo(Settings { unread_bytes: 100_000, ..SETTINGS }, |address| {
+    with_echo(Settings { unread_bytes: 100_000, ..settings() }, |address| {
         let part = |bytes: usize| [&hello(0)[..], &[2, 0, 0, 0, 0, 0, 1, 0, 0], &vec![0; bytes]].concat();
         let small = raw(address, &part(30_000));
         let large = raw(address, &part(60_000));
@@ -236,7 +234,7 @@ fn when_half_messages_take_too_much_the_largest_goes() {
 
 #[test]
 fn one_address_cannot_take_all_connections() {
-    with_echo(Settings { connections_per_address: 2, ..SETTINGS }, |address| {
+    with_echo(Settings { connections_per_address: 2, ..settings() }, |address| {
         let (_a, _b) = (connect(address), connect(address));
         assert!(Client::connect(address, SocketType::Dealer, PATIENCE).is_err());
         // Linux answers at all of 127.0.0.0/8, and a socket may come from any of it.
@@ -249,7 +247,7 @@ fn one_address_cannot_take_all_connections() {
 
 #[test]
 fn an_old_handshake_makes_room_for_a_new_connection() {
-    with_echo(Settings { connections: 2, handshake: PATIENCE * 2, ..SETTINGS }, |address| {
+    with_echo(Settings { connections: 2, handshake: PATIENCE * 2, ..settings() }, |address| {
         let (first, _second) = (raw(address, b""), raw(address, b""));
         // Too early nobody is evicted: who connects just now would be, too.
         let deadline = Instant::now() + PATIENCE;
@@ -263,7 +261,7 @@ fn an_old_handshake_makes_room_for_a_new_connection() {
 /// A read of tiny messages holds thousands of them; between two shares of it the others are served.
 #[test]
 fn a_bomb_of_tiny_messages_is_answered_whole_and_others_are_served_meanwhile() {
-    with_echo(SETTINGS, |address| {
+    with_echo(settings(), |address| {
         let mut bomber = connect(address);
         for _ in 0..20_000 {
             bomber.push(b"");
@@ -279,7 +277,7 @@ fn a_bomb_of_tiny_messages_is_answered_whole_and_others_are_served_meanwhile() {
 #[test]
 fn who_does_not_read_is_not_read_and_others_go_on() {
     use std::io::{Read, Write};
-    with_echo(SETTINGS, |address| {
+    with_echo(settings(), |address| {
         let mut deaf = raw(address, &hello(1));
         deaf.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
         // A message of 1,000 bytes, over and over.
@@ -340,7 +338,7 @@ impl Handler for Hoarder {
 #[test]
 fn a_connection_with_too_much_under_way_is_not_read_until_half_of_it_is_answered() {
     let hoarder = |stop| Hoarder { stop, kept: VecDeque::new(), taken: 0 };
-    with(Settings { in_flight: 4, ..SETTINGS }, hoarder, |address| {
+    with(Settings { in_flight: 4, ..settings() }, hoarder, |address| {
         let (mut eager, mut other) = (connect(address), connect(address));
         (0..10u8).for_each(|n| eager.push(&[n]));
         eager.flush().unwrap();
@@ -366,4 +364,44 @@ fn a_connection_with_too_much_under_way_is_not_read_until_half_of_it_is_answered
             assert_eq!(eager.receive(PATIENCE).unwrap().part_slice(0), Some(&[n][..]));
         }
     });
+}
+
+/// Answers every message with a million bytes, and notes how much it owed anybody at most.
+struct Inflater {
+    stop: Arc<AtomicBool>,
+    owed: Arc<AtomicUsize>,
+}
+
+impl Handler for Inflater {
+    fn handle(&mut self, event: Event<'_>, io: &mut Io) {
+        let Event::Message(conn, ..) = event else { return };
+        io.send(conn, &[&[0; 1_000_000]]);
+        self.owed.fetch_max(io.unsent(conn), Ordering::Relaxed);
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    fn finished(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+#[test]
+fn many_small_requests_of_one_read_that_ask_for_much_are_answered_as_the_answers_are_taken() {
+    let owed = Arc::new(AtomicUsize::new(0));
+    let inflater = |stop| Inflater { stop, owed: Arc::clone(&owed) };
+    with(settings(), inflater, |address| {
+        let mut client = connect(address);
+        for _ in 0..200 {
+            client.push(b"?");
+        }
+        client.flush().unwrap();
+        for _ in 0..200 {
+            assert_eq!(client.receive(PATIENCE).unwrap().part_slice(0).map(<[u8]>::len), Some(1_000_000));
+        }
+    });
+    let owed = owed.load(Ordering::Relaxed);
+    assert!(owed < settings().unsent_bytes + 2 * 1_000_100, "{owed} bytes at a time");
 }

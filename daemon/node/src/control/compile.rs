@@ -1,13 +1,16 @@
-//! From the bytes of a `define` to a machine that can be pushed, or to the reply that says why not.
+//! From the bytes of a `define` to a machine that can be pushed, or to the reply that says why not; from what another member pushed
+//! to the machine.
 
 use std::sync::Arc;
 
-use statemesh_engine::{Diagnostic, Limits, Machine, Value};
-use statemesh_mesh::client_protocol::error::ErrorCode;
-use statemesh_mesh::client_protocol::reply::{Encoding, MapWriter, write_error};
-use statemesh_mesh::client_protocol::request::{Refusal, Request};
+use statemesh_engine::{Diagnostic, Machine, Value};
+use statemesh_protocol::error::ErrorCode;
+use statemesh_protocol::peer::body::Body;
+use statemesh_protocol::peer::definition::{Definition, DefinitionHash};
+use statemesh_protocol::reply::{Encoding, MapWriter, write_error};
+use statemesh_protocol::request::{Refusal, Request};
 
-use crate::shard::write_value;
+use statemesh_shard::write_value;
 
 /// A whole reply, and the error that it tells.
 pub(super) type Reply = (Vec<u8>, Option<ErrorCode>);
@@ -57,13 +60,60 @@ pub(super) fn compile(request: &Request<'_>, shared: &crate::shared::Shared) -> 
     };
     let table = shared.machines.table();
     let resolve = |name: &str| table.by_name(name).map(|version| Arc::clone(&version.machine));
-    match Machine::compile(&json, &Limits::default(), &resolve) {
+    match Machine::compile(&json, &shared.options.limits.of_engine(), &resolve) {
         Ok(compiled) => Ok(Good { machine: compiled.machine, warnings: compiled.warnings }),
-        Err(diagnostics) => {
-            let first = diagnostics.iter().find(|d| d.is_error()).map(ToString::to_string).unwrap_or_default();
-            Err(fail(&first, &diagnostics))
-        }
+        Err(diagnostics) => Err(fail(&first_error(&diagnostics), &diagnostics)),
     }
+}
+
+/// Why a version that another member has does not compile here.
+#[derive(Debug)]
+pub(super) struct WhyNot {
+    /// For a person.
+    pub(super) reason: String,
+    /// A version that it names and that is not here: with that it may. Without, it never does.
+    pub(super) lacks: Option<DefinitionHash>,
+}
+
+impl WhyNot {
+    fn for_good(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), lacks: None }
+    }
+
+    /// The compiler panicked.
+    pub(super) fn fault() -> Self {
+        Self::for_good("the compiler failed")
+    }
+}
+
+/// Compiles what another member compiled, with the same versions of the machines that it names.
+///
+/// # Errors
+/// Why it does not compile here; as long as a machine that it names is not here it does not.
+pub(super) fn compile_received(
+    definition: &Definition,
+    shared: &crate::shared::Shared,
+) -> Result<Arc<Machine>, WhyNot> {
+    let body = Body::decode(&definition.body).map_err(|error| WhyNot::for_good(error.to_string()))?;
+    let table = shared.machines.table();
+    if let Some((name, hash)) = body.children().find(|(_, hash)| table.by_hash(hash).is_none()) {
+        return Err(WhyNot {
+            reason: format!("it names a version of machine \"{name}\" that is not here"),
+            lacks: Some(*hash),
+        });
+    }
+    let resolve = |name: &str| Some(Arc::clone(&table.by_hash(body.child(name)?)?.machine));
+    let compiled = Machine::compile(body.source, &shared.options.limits.of_engine(), &resolve);
+    let machine = compiled.map_err(|diagnostics| WhyNot::for_good(first_error(&diagnostics)))?.machine;
+    if *machine.hash() != definition.hash || machine.id() != definition.machine {
+        return Err(WhyNot::for_good("it compiles to another machine here: do all daemons run the same release?"));
+    }
+    Ok(machine)
+}
+
+/// The first of what is wrong, for a person.
+fn first_error(diagnostics: &[Diagnostic]) -> String {
+    diagnostics.iter().find(|diagnostic| diagnostic.is_error()).map(ToString::to_string).unwrap_or_default()
 }
 
 /// Refuses what nobody would keep: a machine that is to survive its owner must not be held in memory alone.

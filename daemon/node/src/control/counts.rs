@@ -4,6 +4,7 @@ use parking_lot::Mutex;
 use statemesh_mesh::gossip::Drops;
 use statemesh_mesh::membership;
 
+use super::waiting::Waiting;
 use crate::counters::Kind;
 use crate::metrics::Level;
 
@@ -19,9 +20,17 @@ pub(super) struct Figures {
     pub(super) membership: membership::Counters,
     pub(super) sent: u64,
     pub(super) received: u64,
-    pub(super) lost: u64,
     pub(super) held: u64,
+    /// Keys of instances elsewhere that are kept, and those that were not for want of room.
+    pub(super) known_keys: u64,
+    pub(super) unknown_keys: u64,
     pub(super) deaths: u64,
+    /// Partitions of which it is not known which instances are lost.
+    pub(super) unnamed: u64,
+    /// Machines given as files of which the mesh runs another version, or none.
+    pub(super) files_differing: u64,
+    /// Why it has not joined, as a label.
+    pub(super) waiting: Option<&'static str>,
 }
 
 impl Counts {
@@ -39,6 +48,9 @@ impl Counts {
             kind: Kind::Counter,
             samples: vec![(Vec::new(), value as f64)],
         };
+        let kept_out = Waiting::LABELS
+            .iter()
+            .map(|reason| (vec![("reason", (*reason).to_owned())], f64::from(figures.waiting == Some(reason))));
         let held = vec![(Vec::new(), figures.held as f64)];
         vec![
             Level {
@@ -48,11 +60,34 @@ impl Counts {
                 samples: reasons.collect(),
             },
             Level {
+                name: "statemesh_kept_out",
+                help: "1 while this daemon is not ready because it has not joined, by reason; 0 otherwise.",
+                kind: Kind::Gauge,
+                samples: kept_out.collect(),
+            },
+            Level {
+                name: "statemesh_machine_files_differing",
+                help: "Machines given to this daemon as files of which the mesh runs another version, or none.",
+                kind: Kind::Gauge,
+                samples: vec![(Vec::new(), figures.files_differing as f64)],
+            },
+            Level {
                 name: "statemesh_partitions_held",
                 help: "Partitions served here.",
                 kind: Kind::Gauge,
                 samples: held,
             },
+            Level {
+                name: "statemesh_known_keys",
+                help: "Keys of instances of other daemons that this one keeps, to name what is lost with them.",
+                kind: Kind::Gauge,
+                samples: vec![(Vec::new(), figures.known_keys as f64)],
+            },
+            plain(
+                "statemesh_refused_known_keys_total",
+                "Keys of instances of other daemons that were not kept because of limits.known_keys.",
+                figures.unknown_keys,
+            ),
             plain("statemesh_gossip_sent_total", "Gossip datagrams sent.", figures.sent),
             plain(
                 "statemesh_gossip_received_total",
@@ -66,6 +101,11 @@ impl Counts {
             ),
             plain("statemesh_member_deaths_total", "Members declared dead, as this daemon saw it.", figures.deaths),
             plain(
+                "statemesh_partitions_lost_unnamed_total",
+                "Partitions adopted here whose holder died together with all that knew their keys: which instances are lost is not known.",
+                figures.unnamed,
+            ),
+            plain(
                 "statemesh_member_renewals_total",
                 "How often the mesh held this daemon for dead, wrongly.",
                 figures.membership.renewals,
@@ -74,11 +114,6 @@ impl Counts {
                 "statemesh_pauses_total",
                 "How often this process found that it had been paused.",
                 figures.membership.pauses,
-            ),
-            plain(
-                "statemesh_instances_lost_total",
-                "Instances that went with a dead owner, reported by its successor.",
-                figures.lost,
             ),
         ]
     }

@@ -1,42 +1,25 @@
 //! Definitions: what `define` does, and what members tell each other of them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use statemesh_engine::{Limits, Machine};
-use statemesh_mesh::client_protocol::error::ErrorCode;
-use statemesh_mesh::client_protocol::reply::{Encoding, MapWriter, write_error, write_str};
-use statemesh_mesh::client_protocol::request::{Op, Request};
-use statemesh_mesh::definitions::{self, DefinitionHash, DefinitionMessage, VersionId};
-use statemesh_mesh::identity::MemberName;
-use statemesh_mesh::protocol::PeerMessage;
-use tokio::sync::mpsc;
+use bytes::Bytes;
+use statemesh_engine::Machine;
+use statemesh_mesh::definitions::{self, DefineError, File};
+use statemesh_protocol::error::ErrorCode;
+use statemesh_protocol::identity::MemberName;
+use statemesh_protocol::peer::PeerMessage;
+use statemesh_protocol::peer::body::Body;
+use statemesh_protocol::peer::definition::{Definition, DefinitionHash, DefinitionMessage, VersionId};
+use statemesh_protocol::reply::{MapWriter, write_error, write_str};
 
-use super::Control;
-use super::body::Body;
-use super::compile::{Good, Reply, compile};
-use super::load::Loaded;
-use crate::answers;
+use super::compile::{Good, Reply, WhyNot};
+use super::work::{Asked, Done, Finished, Line, Requested, Work};
+use super::{Control, Output};
 use crate::command::Command;
-use crate::machines::Version;
-use crate::shard::write_value;
-
-/// A piece of work that a thread of its own has finished.
-#[derive(Debug)]
-pub(super) struct Done {
-    asked: Asked,
-    result: Result<Good, Reply>,
-}
-
-/// Who asked for something, and how the reply must look.
-#[derive(Clone, Debug)]
-struct Asked {
-    reactor: usize,
-    correlation: u64,
-    encoding: Encoding,
-    id: Option<Vec<u8>>,
-}
+use statemesh_shard::machines::Version;
+use statemesh_shard::write_value;
 
 /// A definition on its way to all members.
 #[derive(Debug)]
@@ -47,29 +30,74 @@ struct Push {
 }
 
 /// The definitions of the mesh, and what is under way with them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Definitions {
     known: definitions::Definitions,
-    pushes: HashMap<u64, Push>,
-    /// Compiled here a moment ago, so that they need not be compiled again.
-    compiled: HashMap<DefinitionHash, Arc<Machine>>,
-    /// Versions that name a version of another machine which has not arrived yet.
-    incomplete: Vec<definitions::Definition>,
-    done: Option<mpsc::Sender<Done>>,
-    /// Definitions that wait until there is a link to every live member, and until when.
-    held: Vec<(Done, Instant)>,
+    pushes: BTreeMap<u64, Push>,
+    /// Compiled here already, as they were given at start or defined a moment ago.
+    compiled: BTreeMap<DefinitionHash, Arc<Machine>>,
+    requests: Line<Requested>,
+    /// Versions of other members that are to be compiled, each a machine's id and the hash.
+    received: Line<(String, DefinitionHash)>,
+    /// The versions of that line and the one that is under way, each with the pushes that are to be answered when it is done: who
+    /// pushed, and the push's id.
+    pending: BTreeMap<DefinitionHash, BTreeSet<(MemberName, u64)>>,
+    /// Versions that do not compile here.
+    incomplete: BTreeMap<DefinitionHash, Incomplete>,
 }
 
-/// How long `define` waits for links to members that have just joined.
-const LINKS_PATIENCE: Duration = Duration::from_secs(3);
+/// A version that does not compile here (yet).
+#[derive(Debug)]
+struct Incomplete {
+    machine: String,
+    why_not: WhyNot,
+}
+
+/// Bytes of a reason that is sent to another member.
+const REASON_BYTES: usize = 500;
+
+/// The body of a compiled machine.
+pub(super) fn body_of(machine: &Machine) -> Vec<u8> {
+    let children = machine.children().map(|(name, child)| (name, *child.hash())).collect();
+    Body::new(children, machine.source()).encode()
+}
 
 impl Definitions {
-    pub(super) fn set_done(&mut self, done: mpsc::Sender<Done>) {
-        self.done = Some(done);
+    /// None yet. They may have so many bytes.
+    pub(super) fn new(max_bytes: usize) -> Self {
+        Self {
+            known: definitions::Definitions::new(max_bytes),
+            pushes: BTreeMap::new(),
+            compiled: BTreeMap::new(),
+            requests: Line::default(),
+            received: Line::default(),
+            pending: BTreeMap::new(),
+            incomplete: BTreeMap::new(),
+        }
     }
 
     pub(super) fn digest(&self) -> u64 {
         self.known.digest()
+    }
+
+    /// Whether the list of this member's machines is known.
+    pub(super) fn has_list_of(&self, member: &MemberName) -> bool {
+        self.known.has_list_of(member)
+    }
+
+    /// The revision of the folder whose machines the mesh runs.
+    pub(super) fn revision(&self) -> u64 {
+        self.known.revision()
+    }
+
+    /// The version of a machine that new instances take.
+    pub(super) fn newest(&self, machine: &str) -> Option<DefinitionHash> {
+        self.known.newest(machine).map(|newest| newest.hash)
+    }
+
+    /// Keeps a machine that is compiled already.
+    pub(super) fn keep_compiled(&mut self, machine: Arc<Machine>) {
+        self.compiled.insert(*machine.hash(), machine);
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
@@ -78,77 +106,71 @@ impl Definitions {
 }
 
 impl Control {
-    /// Defines what was given at start.
-    pub(super) fn load(&mut self, loaded: Vec<Loaded>) {
-        let now = self.started;
-        for Loaded { machine } in loaded {
-            let (id, hash, body) = (machine.id().to_owned(), *machine.hash(), Body::encode(&machine));
-            self.definitions.compiled.insert(hash, machine);
-            if let Err(error) = self.definitions.known.define(&id, hash, body, [], now) {
-                tracing::error!(machine = id, %error, "not defined");
-            }
-        }
+    /// Takes the machines of a folder, as far as the mesh does not run others.
+    pub(super) fn adopt_files(&mut self, files: &[File], revision: Option<u64>) -> Result<(), DefineError> {
+        let linked: Vec<MemberName> = self.links.up().filter_map(|member| self.name(member)).collect();
+        let result = self.definitions.known.adopt(files, revision, linked);
         self.follow_definitions();
+        result
     }
 
     /// A request that a reactor passed on.
-    pub(super) fn request(&mut self, reactor: usize, correlation: u64, raw: Vec<u8>) {
-        let Some(done) = self.definitions.done.clone() else {
-            return;
-        };
-        let shared = Arc::clone(&self.shared);
-        // Compiling a large definition, and looking at all instances, take milliseconds that gossip should not wait for.
-        tokio::task::spawn_blocking(move || {
-            let encoding = Encoding::of(&raw);
-            let Ok(request) = Request::parse(&raw, encoding) else {
-                return;
-            };
-            let asked = Asked { reactor, correlation, encoding, id: request.id.map(<[u8]>::to_vec) };
-            let result = if request.op == Op::Define {
-                compile(&request, &shared)
-            } else {
-                let mut reply = Vec::new();
-                let mut error = None;
-                if let Err(refusal) = answers::answer(&request, &shared, &mut reply) {
-                    reply.clear();
-                    error = Some(refusal.code);
-                    write_error(&mut reply, encoding, refusal.id, refusal.code, &refusal.message, refusal.hint);
+    pub(super) fn request(&mut self, reactor: usize, correlation: u64, raw: Bytes, now: Instant) {
+        // The reactor gave it up by then.
+        let until = now + self.shared.options.limits.forward_timeout;
+        self.definitions.requests.add(Requested { reactor, correlation, raw, until });
+    }
+
+    /// A piece of work is done: the next one of its line may begin.
+    pub(super) fn work_done(&mut self, Done(finished): Done, now: Instant) {
+        match finished {
+            Finished::Defined { asked, result } => {
+                self.definitions.requests.done();
+                match result {
+                    Ok(good) => self.push(asked, good, now),
+                    Err(reply) => self.reply(&asked, reply),
                 }
-                Err((reply, error))
-            };
-            // The daemon is ending if nobody takes it.
-            let _ = done.blocking_send(Done { asked, result });
-        });
-    }
-
-    /// A definition compiles, or a reply is ready.
-    pub(super) fn definition_done(&mut self, done: Done, now: Instant) {
-        match done.result {
-            Ok(_) => self.definitions.held.push((done, now + LINKS_PATIENCE)),
-            Err(reply) => self.reply(&done.asked, reply),
-        }
-        self.push_held(now);
-    }
-
-    /// Pushes what waits, once there is a link to every live member: a member that has just joined must acknowledge as well.
-    fn push_held(&mut self, now: Instant) {
-        let linked = self.links.up().count() >= self.membership.live();
-        for (done, until) in std::mem::take(&mut self.definitions.held) {
-            match done {
-                Done { asked, result: Ok(good) } if linked || now >= until => self.push(asked, good, now),
-                done => self.definitions.held.push((done, until)),
+            }
+            Finished::Received { machine, hash, result } => {
+                self.definitions.received.done();
+                self.compiled(machine, hash, result);
             }
         }
     }
 
+    /// Gives away what is to be compiled next, of clients and of members. Nothing is ever compiled by the control plane itself: it
+    /// would neither renew the lease nor answer probes meanwhile.
+    fn begin_work(&mut self, now: Instant) {
+        self.definitions.requests.drop_overdue(now);
+        if let Some(requested) = self.definitions.requests.next() {
+            self.definitions.requests.begun();
+            let work = Work::define(Arc::clone(&self.shared), requested);
+            self.outputs.push_back(Output::Work(work));
+        }
+        while let Some((machine, hash)) = self.definitions.received.next() {
+            let is_here = self.shared.machines.table().by_hash(&hash).is_some();
+            // It may have been defined here while it waited.
+            let Some(version) = self.definitions.known.version(&machine, &hash).filter(|_| !is_here) else { continue };
+            let definition = Definition { machine, clock: version.clock, hash, body: version.body.clone() };
+            self.definitions.received.begun();
+            let work = Work::received(Arc::clone(&self.shared), definition);
+            self.outputs.push_back(Output::Work(work));
+        }
+    }
+
+    /// Gives a definition to every live member; one to which there is no link yet gets it as soon as there is one.
     fn push(&mut self, asked: Asked, good: Good, now: Instant) {
         let machine = &good.machine;
-        self.definitions.compiled.insert(*machine.hash(), Arc::clone(machine));
-        let live: Vec<MemberName> = self.links.up().filter_map(|member| self.name(member)).collect();
+        let (name, hash, compiled) = (machine.id().to_owned(), *machine.hash(), Arc::clone(machine));
+        let live: Vec<MemberName> = self.live().cloned().collect();
         let members = live.len() + 1;
-        match self.definitions.known.define(machine.id(), *machine.hash(), Body::encode(machine), live, now) {
+        match self.definitions.known.define(&name, hash, body_of(machine), live, now) {
             Ok(push) => {
                 self.definitions.pushes.insert(push, Push { asked, good, members });
+                // Another member may have told of it before: then it waits to be compiled, or could not be.
+                if self.shared.machines.table().by_hash(&hash).is_none() {
+                    self.add(&name, hash, compiled);
+                }
                 self.follow_definitions();
             }
             Err(error) => {
@@ -177,16 +199,19 @@ impl Control {
     }
 
     pub(super) fn definition_member_gone(&mut self, name: MemberName, now: Instant) {
+        for pushes in self.definitions.pending.values_mut() {
+            pushes.retain(|(from, _)| *from != name);
+        }
         self.definitions.known.handle(definitions::Input::MemberDown(name), now);
         self.follow_definitions();
     }
 
     pub(super) fn definitions_due(&mut self, now: Instant) {
-        self.push_held(now);
         if self.definitions.next_deadline().is_some_and(|at| at <= now) {
             self.definitions.known.handle(definitions::Input::Tick, now);
             self.follow_definitions();
         }
+        self.begin_work(now);
     }
 
     fn follow_definitions(&mut self) {
@@ -197,73 +222,112 @@ impl Control {
                     let member = self.number(&to);
                     self.send(member, &PeerMessage::Definitions(message));
                 }
-                definitions::Output::Apply { definition } => {
-                    self.apply(definition);
+                definitions::Output::Apply(version) => {
+                    self.apply(version);
                     changed = true;
                 }
                 definitions::Output::Newest(version) => {
                     self.make_newest(&version);
                     changed = true;
                 }
-                definitions::Output::Pushed { id, missing } => self.pushed(id, &missing),
+                definitions::Output::Taken { from, id, hash } => match self.definitions.pending.get_mut(&hash) {
+                    Some(pushes) => _ = pushes.insert((from, id)),
+                    None => self.acknowledge(&from, id, &hash),
+                },
+                definitions::Output::NotTaken { from, machine, error } => {
+                    tracing::warn!(member = %from, machine, %error, "a definition that another member has is not taken here");
+                }
+                definitions::Output::Pushed { id, missing, refused } => self.pushed(id, &missing, &refused),
             }
         }
         if changed {
-            self.apply_incomplete();
             self.regreet();
+            self.compare_files();
         }
     }
 
-    fn apply(&mut self, definition: definitions::Definition) {
-        let compiled = self.definitions.compiled.remove(&definition.hash);
-        let Some(machine) = compiled.or_else(|| self.compile_known(&definition)) else {
-            return self.definitions.incomplete.push(definition);
+    /// Tells a member whether what it pushed runs here.
+    fn acknowledge(&mut self, from: &MemberName, id: u64, hash: &DefinitionHash) {
+        let message = match self.definitions.incomplete.get(hash) {
+            None => DefinitionMessage::Ack { id },
+            Some(Incomplete { why_not, .. }) => {
+                let reason = &why_not.reason;
+                let end = reason.floor_char_boundary(REASON_BYTES);
+                DefinitionMessage::Refused { id, reason: reason[..end].to_owned() }
+            }
         };
-        let definitions::Definition { machine: name, clock, hash, .. } = definition;
-        let newest = self.shared.machines.add(Version { name: name.as_str().into(), hash, number: clock, machine });
-        tracing::info!(machine = name, clock, newest, "defined");
+        let member = self.number(from);
+        self.send(member, &PeerMessage::Definitions(message));
     }
 
-    /// Compiles what another member compiled, with the same versions of the machines that it names; `None` as long as they are not
-    /// here.
-    fn compile_known(&self, definition: &definitions::Definition) -> Option<Arc<Machine>> {
-        let body = Body::decode(&definition.body).ok()?;
+    /// A version is new here.
+    fn apply(&mut self, VersionId { machine, hash, .. }: VersionId) {
+        if let Some(compiled) = self.definitions.compiled.remove(&hash) {
+            return self.add(&machine, hash, compiled);
+        }
+        if self.shared.machines.table().by_hash(&hash).is_none() {
+            self.await_turn(machine, hash);
+        }
+    }
+
+    /// Has a version compiled when it is its turn.
+    fn await_turn(&mut self, machine: String, hash: DefinitionHash) {
+        self.definitions.pending.entry(hash).or_default();
+        self.definitions.received.add((machine, hash));
+    }
+
+    /// A version of another member compiles here, or does not.
+    fn compiled(&mut self, machine: String, hash: DefinitionHash, result: Result<Arc<Machine>, WhyNot>) {
         let table = self.shared.machines.table();
-        let resolve = |name: &str| Some(Arc::clone(&table.by_hash(body.child(name)?)?.machine));
-        let machine = Machine::compile(body.source, &Limits::default(), &resolve).ok()?.machine;
-        (*machine.hash() == definition.hash).then_some(machine)
-    }
-
-    /// Tries again what named machines that were not there.
-    fn apply_incomplete(&mut self) {
-        let mut before = usize::MAX;
-        while self.definitions.incomplete.len() < before {
-            before = self.definitions.incomplete.len();
-            for definition in std::mem::take(&mut self.definitions.incomplete) {
-                self.apply(definition);
+        match result {
+            // It was defined here meanwhile.
+            _ if table.by_hash(&hash).is_some() => {}
+            Ok(compiled) => self.add(&machine, hash, compiled),
+            // What it lacked came meanwhile.
+            Err(why_not) if why_not.lacks.is_some_and(|lacks| table.by_hash(&lacks).is_some()) => {
+                self.definitions.received.add((machine, hash));
+            }
+            Err(why_not) => {
+                let reason = &why_not.reason;
+                tracing::warn!(machine, reason, "a definition that another member has does not compile here (yet)");
+                self.definitions.incomplete.insert(hash, Incomplete { machine, why_not });
+                self.settled(&hash);
             }
         }
-        for definition in &self.definitions.incomplete {
-            tracing::warn!(
-                machine = definition.machine,
-                "a definition that another member has does not compile here (yet)"
-            );
+    }
+
+    /// It is known whether this version compiles here: those that pushed it are told.
+    fn settled(&mut self, hash: &DefinitionHash) {
+        for (from, id) in self.definitions.pending.remove(hash).unwrap_or_default() {
+            self.acknowledge(&from, id, hash);
+        }
+    }
+
+    /// Takes a version that is compiled, and tries those again that lacked it.
+    fn add(&mut self, name: &str, hash: DefinitionHash, machine: Arc<Machine>) {
+        let Some(version) = self.definitions.known.version(name, &hash) else { return };
+        let clock = version.clock;
+        let newest = self.shared.machines.add(Version::new(name.into(), hash, clock, machine));
+        tracing::info!(machine = name, clock, newest, "defined");
+        self.definitions.incomplete.remove(&hash);
+        self.settled(&hash);
+        let lacked = self.definitions.incomplete.extract_if(.., |_, waiting| waiting.why_not.lacks == Some(hash));
+        let again: Vec<_> = lacked.map(|(hash, Incomplete { machine, .. })| (machine, hash)).collect();
+        for (machine, hash) in again {
+            self.await_turn(machine, hash);
         }
     }
 
     fn make_newest(&mut self, version: &VersionId) {
-        // It may still wait for a machine that it names.
-        for definition in self.definitions.incomplete.iter_mut().filter(|waiting| waiting.hash == version.hash) {
-            definition.clock = version.clock;
-        }
+        // One that is not compiled yet has its clock once it is.
         let known = self.shared.machines.table().by_hash(&version.hash).cloned();
         if let Some(known) = known {
             let (name, machine) = (Arc::clone(&known.name), Arc::clone(&known.machine));
-            self.shared.machines.add(Version { name, hash: version.hash, number: version.clock, machine });
+            self.shared.machines.add(Version::new(name, version.hash, version.clock, machine));
         }
     }
 
-    fn pushed(&mut self, id: u64, missing: &[MemberName]) {
+    fn pushed(&mut self, id: u64, missing: &[MemberName], refused: &[(MemberName, String)]) {
         let Some(Push { asked, good, members }) = self.definitions.pushes.remove(&id) else {
             return;
         };
@@ -275,11 +339,18 @@ impl Control {
         }
         map.bool("ok", true)
             .str("machine", good.machine.id())
-            .str("hash", &crate::machines::hex(good.machine.hash()))
-            .uint("version", number)
-            .uint("members", members.saturating_sub(missing.len()) as u64);
+            .str("hash", &statemesh_shard::machines::hex(good.machine.hash()))
+            .uint("version", definitions::count_of(number))
+            .uint("members", members.saturating_sub(missing.len() + refused.len()) as u64);
         if !missing.is_empty() {
             map.list("missing", missing.iter(), |out, encoding, name| write_str(out, encoding, name.as_str()));
+        }
+        if !refused.is_empty() {
+            map.list("refused", refused.iter(), |out, encoding, (name, reason)| {
+                let mut map = MapWriter::new(out, encoding);
+                map.str("member", name.as_str()).str("reason", reason);
+                map.end();
+            });
         }
         map.list("warnings", good.warnings.iter(), |out, encoding, warning| {
             write_value(out, encoding, &warning.to_value())

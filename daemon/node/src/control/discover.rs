@@ -1,64 +1,38 @@
-//! The task that carries out the plan of [`statemesh_mesh::discovery`].
+//! Looking for other members: the plan of [`statemesh_mesh::discovery`], whose questions somebody else asks.
 
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use statemesh_mesh::discovery::{Config, Discovery, Input, Output};
-use statemesh_mesh::resolver::Resolver;
-use tokio::sync::{mpsc, watch};
+use statemesh_mesh::discovery::{self, Config, Records};
+use statemesh_mesh::membership;
 
-/// Looks for members until nobody listens any more. `joined` says whether the others are known already.
-pub(super) fn spawn(
-    config: Config,
-    dns_server: Option<SocketAddr>,
-    joined: watch::Receiver<bool>,
-) -> mpsc::Receiver<Vec<SocketAddr>> {
-    let (found, addresses) = mpsc::channel(1);
-    tokio::spawn(look(config, dns_server, joined, found));
-    addresses
+use super::{Control, Output, Unanswered};
+use crate::options::Options;
+
+/// Where this daemon looks, whose own gossip address is `own`.
+pub(super) fn config(options: &Options, own: SocketAddr) -> Config {
+    let (service, seeds) = (options.discovery.service.clone(), options.discovery.seeds.clone());
+    Config::new(service, options.listen.gossip.port(), seeds, own)
 }
 
-async fn look(
-    config: Config,
-    dns_server: Option<SocketAddr>,
-    mut joined: watch::Receiver<bool>,
-    found: mpsc::Sender<Vec<SocketAddr>>,
-) {
-    let resolver = config.service.is_some().then(|| Resolver::new(dns_server)).transpose();
-    let resolver = resolver.unwrap_or_else(|error| {
-        tracing::error!(%error, "DNS cannot be asked; only configured seeds are tried");
-        None
-    });
-    let mut plan = Discovery::new(config, Instant::now());
-    loop {
-        plan.handle(Input::Tick, Instant::now());
-        while let Some(output) = plan.poll() {
+impl Control {
+    /// What came of the question that was asked.
+    pub(super) fn answered(&mut self, answer: Result<Records, Unanswered>, now: Instant) {
+        let input = answer.map_or(discovery::Input::Failed, discovery::Input::Answer);
+        self.discovery.handle(input, now);
+    }
+
+    /// Goes on with the plan, which depends on whether this daemon has joined and knows others, and tries the addresses that it found.
+    pub(super) fn look_for_members(&mut self, now: Instant) {
+        self.discovery.handle(discovery::Input::Joined(self.joined && self.membership.live() > 0), now);
+        self.discovery.handle(discovery::Input::Tick, now);
+        while let Some(output) = self.discovery.poll() {
             match output {
-                Output::Found(addresses) => {
-                    if found.send(addresses).await.is_err() {
-                        return;
-                    }
+                discovery::Output::Ask(question) => self.outputs.push_back(Output::Ask(question)),
+                discovery::Output::Found(seeds) => {
+                    self.membership.handle(membership::Input::Join { seeds }, now);
+                    self.follow_membership(now);
                 }
-                Output::Ask(question) => {
-                    let answer = match &resolver {
-                        Some(resolver) => resolver.ask(&question).await.map_err(|error| {
-                            tracing::debug!(%error, "DNS");
-                        }),
-                        None => Err(()),
-                    };
-                    plan.handle(answer.map_or(Input::Failed, Input::Answer), Instant::now());
-                }
-            }
-        }
-        let due = plan.next_deadline().unwrap_or_else(Instant::now);
-        tokio::select! {
-            () = tokio::time::sleep_until(due.into()) => {}
-            changed = joined.changed() => {
-                if changed.is_err() {
-                    return;
-                }
-                let joined = *joined.borrow_and_update();
-                plan.handle(Input::Joined(joined), Instant::now());
             }
         }
     }

@@ -3,9 +3,8 @@
 use std::time::{Duration, Instant};
 
 use statemesh_mesh::{membership, ownership};
-use tokio::sync::oneshot;
 
-use super::Control;
+use super::{Control, Output};
 use crate::node::LeaveReport;
 
 /// How often to look whether everything is done.
@@ -16,28 +15,32 @@ const LAST_ANSWERS: Duration = Duration::from_millis(500);
 /// A daemon that is leaving.
 #[derive(Debug)]
 pub(super) struct Leaving {
-    done: Option<oneshot::Sender<LeaveReport>>,
     until: Instant,
+    /// When to look again.
+    look_at: Instant,
     drained_at: Option<Instant>,
     moved: u64,
+    /// Goodbye was said.
+    gone: bool,
 }
 
 impl Control {
-    pub(super) fn leave(&mut self, patience: Duration, done: oneshot::Sender<LeaveReport>, now: Instant) {
+    pub(super) fn leave(&mut self, patience: Duration, now: Instant) {
         tracing::info!(instances = self.shared.shards.instances(), "leaving: handing everything over");
-        self.leaving = Some(Leaving { done: Some(done), until: now + patience, drained_at: None, moved: 0 });
+        self.leaving =
+            Some(Leaving { until: now + patience, look_at: now + LOOK, drained_at: None, moved: 0, gone: false });
         self.membership.handle(membership::Input::Leave, now);
         self.ownership.handle(ownership::Input::Leave, now);
         self.stale = true;
     }
 
     pub(super) fn leaving_deadline(&self) -> Option<Instant> {
-        self.leaving.as_ref().filter(|leaving| leaving.done.is_some()).map(|_| Instant::now() + LOOK)
+        self.leaving.as_ref().filter(|leaving| !leaving.gone).map(|leaving| leaving.look_at)
     }
 
     /// Whether goodbye was said.
     pub(super) fn has_left(&self) -> bool {
-        self.leaving.as_ref().is_some_and(|leaving| leaving.done.is_none())
+        self.leaving.as_ref().is_some_and(|leaving| leaving.gone)
     }
 
     /// A partition is on its way.
@@ -53,6 +56,7 @@ impl Control {
         let Some(leaving) = &mut self.leaving else {
             return;
         };
+        leaving.look_at = now + LOOK;
         if drained && leaving.drained_at.is_none() {
             leaving.drained_at = Some(now);
         }
@@ -60,17 +64,14 @@ impl Control {
             // At least one look later: a request that came while the last partition left is counted by then.
             now > at + LOOK && (!busy || now > at + LAST_ANSWERS)
         });
-        if !answered && now < leaving.until {
+        if leaving.gone || (!answered && now < leaving.until) {
             return;
         }
-        let Some(done) = leaving.done.take() else {
-            return;
-        };
+        leaving.gone = true;
         let report = LeaveReport { moved_instances: leaving.moved, left_behind: self.shared.shards.instances() };
         self.membership.handle(membership::Input::Goodbye, now);
         self.follow_membership(now);
         self.stale = true;
-        // Who asked may have stopped waiting.
-        let _ = done.send(report);
+        self.outputs.push_back(Output::Left(report));
     }
 }

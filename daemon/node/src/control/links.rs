@@ -1,10 +1,9 @@
 //! Links between this daemon and each other: there is a link when each side's control lane to the other is greeted. What
 //! arrives before both are is kept, so that nothing said first is missed, and nothing is answered on a lane that is not there.
 
-use std::collections::{HashMap, HashSet};
-use std::hash::Hash;
+use std::collections::{BTreeMap, BTreeSet};
 
-use statemesh_mesh::protocol::{MAX_CONTROL_BYTES, PeerMessage};
+use statemesh_protocol::peer::{MAX_CONTROL_BYTES, PeerMessage};
 
 /// Messages kept for a link that is half there, and their bytes as they came: room for the largest.
 const EARLY: usize = 256;
@@ -15,7 +14,7 @@ struct Link<L> {
     to: bool,
     /// Lanes that the member opened: for a moment there may be an old and a new one. By themselves, and not by their number:
     /// the end of one that was forgotten with an earlier process of the member may be told of late.
-    from: HashSet<L>,
+    from: BTreeSet<L>,
     up: bool,
     early: Vec<PeerMessage>,
     early_bytes: usize,
@@ -34,7 +33,7 @@ pub(super) enum Change {
 
 impl<L> Default for Link<L> {
     fn default() -> Self {
-        Self { to: false, from: HashSet::new(), up: false, early: Vec::new(), early_bytes: 0 }
+        Self { to: false, from: BTreeSet::new(), up: false, early: Vec::new(), early_bytes: 0 }
     }
 }
 
@@ -49,16 +48,16 @@ impl<L> Link<L> {
 /// All links, by the member's number. An `L` names a lane that a member opened.
 #[derive(Debug)]
 pub(super) struct Links<L> {
-    by_member: HashMap<u32, Link<L>>,
+    by_member: BTreeMap<u32, Link<L>>,
 }
 
 impl<L> Default for Links<L> {
     fn default() -> Self {
-        Self { by_member: HashMap::new() }
+        Self { by_member: BTreeMap::new() }
     }
 }
 
-impl<L: Hash + Eq> Links<L> {
+impl<L: Ord> Links<L> {
     /// Our lane to a member is ready, or gone.
     pub(super) fn to(&mut self, member: u32, up: bool) -> Change {
         self.change(member, |link| link.to = up)
@@ -123,7 +122,7 @@ impl<L: Hash + Eq> Links<L> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use statemesh_mesh::definitions::DefinitionMessage;
+    use statemesh_protocol::peer::definition::DefinitionMessage;
 
     fn said() -> PeerMessage {
         PeerMessage::Definitions(DefinitionMessage::Digest { digest: 7 })

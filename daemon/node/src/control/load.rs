@@ -1,16 +1,17 @@
 //! Definitions that are given at start, as files and folders.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use statemesh_engine::{Limits, Machine};
+use statemesh_engine::Machine;
 
+use crate::limits::Limits;
 use crate::node::StartError;
 
 /// A definition that is given at start.
 #[derive(Debug)]
-pub(crate) struct Loaded {
+pub struct Loaded {
     pub(super) machine: Arc<Machine>,
 }
 
@@ -18,8 +19,7 @@ pub(crate) struct Loaded {
 ///
 /// # Errors
 /// A file that can't be read, or a definition that does not compile.
-pub(crate) fn load_definitions(paths: &[PathBuf]) -> Result<Vec<Loaded>, StartError> {
-    let failed = |path: &Path, reason: String| StartError::Definition { path: path.display().to_string(), reason };
+pub fn load_definitions(paths: &[PathBuf], limits: &Limits) -> Result<Vec<Loaded>, StartError> {
     let mut sources = Vec::new();
     for path in paths {
         for file in files_of(path).map_err(|error| failed(path, error.to_string()))? {
@@ -27,7 +27,19 @@ pub(crate) fn load_definitions(paths: &[PathBuf]) -> Result<Vec<Loaded>, StartEr
             sources.push((file, text));
         }
     }
-    let mut loaded: HashMap<String, Arc<Machine>> = HashMap::new();
+    compile_definitions(sources, limits)
+}
+
+fn failed(path: &Path, reason: String) -> StartError {
+    StartError::Definition { path: path.display().to_string(), reason }
+}
+
+/// Compiles definitions, each with the file that it is from.
+///
+/// # Errors
+/// One that does not compile.
+pub fn compile_definitions(mut sources: Vec<(PathBuf, Vec<u8>)>, limits: &Limits) -> Result<Vec<Loaded>, StartError> {
+    let mut loaded: BTreeMap<String, Arc<Machine>> = BTreeMap::new();
     let mut good = Vec::new();
     // A machine may name another that comes later: go round as long as that brings something.
     while !sources.is_empty() {
@@ -35,7 +47,7 @@ pub(crate) fn load_definitions(paths: &[PathBuf]) -> Result<Vec<Loaded>, StartEr
         let mut problems = Vec::new();
         sources.retain(|(file, text)| {
             let resolve = |name: &str| loaded.get(name).cloned();
-            match Machine::compile(text, &Limits::default(), &resolve) {
+            match Machine::compile(text, &limits.of_engine(), &resolve) {
                 Ok(compiled) => {
                     for warning in &compiled.warnings {
                         tracing::warn!(file = %file.display(), "{warning}");

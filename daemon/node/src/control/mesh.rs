@@ -1,25 +1,35 @@
 //! Membership and ownership: what came in, and what follows from it.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use statemesh_mesh::discovery;
-use statemesh_mesh::identity::{Identity, MemberName};
-use statemesh_mesh::membership::{self, MemberInfo, Status};
+use statemesh_mesh::membership::{self, Status};
 use statemesh_mesh::ownership::{self, Target};
-use statemesh_mesh::protocol::{Hello, PROTOCOL_VERSION, PeerMessage, Refusal};
+use statemesh_protocol::identity::{Identity, MemberName};
+use statemesh_protocol::peer::PeerMessage;
+use statemesh_protocol::peer::hello::{Hello, PROTOCOL_VERSION, Refusal};
+use statemesh_protocol::peer::ownership::Purpose;
 
-use super::Control;
 use super::links::Change;
+use super::waiting::Waiting;
+use super::{Control, Failure, Output};
 use crate::command::{Command, ToControl};
 use crate::options::Listen;
-use crate::peer_wire::PeerFrame;
 use crate::shared::Greeter;
 use crate::view::{MemberView, MeshView};
+use statemesh_protocol::peer::frame::PeerFrame;
 
 /// How long the links with a member that said goodbye stay.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// What is known of a member when it greets.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Enrolled {
+    number: u32,
+    incarnation: u64,
+    is_live: bool,
+}
 
 impl Control {
     pub(super) fn datagram(&mut self, sealed: &[u8], from: SocketAddr, now: Instant) {
@@ -34,38 +44,15 @@ impl Control {
         }
     }
 
-    /// Discovery found these gossip addresses.
-    pub(super) fn found(&mut self, addresses: Vec<SocketAddr>, now: Instant) {
-        self.membership.handle(membership::Input::Join { seeds: addresses }, now);
-    }
-
-    pub(super) fn discovery_config(&self) -> discovery::Config {
-        let options = &self.shared.options;
-        let (service, seeds) = (options.discovery.service.clone(), options.discovery.seeds.clone());
-        discovery::Config::new(service, options.listen.gossip.port(), seeds, self.membership.me().gossip_addr())
-    }
-
-    /// A daemon that found nobody for long enough is alone on purpose.
-    pub(super) fn maybe_alone(&mut self, now: Instant) {
-        if self.joined {
-            return;
-        }
-        let patience = self.shared.options.discovery.alone_after;
-        let alone = patience.is_some_and(|patience| now.duration_since(self.started) >= patience);
-        if self.membership.live() > 0 || alone {
-            self.joined = true;
-            self.stale = true;
-            tracing::info!(members = self.membership.live() + 1, alone, "joined");
-            self.ownership.handle(ownership::Input::Activate, now);
-        }
-    }
-
     /// Does what membership asks for.
     pub(super) fn follow_membership(&mut self, now: Instant) {
         while let Some(output) = self.membership.poll() {
+            *self.decisions.entry(("membership", output.name())).or_default() += 1;
             match output {
                 membership::Output::Send { to, bytes } => {
-                    self.datagrams.extend(self.seal.seal(&bytes).map(|sealed| (to, sealed)));
+                    if let Some(sealed) = self.seal.seal(&bytes) {
+                        self.send_datagram(to, sealed);
+                    }
                     continue;
                 }
                 membership::Output::SendByLink { to, bytes } => {
@@ -85,21 +72,27 @@ impl Control {
                 membership::Output::Refuted(name) => {
                     tracing::info!(member = %name, "alive after all")
                 }
+                membership::Output::TakenForDead => {
+                    tracing::warn!("others declared this daemon dead, and may have adopted what it holds");
+                    self.ownership.handle(ownership::Input::Doubt(ownership::Reason::TakenForDead), now);
+                }
                 membership::Output::Renewed(identity) => {
                     tracing::info!(incarnation = identity.incarnation, revision = identity.revision, "renewed");
                     self.regreet();
                 }
                 membership::Output::NameTaken { by } => {
-                    let me = &self.shared.options.name;
-                    let reason = format!(
-                        "another live daemon, at {}, has the name \"{me}\"; give this one another (--name)",
-                        by.ip
-                    );
-                    self.failed = Some(reason);
+                    let name = self.shared.options.name.clone();
+                    self.outputs.push_back(Output::Failed(Failure::NameTaken { name, by: by.ip }));
                 }
             }
             self.stale = true;
         }
+    }
+
+    /// Sends a datagram, as it is.
+    pub(super) fn send_datagram(&mut self, to: SocketAddr, sealed: Vec<u8>) {
+        self.sent += 1;
+        self.outputs.push_back(Output::Datagram { to, sealed });
     }
 
     fn member_up(&mut self, identity: &Identity, now: Instant) {
@@ -108,20 +101,23 @@ impl Control {
             self.close_member(member, &identity.name, now);
         }
         tracing::info!(member = %identity.name, address = %identity.peer_addr(), incarnation = identity.incarnation, "joined the mesh");
-        self.regreet();
+        self.enroll(&identity.name, member);
         let address = identity.peer_addr();
         self.outbox.tell_all(&self.shared, || Command::Member { member, address });
-        let input = ownership::Input::MemberUp { name: identity.name.clone(), placeable: !identity.leaving };
-        self.ownership.handle(input, now);
+        self.ownership_member(identity, now);
+    }
+
+    fn ownership_member(&mut self, identity: &Identity, now: Instant) {
+        let Identity { name, incarnation, leaving, .. } = identity.clone();
+        self.ownership.handle(ownership::Input::MemberUp { name, incarnation, placeable: !leaving }, now);
     }
 
     fn member_updated(&mut self, identity: &Identity, now: Instant) {
         let member = self.number(&identity.name);
-        self.regreet();
+        self.enroll(&identity.name, member);
         let address = identity.peer_addr();
         self.outbox.tell_all(&self.shared, || Command::Member { member, address });
-        let input = ownership::Input::MemberUp { name: identity.name.clone(), placeable: !identity.leaving };
-        self.ownership.handle(input, now);
+        self.ownership_member(identity, now);
     }
 
     fn member_down(&mut self, identity: &Identity, left: bool, now: Instant) {
@@ -132,20 +128,22 @@ impl Control {
             tracing::warn!(member = %identity.name, address = %identity.peer_addr(), "declared dead");
             self.counts.update(|figures| figures.deaths += 1);
         }
-        self.regreet();
+        self.enroll(&identity.name, member);
         if left {
             // Its goodbye, a datagram, may overtake its last answers on the link: the link ends by itself, or a little later.
             self.departed.insert(member, now + LAST_ANSWERS);
         } else {
             self.close_member(member, &identity.name, now);
         }
-        self.ownership.handle(ownership::Input::MemberDown(identity.name.clone()), now);
+        self.key_index.member_down(&identity.name);
+        self.ownership.handle(ownership::Input::MemberDown { name: identity.name.clone(), left }, now);
         self.definition_member_gone(identity.name.clone(), now);
     }
 
     /// Ends the links with a member's process.
     fn close_member(&mut self, member: u32, name: &MemberName, now: Instant) {
         if self.links.forget(member) {
+            self.key_index.link_down(name);
             self.ownership.handle(ownership::Input::LinkDown(name.clone()), now);
         }
         self.outbox.tell_all(&self.shared, || Command::MemberGone { member });
@@ -165,16 +163,24 @@ impl Control {
     /// Takes in what a reactor said.
     pub(super) fn message(&mut self, message: ToControl, now: Instant) {
         match message {
-            ToControl::Request { reactor, correlation, request } => self.request(reactor, correlation, request),
+            ToControl::Request { reactor, correlation, request } => {
+                self.request(reactor, correlation, request, now);
+            }
             ToControl::FromMember { member, body } => self.member_said(member, &body, now),
             ToControl::Refused { refusal } => self.refused(&refusal),
-            ToControl::Transferred { partition, to, instances } => {
+            ToControl::Transferred { partition, number, to, instances } => {
                 self.transferred(to, instances);
-                self.ownership.handle(ownership::Input::Transferred(partition), now);
+                self.ownership.handle(ownership::Input::Transferred { partition, number }, now);
             }
-            ToControl::Installed { partition, from } => {
+            ToControl::Installed { partition, number, from } => {
                 if let Some(from) = self.name(from) {
-                    self.ownership.handle(ownership::Input::Installed { partition, from }, now);
+                    self.ownership.handle(ownership::Input::Installed { partition, number, from }, now);
+                }
+            }
+            ToControl::Unreadable { partition, number, from } => {
+                if let Some(from) = self.name(from) {
+                    tracing::warn!(partition, holder = %from, "instances of a hand-over cannot be read here: its holder keeps it");
+                    self.ownership.handle(ownership::Input::Unreadable { partition, number, from }, now);
                 }
             }
             ToControl::LinkTo { member, up } => {
@@ -190,7 +196,7 @@ impl Control {
                     self.ownership.handle(ownership::Input::Misrouted { partition, from }, now);
                 }
             }
-            ToControl::Roster { member, body } => self.roster(member, &body),
+            ToControl::Keys { member, relayed, body } => self.keys(member, relayed, &body, now),
         }
     }
 
@@ -206,11 +212,13 @@ impl Control {
                 for message in early {
                     self.peer_message(member, name.clone(), message, now);
                 }
-                self.tell_keys_to(&name, member);
+                self.key_index.link_up(&name);
+                self.follow_key_index();
             }
             Change::Down => {
                 // Both directions end, so that nothing said on the old link can be taken for something said on the next.
                 self.outbox.tell_all(&self.shared, || Command::Unlink { member });
+                self.key_index.link_down(&name);
                 self.ownership.handle(ownership::Input::LinkDown(name.clone()), now);
             }
         }
@@ -240,6 +248,11 @@ impl Control {
                 self.ownership.handle(ownership::Input::Message { from, message }, now);
             }
             PeerMessage::Definitions(message) => self.definition_message(member, message, now),
+            PeerMessage::Index(message) => {
+                self.key_index.message(&from, message);
+                self.follow_key_index();
+                self.index_changed(now);
+            }
             PeerMessage::Membership(sealed) => {
                 let address = self.membership.member(&from).map(|known| known.identity.gossip_addr());
                 // What cannot be opened is counted by reason.
@@ -257,7 +270,19 @@ impl Control {
         }
     }
 
-    /// Renews how this daemon greets, and how it judges greetings: both depend on who is known.
+    /// Notes what gossip says of a member, by which its greetings are judged.
+    fn enroll(&self, name: &MemberName, number: u32) {
+        let mut roll = self.roll.write();
+        match self.membership.member(name) {
+            Some(info) => {
+                let (incarnation, is_live) = (info.identity.incarnation, info.status.is_live());
+                roll.insert(name.clone(), Enrolled { number, incarnation, is_live });
+            }
+            None => _ = roll.remove(name),
+        }
+    }
+
+    /// Renews how this daemon greets: it says who it is, and which definitions it has. Whom it lets in is in the roll.
     pub(super) fn regreet(&mut self) {
         let options = &self.shared.options;
         let hello = Hello {
@@ -271,22 +296,15 @@ impl Control {
             Ok(bytes) => bytes,
             Err(error) => return tracing::error!(%error, "the mesh's name cannot be sent"),
         };
-        let known: HashMap<MemberName, (u32, MemberInfo)> = self
-            .membership
-            .members()
-            .filter_map(|info| {
-                Some((info.identity.name.clone(), (*self.numbers.get(&info.identity.name)?, info.clone())))
-            })
-            .collect();
+        let roll = Arc::clone(&self.roll);
         let judge = move |bytes: &[u8]| {
             let theirs = Hello::decode(bytes).map_err(|_| Vec::new())?;
-            let known = known.get(&theirs.identity.name);
+            let known = roll.read().get(&theirs.identity.name).copied();
             let refuse = |refusal: Refusal| refusal.encode().unwrap_or_default();
-            hello.check(&theirs, known.map(|(_, info)| info)).map_err(refuse)?;
+            hello.check(&theirs, known.map(|known| known.incarnation)).map_err(refuse)?;
             // Gossip has not told of it yet, or no longer: it asks again in a moment.
-            let alive = known
-                .filter(|(_, info)| info.status.is_live() && info.identity.incarnation == theirs.identity.incarnation);
-            alive.map(|(number, _)| *number).ok_or_else(Vec::new)
+            let alive = known.filter(|known| known.is_live && known.incarnation == theirs.identity.incarnation);
+            alive.map(|known| known.number).ok_or_else(Vec::new)
         };
         self.shared.set_greeter(Greeter { hello: bytes.into(), judge: Box::new(judge) });
     }
@@ -304,48 +322,67 @@ impl Control {
     }
 
     /// Does what ownership asks for.
-    pub(super) fn follow_ownership(&mut self) {
+    pub(super) fn follow_ownership(&mut self, now: Instant) {
+        let mut unnamed = Vec::new();
         while let Some(output) = self.ownership.poll() {
+            *self.decisions.entry(("ownership", output.name())).or_default() += 1;
             match output {
                 ownership::Output::Send { to, message } => {
                     let member = self.number(&to);
                     let view = self.ownership.view().hash();
                     self.send(member, &PeerMessage::Ownership { view, message });
                 }
-                ownership::Output::Transfer { partition, to } => {
+                ownership::Output::Transfer { partition, number, to } => {
                     let to = self.number(&to);
-                    self.outbox.tell(0, Command::Transfer { partition, to });
+                    self.outbox.tell(0, Command::Transfer { partition, number, to });
                 }
-                ownership::Output::Receive { partition, merge, .. } => {
-                    self.outbox.tell(0, Command::Expect { partition, merge });
-                    self.rosters.forget(partition);
+                ownership::Output::Receive { partition, number, merge, .. } => {
+                    self.outbox.tell(0, Command::Expect { partition, number, merge });
                 }
+                ownership::Output::Doubt => self.outbox.tell_all(&self.shared, || Command::Doubt),
+                ownership::Output::Suspend(partition) => self.outbox.tell(0, Command::Suspend { partition }),
+                ownership::Output::Relay { to, purpose, set } => {
+                    self.key_index.ask(&to, purpose == Purpose::Doubt, &set);
+                }
+                ownership::Output::Served { set, .. } => self.key_index.served(&set),
                 ownership::Output::Discard { partition, .. } => self.outbox.tell(0, Command::Discard { partition }),
                 ownership::Output::Drop(partition) => self.outbox.tell(0, Command::Forget { partition }),
-                ownership::Output::Restore { partition, died } => {
+                ownership::Output::Restore { partition, died, unnamed: is_unnamed } => {
+                    if is_unnamed {
+                        unnamed.push((partition, died.clone()));
+                    }
+                    let lost = self.take_keys(partition, died.as_ref());
                     let died = died.as_ref().map(MemberName::as_str);
-                    tracing::warn!(partition, died, "a hand-over failed; serving the kept copy");
-                    self.outbox.tell(0, Command::TakeBack { partition });
+                    tracing::debug!(partition, died, "serving the kept copy again");
+                    self.outbox.tell(0, Command::TakeBack { partition, lost });
                 }
-                ownership::Output::Take { partition, lost_from, .. } => self.take(partition, lost_from.as_ref()),
+                ownership::Output::Take { partition, lost_from, unnamed: is_unnamed } => {
+                    if is_unnamed {
+                        unnamed.push((partition, lost_from.clone()));
+                    }
+                    let lost = self.take_keys(partition, lost_from.as_ref());
+                    self.outbox.tell(0, Command::TakeOver { partition, lost });
+                }
                 ownership::Output::RouteChanged { partition, to } => self.route(partition, &to),
             }
             self.stale = true;
         }
+        self.say_unnamed(&unnamed);
+        self.index_changed(now);
     }
 
-    fn take(&mut self, partition: u16, lost_from: Option<&MemberName>) {
-        let lost = match lost_from {
-            Some(_) => self.rosters.take(partition),
-            None => Vec::new(),
-        };
-        if let Some(from) = lost_from
-            && !lost.is_empty()
-        {
-            tracing::warn!(partition, instances = lost.len(), owner = %from, "instances were lost with their owner");
-        }
-        self.counts.update(|figures| figures.lost += lost.len() as u64);
-        self.outbox.tell(0, Command::TakeOver { partition, lost });
+    /// Says of which partitions it is not known what is lost.
+    fn say_unnamed(&self, unnamed: &[(u16, Option<MemberName>)]) {
+        let Some((first, owner)) = unnamed.first() else { return };
+        let (partitions, owner) = (unnamed.len(), owner.as_ref().map_or("unknown", MemberName::as_str));
+        self.counts.update(|figures| figures.unnamed += partitions as u64);
+        tracing::warn!(
+            partitions,
+            first,
+            owner,
+            "these partitions were adopted after their owner died together with the daemons that knew their keys: instances may be \
+             lost without being named"
+        );
     }
 
     fn route(&mut self, partition: u16, to: &Target) {
@@ -354,6 +391,7 @@ impl Control {
                 return self.outbox.tell_all(&self.shared, || Command::Unroute { partition });
             }
             Target::Local => {
+                self.tell_standbys(partition);
                 self.outbox.tell(0, Command::Serve { partition });
                 None
             }
@@ -372,8 +410,14 @@ impl Control {
         let view = self.ownership.view();
         let index_of = |name: &MemberName| all.binary_search_by(|(known, _)| known.name.cmp(name)).ok();
         let mut counts = vec![0usize; all.len()];
-        let mut owners = Vec::new();
+        let (mut owners, mut serving) = (Vec::new(), Vec::new());
         for partition in 0..self.shared.options.partitions {
+            let server = match self.ownership.target(partition) {
+                Target::Local => index_of(&me.name),
+                Target::Forward(name) => index_of(&name),
+                Target::Park => None,
+            };
+            serving.push(server.and_then(|at| u16::try_from(at).ok()));
             let Some(owner) = view.owner(partition).and_then(&index_of) else {
                 continue;
             };
@@ -388,6 +432,7 @@ impl Control {
             .zip(counts)
             .map(|((identity, status), partitions)| MemberView {
                 name: identity.name.as_str().into(),
+                number: self.number(&identity.name),
                 status: *status,
                 incarnation: identity.incarnation,
                 listen: listen_of(identity),
@@ -398,10 +443,8 @@ impl Control {
             .collect();
         let reason = match (self.leaving.is_some(), self.joined, self.membership.live()) {
             (true, ..) => "leaving the mesh".to_owned(),
-            (_, false, _) => match &self.strangers.notice {
-                Some(notice) => format!("looking for the other members; {notice}"),
-                None => "looking for the other members".to_owned(),
-            },
+            (_, false, _) => self.waiting.as_ref().unwrap_or(&Waiting::Looking).to_string(),
+            (_, true, _) if !self.files.are_judged() => "waiting for the list of the mesh's machines".to_owned(),
             (_, true, 0) => "alone".to_owned(),
             (_, true, others) => format!("joined {others} others"),
         };
@@ -409,11 +452,12 @@ impl Control {
             members,
             hash,
             owners,
-            joined: self.joined,
+            serving,
+            joined: self.joined && self.files.are_judged(),
             leaving: self.leaving.is_some(),
             reason,
         });
-        self.refresh_rosters();
+        self.refresh_standbys();
     }
 }
 

@@ -1,120 +1,190 @@
-//! The control plane: one task that keeps membership, ownership and definitions, and tells the reactors what follows from
-//! them. It is off the path of events: a reactor never waits for it, and it never holds a shard for longer than one of
-//! them would.
+//! The control plane: it keeps membership, ownership and definitions, and tells the reactors what follows from them. It is off the
+//! path of events: a reactor never waits for it, and it never holds a shard for longer than a reactor would.
+//!
+//! [`Control`] is a value. It is told what happened and what time it is ([`Control::handle`]), says what to do next
+//! ([`Control::poll`]), and when to be woken ([`Control::next_deadline`]). It has no socket, clock, thread or randomness of its
+//! own: [`shell`] gives it those of the operating system, the simulator gives it others.
 
-mod body;
 mod compile;
 mod counts;
 mod define;
 mod discover;
+mod files;
+mod key_index;
 mod leaving;
 mod links;
 mod load;
 mod mesh;
 mod outbox;
-mod roster;
+mod shell;
 mod strangers;
+#[cfg(test)]
+mod tests;
+mod waiting;
+mod work;
 
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use rand::RngExt;
+use parking_lot::RwLock;
+use statemesh_mesh::discovery::{Discovery, Question, Records};
 use statemesh_mesh::gossip::{Key, Keyring, Mesh, RateLimit, Seal};
-use statemesh_mesh::identity::{Identity, MemberName, Ports};
+use statemesh_mesh::key_index::KeyIndex;
+use statemesh_mesh::lease::Lease;
 use statemesh_mesh::membership::{self, Membership};
 use statemesh_mesh::ownership::{self, Ownership};
-use tokio::sync::{mpsc, oneshot, watch};
+use statemesh_protocol::identity::{Identity, MemberName, Ports};
 
 pub(crate) use counts::Counts;
 use define::Definitions;
+use files::Files;
 use leaving::Leaving;
 use links::Links;
-pub(crate) use load::load_definitions;
+pub use load::{Loaded, compile_definitions, load_definitions};
+use mesh::Enrolled;
 use outbox::Outbox;
-use roster::Rosters;
-pub(crate) use roster::{FRAME_BYTES as ROSTER_FRAME_BYTES, write_key};
+pub(crate) use shell::{Order, run};
 use strangers::Strangers;
+use waiting::{Waiting, Warned};
+pub use work::{Done, Work};
 
-use crate::command::{Lane, ToControl};
+use crate::beats::Loop;
+use crate::bounds::Warnings;
+use crate::command::{Command, Lane, ToControl};
 use crate::node::{LeaveReport, StartError};
 use crate::options::Options;
 use crate::shared::Shared;
 
-/// What the daemon's owner orders.
+/// What a control plane is given at its start, beside the daemon's options.
 #[derive(Debug)]
-pub(crate) enum Order {
-    /// Hand everything over, for at most `patience`, and say goodbye.
-    Leave {
-        /// For how long.
-        patience: Duration,
-        /// Takes the report.
-        done: oneshot::Sender<LeaveReport>,
-    },
-    /// Seal and open gossip with other keys.
-    Rotate(Keyring),
-    /// End the task.
-    Stop,
+pub struct Birth {
+    /// Where others reach this daemon.
+    pub advertise: IpAddr,
+    /// Which life of its name this is: larger than that of every earlier one.
+    pub incarnation: u64,
+    /// Of what membership leaves to chance.
+    pub seed: u64,
+    /// Starts the nonces of sealed gossip: never the same twice.
+    pub session: [u8; 16],
+    /// Definitions that are given at start.
+    pub definitions: Vec<Loaded>,
 }
 
 /// Everything that can wake the control plane.
-enum Wake {
+#[derive(Debug)]
+pub enum Wake {
     /// A datagram.
-    Datagram(usize, SocketAddr),
-    /// A reactor said something.
-    Reactor(ToControl),
-    /// The owner ordered something.
-    Order(Option<Order>),
-    /// A thread of its own finished a piece of work.
-    Done(define::Done),
-    /// Discovery found addresses.
-    Found(Vec<SocketAddr>),
-    /// Something is due.
+    Datagram {
+        /// The address of its sender.
+        from: SocketAddr,
+        /// The whole datagram, sealed.
+        sealed: Vec<u8>,
+    },
+    /// What reactors said, in this order.
+    Reactors(Vec<ToControl>),
+    /// The question that was asked has an answer, or got none.
+    Answered(Result<Records, Unanswered>),
+    /// A piece of work is done.
+    Done(Done),
+    /// The owner orders to hand everything over, for at most so long, and to say goodbye.
+    Leave {
+        /// For how long.
+        patience: Duration,
+    },
+    /// The owner orders to seal and open gossip with other keys.
+    Rotate(Keyring),
+    /// The deadline has come.
     Tick,
 }
 
-/// Longest datagram that is looked at; ours are shorter.
-const DATAGRAM_BYTES: usize = 2_048;
-/// Messages of reactors handled before sockets and timers have their turn.
-const MESSAGES_PER_TURN: usize = 256;
+/// No DNS server answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unanswered;
+
+/// What whoever runs the control plane does next. Commands for reactors are not among it: they are in their rings already.
+#[derive(Debug)]
+pub enum Output {
+    /// Send this datagram. It may get lost.
+    Datagram {
+        /// The address.
+        to: SocketAddr,
+        /// The whole datagram.
+        sealed: Vec<u8>,
+    },
+    /// Ask this question, and say what came of it with [`Wake::Answered`]. One is asked at a time.
+    Ask(Question),
+    /// Do this piece of work off the control plane's thread, and give the result back with [`Wake::Done`].
+    Work(Work),
+    /// Everything is handed over, or the patience has ended, and goodbye was said.
+    Left(LeaveReport),
+    /// The daemon cannot go on.
+    Failed(Failure),
+}
+
+/// Why a daemon cannot go on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// Two daemons have one name.
+    #[error("another live daemon, at {by}, has the name \"{name}\"; give this one another (--name)")]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// The address of the other one.
+        by: IpAddr,
+    },
+}
 
 /// The control plane of one daemon.
-pub(crate) struct Control {
+pub struct Control {
     shared: Arc<Shared>,
     counts: Arc<Counts>,
+    /// Bounds that the log was told of.
+    warnings: Warnings,
     membership: Membership,
     ownership: Ownership,
     seal: Seal,
     /// Numbers of members; a name keeps its number as long as the process lives.
-    numbers: HashMap<MemberName, u32>,
+    numbers: BTreeMap<MemberName, u32>,
     names: Vec<MemberName>,
+    /// Whom greetings are judged by; what judges them reads it, whenever one comes.
+    roll: Arc<RwLock<BTreeMap<MemberName, Enrolled>>>,
     links: Links<Lane>,
     /// Members that left a moment ago, and when their links end.
-    departed: HashMap<u32, Instant>,
+    departed: BTreeMap<u32, Instant>,
+    discovery: Discovery,
     strangers: Strangers,
     definitions: Definitions,
-    rosters: Rosters,
+    files: Files,
+    key_index: KeyIndex,
+    /// More is to be told of keys than one turn should.
+    telling_at: Option<Instant>,
+    lease: Lease,
     outbox: Outbox,
-    datagrams: Vec<(SocketAddr, Vec<u8>)>,
+    outputs: VecDeque<Output>,
+    /// How often membership and ownership decided what.
+    decisions: BTreeMap<(&'static str, &'static str), u64>,
     sent: u64,
     received: u64,
     started: Instant,
     joined: bool,
+    /// The members without which the mesh does not begin.
+    birth: Vec<MemberName>,
+    /// Why it has not joined.
+    waiting: Option<Waiting>,
+    warned: Warned,
     leaving: Option<Leaving>,
     /// The published view is out of date.
     stale: bool,
-    failed: Option<String>,
 }
 
 impl Control {
-    /// A control plane that knows nobody. `advertise` is where others reach this daemon.
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        advertise: IpAddr,
-        definitions: Vec<load::Loaded>,
-        now: Instant,
-    ) -> Result<Self, StartError> {
+    /// A control plane that knows nobody.
+    ///
+    /// # Errors
+    /// The daemon's name, or its gossip keys, cannot be used.
+    pub fn new(shared: Arc<Shared>, birth: Birth, now: Instant) -> Result<Self, StartError> {
         let options = &shared.options;
         let name = MemberName::new(&options.name)
             .map_err(|error| StartError::Name { name: options.name.clone(), reason: error.to_string() })?;
@@ -126,35 +196,40 @@ impl Control {
             gossip: listen.gossip.port(),
             http: listen.http.port(),
         };
-        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let incarnation = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);
-        let me = Identity::new(name.clone(), incarnation, advertise, ports);
-        let seed = rand::rng().random();
-        let counts = Arc::new(Counts::default());
+        let me = Identity::new(name.clone(), birth.incarnation, birth.advertise, ports);
         let mut control = Self {
-            seal: sealing(options)?,
-            membership: Membership::new(me, membership::Config::default(), seed, now),
-            ownership: Ownership::new(name, options.partitions, ownership::Settings::default()),
-            counts,
-            numbers: HashMap::new(),
+            seal: sealing(options, birth.session)?,
+            discovery: Discovery::new(discover::config(options, me.gossip_addr()), now),
+            membership: Membership::new(me, membership::Config::default(), birth.seed, now),
+            ownership: Ownership::new(name, birth.incarnation, options.partitions, ownership::Settings::default()),
+            counts: Arc::default(),
+            warnings: Warnings::default(),
+            numbers: BTreeMap::new(),
             names: Vec::new(),
+            roll: Arc::default(),
             links: Links::default(),
-            departed: HashMap::new(),
+            departed: BTreeMap::new(),
             strangers: Strangers::default(),
-            definitions: Definitions::default(),
-            rosters: Rosters::new(options.partitions),
+            definitions: Definitions::new(options.limits.definitions_bytes),
+            files: Files::default(),
+            key_index: KeyIndex::new(options.limits.known_keys),
+            telling_at: None,
+            lease: Lease::new(),
             outbox: Outbox::default(),
-            datagrams: Vec::new(),
+            outputs: VecDeque::new(),
+            decisions: BTreeMap::new(),
             sent: 0,
             received: 0,
             started: now,
             joined: false,
+            birth: waiting::birth_of(options)?,
+            waiting: None,
+            warned: Warned::default(),
             leaving: None,
             stale: true,
-            failed: None,
             shared,
         };
-        control.load(definitions);
+        control.keep_files(birth.definitions);
         control.regreet();
         control.publish_view();
         Ok(control)
@@ -165,88 +240,70 @@ impl Control {
         Arc::clone(&self.counts)
     }
 
-    /// Runs until it is told to stop.
-    pub(crate) async fn run(
-        mut self,
-        gossip: UdpSocket,
-        mut reactors: mpsc::Receiver<ToControl>,
-        mut orders: mpsc::Receiver<Order>,
-        failed: Arc<watch::Sender<Option<String>>>,
-    ) {
-        let socket = match tokio::net::UdpSocket::from_std(gossip) {
-            Ok(socket) => socket,
-            Err(error) => {
-                let _ = failed.send(Some(format!("gossip socket: {error}")));
-                return;
-            }
-        };
-        let (done_tx, mut done) = mpsc::channel(64);
-        self.definitions.set_done(done_tx);
-        let (joined_tx, joined) = watch::channel(false);
-        let dns_server = self.shared.options.discovery.dns_server;
-        let mut found = discover::spawn(self.discovery_config(), dns_server, joined);
-        let mut buffer = vec![0u8; DATAGRAM_BYTES];
-        loop {
-            let due = self.next_deadline();
-            let wake = tokio::select! {
-                received = socket.recv_from(&mut buffer) => match received {
-                    Ok((len, from)) => Wake::Datagram(len, from),
-                    // An ICMP error of an earlier datagram; the protocol finds out who is dead by itself.
-                    Err(_) => continue,
-                },
-                Some(message) = reactors.recv() => Wake::Reactor(message),
-                order = orders.recv() => Wake::Order(order),
-                Some(piece) = done.recv() => Wake::Done(piece),
-                Some(addresses) = found.recv() => Wake::Found(addresses),
-                () = tokio::time::sleep_until(due.into()) => Wake::Tick,
-            };
-            let now = Instant::now();
-            match wake {
-                Wake::Datagram(len, from) => self.datagram(buffer.get(..len).unwrap_or_default(), from, now),
-                Wake::Reactor(message) => {
-                    self.message(message, now);
-                    for _ in 0..MESSAGES_PER_TURN {
-                        let Ok(message) = reactors.try_recv() else {
-                            break;
-                        };
-                        self.message(message, now);
-                    }
-                }
-                Wake::Order(Some(Order::Leave { patience, done })) => self.leave(patience, done, now),
-                Wake::Order(Some(Order::Rotate(keys))) => self.seal.rotate(keys),
-                Wake::Order(Some(Order::Stop) | None) => return,
-                Wake::Done(piece) => self.definition_done(piece, now),
-                Wake::Found(addresses) => self.found(addresses, now),
-                Wake::Tick => {}
-            }
-            self.tick(now);
-            joined_tx.send_if_modified(|joined| std::mem::replace(joined, self.membership.live() > 0) != *joined);
-            self.sent += self.datagrams.len() as u64;
-            self.count();
-            for (to, bytes) in self.datagrams.drain(..) {
-                // A full socket buffer loses a datagram, as the network may.
-                let _ = socket.try_send_to(&bytes, to);
-            }
-            self.outbox.flush(&self.shared);
-            if let Some(reason) = self.failed.take() {
-                tracing::error!(%reason, "this daemon cannot go on");
-                let _ = failed.send(Some(reason));
-            }
+    /// Takes in what happened, and does what follows from it; [`Control::poll`] gives what is left to do.
+    pub fn handle(&mut self, wake: Wake, now: Instant) {
+        self.look_around(now);
+        match wake {
+            Wake::Datagram { from, sealed } => self.datagram(&sealed, from, now),
+            Wake::Reactors(messages) => messages.into_iter().for_each(|message| self.message(message, now)),
+            Wake::Answered(answer) => self.answered(answer, now),
+            Wake::Done(done) => self.work_done(done, now),
+            Wake::Leave { patience } => self.leave(patience, now),
+            Wake::Rotate(keys) => self.seal.rotate(keys),
+            Wake::Tick => {}
+        }
+        self.shared.beats.beat(Loop::Control, self.shared.clock.millis(now));
+        self.tick(now);
+        self.count();
+        if self.lease.renewal().is_none_or(|due| due <= now) {
+            // Behind all that follows from what was seen until now.
+            let until_ms = self.shared.clock.millis(self.lease.renew(now));
+            self.outbox.tell(0, Command::Lease { until_ms });
+        }
+        self.outbox.flush(&self.shared, now);
+    }
+
+    /// Before anything else: was this process paused?
+    fn look_around(&mut self, now: Instant) {
+        if self.lease.is_over(now) {
+            tracing::warn!(
+                "this daemon was paused, or starved: it asks the others what they hold before it serves anything"
+            );
+            self.ownership.handle(ownership::Input::Doubt(ownership::Reason::Paused), now);
         }
     }
 
-    fn next_deadline(&self) -> Instant {
-        let far = Instant::now() + LONGEST_SLEEP;
+    /// The next thing to do.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// How often membership and ownership decided what, by their names and that of each kind of decision.
+    #[must_use]
+    pub fn decisions(&self) -> &BTreeMap<(&'static str, &'static str), u64> {
+        &self.decisions
+    }
+
+    /// When [`Wake::Tick`] is due, be it at once.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
         [
             self.membership.next_deadline(),
+            self.discovery.next_deadline(),
+            self.alone_at(),
+            self.warning_due(),
+            self.departed.values().min().copied(),
             self.ownership.next_deadline(),
             self.definitions.next_deadline(),
-            self.outbox.next(),
+            self.files_due(),
             self.leaving_deadline(),
+            self.outbox.next_deadline(),
+            self.telling_at,
+            self.lease.renewal(),
         ]
         .into_iter()
         .flatten()
-        .fold(far, Instant::min)
+        .min()
     }
 
     /// Everything that time brings, and everything that follows from what came in.
@@ -255,16 +312,28 @@ impl Control {
             self.membership.handle(membership::Input::Tick, now);
         }
         self.follow_membership(now);
+        self.look_for_members(now);
         self.close_departed(now);
-        self.maybe_alone(now);
+        self.join_or_wait(now);
+        self.judge_files(now);
         if self.ownership.next_deadline().is_some_and(|at| at <= now) {
             self.ownership.handle(ownership::Input::Tick, now);
         }
-        self.follow_ownership();
+        self.follow_ownership(now);
         self.definitions_due(now);
         self.go_on_leaving(now);
         if std::mem::take(&mut self.stale) {
             self.publish_view();
+        }
+        self.go_on_telling(now);
+        self.warn_of_bounds(now);
+    }
+
+    /// Names the bounds that are nearly hit.
+    fn warn_of_bounds(&mut self, now: Instant) {
+        for (name, share) in self.warnings.look(&self.shared, now) {
+            let used = format!("{:.0} %", share * 100.0);
+            tracing::warn!(limit = %format!("limits.{name}"), used, "a bound is nearly hit: raise it, or add a daemon");
         }
     }
 
@@ -274,7 +343,11 @@ impl Control {
             figures.membership = self.membership.counters();
             figures.sent = self.sent;
             figures.received = self.received;
+            figures.waiting = self.waiting.as_ref().map(Waiting::label);
+            figures.files_differing = self.files.differing();
             figures.held = self.ownership.held() as u64;
+            figures.known_keys = self.key_index.keys() as u64;
+            figures.unknown_keys = self.key_index.refused();
         });
     }
 
@@ -294,6 +367,12 @@ impl Control {
     }
 }
 
+impl std::fmt::Debug for Control {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Control").field("me", self.membership.me()).finish_non_exhaustive()
+    }
+}
+
 /// The keys of gossip, the one to seal with first.
 ///
 /// # Errors
@@ -308,18 +387,15 @@ pub(crate) fn keyring(keys: &[[u8; 32]]) -> Result<Keyring, StartError> {
 const DATAGRAMS_PER_SECOND: u32 = 2_000;
 const DATAGRAMS_BURST: u32 = 4_000;
 
-fn sealing(options: &Options) -> Result<Seal, StartError> {
+fn sealing(options: &Options, session: [u8; 16]) -> Result<Seal, StartError> {
     let mesh = Mesh { name: options.mesh.clone(), partitions: options.partitions };
     let ring = match options.gossip_keys.as_slice() {
         [] => Keyring::well_known(&mesh),
         keys => keyring(keys)?,
     };
-    if !ring.is_secret() {
+    if !ring.is_secret() && !options.listen.gossip.ip().is_loopback() {
         tracing::warn!("gossip has no key of its own: whoever reaches this network and knows the mesh's name can join");
     }
     let limit = RateLimit::new(DATAGRAMS_PER_SECOND, DATAGRAMS_BURST);
-    Ok(Seal::new(&mesh, ring, limit, rand::rng().random()))
+    Ok(Seal::new(&mesh, ring, limit, session))
 }
-
-/// After this long the control plane looks around even if nothing is due.
-const LONGEST_SLEEP: Duration = Duration::from_millis(100);

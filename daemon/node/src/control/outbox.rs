@@ -13,7 +13,8 @@ const RETRY: Duration = Duration::from_millis(1);
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     waiting: VecDeque<(usize, Command)>,
-    full: bool,
+    /// When to flush again: a ring was full.
+    retry_at: Option<Instant>,
 }
 
 impl Outbox {
@@ -30,19 +31,19 @@ impl Outbox {
     }
 
     /// Puts what waits into the rings, as far as there is room.
-    pub(super) fn flush(&mut self, shared: &Shared) {
-        self.full = false;
+    pub(super) fn flush(&mut self, shared: &Shared, now: Instant) {
+        self.retry_at = None;
         while let Some((reactor, command)) = self.waiting.pop_front() {
             if let Err(command) = shared.tell(reactor, command) {
                 self.waiting.push_front((reactor, command));
-                self.full = true;
+                self.retry_at = Some(now + RETRY);
                 return;
             }
         }
     }
 
     /// When to flush again.
-    pub(super) fn next(&self) -> Option<Instant> {
-        self.full.then(|| Instant::now() + RETRY)
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.retry_at
     }
 }

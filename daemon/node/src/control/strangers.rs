@@ -40,7 +40,7 @@ impl Control {
         }
         self.strangers.told_at = Some(now);
         tracing::warn!(%from, "a daemon that gossips to us is kept out: {meaning}");
-        self.datagrams.push((from, notice.to_vec()));
+        self.send_datagram(from, notice.to_vec());
     }
 
     /// Takes in a notice. Says whether the datagram was one.

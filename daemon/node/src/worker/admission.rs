@@ -1,11 +1,10 @@
 //! Clients and daemons come in with keys, and may lose what these allow.
 
-use statemesh_mesh::client_protocol::error::ErrorCode;
-use statemesh_mesh::client_protocol::request::Request;
+use statemesh_protocol::error::ErrorCode;
+use statemesh_protocol::request::Request;
 use statemesh_transport::{ConnId, Io};
 
-use super::{Asked, Worker};
-use crate::forward::ReplyTo;
+use super::{Asked, ReplyTo, Worker};
 
 impl Worker {
     /// A client's or a subscriber's connection is open.
@@ -17,7 +16,7 @@ impl Worker {
         }
     }
 
-    /// Whoever speaks may not ask for this.
+    /// The client may not ask for this.
     pub(super) fn refuse(
         &mut self,
         request: &Request<'_>,

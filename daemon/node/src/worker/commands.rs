@@ -3,22 +3,17 @@
 use statemesh_transport::Io;
 
 use super::Worker;
+use super::context::{Arrived, ReplyTo};
 use crate::command::Command;
-use crate::forward::ReplyTo;
 
 /// Commands taken in one turn, so that a flood of them does not starve the connections.
 const PER_TURN: usize = 4_096;
 
 impl Worker {
     pub(super) fn take_commands(&mut self, io: &mut Io) {
-        for (reactor, command) in std::mem::take(&mut self.overflow) {
-            self.tell(reactor, command);
-        }
+        self.outgoing.flush(&self.shared);
         for message in std::mem::take(&mut self.control_overflow) {
             self.tell_control(message);
-        }
-        for parked in std::mem::take(&mut self.not_held) {
-            self.ask_again(&parked.waiting, io);
         }
         for _ in 0..PER_TURN {
             let Some(command) = self.shared.next_command(self.index) else {
@@ -38,35 +33,36 @@ impl Worker {
                 }
                 self.answered(correlation, &reply, io);
             }
+            Command::Wake { waiter } => self.wake_waiter(waiter),
             Command::Replies(replies) => self.all_answered(&replies, io),
             Command::Call { request, answer } => {
                 let caller = self.callers.insert(answer);
-                self.frame(&request, ReplyTo::Caller(caller), io);
+                let arrived = Arrived { reply_to: ReplyTo::Caller(caller), hops: 0, at: self.now, principal: None };
+                self.frame(&request, &arrived, io);
             }
-            Command::Route { partition, to } => self.route(partition, to, io),
-            Command::Unroute { partition } => self.router.unroute(partition),
-            Command::Member { member, address } => self.peers.member(member, address, self.now, io),
+            Command::Route { partition, to } => {
+                self.leaving.withdraw(partition);
+                self.delivery.switch(partition, to);
+            }
+            Command::Unroute { partition } => self.delivery.unroute(partition),
+            Command::Member { member, address } => {
+                self.peers.member(member, address, self.now, io);
+                self.delivery.look_again_at(member);
+            }
             Command::MemberGone { member } => self.member_gone(member, io),
-            Command::Send { member, frame } => {
-                if !self.peers.send(member, None, &frame, self.now, io) {
-                    tracing::debug!(member, "a control message was dropped: the member is unknown or its link is full");
-                }
-            }
-            Command::Transfer { partition, to } => self.transfer(partition, to, io),
+            Command::Send { member, frame } => self.say(member, frame, io),
+            Command::Transfer { partition, .. }
+            | Command::Expect { partition, .. }
+            | Command::Suspend { partition }
+            | Command::Discard { partition }
+            | Command::Forget { partition }
+            | Command::TakeBack { partition, .. }
+            | Command::TakeOver { partition, .. }
+            | Command::Serve { partition } => self.decided(partition, command, io),
+            Command::Lease { until_ms } => self.prolong(until_ms),
+            Command::Supersede { member, lane, greeting } => self.supersede(member, lane, greeting, io),
             Command::Unlink { member } => self.unlink(member, io),
-            Command::Expect { partition, merge } => {
-                self.with_shard(partition, io, |state, _| state.expect(partition, merge))
-            }
-            Command::Discard { partition } => self.with_shard(partition, io, |state, _| state.discard(partition)),
-            Command::Forget { partition } => self.with_shard(partition, io, |state, _| state.forget(partition)),
-            Command::TakeBack { partition } => {
-                self.with_shard(partition, io, |state, run| state.take_back(partition, run))
-            }
-            Command::TakeOver { partition, lost } => {
-                self.with_shard(partition, io, |state, run| state.take_over(partition, &lost, run));
-            }
-            Command::Serve { partition } => self.with_shard(partition, io, |state, run| state.serve(partition, run)),
-            Command::Publish(change) => self.subscribers.publish(&change, io),
+            Command::Doubt => self.doubt(io),
             Command::ClientsChanged => self.clients_changed(io),
             Command::PeerKeysChanged => self.peer_keys_changed(io),
             Command::Stop => self.stopping = true,

@@ -1,50 +1,84 @@
 //! Requests for partitions that are elsewhere: passing on, waiting, giving up.
 
-use std::collections::VecDeque;
 use std::time::Instant;
 
 use bytes::Bytes;
-use statemesh_mesh::client_protocol::error::ErrorCode;
-use statemesh_mesh::client_protocol::reply::Encoding;
-use statemesh_mesh::client_protocol::request::Request;
+use statemesh_mesh::delivery::{Full, With};
+use statemesh_mesh::routing::Route;
+use statemesh_protocol::error::ErrorCode;
+use statemesh_protocol::hash;
+use statemesh_protocol::peer::frame::{ForwardHeader, PeerFrame};
+use statemesh_protocol::reply::Encoding;
+use statemesh_protocol::reply_reader::Fields;
+use statemesh_protocol::request::Request;
+use statemesh_shard::{Begun, Stopwatch};
 use statemesh_transport::{ConnId, Io};
 
-use super::requests::{Keyed, NO_PARTITION};
-use super::{Asked, Parked, Worker};
-use crate::forward::{Pending, ReplyTo, Waiting, With};
-use crate::peer_wire::{ForwardHeader, PeerFrame};
-use crate::stages::{Begun, Stopwatch};
+use super::arrays::SMALL_REPLY_BYTES;
+use super::context::{Keyed, NO_PARTITION, Pending, ReplyTo, Rest, Waiting};
+use super::inbox::ANSWER_BYTES;
+use super::{Asked, Worker};
+use crate::limits::PEER_HEADER_BYTES;
+
+/// Parked requests that go on in one turn: as long as reading a connection takes, so that nobody waits for them for long.
+const GO_ON_PER_TURN: usize = 256;
+
+/// Why a request is refused that may have been given up meanwhile by who passed it on.
+const OLD: &str = "the daemon that it was passed on to was paused, or cut off, and others may have taken over from it";
+
+/// What to do about a request of which it is not known whether it was applied.
+const HARMLESS: &str = "with a dedup token, sending it again is harmless";
+
+/// Requests that are given up in one turn.
+const EXPIRED_PER_TURN: usize = 1_024;
 
 impl Worker {
     pub(super) fn forward(&mut self, member: u32, keyed: Keyed<'_>, io: &mut Io) {
-        let Keyed { raw, partition, reply_to, hops, .. } = keyed;
-        if self.in_flight.is_full() {
-            return self.refuse_in_flight(raw, reply_to, io);
+        if self.delivery.is_full() {
+            return self.refuse_in_flight(&keyed, io);
         }
-        let waiting = self.keep(raw, partition, reply_to, hops, io);
-        let correlation = self.in_flight.add(waiting, With::Member(member), self.now);
-        let mut frame = Vec::with_capacity(raw.len() + 16);
-        PeerFrame::Forward(ForwardHeader { correlation, partition, hops: hops + 1 }, raw).encode(&mut frame);
-        if self.peers.send(member, Some(correlation), &frame, self.now, io) {
-            self.router.sent(partition);
-            self.counters.forwards_sent.add(1);
-        } else if let Some(pending) = self.in_flight.take(correlation) {
-            // The router knows the member already, the table of links not yet: its entry is in the ring.
-            self.park(pending.waiting, io);
+        let has_waited = keyed.kept.is_some();
+        let waiting = self.keep(keyed, io);
+        if let Err(waiting) = self.pass_on(waiting, member, io) {
+            // It goes on when the member has answered some, or its link is there and has room.
+            match has_waited {
+                true => self.delivery.hold(waiting, member),
+                false => self.parked(waiting, |delivery, waiting| delivery.park_for(waiting, member), io),
+            }
         }
     }
 
-    /// Copies a request, since it has to wait.
-    pub(super) fn keep(&mut self, raw: &[u8], partition: u16, reply_to: ReplyTo, hops: u8, io: &mut Io) -> Waiting {
-        let ticket = self.asker(reply_to).and_then(|conn| io.ticket(conn));
-        Waiting {
-            reply_to,
-            request: Bytes::copy_from_slice(raw),
-            partition,
-            hops,
-            _ticket: ticket,
-            timed: self.run.watch.as_ref().map(Stopwatch::begun),
+    /// Passes a request on to a member, or gives it back if the member takes none just now.
+    pub(super) fn pass_on(&mut self, waiting: Waiting, member: u32, io: &mut Io) -> Result<(), Waiting> {
+        let (raw, partition, hops) = (waiting.request.clone(), waiting.partition, waiting.hops);
+        let fits = self.peers.room(member, io).is_none_or(|room| raw.len() + PEER_HEADER_BYTES <= room);
+        if !fits || !self.peers.takes(member) || !self.delivery.has_room(member, &waiting) {
+            return Err(waiting);
         }
+        let correlation = self.delivery.sent(waiting, With::Member(member), self.now);
+        let mut frame = Vec::with_capacity(raw.len() + 16);
+        PeerFrame::Forward(ForwardHeader { correlation, partition, hops: hops + 1 }, &raw).encode(&mut frame);
+        // If the link is just ending, the request is settled when the worker hears of that.
+        self.peers.send(member, Some(correlation), &frame, self.now, io);
+        self.counters.forwards_sent.add(1);
+        Ok(())
+    }
+
+    /// Copies a request, since it has to wait.
+    pub(super) fn keep(&mut self, keyed: Keyed<'_>, io: &mut Io) -> Waiting {
+        let Keyed { raw, partition, hops, reply_to, arrived_at, watch, kept, .. } = keyed;
+        kept.unwrap_or_else(|| {
+            let ticket = self.asker(reply_to).and_then(|conn| io.ticket(conn));
+            Waiting {
+                partition,
+                hops,
+                arrival: self.delivery.arrival(),
+                deadline: arrived_at.max(self.now) + self.shared.options.limits.forward_timeout,
+                uncertain: false,
+                request: Bytes::copy_from_slice(raw),
+                rest: Rest { reply_to, _ticket: ticket, timed: watch.as_ref().map(Stopwatch::begun) },
+            }
+        })
     }
 
     /// The client's connection that a request came on.
@@ -53,74 +87,220 @@ impl Worker {
             ReplyTo::Client { conn, .. } => Some(conn),
             ReplyTo::Batch { batch, .. } => self.asker(self.batches.reply_to(batch)?),
             ReplyTo::Nobody { conn } => conn,
-            ReplyTo::Peer { .. } | ReplyTo::Caller(_) => None,
+            ReplyTo::Peer { .. } | ReplyTo::Caller(_) | ReplyTo::Wait(_) => None,
         }
     }
 
-    /// Begins anew with a request that has waited.
-    pub(super) fn ask_again(&mut self, waiting: &Waiting, io: &mut Io) {
-        self.request(&waiting.request, waiting.reply_to, waiting.hops, io);
-    }
-
-    pub(super) fn refuse_in_flight(&mut self, request: &[u8], reply_to: ReplyTo, io: &mut Io) {
+    pub(super) fn refuse_in_flight(&mut self, keyed: &Keyed<'_>, io: &mut Io) {
         self.counters.refused_in_flight.add(1);
-        let message = format!("limits.in_flight: {} requests are on their way already", self.in_flight.len());
-        self.fail_raw(
-            request,
-            reply_to,
-            ErrorCode::LimitExceeded,
-            &message,
-            "wait for replies before you send more",
-            io,
-        );
+        let message = format!("limits.in_flight: {} requests are on their way already", self.delivery.in_flight());
+        let hint = "wait for replies before you send more";
+        let code = ErrorCode::LimitExceeded;
+        let code = keyed.kept.as_ref().map_or(code, |waiting| refusal_of(waiting, code));
+        self.fail(keyed.asked(), code, &message, hint, io);
     }
 
+    /// What the control plane has, and lists that are being made, are large enough.
+    pub(super) fn refuse_control_bytes(&mut self, keyed: &Keyed<'_>, io: &mut Io) {
+        self.counters.refused_member_bytes.add(1);
+        let max = self.shared.options.limits.member_bytes;
+        let message =
+            format!("limits.member_bytes: requests like this one that wait for their replies may have {max} bytes");
+        let hint = "wait for replies before you send more";
+        self.fail(keyed.asked(), ErrorCode::LimitExceeded, &message, hint, io);
+    }
+
+    /// The link that the answer to a request would take has no room for it.
+    pub(super) fn refuse_link_bytes(&mut self, request: &[u8], reply_to: ReplyTo, io: &mut Io) {
+        self.counters.refused_link_bytes.add(1);
+        let message = "limits.link_bytes: too much waits to be written to another daemon";
+        let hint = "wait for replies before you send more";
+        self.fail_raw(request, reply_to, ErrorCode::LimitExceeded, message, hint, io);
+    }
+
+    /// Parks a request that has just come. One that the holder of its partition sent back waits for another route.
     pub(super) fn park(&mut self, waiting: Waiting, io: &mut Io) {
+        self.parked(waiting, |delivery, waiting| delivery.park(waiting), io);
+    }
+
+    /// Parks a request in one way or another, or refuses it if there are too many.
+    pub(super) fn parked(
+        &mut self,
+        waiting: Waiting,
+        park: impl FnOnce(&mut super::Requests, Waiting) -> Result<(), (Full, Box<Waiting>)>,
+        io: &mut Io,
+    ) {
+        if let Err((full, waiting)) = park(&mut self.delivery, waiting) {
+            self.refuse_parked(full, &waiting, io);
+        }
+    }
+
+    fn refuse_parked(&mut self, full: Full, waiting: &Waiting, io: &mut Io) {
+        self.counters.refused_parked.add(1);
         let limits = self.shared.options.limits;
-        if self.parked.len() >= limits.parked {
-            self.counters.refused_parked.add(1);
-            let message = format!("limits.parked: {} requests wait for partitions that are moving", limits.parked);
-            return self.fail_waiting(&waiting, ErrorCode::Moving, &message, "send it again", io);
-        }
-        let until = self.now + limits.forward_timeout;
-        self.parked.push_back(Parked { waiting, until });
-    }
-
-    /// Tries again what waits for this partition, in the order in which it came; what daemons forwarded first, since the
-    /// clients' own events may have to wait for its answers (see [`statemesh_mesh::routing`]).
-    pub(super) fn unpark(&mut self, partition: u16, io: &mut Io) {
-        let (waiting, kept): (VecDeque<Parked>, VecDeque<Parked>) =
-            self.parked.drain(..).partition(|parked| parked.waiting.partition == partition);
-        self.parked = kept;
-        let (forwarded, own): (Vec<Parked>, Vec<Parked>) =
-            waiting.into_iter().partition(|parked| parked.waiting.hops > 0);
-        for parked in forwarded.into_iter().chain(own) {
-            self.arrived_at = parked.until.checked_sub(self.shared.options.limits.forward_timeout).unwrap_or(self.now);
-            self.ask_again(&parked.waiting, io);
-        }
-    }
-
-    /// The answer to a request that somebody else had; an empty one says that the partition is not there (any more).
-    pub(super) fn answered(&mut self, correlation: u64, reply: &[u8], io: &mut Io) {
-        let Some(Pending { waiting: asked, with, .. }) = self.in_flight.take(correlation) else {
-            return;
+        let message = match full {
+            Full::Requests => format!("limits.parked: {} requests wait for their partitions", limits.parked),
+            Full::Bytes => format!("limits.parked_bytes: the requests that wait have {} bytes", limits.parked_bytes),
         };
-        if reply.is_empty() {
-            // First this one, then those that waited behind it: if it has to wait as well, then in front of them.
-            let waiting = self.parked.len();
-            self.request(&asked.request, asked.reply_to, asked.hops.saturating_add(1), io);
-            if self.parked.len() > waiting
-                && let Some(parked) = self.parked.pop_back()
-            {
-                self.parked.push_front(parked);
-            }
-        } else {
-            match asked.timed {
-                Some(begun) if matches!(with, With::Member(_)) => self.deliver_timed(begun, asked.reply_to, reply, io),
-                _ => self.deliver(asked.reply_to, reply, io),
+        self.fail_waiting(waiting, refusal_of(waiting, ErrorCode::Moving), &message, "send it again", io);
+    }
+
+    /// A request that a member had, or was to be sent, goes its way again.
+    fn again(&mut self, waiting: Waiting, io: &mut Io) {
+        self.parked(waiting, super::Requests::again, io);
+    }
+
+    /// Lets parked requests go on, a bounded number in each turn.
+    pub(super) fn go_on(&mut self, io: &mut Io) {
+        self.delivery.look_again(self.now);
+        let enough = self.shared.options.limits.link_room() / 2;
+        for member in self.delivery.short() {
+            if self.peers.room(member, io).is_some_and(|room| room >= enough) {
+                self.delivery.look_again_at(member);
             }
         }
-        self.settled(asked.partition, io);
+        let mut made = 0;
+        for _ in 0..GO_ON_PER_TURN {
+            let Some((waiting, route)) = self.delivery.next_ready() else { return };
+            self.reply.clear();
+            self.resume(waiting, route, io);
+            made += self.reply.len();
+            if made >= ANSWER_BYTES {
+                return;
+            }
+        }
+    }
+
+    /// Goes on with a request that has waited. It was counted and judged when it came.
+    fn resume(&mut self, waiting: Waiting, route: Route, io: &mut Io) {
+        let raw = waiting.request.clone();
+        // It was parsed before it was kept.
+        let Ok(request) = Request::parse(&raw, Encoding::of(&raw)) else {
+            return self.delivery.held(waiting.partition);
+        };
+        let arrived_at = waiting.deadline.checked_sub(self.shared.options.limits.forward_timeout).unwrap_or(self.now);
+        let keyed = Keyed {
+            request: &request,
+            raw: &raw,
+            hash: hash::key_hash(&request.machine, &request.key),
+            partition: waiting.partition,
+            hops: waiting.hops,
+            reply_to: waiting.rest.reply_to,
+            arrived_at,
+            watch: waiting.rest.timed.map(|_| Stopwatch::new(arrived_at, request.timing)),
+            kept: Some(waiting),
+        };
+        self.dispatch(keyed, route, io);
+    }
+
+    /// The answer to a request that somebody else had; an empty one comes from a shard, and says that the partition is not
+    /// held (any more).
+    pub(super) fn answered(&mut self, correlation: u64, reply: &[u8], io: &mut Io) {
+        if reply.is_empty() {
+            return self.bounced(correlation, io);
+        }
+        let Some(Pending { waiting, with, .. }) = self.delivery.answered(correlation) else { return };
+        if waiting.uncertain && is_refusal(reply) {
+            return self.refused_again(&waiting, io);
+        }
+        let reply_to = waiting.rest.reply_to;
+        let is_large = reply.len() > SMALL_REPLY_BYTES && matches!(reply_to, ReplyTo::Client { .. });
+        if is_large && !self.has_room(reply_to, reply.len(), io) {
+            self.counters.forwards_lost.add(1);
+            return self.leave_out(&waiting.request, reply_to, io);
+        }
+        match waiting.rest.timed {
+            Some(begun) if matches!(with, With::Member(_)) => self.deliver_timed(begun, reply_to, reply, io),
+            _ => self.deliver(reply_to, reply, io),
+        }
+    }
+
+    /// A member that is lost may have applied a request, and who has it now refuses it: that says nothing of what the first did.
+    pub(super) fn refused_again(&mut self, waiting: &Waiting, io: &mut Io) {
+        let message = "the owner was lost before it answered, and who took over refuses the request";
+        self.give_up(waiting, ErrorCode::OutcomeUnknown, message, io);
+    }
+
+    /// Says that an answer has no room. What it tells was done all the same.
+    pub(super) fn leave_out(&mut self, raw: &[u8], reply_to: ReplyTo, io: &mut Io) {
+        self.counters.refused_unsent.add(1);
+        let message = "limits.array_bytes: this answer, and what its client has not taken, are too large together";
+        self.fail_raw(raw, reply_to, ErrorCode::OutcomeUnknown, message, HARMLESS, io);
+    }
+
+    /// A shard gave a request back, since it does not hold its partition. One that a member passed on is void if the link has ended,
+    /// and refused if it is older than the last doubt.
+    fn bounced(&mut self, correlation: u64, io: &mut Io) {
+        let Self { delivery, greeted, doubted, .. } = self;
+        let bounced = delivery.bounced(correlation, |waiting| match waiting.rest.reply_to {
+            ReplyTo::Peer { conn, .. } => !greeted.contains_key(&conn) || waiting.arrival <= *doubted,
+            _ => false,
+        });
+        match bounced {
+            Ok(()) => {}
+            Err((Some(full), waiting)) => self.refuse_parked(full, &waiting, io),
+            // To a link that has ended nothing is said.
+            Err((None, waiting)) => self.fail_old(&waiting, io),
+        }
+    }
+
+    /// Refuses what a member passed on before this daemon began to doubt.
+    pub(super) fn fail_old(&mut self, waiting: &Waiting, io: &mut Io) {
+        self.counters.forwards_lost.add(1);
+        self.fail_waiting(waiting, refusal_of(waiting, ErrorCode::Moving), OLD, "send it again", io);
+    }
+
+    /// The same with one that has just come.
+    pub(super) fn refuse_old(&mut self, request: &[u8], reply_to: ReplyTo, io: &mut Io) {
+        self.counters.forwards_lost.add(1);
+        self.fail_raw(request, reply_to, ErrorCode::Moving, OLD, "send it again", io);
+    }
+
+    /// Whether the answer to a request that had to wait, of so many bytes as far as that is known, has room where it goes. Who does not
+    /// read is not read either, but thousands of its requests may be on their way then, each with a large answer: so a client may
+    /// be owed as much as an array may have; as long as all are owed too much, only what a connection may.
+    pub(super) fn has_room(&mut self, reply_to: ReplyTo, bytes: usize, io: &mut Io) -> bool {
+        let limits = &self.shared.options.limits;
+        match reply_to {
+            ReplyTo::Client { conn, .. } => {
+                let owed = io.owed(conn);
+                let most = if io.is_crowded() { limits.unsent_bytes } else { limits.array_bytes };
+                owed == 0 || owed + bytes <= most
+            }
+            ReplyTo::Batch { batch, .. } => !self.array_is_full(batch, io),
+            ReplyTo::Peer { conn, .. } => io.room(conn) >= limits.link_room() / 2,
+            ReplyTo::Caller(_) | ReplyTo::Wait(_) | ReplyTo::Nobody { .. } => true,
+        }
+    }
+
+    /// Refuses a request that had to wait, since its answer has no room.
+    pub(super) fn refuse_waiting(&mut self, waiting: &Waiting, io: &mut Io) {
+        if waiting.uncertain {
+            let message = "the owner was lost before it answered, and another answer has no room on this connection";
+            return self.give_up(waiting, ErrorCode::OutcomeUnknown, message, io);
+        }
+        self.refuse_room(&waiting.request, waiting.rest.reply_to, io);
+    }
+
+    /// The same with one that may be forgotten.
+    pub(super) fn refuse_room(&mut self, raw: &[u8], reply_to: ReplyTo, io: &mut Io) {
+        match reply_to {
+            ReplyTo::Peer { .. } => self.refuse_link_bytes(raw, reply_to, io),
+            ReplyTo::Batch { .. } => self.refuse_in_array(raw, reply_to, io),
+            _ => {
+                self.counters.refused_unsent.add(1);
+                let message = "limits.array_bytes: too much waits to be written to this connection";
+                let hint = "read the replies before you send more";
+                self.fail_raw(raw, reply_to, ErrorCode::LimitExceeded, message, hint, io);
+            }
+        }
+    }
+
+    /// The answer to a request that another daemon had is left out: it had no room on the link.
+    pub(super) fn unsaid(&mut self, correlation: u64, io: &mut Io) {
+        let Some(Pending { waiting, .. }) = self.delivery.answered(correlation) else { return };
+        let message = "limits.link_bytes: the owner's answer had no room on the link to it";
+        self.give_up(&waiting, ErrorCode::OutcomeUnknown, message, io);
     }
 
     /// The answer of an owner elsewhere to a request that is timed. The daemon that the client talks to says what passing it on
@@ -137,33 +317,35 @@ impl Worker {
         }
     }
 
-    /// A request for this partition is no longer on its way; perhaps the partition's route may change now.
-    fn settled(&mut self, partition: u16, io: &mut Io) {
-        if partition != NO_PARTITION && self.router.answered(partition) {
-            self.unpark(partition, io);
-        }
-    }
-
     /// The link to a member is gone. What was sent on it may or may not have been applied.
     pub(super) fn link_lost(&mut self, member: u32, io: &mut Io) {
-        for Pending { waiting, .. } in self.in_flight.lost_with(member) {
-            if is_repeatable(&waiting.request) {
-                self.ask_again(&waiting, io);
-            } else {
-                self.give_up(&waiting, ErrorCode::OutcomeUnknown, "the owner was lost before it answered", io);
+        for Pending { mut waiting, .. } in self.delivery.lost_with(member) {
+            if waiting.partition == NO_PARTITION {
+                self.unlisted(&waiting, io);
+                continue;
             }
-            self.settled(waiting.partition, io);
+            match repeating(&waiting.request) {
+                Repeating::Harmless => self.again(waiting, io),
+                Repeating::ByToken => {
+                    waiting.uncertain = true;
+                    self.again(waiting, io);
+                }
+                Repeating::No => {
+                    self.give_up(&waiting, ErrorCode::OutcomeUnknown, "the owner was lost before it answered", io);
+                }
+            }
         }
     }
 
     /// A member is gone for good. What still waited for its link was never sent, so it goes to the new owner.
     pub(super) fn member_gone(&mut self, member: u32, io: &mut Io) {
         for correlation in self.peers.gone(member, io) {
-            let Some(Pending { waiting, .. }) = self.in_flight.take(correlation) else {
-                continue;
-            };
-            self.ask_again(&waiting, io);
-            self.settled(waiting.partition, io);
+            match self.delivery.answered(correlation) {
+                // Nobody else has what it would have listed.
+                Some(Pending { waiting, .. }) if waiting.partition == NO_PARTITION => self.unlisted(&waiting, io),
+                Some(Pending { waiting, .. }) => self.again(waiting, io),
+                None => {}
+            }
         }
         self.link_lost(member, io);
         // The next process of this name greets anew.
@@ -176,16 +358,24 @@ impl Worker {
 
     fn give_up(&mut self, waiting: &Waiting, code: ErrorCode, message: &str, io: &mut Io) {
         self.counters.forwards_lost.add(1);
-        let hint = "with a dedup token, sending it again is harmless";
-        self.fail_waiting(waiting, code, message, hint, io);
-    }
-
-    fn fail_waiting(&mut self, waiting: &Waiting, code: ErrorCode, message: &str, hint: &str, io: &mut Io) {
-        self.fail_raw(&waiting.request, waiting.reply_to, code, message, hint, io);
+        self.fail_waiting(waiting, code, message, HARMLESS, io);
     }
 
     /// Answers a request that is kept as bytes.
-    fn fail_raw(&mut self, raw: &[u8], reply_to: ReplyTo, code: ErrorCode, message: &str, hint: &str, io: &mut Io) {
+    pub(super) fn fail_waiting(&mut self, waiting: &Waiting, code: ErrorCode, message: &str, hint: &str, io: &mut Io) {
+        self.fail_raw(&waiting.request, waiting.rest.reply_to, code, message, hint, io);
+    }
+
+    /// The same, of one that is not kept.
+    pub(super) fn fail_raw(
+        &mut self,
+        raw: &[u8],
+        reply_to: ReplyTo,
+        code: ErrorCode,
+        message: &str,
+        hint: &str,
+        io: &mut Io,
+    ) {
         let encoding = Encoding::of(raw);
         let id = Request::parse(raw, encoding).ok().and_then(|request| request.id);
         self.fail(Asked { encoding, id, reply_to }, code, message, hint, io);
@@ -193,27 +383,61 @@ impl Worker {
 
     /// Gives up what took too long.
     pub(super) fn expire(&mut self, io: &mut Io) {
-        while let Some((correlation, Pending { waiting, with, .. })) = self.in_flight.overdue(self.now) {
+        while let Some((correlation, Pending { waiting, with, .. })) = self.delivery.overdue(self.now) {
             let unsent = matches!(with, With::Member(member) if self.peers.withdraw(member, correlation));
-            let (code, message) = if unsent {
+            let (code, message) = if unsent && !waiting.uncertain {
                 (ErrorCode::OwnerUnreachable, "the owner could not be reached")
             } else {
                 (ErrorCode::Timeout, "no answer within limits.forward_timeout")
             };
             self.give_up(&waiting, code, message, io);
-            self.settled(waiting.partition, io);
         }
-        while self.parked.front().is_some_and(|parked| parked.until <= self.now) {
-            let Some(Parked { waiting, .. }) = self.parked.pop_front() else {
-                break;
-            };
-            let message = format!("nobody took over partition {} within limits.forward_timeout", waiting.partition);
-            self.fail_waiting(&waiting, ErrorCode::Moving, &message, "send it again", io);
+        for waiting in self.delivery.expired(self.now, EXPIRED_PER_TURN) {
+            self.expired(&waiting, io);
         }
+    }
+
+    /// A request was parked for too long.
+    fn expired(&mut self, waiting: &Waiting, io: &mut Io) {
+        if waiting.uncertain {
+            let message = "the owner was lost before it answered, and nobody took over in time";
+            return self.give_up(waiting, ErrorCode::OutcomeUnknown, message, io);
+        }
+        let view = self.shared.view();
+        let (code, why, hint) = match (view.joined, view.leaving) {
+            (false, _) => (ErrorCode::NotReady, "this daemon has not joined its mesh", "ask another one"),
+            (_, true) => (ErrorCode::Leaving, "this daemon is leaving its mesh", "ask another one"),
+            _ => (ErrorCode::Moving, "nobody took it over", "send it again"),
+        };
+        let message = format!("partition {} is not served within limits.forward_timeout: {why}", waiting.partition);
+        self.fail_waiting(waiting, code, &message, hint, io);
     }
 }
 
-/// Whether sending the request twice does no harm: it changes nothing, or carries a token.
-fn is_repeatable(raw: &[u8]) -> bool {
-    Request::parse(raw, Encoding::of(raw)).is_ok_and(|request| !request.op.changes() || request.dedup.is_some())
+/// The code under which a request is refused: this one, which says that nothing was applied, unless a member that is lost may have.
+fn refusal_of(waiting: &Waiting, code: ErrorCode) -> ErrorCode {
+    if waiting.uncertain { ErrorCode::OutcomeUnknown } else { code }
+}
+
+/// Whether a reply is an error.
+pub(super) fn is_refusal(reply: &[u8]) -> bool {
+    Fields::read(reply).is_ok_and(|fields| !fields.is_ok())
+}
+
+/// What sending a request twice does.
+enum Repeating {
+    /// Nothing: it changes nothing.
+    Harmless,
+    /// Nothing either: its token says that it is the same.
+    ByToken,
+    /// It may be applied twice.
+    No,
+}
+
+fn repeating(raw: &[u8]) -> Repeating {
+    match Request::parse(raw, Encoding::of(raw)) {
+        Ok(request) if !request.op.changes() => Repeating::Harmless,
+        Ok(request) if request.dedup.is_some() => Repeating::ByToken,
+        _ => Repeating::No,
+    }
 }

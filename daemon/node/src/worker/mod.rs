@@ -2,36 +2,54 @@
 //! others on, and sends every answer back the way its request came.
 
 mod admission;
+mod arrays;
+mod audit;
 mod commands;
+mod context;
+mod envelope;
+mod exits;
 mod forwarding;
 mod inbox;
+mod leaving;
+mod lists;
+mod orders;
+mod outgoing;
 mod peering;
 mod requests;
+mod waits;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use slab::Slab;
 use statemesh_claim::Aside;
-use statemesh_mesh::client_protocol::error::ErrorCode;
-use statemesh_mesh::client_protocol::reply::{Encoding, write_error};
-use statemesh_mesh::routing::Router;
+use statemesh_mesh::delivery::arrivals::Arrivals;
+use statemesh_mesh::delivery::batches::Batches;
+use statemesh_mesh::delivery::{Bounds, Delivery};
+use statemesh_protocol::error::ErrorCode;
+use statemesh_protocol::reply::{Encoding, write_error};
 use statemesh_transport::limits::Refusal;
 use statemesh_transport::reactor::Closed;
 use statemesh_transport::{ConnId, Event, Handler, Io, Origin};
 
+pub(crate) use self::context::ReplyTo;
+use self::context::Rest;
+use self::envelope::Envelopes;
+use self::leaving::Leaving;
+use self::orders::Deferred;
+use self::outgoing::Outgoing;
 use crate::access::Admissions;
-use crate::batch::Batches;
+use crate::beats::Loop;
 use crate::command::{Command, Replies, ToControl};
 use crate::counters::Counters;
-use crate::forward::{InFlight, ReplyTo, Waiting};
-use crate::peer_wire::PeerFrame;
 use crate::peers::Peers;
-use crate::shard::{Job, Run};
 use crate::shared::Shared;
 use crate::subscribers::Subscribers;
+use exits::Exit;
+use lists::Lists;
+use statemesh_protocol::peer::frame::PeerFrame;
+use statemesh_shard::{Job, Run, Waits};
 
 /// Listener of clients.
 pub(crate) const CLIENTS: u8 = 0;
@@ -46,30 +64,32 @@ const TIMED: u32 = 16;
 /// When to try again what could not be done in this turn.
 const RETRY: Duration = Duration::from_millis(1);
 
-/// A request that waits until its partition has settled.
-#[derive(Debug)]
-struct Parked {
-    waiting: Waiting,
-    until: Instant,
-}
+/// What the requests that wait are to a worker.
+type Requests = Delivery<Rest>;
 
 /// One reactor's share of the daemon.
-pub(crate) struct Worker {
+pub struct Worker {
     shared: Arc<Shared>,
     index: usize,
     counters: Arc<Counters>,
-    router: Router,
-    in_flight: InFlight,
-    parked: VecDeque<Parked>,
-    batches: Batches,
+    delivery: Requests,
+    batches: Batches<ReplyTo>,
+    envelopes: Envelopes,
     callers: Slab<tokio::sync::oneshot::Sender<Vec<u8>>>,
     peers: Peers,
     /// Links that other daemons opened and greeted on, with the member's number.
-    greeted: HashMap<ConnId, Greeted>,
+    greeted: BTreeMap<ConnId, Greeted>,
     subscribers: Subscribers,
     /// Who the clients are, where they are told apart.
     admissions: Admissions,
+    audit: audit::Audit,
     run: Run,
+    /// Replies and changes that wait for what they tell to be committed.
+    waits: Waits<Exit>,
+    /// Requests whose answers wait.
+    waiting: waits::Waiting,
+    /// Lists of instances that are being made.
+    lists: Lists,
     /// Requests for shards that somebody else held, until the end of the turn.
     aside: Aside<Job>,
     /// Answers to what was left in shards' inboxes, by reactor, until the shard is free again.
@@ -77,20 +97,26 @@ pub(crate) struct Worker {
     /// The reply that is being written; kept to be used again.
     reply: Vec<u8>,
     /// Commands for other reactors that did not fit into their rings.
-    overflow: VecDeque<(usize, Command)>,
+    outgoing: Outgoing,
     /// Messages for the control plane that did not fit into its queue.
     control_overflow: VecDeque<ToControl>,
-    /// Requests whose partition is routed here but not served yet: tried again in the next turn.
-    not_held: Vec<Parked>,
     /// Parts of moving partitions that wait for definitions.
-    arrived: VecDeque<peering::Arrived>,
-    /// Keys that came into being in this turn, by the member that is next in line for them.
-    rosters: HashMap<u32, Vec<u8>>,
+    arrivals: Arrivals<ConnId>,
+    /// What is to be done with partitions whose shard another thread had.
+    deferred: Deferred,
+    /// Parts of partitions that move away and wait for room on their link.
+    leaving: Leaving,
+    /// The last request that was kept when this daemon began to doubt: what members passed on before is old.
+    doubted: u64,
+    /// The number of the last fence: an answer to an earlier one lifts none.
+    fences: u64,
+    /// Keys that came into being in this turn or were removed, by the standby that is told of them.
+    rosters: BTreeMap<u32, Vec<u8>>,
     /// When something of ours is due: a peer link to open again, a timer of an instance.
     next_due: Option<Instant>,
     now: Instant,
-    /// When what is handled now arrived.
-    arrived_at: Instant,
+    /// When the message at hand was read.
+    read_at: Instant,
     tick: u32,
     clients: usize,
     watchers: usize,
@@ -101,30 +127,43 @@ impl Worker {
     /// The worker of reactor `index`.
     pub(crate) fn new(shared: Arc<Shared>, index: usize, counters: Arc<Counters>, now: Instant) -> Self {
         let limits = shared.options.limits;
+        let bounds = Bounds {
+            in_flight: limits.in_flight,
+            member_bytes: limits.member_bytes,
+            parked: limits.parked,
+            parked_bytes: limits.parked_bytes,
+            patience: limits.forward_timeout,
+        };
         Self {
             index,
             counters,
-            router: Router::new(shared.options.partitions),
-            in_flight: InFlight::new(limits.in_flight, limits.forward_timeout),
-            parked: VecDeque::new(),
+            delivery: Delivery::new(shared.options.partitions, bounds),
             batches: Batches::default(),
+            envelopes: Envelopes::default(),
             callers: Slab::new(),
             peers: Peers::new(u8::try_from(index).unwrap_or(u8::MAX), limits.in_flight, shared.doors.peers()),
-            greeted: HashMap::new(),
+            greeted: BTreeMap::new(),
             subscribers: Subscribers::new(&limits, Arc::clone(&shared.watching)),
             admissions: Admissions::new(&shared.doors),
+            audit: audit::Audit::default(),
             run: Run::default(),
+            waits: Waits::default(),
+            waiting: waits::Waiting::default(),
+            lists: Lists::default(),
             aside: Aside::default(),
             done: Vec::new(),
             reply: Vec::new(),
-            overflow: VecDeque::new(),
+            outgoing: Outgoing::new(shared.reactors()),
             control_overflow: VecDeque::new(),
-            not_held: Vec::new(),
-            arrived: VecDeque::new(),
-            rosters: HashMap::new(),
+            arrivals: Arrivals::default(),
+            deferred: Deferred::default(),
+            leaving: Leaving::default(),
+            doubted: 0,
+            fences: 0,
+            rosters: BTreeMap::new(),
             next_due: None,
             now,
-            arrived_at: now,
+            read_at: now,
             tick: 0,
             clients: 0,
             watchers: 0,
@@ -136,23 +175,11 @@ impl Worker {
     /// Sends a reply the way its request came.
     fn deliver(&mut self, reply_to: ReplyTo, reply: &[u8], io: &mut Io) {
         match reply_to {
-            ReplyTo::Client { conn, delimited: false } => {
-                io.send(conn, &[reply]);
-            }
-            ReplyTo::Client { conn, delimited: true } => {
-                io.send(conn, &[b"", reply]);
-            }
-            ReplyTo::Batch { batch, position } => {
-                if let Some((reply_to, replies)) = self.batches.reply(batch, position, reply) {
-                    self.deliver(reply_to, &replies, io);
-                }
-            }
-            ReplyTo::Peer { conn, correlation } => {
-                let mut frame = Vec::with_capacity(reply.len() + 9);
-                PeerFrame::Reply(correlation, reply).encode(&mut frame);
-                io.send(conn, &[&frame]);
-            }
+            ReplyTo::Client { conn, envelope } => self.send_in(envelope, conn, reply, io),
+            ReplyTo::Batch { batch, position } => self.reply_in_array(batch, position, reply, io),
+            ReplyTo::Peer { conn, correlation } => self.answer_peer(conn, correlation, reply, io),
             ReplyTo::Nobody { .. } => {}
+            ReplyTo::Wait(wait) => self.wait_answered(wait, reply, io),
             ReplyTo::Caller(caller) => {
                 if let Some(answer) = self.callers.try_remove(caller) {
                     // Who asked may have stopped waiting.
@@ -179,9 +206,7 @@ impl Worker {
 
     /// Tells another reactor something, or keeps it until there is room.
     fn tell(&mut self, reactor: usize, command: Command) {
-        if let Err(command) = self.shared.tell(reactor, command) {
-            self.overflow.push_back((reactor, command));
-        }
+        self.outgoing.tell(&self.shared, reactor, command);
     }
 
     /// Tells the control plane something, or keeps it until there is room.
@@ -200,6 +225,8 @@ impl Worker {
         let usage = io.usage();
         self.counters.unread_bytes.set(usage.unread_bytes);
         self.counters.unsent_bytes.set(usage.unsent_bytes);
+        self.counters.link_unsent_bytes.set(usage.link_unsent_bytes);
+        self.counters.moving_bytes.set(self.leaving.bytes());
         self.counters.malformed_lately.set(usage.malformed);
         self.counters.paused.set(io.paused());
         self.counters.pauses.add(usage.pauses - self.counters.pauses.get());
@@ -209,8 +236,12 @@ impl Worker {
         self.counters.client_connections.set(self.clients);
         self.counters.subscriber_connections.set(self.watchers);
         self.counters.peer_links.set(self.peers.ready());
-        self.counters.in_flight.set(self.in_flight.len());
-        self.counters.parked.set(self.parked.len());
+        self.counters.in_flight.set(self.delivery.in_flight());
+        self.counters.parked.set(self.delivery.parked());
+        self.counters.mailed.set(self.outgoing.len());
+        self.counters.waits.set(self.waiting.len());
+        self.counters.array_bytes.set(self.batches.bytes());
+        self.counters.parked_bytes.set(self.delivery.parked_bytes());
         self.counters.subscriptions.set(self.subscribers.prefixes());
         let dropped = self.subscribers.dropped();
         self.counters.changes_dropped.add(dropped - self.counters.changes_dropped.get());
@@ -245,21 +276,32 @@ impl Worker {
             Closed::Silent => self.counters.silent_connections.add(1),
             Closed::HalfSent => self.counters.refused_unread.add(1),
             Closed::Malformed => self.counters.refused_malformed.add(1),
+            Closed::Overflowed => self.counters.overflowed_links.add(1),
+            Closed::NotTaken => self.counters.worst_guests.add(1),
             _ => {}
         }
     }
 
-    /// Tells new keys to the members next in line, in the turn in which the clients hear of them.
+    /// Tells new keys to their standbys, in the turn in which the clients hear of them.
     fn send_rosters(&mut self, io: &mut Io) {
-        for (member, body) in self.rosters.drain() {
-            let mut frame = Vec::with_capacity(body.len() + 1);
-            PeerFrame::Roster(&body).encode(&mut frame);
-            if self.index == 0 {
-                // Without a link the member is told everything once there is one.
-                self.peers.send(member, None, &frame, self.now, io);
-            } else if let Err(command) = self.shared.tell(0, Command::Send { member, frame }) {
-                self.overflow.push_back((0, command));
+        if self.rosters.is_empty() {
+            return;
+        }
+        for (member, body) in std::mem::take(&mut self.rosters) {
+            if !body.is_empty() {
+                self.send_roster(member, &body, io);
             }
+        }
+    }
+
+    fn send_roster(&mut self, member: u32, body: &[u8], io: &mut Io) {
+        let mut frame = Vec::with_capacity(body.len() + 1);
+        PeerFrame::Keys(body).encode(&mut frame);
+        if self.index == 0 {
+            // Behind what the control plane says. Without a link the member is told everything once there is one.
+            self.say(member, frame, io);
+        } else {
+            self.tell(0, Command::Send { member, frame });
         }
     }
 
@@ -267,21 +309,22 @@ impl Worker {
         self.count_closed(origin, reason);
         self.admissions.closed(conn);
         match origin {
-            Origin::Accepted(CLIENTS) => self.clients = self.clients.saturating_sub(1),
+            Origin::Accepted(CLIENTS) => {
+                self.clients = self.clients.saturating_sub(1);
+                self.forget_waits_of(conn);
+                self.batches.void(|to| matches!(to, ReplyTo::Client { conn: of, .. } if *of == conn));
+            }
             Origin::Accepted(CHANGES) => {
                 self.watchers = self.watchers.saturating_sub(1);
                 self.subscribers.closed(conn);
-                self.shared.watched[self.index].store(!self.subscribers.is_empty(), Relaxed);
+                self.set_watched(!self.subscribers.is_empty());
             }
-            Origin::Accepted(_) => {
-                if let Some(Greeted { member, lane: 0 }) = self.greeted.remove(&conn) {
-                    let lane = (self.index, conn);
-                    self.tell_control(ToControl::LinkFrom { member, lane, up: false });
-                }
-            }
+            Origin::Accepted(_) => self.lane_ended(conn),
             Origin::Opened(member) => {
                 let member = number(member);
                 if self.peers.closed(member, conn, self.now) {
+                    self.leaving.link_lost(member);
+                    self.deferred.link_lost(member);
                     if self.peers.is_control_lane() {
                         self.tell_control(ToControl::LinkTo { member, up: false });
                     }
@@ -294,19 +337,28 @@ impl Worker {
     fn subscribed(&mut self, conn: ConnId, prefix: &[u8]) {
         let refused = self.admissions.subscriptions(conn, prefix, |prefix| self.subscribers.subscribe(conn, prefix));
         self.counters.refused_subscriptions.add(refused);
-        self.shared.watched[self.index].store(true, Relaxed);
+        self.set_watched(true);
     }
 
     fn turn(&mut self, io: &mut Io) {
         self.counters.turns.add(1);
-        self.run.watched = self.shared.is_watched_anywhere();
+        self.shared.beats.beat(Loop::Reactor(self.index), self.run.now);
+        self.run.watched = self.shared.shards.feeds().is_watched();
+        self.let_out_committed(io);
+        self.publish_feed(io);
         self.finish_aside(io);
+        self.obey_deferred(io);
         self.take_commands(io);
         self.retry_arrived(io);
+        self.go_on(io);
+        self.make_room(io);
         let timers = self.fire_timers(io);
+        self.go_on_listing(io);
+        self.go_on_waiting(io);
         self.expire(io);
         self.subscribers.flush(io);
         self.send_rosters(io);
+        self.send_moves(io);
         let links = self.peers.turn(self.now, io);
         self.next_due = [timers, links].into_iter().flatten().min();
         self.levels(io);
@@ -318,6 +370,12 @@ impl Worker {
 struct Greeted {
     member: u32,
     lane: u8,
+    /// The number of its greeting.
+    greeting: u64,
+    /// The control plane ended it: nothing that comes on it counts any more.
+    ended: bool,
+    /// Until the member has said this number back, requests on it may be old.
+    fence: Option<u64>,
 }
 
 /// Who asked, and how the answer must look.
@@ -337,8 +395,13 @@ impl Handler for Worker {
         if self.now != io.now() {
             self.now = io.now();
             self.run.now = self.shared.clock.millis(self.now);
+            self.run.lease_is_over = self.shared.lease_is_over(self.run.now);
         }
-        self.arrived_at = io.read_at();
+        if self.read_at != io.read_at() {
+            // A process that was stopped in the middle of a turn goes on reading in it.
+            self.read_at = io.read_at();
+            self.run.lease_is_over = self.shared.lease_is_over(self.shared.clock.millis(self.read_at));
+        }
         match event {
             Event::Message(conn, Origin::Accepted(CLIENTS), message) => self.client_message(conn, message, io),
             Event::Message(conn, origin, message) => self.peer_message(conn, origin, message, io),
@@ -351,6 +414,7 @@ impl Handler for Worker {
                     true
                 });
             }
+            Event::Refused(Origin::Accepted(PEERS), _) => self.counters.refused_links.add(1),
             Event::Refused(_, Refusal::TooMany) => self.counters.refused_connections.add(1),
             Event::Refused(_, Refusal::TooFast) => self.counters.refused_hasty.add(1),
             Event::Refused(_, Refusal::TooManyFromAddress) => self.counters.refused_addresses.add(1),
@@ -362,14 +426,18 @@ impl Handler for Worker {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let parked = self.parked.front().map(|parked| parked.until);
-        let soon = (!self.not_held.is_empty()
-            || !self.arrived.is_empty()
+        let at_once = self.delivery.is_ready().then_some(self.now);
+        let soon = (self.delivery.is_unheld()
+            || !self.arrivals.is_empty()
+            || !self.deferred.is_empty()
+            || !self.leaving.is_empty()
             || !self.aside.is_empty()
-            || !self.overflow.is_empty()
+            || !self.outgoing.is_empty()
             || !self.control_overflow.is_empty())
         .then(|| self.now + RETRY);
-        [self.next_due, self.in_flight.deadline(), parked, soon].into_iter().flatten().min()
+        // A list goes on as soon as everybody else had a turn.
+        let soon = if self.lists.is_empty() { soon } else { Some(self.now) };
+        [self.next_due, self.delivery.deadline(), self.waiting.next(), at_once, soon].into_iter().flatten().min()
     }
 
     fn finished(&self) -> bool {

@@ -1,15 +1,19 @@
 //! What daemons say to each other.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use statemesh_transport::{ConnId, Io, Message, Origin};
 
+use super::context::{Arrived, ReplyTo, Waiting};
+use super::leaving::Transfer;
 use super::{Greeted, Worker, number};
-use crate::command::ToControl;
-use crate::forward::ReplyTo;
-use crate::peer_wire::PeerFrame;
-use crate::shard::{Moved, Run, State};
+use crate::command::{Command, ToControl};
+use crate::limits::PEER_HEADER_BYTES;
+use crate::shared::Shared;
+use statemesh_mesh::delivery::arrivals;
+use statemesh_protocol::peer::frame::PeerFrame;
+use statemesh_protocol::peer::ownership::HandoffNumber;
+use statemesh_shard::{Moved, State};
 
 /// Bytes of one part of a moving partition: large enough to be cheap, small enough to leave room for others.
 const MOVE_BYTES: usize = 128 * 1024;
@@ -18,16 +22,7 @@ const MOVE_BYTES: usize = 128 * 1024;
 const DEFINITIONS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A part of a partition that moves here.
-#[derive(Debug)]
-pub(super) struct Arrived {
-    from: u32,
-    partition: u16,
-    last: bool,
-    /// Versions of definitions that the sender had.
-    definitions: u32,
-    instances: Box<[u8]>,
-    until: Instant,
-}
+pub(super) type Part = arrivals::Part<ConnId>;
 
 impl Worker {
     pub(super) fn peer_message(&mut self, conn: ConnId, origin: Origin, message: &Message, io: &mut Io) {
@@ -39,7 +34,9 @@ impl Worker {
             (PeerFrame::Hello { lane, greeting }, Origin::Accepted(_)) => self.greet_back(conn, lane, greeting, io),
             (PeerFrame::Hello { .. }, Origin::Opened(member)) => {
                 let member = number(member);
-                if self.peers.accepted(member, conn, io) && self.peers.is_control_lane() {
+                let is_new = self.peers.accepted(member, conn, io);
+                self.delivery.look_again_at(member);
+                if is_new && self.peers.is_control_lane() {
                     self.tell_control(ToControl::LinkTo { member, up: true });
                 }
             }
@@ -52,7 +49,15 @@ impl Worker {
                 io.close(conn);
             }
             (PeerFrame::Reply(correlation, reply), Origin::Opened(_)) => self.answered(correlation, reply, io),
+            (PeerFrame::Unsaid(correlation), Origin::Opened(_)) => self.unsaid(correlation, io),
+            (PeerFrame::Fence(number), Origin::Opened(_)) => {
+                let mut frame = Vec::new();
+                PeerFrame::Fence(number).encode(&mut frame);
+                io.send(conn, &[&frame]);
+            }
             (frame, Origin::Accepted(_)) => match self.greeted.get(&conn) {
+                // What is still read of a link that was ended is void.
+                Some(Greeted { ended: true, .. }) => {}
                 Some(&Greeted { member, .. }) => self.member_said(conn, member, &frame, io),
                 // Nothing counts before the greeting.
                 None => io.close(conn),
@@ -65,7 +70,14 @@ impl Worker {
         let mut frame = Vec::new();
         match self.shared.judge(hello) {
             Ok(member) => {
-                self.greeted.insert(conn, Greeted { member, lane });
+                let greeting = self.shared.next_greeting();
+                self.supersede(member, lane, greeting, io);
+                let own = self.index;
+                for reactor in (0..self.shared.reactors()).filter(|reactor| *reactor != own) {
+                    self.tell(reactor, Command::Supersede { member, lane, greeting });
+                }
+                self.greeted.insert(conn, Greeted { member, lane, greeting, ended: false, fence: None });
+                io.confirm(conn);
                 PeerFrame::Hello { lane, greeting: &self.shared.hello() }.encode(&mut frame);
                 io.send(conn, &[&frame]);
                 if lane == 0 {
@@ -81,123 +93,186 @@ impl Worker {
         }
     }
 
+    /// A member opens a lane again: what is still to be read of the one before is void, or it would come behind what is said on
+    /// the new one.
+    pub(super) fn supersede(&mut self, member: u32, lane: u8, greeting: u64, io: &mut Io) {
+        let older = |(conn, greeted): (&ConnId, &Greeted)| {
+            let is_older = greeted.member == member && greeted.lane == lane && greeted.greeting < greeting;
+            (is_older && !greeted.ended).then_some(*conn)
+        };
+        let older: Vec<ConnId> = self.greeted.iter().filter_map(older).collect();
+        for conn in older {
+            io.close(conn);
+            self.lane_ended(conn);
+        }
+    }
+
+    /// A link that a member opened has ended: what came on it, and is not done, is void.
+    pub(super) fn lane_ended(&mut self, conn: ConnId) {
+        let Some(Greeted { member, lane, .. }) = self.greeted.remove(&conn) else { return };
+        self.arrivals.link_ended(&conn);
+        self.deferred.lane_ended(conn);
+        let void = |reply_to| matches!(reply_to, ReplyTo::Peer { conn: link, .. } if link == conn);
+        drop(self.delivery.withdraw(|waiting| void(waiting.rest.reply_to)));
+        if lane == 0 {
+            let lane = (self.index, conn);
+            self.tell_control(ToControl::LinkFrom { member, lane, up: false });
+        }
+    }
+
+    /// Others may have taken this daemon for dead, and given up what they passed on: sent again, it may have been applied elsewhere by
+    /// now, with more behind it. What is parked of that is refused, and what comes before each link's answer.
+    pub(super) fn doubt(&mut self, io: &mut Io) {
+        self.doubted = self.delivery.last_arrival();
+        self.fences += 1;
+        let number = self.fences;
+        let is_old = |waiting: &Waiting| matches!(waiting.rest.reply_to, ReplyTo::Peer { .. });
+        for waiting in self.delivery.withdraw(is_old) {
+            self.fail_old(&waiting, io);
+        }
+        let mut frame = Vec::new();
+        PeerFrame::Fence(number).encode(&mut frame);
+        for (conn, greeted) in self.greeted.iter_mut().filter(|(_, greeted)| !greeted.ended) {
+            greeted.fence = Some(number);
+            io.send(*conn, &[&frame]);
+        }
+    }
+
+    fn is_fenced(&self, conn: ConnId) -> bool {
+        self.greeted.get(&conn).is_some_and(|greeted| greeted.fence.is_some())
+    }
+
     fn member_said(&mut self, conn: ConnId, member: u32, frame: &PeerFrame<'_>, io: &mut Io) {
         match *frame {
             PeerFrame::Forward(header, request) => {
                 self.counters.forwards_received.add(1);
                 let reply_to = ReplyTo::Peer { conn, correlation: header.correlation };
-                self.request(request, reply_to, header.hops, io);
+                if self.is_fenced(conn) {
+                    return self.refuse_old(request, reply_to, io);
+                }
+                if io.room(conn) < self.shared.options.limits.link_room() / 2 {
+                    return self.refuse_link_bytes(request, reply_to, io);
+                }
+                let arrived = Arrived { reply_to, hops: header.hops, at: io.read_at(), principal: None };
+                self.request(request, &arrived, io);
+            }
+            PeerFrame::Fence(number) => {
+                if let Some(greeted) = self.greeted.get_mut(&conn).filter(|greeted| greeted.fence == Some(number)) {
+                    greeted.fence = None;
+                }
             }
             PeerFrame::Control(body) => self.tell_control(ToControl::FromMember { member, body: body.to_vec() }),
-            PeerFrame::Roster(body) => self.tell_control(ToControl::Roster { member, body: body.to_vec() }),
-            PeerFrame::Move { partition, last, definitions, instances } => {
+            PeerFrame::Keys(body) => self.tell_control(ToControl::Keys { member, relayed: false, body: body.to_vec() }),
+            PeerFrame::RelayedKeys(body) => {
+                self.tell_control(ToControl::Keys { member, relayed: true, body: body.to_vec() })
+            }
+            PeerFrame::Move { partition, number, last, definitions, instances } => {
                 let until = self.now + DEFINITIONS_PATIENCE;
                 let instances = instances.into();
-                self.arrived(Arrived { from: member, partition, last, definitions, instances, until }, io);
+                self.arrived(Part { conn, from: member, partition, number, last, definitions, instances, until }, io);
             }
             _ => io.close(conn),
         }
     }
 
-    /// Does something with a partition that the control plane decided. A reactor waits for nothing, but here it must: these
-    /// things, and the parts of a move, have to stay in order. Whoever has the shard has it for microseconds.
-    pub(super) fn with_shard<R>(
-        &mut self,
-        partition: u16,
-        io: &mut Io,
-        act: impl FnOnce(&mut State, &mut Run) -> R,
-    ) -> R {
-        let shared = Arc::clone(&self.shared);
-        let shard = shared.shards.of(partition);
-        let mut state = loop {
-            if let Some(state) = shard.try_claim() {
-                break state;
-            }
-            std::hint::spin_loop();
-        };
-        let result = act(&mut state, &mut self.run);
-        drop(state);
-        self.after_run(io);
-        self.serve(shard.index(), io);
-        result
-    }
-
-    /// Takes a part of a partition that moves here. One whose definitions have not arrived waits for them, and what belongs to
-    /// the same partition waits behind it.
-    fn arrived(&mut self, arrived: Arrived, io: &mut Io) {
-        let waits = self.arrived.iter().any(|earlier| earlier.partition == arrived.partition);
-        if waits || !self.knows_definitions(&arrived) {
-            self.arrived.push_back(arrived);
+    /// Takes in a part of a partition that moves here. One whose definitions have not arrived waits for them, and what belongs
+    /// to the same partition waits behind it.
+    fn arrived(&mut self, part: Part, io: &mut Io) {
+        if self.arrivals.waits(part.partition) || !knows_definitions(&self.shared, self.now, &part) {
+            self.arrivals.add(part);
         } else {
-            self.install(arrived.from, arrived.partition, arrived.last, &arrived.instances, io);
+            self.install(part, io);
         }
-    }
-
-    fn knows_definitions(&self, arrived: &Arrived) -> bool {
-        // After a while the records are taken, and those without a definition are counted as rejected.
-        let table = self.shared.machines.table();
-        let all = |bytes| crate::transfer::definitions(bytes).all(|hash| table.by_hash(hash).is_some());
-        self.now >= arrived.until || (table.versions() >= arrived.definitions && all(&arrived.instances))
     }
 
     /// Tries again what waits for definitions.
     pub(super) fn retry_arrived(&mut self, io: &mut Io) {
-        for arrived in std::mem::take(&mut self.arrived) {
-            self.arrived(arrived, io);
+        if self.arrivals.is_empty() {
+            return;
         }
-    }
-
-    /// Takes instances of a partition that moves here.
-    fn install(&mut self, from: u32, partition: u16, last: bool, instances: &[u8], io: &mut Io) {
-        let installed = self.with_shard(partition, io, |state, run| state.install(partition, instances, run));
-        // Nobody expects them (any more): the sender will be told, or knows.
-        let Some(installed) = installed else { return };
-        self.counters.handoff_instances.add(installed.instances);
-        self.counters.handoff_rejected.add(installed.rejected);
-        self.counters.conflicts.add(installed.conflicts);
-        if last {
-            self.counters.handoffs_received.add(1);
-            self.tell_control(ToControl::Installed { partition, from });
+        let (shared, now) = (&self.shared, self.now);
+        for part in self.arrivals.take(|part| knows_definitions(shared, now, part)) {
+            self.install(part, io);
         }
     }
 
     /// Hands a partition over: from here on its events follow it on the same link.
-    pub(super) fn transfer(&mut self, partition: u16, to: u32, io: &mut Io) {
+    pub(super) fn transfer(&mut self, partition: u16, number: HandoffNumber, to: u32, state: &mut State, io: &mut Io) {
         if !self.peers.is_ready(to) {
             // The link went before the partition could: the control plane is about to hear of it, and changes nothing.
             return;
         }
         let now = self.shared.clock.millis(self.now);
-        let (Moved { instances, held }, parts) =
-            self.with_shard(partition, io, |state, _| state.freeze(partition, MOVE_BYTES, now));
+        let (Moved { instances, held }, parts) = state.freeze(partition, MOVE_BYTES, now);
         if !held {
             return;
         }
         let definitions = self.shared.machines.table().versions();
-        let count = parts.len();
-        for (index, part) in parts.iter().enumerate() {
-            let mut frame = Vec::with_capacity(part.len() + 4);
-            PeerFrame::Move { partition, last: index + 1 == count, definitions, instances: part }.encode(&mut frame);
-            self.peers.send(to, None, &frame, self.now, io);
-        }
-        self.counters.handoffs_sent.add(1);
-        self.tell_control(ToControl::Transferred { partition, to, instances });
-        self.route(partition, Some(to), io);
+        let last = parts.len().saturating_sub(1);
+        let frame = |(index, part): (usize, Vec<u8>)| {
+            let mut frame = Vec::with_capacity(part.len() + PEER_HEADER_BYTES);
+            PeerFrame::Move { partition, number, last: index == last, definitions, instances: &part }
+                .encode(&mut frame);
+            frame
+        };
+        let parts = parts.into_iter().enumerate().map(frame).collect();
+        self.leaving.add(to, Transfer { partition, number, instances, parts });
+        // Until its last part is on its way nobody serves it; control has told every reactor that its events wait.
+        self.delivery.unroute(partition);
+        self.send_moves(io);
     }
 
-    /// Closes every control link from and to a member.
+    /// Sends parts of partitions that move away, as far as there is room on their links.
+    pub(super) fn send_moves(&mut self, io: &mut Io) {
+        if self.leaving.is_empty() {
+            return;
+        }
+        let most = self.shared.options.limits.link_room();
+        let (leaving, peers, now) = (&mut self.leaving, &mut self.peers, self.now);
+        let sent = leaving.send(|to, part| {
+            // What is larger than the whole room goes alone.
+            let fits = peers.room(to, io).is_some_and(|room| room >= part.len().min(most));
+            fits && peers.send(to, None, part, now, io)
+        });
+        for (to, Transfer { partition, number, instances, .. }) in sent {
+            self.counters.handoffs_sent.add(1);
+            self.tell_control(ToControl::Transferred { partition, number, to, instances });
+            self.delivery.switch(partition, Some(to));
+        }
+    }
+
+    /// Answers a daemon that passed a request on. An answer for which there is no room is left out, and it is told so.
+    pub(super) fn answer_peer(&mut self, conn: ConnId, correlation: u64, reply: &[u8], io: &mut Io) {
+        let bytes = reply.len() + PEER_HEADER_BYTES;
+        let fits = bytes <= io.room(conn) && bytes <= self.shared.options.limits.peer_message_bytes();
+        let mut frame = Vec::with_capacity(if fits { bytes } else { PEER_HEADER_BYTES });
+        if fits {
+            PeerFrame::Reply(correlation, reply).encode(&mut frame);
+        } else {
+            self.counters.unsaid.add(1);
+            PeerFrame::Unsaid(correlation).encode(&mut frame);
+        }
+        io.send(conn, &[&frame]);
+    }
+
+    /// Closes every control link from and to a member. What came on them, and is not taken in, is void.
     pub(super) fn unlink(&mut self, member: u32, io: &mut Io) {
+        self.deferred.link_lost(member);
         self.peers.close(member, io);
-        for (&conn, greeted) in &self.greeted {
+        for (&conn, greeted) in &mut self.greeted {
             if greeted.member == member && greeted.lane == 0 {
+                greeted.ended = true;
+                self.arrivals.link_ended(&conn);
+                self.deferred.lane_ended(conn);
                 io.close(conn);
             }
         }
     }
+}
 
-    pub(super) fn route(&mut self, partition: u16, to: Option<u32>, io: &mut Io) {
-        if self.router.switch(partition, to) {
-            self.unpark(partition, io);
-        }
-    }
+fn knows_definitions(shared: &Shared, now: Instant, part: &Part) -> bool {
+    // After a while the records are taken, and those without a definition are counted as rejected.
+    let table = shared.machines.table();
+    let all = |bytes| statemesh_protocol::image::definitions(bytes).all(|hash| table.by_hash(hash).is_some());
+    now >= part.until || (table.versions() >= part.definitions && all(&part.instances))
 }

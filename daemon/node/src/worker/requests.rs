@@ -3,85 +3,52 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use statemesh_mesh::client_protocol::error::ErrorCode;
-use statemesh_mesh::client_protocol::reply::{Encoding, MapWriter};
-use statemesh_mesh::client_protocol::request::{self, Class, Op, Request};
-use statemesh_mesh::placement;
 use statemesh_mesh::routing::Route;
+use statemesh_protocol::error::ErrorCode;
+use statemesh_protocol::hash;
+use statemesh_protocol::reply::{Encoding, MapWriter};
+use statemesh_protocol::request::{self, Class, Op, Request};
 use statemesh_transport::{ConnId, Io, Message, OVERSIZE};
 
-use super::inbox::run_jobs;
-use super::{Asked, Parked, TIMED, Worker};
+use super::audit::Audit;
+use super::context::{Arrived, Keyed, ReplyTo};
+use super::forwarding::is_refusal;
+use super::{Asked, Greeted, RETRY, Requests, TIMED, Worker};
+use crate::access::Client;
 use crate::answers;
-use crate::command::{Command, ToControl};
-use crate::control::{ROSTER_FRAME_BYTES, write_key};
-use crate::forward::{ReplyTo, With};
-use crate::peer_wire::MAX_HOPS;
-use crate::shard::Outcome;
-use crate::stages::{Stage, Stopwatch};
-
-/// One keyed request and where it stands.
-#[derive(Clone, Copy)]
-pub(super) struct Keyed<'a> {
-    pub(super) request: &'a Request<'a>,
-    pub(super) raw: &'a [u8],
-    pub(super) hash: u64,
-    pub(super) partition: u16,
-    pub(super) reply_to: ReplyTo,
-    pub(super) hops: u8,
-}
+use crate::command::ToControl;
+use statemesh_mesh::delivery::With;
+use statemesh_mesh::key_index::FRAME_BYTES;
+use statemesh_protocol::peer::frame::MAX_HOPS;
+use statemesh_shard::{KnownKey, Outcome, Stage, Stopwatch};
 
 impl Worker {
     pub(super) fn client_message(&mut self, conn: ConnId, message: &Message, io: &mut Io) {
-        let body = match (message.len(), message.part_slice(0)) {
-            (1, Some(body)) => Some((body, false)),
-            // REQ puts an empty delimiter in front and wants it back (RFC 28).
-            (2, Some([])) => message.part_slice(1).map(|body| (body, true)),
-            _ => None,
+        let Some((envelope, body)) = self.envelopes.open(message) else {
+            // A client says once that it is there. Who says nothing else all the time is cut off as one who sends no requests.
+            return io.malformed(conn);
         };
-        // Anything else becomes an empty frame, which is refused as what it is: no request.
-        let (body, delimited) = body.unwrap_or((&[], false));
-        self.admissions.speaks(conn);
-        self.frame(body, ReplyTo::Client { conn, delimited }, io);
-        self.admissions.is_silent();
+        let reply_to = ReplyTo::Client { conn, envelope };
+        let principal = self.admissions.principal(conn);
+        self.frame(body, &Arrived { reply_to, hops: 0, at: io.read_at(), principal }, io);
     }
 
     /// A frame: one request, or an array of them.
-    pub(super) fn frame(&mut self, body: &[u8], reply_to: ReplyTo, io: &mut Io) {
+    pub(super) fn frame(&mut self, body: &[u8], arrived: &Arrived, io: &mut Io) {
+        let reply_to = arrived.reply_to;
         if body == OVERSIZE {
             return self.refuse_oversize(reply_to, io);
         }
         let encoding = Encoding::of(body);
         match request::split_batch(body, encoding, self.shared.options.limits.batch) {
-            Ok(None) => self.request(body, reply_to, 0, io),
-            Ok(Some(requests)) => {
-                let batch = self.batches.begin(reply_to, encoding, requests.len());
-                for (position, raw) in requests.into_iter().enumerate() {
-                    let reply_to = ReplyTo::Batch { batch, position };
-                    if Encoding::of(raw) == encoding {
-                        self.request(raw, reply_to, 0, io);
-                    } else {
-                        // No map, so no request; in JSON its first byte would be taken for MessagePack.
-                        self.refuse_malformed(encoding, reply_to, io);
-                    }
-                }
-                if let Some((reply_to, replies)) = self.batches.seal(batch) {
-                    self.deliver(reply_to, &replies, io);
-                }
-            }
+            Ok(None) => self.request(body, arrived, io),
+            Ok(Some(requests)) => self.array(requests, encoding, arrived, io),
             Err(refusal) => {
                 self.counters.malformed.add(1);
                 let asked = Asked { encoding, id: None, reply_to };
                 self.fail(asked, refusal.code, &refusal.message, refusal.hint, io);
             }
         }
-    }
-
-    fn refuse_malformed(&mut self, encoding: Encoding, reply_to: ReplyTo, io: &mut Io) {
-        self.counters.malformed.add(1);
-        let asked = Asked { encoding, id: None, reply_to };
-        let hint = "each element of an array is a request: a map";
-        self.fail(asked, ErrorCode::BadRequest, "malformed request: no map", hint, io);
     }
 
     fn refuse_oversize(&mut self, reply_to: ReplyTo, io: &mut Io) {
@@ -93,8 +60,8 @@ impl Worker {
         self.fail(asked, ErrorCode::MessageTooLarge, &message, "send less, or raise the limit", io);
     }
 
-    /// One request, from wherever it comes.
-    pub(super) fn request(&mut self, raw: &[u8], reply_to: ReplyTo, hops: u8, io: &mut Io) {
+    /// One request, from wherever it comes. Here, and only here, it is counted and judged.
+    pub(super) fn request(&mut self, raw: &[u8], arrived: &Arrived, io: &mut Io) {
         let encoding = Encoding::of(raw);
         // By reference: a request is large enough for a move to cost something.
         let parsed = Request::parse(raw, encoding);
@@ -102,32 +69,45 @@ impl Worker {
             Ok(request) => request,
             Err(refusal) => {
                 self.counters.malformed.add(u64::from(refusal.code == ErrorCode::BadRequest));
-                let asked = Asked { encoding, id: refusal.id, reply_to };
+                let asked = Asked { encoding, id: refusal.id, reply_to: arrived.reply_to };
                 return self.fail(asked, refusal.code, &refusal.message, refusal.hint, io);
             }
         };
-        if hops == 0
+        if arrived.hops == 0
             && let Some(count) = self.counters.requests.get(request.op as usize)
         {
             count.add(1);
         }
-        let reply_to = if request.op == Op::Tell { self.told(reply_to, io) } else { reply_to };
-        if self.admissions.somebody_speaks()
-            && let Err((code, message)) = self.admissions.allow(request, self.now)
+        let reply_to = if request.op == Op::Tell { self.told(arrived.reply_to, io) } else { arrived.reply_to };
+        if let Some(client) = &arrived.principal
+            && let Err((code, message)) = self.admissions.allow(client, request, self.now)
         {
+            if code == ErrorCode::Forbidden {
+                self.audit.note(Some(client.name()), request, Some(&message), self.now);
+            }
             return self.refuse(request, reply_to, code, &message, io);
         }
-        self.tick = self.tick.wrapping_add(1);
-        if request.timing || self.tick.is_multiple_of(TIMED) {
-            self.run.watch = Some(Stopwatch::new(self.arrived_at, request.timing));
-            self.run.lap(Stage::Read);
+        if arrived.hops == 0 && Audit::wants(request) {
+            self.audit.note(arrived.principal.as_deref().map(Client::name), request, None, self.now);
         }
         match request.op.class() {
-            Class::Keyed => self.keyed(request, raw, reply_to, hops, io),
+            Class::Keyed => self.keyed(request, raw, reply_to, arrived, io),
+            Class::Here if matches!(request.op, Op::List | Op::Instances) => {
+                self.list(request, raw, reply_to, arrived.hops, io);
+            }
             Class::Here => self.here(request, reply_to, io),
-            Class::Control => self.pass_to_control(raw, reply_to, io),
+            Class::Control => self.pass_to_control(request, raw, reply_to, io),
         }
-        self.run.watch = None;
+    }
+
+    /// Takes the time of one request in many, and of each whose client wants to know.
+    fn watch(&mut self, request: &Request<'_>, arrived: &Arrived) -> Option<Stopwatch> {
+        self.tick = self.tick.wrapping_add(1);
+        (request.timing || self.tick.is_multiple_of(TIMED)).then(|| {
+            let mut watch = Stopwatch::new(arrived.at, request.timing);
+            watch.lap(Stage::Read, Instant::now());
+            watch
+        })
     }
 
     /// Where the reply to a tell goes: nowhere, but for a daemon that passed it on and waits to hear that it arrived. In an
@@ -135,53 +115,80 @@ impl Worker {
     fn told(&mut self, reply_to: ReplyTo, io: &mut Io) -> ReplyTo {
         let conn = self.asker(reply_to);
         match reply_to {
-            ReplyTo::Peer { .. } | ReplyTo::Caller(_) => return reply_to,
-            ReplyTo::Batch { batch, position } => {
-                if let Some((reply_to, replies)) = self.batches.reply(batch, position, &[]) {
-                    self.deliver(reply_to, &replies, io);
-                }
-            }
-            ReplyTo::Client { .. } | ReplyTo::Nobody { .. } => {}
+            ReplyTo::Peer { .. } | ReplyTo::Caller(_) | ReplyTo::Wait(_) => return reply_to,
+            ReplyTo::Batch { batch, position } => self.reply_in_array(batch, position, &[], io),
+            // Nobody will ask for it.
+            ReplyTo::Client { envelope, .. } => _ = self.envelopes.take(envelope),
+            ReplyTo::Nobody { .. } => {}
         }
         ReplyTo::Nobody { conn }
     }
 
-    fn keyed(&mut self, request: &Request<'_>, raw: &[u8], reply_to: ReplyTo, hops: u8, io: &mut Io) {
-        let asked = Asked { encoding: request.encoding, id: request.id, reply_to };
+    fn keyed(&mut self, request: &Request<'_>, raw: &[u8], reply_to: ReplyTo, arrived: &Arrived, io: &mut Io) {
+        let reply_to = match request.until {
+            Some(_) if arrived.hops == 0 => match self.may_wait_until(request, raw, reply_to, io) {
+                Some(reply_to) => reply_to,
+                None => return,
+            },
+            _ => reply_to,
+        };
+        let watch = self.watch(request, arrived);
         let max = self.shared.options.limits.key_bytes;
         if request.key.len() > max {
+            let asked = Asked { encoding: request.encoding, id: request.id, reply_to };
             let message = format!("the key has {} bytes; limits.key_bytes allows {max}", request.key.len());
             return self.fail(asked, ErrorCode::KeyTooLong, &message, "use a shorter key, e.g. a hash of it", io);
         }
-        let hash = placement::key_hash(&request.machine, &request.key);
-        let partition = placement::partition_of_hash(hash, self.shared.options.partitions);
-        let keyed = Keyed { request, raw, hash, partition, reply_to, hops };
-        let route = if hops > 0 { self.router.route_forwarded(partition) } else { self.router.route(partition) };
+        let hash = hash::key_hash(&request.machine, &request.key);
+        let partition = hash::partition_of_hash(hash, self.shared.options.partitions);
+        let hops = arrived.hops;
+        let route = self.delivery.route(partition, hops);
+        let keyed = Keyed { request, raw, hash, partition, hops, reply_to, arrived_at: arrived.at, watch, kept: None };
+        match (reply_to, route) {
+            (ReplyTo::Peer { conn, .. }, Route::Forward(_) | Route::Park) => self.misrouted(conn, keyed, route, io),
+            _ => self.dispatch(keyed, route, io),
+        }
+    }
+
+    /// A member passed a request on for a partition that is not here.
+    fn misrouted(&mut self, conn: ConnId, keyed: Keyed<'_>, route: Route, io: &mut Io) {
+        let Some(&Greeted { member, .. }) = self.greeted.get(&conn) else { return self.dispatch(keyed, route, io) };
+        if route == Route::Park {
+            self.tell_control(ToControl::Misrouted { partition: keyed.partition, member });
+        }
+        // Who does not know whether it is taken for dead passes nothing on for others: it may be old ([`Worker::doubt`]).
+        if !self.run.lease_is_over && !self.delivery.is_stale(keyed.hops, member, route) {
+            return self.dispatch(keyed, route, io);
+        }
+        let (waiting, now) = (self.keep(keyed, io), self.now);
+        self.parked(waiting, |delivery, waiting| delivery.park_stale(waiting, now), io);
+    }
+
+    /// Sends a request on its way.
+    pub(super) fn dispatch(&mut self, keyed: Keyed<'_>, route: Route, io: &mut Io) {
         match route {
             Route::Local => self.local(keyed, io),
-            Route::Forward(_) if hops == 0 && !request.forward => self.moved(asked, partition, io),
-            Route::Forward(member) if hops < MAX_HOPS => self.forward(member, keyed, io),
+            Route::Forward(_) if keyed.hops == 0 && !keyed.request.forward => self.moved(&keyed, io),
+            Route::Forward(member) if keyed.hops < MAX_HOPS => self.forward(member, keyed, io),
             Route::Forward(_) => {
-                let message = format!("partition {partition} is moving: the request met {hops} daemons");
-                self.fail(asked, ErrorCode::Moving, &message, "send it again", io);
+                let message =
+                    format!("partition {} is moving: the request met {} daemons", keyed.partition, keyed.hops);
+                self.fail(keyed.asked(), ErrorCode::Moving, &message, "send it again", io);
             }
             Route::Park => {
-                if let ReplyTo::Peer { conn, .. } = reply_to
-                    && let Some(member) = self.greeted.get(&conn).map(|greeted| greeted.member)
-                {
-                    self.tell_control(ToControl::Misrouted { partition, member });
-                }
-                let waiting = self.keep(raw, partition, reply_to, hops, io);
+                let waiting = self.keep(keyed, io);
                 self.park(waiting, io);
             }
         }
     }
 
-    /// Says who owns a key, to a client that would rather go there itself.
-    fn moved(&mut self, asked: Asked<'_>, partition: u16, io: &mut Io) {
+    /// Says who serves a key, to a client that would rather go there itself.
+    fn moved(&mut self, keyed: &Keyed<'_>, io: &mut Io) {
+        let (asked, partition) = (keyed.asked(), keyed.partition);
         let view = self.shared.view();
-        let Some(owner) = view.owner(partition) else {
-            let message = format!("partition {partition} has no owner just now");
+        // Where the view has not heard of a move yet it may name this daemon, to which the client has come already.
+        let Some(owner) = view.server(partition).filter(|server| !server.is_self) else {
+            let message = format!("partition {partition} is moving");
             return self.fail(asked, ErrorCode::Moving, &message, "send it again", io);
         };
         if let Some(count) = self.counters.errors.get(ErrorCode::Moved as usize) {
@@ -195,7 +202,7 @@ impl Worker {
         map.bool("ok", false).map("error", |error| {
             error
                 .str("code", ErrorCode::Moved.as_str())
-                .str("message", &format!("{} owns partition {partition}", owner.name))
+                .str("message", &format!("{} serves partition {partition}", owner.name))
                 .str("hint", "send it to `address`, or leave `forward` out")
                 .str("owner", &owner.name)
                 .str("address", &owner.listen.clients.to_string());
@@ -205,88 +212,125 @@ impl Worker {
     }
 
     /// Runs a request here, or puts it aside if somebody else has the shard right now.
-    fn local(&mut self, keyed: Keyed<'_>, io: &mut Io) {
-        self.run.lap(Stage::Route);
-        let shard = self.shared.shards.of(keyed.partition);
+    fn local(&mut self, mut keyed: Keyed<'_>, io: &mut Io) {
+        keyed.lap(Stage::Route);
+        let waiter = match keyed.reply_to {
+            ReplyTo::Wait(wait) => self.waiter(wait),
+            _ => None,
+        };
+        let partition = keyed.partition;
+        if let Some(waiting) = keyed.kept.as_ref().filter(|_| !self.has_room(keyed.reply_to, 0, io)) {
+            self.delivery.held(partition);
+            return self.refuse_waiting(waiting, io);
+        }
+        let shard = self.shared.shards.of(partition);
         let index = shard.index();
         // Nothing overtakes an earlier event of the same connection: neither what was put aside nor what was left here.
         if self.aside.has(index) {
             return self.put_aside(keyed, io);
         }
-        let (run, done, counters) = (&mut self.run, &mut self.done, &self.counters);
-        let Some(mut state) = shard.desk().enter(|state, jobs| run_jobs(state, jobs, run, done, counters)) else {
+        let Some(mut state) = shard.desk().try_enter() else {
             return self.put_aside(keyed, io);
         };
-        self.run.lap(Stage::Queue);
+        keyed.lap(Stage::Queue);
         let mut reply = std::mem::take(&mut self.reply);
         reply.clear();
-        let outcome = state.run(keyed.request, keyed.hash, keyed.partition, &mut self.run, &mut reply);
+        // What came back from here and is not parked yet goes first.
+        let bounces = self.delivery.is_in_inbox(partition)
+            && state.bounces.refuse(self.index, partition, self.delivery.round(partition));
+        (self.run.watch, self.run.waiter) = (keyed.watch, waiter);
+        let outcome = match bounces {
+            true => Outcome::NotHeld,
+            false => state.run(keyed.request, keyed.hash, partition, &mut self.run, &mut reply),
+        };
         drop(state);
-        if let Some(watch) = self.run.watch.take() {
-            self.counters.round_trip.record(watch.record(&self.counters.stages), 1);
+        if let ReplyTo::Wait(wait) = keyed.reply_to {
+            self.is_heard(wait);
         }
-        if outcome == Outcome::Replied {
-            self.deliver(keyed.reply_to, &reply, io);
+        keyed.watch = self.run.watch.take();
+        match outcome {
+            Outcome::NotHeld => self.not_held(keyed, io),
+            Outcome::Replied(mark) => {
+                if let Some(watch) = keyed.watch {
+                    self.counters.round_trip.record(watch.record(&self.counters.stages), 1);
+                }
+                match keyed.kept.as_ref() {
+                    Some(waiting) if waiting.uncertain && is_refusal(&reply) => self.refused_again(waiting, io),
+                    _ => self.leave(mark, keyed.reply_to, &reply, io),
+                }
+                if keyed.kept.is_some() {
+                    self.delivery.held(partition);
+                }
+            }
         }
         self.reply = reply;
         self.after_run(io);
         self.serve(index, io);
-        if outcome == Outcome::NotHeld {
-            self.wait_until_held(keyed, io);
-        }
     }
 
     /// The partition is routed here, and will be served in a moment, or was and is about to be routed elsewhere.
-    fn wait_until_held(&mut self, keyed: Keyed<'_>, io: &mut Io) {
-        let Keyed { raw, partition, reply_to, hops, .. } = keyed;
-        let waiting = self.keep(raw, partition, reply_to, hops, io);
-        if self.router.route_forwarded(partition) != Route::Local
-            || self.not_held.len() >= self.shared.options.limits.parked
-        {
-            return self.park(waiting, io);
+    fn not_held(&mut self, keyed: Keyed<'_>, io: &mut Io) {
+        let has_waited = keyed.kept.is_some();
+        let waiting = self.keep(keyed, io);
+        if has_waited {
+            return self.delivery.not_held(waiting);
         }
-        let until = self.now + self.shared.options.limits.forward_timeout;
-        self.not_held.push(Parked { waiting, until });
+        self.parked(waiting, Requests::park_unheld, io);
     }
 
     /// Publishes and counts what a run produced.
     pub(super) fn after_run(&mut self, io: &mut Io) {
-        self.run.count_into(&self.counters);
+        self.counters.take(&mut self.run.counts);
         if let Some(shard) = self.run.sooner_timer.take() {
             let minder = self.shared.minder_of(shard);
             if minder != self.index {
                 self.shared.wake(minder);
             }
         }
-        if !self.run.fresh.is_empty() {
-            self.note_fresh(io);
+        if !self.run.keys.is_empty() || !self.run.lost.is_empty() {
+            self.note_keys(io);
         }
-        if !self.run.changes.is_empty() {
+        for waiter in std::mem::take(&mut self.run.woken) {
+            self.wake_waiter(waiter);
+        }
+        if !self.run.publish.is_empty() || !self.run.held.is_empty() {
             self.publish_changes(io);
         }
     }
 
-    fn note_fresh(&mut self, io: &mut Io) {
-        for fresh in std::mem::take(&mut self.run.fresh) {
-            if let Some(member) = self.shared.next_in_line(fresh.partition) {
-                write_key(self.rosters.entry(member).or_default(), &fresh);
+    /// There are nearly as many instances as there may be: some that have ended make room.
+    pub(super) fn make_room(&mut self, io: &mut Io) {
+        if !std::mem::take(&mut self.run.wants_room) {
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        let claimed = shared.shards.make_room(shared.options.limits.instances, &mut self.run);
+        claimed.into_iter().for_each(|shard| self.serve(shard, io));
+        self.after_run(io);
+    }
+
+    /// Keeps for their standbys the keys that came into being or were removed, and those that are lost.
+    fn note_keys(&mut self, io: &mut Io) {
+        let shared = Arc::clone(&self.shared);
+        for note in std::mem::take(&mut self.run.keys) {
+            for member in shared.standbys(note.key.partition) {
+                self.note_key(member, |body| note.encode(body), io);
             }
         }
-        if self.rosters.values().any(|body| body.len() >= ROSTER_FRAME_BYTES) {
-            self.send_rosters(io);
+        for (partition, hash) in std::mem::take(&mut self.run.lost) {
+            for member in shared.standbys(partition) {
+                self.note_key(member, |body| KnownKey::Lost(hash).encode(partition, body), io);
+            }
         }
     }
 
-    fn publish_changes(&mut self, io: &mut Io) {
-        let changes = std::mem::take(&mut self.run.changes);
-        for change in changes {
-            self.counters.changes.add(1);
-            self.subscribers.publish(&change, io);
-            for other in 0..self.shared.reactors() {
-                if other != self.index && self.shared.is_watched(other) {
-                    self.tell(other, Command::Publish(Arc::clone(&change)));
-                }
-            }
+    /// Keeps a key for one standby; of many, those that fill a frame are sent.
+    fn note_key(&mut self, member: u32, encode: impl FnOnce(&mut Vec<u8>), io: &mut Io) {
+        let body = self.rosters.entry(member).or_default();
+        encode(body);
+        if body.len() >= FRAME_BYTES {
+            let body = std::mem::take(body);
+            self.send_roster(member, &body, io);
         }
     }
 
@@ -295,6 +339,9 @@ impl Worker {
     pub(super) fn fire_timers(&mut self, io: &mut Io) -> Option<Instant> {
         let shared = Arc::clone(&self.shared);
         let now = shared.clock.millis(self.now);
+        if self.run.lease_is_over {
+            return Some(self.now + RETRY);
+        }
         let mut next: Option<u64> = None;
         let mut budget = TIMERS_PER_TURN;
         for shard in shared.shards.minded_by(self.index, shared.reactors()) {
@@ -326,18 +373,29 @@ impl Worker {
     }
 
     /// An op that concerns the whole mesh, or all instances: the control plane answers it.
-    fn pass_to_control(&mut self, raw: &[u8], reply_to: ReplyTo, io: &mut Io) {
-        if self.in_flight.is_full() {
-            return self.refuse_in_flight(raw, reply_to, io);
+    fn pass_to_control(&mut self, request: &Request<'_>, raw: &[u8], reply_to: ReplyTo, io: &mut Io) {
+        let keyed = Keyed::without_key(request, raw, reply_to, self.now);
+        if !self.may_wait(&keyed, io) {
+            return;
         }
-        let waiting = self.keep(raw, NO_PARTITION, reply_to, 0, io);
-        let correlation = self.in_flight.add(waiting, With::Control, self.now);
-        self.tell_control(ToControl::Request { reactor: self.index, correlation, request: raw.to_vec() });
+        let waiting = self.keep(keyed, io);
+        // The same bytes: what waits for the control plane is kept once.
+        let request = waiting.request.clone();
+        let correlation = self.delivery.sent(waiting, With::Control, self.now);
+        self.tell_control(ToControl::Request { reactor: self.index, correlation, request });
+    }
+
+    /// Whether one more request may wait for something other than its partition; if not, it is refused.
+    pub(super) fn may_wait(&mut self, keyed: &Keyed<'_>, io: &mut Io) -> bool {
+        let (is_full, has_room) = (self.delivery.is_full(), self.delivery.control_has_room(keyed.raw.len()));
+        if is_full {
+            self.refuse_in_flight(keyed, io);
+        } else if !has_room {
+            self.refuse_control_bytes(keyed, io);
+        }
+        !is_full && has_room
     }
 }
-
-/// The partition of requests that have none: the router knows nothing of it.
-pub(super) const NO_PARTITION: u16 = u16::MAX;
 
 /// Timers fired in one turn. When a million are due together each takes two microseconds or more, its instance being in
 /// nobody's cache: an event that comes meanwhile waits for a tenth or two of a millisecond. Looking at the sockets in

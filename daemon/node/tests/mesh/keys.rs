@@ -4,7 +4,7 @@ use super::*;
 use statemesh_node::access::{Clients, Grant, Right};
 use statemesh_transport::curve::{KeyPair, OwnKeys, PublicKey, Security};
 
-struct Keys {
+pub(super) struct Keys {
     server: PublicKey,
     client: KeyPair,
 }
@@ -14,7 +14,7 @@ impl Keys {
         Security::Client { own: own.clone(), server: self.server }
     }
 
-    fn connect(&self, daemon: &Daemon, own: &KeyPair) -> Option<Asker> {
+    pub(super) fn connect(&self, daemon: &Daemon, own: &KeyPair) -> Option<Asker> {
         let address = daemon.node.handle().addresses().clients;
         let client = Client::connect_secured(address, SocketType::Dealer, &self.security(own), PATIENCE).ok()?;
         Some(Asker { client })
@@ -25,7 +25,7 @@ impl Keys {
     }
 }
 
-fn grant(name: &str, rights: &[Right], machines: &[&str]) -> Grant {
+pub(super) fn grant(name: &str, rights: &[Right], machines: &[&str]) -> Grant {
     Grant {
         name: name.into(),
         machines: machines.iter().map(|name| (*name).to_owned()).collect(),
@@ -35,7 +35,7 @@ fn grant(name: &str, rights: &[Right], machines: &[&str]) -> Grant {
 }
 
 /// A mesh that lets in an administrator, and the others that are given.
-fn secured(others: &[(&KeyPair, Grant)]) -> (Mesh, Keys) {
+pub(super) fn secured(others: &[(&KeyPair, Grant)]) -> (Mesh, Keys) {
     let (server, client) = (KeyPair::generate(), KeyPair::generate());
     let keys = Keys { server: server.public, client };
     let mut mesh = Mesh::new();
@@ -154,13 +154,16 @@ fn daemons_with_the_meshs_keys_find_each_other_also_while_keys_are_changed() {
 }
 
 #[test]
-fn a_daemon_without_the_meshs_keys_stays_alone() {
+fn a_daemon_without_the_meshs_keys_is_never_ready_and_says_who_keeps_it_out() {
     let (mut mesh, keys) = secured(&[]);
     let a = mesh.start("a");
     keys.admin(&a).define();
     mesh.gossip_keys = vec![[9; 32]];
     let stranger = mesh.begin("b", 1, Some(Duration::from_millis(300)));
-    stranger.until("it gives up", |daemon| daemon.node.handle().readiness().ready);
+    let says = |daemon: &Daemon| daemon.node.handle().readiness();
+    stranger.until("it says why", |daemon| says(daemon).reason.contains("keeps us out"));
+    std::thread::sleep(Duration::from_millis(400));
+    assert!(!says(&stranger).ready, "{:?}", says(&stranger));
     let members = keys.admin(&stranger).ok(&json!({"op": "members"}));
     assert_eq!(members["members"].as_array().unwrap().len(), 1, "{members}");
 }

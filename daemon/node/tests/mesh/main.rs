@@ -1,17 +1,30 @@
 //! Whole daemons in one process, over real sockets on loopback addresses.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use statemesh_client::Connection as Client;
 use statemesh_node::options::{self, Discovery, Limits, Listen, Options, Reactor};
 use statemesh_node::{LeaveReport, Node};
 use statemesh_transport::SocketType;
-use statemesh_transport::client::Client;
 
+mod changes;
+mod defining;
+mod files;
 mod keys;
+mod large;
+mod links;
+mod lists;
+mod lost;
+mod order;
+mod parked;
+mod removing;
+mod unread;
+mod until;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -35,6 +48,8 @@ struct Mesh {
     gossip_keys: Vec<[u8; 32]>,
     security: options::Security,
     limits: Limits,
+    machines: Vec<PathBuf>,
+    machines_revision: Option<u64>,
 }
 
 impl Mesh {
@@ -42,7 +57,16 @@ impl Mesh {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let name = format!("test-{}-{}", std::process::id(), MESHES.fetch_add(1, Ordering::Relaxed));
         let (gossip_keys, security, limits) = Default::default();
-        Self { runtime, name, seeds: Vec::new(), gossip_keys, security, limits }
+        Self {
+            runtime,
+            name,
+            seeds: Vec::new(),
+            gossip_keys,
+            security,
+            limits,
+            machines: Vec::new(),
+            machines_revision: None,
+        }
     }
 
     fn start(&mut self, name: &str) -> Daemon {
@@ -57,19 +81,18 @@ impl Mesh {
     }
 
     fn begin(&mut self, name: &str, reactors: usize, alone_after: Option<Duration>) -> Daemon {
-        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let alone = Options::for_tests(name);
         let options = Options {
             mesh: self.name.clone(),
-            name: name.into(),
             partitions: 64,
-            listen: Listen { clients: any, changes: any, peers: any, gossip: any, http: any },
-            advertise: Some(IpAddr::from(Ipv4Addr::LOCALHOST)),
-            discovery: Discovery { service: None, dns_server: None, seeds: self.seeds.clone(), alone_after },
+            discovery: Discovery { seeds: self.seeds.clone(), alone_after, ..alone.discovery },
             gossip_keys: self.gossip_keys.clone(),
             security: self.security.clone(),
             reactor: Reactor { threads: reactors, spin: Duration::ZERO },
             limits: self.limits,
-            machines: Vec::new(),
+            machines: self.machines.clone(),
+            machines_revision: self.machines_revision,
+            ..alone
         };
         let metrics = prometheus::Registry::new();
         let node = Node::start(options, metrics.clone(), self.runtime.handle().clone()).unwrap();
@@ -90,9 +113,17 @@ impl Daemon {
     }
 
     fn counted(&self, name: &str) -> f64 {
+        self.sum(name, |metric| metric.get_counter().get_value())
+    }
+
+    fn gauge(&self, name: &str) -> f64 {
+        self.sum(name, |metric| metric.get_gauge().get_value())
+    }
+
+    fn sum(&self, name: &str, value: impl Fn(&prometheus::proto::Metric) -> f64) -> f64 {
         let families = self.metrics.gather();
         let family = families.iter().find(|family| family.name() == name).unwrap();
-        family.get_metric().iter().map(|metric| metric.get_counter().get_value()).sum()
+        family.get_metric().iter().map(value).sum()
     }
 
     fn until(&self, what: &str, done: impl Fn(&Self) -> bool) {
@@ -107,6 +138,16 @@ impl Daemon {
         self.until("it sees all members", |daemon| {
             let view = daemon.client().ask(&json!({"op": "members"}));
             view["members"].as_array().unwrap().iter().filter(|m| m["status"] == "alive").count() == members
+        });
+    }
+
+    /// Members are seen before their partitions have come to them: waits until so many serve some, and none moves.
+    fn settled(&self, members: usize) {
+        self.until("all members serve partitions", |daemon| {
+            let placement = daemon.client().ask(&json!({"op": "placement"}));
+            let map = placement["map"].as_array().unwrap();
+            let servers: std::collections::HashSet<_> = map.iter().map(Value::as_u64).collect();
+            placement["moving"] == json!([]) && servers.len() == members
         });
     }
 }
@@ -208,7 +249,9 @@ fn start_gives_a_key_whose_instance_has_ended_a_new_one() {
     let mut mesh = Mesh::new();
     let one = mesh.start("one");
     let mut asker = one.client();
-    asker.define();
+    let mut machine = counter();
+    machine["@statemesh"] = json!({"faults": "fail"});
+    asker.ok(&json!({"op": "define", "definition": machine}));
     let about = |op: &str| json!({"op": op, "machine": "counter", "key": "k"});
     let event = |kind: &str| json!({"op": "send", "machine": "counter", "key": "k", "event": {"type": kind, "by": 1}});
     asker.ok(&event("ADD"));
@@ -222,7 +265,7 @@ fn start_gives_a_key_whose_instance_has_ended_a_new_one() {
         assert_eq!(asker.ok(&event("ADD"))["changed"], false);
         let again = asker.ok(&about("start"));
         assert_eq!((&again["status"], &again["changed"]), (&json!("active"), &json!(true)));
-        assert!(again["seq"].as_u64() > ended["seq"].as_u64(), "{again} after {ended}");
+        assert!(again["run"].as_str() > ended["run"].as_str() && again["seq"] == 0, "{again} after {ended}");
         assert_eq!(asker.ok(&event("ADD"))["changed"], true);
         assert_eq!(asker.ok(&about("get"))["context"]["count"], 1);
         let history = asker.ok(&about("history"));
@@ -323,12 +366,30 @@ fn one_daemon_runs_a_machine() {
     daemon.node.stop();
 }
 
+/// A DaemonSet names its daemons after their nodes, whose names may be as long as a DNS name.
+#[test]
+fn names_of_253_bytes_are_members_like_any_other() {
+    let mut mesh = Mesh::new();
+    let names = ["n", "m"].map(|letter| letter.repeat(253));
+    let daemons = names.each_ref().map(|name| mesh.start(name));
+    daemons.iter().for_each(|daemon| daemon.settled(2));
+    daemons[0].client().define();
+    let mut owners = std::collections::HashSet::new();
+    for key in (0..40).map(|n| n.to_string()) {
+        daemons.iter().for_each(|daemon| _ = daemon.client().add(&key, 1));
+        let place = daemons[0].client().ok(&json!({"op": "where", "machine": "counter", "key": key}));
+        owners.insert(place["owner"].as_str().unwrap().to_owned());
+        assert_eq!(daemons[1].client().count(&key), 2);
+    }
+    assert_eq!(owners, names.into_iter().collect());
+}
+
 #[test]
 fn tells_are_applied_in_order_wherever_the_key_is_and_never_answered() {
     let mut mesh = Mesh::new();
     let (one, two) = (mesh.start("one"), mesh.start("two"));
-    one.sees(2);
-    two.sees(2);
+    one.settled(2);
+    two.settled(2);
     let mut client = one.client();
     client.define();
     let tell = |key: &str| json!({"op": "tell", "machine": "counter", "key": key, "event": {"type": "ADD", "by": 1}});
@@ -352,8 +413,8 @@ fn a_connection_with_too_much_under_way_waits_and_loses_nothing() {
     let mut mesh = Mesh::new();
     mesh.limits.in_flight_per_connection = 2;
     let (one, two) = (mesh.start("one"), mesh.start("two"));
-    one.sees(2);
-    two.sees(2);
+    one.settled(2);
+    two.settled(2);
     let mut client = one.client();
     client.define();
     // Of two hundred keys some are elsewhere, so that there are more forwarded requests than two.
@@ -382,8 +443,8 @@ fn a_connection_with_too_much_under_way_waits_and_loses_nothing() {
 fn a_reply_says_where_the_time_went_if_it_is_asked() {
     let mut mesh = Mesh::new();
     let (one, two) = (mesh.start("one"), mesh.start("two"));
-    one.sees(2);
-    two.sees(2);
+    one.settled(2);
+    two.settled(2);
     let mut client = one.client();
     client.define();
     let mut passed_on = 0;
@@ -411,8 +472,8 @@ fn a_reply_says_where_the_time_went_if_it_is_asked() {
 fn a_client_that_asks_not_to_be_forwarded_is_told_where_the_key_is() {
     let mut mesh = Mesh::new();
     let (one, two) = (mesh.start("one"), mesh.start("two"));
-    one.sees(2);
-    two.sees(2);
+    one.settled(2);
+    two.settled(2);
     let mut client = one.client();
     client.define();
     let mut moved = 0;
@@ -431,6 +492,19 @@ fn a_client_that_asks_not_to_be_forwarded_is_told_where_the_key_is() {
     }
     assert!((1..40).contains(&moved), "{moved} of 40 keys are elsewhere");
     assert_eq!(client.ask(&json!({"op": "ping", "forward": 3}))["error"]["code"], "wrong_type");
+}
+
+#[test]
+fn before_it_has_joined_a_daemon_names_nobody_who_serves_a_key() {
+    let mut mesh = Mesh::new();
+    // A seed that never answers.
+    let silent = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    mesh.seeds.push(silent.local_addr().unwrap());
+    let daemon = mesh.begin("outside", 1, None);
+    let place = daemon.client().ok(&json!({"op": "where", "machine": "counter", "key": "k"}));
+    assert_eq!((place.get("owner"), place.get("next")), (Some(&Value::Null), Some(&Value::Null)), "{place}");
+    let placement = daemon.client().ok(&json!({"op": "placement"}));
+    assert_eq!(placement["moving"].as_array().map(Vec::len), Some(64), "{placement}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The command line of `statemesh feed`.
 
 use super::super::HEADING;
-use crate::cli::Connect;
+use crate::connect::Connect;
 use clap::{Args, Subcommand};
 
 /// The machine of examples/pod-lifecycle.

@@ -2,10 +2,12 @@
 
 use super::args::MACHINE;
 use super::story::Told;
-use crate::client::Client;
 use crate::config::Target;
 use crate::failure::{Exit, Failure};
+use crate::output::say;
+use crate::remote::{self, Remote};
 use serde_json::{Value, json};
+use statemesh_client::{Advice, Ask, ErrorCode, Event, Op};
 use std::time::Duration;
 
 /// What is defined if the mesh has no machine `pod`, or has it no longer.
@@ -15,28 +17,48 @@ const DEFINITION: &str = include_str!("../../../../examples/pod-lifecycle/machin
 const WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 /// Instances that are asked for at a time: the most that a daemon gives.
-const PAGE: usize = 1_000;
-
-/// Error replies after which the same event can be sent again, here or elsewhere (docs/reference/protocol.md).
-const PASSING: [&str; 9] = [
-    "limit_exceeded",
-    "moving",
-    "moved",
-    "not_ready",
-    "leaving",
-    "owner_unreachable",
-    "outcome_unknown",
-    "timeout",
-    "internal",
-];
+const PAGE: u64 = 1_000;
 
 /// A mesh, and the machine that its pods are instances of.
 pub(super) struct Mesh {
     target: Target,
     machine: String,
-    client: Option<Client>,
+    remote: Option<Remote>,
     /// Whether instances may have been lost since this was last asked: the connection was.
     is_doubtful: bool,
+}
+
+/// A request that goes to the thread which waits for its answer.
+#[derive(Clone, Debug)]
+struct Question {
+    op: Op,
+    machine: Option<String>,
+    key: Option<String>,
+    event: Option<String>,
+    token: Option<String>,
+    definition: Option<&'static str>,
+    limit: Option<u64>,
+    after: Option<String>,
+}
+
+impl Question {
+    fn of(op: Op) -> Question {
+        let (machine, key, event, token) = (None, None, None, None);
+        Question { op, machine, key, event, token, definition: None, limit: None, after: None }
+    }
+
+    fn ask(&self) -> Ask<'_> {
+        Ask {
+            machine: self.machine.as_deref(),
+            key: self.key.as_deref(),
+            event: self.event.as_ref().map(|event| Event::Whole(event.as_bytes())),
+            dedup: self.token.as_deref(),
+            definition: self.definition.map(str::as_bytes),
+            limit: self.limit,
+            after: self.after.as_deref(),
+            ..remote::ask(self.op)
+        }
+    }
 }
 
 /// What became of an event.
@@ -51,19 +73,22 @@ pub(super) enum Outcome {
 
 impl Mesh {
     pub(super) fn new(target: Target, machine: String) -> Mesh {
-        Mesh { target, machine, client: None, is_doubtful: false }
+        Mesh { target, machine, remote: None, is_doubtful: false }
     }
 
     /// Tells an instance something, again and again until the mesh answers.
     pub(super) async fn tell(&mut self, key: &str, told: &Told) -> Result<Outcome, Failure> {
-        let request =
-            json!({"op": "send", "machine": self.machine, "key": key, "event": told.event, "dedup": told.token});
+        let question = Question {
+            event: Some(told.event.to_string()),
+            token: Some(told.token.clone()),
+            ..self.about(Op::Send, key)
+        };
         let mut wait = WAITS.0;
         loop {
-            let failure = match self.offer(&request).await {
+            let failure = match self.offer(&question).await {
                 Ok(reply) => {
                     if wait > WAITS.0 {
-                        eprintln!("the mesh takes events again");
+                        say!("the mesh takes events again");
                     }
                     return Ok(if reply["restarted"] == json!(true) { Outcome::TakenAnew } else { Outcome::Taken });
                 }
@@ -72,11 +97,11 @@ impl Mesh {
             match verdict(&failure) {
                 Verdict::End => return Err(failure),
                 Verdict::Never => {
-                    eprintln!("warning: {}/{key} does not take {}: {failure}", self.machine, told.event["type"]);
+                    say!("warning: {}/{key} does not take {}: {failure}", self.machine, told.event["type"]);
                     return Ok(Outcome::Refused);
                 }
                 Verdict::Again if wait == WAITS.0 => {
-                    eprintln!("warning: the mesh takes no events: {}; trying again", failure.message);
+                    say!("warning: the mesh takes no events: {}; trying again", failure.message);
                 }
                 Verdict::Again => {}
             }
@@ -86,11 +111,11 @@ impl Mesh {
     }
 
     /// Sends an event once; if its machine is not defined, twice.
-    async fn offer(&mut self, request: &Value) -> Result<Value, Failure> {
-        match self.call(request.clone()).await {
-            Err(failure) if failure.code == "unknown_machine" => {
+    async fn offer(&mut self, question: &Question) -> Result<Value, Failure> {
+        match self.call(question.clone()).await {
+            Err(failure) if failure.reply == Some(ErrorCode::UnknownMachine) => {
                 self.define().await?;
-                self.call(request.clone()).await
+                self.call(question.clone()).await
             }
             answer => answer,
         }
@@ -98,46 +123,40 @@ impl Mesh {
 
     /// Reads an instance whole; `None` if there is none.
     pub(super) async fn get(&mut self, key: &str) -> Result<Option<Value>, Failure> {
-        match self.call(json!({"op": "get", "machine": self.machine, "key": key})).await {
+        match self.call(self.about(Op::Get, key)).await {
             Ok(reply) => Ok(Some(reply)),
-            Err(failure) if matches!(failure.code.as_str(), "unknown_instance" | "unknown_machine") => Ok(None),
-            Err(failure) => Err(failure),
+            Err(failure) => match failure.reply {
+                Some(ErrorCode::UnknownInstance | ErrorCode::UnknownMachine) => Ok(None),
+                _ => Err(failure),
+            },
         }
+    }
+
+    fn about(&self, op: Op, key: &str) -> Question {
+        Question { machine: Some(self.machine.clone()), key: Some(key.to_owned()), ..Question::of(op) }
     }
 
     /// The instances that are not gone, with their `seq`, on all daemons that can be reached.
     pub(super) async fn present(&mut self) -> Result<Vec<(String, u64)>, Failure> {
-        let members = self.call(json!({"op": "members"})).await?;
-        let alive = members["members"].as_array().into_iter().flatten().filter(|member| member["status"] == "alive");
         let mut present = Vec::new();
-        for address in alive.filter_map(|member| member["clients"].as_str()) {
-            let target = Target { address: format!("tcp://{address}"), ..self.target.clone() };
-            let listed = self.present_at(target, &mut present).await;
-            if let Err(failure) =
-                listed.or_else(|failure| if failure.code == "unknown_machine" { Ok(()) } else { Err(failure) })
-            {
-                eprintln!("warning: instances at {address} are not looked at: {failure}");
-            }
-        }
-        Ok(present)
-    }
-
-    async fn present_at(&self, target: Target, present: &mut Vec<(String, u64)>) -> Result<(), Failure> {
-        let mut client = Client::connect(target).await?;
-        let mut after = Value::Null;
+        let mut after = None;
         loop {
-            let mut request = json!({"op": "instances", "machine": self.machine, "limit": PAGE});
-            if !after.is_null() {
-                request["after"] = after;
-            }
-            let reply = client.call(request).await?;
+            let machine = Some(self.machine.clone());
+            let reply = match self.call(Question { machine, limit: Some(PAGE), after, ..Question::of(Op::List) }).await
+            {
+                Ok(reply) => reply,
+                Err(failure) if failure.reply == Some(ErrorCode::UnknownMachine) => return Ok(present),
+                Err(failure) if failure.reply.is_some() => {
+                    say!("warning: not all instances are looked at: {failure}");
+                    return Ok(present);
+                }
+                Err(failure) => return Err(failure),
+            };
             let there = reply["instances"].as_array().into_iter().flatten().filter(|one| one["value"] != "gone");
             let named = |one: &Value| Some((one["key"].as_str()?.to_owned(), one["seq"].as_u64().unwrap_or(0)));
             present.extend(there.filter_map(named));
-            after = reply["next"].clone();
-            if after.is_null() {
-                return Ok(());
-            }
+            let Some(next) = reply["next"].as_str() else { return Ok(present) };
+            after = Some(next.to_owned());
         }
     }
 
@@ -151,28 +170,33 @@ impl Mesh {
             let message = format!("no machine \"{}\" is defined", self.machine);
             return Err(Failure::new(Exit::Refused, "unknown_machine", message).hint("statemesh define FILE"));
         }
-        let client = self.connected().await?;
-        let defined = client.call_with(json!({"op": "define"}), "definition", DEFINITION).await;
-        self.client = self.client.take().filter(|_| !is_broken(&defined));
-        eprintln!("{}", if defined.is_ok() { "defined the machine pod" } else { "could not define the machine pod" });
+        let defined = self.call(Question { definition: Some(DEFINITION), ..Question::of(Op::Define) }).await;
+        say!("{}", if defined.is_ok() { "defined the machine pod" } else { "could not define the machine pod" });
         defined.map(drop)
     }
 
-    async fn call(&mut self, request: Value) -> Result<Value, Failure> {
-        let answer = self.connected().await?.call(request).await;
+    async fn call(&mut self, question: Question) -> Result<Value, Failure> {
+        let (answer, remote) = ask(self.remote.take(), self.target.clone(), question).await;
         if is_broken(&answer) {
-            self.client = None;
             self.is_doubtful = true;
+        } else {
+            self.remote = remote;
         }
         answer
     }
+}
 
-    async fn connected(&mut self) -> Result<&mut Client, Failure> {
-        if self.client.is_none() {
-            self.client = Some(Client::connect(self.target.clone()).await.inspect_err(|_| self.is_doubtful = true)?);
-        }
-        self.client.as_mut().ok_or_else(|| Failure::new(Exit::Unreachable, "unreachable", "no connection"))
-    }
+/// Asks on a thread of its own, by a new connection if there is none: the watch goes on meanwhile.
+async fn ask(remote: Option<Remote>, target: Target, question: Question) -> (Result<Value, Failure>, Option<Remote>) {
+    let asked = tokio::task::spawn_blocking(move || {
+        let mut remote = match remote.map_or_else(|| Remote::connect(target), Ok) {
+            Ok(remote) => remote,
+            Err(failure) => return (Err(failure), None),
+        };
+        (remote.ask(&question.ask()), Some(remote))
+    });
+    let ended = asked.await;
+    ended.unwrap_or_else(|error| (Err(Failure::new(Exit::Unreachable, "unreachable", error.to_string())), None))
 }
 
 /// What to do about an event that was not taken.
@@ -185,11 +209,14 @@ enum Verdict {
     End,
 }
 
+/// Each event has a token, so whatever may be repeated with one may be repeated.
 fn verdict(failure: &Failure) -> Verdict {
-    match failure.code.as_str() {
-        "forbidden" | "unknown_machine" | "invalid_definition" => Verdict::End,
-        code if failure.exit == Exit::Unreachable || PASSING.contains(&code) => Verdict::Again,
-        _ => Verdict::Never,
+    match failure.reply {
+        Some(ErrorCode::Forbidden | ErrorCode::UnknownMachine | ErrorCode::InvalidDefinition) => Verdict::End,
+        Some(code) if code.advice() == Advice::Fix => Verdict::Never,
+        Some(_) => Verdict::Again,
+        None if failure.exit == Exit::Unreachable => Verdict::Again,
+        None => Verdict::Never,
     }
 }
 
@@ -204,21 +231,17 @@ mod tests {
 
     #[test]
     fn what_the_protocol_lets_a_client_retry_is_retried_and_nothing_else() {
-        let page = include_str!("../../../../docs/reference/protocol.md");
-        let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
-        let mut codes = 0;
-        for (code, rest) in rows {
-            let wanted = match rest.split(['|', ',']).next().map(str::trim) {
-                Some("retry" | "retry elsewhere") => true,
-                Some("fix") => false,
-                _ => continue,
-            };
-            let got = verdict(&Failure::new(Exit::Refused, code, "")) == Verdict::Again;
-            assert_eq!(got, wanted, "{code}");
-            codes += 1;
+        let after = |code| {
+            let mut failure = Failure::new(Exit::Refused, "", "");
+            failure.reply = code;
+            verdict(&failure)
+        };
+        for code in ErrorCode::ALL {
+            let again = after(Some(*code)) == Verdict::Again;
+            assert_eq!(again, code.advice() != Advice::Fix, "{code:?}");
         }
-        assert!(codes > 20, "the page has another form now");
+        assert_eq!(after(Some(ErrorCode::Forbidden)), Verdict::End);
+        assert_eq!(after(None), Verdict::Never, "a code of tomorrow");
         assert_eq!(verdict(&Failure::new(Exit::Unreachable, "refused_key", "")), Verdict::Again);
-        assert_eq!(verdict(&Failure::new(Exit::Refused, "forbidden", "")), Verdict::End);
     }
 }

@@ -7,7 +7,7 @@ use super::story::{self, Told};
 use super::view::View;
 use crate::config::Target;
 use crate::failure::{Exit, Failure};
-use crate::output::{Printer, text};
+use crate::output::{Printer, say, text};
 use futures_util::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::Api;
@@ -175,7 +175,7 @@ impl Feed {
         }
         self.listed.clear();
         if std::mem::take(&mut self.is_first_list) {
-            eprintln!("{} pods; Ctrl-C ends", self.known.len());
+            say!("{} pods; Ctrl-C ends", self.known.len());
             self.end_unseen().await?;
         }
         Ok(())
@@ -184,7 +184,7 @@ impl Feed {
     /// Tells instances whose pods vanished before we came. Whether a pod is not there or only not selected, the API server knows.
     async fn end_unseen(&mut self) -> Result<(), Failure> {
         let present = self.mesh.present().await.unwrap_or_else(|failure| {
-            eprintln!("warning: instances without a pod are not looked for: {}", failure.message);
+            say!("warning: instances without a pod are not looked for: {}", failure.message);
             Vec::new()
         });
         for (key, seq) in present {
@@ -200,7 +200,7 @@ impl Feed {
                 Ok(None) => self.tell(&key, &story::gone_unseen(seq)).await?,
                 Err(error) => {
                     let deed = Deed { verbs: &["get"], resource: "pods", namespace: Some(namespace), name: None };
-                    eprintln!("warning: {key}: {}", failure(error, &deed).message);
+                    say!("warning: {key}: {}", failure(error, &deed).message);
                 }
             }
         }
@@ -236,7 +236,7 @@ impl Feed {
             return Err(why);
         }
         // Not its hint: that is for a person who typed a command.
-        eprintln!("warning: {}; trying again", why.message);
+        say!("warning: {}; trying again", why.message);
         Ok(())
     }
 }

@@ -31,6 +31,9 @@ pub(super) fn call<'a>(
     second: Option<Operand<'a>>,
     eval: &mut Eval<'_, 'a>,
 ) -> Evaluated<'a> {
+    if function == Function::Merge {
+        return merge(first, second.unwrap_or(Operand::Null), eval);
+    }
     let result = match (function, &first, &second) {
         (Function::Dyn, ..) => return Ok(first),
         (Function::TypeOf, ..) => Some(Operand::Type(first.kind())),
@@ -101,6 +104,20 @@ fn json_len(reader: &mut json::Reader<'_>) -> Result<usize, EvalError> {
         }
     }
     Ok(len)
+}
+
+/// The entries of the first map, with those of the second put into it.
+fn merge<'a>(first: Operand<'a>, second: Operand<'a>, eval: &mut Eval<'_, 'a>) -> Evaluated<'a> {
+    eval.charge(first.weight().saturating_add(second.weight()))?;
+    let (first, second) = (first.decoded(eval.limits)?, second.decoded(eval.limits)?);
+    let (Some(Value::Map(into)), Some(Value::Map(from))) = (first.compound(), second.compound()) else {
+        return Err(no_overload("merge", &[&first, &second]));
+    };
+    let mut merged = into.clone();
+    for (key, value) in from.iter() {
+        merged.insert(key.clone(), value.clone());
+    }
+    Ok(Operand::Own(Value::Map(merged)))
 }
 
 fn text_function<'a>(

@@ -2,7 +2,7 @@
 
 use super::env::Type;
 use super::lower::Sign;
-use super::node::{Arith, Node};
+use super::node::{Arith, Function, Node};
 use crate::value::Value;
 
 /// The type an operator gives for operands of these types; None when no values
@@ -42,6 +42,10 @@ fn overloads(op: Arith) -> &'static [(Type, Type, Type)] {
             (Int, Int, Int),
             (Uint, Uint, Uint),
             (Double, Double, Double),
+            (Double, Int, Double),
+            (Int, Double, Double),
+            (Double, Uint, Double),
+            (Uint, Double, Double),
             (Str, Str, Str),
             (Bytes, Bytes, Bytes),
             (List, List, List),
@@ -53,11 +57,23 @@ fn overloads(op: Arith) -> &'static [(Type, Type, Type)] {
             (Int, Int, Int),
             (Uint, Uint, Uint),
             (Double, Double, Double),
+            (Double, Int, Double),
+            (Int, Double, Double),
+            (Double, Uint, Double),
+            (Uint, Double, Double),
             (Timestamp, Timestamp, Duration),
             (Timestamp, Duration, Timestamp),
             (Duration, Duration, Duration),
         ],
-        Arith::Mul | Arith::Div => &[(Int, Int, Int), (Uint, Uint, Uint), (Double, Double, Double)],
+        Arith::Mul | Arith::Div => &[
+            (Int, Int, Int),
+            (Uint, Uint, Uint),
+            (Double, Double, Double),
+            (Double, Int, Double),
+            (Int, Double, Double),
+            (Double, Uint, Double),
+            (Uint, Double, Double),
+        ],
         Arith::Rem => &[(Int, Int, Int), (Uint, Uint, Uint)],
     }
 }
@@ -80,15 +96,30 @@ fn order(a: Type, b: Type) -> bool {
 
 /// How to make the operands of the same type, where that is the mistake.
 pub(super) fn conversion(sign: Sign, kinds: &[Type]) -> Option<String> {
-    let (Sign::Arith(_), [a, b]) = (sign, kinds) else {
+    let (Sign::Arith(op), [a, b]) = (sign, kinds) else {
         return None;
     };
     match (a, b) {
-        (Type::Double, Type::Int) => Some("write the int with a point (1.0) or use double()".into()),
-        (Type::Int, Type::Double) => Some("write the int with a point (1.0) or use double()".into()),
+        (Type::Double, _) | (_, Type::Double) if op == Arith::Rem => {
+            Some("make a whole number of it with int()".into())
+        }
         (Type::Str, _) | (_, Type::Str) => Some("make a string of the other with string()".into()),
         _ => None,
     }
+}
+
+/// Whether `/` may have two whole numbers of which nobody said that they are:
+/// it then drops the fraction, in CEL unlike in JavaScript.
+pub(super) fn may_drop_fraction(sign: Sign, sides: [(&Node, Type); 2]) -> bool {
+    let may_be_whole = |(node, kind): (&Node, Type)| {
+        let is_said = matches!(node, Node::Call(Function::Int | Function::Uint, _));
+        !is_said && kind.may_be(Type::Int)
+    };
+    let is_exact = matches!(
+        sides,
+        [(Node::Const(Value::Int(a)), _), (Node::Const(Value::Int(b)), _)] if a.checked_rem(*b) == Some(0)
+    );
+    sign == Sign::Arith(Arith::Div) && sides.into_iter().all(may_be_whole) && !is_exact
 }
 
 /// What `x || true` and `false && x` are whatever `x` is, an error included.
@@ -125,6 +156,7 @@ pub(super) fn is_constant(node: &Node) -> bool {
         | Node::Root(_)
         | Node::Field(_)
         | Node::Local(_)
-        | Node::Loop(_) => false,
+        | Node::Loop(_)
+        | Node::Foreign(_) => false,
     }
 }

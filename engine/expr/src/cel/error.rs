@@ -1,6 +1,6 @@
 //! Why an expression cannot be compiled or has no value.
 
-use crate::decode::DecodeError;
+use crate::decode::{DecodeError, DecodeFault};
 use std::fmt;
 
 /// An expression that was refused, where, and the way out.
@@ -61,9 +61,10 @@ pub enum EvalFault {
     BadPayload(DecodeError),
     /// [`crate::Limits::cost`] is used up.
     CostExceeded,
-    /// The result exceeds [`crate::Limits::value_bytes`] or
-    /// [`crate::Limits::depth`].
+    /// The result exceeds [`crate::Limits::value_bytes`].
     TooLarge,
+    /// The result exceeds [`crate::Limits::depth`].
+    TooDeep,
     /// The result is of a type that values do not have.
     Unsupported,
     /// The `cel` crate, to which the expression was left, says so.
@@ -105,6 +106,7 @@ impl EvalError {
             EvalFault::BadPayload(_) => "bad_payload",
             EvalFault::CostExceeded => "cost_exceeded",
             EvalFault::TooLarge => "value_too_large",
+            EvalFault::TooDeep => "value_too_deep",
             EvalFault::Unsupported => "unsupported_value",
             EvalFault::Fallback => "expression_failed",
         }
@@ -113,7 +115,7 @@ impl EvalError {
     /// Whether `&&` and `||` must not absorb it: a bound was hit, not a value
     /// missing.
     pub(crate) fn is_fatal(&self) -> bool {
-        matches!(self.fault, EvalFault::CostExceeded | EvalFault::TooLarge)
+        matches!(self.fault, EvalFault::CostExceeded | EvalFault::TooLarge | EvalFault::TooDeep)
     }
 }
 
@@ -131,6 +133,7 @@ impl fmt::Display for EvalError {
             EvalFault::BadPayload(error) => write!(f, "malformed payload: {error}"),
             EvalFault::CostExceeded => f.write_str("the evaluation costs more than the limit"),
             EvalFault::TooLarge => f.write_str("the result is larger than the limit"),
+            EvalFault::TooDeep => f.write_str("the result is nested deeper than the limit"),
             EvalFault::Unsupported => f.write_str("the result has no JSON form"),
             EvalFault::Fallback => f.write_str("the expression failed"),
         }?;
@@ -146,6 +149,10 @@ impl std::error::Error for EvalError {}
 impl From<DecodeError> for EvalError {
     #[cold]
     fn from(error: DecodeError) -> EvalError {
-        EvalError::new(EvalFault::BadPayload(error))
+        EvalError::new(match error.what {
+            DecodeFault::TooLarge => EvalFault::TooLarge,
+            DecodeFault::TooDeep => EvalFault::TooDeep,
+            _ => EvalFault::BadPayload(error),
+        })
     }
 }

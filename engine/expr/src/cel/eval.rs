@@ -4,6 +4,7 @@
 use super::builtins;
 use super::env::{Root, Scope};
 use super::error::{EvalError, EvalFault};
+use super::fallback::Foreign;
 use super::node::{Field, Loop, LoopKind, Node, Order};
 use super::operand::{Operand, no_overload};
 use super::operators::{self, index_number};
@@ -84,6 +85,7 @@ impl<'a> Eval<'_, 'a> {
                 self.charge(first.weight())?;
                 builtins::call(*function, first, second, self)
             }
+            Node::Foreign(foreign) => self.foreign(foreign, locals),
             Node::List(items) => self.list(items, locals),
             Node::Record(shape, values) => {
                 let values = self.values(values, locals)?;
@@ -93,6 +95,15 @@ impl<'a> Eval<'_, 'a> {
             Node::Loop(body) => self.run(body, locals),
             Node::TypeName(kind) => Ok(Operand::Type(*kind)),
         }
+    }
+
+    #[inline(never)]
+    fn foreign(&mut self, foreign: &'a Foreign, locals: Locals<'_, 'a>) -> Evaluated<'a> {
+        let mut values = Vec::with_capacity(foreign.args.len());
+        for (_, arg) in &foreign.args {
+            values.push(self.eval(arg, locals)?.into_value(self.limits)?);
+        }
+        foreign.eval(values, self.cost, self.limits).map(Operand::own)
     }
 
     /// A condition, without making an operand of it.

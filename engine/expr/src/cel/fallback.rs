@@ -1,14 +1,17 @@
-//! What we do not compile, evaluated by the `cel` crate. It has no budget of
-//! its own, so loops are not left to it, and the scope is converted for it.
+//! What we do not compile, evaluated by the `cel` crate: single functions of
+//! its extensions, in expressions that are otherwise ours; and whole expressions
+//! where their values are of types that only the crate has. It has no budget of
+//! its own, so loops are not left to it, and values are converted for it.
 
 use super::env::{Roots, Scope};
 use super::error::{EvalError, EvalFault};
-use super::node::Function;
+use super::node::{Function, Node};
 use crate::cost::Cost;
 use crate::limits::Limits;
 use crate::list::List;
 use crate::map::Map;
 use crate::value::{Str, Value};
+use cel::common::ast::{CallExpr, Expr};
 use cel::{IdedExpr, extensions};
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -34,9 +37,9 @@ fn environment() -> &'static Arc<cel::Env> {
 }
 
 /// The functions that are left to the crate. Not those whose results can be far
-/// larger than what they are given (`replace`, `join`, `quote`, `format`,
-/// `range`) or that compare all with all (`distinct`): it has no budget, and a
-/// short chain of them would take all memory.
+/// larger than what they are given (`quote`, `format`, `range`) or that compare
+/// all with all (`distinct`): it has no budget, and a short chain of them would
+/// take all memory.
 const FUNCTIONS: &[&str] = &[
     "charAt",
     "indexOf",
@@ -50,8 +53,6 @@ const FUNCTIONS: &[&str] = &[
     "flatten",
     "slice",
     "sort",
-    "first",
-    "last",
     "@max",
     "@min",
     "ceil",
@@ -70,16 +71,12 @@ const FUNCTIONS: &[&str] = &[
     "bitNot",
     "bitShiftLeft",
     "bitShiftRight",
-    "of",
-    "ofNonZeroValue",
-    "none",
-    "hasValue",
-    "value",
-    "or",
-    "orValue",
-    "_?._",
-    "_[?_]",
 ];
+/// Functions whose results can be far larger too, but whose size can be told
+/// before: they are called one at a time only, within the budget.
+const GROWING: &[&str] = &["join", "replace"];
+/// Functions of optional values, of which only the crate knows.
+const OPTIONALS: &[&str] = &["of", "ofNonZeroValue", "none", "hasValue", "value", "or", "orValue", "_?._", "_[?_]"];
 const NAMESPACES: &[&str] = &["math", "strings", "lists", "optional"];
 
 /// Whether the tree calls nothing but what may be left to the crate. Lowering
@@ -96,8 +93,28 @@ pub(super) fn allows(functions: &[&str]) -> Result<(), String> {
 
 /// Whether the crate may know a function of this name.
 pub(super) fn knows(function: &str) -> bool {
+    is_extension(function) || is_optional(function)
+}
+
+/// Whether one of its extensions has a function of this name, which takes and
+/// gives values that we have too.
+pub(super) fn is_extension(function: &str) -> bool {
+    is_listed(FUNCTIONS, function)
+}
+
+/// Whether our code may call it, one call at a time.
+pub(super) fn is_called(function: &str) -> bool {
+    is_extension(function) || is_listed(GROWING, function)
+}
+
+/// Whether it is about optional values.
+pub(super) fn is_optional(function: &str) -> bool {
+    is_listed(OPTIONALS, function)
+}
+
+fn is_listed(list: &[&str], function: &str) -> bool {
     let (_, last) = function.rsplit_once('.').unwrap_or(("", function));
-    FUNCTIONS.contains(&function) || FUNCTIONS.contains(&last)
+    list.contains(&function) || list.contains(&last)
 }
 
 /// Whether `name` is what the crate's functions are called on, not a value.
@@ -109,6 +126,66 @@ pub(super) fn is_namespace(name: &str) -> bool {
 /// otherwise than ours, which has been checked by then.
 pub(super) fn parser() -> cel::parser::Parser {
     environment().parser().enable_ident_escape_syntax(true).max_recursion_depth(u16::MAX)
+}
+
+/// What one call of the crate costs beside converting what it is given.
+const CALL_COST: u64 = 100;
+
+/// A call of one of the crate's functions on values that our code computes.
+#[derive(Debug)]
+pub(super) struct Foreign {
+    /// The call, of variables.
+    call: IdedExpr,
+    /// Their names, and what they stand for.
+    pub(super) args: Vec<(String, Node)>,
+}
+
+impl Foreign {
+    /// The call as it was written, of `args`: the first is the target where `has_target` says so.
+    pub(super) fn new(call: &CallExpr, has_target: bool, args: Vec<Node>) -> Foreign {
+        let args: Vec<(String, Node)> = args.into_iter().enumerate().map(|(n, arg)| (format!("a{n}"), arg)).collect();
+        let variable = |(name, _): &(String, Node)| IdedExpr { id: 0, expr: Expr::Ident(name.clone()) };
+        let (target, rest) = args.split_at(usize::from(has_target));
+        let target = target.first().map(|target| Box::new(variable(target))).or_else(|| call.target.clone());
+        let call = CallExpr { func_name: call.func_name.clone(), target, args: rest.iter().map(variable).collect() };
+        Foreign { call: IdedExpr { id: 0, expr: Expr::Call(call) }, args }
+    }
+
+    pub(super) fn eval(&self, values: Vec<Value>, cost: &mut Cost, limits: &Limits) -> Result<Value, EvalError> {
+        let weight = values.iter().fold(self.grown(&values), |sum, value| sum.saturating_add(value.weight()));
+        if weight > limits.value_bytes.saturating_mul(2) {
+            return Err(EvalError::new(EvalFault::TooLarge));
+        }
+        if !cost.take(CALL_COST.saturating_add((weight / 8) as u64)) {
+            return Err(EvalError::new(EvalFault::CostExceeded));
+        }
+        let mut context = cel::Context::with_env(Arc::clone(environment()));
+        for ((name, _), value) in self.args.iter().zip(&values) {
+            context.add_variable_from_value(name.clone(), to_cel(value));
+        }
+        limits.admit(resolve(&self.call, &context)?)
+    }
+}
+
+impl Foreign {
+    /// Bytes by which a result may be larger than what the function is given.
+    fn grown(&self, values: &[Value]) -> usize {
+        let Expr::Call(call) = &self.call.expr else { return 0 };
+        match (call.func_name.as_str(), values) {
+            ("join", [Value::List(list), Value::Str(between)]) => list.len().saturating_mul(between.len()),
+            ("replace", [Value::Str(text), Value::Str(from), Value::Str(to), ..]) => {
+                text.matches(from.as_str()).count().saturating_mul(to.len())
+            }
+            _ => 0,
+        }
+    }
+}
+
+fn resolve(tree: &IdedExpr, context: &cel::Context<'_, '_>) -> Result<Value, EvalError> {
+    match cel::Value::resolve(tree, context) {
+        Ok(value) => from_cel(&value),
+        Err(error) => Err(EvalError::with(EvalFault::Fallback, error.to_string())),
+    }
 }
 
 impl Fallback {
@@ -131,10 +208,7 @@ impl Fallback {
             }
             context.add_variable_from_value(root.name(), to_cel(&value));
         }
-        match cel::Value::resolve(&self.tree, &context) {
-            Ok(value) => from_cel(&value),
-            Err(error) => Err(EvalError::with(EvalFault::Fallback, error.to_string())),
-        }
+        resolve(&self.tree, &context)
     }
 }
 

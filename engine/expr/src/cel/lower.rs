@@ -5,7 +5,7 @@ use super::check;
 use super::env::{Env, Root, Roots, Scope, Type};
 use super::error::CompileError;
 use super::eval::Eval;
-use super::fallback::{self, Fallback};
+use super::fallback::{self, Fallback, Foreign};
 use super::macros;
 use super::node::{Arith, Field, Function, Loop, Node, Order};
 use super::operand::kind_of;
@@ -45,10 +45,22 @@ pub(super) type Lowered = Result<Typed, Stop>;
 
 pub(super) fn compile(source: &str, env: &Env, limits: &Limits) -> Result<Compiled, CompileError> {
     let (tree, places) = parse(source)?;
-    let mut lower = Lower { env, limits, places: &places, locals: Vec::new(), roots: Roots::default(), nodes: 0 };
+    let mut lower = Lower {
+        env,
+        limits,
+        places: &places,
+        locals: Vec::new(),
+        roots: Roots::default(),
+        nodes: 0,
+        divisions: Vec::new(),
+        context_keys: Vec::new(),
+        event_operands: Vec::new(),
+    };
     match lower.expr(&tree) {
         Ok(typed) => {
-            Ok(Compiled { code: Code::Compiled(typed.node), kind: typed.kind, roots: lower.roots, nodes: lower.nodes })
+            let Lower { roots, nodes, divisions, context_keys, event_operands, .. } = lower;
+            let (code, kind) = (Code::Compiled(typed.node), typed.kind);
+            Ok(Compiled { code, kind, roots, nodes, divisions, context_keys, event_operands })
         }
         Err(Stop::Error(error)) => Err(error),
         Err(Stop::Fallback) => lower.fall_back(tree),
@@ -93,6 +105,9 @@ pub(super) struct Lower<'c> {
     locals: Vec<(String, Type)>,
     roots: Roots,
     nodes: u64,
+    divisions: Vec<usize>,
+    context_keys: Vec<(Str, usize)>,
+    event_operands: Vec<(Str, usize)>,
 }
 
 impl Lower<'_> {
@@ -170,6 +185,10 @@ impl Lower<'_> {
         let Node::Root(root) = operand.node else {
             return Ok(typed(Node::Select(Box::new((operand.node, name))), Type::Dyn));
         };
+        if root == Root::Context {
+            let offset = self.places.offset_for(tree.id).map_or(0, |(start, _)| start as usize);
+            self.context_keys.push((name.clone(), offset));
+        }
         Ok(self.field(root, name))
     }
 
@@ -191,12 +210,15 @@ impl Lower<'_> {
         }
         let values = call.args.len() + usize::from(call.target.is_some());
         let Some(function) = Function::find(name, call.target.is_some(), values) else {
-            return Err(self.not_ours(tree, call));
+            return match fallback::is_called(name) {
+                true => self.foreign(call),
+                false => Err(self.not_ours(tree, call)),
+            };
         };
         let mut args = Vec::with_capacity(values);
         for (n, arg) in call.target.as_deref().into_iter().chain(&call.args).enumerate() {
             let arg = self.expr(arg)?;
-            let takes = if n == 0 { function.takes() } else { &[Type::Str] };
+            let takes = if n == 0 || function == Function::Merge { function.takes() } else { &[Type::Str] };
             if !takes.is_empty() && !takes.iter().any(|kind| arg.kind.may_be(*kind)) {
                 let message = format!("{name}() does not take a {}", arg.kind.name());
                 return Err(self.error(tree, "wrong_type", message).into());
@@ -213,6 +235,23 @@ impl Lower<'_> {
             }
         }
         Ok(typed(Node::Call(function, args), kind))
+    }
+
+    /// A call of one of the crate's functions: it is evaluated by itself, whatever is around it.
+    fn foreign(&mut self, call: &CallExpr) -> Lowered {
+        let target = call.target.as_deref().filter(|target| !self.is_namespace(target));
+        let mut args = Vec::with_capacity(call.args.len() + 1);
+        for arg in target.into_iter().chain(&call.args) {
+            args.push(self.expr(arg)?.node);
+        }
+        Ok(typed(Node::Foreign(Box::new(Foreign::new(call, target.is_some(), args))), Type::Dyn))
+    }
+
+    /// Whether this is what the crate's functions are called on, such as `math`, and no value.
+    fn is_namespace(&self, target: &IdedExpr) -> bool {
+        let Expr::Ident(name) = &target.expr else { return false };
+        let is_value = self.locals.iter().any(|(local, _)| local == name) || self.env.lookup(name).is_some();
+        fallback::is_namespace(name) && !is_value
     }
 
     /// A call of what we do not compile: the crate's, or an error.
@@ -247,6 +286,21 @@ impl Lower<'_> {
                 None => error,
             }
         })?;
+        if let [a, b] = &operands[..]
+            && check::may_drop_fraction(sign, [(&a.node, a.kind), (&b.node, b.kind)])
+        {
+            self.divisions.push(self.places.offset_for(tree.id).map_or(0, |(start, _)| start as usize));
+        }
+        if matches!(sign, Sign::Arith(_) | Sign::Negate) {
+            let fields = operands.iter().filter_map(|operand| match &operand.node {
+                Node::Field(field) if field.root == Root::Event && operand.kind == Type::Dyn => {
+                    Some(field.name.clone())
+                }
+                _ => None,
+            });
+            let offset = self.places.offset_for(tree.id).map_or(0, |(start, _)| start as usize);
+            self.event_operands.extend(fields.map(|name| (name, offset)));
+        }
         let mut nodes = operands.into_iter().map(|operand| operand.node);
         let (Some(first), second, third) = (nodes.next(), nodes.next(), nodes.next()) else {
             return Err(Stop::Fallback);
@@ -349,10 +403,11 @@ impl Lower<'_> {
     fn fall_back(&self, tree: IdedExpr) -> Result<Compiled, CompileError> {
         let references = tree.references();
         if macros::has_loop(&tree) {
-            let message = "a loop together with what only the cel crate evaluates".to_owned();
+            let message =
+                "a loop cannot be combined with optional values, or with maps whose keys are no strings".to_owned();
             return Err(self.error(&tree, "unsupported", message).hint(
-                "loops are bounded: leave out maps with keys that are not strings, optional \
-                 values and extension functions, or compute them in a separate expression",
+                "ask with has() and ?: instead of an optional value, and make a string of a key; or assign the one of the \
+                 two to the context first",
             ));
         }
         fallback::allows(&references.functions()).map_err(|name| {
@@ -371,7 +426,15 @@ impl Lower<'_> {
                 }
             }
         }
-        Ok(Compiled { code: Code::Fallback(Fallback::new(tree)), kind: Type::Dyn, roots, nodes: 100 + self.nodes })
+        Ok(Compiled {
+            code: Code::Fallback(Fallback::new(tree)),
+            kind: Type::Dyn,
+            roots,
+            nodes: 100 + self.nodes,
+            divisions: Vec::new(),
+            context_keys: Vec::new(),
+            event_operands: Vec::new(),
+        })
     }
 }
 

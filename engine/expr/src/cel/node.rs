@@ -2,6 +2,7 @@
 //! macros are loops.
 
 use super::env::{Root, Type};
+use super::fallback::Foreign;
 use crate::map::Shape;
 use crate::value::{Str, Value};
 use regex::Regex;
@@ -38,6 +39,8 @@ pub(super) enum Node {
     /// A map of computed keys: key, value.
     Map(Vec<[Node; 2]>),
     Call(Function, Vec<Node>),
+    /// A function of the `cel` crate.
+    Foreign(Box<Foreign>),
     /// `text.matches(pattern)` of a constant pattern.
     Matches(Box<(Node, Regex)>),
     Loop(Box<Loop>),
@@ -109,6 +112,8 @@ pub(super) enum Function {
     TypeOf,
     Uint,
     Time(TimePart),
+    /// Not CEL's: the entries of a map with those of another put into it.
+    Merge,
 }
 
 /// What `getFullYear()` and its like read.
@@ -129,7 +134,7 @@ pub(super) enum TimePart {
 impl Function {
     /// The name, whether it is called on a target (`x.f()`), and how many
     /// values it may take, the target included.
-    pub(super) const ALL: [(&'static str, Call, Function); 25] = {
+    pub(super) const ALL: [(&'static str, Call, Function); 26] = {
         use Call::{Either, Global, Member};
         use Function as F;
         use TimePart as T;
@@ -139,6 +144,7 @@ impl Function {
             ("startsWith", Member(2, 2), F::StartsWith),
             ("endsWith", Member(2, 2), F::EndsWith),
             ("matches", Either(2, 2), F::Matches),
+            ("merge", Member(2, 2), F::Merge),
             ("bool", Global, F::Bool),
             ("bytes", Global, F::Bytes),
             ("double", Global, F::Double),
@@ -180,6 +186,7 @@ impl Function {
                 Type::Bool
             }
             Function::Bytes => Type::Bytes,
+            Function::Merge => Type::Map,
             Function::Double => Type::Double,
             Function::Duration => Type::Duration,
             Function::Dyn => Type::Dyn,
@@ -196,6 +203,7 @@ impl Function {
         match self {
             Function::Size => &[T::Str, T::Bytes, T::List, T::Map],
             Function::Contains | Function::StartsWith | Function::EndsWith | Function::Matches => &[T::Str],
+            Function::Merge => &[T::Map],
             Function::Bool => &[T::Bool, T::Str],
             Function::Bytes => &[T::Bytes, T::Str],
             Function::Double => &[T::Double, T::Int, T::Uint, T::Str],

@@ -1,5 +1,7 @@
-//! CEL's operators on values. Numbers of one type only, checked; equality and
-//! order across numeric types by mathematical value.
+//! CEL's operators on values. Integers are checked; equality and order across
+//! numeric types by mathematical value. Beyond CEL, an integer and a double can
+//! be added, subtracted, multiplied and divided: JSON has one type of number,
+//! and whether one comes with a fraction is not the machine's to say.
 
 use super::error::{EvalError, EvalFault};
 use super::eval::Evaluated;
@@ -74,8 +76,23 @@ fn doubles(op: Arith, a: f64, b: f64) -> f64 {
     }
 }
 
-/// Times, and joining strings, bytes and lists.
+/// The two as doubles, if one is a double and the other an integer.
+fn mixed(a: &Operand<'_>, b: &Operand<'_>) -> Option<(f64, f64)> {
+    match (a, b) {
+        (Operand::Double(a), Operand::Int(b)) => Some((*a, *b as f64)),
+        (Operand::Int(a), Operand::Double(b)) => Some((*a as f64, *b)),
+        (Operand::Double(a), Operand::Uint(b)) => Some((*a, *b as f64)),
+        (Operand::Uint(a), Operand::Double(b)) => Some((*a as f64, *b)),
+        _ => None,
+    }
+}
+
+/// Numbers of two types, times, and joining strings, bytes and lists.
 fn others<'a>(op: Arith, a: Operand<'a>, b: Operand<'a>, limits: &Limits) -> Evaluated<'a> {
+    // As with two doubles, `%` is not for them.
+    if let Some((a, b)) = mixed(&a, &b).filter(|_| op != Arith::Rem) {
+        return Ok(Operand::Double(doubles(op, a, b)));
+    }
     let result = match (op, &a, &b) {
         (Arith::Add, Operand::Timestamp(time), Operand::Duration(span))
         | (Arith::Add, Operand::Duration(span), Operand::Timestamp(time)) => {

@@ -10,7 +10,7 @@ use super::quick::Scalar;
 use super::scan;
 use crate::cost::Cost;
 use crate::limits::Limits;
-use crate::value::Value;
+use crate::value::{Str, Value};
 use std::fmt;
 use std::sync::Arc;
 
@@ -25,6 +25,9 @@ struct Inner {
     roots: Roots,
     /// What one evaluation costs before any loop.
     nodes: u64,
+    divisions: Box<[usize]>,
+    context_keys: Box<[(Str, usize)]>,
+    event_operands: Box<[(Str, usize)]>,
     limits: Limits,
 }
 
@@ -41,6 +44,12 @@ pub(super) struct Compiled {
     pub(super) kind: Type,
     pub(super) roots: Roots,
     pub(super) nodes: u64,
+    /// Where `/` may drop a fraction.
+    pub(super) divisions: Vec<usize>,
+    /// The keys of the context that it reads, and where.
+    pub(super) context_keys: Vec<(Str, usize)>,
+    /// The fields of the event that stand in arithmetic as they come, and where that is.
+    pub(super) event_operands: Vec<(Str, usize)>,
 }
 
 impl Program {
@@ -59,6 +68,9 @@ impl Program {
             kind: compiled.kind,
             roots: compiled.roots,
             nodes: compiled.nodes,
+            divisions: compiled.divisions.into(),
+            context_keys: compiled.context_keys.into(),
+            event_operands: compiled.event_operands.into(),
             limits: *limits,
         })))
     }
@@ -76,6 +88,24 @@ impl Program {
     /// The roots it may read; it never looks at others.
     pub fn roots(&self) -> Roots {
         self.0.roots
+    }
+
+    /// Where, in bytes of the source, a `/` may have two whole numbers of which nobody said that they are: it drops the
+    /// fraction then, as CEL has it.
+    pub fn divisions(&self) -> &[usize] {
+        &self.0.divisions
+    }
+
+    /// The keys of the context that it cannot do without, and where in the source it reads each. None if all of it is left to
+    /// the `cel` crate.
+    pub fn context_keys(&self) -> &[(Str, usize)] {
+        &self.0.context_keys
+    }
+
+    /// The fields of the event that stand in arithmetic as they come, whatever type they have, and where that is. None if all of it
+    /// is left to the `cel` crate.
+    pub fn event_operands(&self) -> &[(Str, usize)] {
+        &self.0.event_operands
     }
 
     /// Whether it is left to the `cel` crate, which is some hundred times
@@ -113,11 +143,7 @@ impl Program {
                 fallback.eval(scope, program.roots, cost, &program.limits)?
             }
         };
-        let depth = value.depth() as usize;
-        if depth > program.limits.capped_depth() || value.weight() > program.limits.value_bytes {
-            return Err(EvalError::new(EvalFault::TooLarge));
-        }
-        Ok(value)
+        program.limits.admit(value)
     }
 
     /// Its value in `scope` if that is a number or a boolean, and easily found; else nothing, at no cost, and

@@ -14,7 +14,7 @@ pub use write::{write_f64, write_i64, write_str, write_u64};
 use crate::build::{Budget, MapBuilder, reserve};
 use crate::decode::{DecodeError, DecodeFault};
 use crate::limits::Limits;
-use crate::value::{Str, Value};
+use crate::value::{Str, Value, weight};
 
 impl Value {
     /// Reads one JSON document.
@@ -33,6 +33,14 @@ impl Value {
     /// become null, bytes base64, times text.
     pub fn to_json(&self, out: &mut Vec<u8>) {
         write::value(self, out);
+    }
+
+    /// The number of bytes that [`Value::to_json`] appends, if it is no more
+    /// than `max`: no more than that many are looked at.
+    pub fn json_len(&self, max: usize) -> Option<usize> {
+        let mut left = max;
+        write::charge(self, &mut left)?;
+        Some(max - left)
     }
 }
 
@@ -71,11 +79,11 @@ fn any(reader: &mut Reader<'_>, budget: &mut Budget, sibling: Option<&Value>) ->
         JsonKind::Number => reader.read_number()?.into(),
         JsonKind::Str => {
             let text = reader.read_str()?;
-            budget.charge(text.len()).map_err(bounded)?;
+            budget.charge(weight::TEXT + text.len()).map_err(bounded)?;
             return Ok(Value::Str(Str::new(&text)));
         }
     };
-    budget.charge(0).map_err(bounded)?;
+    budget.charge(weight::SCALAR).map_err(bounded)?;
     Ok(value)
 }
 
@@ -93,7 +101,7 @@ fn map(reader: &mut Reader<'_>, budget: &mut Budget, sibling: Option<&Value>) ->
     let mut map = MapBuilder::after(sibling, 0);
     reader.enter_map()?;
     while let Some(key) = reader.next_key()? {
-        budget.charge(key.len()).map_err(|what| reader.fault(what))?;
+        budget.charge(weight::key(&key)).map_err(|what| reader.fault(what))?;
         let value = any(reader, budget, None)?;
         map.put(&key, value);
     }
@@ -184,7 +192,7 @@ mod tests {
         let deep = "[".repeat(100_000);
         assert_eq!(read(&deep).unwrap_err().what, DecodeFault::TooDeep);
         let small = Limits { value_bytes: 1000, ..Limits::default() };
-        let wide = format!("[{}0]", "0,".repeat(100));
+        let wide = format!("[{}0]", "0,".repeat(120));
         let error = Value::from_json(wide.as_bytes(), &small).unwrap_err();
         assert_eq!(error.what, DecodeFault::TooLarge);
     }

@@ -41,6 +41,42 @@ pub(super) fn value(value: &Value, out: &mut Vec<u8>) {
     }
 }
 
+/// Takes the bytes that [`value`] would append from `left`; `None` once that is not enough.
+pub(super) fn charge(value: &Value, left: &mut usize) -> Option<()> {
+    let bytes = match value {
+        Value::Str(text) => str_len(text),
+        Value::Bytes(bytes) => 2 + bytes.len().div_ceil(3) * 4,
+        Value::List(list) => {
+            list.iter().try_for_each(|item| charge(item, left))?;
+            2 + list.len().saturating_sub(1)
+        }
+        Value::Map(map) => {
+            for (key, item) in map.iter() {
+                *left = left.checked_sub(str_len(key))?;
+                charge(item, left)?;
+            }
+            2 + map.len() + map.len().saturating_sub(1)
+        }
+        scalar => {
+            let mut text = Vec::with_capacity(32);
+            self::value(scalar, &mut text);
+            text.len()
+        }
+    };
+    *left = left.checked_sub(bytes)?;
+    Some(())
+}
+
+/// Bytes of a string in quotes, escaped.
+fn str_len(text: &str) -> usize {
+    let escaped = |byte: &u8| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 8 | 12 => 2,
+        0..0x20 => 6,
+        _ => 1,
+    };
+    text.as_bytes().iter().map(escaped).sum::<usize>() + 2
+}
+
 /// Text without anything to escape, in quotes.
 fn display(text: &impl std::fmt::Display, out: &mut Vec<u8>) {
     // Writing to a Vec cannot fail.
@@ -129,6 +165,20 @@ fn write_base64(bytes: &[u8], out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_length_is_known_without_writing() {
+        let texts = ["null", "[]", "{}", "[1,[],{}]", r#"{"a\n\u0001é":"\"\\","b":[1.5,true,-1,2.0,1e300]}"#];
+        let mut values: Vec<Value> =
+            texts.iter().map(|text| Value::from_json(text.as_bytes(), &crate::Limits::default()).unwrap()).collect();
+        values.extend([0, 1, 2, 3, 4].map(|len| Value::Bytes(vec![7; len].into())));
+        values.push(Value::Duration(crate::Duration::from_nanos(1_500_000_000)));
+        for value in values {
+            let len = value.to_string().len();
+            assert_eq!(value.json_len(len), Some(len), "{value}");
+            assert_eq!(value.json_len(len - 1), None, "{value}");
+        }
+    }
 
     #[test]
     fn bytes_are_written_as_base64() {

@@ -16,7 +16,7 @@ pub use write::{
 use crate::build::{Budget, MapBuilder, reserve};
 use crate::decode::{DecodeError, DecodeFault};
 use crate::limits::Limits;
-use crate::value::{Str, Value};
+use crate::value::{Str, Value, weight};
 
 impl Value {
     /// Reads one MessagePack value.
@@ -65,7 +65,7 @@ fn any(reader: &mut Reader<'_>, budget: &mut Budget, sibling: Option<&Value>) ->
             let mut map = MapBuilder::after(sibling, len);
             for _ in 0..len {
                 let key = reader.read_key()?;
-                budget.charge(key.len()).map_err(bounded)?;
+                budget.charge(weight::key(key)).map_err(bounded)?;
                 map.put(key, any(reader, budget, None)?);
             }
             budget.leave();
@@ -73,8 +73,7 @@ fn any(reader: &mut Reader<'_>, budget: &mut Budget, sibling: Option<&Value>) ->
         }
         _ => {
             let value = scalar(reader)?;
-            let extra = value.weight() - size_of::<Value>();
-            budget.charge(extra).map_err(bounded)?;
+            budget.charge(value.weight()).map_err(bounded)?;
             Ok(value)
         }
     }

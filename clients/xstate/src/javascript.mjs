@@ -1,0 +1,62 @@
+// A function's text as a syntax tree: what it takes, and what it gives.
+
+import { parseExpressionAt } from 'acorn';
+
+/** A piece of JavaScript that has no counterpart in a definition; the message is the reason, for people. */
+export class Untranslatable extends Error {}
+
+export function refuse(reason) {
+  throw new Untranslatable(reason);
+}
+
+const SYNTAX = { ecmaVersion: 'latest' };
+
+/** `{{...}}`, as Stately's JSON export writes JavaScript: the text inside, or nothing. */
+export function stately(value) {
+  return typeof value === 'string' ? /^\s*\{\{([\s\S]*)\}\}\s*$/.exec(value)?.[1].trim() : undefined;
+}
+
+/** True for what is to be computed: a function, or one that Stately's export wrote as text. */
+export function isComputed(value) {
+  return typeof value === 'function' || stately(value) !== undefined;
+}
+
+/** The text of a function, or of `{{...}}`. */
+export function sourceOf(value) {
+  return stately(value) ?? Function.prototype.toString.call(value);
+}
+
+function attempt(text) {
+  try {
+    return parseExpressionAt(`(${text}\n)`, 0, SYNTAX);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The syntax tree of a function: an arrow, a function, a method, or (from `{{...}}`) an expression by itself. */
+export function parse(value, { mayWait = false } = {}) {
+  const text = sourceOf(value);
+  const tree = attempt(text) ?? attempt(`{${text}}`);
+  if (tree === undefined) refuse('its text cannot be read: it is built in, bound or no JavaScript');
+  const found = tree.type === 'ObjectExpression' && typeof value === 'function' ? tree.properties[0]?.value : tree;
+  if (found === undefined) refuse('its text cannot be read');
+  if (found.async && !mayWait) refuse('it is async: a definition does not wait, an effect and an event do');
+  if (found.generator) refuse('it is a generator');
+  return found;
+}
+
+export function isFunctionNode(node) {
+  return node.type === 'ArrowFunctionExpression' || node.type === 'FunctionExpression';
+}
+
+/** Calls `visit` on a node and all below it; what `visit` answers with `false` is not entered. */
+export function walk(node, visit, parent) {
+  if (node === null || typeof node !== 'object') return;
+  if (typeof node.type === 'string' && visit(node, parent) === false) return;
+  for (const [key, child] of Object.entries(node)) {
+    if (key === 'type') continue;
+    if (Array.isArray(child)) child.forEach((item) => walk(item, visit, node));
+    else if (child !== null && typeof child === 'object') walk(child, visit, node);
+  }
+}

@@ -1,0 +1,114 @@
+// An XState machine as a definition of Statemesh.
+
+import { Actions } from './actions.mjs';
+import { Actors } from './actors.mjs';
+import { versionOf } from './builtins.mjs';
+import { Functions, placeOf } from './functions.mjs';
+import { isComputed } from './javascript.mjs';
+import { States } from './states.mjs';
+import { Targets } from './targets.mjs';
+
+/** The machine that was made, with what is left to say of it. */
+export class Conversion {
+  constructor(machine, { from, machines, id, lookup } = {}) {
+    const isLive = machine !== null && typeof machine === 'object' && machine.config !== undefined;
+    this.config = isLive ? machine.config : machine;
+    this.version = from ?? (isLive && versionOf(machine) === 4 ? 4 : 5);
+    const implementations = { ...(isLive ? (machine.implementations ?? machine.options) : {}) };
+    this.id = id ?? this.config.id ?? this.config.key ?? '(machine)';
+    this.report = [];
+    const report = (found) => this.report.push({ ...found, path: found.path.replace(/\.$/, '') });
+    this.functions = new Functions({ version: this.version, context: this.initialContext(), report, lookup });
+    this.delayed = new Map();
+    this.implementations = implementations;
+    const delays = (delay, name) => this.delay(delay, name);
+    this.actors = new Actors({ implementations, machines, report });
+    this.actors.scan(this.config, this.id);
+    this.functions.hasChildren = this.actors.children.size > 0;
+    const shared = { version: this.version, functions: this.functions, actors: this.actors, delays, report };
+    this.actions = new Actions({ ...shared, implementations });
+    this.states = new States({ ...shared, id: this.id, actions: this.actions, targets: new Targets(this.config, this.id) });
+  }
+
+  /** The context that the machine begins with, to know of which types its keys are. */
+  initialContext() {
+    const { context } = this.config;
+    if (!isComputed(context)) return context;
+    if (typeof context !== 'function') return undefined;
+    const anything = new Proxy(() => undefined, { get: (_, key) => (key === Symbol.toPrimitive ? () => '' : undefined) });
+    try {
+      return context({ input: anything, spawn: () => null, self: anything });
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** The name of a delay that is no number: its value is kept at the root. */
+  delay(delay, place) {
+    const isNumber = typeof delay === 'number' || /^[0-9]+$/.test(String(delay));
+    if (isNumber) return typeof delay === 'number' ? delay : Number(delay);
+    const name = typeof delay === 'string' && !isComputed(delay) ? delay : (place ?? 'delay');
+    if (this.delayed.has(name)) return name;
+    const given = typeof delay === 'string' && !isComputed(delay) ? this.implementations.delays?.[delay] : delay;
+    // A duration such as `5s` needs no entry; a name that nobody has written is refused by `check`.
+    if (given === undefined) return name;
+    this.delayed.set(name, undefined);
+    const written = isComputed(given) ? { duration: this.functions.template(given, `delays.${name}`) } : given;
+    this.delayed.set(name, written);
+    return name;
+  }
+
+  definition() {
+    const { id, version, ...root } = this.config;
+    const states = this.states.state({ ...root }, []);
+    const { description, ...rest } = states;
+    const head = { id: this.id };
+    if (version !== undefined) head.version = version;
+    if (description !== undefined) head.description = description;
+    const context = this.context();
+    if (context !== undefined) head.context = context;
+    const maps = this.actions.maps();
+    // What was given as data already has its maps.
+    const given = this.functions.template({ guards: this.config.guards ?? {}, actions: this.config.actions ?? {}, delays: this.config.delays ?? {} }, '');
+    maps.delays = Object.fromEntries(this.delayed);
+    for (const name of ['guards', 'actions', 'delays']) {
+      const all = { ...given[name], ...maps[name] };
+      if (Object.keys(all).length > 0) head[name] = all;
+    }
+    return { ...head, ...rest };
+  }
+
+  context() {
+    const { context } = this.config;
+    const attempts = Object.fromEntries([...this.states.attempts].map((key) => [key, 0]));
+    if (context === undefined) return this.states.attempts.size === 0 ? undefined : attempts;
+    const written = isComputed(context) ? this.functions.template(context, 'context') : this.functions.template(context, 'context');
+    if (this.states.attempts.size === 0 || written === null) return written;
+    if (typeof written['@expr'] === 'string') {
+      const zeros = Object.keys(attempts).map((key) => `'${key}': 0`);
+      return { '@expr': `(${written['@expr']}).merge({${zeros.join(', ')}})` };
+    }
+    return typeof written['@code'] === 'string' ? placeOf(written['@code']) : { ...written, ...attempts };
+  }
+}
+
+/**
+ * The definition of a machine of XState 5 or 4, or of a configuration as data. What could not be translated stands in it as
+ * `{"@code": "..."}`: `statemesh check` names each of these places.
+ *
+ * @param {object} machine what `createMachine` gave, or JSON
+ * @param {object} [options]
+ * @param {4|5} [options.from] the version whose configuration it is, where that is not a machine itself
+ * @param {string} [options.id] the machine's name, if not its own
+ * @param {string[]} [options.machines] names of actors that are machines of the mesh, though nothing here says so
+ * @param {Function} [options.lookup] gives what a name outside of a function stands for: constants and functions are taken in
+ * @param {object[]} [options.report] is given what happened to functions: `{path, kind, message, source}`
+ * @param {Map} [options.children] is given the machines that have to be defined too, by their ids
+ */
+export function toStatemesh(machine, options = {}) {
+  const conversion = new Conversion(machine, options);
+  const definition = conversion.definition();
+  options.report?.push(...conversion.report);
+  for (const [id, child] of conversion.actors.children) options.children?.set(id, child);
+  return definition;
+}

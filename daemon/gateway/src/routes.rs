@@ -1,0 +1,225 @@
+//! The resources and the requests of client protocol 1 that they stand for.
+
+use crate::asking::Question;
+use statemesh_protocol::reply::{Encoding, MapWriter};
+use statemesh_protocol::request::Op;
+use statemesh_protocol::request_writer::Ask;
+
+/// What a path asks for.
+#[derive(Debug, PartialEq)]
+pub(super) enum Route {
+    /// A page that lists the others.
+    Index,
+    /// Does the process work?
+    Live,
+    /// Should it get traffic?
+    Ready,
+    /// Prometheus's text.
+    Metrics,
+    /// The node's answer.
+    Ask(Question),
+}
+
+/// How many instances are listed when the query does not say.
+const INSTANCES_DEFAULT: u64 = 100;
+/// How many are listed at most; a client asks for the next with `after`.
+const INSTANCES_MAX: u64 = 1_000;
+
+/// A resource: its path and what it shows.
+#[derive(Clone, Copy, Debug)]
+pub struct Resource {
+    /// Its path, with names in braces for what is asked for.
+    pub path: &'static str,
+    /// What it shows.
+    pub shows: &'static str,
+}
+
+/// Every resource; the index page and the reference are made of this list.
+#[rustfmt::skip] // A table: one row for each resource.
+pub const RESOURCES: [Resource; 10] = [
+    Resource { path: "/", shows: "this list" },
+    Resource { path: "/health/live", shows: "200 while the process works" },
+    Resource { path: "/health/ready", shows: "200 once the daemon has joined, or is alone on purpose; 503 with the reason until then, and while it leaves" },
+    Resource { path: "/metrics", shows: "metrics, as Prometheus reads them" },
+    Resource { path: "/v1/members", shows: "the daemons of the mesh" },
+    Resource { path: "/v1/placement", shows: "which of them serves which partition" },
+    Resource { path: "/v1/machines", shows: "the machines that are defined" },
+    Resource { path: "/v1/list", shows: "instances of the whole mesh, limit (100, at most 1,000) on a page; after: the next of the page before. Those with machine, prefix, state, tag, status, stuck=true, older_ms, younger_ms; counts=true counts them by state" },
+    Resource { path: "/v1/machines/{machine}/instances", shows: "the same of one machine" },
+    Resource { path: "/v1/instances/{machine}/{key}", shows: "one instance, wherever it is; a key may hold slashes" },
+];
+
+/// The index page.
+pub(super) fn index() -> String {
+    let link = |path: &str| match path.contains('{') {
+        true => format!("<code>{path}</code>"),
+        false => format!("<a href={path}>{path}</a>"),
+    };
+    let items: String =
+        RESOURCES.iter().map(|resource| format!("<li>{} {}\n", link(resource.path), resource.shows)).collect();
+    format!(
+        "<!doctype html><html lang=en><meta charset=utf-8><title>statemesh</title>\n\
+         <style>body{{font:16px/1.6 system-ui,sans-serif;max-width:42em;margin:3em auto;padding:0 1em}}</style>\n\
+         <h1>statemesh</h1>\n\
+         <p>A daemon of a mesh that hosts state machines. This port is read-only; clients use ZeroMQ.</p>\n\
+         <ul>\n{items}</ul>\n"
+    )
+}
+
+/// The route of a path and query; `None`: there is no such resource.
+pub(super) fn route(path: &str, query: Option<&str>) -> Option<Route> {
+    match path {
+        "/" => Some(Route::Index),
+        "/health/live" => Some(Route::Live),
+        "/health/ready" => Some(Route::Ready),
+        "/metrics" => Some(Route::Metrics),
+        "/v1/members" => Some(list(Op::Members)),
+        "/v1/machines" => Some(list(Op::Machines)),
+        "/v1/placement" => Some(ask(&of(Op::Placement))),
+        _ => instance(path).or_else(|| instances(path, query)),
+    }
+}
+
+fn of<'a>(op: Op) -> Ask<'a> {
+    Ask::new(op, Encoding::Json)
+}
+
+/// The whole reply.
+fn ask(ask: &Ask<'_>) -> Route {
+    let mut request = Vec::new();
+    ask.write(0, &mut request);
+    Route::Ask(Question { request, field: None })
+}
+
+/// Only the list in the reply, which has the op's name.
+fn list(op: Op) -> Route {
+    let mut request = Vec::new();
+    of(op).write(0, &mut request);
+    Route::Ask(Question { request, field: Some(op.as_str()) })
+}
+
+/// A key is the rest of the path: it may hold slashes.
+fn instance(path: &str) -> Option<Route> {
+    let (machine, key) = path.strip_prefix("/v1/instances/")?.split_once('/')?;
+    let (machine, key) = (decoded(machine)?, decoded(key)?);
+    let get = Ask::about(Op::Get, Encoding::Json, &machine, &key);
+    (!machine.is_empty() && !key.is_empty()).then(|| ask(&get))
+}
+
+fn instances(path: &str, query: Option<&str>) -> Option<Route> {
+    if path == "/v1/list" {
+        return list_of(None, query);
+    }
+    let machine = decoded(path.strip_prefix("/v1/machines/")?.strip_suffix("/instances")?)?;
+    if machine.is_empty() { None } else { list_of(Some(machine), query) }
+}
+
+/// `list` with what a query says; `None` if that is not understood.
+fn list_of(mut machine: Option<String>, query: Option<&str>) -> Option<Route> {
+    let (mut limit, mut after, mut counts) = (INSTANCES_DEFAULT, None, false);
+    let mut filter = Vec::new();
+    let mut fields = MapWriter::new(&mut filter, Encoding::Json);
+    for (name, value) in query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('=')) {
+        match name {
+            "limit" => limit = value.parse::<u64>().ok()?.clamp(1, INSTANCES_MAX),
+            "after" => after = Some(decoded(value)?),
+            "machine" => machine = Some(decoded(value)?),
+            "counts" => counts = value.parse().ok()?,
+            "stuck" => _ = fields.bool(name, value.parse().ok()?),
+            "older_ms" | "younger_ms" => _ = fields.uint(name, value.parse().ok()?),
+            "prefix" | "state" | "tag" | "status" => _ = fields.str(name, &decoded(value)?),
+            _ => {}
+        }
+    }
+    fields.end();
+    let filter = (filter != b"{}").then_some(filter.as_slice());
+    let machine = machine.as_deref();
+    Some(ask(&Ask { machine, limit: Some(limit), after: after.as_deref(), filter, counts, ..of(Op::List) }))
+}
+
+/// Text with its percent-encoding undone (RFC 3986, 2.1); `None` if it is not UTF-8 then, or no encoding.
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        rest = after;
+        if *first == b'%' {
+            let digits = std::str::from_utf8(rest.get(..2)?).ok()?;
+            let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+            bytes.push(is_hex.then(|| u8::from_str_radix(digits, 16).ok()).flatten()?);
+            rest = rest.get(2..)?;
+        } else {
+            bytes.push(*first);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn request(path: &str, query: Option<&str>) -> Option<Value> {
+        let Route::Ask(question) = route(path, query)? else { return None };
+        let mut request: Value = serde_json::from_slice(&question.request).unwrap();
+        request.as_object_mut().unwrap().remove("id");
+        Some(request)
+    }
+
+    #[test]
+    fn an_instance_is_found_by_machine_and_key() {
+        assert_eq!(
+            request("/v1/instances/order/42", None),
+            Some(json!({"op": "get", "machine": "order", "key": "42"}))
+        );
+        assert_eq!(request("/v1/instances/order/eu/4%202", None).unwrap()["key"], "eu/4 2");
+        for wrong in [
+            "/v1/instances/order",
+            "/v1/instances/order/",
+            "/v1/instances//42",
+            "/v1/instances/o/%f",
+            "/v1/instances/o/%ff",
+            "/v1/instances/o/%+1",
+        ] {
+            assert_eq!(request(wrong, None), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_instances_is_bounded() {
+        let asked = request("/v1/machines/order/instances", Some("limit=999999&after=a%26b&x")).unwrap();
+        assert_eq!(asked, json!({"op": "list", "machine": "order", "limit": 1000, "after": "a&b"}));
+        assert_eq!(request("/v1/machines/order/instances", None).unwrap()["limit"], 100);
+        assert_eq!(request("/v1/machines/order/instances", Some("limit=x")), None);
+    }
+
+    #[test]
+    fn a_list_has_what_its_query_says() {
+        let query = "machine=order&state=a.b&stuck=true&older_ms=5&counts=true&status=error";
+        let asked = request("/v1/list", Some(query)).unwrap();
+        let fields = json!({"state": "a.b", "stuck": true, "older_ms": 5, "status": "error"});
+        assert_eq!(asked, json!({"op": "list", "machine": "order", "where": fields, "limit": 100, "counts": true}));
+        assert_eq!(request("/v1/list", None), Some(json!({"op": "list", "limit": 100})));
+        assert!(
+            ["stuck=x", "older_ms=-1", "counts=1", "state=%f"]
+                .iter()
+                .all(|bad| request("/v1/list", Some(bad)).is_none())
+        );
+    }
+
+    #[test]
+    fn every_resource_that_is_listed_is_there() {
+        for resource in RESOURCES {
+            let path = resource.path.replace("{machine}", "order").replace("{key}", "42");
+            assert!(route(&path, None).is_some(), "{path}");
+        }
+    }
+
+    #[test]
+    fn other_paths_are_nothing() {
+        for path in ["", "//", "/v1", "/v2/members", "/v1/members/", "/health", "/../etc/passwd"] {
+            assert_eq!(route(path, None), None, "{path}");
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The listener: one handler over hyper, with a bound for everything a peer decides.
+
+use crate::answer::Answer;
+use crate::asking::{self, Question};
+use crate::backend::Backend;
+use crate::guard;
+use crate::metrics::Metrics;
+use crate::patience::Patient;
+use crate::places::Kind;
+use crate::room::Room;
+use crate::routes::{self, Route, route};
+use crate::seat::{Seat, Seats};
+use crate::settings::Settings;
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::HeaderValue;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus::Registry;
+use statemesh_node::Readiness;
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+/// An open connection ends after this long even if its peer keeps it busy, so that a peer that reads a byte now and then
+/// cannot hold it for ever.
+const CONNECTION_LIFETIME: Duration = Duration::from_secs(300);
+/// The same in a place for probes: a handshake, a head and an answer of one line.
+const PROBE_LIFETIME: Duration = Duration::from_secs(3);
+/// For the head of a probe's request, and for its handshake.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The server.
+pub struct Server<B> {
+    backend: B,
+    registry: Registry,
+    metrics: Metrics,
+    settings: Settings,
+    seats: Arc<Seats>,
+    room: Room,
+    tls: Option<TlsAcceptor>,
+}
+
+impl<B: Backend> Server<B> {
+    /// A server that shows `backend` and the metrics in `registry`, to which it adds its own.
+    ///
+    /// # Errors
+    /// The registry has metrics of these names already.
+    pub fn new(backend: B, registry: Registry, settings: Settings) -> Result<Server<B>, prometheus::Error> {
+        let metrics = Metrics::new(&registry, &settings)?;
+        let seats = Seats::new(settings.connections, settings.probe_connections, metrics.clone());
+        let room = Room::new(settings.unsent_bytes, settings.output_bytes);
+        Ok(Server { backend, registry, metrics, settings, seats, room, tls: None })
+    }
+
+    /// The same, with every connection encrypted.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<TlsAcceptor>) -> Server<B> {
+        Server { tls, ..self }
+    }
+
+    /// Serves until the task is dropped.
+    pub async fn run(self, listener: TcpListener) {
+        /// Until a descriptor that was given back can be had; and where none was.
+        const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
+        let server = Arc::new(self);
+        loop {
+            let Ok((stream, from)) = listener.accept().await else {
+                // Out of descriptors: the next accept fails too, unless somebody who asks nothing gives his back.
+                let pause = if server.seats.make_room() { PAUSES.0 } else { PAUSES.1 };
+                tokio::time::sleep(pause).await;
+                continue;
+            };
+            if let Some(seat) = server.seats.take() {
+                let server = Arc::clone(&server);
+                tokio::spawn(async move { server.seated(stream, from.ip(), &seat).await });
+            }
+        }
+    }
+
+    /// Serves a connection until it ends, has lived for too long, or loses its place.
+    async fn seated(&self, stream: TcpStream, from: IpAddr, seat: &Seat) {
+        let lifetime = match seat.kind() {
+            Kind::Guest => CONNECTION_LIFETIME,
+            Kind::Probe => PROBE_LIFETIME,
+        };
+        tokio::select! {
+            () = seat.is_lost() => {}
+            _ = timeout(lifetime, self.connection(stream, from, seat)) => {}
+        }
+    }
+
+    /// How long a peer in such a place may take over anything.
+    fn patience(&self, seat: &Seat) -> Duration {
+        match seat.kind() {
+            Kind::Guest => self.settings.timeout,
+            Kind::Probe => self.settings.timeout.min(PROBE_TIMEOUT),
+        }
+    }
+
+    async fn connection(&self, stream: TcpStream, from: IpAddr, seat: &Seat) {
+        let patience = self.patience(seat);
+        let Some(tls) = &self.tls else { return self.serve(stream, from, seat).await };
+        match timeout(patience, tls.accept(stream)).await {
+            Ok(Ok(stream)) => self.serve(stream, from, seat).await,
+            Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+            Err(_) => tracing::debug!("TLS handshake took too long"),
+        }
+    }
+
+    async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin, from: IpAddr, seat: &Seat) {
+        let patience = self.patience(seat);
+        let served = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(patience)
+            .keep_alive(seat.kind() == Kind::Guest)
+            .max_buf_size(self.settings.header_bytes)
+            .serve_connection(
+                TokioIo::new(Patient::new(stream, patience)),
+                service_fn(|request| self.answer(request, from, seat)),
+            )
+            .await;
+        if let Err(error) = served {
+            tracing::debug!(%error, "HTTP connection ended");
+        }
+    }
+
+    /// Answers a request. Its body, if it has one, is not read: hyper closes the connection then.
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        from: IpAddr,
+        seat: &Seat,
+    ) -> Result<Response<Full<Bytes>>, Infallible> {
+        let _asking = seat.asks();
+        let route = route(request.uri().path(), request.uri().query());
+        let shown = request.headers().get("authorization").map(HeaderValue::as_bytes);
+        let answer = match self.objection(route.as_ref(), from, shown, seat.kind()) {
+            Some(objection) => objection,
+            None => self.in_time(request.method(), route).await,
+        };
+        self.metrics.requests.with_label_values(&[answer.status.as_str()]).inc();
+        Ok(answer.into_response())
+    }
+
+    /// Why this is not answered here.
+    fn objection(&self, route: Option<&Route>, from: IpAddr, shown: Option<&[u8]>, kind: Kind) -> Option<Answer> {
+        if kind == Kind::Probe && !matches!(route, Some(Route::Live | Route::Ready)) {
+            let message = "all of http.connections wait for answers; beyond them only /health is answered";
+            return Some(Answer::error(StatusCode::SERVICE_UNAVAILABLE, "limit_exceeded", message));
+        }
+        (!guard::lets_through(route, from, shown, &self.settings.tokens))
+            .then(|| Answer::error(StatusCode::UNAUTHORIZED, "unauthorized", guard::lacking(&self.settings.tokens)))
+    }
+
+    async fn in_time(&self, method: &Method, route: Option<Route>) -> Answer {
+        let answer = timeout(self.settings.timeout, self.respond(method, route)).await;
+        answer.unwrap_or_else(|_| Answer::error(StatusCode::GATEWAY_TIMEOUT, "timeout", "no answer in time; try again"))
+    }
+
+    async fn respond(&self, method: &Method, route: Option<Route>) -> Answer {
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            return Answer::error(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "this API is read-only: GET or HEAD",
+            );
+        }
+        match route {
+            Some(Route::Index) => Answer::new(StatusCode::OK, "text/html; charset=utf-8", routes::index()),
+            Some(Route::Live) => live(&self.backend.readiness()),
+            Some(Route::Ready) => ready(&self.backend.readiness()),
+            Some(Route::Metrics) => self.gather(),
+            Some(Route::Ask(question)) => self.ask(&question).await,
+            None => Answer::error(StatusCode::NOT_FOUND, "not_found", "no such resource; / lists those there are"),
+        }
+    }
+
+    fn gather(&self) -> Answer {
+        self.metrics.unsent.set(i64::try_from(self.room.taken()).unwrap_or(i64::MAX));
+        match prometheus::TextEncoder::new().encode_to_string(&self.registry.gather()) {
+            Ok(text) => Answer::new(StatusCode::OK, prometheus::TEXT_FORMAT, text),
+            Err(error) => Answer::error(StatusCode::INTERNAL_SERVER_ERROR, "metrics", &error.to_string()),
+        }
+    }
+
+    async fn ask(&self, question: &Question) -> Answer {
+        let Some(room) = self.room.for_one().await else { return asking::unavailable() };
+        let reply = self.backend.call(question.request.clone()).await;
+        asking::answer(question, reply.as_deref(), room)
+    }
+}
+
+fn live(readiness: &Readiness) -> Answer {
+    match readiness.live {
+        true => Answer::text(StatusCode::OK, "live\n"),
+        false => Answer::text(StatusCode::SERVICE_UNAVAILABLE, format!("not live: {}\n", readiness.reason)),
+    }
+}
+
+fn ready(readiness: &Readiness) -> Answer {
+    match readiness.ready {
+        true => Answer::text(StatusCode::OK, "ready\n"),
+        false => Answer::text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", readiness.reason)),
+    }
+}

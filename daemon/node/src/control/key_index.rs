@@ -1,0 +1,152 @@
+//! Key indexes: whom this daemon tells which keys exist here, and what others told it (`statemesh_mesh::key_index`).
+//!
+//! A reactor tells a new key in the same turn in which it answers the request that created it ([`crate::worker`]). The control
+//! plane tells the rest: everything of a partition, before it is served here; and everything that is here, to one of the standbys
+//! that is new or has a new link, a little in each turn.
+
+use std::time::Instant;
+
+use statemesh_mesh::key_index::{self, FRAME_BYTES, LostKey, PART_BYTES};
+use statemesh_mesh::ownership;
+use statemesh_protocol::identity::MemberName;
+use statemesh_protocol::peer::PeerMessage;
+use statemesh_protocol::peer::frame::PeerFrame;
+use statemesh_protocol::peer::ownership::OwnershipMessage;
+
+use super::Control;
+use crate::command::Command;
+
+/// Bytes of keys that are told in one turn: making them takes some milliseconds.
+const BYTES_PER_TURN: usize = PART_BYTES;
+
+impl Control {
+    /// Takes in keys that a member told: its own, or those that it was told of (`relayed`).
+    pub(super) fn keys(&mut self, member: u32, relayed: bool, body: &[u8], now: Instant) {
+        let Some(from) = self.name(member) else { return };
+        let told = if relayed { self.key_index.relayed(body) } else { self.key_index.tell(&from, body) };
+        if let Err(error) = told {
+            tracing::warn!(member = %from, %error, "malformed keys");
+        }
+        self.index_changed(now);
+    }
+
+    /// Ownership has to know of which partitions keys are known.
+    pub(super) fn index_changed(&mut self, now: Instant) {
+        if let Some(set) = self.key_index.changed() {
+            self.ownership.handle(ownership::Input::Indexed(set), now);
+        }
+    }
+
+    /// What of a partition that nobody holds is lost, or may be older here.
+    pub(super) fn take_keys(&mut self, partition: u16, from: Option<&MemberName>) -> Vec<LostKey> {
+        let (lost, partial) = self.key_index.take(partition);
+        let from = from.map_or("unknown", MemberName::as_str);
+        if partial {
+            tracing::warn!(
+                partition,
+                owner = from,
+                "not all keys were known: some instances may be lost without being named"
+            );
+        }
+        let instances = lost.iter().filter(|key| !key.before).count();
+        if instances > 0 {
+            tracing::warn!(
+                partition,
+                instances,
+                owner = from,
+                "instances were lost with their owner, or are older here"
+            );
+        }
+        lost
+    }
+
+    /// The mesh has changed: where another member is a standby now, it is told everything.
+    pub(super) fn refresh_standbys(&mut self) {
+        for partition in 0..self.shared.options.partitions {
+            self.refresh_standbys_of(partition);
+        }
+        self.follow_key_index();
+    }
+
+    /// This daemon is about to serve a partition: its standbys are told first.
+    pub(super) fn tell_standbys(&mut self, partition: u16) {
+        self.key_index.forget(partition);
+        self.refresh_standbys_of(partition);
+        self.key_index.tell_first(partition);
+        self.follow_key_index();
+    }
+
+    fn refresh_standbys_of(&mut self, partition: u16) {
+        let here = self.ownership.has_copy(partition);
+        let me = &self.membership.me().name;
+        let standbys = key_index::standbys(self.ownership.view(), partition, me).filter(|_| here);
+        let standbys: Vec<MemberName> = standbys.cloned().collect();
+        let members: Vec<u32> = standbys.iter().map(|name| self.number(name)).collect();
+        // Reactors tell new keys there before all others are read.
+        self.shared.set_standbys(partition, &members);
+        self.key_index.set_standbys(partition, standbys.iter());
+    }
+
+    /// Tells members more of what they are to know, as much as one turn should.
+    pub(super) fn go_on_telling(&mut self, now: Instant) {
+        let mut bytes = self.follow_key_index();
+        while bytes < BYTES_PER_TURN && self.key_index.go_on() {
+            bytes += self.follow_key_index();
+        }
+        self.telling_at = (bytes >= BYTES_PER_TURN).then_some(now);
+    }
+
+    /// Does what the key index asks for. Gives how many bytes of keys that sent.
+    pub(super) fn follow_key_index(&mut self) -> usize {
+        let mut bytes = 0;
+        while let Some(output) = self.key_index.poll() {
+            match output {
+                key_index::Output::Send { to, message } => {
+                    let member = self.number(&to);
+                    self.send(member, &PeerMessage::Index(message));
+                }
+                key_index::Output::Tell { partition, to } => {
+                    let sent = self.tell_all_keys(partition, &to);
+                    self.key_index.sent(&to, sent);
+                    bytes += sent;
+                }
+                key_index::Output::Relay { to, body } => {
+                    let member = self.number(&to);
+                    bytes += body.len();
+                    self.send_frame(member, &PeerFrame::RelayedKeys(&body));
+                }
+                key_index::Output::Told { to, set } => {
+                    let member = self.number(&to);
+                    let view = self.ownership.view().hash();
+                    self.send(member, &PeerMessage::Ownership { view, message: OwnershipMessage::Told { set } });
+                }
+            }
+        }
+        bytes
+    }
+
+    /// Gives how many bytes they are.
+    fn tell_all_keys(&mut self, partition: u16, to: &MemberName) -> usize {
+        let member = self.number(to);
+        let keys = self.shared.shards.of(partition).claim().known_keys(partition);
+        let (mut body, mut bytes) = (Vec::new(), 0);
+        for key in keys {
+            key.encode(partition, &mut body);
+            if body.len() >= FRAME_BYTES {
+                bytes += body.len();
+                self.send_frame(member, &PeerFrame::Keys(&std::mem::take(&mut body)));
+            }
+        }
+        if !body.is_empty() {
+            bytes += body.len();
+            self.send_frame(member, &PeerFrame::Keys(&body));
+        }
+        bytes
+    }
+
+    fn send_frame(&mut self, member: u32, frame: &PeerFrame<'_>) {
+        let mut bytes = Vec::new();
+        frame.encode(&mut bytes);
+        self.outbox.tell(0, Command::Send { member, frame: bytes });
+    }
+}

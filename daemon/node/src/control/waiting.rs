@@ -1,0 +1,213 @@
+//! Waiting for the mesh: a daemon serves nothing before it has found others, or knows that there are none. Whoever is kept out says
+//! why: in the log, to those who ask whether it is ready, and in a gauge.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use statemesh_mesh::discovery::Round;
+use statemesh_mesh::membership::{self, Met};
+use statemesh_mesh::ownership;
+use statemesh_protocol::identity::MemberName;
+
+use super::Control;
+use crate::node::StartError;
+use crate::options::Options;
+
+/// What usually joins has joined by then.
+const WARN_AFTER: Duration = Duration::from_secs(5);
+/// How long those who have met wait for others that discovery names, where a daemon is never alone: a record may point at anything.
+const OTHERS_AFTER: Duration = Duration::from_secs(5);
+/// How often the log says the same again.
+const WARN_AGAIN: Duration = Duration::from_secs(60);
+/// Addresses and names that one text lists.
+const LISTED: usize = 5;
+
+/// Why a daemon has not joined yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Waiting {
+    /// It has only begun to look, or DNS has not named it alone for long enough.
+    Looking,
+    /// A question to DNS was not answered.
+    DnsSilent(String),
+    /// DNS has no addresses for the service, not even this daemon's.
+    NoAddresses(String),
+    /// These seeds, and these that DNS names, do not answer.
+    OthersSilent { seeds: Vec<SocketAddr>, named: Vec<SocketAddr> },
+    /// A daemon said why it keeps this one out.
+    Refused(String),
+    /// There is no link to these, without whom the mesh does not begin.
+    Birth(Vec<MemberName>),
+}
+
+impl Waiting {
+    /// As the gauge labels the reasons.
+    pub(super) const LABELS: [&'static str; 6] =
+        ["looking", "dns_silent", "no_addresses", "others_silent", "refused", "birth"];
+
+    pub(super) fn label(&self) -> &'static str {
+        match self {
+            Self::Looking => "looking",
+            Self::DnsSilent(_) => "dns_silent",
+            Self::NoAddresses(_) => "no_addresses",
+            Self::OthersSilent { .. } => "others_silent",
+            Self::Refused(_) => "refused",
+            Self::Birth(_) => "birth",
+        }
+    }
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("looking for the other members")?;
+        match self {
+            Self::Looking => Ok(()),
+            Self::DnsSilent(service) => write!(
+                f,
+                ": DNS does not answer what the addresses of {service} are; a daemon is alone only if DNS says so. See to the name \
+                 server (discovery.dns_server, /etc/resolv.conf)"
+            ),
+            Self::NoAddresses(service) => write!(
+                f,
+                ": DNS has no addresses for {service}, not even this daemon's own; correct discovery.service, or the Service"
+            ),
+            Self::OthersSilent { seeds, named } => {
+                if !seeds.is_empty() {
+                    let seeds = list(seeds);
+                    write!(
+                        f,
+                        ": no answer from {seeds}; start it, or take it from discovery.seeds if there is no such daemon"
+                    )?;
+                }
+                if !named.is_empty() {
+                    let named = list(named);
+                    write!(
+                        f,
+                        ": no answer from {named}, which DNS names; see to that daemon, to its record, or to `advertise` if it is this one"
+                    )?;
+                }
+                Ok(())
+            }
+            Self::Refused(notice) => write!(f, "; {notice}"),
+            Self::Birth(names) => {
+                let names = list(names);
+                write!(
+                    f,
+                    ": no link to {names}; the mesh begins with all that `birth` names: start it, or take it from the list"
+                )
+            }
+        }
+    }
+}
+
+fn list<T: ToString>(items: &[T]) -> String {
+    let shown: Vec<String> = items.iter().take(LISTED).map(ToString::to_string).collect();
+    let more = items.len().saturating_sub(LISTED);
+    if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
+}
+
+/// The members without which the mesh does not begin.
+pub(super) fn birth_of(options: &Options) -> Result<Vec<MemberName>, StartError> {
+    let named = options.discovery.birth.iter();
+    named
+        .map(|name| {
+            MemberName::new(name).map_err(|error| StartError::Birth { name: name.clone(), reason: error.to_string() })
+        })
+        .collect()
+}
+
+/// What the log has said of it.
+#[derive(Debug, Default)]
+pub(super) struct Warned {
+    at: Option<Instant>,
+    reason: Option<Waiting>,
+}
+
+impl Control {
+    /// When a daemon that finds nobody is alone, by what is known now.
+    pub(super) fn alone_at(&self) -> Option<Instant> {
+        let patience = self.shared.options.discovery.alone_after?;
+        if self.joined || !self.unlinked_at_birth().is_empty() {
+            return None;
+        }
+        self.discovery.alone_at(patience)
+    }
+
+    /// When the log has to say that this daemon still waits.
+    pub(super) fn warning_due(&self) -> Option<Instant> {
+        let due = self.warned.at.map_or(self.started + WARN_AFTER, |at| at + WARN_AGAIN);
+        (!self.joined).then_some(due)
+    }
+
+    /// Joins as soon as others are known, or nobody else can be there.
+    pub(super) fn join_or_wait(&mut self, now: Instant) {
+        if self.joined {
+            return;
+        }
+        let alone = self.alone_at().is_some_and(|at| at <= now);
+        if alone || self.has_met_the_mesh(now) {
+            self.membership.handle(membership::Input::Joined, now);
+            self.joined = true;
+            self.stale = true;
+            self.waiting = None;
+            tracing::info!(members = self.membership.live() + 1, alone, "joined");
+            return self.ownership.handle(ownership::Input::Activate, now);
+        }
+        let waiting = self.what_it_waits_for();
+        self.warn_of(&waiting, now);
+        if self.waiting.as_ref() != Some(&waiting) {
+            self.waiting = Some(waiting);
+            self.stale = true;
+        }
+    }
+
+    /// Whether enough is known of others to take part: there is a mesh, or those who are there begin one. They may without some that
+    /// are to be there, and do not answer, as a daemon may alone.
+    fn has_met_the_mesh(&mut self, now: Instant) -> bool {
+        let begins = match self.membership.met(now) {
+            Met::Mesh => return true,
+            Met::All => true,
+            Met::Some { joined: true, .. } | Met::Nobody => false,
+            Met::Some { since, .. } => now >= since + self.shared.options.discovery.alone_after.unwrap_or(OTHERS_AFTER),
+        };
+        begins && self.unlinked_at_birth().is_empty()
+    }
+
+    fn warn_of(&mut self, waiting: &Waiting, now: Instant) {
+        let news = self.warned.at.is_some() && self.warned.reason.as_ref() != Some(waiting);
+        let soon = self.warned.at.is_none_or(|at| now >= at + WARN_AFTER);
+        if self.warning_due().is_some_and(|due| due <= now) || (news && soon) {
+            tracing::warn!("not ready: {waiting}");
+            self.warned = Warned { at: Some(now), reason: Some(waiting.clone()) };
+        }
+    }
+
+    fn what_it_waits_for(&self) -> Waiting {
+        if let Some(notice) = &self.strangers.notice {
+            return Waiting::Refused(notice.clone());
+        }
+        let discovery = &self.shared.options.discovery;
+        let service = || discovery.service.clone().unwrap_or_default();
+        let unlinked = self.unlinked_at_birth();
+        match self.discovery.round() {
+            Round::Silence => Waiting::DnsSilent(service()),
+            Round::NoAddresses => Waiting::NoAddresses(service()),
+            Round::Others(others) if others.iter().any(|address| !self.membership.has_list_of(address)) => {
+                let silent = others.iter().filter(|address| !self.membership.has_list_of(address));
+                let (seeds, named) = silent.partition(|address| discovery.seeds.contains(address));
+                Waiting::OthersSilent { seeds, named }
+            }
+            _ if !unlinked.is_empty() => Waiting::Birth(unlinked),
+            Round::NotYet | Round::NobodyToAsk | Round::Itself | Round::Others(_) => Waiting::Looking,
+        }
+    }
+
+    /// Members without whom the mesh does not begin, and to whom there is no link.
+    fn unlinked_at_birth(&self) -> Vec<MemberName> {
+        let me = &self.membership.me().name;
+        let is_linked = |name: &MemberName| {
+            self.numbers.get(name).is_some_and(|number| self.links.up().any(|linked| linked == *number))
+        };
+        self.birth.iter().filter(|name| *name != me && !is_linked(name)).cloned().collect()
+    }
+}

@@ -1,0 +1,199 @@
+//! The parts of one daemon, as [`crate::Node::start`] makes and runs them, for the simulator, which runs the same parts over sockets,
+//! time and chance of its own.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use statemesh_claim::Held;
+use statemesh_shard::{Job, Origin, State};
+use statemesh_transport::kernel::{self, Kernel};
+use statemesh_transport::limits::Settings;
+use statemesh_transport::{Kind, Listener, Reactor, SocketType};
+use tokio::sync::mpsc;
+
+use crate::access::Doors;
+use crate::command::Command;
+pub use crate::command::{Lane, ToControl};
+pub use crate::control::{
+    Birth, Control, Done, Failure, Loaded, Output, Unanswered, Wake, Work, compile_definitions, load_definitions,
+};
+use crate::counters::Counters;
+use crate::node::StartError;
+use crate::options::Options;
+pub use crate::shared::Shared;
+pub use crate::worker::Worker;
+use crate::worker::{CHANGES, CLIENTS, PEERS};
+
+/// Messages that wait for the control plane.
+const CONTROL_QUEUE: usize = 65_536;
+/// Bytes of the command around a subscription; one that is much too long is refused without ending its connection.
+const SUBSCRIBE_BYTES: usize = 2 * 1024;
+
+/// What one daemon consists of, beside its reactors.
+#[derive(Debug)]
+pub struct Parts {
+    /// What its threads share.
+    pub shared: Arc<Shared>,
+    /// The control plane.
+    pub control: Control,
+    /// What its reactors tell the control plane.
+    pub from_reactors: mpsc::Receiver<ToControl>,
+}
+
+impl Parts {
+    /// A daemon that knows nobody.
+    ///
+    /// # Errors
+    /// Its name, or its gossip keys, cannot be used.
+    pub fn new(options: Options, birth: Birth, now: Instant) -> Result<Self, StartError> {
+        let reactors = options.reactor.threads.max(1);
+        let (to_control, from_reactors) = mpsc::channel(CONTROL_QUEUE);
+        let doors = Doors::new(&options, now);
+        // An incarnation is the time of its birth, in milliseconds since 1970.
+        let origin = Origin { unix_ms: birth.incarnation, seed: birth.seed };
+        let shared = Arc::new(Shared::new(options, doors, reactors, origin, now, to_control));
+        let control = Control::new(Arc::clone(&shared), birth, now)?;
+        Ok(Self { shared, control, from_reactors })
+    }
+}
+
+/// Bounds and patience of each of a daemon's reactors.
+fn reactor_settings(shared: &Shared) -> Settings {
+    let limits = shared.options.limits;
+    let reactors = shared.reactors().max(1);
+    Settings {
+        spin: shared.options.reactor.spin,
+        connections: limits.connections,
+        links: limits.links,
+        connections_per_address: limits.connections_per_address,
+        connections_per_second: limits.connections_per_second,
+        message_bytes: limits.peer_message_bytes(),
+        parts: limits.parts,
+        handshake: limits.handshake,
+        handshake_bytes: limits.handshake_bytes,
+        heartbeat: limits.heartbeat,
+        idle: limits.idle,
+        unread_bytes: limits.unread_bytes / reactors,
+        unsent_bytes: limits.unsent_bytes,
+        unsent_total_bytes: limits.unsent_total_bytes / reactors,
+        unsent_most_bytes: limits.unsent_total_bytes / reactors + limits.array_bytes.max(limits.output_bytes),
+        link_bytes: limits.link_room(),
+        in_flight: limits.in_flight_per_connection,
+        malformed: limits.malformed,
+    }
+}
+
+/// The daemon's reactor of this number, over a kernel whose listeners are those of clients, changes and peers, in this order.
+#[must_use]
+pub fn reactor(
+    shared: &Arc<Shared>,
+    index: usize,
+    kernel: Box<dyn Kernel>,
+    waker: Arc<dyn kernel::Wake>,
+) -> Reactor<Worker> {
+    let limits = shared.options.limits;
+    let counters = shared.counters.get(index).cloned().unwrap_or_default();
+    shared.set_waker(index, Arc::clone(&waker));
+    let worker = Worker::new(Arc::clone(shared), index, counters, kernel.now());
+    let mut reactor = Reactor::new(reactor_settings(shared), kernel, waker, worker);
+    reactor.share(Arc::clone(&shared.connections));
+    let (for_clients, for_peers) = shared.doors.listening();
+    let subscription_bytes = limits.subscription_bytes.saturating_add(SUBSCRIBE_BYTES);
+    let (router, xpub) = (SocketType::Router, SocketType::XPub);
+    for (number, kind, socket_type, message_bytes, security) in [
+        (CLIENTS, Kind::Guest, router, limits.message_bytes, for_clients.clone()),
+        (CHANGES, Kind::Guest, xpub, subscription_bytes, for_clients),
+        (PEERS, Kind::Link, router, limits.peer_message_bytes(), for_peers),
+    ] {
+        reactor.listen(Listener { number, kind, socket_type, message_bytes, security });
+    }
+    reactor
+}
+
+/// Has every reactor end, after what is queued has been written.
+pub fn stop(shared: &Shared) {
+    for reactor in 0..shared.reactors() {
+        // A ring is empty once everything was handed over.
+        let _ = shared.tell(reactor, Command::Stop);
+    }
+}
+
+/// Whether a partition is served here.
+#[must_use]
+pub fn serves(shared: &Shared, partition: u16) -> bool {
+    shared.shards.of(partition).try_claim().is_some_and(|state| state.holds(partition))
+}
+
+/// Whom this daemon names as who serves a partition; nobody while it knows of none.
+#[must_use]
+pub fn server_named(shared: &Shared, partition: u16) -> Option<String> {
+    shared.view().server(partition).map(|member| member.name.to_string())
+}
+
+/// Whether there is a copy of a partition here, served or not, whole or not.
+#[must_use]
+pub fn has_copy(shared: &Shared, partition: u16) -> bool {
+    shared.shards.of(partition).try_claim().is_none_or(|state| state.has_copy(partition))
+}
+
+/// Whether the daemon is ready, and how many members it holds for live, itself among them.
+#[must_use]
+pub fn standing(shared: &Shared) -> (bool, usize) {
+    let view = shared.view();
+    let live = view.members.iter().filter(|member| member.status.is_live()).count();
+    (view.joined && !view.leaving, live)
+}
+
+/// Why it is not ready, or how it became so.
+#[must_use]
+pub fn reason(shared: &Shared) -> String {
+    shared.view().reason.clone()
+}
+
+/// Which bound of the daemon does not hold, if one does not: by its gauges, as they were at each reactor's last turn.
+#[must_use]
+pub fn over_bound(shared: &Shared) -> Option<String> {
+    let limits = &shared.options.limits;
+    let reactors = shared.reactors().max(1);
+    // One turn may bring one more of what is bounded by not reading on.
+    let one_more = limits.output_bytes.max(limits.message_bytes);
+    shared.counters.iter().find_map(|counters| {
+        let bounds = [
+            ("in_flight", counters.in_flight.get(), limits.in_flight),
+            ("parked", counters.parked.get(), limits.parked),
+            ("parked_bytes", counters.parked_bytes.get(), limits.parked_bytes),
+            ("unread_bytes", counters.unread_bytes.get(), limits.unread_bytes / reactors + one_more),
+            ("unsent_total_bytes", counters.unsent_bytes.get(), limits.unsent_total_bytes / reactors + one_more),
+            ("subscriber_total_bytes", counters.subscriber_waiting.get(), limits.subscriber_total_bytes + one_more),
+            ("subscriptions_total", counters.subscriptions.get(), limits.subscriptions_total),
+        ];
+        let over = bounds.iter().find(|(_, is, may)| *is > *may as u64);
+        over.map(|(name, is, may)| format!("limits.{name}: {is} of at most {may}"))
+    })
+}
+
+/// Bytes that the daemon's gauges tell of, as they were at each reactor's last turn: requests, replies, changes and partitions that
+/// wait somewhere.
+#[must_use]
+pub fn bytes_told(shared: &Shared) -> u64 {
+    let of = |counters: &Arc<Counters>| {
+        let gauges = [
+            &counters.unread_bytes,
+            &counters.unsent_bytes,
+            &counters.link_unsent_bytes,
+            &counters.moving_bytes,
+            &counters.subscriber_waiting,
+            &counters.array_bytes,
+            &counters.parked_bytes,
+        ];
+        gauges.into_iter().map(|gauge| gauge.get()).sum::<u64>()
+    };
+    shared.counters.iter().map(of).sum()
+}
+
+/// Holds a shard, as a thread that looks into it does, unless this reactor was told something that it does with a shard.
+#[must_use]
+pub fn hold(shared: &Shared, shard: usize, reactor: usize) -> Option<Held<'_, State, Job>> {
+    let shard = shared.shards.get(shard).filter(|_| !shared.has_commands(reactor))?;
+    shard.try_claim()
+}

@@ -1,0 +1,116 @@
+//! Arrays of requests, and the bound of what their replies take.
+
+use statemesh_mesh::delivery::batches::Batches;
+use statemesh_protocol::error::ErrorCode;
+use statemesh_protocol::reply::{Encoding, write_error};
+use statemesh_transport::Io;
+
+use super::context::{Arrived, ReplyTo};
+use super::envelope::Envelope;
+use super::{Asked, Worker};
+
+impl Worker {
+    /// Runs the requests of an array, as long as their replies have room.
+    pub(super) fn array(&mut self, requests: Vec<&[u8]>, encoding: Encoding, arrived: &Arrived, io: &mut Io) {
+        let batch = self.batches.begin(arrived.reply_to, encoding, requests.len());
+        for (position, raw) in requests.into_iter().enumerate() {
+            let reply_to = ReplyTo::Batch { batch, position };
+            if Encoding::of(raw) != encoding {
+                // No map, so no request; in JSON its first byte would be taken for MessagePack.
+                self.refuse_malformed(encoding, reply_to, io);
+            } else if self.array_is_full(batch, io) {
+                self.refuse_in_array(raw, reply_to, io);
+            } else {
+                self.request(raw, &Arrived { reply_to, ..arrived.clone() }, io);
+            }
+        }
+        if let Some((reply_to, replies)) = self.count_array(batch, io, |batches| batches.seal(batch)) {
+            self.deliver_array(reply_to, replies, io);
+        }
+    }
+
+    /// Does something to an open array, and says to its connection how many bytes are being made for it now.
+    fn count_array<T>(&mut self, batch: usize, io: &mut Io, act: impl FnOnce(&mut Batches<ReplyTo>) -> T) -> T {
+        let (asker, before) = (self.batches.reply_to(batch), self.batches.bytes_of(batch));
+        let done = act(&mut self.batches);
+        let after = self.batches.bytes_of(batch);
+        if let Some(ReplyTo::Client { conn, .. }) = asker
+            && before != after
+        {
+            let withheld = (io.withheld(conn) + after).saturating_sub(before);
+            io.withhold(conn, withheld);
+        }
+        done
+    }
+
+    /// Sends the replies of an array. They are large, so they are given away, not copied.
+    fn deliver_array(&mut self, reply_to: ReplyTo, replies: Vec<u8>, io: &mut Io) {
+        match reply_to {
+            ReplyTo::Client { conn, envelope: Envelope::None } => _ = io.send_owned(conn, &[], replies),
+            ReplyTo::Client { conn, envelope: Envelope::Delimiter } => _ = io.send_owned(conn, &[b""], replies),
+            _ => self.deliver(reply_to, &replies, io),
+        }
+    }
+
+    /// Notes the reply to a request of an array. One that comes late, when there is no room left, is left out.
+    pub(super) fn reply_in_array(&mut self, batch: usize, position: usize, reply: &[u8], io: &mut Io) {
+        let left = self.shared.options.limits.array_bytes.saturating_sub(self.array_owed(batch, io));
+        let is_small = reply.len() <= SMALL_REPLY_BYTES || self.batches.bytes_of(batch) == 0;
+        let done = if reply.len() > left && !is_small {
+            self.counters.refused_array_bytes.add(1);
+            self.batches.fill(batch);
+            let mut error = Vec::new();
+            let message = "limits.array_bytes: the replies of this array are too large together; this one is left out";
+            let hint = "send smaller arrays; with a dedup token, sending it again is harmless";
+            write_error(&mut error, Encoding::of(reply), id_of(reply), ErrorCode::OutcomeUnknown, message, hint);
+            self.count_array(batch, io, |batches| batches.reply(batch, position, &error))
+        } else {
+            self.count_array(batch, io, |batches| batches.reply(batch, position, reply))
+        };
+        if let Some((reply_to, replies)) = done {
+            self.deliver_array(reply_to, replies, io);
+        }
+    }
+
+    /// Whether the replies of an array, and what its client has not taken yet, have reached their bound.
+    pub(super) fn array_is_full(&mut self, batch: usize, io: &mut Io) -> bool {
+        self.batches.is_full(batch) || self.array_owed(batch, io) >= self.shared.options.limits.array_bytes
+    }
+
+    /// The replies of an array, with what its client has not taken yet and the replies of its other arrays.
+    fn array_owed(&self, batch: usize, io: &mut Io) -> usize {
+        match self.batches.reply_to(batch) {
+            Some(ReplyTo::Client { conn, .. }) => io.owed(conn),
+            _ => self.batches.bytes_of(batch),
+        }
+    }
+
+    pub(super) fn refuse_in_array(&mut self, raw: &[u8], reply_to: ReplyTo, io: &mut Io) {
+        self.counters.refused_array_bytes.add(1);
+        let limit = self.shared.options.limits.array_bytes;
+        let message = format!("limits.array_bytes: the replies of this array have {limit} bytes");
+        self.fail_raw(raw, reply_to, ErrorCode::LimitExceeded, &message, "send smaller arrays", io);
+    }
+
+    fn refuse_malformed(&mut self, encoding: Encoding, reply_to: ReplyTo, io: &mut Io) {
+        self.counters.malformed.add(1);
+        let asked = Asked { encoding, id: None, reply_to };
+        let hint = "each element of an array is a request: a map";
+        self.fail(asked, ErrorCode::BadRequest, "malformed request: no map", hint, io);
+    }
+}
+
+/// A reply that is no larger is never left out: the word in its place would be as large.
+pub(super) const SMALL_REPLY_BYTES: usize = 512;
+
+/// The id in a reply, as it was sent.
+fn id_of(reply: &[u8]) -> Option<&[u8]> {
+    let map = match Encoding::of(reply) {
+        Encoding::Json => statemesh_expr::Payload::Json(reply),
+        Encoding::MsgPack => statemesh_expr::Payload::MsgPack(reply),
+    };
+    match map.get("id").ok()?? {
+        statemesh_expr::Payload::Json(id) | statemesh_expr::Payload::MsgPack(id) => Some(id),
+        _ => None,
+    }
+}

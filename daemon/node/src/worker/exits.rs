@@ -1,0 +1,101 @@
+//! How what a shard did leaves this reactor: replies to whoever asked, changes to its subscribers. Both pass the commit gate.
+
+use std::sync::Arc;
+
+use statemesh_protocol::place::Mark;
+use statemesh_shard::Change;
+use statemesh_transport::Io;
+
+use super::{ReplyTo, Worker};
+
+/// What waits for a mark.
+#[derive(Debug)]
+pub(super) enum Exit {
+    /// A reply.
+    Reply(ReplyTo, Vec<u8>),
+    /// The answer to a request that was left in a shard's inbox, by its number.
+    Answer(u64, Vec<u8>),
+    /// A change.
+    Change(Arc<Change>),
+}
+
+impl Worker {
+    /// Sends a reply, once what it tells is committed.
+    #[inline]
+    pub(super) fn leave(&mut self, mark: Option<Mark>, reply_to: ReplyTo, reply: &[u8], io: &mut Io) {
+        match mark {
+            None => self.deliver(reply_to, reply, io),
+            Some(_) => self.wait(mark, Exit::Reply(reply_to, reply.to_vec()), io),
+        }
+    }
+
+    /// Sends the answer to a request that was left in a shard's inbox, once what it tells is committed.
+    #[inline]
+    pub(super) fn leave_answer(&mut self, mark: Option<Mark>, correlation: u64, reply: &[u8], io: &mut Io) {
+        match mark {
+            None => self.answered(correlation, reply, io),
+            Some(_) => self.wait(mark, Exit::Answer(correlation, reply.to_vec()), io),
+        }
+    }
+
+    fn wait(&mut self, mark: Option<Mark>, exit: Exit, io: &mut Io) {
+        if let Some(exit) = self.waits.pass(mark, exit) {
+            self.let_out(exit, io);
+        }
+    }
+
+    fn let_out(&mut self, exit: Exit, io: &mut Io) {
+        match exit {
+            Exit::Reply(reply_to, reply) => self.deliver(reply_to, &reply, io),
+            Exit::Answer(correlation, reply) => self.answered(correlation, &reply, io),
+            Exit::Change(change) => self.subscribers.publish(&change, io),
+        }
+    }
+
+    /// Lets out what waited for marks that are committed now.
+    pub(super) fn let_out_committed(&mut self, io: &mut Io) {
+        if self.waits.is_empty() {
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        for mark in shared.shards.committed() {
+            for exit in self.waits.commit(mark) {
+                self.let_out(exit, io);
+            }
+        }
+    }
+
+    /// Publishes what runs left in this reactor's feed, and wakes the others to publish what is in theirs.
+    pub(super) fn publish_changes(&mut self, io: &mut Io) {
+        for (mark, change) in std::mem::take(&mut self.run.held) {
+            self.wait(Some(mark), Exit::Change(change), io);
+        }
+        let mut reactors = std::mem::take(&mut self.run.publish);
+        for reactor in reactors.drain(..) {
+            if reactor == self.index {
+                self.publish_feed(io);
+            } else {
+                self.shared.wake(reactor);
+            }
+        }
+        self.run.publish = reactors;
+    }
+
+    /// Publishes what is in this reactor's feed, which has the order of the shards' claims.
+    pub(super) fn publish_feed(&mut self, io: &mut Io) {
+        let Self { shared, subscribers, index, .. } = self;
+        let Some(feed) = shared.shards.feeds().of(*index) else { return };
+        feed.drain(|change| subscribers.publish(&change, io));
+        let lost = feed.take_dropped();
+        if lost > 0 {
+            subscribers.lost(lost);
+        }
+    }
+
+    /// Says to the shards whether somebody watches here.
+    pub(super) fn set_watched(&self, watched: bool) {
+        if let Some(feed) = self.shared.shards.feeds().of(self.index) {
+            feed.set_watched(watched);
+        }
+    }
+}

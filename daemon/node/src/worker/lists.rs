@@ -1,0 +1,219 @@
+//! `list`: instances of the whole mesh, a page at a time. A page is one member's: a request goes to the member at whose instances it
+//! goes on, and the reply says where to go on after it, at the next member in the end. So nobody keeps anything between two pages.
+//!
+//! A member looks at its instances a slice in each turn of a reactor, so that nobody else waits for longer than for that; of several
+//! lists one is made after the other.
+
+use std::collections::VecDeque;
+
+use statemesh_mesh::delivery::With;
+use statemesh_mesh::membership::Status;
+use statemesh_protocol::error::ErrorCode;
+use statemesh_protocol::reply::{Encoding, MapWriter};
+use statemesh_protocol::request::Request;
+use statemesh_shard::{Bounds, Filter, Page, Place, Walk};
+use statemesh_transport::Io;
+
+use super::context::{Keyed, Waiting};
+use super::{Asked, ReplyTo, Worker};
+use crate::view::{MemberView, MeshView};
+
+/// Instances of one answer.
+const PAGE: usize = 1_000;
+/// Instances of one answer, where the request does not say.
+const USUAL_PAGE: usize = 100;
+
+/// The lists that one reactor makes. They are in flight, and bounded with all that is; one that nobody waits for is dropped.
+#[derive(Debug, Default)]
+pub(super) struct Lists(VecDeque<List>);
+
+#[derive(Debug)]
+struct List {
+    walk: Walk,
+    counts: bool,
+    encoding: Encoding,
+    id: Option<Vec<u8>>,
+    correlation: u64,
+}
+
+impl Lists {
+    /// Whether none is being made.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Where a list goes on: a place at a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Cursor {
+    place: Place,
+    member: String,
+}
+
+impl Cursor {
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(3, '.');
+        let (shard, place, member) = (parts.next()?, parts.next()?, parts.next()?);
+        let place = Place { shard: shard.parse().ok()?, place: place.parse().ok()? };
+        (!member.is_empty()).then(|| Self { place, member: member.to_owned() })
+    }
+
+    fn text(&self) -> String {
+        format!("{}.{}.{}", self.place.shard, self.place.place, self.member)
+    }
+}
+
+/// The first member at this name or behind it that may have instances.
+fn first_from<'a>(view: &'a MeshView, name: Option<&str>, is_behind: bool) -> Option<&'a MemberView> {
+    let is_there = |member: &&MemberView| matches!(member.status, Status::Alive | Status::Suspect);
+    let comes = |member: &&MemberView| {
+        name.is_none_or(|name| if is_behind { *member.name > *name } else { *member.name >= *name })
+    };
+    view.members.iter().filter(is_there).filter(comes).min_by(|a, b| a.name.cmp(&b.name))
+}
+
+impl Worker {
+    /// Begins a page of a list, or sends the request where it is made. `hops`: a member has found that it is made here.
+    pub(super) fn list(&mut self, request: &Request<'_>, raw: &[u8], reply_to: ReplyTo, hops: u8, io: &mut Io) {
+        let asked = Asked { encoding: request.encoding, id: request.id, reply_to };
+        let machine = &request.machine;
+        if !machine.is_empty() && self.shared.machines.table().by_name(machine).is_none() {
+            let message = format!("no machine \"{machine}\" is defined");
+            return self.fail(asked, ErrorCode::UnknownMachine, &message, "`machines` lists those that are", io);
+        }
+        let filter = match Filter::read(machine, request.filter, request.encoding) {
+            Ok(filter) => filter,
+            Err(message) => {
+                let hint = "docs/reference/protocol.md says what `where` may have";
+                return self.fail(asked, ErrorCode::WrongType, &message, hint, io);
+            }
+        };
+        let cursor = match request.after.as_deref().map(Cursor::parse) {
+            Some(None) => {
+                let message = "\"after\" must be the `next` of an earlier page";
+                return self.fail(
+                    asked,
+                    ErrorCode::WrongType,
+                    message,
+                    "leave it out to begin with the first page",
+                    io,
+                );
+            }
+            cursor => cursor.flatten(),
+        };
+        let keyed = Keyed::without_key(request, raw, reply_to, self.now);
+        if !self.may_wait(&keyed, io) {
+            return;
+        }
+        let view = self.shared.view();
+        let at = first_from(&view, cursor.as_ref().map(|cursor| cursor.member.as_str()), false);
+        match at {
+            Some(member) if hops == 0 && !member.is_self => self.list_at(member, keyed, io),
+            // A daemon that has not joined, or knows of nobody who comes behind the cursor.
+            None if hops == 0 && cursor.is_some() => self.end_of_list(asked, request.counts, io),
+            _ => self.list_here(filter, cursor, keyed, io),
+        }
+    }
+
+    fn list_here(&mut self, filter: Filter, cursor: Option<Cursor>, keyed: Keyed<'_>, io: &mut Io) {
+        let Request { encoding, id, limit, counts, .. } = *keyed.request;
+        let limits = &self.shared.options.limits;
+        let lines = limit.map_or(USUAL_PAGE, |n| usize::try_from(n).unwrap_or(PAGE)).min(PAGE);
+        let bounds = Bounds { lines, bytes: limits.output_bytes / 2, looks: limits.list_looks };
+        let own = |cursor: &Cursor| cursor.member == self.shared.options.name;
+        let from = cursor.filter(own).map(|cursor| cursor.place).unwrap_or_default();
+        let walk = Walk::new(filter, bounds, counts, from, self.shared.shards.unix_ms(self.run.now));
+        let id = id.map(<[u8]>::to_vec);
+        let waiting = self.keep(keyed, io);
+        let correlation = self.delivery.sent(waiting, With::Control, self.now);
+        self.lists.0.push_back(List { walk, counts, encoding, id, correlation });
+    }
+
+    /// Passes a request on to the member that makes the page.
+    fn list_at(&mut self, member: &MemberView, keyed: Keyed<'_>, io: &mut Io) {
+        let waiting = self.keep(keyed, io);
+        // A page waits for no link.
+        let passed_on = match self.peers.is_ready(member.number) {
+            true => self.pass_on(waiting, member.number, io),
+            false => Err(waiting),
+        };
+        if let Err(waiting) = passed_on {
+            self.unlisted(&waiting, io);
+        }
+    }
+
+    /// The member that would make a page cannot be asked.
+    pub(super) fn unlisted(&mut self, waiting: &Waiting, io: &mut Io) {
+        let message = "the daemon at whose instances the list goes on cannot be reached";
+        self.fail_waiting(waiting, ErrorCode::OwnerUnreachable, message, "ask for the same page again", io);
+    }
+
+    fn end_of_list(&mut self, asked: Asked<'_>, counts: bool, io: &mut Io) {
+        let reply = written(asked.encoding, asked.id, counts, &Page::default(), None);
+        self.deliver(asked.reply_to, &reply, io);
+    }
+
+    /// One slice more of the list that is being made.
+    pub(super) fn go_on_listing(&mut self, io: &mut Io) {
+        // Nobody waits any more for a list whose request was answered, as when its time was over.
+        while self.lists.0.front().is_some_and(|list| self.delivery.waiting(list.correlation).is_none()) {
+            self.lists.0.pop_front();
+        }
+        let Some(mut list) = self.lists.0.pop_front() else { return };
+        let shard = list.walk.shard();
+        let page = list.walk.step(&self.shared.shards);
+        self.serve(shard, io);
+        match page {
+            None => self.lists.0.push_front(list),
+            Some(page) => {
+                let next = self.next_of(&page);
+                let reply = written(list.encoding, list.id.as_deref(), list.counts, &page, next.as_ref());
+                self.answered(list.correlation, &reply, io);
+            }
+        }
+    }
+
+    /// Where a list goes on after a page: here, or at the beginning of the next member.
+    fn next_of(&self, page: &Page) -> Option<Cursor> {
+        let own = &self.shared.options.name;
+        if let Some(place) = page.next {
+            return Some(Cursor { place, member: own.clone() });
+        }
+        let view = self.shared.view();
+        let next = first_from(&view, Some(own), true)?;
+        Some(Cursor { place: Place::default(), member: next.name.to_string() })
+    }
+}
+
+fn written(encoding: Encoding, id: Option<&[u8]>, counts: bool, page: &Page, next: Option<&Cursor>) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut reply = MapWriter::new(&mut out, encoding);
+    if let Some(id) = id {
+        reply.raw("id", id);
+    }
+    reply.bool("ok", true);
+    match counts {
+        true => {
+            reply.list("counts", page.counts.iter(), |out, encoding, (kind, count)| kind.write(*count, out, encoding))
+        }
+        false => reply.list("instances", page.lines.iter(), |out, encoding, line| line.write(out, encoding)),
+    };
+    match next {
+        Some(cursor) => reply.str("next", &cursor.text()),
+        None => reply.null("next"),
+    };
+    reply.end();
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_reads_back_whatever_the_members_name() {
+        let cursor = Cursor { place: Place { shard: 7, place: 4_000_000 }, member: "mesh-0.shop.svc".into() };
+        assert_eq!(Cursor::parse(&cursor.text()), Some(cursor));
+        assert_eq!(["", "k", "1.2", "1.2.", "x.2.a", "1.-2.a"].map(Cursor::parse), [const { None }; 6]);
+    }
+}

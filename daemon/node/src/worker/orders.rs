@@ -1,0 +1,211 @@
+//! What is to be done with whole partitions: what the control plane decided, and the parts of those that move here.
+//!
+//! A reactor waits for nothing. An order for a shard that another thread has is deferred, and so are those for the same shard that
+//! come after it, until the next turn: what concerns one partition happens in the order in which it was ordered.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use statemesh_shard::State;
+use statemesh_transport::{ConnId, Io};
+
+use super::Worker;
+use super::peering::Part;
+use crate::command::{Command, ToControl};
+
+/// Something to be done with a partition.
+#[derive(Debug)]
+enum Order {
+    /// The control plane decided it.
+    Decided(u16, Command),
+    /// A part of it has arrived.
+    Install(Part),
+}
+
+impl Order {
+    fn partition(&self) -> u16 {
+        match self {
+            Self::Decided(partition, _) => *partition,
+            Self::Install(part) => part.partition,
+        }
+    }
+}
+
+/// Orders for shards that other threads had, by shard, and what is said to members only after some of them.
+#[derive(Debug, Default)]
+pub(super) struct Deferred {
+    by_shard: BTreeMap<usize, VecDeque<Order>>,
+    /// Control messages that wait for orders that precede them.
+    said: VecDeque<(u32, Vec<u8>)>,
+    /// A lease that is given once all orders before it are carried out: one of them may say that a partition is in doubt.
+    lease: Option<u64>,
+}
+
+impl Deferred {
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_shard.is_empty() && self.said.is_empty()
+    }
+
+    /// Whether something waits behind which others may be told only what follows from it: that they may send what is expected, or
+    /// that a partition is served whose lost keys the standbys are to know first.
+    fn precedes(&self) -> bool {
+        let precedes = |order: &Order| {
+            use Command::{Expect, TakeBack, TakeOver};
+            matches!(order, Order::Decided(_, Expect { .. } | TakeBack { .. } | TakeOver { .. }))
+        };
+        self.by_shard.values().flatten().any(precedes)
+    }
+
+    fn retain(&mut self, keep: impl Fn(&Order) -> bool) {
+        self.by_shard.values_mut().for_each(|orders| orders.retain(&keep));
+        self.by_shard.retain(|_, orders| !orders.is_empty());
+    }
+
+    /// The link to a member is gone, and the control plane about to hear of it: nothing is handed off on the next one for the
+    /// sake of this one.
+    pub(super) fn link_lost(&mut self, member: u32) {
+        self.retain(|order| !matches!(order, Order::Decided(_, Command::Transfer { to, .. }) if *to == member));
+        self.said.retain(|(to, _)| *to != member);
+    }
+
+    /// A link of a member has ended: what came on it is void.
+    pub(super) fn lane_ended(&mut self, conn: ConnId) {
+        self.retain(|order| !matches!(order, Order::Install(part) if part.conn == conn));
+    }
+}
+
+impl Worker {
+    /// Does what the control plane decided about a partition.
+    pub(super) fn decided(&mut self, partition: u16, command: Command, io: &mut Io) {
+        self.order(Order::Decided(partition, command), io);
+    }
+
+    /// Takes in a part of a partition that moves here.
+    pub(super) fn install(&mut self, part: Part, io: &mut Io) {
+        self.order(Order::Install(part), io);
+    }
+
+    /// Lets all reactors serve for longer, behind what was ordered before.
+    pub(super) fn prolong(&mut self, until_ms: u64) {
+        self.deferred.lease = Some(until_ms);
+        self.give_lease();
+    }
+
+    fn give_lease(&mut self) {
+        if self.deferred.by_shard.is_empty()
+            && let Some(until_ms) = self.deferred.lease.take()
+        {
+            self.shared.set_lease(until_ms);
+        }
+    }
+
+    /// Says something to a member on the control plane's behalf.
+    pub(super) fn say(&mut self, member: u32, frame: Vec<u8>, io: &mut Io) {
+        if !self.deferred.said.is_empty() || self.deferred.precedes() {
+            return self.deferred.said.push_back((member, frame));
+        }
+        self.say_now(member, &frame, io);
+    }
+
+    fn say_now(&mut self, member: u32, frame: &[u8], io: &mut Io) {
+        if !self.peers.send(member, None, frame, self.now, io) {
+            tracing::debug!(member, "a control message was dropped: the member is unknown or its link is full");
+        }
+    }
+
+    fn order(&mut self, order: Order, io: &mut Io) {
+        let shard = self.shared.shards.of(order.partition()).index();
+        if let Some(earlier) = self.deferred.by_shard.get_mut(&shard) {
+            return earlier.push_back(order);
+        }
+        if let Err(order) = self.obey(order, io) {
+            self.counters.deferred_orders.add(1);
+            self.deferred.by_shard.entry(shard).or_default().push_back(order);
+        }
+    }
+
+    /// Does what was deferred.
+    pub(super) fn obey_deferred(&mut self, io: &mut Io) {
+        for (shard, mut orders) in std::mem::take(&mut self.deferred.by_shard) {
+            while let Some(order) = orders.pop_front() {
+                if let Err(order) = self.obey(order, io) {
+                    orders.push_front(order);
+                    break;
+                }
+            }
+            if !orders.is_empty() {
+                self.deferred.by_shard.insert(shard, orders);
+            }
+        }
+        self.give_lease();
+        while !self.deferred.said.is_empty() && !self.deferred.precedes() {
+            if let Some((member, frame)) = self.deferred.said.pop_front() {
+                self.say_now(member, &frame, io);
+            }
+        }
+    }
+
+    /// Does it, or gives it back if another thread has the shard.
+    fn obey(&mut self, order: Order, io: &mut Io) -> Result<(), Order> {
+        let shared = std::sync::Arc::clone(&self.shared);
+        let shard = shared.shards.of(order.partition());
+        if !self.standbys_take(&order, io) {
+            return Err(order);
+        }
+        let Some(mut state) = shard.try_claim() else { return Err(order) };
+        match order {
+            Order::Decided(_, command) => self.obey_decided(command, &mut state, io),
+            Order::Install(part) => self.take_in(&part, &mut state),
+        }
+        drop(state);
+        self.after_run(io);
+        // Before it is said who serves the partition: who knew of what is lost in it forgets that then.
+        self.send_rosters(io);
+        self.serve(shard.index(), io);
+        Ok(())
+    }
+
+    /// Whether the links to a partition's standbys have room for the keys that are lost with it: they are told in one go, before it
+    /// is served.
+    fn standbys_take(&self, order: &Order, io: &mut Io) -> bool {
+        let Order::Decided(partition, Command::TakeOver { lost, .. } | Command::TakeBack { lost, .. }) = order else {
+            return true;
+        };
+        let enough = self.shared.options.limits.link_room() / 2;
+        lost.is_empty()
+            || self.shared.standbys(*partition).all(|to| self.peers.room(to, io).is_none_or(|room| room >= enough))
+    }
+
+    fn obey_decided(&mut self, command: Command, state: &mut State, io: &mut Io) {
+        match command {
+            Command::Transfer { partition, number, to } => self.transfer(partition, number, to, state, io),
+            Command::Expect { partition, number, merge } => state.expect(partition, number, merge, &mut self.run),
+            Command::Suspend { partition } => state.suspend(partition),
+            Command::Discard { partition } => {
+                self.arrivals.discard(partition);
+                state.discard(partition);
+            }
+            Command::Forget { partition } => state.forget(partition),
+            Command::TakeBack { partition, lost } => state.take_back(partition, &lost, &mut self.run),
+            Command::TakeOver { partition, lost } => state.take_over(partition, &lost, &mut self.run),
+            Command::Serve { partition } => state.serve(partition, &mut self.run),
+            _ => tracing::error!("a command about no partition was deferred"),
+        }
+    }
+
+    /// Takes instances of a partition that moves here.
+    fn take_in(&mut self, part: &Part, state: &mut State) {
+        let &Part { from, partition, number, last, ref instances, .. } = part;
+        // Nobody expects them (any more): the sender will be told, or knows.
+        let Some(installed) = state.install(partition, number, instances, last, &mut self.run) else { return };
+        self.counters.handoff_instances.add(installed.instances);
+        self.counters.handoff_rejected.add(installed.rejected);
+        self.counters.conflicts.add(installed.conflicts);
+        if last && installed.refused {
+            return self.tell_control(ToControl::Unreadable { partition, number, from });
+        }
+        if last {
+            self.counters.handoffs_received.add(1);
+            self.tell_control(ToControl::Installed { partition, number, from });
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! `until`: requests whose answer waits for their instance to be in a state, to have a tag, or to have ended.
+//!
+//! The request itself is done at once. The daemon that the client talks to keeps the answer, and asks after the instance: where it
+//! serves the key it hears of each change (`statemesh_shard`'s interests), else it asks again every so often, whoever serves the key by
+//! then. So a wait outlives moves and owners, and holds up nothing.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use slab::Slab;
+use statemesh_protocol::error::ErrorCode;
+use statemesh_protocol::reply::{Encoding, MapWriter};
+use statemesh_protocol::reply_reader::Fields;
+use statemesh_protocol::request::{Op, Request};
+use statemesh_protocol::request_writer::Ask;
+use statemesh_shard::{Until, Waiter};
+use statemesh_transport::{ConnId, Io};
+
+use super::context::{Arrived, ReplyTo};
+use super::{Asked, Worker};
+use crate::command::Command;
+
+/// For how long a request waits that does not say.
+const USUAL: Duration = Duration::from_secs(1);
+/// Where the instance is served elsewhere it is asked after again so soon, and then less and less often.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(250));
+/// The same where its changes are heard of: a change may be heard of by nobody while the partition moves.
+const HEARD: Duration = Duration::from_secs(1);
+
+/// How many are asked after in one turn, and how many bytes of answers they may have: an instance may be large, and many may wait for
+/// one.
+const PER_TURN: usize = 256;
+const BYTES_PER_TURN: usize = 4 * 1024 * 1024;
+
+/// A request that waits.
+#[derive(Debug)]
+struct Wait {
+    /// Tells it from others that had its place.
+    number: u64,
+    reply_to: ReplyTo,
+    op: Op,
+    request: Bytes,
+    /// The answer of the request itself; of a `get`, what another answer is compared with.
+    first: Vec<u8>,
+    until: Instant,
+    /// Its time is over: the next answer is the last one.
+    is_over: bool,
+    again: Instant,
+    pause: Duration,
+    /// It is being asked after.
+    is_asked: bool,
+    /// Somebody said meanwhile that it has changed.
+    is_woken: bool,
+    /// It will hear of the next change.
+    is_heard: bool,
+}
+
+impl Wait {
+    /// When there is something to do. Before the request itself is answered there is nothing: it has a patience of its own.
+    fn due(&self) -> Option<Instant> {
+        match (self.first.is_empty(), self.is_asked) {
+            (true, _) => None,
+            (false, true) => None,
+            (false, false) => Some(self.until.min(self.again)),
+        }
+    }
+
+    /// Takes in an answer. Gives whether it is the end, and whether what was waited for is there; `None`: it goes on.
+    fn hear(&mut self, reply: &[u8]) -> Option<bool> {
+        let fields = Fields::read(reply).unwrap_or_default();
+        let is_first = self.first.is_empty();
+        if is_first {
+            // Answers are not kept: they may be large, and many wait.
+            let is_large = self.op == Op::Get && fields.is_ok();
+            self.first = if is_large { brief(&fields, Encoding::of(&self.request)) } else { reply.to_vec() };
+        }
+        if !fields.is_ok() {
+            // What is refused waits for nothing; later the instance is gone, or cannot be asked after just now.
+            let code = fields.refused().and_then(|refused| refused.code);
+            return (is_first || code == Some(ErrorCode::UnknownInstance)).then_some(false);
+        }
+        let first = Fields::read(&self.first).unwrap_or_default();
+        let is_another = first.text("run") != fields.text("run");
+        let is_over =
+            fields.text("status").is_none_or(|status| status != "active") && fields.bool("stuck") != Some(true);
+        match fields.bool("reached") {
+            // An answer that was repeated does not say where the instance is by now.
+            None => {
+                self.is_woken = is_first;
+                None
+            }
+            // Something happened to the instance that is said once: that is not kept either.
+            Some(reached) if !is_first && ["restarted", "conflict"].iter().any(|name| fields.raw(name).is_some()) => {
+                Some(reached && !is_another)
+            }
+            Some(true) if !is_another => Some(true),
+            Some(_) => (is_another || is_over).then_some(false),
+        }
+    }
+}
+
+/// The requests of one reactor that wait.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    all: Slab<Wait>,
+    numbers: u64,
+    /// Bytes of the answers that were heard in this turn.
+    heard: usize,
+    /// When the first of them has something to do, or earlier.
+    next: Option<Instant>,
+}
+
+impl Waiting {
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// When one of them has something to do.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.next
+    }
+
+    fn get(&mut self, place: usize, number: u64) -> Option<&mut Wait> {
+        self.all.get_mut(place).filter(|wait| wait.number == number)
+    }
+
+    fn sooner(&mut self, at: Instant) {
+        self.next = Some(self.next.map_or(at, |next| next.min(at)));
+    }
+}
+
+/// A wait's place and number in one, for others.
+fn token(place: usize, number: u64) -> u64 {
+    (number << 32) | (place as u64 & 0xffff_ffff)
+}
+
+fn place_of(token: u64) -> (usize, u64) {
+    ((token & 0xffff_ffff) as usize, token >> 32)
+}
+
+impl Worker {
+    /// Where the reply of a request goes that may wait. None if it was refused.
+    pub(super) fn may_wait_until(
+        &mut self,
+        request: &Request<'_>,
+        raw: &[u8],
+        reply_to: ReplyTo,
+        io: &mut Io,
+    ) -> Option<ReplyTo> {
+        let Some(until) = request.until else { return Some(reply_to) };
+        if !matches!(request.op, Op::Send | Op::Start | Op::Get) || matches!(reply_to, ReplyTo::Wait(_)) {
+            return Some(reply_to);
+        }
+        let asked = Asked { encoding: request.encoding, id: request.id, reply_to };
+        if let Err(message) = Until::read(until, request.encoding) {
+            self.fail(asked, ErrorCode::WrongType, &message, "docs/reference/protocol.md says what it may be", io);
+            return None;
+        }
+        let max = self.shared.options.limits.waits;
+        if self.waiting.len() >= max {
+            self.counters.refused_waits.add(1);
+            let message = format!("limits.waits: {max} requests wait already");
+            self.fail(asked, ErrorCode::LimitExceeded, &message, "ask again, or raise the limit", io);
+            return None;
+        }
+        let within = request.within_ms.map_or(USUAL, Duration::from_millis).min(self.shared.options.limits.wait);
+        self.waiting.numbers = (self.waiting.numbers + 1) & 0xffff_ffff;
+        let number = self.waiting.numbers;
+        let (until, op_of, request) = (self.now + within, request.op, Bytes::copy_from_slice(raw));
+        let place = self.waiting.all.insert(Wait {
+            number,
+            reply_to,
+            request,
+            op: op_of,
+            first: Vec::new(),
+            until,
+            is_over: false,
+            again: until,
+            pause: AGAIN.0,
+            is_asked: true,
+            is_woken: false,
+            is_heard: false,
+        });
+        Some(ReplyTo::Wait(token(place, number)))
+    }
+
+    /// The request that runs here now wants to hear of changes.
+    pub(super) fn waiter(&mut self, token: u64) -> Option<Waiter> {
+        let (place, number) = place_of(token);
+        // It asks again before that is over.
+        let until = self.waiting.get(place, number)?.until.min(self.now + HEARD * 2);
+        Some(Waiter { reactor: self.index, number: token, until: self.shared.clock.millis(until) + 1 })
+    }
+
+    /// It has run: whether it will hear of them.
+    pub(super) fn is_heard(&mut self, token: u64) {
+        let (place, number) = place_of(token);
+        let is_heard = self.run.waiter.take().is_none();
+        if let Some(wait) = self.waiting.get(place, number) {
+            wait.is_heard = is_heard;
+        }
+    }
+
+    /// The answer to a request that may wait, or to the question where its instance is.
+    pub(super) fn wait_answered(&mut self, token: u64, reply: &[u8], io: &mut Io) {
+        let (place, number) = place_of(token);
+        let now = self.now;
+        let Some(wait) = self.waiting.get(place, number) else { return };
+        wait.is_asked = false;
+        let reached = wait.hear(reply);
+        self.waiting.heard += reply.len();
+        let Some(wait) = self.waiting.get(place, number) else { return };
+        match reached {
+            Some(reached) => return self.end_wait(place, reached, reply, io),
+            None if wait.is_over => return self.end_wait(place, false, reply, io),
+            None => {}
+        }
+        let pause = match (std::mem::take(&mut wait.is_woken), std::mem::take(&mut wait.is_heard)) {
+            (true, _) => Duration::ZERO,
+            (false, true) => HEARD,
+            (false, false) => {
+                let pause = wait.pause;
+                wait.pause = (pause * 2).min(AGAIN.1);
+                pause
+            }
+        };
+        wait.again = now + pause;
+        let next = wait.again.min(wait.until);
+        self.waiting.sooner(next);
+    }
+
+    /// An instance that a request waits for has changed.
+    pub(super) fn wake_waiter(&mut self, waiter: Waiter) {
+        if waiter.reactor != self.index {
+            return self.tell(waiter.reactor, Command::Wake { waiter });
+        }
+        let (place, number) = place_of(waiter.number);
+        let now = self.now;
+        if let Some(wait) = self.waiting.get(place, number) {
+            wait.is_woken = true;
+            wait.again = now;
+            self.waiting.sooner(now);
+        }
+    }
+
+    /// Asks again for those whose time to ask has come, and answers those whose time is over.
+    pub(super) fn go_on_waiting(&mut self, io: &mut Io) {
+        if self.waiting.next.is_none_or(|next| next > self.now) {
+            return;
+        }
+        let now = self.now;
+        let all = self.waiting.all.iter();
+        let due = all.filter(|(_, wait)| wait.due().is_some_and(|due| due <= now)).map(|(place, _)| place);
+        let due: Vec<usize> = due.take(PER_TURN).collect();
+        self.waiting.heard = 0;
+        for place in due {
+            if self.waiting.heard > BYTES_PER_TURN {
+                break;
+            }
+            self.ask_after(place, io);
+        }
+        self.waiting.next = self.waiting.all.iter().filter_map(|(_, wait)| wait.due()).min();
+    }
+
+    fn ask_after(&mut self, place: usize, io: &mut Io) {
+        let Some(wait) = self.waiting.all.get_mut(place) else { return };
+        (wait.is_asked, wait.is_woken) = (true, false);
+        wait.is_over = wait.until <= self.now;
+        let (number, original) = (wait.number, wait.request.clone());
+        let Ok(request) = Request::parse(&original, Encoding::of(&original)) else { return };
+        let mut raw = Vec::new();
+        let about = Ask::about(Op::Get, request.encoding, &request.machine, &request.key);
+        Ask { until: request.until, ..about }.write(0, &mut raw);
+        let arrived = Arrived { reply_to: ReplyTo::Wait(token(place, number)), hops: 0, at: self.now, principal: None };
+        self.request(&raw, &arrived, io);
+    }
+
+    /// Answers a request that has waited.
+    fn end_wait(&mut self, place: usize, reached: bool, last: &[u8], io: &mut Io) {
+        let Some(wait) = self.waiting.all.try_remove(place) else { return };
+        let reply = joined(&wait, last, reached);
+        match self.has_room(wait.reply_to, reply.len(), io) {
+            true => self.deliver(wait.reply_to, &reply, io),
+            false => self.leave_out(&wait.request, wait.reply_to, io),
+        }
+    }
+
+    /// A client is gone: nobody waits for its answers.
+    pub(super) fn forget_waits_of(&mut self, conn: ConnId) {
+        let all = self.waiting.all.iter();
+        let its = all.filter(|(_, wait)| self.asker(wait.reply_to) == Some(conn)).map(|(place, _)| place);
+        for place in its.collect::<Vec<_>>() {
+            self.waiting.all.try_remove(place);
+        }
+    }
+}
+
+/// What a later answer about an instance is compared with.
+fn brief(fields: &Fields<'_>, encoding: Encoding) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut map = MapWriter::new(&mut out, encoding);
+    for (name, value) in fields.iter().filter(|(name, _)| matches!(*name, "id" | "ok" | "run")) {
+        map.raw(name, value);
+    }
+    map.end();
+    out
+}
+
+/// What the request did, and where the instance is now.
+fn joined(wait: &Wait, last: &[u8], reached: bool) -> Vec<u8> {
+    let first = Fields::read(&wait.first).unwrap_or_default();
+    let last = Fields::read(last).unwrap_or_default();
+    // A `get` did nothing: it is answered with the last that there is to be said.
+    if !first.is_ok() || (!last.is_ok() && wait.op == Op::Get) {
+        let id = first.raw("id");
+        let refused = if first.is_ok() { &last } else { &first };
+        return with_id(refused, id, Encoding::of(&wait.request));
+    }
+    let mut out = Vec::new();
+    let mut map = MapWriter::new(&mut out, Encoding::of(&wait.request));
+    if wait.op == Op::Get {
+        if let Some(id) = first.raw("id") {
+            map.raw("id", id);
+        }
+        for (name, value) in last.iter().filter(|(name, _)| !matches!(*name, "id" | "reached")) {
+            map.raw(name, value);
+        }
+    } else {
+        for (name, value) in first.iter().filter(|(name, _)| *name != "reached") {
+            let is_its_own = matches!(name, "id" | "restarted" | "conflict") || !last.is_ok();
+            map.raw(name, last.raw(name).filter(|_| !is_its_own).unwrap_or(value));
+        }
+        // What is there by now and was not then: a fault, an output, what is gone.
+        let news = ["stuck", "fault", "output", "restarted", "conflict"];
+        for (name, value) in last.iter().filter(|(name, _)| news.contains(name) && first.raw(name).is_none()) {
+            map.raw(name, value);
+        }
+    }
+    map.bool("reached", reached);
+    map.end();
+    out
+}
+
+fn with_id(fields: &Fields<'_>, id: Option<&[u8]>, encoding: Encoding) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut map = MapWriter::new(&mut out, encoding);
+    if let Some(id) = id {
+        map.raw("id", id);
+    }
+    for (name, value) in fields.iter().filter(|(name, _)| *name != "id") {
+        map.raw(name, value);
+    }
+    map.end();
+    out
+}

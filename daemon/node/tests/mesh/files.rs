@@ -1,0 +1,81 @@
+//! Machines given as files, where the mesh runs others.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::{Daemon, Mesh};
+
+/// A machine whose first state says which version it is.
+fn version(id: &str, state: &str) -> Value {
+    json!({"id": id, "initial": state, "states": {state: {}}})
+}
+
+/// A folder with these machines.
+fn folder(name: &str, machines: &[Value]) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("statemesh-{}-{name}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    for machine in machines {
+        std::fs::write(folder.join(format!("{}.json", machine["id"].as_str().unwrap())), machine.to_string()).unwrap();
+    }
+    folder
+}
+
+/// The first state of a new instance.
+fn first_state(daemon: &Daemon, machine: &str, key: &str) -> Value {
+    daemon.client().ok(&json!({"op": "start", "machine": machine, "key": key}))["value"].clone()
+}
+
+#[test]
+fn a_daemon_that_joins_with_an_old_folder_takes_no_define_back_and_adds_what_nobody_knows() {
+    let mut mesh = Mesh::new();
+    let one = mesh.start("one");
+    one.client().ok(&json!({"op": "define", "definition": version("z", "new")}));
+    mesh.machines = vec![folder("old", &[version("x", "on"), version("y", "on"), version("z", "old")])];
+    let two = mesh.start("two");
+    two.sees(2);
+    two.until("its files are judged", |daemon| {
+        let machines = daemon.client().ok(&json!({"op": "machines"}));
+        machines["machines"].as_array().unwrap().len() == 3
+    });
+    one.until("it has what was added", |daemon| {
+        daemon.client().ok(&json!({"op": "machines"}))["machines"].as_array().unwrap().len() == 3
+    });
+    for daemon in [&one, &two] {
+        for key in 0..4 {
+            let name = daemon.node.handle().addresses().clients.port();
+            assert_eq!(first_state(daemon, "z", &format!("{name}-{key}")), "new");
+        }
+    }
+}
+
+#[test]
+fn a_folder_with_a_higher_revision_is_current_everywhere_and_so_is_the_old_one_with_a_higher_one_again() {
+    let mut mesh = Mesh::new();
+    let (old, new) = (folder("v1", &[version("m", "old")]), folder("v2", &[version("m", "new")]));
+    let mut daemons = Vec::new();
+    for (revision, folder, state) in [(1, &old, "old"), (2, &new, "new"), (2, &old, "new"), (3, &old, "old")] {
+        (mesh.machines, mesh.machines_revision) = (vec![folder.clone()], Some(revision));
+        let name = format!("n{}", daemons.len());
+        daemons.push(mesh.start(&name));
+        daemons.iter().for_each(|daemon| daemon.sees(daemons.len()));
+        for (n, daemon) in daemons.iter().enumerate() {
+            daemon.until("it has the current version", |daemon| {
+                let key = format!("{name}-{n}-{}", unused());
+                first_state(daemon, "m", &key) == state
+            });
+        }
+    }
+    let differing = |daemon: &Daemon| {
+        let families = daemon.metrics.gather();
+        let family = families.iter().find(|family| family.name() == "statemesh_machine_files_differing").unwrap();
+        family.get_metric()[0].get_gauge().get_value()
+    };
+    assert_eq!(daemons.iter().map(differing).collect::<Vec<_>>(), [0.0, 1.0, 0.0, 0.0]);
+}
+
+/// A number that no other call gives.
+fn unused() -> usize {
+    static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+}

@@ -1,0 +1,96 @@
+//! Answers that wait until their instance is somewhere.
+
+use super::*;
+
+fn start(key: &str, rest: Value) -> Value {
+    let mut request = json!({"op": "start", "machine": "slow", "key": key, "id": key});
+    for (name, value) in rest.as_object().unwrap() {
+        request[name] = value.clone();
+    }
+    request
+}
+
+/// Machines that go on by themselves: after a fifth of a second `slow` is in `late`, and it ends with `END`.
+fn define(asker: &mut Asker) {
+    let late = json!({"tags": ["overdue"], "on": {"END": "end"}});
+    let states = json!({"early": {"after": {"200": "late"}}, "late": late, "end": {"type": "final"}});
+    asker.ok(&json!({"op": "define", "definition": {"id": "slow", "initial": "early", "states": states}}));
+}
+
+#[test]
+fn an_answer_waits_until_the_instance_is_there_whichever_daemon_serves_it() {
+    let mut mesh = Mesh::new();
+    let daemons = ["one", "two"].map(|name| mesh.start(name));
+    daemons.iter().for_each(|daemon| daemon.sees(2));
+    let mut asker = daemons[0].client();
+    define(&mut asker);
+    for n in 0..12 {
+        let key = format!("k{n}");
+        let begin = Instant::now();
+        let reply = asker.ok(&start(&key, json!({"until": {"state": "late"}, "within": 8_000})));
+        assert!(begin.elapsed() >= Duration::from_millis(150), "{reply}");
+        let shown = (&reply["reached"], &reply["value"], &reply["seq"], &reply["changed"], &reply["id"]);
+        assert_eq!(shown, (&json!(true), &json!("late"), &json!(1), &json!(true), &json!(key)), "{reply}");
+        let tagged = asker.ok(&json!({"op": "get", "machine": "slow", "key": key, "until": {"tag": "overdue"}}));
+        assert_eq!((&tagged["reached"], &tagged["tags"]), (&json!(true), &json!(["overdue"])), "{tagged}");
+    }
+    for daemon in &daemons {
+        daemon.until("nobody waits any more", |daemon| daemon.gauge("statemesh_waits") == 0.0);
+    }
+}
+
+#[test]
+fn it_says_so_where_that_does_not_come_about() {
+    let mut mesh = Mesh::new();
+    let one = mesh.start("one");
+    let mut asker = one.client();
+    define(&mut asker);
+    let over = asker.ok(&start("k", json!({"until": {"done": true}, "within": 50})));
+    assert_eq!((&over["reached"], &over["value"]), (&json!(false), &json!("early")), "{over}");
+    // It ends elsewhere than it is waited for, by another client, long before the time is over.
+    let mut other = one.client();
+    let wait = json!({"op": "get", "machine": "slow", "key": "k", "until": {"state": "early.x"}, "within": 60_000});
+    asker.client.push(&serde_json::to_vec(&wait).unwrap());
+    asker.client.flush().unwrap();
+    let stop = json!({"op": "stop", "machine": "slow", "key": "k"});
+    one.until("it waits", |one| one.gauge("statemesh_waits") == 1.0);
+    other.ok(&stop);
+    let reply = asker.client.receive(PATIENCE).unwrap();
+    let reply: Value = serde_json::from_slice(reply.part_slice(0).unwrap()).unwrap();
+    assert_eq!((&reply["reached"], &reply["status"]), (&json!(false), &json!("stopped")), "{reply}");
+    let code = |asker: &mut Asker, request: Value| asker.ask(&request)["error"]["code"].clone();
+    assert_eq!(code(&mut asker, start("bad", json!({"until": {"state": 5}}))), "wrong_type");
+    assert_eq!(
+        code(&mut asker, json!({"op": "get", "machine": "slow", "key": "bad"})),
+        "unknown_instance",
+        "nothing is done"
+    );
+    let none = json!({"op": "get", "machine": "slow", "key": "none", "until": {"done": true}});
+    assert_eq!(code(&mut asker, none), "unknown_instance");
+}
+
+#[test]
+fn waits_are_bounded_and_end_with_their_clients() {
+    let mut mesh = Mesh::new();
+    mesh.limits.waits = 2;
+    let one = mesh.start("one");
+    let mut asker = one.client();
+    define(&mut asker);
+    asker.ok(&start("k", json!({})));
+    let wait = json!({"op": "get", "machine": "slow", "key": "k", "until": {"done": true}, "within": 60_000});
+    let mut waiting = one.client();
+    (0..2).for_each(|_| waiting.client.push(&serde_json::to_vec(&wait).unwrap()));
+    waiting.client.flush().unwrap();
+    one.until("both wait", |one| one.gauge("statemesh_waits") == 2.0);
+    let refused = asker.ask(&wait);
+    assert!(refused["error"]["message"].as_str().unwrap().contains("limits.waits"), "{refused}");
+    drop(waiting);
+    one.until("nobody waits", |one| one.gauge("statemesh_waits") == 0.0);
+    // Those that came in an array too.
+    let mut waiting = one.client();
+    waiting.client.push(&serde_json::to_vec(&json!([wait, wait])).unwrap());
+    waiting.client.flush().unwrap();
+    one.until("both wait", |one| one.gauge("statemesh_waits") == 2.0);
+    drop(waiting);
+    one.until("nobody waits", |one| one.gauge("statemesh_waits") == 0.0);
+}

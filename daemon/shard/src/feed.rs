@@ -1,0 +1,137 @@
+//! Changes on their way from a shard to the reactors that publish them.
+//!
+//! Whoever has claimed a shard puts its changes into the feed of each reactor where somebody watches, before it lets the shard
+//! go: so the order in which a key's changes are published is, at each reactor, the order in which they came about, whichever
+//! reactor stepped the instance. Nobody waits for a reactor: a feed is bounded in bytes, and the oldest changes go first.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
+
+use crossbeam::queue::SegQueue;
+
+use crate::change::Change;
+
+/// What one reactor has to publish.
+#[derive(Debug, Default)]
+pub struct Feed {
+    watched: AtomicBool,
+    /// The reactor was woken, and has not looked since.
+    woken: AtomicBool,
+    queue: SegQueue<Arc<Change>>,
+    bytes: AtomicUsize,
+    dropped: AtomicU64,
+}
+
+impl Feed {
+    /// Whether somebody watches at this reactor.
+    #[must_use]
+    pub fn is_watched(&self) -> bool {
+        self.watched.load(Relaxed)
+    }
+
+    /// Says whether somebody watches.
+    pub fn set_watched(&self, watched: bool) {
+        self.watched.store(watched, Relaxed);
+    }
+
+    /// Takes out all changes, in order. Only the reactor that owns the feed does so.
+    pub fn drain(&self, mut take: impl FnMut(Arc<Change>)) {
+        if !self.woken.load(SeqCst) {
+            return;
+        }
+        // First: a change that comes after the last look wakes the reactor again.
+        self.woken.store(false, SeqCst);
+        while let Some(change) = self.pop() {
+            take(change);
+        }
+    }
+
+    fn pop(&self) -> Option<Arc<Change>> {
+        let change = self.queue.pop()?;
+        self.bytes.fetch_sub(change.bytes(), SeqCst);
+        Some(change)
+    }
+
+    /// Changes that were dropped since the last time that somebody asked.
+    #[must_use]
+    pub fn take_dropped(&self) -> u64 {
+        if self.dropped.load(Relaxed) == 0 { 0 } else { self.dropped.swap(0, Relaxed) }
+    }
+
+    /// Bytes that wait.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Relaxed)
+    }
+
+    /// Adds a change; says whether the reactor has to be woken for it.
+    fn push(&self, change: Arc<Change>, max: usize) -> bool {
+        self.bytes.fetch_add(change.bytes(), SeqCst);
+        self.queue.push(change);
+        while self.bytes.load(SeqCst) > max && self.pop().is_some() {
+            self.dropped.fetch_add(1, Relaxed);
+        }
+        !self.woken.swap(true, SeqCst)
+    }
+}
+
+/// The feeds of all reactors.
+#[derive(Debug)]
+pub struct Feeds {
+    feeds: Box<[Feed]>,
+    bytes_max: usize,
+}
+
+impl Feeds {
+    /// Feeds of so many reactors, each of at most so many bytes.
+    pub(crate) fn new(reactors: usize, bytes_max: usize) -> Self {
+        Self { feeds: (0..reactors).map(|_| Feed::default()).collect(), bytes_max }
+    }
+
+    /// The feed of a reactor.
+    #[must_use]
+    pub fn of(&self, reactor: usize) -> Option<&Feed> {
+        self.feeds.get(reactor)
+    }
+
+    /// Whether somebody watches anywhere, so that changes are worth encoding.
+    #[must_use]
+    pub fn is_watched(&self) -> bool {
+        self.feeds.iter().any(Feed::is_watched)
+    }
+
+    /// Gives a change to each reactor where somebody watches; `wake` takes those that had nothing to do.
+    pub(crate) fn publish(&self, change: &Arc<Change>, wake: &mut Vec<usize>) {
+        for (reactor, feed) in self.feeds.iter().enumerate().filter(|(_, feed)| feed.is_watched()) {
+            if feed.push(Arc::clone(change), self.bytes_max) {
+                wake.push(reactor);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(n: u8) -> Arc<Change> {
+        Arc::new(Change { topic: (*b"m/k").into(), body: [n; 97].into() })
+    }
+
+    #[test]
+    fn a_feed_keeps_the_order_wakes_once_and_drops_the_oldest_beyond_its_bound() {
+        let feeds = Feeds::new(2, 300);
+        feeds.of(1).unwrap().set_watched(true);
+        let mut wake = Vec::new();
+        (0..5).for_each(|n| feeds.publish(&change(n), &mut wake));
+        assert_eq!(wake, [1]);
+        let feed = feeds.of(1).unwrap();
+        assert_eq!((feed.take_dropped(), feed.bytes()), (2, 300));
+        let mut left = Vec::new();
+        feed.drain(|change| left.push(change.body[0]));
+        assert_eq!((left, feed.bytes()), (vec![2, 3, 4], 0));
+        feeds.publish(&change(9), &mut wake);
+        assert_eq!(wake, [1, 1], "it has to look again");
+        assert!(feeds.of(0).unwrap().pop().is_none(), "nobody watches there");
+    }
+}

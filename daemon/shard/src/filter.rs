@@ -1,0 +1,128 @@
+//! Which instances a list has: by machine, state, tag, status, age and what is in their context.
+
+use statemesh_engine::Status;
+use statemesh_expr::{Limits, Value};
+use statemesh_protocol::reply::Encoding;
+
+use crate::instance::Entry;
+
+/// What an instance must be like. What is not said does not matter.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    machine: Option<String>,
+    /// What its key begins with.
+    prefix: Option<String>,
+    state: Option<String>,
+    tag: Option<String>,
+    status: Option<Status>,
+    stuck: Option<bool>,
+    /// Its life began at least so long ago.
+    older_ms: Option<u64>,
+    /// Its life began at most so long ago.
+    younger_ms: Option<u64>,
+    /// Paths into the context, and what is there.
+    context: Vec<(Vec<String>, Value)>,
+}
+
+/// A field of `where` that cannot be understood: what is wrong, for people.
+pub type BadFilter = String;
+
+/// Paths into the context: each instance that is looked at is searched for all of them.
+const PATHS_MAX: usize = 16;
+
+const FIELDS: &str = "prefix, state, tag, status, stuck, older_ms, younger_ms and context";
+
+impl Filter {
+    /// Of a request's `machine` (empty: any) and `where`.
+    ///
+    /// # Errors
+    /// `where` is no map, has a field that it cannot have, or one of the wrong type.
+    pub fn read(machine: &str, fields: Option<&[u8]>, encoding: Encoding) -> Result<Self, BadFilter> {
+        let mut filter = Self { machine: (!machine.is_empty()).then(|| machine.to_owned()), ..Self::default() };
+        let Some(bytes) = fields else { return Ok(filter) };
+        let read = match encoding {
+            Encoding::Json => Value::from_json(bytes, &Limits::default()),
+            Encoding::MsgPack => Value::from_msgpack(bytes, &Limits::default()),
+        };
+        let fields = read.map_err(|error| format!("\"where\": {error}"))?;
+        let Value::Map(fields) = fields else {
+            return Err(format!("\"where\" must be a map of {FIELDS}"));
+        };
+        for (name, value) in fields.iter() {
+            filter.field(name, value)?;
+        }
+        Ok(filter)
+    }
+
+    fn field(&mut self, name: &str, value: &Value) -> Result<(), BadFilter> {
+        let wrong = |wanted: &str| format!("\"where\": \"{name}\" must be {wanted}");
+        let text = || if let Value::Str(text) = value { Ok(text.to_string()) } else { Err(wrong("a string")) };
+        let number = || match value {
+            Value::Int(ms) => u64::try_from(*ms).map_err(|_| wrong("milliseconds")),
+            Value::Uint(ms) => Ok(*ms),
+            _ => Err(wrong("milliseconds")),
+        };
+        match name {
+            "prefix" => self.prefix = Some(text()?),
+            "state" => self.state = Some(text()?),
+            "tag" => self.tag = Some(text()?),
+            "status" => {
+                let named = text()?;
+                let all = [Status::Active, Status::Done, Status::Error, Status::Stopped];
+                let status = all.into_iter().find(|status| status.as_str() == named);
+                self.status = Some(status.ok_or_else(|| wrong("active, done, error or stopped"))?);
+            }
+            "stuck" => {
+                let Value::Bool(stuck) = value else { return Err(wrong("true or false")) };
+                self.stuck = Some(*stuck);
+            }
+            "older_ms" => self.older_ms = Some(number()?),
+            "younger_ms" => self.younger_ms = Some(number()?),
+            "context" => {
+                let Value::Map(paths) = value else {
+                    return Err(wrong("a map of paths and what is there, such as {\"customer.id\":7}"));
+                };
+                if paths.len() > PATHS_MAX {
+                    return Err(format!("\"where.context\" has {} paths; it may have {PATHS_MAX}", paths.len()));
+                }
+                let path = |path: &str| path.split('.').map(str::to_owned).collect();
+                self.context = paths.iter().map(|(name, value)| (path(name), value.clone())).collect();
+            }
+            _ => return Err(format!("\"where\" has no \"{name}\"; it has {FIELDS}")),
+        }
+        Ok(())
+    }
+
+    /// Whether an instance is like this. The cheapest is looked at first.
+    pub(crate) fn takes(&self, entry: &Entry, unix_ms: u64) -> bool {
+        let Entry { version, instance, run, .. } = entry;
+        let age = unix_ms.saturating_sub(run.began_ms());
+        self.machine.as_ref().is_none_or(|machine| *version.name == **machine)
+            && self.prefix.as_ref().is_none_or(|prefix| entry.key.starts_with(prefix.as_str()))
+            && self.status.is_none_or(|status| instance.status() == status)
+            && self.stuck.is_none_or(|stuck| instance.is_stuck() == stuck)
+            && self.older_ms.is_none_or(|older| age >= older)
+            && self.younger_ms.is_none_or(|younger| age <= younger)
+            && self.state.as_ref().is_none_or(|state| version.machine.is_in(instance, state))
+            && self.tag.as_ref().is_none_or(|tag| version.machine.has_tag(instance, tag))
+            && self.context.iter().all(|(path, value)| is_there(instance.context(), path, value))
+    }
+}
+
+/// Whether a value is at the end of a path. Numbers are equal by what they are worth.
+fn is_there(context: &Value, path: &[String], wanted: &Value) -> bool {
+    let found = path.iter().try_fold(context, |at, name| at.get(name));
+    found.is_some_and(|found| match (number(found), number(wanted)) {
+        (Some(found), Some(wanted)) => found == wanted,
+        _ => found == wanted,
+    })
+}
+
+fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Int(number) => Some(*number as f64),
+        Value::Uint(number) => Some(*number as f64),
+        Value::Double(number) => Some(*number),
+        _ => None,
+    }
+}

@@ -1,0 +1,41 @@
+//! The instances of one process: found, stepped, remembered, handed off.
+//!
+//! A [`Shard`] has one writer at a time, the thread that claims it; [`State`] is what that thread may change. Nothing here
+//! knows of sockets, threads or other daemons: requests and the time come in, replies and what was counted ([`Counts`]) go out
+//! through a [`Run`], [`Change`]s through the [`Feeds`].
+
+mod arena;
+mod cells;
+mod change;
+mod dedup;
+mod feed;
+mod filter;
+#[cfg(fuzzing)]
+pub mod fuzzing;
+mod history;
+mod instance;
+mod lives;
+pub mod machines;
+mod marks;
+mod removed;
+mod shards;
+mod stages;
+mod timer_wheel;
+mod until;
+mod values;
+mod waits;
+
+pub use cells::{BOUNDS_NS, Cell, Durations};
+pub use change::Change;
+pub use feed::{Feed, Feeds};
+pub use filter::{BadFilter, Filter};
+pub use lives::Origin;
+pub use marks::{ConflictReason, KeyMark};
+pub use shards::{
+    Bounds, Counts, Fresh, Group, Installed, Job, KeyNote, Kind, KnownKey, Line, Moved, Outcome, Page, Place, Rules,
+    Run, Shard, Shards, State, Waiter, Walk,
+};
+pub use stages::{Begun, Stage, Stopwatch};
+pub use until::Until;
+pub use values::{write_json, write_value};
+pub use waits::Waits;

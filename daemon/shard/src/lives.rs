@@ -1,0 +1,42 @@
+//! Which number the next life of a key gets.
+
+use statemesh_protocol::run::RunId;
+
+/// Where the numbers of a daemon's lives come from.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Origin {
+    /// Milliseconds since 1970 at which the daemon's clock stood at 0.
+    pub unix_ms: u64,
+    /// Random, and another one in each process.
+    pub seed: u64,
+}
+
+/// The lives that begin in one shard.
+#[derive(Debug)]
+pub(crate) struct Lives {
+    unix_ms: u64,
+    state: u64,
+    /// The latest of those whose instances were removed.
+    removed: RunId,
+}
+
+impl Lives {
+    /// For the shard of this number.
+    pub(crate) fn new(origin: Origin, shard: usize) -> Self {
+        Self { unix_ms: origin.unix_ms, state: origin.seed ^ (shard as u64) << 32, removed: RunId::default() }
+    }
+
+    /// An instance was removed. Which run its key had is not remembered: the next life of any key is a later one.
+    pub(crate) fn removed(&mut self, run: RunId) {
+        self.removed = self.removed.max(run);
+    }
+
+    /// A life that begins now, after another one or as the first.
+    pub(crate) fn begin(&mut self, now: u64, after: Option<RunId>) -> RunId {
+        // SplitMix64: two shards of two daemons give the same numbers only if their seeds meet.
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let random = statemesh_protocol::hash::mix(self.state);
+        let after = after.max(Some(self.removed).filter(|run| *run != RunId::default()));
+        RunId::begin(self.unix_ms.wrapping_add(now), random, after)
+    }
+}

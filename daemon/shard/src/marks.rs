@@ -1,0 +1,320 @@
+//! What the next reply about a key has to say: that the instance which was here before is gone, or what of it is.
+//!
+//! Marks belong to their partition: they are handed off with it.
+
+use std::collections::BTreeMap;
+
+use smallvec::SmallVec;
+use statemesh_protocol::image::{self, Input, Malformed};
+use statemesh_protocol::reply::MapWriter;
+use statemesh_protocol::run::RunId;
+
+/// Why two states of a key met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConflictReason {
+    /// It was served on both sides of a network partition.
+    Merged,
+    /// Its daemon was taken for dead while it paused.
+    Paused,
+    /// Another daemon served it for a while, and died with what it did.
+    OwnerLost,
+}
+
+impl ConflictReason {
+    /// As it stands in replies and changes.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Merged => "merged",
+            Self::Paused => "paused",
+            Self::OwnerLost => "owner_lost",
+        }
+    }
+}
+
+/// Whether a key's instance went with its owner.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lost {
+    /// No.
+    #[default]
+    No,
+    /// It did, and there is none.
+    Gone,
+    /// It did, and another one has begun since, by a request whose reply nobody reads.
+    Anew,
+}
+
+/// It was served twice, and one side's events are gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// Why.
+    pub reason: ConflictReason,
+    /// The first transition that is gone.
+    pub lost_from: u64,
+    /// The life that had it.
+    pub run: RunId,
+}
+
+/// What one reply about a key, or one change, says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeyMark {
+    /// Whether its instance was lost.
+    pub lost: Lost,
+    /// What is gone of it.
+    pub conflict: Option<Conflict>,
+}
+
+/// Conflicts of one key that are kept until somebody asks: of more than these the first ones are said.
+const CONFLICTS: usize = 8;
+
+/// What happened to a key and nobody was told: a conflict for each life that has lost something, which replies say one by one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Unsaid {
+    lost: Lost,
+    conflicts: SmallVec<[Conflict; 1]>,
+}
+
+impl KeyMark {
+    /// Writes it into a reply or a change.
+    pub(crate) fn write(&self, map: &mut MapWriter<'_>) {
+        if self.lost != Lost::No {
+            map.bool("restarted", true);
+        }
+        if let Some(Conflict { reason, lost_from, run }) = self.conflict {
+            map.map("conflict", |map| {
+                map.str("reason", reason.as_str()).uint("lost_from", lost_from).str("run", &run.to_string());
+            });
+        }
+    }
+
+    /// Whether a record's body says that the instance was lost, and that there is none.
+    pub(crate) fn is_loss(body: &[u8]) -> bool {
+        Unsaid::decode(body).is_ok_and(|mark| mark.lost == Lost::Gone)
+    }
+}
+
+impl Unsaid {
+    fn add_lost(&mut self, lost: Lost) {
+        self.lost = match (self.lost, lost) {
+            (Lost::No, lost) | (lost, Lost::No) => lost,
+            (Lost::Gone, Lost::Gone) => Lost::Gone,
+            _ => Lost::Anew,
+        };
+    }
+
+    /// Of two conflicts of a life the earlier transition is the first that is gone.
+    fn add_conflict(&mut self, conflict: Conflict) {
+        if let Some(known) = self.conflicts.iter_mut().find(|known| known.run == conflict.run) {
+            if conflict.lost_from < known.lost_from {
+                *known = conflict;
+            }
+        } else if self.conflicts.len() < CONFLICTS {
+            self.conflicts.push(conflict);
+        }
+    }
+
+    /// The next thing to be said, which is over then.
+    fn next(&mut self) -> KeyMark {
+        let conflict = (!self.conflicts.is_empty()).then(|| self.conflicts.remove(0));
+        KeyMark { lost: std::mem::take(&mut self.lost), conflict }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.lost == Lost::No && self.conflicts.is_empty()
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.push(match self.lost {
+            Lost::No => 0,
+            Lost::Gone => 1,
+            Lost::Anew => 2,
+        });
+        for Conflict { reason, lost_from, run } in &self.conflicts {
+            out.push(match reason {
+                ConflictReason::Merged => 1,
+                ConflictReason::Paused => 2,
+                ConflictReason::OwnerLost => 3,
+            });
+            out.extend_from_slice(&lost_from.to_le_bytes());
+            out.extend_from_slice(&run.0.to_le_bytes());
+        }
+    }
+
+    fn decode(body: &[u8]) -> Result<Self, Malformed> {
+        let mut input = Input::new(body);
+        let lost = match input.byte()? {
+            0 => Lost::No,
+            1 => Lost::Gone,
+            2 => Lost::Anew,
+            _ => return Err(input.malformed()),
+        };
+        let mut unsaid = Self { lost, ..Self::default() };
+        while !input.is_empty() {
+            let reason = match input.byte()? {
+                1 => ConflictReason::Merged,
+                2 => ConflictReason::Paused,
+                3 => ConflictReason::OwnerLost,
+                _ => return Err(input.malformed()),
+            };
+            unsaid.add_conflict(Conflict { reason, lost_from: input.u64()?, run: RunId(input.u64()?) });
+        }
+        Ok(unsaid)
+    }
+}
+
+/// The marks of one shard, by partition and hash of the key.
+#[derive(Debug, Default)]
+pub(crate) struct Marks(BTreeMap<(u16, u64), Unsaid>);
+
+impl Marks {
+    /// Whether there is none.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Number of marks.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// What is gone of a key that has an instance.
+    pub(crate) fn add_conflict(&mut self, partition: u16, hash: u64, conflict: Conflict) {
+        self.0.entry((partition, hash)).or_default().add_conflict(conflict);
+    }
+
+    /// What a reply was to say, and does not.
+    pub(crate) fn put_back(&mut self, partition: u16, hash: u64, mark: KeyMark) {
+        let known = self.0.entry((partition, hash)).or_default();
+        known.add_lost(mark.lost);
+        if let Some(conflict) = mark.conflict {
+            known.conflicts.insert(0, conflict);
+        }
+    }
+
+    /// A key's instance is gone.
+    pub(crate) fn set_gone(&mut self, partition: u16, hash: u64) {
+        self.0.entry((partition, hash)).or_default().lost = Lost::Gone;
+    }
+
+    /// There is an instance of a key that was lost; who asks next is to be told all the same.
+    pub(crate) fn began_anew(&mut self, partition: u16, hash: u64) {
+        if let Some(mark) = self.0.get_mut(&(partition, hash)).filter(|mark| mark.lost == Lost::Gone) {
+            mark.lost = Lost::Anew;
+        }
+    }
+
+    /// A key that has an instance after all is not lost.
+    pub(crate) fn is_there(&mut self, partition: u16, hash: u64) {
+        if let Some(mark) = self.0.get_mut(&(partition, hash)).filter(|mark| mark.lost == Lost::Gone) {
+            mark.lost = Lost::No;
+            if mark.is_empty() {
+                self.0.remove(&(partition, hash));
+            }
+        }
+    }
+
+    /// Whether a key's instance was lost, and there is none.
+    pub(crate) fn is_gone(&self, partition: u16, hash: u64) -> bool {
+        self.0.get(&(partition, hash)).is_some_and(|mark| mark.lost == Lost::Gone)
+    }
+
+    /// Whether the next reply about a key says that its instance was lost.
+    pub(crate) fn says_lost(&self, partition: u16, hash: u64) -> bool {
+        self.0.get(&(partition, hash)).is_some_and(|mark| mark.lost != Lost::No)
+    }
+
+    /// What the reply about a key has to say; it is said once.
+    pub(crate) fn take(&mut self, partition: u16, hash: u64) -> Option<KeyMark> {
+        let unsaid = self.0.get_mut(&(partition, hash))?;
+        let mark = unsaid.next();
+        if unsaid.is_empty() {
+            self.0.remove(&(partition, hash));
+        }
+        Some(mark)
+    }
+
+    /// Whether a partition has any.
+    pub(crate) fn any(&self, partition: u16) -> bool {
+        self.0.range((partition, 0)..=(partition, u64::MAX)).next().is_some()
+    }
+
+    /// The keys of a partition that are lost and that nobody asked for since, by their hashes.
+    pub(crate) fn lost(&self, partition: u16) -> impl Iterator<Item = u64> {
+        let marks = self.0.range((partition, 0)..=(partition, u64::MAX));
+        marks.filter(|(_, mark)| mark.lost == Lost::Gone).map(|((_, hash), _)| *hash)
+    }
+
+    /// Forgets those of a partition.
+    pub(crate) fn forget(&mut self, partition: u16) {
+        self.0.retain(|(of, _), _| *of != partition);
+    }
+
+    /// Those of a partition, each as a record's hash and body.
+    pub(crate) fn records(&self, partition: u16) -> impl Iterator<Item = (u64, Vec<u8>)> {
+        self.0.range((partition, 0)..=(partition, u64::MAX)).map(|((_, hash), mark)| {
+            let mut body = Vec::new();
+            mark.encode(&mut body);
+            (*hash, body)
+        })
+    }
+
+    /// Takes in one that came with a partition, beside what is marked here.
+    pub(crate) fn receive(&mut self, partition: u16, record: &image::KeyMark<'_>) -> Result<(), Malformed> {
+        let Unsaid { lost, conflicts } = Unsaid::decode(record.body)?;
+        let known = self.0.entry((partition, record.hash)).or_default();
+        known.add_lost(lost);
+        conflicts.into_iter().for_each(|conflict| known.add_conflict(conflict));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_of_a_partition_go_with_it_and_are_said_once() {
+        let conflict = Conflict { reason: ConflictReason::Paused, lost_from: 7, run: RunId(9) };
+        let mut here = Marks::default();
+        here.set_gone(3, 1);
+        here.add_conflict(3, 2, conflict);
+        here.set_gone(4, 1);
+        let mut there = Marks::default();
+        for (hash, body) in here.records(3) {
+            there.receive(3, &image::KeyMark { hash, body: &body }).unwrap();
+        }
+        here.forget(3);
+        assert_eq!((here.len(), there.len()), (1, 2));
+        assert!(there.is_gone(3, 1) && !there.is_gone(3, 2) && !there.is_gone(4, 1));
+        let mark = KeyMark { lost: Lost::No, conflict: Some(conflict) };
+        assert_eq!((there.take(3, 2), there.take(3, 2)), (Some(mark), None));
+        assert!(there.receive(3, &image::KeyMark { hash: 1, body: &[9] }).is_err());
+    }
+
+    #[test]
+    fn what_nobody_was_told_is_said_whatever_comes_after_it() {
+        let conflict = |run, lost_from| Conflict { reason: ConflictReason::Merged, lost_from, run: RunId(run) };
+        let mark = |conflict| KeyMark { lost: Lost::No, conflict: Some(conflict) };
+        let mut marks = Marks::default();
+        // Lost; an instance begins that nobody hears of, and conflicts twice.
+        marks.set_gone(1, 1);
+        marks.began_anew(1, 1);
+        marks.is_there(1, 1);
+        marks.add_conflict(1, 1, conflict(5, 9));
+        marks.add_conflict(1, 1, conflict(5, 7));
+        marks.add_conflict(1, 1, conflict(6, 2));
+        assert!(!marks.is_gone(1, 1) && marks.says_lost(1, 1));
+        // One life after the other.
+        assert_eq!(marks.take(1, 1), Some(KeyMark { lost: Lost::Anew, ..mark(conflict(5, 7)) }));
+        assert_eq!((marks.take(1, 1), marks.take(1, 1)), (Some(mark(conflict(6, 2))), None));
+        // One that is there after all was not lost, but for its conflict.
+        marks.set_gone(1, 2);
+        marks.is_there(1, 2);
+        marks.set_gone(1, 3);
+        marks.add_conflict(1, 3, conflict(5, 9));
+        marks.is_there(1, 3);
+        assert_eq!((marks.take(1, 2), marks.take(1, 3)), (None, Some(mark(conflict(5, 9)))));
+    }
+}

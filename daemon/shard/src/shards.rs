@@ -1,0 +1,491 @@
+//! Shards: where the instances live. A shard has one writer at a time, whoever claims it; the others leave their work in
+//! its inbox. Partition `p` lives in shard `p mod shards`.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::Instant;
+
+use bytes::Bytes;
+use hashbrown::HashTable;
+use statemesh_claim::{Combining, Held};
+use statemesh_engine::Millis;
+use statemesh_expr::Str;
+use statemesh_mesh::delivery::bounces::Bounces;
+use statemesh_mesh::ownership::Winner;
+use statemesh_protocol::error::ErrorCode;
+use statemesh_protocol::key_index::{Key, KeyState};
+use statemesh_protocol::peer::ownership::HandoffNumber;
+use statemesh_protocol::place::Mark;
+
+use crate::arena::Arena;
+use crate::change::Change;
+use crate::feed::Feeds;
+use crate::instance::Entry;
+use crate::lives::{Lives, Origin};
+use crate::machines::Machines;
+use crate::marks::Marks;
+use crate::removed::Removed;
+use crate::stages::{Stage, Stopwatch};
+use crate::timer_wheel::TimerWheel;
+
+mod ended;
+mod gate;
+mod interest;
+mod keys;
+mod moving;
+mod ops;
+mod removing;
+mod replies;
+mod timers;
+mod twins;
+mod walk;
+
+use twins::Twins;
+
+use ended::Ended;
+use interest::Interests;
+pub use interest::Waiter;
+pub use moving::{Installed, Moved};
+pub use walk::{Bounds, Group, Kind, Line, Page, Place, Walk};
+
+/// Shards of a daemon: enough that two reactors seldom want the same one, few enough that looking at all is nothing.
+const SHARDS: usize = 64;
+/// Lists of requests that wait in one shard's inbox, each what a reactor had for it in one turn.
+const INBOX: usize = 64;
+
+/// A request left for whoever holds the shard.
+#[derive(Debug)]
+pub struct Job {
+    /// The reactor that wants the answer.
+    pub reactor: usize,
+    /// The number under which it waits.
+    pub correlation: u64,
+    /// The key's partition.
+    pub partition: u16,
+    /// The reactor's round for the partition, for [`State::bounces`].
+    pub round: u32,
+    /// The request.
+    pub request: Bytes,
+    /// Runs on if the request is timed.
+    pub watch: Option<Box<Stopwatch>>,
+}
+
+/// How running a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The reply is written, be it an error. With a mark it must wait for that to be committed ([`crate::Waits`]).
+    Replied(Option<Mark>),
+    /// The partition is not here; nothing happened.
+    NotHeld,
+}
+
+/// What is bounded or wanted of a shard's work, the same for all of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// Partitions of the mesh.
+    pub partitions: u16,
+    /// Transitions remembered for each instance.
+    pub history: usize,
+    /// Instances of the whole daemon.
+    pub instances: usize,
+    /// Bytes of a dedup token.
+    pub dedup_bytes: usize,
+    /// Bytes of one reply.
+    pub output_bytes: usize,
+    /// Bytes of changes that wait for one reactor.
+    pub feed_bytes: usize,
+    /// Removed instances of the whole daemon whose dedup tokens are kept.
+    pub removed: usize,
+    /// For how long they are, in milliseconds.
+    pub dedup_for_ms: u64,
+    /// For how long an instance that has ended is kept, in milliseconds, where its machine does not say.
+    pub keep_ms: u64,
+}
+
+/// One shard.
+#[derive(Debug)]
+pub struct Shard {
+    index: usize,
+    state: Combining<State, Job>,
+    /// Milliseconds at which the next timer is due.
+    due: Arc<AtomicU64>,
+}
+
+impl Shard {
+    /// Claims the shard, or says at once that somebody else has it.
+    pub fn try_claim(&self) -> Option<Held<'_, State, Job>> {
+        self.state.try_claim()
+    }
+
+    /// Claims the shard for a thread that may wait: nobody holds it for longer than one request or one slice of timers.
+    pub fn claim(&self) -> Held<'_, State, Job> {
+        loop {
+            if let Some(claimed) = self.try_claim() {
+                return claimed;
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    /// Its state, and what waits for it.
+    pub fn desk(&self) -> &Combining<State, Job> {
+        &self.state
+    }
+
+    /// Its number.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// When the next timer is due; `u64::MAX` if there is none.
+    pub fn due(&self) -> u64 {
+        self.due.load(Relaxed)
+    }
+}
+
+/// All shards of a daemon.
+#[derive(Debug)]
+pub struct Shards {
+    shards: Box<[Shard]>,
+    instances: Arc<AtomicUsize>,
+    removed: Arc<AtomicUsize>,
+    feeds: Arc<Feeds>,
+    origin: Origin,
+}
+
+impl Shards {
+    /// Empty shards, whose changes so many reactors publish.
+    pub fn new(machines: &Arc<Machines>, rules: Rules, reactors: usize, origin: Origin) -> Self {
+        let partitions = rules.partitions;
+        let count = SHARDS.min(usize::from(partitions.max(1)));
+        let instances = Arc::new(AtomicUsize::new(0));
+        let removed = Arc::new(AtomicUsize::new(0));
+        let feeds = Arc::new(Feeds::new(reactors, rules.feed_bytes));
+        let shards = (0..count)
+            .map(|index| {
+                let due = Arc::new(AtomicU64::new(u64::MAX));
+                let state = State {
+                    bounces: Bounces::default(),
+                    index,
+                    shards: count,
+                    rules,
+                    machines: Arc::clone(machines),
+                    due: Arc::clone(&due),
+                    total: Arc::clone(&instances),
+                    partitions: (0..usize::from(partitions).div_ceil(count)).map(|_| Part::default()).collect(),
+                    entries: Arena::default(),
+                    wheel: TimerWheel::new(Millis(0)),
+                    rearmed: false,
+                    marks: Marks::default(),
+                    idle: 0,
+                    unread: Vec::new(),
+                    lives: Lives::new(origin, index),
+                    removed: Removed::new(rules.removed / count, Arc::clone(&removed)),
+                    ended: VecDeque::new(),
+                    ended_max: 0,
+                    restating: VecDeque::new(),
+                    interests: Interests::new(),
+                    interests_max: 0,
+                    feeds: Arc::clone(&feeds),
+                };
+                Shard { index, state: Combining::new(state, INBOX), due }
+            })
+            .collect();
+        Self { shards, instances, removed, feeds, origin }
+    }
+
+    /// The shard of a partition.
+    pub fn of(&self, partition: u16) -> &Shard {
+        // In range: the remainder is below the length, which is at least one.
+        &self.shards[usize::from(partition) % self.shards.len()]
+    }
+
+    /// The shard of this number.
+    pub fn get(&self, index: usize) -> Option<&Shard> {
+        self.shards.get(index)
+    }
+
+    /// The shards whose timers this reactor minds.
+    pub fn minded_by(&self, reactor: usize, reactors: usize) -> impl Iterator<Item = &Shard> {
+        self.shards.iter().skip(reactor).step_by(reactors.max(1))
+    }
+
+    /// Instances of the daemon.
+    pub fn instances(&self) -> usize {
+        self.instances.load(Relaxed)
+    }
+
+    /// Milliseconds since 1970 when the daemon's clock stands at `now`: for people, and for no decision about who serves what.
+    pub fn unix_ms(&self, now: u64) -> u64 {
+        self.origin.unix_ms.wrapping_add(now)
+    }
+
+    /// Removed instances whose dedup tokens are kept.
+    pub fn removed(&self) -> usize {
+        self.removed.load(Relaxed)
+    }
+
+    /// How far each place has come that has something to commit. In memory there is none.
+    pub fn committed(&self) -> impl Iterator<Item = Mark> {
+        std::iter::empty()
+    }
+
+    /// What the reactors have to publish.
+    pub fn feeds(&self) -> &Feeds {
+        &self.feeds
+    }
+}
+
+/// How a partition stands in its shard.
+#[derive(Debug, Default)]
+enum Phase {
+    /// Not here.
+    #[default]
+    Away,
+    /// Served here.
+    Held,
+    /// Instances of it arrive; it is served once all are there and the control plane says so.
+    Arriving,
+    /// Sent to another daemon, which has not said that it has it: kept, in parts, to be taken back.
+    Sent(Vec<Vec<u8>>),
+    /// A copy is here, but others may have adopted the partition: it is neither served, nor do its timers fire.
+    Suspended,
+}
+
+/// Where to find an instance: hash and key are compared only if these bits of the hash are the same.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    hash: u32,
+    number: u32,
+}
+
+/// A hand-off whose parts are taken.
+#[derive(Clone, Copy, Debug)]
+struct Incoming {
+    number: HandoffNumber,
+    /// Whose state of a key wins that both copies have; none if there is no copy here.
+    merge: Option<Winner>,
+}
+
+#[derive(Debug, Default)]
+struct Part {
+    phase: Phase,
+    /// What is expected of another daemon, beside what is here.
+    incoming: Option<Incoming>,
+    /// Its entries, found by the hash of `machine/key`.
+    index: HashTable<Slot>,
+    /// What it may have in common with other copies of it.
+    twins: Twins,
+}
+
+/// What a shard's holder may change.
+#[derive(Debug)]
+pub struct State {
+    /// Reactors whose requests for a partition went back to them.
+    pub bounces: Bounces,
+    index: usize,
+    shards: usize,
+    rules: Rules,
+    machines: Arc<Machines>,
+    due: Arc<AtomicU64>,
+    total: Arc<AtomicUsize>,
+    partitions: Box<[Part]>,
+    entries: Arena<Entry>,
+    wheel: TimerWheel,
+    /// Whether the wheel changed since the reactors were told when the next timer is due.
+    rearmed: bool,
+    /// Keys about which the next reply has something to say.
+    marks: Marks,
+    /// How many partitions are suspended, or arrive: their timers do not fire.
+    idle: usize,
+    /// Keys of instances that arrived and cannot be read, until their partition is served or sent back.
+    unread: Vec<Fresh>,
+    lives: Lives,
+    removed: Removed,
+    /// Instances that have ended, the first to end first. Some have gone since, or are others by now.
+    ended: VecDeque<Ended>,
+    /// With more of them those that are not there any more are taken out.
+    ended_max: usize,
+    /// Keys whose instances were removed, of which the standbys are told again how they stand, and when.
+    restating: VecDeque<(u64, Fresh)>,
+    interests: Interests,
+    /// With more of them those that nobody waits for any more are taken out.
+    interests_max: usize,
+    feeds: Arc<Feeds>,
+}
+
+/// A key that came into being, or went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fresh {
+    /// Its partition.
+    pub partition: u16,
+    /// Its machine.
+    pub machine: Arc<str>,
+    /// The key.
+    pub key: Str,
+}
+
+impl Fresh {
+    /// As members tell it to each other.
+    fn as_key(&self, state: KeyState) -> Key<'_> {
+        Key { partition: self.partition, machine: &self.machine, key: &self.key, state }
+    }
+}
+
+/// What the standbys of a key have to know of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyNote {
+    /// The key.
+    pub key: Fresh,
+    /// It has an instance; else that was removed.
+    pub is_there: bool,
+}
+
+impl KeyNote {
+    /// Appends it to an index.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        self.key.as_key(if self.is_there { KeyState::Live } else { KeyState::Removed }).encode(out);
+    }
+}
+
+/// A key of a partition, as members tell it to each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KnownKey {
+    /// It has an instance.
+    Live {
+        /// Its machine.
+        machine: Arc<str>,
+        /// The key.
+        key: Str,
+    },
+    /// Its instance was lost, which nobody who asked was told: only the hash of `machine/key` is needed for that.
+    Lost(u64),
+}
+
+impl KnownKey {
+    /// Appends it to an index.
+    pub fn encode(&self, partition: u16, out: &mut Vec<u8>) {
+        match self {
+            Self::Live { machine, key } => Key { partition, machine, key, state: KeyState::Live }.encode(out),
+            Self::Lost(hash) => {
+                Key { partition, machine: "", key: &format!("{hash:016x}"), state: KeyState::Lost }.encode(out);
+            }
+        }
+    }
+}
+
+/// What runs leave for their reactor, and what they need of it.
+#[derive(Debug, Default)]
+pub struct Run {
+    /// The daemon's clock, in milliseconds.
+    pub now: u64,
+    /// The control plane has not looked around lately (`statemesh_mesh::lease`): nothing is served, since others may have adopted
+    /// what is here.
+    pub lease_is_over: bool,
+    /// Somebody watches, so changes are worth encoding.
+    pub watched: bool,
+    /// Keys that came into being or were removed, in order.
+    pub keys: Vec<KeyNote>,
+    /// Keys whose instances are lost, which nobody was told yet: their partitions and hashes.
+    pub lost: Vec<(u16, u64)>,
+    /// Takes the time of the request that runs now, if it is timed.
+    pub watch: Option<Stopwatch>,
+    /// A shard whose next timer became more urgent.
+    pub sooner_timer: Option<usize>,
+    /// Reactors that have changes to publish, once the shard is let go.
+    pub publish: Vec<usize>,
+    /// Changes that wait for their marks ([`crate::Waits`]).
+    pub held: Vec<(Mark, Arc<Change>)>,
+    /// Who hears of the next change of the instance that the request is about that runs now.
+    pub waiter: Option<Waiter>,
+    /// Requests that wait for an instance that has changed.
+    pub woken: Vec<Waiter>,
+    /// There are nearly as many instances as there may be: some that have ended may make room.
+    pub wants_room: bool,
+    /// What was counted since the last time.
+    pub counts: Counts,
+    /// Changes of what runs now, until it leaves by the gate.
+    changes: Vec<Arc<Change>>,
+    output: statemesh_engine::Output,
+    scratch: Vec<u8>,
+}
+
+/// What runs counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Events run on instances.
+    pub events: u64,
+    /// Events that changed their instance.
+    pub transitions: u64,
+    /// Instances that came into being.
+    pub created: u64,
+    /// Instances that went into status error.
+    pub machine_errors: u64,
+    /// Instances that became stuck: the step of a timer hit a limit.
+    pub stuck: u64,
+    /// Timers that came due.
+    pub timers_fired: u64,
+    /// Effects told to watchers.
+    pub effects: u64,
+    /// Changes published.
+    pub changes: u64,
+    /// Instances not created, there being as many as there may be.
+    pub refused_instances: u64,
+    /// Replies and steps refused for the bytes that they would put out.
+    pub refused_outputs: u64,
+    /// Instances that are gone: with their owner, or since they could not be read.
+    pub lost: u64,
+    /// Instances that were removed.
+    pub removed: u64,
+    /// Removed instances whose tokens were forgotten before their time.
+    pub forgotten: u64,
+    /// The code of the last request that was refused.
+    pub error_code: Option<ErrorCode>,
+}
+
+impl Counts {
+    /// Whether anything was counted that most requests do not bring about.
+    #[inline]
+    #[must_use]
+    pub fn has_rare(&self) -> bool {
+        let Self { created, machine_errors, stuck, timers_fired, effects, changes, .. } = self;
+        let Self { refused_instances, refused_outputs, lost, removed, .. } = self;
+        let steps = created | machine_errors | stuck | timers_fired | effects | changes;
+        // What is forgotten is so for one that is removed.
+        steps | refused_instances | refused_outputs | lost | removed > 0
+    }
+}
+
+impl Run {
+    /// A stage of the request that runs now has ended.
+    pub fn lap(&mut self, stage: Stage) {
+        if let Some(watch) = &mut self.watch {
+            watch.lap(stage, Instant::now());
+        }
+    }
+}
+
+impl State {
+    fn partition_count(&self) -> u16 {
+        self.rules.partitions
+    }
+
+    fn part(&self, partition: u16) -> Option<&Part> {
+        self.partitions.get(usize::from(partition) / self.shards)
+    }
+
+    fn part_mut(&mut self, partition: u16) -> Option<&mut Part> {
+        self.partitions.get_mut(usize::from(partition) / self.shards)
+    }
+
+    /// Whether there is a copy of the partition here, served or not, whole or not.
+    pub fn has_copy(&self, partition: u16) -> bool {
+        self.part(partition).is_some_and(|part| !matches!(part.phase, Phase::Away))
+    }
+
+    /// Whether the partition is served here.
+    pub fn holds(&self, partition: u16) -> bool {
+        self.part(partition).is_some_and(|part| matches!(part.phase, Phase::Held))
+    }
+}

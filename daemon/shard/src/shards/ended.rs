@@ -1,0 +1,126 @@
+//! Instances that have ended: each stays for its machine's `keep`, and is then removed; where there are nearly as many instances as
+//! there may be, those that ended first go earlier.
+//!
+//! One that has ended waits for no timer: its entry in the wheel is when it is to be removed.
+
+use statemesh_engine::{Millis, Status};
+use statemesh_protocol::hash;
+use statemesh_protocol::run::RunId;
+
+use super::keys::low;
+use super::{Run, Shards, State};
+use crate::instance::Entry;
+
+/// Ended instances of one shard that are looked at, or removed, in one go.
+const PER_GO: usize = 64;
+/// How many there are before the first look at which of them are still there.
+const KNOWN: usize = 1_024;
+
+/// An instance that had ended at a time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ended {
+    /// When, in milliseconds of the daemon's clock.
+    at: u64,
+    number: u32,
+    run: RunId,
+}
+
+/// Whether nothing ever happens to an instance by itself or by events.
+fn is_over(entry: &Entry) -> bool {
+    entry.instance.status() != Status::Active && !entry.instance.is_stuck()
+}
+
+impl State {
+    /// Whether an instance has ended, and is not stuck.
+    pub(super) fn is_over(&self, number: u32) -> bool {
+        self.entries.get(number).is_some_and(is_over)
+    }
+
+    /// An instance has ended at this time: it is removed a while later.
+    pub(super) fn note_end(&mut self, number: u32, at: u64) {
+        let Self { entries, wheel, rules, ended, .. } = self;
+        let Some(entry) = entries.get_mut(number) else { return };
+        if let Some(handle) = entry.armed.take() {
+            wheel.cancel(handle);
+        }
+        self.rearmed = true;
+        let keep_ms = entry.version.machine.keep_ms().unwrap_or(rules.keep_ms);
+        if keep_ms == u64::MAX {
+            return;
+        }
+        entry.armed = Some(wheel.insert(Millis(at.saturating_add(keep_ms)), u64::from(number)));
+        ended.push_back(Ended { at, number, run: entry.run });
+        if ended.len() > self.ended_max {
+            let is_there =
+                |one: &Ended| entries.get(one.number).is_some_and(|entry| entry.run == one.run && is_over(entry));
+            ended.retain(is_there);
+            self.ended_max = KNOWN.max(ended.len() * 2);
+        }
+    }
+
+    /// An instance came from elsewhere. If it has ended, that was when its history says; else as far as is known now.
+    pub(super) fn note_arrival(&mut self, number: u32, now: u64) {
+        let Some(entry) = self.entries.get(number).filter(|entry| is_over(entry)) else { return };
+        let last = entry.history.read(&entry.version.machine).last();
+        let at = last.map_or(now, |past| u64::try_from(past.at).unwrap_or(0).min(now));
+        self.note_end(number, at);
+    }
+
+    /// The time of an instance that has ended is over.
+    pub(super) fn expire(&mut self, number: u32, run: &mut Run) {
+        let Some(entry) = self.entries.get(number) else { return };
+        let hash = hash::key_hash(&entry.version.name, &entry.key);
+        let partition = hash::partition_of_hash(hash, self.rules.partitions);
+        run.output.clear();
+        self.publish_removal(number, "", "expire", run);
+        self.remove_for_good(partition, hash, number, run);
+        self.leave(partition, run);
+    }
+
+    /// Instances that may make room, the first to end first: neither have they tokens, nor is their partition in doubt.
+    fn may_go(&mut self) -> Vec<Ended> {
+        let is_there = |state: &Self, one: &Ended| {
+            state.entries.get(one.number).is_some_and(|entry| entry.run == one.run && is_over(entry))
+        };
+        while self.ended.front().is_some_and(|first| !is_there(self, first)) {
+            self.ended.pop_front();
+        }
+        let has_tokens = |one: &Ended| self.entries.get(one.number).is_some_and(|entry| entry.tokens.is_some());
+        // Those with tokens do not go: others that ended after them have their turn.
+        for _ in 0..PER_GO {
+            let Some(one) = self.ended.pop_front_if(|one| has_tokens(one)) else { break };
+            self.ended.push_back(one);
+        }
+        let first = self.ended.iter().take(PER_GO).filter(|one| is_there(self, one) && !has_tokens(one));
+        first.filter(|one| self.idle == 0 || self.is_served(one.number)).copied().collect()
+    }
+}
+
+impl Shards {
+    /// Removes instances that have ended, those that ended first, until there are not nearly as many as there may be; a bounded number
+    /// in one go. What another thread has just now is left alone. Gives the shards that were claimed.
+    pub fn make_room(&self, instances: usize, run: &mut Run) -> Vec<usize> {
+        let excess = self.instances().saturating_sub(low(instances).saturating_sub(1));
+        if excess == 0 || run.lease_is_over {
+            return Vec::new();
+        }
+        let mut first: Vec<(u64, usize, u32)> = Vec::new();
+        for shard in &self.shards {
+            let Some(mut state) = shard.try_claim() else { continue };
+            first.extend(state.may_go().iter().map(|one| (one.at, shard.index(), one.number)));
+        }
+        first.sort_unstable();
+        first.truncate(excess.min(PER_GO));
+        let mut claimed = Vec::new();
+        for (_, index, number) in first {
+            let Some(mut state) = self.get(index).and_then(|shard| shard.try_claim()) else { continue };
+            // Another thread may have had it in between.
+            if state.may_go().iter().any(|one| one.number == number) {
+                state.expire(number, run);
+                state.update_due(run);
+            }
+            claimed.push(index);
+        }
+        claimed
+    }
+}

@@ -1,0 +1,60 @@
+//! Who wants to hear when an instance changes: requests that wait for it to be somewhere.
+
+use std::collections::BTreeMap;
+
+use statemesh_protocol::hash;
+
+use super::{Run, State};
+
+/// A request that waits, as its reactor calls it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiter {
+    /// The reactor.
+    pub reactor: usize,
+    /// Its number there.
+    pub number: u64,
+    /// It waits no longer than until then, in milliseconds of the daemon's clock.
+    pub until: u64,
+}
+
+/// Keys before the first look at which of them are still waited for.
+const KEYS: usize = 1_024;
+
+/// By partition and hash of `machine/key`. Who waits asks again when it hears of a change, and then waits anew.
+pub(super) type Interests = BTreeMap<(u16, u64), Vec<Waiter>>;
+
+impl State {
+    /// A request waits for a key's instance to change.
+    pub(super) fn wait_for(&mut self, partition: u16, hash: u64, waiter: Waiter, now: u64) {
+        let all = self.interests.entry((partition, hash)).or_default();
+        if all.len() == all.capacity() {
+            all.retain(|other| other.until > now && *other != waiter);
+        }
+        all.push(waiter);
+        // Nobody says when a request waits no longer. A look at all is paid for by those that came.
+        if self.interests.len() > self.interests_max {
+            self.interests.retain(|_, all| all.iter().any(|waiter| waiter.until > now));
+            self.interests_max = KEYS.max(self.interests.len() * 2);
+        }
+    }
+
+    /// An instance has changed: who waits for that asks again.
+    pub(super) fn wake_for(&mut self, number: u32, run: &mut Run) {
+        let Some(entry) = self.entries.get(number) else { return };
+        let hash = hash::key_hash(&entry.version.name, &entry.key);
+        let partition = hash::partition_of_hash(hash, self.rules.partitions);
+        self.wake_key(partition, hash, run);
+    }
+
+    /// The same of a key.
+    pub(super) fn wake_key(&mut self, partition: u16, hash: u64, run: &mut Run) {
+        run.woken.extend(self.interests.remove(&(partition, hash)).unwrap_or_default());
+    }
+
+    /// A partition goes: nobody is told here any more. Who waits asks again by itself after a while.
+    pub(super) fn forget_interests(&mut self, partition: u16) {
+        if !self.interests.is_empty() {
+            self.interests.retain(|(of, _), _| *of != partition);
+        }
+    }
+}

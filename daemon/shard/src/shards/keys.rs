@@ -1,0 +1,129 @@
+//! Finding, adding and removing instances of a shard.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use statemesh_protocol::image::{Input, Record};
+
+use super::{Fresh, KeyNote, KnownKey, Part, Phase, Run, Slot, State};
+use crate::instance::Entry;
+use crate::marks::KeyMark;
+
+/// With more instances than this, those that have ended make room.
+pub(super) fn low(instances: usize) -> usize {
+    instances - (instances / 16).max(1).min(instances)
+}
+
+/// What an index keeps of a key's hash: the half that says least about the partition.
+fn short(hash: u64) -> u32 {
+    (hash >> 32) as u32
+}
+
+/// Spreads it again over the bits that a table looks at.
+fn spread(short: u32) -> u64 {
+    u64::from(short).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// The keys of a part of a partition that was sent.
+fn keys_of(part: &[u8]) -> Vec<KnownKey> {
+    let mut input = Input::new(part);
+    let mut keys = Vec::new();
+    while !input.is_empty() {
+        match input.record() {
+            Ok(Record::Image(image)) => {
+                keys.push(KnownKey::Live { machine: image.machine.into(), key: image.key.into() });
+            }
+            Ok(Record::Mark(mark)) if KeyMark::is_loss(mark.body) => keys.push(KnownKey::Lost(mark.hash)),
+            Ok(Record::Mark(_) | Record::Removed(_)) => {}
+            Err(_) => break,
+        }
+    }
+    keys
+}
+
+impl State {
+    /// The number of an instance.
+    pub(super) fn find(&self, partition: u16, hash: u64, machine: &str, key: &str) -> Option<u32> {
+        let part = self.part(partition)?;
+        let short = short(hash);
+        let same = |slot: &Slot| {
+            slot.hash == short
+                && self
+                    .entries
+                    .get(slot.number)
+                    .is_some_and(|entry| *entry.key == *key && *entry.version.name == *machine)
+        };
+        part.index.find(spread(short), same).map(|slot| slot.number)
+    }
+
+    /// Whether another instance would be one too many.
+    pub(super) fn is_full(&self) -> bool {
+        self.total.load(Relaxed) >= self.rules.instances
+    }
+
+    /// Whether there are so many that those that have ended should make room.
+    pub(super) fn is_nearly_full(&self) -> bool {
+        self.total.load(Relaxed) >= low(self.rules.instances)
+    }
+
+    /// Adds an instance that is not there yet.
+    pub(super) fn add(&mut self, partition: u16, hash: u64, entry: Entry, run: &mut Run) -> u32 {
+        let key = Fresh { partition, machine: entry.version.name.clone(), key: entry.key.clone() };
+        run.keys.push(KeyNote { key, is_there: true });
+        entry.version.count_one();
+        let number = self.entries.insert(entry);
+        self.total.fetch_add(1, Relaxed);
+        if let Some(part) = self.part_mut(partition) {
+            let hash = short(hash);
+            part.index.insert_unique(spread(hash), Slot { hash, number }, |slot| spread(slot.hash));
+        }
+        number
+    }
+
+    /// Takes out one instance.
+    pub(super) fn remove(&mut self, partition: u16, hash: u64, number: u32) -> Option<Entry> {
+        let part = self.part_mut(partition)?;
+        if let Ok(slot) = part.index.find_entry(spread(short(hash)), |slot| slot.number == number) {
+            slot.remove();
+        }
+        let entry = self.entries.remove(number)?;
+        self.disarm(&entry);
+        entry.version.count_one_less();
+        self.total.fetch_sub(1, Relaxed);
+        Some(entry)
+    }
+
+    /// Takes every instance of a partition out of the shard.
+    pub(super) fn take_all(&mut self, partition: u16) -> Vec<Entry> {
+        self.forget_interests(partition);
+        let Some(part) = self.part_mut(partition) else {
+            return Vec::new();
+        };
+        let slots: Vec<Slot> = std::mem::take(&mut part.index).into_iter().collect();
+        let taken: Vec<Entry> = slots.into_iter().filter_map(|slot| self.entries.remove(slot.number)).collect();
+        for entry in &taken {
+            self.disarm(entry);
+            entry.version.count_one_less();
+        }
+        self.total.fetch_sub(taken.len(), Relaxed);
+        taken
+    }
+
+    /// What a partition's standby has to know: all keys of the copy that is here, served or not, or sent and kept.
+    pub fn known_keys(&self, partition: u16) -> Vec<KnownKey> {
+        let live = self.keys(partition).into_iter().map(|Fresh { machine, key, .. }| KnownKey::Live { machine, key });
+        let mut keys: Vec<KnownKey> = live.chain(self.marks.lost(partition).map(KnownKey::Lost)).collect();
+        if let Some(Part { phase: Phase::Sent(parts), .. }) = self.part(partition) {
+            parts.iter().for_each(|part| keys.extend(keys_of(part)));
+        }
+        keys
+    }
+
+    /// All keys of a partition that is here, be it that it is not served yet.
+    pub fn keys(&self, partition: u16) -> Vec<Fresh> {
+        let Some(Part { index, .. }) = self.part(partition) else {
+            return Vec::new();
+        };
+        let entries = index.iter().filter_map(|slot| self.entries.get(slot.number));
+        entries.map(|entry| Fresh { partition, machine: entry.version.name.clone(), key: entry.key.clone() }).collect()
+    }
+}

@@ -1,0 +1,581 @@
+//! Partitions that move: freezing, installing, taking back.
+
+use std::sync::Arc;
+
+use statemesh_engine::{Instance, Millis, Status};
+use statemesh_expr::Str;
+use statemesh_mesh::key_index::LostKey;
+use statemesh_mesh::ownership::Winner;
+use statemesh_protocol::hash;
+use statemesh_protocol::image::{self, Image, Input, Record};
+use statemesh_protocol::peer::ownership::HandoffNumber;
+
+use super::{Fresh, Incoming, Part, Phase, Run, State, Twins};
+use crate::change::lost_change;
+use crate::dedup::Tokens;
+use crate::history::History;
+use crate::instance::Entry;
+use crate::marks::{Conflict, ConflictReason};
+use crate::removed::Left;
+
+/// What a partition had when it was frozen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Instances in it.
+    pub instances: usize,
+    /// Whether it was here at all.
+    pub held: bool,
+}
+
+/// What came with one part of a moving partition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Installed {
+    /// Instances read.
+    pub instances: u64,
+    /// Records that could not be read: unknown definition, or bytes that are none of ours.
+    pub rejected: u64,
+    /// Keys that were here as well; one of the two states won.
+    pub conflicts: u64,
+    /// With this part or an earlier one came what cannot be read, and the partition is not served here: it must not be confirmed.
+    pub refused: bool,
+}
+
+impl State {
+    /// Serves a partition from now on, empty. `lost`: keys whose instances went with its last owner; who watches is told.
+    pub fn take_over(&mut self, partition: u16, lost: &[LostKey], run: &mut Run) {
+        self.mark_gone(partition, lost, run);
+        self.serve(partition, run);
+    }
+
+    /// These keys were served by a daemon that died. One that has no instance here is lost; one that has is as it was before.
+    fn mark_gone(&mut self, partition: u16, gone: &[LostKey], run: &mut Run) {
+        for LostKey { machine, key, before } in gone {
+            if *before {
+                // It was published and counted; only its hash is known.
+                if let Ok(hash) = u64::from_str_radix(key, 16) {
+                    self.mark_lost(partition, hash, run);
+                }
+                continue;
+            }
+            let hash = hash::key_hash(machine, key);
+            match self.find(partition, hash, machine, key) {
+                Some(number) => self.mark_older(partition, hash, number, run),
+                None => {
+                    let key: Str = (**key).into();
+                    self.lose(&Fresh { partition, machine: Arc::clone(machine), key }, run);
+                }
+            }
+        }
+        self.drop_needless_marks(partition);
+    }
+
+    fn mark_older(&mut self, partition: u16, hash: u64, number: u32, run: &mut Run) {
+        let Some(entry) = self.entries.get(number) else { return };
+        let (lost_from, life) = (entry.instance.seq() + 1, entry.run);
+        let conflict = Conflict { reason: ConflictReason::OwnerLost, lost_from, run: life };
+        self.marks.add_conflict(partition, hash, conflict);
+        self.publish_conflict(number, run);
+    }
+
+    /// A key that has an instance after all is not lost.
+    fn drop_needless_marks(&mut self, partition: u16) {
+        if !self.marks.any(partition) {
+            return;
+        }
+        for Fresh { machine, key, .. } in self.keys(partition) {
+            self.marks.is_there(partition, hash::key_hash(&machine, &key));
+        }
+    }
+
+    /// Neither serves a partition nor fires its timers: others may have adopted it.
+    pub fn suspend(&mut self, partition: u16) {
+        if self.holds(partition) {
+            self.set_phase(partition, Phase::Suspended);
+        }
+    }
+
+    fn set_phase(&mut self, partition: u16, phase: Phase) {
+        let Some(part) = self.part_mut(partition) else { return };
+        let is_idle = |phase: &Phase| matches!(phase, Phase::Suspended | Phase::Arriving);
+        let (was, is) = (is_idle(&part.phase), is_idle(&phase));
+        part.phase = phase;
+        self.idle = self.idle + usize::from(is) - usize::from(was);
+        if was && !is {
+            self.arm_all(partition);
+        }
+    }
+
+    /// Timers of a partition that was suspended, or arrived, may have come up meanwhile.
+    fn arm_all(&mut self, partition: u16) {
+        let numbers: Vec<u32> =
+            self.part(partition).into_iter().flat_map(|part| part.index.iter().map(|slot| slot.number)).collect();
+        numbers.into_iter().for_each(|number| self.arm(number));
+    }
+
+    /// Of a partition that was suspended the time of some that have ended may be over, and nobody looks at them again.
+    fn note_ended_of(&mut self, partition: u16, now: u64) {
+        let slots = self.part(partition).into_iter().flat_map(|part| &part.index);
+        let unarmed = |number: &u32| self.entries.get(*number).is_some_and(|entry| entry.armed.is_none());
+        let numbers: Vec<u32> = slots.map(|slot| slot.number).filter(unarmed).collect();
+        numbers.into_iter().for_each(|number| self.note_arrival(number, now));
+    }
+
+    /// The next reply about a key has to say that its instance was lost; the standbys have to know of it like of what is there.
+    fn mark_lost(&mut self, partition: u16, hash: u64, run: &mut Run) {
+        self.marks.set_gone(partition, hash);
+        run.lost.push((partition, hash));
+    }
+
+    /// An instance is gone: who watches is told now, and who asks next.
+    fn lose(&mut self, lost: &Fresh, run: &mut Run) {
+        self.mark_lost(lost.partition, hash::key_hash(&lost.machine, &lost.key), run);
+        run.changes.push(Arc::new(lost_change(&lost.machine, &lost.key)));
+        run.counts.lost += 1;
+    }
+
+    /// Serves what has arrived of a partition.
+    pub fn serve(&mut self, partition: u16, run: &mut Run) {
+        self.set_phase(partition, Phase::Held);
+        self.note_ended_of(partition, run.now);
+        self.tell_unread(partition, run);
+        self.leave(partition, run);
+        self.update_due(run);
+    }
+
+    /// What arrived of a partition that is served here and could not be read is lost.
+    fn tell_unread(&mut self, partition: u16, run: &mut Run) {
+        let (unread, others) = std::mem::take(&mut self.unread).into_iter().partition(|of| of.partition == partition);
+        self.unread = others;
+        let mut unread: Vec<Fresh> = unread;
+        // One that is here as well stays what it is here.
+        let hash = |of: &Fresh| hash::key_hash(&of.machine, &of.key);
+        unread.retain(|of| self.find(partition, hash(of), &of.machine, &of.key).is_none());
+        if let Some(first) = unread.first() {
+            tracing::warn!(
+                partition,
+                instances = unread.len(),
+                machine = &*first.machine,
+                key = &*first.key,
+                "instances that were handed over cannot be read here and are lost; the first is named: its definition is not \
+                 here, or it came from another release"
+            );
+        }
+        for lost in unread {
+            self.lose(&lost, run);
+        }
+    }
+
+    /// Instances of this partition will arrive, by this hand-off. Unless there is a copy here already (`merge`), whatever is left
+    /// of an earlier try goes.
+    pub fn expect(&mut self, partition: u16, number: HandoffNumber, merge: Option<Winner>, run: &mut Run) {
+        if merge.is_none() {
+            self.clear(partition);
+            self.set_phase(partition, Phase::Arriving);
+        } else {
+            self.unpack(partition, run);
+        }
+        if let Some(part) = self.part_mut(partition) {
+            part.incoming = Some(Incoming { number, merge });
+        }
+    }
+
+    /// Makes instances of a copy that was sent and kept.
+    fn unpack(&mut self, partition: u16, run: &mut Run) {
+        let Some(Part { phase: Phase::Sent(parts), .. }) = self.part_mut(partition) else { return };
+        let parts = std::mem::take(parts);
+        self.set_phase(partition, Phase::Suspended);
+        for part in &parts {
+            self.install_part(partition, part, None, run);
+            self.note_common(partition, part);
+        }
+    }
+
+    /// A copy that was kept will be served again, or merged: of what it has the other copy has the same.
+    fn note_common(&mut self, partition: u16, part: &[u8]) {
+        let images: Vec<(u64, u64)> =
+            image::images(part).map(|image| (hash::key_hash(image.machine, image.key), image.common)).collect();
+        if let Some(part) = self.part_mut(partition) {
+            images.into_iter().for_each(|(hash, common)| part.twins.reopened(hash, common));
+        }
+    }
+
+    /// What has arrived of a partition is void. One that is served here stays.
+    pub fn discard(&mut self, partition: u16) {
+        let Some(part) = self.part_mut(partition) else { return };
+        part.incoming = None;
+        if matches!(part.phase, Phase::Arriving) {
+            self.clear(partition);
+            self.set_phase(partition, Phase::Away);
+        }
+    }
+
+    /// Takes out whatever is here of a partition.
+    fn clear(&mut self, partition: u16) {
+        self.take_all(partition);
+        self.removed.take_all(partition);
+        self.marks.forget(partition);
+        if let Some(part) = self.part_mut(partition) {
+            part.twins = Twins::default();
+        }
+        self.unread.retain(|of| of.partition != partition);
+    }
+
+    /// Stops serving a partition and gives its instances and marks in parts of about `part_bytes`, at least one. A copy is kept
+    /// until [`State::forget`] or [`State::take_back`].
+    pub fn freeze(&mut self, partition: u16, part_bytes: usize, now: u64) -> (Moved, Vec<Vec<u8>>) {
+        match self.part(partition).map(|part| &part.phase) {
+            Some(Phase::Held | Phase::Suspended) => {}
+            // A copy that came back from another hand-off goes as it is.
+            Some(Phase::Sent(parts)) => {
+                let instances = parts.iter().map(|part| image::images(part).count()).sum();
+                return (Moved { instances, held: true }, parts.clone());
+            }
+            _ => return (Moved::default(), Vec::new()),
+        }
+        let entries = self.take_all(partition);
+        let mut parts = Parts { parts: vec![Vec::new()], part_bytes };
+        for (hash, body) in self.marks.records(partition) {
+            parts.add(&Record::Mark(image::KeyMark { hash, body: &body }));
+        }
+        self.marks.forget(partition);
+        let removed = self.removed.take_all(partition);
+        removed
+            .iter()
+            .filter(|(_, left)| left.until > now)
+            .for_each(|(hash, left)| parts.add_removed(*hash, left, now));
+        let twins = self.part_mut(partition).map(|part| std::mem::take(&mut part.twins)).unwrap_or_default();
+        for entry in &entries {
+            let hash = hash::key_hash(&entry.version.name, &entry.key);
+            parts.add_entry(entry, twins.common(hash, entry.instance.seq()), now);
+        }
+        self.set_phase(partition, Phase::Sent(parts.parts.clone()));
+        (Moved { instances: entries.len(), held: true }, parts.parts)
+    }
+
+    /// The other side has the partition: the copy goes.
+    pub fn forget(&mut self, partition: u16) {
+        if let Some(part) = self.part_mut(partition)
+            && matches!(part.phase, Phase::Sent(_))
+        {
+            part.phase = Phase::Away;
+        }
+    }
+
+    /// Serves again the copy that was sent, or is in doubt: nobody else has the partition. `lost`: keys that were served elsewhere
+    /// meanwhile, by a daemon that died.
+    pub fn take_back(&mut self, partition: u16, lost: &[LostKey], run: &mut Run) {
+        self.unpack(partition, run);
+        let here = |part: &Part| matches!(part.phase, Phase::Suspended | Phase::Held);
+        if self.part(partition).is_some_and(here) {
+            self.mark_gone(partition, lost, run);
+            self.serve(partition, run);
+        }
+    }
+
+    /// Takes a part of a partition that moves here by this hand-off; nothing if that is not expected (any more).
+    pub fn install(
+        &mut self,
+        partition: u16,
+        number: HandoffNumber,
+        bytes: &[u8],
+        is_last: bool,
+        run: &mut Run,
+    ) -> Option<Installed> {
+        let expected = self.part(partition)?.incoming.filter(|incoming| incoming.number == number)?;
+        let installed = self.install_part(partition, bytes, expected.merge, run);
+        if expected.merge.is_some() {
+            self.drop_needless_marks(partition);
+        }
+        if is_last
+            && expected.merge.is_some()
+            && let Some(part) = self.part_mut(partition)
+        {
+            part.twins.merge_is_over();
+        }
+        Some(installed)
+    }
+
+    fn install_part(&mut self, partition: u16, bytes: &[u8], merge: Option<Winner>, run: &mut Run) -> Installed {
+        let mut installed = Installed::default();
+        let mut input = Input::new(bytes);
+        while !input.is_empty() {
+            match input.record() {
+                Ok(Record::Mark(mark)) => match self.marks.receive(partition, &mark) {
+                    Ok(()) if self.marks.is_gone(partition, mark.hash) => run.lost.push((partition, mark.hash)),
+                    Ok(()) => {}
+                    Err(_) => installed.rejected += 1,
+                },
+                Ok(Record::Image(image)) => self.install_image(partition, &image, merge, &mut installed, run),
+                Ok(Record::Removed(removed)) => {
+                    installed.rejected += u64::from(!self.receive_removed(partition, &removed, run));
+                }
+                Err(error) => {
+                    tracing::error!(partition, %error, "a part of a hand-over is damaged, or of another release");
+                    installed.rejected += 1;
+                    self.unread.push(Fresh { partition, machine: "".into(), key: "".into() });
+                    break;
+                }
+            }
+        }
+        if self.holds(partition) {
+            self.tell_unread(partition, run);
+        }
+        installed.refused = self.unread.iter().any(|of| of.partition == partition);
+        self.leave(partition, run);
+        self.update_due(run);
+        installed
+    }
+
+    fn install_image(
+        &mut self,
+        partition: u16,
+        image: &Image<'_>,
+        merge: Option<Winner>,
+        installed: &mut Installed,
+        run: &mut Run,
+    ) {
+        match self.install_one(partition, image, merge, run) {
+            Some(conflict) => {
+                installed.instances += 1;
+                installed.conflicts += u64::from(conflict);
+            }
+            None => {
+                installed.rejected += 1;
+                self.unread.push(Fresh { partition, machine: image.machine.into(), key: image.key.into() });
+            }
+        }
+    }
+
+    /// Says whether the key was here as well, with another state; `None` if the image can't be read.
+    fn install_one(&mut self, partition: u16, image: &Image<'_>, merge: Option<Winner>, run: &mut Run) -> Option<bool> {
+        let hash = hash::key_hash(image.machine, image.key);
+        if hash::partition_of_hash(hash, self.partition_count()) != partition {
+            return None;
+        }
+        let came = self.read(image, run)?;
+        let seq = came.instance.seq();
+        let part = self.part_mut(partition)?;
+        if merge.is_some() && part.twins.is_merged(hash, came.run, seq) {
+            return Some(false);
+        }
+        let twin = image.common.min(seq);
+        if twin < seq {
+            part.twins.reopened(hash, twin);
+        }
+        let Some(number) = self.find(partition, hash, image.machine, image.key) else {
+            let number = self.add(partition, hash, came, run);
+            self.inherit(partition, hash, number);
+            self.note_arrival(number, run.now);
+            self.arm(number);
+            return Some(false);
+        };
+        let common = self.part(partition)?.twins.common(hash, twin);
+        let here = self.entries.get_mut(number)?;
+        let met = meet(&came, here, common, merge);
+        if met.comes {
+            // The wheel's entry stays: it is set anew when it comes up.
+            *here = Entry { armed: here.armed, ..came };
+            // One that has ended is kept as long as it says, whatever the wheel held for the other.
+            self.note_arrival(number, run.now);
+        }
+        self.arm(number);
+        if let Some(lost) = met.lost {
+            self.marks.add_conflict(partition, hash, lost);
+            self.publish_conflict(number, run);
+        }
+        Some(met.lost.is_some())
+    }
+
+    fn read(&self, image: &Image<'_>, run: &mut Run) -> Option<Entry> {
+        let table = self.machines.table();
+        let version = Arc::clone(table.by_hash(image.definition)?);
+        run.output.clear();
+        let machine = &version.machine;
+        let instance = Instance::from_bytes(machine, image.snapshot, Millis(run.now), &mut run.output).ok()?;
+        let history = History::decode(machine, &mut Input::new(image.history), run.now, self.rules.history).ok()?;
+        let tokens = Tokens::decode(image.tokens, &version, &table).ok()?;
+        let tokens = (tokens != Tokens::default()).then(|| Box::new(tokens));
+        Some(Entry { key: image.key.into(), run: image.run, version, instance, armed: None, history, tokens })
+    }
+}
+
+/// How two states of a key met.
+struct Met {
+    /// The one that comes goes on.
+    comes: bool,
+    /// What of the other is gone.
+    lost: Option<Conflict>,
+}
+
+/// Which of two states of a key goes on. Both have transitions of one life in `common`: one that has no more than these lost nothing,
+/// and keeps nothing from the other.
+fn meet(came: &Entry, here: &Entry, common: u64, merge: Option<Winner>) -> Met {
+    let same_life = came.run == here.run;
+    let has_more = |entry: &Entry| !same_life || entry.instance.seq() > common;
+    let comes = match merge {
+        _ if !has_more(came) => false,
+        _ if !has_more(here) => true,
+        Some(Winner::Here) => false,
+        Some(Winner::Coming) => true,
+        Some(Winner::Longer) | None => is_later(came, here),
+    };
+    let loser = if comes { here } else { came };
+    let lost_from = if same_life { common + 1 } else { 1 };
+    let lost = Conflict { reason: ConflictReason::Merged, lost_from, run: loser.run };
+    Met { comes, lost: has_more(loser).then_some(lost) }
+}
+
+/// Of two states of a key, whether the first is the one to go on with: in the same life the one with more transitions; of two
+/// lives the later one if the other had ended before, else, as it began for want of the other, the one with more transitions.
+fn is_later(came: &Entry, here: &Entry) -> bool {
+    let (a, b) = (&came.instance, &here.instance);
+    let ended = |instance: &Instance| instance.status() != Status::Active;
+    let later = came.run > here.run;
+    match came.run == here.run {
+        true => a.seq() > b.seq(),
+        false if ended(if later { b } else { a }) => later,
+        false => (a.seq(), came.run) > (b.seq(), here.run),
+    }
+}
+
+/// The parts of a partition that goes.
+struct Parts {
+    parts: Vec<Vec<u8>>,
+    part_bytes: usize,
+}
+
+impl Parts {
+    fn add(&mut self, record: &Record<'_>) {
+        if self.parts.last().is_none_or(|part| part.len() >= self.part_bytes) {
+            self.parts.push(Vec::new());
+        }
+        if let Some(part) = self.parts.last_mut() {
+            record.encode(part);
+        }
+    }
+
+    fn add_removed(&mut self, hash: u64, left: &Left, now: u64) {
+        let Left { until, run, version, tokens } = left;
+        let mut known = Vec::new();
+        tokens.encode(version, &mut known);
+        let left_ms = until.saturating_sub(now);
+        let removed = image::Removed { hash, definition: &version.hash, run: *run, left_ms, tokens: &known };
+        self.add(&Record::Removed(removed));
+    }
+
+    fn add_entry(&mut self, entry: &Entry, common: u64, now: u64) {
+        let Entry { key, run, version, instance, history, tokens, .. } = entry;
+        let [mut snapshot, mut past, mut known] = [const { Vec::new() }; 3];
+        instance.to_bytes(&version.machine, Millis(now), &mut snapshot);
+        history.encode(&version.machine, now, &mut past);
+        if let Some(tokens) = tokens {
+            tokens.encode(version, &mut known);
+        }
+        self.add(&Record::Image(Image {
+            definition: &version.hash,
+            machine: &version.name,
+            key,
+            run: *run,
+            common,
+            snapshot: &snapshot,
+            history: &past,
+            tokens: &known,
+        }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lives::Origin;
+    use crate::machines::{Machines, Version};
+    use crate::shards::{Outcome, Rules, Shards};
+    use statemesh_engine::{Limits, Machine};
+    use statemesh_protocol::reply::Encoding;
+    use statemesh_protocol::request::Request;
+
+    const PARTITIONS: u16 = 1;
+
+    fn shards(machines: &Arc<Machines>) -> Shards {
+        let rules = Rules {
+            partitions: PARTITIONS,
+            history: 4,
+            instances: 10,
+            dedup_bytes: 64,
+            output_bytes: 1 << 20,
+            feed_bytes: 1 << 20,
+            removed: 10,
+            dedup_for_ms: 1_000,
+            keep_ms: 1_000,
+        };
+        Shards::new(machines, rules, 1, Origin::default())
+    }
+
+    /// The parts of a partition that has one instance, m/k.
+    fn parts() -> Vec<Vec<u8>> {
+        let text = br#"{"id":"m","initial":"a","states":{"a":{}}}"#;
+        let machine = Machine::compile(text, &Limits::default(), &|_| None).unwrap().machine;
+        let machines = Arc::new(Machines::default());
+        machines.add(Version::new("m".into(), *machine.hash(), 1, machine));
+        let here = shards(&machines);
+        let mut state = here.of(0).try_claim().unwrap();
+        let mut run = Run::default();
+        state.take_over(0, &[], &mut run);
+        let request = Request::parse(br#"{"op":"start","machine":"m","key":"k"}"#, Encoding::Json).unwrap();
+        let hash = hash::key_hash("m", "k");
+        assert_eq!(state.run(&request, hash, 0, &mut run, &mut Vec::new()), Outcome::Replied(None));
+        let (moved, parts) = state.freeze(0, 1_000, 0);
+        assert_eq!(moved.instances, 1);
+        parts
+    }
+
+    /// What is published from here on.
+    fn topics(shards: &Shards) -> Vec<String> {
+        let mut topics = Vec::new();
+        let feed = shards.feeds().of(0).unwrap();
+        feed.drain(|change| topics.push(String::from_utf8_lossy(&change.topic).into_owned()));
+        topics
+    }
+
+    #[test]
+    fn what_arrives_and_cannot_be_read_is_refused_and_told_as_lost_only_if_its_partition_is_served() {
+        let there = shards(&Arc::new(Machines::default()));
+        there.feeds().of(0).unwrap().set_watched(true);
+        let mut state = there.of(0).try_claim().unwrap();
+        let mut run = Run::default();
+        for sent_back in [true, false] {
+            state.expect(0, 1, None, &mut run);
+            for part in parts() {
+                let installed = state.install(0, 1, &part, true, &mut run).unwrap();
+                assert_eq!((installed.rejected, installed.refused), (1, true));
+            }
+            assert_eq!((topics(&there), run.counts.lost), (Vec::new(), 0), "it may still be served where it came from");
+            if sent_back {
+                state.discard(0);
+            }
+        }
+        state.serve(0, &mut run);
+        assert_eq!(topics(&there), ["m/k"]);
+        assert_eq!((run.counts.lost, state.unread.len(), state.marks.len()), (1, 0, 1));
+    }
+
+    #[test]
+    fn marks_go_with_their_partition_and_come_back_with_it() {
+        let here = shards(&Arc::new(Machines::default()));
+        let mut state = here.of(0).try_claim().unwrap();
+        let mut run = Run::default();
+        let lost = LostKey { machine: "m".into(), key: "k".into(), before: false };
+        state.take_over(0, &[lost], &mut run);
+        let (_, parts) = state.freeze(0, 1_000, 0);
+        assert!(state.marks.is_empty());
+        state.take_back(0, &[], &mut run);
+        assert!(state.marks.is_gone(0, hash::key_hash("m", "k")));
+        let there = shards(&Arc::new(Machines::default()));
+        let mut state = there.of(0).try_claim().unwrap();
+        state.expect(0, 1, None, &mut run);
+        parts
+            .iter()
+            .for_each(|part| assert_eq!(state.install(0, 1, part, true, &mut run).unwrap(), Installed::default()));
+        assert!(state.marks.is_gone(0, hash::key_hash("m", "k")));
+    }
+}

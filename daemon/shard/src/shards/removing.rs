@@ -1,0 +1,127 @@
+//! Removing instances: what they leave, and who is told.
+
+use statemesh_engine::Millis;
+use statemesh_protocol::hash;
+use statemesh_protocol::image;
+use std::sync::Arc;
+
+use super::ops::{At, Done, Failed, vanished};
+use super::{Fresh, KeyNote, Run, State};
+use crate::change::change;
+use crate::dedup::Tokens;
+use crate::instance::Entry;
+use crate::machines::Version;
+use crate::removed::Left;
+
+/// After this time the standbys are told again how a key stands whose instance was removed. Two reactors that remove and create it
+/// in two turns may tell that in the wrong order; by then both have.
+const RESTATE_MS: u64 = 1_000;
+/// Keys of one shard of which the standbys are to be told again; beyond it they are told earlier.
+const RESTATING: usize = 4_096;
+/// Keys that are told again, and removed instances that are forgotten, in one go.
+const PER_GO: usize = 256;
+
+impl State {
+    /// `delete`: stops an instance if it is active. It goes once its reply is written ([`State::remove_for_good`]).
+    pub(super) fn delete(&mut self, at: At<'_>, run: &mut Run) -> Result<Done, Box<Failed>> {
+        let number = self.existing(at)?;
+        self.check_conditions(at.request, Some(number))?;
+        let Some(Entry { key, version, instance, .. }) = self.entries.get_mut(number) else {
+            return Err(vanished());
+        };
+        let seq = instance.seq();
+        run.output.clear();
+        if let Err(error) = version.machine.stop(instance, Millis(run.now), &mut run.output) {
+            // What cannot be stopped can be removed all the same: nothing else would free its key.
+            tracing::warn!(machine = %version.name, %key, %error, "removed, and could not be stopped first");
+            run.output.clear();
+        }
+        let event = if instance.seq() == seq { "" } else { "xstate.stop" };
+        self.publish_removal(number, event, "delete", run);
+        Ok(Done { number, changed: true, removed: true, ..Done::default() })
+    }
+
+    /// Tells watchers where an instance stood when it went. `run.output` holds what its stop did.
+    pub(super) fn publish_removal(&self, number: u32, event: &str, reason: &'static str, run: &mut Run) {
+        let Some(entry) = self.entries.get(number) else { return };
+        run.counts.effects += run.output.effects.len() as u64;
+        if run.watched {
+            run.changes.push(Arc::new(change(entry, event, reason, true, &run.output.effects)));
+        }
+    }
+
+    /// Takes an instance out. Its tokens stay for a while; its key's standbys hear that there is nothing to be lost.
+    pub(super) fn remove_for_good(&mut self, partition: u16, hash: u64, number: u32, run: &mut Run) {
+        let Some(Entry { key, run: life, version, tokens, .. }) = self.remove(partition, hash, number) else { return };
+        self.lives.removed(life);
+        self.wake_key(partition, hash, run);
+        run.counts.removed += 1;
+        let machine = Arc::clone(&version.name);
+        if let Some(tokens) = tokens {
+            let until = run.now.saturating_add(self.rules.dedup_for_ms);
+            run.counts.forgotten += self.removed.put(partition, hash, Left { until, run: life, version, tokens });
+        }
+        let key = Fresh { partition, machine, key };
+        if self.restating.len() >= RESTATING
+            && let Some((_, first)) = self.restating.pop_front()
+        {
+            self.state_again(first, run);
+        }
+        self.restating.push_back((run.now + RESTATE_MS, key.clone()));
+        run.keys.push(KeyNote { key, is_there: false });
+        self.rearmed = true;
+    }
+
+    /// A new life of a key goes on with the tokens that a removed one left.
+    pub(super) fn inherit(&mut self, partition: u16, hash: u64, number: u32) {
+        if self.removed.is_empty() {
+            return;
+        }
+        if let Some(left) = self.removed.take(partition, hash)
+            && let Some(entry) = self.entries.get_mut(number)
+        {
+            entry.tokens.get_or_insert_default().inherit(*left.tokens);
+        }
+    }
+
+    /// When something of removed instances is to be done.
+    pub(super) fn removal_due(&self) -> Option<u64> {
+        let restated = self.restating.front().map(|(at, _)| *at);
+        [restated, self.removed.next()].into_iter().flatten().min()
+    }
+
+    /// Does what is due about removed instances.
+    pub(super) fn see_to_removed(&mut self, run: &mut Run) {
+        self.removed.expire(run.now, PER_GO);
+        for _ in 0..PER_GO {
+            match self.restating.pop_front() {
+                Some((at, key)) if at <= run.now => self.state_again(key, run),
+                Some(later) => return self.restating.push_front(later),
+                None => return,
+            }
+        }
+    }
+
+    /// Tells the standbys again how a key stands by now.
+    fn state_again(&mut self, key: Fresh, run: &mut Run) {
+        // What is elsewhere by now is told by who has it.
+        if self.holds(key.partition) {
+            let hash = hash::key_hash(&key.machine, &key.key);
+            let is_there = self.find(key.partition, hash, &key.machine, &key.key).is_some();
+            run.keys.push(KeyNote { key, is_there });
+        }
+    }
+
+    /// Takes what a removed instance left at the daemon that its partition comes from. False if that cannot be read.
+    pub(super) fn receive_removed(&mut self, partition: u16, removed: &image::Removed<'_>, run: &mut Run) -> bool {
+        let table = self.machines.table();
+        let Some(version) = table.by_hash(removed.definition) else { return false };
+        let Ok(tokens) = Tokens::decode(removed.tokens, version, &table) else { return false };
+        let until = run.now.saturating_add(removed.left_ms.min(self.rules.dedup_for_ms));
+        let version: Arc<Version> = Arc::clone(version);
+        let left = Left { until, run: removed.run, version, tokens: Box::new(tokens) };
+        run.counts.forgotten += self.removed.put(partition, removed.hash, left);
+        self.rearmed = true;
+        true
+    }
+}

@@ -1,0 +1,126 @@
+//! Writing replies about an instance.
+
+use statemesh_engine::{Event, Millis};
+use statemesh_protocol::reply::{MapWriter, write_str};
+use statemesh_protocol::request::{Op, Request};
+use statemesh_protocol::run::RunId;
+
+use super::ops::{Done, payload};
+use crate::dedup::Answer;
+use crate::history::Past;
+use crate::instance::Entry;
+use crate::until::Until;
+use crate::values::{write_json, write_value};
+
+/// What a reply is about.
+pub(super) struct Reply<'a> {
+    pub(super) entry: &'a Entry,
+    pub(super) request: &'a Request<'a>,
+    pub(super) done: &'a Done,
+    pub(super) now: u64,
+    /// Nothing further is written once there are more bytes: the reply will be refused.
+    pub(super) bytes_max: usize,
+}
+
+impl Reply<'_> {
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        let mut map = MapWriter::new(out, self.request.encoding);
+        if let Some(id) = self.request.id {
+            map.raw("id", id);
+        }
+        match self.request.op {
+            Op::Get => write_whole(&mut map, self.entry),
+            Op::History => self.history(&mut map),
+            Op::Explain => self.explanation(&mut map),
+            _ => write_outcome(&mut map, self.entry, self.done),
+        }
+        if let Some(mark) = &self.done.mark {
+            mark.write(&mut map);
+        }
+        if let Some(until) = self.request.until {
+            let until = Until::read(until, self.request.encoding);
+            map.bool("reached", until.is_ok_and(|until| until.is_met(self.entry)));
+        }
+        if self.request.op != Op::History
+            && self.request.op != Op::Explain
+            && let Some(error) = self.entry.instance.error()
+        {
+            map.str("fault", &error.to_string());
+        }
+        map.end();
+    }
+
+    fn history(&self, map: &mut MapWriter<'_>) {
+        let Self { entry, now, .. } = self;
+        map.bool("ok", true);
+        map.run(entry.run).uint("seq", entry.instance.seq());
+        let machine = &entry.version.machine;
+        let past: Vec<Past<'_>> = entry.history.read(machine).collect();
+        let mut from: Option<Vec<u8>> = None;
+        map.list("history", past.iter(), |out, encoding, past| {
+            if out.len() > self.bytes_max {
+                return;
+            }
+            let mut to = Vec::new();
+            machine.write_configuration_json(past.configuration, &mut to);
+            let mut line = MapWriter::new(out, encoding);
+            line.uint("seq", past.seq).str("event", past.event);
+            match &from {
+                Some(from) => line.with("from", |out, encoding| write_json(out, encoding, from)),
+                None => line.null("from"),
+            };
+            line.with("to", |out, encoding| write_json(out, encoding, &to));
+            let age = i64::try_from(*now).unwrap_or(i64::MAX).saturating_sub(past.at);
+            line.uint("ageMs", u64::try_from(age).unwrap_or(0));
+            line.end();
+            from = Some(to);
+        });
+    }
+
+    fn explanation(&self, map: &mut MapWriter<'_>) {
+        let Self { entry, request, now, .. } = self;
+        let event = Event { kind: &request.event_type, payload: payload(request.encoding, request.event) };
+        map.bool("ok", true);
+        entry.write_head(map);
+        if entry.run == RunId::default() {
+            map.bool("new", true);
+        }
+        match entry.version.machine.explain(&entry.instance, &event, Millis(*now)) {
+            Ok(explanation) => {
+                map.with("explanation", |out, encoding| write_value(out, encoding, &explanation.to_value()))
+            }
+            Err(error) => map.str("fault", &error.to_string()),
+        };
+    }
+}
+
+fn write_outcome(map: &mut MapWriter<'_>, entry: &Entry, done: &Done) {
+    map.bool("ok", true);
+    entry.write_head(map);
+    map.bool("changed", done.changed);
+    if done.unhandled {
+        map.bool("handled", false);
+    }
+}
+
+fn write_whole(map: &mut MapWriter<'_>, entry: &Entry) {
+    map.bool("ok", true);
+    entry.write_head(map);
+    map.with("context", |out, encoding| write_value(out, encoding, entry.instance.context()));
+    let tags = entry.version.machine.tags(&entry.instance);
+    map.list("tags", tags.iter(), |out, encoding, tag| write_str(out, encoding, tag));
+    if let Some(output) = entry.instance.output() {
+        map.with("output", |out, encoding| write_value(out, encoding, output));
+    }
+    map.str("definition", &entry.version.hash_hex());
+}
+
+/// Writes the answer of long ago again, with the id of today.
+pub(super) fn repeat(answer: &Answer, entry: Option<&Entry>, request: &Request<'_>, reply: &mut Vec<u8>) {
+    let mut map = MapWriter::new(reply, request.encoding);
+    if let Some(id) = request.id {
+        map.raw("id", id);
+    }
+    answer.write(&mut map, entry);
+    map.end();
+}

@@ -1,0 +1,99 @@
+//! Timers: one entry in the shard's wheel for each instance that waits for something.
+//!
+//! While an entry stands at an earlier time than is needed it is left there, and set anew when it comes up: an instance that
+//! sets and cancels timers all the time touches the wheel but once for each time that passes.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use statemesh_engine::Millis;
+use statemesh_protocol::hash;
+
+use super::{Run, State};
+use crate::instance::Entry;
+use crate::timer_wheel::Advance;
+
+impl State {
+    /// Makes the wheel's entry stand no later than the instance's next deadline.
+    pub(super) fn arm(&mut self, number: u32) {
+        let Self { entries, wheel, .. } = self;
+        let Some(entry) = entries.get_mut(number) else {
+            return;
+        };
+        let Some(deadline) = entry.instance.next_deadline() else {
+            return;
+        };
+        if let Some(handle) = entry.armed {
+            if wheel.deadline(handle).is_some_and(|armed| armed <= deadline) {
+                return;
+            }
+            wheel.cancel(handle);
+        }
+        entry.armed = Some(wheel.insert(deadline, u64::from(number)));
+        self.rearmed = true;
+    }
+
+    /// Takes the entry of an instance that goes out of the wheel.
+    pub(super) fn disarm(&mut self, entry: &Entry) {
+        if let Some(handle) = entry.armed {
+            self.wheel.cancel(handle);
+            self.rearmed = true;
+        }
+    }
+
+    /// Fires what is due, at most `budget` timers. Gives how much of the budget that took: all of it if there is more to do,
+    /// since sorting timers anew is work as well.
+    pub fn fire(&mut self, now: u64, budget: usize, run: &mut Run) -> usize {
+        run.now = now;
+        let mut due = Vec::new();
+        let advance = self.wheel.advance(Millis(now), budget, &mut |number| due.push(number));
+        for number in due.iter().filter_map(|number| u32::try_from(*number).ok()) {
+            if let Some(entry) = self.entries.get_mut(number) {
+                entry.armed = None;
+                if self.idle > 0 && !self.is_served(number) {
+                    // It is armed again with its partition.
+                    continue;
+                }
+                if self.is_over(number) {
+                    self.expire(number, run);
+                    continue;
+                }
+                self.step_timer(number, run);
+                self.arm(number);
+                self.leave_timer(number, run);
+            }
+        }
+        self.see_to_removed(run);
+        self.rearmed = true;
+        self.update_due(run);
+        if advance == Advance::More { budget } else { due.len() }
+    }
+
+    pub(super) fn is_served(&self, number: u32) -> bool {
+        let Some(entry) = self.entries.get(number) else { return false };
+        let hash = hash::key_hash(&entry.version.name, &entry.key);
+        self.holds(hash::partition_of_hash(hash, self.rules.partitions))
+    }
+
+    /// Lets what a timer caused leave, by the gate of its instance's partition.
+    fn leave_timer(&self, number: u32, run: &mut Run) {
+        if run.changes.is_empty() {
+            return;
+        }
+        let Some(entry) = self.entries.get(number) else { return };
+        let hash = hash::key_hash(&entry.version.name, &entry.key);
+        self.leave(hash::partition_of_hash(hash, self.rules.partitions), run);
+    }
+
+    /// Tells the reactors when the next timer is due.
+    pub(super) fn update_due(&mut self, run: &mut Run) {
+        if !std::mem::take(&mut self.rearmed) {
+            return;
+        }
+        let timers = self.wheel.next_deadline().map_or(u64::MAX, |Millis(at)| at);
+        let next = self.removal_due().map_or(timers, |removal| removal.min(timers));
+        let before = self.due.swap(next, Relaxed);
+        if next < before {
+            run.sooner_timer = Some(self.index);
+        }
+    }
+}

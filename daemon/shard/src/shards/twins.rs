@@ -1,0 +1,68 @@
+//! What two copies of a partition have in common, so that a merge names what is lost, all of it and nothing else.
+//!
+//! Two copies of one life come about in one way: a holder keeps what it sent, the receiver serves it, and the holder, which does not
+//! hear of that, serves its own again. Both had the same transitions until the hand-off. An image says which those may be: all that it
+//! has, or, where its holder has served a kept copy again and the two have not met since, what that had then. However long a cut lasts,
+//! that holds.
+
+use std::collections::BTreeMap;
+
+use statemesh_protocol::run::RunId;
+
+/// What is known of other copies of a partition.
+#[derive(Debug, Default)]
+pub(super) struct Twins {
+    /// The last transitions in common, by the hash of the key.
+    common: BTreeMap<u64, u64>,
+    /// What came by a merge that is not over: should it be sent again, it is here already.
+    merged: BTreeMap<u64, (RunId, u64)>,
+}
+
+impl Twins {
+    /// This copy is served again, and there may be another one: an instance of this key has so many transitions in common with it.
+    pub(super) fn reopened(&mut self, hash: u64, common: u64) {
+        let known = self.common.entry(hash).or_insert(common);
+        *known = common.min(*known);
+    }
+
+    /// What an instance with so many transitions has in common with any other copy.
+    pub(super) fn common(&self, hash: u64, seq: u64) -> u64 {
+        self.common.get(&hash).map_or(seq, |common| seq.min(*common))
+    }
+
+    /// Whether a state that comes was merged before. It is from now on.
+    pub(super) fn is_merged(&mut self, hash: u64, run: RunId, seq: u64) -> bool {
+        self.merged.insert(hash, (run, seq)) == Some((run, seq))
+    }
+
+    /// All of the other copy is here.
+    pub(super) fn merge_is_over(&mut self) {
+        self.merged.clear();
+        self.common.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_kept_copy_had_when_it_was_served_again_counts_until_the_two_have_met() {
+        let mut twins = Twins::default();
+        assert_eq!(twins.common(1, 9), 9);
+        twins.reopened(1, 5);
+        twins.reopened(1, 7);
+        assert_eq!((twins.common(1, 9), twins.common(1, 4), twins.common(2, 9)), (5, 4, 9));
+        twins.merge_is_over();
+        assert_eq!(twins.common(1, 9), 9);
+    }
+
+    #[test]
+    fn what_is_sent_again_was_merged_before() {
+        let mut twins = Twins::default();
+        assert!(!twins.is_merged(1, RunId(7), 3) && twins.is_merged(1, RunId(7), 3));
+        assert!(!twins.is_merged(1, RunId(7), 4) && !twins.is_merged(2, RunId(7), 4));
+        twins.merge_is_over();
+        assert!(!twins.is_merged(1, RunId(7), 4));
+    }
+}

@@ -1,0 +1,213 @@
+//! Two copies of a partition that meet, copies in doubt, and what is said of keys whose daemon died.
+
+use statemesh_mesh::key_index::LostKey;
+use statemesh_mesh::ownership::Winner;
+use statemesh_protocol::hash;
+
+use super::Daemon;
+
+fn lost(key: &str) -> LostKey {
+    LostKey { machine: "m".into(), key: key.into(), before: false }
+}
+
+fn lost_before(key: &str) -> LostKey {
+    let key = format!("{:016x}", hash::key_hash("m", key)).into();
+    LostKey { machine: "".into(), key, before: true }
+}
+
+/// Merges what `from` has into `into`, whose copy is in doubt.
+fn merge(from: &mut Daemon, into: &mut Daemon, winner: Winner) -> u64 {
+    let (_, parts) = from.shards.of(0).try_claim().unwrap().freeze(0, 1_000, 0);
+    let mut state = into.shards.of(0).try_claim().unwrap();
+    state.suspend(0);
+    state.expect(0, 7, Some(winner), &mut into.run);
+    let conflicts = parts.iter().map(|part| state.install(0, 7, part, false, &mut into.run).unwrap().conflicts).sum();
+    state.serve(0, &mut into.run);
+    conflicts
+}
+
+#[test]
+fn the_side_that_counted_more_wins_and_the_first_reply_says_what_is_gone() {
+    for (winner, value, seq) in [(Winner::Here, "a", 2), (Winner::Coming, "b", 3), (Winner::Longer, "b", 3)] {
+        let (mut here, mut there) = (Daemon::new(), Daemon::new());
+        let ours = (0..2).map(|_| here.send("k", "GO", "")).last().unwrap();
+        let theirs = (0..3).map(|_| there.send("k", "GO", "")).last().unwrap();
+        there.send("only there", "GO", "");
+        assert_eq!(merge(&mut there, &mut here, winner), 1);
+        let changes: Vec<_> = here.published();
+        assert_eq!(changes.iter().filter(|change| change["reason"] == "conflict").count(), 1);
+        let first = here.op("get", "k", "");
+        assert_eq!((first["value"].as_str(), first["seq"].as_u64()), (Some(value), Some(seq)));
+        let loser = if winner == Winner::Here { theirs } else { ours };
+        assert_eq!((&first["conflict"]["run"], &first["conflict"]["reason"]), (&loser["run"], &"merged".into()));
+        assert!(here.op("get", "k", "")["conflict"].is_null(), "it is said once");
+        assert!(here.op("get", "only there", "")["conflict"].is_null());
+    }
+}
+
+#[test]
+fn two_copies_of_one_state_are_no_conflict() {
+    let (mut here, mut there) = (Daemon::new(), Daemon::new());
+    here.send("k", "GO", "");
+    let (_, parts) = here.shards.of(0).try_claim().unwrap().freeze(0, 1_000, 0);
+    here.shards.of(0).try_claim().unwrap().take_back(0, &[], &mut here.run);
+    there.receive(&parts);
+    assert_eq!(merge(&mut there, &mut here, Winner::Longer), 0);
+    assert!(here.op("get", "k", "")["conflict"].is_null());
+}
+
+/// A key `k` with two transitions, at two daemons: the holder kept what it sent, and serves it again.
+fn twins() -> (Daemon, Daemon) {
+    let (mut here, mut there) = (Daemon::new(), Daemon::new());
+    (0..2).for_each(|_| _ = here.send("k", "GO", ""));
+    let (_, parts) = here.shards.of(0).try_claim().unwrap().freeze(0, 1_000, 0);
+    here.shards.of(0).try_claim().unwrap().take_back(0, &[], &mut here.run);
+    there.receive(&parts);
+    (here, there)
+}
+
+/// The same, after each did something more and one was merged into the other, here or there: how many conflicts that gave, and where.
+fn merged_twins(here_did: u64, there_did: u64, winner: Winner, back: bool) -> (u64, Daemon) {
+    let (mut here, mut there) = twins();
+    (0..here_did).for_each(|_| _ = here.send("k", "GO", ""));
+    (0..there_did).for_each(|_| _ = there.send("k", "GO", ""));
+    let (mut from, mut into) = if back { (here, there) } else { (there, here) };
+    (merge(&mut from, &mut into, winner), into)
+}
+
+#[test]
+fn what_two_copies_of_a_life_did_since_they_parted_is_said_exactly_also_if_it_was_the_same() {
+    for (here_did, there_did) in [(1, 1), (4, 1), (1, 4)] {
+        for winner in [Winner::Here, Winner::Coming, Winner::Longer] {
+            for back in [false, true] {
+                let (conflicts, mut into) = merged_twins(here_did, there_did, winner, back);
+                assert_eq!(conflicts, 1);
+                assert_eq!(into.op("get", "k", "")["conflict"]["lost_from"], 3, "{here_did} {there_did} {winner:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_copy_that_did_nothing_since_they_parted_wins_over_none_and_loses_nothing() {
+    for (here_did, there_did) in [(0, 0), (2, 0), (0, 2)] {
+        for winner in [Winner::Here, Winner::Coming, Winner::Longer] {
+            for back in [false, true] {
+                let (conflicts, mut into) = merged_twins(here_did, there_did, winner, back);
+                assert_eq!(conflicts, 0);
+                let all = into.op("get", "k", "");
+                assert_eq!((all["conflict"].is_null(), all["seq"].as_u64()), (true, Some(2 + here_did + there_did)));
+            }
+        }
+    }
+}
+
+#[test]
+fn however_long_two_copies_were_apart_what_is_lost_of_them_is_said() {
+    let (mut here, mut there) = twins();
+    here.run.now += 3_600_000;
+    (0..3).for_each(|_| _ = here.send("k", "GO", ""));
+    assert_eq!(merge(&mut here, &mut there, Winner::Coming), 0, "there did nothing");
+    assert_eq!(there.op("get", "k", "")["seq"], 5);
+}
+
+#[test]
+fn what_is_sent_again_after_a_merge_that_broke_off_is_said_once() {
+    let (mut here, mut there) = twins();
+    here.send("k", "GO", "");
+    there.send("k", "GO", "");
+    let (_, parts) = there.shards.of(0).try_claim().unwrap().freeze(0, 1_000, 0);
+    for number in [7, 8] {
+        let mut state = here.shards.of(0).try_claim().unwrap();
+        state.expect(0, number, Some(Winner::Coming), &mut here.run);
+        let part = &parts[0];
+        let conflicts = state.install(0, number, part, number == 8, &mut here.run).unwrap().conflicts;
+        assert_eq!(conflicts, u64::from(number == 7));
+        state.discard(0);
+        state.serve(0, &mut here.run);
+        drop(state);
+        assert_eq!(here.op("get", "k", "")["conflict"].is_null(), number == 8);
+    }
+}
+
+#[test]
+fn each_life_that_lost_something_is_named_by_a_reply_of_its_own() {
+    let mut here = Daemon::new();
+    let mut lost = vec![here.send("k", "GO", "")["run"].clone()];
+    for winner in [Winner::Coming, Winner::Here] {
+        let mut there = Daemon::new();
+        let theirs = there.send("k", "GO", "");
+        assert_eq!(merge(&mut there, &mut here, winner), 1);
+        if winner == Winner::Here {
+            lost.push(theirs["run"].clone());
+        }
+    }
+    let said: Vec<_> = (0..3).map(|_| here.op("get", "k", "")["conflict"]["run"].clone()).collect();
+    lost.push(serde_json::Value::Null);
+    assert_eq!(said, lost);
+}
+
+#[test]
+fn parts_of_another_hand_off_are_not_taken() {
+    let (mut here, mut there) = (Daemon::new(), Daemon::new());
+    here.send("k", "GO", "");
+    let (_, parts) = here.shards.of(0).try_claim().unwrap().freeze(0, 1_000, 0);
+    let mut state = there.shards.of(0).try_claim().unwrap();
+    state.expect(0, 2, None, &mut there.run);
+    assert!(state.install(0, 1, &parts[0], true, &mut there.run).is_none());
+    state.discard(0);
+    assert!(state.install(0, 2, &parts[0], true, &mut there.run).is_none());
+}
+
+#[test]
+fn a_partition_in_doubt_neither_answers_nor_fires_until_it_is_served_again() {
+    let mut daemon = Daemon::new();
+    daemon.op("start", "k", "");
+    daemon.shards.of(0).try_claim().unwrap().suspend(0);
+    assert!(!daemon.shards.of(0).try_claim().unwrap().holds(0));
+    daemon.published();
+    daemon.fire(70_000, 100);
+    assert_eq!(daemon.published().len(), 0);
+    daemon.shards.of(0).try_claim().unwrap().take_back(0, &[], &mut daemon.run);
+    assert_eq!(daemon.op("get", "k", "")["value"], "a");
+    assert!(daemon.shards.of(0).due() <= 70_000);
+    daemon.fire(70_001, 100);
+    assert_eq!(daemon.op("get", "k", "")["value"], "b");
+}
+
+#[test]
+fn a_copy_that_comes_back_says_what_its_new_holder_had_done_and_lost() {
+    let mut daemon = Daemon::new();
+    daemon.send("k", "GO", "");
+    daemon.send("untouched", "GO", "");
+    let state = daemon.shards.of(0).try_claim();
+    let mut state = state.unwrap();
+    state.freeze(0, 1_000, 0);
+    assert_eq!(state.known_keys(0).len(), 2, "a copy that was sent has its keys");
+    state.take_back(0, &[lost("k"), lost("new"), lost_before("older")], &mut daemon.run);
+    drop(state);
+    assert_eq!(daemon.run.counts.lost, 1);
+    let reasons: Vec<_> = daemon.published().iter().map(|change| change["reason"].clone()).collect();
+    assert_eq!(reasons[reasons.len() - 2..], ["conflict", "lost"]);
+    assert_eq!(daemon.op("get", "k", "")["conflict"]["reason"], "owner_lost");
+    assert!(daemon.op("get", "untouched", "")["conflict"].is_null());
+    for key in ["new", "older"] {
+        for op in ["get", "history"] {
+            let message = daemon.op(op, key, "")["error"]["message"].as_str().unwrap().to_owned();
+            assert!(message.ends_with("any more: it was lost with its daemon"), "{op} {key}: {message}");
+        }
+        assert_eq!(daemon.send(key, "GO", "")["restarted"], true, "{key}");
+    }
+    let message = daemon.op("get", "never", "")["error"]["message"].as_str().unwrap().to_owned();
+    assert_eq!(message, "there is no instance m/never");
+}
+
+#[test]
+fn a_key_that_is_there_after_all_is_not_said_to_be_lost() {
+    let (mut here, mut there) = (Daemon::new(), Daemon::new());
+    there.send("k", "GO", "");
+    here.shards.of(0).try_claim().unwrap().take_over(0, &[lost("k"), lost("gone")], &mut here.run);
+    merge(&mut there, &mut here, Winner::Here);
+    assert!(here.send("k", "GO", "")["restarted"].is_null());
+    assert_eq!(here.send("gone", "GO", "")["restarted"], true);
+}

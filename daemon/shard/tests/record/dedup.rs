@@ -1,0 +1,69 @@
+//! Dedup tokens: the same request again gets the same answer, another one with its token is refused.
+
+use super::{Daemon, code};
+
+const TOKEN: &str = r#","dedup":"t""#;
+
+#[test]
+fn the_same_request_again_is_answered_again_and_not_applied() {
+    let mut daemon = Daemon::new();
+    let first = daemon.send("k", "GO", TOKEN);
+    assert_eq!(first["value"], "b");
+    daemon.send("k", "GO", "");
+    let mut again = daemon.send("k", "GO", r#","id":7,"dedup":"t""#);
+    assert_eq!(again.as_object_mut().unwrap().shift_remove("id").unwrap(), 7);
+    assert_eq!(again, first);
+    assert_eq!(daemon.op("get", "k", "")["value"], "a");
+}
+
+#[test]
+fn a_token_answers_no_other_event_and_no_other_op() {
+    let mut daemon = Daemon::new();
+    daemon.send("k", "GO", TOKEN);
+    assert_eq!(code(&daemon.send("k", "OPEN", TOKEN)), "dedup_mismatch");
+    assert_eq!(code(&daemon.op("stop", "k", TOKEN)), "dedup_mismatch");
+    let other = r#"{"op":"send","machine":"m","key":"k","event":{"type":"GO","n":1},"dedup":"t"}"#;
+    assert_eq!(code(&daemon.ask(other)), "dedup_mismatch");
+    assert_eq!(daemon.op("get", "k", "")["seq"], 1);
+}
+
+#[test]
+fn an_empty_token_is_none() {
+    let mut daemon = Daemon::new();
+    let empty = r#","dedup":"""#;
+    daemon.send("k", "GO", empty);
+    assert_eq!(daemon.send("k", "GO", empty)["value"], "a");
+}
+
+#[test]
+fn a_repeat_for_an_ended_life_gets_that_lifes_answer_and_says_so() {
+    let mut daemon = Daemon::new();
+    let first = daemon.send("k", "END", TOKEN);
+    assert_eq!(first["status"], "done");
+    let second = daemon.op("start", "k", "");
+    assert_ne!((&first["run"], second["run"].as_str().is_some()), (&second["run"], false));
+    assert_eq!(second["seq"], 0, "a new life has a seq of its own");
+    assert_eq!(daemon.send("k", "END", TOKEN), first);
+    assert_eq!(daemon.op("get", "k", "")["status"], "active");
+}
+
+#[test]
+fn a_refused_request_leaves_no_token_and_one_that_is_too_long_is_refused() {
+    let mut daemon = Daemon::new();
+    assert_eq!(code(&daemon.send("k", "BAD", TOKEN)), "event_failed");
+    assert_eq!(daemon.send("k", "GO", TOKEN)["value"], "b");
+    let long = format!(r#","dedup":"{}""#, "t".repeat(65));
+    assert_eq!(code(&daemon.send("k", "GO", &long)), "dedup_too_long");
+}
+
+#[test]
+fn tokens_move_with_their_instance() {
+    let mut here = Daemon::new();
+    let first = here.send("k", "END", TOKEN);
+    here.op("start", "k", "");
+    let (_, parts) = here.shards.of(0).try_claim().unwrap().freeze(0, 1_000, 0);
+    let mut there = Daemon::new();
+    there.receive(&parts);
+    assert_eq!(there.send("k", "END", TOKEN), first);
+    assert_eq!(code(&there.send("k", "GO", TOKEN)), "dedup_mismatch");
+}

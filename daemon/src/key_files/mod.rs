@@ -1,0 +1,63 @@
+//! Files of keys: their forms, and the task that follows them while a daemon runs. The verbs that write them are in `keys`.
+
+pub(crate) mod clients;
+mod follow;
+pub(crate) mod gossip;
+pub(crate) mod pair;
+
+pub(crate) use clients::read as read_clients;
+pub(crate) use follow::{Followed, follow};
+pub(crate) use gossip::read as read_gossip;
+pub(crate) use pair::{read as read_pair, read_own};
+
+use crate::failure::{Exit, Failure};
+use std::fmt::Display;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// Bytes of a file of keys.
+const MAX_FILE_BYTES: u64 = 4 << 20;
+
+/// The text of a file of keys.
+pub(crate) fn read_text(path: &Path) -> Result<String, Failure> {
+    if std::fs::metadata(path).is_ok_and(|data| data.len() > MAX_FILE_BYTES) {
+        return Err(wrong(path.display(), 1, format!("longer than {MAX_FILE_BYTES} bytes")));
+    }
+    std::fs::read_to_string(path).map_err(|error| Failure::file(path, &error))
+}
+
+/// What is wrong in a text of keys, and where.
+pub(crate) fn wrong(place: impl Display, line: usize, what: impl Display) -> Failure {
+    Failure::new(Exit::Usage, "bad_keys", format!("{place}:{line}: {what}"))
+}
+
+/// Replaces a file in one step, so that nobody reads half of it, and lets nobody but its owner read it.
+pub(crate) fn replace(path: &Path, text: &str) -> Result<(), Failure> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = PathBuf::from(beside);
+    let failed = |error: std::io::Error| Failure::file(path, &error);
+    // A left-over of an interrupted run is in the way, and may be open to others.
+    let _ = std::fs::remove_file(&beside);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside).map_err(failed)?;
+    if let Ok(old) = std::fs::metadata(path) {
+        file.set_permissions(std::fs::Permissions::from_mode(old.permissions().mode())).map_err(failed)?;
+    }
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+    std::fs::rename(&beside, path).map_err(failed)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::path::PathBuf;
+
+    /// An empty folder of a test's own.
+    pub(crate) fn folder(name: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("statemesh-keys-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+}

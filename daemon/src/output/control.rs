@@ -1,0 +1,80 @@
+//! What may reach a terminal: text, line ends, tabs, and the colours that this program sets itself. Names, keys and messages come
+//! from elsewhere, and must not move the cursor, ring the bell or clear the screen. All output passes here.
+
+use super::table::Style;
+use std::borrow::Cow;
+
+/// What is shown for a character that is not.
+const REPLACEMENT: char = '\u{fffd}';
+
+/// A name or value from elsewhere, in one line.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { REPLACEMENT } else { c }).collect()
+}
+
+/// Text as it may be written: of control characters only line ends, tabs and our own colours are left.
+pub(super) fn shown(text: &str) -> Cow<'_, str> {
+    let is_unwanted = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if !text.contains(is_unwanted) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(is_unwanted) {
+        let (before, from) = rest.split_at(at);
+        out.push_str(before);
+        rest = match Style::sequence(from) {
+            Some((sequence, after)) => {
+                out.push_str(sequence);
+                after
+            }
+            None => {
+                out.push(REPLACEMENT);
+                let mut after = from.chars();
+                after.next();
+                after.as_str()
+            }
+        };
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
+}
+
+/// A text in JSON with those control characters escaped too that JSON lets stand: DEL and the second set, which terminals obey.
+pub(crate) fn json(text: &str) -> Cow<'_, str> {
+    let is_left = |c: char| c.is_control() && c >= '\u{7f}';
+    if !text.contains(is_left) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            c if is_left(c) => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    Cow::Owned(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_control_characters_only_our_own_colours_are_left() {
+        assert_eq!(shown("a\tb\nc"), "a\tb\nc");
+        assert_eq!(shown("\x1b[32mgood\x1b[0m"), "\x1b[32mgood\x1b[0m");
+        assert_eq!(shown("a\x1b[2Jb\x07\u{9b}31m\r"), "a\u{fffd}[2Jb\u{fffd}\u{fffd}31m\u{fffd}");
+        assert_eq!(shown("\x1b[8mhidden"), "\u{fffd}[8mhidden");
+        assert_eq!(shown("\x1b\x1b[0m"), "\u{fffd}\x1b[0m");
+    }
+
+    #[test]
+    fn json_says_the_same_without_a_control_character() {
+        let value = serde_json::json!({"key": "a\u{9b}31m\u{7f}\x1b"});
+        let text = value.to_string();
+        let escaped = json(&text);
+        assert!(!escaped.contains(char::is_control), "{escaped:?}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&escaped).unwrap(), value);
+    }
+}

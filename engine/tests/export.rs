@@ -1,0 +1,160 @@
+//! A definition written for XState 6 or 5 means the same, also here; what the other side cannot have is said.
+
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+use serde_json::{Value, json};
+use statemesh_engine::{ExportFormat, Exported, Limits, Machine, import, simulate_batch_line};
+
+fn features() -> Vec<Value> {
+    let all: Vec<Value> = serde_json::from_str(include_str!("../../tests/oracle/xstate6.json")).unwrap();
+    all.into_iter().filter(|feature| feature["refused"].is_null()).collect()
+}
+
+fn exported(feature: &Value, format: ExportFormat) -> Exported {
+    let limits = Limits::default();
+    let find = |name: &str| {
+        let source = feature["machines"].get(name)?.to_string();
+        Machine::compile(source.as_bytes(), &limits, &|_| None).ok().map(|compiled| compiled.machine)
+    };
+    Machine::compile(feature["machine"].to_string().as_bytes(), &limits, &find).unwrap().machine.export(format)
+}
+
+fn snapshots(feature: &Value) -> Value {
+    let answer = simulate_batch_line(feature.to_string().as_bytes(), &Limits::default());
+    let answer: Value = serde_json::from_slice(&answer).unwrap();
+    assert!(answer["snapshots"].is_array(), "{answer}");
+    answer
+}
+
+#[test]
+fn what_is_exported_means_the_same_here() {
+    for format in [ExportFormat::XState6, ExportFormat::XState5] {
+        for feature in features() {
+            let exported = exported(&feature, format);
+            if !exported.lost.is_empty() {
+                continue;
+            }
+            let mut again = feature.clone();
+            again["machine"] = serde_json::from_str(&exported.text).unwrap();
+            assert_eq!(
+                snapshots(&again),
+                snapshots(&feature),
+                "{} for {format:?}:\n{}",
+                feature["name"],
+                exported.text
+            );
+        }
+    }
+}
+
+#[test]
+fn nothing_of_the_table_is_lost_for_xstate_6() {
+    for feature in features() {
+        let lost = exported(&feature, ExportFormat::XState6).lost;
+        assert!(lost.is_empty(), "{}: {lost:?}", feature["name"]);
+    }
+}
+
+/// The exported text of a definition as data, and the places of what is lost.
+fn written(definition: &Value, format: ExportFormat) -> (Value, Vec<String>) {
+    let exported = exported(&json!({"machine": definition}), format);
+    let lost = exported.lost.into_iter().map(|lost| lost.path).collect();
+    (serde_json::from_str(&exported.text).unwrap(), lost)
+}
+
+#[test]
+fn shorthands_are_written_out_for_xstate_6() {
+    let definition = json!({"id": "m", "@statemesh": {"faults": "fail"}, "initial": {"target": "a"}, "context": {"n": 0},
+        "guards": {"g": {"@expr": "context.n > 1"}, "h": {"when": {"@expr": "event.ok"}},
+            "in": {"when": {"type": "xstate.stateIn", "id": "m.b"}}, "out": {"when": {"type": "xstate.not", "guards": ["in"]}}},
+        "delays": {"soon": "2s"}, "output": {"n": [{"@expr": "context.n"}]},
+        "states": {
+            "a": {"tags": "t", "entry": "ring", "on": {"E": "b", "F": ["b"],
+                "G": {"guard": {"type": "xstate.and", "guards": ["g", {"type": "xstate.not", "guards": ["h"]}]}, "target": "b"}}},
+            "b": {"initial": "x", "onDone": "a", "states": {"x": {"on": {"H": "f"}}, "f": {"type": "final"}, "h": {"history": true}},
+                "entry": {"type": "@xstate.raise", "event": {"type": "E"}, "delay": "soon", "id": "i"}}}});
+    let (found, lost) = written(&definition, ExportFormat::XState6);
+    assert_eq!(lost, Vec::<String>::new());
+    assert_eq!(found["initial"], "a");
+    assert_eq!(found["meta"], json!({"statemesh": {"faults": "fail"}}));
+    assert_eq!(found["guards"]["g"], json!({"when": {"@expr": "context.n > 1"}}));
+    let is_in = json!({"type": "xstate.stateIn", "params": {"stateId": "#m.b"}});
+    assert_eq!(found["guards"]["out"]["when"], json!({"type": "xstate.not", "params": {"guard": is_in}}));
+    assert_eq!(found["delays"], json!({"soon": {"duration": 2000}}));
+    assert_eq!(found["output"], json!({"@expr": "{\"n\": [(context.n)]}"}));
+    let a = &found["states"]["a"];
+    assert_eq!((&a["tags"], &a["entry"]), (&json!(["t"]), &json!([{"type": "ring"}])));
+    assert_eq!((&a["on"]["E"], &a["on"]["F"]), (&json!({"target": "b"}), &json!([{"target": "b"}])));
+    assert_eq!(a["on"]["G"]["guard"], json!({"@expr": "((context.n > 1) && (!(event.ok)))"}));
+    let b = &found["states"]["b"];
+    assert_eq!(b["on"]["xstate.done.state"], json!([{"matches": {"stateId": "m.b"}, "target": "a"}]));
+    assert_eq!(b["states"]["h"], json!({"history": "shallow", "type": "history", "target": "#m.b.x"}));
+    assert_eq!(b["entry"][0]["delay"], 2000);
+}
+
+#[test]
+fn what_is_our_own_comes_back() {
+    let definition =
+        json!({"id": "m", "@statemesh": {"faults": "fail"}, "meta": {"a": 1}, "on": {"E": {"actions": "x"}}});
+    let (exported, _) = written(&definition, ExportFormat::XState5);
+    assert_eq!(exported.get("@statemesh"), None);
+    let back = import(exported.to_string().as_bytes(), &Limits::default()).unwrap();
+    let back: Value = serde_json::from_str(&back).unwrap();
+    assert_eq!((&back["@statemesh"], &back["meta"]), (&definition["@statemesh"], &definition["meta"]));
+    assert_eq!(import(b"[1", &Limits::default()).unwrap_err().code, "malformed_json");
+}
+
+#[test]
+fn what_the_other_side_cannot_have_is_said_with_its_place() {
+    let send = json!({"type": "@xstate.sendTo", "event": {"type": "E"}});
+    let definition = json!({"id": "m", "initial": "a", "states": {"a": {"entry": send, "onError": "b"}, "b": {}}});
+    let (found, lost) = written(&definition, ExportFormat::XState6);
+    assert_eq!((lost, &found["states"]["a"]["entry"]), (vec!["/states/a/entry".to_owned()], &json!([])));
+    let (found, lost) = written(&definition, ExportFormat::XState5);
+    assert_eq!((lost, &found["states"]["a"]["onError"]), (vec!["/states/a/onError".to_owned()], &Value::Null));
+}
+
+#[test]
+fn scxml_has_the_same_chart_and_says_what_it_lacks() {
+    let definition = json!({
+        "id": "m", "context": {"n": 0, "s": "<x>"}, "initial": "a",
+        "actions": {"count": {"type": "@xstate.assign", "context": {"n": {"@expr": "context.n + event.by"}}}},
+        "states": {
+            "a": {
+                "tags": "t", "entry": ["count", {"type": "beep", "params": {"times": {"@expr": "context.n"}}}],
+                "after": {"1s": "b"},
+                "on": {"E": [{"guard": {"type": "xstate.and", "guards": [{"@expr": "context.n > 1"}, {"type": "xstate.stateIn", "id": "m.a"}]},
+                              "target": "b"}],
+                       "F": {"guard": {"@expr": "size(context.s) > 1"}, "target": "b"},
+                       "G": {"target": "a", "actions": "count"}}
+            },
+            "b": {"initial": "x", "onDone": "c", "states": {"x": {"on": {"E": "y"}}, "y": {"type": "final"}}},
+            "c": {"type": "final", "output": {"n": {"@expr": "context.n"}}}
+        }
+    });
+    let source = definition.to_string();
+    let machine = Machine::compile(source.as_bytes(), &Limits::default(), &|_| None).unwrap().machine;
+    let Exported { text, lost } = machine.export(ExportFormat::Scxml);
+    for part in [
+        r#"<data id="s" expr="&quot;&lt;x&gt;&quot;"/>"#,
+        r#"<assign location="n" expr="n + _event.data.by"/>"#,
+        r#"<send event="beep" type="effect">"#,
+        r#"<param name="times" expr="n"/>"#,
+        r#"<send event="after.1" id="after.1" delay="1000ms"/>"#,
+        r#"<cancel sendid="after.1"/>"#,
+        r#"<transition event="after.1" target="m.b"/>"#,
+        r#"<transition event="E" cond="(n &gt; 1) &amp;&amp; (In('m.a'))" target="m.b"/>"#,
+        "<transition event=\"G\">\n",
+        r#"<transition event="done.state.m.b" target="m.c"/>"#,
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    let lost: Vec<&str> = lost.iter().map(|lost| lost.path.as_str()).collect();
+    assert_eq!(lost, ["/states/a/on/F/guard", "/states/a/tags"]);
+    // What needs no more than the import knows comes back.
+    let plain = json!({"id": "m", "context": {"n": 0}, "initial": "a",
+        "states": {"a": {"on": {"E": {"guard": {"@expr": "context.n < 1"}, "target": "b"}}}, "b": {}}});
+    let machine = Machine::compile(plain.to_string().as_bytes(), &Limits::default(), &|_| None).unwrap().machine;
+    let back = statemesh_engine::import_scxml(&machine.export(ExportFormat::Scxml).text, &Limits::default()).unwrap();
+    Machine::compile(back.as_bytes(), &Limits::default(), &|_| None).unwrap();
+}

@@ -1,0 +1,47 @@
+//! SCXML documents as definitions; `tests/oracle` compares the conversion of all cases of the test framework with one of its own.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use serde_json::{Value, json};
+use statemesh_engine::{Limits, import_scxml, simulate_batch_line};
+
+const DOOR: &str = r#"<?xml version="1.0"?>
+<scxml xmlns="http://www.w3.org/2005/07/scxml" version="1.0" name="door" initial="closed">
+  <datamodel><data id="opened" expr="0"/></datamodel>
+  <state id="closed">
+    <transition event="open" cond="opened &lt; 2" target="open"/>
+  </state>
+  <state id="open">
+    <onentry><assign location="opened" expr="opened + 1"/><send event="tired" delay="5s" id="t"/></onentry>
+    <onexit><cancel sendid="t"/></onexit>
+    <transition event="tired" target="closed"/>
+  </state>
+</scxml>"#;
+
+#[test]
+fn a_document_runs_as_it_says() {
+    let machine: Value = serde_json::from_str(&import_scxml(DOOR, &Limits::default()).unwrap()).unwrap();
+    assert_eq!(machine["id"], "door");
+    let open = json!({"type": "open"});
+    let events = json!([open, {"type": "@advance", "ms": 5000}, open, {"type": "@advance", "ms": 5000}, open]);
+    let line = json!({"machine": machine, "events": events}).to_string();
+    let answer: Value = serde_json::from_slice(&simulate_batch_line(line.as_bytes(), &Limits::default())).unwrap();
+    let values = answer["snapshots"].as_array().unwrap().iter().map(|snapshot| snapshot["value"].clone());
+    assert_eq!(values.collect::<Vec<_>>(), ["closed", "open", "closed", "open", "closed", "closed"]);
+}
+
+#[test]
+fn what_has_no_equal_is_refused_at_its_place() {
+    let cases = [
+        ("<scxml>\n <script>x()</script></scxml>", "not_imported", 2),
+        ("<scxml><state id='a'>\n<transition cond='f(1)' target='a'/></state></scxml>", "not_imported", 2),
+        ("<scxml><state id='a'>\n\n<invoke src='x'/></state></scxml>", "not_imported", 3),
+        ("<scxml><datamodel>\n<data id='x' src='y'/></datamodel></scxml>", "not_imported", 2),
+        ("<scxml>\n<state>", "malformed_xml", 2),
+        ("<html/>", "not_imported", 1),
+    ];
+    for (document, code, line) in cases {
+        let found = import_scxml(document, &Limits::default()).unwrap_err();
+        assert_eq!((found.code, found.line), (code, line), "{document}: {found}");
+    }
+}

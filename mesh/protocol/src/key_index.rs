@@ -1,0 +1,78 @@
+//! Key indexes as bytes: which keys exist in partitions, told to the member that would have to say what was lost with them.
+//! A key whose instance is lost, and nobody has asked for since, is told as well, or its loss would be forgotten with its holder;
+//! and so is one whose instance was removed, or it would be missed with its holder.
+
+use crate::hash::Partition;
+use crate::image::{Input, Malformed, put_bytes};
+
+/// How a key stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyState {
+    /// It has an instance.
+    Live,
+    /// Its instance is lost, which was published and counted, but not told to anybody who asked for it.
+    Lost,
+    /// Its instance was removed: there is nothing to be lost.
+    Removed,
+}
+
+/// One key, and how it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key<'a> {
+    /// Its partition.
+    pub partition: Partition,
+    /// Its machine.
+    pub machine: &'a str,
+    /// The key.
+    pub key: &'a str,
+    /// How it stands.
+    pub state: KeyState,
+}
+
+impl<'a> Key<'a> {
+    /// Appends the key to an index.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.partition.to_le_bytes());
+        out.push(match self.state {
+            KeyState::Live => 0,
+            KeyState::Lost => 1,
+            KeyState::Removed => 2,
+        });
+        put_bytes(out, self.machine.as_bytes());
+        put_bytes(out, self.key.as_bytes());
+    }
+
+    /// Reads the next key of an index.
+    ///
+    /// # Errors
+    /// The bytes are no index.
+    pub fn decode(input: &mut Input<'a>) -> Result<Self, Malformed> {
+        let partition = Partition::from_le_bytes(*input.array()?);
+        let state = match input.byte()? {
+            0 => KeyState::Live,
+            1 => KeyState::Lost,
+            2 => KeyState::Removed,
+            _ => return Err(input.malformed()),
+        };
+        Ok(Self { partition, state, machine: input.text()?, key: input.text()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_read_back_and_cut_ones_are_errors() {
+        for state in [KeyState::Live, KeyState::Lost, KeyState::Removed] {
+            let key = Key { partition: 513, machine: "order", key: "42/é", state };
+            let mut bytes = Vec::new();
+            key.encode(&mut bytes);
+            let len = bytes.len();
+            key.encode(&mut bytes);
+            let mut input = Input::new(&bytes);
+            assert_eq!((Key::decode(&mut input), Key::decode(&mut input), input.is_empty()), (Ok(key), Ok(key), true));
+            assert!((0..len).all(|cut| Key::decode(&mut Input::new(&bytes[..cut])).is_err()));
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! What daemons say to each other over a peer link, as bytes: one ZMTP part, its first byte the kind.
+//!
+//! An event for another owner travels as its client sent it: only a header of fixed size is put in front.
+
+/// A request that a daemon passes on to the owner of its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ForwardHeader {
+    /// Given back with the answer.
+    pub correlation: u64,
+    /// The key's partition.
+    pub partition: u16,
+    /// How often the request was passed on before; bounded by [`MAX_HOPS`].
+    pub hops: u8,
+}
+
+/// A request that met this many daemons without finding the owner is answered with an error. Two are enough in a settled
+/// mesh; a third and fourth happen when a partition moves while the request is on its way.
+pub const MAX_HOPS: u8 = 4;
+
+/// One message between daemons.
+#[derive(Debug, PartialEq, Eq)]
+pub enum PeerFrame<'a> {
+    /// First on every link, from the daemon that opened it: who it is. The other answers with its own.
+    Hello {
+        /// Which of its daemon's reactors opened the link.
+        lane: u8,
+        /// The greeting.
+        greeting: &'a [u8],
+    },
+    /// The answer to a greeting that is not accepted: why.
+    Refused(&'a [u8]),
+    /// A client's request.
+    Forward(ForwardHeader, &'a [u8]),
+    /// The answer to a forwarded request: its correlation and the reply for the client, or an empty one if the receiver
+    /// does not hold the partition and the sender has to look again.
+    Reply(u64, &'a [u8]),
+    /// The answer to a forwarded request has no room on the link, and is left out: its correlation. What the request asks for
+    /// may have been done.
+    Unsaid(u64),
+    /// Messages of the control plane (ownership, definitions).
+    Control(&'a [u8]),
+    /// Instances of a partition that moves; the last part says that it is complete.
+    Move {
+        /// Which partition.
+        partition: u16,
+        /// The hand-off's number: parts of one never complete another.
+        number: u64,
+        /// Whether this is the last part.
+        last: bool,
+        /// How many versions of definitions the sender has: the receiver serves nothing before it has as many.
+        definitions: u32,
+        /// Encoded instances.
+        instances: &'a [u8],
+    },
+    /// Keys that exist in partitions for which the receiver is the sender's standby, so that it can say what was lost.
+    Keys(&'a [u8]),
+    /// Keys that the sender was told of, for a member that is about to serve their partitions.
+    RelayedKeys(&'a [u8]),
+    /// From the daemon that was greeted: say this number back on this link. What the link carried before the answer may have been
+    /// sent a while ago, and have been given up meanwhile; what comes behind it was not.
+    Fence(u64),
+}
+
+const HELLO: u8 = 1;
+const REFUSED: u8 = 2;
+const FORWARD: u8 = 3;
+const REPLY: u8 = 4;
+const CONTROL: u8 = 5;
+const MOVE: u8 = 6;
+const KEYS: u8 = 7;
+const UNSAID: u8 = 8;
+const RELAYED_KEYS: u8 = 9;
+const FENCE: u8 = 10;
+
+impl<'a> PeerFrame<'a> {
+    /// Reads one part; `None` if it is none of ours.
+    #[must_use]
+    pub fn decode(bytes: &'a [u8]) -> Option<Self> {
+        let (kind, rest) = bytes.split_first()?;
+        Some(match *kind {
+            HELLO => {
+                let (lane, greeting) = rest.split_first()?;
+                Self::Hello { lane: *lane, greeting }
+            }
+            REFUSED => Self::Refused(rest),
+            CONTROL => Self::Control(rest),
+            KEYS => Self::Keys(rest),
+            RELAYED_KEYS => Self::RelayedKeys(rest),
+            FORWARD => {
+                let (correlation, rest) = rest.split_first_chunk::<8>()?;
+                let (partition, rest) = rest.split_first_chunk::<2>()?;
+                let (hops, request) = rest.split_first()?;
+                let header = ForwardHeader {
+                    correlation: u64::from_le_bytes(*correlation),
+                    partition: u16::from_le_bytes(*partition),
+                    hops: *hops,
+                };
+                Self::Forward(header, request)
+            }
+            REPLY => {
+                let (correlation, reply) = rest.split_first_chunk::<8>()?;
+                Self::Reply(u64::from_le_bytes(*correlation), reply)
+            }
+            UNSAID => Self::Unsaid(u64::from_le_bytes(*rest.first_chunk()?)),
+            FENCE => Self::Fence(u64::from_le_bytes(*rest.first_chunk()?)),
+            MOVE => {
+                let (partition, rest) = rest.split_first_chunk::<2>()?;
+                let (number, rest) = rest.split_first_chunk::<8>()?;
+                let (last, rest) = rest.split_first()?;
+                let (definitions, instances) = rest.split_first_chunk::<4>()?;
+                Self::Move {
+                    partition: u16::from_le_bytes(*partition),
+                    number: u64::from_le_bytes(*number),
+                    last: *last == 1,
+                    definitions: u32::from_le_bytes(*definitions),
+                    instances,
+                }
+            }
+            _ => return None,
+        })
+    }
+
+    /// Appends the bytes of this frame.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let (kind, body) = match self {
+            Self::Hello { lane, greeting } => {
+                out.extend_from_slice(&[HELLO, *lane]);
+                out.extend_from_slice(greeting);
+                return;
+            }
+            Self::Refused(body) => (REFUSED, *body),
+            Self::Control(body) => (CONTROL, *body),
+            Self::Keys(body) => (KEYS, *body),
+            Self::RelayedKeys(body) => (RELAYED_KEYS, *body),
+            Self::Forward(header, request) => {
+                out.push(FORWARD);
+                out.extend_from_slice(&header.correlation.to_le_bytes());
+                out.extend_from_slice(&header.partition.to_le_bytes());
+                out.push(header.hops);
+                out.extend_from_slice(request);
+                return;
+            }
+            Self::Reply(correlation, reply) => {
+                out.push(REPLY);
+                out.extend_from_slice(&correlation.to_le_bytes());
+                out.extend_from_slice(reply);
+                return;
+            }
+            Self::Unsaid(number) | Self::Fence(number) => {
+                out.push(if matches!(self, Self::Fence(_)) { FENCE } else { UNSAID });
+                out.extend_from_slice(&number.to_le_bytes());
+                return;
+            }
+            Self::Move { partition, number, last, definitions, instances } => {
+                out.push(MOVE);
+                out.extend_from_slice(&partition.to_le_bytes());
+                out.extend_from_slice(&number.to_le_bytes());
+                out.push(u8::from(*last));
+                out.extend_from_slice(&definitions.to_le_bytes());
+                out.extend_from_slice(instances);
+                return;
+            }
+        };
+        out.push(kind);
+        out.extend_from_slice(body);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_frame_reads_back_as_written_and_no_prefix_of_it_panics() {
+        let header = ForwardHeader { correlation: 1 << 40, partition: 1_023, hops: 2 };
+        let frames = [
+            PeerFrame::Hello { lane: 0, greeting: b"h" },
+            PeerFrame::Refused(b""),
+            PeerFrame::Forward(header, b"{}"),
+            PeerFrame::Reply(7, b"r"),
+            PeerFrame::Control(b"c"),
+            PeerFrame::Unsaid(9),
+            PeerFrame::Move { partition: 3, number: 1 << 50, last: true, definitions: 9, instances: b"i" },
+            PeerFrame::Keys(b"k"),
+            PeerFrame::RelayedKeys(b"k"),
+            PeerFrame::Fence(1 << 60),
+        ];
+        for frame in frames {
+            let mut bytes = Vec::new();
+            frame.encode(&mut bytes);
+            assert_eq!(PeerFrame::decode(&bytes), Some(frame));
+            for cut in 0..bytes.len() {
+                let _ = PeerFrame::decode(&bytes[..cut]);
+            }
+        }
+        assert_eq!(PeerFrame::decode(b"\xff"), None);
+    }
+}

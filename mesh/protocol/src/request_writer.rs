@@ -1,0 +1,207 @@
+//! Writing requests: what a client asks, in either encoding. [`super::request`] reads what is written here.
+
+use super::reply::{Encoding, MapWriter, write_str};
+use super::request::Op;
+use super::run::RunId;
+
+/// The event of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// Of this type, with no other field.
+    Named(&'a str),
+    /// A whole map with a `type`, in the request's encoding.
+    Whole(&'a [u8]),
+}
+
+/// A request before it is written. What is `None` is left out; payloads are whole values in `encoding`.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// What is asked for.
+    pub op: Op,
+    /// How it is written, and so how it is answered.
+    pub encoding: Encoding,
+    /// The machine's name.
+    pub machine: Option<&'a str>,
+    /// The instance's key.
+    pub key: Option<&'a str>,
+    /// For `send`, `tell` and `explain`.
+    pub event: Option<Event<'a>>,
+    /// For `start`.
+    pub input: Option<&'a [u8]>,
+    /// For `define`.
+    pub definition: Option<&'a [u8]>,
+    /// For `define`.
+    pub options: Option<&'a [u8]>,
+    /// The token that makes a retry harmless.
+    pub dedup: Option<&'a str>,
+    /// Whether `start` replaces an instance that has not ended.
+    pub force: bool,
+    /// What the answer waits for: a whole map in `encoding`.
+    pub until: Option<&'a [u8]>,
+    /// For how long, in milliseconds.
+    pub within_ms: Option<u64>,
+    /// Only if the instance is in this life.
+    pub if_run: Option<RunId>,
+    /// Only if the instance stands at this transition.
+    pub if_seq: Option<u64>,
+    /// Whether a daemon that does not serve the key passes the request on.
+    pub forward: bool,
+    /// Whether the reply says where the time went.
+    pub timing: bool,
+    /// At most this many entries.
+    pub limit: Option<u64>,
+    /// Entries after this place.
+    pub after: Option<&'a str>,
+    /// Which instances, for `list`: a whole map in `encoding`.
+    pub filter: Option<&'a [u8]>,
+    /// Whether they are counted and not listed.
+    pub counts: bool,
+}
+
+impl<'a> Ask<'a> {
+    /// A request without any field.
+    #[must_use]
+    pub fn new(op: Op, encoding: Encoding) -> Self {
+        Self {
+            op,
+            encoding,
+            machine: None,
+            key: None,
+            event: None,
+            input: None,
+            definition: None,
+            options: None,
+            dedup: None,
+            force: false,
+            until: None,
+            within_ms: None,
+            if_run: None,
+            if_seq: None,
+            forward: true,
+            timing: false,
+            limit: None,
+            after: None,
+            filter: None,
+            counts: false,
+        }
+    }
+
+    /// A request about one instance.
+    #[must_use]
+    pub fn about(op: Op, encoding: Encoding, machine: &'a str, key: &'a str) -> Self {
+        Self { machine: Some(machine), key: Some(key), ..Self::new(op, encoding) }
+    }
+
+    /// Writes it at the end of `out`; the reply carries `id`.
+    pub fn write(&self, id: u64, out: &mut Vec<u8>) {
+        let mut map = MapWriter::new(out, self.encoding);
+        map.uint("id", id).str("op", self.op.as_str());
+        let texts = [("machine", self.machine), ("key", self.key), ("dedup", self.dedup), ("after", self.after)];
+        for (name, text) in texts {
+            if let Some(text) = text {
+                map.str(name, text);
+            }
+        }
+        if let Some(event) = self.event {
+            write_event(&mut map, event);
+        }
+        let payloads = [
+            ("input", self.input),
+            ("definition", self.definition),
+            ("options", self.options),
+            ("where", self.filter),
+            ("until", self.until),
+        ];
+        for (name, payload) in payloads {
+            if let Some(payload) = payload {
+                map.raw(name, payload);
+            }
+        }
+        if let Some(run) = self.if_run {
+            map.str("if_run", &run.to_string());
+        }
+        if let Some(seq) = self.if_seq {
+            map.uint("if_seq", seq);
+        }
+        if let Some(limit) = self.limit {
+            map.uint("limit", limit);
+        }
+        if let Some(within) = self.within_ms {
+            map.uint("within", within);
+        }
+        if self.force {
+            map.bool("force", true);
+        }
+        if self.counts {
+            map.bool("counts", true);
+        }
+        if !self.forward {
+            map.bool("forward", false);
+        }
+        if self.timing {
+            map.bool("timing", true);
+        }
+        map.end();
+    }
+}
+
+fn write_event(map: &mut MapWriter<'_>, event: Event<'_>) {
+    match event {
+        Event::Named(kind) => map.map("event", |event| {
+            event.with("type", |out, encoding| write_str(out, encoding, kind));
+        }),
+        Event::Whole(event) => map.raw("event", event),
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::Request;
+
+    fn written(ask: &Ask<'_>) -> Vec<u8> {
+        let mut out = Vec::new();
+        ask.write(7, &mut out);
+        out
+    }
+
+    #[test]
+    fn what_is_written_is_read_as_it_was_meant() {
+        for encoding in [Encoding::Json, Encoding::MsgPack] {
+            let ask = Ask {
+                event: Some(Event::Named("PAY \"now\"")),
+                dedup: Some("t"),
+                if_run: Some(RunId(0xab)),
+                if_seq: Some(4),
+                forward: false,
+                timing: true,
+                limit: Some(3),
+                after: Some("é"),
+                ..Ask::about(Op::Send, encoding, "order", "a/é")
+            };
+            let frame = written(&ask);
+            let read = Request::parse(&frame, Encoding::of(&frame)).unwrap();
+            assert_eq!((read.op, &*read.machine, &*read.key), (Op::Send, "order", "a/é"));
+            assert_eq!((&*read.event_type, read.dedup.as_deref(), read.forward), ("PAY \"now\"", Some("t"), false));
+            assert_eq!((read.timing, read.limit, read.after.as_deref()), (true, Some(3), Some("é")));
+            assert_eq!((read.if_run, read.if_seq), (Some(RunId(0xab)), Some(4)));
+            assert!(read.id.is_some());
+        }
+    }
+
+    #[test]
+    fn payloads_go_out_as_they_came() {
+        let definition = b"{ \"id\" : \"a\",\n \"x\":1 }";
+        let frame = written(&Ask { definition: Some(definition), ..Ask::new(Op::Define, Encoding::Json) });
+        assert_eq!(Request::parse(&frame, Encoding::Json).unwrap().definition, Some(&definition[..]));
+        let event = br#"{"type":"PAY","amount":3}"#;
+        let ask = Ask { event: Some(Event::Whole(event)), ..Ask::about(Op::Send, Encoding::Json, "m", "k") };
+        assert_eq!(Request::parse(&written(&ask), Encoding::Json).unwrap().event, Some(&event[..]));
+    }
+
+    #[test]
+    fn what_is_not_given_is_not_there() {
+        let frame = written(&Ask::new(Op::Ping, Encoding::Json));
+        assert_eq!(frame, br#"{"id":7,"op":"ping"}"#);
+    }
+}

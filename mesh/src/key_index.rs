@@ -1,0 +1,903 @@
+//! Key indexes: which keys exist where, so that what a dead member had can be named, all of it and nothing else.
+//!
+//! The holder of a partition tells its keys to its *standbys*, the best [`STANDBYS`] members by placement that are not the holder
+//! itself: all of them when one becomes that, and each new one in the turn in which its request is answered. Keys whose instance is
+//! lost, and that nobody has asked for since, belong to it. There are two, so that of any two members that die together no key is
+//! unknown.
+//!
+//! # What a standby keeps, and when it goes
+//! - What a living member told goes when that member says that it is of no use any more ([`IndexMessage::Only`]), which it does
+//!   when all present standbys have said that they know everything, or when the partition was handed over. It does not matter whether
+//!   this member believes that it is a standby: views differ for a moment.
+//! - What a dead member told goes when another one serves the partition, which has fetched it by then.
+//! - A key goes when its holder says that its instance was removed. It says so twice, the second time a while later and by then as it is:
+//!   two reactors may have told two changes of a key in the wrong order.
+//! - At [`KeyIndex::new`]'s bound further keys are not kept, and their partition is *partial*: the standby does not say that it
+//!   knows all of it, and whoever serves it next is told that some losses cannot be named.
+//!
+//! # How much goes at a time
+//! A member that becomes a standby of much, or asks for much, is told in parts ([`PART_BYTES`]), and the next one goes when it has
+//! answered [`IndexMessage::Whole`] for the one before ([`KeyIndex::go_on`]): tellers and standbys stay at hand meanwhile, and a
+//! link takes it. Only a partition that is about to be served is told at once ([`KeyIndex::tell_first`]): who held it before
+//! forgets it then, and came with all of its instances.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use statemesh_protocol::hash::Partition;
+use statemesh_protocol::identity::MemberName;
+use statemesh_protocol::image::Input;
+use statemesh_protocol::key_index::{Key, KeyState};
+use statemesh_protocol::partition_set::PartitionSet;
+use statemesh_protocol::peer::index::IndexMessage;
+
+mod telling;
+
+use crate::view::View;
+pub use telling::PART_BYTES;
+use telling::{Step, Telling};
+
+/// Bytes of one frame of keys, after which the next one begins.
+pub const FRAME_BYTES: usize = 64 * 1024;
+/// Standbys of a partition.
+pub const STANDBYS: usize = 2;
+
+/// What the shell does next, in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Send all keys of this partition to one of its standbys, and say how much that was ([`KeyIndex::sent`]).
+    Tell {
+        /// The partition.
+        partition: Partition,
+        /// The standby.
+        to: MemberName,
+    },
+    /// Send these keys to `to`, as told by others.
+    Relay {
+        /// The member.
+        to: MemberName,
+        /// One frame.
+        body: Vec<u8>,
+    },
+    /// Say to `to` that all keys that others told of these have been sent.
+    Told {
+        /// The member.
+        to: MemberName,
+        /// The partitions.
+        set: PartitionSet,
+    },
+    /// Send this over the link to `to`.
+    Send {
+        /// The member.
+        to: MemberName,
+        /// The message.
+        message: IndexMessage,
+    },
+}
+
+/// A key that a dead member had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LostKey {
+    /// Its machine.
+    pub machine: Arc<str>,
+    /// The key.
+    pub key: Box<str>,
+    /// It was lost before: its loss was published and counted already.
+    pub before: bool,
+}
+
+/// Machine and key, and whether its instance was lost before.
+type Keys = BTreeMap<(Arc<str>, Box<str>), bool>;
+
+/// What one process told of a partition.
+#[derive(Debug)]
+struct Index {
+    teller: MemberName,
+    /// That process is gone.
+    dead: bool,
+    keys: Keys,
+}
+
+/// Who is told of a partition that is here.
+#[derive(Debug, Default)]
+struct Ours {
+    standbys: BTreeMap<MemberName, Standby>,
+    /// Earlier standbys, who keep what they were told until the present ones have said that they know everything.
+    former: BTreeSet<MemberName>,
+}
+
+/// What a standby was told on its link.
+#[derive(Debug, Default)]
+struct Standby {
+    /// The question whether it knows everything; none before everything was told.
+    number: Option<u64>,
+    /// It said that it does.
+    knows: bool,
+}
+
+impl Ours {
+    /// Earlier standbys that are needed no more.
+    fn release(&mut self) -> BTreeSet<MemberName> {
+        let all_know = self.standbys.values().all(|standby| standby.knows);
+        if all_know { std::mem::take(&mut self.former) } else { BTreeSet::new() }
+    }
+}
+
+/// Names of machines before the first look at which of them are in use.
+const NAMES: usize = 1_024;
+
+/// Keys of other members, and whom to tell ours. See the module.
+#[derive(Debug)]
+pub struct KeyIndex {
+    max_keys: usize,
+    /// Keys kept, relayed ones included.
+    keys: usize,
+    refused: u64,
+    /// Names of machines, and how many there may be before those that no key has are forgotten.
+    names: BTreeSet<Arc<str>>,
+    max_names: usize,
+    told: BTreeMap<Partition, Vec<Index>>,
+    /// What others were told, for partitions that this member is about to serve.
+    relayed: BTreeMap<Partition, Keys>,
+    partial: PartitionSet,
+    ours: BTreeMap<Partition, Ours>,
+    /// What each member to which there is a link is told.
+    telling: BTreeMap<MemberName, Telling>,
+    /// Who is to be told what it is the standby for.
+    to_limit: BTreeSet<MemberName>,
+    last_number: u64,
+    changed: bool,
+    out: VecDeque<Output>,
+}
+
+/// The standbys of a partition whose copy is at `me`.
+pub fn standbys<'a>(view: &'a View, partition: Partition, me: &MemberName) -> impl Iterator<Item = &'a MemberName> {
+    view.ranking(partition).filter(move |name| *name != me).take(STANDBYS)
+}
+
+impl KeyIndex {
+    /// An index of nothing, with room for so many keys of others.
+    #[must_use]
+    pub fn new(max_keys: usize) -> Self {
+        Self {
+            max_keys,
+            keys: 0,
+            refused: 0,
+            names: BTreeSet::new(),
+            max_names: NAMES,
+            told: BTreeMap::new(),
+            relayed: BTreeMap::new(),
+            partial: PartitionSet::new(),
+            ours: BTreeMap::new(),
+            telling: BTreeMap::new(),
+            to_limit: BTreeSet::new(),
+            last_number: 0,
+            changed: false,
+            out: VecDeque::new(),
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll(&mut self) -> Option<Output> {
+        if self.out.is_empty() {
+            self.limit_standbys();
+        }
+        self.out.pop_front()
+    }
+
+    /// Goes on telling a member by one partition at most, so that the shell decides how much it does in one go. False if nothing is
+    /// left to be told, or everybody has to answer first.
+    pub fn go_on(&mut self) -> bool {
+        let Self { telling, last_number, .. } = self;
+        let next = telling.iter_mut().find_map(|(to, telling)| Some((to.clone(), telling.next(last_number)?)));
+        let Some((to, step)) = next else { return false };
+        match step {
+            Step::Relay { partition, without_own } => {
+                for body in self.relay(partition, without_own.then_some(&to)) {
+                    self.sent(&to, body.len());
+                    self.out.push_back(Output::Relay { to: to.clone(), body });
+                }
+            }
+            Step::Tell { partition, number } => self.tell_one(partition, to, number),
+            Step::End(part) => {
+                let is_asked_about = part.is_asked_about();
+                let telling::Part { number, relayed, told, .. } = part;
+                if !relayed.is_empty() {
+                    self.out.push_back(Output::Told { to: to.clone(), set: relayed });
+                }
+                if is_asked_about {
+                    self.out.push_back(Output::Send { to, message: IndexMessage::Whole { number, set: told } });
+                }
+            }
+        }
+        true
+    }
+
+    /// This member is about to serve the partition: its standbys are told of it before anything else.
+    pub fn tell_first(&mut self, partition: Partition) {
+        let Some(ours) = self.ours.get(&partition) else { return };
+        let untold = ours.standbys.iter().filter(|(_, standby)| standby.number.is_none());
+        for to in untold.map(|(to, _)| to.clone()).collect::<Vec<_>>() {
+            let Some(telling) = self.telling.get_mut(&to) else { continue };
+            telling.remove(partition);
+            self.last_number += 1;
+            let number = self.last_number;
+            self.tell_one(partition, to.clone(), number);
+            let set = std::iter::once(partition).collect();
+            self.out.push_back(Output::Send { to, message: IndexMessage::Whole { number, set } });
+        }
+    }
+
+    fn tell_one(&mut self, partition: Partition, to: MemberName, number: u64) {
+        // Another one may be the standby by now.
+        if let Some(standby) = self.ours.get_mut(&partition).and_then(|ours| ours.standbys.get_mut(&to)) {
+            *standby = Standby { number: Some(number), knows: false };
+            self.out.push_back(Output::Tell { partition, to });
+        }
+    }
+
+    /// So many bytes of keys were sent to a member.
+    pub fn sent(&mut self, to: &MemberName, bytes: usize) {
+        if let Some(telling) = self.telling.get_mut(to) {
+            telling.sent(bytes);
+        }
+    }
+
+    /// A member asks for what this one was told of these: without what it told itself, if so. It asks anew on another link.
+    pub fn ask(&mut self, to: &MemberName, without_own: bool, set: &PartitionSet) {
+        if let Some(telling) = self.telling.get_mut(to) {
+            telling.ask(set, without_own);
+        }
+    }
+
+    /// Keys kept for others.
+    #[must_use]
+    pub fn keys(&self) -> usize {
+        self.keys
+    }
+
+    /// Keys that found no room.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// The partitions of which this member knows keys, if that changed.
+    pub fn changed(&mut self) -> Option<PartitionSet> {
+        std::mem::take(&mut self.changed).then(|| self.told.keys().copied().collect())
+    }
+
+    /// Who is to know the keys of a partition: none if there is no copy of it here, or nobody else.
+    pub fn set_standbys<'a>(&mut self, partition: Partition, standbys: impl Iterator<Item = &'a MemberName>) {
+        let wanted: BTreeSet<&MemberName> = standbys.collect();
+        let ours = self.ours.entry(partition).or_default();
+        if ours.standbys.keys().eq(wanted.iter().copied()) {
+            if wanted.is_empty() {
+                self.ours.remove(&partition);
+            }
+            return;
+        }
+        let gone = ours.standbys.extract_if(.., |name, _| !wanted.contains(name));
+        ours.former.extend(gone.map(|(name, _)| name));
+        for name in wanted {
+            ours.former.remove(name);
+            if !ours.standbys.contains_key(name) {
+                ours.standbys.insert(name.clone(), Standby::default());
+                if let Some(telling) = self.telling.get_mut(name) {
+                    telling.add(partition);
+                }
+            }
+        }
+        self.to_limit.append(&mut ours.release());
+        if ours.standbys.is_empty() {
+            self.ours.remove(&partition);
+        }
+    }
+
+    /// There is an ordered link to this member.
+    pub fn link_up(&mut self, name: &MemberName) {
+        self.to_limit.insert(name.clone());
+        let mine = self.ours.iter().filter(|(_, ours)| ours.standbys.contains_key(name));
+        let set = mine.map(|(partition, _)| *partition).collect();
+        self.telling.insert(name.clone(), Telling::new(set));
+    }
+
+    /// The link to this member is gone.
+    pub fn link_down(&mut self, name: &MemberName) {
+        self.telling.remove(name);
+        for standby in self.ours.values_mut().filter_map(|ours| ours.standbys.get_mut(name)) {
+            *standby = Standby::default();
+        }
+    }
+
+    /// A member's process is gone.
+    pub fn member_down(&mut self, name: &MemberName) {
+        self.link_down(name);
+        self.to_limit.remove(name);
+        for ours in self.ours.values_mut() {
+            ours.former.remove(name);
+        }
+        for index in self.told.values_mut().flatten().filter(|index| index.teller == *name) {
+            index.dead = true;
+        }
+    }
+
+    /// Takes in a message of a member about its keys, or its answer about ours.
+    pub fn message(&mut self, from: &MemberName, message: IndexMessage) {
+        match message {
+            IndexMessage::Only { set } => {
+                self.keep(|partition, index| index.dead || index.teller != *from || set.contains(partition))
+            }
+            IndexMessage::Whole { number, set } => {
+                let whole: PartitionSet = set.iter().filter(|partition| !self.partial.contains(*partition)).collect();
+                // Also that a partition has no key is known.
+                whole.iter().for_each(|partition| _ = self.index_of(from, partition));
+                let message = IndexMessage::Kept { number, set: whole };
+                self.out.push_back(Output::Send { to: from.clone(), message });
+            }
+            IndexMessage::Kept { number, set } => {
+                if let Some(telling) = self.telling.get_mut(from) {
+                    telling.answered(number);
+                }
+                for partition in set.iter() {
+                    let Some(ours) = self.ours.get_mut(&partition) else { continue };
+                    if let Some(standby) = ours.standbys.get_mut(from).filter(|of| of.number == Some(number)) {
+                        standby.knows = true;
+                        self.to_limit.append(&mut ours.release());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes in keys that a member has.
+    ///
+    /// # Errors
+    /// The bytes are no keys.
+    pub fn tell(&mut self, from: &MemberName, body: &[u8]) -> Result<(), statemesh_protocol::image::Malformed> {
+        let mut input = Input::new(body);
+        while !input.is_empty() {
+            let key = Key::decode(&mut input)?;
+            let id = self.id(&key);
+            let is_full = self.keys >= self.max_keys;
+            let Some(index) = self.index_of(from, key.partition) else { continue };
+            let put = put(&mut index.keys, id, key.state, is_full);
+            self.count(key.partition, put);
+        }
+        Ok(())
+    }
+
+    /// What a member told of a partition.
+    fn index_of(&mut self, from: &MemberName, partition: Partition) -> Option<&mut Index> {
+        let indexes = self.told.entry(partition).or_default();
+        let at = indexes.iter().position(|index| index.teller == *from && !index.dead);
+        let at = at.unwrap_or_else(|| {
+            self.changed = true;
+            indexes.push(Index { teller: from.clone(), dead: false, keys: Keys::new() });
+            indexes.len() - 1
+        });
+        indexes.get_mut(at)
+    }
+
+    /// Takes in keys that a member was told of, for a partition that this one is about to serve.
+    ///
+    /// # Errors
+    /// The bytes are no keys.
+    pub fn relayed(&mut self, body: &[u8]) -> Result<(), statemesh_protocol::image::Malformed> {
+        let mut input = Input::new(body);
+        while !input.is_empty() {
+            let key = Key::decode(&mut input)?;
+            let id = self.id(&key);
+            let keys = self.relayed.entry(key.partition).or_default();
+            let put = put(keys, id, key.state, self.keys >= self.max_keys);
+            self.count(key.partition, put);
+        }
+        Ok(())
+    }
+
+    /// How a key is kept; none if there is no room for it, and nothing is known of its machine.
+    fn id(&mut self, key: &Key<'_>) -> Option<(Arc<str>, Box<str>)> {
+        let known = self.names.get(key.machine).cloned();
+        let name = known.or_else(|| (self.keys < self.max_keys).then(|| self.add_name(key.machine)))?;
+        Some((name, key.key.into()))
+    }
+
+    fn add_name(&mut self, machine: &str) -> Arc<str> {
+        if self.names.len() >= self.max_names {
+            // Each time twice as many as are in use: a look at all of them is paid for by those that came.
+            self.names.retain(|name| Arc::strong_count(name) > 1);
+            self.max_names = NAMES.max(self.names.len() * 2);
+        }
+        let name: Arc<str> = machine.into();
+        self.names.insert(Arc::clone(&name));
+        name
+    }
+
+    fn count(&mut self, partition: Partition, put: Put) {
+        match put {
+            Put::Added => self.keys += 1,
+            Put::Taken => self.keys -= 1,
+            Put::Known => {}
+            Put::Refused => {
+                self.refused += 1;
+                self.partial.insert(partition);
+            }
+        }
+    }
+
+    /// Frames of what is known of a partition, but not what `except` told itself.
+    fn relay(&self, partition: Partition, except: Option<&MemberName>) -> Vec<Vec<u8>> {
+        let mut frames: Vec<Vec<u8>> = Vec::new();
+        let indexes = self.told.get(&partition).into_iter().flatten();
+        for ((machine, key), lost) in
+            indexes.filter(|index| Some(&index.teller) != except).flat_map(|index| &index.keys)
+        {
+            if frames.last().is_none_or(|frame| frame.len() >= FRAME_BYTES) {
+                frames.push(Vec::new());
+            }
+            if let Some(frame) = frames.last_mut() {
+                let state = if *lost { KeyState::Lost } else { KeyState::Live };
+                Key { partition, machine, key, state }.encode(frame);
+            }
+        }
+        frames
+    }
+
+    /// Another member serves these: what dead ones told of them was about an earlier life.
+    pub fn served(&mut self, set: &PartitionSet) {
+        for partition in set.iter() {
+            self.forget_relayed(partition);
+        }
+        self.keep(|partition, index| !index.dead || !set.contains(partition));
+    }
+
+    /// This member serves the partition from now on.
+    pub fn forget(&mut self, partition: Partition) {
+        if let Some(indexes) = self.told.remove(&partition) {
+            self.keys -= indexes.iter().map(|index| index.keys.len()).sum::<usize>();
+            self.changed = true;
+        }
+        self.forget_relayed(partition);
+        self.partial.remove(partition);
+    }
+
+    fn forget_relayed(&mut self, partition: Partition) -> Keys {
+        let keys = self.relayed.remove(&partition).unwrap_or_default();
+        self.keys -= keys.len();
+        keys
+    }
+
+    /// Takes all keys that are known of a partition, and whether these may not be all.
+    pub fn take(&mut self, partition: Partition) -> (Vec<LostKey>, bool) {
+        let mut all = self.forget_relayed(partition);
+        for index in self.told.get(&partition).into_iter().flatten() {
+            for (key, before) in &index.keys {
+                let known = all.entry(key.clone()).or_insert(*before);
+                *known &= *before;
+            }
+        }
+        let partial = self.partial.contains(partition);
+        self.forget(partition);
+        let lost = all.into_iter().map(|((machine, key), before)| LostKey { machine, key, before });
+        (lost.collect(), partial)
+    }
+
+    /// Forgets all indexes but those that are `wanted`.
+    fn keep(&mut self, wanted: impl Fn(Partition, &Index) -> bool) {
+        let before = self.told.len();
+        let keys = &mut self.keys;
+        self.told.retain(|partition, indexes| {
+            indexes.retain(|index| {
+                let wanted = wanted(*partition, index);
+                *keys -= if wanted { 0 } else { index.keys.len() };
+                wanted
+            });
+            !indexes.is_empty()
+        });
+        self.changed |= self.told.len() != before;
+        self.forget_partial();
+    }
+
+    /// Of what nothing is known any more nothing is missing: what is told next may find room.
+    fn forget_partial(&mut self) {
+        let is_known =
+            |partition: &Partition| self.told.contains_key(partition) || self.relayed.contains_key(partition);
+        self.partial = self.partial.iter().filter(is_known).collect();
+    }
+
+    fn limit_standbys(&mut self) {
+        for to in std::mem::take(&mut self.to_limit) {
+            // Without a link it is told when there is one.
+            if self.telling.contains_key(&to) {
+                let keeps = |ours: &Ours| ours.standbys.contains_key(&to) || ours.former.contains(&to);
+                let set = self.ours.iter().filter(|(_, ours)| keeps(ours)).map(|(partition, _)| *partition).collect();
+                self.out.push_back(Output::Send { to, message: IndexMessage::Only { set } });
+            }
+        }
+    }
+}
+
+/// What became of a key that was told.
+enum Put {
+    Added,
+    Taken,
+    Known,
+    Refused,
+}
+
+/// Adds a key unless the index is full. A key that is there is not lost, whatever was said before. One that was removed goes.
+fn put(keys: &mut Keys, id: Option<(Arc<str>, Box<str>)>, state: KeyState, is_full: bool) -> Put {
+    let lost = state == KeyState::Lost;
+    match id.map(|id| keys.entry(id)) {
+        Some(Entry::Occupied(known)) if state == KeyState::Removed => {
+            known.remove();
+            Put::Taken
+        }
+        Some(Entry::Occupied(mut known)) => {
+            *known.get_mut() &= lost;
+            Put::Known
+        }
+        _ if state == KeyState::Removed => Put::Known,
+        Some(Entry::Vacant(room)) if !is_full => {
+            room.insert(lost);
+            Put::Added
+        }
+        _ => Put::Refused,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> MemberName {
+        MemberName::new(text).unwrap()
+    }
+
+    fn set(partitions: &[Partition]) -> PartitionSet {
+        partitions.iter().copied().collect()
+    }
+
+    fn body(keys: &[(Partition, &str, bool)]) -> Vec<u8> {
+        let mut body = Vec::new();
+        for (partition, key, lost) in keys {
+            let state = if *lost { KeyState::Lost } else { KeyState::Live };
+            Key { partition: *partition, machine: "m", key, state }.encode(&mut body);
+        }
+        body
+    }
+
+    fn polled(index: &mut KeyIndex) -> Vec<Output> {
+        std::iter::from_fn(|| index.poll()).collect()
+    }
+
+    /// What follows if each partition has so many bytes of keys.
+    fn outputs_of(index: &mut KeyIndex, bytes: usize) -> Vec<Output> {
+        let mut all = polled(index);
+        while index.go_on() {
+            for output in polled(index) {
+                if let Output::Tell { to, .. } = &output {
+                    index.sent(to, bytes);
+                }
+                all.push(output);
+            }
+        }
+        all
+    }
+
+    fn outputs(index: &mut KeyIndex) -> Vec<Output> {
+        outputs_of(index, 10)
+    }
+
+    fn tell(to: &MemberName, partition: Partition) -> Output {
+        Output::Tell { partition, to: to.clone() }
+    }
+
+    fn whole(to: &MemberName, number: u64, partitions: &[Partition]) -> Output {
+        Output::Send { to: to.clone(), message: IndexMessage::Whole { number, set: set(partitions) } }
+    }
+
+    fn told(to: &MemberName, partitions: &[Partition]) -> Output {
+        Output::Told { to: to.clone(), set: set(partitions) }
+    }
+
+    fn answer(index: &mut KeyIndex, from: &MemberName, number: u64) {
+        index.message(from, IndexMessage::Kept { number, set: PartitionSet::new() });
+    }
+
+    /// One that is the standby for these, over a link that is there, and has answered nothing yet.
+    fn standby_of(partitions: &[Partition]) -> (KeyIndex, MemberName) {
+        let (mut index, s) = (KeyIndex::new(100), name("s"));
+        index.link_up(&s);
+        polled(&mut index);
+        for partition in partitions {
+            index.set_standbys(*partition, [&s].into_iter());
+        }
+        (index, s)
+    }
+
+    fn taken(index: &mut KeyIndex, partition: Partition) -> Vec<(String, bool)> {
+        let (lost, _) = index.take(partition);
+        lost.into_iter().map(|lost| (lost.key.into(), lost.before)).collect()
+    }
+
+    #[test]
+    fn a_former_standby_forgets_when_the_next_one_knows_everything_and_not_before() {
+        let (mut index, s, t) = (KeyIndex::new(100), name("s"), name("t"));
+        index.link_up(&s);
+        index.set_standbys(3, [&s].into_iter());
+        let Some(Output::Send { message: IndexMessage::Whole { number, .. }, .. }) = outputs(&mut index)
+            .into_iter()
+            .find(|output| matches!(output, Output::Send { message: IndexMessage::Whole { .. }, .. }))
+        else {
+            panic!("everything is told")
+        };
+        index.set_standbys(3, [&t].into_iter());
+        assert_eq!(outputs(&mut index), [], "there is no link to it yet");
+        // What the former one says late is about what it was told.
+        index.message(&s, IndexMessage::Kept { number, set: set(&[3]) });
+        index.link_up(&t);
+        let told = outputs(&mut index);
+        assert!(told.contains(&tell(&t, 3)), "{told:?}");
+        let whole = number + 1;
+        assert!(
+            told.contains(&Output::Send {
+                to: t.clone(),
+                message: IndexMessage::Whole { number: whole, set: set(&[3]) }
+            })
+        );
+        assert!(!told.iter().any(|output| matches!(output, Output::Send { to, .. } if *to == s)), "{told:?}");
+        index.message(&t, IndexMessage::Kept { number: whole, set: set(&[3]) });
+        let only = IndexMessage::Only { set: PartitionSet::new() };
+        assert_eq!(outputs(&mut index), [Output::Send { to: s, message: only }]);
+    }
+
+    #[test]
+    fn a_former_standby_keeps_what_it_knows_until_both_of_the_present_ones_do() {
+        let (mut index, [s, t, u]) = (KeyIndex::new(100), ["s", "t", "u"].map(name));
+        [&s, &t, &u].into_iter().for_each(|name| index.link_up(name));
+        index.set_standbys(3, [&s, &t].into_iter());
+        outputs(&mut index);
+        index.set_standbys(3, [&t, &u].into_iter());
+        let told = outputs(&mut index);
+        assert!(told.contains(&Output::Tell { partition: 3, to: u.clone() }), "{told:?}");
+        assert!(!told.contains(&Output::Tell { partition: 3, to: t.clone() }), "it was told before: {told:?}");
+        let knows = |index: &mut KeyIndex, of: &MemberName, number| {
+            index.message(of, IndexMessage::Kept { number, set: set(&[3]) });
+            outputs(index)
+        };
+        assert_eq!(knows(&mut index, &u, 3), []);
+        let only = IndexMessage::Only { set: PartitionSet::new() };
+        assert_eq!(knows(&mut index, &t, 2), [Output::Send { to: s, message: only }]);
+    }
+
+    #[test]
+    fn a_new_link_is_told_everything_anew_and_an_answer_from_the_old_one_counts_for_nothing() {
+        let (mut index, s, t) = (KeyIndex::new(100), name("s"), name("t"));
+        index.link_up(&s);
+        index.set_standbys(3, [&s].into_iter());
+        outputs(&mut index);
+        index.link_up(&t);
+        index.set_standbys(3, [&t].into_iter());
+        outputs(&mut index);
+        index.link_down(&t);
+        index.message(&t, IndexMessage::Kept { number: 2, set: set(&[3]) });
+        assert_eq!(outputs(&mut index), []);
+        index.link_up(&t);
+        let told = outputs(&mut index);
+        assert!(told.contains(&tell(&t, 3)), "{told:?}");
+    }
+
+    #[test]
+    fn what_is_told_is_kept_until_its_teller_says_so_or_is_dead_and_another_serves() {
+        let (mut index, d, x) = (KeyIndex::new(100), name("d"), name("x"));
+        index.tell(&d, &body(&[(1, "a", false), (2, "b", false)])).unwrap();
+        index.tell(&x, &body(&[(1, "a", false)])).unwrap();
+        assert_eq!(index.changed(), Some(set(&[1, 2])));
+        // Another one says that it serves it: the teller lives, and knows better.
+        index.served(&set(&[1, 2]));
+        assert_eq!((index.keys(), index.changed()), (3, None));
+        index.message(&x, IndexMessage::Only { set: PartitionSet::new() });
+        index.message(&d, IndexMessage::Only { set: set(&[1]) });
+        assert_eq!((index.keys(), index.changed()), (1, Some(set(&[1]))));
+        index.member_down(&d);
+        // The next process of that name says what it tells, which is nothing.
+        index.message(&d, IndexMessage::Only { set: PartitionSet::new() });
+        assert_eq!(index.keys(), 1);
+        index.served(&set(&[1]));
+        assert_eq!((index.keys(), index.changed()), (0, Some(PartitionSet::new())));
+    }
+
+    #[test]
+    fn what_several_were_told_is_taken_once_and_one_that_lives_again_is_not_lost_before() {
+        let (mut there, mut here, d) = (KeyIndex::new(100), KeyIndex::new(100), name("d"));
+        there.tell(&d, &body(&[(1, "a", true), (1, "b", false), (1, "c", true)])).unwrap();
+        there.tell(&d, &body(&[(1, "a", false)])).unwrap();
+        here.tell(&d, &body(&[(1, "a", true), (1, "d", false)])).unwrap();
+        let x = name("x");
+        [&d, &x].into_iter().for_each(|asker| there.link_up(asker));
+        there.ask(&d, true, &set(&[1]));
+        there.ask(&x, true, &set(&[1, 2]));
+        let relayed = outputs(&mut there);
+        assert!(!relayed.iter().any(|output| matches!(output, Output::Relay { to, .. } if *to == d)), "{relayed:?}");
+        for output in relayed {
+            if let Output::Relay { body, .. } = output {
+                here.relayed(&body).unwrap();
+            }
+        }
+        let all = [("a", false), ("b", false), ("c", true), ("d", false)].map(|(key, before)| (key.to_owned(), before));
+        assert_eq!(taken(&mut here, 1), all);
+        assert_eq!((taken(&mut here, 1), here.keys()), (Vec::new(), 0));
+        assert!(here.relayed(&[1, 2, 3]).is_err());
+    }
+
+    #[test]
+    fn a_standby_is_told_in_parts_and_the_next_goes_when_it_has_answered_for_the_one_before() {
+        let (mut index, s) = standby_of(&[1, 2, 3, 4]);
+        let half = PART_BYTES / 2;
+        assert_eq!(outputs_of(&mut index, half), [tell(&s, 1), tell(&s, 2), whole(&s, 1, &[1, 2])]);
+        answer(&mut index, &s, 9);
+        assert_eq!(outputs_of(&mut index, half), [], "that was another question");
+        answer(&mut index, &s, 1);
+        // However large a partition is, it is told.
+        assert_eq!(outputs_of(&mut index, PART_BYTES * 9), [tell(&s, 3), whole(&s, 2, &[3])]);
+        answer(&mut index, &s, 2);
+        assert_eq!(outputs_of(&mut index, half), [tell(&s, 4), whole(&s, 3, &[4])]);
+        answer(&mut index, &s, 3);
+        assert_eq!(outputs_of(&mut index, half), []);
+    }
+
+    #[test]
+    fn a_step_tells_one_partition_at_most_and_a_standby_that_does_not_answer_holds_up_no_other() {
+        let (mut index, s) = standby_of(&[1, 2]);
+        let t = name("t");
+        index.link_up(&t);
+        polled(&mut index);
+        index.set_standbys(2, [&s, &t].into_iter());
+        assert!(index.go_on());
+        assert_eq!(polled(&mut index), [tell(&s, 1)]);
+        index.sent(&s, PART_BYTES);
+        assert_eq!(outputs(&mut index), [whole(&s, 1, &[1]), tell(&t, 2), whole(&t, 2, &[2])]);
+    }
+
+    #[test]
+    fn what_is_about_to_be_served_is_told_at_once_and_once() {
+        let (mut index, s) = standby_of(&[1, 2, 3]);
+        outputs_of(&mut index, 0);
+        index.set_standbys(4, [&s].into_iter());
+        index.set_standbys(5, [&s].into_iter());
+        assert_eq!(outputs(&mut index), [], "an answer is awaited");
+        index.tell_first(5);
+        assert_eq!(polled(&mut index), [tell(&s, 5), whole(&s, 2, &[5])]);
+        index.tell_first(5);
+        assert_eq!(polled(&mut index), []);
+        answer(&mut index, &s, 1);
+        assert_eq!(outputs(&mut index), [tell(&s, 4), whole(&s, 3, &[4])]);
+    }
+
+    #[test]
+    fn one_that_is_no_standby_any_more_is_told_nothing_and_one_that_is_again_is_told_anew() {
+        let (mut index, s) = standby_of(&[1, 2]);
+        index.set_standbys(1, [].into_iter());
+        assert!(index.go_on());
+        polled(&mut index);
+        assert!(index.go_on());
+        assert_eq!(polled(&mut index), [tell(&s, 2)]);
+        index.set_standbys(2, [].into_iter());
+        index.set_standbys(2, [&s].into_iter());
+        index.sent(&s, PART_BYTES);
+        index.set_standbys(1, [&s].into_iter());
+        let rest = outputs(&mut index);
+        assert!(rest.contains(&whole(&s, 1, &[1, 2])), "{rest:?}");
+        // What came into being while it was none is not known there.
+        index.message(&s, IndexMessage::Kept { number: 1, set: set(&[1, 2]) });
+        assert_eq!(outputs(&mut index), [tell(&s, 1), tell(&s, 2), whole(&s, 2, &[1, 2])]);
+    }
+
+    #[test]
+    fn what_others_told_goes_before_ours_and_is_said_to_be_all_behind_its_last_key() {
+        let (mut index, s) = standby_of(&[7]);
+        let d = name("d");
+        index.tell(&d, &body(&[(1, "a", false), (2, "b", false)])).unwrap();
+        index.ask(&s, false, &set(&[1, 2, 3]));
+        let relay = |partition, key| Output::Relay { to: s.clone(), body: body(&[(partition, key, false)]) };
+        let all = [relay(1, "a"), relay(2, "b"), tell(&s, 7), told(&s, &[1, 2, 3]), whole(&s, 1, &[7])];
+        assert_eq!(outputs(&mut index), all);
+        // Of what nothing is known it is said at once, and nothing is awaited.
+        answer(&mut index, &s, 1);
+        for partition in [3, 4] {
+            index.ask(&s, false, &set(&[partition]));
+            assert_eq!(outputs(&mut index), [told(&s, &[partition])]);
+        }
+    }
+
+    #[test]
+    fn what_others_told_goes_in_parts_too_and_a_lost_link_ends_that() {
+        let (mut index, s, d) = (KeyIndex::new(100_000), name("s"), name("d"));
+        let long = "k".repeat(200);
+        for partition in 0..2 {
+            let keys: Vec<String> = (0..PART_BYTES / 200).map(|n| format!("{long}{n}")).collect();
+            let keys: Vec<_> = keys.iter().map(|key| (partition, key.as_str(), false)).collect();
+            index.tell(&d, &body(&keys)).unwrap();
+        }
+        index.link_up(&s);
+        index.ask(&s, false, &set(&[0, 1]));
+        let first = outputs(&mut index);
+        assert!(first.ends_with(&[told(&s, &[0]), whole(&s, 1, &[])]));
+        let room = |output: &Output| matches!(output, Output::Relay { body, .. } if body.len() > FRAME_BYTES + 300);
+        assert!(first.len() > 8 && !first.iter().any(room), "{} frames", first.len());
+        index.link_down(&s);
+        index.link_up(&s);
+        polled(&mut index);
+        assert_eq!(outputs(&mut index), [], "it asks anew");
+    }
+
+    #[test]
+    fn what_is_relayed_and_the_names_of_machines_have_bounds_too() {
+        let (mut index, d) = (KeyIndex::new(2), name("d"));
+        index.relayed(&body(&[(1, "a", false), (1, "b", false), (1, "c", false), (1, "a", false)])).unwrap();
+        assert_eq!((index.keys(), index.refused()), (2, 1));
+        assert!(index.take(1).1);
+        assert_eq!(index.keys(), 0);
+        index.relayed(&body(&[(1, "a", false)])).unwrap();
+        index.served(&set(&[1]));
+        assert_eq!(index.keys(), 0);
+        for machine in 0..10 * NAMES {
+            let mut body = Vec::new();
+            Key { partition: 1, machine: &machine.to_string(), key: "a", state: KeyState::Live }.encode(&mut body);
+            index.tell(&d, &body).unwrap();
+            index.message(&d, IndexMessage::Only { set: PartitionSet::new() });
+        }
+        assert!(index.names.len() <= NAMES, "{}", index.names.len());
+    }
+
+    #[test]
+    fn a_partition_that_nothing_is_known_of_any_more_is_not_partial() {
+        let (mut index, d) = (KeyIndex::new(1), name("d"));
+        index.tell(&d, &body(&[(1, "a", false), (2, "b", false)])).unwrap();
+        index.message(&d, IndexMessage::Only { set: PartitionSet::new() });
+        index.tell(&d, &body(&[(2, "b", false)])).unwrap();
+        index.message(&d, IndexMessage::Whole { number: 9, set: set(&[2]) });
+        let message = IndexMessage::Kept { number: 9, set: set(&[2]) };
+        assert_eq!(outputs(&mut index), [Output::Send { to: d, message }]);
+    }
+
+    #[test]
+    fn that_a_partition_has_no_key_is_known_too() {
+        let (mut index, d) = (KeyIndex::new(2), name("d"));
+        index.message(&d, IndexMessage::Whole { number: 9, set: set(&[1]) });
+        assert_eq!(index.changed(), Some(set(&[1])));
+        index.message(&d, IndexMessage::Only { set: PartitionSet::new() });
+        assert_eq!(index.changed(), Some(PartitionSet::new()));
+    }
+
+    #[test]
+    fn a_key_that_was_removed_is_not_lost_with_its_holder_and_makes_room() {
+        let (mut index, d) = (KeyIndex::new(2), name("d"));
+        let removed = |key| {
+            let mut body = Vec::new();
+            Key { partition: 1, machine: "m", key, state: KeyState::Removed }.encode(&mut body);
+            body
+        };
+        index.tell(&d, &body(&[(1, "a", false), (1, "b", false)])).unwrap();
+        index.tell(&d, &removed("a")).unwrap();
+        index.tell(&d, &removed("never there")).unwrap();
+        index.tell(&d, &body(&[(1, "c", false)])).unwrap();
+        assert_eq!((index.keys(), index.refused()), (2, 0));
+        index.tell(&d, &body(&[(1, "b", false)])).unwrap();
+        assert_eq!(taken(&mut index, 1), [("b".to_owned(), false), ("c".to_owned(), false)]);
+        assert_eq!(index.keys(), 0);
+    }
+
+    #[test]
+    fn a_full_index_says_that_it_does_not_know_everything() {
+        let (mut index, d) = (KeyIndex::new(2), name("d"));
+        index.tell(&d, &body(&[(1, "a", false), (1, "b", false), (2, "c", false), (1, "a", false)])).unwrap();
+        assert_eq!((index.keys(), index.refused()), (2, 1));
+        index.message(&d, IndexMessage::Whole { number: 9, set: set(&[1, 2]) });
+        let message = IndexMessage::Kept { number: 9, set: set(&[1]) };
+        assert_eq!(outputs(&mut index), [Output::Send { to: d, message }]);
+        assert!(index.take(2).1 && !index.take(1).1);
+    }
+}

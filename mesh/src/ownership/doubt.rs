@@ -1,0 +1,126 @@
+//! Doubt: a member that was taken for dead, or was paused, serves nothing that others may have adopted meanwhile.
+//!
+//! It asks every live member who holds what it has a copy of, as in a claim. What nobody holds it serves again. Of what another
+//! holds it keeps its copy, sends events there, and the two are merged: by the owner, when the other offers its copy; or
+//! by the other holder, to whom this member offers its own. A copy in doubt stays in doubt wherever it goes: a member that has none
+//! does not take it, and two of them make one that is in doubt.
+
+use std::time::Instant;
+
+use super::claims::Claim;
+use super::{Copy, Output, Ownership, Reason, Slot};
+use crate::placement::outranks;
+use statemesh_protocol::hash::Partition;
+use statemesh_protocol::identity::MemberName;
+use statemesh_protocol::partition_set::PartitionSet;
+use statemesh_protocol::peer::ownership::Purpose;
+
+impl Ownership {
+    /// Doubts everything, unless the others that took this member for dead are too few to win any merge.
+    pub(super) fn maybe_doubt(&mut self, reason: Reason) {
+        let wins = self.sides.buried_any() && self.sides.is_majority(self.side());
+        if reason == Reason::Paused || !wins {
+            self.doubt_all();
+        }
+    }
+
+    /// A member says, first on its link, whether it had declared this one dead.
+    pub(super) fn met(&mut self, from: &MemberName, buried: bool, now: Instant) {
+        if !buried || !self.sides.buried_me(from, now) {
+            return;
+        }
+        if self.sides.buried(from) {
+            self.maybe_doubt(Reason::TakenForDead);
+        } else {
+            // One that this member counted: the others have gone on without it.
+            self.doubt_all();
+        }
+    }
+
+    /// Nothing is concluded from what was heard before the doubt either: what is on its way here is given back, and what was asked is
+    /// asked anew.
+    fn doubt_all(&mut self) {
+        self.out.push_back(Output::Doubt);
+        for p in 0..self.slots.len() {
+            let partition = p as Partition;
+            if let Slot::Receiving { from, number, copy: Copy::None, .. } = &self.slots[p] {
+                let (from, number) = (from.clone(), *number);
+                self.give_back(partition, number, &from);
+            }
+            self.doubt(partition);
+        }
+        self.ask_anew();
+    }
+
+    /// Stops serving a partition until every live member was asked.
+    pub(super) fn doubt(&mut self, partition: Partition) {
+        let slot = match self.slots.get(usize::from(partition)) {
+            Some(Slot::Held) => Slot::Doubtful { asking: false },
+            Some(Slot::Offered { to, doubtful: false, .. }) => {
+                let to = to.clone();
+                self.no_longer_busy(&to);
+                Slot::Doubtful { asking: false }
+            }
+            Some(Slot::Receiving { from, number, copy: Copy::Served, .. }) => {
+                Slot::Receiving { from: from.clone(), number: *number, copy: Copy::Doubtful, doubtful: true }
+            }
+            Some(Slot::Receiving { from, number, copy: Copy::Doubtful, doubtful: false }) => {
+                let slot =
+                    Slot::Receiving { from: from.clone(), number: *number, copy: Copy::Doubtful, doubtful: true };
+                return self.set_slot(partition, slot);
+            }
+            _ => return,
+        };
+        self.set_slot(partition, slot);
+        self.out.push_back(Output::Suspend(partition));
+        self.review = true;
+    }
+
+    /// Asks everyone about copies in doubt whose other holder is not known. With `recheck`, also about the others.
+    pub(super) fn ask_about_doubtful(&mut self, recheck: bool, now: Instant) {
+        let (mut set, mut waits) = (PartitionSet::new(), false);
+        for p in 0..self.slots.len() {
+            let partition = p as Partition;
+            if self.slots[p] != (Slot::Doubtful { asking: false }) || self.held_off.contains_key(&partition) {
+                continue;
+            }
+            if !recheck && self.other_holder(partition).is_some() {
+                waits = true;
+            } else {
+                set.insert(partition);
+            }
+        }
+        if (waits || !set.is_empty()) && self.recheck_at.is_none() {
+            self.recheck_at = Some(now + self.settings.recheck);
+        }
+        self.start_claim(Claim::new(Purpose::Doubt, set));
+    }
+
+    /// Whom a copy in doubt is offered to: the other holder, unless that will offer its own, since this member owns the
+    /// partition or is preferred.
+    pub(super) fn merges_at(&self, partition: Partition) -> Option<&MemberName> {
+        let other = self.other_holder(partition)?;
+        let owner = self.view.owner(partition);
+        let theirs = owner == Some(other) || (owner != Some(&self.me) && outranks(other, &self.me, partition));
+        theirs.then_some(other)
+    }
+
+    /// Serves a copy again that nobody else holds.
+    pub(super) fn reopen(&mut self, partition: Partition, denied: Option<MemberName>, told: bool) {
+        let died = self.lost[usize::from(partition)].clone().or(denied).filter(|name| *name != self.me);
+        let unnamed = died.is_some() && !self.knows_keys(partition, told);
+        self.out.push_back(Output::Restore { partition, died, unnamed });
+        self.serve(partition);
+    }
+
+    /// How many members of the last common view this member's side has.
+    pub(super) fn side(&self) -> u32 {
+        let live = self.peers.iter().filter(|(_, peer)| peer.live).map(|(name, _)| name);
+        self.sides.count(&self.me, live)
+    }
+
+    /// The count that stands for the copy that is here.
+    pub(super) fn side_of(&self, partition: Partition) -> u32 {
+        self.sides.standing(partition).unwrap_or_else(|| self.side())
+    }
+}

@@ -1,0 +1,238 @@
+//! Sides: who counted whom while the mesh was apart, which decides whose copy of a partition wins in a merge.
+//!
+//! Two members are *apart* when one of them declared the other dead and it came back, by itself and not as a new process. A
+//! member's side is those live members of the last common view that it is not apart from, itself included. So a daemon that was
+//! paused, and buried by everyone, is a side of one; when a network is cut, each side counts its own. What a partition's holder
+//! received it with travels along, as it may have been on the other side itself.
+//!
+//! The last common view is the one before the first of the deaths that followed one another. Marks fade some time after a
+//! return ([`super::Settings::reunion`]): merges are over by then, and the next cut is counted anew.
+//!
+//! When the mesh comes together each side hears, from the other or from its own members, that some are dead whom the other did not
+//! hear for a while. Who says within [`RUMOUR`] that it is not dead was never apart.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use statemesh_protocol::hash::Partition;
+use statemesh_protocol::identity::MemberName;
+
+/// How long a member may take to refute a rumour of its death. Of a cut that ends so soon after a death was declared, both sides
+/// count the member.
+pub(super) const RUMOUR: Duration = Duration::from_secs(1);
+/// How long the death of a member is remembered in case it comes back.
+const GRAVE: Duration = Duration::from_secs(24 * 3600);
+
+/// Whose state of a key wins that two copies of a partition have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Winner {
+    /// That of the copy that is here.
+    Here,
+    /// That of the copy that comes.
+    Coming,
+    /// That with more transitions, for each key: the sides are equal.
+    Longer,
+}
+
+impl Winner {
+    /// The side that counted more members.
+    #[must_use]
+    pub fn of(here: u32, coming: u32) -> Self {
+        match here.cmp(&coming) {
+            std::cmp::Ordering::Greater => Self::Here,
+            std::cmp::Ordering::Less => Self::Coming,
+            std::cmp::Ordering::Equal => Self::Longer,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Grave {
+    incarnation: u64,
+    until: Instant,
+}
+
+#[derive(Debug)]
+pub(super) struct Sides {
+    reunion: Duration,
+    /// Whom this member declared dead, in case it was not.
+    buried: BTreeMap<MemberName, Grave>,
+    /// Who was declared dead a moment ago, and when: that may be a rumour.
+    rumoured: BTreeMap<MemberName, (u64, Instant)>,
+    /// Who said that it had declared this member dead.
+    buried_by: BTreeMap<MemberName, Instant>,
+    /// The last common view.
+    common: BTreeSet<MemberName>,
+    last_death: Option<Instant>,
+    /// With which count the copy of a partition that is here came, while it may meet another.
+    standing: BTreeMap<Partition, (u32, Instant)>,
+}
+
+impl Sides {
+    pub(super) fn new(reunion: Duration) -> Self {
+        Self {
+            reunion,
+            buried: BTreeMap::new(),
+            rumoured: BTreeMap::new(),
+            buried_by: BTreeMap::new(),
+            common: BTreeSet::new(),
+            last_death: None,
+            standing: BTreeMap::new(),
+        }
+    }
+
+    /// Lets fade what is over.
+    pub(super) fn forget(&mut self, now: Instant) {
+        self.buried.retain(|_, grave| grave.until > now);
+        for (name, (incarnation, at)) in self.rumoured.extract_if(.., |_, (_, at)| *at + RUMOUR <= now) {
+            self.buried.insert(name, Grave { incarnation, until: at + GRAVE });
+        }
+        self.buried_by.retain(|_, until| *until > now);
+        self.standing.retain(|_, (_, until)| *until > now);
+    }
+
+    /// A member was declared dead; `live` are all that counted until now.
+    pub(super) fn died<'a>(
+        &mut self,
+        name: &MemberName,
+        incarnation: u64,
+        live: impl Iterator<Item = &'a MemberName>,
+        now: Instant,
+    ) {
+        let follows = self.last_death.is_some_and(|last| now.saturating_duration_since(last) < self.reunion);
+        if !follows {
+            self.common = live.cloned().collect();
+        }
+        self.last_death = Some(now);
+        self.buried_by.remove(name);
+        self.rumoured.insert(name.clone(), (incarnation, now));
+    }
+
+    /// A member is there that was not. Says whether it is the process that was taken for dead.
+    pub(super) fn back(&mut self, name: &MemberName, incarnation: u64, now: Instant) -> bool {
+        if let Some((of, _)) = self.rumoured.remove(name) {
+            return of == incarnation;
+        }
+        match self.buried.get_mut(name) {
+            Some(grave) if grave.incarnation == incarnation => {
+                grave.until = now + self.reunion;
+                true
+            }
+            // A new process has nothing of what the old one held.
+            _ => {
+                self.buried.remove(name);
+                false
+            }
+        }
+    }
+
+    /// Whether a member that is held for dead may be back as it was.
+    pub(super) fn may_return(&self, name: &MemberName) -> bool {
+        self.buried.contains_key(name) || self.rumoured.contains_key(name)
+    }
+
+    /// A member says that it had declared this one dead. False if that is known.
+    pub(super) fn buried_me(&mut self, name: &MemberName, now: Instant) -> bool {
+        self.buried_by.insert(name.clone(), now + self.reunion).is_none()
+    }
+
+    pub(super) fn buried(&self, name: &MemberName) -> bool {
+        self.buried.contains_key(name)
+    }
+
+    pub(super) fn buried_any(&self) -> bool {
+        !self.buried.is_empty()
+    }
+
+    /// How many members this one's side has, of these that are live and those that may be.
+    pub(super) fn count<'a>(&'a self, me: &'a MemberName, live: impl Iterator<Item = &'a MemberName>) -> u32 {
+        let counts = |name: &&MemberName| {
+            let common = self.common.is_empty() || self.common.contains(*name) || *name == me;
+            common && !self.buried.contains_key(*name) && !self.buried_by.contains_key(*name)
+        };
+        u32::try_from(live.chain([me]).chain(self.rumoured.keys()).filter(counts).count()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether a count is more than half of the last common view: no other side can have as many.
+    pub(super) fn is_majority(&self, count: u32) -> bool {
+        count as usize * 2 > self.common.len()
+    }
+
+    /// The count that the copy of a partition came with, if it came lately.
+    pub(super) fn standing(&self, partition: Partition) -> Option<u32> {
+        self.standing.get(&partition).map(|(count, _)| *count)
+    }
+
+    pub(super) fn set_standing(&mut self, partition: Partition, count: u32, now: Instant) {
+        self.standing.insert(partition, (count, now + self.reunion));
+    }
+
+    /// There is no copy here any more, or a new one.
+    pub(super) fn forget_standing(&mut self, partition: Partition) {
+        self.standing.remove(&partition);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> MemberName {
+        MemberName::new(text).unwrap()
+    }
+
+    const REUNION: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_side_is_who_neither_was_buried_nor_buried() {
+        let (now, mut sides) = (Instant::now(), Sides::new(REUNION));
+        let [me, b, c, d] = ["a", "b", "c", "d"].map(name);
+        let others = [b.clone(), c.clone(), d.clone()];
+        assert_eq!(sides.count(&me, others.iter()), 4);
+        sides.died(&c, 1, others.iter().chain([&me]), now);
+        let now = now + RUMOUR;
+        sides.forget(now);
+        assert_eq!(sides.count(&me, [&b, &d].into_iter()), 3);
+        // It comes back and counts for the other side, as does one that says that it buried this one.
+        sides.back(&c, 1, now);
+        assert!(sides.buried_me(&d, now) && !sides.buried_me(&d, now));
+        assert_eq!(sides.count(&me, others.iter()), 2);
+        assert!(!sides.is_majority(2) && sides.is_majority(3));
+        sides.forget(now + REUNION);
+        assert_eq!(sides.count(&me, others.iter()), 4);
+    }
+
+    #[test]
+    fn rumours_of_the_other_side_bury_nobody_who_refutes_them() {
+        let (now, mut sides) = (Instant::now(), Sides::new(REUNION));
+        let [me, b, c, d, e] = ["a", "b", "c", "d", "e"].map(name);
+        sides.died(&d, 1, [&b, &c, &d, &e, &me].into_iter(), now);
+        sides.died(&e, 1, [&b, &c, &e, &me].into_iter(), now);
+        let now = now + RUMOUR;
+        sides.forget(now);
+        assert!(sides.back(&d, 1, now) && sides.buried(&d));
+        // What it held for dead meanwhile.
+        sides.died(&b, 1, [&b, &c, &d, &me].into_iter(), now);
+        sides.died(&c, 1, [&c, &d, &me].into_iter(), now);
+        assert_eq!(sides.count(&me, [&d].into_iter()), 3);
+        assert!(sides.may_return(&b) && sides.back(&b, 1, now) && !sides.buried(&b));
+        assert_eq!(sides.count(&me, [&b, &d].into_iter()), 3);
+        // One that says nothing was dead, or was apart as well; another process is not the one that was.
+        sides.forget(now + RUMOUR);
+        assert_eq!(sides.count(&me, [&b, &d].into_iter()), 2);
+        assert!(!sides.back(&c, 2, now + RUMOUR));
+    }
+
+    #[test]
+    fn who_joined_while_the_mesh_was_apart_does_not_count_nor_is_a_new_process_apart() {
+        let (now, mut sides) = (Instant::now(), Sides::new(REUNION));
+        let [me, b, c, d] = ["a", "b", "c", "d"].map(name);
+        sides.died(&b, 1, [&b, &c, &me].into_iter(), now);
+        let now = now + RUMOUR;
+        sides.forget(now);
+        assert_eq!(sides.count(&me, [&c, &d].into_iter()), 2);
+        sides.back(&b, 2, now);
+        assert!(!sides.buried(&b));
+        assert_eq!(sides.count(&me, [&b, &c].into_iter()), 3);
+    }
+}

@@ -1,0 +1,454 @@
+//! Clients: programs that send requests over one connection each, in the ways in which people do.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde_json::Value;
+use statemesh_transport::{Message, SocketType};
+
+use crate::dice::{Dice, nanos};
+use crate::endpoint::{Endpoint, News};
+use crate::judge::{Attempt, End, Judge};
+use crate::net::{HostId, PollerId, SharedNet};
+
+/// How a client behaves.
+#[derive(Clone, Debug)]
+pub struct Habits {
+    /// Requests without an answer.
+    pub window: usize,
+    /// Keys that it writes, of the machine `log`.
+    pub keys: Vec<String>,
+    /// Time from one answer to the next request.
+    pub think: (Duration, Duration),
+    /// Share of events with a token, which are sent again when their outcome is unknown.
+    pub dedup: f64,
+    /// Share of frames that are arrays.
+    pub arrays: f64,
+    /// Share of requests that read.
+    pub reads: f64,
+    /// Share of requests that remove the key's instance.
+    pub removals: f64,
+    /// Share of events that are told.
+    pub tells: f64,
+    /// Share of requests that say `forward: false`, and follow `moved`.
+    pub direct: f64,
+    /// Share of events with conditions.
+    pub conditions: f64,
+    /// Share of events with a payload of this many bytes.
+    pub large: (f64, usize),
+    /// Share of turns after which it does not read for a while.
+    pub lazy: f64,
+    /// Other requests, which it sends now and then as they are, with `%` in place of an id.
+    pub others: Vec<String>,
+    /// Share of these.
+    pub others_share: f64,
+    /// After this long without an answer it gives its connection up.
+    pub patience: Duration,
+}
+
+impl Default for Habits {
+    fn default() -> Self {
+        let millis = Duration::from_millis;
+        Self {
+            window: 8,
+            keys: Vec::new(),
+            think: (millis(1), millis(40)),
+            dedup: 0.3,
+            arrays: 0.05,
+            reads: 0.1,
+            removals: 0.0,
+            tells: 0.02,
+            direct: 0.05,
+            conditions: 0.0,
+            large: (0.0, 0),
+            lazy: 0.0,
+            others: Vec::new(),
+            others_share: 0.0,
+            patience: Duration::from_secs(8),
+        }
+    }
+}
+
+/// Numbers that clients share: each is given once.
+#[derive(Debug, Default)]
+pub struct Numbers {
+    /// The next request's id, event's number or connection's name.
+    next: u64,
+}
+
+impl Numbers {
+    /// A number that nobody has.
+    pub fn fresh(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+}
+
+/// What a client sees of the world.
+#[derive(Debug)]
+pub struct Surroundings<'a> {
+    /// The time.
+    pub now: u64,
+    /// The books.
+    pub judge: &'a mut Judge,
+    /// Numbers for requests, events and connections.
+    pub numbers: &'a mut Numbers,
+    /// Where the daemons' clients' ports are, by daemon.
+    pub addresses: &'a [SocketAddr],
+    /// No new events are wanted.
+    pub stopped: bool,
+}
+
+/// An event that is to be sent again.
+#[derive(Clone, Debug)]
+struct Retry {
+    event: u64,
+    key: String,
+    tries: u32,
+    not_before: u64,
+}
+
+/// A client.
+#[derive(Debug)]
+pub struct Client {
+    /// Its host.
+    pub host: HostId,
+    endpoint: Endpoint,
+    habits: Habits,
+    dice: Dice,
+    /// The daemon that it talks to.
+    daemon: usize,
+    /// The name of its last connection.
+    wire: u64,
+    /// When it opens its connection.
+    connect_at: Option<u64>,
+    next_at: u64,
+    reads_again_at: u64,
+    in_flight: usize,
+    retries: VecDeque<Retry>,
+    /// What conditions ask for: the last run and seq of each of its keys.
+    heads: Vec<(Option<String>, u64)>,
+    /// Answers that it had.
+    pub answers: u64,
+    /// When it had the last one.
+    pub answered_at: u64,
+    /// Times that it gave up its connection for want of an answer.
+    pub gave_up: u64,
+    /// It goes at its next turn, and does not come back.
+    pub retired: bool,
+}
+
+/// How often an event is sent, at most.
+const TRIES: u32 = 12;
+/// Pause before a lost connection is opened again.
+const RECONNECT: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(400));
+
+impl Client {
+    /// A client that will talk to this daemon.
+    #[must_use]
+    pub fn new(net: SharedNet, host: HostId, poller: PollerId, daemon: usize, habits: Habits, dice: Dice) -> Self {
+        let heads = vec![(None, 0); habits.keys.len()];
+        Self {
+            host,
+            endpoint: Endpoint::new(net, host, poller, SocketType::Dealer),
+            habits,
+            dice,
+            daemon,
+            wire: 0,
+            connect_at: Some(0),
+            next_at: 0,
+            reads_again_at: 0,
+            in_flight: 0,
+            retries: VecDeque::new(),
+            heads,
+            answers: 0,
+            answered_at: 0,
+            gave_up: 0,
+            retired: false,
+        }
+    }
+
+    /// The daemon that it talks to.
+    #[must_use]
+    pub fn daemon(&self) -> usize {
+        self.daemon
+    }
+
+    /// Whether it asks so often that it should have had an answer within seconds.
+    #[must_use]
+    pub fn is_eager(&self) -> bool {
+        !self.retired && self.habits.think.1 < Duration::from_secs(2) && self.habits.lazy == 0.0
+    }
+
+    /// Whether it has nothing more to do.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.retired || self.in_flight == 0 && self.retries.is_empty()
+    }
+
+    /// A turn. Gives when it wants the next one.
+    pub fn turn(&mut self, around: &mut Surroundings<'_>) -> Option<u64> {
+        if self.retired {
+            self.settle(self.wire, around);
+            self.endpoint.close();
+            return None;
+        }
+        let reads = around.now >= self.reads_again_at;
+        for news in self.endpoint.turn(reads) {
+            self.news(news, around);
+        }
+        if reads && self.habits.lazy > 0.0 && self.dice.chance(self.habits.lazy) {
+            self.reads_again_at = around.now + nanos(self.dice.time(Duration::from_millis(50), Duration::from_secs(2)));
+        }
+        self.lose_patience(around);
+        if self.connect_at.is_some_and(|at| at <= around.now) {
+            self.connect(around);
+        }
+        if self.endpoint.is_open() {
+            self.send_what_is_due(around);
+            let mut news = Vec::new();
+            self.endpoint.flush(&mut news);
+            news.into_iter().for_each(|news| self.news(news, around));
+        }
+        self.wants_a_turn(around)
+    }
+
+    fn wants_a_turn(&self, around: &Surroundings<'_>) -> Option<u64> {
+        let sends = self.endpoint.is_open() && self.in_flight < self.habits.window;
+        let event = (sends && !around.stopped).then_some(self.next_at);
+        let retry = self.retries.front().filter(|_| sends).map(|retry| retry.not_before);
+        let oldest = self.endpoint.wire().and_then(|wire| around.judge.oldest(wire));
+        let patience = oldest.map(|oldest| oldest.at + nanos(self.habits.patience));
+        let reads = (self.reads_again_at > around.now).then_some(self.reads_again_at);
+        [event, retry, patience, reads, self.connect_at].into_iter().flatten().min()
+    }
+
+    fn connect(&mut self, around: &mut Surroundings<'_>) {
+        self.connect_at = None;
+        let Some(address) = around.addresses.get(self.daemon) else { return };
+        self.wire = around.numbers.fresh();
+        self.endpoint.connect(*address, self.wire);
+        if self.endpoint.wire().is_none() {
+            self.connect_later(around);
+        }
+    }
+
+    /// Another daemon is tried in a while.
+    fn connect_later(&mut self, around: &Surroundings<'_>) {
+        self.connect_at = Some(around.now + nanos(self.dice.time(RECONNECT.0, RECONNECT.1)));
+        if self.dice.chance(0.5) {
+            self.daemon = self.dice.index(around.addresses.len());
+        }
+    }
+
+    fn news(&mut self, news: News, around: &mut Surroundings<'_>) {
+        match news {
+            News::Opened => self.next_at = around.now,
+            News::Message(message) => self.message(&message, around),
+            News::Closed => self.connection_ended(around),
+        }
+    }
+
+    fn connection_ended(&mut self, around: &mut Surroundings<'_>) {
+        self.settle(self.wire, around);
+        self.endpoint.close();
+        self.connect_later(around);
+    }
+
+    fn lose_patience(&mut self, around: &mut Surroundings<'_>) {
+        let Some(wire) = self.endpoint.wire() else { return };
+        let patience = nanos(self.habits.patience);
+        if around.judge.oldest(wire).is_some_and(|oldest| oldest.at + patience <= around.now) {
+            self.gave_up += 1;
+            self.connection_ended(around);
+        }
+    }
+
+    /// A connection is over: what had no answer is unknown, and sent again where that is harmless.
+    fn settle(&mut self, wire: u64, around: &mut Surroundings<'_>) {
+        self.in_flight = 0;
+        for id in around.judge.closed(wire) {
+            let Some(attempt) = around.judge.attempt(id).filter(|attempt| attempt.dedup) else { continue };
+            if let Some(event) = attempt.event {
+                self.retry(event, attempt.key.clone(), 1, around.now);
+            }
+        }
+    }
+
+    fn retry(&mut self, event: u64, key: String, tries: u32, now: u64) {
+        let pause = Duration::from_millis(20 << tries.min(6));
+        let not_before = now + nanos(self.dice.time(Duration::from_millis(5), pause));
+        self.retries.push_back(Retry { event, key, tries, not_before });
+    }
+
+    fn message(&mut self, message: &Message, around: &mut Surroundings<'_>) {
+        let Some(body) = message.part_slice(message.len().saturating_sub(1)) else { return };
+        let Ok(value) = serde_json::from_slice::<Value>(body) else {
+            return around.judge.wrong(format!("a reply that is no JSON: {:?}", String::from_utf8_lossy(body)));
+        };
+        match value {
+            Value::Array(replies) => {
+                replies.iter().filter(|reply| !reply.is_null()).for_each(|reply| self.reply(reply, around));
+            }
+            reply => self.reply(&reply, around),
+        }
+    }
+
+    fn reply(&mut self, reply: &Value, around: &mut Surroundings<'_>) {
+        let Some(wire) = self.endpoint.wire() else { return };
+        let answered = around.judge.reply(wire, reply, around.now);
+        self.answers += 1;
+        self.answered_at = around.now;
+        let Some((id, end)) = answered else { return };
+        self.in_flight = self.in_flight.saturating_sub(1);
+        let Some(attempt) = around.judge.attempt(id) else { return };
+        let (event, key, dedup) = (attempt.event, attempt.key.clone(), attempt.dedup);
+        match end {
+            End::Done { run, seq, .. } => self.note_head(&key, run, seq),
+            End::Refused { code, .. } => {
+                if code == "moved" {
+                    self.follow(reply, around);
+                }
+                let harmless = dedup
+                    && ["outcome_unknown", "timeout", "moving", "owner_unreachable", "leaving", "not_ready"]
+                        .contains(&code.as_str());
+                if let Some(event) = event.filter(|_| harmless) {
+                    self.retry(event, key, 2, around.now);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn note_head(&mut self, key: &str, run: Option<String>, seq: u64) {
+        let at = self.habits.keys.iter().position(|of| of == key);
+        if let Some(head) = at.and_then(|at| self.heads.get_mut(at)) {
+            *head = (run, seq);
+        }
+    }
+
+    /// A daemon that does not own a key says who does; it is never the daemon that was asked.
+    fn follow(&mut self, reply: &Value, around: &mut Surroundings<'_>) {
+        let address = reply["error"]["address"].as_str().and_then(|text| text.parse::<SocketAddr>().ok());
+        let there = address.and_then(|address| around.addresses.iter().position(|of| *of == address));
+        if there == Some(self.daemon) {
+            around.judge.wrong(format!("daemon {} sent a client to itself: {reply}", self.daemon));
+        }
+    }
+
+    fn send_what_is_due(&mut self, around: &mut Surroundings<'_>) {
+        while self.in_flight < self.habits.window && self.endpoint.unsent() == 0 {
+            if self.retries.front().is_some_and(|retry| retry.not_before <= around.now)
+                && let Some(retry) = self.retries.pop_front()
+            {
+                self.send_again(retry, around);
+            } else if !around.stopped && self.next_at <= around.now {
+                self.send_new(around);
+                if self.dice.chance(0.3) {
+                    self.next_at = around.now + nanos(self.dice.time(self.habits.think.0, self.habits.think.1));
+                }
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn send_again(&mut self, retry: Retry, around: &mut Surroundings<'_>) {
+        let Retry { event, key, tries, .. } = retry;
+        if tries > TRIES {
+            return;
+        }
+        let text = self.event(event, &key, Some(true), true, around);
+        self.endpoint.send(&[text.as_bytes()]);
+    }
+
+    fn send_new(&mut self, around: &mut Surroundings<'_>) {
+        if !self.habits.others.is_empty() && self.dice.chance(self.habits.others_share) {
+            return self.send_other(around);
+        }
+        let count = if self.dice.chance(self.habits.arrays) { 2 + self.dice.index(6) } else { 0 };
+        if count == 0 {
+            let text = self.request(around);
+            return self.endpoint.send(&[text.as_bytes()]);
+        }
+        let all: Vec<String> = (0..count).map(|_| self.request(around)).collect();
+        self.endpoint.send(&[format!("[{}]", all.join(",")).as_bytes()]);
+    }
+
+    fn send_other(&mut self, around: &mut Surroundings<'_>) {
+        let at = self.dice.index(self.habits.others.len());
+        let Some(text) = self.habits.others.get(at).cloned() else { return };
+        let has_id = text.contains("\"id\":%");
+        let id = self.note(None, "-", "other", false, !has_id, around);
+        self.endpoint.send(&[text.replace('%', &id.to_string()).as_bytes()]);
+    }
+
+    fn request(&mut self, around: &mut Surroundings<'_>) -> String {
+        let key = self.dice.pick(&self.habits.keys).cloned().unwrap_or_default();
+        if self.dice.chance(self.habits.reads) {
+            let id = self.note(None, &key, "get", false, false, around);
+            let op = ["get", "history", "where", "ping", "explain"][self.dice.index(5)];
+            let event = if op == "explain" { r#","event":{"type":"ADD","n":0}"# } else { "" };
+            return format!(r#"{{"id":{id},"op":"{op}","machine":"log","key":"{key}"{event}}}"#);
+        }
+        if self.habits.removals > 0.0 && self.dice.chance(self.habits.removals) {
+            let id = self.note(None, &key, "delete", false, false, around);
+            return format!(r#"{{"id":{id},"op":"delete","machine":"log","key":"{key}"}}"#);
+        }
+        let event = around.numbers.fresh();
+        self.event(event, &key, None, false, around)
+    }
+
+    fn event(&mut self, n: u64, key: &str, dedup: Option<bool>, again: bool, around: &mut Surroundings<'_>) -> String {
+        let dedup = dedup.unwrap_or_else(|| self.dice.chance(self.habits.dedup));
+        let told = !dedup && self.dice.chance(self.habits.tells);
+        let op = if told { "tell" } else { "send" };
+        let id = self.note(Some(n), key, op, dedup, told, around);
+        if again {
+            around.judge.again(id);
+        }
+        // The same event has the same bytes whenever it is sent.
+        let kind = if n.is_multiple_of(4) { "SAY" } else { "ADD" };
+        let pad = if self.habits.large.0 > 0.0 && (n % 100) as f64 / 100.0 < self.habits.large.0 {
+            format!(r#","pad":"{}""#, "x".repeat(self.habits.large.1))
+        } else {
+            String::new()
+        };
+        let token = if dedup { format!(r#","dedup":"t{n}""#) } else { String::new() };
+        let direct = if self.dice.chance(self.habits.direct) && !told { r#","forward":false"# } else { "" };
+        let condition = self.condition(key, again);
+        format!(
+            r#"{{"id":{id},"op":"{op}","machine":"log","key":"{key}","event":{{"type":"{kind}","n":{n}{pad}}}{token}{direct}{condition}}}"#
+        )
+    }
+
+    fn condition(&mut self, key: &str, again: bool) -> String {
+        if again || !self.dice.chance(self.habits.conditions) {
+            return String::new();
+        }
+        let at = self.habits.keys.iter().position(|of| of == key).unwrap_or_default();
+        match self.heads.get(at) {
+            Some((Some(run), seq)) if *seq > 0 => format!(r#","if_run":"{run}","if_seq":{seq}"#),
+            _ => String::new(),
+        }
+    }
+
+    fn note(
+        &mut self,
+        event: Option<u64>,
+        key: &str,
+        op: &'static str,
+        dedup: bool,
+        told: bool,
+        around: &mut Surroundings<'_>,
+    ) -> u64 {
+        let id = around.numbers.fresh();
+        let wire = self.endpoint.wire().unwrap_or_default();
+        let (key, at, daemon) = (key.to_owned(), around.now, self.daemon);
+        let attempt = Attempt { event, key, op, wire, daemon, at, again: false, dedup, told, end: End::Open };
+        around.judge.sent(id, attempt);
+        self.in_flight += usize::from(!told);
+        id
+    }
+}

@@ -1,0 +1,155 @@
+//! The command: which seeds and scenarios to run, what is printed, and when it fails.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use crate::known;
+use crate::nemesis::Fault;
+use crate::scenario::{self, Scenario};
+use crate::seed::{Outcome, Recipe};
+use crate::{hunt, series};
+
+/// How the command is used.
+pub const USAGE: &str = "\
+statemesh-sim [--seeds N] [--seed S] [--scenario NAME] [--minutes M] [--jobs J] [--replay-all] [--fault NAME] [--list]
+
+  --seeds N        so many seeds, beginning with that of --seed (1)
+  --seed S         this seed, with its trace if it fails
+  --scenario NAME  scenarios whose names contain NAME, instead of seeds; `all` for all
+  --minutes M      no further seed begins after so many minutes
+  --jobs J         seeds that run side by side (as many as there are cores)
+  --replay-all     every seed is run twice and must be the same to the byte, instead of one in ten
+  --fault NAME     only this fault
+  --page FILE      write what was seen and found there, as a piece of a page
+  --book FILE      keep there what is done, and leave out what was done before: a long series may be ended and goes on
+  --trace          print what happened, also of what passed
+  --until-failure  scenarios that are expected to pass, then seeds, until the first that fails: for mutants
+  --list           scenarios and faults";
+
+/// What somebody wants run.
+#[derive(Clone, Debug, Default)]
+pub struct Wish {
+    pub(crate) seeds: Option<u64>,
+    pub(crate) seed: Option<u64>,
+    scenario: Option<String>,
+    pub(crate) minutes: Option<u64>,
+    jobs: Option<usize>,
+    pub(crate) replay_all: bool,
+    pub(crate) trace: bool,
+    pub(crate) fault: Option<Fault>,
+    pub(crate) page: Option<PathBuf>,
+    pub(crate) book: Option<PathBuf>,
+    list: bool,
+    until_failure: bool,
+}
+
+impl Wish {
+    /// Reads the words of the command line.
+    ///
+    /// # Errors
+    /// A word that is none, or a number that is none.
+    pub fn read(words: &[String]) -> Result<Self, String> {
+        let mut wish = Self::default();
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            let mut value = || words.next().cloned().ok_or(format!("{word} needs a value"));
+            let number = |text: String| text.parse::<u64>().map_err(|_| format!("{word}: \"{text}\" is no number"));
+            match word.as_str() {
+                "--seeds" => wish.seeds = Some(number(value()?)?),
+                "--seed" => wish.seed = Some(number(value()?)?),
+                "--minutes" => wish.minutes = Some(number(value()?)?),
+                "--jobs" => wish.jobs = Some(usize::try_from(number(value()?)?).unwrap_or(1).max(1)),
+                "--scenario" => wish.scenario = Some(value()?),
+                "--replay-all" => wish.replay_all = true,
+                "--trace" => wish.trace = true,
+                "--list" => wish.list = true,
+                "--until-failure" => wish.until_failure = true,
+                "--page" => wish.page = Some(value()?.into()),
+                "--book" => wish.book = Some(value()?.into()),
+                "--fault" => {
+                    let name = value()?;
+                    let fault = Fault::ALL.iter().find(|fault| fault.name() == name);
+                    wish.fault = Some(*fault.ok_or(format!("there is no fault \"{name}\""))?);
+                }
+                _ => return Err(format!("there is no `{word}`")),
+            }
+        }
+        Ok(wish)
+    }
+
+    /// Seeds and scenarios that run side by side.
+    pub(crate) fn jobs(&self) -> usize {
+        self.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).min(64)
+    }
+
+    pub(crate) fn recipe(&self, seed: u64) -> Recipe {
+        let mut recipe = Recipe::of(seed);
+        if let Some(only) = self.fault {
+            recipe.faults.iter_mut().for_each(|(_, fault)| *fault = only);
+        }
+        recipe
+    }
+}
+
+/// Runs what is wanted.
+#[must_use]
+pub fn run(wish: &Wish) -> ExitCode {
+    // A panic of a daemon is told with its seed; its own words would stand in the middle of others.
+    if wish.seed.is_none() && wish.scenario.is_none() {
+        std::panic::set_hook(Box::new(|_| {}));
+    }
+    let fine = match (&wish.scenario, wish.list) {
+        (_, true) => list(),
+        _ if wish.until_failure => return hunt::run(wish),
+        (Some(name), _) => scenarios(name, wish.trace),
+        (None, _) => series::run(wish),
+    };
+    if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn list() -> bool {
+    for scenario in scenario::all() {
+        let known = if known::is_known(scenario.name) { " (known fault)" } else { "" };
+        println!("scenario {}  (fault {}){known}", scenario.name, scenario.fault);
+    }
+    Fault::ALL.iter().for_each(|fault| println!("fault {}", fault.name()));
+    true
+}
+
+/// Runs scenarios; one that is on the list of known faults must fail.
+fn scenarios(name: &str, trace: bool) -> bool {
+    let chosen: Vec<&Scenario> = scenario::all().filter(|s| name == "all" || s.name.contains(name)).collect();
+    if chosen.is_empty() {
+        eprintln!("error: there is no scenario \"{name}\"");
+        return false;
+    }
+    let (mut passed, mut failed) = (0, 0);
+    for scenario in chosen {
+        let began = Instant::now();
+        let outcome = scenario.run();
+        let well = outcome.violations.is_empty();
+        let (fine, how) = match (well, known::is_known(scenario.name)) {
+            (true, false) => (true, "passed".to_owned()),
+            (false, false) => (false, "FAILED".to_owned()),
+            (false, true) => (true, format!("fails, as known (fault {})", scenario.fault)),
+            (true, true) => (false, format!("known fault {} no longer shows: take it off the list", scenario.fault)),
+        };
+        println!("{:72} {how} ({:.1} s)", scenario.name, began.elapsed().as_secs_f64());
+        if !well || trace {
+            print_failure(&outcome, if fine && !trace { 3 } else { 40 }, trace);
+        }
+        if fine { passed += 1 } else { failed += 1 }
+    }
+    println!("{passed} passed, {failed} failed");
+    failed == 0
+}
+
+/// Prints what contradicts, and the last lines of what happened.
+pub(crate) fn print_failure(outcome: &Outcome, lines: usize, trace: bool) {
+    outcome.violations.iter().take(lines).for_each(|what| println!("    {what}"));
+    if trace || lines > 3 {
+        let skipped = outcome.trace.len().saturating_sub(if trace { usize::MAX } else { lines });
+        outcome.trace.iter().skip(skipped).for_each(|line| println!("      {line}"));
+    }
+}

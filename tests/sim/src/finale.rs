@@ -1,0 +1,249 @@
+//! The end of a seed: faults stop, everything is answered, all settles, and each key is read.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use serde_json::Value;
+use statemesh_node::parts;
+
+use crate::client::Habits;
+use crate::dice::nanos;
+use crate::endpoint::{Endpoint, News};
+use crate::judge::{Attempt, End};
+use crate::net::Clock;
+use crate::world::World;
+
+/// How long answers may take once faults have stopped: a request is forwarded to one that is gone, then parked, then asked
+/// again, each with `limits.forward_timeout`, beside what a client's own patience is.
+const ANSWERS: Duration = Duration::from_secs(25);
+/// How long the mesh may take to settle once faults have stopped.
+const SETTLES: Duration = Duration::from_secs(60);
+/// How long new requests go on once faults have stopped.
+const QUIET: Duration = Duration::from_secs(4);
+
+impl World {
+    /// Ends all faults, lets clients go on for a while and then stop, and reads every key.
+    pub fn finish(&mut self) {
+        self.end_of_faults();
+        self.settle(SETTLES);
+        let begin = self.now();
+        self.quiet_since = begin;
+        self.run(QUIET);
+        self.all_name_who_serves();
+        self.stopped = true;
+        self.answers_come(begin);
+        self.read_all_keys();
+    }
+
+    fn end_of_faults(&mut self) {
+        self.line("faults end".to_owned());
+        self.heal();
+        self.set_dns(crate::dns::Mode::Answers);
+        self.foreign_holders = None;
+        for n in 0..self.daemons.len() {
+            let host = self.host(n);
+            self.net.lock().set_descriptors(host, usize::MAX);
+        }
+    }
+
+    /// Once all has settled every daemon knows who serves each partition.
+    fn all_name_who_serves(&mut self) {
+        if !self.is_settled() {
+            return;
+        }
+        for n in self.running() {
+            let Some(process) = self.daemons.get(n).and_then(|daemon| daemon.process.as_ref()) else { continue };
+            for partition in 0..self.partitions() {
+                let named = parts::server_named(&process.shared, partition);
+                let serves =
+                    self.servers_of(partition).first().and_then(|n| self.daemons.get(*n)).map(|d| d.name.clone());
+                if named != serves {
+                    let says = format!(
+                        "node-{n} says that partition {partition} is served by {named:?}, and it is by {serves:?}"
+                    );
+                    return self.judge.wrong(says);
+                }
+            }
+        }
+    }
+
+    fn answers_come(&mut self, begin: u64) {
+        let gave_up: u64 = self.clients.iter().map(|client| client.gave_up).sum();
+        let all = self.run_until(ANSWERS, |world| world.clients.iter().all(crate::client::Client::is_idle));
+        if all.is_none() {
+            let waiting = self.judge.unanswered();
+            self.judge.wrong(format!("{waiting} requests have no answer {ANSWERS:?} after faults have stopped"));
+        }
+        let later: u64 = self.clients.iter().map(|client| client.gave_up).sum();
+        if later > gave_up {
+            self.judge
+                .wrong(format!("{} clients gave up after faults had stopped and all had settled", later - gave_up));
+        }
+        let starved: Vec<usize> = (0..self.clients.len())
+            .filter(|n| self.clients.get(*n).is_some_and(|c| c.answered_at < begin && c.is_eager()))
+            .collect();
+        if !starved.is_empty() {
+            self.judge.wrong(format!("clients {starved:?} had no answer in {QUIET:?} without faults"));
+        }
+    }
+
+    /// Each key is asked for, first by an event that changes nothing, so that what was lost is said, and then read.
+    fn read_all_keys(&mut self) {
+        let keys: Vec<String> = self.keys().into_iter().collect();
+        let running = self.running();
+        let (Some(first), false) = (running.first().copied(), keys.is_empty()) else { return };
+        let mut asked: VecDeque<(u64, String, bool)> = VecDeque::new();
+        let mut todo: VecDeque<(String, bool)> =
+            keys.iter().flat_map(|key| [(key.clone(), true), (key.clone(), false)]).collect();
+        let (host, poller) = {
+            let mut net = self.net.lock();
+            let host = net.add_host(Clock::default());
+            (host, net.add_poller(host))
+        };
+        let mut endpoint =
+            Endpoint::new(std::sync::Arc::clone(&self.net), host, poller, statemesh_transport::SocketType::Dealer);
+        let address = {
+            let net = self.net.lock();
+            std::net::SocketAddr::new(net.ip(self.host(first)), crate::daemon::CLIENTS)
+        };
+        let wire = u64::MAX;
+        endpoint.connect(address, wire);
+        let deadline = self.now() + nanos(Duration::from_secs(60));
+        let mut id = u64::MAX / 2;
+        while self.now() < deadline && !(todo.is_empty() && asked.is_empty()) {
+            self.run(Duration::from_millis(1));
+            for news in endpoint.turn(true) {
+                match news {
+                    News::Message(message) => {
+                        let body = message.part_slice(0).and_then(|part| serde_json::from_slice(part).ok());
+                        if let (Some(reply), Some((id, key, probe))) = (body, asked.pop_front()) {
+                            self.take_final(wire, id, &key, probe, &reply);
+                        }
+                    }
+                    News::Opened => {}
+                    News::Closed => self.judge.wrong("the connection that reads the end was closed".to_owned()),
+                }
+            }
+            // One at a time: replies come in the order asked.
+            if endpoint.is_open()
+                && asked.is_empty()
+                && let Some((key, probe)) = todo.pop_front()
+            {
+                id += 1;
+                let at = self.now();
+                let op = if probe { r#""op":"send","event":{"type":"PROBE"}"# } else { r#""op":"get""# };
+                let attempt = Attempt {
+                    event: None,
+                    key: key.clone(),
+                    op: "final",
+                    wire,
+                    daemon: first,
+                    at,
+                    again: false,
+                    dedup: false,
+                    told: false,
+                    end: End::Open,
+                };
+                self.judge.sent(id, attempt);
+                endpoint.send(&[format!(r#"{{"id":{id},{op},"machine":"log","key":"{key}"}}"#).as_bytes()]);
+                endpoint.flush(&mut Vec::new());
+                asked.push_back((id, key, probe));
+            }
+        }
+        if !(todo.is_empty() && asked.is_empty()) {
+            self.judge.wrong(format!(
+                "{} of {} keys could not be read in the end",
+                (todo.len() + asked.len()).div_ceil(2),
+                keys.len()
+            ));
+        }
+        endpoint.close();
+    }
+
+    fn take_final(&mut self, wire: u64, id: u64, key: &str, probe: bool, reply: &Value) {
+        let at = self.now();
+        if reply["id"].as_u64() != Some(id) {
+            return self.judge.wrong(format!("{key}: another's reply in the end: {reply}"));
+        }
+        self.judge.reply(wire, reply, at);
+        if reply["ok"] != true {
+            return self.judge.wrong(format!("{key}: cannot be read in the end: {reply}"));
+        }
+        if probe {
+            return;
+        }
+        let log =
+            reply["context"]["log"].as_array().map(|log| log.iter().filter_map(Value::as_u64).collect::<Vec<_>>());
+        if reply["context"]["count"].as_u64() != log.as_ref().map(|log| log.len() as u64) {
+            self.judge.wrong(format!("{key}: its context contradicts itself: {reply}"));
+        }
+        self.judge.ends_with(key, log);
+    }
+}
+
+/// Habits of people's programs, by the seed.
+#[must_use]
+pub fn habits(dice: &mut crate::dice::Dice, keys: &[String]) -> Habits {
+    let millis = Duration::from_millis;
+    let count = 1 + dice.index(4);
+    let keys = (0..count).filter_map(|_| dice.pick(keys).cloned()).collect();
+    let mut habits =
+        Habits { keys, window: 1 + dice.index(16), think: (millis(60), millis(1_000)), ..Habits::default() };
+    match dice.index(8) {
+        0 => habits.dedup = 1.0,
+        1 => habits.arrays = 0.5,
+        2 => habits.large = (0.1, 20_000),
+        3 => habits.lazy = 0.02,
+        4 => habits.direct = 0.5,
+        5 => habits.conditions = 0.3,
+        6 => habits.window = 64,
+        _ => habits.reads = 0.5,
+    }
+    habits.others = others();
+    habits.others_share = 0.05;
+    habits
+}
+
+/// Requests in one frame, and bytes of one, as daemons of a seed allow them.
+pub const BATCH: usize = 64;
+/// See [`BATCH`].
+pub const MESSAGE_BYTES: usize = 262_144;
+
+/// Requests about everything else: lists, definitions, timers that get stuck, instances that grow, and what is none.
+fn others() -> Vec<String> {
+    let mut all: Vec<String> = [
+        r#"{"id":%,"op":"instances","machine":"log","limit":7}"#,
+        r#"{"id":%,"op":"machines"}"#,
+        r#"{"id":%,"op":"members"}"#,
+        r#"{"id":%,"op":"placement"}"#,
+        r#"{"id":%,"op":"nothing"}"#,
+        r#"{"id":%,"op":7}"#,
+        r#"{"id":%,"op":"define","definition":{"id":"bad","initial":"x","states":{}}}"#,
+        r#"{"id":%,"op":"send","machine":"log","key":"d","event":{"type":"ADD","n":%},"dedup":"same"}"#,
+        r#"{"id":%,"op":"send","machine":"log"}"#,
+        r#"{"id":%,"op":"send","machine":"none","key":"k","event":{"type":"X"}}"#,
+        r#"{"id":%,"op":"define","definition":{"id":"late","initial":"a","states":{"a":{}}}}"#,
+        r#"{"id":%,"op":"send","machine":"refused","key":"r","event":{"type":"LOOP"}}"#,
+        r#"{"id":%,"op":"start","machine":"tick","key":"started"}"#,
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    let long = |bytes| "x".repeat(bytes);
+    all.push(format!(r#"{{"id":%,"op":"get","machine":"log","key":"{}"}}"#, long(2_000)));
+    let token = long(200);
+    all.push(format!(r#"{{"id":%,"op":"send","machine":"log","key":"d","event":{{"type":"X"}},"dedup":"{token}"}}"#));
+    // These have no id that could be given back.
+    all.push("{".to_owned());
+    all.push(format!("[{}]", vec!["{}"; BATCH + 1].join(",")));
+    all.push(format!(r#"{{"text":"{}"}}"#, long(MESSAGE_BYTES)));
+    let text = long(20_000);
+    for n in 0..4 {
+        all.push(format!(r#"{{"id":%,"op":"send","machine":"tick","key":"t{n}","event":{{"type":"GO"}}}}"#));
+        all.push(format!(r#"{{"id":%,"op":"get","machine":"fat","key":"f{n}"}}"#));
+        all.push(format!(r#"{{"id":%,"op":"send","machine":"stuck","key":"s{n}","event":{{"type":"GO"}}}}"#));
+        all.push(format!(
+            r#"{{"id":%,"op":"send","machine":"fat","key":"f{n}","event":{{"type":"GROW","text":"{text}"}}}}"#
+        ));
+    }
+    all
+}

@@ -1,0 +1,666 @@
+//! The history checker: what clients sent, what they were answered, what watchers saw and what is there in the end, and whether
+//! these can be true together.
+//!
+//! The machine [`crate::machines::LOG`] writes down the number of every event. So in the end each key tells which events it
+//! has, in which order; replies say which were acknowledged; and what is missing must have been said to be lost.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+/// Names a connection of a client; never reused.
+pub type Wire = u64;
+
+/// One request, sent once.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// The event's number; none if it changes nothing.
+    pub event: Option<u64>,
+    /// Its key.
+    pub key: String,
+    /// Its op.
+    pub op: &'static str,
+    /// The connection that it was sent on.
+    pub wire: Wire,
+    /// Its daemon.
+    pub daemon: usize,
+    /// When.
+    pub at: u64,
+    /// Sent before on another connection, or behind a failed try.
+    pub again: bool,
+    /// It carries a token.
+    pub dedup: bool,
+    /// It has no answer by its nature.
+    pub told: bool,
+    /// What came of it.
+    pub end: End,
+}
+
+/// What came of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Nothing yet.
+    Open,
+    /// It was answered well.
+    Done {
+        /// When.
+        at: u64,
+        /// The life of the key, where replies say so.
+        run: Option<String>,
+        /// Its transitions.
+        seq: u64,
+        /// The reply says that the key's former instance was lost.
+        restarted: bool,
+        /// The reply says that transitions of the key are gone, beside another state of it.
+        conflict: bool,
+        /// The event moved something.
+        changed: bool,
+    },
+    /// It was refused.
+    Refused {
+        /// When.
+        at: u64,
+        /// The code.
+        code: String,
+    },
+    /// Its connection ended first.
+    Unknown,
+}
+
+/// What a watcher saw of a key.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// When.
+    pub at: u64,
+    /// `event`, `lost`, `restart`, `conflict`, ...
+    pub reason: String,
+    /// The life of the key.
+    pub run: Option<String>,
+    /// Its transitions.
+    pub seq: Option<u64>,
+}
+
+/// What was expected of a seed as a whole.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Terms {
+    /// Nothing may be lost: there was no fault but what is planned.
+    pub lossless: bool,
+    /// Events that were answered may be rolled back without a word (a fault that is on the list of known ones).
+    pub forgive_rollback: bool,
+}
+
+/// The books.
+#[derive(Debug, Default)]
+pub struct Judge {
+    attempts: BTreeMap<u64, Attempt>,
+    /// Requests without an answer, by connection.
+    open: BTreeMap<Wire, BTreeSet<u64>>,
+    /// Changes by key.
+    seen: BTreeMap<String, Vec<Seen>>,
+    /// For each watcher's connection and key the last change.
+    order: BTreeMap<(Wire, String), (Option<String>, u64)>,
+    /// In the end: the log of each key, or that there is none.
+    finals: BTreeMap<String, Option<Vec<u64>>>,
+    /// What contradicts.
+    violations: Vec<String>,
+    /// Answers by code; `ok` for good ones.
+    pub codes: BTreeMap<String, u64>,
+    /// The longest wait for an answer while nothing was wrong.
+    pub slowest: u64,
+    /// Answers that were good.
+    pub acknowledged: u64,
+    /// Replies that said that an instance had been lost.
+    pub restarted: u64,
+    /// Changes that watchers saw.
+    pub changes: u64,
+    /// Changes that slow watchers were told to have missed.
+    pub dropped: u64,
+    /// For each watcher's connection how many changes of its keys' lives it did not see, and how many it was told to have missed.
+    missed: BTreeMap<Wire, (u64, u64)>,
+}
+
+/// Violations that are kept.
+const KEPT: usize = 40;
+
+impl Judge {
+    /// A request was sent under this id.
+    pub fn sent(&mut self, id: u64, attempt: Attempt) {
+        if !attempt.told {
+            self.open.entry(attempt.wire).or_default().insert(id);
+        }
+        self.attempts.insert(id, attempt);
+    }
+
+    /// What is wrong, whatever else comes.
+    pub fn wrong(&mut self, what: String) {
+        if self.violations.len() < KEPT {
+            self.violations.push(what);
+        }
+    }
+
+    /// Takes a reply that came on this connection. Gives the request's event and how it ended.
+    pub fn reply(&mut self, wire: Wire, reply: &Value, at: u64) -> Option<(u64, End)> {
+        let Some(id) = reply["id"].as_u64() else {
+            // What is too large was not read, and what is no request has no id.
+            let code = reply["error"]["code"].as_str().unwrap_or("none").to_owned();
+            if !["message_too_large", "batch_too_large", "bad_request"].contains(&code.as_str()) {
+                self.wrong(format!("a reply without an id: {reply}"));
+            }
+            *self.codes.entry(code).or_default() += 1;
+            return None;
+        };
+        let known = self.open.get_mut(&wire).is_some_and(|open| open.remove(&id));
+        let Some(attempt) = self.attempts.get_mut(&id).filter(|_| known) else {
+            self.wrong(format!("a reply to nothing that is open on its connection, or a second one: {reply}"));
+            return None;
+        };
+        attempt.end = end_of(reply, at);
+        self.slowest = self.slowest.max(at.saturating_sub(attempt.at));
+        match &attempt.end {
+            End::Done { restarted, .. } => {
+                self.acknowledged += 1;
+                self.restarted += u64::from(*restarted);
+                *self.codes.entry("ok".to_owned()).or_default() += 1;
+            }
+            End::Refused { code, .. } => *self.codes.entry(code.clone()).or_default() += 1,
+            _ => {}
+        }
+        Some((id, attempt.end.clone()))
+    }
+
+    /// A connection ended: what was open on it has no answer. Gives the ids, in the order sent.
+    pub fn closed(&mut self, wire: Wire) -> Vec<u64> {
+        let open = self.open.remove(&wire).unwrap_or_default();
+        for id in &open {
+            if let Some(attempt) = self.attempts.get_mut(id) {
+                attempt.end = End::Unknown;
+            }
+        }
+        open.into_iter().collect()
+    }
+
+    /// A request is not the first one with its event.
+    pub fn again(&mut self, id: u64) {
+        if let Some(attempt) = self.attempts.get_mut(&id) {
+            attempt.again = true;
+        }
+    }
+
+    /// A request by its id.
+    #[must_use]
+    pub fn attempt(&self, id: u64) -> Option<&Attempt> {
+        self.attempts.get(&id)
+    }
+
+    /// Requests without an answer, on connections that are open.
+    #[must_use]
+    pub fn unanswered(&self) -> usize {
+        self.open.values().map(BTreeSet::len).sum()
+    }
+
+    /// The oldest request without an answer of one connection.
+    #[must_use]
+    pub fn oldest(&self, wire: Wire) -> Option<&Attempt> {
+        self.attempts.get(self.open.get(&wire)?.first()?)
+    }
+
+    /// All requests.
+    #[must_use]
+    pub fn requests(&self) -> usize {
+        self.attempts.len()
+    }
+
+    /// Takes a change that a watcher saw.
+    pub fn change(&mut self, wire: Wire, key: &str, seen: Seen, dropped: u64) {
+        self.changes += 1;
+        self.dropped += dropped;
+        let missed = self.missed.entry(wire).or_default();
+        missed.1 += dropped;
+        if let Some(seq) = seen.seq {
+            let now = (seen.run.clone(), seq);
+            let before = self.order.insert((wire, key.to_owned()), now);
+            // The first change of a life has seq 0.
+            missed.0 += match &before {
+                Some((run, last)) if *run == seen.run => seq.saturating_sub(last + 1),
+                _ => seq,
+            };
+            let begins = ["start", "restart", "lost", "conflict"].contains(&seen.reason.as_str());
+            // One that had ended goes without a transition.
+            let goes = seen.reason == "delete" && before.as_ref().is_some_and(|(_, last)| *last == seq);
+            if let Some((run, last)) = before
+                && run == seen.run
+                && seq <= last
+                && !begins
+                && !goes
+            {
+                self.wrong(format!("watcher {wire}: {key} went from seq {last} to {seq} ({})", seen.reason));
+            }
+        } else {
+            self.order.remove(&(wire, key.to_owned()));
+        }
+        self.seen.entry(key.to_owned()).or_default().push(seen);
+    }
+
+    /// Of each watcher's connection, if all began after it was there: the changes that it did not see, of lives of which it saw a
+    /// later one, and those that it was told to have missed.
+    #[must_use]
+    pub fn missed(&self) -> Vec<(u64, u64)> {
+        self.missed.values().copied().collect()
+    }
+
+    /// A watcher's connection ended: what another one shows begins anew.
+    pub fn watcher_closed(&mut self, wire: Wire) {
+        self.order.retain(|(of, _), _| *of != wire);
+    }
+
+    /// What a key has in the end: its log, or that there is none.
+    pub fn ends_with(&mut self, key: &str, log: Option<Vec<u64>>) {
+        self.finals.insert(key.to_owned(), log);
+    }
+
+    /// Keys that clients wrote.
+    #[must_use]
+    pub fn keys(&self) -> BTreeSet<String> {
+        let written = self.attempts.values().filter(|attempt| attempt.event.is_some());
+        written.map(|attempt| attempt.key.clone()).collect()
+    }
+
+    /// Compares everything. Gives what contradicts.
+    #[must_use]
+    pub fn verdict(mut self, terms: Terms) -> Vec<String> {
+        let mut by_key: BTreeMap<String, Vec<Attempt>> = BTreeMap::new();
+        for attempt in self.attempts.values() {
+            by_key.entry(attempt.key.clone()).or_default().push(attempt.clone());
+        }
+        for (key, attempts) in &by_key {
+            // A key that nobody read in the end is not judged by its end.
+            let Some(log) = self.finals.get(key).cloned() else { continue };
+            let said = self.seen.get(key).map_or(&[][..], Vec::as_slice);
+            let found = Case { key, attempts, said, log, terms }.judge();
+            found.into_iter().for_each(|what| self.wrong(what));
+        }
+        self.violations
+    }
+
+    /// What contradicts so far.
+    #[must_use]
+    pub fn violations(&self) -> &[String] {
+        &self.violations
+    }
+}
+
+fn end_of(reply: &Value, at: u64) -> End {
+    if reply["ok"] == true {
+        // What `explain` shows of a key without an instance has no life.
+        let run = reply["run"].as_str().filter(|_| reply["new"] != true).map(str::to_owned);
+        let seq = reply["seq"].as_u64().unwrap_or(0);
+        let [restarted, changed] = ["restarted", "changed"].map(|name| reply[name] == true);
+        return End::Done { at, run, seq, restarted, conflict: reply["conflict"].is_object(), changed };
+    }
+    End::Refused { at, code: reply["error"]["code"].as_str().unwrap_or("none").to_owned() }
+}
+
+/// Contradictions that are shown of one key.
+const BRIEF: usize = 2;
+
+/// One key's requests, in the order sent, and what is there in the end.
+struct Case<'a> {
+    key: &'a str,
+    attempts: &'a [Attempt],
+    said: &'a [Seen],
+    log: Option<Vec<u64>>,
+    terms: Terms,
+}
+
+/// Codes that say that nothing was applied.
+const NOTHING_APPLIED: &[&str] = &[
+    "moving",
+    "moved",
+    "limit_exceeded",
+    "owner_unreachable",
+    "not_ready",
+    "leaving",
+    "condition_failed",
+    "unknown_machine",
+    "event_failed",
+    "dedup_mismatch",
+    "output_too_large",
+];
+
+impl Case<'_> {
+    fn judge(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        self.log_fits(&mut found);
+        self.order_is_kept(&mut found);
+        self.what_is_missing_was_said(&mut found);
+        self.nothing_is_rolled_back(&mut found);
+        self.nothing_is_said_lost_that_is_there(&mut found);
+        self.what_was_removed_is_gone(&mut found);
+        self.in_brief(found)
+    }
+
+    /// The first contradictions of a key, and how many more there are.
+    fn in_brief(&self, mut found: Vec<String>) -> Vec<String> {
+        let more = found.len().saturating_sub(BRIEF);
+        found.truncate(BRIEF);
+        if more > 0 {
+            found.push(format!("{}: {more} more", self.key));
+        }
+        found
+    }
+
+    /// Every number in the log was sent to this key, once is enough, and a refused event is not there.
+    fn log_fits(&self, found: &mut Vec<String>) {
+        let mut before = BTreeSet::new();
+        for n in self.log.iter().flatten() {
+            if !before.insert(*n) {
+                found.push(format!("{}: event {n} was applied twice", self.key));
+            }
+            let tries: Vec<&Attempt> = self.attempts.iter().filter(|a| a.event == Some(*n)).collect();
+            let refused =
+                |a: &&Attempt| matches!(&a.end, End::Refused { code, .. } if NOTHING_APPLIED.contains(&code.as_str()));
+            if tries.is_empty() {
+                found.push(format!("{}: event {n} was never sent to it", self.key));
+            } else if tries.iter().all(refused) {
+                let ends: Vec<&End> = tries.iter().map(|a| &a.end).collect();
+                found.push(format!("{}: event {n} was refused and is there: {ends:?}", self.key));
+            }
+        }
+    }
+
+    /// Events of one connection that were sent once are in the log in the order in which they were sent.
+    fn order_is_kept(&self, found: &mut Vec<String>) {
+        let place: BTreeMap<u64, usize> = self.log.iter().flatten().enumerate().map(|(at, n)| (*n, at)).collect();
+        let mut last: BTreeMap<Wire, (usize, u64)> = BTreeMap::new();
+        let repeated: BTreeSet<u64> = self.attempts.iter().filter(|a| a.again).filter_map(|a| a.event).collect();
+        for attempt in self.attempts.iter().filter(|a| a.event.is_some_and(|n| !repeated.contains(&n))) {
+            let Some((n, at)) = attempt.event.and_then(|n| Some((n, *place.get(&n)?))) else { continue };
+            if let Some((before, earlier)) = last.insert(attempt.wire, (at, n))
+                && before > at
+            {
+                found.push(format!(
+                    "{}: connection {} sent {earlier} before {n}, applied behind it",
+                    self.key, attempt.wire
+                ));
+            }
+        }
+    }
+
+    /// Whether something said between these times that what was there is gone.
+    fn said_lost(&self, from: u64, to: u64) -> bool {
+        let by_reply = self
+            .attempts
+            .iter()
+            .any(|a| matches!(a.end, End::Done { at, restarted, conflict, .. } if (restarted || conflict) && at > from && a.at <= to));
+        let by_change = self.said.iter().any(|seen| {
+            ["lost", "restart", "conflict"].contains(&seen.reason.as_str()) && seen.at > from && seen.at <= to
+        });
+        by_reply || by_change
+    }
+
+    /// Whether a reply that might have said it got lost on its way.
+    fn may_have_been_said(&self, from: u64, to: u64) -> bool {
+        self.attempts.iter().any(|a| matches!(a.end, End::Unknown | End::Open) && !a.told && a.at <= to && from <= to)
+    }
+
+    /// Whether somebody may have removed the instance after this time.
+    fn may_be_removed_after(&self, from: u64) -> bool {
+        self.attempts.iter().filter(|a| a.op == "delete").any(|a| match &a.end {
+            End::Done { at, .. } => *at > from,
+            End::Refused { code, .. } => code != "unknown_instance" && !NOTHING_APPLIED.contains(&code.as_str()),
+            End::Unknown | End::Open => true,
+        })
+    }
+
+    /// What was acknowledged before an instance was removed is not there afterwards, and its key's next life has a higher run. Two
+    /// sides of a cut, or a copy that comes back, may disagree about that.
+    fn what_was_removed_is_gone(&self, found: &mut Vec<String>) {
+        if !self.terms.lossless {
+            return;
+        }
+        let there: BTreeSet<u64> = self.log.iter().flatten().copied().collect();
+        for removal in self.attempts.iter().filter(|a| a.op == "delete") {
+            let End::Done { at: gone, run: Some(life), .. } = &removal.end else { continue };
+            for attempt in self.attempts.iter().filter(|a| !a.dedup) {
+                let End::Done { at, run: Some(run), .. } = &attempt.end else { continue };
+                if *at < removal.at && attempt.event.is_some_and(|n| there.contains(&n)) {
+                    found.push(format!(
+                        "{}: {:?} is there, and was removed by {}",
+                        self.key,
+                        attempt.event,
+                        time(*gone)
+                    ));
+                }
+                if attempt.at > *gone && run <= life {
+                    found.push(format!(
+                        "{}: life {life} was removed by {}, then there is {run}",
+                        self.key,
+                        time(*gone)
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Acknowledged events that are not there were said to be lost.
+    fn what_is_missing_was_said(&self, found: &mut Vec<String>) {
+        let there: BTreeSet<u64> = self.log.iter().flatten().copied().collect();
+        for attempt in self.attempts {
+            let (Some(n), End::Done { at, .. }) = (attempt.event, &attempt.end) else { continue };
+            if there.contains(&n) || self.may_be_removed_after(attempt.at) {
+                continue;
+            }
+            let said = self.said_lost(attempt.at, u64::MAX);
+            if self.terms.lossless {
+                found.push(format!("{}: event {n}, acknowledged at {}, is gone", self.key, time(*at)));
+            } else if !said && !self.may_have_been_said(*at, u64::MAX) && !self.terms.forgive_rollback {
+                found.push(format!("{}: event {n}, acknowledged at {}, is gone without a word", self.key, time(*at)));
+            }
+        }
+    }
+
+    /// Who was answered sees what that answer said, or hears that it is gone.
+    fn nothing_is_rolled_back(&self, found: &mut Vec<String>) {
+        if self.terms.forgive_rollback {
+            return;
+        }
+        // The highest seq that was answered before a time, as a staircase.
+        let mut answers: Vec<(u64, u64, u64, Option<&str>)> = Vec::new();
+        for attempt in self.attempts.iter().filter(|a| a.event.is_some() && !a.dedup) {
+            if let End::Done { at, seq, run, changed: true, .. } = &attempt.end {
+                answers.push((*at, *seq, attempt.at, run.as_deref()));
+            }
+        }
+        answers.sort_unstable_by_key(|(at, ..)| *at);
+        for attempt in self.attempts.iter().filter(|a| a.event.is_some() && !a.dedup) {
+            let End::Done { at, seq, run, restarted: false, conflict: false, changed: true } = &attempt.end else {
+                continue;
+            };
+            let earlier = answers.iter().take_while(|(answered, ..)| *answered < attempt.at);
+            let rolled = earlier.filter(|(_, before, _, of)| before >= seq && *of == run.as_deref()).last();
+            if let Some((answered, before, sent, _)) = rolled
+                && !self.said_lost(*sent, *at)
+                && !self.may_have_been_said(*answered, *at)
+            {
+                let (answered, at) = (time(*answered), time(*at));
+                found.push(format!(
+                    "{}: seq {before} was answered at {answered}, then {seq} at {at} without a word",
+                    self.key
+                ));
+            }
+        }
+    }
+
+    /// Whether an event was told: nobody read a reply to it.
+    fn is_told(&self, event: u64) -> bool {
+        self.attempts.iter().any(|a| a.event == Some(event) && a.told)
+    }
+
+    /// A reply that says "restarted" is about an instance that has nothing from before.
+    fn nothing_is_said_lost_that_is_there(&self, found: &mut Vec<String>) {
+        let Some(log) = &self.log else { return };
+        for attempt in self.attempts {
+            let (Some(n), End::Done { restarted: true, at, .. }) = (attempt.event, &attempt.end) else { continue };
+            if self.terms.lossless {
+                found.push(format!("{}: a reply at {} says that it was lost, and nothing can be", self.key, time(*at)));
+            } else if !attempt.dedup
+                && let Some(before) = log.iter().take_while(|m| **m != n).find(|m| !self.is_told(**m))
+                && log.contains(&n)
+            {
+                let ends: Vec<&End> =
+                    self.attempts.iter().filter(|a| a.event == Some(*before)).map(|a| &a.end).collect();
+                found.push(format!(
+                    "{}: the reply to {n} at {} says that it was lost, and what was before is there: {before}, {ends:?}",
+                    self.key,
+                    time(*at)
+                ));
+            }
+        }
+    }
+}
+
+/// A time for people.
+#[must_use]
+pub fn time(at: u64) -> String {
+    format!("{}.{:06} s", at / 1_000_000_000, at / 1_000 % 1_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn sent(judge: &mut Judge, id: u64, at: u64) {
+        let attempt = Attempt {
+            event: Some(id),
+            key: "k".into(),
+            op: "send",
+            wire: 1,
+            daemon: 0,
+            at,
+            again: false,
+            dedup: false,
+            told: false,
+            end: End::Open,
+        };
+        judge.sent(id, attempt);
+    }
+
+    fn ok(judge: &mut Judge, id: u64, seq: u64, at: u64) {
+        judge.reply(1, &json!({"id": id, "ok": true, "seq": seq, "changed": true}), at);
+    }
+
+    fn verdict(judge: Judge) -> String {
+        judge.verdict(Terms::default()).join("\n")
+    }
+
+    fn three() -> Judge {
+        let mut judge = Judge::default();
+        (1..=3).for_each(|id| sent(&mut judge, id, id));
+        (1..=3).for_each(|id| ok(&mut judge, id, id, 10 + id));
+        judge
+    }
+
+    #[test]
+    fn books_that_balance_are_fine() {
+        let mut judge = three();
+        judge.ends_with("k", Some(vec![1, 2, 3]));
+        assert_eq!(verdict(judge), "");
+    }
+
+    #[test]
+    fn what_is_doubled_overtaken_or_missing_is_found() {
+        for (log, what) in [
+            (vec![1, 2, 2, 3], "twice"),
+            (vec![2, 1, 3], "behind it"),
+            (vec![1, 3], "without a word"),
+            (vec![1, 2, 3, 9], "never sent"),
+        ] {
+            let mut judge = three();
+            judge.ends_with("k", Some(log.clone()));
+            let found = verdict(judge);
+            assert!(found.contains(what), "{log:?}: {found}");
+        }
+        let mut none = three();
+        none.ends_with("k", None);
+        assert!(verdict(none).contains("is gone without a word"), "no instance at all");
+    }
+
+    #[test]
+    fn what_was_said_to_be_lost_may_be_missing_but_nothing_else() {
+        let mut judge = three();
+        sent(&mut judge, 4, 20);
+        judge.reply(1, &json!({"id": 4, "ok": true, "seq": 1, "changed": true, "restarted": true}), 21);
+        judge.ends_with("k", Some(vec![4]));
+        assert_eq!(verdict(judge), "");
+        let mut judge = three();
+        sent(&mut judge, 4, 20);
+        judge.reply(1, &json!({"id": 4, "ok": true, "seq": 4, "changed": true, "restarted": true}), 21);
+        judge.ends_with("k", Some(vec![1, 2, 3, 4]));
+        assert!(verdict(judge).contains("what was before is there"));
+    }
+
+    fn removed(judge: &mut Judge, id: u64, at: u64) {
+        sent(judge, id, at);
+        let attempt = judge.attempts.get_mut(&id).unwrap();
+        (attempt.op, attempt.event) = ("delete", None);
+        judge.reply(1, &json!({"id": id, "ok": true, "seq": 4, "changed": true, "run": "7"}), at + 1);
+    }
+
+    #[test]
+    fn what_was_removed_may_be_missing_and_must_not_be_there() {
+        let mut judge = three();
+        removed(&mut judge, 9, 20);
+        judge.ends_with("k", None);
+        assert_eq!(verdict(judge), "");
+        let lossless = |judge: Judge| judge.verdict(Terms { lossless: true, ..Terms::default() }).join("\n");
+        let again = |run: &str, log: Vec<u64>| {
+            let mut judge = Judge::default();
+            (1..=2).for_each(|id| sent(&mut judge, id, id));
+            (1..=2).for_each(|id| _ = judge.reply(1, &json!({"id": id, "ok": true, "seq": id, "run": "7"}), 10 + id));
+            removed(&mut judge, 9, 20);
+            sent(&mut judge, 10, 30);
+            judge.reply(1, &json!({"id": 10, "ok": true, "seq": 1, "changed": true, "run": run}), 31);
+            judge.ends_with("k", Some(log));
+            judge
+        };
+        assert_eq!(lossless(again("8", vec![10])), "");
+        assert!(lossless(again("8", vec![1, 2, 10])).contains("is there, and was removed"));
+        assert!(lossless(again("7", vec![10])).contains("then there is 7"));
+    }
+
+    #[test]
+    fn a_rollback_and_a_second_answer_are_found() {
+        let mut judge = three();
+        sent(&mut judge, 4, 20);
+        ok(&mut judge, 4, 2, 21);
+        ok(&mut judge, 4, 2, 22);
+        judge.ends_with("k", Some(vec![1, 2, 3, 4]));
+        let found = verdict(judge);
+        assert!(found.contains("seq 3 was answered") && found.contains("a second one"), "{found}");
+    }
+
+    #[test]
+    fn a_refused_event_that_is_there_is_found_and_an_unknown_one_may_be() {
+        let mut judge = three();
+        sent(&mut judge, 4, 20);
+        judge.reply(1, &json!({"id": 4, "ok": false, "error": {"code": "moving"}}), 21);
+        sent(&mut judge, 5, 22);
+        assert_eq!(judge.closed(1), [5]);
+        judge.ends_with("k", Some(vec![1, 2, 3, 4, 5]));
+        let found = verdict(judge);
+        assert!(found.contains("event 4 was refused and is there") && !found.contains("event 5"), "{found}");
+    }
+
+    #[test]
+    fn changes_that_go_back_are_found() {
+        let mut judge = Judge::default();
+        let seen = |seq, reason: &str| Seen { at: 1, reason: reason.into(), run: None, seq: Some(seq) };
+        judge.change(7, "k", seen(1, "start"), 0);
+        judge.change(7, "k", seen(3, "event"), 0);
+        judge.change(7, "k", seen(2, "event"), 0);
+        assert_eq!(judge.violations().len(), 1);
+        judge.change(7, "k", seen(1, "restart"), 0);
+        assert_eq!(judge.violations().len(), 1);
+    }
+}

@@ -1,0 +1,16 @@
+//! `cargo xtask sim`: seeds of whole daemons in virtual time.
+
+use std::process::ExitCode;
+
+use statemesh_sim::command;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    match command::Wish::read(&words) {
+        Ok(wish) => command::run(&wish),
+        Err(message) => {
+            eprintln!("error: {message}\n\n{}", command::USAGE);
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! Cuts, pauses and jumps of every length: who was away comes back, and whatever is lost by it is said.
+
+use std::time::Duration;
+
+use super::{SEC, Scenario, alive_for, busy_clients, mesh, must, nobody_dies};
+use crate::client::Habits;
+use crate::dns::Mode;
+use crate::world::World;
+
+pub(super) const ALL: &[Scenario] = &[
+    Scenario {
+        name: "a_daemon_cut_off_alone_comes_back",
+        fault: 0,
+        play: |seed| {
+            let mut world = mesh(seed, 3);
+            busy_clients(&mut world, &[0, 1, 2], 2, 4);
+            world.run(2 * SEC);
+            world.cut_off(&[1]);
+            world.run(20 * SEC);
+            world.heal();
+            let took = world.run_until(30 * SEC, |world| world.is_settled());
+            must(&mut world, took.is_some(), || "it is not back 30 s after the cut".to_owned());
+            world.finish();
+            world
+        },
+        seeds: 3,
+        lossless: false,
+    },
+    Scenario {
+        name: "a_cut_of_any_length_rolls_nothing_back_without_a_word",
+        fault: 0,
+        play: cut_for_a_while,
+        seeds: 24,
+        lossless: false,
+    },
+    Scenario {
+        name: "a_pause_of_any_daemon_rolls_nothing_back_without_a_word_and_makes_nobody_dead_for_it",
+        fault: 0,
+        play: pause_for_a_while,
+        seeds: 21,
+        lossless: false,
+    },
+    Scenario {
+        name: "what_was_given_up_while_a_daemon_was_paused_and_cut_off_is_not_applied_behind_what_came_after_it",
+        fault: 0,
+        play: paused_and_cut_off,
+        seeds: 8,
+        lossless: false,
+    },
+    Scenario {
+        name: "what_is_sent_again_by_its_token_and_refused_may_have_been_applied_before",
+        fault: 0,
+        play: conditions_and_a_cut,
+        seeds: 8,
+        lossless: false,
+    },
+    Scenario {
+        name: "a_pause_too_short_for_a_death_loses_nothing",
+        fault: 0,
+        play: |seed| {
+            let mut world = mesh(seed, 3);
+            busy_clients(&mut world, &[0, 1, 2], 2, 4);
+            world.run(SEC);
+            world.pause(seed as usize % 3, Duration::from_millis(100 + 50 * seed));
+            nobody_dies(&mut world, 3 * SEC);
+            world.finish();
+            world
+        },
+        seeds: 8,
+        lossless: true,
+    },
+    Scenario {
+        name: "a_clock_that_jumps_makes_nobody_dead_and_loses_nothing",
+        fault: 0,
+        play: |seed| {
+            let mut world = mesh(seed, 4);
+            busy_clients(&mut world, &[0, 1, 2, 3], 2, 4);
+            world.run(SEC);
+            let by = [Duration::from_millis(300), Duration::from_millis(700), SEC, 5 * SEC, 60 * SEC, 3_600 * SEC];
+            world.jump(2, by[seed as usize % by.len()]);
+            nobody_dies(&mut world, 6 * SEC);
+            world.finish();
+            world
+        },
+        seeds: 6,
+        lossless: true,
+    },
+    Scenario {
+        name: "the_side_that_counts_more_daemons_keeps_what_it_answered_and_says_that_there_was_another",
+        fault: 0,
+        play: more_and_fewer,
+        seeds: 4,
+        lossless: false,
+    },
+    Scenario {
+        name: "losing_dns_and_the_first_daemon_changes_nothing_for_those_who_know_each_other",
+        fault: 0,
+        play: |seed| {
+            let mut world = mesh(seed, 4);
+            busy_clients(&mut world, &[1, 2], 1, 2);
+            world.run(SEC);
+            world.set_dns(Mode::Silence);
+            world.kill(0);
+            world.settle(5 * SEC);
+            nobody_dies(&mut world, 60 * SEC);
+            let (settled, why) = (world.is_settled(), world.unsettled());
+            must(&mut world, settled, || format!("after a minute without DNS: {why}"));
+            world.finish();
+            world
+        },
+        seeds: 1,
+        lossless: false,
+    },
+    Scenario {
+        name: "daemons_that_are_all_started_again_at_once_name_nothing_that_was_not_there",
+        fault: 0,
+        play: |seed| {
+            let mut world = mesh(seed, 3);
+            (0..3).for_each(|n| world.kill(n));
+            world.run(SEC);
+            (0..3).for_each(|n| world.start(n));
+            world.settle(40 * SEC);
+            for n in 0..20 {
+                let said = world.send(n % 3, "log", &format!("k{n}"), "PROBE");
+                let fine = said["ok"] == true && said["restarted"] != true;
+                must(&mut world, fine, || format!("k{n} is new, and is answered with {said}"));
+            }
+            world
+        },
+        seeds: 2,
+        lossless: true,
+    },
+];
+
+/// Clients everywhere; some daemons hear only each other for a while.
+fn cut_for_a_while(seed: u64) -> World {
+    let lengths = [400, 800, 1_000, 1_500, 2_000, 5_000];
+    let shapes: [(usize, &[usize]); 4] = [(2, &[1]), (3, &[2]), (4, &[2, 3]), (5, &[3, 4])];
+    let (daemons, cut) = shapes[seed as usize % shapes.len()];
+    let length = lengths[seed as usize / shapes.len() % lengths.len()];
+    let mut world = mesh(seed, daemons);
+    let all: Vec<usize> = (0..daemons).collect();
+    busy_clients(&mut world, &all, 2, 2);
+    world.run(SEC);
+    world.cut_off(cut);
+    world.run(Duration::from_millis(length));
+    world.heal();
+    world.run(SEC);
+    world.finish();
+    world
+}
+
+/// Clients everywhere; one daemon stands still for a while. What it missed by that is nobody else's death.
+fn pause_for_a_while(seed: u64) -> World {
+    let lengths = [300, 500, 900, 1_200, 2_000, 5_000, 30_000];
+    let (paused, length) = (seed as usize % 3, Duration::from_millis(lengths[seed as usize / 3 % lengths.len()]));
+    let mut world = mesh(seed, 3);
+    busy_clients(&mut world, &[0, 1, 2], 2, 2);
+    world.run(SEC);
+    world.pause(paused, length);
+    world.run(length);
+    let blames = world.run_until(2 * SEC, |world| alive_for(world, paused) < 3);
+    must(&mut world, blames.is_none(), || format!("{blames:?} after its pause node-{paused} holds another for dead"));
+    world.finish();
+    world
+}
+
+/// A daemon is cut off with answers on their way to clients elsewhere, whose requests have conditions and tokens: they are sent again
+/// to whoever adopts the keys, where the conditions do not hold; and then the first owner's copy comes back.
+fn conditions_and_a_cut(seed: u64) -> World {
+    let mut world = mesh(seed, 3);
+    for n in 0..24 {
+        let keys = (0..4).map(|key| format!("k{}", n % 6 * 4 + key)).collect();
+        let think = (Duration::from_millis(2), Duration::from_millis(20));
+        let habits = Habits {
+            keys,
+            window: 4,
+            think,
+            dedup: 1.0,
+            conditions: 0.5,
+            arrays: 0.0,
+            reads: 0.0,
+            ..Habits::default()
+        };
+        world.add_client(n % 3, habits);
+    }
+    world.run(SEC);
+    world.cut_off(&[seed as usize % 3]);
+    world.run(Duration::from_millis(1_200));
+    world.heal();
+    world.run(2 * SEC);
+    world.finish();
+    world
+}
+
+/// A daemon stands still, and the ends of the links to it are lost by a cut: it goes on with what it was sent, and does not know that
+/// the others have given that up.
+fn paused_and_cut_off(seed: u64) -> World {
+    let mut world = mesh(seed, 3);
+    busy_clients(&mut world, &[1, 2], 6, 4);
+    world.run(SEC);
+    let length = Duration::from_millis(2_500);
+    world.pause(0, length);
+    let reached = Duration::from_millis(5 + seed);
+    world.run(reached);
+    world.cut_off(&[0]);
+    // One of them finds it again at once, the other later.
+    let later = 1 + seed as usize % 2;
+    world.run(length - reached - Duration::from_millis(20));
+    world.heal();
+    world.cut(0, later);
+    world.cut(later, 0);
+    world.run(Duration::from_millis(400));
+    world.heal();
+    world.run(3 * SEC);
+    world.finish();
+    world
+}
+
+/// Three of five and two of five write the same keys, the two more often.
+fn more_and_fewer(seed: u64) -> World {
+    let mut world = mesh(seed, 5);
+    world.cut_off(&[3, 4]);
+    world.run(5 * SEC);
+    let add = |world: &mut World, daemon: usize, key: usize, n: u64| {
+        let request =
+            format!(r#"{{"id":1,"op":"send","machine":"log","key":"k{key}","event":{{"type":"ADD","n":{n}}}}}"#);
+        let said = world.ask(daemon, &request);
+        must(world, said["ok"] == true, || format!("k{key} at node-{daemon}: {said}"));
+    };
+    for key in 0..20 {
+        add(&mut world, key % 3, key, 1);
+        (0..3).for_each(|n| add(&mut world, 3 + key % 2, key, 100 + n));
+    }
+    world.heal();
+    world.run(5 * SEC);
+    world.settle(40 * SEC);
+    for key in 0..20 {
+        let first = world.send(0, "log", &format!("k{key}"), "PROBE");
+        must(&mut world, first["conflict"].is_object(), || format!("k{key} was written on both sides: {first}"));
+        let kept = world.get(0, "log", &format!("k{key}"));
+        let log = &kept["context"]["log"];
+        must(&mut world, *log == serde_json::json!([1]), || format!("k{key} is {log}, and the three answered 1"));
+    }
+    world
+}

@@ -1,0 +1,160 @@
+//! Partitions that move: what is under way stays in order, nothing is lost, and what cannot be moved stays where it is.
+
+use std::time::Duration;
+
+use super::{SEC, Scenario, busy_clients, mesh, must, setup};
+use crate::daemon::Setup;
+use crate::net::Faults;
+use crate::world::World;
+
+pub(super) const ALL: &[Scenario] = &[
+    Scenario {
+        name: "a_join_under_load_loses_and_doubles_nothing",
+        fault: 0,
+        play: |seed| {
+            let mut world = mesh(seed, 3);
+            busy_clients(&mut world, &[0, 1, 2], 3, 8);
+            world.run(SEC);
+            world.start(3);
+            world.run(3 * SEC);
+            world.finish();
+            world
+        },
+        seeds: 5,
+        lossless: true,
+    },
+    Scenario {
+        name: "a_leave_under_load_loses_and_doubles_nothing",
+        fault: 0,
+        play: |seed| {
+            let mut world = mesh(seed, 3);
+            busy_clients(&mut world, &[0, 1], 3, 8);
+            world.run(SEC);
+            world.leave(2);
+            world.run(4 * SEC);
+            world.finish();
+            world
+        },
+        seeds: 5,
+        lossless: true,
+    },
+    Scenario {
+        name: "events_of_a_key_stay_in_order_while_it_moves_and_others_look_into_its_shard",
+        fault: 5,
+        play: |seed| {
+            let mut world = mesh(seed, 2);
+            busy_clients(&mut world, &[0, 1], 6, 64);
+            world.foreign_holders = Some(2);
+            world.run(SEC);
+            world.start(2);
+            world.run(2 * SEC);
+            world.leave(2);
+            world.run(3 * SEC);
+            world.finish();
+            world
+        },
+        seeds: 8,
+        lossless: true,
+    },
+    Scenario {
+        name: "links_that_break_during_a_hand_off_lose_nothing",
+        fault: 6,
+        play: |seed| {
+            let mut world = mesh(seed, 3);
+            busy_clients(&mut world, &[0, 1, 2], 2, 4);
+            world.run(SEC);
+            world.start(3);
+            for step in 0..12 {
+                world.run(Duration::from_millis(20 * (step + 1)));
+                world.break_links(step as usize % 3, 3);
+            }
+            world.run(2 * SEC);
+            world.finish();
+            world
+        },
+        seeds: 5,
+        lossless: true,
+    },
+    Scenario {
+        name: "an_instance_with_a_large_table_moves_like_any_other",
+        fault: 12,
+        play: large_table,
+        seeds: 1,
+        lossless: true,
+    },
+    Scenario {
+        name: "the_owner_named_to_a_client_is_never_the_daemon_that_names_it",
+        fault: 14,
+        play: named_owners,
+        seeds: 3,
+        lossless: true,
+    },
+    Scenario {
+        name: "timers_go_on_where_a_partition_has_moved",
+        fault: 0,
+        play: |seed| {
+            let mut world = mesh(seed, 2);
+            (0..20).for_each(|n| drop(world.send(n % 2, "tick", &format!("t{n}"), "GO")));
+            world.start(2);
+            world.run(5 * SEC);
+            for n in 0..20 {
+                let said = world.get(n % 3, "tick", &format!("t{n}"));
+                must(&mut world, said["context"]["ticks"] == 1, || format!("t{n} did not tick once: {said}"));
+            }
+            world
+        },
+        seeds: 3,
+        lossless: true,
+    },
+];
+
+/// Clients ask everybody for everything and are not forwarded: a daemon that joins too, before it has what it will have, and those
+/// that will have what a leaving one still has.
+fn named_owners(seed: u64) -> World {
+    let mut world = mesh(seed, 2);
+    let keys: Vec<String> = (0..24).map(|n| format!("k{n}")).collect();
+    let habits = || {
+        let think = (Duration::from_millis(5), Duration::from_millis(20));
+        crate::client::Habits { keys: keys.clone(), think, direct: 1.0, ..Default::default() }
+    };
+    (0..4).for_each(|n| _ = world.add_client(n % 2, habits()));
+    world.run(SEC);
+    world.start(2);
+    let guests: Vec<usize> = (0..2).map(|_| world.add_client(2, habits())).collect();
+    world.run(2 * SEC);
+    world.retire(&guests);
+    world.leave(2);
+    world.run(2 * SEC);
+    world.finish();
+    world
+}
+
+/// A definition whose context is a table of 8,000 small maps, which every event accepts.
+fn large_table(seed: u64) -> World {
+    let rows: Vec<String> = (0..8_000).map(|n| format!(r#"{{"n":{n}}}"#)).collect();
+    let machine = format!(
+        r#"{{"id":"table","context":{{"rows":[{}]}},"initial":"a","states":{{"a":{{"on":{{"GO":"b"}}}},"b":{{"on":{{"GO":"a"}}}}}}}}"#,
+        rows.join(",")
+    );
+    let setup = Setup { machines: vec![machine], ..setup() };
+    let mut world = super::mesh_of(seed, 2, &setup, Faults::default());
+    // Each instance has a table of its own.
+    world.memory_most = 64 << 20;
+    let mut there = Vec::new();
+    for n in 0..30 {
+        let key = format!("k{n}");
+        if world.send(0, "table", &key, "GO")["ok"] == true {
+            there.push(key);
+        }
+    }
+    world.start(2);
+    world.settle(60 * SEC);
+    world.leave(2);
+    world.run(5 * SEC);
+    world.settle(60 * SEC);
+    let gone: Vec<&String> = there.iter().filter(|key| world.get(0, "table", key)["value"] != "b").collect();
+    let text = format!("{} of {} instances are gone after a planned join and leave", gone.len(), there.len());
+    let none = gone.is_empty();
+    must(&mut world, none, || text);
+    world
+}

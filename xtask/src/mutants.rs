@@ -1,0 +1,174 @@
+//! Daemons that are broken on purpose: each mutant is one change of one place, as somebody might make it by mistake. Whoever changes
+//! such a place changes its mutant too: a test of this crate says which.
+
+/// One place of the code, broken.
+pub(crate) struct Mutant {
+    /// What is wrong with it.
+    pub(crate) name: &'static str,
+    /// The file.
+    pub(crate) file: &'static str,
+    /// What stands there, once.
+    pub(crate) from: &'static str,
+    /// What the mutant has in its place.
+    pub(crate) to: &'static str,
+}
+
+/// All mutants.
+pub(crate) const MUTANTS: &[Mutant] = &[
+    Mutant {
+        name: "what arrived half is not thrown away",
+        file: "daemon/shard/src/shards/moving.rs",
+        from: "    fn clear(&mut self, partition: u16) {\n        self.take_all(partition);",
+        to: "    fn clear(&mut self, partition: u16) {\n        let _ = partition;",
+    },
+    Mutant {
+        name: "a lost key is published and not marked",
+        file: "daemon/shard/src/shards/moving.rs",
+        from: "        self.mark_lost(lost.partition, hash::key_hash(&lost.machine, &lost.key), run);",
+        to: "",
+    },
+    Mutant {
+        name: "marks stay behind when a partition moves",
+        file: "daemon/shard/src/shards/moving.rs",
+        from: "            parts.add(&Record::Mark(image::KeyMark { hash, body: &body }));",
+        to: "            let _ = (hash, &body);",
+    },
+    Mutant {
+        name: "a partition is served before it has arrived",
+        file: "daemon/shard/src/shards/moving.rs",
+        from: "            self.clear(partition);\n            self.set_phase(partition, Phase::Arriving);",
+        to: "            self.clear(partition);\n            self.set_phase(partition, Phase::Held);",
+    },
+    Mutant {
+        name: "a copy that is taken back is not read back",
+        file: "daemon/shard/src/shards/moving.rs",
+        from: "            self.install_part(partition, part, None, run);\n            self.note_common(partition, part);",
+        to: "            let _ = part;",
+    },
+    Mutant {
+        name: "what could not be read is confirmed",
+        file: "daemon/shard/src/shards/moving.rs",
+        from: "        installed.refused = self.unread.iter().any(|of| of.partition == partition);",
+        to: "        self.unread.retain(|of| of.partition != partition);",
+    },
+    Mutant {
+        name: "timers of what arrives are not set",
+        file: "daemon/shard/src/shards/moving.rs",
+        from: "            self.arm(number);\n            return Some(false);",
+        to: "            return Some(false);",
+    },
+    Mutant {
+        name: "an instance is left out of what is handed over",
+        file: "daemon/shard/src/shards/moving.rs",
+        from: "        for entry in &entries {\n            let hash = hash::key_hash(&entry.version.name, &entry.key);",
+        to: "        for entry in entries.iter().skip(1) {\n            let hash = hash::key_hash(&entry.version.name, &entry.key);",
+    },
+    Mutant {
+        name: "a client that does not take its answers is never read again",
+        file: "mesh/transport/src/flow.rs",
+        from: "            conn.stalled = false;",
+        to: "",
+    },
+    Mutant {
+        name: "the kernel's bytes that follow a full read are forgotten",
+        file: "mesh/transport/src/reactor/read.rs",
+        from: "                if n < self.scratch.len() {",
+        to: "                if n > 0 {",
+    },
+    Mutant {
+        name: "an answer of another reactor's shard is swallowed",
+        file: "daemon/node/src/worker/commands.rs",
+        from: "Command::Replies(replies) => self.all_answered(&replies, io),",
+        to: "Command::Replies(_) => {}",
+    },
+    Mutant {
+        name: "ownership does not hear of deaths",
+        file: "daemon/node/src/control/mesh.rs",
+        from: "        self.ownership.handle(ownership::Input::MemberDown { name: identity.name.clone(), left }, now);",
+        to: "",
+    },
+    Mutant {
+        name: "a token is not remembered",
+        file: "daemon/shard/src/shards/ops.rs",
+        from: "match tokens.map_or(Known::New, |tokens| tokens.know(asked)) {",
+        to: "match tokens.filter(|_| false).map_or(Known::New, |tokens| tokens.know(asked)) {",
+    },
+    Mutant {
+        name: "requests wait in the wrong order for their partition",
+        file: "mesh/src/delivery/parked.rs",
+        from: "            list.push_front(waiting);\n        } else if",
+        to: "            list.push_back(waiting);\n        } else if",
+    },
+    Mutant {
+        name: "an event is sent again whatever it does",
+        file: "daemon/node/src/worker/forwarding.rs",
+        from: "        Ok(request) if !request.op.changes() => Repeating::Harmless,",
+        to: "        Ok(_) => Repeating::Harmless,",
+    },
+    Mutant {
+        name: "the lease is given before what was ordered",
+        file: "daemon/node/src/worker/orders.rs",
+        from: "        self.deferred.lease = Some(until_ms);\n        self.give_lease();",
+        to: "        self.shared.set_lease(until_ms);",
+    },
+    Mutant {
+        name: "who was paused serves on as if nothing had been",
+        file: "daemon/node/src/control/mod.rs",
+        from: "        if self.lease.is_over(now) {",
+        to: "        if false && self.lease.is_over(now) {",
+    },
+    Mutant {
+        name: "what is still to be read of an ended link is applied",
+        file: "daemon/node/src/worker/peering.rs",
+        from: "                self.supersede(member, lane, greeting, io);\n                let own",
+        to: "                let own",
+    },
+    Mutant {
+        name: "what waits of an ended link is applied",
+        file: "daemon/node/src/worker/peering.rs",
+        from: "        drop(self.delivery.withdraw(|waiting| void(waiting.rest.reply_to)));",
+        to: "        let _ = void;",
+    },
+    Mutant {
+        name: "who doubts applies what was passed on before",
+        file: "daemon/node/src/worker/commands.rs",
+        from: "            Command::Doubt => self.doubt(io),",
+        to: "            Command::Doubt => {}",
+    },
+    Mutant {
+        name: "one standby is enough",
+        file: "mesh/src/key_index.rs",
+        from: "pub const STANDBYS: usize = 2;",
+        to: "pub const STANDBYS: usize = 1;",
+    },
+    Mutant {
+        name: "who joins begins with whoever it meets first",
+        file: "daemon/node/src/control/waiting.rs",
+        from: "            Met::Some { joined: true, .. } | Met::Nobody => false,\n            Met::Some { since, .. } => now >= since + self.shared.options.discovery.alone_after.unwrap_or(OTHERS_AFTER),",
+        to: "            Met::Nobody => false,\n            Met::Some { .. } => return true,",
+    },
+    Mutant {
+        name: "the side that counted fewer members wins a merge",
+        file: "mesh/src/ownership/sides.rs",
+        from: "            std::cmp::Ordering::Greater => Self::Here,\n            std::cmp::Ordering::Less => Self::Coming,",
+        to: "            std::cmp::Ordering::Greater => Self::Coming,\n            std::cmp::Ordering::Less => Self::Here,",
+    },
+    Mutant {
+        name: "a request that was answered elsewhere is never freed",
+        file: "daemon/node/src/worker/forwarding.rs",
+        from: "        if is_large && !self.has_room(reply_to, reply.len(), io) {",
+        to: "        std::mem::forget(waiting.request.clone());\n        if is_large && !self.has_room(reply_to, reply.len(), io) {",
+    },
+    Mutant {
+        name: "a client is sent to who will serve its key",
+        file: "daemon/node/src/worker/requests.rs",
+        from: "        let Some(owner) = view.server(partition).filter(|server| !server.is_self) else {",
+        to: "        let Some(owner) = view.next(partition) else {",
+    },
+    Mutant {
+        name: "what is left of a shard's jobs is overtaken",
+        file: "daemon/claim/src/combining.rs",
+        from: "        self.try_claim().filter(|_| !self.has_jobs())",
+        to: "        self.try_claim()",
+    },
+];
