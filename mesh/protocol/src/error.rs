@@ -80,7 +80,7 @@ codes! {
     NotReady "not_ready" RetryElsewhere "The request has waited for `limits.forward_timeout`, and the daemon has not joined its mesh yet.";
     Leaving "leaving" RetryElsewhere "The request has waited for `limits.forward_timeout`, and the daemon is leaving the mesh.";
     OwnerUnreachable "owner_unreachable" Retry "The key's owner could not be reached; the request was not sent to it.";
-    OutcomeUnknown "outcome_unknown" RetryWithDedup "The owner was lost after the request had been sent to it, or its answer had no room on the link (`limits.link_bytes`).";
+    OutcomeUnknown "outcome_unknown" RetryWithDedup "The owner was lost after the request had been sent to it, also where whoever took over then refused it; or the answer had no room on the link (`limits.link_bytes`) or its connection (`limits.array_bytes`).";
     Timeout "timeout" RetryWithDedup "The owner did not answer within `limits.forward_timeout`.";
     Internal "internal" RetryElsewhere "A fault of the daemon; please report it with its log.";
 }
