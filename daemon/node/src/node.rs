@@ -499,7 +499,7 @@ mod tests {
         let peers = node.handle().addresses().peers;
         let mut client = Client::connect(peers, SocketType::Dealer, PATIENCE).unwrap();
         let mut greeting = Vec::new();
-        PeerFrame::Hello { lane: 0, greeting: b"hello" }.encode(&mut greeting);
+        PeerFrame::Hello { lane: 0, link: 1, greeting: b"hello" }.encode(&mut greeting);
         client.push(&greeting);
         client.flush().unwrap();
         inside.recv_timeout(PATIENCE).unwrap();

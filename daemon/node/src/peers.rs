@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use statemesh_transport::{ConnId, Io};
 
 use crate::access::PeerKeys;
-use statemesh_protocol::peer::frame::PeerFrame;
+use statemesh_mesh::delivery::ended::Ended;
+use statemesh_protocol::peer::frame::{LinkId, PeerFrame};
 
 /// A frame that waits for its link, with the correlation of the request that it carries, if it carries one.
 type Waiting = (Option<u64>, Vec<u8>);
@@ -31,6 +32,8 @@ struct Peer {
     state: State,
     failures: u32,
     waiting: VecDeque<Waiting>,
+    /// The last link that was there, or is about to be.
+    link: LinkId,
     /// Since when there is no link.
     without: Instant,
     /// Somebody was told that there is none.
@@ -45,10 +48,14 @@ pub(crate) struct Peers {
     /// Which of its daemon's reactors this is. Control and moving partitions travel in lane 0, whose links are kept open;
     /// those of other reactors are opened when there is something to send.
     lane: u8,
+    /// Links that have ended while something was under way on them, for those that are opened later.
+    ended: Ended,
     keys: PeerKeys,
 }
 
 const FIRST_RETRY: Duration = Duration::from_millis(20);
+/// So many are named on each new link: as many as a large mesh has members.
+const ENDED_LINKS: usize = 256;
 const MAX_RETRY: Duration = Duration::from_secs(2);
 /// How long the first try may take, each next one twice as long. TCP sends a lost first packet again after a second, and
 /// what follows a packet that was lost after three; another connection has its chance much sooner.
@@ -60,7 +67,7 @@ const TELLING: Duration = Duration::from_secs(5);
 impl Peers {
     /// No links. At most `max_waiting` frames wait for each one.
     pub(crate) fn new(lane: u8, max_waiting: usize, keys: PeerKeys) -> Self {
-        Self { by_member: BTreeMap::new(), max_waiting, lane, keys }
+        Self { by_member: BTreeMap::new(), max_waiting, lane, ended: Ended::new(ENDED_LINKS), keys }
     }
 
     /// Links that are open, ready or not.
@@ -70,6 +77,23 @@ impl Peers {
             State::Down(_) => None,
         };
         self.by_member.values().filter_map(open).collect()
+    }
+
+    /// The last link to a member.
+    pub(crate) fn link(&self, member: u32) -> Option<LinkId> {
+        self.by_member.get(&member).map(|peer| peer.link)
+    }
+
+    /// Says on all links that one has ended, ahead of what they carry from now on.
+    pub(crate) fn say_ended(&mut self, link: LinkId, io: &mut Io) {
+        self.ended.add(link);
+        let mut frame = Vec::new();
+        PeerFrame::Ended(vec![link]).encode(&mut frame);
+        for peer in self.by_member.values() {
+            if let State::Ready(conn) = peer.state {
+                io.send(conn, &[&frame]);
+            }
+        }
     }
 
     /// Whether the links of this reactor carry control.
@@ -84,6 +108,7 @@ impl Peers {
             state: State::Down(now),
             failures: 0,
             waiting: VecDeque::new(),
+            link: LinkId::default(),
             without: now,
             told: false,
         });
@@ -191,13 +216,14 @@ impl Peers {
 
     /// The transport's handshake is complete: greet. The answer has its time: the other side takes the lane for open when it
     /// answers.
-    pub(crate) fn opened(&mut self, member: u32, conn: ConnId, hello: &[u8], now: Instant, io: &mut Io) {
-        if let Some(Peer { state: State::Greeting(c, until), .. }) = self.by_member.get_mut(&member)
+    pub(crate) fn opened(&mut self, member: u32, conn: ConnId, link: LinkId, hello: &[u8], now: Instant, io: &mut Io) {
+        if let Some(Peer { state: State::Greeting(c, until), link: of_peer, .. }) = self.by_member.get_mut(&member)
             && *c == conn
         {
             *until = now + MAX_PATIENCE;
-            let mut frame = Vec::with_capacity(hello.len() + 2);
-            PeerFrame::Hello { lane: self.lane, greeting: hello }.encode(&mut frame);
+            *of_peer = link;
+            let mut frame = Vec::with_capacity(hello.len() + 10);
+            PeerFrame::Hello { lane: self.lane, link, greeting: hello }.encode(&mut frame);
             io.send(conn, &[&frame]);
         }
     }
@@ -214,6 +240,12 @@ impl Peers {
         peer.failures = 0;
         if std::mem::take(&mut peer.told) {
             tracing::info!(address = %peer.address, "there is a link to this member again");
+        }
+        let ended = self.ended.all();
+        if !ended.is_empty() {
+            let mut frame = Vec::new();
+            PeerFrame::Ended(ended).encode(&mut frame);
+            io.send(conn, &[&frame]);
         }
         for (_, frame) in peer.waiting.drain(..) {
             io.send(conn, &[&frame]);

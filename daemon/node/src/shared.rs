@@ -15,7 +15,10 @@ use crate::counters::Counters;
 use crate::options::Options;
 use crate::subscribers::Watching;
 use crate::view::MeshView;
+use statemesh_mesh::delivery::ended::Ended;
 use statemesh_mesh::key_index::STANDBYS;
+use statemesh_protocol::hash;
+use statemesh_protocol::peer::frame::LinkId;
 use statemesh_shard::machines::Machines;
 use statemesh_shard::{Origin, Rules, Shards};
 use statemesh_transport::kernel::Wake;
@@ -23,6 +26,8 @@ use statemesh_transport::limits::Census;
 
 /// Commands that wait for one reactor.
 const RING: usize = 4_096;
+/// Ended links that are remembered: all those of a large mesh that falls apart, for the seconds that a request is under way.
+const ENDED_LINKS: usize = 16_384;
 /// No member.
 const NOBODY: u32 = u32::MAX;
 
@@ -86,6 +91,12 @@ pub struct Shared {
     standbys: Vec<[AtomicU32; STANDBYS]>,
     /// Numbers greetings of other daemons, in the order in which reactors take them.
     greetings: AtomicU64,
+    /// The links whose end was heard of, by any reactor.
+    ended: RwLock<Ended>,
+    /// How many links were opened.
+    links: AtomicU64,
+    /// Random, and another one in each process.
+    seed: u64,
     /// Until when, in milliseconds, reactors may answer for partitions that are here (`statemesh_mesh::lease`).
     lease: AtomicU64,
     view: RwLock<Arc<MeshView>>,
@@ -150,6 +161,9 @@ impl Shared {
             counters: (0..reactors).map(|_| Arc::default()).collect(),
             standbys: (0..partitions).map(|_| [const { AtomicU32::new(NOBODY) }; STANDBYS]).collect(),
             greetings: AtomicU64::new(0),
+            ended: RwLock::new(Ended::new(ENDED_LINKS)),
+            links: AtomicU64::new(0),
+            seed: origin.seed,
             lease: AtomicU64::new(u64::MAX),
             view: RwLock::default(),
             ports: (0..reactors).map(port).collect(),
@@ -161,6 +175,22 @@ impl Shared {
     /// The number of a greeting that is taken now.
     pub(crate) fn next_greeting(&self) -> u64 {
         self.greetings.fetch_add(1, Relaxed)
+    }
+
+    /// The name of a link that is opened now.
+    pub(crate) fn next_link(&self) -> LinkId {
+        hash::mix(self.seed.wrapping_add(self.links.fetch_add(1, Relaxed)))
+    }
+
+    /// Links have ended, here or at a member.
+    pub(crate) fn links_ended(&self, links: &[LinkId]) {
+        let mut ended = self.ended.write();
+        links.iter().for_each(|link| ended.add(*link));
+    }
+
+    /// Whether this one has.
+    pub(crate) fn has_ended(&self, link: LinkId) -> bool {
+        self.ended.read().contains(link)
     }
 
     /// Whether the control plane has not looked around lately: this process was paused, and others may have adopted what is here.

@@ -22,6 +22,7 @@
 pub mod arrivals;
 pub mod batches;
 pub mod bounces;
+pub mod ended;
 mod in_flight;
 mod parked;
 

@@ -37,8 +37,7 @@ impl Worker {
             Command::Replies(replies) => self.all_answered(&replies, io),
             Command::Call { request, answer } => {
                 let caller = self.callers.insert(answer);
-                let arrived = Arrived { reply_to: ReplyTo::Caller(caller), hops: 0, at: self.now, principal: None };
-                self.frame(&request, &arrived, io);
+                self.frame(&request, &Arrived::here(ReplyTo::Caller(caller), self.now), io);
             }
             Command::Route { partition, to } => {
                 self.leaving.withdraw(partition);

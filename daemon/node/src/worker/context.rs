@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use statemesh_mesh::delivery;
+use statemesh_protocol::peer::frame::LinkId;
 use statemesh_protocol::request::Request;
 use statemesh_shard::{Begun, Stage, Stopwatch};
 use statemesh_transport::{ConnId, Ticket};
@@ -53,15 +54,26 @@ pub(super) struct Arrived {
     pub(super) reply_to: ReplyTo,
     /// How many daemons passed it on. Those have counted and judged it.
     pub(super) hops: u8,
+    /// The link on which it was passed on first, if it was.
+    pub(super) via: Option<LinkId>,
     pub(super) at: Instant,
     /// The client, where clients are told apart and this one may not do everything.
     pub(super) principal: Option<Arc<Client>>,
+}
+
+impl Arrived {
+    /// From this process or a client of it, who may do everything.
+    pub(super) fn here(reply_to: ReplyTo, at: Instant) -> Self {
+        Self { reply_to, hops: 0, via: None, at, principal: None }
+    }
 }
 
 /// What is needed to answer a request that waits.
 #[derive(Debug)]
 pub(super) struct Rest {
     pub(super) reply_to: ReplyTo,
+    /// The link on which it was passed on first, if it was.
+    pub(super) via: Option<LinkId>,
     /// Counts it against what its connection may have under way; a daemon's link carries many clients, and has no such bound.
     pub(super) _ticket: Option<Ticket>,
     /// Set if the request is timed.
@@ -80,6 +92,7 @@ pub(super) struct Keyed<'a> {
     pub(super) hash: u64,
     pub(super) partition: u16,
     pub(super) hops: u8,
+    pub(super) via: Option<LinkId>,
     pub(super) reply_to: ReplyTo,
     pub(super) arrived_at: Instant,
     /// Runs if the request is timed.
@@ -94,8 +107,8 @@ pub(super) const NO_PARTITION: u16 = u16::MAX;
 impl<'a> Keyed<'a> {
     /// A request about no key in particular, that somebody else will answer.
     pub(super) fn without_key(request: &'a Request<'a>, raw: &'a [u8], reply_to: ReplyTo, now: Instant) -> Self {
-        let (partition, hash, hops, watch, kept) = (NO_PARTITION, 0, 0, None, None);
-        Self { request, raw, hash, partition, hops, reply_to, arrived_at: now, watch, kept }
+        let (partition, hash, hops, via, watch, kept) = (NO_PARTITION, 0, 0, None, None, None);
+        Self { request, raw, hash, partition, hops, via, reply_to, arrived_at: now, watch, kept }
     }
 
     /// Who asked, and how the answer must look.

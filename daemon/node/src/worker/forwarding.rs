@@ -7,7 +7,7 @@ use statemesh_mesh::delivery::{Full, With};
 use statemesh_mesh::routing::Route;
 use statemesh_protocol::error::ErrorCode;
 use statemesh_protocol::hash;
-use statemesh_protocol::peer::frame::{ForwardHeader, PeerFrame};
+use statemesh_protocol::peer::frame::{ForwardHeader, LinkId, PeerFrame};
 use statemesh_protocol::reply::Encoding;
 use statemesh_protocol::reply_reader::Fields;
 use statemesh_protocol::request::Request;
@@ -50,14 +50,15 @@ impl Worker {
 
     /// Passes a request on to a member, or gives it back if the member takes none just now.
     pub(super) fn pass_on(&mut self, waiting: Waiting, member: u32, io: &mut Io) -> Result<(), Waiting> {
-        let (raw, partition, hops) = (waiting.request.clone(), waiting.partition, waiting.hops);
+        let (raw, partition) = (waiting.request.clone(), waiting.partition);
+        let (hops, via) = (waiting.hops + 1, waiting.rest.via);
         let fits = self.peers.room(member, io).is_none_or(|room| raw.len() + PEER_HEADER_BYTES <= room);
         if !fits || !self.peers.takes(member) || !self.delivery.has_room(member, &waiting) {
             return Err(waiting);
         }
         let correlation = self.delivery.sent(waiting, With::Member(member), self.now);
         let mut frame = Vec::with_capacity(raw.len() + 16);
-        PeerFrame::Forward(ForwardHeader { correlation, partition, hops: hops + 1 }, &raw).encode(&mut frame);
+        PeerFrame::Forward(ForwardHeader { correlation, partition, hops, via }, &raw).encode(&mut frame);
         // If the link is just ending, the request is settled when the worker hears of that.
         self.peers.send(member, Some(correlation), &frame, self.now, io);
         self.counters.forwards_sent.add(1);
@@ -66,7 +67,7 @@ impl Worker {
 
     /// Copies a request, since it has to wait.
     pub(super) fn keep(&mut self, keyed: Keyed<'_>, io: &mut Io) -> Waiting {
-        let Keyed { raw, partition, hops, reply_to, arrived_at, watch, kept, .. } = keyed;
+        let Keyed { raw, partition, hops, via, reply_to, arrived_at, watch, kept, .. } = keyed;
         kept.unwrap_or_else(|| {
             let ticket = self.asker(reply_to).and_then(|conn| io.ticket(conn));
             Waiting {
@@ -76,7 +77,7 @@ impl Worker {
                 deadline: arrived_at.max(self.now) + self.shared.options.limits.forward_timeout,
                 uncertain: false,
                 request: Bytes::copy_from_slice(raw),
-                rest: Rest { reply_to, _ticket: ticket, timed: watch.as_ref().map(Stopwatch::begun) },
+                rest: Rest { reply_to, via, _ticket: ticket, timed: watch.as_ref().map(Stopwatch::begun) },
             }
         })
     }
@@ -185,6 +186,7 @@ impl Worker {
             hash: hash::key_hash(&request.machine, &request.key),
             partition: waiting.partition,
             hops: waiting.hops,
+            via: waiting.rest.via,
             reply_to: waiting.rest.reply_to,
             arrived_at,
             watch: waiting.rest.timed.map(|_| Stopwatch::new(arrived_at, request.timing)),
@@ -317,9 +319,15 @@ impl Worker {
         }
     }
 
-    /// The link to a member is gone. What was sent on it may or may not have been applied.
-    pub(super) fn link_lost(&mut self, member: u32, io: &mut Io) {
-        for Pending { mut waiting, .. } in self.delivery.lost_with(member) {
+    /// The link to a member is gone. What was sent on it may or may not have been applied, and is not to be from now on: not behind
+    /// what its clients send next.
+    pub(super) fn link_lost(&mut self, member: u32, link: Option<LinkId>, io: &mut Io) {
+        let lost = self.delivery.lost_with(member);
+        if let Some(link) = link.filter(|_| !lost.is_empty()) {
+            self.shared.links_ended(&[link]);
+            self.peers.say_ended(link, io);
+        }
+        for Pending { mut waiting, .. } in lost {
             if waiting.partition == NO_PARTITION {
                 self.unlisted(&waiting, io);
                 continue;
@@ -337,8 +345,17 @@ impl Worker {
         }
     }
 
+    /// Refuses what its connection's later requests may have overtaken.
+    pub(super) fn refuse_overtaken(&mut self, keyed: &Keyed<'_>, io: &mut Io) {
+        self.counters.forwards_lost.add(1);
+        let code = keyed.kept.as_ref().map_or(ErrorCode::Moving, |waiting| refusal_of(waiting, ErrorCode::Moving));
+        let message = "a link on its way has ended, and what was sent after it may have come by another one";
+        self.fail(keyed.asked(), code, message, "send it again", io);
+    }
+
     /// A member is gone for good. What still waited for its link was never sent, so it goes to the new owner.
     pub(super) fn member_gone(&mut self, member: u32, io: &mut Io) {
+        let link = self.peers.link(member);
         for correlation in self.peers.gone(member, io) {
             match self.delivery.answered(correlation) {
                 // Nobody else has what it would have listed.
@@ -347,7 +364,7 @@ impl Worker {
                 None => {}
             }
         }
-        self.link_lost(member, io);
+        self.link_lost(member, link, io);
         // The next process of this name greets anew.
         for (&conn, greeted) in &self.greeted {
             if greeted.member == member {

@@ -48,7 +48,7 @@ use crate::shared::Shared;
 use crate::subscribers::Subscribers;
 use exits::Exit;
 use lists::Lists;
-use statemesh_protocol::peer::frame::PeerFrame;
+use statemesh_protocol::peer::frame::{LinkId, PeerFrame};
 use statemesh_shard::{Job, Run, Waits};
 
 /// Listener of clients.
@@ -260,7 +260,8 @@ impl Worker {
             Origin::Accepted(_) => {}
             Origin::Opened(member) => {
                 let hello = self.shared.hello();
-                self.peers.opened(number(member), conn, &hello, self.now, io);
+                let link = self.shared.next_link();
+                self.peers.opened(number(member), conn, link, &hello, self.now, io);
             }
         }
     }
@@ -322,13 +323,14 @@ impl Worker {
             Origin::Accepted(_) => self.lane_ended(conn),
             Origin::Opened(member) => {
                 let member = number(member);
+                let link = self.peers.link(member);
                 if self.peers.closed(member, conn, self.now) {
                     self.leaving.link_lost(member);
                     self.deferred.link_lost(member);
                     if self.peers.is_control_lane() {
                         self.tell_control(ToControl::LinkTo { member, up: false });
                     }
-                    self.link_lost(member, io);
+                    self.link_lost(member, link, io);
                 }
             }
         }
@@ -370,6 +372,8 @@ impl Worker {
 struct Greeted {
     member: u32,
     lane: u8,
+    /// Its name.
+    link: LinkId,
     /// The number of its greeting.
     greeting: u64,
     /// The control plane ended it: nothing that comes on it counts any more.

@@ -11,7 +11,7 @@ use crate::command::{Command, ToControl};
 use crate::limits::PEER_HEADER_BYTES;
 use crate::shared::Shared;
 use statemesh_mesh::delivery::arrivals;
-use statemesh_protocol::peer::frame::PeerFrame;
+use statemesh_protocol::peer::frame::{LinkId, PeerFrame};
 use statemesh_protocol::peer::ownership::HandoffNumber;
 use statemesh_shard::{Moved, State};
 
@@ -31,7 +31,9 @@ impl Worker {
             return io.close(conn);
         };
         match (frame, origin) {
-            (PeerFrame::Hello { lane, greeting }, Origin::Accepted(_)) => self.greet_back(conn, lane, greeting, io),
+            (PeerFrame::Hello { lane, link, greeting }, Origin::Accepted(_)) => {
+                self.greet_back(conn, lane, link, greeting, io);
+            }
             (PeerFrame::Hello { .. }, Origin::Opened(member)) => {
                 let member = number(member);
                 let is_new = self.peers.accepted(member, conn, io);
@@ -66,7 +68,7 @@ impl Worker {
         }
     }
 
-    fn greet_back(&mut self, conn: ConnId, lane: u8, hello: &[u8], io: &mut Io) {
+    fn greet_back(&mut self, conn: ConnId, lane: u8, link: LinkId, hello: &[u8], io: &mut Io) {
         let mut frame = Vec::new();
         match self.shared.judge(hello) {
             Ok(member) => {
@@ -76,9 +78,9 @@ impl Worker {
                 for reactor in (0..self.shared.reactors()).filter(|reactor| *reactor != own) {
                     self.tell(reactor, Command::Supersede { member, lane, greeting });
                 }
-                self.greeted.insert(conn, Greeted { member, lane, greeting, ended: false, fence: None });
+                self.greeted.insert(conn, Greeted { member, lane, link, greeting, ended: false, fence: None });
                 io.confirm(conn);
-                PeerFrame::Hello { lane, greeting: &self.shared.hello() }.encode(&mut frame);
+                PeerFrame::Hello { lane, link, greeting: &self.shared.hello() }.encode(&mut frame);
                 io.send(conn, &[&frame]);
                 if lane == 0 {
                     self.tell_control(ToControl::LinkFrom { member, lane: (self.index, conn), up: true });
@@ -153,7 +155,8 @@ impl Worker {
                 if io.room(conn) < self.shared.options.limits.link_room() / 2 {
                     return self.refuse_link_bytes(request, reply_to, io);
                 }
-                let arrived = Arrived { reply_to, hops: header.hops, at: io.read_at(), principal: None };
+                let via = header.via.or_else(|| self.greeted.get(&conn).map(|greeted| greeted.link));
+                let arrived = Arrived { reply_to, hops: header.hops, via, at: io.read_at(), principal: None };
                 self.request(request, &arrived, io);
             }
             PeerFrame::Fence(number) => {
@@ -161,6 +164,7 @@ impl Worker {
                     greeted.fence = None;
                 }
             }
+            PeerFrame::Ended(ref links) => self.shared.links_ended(links),
             PeerFrame::Control(body) => self.tell_control(ToControl::FromMember { member, body: body.to_vec() }),
             PeerFrame::Keys(body) => self.tell_control(ToControl::Keys { member, relayed: false, body: body.to_vec() }),
             PeerFrame::RelayedKeys(body) => {

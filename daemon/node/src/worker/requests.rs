@@ -30,7 +30,7 @@ impl Worker {
         };
         let reply_to = ReplyTo::Client { conn, envelope };
         let principal = self.admissions.principal(conn);
-        self.frame(body, &Arrived { reply_to, hops: 0, at: io.read_at(), principal }, io);
+        self.frame(body, &Arrived { principal, ..Arrived::here(reply_to, io.read_at()) }, io);
     }
 
     /// A frame: one request, or an array of them.
@@ -141,9 +141,9 @@ impl Worker {
         }
         let hash = hash::key_hash(&request.machine, &request.key);
         let partition = hash::partition_of_hash(hash, self.shared.options.partitions);
-        let hops = arrived.hops;
+        let &Arrived { hops, via, at: arrived_at, .. } = arrived;
         let route = self.delivery.route(partition, hops);
-        let keyed = Keyed { request, raw, hash, partition, hops, reply_to, arrived_at: arrived.at, watch, kept: None };
+        let keyed = Keyed { request, raw, hash, partition, hops, via, reply_to, arrived_at, watch, kept: None };
         match (reply_to, route) {
             (ReplyTo::Peer { conn, .. }, Route::Forward(_) | Route::Park) => self.misrouted(conn, keyed, route, io),
             _ => self.dispatch(keyed, route, io),
@@ -222,6 +222,10 @@ impl Worker {
         if let Some(waiting) = keyed.kept.as_ref().filter(|_| !self.has_room(keyed.reply_to, 0, io)) {
             self.delivery.held(partition);
             return self.refuse_waiting(waiting, io);
+        }
+        if keyed.hops > 1 && keyed.via.is_some_and(|link| self.shared.has_ended(link)) {
+            self.delivery.held(partition);
+            return self.refuse_overtaken(&keyed, io);
         }
         let shard = self.shared.shards.of(partition);
         let index = shard.index();

@@ -272,7 +272,7 @@ impl Worker {
         let mut raw = Vec::new();
         let about = Ask::about(Op::Get, request.encoding, &request.machine, &request.key);
         Ask { until: request.until, ..about }.write(0, &mut raw);
-        let arrived = Arrived { reply_to: ReplyTo::Wait(token(place, number)), hops: 0, at: self.now, principal: None };
+        let arrived = Arrived::here(ReplyTo::Wait(token(place, number)), self.now);
         self.request(&raw, &arrived, io);
     }
 

@@ -56,7 +56,7 @@ impl Link {
         let address = to.node.handle().addresses().peers;
         let client = Client::connect(address, SocketType::Dealer, PATIENCE).unwrap();
         let mut link = Self { client, passed_on: 0 };
-        link.push(&PeerFrame::Hello { lane: LANE, greeting: &hello.encode().unwrap() });
+        link.push(&PeerFrame::Hello { lane: LANE, link: 1, greeting: &hello.encode().unwrap() });
         let answer = link.client.receive(PATIENCE).unwrap();
         assert!(matches!(PeerFrame::decode(answer.part_slice(0).unwrap()), Some(PeerFrame::Hello { .. })));
         link
@@ -77,7 +77,7 @@ impl Link {
     fn pass_on_all(&mut self, count: u64, request: &Value) {
         let request = request.to_string();
         for _ in 0..count {
-            let header = ForwardHeader { correlation: self.passed_on, partition: 0, hops: 1 };
+            let header = ForwardHeader { correlation: self.passed_on, partition: 0, hops: 1, via: None };
             self.add(&PeerFrame::Forward(header, request.as_bytes()));
             self.passed_on += 1;
         }
@@ -85,7 +85,7 @@ impl Link {
     }
 
     pub(super) fn pass_on(&mut self, request: &Value) {
-        let header = ForwardHeader { correlation: self.passed_on, partition: 0, hops: 1 };
+        let header = ForwardHeader { correlation: self.passed_on, partition: 0, hops: 1, via: None };
         self.push(&PeerFrame::Forward(header, request.to_string().as_bytes()));
         self.passed_on += 1;
     }

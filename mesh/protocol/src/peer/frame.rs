@@ -11,7 +11,12 @@ pub struct ForwardHeader {
     pub partition: u16,
     /// How often the request was passed on before; bounded by [`MAX_HOPS`].
     pub hops: u8,
+    /// The link on which it was passed on first, where that is not this one.
+    pub via: Option<LinkId>,
 }
+
+/// Names a link: no other one, of any process, has the same.
+pub type LinkId = u64;
 
 /// A request that met this many daemons without finding the owner is answered with an error. Two are enough in a settled
 /// mesh; a third and fourth happen when a partition moves while the request is on its way.
@@ -24,6 +29,8 @@ pub enum PeerFrame<'a> {
     Hello {
         /// Which of its daemon's reactors opened the link.
         lane: u8,
+        /// The link's name, which the answer gives back.
+        link: LinkId,
         /// The greeting.
         greeting: &'a [u8],
     },
@@ -59,6 +66,8 @@ pub enum PeerFrame<'a> {
     /// From the daemon that was greeted: say this number back on this link. What the link carried before the answer may have been
     /// sent a while ago, and have been given up meanwhile; what comes behind it was not.
     Fence(u64),
+    /// Links of the sender that have ended: what was passed on by them was given up, or is sent again. It comes ahead of that.
+    Ended(Vec<LinkId>),
 }
 
 const HELLO: u8 = 1;
@@ -71,6 +80,10 @@ const KEYS: u8 = 7;
 const UNSAID: u8 = 8;
 const RELAYED_KEYS: u8 = 9;
 const FENCE: u8 = 10;
+const ENDED: u8 = 11;
+
+/// Set in the byte that counts hops where the first link's name follows.
+const HAS_VIA: u8 = 0x80;
 
 impl<'a> PeerFrame<'a> {
     /// Reads one part; `None` if it is none of ours.
@@ -79,8 +92,9 @@ impl<'a> PeerFrame<'a> {
         let (kind, rest) = bytes.split_first()?;
         Some(match *kind {
             HELLO => {
-                let (lane, greeting) = rest.split_first()?;
-                Self::Hello { lane: *lane, greeting }
+                let (lane, rest) = rest.split_first()?;
+                let (link, greeting) = rest.split_first_chunk::<8>()?;
+                Self::Hello { lane: *lane, link: LinkId::from_le_bytes(*link), greeting }
             }
             REFUSED => Self::Refused(rest),
             CONTROL => Self::Control(rest),
@@ -89,11 +103,16 @@ impl<'a> PeerFrame<'a> {
             FORWARD => {
                 let (correlation, rest) = rest.split_first_chunk::<8>()?;
                 let (partition, rest) = rest.split_first_chunk::<2>()?;
-                let (hops, request) = rest.split_first()?;
+                let (hops, rest) = rest.split_first()?;
+                let (via, request) = match hops & HAS_VIA {
+                    0 => (None, rest),
+                    _ => rest.split_first_chunk::<8>().map(|(via, rest)| (Some(LinkId::from_le_bytes(*via)), rest))?,
+                };
                 let header = ForwardHeader {
                     correlation: u64::from_le_bytes(*correlation),
                     partition: u16::from_le_bytes(*partition),
-                    hops: *hops,
+                    hops: hops & !HAS_VIA,
+                    via,
                 };
                 Self::Forward(header, request)
             }
@@ -103,6 +122,10 @@ impl<'a> PeerFrame<'a> {
             }
             UNSAID => Self::Unsaid(u64::from_le_bytes(*rest.first_chunk()?)),
             FENCE => Self::Fence(u64::from_le_bytes(*rest.first_chunk()?)),
+            ENDED => {
+                let (links, []) = rest.as_chunks::<8>() else { return None };
+                Self::Ended(links.iter().map(|link| LinkId::from_le_bytes(*link)).collect())
+            }
             MOVE => {
                 let (partition, rest) = rest.split_first_chunk::<2>()?;
                 let (number, rest) = rest.split_first_chunk::<8>()?;
@@ -123,8 +146,9 @@ impl<'a> PeerFrame<'a> {
     /// Appends the bytes of this frame.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let (kind, body) = match self {
-            Self::Hello { lane, greeting } => {
+            Self::Hello { lane, link, greeting } => {
                 out.extend_from_slice(&[HELLO, *lane]);
+                out.extend_from_slice(&link.to_le_bytes());
                 out.extend_from_slice(greeting);
                 return;
             }
@@ -136,7 +160,10 @@ impl<'a> PeerFrame<'a> {
                 out.push(FORWARD);
                 out.extend_from_slice(&header.correlation.to_le_bytes());
                 out.extend_from_slice(&header.partition.to_le_bytes());
-                out.push(header.hops);
+                out.push(header.hops | if header.via.is_some() { HAS_VIA } else { 0 });
+                if let Some(via) = header.via {
+                    out.extend_from_slice(&via.to_le_bytes());
+                }
                 out.extend_from_slice(request);
                 return;
             }
@@ -144,6 +171,11 @@ impl<'a> PeerFrame<'a> {
                 out.push(REPLY);
                 out.extend_from_slice(&correlation.to_le_bytes());
                 out.extend_from_slice(reply);
+                return;
+            }
+            Self::Ended(links) => {
+                out.push(ENDED);
+                links.iter().for_each(|link| out.extend_from_slice(&link.to_le_bytes()));
                 return;
             }
             Self::Unsaid(number) | Self::Fence(number) => {
@@ -172,11 +204,12 @@ mod tests {
 
     #[test]
     fn every_frame_reads_back_as_written_and_no_prefix_of_it_panics() {
-        let header = ForwardHeader { correlation: 1 << 40, partition: 1_023, hops: 2 };
+        let header = ForwardHeader { correlation: 1 << 40, partition: 1_023, hops: 1, via: None };
         let frames = [
-            PeerFrame::Hello { lane: 0, greeting: b"h" },
+            PeerFrame::Hello { lane: 0, link: 1 << 50, greeting: b"h" },
             PeerFrame::Refused(b""),
             PeerFrame::Forward(header, b"{}"),
+            PeerFrame::Forward(ForwardHeader { hops: MAX_HOPS, via: Some(1 << 63), ..header }, b"{}"),
             PeerFrame::Reply(7, b"r"),
             PeerFrame::Control(b"c"),
             PeerFrame::Unsaid(9),
@@ -184,6 +217,7 @@ mod tests {
             PeerFrame::Keys(b"k"),
             PeerFrame::RelayedKeys(b"k"),
             PeerFrame::Fence(1 << 60),
+            PeerFrame::Ended(vec![1, 1 << 60]),
         ];
         for frame in frames {
             let mut bytes = Vec::new();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{SEC, Scenario, alive_for, busy_clients, empty, mesh, mesh_of, must, nobody_dies, setup};
+use crate::client::Habits;
 use crate::daemon::Setup;
 use crate::dice::nanos;
 use crate::net::Faults;
@@ -74,6 +75,20 @@ pub(super) const ALL: &[Scenario] = &[
         fault: 0,
         play: break_at_arrivals,
         seeds: 12,
+        lossless: true,
+    },
+    Scenario {
+        name: "what_had_half_arrived_when_a_link_broke_is_not_there_again_after_the_next_hand_off",
+        fault: 0,
+        play: half_arrived,
+        seeds: 8,
+        lossless: true,
+    },
+    Scenario {
+        name: "what_a_third_daemon_passes_on_late_is_not_applied_behind_what_came_after_it",
+        fault: 0,
+        play: passed_on_late,
+        seeds: 20,
         lossless: true,
     },
     Scenario {
@@ -225,6 +240,91 @@ fn break_at_arrivals(seed: u64) -> World {
         (0..3).filter(|n| *n != step % 4).for_each(|n| world.break_links(n, 3));
     }
     world.run(2 * SEC);
+    world.finish();
+    world
+}
+
+/// Far apart, and little fits into a connection: moves take long.
+fn far() -> Faults {
+    let millis = Duration::from_millis;
+    Faults {
+        delay_min: millis(5),
+        delay_max: millis(8),
+        send_buffer: 64 * 1024,
+        receive_buffer: 64 * 1024,
+        ..Faults::default()
+    }
+}
+
+/// Keys whose instances are large.
+fn fat_keys(world: &mut World, number: usize, bytes: usize) -> Vec<String> {
+    let keys: Vec<String> = (0..number).map(|n| format!("f{n}")).collect();
+    let text = "x".repeat(bytes);
+    for key in &keys {
+        let grow = format!(r#"{{"type":"GROW","text":"{text}"}}"#);
+        let said = world.ask(0, &format!(r#"{{"id":1,"op":"send","machine":"fat","key":"{key}","event":{grow}}}"#));
+        must(world, said["ok"] == true, || format!("{key}: {said}"));
+    }
+    keys
+}
+
+/// Instances that a daemon has taken in.
+fn taken_in(world: &World, n: usize) -> u64 {
+    let process = world.daemons.get(n).and_then(|daemon| daemon.process.as_ref());
+    let counters = process.iter().flat_map(|process| &process.shared.counters);
+    counters.map(|counters| counters.handoff_instances.get()).sum()
+}
+
+/// Lets time pass until the first instances have arrived.
+fn until_some_arrive(world: &mut World, n: usize) {
+    let until = world.now() + nanos(20 * SEC);
+    while taken_in(world, n) == 0 && world.now() < until {
+        world.run(Duration::from_micros(100));
+    }
+    let some = taken_in(world, n) > 0;
+    must(world, some, || format!("nothing has arrived at node-{n} after 20 s"));
+}
+
+/// Half of a partition has arrived when the link breaks. Its instances are removed where they still are, and it is handed over again.
+fn half_arrived(seed: u64) -> World {
+    let mut world = mesh_of(seed, 2, &Setup { partitions: 8, ..setup() }, far());
+    let keys = fat_keys(&mut world, 60, 40_000);
+    world.start(2);
+    until_some_arrive(&mut world, 2);
+    world.run(Duration::from_millis(4 * (seed - 1)));
+    (0..2).for_each(|n| world.break_links(n, 2));
+    let delete = |key: &String| format!(r#"{{"id":1,"op":"delete","machine":"fat","key":"{key}"}}"#);
+    let all: Vec<String> = keys.iter().map(delete).collect();
+    let said = world.ask(0, &format!("[{}]", all.join(",")));
+    let fine = said.as_array().is_some_and(|said| said.iter().all(|said| said["ok"] == true));
+    must(&mut world, fine, || format!("not all are removed: {said}"));
+    world.settle(40 * SEC);
+    world.run(5 * SEC);
+    let back: Vec<&String> = keys.iter().filter(|key| world.get(1, "fat", key)["ok"] == true).collect();
+    let (text, none) = (format!("{back:?} were removed, and are there"), back.is_empty());
+    must(&mut world, none, || text);
+    world
+}
+
+/// Partitions move under load, and the links between the clients' daemon and those who hand over break now and then: what these
+/// had, and have passed on, is on its way behind many bytes.
+fn passed_on_late(seed: u64) -> World {
+    let mut world = mesh_of(seed, 3, &Setup { partitions: 8, ..setup() }, far());
+    fat_keys(&mut world, 60, 40_000);
+    for _ in 0..2 {
+        let keys = (0..8).map(|n| format!("k{n}")).collect();
+        let think = (Duration::from_micros(200), Duration::from_millis(5));
+        let habits = Habits { keys, window: 16, think, dedup: 0.5, direct: 0.0, reads: 0.0, ..Habits::default() };
+        world.add_client(0, habits);
+    }
+    world.run(Duration::from_millis(300));
+    world.start(3);
+    until_some_arrive(&mut world, 3);
+    for step in 0..30 {
+        world.run(Duration::from_millis(7 + (seed * 5 + step * 3) % 11));
+        world.break_links(0, 1 + step as usize % 2);
+    }
+    world.run(SEC);
     world.finish();
     world
 }
