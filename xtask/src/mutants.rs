@@ -171,4 +171,10 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         from: "        self.try_claim().filter(|_| !self.has_jobs())",
         to: "        self.try_claim()",
     },
+    Mutant {
+        name: "what was passed on by a link that has ended is applied",
+        file: "daemon/node/src/worker/requests.rs",
+        from: "        if keyed.hops > 1 && keyed.via.is_some_and(|link| self.shared.has_ended(link)) {",
+        to: "        if keyed.via.is_some_and(|_| false) {",
+    },
 ];
