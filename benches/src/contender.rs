@@ -8,8 +8,8 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::client::Client;
+use crate::environment::Environment;
 use crate::failure::{Failure, Outcome, While};
-use crate::lab::Lab;
 use crate::mesh::{Mesh, Owner};
 use crate::peers::{self, Peer};
 use crate::proc::{self, Process};
@@ -97,10 +97,10 @@ impl Contender {
 
 impl Arena {
     /// Starts every server of the field that this machine can run, and pairs each with the clients that speak its protocol.
-    pub(crate) fn start(lab: &Lab, field: Field) -> Outcome<Self> {
+    pub(crate) fn start(environment: &Environment, field: Field) -> Outcome<Self> {
         let mut arena = Self::default();
-        let libzmq = peers::compile(lab, "libzmq_client", &["-lzmq"])
-            .and_then(|client| Ok((client, peers::compile(lab, "libzmq_echo", &["-lzmq"])?)));
+        let libzmq = peers::compile(environment, "libzmq_client", &["-lzmq"])
+            .and_then(|client| Ok((client, peers::compile(environment, "libzmq_echo", &["-lzmq"])?)));
         let (libzmq_client, libzmq_echo) = match libzmq {
             Ok((client, echo)) => (Some(client), Some(echo)),
             Err(why) => {
@@ -110,42 +110,42 @@ impl Arena {
         };
         let client = libzmq_client.as_deref();
         let own = std::env::current_exe().while_at("this program's path")?;
-        arena.echo(lab, OWN_ECHO, Command::new(&own).arg("echo"), client);
-        arena.daemons(lab, client);
+        arena.echo(environment, OWN_ECHO, Command::new(&own).arg("echo"), client);
+        arena.daemons(environment, client);
         if let Some(echo) = &libzmq_echo {
-            arena.echo(lab, LIBZMQ_ECHO, &mut Command::new(echo), client);
+            arena.echo(environment, LIBZMQ_ECHO, &mut Command::new(echo), client);
         }
-        arena.echo(lab, CRATE_ECHO, Command::new(&own).arg("crate-echo"), client);
-        match peers::compile(lab, "byte_echo", &[]) {
-            Ok(echo) => arena.echo(lab, BYTE_ECHO, &mut Command::new(echo), client),
+        arena.echo(environment, CRATE_ECHO, Command::new(&own).arg("crate-echo"), client);
+        match peers::compile(environment, "byte_echo", &[]) {
+            Ok(echo) => arena.echo(environment, BYTE_ECHO, &mut Command::new(echo), client),
             Err(why) => arena.leave_out(BYTE_ECHO, &why),
         }
         arena.contenders.sort_by_key(|contender| contender.client != DIRECT);
         if field == Field::All {
-            arena.peers(lab);
+            arena.peers(environment);
         }
         Ok(arena)
     }
 
-    fn daemons(&mut self, lab: &Lab, client: Option<&Path>) {
-        match lab.daemon() {
+    fn daemons(&mut self, environment: &Environment, client: Option<&Path>) {
+        match environment.daemon() {
             Err(why) => self.leave_out("statemesh", &why),
             Ok(daemon) => {
-                self.mesh(lab, LOCAL, &|| Mesh::start(&daemon, 1), Owner::Asked, client);
+                self.mesh(environment, LOCAL, &|| Mesh::start(&daemon, 1), Owner::Asked, client);
                 let reserved = || Mesh::start_with(&daemon, 1, &["--reactor-spin", "reserved"]);
-                self.mesh(lab, RESERVED, &reserved, Owner::Asked, client);
-                self.mesh(lab, FORWARDED, &|| Mesh::start(&daemon, 3), Owner::Other, client);
+                self.mesh(environment, RESERVED, &reserved, Owner::Asked, client);
+                self.mesh(environment, FORWARDED, &|| Mesh::start(&daemon, 3), Owner::Other, client);
             }
         }
     }
 
-    fn peers(&mut self, lab: &Lab) {
+    fn peers(&mut self, environment: &Environment) {
         for (name, start) in peers::ALL {
-            match start(lab) {
+            match start(environment) {
                 Err(why) => self.leave_out(name, &why),
                 Ok(Peer { processes, address, client }) => {
                     let pids: Vec<u32> = processes.iter().map(Process::pid).collect();
-                    self.add(lab, name, (ITS_OWN, client), address, &any_keys(), &pids);
+                    self.add(environment, name, (ITS_OWN, client), address, &any_keys(), &pids);
                     self._processes.extend(processes);
                 }
             }
@@ -153,11 +153,11 @@ impl Arena {
     }
 
     /// An echo server: a program that prints its port.
-    fn echo(&mut self, lab: &Lab, name: &'static str, command: &mut Command, client: Option<&Path>) {
+    fn echo(&mut self, environment: &Environment, name: &'static str, command: &mut Command, client: Option<&Path>) {
         match peers::start_with_port(name, command) {
             Err(why) => self.leave_out(name, &why),
             Ok((process, address)) => {
-                self.pair(lab, name, address, &any_keys(), &[process.pid()], client);
+                self.pair(environment, name, address, &any_keys(), &[process.pid()], client);
                 self._processes.push(process);
             }
         }
@@ -165,7 +165,7 @@ impl Arena {
 
     fn mesh(
         &mut self,
-        lab: &Lab,
+        environment: &Environment,
         name: &'static str,
         start: &dyn Fn() -> Outcome<Mesh>,
         owner: Owner,
@@ -173,14 +173,14 @@ impl Arena {
     ) {
         let started = || {
             let mesh = start()?;
-            mesh.define(&lab.machine("lamp"))?;
+            mesh.define(&environment.machine("lamp"))?;
             let work = Work::new(&mesh.keys(owner)?);
             Ok((mesh, work))
         };
         match started() {
             Err(why) => self.leave_out(name, &why),
             Ok((mesh, work)) => {
-                self.pair(lab, name, mesh.address(), &work, &mesh.pids(), client);
+                self.pair(environment, name, mesh.address(), &work, &mesh.pids(), client);
                 self._meshes.push(mesh);
             }
         }
@@ -193,29 +193,30 @@ impl Arena {
 
     fn pair(
         &mut self,
-        lab: &Lab,
+        environment: &Environment,
         server: &'static str,
         address: SocketAddr,
         work: &Work,
         pids: &[u32],
         client: Option<&Path>,
     ) {
-        self.add(lab, server, (DIRECT, Client::Direct), address, work, pids);
+        self.add(environment, server, (DIRECT, Client::Direct), address, work, pids);
         if let Some(client) = client {
-            self.add(lab, server, (LIBZMQ, Client::Program(client.to_owned())), address, work, pids);
+            self.add(environment, server, (LIBZMQ, Client::Program(client.to_owned())), address, work, pids);
         }
     }
 
     fn add(
         &mut self,
-        lab: &Lab,
+        environment: &Environment,
         server: &'static str,
         (client, asks): (&'static str, Client),
         address: SocketAddr,
         work: &Work,
         pids: &[u32],
     ) {
-        let (work, pids, stopped, out) = (work.clone(), pids.to_vec(), server == RESERVED, lab.out().to_owned());
+        let (work, pids, stopped, out) =
+            (work.clone(), pids.to_vec(), server == RESERVED, environment.out().to_owned());
         let contender = Contender { server, client, asks, address, work, pids, stopped, out };
         contender.signal(Signal::SIGSTOP);
         self.contenders.push(contender);

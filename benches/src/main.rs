@@ -8,9 +8,9 @@ mod client;
 mod contender;
 mod echo;
 mod engine_peer;
+mod environment;
 mod failure;
 mod filling;
-mod lab;
 mod mesh;
 mod peers;
 mod proc;
@@ -26,8 +26,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use args::Args;
+use environment::Environment;
 use failure::{Outcome, failure};
-use lab::Lab;
 
 /// The default of the daemon's `reactor.spin`, so that the echo waits as the daemon does.
 const SPIN: Duration = Duration::from_micros(100);
@@ -65,7 +65,7 @@ fn run(given: &[String]) -> Outcome {
     if let Some(unknown) = args.names.iter().find(|name| scenario::ALL.iter().all(|known| known.name != **name)) {
         return failure(format!("{unknown}: no such scenario; --help lists them"));
     }
-    let lab = Lab::new(&args)?;
+    let environment = Environment::new(&args)?;
     let scenarios = || scenario::ALL.iter().filter(|scenario| wanted(scenario.name));
     let estimate = |of: &scenario::Scenario| of.estimate(args.rounds, args.measured);
     let parts: Vec<String> = scenarios().map(|of| format!("{} {:.0}", of.name, estimate(of).as_secs_f64())).collect();
@@ -75,7 +75,7 @@ fn run(given: &[String]) -> Outcome {
     let mut failed = Vec::new();
     for scenario in scenarios() {
         let begin = Instant::now();
-        if let Err(why) = scenario::run(scenario, &lab) {
+        if let Err(why) = scenario::run(scenario, &environment) {
             eprintln!("{}: {why}", scenario.name);
             failed.push(scenario.name);
         }

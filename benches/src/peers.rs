@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use crate::client::Client;
 use crate::contender::{NATS, PEKKO, PROTO_ACTOR, RABBITMQ, REDIS};
+use crate::environment::Environment;
 use crate::failure::{Outcome, While, failure};
-use crate::lab::Lab;
 use crate::proc::{self, Process};
 
 /// A server that is ready, and what asks it.
@@ -24,7 +24,7 @@ pub(crate) struct Peer {
     pub(crate) client: Client,
 }
 
-type Start = fn(&Lab) -> Outcome<Peer>;
+type Start = fn(&Environment) -> Outcome<Peer>;
 
 /// Name, and how it is started.
 pub(crate) const ALL: [(&str, Start); 5] = [
@@ -40,8 +40,9 @@ const READY_WITHIN: Duration = Duration::from_secs(90);
 const ASK_EVERY: Duration = Duration::from_millis(50);
 
 /// Compiles peers/`name`.c with the machine's C compiler. Folders in the name become part of the program's.
-pub(crate) fn compile(lab: &Lab, name: &str, libraries: &[&str]) -> Outcome<PathBuf> {
-    let (source, program) = (lab.peers().join(name).with_extension("c"), lab.out().join(name.replace('/', "-")));
+pub(crate) fn compile(environment: &Environment, name: &str, libraries: &[&str]) -> Outcome<PathBuf> {
+    let (source, program) =
+        (environment.peers().join(name).with_extension("c"), environment.out().join(name.replace('/', "-")));
     let mut compiler = Command::new("cc");
     compiler.args(["-O2", "-pthread", "-o"]).arg(&program).arg(source).args(libraries);
     proc::output(&mut compiler).while_at("a C compiler and its libraries (`cargo xtask bench` installs them)")?;

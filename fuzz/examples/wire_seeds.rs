@@ -81,7 +81,7 @@ fn peers() {
     let said = [
         OwnershipMessage::Query { id: 7, purpose: Purpose::Claim, set: set.clone() },
         OwnershipMessage::Offer { number: 9, side: 3, set: set.clone() },
-        OwnershipMessage::Holding { set },
+        OwnershipMessage::Serving { set },
         OwnershipMessage::NotHere { set: [3].into_iter().collect() },
     ];
     for (number, message) in said.into_iter().enumerate() {

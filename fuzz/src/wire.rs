@@ -113,7 +113,7 @@ pub fn whole_and_in_pieces(socket_type: SocketType, security: &Security, prefix:
 #[derive(Debug)]
 pub struct Shut;
 
-impl statemesh_transport::curve::Door for Shut {
+impl statemesh_transport::curve::ListenerAuth for Shut {
     fn own(&self) -> statemesh_transport::curve::OwnKeys {
         KeyPair::generate().into()
     }

@@ -1,7 +1,7 @@
 //! Steady load by `statemesh bench`, in the cluster and outside, which sends again what has no answer, as an application with
 //! `dedup` would, and counts what was lost or applied twice.
 
-use crate::lab::{Lab, NAME, NAMESPACE, PATIENCE, SECRET};
+use crate::fixture::{Fixture, NAME, NAMESPACE, PATIENCE, SECRET};
 use serde_json::{Value, json};
 use statemesh_tests::cluster::output;
 use statemesh_tests::{Outcome, ensure, wait_for};
@@ -47,15 +47,15 @@ impl Seen {
 
 /// A client in the cluster.
 pub(crate) struct Inside<'a> {
-    lab: &'a Lab,
+    fixture: &'a Fixture,
     pod: String,
 }
 
 impl<'a> Inside<'a> {
     /// Starts one, on `node` or anywhere.
-    pub(crate) fn start(lab: &'a Lab, address: &str, node: Option<&str>) -> Outcome<Self> {
+    pub(crate) fn start(fixture: &'a Fixture, address: &str, node: Option<&str>) -> Outcome<Self> {
         let pod = format!("load-{}", std::time::SystemTime::UNIX_EPOCH.elapsed()?.as_millis());
-        let mut manifest = client_pod(lab, &pod, address, &BENCH);
+        let mut manifest = client_pod(fixture, &pod, address, &BENCH);
         if let Some(node) = node {
             manifest["spec"]["nodeName"] = node.into();
         }
@@ -64,10 +64,10 @@ impl<'a> Inside<'a> {
         waits["name"] = "wait".into();
         waits["args"] = json!(["--output=json", "ping", "--wait=60s"]);
         manifest["spec"]["initContainers"] = json!([waits]);
-        lab.cluster.apply(&manifest)?;
-        let load = Self { lab, pod };
+        fixture.cluster.apply(&manifest)?;
+        let load = Self { fixture, pod };
         let running = || {
-            let pod = lab.cluster.get(&["pod", &load.pod])?;
+            let pod = fixture.cluster.get(&["pod", &load.pod])?;
             Ok((pod["status"]["phase"] == "Running").then_some(()))
         };
         wait_for("the load runs", PATIENCE, running)?;
@@ -76,9 +76,9 @@ impl<'a> Inside<'a> {
 
     /// Ends it.
     pub(crate) fn stop(self) -> Outcome<Seen> {
-        let mut follow = self.lab.cluster.kubectl_command(&["logs", "--follow", &self.pod]);
+        let mut follow = self.fixture.cluster.kubectl_command(&["logs", "--follow", &self.pod]);
         let log = follow.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
-        self.lab.cluster.kubectl(&["delete", "pod", &self.pod, "--wait=true", "--grace-period=20"])?;
+        self.fixture.cluster.kubectl(&["delete", "pod", &self.pod, "--wait=true", "--grace-period=20"])?;
         let text = log.wait_with_output()?.stdout;
         seen("inside", &String::from_utf8_lossy(&text))
     }
@@ -87,7 +87,7 @@ impl<'a> Inside<'a> {
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
         // When a step fails between start and stop.
-        let _ = self.lab.cluster.kubectl(&["delete", "pod", &self.pod, "--ignore-not-found", "--wait=false"]);
+        let _ = self.fixture.cluster.kubectl(&["delete", "pod", &self.pod, "--ignore-not-found", "--wait=false"]);
     }
 }
 
@@ -98,13 +98,13 @@ struct Outside(Child);
 const CONNECTIONS: usize = 12;
 
 impl Outside {
-    fn start(lab: &Lab) -> Outcome<Self> {
+    fn start(fixture: &Fixture) -> Outcome<Self> {
         // A node's port is there a moment after the Service, and leads to a pod that is gone for a moment more: each of these is
         // a connection of its own, which any of the pods may get.
         wait_for("the mesh answers outside, whichever pod is asked", Duration::from_secs(60), || {
-            (0..CONNECTIONS).try_for_each(|_| output(outside_command(lab)?.arg("ping")).map(drop)).map(Some)
+            (0..CONNECTIONS).try_for_each(|_| output(outside_command(fixture)?.arg("ping")).map(drop)).map(Some)
         })?;
-        let mut command = outside_command(lab)?;
+        let mut command = outside_command(fixture)?;
         // A connection that a node still leads to a pod that is gone is given up after this time, and another one is tried: two
         // such attempts must not take most of the three seconds in which keys answer again.
         command.args(BENCH).env("STATEMESH_TIMEOUT", "1s");
@@ -138,9 +138,9 @@ pub(crate) struct Bench<'a> {
 
 impl<'a> Bench<'a> {
     /// Starts both, and lets them run for a while.
-    pub(crate) fn start(lab: &'a Lab) -> Outcome<Self> {
-        let inside = Inside::start(lab, &format!("tcp://{NAME}.{NAMESPACE}.svc:7400"), None)?;
-        let bench = Self { inside, outside: Outside::start(lab)? };
+    pub(crate) fn start(fixture: &'a Fixture) -> Outcome<Self> {
+        let inside = Inside::start(fixture, &format!("tcp://{NAME}.{NAMESPACE}.svc:7400"), None)?;
+        let bench = Self { inside, outside: Outside::start(fixture)? };
         steady();
         Ok(bench)
     }
@@ -165,22 +165,22 @@ fn seen(who: &str, text: &str) -> Outcome<Seen> {
 }
 
 /// The command line outside the cluster, with admin's keys, by the port of a node.
-pub(crate) fn outside_command(lab: &Lab) -> Outcome<Command> {
-    let (key, public) = lab.keys()?;
-    let service = lab.cluster.get(&["service", NAME])?;
+pub(crate) fn outside_command(fixture: &Fixture) -> Outcome<Command> {
+    let (key, public) = fixture.keys()?;
+    let service = fixture.cluster.get(&["service", NAME])?;
     let port = &service["spec"]["ports"][0]["nodePort"];
-    let nodes = lab.cluster.items(&["nodes"])?;
+    let nodes = fixture.cluster.items(&["nodes"])?;
     let addresses = nodes.iter().filter_map(|node| node["status"]["addresses"].as_array());
     let internal = addresses.flatten().find(|address| address["type"] == "InternalIP");
     let address = internal.and_then(|address| address["address"].as_str()).ok_or("no node has an address")?;
-    let mut command = Command::new(&lab.binary);
+    let mut command = Command::new(&fixture.binary);
     command.args(["--output=json"]).env("STATEMESH_KEY", key).env("STATEMESH_SERVER_KEY", public);
     command.env("STATEMESH_ADDRESS", format!("tcp://{address}:{port}")).env("STATEMESH_TIMEOUT", "2s");
     Ok(command)
 }
 
 /// The pod of a client in the cluster: it has admin's keys, and nothing that the strictest security refuses.
-pub(crate) fn client_pod(lab: &Lab, pod: &str, address: &str, words: &[&str]) -> Value {
+pub(crate) fn client_pod(fixture: &Fixture, pod: &str, address: &str, words: &[&str]) -> Value {
     let args: Vec<&str> = [&["--output=json"], words].concat();
     let secret = |entry: &str| json!({"secretKeyRef": {"name": SECRET, "key": entry}});
     json!({
@@ -190,7 +190,7 @@ pub(crate) fn client_pod(lab: &Lab, pod: &str, address: &str, words: &[&str]) ->
             "terminationGracePeriodSeconds": 20,
             "securityContext": {"runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
             "containers": [{
-                "name": "load", "image": lab.image, "args": args,
+                "name": "load", "image": fixture.image, "args": args,
                 "env": [
                     {"name": "STATEMESH_ADDRESS", "value": address},
                     {"name": "STATEMESH_TIMEOUT", "value": "1s"},

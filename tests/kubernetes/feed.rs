@@ -1,7 +1,7 @@
 //! The life of the cluster's pods as instances of a machine: examples/pod-lifecycle on real input.
 
 use crate::bench::{client_pod, outside_command};
-use crate::lab::{Lab, NAMESPACE};
+use crate::fixture::{Fixture, NAMESPACE};
 use crate::{Ended, Step, step};
 use serde_json::{Value, json};
 use statemesh_tests::cluster::output;
@@ -20,9 +20,9 @@ const SETTLED: Duration = Duration::from_secs(20);
 struct Running(Child);
 
 impl Running {
-    fn start(lab: &Lab, words: &[&str], log: &str) -> Outcome<Self> {
-        let mut command = statemesh(lab, words)?;
-        let log = std::fs::File::create(lab.folder.join(log))?;
+    fn start(fixture: &Fixture, words: &[&str], log: &str) -> Outcome<Self> {
+        let mut command = statemesh(fixture, words)?;
+        let log = std::fs::File::create(fixture.folder.join(log))?;
         Ok(Self(command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?))
     }
 }
@@ -34,15 +34,15 @@ impl Drop for Running {
     }
 }
 
-fn statemesh(lab: &Lab, words: &[&str]) -> Outcome<Command> {
-    let mut command = outside_command(lab)?;
-    command.env("KUBECONFIG", lab.cluster.kubeconfig()).args(words);
+fn statemesh(fixture: &Fixture, words: &[&str]) -> Outcome<Command> {
+    let mut command = outside_command(fixture)?;
+    command.env("KUBECONFIG", fixture.cluster.kubeconfig()).args(words);
     Ok(command)
 }
 
 /// Pods that end in every way that a test can bring about.
-fn lives(lab: &Lab) -> Outcome {
-    let pod = |name: &str, words: &[&str]| client_pod(lab, name, "tcp://127.0.0.1:1", words);
+fn lives(fixture: &Fixture) -> Outcome {
+    let pod = |name: &str, words: &[&str]| client_pod(fixture, name, "tcp://127.0.0.1:1", words);
     let mut crashing = pod("life-crashing", &["ping", "--no-such-flag"]);
     crashing["spec"]["restartPolicy"] = "Always".into();
     let mut nowhere = pod("life-nowhere", &["ping"]);
@@ -54,16 +54,16 @@ fn lives(lab: &Lab) -> Outcome {
     let failed = pod("life-failed", &["ping"]);
     let deleted = pod("life-deleted", &["bench", "--duration=1h"]);
     for manifest in [crashing, nowhere, stuck, done, failed, deleted] {
-        lab.cluster.apply(&manifest)?;
+        fixture.cluster.apply(&manifest)?;
     }
     Ok(())
 }
 
-fn pods(lab: &Lab) -> Outcome<Ended> {
-    let _feed = Running::start(lab, &["feed", "kubernetes", "--all-namespaces"], "feed.log")?;
-    wait_for("the feed has told of the daemons", SETTLED, || Ok(instance(lab, "mesh-statemesh-0").ok()))?;
-    let watch = Running::start(lab, &["watch", "pod"], "watch.log")?;
-    lives(lab)?;
+fn pods(fixture: &Fixture) -> Outcome<Ended> {
+    let _feed = Running::start(fixture, &["feed", "kubernetes", "--all-namespaces"], "feed.log")?;
+    wait_for("the feed has told of the daemons", SETTLED, || Ok(instance(fixture, "mesh-statemesh-0").ok()))?;
+    let watch = Running::start(fixture, &["watch", "pod"], "watch.log")?;
+    lives(fixture)?;
     for (name, expected) in [
         ("life-done", "succeeded"),
         ("life-failed", "failed"),
@@ -71,55 +71,55 @@ fn pods(lab: &Lab) -> Outcome<Ended> {
         ("life-stuck", "stuck"),
         ("life-crashing", "crashLooping"),
     ] {
-        becomes(lab, name, expected)?;
+        becomes(fixture, name, expected)?;
     }
-    lab.cluster.kubectl(&["delete", "pod", "life-deleted", "--grace-period=1"])?;
-    becomes(lab, "life-deleted", "gone")?;
-    wait_for("every instance says what the API server says", SETTLED, || agree(lab).map(Some))?;
+    fixture.cluster.kubectl(&["delete", "pod", "life-deleted", "--grace-period=1"])?;
+    becomes(fixture, "life-deleted", "gone")?;
+    wait_for("every instance says what the API server says", SETTLED, || agree(fixture).map(Some))?;
     // Something in the cluster may have changed in between.
     let (check, _) = wait_for("--check finds no difference", SETTLED, || {
-        output(&mut statemesh(lab, &["feed", "kubernetes", "--all-namespaces", "--check"])?).map(Some)
+        output(&mut statemesh(fixture, &["feed", "kubernetes", "--all-namespaces", "--check"])?).map(Some)
     })?;
     let checked: Value = serde_json::from_str(&check)?;
     ensure!(checked["pods"].as_u64() >= Some(8), "hardly any pod was compared: {check}");
     drop(watch);
-    let seen = std::fs::read_to_string(lab.folder.join("watch.log"))?;
+    let seen = std::fs::read_to_string(fixture.folder.join("watch.log"))?;
     ensure!(seen.contains("life-crashing") && seen.contains("crashLooping"), "watch did not show it: {seen}");
     let all = ["crashing", "nowhere", "stuck", "done", "failed"].map(|name| format!("life-{name}"));
     let delete = [&["delete", "pod", "--grace-period=1"][..], &all.each_ref().map(String::as_str)].concat();
-    lab.cluster.kubectl(&delete)?;
-    wait_for("the feed has told that they are gone", SETTLED, || agree(lab).map(Some))?;
-    becomes(lab, "life-crashing", "gone")?;
+    fixture.cluster.kubectl(&delete)?;
+    wait_for("the feed has told that they are gone", SETTLED, || agree(fixture).map(Some))?;
+    becomes(fixture, "life-crashing", "gone")?;
     Ok(Ended::Passed)
 }
 
 /// An instance of a pod in the namespace.
-fn instance(lab: &Lab, pod: &str) -> Outcome<Value> {
-    get(lab, NAMESPACE, pod)
+fn instance(fixture: &Fixture, pod: &str) -> Outcome<Value> {
+    get(fixture, NAMESPACE, pod)
 }
 
-fn get(lab: &Lab, namespace: &str, pod: &str) -> Outcome<Value> {
-    let text = output(&mut statemesh(lab, &["get", &format!("pod/{namespace}/{pod}")])?)?;
+fn get(fixture: &Fixture, namespace: &str, pod: &str) -> Outcome<Value> {
+    let text = output(&mut statemesh(fixture, &["get", &format!("pod/{namespace}/{pod}")])?)?;
     Ok(serde_json::from_str(&text)?)
 }
 
 /// Waits until a pod's instance is in a state of this name, at whatever depth.
-fn becomes(lab: &Lab, pod: &str, state: &str) -> Outcome {
+fn becomes(fixture: &Fixture, pod: &str, state: &str) -> Outcome {
     let quoted = format!("{state:?}");
     let mut last = Value::Null;
     let waited = wait_for(&format!("{pod} is {state}"), CRASHES, || {
-        last = instance(lab, pod)?;
+        last = instance(fixture, pod)?;
         Ok(last["value"].to_string().contains(&quoted).then_some(()))
     });
     waited.map(drop).map_err(|failure| format!("{failure}: {last}").into())
 }
 
 /// Compares each pod's phase, restarts and node with its instance, by kubectl: what `--check` does, without its code.
-fn agree(lab: &Lab) -> Outcome {
-    let all = lab.cluster.items(&["pods", "--all-namespaces"])?;
+fn agree(fixture: &Fixture) -> Outcome {
+    let all = fixture.cluster.items(&["pods", "--all-namespaces"])?;
     for pod in &all {
         let [namespace, name] = ["namespace", "name"].map(|what| pod["metadata"][what].as_str().unwrap_or_default());
-        let context = get(lab, namespace, name)?["context"].clone();
+        let context = get(fixture, namespace, name)?["context"].clone();
         let restarts: i64 = pod["status"]["containerStatuses"]
             .as_array()
             .into_iter()

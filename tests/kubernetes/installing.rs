@@ -1,6 +1,6 @@
 //! Install in both modes, what is said when something is wrong, uninstall.
 
-use crate::lab::{Lab, NAME, NAMESPACE, PATIENCE, RELEASE, SECRET, ask, meshed, name, pods};
+use crate::fixture::{Fixture, NAME, NAMESPACE, PATIENCE, RELEASE, SECRET, ask, meshed, name, pods};
 use crate::{Ended, Step, step};
 use serde_json::Value;
 use statemesh_tests::cluster::Cluster;
@@ -25,28 +25,28 @@ pub(crate) const LAST: &[Step] = &[
     step("uninstall leaves nothing but volumes", uninstall),
 ];
 
-fn install(lab: &Lab) -> Outcome<Ended> {
-    lab.helm(&lab.cluster, "install", RELEASE, &[])?;
-    let took = lab.meshed(3, MESHED)?;
-    lab.figure("members_after_last_pod_ran_s", took.as_secs_f64())?;
-    lab.rolled_out()?;
-    for pod in lab.pods()? {
-        let secs = seconds_to_join(lab, &name(&pod))?;
-        lab.figure(&format!("joined_after_start_s/{}", name(&pod)), secs)?;
+fn install(fixture: &Fixture) -> Outcome<Ended> {
+    fixture.helm(&fixture.cluster, "install", RELEASE, &[])?;
+    let took = fixture.meshed(3, MESHED)?;
+    fixture.figure("members_after_last_pod_ran_s", took.as_secs_f64())?;
+    fixture.rolled_out()?;
+    for pod in fixture.pods()? {
+        let secs = seconds_to_join(fixture, &name(&pod))?;
+        fixture.figure(&format!("joined_after_start_s/{}", name(&pod)), secs)?;
     }
-    let secret = lab.cluster.get(&["secret", SECRET])?;
+    let secret = fixture.cluster.get(&["secret", SECRET])?;
     for entry in ["daemon.key", "daemon.pub", "clients.toml", "admin.key", "gossip.keys", "http.token"] {
         ensure!(secret["data"][entry].is_string(), "the hook's Secret has no {entry}");
     }
     for kind in ["jobs", "rolebindings", "roles"] {
-        ensure!(lab.cluster.items(&[kind])?.is_empty(), "the hook left {kind} behind");
+        ensure!(fixture.cluster.items(&[kind])?.is_empty(), "the hook left {kind} behind");
     }
     Ok(Ended::Passed)
 }
 
 /// By the daemon's own log: from its first line until it has joined.
-pub(crate) fn seconds_to_join(lab: &Lab, pod: &str) -> Outcome<f64> {
-    let log = lab.cluster.kubectl(&["logs", pod])?;
+pub(crate) fn seconds_to_join(fixture: &Fixture, pod: &str) -> Outcome<f64> {
+    let log = fixture.cluster.kubectl(&["logs", pod])?;
     let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let at =
         |message: &str| lines.iter().find(|line| line["message"] == message).and_then(|line| line["time"].as_str());
@@ -63,18 +63,18 @@ fn seconds(time: &str) -> Outcome<f64> {
     Ok(secs.parse::<f64>()? + 60.0 * minutes.parse::<f64>()?)
 }
 
-fn helm_test(lab: &Lab) -> Outcome<Ended> {
-    lab.cluster.helm(&["test", RELEASE, "--timeout=60s"])?;
+fn helm_test(fixture: &Fixture) -> Outcome<Ended> {
+    fixture.cluster.helm(&["test", RELEASE, "--timeout=60s"])?;
     Ok(Ended::Passed)
 }
 
-fn confined(lab: &Lab) -> Outcome<Ended> {
-    for pod in lab.pods()? {
+fn confined(fixture: &Fixture) -> Outcome<Ended> {
+    for pod in fixture.pods()? {
         let volumes = pod["spec"]["volumes"].as_array().cloned().unwrap_or_default();
         let token = volumes.iter().any(|volume| volume.to_string().contains("serviceAccountToken"));
         ensure!(!token, "{} has a token", name(&pod));
         let exec = ["exec", &name(&pod), "--", "statemesh", "keys", "new", "/usr/local/bin/x.key"];
-        match lab.cluster.kubectl(&exec) {
+        match fixture.cluster.kubectl(&exec) {
             Ok(_) => return Err("a pod wrote into its own image".into()),
             Err(why) => ensure!(why.to_string().contains("ead-only"), "another reason than expected: {why}"),
         }
@@ -82,51 +82,52 @@ fn confined(lab: &Lab) -> Outcome<Ended> {
     Ok(Ended::Passed)
 }
 
-fn wrong(lab: &Lab) -> Outcome<Ended> {
+fn wrong(fixture: &Fixture) -> Outcome<Ended> {
     // Impossible values: tests/chart.rs has more of them; this one shows that install itself refuses.
-    let refused = lab.helm(&lab.cluster, "install", "other", &["terminationGracePeriodSeconds=10", "preStopSeconds=9"]);
+    let refused =
+        fixture.helm(&fixture.cluster, "install", "other", &["terminationGracePeriodSeconds=10", "preStopSeconds=9"]);
     let Err(why) = refused else { return Err("an impossible value was taken".into()) };
     ensure!(why.to_string().contains("hand their instances over"), "helm does not say why: {why}");
-    missing_secret(lab)?;
-    wrong_setting(lab)?;
-    wrong_key(lab)?;
+    missing_secret(fixture)?;
+    wrong_setting(fixture)?;
+    wrong_key(fixture)?;
     Ok(Ended::Passed)
 }
 
-fn missing_secret(lab: &Lab) -> Outcome {
+fn missing_secret(fixture: &Fixture) -> Outcome {
     let values = ["security.existingSecret=nowhere", "replicas=1", "persistence.enabled=false"];
-    lab.helm(&lab.cluster, "install", "other", &values)?;
+    fixture.helm(&fixture.cluster, "install", "other", &values)?;
     let said = wait_for("an event names the Secret", PATIENCE, || {
-        let events = lab.cluster.items(&["events"])?;
+        let events = fixture.cluster.items(&["events"])?;
         let messages = events.iter().filter_map(|event| event["message"].as_str());
         Ok(messages.filter(|text| text.contains("nowhere") && text.contains("not found")).map(str::to_owned).next())
     });
-    lab.cluster.helm(&["uninstall", "other", "--wait"])?;
+    fixture.cluster.helm(&["uninstall", "other", "--wait"])?;
     println!("        {}", said?.0);
     Ok(())
 }
 
-fn wrong_setting(lab: &Lab) -> Outcome {
+fn wrong_setting(fixture: &Fixture) -> Outcome {
     let values = ["config.limits\\.batch=many", "replicas=1", "persistence.enabled=false"];
-    lab.helm(&lab.cluster, "install", "other", &values)?;
+    fixture.helm(&fixture.cluster, "install", "other", &values)?;
     let said = wait_for("the pod's log names the setting", PATIENCE, || {
-        let pods = pods(&lab.cluster, "other")?;
+        let pods = pods(&fixture.cluster, "other")?;
         let Some(pod) = pods.first() else { return Ok(None) };
-        let log = lab.cluster.kubectl(&["logs", &name(pod)]).unwrap_or_default();
+        let log = fixture.cluster.kubectl(&["logs", &name(pod)]).unwrap_or_default();
         Ok(Some(log).filter(|log| log.contains("limits.batch") && log.contains("many")))
     });
-    lab.cluster.helm(&["uninstall", "other", "--wait"])?;
+    fixture.cluster.helm(&["uninstall", "other", "--wait"])?;
     println!("        {}", said?.0.trim());
     Ok(())
 }
 
-fn wrong_key(lab: &Lab) -> Outcome {
-    let stranger = lab.folder.join("stranger.key");
+fn wrong_key(fixture: &Fixture) -> Outcome {
+    let stranger = fixture.folder.join("stranger.key");
     let _ = std::fs::remove_file(&stranger);
-    statemesh_tests::cluster::output(std::process::Command::new(&lab.binary).args(["keys", "new"]).arg(&stranger))?;
-    let mut command = crate::bench::outside_command(lab)?;
+    statemesh_tests::cluster::output(std::process::Command::new(&fixture.binary).args(["keys", "new"]).arg(&stranger))?;
+    let mut command = crate::bench::outside_command(fixture)?;
     statemesh_tests::cluster::output(command.arg("ping"))?;
-    let mut command = crate::bench::outside_command(lab)?;
+    let mut command = crate::bench::outside_command(fixture)?;
     let refused = statemesh_tests::cluster::output(command.env("STATEMESH_KEY", &stranger).arg("ping"));
     let Err(why) = refused else { return Err("a stranger was let in".into()) };
     ensure!(why.to_string().contains("key"), "a stranger is not told why: {why}");
@@ -134,11 +135,11 @@ fn wrong_key(lab: &Lab) -> Outcome {
     Ok(())
 }
 
-fn daemonset(lab: &Lab) -> Outcome<Ended> {
+fn daemonset(fixture: &Fixture) -> Outcome<Ended> {
     let other = format!("{NAMESPACE}-nodes");
-    let there = lab.cluster.namespace(&other);
-    lab.make_namespace(&other)?;
-    let result = on_every_node(lab, &there);
+    let there = fixture.cluster.namespace(&other);
+    fixture.make_namespace(&other)?;
+    let result = on_every_node(fixture, &there);
     let uninstalled = there.helm(&["uninstall", "nodes", "--wait", "--ignore-not-found"]);
     there.kubectl(&["delete", "namespace", &other, "--timeout=120s"])?;
     result?;
@@ -146,16 +147,16 @@ fn daemonset(lab: &Lab) -> Outcome<Ended> {
     Ok(Ended::Passed)
 }
 
-fn on_every_node(lab: &Lab, there: &Cluster) -> Outcome {
-    lab.helm(there, "install", "nodes", &["mode=daemonset"])?;
-    let nodes = lab.cluster.items(&["nodes"])?;
+fn on_every_node(fixture: &Fixture, there: &Cluster) -> Outcome {
+    fixture.helm(there, "install", "nodes", &["mode=daemonset"])?;
+    let nodes = fixture.cluster.items(&["nodes"])?;
     let (took, tested) = std::thread::scope(|scope| {
         // As NOTES.txt says it to a person, who does not wait either.
         let test = scope.spawn(|| there.helm(&["test", "nodes", "--timeout=120s"]).map_err(|why| why.to_string()));
         (meshed(there, "nodes", nodes.len(), MESHED), test.join())
     });
     tested.map_err(|_| "the thread of helm test panicked")??;
-    lab.figure("daemonset_members_after_last_pod_ran_s", took?.as_secs_f64())?;
+    fixture.figure("daemonset_members_after_last_pod_ran_s", took?.as_secs_f64())?;
     there.kubectl(&["rollout", "status", "daemonset/nodes-statemesh", "--timeout=60s"])?;
     let service = there.get(&["service", "nodes-statemesh"])?;
     ensure!(service["spec"]["internalTrafficPolicy"] == "Local", "clients may reach another node's daemon");
@@ -176,17 +177,17 @@ fn on_every_node(lab: &Lab, there: &Cluster) -> Outcome {
     Ok(())
 }
 
-fn uninstall(lab: &Lab) -> Outcome<Ended> {
-    lab.cluster.helm(&["uninstall", RELEASE, "--wait"])?;
+fn uninstall(fixture: &Fixture) -> Outcome<Ended> {
+    fixture.cluster.helm(&["uninstall", RELEASE, "--wait"])?;
     let kinds =
         "all,configmaps,secrets,serviceaccounts,roles,rolebindings,networkpolicies,poddisruptionbudgets,endpointslices";
     let of_the_cluster = ["kube-root-ca.crt", "default"];
     let (_, _) = wait_for("nothing is left but volumes", PATIENCE, || {
-        let left = lab.cluster.items(&[kinds])?;
+        let left = fixture.cluster.items(&[kinds])?;
         let left: Vec<_> = left.iter().map(name).filter(|name| !of_the_cluster.contains(&name.as_str())).collect();
         if left.is_empty() { Ok(Some(())) } else { Err(format!("left: {}", left.join(", ")).into()) }
     })?;
-    let claims = lab.cluster.items(&["persistentvolumeclaims"])?;
+    let claims = fixture.cluster.items(&["persistentvolumeclaims"])?;
     ensure!(claims.iter().any(|claim| name(claim) == format!("data-{NAME}-0")), "the volumes are gone too");
     Ok(Ended::Passed)
 }

@@ -7,12 +7,12 @@
 mod bench;
 mod failures;
 mod feed;
+mod fixture;
 mod installing;
-mod lab;
 mod operations;
 mod watching;
 
-use lab::Lab;
+use fixture::Fixture;
 use statemesh_tests::Outcome;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -28,10 +28,10 @@ enum Ended {
 /// One step: a sentence that is true when it passes.
 struct Step {
     name: &'static str,
-    run: fn(&Lab) -> Outcome<Ended>,
+    run: fn(&Fixture) -> Outcome<Ended>,
 }
 
-const fn step(name: &'static str, run: fn(&Lab) -> Outcome<Ended>) -> Step {
+const fn step(name: &'static str, run: fn(&Fixture) -> Outcome<Ended>) -> Step {
     Step { name, run }
 }
 
@@ -47,8 +47,8 @@ fn main() -> ExitCode {
         steps.iter().for_each(|step| println!("{}: test", step.name));
         return ExitCode::SUCCESS;
     }
-    let lab = match Lab::open() {
-        Ok(lab) => lab,
+    let fixture = match Fixture::open() {
+        Ok(fixture) => fixture,
         Err(failure) => {
             println!("the cluster is not ready: {failure}\n0 passed, {} failed", steps.len());
             return ExitCode::FAILURE;
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
             continue;
         }
         let start = Instant::now();
-        let verdict = (step.run)(&lab);
+        let verdict = (step.run)(&fixture);
         let took = start.elapsed().as_secs_f64();
         match verdict {
             Ok(Ended::Passed) => {
@@ -70,7 +70,7 @@ fn main() -> ExitCode {
             Ok(Ended::LeftOut(why)) => println!("left out: {}: {why}", step.name),
             Err(failure) => {
                 failed += 1;
-                println!("FAILED  {} ({took:.1} s): {failure}\n{}", step.name, lab.state());
+                println!("FAILED  {} ({took:.1} s): {failure}\n{}", step.name, fixture.state());
             }
         }
         if index == 0 && failed > 0 {
@@ -79,7 +79,7 @@ fn main() -> ExitCode {
             break;
         }
     }
-    if let Err(failure) = lab.close() {
+    if let Err(failure) = fixture.close() {
         failed += 1;
         println!("FAILED  nothing is left behind: {failure}");
     }

@@ -1,8 +1,8 @@
 //! What people do to a mesh on purpose, under load: scale, restart, upgrade, roll back, change keys. No client notices.
 
 use crate::bench::{Bench, steady};
+use crate::fixture::{Fixture, NAME, PATIENCE, RELEASE, SECRET, name};
 use crate::installing::seconds_to_join;
-use crate::lab::{Lab, NAME, PATIENCE, RELEASE, SECRET, name};
 use crate::{Ended, Step, step};
 use statemesh_tests::cluster::output;
 use statemesh_tests::{Outcome, ensure, wait_for};
@@ -20,66 +20,66 @@ pub(crate) const STEPS: &[Step] = &[
 /// A view of all members settles within this time after pods have come or gone.
 const SETTLED: Duration = Duration::from_secs(10);
 
-fn scale(lab: &Lab) -> Outcome<Ended> {
-    let bench = Bench::start(lab)?;
+fn scale(fixture: &Fixture) -> Outcome<Ended> {
+    let bench = Bench::start(fixture)?;
     for replicas in [5, 2] {
-        lab.cluster.kubectl(&["scale", &format!("statefulset/{NAME}"), &format!("--replicas={replicas}")])?;
-        lab.rolled_out()?;
-        let took = lab.meshed(replicas, SETTLED)?;
-        lab.figure(&format!("members_after_scale_to_{replicas}_s"), took.as_secs_f64())?;
+        fixture.cluster.kubectl(&["scale", &format!("statefulset/{NAME}"), &format!("--replicas={replicas}")])?;
+        fixture.rolled_out()?;
+        let took = fixture.meshed(replicas, SETTLED)?;
+        fixture.figure(&format!("members_after_scale_to_{replicas}_s"), took.as_secs_f64())?;
         steady();
     }
     for seen in bench.stop()? {
         seen.clean()?;
     }
-    lab.upgrade(&["replicas=3"])?;
-    lab.meshed(3, SETTLED)?;
+    fixture.upgrade(&["replicas=3"])?;
+    fixture.meshed(3, SETTLED)?;
     Ok(Ended::Passed)
 }
 
-fn rolling_restart(lab: &Lab) -> Outcome<Ended> {
-    let calm = Bench::start(lab)?;
+fn rolling_restart(fixture: &Fixture) -> Outcome<Ended> {
+    let calm = Bench::start(fixture)?;
     steady();
     let calm = calm.stop()?;
-    let bench = Bench::start(lab)?;
-    lab.cluster.kubectl(&["rollout", "restart", &format!("statefulset/{NAME}")])?;
-    lab.rolled_out()?;
+    let bench = Bench::start(fixture)?;
+    fixture.cluster.kubectl(&["rollout", "restart", &format!("statefulset/{NAME}")])?;
+    fixture.rolled_out()?;
     let restarted = bench.stop()?;
     for (who, (calm, restarted)) in ["inside", "outside"].into_iter().zip(calm.iter().zip(&restarted)) {
         restarted.clean()?;
         for percentile in ["p50", "p99", "p99_9", "max"] {
-            lab.figure(&format!("calm_{percentile}_us/{who}"), calm.micros(percentile)?)?;
-            lab.figure(&format!("rolling_restart_{percentile}_us/{who}"), restarted.micros(percentile)?)?;
+            fixture.figure(&format!("calm_{percentile}_us/{who}"), calm.micros(percentile)?)?;
+            fixture.figure(&format!("rolling_restart_{percentile}_us/{who}"), restarted.micros(percentile)?)?;
         }
     }
-    lab.meshed(3, SETTLED)?;
-    for pod in lab.pods()? {
-        lab.figure(&format!("joined_after_restart_s/{}", name(&pod)), seconds_to_join(lab, &name(&pod))?)?;
+    fixture.meshed(3, SETTLED)?;
+    for pod in fixture.pods()? {
+        fixture.figure(&format!("joined_after_restart_s/{}", name(&pod)), seconds_to_join(fixture, &name(&pod))?)?;
     }
     Ok(Ended::Passed)
 }
 
 /// A daemon's setting as it sees it.
-fn setting(lab: &Lab, key: &str) -> Outcome<String> {
-    let pods = lab.pods()?;
+fn setting(fixture: &Fixture, key: &str) -> Outcome<String> {
+    let pods = fixture.pods()?;
     let pod = pods.first().map(name).ok_or("no pods")?;
-    let config = lab.ask(&pod, &["config"])?;
+    let config = fixture.ask(&pod, &["config"])?;
     let value = config[key]["value"].as_str();
     Ok(value.ok_or_else(|| format!("no setting {key} in {config}"))?.to_owned())
 }
 
-fn upgrade_and_rollback(lab: &Lab) -> Outcome<Ended> {
-    let before = setting(lab, "limits.batch")?;
-    let bench = Bench::start(lab)?;
+fn upgrade_and_rollback(fixture: &Fixture) -> Outcome<Ended> {
+    let before = setting(fixture, "limits.batch")?;
+    let bench = Bench::start(fixture)?;
     // The second value makes every daemon listen on both address families, where there may be only one.
-    lab.upgrade(&["config.limits\\.batch=777", "service.ipFamilyPolicy=PreferDualStack"])?;
-    ensure!(setting(lab, "limits.batch")? == "777", "the upgrade did not change the setting");
+    fixture.upgrade(&["config.limits\\.batch=777", "service.ipFamilyPolicy=PreferDualStack"])?;
+    ensure!(setting(fixture, "limits.batch")? == "777", "the upgrade did not change the setting");
     // Daemons with other gossip keys would be a mesh of their own.
-    let other = lab.upgrade(&["security.existingSecret=kube-root-ca.crt"]);
+    let other = fixture.upgrade(&["security.existingSecret=kube-root-ca.crt"]);
     ensure!(other.is_err_and(|why| why.to_string().contains("other gossip keys")), "an upgrade may split the mesh");
-    lab.cluster.helm(&["rollback", RELEASE])?;
-    lab.rolled_out()?;
-    ensure!(setting(lab, "limits.batch")? == before, "the rollback did not change it back");
+    fixture.cluster.helm(&["rollback", RELEASE])?;
+    fixture.rolled_out()?;
+    ensure!(setting(fixture, "limits.batch")? == before, "the rollback did not change it back");
     for seen in bench.stop()? {
         seen.clean()?;
     }
@@ -87,18 +87,18 @@ fn upgrade_and_rollback(lab: &Lab) -> Outcome<Ended> {
 }
 
 /// The command line outside the cluster, working on the Secret.
-fn keys(lab: &Lab, words: &[&str]) -> Outcome<String> {
-    let mut command = Command::new(&lab.binary);
-    command.env("KUBECONFIG", lab.cluster.kubeconfig()).arg("keys").args(words);
-    output(command.args(["--secret", SECRET, "--namespace", &lab.cluster.namespace]))
+fn keys(fixture: &Fixture, words: &[&str]) -> Outcome<String> {
+    let mut command = Command::new(&fixture.binary);
+    command.env("KUBECONFIG", fixture.cluster.kubeconfig()).arg("keys").args(words);
+    output(command.args(["--secret", SECRET, "--namespace", &fixture.cluster.namespace]))
 }
 
 /// Waits until every daemon's log has this line more often than before: nodes bring a changed Secret within a minute or two.
-fn everywhere(lab: &Lab, message: &str, change: impl FnOnce() -> Outcome) -> Outcome {
+fn everywhere(fixture: &Fixture, message: &str, change: impl FnOnce() -> Outcome) -> Outcome {
     let count = || -> Outcome<Vec<(String, usize)>> {
-        let pods = lab.pods()?;
+        let pods = fixture.pods()?;
         let counted = pods.iter().map(|pod| {
-            let log = lab.cluster.kubectl(&["logs", &name(pod)])?;
+            let log = fixture.cluster.kubectl(&["logs", &name(pod)])?;
             Ok((name(pod), log.matches(message).count()))
         });
         counted.collect()
@@ -108,7 +108,7 @@ fn everywhere(lab: &Lab, message: &str, change: impl FnOnce() -> Outcome) -> Out
     // Any change of a pod makes its node look at the pod's volumes at once, and not in a minute.
     for (pod, _) in &before {
         let stamp = format!("statemesh.test/looked={}", std::time::SystemTime::UNIX_EPOCH.elapsed()?.as_millis());
-        lab.cluster.kubectl(&["annotate", "--overwrite", "pod", pod, &stamp])?;
+        fixture.cluster.kubectl(&["annotate", "--overwrite", "pod", pod, &stamp])?;
     }
     wait_for(&format!("every daemon says: {message}"), Duration::from_secs(180), || {
         let now = count()?;
@@ -117,57 +117,57 @@ fn everywhere(lab: &Lab, message: &str, change: impl FnOnce() -> Outcome) -> Out
     Ok(())
 }
 
-fn rotation(lab: &Lab) -> Outcome<Ended> {
-    let bench = Bench::start(lab)?;
+fn rotation(fixture: &Fixture) -> Outcome<Ended> {
+    let bench = Bench::start(fixture)?;
     for one in ["add", "use", "drop"] {
-        everywhere(lab, "read the gossip keys", || keys(lab, &["rotate", one]).map(drop))?;
+        everywhere(fixture, "read the gossip keys", || keys(fixture, &["rotate", one]).map(drop))?;
     }
-    let stranger = lab.folder.join("billing.key");
+    let stranger = fixture.folder.join("billing.key");
     let _ = std::fs::remove_file(&stranger);
-    let public = output(Command::new(&lab.binary).args(["keys", "new"]).arg(&stranger))?;
+    let public = output(Command::new(&fixture.binary).args(["keys", "new"]).arg(&stranger))?;
     let ping = || -> Outcome<String> {
-        let mut command = crate::bench::outside_command(lab)?;
+        let mut command = crate::bench::outside_command(fixture)?;
         output(command.env("STATEMESH_KEY", &stranger).arg("ping"))
     };
     ensure!(ping().is_err(), "a stranger was let in");
     let allow = ["allow", "billing", public.trim(), "--ops", "read"];
-    everywhere(lab, "read the list of clients", || keys(lab, &allow).map(drop))?;
+    everywhere(fixture, "read the list of clients", || keys(fixture, &allow).map(drop))?;
     wait_for("billing is let in", PATIENCE, || ping().map(Some))?;
-    everywhere(lab, "read the list of clients", || keys(lab, &["revoke", "billing"]).map(drop))?;
+    everywhere(fixture, "read the list of clients", || keys(fixture, &["revoke", "billing"]).map(drop))?;
     ensure!(ping().is_err(), "billing was let in after it was revoked");
     for seen in bench.stop()? {
         seen.clean()?;
     }
-    lab.meshed(3, SETTLED)?;
+    fixture.meshed(3, SETTLED)?;
     Ok(Ended::Passed)
 }
 
-fn renewal(lab: &Lab) -> Outcome<Ended> {
-    let bench = Bench::start(lab)?;
-    let former = lab.entry("daemon.pub")?;
+fn renewal(fixture: &Fixture) -> Outcome<Ended> {
+    let bench = Bench::start(fixture)?;
+    let former = fixture.entry("daemon.pub")?;
     let ping = |public: &str| -> Outcome<String> {
-        let mut command = crate::bench::outside_command(lab)?;
+        let mut command = crate::bench::outside_command(fixture)?;
         output(command.env("STATEMESH_SERVER_KEY", public).arg("ping"))
     };
     let message = "read the daemon's keys";
-    everywhere(lab, message, || keys(lab, &["renew"]).map(drop))?;
-    let current = lab.entry("daemon.pub")?;
+    everywhere(fixture, message, || keys(fixture, &["renew"]).map(drop))?;
+    let current = fixture.entry("daemon.pub")?;
     ensure!(current != former, "the public key is the former one");
     ping(&former)?;
     ping(&current)?;
     // What runs in the pods expects the key that they began with, and so do these clients.
-    lab.cluster.kubectl(&["rollout", "restart", &format!("statefulset/{NAME}")])?;
-    lab.rolled_out()?;
+    fixture.cluster.kubectl(&["rollout", "restart", &format!("statefulset/{NAME}")])?;
+    fixture.rolled_out()?;
     for seen in bench.stop()? {
         seen.clean()?;
     }
-    let bench = Bench::start(lab)?;
-    everywhere(lab, message, || keys(lab, &["renew", "--done"]).map(drop))?;
+    let bench = Bench::start(fixture)?;
+    everywhere(fixture, message, || keys(fixture, &["renew", "--done"]).map(drop))?;
     ensure!(ping(&former).is_err(), "the former key still counts");
     ping(&current)?;
     for seen in bench.stop()? {
         seen.clean()?;
     }
-    lab.meshed(3, SETTLED)?;
+    fixture.meshed(3, SETTLED)?;
     Ok(Ended::Passed)
 }

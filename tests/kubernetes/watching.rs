@@ -1,6 +1,6 @@
 //! What watches a mesh: a real Prometheus. And what keeps strangers out: a NetworkPolicy, where the network enforces any.
 
-use crate::lab::{Lab, NAME, NAMESPACE, name};
+use crate::fixture::{Fixture, NAME, NAMESPACE, name};
 use crate::{Ended, Step, step};
 use serde_json::{Value, json};
 use statemesh_tests::cluster::output;
@@ -26,8 +26,8 @@ impl Drop for Server {
     }
 }
 
-fn prometheus(lab: &Lab) -> Outcome<Ended> {
-    for pod in lab.pods()? {
+fn prometheus(fixture: &Fixture) -> Outcome<Ended> {
+    for pod in fixture.pods()? {
         let address = pod["status"]["podIP"].as_str().unwrap_or_default().to_owned();
         let metrics = statemesh_tests::http::get(format!("{address}:7480").parse()?, "/metrics");
         let Ok(metrics) = metrics else {
@@ -35,10 +35,10 @@ fn prometheus(lab: &Lab) -> Outcome<Ended> {
         };
         promtool(&metrics.body)?;
     }
-    let folder = lab.folder.join("prometheus");
+    let folder = fixture.folder.join("prometheus");
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder)?;
-    std::fs::write(folder.join("prometheus.yml"), configuration(&lab.pods()?)?)?;
+    std::fs::write(folder.join("prometheus.yml"), configuration(&fixture.pods()?)?)?;
     let port = free_port()?;
     let mut command = Command::new("prometheus");
     command.arg(format!("--config.file={}", folder.join("prometheus.yml").display()));
@@ -47,7 +47,7 @@ fn prometheus(lab: &Lab) -> Outcome<Ended> {
     let log = std::fs::File::create(folder.join("prometheus.log"))?;
     let _server = Server(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()?);
     let server = format!("http://127.0.0.1:{port}");
-    let names: Vec<String> = lab.pods()?.iter().map(name).collect();
+    let names: Vec<String> = fixture.pods()?.iter().map(name).collect();
     wait_for("every daemon is scraped", Duration::from_secs(60), || {
         let answer = output(Command::new("promtool").args(["query", "instant", &server, "statemesh_members"]))?;
         let seen = |pod: &String| answer.contains(&format!("pod=\"{pod}\""));
@@ -90,21 +90,21 @@ fn free_port() -> Outcome<u16> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-fn network_policy(lab: &Lab) -> Outcome<Ended> {
+fn network_policy(fixture: &Fixture) -> Outcome<Ended> {
     let nobody = "networkPolicy.clientsFrom[0].podSelector.matchLabels.nobody=has-this";
-    lab.upgrade(&[nobody])?;
+    fixture.upgrade(&[nobody])?;
     let pod = "stranger";
     let address = format!("tcp://{NAME}.{NAMESPACE}.svc:7400");
-    let manifest = crate::bench::client_pod(lab, pod, &address, &["ping"]);
-    lab.cluster.apply(&manifest)?;
+    let manifest = crate::bench::client_pod(fixture, pod, &address, &["ping"]);
+    fixture.cluster.apply(&manifest)?;
     let ended = wait_for("the stranger's pod has ended", Duration::from_secs(60), || {
-        let phase = lab.cluster.get(&["pod", pod])?["status"]["phase"].as_str().unwrap_or_default().to_owned();
+        let phase = fixture.cluster.get(&["pod", pod])?["status"]["phase"].as_str().unwrap_or_default().to_owned();
         Ok(Some(phase).filter(|phase| ["Succeeded", "Failed"].contains(&phase.as_str())))
     });
-    let log = lab.cluster.kubectl(&["logs", pod]).unwrap_or_default();
-    lab.cluster.kubectl(&["delete", "pod", pod, "--grace-period=0", "--force"])?;
-    let policy = lab.cluster.get(&["networkpolicy", NAME])?;
-    lab.upgrade(&[])?;
+    let log = fixture.cluster.kubectl(&["logs", pod]).unwrap_or_default();
+    fixture.cluster.kubectl(&["delete", "pod", pod, "--grace-period=0", "--force"])?;
+    let policy = fixture.cluster.get(&["networkpolicy", NAME])?;
+    fixture.upgrade(&[])?;
     ensure!(policy["spec"]["ingress"][1]["from"].is_array(), "the policy lets everybody in: {policy}");
     match ended?.0.as_str() {
         "Succeeded" => Ok(Ended::LeftOut(

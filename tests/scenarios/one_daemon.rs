@@ -4,7 +4,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use statemesh_tests::caller::Caller;
 use statemesh_tests::daemon::{Daemon, Plan};
-use statemesh_tests::ledger::counter;
+use statemesh_tests::history::counter;
 use statemesh_tests::run::{Scenario, Scene};
 use statemesh_tests::{Outcome, ensure, figures, http, process};
 use std::io::Write;

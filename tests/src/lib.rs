@@ -3,12 +3,12 @@
 //! This library is the harness; the scenarios are under `scenarios/`. `README.md` says how to run them and what they need.
 
 pub mod caller;
+pub mod client_history;
 pub mod cluster;
 pub mod daemon;
 pub mod dns;
 pub mod figures;
 pub mod http;
-pub mod ledger;
 pub mod load;
 pub mod mesh;
 pub mod network;

@@ -1,7 +1,7 @@
 //! Load: clients that send at a steady rate, each to keys of its own, until they are told to stop.
 
 use crate::caller::{Caller, Encoding, PATIENCE};
-use crate::ledger::{Ledger, Totals, contradiction};
+use crate::client_history::{ClientHistory, Totals, contradiction};
 use crate::{Failure, Outcome};
 use omq_proto::SocketType;
 use serde_json::{Value, json};
@@ -117,7 +117,7 @@ impl Wire {
 pub struct Background {
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicU64>,
-    clients: Vec<(Load, JoinHandle<Outcome<Ledger>>)>,
+    clients: Vec<(Load, JoinHandle<Outcome<ClientHistory>>)>,
 }
 
 impl Background {
@@ -152,35 +152,35 @@ impl Background {
         Ok(())
     }
 
-    /// Stops the clients and gives their books.
+    /// Stops the clients and gives their history.
     ///
     /// # Errors
     /// A connection failed.
-    pub fn stop(self) -> Outcome<Vec<Ledger>> {
+    pub fn stop(self) -> Outcome<Vec<ClientHistory>> {
         self.stop.store(true, Ordering::Relaxed);
-        let mut ledgers = Vec::new();
+        let mut histories = Vec::new();
         for (load, handle) in self.clients {
             let ended = handle.join().map_err(|_| Failure::from("a client panicked"))?;
-            ledgers.push(ended.map_err(|failure| format!("client {} on {}: {failure}", load.label, load.target))?);
+            histories.push(ended.map_err(|failure| format!("client {} on {}: {failure}", load.label, load.target))?);
         }
-        Ok(ledgers)
+        Ok(histories)
     }
 
     /// Stops the clients and checks everything: no error, no loss, no repetition, every order kept, and each instance,
-    /// asked through `at`, as its client's books say.
+    /// asked through `at`, as its client's history say.
     ///
     /// # Errors
     /// Something contradicts; the text lists it.
     pub fn stop_flawless(self, at: SocketAddr) -> Outcome<Totals> {
-        let ledgers = self.stop()?;
-        let mut found: Vec<String> = ledgers.iter().flat_map(Ledger::violations).collect();
+        let histories = self.stop()?;
+        let mut found: Vec<String> = histories.iter().flat_map(ClientHistory::violations).collect();
         let mut caller = Caller::connect(at)?;
-        for (key, events, last) in ledgers.iter().flat_map(Ledger::expected) {
+        for (key, events, last) in histories.iter().flat_map(ClientHistory::expected) {
             let instance = caller.ask(json!({"op": "get", "machine": "counter", "key": key}))?;
             let history = caller.ask(json!({"op": "history", "machine": "counter", "key": key}))?;
             found.extend(contradiction(&key, events, last, &instance, &history));
         }
-        let totals = add(&ledgers);
+        let totals = add(&histories);
         println!("load: {} events acknowledged, slowest {:?}", totals.acknowledged, totals.slowest);
         if found.is_empty() {
             return Ok(totals);
@@ -192,8 +192,8 @@ impl Background {
 
 /// What became of the events of all clients together.
 #[must_use]
-pub fn add(ledgers: &[Ledger]) -> Totals {
-    ledgers.iter().map(Ledger::totals).fold(Totals::default(), |mut sum, one| {
+pub fn add(histories: &[ClientHistory]) -> Totals {
+    histories.iter().map(ClientHistory::totals).fold(Totals::default(), |mut sum, one| {
         sum.acknowledged += one.acknowledged;
         sum.slowest = sum.slowest.max(one.slowest);
         one.refused.into_iter().for_each(|(code, count)| *sum.refused.entry(code).or_default() += count);
@@ -201,36 +201,36 @@ pub fn add(ledgers: &[Ledger]) -> Totals {
     })
 }
 
-fn client(load: &Load, stop: &AtomicBool, answered: &AtomicU64) -> Outcome<Ledger> {
+fn client(load: &Load, stop: &AtomicBool, answered: &AtomicU64) -> Outcome<ClientHistory> {
     let mut wire = Wire::connect(load)?;
-    let mut ledger = Ledger::new((0..load.keys).map(|n| format!("{}-{n}", load.label)).collect());
+    let mut history = ClientHistory::new((0..load.keys).map(|n| format!("{}-{n}", load.label)).collect());
     let mut due = Instant::now();
     while !stop.load(Ordering::Relaxed) {
         let now = Instant::now();
-        let free = ledger.unanswered() < load.in_flight;
+        let free = history.unanswered() < load.in_flight;
         if free && now >= due {
-            wire.send(load.encoding.write(&ledger.next(now))?)?;
+            wire.send(load.encoding.write(&history.next(now))?)?;
             // A client that was held up does not catch up with a burst: the rate is a ceiling.
             due = (due + load.every).max(now);
         }
-        let wait = if ledger.unanswered() < load.in_flight {
+        let wait = if history.unanswered() < load.in_flight {
             due.saturating_duration_since(Instant::now())
         } else {
             load.every
         };
-        take(load, &mut wire, wait, &mut ledger, answered)?;
+        take(load, &mut wire, wait, &mut history, answered)?;
     }
     let end = Instant::now() + LAST_ANSWERS;
-    while ledger.unanswered() > 0 && Instant::now() < end {
-        take(load, &mut wire, Duration::from_millis(50), &mut ledger, answered)?;
+    while history.unanswered() > 0 && Instant::now() < end {
+        take(load, &mut wire, Duration::from_millis(50), &mut history, answered)?;
     }
-    Ok(ledger)
+    Ok(history)
 }
 
-fn take(load: &Load, wire: &mut Wire, limit: Duration, ledger: &mut Ledger, answered: &AtomicU64) -> Outcome {
+fn take(load: &Load, wire: &mut Wire, limit: Duration, history: &mut ClientHistory, answered: &AtomicU64) -> Outcome {
     if let Some(bytes) = wire.receive(limit)? {
         let reply: Value = load.encoding.read(&bytes)?;
-        ledger.reply(&reply, Instant::now());
+        history.reply(&reply, Instant::now());
         answered.fetch_add(1, Ordering::Relaxed);
     }
     Ok(())

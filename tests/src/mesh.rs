@@ -1,9 +1,9 @@
 //! Daemons on hosts around one DNS server: what most scenarios begin with.
 
 use crate::caller::{Caller, Member};
+use crate::client_history::counter;
 use crate::daemon::{Daemon, Plan};
 use crate::dns::{Dns, GOSSIP_PORT, Record, SERVICE};
-use crate::ledger::counter;
 use crate::network::{Host, Network};
 use crate::run::Scene;
 use crate::{Outcome, wait_for};

@@ -36,13 +36,13 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a partition is served before it has arrived",
         file: "daemon/shard/src/shards/moving.rs",
-        from: "            self.clear(partition);\n            self.set_phase(partition, Phase::Arriving);",
+        from: "            self.clear(partition);\n            self.set_phase(partition, Phase::Receiving);",
         to: "            self.clear(partition);\n            self.set_phase(partition, Phase::Held);",
     },
     Mutant {
-        name: "a copy that is taken back is not read back",
+        name: "a copy that is reopened is not read back",
         file: "daemon/shard/src/shards/moving.rs",
-        from: "            self.install_part(partition, part, None, run);\n            self.note_common(partition, part);",
+        from: "            self.receive_records(partition, part, None, run);\n            self.note_common(partition, part);",
         to: "            let _ = part;",
     },
     Mutant {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::{Peer, start_with_line, start_with_port};
 use crate::client::{Client, Session, spec};
+use crate::environment::Environment;
 use crate::failure::{Outcome, While};
-use crate::lab::Lab;
 use crate::proc;
 use crate::work::{self, Work};
 use statemesh_load::Pace;
@@ -20,8 +20,8 @@ const COPY_DEPENDENCIES: &str = "org.apache.maven.plugins:maven-dependency-plugi
 const WARM_UP: [(usize, Duration); 2] = [(256, Duration::from_secs(4)), (1, Duration::from_secs(2))];
 
 /// Apache Pekko: a sharding region, and a node with its proxy.
-pub(super) fn pekko(lab: &Lab) -> Outcome<Peer> {
-    let (sources, build) = (lab.peers().join("pekko"), lab.out().join("pekko"));
+pub(super) fn pekko(environment: &Environment) -> Outcome<Peer> {
+    let (sources, build) = (environment.peers().join("pekko"), environment.out().join("pekko"));
     let jars = build.join("jars");
     let mut maven = Command::new("mvn");
     maven.args(["-q", "-B", COPY_DEPENDENCIES]).arg(format!("-DoutputDirectory={}", jars.display()));
@@ -37,29 +37,29 @@ pub(super) fn pekko(lab: &Lab) -> Outcome<Peer> {
     };
     let (server, address) = start_with_port("Pekko", &mut java("Lamps"))?;
     let client = Client::Session(Session::start(java("Client").arg(address.port().to_string()))?);
-    warm_up(lab, &client, address)?;
+    warm_up(environment, &client, address)?;
     Ok(Peer { processes: vec![server], address, client })
 }
 
 /// Proto.Actor for Go: a member, and a cluster client.
-pub(super) fn proto_actor(lab: &Lab) -> Outcome<Peer> {
-    let program = lab.out().join("protoactor");
+pub(super) fn proto_actor(environment: &Environment) -> Outcome<Peer> {
+    let program = environment.out().join("protoactor");
     let mut go = Command::new("go");
-    go.args(["build", "-o"]).arg(&program).arg(".").current_dir(lab.peers().join("protoactor"));
+    go.args(["build", "-o"]).arg(&program).arg(".").current_dir(environment.peers().join("protoactor"));
     proc::output(&mut go).while_at("a Go compiler and Proto.Actor's modules")?;
     let (server, line) = start_with_line("Proto.Actor", Command::new(&program).arg("serve"))?;
     let (port, id) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
     let address = (Ipv4Addr::LOCALHOST, port.parse::<u16>().while_at("Proto.Actor's port")?).into();
     let client = Client::Session(Session::start(Command::new(&program).args(["client", port, id]))?);
-    warm_up(lab, &client, address)?;
+    warm_up(environment, &client, address)?;
     Ok(Peer { processes: vec![server], address, client })
 }
 
-fn warm_up(lab: &Lab, client: &Client, address: SocketAddr) -> Outcome {
+fn warm_up(environment: &Environment, client: &Client, address: SocketAddr) -> Outcome {
     let work = Work::new(&work::keys(0, work::KEYS));
     for (in_flight, measured) in WARM_UP {
         let spec = spec(Pace::Closed { in_flight }, Duration::ZERO, measured);
-        client.run(address, &work, &spec, lab.out())?;
+        client.run(address, &work, &spec, environment.out())?;
     }
     Ok(())
 }

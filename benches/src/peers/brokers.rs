@@ -6,16 +6,16 @@ use std::process::Command;
 
 use super::{Peer, compile, free_ports, start_server, start_with_line};
 use crate::client::Client;
+use crate::environment::Environment;
 use crate::failure::{Outcome, While, failure};
-use crate::lab::Lab;
 use crate::proc::Process;
 
 /// Where Debian keeps RabbitMQ itself: what is in /usr/sbin runs only as another user.
 const RABBITMQ: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 
 /// INCR on 1,000 keys; nothing is written to disk.
-pub(super) fn redis(lab: &Lab) -> Outcome<Peer> {
-    let client = compile(lab, "redis/client", &[])?;
+pub(super) fn redis(environment: &Environment) -> Outcome<Peer> {
+    let client = compile(environment, "redis/client", &[])?;
     let [port] = free_ports()?;
     let server = start_server("redis-server", port, Path::new("redis-server"), |command| {
         let port = port.to_string();
@@ -25,8 +25,8 @@ pub(super) fn redis(lab: &Lab) -> Outcome<Peer> {
 }
 
 /// Core NATS, no JetStream; the responder is part of the server.
-pub(super) fn nats(lab: &Lab) -> Outcome<Peer> {
-    let (client, responder) = (compile(lab, "nats/client", &[])?, compile(lab, "nats/responder", &[])?);
+pub(super) fn nats(environment: &Environment) -> Outcome<Peer> {
+    let (client, responder) = (compile(environment, "nats/client", &[])?, compile(environment, "nats/responder", &[])?);
     let [port] = free_ports()?;
     let server = start_server("nats-server", port, Path::new("nats-server"), |command| {
         command.args(["--addr", "127.0.0.1", "--port", &port.to_string()]);
@@ -36,13 +36,15 @@ pub(super) fn nats(lab: &Lab) -> Outcome<Peer> {
 
 /// A classic queue that is not durable, transient messages, no acknowledgements, direct reply-to; the responder is part of the
 /// server.
-pub(super) fn rabbitmq(lab: &Lab) -> Outcome<Peer> {
-    let (client, responder) =
-        (compile(lab, "rabbitmq/client", &["-lrabbitmq"])?, compile(lab, "rabbitmq/responder", &["-lrabbitmq"])?);
+pub(super) fn rabbitmq(environment: &Environment) -> Outcome<Peer> {
+    let (client, responder) = (
+        compile(environment, "rabbitmq/client", &["-lrabbitmq"])?,
+        compile(environment, "rabbitmq/responder", &["-lrabbitmq"])?,
+    );
     if !Path::new(RABBITMQ).exists() {
         return failure(format!("{RABBITMQ} is not there (apt install rabbitmq-server)"));
     }
-    let home = lab.out().join("rabbitmq");
+    let home = environment.out().join("rabbitmq");
     if home.exists() {
         std::fs::remove_dir_all(&home).while_at(home.display())?;
     }

@@ -6,8 +6,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::client::{Client, Session, spec};
+use crate::environment::Environment;
 use crate::failure::{Outcome, failure};
-use crate::lab::Lab;
 use crate::mesh::{Mesh, Owner};
 use crate::peers;
 use crate::proc;
@@ -43,8 +43,8 @@ struct Side {
     rounds: Vec<Round>,
 }
 
-pub(crate) fn run(lab: &Lab) -> Outcome<Report> {
-    match lab.daemon().and_then(|daemon| measure(lab, &daemon)) {
+pub(crate) fn run(environment: &Environment) -> Outcome<Report> {
+    match environment.daemon().and_then(|daemon| measure(environment, &daemon)) {
         Ok(report) => Ok(report),
         Err(why) => Ok(Report {
             figures: [WEIGHT, P99].map(|name| Figure::not_measured(name, &why.to_string())).to_vec(),
@@ -54,22 +54,22 @@ pub(crate) fn run(lab: &Lab) -> Outcome<Report> {
     }
 }
 
-fn measure(lab: &Lab, daemon: &Path) -> Outcome<Report> {
+fn measure(environment: &Environment, daemon: &Path) -> Outcome<Report> {
     let open = proc::allow_open_files();
     if open < FILES {
         return failure(format!("this process may have {open} files open, {FILES} are needed (ulimit -n)"));
     }
-    let program = peers::compile(lab, "many_client", &[])?;
-    let mut few = connect(lab, daemon, &program, FEW)?;
-    let mut many = connect(lab, daemon, &program, MANY)?;
+    let program = peers::compile(environment, "many_client", &[])?;
+    let mut few = connect(environment, daemon, &program, FEW)?;
+    let mut many = connect(environment, daemon, &program, MANY)?;
     std::thread::sleep(SETTLES_FOR);
     let connected = each(&many)?;
     let spec = spec(Pace::Open { per_second: PER_SECOND }, MEASURED / 4, MEASURED);
-    for round in 0..lab.rounds.min(MAX_ROUNDS) {
+    for round in 0..environment.rounds.min(MAX_ROUNDS) {
         let mut sides = [&mut few, &mut many];
         sides.rotate_left(round % 2);
         for side in sides {
-            let (result, _) = side.client.run(side.mesh.address(), &side.work, &spec, lab.out())?;
+            let (result, _) = side.client.run(side.mesh.address(), &side.work, &spec, environment.out())?;
             side.rounds.push(result);
         }
     }
@@ -108,7 +108,7 @@ fn measure(lab: &Lab, daemon: &Path) -> Outcome<Report> {
     })
 }
 
-fn connect(lab: &Lab, daemon: &Path, program: &Path, count: usize) -> Outcome<Side> {
+fn connect(environment: &Environment, daemon: &Path, program: &Path, count: usize) -> Outcome<Side> {
     // What asks for keys and definitions needs some too.
     let limit = (MANY + 100).to_string();
     let mesh = Mesh::start_with(
@@ -123,7 +123,7 @@ fn connect(lab: &Lab, daemon: &Path, program: &Path, count: usize) -> Outcome<Si
             &limit,
         ],
     )?;
-    mesh.define(&lab.machine("lamp"))?;
+    mesh.define(&environment.machine("lamp"))?;
     let work = Work::new(&mesh.keys(Owner::Asked)?);
     let empty = mesh.pids().first().map_or(Ok(0), |pid| proc::resident_bytes(*pid))?;
     let session = Session::start(Command::new(program).args([mesh.address().port().to_string(), count.to_string()]))?;

@@ -7,8 +7,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::environment::Environment;
 use crate::failure::{Outcome, While, failure};
-use crate::lab::Lab;
 use crate::proc;
 use crate::report::figure::{Figure, Unit};
 use crate::report::table;
@@ -36,7 +36,7 @@ struct Peer {
     measured: Vec<[f64; 2]>,
 }
 
-pub(crate) fn run(lab: &Lab) -> Outcome<Report> {
+pub(crate) fn run(environment: &Environment) -> Outcome<Report> {
     let own = std::env::current_exe().while_at("this program's path")?;
     let mut left_out = Vec::new();
     let mut peers = Vec::new();
@@ -44,11 +44,11 @@ pub(crate) fn run(lab: &Lab) -> Outcome<Report> {
         Ok(command) => peers.push(Peer { name, command, measured: Vec::new() }),
         Err(why) => left_out.push(format!("{name}: {why}")),
     };
-    let machines = lab.machines().to_string_lossy().into_owned();
+    let machines = environment.machines().to_string_lossy().into_owned();
     add(OURS, Ok(with_arguments(&own, &["engine-step", &machines])));
-    add(XSTATE, xstate(lab));
+    add(XSTATE, xstate(environment));
     add(STATIG, Ok(with_arguments(&own, &["statig"])));
-    for round in 0..lab.rounds.min(MAX_ROUNDS) {
+    for round in 0..environment.rounds.min(MAX_ROUNDS) {
         let count = peers.len();
         for turn in 0..count {
             if let Some(peer) = peers.get_mut((turn + round) % count) {
@@ -60,7 +60,7 @@ pub(crate) fn run(lab: &Lab) -> Outcome<Report> {
     }
     let mut report = report(&peers, &left_out);
     report.figures.push(weight(&own, &machines)?);
-    report.body += &criterion(&lab.criterion());
+    report.body += &criterion(&environment.criterion());
     Ok(report)
 }
 
@@ -156,8 +156,8 @@ fn with_arguments(program: &Path, arguments: &[&str]) -> Command {
 }
 
 /// XState, installed beside what is compiled: the lock file fixes every byte of it.
-fn xstate(lab: &Lab) -> Outcome<Command> {
-    let (from, to) = (lab.peers().join("xstate"), lab.out().join("xstate"));
+fn xstate(environment: &Environment) -> Outcome<Command> {
+    let (from, to) = (environment.peers().join("xstate"), environment.out().join("xstate"));
     fs::create_dir_all(&to).while_at(to.display())?;
     for name in ["package.json", "package-lock.json", "bench.mjs"] {
         fs::copy(from.join(name), to.join(name)).while_at(from.join(name).display())?;

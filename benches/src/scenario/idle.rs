@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::environment::Environment;
 use crate::failure::Outcome;
-use crate::lab::Lab;
 use crate::mesh::Mesh;
 use crate::proc;
 use crate::report::figure::{Figure, Unit};
@@ -19,8 +19,8 @@ const DAEMONS: usize = 3;
 const SETTLES_FOR: Duration = Duration::from_secs(5);
 const WATCHED_FOR: Duration = Duration::from_secs(30);
 
-pub(crate) fn run(lab: &Lab) -> Outcome<Report> {
-    match lab.daemon().and_then(|daemon| watch(lab, &Mesh::start(&daemon, DAEMONS)?)) {
+pub(crate) fn run(environment: &Environment) -> Outcome<Report> {
+    match environment.daemon().and_then(|daemon| watch(environment, &Mesh::start(&daemon, DAEMONS)?)) {
         Ok(report) => Ok(report),
         Err(why) => Ok(Report {
             figures: [CPU, RESIDENT].map(|name| Figure::not_measured(name, &why.to_string())).to_vec(),
@@ -30,8 +30,8 @@ pub(crate) fn run(lab: &Lab) -> Outcome<Report> {
     }
 }
 
-fn watch(lab: &Lab, mesh: &Mesh) -> Outcome<Report> {
-    mesh.define(&lab.machine("lamp"))?;
+fn watch(environment: &Environment, mesh: &Mesh) -> Outcome<Report> {
+    mesh.define(&environment.machine("lamp"))?;
     std::thread::sleep(SETTLES_FOR);
     let pids = mesh.pids();
     let before: Vec<Duration> = pids.iter().map(|pid| proc::cpu(*pid)).collect();

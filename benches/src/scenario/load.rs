@@ -1,8 +1,8 @@
 //! Open loop: requests leave by the clock, whatever becomes of the answers, as they do when many users send them.
 
 use crate::contender::{Arena, BYTE_ECHO, Contender, DIRECT, Field, RESERVED};
+use crate::environment::Environment;
 use crate::failure::Outcome;
-use crate::lab::Lab;
 use crate::report::csv::{self, micros};
 use crate::report::figure::thousands;
 use crate::report::plot::{Axis, Line, Plot};
@@ -20,18 +20,18 @@ pub(super) const TURNS: usize = OFFERED.len() * 5;
 /// Whoever answers less of what was offered than this, in the time that it was offered for and waited for, has fallen behind.
 const KEEPS_UP: f64 = 0.95;
 
-pub(crate) fn run(lab: &Lab) -> Outcome<Report> {
-    let mut arena = Arena::start(lab, Field::ZeroMq)?;
+pub(crate) fn run(environment: &Environment) -> Outcome<Report> {
+    let mut arena = Arena::start(environment, Field::ZeroMq)?;
     // A client that polls and a server that never sleeps would leave no core to anybody else; an
     // echo that reads no messages is there to show what a client can do when it does not poll.
     let takes_part = |of: &&Contender| of.client == DIRECT && ![RESERVED, BYTE_ECHO].contains(&of.server);
     let contenders: Vec<_> = arena.contenders.iter().filter(takes_part).collect();
-    let rounds = lab.rounds.min(MAX_ROUNDS);
+    let rounds = environment.rounds.min(MAX_ROUNDS);
     let (mut samples, mut percentiles) = (csv::SAMPLES_HEAD.to_owned(), csv::PERCENTILES_HEAD.to_owned());
     let mut steps = Vec::new();
     for per_second in OFFERED {
         let measured =
-            rounds::interleave(&contenders, &lab.spec(Pace::Open { per_second }), rounds, &mut arena.left_out);
+            rounds::interleave(&contenders, &environment.spec(Pace::Open { per_second }), rounds, &mut arena.left_out);
         let pace = format!("open {per_second}/s");
         samples += &csv::samples(&pace, &measured);
         percentiles += &csv::percentiles(&pace, &measured);

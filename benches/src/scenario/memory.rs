@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::environment::Environment;
 use crate::failure::Outcome;
 use crate::filling::{self, BATCH};
-use crate::lab::Lab;
 use crate::mesh::Mesh;
 use crate::proc;
 use crate::report::figure::{Figure, Unit, thousands};
@@ -18,8 +18,8 @@ const INSTANCES: usize = 1_000_000;
 /// What was allocated only to take the load in is given back, or kept for good, after this.
 const SETTLES_FOR: Duration = Duration::from_secs(3);
 
-pub(crate) fn run(lab: &Lab) -> Outcome<Report> {
-    match lab.daemon().and_then(|daemon| fill(lab, &daemon)) {
+pub(crate) fn run(environment: &Environment) -> Outcome<Report> {
+    match environment.daemon().and_then(|daemon| fill(environment, &daemon)) {
         Ok(report) => Ok(report),
         Err(why) => Ok(Report {
             figures: vec![Figure::not_measured(NAME, &why.to_string())],
@@ -29,9 +29,9 @@ pub(crate) fn run(lab: &Lab) -> Outcome<Report> {
     }
 }
 
-fn fill(lab: &Lab, daemon: &Path) -> Outcome<Report> {
+fn fill(environment: &Environment, daemon: &Path) -> Outcome<Report> {
     let mesh = Mesh::start(daemon, 1)?;
-    mesh.define(&lab.root().join("examples/order/machine.json"))?;
+    mesh.define(&environment.root().join("examples/order/machine.json"))?;
     let pid = mesh.pids().first().copied().unwrap_or_default();
     let empty = proc::resident_bytes(pid)?;
     let begin = Instant::now();

@@ -18,8 +18,8 @@ mod up;
 use std::fs;
 use std::time::Duration;
 
+use crate::environment::Environment;
 use crate::failure::{Outcome, While};
-use crate::lab::Lab;
 use crate::proc;
 use crate::report::figure::Figure;
 use crate::report::page;
@@ -30,7 +30,7 @@ pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     /// In one line.
     pub(crate) about: &'static str,
-    run: fn(&Lab) -> Outcome<Report>,
+    run: fn(&Environment) -> Outcome<Report>,
     lasts: Lasts,
 }
 
@@ -146,41 +146,41 @@ pub(crate) struct Report {
 }
 
 /// Runs a scenario, prints what it found, and records it.
-pub(crate) fn run(scenario: &Scenario, lab: &Lab) -> Outcome {
+pub(crate) fn run(scenario: &Scenario, environment: &Environment) -> Outcome {
     eprintln!("{}: {}", scenario.name, scenario.about);
-    let report = (scenario.run)(lab)?;
+    let report = (scenario.run)(environment)?;
     for (name, text) in &report.files {
-        let path = lab.out().join(name);
+        let path = environment.out().join(name);
         fs::write(&path, text).while_at(path.display())?;
     }
     // Plots are always made, so that a dry run can be looked at too.
-    let folder = if lab.record { lab.plots() } else { lab.out().to_owned() };
+    let folder = if environment.record { environment.plots() } else { environment.out().to_owned() };
     fs::create_dir_all(&folder).while_at(folder.display())?;
     for (name, svg) in &report.plots {
         let path = folder.join(name);
         fs::write(&path, svg).while_at(path.display())?;
     }
-    let section = section(scenario, lab, &report);
+    let section = section(scenario, environment, &report);
     println!("{section}");
     for figure in &report.figures {
         println!("{}: {} ({}) {}", figure.name, figure.measured, figure.target, figure.verdict);
     }
     println!();
-    if lab.record {
-        let text = fs::read_to_string(lab.page()).unwrap_or_default();
+    if environment.record {
+        let text = fs::read_to_string(environment.page()).unwrap_or_default();
         let text = page::merge(&text, &report.figures, &proc::today());
-        fs::write(lab.page(), page::replace(&text, scenario.name, &section)).while_at("benches/README.md")?;
+        fs::write(environment.page(), page::replace(&text, scenario.name, &section)).while_at("benches/README.md")?;
     }
     Ok(())
 }
 
-fn section(scenario: &Scenario, lab: &Lab, report: &Report) -> String {
+fn section(scenario: &Scenario, environment: &Environment, report: &Report) -> String {
     let plots = report.plots.iter().map(|(name, _)| format!("\n![{}](plots/{name})\n", scenario.about));
     format!(
         "### {}: {}\n\n`{}`, {}, {}.\n\n{}\n{}",
         scenario.name,
         scenario.about,
-        lab.command,
+        environment.command,
         proc::today(),
         proc::machine(),
         report.body.trim_end(),

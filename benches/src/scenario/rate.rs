@@ -3,8 +3,8 @@
 use crate::contender::{
     Arena, BYTE_ECHO, Contender, DIRECT, FORWARDED, Field, ITS_OWN, LIBZMQ, LIBZMQ_ECHO, LOCAL, REDIS, RESERVED,
 };
+use crate::environment::Environment;
 use crate::failure::Outcome;
-use crate::lab::Lab;
 use crate::report::bars::{Bar, Bars};
 use crate::report::csv;
 use crate::report::figure::{Figure, Unit};
@@ -22,23 +22,27 @@ const TIMES_REDIS: f64 = 3.0;
 /// Requests in flight with which all contenders are compared; the others are for those that speak ZeroMQ.
 const FOR_ALL: usize = 256;
 
-pub(crate) fn run(lab: &Lab) -> Outcome<Report> {
-    let mut arena = Arena::start(lab, Field::All)?;
+pub(crate) fn run(environment: &Environment) -> Outcome<Report> {
+    let mut arena = Arena::start(environment, Field::All)?;
     let mut report = Report::default();
     let (mut samples, mut percentiles) = (csv::SAMPLES_HEAD.to_owned(), csv::PERCENTILES_HEAD.to_owned());
     for in_flight in [64, FOR_ALL, 512] {
         // A server that never sleeps differs from one that has no time to.
         let takes_part = |of: &&Contender| of.server != RESERVED && (in_flight == FOR_ALL || of.client != ITS_OWN);
         let contenders: Vec<_> = arena.contenders.iter().filter(takes_part).collect();
-        let measured =
-            rounds::interleave(&contenders, &lab.spec(Pace::Closed { in_flight }), lab.rounds, &mut arena.left_out);
+        let measured = rounds::interleave(
+            &contenders,
+            &environment.spec(Pace::Closed { in_flight }),
+            environment.rounds,
+            &mut arena.left_out,
+        );
         let pace = format!("closed {in_flight}");
         samples += &csv::samples(&pace, &measured);
         percentiles += &csv::percentiles(&pace, &measured);
         report.body += &format!(
             "{in_flight} in flight:\n\n{}\n{}\n",
             table::contenders(&measured),
-            table::note(lab.rounds, &measured, &arena.left_out)
+            table::note(environment.rounds, &measured, &arena.left_out)
         );
         report.figures.extend(match in_flight {
             64 => at_64(&measured),

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use crate::client;
+use crate::environment::Environment;
 use crate::failure::{Failure, Outcome};
-use crate::lab::Lab;
 use crate::mesh::{Mesh, Owner};
 use crate::report::figure::{Figure, Unit, thousands};
 use crate::report::table;
@@ -24,8 +24,8 @@ struct Side {
     rates: Vec<f64>,
 }
 
-pub(crate) fn run(lab: &Lab) -> Outcome<Report> {
-    match lab.daemon().and_then(|daemon| measure(lab, &daemon)) {
+pub(crate) fn run(environment: &Environment) -> Outcome<Report> {
+    match environment.daemon().and_then(|daemon| measure(environment, &daemon)) {
         Ok(report) => Ok(report),
         Err(why) => Ok(Report {
             figures: vec![Figure::not_measured(NAME, &why.to_string())],
@@ -35,10 +35,10 @@ pub(crate) fn run(lab: &Lab) -> Outcome<Report> {
     }
 }
 
-fn measure(lab: &Lab, daemon: &Path) -> Outcome<Report> {
-    let mut sides = [start(lab, daemon, 1)?, start(lab, daemon, 2)?];
-    let spec = lab.spec(Pace::Closed { in_flight: IN_FLIGHT });
-    for round in 0..lab.rounds {
+fn measure(environment: &Environment, daemon: &Path) -> Outcome<Report> {
+    let mut sides = [start(environment, daemon, 1)?, start(environment, daemon, 2)?];
+    let spec = environment.spec(Pace::Closed { in_flight: IN_FLIGHT });
+    for round in 0..environment.rounds {
         for turn in 0..sides.len() {
             let index = (turn + round) % sides.len();
             if let Some(side) = sides.get_mut(index) {
@@ -58,16 +58,16 @@ fn measure(lab: &Lab, daemon: &Path) -> Outcome<Report> {
             "{CLIENTS} direct clients at a time, a thread each, {IN_FLIGHT} in flight each; {} interleaved rounds. The kernel deals new \
              connections out to the reactors by a hash, so in half of the rounds both clients have the same reactor: \
              the figure compares means.\n\n{}",
-            lab.rounds,
+            environment.rounds,
             table::markdown(&["reactors", "least events/s", "mean", "most"], &[row(one), row(two)])
         ),
         ..Report::default()
     })
 }
 
-fn start(lab: &Lab, daemon: &Path, reactors: usize) -> Outcome<Side> {
+fn start(environment: &Environment, daemon: &Path, reactors: usize) -> Outcome<Side> {
     let mesh = Mesh::start_with(daemon, 1, &["--reactor-threads", &reactors.to_string()])?;
-    mesh.define(&lab.machine("lamp"))?;
+    mesh.define(&environment.machine("lamp"))?;
     let work = Work::new(&mesh.keys(Owner::Asked)?);
     Ok(Side { reactors, mesh, work, rates: Vec::new() })
 }

@@ -4,8 +4,8 @@ use crate::contender::{
     Arena, BYTE_ECHO, CRATE_ECHO, DIRECT, FORWARDED, Field, ITS_OWN, LIBZMQ, LIBZMQ_ECHO, LOCAL, OWN_ECHO, REDIS,
     RESERVED,
 };
+use crate::environment::Environment;
 use crate::failure::Outcome;
-use crate::lab::Lab;
 use crate::report::csv;
 use crate::report::figure::Figure;
 use crate::rounds::{self, Measured};
@@ -33,17 +33,21 @@ const FIGURES: [(&str, By, Side, Side, f64); 10] = [
 /// What the plot shows: with all contenders it would show nothing.
 const PLOTTED_BY_LIBZMQ: [&str; 3] = [LOCAL, FORWARDED, LIBZMQ_ECHO];
 
-pub(crate) fn run(lab: &Lab) -> Outcome<Report> {
-    let mut arena = Arena::start(lab, Field::All)?;
-    let spec = lab.spec(Pace::Closed { in_flight: 1 });
+pub(crate) fn run(environment: &Environment) -> Outcome<Report> {
+    let mut arena = Arena::start(environment, Field::All)?;
+    let spec = environment.spec(Pace::Closed { in_flight: 1 });
     let contenders: Vec<_> = arena.contenders.iter().collect();
-    let measured = rounds::interleave(&contenders, &spec, lab.rounds, &mut arena.left_out);
+    let measured = rounds::interleave(&contenders, &spec, environment.rounds, &mut arena.left_out);
     let subtitle =
         "64-byte event to one of 1,000 keys, one in flight, TCP loopback; all rounds together; dashed: libzmq client";
     let plotted: Vec<&Measured> = measured.iter().filter(|of| is_plotted(of)).collect();
     Ok(Report {
         figures: figures(&measured),
-        body: format!("{}\n{}", table::contenders(&measured), table::note(lab.rounds, &measured, &arena.left_out)),
+        body: format!(
+            "{}\n{}",
+            table::contenders(&measured),
+            table::note(environment.rounds, &measured, &arena.left_out)
+        ),
         files: vec![
             ("rtt.csv".to_owned(), csv::SAMPLES_HEAD.to_owned() + &csv::samples("closed 1", &measured)),
             (

@@ -12,8 +12,8 @@ use serde_json::Value;
 use statemesh_client::Connection as Client;
 
 use crate::contender::{FORWARDED, LOCAL, OWN_ECHO};
+use crate::environment::Environment;
 use crate::failure::{Outcome, While, failure};
-use crate::lab::Lab;
 use crate::mesh::{Mesh, Owner};
 use crate::peers;
 use crate::report::figure::{Figure, Unit};
@@ -29,18 +29,18 @@ const WITHIN: f64 = 1.05;
 const PATIENCE: Duration = Duration::from_secs(5);
 const STAGES: [&str; 7] = ["read", "route", "queue", "step", "persist", "write", "forward"];
 
-pub(crate) fn run(lab: &Lab) -> Outcome<Report> {
-    let daemon = lab.daemon()?;
+pub(crate) fn run(environment: &Environment) -> Outcome<Report> {
+    let daemon = environment.daemon()?;
     let own = std::env::current_exe().while_at("this program's path")?;
     let (_echo, echo) = peers::start_with_port(OWN_ECHO, Command::new(own).arg("echo"))?;
     let meshes = [(LOCAL, Mesh::start(&daemon, 1)?, Owner::Asked), (FORWARDED, Mesh::start(&daemon, 3)?, Owner::Other)];
     let mut report = Report::default();
     let mut rows = Vec::new();
     for (name, mesh, owner) in &meshes {
-        mesh.define(&lab.machine("lamp"))?;
+        mesh.define(&environment.machine("lamp"))?;
         let keys = mesh.keys(*owner)?;
         let (mut seen, mut told, mut wire) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..lab.rounds {
+        for _ in 0..environment.rounds {
             wire.push(turn(echo, &keys)?.seen);
             let turn = turn(mesh.address(), &keys)?;
             seen.push(turn.seen);
@@ -62,7 +62,7 @@ pub(crate) fn run(lab: &Lab) -> Outcome<Report> {
     report.body = format!(
         "Microseconds, medians of {} rounds of the median of {TRIPS} round trips, one in flight, direct client, `\"timing\":true`. The \
          wire is the round trip of the same bytes to an echo by the same reactor.\n\n{}",
-        lab.rounds,
+        environment.rounds,
         table::markdown(&["", "client saw", "stages", "wire", "seen : told"], &rows)
     );
     Ok(report)

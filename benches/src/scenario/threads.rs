@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use statemesh_claim::{Aside, Combining};
 use statemesh_engine::{Event, Instance, Limits, Machine, Millis, Output, Payload};
 
+use crate::environment::Environment;
 use crate::failure::{Outcome, While, failure};
-use crate::lab::Lab;
 use crate::report::figure::{Figure, Unit, thousands};
 use crate::report::table;
 use crate::rounds::median;
@@ -47,8 +47,8 @@ impl State {
     }
 }
 
-pub(crate) fn run(lab: &Lab) -> Outcome<Report> {
-    let path = lab.machine("lamp");
+pub(crate) fn run(environment: &Environment) -> Outcome<Report> {
+    let path = environment.machine("lamp");
     let source = std::fs::read(&path).while_at(path.display())?;
     let Ok(compiled) = Machine::compile(&source, &Limits::default(), &|_| None) else {
         return failure("lamp.json does not compile; `statemesh check` says why");
@@ -57,7 +57,7 @@ pub(crate) fn run(lab: &Lab) -> Outcome<Report> {
     let mut rows = Vec::new();
     for (instances, about) in CASES {
         let mut rates = vec![Vec::new(); THREADS.len()];
-        for _ in 0..lab.rounds {
+        for _ in 0..environment.rounds {
             for (threads, rates) in THREADS.iter().zip(&mut rates) {
                 rates.push(EVENTS as f64 / measure(&compiled.machine, instances, *threads)?.as_secs_f64());
             }
@@ -77,7 +77,7 @@ pub(crate) fn run(lab: &Lab) -> Outcome<Report> {
          turn, by whoever has the shard then. After each run the instances' transitions are \
          counted: as many as events.\n\n{}",
         thousands(EVENTS as f64),
-        lab.rounds,
+        environment.rounds,
         table::markdown(&["", "1", "2", "4", "8"], &rows)
     );
     Ok(report)
@@ -145,7 +145,7 @@ fn turn(machine: &Machine, shards: &[Shard], aside: &mut Aside<usize>, events: i
         };
         state.step(machine, instance);
         drop(state);
-        shard.serve(run);
+        shard.drain(run);
     }
     for (at, jobs) in aside.take() {
         let Some(shard) = shards.get(at) else { continue };
@@ -155,6 +155,6 @@ fn turn(machine: &Machine, shards: &[Shard], aside: &mut Aside<usize>, events: i
             Err(jobs) => aside.put(at, jobs),
         }
         // Whoever holds the shard calls it too, so what waits all the same is somebody's.
-        shard.serve(run);
+        shard.drain(run);
     }
 }

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::client::{self, spec};
+use crate::environment::Environment;
 use crate::failure::{Outcome, failure};
 use crate::filling;
-use crate::lab::Lab;
 use crate::mesh::{self, Mesh};
 use crate::report::figure::{Figure, Unit, thousands};
 use crate::report::table;
@@ -33,8 +33,8 @@ const LOOKED_AT: usize = 1_000;
 /// Timers that are later than this count as lost.
 const LATE_AT_MOST: Duration = Duration::from_secs(60);
 
-pub(crate) fn run(lab: &Lab) -> Outcome<Report> {
-    match lab.daemon().and_then(|daemon| measure(lab, &daemon)) {
+pub(crate) fn run(environment: &Environment) -> Outcome<Report> {
+    match environment.daemon().and_then(|daemon| measure(environment, &daemon)) {
         Ok(report) => Ok(report),
         Err(why) => Ok(Report {
             figures: vec![Figure::not_measured(NAME, &why.to_string())],
@@ -44,10 +44,10 @@ pub(crate) fn run(lab: &Lab) -> Outcome<Report> {
     }
 }
 
-fn measure(lab: &Lab, daemon: &Path) -> Outcome<Report> {
+fn measure(environment: &Environment, daemon: &Path) -> Outcome<Report> {
     let mesh = Mesh::start(daemon, 1)?;
-    mesh.define(&lab.machine("alarm"))?;
-    mesh.define(&lab.machine("lamp"))?;
+    mesh.define(&environment.machine("alarm"))?;
+    mesh.define(&environment.machine("lamp"))?;
     let work = Work::new(&work::keys(0, work::KEYS));
     let due = Instant::now() + LEAD;
     let begun = Instant::now();

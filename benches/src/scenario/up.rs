@@ -6,8 +6,8 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::environment::Environment;
 use crate::failure::{Outcome, While, failure};
-use crate::lab::Lab;
 use crate::proc::Process;
 use crate::report::figure::{Figure, Unit};
 use crate::rounds::median;
@@ -20,8 +20,8 @@ pub(super) const MAX_STARTS: usize = 5;
 const CLIENTS_PORT: u16 = 7400;
 const ENDS_WITHIN: Duration = Duration::from_secs(10);
 
-pub(crate) fn run(lab: &Lab) -> Outcome<Report> {
-    match starts(lab) {
+pub(crate) fn run(environment: &Environment) -> Outcome<Report> {
+    match starts(environment) {
         Err(why) => Ok(Report {
             figures: vec![Figure::not_measured(NAME, &why.to_string())],
             body: format!("Not measured: {why}"),
@@ -44,19 +44,19 @@ pub(crate) fn run(lab: &Lab) -> Outcome<Report> {
     }
 }
 
-fn starts(lab: &Lab) -> Outcome<Vec<f64>> {
-    let daemon = lab.daemon()?;
+fn starts(environment: &Environment) -> Outcome<Vec<f64>> {
+    let daemon = environment.daemon()?;
     if TcpStream::connect((Ipv4Addr::LOCALHOST, CLIENTS_PORT)).is_ok() {
         return failure(format!("port {CLIENTS_PORT} is in use: another mesh runs on this machine"));
     }
-    (0..lab.rounds.min(MAX_STARTS)).map(|_| once(lab, &daemon)).collect()
+    (0..environment.rounds.min(MAX_STARTS)).map(|_| once(environment, &daemon)).collect()
 }
 
-fn once(lab: &Lab, daemon: &std::path::Path) -> Outcome<f64> {
+fn once(environment: &Environment, daemon: &std::path::Path) -> Outcome<f64> {
     let mut command = Command::new(daemon);
-    let said = lab.out().join("up.stderr");
+    let said = environment.out().join("up.stderr");
     let stderr = std::fs::File::create(&said).while_at(said.display())?;
-    command.arg("up").current_dir(lab.root()).stdout(Stdio::piped()).stderr(stderr);
+    command.arg("up").current_dir(environment.root()).stdout(Stdio::piped()).stderr(stderr);
     let begin = Instant::now();
     let mut process = Process::start(&mut command)?;
     let stdout = process.child().stdout.take();

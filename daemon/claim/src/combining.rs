@@ -22,27 +22,27 @@ use {crate::loom_queue::ArrayQueue, loom::sync::atomic::AtomicBool};
 /// A value that one thread at a time works on, with an inbox for what the others have for it.
 #[derive(Debug)]
 pub struct Combining<T, J> {
-    claim: Claim<Desk<T, J>>,
+    claim: Claim<Combiner<T, J>>,
     inbox: ArrayQueue<Vec<J>>,
-    /// [`Desk::left`] is not empty. Written by holders only; who holds the value sees it as it is.
+    /// [`Combiner::left`] is not empty. Written by holders only; who holds the value sees it as it is.
     has_left: AtomicBool,
 }
 
 /// A value, and what is left of the list of jobs that was taken last: it goes before all that is in the inbox.
 #[derive(Debug)]
-struct Desk<T, J> {
+struct Combiner<T, J> {
     value: T,
     left: VecDeque<J>,
 }
 
 /// The right to the value, until it is dropped.
 #[derive(Debug)]
-pub struct Held<'a, T, J>(Claimed<'a, Desk<T, J>>);
+pub struct Held<'a, T, J>(Claimed<'a, Combiner<T, J>>);
 
 impl<T, J> Held<'_, T, J> {
     /// Does something with the value; loom, which watches each access, knows no other way.
     pub fn with<R>(&mut self, act: impl FnOnce(&mut T) -> R) -> R {
-        self.0.with(|desk| act(&mut desk.value))
+        self.0.with(|combiner| act(&mut combiner.value))
     }
 }
 
@@ -51,27 +51,27 @@ impl<T, J> Deref for Held<'_, T, J> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        let desk: &Desk<T, J> = &self.0;
-        &desk.value
+        let combiner: &Combiner<T, J> = &self.0;
+        &combiner.value
     }
 }
 
 #[cfg(not(loom))]
 impl<T, J> DerefMut for Held<'_, T, J> {
     fn deref_mut(&mut self) -> &mut T {
-        let desk: &mut Desk<T, J> = &mut self.0;
-        &mut desk.value
+        let combiner: &mut Combiner<T, J> = &mut self.0;
+        &mut combiner.value
     }
 }
 
 impl<T, J> Combining<T, J> {
     /// A free value, in whose inbox so many lists of jobs have room.
     pub fn new(value: T, inbox: usize) -> Self {
-        let desk = Desk { value, left: VecDeque::new() };
-        Self { claim: Claim::new(desk), inbox: ArrayQueue::new(inbox), has_left: AtomicBool::new(false) }
+        let combiner = Combiner { value, left: VecDeque::new() };
+        Self { claim: Claim::new(combiner), inbox: ArrayQueue::new(inbox), has_left: AtomicBool::new(false) }
     }
 
-    /// Claims the value, or says at once that somebody else has it. Whoever lets it go calls [`Combining::serve`].
+    /// Claims the value, or says at once that somebody else has it. Whoever lets it go calls [`Combining::drain`].
     pub fn try_claim(&self) -> Option<Held<'_, T, J>> {
         self.claim.try_claim().map(Held)
     }
@@ -96,7 +96,7 @@ impl<T, J> Combining<T, J> {
     }
 
     /// Does what waits and then these jobs, or leaves them, or some of them, to whoever has the value next: then it says true.
-    /// [`Combining::serve`] must follow.
+    /// [`Combining::drain`] must follow.
     ///
     /// # Errors
     /// The inbox is full: the jobs come back, to be kept and tried again.
@@ -116,7 +116,7 @@ impl<T, J> Combining<T, J> {
     /// left a job before the release and gone on trusting the holder. True if something waits all the same: because the holder
     /// has not come to it, or because more is left than one should do in one go. Then it must be called again before long,
     /// unless it is certain that every holder calls it.
-    pub fn serve(&self, mut run: impl FnMut(&mut T, &mut VecDeque<J>)) -> bool {
+    pub fn drain(&self, mut run: impl FnMut(&mut T, &mut VecDeque<J>)) -> bool {
         for _ in 0..ROUNDS {
             if !self.has_jobs() {
                 return false;
@@ -150,7 +150,7 @@ impl<T, J> Combining<T, J> {
         jobs: Vec<J>,
         run: &mut impl FnMut(&mut T, &mut VecDeque<J>),
     ) -> bool {
-        let is_done = held.0.with(|Desk { value, left }| {
+        let is_done = held.0.with(|Combiner { value, left }| {
             if left.is_empty() {
                 *left = jobs.into();
             }
@@ -219,83 +219,83 @@ mod tests {
 
     #[test]
     fn what_was_left_is_done_first_and_in_order() {
-        let desk = Combining::new(Vec::new(), 2);
+        let combiner = Combining::new(Vec::new(), 2);
         let run = |done: &mut Vec<u32>, jobs: &mut VecDeque<u32>| done.extend(jobs.drain(..));
-        let held = desk.try_claim().unwrap();
-        assert_eq!([desk.submit(vec![1, 2], run), desk.submit(vec![3], run)], [Ok(true), Ok(true)]);
-        assert_eq!(desk.submit(vec![4], run), Err(vec![4]), "the inbox is full");
-        assert!(desk.serve(run), "somebody else is at it");
+        let held = combiner.try_claim().unwrap();
+        assert_eq!([combiner.submit(vec![1, 2], run), combiner.submit(vec![3], run)], [Ok(true), Ok(true)]);
+        assert_eq!(combiner.submit(vec![4], run), Err(vec![4]), "the inbox is full");
+        assert!(combiner.drain(run), "somebody else is at it");
         drop(held);
-        assert_eq!(desk.submit(vec![4, 5], run), Ok(false));
-        assert_eq!(*desk.try_claim().unwrap(), [1, 2, 3, 4, 5]);
-        assert!(!desk.has_jobs());
+        assert_eq!(combiner.submit(vec![4, 5], run), Ok(false));
+        assert_eq!(*combiner.try_claim().unwrap(), [1, 2, 3, 4, 5]);
+        assert!(!combiner.has_jobs());
     }
 
     #[test]
     fn who_is_given_more_all_the_time_comes_back_later() {
-        let desk = Combining::new(0, 2);
+        let combiner = Combining::new(0, 2);
         let (mut done, mut given) = (0, 0);
-        let left = desk.inbox.push(vec![()]).is_ok();
-        let more = desk.serve(|_, jobs| {
+        let left = combiner.inbox.push(vec![()]).is_ok();
+        let more = combiner.drain(|_, jobs| {
             done += jobs.drain(..).len();
-            given += usize::from(desk.inbox.push(vec![()]).is_ok());
+            given += usize::from(combiner.inbox.push(vec![()]).is_ok());
         });
-        assert!(left && more && desk.has_jobs());
+        assert!(left && more && combiner.has_jobs());
         assert_eq!((done, given), (4, 4));
     }
 
     #[test]
     fn what_is_left_of_a_list_goes_first_and_nobody_enters_before() {
-        let desk = Combining::new(Vec::new(), 2);
+        let combiner = Combining::new(Vec::new(), 2);
         let one = |done: &mut Vec<u32>, jobs: &mut VecDeque<u32>| done.extend(jobs.pop_front());
         let all = |done: &mut Vec<u32>, jobs: &mut VecDeque<u32>| done.extend(jobs.drain(..));
-        assert_eq!(desk.submit(vec![1, 2, 3], one), Ok(true));
-        assert!(desk.has_jobs() && desk.try_enter().is_none() && desk.enter(one).is_none());
+        assert_eq!(combiner.submit(vec![1, 2, 3], one), Ok(true));
+        assert!(combiner.has_jobs() && combiner.try_enter().is_none() && combiner.enter(one).is_none());
         // Two are done; what comes now waits behind the third.
-        let held = desk.try_claim().unwrap();
+        let held = combiner.try_claim().unwrap();
         assert_eq!(*held, [1, 2]);
-        assert_eq!(desk.submit(vec![4], one), Ok(true));
+        assert_eq!(combiner.submit(vec![4], one), Ok(true));
         drop(held);
-        assert!(!desk.serve(all) && !desk.has_jobs());
-        assert_eq!(*desk.try_enter().unwrap(), [1, 2, 3, 4]);
+        assert!(!combiner.drain(all) && !combiner.has_jobs());
+        assert_eq!(*combiner.try_enter().unwrap(), [1, 2, 3, 4]);
     }
 
     #[test]
     fn no_job_is_lost_or_done_twice_between_threads() {
         let turns = if cfg!(miri) { 20 } else { 5_000u64 };
-        let desk = Combining::new(0, 2);
+        let combiner = Combining::new(0, 2);
         // Each time it leaves some.
         let run = |sum: &mut u64, jobs: &mut VecDeque<u64>| *sum += jobs.drain(..jobs.len().min(2)).sum::<u64>();
         let turn = |aside: &mut Aside<u64>, jobs: std::ops::Range<u64>| {
             for job in jobs {
-                match if aside.has(0) { None } else { desk.enter(run) } {
+                match if aside.has(0) { None } else { combiner.enter(run) } {
                     Some(mut held) => *held += job,
                     None => aside.put(0, [job]),
                 }
             }
             for (_, jobs) in aside.take() {
-                match desk.submit(jobs, run) {
+                match combiner.submit(jobs, run) {
                     Ok(true) => aside.put(0, []),
                     Ok(false) => {}
                     Err(jobs) => aside.put(0, jobs),
                 }
             }
-            desk.serve(run);
+            combiner.drain(run);
         };
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
                     let mut aside = Aside::default();
                     (0..turns).for_each(|_| turn(&mut aside, 1..4));
-                    while !aside.has_no_jobs() || desk.has_jobs() {
+                    while !aside.has_no_jobs() || combiner.has_jobs() {
                         std::thread::yield_now();
                         turn(&mut aside, 0..0);
                     }
                 });
             }
         });
-        assert!(!desk.has_jobs(), "a job was left lying");
-        assert_eq!(*desk.try_claim().unwrap(), 4 * turns * (1 + 2 + 3));
+        assert!(!combiner.has_jobs(), "a job was left lying");
+        assert_eq!(*combiner.try_claim().unwrap(), 4 * turns * (1 + 2 + 3));
     }
 
     #[test]

@@ -190,32 +190,32 @@ mod loom_tests {
     use loom::sync::Arc;
     use std::collections::VecDeque;
 
-    type Desk = Combining<usize, usize>;
+    type Combiner = Combining<usize, usize>;
 
     fn run(value: &mut usize, jobs: &mut VecDeque<usize>) {
         *value += jobs.drain(..).sum::<usize>();
     }
 
     /// What a reactor does with an event, at the latest at the end of its turn.
-    fn event(desk: &Desk) {
-        match desk.enter(run) {
+    fn event(combiner: &Combiner) {
+        match combiner.enter(run) {
             Some(mut held) => held.with(|value| *value += 1),
-            None => assert!(desk.submit(vec![1], run).is_ok(), "there is room"),
+            None => assert!(combiner.submit(vec![1], run).is_ok(), "there is room"),
         }
         // Once is enough here: there are fewer jobs than one holder does in one go.
-        desk.serve(run);
+        combiner.drain(run);
     }
 
     #[test]
     fn every_event_is_run_once_and_none_is_left_lying() {
         loom::model(|| {
-            let desk = Arc::new(Desk::new(0, 2));
-            let other = Arc::clone(&desk);
+            let combiner = Arc::new(Combiner::new(0, 2));
+            let other = Arc::clone(&combiner);
             let thread = loom::thread::spawn(move || event(&other));
-            event(&desk);
+            event(&combiner);
             thread.join().unwrap();
-            assert!(!desk.has_jobs(), "a job was left lying");
-            assert_eq!(desk.try_claim().unwrap().with(|value| *value), 2);
+            assert!(!combiner.has_jobs(), "a job was left lying");
+            assert_eq!(combiner.try_claim().unwrap().with(|value| *value), 2);
         });
     }
 }

@@ -378,7 +378,7 @@ impl Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::books::Seq;
+    use crate::history_checker::Seq;
 
     const SECOND: Duration = Duration::from_secs(1);
 

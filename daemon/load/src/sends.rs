@@ -1,10 +1,10 @@
-//! Events to instances of one machine, each with a `dedup` token, and the books about them; and the look at the instances that
-//! proves the books at the end. Both in MessagePack.
+//! Events to instances of one machine, each with a `dedup` token, and the history checker about them; and the look at the instances that
+//! proves the history at the end. Both in MessagePack.
 
 use statemesh_client::answers::Outcome;
 use statemesh_client::{Advice, Ask, Encoding, ErrorCode, Event, Fields, Op};
 
-use crate::books::{Books, Seq};
+use crate::history_checker::{HistoryChecker, Seq};
 use crate::schedule::MAX_SLOTS;
 use crate::work::{Answer, Refusal, Verdict, Work};
 
@@ -19,7 +19,7 @@ pub struct Sends {
     keys: Vec<String>,
     /// Events so far, by key: the token of the one that is under way.
     counts: Vec<u64>,
-    books: Books,
+    checker: HistoryChecker,
     request: Vec<u8>,
 }
 
@@ -27,14 +27,14 @@ impl Sends {
     /// Events of this type to instances that nobody else writes and that do not exist yet (at most [`MAX_SLOTS`]).
     #[must_use]
     pub fn new(machine: &str, event: &str, keys: Vec<String>) -> Self {
-        let (counts, books) = (vec![0; keys.len()], Books::new(keys.len()));
-        Self { machine: machine.to_owned(), event: event.to_owned(), keys, counts, books, request: Vec::new() }
+        let (counts, checker) = (vec![0; keys.len()], HistoryChecker::new(keys.len()));
+        Self { machine: machine.to_owned(), event: event.to_owned(), keys, counts, checker, request: Vec::new() }
     }
 
     /// What the answers said so far.
     #[must_use]
-    pub fn books(&self) -> &Books {
-        &self.books
+    pub fn checker(&self) -> &HistoryChecker {
+        &self.checker
     }
 
     /// A look at each of the same instances; [`Sends::prove`] takes what was found.
@@ -54,11 +54,11 @@ impl Sends {
         Each { op, machine, seen: vec![None; keys.len()], keys, request: Vec::new() }
     }
 
-    /// Compares the books with what is there, and closes them. Says of how many instances that is known.
-    pub fn prove(mut self, gets: &Each) -> (Books, usize) {
+    /// Compares the history with what is there. Says of how many instances that is known.
+    pub fn prove(mut self, gets: &Each) -> (HistoryChecker, usize) {
         let seen = gets.seen.iter().enumerate().filter_map(|(key, seq)| Some((key, (*seq)?)));
-        let known = seen.map(|(key, seq)| self.books.seen(key, seq)).count();
-        (self.books, known)
+        let known = seen.map(|(key, seq)| self.checker.seen(key, seq)).count();
+        (self.checker, known)
     }
 
     fn next(&mut self, slot: usize) {
@@ -87,13 +87,13 @@ impl Work for Sends {
     }
 
     fn done(&mut self, slot: usize, answer: &Answer) {
-        self.books.acknowledged(slot, answer.seq);
+        self.checker.acknowledged(slot, answer.seq);
         self.next(slot);
     }
 
     fn given_up(&mut self, slot: usize, applied: bool) {
         if applied {
-            self.books.unknown(slot);
+            self.checker.unknown(slot);
         }
         self.next(slot);
     }
@@ -215,8 +215,8 @@ mod tests {
         let reply = rmp_serde::to_vec_named(&std::collections::BTreeMap::from([("id", 7)])).unwrap();
         assert_eq!(gets.read(&reply), None);
         gets.done(0, &Answer { id: 0, verdict: Verdict::Done, seq: Seq::default() });
-        let (books, known) = sends.prove(&gets);
-        assert_eq!((books.lost, books.doubled, known), (1, 0, 1));
+        let (checker, known) = sends.prove(&gets);
+        assert_eq!((checker.lost, checker.doubled, known), (1, 0, 1));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What is asked, and what an answer means.
 
-use crate::books::Seq;
+use crate::history_checker::Seq;
 
 /// Requests, and how their answers are read.
 pub trait Work {

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use serde::{Deserialize, Serialize};
-use statemesh_load::{Books, Endpoint, Pace, Round, Sends, Spec, Work, run};
+use statemesh_load::{Endpoint, HistoryChecker, Pace, Round, Sends, Spec, Work, run};
 use statemesh_transport::curve::Security;
 use statemesh_transport::reactor::Settings;
 use statemesh_transport::{Event, Handler, Io, Kind, Listener, MioKernel, Reactor, SocketType, listen};
@@ -99,7 +99,7 @@ fn start(faults: Faults) -> SocketAddr {
     address
 }
 
-fn against(faults: Faults, pace: Pace) -> (Round, Books, usize) {
+fn against(faults: Faults, pace: Pace) -> (Round, HistoryChecker, usize) {
     // A first connection is tried once, so it must come about within this time on a busy machine. It is hardly waited for otherwise:
     // what gets no answer is sent again when the daemon closes the connection next.
     let mut endpoint = Endpoint::new(&start(faults).to_string(), Security::None, Duration::from_secs(1), 0);
@@ -113,17 +113,17 @@ fn against(faults: Faults, pace: Pace) -> (Round, Books, usize) {
     let requests = Some(gets.slots() as u64);
     let looked = run(&mut endpoint, &mut gets, &Spec { requests, pace: Pace::Closed { in_flight: 4 }, ..spec }, &stop);
     assert_eq!(looked.unwrap().errors.total(), 0);
-    let (books, proved) = sends.prove(&gets);
-    (round, books, proved)
+    let (checker, proved) = sends.prove(&gets);
+    (round, checker, proved)
 }
 
 #[test]
 fn what_is_sent_again_with_its_token_is_applied_once() {
     let faults = Faults { remembers_tokens: true, forgets_all_at: 0 };
     for pace in [Pace::Closed { in_flight: 5 }, Pace::Open { per_second: 2_000 }] {
-        let (round, books, proved) = against(faults, pace);
+        let (round, checker, proved) = against(faults, pace);
         assert_eq!((round.answered, round.events, round.errors.total()), (EVENTS, EVENTS, 0), "{:?}", round.errors);
-        assert_eq!((books.lost, books.doubled, proved), (0, 0, 10), "{pace:?}");
+        assert_eq!((checker.lost, checker.doubled, proved), (0, 0, 10), "{pace:?}");
         assert!(round.reconnects >= 4 && round.retried >= EVENTS / 7, "{} and {}", round.reconnects, round.retried);
     }
 }
@@ -131,15 +131,15 @@ fn what_is_sent_again_with_its_token_is_applied_once() {
 #[test]
 fn a_daemon_that_forgets_tokens_is_found_out() {
     let faults = Faults { remembers_tokens: false, forgets_all_at: 0 };
-    let (round, books, _) = against(faults, Pace::Closed { in_flight: 5 });
-    assert_eq!((round.answered, books.lost), (EVENTS, 0));
-    assert!(books.doubled >= 4, "{}", books.doubled);
+    let (round, checker, _) = against(faults, Pace::Closed { in_flight: 5 });
+    assert_eq!((round.answered, checker.lost), (EVENTS, 0));
+    assert!(checker.doubled >= 4, "{}", checker.doubled);
 }
 
 #[test]
 fn a_daemon_that_forgets_instances_is_found_out() {
     let faults = Faults { remembers_tokens: true, forgets_all_at: 205 };
-    let (round, books, _) = against(faults, Pace::Closed { in_flight: 5 });
-    assert_eq!((round.answered, books.doubled), (EVENTS, 0));
-    assert!((150..205).contains(&books.lost), "{}", books.lost);
+    let (round, checker, _) = against(faults, Pace::Closed { in_flight: 5 });
+    assert_eq!((round.answered, checker.doubled), (EVENTS, 0));
+    assert!((150..205).contains(&checker.lost), "{}", checker.lost);
 }

@@ -12,7 +12,7 @@ use statemesh_protocol::error::ErrorCode;
 use statemesh_protocol::request::Request;
 pub use statemesh_protocol::rights::{Grant, Right};
 use statemesh_transport::ConnId;
-use statemesh_transport::curve::{Door, KeyPair, OwnKeys, PublicKey, SecretKey, Security};
+use statemesh_transport::curve::{KeyPair, ListenerAuth, OwnKeys, PublicKey, SecretKey, Security};
 
 use crate::options::{self, Options};
 
@@ -91,7 +91,7 @@ impl Meter {
 type ByKey = HashMap<[u8; 32], Arc<Client>>;
 
 /// The listeners for clients and for subscribers.
-pub(crate) struct ClientDoor {
+pub(crate) struct ClientAuth {
     own: RwLock<Arc<OwnKeys>>,
     /// Where the time of the meters begins.
     start: Instant,
@@ -100,7 +100,7 @@ pub(crate) struct ClientDoor {
     refused: AtomicU64,
 }
 
-impl ClientDoor {
+impl ClientAuth {
     /// The time of the meters, in nanoseconds.
     fn time_ns(&self, now: Instant) -> u64 {
         u64::try_from(now.saturating_duration_since(self.start).as_nanos()).unwrap_or(u64::MAX)
@@ -121,7 +121,7 @@ impl ClientDoor {
     }
 }
 
-impl Door for ClientDoor {
+impl ListenerAuth for ClientAuth {
     fn own(&self) -> OwnKeys {
         OwnKeys::clone(&self.own.read())
     }
@@ -134,13 +134,13 @@ impl Door for ClientDoor {
 }
 
 /// The listener for other daemons, and what this one shows when it connects to them.
-pub(crate) struct PeerDoor {
+pub(crate) struct PeerAuth {
     /// Derived from the gossip keys; the first is ours.
     ring: RwLock<Arc<Vec<KeyPair>>>,
     refused: AtomicU64,
 }
 
-impl PeerDoor {
+impl PeerAuth {
     fn ring(gossip_keys: &[[u8; 32]]) -> Arc<Vec<KeyPair>> {
         let pair = |key: &[u8; 32]| {
             let secret = SecretKey::from_bytes(peer_secret(key));
@@ -154,7 +154,7 @@ impl PeerDoor {
     }
 }
 
-impl Door for PeerDoor {
+impl ListenerAuth for PeerAuth {
     fn own(&self) -> OwnKeys {
         self.ring.read().first().cloned().unwrap_or_else(KeyPair::generate).into()
     }
@@ -168,7 +168,7 @@ impl Door for PeerDoor {
 
 /// The keys with which a daemon connects to others; none without CURVE.
 #[derive(Clone, Default)]
-pub(crate) struct PeerKeys(Option<Arc<PeerDoor>>);
+pub(crate) struct PeerKeys(Option<Arc<PeerAuth>>);
 
 impl std::fmt::Debug for PeerKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -180,8 +180,8 @@ impl PeerKeys {
     /// How to connect after so many failures. While keys are changed, some members still listen with the old one and some
     /// with the new one already: so each try takes another key than the one before.
     pub(crate) fn dialling(&self, failures: u32) -> Security {
-        let Some(door) = &self.0 else { return Security::None };
-        let ring = door.ring.read();
+        let Some(auth) = &self.0 else { return Security::None };
+        let ring = auth.ring.read();
         match ring.get(failures as usize % ring.len().max(1)) {
             Some(pair) => Security::Client { own: pair.clone(), server: pair.public },
             None => Security::None,
@@ -192,42 +192,42 @@ impl PeerKeys {
     pub(crate) fn still_know(&self, key: Option<[u8; 32]>) -> bool {
         match (&self.0, key) {
             (None, _) => true,
-            (Some(door), Some(key)) => door.knows(&key),
+            (Some(auth), Some(key)) => auth.knows(&key),
             (Some(_), None) => false,
         }
     }
 }
 
-/// All doors of a daemon.
+/// All auth of a daemon.
 #[derive(Default)]
-pub(crate) struct Doors {
-    clients: Option<Arc<ClientDoor>>,
+pub(crate) struct ListenerAuths {
+    clients: Option<Arc<ClientAuth>>,
     peers: PeerKeys,
 }
 
-impl Doors {
+impl ListenerAuths {
     /// As the options say.
     pub(crate) fn new(options: &Options, now: Instant) -> Self {
         let options::Security::Curve { own, clients } = &options.security else {
             return Self::default();
         };
-        let door = ClientDoor {
+        let auth = ClientAuth {
             own: RwLock::new(Arc::new(own.clone())),
             start: now,
             events_per_second: options.limits.events_per_second,
             by_key: RwLock::default(),
             refused: AtomicU64::new(0),
         };
-        door.set(clients.clone());
-        let ring = RwLock::new(PeerDoor::ring(&options.gossip_keys));
-        let peers = PeerKeys(Some(Arc::new(PeerDoor { ring, refused: AtomicU64::new(0) })));
-        Self { clients: Some(Arc::new(door)), peers }
+        auth.set(clients.clone());
+        let ring = RwLock::new(PeerAuth::ring(&options.gossip_keys));
+        let peers = PeerKeys(Some(Arc::new(PeerAuth { ring, refused: AtomicU64::new(0) })));
+        Self { clients: Some(Arc::new(auth)), peers }
     }
 
     /// How the listeners for clients and for daemons are secured.
     pub(crate) fn listening(&self) -> (Security, Security) {
-        let clients = self.clients.clone().map_or(Security::None, |door| Security::Server(door));
-        let peers = self.peers.0.clone().map_or(Security::None, |door| Security::Server(door));
+        let clients = self.clients.clone().map_or(Security::None, |auth| Security::Server(auth));
+        let peers = self.peers.0.clone().map_or(Security::None, |auth| Security::Server(auth));
         (clients, peers)
     }
 
@@ -238,48 +238,48 @@ impl Doors {
 
     /// Other clients than before.
     pub(crate) fn set_clients(&self, clients: Clients) {
-        if let Some(door) = &self.clients {
-            door.set(clients);
+        if let Some(auth) = &self.clients {
+            auth.set(clients);
         }
     }
 
     /// Other keys of our own than before.
     pub(crate) fn set_own_keys(&self, own: OwnKeys) {
-        if let Some(door) = &self.clients {
-            *door.own.write() = Arc::new(own);
+        if let Some(auth) = &self.clients {
+            *auth.own.write() = Arc::new(own);
         }
     }
 
     /// Other gossip keys than before.
     pub(crate) fn set_gossip_keys(&self, keys: &[[u8; 32]]) {
-        if let PeerKeys(Some(door)) = &self.peers {
-            *door.ring.write() = PeerDoor::ring(keys);
+        if let PeerKeys(Some(auth)) = &self.peers {
+            *auth.ring.write() = PeerAuth::ring(keys);
         }
     }
 
     /// Keys of clients that are let in; `None` without CURVE.
     pub(crate) fn client_keys(&self) -> Option<usize> {
-        self.clients.as_ref().map(|door| door.by_key.read().len())
+        self.clients.as_ref().map(|auth| auth.by_key.read().len())
     }
 
     /// Of the requests that a client may send within a second, the share that the client with the largest one has sent.
     pub(crate) fn most_used_rate(&self, now: Instant) -> f64 {
-        let Some(door) = &self.clients else { return 0.0 };
-        let now_ns = door.time_ns(now);
-        door.by_key.read().values().map(|client| client.meter.used(now_ns)).fold(0.0, f64::max)
+        let Some(auth) = &self.clients else { return 0.0 };
+        let now_ns = auth.time_ns(now);
+        auth.by_key.read().values().map(|client| client.meter.used(now_ns)).fold(0.0, f64::max)
     }
 
     /// Handshakes refused for their key, by who knocked.
     pub(crate) fn refused(&self) -> [(&'static str, u64); 2] {
-        let clients = self.clients.as_ref().map_or(0, |door| door.refused.load(Relaxed));
-        let peers = self.peers.0.as_ref().map_or(0, |door| door.refused.load(Relaxed));
+        let clients = self.clients.as_ref().map_or(0, |auth| auth.refused.load(Relaxed));
+        let peers = self.peers.0.as_ref().map_or(0, |auth| auth.refused.load(Relaxed));
         [("clients", clients), ("daemons", peers)]
     }
 }
 
 /// Who the clients of one reactor are. Without CURVE nobody is told apart, and everybody may do everything.
 pub(crate) struct Admissions {
-    door: Option<Arc<ClientDoor>>,
+    auth: Option<Arc<ClientAuth>>,
     by_conn: BTreeMap<ConnId, Admitted>,
 }
 
@@ -293,21 +293,21 @@ pub(crate) type Refusal = (ErrorCode, String);
 
 impl Admissions {
     /// Nobody yet.
-    pub(crate) fn new(doors: &Doors) -> Self {
-        Self { door: doors.clients.clone(), by_conn: BTreeMap::new() }
+    pub(crate) fn new(auth: &ListenerAuths) -> Self {
+        Self { auth: auth.clients.clone(), by_conn: BTreeMap::new() }
     }
 
     /// A connection is open; `false` if it must be closed, since its key was taken from the list meanwhile.
     pub(crate) fn opened(&mut self, conn: ConnId, key: Option<[u8; 32]>, watches: bool) -> bool {
-        let Some(door) = &self.door else { return true };
-        let Some(client) = key.and_then(|key| door.client(&key)) else { return false };
+        let Some(auth) = &self.auth else { return true };
+        let Some(client) = key.and_then(|key| auth.client(&key)) else { return false };
         self.by_conn.insert(conn, Admitted { client, watches });
         true
     }
 
     /// A connection is closed.
     pub(crate) fn closed(&mut self, conn: ConnId) {
-        if self.door.is_some() {
+        if self.auth.is_some() {
             self.by_conn.remove(&conn);
         }
     }
@@ -315,17 +315,17 @@ impl Admissions {
     /// The client of a connection; none where clients are not told apart.
     pub(crate) fn principal(&self, conn: ConnId) -> Option<Arc<Client>> {
         // Without CURVE there is no table to look into.
-        self.door.as_ref()?;
+        self.auth.as_ref()?;
         self.by_conn.get(&conn).map(|admitted| Arc::clone(&admitted.client))
     }
 
     /// Whether a client may ask for this, now.
     pub(crate) fn allow(&self, client: &Client, request: &Request<'_>, now: Instant) -> Result<(), Refusal> {
-        let Some(door) = &self.door else { return Ok(()) };
+        let Some(auth) = &self.auth else { return Ok(()) };
         if let Some(message) = client.grant.refuses(request) {
             return Err((ErrorCode::Forbidden, message));
         }
-        if client.meter.allow(door.time_ns(now)) {
+        if client.meter.allow(auth.time_ns(now)) {
             return Ok(());
         }
         let per_second = 1_000_000_000 / client.meter.cost_ns.max(1);
@@ -339,7 +339,7 @@ impl Admissions {
     /// Does something with each part of a subscription that its subscriber may see. Gives how many were refused: by `each`,
     /// or all of them.
     pub(crate) fn subscriptions(&self, conn: ConnId, prefix: &[u8], mut each: impl FnMut(&[u8]) -> bool) -> u64 {
-        if self.door.is_none() {
+        if self.auth.is_none() {
             return u64::from(!each(prefix));
         }
         let Some(Admitted { client, .. }) = self.by_conn.get(&conn) else { return 1 };
@@ -352,10 +352,10 @@ impl Admissions {
     /// The list has changed: gives the connections that must end. A client that is still on it goes on with its new rights; a
     /// subscriber whose rights are others must subscribe anew.
     pub(crate) fn review(&mut self) -> Vec<ConnId> {
-        let Some(door) = &self.door else { return Vec::new() };
+        let Some(auth) = &self.auth else { return Vec::new() };
         let mut ended = Vec::new();
         for (&conn, admitted) in &mut self.by_conn {
-            match door.client(&admitted.client.key) {
+            match auth.client(&admitted.client.key) {
                 Some(client) if !admitted.watches || client.grant == admitted.client.grant => admitted.client = client,
                 _ => ended.push(conn),
             }
@@ -373,17 +373,17 @@ mod tests {
         Grant { name: name.into(), machines: Vec::new(), rights: vec![Right::Read], events_per_second }
     }
 
-    fn doors(clients: &[(KeyPair, Grant)], start: Instant) -> Doors {
-        let door = ClientDoor {
+    fn auth(clients: &[(KeyPair, Grant)], start: Instant) -> ListenerAuths {
+        let auth = ClientAuth {
             own: RwLock::new(Arc::new(KeyPair::generate().into())),
             start,
             events_per_second: 1_000,
             by_key: RwLock::default(),
             refused: AtomicU64::new(0),
         };
-        let doors = Doors { clients: Some(Arc::new(door)), peers: PeerKeys::default() };
-        doors.set_clients(list(clients));
-        doors
+        let auth = ListenerAuths { clients: Some(Arc::new(auth)), peers: PeerKeys::default() };
+        auth.set_clients(list(clients));
+        auth
     }
 
     fn list(clients: &[(KeyPair, Grant)]) -> Clients {
@@ -394,8 +394,8 @@ mod tests {
     fn a_client_has_its_rate_over_all_its_connections() {
         let pair = KeyPair::generate();
         let start = Instant::now();
-        let doors = doors(&[(pair.clone(), grant("a", Some(10)))], start);
-        let mut admissions = Admissions::new(&doors);
+        let auth = auth(&[(pair.clone(), grant("a", Some(10)))], start);
+        let mut admissions = Admissions::new(&auth);
         let connections = [1, 2].map(ConnId::for_tests);
         for conn in connections {
             assert!(admissions.opened(conn, Some(*pair.public.as_bytes()), false));
@@ -410,7 +410,7 @@ mod tests {
             (0..100).map(ask).filter(|allowed| *allowed).count()
         };
         assert_eq!([allowed_at(0), allowed_at(500), allowed_at(500), allowed_at(10_000)], [10, 5, 0, 10]);
-        let used_at = |millis| doors.most_used_rate(start + Duration::from_millis(millis));
+        let used_at = |millis| auth.most_used_rate(start + Duration::from_millis(millis));
         assert_eq!([used_at(10_000), used_at(10_250), used_at(12_000)], [1.0, 0.75, 0.0]);
     }
 
@@ -418,27 +418,27 @@ mod tests {
     fn who_is_taken_from_the_list_ends_and_who_changes_goes_on_unless_it_watches() {
         let [a, b, c] = [(); 3].map(|()| KeyPair::generate());
         let both = [(a.clone(), grant("a", None)), (b.clone(), grant("b", None)), (c.clone(), grant("c", None))];
-        let doors = doors(&both, Instant::now());
-        let mut admissions = Admissions::new(&doors);
+        let auth = auth(&both, Instant::now());
+        let mut admissions = Admissions::new(&auth);
         let all = [(&a, false), (&b, false), (&c, true), (&b, true)];
         for (n, (pair, watches)) in all.into_iter().enumerate() {
             assert!(admissions.opened(ConnId::for_tests(n), Some(*pair.public.as_bytes()), watches));
         }
         assert!(admissions.review().is_empty());
-        doors.set_clients(list(&[(b.clone(), grant("b", Some(5))), (c.clone(), grant("c", None))]));
+        auth.set_clients(list(&[(b.clone(), grant("b", Some(5))), (c.clone(), grant("c", None))]));
         assert_eq!(
             admissions.review(),
             [0, 3].map(ConnId::for_tests),
             "a is revoked; b may do other things, so it must watch anew"
         );
         assert!(!admissions.opened(ConnId::for_tests(9), Some(*a.public.as_bytes()), false));
-        assert_eq!(doors.client_keys(), Some(2));
+        assert_eq!(auth.client_keys(), Some(2));
     }
 
     #[test]
     fn while_keys_are_changed_each_key_is_tried() {
-        let door = PeerDoor { ring: RwLock::new(PeerDoor::ring(&[[1; 32], [2; 32]])), refused: AtomicU64::new(0) };
-        let keys = PeerKeys(Some(Arc::new(door)));
+        let auth = PeerAuth { ring: RwLock::new(PeerAuth::ring(&[[1; 32], [2; 32]])), refused: AtomicU64::new(0) };
+        let keys = PeerKeys(Some(Arc::new(auth)));
         let key = |failures| match keys.dialling(failures) {
             Security::Client { server, .. } => server,
             other => panic!("{other:?}"),

@@ -22,7 +22,7 @@ pub(crate) fn used(shared: &Shared) -> Vec<(&'static str, f64)> {
     let most = |of: fn(&Counters) -> &Cell| shared.counters.iter().map(|one| of(one).get()).max().unwrap_or(0) as f64;
     let sum = |of: fn(&Counters) -> &Cell| shared.counters.iter().map(|one| of(one).get()).sum::<u64>() as f64;
     let [guests, links] = [Kind::Guest, Kind::Link].map(|kind| shared.connections.connections(kind) as f64);
-    let levels = [
+    let gauges = [
         ("connections", guests, limits.connections),
         ("links", links, limits.links),
         ("unread_bytes", sum(|one| &one.unread_bytes), limits.unread_bytes),
@@ -36,7 +36,7 @@ pub(crate) fn used(shared: &Shared) -> Vec<(&'static str, f64)> {
         ("instances", shared.shards.instances() as f64, limits.instances),
         ("removed", shared.shards.removed() as f64, limits.removed),
     ];
-    levels.into_iter().map(|(name, level, limit)| (name, level / (limit.max(1) as f64))).collect()
+    gauges.into_iter().map(|(name, level, limit)| (name, level / (limit.max(1) as f64))).collect()
 }
 
 /// What the log was told.

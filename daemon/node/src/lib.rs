@@ -1,14 +1,15 @@
 //! The runtime of one daemon: reactors, shards, routing and hand-off, as a library, so that tests can run many in one process.
 
 pub mod access;
-mod answers;
 mod beats;
 mod bounds;
-mod command;
 mod control;
 pub mod counters;
-mod levels;
+mod directory;
+mod gauges;
 pub mod limits;
+mod local_ops;
+mod mailbox;
 pub mod metrics;
 mod node;
 pub mod options;
@@ -19,7 +20,6 @@ mod process;
 pub mod resolver;
 mod shared;
 mod subscribers;
-mod view;
 mod worker;
 
 pub use node::{CallError, Handle, LeaveReport, Node, Readiness, StartError};

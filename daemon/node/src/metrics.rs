@@ -1,18 +1,18 @@
-//! /metrics: sums the reactors' counters and reads the daemon's levels when somebody scrapes.
+//! /metrics: sums the reactors' counters and reads the daemon's gauges when somebody scrapes.
 
 use std::sync::Arc;
 
 use prometheus::core::{Collector, Desc};
-use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto::{self, Bucket, Counter, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 use statemesh_protocol::error::ErrorCode;
 use statemesh_protocol::request::Op;
 use statemesh_shard::{BOUNDS_NS, Durations, Stage};
 
 use crate::counters::{Counters, FIGURES, Kind};
 
-/// A level with its labels, read at the scrape.
+/// A gauge, or a count, with its labels, read at the scrape.
 #[derive(Debug, Clone)]
-pub struct Level {
+pub struct Gauge {
     /// Metric name.
     pub name: &'static str,
     /// One sentence.
@@ -23,13 +23,13 @@ pub struct Level {
     pub samples: Vec<(Vec<(&'static str, String)>, f64)>,
 }
 
-/// Reads the daemon's own levels (members, instances by state, limits ...).
-pub type Levels = Box<dyn Fn() -> Vec<Level> + Send + Sync>;
+/// Reads the daemon's own gauges (members, instances by state, limits ...).
+pub type Gauges = Box<dyn Fn() -> Vec<Gauge> + Send + Sync>;
 
 /// Collects everything that this daemon counts.
 pub struct NodeCollector {
     counters: Vec<Arc<Counters>>,
-    levels: Levels,
+    gauges: Gauges,
     desc: Desc,
 }
 
@@ -38,9 +38,9 @@ impl NodeCollector {
     ///
     /// # Errors
     /// Never in practice: the one description that it registers is constant.
-    pub fn new(counters: Vec<Arc<Counters>>, levels: Levels) -> prometheus::Result<Self> {
+    pub fn new(counters: Vec<Arc<Counters>>, gauges: Gauges) -> prometheus::Result<Self> {
         let desc = Desc::new("statemesh_node".into(), "This daemon.".into(), Vec::new(), Default::default())?;
-        Ok(Self { counters, levels, desc })
+        Ok(Self { counters, gauges, desc })
     }
 
     fn sum(&self, read: impl Fn(&Counters) -> u64) -> f64 {
@@ -133,13 +133,13 @@ impl Collector for NodeCollector {
             MetricType::HISTOGRAM,
             vec![self.durations(&[], |c| Some(&c.forward))],
         ));
-        for level in (self.levels)() {
-            let (kind, metrics) = match level.kind {
-                Kind::Counter => (MetricType::COUNTER, samples(&level, counter)),
-                Kind::Gauge => (MetricType::GAUGE, samples(&level, gauge)),
+        for reading in (self.gauges)() {
+            let (kind, metrics) = match reading.kind {
+                Kind::Counter => (MetricType::COUNTER, samples(&reading, counter)),
+                Kind::Gauge => (MetricType::GAUGE, samples(&reading, gauge)),
             };
             if !metrics.is_empty() {
-                families.push(family(level.name, level.help, kind, metrics));
+                families.push(family(reading.name, reading.help, kind, metrics));
             }
         }
         families
@@ -160,8 +160,8 @@ pub const ROUND_TRIP: (&str, &str) = (
     "From reading a request to having made its reply, at its owner (one request in 16 is timed).",
 );
 
-fn samples(level: &Level, make: fn(f64, &[(&str, &str)]) -> Metric) -> Vec<Metric> {
-    level
+fn samples(gauge: &Gauge, make: fn(f64, &[(&str, &str)]) -> Metric) -> Vec<Metric> {
+    gauge
         .samples
         .iter()
         .map(|(labels, value)| {
@@ -201,7 +201,7 @@ fn counter(value: f64, pairs: &[(&str, &str)]) -> Metric {
 }
 
 fn gauge(value: f64, pairs: &[(&str, &str)]) -> Metric {
-    let mut gauge = Gauge::default();
+    let mut gauge = proto::Gauge::default();
     gauge.set_value(value);
     let mut metric = Metric::from_label(labels(pairs));
     metric.set_gauge(gauge);

@@ -16,14 +16,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::access::Clients;
 use crate::beats::{self, DEAD, Loop, STALE};
-use crate::command::Command;
 use crate::control::{self, Birth, Order};
-use crate::levels;
+use crate::directory::Directory;
+use crate::gauges;
+use crate::mailbox::Command;
 use crate::metrics::NodeCollector;
 use crate::options::{Listen, Options};
 use crate::parts::{self, Parts};
 use crate::shared::Shared;
-use crate::view::MeshView;
 
 /// How long to wait for room in a reactor's ring.
 const RING_PAUSE: Duration = Duration::from_millis(1);
@@ -123,7 +123,7 @@ pub struct Readiness {
 
 impl Readiness {
     /// Of a daemon whose oldest beat is that of this loop, and so old.
-    fn of((silent, age): (Loop, Duration), view: &MeshView) -> Self {
+    fn of((silent, age): (Loop, Duration), view: &Directory) -> Self {
         if age >= STALE {
             let reason = format!("{silent} has not turned for {} s", age.as_secs());
             return Self { ready: false, live: age < DEAD, reason };
@@ -175,7 +175,7 @@ impl Node {
         let (orders, order_queue) = mpsc::channel(4);
         let (failed_tx, failed) = watch::channel(None);
         let Parts { shared, control, from_reactors } = Parts::new(options, birth, now)?;
-        let collector = NodeCollector::new(shared.counters.clone(), levels::of(Arc::clone(&shared), control.counts()))?;
+        let collector = NodeCollector::new(shared.counters.clone(), gauges::of(Arc::clone(&shared), control.counts()))?;
         registry.register(Box::new(collector))?;
         let failing = Arc::new(failed_tx);
         let threads = start_reactors(&shared, sockets.tcp, &failing)?;
@@ -247,7 +247,7 @@ impl Handle {
         }
     }
 
-    /// The addresses that it listens on, with their real ports.
+    /// The addresses that it listens on, with their real mailboxes.
     #[must_use]
     pub fn addresses(&self) -> Listen {
         self.listen
@@ -256,13 +256,13 @@ impl Handle {
     /// Lets in other clients than before. Those that are no longer on the list lose their connections, those that may do other
     /// things than before may do those from now on.
     pub fn set_clients(&self, clients: Clients) {
-        self.shared.doors.set_clients(clients);
+        self.shared.auth.set_clients(clients);
         self.tell_all(|| Command::ClientsChanged);
     }
 
     /// Other keys of its own than before, which it shows to clients that connect from now on. Connections that are open stay.
     pub fn set_own_keys(&self, own: OwnKeys) {
-        self.shared.doors.set_own_keys(own);
+        self.shared.auth.set_own_keys(own);
     }
 
     /// Other keys for gossip and for the links between daemons, the one to use first; a link that was opened with a key
@@ -272,7 +272,7 @@ impl Handle {
     /// There are none, or more than a rotation needs.
     pub async fn set_gossip_keys(&self, keys: Vec<[u8; 32]>) -> Result<(), String> {
         let ring = control::keyring(&keys).map_err(|error| error.to_string())?;
-        self.shared.doors.set_gossip_keys(&keys);
+        self.shared.auth.set_gossip_keys(&keys);
         self.tell_all(|| Command::PeerKeysChanged);
         self.orders.send(Order::Rotate(ring)).await.map_err(|_| "the daemon is ending".to_owned())
     }
@@ -508,7 +508,7 @@ mod tests {
 
     #[test]
     fn a_loop_that_stands_for_2_s_makes_it_unready_and_after_10_s_not_alive() {
-        let view = MeshView { joined: true, ..MeshView::default() };
+        let view = Directory { joined: true, ..Directory::default() };
         let told = |millis| {
             let Readiness { ready, live, .. } = Readiness::of((Loop::Reactor(0), Duration::from_millis(millis)), &view);
             (ready, live)
@@ -516,7 +516,7 @@ mod tests {
         assert_eq!([0, 1_999].map(told), [(true, true); 2]);
         assert_eq!([2_000, 9_999].map(told), [(false, true); 2]);
         assert_eq!(told(10_000), (false, false));
-        let leaving = MeshView { leaving: true, ..view };
+        let leaving = Directory { leaving: true, ..view };
         let readiness = Readiness::of((Loop::Control, Duration::ZERO), &leaving);
         assert!(!readiness.ready && readiness.live, "{readiness:?}");
     }

@@ -28,7 +28,7 @@ pub struct Options {
     pub discovery: Discovery,
     /// Gossip keys, primary first; empty means the unauthenticated key that the mesh's name gives.
     pub gossip_keys: Vec<[u8; 32]>,
-    /// How clients and daemons are told from strangers.
+    /// How clients and daemons are told from gossip_rejections.
     pub security: Security,
     /// The reactor threads.
     pub reactor: Reactor,

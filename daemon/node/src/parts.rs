@@ -11,13 +11,13 @@ use statemesh_transport::limits::Settings;
 use statemesh_transport::{Kind, Listener, Reactor, SocketType};
 use tokio::sync::mpsc;
 
-use crate::access::Doors;
-use crate::command::Command;
-pub use crate::command::{Lane, ToControl};
+use crate::access::ListenerAuths;
 pub use crate::control::{
     Birth, Control, Done, Failure, Loaded, Output, Unanswered, Wake, Work, compile_definitions, load_definitions,
 };
 use crate::counters::Counters;
+use crate::mailbox::Command;
+pub use crate::mailbox::{Lane, ToControl};
 use crate::node::StartError;
 use crate::options::Options;
 pub use crate::shared::Shared;
@@ -48,10 +48,10 @@ impl Parts {
     pub fn new(options: Options, birth: Birth, now: Instant) -> Result<Self, StartError> {
         let reactors = options.reactor.threads.max(1);
         let (to_control, from_reactors) = mpsc::channel(CONTROL_QUEUE);
-        let doors = Doors::new(&options, now);
+        let auth = ListenerAuths::new(&options, now);
         // An incarnation is the time of its birth, in milliseconds since 1970.
         let origin = Origin { unix_ms: birth.incarnation, seed: birth.seed };
-        let shared = Arc::new(Shared::new(options, doors, reactors, origin, now, to_control));
+        let shared = Arc::new(Shared::new(options, auth, reactors, origin, now, to_control));
         let control = Control::new(Arc::clone(&shared), birth, now)?;
         Ok(Self { shared, control, from_reactors })
     }
@@ -97,7 +97,7 @@ pub fn reactor(
     let worker = Worker::new(Arc::clone(shared), index, counters, kernel.now());
     let mut reactor = Reactor::new(reactor_settings(shared), kernel, waker, worker);
     reactor.share(Arc::clone(&shared.connections));
-    let (for_clients, for_peers) = shared.doors.listening();
+    let (for_clients, for_peers) = shared.auth.listening();
     let subscription_bytes = limits.subscription_bytes.saturating_add(SUBSCRIBE_BYTES);
     let (router, xpub) = (SocketType::Router, SocketType::XPub);
     for (number, kind, socket_type, message_bytes, security) in [

@@ -4,13 +4,13 @@
 use std::fs;
 
 use crate::counters::Kind;
-use crate::metrics::Level;
+use crate::metrics::Gauge;
 
 /// The kernel counts processor time in hundredths of a second for programs, whatever its own tick is.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// What it says now.
-pub(crate) fn levels() -> Vec<Level> {
+pub(crate) fn gauges() -> Vec<Gauge> {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let (stat, status, limits, kernel) =
         (read("/proc/self/stat"), read("/proc/self/status"), read("/proc/self/limits"), read("/proc/stat"));
@@ -39,7 +39,7 @@ pub(crate) fn levels() -> Vec<Level> {
         ("process_start_time_seconds", Kind::Gauge, "When this process started, in seconds since 1970.", start),
     ];
     let level = |(name, kind, help, value): (_, _, _, Option<f64>)| {
-        Some(Level { name, help, kind, samples: vec![(Vec::new(), value?)] })
+        Some(Gauge { name, help, kind, samples: vec![(Vec::new(), value?)] })
     };
     all.into_iter().filter_map(level).collect()
 }
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn this_process_has_memory_and_threads() {
-        let all = levels();
+        let all = gauges();
         let value = |name| all.iter().find(|level| level.name == name).map(|level| level.samples[0].1);
         assert!(value("process_resident_memory_bytes").unwrap() > 1e6 && value("process_threads").unwrap() >= 1.0);
         assert!(value("process_start_time_seconds").unwrap() > 1.6e9);

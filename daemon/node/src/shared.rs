@@ -8,13 +8,13 @@ use crossbeam::queue::ArrayQueue;
 use parking_lot::RwLock;
 use tokio::sync::mpsc;
 
-use crate::access::Doors;
+use crate::access::ListenerAuths;
 use crate::beats::Beats;
-use crate::command::{Command, ToControl};
 use crate::counters::Counters;
+use crate::directory::Directory;
+use crate::mailbox::{Command, ToControl};
 use crate::options::Options;
 use crate::subscribers::Watching;
-use crate::view::MeshView;
 use statemesh_mesh::delivery::ended::Ended;
 use statemesh_mesh::key_index::STANDBYS;
 use statemesh_protocol::hash;
@@ -22,7 +22,7 @@ use statemesh_protocol::peer::frame::LinkId;
 use statemesh_shard::machines::Machines;
 use statemesh_shard::{Origin, Rules, Shards};
 use statemesh_transport::kernel::Wake;
-use statemesh_transport::limits::Census;
+use statemesh_transport::limits::ConnectionLimiter;
 
 /// Commands that wait for one reactor.
 const RING: usize = 4_096;
@@ -60,7 +60,7 @@ impl Clock {
 
 /// One reactor, as the others see it.
 #[derive(Debug)]
-pub(crate) struct Port {
+pub(crate) struct Mailbox {
     commands: ArrayQueue<Command>,
     /// Bytes of answers that other reactors have made for it, and that it has not taken.
     answer_bytes: AtomicUsize,
@@ -74,9 +74,9 @@ pub struct Shared {
     /// The daemon's clock.
     pub(crate) clock: Clock,
     /// Who may connect, and with which keys.
-    pub(crate) doors: Doors,
+    pub(crate) auth: ListenerAuths,
     /// The accepted connections of all reactors.
-    pub(crate) connections: Arc<Census>,
+    pub(crate) connections: Arc<ConnectionLimiter>,
     /// Subscriptions and what waits for subscribers, of all reactors.
     pub(crate) watching: Arc<Watching>,
     /// The instances.
@@ -99,8 +99,8 @@ pub struct Shared {
     seed: u64,
     /// Until when, in milliseconds, reactors may answer for partitions that are here (`statemesh_mesh::lease`).
     lease: AtomicU64,
-    view: RwLock<Arc<MeshView>>,
-    ports: Vec<Port>,
+    view: RwLock<Arc<Directory>>,
+    mailboxes: Vec<Mailbox>,
     control: mpsc::Sender<ToControl>,
     greeter: RwLock<Greeter>,
 }
@@ -127,7 +127,7 @@ impl Shared {
     #[must_use]
     pub(crate) fn new(
         options: Options,
-        doors: Doors,
+        auth: ListenerAuths,
         reactors: usize,
         origin: Origin,
         now: Instant,
@@ -148,11 +148,11 @@ impl Shared {
         };
         let shards = Shards::new(&machines, rules, reactors, origin);
         let port =
-            |_| Port { commands: ArrayQueue::new(RING), answer_bytes: AtomicUsize::new(0), waker: OnceLock::new() };
+            |_| Mailbox { commands: ArrayQueue::new(RING), answer_bytes: AtomicUsize::new(0), waker: OnceLock::new() };
         Self {
             options,
             clock: Clock::new(now),
-            doors,
+            auth,
             connections: Arc::default(),
             watching: Arc::default(),
             shards,
@@ -166,7 +166,7 @@ impl Shared {
             seed: origin.seed,
             lease: AtomicU64::new(u64::MAX),
             view: RwLock::default(),
-            ports: (0..reactors).map(port).collect(),
+            mailboxes: (0..reactors).map(port).collect(),
             control,
             greeter: RwLock::new(Greeter { hello: Arc::new([]), judge: Box::new(|_| Err(Vec::new())) }),
         }
@@ -220,12 +220,12 @@ impl Shared {
     /// Number of reactors.
     #[must_use]
     pub(crate) fn reactors(&self) -> usize {
-        self.ports.len()
+        self.mailboxes.len()
     }
 
     /// Lets other threads wake this reactor.
     pub(crate) fn set_waker(&self, reactor: usize, waker: Arc<dyn Wake>) {
-        if let Some(port) = self.ports.get(reactor) {
+        if let Some(port) = self.mailboxes.get(reactor) {
             // Each reactor sets its own, once.
             let _ = port.waker.set(waker);
         }
@@ -233,7 +233,7 @@ impl Shared {
 
     /// Wakes a reactor.
     pub(crate) fn wake(&self, reactor: usize) {
-        if let Some(waker) = self.ports.get(reactor).and_then(|port| port.waker.get())
+        if let Some(waker) = self.mailboxes.get(reactor).and_then(|port| port.waker.get())
             && let Err(error) = waker.wake()
         {
             tracing::error!(reactor, %error, "cannot wake a reactor");
@@ -245,7 +245,7 @@ impl Shared {
     /// # Errors
     /// Its ring is full: the command comes back.
     pub(crate) fn tell(&self, reactor: usize, command: Command) -> Result<(), Command> {
-        let Some(port) = self.ports.get(reactor) else {
+        let Some(port) = self.mailboxes.get(reactor) else {
             return Ok(());
         };
         let result = port.commands.push(command);
@@ -256,31 +256,31 @@ impl Shared {
     /// The next command for a reactor.
     #[must_use]
     pub(crate) fn next_command(&self, reactor: usize) -> Option<Command> {
-        self.ports.get(reactor)?.commands.pop()
+        self.mailboxes.get(reactor)?.commands.pop()
     }
 
     /// Whether commands wait for a reactor.
     #[must_use]
     pub(crate) fn has_commands(&self, reactor: usize) -> bool {
-        self.ports.get(reactor).is_some_and(|port| !port.commands.is_empty())
+        self.mailboxes.get(reactor).is_some_and(|port| !port.commands.is_empty())
     }
 
     /// Bytes of answers that other reactors have made for this one, and that it has not taken.
     #[must_use]
     pub(crate) fn answer_bytes(&self, reactor: usize) -> usize {
-        self.ports.get(reactor).map_or(0, |port| port.answer_bytes.load(Relaxed))
+        self.mailboxes.get(reactor).map_or(0, |port| port.answer_bytes.load(Relaxed))
     }
 
     /// Answers are sent to a reactor.
     pub(crate) fn answers_sent(&self, reactor: usize, bytes: usize) {
-        if let Some(port) = self.ports.get(reactor) {
+        if let Some(port) = self.mailboxes.get(reactor) {
             port.answer_bytes.fetch_add(bytes, Relaxed);
         }
     }
 
     /// A reactor has taken answers.
     pub(crate) fn answers_taken(&self, reactor: usize, bytes: usize) {
-        if let Some(port) = self.ports.get(reactor) {
+        if let Some(port) = self.mailboxes.get(reactor) {
             port.answer_bytes.fetch_sub(bytes, Relaxed);
         }
     }
@@ -303,18 +303,18 @@ impl Shared {
 
     /// The reactor that minds a shard's timers.
     #[must_use]
-    pub(crate) fn minder_of(&self, shard: usize) -> usize {
+    pub(crate) fn timer_owner(&self, shard: usize) -> usize {
         shard % self.reactors().max(1)
     }
 
     /// The mesh as it was last published.
     #[must_use]
-    pub(crate) fn view(&self) -> Arc<MeshView> {
+    pub(crate) fn view(&self) -> Arc<Directory> {
         Arc::clone(&self.view.read())
     }
 
     /// Publishes the mesh.
-    pub(crate) fn publish_view(&self, view: MeshView) {
+    pub(crate) fn publish_view(&self, view: Directory) {
         *self.view.write() = Arc::new(view);
     }
 

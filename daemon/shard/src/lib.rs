@@ -32,7 +32,7 @@ pub use filter::{BadFilter, Filter};
 pub use lives::Origin;
 pub use marks::{ConflictReason, KeyMark};
 pub use shards::{
-    Bounds, Counts, Fresh, Group, Installed, Job, KeyNote, Kind, KnownKey, Line, Moved, Outcome, Page, Place, Rules,
+    Bounds, Counts, Fresh, Group, HandedOff, Job, KeyNote, Kind, KnownKey, Line, Outcome, Page, Place, Received, Rules,
     Run, Shard, Shards, State, Waiter, Walk,
 };
 pub use stages::{Begun, Stage, Stopwatch};

@@ -46,7 +46,7 @@ use twins::Twins;
 use ended::Ended;
 use interest::Interests;
 pub use interest::Waiter;
-pub use moving::{Installed, Moved};
+pub use moving::{HandedOff, Received};
 pub use walk::{Bounds, Group, Kind, Line, Page, Place, Walk};
 
 /// Shards of a daemon: enough that two reactors seldom want the same one, few enough that looking at all is nothing.
@@ -129,7 +129,7 @@ impl Shard {
     }
 
     /// Its state, and what waits for it.
-    pub fn desk(&self) -> &Combining<State, Job> {
+    pub fn combiner(&self) -> &Combining<State, Job> {
         &self.state
     }
 
@@ -246,7 +246,7 @@ enum Phase {
     /// Served here.
     Held,
     /// Instances of it arrive; it is served once all are there and the control plane says so.
-    Arriving,
+    Receiving,
     /// Sent to another daemon, which has not said that it has it: kept, in parts, to be taken back.
     Sent(Vec<Vec<u8>>),
     /// A copy is here, but others may have adopted the partition: it is neither served, nor do its timers fire.

@@ -8,7 +8,9 @@ use crate::output::{Printer, Style, Table, say};
 use crate::remote::{self, unreachable};
 use serde_json::{Value, json};
 use statemesh_client::{Ask, ErrorCode, Op};
-use statemesh_load::{Books, Each, Endpoint, MAX_SLOTS, OpenError, Pace, Refusal, Round, Sends, Spec, Work, run};
+use statemesh_load::{
+    Each, Endpoint, HistoryChecker, MAX_SLOTS, OpenError, Pace, Refusal, Round, Sends, Spec, Work, run,
+};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -154,7 +156,7 @@ fn each(endpoint: &mut Endpoint, work: &mut Each, spec: Spec) -> Result<Round, O
 #[derive(Debug, Default)]
 struct Ran {
     round: Round,
-    books: Books,
+    checker: HistoryChecker,
     /// Instances whose last state is known.
     proved: usize,
     /// Instances that were stopped in the end, as all of its own machine are.
@@ -164,11 +166,11 @@ struct Ran {
 impl Ran {
     /// Everything was answered, and nothing came of any of it.
     fn moved_nothing(&self) -> bool {
-        self.round.answered > 0 && self.books.unchanged >= self.round.answered
+        self.round.answered > 0 && self.checker.unchanged >= self.round.answered
     }
 
     fn is_flawless(&self) -> bool {
-        self.round.errors.total() == 0 && self.books.lost == 0 && self.books.doubled == 0
+        self.round.errors.total() == 0 && self.checker.lost == 0 && self.checker.doubled == 0
     }
 }
 
@@ -227,7 +229,7 @@ impl Plan {
         for part in parts {
             let part = part.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
             all.round.merge(part.round);
-            all.books.merge(&part.books);
+            all.checker.merge(&part.checker);
             all.proved += part.proved;
             all.stopped += part.stopped;
         }
@@ -251,13 +253,13 @@ impl Plan {
             Ok(looked) => round.errors.merge(looked.errors),
             Err(error) => round.errors.add(1, &Refusal { code: "not_proved".to_owned(), message: error.to_string() }),
         }
-        let (books, proved) = sends.prove(&gets);
+        let (checker, proved) = sends.prove(&gets);
         // Where nobody listens any more it is not waited for a second time.
         if self.own && answers {
             // What stays is said by how many were stopped; it makes what was measured no worse.
             let _ = each(&mut endpoint, &mut stops, spec);
         }
-        Ok(Ran { round, books, proved, stopped: stops.answered() })
+        Ok(Ran { round, checker, proved, stopped: stops.answered() })
     }
 
     fn in_words(&self) -> String {
@@ -270,7 +272,7 @@ impl Plan {
     }
 
     fn report(&self, ran: &Ran) -> Value {
-        let Ran { round, books, proved, stopped } = ran;
+        let Ran { round, checker, proved, stopped } = ran;
         let elapsed = round.elapsed.as_secs_f64();
         let rate = if elapsed > 0.0 { round.events as f64 / elapsed } else { 0.0 };
         let micros = |nanos: f64| (nanos / 100.0).round() / 10.0;
@@ -292,7 +294,7 @@ impl Plan {
             "pause_ms": round.pause.as_micros() as f64 / 1e3,
             "acknowledged": round.answered, "errors": round.errors.total(), "error_codes": errors.collect::<Vec<_>>(),
             "retried": round.retried, "reconnects": round.reconnects, "first_reconnect": round.broken,
-            "lost": books.lost, "doubled": books.doubled, "restarted": books.restarted, "unchanged": books.unchanged,
+            "lost": checker.lost, "doubled": checker.doubled, "restarted": checker.restarted, "unchanged": checker.unchanged,
             "proved_keys": proved, "stopped_keys": self.own.then_some(stopped),
         })
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use statemesh_protocol::hash::Partition;
 use statemesh_protocol::partition_set::PartitionSet;
 
-/// Bytes of keys after which a part ends. A partition is never cut: a hand-over makes all of it at once, too.
+/// Bytes of keys after which a part ends. A partition is never cut: a hand-off makes all of it at once, too.
 pub const PART_BYTES: usize = 512 * 1024;
 
 /// What a member is to be told on its link.

@@ -11,7 +11,7 @@ use statemesh_protocol::partition_set::PartitionSet;
 use statemesh_protocol::peer::ownership::{Answer, Known, OwnershipMessage, Purpose};
 
 /// A claim asks again at most this often, when answers name holders that had denied. Each round follows a partition through
-/// one more hand-over, and a partition is not handed over three times in a round trip.
+/// one more hand-off, and a partition is not handed over three times in a round trip.
 const MAX_ROUNDS: u8 = 4;
 
 /// Partitions that this member asks everyone about. Each round has an id of its own: an answer to an earlier one says nothing of
@@ -159,7 +159,7 @@ impl Ownership {
     pub(super) fn take(&mut self, partition: Partition, denied: Option<MemberName>, told: bool) {
         let lost_from = self.lost[usize::from(partition)].clone().or(denied);
         let unnamed = lost_from.is_some() && !self.knows_keys(partition, told);
-        self.out.push_back(Output::Take { partition, lost_from, unnamed });
+        self.out.push_back(Output::Adopt { partition, lost_from, unnamed });
         self.serve(partition);
     }
 

@@ -109,7 +109,7 @@ impl Ownership {
     pub(super) fn reopen(&mut self, partition: Partition, denied: Option<MemberName>, told: bool) {
         let died = self.lost[usize::from(partition)].clone().or(denied).filter(|name| *name != self.me);
         let unnamed = died.is_some() && !self.knows_keys(partition, told);
-        self.out.push_back(Output::Restore { partition, died, unnamed });
+        self.out.push_back(Output::Reopen { partition, died, unnamed });
         self.serve(partition);
     }
 

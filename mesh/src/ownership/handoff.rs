@@ -102,7 +102,7 @@ impl Ownership {
                 let (to, stage) = (from.clone(), Stage::Pieces);
                 self.set_slot(partition, Slot::Sending { to, number, stage });
                 let to = from.clone();
-                self.out.push_back(Output::Transfer { partition, number, to });
+                self.out.push_back(Output::HandOff { partition, number, to });
                 continue;
             }
             self.end_offer(partition, from, doubtful);
@@ -174,7 +174,7 @@ impl Ownership {
                 self.sides.set_standing(partition, standing, now);
             }
             let set = std::iter::once(partition).collect();
-            self.send(from, OwnershipMessage::Installed { number, set });
+            self.send(from, OwnershipMessage::Received { number, set });
         }
     }
 
@@ -213,7 +213,7 @@ impl Ownership {
         }
         self.lost[p] = None;
         self.sides.forget_standing(partition);
-        self.out.push_back(Output::Drop(partition));
+        self.out.push_back(Output::Release(partition));
         self.handed_over.insert(partition);
         self.review = true;
     }

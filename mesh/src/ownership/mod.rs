@@ -3,7 +3,7 @@
 //! # The protocol
 //! 1. **The holder decides when to hand over; a would-be owner takes only what nobody holds.** A member whose view says that
 //!    another owns a partition that it holds *offers* it there. The other accepts, the holder freezes the partition, sends it
-//!    ([`Output::Transfer`]) and forwards behind it, on the same ordered link, whatever still arrives. It drops its copy
+//!    ([`Output::HandOff`]) and forwards behind it, on the same ordered link, whatever still arrives. It drops its copy
 //!    when it is told that the other has *installed* it. Every hand-off has a number: what is said of one, and the parts of one,
 //!    never count for another, and whether one arrived is asked and answered by number. That the other holds the partition
 //!    proves nothing: it may have held a copy of its own before.
@@ -13,7 +13,7 @@
 //!    partition on is only as new as the next holder's.
 //! 3. Of members that claim at once, the one that rendezvous hashing prefers goes on. Members remember a claim for
 //!    [`Settings::claim_memory`] and tell a second claimant, who waits if it does not know the first.
-//! 4. Who takes or installs a partition says so to everyone ([`OwnershipMessage::Holding`]), and two members that meet
+//! 4. Who takes or installs a partition says so to everyone ([`OwnershipMessage::Serving`]), and two members that meet
 //!    exchange what they hold. So everyone knows holders rather than guesses them, and a claimant learns who died with what.
 //! 5. After a network partition both sides may hold a partition. The view of the healed mesh has one owner: others offer it
 //!    theirs as in 1, and it merges key by key ([`Output::Receive`] with `merge`). The copy of the *side* that counted more
@@ -29,7 +29,7 @@
 //! # Guarantees
 //! While all members of the mesh are connected and see each other as alive, a partition has at most one member that serves
 //! it, and no accepted event is lost or applied twice by joins and planned leaves. After a crash, what the dead member held is
-//! taken afresh by its owner, who is told who died ([`Output::Take`]), after all that is known of its keys has come.
+//! taken afresh by its owner, who is told who died ([`Output::Adopt`]), after all that is known of its keys has come.
 //!
 //! # Assumptions
 //! Messages between two processes arrive in order while a link lives ([`Input::LinkUp`] to [`Input::LinkDown`]); whatever was
@@ -146,15 +146,15 @@ pub enum Input {
         /// What it says.
         message: OwnershipMessage,
     },
-    /// The last piece of this partition is queued on the link to whom [`Output::Transfer`] named.
-    Transferred {
+    /// The last piece of this partition is queued on the link to whom [`Output::HandOff`] named.
+    HandedOff {
         /// The partition.
         partition: Partition,
         /// The hand-off's number.
         number: HandoffNumber,
     },
     /// All of this partition has arrived from this member and is installed (or merged).
-    Installed {
+    Received {
         /// The partition.
         partition: Partition,
         /// The hand-off's number.
@@ -201,8 +201,8 @@ pub enum Output {
         /// The message.
         message: OwnershipMessage,
     },
-    /// Stop serving this partition, send all of it to `to`, then say [`Input::Transferred`]. Keep the copy.
-    Transfer {
+    /// Stop serving this partition, send all of it to `to`, then say [`Input::HandedOff`]. Keep the copy.
+    HandOff {
         /// The partition.
         partition: Partition,
         /// The hand-off's number.
@@ -229,14 +229,14 @@ pub enum Output {
         from: MemberName,
     },
     /// The new holder has it: forget the copy.
-    Drop(Partition),
+    Release(Partition),
     /// All copies are in doubt: what others have passed on may be old, and given up meanwhile.
     Doubt,
     /// Do not serve this partition, nor fire its timers, until something else is said of it: others may have adopted it.
     Suspend(Partition),
     /// Serve the kept copy again: the new holder is gone, or never got it; or nobody else held what was in doubt. Keys that
     /// others were told of meanwhile ([`Output::Relay`] at those) were served elsewhere: they are lost, or older here.
-    Restore {
+    Reopen {
         /// The partition.
         partition: Partition,
         /// Who had it meanwhile, and died.
@@ -262,7 +262,7 @@ pub enum Output {
         set: PartitionSet,
     },
     /// Serve this partition, empty. The keys that are known by now are lost.
-    Take {
+    Adopt {
         /// The partition.
         partition: Partition,
         /// Its holder died with it; none if no member knows of anyone who ever held it.
@@ -271,7 +271,7 @@ pub enum Output {
         unnamed: bool,
     },
     /// Events for this partition now go there: tell the router.
-    RouteChanged {
+    Route {
         /// The partition.
         partition: Partition,
         /// Where to.
@@ -282,18 +282,8 @@ pub enum Output {
 impl Output {
     /// The name of each kind.
     pub const NAMES: &'static [&'static str] = &[
-        "send",
-        "transfer",
-        "receive",
-        "discard",
-        "drop",
-        "doubt",
-        "suspend",
-        "restore",
-        "relay",
-        "served",
-        "take",
-        "route-changed",
+        "send", "hand-off", "receive", "discard", "release", "doubt", "suspend", "reopen", "relay", "served", "adopt",
+        "route",
     ];
 
     /// The name of its kind.
@@ -301,17 +291,17 @@ impl Output {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Send { .. } => "send",
-            Self::Transfer { .. } => "transfer",
+            Self::HandOff { .. } => "hand-off",
             Self::Receive { .. } => "receive",
             Self::Discard { .. } => "discard",
-            Self::Drop(_) => "drop",
+            Self::Release(_) => "release",
             Self::Doubt => "doubt",
             Self::Suspend(_) => "suspend",
-            Self::Restore { .. } => "restore",
+            Self::Reopen { .. } => "reopen",
             Self::Relay { .. } => "relay",
             Self::Served { .. } => "served",
-            Self::Take { .. } => "take",
-            Self::RouteChanged { .. } => "route-changed",
+            Self::Adopt { .. } => "adopt",
+            Self::Route { .. } => "route",
         }
     }
 }
@@ -468,8 +458,8 @@ impl Ownership {
             Input::LinkDown(name) => self.link_down(&name),
             Input::Message { from, message } => self.message(&from, message, now),
             Input::Unreadable { partition, number, from } => self.refuse(partition, number, &from),
-            Input::Transferred { partition, number } => self.transferred(partition, number),
-            Input::Installed { partition, number, from } => self.installed(partition, number, &from, now),
+            Input::HandedOff { partition, number } => self.transferred(partition, number),
+            Input::Received { partition, number, from } => self.installed(partition, number, &from, now),
             Input::Misrouted { partition, from } => self.misrouted(partition, &from),
             Input::Tick => {}
         }
@@ -734,7 +724,7 @@ impl Ownership {
         self.send(name, OwnershipMessage::Met { buried });
         let set: PartitionSet = self.partitions(|this, p| this.speaks_for(p)).collect();
         if !set.is_empty() {
-            self.send(name, OwnershipMessage::Holding { set });
+            self.send(name, OwnershipMessage::Serving { set });
         }
     }
 
@@ -754,10 +744,10 @@ impl Ownership {
             OwnershipMessage::Accept { number, set } => self.accepted(from, number, &set),
             OwnershipMessage::Decline { number, set } => self.declined(from, number, &set, now),
             OwnershipMessage::Withdraw { number, set } => self.withdrawn(from, number, &set),
-            OwnershipMessage::Installed { number, set } => self.confirmed(from, number, &set),
+            OwnershipMessage::Received { number, set } => self.confirmed(from, number, &set),
             OwnershipMessage::Confirm { number, set } => self.confirm(from, number, &set),
             OwnershipMessage::Arrived { number, asked, set } => self.arrived(from, number, &asked, &set),
-            OwnershipMessage::Holding { set } => self.holding(from, &set),
+            OwnershipMessage::Serving { set } => self.holding(from, &set),
             OwnershipMessage::Fetch { purpose, set } => self.fetched(from, purpose, &set),
             OwnershipMessage::Told { set } => self.told(from, &set),
             OwnershipMessage::Drained { number } => self.peer_drained(from, number),
@@ -808,7 +798,7 @@ impl Ownership {
             for name in self.linked() {
                 let set = set.clone();
                 // What this member told of itself when it met another may come behind what the new holder tells.
-                let message = if held { OwnershipMessage::Holding { set } } else { OwnershipMessage::NotHere { set } };
+                let message = if held { OwnershipMessage::Serving { set } } else { OwnershipMessage::NotHere { set } };
                 self.send(&name, message);
             }
         }
@@ -820,7 +810,7 @@ impl Ownership {
             let known = &mut self.routes[usize::from(partition)];
             if *known != to {
                 known.clone_from(&to);
-                self.out.push_back(Output::RouteChanged { partition, to });
+                self.out.push_back(Output::Route { partition, to });
             }
         }
     }

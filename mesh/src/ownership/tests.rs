@@ -83,7 +83,7 @@ impl Rig {
     fn taken(&mut self) -> Vec<(Partition, bool, Option<MemberName>)> {
         let outputs = self.outputs().into_iter();
         let takes = outputs.filter_map(|output| match output {
-            Output::Take { partition, lost_from, .. } => Some((partition, lost_from.is_none(), lost_from)),
+            Output::Adopt { partition, lost_from, .. } => Some((partition, lost_from.is_none(), lost_from)),
             _ => None,
         });
         takes.collect()
@@ -218,7 +218,7 @@ fn handing_over() -> (Rig, Partition, HandoffNumber) {
     let (number, _, set) = rig.offer_to(1);
     let partition = set.iter().next().unwrap();
     rig.hear(1, OwnershipMessage::Accept { number, set: one(partition) });
-    assert!(rig.outputs().contains(&Output::Transfer { partition, number, to: name(1) }));
+    assert!(rig.outputs().contains(&Output::HandOff { partition, number, to: name(1) }));
     (rig, partition, number)
 }
 
@@ -230,11 +230,11 @@ fn one(partition: Partition) -> PartitionSet {
 fn a_copy_is_kept_until_the_new_holder_has_it() {
     let (mut rig, partition, number) = handing_over();
     assert_eq!(rig.node.target(partition), Target::Park);
-    rig.put(Input::Transferred { partition, number });
+    rig.put(Input::HandedOff { partition, number });
     assert_eq!(rig.node.target(partition), Target::Forward(name(1)));
-    assert!(!rig.outputs().contains(&Output::Drop(partition)));
-    rig.hear(1, OwnershipMessage::Installed { number, set: one(partition) });
-    assert!(rig.outputs().contains(&Output::Drop(partition)));
+    assert!(!rig.outputs().contains(&Output::Release(partition)));
+    rig.hear(1, OwnershipMessage::Received { number, set: one(partition) });
+    assert!(rig.outputs().contains(&Output::Release(partition)));
     assert_eq!(rig.node.holder(partition), Some(&name(1)));
 }
 
@@ -242,19 +242,19 @@ fn a_copy_is_kept_until_the_new_holder_has_it() {
 fn what_is_said_of_one_hand_off_counts_for_no_other() {
     let (mut rig, partition, number) = handing_over();
     for other in [number - 1, number + 1] {
-        rig.put(Input::Transferred { partition, number: other });
+        rig.put(Input::HandedOff { partition, number: other });
         assert_eq!(rig.node.target(partition), Target::Park);
-        rig.hear(1, OwnershipMessage::Installed { number: other, set: one(partition) });
+        rig.hear(1, OwnershipMessage::Received { number: other, set: one(partition) });
     }
     assert_eq!(rig.outputs(), []);
     // And a receiver installs what it accepted.
     let mut rig = Rig::new(&[1]);
     rig.outputs();
     rig.hear(1, OwnershipMessage::Offer { number: 5, side: 1, doubtful: false, set: one(3) });
-    rig.put(Input::Installed { partition: 3, number: 4, from: name(1) });
+    rig.put(Input::Received { partition: 3, number: 4, from: name(1) });
     rig.hear(1, OwnershipMessage::Withdraw { number: 4, set: one(3) });
     assert_eq!(rig.node.target(3), Target::Park);
-    rig.put(Input::Installed { partition: 3, number: 5, from: name(1) });
+    rig.put(Input::Received { partition: 3, number: 5, from: name(1) });
     assert_eq!(rig.node.target(3), Target::Local);
 }
 
@@ -273,16 +273,16 @@ fn a_process_gives_no_number_that_its_predecessor_gave() {
 #[test]
 fn a_new_holder_that_dies_gives_the_copy_back() {
     let (mut rig, partition, number) = handing_over();
-    rig.put(Input::Transferred { partition, number });
+    rig.put(Input::HandedOff { partition, number });
     rig.dies(1);
-    assert!(rig.outputs().contains(&Output::Restore { partition, died: Some(name(1)), unnamed: true }));
+    assert!(rig.outputs().contains(&Output::Reopen { partition, died: Some(name(1)), unnamed: true }));
     assert_eq!(rig.node.target(partition), Target::Local);
 }
 
 #[test]
 fn a_copy_that_comes_back_is_served_when_all_have_said_that_they_hold_no_other_and_what_they_know_of_its_keys() {
     let (mut rig, partition, number) = handing_over();
-    rig.put(Input::Transferred { partition, number });
+    rig.put(Input::HandedOff { partition, number });
     rig.meet(2);
     rig.dies(1);
     // The new holder served it for a moment, and told its standby.
@@ -291,7 +291,7 @@ fn a_copy_that_comes_back_is_served_when_all_have_said_that_they_hold_no_other_a
     rig.answer(2, id, Answer { indexed: one(partition), ..Answer::default() });
     assert_eq!(rig.node.target(partition), Target::Park);
     let fetch = OwnershipMessage::Fetch { purpose: Purpose::Doubt, set: one(partition) };
-    let restore = Output::Restore { partition, died: Some(name(1)), unnamed: false };
+    let restore = Output::Reopen { partition, died: Some(name(1)), unnamed: false };
     let outputs = rig.outputs();
     assert!(outputs.contains(&Output::Send { to: name(2), message: fetch }), "{outputs:?}");
     assert!(!outputs.contains(&restore));
@@ -303,7 +303,7 @@ fn a_copy_that_comes_back_is_served_when_all_have_said_that_they_hold_no_other_a
 fn a_broken_link_leaves_neither_copy_served_until_it_is_known_what_arrived() {
     for arrived in [true, false] {
         let (mut rig, partition, number) = handing_over();
-        rig.put(Input::Transferred { partition, number });
+        rig.put(Input::HandedOff { partition, number });
         rig.put(Input::LinkDown(name(1)));
         assert_eq!(rig.node.target(partition), Target::Park);
         rig.put(Input::LinkUp(name(1)));
@@ -312,8 +312,8 @@ fn a_broken_link_leaves_neither_copy_served_until_it_is_known_what_arrived() {
         let set = if arrived { one(partition) } else { PartitionSet::new() };
         rig.hear(1, OwnershipMessage::Arrived { number, asked: one(partition), set });
         let outputs = rig.outputs();
-        let restored = outputs.contains(&Output::Restore { partition, died: None, unnamed: false });
-        assert_eq!((restored, outputs.contains(&Output::Drop(partition))), (!arrived, arrived));
+        let restored = outputs.contains(&Output::Reopen { partition, died: None, unnamed: false });
+        assert_eq!((restored, outputs.contains(&Output::Release(partition))), (!arrived, arrived));
     }
 }
 
@@ -323,10 +323,10 @@ fn that_a_member_holds_a_partition_does_not_say_that_it_got_this_copy_of_it() {
     rig.put(Input::LinkDown(name(1)));
     rig.put(Input::LinkUp(name(1)));
     // It held a copy of its own before.
-    rig.hear(1, OwnershipMessage::Holding { set: one(partition) });
+    rig.hear(1, OwnershipMessage::Serving { set: one(partition) });
     rig.hear(1, OwnershipMessage::Arrived { number, asked: one(partition), set: PartitionSet::new() });
     let outputs = rig.outputs();
-    assert!(!outputs.contains(&Output::Drop(partition)), "{outputs:?}");
+    assert!(!outputs.contains(&Output::Release(partition)), "{outputs:?}");
     // The copy is offered again, and not served meanwhile.
     let offered = |output: &Output| matches!(output, Output::Send { message: OwnershipMessage::Offer { set, .. }, .. } if set.contains(partition));
     assert!(outputs.iter().any(offered), "{outputs:?}");
@@ -337,7 +337,7 @@ fn that_a_member_holds_a_partition_does_not_say_that_it_got_this_copy_of_it() {
 fn whether_a_hand_off_arrived_is_answered_for_that_one_even_after_it_was_handed_on() {
     let mut rig = Rig::new(&[1]);
     rig.hear(1, OwnershipMessage::Offer { number: 5, side: 1, doubtful: false, set: one(3) });
-    rig.put(Input::Installed { partition: 3, number: 5, from: name(1) });
+    rig.put(Input::Received { partition: 3, number: 5, from: name(1) });
     rig.dies(1);
     rig.meet(1);
     rig.outputs();
@@ -357,8 +357,8 @@ fn an_offer_of_what_is_held_is_merged() {
     let merge = Some(Winner::Longer);
     assert!(rig.outputs().contains(&Output::Receive { partition: 3, number: 9, from: name(1), merge }));
     assert_eq!(rig.node.target(3), Target::Local);
-    rig.put(Input::Installed { partition: 3, number: 9, from: name(1) });
-    let installed = OwnershipMessage::Installed { number: 9, set: set(&[3]) };
+    rig.put(Input::Received { partition: 3, number: 9, from: name(1) });
+    let installed = OwnershipMessage::Received { number: 9, set: set(&[3]) };
     assert!(rig.outputs().contains(&Output::Send { to: name(1), message: installed }));
 }
 
@@ -397,14 +397,14 @@ fn who_was_paused_serves_nothing_before_all_have_said_what_they_hold() {
     assert_eq!(rig.node.target(theirs), Target::Forward(name(2)));
     let restored = rig.outputs();
     for p in mine.iter().filter(|p| *p != theirs) {
-        assert!(restored.contains(&Output::Restore { partition: p, died: None, unnamed: false }));
+        assert!(restored.contains(&Output::Reopen { partition: p, died: None, unnamed: false }));
         assert_eq!(rig.node.target(p), Target::Local);
     }
     rig.hear(2, OwnershipMessage::Offer { number: 4, side: 2, doubtful: false, set: one(theirs) });
     let merge = Some(Winner::Here);
     assert!(rig.outputs().contains(&Output::Receive { partition: theirs, number: 4, from: name(2), merge }));
     assert_eq!(rig.node.target(theirs), Target::Park);
-    rig.put(Input::Installed { partition: theirs, number: 4, from: name(2) });
+    rig.put(Input::Received { partition: theirs, number: 4, from: name(2) });
     assert_eq!(rig.node.target(theirs), Target::Local);
 }
 
@@ -462,12 +462,12 @@ fn a_copy_in_doubt_is_offered_to_the_holder_of_another_that_owns_it() {
     rig.put(Input::Doubt(Reason::Paused));
     rig.put(Input::LinkUp(name(2)));
     rig.outputs();
-    rig.hear(2, OwnershipMessage::Holding { set: one(p) });
+    rig.hear(2, OwnershipMessage::Serving { set: one(p) });
     let (number, side, set) = rig.offer_to(2);
     assert_eq!((side, &set), (2, &one(p)));
     assert_eq!(rig.node.target(p), Target::Forward(name(2)));
     rig.hear(2, OwnershipMessage::Accept { number, set });
-    assert!(rig.outputs().contains(&Output::Transfer { partition: p, number, to: name(2) }));
+    assert!(rig.outputs().contains(&Output::HandOff { partition: p, number, to: name(2) }));
 }
 
 #[test]
@@ -494,7 +494,7 @@ fn who_adopts_a_partition_fetches_its_keys_from_all_that_were_told_before_it_ser
         let p = asked.iter().next().unwrap();
         rig.answer(1, id, Answer { indexed: one(p), ..Answer::default() });
         let taken = rig.outputs();
-        let takes = taken.iter().filter(|output| matches!(output, Output::Take { .. })).count();
+        let takes = taken.iter().filter(|output| matches!(output, Output::Adopt { .. })).count();
         assert_eq!((takes, rig.node.target(p)), (asked.len() - 1, Target::Park));
         let fetch = OwnershipMessage::Fetch { purpose: Purpose::Claim, set: one(p) };
         assert!(taken.contains(&Output::Send { to: name(1), message: fetch }));
@@ -532,7 +532,7 @@ fn what_nobody_was_told_of_is_taken_as_unnamed() {
         }
         let taken = rig.outputs();
         let taken = taken.iter().filter_map(|output| match output {
-            Output::Take { partition, unnamed, .. } => Some((*partition, *unnamed)),
+            Output::Adopt { partition, unnamed, .. } => Some((*partition, *unnamed)),
             _ => None,
         });
         // Of what nobody ever held nothing is lost.
@@ -579,7 +579,7 @@ fn a_member_that_knows_keys_says_so_and_passes_them_on() {
 fn a_holder_whose_twin_dies_asks_what_was_known_of_the_keys_that_went_with_it() {
     let (mut rig, mine) = holding();
     let p = mine.iter().next().unwrap();
-    rig.hear(2, OwnershipMessage::Holding { set: one(p) });
+    rig.hear(2, OwnershipMessage::Serving { set: one(p) });
     rig.outputs();
     rig.dies(2);
     let outputs = rig.outputs();
@@ -607,7 +607,7 @@ fn that_a_leaving_member_was_noted_empty_does_not_count_once_it_held_something_a
     rig.put(Input::Tick);
     let (number, _, set) = rig.offer_to(1);
     rig.hear(1, OwnershipMessage::Accept { number, set: set.clone() });
-    rig.hear(1, OwnershipMessage::Installed { number, set });
+    rig.hear(1, OwnershipMessage::Received { number, set });
     let second = drained(&mut rig);
     rig.hear(1, OwnershipMessage::DrainedNoted { number: first });
     assert!(!rig.node.drained());
@@ -625,8 +625,8 @@ fn messages_about_partitions_that_the_mesh_does_not_have_change_nothing() {
         OwnershipMessage::Accept { number: 1, set: all.clone() },
         OwnershipMessage::Decline { number: 1, set: all.clone() },
         OwnershipMessage::Withdraw { number: 1, set: all.clone() },
-        OwnershipMessage::Installed { number: 1, set: all.clone() },
-        OwnershipMessage::Holding { set: all.clone() },
+        OwnershipMessage::Received { number: 1, set: all.clone() },
+        OwnershipMessage::Serving { set: all.clone() },
         OwnershipMessage::Query { id: 1, purpose: Purpose::Claim, set: all.clone() },
         OwnershipMessage::Query { id: 1, purpose: Purpose::Doubt, set: all.clone() },
         OwnershipMessage::Confirm { number: 1, set: all.clone() },
@@ -640,8 +640,8 @@ fn messages_about_partitions_that_the_mesh_does_not_have_change_nothing() {
     ] {
         rig.hear(1, message);
     }
-    rig.put(Input::Transferred { partition: u16::MAX, number: 1 });
-    rig.put(Input::Installed { partition: u16::MAX, number: 1, from: name(1) });
+    rig.put(Input::HandedOff { partition: u16::MAX, number: 1 });
+    rig.put(Input::Received { partition: u16::MAX, number: 1, from: name(1) });
     rig.put(Input::Misrouted { partition: u16::MAX, from: name(1) });
     assert_eq!(rig.node.target(u16::MAX), Target::Park);
     // Nor is anything relayed or served that there is not.
@@ -657,9 +657,9 @@ fn messages_about_partitions_that_the_mesh_does_not_have_change_nothing() {
 #[test]
 fn what_cannot_be_read_is_given_back_and_its_holder_serves_it_again() {
     let (mut rig, partition, number) = handing_over();
-    rig.put(Input::Transferred { partition, number });
+    rig.put(Input::HandedOff { partition, number });
     rig.hear(1, OwnershipMessage::Decline { number, set: one(partition) });
-    assert!(rig.outputs().contains(&Output::Restore { partition, died: None, unnamed: false }));
+    assert!(rig.outputs().contains(&Output::Reopen { partition, died: None, unnamed: false }));
     assert_eq!(rig.node.target(partition), Target::Local);
     let offered = |rig: &mut Rig| {
         let is_offer = |output: &Output| matches!(output, Output::Send { message: OwnershipMessage::Offer { set, .. }, .. } if set.contains(partition));
@@ -723,9 +723,9 @@ fn two_copies_in_doubt_make_one_that_is_in_doubt() {
         rig.put(Input::Doubt(Reason::Paused));
         rig.outputs();
         rig.hear(2, OwnershipMessage::Offer { number, side: 2, doubtful, set: one(p) });
-        rig.put(Input::Installed { partition: p, number, from: name(2) });
+        rig.put(Input::Received { partition: p, number, from: name(2) });
         let (target, outputs) = (rig.node.target(p), rig.outputs());
-        let installed = OwnershipMessage::Installed { number, set: one(p) };
+        let installed = OwnershipMessage::Received { number, set: one(p) };
         assert!(outputs.contains(&Output::Send { to: name(2), message: installed }));
         let asks = |output: &Output| query(output.clone()).is_some_and(|(_, set)| set.contains(p));
         assert_eq!((target == Target::Local, outputs.iter().any(asks)), (!doubtful, doubtful));
@@ -734,6 +734,6 @@ fn two_copies_in_doubt_make_one_that_is_in_doubt() {
     let (number, set) = (6, one(p));
     rig.hear(2, OwnershipMessage::Offer { number, side: 2, doubtful: false, set });
     rig.put(Input::Doubt(Reason::Paused));
-    rig.put(Input::Installed { partition: p, number, from: name(2) });
+    rig.put(Input::Received { partition: p, number, from: name(2) });
     assert_eq!(rig.node.target(p), Target::Park);
 }

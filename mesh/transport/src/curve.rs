@@ -36,7 +36,7 @@ impl std::fmt::Debug for OwnKeys {
 
 /// Who may connect to a listener, and what it shows them. It is asked by a reactor for each connection, so it must not wait;
 /// what it answers may change with time.
-pub trait Door: Send + Sync {
+pub trait ListenerAuth: Send + Sync {
     /// Our own keys.
     fn own(&self) -> OwnKeys;
 
@@ -51,7 +51,7 @@ pub enum Security {
     #[default]
     None,
     /// CURVE, as the side that others authenticate to.
-    Server(Arc<dyn Door>),
+    Server(Arc<dyn ListenerAuth>),
     /// CURVE, as the side that authenticates itself.
     Client {
         /// Our own keys.
@@ -86,9 +86,9 @@ impl Security {
     pub(crate) fn mechanisms(&self) -> (MechanismSetup, Option<MechanismSetup>) {
         match self {
             Self::None => (MechanismSetup::Null, None),
-            Self::Server(door) => {
-                let OwnKeys { current, former } = door.own();
-                (serving(door, current), former.map(|pair| serving(door, pair)))
+            Self::Server(auth) => {
+                let OwnKeys { current, former } = auth.own();
+                (serving(auth, current), former.map(|pair| serving(auth, pair)))
             }
             Self::Client { own, server } => {
                 (MechanismSetup::CurveClient { our_keypair: own.clone(), server_public: *server }, None)
@@ -97,8 +97,8 @@ impl Security {
     }
 }
 
-fn serving(door: &Arc<dyn Door>, our_keypair: KeyPair) -> MechanismSetup {
-    let door = Arc::clone(door);
-    let options = CurveServerOptions::new().authenticator(move |peer| door.admits(&peer.public_key));
+fn serving(auth: &Arc<dyn ListenerAuth>, our_keypair: KeyPair) -> MechanismSetup {
+    let auth = Arc::clone(auth);
+    let options = CurveServerOptions::new().authenticator(move |peer| auth.admits(&peer.public_key));
     MechanismSetup::CurveServer { our_keypair, options }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::heartbeat::{Rounds, Silence, Verdict};
-use crate::limits::{Census, Kind, Refusal, Settings};
+use crate::limits::{ConnectionLimiter, Kind, Refusal, Settings};
 use crate::link::Link;
 use crate::reactor::{Closed, ConnId, Origin, Usage};
 use crate::table::{Conn, Course, Table};
@@ -40,7 +40,7 @@ pub(crate) struct Flow {
     /// Connections whose handshake is complete, in the order in which they are looked at for signs of life.
     rounds: Rounds,
     /// Accepted connections, of other reactors too.
-    pub(crate) census: Arc<Census>,
+    pub(crate) census: Arc<ConnectionLimiter>,
     pub(crate) usage: Usage,
 }
 

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 pub struct Settings {
     /// Polls for at most this long before it sleeps, where that helps; [`Duration::MAX`]: never sleeps.
     pub spin: Duration,
-    /// Accepted connections of guests, of all reactors that share a [`Census`].
+    /// Accepted connections of guests, of all reactors that share a [`ConnectionLimiter`].
     pub connections: usize,
     /// Accepted links, of the same reactors.
     pub links: usize,
@@ -132,7 +132,7 @@ pub enum Kind {
 ///
 /// The lock is held for one look into a table, when a connection comes or goes, and only by reactors.
 #[derive(Debug, Default)]
-pub struct Census {
+pub struct ConnectionLimiter {
     guests: Mutex<Open>,
     links: Mutex<Open>,
 }
@@ -158,7 +158,7 @@ const BURST: Duration = Duration::from_secs(1);
 /// Addresses that are kept before those without connections are looked for.
 const MIN_SOURCES: usize = 1_024;
 
-impl Census {
+impl ConnectionLimiter {
     /// Counts a new connection.
     ///
     /// # Errors
@@ -188,7 +188,7 @@ impl Census {
         Ok(())
     }
 
-    /// Counts the end of a connection that [`Census::enter`] counted.
+    /// Counts the end of a connection that [`ConnectionLimiter::enter`] counted.
     pub(crate) fn leave(&self, kind: Kind, address: IpAddr) {
         let mut open = self.open(kind);
         open.all = open.all.saturating_sub(1);
@@ -238,7 +238,7 @@ mod tests {
     fn each_address_and_all_together_have_their_bound() {
         let settings = Settings { connections: 3, connections_per_address: 2, ..Settings::default() };
         let [a, b] = [1, 2].map(|last| IpAddr::from([10, 0, 0, last]));
-        let census = Census::default();
+        let census = ConnectionLimiter::default();
         let now = Instant::now();
         let enter = |address| census.enter(Kind::Guest, address, &settings, now);
         assert_eq!([enter(a), enter(a)], [Ok(()); 2]);
@@ -255,7 +255,7 @@ mod tests {
     #[test]
     fn connections_have_a_rate_and_who_left_long_ago_is_forgotten() {
         let settings = Settings { connections_per_second: 10, ..Settings::default() };
-        let census = Census::default();
+        let census = ConnectionLimiter::default();
         let start = Instant::now();
         let enter = |last: u32, millis| {
             census.enter(
@@ -279,7 +279,7 @@ mod tests {
     #[test]
     fn guests_never_take_the_places_of_links() {
         let settings = Settings { connections: 2, links: 1, connections_per_address: 2, ..Settings::default() };
-        let census = Census::default();
+        let census = ConnectionLimiter::default();
         let now = Instant::now();
         let here = IpAddr::from([127, 0, 0, 1]);
         let enter = |kind| census.enter(kind, here, &settings, now);

@@ -357,7 +357,7 @@ fn subscription_of(message: &Message) -> Option<Incoming> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::curve::{Door, KeyPair, OwnKeys};
+    use crate::curve::{KeyPair, ListenerAuth, OwnKeys};
 
     /// Carries bytes both ways until neither side has any left.
     fn settle(a: &mut Link, b: &mut Link) {
@@ -477,7 +477,7 @@ mod tests {
 
     struct Ajar(OwnKeys, bool);
 
-    impl Door for Ajar {
+    impl ListenerAuth for Ajar {
         fn own(&self) -> OwnKeys {
             self.0.clone()
         }

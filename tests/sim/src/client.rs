@@ -90,7 +90,7 @@ impl Numbers {
 pub struct Surroundings<'a> {
     /// The time.
     pub now: u64,
-    /// The books.
+    /// The history, and what contradicts it.
     pub judge: &'a mut Judge,
     /// Numbers for requests, events and connections.
     pub numbers: &'a mut Numbers,

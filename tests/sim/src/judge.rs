@@ -89,7 +89,7 @@ pub struct Terms {
     pub forgive_rollback: bool,
 }
 
-/// The books.
+/// The history, and what contradicts it.
 #[derive(Debug, Default)]
 pub struct Judge {
     attempts: BTreeMap<u64, Attempt>,

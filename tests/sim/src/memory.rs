@@ -1,7 +1,7 @@
 //! What a daemon takes of memory: bytes that are allocated in its turns and not freed there. Counted, not asked of gauges: these
 //! say what a daemon knows of.
 //!
-//! A turn calls the virtual kernel, whose buffers and books are no daemon's: they are counted apart.
+//! A turn calls the virtual kernel, whose buffers and history are no daemon's: they are counted apart.
 
 use std::cell::Cell;
 

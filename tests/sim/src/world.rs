@@ -63,7 +63,7 @@ pub struct World {
     /// Clients.
     pub clients: Vec<Client>,
     watchers: Vec<Watcher>,
-    /// The books.
+    /// The history, and what contradicts it.
     pub judge: Judge,
     /// DNS.
     pub dns: Dns,

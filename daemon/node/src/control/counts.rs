@@ -6,7 +6,7 @@ use statemesh_mesh::membership;
 
 use super::waiting::Waiting;
 use crate::counters::Kind;
-use crate::metrics::Level;
+use crate::metrics::Gauge;
 
 /// Figures of the control plane, written by it and read by the scrape.
 #[derive(Debug, Default)]
@@ -39,10 +39,10 @@ impl Counts {
     }
 
     /// The figures as metrics.
-    pub(crate) fn levels(&self) -> Vec<Level> {
+    pub(crate) fn gauges(&self) -> Vec<Gauge> {
         let figures = *self.figures.lock();
         let reasons = figures.drops.counts().map(|(reason, n)| (vec![("reason", reason.label().to_owned())], n as f64));
-        let plain = |name, help, value: u64| Level {
+        let plain = |name, help, value: u64| Gauge {
             name,
             help,
             kind: Kind::Counter,
@@ -53,31 +53,31 @@ impl Counts {
             .map(|reason| (vec![("reason", (*reason).to_owned())], f64::from(figures.waiting == Some(reason))));
         let held = vec![(Vec::new(), figures.held as f64)];
         vec![
-            Level {
+            Gauge {
                 name: "statemesh_gossip_dropped_total",
                 help: "Gossip datagrams dropped, by reason.",
                 kind: Kind::Counter,
                 samples: reasons.collect(),
             },
-            Level {
+            Gauge {
                 name: "statemesh_kept_out",
                 help: "1 while this daemon is not ready because it has not joined, by reason; 0 otherwise.",
                 kind: Kind::Gauge,
                 samples: kept_out.collect(),
             },
-            Level {
+            Gauge {
                 name: "statemesh_machine_files_differing",
                 help: "Machines given to this daemon as files of which the mesh runs another version, or none.",
                 kind: Kind::Gauge,
                 samples: vec![(Vec::new(), figures.files_differing as f64)],
             },
-            Level {
+            Gauge {
                 name: "statemesh_partitions_held",
                 help: "Partitions served here.",
                 kind: Kind::Gauge,
                 samples: held,
             },
-            Level {
+            Gauge {
                 name: "statemesh_known_keys",
                 help: "Keys of instances of other daemons that this one keeps, to name what is lost with them.",
                 kind: Kind::Gauge,

@@ -17,7 +17,7 @@ use statemesh_protocol::reply::{MapWriter, write_error, write_str};
 use super::compile::{Good, Reply, WhyNot};
 use super::work::{Asked, Done, Finished, Line, Requested, Work};
 use super::{Control, Output};
-use crate::command::Command;
+use crate::mailbox::Command;
 use statemesh_shard::machines::Version;
 use statemesh_shard::write_value;
 

@@ -14,7 +14,7 @@ use statemesh_protocol::peer::frame::PeerFrame;
 use statemesh_protocol::peer::ownership::OwnershipMessage;
 
 use super::Control;
-use crate::command::Command;
+use crate::mailbox::Command;
 
 /// Bytes of keys that are told in one turn: making them takes some milliseconds.
 const BYTES_PER_TURN: usize = PART_BYTES;

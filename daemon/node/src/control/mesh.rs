@@ -14,10 +14,10 @@ use statemesh_protocol::peer::ownership::Purpose;
 use super::links::Change;
 use super::waiting::Waiting;
 use super::{Control, Failure, Output};
-use crate::command::{Command, ToControl};
+use crate::directory::{Directory, DirectoryEntry};
+use crate::mailbox::{Command, ToControl};
 use crate::options::Listen;
 use crate::shared::Greeter;
-use crate::view::{MemberView, MeshView};
 use statemesh_protocol::peer::frame::PeerFrame;
 
 /// How long the links with a member that said goodbye stay.
@@ -40,7 +40,7 @@ impl Control {
         match self.seal.open(from, sealed, now) {
             Ok(bytes) => self.membership.handle(membership::Input::Packet { from, bytes: &bytes }, now),
             // It is counted by reason.
-            Err(reason) => self.tell_stranger(reason, from, now),
+            Err(reason) => self.tell_rejected(reason, from, now),
         }
     }
 
@@ -168,18 +168,18 @@ impl Control {
             }
             ToControl::FromMember { member, body } => self.member_said(member, &body, now),
             ToControl::Refused { refusal } => self.refused(&refusal),
-            ToControl::Transferred { partition, number, to, instances } => {
+            ToControl::HandedOff { partition, number, to, instances } => {
                 self.transferred(to, instances);
-                self.ownership.handle(ownership::Input::Transferred { partition, number }, now);
+                self.ownership.handle(ownership::Input::HandedOff { partition, number }, now);
             }
-            ToControl::Installed { partition, number, from } => {
+            ToControl::Received { partition, number, from } => {
                 if let Some(from) = self.name(from) {
-                    self.ownership.handle(ownership::Input::Installed { partition, number, from }, now);
+                    self.ownership.handle(ownership::Input::Received { partition, number, from }, now);
                 }
             }
             ToControl::Unreadable { partition, number, from } => {
                 if let Some(from) = self.name(from) {
-                    tracing::warn!(partition, holder = %from, "instances of a hand-over cannot be read here: its holder keeps it");
+                    tracing::warn!(partition, holder = %from, "instances of a hand-off cannot be read here: its holder keeps it");
                     self.ownership.handle(ownership::Input::Unreadable { partition, number, from }, now);
                 }
             }
@@ -332,12 +332,12 @@ impl Control {
                     let view = self.ownership.view().hash();
                     self.send(member, &PeerMessage::Ownership { view, message });
                 }
-                ownership::Output::Transfer { partition, number, to } => {
+                ownership::Output::HandOff { partition, number, to } => {
                     let to = self.number(&to);
-                    self.outbox.tell(0, Command::Transfer { partition, number, to });
+                    self.outbox.tell(0, Command::HandOff { partition, number, to });
                 }
                 ownership::Output::Receive { partition, number, merge, .. } => {
-                    self.outbox.tell(0, Command::Expect { partition, number, merge });
+                    self.outbox.tell(0, Command::Receive { partition, number, merge });
                 }
                 ownership::Output::Doubt => self.outbox.tell_all(&self.shared, || Command::Doubt),
                 ownership::Output::Suspend(partition) => self.outbox.tell(0, Command::Suspend { partition }),
@@ -346,24 +346,24 @@ impl Control {
                 }
                 ownership::Output::Served { set, .. } => self.key_index.served(&set),
                 ownership::Output::Discard { partition, .. } => self.outbox.tell(0, Command::Discard { partition }),
-                ownership::Output::Drop(partition) => self.outbox.tell(0, Command::Forget { partition }),
-                ownership::Output::Restore { partition, died, unnamed: is_unnamed } => {
+                ownership::Output::Release(partition) => self.outbox.tell(0, Command::Release { partition }),
+                ownership::Output::Reopen { partition, died, unnamed: is_unnamed } => {
                     if is_unnamed {
                         unnamed.push((partition, died.clone()));
                     }
                     let lost = self.take_keys(partition, died.as_ref());
                     let died = died.as_ref().map(MemberName::as_str);
                     tracing::debug!(partition, died, "serving the kept copy again");
-                    self.outbox.tell(0, Command::TakeBack { partition, lost });
+                    self.outbox.tell(0, Command::Reopen { partition, lost });
                 }
-                ownership::Output::Take { partition, lost_from, unnamed: is_unnamed } => {
+                ownership::Output::Adopt { partition, lost_from, unnamed: is_unnamed } => {
                     if is_unnamed {
                         unnamed.push((partition, lost_from.clone()));
                     }
                     let lost = self.take_keys(partition, lost_from.as_ref());
-                    self.outbox.tell(0, Command::TakeOver { partition, lost });
+                    self.outbox.tell(0, Command::Adopt { partition, lost });
                 }
-                ownership::Output::RouteChanged { partition, to } => self.route(partition, &to),
+                ownership::Output::Route { partition, to } => self.route(partition, &to),
             }
             self.stale = true;
         }
@@ -430,7 +430,7 @@ impl Control {
         let members = all
             .iter()
             .zip(counts)
-            .map(|((identity, status), partitions)| MemberView {
+            .map(|((identity, status), partitions)| DirectoryEntry {
                 name: identity.name.as_str().into(),
                 number: self.number(&identity.name),
                 status: *status,
@@ -448,7 +448,7 @@ impl Control {
             (_, true, 0) => "alone".to_owned(),
             (_, true, others) => format!("joined {others} others"),
         };
-        self.shared.publish_view(MeshView {
+        self.shared.publish_view(Directory {
             members,
             hash,
             owners,

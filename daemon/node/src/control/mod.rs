@@ -10,6 +10,7 @@ mod counts;
 mod define;
 mod discover;
 mod files;
+mod gossip_rejections;
 mod key_index;
 mod leaving;
 mod links;
@@ -17,7 +18,6 @@ mod load;
 mod mesh;
 mod outbox;
 mod shell;
-mod strangers;
 #[cfg(test)]
 mod tests;
 mod waiting;
@@ -40,19 +40,19 @@ use statemesh_protocol::identity::{Identity, MemberName, Ports};
 pub(crate) use counts::Counts;
 use define::Definitions;
 use files::Files;
+use gossip_rejections::GossipRejections;
 use leaving::Leaving;
 use links::Links;
 pub use load::{Loaded, compile_definitions, load_definitions};
 use mesh::Enrolled;
 use outbox::Outbox;
 pub(crate) use shell::{Order, run};
-use strangers::Strangers;
 use waiting::{Waiting, Warned};
 pub use work::{Done, Work};
 
 use crate::beats::Loop;
 use crate::bounds::Warnings;
-use crate::command::{Command, Lane, ToControl};
+use crate::mailbox::{Command, Lane, ToControl};
 use crate::node::{LeaveReport, StartError};
 use crate::options::Options;
 use crate::shared::Shared;
@@ -154,7 +154,7 @@ pub struct Control {
     /// Members that left a moment ago, and when their links end.
     departed: BTreeMap<u32, Instant>,
     discovery: Discovery,
-    strangers: Strangers,
+    gossip_rejections: GossipRejections,
     definitions: Definitions,
     files: Files,
     key_index: KeyIndex,
@@ -209,7 +209,7 @@ impl Control {
             roll: Arc::default(),
             links: Links::default(),
             departed: BTreeMap::new(),
-            strangers: Strangers::default(),
+            gossip_rejections: GossipRejections::default(),
             definitions: Definitions::new(options.limits.definitions_bytes),
             files: Files::default(),
             key_index: KeyIndex::new(options.limits.known_keys),

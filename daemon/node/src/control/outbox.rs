@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::command::Command;
+use crate::mailbox::Command;
 use crate::shared::Shared;
 
 /// When to try again after a ring was full.

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{Control, Done, Output, Unanswered, Wake};
 use crate::beats::PERIOD;
-use crate::command::ToControl;
+use crate::mailbox::ToControl;
 use crate::node::{Ended, LeaveReport};
 use crate::resolver::Resolver;
 

@@ -18,7 +18,7 @@ use statemesh_transport::ConnId;
 
 use super::define::body_of;
 use super::{Birth, Control, Output, Unanswered, Wake, Work};
-use crate::command::{Command, ToControl};
+use crate::mailbox::{Command, ToControl};
 use crate::options::{Discovery, Limits, Listen, Options};
 use crate::parts::Parts;
 use crate::shared::Shared;
@@ -488,7 +488,7 @@ fn a_turn_tells_no_more_keys_than_it_has_time_for_and_the_next_one_comes_at_once
             before: true,
         };
         let lost: Vec<LostKey> = (0..8_000).map(key).collect();
-        plane.shared.shards.of(partition).claim().take_over(partition, &lost, &mut Run::default());
+        plane.shared.shards.of(partition).claim().adopt(partition, &lost, &mut Run::default());
         plane.control.key_index.set_standbys(partition, standbys.iter());
     }
     let members = standbys.each_ref().map(|name| plane.control.number(name));

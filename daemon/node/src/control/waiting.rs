@@ -183,7 +183,7 @@ impl Control {
     }
 
     fn what_it_waits_for(&self) -> Waiting {
-        if let Some(notice) = &self.strangers.notice {
+        if let Some(notice) = &self.gossip_rejections.notice {
             return Waiting::Refused(notice.clone());
         }
         let discovery = &self.shared.options.discovery;

@@ -44,7 +44,7 @@ impl Worker {
 
     /// Ends the links that were opened with a key that no longer counts.
     pub(super) fn peer_keys_changed(&mut self, io: &mut Io) {
-        let keys = self.shared.doors.peers();
+        let keys = self.shared.auth.peers();
         let accepted: Vec<ConnId> = self.greeted.keys().copied().collect();
         for conn in accepted.into_iter().chain(self.peers.open_links()) {
             let key = io.peer_key(conn);

@@ -4,7 +4,7 @@ use statemesh_transport::Io;
 
 use super::Worker;
 use super::context::{Arrived, ReplyTo};
-use crate::command::Command;
+use crate::mailbox::Command;
 
 /// Commands taken in one turn, so that a flood of them does not starve the connections.
 const PER_TURN: usize = 4_096;
@@ -50,13 +50,13 @@ impl Worker {
             }
             Command::MemberGone { member } => self.member_gone(member, io),
             Command::Send { member, frame } => self.say(member, frame, io),
-            Command::Transfer { partition, .. }
-            | Command::Expect { partition, .. }
+            Command::HandOff { partition, .. }
+            | Command::Receive { partition, .. }
             | Command::Suspend { partition }
             | Command::Discard { partition }
-            | Command::Forget { partition }
-            | Command::TakeBack { partition, .. }
-            | Command::TakeOver { partition, .. }
+            | Command::Release { partition }
+            | Command::Reopen { partition, .. }
+            | Command::Adopt { partition, .. }
             | Command::Serve { partition } => self.decided(partition, command, io),
             Command::Lease { until_ms } => self.prolong(until_ms),
             Command::Supersede { member, lane, greeting } => self.supersede(member, lane, greeting, io),

@@ -42,19 +42,19 @@ impl Worker {
         if let Err(waiting) = self.pass_on(waiting, member, io) {
             // It goes on when the member has answered some, or its link is there and has room.
             match has_waited {
-                true => self.delivery.hold(waiting, member),
-                false => self.parked(waiting, |delivery, waiting| delivery.park_for(waiting, member), io),
+                true => self.delivery.hold(*waiting, member),
+                false => self.parked(*waiting, |delivery, waiting| delivery.park_for(waiting, member), io),
             }
         }
     }
 
     /// Passes a request on to a member, or gives it back if the member takes none just now.
-    pub(super) fn pass_on(&mut self, waiting: Waiting, member: u32, io: &mut Io) -> Result<(), Waiting> {
+    pub(super) fn pass_on(&mut self, waiting: Waiting, member: u32, io: &mut Io) -> Result<(), Box<Waiting>> {
         let (raw, partition) = (waiting.request.clone(), waiting.partition);
         let (hops, via) = (waiting.hops + 1, waiting.rest.via);
         let fits = self.peers.room(member, io).is_none_or(|room| raw.len() + PEER_HEADER_BYTES <= room);
         if !fits || !self.peers.takes(member) || !self.delivery.has_room(member, &waiting) {
-            return Err(waiting);
+            return Err(Box::new(waiting));
         }
         let correlation = self.delivery.sent(waiting, With::Member(member), self.now);
         let mut frame = Vec::with_capacity(raw.len() + 16);

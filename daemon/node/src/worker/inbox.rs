@@ -13,7 +13,7 @@ use statemesh_transport::Io;
 
 use super::Worker;
 use super::context::Keyed;
-use crate::command::{Command, Replies};
+use crate::mailbox::{Command, Replies};
 use statemesh_shard::Stage;
 use statemesh_shard::{Job, Outcome, State};
 
@@ -51,7 +51,7 @@ impl Worker {
         for (index, jobs) in self.aside.take() {
             let Some(shard) = shared.shards.get(index) else { continue };
             let mut made = 0;
-            match shard.desk().submit(jobs, |state, jobs| self.run_jobs(state, jobs, &mut made, io)) {
+            match shard.combiner().submit(jobs, |state, jobs| self.run_jobs(state, jobs, &mut made, io)) {
                 Ok(true) => self.aside.put(index, []),
                 Ok(false) => {}
                 Err(jobs) => self.aside.put(index, jobs),
@@ -63,13 +63,13 @@ impl Worker {
 
     /// Runs what waits in a shard's inbox, unless somebody else is at it: to be called whenever the shard was let go.
     pub(super) fn serve(&mut self, shard: usize, io: &mut Io) {
-        if self.shared.shards.get(shard).is_none_or(|shard| !shard.desk().has_jobs()) {
+        if self.shared.shards.get(shard).is_none_or(|shard| !shard.combiner().has_jobs()) {
             return;
         }
         let shared = Arc::clone(&self.shared);
         let mut made = 0;
         let run = |state: &mut State, jobs: &mut VecDeque<Job>| self.run_jobs(state, jobs, &mut made, io);
-        if shared.shards.get(shard).is_some_and(|shard| shard.desk().serve(run)) {
+        if shared.shards.get(shard).is_some_and(|shard| shard.combiner().drain(run)) {
             // Other threads than reactors look into shards too, e.g. for the keys of a partition, and do nobody's work: so this
             // one comes back to see that it is done.
             self.aside.put(shard, []);

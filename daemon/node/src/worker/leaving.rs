@@ -7,7 +7,7 @@ use statemesh_protocol::peer::ownership::HandoffNumber;
 
 /// One partition on its way.
 #[derive(Debug)]
-pub(super) struct Transfer {
+pub(super) struct HandOff {
     /// Which.
     pub(super) partition: u16,
     /// The hand-off's number.
@@ -21,15 +21,15 @@ pub(super) struct Transfer {
 /// What is to be sent, for each member in the order in which it was frozen.
 #[derive(Debug, Default)]
 pub(super) struct Leaving {
-    by_member: BTreeMap<u32, VecDeque<Transfer>>,
+    by_member: BTreeMap<u32, VecDeque<HandOff>>,
     bytes: usize,
 }
 
 impl Leaving {
     /// One more partition for this member.
-    pub(super) fn add(&mut self, member: u32, transfer: Transfer) {
-        self.bytes += transfer.parts.iter().map(Vec::len).sum::<usize>();
-        self.by_member.entry(member).or_default().push_back(transfer);
+    pub(super) fn add(&mut self, member: u32, hand_off: HandOff) {
+        self.bytes += hand_off.parts.iter().map(Vec::len).sum::<usize>();
+        self.by_member.entry(member).or_default().push_back(hand_off);
     }
 
     /// Whether nothing waits.
@@ -44,8 +44,8 @@ impl Leaving {
 
     /// Nothing more goes to this member: what had arrived there is asked for over the next link.
     pub(super) fn link_lost(&mut self, member: u32) {
-        for transfer in self.by_member.remove(&member).into_iter().flatten() {
-            self.bytes -= transfer.parts.iter().map(Vec::len).sum::<usize>();
+        for hand_off in self.by_member.remove(&member).into_iter().flatten() {
+            self.bytes -= hand_off.parts.iter().map(Vec::len).sum::<usize>();
         }
     }
 
@@ -55,32 +55,32 @@ impl Leaving {
         if self.by_member.is_empty() {
             return;
         }
-        for transfers in self.by_member.values_mut() {
-            transfers.retain(|transfer| transfer.partition != partition);
+        for hand_offs in self.by_member.values_mut() {
+            hand_offs.retain(|hand_off| hand_off.partition != partition);
         }
-        self.by_member.retain(|_, transfers| !transfers.is_empty());
-        let left = self.by_member.values().flatten().flat_map(|transfer| &transfer.parts);
+        self.by_member.retain(|_, hand_offs| !hand_offs.is_empty());
+        let left = self.by_member.values().flatten().flat_map(|hand_off| &hand_off.parts);
         self.bytes = left.map(Vec::len).sum();
     }
 
     /// Sends parts as long as `send` takes them. Gives the partitions of which the last part went, with their new holder.
-    pub(super) fn send(&mut self, mut send: impl FnMut(u32, &[u8]) -> bool) -> Vec<(u32, Transfer)> {
+    pub(super) fn send(&mut self, mut send: impl FnMut(u32, &[u8]) -> bool) -> Vec<(u32, HandOff)> {
         let mut gone = Vec::new();
-        for (&member, transfers) in &mut self.by_member {
-            while let Some(transfer) = transfers.front_mut() {
-                while let Some(part) = transfer.parts.front()
+        for (&member, hand_offs) in &mut self.by_member {
+            while let Some(hand_off) = hand_offs.front_mut() {
+                while let Some(part) = hand_off.parts.front()
                     && send(member, part)
                 {
                     self.bytes -= part.len();
-                    transfer.parts.pop_front();
+                    hand_off.parts.pop_front();
                 }
-                if !transfer.parts.is_empty() {
+                if !hand_off.parts.is_empty() {
                     break;
                 }
-                gone.extend(transfers.pop_front().map(|transfer| (member, transfer)));
+                gone.extend(hand_offs.pop_front().map(|hand_off| (member, hand_off)));
             }
         }
-        self.by_member.retain(|_, transfers| !transfers.is_empty());
+        self.by_member.retain(|_, hand_offs| !hand_offs.is_empty());
         gone
     }
 }
@@ -89,8 +89,8 @@ impl Leaving {
 mod tests {
     use super::*;
 
-    fn transfer(partition: u16, parts: &[usize]) -> Transfer {
-        Transfer { partition, number: 1, instances: 1, parts: parts.iter().map(|&bytes| vec![0; bytes]).collect() }
+    fn hand_off(partition: u16, parts: &[usize]) -> HandOff {
+        HandOff { partition, number: 1, instances: 1, parts: parts.iter().map(|&bytes| vec![0; bytes]).collect() }
     }
 
     /// Sends as much as so many bytes of room allow. Gives the partitions that are gone.
@@ -100,14 +100,14 @@ mod tests {
             room -= if fits { part.len() } else { 0 };
             fits
         };
-        leaving.send(take).into_iter().map(|(_, transfer)| transfer.partition).collect()
+        leaving.send(take).into_iter().map(|(_, hand_off)| hand_off.partition).collect()
     }
 
     #[test]
     fn parts_go_as_there_is_room_and_partitions_one_after_another() {
         let mut leaving = Leaving::default();
-        leaving.add(1, transfer(7, &[10, 10, 10]));
-        leaving.add(1, transfer(8, &[10]));
+        leaving.add(1, hand_off(7, &[10, 10, 10]));
+        leaving.add(1, hand_off(8, &[10]));
         assert_eq!((send(&mut leaving, 25), leaving.bytes()), (vec![], 20));
         assert_eq!(send(&mut leaving, 15), [7]);
         assert_eq!(send(&mut leaving, 10), [8]);
@@ -117,8 +117,8 @@ mod tests {
     #[test]
     fn what_is_left_of_a_partition_that_stays_is_not_sent() {
         let mut leaving = Leaving::default();
-        leaving.add(1, transfer(7, &[10, 10]));
-        leaving.add(1, transfer(8, &[10]));
+        leaving.add(1, hand_off(7, &[10, 10]));
+        leaving.add(1, hand_off(8, &[10]));
         assert_eq!(send(&mut leaving, 10), []);
         leaving.withdraw(7);
         assert_eq!((leaving.bytes(), send(&mut leaving, 100)), (10, vec![8]));
@@ -129,8 +129,8 @@ mod tests {
     #[test]
     fn a_member_without_room_holds_up_no_other_and_a_lost_link_ends_its_transfers() {
         let mut leaving = Leaving::default();
-        leaving.add(1, transfer(7, &[10]));
-        leaving.add(2, transfer(8, &[10]));
+        leaving.add(1, hand_off(7, &[10]));
+        leaving.add(2, hand_off(8, &[10]));
         let sent = leaving.send(|member, _| member == 2);
         assert_eq!(sent.iter().map(|(member, _)| *member).collect::<Vec<_>>(), [2]);
         leaving.link_lost(1);

@@ -16,7 +16,7 @@ use statemesh_transport::Io;
 
 use super::context::{Keyed, Waiting};
 use super::{Asked, ReplyTo, Worker};
-use crate::view::{MemberView, MeshView};
+use crate::directory::{Directory, DirectoryEntry};
 
 /// Instances of one answer.
 const PAGE: usize = 1_000;
@@ -64,9 +64,9 @@ impl Cursor {
 }
 
 /// The first member at this name or behind it that may have instances.
-fn first_from<'a>(view: &'a MeshView, name: Option<&str>, is_behind: bool) -> Option<&'a MemberView> {
-    let is_there = |member: &&MemberView| matches!(member.status, Status::Alive | Status::Suspect);
-    let comes = |member: &&MemberView| {
+fn first_from<'a>(view: &'a Directory, name: Option<&str>, is_behind: bool) -> Option<&'a DirectoryEntry> {
+    let is_there = |member: &&DirectoryEntry| matches!(member.status, Status::Alive | Status::Suspect);
+    let comes = |member: &&DirectoryEntry| {
         name.is_none_or(|name| if is_behind { *member.name > *name } else { *member.name >= *name })
     };
     view.members.iter().filter(is_there).filter(comes).min_by(|a, b| a.name.cmp(&b.name))
@@ -130,12 +130,12 @@ impl Worker {
     }
 
     /// Passes a request on to the member that makes the page.
-    fn list_at(&mut self, member: &MemberView, keyed: Keyed<'_>, io: &mut Io) {
+    fn list_at(&mut self, member: &DirectoryEntry, keyed: Keyed<'_>, io: &mut Io) {
         let waiting = self.keep(keyed, io);
         // A page waits for no link.
         let passed_on = match self.peers.is_ready(member.number) {
             true => self.pass_on(waiting, member.number, io),
-            false => Err(waiting),
+            false => Err(Box::new(waiting)),
         };
         if let Err(waiting) = passed_on {
             self.unlisted(&waiting, io);

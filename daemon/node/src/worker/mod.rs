@@ -41,8 +41,8 @@ use self::orders::Deferred;
 use self::outgoing::Outgoing;
 use crate::access::Admissions;
 use crate::beats::Loop;
-use crate::command::{Command, Replies, ToControl};
 use crate::counters::Counters;
+use crate::mailbox::{Command, Replies, ToControl};
 use crate::peers::Peers;
 use crate::shared::Shared;
 use crate::subscribers::Subscribers;
@@ -141,10 +141,10 @@ impl Worker {
             batches: Batches::default(),
             envelopes: Envelopes::default(),
             callers: Slab::new(),
-            peers: Peers::new(u8::try_from(index).unwrap_or(u8::MAX), limits.in_flight, shared.doors.peers()),
+            peers: Peers::new(u8::try_from(index).unwrap_or(u8::MAX), limits.in_flight, shared.auth.peers()),
             greeted: BTreeMap::new(),
             subscribers: Subscribers::new(&limits, Arc::clone(&shared.watching)),
-            admissions: Admissions::new(&shared.doors),
+            admissions: Admissions::new(&shared.auth),
             audit: audit::Audit::default(),
             run: Run::default(),
             waits: Waits::default(),
@@ -221,7 +221,7 @@ impl Worker {
         }
     }
 
-    fn levels(&self, io: &Io) {
+    fn gauges(&self, io: &Io) {
         let usage = io.usage();
         self.counters.unread_bytes.set(usage.unread_bytes);
         self.counters.unsent_bytes.set(usage.unsent_bytes);
@@ -360,10 +360,10 @@ impl Worker {
         self.expire(io);
         self.subscribers.flush(io);
         self.send_rosters(io);
-        self.send_moves(io);
+        self.send_hand_offs(io);
         let links = self.peers.turn(self.now, io);
         self.next_due = [timers, links].into_iter().flatten().min();
-        self.levels(io);
+        self.gauges(io);
     }
 }
 

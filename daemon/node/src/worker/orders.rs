@@ -10,7 +10,7 @@ use statemesh_transport::{ConnId, Io};
 
 use super::Worker;
 use super::peering::Part;
-use crate::command::{Command, ToControl};
+use crate::mailbox::{Command, ToControl};
 
 /// Something to be done with a partition.
 #[derive(Debug)]
@@ -18,14 +18,14 @@ enum Order {
     /// The control plane decided it.
     Decided(u16, Command),
     /// A part of it has arrived.
-    Install(Part),
+    Receive(Part),
 }
 
 impl Order {
     fn partition(&self) -> u16 {
         match self {
             Self::Decided(partition, _) => *partition,
-            Self::Install(part) => part.partition,
+            Self::Receive(part) => part.partition,
         }
     }
 }
@@ -49,8 +49,8 @@ impl Deferred {
     /// that a partition is served whose lost keys the standbys are to know first.
     fn precedes(&self) -> bool {
         let precedes = |order: &Order| {
-            use Command::{Expect, TakeBack, TakeOver};
-            matches!(order, Order::Decided(_, Expect { .. } | TakeBack { .. } | TakeOver { .. }))
+            use Command::{Adopt, Receive, Reopen};
+            matches!(order, Order::Decided(_, Receive { .. } | Reopen { .. } | Adopt { .. }))
         };
         self.by_shard.values().flatten().any(precedes)
     }
@@ -63,13 +63,13 @@ impl Deferred {
     /// The link to a member is gone, and the control plane about to hear of it: nothing is handed off on the next one for the
     /// sake of this one.
     pub(super) fn link_lost(&mut self, member: u32) {
-        self.retain(|order| !matches!(order, Order::Decided(_, Command::Transfer { to, .. }) if *to == member));
+        self.retain(|order| !matches!(order, Order::Decided(_, Command::HandOff { to, .. }) if *to == member));
         self.said.retain(|(to, _)| *to != member);
     }
 
     /// A link of a member has ended: what came on it is void.
     pub(super) fn lane_ended(&mut self, conn: ConnId) {
-        self.retain(|order| !matches!(order, Order::Install(part) if part.conn == conn));
+        self.retain(|order| !matches!(order, Order::Receive(part) if part.conn == conn));
     }
 }
 
@@ -80,8 +80,8 @@ impl Worker {
     }
 
     /// Takes in a part of a partition that moves here.
-    pub(super) fn install(&mut self, part: Part, io: &mut Io) {
-        self.order(Order::Install(part), io);
+    pub(super) fn receive(&mut self, part: Part, io: &mut Io) {
+        self.order(Order::Receive(part), io);
     }
 
     /// Lets all reactors serve for longer, behind what was ordered before.
@@ -154,7 +154,7 @@ impl Worker {
         let Some(mut state) = shard.try_claim() else { return Err(order) };
         match order {
             Order::Decided(_, command) => self.obey_decided(command, &mut state, io),
-            Order::Install(part) => self.take_in(&part, &mut state),
+            Order::Receive(part) => self.receive_part(&part, &mut state),
         }
         drop(state);
         self.after_run(io);
@@ -167,7 +167,7 @@ impl Worker {
     /// Whether the links to a partition's standbys have room for the keys that are lost with it: they are told in one go, before it
     /// is served.
     fn standbys_take(&self, order: &Order, io: &mut Io) -> bool {
-        let Order::Decided(partition, Command::TakeOver { lost, .. } | Command::TakeBack { lost, .. }) = order else {
+        let Order::Decided(partition, Command::Adopt { lost, .. } | Command::Reopen { lost, .. }) = order else {
             return true;
         };
         let enough = self.shared.options.limits.link_room() / 2;
@@ -177,26 +177,26 @@ impl Worker {
 
     fn obey_decided(&mut self, command: Command, state: &mut State, io: &mut Io) {
         match command {
-            Command::Transfer { partition, number, to } => self.transfer(partition, number, to, state, io),
-            Command::Expect { partition, number, merge } => state.expect(partition, number, merge, &mut self.run),
+            Command::HandOff { partition, number, to } => self.hand_off(partition, number, to, state, io),
+            Command::Receive { partition, number, merge } => state.receive(partition, number, merge, &mut self.run),
             Command::Suspend { partition } => state.suspend(partition),
             Command::Discard { partition } => {
                 self.arrivals.discard(partition);
                 state.discard(partition);
             }
-            Command::Forget { partition } => state.forget(partition),
-            Command::TakeBack { partition, lost } => state.take_back(partition, &lost, &mut self.run),
-            Command::TakeOver { partition, lost } => state.take_over(partition, &lost, &mut self.run),
+            Command::Release { partition } => state.release(partition),
+            Command::Reopen { partition, lost } => state.reopen(partition, &lost, &mut self.run),
+            Command::Adopt { partition, lost } => state.adopt(partition, &lost, &mut self.run),
             Command::Serve { partition } => state.serve(partition, &mut self.run),
             _ => tracing::error!("a command about no partition was deferred"),
         }
     }
 
     /// Takes instances of a partition that moves here.
-    fn take_in(&mut self, part: &Part, state: &mut State) {
+    fn receive_part(&mut self, part: &Part, state: &mut State) {
         let &Part { from, partition, number, last, ref instances, .. } = part;
         // Nobody expects them (any more): the sender will be told, or knows.
-        let Some(installed) = state.install(partition, number, instances, last, &mut self.run) else { return };
+        let Some(installed) = state.receive_part(partition, number, instances, last, &mut self.run) else { return };
         self.counters.handoff_instances.add(installed.instances);
         self.counters.handoff_rejected.add(installed.rejected);
         self.counters.conflicts.add(installed.conflicts);
@@ -205,7 +205,7 @@ impl Worker {
         }
         if last {
             self.counters.handoffs_received.add(1);
-            self.tell_control(ToControl::Installed { partition, number, from });
+            self.tell_control(ToControl::Received { partition, number, from });
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use crate::command::Command;
+use crate::mailbox::Command;
 use crate::shared::Shared;
 
 /// What waits for each reactor.

@@ -5,18 +5,18 @@ use std::time::{Duration, Instant};
 use statemesh_transport::{ConnId, Io, Message, Origin};
 
 use super::context::{Arrived, ReplyTo, Waiting};
-use super::leaving::Transfer;
+use super::leaving::HandOff;
 use super::{Greeted, Worker, number};
-use crate::command::{Command, ToControl};
 use crate::limits::PEER_HEADER_BYTES;
+use crate::mailbox::{Command, ToControl};
 use crate::shared::Shared;
 use statemesh_mesh::delivery::arrivals;
 use statemesh_protocol::peer::frame::{LinkId, PeerFrame};
 use statemesh_protocol::peer::ownership::HandoffNumber;
-use statemesh_shard::{Moved, State};
+use statemesh_shard::{HandedOff, State};
 
 /// Bytes of one part of a moving partition: large enough to be cheap, small enough to leave room for others.
-const MOVE_BYTES: usize = 128 * 1024;
+const HAND_OFF_BYTES: usize = 128 * 1024;
 
 /// How long instances wait for their definitions, which come over the same link when two daemons meet.
 const DEFINITIONS_PATIENCE: Duration = Duration::from_secs(5);
@@ -170,7 +170,7 @@ impl Worker {
             PeerFrame::RelayedKeys(body) => {
                 self.tell_control(ToControl::Keys { member, relayed: true, body: body.to_vec() })
             }
-            PeerFrame::Move { partition, number, last, definitions, instances } => {
+            PeerFrame::HandOff { partition, number, last, definitions, instances } => {
                 let until = self.now + DEFINITIONS_PATIENCE;
                 let instances = instances.into();
                 self.arrived(Part { conn, from: member, partition, number, last, definitions, instances, until }, io);
@@ -185,7 +185,7 @@ impl Worker {
         if self.arrivals.waits(part.partition) || !knows_definitions(&self.shared, self.now, &part) {
             self.arrivals.add(part);
         } else {
-            self.install(part, io);
+            self.receive(part, io);
         }
     }
 
@@ -196,18 +196,18 @@ impl Worker {
         }
         let (shared, now) = (&self.shared, self.now);
         for part in self.arrivals.take(|part| knows_definitions(shared, now, part)) {
-            self.install(part, io);
+            self.receive(part, io);
         }
     }
 
     /// Hands a partition over: from here on its events follow it on the same link.
-    pub(super) fn transfer(&mut self, partition: u16, number: HandoffNumber, to: u32, state: &mut State, io: &mut Io) {
+    pub(super) fn hand_off(&mut self, partition: u16, number: HandoffNumber, to: u32, state: &mut State, io: &mut Io) {
         if !self.peers.is_ready(to) {
             // The link went before the partition could: the control plane is about to hear of it, and changes nothing.
             return;
         }
         let now = self.shared.clock.millis(self.now);
-        let (Moved { instances, held }, parts) = state.freeze(partition, MOVE_BYTES, now);
+        let (HandedOff { instances, held }, parts) = state.hand_off(partition, HAND_OFF_BYTES, now);
         if !held {
             return;
         }
@@ -215,19 +215,19 @@ impl Worker {
         let last = parts.len().saturating_sub(1);
         let frame = |(index, part): (usize, Vec<u8>)| {
             let mut frame = Vec::with_capacity(part.len() + PEER_HEADER_BYTES);
-            PeerFrame::Move { partition, number, last: index == last, definitions, instances: &part }
+            PeerFrame::HandOff { partition, number, last: index == last, definitions, instances: &part }
                 .encode(&mut frame);
             frame
         };
         let parts = parts.into_iter().enumerate().map(frame).collect();
-        self.leaving.add(to, Transfer { partition, number, instances, parts });
+        self.leaving.add(to, HandOff { partition, number, instances, parts });
         // Until its last part is on its way nobody serves it; control has told every reactor that its events wait.
         self.delivery.unroute(partition);
-        self.send_moves(io);
+        self.send_hand_offs(io);
     }
 
     /// Sends parts of partitions that move away, as far as there is room on their links.
-    pub(super) fn send_moves(&mut self, io: &mut Io) {
+    pub(super) fn send_hand_offs(&mut self, io: &mut Io) {
         if self.leaving.is_empty() {
             return;
         }
@@ -238,9 +238,9 @@ impl Worker {
             let fits = peers.room(to, io).is_some_and(|room| room >= part.len().min(most));
             fits && peers.send(to, None, part, now, io)
         });
-        for (to, Transfer { partition, number, instances, .. }) in sent {
+        for (to, HandOff { partition, number, instances, .. }) in sent {
             self.counters.handoffs_sent.add(1);
-            self.tell_control(ToControl::Transferred { partition, number, to, instances });
+            self.tell_control(ToControl::HandedOff { partition, number, to, instances });
             self.delivery.switch(partition, Some(to));
         }
     }

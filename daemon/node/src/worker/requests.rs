@@ -15,8 +15,8 @@ use super::context::{Arrived, Keyed, ReplyTo};
 use super::forwarding::is_refusal;
 use super::{Asked, Greeted, RETRY, Requests, TIMED, Worker};
 use crate::access::Client;
-use crate::answers;
-use crate::command::ToControl;
+use crate::local_ops;
+use crate::mailbox::ToControl;
 use statemesh_mesh::delivery::With;
 use statemesh_mesh::key_index::FRAME_BYTES;
 use statemesh_protocol::peer::frame::MAX_HOPS;
@@ -233,7 +233,7 @@ impl Worker {
         if self.aside.has(index) {
             return self.put_aside(keyed, io);
         }
-        let Some(mut state) = shard.desk().try_enter() else {
+        let Some(mut state) = shard.combiner().try_enter() else {
             return self.put_aside(keyed, io);
         };
         keyed.lap(Stage::Queue);
@@ -286,9 +286,9 @@ impl Worker {
     pub(super) fn after_run(&mut self, io: &mut Io) {
         self.counters.take(&mut self.run.counts);
         if let Some(shard) = self.run.sooner_timer.take() {
-            let minder = self.shared.minder_of(shard);
-            if minder != self.index {
-                self.shared.wake(minder);
+            let owner = self.shared.timer_owner(shard);
+            if owner != self.index {
+                self.shared.wake(owner);
             }
         }
         if !self.run.keys.is_empty() || !self.run.lost.is_empty() {
@@ -367,7 +367,7 @@ impl Worker {
     /// An op that this daemon answers by itself.
     fn here(&mut self, request: &Request<'_>, reply_to: ReplyTo, io: &mut Io) {
         let mut reply = Vec::new();
-        match answers::answer(request, &self.shared, &mut reply) {
+        match local_ops::answer(request, &self.shared, &mut reply) {
             Ok(()) => self.deliver(reply_to, &reply, io),
             Err(refusal) => {
                 let asked = Asked { encoding: request.encoding, id: request.id, reply_to };

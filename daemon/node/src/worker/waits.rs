@@ -18,7 +18,7 @@ use statemesh_transport::{ConnId, Io};
 
 use super::context::{Arrived, ReplyTo};
 use super::{Asked, Worker};
-use crate::command::Command;
+use crate::mailbox::Command;
 
 /// For how long a request waits that does not say.
 const USUAL: Duration = Duration::from_secs(1);

@@ -20,7 +20,7 @@ use crate::removed::Left;
 
 /// What a partition had when it was frozen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Moved {
+pub struct HandedOff {
     /// Instances in it.
     pub instances: usize,
     /// Whether it was here at all.
@@ -29,7 +29,7 @@ pub struct Moved {
 
 /// What came with one part of a moving partition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Installed {
+pub struct Received {
     /// Instances read.
     pub instances: u64,
     /// Records that could not be read: unknown definition, or bytes that are none of ours.
@@ -42,7 +42,7 @@ pub struct Installed {
 
 impl State {
     /// Serves a partition from now on, empty. `lost`: keys whose instances went with its last owner; who watches is told.
-    pub fn take_over(&mut self, partition: u16, lost: &[LostKey], run: &mut Run) {
+    pub fn adopt(&mut self, partition: u16, lost: &[LostKey], run: &mut Run) {
         self.mark_gone(partition, lost, run);
         self.serve(partition, run);
     }
@@ -96,7 +96,7 @@ impl State {
 
     fn set_phase(&mut self, partition: u16, phase: Phase) {
         let Some(part) = self.part_mut(partition) else { return };
-        let is_idle = |phase: &Phase| matches!(phase, Phase::Suspended | Phase::Arriving);
+        let is_idle = |phase: &Phase| matches!(phase, Phase::Suspended | Phase::Receiving);
         let (was, is) = (is_idle(&part.phase), is_idle(&phase));
         part.phase = phase;
         self.idle = self.idle + usize::from(is) - usize::from(was);
@@ -167,10 +167,10 @@ impl State {
 
     /// Instances of this partition will arrive, by this hand-off. Unless there is a copy here already (`merge`), whatever is left
     /// of an earlier try goes.
-    pub fn expect(&mut self, partition: u16, number: HandoffNumber, merge: Option<Winner>, run: &mut Run) {
+    pub fn receive(&mut self, partition: u16, number: HandoffNumber, merge: Option<Winner>, run: &mut Run) {
         if merge.is_none() {
             self.clear(partition);
-            self.set_phase(partition, Phase::Arriving);
+            self.set_phase(partition, Phase::Receiving);
         } else {
             self.unpack(partition, run);
         }
@@ -185,7 +185,7 @@ impl State {
         let parts = std::mem::take(parts);
         self.set_phase(partition, Phase::Suspended);
         for part in &parts {
-            self.install_part(partition, part, None, run);
+            self.receive_records(partition, part, None, run);
             self.note_common(partition, part);
         }
     }
@@ -203,7 +203,7 @@ impl State {
     pub fn discard(&mut self, partition: u16) {
         let Some(part) = self.part_mut(partition) else { return };
         part.incoming = None;
-        if matches!(part.phase, Phase::Arriving) {
+        if matches!(part.phase, Phase::Receiving) {
             self.clear(partition);
             self.set_phase(partition, Phase::Away);
         }
@@ -221,16 +221,16 @@ impl State {
     }
 
     /// Stops serving a partition and gives its instances and marks in parts of about `part_bytes`, at least one. A copy is kept
-    /// until [`State::forget`] or [`State::take_back`].
-    pub fn freeze(&mut self, partition: u16, part_bytes: usize, now: u64) -> (Moved, Vec<Vec<u8>>) {
+    /// until [`State::release`] or [`State::reopen`].
+    pub fn hand_off(&mut self, partition: u16, part_bytes: usize, now: u64) -> (HandedOff, Vec<Vec<u8>>) {
         match self.part(partition).map(|part| &part.phase) {
             Some(Phase::Held | Phase::Suspended) => {}
             // A copy that came back from another hand-off goes as it is.
             Some(Phase::Sent(parts)) => {
                 let instances = parts.iter().map(|part| image::images(part).count()).sum();
-                return (Moved { instances, held: true }, parts.clone());
+                return (HandedOff { instances, held: true }, parts.clone());
             }
-            _ => return (Moved::default(), Vec::new()),
+            _ => return (HandedOff::default(), Vec::new()),
         }
         let entries = self.take_all(partition);
         let mut parts = Parts { parts: vec![Vec::new()], part_bytes };
@@ -249,11 +249,11 @@ impl State {
             parts.add_entry(entry, twins.common(hash, entry.instance.seq()), now);
         }
         self.set_phase(partition, Phase::Sent(parts.parts.clone()));
-        (Moved { instances: entries.len(), held: true }, parts.parts)
+        (HandedOff { instances: entries.len(), held: true }, parts.parts)
     }
 
     /// The other side has the partition: the copy goes.
-    pub fn forget(&mut self, partition: u16) {
+    pub fn release(&mut self, partition: u16) {
         if let Some(part) = self.part_mut(partition)
             && matches!(part.phase, Phase::Sent(_))
         {
@@ -263,7 +263,7 @@ impl State {
 
     /// Serves again the copy that was sent, or is in doubt: nobody else has the partition. `lost`: keys that were served elsewhere
     /// meanwhile, by a daemon that died.
-    pub fn take_back(&mut self, partition: u16, lost: &[LostKey], run: &mut Run) {
+    pub fn reopen(&mut self, partition: u16, lost: &[LostKey], run: &mut Run) {
         self.unpack(partition, run);
         let here = |part: &Part| matches!(part.phase, Phase::Suspended | Phase::Held);
         if self.part(partition).is_some_and(here) {
@@ -273,16 +273,16 @@ impl State {
     }
 
     /// Takes a part of a partition that moves here by this hand-off; nothing if that is not expected (any more).
-    pub fn install(
+    pub fn receive_part(
         &mut self,
         partition: u16,
         number: HandoffNumber,
         bytes: &[u8],
         is_last: bool,
         run: &mut Run,
-    ) -> Option<Installed> {
+    ) -> Option<Received> {
         let expected = self.part(partition)?.incoming.filter(|incoming| incoming.number == number)?;
-        let installed = self.install_part(partition, bytes, expected.merge, run);
+        let installed = self.receive_records(partition, bytes, expected.merge, run);
         if expected.merge.is_some() {
             self.drop_needless_marks(partition);
         }
@@ -295,8 +295,8 @@ impl State {
         Some(installed)
     }
 
-    fn install_part(&mut self, partition: u16, bytes: &[u8], merge: Option<Winner>, run: &mut Run) -> Installed {
-        let mut installed = Installed::default();
+    fn receive_records(&mut self, partition: u16, bytes: &[u8], merge: Option<Winner>, run: &mut Run) -> Received {
+        let mut installed = Received::default();
         let mut input = Input::new(bytes);
         while !input.is_empty() {
             match input.record() {
@@ -305,12 +305,12 @@ impl State {
                     Ok(()) => {}
                     Err(_) => installed.rejected += 1,
                 },
-                Ok(Record::Image(image)) => self.install_image(partition, &image, merge, &mut installed, run),
+                Ok(Record::Image(image)) => self.receive_image(partition, &image, merge, &mut installed, run),
                 Ok(Record::Removed(removed)) => {
                     installed.rejected += u64::from(!self.receive_removed(partition, &removed, run));
                 }
                 Err(error) => {
-                    tracing::error!(partition, %error, "a part of a hand-over is damaged, or of another release");
+                    tracing::error!(partition, %error, "a part of a hand-off is damaged, or of another release");
                     installed.rejected += 1;
                     self.unread.push(Fresh { partition, machine: "".into(), key: "".into() });
                     break;
@@ -326,15 +326,15 @@ impl State {
         installed
     }
 
-    fn install_image(
+    fn receive_image(
         &mut self,
         partition: u16,
         image: &Image<'_>,
         merge: Option<Winner>,
-        installed: &mut Installed,
+        installed: &mut Received,
         run: &mut Run,
     ) {
-        match self.install_one(partition, image, merge, run) {
+        match self.receive_one(partition, image, merge, run) {
             Some(conflict) => {
                 installed.instances += 1;
                 installed.conflicts += u64::from(conflict);
@@ -347,7 +347,7 @@ impl State {
     }
 
     /// Says whether the key was here as well, with another state; `None` if the image can't be read.
-    fn install_one(&mut self, partition: u16, image: &Image<'_>, merge: Option<Winner>, run: &mut Run) -> Option<bool> {
+    fn receive_one(&mut self, partition: u16, image: &Image<'_>, merge: Option<Winner>, run: &mut Run) -> Option<bool> {
         let hash = hash::key_hash(image.machine, image.key);
         if hash::partition_of_hash(hash, self.partition_count()) != partition {
             return None;
@@ -520,11 +520,11 @@ mod tests {
         let here = shards(&machines);
         let mut state = here.of(0).try_claim().unwrap();
         let mut run = Run::default();
-        state.take_over(0, &[], &mut run);
+        state.adopt(0, &[], &mut run);
         let request = Request::parse(br#"{"op":"start","machine":"m","key":"k"}"#, Encoding::Json).unwrap();
         let hash = hash::key_hash("m", "k");
         assert_eq!(state.run(&request, hash, 0, &mut run, &mut Vec::new()), Outcome::Replied(None));
-        let (moved, parts) = state.freeze(0, 1_000, 0);
+        let (moved, parts) = state.hand_off(0, 1_000, 0);
         assert_eq!(moved.instances, 1);
         parts
     }
@@ -544,9 +544,9 @@ mod tests {
         let mut state = there.of(0).try_claim().unwrap();
         let mut run = Run::default();
         for sent_back in [true, false] {
-            state.expect(0, 1, None, &mut run);
+            state.receive(0, 1, None, &mut run);
             for part in parts() {
-                let installed = state.install(0, 1, &part, true, &mut run).unwrap();
+                let installed = state.receive_part(0, 1, &part, true, &mut run).unwrap();
                 assert_eq!((installed.rejected, installed.refused), (1, true));
             }
             assert_eq!((topics(&there), run.counts.lost), (Vec::new(), 0), "it may still be served where it came from");
@@ -565,17 +565,17 @@ mod tests {
         let mut state = here.of(0).try_claim().unwrap();
         let mut run = Run::default();
         let lost = LostKey { machine: "m".into(), key: "k".into(), before: false };
-        state.take_over(0, &[lost], &mut run);
-        let (_, parts) = state.freeze(0, 1_000, 0);
+        state.adopt(0, &[lost], &mut run);
+        let (_, parts) = state.hand_off(0, 1_000, 0);
         assert!(state.marks.is_empty());
-        state.take_back(0, &[], &mut run);
+        state.reopen(0, &[], &mut run);
         assert!(state.marks.is_gone(0, hash::key_hash("m", "k")));
         let there = shards(&Arc::new(Machines::default()));
         let mut state = there.of(0).try_claim().unwrap();
-        state.expect(0, 1, None, &mut run);
+        state.receive(0, 1, None, &mut run);
         parts
             .iter()
-            .for_each(|part| assert_eq!(state.install(0, 1, part, true, &mut run).unwrap(), Installed::default()));
+            .for_each(|part| assert_eq!(state.receive_part(0, 1, part, true, &mut run).unwrap(), Received::default()));
         assert!(state.marks.is_gone(0, hash::key_hash("m", "k")));
     }
 }

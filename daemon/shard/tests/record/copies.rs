@@ -17,11 +17,12 @@ fn lost_before(key: &str) -> LostKey {
 
 /// Merges what `from` has into `into`, whose copy is in doubt.
 fn merge(from: &mut Daemon, into: &mut Daemon, winner: Winner) -> u64 {
-    let (_, parts) = from.shards.of(0).try_claim().unwrap().freeze(0, 1_000, 0);
+    let (_, parts) = from.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, 0);
     let mut state = into.shards.of(0).try_claim().unwrap();
     state.suspend(0);
-    state.expect(0, 7, Some(winner), &mut into.run);
-    let conflicts = parts.iter().map(|part| state.install(0, 7, part, false, &mut into.run).unwrap().conflicts).sum();
+    state.receive(0, 7, Some(winner), &mut into.run);
+    let conflicts =
+        parts.iter().map(|part| state.receive_part(0, 7, part, false, &mut into.run).unwrap().conflicts).sum();
     state.serve(0, &mut into.run);
     conflicts
 }
@@ -49,8 +50,8 @@ fn the_side_that_counted_more_wins_and_the_first_reply_says_what_is_gone() {
 fn two_copies_of_one_state_are_no_conflict() {
     let (mut here, mut there) = (Daemon::new(), Daemon::new());
     here.send("k", "GO", "");
-    let (_, parts) = here.shards.of(0).try_claim().unwrap().freeze(0, 1_000, 0);
-    here.shards.of(0).try_claim().unwrap().take_back(0, &[], &mut here.run);
+    let (_, parts) = here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, 0);
+    here.shards.of(0).try_claim().unwrap().reopen(0, &[], &mut here.run);
     there.receive(&parts);
     assert_eq!(merge(&mut there, &mut here, Winner::Longer), 0);
     assert!(here.op("get", "k", "")["conflict"].is_null());
@@ -60,8 +61,8 @@ fn two_copies_of_one_state_are_no_conflict() {
 fn twins() -> (Daemon, Daemon) {
     let (mut here, mut there) = (Daemon::new(), Daemon::new());
     (0..2).for_each(|_| _ = here.send("k", "GO", ""));
-    let (_, parts) = here.shards.of(0).try_claim().unwrap().freeze(0, 1_000, 0);
-    here.shards.of(0).try_claim().unwrap().take_back(0, &[], &mut here.run);
+    let (_, parts) = here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, 0);
+    here.shards.of(0).try_claim().unwrap().reopen(0, &[], &mut here.run);
     there.receive(&parts);
     (here, there)
 }
@@ -116,12 +117,12 @@ fn what_is_sent_again_after_a_merge_that_broke_off_is_said_once() {
     let (mut here, mut there) = twins();
     here.send("k", "GO", "");
     there.send("k", "GO", "");
-    let (_, parts) = there.shards.of(0).try_claim().unwrap().freeze(0, 1_000, 0);
+    let (_, parts) = there.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, 0);
     for number in [7, 8] {
         let mut state = here.shards.of(0).try_claim().unwrap();
-        state.expect(0, number, Some(Winner::Coming), &mut here.run);
+        state.receive(0, number, Some(Winner::Coming), &mut here.run);
         let part = &parts[0];
-        let conflicts = state.install(0, number, part, number == 8, &mut here.run).unwrap().conflicts;
+        let conflicts = state.receive_part(0, number, part, number == 8, &mut here.run).unwrap().conflicts;
         assert_eq!(conflicts, u64::from(number == 7));
         state.discard(0);
         state.serve(0, &mut here.run);
@@ -151,12 +152,12 @@ fn each_life_that_lost_something_is_named_by_a_reply_of_its_own() {
 fn parts_of_another_hand_off_are_not_taken() {
     let (mut here, mut there) = (Daemon::new(), Daemon::new());
     here.send("k", "GO", "");
-    let (_, parts) = here.shards.of(0).try_claim().unwrap().freeze(0, 1_000, 0);
+    let (_, parts) = here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, 0);
     let mut state = there.shards.of(0).try_claim().unwrap();
-    state.expect(0, 2, None, &mut there.run);
-    assert!(state.install(0, 1, &parts[0], true, &mut there.run).is_none());
+    state.receive(0, 2, None, &mut there.run);
+    assert!(state.receive_part(0, 1, &parts[0], true, &mut there.run).is_none());
     state.discard(0);
-    assert!(state.install(0, 2, &parts[0], true, &mut there.run).is_none());
+    assert!(state.receive_part(0, 2, &parts[0], true, &mut there.run).is_none());
 }
 
 #[test]
@@ -168,7 +169,7 @@ fn a_partition_in_doubt_neither_answers_nor_fires_until_it_is_served_again() {
     daemon.published();
     daemon.fire(70_000, 100);
     assert_eq!(daemon.published().len(), 0);
-    daemon.shards.of(0).try_claim().unwrap().take_back(0, &[], &mut daemon.run);
+    daemon.shards.of(0).try_claim().unwrap().reopen(0, &[], &mut daemon.run);
     assert_eq!(daemon.op("get", "k", "")["value"], "a");
     assert!(daemon.shards.of(0).due() <= 70_000);
     daemon.fire(70_001, 100);
@@ -182,9 +183,9 @@ fn a_copy_that_comes_back_says_what_its_new_holder_had_done_and_lost() {
     daemon.send("untouched", "GO", "");
     let state = daemon.shards.of(0).try_claim();
     let mut state = state.unwrap();
-    state.freeze(0, 1_000, 0);
+    state.hand_off(0, 1_000, 0);
     assert_eq!(state.known_keys(0).len(), 2, "a copy that was sent has its keys");
-    state.take_back(0, &[lost("k"), lost("new"), lost_before("older")], &mut daemon.run);
+    state.reopen(0, &[lost("k"), lost("new"), lost_before("older")], &mut daemon.run);
     drop(state);
     assert_eq!(daemon.run.counts.lost, 1);
     let reasons: Vec<_> = daemon.published().iter().map(|change| change["reason"].clone()).collect();
@@ -206,7 +207,7 @@ fn a_copy_that_comes_back_says_what_its_new_holder_had_done_and_lost() {
 fn a_key_that_is_there_after_all_is_not_said_to_be_lost() {
     let (mut here, mut there) = (Daemon::new(), Daemon::new());
     there.send("k", "GO", "");
-    here.shards.of(0).try_claim().unwrap().take_over(0, &[lost("k"), lost("gone")], &mut here.run);
+    here.shards.of(0).try_claim().unwrap().adopt(0, &[lost("k"), lost("gone")], &mut here.run);
     merge(&mut there, &mut here, Winner::Here);
     assert!(here.send("k", "GO", "")["restarted"].is_null());
     assert_eq!(here.send("gone", "GO", "")["restarted"], true);

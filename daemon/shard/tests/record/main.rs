@@ -73,7 +73,7 @@ impl Daemon {
         shards.feeds().of(0).unwrap().set_watched(true);
         let mut run = Run::default();
         run.watched = true;
-        shards.of(0).try_claim().unwrap().take_over(0, &[], &mut run);
+        shards.of(0).try_claim().unwrap().adopt(0, &[], &mut run);
         Self { shards, machines, run }
     }
 
@@ -106,9 +106,9 @@ impl Daemon {
     /// Takes over a partition that another daemon sent in these parts, and serves it.
     pub(crate) fn receive(&mut self, parts: &[Vec<u8>]) {
         let mut state = self.shards.of(0).try_claim().unwrap();
-        state.expect(0, 1, None, &mut self.run);
+        state.receive(0, 1, None, &mut self.run);
         for part in parts {
-            assert_eq!(state.install(0, 1, part, true, &mut self.run).unwrap().rejected, 0);
+            assert_eq!(state.receive_part(0, 1, part, true, &mut self.run).unwrap().rejected, 0);
         }
         state.serve(0, &mut self.run);
     }

@@ -126,15 +126,15 @@ fn what_is_left_goes_with_its_partition_and_comes_back_with_it() {
     let mut here = Daemon::new();
     let sent = here.send("k", "GO", TOKEN);
     here.op("delete", "k", "");
-    let (_, parts) = here.shards.of(0).try_claim().unwrap().freeze(0, 1_000, 0);
+    let (_, parts) = here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, 0);
     assert_eq!(here.shards.removed(), 0);
-    here.shards.of(0).try_claim().unwrap().take_back(0, &[], &mut here.run);
+    here.shards.of(0).try_claim().unwrap().reopen(0, &[], &mut here.run);
     assert_eq!(here.send("k", "GO", TOKEN), sent);
     let mut there = Daemon::new();
     there.receive(&parts);
     assert_eq!(there.send("k", "GO", TOKEN), sent);
     assert!(run_of(&there.send("k", "GO", "")) > run_of(&sent));
-    there.shards.of(0).try_claim().unwrap().expect(0, 2, None, &mut there.run);
+    there.shards.of(0).try_claim().unwrap().receive(0, 2, None, &mut there.run);
     assert_eq!(there.shards.removed(), 0, "what is expected takes the place of what is there");
 }
 
@@ -142,7 +142,7 @@ fn what_is_left_goes_with_its_partition_and_comes_back_with_it() {
 fn a_mark_of_the_key_is_told_with_the_removal_and_not_after_it() {
     let mut daemon = Daemon::new();
     let lost = statemesh_mesh::key_index::LostKey { machine: "m".into(), key: "k".into(), before: false };
-    daemon.shards.of(0).try_claim().unwrap().take_over(0, &[lost], &mut daemon.run);
+    daemon.shards.of(0).try_claim().unwrap().adopt(0, &[lost], &mut daemon.run);
     assert_eq!(code(&daemon.op("delete", "k", "")), "unknown_instance");
     daemon.ask(r#"{"op":"tell","machine":"m","key":"k","event":{"type":"GO"}}"#);
     assert_eq!(daemon.op("delete", "k", "")["restarted"], true);
@@ -194,13 +194,13 @@ fn one_that_began_again_is_not_removed_for_its_former_life() {
 fn the_time_of_what_has_ended_goes_on_where_its_partition_moves() {
     let mut here = Daemon::new();
     here.send("k", "END", "");
-    let (_, parts) = here.shards.of(0).try_claim().unwrap().freeze(0, 1_000, KEEP / 2);
+    let (_, parts) = here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, KEEP / 2);
     let mut there = Daemon::new();
     there.run.now = KEEP;
     let mut state = there.shards.of(0).try_claim().unwrap();
-    state.freeze(0, 1_000, 0);
-    state.expect(0, 1, None, &mut there.run);
-    parts.iter().for_each(|part| assert_eq!(state.install(0, 1, part, true, &mut there.run).unwrap().rejected, 0));
+    state.hand_off(0, 1_000, 0);
+    state.receive(0, 1, None, &mut there.run);
+    parts.iter().for_each(|part| assert_eq!(state.receive_part(0, 1, part, true, &mut there.run).unwrap().rejected, 0));
     // While it arrives, its time may be over already.
     state.serve(0, &mut there.run);
     drop(state);

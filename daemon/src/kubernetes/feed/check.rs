@@ -3,7 +3,7 @@
 use super::super::cluster::{ANSWER_TIMEOUT, Deed, cluster, failure};
 use super::args::PodsArgs;
 use super::mesh::Mesh;
-use super::story;
+use super::pod_diff;
 use super::view::View;
 use super::watch::{key, pods, scope};
 use crate::config::Target;
@@ -36,7 +36,7 @@ pub(crate) async fn check(args: &PodsArgs, target: Target, printer: &Printer) ->
     let mut differences: Vec<(String, String)> = Vec::new();
     for (key, view) in &there {
         let difference = match mesh.get(key).await? {
-            Some(snapshot) => story::difference(view, &snapshot),
+            Some(snapshot) => pod_diff::difference(view, &snapshot),
             None => Some("there is no instance".to_owned()),
         };
         differences.extend(difference.map(|what| (key.clone(), what)));

@@ -1,7 +1,7 @@
 //! The mesh that is told: events go to it one after the other, each until it is taken.
 
 use super::args::MACHINE;
-use super::story::Told;
+use super::pod_diff::PodEvent;
 use crate::config::Target;
 use crate::failure::{Exit, Failure};
 use crate::output::say;
@@ -77,7 +77,7 @@ impl Mesh {
     }
 
     /// Tells an instance something, again and again until the mesh answers.
-    pub(super) async fn tell(&mut self, key: &str, told: &Told) -> Result<Outcome, Failure> {
+    pub(super) async fn tell(&mut self, key: &str, told: &PodEvent) -> Result<Outcome, Failure> {
         let question = Question {
             event: Some(told.event.to_string()),
             token: Some(told.token.clone()),

@@ -17,7 +17,7 @@ mod check;
 #[cfg(feature = "kubernetes")]
 mod mesh;
 #[cfg(feature = "kubernetes")]
-mod story;
+mod pod_diff;
 #[cfg(feature = "kubernetes")]
 mod view;
 #[cfg(feature = "kubernetes")]

@@ -3,7 +3,7 @@
 use super::super::cluster::{Cluster, Deed, cluster, failure};
 use super::args::PodsArgs;
 use super::mesh::{Mesh, Outcome};
-use super::story::{self, Told};
+use super::pod_diff::{self, PodEvent};
 use super::view::View;
 use crate::config::Target;
 use crate::failure::{Exit, Failure};
@@ -140,7 +140,7 @@ impl Feed {
             Event::Delete(pod) => {
                 if let (Some(key), Some(view)) = (key(&pod), View::of(&pod)) {
                     self.known.remove(&key);
-                    self.tell(&key, &story::gone(&view)).await?;
+                    self.tell(&key, &pod_diff::gone(&view)).await?;
                 }
             }
         }
@@ -151,8 +151,8 @@ impl Feed {
     async fn look(&mut self, pod: &Pod) -> Result<Option<String>, Failure> {
         let (Some(key), Some(now)) = (key(pod), View::of(pod)) else { return Ok(None) };
         let news = match self.known.get(&key) {
-            None if self.is_first_list => vec![story::sync(&now)],
-            before => story::since(before, &now),
+            None if self.is_first_list => vec![pod_diff::sync(&now)],
+            before => pod_diff::since(before, &now),
         };
         if self.known.len() >= MAX_PODS && !self.known.contains_key(&key) {
             let message = format!("there are more than {MAX_PODS} pods");
@@ -170,7 +170,7 @@ impl Feed {
         let gone: Vec<String> = self.known.keys().filter(|key| !self.listed.contains(*key)).cloned().collect();
         for key in gone {
             if let Some(view) = self.known.remove(&key) {
-                self.tell(&key, &story::gone(&view)).await?;
+                self.tell(&key, &pod_diff::gone(&view)).await?;
             }
         }
         self.listed.clear();
@@ -197,7 +197,7 @@ impl Feed {
             let api: Api<Pod> = Api::namespaced(self.api.clone().into_client(), namespace);
             match api.get_opt(name).await {
                 Ok(Some(_)) => {}
-                Ok(None) => self.tell(&key, &story::gone_unseen(seq)).await?,
+                Ok(None) => self.tell(&key, &pod_diff::gone_unseen(seq)).await?,
                 Err(error) => {
                     let deed = Deed { verbs: &["get"], resource: "pods", namespace: Some(namespace), name: None };
                     say!("warning: {key}: {}", failure(error, &deed).message);
@@ -208,19 +208,20 @@ impl Feed {
     }
 
     async fn sync_all(&mut self) -> Result<(), Failure> {
-        let all: Vec<(String, Told)> = self.known.iter().map(|(key, view)| (key.clone(), story::sync(view))).collect();
+        let all: Vec<(String, PodEvent)> =
+            self.known.iter().map(|(key, view)| (key.clone(), pod_diff::sync(view))).collect();
         for (key, told) in all {
             self.mesh.tell(&key, &told).await?;
         }
         Ok(())
     }
 
-    async fn tell(&mut self, key: &str, told: &Told) -> Result<(), Failure> {
+    async fn tell(&mut self, key: &str, told: &PodEvent) -> Result<(), Failure> {
         let outcome = self.mesh.tell(key, told).await?;
         let line = json!({"machine": self.machine, "key": key, "event": told.event});
         self.printer.next(&line, |_| format!("{}/{key}  {}", self.machine, text(&told.event["type"])))?;
         match self.known.get(key).filter(|_| outcome == Outcome::TakenAnew) {
-            Some(view) => self.mesh.tell(key, &story::sync(view)).await.map(drop),
+            Some(view) => self.mesh.tell(key, &pod_diff::sync(view)).await.map(drop),
             None => Ok(()),
         }
     }

@@ -47,7 +47,7 @@ pub enum PeerFrame<'a> {
     /// Messages of the control plane (ownership, definitions).
     Control(&'a [u8]),
     /// Instances of a partition that moves; the last part says that it is complete.
-    Move {
+    HandOff {
         /// Which partition.
         partition: u16,
         /// The hand-off's number: parts of one never complete another.
@@ -75,7 +75,7 @@ const REFUSED: u8 = 2;
 const FORWARD: u8 = 3;
 const REPLY: u8 = 4;
 const CONTROL: u8 = 5;
-const MOVE: u8 = 6;
+const HAND_OFF: u8 = 6;
 const KEYS: u8 = 7;
 const UNSAID: u8 = 8;
 const RELAYED_KEYS: u8 = 9;
@@ -126,12 +126,12 @@ impl<'a> PeerFrame<'a> {
                 let (links, []) = rest.as_chunks::<8>() else { return None };
                 Self::Ended(links.iter().map(|link| LinkId::from_le_bytes(*link)).collect())
             }
-            MOVE => {
+            HAND_OFF => {
                 let (partition, rest) = rest.split_first_chunk::<2>()?;
                 let (number, rest) = rest.split_first_chunk::<8>()?;
                 let (last, rest) = rest.split_first()?;
                 let (definitions, instances) = rest.split_first_chunk::<4>()?;
-                Self::Move {
+                Self::HandOff {
                     partition: u16::from_le_bytes(*partition),
                     number: u64::from_le_bytes(*number),
                     last: *last == 1,
@@ -183,8 +183,8 @@ impl<'a> PeerFrame<'a> {
                 out.extend_from_slice(&number.to_le_bytes());
                 return;
             }
-            Self::Move { partition, number, last, definitions, instances } => {
-                out.push(MOVE);
+            Self::HandOff { partition, number, last, definitions, instances } => {
+                out.push(HAND_OFF);
                 out.extend_from_slice(&partition.to_le_bytes());
                 out.extend_from_slice(&number.to_le_bytes());
                 out.push(u8::from(*last));
@@ -213,7 +213,7 @@ mod tests {
             PeerFrame::Reply(7, b"r"),
             PeerFrame::Control(b"c"),
             PeerFrame::Unsaid(9),
-            PeerFrame::Move { partition: 3, number: 1 << 50, last: true, definitions: 9, instances: b"i" },
+            PeerFrame::HandOff { partition: 3, number: 1 << 50, last: true, definitions: 9, instances: b"i" },
             PeerFrame::Keys(b"k"),
             PeerFrame::RelayedKeys(b"k"),
             PeerFrame::Fence(1 << 60),

@@ -107,7 +107,7 @@ pub enum OwnershipMessage {
         set: PartitionSet,
     },
     /// These arrived whole and I serve them; release your copy.
-    Installed {
+    Received {
         /// The offer's.
         number: HandoffNumber,
         /// Which of the sent.
@@ -130,7 +130,7 @@ pub enum OwnershipMessage {
         set: PartitionSet,
     },
     /// I serve these.
-    Holding {
+    Serving {
         /// Which partitions.
         set: PartitionSet,
     },

@@ -20,7 +20,7 @@ use omq_proto::SocketType;
 use crate::curve::Security;
 use crate::flow::Flow;
 use crate::kernel::{Ending, Kernel, Ready, Wake};
-use crate::limits::{Bounds, Census};
+use crate::limits::{Bounds, ConnectionLimiter};
 use crate::spin::Spin;
 use crate::turns::{Turn, Turns};
 
@@ -122,7 +122,7 @@ impl<H: Handler> Reactor<H> {
     }
 
     /// Counts its connections together with those of other reactors.
-    pub fn share(&mut self, census: Arc<Census>) {
+    pub fn share(&mut self, census: Arc<ConnectionLimiter>) {
         self.io.flow.census = census;
     }
 

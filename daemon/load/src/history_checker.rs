@@ -16,9 +16,9 @@ pub struct Seq {
     pub restarted: bool,
 }
 
-/// The books of a run.
+/// Compares the acknowledged events of a run with what is there.
 #[derive(Clone, Debug, Default)]
-pub struct Books {
+pub struct HistoryChecker {
     keys: Vec<Account>,
     /// Acknowledged transitions that are gone.
     pub lost: u64,
@@ -39,8 +39,8 @@ struct Account {
     lost: u64,
 }
 
-impl Books {
-    /// Books about this many keys, none of which exists yet.
+impl HistoryChecker {
+    /// For this many keys, none of which exists yet.
     #[must_use]
     pub fn new(keys: usize) -> Self {
         Self { keys: vec![Account::default(); keys], ..Self::default() }
@@ -65,8 +65,8 @@ impl Books {
         self.compare(key, 0, seq);
     }
 
-    /// Takes over the books of other keys.
-    pub fn merge(&mut self, other: &Books) {
+    /// Takes over what another one knows of other keys.
+    pub fn merge(&mut self, other: &HistoryChecker) {
         self.keys.extend(&other.keys);
         self.lost += other.lost;
         self.doubled += other.doubled;
@@ -94,71 +94,71 @@ mod tests {
         Seq { seq, changed: true, restarted: false }
     }
 
-    fn counts(books: &Books) -> (u64, u64, u64) {
-        (books.lost, books.doubled, books.restarted)
+    fn counts(checker: &HistoryChecker) -> (u64, u64, u64) {
+        (checker.lost, checker.doubled, checker.restarted)
     }
 
     #[test]
     fn one_transition_after_another_balances() {
-        let mut books = Books::new(2);
-        [(0, 1), (1, 1), (0, 2), (0, 3)].into_iter().for_each(|(key, seq)| books.acknowledged(key, ok(seq)));
-        books.seen(0, 3);
-        books.seen(1, 1);
-        assert_eq!(counts(&books), (0, 0, 0));
+        let mut checker = HistoryChecker::new(2);
+        [(0, 1), (1, 1), (0, 2), (0, 3)].into_iter().for_each(|(key, seq)| checker.acknowledged(key, ok(seq)));
+        checker.seen(0, 3);
+        checker.seen(1, 1);
+        assert_eq!(counts(&checker), (0, 0, 0));
     }
 
     #[test]
     fn an_event_applied_twice_is_counted_once() {
-        let mut books = Books::new(1);
-        [1, 3, 4].into_iter().for_each(|seq| books.acknowledged(0, ok(seq)));
-        assert_eq!(counts(&books), (0, 1, 0));
-        books.seen(0, 6);
-        assert_eq!(counts(&books), (0, 3, 0), "also one that only a look at the end shows");
+        let mut checker = HistoryChecker::new(1);
+        [1, 3, 4].into_iter().for_each(|seq| checker.acknowledged(0, ok(seq)));
+        assert_eq!(counts(&checker), (0, 1, 0));
+        checker.seen(0, 6);
+        assert_eq!(counts(&checker), (0, 3, 0), "also one that only a look at the end shows");
     }
 
     #[test]
     fn an_instance_that_began_anew_lost_what_was_acknowledged() {
-        let mut books = Books::new(2);
-        (1..=5).for_each(|seq| books.acknowledged(0, ok(seq)));
-        books.acknowledged(0, Seq { restarted: true, ..ok(1) });
-        books.acknowledged(0, ok(2));
-        assert_eq!(counts(&books), (5, 0, 1));
-        books.acknowledged(1, ok(1));
-        books.seen(1, 0);
-        assert_eq!(counts(&books), (6, 0, 1), "one that nobody asked again is missed at the end");
+        let mut checker = HistoryChecker::new(2);
+        (1..=5).for_each(|seq| checker.acknowledged(0, ok(seq)));
+        checker.acknowledged(0, Seq { restarted: true, ..ok(1) });
+        checker.acknowledged(0, ok(2));
+        assert_eq!(counts(&checker), (5, 0, 1));
+        checker.acknowledged(1, ok(1));
+        checker.seen(1, 0);
+        assert_eq!(counts(&checker), (6, 0, 1), "one that nobody asked again is missed at the end");
     }
 
     #[test]
     fn what_a_healed_partition_brings_back_is_neither_lost_nor_doubled() {
-        let mut books = Books::new(1);
-        (1..=30).for_each(|seq| books.acknowledged(0, ok(seq)));
-        books.acknowledged(0, Seq { restarted: true, ..ok(1) });
-        (2..=5).for_each(|seq| books.acknowledged(0, ok(seq)));
+        let mut checker = HistoryChecker::new(1);
+        (1..=30).for_each(|seq| checker.acknowledged(0, ok(seq)));
+        checker.acknowledged(0, Seq { restarted: true, ..ok(1) });
+        (2..=5).for_each(|seq| checker.acknowledged(0, ok(seq)));
         // The copy with 30 transitions won; the five on the other one are gone.
-        books.acknowledged(0, ok(31));
-        assert_eq!(counts(&books), (5, 0, 1));
-        books.acknowledged(0, ok(40));
-        assert_eq!(counts(&books), (0, 3, 1), "no more than was lost can come back");
+        checker.acknowledged(0, ok(31));
+        assert_eq!(counts(&checker), (5, 0, 1));
+        checker.acknowledged(0, ok(40));
+        assert_eq!(counts(&checker), (0, 3, 1), "no more than was lost can come back");
     }
 
     #[test]
     fn what_was_given_up_may_have_been_applied_or_not() {
         for seq in [2, 3] {
-            let mut books = Books::new(1);
-            books.acknowledged(0, ok(1));
-            books.unknown(0);
-            books.acknowledged(0, ok(seq));
-            assert_eq!(counts(&books), (0, 0, 0), "seq {seq}");
-            books.acknowledged(0, ok(seq + 2));
-            assert_eq!(counts(&books), (0, 1, 0), "but only once");
+            let mut checker = HistoryChecker::new(1);
+            checker.acknowledged(0, ok(1));
+            checker.unknown(0);
+            checker.acknowledged(0, ok(seq));
+            assert_eq!(counts(&checker), (0, 0, 0), "seq {seq}");
+            checker.acknowledged(0, ok(seq + 2));
+            assert_eq!(counts(&checker), (0, 1, 0), "but only once");
         }
     }
 
     #[test]
     fn an_event_that_changed_nothing_moves_nothing() {
-        let mut books = Books::new(1);
-        books.acknowledged(0, ok(1));
-        books.acknowledged(0, Seq { changed: false, ..ok(1) });
-        assert_eq!(counts(&books), (0, 0, 0));
+        let mut checker = HistoryChecker::new(1);
+        checker.acknowledged(0, ok(1));
+        checker.acknowledged(0, Seq { changed: false, ..ok(1) });
+        assert_eq!(counts(&checker), (0, 0, 0));
     }
 }

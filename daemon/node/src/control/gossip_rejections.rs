@@ -23,9 +23,9 @@ const NOTICES: [(Dropped, &[u8], &str); 2] = [
     (Dropped::WrongKey, b"statemesh 1 wrong-key", "its gossip keys are others than ours (gossip.keys)"),
 ];
 
-/// What was heard from, and said to, strangers.
+/// What was heard from, and said to, gossip_rejections.
 #[derive(Debug, Default)]
-pub(super) struct Strangers {
+pub(super) struct GossipRejections {
     told_at: Option<Instant>,
     /// What the last notice said.
     pub(super) notice: Option<String>,
@@ -33,12 +33,12 @@ pub(super) struct Strangers {
 
 impl Control {
     /// A datagram was dropped: tells its sender why, if that is what it needs to know.
-    pub(super) fn tell_stranger(&mut self, reason: Dropped, from: SocketAddr, now: Instant) {
+    pub(super) fn tell_rejected(&mut self, reason: Dropped, from: SocketAddr, now: Instant) {
         let Some((_, notice, meaning)) = NOTICES.iter().find(|(dropped, ..)| *dropped == reason) else { return };
-        if self.strangers.told_at.is_some_and(|at| now < at + PERIOD) {
+        if self.gossip_rejections.told_at.is_some_and(|at| now < at + PERIOD) {
             return;
         }
-        self.strangers.told_at = Some(now);
+        self.gossip_rejections.told_at = Some(now);
         tracing::warn!(%from, "a daemon that gossips to us is kept out: {meaning}");
         self.send_datagram(from, notice.to_vec());
     }
@@ -47,9 +47,9 @@ impl Control {
     pub(super) fn heard_notice(&mut self, datagram: &[u8], from: SocketAddr) -> bool {
         let Some((.., meaning)) = NOTICES.iter().find(|(_, notice, _)| *notice == datagram) else { return false };
         let notice = format!("the daemon at {from} keeps us out: {meaning}");
-        if self.strangers.notice.as_ref() != Some(&notice) {
+        if self.gossip_rejections.notice.as_ref() != Some(&notice) {
             tracing::warn!("{notice}");
-            self.strangers.notice = Some(notice);
+            self.gossip_rejections.notice = Some(notice);
             self.stale = true;
         }
         true

@@ -113,7 +113,7 @@ pub(crate) enum Command {
         frame: Vec<u8>,
     },
     /// Hand a partition over: freeze it, send it, and route to its new owner from then on.
-    Transfer {
+    HandOff {
         /// Which partition.
         partition: u16,
         /// The hand-off's number.
@@ -138,7 +138,7 @@ pub(crate) enum Command {
     /// Others may have taken this daemon for dead: requests that they passed on before they hear of it are refused.
     Doubt,
     /// Instances of this partition will arrive.
-    Expect {
+    Receive {
         /// Which partition.
         partition: u16,
         /// The hand-off's number.
@@ -157,19 +157,19 @@ pub(crate) enum Command {
         partition: u16,
     },
     /// The new holder has the partition: the kept copy goes.
-    Forget {
+    Release {
         /// Which partition.
         partition: u16,
     },
     /// The new holder is gone, or never got the partition: serve the kept copy again.
-    TakeBack {
+    Reopen {
         /// Which partition.
         partition: u16,
         /// Keys that were served elsewhere meanwhile, by one that died: they are lost, or older here.
         lost: Vec<LostKey>,
     },
     /// Serve this partition, empty.
-    TakeOver {
+    Adopt {
         /// Which partition.
         partition: u16,
         /// Keys whose instances went with its last owner.
@@ -216,7 +216,7 @@ pub enum ToControl {
         refusal: Vec<u8>,
     },
     /// The last part of a partition is on its way.
-    Transferred {
+    HandedOff {
         /// Which partition.
         partition: u16,
         /// The hand-off's number.
@@ -227,7 +227,7 @@ pub enum ToControl {
         instances: usize,
     },
     /// A partition has arrived, whole.
-    Installed {
+    Received {
         /// Which partition.
         partition: u16,
         /// The hand-off's number.

@@ -8,14 +8,14 @@ const MAX_RESTARTS_TOLD: i64 = 3;
 
 /// An event for a pod's instance.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Told {
+pub(super) struct PodEvent {
     pub(super) event: Value,
     /// Makes a second telling harmless: of this pod, at this moment, this event.
     pub(super) token: String,
 }
 
 /// What happened to a pod since the last look; none: it was not there.
-pub(super) fn since(before: Option<&View>, now: &View) -> Vec<Told> {
+pub(super) fn since(before: Option<&View>, now: &View) -> Vec<PodEvent> {
     let before = before.filter(|before| before.uid == now.uid);
     let mut kinds = Vec::new();
     if before.is_none() {
@@ -57,28 +57,28 @@ fn arrival(state: State) -> Option<&'static str> {
 }
 
 /// Makes an instance agree with a pod, whatever it was told before.
-pub(super) fn sync(now: &View) -> Told {
+pub(super) fn sync(now: &View) -> PodEvent {
     let mut told = told("SYNC", now, "sync");
     told.event["state"] = json!(now.state.name());
     told
 }
 
 /// The pod is there no longer.
-pub(super) fn gone(last: &View) -> Told {
+pub(super) fn gone(last: &View) -> PodEvent {
     told("GONE", last, "gone")
 }
 
 /// An instance has no pod. `seq` is how far it has come.
-pub(super) fn gone_unseen(seq: u64) -> Told {
-    Told { event: json!({"type": "GONE"}), token: format!("unseen/{seq}") }
+pub(super) fn gone_unseen(seq: u64) -> PodEvent {
+    PodEvent { event: json!({"type": "GONE"}), token: format!("unseen/{seq}") }
 }
 
-fn told(kind: &str, view: &View, which: &str) -> Told {
+fn told(kind: &str, view: &View, which: &str) -> PodEvent {
     let mut event = json!({"type": kind});
     if let (Some(event), Value::Object(fields)) = (event.as_object_mut(), view.fields()) {
         event.extend(fields);
     }
-    Told { event, token: format!("{}/{}/{which}", view.uid, view.version) }
+    PodEvent { event, token: format!("{}/{}/{which}", view.uid, view.version) }
 }
 
 /// In what an instance differs from its pod, if it does. `snapshot` is what `get` answers.
@@ -130,7 +130,7 @@ mod tests {
     }
 
     /// What is told of a pod, look by look.
-    fn told_of(looks: &[(bool, View)]) -> Vec<Vec<Told>> {
+    fn told_of(looks: &[(bool, View)]) -> Vec<Vec<PodEvent>> {
         let mut before: Option<&View> = None;
         let mut told = Vec::new();
         for (is_end, view) in looks {
@@ -140,7 +140,7 @@ mod tests {
         told
     }
 
-    fn kinds(told: &[Vec<Told>]) -> String {
+    fn kinds(told: &[Vec<PodEvent>]) -> String {
         told.iter().flatten().map(|told| told.event["type"].as_str().unwrap()).collect::<Vec<_>>().join(" ")
     }
 
@@ -152,7 +152,7 @@ mod tests {
         Simulation::start(Arc::clone(machine), Payload::Empty, &mut Vec::new()).unwrap()
     }
 
-    fn tell(simulation: &mut Simulation, told: &Told) -> Value {
+    fn tell(simulation: &mut Simulation, told: &PodEvent) -> Value {
         let mut answer = Vec::new();
         simulation.input(told.event.to_string().as_bytes(), &mut answer);
         let answer: Value = serde_json::from_slice(&answer).unwrap();
@@ -163,15 +163,15 @@ mod tests {
     #[test]
     fn each_recorded_pod_has_its_story() {
         let pods = recorded();
-        let story = |name: &str| kinds(&told_of(&pods[name]));
-        assert_eq!(story("worker"), "CREATED SCHEDULED PULLING RUNNING UNREADY SUCCEEDED TERMINATING GONE");
-        assert_eq!(story("loser"), "CREATED SCHEDULED PULLING CHANGED FAILED");
-        assert_eq!(story("server"), "CREATED SCHEDULED PULLING RUNNING READY");
-        assert_eq!(story("nowhere"), "CREATED CHANGED TERMINATING GONE");
-        assert_eq!(story("typo"), "CREATED SCHEDULED PULLING STUCK TERMINATING CHANGED CHANGED GONE");
+        let pod_diff = |name: &str| kinds(&told_of(&pods[name]));
+        assert_eq!(pod_diff("worker"), "CREATED SCHEDULED PULLING RUNNING UNREADY SUCCEEDED TERMINATING GONE");
+        assert_eq!(pod_diff("loser"), "CREATED SCHEDULED PULLING CHANGED FAILED");
+        assert_eq!(pod_diff("server"), "CREATED SCHEDULED PULLING RUNNING READY");
+        assert_eq!(pod_diff("nowhere"), "CREATED CHANGED TERMINATING GONE");
+        assert_eq!(pod_diff("typo"), "CREATED SCHEDULED PULLING STUCK TERMINATING CHANGED CHANGED GONE");
         let lives = "CREATED SCHEDULED PULLING RUNNING TERMINATING CHANGED GONE CREATED SCHEDULED PULLING RUNNING";
-        assert_eq!(story("set-0"), lives, "a pod of a StatefulSet returns under its name");
-        let crasher = story("crasher");
+        assert_eq!(pod_diff("set-0"), lives, "a pod of a StatefulSet returns under its name");
+        let crasher = pod_diff("crasher");
         assert_eq!(crasher.matches("RESTARTED").count() as i64, pods["crasher"].last().unwrap().1.restarts);
     }
 

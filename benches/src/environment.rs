@@ -11,7 +11,7 @@ use statemesh_load::{Pace, Spec};
 
 /// The folders, and what the command line asked for.
 #[derive(Debug)]
-pub(crate) struct Lab {
+pub(crate) struct Environment {
     root: PathBuf,
     target: PathBuf,
     out: PathBuf,
@@ -25,7 +25,7 @@ pub(crate) struct Lab {
     pub(crate) command: String,
 }
 
-impl Lab {
+impl Environment {
     pub(crate) fn new(args: &Args) -> Outcome<Self> {
         let root = match std::env::var_os("CARGO_MANIFEST_DIR") {
             Some(benches) => PathBuf::from(benches).join(".."),

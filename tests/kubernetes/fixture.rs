@@ -18,7 +18,7 @@ pub(crate) const SECRET: &str = "mesh-statemesh-keys";
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Where the steps work.
-pub(crate) struct Lab {
+pub(crate) struct Fixture {
     pub(crate) cluster: Cluster,
     pub(crate) chart: PathBuf,
     /// `repository:tag`, such that the nodes can get it.
@@ -29,7 +29,7 @@ pub(crate) struct Lab {
     pub(crate) folder: PathBuf,
 }
 
-impl Lab {
+impl Fixture {
     pub(crate) fn open() -> Outcome<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(1).ok_or("no workspace")?.to_path_buf();
         let target = std::env::current_exe()?.ancestors().nth(3).ok_or("no target folder")?.to_path_buf();
@@ -44,10 +44,10 @@ impl Lab {
         let binary = std::env::var_os("E2E_BINARY").map_or_else(|| target.join("release/statemesh"), PathBuf::from);
         let folder = target.join("kubernetes");
         std::fs::create_dir_all(&folder)?;
-        let lab = Self { cluster, chart: root.join("k8s/chart"), image, binary, folder };
-        lab.clear()?;
-        lab.make_namespace(NAMESPACE)?;
-        Ok(lab)
+        let fixture = Self { cluster, chart: root.join("k8s/chart"), image, binary, folder };
+        fixture.clear()?;
+        fixture.make_namespace(NAMESPACE)?;
+        Ok(fixture)
     }
 
     /// A namespace that enforces the strictest security.

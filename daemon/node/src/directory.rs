@@ -8,7 +8,7 @@ use crate::options::Listen;
 
 /// One member.
 #[derive(Clone, Debug)]
-pub(crate) struct MemberView {
+pub(crate) struct DirectoryEntry {
     /// Its name.
     pub name: Arc<str>,
     /// What reactors call it.
@@ -29,9 +29,9 @@ pub(crate) struct MemberView {
 
 /// The whole mesh.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct MeshView {
+pub(crate) struct Directory {
     /// Members by name.
-    pub members: Vec<MemberView>,
+    pub members: Vec<DirectoryEntry>,
     /// Hash of the members that own partitions.
     pub hash: u64,
     /// For each partition the index of its owner in `members`, who serves it or will. Before it has joined, a daemon knows no
@@ -47,17 +47,17 @@ pub(crate) struct MeshView {
     pub reason: String,
 }
 
-impl MeshView {
+impl Directory {
     /// Who serves a partition now; nobody that this daemon knows of while it moves.
     #[must_use]
-    pub(crate) fn server(&self, partition: u16) -> Option<&MemberView> {
+    pub(crate) fn server(&self, partition: u16) -> Option<&DirectoryEntry> {
         let index = *self.serving.get(usize::from(partition))?;
         self.members.get(usize::from(index?))
     }
 
     /// Who will serve a partition once it has moved; nobody before the daemon has joined.
     #[must_use]
-    pub(crate) fn next(&self, partition: u16) -> Option<&MemberView> {
+    pub(crate) fn next(&self, partition: u16) -> Option<&DirectoryEntry> {
         let index = *self.owners.get(usize::from(partition)).filter(|_| self.joined)?;
         self.members.get(usize::from(index))
     }
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn the_map_names_who_serves_and_who_will_where_nobody_does() {
-        let view = MeshView { owners: vec![0, 0, 1], serving: vec![Some(1), None, Some(1)], ..MeshView::default() };
+        let view = Directory { owners: vec![0, 0, 1], serving: vec![Some(1), None, Some(1)], ..Directory::default() };
         assert_eq!(view.map().collect::<Vec<_>>(), [1, 0, 1]);
         assert!(view.server(1).is_none() && view.server(9).is_none());
         assert_eq!(view.moving(), [1]);

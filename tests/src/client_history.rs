@@ -1,4 +1,4 @@
-//! The books of one client: what it sent, what was acknowledged, and whether the two can be true together.
+//! The history of one client: what it sent, what was acknowledged, and whether the two can be true together.
 //!
 //! The rules, for each key that only this client writes: the acknowledged events have the seqs 1, 2, 3, ... in the order in
 //! which they were sent; nothing is answered twice; nothing stays unanswered; and the instance has in the end exactly as many
@@ -37,9 +37,9 @@ enum Answer {
     Refused { code: String },
 }
 
-/// The books of one client.
+/// What one client sent, and what it was answered.
 #[derive(Clone, Debug)]
-pub struct Ledger {
+pub struct ClientHistory {
     keys: Vec<String>,
     /// By id; ids begin at 0 and are the events' numbers too.
     sent: Vec<Sent>,
@@ -61,8 +61,8 @@ pub struct Totals {
     pub slowest: Duration,
 }
 
-impl Ledger {
-    /// Books for a client that alone writes these keys.
+impl ClientHistory {
+    /// The history of a client that alone writes these keys.
     #[must_use]
     pub fn new(keys: Vec<String>) -> Self {
         let (sent, violations, restarted) = (Vec::new(), Vec::new(), Vec::new());
@@ -160,7 +160,7 @@ impl Ledger {
     }
 }
 
-/// Compares an instance, as `get` and `history` show it, with what the books expect.
+/// Compares an instance, as `get` and `history` show it, with what the history expect.
 #[must_use]
 pub fn contradiction(key: &str, events: u64, last: Option<usize>, instance: &Value, history: &Value) -> Option<String> {
     if events == 0 {
@@ -184,8 +184,8 @@ pub fn contradiction(key: &str, events: u64, last: Option<usize>, instance: &Val
 mod tests {
     use super::*;
 
-    fn ledger() -> (Ledger, Instant) {
-        (Ledger::new(vec!["a".into(), "b".into()]), Instant::now())
+    fn history() -> (ClientHistory, Instant) {
+        (ClientHistory::new(vec!["a".into(), "b".into()]), Instant::now())
     }
 
     fn ok(id: u64, seq: u64) -> Value {
@@ -194,27 +194,27 @@ mod tests {
 
     #[test]
     fn books_that_balance_have_no_violation() {
-        let (mut ledger, now) = ledger();
-        (0..4).for_each(|_| drop(ledger.next(now)));
+        let (mut history, now) = history();
+        (0..4).for_each(|_| drop(history.next(now)));
         // Answers may come in another order than the events of different keys were sent in.
         for (id, seq) in [(1, 1), (0, 1), (2, 2), (3, 2)] {
-            ledger.reply(&ok(id, seq), now);
+            history.reply(&ok(id, seq), now);
         }
-        assert_eq!(ledger.violations(), Vec::<String>::new());
-        assert_eq!(ledger.expected(), [("a".to_owned(), 2, Some(2)), ("b".to_owned(), 2, Some(3))]);
+        assert_eq!(history.violations(), Vec::<String>::new());
+        assert_eq!(history.expected(), [("a".to_owned(), 2, Some(2)), ("b".to_owned(), 2, Some(3))]);
     }
 
     #[test]
     fn each_kind_of_wrong_is_found() {
-        let (mut ledger, now) = ledger();
-        (0..5).for_each(|_| drop(ledger.next(now)));
-        ledger.reply(&ok(0, 1), now);
-        ledger.reply(&ok(0, 1), now);
-        ledger.reply(&ok(1, 2), now);
-        ledger.reply(&json!({"id": 2, "ok": false, "error": {"code": "moving", "message": "x"}}), now);
-        ledger.reply(&json!({"id": 3, "ok": true, "seq": 3, "restarted": true}), now);
-        ledger.reply(&ok(77, 1), now);
-        let found = ledger.violations().join("\n");
+        let (mut history, now) = history();
+        (0..5).for_each(|_| drop(history.next(now)));
+        history.reply(&ok(0, 1), now);
+        history.reply(&ok(0, 1), now);
+        history.reply(&ok(1, 2), now);
+        history.reply(&json!({"id": 2, "ok": false, "error": {"code": "moving", "message": "x"}}), now);
+        history.reply(&json!({"id": 3, "ok": true, "seq": 3, "restarted": true}), now);
+        history.reply(&ok(77, 1), now);
+        let found = history.violations().join("\n");
         let kinds = [
             "second reply",
             "nothing that was sent",
@@ -226,7 +226,7 @@ mod tests {
         for kind in kinds {
             assert!(found.contains(kind), "{kind} is not in {found}");
         }
-        assert_eq!(ledger.totals().refused.len(), 2);
+        assert_eq!(history.totals().refused.len(), 2);
     }
 
     #[test]

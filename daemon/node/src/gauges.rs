@@ -1,4 +1,4 @@
-//! Levels that are read at the scrape: members, instances by state, limits.
+//! Gauges that are read at the scrape: members, instances by state, limits.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use crate::bounds;
 use crate::control::Counts;
 use crate::counters::Kind;
 use crate::limits::Limits;
-use crate::metrics::{Level, Levels};
+use crate::metrics::{Gauge, Gauges};
 use crate::process;
 use crate::shared::Shared;
 use statemesh_mesh::membership::Status;
@@ -21,31 +21,31 @@ const CENSUS_AGE: Duration = Duration::from_secs(10);
 /// Pairs of machine and state in one scrape; the rest is summed as state `(other)`.
 const CENSUS_ROWS: usize = 1_000;
 
-type Census = Option<(Instant, Level)>;
+type ConnectionLimiter = Option<(Instant, Gauge)>;
 
-/// The reader of a daemon's levels.
-pub(crate) fn of(shared: Arc<Shared>, counts: Arc<Counts>) -> Levels {
-    let census: Mutex<Census> = Mutex::new(None);
+/// The reader of a daemon's gauges.
+pub(crate) fn of(shared: Arc<Shared>, counts: Arc<Counts>) -> Gauges {
+    let census: Mutex<ConnectionLimiter> = Mutex::new(None);
     Box::new(move || {
-        let mut levels = vec![members(&shared), partitions(&shared), info(&shared), limits(&shared)];
-        levels.extend(connections(&shared));
-        levels.push(keys(&shared));
-        levels.push(refused_keys(&shared));
-        levels.push(rates(&shared));
-        levels.push(removed(&shared));
-        levels.push(used(&shared));
-        levels.push(instances(&shared, &census));
-        levels.extend(process::levels());
-        levels.extend(counts.levels());
-        levels
+        let mut gauges = vec![members(&shared), partitions(&shared), info(&shared), limits(&shared)];
+        gauges.extend(connections(&shared));
+        gauges.push(keys(&shared));
+        gauges.push(refused_keys(&shared));
+        gauges.push(rates(&shared));
+        gauges.push(removed(&shared));
+        gauges.push(used(&shared));
+        gauges.push(instances(&shared, &census));
+        gauges.extend(process::gauges());
+        gauges.extend(counts.gauges());
+        gauges
     })
 }
 
-fn gauge(name: &'static str, help: &'static str, samples: Vec<(Vec<(&'static str, String)>, f64)>) -> Level {
-    Level { name, help, kind: Kind::Gauge, samples }
+fn gauge(name: &'static str, help: &'static str, samples: Vec<(Vec<(&'static str, String)>, f64)>) -> Gauge {
+    Gauge { name, help, kind: Kind::Gauge, samples }
 }
 
-fn members(shared: &Shared) -> Level {
+fn members(shared: &Shared) -> Gauge {
     let view = shared.view();
     let samples = [Status::Alive, Status::Suspect, Status::Left, Status::Dead]
         .into_iter()
@@ -57,7 +57,7 @@ fn members(shared: &Shared) -> Level {
     gauge("statemesh_members", "Members of the mesh by status, this daemon included.", samples)
 }
 
-fn partitions(shared: &Shared) -> Level {
+fn partitions(shared: &Shared) -> Gauge {
     let view = shared.view();
     let owned = view.members.iter().find(|member| member.is_self).map_or(0, |member| member.partitions);
     gauge(
@@ -67,7 +67,7 @@ fn partitions(shared: &Shared) -> Level {
     )
 }
 
-fn info(shared: &Shared) -> Level {
+fn info(shared: &Shared) -> Gauge {
     let labels = vec![
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
         ("mesh", shared.options.mesh.clone()),
@@ -76,8 +76,8 @@ fn info(shared: &Shared) -> Level {
     gauge("statemesh_info", "Always 1; the labels say which daemon this is.", vec![(labels, 1.0)])
 }
 
-fn keys(shared: &Shared) -> Level {
-    let known = shared.doors.client_keys().unwrap_or(0);
+fn keys(shared: &Shared) -> Gauge {
+    let known = shared.auth.client_keys().unwrap_or(0);
     gauge(
         "statemesh_client_keys",
         "Keys of clients that are let in; 0 without CURVE.",
@@ -85,8 +85,8 @@ fn keys(shared: &Shared) -> Level {
     )
 }
 
-fn rates(shared: &Shared) -> Level {
-    let used = shared.doors.most_used_rate(Instant::now());
+fn rates(shared: &Shared) -> Gauge {
+    let used = shared.auth.most_used_rate(Instant::now());
     gauge(
         "statemesh_client_rate_used_ratio",
         "Of the requests that a client may send within a second, the share that the one with the largest share has sent.",
@@ -94,12 +94,12 @@ fn rates(shared: &Shared) -> Level {
     )
 }
 
-fn removed(shared: &Shared) -> Level {
+fn removed(shared: &Shared) -> Gauge {
     let kept = shared.shards.removed() as f64;
     gauge("statemesh_removed_instances", "Removed instances whose dedup tokens are kept.", vec![(Vec::new(), kept)])
 }
 
-fn used(shared: &Shared) -> Level {
+fn used(shared: &Shared) -> Gauge {
     let samples = bounds::used(shared).into_iter().map(|(name, share)| (vec![("limit", name.to_owned())], share));
     gauge(
         "statemesh_limit_used_ratio",
@@ -108,13 +108,13 @@ fn used(shared: &Shared) -> Level {
     )
 }
 
-fn refused_keys(shared: &Shared) -> Level {
-    Level {
+fn refused_keys(shared: &Shared) -> Gauge {
+    Gauge {
         name: "statemesh_refused_keys_total",
         help: "Handshakes refused because the key is not on the list, by who knocked.",
         kind: Kind::Counter,
         samples: shared
-            .doors
+            .auth
             .refused()
             .into_iter()
             .map(|(who, count)| (vec![("from", who.to_owned())], count as f64))
@@ -122,7 +122,7 @@ fn refused_keys(shared: &Shared) -> Level {
     }
 }
 
-fn connections(shared: &Shared) -> [Level; 3] {
+fn connections(shared: &Shared) -> [Gauge; 3] {
     let [guests, links] = [Whose::Guest, Whose::Link].map(|kind| shared.connections.connections(kind) as f64);
     let most = shared.connections.most_from_one_address() as f64;
     [
@@ -136,13 +136,13 @@ fn connections(shared: &Shared) -> [Level; 3] {
     ]
 }
 
-fn limits(shared: &Shared) -> Level {
+fn limits(shared: &Shared) -> Gauge {
     let limits = &shared.options.limits;
     let samples = Limits::ROWS.iter().map(|row| (vec![("limit", row.label())], (row.get)(limits))).collect();
     gauge("statemesh_limit", "Bounds of this daemon, as configured.", samples)
 }
 
-fn instances(shared: &Shared, census: &Mutex<Census>) -> Level {
+fn instances(shared: &Shared, census: &Mutex<ConnectionLimiter>) -> Gauge {
     let mut census = census.lock();
     if let Some((at, level)) = census.as_ref()
         && at.elapsed() < CENSUS_AGE

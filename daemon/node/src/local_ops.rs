@@ -5,8 +5,8 @@ use statemesh_protocol::hash;
 use statemesh_protocol::reply::{Encoding, MapWriter, write_str, write_uint};
 use statemesh_protocol::request::{Op, Refusal, Request};
 
+use crate::directory::DirectoryEntry;
 use crate::shared::Shared;
-use crate::view::MemberView;
 
 /// Appends the reply.
 ///
@@ -44,7 +44,7 @@ fn members(reply: &mut MapWriter<'_>, shared: &Shared) {
     reply.list("members", view.members.iter(), member);
 }
 
-fn member(out: &mut Vec<u8>, encoding: Encoding, member: &MemberView) {
+fn member(out: &mut Vec<u8>, encoding: Encoding, member: &DirectoryEntry) {
     let mut map = MapWriter::new(out, encoding);
     map.str("name", &member.name)
         .str("status", member.status.as_str())
