@@ -444,10 +444,16 @@ impl KeyIndex {
         frames
     }
 
-    /// Another member serves these: what dead ones told of them was about an earlier life.
-    pub fn served(&mut self, set: &PartitionSet) {
+    /// Another member serves these: what dead ones told of them was about an earlier life. It has forgotten what it was told of them
+    /// before: where there is another copy here, as in a merge, that is told it anew.
+    pub fn served(&mut self, by: &MemberName, set: &PartitionSet) {
         for partition in set.iter() {
             self.forget_relayed(partition);
+            let Some(standby) = self.ours.get_mut(&partition).and_then(|ours| ours.standbys.get_mut(by)) else { continue };
+            *standby = Standby::default();
+            if let Some(telling) = self.telling.get_mut(by) {
+                telling.add(partition);
+            }
         }
         self.keep(|partition, index| !index.dead || !set.contains(partition));
     }
@@ -696,7 +702,7 @@ mod tests {
         index.tell(&x, &body(&[(1, "a", false)])).unwrap();
         assert_eq!(index.changed(), Some(set(&[1, 2])));
         // Another one says that it serves it: the teller lives, and knows better.
-        index.served(&set(&[1, 2]));
+        index.served(&name("x"), &set(&[1, 2]));
         assert_eq!((index.keys(), index.changed()), (3, None));
         index.message(&x, IndexMessage::Only { set: PartitionSet::new() });
         index.message(&d, IndexMessage::Only { set: set(&[1]) });
@@ -705,7 +711,7 @@ mod tests {
         // The next process of that name says what it tells, which is nothing.
         index.message(&d, IndexMessage::Only { set: PartitionSet::new() });
         assert_eq!(index.keys(), 1);
-        index.served(&set(&[1]));
+        index.served(&name("x"), &set(&[1]));
         assert_eq!((index.keys(), index.changed()), (0, Some(PartitionSet::new())));
     }
 
@@ -796,6 +802,16 @@ mod tests {
     }
 
     #[test]
+    fn a_standby_that_has_served_what_is_here_too_is_told_it_anew() {
+        let (mut index, s) = standby_of(&[7]);
+        outputs(&mut index);
+        index.served(&s, &set(&[7, 8]));
+        index.tell_first(7);
+        assert_eq!(polled(&mut index), [tell(&s, 7), whole(&s, 2, &[7])]);
+        assert_eq!(outputs(&mut index), []);
+    }
+
+    #[test]
     fn what_others_told_goes_before_ours_and_is_said_to_be_all_behind_its_last_key() {
         let (mut index, s) = standby_of(&[7]);
         let d = name("d");
@@ -841,7 +857,7 @@ mod tests {
         assert!(index.take(1).1);
         assert_eq!(index.keys(), 0);
         index.relayed(&body(&[(1, "a", false)])).unwrap();
-        index.served(&set(&[1]));
+        index.served(&name("x"), &set(&[1]));
         assert_eq!(index.keys(), 0);
         for machine in 0..10 * NAMES {
             let mut body = Vec::new();
