@@ -449,7 +449,9 @@ impl KeyIndex {
     pub fn served(&mut self, by: &MemberName, set: &PartitionSet) {
         for partition in set.iter() {
             self.forget_relayed(partition);
-            let Some(standby) = self.ours.get_mut(&partition).and_then(|ours| ours.standbys.get_mut(by)) else { continue };
+            let Some(standby) = self.ours.get_mut(&partition).and_then(|ours| ours.standbys.get_mut(by)) else {
+                continue;
+            };
             *standby = Standby::default();
             if let Some(telling) = self.telling.get_mut(by) {
                 telling.add(partition);

@@ -174,7 +174,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "what was passed on by a link that has ended is applied",
         file: "daemon/node/src/worker/requests.rs",
-        from: "        if keyed.hops > 1 && keyed.via.is_some_and(|link| self.shared.has_ended(link)) {",
-        to: "        if keyed.via.is_some_and(|_| false) {",
+        from: "        if self.shared.is_void(&keyed.path) {",
+        to: "        if keyed.hops > MAX_HOPS {",
     },
 ];

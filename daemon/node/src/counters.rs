@@ -160,6 +160,8 @@ figures! {
     parked Gauge "statemesh_parked_requests" "Requests that wait for their partition.";
     mailed Gauge "statemesh_waiting_commands" "Commands for other reactors that wait for room in their rings.";
     waits Gauge "statemesh_waits" "Requests whose answers wait (`until`).";
+    open_arrays Gauge "statemesh_open_arrays" "Arrays of requests whose replies are not all there.";
+    envelopes Gauge "statemesh_envelopes" "Envelopes of several parts (proxies, REQ_CORRELATE) that are kept until their requests are answered.";
     array_bytes Gauge "statemesh_array_bytes" "Replies of arrays that are not whole yet, in bytes.";
     parked_bytes Gauge "statemesh_parked_bytes" "Bytes of the requests that wait for their partition.";
     subscriptions Gauge "statemesh_subscriptions" "Subscriptions of all subscribers.";

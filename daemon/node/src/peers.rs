@@ -34,6 +34,8 @@ struct Peer {
     waiting: VecDeque<Waiting>,
     /// The last link that was there, or is about to be.
     link: LinkId,
+    /// How many of the ends that others told were told on it.
+    told_ended: u64,
     /// Since when there is no link.
     without: Instant,
     /// Somebody was told that there is none.
@@ -50,6 +52,9 @@ pub(crate) struct Peers {
     lane: u8,
     /// Links that have ended while something was under way on them, for those that are opened later.
     ended: Ended,
+    /// Ends of links that others told, the last ones, and how many there were.
+    heard: VecDeque<LinkId>,
+    heard_ever: u64,
     keys: PeerKeys,
 }
 
@@ -67,7 +72,8 @@ const TELLING: Duration = Duration::from_secs(5);
 impl Peers {
     /// No links. At most `max_waiting` frames wait for each one.
     pub(crate) fn new(lane: u8, max_waiting: usize, keys: PeerKeys) -> Self {
-        Self { by_member: BTreeMap::new(), max_waiting, lane, ended: Ended::new(ENDED_LINKS), keys }
+        let (ended, heard) = (Ended::new(ENDED_LINKS), VecDeque::new());
+        Self { by_member: BTreeMap::new(), max_waiting, lane, ended, heard, heard_ever: 0, keys }
     }
 
     /// Links that are open, ready or not.
@@ -96,6 +102,26 @@ impl Peers {
         }
     }
 
+    /// A member told on its link that others have ended.
+    pub(crate) fn heard_ended(&mut self, links: &[LinkId]) {
+        self.heard_ever += links.len() as u64;
+        self.heard.extend(links);
+        self.heard.drain(..self.heard.len().saturating_sub(ENDED_LINKS));
+    }
+
+    /// Says on a link what others told so, ahead of a request of theirs.
+    pub(crate) fn relay_ended(&mut self, member: u32, io: &mut Io) {
+        let Some(peer) = self.by_member.get_mut(&member) else { return };
+        let State::Ready(conn) = peer.state else { return };
+        let new = usize::try_from(self.heard_ever - peer.told_ended).unwrap_or(usize::MAX).min(self.heard.len());
+        peer.told_ended = self.heard_ever;
+        if new > 0 {
+            let mut frame = Vec::new();
+            PeerFrame::Ended(self.heard.iter().skip(self.heard.len() - new).copied().collect()).encode(&mut frame);
+            io.send(conn, &[&frame]);
+        }
+    }
+
     /// Whether the links of this reactor carry control.
     pub(crate) fn is_control_lane(&self) -> bool {
         self.lane == 0
@@ -109,6 +135,7 @@ impl Peers {
             failures: 0,
             waiting: VecDeque::new(),
             link: LinkId::default(),
+            told_ended: 0,
             without: now,
             told: false,
         });
@@ -241,7 +268,9 @@ impl Peers {
         if std::mem::take(&mut peer.told) {
             tracing::info!(address = %peer.address, "there is a link to this member again");
         }
-        let ended = self.ended.all();
+        // Requests that have waited may be those of others.
+        let ended: Vec<LinkId> = self.ended.all().into_iter().chain(self.heard.iter().copied()).collect();
+        peer.told_ended = self.heard_ever;
         if !ended.is_empty() {
             let mut frame = Vec::new();
             PeerFrame::Ended(ended).encode(&mut frame);

@@ -1,6 +1,7 @@
 //! What the threads of one daemon share.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ use crate::subscribers::Watching;
 use statemesh_mesh::delivery::ended::Ended;
 use statemesh_mesh::key_index::STANDBYS;
 use statemesh_protocol::hash;
-use statemesh_protocol::peer::frame::LinkId;
+use statemesh_protocol::peer::frame::{LinkId, Path};
 use statemesh_shard::machines::Machines;
 use statemesh_shard::{Origin, Rules, Shards};
 use statemesh_transport::kernel::Wake;
@@ -93,6 +94,8 @@ pub struct Shared {
     greetings: AtomicU64,
     /// The links whose end was heard of, by any reactor.
     ended: RwLock<Ended>,
+    /// Whether there are any.
+    any_ended: AtomicBool,
     /// How many links were opened.
     links: AtomicU64,
     /// Random, and another one in each process.
@@ -162,6 +165,7 @@ impl Shared {
             standbys: (0..partitions).map(|_| [const { AtomicU32::new(NOBODY) }; STANDBYS]).collect(),
             greetings: AtomicU64::new(0),
             ended: RwLock::new(Ended::new(ENDED_LINKS)),
+            any_ended: AtomicBool::new(false),
             links: AtomicU64::new(0),
             seed: origin.seed,
             lease: AtomicU64::new(u64::MAX),
@@ -182,15 +186,21 @@ impl Shared {
         hash::mix(self.seed.wrapping_add(self.links.fetch_add(1, Relaxed)))
     }
 
-    /// Links have ended, here or at a member.
-    pub(crate) fn links_ended(&self, links: &[LinkId]) {
+    /// Links have ended, here or at a member. Gives those of which that is news.
+    pub(crate) fn links_ended(&self, links: &[LinkId]) -> Vec<LinkId> {
         let mut ended = self.ended.write();
-        links.iter().for_each(|link| ended.add(*link));
+        let new = links.iter().copied().filter(|link| ended.add(*link)).collect();
+        self.any_ended.store(true, Release);
+        new
     }
 
-    /// Whether this one has.
-    pub(crate) fn has_ended(&self, link: LinkId) -> bool {
-        self.ended.read().contains(link)
+    /// Whether what came by these links is void, since one of them has ended.
+    pub(crate) fn is_void(&self, path: &Path) -> bool {
+        if path.links().is_empty() || !self.any_ended.load(Acquire) {
+            return false;
+        }
+        let ended = self.ended.read();
+        path.links().iter().any(|link| ended.contains(*link))
     }
 
     /// Whether the control plane has not looked around lately: this process was paused, and others may have adopted what is here.

@@ -15,6 +15,7 @@ use statemesh_mesh::delivery::bounces::Bounces;
 use statemesh_mesh::ownership::Winner;
 use statemesh_protocol::error::ErrorCode;
 use statemesh_protocol::key_index::{Key, KeyState};
+use statemesh_protocol::peer::frame::Path;
 use statemesh_protocol::peer::ownership::HandoffNumber;
 use statemesh_protocol::place::Mark;
 
@@ -65,6 +66,8 @@ pub struct Job {
     pub partition: u16,
     /// The reactor's round for the partition, for [`State::bounces`].
     pub round: u32,
+    /// The links on which it came.
+    pub path: Path,
     /// The request.
     pub request: Bytes,
     /// Runs on if the request is timed.

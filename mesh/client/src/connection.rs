@@ -126,7 +126,12 @@ impl Connection {
 
     /// Queues a request.
     pub fn push(&mut self, request: &[u8]) {
-        self.link.send(&[request]);
+        self.push_parts(&[request]);
+    }
+
+    /// Queues a request, the last of these parts, in an envelope: the parts before it come back in front of its reply.
+    pub fn push_parts(&mut self, parts: &[&[u8]]) {
+        self.link.send(parts);
     }
 
     /// Queues a subscription (for a client that connected as SUB).

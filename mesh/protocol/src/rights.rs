@@ -109,6 +109,9 @@ impl Grant {
         if !self.has(right) {
             return Some(format!("client \"{}\" may not \"{op}\": it has no right to {}", self.name, right.as_str()));
         }
+        if request.until.is_some() && !self.has(Right::Read) {
+            return Some(format!("client \"{}\" may not wait \"until\": it has no right to read", self.name));
+        }
         if request.op == Op::Define {
             return self.refuses_definition(request);
         }

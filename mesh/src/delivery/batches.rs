@@ -45,6 +45,15 @@ impl<R> Batch<R> {
     }
 }
 
+/// The end of an array.
+#[derive(Debug)]
+pub struct End<R> {
+    /// Where it goes.
+    pub reply_to: R,
+    /// The whole array of replies; none if none of its requests has a reply, or who asked is gone.
+    pub replies: Option<Vec<u8>>,
+}
+
 /// The open batches of one reactor.
 #[derive(Debug)]
 pub struct Batches<R> {
@@ -115,14 +124,26 @@ impl<R: Copy> Batches<R> {
         self.open.get(batch).is_some_and(|open| open.is_full)
     }
 
+    /// How many batches are open.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Whether none is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
     /// Bytes of the replies of all open batches.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Notes one reply. Gives the whole array, and where it goes, if it was the last.
-    pub fn reply(&mut self, batch: usize, position: usize, reply: &[u8]) -> Option<(R, Vec<u8>)> {
+    /// Notes one reply. Gives the end of the array if it was the last.
+    pub fn reply(&mut self, batch: usize, position: usize, reply: &[u8]) -> Option<End<R>> {
         let open = self.open.get_mut(batch).filter(|open| position < open.len && position >= open.written)?;
         if open.is_void {
             return self.seal(batch);
@@ -141,9 +162,9 @@ impl<R: Copy> Batches<R> {
         self.seal(batch)
     }
 
-    /// Says that all requests of the batch were looked at. Gives the array if no reply is missing, unless there are only
-    /// requests that have none: an empty reply stands for such a one, and is null in the array.
-    pub fn seal(&mut self, batch: usize) -> Option<(R, Vec<u8>)> {
+    /// Says that all requests of the batch were looked at. Gives the end of the array if no reply is missing. An empty reply stands
+    /// for a request that has none, and is null in the array.
+    pub fn seal(&mut self, batch: usize) -> Option<End<R>> {
         let open = self.open.get_mut(batch)?;
         open.missing = open.missing.saturating_sub(1);
         if open.missing > 0 {
@@ -152,16 +173,20 @@ impl<R: Copy> Batches<R> {
         let mut done = self.open.remove(batch);
         self.bytes -= done.bytes;
         if done.is_void || done.len > 0 && !done.is_asked {
-            return None;
+            return Some(End { reply_to: done.reply_to, replies: None });
         }
         end_list(&mut done.out, done.encoding);
-        Some((done.reply_to, done.out))
+        Some(End { reply_to: done.reply_to, replies: Some(done.out) })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn whole<R>(end: Option<End<R>>) -> Vec<u8> {
+        end.unwrap().replies.unwrap()
+    }
 
     #[test]
     fn replies_come_in_the_order_of_the_requests() {
@@ -171,8 +196,7 @@ mod tests {
         assert!(batches.reply(batch, 0, b"1").is_none());
         assert!(batches.seal(batch).is_none());
         assert_eq!((batches.bytes_of(batch), batches.bytes()), (2, 2));
-        let (_, reply) = batches.reply(batch, 1, b"2").unwrap();
-        assert_eq!(reply, b"[1,2,3]");
+        assert_eq!(whole(batches.reply(batch, 1, b"2")), b"[1,2,3]");
         assert_eq!((batches.bytes_of(batch), batches.bytes()), (0, 0));
     }
 
@@ -181,9 +205,10 @@ mod tests {
         let mut batches = Batches::default();
         let batch = batches.begin((), Encoding::Json, 2);
         assert!(batches.reply(batch, 0, b"").is_none() && batches.reply(batch, 1, b"1").is_none());
-        assert_eq!(batches.seal(batch).unwrap().1, b"[null,1]");
+        assert_eq!(whole(batches.seal(batch)), b"[null,1]");
         let batch = batches.begin((), Encoding::Json, 1);
-        assert!(batches.reply(batch, 0, b"").is_none() && batches.seal(batch).is_none());
+        assert!(batches.reply(batch, 0, b"").is_none());
+        assert!(batches.seal(batch).unwrap().replies.is_none(), "it ends, and nobody is answered");
     }
 
     #[test]
@@ -194,16 +219,16 @@ mod tests {
         batches.void(|to| *to == 1);
         assert!(batches.reply(gone, 0, b"123").is_none());
         assert_eq!((batches.bytes(), batches.bytes_of(gone)), (1, 0));
-        assert!(batches.reply(gone, 2, b"123").is_none() && batches.seal(gone).is_none());
+        assert!(batches.reply(gone, 2, b"123").is_none() && batches.seal(gone).unwrap().replies.is_none());
         assert_eq!(batches.reply_to(gone), None, "its place is free");
         assert!(batches.reply(other, 1, b"2").is_none());
-        assert_eq!(batches.seal(other).unwrap().1, b"[1,2]");
+        assert_eq!(whole(batches.seal(other)), b"[1,2]");
     }
 
     #[test]
     fn an_empty_array_gives_an_empty_array() {
         let mut batches = Batches::default();
         let batch = batches.begin((), Encoding::MsgPack, 0);
-        assert_eq!(batches.seal(batch).unwrap().1, [0x90]);
+        assert_eq!(whole(batches.seal(batch)), [0x90]);
     }
 }

@@ -1,11 +1,14 @@
 //! Links that have ended, and with them the claim of what was passed on by them.
 //!
 //! A daemon that loses a link gives up the requests that were under way on it, or sends them again by another. The member at its end
-//! may have passed some of them on itself: they are still under way then. If such a one arrives behind what its connection sent
-//! later, it must not be applied any more. So who loses a link says so on all its others, ahead of whatever it passes on from
-//! there on; a request that comes by way of a third daemon bears the name of the link on which it was passed on first, and is
-//! refused by who has heard of that link's end. Links are fencing tokens, as those of locks that expire, which only ever are
-//! there or not: what came on one of them is refused as a whole.
+//! may not have read all of them, or may have passed some on itself: they are still under way then. If such a one arrives behind
+//! what its connection sent later, it must not be applied any more. So a request bears the names of the links on which it was passed
+//! on, and is refused by who has heard that one of them has ended. Who loses a link says so on all its others, ahead of whatever it
+//! passes on from there on; to those whose requests it gives up, ahead of the answers; and who has heard of it and passes requests
+//! of others on says it ahead of these. Links are fencing tokens, as those of locks that expire, which are only there or
+//! not: what came on one of them is refused as a whole.
+//!
+//! What is given up because its time is over is not fenced: its link is there, and others are under way on it.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -27,9 +30,10 @@ impl Ended {
     }
 
     /// A link has ended. Those that ended first are forgotten where there are too many.
-    pub fn add(&mut self, link: LinkId) {
+    /// Says whether that is news.
+    pub fn add(&mut self, link: LinkId) -> bool {
         if !self.links.insert(link) {
-            return;
+            return false;
         }
         self.order.push_back(link);
         if self.order.len() > self.most
@@ -37,6 +41,7 @@ impl Ended {
         {
             self.links.remove(&first);
         }
+        true
     }
 
     /// Whether this one has.
@@ -59,7 +64,7 @@ mod tests {
     #[test]
     fn the_last_ones_are_remembered() {
         let mut ended = Ended::new(2);
-        [7, 8, 7].into_iter().for_each(|link| ended.add(link));
+        assert_eq!([7, 8, 7].map(|link| ended.add(link)), [true, true, false]);
         assert!(ended.contains(7) && ended.contains(8) && !ended.contains(9));
         ended.add(9);
         assert!(!ended.contains(7) && ended.contains(9));

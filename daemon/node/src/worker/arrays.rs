@@ -1,6 +1,6 @@
 //! Arrays of requests, and the bound of what their replies take.
 
-use statemesh_mesh::delivery::batches::Batches;
+use statemesh_mesh::delivery::batches::{Batches, End};
 use statemesh_protocol::error::ErrorCode;
 use statemesh_protocol::reply::{Encoding, write_error};
 use statemesh_transport::Io;
@@ -24,8 +24,8 @@ impl Worker {
                 self.request(raw, &Arrived { reply_to, ..arrived.clone() }, io);
             }
         }
-        if let Some((reply_to, replies)) = self.count_array(batch, io, |batches| batches.seal(batch)) {
-            self.deliver_array(reply_to, replies, io);
+        if let Some(end) = self.count_array(batch, io, |batches| batches.seal(batch)) {
+            self.end_array(end, io);
         }
     }
 
@@ -43,8 +43,10 @@ impl Worker {
         done
     }
 
-    /// Sends the replies of an array. They are large, so they are given away, not copied.
-    fn deliver_array(&mut self, reply_to: ReplyTo, replies: Vec<u8>, io: &mut Io) {
+    /// Sends the replies of an array, if there are any. They are large, so they are given away, not copied.
+    fn end_array(&mut self, end: End<ReplyTo>, io: &mut Io) {
+        let End { reply_to, replies } = end;
+        let Some(replies) = replies else { return self.forget_reply(reply_to, io) };
         match reply_to {
             ReplyTo::Client { conn, envelope: Envelope::None } => _ = io.send_owned(conn, &[], replies),
             ReplyTo::Client { conn, envelope: Envelope::Delimiter } => _ = io.send_owned(conn, &[b""], replies),
@@ -67,8 +69,8 @@ impl Worker {
         } else {
             self.count_array(batch, io, |batches| batches.reply(batch, position, reply))
         };
-        if let Some((reply_to, replies)) = done {
-            self.deliver_array(reply_to, replies, io);
+        if let Some(end) = done {
+            self.end_array(end, io);
         }
     }
 

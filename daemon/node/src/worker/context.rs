@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use statemesh_mesh::delivery;
-use statemesh_protocol::peer::frame::LinkId;
+use statemesh_protocol::peer::frame::Path;
 use statemesh_protocol::request::Request;
 use statemesh_shard::{Begun, Stage, Stopwatch};
 use statemesh_transport::{ConnId, Ticket};
@@ -54,8 +54,8 @@ pub(super) struct Arrived {
     pub(super) reply_to: ReplyTo,
     /// How many daemons passed it on. Those have counted and judged it.
     pub(super) hops: u8,
-    /// The link on which it was passed on first, if it was.
-    pub(super) via: Option<LinkId>,
+    /// The links on which it came.
+    pub(super) path: Path,
     pub(super) at: Instant,
     /// The client, where clients are told apart and this one may not do everything.
     pub(super) principal: Option<Arc<Client>>,
@@ -64,7 +64,7 @@ pub(super) struct Arrived {
 impl Arrived {
     /// From this process or a client of it, who may do everything.
     pub(super) fn here(reply_to: ReplyTo, at: Instant) -> Self {
-        Self { reply_to, hops: 0, via: None, at, principal: None }
+        Self { reply_to, hops: 0, path: Path::default(), at, principal: None }
     }
 }
 
@@ -72,8 +72,8 @@ impl Arrived {
 #[derive(Debug)]
 pub(super) struct Rest {
     pub(super) reply_to: ReplyTo,
-    /// The link on which it was passed on first, if it was.
-    pub(super) via: Option<LinkId>,
+    /// The links on which it came.
+    pub(super) path: Path,
     /// Counts it against what its connection may have under way; a daemon's link carries many clients, and has no such bound.
     pub(super) _ticket: Option<Ticket>,
     /// Set if the request is timed.
@@ -92,7 +92,7 @@ pub(super) struct Keyed<'a> {
     pub(super) hash: u64,
     pub(super) partition: u16,
     pub(super) hops: u8,
-    pub(super) via: Option<LinkId>,
+    pub(super) path: Path,
     pub(super) reply_to: ReplyTo,
     pub(super) arrived_at: Instant,
     /// Runs if the request is timed.
@@ -107,8 +107,8 @@ pub(super) const NO_PARTITION: u16 = u16::MAX;
 impl<'a> Keyed<'a> {
     /// A request about no key in particular, that somebody else will answer.
     pub(super) fn without_key(request: &'a Request<'a>, raw: &'a [u8], reply_to: ReplyTo, now: Instant) -> Self {
-        let (partition, hash, hops, via, watch, kept) = (NO_PARTITION, 0, 0, None, None, None);
-        Self { request, raw, hash, partition, hops, via, reply_to, arrived_at: now, watch, kept }
+        let (partition, hash, hops, path, watch, kept) = (NO_PARTITION, 0, 0, Path::default(), None, None);
+        Self { request, raw, hash, partition, hops, path, reply_to, arrived_at: now, watch, kept }
     }
 
     /// Who asked, and how the answer must look.

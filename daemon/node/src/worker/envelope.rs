@@ -2,13 +2,19 @@
 //!
 //! A REQ puts an empty part there, one with `REQ_CORRELATE` a number as well, and each `zmq_proxy` on the way the name that it
 //! gave its client. Most clients send nothing, or the empty part alone; any other envelope is kept until its request is
-//! answered. What it takes is bounded with the requests: it is a part of their messages (`limits.parts`,
-//! `limits.message_bytes`).
+//! answered, or its connection is gone. It has a bound of its own: a request under way may be short, and its envelope is none of it.
 
-use slab::Slab;
+use std::collections::BTreeMap;
+
+use statemesh_protocol::error::ErrorCode;
+use statemesh_protocol::reply::Encoding;
 use statemesh_transport::{ConnId, Io, Message};
 
-use super::Worker;
+use super::context::ReplyTo;
+use super::{Asked, Worker};
+
+/// Bytes of an envelope: that of a request behind a dozen proxies has a tenth of it.
+pub(crate) const ENVELOPE_BYTES: usize = 1_024;
 
 /// What stands in front of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,12 +27,9 @@ pub(crate) enum Envelope {
     Kept(Place),
 }
 
-/// Names an envelope that is kept; one that was used has no second life.
+/// Names an envelope that is kept, among those of its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    index: u32,
-    generation: u32,
-}
+pub(crate) struct Place(u64);
 
 /// The parts of one envelope.
 type Parts = Box<[Box<[u8]>]>;
@@ -34,38 +37,64 @@ type Parts = Box<[Box<[u8]>]>;
 /// The envelopes of requests that are not answered yet, as far as they have to be kept.
 #[derive(Debug, Default)]
 pub(super) struct Envelopes {
-    kept: Slab<(u32, Parts)>,
-    generation: u32,
+    kept: BTreeMap<(ConnId, u64), Parts>,
+    last: u64,
+}
+
+/// What a message is.
+pub(super) enum Opened<'a> {
+    /// A request in its envelope.
+    Request(Envelope, &'a [u8]),
+    /// No more than one empty part: with that a socket with `PROBE_ROUTER` says that it is there.
+    Probe,
+    /// Its envelope has more than [`ENVELOPE_BYTES`].
+    TooLarge,
 }
 
 impl Envelopes {
-    /// The envelope of a message and its request; nothing if it is no more than one empty part: with that a socket with
-    /// `PROBE_ROUTER` says that it is there.
-    pub(super) fn open<'a>(&mut self, message: &'a Message) -> Option<(Envelope, &'a [u8])> {
-        let front = message.len().checked_sub(1)?;
-        let request = message.part_slice(front)?;
+    /// How many are kept.
+    pub(super) fn len(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// The envelope and the request of a message.
+    pub(super) fn open<'a>(&mut self, conn: ConnId, message: &'a Message) -> Opened<'a> {
+        let Some((front, request)) =
+            message.len().checked_sub(1).and_then(|front| Some((front, message.part_slice(front)?)))
+        else {
+            return Opened::Probe;
+        };
         match (front, message.part_slice(0)) {
-            (0, Some([])) => None,
-            (0, _) => Some((Envelope::None, request)),
-            (1, Some([])) => Some((Envelope::Delimiter, request)),
-            _ => Some((self.keep((0..front).filter_map(|part| message.part_slice(part))), request)),
+            (0, Some([])) => Opened::Probe,
+            (0, _) => Opened::Request(Envelope::None, request),
+            (1, Some([])) => Opened::Request(Envelope::Delimiter, request),
+            _ => {
+                let parts = (0..front).filter_map(|part| message.part_slice(part));
+                if parts.clone().map(<[u8]>::len).sum::<usize>() > ENVELOPE_BYTES {
+                    return Opened::TooLarge;
+                }
+                Opened::Request(self.keep(conn, parts), request)
+            }
         }
     }
 
-    fn keep<'a>(&mut self, parts: impl Iterator<Item = &'a [u8]>) -> Envelope {
-        self.generation = self.generation.wrapping_add(1);
+    fn keep<'a>(&mut self, conn: ConnId, parts: impl Iterator<Item = &'a [u8]>) -> Envelope {
+        self.last += 1;
         // A copy: the message is a view of all that was read with it.
-        let parts: Parts = parts.map(Box::from).collect();
-        let generation = self.generation;
-        let index = self.kept.insert((generation, parts));
-        Envelope::Kept(Place { index: u32::try_from(index).unwrap_or(u32::MAX), generation })
+        self.kept.insert((conn, self.last), parts.map(Box::from).collect());
+        Envelope::Kept(Place(self.last))
     }
 
     /// Takes out the parts of an envelope that was kept.
-    pub(super) fn take(&mut self, envelope: Envelope) -> Option<Parts> {
-        let Envelope::Kept(Place { index, generation }) = envelope else { return None };
-        let found = self.kept.get(index as usize)?.0 == generation;
-        found.then(|| self.kept.remove(index as usize).1)
+    pub(super) fn take(&mut self, conn: ConnId, envelope: Envelope) -> Option<Parts> {
+        let Envelope::Kept(Place(number)) = envelope else { return None };
+        self.kept.remove(&(conn, number))
+    }
+
+    /// A connection is gone: nobody will be answered.
+    pub(super) fn forget(&mut self, conn: ConnId) {
+        let its: Vec<(ConnId, u64)> = self.kept.range((conn, 0)..=(conn, u64::MAX)).map(|(at, _)| *at).collect();
+        its.iter().for_each(|at| _ = self.kept.remove(at));
     }
 }
 
@@ -76,11 +105,29 @@ impl Worker {
             Envelope::None => _ = io.send(conn, &[reply]),
             Envelope::Delimiter => _ = io.send(conn, &[b"", reply]),
             Envelope::Kept(_) => {
-                let Some(front) = self.envelopes.take(envelope) else { return };
+                let Some(front) = self.envelopes.take(conn, envelope) else { return };
                 let mut parts: Vec<&[u8]> = front.iter().map(AsRef::as_ref).collect();
                 parts.push(reply);
                 io.send(conn, &parts);
             }
+        }
+    }
+
+    pub(super) fn refuse_envelope(&mut self, conn: ConnId, io: &mut Io) {
+        self.counters.refused_messages.add(1);
+        let reply_to = ReplyTo::Client { conn, envelope: Envelope::None };
+        let asked = Asked { encoding: Encoding::Json, id: None, reply_to };
+        let message = format!("the parts in front of the request have more than {ENVELOPE_BYTES} bytes");
+        self.fail(asked, ErrorCode::MessageTooLarge, &message, "they come back as they are: send less there", io);
+    }
+
+    /// Nobody is answered any more: what was kept for that goes.
+    pub(super) fn forget_reply(&mut self, reply_to: ReplyTo, io: &mut Io) {
+        match reply_to {
+            ReplyTo::Client { conn, envelope } => _ = self.envelopes.take(conn, envelope),
+            // Its place in the array is empty.
+            ReplyTo::Batch { batch, position } => self.reply_in_array(batch, position, &[], io),
+            _ => {}
         }
     }
 }
@@ -95,33 +142,41 @@ mod tests {
         Message::multipart(parts.iter().map(|part| Bytes::copy_from_slice(part)))
     }
 
-    #[test]
-    fn the_last_part_is_the_request_and_the_parts_before_it_are_kept_as_they_came() {
-        let mut envelopes = Envelopes::default();
-        let mut open = |parts: &[&[u8]]| {
-            let message = message(parts);
-            envelopes.open(&message).map(|(envelope, request)| (envelope, request.to_vec()))
-        };
-        assert_eq!(open(&[b"r"]), Some((Envelope::None, b"r".to_vec())));
-        assert_eq!(open(&[b"", b"r"]), Some((Envelope::Delimiter, b"r".to_vec())));
-        assert_eq!(open(&[b""]), None, "a probe");
-        let (behind_a_proxy, request) = open(&[b"name", b"", b"r"]).unwrap();
-        assert_eq!(request, b"r");
-        let (without_delimiter, _) = open(&[b"name", b"r"]).unwrap();
-        let parts = |envelopes: &mut Envelopes, envelope| envelopes.take(envelope).map(|parts| parts.to_vec());
-        assert_eq!(parts(&mut envelopes, without_delimiter), Some(vec![Box::from(&b"name"[..])]));
-        assert_eq!(parts(&mut envelopes, behind_a_proxy), Some(vec![Box::from(&b"name"[..]), Box::from(&b""[..])]));
+    fn conn(index: usize) -> ConnId {
+        ConnId::for_tests(index)
+    }
+
+    fn kept(envelopes: &mut Envelopes, conn: ConnId, parts: &[&[u8]]) -> Envelope {
+        match envelopes.open(conn, &message(parts)) {
+            Opened::Request(envelope, _) => envelope,
+            Opened::Probe | Opened::TooLarge => panic!("{parts:?} is no request"),
+        }
     }
 
     #[test]
-    fn an_envelope_is_used_once_even_when_its_place_has_another_one() {
+    fn the_last_part_is_the_request_and_the_parts_before_it_are_kept_as_they_came() {
         let mut envelopes = Envelopes::default();
-        let (first, _) =
-            envelopes.open(&message(&[b"a", b"r"])).map(|(envelope, request)| (envelope, request.len())).unwrap();
-        assert!(envelopes.take(first).is_some());
-        let (second, _) =
-            envelopes.open(&message(&[b"b", b"r"])).map(|(envelope, request)| (envelope, request.len())).unwrap();
-        assert!(envelopes.take(first).is_none());
-        assert!(envelopes.take(second).is_some() && envelopes.kept.is_empty());
+        let a = conn(1);
+        assert_eq!(kept(&mut envelopes, a, &[b"r"]), Envelope::None);
+        assert_eq!(kept(&mut envelopes, a, &[b"", b"r"]), Envelope::Delimiter);
+        assert!(matches!(envelopes.open(a, &message(&[b""])), Opened::Probe));
+        let behind_a_proxy = kept(&mut envelopes, a, &[b"name", b"", b"r"]);
+        let without_delimiter = kept(&mut envelopes, a, &[b"name", b"r"]);
+        let mut parts = |envelope| envelopes.take(a, envelope).map(|parts| parts.to_vec());
+        assert_eq!(parts(without_delimiter), Some(vec![Box::from(&b"name"[..])]));
+        assert_eq!(parts(behind_a_proxy), Some(vec![Box::from(&b"name"[..]), Box::from(&b""[..])]));
+        assert_eq!(parts(behind_a_proxy), None, "it is used once");
+    }
+
+    #[test]
+    fn what_is_kept_has_a_bound_and_goes_with_its_connection() {
+        let mut envelopes = Envelopes::default();
+        let large = vec![0; ENVELOPE_BYTES];
+        assert!(matches!(envelopes.open(conn(1), &message(&[&large, b"x", b"r"])), Opened::TooLarge));
+        let of = [1, 2, 2, 3].map(|index| (conn(index), kept(&mut envelopes, conn(index), &[b"name", b"r"])));
+        envelopes.forget(conn(2));
+        let there = of.map(|(conn, envelope)| envelopes.take(conn, envelope).is_some());
+        assert_eq!(there, [true, false, false, true]);
+        assert!(envelopes.kept.is_empty());
     }
 }

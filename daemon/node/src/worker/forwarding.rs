@@ -1,5 +1,6 @@
 //! Requests for partitions that are elsewhere: passing on, waiting, giving up.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use statemesh_transport::{ConnId, Io};
 use super::arrays::SMALL_REPLY_BYTES;
 use super::context::{Keyed, NO_PARTITION, Pending, ReplyTo, Rest, Waiting};
 use super::inbox::ANSWER_BYTES;
+use super::peering::say;
 use super::{Asked, Worker};
 use crate::limits::PEER_HEADER_BYTES;
 
@@ -25,6 +27,10 @@ const GO_ON_PER_TURN: usize = 256;
 
 /// Why a request is refused that may have been given up meanwhile by who passed it on.
 const OLD: &str = "the daemon that it was passed on to was paused, or cut off, and others may have taken over from it";
+
+/// Why a request is refused whose way was cut behind it.
+pub(super) const OVERTAKEN: &str =
+    "a link on its way has ended, and what was sent after it may have come by another one";
 
 /// What to do about a request of which it is not known whether it was applied.
 const HARMLESS: &str = "with a dedup token, sending it again is harmless";
@@ -51,14 +57,17 @@ impl Worker {
     /// Passes a request on to a member, or gives it back if the member takes none just now.
     pub(super) fn pass_on(&mut self, waiting: Waiting, member: u32, io: &mut Io) -> Result<(), Box<Waiting>> {
         let (raw, partition) = (waiting.request.clone(), waiting.partition);
-        let (hops, via) = (waiting.hops + 1, waiting.rest.via);
+        let (hops, path) = (waiting.hops + 1, waiting.rest.path);
         let fits = self.peers.room(member, io).is_none_or(|room| raw.len() + PEER_HEADER_BYTES <= room);
         if !fits || !self.peers.takes(member) || !self.delivery.has_room(member, &waiting) {
             return Err(Box::new(waiting));
         }
         let correlation = self.delivery.sent(waiting, With::Member(member), self.now);
         let mut frame = Vec::with_capacity(raw.len() + 16);
-        PeerFrame::Forward(ForwardHeader { correlation, partition, hops, via }, &raw).encode(&mut frame);
+        PeerFrame::Forward(ForwardHeader { correlation, partition, hops, path }, &raw).encode(&mut frame);
+        if hops > 1 {
+            self.peers.relay_ended(member, io);
+        }
         // If the link is just ending, the request is settled when the worker hears of that.
         self.peers.send(member, Some(correlation), &frame, self.now, io);
         self.counters.forwards_sent.add(1);
@@ -67,7 +76,7 @@ impl Worker {
 
     /// Copies a request, since it has to wait.
     pub(super) fn keep(&mut self, keyed: Keyed<'_>, io: &mut Io) -> Waiting {
-        let Keyed { raw, partition, hops, via, reply_to, arrived_at, watch, kept, .. } = keyed;
+        let Keyed { raw, partition, hops, path, reply_to, arrived_at, watch, kept, .. } = keyed;
         kept.unwrap_or_else(|| {
             let ticket = self.asker(reply_to).and_then(|conn| io.ticket(conn));
             Waiting {
@@ -77,7 +86,7 @@ impl Worker {
                 deadline: arrived_at.max(self.now) + self.shared.options.limits.forward_timeout,
                 uncertain: false,
                 request: Bytes::copy_from_slice(raw),
-                rest: Rest { reply_to, via, _ticket: ticket, timed: watch.as_ref().map(Stopwatch::begun) },
+                rest: Rest { reply_to, path, _ticket: ticket, timed: watch.as_ref().map(Stopwatch::begun) },
             }
         })
     }
@@ -186,7 +195,7 @@ impl Worker {
             hash: hash::key_hash(&request.machine, &request.key),
             partition: waiting.partition,
             hops: waiting.hops,
-            via: waiting.rest.via,
+            path: waiting.rest.path,
             reply_to: waiting.rest.reply_to,
             arrived_at,
             watch: waiting.rest.timed.map(|_| Stopwatch::new(arrived_at, request.timing)),
@@ -209,7 +218,10 @@ impl Worker {
         let is_large = reply.len() > SMALL_REPLY_BYTES && matches!(reply_to, ReplyTo::Client { .. });
         if is_large && !self.has_room(reply_to, reply.len(), io) {
             self.counters.forwards_lost.add(1);
-            return self.leave_out(&waiting.request, reply_to, io);
+            let raw = &waiting.request;
+            let encoding = Encoding::of(raw);
+            let id = Request::parse(raw, encoding).ok().and_then(|request| request.id);
+            return self.leave_out(Asked { encoding, id, reply_to }, io);
         }
         match waiting.rest.timed {
             Some(begun) if matches!(with, With::Member(_)) => self.deliver_timed(begun, reply_to, reply, io),
@@ -224,10 +236,10 @@ impl Worker {
     }
 
     /// Says that an answer has no room. What it tells was done all the same.
-    pub(super) fn leave_out(&mut self, raw: &[u8], reply_to: ReplyTo, io: &mut Io) {
+    pub(super) fn leave_out(&mut self, asked: Asked<'_>, io: &mut Io) {
         self.counters.refused_unsent.add(1);
         let message = "limits.array_bytes: this answer, and what its client has not taken, are too large together";
-        self.fail_raw(raw, reply_to, ErrorCode::OutcomeUnknown, message, HARMLESS, io);
+        self.fail(asked, ErrorCode::OutcomeUnknown, message, HARMLESS, io);
     }
 
     /// A shard gave a request back, since it does not hold its partition. One that a member passed on is void if the link has ended,
@@ -326,6 +338,12 @@ impl Worker {
         if let Some(link) = link.filter(|_| !lost.is_empty()) {
             self.shared.links_ended(&[link]);
             self.peers.say_ended(link, io);
+            let of_others = |pending: &Pending| match pending.waiting.rest.reply_to {
+                ReplyTo::Peer { conn, .. } => Some(conn),
+                _ => None,
+            };
+            let others: BTreeSet<ConnId> = lost.iter().filter_map(of_others).collect();
+            others.into_iter().for_each(|conn| say(conn, &PeerFrame::Ended(vec![link]), io));
         }
         for Pending { mut waiting, .. } in lost {
             if waiting.partition == NO_PARTITION {
@@ -349,8 +367,7 @@ impl Worker {
     pub(super) fn refuse_overtaken(&mut self, keyed: &Keyed<'_>, io: &mut Io) {
         self.counters.forwards_lost.add(1);
         let code = keyed.kept.as_ref().map_or(ErrorCode::Moving, |waiting| refusal_of(waiting, ErrorCode::Moving));
-        let message = "a link on its way has ended, and what was sent after it may have come by another one";
-        self.fail(keyed.asked(), code, message, "send it again", io);
+        self.fail(keyed.asked(), code, OVERTAKEN, "send it again", io);
     }
 
     /// A member is gone for good. What still waited for its link was never sent, so it goes to the new owner.
@@ -454,7 +471,10 @@ enum Repeating {
 fn repeating(raw: &[u8]) -> Repeating {
     match Request::parse(raw, Encoding::of(raw)) {
         Ok(request) if !request.op.changes() => Repeating::Harmless,
-        Ok(request) if request.dedup.is_some() => Repeating::ByToken,
+        // Refused by a condition, it would have left no token, and what came behind it may be applied: it might be taken now.
+        Ok(request) if request.dedup.is_some() && request.if_run.is_none() && request.if_seq.is_none() => {
+            Repeating::ByToken
+        }
         _ => Repeating::No,
     }
 }

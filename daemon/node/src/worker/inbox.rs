@@ -5,14 +5,16 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use statemesh_mesh::delivery::With;
+use statemesh_protocol::error::ErrorCode;
 use statemesh_protocol::hash;
 use statemesh_protocol::place::Mark;
-use statemesh_protocol::reply::Encoding;
+use statemesh_protocol::reply::{Encoding, write_error};
 use statemesh_protocol::request::Request;
 use statemesh_transport::Io;
 
 use super::Worker;
 use super::context::Keyed;
+use super::forwarding::OVERTAKEN;
 use crate::mailbox::{Command, Replies};
 use statemesh_shard::Stage;
 use statemesh_shard::{Job, Outcome, State};
@@ -32,11 +34,12 @@ impl Worker {
             return self.refuse_in_flight(&keyed, io);
         }
         let watch = keyed.watch.take().map(Box::new);
+        let path = keyed.path;
         let waiting = self.keep(keyed, io);
         let request = waiting.request.clone();
         let round = self.delivery.round(partition);
         let correlation = self.delivery.sent(waiting, With::Inbox, self.now);
-        let job = Job { reactor: self.index, correlation, partition, round, request, watch };
+        let job = Job { reactor: self.index, correlation, partition, round, path, request, watch };
         self.aside.put(self.shared.shards.of(partition).index(), [job]);
         self.counters.inbox_jobs.add(1);
     }
@@ -130,7 +133,7 @@ impl Worker {
 
     /// Runs a request. An empty reply says that its partition is no longer here.
     fn run_job(&mut self, state: &mut State, job: Job, reply: &mut Vec<u8>) -> Option<Mark> {
-        let Job { reactor, partition, round, request, watch, .. } = job;
+        let Job { reactor, partition, round, path, request, watch, .. } = job;
         let run = &mut self.run;
         run.watch = watch.map(|watch| *watch);
         run.lap(Stage::Queue);
@@ -139,6 +142,12 @@ impl Worker {
         if state.bounces.refuse(reactor, partition, round) {
             return None;
         }
+        if self.shared.is_void(&path) {
+            self.counters.forwards_lost.add(1);
+            write_error(reply, request.encoding, request.id, ErrorCode::Moving, OVERTAKEN, "send it again");
+            return None;
+        }
+        let run = &mut self.run;
         let hash = hash::key_hash(&request.machine, &request.key);
         let mark = match state.run(&request, hash, partition, run, reply) {
             Outcome::Replied(mark) => mark,

@@ -132,8 +132,9 @@ impl Worker {
     /// Passes a request on to the member that makes the page.
     fn list_at(&mut self, member: &DirectoryEntry, keyed: Keyed<'_>, io: &mut Io) {
         let waiting = self.keep(keyed, io);
-        // A page waits for no link.
-        let passed_on = match self.peers.is_ready(member.number) {
+        // A page waits for no link of the lane that is always open; those of the others are opened when there is something to send.
+        let is_there = self.peers.is_ready(member.number) || !self.peers.is_control_lane();
+        let passed_on = match is_there {
             true => self.pass_on(waiting, member.number, io),
             false => Err(Box::new(waiting)),
         };

@@ -240,6 +240,8 @@ impl Worker {
         self.counters.parked.set(self.delivery.parked());
         self.counters.mailed.set(self.outgoing.len());
         self.counters.waits.set(self.waiting.len());
+        self.counters.open_arrays.set(self.batches.len());
+        self.counters.envelopes.set(self.envelopes.len());
         self.counters.array_bytes.set(self.batches.bytes());
         self.counters.parked_bytes.set(self.delivery.parked_bytes());
         self.counters.subscriptions.set(self.subscribers.prefixes());
@@ -312,8 +314,9 @@ impl Worker {
         match origin {
             Origin::Accepted(CLIENTS) => {
                 self.clients = self.clients.saturating_sub(1);
-                self.forget_waits_of(conn);
                 self.batches.void(|to| matches!(to, ReplyTo::Client { conn: of, .. } if *of == conn));
+                self.forget_waits_of(conn, io);
+                self.envelopes.forget(conn);
             }
             Origin::Accepted(CHANGES) => {
                 self.watchers = self.watchers.saturating_sub(1);

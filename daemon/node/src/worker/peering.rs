@@ -52,11 +52,8 @@ impl Worker {
             }
             (PeerFrame::Reply(correlation, reply), Origin::Opened(_)) => self.answered(correlation, reply, io),
             (PeerFrame::Unsaid(correlation), Origin::Opened(_)) => self.unsaid(correlation, io),
-            (PeerFrame::Fence(number), Origin::Opened(_)) => {
-                let mut frame = Vec::new();
-                PeerFrame::Fence(number).encode(&mut frame);
-                io.send(conn, &[&frame]);
-            }
+            (PeerFrame::Ended(links), Origin::Opened(_)) => self.ended_beyond(&links, io),
+            (PeerFrame::Fence(number), Origin::Opened(_)) => say(conn, &PeerFrame::Fence(number), io),
             (frame, Origin::Accepted(_)) => match self.greeted.get(&conn) {
                 // What is still read of a link that was ended is void.
                 Some(Greeted { ended: true, .. }) => {}
@@ -140,6 +137,24 @@ impl Worker {
         }
     }
 
+    /// Links have ended beyond a member to which this daemon passed requests on; it answers them next. What comes on these links late
+    /// is void, as on links of our own.
+    fn ended_beyond(&mut self, links: &[LinkId], io: &mut Io) {
+        let new = self.shared.links_ended(links);
+        for link in &new {
+            self.peers.say_ended(*link, io);
+        }
+        if new.is_empty() {
+            return;
+        }
+        // Some of the requests may be those of others.
+        let mut frame = Vec::new();
+        PeerFrame::Ended(new).encode(&mut frame);
+        for conn in self.greeted.iter().filter(|(_, greeted)| !greeted.ended).map(|(conn, _)| *conn) {
+            io.send(conn, &[&frame]);
+        }
+    }
+
     fn is_fenced(&self, conn: ConnId) -> bool {
         self.greeted.get(&conn).is_some_and(|greeted| greeted.fence.is_some())
     }
@@ -155,8 +170,9 @@ impl Worker {
                 if io.room(conn) < self.shared.options.limits.link_room() / 2 {
                     return self.refuse_link_bytes(request, reply_to, io);
                 }
-                let via = header.via.or_else(|| self.greeted.get(&conn).map(|greeted| greeted.link));
-                let arrived = Arrived { reply_to, hops: header.hops, via, at: io.read_at(), principal: None };
+                let link = self.greeted.get(&conn).map(|greeted| greeted.link);
+                let path = link.map_or(header.path, |link| header.path.with(link));
+                let arrived = Arrived { reply_to, hops: header.hops, path, at: io.read_at(), principal: None };
                 self.request(request, &arrived, io);
             }
             PeerFrame::Fence(number) => {
@@ -164,7 +180,10 @@ impl Worker {
                     greeted.fence = None;
                 }
             }
-            PeerFrame::Ended(ref links) => self.shared.links_ended(links),
+            PeerFrame::Ended(ref links) => {
+                self.shared.links_ended(links);
+                self.peers.heard_ended(links);
+            }
             PeerFrame::Control(body) => self.tell_control(ToControl::FromMember { member, body: body.to_vec() }),
             PeerFrame::Keys(body) => self.tell_control(ToControl::Keys { member, relayed: false, body: body.to_vec() }),
             PeerFrame::RelayedKeys(body) => {
@@ -272,6 +291,13 @@ impl Worker {
             }
         }
     }
+}
+
+/// Says something on a link, in either direction.
+pub(super) fn say(conn: ConnId, frame: &PeerFrame<'_>, io: &mut Io) {
+    let mut bytes = Vec::new();
+    frame.encode(&mut bytes);
+    io.send(conn, &[&bytes]);
 }
 
 fn knows_definitions(shared: &Shared, now: Instant, part: &Part) -> bool {

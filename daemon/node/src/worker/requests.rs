@@ -12,6 +12,7 @@ use statemesh_transport::{ConnId, Io, Message, OVERSIZE};
 
 use super::audit::Audit;
 use super::context::{Arrived, Keyed, ReplyTo};
+use super::envelope::Opened;
 use super::forwarding::is_refusal;
 use super::{Asked, Greeted, RETRY, Requests, TIMED, Worker};
 use crate::access::Client;
@@ -24,9 +25,11 @@ use statemesh_shard::{KnownKey, Outcome, Stage, Stopwatch};
 
 impl Worker {
     pub(super) fn client_message(&mut self, conn: ConnId, message: &Message, io: &mut Io) {
-        let Some((envelope, body)) = self.envelopes.open(message) else {
+        let (envelope, body) = match self.envelopes.open(conn, message) {
+            Opened::Request(envelope, body) => (envelope, body),
             // A client says once that it is there. Who says nothing else all the time is cut off as one who sends no requests.
-            return io.malformed(conn);
+            Opened::Probe => return io.malformed(conn),
+            Opened::TooLarge => return self.refuse_envelope(conn, io),
         };
         let reply_to = ReplyTo::Client { conn, envelope };
         let principal = self.admissions.principal(conn);
@@ -116,9 +119,8 @@ impl Worker {
         let conn = self.asker(reply_to);
         match reply_to {
             ReplyTo::Peer { .. } | ReplyTo::Caller(_) | ReplyTo::Wait(_) => return reply_to,
-            ReplyTo::Batch { batch, position } => self.reply_in_array(batch, position, &[], io),
             // Nobody will ask for it.
-            ReplyTo::Client { envelope, .. } => _ = self.envelopes.take(envelope),
+            ReplyTo::Batch { .. } | ReplyTo::Client { .. } => self.forget_reply(reply_to, io),
             ReplyTo::Nobody { .. } => {}
         }
         ReplyTo::Nobody { conn }
@@ -126,7 +128,7 @@ impl Worker {
 
     fn keyed(&mut self, request: &Request<'_>, raw: &[u8], reply_to: ReplyTo, arrived: &Arrived, io: &mut Io) {
         let reply_to = match request.until {
-            Some(_) if arrived.hops == 0 => match self.may_wait_until(request, raw, reply_to, io) {
+            Some(_) if arrived.hops == 0 => match self.may_wait_until(request, reply_to, io) {
                 Some(reply_to) => reply_to,
                 None => return,
             },
@@ -141,9 +143,9 @@ impl Worker {
         }
         let hash = hash::key_hash(&request.machine, &request.key);
         let partition = hash::partition_of_hash(hash, self.shared.options.partitions);
-        let &Arrived { hops, via, at: arrived_at, .. } = arrived;
+        let &Arrived { hops, path, at: arrived_at, .. } = arrived;
         let route = self.delivery.route(partition, hops);
-        let keyed = Keyed { request, raw, hash, partition, hops, via, reply_to, arrived_at, watch, kept: None };
+        let keyed = Keyed { request, raw, hash, partition, hops, path, reply_to, arrived_at, watch, kept: None };
         match (reply_to, route) {
             (ReplyTo::Peer { conn, .. }, Route::Forward(_) | Route::Park) => self.misrouted(conn, keyed, route, io),
             _ => self.dispatch(keyed, route, io),
@@ -154,7 +156,8 @@ impl Worker {
     fn misrouted(&mut self, conn: ConnId, keyed: Keyed<'_>, route: Route, io: &mut Io) {
         let Some(&Greeted { member, .. }) = self.greeted.get(&conn) else { return self.dispatch(keyed, route, io) };
         if route == Route::Park {
-            self.tell_control(ToControl::Misrouted { partition: keyed.partition, member });
+            // A hint: many requests give the same one, and it may be lost.
+            let _ = self.shared.tell_control(ToControl::Misrouted { partition: keyed.partition, member });
         }
         // Who does not know whether it is taken for dead passes nothing on for others: it may be old ([`Worker::doubt`]).
         if !self.run.lease_is_over && !self.delivery.is_stale(keyed.hops, member, route) {
@@ -223,10 +226,6 @@ impl Worker {
             self.delivery.held(partition);
             return self.refuse_waiting(waiting, io);
         }
-        if keyed.hops > 1 && keyed.via.is_some_and(|link| self.shared.has_ended(link)) {
-            self.delivery.held(partition);
-            return self.refuse_overtaken(&keyed, io);
-        }
         let shard = self.shared.shards.of(partition);
         let index = shard.index();
         // Nothing overtakes an earlier event of the same connection: neither what was put aside nor what was left here.
@@ -237,6 +236,15 @@ impl Worker {
             return self.put_aside(keyed, io);
         };
         keyed.lap(Stage::Queue);
+        // As long as nobody else has the shard: what came later may have run a moment ago.
+        if self.shared.is_void(&keyed.path) {
+            drop(state);
+            self.refuse_overtaken(&keyed, io);
+            if keyed.kept.is_some() {
+                self.delivery.held(partition);
+            }
+            return self.serve(index, io);
+        }
         let mut reply = std::mem::take(&mut self.reply);
         reply.clear();
         // What came back from here and is not parked yet goes first.

@@ -6,7 +6,6 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use slab::Slab;
 use statemesh_protocol::error::ErrorCode;
 use statemesh_protocol::reply::{Encoding, MapWriter};
@@ -27,6 +26,9 @@ const AGAIN: (Duration, Duration) = (Duration::from_millis(5), Duration::from_mi
 /// The same where its changes are heard of: a change may be heard of by nobody while the partition moves.
 const HEARD: Duration = Duration::from_secs(1);
 
+/// How long an answer is waited for that is asked for when the time is over.
+const LAST_ANSWER: Duration = Duration::from_millis(100);
+
 /// How many are asked after in one turn, and how many bytes of answers they may have: an instance may be large, and many may wait for
 /// one.
 const PER_TURN: usize = 256;
@@ -39,7 +41,10 @@ struct Wait {
     number: u64,
     reply_to: ReplyTo,
     op: Op,
-    request: Bytes,
+    encoding: Encoding,
+    id: Option<Box<[u8]>>,
+    /// The question where the instance is: all that is kept of the request itself.
+    ask: Box<[u8]>,
     /// The answer of the request itself; of a `get`, what another answer is compared with.
     first: Vec<u8>,
     until: Instant,
@@ -60,9 +65,14 @@ impl Wait {
     fn due(&self) -> Option<Instant> {
         match (self.first.is_empty(), self.is_asked) {
             (true, _) => None,
-            (false, true) => None,
+            (false, true) => Some(self.until + LAST_ANSWER),
             (false, false) => Some(self.until.min(self.again)),
         }
+    }
+
+    /// Bytes that it keeps.
+    fn bytes(&self) -> usize {
+        self.ask.len() + self.id.as_ref().map_or(0, |id| id.len()) + self.first.len()
     }
 
     /// Takes in an answer. Gives whether it is the end, and whether what was waited for is there; `None`: it goes on.
@@ -72,7 +82,7 @@ impl Wait {
         if is_first {
             // Answers are not kept: they may be large, and many wait.
             let is_large = self.op == Op::Get && fields.is_ok();
-            self.first = if is_large { brief(&fields, Encoding::of(&self.request)) } else { reply.to_vec() };
+            self.first = if is_large { brief(&fields, self.encoding) } else { reply.to_vec() };
         }
         if !fields.is_ok() {
             // What is refused waits for nothing; later the instance is gone, or cannot be asked after just now.
@@ -104,6 +114,10 @@ impl Wait {
 pub(super) struct Waiting {
     all: Slab<Wait>,
     numbers: u64,
+    /// Bytes that they keep.
+    bytes: usize,
+    /// Where the next turn begins to look for those that are due, so that each has its turn.
+    from: usize,
     /// Bytes of the answers that were heard in this turn.
     heard: usize,
     /// When the first of them has something to do, or earlier.
@@ -119,6 +133,25 @@ impl Waiting {
     /// When one of them has something to do.
     pub(super) fn next(&self) -> Option<Instant> {
         self.next
+    }
+
+    fn add(&mut self, wait: Wait) -> usize {
+        self.bytes += wait.bytes();
+        self.all.insert(wait)
+    }
+
+    fn remove(&mut self, place: usize) -> Option<Wait> {
+        let wait = self.all.try_remove(place)?;
+        self.bytes -= wait.bytes();
+        Some(wait)
+    }
+
+    /// The places of those that are due, a bounded number, after those that had their turn.
+    fn due(&self, now: Instant) -> Vec<usize> {
+        let is_due = |(_, wait): &(usize, &Wait)| wait.due().is_some_and(|due| due <= now);
+        let behind = self.all.iter().filter(|(place, _)| *place >= self.from);
+        let before = self.all.iter().filter(|(place, _)| *place < self.from);
+        behind.chain(before).filter(is_due).map(|(place, _)| place).take(PER_TURN).collect()
     }
 
     fn get(&mut self, place: usize, number: u64) -> Option<&mut Wait> {
@@ -141,13 +174,7 @@ fn place_of(token: u64) -> (usize, u64) {
 
 impl Worker {
     /// Where the reply of a request goes that may wait. None if it was refused.
-    pub(super) fn may_wait_until(
-        &mut self,
-        request: &Request<'_>,
-        raw: &[u8],
-        reply_to: ReplyTo,
-        io: &mut Io,
-    ) -> Option<ReplyTo> {
+    pub(super) fn may_wait_until(&mut self, request: &Request<'_>, reply_to: ReplyTo, io: &mut Io) -> Option<ReplyTo> {
         let Some(until) = request.until else { return Some(reply_to) };
         if !matches!(request.op, Op::Send | Op::Start | Op::Get) || matches!(reply_to, ReplyTo::Wait(_)) {
             return Some(reply_to);
@@ -158,21 +185,33 @@ impl Worker {
             return None;
         }
         let max = self.shared.options.limits.waits;
-        if self.waiting.len() >= max {
+        let max_bytes = self.shared.options.limits.parked_bytes;
+        let refusal = if self.waiting.len() >= max {
+            Some(format!("limits.waits: {max} requests wait already"))
+        } else if self.waiting.bytes >= max_bytes {
+            Some(format!("limits.parked_bytes: the requests that wait have {max_bytes} bytes"))
+        } else {
+            None
+        };
+        if let Some(message) = refusal {
             self.counters.refused_waits.add(1);
-            let message = format!("limits.waits: {max} requests wait already");
             self.fail(asked, ErrorCode::LimitExceeded, &message, "ask again, or raise the limit", io);
             return None;
         }
         let within = request.within_ms.map_or(USUAL, Duration::from_millis).min(self.shared.options.limits.wait);
         self.waiting.numbers = (self.waiting.numbers + 1) & 0xffff_ffff;
         let number = self.waiting.numbers;
-        let (until, op_of, request) = (self.now + within, request.op, Bytes::copy_from_slice(raw));
-        let place = self.waiting.all.insert(Wait {
+        let mut ask = Vec::new();
+        let about = Ask::about(Op::Get, request.encoding, &request.machine, &request.key);
+        Ask { until: request.until, ..about }.write(0, &mut ask);
+        let until = self.now + within;
+        let place = self.waiting.add(Wait {
             number,
             reply_to,
-            request,
-            op: op_of,
+            op: request.op,
+            encoding: request.encoding,
+            id: request.id.map(Box::from),
+            ask: ask.into(),
             first: Vec::new(),
             until,
             is_over: false,
@@ -208,12 +247,16 @@ impl Worker {
         let now = self.now;
         let Some(wait) = self.waiting.get(place, number) else { return };
         wait.is_asked = false;
+        let before = wait.first.len();
         let reached = wait.hear(reply);
+        let kept = wait.first.len() - before;
+        self.waiting.bytes += kept;
         self.waiting.heard += reply.len();
+        let has_room = self.waiting.bytes <= self.shared.options.limits.parked_bytes;
         let Some(wait) = self.waiting.get(place, number) else { return };
         match reached {
             Some(reached) => return self.end_wait(place, reached, reply, io),
-            None if wait.is_over => return self.end_wait(place, false, reply, io),
+            None if wait.is_over || !has_room => return self.end_wait(place, false, reply, io),
             None => {}
         }
         let pause = match (std::mem::take(&mut wait.is_woken), std::mem::take(&mut wait.is_heard)) {
@@ -249,15 +292,12 @@ impl Worker {
         if self.waiting.next.is_none_or(|next| next > self.now) {
             return;
         }
-        let now = self.now;
-        let all = self.waiting.all.iter();
-        let due = all.filter(|(_, wait)| wait.due().is_some_and(|due| due <= now)).map(|(place, _)| place);
-        let due: Vec<usize> = due.take(PER_TURN).collect();
         self.waiting.heard = 0;
-        for place in due {
+        for place in self.waiting.due(self.now) {
             if self.waiting.heard > BYTES_PER_TURN {
                 break;
             }
+            self.waiting.from = place + 1;
             self.ask_after(place, io);
         }
         self.waiting.next = self.waiting.all.iter().filter_map(|(_, wait)| wait.due()).min();
@@ -265,33 +305,50 @@ impl Worker {
 
     fn ask_after(&mut self, place: usize, io: &mut Io) {
         let Some(wait) = self.waiting.all.get_mut(place) else { return };
+        if wait.is_asked {
+            return self.end_unheard(place, io);
+        }
         (wait.is_asked, wait.is_woken) = (true, false);
         wait.is_over = wait.until <= self.now;
-        let (number, original) = (wait.number, wait.request.clone());
-        let Ok(request) = Request::parse(&original, Encoding::of(&original)) else { return };
-        let mut raw = Vec::new();
-        let about = Ask::about(Op::Get, request.encoding, &request.machine, &request.key);
-        Ask { until: request.until, ..about }.write(0, &mut raw);
+        let (number, ask) = (wait.number, wait.ask.clone());
         let arrived = Arrived::here(ReplyTo::Wait(token(place, number)), self.now);
-        self.request(&raw, &arrived, io);
+        self.request(&ask, &arrived, io);
+    }
+
+    /// The time of a request is over, and who serves its key says nothing just now.
+    fn end_unheard(&mut self, place: usize, io: &mut Io) {
+        let Some(wait) = self.waiting.remove(place) else { return };
+        if wait.op == Op::Get {
+            let message = "the owner does not say where the instance is by now";
+            let asked = Asked { encoding: wait.encoding, id: wait.id.as_deref(), reply_to: wait.reply_to };
+            return self.fail(asked, ErrorCode::Timeout, message, "ask again", io);
+        }
+        let reply = joined(&wait, &wait.first, false);
+        self.deliver_waited(&wait, &reply, io);
     }
 
     /// Answers a request that has waited.
     fn end_wait(&mut self, place: usize, reached: bool, last: &[u8], io: &mut Io) {
-        let Some(wait) = self.waiting.all.try_remove(place) else { return };
+        let Some(wait) = self.waiting.remove(place) else { return };
         let reply = joined(&wait, last, reached);
-        match self.has_room(wait.reply_to, reply.len(), io) {
-            true => self.deliver(wait.reply_to, &reply, io),
-            false => self.leave_out(&wait.request, wait.reply_to, io),
+        self.deliver_waited(&wait, &reply, io);
+    }
+
+    fn deliver_waited(&mut self, wait: &Wait, reply: &[u8], io: &mut Io) {
+        if self.has_room(wait.reply_to, reply.len(), io) {
+            return self.deliver(wait.reply_to, reply, io);
         }
+        self.leave_out(Asked { encoding: wait.encoding, id: wait.id.as_deref(), reply_to: wait.reply_to }, io);
     }
 
     /// A client is gone: nobody waits for its answers.
-    pub(super) fn forget_waits_of(&mut self, conn: ConnId) {
+    pub(super) fn forget_waits_of(&mut self, conn: ConnId, io: &mut Io) {
         let all = self.waiting.all.iter();
         let its = all.filter(|(_, wait)| self.asker(wait.reply_to) == Some(conn)).map(|(place, _)| place);
         for place in its.collect::<Vec<_>>() {
-            self.waiting.all.try_remove(place);
+            if let Some(wait) = self.waiting.remove(place) {
+                self.forget_reply(wait.reply_to, io);
+            }
         }
     }
 }
@@ -300,7 +357,10 @@ impl Worker {
 fn brief(fields: &Fields<'_>, encoding: Encoding) -> Vec<u8> {
     let mut out = Vec::new();
     let mut map = MapWriter::new(&mut out, encoding);
-    for (name, value) in fields.iter().filter(|(name, _)| matches!(*name, "id" | "ok" | "run")) {
+    // What is said once is kept as well.
+    for (name, value) in
+        fields.iter().filter(|(name, _)| matches!(*name, "id" | "ok" | "run" | "restarted" | "conflict"))
+    {
         map.raw(name, value);
     }
     map.end();
@@ -315,15 +375,20 @@ fn joined(wait: &Wait, last: &[u8], reached: bool) -> Vec<u8> {
     if !first.is_ok() || (!last.is_ok() && wait.op == Op::Get) {
         let id = first.raw("id");
         let refused = if first.is_ok() { &last } else { &first };
-        return with_id(refused, id, Encoding::of(&wait.request));
+        return with_id(refused, id, wait.encoding);
     }
     let mut out = Vec::new();
-    let mut map = MapWriter::new(&mut out, Encoding::of(&wait.request));
+    let mut map = MapWriter::new(&mut out, wait.encoding);
     if wait.op == Op::Get {
         if let Some(id) = first.raw("id") {
             map.raw("id", id);
         }
         for (name, value) in last.iter().filter(|(name, _)| !matches!(*name, "id" | "reached")) {
+            map.raw(name, value);
+        }
+        let said_once =
+            |(name, _): &(&str, &[u8])| matches!(*name, "restarted" | "conflict") && last.raw(name).is_none();
+        for (name, value) in first.iter().filter(said_once) {
             map.raw(name, value);
         }
     } else {

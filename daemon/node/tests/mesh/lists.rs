@@ -45,6 +45,30 @@ fn many_lists_take_no_thread_each_and_others_are_served_between_their_slices() {
     assert!(events > LISTS / 2, "{events} events while {LISTS} lists were made");
 }
 
+#[test]
+fn a_list_goes_on_at_the_next_daemon_whichever_reactor_has_its_client() {
+    let mut mesh = Mesh::new();
+    let daemons = ["one", "two"].map(|name| mesh.start_with(name, 2));
+    daemons.iter().for_each(|daemon| daemon.sees(2));
+    daemons[0].client().define();
+    for client in 0..16 {
+        let mut asker = daemons[client % 2].client();
+        let mut after = Value::Null;
+        for page in 0.. {
+            assert!(page < 100, "it goes on for ever");
+            let mut list = json!({"op": "list", "machine": "counter"});
+            if page > 0 {
+                list["after"] = after;
+            }
+            let said = asker.ok(&list);
+            after = said["next"].clone();
+            if after.is_null() {
+                break;
+            }
+        }
+    }
+}
+
 /// A list that is made in one go would be answered in the turn in which it is read, before most of what follows it has been read.
 #[test]
 fn what_comes_behind_a_long_list_is_answered_before_it() {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use statemesh_protocol::identity::{Identity, MemberName, Ports};
-use statemesh_protocol::peer::frame::{ForwardHeader, PeerFrame};
+use statemesh_protocol::peer::frame::{ForwardHeader, Path, PeerFrame};
 use statemesh_protocol::peer::hello::{Hello, PROTOCOL_VERSION};
 
 use super::links::{LONG, keep, keeper};
@@ -77,7 +77,7 @@ impl Link {
     fn pass_on_all(&mut self, count: u64, request: &Value) {
         let request = request.to_string();
         for _ in 0..count {
-            let header = ForwardHeader { correlation: self.passed_on, partition: 0, hops: 1, via: None };
+            let header = ForwardHeader { correlation: self.passed_on, partition: 0, hops: 1, path: Path::default() };
             self.add(&PeerFrame::Forward(header, request.as_bytes()));
             self.passed_on += 1;
         }
@@ -85,7 +85,7 @@ impl Link {
     }
 
     pub(super) fn pass_on(&mut self, request: &Value) {
-        let header = ForwardHeader { correlation: self.passed_on, partition: 0, hops: 1, via: None };
+        let header = ForwardHeader { correlation: self.passed_on, partition: 0, hops: 1, path: Path::default() };
         self.push(&PeerFrame::Forward(header, request.to_string().as_bytes()));
         self.passed_on += 1;
     }

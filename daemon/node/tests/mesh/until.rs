@@ -93,4 +93,63 @@ fn waits_are_bounded_and_end_with_their_clients() {
     one.until("both wait", |one| one.gauge("statemesh_waits") == 2.0);
     drop(waiting);
     one.until("nobody waits", |one| one.gauge("statemesh_waits") == 0.0);
+    one.until("nothing is left of the array", |one| one.gauge("statemesh_open_arrays") == 0.0);
+}
+
+#[test]
+fn nothing_is_left_of_envelopes_whose_requests_are_never_answered() {
+    let mut mesh = Mesh::new();
+    let one = mesh.start("one");
+    let mut asker = one.client();
+    define(&mut asker);
+    asker.ok(&start("k", json!({})));
+    let tell = json!([{"op": "tell", "machine": "slow", "key": "k", "event": {"type": "END"}}]).to_string();
+    asker.client.push_parts(&[b"proxy", b"", tell.as_bytes()]);
+    asker.ok(&json!({"op": "get", "machine": "slow", "key": "k"}));
+    one.until("the array of tells has ended", |one| one.gauge("statemesh_envelopes") == 0.0);
+    asker.ok(&start("other", json!({})));
+    let wait = json!({"op": "get", "machine": "slow", "key": "other", "until": {"done": true}, "within": 60_000});
+    let mut waiting = one.client();
+    let (single, array) = (wait.to_string(), json!([wait]).to_string());
+    [single, array].iter().for_each(|wait| waiting.client.push_parts(&[b"proxy", b"", wait.as_bytes()]));
+    waiting.client.flush().unwrap();
+    one.until("both wait", |one| one.gauge("statemesh_envelopes") == 2.0);
+    drop(waiting);
+    one.until("nothing is kept", |one| one.gauge("statemesh_envelopes") == 0.0);
+    let mut asker = one.client();
+    asker.client.push_parts(&[&[7; 1_025], b"", b"{}"]);
+    asker.client.flush().unwrap();
+    let refused = asker.client.receive(PATIENCE).unwrap();
+    let refused: Value = serde_json::from_slice(refused.part_slice(0).unwrap()).unwrap();
+    assert_eq!(refused["error"]["code"], "message_too_large");
+}
+
+#[test]
+fn each_wait_has_its_turn_and_ends_in_time_also_where_many_are_woken_all_the_time() {
+    let mut mesh = Mesh::new();
+    let one = mesh.start("one");
+    let mut asker = one.client();
+    define(&mut asker);
+    let machine = json!({"id": "hot", "context": {"n": 0}, "initial": "on", "states": {"on": {"on": {"ADD": {"actions":
+        [{"type": "@xstate.assign", "context": {"n": {"@expr": "context.n + 1"}}}]}}}, "off": {}}});
+    asker.ok(&json!({"op": "define", "definition": machine}));
+    asker.ok(&json!({"op": "start", "machine": "hot", "key": "k"}));
+    let mut waiting = one.client();
+    let wait =
+        json!({"op": "get", "machine": "hot", "key": "k", "until": {"state": "off"}, "within": 1_000}).to_string();
+    let begin = Instant::now();
+    (0..2_000).for_each(|_| waiting.client.push(wait.as_bytes()));
+    waiting.client.flush().unwrap();
+    let hot = std::thread::spawn(move || {
+        while begin.elapsed() < Duration::from_secs(3) {
+            asker.ok(&json!({"op": "send", "machine": "hot", "key": "k", "event": {"type": "ADD"}}));
+        }
+    });
+    for _ in 0..2_000 {
+        let reply = waiting.client.receive(PATIENCE).unwrap();
+        let reply: Value = serde_json::from_slice(reply.part_slice(0).unwrap()).unwrap();
+        assert_eq!(reply["reached"], false, "{reply}");
+    }
+    assert!(!hot.is_finished(), "all are answered while the instance changes: {:?}", begin.elapsed());
+    hot.join().unwrap();
 }

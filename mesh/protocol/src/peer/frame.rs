@@ -11,8 +11,33 @@ pub struct ForwardHeader {
     pub partition: u16,
     /// How often the request was passed on before; bounded by [`MAX_HOPS`].
     pub hops: u8,
-    /// The link on which it was passed on first, where that is not this one.
-    pub via: Option<LinkId>,
+    /// The links on which it was passed on before this one.
+    pub path: Path,
+}
+
+/// The links on which a request was passed on, the first one first: of a header as many as its hops before the last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Path {
+    links: [LinkId; MAX_HOPS as usize],
+    len: u8,
+}
+
+impl Path {
+    /// The path, and one link more. One that is too long has no request: it meets [`MAX_HOPS`] daemons.
+    #[must_use]
+    pub fn with(mut self, link: LinkId) -> Self {
+        if let Some(next) = self.links.get_mut(usize::from(self.len)) {
+            *next = link;
+            self.len += 1;
+        }
+        self
+    }
+
+    /// The links.
+    #[must_use]
+    pub fn links(&self) -> &[LinkId] {
+        self.links.get(..usize::from(self.len)).unwrap_or_default()
+    }
 }
 
 /// Names a link: no other one, of any process, has the same.
@@ -66,7 +91,8 @@ pub enum PeerFrame<'a> {
     /// From the daemon that was greeted: say this number back on this link. What the link carried before the answer may have been
     /// sent a while ago, and have been given up meanwhile; what comes behind it was not.
     Fence(u64),
-    /// Links of the sender that have ended: what was passed on by them was given up, or is sent again. It comes ahead of that.
+    /// Links that have ended: what was passed on by them was given up, or is sent again. It comes ahead of that, and in the other
+    /// direction ahead of the answer that says so.
     Ended(Vec<LinkId>),
 }
 
@@ -81,9 +107,6 @@ const UNSAID: u8 = 8;
 const RELAYED_KEYS: u8 = 9;
 const FENCE: u8 = 10;
 const ENDED: u8 = 11;
-
-/// Set in the byte that counts hops where the first link's name follows.
-const HAS_VIA: u8 = 0x80;
 
 impl<'a> PeerFrame<'a> {
     /// Reads one part; `None` if it is none of ours.
@@ -104,15 +127,16 @@ impl<'a> PeerFrame<'a> {
                 let (correlation, rest) = rest.split_first_chunk::<8>()?;
                 let (partition, rest) = rest.split_first_chunk::<2>()?;
                 let (hops, rest) = rest.split_first()?;
-                let (via, request) = match hops & HAS_VIA {
-                    0 => (None, rest),
-                    _ => rest.split_first_chunk::<8>().map(|(via, rest)| (Some(LinkId::from_le_bytes(*via)), rest))?,
-                };
+                if *hops > MAX_HOPS {
+                    return None;
+                }
+                let (links, request) = rest.split_at_checked(usize::from(hops.saturating_sub(1)) * 8)?;
+                let (links, _) = links.as_chunks::<8>();
                 let header = ForwardHeader {
                     correlation: u64::from_le_bytes(*correlation),
                     partition: u16::from_le_bytes(*partition),
-                    hops: hops & !HAS_VIA,
-                    via,
+                    hops: *hops,
+                    path: links.iter().fold(Path::default(), |path, link| path.with(LinkId::from_le_bytes(*link))),
                 };
                 Self::Forward(header, request)
             }
@@ -160,10 +184,9 @@ impl<'a> PeerFrame<'a> {
                 out.push(FORWARD);
                 out.extend_from_slice(&header.correlation.to_le_bytes());
                 out.extend_from_slice(&header.partition.to_le_bytes());
-                out.push(header.hops | if header.via.is_some() { HAS_VIA } else { 0 });
-                if let Some(via) = header.via {
-                    out.extend_from_slice(&via.to_le_bytes());
-                }
+                out.push(header.hops);
+                let before = usize::from(header.hops.saturating_sub(1));
+                header.path.links().iter().take(before).for_each(|link| out.extend_from_slice(&link.to_le_bytes()));
                 out.extend_from_slice(request);
                 return;
             }
@@ -204,12 +227,12 @@ mod tests {
 
     #[test]
     fn every_frame_reads_back_as_written_and_no_prefix_of_it_panics() {
-        let header = ForwardHeader { correlation: 1 << 40, partition: 1_023, hops: 1, via: None };
+        let header = ForwardHeader { correlation: 1 << 40, partition: 1_023, hops: 1, path: Path::default() };
         let frames = [
             PeerFrame::Hello { lane: 0, link: 1 << 50, greeting: b"h" },
             PeerFrame::Refused(b""),
             PeerFrame::Forward(header, b"{}"),
-            PeerFrame::Forward(ForwardHeader { hops: MAX_HOPS, via: Some(1 << 63), ..header }, b"{}"),
+            PeerFrame::Forward(ForwardHeader { hops: 3, path: Path::default().with(1 << 63).with(9), ..header }, b"{}"),
             PeerFrame::Reply(7, b"r"),
             PeerFrame::Control(b"c"),
             PeerFrame::Unsaid(9),

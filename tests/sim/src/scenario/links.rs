@@ -92,6 +92,13 @@ pub(super) const ALL: &[Scenario] = &[
         lossless: true,
     },
     Scenario {
+        name: "what_lies_unread_on_a_link_that_has_ended_is_not_applied_behind_what_came_by_the_next",
+        fault: 0,
+        play: unread_and_ended,
+        seeds: 8,
+        lossless: true,
+    },
+    Scenario {
         name: "a_daemon_that_dies_while_partitions_come_to_it_loses_nothing_without_a_word",
         fault: 0,
         play: dies_while_given,
@@ -311,18 +318,40 @@ fn half_arrived(seed: u64) -> World {
 fn passed_on_late(seed: u64) -> World {
     let mut world = mesh_of(seed, 3, &Setup { partitions: 8, ..setup() }, far());
     fat_keys(&mut world, 60, 40_000);
-    for _ in 0..2 {
-        let keys = (0..8).map(|n| format!("k{n}")).collect();
-        let think = (Duration::from_micros(200), Duration::from_millis(5));
-        let habits = Habits { keys, window: 16, think, dedup: 0.5, direct: 0.0, reads: 0.0, ..Habits::default() };
-        world.add_client(0, habits);
-    }
+    hasty_clients(&mut world);
     world.run(Duration::from_millis(300));
     world.start(3);
     until_some_arrive(&mut world, 3);
     for step in 0..30 {
         world.run(Duration::from_millis(7 + (seed * 5 + step * 3) % 11));
         world.break_links(0, 1 + step as usize % 2);
+    }
+    world.run(SEC);
+    world.finish();
+    world
+}
+
+/// Two clients at the first daemon that write few keys as fast as they are answered.
+fn hasty_clients(world: &mut World) {
+    for _ in 0..2 {
+        let keys = (0..8).map(|n| format!("k{n}")).collect();
+        let think = (Duration::from_micros(200), Duration::from_millis(5));
+        let habits = Habits { keys, window: 16, think, dedup: 0.5, direct: 0.0, reads: 0.0, ..Habits::default() };
+        world.add_client(0, habits);
+    }
+}
+
+/// One reactor of the second daemon has no turn while its links end, so that what they carried lies there; the other one reads
+/// what comes by the next.
+fn unread_and_ended(seed: u64) -> World {
+    let mut world = mesh(seed, 2);
+    hasty_clients(&mut world);
+    world.run(Duration::from_millis(300));
+    for step in 0..16 {
+        world.stall(1, step % 2, Duration::from_millis(60));
+        world.run(Duration::from_millis(3 + (seed + step as u64) % 5));
+        world.break_links(0, 1);
+        world.run(Duration::from_millis(150));
     }
     world.run(SEC);
     world.finish();
