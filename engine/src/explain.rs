@@ -1,10 +1,11 @@
 //! What an event would do to an instance, and why.
 
 use crate::error::StepError;
-use crate::event::{Effect, Event, Millis, Output, Status};
+use crate::event::{Effect, Event, Millis, Status};
 use crate::instance::Instance;
 use crate::json_pos::Document;
 use crate::machine::Machine;
+use crate::runtime::Output;
 use crate::runtime::considered::{Considered, Verdict};
 use statemesh_expr::{List, Map, Str, Value};
 use std::fmt;

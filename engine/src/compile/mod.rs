@@ -8,6 +8,7 @@ mod addresses;
 mod context_keys;
 mod document;
 mod expressions;
+mod fast;
 mod guards;
 mod history;
 pub(crate) mod keys;
@@ -22,9 +23,6 @@ mod targets;
 mod transitions;
 mod tree;
 mod values;
-
-pub(crate) use targets::split_path;
-pub(crate) use values::{javascript_number, milliseconds, parse_duration};
 
 use crate::diagnostics::{Diagnostic, Severity};
 use crate::events::EventNames;

@@ -1,10 +1,9 @@
 //! What can be computed before any instance exists: exit ranges and entry sets of transitions, the initial targets,
 //! and the state value of every leaf.
 
+use super::fast;
+use crate::entry_exit::{EntrySets, exit_range};
 use crate::machine::{Action, LeafValue, Machine, Plan, Script, StateKind, Transition};
-use crate::runtime::entry_exit::EntrySets;
-use crate::runtime::routes::Routes;
-use crate::runtime::short;
 use crate::state_set::StateIx;
 use std::sync::Arc;
 
@@ -25,7 +24,7 @@ pub(super) fn precompute(machine: &mut Machine) {
     for (transition, plan) in machine.transitions.iter_mut().zip(plans) {
         transition.plan = plan;
     }
-    machine.routes = Routes::of(machine);
+    machine.fast_table = fast::table(machine);
     if !machine.has_parallel && leaf_value_bytes(machine) <= LEAF_VALUE_BYTES_MAX {
         machine.leaf_values = (0..machine.states.len() as StateIx).map(|leaf| leaf_value(machine, leaf)).collect();
     }
@@ -59,11 +58,11 @@ fn plan(machine: &Machine, index: u32, sums: &Sums, sets: &mut EntrySets, left: 
     let enter: Box<[(StateIx, bool)]> =
         sets.enter.iter().map(|state| (state, sets.default_entry.contains(state))).collect();
     *left = left.checked_sub(enter.len() + words)?;
-    let (exit_start, exit_end) = crate::runtime::entry_exit::exit_range(machine, transition, &|_| None);
+    let (exit_start, exit_end) = exit_range(machine, transition, &|_| None);
     let (exits_quietly, exit_actions) = sums.exits(exit_start, exit_end);
     let enters_quietly = enter.iter().all(|(state, _)| machine.state(*state).is_entered_quietly());
     let is_simple = exit_actions.is_some_and(|exit_actions| {
-        short::is_simple(machine, &transition.actions, enter.iter().map(|(state, _)| *state), exit_actions)
+        fast::is_simple(machine, &transition.actions, enter.iter().map(|(state, _)| *state), exit_actions)
     });
     let script = if is_simple { script(machine, transition, (exit_start, exit_end), &enter) } else { None };
     *left = left.checked_sub(script.as_ref().map_or(0, |script| script.lists.len()))?;
@@ -102,7 +101,7 @@ fn script(
         exits: word(&mut exited.iter().copied()),
         keep: !word(&mut (exit_start..exit_end)),
         enter: word(&mut enter.iter().map(|(state, _)| *state)),
-        is_undone: lists.iter().flat_map(|list| list.iter()).filter(|action| !short::is_safe(action)).count() > 1,
+        is_undone: lists.iter().flat_map(|list| list.iter()).filter(|action| !fast::is_safe(action)).count() > 1,
         lists,
     })
 }
@@ -119,7 +118,7 @@ struct Sums {
 impl Sums {
     fn of(machine: &Machine) -> Self {
         let states = || 0..machine.states.len() as StateIx;
-        let size = |state| short::size_of_exit(machine, state);
+        let size = |state| fast::size_of_exit(machine, state);
         let initial = |state: StateIx| machine.state(state).initial.as_ref();
         Self {
             noisy: prefix(states().map(|state| usize::from(!machine.state(state).is_left_quietly()))),

@@ -1,11 +1,12 @@
 //! What callers do with instances: start, send, fire, stop, and look.
 
 use super::commit::Finished;
+use super::output::Output;
 use super::scratch::undo_to;
 use super::short::Short;
 use super::tree::Tree;
 use crate::error::StepError;
-use crate::event::{Event, Millis, Output, Status, Step, StepResult, TimerId};
+use crate::event::{Event, Millis, Status, Step, StepResult, TimerId};
 use crate::events::EventIx;
 use crate::instance::{ActorState, Instance};
 use crate::machine::Machine;
@@ -32,7 +33,7 @@ impl Machine {
         let known = self.events.find(event.kind);
         // Apart from `send_short`, whose stack a plain change of state does not need.
         if let Some(known) = known
-            && self.routes.take(&mut instance.actor.active, known)
+            && self.fast_table.take(&mut instance.actor.active, known)
         {
             instance.seq += 1;
             return Ok(instance.step(true));

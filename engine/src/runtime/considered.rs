@@ -1,9 +1,10 @@
 //! Selection that remembers what it looked at: the part of `explain` that has to evaluate guards.
 
 use super::macrostep::{Actor, Current};
+use super::output::Output;
 use super::scratch::Fault;
 use super::tree::Tree;
-use crate::event::{Event, Millis, Output};
+use crate::event::{Event, Millis};
 use crate::instance::Instance;
 use crate::machine::{Guard, Machine, StateKind, TransitionIx};
 use crate::state_set::StateIx;

@@ -1,6 +1,6 @@
 //! What a step works on: copies of the actors that take part, and buffers that are kept from step to step.
 
-use super::entry_exit::EntrySets;
+use crate::entry_exit::EntrySets;
 use crate::error::StepError;
 use crate::event::{Effect, Status};
 use crate::expression::values_read;

@@ -4,15 +4,15 @@
 //! parallel regions, history, timers, children, raised events or completion, and nothing eventless. Everything else,
 //! and every fault, goes the long way from the beginning; both give the same answer.
 
-use super::made::fits;
+use super::output::Output;
 use super::scratch::{Undo, undo_to};
-use crate::event::{Effect, Event, Output};
+use crate::event::{Effect, Event};
 use crate::events::EventIx;
 use crate::expression::Template;
 use crate::instance::{Aux, Extra, Instance};
-use crate::machine::{Action, Assignment, Field, Guard, Machine, Plan, StateKind, Transition};
-use crate::state_set::{StateIx, StateSet};
-use crate::weight;
+use crate::machine::{Action, Assignment, Field, Guard, Machine, Plan, Transition};
+use crate::state_set::StateSet;
+use crate::weight::{self, FAST_EFFECTS_BYTES_MAX, output_fits};
 use statemesh_expr::{Cost, Payload, Scalar, Scope, Str, Value};
 use std::sync::Arc;
 
@@ -239,7 +239,11 @@ impl Run<'_> {
         self.put_out = self.put_out.saturating_add(effect.weight());
         self.effects.push(effect);
         // Not only at the end: what is computed takes memory.
-        if fits(self.put_out.saturating_add(SHORT_EFFECTS_MAX), &self.machine.limits) { Ok(()) } else { Err(NotSimple) }
+        if output_fits(self.put_out.saturating_add(FAST_EFFECTS_BYTES_MAX), &self.machine.limits) {
+            Ok(())
+        } else {
+            Err(NotSimple)
+        }
     }
 
     #[inline(never)]
@@ -315,65 +319,4 @@ fn report_kind(kind: &Str, effects: &mut Vec<Effect>) {
     if !kind.is_heap_allocated() {
         effects.extend(std::iter::once(kind).map(|kind| Effect::Custom { kind: kind.clone(), params: None }));
     }
-}
-
-/// Actions that the short way takes at most; more go the long way, which counts them.
-const ACTIONS_MAX: usize = 1_000;
-
-/// What all effects without params and of short kinds weigh at most that the short way reports.
-const SHORT_EFFECTS_MAX: usize = ACTIONS_MAX * weight::SHORT_EFFECT;
-
-/// Whether what a transition's actions and the states it enters run is simple, and with what the exits run not too much.
-pub(crate) fn is_simple(
-    machine: &Machine,
-    actions: &[Action],
-    mut enter: impl Iterator<Item = StateIx>,
-    exit_actions: usize,
-) -> bool {
-    let own = size_of_actions(machine, actions).map(|own| own.saturating_add(exit_actions));
-    let all = own.and_then(|own| enter.try_fold(own, |sum, state| Some(sum + size_of_entry(machine, state)?)));
-    // One effect at most for each action: here is where their number is bounded.
-    let limits = &machine.limits;
-    let maximum = ACTIONS_MAX.min(limits.actions_max as usize).min(limits.effects_max);
-    // With short effects only, that bounds their bytes as well.
-    let maximum = if fits(SHORT_EFFECTS_MAX, limits) { maximum } else { 0 };
-    all.is_some_and(|all| all <= maximum)
-}
-
-/// Whether an action cannot fail.
-pub(crate) fn is_safe(action: &Action) -> bool {
-    match action {
-        Action::Effect(_) => true,
-        Action::Emit { event: template } | Action::Log { args: template } => template.as_constant().is_some(),
-        _ => false,
-    }
-}
-
-/// The number of actions with named ones expanded; `None` if one is not simple.
-fn size_of_actions(machine: &Machine, actions: &[Action]) -> Option<usize> {
-    actions.iter().try_fold(0, |sum: usize, action| {
-        let size = match action {
-            Action::Effect(_) | Action::ComputedEffect { .. } | Action::Emit { .. } | Action::Log { .. } => 1,
-            Action::Assign(Assignment::Fields(fields)) if fields.len() == 1 => 1,
-            Action::Call { action, params: None } => {
-                size_of_actions(machine, &machine.actions[usize::from(*action)].body)?
-            }
-            _ => return None,
-        };
-        Some(sum.saturating_add(size)).filter(|sum| *sum < ACTIONS_MAX)
-    })
-}
-
-/// The actions of entering a state, by default or not, if the short way can.
-fn size_of_entry(machine: &Machine, state: StateIx) -> Option<usize> {
-    let state = machine.state(state);
-    let initial = state.initial.as_ref().map_or(&[][..], |initial| &initial.actions);
-    let size = size_of_actions(machine, &state.entry)? + size_of_actions(machine, initial)?;
-    Some(size).filter(|_| state.invokes.is_empty() && state.kind != StateKind::Final)
-}
-
-/// The actions of leaving a state, if the short way can.
-pub(crate) fn size_of_exit(machine: &Machine, state: StateIx) -> Option<usize> {
-    let state = machine.state(state);
-    size_of_actions(machine, &state.exit).filter(|_| state.invokes.is_empty() && state.histories.is_empty())
 }

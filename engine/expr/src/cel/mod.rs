@@ -6,6 +6,7 @@
 //! [`lower`] resolves names, infers types ([`check`]) and folds constants,
 //! [`eval`] runs it.
 
+mod admit;
 mod builtins;
 mod check;
 mod env;
@@ -26,4 +27,3 @@ pub use env::{Env, Root, Roots, Scope, Type};
 pub use error::{CompileError, EvalError, EvalFault};
 pub(crate) use operand::kind_of;
 pub use program::Program;
-pub use quick::Scalar;
