@@ -4,7 +4,7 @@
 //! A step of a busy instance waits for the last one's result, so what it costs is the chain of loads between the two:
 //! leaf, state, its events, their transitions, the plan. Here it is one load.
 
-use crate::events::EventIx;
+use crate::event_names::EventIx;
 use crate::state_set::StateSet;
 
 /// What events do that only change the configuration, without a guard.

@@ -5,6 +5,7 @@
 //! wants done comes out in an [`Output`]. There is no I/O, no clock, no thread in here, and everything is bounded by
 //! [`Limits`].
 
+mod active_states;
 mod compile;
 mod configuration;
 mod delay_text;
@@ -13,7 +14,7 @@ mod draw;
 mod entry_exit;
 mod error;
 mod event;
-mod events;
+mod event_names;
 mod explain;
 mod export;
 mod expression;
@@ -31,7 +32,7 @@ mod snapshot;
 mod snapshot_value;
 mod state_path;
 mod state_set;
-mod value;
+mod state_value;
 mod weight;
 
 pub use compile::{Compiled, Resolve};

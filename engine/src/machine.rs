@@ -1,7 +1,7 @@
 //! A compiled machine: the flat tables that a step walks. Immutable, shared as `Arc<Machine>`.
 
 use crate::event::Effect;
-use crate::events::{EventIx, EventNames, is_wildcard, wildcard_matches};
+use crate::event_names::{EventIx, EventNames, is_wildcard, wildcard_matches};
 use crate::expression::Template;
 use crate::fast_table::FastTable;
 use crate::limits::Limits;
@@ -148,7 +148,7 @@ pub(crate) struct Plan {
     /// Neither what may be exited nor what is entered has anything to run, record, start or complete, and the
     /// transition has no actions: only the configuration changes.
     pub(crate) is_pure: bool,
-    /// All that runs only assigns and reports: the short way can take it.
+    /// All that runs only assigns and reports: the fast path can take it.
     pub(crate) is_simple: bool,
     pub(crate) script: Option<Script>,
 }

@@ -1,4 +1,4 @@
-//! Numbers and booleans as they travel in registers: what the short way of expressions reads, and what it writes into a map.
+//! Numbers and booleans as they travel in registers: what the fast path of expressions reads, and what it writes into a map.
 
 use crate::number::Number;
 use crate::value::Value;
@@ -12,7 +12,7 @@ pub struct Scalar {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tag {
-    /// Take the long way.
+    /// Take the slow path.
     Other,
     Int,
     Uint,

@@ -1,7 +1,7 @@
 //! What the fast path takes, decided when a machine is compiled: transitions that only exit, assign, report and enter, and the
 //! table of those that do not even that.
 
-use crate::events::EventIx;
+use crate::event_names::EventIx;
 use crate::fast_table::{FastEntry, FastTable};
 use crate::limits::FAST_ACTIONS_MAX;
 use crate::machine::{Action, Assignment, Machine, StateKind};

@@ -12,6 +12,7 @@ mod fast;
 mod guards;
 mod history;
 pub(crate) mod keys;
+mod leaf_values;
 mod lints;
 mod names;
 mod own;
@@ -25,7 +26,7 @@ mod tree;
 mod values;
 
 use crate::diagnostics::{Diagnostic, Severity};
-use crate::events::EventNames;
+use crate::event_names::EventNames;
 use crate::json_pos::{Document, Node};
 use crate::limits::Limits;
 use crate::machine::{After, ChildMachine, Faults, Machine, Transition};

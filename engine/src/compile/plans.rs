@@ -1,18 +1,14 @@
-//! What can be computed before any instance exists: exit ranges and entry sets of transitions, the initial targets,
-//! and the state value of every leaf.
+//! What transitions do, as far as it can be known before any instance exists: exit ranges, entry sets and the initial targets.
 
-use super::fast;
+use super::{fast, leaf_values};
 use crate::entry_exit::{EntrySets, exit_range};
-use crate::machine::{Action, LeafValue, Machine, Plan, Script, StateKind, Transition};
+use crate::machine::{Action, Machine, Plan, Script, StateKind, Transition};
 use crate::state_set::StateIx;
 use std::sync::Arc;
 
 /// Entries of all plans together; transitions beyond it are computed when they are taken, so that a large machine
 /// with many transitions does not take memory of states times transitions.
 const PLANNED_ENTRIES_MAX: usize = 1 << 20;
-
-/// Bytes of all precomputed state values; beyond it they are composed when they are written.
-const LEAF_VALUE_BYTES_MAX: usize = 1 << 20;
 
 pub(super) fn precompute(machine: &mut Machine) {
     machine.initial_targets = initial_states(machine).into();
@@ -25,9 +21,7 @@ pub(super) fn precompute(machine: &mut Machine) {
         transition.plan = plan;
     }
     machine.fast_table = fast::table(machine);
-    if !machine.has_parallel && leaf_value_bytes(machine) <= LEAF_VALUE_BYTES_MAX {
-        machine.leaf_values = (0..machine.states.len() as StateIx).map(|leaf| leaf_value(machine, leaf)).collect();
-    }
+    machine.leaf_values = leaf_values::of(machine);
 }
 
 /// The initial states in the order in which XState visits them.
@@ -156,27 +150,4 @@ fn prefix(values: impl Iterator<Item = usize>) -> Vec<usize> {
 
 fn between(sums: &[usize], start: StateIx, end: StateIx) -> usize {
     sums[usize::from(end)] - sums[usize::from(start)]
-}
-
-fn leaf_value_bytes(machine: &Machine) -> usize {
-    let own = |state: StateIx| machine.state(state).key_json.len() + 3;
-    (0..machine.states.len() as StateIx).map(|leaf| own(leaf) + machine.ancestors(leaf).map(own).sum::<usize>()).sum()
-}
-
-/// The state value of a machine without parallel states whose active leaf is `leaf`.
-fn leaf_value(machine: &Machine, leaf: StateIx) -> LeafValue {
-    let state = machine.state(leaf);
-    // A root without states has the value {}.
-    let (mut json, mut msgpack) = match state.parent {
-        Some(_) => (state.key_json.to_vec(), state.key_msgpack.to_vec()),
-        None => (b"{}".to_vec(), vec![0x80]),
-    };
-    for above in machine.ancestors(leaf) {
-        let above = machine.state(above);
-        if above.parent.is_some() {
-            json = [b"{", &*above.key_json, b":", &json, b"}"].concat();
-            msgpack = [&[0x81], &*above.key_msgpack, &msgpack].concat();
-        }
-    }
-    LeafValue { json: json.into(), msgpack: msgpack.into() }
 }

@@ -6,7 +6,7 @@ use super::transitions::{Descriptors, Own, ROUTE_EVENT, both};
 use super::tree::DraftKind;
 use crate::delay_text::{javascript_number, javascript_number_text, milliseconds, parse_duration};
 use crate::diagnostics::did_you_mean;
-use crate::events::is_wildcard;
+use crate::event_names::is_wildcard;
 use crate::json_pos::{Kind, Node};
 use crate::machine::{Action, After, Delay, Guard, Initial, Invoke, State, StateKind, TransitionIx, sort_wildcards};
 use crate::state_set::StateIx;

@@ -9,7 +9,7 @@ use super::output::Output;
 use super::scratch::{Deferred, Fault, Kin, Phase, Recipient, Scratch, Slot};
 use crate::error::StepError;
 use crate::event::{Effect, Event, Millis, Status, TimerId};
-use crate::events::EventIx;
+use crate::event_names::EventIx;
 use crate::instance::{Child, Delayed, Instance, Queued, ROOT, Timer, TimerKind};
 use crate::json_pos::array_index;
 use crate::machine::{Faults, Machine};

@@ -13,13 +13,13 @@ mod env;
 mod error;
 mod eval;
 mod fallback;
+mod fast;
 mod lower;
 mod macros;
 mod node;
 mod operand;
 mod operators;
 mod program;
-mod quick;
 mod scan;
 mod suggest;
 

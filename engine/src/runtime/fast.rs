@@ -1,13 +1,13 @@
-//! The short way for most events: one transition that only exits, assigns, reports and enters.
+//! The fast path for most events: one transition that only exits, assigns, reports and enters.
 //!
 //! It works on the instance itself, with a log to undo assignments, and takes what it can prove to be simple: no
 //! parallel regions, history, timers, children, raised events or completion, and nothing eventless. Everything else,
-//! and every fault, goes the long way from the beginning; both give the same answer.
+//! and every fault, takes the slow path from the beginning; both give the same answer.
 
 use super::output::Output;
 use super::scratch::{Undo, undo_to};
 use crate::event::{Effect, Event};
-use crate::events::EventIx;
+use crate::event_names::EventIx;
 use crate::expression::Template;
 use crate::instance::{Aux, Extra, Instance};
 use crate::machine::{Action, Assignment, Field, Guard, Machine, Plan, Transition};
@@ -16,50 +16,50 @@ use crate::weight::{self, FAST_EFFECTS_BYTES_MAX, output_fits};
 use statemesh_expr::{Cost, Payload, Scalar, Scope, Str, Value};
 use std::sync::Arc;
 
-/// What an event did the short way.
-pub(super) enum Short {
+/// What an event did on the fast path.
+pub(super) enum Fast {
     /// Whether a transition was taken.
     Taken(bool),
     /// `{}` forbids it.
     Forbidden,
-    /// Nothing was done: the event has to go the long way.
+    /// Nothing was done: the event has to take the slow path.
     NotSimple,
 }
 
-/// A guard or action needs the long way.
+/// A guard or action needs the slow path.
 struct NotSimple;
 
 impl Machine {
     #[inline(never)]
-    pub(super) fn send_short(
+    pub(super) fn send_fast(
         &self,
         instance: &mut Instance,
         event: &Event<'_>,
         known: Option<EventIx>,
         out: &mut Output,
-    ) -> Short {
-        let Some(known) = known else { return Short::NotSimple };
+    ) -> Fast {
+        let Some(known) = known else { return Fast::NotSimple };
         // Events of XState's own can mean more than a transition.
         if self.has_parallel || self.has_always || event.kind.starts_with("xstate.") {
-            return Short::NotSimple;
+            return Fast::NotSimple;
         }
         let mut at = instance.actor.active.last();
         while let Some(index) = at {
             let state = self.state(index);
             if !state.wild.is_empty() {
-                return Short::NotSimple;
+                return Fast::NotSimple;
             }
             for candidate in state.exact(known) {
                 let transition = self.transition(*candidate);
                 match self.is_open(transition, instance, event.payload, known) {
-                    Ok(true) => return self.take_short(transition, instance, event.payload, known, out),
+                    Ok(true) => return self.take_fast(transition, instance, event.payload, known, out),
                     Ok(false) => {}
-                    Err(NotSimple) => return Short::NotSimple,
+                    Err(NotSimple) => return Fast::NotSimple,
                 }
             }
             at = state.parent;
         }
-        Short::Taken(false)
+        Fast::Taken(false)
     }
 
     #[inline]
@@ -73,7 +73,7 @@ impl Machine {
         let Some(guard) = &transition.guard else { return Ok(true) };
         let scope = Scope::new(&instance.actor.context, self.whole(payload, known));
         let mut cost = Cost::new(self.limits.expression_cost_max);
-        self.holds_short(guard, &scope, &mut cost)
+        self.holds_fast(guard, &scope, &mut cost)
     }
 
     /// The payload, or the event's type where there is nothing else.
@@ -85,30 +85,28 @@ impl Machine {
         }
     }
 
-    fn holds_short(&self, guard: &Guard, scope: &Scope<'_>, cost: &mut Cost) -> Result<bool, NotSimple> {
+    fn holds_fast(&self, guard: &Guard, scope: &Scope<'_>, cost: &mut Cost) -> Result<bool, NotSimple> {
         match guard {
             Guard::Expression(program) => program.eval_bool(scope, cost).map_err(|_| NotSimple),
-            Guard::Call { guard, params: None } => {
-                self.holds_short(&self.guards[usize::from(*guard)].body, scope, cost)
-            }
-            Guard::Not(guard) => self.holds_short(guard, scope, cost).map(|holds| !holds),
+            Guard::Call { guard, params: None } => self.holds_fast(&self.guards[usize::from(*guard)].body, scope, cost),
+            Guard::Not(guard) => self.holds_fast(guard, scope, cost).map(|holds| !holds),
             _ => Err(NotSimple),
         }
     }
 
     #[inline]
-    fn take_short(
+    fn take_fast(
         &self,
         transition: &Transition,
         instance: &mut Instance,
         payload: Payload<'_>,
         known: EventIx,
         out: &mut Output,
-    ) -> Short {
+    ) -> Fast {
         if transition.targets.is_none() && transition.actions.is_empty() {
-            return Short::Forbidden;
+            return Fast::Forbidden;
         }
-        let Some(plan) = transition.plan.as_ref().filter(|plan| plan.is_simple) else { return Short::NotSimple };
+        let Some(plan) = transition.plan.as_ref().filter(|plan| plan.is_simple) else { return Fast::NotSimple };
         let active = &mut instance.actor.active;
         let script = match (&plan.script, &*active) {
             (Some(script), StateSet::Small(word)) if word & !script.keep == script.exits => Some(script),
@@ -134,7 +132,7 @@ impl Machine {
             };
             if ran.is_err() {
                 run.take_back();
-                return Short::NotSimple;
+                return Fast::NotSimple;
             }
             run.undo.clear();
         }
@@ -144,7 +142,7 @@ impl Machine {
                 active.replace_range(usize::from(plan.exit_start), usize::from(plan.exit_end), &plan.enter_set);
             }
         }
-        Short::Taken(true)
+        Fast::Taken(true)
     }
 }
 
@@ -298,7 +296,7 @@ impl Run<'_> {
         if is_heavy { Err(NotSimple) } else { Ok(()) }
     }
 
-    /// What the instance weighs beside its context: the short way leaves it as it is.
+    /// What the instance weighs beside its context: the fast path leaves it as it is.
     fn kept(&self) -> usize {
         let parts = self.aux.map_or(0, Aux::weight) + self.extra.map_or(0, Extra::parts_weight);
         weight::REST + weight::actor_at_most(self.machine) + parts

@@ -1,8 +1,8 @@
-//! The short way for what guards and counters mostly are: a number or a string
+//! The fast path for what guards and counters mostly are: a number or a string
 //! read from a field, compared or added. A [`Scalar`] travels in two registers;
 //! an operand goes through memory, several times, which measured at four times
 //! the cost of everything else. Whatever is not so simple, and every error,
-//! takes the long way, which starts again.
+//! takes the slow path, which starts again.
 
 use super::env::Root;
 use super::eval::{Eval, Locals, slot};
@@ -22,7 +22,7 @@ impl Scalar {
         Some(ordering.is_some_and(|ordering| op.holds(ordering)))
     }
 
-    /// Nothing when it overflows: the long way says so.
+    /// Nothing when it overflows: the slow path says so.
     #[inline]
     fn arith(self, op: Arith, other: Scalar) -> Scalar {
         let result = match (self.tag, other.tag) {
@@ -55,24 +55,24 @@ impl Scalar {
 impl<'a> Eval<'_, 'a> {
     /// A leaf, or the sum of two: no deeper, so that starting again is cheap.
     #[inline]
-    pub(super) fn quick(&mut self, node: &'a Node, locals: Locals<'_, 'a>) -> Scalar {
+    pub(super) fn fast(&mut self, node: &'a Node, locals: Locals<'_, 'a>) -> Scalar {
         match node {
             Node::Arith(op, sides) => {
                 let [a, b] = &**sides;
-                let a = self.quick_leaf(a, locals);
-                a.arith(*op, self.quick_leaf(b, locals))
+                let a = self.fast_leaf(a, locals);
+                a.arith(*op, self.fast_leaf(b, locals))
             }
-            leaf => self.quick_leaf(leaf, locals),
+            leaf => self.fast_leaf(leaf, locals),
         }
     }
 
     #[inline(always)]
-    fn quick_leaf(&mut self, node: &'a Node, locals: Locals<'_, 'a>) -> Scalar {
+    fn fast_leaf(&mut self, node: &'a Node, locals: Locals<'_, 'a>) -> Scalar {
         match node {
             Node::Const(value) => Scalar::of(value),
             Node::Field(field) => match self.place(field) {
                 Place::Value(value) => Scalar::of(value),
-                Place::MsgPack(bytes) => self.quick_msgpack(bytes, field),
+                Place::MsgPack(bytes) => self.fast_msgpack(bytes, field),
                 Place::Other => Scalar::OTHER,
             },
             Node::Local(0) => match locals.map(|frame| &frame.value) {
@@ -85,7 +85,7 @@ impl<'a> Eval<'_, 'a> {
 
     /// A constant or a field that is text.
     #[inline]
-    pub(super) fn quick_str(&mut self, node: &'a Node) -> Option<&'a str> {
+    pub(super) fn fast_str(&mut self, node: &'a Node) -> Option<&'a str> {
         match node {
             Node::Const(Value::Str(text)) => Some(text),
             Node::Field(field) => match self.place(field) {
@@ -102,7 +102,7 @@ impl<'a> Eval<'_, 'a> {
     }
 
     #[inline]
-    fn quick_msgpack(&mut self, bytes: &'a [u8], field: &Field) -> Scalar {
+    fn fast_msgpack(&mut self, bytes: &'a [u8], field: &Field) -> Scalar {
         let Ok(Some(mut reader)) = seek_msgpack(bytes, &field.name) else {
             return Scalar::OTHER;
         };
