@@ -1,7 +1,6 @@
 //! What goes into a step and what comes out of it.
 
 use crate::error::StepError;
-use crate::runtime::scratch::Scratch;
 use statemesh_expr::{Payload, Str, Value};
 
 /// A point in time, or a span of it, in milliseconds. Which clock it is, real or virtual, is the caller's business, as
@@ -115,31 +114,6 @@ pub enum TimerCommand {
         /// The timer.
         id: TimerId,
     },
-}
-
-/// Where steps put what they cause. Reuse one per thread: its buffers keep their capacity, so that a step need not
-/// allocate. The caller clears it; a step only appends.
-#[derive(Debug, Default)]
-pub struct Output {
-    /// Effects in order: of one step no more bytes, as JSON, than its machine's `output_bytes_max`.
-    pub effects: Vec<Effect>,
-    /// Timers to start and to forget.
-    pub timers: Vec<TimerCommand>,
-    pub(crate) scratch: Scratch,
-}
-
-impl Output {
-    /// An empty output.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Forgets effects and timer commands; keeps the capacity.
-    #[inline]
-    pub fn clear(&mut self) {
-        self.effects.clear();
-        self.timers.clear();
-    }
 }
 
 /// What a step did.

@@ -1,11 +1,12 @@
 //! What an event would do to an instance, and why.
 
 use crate::error::StepError;
-use crate::event::{Effect, Event, Millis, Output, Status};
+use crate::event::{Effect, Event, Millis, Status};
 use crate::instance::Instance;
 use crate::json_pos::Document;
 use crate::machine::Machine;
-use crate::runtime::considered::{Considered, Verdict};
+use crate::runtime::Output;
+use crate::runtime::selection_trace::{TraceEntry, Verdict};
 use statemesh_expr::{List, Map, Str, Value};
 use std::fmt;
 
@@ -65,14 +66,14 @@ impl Machine {
     /// `output_bytes_max` is refused with `output_too_large`.
     pub fn explain(&self, instance: &Instance, event: &Event<'_>, now: Millis) -> Result<Explanation, StepError> {
         self.check(instance)?;
-        let considered = match instance.status() {
-            Status::Active => self.consider(instance, event),
+        let trace = match instance.status() {
+            Status::Active => self.trace_selection(instance, event),
             _ => Vec::new(),
         };
         let explanation = Explanation {
             event: event.kind.to_owned(),
             status: instance.status(),
-            candidates: self.candidates(&considered)?,
+            candidates: self.candidates(&trace)?,
             handled: self.handled(instance),
             outcome: self.outcome(instance, event, now),
         };
@@ -82,12 +83,12 @@ impl Machine {
         }
     }
 
-    fn candidates(&self, considered: &[Considered]) -> Result<Vec<Candidate>, StepError> {
+    fn candidates(&self, trace: &[TraceEntry]) -> Result<Vec<Candidate>, StepError> {
         // Each names its guard, which many may share: text that is made only here.
         let mut left = self.limits.output_bytes_max;
-        let mut candidates = Vec::with_capacity(considered.len());
-        for considered in considered {
-            let candidate = self.candidate(considered);
+        let mut candidates = Vec::with_capacity(trace.len());
+        for entry in trace {
+            let candidate = self.candidate(entry);
             left = left.checked_sub(candidate.text_bytes()).ok_or_else(|| self.explains_too_much())?;
             candidates.push(candidate);
         }
@@ -98,8 +99,8 @@ impl Machine {
         StepError::output_too_large(&self.limits, "the explanation is too large")
     }
 
-    fn candidate(&self, considered: &Considered) -> Candidate {
-        let transition = self.transition(considered.transition);
+    fn candidate(&self, entry: &TraceEntry) -> Candidate {
+        let transition = self.transition(entry.transition);
         let id = |state: u16| self.state(state).id.to_string();
         Candidate {
             state: id(transition.source),
@@ -107,8 +108,8 @@ impl Machine {
             path: self.pointer(transition.offset),
             targets: transition.targets.iter().flatten().map(|target| id(*target)).collect(),
             guard: transition.guard.as_ref().map(|guard| self.guard_text(guard)),
-            taken: considered.verdict == Verdict::Enabled,
-            reason: match &considered.verdict {
+            taken: entry.verdict == Verdict::Enabled,
+            reason: match &entry.verdict {
                 Verdict::Enabled => None,
                 Verdict::GuardFalse(guard) => Some(format!("the guard {guard} is false")),
                 Verdict::GuardFailed(message) => Some(format!("the guard failed: {message}")),

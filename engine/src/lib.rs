@@ -5,16 +5,20 @@
 //! wants done comes out in an [`Output`]. There is no I/O, no clock, no thread in here, and everything is bounded by
 //! [`Limits`].
 
+mod active_states;
 mod compile;
 mod configuration;
+mod delay_text;
 mod diagnostics;
 mod draw;
+mod entry_exit;
 mod error;
 mod event;
-mod events;
+mod event_names;
 mod explain;
 mod export;
 mod expression;
+mod fast_table;
 mod instance;
 mod json_pos;
 mod limits;
@@ -26,20 +30,22 @@ mod shapes;
 mod simulate;
 mod snapshot;
 mod snapshot_value;
+mod state_path;
 mod state_set;
-mod value;
+mod state_value;
 mod weight;
 
 pub use compile::{Compiled, Resolve};
 pub use diagnostics::{Diagnostic, Severity};
 pub use draw::{DrawError, DrawFormat};
 pub use error::StepError;
-pub use event::{Effect, Event, Millis, Output, Status, Step, StepResult, TimerCommand, TimerId};
+pub use event::{Effect, Event, Millis, Status, Step, StepResult, TimerCommand, TimerId};
 pub use explain::{Candidate, Explanation, Outcome};
 pub use export::{ExportFormat, Exported, import};
 pub use instance::Instance;
 pub use limits::Limits;
 pub use machine::{Faults, Machine};
+pub use runtime::Output;
 pub use schema::json_schema;
 pub use scxml::import_scxml;
 pub use simulate::{Simulation, simulate_batch_line};

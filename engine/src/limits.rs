@@ -3,6 +3,9 @@
 //! A bound on a definition is checked when it is compiled; a bound on an instance while it takes a step. A step that
 //! would exceed one is refused and leaves the instance as it was.
 
+/// Actions that the fast path takes at most in one step; more take the slow path, which counts them.
+pub(crate) const FAST_ACTIONS_MAX: usize = 1_000;
+
 /// The engine's bounds. `Limits::default()` is what the daemon starts with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {

@@ -1,10 +1,10 @@
 //! A compiled machine: the flat tables that a step walks. Immutable, shared as `Arc<Machine>`.
 
 use crate::event::Effect;
-use crate::events::{EventIx, EventNames, is_wildcard, wildcard_matches};
+use crate::event_names::{EventIx, EventNames, is_wildcard, wildcard_matches};
 use crate::expression::Template;
+use crate::fast_table::FastTable;
 use crate::limits::Limits;
-use crate::runtime::routes::Routes;
 use crate::state_set::{StateIx, StateSet};
 use statemesh_expr::{Map, Program, Shape, Str, Value};
 use std::sync::Arc;
@@ -44,7 +44,7 @@ pub struct Machine {
     pub(crate) keep: Option<u64>,
     /// Some state has an `onError`.
     pub(crate) recovers: bool,
-    pub(crate) routes: Routes,
+    pub(crate) fast_table: FastTable,
     /// By active leaf: the state value, where there is no parallel state (else empty).
     pub(crate) leaf_values: Box<[LeafValue]>,
 }
@@ -148,7 +148,7 @@ pub(crate) struct Plan {
     /// Neither what may be exited nor what is entered has anything to run, record, start or complete, and the
     /// transition has no actions: only the configuration changes.
     pub(crate) is_pure: bool,
-    /// All that runs only assigns and reports: `runtime::short` can take it.
+    /// All that runs only assigns and reports: the fast path can take it.
     pub(crate) is_simple: bool,
     pub(crate) script: Option<Script>,
 }
@@ -368,7 +368,7 @@ impl Machine {
         if let Some(state) = self.states.iter().find(|state| state.id == name) {
             return Some(&state.id);
         }
-        let path = crate::compile::split_path(name);
+        let path = crate::state_path::split_path(name);
         let (first, rest) = path.split_first()?;
         let mut found = self.states.iter().position(|state| state.id == first.as_str())? as StateIx;
         for key in rest {

@@ -9,11 +9,12 @@
 use crate::compile::Compiled;
 use crate::diagnostics::Diagnostic;
 use crate::error::StepError;
-use crate::event::{Effect, Event, Millis, Output, Status};
+use crate::event::{Effect, Event, Millis, Status};
 use crate::export::ExportFormat;
 use crate::instance::Instance;
 use crate::limits::Limits;
 use crate::machine::{Faults, Machine};
+use crate::runtime::Output;
 use crate::snapshot::RestoreError;
 use statemesh_expr::{List, Payload, Value};
 use std::cell::RefCell;

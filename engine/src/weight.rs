@@ -5,6 +5,7 @@
 
 use crate::event::Effect;
 use crate::instance::{ActorState, Aux, Child, Delayed, Extra, Instance, Timer, TimerKind};
+use crate::limits::{FAST_ACTIONS_MAX, Limits};
 use crate::machine::Machine;
 use crate::state_set::StateSet;
 
@@ -32,6 +33,10 @@ pub(crate) const REST: usize = FRAME + EXTRA;
 const EFFECT: usize = 32;
 /// What an effect weighs at most that has no params and a kind of up to 23 bytes.
 pub(crate) const SHORT_EFFECT: usize = EFFECT + 23;
+/// What all effects without params and of short kinds weigh at most that the fast path reports.
+pub(crate) const FAST_EFFECTS_BYTES_MAX: usize = FAST_ACTIONS_MAX * SHORT_EFFECT;
+/// Bytes of JSON for one of weight, at most: `\u0001` stands for one byte.
+const JSON_PER_WEIGHT: usize = 6;
 
 impl Instance {
     /// Bytes that the instance weighs: about as many as it has as JSON, children and pending events included, and no fewer
@@ -159,6 +164,12 @@ pub(crate) fn alone(machine: &Machine) -> usize {
     let fixed = REST.saturating_add(actor_at_most(machine)).saturating_add(timers);
     // Half the range is more than any limit, and leaves room for a sum.
     fixed.saturating_add(machine.limits.context_bytes_max).min(usize::MAX / 2)
+}
+
+/// Whether effects of this weight cannot exceed the limit, however they are written.
+#[inline]
+pub(crate) fn output_fits(weight: usize, limits: &Limits) -> bool {
+    weight.saturating_mul(JSON_PER_WEIGHT) <= limits.output_bytes_max
 }
 
 fn recorded(states: &Option<StateSet>) -> usize {

@@ -382,7 +382,7 @@ fn what_a_machine_should_have_is_asked_for() {
     }
 }
 
-/// The short way, the long way (a parallel state), and one by wildcards.
+/// The fast path, the slow path (a parallel state), and one by wildcards.
 #[test]
 fn what_a_state_forbids_is_handled_and_what_nothing_reacts_to_is_not() {
     let inner = r#""a":{"on":{"NO":{},"IF":{"guard":{"type":"never"},"target":"b"},"GO":"b"}},"b":{}"#;

@@ -131,7 +131,7 @@ fn pending_events_are_weighed_together() {
     holds_together(&machine, &instance);
 }
 
-/// An assignment beside heavy children: the short way alone does not see them.
+/// An assignment beside heavy children: the fast path alone does not see them.
 #[test]
 fn a_context_that_grows_is_weighed_with_all_the_rest() {
     let limits = Limits { instance_bytes_max: 2_000, ..Limits::default() };

@@ -48,9 +48,9 @@ const HARMLESS: &[&str] = &[
     "unicode-ident", "universal-hash", "uuid", "zeroize",
 ];
 
-/// Circles between folders that are there today: crate, and the folders of the circle. A new one fails, and so does one in here
-/// that is gone.
-const KNOWN_CIRCLES: &[(&str, &str)] = &[("engine", "compile, runtime"), ("engine/expr", "cel, json, msgpack")];
+/// Circles between folders that are known and not yet broken: crate, and the folders of the circle. Any other fails, and so does
+/// one in here that is gone.
+const KNOWN_CIRCLES: &[(&str, &str)] = &[];
 
 /// All of it. Each crate is one test.
 pub(crate) fn check(workspace: &Workspace) -> Result<Count, Failure> {

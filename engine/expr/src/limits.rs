@@ -1,8 +1,5 @@
 //! What a value, a document or an expression may cost, each with a name.
 
-use crate::cel::{EvalError, EvalFault};
-use crate::value::Value;
-
 /// Deepest nesting that any [`Limits::depth`] can allow: readers keep one bit
 /// or one counter per level on the stack.
 pub(crate) const MAX_DEPTH: usize = 128;
@@ -44,16 +41,5 @@ impl Limits {
     /// can keep track of.
     pub(crate) fn capped_depth(&self) -> usize {
         self.depth.min(MAX_DEPTH)
-    }
-
-    /// Refuses a computed value that is over a limit.
-    pub(crate) fn admit(&self, value: Value) -> Result<Value, EvalError> {
-        if value.weight() > self.value_bytes {
-            return Err(EvalError::new(EvalFault::TooLarge));
-        }
-        if value.depth() as usize > self.capped_depth() {
-            return Err(EvalError::new(EvalFault::TooDeep));
-        }
-        Ok(value)
     }
 }

@@ -2,7 +2,7 @@
 //! keys share, the values are slots. Reading a known key of a known shape is
 //! one pointer compare and one index; a million contexts hold one key list.
 
-use crate::cel::Scalar;
+use crate::scalar::Scalar;
 use crate::value::{Str, Value, weight};
 use std::collections::HashMap;
 use std::fmt;

@@ -149,7 +149,7 @@ impl<'d> Compiler<'d> {
             history: history.into(),
             initial_targets: Box::default(),
             context,
-            routes: Default::default(),
+            fast_table: Default::default(),
             leaf_values: Box::default(),
         };
         // Ids may be given to any state; the machine's own id is the root's.

@@ -150,7 +150,7 @@ impl<'d> Compiler<'d> {
     /// A state value relative to `parent`: a key path, or an object of children.
     fn state_pattern(&mut self, node: &'d Node, parent: StateIx) -> Option<StatePattern> {
         match &node.kind {
-            Kind::Str(path) => match self.state_by_path(parent, &super::targets::split_path(path), path) {
+            Kind::Str(path) => match self.state_by_path(parent, &crate::state_path::split_path(path), path) {
                 Ok(state) => Some(StatePattern::Active(state)),
                 Err(unresolved) => {
                     self.error(node, "unknown_state", unresolved.message, unresolved.hint);

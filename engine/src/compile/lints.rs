@@ -2,7 +2,7 @@
 
 use super::Compiler;
 use crate::diagnostics::Severity;
-use crate::events::EventIx;
+use crate::event_names::EventIx;
 use crate::machine::{Action, Delay, Machine, State, StateKind, Transition, TransitionIx};
 use crate::state_set::{StateIx, StateSet};
 

@@ -8,9 +8,11 @@ mod addresses;
 mod context_keys;
 mod document;
 mod expressions;
+mod fast;
 mod guards;
 mod history;
 pub(crate) mod keys;
+mod leaf_values;
 mod lints;
 mod names;
 mod own;
@@ -23,11 +25,8 @@ mod transitions;
 mod tree;
 mod values;
 
-pub(crate) use targets::split_path;
-pub(crate) use values::{javascript_number, milliseconds, parse_duration};
-
 use crate::diagnostics::{Diagnostic, Severity};
-use crate::events::EventNames;
+use crate::event_names::EventNames;
 use crate::json_pos::{Document, Node};
 use crate::limits::Limits;
 use crate::machine::{After, ChildMachine, Faults, Machine, Transition};

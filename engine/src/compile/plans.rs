@@ -1,19 +1,14 @@
-//! What can be computed before any instance exists: exit ranges and entry sets of transitions, the initial targets,
-//! and the state value of every leaf.
+//! What transitions do, as far as it can be known before any instance exists: exit ranges, entry sets and the initial targets.
 
-use crate::machine::{Action, LeafValue, Machine, Plan, Script, StateKind, Transition};
-use crate::runtime::entry_exit::EntrySets;
-use crate::runtime::routes::Routes;
-use crate::runtime::short;
+use super::{fast, leaf_values};
+use crate::entry_exit::{EntrySets, exit_range};
+use crate::machine::{Action, Machine, Plan, Script, StateKind, Transition};
 use crate::state_set::StateIx;
 use std::sync::Arc;
 
 /// Entries of all plans together; transitions beyond it are computed when they are taken, so that a large machine
 /// with many transitions does not take memory of states times transitions.
 const PLANNED_ENTRIES_MAX: usize = 1 << 20;
-
-/// Bytes of all precomputed state values; beyond it they are composed when they are written.
-const LEAF_VALUE_BYTES_MAX: usize = 1 << 20;
 
 pub(super) fn precompute(machine: &mut Machine) {
     machine.initial_targets = initial_states(machine).into();
@@ -25,10 +20,8 @@ pub(super) fn precompute(machine: &mut Machine) {
     for (transition, plan) in machine.transitions.iter_mut().zip(plans) {
         transition.plan = plan;
     }
-    machine.routes = Routes::of(machine);
-    if !machine.has_parallel && leaf_value_bytes(machine) <= LEAF_VALUE_BYTES_MAX {
-        machine.leaf_values = (0..machine.states.len() as StateIx).map(|leaf| leaf_value(machine, leaf)).collect();
-    }
+    machine.fast_table = fast::table(machine);
+    machine.leaf_values = leaf_values::of(machine);
 }
 
 /// The initial states in the order in which XState visits them.
@@ -59,11 +52,11 @@ fn plan(machine: &Machine, index: u32, sums: &Sums, sets: &mut EntrySets, left: 
     let enter: Box<[(StateIx, bool)]> =
         sets.enter.iter().map(|state| (state, sets.default_entry.contains(state))).collect();
     *left = left.checked_sub(enter.len() + words)?;
-    let (exit_start, exit_end) = crate::runtime::entry_exit::exit_range(machine, transition, &|_| None);
+    let (exit_start, exit_end) = exit_range(machine, transition, &|_| None);
     let (exits_quietly, exit_actions) = sums.exits(exit_start, exit_end);
     let enters_quietly = enter.iter().all(|(state, _)| machine.state(*state).is_entered_quietly());
     let is_simple = exit_actions.is_some_and(|exit_actions| {
-        short::is_simple(machine, &transition.actions, enter.iter().map(|(state, _)| *state), exit_actions)
+        fast::is_simple(machine, &transition.actions, enter.iter().map(|(state, _)| *state), exit_actions)
     });
     let script = if is_simple { script(machine, transition, (exit_start, exit_end), &enter) } else { None };
     *left = left.checked_sub(script.as_ref().map_or(0, |script| script.lists.len()))?;
@@ -102,7 +95,7 @@ fn script(
         exits: word(&mut exited.iter().copied()),
         keep: !word(&mut (exit_start..exit_end)),
         enter: word(&mut enter.iter().map(|(state, _)| *state)),
-        is_undone: lists.iter().flat_map(|list| list.iter()).filter(|action| !short::is_safe(action)).count() > 1,
+        is_undone: lists.iter().flat_map(|list| list.iter()).filter(|action| !fast::is_safe(action)).count() > 1,
         lists,
     })
 }
@@ -119,7 +112,7 @@ struct Sums {
 impl Sums {
     fn of(machine: &Machine) -> Self {
         let states = || 0..machine.states.len() as StateIx;
-        let size = |state| short::size_of_exit(machine, state);
+        let size = |state| fast::size_of_exit(machine, state);
         let initial = |state: StateIx| machine.state(state).initial.as_ref();
         Self {
             noisy: prefix(states().map(|state| usize::from(!machine.state(state).is_left_quietly()))),
@@ -157,27 +150,4 @@ fn prefix(values: impl Iterator<Item = usize>) -> Vec<usize> {
 
 fn between(sums: &[usize], start: StateIx, end: StateIx) -> usize {
     sums[usize::from(end)] - sums[usize::from(start)]
-}
-
-fn leaf_value_bytes(machine: &Machine) -> usize {
-    let own = |state: StateIx| machine.state(state).key_json.len() + 3;
-    (0..machine.states.len() as StateIx).map(|leaf| own(leaf) + machine.ancestors(leaf).map(own).sum::<usize>()).sum()
-}
-
-/// The state value of a machine without parallel states whose active leaf is `leaf`.
-fn leaf_value(machine: &Machine, leaf: StateIx) -> LeafValue {
-    let state = machine.state(leaf);
-    // A root without states has the value {}.
-    let (mut json, mut msgpack) = match state.parent {
-        Some(_) => (state.key_json.to_vec(), state.key_msgpack.to_vec()),
-        None => (b"{}".to_vec(), vec![0x80]),
-    };
-    for above in machine.ancestors(leaf) {
-        let above = machine.state(above);
-        if above.parent.is_some() {
-            json = [b"{", &*above.key_json, b":", &json, b"}"].concat();
-            msgpack = [&[0x81], &*above.key_msgpack, &msgpack].concat();
-        }
-    }
-    LeafValue { json: json.into(), msgpack: msgpack.into() }
 }

@@ -4,9 +4,9 @@ use super::Compiler;
 use super::expressions::Place;
 use super::transitions::{Descriptors, Own, ROUTE_EVENT, both};
 use super::tree::DraftKind;
-use super::values::{javascript_number, javascript_number_text};
+use crate::delay_text::{javascript_number, javascript_number_text, milliseconds, parse_duration};
 use crate::diagnostics::did_you_mean;
-use crate::events::is_wildcard;
+use crate::event_names::is_wildcard;
 use crate::json_pos::{Kind, Node};
 use crate::machine::{Action, After, Delay, Guard, Initial, Invoke, State, StateKind, TransitionIx, sort_wildcards};
 use crate::state_set::StateIx;
@@ -285,7 +285,7 @@ impl<'d> Compiler<'d> {
         let Some(after) = node.get("after") else { return timers };
         for (key, value, offset) in self.transition_map(index, after, "after") {
             let (name, delay) = match javascript_number(key) {
-                Some(ms) => (javascript_number_text(ms), Some(Delay::Constant(super::values::milliseconds(ms)))),
+                Some(ms) => (javascript_number_text(ms), Some(Delay::Constant(milliseconds(ms)))),
                 None => {
                     let place = Node { kind: Kind::Null, offset };
                     (key.to_owned(), self.after_delay(&place, key))
@@ -311,7 +311,7 @@ impl<'d> Compiler<'d> {
             let constant = template.as_constant().and_then(Value::as_u64);
             return Some(constant.map_or_else(|| Delay::Computed(template.clone()), Delay::Constant));
         }
-        if let Some(ms) = super::values::parse_duration(name) {
+        if let Some(ms) = parse_duration(name) {
             return Some(Delay::Constant(ms));
         }
         if self.is_full() && self.has_errors() {

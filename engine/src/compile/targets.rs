@@ -4,6 +4,7 @@
 use super::Compiler;
 use crate::diagnostics::closest;
 use crate::json_pos::Node;
+use crate::state_path::split_path;
 use crate::state_set::StateIx;
 use statemesh_expr::Str;
 
@@ -177,36 +178,14 @@ fn with_part(target: &str, key: &str, instead: &str) -> String {
     escaped.collect::<Vec<_>>().join(".")
 }
 
-/// Splits at dots; a backslash takes the next character as it is.
-pub(crate) fn split_path(path: &str) -> Vec<String> {
-    let mut parts = vec![String::new()];
-    let mut characters = path.chars();
-    while let Some(character) = characters.next() {
-        match character {
-            '.' => parts.push(String::new()),
-            '\\' => parts.last_mut().into_iter().for_each(|part| part.extend(characters.next())),
-            _ => parts.last_mut().into_iter().for_each(|part| part.push(character)),
-        }
-    }
-    parts
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{split_path, with_part};
+    use super::with_part;
 
     #[test]
     fn a_suggestion_changes_the_part_that_is_wrong_and_nothing_else() {
         assert_eq!(with_part("a\\.c", "a.c", "a.b"), "a\\.b");
         assert_eq!(with_part(".ab.b", "b", "c"), ".ab.c");
         assert_eq!(with_part("#m.x\\\\y.q", "q", "p"), "#m.x\\\\y.p");
-    }
-
-    #[test]
-    fn dots_split_and_backslashes_escape() {
-        assert_eq!(split_path("a.b"), ["a", "b"]);
-        assert_eq!(split_path("a\\.b.c"), ["a.b", "c"]);
-        assert_eq!(split_path(""), [""]);
-        assert_eq!(split_path("a\\"), ["a"]);
     }
 }

@@ -200,7 +200,7 @@ impl Export<'_> {
     fn after(&mut self, node: &Node, into: &mut Map) {
         let mut after = into.get("after").and_then(Value::as_map).cloned().unwrap_or_default();
         for member in node.members().unwrap_or(&[]) {
-            let key = match crate::compile::parse_duration(&member.key) {
+            let key = match crate::delay_text::parse_duration(&member.key) {
                 // Names come before durations.
                 Some(ms) if !self.is_six() && !self.is_delay(&member.key) => Str::new(ms.to_string()),
                 _ => member.key.clone(),
@@ -339,8 +339,8 @@ fn reads_context(node: &Node) -> bool {
 
 fn constant_delay(node: &Node) -> Option<u64> {
     match node.as_str() {
-        Some(text) => crate::compile::parse_duration(text),
-        None => node.as_f64().map(crate::compile::milliseconds),
+        Some(text) => crate::delay_text::parse_duration(text),
+        None => node.as_f64().map(crate::delay_text::milliseconds),
     }
 }
 

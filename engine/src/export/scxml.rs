@@ -493,8 +493,8 @@ impl Writer<'_> {
         let named = named.map(|named| named.get("duration").unwrap_or(named));
         let delay = named.unwrap_or(delay);
         let constant = match delay.as_str() {
-            Some(text) => crate::compile::parse_duration(text),
-            None => delay.as_f64().map(crate::compile::milliseconds),
+            Some(text) => crate::delay_text::parse_duration(text),
+            None => delay.as_f64().map(crate::delay_text::milliseconds),
         };
         match constant {
             Some(ms) => Some(format!("delay=\"{ms}ms\"")),

@@ -1,16 +1,16 @@
-//! What callers do with instances: start, send, fire, stop, and look.
+//! What callers do with instances: start, send, fire, stop.
 
 use super::commit::Finished;
+use super::fast::Fast;
+use super::output::Output;
 use super::scratch::undo_to;
-use super::short::Short;
 use super::tree::Tree;
 use crate::error::StepError;
-use crate::event::{Event, Millis, Output, Status, Step, StepResult, TimerId};
-use crate::events::EventIx;
+use crate::event::{Event, Millis, Status, Step, StepResult, TimerId};
+use crate::event_names::EventIx;
 use crate::instance::{ActorState, Instance};
 use crate::machine::Machine;
-use crate::state_set::StateIx;
-use statemesh_expr::{Payload, Str, Value};
+use statemesh_expr::Payload;
 
 impl Machine {
     /// Starts an instance and takes its initial step. `input` is what expressions in the root's `context` see as
@@ -30,26 +30,26 @@ impl Machine {
             return Ok(instance.step(false));
         }
         let known = self.events.find(event.kind);
-        // Apart from `send_short`, whose stack a plain change of state does not need.
+        // Apart from `send_fast`, whose stack a plain change of state does not need.
         if let Some(known) = known
-            && self.routes.take(&mut instance.actor.active, known)
+            && self.fast_table.take(&mut instance.actor.active, known)
         {
             instance.seq += 1;
             return Ok(instance.step(true));
         }
-        match self.send_short(instance, event, known, out) {
-            Short::Taken(changed) => {
+        match self.send_fast(instance, event, known, out) {
+            Fast::Taken(changed) => {
                 instance.seq += u64::from(changed);
                 Ok(instance.step(changed))
             }
-            Short::Forbidden => Ok(Step { handled: true, ..instance.step(false) }),
-            Short::NotSimple => self.send_long(instance, event, known, now, out),
+            Fast::Forbidden => Ok(Step { handled: true, ..instance.step(false) }),
+            Fast::NotSimple => self.send_slow(instance, event, known, now, out),
         }
     }
 
     /// Apart from `send`, whose stack it would make larger.
     #[inline(never)]
-    fn send_long(
+    fn send_slow(
         &self,
         instance: &mut Instance,
         event: &Event<'_>,
@@ -136,76 +136,6 @@ impl Machine {
         instance.actor.context = context;
         let message = "the instance with its children and timers grows too large";
         Err(StepError::Limit { limit: "instance_bytes_max", maximum: maximum as u64, message })
-    }
-
-    /// The tags of the active states, sorted, each once.
-    pub fn tags(&self, instance: &Instance) -> Vec<Str> {
-        self.tags_of(&instance.actor.active)
-    }
-
-    pub(crate) fn tags_of(&self, active: &crate::state_set::StateSet) -> Vec<Str> {
-        let mut tags: Vec<Str> =
-            self.active_states(active).flat_map(|state| self.state(state).tags.iter().cloned()).collect();
-        // By UTF-16 code units, as JavaScript's sort has it.
-        tags.sort_by(|a, b| a.encode_utf16().cmp(b.encode_utf16()));
-        tags.dedup();
-        tags
-    }
-
-    /// Whether an active state has this tag.
-    pub fn has_tag(&self, instance: &Instance, tag: &str) -> bool {
-        self.active_states(&instance.actor.active).any(|state| self.state(state).tags.iter().any(|own| own == tag))
-    }
-
-    /// Whether the instance is in the state of this path, keys from below the root on, with dots between them: `refunding` or
-    /// `refunding.stuck`. A machine without such a state is not in it.
-    pub fn is_in(&self, instance: &Instance, path: &str) -> bool {
-        let active = &instance.actor.active;
-        let mut at = self.states_named(0, path);
-        // A key may have dots in it: all ways to read the path are tried.
-        while let Some((state, rest)) = at.pop() {
-            if rest.is_empty() && active.contains(state) {
-                return true;
-            }
-            if !rest.is_empty() {
-                at.extend(self.states_named(state, rest));
-            }
-        }
-        false
-    }
-
-    /// The children of a state whose keys the path begins with, each with what is left of it.
-    fn states_named<'p>(&self, parent: StateIx, path: &'p str) -> Vec<(StateIx, &'p str)> {
-        let named = |child: &StateIx| {
-            let rest = path.strip_prefix(self.state(*child).key.as_str())?;
-            let rest = if rest.is_empty() { rest } else { rest.strip_prefix('.').filter(|rest| !rest.is_empty())? };
-            Some((*child, rest))
-        };
-        self.state(parent).children.iter().filter_map(named).collect()
-    }
-
-    /// The `meta` of the active states by their id, as XState's `getMeta` gives it.
-    pub fn meta(&self, instance: &Instance) -> Value {
-        let with_meta = |state: StateIx| {
-            let state = self.state(state);
-            state.meta.clone().map(|meta| (state.id.clone(), meta))
-        };
-        Value::Map(self.active_states(&instance.actor.active).filter_map(with_meta).collect())
-    }
-
-    /// The `description` of the state with this id.
-    pub fn description(&self, id: &str) -> Option<&str> {
-        self.states.iter().find(|state| state.id == id)?.description.as_deref()
-    }
-
-    /// The ids of the active states, the root's first.
-    pub fn active_ids<'m>(&'m self, instance: &'m Instance) -> impl Iterator<Item = &'m str> + 'm {
-        self.active_states(&instance.actor.active).map(|state| self.state(state).id.as_str())
-    }
-
-    /// States of a set that this machine has; a set of another machine names nothing.
-    fn active_states<'s>(&'s self, active: &'s crate::state_set::StateSet) -> impl Iterator<Item = StateIx> + 's {
-        active.iter().filter(|state| usize::from(*state) < self.states.len())
     }
 
     fn blank(&self) -> Instance {

@@ -1,7 +1,8 @@
 //! The end of a step: the working copies replace what they were copied from, all at once.
 
+use super::output::Output;
 use super::scratch::{Phase, Scratch, Slot};
-use crate::event::{Millis, Output, Status, Step, TimerCommand, TimerId};
+use crate::event::{Millis, Status, Step, TimerCommand, TimerId};
 use crate::instance::{ActorState, Aux, Child, Extra, Instance, Timer};
 use crate::machine::Machine;
 use crate::state_set::StateSet;

@@ -4,8 +4,9 @@
 //! due. The instance keeps the timer as the input that it could not take, shows the status `error`, takes nothing further, and
 //! none of its timers is due. [`Machine::retry`] fires the timer again, [`Machine::skip`] drops it.
 
+use super::output::Output;
 use crate::error::StepError;
-use crate::event::{Millis, Output, Status, Step, StepResult, TimerCommand, TimerId};
+use crate::event::{Millis, Status, Step, StepResult, TimerCommand, TimerId};
 use crate::instance::{Aux, HeldTimer, Instance};
 use crate::machine::Machine;
 use crate::weight;

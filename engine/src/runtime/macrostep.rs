@@ -3,7 +3,7 @@
 use super::made::Made;
 use super::scratch::{Buffers, Deferred, Fault, Kin, Phase, Slot, limit};
 use crate::event::{Effect, Status};
-use crate::events::EventIx;
+use crate::event_names::EventIx;
 use crate::instance::Queued;
 use crate::limits::Limits;
 use crate::machine::Machine;

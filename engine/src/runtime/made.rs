@@ -6,9 +6,7 @@
 use crate::error::StepError;
 use crate::event::Effect;
 use crate::limits::Limits;
-
-/// Bytes of JSON for one of weight, at most: `\u0001` stands for one byte.
-const JSON_PER_WEIGHT: usize = 6;
+use crate::weight::output_fits;
 
 /// Effects of one step, those included that wait for the start of their actor.
 #[derive(Debug, Default)]
@@ -38,7 +36,7 @@ impl Made {
     /// Whether what was put out cannot exceed the limit, however it is written.
     #[inline]
     pub(crate) fn fits(&self, limits: &Limits) -> bool {
-        fits(self.weight, limits)
+        output_fits(self.weight, limits)
     }
 
     /// Checks all of a step's effects as they will be written.
@@ -51,12 +49,6 @@ impl Made {
         }
         Ok(())
     }
-}
-
-/// Whether effects of this weight cannot exceed the limit, however they are written.
-#[inline]
-pub(super) fn fits(weight: usize, limits: &Limits) -> bool {
-    weight.saturating_mul(JSON_PER_WEIGHT) <= limits.output_bytes_max
 }
 
 #[cold]

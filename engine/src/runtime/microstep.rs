@@ -1,8 +1,8 @@
 //! One microstep: exits in reverse document order, transition actions, entries in document order, completion.
 
-use super::entry_exit::{EntrySets, exit_range};
 use super::macrostep::{Actor, Current};
 use super::scratch::{Deferred, Fault, Recipient};
+use crate::entry_exit::{EntrySets, exit_range};
 use crate::event::Status;
 use crate::instance::Queued;
 use crate::machine::{StateKind, TransitionIx};

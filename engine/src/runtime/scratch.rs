@@ -1,6 +1,6 @@
 //! What a step works on: copies of the actors that take part, and buffers that are kept from step to step.
 
-use super::entry_exit::EntrySets;
+use crate::entry_exit::EntrySets;
 use crate::error::StepError;
 use crate::event::{Effect, Status};
 use crate::expression::values_read;
@@ -112,7 +112,7 @@ pub(crate) struct Slot {
 pub(crate) enum Undo {
     /// The slot of the context's map held this.
     Restore(usize, Value),
-    /// The same, for the short way.
+    /// The same, for the fast path.
     RestoreScalar(usize, Scalar),
     /// The key was not there.
     Remove(Str),
@@ -181,7 +181,7 @@ pub(crate) struct Scratch {
     pub(crate) kin: Vec<Kin>,
     pub(crate) new_timers: Vec<Timer>,
     pub(crate) dead_timers: Vec<u64>,
-    /// Assignments of the short way.
+    /// Assignments of the fast path.
     pub(crate) undo: Vec<Undo>,
     pub(crate) buffers: Buffers,
 }

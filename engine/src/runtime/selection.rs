@@ -1,8 +1,8 @@
 //! Which transitions an event, or no event, enables.
 
-use super::entry_exit::exit_range;
 use super::macrostep::{Actor, Current};
 use super::scratch::Fault;
+use crate::entry_exit::exit_range;
 use crate::machine::{StateKind, TransitionIx};
 use crate::state_set::{StateIx, StateSet};
 use statemesh_expr::Value;

@@ -5,10 +5,11 @@
 
 use super::macrostep::{Actor, Current, INIT, Shared};
 use super::made::Made;
+use super::output::Output;
 use super::scratch::{Deferred, Fault, Kin, Phase, Recipient, Scratch, Slot};
 use crate::error::StepError;
-use crate::event::{Effect, Event, Millis, Output, Status, TimerId};
-use crate::events::EventIx;
+use crate::event::{Effect, Event, Millis, Status, TimerId};
+use crate::event_names::EventIx;
 use crate::instance::{Child, Delayed, Instance, Queued, ROOT, Timer, TimerKind};
 use crate::json_pos::array_index;
 use crate::machine::{Faults, Machine};

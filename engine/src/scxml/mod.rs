@@ -352,7 +352,7 @@ fn delay_of(element: &Element) -> Converted<Option<i64>> {
         (Some(delay), _) => delay.trim(),
         (None, Some(expr)) => expr.trim().trim_matches('\''),
     };
-    match crate::compile::parse_duration(text).and_then(|ms| i64::try_from(ms).ok()) {
+    match crate::delay_text::parse_duration(text).and_then(|ms| i64::try_from(ms).ok()) {
         Some(ms) => Ok(Some(ms)),
         None => not_here(element, format!("the delay {text:?}")),
     }

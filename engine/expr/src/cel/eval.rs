@@ -42,7 +42,7 @@ impl<'a> Eval<'_, 'a> {
             Node::Const(value) => Ok(Operand::of(value)),
             Node::Field(field) => self.field(field),
             Node::Arith(op, sides) => {
-                if let Some(value) = self.quick(node, locals).value() {
+                if let Some(value) = self.fast(node, locals).value() {
                     return Ok(Operand::own(value));
                 }
                 let [a, b] = self.both(sides, locals)?;
@@ -120,24 +120,24 @@ impl<'a> Eval<'_, 'a> {
             Node::Not(inner) => Ok(!self.truth(inner, locals)?),
             Node::Order(op, sides) => {
                 let [a, b] = &**sides;
-                let quick = self.quick(a, locals);
-                match quick.ordered(*op, self.quick(b, locals)) {
+                let fast = self.fast(a, locals);
+                match fast.ordered(*op, self.fast(b, locals)) {
                     Some(holds) => Ok(holds),
                     None => self.order(*op, sides, locals),
                 }
             }
             Node::Equal(negated, sides) => {
                 let [a, b] = &**sides;
-                let quick = self.quick(a, locals);
-                if let Some(equal) = quick.equals(self.quick(b, locals)) {
+                let fast = self.fast(a, locals);
+                if let Some(equal) = fast.equals(self.fast(b, locals)) {
                     return Ok(equal != *negated);
                 }
-                if let (Some(a), Some(b)) = (self.quick_str(a), self.quick_str(b)) {
+                if let (Some(a), Some(b)) = (self.fast_str(a), self.fast_str(b)) {
                     return Ok((a == b) != *negated);
                 }
                 Ok(self.compare(sides, locals)? != *negated)
             }
-            _ => match self.quick(node, locals).truth() {
+            _ => match self.fast(node, locals).truth() {
                 Some(value) => Ok(value),
                 None => self.other_truth(node, locals),
             },

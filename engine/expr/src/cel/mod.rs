@@ -6,19 +6,20 @@
 //! [`lower`] resolves names, infers types ([`check`]) and folds constants,
 //! [`eval`] runs it.
 
+mod admit;
 mod builtins;
 mod check;
 mod env;
 mod error;
 mod eval;
 mod fallback;
+mod fast;
 mod lower;
 mod macros;
 mod node;
 mod operand;
 mod operators;
 mod program;
-mod quick;
 mod scan;
 mod suggest;
 
@@ -26,4 +27,3 @@ pub use env::{Env, Root, Roots, Scope, Type};
 pub use error::{CompileError, EvalError, EvalFault};
 pub(crate) use operand::kind_of;
 pub use program::Program;
-pub use quick::Scalar;

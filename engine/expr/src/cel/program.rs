@@ -6,10 +6,10 @@ use super::eval::Eval;
 use super::fallback::Fallback;
 use super::lower;
 use super::node::Node;
-use super::quick::Scalar;
 use super::scan;
 use crate::cost::Cost;
 use crate::limits::Limits;
+use crate::scalar::Scalar;
 use crate::value::{Str, Value};
 use std::fmt;
 use std::sync::Arc;
@@ -133,7 +133,7 @@ impl Program {
             Code::Compiled(Node::Const(value)) => return Ok(value.clone()),
             Code::Compiled(node) => {
                 let mut eval = program.start(scope, cost)?;
-                if let Some(value) = eval.quick(node, None).value() {
+                if let Some(value) = eval.fast(node, None).value() {
                     return Ok(value);
                 }
                 eval.eval(node, None)?.into_value(&program.limits)?
@@ -152,7 +152,7 @@ impl Program {
     pub fn eval_scalar(&self, scope: &Scope<'_>, cost: &mut Cost) -> Option<Scalar> {
         let Code::Compiled(node) = &self.0.code else { return None };
         let before = *cost;
-        let scalar = self.0.start(scope, cost).ok().and_then(|mut eval| eval.quick(node, None).known());
+        let scalar = self.0.start(scope, cost).ok().and_then(|mut eval| eval.fast(node, None).known());
         if scalar.is_none() {
             *cost = before;
         }

@@ -1,65 +1,65 @@
-//! The short way for most events: one transition that only exits, assigns, reports and enters.
+//! The fast path for most events: one transition that only exits, assigns, reports and enters.
 //!
 //! It works on the instance itself, with a log to undo assignments, and takes what it can prove to be simple: no
 //! parallel regions, history, timers, children, raised events or completion, and nothing eventless. Everything else,
-//! and every fault, goes the long way from the beginning; both give the same answer.
+//! and every fault, takes the slow path from the beginning; both give the same answer.
 
-use super::made::fits;
+use super::output::Output;
 use super::scratch::{Undo, undo_to};
-use crate::event::{Effect, Event, Output};
-use crate::events::EventIx;
+use crate::event::{Effect, Event};
+use crate::event_names::EventIx;
 use crate::expression::Template;
 use crate::instance::{Aux, Extra, Instance};
-use crate::machine::{Action, Assignment, Field, Guard, Machine, Plan, StateKind, Transition};
-use crate::state_set::{StateIx, StateSet};
-use crate::weight;
+use crate::machine::{Action, Assignment, Field, Guard, Machine, Plan, Transition};
+use crate::state_set::StateSet;
+use crate::weight::{self, FAST_EFFECTS_BYTES_MAX, output_fits};
 use statemesh_expr::{Cost, Payload, Scalar, Scope, Str, Value};
 use std::sync::Arc;
 
-/// What an event did the short way.
-pub(super) enum Short {
+/// What an event did on the fast path.
+pub(super) enum Fast {
     /// Whether a transition was taken.
     Taken(bool),
     /// `{}` forbids it.
     Forbidden,
-    /// Nothing was done: the event has to go the long way.
+    /// Nothing was done: the event has to take the slow path.
     NotSimple,
 }
 
-/// A guard or action needs the long way.
+/// A guard or action needs the slow path.
 struct NotSimple;
 
 impl Machine {
     #[inline(never)]
-    pub(super) fn send_short(
+    pub(super) fn send_fast(
         &self,
         instance: &mut Instance,
         event: &Event<'_>,
         known: Option<EventIx>,
         out: &mut Output,
-    ) -> Short {
-        let Some(known) = known else { return Short::NotSimple };
+    ) -> Fast {
+        let Some(known) = known else { return Fast::NotSimple };
         // Events of XState's own can mean more than a transition.
         if self.has_parallel || self.has_always || event.kind.starts_with("xstate.") {
-            return Short::NotSimple;
+            return Fast::NotSimple;
         }
         let mut at = instance.actor.active.last();
         while let Some(index) = at {
             let state = self.state(index);
             if !state.wild.is_empty() {
-                return Short::NotSimple;
+                return Fast::NotSimple;
             }
             for candidate in state.exact(known) {
                 let transition = self.transition(*candidate);
                 match self.is_open(transition, instance, event.payload, known) {
-                    Ok(true) => return self.take_short(transition, instance, event.payload, known, out),
+                    Ok(true) => return self.take_fast(transition, instance, event.payload, known, out),
                     Ok(false) => {}
-                    Err(NotSimple) => return Short::NotSimple,
+                    Err(NotSimple) => return Fast::NotSimple,
                 }
             }
             at = state.parent;
         }
-        Short::Taken(false)
+        Fast::Taken(false)
     }
 
     #[inline]
@@ -73,7 +73,7 @@ impl Machine {
         let Some(guard) = &transition.guard else { return Ok(true) };
         let scope = Scope::new(&instance.actor.context, self.whole(payload, known));
         let mut cost = Cost::new(self.limits.expression_cost_max);
-        self.holds_short(guard, &scope, &mut cost)
+        self.holds_fast(guard, &scope, &mut cost)
     }
 
     /// The payload, or the event's type where there is nothing else.
@@ -85,30 +85,28 @@ impl Machine {
         }
     }
 
-    fn holds_short(&self, guard: &Guard, scope: &Scope<'_>, cost: &mut Cost) -> Result<bool, NotSimple> {
+    fn holds_fast(&self, guard: &Guard, scope: &Scope<'_>, cost: &mut Cost) -> Result<bool, NotSimple> {
         match guard {
             Guard::Expression(program) => program.eval_bool(scope, cost).map_err(|_| NotSimple),
-            Guard::Call { guard, params: None } => {
-                self.holds_short(&self.guards[usize::from(*guard)].body, scope, cost)
-            }
-            Guard::Not(guard) => self.holds_short(guard, scope, cost).map(|holds| !holds),
+            Guard::Call { guard, params: None } => self.holds_fast(&self.guards[usize::from(*guard)].body, scope, cost),
+            Guard::Not(guard) => self.holds_fast(guard, scope, cost).map(|holds| !holds),
             _ => Err(NotSimple),
         }
     }
 
     #[inline]
-    fn take_short(
+    fn take_fast(
         &self,
         transition: &Transition,
         instance: &mut Instance,
         payload: Payload<'_>,
         known: EventIx,
         out: &mut Output,
-    ) -> Short {
+    ) -> Fast {
         if transition.targets.is_none() && transition.actions.is_empty() {
-            return Short::Forbidden;
+            return Fast::Forbidden;
         }
-        let Some(plan) = transition.plan.as_ref().filter(|plan| plan.is_simple) else { return Short::NotSimple };
+        let Some(plan) = transition.plan.as_ref().filter(|plan| plan.is_simple) else { return Fast::NotSimple };
         let active = &mut instance.actor.active;
         let script = match (&plan.script, &*active) {
             (Some(script), StateSet::Small(word)) if word & !script.keep == script.exits => Some(script),
@@ -134,7 +132,7 @@ impl Machine {
             };
             if ran.is_err() {
                 run.take_back();
-                return Short::NotSimple;
+                return Fast::NotSimple;
             }
             run.undo.clear();
         }
@@ -144,7 +142,7 @@ impl Machine {
                 active.replace_range(usize::from(plan.exit_start), usize::from(plan.exit_end), &plan.enter_set);
             }
         }
-        Short::Taken(true)
+        Fast::Taken(true)
     }
 }
 
@@ -239,7 +237,11 @@ impl Run<'_> {
         self.put_out = self.put_out.saturating_add(effect.weight());
         self.effects.push(effect);
         // Not only at the end: what is computed takes memory.
-        if fits(self.put_out.saturating_add(SHORT_EFFECTS_MAX), &self.machine.limits) { Ok(()) } else { Err(NotSimple) }
+        if output_fits(self.put_out.saturating_add(FAST_EFFECTS_BYTES_MAX), &self.machine.limits) {
+            Ok(())
+        } else {
+            Err(NotSimple)
+        }
     }
 
     #[inline(never)]
@@ -294,7 +296,7 @@ impl Run<'_> {
         if is_heavy { Err(NotSimple) } else { Ok(()) }
     }
 
-    /// What the instance weighs beside its context: the short way leaves it as it is.
+    /// What the instance weighs beside its context: the fast path leaves it as it is.
     fn kept(&self) -> usize {
         let parts = self.aux.map_or(0, Aux::weight) + self.extra.map_or(0, Extra::parts_weight);
         weight::REST + weight::actor_at_most(self.machine) + parts
@@ -315,65 +317,4 @@ fn report_kind(kind: &Str, effects: &mut Vec<Effect>) {
     if !kind.is_heap_allocated() {
         effects.extend(std::iter::once(kind).map(|kind| Effect::Custom { kind: kind.clone(), params: None }));
     }
-}
-
-/// Actions that the short way takes at most; more go the long way, which counts them.
-const ACTIONS_MAX: usize = 1_000;
-
-/// What all effects without params and of short kinds weigh at most that the short way reports.
-const SHORT_EFFECTS_MAX: usize = ACTIONS_MAX * weight::SHORT_EFFECT;
-
-/// Whether what a transition's actions and the states it enters run is simple, and with what the exits run not too much.
-pub(crate) fn is_simple(
-    machine: &Machine,
-    actions: &[Action],
-    mut enter: impl Iterator<Item = StateIx>,
-    exit_actions: usize,
-) -> bool {
-    let own = size_of_actions(machine, actions).map(|own| own.saturating_add(exit_actions));
-    let all = own.and_then(|own| enter.try_fold(own, |sum, state| Some(sum + size_of_entry(machine, state)?)));
-    // One effect at most for each action: here is where their number is bounded.
-    let limits = &machine.limits;
-    let maximum = ACTIONS_MAX.min(limits.actions_max as usize).min(limits.effects_max);
-    // With short effects only, that bounds their bytes as well.
-    let maximum = if fits(SHORT_EFFECTS_MAX, limits) { maximum } else { 0 };
-    all.is_some_and(|all| all <= maximum)
-}
-
-/// Whether an action cannot fail.
-pub(crate) fn is_safe(action: &Action) -> bool {
-    match action {
-        Action::Effect(_) => true,
-        Action::Emit { event: template } | Action::Log { args: template } => template.as_constant().is_some(),
-        _ => false,
-    }
-}
-
-/// The number of actions with named ones expanded; `None` if one is not simple.
-fn size_of_actions(machine: &Machine, actions: &[Action]) -> Option<usize> {
-    actions.iter().try_fold(0, |sum: usize, action| {
-        let size = match action {
-            Action::Effect(_) | Action::ComputedEffect { .. } | Action::Emit { .. } | Action::Log { .. } => 1,
-            Action::Assign(Assignment::Fields(fields)) if fields.len() == 1 => 1,
-            Action::Call { action, params: None } => {
-                size_of_actions(machine, &machine.actions[usize::from(*action)].body)?
-            }
-            _ => return None,
-        };
-        Some(sum.saturating_add(size)).filter(|sum| *sum < ACTIONS_MAX)
-    })
-}
-
-/// The actions of entering a state, by default or not, if the short way can.
-fn size_of_entry(machine: &Machine, state: StateIx) -> Option<usize> {
-    let state = machine.state(state);
-    let initial = state.initial.as_ref().map_or(&[][..], |initial| &initial.actions);
-    let size = size_of_actions(machine, &state.entry)? + size_of_actions(machine, initial)?;
-    Some(size).filter(|_| state.invokes.is_empty() && state.kind != StateKind::Final)
-}
-
-/// The actions of leaving a state, if the short way can.
-pub(crate) fn size_of_exit(machine: &Machine, state: StateIx) -> Option<usize> {
-    let state = machine.state(state);
-    size_of_actions(machine, &state.exit).filter(|_| state.invokes.is_empty() && state.histories.is_empty())
 }

@@ -1,105 +1,17 @@
-//! The short way for what guards and counters mostly are: a number or a string
+//! The fast path for what guards and counters mostly are: a number or a string
 //! read from a field, compared or added. A [`Scalar`] travels in two registers;
 //! an operand goes through memory, several times, which measured at four times
 //! the cost of everything else. Whatever is not so simple, and every error,
-//! takes the long way, which starts again.
+//! takes the slow path, which starts again.
 
 use super::env::Root;
 use super::eval::{Eval, Locals, slot};
 use super::node::{Arith, Field, Node, Order};
-use crate::number::Number;
 use crate::payload::{Payload, seek_msgpack};
+use crate::scalar::{Scalar, Tag};
 use crate::value::Value;
 
-/// A number or boolean in two words: what counters are made of, without a value that goes through memory.
-#[derive(Debug, Clone, Copy)]
-pub struct Scalar {
-    tag: Tag,
-    bits: u64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tag {
-    /// Take the long way.
-    Other,
-    Int,
-    Uint,
-    Double,
-    Bool,
-}
-
 impl Scalar {
-    pub(super) const OTHER: Scalar = Scalar { tag: Tag::Other, bits: 0 };
-
-    #[inline]
-    pub(super) fn int(value: i64) -> Scalar {
-        Scalar { tag: Tag::Int, bits: value as u64 }
-    }
-
-    #[inline]
-    fn double(value: f64) -> Scalar {
-        Scalar { tag: Tag::Double, bits: value.to_bits() }
-    }
-
-    #[inline]
-    pub(super) fn known(self) -> Option<Scalar> {
-        (self.tag != Tag::Other).then_some(self)
-    }
-
-    /// The value, if it is a number or a boolean.
-    #[inline]
-    pub(crate) fn of_value(value: &Value) -> Option<Scalar> {
-        Scalar::of(value).known()
-    }
-
-    #[inline]
-    fn of(value: &Value) -> Scalar {
-        match value {
-            Value::Int(value) => Scalar::int(*value),
-            Value::Double(value) => Scalar::double(*value),
-            Value::Bool(value) => Scalar { tag: Tag::Bool, bits: u64::from(*value) },
-            Value::Uint(value) => Scalar { tag: Tag::Uint, bits: *value },
-            _ => Scalar::OTHER,
-        }
-    }
-
-    #[inline]
-    fn number(self) -> Option<Number> {
-        match self.tag {
-            Tag::Int => Some(Number::Int(self.bits as i64)),
-            Tag::Uint => Some(Number::Uint(self.bits)),
-            Tag::Double => Some(Number::Double(f64::from_bits(self.bits))),
-            Tag::Bool | Tag::Other => None,
-        }
-    }
-
-    #[inline]
-    pub(super) fn truth(self) -> Option<bool> {
-        (self.tag == Tag::Bool).then_some(self.bits != 0)
-    }
-
-    #[inline]
-    pub(super) fn value(self) -> Option<Value> {
-        match self.tag {
-            Tag::Int => Some(Value::Int(self.bits as i64)),
-            Tag::Uint => Some(Value::Uint(self.bits)),
-            Tag::Double => Some(Value::Double(f64::from_bits(self.bits))),
-            Tag::Bool => Some(Value::Bool(self.bits != 0)),
-            Tag::Other => None,
-        }
-    }
-
-    #[inline]
-    pub(super) fn equals(self, other: Scalar) -> Option<bool> {
-        if self.tag == Tag::Int && other.tag == Tag::Int {
-            return Some(self.bits == other.bits);
-        }
-        match (self.truth(), other.truth()) {
-            (Some(a), Some(b)) => Some(a == b),
-            _ => Some(self.number()?.equals(other.number()?)),
-        }
-    }
-
     #[inline]
     pub(super) fn ordered(self, op: Order, other: Scalar) -> Option<bool> {
         if self.tag == Tag::Int && other.tag == Tag::Int {
@@ -110,7 +22,7 @@ impl Scalar {
         Some(ordering.is_some_and(|ordering| op.holds(ordering)))
     }
 
-    /// Nothing when it overflows: the long way says so.
+    /// Nothing when it overflows: the slow path says so.
     #[inline]
     fn arith(self, op: Arith, other: Scalar) -> Scalar {
         let result = match (self.tag, other.tag) {
@@ -143,24 +55,24 @@ impl Scalar {
 impl<'a> Eval<'_, 'a> {
     /// A leaf, or the sum of two: no deeper, so that starting again is cheap.
     #[inline]
-    pub(super) fn quick(&mut self, node: &'a Node, locals: Locals<'_, 'a>) -> Scalar {
+    pub(super) fn fast(&mut self, node: &'a Node, locals: Locals<'_, 'a>) -> Scalar {
         match node {
             Node::Arith(op, sides) => {
                 let [a, b] = &**sides;
-                let a = self.quick_leaf(a, locals);
-                a.arith(*op, self.quick_leaf(b, locals))
+                let a = self.fast_leaf(a, locals);
+                a.arith(*op, self.fast_leaf(b, locals))
             }
-            leaf => self.quick_leaf(leaf, locals),
+            leaf => self.fast_leaf(leaf, locals),
         }
     }
 
     #[inline(always)]
-    fn quick_leaf(&mut self, node: &'a Node, locals: Locals<'_, 'a>) -> Scalar {
+    fn fast_leaf(&mut self, node: &'a Node, locals: Locals<'_, 'a>) -> Scalar {
         match node {
             Node::Const(value) => Scalar::of(value),
             Node::Field(field) => match self.place(field) {
                 Place::Value(value) => Scalar::of(value),
-                Place::MsgPack(bytes) => self.quick_msgpack(bytes, field),
+                Place::MsgPack(bytes) => self.fast_msgpack(bytes, field),
                 Place::Other => Scalar::OTHER,
             },
             Node::Local(0) => match locals.map(|frame| &frame.value) {
@@ -173,7 +85,7 @@ impl<'a> Eval<'_, 'a> {
 
     /// A constant or a field that is text.
     #[inline]
-    pub(super) fn quick_str(&mut self, node: &'a Node) -> Option<&'a str> {
+    pub(super) fn fast_str(&mut self, node: &'a Node) -> Option<&'a str> {
         match node {
             Node::Const(Value::Str(text)) => Some(text),
             Node::Field(field) => match self.place(field) {
@@ -190,7 +102,7 @@ impl<'a> Eval<'_, 'a> {
     }
 
     #[inline]
-    fn quick_msgpack(&mut self, bytes: &'a [u8], field: &Field) -> Scalar {
+    fn fast_msgpack(&mut self, bytes: &'a [u8], field: &Field) -> Scalar {
         let Ok(Some(mut reader)) = seek_msgpack(bytes, &field.name) else {
             return Scalar::OTHER;
         };
@@ -234,11 +146,4 @@ enum Place<'a> {
     Value(&'a Value),
     MsgPack(&'a [u8]),
     Other,
-}
-
-impl From<Scalar> for Value {
-    #[inline]
-    fn from(scalar: Scalar) -> Value {
-        scalar.value().unwrap_or_default()
-    }
 }

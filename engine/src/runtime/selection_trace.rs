@@ -1,9 +1,11 @@
-//! Selection that remembers what it looked at: the part of `explain` that has to evaluate guards.
+//! The selection trace: which transitions a selection looked at, and what became of each. It is the part of `explain` that has to
+//! evaluate guards.
 
 use super::macrostep::{Actor, Current};
+use super::output::Output;
 use super::scratch::Fault;
 use super::tree::Tree;
-use crate::event::{Event, Millis, Output};
+use crate::event::{Event, Millis};
 use crate::instance::Instance;
 use crate::machine::{Guard, Machine, StateKind, TransitionIx};
 use crate::state_set::StateIx;
@@ -20,20 +22,21 @@ pub(crate) enum Verdict {
     GuardFailed(String),
 }
 
+/// One candidate that the selection looked at.
 #[derive(Debug)]
-pub(crate) struct Considered {
+pub(crate) struct TraceEntry {
     pub(crate) transition: TransitionIx,
     pub(crate) verdict: Verdict,
 }
 
 impl Machine {
     /// The candidates for an event in the order in which a step would try them, up to the ones it would take.
-    pub(crate) fn consider(&self, instance: &Instance, event: &Event<'_>) -> Vec<Considered> {
+    pub(crate) fn trace_selection(&self, instance: &Instance, event: &Event<'_>) -> Vec<TraceEntry> {
         let mut out = Output::new();
         let mut tree = Tree::new(self, instance, instance.context().clone(), Millis(0), &mut out);
         let mut found = Vec::new();
         tree.look(event, |actor, current| {
-            actor.consider_below(0, current, &mut found);
+            actor.trace_below(0, current, &mut found);
             Ok(())
         });
         found
@@ -42,20 +45,20 @@ impl Machine {
 
 impl Actor<'_, '_> {
     /// As `select_below`. Whether a transition was found.
-    fn consider_below(&mut self, state: StateIx, event: &Current<'_>, into: &mut Vec<Considered>) -> bool {
+    fn trace_below(&mut self, state: StateIx, event: &Current<'_>, into: &mut Vec<TraceEntry>) -> bool {
         let machine = self.machine;
         let mut found = false;
         if matches!(machine.state(state).kind, StateKind::Compound | StateKind::Parallel) {
             for child in &machine.state(state).children {
                 if self.slot.active.contains(*child) {
-                    found |= self.consider_below(*child, event, into);
+                    found |= self.trace_below(*child, event, into);
                 }
             }
         }
-        found || self.consider_in(state, event, into)
+        found || self.trace_in(state, event, into)
     }
 
-    fn consider_in(&mut self, state: StateIx, event: &Current<'_>, into: &mut Vec<Considered>) -> bool {
+    fn trace_in(&mut self, state: StateIx, event: &Current<'_>, into: &mut Vec<TraceEntry>) -> bool {
         let machine = self.machine;
         for transition in machine.state(state).candidates(event.known, event.name) {
             let verdict = match &machine.transition(transition).guard {
@@ -63,7 +66,7 @@ impl Actor<'_, '_> {
                 Some(guard) => self.verdict(guard, event),
             };
             let stops = !matches!(verdict, Verdict::GuardFalse(_));
-            into.push(Considered { transition, verdict });
+            into.push(TraceEntry { transition, verdict });
             if stops {
                 return true;
             }
