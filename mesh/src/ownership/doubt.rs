@@ -69,6 +69,10 @@ impl Ownership {
                     Slot::Receiving { from: from.clone(), number: *number, copy: Copy::Doubtful, doubtful: true };
                 return self.set_slot(partition, slot);
             }
+            Some(Slot::Sending { to, number, stage, doubtful: false }) => {
+                let (to, number, stage) = (to.clone(), *number, *stage);
+                return self.set_slot(partition, Slot::Sending { to, number, stage, doubtful: true });
+            }
             _ => return,
         };
         self.set_slot(partition, slot);
@@ -111,6 +115,16 @@ impl Ownership {
         let unnamed = died.is_some() && !self.knows_keys(partition, told);
         self.out.push_back(Output::Reopen { partition, died, unnamed });
         self.serve(partition);
+    }
+
+    /// Whether a copy that is here is in doubt, or is being merged with another one.
+    pub(super) fn is_merging(&self) -> bool {
+        self.slots.iter().any(|slot| match slot {
+            Slot::Doubtful { .. } => true,
+            Slot::Offered { doubtful, .. } | Slot::Sending { doubtful, .. } => *doubtful,
+            Slot::Receiving { copy, .. } => *copy != Copy::None,
+            Slot::Held | Slot::Claiming | Slot::Elsewhere => false,
+        })
     }
 
     /// How many members of the last common view this member's side has.

@@ -100,7 +100,7 @@ impl Ownership {
             let wanted = if doubtful { self.merges_at(partition) } else { self.view.owner(partition) };
             if wanted == Some(from) {
                 let (to, stage) = (from.clone(), Stage::Pieces);
-                self.set_slot(partition, Slot::Sending { to, number, stage });
+                self.set_slot(partition, Slot::Sending { to, number, stage, doubtful });
                 let to = from.clone();
                 self.out.push_back(Output::HandOff { partition, number, to });
                 continue;
@@ -248,10 +248,10 @@ impl Ownership {
                     self.lost[p].get_or_insert_with(|| name.clone());
                     self.out.push_back(Output::Suspend(partition));
                 }
-                Slot::Sending { to, number, .. } if to == name => {
+                Slot::Sending { to, number, doubtful, .. } if to == name => {
                     // The pieces may not have been made yet, nor be made any more.
-                    let (to, number, stage) = (name.clone(), *number, Stage::Unsure);
-                    self.set_slot(partition, Slot::Sending { to, number, stage });
+                    let (to, number, stage, doubtful) = (name.clone(), *number, Stage::Unsure, *doubtful);
+                    self.set_slot(partition, Slot::Sending { to, number, stage, doubtful });
                     self.out.push_back(Output::Suspend(partition));
                 }
                 _ => {}
@@ -266,7 +266,7 @@ impl Ownership {
     pub(super) fn confirm_with(&mut self, name: &MemberName) {
         let mut unsure: BTreeMap<HandoffNumber, PartitionSet> = BTreeMap::new();
         for (p, slot) in self.slots.iter().enumerate() {
-            if let Slot::Sending { to, number, stage: Stage::Unsure } = slot
+            if let Slot::Sending { to, number, stage: Stage::Unsure, .. } = slot
                 && to == name
             {
                 unsure.entry(*number).or_default().insert(p as Partition);
@@ -317,10 +317,13 @@ impl Ownership {
     }
 
     /// The copy that was sent was not installed. Another member that holds the partition as well, as when two copies were to be
-    /// merged, knows nothing of what only this one has: this one is kept, but not served beside the other.
+    /// merged, knows nothing of what only this one has: this one is kept, but not served beside the other. One that was in doubt
+    /// still is: all are asked about it.
     fn take_back(&mut self, partition: Partition) {
+        let doubtful = matches!(self.slots[usize::from(partition)], Slot::Sending { doubtful: true, .. });
         self.set_slot(partition, Slot::Doubtful { asking: false });
-        if self.other_holder(partition).is_none() {
+        self.review = true;
+        if !doubtful && self.other_holder(partition).is_none() {
             self.reopen(partition, None, false);
         }
     }

@@ -313,8 +313,8 @@ enum Slot {
     Held,
     /// Offered to its owner, and served meanwhile; or in doubt, and offered to the holder of another copy.
     Offered { to: MemberName, number: HandoffNumber, doubtful: bool },
-    /// Sent to its new holder, who has not confirmed yet.
-    Sending { to: MemberName, number: HandoffNumber, stage: Stage },
+    /// Sent to its new holder, who has not confirmed yet; `doubtful`: if it comes back, others may have adopted it meanwhile.
+    Sending { to: MemberName, number: HandoffNumber, stage: Stage, doubtful: bool },
     /// Coming from its holder; or, `doubtful`, from a member that is not sure to be that, or was not when this one began to doubt.
     Receiving { from: MemberName, number: HandoffNumber, copy: Copy, doubtful: bool },
     /// A copy is here, but others may hold a newer one: it is not served.
@@ -447,6 +447,9 @@ impl Ownership {
     /// Takes in what happened; [`Ownership::poll`] gives what follows from it.
     pub fn handle(&mut self, input: Input, now: Instant) {
         self.sides.forget(now);
+        if self.sides.is_marked() && !self.is_merging() {
+            self.sides.settle(now);
+        }
         match input {
             Input::Activate => self.activate(),
             Input::MemberUp { name, incarnation, placeable } => self.member_up(&name, incarnation, placeable, now),

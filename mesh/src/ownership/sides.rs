@@ -5,8 +5,9 @@
 //! paused, and buried by everyone, is a side of one; when a network is cut, each side counts its own. What a partition's holder
 //! received it with travels along, as it may have been on the other side itself.
 //!
-//! The last common view is the one before the first of the deaths that followed one another. Marks fade some time after a
-//! return ([`super::Settings::reunion`]): merges are over by then, and the next cut is counted anew.
+//! The last common view is the one before the first of the deaths that followed one another. Marks fade [`SETTLED`] after a return
+//! at a member that has no copy that is in doubt or is being merged, or else some time later ([`super::Settings::reunion`]): the next cut
+//! is counted anew. That a member with nothing in doubt counts more than the side that it was on is right: others' doubt is of it.
 //!
 //! When the mesh comes together each side hears, from the other or from its own members, that some are dead whom the other did not
 //! hear for a while. Who says within [`RUMOUR`] that it is not dead was never apart.
@@ -20,6 +21,8 @@ use statemesh_protocol::identity::MemberName;
 /// How long a member may take to refute a rumour of its death. Of a cut that ends so soon after a death was declared, both sides
 /// count the member.
 pub(super) const RUMOUR: Duration = Duration::from_secs(1);
+/// After so long a return is over where nothing is in doubt: links are there, and have said who buried whom.
+const SETTLED: Duration = Duration::from_secs(5);
 /// How long the death of a member is remembered in case it comes back.
 const GRAVE: Duration = Duration::from_secs(24 * 3600);
 
@@ -50,6 +53,8 @@ impl Winner {
 struct Grave {
     incarnation: u64,
     until: Instant,
+    /// When it came back.
+    back: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -85,10 +90,26 @@ impl Sides {
     pub(super) fn forget(&mut self, now: Instant) {
         self.buried.retain(|_, grave| grave.until > now);
         for (name, (incarnation, at)) in self.rumoured.extract_if(.., |_, (_, at)| *at + RUMOUR <= now) {
-            self.buried.insert(name, Grave { incarnation, until: at + GRAVE });
+            self.buried.insert(name, Grave { incarnation, until: at + GRAVE, back: None });
         }
         self.buried_by.retain(|_, until| *until > now);
         self.standing.retain(|_, (_, until)| *until > now);
+    }
+
+    /// Nothing here is in doubt or being merged: returns that are long enough ago are over.
+    pub(super) fn settle(&mut self, now: Instant) {
+        let is_over = |at: Instant| at + SETTLED <= now;
+        let began = |until: Instant| until.checked_sub(self.reunion);
+        self.buried.retain(|_, grave| !grave.back.is_some_and(is_over));
+        self.buried_by.retain(|_, until| !began(*until).is_some_and(is_over));
+        self.standing.retain(|_, (_, until)| !began(*until).is_some_and(is_over));
+    }
+
+    /// Whether there are marks that may fade.
+    pub(super) fn is_marked(&self) -> bool {
+        self.buried.values().any(|grave| grave.back.is_some())
+            || !self.buried_by.is_empty()
+            || !self.standing.is_empty()
     }
 
     /// A member was declared dead; `live` are all that counted until now.
@@ -115,7 +136,7 @@ impl Sides {
         }
         match self.buried.get_mut(name) {
             Some(grave) if grave.incarnation == incarnation => {
-                grave.until = now + self.reunion;
+                (grave.until, grave.back) = (now + self.reunion, Some(now));
                 true
             }
             // A new process has nothing of what the old one held.
@@ -198,8 +219,24 @@ mod tests {
         assert!(sides.buried_me(&d, now) && !sides.buried_me(&d, now));
         assert_eq!(sides.count(&me, others.iter()), 2);
         assert!(!sides.is_majority(2) && sides.is_majority(3));
-        sides.forget(now + REUNION);
+        // Where nothing is in doubt that is over soon.
+        sides.settle(now);
+        assert_eq!(sides.count(&me, others.iter()), 2);
+        sides.settle(now + SETTLED);
         assert_eq!(sides.count(&me, others.iter()), 4);
+    }
+
+    #[test]
+    fn a_grave_of_one_that_has_not_come_back_does_not_fade_with_the_returns_of_others() {
+        let (now, mut sides) = (Instant::now(), Sides::new(REUNION));
+        let [me, b, c] = ["a", "b", "c"].map(name);
+        sides.died(&b, 1, [&b, &c, &me].into_iter(), now);
+        let now = now + RUMOUR;
+        sides.forget(now);
+        sides.settle(now + SETTLED);
+        assert!(sides.may_return(&b) && sides.back(&b, 1, now + SETTLED));
+        sides.forget(now + SETTLED + REUNION);
+        assert!(!sides.buried(&b));
     }
 
     #[test]

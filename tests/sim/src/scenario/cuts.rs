@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{SEC, Scenario, alive_for, busy_clients, mesh, must, nobody_dies};
 use crate::client::Habits;
+use crate::dice::nanos;
 use crate::dns::Mode;
 use crate::world::World;
 
@@ -90,6 +91,13 @@ pub(super) const ALL: &[Scenario] = &[
         fault: 0,
         play: more_and_fewer,
         seeds: 4,
+        lossless: false,
+    },
+    Scenario {
+        name: "one_daemon_that_was_cut_off_for_any_time_rolls_nothing_back_that_the_four_others_answered",
+        fault: 0,
+        play: one_and_four,
+        seeds: 40,
         lossless: false,
     },
     Scenario {
@@ -218,6 +226,54 @@ fn paused_and_cut_off(seed: u64) -> World {
 }
 
 /// Three of five and two of five write the same keys, the two more often.
+/// Keys are written before, and by the four while the fifth is away, which holds those of them that it had with more transitions than
+/// the four have begun anew. Then so with another one.
+fn one_and_four(seed: u64) -> World {
+    let mut world = mesh(seed, 5);
+    let mut gone = Vec::new();
+    for round in 0..2 {
+        cut_off_one(&mut world, (seed as usize + 2 * round) % 5, Duration::from_millis(2_600 + 50 * seed), &mut gone);
+    }
+    let (text, none) = (format!("what four of five answered is gone from {gone:?}"), gone.is_empty());
+    must(&mut world, none, || text);
+    world
+}
+
+fn cut_off_one(world: &mut World, alone: usize, time: Duration, gone: &mut Vec<String>) {
+    let others: Vec<usize> = (0..5).filter(|n| *n != alone).collect();
+    let keys: Vec<String> = (0..60).map(|n| format!("{alone}-{n}")).collect();
+    let add = |world: &mut World, daemon: usize, key: &str, n: u64| {
+        let request =
+            format!(r#"{{"id":1,"op":"send","machine":"log","key":"{key}","event":{{"type":"ADD","n":{n}}}}}"#);
+        world.ask(daemon, &request)["ok"] == true
+    };
+    for (n, key) in keys.iter().enumerate() {
+        let all = (0..6).all(|event| add(world, n % 5, key, event));
+        must(world, all, || format!("{key} is not written"));
+    }
+    let until = world.now() + nanos(time);
+    world.cut_off(&[alone]);
+    let mut answered = Vec::new();
+    for (n, key) in keys.iter().enumerate() {
+        // The outcome of those that were under way to the one that is alone is not known.
+        if add(world, others[n % 4], key, 100) {
+            answered.push(key);
+        }
+    }
+    while world.now() < until {
+        world.run(Duration::from_millis(1));
+    }
+    world.heal();
+    world.run(8 * SEC);
+    world.settle(40 * SEC);
+    for key in answered {
+        let log = world.get(others[0], "log", key)["context"]["log"].clone();
+        if !log.as_array().is_some_and(|log| log.contains(&serde_json::json!(100))) {
+            gone.push(key.clone());
+        }
+    }
+}
+
 fn more_and_fewer(seed: u64) -> World {
     let mut world = mesh(seed, 5);
     world.cut_off(&[3, 4]);
