@@ -64,7 +64,10 @@ impl Worker {
             Command::Doubt => self.doubt(io),
             Command::ClientsChanged => self.clients_changed(io),
             Command::PeerKeysChanged => self.peer_keys_changed(io),
-            Command::Stop => self.stopping = true,
+            Command::Stop => {
+                self.end_all_waits(io);
+                self.stopping = true;
+            }
         }
     }
 }

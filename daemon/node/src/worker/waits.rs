@@ -317,11 +317,25 @@ impl Worker {
 
     /// The time of a request is over, and who serves its key says nothing just now.
     fn end_unheard(&mut self, place: usize, io: &mut Io) {
+        let message = "the owner does not say where the instance is by now";
+        self.end_with_first(place, ErrorCode::Timeout, message, "ask again", io);
+    }
+
+    /// The daemon ends: who waits is told what the request itself did.
+    pub(super) fn end_all_waits(&mut self, io: &mut Io) {
+        let answered = self.waiting.all.iter().filter(|(_, wait)| !wait.first.is_empty()).map(|(place, _)| place);
+        for place in answered.collect::<Vec<_>>() {
+            let message = "this daemon is leaving its mesh";
+            self.end_with_first(place, ErrorCode::Leaving, message, "ask another one", io);
+        }
+    }
+
+    /// Answers with what the request itself did; a `get` did nothing, and is refused.
+    fn end_with_first(&mut self, place: usize, code: ErrorCode, message: &str, hint: &str, io: &mut Io) {
         let Some(wait) = self.waiting.remove(place) else { return };
         if wait.op == Op::Get {
-            let message = "the owner does not say where the instance is by now";
             let asked = Asked { encoding: wait.encoding, id: wait.id.as_deref(), reply_to: wait.reply_to };
-            return self.fail(asked, ErrorCode::Timeout, message, "ask again", io);
+            return self.fail(asked, code, message, hint, io);
         }
         let reply = joined(&wait, &wait.first, false);
         self.deliver_waited(&wait, &reply, io);

@@ -125,6 +125,36 @@ fn nothing_is_left_of_envelopes_whose_requests_are_never_answered() {
 }
 
 #[test]
+fn who_waits_at_a_daemon_that_leaves_is_answered() {
+    let mut mesh = Mesh::new();
+    let [one, two] = ["one", "two"].map(|name| mesh.start(name));
+    [&one, &two].iter().for_each(|daemon| daemon.sees(2));
+    let mut asker = two.client();
+    define(&mut asker);
+    let wait = json!({"until": {"done": true}, "within": 60_000});
+    (0..6).for_each(|n| asker.client.push(start(&format!("k{n}"), wait.clone()).to_string().as_bytes()));
+    let get =
+        json!({"op": "get", "machine": "slow", "key": "k0", "id": "get", "until": {"done": true}, "within": 60_000});
+    asker.client.push(get.to_string().as_bytes());
+    asker.client.flush().unwrap();
+    two.until("all wait", |two| two.gauge("statemesh_waits") == 7.0);
+    two.until("their requests are done", |_| {
+        let mut other = one.client();
+        (0..6).all(|n| other.ask(&json!({"op": "get", "machine": "slow", "key": format!("k{n}")}))["ok"] == true)
+    });
+    two.node.leave();
+    two.node.stop();
+    for _ in 0..7 {
+        let reply = asker.client.receive(PATIENCE).unwrap();
+        let reply: Value = serde_json::from_slice(reply.part_slice(0).unwrap()).unwrap();
+        match &reply["id"] {
+            id if *id == "get" => assert_eq!(reply["error"]["code"], "leaving", "{reply}"),
+            _ => assert_eq!((&reply["ok"], &reply["reached"]), (&json!(true), &json!(false)), "{reply}"),
+        }
+    }
+}
+
+#[test]
 fn each_wait_has_its_turn_and_ends_in_time_also_where_many_are_woken_all_the_time() {
     let mut mesh = Mesh::new();
     let one = mesh.start("one");
