@@ -31,6 +31,7 @@ use statemesh_protocol::image::Input;
 use statemesh_protocol::key_index::{Key, KeyState};
 use statemesh_protocol::partition_set::PartitionSet;
 use statemesh_protocol::peer::index::IndexMessage;
+use statemesh_protocol::run::RunId;
 
 mod telling;
 
@@ -83,12 +84,32 @@ pub struct LostKey {
     pub machine: Arc<str>,
     /// The key.
     pub key: Box<str>,
+    /// The life that is lost.
+    pub run: RunId,
     /// It was lost before: its loss was published and counted already.
     pub before: bool,
 }
 
-/// Machine and key, and whether its instance was lost before.
-type Keys = BTreeMap<(Arc<str>, Box<str>), bool>;
+/// Machine and key, and what is known of its instance.
+type Keys = BTreeMap<(Arc<str>, Box<str>), Known>;
+
+/// What is known of a key's instance.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    /// The latest life.
+    run: RunId,
+    /// It was lost before.
+    lost: bool,
+}
+
+impl Known {
+    /// Takes in what another one knows. One that is there is not lost, whatever was said before; two changes of a key may come in the
+    /// wrong order.
+    fn and(&mut self, other: Self) {
+        self.lost &= other.lost;
+        self.run = self.run.max(other.run);
+    }
+}
 
 /// What one process told of a partition.
 #[derive(Debug)]
@@ -362,7 +383,7 @@ impl KeyIndex {
             let id = self.id(&key);
             let is_full = self.keys >= self.max_keys;
             let Some(index) = self.index_of(from, key.partition) else { continue };
-            let put = put(&mut index.keys, id, key.state, is_full);
+            let put = put(&mut index.keys, id, &key, is_full);
             self.count(key.partition, put);
         }
         Ok(())
@@ -390,7 +411,7 @@ impl KeyIndex {
             let key = Key::decode(&mut input)?;
             let id = self.id(&key);
             let keys = self.relayed.entry(key.partition).or_default();
-            let put = put(keys, id, key.state, self.keys >= self.max_keys);
+            let put = put(keys, id, &key, self.keys >= self.max_keys);
             self.count(key.partition, put);
         }
         Ok(())
@@ -430,15 +451,15 @@ impl KeyIndex {
     fn relay(&self, partition: Partition, except: Option<&MemberName>) -> Vec<Vec<u8>> {
         let mut frames: Vec<Vec<u8>> = Vec::new();
         let indexes = self.told.get(&partition).into_iter().flatten();
-        for ((machine, key), lost) in
+        for ((machine, key), known) in
             indexes.filter(|index| Some(&index.teller) != except).flat_map(|index| &index.keys)
         {
             if frames.last().is_none_or(|frame| frame.len() >= FRAME_BYTES) {
                 frames.push(Vec::new());
             }
             if let Some(frame) = frames.last_mut() {
-                let state = if *lost { KeyState::Lost } else { KeyState::Live };
-                Key { partition, machine, key, state }.encode(frame);
+                let state = if known.lost { KeyState::Lost } else { KeyState::Live };
+                Key { partition, machine, key, run: known.run, state }.encode(frame);
             }
         }
         frames
@@ -480,14 +501,14 @@ impl KeyIndex {
     pub fn take(&mut self, partition: Partition) -> (Vec<LostKey>, bool) {
         let mut all = self.forget_relayed(partition);
         for index in self.told.get(&partition).into_iter().flatten() {
-            for (key, before) in &index.keys {
-                let known = all.entry(key.clone()).or_insert(*before);
-                *known &= *before;
+            for (key, known) in &index.keys {
+                all.entry(key.clone()).or_insert(*known).and(*known);
             }
         }
         let partial = self.partial.contains(partition);
         self.forget(partition);
-        let lost = all.into_iter().map(|((machine, key), before)| LostKey { machine, key, before });
+        let lost =
+            all.into_iter().map(|((machine, key), Known { run, lost: before })| LostKey { machine, key, run, before });
         (lost.collect(), partial)
     }
 
@@ -534,21 +555,22 @@ enum Put {
     Refused,
 }
 
-/// Adds a key unless the index is full. A key that is there is not lost, whatever was said before. One that was removed goes.
-fn put(keys: &mut Keys, id: Option<(Arc<str>, Box<str>)>, state: KeyState, is_full: bool) -> Put {
-    let lost = state == KeyState::Lost;
+/// Adds a key unless the index is full. One that was removed goes.
+fn put(keys: &mut Keys, id: Option<(Arc<str>, Box<str>)>, key: &Key<'_>, is_full: bool) -> Put {
+    let state = key.state;
+    let known = Known { run: key.run, lost: state == KeyState::Lost };
     match id.map(|id| keys.entry(id)) {
-        Some(Entry::Occupied(known)) if state == KeyState::Removed => {
-            known.remove();
+        Some(Entry::Occupied(there)) if state == KeyState::Removed => {
+            there.remove();
             Put::Taken
         }
-        Some(Entry::Occupied(mut known)) => {
-            *known.get_mut() &= lost;
+        Some(Entry::Occupied(mut there)) => {
+            there.get_mut().and(known);
             Put::Known
         }
         _ if state == KeyState::Removed => Put::Known,
         Some(Entry::Vacant(room)) if !is_full => {
-            room.insert(lost);
+            room.insert(known);
             Put::Added
         }
         _ => Put::Refused,
@@ -571,7 +593,7 @@ mod tests {
         let mut body = Vec::new();
         for (partition, key, lost) in keys {
             let state = if *lost { KeyState::Lost } else { KeyState::Live };
-            Key { partition: *partition, machine: "m", key, state }.encode(&mut body);
+            Key { partition: *partition, machine: "m", key, run: RunId(1), state }.encode(&mut body);
         }
         body
     }
@@ -863,7 +885,8 @@ mod tests {
         assert_eq!(index.keys(), 0);
         for machine in 0..10 * NAMES {
             let mut body = Vec::new();
-            Key { partition: 1, machine: &machine.to_string(), key: "a", state: KeyState::Live }.encode(&mut body);
+            Key { partition: 1, machine: &machine.to_string(), key: "a", run: RunId(1), state: KeyState::Live }
+                .encode(&mut body);
             index.tell(&d, &body).unwrap();
             index.message(&d, IndexMessage::Only { set: PartitionSet::new() });
         }
@@ -895,7 +918,7 @@ mod tests {
         let (mut index, d) = (KeyIndex::new(2), name("d"));
         let removed = |key| {
             let mut body = Vec::new();
-            Key { partition: 1, machine: "m", key, state: KeyState::Removed }.encode(&mut body);
+            Key { partition: 1, machine: "m", key, run: RunId(1), state: KeyState::Removed }.encode(&mut body);
             body
         };
         index.tell(&d, &body(&[(1, "a", false), (1, "b", false)])).unwrap();

@@ -24,8 +24,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a lost key is published and not marked",
         file: "daemon/shard/src/shards/moving.rs",
-        from: "        self.mark_lost(lost.partition, hash::key_hash(&lost.machine, &lost.key), run);",
-        to: "",
+        from: "        self.mark_lost(lost.partition, LostLife { hash, run: lost.run }, run);",
+        to: "        let _ = hash;",
     },
     Mutant {
         name: "marks stay behind when a partition moves",

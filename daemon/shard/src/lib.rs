@@ -32,8 +32,8 @@ pub use filter::{BadFilter, Filter};
 pub use lives::Origin;
 pub use marks::{ConflictReason, KeyMark};
 pub use shards::{
-    Bounds, Counts, Fresh, Group, HandedOff, Job, KeyNote, Kind, KnownKey, Line, Outcome, Page, Place, Received, Rules,
-    Run, Shard, Shards, State, Waiter, Walk,
+    Bounds, Counts, Fresh, Group, HandedOff, Job, KeyNote, Kind, KnownKey, Line, LostLife, Outcome, Page, Place,
+    Received, Rules, Run, Shard, Shards, State, Waiter, Walk,
 };
 pub use stages::{Begun, Stage, Stopwatch};
 pub use until::Until;

@@ -9,6 +9,8 @@ use statemesh_protocol::image::{self, Input, Malformed};
 use statemesh_protocol::reply::MapWriter;
 use statemesh_protocol::run::RunId;
 
+use crate::shards::LostLife;
+
 /// Why two states of a key met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConflictReason {
@@ -60,6 +62,8 @@ pub struct Conflict {
 pub struct KeyMark {
     /// Whether its instance was lost.
     pub lost: Lost,
+    /// The life that was, if it was.
+    pub gone: RunId,
     /// What is gone of it.
     pub conflict: Option<Conflict>,
 }
@@ -71,6 +75,8 @@ const CONFLICTS: usize = 8;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Unsaid {
     lost: Lost,
+    /// The life that was lost, if there is none since.
+    gone: RunId,
     conflicts: SmallVec<[Conflict; 1]>,
 }
 
@@ -87,14 +93,15 @@ impl KeyMark {
         }
     }
 
-    /// Whether a record's body says that the instance was lost, and that there is none.
-    pub(crate) fn is_loss(body: &[u8]) -> bool {
-        Unsaid::decode(body).is_ok_and(|mark| mark.lost == Lost::Gone)
+    /// The life that was lost, if a record's body says that it was, and that there is none.
+    pub(crate) fn loss(body: &[u8]) -> Option<RunId> {
+        Unsaid::decode(body).ok().filter(|mark| mark.lost == Lost::Gone).map(|mark| mark.gone)
     }
 }
 
 impl Unsaid {
-    fn add_lost(&mut self, lost: Lost) {
+    fn add_lost(&mut self, lost: Lost, gone: RunId) {
+        self.gone = self.gone.max(gone);
         self.lost = match (self.lost, lost) {
             (Lost::No, lost) | (lost, Lost::No) => lost,
             (Lost::Gone, Lost::Gone) => Lost::Gone,
@@ -116,7 +123,7 @@ impl Unsaid {
     /// The next thing to be said, which is over then.
     fn next(&mut self) -> KeyMark {
         let conflict = (!self.conflicts.is_empty()).then(|| self.conflicts.remove(0));
-        KeyMark { lost: std::mem::take(&mut self.lost), conflict }
+        KeyMark { lost: std::mem::take(&mut self.lost), gone: std::mem::take(&mut self.gone), conflict }
     }
 
     fn is_empty(&self) -> bool {
@@ -129,6 +136,7 @@ impl Unsaid {
             Lost::Gone => 1,
             Lost::Anew => 2,
         });
+        out.extend_from_slice(&self.gone.0.to_le_bytes());
         for Conflict { reason, lost_from, run } in &self.conflicts {
             out.push(match reason {
                 ConflictReason::Merged => 1,
@@ -148,7 +156,7 @@ impl Unsaid {
             2 => Lost::Anew,
             _ => return Err(input.malformed()),
         };
-        let mut unsaid = Self { lost, ..Self::default() };
+        let mut unsaid = Self { lost, gone: RunId(input.u64()?), ..Self::default() };
         while !input.is_empty() {
             let reason = match input.byte()? {
                 1 => ConflictReason::Merged,
@@ -187,15 +195,16 @@ impl Marks {
     /// What a reply was to say, and does not.
     pub(crate) fn put_back(&mut self, partition: u16, hash: u64, mark: KeyMark) {
         let known = self.0.entry((partition, hash)).or_default();
-        known.add_lost(mark.lost);
+        known.add_lost(mark.lost, mark.gone);
         if let Some(conflict) = mark.conflict {
             known.conflicts.insert(0, conflict);
         }
     }
 
     /// A key's instance is gone.
-    pub(crate) fn set_gone(&mut self, partition: u16, hash: u64) {
-        self.0.entry((partition, hash)).or_default().lost = Lost::Gone;
+    pub(crate) fn set_gone(&mut self, partition: u16, life: LostLife) {
+        let mark = self.0.entry((partition, life.hash)).or_default();
+        (mark.lost, mark.gone) = (Lost::Gone, life.run);
     }
 
     /// There is an instance of a key that was lost; who asks next is to be told all the same.
@@ -205,10 +214,14 @@ impl Marks {
         }
     }
 
-    /// A key that has an instance after all is not lost.
-    pub(crate) fn is_there(&mut self, partition: u16, hash: u64) {
+    /// A key that was lost has an instance after all: the life that was lost, which then is not, or another one.
+    pub(crate) fn is_there(&mut self, partition: u16, hash: u64, run: RunId) {
         if let Some(mark) = self.0.get_mut(&(partition, hash)).filter(|mark| mark.lost == Lost::Gone) {
             mark.lost = Lost::No;
+            let gone = std::mem::take(&mut mark.gone);
+            if gone != run && gone != RunId::default() {
+                mark.add_conflict(Conflict { reason: ConflictReason::OwnerLost, lost_from: 1, run: gone });
+            }
             if mark.is_empty() {
                 self.0.remove(&(partition, hash));
             }
@@ -218,6 +231,12 @@ impl Marks {
     /// Whether a key's instance was lost, and there is none.
     pub(crate) fn is_gone(&self, partition: u16, hash: u64) -> bool {
         self.0.get(&(partition, hash)).is_some_and(|mark| mark.lost == Lost::Gone)
+    }
+
+    /// The life of a key that was lost, if there is none since.
+    pub(crate) fn gone(&self, partition: u16, hash: u64) -> Option<LostLife> {
+        let mark = self.0.get(&(partition, hash)).filter(|mark| mark.lost == Lost::Gone)?;
+        Some(LostLife { hash, run: mark.gone })
     }
 
     /// Whether the next reply about a key says that its instance was lost.
@@ -240,10 +259,11 @@ impl Marks {
         self.0.range((partition, 0)..=(partition, u64::MAX)).next().is_some()
     }
 
-    /// The keys of a partition that are lost and that nobody asked for since, by their hashes.
-    pub(crate) fn lost(&self, partition: u16) -> impl Iterator<Item = u64> {
+    /// The lives of a partition that are lost and that nobody asked for since.
+    pub(crate) fn lost(&self, partition: u16) -> impl Iterator<Item = LostLife> {
         let marks = self.0.range((partition, 0)..=(partition, u64::MAX));
-        marks.filter(|(_, mark)| mark.lost == Lost::Gone).map(|((_, hash), _)| *hash)
+        let lost = marks.filter(|(_, mark)| mark.lost == Lost::Gone);
+        lost.map(|((_, hash), mark)| LostLife { hash: *hash, run: mark.gone })
     }
 
     /// Forgets those of a partition.
@@ -262,9 +282,9 @@ impl Marks {
 
     /// Takes in one that came with a partition, beside what is marked here.
     pub(crate) fn receive(&mut self, partition: u16, record: &image::KeyMark<'_>) -> Result<(), Malformed> {
-        let Unsaid { lost, conflicts } = Unsaid::decode(record.body)?;
+        let Unsaid { lost, gone, conflicts } = Unsaid::decode(record.body)?;
         let known = self.0.entry((partition, record.hash)).or_default();
-        known.add_lost(lost);
+        known.add_lost(lost, gone);
         conflicts.into_iter().for_each(|conflict| known.add_conflict(conflict));
         Ok(())
     }
@@ -274,13 +294,17 @@ impl Marks {
 mod tests {
     use super::*;
 
+    fn life(hash: u64, run: u64) -> LostLife {
+        LostLife { hash, run: RunId(run) }
+    }
+
     #[test]
     fn marks_of_a_partition_go_with_it_and_are_said_once() {
         let conflict = Conflict { reason: ConflictReason::Paused, lost_from: 7, run: RunId(9) };
         let mut here = Marks::default();
-        here.set_gone(3, 1);
+        here.set_gone(3, life(1, 4));
         here.add_conflict(3, 2, conflict);
-        here.set_gone(4, 1);
+        here.set_gone(4, life(1, 4));
         let mut there = Marks::default();
         for (hash, body) in here.records(3) {
             there.receive(3, &image::KeyMark { hash, body: &body }).unwrap();
@@ -288,7 +312,7 @@ mod tests {
         here.forget(3);
         assert_eq!((here.len(), there.len()), (1, 2));
         assert!(there.is_gone(3, 1) && !there.is_gone(3, 2) && !there.is_gone(4, 1));
-        let mark = KeyMark { lost: Lost::No, conflict: Some(conflict) };
+        let mark = KeyMark { conflict: Some(conflict), ..KeyMark::default() };
         assert_eq!((there.take(3, 2), there.take(3, 2)), (Some(mark), None));
         assert!(there.receive(3, &image::KeyMark { hash: 1, body: &[9] }).is_err());
     }
@@ -296,25 +320,37 @@ mod tests {
     #[test]
     fn what_nobody_was_told_is_said_whatever_comes_after_it() {
         let conflict = |run, lost_from| Conflict { reason: ConflictReason::Merged, lost_from, run: RunId(run) };
-        let mark = |conflict| KeyMark { lost: Lost::No, conflict: Some(conflict) };
+        let mark = |conflict| KeyMark { conflict: Some(conflict), ..KeyMark::default() };
         let mut marks = Marks::default();
         // Lost; an instance begins that nobody hears of, and conflicts twice.
-        marks.set_gone(1, 1);
+        marks.set_gone(1, life(1, 4));
         marks.began_anew(1, 1);
-        marks.is_there(1, 1);
+        marks.is_there(1, 1, RunId(5));
         marks.add_conflict(1, 1, conflict(5, 9));
         marks.add_conflict(1, 1, conflict(5, 7));
         marks.add_conflict(1, 1, conflict(6, 2));
         assert!(!marks.is_gone(1, 1) && marks.says_lost(1, 1));
         // One life after the other.
-        assert_eq!(marks.take(1, 1), Some(KeyMark { lost: Lost::Anew, ..mark(conflict(5, 7)) }));
+        assert_eq!(marks.take(1, 1), Some(KeyMark { lost: Lost::Anew, gone: RunId(4), ..mark(conflict(5, 7)) }));
         assert_eq!((marks.take(1, 1), marks.take(1, 1)), (Some(mark(conflict(6, 2))), None));
         // One that is there after all was not lost, but for its conflict.
-        marks.set_gone(1, 2);
-        marks.is_there(1, 2);
-        marks.set_gone(1, 3);
+        marks.set_gone(1, life(2, 4));
+        marks.is_there(1, 2, RunId(4));
+        marks.set_gone(1, life(3, 4));
         marks.add_conflict(1, 3, conflict(5, 9));
-        marks.is_there(1, 3);
+        marks.is_there(1, 3, RunId(4));
         assert_eq!((marks.take(1, 2), marks.take(1, 3)), (None, Some(mark(conflict(5, 9)))));
+    }
+
+    #[test]
+    fn a_life_that_was_lost_is_not_if_it_is_there_and_is_in_conflict_with_another_that_is() {
+        let mut marks = Marks::default();
+        marks.set_gone(1, life(1, 4));
+        marks.set_gone(1, life(2, 4));
+        marks.is_there(1, 1, RunId(4));
+        marks.is_there(1, 2, RunId(9));
+        let lost = Conflict { reason: ConflictReason::OwnerLost, lost_from: 1, run: RunId(4) };
+        let mark = KeyMark { conflict: Some(lost), ..KeyMark::default() };
+        assert_eq!((marks.take(1, 1), marks.take(1, 2)), (None, Some(mark)));
     }
 }

@@ -18,6 +18,7 @@ use statemesh_protocol::key_index::{Key, KeyState};
 use statemesh_protocol::peer::frame::Path;
 use statemesh_protocol::peer::ownership::HandoffNumber;
 use statemesh_protocol::place::Mark;
+use statemesh_protocol::run::RunId;
 
 use crate::arena::Arena;
 use crate::change::Change;
@@ -327,12 +328,14 @@ pub struct Fresh {
     pub machine: Arc<str>,
     /// The key.
     pub key: Str,
+    /// The life of its instance.
+    pub run: RunId,
 }
 
 impl Fresh {
     /// As members tell it to each other.
     fn as_key(&self, state: KeyState) -> Key<'_> {
-        Key { partition: self.partition, machine: &self.machine, key: &self.key, state }
+        Key { partition: self.partition, machine: &self.machine, key: &self.key, run: self.run, state }
     }
 }
 
@@ -361,18 +364,32 @@ pub enum KnownKey {
         machine: Arc<str>,
         /// The key.
         key: Str,
+        /// The life of its instance.
+        run: RunId,
     },
-    /// Its instance was lost, which nobody who asked was told: only the hash of `machine/key` is needed for that.
-    Lost(u64),
+    /// Its instance was lost, which nobody who asked was told.
+    Lost(LostLife),
+}
+
+/// A life that was lost, and of which nobody was told who asked: only the hash of `machine/key` is needed for that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LostLife {
+    /// The hash of `machine/key`.
+    pub hash: u64,
+    /// The life.
+    pub run: RunId,
 }
 
 impl KnownKey {
     /// Appends it to an index.
     pub fn encode(&self, partition: u16, out: &mut Vec<u8>) {
         match self {
-            Self::Live { machine, key } => Key { partition, machine, key, state: KeyState::Live }.encode(out),
-            Self::Lost(hash) => {
-                Key { partition, machine: "", key: &format!("{hash:016x}"), state: KeyState::Lost }.encode(out);
+            Self::Live { machine, key, run } => {
+                Key { partition, machine, key, run: *run, state: KeyState::Live }.encode(out);
+            }
+            Self::Lost(LostLife { hash, run }) => {
+                let key = &format!("{hash:016x}");
+                Key { partition, machine: "", key, run: *run, state: KeyState::Lost }.encode(out);
             }
         }
     }
@@ -391,7 +408,7 @@ pub struct Run {
     /// Keys that came into being or were removed, in order.
     pub keys: Vec<KeyNote>,
     /// Keys whose instances are lost, which nobody was told yet: their partitions and hashes.
-    pub lost: Vec<(u16, u64)>,
+    pub lost: Vec<(u16, LostLife)>,
     /// Takes the time of the request that runs now, if it is timed.
     pub watch: Option<Stopwatch>,
     /// A shard whose next timer became more urgent.

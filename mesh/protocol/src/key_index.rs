@@ -4,6 +4,7 @@
 
 use crate::hash::Partition;
 use crate::image::{Input, Malformed, put_bytes};
+use crate::run::RunId;
 
 /// How a key stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub struct Key<'a> {
     pub machine: &'a str,
     /// The key.
     pub key: &'a str,
+    /// The life of its instance.
+    pub run: RunId,
     /// How it stands.
     pub state: KeyState,
 }
@@ -38,6 +41,7 @@ impl<'a> Key<'a> {
             KeyState::Lost => 1,
             KeyState::Removed => 2,
         });
+        out.extend_from_slice(&self.run.0.to_le_bytes());
         put_bytes(out, self.machine.as_bytes());
         put_bytes(out, self.key.as_bytes());
     }
@@ -54,7 +58,8 @@ impl<'a> Key<'a> {
             2 => KeyState::Removed,
             _ => return Err(input.malformed()),
         };
-        Ok(Self { partition, state, machine: input.text()?, key: input.text()? })
+        let run = RunId(input.u64()?);
+        Ok(Self { partition, state, run, machine: input.text()?, key: input.text()? })
     }
 }
 
@@ -65,7 +70,7 @@ mod tests {
     #[test]
     fn keys_read_back_and_cut_ones_are_errors() {
         for state in [KeyState::Live, KeyState::Lost, KeyState::Removed] {
-            let key = Key { partition: 513, machine: "order", key: "42/é", state };
+            let key = Key { partition: 513, machine: "order", key: "42/é", run: RunId(7), state };
             let mut bytes = Vec::new();
             key.encode(&mut bytes);
             let len = bytes.len();

@@ -485,6 +485,7 @@ fn a_turn_tells_no_more_keys_than_it_has_time_for_and_the_next_one_comes_at_once
         let key = |n: u64| LostKey {
             machine: "m".into(),
             key: format!("{:016x}", u64::from(partition) << 32 | n).into(),
+            run: statemesh_protocol::run::RunId(1),
             before: true,
         };
         let lost: Vec<LostKey> = (0..8_000).map(key).collect();

@@ -329,9 +329,9 @@ impl Worker {
                 self.note_key(member, |body| note.encode(body), io);
             }
         }
-        for (partition, hash) in std::mem::take(&mut self.run.lost) {
+        for (partition, life) in std::mem::take(&mut self.run.lost) {
             for member in shared.standbys(partition) {
-                self.note_key(member, |body| KnownKey::Lost(hash).encode(partition, body), io);
+                self.note_key(member, |body| KnownKey::Lost(life).encode(partition, body), io);
             }
         }
     }

@@ -2,9 +2,10 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use statemesh_protocol::hash;
 use statemesh_protocol::image::{Input, Record};
 
-use super::{Fresh, KeyNote, KnownKey, Part, Phase, Run, Slot, State};
+use super::{Fresh, KeyNote, KnownKey, LostLife, Part, Phase, Run, Slot, State};
 use crate::instance::Entry;
 use crate::marks::KeyMark;
 
@@ -30,10 +31,13 @@ fn keys_of(part: &[u8]) -> Vec<KnownKey> {
     while !input.is_empty() {
         match input.record() {
             Ok(Record::Image(image)) => {
-                keys.push(KnownKey::Live { machine: image.machine.into(), key: image.key.into() });
+                keys.push(KnownKey::Live { machine: image.machine.into(), key: image.key.into(), run: image.run });
             }
-            Ok(Record::Mark(mark)) if KeyMark::is_loss(mark.body) => keys.push(KnownKey::Lost(mark.hash)),
-            Ok(Record::Mark(_) | Record::Removed(_)) => {}
+            Ok(Record::Mark(mark)) => {
+                let lost = KeyMark::loss(mark.body).map(|run| KnownKey::Lost(LostLife { hash: mark.hash, run }));
+                keys.extend(lost);
+            }
+            Ok(Record::Removed(_)) => {}
             Err(_) => break,
         }
     }
@@ -67,8 +71,7 @@ impl State {
 
     /// Adds an instance that is not there yet.
     pub(super) fn add(&mut self, partition: u16, hash: u64, entry: Entry, run: &mut Run) -> u32 {
-        let key = Fresh { partition, machine: entry.version.name.clone(), key: entry.key.clone() };
-        run.keys.push(KeyNote { key, is_there: true });
+        run.keys.push(KeyNote { key: fresh(partition, &entry), is_there: true });
         entry.version.count_one();
         let number = self.entries.insert(entry);
         self.total.fetch_add(1, Relaxed);
@@ -110,7 +113,8 @@ impl State {
 
     /// What a partition's standby has to know: all keys of the copy that is here, served or not, or sent and kept.
     pub fn known_keys(&self, partition: u16) -> Vec<KnownKey> {
-        let live = self.keys(partition).into_iter().map(|Fresh { machine, key, .. }| KnownKey::Live { machine, key });
+        let of = |Fresh { machine, key, run, .. }| KnownKey::Live { machine, key, run };
+        let live = self.keys(partition).into_iter().map(of);
         let mut keys: Vec<KnownKey> = live.chain(self.marks.lost(partition).map(KnownKey::Lost)).collect();
         if let Some(Part { phase: Phase::Sent(parts), .. }) = self.part(partition) {
             parts.iter().for_each(|part| keys.extend(keys_of(part)));
@@ -124,6 +128,18 @@ impl State {
             return Vec::new();
         };
         let entries = index.iter().filter_map(|slot| self.entries.get(slot.number));
-        entries.map(|entry| Fresh { partition, machine: entry.version.name.clone(), key: entry.key.clone() }).collect()
+        entries.map(|entry| fresh(partition, entry)).collect()
     }
+
+    /// A key has another life than its standbys know.
+    pub(super) fn note_life(&self, number: u32, run: &mut Run) {
+        let Some(entry) = self.entries.get(number) else { return };
+        let hash = hash::key_hash(&entry.version.name, &entry.key);
+        let partition = hash::partition_of_hash(hash, self.partition_count());
+        run.keys.push(KeyNote { key: fresh(partition, entry), is_there: true });
+    }
+}
+
+fn fresh(partition: u16, entry: &Entry) -> Fresh {
+    Fresh { partition, machine: entry.version.name.clone(), key: entry.key.clone(), run: entry.run }
 }

@@ -9,8 +9,9 @@ use statemesh_mesh::ownership::Winner;
 use statemesh_protocol::hash;
 use statemesh_protocol::image::{self, Image, Input, Record};
 use statemesh_protocol::peer::ownership::HandoffNumber;
+use statemesh_protocol::run::RunId;
 
-use super::{Fresh, Incoming, Part, Phase, Run, State, Twins};
+use super::{Fresh, Incoming, LostLife, Part, Phase, Run, State, Twins};
 use crate::change::lost_change;
 use crate::dedup::Tokens;
 use crate::history::History;
@@ -49,41 +50,42 @@ impl State {
 
     /// These keys were served by a daemon that died. One that has no instance here is lost; one that has is as it was before.
     fn mark_gone(&mut self, partition: u16, gone: &[LostKey], run: &mut Run) {
-        for LostKey { machine, key, before } in gone {
+        for LostKey { machine, key, run: life, before } in gone {
             if *before {
                 // It was published and counted; only its hash is known.
                 if let Ok(hash) = u64::from_str_radix(key, 16) {
-                    self.mark_lost(partition, hash, run);
+                    self.mark_lost(partition, LostLife { hash, run: *life }, run);
                 }
                 continue;
             }
             let hash = hash::key_hash(machine, key);
             match self.find(partition, hash, machine, key) {
-                Some(number) => self.mark_older(partition, hash, number, run),
+                Some(number) => self.mark_older(partition, LostLife { hash, run: *life }, number, run),
                 None => {
                     let key: Str = (**key).into();
-                    self.lose(&Fresh { partition, machine: Arc::clone(machine), key }, run);
+                    self.lose(&Fresh { partition, machine: Arc::clone(machine), key, run: *life }, run);
                 }
             }
         }
         self.drop_needless_marks(partition);
     }
 
-    fn mark_older(&mut self, partition: u16, hash: u64, number: u32, run: &mut Run) {
+    /// Of the life that is here what came behind its last transition is gone; another life is gone as a whole.
+    fn mark_older(&mut self, partition: u16, lost: LostLife, number: u32, run: &mut Run) {
         let Some(entry) = self.entries.get(number) else { return };
-        let (lost_from, life) = (entry.instance.seq() + 1, entry.run);
-        let conflict = Conflict { reason: ConflictReason::OwnerLost, lost_from, run: life };
-        self.marks.add_conflict(partition, hash, conflict);
+        let lost_from = if entry.run == lost.run { entry.instance.seq() + 1 } else { 1 };
+        let conflict = Conflict { reason: ConflictReason::OwnerLost, lost_from, run: lost.run };
+        self.marks.add_conflict(partition, lost.hash, conflict);
         self.publish_conflict(number, run);
     }
 
-    /// A key that has an instance after all is not lost.
+    /// A life that is there after all is not lost; where another one is, that is a conflict.
     fn drop_needless_marks(&mut self, partition: u16) {
         if !self.marks.any(partition) {
             return;
         }
-        for Fresh { machine, key, .. } in self.keys(partition) {
-            self.marks.is_there(partition, hash::key_hash(&machine, &key));
+        for Fresh { machine, key, run, .. } in self.keys(partition) {
+            self.marks.is_there(partition, hash::key_hash(&machine, &key), run);
         }
     }
 
@@ -121,14 +123,15 @@ impl State {
     }
 
     /// The next reply about a key has to say that its instance was lost; the standbys have to know of it like of what is there.
-    fn mark_lost(&mut self, partition: u16, hash: u64, run: &mut Run) {
-        self.marks.set_gone(partition, hash);
-        run.lost.push((partition, hash));
+    fn mark_lost(&mut self, partition: u16, lost: LostLife, run: &mut Run) {
+        self.marks.set_gone(partition, lost);
+        run.lost.push((partition, lost));
     }
 
     /// An instance is gone: who watches is told now, and who asks next.
     fn lose(&mut self, lost: &Fresh, run: &mut Run) {
-        self.mark_lost(lost.partition, hash::key_hash(&lost.machine, &lost.key), run);
+        let hash = hash::key_hash(&lost.machine, &lost.key);
+        self.mark_lost(lost.partition, LostLife { hash, run: lost.run }, run);
         run.changes.push(Arc::new(lost_change(&lost.machine, &lost.key)));
         run.counts.lost += 1;
     }
@@ -301,8 +304,7 @@ impl State {
         while !input.is_empty() {
             match input.record() {
                 Ok(Record::Mark(mark)) => match self.marks.receive(partition, &mark) {
-                    Ok(()) if self.marks.is_gone(partition, mark.hash) => run.lost.push((partition, mark.hash)),
-                    Ok(()) => {}
+                    Ok(()) => run.lost.extend(self.marks.gone(partition, mark.hash).map(|lost| (partition, lost))),
                     Err(_) => installed.rejected += 1,
                 },
                 Ok(Record::Image(image)) => self.receive_image(partition, &image, merge, &mut installed, run),
@@ -312,7 +314,7 @@ impl State {
                 Err(error) => {
                     tracing::error!(partition, %error, "a part of a hand-off is damaged, or of another release");
                     installed.rejected += 1;
-                    self.unread.push(Fresh { partition, machine: "".into(), key: "".into() });
+                    self.unread.push(Fresh { partition, machine: "".into(), key: "".into(), run: RunId::default() });
                     break;
                 }
             }
@@ -341,7 +343,8 @@ impl State {
             }
             None => {
                 installed.rejected += 1;
-                self.unread.push(Fresh { partition, machine: image.machine.into(), key: image.key.into() });
+                let (machine, key) = (image.machine.into(), image.key.into());
+                self.unread.push(Fresh { partition, machine, key, run: image.run });
             }
         }
     }
@@ -373,8 +376,12 @@ impl State {
         let here = self.entries.get_mut(number)?;
         let met = meet(&came, here, common, merge);
         if met.comes {
+            let is_another = here.run != came.run;
             // The wheel's entry stays: it is set anew when it comes up.
             *here = Entry { armed: here.armed, ..came };
+            if is_another {
+                self.note_life(number, run);
+            }
             // One that has ended is kept as long as it says, whatever the wheel held for the other.
             self.note_arrival(number, run.now);
         }
@@ -564,7 +571,7 @@ mod tests {
         let here = shards(&Arc::new(Machines::default()));
         let mut state = here.of(0).try_claim().unwrap();
         let mut run = Run::default();
-        let lost = LostKey { machine: "m".into(), key: "k".into(), before: false };
+        let lost = LostKey { machine: "m".into(), key: "k".into(), run: RunId(3), before: false };
         state.adopt(0, &[lost], &mut run);
         let (_, parts) = state.hand_off(0, 1_000, 0);
         assert!(state.marks.is_empty());

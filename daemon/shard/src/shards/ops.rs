@@ -286,6 +286,7 @@ impl State {
             entry.history = History::default();
             (entry.version, entry.instance, entry.run) = (version, instance, life);
         }
+        self.note_life(number, run);
         self.after_step(number, "xstate.init", "start", true, run);
         Ok(Done { number, changed: true, ..Done::default() })
     }

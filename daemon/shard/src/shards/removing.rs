@@ -61,7 +61,7 @@ impl State {
             let until = run.now.saturating_add(self.rules.dedup_for_ms);
             run.counts.forgotten += self.removed.put(partition, hash, Left { until, run: life, version, tokens });
         }
-        let key = Fresh { partition, machine, key };
+        let key = Fresh { partition, machine, key, run: life };
         if self.restating.len() >= RESTATING
             && let Some((_, first)) = self.restating.pop_front()
         {

@@ -7,12 +7,12 @@ use statemesh_protocol::hash;
 use super::Daemon;
 
 fn lost(key: &str) -> LostKey {
-    LostKey { machine: "m".into(), key: key.into(), before: false }
+    LostKey { machine: "m".into(), key: key.into(), run: statemesh_protocol::run::RunId(3), before: false }
 }
 
 fn lost_before(key: &str) -> LostKey {
     let key = format!("{:016x}", hash::key_hash("m", key)).into();
-    LostKey { machine: "".into(), key, before: true }
+    LostKey { machine: "".into(), key, run: statemesh_protocol::run::RunId(3), before: true }
 }
 
 /// Merges what `from` has into `into`, whose copy is in doubt.

@@ -101,6 +101,13 @@ pub(super) const ALL: &[Scenario] = &[
         lossless: false,
     },
     Scenario {
+        name: "what_died_with_its_owner_while_another_was_cut_off_is_said_though_that_one_has_an_instance",
+        fault: 0,
+        play: cut_off_and_killed,
+        seeds: 20,
+        lossless: false,
+    },
+    Scenario {
         name: "losing_dns_and_the_first_daemon_changes_nothing_for_those_who_know_each_other",
         fault: 0,
         play: |seed| {
@@ -226,6 +233,25 @@ fn paused_and_cut_off(seed: u64) -> World {
 }
 
 /// Three of five and two of five write the same keys, the two more often.
+/// One of five is cut off, where a client goes on; another one dies meanwhile, with what it answered before and since.
+fn cut_off_and_killed(seed: u64) -> World {
+    let mut world = mesh(seed, 5);
+    let (alone, dies) = (seed as usize % 5, (seed as usize + 1 + seed as usize / 5) % 5);
+    busy_clients(&mut world, &[0, 1, 2, 3, 4], 1, 4);
+    world.run(SEC);
+    world.cut_off(&[alone]);
+    world.run(3 * SEC);
+    if dies != alone {
+        world.kill(dies);
+    }
+    world.run([500, 3_000][seed as usize % 2] * Duration::from_millis(1));
+    world.heal();
+    world.run(5 * SEC);
+    world.settle(40 * SEC);
+    world.finish();
+    world
+}
+
 /// Keys are written before, and by the four while the fifth is away, which holds those of them that it had with more transitions than
 /// the four have begun anew. Then so with another one.
 fn one_and_four(seed: u64) -> World {
