@@ -377,6 +377,26 @@ fn a_mesh_has_a_name_in_a_context() {
     assert_eq!(code(&run(&["context", "use", "lab"])), 0);
     assert_eq!((code(&run(&["ping"])), code(&run(&["ping", "--context", "shop"]))), (3, 0));
     assert_eq!(code(&run(&["ping", "--address", &peer.address])), 0, "a flag comes first");
+    let with_address = |args: &[&str]| {
+        let mut command = support::statemesh(&folder.0);
+        command.args(args).env("XDG_CONFIG_HOME", &folder.0).env("STATEMESH_ADDRESS", "127.0.0.1:9").output().unwrap()
+    };
+    assert_eq!(code(&with_address(&["ping", "--context", "shop"])), 0, "a context that a flag names is a flag");
+    assert_eq!(code(&with_address(&["ping"])), 3);
+    folder.file("shop.toml", &format!("[client]\naddress = \"{}\"\n", peer.address));
+    assert_eq!(code(&run(&["ping", "--config", "shop.toml"])), 0, "a file that is named is meant");
+    let address = |args: &[&str]| {
+        let config: Value = serde_json::from_slice(&run(&[args, &["-o", "json"]].concat()).stdout).unwrap();
+        config["client.address"]["from"].as_str().map(str::to_owned)
+    };
+    assert_eq!(address(&["config", "--changed"]).as_deref(), Some("context lab"));
+    assert_eq!(address(&["config", "--changed", "--config", "shop.toml"]).as_deref(), Some("shop.toml:2"));
+    assert_eq!(
+        address(&["config", "--changed", "--config", "shop.toml", "--context", "shop"]).as_deref(),
+        Some("context shop")
+    );
+    assert!(!stdout(&run(&["config", "-o", "toml"])).contains("127.0.0.1:9"), "what is worked on stays out of a file");
+    assert!(stdout(&run(&["config", "-o", "toml", "--context", "lab"])).contains("127.0.0.1:9"));
     let list: Value = serde_json::from_slice(&run(&["context", "list", "-o", "json"]).stdout).unwrap();
     assert_eq!(
         (&list[0]["name"], &list[0]["current"], &list[1]["current"]),
@@ -479,6 +499,8 @@ fn completions_are_those_of_the_mesh() {
     assert_eq!(offered(&["instances", "d"]), ["door"]);
     assert_eq!(offered(&["context", "use", "s"]), ["shop"]);
     assert_eq!(offered(&["members", "--context", "l"]), ["lab"]);
+    assert_eq!(offered(&["send", "--address", "127.0.0.1:9", "o"]), [""; 0], "of the mesh that the line names");
+    assert_eq!(offered(&["send", "--context=lab", "o"]), [""; 0]);
     let nobody =
         support::completed(support::statemesh(&folder.0).env("STATEMESH_ADDRESS", "127.0.0.1:9"), &["send", "o"]);
     assert_eq!(nobody, [""; 0]);

@@ -360,6 +360,9 @@ pub(crate) struct ConfigArgs {
     /// Print only what is not a default
     #[arg(long)]
     pub(crate) changed: bool,
+    /// With the client's settings of this context, which come before variables [default: that of statemesh context use; none with -o toml]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) context: Option<String>,
     #[command(flatten)]
     pub(crate) settings: SettingFlags,
 }
