@@ -188,7 +188,8 @@ fn exit_codes() -> String {
         "\nWhat is wrong is written to stderr, with the way out; with `-o json` it is one line of JSON there, also where the\ncommand line itself is wrong:\n",
     );
     page.push_str("`{\"error\":{\"code\":\"unreachable\",\"message\":\"...\",\"hint\":\"...\"}}`. For an error reply the code is the protocol's.\n");
-    page.push_str("A command whose reader goes away, as with `| head`, ends with 0. A daemon that gets a second signal ends with 130.\n");
+    page.push_str("A command whose reader goes away, as with `| head`, ends with 0. Ctrl-C ends one that was not done yet, such as a wait, with 130; one that\n");
+    page.push_str("would go on for ever (`watch` and `top` without `--count`, `feed`) with 0. A daemon or `bench` that gets a second signal ends with 130.\n");
     page
 }
 

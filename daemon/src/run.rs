@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::descriptors;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, INTERRUPTED};
 use crate::logs;
 use crate::up::ports::{self, Transport};
 use statemesh_gateway as gateway;
@@ -23,8 +23,6 @@ use tokio::task::JoinHandle;
 const WORKER_THREADS: usize = 2;
 /// What is left to do after the goodbye must not keep the process.
 const SHUTDOWN: Duration = Duration::from_secs(2);
-/// The exit code after a second signal: as a shell reports an interrupted command.
-const INTERRUPTED: i32 = 130;
 
 /// Runs a daemon until it is told to end. `with_parent`: it also ends, at once, when its stdin is closed.
 pub(crate) fn daemon(config: &Config, with_parent: bool) -> Result<(), Failure> {

@@ -4,7 +4,9 @@
 mod support;
 
 use serde_json::{Value, json};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 use support::{Folder, Peer, code, publisher, stderr, stdout};
 
 #[test]
@@ -530,4 +532,36 @@ fn what_is_waited_for_is_asked_for_and_ends_with_7_if_it_does_not_come_about() {
     let plain = peer.run(&folder, &["get", "order/1"]);
     assert!(peer.last_request()["within"].is_null() && code(&plain) == 7, "{}", stderr(&plain));
     assert_eq!(code(&folder.run(&["get", "order/1", "--within", "1s"])), 2, "within what is waited for");
+}
+
+#[test]
+fn keys_for_a_daemon_that_has_none_are_what_is_wrong() {
+    let folder = Folder::new("no-keys");
+    let peer = Peer::always(json!({"ok": true, "daemon": "a"}));
+    let public = stdout(&folder.run(&["keys", "new", "me.key"]));
+    let output = peer.run(&folder, &["ping", "--key", "me.key", "--server-key", public.trim()]);
+    assert!(code(&output) == 3 && stderr(&output).contains("takes no keys"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("leave out --key"), "{}", stderr(&output));
+}
+
+#[test]
+fn ctrl_c_is_no_answer_to_who_waits() {
+    let folder = Folder::new("interrupted");
+    let peer = Peer::start(|request| (request["op"] == "members").then(|| json!({"ok": true, "members": []})));
+    let ended = |args: &[&str]| {
+        let asked = peer.requests.lock().unwrap().len();
+        let mut command = support::statemesh(&folder.0);
+        command.args(args).env("STATEMESH_ADDRESS", &peer.address).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let until = Instant::now() + Duration::from_secs(20);
+        while peer.requests.lock().unwrap().len() == asked {
+            assert!(Instant::now() < until, "{args:?} asks");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let told = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+        assert!(told.success());
+        child.wait().unwrap().code()
+    };
+    assert_eq!(ended(&["get", "order/1", "--until-done", "--within", "20s"]), Some(130));
+    assert_eq!(ended(&["ping", "--timeout", "100ms", "--wait", "20s"]), Some(130));
 }

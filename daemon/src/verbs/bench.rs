@@ -3,7 +3,7 @@
 use super::args::BenchArgs;
 use crate::config::Target;
 use crate::connect::{connect, target};
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, INTERRUPTED};
 use crate::output::{Printer, Style, Table, say};
 use crate::remote::{self, unreachable};
 use serde_json::{Value, json};
@@ -28,8 +28,6 @@ const LOOKED_AT: usize = 64;
 const PROGRESS: Duration = Duration::from_secs(10);
 /// Between two attempts to connect for that.
 const CONNECT_AGAIN: Duration = Duration::from_millis(100);
-/// As a daemon that gets a second signal.
-const INTERRUPTED: i32 = 130;
 
 /// Sends load for a while, and prints what came of it.
 pub(crate) async fn bench(args: &BenchArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
