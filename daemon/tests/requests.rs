@@ -472,6 +472,9 @@ fn top_counts_what_happens_by_machine() {
     let rate = |name: &str| row[name].as_f64().unwrap();
     assert_eq!((row["machine"].as_str(), last.as_array().unwrap().len()), (Some("order"), 1), "{last}");
     assert!(["events", "timers", "effects", "lost"].iter().all(|name| rate(name) > 0.0), "{row}");
+    let peer = Peer::always(json!({"ok": true, "members": [], "machines": [{"id": "order"}]}));
+    let unknown = peer.run(&folder, &["top", "ordr"]);
+    assert!(stderr(&unknown).contains("did you mean order?"), "{}", stderr(&unknown));
     let idle = folder.run(&["top", "--every", "1ms"]);
     assert!(code(&idle) == 2 && stderr(&idle).contains("100ms"), "{}", stderr(&idle));
 }
@@ -564,4 +567,64 @@ fn ctrl_c_is_no_answer_to_who_waits() {
     };
     assert_eq!(ended(&["get", "order/1", "--until-done", "--within", "20s"]), Some(130));
     assert_eq!(ended(&["ping", "--timeout", "100ms", "--wait", "20s"]), Some(130));
+}
+
+#[test]
+fn a_page_of_instances_says_where_the_next_begins() {
+    let folder = Folder::new("pages-of-instances");
+    let peer = Peer::start(|request| {
+        let is_first = request["after"].is_null();
+        let (key, next) = if is_first { ("1", json!("0.0.a")) } else { ("2", Value::Null) };
+        Some(
+            json!({"ok": true, "instances": [{"machine": "m", "key": key, "value": "a", "status": "active"}], "next": next}),
+        )
+    });
+    let page = |rest: &[&str]| {
+        let output = peer.run(&folder, &[&["instances", "-o", "json", "--limit", "1"], rest].concat());
+        assert_eq!((code(&output), stderr(&output)), (0, String::new()));
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    let first = page(&[]);
+    assert_eq!((&first["instances"][0]["key"], &first["next"]), (&json!("1"), &json!("0.0.a")));
+    let last = page(&["--after", first["next"].as_str().unwrap()]);
+    assert_eq!((&last["instances"][0]["key"], &last["next"]), (&json!("2"), &Value::Null));
+    let table = peer.run(&folder, &["instances", "--limit", "1"]);
+    assert!(stderr(&table).contains("--after 0.0.a"), "{}", stderr(&table));
+}
+
+#[test]
+fn a_refusal_names_what_to_type() {
+    let folder = Folder::new("way-out");
+    let peer = Peer::start(|request| {
+        let error =
+            |code: &str| Some(json!({"ok": false, "error": {"code": code, "message": "no", "hint": "say `force`"}}));
+        match (request["op"].as_str().unwrap(), request["key"].as_str().unwrap_or_default()) {
+            ("start", _) => error("already_started"),
+            ("retry", "stuck") => error("event_failed"),
+            ("get", key) => Some(json!({"ok": true, "value": "a", "status": "error", "stuck": key == "stuck"})),
+            ("machines", _) => Some(json!({"ok": true, "machines": [{"id": "order"}]})),
+            ("where", _) => Some(json!({"ok": true, "partition": 7, "owner": "a"})),
+            _ => error("unknown_instance"),
+        }
+    });
+    let lines: [(&[&str], &str); 9] = [
+        (&["start", "order/active"], "begin anew with --force"),
+        (&["start", "order/stuck"], "`statemesh retry order/stuck` fires its timer again"),
+        (&["retry", "order/stuck"], "`statemesh skip order/stuck` drops the timer"),
+        (&["retry", "order/none"], "`statemesh instances order` lists"),
+        (&["skip", "order/none"], "`statemesh instances order` lists"),
+        (&["stop", "order/none"], "`statemesh instances order` lists"),
+        (&["delete", "order/none"], "`statemesh instances order` lists"),
+        (&["history", "order/none"], "`statemesh instances order` lists"),
+        (&["where", "ordr/1"], "did you mean order?"),
+    ];
+    for (args, says) in lines {
+        let output = peer.run(&folder, args);
+        assert!(
+            stderr(&output).contains(says) && !stderr(&output).contains("`force`"),
+            "{args:?}: {}",
+            stderr(&output)
+        );
+    }
+    assert_eq!(stderr(&peer.run(&folder, &["where", "order/1"])), "");
 }

@@ -2,7 +2,7 @@
 
 use super::args::{ActArgs, ExplainArgs, GetArgs, PingArgs, SendArgs, StartArgs, Target, TargetArgs, UntilArgs};
 use super::explain;
-use super::sent;
+use super::{sent, tell_if_unknown};
 use crate::config::did_you_mean;
 use crate::connect::{Connect, connect, connect_for};
 use crate::failure::{Exit, Failure};
@@ -30,7 +30,7 @@ fn request(given: &Connect, file: Option<&Path>, ask: &Ask<'_>) -> Result<Value,
 pub(super) fn answer(client: &mut Remote, ask: &Ask<'_>) -> Result<Value, Failure> {
     let failure = match client.ask(ask) {
         Ok(reply) => return Ok(without_envelope(reply)),
-        Err(failure) => failure,
+        Err(failure) => with_way_out(failure, client, ask),
     };
     let (Some(ErrorCode::UnknownMachine), Some(machine)) = (failure.reply, ask.machine) else { return Err(failure) };
     let Ok(found) = client.ask(&remote::ask(Op::Machines)) else { return Err(failure) };
@@ -38,6 +38,29 @@ pub(super) fn answer(client: &mut Remote, ask: &Ask<'_>) -> Result<Value, Failur
     match did_you_mean(machine, names.iter().map(String::as_str)) {
         Some(near) => Err(failure.hint(format!("did you mean {near}?"))),
         None => Err(failure),
+    }
+}
+
+/// A daemon says the way out in the protocol's words, and for whoever asks whatever; a person at a command line wants to know what to type.
+fn with_way_out(failure: Failure, client: &mut Remote, ask: &Ask<'_>) -> Failure {
+    let (Some(machine), Some(key)) = (ask.machine, ask.key) else { return failure };
+    match (failure.reply, ask.op) {
+        (Some(ErrorCode::UnknownInstance), Op::Stop | Op::Delete | Op::Retry | Op::Skip | Op::History) => {
+            failure.hint(format!("`statemesh instances {machine}` lists those that there are"))
+        }
+        (Some(ErrorCode::EventFailed), Op::Retry) => failure.hint(format!(
+            "it is stuck as it was, with the definition that it runs; `statemesh skip {machine}/{key}` drops the timer and lets it go on"
+        )),
+        (Some(ErrorCode::AlreadyStarted), Op::Start) => {
+            let is_stuck = client.ask(&remote::about(Op::Get, machine, key)).is_ok_and(|reply| reply["stuck"] == json!(true));
+            failure.hint(match is_stuck {
+                true => format!(
+                    "it is stuck: `statemesh retry {machine}/{key}` fires its timer again, skip drops it; --force stops it and begins anew"
+                ),
+                false => "send it an event, choose another key, or stop it and begin anew with --force".to_owned(),
+            })
+        }
+        _ => failure,
     }
 }
 
@@ -286,7 +309,10 @@ pub(crate) fn get(args: &GetArgs, file: Option<&Path>, printer: &Printer) -> Res
 }
 
 pub(crate) fn whereabouts(args: TargetArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
-    let reply = request(&args.connect, file, &about(Op::Where, &args.target))?;
+    let mut client = connect(&args.connect, file)?;
+    let reply = answer(&mut client, &about(Op::Where, &args.target))?;
+    // Every key has a place, also one of a machine that there is not.
+    tell_if_unknown(&args.target.machine, &mut client);
     printer.answer(&reply, || {
         let mut shown = reply.clone();
         if shown["owner"].is_null() {
