@@ -301,7 +301,11 @@ fn a_definition_says_whether_it_is_new() {
     let json: Value =
         serde_json::from_slice(&peer.run(&folder, &["define", "door.json", "-o", "json"]).stdout).unwrap();
     assert_eq!((&json[0]["was"], &json[0]["missing"]), (&json!(2), &json!(["c"])));
-    folder.file("bad.json", "{");
+    folder.file("nameless.json", "{\"initial\":\"a\",\"states\":{\"a\":{}}}").file("bad.json", "{");
+    let before = peer.requests.lock().unwrap().len();
+    let nameless = peer.run(&folder, &["define", "door.json", "nameless.json"]);
+    assert!(code(&nameless) == 1 && stderr(&nameless).contains("nameless.json: the machine has no id"));
+    assert_eq!(peer.requests.lock().unwrap().len(), before, "nothing was defined");
     let before = peer.requests.lock().unwrap().len();
     let bad = peer.run(&folder, &["define", "door.json", "bad.json"]);
     assert!(code(&bad) == 1 && stderr(&bad).contains("--> bad.json:1:"), "{}", stderr(&bad));
@@ -406,7 +410,8 @@ fn a_mesh_has_a_name_in_a_context() {
     );
     let wrong = run(&["ping", "--context", "shpo"]);
     assert!(code(&wrong) == 2 && stderr(&wrong).contains("did you mean 'shop'?"), "{}", stderr(&wrong));
-    assert_eq!(code(&run(&["context", "remove", "lab"])), 0);
+    let removed = run(&["context", "remove", "lab"]);
+    assert!(code(&removed) == 0 && stderr(&removed).contains("statemesh context use shop"), "{}", stderr(&removed));
     assert_eq!(code(&run(&["context", "use", "lab"])), 2);
     for bad in [
         &["context", "add", "current", "--address", "a"][..],
