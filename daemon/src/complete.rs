@@ -2,7 +2,8 @@
 //! those that there are; a mesh that does not answer at once has none.
 
 use crate::cli;
-use crate::config::{Config, Contexts};
+use crate::config::Contexts;
+use crate::connect::Connect;
 use crate::output::{printable, text};
 use crate::remote::{self, Remote};
 use crate::verbs::sent;
@@ -12,7 +13,6 @@ use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 use clap_complete::env::{CompleteEnv, Shells};
 use serde_json::{Value, json};
 use statemesh_client::{Ask, Event, Op};
-use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::time::Duration;
@@ -97,9 +97,21 @@ fn beginning_as(typed: &str, found: impl IntoIterator<Item = String>) -> Vec<Com
 }
 
 fn ask(request: &Ask<'_>) -> Option<Value> {
-    let mut target = Config::load_for_client(BTreeMap::new(), None, None).ok()?.client().ok()?;
+    let line: Vec<_> = std::env::args().collect();
+    let given = |option: &str| option_of(&line, option);
+    let (address, context, key, server_key) =
+        (given("--address"), given("--context"), given("--key"), given("--server-key"));
+    let connect = Connect { address, context, key, server_key, timeout: None };
+    let mut target = crate::connect::target(&connect, given("--config").as_deref().map(Path::new)).ok()?;
     target.timeout = target.timeout.min(WITHIN);
     Remote::connect(target).ok()?.ask(request).ok()
+}
+
+/// What the line gives an option: who completes for a mesh that is named there wants that one's names.
+fn option_of(line: &[String], option: &str) -> Option<String> {
+    let next = line.iter().zip(line.iter().skip(1)).find(|(word, _)| *word == option).map(|(_, value)| value.as_str());
+    let written = || line.iter().find_map(|word| word.strip_prefix(option)?.strip_prefix('='));
+    next.or_else(written).filter(|value| !value.is_empty()).map(str::to_owned)
 }
 
 fn names(list: &Value, of: &str) -> Vec<String> {

@@ -17,7 +17,7 @@ pub(crate) struct Connect {
     /// The daemon to ask, by any of its addresses; of several the first that answers [env: STATEMESH_ADDRESS] [default: tcp://127.0.0.1:7400]
     #[arg(long, value_name = "HOST:PORT,...", help_heading = HEADING)]
     pub(crate) address: Option<String>,
-    /// The mesh to ask, by the name of its context [env: STATEMESH_CONTEXT] [default: that of statemesh context use]
+    /// The mesh to ask, by the name of its context; it comes before variables [env: STATEMESH_CONTEXT] [default: that of statemesh context use]
     #[arg(long, value_name = "NAME", help_heading = HEADING)]
     pub(crate) context: Option<String>,
     /// For how long to wait for an answer, such as 500ms or 5s [env: STATEMESH_TIMEOUT] [default: 5s]
@@ -32,7 +32,7 @@ pub(crate) struct Connect {
     pub(crate) server_key: Option<String>,
 }
 
-/// Connects to the daemon that flags, environment, context or file name.
+/// Connects to the daemon that flags, context, environment or file name.
 pub(crate) fn connect(given: &Connect, file: Option<&Path>) -> Result<Remote, Failure> {
     Remote::connect(target(given, file)?)
 }
@@ -43,7 +43,7 @@ pub(crate) fn connect_for(given: &Connect, file: Option<&Path>, later: Duration)
     Remote::connect(Target { timeout: target.timeout.saturating_add(later), ..target })
 }
 
-/// Whom flags, environment, context or file name, and the keys for it.
+/// Whom flags, context, environment or file name, and the keys for it.
 pub(crate) fn target(given: &Connect, file: Option<&Path>) -> Result<Target, Failure> {
     Config::load_for_client(flags(given), file, given.context.as_deref())?.client()
 }

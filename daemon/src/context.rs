@@ -120,8 +120,17 @@ fn make_current(mut contexts: Contexts, name: &str) -> Result<(), Failure> {
 fn remove(mut contexts: Contexts, name: &str) -> Result<(), Failure> {
     contexts.of(name)?;
     contexts.all.remove(name);
+    let was_current = contexts.current.as_deref() == Some(name);
     contexts.current = contexts.current.take().filter(|current| current != name);
-    contexts.save()
+    contexts.save()?;
+    match contexts.all.keys().next() {
+        Some(other) if was_current => {
+            say!("{name} was the current context, and none is now: statemesh context use {other}")
+        }
+        None if was_current => say!("{name} was the current context, and there is none any more"),
+        _ => {}
+    }
+    Ok(())
 }
 
 fn list(contexts: &Contexts, printer: &Printer) -> Result<(), Failure> {

@@ -25,6 +25,9 @@ pub(crate) enum Exit {
     Unreached = 7,
 }
 
+/// What a process returns that a signal cut off before it was done: as a shell reports it.
+pub(crate) const INTERRUPTED: i32 = 130;
+
 impl Exit {
     /// Every code with its meaning.
     pub(crate) const ALL: [(Exit, &'static str); 8] = [

@@ -1,7 +1,7 @@
 //! The reference pages that are made of the code: the command line, the configuration, the exit codes and HTTP.
 
 use crate::cli;
-use crate::config::{FILE_VARIABLE, SETTINGS, SETTINGS_HEADING, Setting, USUAL_FILES};
+use crate::config::{CONTEXT_VARIABLE, FILE_VARIABLE, SETTINGS, SETTINGS_HEADING, Setting, USUAL_FILES};
 use crate::examples;
 use crate::failure::{Exit, Failure};
 use crate::kubernetes::HEADING;
@@ -135,7 +135,11 @@ The file is the one that `--config` or `{FILE_VARIABLE}` names, or else the firs
 ```toml\nmesh = \"shop\"\n\n[limits]\nmessage_bytes = \"4MiB\"\nforward_timeout = \"2s\"\n\n[discovery]\nseeds = [\"10.0.0.1:7403\", \"10.0.0.2:7403\"]\n```\n\n\
 Sizes take `B`, `kB`, `MB`, `GB`, `KiB`, `MiB`, `GiB` or no unit (bytes); times take `ns`, `us`, `ms`, `s`, `m`, `h`.\n\
 A list is written with commas in a variable or flag; its flag can also be given more than once.\n\
-A variable that is set but empty counts as not given.\n\n",
+A variable that is set but empty counts as not given.\n\n\
+The settings of `[client]` are the command line's own, and can stand in a context as well (`statemesh context add`). Of two that give one,\n\
+the first in this list is heard: its flag, a context that `--context` names, its variable, a context that `{CONTEXT_VARIABLE}` names, a file\n\
+that `--config` or `{FILE_VARIABLE}` names, the current context, another file. A daemon knows no contexts, and `statemesh config -o toml`\n\
+writes none into a file unless `--context` names it.\n\n",
         USUAL_FILES.map(|name| format!("`{name}`")).join(" and ")
     );
     let mut section = Some("");
@@ -184,7 +188,8 @@ fn exit_codes() -> String {
         "\nWhat is wrong is written to stderr, with the way out; with `-o json` it is one line of JSON there, also where the\ncommand line itself is wrong:\n",
     );
     page.push_str("`{\"error\":{\"code\":\"unreachable\",\"message\":\"...\",\"hint\":\"...\"}}`. For an error reply the code is the protocol's.\n");
-    page.push_str("A command whose reader goes away, as with `| head`, ends with 0. A daemon that gets a second signal ends with 130.\n");
+    page.push_str("A command whose reader goes away, as with `| head`, ends with 0. Ctrl-C ends one that was not done yet, such as a wait, with 130; one that\n");
+    page.push_str("would go on for ever (`watch` and `top` without `--count`, `feed`) with 0. A daemon or `bench` that gets a second signal ends with 130.\n");
     page
 }
 

@@ -56,6 +56,7 @@ impl Remote {
 
     /// Asks, and gives the reply. An error reply is a failure with its code.
     pub(crate) fn ask(&mut self, ask: &Ask<'_>) -> Result<Value, Failure> {
+        let is_heard = self.unheard.is_none();
         let answer = match (self.client.ask(ask), self.unheard.take()) {
             // What ends a connection instead of answering is mostly no listener for clients, and then nothing was done.
             (Err(ClientError::Broken(error)), Some(target)) if !is_late(&error) => match other_ports::behind(&target) {
@@ -67,7 +68,12 @@ impl Remote {
             },
             (answer, _) => answer,
         };
-        let reply = answer.map_err(|error| self.peer.failure(&error))?;
+        let reply = answer.map_err(|error| match &error {
+            ClientError::Broken(ConnectionError::Io { .. }) if !is_late_answer(&error) => {
+                self.peer.cut_off(ask, &error, is_heard)
+            }
+            _ => self.peer.failure(&error),
+        })?;
         serde_json::from_slice(reply.bytes()).map_err(|error| self.peer.is_no_daemon(&error.to_string()))
     }
 
@@ -75,6 +81,10 @@ impl Remote {
     pub(crate) fn into_client(self) -> Client {
         self.client
     }
+}
+
+fn is_late_answer(error: &ClientError) -> bool {
+    matches!(error, ClientError::Broken(error) if is_late(error))
 }
 
 fn is_late(error: &ConnectionError) -> bool {
@@ -129,6 +139,32 @@ impl Peer {
         Failure::new(Exit::Unreachable, "timeout", format!("{address}: no answer within {timeout:?}")).hint(hint)
     }
 
+    /// The other side ended the connection with a request under way. A daemon that ends does that, and so does one's port for other daemons: who
+    /// has said nothing yet may be either, but what may have been done is told as such in any case.
+    fn cut_off(&self, ask: &Ask<'_>, error: &ClientError, is_heard: bool) -> Failure {
+        let is_no_answer = !ask.op.changes() && ask.until.is_none() && !is_heard;
+        if is_no_answer || other_ports::setting_of(&self.address).is_some() {
+            return self.failure(error);
+        }
+        let (code, hint) = match ask.op {
+            Op::Define => ("outcome_unknown", "define it again: where it has arrived already, that changes nothing"),
+            op if !op.changes() => ("unreachable", "ask again, or name several daemons: --address A,B"),
+            _ if ask.dedup.is_some() => (
+                "outcome_unknown",
+                "it may have been done all the same: ask again with the same --dedup, which does it once",
+            ),
+            Op::Send | Op::Delete => (
+                "outcome_unknown",
+                "it may have been done all the same: `statemesh get` shows whether; with --dedup TOKEN, given from the start, it can be \
+                 repeated safely, and of several daemons another is asked",
+            ),
+            _ => ("outcome_unknown", "it may have been done all the same: `statemesh get` shows whether"),
+        };
+        let what = format!("{error}; whether {} was done is not known", ask.op.as_str());
+        let what = if ask.op.changes() { what } else { format!("{error}, before it answered") };
+        Failure::new(Exit::Unreachable, code, what).hint(hint)
+    }
+
     fn is_silent(&self, why: &str) -> Failure {
         let what = format!("{} does not answer as a daemon does: {why}", self.address);
         let hint = "a daemon that is stopped or has no core to run on is silent, and so is a program that waits for another protocol";
@@ -136,6 +172,14 @@ impl Peer {
     }
 
     fn refuses_key(&self, why: &str) -> Failure {
+        // As the codec says it; it has no kind of its own for that.
+        if why.replace('"', "").contains("mechanism mismatch: ours=CURVE peer=NULL") {
+            let what = format!("{} takes no keys: its security.mode is not curve", self.address);
+            return Failure::new(Exit::Unreachable, "no_keys", what).hint(
+                "leave out --key and --server-key, STATEMESH_KEY and STATEMESH_SERVER_KEY, and the context or file that has keys \
+                 (`statemesh config` shows which); or is it another daemon than you mean?",
+            );
+        }
         Failure::new(Exit::Unreachable, "refused_key", format!("{} did not let this key in: {why}", self.address)).hint(
             "`statemesh keys list` where the daemon runs shows who is let in; --server-key must be the daemon's public key",
         )
@@ -184,6 +228,34 @@ mod tests {
     use super::*;
     use serde_json::json;
     use statemesh_client::ErrorCode;
+
+    #[test]
+    fn a_request_that_was_cut_off_may_have_been_done() {
+        let address = "tcp://127.0.0.1:9000".to_owned();
+        let peer = Peer { address, timeout: Duration::from_secs(5), secured: false };
+        let source = io::ErrorKind::UnexpectedEof.into();
+        let error = ClientError::Broken(ConnectionError::Io { address: ([127, 0, 0, 1], 9000).into(), source });
+        let told = |ask: &Ask<'_>| {
+            let failure = peer.cut_off(ask, &error, false);
+            assert_eq!(failure.exit, Exit::Unreachable);
+            format!("{} {}", failure.message, failure.hint.unwrap_or_default())
+        };
+        let send = about(Op::Send, "order", "1");
+        assert!(told(&send).contains("whether send was done is not known") && told(&send).contains("--dedup TOKEN"));
+        assert!(told(&Ask { dedup: Some("t"), ..send }).contains("with the same --dedup"));
+        let get = about(Op::Get, "order", "1");
+        assert!(told(&get).contains("does not answer as a daemon does"), "it may be a port for something else");
+        let get = told(&Ask { until: Some(b"{}"), ..get });
+        assert!(get.contains("before it answered") && !get.contains("not known") && !get.contains("--key"), "{get}");
+    }
+
+    #[test]
+    fn a_daemon_without_keys_is_called_so() {
+        let peer = Peer { address: "a".to_owned(), timeout: Duration::from_secs(5), secured: true };
+        let plain = peer.refuses_key("127.0.0.1:1 violated ZMTP: mechanism mismatch: ours=\"CURVE\" peer=\"NULL\"");
+        assert!(plain.message.contains("takes no keys") && plain.hint.unwrap().contains("leave out --key"));
+        assert_eq!(peer.refuses_key("unexpected end of file").code, "refused_key");
+    }
 
     #[test]
     fn an_error_reply_keeps_what_it_says() {

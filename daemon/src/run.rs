@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::descriptors;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, INTERRUPTED};
 use crate::logs;
 use crate::up::ports::{self, Transport};
 use statemesh_gateway as gateway;
@@ -11,6 +11,7 @@ use statemesh_node::{Handle, Node, StartError};
 use std::fmt;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -23,12 +24,11 @@ use tokio::task::JoinHandle;
 const WORKER_THREADS: usize = 2;
 /// What is left to do after the goodbye must not keep the process.
 const SHUTDOWN: Duration = Duration::from_secs(2);
-/// The exit code after a second signal: as a shell reports an interrupted command.
-const INTERRUPTED: i32 = 130;
 
 /// Runs a daemon until it is told to end. `with_parent`: it also ends, at once, when its stdin is closed.
 pub(crate) fn daemon(config: &Config, with_parent: bool) -> Result<(), Failure> {
     let mut told = config.daemon()?;
+    must_be_there(&told.node.machines)?;
     let over_http = told.http.connections.saturating_add(told.http.probe_connections);
     // Links are opened both ways.
     let of_the_house = told.node.limits.links.saturating_mul(2).saturating_add(over_http);
@@ -89,6 +89,18 @@ pub(crate) fn daemon(config: &Config, with_parent: bool) -> Result<(), Failure> 
     ended
 }
 
+/// Files that cannot be read are told by their setting, as those of keys are, before anything has begun.
+fn must_be_there(machines: &[PathBuf]) -> Result<(), Failure> {
+    let unreadable = |path: &PathBuf| {
+        let read = if path.is_dir() { std::fs::read_dir(path).map(drop) } else { std::fs::File::open(path).map(drop) };
+        Some((path.clone(), read.err()?))
+    };
+    let Some((path, error)) = machines.iter().find_map(unreadable) else { return Ok(()) };
+    let message = format!("machines: {}: {error}", path.display());
+    Err(Failure::new(Exit::File, "file", message)
+        .hint("--machines, STATEMESH_MACHINES or the file name definitions, or folders of *.json"))
+}
+
 fn event_loop(name: &str) -> Result<Runtime, Failure> {
     let built = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKER_THREADS)
@@ -146,6 +158,8 @@ fn say_hello(handle: &Handle) {
 fn cannot_start(name: &str, listen: &Listen, error: StartError) -> Failure {
     match error {
         StartError::Listen { address, source, .. } => cannot_listen(address, setting_of(listen, address), &source),
+        StartError::Definition { .. } => Failure::new(Exit::Start, error.code(), format!("machines: {error}"))
+            .hint("statemesh check shows the place; --machines, STATEMESH_MACHINES or the file name definitions"),
         other => Failure::new(Exit::Start, other.code(), format!("{name}: {other}")),
     }
 }

@@ -361,3 +361,23 @@ fn a_project_to_begin_with_passes_its_own_test() {
     let again = folder.run(&["init", "door"]);
     assert!(code(&again) == 1 && stderr(&again).contains("door/machine.json is there already"), "{}", stderr(&again));
 }
+
+#[test]
+fn an_exit_code_is_what_its_page_says() {
+    let folder = Folder::new("codes");
+    assert_eq!(code(&folder.run(&["keys", "new", "billing.key"])), 0);
+    let again = folder.run(&["keys", "new", "billing.key"]);
+    assert!(code(&again) == 1 && stderr(&again).contains("billing.key: there is a file already"), "{}", stderr(&again));
+    let nothing = folder.run(&["bench", "--duration", "0"]);
+    assert!(code(&nothing) == 2 && stderr(&nothing).contains("--duration: 0 leaves no time"), "{}", stderr(&nothing));
+    let ports =
+        ["clients", "changes", "peers", "gossip", "http"].map(|port| [format!("--listen-{port}"), "0".to_owned()]);
+    let daemon = |machines: &str| {
+        statemesh(&folder.0).args(["daemon", "--machines", machines]).args(ports.as_flattened()).output().unwrap()
+    };
+    let absent = daemon("nofile");
+    assert!(code(&absent) == 5 && stderr(&absent).contains("machines: nofile: No such file"), "{}", stderr(&absent));
+    folder.file("broken.json", "{\"id\":\"a\",\"initial\":\"x\",\"states\":{\"y\":{}}}");
+    let broken = daemon("broken.json");
+    assert!(code(&broken) == 4 && stderr(&broken).contains("machines: broken.json"), "{}", stderr(&broken));
+}

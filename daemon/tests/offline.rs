@@ -61,7 +61,14 @@ fn warnings_are_errors_when_asked_for() {
     folder.file("warn.json", &LAMP.replace("\"on\": {\"tags\"", "\"lost\": {}, \"on\": {\"tags\""));
     let lenient = folder.run(&["check", "warn.json"]);
     assert!(code(&lenient) == 0 && stderr(&lenient).contains("1 warning"), "{}{}", stdout(&lenient), stderr(&lenient));
-    assert_eq!(code(&folder.run(&["check", "warn.json", "--strict"])), 1);
+    let strict = folder.run(&["check", "warn.json", "--strict"]);
+    assert_eq!(code(&strict), 1);
+    assert!(stdout(&strict).contains("warn.json: not ok (lamp"), "{}", stdout(&strict));
+    assert!(stderr(&strict).contains("1 warning, which --strict takes for errors"), "{}", stderr(&strict));
+    let both = folder.run(&["check", "nofile.json", "warn.json", "none.json"]);
+    assert!(stdout(&both).contains("warn.json: ok"), "{}", stdout(&both));
+    assert!(stderr(&both).contains("nofile.json: No such file") && stderr(&both).contains("none.json: No such"));
+    assert_eq!(code(&both), 5);
 }
 
 #[test]
@@ -348,4 +355,18 @@ fn a_name_in_a_definition_does_not_reach_the_terminal_as_it_is() {
         let all = stdout(&output) + &stderr(&output);
         assert!(all.contains('s') && !all.contains(|c: char| c.is_control() && c != '\n'), "{args:?}: {all:?}");
     }
+}
+
+#[test]
+fn an_event_that_nothing_reacts_to_is_told_with_its_line() {
+    let folder = Folder::new("nothing-reacts");
+    folder.file("lamp.json", LAMP).file("events.jsonl", "{\"type\":\"PRESS\"}\n\n{\"type\":\"PERSS\"}\n");
+    let run = ["simulate", "lamp.json", "--events", "events.jsonl"];
+    let output = folder.run(&run);
+    let expected = "events.jsonl:3: nothing reacts to PERSS: here it reacts to PRESS; did you mean PRESS?\n";
+    assert_eq!((code(&output), stderr(&output)), (0, expected.to_owned()));
+    assert_eq!(stderr(&folder.run(&[&run[..], &["-o", "json"]].concat())), "");
+    folder.file("end.json", r#"{"id":"e","initial":"a","states":{"a":{}}}"#);
+    let none = folder.run(&["simulate", "end.json", "--events", "events.jsonl"]);
+    assert!(stderr(&none).contains("here it reacts to no event"), "{}", stderr(&none));
 }

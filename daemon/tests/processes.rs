@@ -367,3 +367,25 @@ fn what_a_person_types_meets_a_daemon_as_it_is() {
         ask(&["bench", "--machine", "lamp", "--event", "NOPE", "--duration", "100ms", "--warm-up", "0", "--keys", "4"]);
     assert!(code(&nothing) == 1 && stderr(&nothing).contains("no NOPE was a transition"), "{}", stderr(&nothing));
 }
+
+#[test]
+fn a_daemon_that_ends_leaves_unknown_what_was_asked_of_it() {
+    let folder = Folder::new("cut-off");
+    folder.file("lamp.json", LAMP);
+    let (mut running, at) = daemon(&folder, "ends", &[]);
+    let at = |port: &str| at[port].as_str().unwrap().to_owned();
+    eventually("it is ready", || get(&at("http"), "/health/ready").filter(|answer| answer.starts_with("HTTP/1.1 200")));
+    let command = |args: &[&str]| {
+        let mut command = statemesh(&folder.0);
+        command.args(args).env("STATEMESH_ADDRESS", at("clients")).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+    };
+    assert_eq!(code(&command(&["define", "lamp.json"]).output().unwrap()), 0);
+    let waits = command(&["send", "lamp/1", "PRESS", "--until-done", "--within", "60s"]).spawn().unwrap();
+    eventually("it is done", || command(&["get", "lamp/1"]).status().unwrap().success().then_some(()));
+    running.signal("TERM");
+    let told = waits.wait_with_output().unwrap();
+    assert!(code(&told) == 3 && stderr(&told).contains("whether send was done is not known"), "{}", stderr(&told));
+    assert!(stderr(&told).contains("--dedup TOKEN") && !stderr(&told).contains("--key"), "{}", stderr(&told));
+    assert_eq!(running.ended(), Some(0));
+}

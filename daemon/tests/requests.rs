@@ -4,7 +4,9 @@
 mod support;
 
 use serde_json::{Value, json};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 use support::{Folder, Peer, code, publisher, stderr, stdout};
 
 #[test]
@@ -299,7 +301,11 @@ fn a_definition_says_whether_it_is_new() {
     let json: Value =
         serde_json::from_slice(&peer.run(&folder, &["define", "door.json", "-o", "json"]).stdout).unwrap();
     assert_eq!((&json[0]["was"], &json[0]["missing"]), (&json!(2), &json!(["c"])));
-    folder.file("bad.json", "{");
+    folder.file("nameless.json", "{\"initial\":\"a\",\"states\":{\"a\":{}}}").file("bad.json", "{");
+    let before = peer.requests.lock().unwrap().len();
+    let nameless = peer.run(&folder, &["define", "door.json", "nameless.json"]);
+    assert!(code(&nameless) == 1 && stderr(&nameless).contains("nameless.json: the machine has no id"));
+    assert_eq!(peer.requests.lock().unwrap().len(), before, "nothing was defined");
     let before = peer.requests.lock().unwrap().len();
     let bad = peer.run(&folder, &["define", "door.json", "bad.json"]);
     assert!(code(&bad) == 1 && stderr(&bad).contains("--> bad.json:1:"), "{}", stderr(&bad));
@@ -377,6 +383,26 @@ fn a_mesh_has_a_name_in_a_context() {
     assert_eq!(code(&run(&["context", "use", "lab"])), 0);
     assert_eq!((code(&run(&["ping"])), code(&run(&["ping", "--context", "shop"]))), (3, 0));
     assert_eq!(code(&run(&["ping", "--address", &peer.address])), 0, "a flag comes first");
+    let with_address = |args: &[&str]| {
+        let mut command = support::statemesh(&folder.0);
+        command.args(args).env("XDG_CONFIG_HOME", &folder.0).env("STATEMESH_ADDRESS", "127.0.0.1:9").output().unwrap()
+    };
+    assert_eq!(code(&with_address(&["ping", "--context", "shop"])), 0, "a context that a flag names is a flag");
+    assert_eq!(code(&with_address(&["ping"])), 3);
+    folder.file("shop.toml", &format!("[client]\naddress = \"{}\"\n", peer.address));
+    assert_eq!(code(&run(&["ping", "--config", "shop.toml"])), 0, "a file that is named is meant");
+    let address = |args: &[&str]| {
+        let config: Value = serde_json::from_slice(&run(&[args, &["-o", "json"]].concat()).stdout).unwrap();
+        config["client.address"]["from"].as_str().map(str::to_owned)
+    };
+    assert_eq!(address(&["config", "--changed"]).as_deref(), Some("context lab"));
+    assert_eq!(address(&["config", "--changed", "--config", "shop.toml"]).as_deref(), Some("shop.toml:2"));
+    assert_eq!(
+        address(&["config", "--changed", "--config", "shop.toml", "--context", "shop"]).as_deref(),
+        Some("context shop")
+    );
+    assert!(!stdout(&run(&["config", "-o", "toml"])).contains("127.0.0.1:9"), "what is worked on stays out of a file");
+    assert!(stdout(&run(&["config", "-o", "toml", "--context", "lab"])).contains("127.0.0.1:9"));
     let list: Value = serde_json::from_slice(&run(&["context", "list", "-o", "json"]).stdout).unwrap();
     assert_eq!(
         (&list[0]["name"], &list[0]["current"], &list[1]["current"]),
@@ -384,7 +410,8 @@ fn a_mesh_has_a_name_in_a_context() {
     );
     let wrong = run(&["ping", "--context", "shpo"]);
     assert!(code(&wrong) == 2 && stderr(&wrong).contains("did you mean 'shop'?"), "{}", stderr(&wrong));
-    assert_eq!(code(&run(&["context", "remove", "lab"])), 0);
+    let removed = run(&["context", "remove", "lab"]);
+    assert!(code(&removed) == 0 && stderr(&removed).contains("statemesh context use shop"), "{}", stderr(&removed));
     assert_eq!(code(&run(&["context", "use", "lab"])), 2);
     for bad in [
         &["context", "add", "current", "--address", "a"][..],
@@ -450,6 +477,9 @@ fn top_counts_what_happens_by_machine() {
     let rate = |name: &str| row[name].as_f64().unwrap();
     assert_eq!((row["machine"].as_str(), last.as_array().unwrap().len()), (Some("order"), 1), "{last}");
     assert!(["events", "timers", "effects", "lost"].iter().all(|name| rate(name) > 0.0), "{row}");
+    let peer = Peer::always(json!({"ok": true, "members": [], "machines": [{"id": "order"}]}));
+    let unknown = peer.run(&folder, &["top", "ordr"]);
+    assert!(stderr(&unknown).contains("did you mean order?"), "{}", stderr(&unknown));
     let idle = folder.run(&["top", "--every", "1ms"]);
     assert!(code(&idle) == 2 && stderr(&idle).contains("100ms"), "{}", stderr(&idle));
 }
@@ -479,6 +509,8 @@ fn completions_are_those_of_the_mesh() {
     assert_eq!(offered(&["instances", "d"]), ["door"]);
     assert_eq!(offered(&["context", "use", "s"]), ["shop"]);
     assert_eq!(offered(&["members", "--context", "l"]), ["lab"]);
+    assert_eq!(offered(&["send", "--address", "127.0.0.1:9", "o"]), [""; 0], "of the mesh that the line names");
+    assert_eq!(offered(&["send", "--context=lab", "o"]), [""; 0]);
     let nobody =
         support::completed(support::statemesh(&folder.0).env("STATEMESH_ADDRESS", "127.0.0.1:9"), &["send", "o"]);
     assert_eq!(nobody, [""; 0]);
@@ -508,4 +540,96 @@ fn what_is_waited_for_is_asked_for_and_ends_with_7_if_it_does_not_come_about() {
     let plain = peer.run(&folder, &["get", "order/1"]);
     assert!(peer.last_request()["within"].is_null() && code(&plain) == 7, "{}", stderr(&plain));
     assert_eq!(code(&folder.run(&["get", "order/1", "--within", "1s"])), 2, "within what is waited for");
+}
+
+#[test]
+fn keys_for_a_daemon_that_has_none_are_what_is_wrong() {
+    let folder = Folder::new("no-keys");
+    let peer = Peer::always(json!({"ok": true, "daemon": "a"}));
+    let public = stdout(&folder.run(&["keys", "new", "me.key"]));
+    let output = peer.run(&folder, &["ping", "--key", "me.key", "--server-key", public.trim()]);
+    assert!(code(&output) == 3 && stderr(&output).contains("takes no keys"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("leave out --key"), "{}", stderr(&output));
+}
+
+#[test]
+fn ctrl_c_is_no_answer_to_who_waits() {
+    let folder = Folder::new("interrupted");
+    let peer = Peer::start(|request| (request["op"] == "members").then(|| json!({"ok": true, "members": []})));
+    let ended = |args: &[&str]| {
+        let asked = peer.requests.lock().unwrap().len();
+        let mut command = support::statemesh(&folder.0);
+        command.args(args).env("STATEMESH_ADDRESS", &peer.address).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let until = Instant::now() + Duration::from_secs(20);
+        while peer.requests.lock().unwrap().len() == asked {
+            assert!(Instant::now() < until, "{args:?} asks");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let told = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+        assert!(told.success());
+        child.wait().unwrap().code()
+    };
+    assert_eq!(ended(&["get", "order/1", "--until-done", "--within", "20s"]), Some(130));
+    assert_eq!(ended(&["ping", "--timeout", "100ms", "--wait", "20s"]), Some(130));
+}
+
+#[test]
+fn a_page_of_instances_says_where_the_next_begins() {
+    let folder = Folder::new("pages-of-instances");
+    let peer = Peer::start(|request| {
+        let is_first = request["after"].is_null();
+        let (key, next) = if is_first { ("1", json!("0.0.a")) } else { ("2", Value::Null) };
+        Some(
+            json!({"ok": true, "instances": [{"machine": "m", "key": key, "value": "a", "status": "active"}], "next": next}),
+        )
+    });
+    let page = |rest: &[&str]| {
+        let output = peer.run(&folder, &[&["instances", "-o", "json", "--limit", "1"], rest].concat());
+        assert_eq!((code(&output), stderr(&output)), (0, String::new()));
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    let first = page(&[]);
+    assert_eq!((&first["instances"][0]["key"], &first["next"]), (&json!("1"), &json!("0.0.a")));
+    let last = page(&["--after", first["next"].as_str().unwrap()]);
+    assert_eq!((&last["instances"][0]["key"], &last["next"]), (&json!("2"), &Value::Null));
+    let table = peer.run(&folder, &["instances", "--limit", "1"]);
+    assert!(stderr(&table).contains("--after 0.0.a"), "{}", stderr(&table));
+}
+
+#[test]
+fn a_refusal_names_what_to_type() {
+    let folder = Folder::new("way-out");
+    let peer = Peer::start(|request| {
+        let error =
+            |code: &str| Some(json!({"ok": false, "error": {"code": code, "message": "no", "hint": "say `force`"}}));
+        match (request["op"].as_str().unwrap(), request["key"].as_str().unwrap_or_default()) {
+            ("start", _) => error("already_started"),
+            ("retry", "stuck") => error("event_failed"),
+            ("get", key) => Some(json!({"ok": true, "value": "a", "status": "error", "stuck": key == "stuck"})),
+            ("machines", _) => Some(json!({"ok": true, "machines": [{"id": "order"}]})),
+            ("where", _) => Some(json!({"ok": true, "partition": 7, "owner": "a"})),
+            _ => error("unknown_instance"),
+        }
+    });
+    let lines: [(&[&str], &str); 9] = [
+        (&["start", "order/active"], "begin anew with --force"),
+        (&["start", "order/stuck"], "`statemesh retry order/stuck` fires its timer again"),
+        (&["retry", "order/stuck"], "`statemesh skip order/stuck` drops the timer"),
+        (&["retry", "order/none"], "`statemesh instances order` lists"),
+        (&["skip", "order/none"], "`statemesh instances order` lists"),
+        (&["stop", "order/none"], "`statemesh instances order` lists"),
+        (&["delete", "order/none"], "`statemesh instances order` lists"),
+        (&["history", "order/none"], "`statemesh instances order` lists"),
+        (&["where", "ordr/1"], "did you mean order?"),
+    ];
+    for (args, says) in lines {
+        let output = peer.run(&folder, args);
+        assert!(
+            stderr(&output).contains(says) && !stderr(&output).contains("`force`"),
+            "{args:?}: {}",
+            stderr(&output)
+        );
+    }
+    assert_eq!(stderr(&peer.run(&folder, &["where", "order/1"])), "");
 }

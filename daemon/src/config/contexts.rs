@@ -32,18 +32,41 @@ pub(crate) struct Contexts {
     pub(crate) all: BTreeMap<String, Context>,
 }
 
-/// The context that is named, or else the current one, if there is any.
-pub(super) fn chosen(name: Option<&str>) -> Result<Option<(String, Context)>, Failure> {
-    let mut contexts = match (Contexts::read(), name) {
+/// How a context came to be used, by which it comes before other sources or after them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// `--context` names it: it counts as a flag.
+    Flag,
+    /// A variable names it.
+    Variable,
+    /// It is the current one, and nobody named any.
+    Current,
+}
+
+/// A context that is used.
+#[derive(Clone, Debug)]
+pub(crate) struct Chosen {
+    pub(crate) name: String,
+    pub(crate) how: Choice,
+    pub(crate) context: Context,
+}
+
+/// The context that the flag names, or the variable, or else the current one, if there is any.
+pub(super) fn chosen(flag: Option<&str>, variable: Option<&str>) -> Result<Option<Chosen>, Failure> {
+    let named = flag.map(|name| (name, Choice::Flag)).or(variable.map(|name| (name, Choice::Variable)));
+    let mut contexts = match (Contexts::read(), named) {
         (Ok(contexts), _) => contexts,
         // Without a folder of the user's there are no contexts, and none is missed.
         (Err(None), None) => return Ok(None),
         (Err(None), Some(_)) => return Err(no_folder()),
         (Err(Some(failure)), _) => return Err(failure),
     };
-    let Some(name) = name.map(str::to_owned).or(contexts.current.take()) else { return Ok(None) };
+    let named = named.map(|(name, how)| (name.to_owned(), how));
+    let Some((name, how)) = named.or(contexts.current.take().map(|name| (name, Choice::Current))) else {
+        return Ok(None);
+    };
     let context = contexts.of(&name)?.clone();
-    Ok(Some((name, context)))
+    Ok(Some(Chosen { name, how, context }))
 }
 
 fn no_folder() -> Failure {

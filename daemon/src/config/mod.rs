@@ -1,4 +1,6 @@
-//! Configuration: flags, then the environment, then the file, then defaults; each value knows where it came from.
+//! Configuration: flags, then the environment, then the file, then defaults; each value knows where it came from. For the command line's own
+//! settings there are contexts too: one that `--context` names comes right after the flags, any other after the environment, and the current one
+//! after a file that is named as well, since whoever names a file means it.
 
 mod contexts;
 mod file;
@@ -6,7 +8,7 @@ mod flags;
 mod options;
 mod settings;
 
-pub(crate) use contexts::{CONTEXT_VARIABLE, Context, Contexts};
+pub(crate) use contexts::{CONTEXT_VARIABLE, Choice, Chosen, Context, Contexts};
 pub(crate) use flags::{SETTINGS_HEADING, SettingFlags};
 pub(crate) use options::{LogFormat, Logs};
 pub(crate) use settings::{
@@ -79,8 +81,10 @@ pub(crate) struct Sources {
     pub(crate) environment: BTreeMap<String, String>,
     /// The file and its text.
     pub(crate) file: Option<(PathBuf, String)>,
-    /// The context that is used, with its name.
-    pub(crate) context: Option<(String, Context)>,
+    /// Whether a flag or a variable names the file.
+    pub(crate) file_is_named: bool,
+    /// The context that is used.
+    pub(crate) context: Option<Chosen>,
 }
 
 /// Every setting with its value.
@@ -104,14 +108,14 @@ impl Config {
     ) -> Result<Config, Failure> {
         Config::read(flags, file, |environment| {
             let variable = environment.get(CONTEXT_VARIABLE).map(String::as_str).filter(|name| !name.is_empty());
-            contexts::chosen(context.or(variable))
+            contexts::chosen(context, variable)
         })
     }
 
     fn read(
         flags: BTreeMap<&'static str, Vec<String>>,
         file: Option<&Path>,
-        context: impl FnOnce(&BTreeMap<String, String>) -> Result<Option<(String, Context)>, Failure>,
+        context: impl FnOnce(&BTreeMap<String, String>) -> Result<Option<Chosen>, Failure>,
     ) -> Result<Config, Failure> {
         let is_ours = |name: &String| name.starts_with("STATEMESH_");
         let environment: BTreeMap<_, _> = std::env::vars_os()
@@ -122,7 +126,8 @@ impl Config {
             .map(Path::to_owned)
             .or_else(|| environment.get(FILE_VARIABLE).filter(|name| !name.is_empty()).map(PathBuf::from));
         let context = context(&environment)?;
-        Config::resolve(&Sources { flags, file: read_file(named)?, context, environment })
+        let file_is_named = named.is_some();
+        Config::resolve(&Sources { flags, file: read_file(named)?, file_is_named, context, environment })
     }
 
     /// Merges the sources, and checks every value that was given, also one that another source overrides.
@@ -135,8 +140,14 @@ impl Config {
             .collect();
         let (of_file, faults) = from_file(sources);
         wrong.extend(faults);
-        let given = of_file.into_iter().chain(from_context(sources)).chain(from_environment(sources));
-        for (setting, given) in given.chain(from_flags(sources)) {
+        // Whoever comes later is heard.
+        let mut ranked =
+            [(Rank::File, of_file), (Rank::Environment, from_environment(sources)), (Rank::Flags, from_flags(sources))]
+                .into_iter()
+                .chain([(rank_of_context(sources), from_context(sources))])
+                .collect::<Vec<_>>();
+        ranked.sort_by_key(|(rank, _)| *rank);
+        for (setting, given) in ranked.into_iter().flat_map(|(_, given)| given) {
             let bad = given.items.iter().filter_map(|item| setting.kind.check(item).err());
             wrong.extend(bad.map(|why| (given.source.line(), bad_value(setting, &given.source, &why))));
             values.insert(setting.key, given);
@@ -243,9 +254,29 @@ fn from_file(sources: &Sources) -> (Vec<(&'static Setting, Given)>, Vec<Placed>)
     (entries, faults.into_iter().map(failure).collect())
 }
 
-/// A context is what a person chose for whatever they do; a file may be there for a daemon.
+/// Sources from the least to the one that comes before all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// Where the file is named.
+    CurrentContext,
+    File,
+    Context,
+    Environment,
+    ContextByFlag,
+    Flags,
+}
+
+/// A context is what a person chose for whatever they do; a file that nobody named may be there for a daemon.
+fn rank_of_context(sources: &Sources) -> Rank {
+    match sources.context.as_ref().map(|chosen| chosen.how) {
+        Some(Choice::Flag) => Rank::ContextByFlag,
+        Some(Choice::Current) if sources.file_is_named => Rank::CurrentContext,
+        Some(Choice::Variable | Choice::Current) | None => Rank::Context,
+    }
+}
+
 fn from_context(sources: &Sources) -> Vec<(&'static Setting, Given)> {
-    let Some((name, context)) = &sources.context else {
+    let Some(Chosen { name, context, .. }) = &sources.context else {
         return Vec::new();
     };
     let read = |(key, text): (&String, &String)| {
@@ -339,6 +370,7 @@ mod tests {
             flags: flags.iter().map(|(key, text)| (*key, vec![(*text).to_owned()])).collect(),
             environment: environment.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect(),
             file: (!file.is_empty()).then(|| (PathBuf::from("statemesh.toml"), file.to_owned())),
+            file_is_named: false,
             context: None,
         }
     }
@@ -356,17 +388,27 @@ mod tests {
     }
 
     #[test]
-    fn a_context_comes_after_the_environment_and_before_the_file() {
-        let given = |environment: &[(&str, &str)]| {
-            let mut sources = sources(&[], environment, "[client]\naddress = 'file'\ntimeout = '1s'");
-            let context = [("address", "context"), ("timeout", "2s")];
-            let context = context.map(|(key, text)| (key.to_owned(), text.to_owned()));
-            sources.context = Some(("shop".to_owned(), context.into()));
+    fn a_context_that_is_named_is_heard_before_one_that_is_current() {
+        let address = |how, file_is_named, environment: &[(&str, &str)], flags: &[(&'static str, &str)]| {
+            let mut sources = sources(flags, environment, "[client]\naddress = 'file'\ntimeout = '1s'");
+            let context = Context::from([("address".to_owned(), "context".to_owned())]);
+            sources.context = Some(Chosen { name: "shop".to_owned(), how, context });
+            sources.file_is_named = file_is_named;
             let config = Config::resolve(&sources).unwrap();
-            (config.text(CLIENT_ADDRESS).unwrap().to_owned(), config.source(CLIENT_TIMEOUT).to_string())
+            assert_eq!(config.text(CLIENT_TIMEOUT), Some("1s"), "what it does not say is the file's");
+            config.text(CLIENT_ADDRESS).unwrap().to_owned()
         };
-        assert_eq!(given(&[]), ("context".to_owned(), "context shop".to_owned()));
-        assert_eq!(given(&[("STATEMESH_ADDRESS", "a,b")]).0, "a,b");
+        let variable = [("STATEMESH_ADDRESS", "variable")];
+        let flag = [(CLIENT_ADDRESS, "flag")];
+        for named in [false, true] {
+            assert_eq!(address(Choice::Flag, named, &variable, &flag), "flag");
+            assert_eq!(address(Choice::Flag, named, &variable, &[]), "context");
+            assert_eq!(address(Choice::Variable, named, &variable, &[]), "variable");
+            assert_eq!(address(Choice::Variable, named, &[], &[]), "context");
+            assert_eq!(address(Choice::Current, named, &variable, &[]), "variable");
+        }
+        assert_eq!(address(Choice::Current, false, &[], &[]), "context");
+        assert_eq!(address(Choice::Current, true, &[], &[]), "file");
     }
 
     #[test]

@@ -270,6 +270,7 @@ mod tests {
             flags: BTreeMap::new(),
             environment: BTreeMap::new(),
             file: Some(("statemesh.toml".into(), file.to_owned())),
+            file_is_named: true,
             context: None,
         };
         Config::resolve(&sources).unwrap().daemon()

@@ -83,6 +83,9 @@ fn stepped(mut keys: Vec<[u8; 32]>, step: Step) -> Result<(Vec<[u8; 32]>, &'stat
             keys.push(rand::random());
             if keys.len() == 1 {
                 "give every daemon this file (gossip.keys_file)"
+            } else if keys.len() > 2 {
+                "more than one key is not used: statemesh keys rotate use takes this one, and drop removes all others; once every daemon \
+                 has this file: statemesh keys rotate use"
             } else {
                 "once every daemon has this file: statemesh keys rotate use"
             }
@@ -117,6 +120,8 @@ mod tests {
         assert!(stepped(&first, Step::Use).is_err() && stepped(&first, Step::Drop).is_err());
         let both = stepped(&first, Step::Add).unwrap();
         assert_eq!((both.len(), both[0]), (2, first[0]));
+        let (_, next) = rotated(both.clone(), Step::Add).unwrap();
+        assert!(next.contains("more than one key is not used"), "{next}");
         let used = stepped(&both, Step::Use).unwrap();
         assert_eq!(used, [both[1], both[0]]);
         assert_eq!(stepped(&used, Step::Drop).unwrap(), [both[1]]);

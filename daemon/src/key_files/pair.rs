@@ -64,7 +64,7 @@ pub(crate) fn text_of(own: &OwnKeys) -> String {
 pub(crate) fn create(path: &Path) -> Result<KeyPair, Failure> {
     if path.exists() {
         let message = format!("{}: there is a file already", path.display());
-        return Err(Failure::new(Exit::File, "file", message).hint("name another one, or move that one away"));
+        return Err(Failure::new(Exit::Refused, "exists", message).hint("name another one, or move that one away"));
     }
     let pair = KeyPair::generate();
     replace(path, &text_of(&pair.clone().into()))?;
@@ -83,7 +83,8 @@ mod tests {
         let pair = create(&path).unwrap();
         assert_eq!(read(&path).unwrap().secret, pair.secret);
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(create(&path).is_err(), "it must not be overwritten");
+        let again = create(&path).unwrap_err();
+        assert_eq!((again.exit, again.code.as_str()), (Exit::Refused, "exists"), "it must not be overwritten");
     }
 
     #[test]

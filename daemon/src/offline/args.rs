@@ -19,7 +19,7 @@ pub(crate) struct SimulateArgs {
     /// The definition
     #[arg(required_unless_present = "batch", value_name = "MACHINE.json")]
     pub(crate) machine: Option<PathBuf>,
-    /// Events, one JSON object on each line; {"type":"@advance","ms":500} lets time pass, blank lines are skipped [default: stdin]
+    /// Events, one JSON object on each line; {"type":"@advance","ms":500} lets time pass; {"type":"@retry"} fires the timer again that a stuck machine holds, {"type":"@skip"} drops it; blank lines are skipped [default: stdin]
     #[arg(long, value_name = "FILE")]
     pub(crate) events: Option<PathBuf>,
     /// Many runs: {"machine":...,"events":[...]} on each line gives a line {"snapshots":[...]} or {"error":...}, blank ones are skipped; - is stdin
@@ -148,7 +148,7 @@ pub(crate) struct DrawArgs {
     /// The definition; - is stdin
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
-    /// The language of the drawing
+    /// The language of the drawing; svg and png need the program dot of Graphviz
     #[arg(long, value_enum, default_value_t, value_name = "WORD")]
     pub(crate) format: Drawing,
     /// The definition of a machine that this one invokes; may be given again

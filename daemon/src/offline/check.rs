@@ -1,7 +1,7 @@
 //! `check`: what is wrong in definitions, at its place.
 
 use super::args::CheckArgs;
-use super::{Checked, compile};
+use super::{Checked, compiled};
 use crate::diagnostic::render;
 use crate::failure::{Exit, Failure};
 use crate::output::{Format, Painter, Printer, Style, Table, count, print, say};
@@ -9,9 +9,17 @@ use serde_json::Value;
 
 /// Checks the definitions of files. The findings are the data; the last line is for the person who reads them.
 pub(crate) fn check(args: &CheckArgs, printer: &Printer) -> Result<(), Failure> {
-    let files = compile(&args.files, None)?;
+    // One that cannot be read says nothing about the others.
+    let (mut read, mut unread) = (Vec::new(), Vec::new());
+    for path in &args.files {
+        match Checked::read(path) {
+            Ok(file) => read.push(file),
+            Err(failure) => unread.push(failure.message),
+        }
+    }
+    let files = compiled(read, None);
     if printer.format == Format::Table {
-        print(&files.iter().map(|file| shown(file, printer.colour)).collect::<String>())?;
+        print(&files.iter().map(|file| shown(file, args.strict, printer.colour)).collect::<String>())?;
     } else {
         let findings: Value =
             files.iter().flat_map(|file| file.diagnostics.iter().map(|found| found.to_value(&file.path))).collect();
@@ -22,12 +30,16 @@ pub(crate) fn check(args: &CheckArgs, printer: &Printer) -> Result<(), Failure> 
     };
     let (errors, warnings) = (found("error"), found("warning"));
     if printer.format == Format::Table {
-        say!("{}, {}, {}", count(files.len(), "file"), count(errors, "error"), count(warnings, "warning"));
+        let strict = if args.strict && warnings > 0 { ", which --strict takes for errors" } else { "" };
+        say!("{}, {}, {}{strict}", count(files.len(), "file"), count(errors, "error"), count(warnings, "warning"));
+    }
+    if !unread.is_empty() {
+        return Err(Failure::new(Exit::File, "file", unread.join("; ")));
     }
     if errors > 0 || (args.strict && warnings > 0) { Err(Failure::silent(Exit::Refused)) } else { Ok(()) }
 }
 
-fn shown(file: &Checked, colour: bool) -> String {
+fn shown(file: &Checked, strict: bool, colour: bool) -> String {
     let name = file.path.display().to_string();
     let painter = Painter { colour };
     let findings: String = file.diagnostics.iter().map(|found| render(&name, &file.text, found, painter)).collect();
@@ -35,5 +47,7 @@ fn shown(file: &Checked, colour: bool) -> String {
         return findings;
     };
     let states = count(machine.state_count(), "state");
-    format!("{findings}{name}: {} ({}, {states})\n", painter.paint(Style::Good, "ok"), machine.id())
+    let (style, verdict) =
+        if strict && !file.diagnostics.is_empty() { (Style::Bad, "not ok") } else { (Style::Good, "ok") };
+    format!("{findings}{name}: {} ({}, {states})\n", painter.paint(style, verdict), machine.id())
 }

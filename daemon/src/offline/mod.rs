@@ -56,7 +56,11 @@ impl Checked {
 /// Compiles the definitions of files, which may name each other's machines as children, in whatever order they are given. `faults`
 /// goes before what they say.
 fn compile(paths: &[PathBuf], faults: Option<Faults>) -> Result<Vec<Checked>, Failure> {
-    let mut files = paths.iter().map(|path| Checked::read(path)).collect::<Result<Vec<_>, _>>()?;
+    let files = paths.iter().map(|path| Checked::read(path)).collect::<Result<Vec<_>, _>>()?;
+    Ok(compiled(files, faults))
+}
+
+fn compiled(mut files: Vec<Checked>, faults: Option<Faults>) -> Vec<Checked> {
     let mut known = BTreeMap::new();
     loop {
         let before = known.len();
@@ -65,7 +69,7 @@ fn compile(paths: &[PathBuf], faults: Option<Faults>) -> Result<Vec<Checked>, Fa
             known.extend(file.machine.iter().map(|machine| (machine.id().to_owned(), Arc::clone(machine))));
         }
         if known.len() == before {
-            return Ok(files);
+            return files;
         }
     }
 }

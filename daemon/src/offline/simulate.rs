@@ -4,6 +4,7 @@ use super::args::SimulateArgs;
 use super::{expect, machine};
 use crate::config::did_you_mean;
 use crate::failure::{Exit, Failure};
+use crate::kind::span;
 use crate::output::{Format, Painter, Printer, Style, broken_output, json, say, say_text, state, text};
 use crate::verbs::sent;
 use serde_json::{Value, json};
@@ -25,7 +26,7 @@ pub(crate) fn simulate(args: &SimulateArgs, printer: &Printer) -> Result<(), Fai
         let name = batch.display().to_string();
         // A definition that is refused is an answer like any other.
         let lines = open(batch)?;
-        let answer = |line: &[u8]| simulate_batch_line(line, &limits);
+        let answer = |_, line: &[u8]| simulate_batch_line(line, &limits);
         return answer_lines(lines, &name, answer, |answer| escaped(answer, b"\n")).map(drop);
     }
     let Some(path) = &args.machine else {
@@ -77,7 +78,18 @@ fn from_lines(simulation: &mut Simulation, first: &[u8], path: &Path, printer: &
         }
     };
     write(&mut std::io::stdout().lock(), &shown(first))?;
-    let refused = answer_lines(lines, &name, |line| input_line(simulation, line), shown)?;
+    // A program finds out by comparing; to it stderr says errors only.
+    let tells = printer.format != Format::Json;
+    let answer = |number, line: &[u8]| {
+        let kind = std::str::from_utf8(line).ok().filter(|_| tells).and_then(|text| ignored(simulation, text));
+        let status = simulation.instance().status();
+        let answer = input_line(simulation, line);
+        if let Some(kind) = kind.filter(|_| simulation.instance().status() == status) {
+            say!("{name}:{number}: {}", nothing_reacts(simulation, &kind));
+        }
+        answer
+    };
+    let refused = answer_lines(lines, &name, answer, shown)?;
     if let Some((count, first)) = refused {
         let message = format!("{name}: {count} of the lines were refused, the first of them line {first}");
         let hint = "their answers say why; each line is one event as JSON, such as {\"type\":\"PAY\",\"amount\":3}";
@@ -121,12 +133,12 @@ fn escaped(line: &[u8], end: &[u8]) -> Vec<u8> {
 fn answer_lines(
     lines: Lines,
     name: &str,
-    mut answer: impl FnMut(&[u8]) -> Vec<u8>,
+    mut answer: impl FnMut(u64, &[u8]) -> Vec<u8>,
     shown: impl Fn(&[u8]) -> Vec<u8>,
 ) -> Result<Option<(u64, u64)>, Failure> {
     let mut refused = None;
     each_line(lines, name, |number, line| {
-        let mut answer = answer(line);
+        let mut answer = answer(number, line);
         if add_line_number(&mut answer, number) {
             refused.get_or_insert((0, number)).0 += 1;
         }
@@ -185,7 +197,8 @@ fn write(out: &mut StdoutLock<'_>, bytes: &[u8]) -> Result<(), Failure> {
 
 const HELP: &str = "\
 Type an event: PAY, or PAY {\"amount\":3}, or {\"type\":\"PAY\",\"amount\":3}
-+500 lets 500 ms pass; ? shows this and what the machine reacts to; exit ends.";
++500 lets 500 ms pass, +2s two seconds; @retry fires the timer again that a stuck machine holds, @skip drops it;
+? shows this and what the machine reacts to; exit ends.";
 
 /// A person types events and sees where each leads.
 fn by_hand(simulation: &mut Simulation, first: &[u8], printer: &Printer) -> Result<(), Failure> {
@@ -204,6 +217,9 @@ fn by_hand(simulation: &mut Simulation, first: &[u8], printer: &Printer) -> Resu
             Typed::Nothing => {}
             Typed::End => return Ok(()),
             Typed::Help => say!("{HELP}\n{}", reactions(simulation)),
+            Typed::NoTime(typed) => {
+                say!("  {typed} is no time: +500 lets 500 ms pass, +2s two seconds, +1h an hour");
+            }
             Typed::Event(event) => {
                 let (before, ignored) = (simulation.instance().clone(), ignored(simulation, &event));
                 let answer = input_line(simulation, event.as_bytes());
@@ -251,7 +267,8 @@ fn nothing_reacts(simulation: &Simulation, kind: &str) -> String {
     let handled = handled(simulation);
     let near = did_you_mean(kind, handled.iter().map(String::as_str));
     let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
-    format!("nothing reacts to {kind}: here it reacts to {}{near}", handled.join(", "))
+    let reactions = if handled.is_empty() { "no event".to_owned() } else { handled.join(", ") };
+    format!("nothing reacts to {kind}: here it reacts to {reactions}{near}")
 }
 
 #[derive(Debug, PartialEq)]
@@ -259,17 +276,20 @@ enum Typed {
     Nothing,
     End,
     Help,
+    /// Begins as a time does, and is none.
+    NoTime(String),
     Event(String),
 }
 
 fn event(typed: &str) -> Typed {
     let (kind, data) = typed.split_once(char::is_whitespace).unwrap_or((typed, ""));
-    let time = typed.strip_prefix('+').and_then(|ms| ms.trim().parse::<u64>().ok());
+    let time = typed.strip_prefix('+').map(str::trim).map(milliseconds);
     match (typed, time) {
         ("", _) => Typed::Nothing,
         ("exit" | "quit", _) => Typed::End,
         ("?" | "help", _) => Typed::Help,
-        (_, Some(ms)) => Typed::Event(json!({"type": "@advance", "ms": ms}).to_string()),
+        (_, Some(None)) => Typed::NoTime(typed.to_owned()),
+        (_, Some(Some(ms))) => Typed::Event(json!({"type": "@advance", "ms": ms}).to_string()),
         _ if typed.starts_with('{') => Typed::Event(typed.to_owned()),
         _ => match serde_json::from_str(data) {
             Ok(Value::Object(mut fields)) => {
@@ -281,6 +301,11 @@ fn event(typed: &str) -> Typed {
             _ => Typed::Event(json!({"type": kind}).to_string()),
         },
     }
+}
+
+fn milliseconds(time: &str) -> Option<u64> {
+    let span = || span(time).and_then(|span| u64::try_from(span.as_millis()).ok());
+    time.parse::<u64>().ok().or_else(span)
 }
 
 fn show(answer: &[u8], printer: &Printer) -> Result<(), Failure> {
@@ -304,7 +329,7 @@ pub(super) fn line(answer: &Value, painter: Painter) -> String {
     }
     if let Some(fault) = answer.get("fault") {
         let (word, end) = match answer["stuck"] == json!(true) {
-            true => ("stuck:", "; it keeps the timer, and takes nothing before retry or skip"),
+            true => ("stuck:", "; it keeps the timer, and takes nothing before the event @retry or @skip"),
             false => ("fault:", ""),
         };
         line.push_str(&format!("\n  {} {}{end}", painter.paint(Style::Bad, word), sentence(fault)));
@@ -344,7 +369,7 @@ mod tests {
             json!({"value": "a", "status": "error", "context": {}, "effects": [], "fault": fault, "stuck": true});
         let shown = line(&answer, Painter { colour: false });
         let expected = "a  error  {}\n  stuck: division by zero in 1 / context.n, where context.n is 0; it keeps the timer, and takes nothing \
-                        before retry or skip";
+                        before the event @retry or @skip";
         assert_eq!(shown, expected);
     }
 
@@ -358,6 +383,11 @@ mod tests {
         assert_eq!(json("PAY {\"amount\":3}"), json!({"type": "PAY", "amount": 3}));
         assert_eq!(json("{\"type\":\"X\"}"), json!({"type": "X"}));
         assert_eq!(json("+500"), json!({"type": "@advance", "ms": 500}));
+        assert_eq!(json("+2s"), json!({"type": "@advance", "ms": 2_000}));
+        assert_eq!(json("@skip"), json!({"type": "@skip"}));
+        for wrong in ["+", "+abc", "+2 s 3", "+-5"] {
+            assert_eq!(event(wrong), Typed::NoTime(wrong.to_owned()));
+        }
         assert_eq!((event(""), event("?")), (Typed::Nothing, Typed::Help));
         assert_eq!((event("exit"), event("quit")), (Typed::End, Typed::End));
         assert_eq!(event("PAY nonsense"), Typed::Event("nonsense".into()));

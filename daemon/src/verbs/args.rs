@@ -279,7 +279,7 @@ pub(crate) struct InstancesArgs {
     /// How many to list
     #[arg(long, default_value_t = 100, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) limit: u32,
-    /// Go on where an earlier list ended, with what that said
+    /// Go on where an earlier list ended, with what that said: `next` of -o json, which is null at the end
     #[arg(long, value_name = "PLACE")]
     pub(crate) after: Option<String>,
     /// Count them by machine, state and status
@@ -360,6 +360,9 @@ pub(crate) struct ConfigArgs {
     /// Print only what is not a default
     #[arg(long)]
     pub(crate) changed: bool,
+    /// With the client's settings of this context, which come before variables [default: that of statemesh context use; none with -o toml]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) context: Option<String>,
     #[command(flatten)]
     pub(crate) settings: SettingFlags,
 }

@@ -2,7 +2,7 @@
 
 use super::args::{ActArgs, ExplainArgs, GetArgs, PingArgs, SendArgs, StartArgs, Target, TargetArgs, UntilArgs};
 use super::explain;
-use super::sent;
+use super::{sent, tell_if_unknown};
 use crate::config::did_you_mean;
 use crate::connect::{Connect, connect, connect_for};
 use crate::failure::{Exit, Failure};
@@ -30,7 +30,7 @@ fn request(given: &Connect, file: Option<&Path>, ask: &Ask<'_>) -> Result<Value,
 pub(super) fn answer(client: &mut Remote, ask: &Ask<'_>) -> Result<Value, Failure> {
     let failure = match client.ask(ask) {
         Ok(reply) => return Ok(without_envelope(reply)),
-        Err(failure) => failure,
+        Err(failure) => with_way_out(failure, client, ask),
     };
     let (Some(ErrorCode::UnknownMachine), Some(machine)) = (failure.reply, ask.machine) else { return Err(failure) };
     let Ok(found) = client.ask(&remote::ask(Op::Machines)) else { return Err(failure) };
@@ -38,6 +38,29 @@ pub(super) fn answer(client: &mut Remote, ask: &Ask<'_>) -> Result<Value, Failur
     match did_you_mean(machine, names.iter().map(String::as_str)) {
         Some(near) => Err(failure.hint(format!("did you mean {near}?"))),
         None => Err(failure),
+    }
+}
+
+/// A daemon says the way out in the protocol's words, and for whoever asks whatever; a person at a command line wants to know what to type.
+fn with_way_out(failure: Failure, client: &mut Remote, ask: &Ask<'_>) -> Failure {
+    let (Some(machine), Some(key)) = (ask.machine, ask.key) else { return failure };
+    match (failure.reply, ask.op) {
+        (Some(ErrorCode::UnknownInstance), Op::Stop | Op::Delete | Op::Retry | Op::Skip | Op::History) => {
+            failure.hint(format!("`statemesh instances {machine}` lists those that there are"))
+        }
+        (Some(ErrorCode::EventFailed), Op::Retry) => failure.hint(format!(
+            "it is stuck as it was, with the definition that it runs; `statemesh skip {machine}/{key}` drops the timer and lets it go on"
+        )),
+        (Some(ErrorCode::AlreadyStarted), Op::Start) => {
+            let is_stuck = client.ask(&remote::about(Op::Get, machine, key)).is_ok_and(|reply| reply["stuck"] == json!(true));
+            failure.hint(match is_stuck {
+                true => format!(
+                    "it is stuck: `statemesh retry {machine}/{key}` fires its timer again, skip drops it; --force stops it and begins anew"
+                ),
+                false => "send it an event, choose another key, or stop it and begin anew with --force".to_owned(),
+            })
+        }
+        _ => failure,
     }
 }
 
@@ -75,14 +98,37 @@ impl UntilArgs {
     }
 }
 
-/// The failure of a wait, if it was in vain.
-fn reached(target: &Target, reply: &Value) -> Result<(), Failure> {
+/// The failure of a wait, if it was in vain. `is_late`: it took as long as it might; otherwise it ended since there was nothing to wait for.
+fn reached(target: &Target, reply: &Value, is_late: bool) -> Result<(), Failure> {
     if reply["reached"] != json!(false) {
         return Ok(());
     }
-    let (name, state) = (format!("{}/{}", target.machine, target.key), state(&reply["value"]));
-    let message = format!("{name} is in {state} ({}), and not where it was waited for", text(&reply["status"]));
-    Err(Failure::new(Exit::Unreached, "unreached", message).hint("--within gives it more time"))
+    let (name, status) = (format!("{}/{}", target.machine, target.key), text(&reply["status"]));
+    let is_stuck = reply["stuck"] == json!(true);
+    let stands = if is_stuck { "stuck" } else { &status };
+    let message = format!("{name} is in {} ({stands}), and not where it was waited for", state(&reply["value"]));
+    let hint = match status.as_str() {
+        _ if is_stuck => {
+            format!("it takes nothing until `statemesh retry {name}` fires its timer again, or skip drops it")
+        }
+        // What it was waited for cannot come any more, however long.
+        "done" | "error" | "stopped" => format!(
+            "it has ended; `statemesh history {name}` shows how, `statemesh start {name}` puts a new instance in its place"
+        ),
+        _ if began_anew(reply) => format!("another life of it began meanwhile: `statemesh history {name}` shows it"),
+        _ if is_late => {
+            "--within gives it more time; `statemesh draw` shows whether the machine has such a state".to_owned()
+        }
+        _ => format!(
+            "it was not waited for any longer: it is gone, or its next life began; `statemesh get {name}` shows what is there"
+        ),
+    };
+    Err(Failure::new(Exit::Unreached, "unreached", message).hint(hint))
+}
+
+/// Whether what was waited for belongs to a life of the key that is over.
+fn began_anew(reply: &Value) -> bool {
+    reply["restarted"] == json!(true) || reply["conflict"].is_object()
 }
 
 /// Reads JSON given as itself, `@FILE` or `-`.
@@ -133,10 +179,12 @@ pub(crate) fn send(args: SendArgs, file: Option<&Path>, printer: &Printer) -> Re
     let until = until.as_deref().map(str::as_bytes);
     let ask = Ask { event, dedup, if_run, if_seq, until, within_ms, ..about(Op::Send, &args.target) };
     let mut client = connect_for(&args.connect, file, args.until.later())?;
+    let asked = Instant::now();
     let reply = answer(&mut client, &ask)?;
+    let is_late = asked.elapsed() >= args.until.within;
     printer.answer(&reply, || outcome(&args.target, &reply))?;
     if reply["handled"] != json!(false) {
-        return reached(&args.target, &reply);
+        return reached(&args.target, &reply, is_late);
     }
     let explained = || client.ask(&Ask { event, ..about(Op::Explain, &args.target) }).ok();
     Err(ignored(&args.target, &args.event, &reply, explained))
@@ -183,9 +231,12 @@ pub(crate) fn start(args: StartArgs, file: Option<&Path>, printer: &Printer) -> 
     let (until, within_ms) = (args.until.until(), args.until.within_ms());
     let until = until.as_deref().map(str::as_bytes);
     let ask = Ask { input, force, until, within_ms, ..about(Op::Start, &args.target) };
-    let reply = answer(&mut connect_for(&args.connect, file, args.until.later())?, &ask)?;
+    let mut client = connect_for(&args.connect, file, args.until.later())?;
+    let asked = Instant::now();
+    let reply = answer(&mut client, &ask)?;
+    let is_late = asked.elapsed() >= args.until.within;
     printer.answer(&reply, || outcome(&args.target, &reply))?;
-    reached(&args.target, &reply)
+    reached(&args.target, &reply, is_late)
 }
 
 /// A request that names an instance and nothing else.
@@ -249,13 +300,19 @@ fn note(reply: &Value) -> (String, Style) {
 pub(crate) fn get(args: &GetArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
     let (until, within_ms) = (args.until.until(), args.until.within_ms());
     let ask = Ask { until: until.as_deref().map(str::as_bytes), within_ms, ..about(Op::Get, &args.target) };
-    let reply = answer(&mut connect_for(&args.connect, file, args.until.later())?, &ask)?;
+    let mut client = connect_for(&args.connect, file, args.until.later())?;
+    let asked = Instant::now();
+    let reply = answer(&mut client, &ask)?;
+    let is_late = asked.elapsed() >= args.until.within;
     printer.answer(&reply, || fields(&reply))?;
-    reached(&args.target, &reply)
+    reached(&args.target, &reply, is_late)
 }
 
 pub(crate) fn whereabouts(args: TargetArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
-    let reply = request(&args.connect, file, &about(Op::Where, &args.target))?;
+    let mut client = connect(&args.connect, file)?;
+    let reply = answer(&mut client, &about(Op::Where, &args.target))?;
+    // Every key has a place, also one of a machine that there is not.
+    tell_if_unknown(&args.target.machine, &mut client);
     printer.answer(&reply, || {
         let mut shown = reply.clone();
         if shown["owner"].is_null() {
@@ -433,6 +490,30 @@ mod tests {
         assert_eq!(told(open, taken), "open did not take PYA | ", "it would be taken by now");
         let ended = told(json!({"value": "paid", "status": "done", "changed": false}), Value::Null);
         assert!(ended.starts_with("order/1 has ended (done) | statemesh start"), "{ended}");
+    }
+
+    #[test]
+    fn more_time_is_offered_only_where_it_can_help() {
+        let target: Target = "order/1".parse().unwrap();
+        let told = |mut reply: Value, is_late| {
+            reply["reached"] = json!(false);
+            let failure = reached(&target, &reply, is_late).unwrap_err();
+            assert_eq!(failure.exit, Exit::Unreached);
+            format!("{} | {}", failure.message, failure.hint.unwrap_or_default())
+        };
+        let active = json!({"value": "a", "status": "active"});
+        assert!(told(active.clone(), true).contains("--within gives it more time"));
+        for (reply, is_late, says) in [
+            (active, false, "it is gone, or its next life began"),
+            (json!({"value": "a", "status": "stopped"}), true, "it has ended; `statemesh history order/1`"),
+            (json!({"value": "a", "status": "done"}), false, "it has ended"),
+            (json!({"value": "a", "status": "error", "stuck": true}), true, "(stuck), and not"),
+            (json!({"value": "a", "status": "error", "stuck": true}), true, "`statemesh retry order/1`"),
+            (json!({"value": "a", "status": "active", "restarted": true}), true, "another life of it began"),
+        ] {
+            let told = told(reply, is_late);
+            assert!(told.contains(says) && !told.contains("--within"), "{told}");
+        }
     }
 
     #[test]

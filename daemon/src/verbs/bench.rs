@@ -3,7 +3,7 @@
 use super::args::BenchArgs;
 use crate::config::Target;
 use crate::connect::{connect, target};
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, INTERRUPTED};
 use crate::output::{Printer, Style, Table, say};
 use crate::remote::{self, unreachable};
 use serde_json::{Value, json};
@@ -28,8 +28,6 @@ const LOOKED_AT: usize = 64;
 const PROGRESS: Duration = Duration::from_secs(10);
 /// Between two attempts to connect for that.
 const CONNECT_AGAIN: Duration = Duration::from_millis(100);
-/// As a daemon that gets a second signal.
-const INTERRUPTED: i32 = 130;
 
 /// Sends load for a while, and prints what came of it.
 pub(crate) async fn bench(args: &BenchArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
@@ -53,6 +51,10 @@ pub(crate) async fn bench(args: &BenchArgs, file: Option<&Path>, printer: &Print
     let result = result.map_err(|error| unreachable(&target.addresses.join(", "), &error.to_string()))?;
     let report = plan.report(&result);
     printer.answer(&report, || table(&report))?;
+    if result.moved_nothing() && result.round.answered == 0 {
+        let message = "no event was answered: this has measured nothing";
+        return Err(Failure::new(Exit::Refused, "nothing_moved", message).hint("--duration gives it more time"));
+    }
     if result.moved_nothing() {
         let message = format!("no {} was a transition: this has measured events that come to nothing", plan.event);
         return Err(Failure::new(Exit::Refused, "nothing_moved", message).hint(
@@ -164,9 +166,10 @@ struct Ran {
 }
 
 impl Ran {
-    /// Everything was answered, and nothing came of any of it.
+    /// Nothing went wrong, and nothing came of any of it: no event was sent, or none was a transition.
     fn moved_nothing(&self) -> bool {
-        self.round.answered > 0 && self.checker.unchanged >= self.round.answered
+        let is_answered = self.round.answered > 0 || self.round.errors.total() == 0;
+        is_answered && self.checker.unchanged >= self.round.answered
     }
 
     fn is_flawless(&self) -> bool {
@@ -194,6 +197,9 @@ impl Plan {
                 Pace::Closed { in_flight }
             }
         };
+        if args.duration.is_zero() {
+            return Err(Failure::usage("--duration: 0 leaves no time to measure").hint("write a time such as 10s"));
+        }
         let (warm_up, measured, patience) = (args.warm_up, args.duration, args.patience);
         Ok(Self {
             machine: args.machine.clone().unwrap_or_else(|| MACHINE.to_owned()),

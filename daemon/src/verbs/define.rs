@@ -47,12 +47,25 @@ pub(crate) fn define(args: &DefineArgs, file: Option<&Path>, printer: &Printer) 
     Err(last)
 }
 
+/// What a whole mesh will know a machine by must be there. Offline a machine may do without.
+#[derive(serde::Deserialize)]
+struct Name {
+    id: Option<IgnoredAny>,
+}
+
 /// The text of a file if it is JSON. The daemon reads it with positions; here only a text that would break the request around it
 /// is found, and shown as `check` shows it.
 fn json_of(path: &Path, format: Format) -> Result<String, Failure> {
     let text = read_input(path)?;
-    if serde_json::from_str::<IgnoredAny>(&text).is_ok() {
-        return Ok(text);
+    match serde_json::from_str::<Name>(&text) {
+        Ok(Name { id: None }) => {
+            let message = format!("{}: the machine has no id; nothing was defined", path.display());
+            return Err(Failure::new(Exit::Refused, "no_id", message)
+                .hint("add \"id\": \"NAME\": its instances are addressed as NAME/KEY"));
+        }
+        // What else is wrong with it the daemon says, at its place.
+        _ if serde_json::from_str::<IgnoredAny>(&text).is_ok() => return Ok(text),
+        _ => {}
     }
     let errors = Machine::compile(text.as_bytes(), &Limits::default(), &|_| None).err().unwrap_or_default();
     let errors: Vec<_> = errors.into_iter().map(Diagnostic::from).collect();

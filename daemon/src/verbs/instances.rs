@@ -4,7 +4,7 @@ use super::args::{InstancesArgs, WhereArgs};
 use super::ask::{ago, answer, rows, state_or_nothing};
 use crate::connect::connect;
 use crate::failure::Failure;
-use crate::output::{Printer, Style, Table, say, text};
+use crate::output::{Format, Printer, Style, Table, say, text};
 use crate::remote;
 use serde_json::{Map, Value, json};
 use statemesh_client::{Ask, Op};
@@ -50,9 +50,14 @@ pub(crate) fn instances(args: &InstancesArgs, file: Option<&Path>, printer: &Pri
             break;
         }
     }
-    let found = Value::Array(if args.count { summed(found) } else { found });
-    printer.answer(&found, || if args.count { counted(&found) } else { listed(&found) })?;
-    if let Some(next) = after {
+    if args.count {
+        let counts = Value::Array(summed(found));
+        return printer.answer(&counts, || counted(&counts));
+    }
+    // As the protocol has it: whoever goes on from there needs no more than the answer.
+    let page = json!({"instances": found, "next": after});
+    printer.answer(&page, || listed(&page["instances"]))?;
+    if let (Some(next), Format::Table) = (after, printer.format) {
         say!("there may be more: --after {next}");
     }
     Ok(())

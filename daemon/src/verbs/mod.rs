@@ -21,11 +21,24 @@ pub(crate) use watch::watch;
 
 use crate::config::did_you_mean;
 use crate::failure::{Exit, Failure};
-use crate::output::text;
+use crate::output::{say, text};
+use crate::remote::{self, Remote};
+use statemesh_client::Op;
 
 /// Of the events that a state reacts to those that somebody sends: the others are the engine's own.
 pub(crate) fn sent(events: impl Iterator<Item = String>) -> Vec<String> {
     events.filter(|name| !name.is_empty() && !name.starts_with("xstate.")).collect()
+}
+
+/// A name that nobody has defined may be one that somebody will define; more often it is misspelt. A client that may not list machines
+/// finds out otherwise.
+fn tell_if_unknown(machine: &str, client: &mut Remote) {
+    let Ok(found) = client.ask(&remote::ask(Op::Machines)) else { return };
+    let Some(found) = found["machines"].as_array() else { return };
+    let names: Vec<_> = found.iter().map(|defined| text(&defined["id"])).collect();
+    if !names.iter().any(|name| name == machine) {
+        say!("warning: {}", unknown_machine(machine, &names));
+    }
 }
 
 /// No machine of this name is defined; these are.

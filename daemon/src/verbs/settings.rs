@@ -10,7 +10,12 @@ use std::path::Path;
 
 /// Prints the configuration that a daemon would start with here.
 pub(crate) fn config(args: &ConfigArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
-    let config = Config::load_for_client(args.settings.given.clone(), file, None)?;
+    let (flags, context) = (args.settings.given.clone(), args.context.as_deref());
+    // What somebody works on just now does not belong in a file that nobody said it should be in.
+    let config = match (printer.format, context) {
+        (Format::Toml, None) => Config::load(flags, file)?,
+        (_, context) => Config::load_for_client(flags, file, context)?,
+    };
     config.daemon()?;
     let shown: Vec<_> =
         config.entries().filter(|(_, given)| !args.changed || given.source != Source::Default).collect();

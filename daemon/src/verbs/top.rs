@@ -1,13 +1,14 @@
 //! `top`: how much happens in a mesh, by machine, second after second, counted from the changes that its daemons publish.
 
 use super::args::TopArgs;
+use super::tell_if_unknown;
 use super::watch::{change, nobody};
 use crate::connect::connect;
 use crate::failure::{Exit, Failure};
 use crate::output::{Painter, Printer, Style, Table, count, say, text};
 use serde_json::{Value, json};
 use statemesh_client::{Notice, Watcher};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -17,29 +18,38 @@ const MAX_MACHINES: usize = 1_000;
 /// Prints until Ctrl-C, or as often as was asked for.
 pub(crate) fn top(args: &TopArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
     let topic = args.machine.as_deref().map(|machine| format!("{machine}/")).unwrap_or_default();
-    let client = connect(&args.connect, file)?.into_client();
-    let mut watcher = Watcher::new(client, &topic)
+    let mut client = connect(&args.connect, file)?;
+    if let Some(machine) = &args.machine {
+        tell_if_unknown(machine, &mut client);
+    }
+    let mut watcher = Watcher::new(client.into_client(), &topic)
         .map_err(|error| Failure::new(Exit::Unreachable, "unreachable", format!("changes: {error}")))?;
     if watcher.watched() == 0 {
         return Err(nobody());
     }
     say!("watching {}, a table each {:?}; Ctrl-C ends", count(watcher.watched(), "daemon"), args.every);
-    let mut left = args.count.unwrap_or(u64::MAX);
+    let (mut left, mut away) = (args.count.unwrap_or(u64::MAX), BTreeSet::new());
     while left > 0 {
-        let rates = during(&mut watcher, args.every);
+        let rates = during(&mut watcher, args.every, &mut away);
         let value = rates.per_second(args.every);
-        printer.next(&value, |painter| shown(&value, painter))?;
+        let nothing = if watcher.watched() == 0 { "no daemon is watched" } else { "nothing happens" };
+        printer.next(&value, |painter| shown(&value, nothing, painter))?;
         left -= 1;
     }
     Ok(())
 }
 
-fn during(watcher: &mut Watcher, time: Duration) -> Rates {
+/// `away`: daemons that were watched before.
+fn during(watcher: &mut Watcher, time: Duration, away: &mut BTreeSet<String>) -> Rates {
     let (end, mut rates) = (Instant::now() + time, Rates::default());
     loop {
         match watcher.next(end.saturating_duration_since(Instant::now())) {
             Some(Notice::Change(published)) => rates.note(&change(&published)),
-            Some(Notice::Silent { address, why }) => say!("warning: {address} is not watched: {why}"),
+            Some(Notice::Silent { address, why }) => {
+                say!("warning: {address} is not watched: {why}");
+                away.insert(address);
+            }
+            Some(Notice::Joined(address)) if away.remove(&address) => say!("watching {address} again"),
             Some(Notice::Joined(_)) | None => {}
         }
         if Instant::now() >= end {
@@ -94,9 +104,8 @@ impl Rates {
     }
 }
 
-fn shown(rates: &Value, painter: Painter) -> String {
-    let mut table =
-        Table::new(["MACHINE", "EVENTS/S", "TIMERS/S", "STARTED/S", "EFFECTS/S", "LOST/S"]).or("nothing happens");
+fn shown(rates: &Value, nothing: &'static str, painter: Painter) -> String {
+    let mut table = Table::new(["MACHINE", "EVENTS/S", "TIMERS/S", "STARTED/S", "EFFECTS/S", "LOST/S"]).or(nothing);
     for row in rates.as_array().into_iter().flatten() {
         let cell = |name: &str| (text(&row[name]), Style::Plain);
         let lost = if row["lost"] == json!(0.0) { Style::Plain } else { Style::Bad };
@@ -127,8 +136,8 @@ mod tests {
         let expected =
             json!({"machine": "order", "events": 0.5, "timers": 0.5, "started": 0.0, "effects": 3.0, "lost": 0.5});
         assert_eq!((&value[0], &value[1]["machine"]), (&expected, &json!("door")));
-        assert!(shown(&value, Painter { colour: false }).starts_with("MACHINE  EVENTS/S"));
-        assert_eq!(shown(&json!([]), Painter { colour: false }), "nothing happens\n");
+        assert!(shown(&value, "", Painter { colour: false }).starts_with("MACHINE  EVENTS/S"));
+        assert_eq!(shown(&json!([]), "nothing happens", Painter { colour: false }), "nothing happens\n");
     }
 
     #[test]

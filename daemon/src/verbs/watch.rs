@@ -1,7 +1,7 @@
 //! `watch`: subscribes to the changes of every daemon of the mesh, and prints them as they come, and what is known to be missing.
 
 use super::args::{Reason, WatchArgs, Watched};
-use super::unknown_machine;
+use super::tell_if_unknown;
 use crate::connect::connect;
 use crate::failure::{Exit, Failure};
 use crate::output::{Format, Painter, Printer, Style, count, say, state, text};
@@ -20,7 +20,7 @@ pub(crate) fn watch(args: &WatchArgs, file: Option<&Path>, printer: &Printer) ->
     let mut client = connect(&args.connect, file)?;
     let filter = Filter::of(args);
     if let Some(target) = &args.target {
-        tell_if_unknown(target, &mut client);
+        tell_if_unknown(&target.machine, &mut client);
     }
     let past = args.since.map(|since| past(args.target.as_ref(), since, &mut client)).transpose()?.unwrap_or_default();
     let mut watcher = Watcher::new(client.into_client(), &filter.topic()).map_err(|error| broken(&error))?;
@@ -88,16 +88,6 @@ impl Filter {
         let of_effect = self.effects.is_empty()
             || effects.any(|effect| self.effects.iter().any(|wanted| effect["type"] == json!(wanted)));
         of_key && of_reason && of_effect
-    }
-}
-
-/// A name that nobody has defined may be one that somebody will define; more often it is misspelt.
-fn tell_if_unknown(target: &Watched, client: &mut Remote) {
-    let Ok(found) = client.ask(&remote::ask(Op::Machines)) else { return };
-    let names: Vec<_> =
-        found["machines"].as_array().into_iter().flatten().map(|machine| text(&machine["id"])).collect();
-    if !names.contains(&target.machine) {
-        say!("warning: {}", unknown_machine(&target.machine, &names));
     }
 }
 
