@@ -4,10 +4,10 @@ mod expression;
 mod xml;
 
 use crate::diagnostics::{Diagnostic, Severity};
-use crate::export::{expression as cel, indent, many, object};
+use crate::export::{indent, many, object};
 use crate::json_pos::position;
 use crate::limits::Limits;
-use expression::{to_cel, to_guard};
+use expression::{to_guard, value_of};
 use statemesh_expr::{Map, Str, Value};
 use std::collections::HashMap;
 use xml::Element;
@@ -112,8 +112,8 @@ impl Converter {
             };
             let value = match data.get("expr") {
                 None => Value::Null,
-                Some(expr) => match to_cel(expr, &|_| false) {
-                    Some(text) => cel(&text),
+                Some(expr) => match value_of(expr, &|_| false) {
+                    Some(value) => value,
                     None => return not_here(data, format!("the ECMAScript {expr:?}")),
                 },
             };
@@ -293,11 +293,11 @@ impl Converter {
             "assign" => {
                 let location =
                     element.get("location").filter(|location| self.is_data(location) && element.children.is_empty());
-                let assigned = element.get("expr").and_then(|expr| to_cel(expr, &|name| self.is_data(name)));
+                let assigned = element.get("expr").and_then(|expr| value_of(expr, &|name| self.is_data(name)));
                 let (Some(location), Some(assigned)) = (location, assigned) else {
                     return not_here(element, "this <assign>");
                 };
-                object([kind("assign"), ("context", object([(location, cel(&assigned))]))])
+                object([kind("assign"), ("context", object([(location, assigned)]))])
             }
             name => return not_here(element, format!("<{name}>")),
         })
