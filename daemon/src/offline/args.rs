@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 #[derive(Args, Debug)]
 pub(crate) struct CheckArgs {
-    /// Files with a definition each; - is stdin. One may name a machine of a file before it as its child
+    /// Files with a definition each; - is stdin. One may name the machine of another as its child, in whatever order they are given
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
     /// Take warnings for errors
