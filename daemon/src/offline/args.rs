@@ -135,14 +135,6 @@ pub(crate) struct LiveArgs {
     pub(crate) machine: Vec<String>,
 }
 
-impl LiveArgs {
-    /// Whether any was given.
-    pub(crate) fn any(&self) -> bool {
-        let LiveArgs { name, from, id, child, machine } = self;
-        name.is_some() || from.is_some() || id.is_some() || child.is_some() || !machine.is_empty()
-    }
-}
-
 #[derive(Args, Debug)]
 pub(crate) struct DrawArgs {
     /// The definition; - is stdin
