@@ -74,7 +74,10 @@ function libraryCall(expressions, name, method, args, scope) {
     const type = args.map((argument) => expressions.settled(argument, scope).type).reduce((a, b) => common(a, b));
     return value(`${MATH[method]}(${texts()})`, { type: type?.whole && method !== 'sqrt' ? WHOLE : NUMBER });
   }
-  if (name === 'Array' && method === 'isArray') return value(`type(${texts()}) == list`, { binds: 4, type: BOOLEAN });
+  if (name === 'Array' && method === 'isArray') {
+    const found = expressions.value(args[0], scope);
+    return value([...existing(found), `type(${found.text}) == list`].join(' && '), { binds: 3, type: BOOLEAN });
+  }
   if (name === 'Object' && method === 'keys') return value(`${expressions.text(args[0], scope, 8)}.map(key, key)`, { type: LIST });
   if (name === 'Object' && method === 'values') {
     const map = expressions.text(args[0], scope, 8);
@@ -152,7 +155,7 @@ function called(expressions, base, { arguments: args }, method, scope) {
 function includes(expressions, base, argument, scope) {
   const item = expressions.text(argument, scope, 5);
   if (base.type?.is === 'list') {
-    const asked = existing(expressions.value(argument, scope), true);
+    const asked = existing(expressions.value(argument, scope));
     const test = `${item} in ${wrap(base, 5)}`;
     return asked.length === 0 ? value(test, { binds: 4, type: BOOLEAN }) : value([...asked, test].join(' && '), { binds: 3, type: BOOLEAN });
   }

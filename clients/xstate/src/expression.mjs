@@ -158,7 +158,7 @@ export class Expressions {
 
   /** The key of an object is a text, whatever is given. */
   key(found, text) {
-    return found.type?.is === 'string' && !found.type.guess ? text : `string(${text})`;
+    return isText(found) ? text : `string(${text})`;
   }
 
   TemplateLiteral(node, scope) {
@@ -175,7 +175,7 @@ export class Expressions {
   /** As a text, whatever it is. */
   string(node, scope, level = 6) {
     const found = this.settled(node, scope);
-    return found.type?.is === 'string' ? wrap(found, level) : `string(${found.text})`;
+    return isText(found) ? wrap(found, level) : `string(${found.text})`;
   }
 
   UnaryExpression(node, scope) {
@@ -218,8 +218,7 @@ export class Expressions {
   sum(left, right, scope) {
     const [a, b] = [this.settled(left, scope), this.settled(right, scope)];
     if ([a, b].some(({ type }) => type?.is === 'list' || type?.is === 'map')) refuse('`+` of lists or objects makes a text of them: spread them, or write `concat`');
-    const isText = a.type?.is === 'string' || b.type?.is === 'string';
-    if (isText) return value(`${this.string(left, scope, 5)} + ${this.string(right, scope)}`, { binds: 5, type: STRING });
+    if (isText(a) || isText(b)) return value(`${this.string(left, scope, 5)} + ${this.string(right, scope)}`, { binds: 5, type: STRING });
     return value(`${wrap(a, 5)} + ${wrap(b, 6)}`, { binds: 5, type: common(a.type, b.type) });
   }
 
@@ -234,8 +233,9 @@ export class Expressions {
     if (isEquality) this.checkEquality(operator, a, b, sides(operator));
     let [ofA, ofB] = [existing(a), existing(b)];
     if (isEquality && ofA.length > 0 && ofB.length > 0) {
-      // What both may lack is equal where both lack it. A key that the elements of a list are read by is taken to be there.
-      if (!a.trusted && !b.trusted) return this.bothOrNeither(written, [ofA, ofB], sides('=='));
+      // What both may lack is equal where both lack it. What a list's first elements have is taken to be in all.
+      const isDeclared = (found) => found.trusted && found.type !== undefined;
+      if (!isDeclared(a) && !isDeclared(b)) return this.bothOrNeither(written, [ofA, ofB], sides('=='));
       [ofA, ofB] = [existing(a, true), existing(b, true)];
     }
     // A field that is not there is undefined in JavaScript: no comparison with another value is true, and none is a fault.
@@ -309,6 +309,11 @@ export class Expressions {
   }
 
   LogicalExpression(node, scope) {
+    // `(a ?? b) ?? c` is `a ?? (b ?? c)`: the other way each value would be asked for once more.
+    const { left, operator } = node;
+    if (operator !== '&&' && left.type === 'LogicalExpression' && left.operator === operator) {
+      return this.LogicalExpression({ ...node, left: left.left, right: { ...node, left: left.right } }, scope);
+    }
     if (node.operator === '??') return this.orElse(this.value(node.left, scope), node.right, scope);
     const [a, b] = [this.value(node.left, scope), this.value(node.right, scope)];
     const isBoolean = (found) => found.type?.is === 'boolean' && existing(found).length === 0;
@@ -459,6 +464,11 @@ export class Expressions {
     const { node: body, scope: its } = this.body(node.body, inner);
     return { name, value: () => this.text(body, its), truth: () => this.truth(body, its).text };
   }
+}
+
+/** Whether it is certain to be a text. */
+function isText({ type }) {
+  return type?.is === 'string' && !type.guess;
 }
 
 /** A value of the file as a literal: a text, a number, or an object of which a key is read. */

@@ -95,6 +95,11 @@ const VALUES = [
   ({ event }) => (event.ok ?? '') || 'not',
   ({ event }) => (event.ok ? 1 : 2),
   ({ event }) => event.length,
+  ({ event }) => `${event.x ?? 'none'}`,
+  ({ event }) => event.x ?? event.i ?? 5,
+  ({ event }) => event.x || event.i || 5,
+  ({ event }) => (Array.isArray(event.list) ? event.list.length : 0),
+  ({ context, event }) => context.items.filter((item) => item.other !== event.other),
   ({ context }) => {
     const [first = 'one', second = 'none'] = context.list;
     return { first, second };
@@ -120,6 +125,7 @@ const GUARDS = [
   ({ context, event }) => context.list[event.i] === 'p',
   ({ event }) => event.list?.[0] === 3,
   ({ event }) => event.a === event.b,
+  ({ context, event }) => context.items.some((item) => item.other === event.a),
   ({ event }) => event.a !== event.x,
   ({ event }) => typeof event.list === 'object',
   ({ event }) => event.ok,
