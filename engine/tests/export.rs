@@ -161,17 +161,19 @@ fn scxml_has_the_same_chart_and_says_what_it_lacks() {
     // What needs no more than the import knows comes back.
     let context = json!({"n": 0, "list": [], "map": {}, "deep": [{"x": [1.5, "a\"b", null]}], "half": -0.5, "text": "it's \"so\""});
     let clear = json!({"type": "@xstate.assign", "context": {"list": [1], "map": {"k": true}}});
+    let say = json!({"type": "say", "params": {"n": {"@expr": "context.n"}, "to": ["x"]}});
     let plain = json!({"id": "m", "context": context, "initial": "a",
-        "states": {"a": {"entry": clear, "on": {"E": {"guard": {"@expr": "context.n < 1"}, "target": "b"}}}, "b": {}}});
+        "states": {"a": {"entry": [clear, say, {"type": "beep"}], "on": {"E": {"guard": {"@expr": "context.n < 1"}, "target": "b"}}}, "b": {}}});
     let machine = Machine::compile(plain.to_string().as_bytes(), &Limits::default(), &|_| None).unwrap().machine;
     let back = statemesh_engine::import_scxml(&machine.export(ExportFormat::Scxml).text, &Limits::default()).unwrap();
     let first = |definition: &str| {
         let line = format!("{{\"machine\":{definition},\"events\":[]}}");
         let answer = simulate_batch_line(line.as_bytes(), &Limits::default());
-        serde_json::from_slice::<Value>(&answer).unwrap()["snapshots"][0]["context"].clone()
+        let first = serde_json::from_slice::<Value>(&answer).unwrap()["snapshots"][0].clone();
+        json!([first["context"], first["effects"]])
     };
     assert_eq!(first(&back), first(&plain.to_string()));
-    assert_eq!(first(&back)["list"], json!([1]));
+    assert_eq!((&first(&back)[0]["list"], first(&back)[1].as_array().map(Vec::len)), (&json!([1]), Some(2)));
 }
 
 #[test]

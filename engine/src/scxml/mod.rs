@@ -303,7 +303,29 @@ impl Converter {
         })
     }
 
+    /// `<send type="effect">`, as `export` writes an effect.
+    fn effect(&self, element: &Element) -> Converted<Value> {
+        let is_known = |(name, _): &(String, String)| matches!(name.as_str(), "event" | "type");
+        let (Some(name), true) = (element.get("event"), element.attributes.iter().all(is_known)) else {
+            return not_here(element, "an effect with other attributes than its event");
+        };
+        let mut params = Map::new();
+        for param in &element.children {
+            let is_plain = param.name == "param" && param.children.is_empty();
+            let value = param.get("expr").and_then(|expr| value_of(expr, &|name| self.is_data(name)));
+            let (Some(key), Some(value), true) = (param.get("name"), value, is_plain) else {
+                return not_here(param, "this content of an effect");
+            };
+            params.insert(key, value);
+        }
+        let kind = ("type", Value::str(name));
+        Ok(if params.is_empty() { object([kind]) } else { object([kind, ("params", Value::Map(params))]) })
+    }
+
     fn send(&self, element: &Element) -> Converted<Value> {
+        if element.get("type") == Some("effect") {
+            return self.effect(element);
+        }
         const KNOWN: [&str; 6] = ["event", "delay", "delayexpr", "id", "target", "type"];
         let is_plain =
             element.children.is_empty() && element.attributes.iter().all(|(name, _)| KNOWN.contains(&name.as_str()));
