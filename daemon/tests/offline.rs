@@ -149,6 +149,72 @@ fn a_definition_is_written_for_xstate_and_read_back() {
 }
 
 #[test]
+fn an_export_says_what_is_missing_and_what_is_not_the_same() {
+    let folder = Folder::new("export-told");
+    let count = r#"{"type": "@xstate.assign", "context": {"n": {"@expr": "context.n + 1"}}}"#;
+    let say = r#"{"type": "say", "params": {"n": {"@expr": "context.n"}}}"#;
+    let send = r#"{"type": "@xstate.sendTo", "event": {"type": "E"}}"#;
+    folder.file("otherwise.json", &format!(r#"{{"id": "m", "context": {{"n": 0}}, "entry": [{count}, {say}]}}"#));
+    folder.file(
+        "both.json",
+        &format!(r#"{{"id": "m", "context": {{"n": 0}}, "entry": [{count}, {say}, {send}, {send}]}}"#),
+    );
+    let otherwise = folder.run(&["export", "otherwise.json"]);
+    let said = stderr(&otherwise);
+    assert_eq!(code(&otherwise), 1);
+    assert!(said.contains("1 part is written, and does something else there") && !said.contains("missing"), "{said}");
+    assert!(said.contains("--format xstate5"), "{said}");
+    let both = stderr(&folder.run(&["export", "both.json"]));
+    assert!(both.contains("2 parts cannot be written and are missing; 1 part is written"), "{both}");
+    assert_eq!(code(&folder.run(&["export", "otherwise.json", "-o", "yaml"])), 2);
+}
+
+#[test]
+fn data_is_imported_under_another_id_as_it_is() {
+    let folder = Folder::new("import-id");
+    let guard = r##"{"guard": {"@expr": "context.n == 0"}, "target": "#m.b", "actions": {"type": "@xstate.assign", "context": {"n": {"@expr": "event.n"}}}}"##;
+    let machine = format!(
+        r##"{{"id": "m", "context": {{"n": 0}}, "initial": "a", "states": {{"a": {{"on": {{"E": {guard}}}}}, "b": {{}}}}}}"##
+    );
+    folder.file("m.json", &machine);
+    for words in [&["--id", "other"][..], &["--from", "5"], &["--id", "other", "--from", "5"]] {
+        let made = folder.run(&[&["import", "xstate", "m.json"], words].concat());
+        assert_eq!(code(&made), 0, "{}", stderr(&made));
+        folder.file("made.json", &stdout(&made));
+        let checked = folder.run(&["check", "--strict", "made.json"]);
+        assert!(
+            stdout(&checked).contains(if words.len() > 2 || words[0] == "--id" { "ok (other," } else { "ok (m," }),
+            "{}",
+            stdout(&checked)
+        );
+    }
+    for words in [&["--id", "a/b"][..], &["--name", "x"], &["--child", "x"]] {
+        let refused = folder.run(&[&["import", "xstate", "m.json"], words].concat());
+        assert_eq!((code(&refused), refused.stdout.len()), (2, 0), "{}", stderr(&refused));
+    }
+}
+
+#[test]
+fn children_that_are_not_there_are_to_be_given_and_the_order_of_defining_is_said() {
+    let folder = Folder::new("check-children");
+    folder.file("child.json", r#"{"id": "child", "initial": "a", "states": {"a": {"type": "final"}}}"#);
+    let parent =
+        r#"{"id": "parent", "initial": "a", "states": {"a": {"invoke": {"src": "child", "onDone": "b"}}, "b": {}}}"#;
+    folder.file("parent.json", parent);
+    let alone = folder.run(&["check", "parent.json"]);
+    assert!(
+        stdout(&alone).contains("--with FILE") && !stdout(&alone).contains("define the invoked"),
+        "{}",
+        stdout(&alone)
+    );
+    assert!(stderr(&folder.run(&["draw", "parent.json"])).contains("--with FILE"));
+    let both = folder.run(&["check", "parent.json", "child.json"]);
+    assert_eq!(code(&both), 0);
+    assert!(stderr(&both).contains("define them in this order: child.json parent.json\n"), "{}", stderr(&both));
+    assert!(!stderr(&folder.run(&["check", "child.json", "parent.json"])).contains("order"));
+}
+
+#[test]
 fn a_picture_is_drawn_by_graphviz_or_the_way_out_is_said() {
     let folder = Folder::new("picture");
     folder.file("lamp.json", LAMP);
@@ -174,6 +240,7 @@ fn a_program_needs_the_package_beside_it() {
     // Code in JSON, as Stately's export has it, needs it too.
     folder.file("lamp.json", r#"{"id":"lamp","context":"{{ ({input}) => ({n: input.n}) }}"}"#);
     assert_eq!(code(&folder.run(&["import", "xstate", "lamp.json"])), 5);
+    assert!(said.contains("--install-links"), "npm alone links the folder and installs nothing: {said}");
 }
 
 #[test]

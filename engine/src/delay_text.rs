@@ -21,6 +21,19 @@ pub(crate) fn parse_duration(text: &str) -> Option<u64> {
     plain.then(|| seconds.parse::<f64>().ok())?.map(|seconds| milliseconds(seconds * 1_000.0))
 }
 
+/// What to write for a time such as `30m` or `1h`, which XState reads as a name.
+pub(crate) fn as_iso8601(text: &str) -> Option<String> {
+    let text = text.trim().to_ascii_lowercase();
+    let (number, unit) = text.split_at_checked(text.find(|c: char| !(c.is_ascii_digit() || c == '.'))?)?;
+    let written = match unit.trim() {
+        "m" | "min" | "mins" | "minutes" => format!("PT{number}M"),
+        "h" | "hours" => format!("PT{number}H"),
+        "d" | "days" => format!("P{number}D"),
+        _ => return None,
+    };
+    parse_duration(&written).map(|_| written)
+}
+
 fn parse_iso8601(text: &str) -> Option<u64> {
     let (date, time) = text.split_once('t').unwrap_or((text, ""));
     let units = [
@@ -82,6 +95,14 @@ mod tests {
         assert_eq!(parse_duration("soon"), None);
         assert_eq!(parse_duration("P"), None);
         assert_eq!(parse_duration("-1s"), None);
+    }
+
+    #[test]
+    fn minutes_hours_and_days_have_other_words() {
+        assert_eq!(as_iso8601("30m").as_deref(), Some("PT30M"));
+        assert_eq!(as_iso8601("1.5h").as_deref(), Some("PT1.5H"));
+        assert_eq!(as_iso8601("2d").as_deref(), Some("P2D"));
+        assert_eq!((as_iso8601("m"), as_iso8601("soon"), as_iso8601("5s")), (None, None, None));
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub use draw::{DrawError, DrawFormat};
 pub use error::StepError;
 pub use event::{Effect, Event, Millis, Status, Step, StepResult, TimerCommand, TimerId};
 pub use explain::{Candidate, Explanation, Outcome};
-pub use export::{ExportFormat, Exported, import};
+pub use export::{ExportFormat, Exported, OTHERWISE, import, import_as};
 pub use instance::Instance;
 pub use limits::Limits;
 pub use machine::{Faults, Machine};

@@ -24,6 +24,14 @@ fn with(member: &str) -> String {
 }
 
 #[test]
+fn a_delay_that_cannot_be_read_is_one_mistake() {
+    let delays = r#"{"id":"m","delays":{"abandon":"30m"},"#;
+    let found = findings(&with(r#""after":{"abandon":"b"}"#).replace(r#"{"id":"m","#, delays));
+    let told: Vec<_> = found.iter().map(|found| (found.code, found.hint.as_deref())).collect();
+    assert_eq!(told, [("bad_delay", Some("write \"PT30M\""))]);
+}
+
+#[test]
 fn each_mistake_has_a_code_and_a_way_out() {
     let cases = [
         (with(r#""on":{"E":"c"}"#), "unknown_target", None),
@@ -39,6 +47,9 @@ fn each_mistake_has_a_code_and_a_way_out() {
             "unknown_delay",
             Some("add it to the root's `delays`, or write milliseconds"),
         ),
+        (with(r#""after":{"10m":"b"}"#), "unknown_delay", Some("write \"PT10M\"")),
+        (with(r#""timeout":"1h","onTimeout":"b""#), "unknown_delay", Some("write \"PT1H\"")),
+        (with(r#""after":{"-5":"b"}"#), "negative_delay", Some("write 0, or the time that is meant")),
         (with(r#""On":{"E":{}}"#), "unknown_key", Some("did you mean \"on\"?")),
         (
             with(r#""on":{},"ON":{"E":{}}"#),

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 use serde_json::{Value, json};
-use statemesh_engine::{ExportFormat, Exported, Limits, Machine, import, simulate_batch_line};
+use statemesh_engine::{ExportFormat, Exported, Limits, Machine, OTHERWISE, import, import_as, simulate_batch_line};
 
 fn features() -> Vec<Value> {
     let all: Vec<Value> = serde_json::from_str(include_str!("../../tests/oracle/xstate6.json")).unwrap();
@@ -112,6 +112,13 @@ fn what_the_other_side_cannot_have_is_said_with_its_place() {
     assert_eq!((lost, &found["states"]["a"]["entry"]), (vec!["/states/a/entry".to_owned()], &json!([])));
     let (found, lost) = written(&definition, ExportFormat::XState5);
     assert_eq!((lost, &found["states"]["a"]["onError"]), (vec!["/states/a/onError".to_owned()], &Value::Null));
+    // What is written and does something else there is not called missing, and has a way out.
+    let count = json!({"type": "@xstate.assign", "context": {"n": {"@expr": "context.n + 1"}}});
+    let say = json!({"type": "say", "params": {"n": {"@expr": "context.n"}}});
+    let late = json!({"id": "m", "context": {"n": 0}, "entry": [count, say]});
+    let machine = Machine::compile(late.to_string().as_bytes(), &Limits::default(), &|_| None).unwrap().machine;
+    let lost = machine.export(ExportFormat::XState6).lost;
+    assert_eq!((lost.len(), lost[0].code, lost[0].hint.is_some()), (1, OTHERWISE, true));
 }
 
 #[test]
@@ -152,9 +159,40 @@ fn scxml_has_the_same_chart_and_says_what_it_lacks() {
     let lost: Vec<&str> = lost.iter().map(|lost| lost.path.as_str()).collect();
     assert_eq!(lost, ["/states/a/on/F/guard", "/states/a/tags"]);
     // What needs no more than the import knows comes back.
-    let plain = json!({"id": "m", "context": {"n": 0}, "initial": "a",
-        "states": {"a": {"on": {"E": {"guard": {"@expr": "context.n < 1"}, "target": "b"}}}, "b": {}}});
+    let context = json!({"n": 0, "list": [], "map": {}, "deep": [{"x": [1.5, "a\"b", null]}], "half": -0.5, "text": "it's \"so\""});
+    let clear = json!({"type": "@xstate.assign", "context": {"list": [1], "map": {"k": true}}});
+    let say = json!({"type": "say", "params": {"n": {"@expr": "context.n"}, "to": ["x"]}});
+    let plain = json!({"id": "m", "context": context, "initial": "a",
+        "states": {"a": {"entry": [clear, say, {"type": "beep"}], "on": {"E": {"guard": {"@expr": "context.n < 1"}, "target": "b"}}}, "b": {}}});
     let machine = Machine::compile(plain.to_string().as_bytes(), &Limits::default(), &|_| None).unwrap().machine;
     let back = statemesh_engine::import_scxml(&machine.export(ExportFormat::Scxml).text, &Limits::default()).unwrap();
-    Machine::compile(back.as_bytes(), &Limits::default(), &|_| None).unwrap();
+    let first = |definition: &str| {
+        let line = format!("{{\"machine\":{definition},\"events\":[]}}");
+        let answer = simulate_batch_line(line.as_bytes(), &Limits::default());
+        let first = serde_json::from_slice::<Value>(&answer).unwrap()["snapshots"][0].clone();
+        json!([first["context"], first["effects"]])
+    };
+    assert_eq!(first(&back), first(&plain.to_string()));
+    assert_eq!((&first(&back)[0]["list"], first(&back)[1].as_array().map(Vec::len)), (&json!([1]), Some(2)));
+}
+
+#[test]
+fn another_id_is_the_machines_and_that_of_its_states() {
+    let definition = json!({"id": "m", "context": {"of": "#m.a"}, "initial": "a", "states": {
+        "a": {"on": {"E": "#m.b", "F": [{"target": ["#m"], "reenter": true, "guard": {"type": "xstate.stateIn", "id": "m.output"}}],
+                     "G": {"actions": {"type": "say", "params": {"id": "#m.a"}}}, "xstate.done.state.m.b": "b"}},
+        "b": {"initial": "x", "states": {"x": {"type": "final"}}},
+        "output": {"on": {"E": "#mm", "F": "#m.a"}},
+        "near": {"id": "mm"}
+    }});
+    let expected = json!({"id": "other", "context": {"of": "#m.a"}, "initial": "a", "states": {
+        "a": {"on": {"E": "#other.b", "F": [{"target": ["#other"], "reenter": true, "guard": {"type": "xstate.stateIn", "id": "other.output"}}],
+                     "G": {"actions": {"type": "say", "params": {"id": "#m.a"}}}, "xstate.done.state.other.b": "b"}},
+        "b": {"initial": "x", "states": {"x": {"type": "final"}}},
+        "output": {"on": {"E": "#mm", "F": "#other.a"}},
+        "near": {"id": "mm"}
+    }});
+    let made = import_as(definition.to_string().as_bytes(), "other", &Limits::default()).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&made).unwrap(), expected);
+    Machine::compile(made.as_bytes(), &Limits::default(), &|_| None).unwrap();
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use statemesh_tests::caller::{Caller, is_refusal};
-use statemesh_tests::history::counter;
+use statemesh_tests::client_history::counter;
 use statemesh_tests::mesh::{Mesh, WHOLE, sees};
 use statemesh_tests::run::{Scenario, Scene};
 use statemesh_tests::{Outcome, ensure, wait_for};

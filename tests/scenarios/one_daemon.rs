@@ -3,8 +3,8 @@
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use statemesh_tests::caller::Caller;
+use statemesh_tests::client_history::counter;
 use statemesh_tests::daemon::{Daemon, Plan};
-use statemesh_tests::history::counter;
 use statemesh_tests::run::{Scenario, Scene};
 use statemesh_tests::{Outcome, ensure, figures, http, process};
 use std::io::Write;

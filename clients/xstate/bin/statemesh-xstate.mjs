@@ -1,9 +1,11 @@
 #!/usr/bin/env node
 // Prints the definition of a machine in a JavaScript, TypeScript or JSON file: `statemesh import xstate` runs this.
 
-import { readFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { toStatemesh } from '../src/to.mjs';
+
+/** The programs beside this one need packages, which may not be installed. */
+const ours = async (name) => import(`../src/${name}.mjs`);
 
 const OPTIONS = {
   from: { type: 'string' },
@@ -17,7 +19,7 @@ const OPTIONS = {
 
 const USAGE = `statemesh-xstate FILE [--name EXPORT] [--from 4|5] [--id ID] [--machine NAME]...
 
-Prints the definition of the machine that FILE exports.
+Prints the definition of the machine that FILE exports; - is JSON on stdin.
 
   --name EXPORT   which of several; of a function, the machine that it gives
   --from 4        the version of XState that JSON was written for (a machine knows its own)
@@ -26,14 +28,42 @@ Prints the definition of the machine that FILE exports.
   --child NAME    not the machine itself, but one that it invokes or spawns
   --xstate PATH   the xstate to run FILE with, if it is not installed beside it`;
 
-class Refused extends Error {}
+/** What is said without a trace, and how the program ends: 1, or 5 where a file is the trouble. */
+class Refused extends Error {
+  constructor(message, code = 1) {
+    super(message);
+    this.code = code;
+  }
+}
+
+const FILE = 5;
 
 /** A file that is loaded may print what it likes, but not into the definition. */
 const write = process.stdout.write.bind(process.stdout);
 
+function text(file) {
+  try {
+    return readFileSync(file === '-' ? 0 : file, 'utf8');
+  } catch (error) {
+    throw new Refused(`${file}: ${error.code === 'ENOENT' ? 'there is no such file' : error.message}`, FILE);
+  }
+}
+
+function json(file, source) {
+  try {
+    return JSON.parse(source);
+  } catch (error) {
+    const at = /position (\d+)/.exec(error.message)?.[1];
+    const before = at === undefined ? undefined : source.slice(0, Number(at)).split('\n');
+    const place = before === undefined ? '' : `:${before.length}:${before.at(-1).length + 1}`;
+    throw new Refused(`${file}${place}: no JSON: ${error.message}`);
+  }
+}
+
 async function given(file, values) {
-  if (file.endsWith('.json')) return { machine: JSON.parse(await readFile(file, 'utf8')), missing: [] };
-  const { load } = await import('../src/load.mjs');
+  const source = text(file);
+  if (file === '-' || file.endsWith('.json')) return { machine: json(file, source), missing: [] };
+  const { load } = await ours('load');
   const { machines, functions, missing, lookup } = await load(file, { xstate: values.xstate });
   return { machine: choose(file, machines, functions, values.name), missing, lookup };
 }
@@ -59,7 +89,7 @@ const STAND_IN = new Proxy(function () {}, {
   construct: () => STAND_IN
 });
 
-function child(name, known, options) {
+function child(name, known, toStatemesh, options) {
   const machine = known.get(name);
   if (machine === undefined) throw new Refused(`there is no child ${name}${known.size === 0 ? '' : `, but ${[...known.keys()].join(', ')}`}`);
   const told = { report: [], children: new Map() };
@@ -84,21 +114,36 @@ async function main() {
   }
   const from = values.from === undefined ? undefined : Number(values.from);
   if (from !== undefined && from !== 4 && from !== 5) throw new Refused('--from is 4 or 5');
+  if (values.id?.includes('/')) throw new Refused(`--id ${values.id}: a slash separates the machine from the key in machine/key`);
+  const { toStatemesh } = await ours('to');
   const { machine, missing, lookup } = await given(positionals[0], values);
   const options = { from, machines: values.machine, lookup };
   const told = { report: [], children: new Map() };
   const whole = toStatemesh(machine, { ...options, ...told, id: values.id });
-  const { definition, report, children } = values.child === undefined ? { definition: whole, ...told } : child(values.child, told.children, options);
+  const { definition, report, children } = values.child === undefined ? { definition: whole, ...told } : child(values.child, told.children, toStatemesh, options);
   await new Promise((written) => write(`${JSON.stringify(definition, null, 2)}\n`, written));
   tell({ missing, report, children });
 }
 
+/** What a person can do something about has no trace. */
+function said(error) {
+  if (error instanceof Refused || error?.isOfTheFile) return error.message;
+  if (error?.code === 'ERR_MODULE_NOT_FOUND' && /^Cannot find package/.test(error.message)) {
+    const [, name] = /'([^']+)'/.exec(error.message);
+    return `the package ${name}, which statemesh-xstate needs, is not installed: npm install --save-dev --install-links PATH/TO/statemesh/clients/xstate`;
+  }
+  if (error?.code?.startsWith('ERR_PARSE_ARGS')) return error.message;
+  return error?.stack ?? String(error);
+}
+
+// A file that is loaded may end the process; that is not to be taken for our own end.
+const exit = process.exit.bind(process);
 try {
   await main();
   // What a file has begun, timers and sockets, is not waited for.
-  process.exit(0);
+  exit(0);
 } catch (error) {
-  const text = error instanceof Refused ? error.message : (error?.errors?.[0]?.text ?? error?.stack ?? String(error));
-  process.stderr.write(`${text}\n`);
-  process.exit(1);
+  process.stderr.write(`${said(error)}\n`);
+  const isMissing = error?.code === 'ERR_MODULE_NOT_FOUND' && !error.isOfTheFile;
+  exit(isMissing ? FILE : error instanceof Refused ? error.code : 1);
 }

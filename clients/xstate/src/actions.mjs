@@ -10,6 +10,8 @@ export class Actions {
   constructor({ functions, implementations, actors, delays, report }) {
     Object.assign(this, { functions, implementations, actors, delays, report });
     this.roots = { actions: new Map(), guards: new Map() };
+    /** Functions by the type of their effect: two of one name are two effects. */
+    this.types = new Map();
   }
 
   /** `where` is the place, `key` what an action without a name is called, `outcome` what `event.data` is. */
@@ -31,6 +33,10 @@ export class Actions {
 
   none() {
     return [];
+  }
+
+  own({ own }, at) {
+    return [this.functions.template(own, at.where, at.outcome)];
   }
 
   refused({ reason, source }, at) {
@@ -98,8 +104,15 @@ export class Actions {
 
   /** A function: an effect of its name, given what it reads. */
   function({ run, name }, at) {
-    const type = name ?? nameOf(run, at.key);
-    return [this.effect(type, run, undefined, at)];
+    return [this.effect(name ?? this.typeOf(run, nameOf(run, at.key)), run, undefined, at)];
+  }
+
+  /** The name itself, and a number behind it from the second function of that name on: those of one place have all the place's name. */
+  typeOf(run, name) {
+    const known = this.types.get(name) ?? [];
+    this.types.set(name, known);
+    const index = known.includes(run) ? known.indexOf(run) : known.push(run) - 1;
+    return index === 0 ? name : `${name}.${index + 1}`;
   }
 
   effect(type, run, params, at) {
@@ -161,6 +174,7 @@ export class Actions {
     if (callee.type !== 'MemberExpression' || callee.object.name !== 'enqueue') refuse('`enqueueActions` does something besides enqueueing');
     switch (callee.property.name) {
       case 'assign':
+        if (args[0]?.type === 'ObjectExpression') this.functions.assignsAll(args[0], scope);
         return { type: '@xstate.assign', context: json(args[0]) };
       case 'raise':
         return { type: '@xstate.raise', event: json(args[0]), ...(args[1] === undefined ? {} : json(args[1])) };
@@ -191,6 +205,8 @@ export class Actions {
         return this.stateIn(described.state);
       case 'function':
         return this.functions.condition(described.test, at.where, at.outcome);
+      case 'own':
+        return this.functions.template(described.own, at.where, at.outcome);
       default:
         return this.namedGuard(described, at);
     }

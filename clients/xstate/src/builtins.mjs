@@ -14,6 +14,7 @@ const REFUSED = {
 export function describe(action) {
   if (typeof action === 'string') return { kind: 'named', name: action };
   if (action === null || (typeof action !== 'object' && typeof action !== 'function')) return { kind: 'none' };
+  if (isOwn(action)) return { kind: 'own', own: action };
   switch (action.type) {
     case 'xstate.assign':
       return { kind: 'assign', assignment: action.assignment };
@@ -59,9 +60,15 @@ function sourceOf(action) {
   return JSON.stringify(inner, (_, value) => (typeof value === 'function' ? Function.prototype.toString.call(value) : value));
 }
 
+/** What a definition of the mesh says in its own words: an expression, or a built-in action. */
+function isOwn(given) {
+  return typeof given === 'object' && (typeof given['@expr'] === 'string' || /^@xstate\./.test(given.type));
+}
+
 /** A guard as `{kind, ...}`. */
 export function describeGuard(guard) {
   if (typeof guard === 'string') return { kind: 'named', name: guard };
+  if (isOwn(guard) || guard.type === 'xstate.stateIn') return { kind: 'own', own: guard };
   if (typeof guard === 'function' || typeof guard === 'object') {
     const name = /^check(And|Or|Not|StateIn)/.exec(guard.check?.name ?? '')?.[1].toLowerCase();
     if (name === 'statein') return { kind: 'stateIn', state: guard.stateValue };

@@ -1,24 +1,33 @@
 // Calls that CEL has a function for.
 
 import { refuse } from './javascript.mjs';
-import { existing, present, quote, value, wrap } from './scope.mjs';
+import { common, existing, numbered, present, quote, value, wrap } from './scope.mjs';
 
 const BOOLEAN = { is: 'boolean' };
 const NUMBER = { is: 'number' };
+const WHOLE = { is: 'number', whole: true };
 const STRING = { is: 'string' };
 const LIST = { is: 'list' };
 
-const MATH = { max: 'math.greatest', min: 'math.least', abs: 'math.abs', floor: 'math.floor', ceil: 'math.ceil' };
-Object.assign(MATH, { round: 'math.round', trunc: 'math.trunc', sign: 'math.sign', sqrt: 'math.sqrt' });
+const MATH = { max: 'math.greatest', min: 'math.least', abs: 'math.abs', sign: 'math.sign', sqrt: 'math.sqrt' };
+
+/** CEL rounds fractions only, to fractions, and halves away from zero. */
+const ROUNDED = {
+  floor: (text) => `int(math.floor(double(${text})))`,
+  ceil: (text) => `int(math.ceil(double(${text})))`,
+  trunc: (text) => `int(math.trunc(double(${text})))`,
+  round: (text) => `int(math.floor(double(${text}) + 0.5))`
+};
 
 /** What changes from one call to the next has to come with the event. */
 const CHANGING = /^(Date|performance|crypto|Math\.random|uuid|nanoid|v4)$/;
 
 /** Functions of texts under the same arguments. */
 const TEXT = { startsWith: ['startsWith', BOOLEAN], endsWith: ['endsWith', BOOLEAN], trim: ['trim', STRING] };
-Object.assign(TEXT, { toLowerCase: ['lowerAscii', STRING], toUpperCase: ['upperAscii', STRING], split: ['split', LIST] });
-Object.assign(TEXT, { charAt: ['charAt', STRING], substring: ['substring', STRING], join: ['join', STRING] });
-Object.assign(TEXT, { replaceAll: ['replace', STRING], reverse: ['reverse', LIST], toReversed: ['reverse', LIST] });
+Object.assign(TEXT, { toLowerCase: ['lowerAscii', STRING], toUpperCase: ['upperAscii', STRING] });
+Object.assign(TEXT, { reverse: ['reverse', LIST], toReversed: ['reverse', LIST] });
+
+const ASCII = { toLowerCase: true, toUpperCase: true };
 
 export function callOf(expressions, node, scope) {
   const { callee } = node;
@@ -44,7 +53,8 @@ function namedCall(expressions, name, args, scope) {
     case 'parseFloat':
       return value(`double(${inner()})`, { type: NUMBER });
     case 'parseInt':
-      return value(`int(${inner()})`, { type: NUMBER });
+      if (args[1] !== undefined && args[1].value !== 10) refuse('`parseInt` takes another base than 10');
+      return value(`int(${inner()})`, { type: WHOLE });
     case 'structuredClone':
       return expressions.value(args[0], scope);
     default:
@@ -59,8 +69,15 @@ function libraryCall(expressions, name, method, args, scope) {
     refuse(`\`${name}.${method}\` gives something else each time: send it with the event`);
   }
   const texts = () => args.map((argument) => expressions.text(argument, scope)).join(', ');
-  if (name === 'Math' && method in MATH) return value(`${MATH[method]}(${texts()})`, { type: NUMBER });
-  if (name === 'Array' && method === 'isArray') return value(`type(${texts()}) == list`, { binds: 4, type: BOOLEAN });
+  if (name === 'Math' && Object.hasOwn(ROUNDED, method) && args.length === 1) return value(ROUNDED[method](texts()), { type: WHOLE });
+  if (name === 'Math' && Object.hasOwn(MATH, method)) {
+    const type = args.map((argument) => expressions.settled(argument, scope).type).reduce((a, b) => common(a, b));
+    return value(`${MATH[method]}(${texts()})`, { type: type?.whole && method !== 'sqrt' ? WHOLE : NUMBER });
+  }
+  if (name === 'Array' && method === 'isArray') {
+    const found = expressions.value(args[0], scope);
+    return value([...existing(found), `type(${found.text}) == list`].join(' && '), { binds: 3, type: BOOLEAN });
+  }
   if (name === 'Object' && method === 'keys') return value(`${expressions.text(args[0], scope, 8)}.map(key, key)`, { type: LIST });
   if (name === 'Object' && method === 'values') {
     const map = expressions.text(args[0], scope, 8);
@@ -73,6 +90,7 @@ function libraryCall(expressions, name, method, args, scope) {
 function test(expressions, { pattern, flags }, method, args, scope) {
   if (method !== 'test' || /\(\?[=!<]|\\[1-9kBpPuc]/.test(pattern)) refuse('its regular expression has no counterpart in RE2');
   if (!/^[gi]*$/.test(flags)) refuse(`its regular expression has the flags ${flags}`);
+  if (pattern.includes('\\s') || pattern.includes('\\S')) expressions.note('`\\s` in a regular expression knows only the spaces of ASCII here');
   const written = flags.includes('i') ? `(?i)${pattern}` : pattern;
   return value(`${expressions.text(args[0], scope, 8)}.matches(${quote(written)})`, { type: BOOLEAN });
 }
@@ -96,25 +114,39 @@ function methodCall(expressions, node, method, scope) {
 
 function called(expressions, base, { arguments: args }, method, scope) {
   const list = wrap(base, 8);
-  if (method in OVER_LISTS) {
+  if (Object.hasOwn(ASCII, method)) expressions.note(`\`${method}\` changes only letters of ASCII here: let the sender of the event do it where there are others`);
+  if (Object.hasOwn(OVER_LISTS, method)) {
     return OVER_LISTS[method]({ list, type: base.type, ...expressions.callback(args[0], scope, base.type?.item) });
   }
   const given = () => args.map((argument) => expressions.text(argument, scope)).join(', ');
-  if (method in TEXT) return value(`${list}.${TEXT[method][0]}(${given()})`, { type: TEXT[method][1] });
+  if (Object.hasOwn(TEXT, method)) return value(`${list}.${TEXT[method][0]}(${given()})`, { type: TEXT[method][1] });
   switch (method) {
     case 'includes':
+      if (args.length !== 1) refuse('`includes` takes more than one argument');
       return includes(expressions, base, args[0], scope);
+    case 'split':
+      if (args.length !== 1) refuse('`split` has a limit, or nothing to split by');
+      return value(`${list}.split(${given()})`, { type: { is: 'list', item: STRING } });
+    case 'join':
+      return value(`${list}.join(${args.length === 0 ? "','" : given()})`, { type: STRING });
+    case 'charAt':
+      return charAt(expressions, base, args[0], scope);
+    case 'substring':
+      return substring(expressions, base, args, scope);
     case 'concat':
       return concat(expressions, base, args, scope);
     case 'toString':
-      return base.type?.is === 'string' ? base : value(`string(${base.text})`, { type: STRING });
+      if (args.length > 0) refuse('`toString` takes another base than 10');
+      return base.type?.is === 'string' && !base.type.guess ? base : value(`string(${base.text})`, { type: STRING });
     case 'at':
       return at(expressions, base, args[0], scope);
     case 'slice':
       return slice(expressions, base, args, scope);
     case 'replace':
+    case 'replaceAll':
       if (args[0]?.regex !== undefined) refuse('it replaces by a regular expression');
-      return value(`${list}.replace(${given()}, 1)`, { type: STRING });
+      if (typeof args[1]?.value !== 'string' || args[1].value.includes('$')) refuse(`what \`${method}\` puts in may have \`$\`, which stands for something else`);
+      return value(`${list}.replace(${given()}${method === 'replace' ? ', 1' : ''})`, { type: STRING });
     default:
       return refuse(`it calls the method \`${method}\`, which CEL does not have`);
   }
@@ -122,7 +154,11 @@ function called(expressions, base, { arguments: args }, method, scope) {
 
 function includes(expressions, base, argument, scope) {
   const item = expressions.text(argument, scope, 5);
-  if (base.type?.is === 'list') return value(`${item} in ${wrap(base, 5)}`, { binds: 4, type: BOOLEAN });
+  if (base.type?.is === 'list') {
+    const asked = existing(expressions.value(argument, scope));
+    const test = `${item} in ${wrap(base, 5)}`;
+    return asked.length === 0 ? value(test, { binds: 4, type: BOOLEAN }) : value([...asked, test].join(' && '), { binds: 3, type: BOOLEAN });
+  }
   if (base.type?.is === 'string') return value(`${wrap(base, 8)}.contains(${item})`, { type: BOOLEAN });
   return refuse('it calls `includes` of something that may be a text or a list');
 }
@@ -137,19 +173,60 @@ function concat(expressions, base, args, scope) {
   return value([wrap(base, 5), ...added].join(' + '), { binds: 5, type: LIST });
 }
 
-function at(expressions, base, argument, scope) {
-  const index = expressions.text(argument, scope);
-  const list = wrap(base, 8);
-  return value(index.startsWith('-') ? `${list}[size(${base.text}) - ${index.slice(1)}]` : `${list}[${index}]`, { type: base.type?.item });
+/** A whole number that is written as such. */
+function literal(node) {
+  if (node.type === 'Literal' && Number.isInteger(node.value)) return node.value;
+  return node.type === 'UnaryExpression' && node.operator === '-' && Number.isInteger(node.argument.value) ? -node.argument.value : undefined;
 }
 
+function at(expressions, base, argument, scope) {
+  const number = literal(argument);
+  if (number === undefined) return value(`${wrap(base, 8)}[${expressions.text(argument, scope)}]`, { type: base.type?.item });
+  if (number >= 0) return numbered(base, number);
+  const index = `size(${base.text}) - ${-number}`;
+  const found = numbered(base, index);
+  return { ...found, asks: [`size(${base.text}) >= ${-number}`] };
+}
+
+/** JavaScript takes places outside of a text for its ends. */
+function within(expressions, base, argument, scope) {
+  const number = literal(argument);
+  const size = `size(${base.text})`;
+  if (number !== undefined) return number <= 0 ? '0' : `math.least(${number}, ${size})`;
+  return `math.least(math.greatest(${expressions.text(argument, scope)}, 0), ${size})`;
+}
+
+function charAt(expressions, base, argument, scope) {
+  const number = argument === undefined ? 0 : literal(argument);
+  const text = number === undefined ? expressions.text(argument, scope) : String(number);
+  const at = number === undefined ? expressions.text(argument, scope, 5) : text;
+  const isInside = number === undefined ? `${at} >= 0 && ${at} < size(${base.text})` : `size(${base.text}) > ${text}`;
+  if (number < 0) return value("''", { type: STRING });
+  return value(`${isInside} ? ${wrap(base, 8)}.charAt(${text}) : ''`, { binds: 0, type: STRING });
+}
+
+/** The two ends in whatever order. */
+function substring(expressions, base, args, scope) {
+  const size = `size(${base.text})`;
+  const [first, second] = [within(expressions, base, args[0], scope), args[1] === undefined ? size : within(expressions, base, args[1], scope)];
+  const [a, b] = args.map(literal);
+  const isOrdered = args.length < 2 || a <= b;
+  const [from, to] = isOrdered ? [first, second] : a > b ? [second, first] : [`math.least(${first}, ${second})`, `math.greatest(${first}, ${second})`];
+  return value(`${wrap(base, 8)}.substring(${from}, ${to})`, { type: STRING });
+}
+
+/** JavaScript counts negative places from the end, takes those outside for the ends, and gives nothing where the second is before the first. */
 function slice(expressions, base, args, scope) {
   const name = { list: 'slice', string: 'substring' }[base.type?.is] ?? refuse('it calls `slice` of something that may be a text or a list');
+  const size = `size(${base.text})`;
   const bound = (argument) => {
-    const text = expressions.text(argument, scope);
-    return text.startsWith('-') ? `size(${base.text}) - ${text.slice(1)}` : text;
+    const number = literal(argument);
+    if (number === 0) return '0';
+    if (number !== undefined) return number < 0 ? `math.greatest(${size} - ${-number}, 0)` : `math.least(${number}, ${size})`;
+    const at = expressions.text(argument, scope, 5);
+    return `(${at} < 0 ? math.greatest(${size} + ${at}, 0) : math.least(${at}, ${size}))`;
   };
   const from = args[0] === undefined ? '0' : bound(args[0]);
-  const to = args[1] === undefined ? `size(${base.text})` : bound(args[1]);
+  const to = args[1] === undefined ? size : from === '0' ? bound(args[1]) : `math.greatest(${from}, ${bound(args[1])})`;
   return value(`${wrap(base, 8)}.${name}(${from}, ${to})`, { type: base.type });
 }

@@ -1,6 +1,6 @@
 // CEL as the mesh evaluates it: the numbers of JSON, and the functions that go beyond CEL.
 
-import { celEnv, celFunc, celMethod, CelScalar, isCelError, isCelList, isCelMap, isCelUint, listType, mapType, parse, plan } from '@bufbuild/cel';
+import { celEnv, celFunc, celMap, celMethod, CelScalar, isCelError, isCelList, isCelMap, isCelUint, listType, mapType, parse, plan } from '@bufbuild/cel';
 import { strings } from '@bufbuild/cel/ext';
 import { ExpressionFault } from './convert.mjs';
 
@@ -69,6 +69,11 @@ function collections() {
   ];
 }
 
+// 0.6.1 takes a key whose value is null for one that is not there, in `has` and `in`, where CEL and the mesh do not.
+Object.getPrototypeOf(celMap(new Map())).has = function has(key) {
+  return this.get(key) !== undefined;
+};
+
 const ENVIRONMENT = celEnv({ funcs: [...strings, ...mixed(), ...mathematics(), ...collections()] });
 const PROGRAMS = new Map();
 const PROGRAMS_MAX = 10_000;
@@ -85,7 +90,7 @@ function program(text) {
 
 /** The value of an expression over JSON. */
 export function evaluate(text, scope) {
-  const result = program(text)(toCel(scope));
+  const result = program(text)(Object.fromEntries(Object.entries(scope).map(([name, root]) => [name, toCel(root)])));
   if (isCelError(result)) throw new ExpressionFault(`${text}: ${result.message}`);
   return fromCel(result);
 }
@@ -96,7 +101,7 @@ function toCel(value) {
   if (Array.isArray(value)) return value.map(toCel);
   if (value === null || typeof value !== 'object') return value;
   const entries = Object.entries(value).filter(([, item]) => item !== undefined);
-  return Object.fromEntries(entries.map(([key, item]) => [key, toCel(item)]));
+  return new Map(entries.map(([key, item]) => [key, toCel(item)]));
 }
 
 function fromCel(value) {

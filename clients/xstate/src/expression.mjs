@@ -1,11 +1,12 @@
 // JavaScript expressions in CEL: reads, comparisons, arithmetic, texts, lists and maps.
 
 import { isFunctionNode, parse, refuse } from './javascript.mjs';
-import { bind, existing, member, present, quote, reach, typeOf, value, variable, wrap } from './scope.mjs';
+import { bind, common, existing, member, numbered, present, quote, reach, typeOf, value, variable, wrap } from './scope.mjs';
 import { callOf } from './calls.mjs';
 
 const BOOLEAN = { is: 'boolean' };
 const NUMBER = { is: 'number' };
+const WHOLE = { is: 'number', whole: true };
 const STRING = { is: 'string' };
 const COMPARISONS = { '===': '==', '==': '==', '!==': '!=', '!=': '!=', '<': '<', '<=': '<=', '>': '>', '>=': '>=' };
 
@@ -25,9 +26,12 @@ function isNothing(node) {
 
 /** Translates one function's expressions; names are looked up in a scope, a Map that is copied where it grows. */
 export class Expressions {
-  /** `lookup` gives what a name outside of the function stands for. */
-  constructor(lookup = () => undefined) {
-    this.lookup = lookup;
+  /**
+   * `lookup` gives what a name outside of the function stands for; `note` is told what is not quite the same in CEL, and `remainder` of
+   * what `%` is taken.
+   */
+  constructor(lookup = () => undefined, { note = () => {}, remainder = () => {} } = {}) {
+    Object.assign(this, { lookup, note, remainder });
     this.depth = 0;
   }
 
@@ -37,6 +41,12 @@ export class Expressions {
     if (found.needs.length === 0) return found;
     const read = all([...new Set([...found.needs, ...existing(found)])]);
     return value(`${wrap(read, 2)} ? ${wrap({ ...found, needs: [] }, 1)} : null`, { binds: 0 });
+  }
+
+  /** A value, or null where it is missing. */
+  orNull(found) {
+    const conditions = existing(found);
+    return conditions.length === 0 ? found : value(`${wrap(all(conditions), 1)} ? ${wrap({ ...found, needs: [] }, 1)} : null`, { binds: 0 });
   }
 
   text(node, scope, level = 0) {
@@ -53,7 +63,7 @@ export class Expressions {
     if (node.regex !== undefined) refuse('a regular expression stands by itself');
     if (node.bigint !== undefined) refuse('JSON has no BigInt');
     if (typeof node.value === 'string') return value(quote(node.value), { type: STRING });
-    if (typeof node.value === 'number') return value(String(node.value), { type: NUMBER });
+    if (typeof node.value === 'number') return value(String(node.value), { type: typeOf(node.value) });
     return value(String(node.value), { type: typeof node.value === 'boolean' ? BOOLEAN : undefined });
   }
 
@@ -119,8 +129,8 @@ export class Expressions {
     if (node.computed) return this.element(node, from, scope);
     const key = node.property.name;
     if (base.keys?.[key] !== undefined) return base.keys[key];
-    if (key === 'length' && base.type?.fields?.length === undefined) {
-      return value(`size(${from.text})`, { type: NUMBER, needs: [...new Set([...needs, ...(node.optional ? existing(base) : [])])] });
+    if (key === 'length' && base.type?.is !== 'map') {
+      return value(`size(${from.text})`, { type: WHOLE, needs: [...new Set([...needs, ...(node.optional ? existing(base) : [])])] });
     }
     return member(from, key);
   }
@@ -134,8 +144,21 @@ export class Expressions {
   element(node, base, scope) {
     const key = node.property;
     if (key.type === 'Literal' && typeof key.value === 'string') return member(base, key.value);
-    const text = this.text(key, scope);
-    return value(`${wrap(base, 8)}[${text}]`, { type: base.type?.item, needs: base.needs });
+    if (key.type === 'Literal' && Number.isInteger(key.value) && key.value >= 0) return numbered(base, key.value);
+    const found = this.value(key, scope);
+    const [index, at, list] = [this.text(key, scope), wrap(found, 5), wrap(base, 8)];
+    const name = this.key(found, index);
+    const inList = `${at} >= 0 && ${at} < size(${base.text})`;
+    const inMap = `${name} in ${wrap(base, 5)}`;
+    const is = base.type?.is;
+    const asks = is === 'list' ? inList : is === 'map' ? inMap : `(type(${base.text}) == list ? ${inList} : ${inMap})`;
+    const read = value(`${list}[${is === 'map' ? name : index}]`, { type: base.type?.item, path: true, needs: base.needs });
+    return { ...read, base, asks: [...present(found), asks] };
+  }
+
+  /** The key of an object is a text, whatever is given. */
+  key(found, text) {
+    return isText(found) ? text : `string(${text})`;
   }
 
   TemplateLiteral(node, scope) {
@@ -152,12 +175,15 @@ export class Expressions {
   /** As a text, whatever it is. */
   string(node, scope, level = 6) {
     const found = this.settled(node, scope);
-    return found.type?.is === 'string' ? wrap(found, level) : `string(${found.text})`;
+    return isText(found) ? wrap(found, level) : `string(${found.text})`;
   }
 
   UnaryExpression(node, scope) {
     if (node.operator === '!') return value(`!${wrap(this.truth(node.argument, scope), 7)}`, { binds: 7, type: BOOLEAN });
-    if (node.operator === '-') return value(`-${this.text(node.argument, scope, 8)}`, { binds: 7, type: NUMBER });
+    if (node.operator === '-') {
+      const found = this.settled(node.argument, scope);
+      return value(`-${wrap(found, 8)}`, { binds: 7, type: found.type?.whole ? WHOLE : NUMBER });
+    }
     if (node.operator === '+') return value(`double(${this.text(node.argument, scope)})`, { type: NUMBER });
     if (node.operator === 'void') return value('null');
     return refuse(`the operator \`${node.operator}\` has no counterpart in CEL`);
@@ -166,22 +192,34 @@ export class Expressions {
   BinaryExpression(node, scope) {
     const { operator, left, right } = node;
     if (operator in COMPARISONS) return this.comparison(node, scope);
-    if (operator === 'in') return value(`${this.text(left, scope, 5)} in ${this.text(right, scope, 5)}`, { binds: 4, type: BOOLEAN });
+    if (operator === 'in') return this.contained(left, right, scope);
     if (operator === '+') return this.sum(left, right, scope);
-    if (operator === '-') return value(`${this.text(left, scope, 5)} - ${this.text(right, scope, 6)}`, { binds: 5, type: NUMBER });
-    if (operator === '*') return value(`${this.text(left, scope, 6)} * ${this.text(right, scope, 7)}`, { binds: 6, type: NUMBER });
-    if (operator === '%') return value(`${this.text(left, scope, 6)} % ${this.text(right, scope, 7)}`, { binds: 6, type: NUMBER });
+    const [a, b] = [this.settled(left, scope), this.settled(right, scope)];
+    const type = common(a.type, b.type)?.whole ? WHOLE : NUMBER;
+    if (operator === '-') return value(`${wrap(a, 5)} - ${wrap(b, 6)}`, { binds: 5, type });
+    if (operator === '*') return value(`${wrap(a, 6)} * ${wrap(b, 7)}`, { binds: 6, type });
+    if (operator === '%') {
+      const text = `${wrap(a, 6)} % ${wrap(b, 7)}`;
+      this.remainder(text, type === WHOLE);
+      return value(text, { binds: 6, type: WHOLE });
+    }
     // JavaScript keeps the fraction.
     if (operator === '/') return value(`double(${this.text(left, scope)}) / ${this.text(right, scope, 7)}`, { binds: 6, type: NUMBER });
     return refuse(`the operator \`${operator}\` has no counterpart in CEL`);
   }
 
+  /** `'key' in object`; of a list JavaScript asks for the places, and CEL for the elements. */
+  contained(left, right, scope) {
+    const [key, base] = [this.settled(left, scope), this.settled(right, scope)];
+    if (base.type?.is === 'list' || key.type?.is === 'number') refuse('`in` asks for the place of an element: ask for the length');
+    return value(`${wrap(key, 5)} in ${wrap(base, 5)}`, { binds: 4, type: BOOLEAN });
+  }
+
   sum(left, right, scope) {
     const [a, b] = [this.settled(left, scope), this.settled(right, scope)];
-    const isText = a.type?.is === 'string' || b.type?.is === 'string';
-    if (isText) return value(`${this.string(left, scope, 5)} + ${this.string(right, scope)}`, { binds: 5, type: STRING });
-    const type = a.type?.is === 'number' && b.type?.is === 'number' ? NUMBER : undefined;
-    return value(`${wrap(a, 5)} + ${wrap(b, 6)}`, { binds: 5, type });
+    if ([a, b].some(({ type }) => type?.is === 'list' || type?.is === 'map')) refuse('`+` of lists or objects makes a text of them: spread them, or write `concat`');
+    if (isText(a) || isText(b)) return value(`${this.string(left, scope, 5)} + ${this.string(right, scope)}`, { binds: 5, type: STRING });
+    return value(`${wrap(a, 5)} + ${wrap(b, 6)}`, { binds: 5, type: common(a.type, b.type) });
   }
 
   comparison({ operator, left, right }, scope) {
@@ -190,13 +228,36 @@ export class Expressions {
     if (isNothing(right)) return this.nothing(left, operator, right, scope);
     if (isNothing(left)) return this.nothing(right, operator, left, scope);
     const [a, b] = [this.value(left, scope), this.value(right, scope)];
-    // A field that is not there is undefined in JavaScript: no comparison with it is true, and none is a fault.
-    const needs = [...new Set([...existing(a), ...existing(b)])];
     const sides = (sign) => `${wrap(a, 5)} ${sign} ${wrap(b, 5)}`;
+    const isEquality = written === '==' || written === '!=';
+    if (isEquality) this.checkEquality(operator, a, b, sides(operator));
+    let [ofA, ofB] = [existing(a), existing(b)];
+    if (isEquality && ofA.length > 0 && ofB.length > 0) {
+      // What both may lack is equal where both lack it. What a list's first elements have is taken to be in all.
+      const isDeclared = (found) => found.trusted && found.type !== undefined;
+      if (!isDeclared(a) && !isDeclared(b)) return this.bothOrNeither(written, [ofA, ofB], sides('=='));
+      [ofA, ofB] = [existing(a, true), existing(b, true)];
+    }
+    // A field that is not there is undefined in JavaScript: no comparison with another value is true, and none is a fault.
+    const needs = [...new Set([...ofA, ...ofB])];
     if (needs.length === 0) return value(sides(written), { binds: 4, type: BOOLEAN });
     // Where there is no value, only `!=` is true.
     const joined = all([...needs, sides(written === '!=' ? '==' : written)]);
     return written === '!=' ? value(`!(${joined.text})`, { binds: 7, type: BOOLEAN }) : joined;
+  }
+
+  checkEquality(operator, a, b, sides) {
+    const isObject = ({ type }) => type?.is === 'list' || type?.is === 'map';
+    if (isObject(a) || isObject(b)) refuse(`\`${sides}\` compares lists or objects, which JavaScript does by identity: compare what is in them`);
+    const isKnown = common(a.type, b.type) !== undefined && !a.type.guess && !b.type.guess;
+    if (operator.length === 3 || isKnown) return;
+    this.note(`\`${operator}\` is taken for \`${operator}=\`: in \`${sides}\` a text and a number are never equal here; write \`${operator}=\`, or convert one side`);
+  }
+
+  bothOrNeither(written, needs, equal) {
+    const [a, b] = needs.map((conditions) => all(conditions));
+    const joined = `${wrap(a, 3)} && ${wrap(b, 3)} ? ${equal} : !${wrap(a, 7)} && !${wrap(b, 7)}`;
+    return written === '!=' ? value(`!(${joined})`, { binds: 7, type: BOOLEAN }) : value(joined, { binds: 0, type: BOOLEAN });
   }
 
   /** Null and undefined are one here, as JSON has only the one: a key that is not there, or null. */
@@ -220,8 +281,11 @@ export class Expressions {
     const asked = existing(found);
     if (right.value === 'undefined') return this.nothing(node, written === '==' ? '===' : '!==', { type: 'Identifier' }, scope);
     const kinds = names[right.value] ?? refuse(`\`typeof\` is compared with ${right.value}`);
-    const tests = kinds.map((kind) => `type(${found.text}) == ${kind}`).join(' || ');
-    const joined = [...asked, kinds.length > 1 ? `(${tests})` : tests].join(' && ');
+    const each = kinds.map((kind) => `type(${found.text}) == ${kind}`);
+    // JavaScript's null is an object.
+    if (right.value === 'object') each.push(`${wrap(found, 5)} == null`);
+    const tests = each.join(' || ');
+    const joined = [...asked, each.length > 1 ? `(${tests})` : tests].join(' && ');
     return written === '==' ? value(joined, { binds: 3, type: BOOLEAN }) : value(`!(${joined})`, { binds: 7, type: BOOLEAN });
   }
 
@@ -233,6 +297,11 @@ export class Expressions {
       return value(`${wrap(a, level)} ${node.operator} ${wrap(b, level)}`, { binds: level, type: BOOLEAN });
     }
     if (node.type === 'ParenthesizedExpression' || node.type === 'ChainExpression') return this.truth(node.expression, scope);
+    if (node.type === 'Scoped') return this.truth(node.node, node.scope);
+    if (node.type === 'ConditionalExpression') {
+      const [test, yes, no] = [this.truth(node.test, scope), this.truth(node.consequent, scope), this.truth(node.alternate, scope)];
+      return value(`${wrap(test, 1)} ? ${wrap(yes, 1)} : ${wrap(no, 0)}`, { binds: 0, type: BOOLEAN });
+    }
     const found = this.value(node, scope);
     const test = truthOf(found);
     const conditions = [...new Set([...(found.path || found.needs.length > 0 ? existing(found) : []), ...(test === undefined ? [] : [test])])];
@@ -240,30 +309,46 @@ export class Expressions {
   }
 
   LogicalExpression(node, scope) {
+    // `(a ?? b) ?? c` is `a ?? (b ?? c)`: the other way each value would be asked for once more.
+    const { left, operator } = node;
+    if (operator !== '&&' && left.type === 'LogicalExpression' && left.operator === operator) {
+      return this.LogicalExpression({ ...node, left: left.left, right: { ...node, left: left.right } }, scope);
+    }
     if (node.operator === '??') return this.orElse(this.value(node.left, scope), node.right, scope);
     const [a, b] = [this.value(node.left, scope), this.value(node.right, scope)];
-    if (a.type?.is === 'boolean' && b.type?.is === 'boolean') return this.truth(node, scope);
+    const isBoolean = (found) => found.type?.is === 'boolean' && existing(found).length === 0;
+    if (isBoolean(a) && isBoolean(b)) return this.truth(node, scope);
     const test = this.truth(node.left, scope);
-    const [yes, no] = node.operator === '&&' ? [node.right, node.left] : [node.left, node.right];
-    if (node.operator === '&&' && b.type?.is === 'boolean') return this.truth(node, scope);
-    const otherwise = node.operator === '&&' ? 'null' : this.text(no, scope, 1);
-    const read = node.operator === '&&' ? this.text(yes, scope, 1) : wrap({ ...this.value(yes, scope), needs: [] }, 1);
-    return value(`${wrap(test, 1)} ? ${read} : ${otherwise}`, { binds: 0, type: a.type?.is === b.type?.is ? a.type : undefined });
+    const [yes, no] = node.operator === '&&' ? [this.text(node.right, scope, 1), wrap(this.orNull(a), 0)] : [wrap({ ...a, needs: [] }, 1), this.text(node.right, scope, 0)];
+    return value(`${wrap(test, 1)} ? ${yes} : ${no}`, { binds: 0, type: common(a.type, b.type) });
   }
 
   /** The value, or another where there is none. */
   orElse(found, otherwise, scope) {
-    const conditions = present({ ...found, type: undefined });
+    const other = this.settled(otherwise, scope);
+    const type = found.type === undefined ? other.type && { ...other.type, whole: undefined, guess: true } : common(found.type, other.type);
+    return this.chosen(present({ ...found, type: undefined }), found, other, type);
+  }
+
+  /** The value, or another where it is not there: null is a value. */
+  unlessGiven(found, otherwise, scope) {
+    const conditions = existing(found);
+    if (conditions.length === 0) return found;
+    const other = this.settled(otherwise, scope);
+    const type = found.type === undefined ? other.type && { ...other.type, whole: undefined, guess: true } : common(found.type, other.type);
+    return this.chosen(conditions, found, other, type);
+  }
+
+  chosen(conditions, found, other, type) {
     const REPEATED_MAX = 120;
     if (found.text.length > REPEATED_MAX) refuse('`??` stands behind something long');
-    const type = found.type ?? this.settled(otherwise, scope).type;
-    return value(`${all(conditions).text} ? ${found.text} : ${this.text(otherwise, scope, 0)}`, { binds: 0, type });
+    return value(`${all(conditions).text} ? ${wrap({ ...found, needs: [] }, 1)} : ${wrap(other, 0)}`, { binds: 0, type });
   }
 
   ConditionalExpression(node, scope) {
     const test = this.truth(node.test, scope);
     const [yes, no] = [this.settled(node.consequent, scope), this.settled(node.alternate, scope)];
-    const type = yes.type?.is === no.type?.is ? yes.type : undefined;
+    const type = common(yes.type, no.type);
     return value(`${wrap(test, 1)} ? ${wrap(yes, 1)} : ${wrap(no, 0)}`, { binds: 0, type });
   }
 
@@ -309,7 +394,7 @@ export class Expressions {
 
   entry(property, scope) {
     if (property.kind !== 'init' || property.method) refuse('an object has a method');
-    const key = property.computed ? this.text(property.key, scope) : quote(property.key.name ?? String(property.key.value));
+    const key = property.computed ? this.key(this.settled(property.key, scope), this.text(property.key, scope)) : quote(property.key.name ?? String(property.key.value));
     return `${key}: ${this.text(property.value, scope)}`;
   }
 
@@ -375,10 +460,15 @@ export class Expressions {
     const [pattern] = node.params;
     const name = pattern.type === 'Identifier' ? variable(pattern.name) : variable('it');
     const inner = new Map(scope);
-    bind(inner, pattern, value(name, { type: item, path: true, trusted: true }), this);
+    bind(inner, pattern, value(name, { type: item, path: true, sure: true, trusted: true }), this);
     const { node: body, scope: its } = this.body(node.body, inner);
     return { name, value: () => this.text(body, its), truth: () => this.truth(body, its).text };
   }
+}
+
+/** Whether it is certain to be a text. */
+function isText({ type }) {
+  return type?.is === 'string' && !type.guess;
 }
 
 /** A value of the file as a literal: a text, a number, or an object of which a key is read. */
@@ -421,7 +511,7 @@ function ends(statements) {
 }
 
 function truthOf(found) {
-  switch (found.type?.is) {
+  switch (found.type?.guess ? undefined : found.type?.is) {
     case 'boolean':
       return found.text;
     case 'number':

@@ -32,7 +32,50 @@ export class Functions {
     this.version = version;
     this.type = typeOf(context) ?? undefined;
     this.report = report;
-    this.expressions = new Expressions(lookup);
+    this.expressions = new Expressions(lookup, {
+      note: (message) => this.notes.add(message),
+      remainder: (text, isWhole) => this.remainder(text, isWhole)
+    });
+    /** What is to be said of the function at hand, if it can be translated. */
+    this.notes = new Set();
+    /** Remainders of numbers that are whole as long as nothing else is assigned to the context's keys in them. */
+    this.remainders = [];
+    /** Keys of the context to which numbers are assigned that may have a fraction. */
+    this.fractions = new Set();
+  }
+
+  /** CEL has `%` for whole numbers: those of a fraction's type are refused, even 4.0. */
+  remainder(text, isWhole) {
+    if (isWhole) this.remainders.push({ text, keys: [...text.matchAll(/\bcontext\.(\w+)/g)].map(([, key]) => key), path: this.place });
+    else this.notes.add(remainderOf(text, ''));
+  }
+
+  /** To be called when all is translated: says what only the whole machine shows. */
+  finish() {
+    const told = new Set();
+    for (const { text, keys, path } of this.remainders) {
+      const key = keys.find((one) => this.fractions.has(one));
+      if (key === undefined || told.has(`${path}\0${text}`)) continue;
+      told.add(`${path}\0${text}`);
+      this.report({ path, kind: 'note', message: remainderOf(text, `: \`context.${key}\` may get one that was divided or converted`) });
+    }
+  }
+
+  /** Notes to which keys of the context something with a fraction is assigned. */
+  assigns(key, node, scope) {
+    let type;
+    try {
+      ({ type } = this.expressions.settled(node, scope));
+    } catch (error) {
+      if (!(error instanceof Untranslatable)) throw error;
+    }
+    if (type?.is === 'number' && !type.whole) this.fractions.add(key);
+  }
+
+  assignsAll({ properties }, scope) {
+    for (const { type, key, computed, value: item } of properties) {
+      if (type === 'Property' && !computed && !isFunctionNode(item)) this.assigns(key.name ?? String(key.value), item, scope);
+    }
   }
 
   /** What the function's names mean. `outcome` is what XState 4's `event.data` is called: `output` or `error`. */
@@ -40,7 +83,7 @@ export class Functions {
     const parts = {
       context: value('context', { type: this.type, path: true, sure: true }),
       event: value('event', { type: EVENT, path: true, sure: true }),
-      params: value('params', { path: true, trusted: true }),
+      params: value('params', { path: true, sure: true, trusted: true }),
       input: value('input', { path: true, sure: true })
     };
     if (outcome !== undefined) parts.event = this.outcome(parts.event, outcome);
@@ -79,12 +122,18 @@ export class Functions {
   /** What `translate` gives, or the place that is left to do. */
   left(given, where, translate) {
     const source = sourceOf(given);
+    const [notes, place] = [this.notes, this.place];
+    Object.assign(this, { notes: new Set(), place: where });
     try {
-      return translate();
+      const made = translate();
+      for (const message of this.notes) this.report({ path: where, kind: 'note', message, source });
+      return made;
     } catch (error) {
       if (!(error instanceof Untranslatable)) throw error;
       this.report({ path: where, kind: 'todo', message: error.message, source });
       return placeOf(source);
+    } finally {
+      Object.assign(this, { notes, place });
     }
   }
 
@@ -158,12 +207,24 @@ export class Functions {
 
   /** What an assignment sets: keys of the context, each with its value. */
   assignment(given, where, outcome) {
-    if (!isComputed(given)) return this.template(given, where, outcome);
+    if (!isComputed(given)) {
+      if (given === null || typeof given !== 'object') return this.template(given, where, outcome);
+      const each = (key, item) => {
+        if (typeof item === 'number' && !Number.isInteger(item)) this.fractions.add(key);
+        if (!isComputed(item)) return this.template(item, `${where}.${key}`, outcome);
+        return this.attempt(item, `${where}.${key}`, outcome, ({ node, scope }) => {
+          this.assigns(key, node, scope);
+          return this.json(node, scope);
+        });
+      };
+      return Object.fromEntries(Object.entries(given).map(([key, item]) => [key, each(key, item)]));
+    }
     return this.attempt(given, where, outcome, ({ node, scope }) => {
       const body = node.type === 'ParenthesizedExpression' ? node.expression : node;
       if (body.type !== 'ObjectExpression') return this.json(body, scope);
       // `{...context, key}` sets the key: what is not named stays as it is.
       const [first, ...rest] = body.properties;
+      this.assignsAll(body, scope);
       const spreads = first?.type === 'SpreadElement' ? this.expressions.settled(first.argument, scope).text : undefined;
       return this.json(spreads === 'context' ? { ...body, properties: rest } : body, scope);
     });
@@ -216,6 +277,10 @@ export class Functions {
   }
 }
 
+function remainderOf(text, why) {
+  return `\`${text}\`: \`%\` is for whole numbers here, and an event for which one has a fraction, or was divided or converted, is refused${why}; \`Math.floor\` gives a whole one`;
+}
+
 function isRead(node, parent) {
   return !(parent?.type === 'MemberExpression' && parent.property === node && !parent.computed) && !(parent?.type === 'Property' && parent.key === node && !parent.shorthand);
 }
@@ -234,7 +299,7 @@ function isMessage({ callee }, scope) {
 function params(paths) {
   const chosen = {};
   for (const path of paths) {
-    const asked = existing(path);
+    const asked = existing(path, true);
     const text = asked.length === 0 ? path.text : `${asked.join(' && ')} ? ${path.text} : null`;
     const name = path.name in chosen ? path.text.replace(/\W+/g, '_') : path.name;
     chosen[name] = { '@expr': text };

@@ -3,7 +3,7 @@ import type { AnyActorLogic, AnyStateMachine } from 'xstate';
 /** A definition of Statemesh: JSON. */
 export type Definition = { id?: string } & Record<string, unknown>;
 
-/** What happened to a function: `todo` is left to do, `effect` is for a program that watches, `note` is to be known. */
+/** What happened to a function: `todo` is left to do, `effect` is for a program that watches, `note` is not quite the same, or to be known. */
 export interface Told {
   path: string;
   kind: 'todo' | 'effect' | 'note';

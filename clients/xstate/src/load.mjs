@@ -113,16 +113,27 @@ async function bundle(path, missing, xstate) {
   const names = new Set();
   for (let tries = 1; ; tries++) {
     const settings = { ...SETTINGS, entryPoints: [path], plugins: [resolving(path, missing, xstate, names)] };
-    const { outputFiles, errors, warnings } = await build(settings).catch((failed) => failed);
+    const { outputFiles, errors, warnings } = await build(settings).catch((failed) => (failed.errors === undefined ? Promise.reject(failed) : failed));
     const before = names.size;
     for (const { text } of [...(errors ?? []), ...(warnings ?? [])]) {
       const name = /(?:No matching export in "stand-in:.*" for import|^Import) "([^"]+)"/.exec(text)?.[1];
       if (name !== undefined && name !== 'default') names.add(name);
     }
     if (names.size > before && tries < TRIES_MAX) continue;
-    if (errors.length > 0) throw new Error(`${errors[0].location?.file ?? path}: ${errors[0].text}`);
+    if (errors.length > 0) throw new OfTheFile(placed(path, errors[0]));
     return outputFiles[0].text;
   }
+}
+
+/** What is wrong with the file that was given, and not here. */
+class OfTheFile extends Error {
+  isOfTheFile = true;
+}
+
+/** A line and a column, both counted from 1. */
+function placed(path, { text, location }) {
+  if (location === null || location === undefined) return `${path}: ${text}`;
+  return `${location.file}:${location.line}:${location.column + 1}: ${text}`;
 }
 
 const SETTINGS = {
@@ -157,6 +168,9 @@ function likeBrowser() {
 /** What a file prints, and what it begins and does not finish, is not asked for: also once it has been loaded. */
 function silence() {
   const ignore = () => {};
+  process.exit = (code) => {
+    throw new OfTheFile(`it ends the process, process.exit(${code ?? ''}), when it is loaded: move its machine to a file of its own`);
+  };
   Object.assign(console, { log: ignore, info: ignore, warn: ignore, error: ignore, debug: ignore });
   process.stdout.write = () => true;
   process.on('uncaughtException', ignore);
@@ -178,7 +192,9 @@ export async function load(file, { xstate } = {}) {
     globalThis[MADE] = [];
     likeBrowser();
     silence();
-    const module = await import(pathToFileURL(script));
+    const module = await import(pathToFileURL(script)).catch((error) => {
+      throw new OfTheFile(`${file}: it fails when it is run: ${error?.isOfTheFile ? error.message : String(error)}`);
+    });
     const lookup = (name) => {
       try {
         return module.__statemeshLookup(name);

@@ -2,7 +2,10 @@
 
 import { refuse } from './javascript.mjs';
 
-/** The type of a value that is known, as far as truth, `+` and `includes` need it. */
+/**
+ * The type of a value that is known, as far as truth, `+` and `includes` need it. `whole` are numbers that have no fraction, `guess` is
+ * what a value may well be, and need not.
+ */
 export function typeOf(value) {
   if (Array.isArray(value)) return { is: 'list', item: value.length > 0 ? typeOf(value[0]) : undefined };
   if (value === null || value === undefined) return undefined;
@@ -10,7 +13,8 @@ export function typeOf(value) {
     const fields = Object.fromEntries(Object.entries(value).map(([key, item]) => [key, typeOf(item)]));
     return { is: 'map', fields };
   }
-  return ['string', 'number', 'boolean'].includes(typeof value) ? { is: typeof value } : undefined;
+  if (typeof value === 'number') return { is: 'number', whole: Number.isInteger(value) };
+  return ['string', 'boolean'].includes(typeof value) ? { is: typeof value } : undefined;
 }
 
 const WORDS = new Set(
@@ -18,6 +22,13 @@ const WORDS = new Set(
     'context event params input output snapshot')
     .split(' ')
 );
+
+/** The type of a value that is one of two. */
+export function common(a, b) {
+  if (a === undefined || a.is !== b?.is) return undefined;
+  const { guess: _, ...type } = a.is === 'number' ? { is: 'number', whole: a.whole === true && b.whole === true } : a;
+  return a.guess || b.guess ? { ...type, guess: true } : type;
+}
 
 /** Names that an expression may give to the elements of a list. */
 export function variable(name) {
@@ -40,20 +51,29 @@ export function quote(text) {
 }
 
 /**
- * A value in CEL: its text, how tightly that binds, its type, whether it is a path of keys, whether it is certain to be there (an
- * element of a list is taken to have the keys that are read), and, of an optional chain, the conditions under which there is a value.
+ * A value in CEL: its text, how tightly that binds, its type, whether it is a path of keys, whether it is certain to be there, or trusted
+ * to be (params, and what an element of a list has), and, of an optional chain, the conditions under which there is a value.
  */
 export function value(text, { binds = 9, type, path = false, sure = false, trusted = false, needs = [], parts } = {}) {
-  return { text, binds, type, path, sure: sure || trusted, trusted, needs, parts };
+  return { text, binds, type, path, sure, trusted, needs, parts };
 }
 
 /** A member of a value. `sure` are keys that a context is known to have. */
 export function member(base, key) {
   const text = isPlain(key) ? `${wrap(base, 8)}.${key}` : `${wrap(base, 8)}[${quote(key)}]`;
-  const declared = base.sure && base.type?.fields !== undefined && key in base.type.fields;
+  const declared = base.sure && !base.trusted && base.type?.fields !== undefined && Object.hasOwn(base.type.fields, key);
   const asks = isPlain(key) ? `has(${text})` : `${quote(key)} in ${wrap(base, 8)}`;
-  const type = base.type?.fields?.[key];
+  const type = Object.hasOwn(base.type?.fields ?? {}, key) ? base.type.fields[key] : undefined;
   return { ...value(text, { type, path: base.path, sure: declared, trusted: base.trusted, needs: base.needs }), base, asks };
+}
+
+/** An element of a list by its number, which is there if the list is long enough. */
+export function numbered(base, index) {
+  if (base.type?.is === 'map') return member(base, String(index));
+  const isText = base.type?.is === 'string';
+  const text = isText ? `${wrap(base, 8)}.charAt(${index})` : `${wrap(base, 8)}[${index}]`;
+  const type = isText ? { is: 'string' } : base.type?.item;
+  return { ...value(text, { type, path: true, needs: base.needs }), base, asks: [`size(${base.text}) > ${index}`] };
 }
 
 /** The text with parentheses where what it stands in binds at least as tightly as `level`. */
@@ -66,10 +86,11 @@ export function present(operand) {
   return [...existing(operand), ...(operand.type === undefined || !operand.sure ? [`${wrap(operand, 5)} != null`] : [])];
 }
 
-/** The conditions under which reading a path is no error. */
-export function existing(operand) {
+/** The conditions under which reading a path is no error; with `isTrusting` what is trusted to be there is not asked for. */
+export function existing(operand, isTrusting = false) {
   const { base } = operand;
-  const own = base !== undefined && !operand.sure ? [...(base.base === undefined ? [] : present(base)), operand.asks] : [];
+  const isAsked = base !== undefined && !operand.sure && !(isTrusting && operand.trusted);
+  const own = isAsked ? [...(base.base === undefined ? [] : present(base)), ...[operand.asks].flat()] : [];
   return [...new Set([...operand.needs, ...own])];
 }
 
@@ -80,7 +101,7 @@ export function bind(scope, pattern, bound, translate) {
       scope.set(pattern.name, bound);
       return;
     case 'AssignmentPattern':
-      bind(scope, pattern.left, pattern.left.type === 'Identifier' ? translate.orElse(bound, pattern.right, scope) : bound, translate);
+      bind(scope, pattern.left, pattern.left.type === 'Identifier' ? translate.unlessGiven(bound, pattern.right, scope) : bound, translate);
       return;
     case 'ObjectPattern':
       for (const property of pattern.properties) {
@@ -94,7 +115,7 @@ export function bind(scope, pattern, bound, translate) {
       pattern.elements.forEach((element, index) => {
         if (element === null) return;
         if (element.type === 'RestElement') refuse('it takes the rest of a list');
-        bind(scope, element, value(`${wrap(bound, 8)}[${index}]`, { type: bound.type?.item }), translate);
+        bind(scope, element, numbered(bound, index), translate);
       });
       return;
     default:

@@ -71,11 +71,14 @@ export class Conversion {
     // What was given as data already has its maps.
     const given = this.functions.template({ guards: this.config.guards ?? {}, actions: this.config.actions ?? {}, delays: this.config.delays ?? {} }, '');
     maps.delays = Object.fromEntries(this.delayed);
+    this.functions.finish();
     for (const name of ['guards', 'actions', 'delays']) {
       const all = { ...given[name], ...maps[name] };
       if (Object.keys(all).length > 0) head[name] = all;
     }
-    return { ...head, ...rest };
+    const own = this.config.id ?? this.config.key;
+    const made = { ...head, ...rest };
+    return own === undefined || own === this.id ? made : renamed(made, own, this.id);
   }
 
   context() {
@@ -90,6 +93,29 @@ export class Conversion {
     }
     return typeof written['@code'] === 'string' ? placeOf(written['@code']) : { ...written, ...attempts };
   }
+}
+
+/** What data of a machine is, and names none of its states. */
+const DATA = new Set(['@expr', '@code', '@statemesh', 'id', 'context', 'description', 'event', 'input', 'meta', 'output', 'params', 'args', 'schemas']);
+
+/** The keys of what stands under these are names, whatever they are. */
+const NAMES = new Set(['states', 'on', 'after']);
+
+/** A definition in which what begins with the machine's old id begins with the new one: targets, ids in `stateIn`, names of its events. */
+function renamed(value, old, id, areNames = false) {
+  const begins = (text, sign = '') => text === sign + old || text.startsWith(`${sign}${old}.`);
+  const name = (text) => (begins(text, '#') ? `#${id}${text.slice(old.length + 1)}` : text);
+  const event = (key) => {
+    const at = key.startsWith('xstate.') ? `${key}.`.indexOf(`.${old}.`) : -1;
+    return at < 0 ? key : `${key.slice(0, at + 1)}${id}${key.slice(at + 1 + old.length)}`;
+  };
+  if (typeof value === 'string') return name(value);
+  if (Array.isArray(value)) return value.map((item) => renamed(item, old, id));
+  if (value === null || typeof value !== 'object') return value;
+  const each = ([key, item]) => [event(key), !areNames && DATA.has(key) ? item : renamed(item, old, id, !areNames && NAMES.has(key))];
+  const made = Object.fromEntries(Object.entries(value).map(each));
+  if (made.type === 'xstate.stateIn' && typeof made.id === 'string' && begins(made.id)) made.id = `${id}${made.id.slice(old.length)}`;
+  return made;
 }
 
 /**

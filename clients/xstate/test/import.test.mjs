@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync, cpSync, mkdirSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -35,6 +36,62 @@ test('a machine that a function makes is named', () => {
   const { status, stdout, stderr } = run('node', BIN, APP, '--name', 'lightMaker', '--id', 'lamp');
   assert.equal(status, 0, stderr);
   assert.deepEqual(JSON.parse(stdout).id, 'lamp');
+});
+
+/** What the program says of files with these texts. */
+function withFiles(files, check) {
+  const folder = mkdtempSync(join(PACKAGE, '.files-'));
+  try {
+    for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text);
+    check((...words) => run('node', BIN, ...words.map((word) => (word in files || word.includes('.') ? join(folder, word) : word))), folder);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+test('what is wrong with a file is said with its place and without a trace', () => {
+  const files = {
+    'broken.mjs': 'export const a = 1;\nexport const b = {{;\n',
+    'exits.mjs': 'process.exit(0);',
+    'throws.mjs': 'throw new Error("not today");',
+    'broken.json': '{\n  "id": }'
+  };
+  withFiles(files, (program) => {
+    for (const [file, status, said] of [
+      ['nofile.ts', 5, /nofile\.ts: there is no such file/],
+      ['nofile.json', 5, /nofile\.json: there is no such file/],
+      ['broken.mjs', 1, /broken\.mjs:2:19: /],
+      ['broken.json', 1, /broken\.json.*: no JSON/],
+      ['exits.mjs', 1, /it ends the process, process\.exit\(0\)/],
+      ['throws.mjs', 1, /it fails when it is run: Error: not today/]
+    ]) {
+      const found = program(file);
+      assert.deepEqual([found.status, found.stdout], [status, ''], `${file}: ${found.stderr}`);
+      assert.match(found.stderr, said);
+      assert.doesNotMatch(found.stderr, /^\s+at /m);
+    }
+    assert.match(program(FIVE, '--id', 'a/b').stderr, /slash/);
+  });
+});
+
+test('JSON comes from stdin too', () => {
+  const input = JSON.stringify({ id: 'm', context: '{{ ({input}) => ({n: input.n}) }}' });
+  const { status, stdout, stderr } = spawnSync('node', [BIN, '-'], { encoding: 'utf8', input });
+  assert.equal(status, 0, stderr);
+  assert.deepEqual(JSON.parse(stdout).context, { n: { '@expr': 'input.n' } });
+});
+
+test('packages that are not installed are named, with the way to install them', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'statemesh-xstate-'));
+  try {
+    for (const part of ['bin', 'src', 'package.json']) cpSync(join(PACKAGE, part), join(folder, part), { recursive: true });
+    writeFileSync(join(folder, 'm.json'), '{"id":"m"}');
+    const { status, stderr } = run('node', join(folder, 'bin/statemesh-xstate.mjs'), join(folder, 'm.json'));
+    assert.equal(status, 5);
+    assert.match(stderr, /^the package acorn, .*npm install --save-dev --install-links/);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 test('which of several machines is asked for', () => {
@@ -93,6 +150,55 @@ test("JSON of Stately's export: code in braces, names of places", () => {
   assert.deepEqual(made.states.a.entry, { '@code': 'inline:m.a#entry[0]' });
   assert.deepEqual(made.states.a.on.E, { target: 'b', guard: { '@expr': 'has(context.n) && context.n > 3' }, actions: { type: 'say', params: { n: { '@expr': 'context.n' } } } });
   assert.equal(report.length, 1);
+});
+
+test('functions without names are told apart', () => {
+  const first = () => document.title;
+  const second = () => document.body;
+  const config = {
+    id: 'm',
+    initial: 'a',
+    states: { a: { entry: [() => alert(1), () => alert(2)], on: { E: [{ guard: 'g', actions: () => alert(3) }, { actions: () => alert(4) }], F: { actions: [first, second, first] } } } }
+  };
+  const { a } = toStatemesh(config).states;
+  assert.deepEqual(a.entry, [{ type: 'a.entry' }, { type: 'a.entry.2' }]);
+  assert.deepEqual(a.on.E.map(({ actions }) => actions), [{ type: 'a.E' }, { type: 'a.E.2' }]);
+  assert.deepEqual(a.on.F.actions, [{ type: 'first' }, { type: 'second' }, { type: 'first' }]);
+});
+
+test('a definition of the mesh, or what was exported of one, stays as it is', () => {
+  const definition = {
+    id: 'm',
+    context: { n: 0 },
+    guards: { many: { when: { '@expr': 'context.n > params.most' } } },
+    actions: { count: { type: '@xstate.assign', context: { n: { '@expr': 'context.n + 1' } } } },
+    delays: { soon: { duration: { '@expr': 'context.n * 10' } } },
+    initial: 'a',
+    states: {
+      a: {
+        after: { soon: { target: 'b', guard: { '@expr': 'context.n > 1' } } },
+        on: {
+          E: { guard: { type: 'xstate.not', guards: [{ '@expr': 'has(event.x)' }] }, actions: [{ type: '@xstate.assign', context: { n: { '@expr': 'event.n' } } }, 'count', { '@expr': '{}' }] },
+          F: { guard: { type: 'xstate.stateIn', id: 'm.b' }, actions: { type: '@xstate.raise', event: { type: 'E' }, delay: '5s' }, target: 'b' },
+          'xstate.done.state.m.b': '#m.b',
+          G: { guard: { type: 'many', params: { most: 3 } }, target: 'b', actions: { type: 'say', params: { n: { '@expr': 'context.n' } } } }
+        }
+      },
+      b: {},
+      output: { on: { BACK: '.inner', LEAVE: '#m.a' } }
+    }
+  };
+  const report = [];
+  const made = toStatemesh(definition, { id: 'other', report });
+  assert.deepEqual(report, []);
+  // A name by itself, and the name as a type, are the same.
+  definition.states.a.on.E.actions[1] = { type: 'count' };
+  // Its states have the name of the machine in their ids.
+  definition.states.a.on.F.guard.id = 'other.b';
+  definition.states.a.on['xstate.done.state.other.b'] = '#other.b';
+  delete definition.states.a.on['xstate.done.state.m.b'];
+  definition.states.output.on.LEAVE = '#other.a';
+  assert.deepEqual(made, { ...definition, id: 'other' });
 });
 
 test('machines that are invoked stay so, and are named', () => {

@@ -5,7 +5,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { createActor, SimulatedClock } from 'xstate';
+import { assign, createActor, createMachine, SimulatedClock } from 'xstate';
 import { interpret } from 'xstate4';
 import { VirtualClock } from '../../../tests/oracle/clock.mjs';
 import { fromStatemesh, toStatemesh } from '../src/index.mjs';
@@ -75,6 +75,33 @@ test('a player with regions, a repeated delayed event and a sequence of actions'
 
 test('a poll with computed keys, a type check and history', () => {
   compare(poll, [(next) => ({ type: 'VOTE', by: `p${next(5)}`, choice: ['', 'a', 'b', 7][next(4)] }), () => ({ type: 'CLOSE' }), () => ({ type: 'REOPEN' })]);
+});
+
+const shelf = createMachine({
+  id: 'shelf',
+  context: { items: [], counts: {}, n: 1, size: 0, first: 'none', label: '' },
+  on: {
+    PUT: { actions: assign({ items: ({ context, event }) => [...context.items.slice(-2), { name: event.name, done: event.done ?? false }] }) },
+    MARK: { actions: assign({ items: ({ context }) => context.items.slice(0, 1).concat([{ name: 'bare' }]) }) },
+    LOOK: { actions: assign({ first: ({ context, event }) => context.items[event.at]?.name || 'none', label: ({ context }) => context.first.slice(0, 2) }) },
+    COUNT: { actions: assign({ counts: ({ context, event }) => ({ ...context.counts, [event.key]: (context.counts[event.key] ?? 0) + 1 }) }) },
+    SIZE: { actions: assign({ size: ({ event }) => Math.round(event.by), n: ({ context }) => (context.n + Math.floor(context.size)) % 7 }) },
+    TRIM: {
+      guard: ({ context, event }) => ['all', 'open'].includes(event.what) && context.items.some((item) => !item.done),
+      actions: assign({ items: ({ context, event }) => context.items.filter((item) => (event.what === 'all' ? false : item.done)) })
+    }
+  }
+});
+
+test('a shelf with things that are missing', () => {
+  compare(shelf, [
+    (next) => ({ type: 'PUT', name: ['', 'a', 'bcd'][next(3)], ...(next(2) === 0 ? {} : { done: next(2) === 0 }) }),
+    () => ({ type: 'MARK' }),
+    (next) => (next(4) === 0 ? { type: 'LOOK' } : { type: 'LOOK', at: next(5) - 1 }),
+    (next) => ({ type: 'COUNT', key: [1, 'k', '1'][next(3)] }),
+    (next) => ({ type: 'SIZE', by: next(40) / 4 - 5 }),
+    (next) => (next(3) === 0 ? { type: 'TRIM' } : { type: 'TRIM', what: ['all', 'open', 'none'][next(3)] })
+  ]);
 });
 
 /** XState 4 by its own interpreter, and the definition by XState 5. */

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 #[derive(Args, Debug)]
 pub(crate) struct CheckArgs {
-    /// Files with a definition each; - is stdin. One may name a machine of a file before it as its child
+    /// Files with a definition each; - is stdin. One may name the machine of another as its child, in whatever order they are given
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
     /// Take warnings for errors
@@ -133,14 +133,6 @@ pub(crate) struct LiveArgs {
     /// An actor that is a machine of the mesh, though the file does not say so; may be given again
     #[arg(long, value_name = "NAME")]
     pub(crate) machine: Vec<String>,
-}
-
-impl LiveArgs {
-    /// Whether any was given.
-    pub(crate) fn any(&self) -> bool {
-        let LiveArgs { name, from, id, child, machine } = self;
-        name.is_some() || from.is_some() || id.is_some() || child.is_some() || !machine.is_empty()
-    }
 }
 
 #[derive(Args, Debug)]

@@ -1,28 +1,36 @@
 //! `export` and `import`: a definition for XState, and from it.
 
-use super::args::{ExportArgs, ExportTo, ImportArgs, ImportFrom};
+use super::args::{ExportArgs, ExportTo, ImportArgs, ImportFrom, LiveArgs};
 use super::{live, machine};
 use crate::diagnostic::{self, Diagnostic};
 use crate::failure::{Exit, Failure};
 use crate::input::read_input;
 use crate::output::{Format, Printer, count, print};
 use statemesh_engine::{ExportFormat, Limits};
+use std::path::Path;
 
 /// Prints a definition as somebody else reads it. What is lost is a failure, and what can be written is printed all the same.
 pub(crate) fn export(args: &ExportArgs, printer: &Printer) -> Result<(), Failure> {
+    if !matches!(printer.format, Format::Table | Format::Json) {
+        return Err(Failure::usage("--output: an exported definition is JSON, or SCXML").hint("--format says which"));
+    }
     let machine = machine(&args.file, &args.with, None, printer.format)?;
-    let exported = machine.export(match args.format {
+    let format = match args.format {
         ExportTo::Xstate6 => ExportFormat::XState6,
         ExportTo::Xstate5 => ExportFormat::XState5,
         ExportTo::Scxml => ExportFormat::Scxml,
-    });
+    };
+    let exported = machine.export(format);
     print(&exported.text)?;
     if exported.lost.is_empty() {
         return Ok(());
     }
     let lost: Vec<Diagnostic> = exported.lost.into_iter().map(Diagnostic::from).collect();
-    let message = format!("{}: {} cannot be written and is missing", args.file.display(), count(lost.len(), "part"));
+    let message = format!("{}: {}", args.file.display(), told(&lost));
     let mut failure = Failure::new(Exit::Refused, "not_exported", message);
+    if format != ExportFormat::XState5 && machine.export(ExportFormat::XState5).lost.is_empty() {
+        failure = failure.hint("--format xstate5 writes all of it");
+    }
     match printer.format {
         Format::Json => failure.diagnostics = lost.iter().map(|found| found.to_value(&args.file)).collect(),
         _ => {
@@ -33,27 +41,67 @@ pub(crate) fn export(args: &ExportArgs, printer: &Printer) -> Result<(), Failure
     Err(failure)
 }
 
+/// How much is missing, and how much does something else on the other side.
+fn told(lost: &[Diagnostic]) -> String {
+    let altered = lost.iter().filter(|found| found.code == statemesh_engine::OTHERWISE).count();
+    let missing = lost.len() - altered;
+    let is = |number: usize, one: &str, many: &str| {
+        format!("{} {}", count(number, "part"), if number == 1 { one } else { many })
+    };
+    let missing_said = is(missing, "cannot be written and is missing", "cannot be written and are missing");
+    let altered_said =
+        is(altered, "is written, and does something else there", "are written, and do something else there");
+    match (missing, altered) {
+        (_, 0) => missing_said,
+        (0, _) => altered_said,
+        _ => format!("{missing_said}; {altered_said}"),
+    }
+}
+
 /// Prints a definition that was made of somebody else's.
 pub(crate) fn import(args: &ImportArgs, printer: &Printer) -> Result<(), Failure> {
-    let limits = Limits::default();
-    let (ImportFrom::Xstate { file, .. } | ImportFrom::Scxml { file }) = &args.from;
-    if let ImportFrom::Xstate { file, live } = &args.from
-        && (live::is_code(file) || live.any())
-    {
-        return live::import(file, live);
+    match &args.from {
+        ImportFrom::Xstate { file, live } => import_xstate(file, live, printer),
+        ImportFrom::Scxml { file } => {
+            let text = read_input(file)?;
+            made(file, &text, statemesh_engine::import_scxml(&text, &Limits::default()), printer)
+        }
+    }
+}
+
+/// What is data is read here; code, and the words of XState 4, by the package.
+fn import_xstate(file: &Path, live: &LiveArgs, printer: &Printer) -> Result<(), Failure> {
+    if let Some(id) = live.id.as_deref().filter(|id| id.is_empty() || id.contains('/')) {
+        return Err(Failure::usage(format!("--id: {id:?} is no name of a machine"))
+            .hint("it has no slash, which separates the machine from the key in machine/key"));
+    }
+    if live::is_code(file) {
+        return live::import(file, None, live);
     }
     let text = read_input(file)?;
-    if let ImportFrom::Xstate { file, live } = &args.from
-        && live::has_code(&text)
-    {
-        return live::import(file, live);
+    if live::has_code(&text) || live.from == Some(4) {
+        return live::import(file, Some(text), live);
     }
-    let made = match &args.from {
-        ImportFrom::Xstate { .. } => statemesh_engine::import(text.as_bytes(), &limits),
-        ImportFrom::Scxml { .. } => statemesh_engine::import_scxml(&text, &limits),
+    if live.name.is_some() || live.child.is_some() {
+        return Err(Failure::usage(format!("--name, --child: {} is data, which has one machine", file.display()))
+            .hint("they choose among what a JavaScript or TypeScript file exports, invokes or spawns"));
+    }
+    let limits = Limits::default();
+    let imported = match &live.id {
+        Some(id) => statemesh_engine::import_as(text.as_bytes(), id, &limits),
+        None => statemesh_engine::import(text.as_bytes(), &limits),
     };
+    made(file, &text, imported, printer)
+}
+
+fn made(
+    file: &Path,
+    text: &str,
+    made: Result<String, statemesh_engine::Diagnostic>,
+    printer: &Printer,
+) -> Result<(), Failure> {
     match made {
         Ok(made) => print(&made),
-        Err(error) => Err(diagnostic::refused(file, &text, &[Diagnostic::from(error)], printer.format)),
+        Err(error) => Err(diagnostic::refused(file, text, &[Diagnostic::from(error)], printer.format)),
     }
 }

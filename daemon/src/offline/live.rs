@@ -3,10 +3,11 @@
 
 use super::args::LiveArgs;
 use crate::failure::{Exit, Failure};
-use crate::output::print;
+use crate::output::{print, say_text};
 use std::ffi::OsStr;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 const SCRIPT: &str = "node_modules/statemesh-xstate/bin/statemesh-xstate.mjs";
 const CODE: [&str; 8] = ["js", "mjs", "cjs", "jsx", "ts", "mts", "cts", "tsx"];
@@ -21,11 +22,11 @@ pub(super) fn has_code(text: &str) -> bool {
     text.contains("\"{{") || text.contains("\"inline:")
 }
 
-/// Prints the definition that the package makes of the file.
-pub(super) fn import(file: &Path, args: &LiveArgs) -> Result<(), Failure> {
+/// Prints the definition that the package makes of the file, or of a text that was read already.
+pub(super) fn import(file: &Path, text: Option<String>, args: &LiveArgs) -> Result<(), Failure> {
     let script = script(file)?;
     let mut node = Command::new("node");
-    node.arg(script).arg(file);
+    node.arg(script).arg(if text.is_some() { Path::new("-") } else { file });
     let options = [("--name", &args.name), ("--id", &args.id), ("--child", &args.child)];
     for (option, value) in options.into_iter().filter_map(|(option, value)| Some((option, value.as_ref()?))) {
         node.args([option, value]);
@@ -36,13 +37,34 @@ pub(super) fn import(file: &Path, args: &LiveArgs) -> Result<(), Failure> {
     for name in &args.machine {
         node.args(["--machine", name]);
     }
-    let output = node.stdin(Stdio::null()).stderr(Stdio::inherit()).output().map_err(|error| {
+    let output = output_of(node, text).map_err(|error| {
         Failure::new(Exit::File, "no_node", format!("cannot run node: {error}")).hint("install Node.js 20 or newer")
     })?;
-    if !output.status.success() {
-        return Err(Failure::new(Exit::Refused, "not_imported", format!("{}: not imported", file.display())));
+    let said = String::from_utf8_lossy(&output.stderr);
+    // A file that ends the process by ways of its own leaves nothing behind.
+    if !output.status.success() || output.stdout.is_empty() {
+        const FILE: i32 = Exit::File as i32;
+        let exit = if output.status.code() == Some(FILE) { Exit::File } else { Exit::Refused };
+        let message = format!("{}: not imported: {}", file.display(), said.trim());
+        return Err(Failure::new(exit, "not_imported", message.trim_end_matches(": ")));
     }
+    say_text(&said);
     print(&String::from_utf8_lossy(&output.stdout))
+}
+
+/// What a program says that is given this text.
+fn output_of(mut program: Command, text: Option<String>) -> std::io::Result<Output> {
+    program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut program = program.spawn()?;
+    let mut input = program.stdin.take();
+    // Both at once: each side would wait for the other where a pipe is full. Where it did not read all, what it says tells more.
+    let writer = std::thread::spawn(move || {
+        let (Some(input), Some(text)) = (&mut input, text) else { return };
+        let _ = input.write_all(text.as_bytes());
+    });
+    let output = program.wait_with_output();
+    let _ = writer.join();
+    output
 }
 
 /// The package's program, in the nearest `node_modules` above the file that has it, or above where we are.
@@ -53,7 +75,7 @@ fn script(file: &Path) -> Result<PathBuf, Failure> {
     let found = folders.iter().flatten().flat_map(|folder| folder.ancestors().map(|folder| folder.join(SCRIPT)));
     found.into_iter().find(|script| script.is_file()).ok_or_else(|| {
         let message = format!("{}: the npm package statemesh-xstate is not installed beside it", file.display());
-        let hint = "npm install --save-dev PATH/TO/statemesh/clients/xstate";
+        let hint = "npm install --save-dev --install-links PATH/TO/statemesh/clients/xstate";
         Failure::new(Exit::File, "no_package", message).hint(hint)
     })
 }

@@ -32,11 +32,13 @@ pub(crate) struct Checked {
     /// The machine, if there is no error.
     pub(crate) machine: Option<Arc<Machine>>,
     pub(crate) diagnostics: Vec<Diagnostic>,
+    /// How often the files were gone through before this one's children were known: those of a lower round are to be defined first.
+    pub(crate) round: usize,
 }
 
 impl Checked {
     fn read(path: &Path) -> Result<Checked, Failure> {
-        Ok(Checked { path: path.to_owned(), text: read_input(path)?, machine: None, diagnostics: Vec::new() })
+        Ok(Checked { path: path.to_owned(), text: read_input(path)?, machine: None, diagnostics: Vec::new(), round: 0 })
     }
 
     fn compile(&mut self, known: &BTreeMap<String, Arc<Machine>>, faults: Option<Faults>) {
@@ -62,15 +64,25 @@ fn compile(paths: &[PathBuf], faults: Option<Faults>) -> Result<Vec<Checked>, Fa
 
 fn compiled(mut files: Vec<Checked>, faults: Option<Faults>) -> Vec<Checked> {
     let mut known = BTreeMap::new();
-    loop {
+    for round in 0.. {
         let before = known.len();
         for file in files.iter_mut().filter(|file| file.machine.is_none()) {
+            file.round = round;
             file.compile(&known, faults);
             known.extend(file.machine.iter().map(|machine| (machine.id().to_owned(), Arc::clone(machine))));
         }
         if known.len() == before {
-            return files;
+            break;
         }
+    }
+    files.iter_mut().flat_map(|file| &mut file.diagnostics).for_each(name_the_child);
+    files
+}
+
+/// No mesh is asked here: the child's definition has to be given too.
+fn name_the_child(found: &mut Diagnostic) {
+    if found.code == "unknown_machine" {
+        found.hint = Some("give its definition too: `check` takes several files, the others `--with FILE`".to_owned());
     }
 }
 

@@ -34,9 +34,10 @@ impl<'d> Compiler<'d> {
                 }
                 None => &member.value,
             };
-            if let Some(template) = self.delay_template(duration) {
-                self.names.delays.insert(member.key.clone(), Arc::new(template));
-            }
+            // One that is wrong is known all the same: who names it has not misspelt it.
+            let unread = || crate::expression::Template::Constant(Value::Int(0));
+            let template = self.delay_template(duration).unwrap_or_else(unread);
+            self.names.delays.insert(member.key.clone(), Arc::new(template));
         }
     }
 

@@ -285,7 +285,10 @@ impl<'d> Compiler<'d> {
         let Some(after) = node.get("after") else { return timers };
         for (key, value, offset) in self.transition_map(index, after, "after") {
             let (name, delay) = match javascript_number(key) {
-                Some(ms) => (javascript_number_text(ms), Some(Delay::Constant(milliseconds(ms)))),
+                Some(ms) => {
+                    self.warn_of_past(offset, ms);
+                    (javascript_number_text(ms), Some(Delay::Constant(milliseconds(ms))))
+                }
                 None => {
                     let place = Node { kind: Kind::Null, offset };
                     (key.to_owned(), self.after_delay(&place, key))
@@ -317,7 +320,8 @@ impl<'d> Compiler<'d> {
         if self.is_full() && self.has_errors() {
             return None;
         }
-        let hint = did_you_mean(name, self.names.delays.keys().map(Str::as_str))
+        let hint = super::values::duration_hint(name)
+            .or_else(|| did_you_mean(name, self.names.delays.keys().map(Str::as_str)))
             .or(Some("add it to the root's `delays`, or write milliseconds".to_owned()));
         self.error(place, "unknown_delay", format!("there is no delay {name:?}"), hint);
         None

@@ -2,8 +2,8 @@
 
 use super::Compiler;
 use super::expressions::Place;
-use crate::delay_text::{milliseconds, parse_duration};
-use crate::diagnostics::did_you_mean;
+use crate::delay_text::{as_iso8601, milliseconds, parse_duration};
+use crate::diagnostics::{Severity, did_you_mean};
 use crate::expression::{Template, expression_of, is_dynamic};
 use crate::json_pos::{Kind, Node};
 use crate::machine::{Delay, EventTemplate};
@@ -109,7 +109,8 @@ impl<'d> Compiler<'d> {
         if let Some(text) = node.as_str() {
             let parsed = parse_duration(text).map(Delay::Constant);
             if parsed.is_none() {
-                let hint = Some("write milliseconds, \"5s\", \"PT5M\" or an expression".to_owned());
+                let hint =
+                    duration_hint(text).or(Some("write milliseconds, \"5s\", \"PT5M\" or an expression".to_owned()));
                 self.error(node, "bad_delay", format!("{text:?} is no duration"), hint);
             }
             return parsed;
@@ -130,7 +131,16 @@ impl<'d> Compiler<'d> {
             );
             return None;
         };
+        self.warn_of_past(node.offset, ms);
         Some(Delay::Constant(milliseconds(ms)))
+    }
+
+    /// A time below 0 is none, here as in XState.
+    pub(super) fn warn_of_past(&mut self, offset: usize, ms: f64) {
+        if ms < 0.0 {
+            let hint = Some("write 0, or the time that is meant".to_owned());
+            self.report(Severity::Warning, offset, "negative_delay", format!("{ms} ms are taken for 0"), hint);
+        }
     }
 
     pub(super) fn delay_by_name(&mut self, node: &'d Node, name: &str) -> Option<Delay> {
@@ -144,9 +154,15 @@ impl<'d> Compiler<'d> {
         if self.is_full() && self.has_errors() {
             return None;
         }
-        let hint = did_you_mean(name, self.names.delays.keys().map(Str::as_str))
+        let hint = duration_hint(name)
+            .or_else(|| did_you_mean(name, self.names.delays.keys().map(Str::as_str)))
             .or(Some("add it to the root's `delays`, or write milliseconds".to_owned()));
         self.error(node, "unknown_delay", format!("there is no delay {name:?}"), hint);
         None
     }
+}
+
+/// For a time such as `30m`, which is none in XState.
+pub(super) fn duration_hint(text: &str) -> Option<String> {
+    as_iso8601(text).map(|written| format!("write {written:?}"))
 }

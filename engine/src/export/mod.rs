@@ -16,7 +16,7 @@ use crate::machine::Machine;
 use crate::state_set::StateIx;
 use statemesh_expr::{List, Map, Str, Value};
 
-pub use import::import;
+pub use import::{import, import_as};
 
 /// Who is to read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,12 +29,15 @@ pub enum ExportFormat {
     Scxml,
 }
 
+/// The code of what is written and does not do the same on the other side.
+pub const OTHERWISE: &str = "exported_otherwise";
+
 /// A definition for somebody else.
 #[derive(Debug, Clone)]
 pub struct Exported {
     /// JSON, or SCXML, indented.
     pub text: String,
-    /// What the other side cannot have: it is not in the text.
+    /// What the other side cannot have: it is not in the text, or, with the code [`OTHERWISE`], it is and means something else there.
     pub lost: Vec<Diagnostic>,
 }
 
@@ -78,15 +81,25 @@ struct Export<'e> {
 }
 
 impl Export<'_> {
+    /// What is missing in what is written.
     fn lose(&mut self, node: &Node, message: impl Into<String>) {
+        self.tell(node, "not_exported", message.into(), None);
+    }
+
+    /// What is written, and does something else there.
+    fn alter(&mut self, node: &Node, message: impl Into<String>, hint: &str) {
+        self.tell(node, OTHERWISE, message.into(), Some(hint.to_owned()));
+    }
+
+    fn tell(&mut self, node: &Node, code: &'static str, message: String, hint: Option<String>) {
         const LOST_MAX: usize = 200;
         if self.lost.len() >= LOST_MAX {
             return;
         }
         let (line, column) = self.document.position(node.offset);
         let path = self.document.pointer(node.offset);
-        let (severity, code, message) = (Severity::Warning, "not_exported", message.into());
-        self.lost.push(Diagnostic { severity, code, path, line, column, message, hint: None });
+        let severity = Severity::Warning;
+        self.lost.push(Diagnostic { severity, code, path, line, column, message, hint });
     }
 
     fn is_six(&self) -> bool {
@@ -264,7 +277,8 @@ impl Export<'_> {
         if let Some(first) = first_assigned.filter(|_| self.is_six()) {
             let late = actions.iter().skip(first + 1).find(|action| reads_context(action));
             if let Some(late) = late {
-                self.lose(late, "XState 6 computes this with the context from before the assignment that comes first");
+                let message = "XState 6 computes this with the context from before the assignment that comes first";
+                self.alter(late, message, "put it before the assignment, with the expression for what is assigned");
             }
         }
         let written: Vec<Value> = actions.iter().filter_map(|action| self.action(action)).collect();

@@ -3,7 +3,7 @@
 //! What SCXML has no words for is left out and said. An effect becomes a `<send>` of the type `effect`, for the platform's processor of events.
 
 use super::ecmascript::{of_cel, of_value};
-use super::{ExportFormat, Exported};
+use super::{ExportFormat, Exported, OTHERWISE};
 use crate::diagnostics::{Diagnostic, Severity};
 use crate::json_pos::{Document, Node};
 use crate::machine::Machine;
@@ -267,7 +267,13 @@ impl Writer<'_> {
             && paths.iter().flatten().all(|path| path.len() > at.state.len() && path.starts_with(&at.state));
         let stays = own && !reenters;
         if stays && !is_atomic {
-            self.lose(at, "SCXML has no transition to its own source that does not exit it");
+            let message = "SCXML has no transition to its own source that does not exit it";
+            self.tell(
+                at,
+                OTHERWISE,
+                message,
+                Some("add \"reenter\": true, or name the children that it is to begin with"),
+            );
         }
         let names: Vec<String> = paths.iter().flatten().map(|path| self.id_of(path)).collect();
         let names: Vec<String> = names.iter().map(|id| self.name(id)).collect();
@@ -589,6 +595,10 @@ impl Writer<'_> {
 
     /// What is missing, with the nearest place of the definition.
     fn lose(&mut self, at: &At, message: &str) {
+        self.tell(at, "not_exported", message, None);
+    }
+
+    fn tell(&mut self, at: &At, code: &'static str, message: &str, hint: Option<&str>) {
         const LOST_MAX: usize = 200;
         if self.lost.len() >= LOST_MAX {
             return;
@@ -602,16 +612,8 @@ impl Writer<'_> {
         }
         let (line, column) = self.document.position(node.offset);
         let path = self.document.pointer(node.offset);
-        let message = message.to_owned();
-        self.lost.push(Diagnostic {
-            severity: Severity::Warning,
-            code: "not_exported",
-            path,
-            line,
-            column,
-            message,
-            hint: None,
-        });
+        let (severity, message, hint) = (Severity::Warning, message.to_owned(), hint.map(str::to_owned));
+        self.lost.push(Diagnostic { severity, code, path, line, column, message, hint });
     }
 }
 

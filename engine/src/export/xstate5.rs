@@ -14,7 +14,8 @@ impl Export<'_> {
             return;
         }
         if branches.iter().all(|branch| branch.get("when").is_some()) {
-            self.lose(state, "where no branch is open XState 5 stays in the state, and does not fail");
+            let message = "where no branch is open XState 5 stays in the state, and does not fail";
+            self.alter(state, message, "add a branch without `when`");
         }
         let transitions: Vec<Value> = branches
             .iter()

@@ -33,6 +33,21 @@ pub(super) fn to_cel(source: &str, is_data: &dyn Fn(&str) -> bool) -> Option<Str
     (!words.is_empty()).then(|| words.join(" "))
 }
 
+/// A value for an expression: what CEL computes, or what is JSON as well.
+pub(super) fn value_of(source: &str, is_data: &dyn Fn(&str) -> bool) -> Option<Value> {
+    let constant = || Value::from_json(source.as_bytes(), &Default::default()).ok().filter(|value| !is_dynamic(value));
+    to_cel(source, is_data).map(|text| expression(&text)).or_else(constant)
+}
+
+/// Whether an object in it would be an expression in a definition.
+fn is_dynamic(value: &Value) -> bool {
+    match value {
+        Value::List(items) => items.as_slice().iter().any(is_dynamic),
+        Value::Map(map) => map.iter().any(|(key, item)| key.starts_with('@') || is_dynamic(item)),
+        _ => false,
+    }
+}
+
 /// The first token, and what follows it.
 fn token(rest: &str) -> Option<(&str, &str)> {
     const SIGNS: [&str; 17] =
@@ -104,6 +119,11 @@ mod tests {
         for source in ["y + 1", "x++", "x / 2", "x.y", "'a\\'b'", "[1]", "", "x = 1"] {
             assert_eq!(cel(source), None, "{source}");
         }
+        let value = |source: &str| value_of(source, &|name| name == "x").map(|value| value.to_string());
+        assert_eq!(value(r#"[1, {"a": []}]"#).as_deref(), Some(r#"[1,{"a":[]}]"#));
+        assert_eq!((value("-1.5").as_deref(), value(r#""a\"b""#).as_deref()), (Some("-1.5"), Some(r#""a\"b""#)));
+        assert_eq!(value("x + 1").as_deref(), Some(r#"{"@expr":"context.x + 1"}"#));
+        assert_eq!((value("[x]"), value(r#"{"@expr": "1"}"#)), (None, None));
         let guard = |source: &str| to_guard(source, &|name| name == "x").map(|guard| guard.to_string());
         assert_eq!(guard("In('a.b')").as_deref(), Some(r#"{"type":"xstate.stateIn","id":"a\\.b"}"#));
         assert!(

@@ -4,10 +4,10 @@ mod expression;
 mod xml;
 
 use crate::diagnostics::{Diagnostic, Severity};
-use crate::export::{expression as cel, indent, many, object};
+use crate::export::{indent, many, object};
 use crate::json_pos::position;
 use crate::limits::Limits;
-use expression::{to_cel, to_guard};
+use expression::{to_guard, value_of};
 use statemesh_expr::{Map, Str, Value};
 use std::collections::HashMap;
 use xml::Element;
@@ -112,8 +112,8 @@ impl Converter {
             };
             let value = match data.get("expr") {
                 None => Value::Null,
-                Some(expr) => match to_cel(expr, &|_| false) {
-                    Some(text) => cel(&text),
+                Some(expr) => match value_of(expr, &|_| false) {
+                    Some(value) => value,
                     None => return not_here(data, format!("the ECMAScript {expr:?}")),
                 },
             };
@@ -293,17 +293,39 @@ impl Converter {
             "assign" => {
                 let location =
                     element.get("location").filter(|location| self.is_data(location) && element.children.is_empty());
-                let assigned = element.get("expr").and_then(|expr| to_cel(expr, &|name| self.is_data(name)));
+                let assigned = element.get("expr").and_then(|expr| value_of(expr, &|name| self.is_data(name)));
                 let (Some(location), Some(assigned)) = (location, assigned) else {
                     return not_here(element, "this <assign>");
                 };
-                object([kind("assign"), ("context", object([(location, cel(&assigned))]))])
+                object([kind("assign"), ("context", object([(location, assigned)]))])
             }
             name => return not_here(element, format!("<{name}>")),
         })
     }
 
+    /// `<send type="effect">`, as `export` writes an effect.
+    fn effect(&self, element: &Element) -> Converted<Value> {
+        let is_known = |(name, _): &(String, String)| matches!(name.as_str(), "event" | "type");
+        let (Some(name), true) = (element.get("event"), element.attributes.iter().all(is_known)) else {
+            return not_here(element, "an effect with other attributes than its event");
+        };
+        let mut params = Map::new();
+        for param in &element.children {
+            let is_plain = param.name == "param" && param.children.is_empty();
+            let value = param.get("expr").and_then(|expr| value_of(expr, &|name| self.is_data(name)));
+            let (Some(key), Some(value), true) = (param.get("name"), value, is_plain) else {
+                return not_here(param, "this content of an effect");
+            };
+            params.insert(key, value);
+        }
+        let kind = ("type", Value::str(name));
+        Ok(if params.is_empty() { object([kind]) } else { object([kind, ("params", Value::Map(params))]) })
+    }
+
     fn send(&self, element: &Element) -> Converted<Value> {
+        if element.get("type") == Some("effect") {
+            return self.effect(element);
+        }
         const KNOWN: [&str; 6] = ["event", "delay", "delayexpr", "id", "target", "type"];
         let is_plain =
             element.children.is_empty() && element.attributes.iter().all(|(name, _)| KNOWN.contains(&name.as_str()));

@@ -141,8 +141,12 @@ fn what_is_left_goes_with_its_partition_and_comes_back_with_it() {
 #[test]
 fn a_mark_of_the_key_is_told_with_the_removal_and_not_after_it() {
     let mut daemon = Daemon::new();
-    let lost =
-        statemesh_mesh::key_index::LostKey { machine: "m".into(), key: "k".into(), run: statemesh_protocol::run::RunId(3), before: false };
+    let lost = statemesh_mesh::key_index::LostKey {
+        machine: "m".into(),
+        key: "k".into(),
+        run: statemesh_protocol::run::RunId(3),
+        before: false,
+    };
     daemon.shards.of(0).try_claim().unwrap().adopt(0, &[lost], &mut daemon.run);
     assert_eq!(code(&daemon.op("delete", "k", "")), "unknown_instance");
     daemon.ask(r#"{"op":"tell","machine":"m","key":"k","event":{"type":"GO"}}"#);
