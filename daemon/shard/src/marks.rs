@@ -214,9 +214,15 @@ impl Marks {
         }
     }
 
-    /// A key that was lost has an instance after all: the life that was lost, which then is not, or another one.
+    /// A key that was lost has an instance after all: the life that was lost, which then is not, whatever has begun since and met it;
+    /// or another one.
     pub(crate) fn is_there(&mut self, partition: u16, hash: u64, run: RunId) {
-        if let Some(mark) = self.0.get_mut(&(partition, hash)).filter(|mark| mark.lost == Lost::Gone) {
+        let is_over = |mark: &&mut Unsaid| match mark.lost {
+            Lost::No => false,
+            Lost::Gone => true,
+            Lost::Anew => mark.gone == run,
+        };
+        if let Some(mark) = self.0.get_mut(&(partition, hash)).filter(is_over) {
             mark.lost = Lost::No;
             let gone = std::mem::take(&mut mark.gone);
             if gone != run && gone != RunId::default() {
@@ -352,5 +358,12 @@ mod tests {
         let lost = Conflict { reason: ConflictReason::OwnerLost, lost_from: 1, run: RunId(4) };
         let mark = KeyMark { conflict: Some(lost), ..KeyMark::default() };
         assert_eq!((marks.take(1, 1), marks.take(1, 2)), (None, Some(mark)));
+        // One that nobody heard of had begun since, and met the one that was lost.
+        for run in [4, 9] {
+            marks.set_gone(1, life(3, 4));
+            marks.began_anew(1, 3);
+            marks.is_there(1, 3, RunId(run));
+            assert_eq!(marks.take(1, 3).is_some(), run != 4);
+        }
     }
 }
