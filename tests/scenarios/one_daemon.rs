@@ -128,7 +128,7 @@ fn wrong_configuration(scene: &Scene) -> Outcome {
         ("--partitions 0", "", 2, "partitions"),
         ("", "[limits]\nmesage_bytes = 5\n", 2, "mesage_bytes"),
         ("", "[limits]\nmessage_bytes = \"many\"\n", 2, "message_bytes"),
-        ("--machines no-such-folder", "", 4, "no-such-folder"),
+        ("--machines no-such-folder", "", 5, "no-such-folder"),
         ("--name two!words", "", 2, "name"),
     ];
     for (number, (arguments, file, code, named)) in cases.into_iter().enumerate() {
