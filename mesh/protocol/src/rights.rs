@@ -241,6 +241,14 @@ mod tests {
     }
 
     #[test]
+    fn who_may_not_read_does_not_wait_until_an_instance_is_somewhere() {
+        let wait = r#"{"op":"send","machine":"order","key":"1","event":{"type":"GO"},"until":{"done":true}}"#;
+        let message = refusal(&grant(&[], &[Right::Send]), wait).unwrap();
+        assert!(message.contains("\"until\"") && message.contains("no right to read"), "{message}");
+        assert_eq!(refusal(&grant(&[], &[Right::Send, Right::Read]), wait), None);
+    }
+
+    #[test]
     fn a_slash_ends_a_name() {
         let reader = grant(&["order/"], &[Right::Read]);
         assert_eq!(refusal(&reader, GET), None);

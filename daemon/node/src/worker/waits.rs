@@ -372,9 +372,7 @@ fn brief(fields: &Fields<'_>, encoding: Encoding) -> Vec<u8> {
     let mut out = Vec::new();
     let mut map = MapWriter::new(&mut out, encoding);
     // What is said once is kept as well.
-    for (name, value) in
-        fields.iter().filter(|(name, _)| matches!(*name, "id" | "ok" | "run" | "restarted" | "conflict"))
-    {
+    for (name, value) in fields.iter().filter(|(name, _)| matches!(*name, "ok" | "run" | "restarted" | "conflict")) {
         map.raw(name, value);
     }
     map.end();
@@ -387,14 +385,13 @@ fn joined(wait: &Wait, last: &[u8], reached: bool) -> Vec<u8> {
     let last = Fields::read(last).unwrap_or_default();
     // A `get` did nothing: it is answered with the last that there is to be said.
     if !first.is_ok() || (!last.is_ok() && wait.op == Op::Get) {
-        let id = first.raw("id");
         let refused = if first.is_ok() { &last } else { &first };
-        return with_id(refused, id, wait.encoding);
+        return with_id(refused, wait.id.as_deref(), wait.encoding);
     }
     let mut out = Vec::new();
     let mut map = MapWriter::new(&mut out, wait.encoding);
     if wait.op == Op::Get {
-        if let Some(id) = first.raw("id") {
+        if let Some(id) = &wait.id {
             map.raw("id", id);
         }
         for (name, value) in last.iter().filter(|(name, _)| !matches!(*name, "id" | "reached")) {

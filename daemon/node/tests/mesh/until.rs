@@ -100,6 +100,31 @@ fn waits_are_bounded_and_end_with_their_clients() {
 }
 
 #[test]
+fn what_waits_keeps_a_bounded_number_of_bytes() {
+    let mut mesh = Mesh::new();
+    mesh.limits.parked_bytes = 6_000;
+    let one = mesh.start("one");
+    let mut asker = one.client();
+    define(&mut asker);
+    asker.ok(&start("k", json!({})));
+    let id = "x".repeat(4_096);
+    let wait = json!({"op": "get", "machine": "slow", "key": "k", "id": id, "until": {"done": true}, "within": 60_000});
+    let mut waiting = one.client();
+    waiting.push(&wait);
+    one.until("one waits", |one| one.gauge("statemesh_waits") == 1.0);
+    // There is no room for another one: it is answered as it is, long before its time.
+    let begin = Instant::now();
+    let answered = asker.ok(&wait);
+    assert!(begin.elapsed() < Duration::from_secs(30) && answered["reached"] == false, "{:?}", begin.elapsed());
+    assert_eq!(one.gauge("statemesh_waits"), 1.0);
+    drop(waiting);
+    one.until("nobody waits", |one| one.gauge("statemesh_waits") == 0.0);
+    waiting = one.client();
+    waiting.push(&wait);
+    one.until("there is room again", |one| one.gauge("statemesh_waits") == 1.0);
+}
+
+#[test]
 fn nothing_is_left_of_envelopes_whose_requests_are_never_answered() {
     let mut mesh = Mesh::new();
     let one = mesh.start("one");
