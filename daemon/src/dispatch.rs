@@ -35,30 +35,26 @@ pub(crate) fn run(cli: Cli, format: Format) -> Result<(), Failure> {
         Verb::Import(args) => crate::offline::import(&args, &printer),
         Verb::Schema => crate::offline::schema(),
         Verb::Bench(args) => attended(verbs::bench(&args, file, &printer)),
-        Verb::Define(args) => online(Interrupted::CutOff, || verbs::define(&args, file, &printer)),
+        Verb::Define(args) => online(|| verbs::define(&args, file, &printer)),
         Verb::Feed(args) => feed(&args, file, &printer),
-        Verb::Watch(args) => online(Interrupted::endless(args.count.is_some()), || verbs::watch(&args, file, &printer)),
-        Verb::Send(args) => online(Interrupted::CutOff, || ask::send(args, file, &printer)),
-        Verb::Start(args) => online(Interrupted::CutOff, || ask::start(args, file, &printer)),
-        Verb::Explain(args) => online(Interrupted::CutOff, || ask::explain_event(args, file, &printer)),
-        Verb::Get(args) => online(Interrupted::CutOff, || ask::get(&args, file, &printer)),
-        Verb::Stop(args) => online(Interrupted::CutOff, || ask::act(Op::Stop, &args, file, &printer)),
-        Verb::Retry(args) => online(Interrupted::CutOff, || ask::act(Op::Retry, &args, file, &printer)),
-        Verb::Skip(args) => online(Interrupted::CutOff, || ask::act(Op::Skip, &args, file, &printer)),
-        Verb::Delete(args) => online(Interrupted::CutOff, || ask::delete(&args, file, &printer)),
-        Verb::History(args) => online(Interrupted::CutOff, || ask::history(args, file, &printer)),
-        Verb::Where(args) => online(Interrupted::CutOff, || ask::whereabouts(args, file, &printer)),
-        Verb::Instances(args) => online(Interrupted::CutOff, || verbs::instances(&args, file, &printer)),
-        Verb::Machines(args) => {
-            online(Interrupted::CutOff, || ask::list(&args, file, &printer, Op::Machines, ask::machines))
-        }
-        Verb::Members(args) => {
-            online(Interrupted::CutOff, || ask::list(&args, file, &printer, Op::Members, ask::members))
-        }
-        Verb::Placement(args) => online(Interrupted::CutOff, || ask::placement(args, file, &printer)),
-        Verb::Doctor(args) => online(Interrupted::CutOff, || verbs::doctor(&args, file, &printer)),
-        Verb::Top(args) => online(Interrupted::endless(args.count.is_some()), || verbs::top(&args, file, &printer)),
-        Verb::Ping(args) => online(Interrupted::CutOff, || ask::ping(args, file, &printer)),
+        Verb::Watch(args) => interruptible(code_of(args.count.is_some()), || verbs::watch(&args, file, &printer)),
+        Verb::Send(args) => online(|| ask::send(args, file, &printer)),
+        Verb::Start(args) => online(|| ask::start(args, file, &printer)),
+        Verb::Explain(args) => online(|| ask::explain_event(args, file, &printer)),
+        Verb::Get(args) => online(|| ask::get(&args, file, &printer)),
+        Verb::Stop(args) => online(|| ask::act(Op::Stop, &args, file, &printer)),
+        Verb::Retry(args) => online(|| ask::act(Op::Retry, &args, file, &printer)),
+        Verb::Skip(args) => online(|| ask::act(Op::Skip, &args, file, &printer)),
+        Verb::Delete(args) => online(|| ask::delete(&args, file, &printer)),
+        Verb::History(args) => online(|| ask::history(args, file, &printer)),
+        Verb::Where(args) => online(|| ask::whereabouts(args, file, &printer)),
+        Verb::Instances(args) => online(|| verbs::instances(&args, file, &printer)),
+        Verb::Machines(args) => online(|| ask::list(&args, file, &printer, Op::Machines, ask::machines)),
+        Verb::Members(args) => online(|| ask::list(&args, file, &printer, Op::Members, ask::members)),
+        Verb::Placement(args) => online(|| ask::placement(args, file, &printer)),
+        Verb::Doctor(args) => online(|| verbs::doctor(&args, file, &printer)),
+        Verb::Top(args) => interruptible(code_of(args.count.is_some()), || verbs::top(&args, file, &printer)),
+        Verb::Ping(args) => online(|| ask::ping(args, file, &printer)),
     }
 }
 
@@ -67,9 +63,9 @@ fn feed(args: &FeedArgs, file: Option<&Path>, printer: &Printer) -> Result<(), F
     let Source::Kubernetes(pods) = &args.source;
     let target = crate::connect::target(&pods.connect, file)?;
     if pods.check {
-        return online(Interrupted::CutOff, || attended(crate::kubernetes::check(pods, target, printer)));
+        return online(|| attended(crate::kubernetes::check(pods, target, printer)));
     }
-    online(Interrupted::Ended, || attended(crate::kubernetes::feed(pods, target, printer)))
+    interruptible(code_of(false), || attended(crate::kubernetes::feed(pods, target, printer)))
 }
 
 #[cfg(not(feature = "kubernetes"))]
@@ -77,32 +73,19 @@ fn feed(_: &FeedArgs, _: Option<&Path>, _: &Printer) -> Result<(), Failure> {
     Err(crate::kubernetes::not_built_in("feed"))
 }
 
-/// What Ctrl-C means to a verb.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Interrupted {
-    /// It ends as it was meant to: it would have gone on for ever.
-    Ended,
-    /// It was cut off before it was done. A script must not take that for an answer.
-    CutOff,
+/// What Ctrl-C makes a verb return: nothing is wrong where it would have gone on for ever; one that was cut off before its end is not to
+/// be taken for an answer by a script.
+fn code_of(has_end: bool) -> i32 {
+    if has_end { INTERRUPTED } else { 0 }
 }
 
-impl Interrupted {
-    /// Of a verb that goes on for ever unless something else ends it.
-    fn endless(has_end: bool) -> Interrupted {
-        if has_end { Interrupted::CutOff } else { Interrupted::Ended }
-    }
-
-    fn code(self) -> i32 {
-        match self {
-            Interrupted::Ended => 0,
-            Interrupted::CutOff => INTERRUPTED,
-        }
-    }
+/// Runs a verb that talks to the mesh and comes to an end.
+fn online(verb: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+    interruptible(code_of(true), verb)
 }
 
-/// Runs a verb that talks to the mesh. Ctrl-C ends it wherever it waits.
-fn online(interrupted: Interrupted, verb: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
-    let code = interrupted.code();
+/// Runs a verb that talks to the mesh. Ctrl-C ends it wherever it waits, with this code.
+fn interruptible(code: i32, verb: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
     std::thread::spawn(move || {
         let interrupted = attended(async {
             let told = tokio::signal::ctrl_c().await;

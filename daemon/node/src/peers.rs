@@ -93,11 +93,9 @@ impl Peers {
     /// Says on all links that one has ended, ahead of what they carry from now on.
     pub(crate) fn say_ended(&mut self, link: LinkId, io: &mut Io) {
         self.ended.add(link);
-        let mut frame = Vec::new();
-        PeerFrame::Ended(vec![link]).encode(&mut frame);
         for peer in self.by_member.values() {
             if let State::Ready(conn) = peer.state {
-                io.send(conn, &[&frame]);
+                say(conn, &PeerFrame::Ended(vec![link]), io);
             }
         }
     }
@@ -116,9 +114,8 @@ impl Peers {
         let new = usize::try_from(self.heard_ever - peer.told_ended).unwrap_or(usize::MAX).min(self.heard.len());
         peer.told_ended = self.heard_ever;
         if new > 0 {
-            let mut frame = Vec::new();
-            PeerFrame::Ended(self.heard.iter().skip(self.heard.len() - new).copied().collect()).encode(&mut frame);
-            io.send(conn, &[&frame]);
+            let ended = self.heard.iter().skip(self.heard.len() - new).copied().collect();
+            say(conn, &PeerFrame::Ended(ended), io);
         }
     }
 
@@ -249,9 +246,7 @@ impl Peers {
         {
             *until = now + MAX_PATIENCE;
             *of_peer = link;
-            let mut frame = Vec::with_capacity(hello.len() + 10);
-            PeerFrame::Hello { lane: self.lane, link, greeting: hello }.encode(&mut frame);
-            io.send(conn, &[&frame]);
+            say(conn, &PeerFrame::Hello { lane: self.lane, link, greeting: hello }, io);
         }
     }
 
@@ -272,9 +267,7 @@ impl Peers {
         let ended: Vec<LinkId> = self.ended.all().into_iter().chain(self.heard.iter().copied()).collect();
         peer.told_ended = self.heard_ever;
         if !ended.is_empty() {
-            let mut frame = Vec::new();
-            PeerFrame::Ended(ended).encode(&mut frame);
-            io.send(conn, &[&frame]);
+            say(conn, &PeerFrame::Ended(ended), io);
         }
         for (_, frame) in peer.waiting.drain(..) {
             io.send(conn, &[&frame]);
@@ -324,6 +317,13 @@ impl Peers {
         }
         next
     }
+}
+
+/// Says something on a link, in either direction.
+pub(crate) fn say(conn: ConnId, frame: &PeerFrame<'_>, io: &mut Io) {
+    let mut bytes = Vec::new();
+    frame.encode(&mut bytes);
+    io.send(conn, &[&bytes]);
 }
 
 impl Peer {

@@ -150,7 +150,7 @@ impl Shared {
             dedup_for_ms: u64::try_from(options.limits.dedup_for.as_millis()).unwrap_or(u64::MAX),
         };
         let shards = Shards::new(&machines, rules, reactors, origin);
-        let port =
+        let mailbox =
             |_| Mailbox { commands: ArrayQueue::new(RING), answer_bytes: AtomicUsize::new(0), waker: OnceLock::new() };
         Self {
             options,
@@ -170,7 +170,7 @@ impl Shared {
             seed: origin.seed,
             lease: AtomicU64::new(u64::MAX),
             view: RwLock::default(),
-            mailboxes: (0..reactors).map(port).collect(),
+            mailboxes: (0..reactors).map(mailbox).collect(),
             control,
             greeter: RwLock::new(Greeter { hello: Arc::new([]), judge: Box::new(|_| Err(Vec::new())) }),
         }
@@ -235,15 +235,15 @@ impl Shared {
 
     /// Lets other threads wake this reactor.
     pub(crate) fn set_waker(&self, reactor: usize, waker: Arc<dyn Wake>) {
-        if let Some(port) = self.mailboxes.get(reactor) {
+        if let Some(mailbox) = self.mailboxes.get(reactor) {
             // Each reactor sets its own, once.
-            let _ = port.waker.set(waker);
+            let _ = mailbox.waker.set(waker);
         }
     }
 
     /// Wakes a reactor.
     pub(crate) fn wake(&self, reactor: usize) {
-        if let Some(waker) = self.mailboxes.get(reactor).and_then(|port| port.waker.get())
+        if let Some(waker) = self.mailboxes.get(reactor).and_then(|mailbox| mailbox.waker.get())
             && let Err(error) = waker.wake()
         {
             tracing::error!(reactor, %error, "cannot wake a reactor");
@@ -255,10 +255,10 @@ impl Shared {
     /// # Errors
     /// Its ring is full: the command comes back.
     pub(crate) fn tell(&self, reactor: usize, command: Command) -> Result<(), Command> {
-        let Some(port) = self.mailboxes.get(reactor) else {
+        let Some(mailbox) = self.mailboxes.get(reactor) else {
             return Ok(());
         };
-        let result = port.commands.push(command);
+        let result = mailbox.commands.push(command);
         self.wake(reactor);
         result
     }
@@ -272,26 +272,26 @@ impl Shared {
     /// Whether commands wait for a reactor.
     #[must_use]
     pub(crate) fn has_commands(&self, reactor: usize) -> bool {
-        self.mailboxes.get(reactor).is_some_and(|port| !port.commands.is_empty())
+        self.mailboxes.get(reactor).is_some_and(|mailbox| !mailbox.commands.is_empty())
     }
 
     /// Bytes of answers that other reactors have made for this one, and that it has not taken.
     #[must_use]
     pub(crate) fn answer_bytes(&self, reactor: usize) -> usize {
-        self.mailboxes.get(reactor).map_or(0, |port| port.answer_bytes.load(Relaxed))
+        self.mailboxes.get(reactor).map_or(0, |mailbox| mailbox.answer_bytes.load(Relaxed))
     }
 
     /// Answers are sent to a reactor.
     pub(crate) fn answers_sent(&self, reactor: usize, bytes: usize) {
-        if let Some(port) = self.mailboxes.get(reactor) {
-            port.answer_bytes.fetch_add(bytes, Relaxed);
+        if let Some(mailbox) = self.mailboxes.get(reactor) {
+            mailbox.answer_bytes.fetch_add(bytes, Relaxed);
         }
     }
 
     /// A reactor has taken answers.
     pub(crate) fn answers_taken(&self, reactor: usize, bytes: usize) {
-        if let Some(port) = self.mailboxes.get(reactor) {
-            port.answer_bytes.fetch_sub(bytes, Relaxed);
+        if let Some(mailbox) = self.mailboxes.get(reactor) {
+            mailbox.answer_bytes.fetch_sub(bytes, Relaxed);
         }
     }
 

@@ -18,9 +18,9 @@ use statemesh_transport::{ConnId, Io};
 use super::arrays::SMALL_REPLY_BYTES;
 use super::context::{Keyed, NO_PARTITION, Pending, ReplyTo, Rest, Waiting};
 use super::inbox::ANSWER_BYTES;
-use super::peering::say;
 use super::{Asked, Worker};
 use crate::limits::PEER_HEADER_BYTES;
+use crate::peers::say;
 
 /// Parked requests that go on in one turn: as long as reading a connection takes, so that nobody waits for them for long.
 const GO_ON_PER_TURN: usize = 256;
@@ -218,10 +218,7 @@ impl Worker {
         let is_large = reply.len() > SMALL_REPLY_BYTES && matches!(reply_to, ReplyTo::Client { .. });
         if is_large && !self.has_room(reply_to, reply.len(), io) {
             self.counters.forwards_lost.add(1);
-            let raw = &waiting.request;
-            let encoding = Encoding::of(raw);
-            let id = Request::parse(raw, encoding).ok().and_then(|request| request.id);
-            return self.leave_out(Asked { encoding, id, reply_to }, io);
+            return self.leave_out(asked_of(&waiting.request, reply_to), io);
         }
         match waiting.rest.timed {
             Some(begun) if matches!(with, With::Member(_)) => self.deliver_timed(begun, reply_to, reply, io),
@@ -410,9 +407,7 @@ impl Worker {
         hint: &str,
         io: &mut Io,
     ) {
-        let encoding = Encoding::of(raw);
-        let id = Request::parse(raw, encoding).ok().and_then(|request| request.id);
-        self.fail(Asked { encoding, id, reply_to }, code, message, hint, io);
+        self.fail(asked_of(raw, reply_to), code, message, hint, io);
     }
 
     /// Gives up what took too long.
@@ -446,6 +441,13 @@ impl Worker {
         let message = format!("partition {} is not served within limits.forward_timeout: {why}", waiting.partition);
         self.fail_waiting(waiting, code, &message, hint, io);
     }
+}
+
+/// Who asked, of a request that is kept as bytes.
+fn asked_of(raw: &[u8], reply_to: ReplyTo) -> Asked<'_> {
+    let encoding = Encoding::of(raw);
+    let id = Request::parse(raw, encoding).ok().and_then(|request| request.id);
+    Asked { encoding, id, reply_to }
 }
 
 /// The code under which a request is refused: this one, which says that nothing was applied, unless a member that is lost may have.

@@ -9,6 +9,7 @@ use super::leaving::HandOff;
 use super::{Greeted, Worker, number};
 use crate::limits::PEER_HEADER_BYTES;
 use crate::mailbox::{Command, ToControl};
+use crate::peers::say;
 use crate::shared::Shared;
 use statemesh_mesh::delivery::arrivals;
 use statemesh_protocol::peer::frame::{LinkId, PeerFrame};
@@ -66,7 +67,6 @@ impl Worker {
     }
 
     fn greet_back(&mut self, conn: ConnId, lane: u8, link: LinkId, hello: &[u8], io: &mut Io) {
-        let mut frame = Vec::new();
         match self.shared.judge(hello) {
             Ok(member) => {
                 let greeting = self.shared.next_greeting();
@@ -77,16 +77,14 @@ impl Worker {
                 }
                 self.greeted.insert(conn, Greeted { member, lane, link, greeting, ended: false, fence: None });
                 io.confirm(conn);
-                PeerFrame::Hello { lane, link, greeting: &self.shared.hello() }.encode(&mut frame);
-                io.send(conn, &[&frame]);
+                say(conn, &PeerFrame::Hello { lane, link, greeting: &self.shared.hello() }, io);
                 if lane == 0 {
                     self.tell_control(ToControl::LinkFrom { member, lane: (self.index, conn), up: true });
                 }
             }
             Err(refusal) => {
                 self.counters.refused_peers.add(u64::from(!refusal.is_empty()));
-                PeerFrame::Refused(&refusal).encode(&mut frame);
-                io.send(conn, &[&frame]);
+                say(conn, &PeerFrame::Refused(&refusal), io);
                 io.close(conn);
             }
         }
@@ -129,11 +127,9 @@ impl Worker {
         for waiting in self.delivery.withdraw(is_old) {
             self.fail_old(&waiting, io);
         }
-        let mut frame = Vec::new();
-        PeerFrame::Fence(number).encode(&mut frame);
         for (conn, greeted) in self.greeted.iter_mut().filter(|(_, greeted)| !greeted.ended) {
             greeted.fence = Some(number);
-            io.send(*conn, &[&frame]);
+            say(*conn, &PeerFrame::Fence(number), io);
         }
     }
 
@@ -148,11 +144,9 @@ impl Worker {
             return;
         }
         // Some of the requests may be those of others.
-        let mut frame = Vec::new();
-        PeerFrame::Ended(new).encode(&mut frame);
-        for conn in self.greeted.iter().filter(|(_, greeted)| !greeted.ended).map(|(conn, _)| *conn) {
-            io.send(conn, &[&frame]);
-        }
+        let frame = PeerFrame::Ended(new);
+        let others = self.greeted.iter().filter(|(_, greeted)| !greeted.ended);
+        others.for_each(|(conn, _)| say(*conn, &frame, io));
     }
 
     fn is_fenced(&self, conn: ConnId) -> bool {
@@ -291,13 +285,6 @@ impl Worker {
             }
         }
     }
-}
-
-/// Says something on a link, in either direction.
-pub(super) fn say(conn: ConnId, frame: &PeerFrame<'_>, io: &mut Io) {
-    let mut bytes = Vec::new();
-    frame.encode(&mut bytes);
-    io.send(conn, &[&bytes]);
 }
 
 fn knows_definitions(shared: &Shared, now: Instant, part: &Part) -> bool {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{SEC, Scenario, alive_for, busy_clients, mesh, must, nobody_dies};
+use super::{SEC, Scenario, add, alive_for, busy_clients, mesh, must, nobody_dies};
 use crate::client::Habits;
 use crate::dice::nanos;
 use crate::dns::Mode;
@@ -268,13 +268,9 @@ fn one_and_four(seed: u64) -> World {
 fn cut_off_one(world: &mut World, alone: usize, time: Duration, gone: &mut Vec<String>) {
     let others: Vec<usize> = (0..5).filter(|n| *n != alone).collect();
     let keys: Vec<String> = (0..60).map(|n| format!("{alone}-{n}")).collect();
-    let add = |world: &mut World, daemon: usize, key: &str, n: u64| {
-        let request =
-            format!(r#"{{"id":1,"op":"send","machine":"log","key":"{key}","event":{{"type":"ADD","n":{n}}}}}"#);
-        world.ask(daemon, &request)["ok"] == true
-    };
+    let answers = |world: &mut World, daemon: usize, key: &str, n: u64| add(world, daemon, key, n)["ok"] == true;
     for (n, key) in keys.iter().enumerate() {
-        let all = (0..6).all(|event| add(world, n % 5, key, event));
+        let all = (0..6).all(|event| answers(world, n % 5, key, event));
         must(world, all, || format!("{key} is not written"));
     }
     let until = world.now() + nanos(time);
@@ -282,7 +278,7 @@ fn cut_off_one(world: &mut World, alone: usize, time: Duration, gone: &mut Vec<S
     let mut answered = Vec::new();
     for (n, key) in keys.iter().enumerate() {
         // The outcome of those that were under way to the one that is alone is not known.
-        if add(world, others[n % 4], key, 100) {
+        if answers(world, others[n % 4], key, 100) {
             answered.push(key);
         }
     }
@@ -304,15 +300,13 @@ fn more_and_fewer(seed: u64) -> World {
     let mut world = mesh(seed, 5);
     world.cut_off(&[3, 4]);
     world.run(5 * SEC);
-    let add = |world: &mut World, daemon: usize, key: usize, n: u64| {
-        let request =
-            format!(r#"{{"id":1,"op":"send","machine":"log","key":"k{key}","event":{{"type":"ADD","n":{n}}}}}"#);
-        let said = world.ask(daemon, &request);
+    let write = |world: &mut World, daemon: usize, key: usize, n: u64| {
+        let said = add(world, daemon, &format!("k{key}"), n);
         must(world, said["ok"] == true, || format!("k{key} at node-{daemon}: {said}"));
     };
     for key in 0..20 {
-        add(&mut world, key % 3, key, 1);
-        (0..3).for_each(|n| add(&mut world, 3 + key % 2, key, 100 + n));
+        write(&mut world, key % 3, key, 1);
+        (0..3).for_each(|n| write(&mut world, 3 + key % 2, key, 100 + n));
     }
     world.heal();
     world.run(5 * SEC);

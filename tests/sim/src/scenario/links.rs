@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{SEC, Scenario, alive_for, busy_clients, empty, mesh, mesh_of, must, nobody_dies, setup};
+use super::{SEC, Scenario, add, alive_for, busy_clients, empty, mesh, mesh_of, must, nobody_dies, setup};
 use crate::client::Habits;
 use crate::daemon::Setup;
 use crate::dice::nanos;
@@ -176,8 +176,7 @@ fn slow_links_to_the_first(seed: u64) -> World {
 
 /// One event of the machine that writes down its events' numbers.
 fn write(world: &mut World, daemon: usize, key: &str) {
-    let request = format!(r#"{{"id":1,"op":"send","machine":"log","key":"{key}","event":{{"type":"ADD","n":1}}}}"#);
-    let said = world.ask(daemon, &request);
+    let said = add(world, daemon, key, 1);
     must(world, said["ok"] == true, || format!("{key} at node-{daemon}: {said}"));
 }
 

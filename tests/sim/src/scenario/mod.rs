@@ -141,6 +141,12 @@ fn nobody_dies(world: &mut World, time: Duration) {
     must(world, after.is_none(), || format!("somebody is held for dead after {after:?}, and nobody is"));
 }
 
+/// The answer to an event of this number, for the machine that writes them down.
+fn add(world: &mut World, daemon: usize, key: &str, n: u64) -> serde_json::Value {
+    let event = format!(r#"{{"type":"ADD","n":{n}}}"#);
+    world.ask(daemon, &format!(r#"{{"id":1,"op":"send","machine":"log","key":"{key}","event":{event}}}"#))
+}
+
 /// A contradiction, unless this holds.
 fn must(world: &mut World, holds: bool, what: impl FnOnce() -> String) {
     if !holds {
