@@ -86,7 +86,7 @@ impl Cluster {
 
     /// A kubectl command in the namespace, to be run.
     #[must_use]
-    pub fn kubectl_command(&self, words: &[&str]) -> Command {
+    fn kubectl_command(&self, words: &[&str]) -> Command {
         self.tool(Path::new("kubectl"), words)
     }
 
