@@ -25,7 +25,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use statemesh_protocol::hash::Partition;
+use statemesh_protocol::hash::{Partition, key_hash};
 use statemesh_protocol::identity::MemberName;
 use statemesh_protocol::image::Input;
 use statemesh_protocol::key_index::{Key, KeyState};
@@ -117,6 +117,8 @@ struct Index {
     teller: MemberName,
     /// That process is gone.
     dead: bool,
+    /// Who was told of it when about to serve the partition.
+    relayed_to: BTreeSet<MemberName>,
     keys: Keys,
 }
 
@@ -215,6 +217,8 @@ impl KeyIndex {
         let Some((to, step)) = next else { return false };
         match step {
             Step::Relay { partition, without_own } => {
+                let told = self.told.get_mut(&partition).into_iter().flatten();
+                told.for_each(|index| _ = index.relayed_to.insert(to.clone()));
                 for body in self.relay(partition, without_own.then_some(&to)) {
                     self.sent(&to, body.len());
                     self.out.push_back(Output::Relay { to: to.clone(), body });
@@ -383,7 +387,9 @@ impl KeyIndex {
             let id = self.id(&key);
             let is_full = self.keys >= self.max_keys;
             let Some(index) = self.index_of(from, key.partition) else { continue };
+            let taken = take_lost(&mut index.keys, &key);
             let put = put(&mut index.keys, id, &key, is_full);
+            self.count(key.partition, taken);
             self.count(key.partition, put);
         }
         Ok(())
@@ -395,7 +401,7 @@ impl KeyIndex {
         let at = indexes.iter().position(|index| index.teller == *from && !index.dead);
         let at = at.unwrap_or_else(|| {
             self.changed = true;
-            indexes.push(Index { teller: from.clone(), dead: false, keys: Keys::new() });
+            indexes.push(Index { teller: from.clone(), dead: false, relayed_to: BTreeSet::new(), keys: Keys::new() });
             indexes.len() - 1
         });
         indexes.get_mut(at)
@@ -411,7 +417,9 @@ impl KeyIndex {
             let key = Key::decode(&mut input)?;
             let id = self.id(&key);
             let keys = self.relayed.entry(key.partition).or_default();
+            let taken = take_lost(keys, &key);
             let put = put(keys, id, &key, self.keys >= self.max_keys);
+            self.count(key.partition, taken);
             self.count(key.partition, put);
         }
         Ok(())
@@ -466,8 +474,9 @@ impl KeyIndex {
     }
 
     /// Another member serves these: what dead ones told of them was about an earlier life. It has forgotten what it was told of them
-    /// before: where there is another copy here, as in a merge, that is told it anew.
-    pub fn served(&mut self, by: &MemberName, set: &PartitionSet) {
+    /// before: where there is another copy here, as in a merge, that is told it anew. One that was `apart` may serve what it had then:
+    /// what it was not told of what a dead one did is still to be said.
+    pub fn served(&mut self, by: &MemberName, apart: bool, set: &PartitionSet) {
         for partition in set.iter() {
             self.forget_relayed(partition);
             let Some(standby) = self.ours.get_mut(&partition).and_then(|ours| ours.standbys.get_mut(by)) else {
@@ -478,7 +487,8 @@ impl KeyIndex {
                 telling.add(partition);
             }
         }
-        self.keep(|partition, index| !index.dead || !set.contains(partition));
+        let is_over = |index: &Index| !apart || index.teller == *by || index.relayed_to.contains(by);
+        self.keep(|partition, index| !index.dead || !set.contains(partition) || !is_over(index));
     }
 
     /// This member serves the partition from now on.
@@ -553,6 +563,20 @@ enum Put {
     Taken,
     Known,
     Refused,
+}
+
+/// Takes out that a key was lost, which was told by its hash alone: what is told of it by name comes behind that. Gives whether it was
+/// there.
+fn take_lost(keys: &mut Keys, key: &Key<'_>) -> Put {
+    let is_by_hash = keys.first_key_value().is_some_and(|((machine, _), _)| machine.is_empty());
+    if !is_by_hash || key.machine.is_empty() {
+        return Put::Known;
+    }
+    let hash = format!("{:016x}", key_hash(key.machine, key.key));
+    match keys.remove(&(Arc::from(""), hash.into())) {
+        Some(_) => Put::Taken,
+        None => Put::Known,
+    }
 }
 
 /// Adds a key unless the index is full. One that was removed goes.
@@ -630,6 +654,28 @@ mod tests {
 
     fn told(to: &MemberName, partitions: &[Partition]) -> Output {
         Output::Told { to: to.clone(), set: set(partitions) }
+    }
+
+    #[test]
+    fn what_is_told_of_a_key_by_name_ends_what_was_told_of_its_loss_by_hash() {
+        let key = |machine, key, state| {
+            let mut body = Vec::new();
+            Key { partition: 3, machine, key, run: RunId(1), state }.encode(&mut body);
+            body
+        };
+        let hash = format!("{:016x}", key_hash("m", "k"));
+        for state in [KeyState::Live, KeyState::Removed] {
+            let (mut index, b) = (KeyIndex::new(10), name("b"));
+            index.tell(&b, &key("", &hash, KeyState::Lost)).unwrap();
+            index.tell(&b, &key("", "00000000000000ff", KeyState::Lost)).unwrap();
+            index.tell(&b, &key("m", "k", state)).unwrap();
+            let live = usize::from(state == KeyState::Live);
+            assert_eq!(index.keys, 1 + live);
+            index.member_down(&b);
+            let lost: Vec<_> = index.take(3).0.into_iter().map(|key| (key.key, key.before)).collect();
+            assert_eq!(lost.iter().filter(|(_, before)| *before).count(), 1, "{lost:?}");
+            assert_eq!(lost.len(), 1 + live);
+        }
     }
 
     fn answer(index: &mut KeyIndex, from: &MemberName, number: u64) {
@@ -726,7 +772,7 @@ mod tests {
         index.tell(&x, &body(&[(1, "a", false)])).unwrap();
         assert_eq!(index.changed(), Some(set(&[1, 2])));
         // Another one says that it serves it: the teller lives, and knows better.
-        index.served(&name("x"), &set(&[1, 2]));
+        index.served(&name("x"), false, &set(&[1, 2]));
         assert_eq!((index.keys(), index.changed()), (3, None));
         index.message(&x, IndexMessage::Only { set: PartitionSet::new() });
         index.message(&d, IndexMessage::Only { set: set(&[1]) });
@@ -735,7 +781,21 @@ mod tests {
         // The next process of that name says what it tells, which is nothing.
         index.message(&d, IndexMessage::Only { set: PartitionSet::new() });
         assert_eq!(index.keys(), 1);
-        index.served(&name("x"), &set(&[1]));
+        // One that was apart may serve what it had then, until it was told what this one knows.
+        let y = name("y");
+        index.served(&y, true, &set(&[1]));
+        assert_eq!(index.keys(), 1);
+        index.link_up(&y);
+        index.ask(&y, false, &set(&[1]));
+        outputs(&mut index);
+        index.served(&name("x"), true, &set(&[1]));
+        assert_eq!(index.keys(), 1);
+        index.served(&y, true, &set(&[1]));
+        assert_eq!((index.keys(), index.changed()), (0, Some(PartitionSet::new())));
+        index.tell(&d, &body(&[(1, "a", false)])).unwrap();
+        index.member_down(&d);
+        index.changed();
+        index.served(&name("x"), false, &set(&[1]));
         assert_eq!((index.keys(), index.changed()), (0, Some(PartitionSet::new())));
     }
 
@@ -829,7 +889,7 @@ mod tests {
     fn a_standby_that_has_served_what_is_here_too_is_told_it_anew() {
         let (mut index, s) = standby_of(&[7]);
         outputs(&mut index);
-        index.served(&s, &set(&[7, 8]));
+        index.served(&s, false, &set(&[7, 8]));
         index.tell_first(7);
         assert_eq!(polled(&mut index), [tell(&s, 7), whole(&s, 2, &[7])]);
         assert_eq!(outputs(&mut index), []);
@@ -881,7 +941,7 @@ mod tests {
         assert!(index.take(1).1);
         assert_eq!(index.keys(), 0);
         index.relayed(&body(&[(1, "a", false)])).unwrap();
-        index.served(&name("x"), &set(&[1]));
+        index.served(&name("x"), false, &set(&[1]));
         assert_eq!(index.keys(), 0);
         for machine in 0..10 * NAMES {
             let mut body = Vec::new();

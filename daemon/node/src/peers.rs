@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use statemesh_transport::{ConnId, Io};
 
 use crate::access::PeerKeys;
+use crate::shared::ENDED_LINKS;
 use statemesh_mesh::delivery::ended::Ended;
 use statemesh_protocol::peer::frame::{LinkId, PeerFrame};
 
@@ -59,8 +60,8 @@ pub(crate) struct Peers {
 }
 
 const FIRST_RETRY: Duration = Duration::from_millis(20);
-/// So many are named on each new link: as many as a large mesh has members.
-const ENDED_LINKS: usize = 256;
+/// So many of this daemon's own are named on each new link: as many as a large mesh has members.
+const OWN_ENDED: usize = 256;
 const MAX_RETRY: Duration = Duration::from_secs(2);
 /// How long the first try may take, each next one twice as long. TCP sends a lost first packet again after a second, and
 /// what follows a packet that was lost after three; another connection has its chance much sooner.
@@ -72,7 +73,7 @@ const TELLING: Duration = Duration::from_secs(5);
 impl Peers {
     /// No links. At most `max_waiting` frames wait for each one.
     pub(crate) fn new(lane: u8, max_waiting: usize, keys: PeerKeys) -> Self {
-        let (ended, heard) = (Ended::new(ENDED_LINKS), VecDeque::new());
+        let (ended, heard) = (Ended::new(OWN_ENDED), VecDeque::new());
         Self { by_member: BTreeMap::new(), max_waiting, lane, ended, heard, heard_ever: 0, keys }
     }
 
@@ -104,6 +105,7 @@ impl Peers {
     pub(crate) fn heard_ended(&mut self, links: &[LinkId]) {
         self.heard_ever += links.len() as u64;
         self.heard.extend(links);
+        // What of these is not told on a link yet has to be, ahead of the next request: as many are kept as this daemon itself heeds.
         self.heard.drain(..self.heard.len().saturating_sub(ENDED_LINKS));
     }
 

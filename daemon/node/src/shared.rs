@@ -28,7 +28,7 @@ use statemesh_transport::limits::ConnectionLimiter;
 /// Commands that wait for one reactor.
 const RING: usize = 4_096;
 /// Ended links that are remembered: all those of a large mesh that falls apart, for the seconds that a request is under way.
-const ENDED_LINKS: usize = 16_384;
+pub(crate) const ENDED_LINKS: usize = 16_384;
 /// No member.
 const NOBODY: u32 = u32::MAX;
 

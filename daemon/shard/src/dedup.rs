@@ -18,6 +18,7 @@ use statemesh_protocol::run::RunId;
 
 use crate::instance::{Entry, write_head};
 use crate::machines::{Table, Version};
+use crate::marks::KeyMark;
 use crate::values::write_json;
 
 /// Tokens remembered of one key, over its lives: enough for the requests that one client has open at once on one key.
@@ -46,8 +47,8 @@ pub(crate) struct Answer {
     pub changed: bool,
     /// Nothing reacted to the event.
     pub unhandled: bool,
-    /// The instance was new, its predecessor lost.
-    pub restarted: bool,
+    /// What it said of what was lost.
+    pub mark: Option<Box<KeyMark>>,
     /// The instance was stuck.
     pub stuck: bool,
     /// Its status.
@@ -74,8 +75,8 @@ impl Answer {
         if self.unhandled {
             map.bool("handled", false);
         }
-        if self.restarted {
-            map.bool("restarted", true);
+        if let Some(mark) = &self.mark {
+            mark.write(map);
         }
         if self.status == Status::Error
             && let Some(entry) = entry.filter(|entry| entry.run == self.run)
@@ -140,6 +141,11 @@ impl Tokens {
                 out.extend_from_slice(&answer.version.hash);
             }
             put_bytes(out, &answer.configuration);
+            if let Some(mark) = &answer.mark {
+                let mut body = Vec::new();
+                mark.encode(&mut body);
+                put_bytes(out, &body);
+            }
         }
     }
 
@@ -162,10 +168,14 @@ impl Tokens {
             if !version.machine.split_configuration(configuration).is_some_and(|(_, behind)| behind.is_empty()) {
                 return Err(input.malformed());
             }
+            let mark = match flags & MARK {
+                0 => None,
+                _ => Some(Box::new(KeyMark::decode(input.bytes()?)?)),
+            };
             let answer = Answer {
                 changed: flags & CHANGED != 0,
                 unhandled: flags & UNHANDLED != 0,
-                restarted: flags & RESTARTED != 0,
+                mark,
                 stuck: flags & STUCK != 0,
                 status: STATUSES[usize::from(flags & 3)],
                 run,
@@ -182,15 +192,16 @@ impl Tokens {
 /// By the two lowest bits of a token's flags.
 const STATUSES: [Status; 4] = [Status::Active, Status::Done, Status::Error, Status::Stopped];
 const CHANGED: u8 = 1 << 2;
-const RESTARTED: u8 = 1 << 3;
+const MARK: u8 = 1 << 3;
 const STUCK: u8 = 1 << 4;
 const OWN_VERSION: u8 = 1 << 5;
 const UNHANDLED: u8 = 1 << 6;
 
 fn flags(answer: &Answer, own: bool) -> u8 {
     let status = STATUSES.iter().zip(0u8..).find(|(status, _)| **status == answer.status).map_or(0, |(_, bits)| bits);
-    let Answer { changed, unhandled, restarted, stuck, .. } = *answer;
-    let set = [(changed, CHANGED), (unhandled, UNHANDLED), (restarted, RESTARTED), (stuck, STUCK), (own, OWN_VERSION)];
+    let Answer { changed, unhandled, stuck, .. } = *answer;
+    let is_marked = answer.mark.is_some();
+    let set = [(changed, CHANGED), (unhandled, UNHANDLED), (is_marked, MARK), (stuck, STUCK), (own, OWN_VERSION)];
     set.iter().filter(|(is_set, _)| *is_set).fold(status, |flags, (_, bit)| flags | bit)
 }
 
@@ -198,6 +209,7 @@ fn flags(answer: &Answer, own: bool) -> u8 {
 mod tests {
     use super::*;
     use crate::machines::Machines;
+    use crate::marks::{Conflict, ConflictReason, Lost};
     use statemesh_engine::{Limits, Machine};
 
     fn version(id: &str) -> Version {
@@ -214,10 +226,12 @@ mod tests {
         );
         let mut configuration = Vec::new();
         version.machine.write_configuration(&instance.unwrap(), &mut configuration);
+        let conflict = Conflict { reason: ConflictReason::Merged, lost_from: 2, run: RunId(5) };
+        let mark = KeyMark { lost: Lost::Anew, gone: RunId(4), conflict: Some(conflict) };
         Answer {
             changed: true,
             unhandled: seq == 4,
-            restarted: seq == 3,
+            mark: (seq == 3).then(|| Box::new(mark)),
             stuck: false,
             status: Status::Done,
             run: RunId(5),

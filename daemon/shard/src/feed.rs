@@ -34,16 +34,21 @@ impl Feed {
         self.watched.store(watched, Relaxed);
     }
 
-    /// Takes out all changes, in order. Only the reactor that owns the feed does so.
-    pub fn drain(&self, mut take: impl FnMut(Arc<Change>)) {
+    /// Takes out the changes that are there, in order, and says whether there are more by now: others go on adding them, and the
+    /// reactor has other things to do. Only the reactor that owns the feed does so.
+    pub fn drain(&self, mut take: impl FnMut(Arc<Change>)) -> bool {
         if !self.woken.load(SeqCst) {
-            return;
+            return false;
         }
         // First: a change that comes after the last look wakes the reactor again.
         self.woken.store(false, SeqCst);
-        while let Some(change) = self.pop() {
+        for _ in 0..self.queue.len() {
+            let Some(change) = self.pop() else { break };
             take(change);
         }
+        let more = !self.queue.is_empty();
+        self.woken.fetch_or(more, SeqCst);
+        more
     }
 
     fn pop(&self) -> Option<Arc<Change>> {
@@ -132,6 +137,13 @@ mod tests {
         assert_eq!((left, feed.bytes()), (vec![2, 3, 4], 0));
         feeds.publish(&change(9), &mut wake);
         assert_eq!(wake, [1, 1], "it has to look again");
+        // Others go on adding what it publishes.
+        let mut taken = 0;
+        let more = feed.drain(|_| {
+            taken += 1;
+            feeds.publish(&change(8), &mut Vec::new());
+        });
+        assert!(taken == 1 && more && feed.drain(|_| ()));
         assert!(feeds.of(0).unwrap().pop().is_none(), "nobody watches there");
     }
 }

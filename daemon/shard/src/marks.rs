@@ -57,6 +57,28 @@ pub struct Conflict {
     pub run: RunId,
 }
 
+impl Conflict {
+    fn encode(self, out: &mut Vec<u8>) {
+        out.push(match self.reason {
+            ConflictReason::Merged => 1,
+            ConflictReason::Paused => 2,
+            ConflictReason::OwnerLost => 3,
+        });
+        out.extend_from_slice(&self.lost_from.to_le_bytes());
+        out.extend_from_slice(&self.run.0.to_le_bytes());
+    }
+
+    fn decode(input: &mut Input<'_>) -> Result<Self, Malformed> {
+        let reason = match input.byte()? {
+            1 => ConflictReason::Merged,
+            2 => ConflictReason::Paused,
+            3 => ConflictReason::OwnerLost,
+            _ => return Err(input.malformed()),
+        };
+        Ok(Self { reason, lost_from: input.u64()?, run: RunId(input.u64()?) })
+    }
+}
+
 /// What one reply about a key, or one change, says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeyMark {
@@ -91,6 +113,19 @@ impl KeyMark {
                 map.str("reason", reason.as_str()).uint("lost_from", lost_from).str("run", &run.to_string());
             });
         }
+    }
+
+    /// Appends the bytes for another daemon.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        Unsaid { lost: self.lost, gone: self.gone, conflicts: self.conflict.into_iter().collect() }.encode(out);
+    }
+
+    /// Reads what [`KeyMark::encode`] wrote.
+    ///
+    /// # Errors
+    /// The bytes are none of ours.
+    pub(crate) fn decode(body: &[u8]) -> Result<Self, Malformed> {
+        Unsaid::decode(body).map(|mut unsaid| unsaid.next())
     }
 
     /// The life that was lost, if a record's body says that it was, and that there is none.
@@ -137,15 +172,7 @@ impl Unsaid {
             Lost::Anew => 2,
         });
         out.extend_from_slice(&self.gone.0.to_le_bytes());
-        for Conflict { reason, lost_from, run } in &self.conflicts {
-            out.push(match reason {
-                ConflictReason::Merged => 1,
-                ConflictReason::Paused => 2,
-                ConflictReason::OwnerLost => 3,
-            });
-            out.extend_from_slice(&lost_from.to_le_bytes());
-            out.extend_from_slice(&run.0.to_le_bytes());
-        }
+        self.conflicts.iter().for_each(|conflict| conflict.encode(out));
     }
 
     fn decode(body: &[u8]) -> Result<Self, Malformed> {
@@ -158,13 +185,7 @@ impl Unsaid {
         };
         let mut unsaid = Self { lost, gone: RunId(input.u64()?), ..Self::default() };
         while !input.is_empty() {
-            let reason = match input.byte()? {
-                1 => ConflictReason::Merged,
-                2 => ConflictReason::Paused,
-                3 => ConflictReason::OwnerLost,
-                _ => return Err(input.malformed()),
-            };
-            unsaid.add_conflict(Conflict { reason, lost_from: input.u64()?, run: RunId(input.u64()?) });
+            unsaid.add_conflict(Conflict::decode(&mut input)?);
         }
         Ok(unsaid)
     }
@@ -190,15 +211,6 @@ impl Marks {
     /// What is gone of a key that has an instance.
     pub(crate) fn add_conflict(&mut self, partition: u16, hash: u64, conflict: Conflict) {
         self.0.entry((partition, hash)).or_default().add_conflict(conflict);
-    }
-
-    /// What a reply was to say, and does not.
-    pub(crate) fn put_back(&mut self, partition: u16, hash: u64, mark: KeyMark) {
-        let known = self.0.entry((partition, hash)).or_default();
-        known.add_lost(mark.lost, mark.gone);
-        if let Some(conflict) = mark.conflict {
-            known.conflicts.insert(0, conflict);
-        }
     }
 
     /// A key's instance is gone.
@@ -258,6 +270,11 @@ impl Marks {
             self.0.remove(&(partition, hash));
         }
         Some(mark)
+    }
+
+    /// What [`Marks::take`] would give.
+    pub(crate) fn show(&self, partition: u16, hash: u64) -> Option<KeyMark> {
+        self.0.get(&(partition, hash)).map(|unsaid| unsaid.clone().next())
     }
 
     /// Whether a partition has any.

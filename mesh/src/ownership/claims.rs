@@ -192,11 +192,10 @@ impl Ownership {
         for p in ours(&answer.indexed) {
             claim.indexed.entry(p).or_default().insert(from.clone());
         }
-        let held = ours(&answer.held);
-        for p in ours(&answer.receiving).iter().chain(&held) {
-            self.note_holder(*p, from);
+        // Who has a copy need not serve it: what dead ones told of the keys goes only when its holder says that it serves them.
+        for p in ours(&answer.receiving).into_iter().chain(ours(&answer.held)) {
+            self.note_holder(p, from);
         }
-        self.out.push_back(Output::Served { by: from.clone(), set: held.into_iter().collect() });
         if purpose == Purpose::Claim {
             self.outranked(from, answer, &ours, now);
         }

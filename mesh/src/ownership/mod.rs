@@ -258,6 +258,8 @@ pub enum Output {
     Served {
         /// The member.
         by: MemberName,
+        /// It was apart from this one, and may serve what it had then: it need not know what the dead one did meanwhile.
+        apart: bool,
         /// The partitions.
         set: PartitionSet,
     },
@@ -764,7 +766,8 @@ impl Ownership {
         for p in &known {
             self.note_holder(*p, from);
         }
-        self.out.push_back(Output::Served { by: from.clone(), set: known.into_iter().collect() });
+        let apart = self.sides.is_apart(from);
+        self.out.push_back(Output::Served { by: from.clone(), apart, set: known.into_iter().collect() });
         self.review = true;
     }
 

@@ -157,6 +157,11 @@ impl Sides {
         self.buried_by.insert(name.clone(), now + self.reunion).is_none()
     }
 
+    /// Whether this member and that one were apart lately.
+    pub(super) fn is_apart(&self, name: &MemberName) -> bool {
+        self.may_return(name) || self.buried_by.contains_key(name)
+    }
+
     pub(super) fn buried(&self, name: &MemberName) -> bool {
         self.buried.contains_key(name)
     }

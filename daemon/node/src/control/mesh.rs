@@ -344,7 +344,7 @@ impl Control {
                 ownership::Output::Relay { to, purpose, set } => {
                     self.key_index.ask(&to, purpose == Purpose::Doubt, &set);
                 }
-                ownership::Output::Served { by, set } => self.key_index.served(&by, &set),
+                ownership::Output::Served { by, apart, set } => self.key_index.served(&by, apart, &set),
                 ownership::Output::Discard { partition, .. } => self.outbox.tell(0, Command::Discard { partition }),
                 ownership::Output::Release(partition) => self.outbox.tell(0, Command::Release { partition }),
                 ownership::Output::Reopen { partition, died, unnamed: is_unnamed } => {

@@ -85,7 +85,9 @@ impl Worker {
     pub(super) fn publish_feed(&mut self, io: &mut Io) {
         let Self { shared, subscribers, index, .. } = self;
         let Some(feed) = shared.shards.feeds().of(*index) else { return };
-        feed.drain(|change| subscribers.publish(&change, io));
+        if feed.drain(|change| subscribers.publish(&change, io)) {
+            shared.wake(*index);
+        }
         let lost = feed.take_dropped();
         if lost > 0 {
             subscribers.lost(lost);

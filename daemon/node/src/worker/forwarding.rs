@@ -7,7 +7,7 @@ use bytes::Bytes;
 use statemesh_mesh::delivery::{Full, With};
 use statemesh_mesh::routing::Route;
 use statemesh_protocol::error::ErrorCode;
-use statemesh_protocol::hash;
+use statemesh_protocol::hash::{self, key_hash};
 use statemesh_protocol::peer::frame::{ForwardHeader, LinkId, PeerFrame};
 use statemesh_protocol::reply::Encoding;
 use statemesh_protocol::reply_reader::Fields;
@@ -342,12 +342,13 @@ impl Worker {
             let others: BTreeSet<ConnId> = lost.iter().filter_map(of_others).collect();
             others.into_iter().for_each(|conn| say(conn, &PeerFrame::Ended(vec![link]), io));
         }
-        for Pending { mut waiting, .. } in lost {
+        let repeating = repeating(lost.iter().map(|pending| &*pending.waiting.request));
+        for (Pending { mut waiting, .. }, repeating) in lost.into_iter().zip(repeating) {
             if waiting.partition == NO_PARTITION {
                 self.unlisted(&waiting, io);
                 continue;
             }
-            match repeating(&waiting.request) {
+            match repeating {
                 Repeating::Harmless => self.again(waiting, io),
                 Repeating::ByToken => {
                     waiting.uncertain = true;
@@ -412,7 +413,8 @@ impl Worker {
 
     /// Gives up what took too long.
     pub(super) fn expire(&mut self, io: &mut Io) {
-        while let Some((correlation, Pending { waiting, with, .. })) = self.delivery.overdue(self.now) {
+        for _ in 0..EXPIRED_PER_TURN {
+            let Some((correlation, Pending { waiting, with, .. })) = self.delivery.overdue(self.now) else { break };
             let unsent = matches!(with, With::Member(member) if self.peers.withdraw(member, correlation));
             let (code, message) = if unsent && !waiting.uncertain {
                 (ErrorCode::OwnerUnreachable, "the owner could not be reached")
@@ -461,22 +463,61 @@ pub(super) fn is_refusal(reply: &[u8]) -> bool {
 }
 
 /// What sending a request twice does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Repeating {
     /// Nothing: it changes nothing.
     Harmless,
     /// Nothing either: its token says that it is the same.
     ByToken,
-    /// It may be applied twice.
+    /// It may be applied twice, or behind what came after it.
     No,
 }
 
-fn repeating(raw: &[u8]) -> Repeating {
+/// What sending each of these requests twice does, which were sent in this order. One that was refused has left no token: what came
+/// behind it may have made it possible, and it would be applied behind that. So it is not sent again where anything else was that
+/// changes its key.
+fn repeating<'a>(requests: impl DoubleEndedIterator<Item = &'a [u8]>) -> Vec<Repeating> {
+    let mut changed_later = BTreeSet::new();
+    let mut all: Vec<Repeating> = requests.rev().map(|raw| repeating_one(raw, &mut changed_later)).collect();
+    all.reverse();
+    all
+}
+
+fn repeating_one(raw: &[u8], changed_later: &mut BTreeSet<u64>) -> Repeating {
     match Request::parse(raw, Encoding::of(raw)) {
         Ok(request) if !request.op.changes() => Repeating::Harmless,
-        // Refused by a condition, it would have left no token, and what came behind it may be applied: it might be taken now.
-        Ok(request) if request.dedup.is_some() && request.if_run.is_none() && request.if_seq.is_none() => {
-            Repeating::ByToken
+        Ok(request) => {
+            let is_last = changed_later.insert(key_hash(&request.machine, &request.key));
+            // Refused by a condition it is taken now, perhaps, whoever else changed the key.
+            let by_token = request.dedup.is_some() && request.if_run.is_none() && request.if_seq.is_none();
+            if is_last && by_token { Repeating::ByToken } else { Repeating::No }
         }
-        _ => Repeating::No,
+        Err(_) => Repeating::No,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_last_that_changes_a_key_is_sent_again_by_its_token() {
+        let send = |key: &str, more: &str| format!(r#"{{"op":"send","machine":"m","key":"{key}","event":"X"{more}}}"#);
+        let get = r#"{"op":"get","machine":"m","key":"a"}"#.to_owned();
+        let token = r#","dedup":"1""#;
+        let sent = [
+            send("a", token),
+            get.clone(),
+            send("b", token),
+            send("a", token),
+            get,
+            send("c", ""),
+            send("d", r#","dedup":"2","if_seq":3"#),
+            "{".to_owned(),
+        ];
+        let no = Repeating::No;
+        let all = repeating(sent.iter().map(|text| text.as_bytes()));
+        let (harmless, token) = (Repeating::Harmless, Repeating::ByToken);
+        assert_eq!(all, [no, harmless, token, token, harmless, no, no, no]);
     }
 }

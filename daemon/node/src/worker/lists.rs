@@ -1,8 +1,8 @@
 //! `list`: instances of the whole mesh, a page at a time. A page is one member's: a request goes to the member at whose instances it
 //! goes on, and the reply says where to go on after it, at the next member in the end. So nobody keeps anything between two pages.
 //!
-//! A member looks at its instances a slice in each turn of a reactor, so that nobody else waits for longer than for that; of several
-//! lists one is made after the other.
+//! A member looks at its instances a slice in each turn of a reactor, so that nobody else waits for longer than for that. Who asks take
+//! turns, a slice each; the lists of one are made one after the other.
 
 use std::collections::VecDeque;
 
@@ -12,7 +12,7 @@ use statemesh_protocol::error::ErrorCode;
 use statemesh_protocol::reply::{Encoding, MapWriter};
 use statemesh_protocol::request::Request;
 use statemesh_shard::{Bounds, Filter, Page, Place, Walk};
-use statemesh_transport::Io;
+use statemesh_transport::{ConnId, Io};
 
 use super::context::{Keyed, Waiting};
 use super::{Asked, ReplyTo, Worker};
@@ -23,9 +23,13 @@ const PAGE: usize = 1_000;
 /// Instances of one answer, where the request does not say.
 const USUAL_PAGE: usize = 100;
 
-/// The lists that one reactor makes. They are in flight, and bounded with all that is; one that nobody waits for is dropped.
+/// The lists that one reactor makes, by who asks, whose turn is next first. They are in flight, and bounded with all that is; one that
+/// nobody waits for is dropped.
 #[derive(Debug, Default)]
-pub(super) struct Lists(VecDeque<List>);
+pub(super) struct Lists(VecDeque<(Asker, VecDeque<List>)>);
+
+/// The connection of a client, or the link of a member; none for the daemon itself.
+type Asker = Option<ConnId>;
 
 #[derive(Debug)]
 struct List {
@@ -37,6 +41,30 @@ struct List {
 }
 
 impl Lists {
+    fn add(&mut self, asker: Asker, list: List) {
+        match self.0.iter_mut().find(|(of, _)| *of == asker) {
+            Some((_, lists)) => lists.push_back(list),
+            None => self.0.push_back((asker, VecDeque::from([list]))),
+        }
+    }
+
+    /// Takes out the first list of the one whose turn it is, who is the last one then.
+    fn next(&mut self) -> Option<List> {
+        let (asker, mut lists) = self.0.pop_front()?;
+        let list = lists.pop_front()?;
+        self.0.push_back((asker, lists));
+        Some(list)
+    }
+
+    /// Puts back what [`Lists::next`] gave, if it goes on.
+    fn put_back(&mut self, list: Option<List>) {
+        let Some((asker, mut lists)) = self.0.pop_back() else { return };
+        list.into_iter().for_each(|list| lists.push_front(list));
+        if !lists.is_empty() {
+            self.0.push_back((asker, lists));
+        }
+    }
+
     /// Whether none is being made.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -124,9 +152,13 @@ impl Worker {
         let from = cursor.filter(own).map(|cursor| cursor.place).unwrap_or_default();
         let walk = Walk::new(filter, bounds, counts, from, self.shared.shards.unix_ms(self.run.now));
         let id = id.map(<[u8]>::to_vec);
+        let asker = match keyed.reply_to {
+            ReplyTo::Peer { conn, .. } => Some(conn),
+            reply_to => self.asker(reply_to),
+        };
         let waiting = self.keep(keyed, io);
         let correlation = self.delivery.sent(waiting, With::Control, self.now);
-        self.lists.0.push_back(List { walk, counts, encoding, id, correlation });
+        self.lists.add(asker, List { walk, counts, encoding, id, correlation });
     }
 
     /// Passes a request on to the member that makes the page.
@@ -156,22 +188,22 @@ impl Worker {
 
     /// One slice more of the list that is being made.
     pub(super) fn go_on_listing(&mut self, io: &mut Io) {
-        // Nobody waits any more for a list whose request was answered, as when its time was over.
-        while self.lists.0.front().is_some_and(|list| self.delivery.waiting(list.correlation).is_none()) {
-            self.lists.0.pop_front();
+        let Some(mut list) = self.lists.next() else { return };
+        // Nobody waits any more for one whose request was answered, as when its time was over.
+        if self.delivery.waiting(list.correlation).is_none() {
+            return self.lists.put_back(None);
         }
-        let Some(mut list) = self.lists.0.pop_front() else { return };
         let shard = list.walk.shard();
-        let page = list.walk.step(&self.shared.shards);
-        self.serve(shard, io);
-        match page {
-            None => self.lists.0.push_front(list),
+        match list.walk.step(&self.shared.shards) {
+            None => self.lists.put_back(Some(list)),
             Some(page) => {
+                self.lists.put_back(None);
                 let next = self.next_of(&page);
                 let reply = written(list.encoding, list.id.as_deref(), list.counts, &page, next.as_ref());
                 self.answered(list.correlation, &reply, io);
             }
         }
+        self.serve(shard, io);
     }
 
     /// Where a list goes on after a page: here, or at the beginning of the next member.
@@ -210,6 +242,37 @@ fn written(encoding: Encoding, id: Option<&[u8]>, counts: bool, page: &Page, nex
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_asks_for_lists_takes_turns_however_many_one_asks_for() {
+        let list = |correlation| List {
+            walk: Walk::new(
+                Filter::read("m", None, Encoding::Json).unwrap(),
+                Bounds { lines: 1, bytes: 1, looks: 1 },
+                false,
+                Place::default(),
+                0,
+            ),
+            counts: false,
+            encoding: Encoding::Json,
+            id: None,
+            correlation,
+        };
+        let mut lists = Lists::default();
+        (1..=3).for_each(|correlation| lists.add(None, list(correlation)));
+        lists.add(Some(ConnId::for_tests(7)), list(10));
+        let mut turn = |ends: bool| {
+            let list = lists.next()?;
+            let correlation = list.correlation;
+            lists.put_back((!ends).then_some(list));
+            Some(correlation)
+        };
+        assert_eq!(
+            [false, false, false, true, true, false, true, true].map(&mut turn),
+            [1, 10, 1, 10, 1, 2, 2, 3].map(Some)
+        );
+        assert_eq!((turn(true), lists.is_empty()), (None, true));
+    }
 
     #[test]
     fn a_cursor_reads_back_whatever_the_members_name() {

@@ -119,15 +119,11 @@ impl State {
             }
             done => done?,
         };
-        if let Some(asked) = asked {
-            self.keep_answer(at, asked, &done);
-        }
         if !self.marks.is_empty() {
-            match at.request.op {
-                // Nobody reads the reply: the next one says it.
-                Op::Tell => self.marks.began_anew(at.partition, at.hash),
-                _ => done.mark = self.marks.take(at.partition, at.hash),
-            }
+            done.mark = self.mark_of(at);
+        }
+        if let Some(asked) = asked {
+            self.keep_answer(asked, &done);
         }
         let Some(entry) = self.entries.get(done.number) else {
             return Err(vanished());
@@ -147,15 +143,26 @@ impl State {
         // What an event answers is bounded by its definition, and the event is done.
         if reply.len() > self.rules.output_bytes && !at.request.op.changes() {
             run.counts.refused_outputs += 1;
-            if let Some(mark) = done.mark {
-                self.marks.put_back(at.partition, at.hash, mark);
-            }
             return Err(too_large(self.rules.output_bytes));
         }
         if done.removed {
             self.remove_for_good(at.partition, at.hash, done.number, run);
         }
         Ok(())
+    }
+
+    /// What the reply has to say of what was lost. A request that changes nothing leaves it for the next one too: it may be sent
+    /// again where its reply is lost, and what asks for its own sake is not who has to act on it.
+    fn mark_of(&mut self, At { request, hash, partition }: At<'_>) -> Option<KeyMark> {
+        match request.op {
+            // Nobody reads the reply: the next one says it.
+            Op::Tell => {
+                self.marks.began_anew(partition, hash);
+                None
+            }
+            op if op.changes() => self.marks.take(partition, hash),
+            _ => self.marks.show(partition, hash),
+        }
     }
 
     /// Explains an event for a key that has no instance: for the one that the event would create, which is nowhere and stays nowhere.
@@ -462,8 +469,7 @@ impl State {
         }
     }
 
-    fn keep_answer(&mut self, at: At<'_>, asked: Asked, done: &Done) {
-        let restarted = self.marks.says_lost(at.partition, at.hash);
+    fn keep_answer(&mut self, asked: Asked, done: &Done) {
         let Some(entry) = self.entries.get_mut(done.number) else {
             return;
         };
@@ -473,7 +479,7 @@ impl State {
         let answer = Answer {
             changed: done.changed,
             unhandled: done.unhandled,
-            restarted,
+            mark: done.mark.map(Box::new),
             stuck: instance.is_stuck(),
             status: instance.status(),
             run: *run,

@@ -108,6 +108,13 @@ pub(super) const ALL: &[Scenario] = &[
         lossless: false,
     },
     Scenario {
+        name: "what_died_with_its_owner_as_another_that_was_cut_off_came_back_is_said_though_that_one_has_a_copy",
+        fault: 0,
+        play: killed_at_the_heal,
+        seeds: 24,
+        lossless: false,
+    },
+    Scenario {
         name: "losing_dns_and_the_first_daemon_changes_nothing_for_those_who_know_each_other",
         fault: 0,
         play: |seed| {
@@ -246,6 +253,31 @@ fn cut_off_and_killed(seed: u64) -> World {
     }
     world.run([500, 3_000][seed as usize % 2] * Duration::from_millis(1));
     world.heal();
+    world.run(5 * SEC);
+    world.settle(40 * SEC);
+    world.finish();
+    world
+}
+
+/// One of three is cut off, where a client goes on; another one dies about when it comes back.
+fn killed_at_the_heal(seed: u64) -> World {
+    let mut world = mesh(seed, 3);
+    let (alone, dies) = (seed as usize % 3, (seed as usize + 1 + seed as usize / 3 % 2) % 3);
+    busy_clients(&mut world, &[0, 1, 2], 1, 4);
+    world.run(SEC);
+    world.cut_off(&[alone]);
+    world.run(3 * SEC);
+    let early = Duration::from_millis([800, 500, 250, 100, 0, 0, 0, 0][seed as usize / 3 % 8]);
+    let late = Duration::from_millis([0, 0, 0, 0, 0, 5, 20, 60][seed as usize / 3 % 8]);
+    if early > Duration::ZERO {
+        world.kill(dies);
+        world.run(early);
+    }
+    world.heal();
+    if early == Duration::ZERO {
+        world.run(late);
+        world.kill(dies);
+    }
     world.run(5 * SEC);
     world.settle(40 * SEC);
     world.finish();
