@@ -89,6 +89,15 @@ impl State {
         }
     }
 
+    /// The same of one key.
+    fn drop_needless_mark(&mut self, partition: u16, hash: u64) {
+        if self.marks.says_lost(partition, hash)
+            && let Some(run) = self.find_by_hash(partition, hash).map(|entry| entry.run)
+        {
+            self.marks.is_there(partition, hash, run);
+        }
+    }
+
     /// Neither serves a partition nor fires its timers: others may have adopted it.
     pub fn suspend(&mut self, partition: u16) {
         if self.holds(partition) {
@@ -286,9 +295,6 @@ impl State {
     ) -> Option<Received> {
         let expected = self.part(partition)?.incoming.filter(|incoming| incoming.number == number)?;
         let installed = self.receive_records(partition, bytes, expected.merge, run);
-        if expected.merge.is_some() {
-            self.drop_needless_marks(partition);
-        }
         if is_last
             && expected.merge.is_some()
             && let Some(part) = self.part_mut(partition)
@@ -302,7 +308,13 @@ impl State {
         let mut installed = Received::default();
         let mut input = Input::new(bytes);
         while !input.is_empty() {
-            match input.record() {
+            let record = input.record();
+            let about = match &record {
+                Ok(Record::Mark(mark)) => Some(mark.hash),
+                Ok(Record::Image(image)) if !self.marks.is_empty() => Some(hash::key_hash(image.machine, image.key)),
+                _ => None,
+            };
+            match record {
                 Ok(Record::Mark(mark)) => match self.marks.receive(partition, &mark) {
                     Ok(()) => run.lost.extend(self.marks.gone(partition, mark.hash).map(|lost| (partition, lost))),
                     Err(_) => installed.rejected += 1,
@@ -317,6 +329,9 @@ impl State {
                     self.unread.push(Fresh { partition, machine: "".into(), key: "".into(), run: RunId::default() });
                     break;
                 }
+            }
+            if let Some(hash) = about.filter(|_| merge.is_some()) {
+                self.drop_needless_mark(partition, hash);
             }
         }
         if self.holds(partition) {

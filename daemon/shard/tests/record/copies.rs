@@ -41,6 +41,12 @@ fn the_side_that_counted_more_wins_and_the_first_reply_says_what_is_gone() {
         assert_eq!((first["value"].as_str(), first["seq"].as_u64()), (Some(value), Some(seq)));
         let loser = if winner == Winner::Here { theirs } else { ours };
         assert_eq!((&first["conflict"]["run"], &first["conflict"]["reason"]), (&loser["run"], &"merged".into()));
+        assert_eq!(here.op("get", "k", "")["conflict"], first["conflict"], "who reads leaves it");
+        // A request with a token may be sent again for want of its reply, with the same answer.
+        let token = r#","dedup":"t""#;
+        for _ in 0..2 {
+            assert_eq!(here.send("k", "NOTHING", token)["conflict"], first["conflict"]);
+        }
         assert!(here.op("get", "k", "")["conflict"].is_null(), "it is said once");
         assert!(here.op("get", "only there", "")["conflict"].is_null());
     }
@@ -127,7 +133,7 @@ fn what_is_sent_again_after_a_merge_that_broke_off_is_said_once() {
         state.discard(0);
         state.serve(0, &mut here.run);
         drop(state);
-        assert_eq!(here.op("get", "k", "")["conflict"].is_null(), number == 8);
+        assert_eq!(here.send("k", "NOTHING", "")["conflict"].is_null(), number == 8);
     }
 }
 
@@ -143,7 +149,7 @@ fn each_life_that_lost_something_is_named_by_a_reply_of_its_own() {
             lost.push(theirs["run"].clone());
         }
     }
-    let said: Vec<_> = (0..3).map(|_| here.op("get", "k", "")["conflict"]["run"].clone()).collect();
+    let said: Vec<_> = (0..3).map(|_| here.send("k", "NOTHING", "")["conflict"]["run"].clone()).collect();
     lost.push(serde_json::Value::Null);
     assert_eq!(said, lost);
 }
