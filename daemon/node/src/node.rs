@@ -9,6 +9,8 @@ use std::time::{Duration, Instant, SystemTime};
 use mio::net::TcpListener;
 use prometheus::Registry;
 use rand::RngExt;
+use statemesh_protocol::call::{Reply, Request};
+use statemesh_protocol::error::ErrorCode;
 use statemesh_transport::curve::OwnKeys;
 use statemesh_transport::{MioKernel, listen};
 use tokio::runtime;
@@ -108,6 +110,18 @@ pub enum CallError {
     /// No answer came in time.
     #[error("no answer within {CALL_PATIENCE:?}")]
     Timeout,
+}
+
+impl CallError {
+    /// The code with which a client would hear the same.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Ending => ErrorCode::Leaving,
+            Self::Busy => ErrorCode::LimitExceeded,
+            Self::Timeout => ErrorCode::Timeout,
+        }
+    }
 }
 
 /// Whether a daemon can take requests, and why not.
@@ -286,11 +300,11 @@ impl Handle {
         }
     }
 
-    /// Sends a request as a client would, in JSON or MessagePack, and gives the reply.
+    /// Sends a request as a client would, and gives the reply.
     ///
     /// # Errors
     /// The daemon is ending, has no room for the request, or did not answer in time.
-    pub async fn call(&self, request: Vec<u8>) -> Result<Vec<u8>, CallError> {
+    pub async fn call(&self, request: Request) -> Result<Reply, CallError> {
         let (answer, reply) = oneshot::channel();
         self.shared.tell(0, Command::Call { request, answer }).map_err(|_| CallError::Busy)?;
         match tokio::time::timeout(CALL_PATIENCE, reply).await {
@@ -457,6 +471,9 @@ mod tests {
     use crate::shared::Greeter;
     use statemesh_client::Connection as Client;
     use statemesh_protocol::peer::frame::PeerFrame;
+    use statemesh_protocol::reply::Encoding;
+    use statemesh_protocol::request::Op;
+    use statemesh_protocol::request_writer::Ask;
     use statemesh_transport::SocketType;
 
     const PATIENCE: Duration = Duration::from_secs(10);
@@ -527,10 +544,11 @@ mod tests {
         let node = Node::start(Options::for_tests("one"), Registry::new(), runtime.handle().clone()).unwrap();
         until(&node, "it is ready", |now| now.ready);
         let go_on = block(&node);
+        let ping = Request::from(&Ask::new(Op::Ping, Encoding::Json));
         let calls: Vec<_> = (0..5_000)
             .map(|_| {
-                let handle = node.handle().clone();
-                runtime.spawn(async move { handle.call(br#"{"op":"ping"}"#.to_vec()).await })
+                let (handle, ping) = (node.handle().clone(), ping.clone());
+                runtime.spawn(async move { handle.call(ping).await })
             })
             .collect();
         // The first are in the ring once one hears that it is full.

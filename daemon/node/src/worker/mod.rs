@@ -27,6 +27,7 @@ use statemesh_claim::Aside;
 use statemesh_mesh::delivery::arrivals::Arrivals;
 use statemesh_mesh::delivery::batches::Batches;
 use statemesh_mesh::delivery::{Bounds, Delivery};
+use statemesh_protocol::call::Reply;
 use statemesh_protocol::error::ErrorCode;
 use statemesh_protocol::reply::{Encoding, write_error};
 use statemesh_transport::limits::Refusal;
@@ -75,7 +76,7 @@ pub struct Worker {
     delivery: Requests,
     batches: Batches<ReplyTo>,
     envelopes: Envelopes,
-    callers: Slab<tokio::sync::oneshot::Sender<Vec<u8>>>,
+    callers: Slab<tokio::sync::oneshot::Sender<Reply>>,
     peers: Peers,
     /// Links that other daemons opened and greeted on, with the member's number.
     greeted: BTreeMap<ConnId, Greeted>,
@@ -183,7 +184,7 @@ impl Worker {
             ReplyTo::Caller(caller) => {
                 if let Some(answer) = self.callers.try_remove(caller) {
                     // Who asked may have stopped waiting.
-                    let _ = answer.send(reply.to_vec());
+                    let _ = answer.send(Reply::new(reply.to_vec()));
                 }
             }
         }
