@@ -1,4 +1,5 @@
 //! The runtime of one daemon: reactors, shards, routing and hand-off, as a library, so that tests can run many in one process.
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests begin at some time"))]
 
 pub mod access;
 mod beats;

@@ -1,4 +1,5 @@
 //! Starting, asking and ending one daemon.
+#![expect(clippy::disallowed_methods, reason = "a shell has a clock, and gives a daemon what is random")]
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
@@ -11,6 +12,7 @@ use prometheus::Registry;
 use rand::RngExt;
 use statemesh_protocol::call::{Reply, Request};
 use statemesh_protocol::error::ErrorCode;
+use statemesh_shard::Clock;
 use statemesh_transport::curve::OwnKeys;
 use statemesh_transport::{MioKernel, listen};
 use tokio::runtime;
@@ -451,7 +453,7 @@ fn start_reactors(
             kernel.listen(socket)?;
         }
         let waker = kernel.waker();
-        let mut reactor = parts::reactor(shared, index, Box::new(kernel), waker);
+        let mut reactor = parts::reactor(shared, index, Box::new(kernel), waker, Clock::new(Instant::now));
         let name = format!("reactor {index}");
         let ended = Ended::new(Arc::clone(failing), &name);
         let thread =

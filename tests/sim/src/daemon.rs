@@ -9,7 +9,9 @@ use std::time::Duration;
 use statemesh_mesh::discovery::{Question, Records};
 use statemesh_node::LeaveReport;
 use statemesh_node::options::{Discovery, Limits, Listen, Options, Reactor as Threads, Security};
-use statemesh_node::parts::{self, Birth, Control, Done, Output, Parts, Shared, ToControl, Unanswered, Wake, Worker};
+use statemesh_node::parts::{
+    self, Birth, Clock, Control, Done, Output, Parts, Shared, ToControl, Unanswered, Wake, Worker,
+};
 use statemesh_transport::reactor::Due;
 use statemesh_transport::{Handler, Reactor};
 
@@ -196,7 +198,7 @@ impl Daemon {
             };
             let kernel = Box::new(VirtualKernel::new(Arc::clone(net), self.host, poller));
             let waker = Arc::new(VirtualWaker::new(Arc::clone(net), poller));
-            reactors.push(parts::reactor(&shared, index, kernel, waker));
+            reactors.push(parts::reactor(&shared, index, kernel, waker, clock(net, self.host)));
             pollers.push(poller);
         }
         let control_poller = {
@@ -342,6 +344,12 @@ pub struct ControlTurn<'a> {
     pub dice: &'a mut Dice,
     /// Counts each kind of wake-up.
     pub wakes: &'a mut BTreeMap<&'static str, u64>,
+}
+
+/// The clock of a host, for the laps of timed requests.
+fn clock(net: &SharedNet, host: HostId) -> Clock {
+    let net = Arc::clone(net);
+    Clock::new(move || net.lock().instant(host))
 }
 
 /// What the first definition of this program makes for good, as tables of parsers, is no daemon's.

@@ -50,7 +50,7 @@ use crate::subscribers::Subscribers;
 use exits::Exit;
 use lists::Lists;
 use statemesh_protocol::peer::frame::{LinkId, PeerFrame};
-use statemesh_shard::{Job, Run, Waits};
+use statemesh_shard::{Clock, Job, Run, Waits};
 
 /// Listener of clients.
 pub(crate) const CLIENTS: u8 = 0;
@@ -126,7 +126,7 @@ pub struct Worker {
 
 impl Worker {
     /// The worker of reactor `index`.
-    pub(crate) fn new(shared: Arc<Shared>, index: usize, counters: Arc<Counters>, now: Instant) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, index: usize, counters: Arc<Counters>, now: Instant, clock: Clock) -> Self {
         let limits = shared.options.limits;
         let bounds = Bounds {
             in_flight: limits.in_flight,
@@ -147,7 +147,7 @@ impl Worker {
             subscribers: Subscribers::new(&limits, Arc::clone(&shared.watching)),
             admissions: Admissions::new(&shared.auth),
             audit: audit::Audit::default(),
-            run: Run::default(),
+            run: Run::new(clock),
             waits: Waits::default(),
             waiting: waits::Waiting::default(),
             lists: Lists::default(),
