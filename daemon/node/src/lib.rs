@@ -23,5 +23,5 @@ mod shared;
 mod subscribers;
 mod worker;
 
-pub use node::{CallError, Handle, LeaveReport, Node, Readiness, StartError};
+pub use node::{CallError, GossipKeysError, Handle, LeaveReport, Node, Readiness, StartError};
 pub use options::Options;

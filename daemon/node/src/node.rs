@@ -100,6 +100,17 @@ impl StartError {
     }
 }
 
+/// Why gossip keys do not count from now on.
+#[derive(Debug, thiserror::Error)]
+pub enum GossipKeysError {
+    /// They cannot be used; those before them stay.
+    #[error(transparent)]
+    Unusable(#[from] StartError),
+    /// The daemon is ending. They count on links, and not for gossip.
+    #[error("the daemon is ending")]
+    Ending,
+}
+
 /// Why a call within the process got no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
@@ -285,12 +296,12 @@ impl Handle {
     /// that is no longer among them ends.
     ///
     /// # Errors
-    /// There are none, or more than a rotation needs.
-    pub async fn set_gossip_keys(&self, keys: Vec<[u8; 32]>) -> Result<(), String> {
-        let ring = control::keyring(&keys).map_err(|error| error.to_string())?;
+    /// There are none, or more than a rotation needs; or the daemon is ending.
+    pub async fn set_gossip_keys(&self, keys: Vec<[u8; 32]>) -> Result<(), GossipKeysError> {
+        let ring = control::keyring(&keys)?;
         self.shared.auth.set_gossip_keys(&keys);
         self.tell_all(|| Command::PeerKeysChanged);
-        self.orders.send(Order::Rotate(ring)).await.map_err(|_| "the daemon is ending".to_owned())
+        self.orders.send(Order::Rotate(ring)).await.map_err(|_| GossipKeysError::Ending)
     }
 
     /// Tells every reactor something; one whose ring is full is tried again after a pause.

@@ -37,6 +37,6 @@ pub use shards::{
     Received, Rules, Run, Shard, Shards, State, Waiter, Walk,
 };
 pub use stages::{Begun, Clock, Stage, Stopwatch};
-pub use until::Until;
+pub use until::{BadUntil, Until};
 pub use values::{write_json, write_value};
 pub use waits::Waits;
