@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// What a setting's text means.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A name: letters, digits, `-`, `_` and `.`, at most 253 bytes, as a host name may be.
     Name,
@@ -103,8 +103,8 @@ impl Kind {
         }
     }
 
-    /// Whether `text` is a value of this kind. What a key must be is said without repeating the text, which is a secret.
-    pub(crate) fn check(self, text: &str) -> Result<(), String> {
+    /// Whether `text` is a value of this kind.
+    pub(crate) fn check(self, text: &str) -> Result<(), Misfit> {
         let good = match self {
             Kind::Path => !text.is_empty(),
             Kind::Name => is_name(text),
@@ -122,15 +122,30 @@ impl Kind {
             Kind::Choice(words) => words.contains(&text),
             Kind::LogFilter => is_log_filter(text),
         };
-        match (good, self) {
-            (true, _) => Ok(()),
-            (false, Kind::Key | Kind::Token) => Err(format!("this is not {}", self.describe())),
-            (false, Kind::Span { .. }) if count(text).is_some() => {
-                Err(format!("'{text}' has no unit: write {}", self.describe()))
-            }
-            (false, _) => Err(format!("'{text}' is not {}", self.describe())),
+        if good { Ok(()) } else { Err(self.misfit(text)) }
+    }
+
+    fn misfit(self, text: &str) -> Misfit {
+        match self {
+            Kind::Key | Kind::Token => Misfit::Secret(self),
+            Kind::Span { .. } if count(text).is_some() => Misfit::NoUnit(self, text.to_owned()),
+            _ => Misfit::Other(self, text.to_owned()),
         }
     }
+}
+
+/// Why a text is no value of its kind.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Misfit {
+    /// The text is a secret, and is not repeated.
+    #[error("this is not {}", .0.describe())]
+    Secret(Kind),
+    /// A time that is a number only.
+    #[error("'{1}' has no unit: write {kind}", kind = .0.describe())]
+    NoUnit(Kind, String),
+    /// Any other text.
+    #[error("'{1}' is not {kind}", kind = .0.describe())]
+    Other(Kind, String),
 }
 
 fn is_name(text: &str) -> bool {
@@ -283,7 +298,7 @@ mod tests {
         }
         let kind = Kind::Span { max: Duration::from_secs(60), word: None };
         assert_eq!(
-            kind.check("5").unwrap_err(),
+            kind.check("5").unwrap_err().to_string(),
             "'5' has no unit: write a time up to 1m, such as 50us, 250ms, 5s or 2m"
         );
         assert!(kind.check("61s").is_err() && kind.check("never").is_err());
@@ -291,7 +306,7 @@ mod tests {
 
     #[test]
     fn an_error_about_a_key_does_not_repeat_it() {
-        let message = Kind::Key.check("c0ffee-very-secret").unwrap_err();
+        let message = Kind::Key.check("c0ffee-very-secret").unwrap_err().to_string();
         assert!(!message.contains("secret"), "{message}");
         assert!(Kind::Key.check(&"0f".repeat(32)).is_ok());
         assert!(Kind::Key.check(&"é".repeat(32)).is_err());

@@ -7,6 +7,52 @@ use hyper::{Response, StatusCode};
 use statemesh_protocol::error::ErrorCode;
 use statemesh_protocol::reply::{Encoding, MapWriter};
 
+/// Why something is not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Code {
+    /// It shows no token, and needs one.
+    Unauthorized,
+    /// There is no such resource.
+    NotFound,
+    /// It is neither GET nor HEAD.
+    MethodNotAllowed,
+    /// A code of the protocol (docs/reference/protocol.md).
+    Node(ErrorCode),
+}
+
+impl From<ErrorCode> for Code {
+    fn from(code: ErrorCode) -> Self {
+        Self::Node(code)
+    }
+}
+
+impl Code {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Unauthorized => "unauthorized",
+            Self::NotFound => "not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::Node(code) => code.as_str(),
+        }
+    }
+
+    /// The status that goes with it.
+    pub(crate) fn status(self) -> StatusCode {
+        match self {
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Node(ErrorCode::UnknownMachine | ErrorCode::UnknownInstance) => StatusCode::NOT_FOUND,
+            Self::Node(
+                ErrorCode::BadRequest | ErrorCode::MissingField | ErrorCode::WrongType | ErrorCode::KeyTooLong,
+            ) => StatusCode::BAD_REQUEST,
+            Self::Node(ErrorCode::Timeout) => StatusCode::GATEWAY_TIMEOUT,
+            Self::Node(ErrorCode::Internal) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Node(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     content_type: &'static str,
@@ -26,15 +72,16 @@ impl Answer {
         Answer::new(status, "application/json", body)
     }
 
-    pub(crate) fn error(status: StatusCode, code: &str, message: &str) -> Answer {
+    pub(crate) fn error(code: impl Into<Code>, message: &str) -> Answer {
+        let code = code.into();
         let mut body = Vec::new();
         let mut map = MapWriter::new(&mut body, Encoding::Json);
         map.map("error", |error| {
-            error.str("code", code).str("message", message);
+            error.plain("code", code.as_str()).str("message", message);
         });
         map.end();
         body.push(b'\n');
-        Answer::json(status, body)
+        Answer::json(code.status(), body)
     }
 
     pub(crate) fn into_response(self) -> Response<Full<Bytes>> {
@@ -51,18 +98,5 @@ impl Answer {
             headers.insert("www-authenticate", HeaderValue::from_static("Bearer"));
         }
         response
-    }
-}
-
-/// The status of an error reply, by its stable code (docs/reference/protocol.md); `None`: a code that this version does not know.
-pub(crate) fn status_of(code: Option<ErrorCode>) -> StatusCode {
-    match code {
-        Some(ErrorCode::UnknownMachine | ErrorCode::UnknownInstance) => StatusCode::NOT_FOUND,
-        Some(ErrorCode::BadRequest | ErrorCode::MissingField | ErrorCode::WrongType | ErrorCode::KeyTooLong) => {
-            StatusCode::BAD_REQUEST
-        }
-        Some(ErrorCode::Timeout) => StatusCode::GATEWAY_TIMEOUT,
-        Some(ErrorCode::Internal) => StatusCode::INTERNAL_SERVER_ERROR,
-        _ => StatusCode::SERVICE_UNAVAILABLE,
     }
 }

@@ -1,9 +1,12 @@
 //! The node's answer to a request of client protocol 1, as the body of an HTTP answer. Its fields are passed on as they came: what
 //! may be large is not decoded.
 
-use crate::answer::{Answer, status_of};
+use crate::answer::{Answer, Code};
 use crate::room::Part;
 use hyper::StatusCode;
+use statemesh_node::CallError;
+use statemesh_protocol::call::{Reply, Request};
+use statemesh_protocol::error::ErrorCode;
 use statemesh_protocol::reply::{Encoding, MapWriter};
 use statemesh_protocol::reply_reader::Fields;
 
@@ -11,42 +14,43 @@ use statemesh_protocol::reply_reader::Fields;
 #[derive(Debug, PartialEq)]
 pub(crate) struct Question {
     /// In JSON.
-    pub(crate) request: Vec<u8>,
+    pub(crate) request: Request,
     /// Only this field of the reply is shown.
     pub(crate) field: Option<&'static str>,
 }
 
-/// The answer for a reply; it is in `room` until it has been written.
-pub(crate) fn answer(question: &Question, reply: Option<&[u8]>, room: Part) -> Answer {
-    let Some(reply) = reply.and_then(|reply| Fields::read(reply).ok()) else {
-        return unavailable();
+/// The answer for a reply, of which only `field` is shown if one is named; it is in `room` until it has been written.
+pub(crate) fn answer(reply: &Reply, field: Option<&str>, room: Part) -> Answer {
+    let reply = match reply.fields() {
+        Ok(reply) => reply,
+        Err(error) => return Answer::error(ErrorCode::Internal, &format!("the node's reply cannot be read: {error}")),
     };
     let (status, field) = match reply.refused() {
-        Some(refused) => (status_of(refused.code), None),
-        None => (StatusCode::OK, question.field),
+        // A code that this version does not know is one to try again with.
+        Some(refused) => (refused.code.map_or(StatusCode::SERVICE_UNAVAILABLE, |code| Code::Node(code).status()), None),
+        None => (StatusCode::OK, field),
     };
     let mut body = Vec::new();
     match field {
         Some(field) => body.extend_from_slice(reply.raw(field).unwrap_or(b"null")),
-        None => without_envelope(&reply, &mut body),
+        None => content(&reply, &mut body),
     }
     body.push(b'\n');
     if body.len() > room.bytes() {
         let message = format!("the answer has more than {} bytes (limits.output_bytes)", room.bytes());
-        return Answer::error(StatusCode::SERVICE_UNAVAILABLE, "output_too_large", &message);
+        return Answer::error(ErrorCode::OutputTooLarge, &message);
     }
     Answer::json(status, room.hold(body))
 }
 
 /// The answer when the node gives none.
-pub(crate) fn unavailable() -> Answer {
-    Answer::error(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the node does not answer; try again")
+pub(crate) fn unanswered(error: &CallError) -> Answer {
+    Answer::error(error.code(), &error.to_string())
 }
 
-/// All fields but those that only the protocol needs.
-fn without_envelope(reply: &Fields<'_>, body: &mut Vec<u8>) {
+fn content(reply: &Fields<'_>, body: &mut Vec<u8>) {
     let mut map = MapWriter::new(body, Encoding::Json);
-    for (name, value) in reply.iter().filter(|(name, _)| !matches!(*name, "ok" | "id")) {
+    for (name, value) in reply.content() {
         map.raw(name, value);
     }
     map.end();

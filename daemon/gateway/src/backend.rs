@@ -1,13 +1,14 @@
 //! What the server shows.
 
-use statemesh_node::{Handle, Readiness};
+use statemesh_node::{CallError, Handle, Readiness};
+use statemesh_protocol::call::{Reply, Request};
 
 /// A running node, or in tests what stands for one.
 pub trait Backend: Send + Sync + 'static {
     /// Whether the process works, and whether it should get traffic.
     fn readiness(&self) -> Readiness;
-    /// Answers a request of client protocol 1, in JSON; `None` if the node cannot answer.
-    fn call(&self, request: Vec<u8>) -> impl Future<Output = Option<Vec<u8>>> + Send;
+    /// The node's reply to a request, or why there is none.
+    fn call(&self, request: Request) -> impl Future<Output = Result<Reply, CallError>> + Send;
 }
 
 impl Backend for Handle {
@@ -15,7 +16,7 @@ impl Backend for Handle {
         Handle::readiness(self)
     }
 
-    async fn call(&self, request: Vec<u8>) -> Option<Vec<u8>> {
-        Handle::call(self, request).await.ok()
+    async fn call(&self, request: Request) -> Result<Reply, CallError> {
+        Handle::call(self, request).await
     }
 }

@@ -1,9 +1,9 @@
 //! The resources and the requests of client protocol 1 that they stand for.
 
 use crate::asking::Question;
-use statemesh_protocol::reply::{Encoding, MapWriter};
+use statemesh_protocol::reply::Encoding;
 use statemesh_protocol::request::Op;
-use statemesh_protocol::request_writer::Ask;
+use statemesh_protocol::request_writer::{Ask, Filter};
 
 /// What a path asks for.
 #[derive(Debug, PartialEq)]
@@ -86,16 +86,12 @@ fn of<'a>(op: Op) -> Ask<'a> {
 
 /// The whole reply.
 fn ask(ask: &Ask<'_>) -> Route {
-    let mut request = Vec::new();
-    ask.write(0, &mut request);
-    Route::Ask(Question { request, field: None })
+    Route::Ask(Question { request: ask.into(), field: None })
 }
 
 /// Only the list in the reply, which has the op's name.
 fn list(op: Op) -> Route {
-    let mut request = Vec::new();
-    of(op).write(0, &mut request);
-    Route::Ask(Question { request, field: Some(op.as_str()) })
+    Route::Ask(Question { request: (&of(op)).into(), field: Some(op.as_str()) })
 }
 
 /// A key is the rest of the path: it may hold slashes.
@@ -117,24 +113,28 @@ fn instances(path: &str, query: Option<&str>) -> Option<Route> {
 /// `list` with what a query says; `None` if that is not understood.
 fn list_of(mut machine: Option<String>, query: Option<&str>) -> Option<Route> {
     let (mut limit, mut after, mut counts) = (INSTANCES_DEFAULT, None, false);
-    let mut filter = Vec::new();
-    let mut fields = MapWriter::new(&mut filter, Encoding::Json);
+    let (mut prefix, mut state, mut tag, mut status) = (None, None, None, None);
+    let mut filter = Filter::default();
     for (name, value) in query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('=')) {
         match name {
             "limit" => limit = value.parse::<u64>().ok()?.clamp(1, INSTANCES_MAX),
             "after" => after = Some(decoded(value)?),
             "machine" => machine = Some(decoded(value)?),
             "counts" => counts = value.parse().ok()?,
-            "stuck" => _ = fields.bool(name, value.parse().ok()?),
-            "older_ms" | "younger_ms" => _ = fields.uint(name, value.parse().ok()?),
-            "prefix" | "state" | "tag" | "status" => _ = fields.str(name, &decoded(value)?),
+            "stuck" => filter.stuck = Some(value.parse().ok()?),
+            "older_ms" => filter.older_ms = Some(value.parse().ok()?),
+            "younger_ms" => filter.younger_ms = Some(value.parse().ok()?),
+            "prefix" => prefix = Some(decoded(value)?),
+            "state" => state = Some(decoded(value)?),
+            "tag" => tag = Some(decoded(value)?),
+            "status" => status = Some(decoded(value)?),
             _ => {}
         }
     }
-    fields.end();
-    let filter = (filter != b"{}").then_some(filter.as_slice());
-    let machine = machine.as_deref();
-    Some(ask(&Ask { machine, limit: Some(limit), after: after.as_deref(), filter, counts, ..of(Op::List) }))
+    let (prefix, state, tag, status) = (prefix.as_deref(), state.as_deref(), tag.as_deref(), status.as_deref());
+    let filter = Filter { prefix, state, tag, status, ..filter }.written(Encoding::Json);
+    let (machine, after, filter) = (machine.as_deref(), after.as_deref(), filter.as_deref());
+    Some(ask(&Ask { machine, limit: Some(limit), after, filter, counts, ..of(Op::List) }))
 }
 
 /// Text with its percent-encoding undone (RFC 3986, 2.1); `None` if it is not UTF-8 then, or no encoding.
@@ -162,7 +162,7 @@ mod tests {
 
     fn request(path: &str, query: Option<&str>) -> Option<Value> {
         let Route::Ask(question) = route(path, query)? else { return None };
-        let mut request: Value = serde_json::from_slice(&question.request).unwrap();
+        let mut request: Value = serde_json::from_slice(question.request.bytes()).unwrap();
         request.as_object_mut().unwrap().remove("id");
         Some(request)
     }

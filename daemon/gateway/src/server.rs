@@ -1,6 +1,6 @@
 //! The listener: one handler over hyper, with a bound for everything a peer decides.
 
-use crate::answer::Answer;
+use crate::answer::{Answer, Code};
 use crate::asking::{self, Question};
 use crate::backend::Backend;
 use crate::guard;
@@ -19,7 +19,8 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus::Registry;
-use statemesh_node::Readiness;
+use statemesh_node::{CallError, Readiness};
+use statemesh_protocol::error::ErrorCode;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -154,32 +155,28 @@ impl<B: Backend> Server<B> {
     fn objection(&self, route: Option<&Route>, from: IpAddr, shown: Option<&[u8]>, kind: Kind) -> Option<Answer> {
         if kind == Kind::Probe && !matches!(route, Some(Route::Live | Route::Ready)) {
             let message = "all of http.connections wait for answers; beyond them only /health is answered";
-            return Some(Answer::error(StatusCode::SERVICE_UNAVAILABLE, "limit_exceeded", message));
+            return Some(Answer::error(ErrorCode::LimitExceeded, message));
         }
         (!guard::lets_through(route, from, shown, &self.settings.tokens))
-            .then(|| Answer::error(StatusCode::UNAUTHORIZED, "unauthorized", guard::lacking(&self.settings.tokens)))
+            .then(|| Answer::error(Code::Unauthorized, guard::lacking(&self.settings.tokens)))
     }
 
     async fn in_time(&self, method: &Method, route: Option<Route>) -> Answer {
         let answer = timeout(self.settings.timeout, self.respond(method, route)).await;
-        answer.unwrap_or_else(|_| Answer::error(StatusCode::GATEWAY_TIMEOUT, "timeout", "no answer in time; try again"))
+        answer.unwrap_or_else(|_| Answer::error(ErrorCode::Timeout, "no answer in time; try again"))
     }
 
     async fn respond(&self, method: &Method, route: Option<Route>) -> Answer {
         if !matches!(*method, Method::GET | Method::HEAD) {
-            return Answer::error(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "method_not_allowed",
-                "this API is read-only: GET or HEAD",
-            );
+            return Answer::error(Code::MethodNotAllowed, "this API is read-only: GET or HEAD");
         }
         match route {
             Some(Route::Index) => Answer::new(StatusCode::OK, "text/html; charset=utf-8", routes::index()),
             Some(Route::Live) => live(&self.backend.readiness()),
             Some(Route::Ready) => ready(&self.backend.readiness()),
             Some(Route::Metrics) => self.gather(),
-            Some(Route::Ask(question)) => self.ask(&question).await,
-            None => Answer::error(StatusCode::NOT_FOUND, "not_found", "no such resource; / lists those there are"),
+            Some(Route::Ask(question)) => self.ask(question).await,
+            None => Answer::error(Code::NotFound, "no such resource; / lists those there are"),
         }
     }
 
@@ -187,14 +184,17 @@ impl<B: Backend> Server<B> {
         self.metrics.unsent.set(i64::try_from(self.room.taken()).unwrap_or(i64::MAX));
         match prometheus::TextEncoder::new().encode_to_string(&self.registry.gather()) {
             Ok(text) => Answer::new(StatusCode::OK, prometheus::TEXT_FORMAT, text),
-            Err(error) => Answer::error(StatusCode::INTERNAL_SERVER_ERROR, "metrics", &error.to_string()),
+            Err(error) => Answer::error(ErrorCode::Internal, &error.to_string()),
         }
     }
 
-    async fn ask(&self, question: &Question) -> Answer {
-        let Some(room) = self.room.for_one().await else { return asking::unavailable() };
-        let reply = self.backend.call(question.request.clone()).await;
-        asking::answer(question, reply.as_deref(), room)
+    async fn ask(&self, Question { request, field }: Question) -> Answer {
+        // Nothing closes the room before the server ends.
+        let Some(room) = self.room.for_one().await else { return asking::unanswered(&CallError::Ending) };
+        match self.backend.call(request).await {
+            Ok(reply) => asking::answer(&reply, field, room),
+            Err(error) => asking::unanswered(&error),
+        }
     }
 }
 

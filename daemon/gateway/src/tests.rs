@@ -3,8 +3,10 @@ use crate::server::Server;
 use crate::settings::Settings;
 use crate::tls;
 use prometheus::Registry;
-use serde_json::{Value, json};
-use statemesh_node::Readiness;
+use serde_json::json;
+use statemesh_node::{CallError, Readiness};
+use statemesh_protocol::call::{Reply, Request};
+use statemesh_protocol::request::Op;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,16 +25,20 @@ impl Backend for Fake {
         Readiness { ready: self.ready.load(Ordering::SeqCst), live: !self.stands, reason: reason.into() }
     }
 
-    async fn call(&self, request: Vec<u8>) -> Option<Vec<u8>> {
-        let request: Value = serde_json::from_slice(&request).ok()?;
-        let reply = match request["op"].as_str()? {
-            "members" => json!({"ok": true, "id": 0, "members": [{"name": "a"}]}),
-            "get" if request["key"] == "large" => json!({"ok": true, "context": "x".repeat(8 << 20)}),
-            "get" => json!({"ok": false, "error": {"code": "unknown_instance", "message": "none"}}),
-            "list" => std::future::pending().await,
-            _ => return None,
+    async fn call(&self, request: Request) -> Result<Reply, CallError> {
+        let request = request.read().unwrap();
+        let reply = match (request.op, &*request.key) {
+            (Op::Members, _) => json!({"ok": true, "id": 0, "members": [{"name": "a"}]}),
+            (Op::Get, "large") => json!({"ok": true, "context": "x".repeat(8 << 20)}),
+            (Op::Get, "busy") => return Err(CallError::Busy),
+            (Op::Get, "ending") => return Err(CallError::Ending),
+            (Op::Get, "late") => return Err(CallError::Timeout),
+            (Op::Get, "unreadable") => return Ok(Reply::new(b"ok".to_vec())),
+            (Op::Get, _) => json!({"ok": false, "error": {"code": "unknown_instance", "message": "none"}}),
+            (Op::List, _) => std::future::pending().await,
+            _ => return Err(CallError::Ending),
         };
-        Some(reply.to_string().into_bytes())
+        Ok(Reply::new(reply.to_string().into_bytes()))
     }
 }
 
@@ -97,8 +103,23 @@ async fn json_is_what_the_protocol_answers() {
     assert!(get(address, "/v1/members").await.ends_with("\r\n\r\n[{\"name\":\"a\"}]\n"));
     let missing = get(address, "/v1/instances/order/42").await;
     assert!(missing.starts_with("HTTP/1.1 404") && missing.contains("\"unknown_instance\""), "{missing}");
-    assert!(get(address, "/v1/placement").await.starts_with("HTTP/1.1 503"), "a node that does not answer");
+    assert!(get(address, "/v1/placement").await.starts_with("HTTP/1.1 503"), "a node that ends");
     assert!(get(address, "/v1/machines/order/instances").await.starts_with("HTTP/1.1 504"), "one that takes too long");
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_answer_says_why() {
+    let (address, _) = serve(settings()).await;
+    for (key, status, code) in [
+        ("busy", 503, "limit_exceeded"),
+        ("ending", 503, "leaving"),
+        ("late", 504, "timeout"),
+        ("unreadable", 500, "internal"),
+    ] {
+        let answer = get(address, &format!("/v1/instances/order/{key}")).await;
+        let is_told = answer.starts_with(&format!("HTTP/1.1 {status}")) && answer.contains(&format!("\"{code}\""));
+        assert!(is_told, "{answer}");
+    }
 }
 
 #[tokio::test]

@@ -6,11 +6,11 @@
 //! turns; the difference, divided, is what one request costs. It fails if a case exceeds its bound in `request.txt`;
 //! `-- --bless` writes the bounds anew, with 2 % to spare.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use statemesh_node::limits::Limits;
 use statemesh_node::options::Options;
-use statemesh_node::parts::{Birth, Output, Parts, Wake, compile_definitions, reactor};
+use statemesh_node::parts::{Birth, Clock, Output, Parts, Wake, compile_definitions, reactor};
 use statemesh_transport::kernel::{self, Ending, Kernel, Ready};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -160,7 +160,7 @@ fn run(case: &str, turns: usize) {
     let Parts { shared, mut control, .. } = Parts::new(options(), birth, start).unwrap();
     let pipe = Arc::new(Mutex::new(Pipe::default()));
     let kernel = Prepared { start, pipe: Arc::clone(&pipe) };
-    let mut reactor = reactor(&shared, 0, Box::new(kernel), Arc::new(Nobody));
+    let mut reactor = reactor(&shared, 0, Box::new(kernel), Arc::new(Nobody), Clock::new(Instant::now));
     for _ in 0..10 {
         control.handle(Wake::Tick, start);
         while let Some(output) = control.poll() {

@@ -1,6 +1,7 @@
 //! Whether the daemon's loops still turn. Each reactor and the control plane leave a beat at every turn; who is idle is woken for it. A
 //! loop that has ended by a panic, or whose handler blocks, leaves none, and the daemon says so: it is not ready once a beat is
 //! [`STALE`], and not alive once one is [`DEAD`].
+#![expect(clippy::disallowed_methods, reason = "a thread of its own has a clock")]
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
 //! The runtime of one daemon: reactors, shards, routing and hand-off, as a library, so that tests can run many in one process.
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests begin at some time"))]
 
 pub mod access;
 mod beats;
@@ -22,5 +23,5 @@ mod shared;
 mod subscribers;
 mod worker;
 
-pub use node::{CallError, Handle, LeaveReport, Node, Readiness, StartError};
+pub use node::{CallError, GossipKeysError, Handle, LeaveReport, Node, Readiness, StartError};
 pub use options::Options;

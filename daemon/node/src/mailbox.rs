@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use statemesh_protocol::call::{Reply, Request};
 use statemesh_protocol::error::ErrorCode;
 use statemesh_protocol::place::Mark;
 use statemesh_shard::Waiter;
@@ -71,10 +72,10 @@ pub(crate) enum Command {
     Replies(Replies),
     /// A request from within the process.
     Call {
-        /// In JSON or MessagePack, as a client would send it.
-        request: Vec<u8>,
+        /// What is asked.
+        request: Request,
         /// Takes the reply.
-        answer: oneshot::Sender<Vec<u8>>,
+        answer: oneshot::Sender<Reply>,
     },
     /// A partition is served by this member; `None`: here.
     Route {

@@ -1,4 +1,5 @@
 //! Starting, asking and ending one daemon.
+#![expect(clippy::disallowed_methods, reason = "a shell has a clock, and gives a daemon what is random")]
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
@@ -9,6 +10,9 @@ use std::time::{Duration, Instant, SystemTime};
 use mio::net::TcpListener;
 use prometheus::Registry;
 use rand::RngExt;
+use statemesh_protocol::call::{Reply, Request};
+use statemesh_protocol::error::ErrorCode;
+use statemesh_shard::Clock;
 use statemesh_transport::curve::OwnKeys;
 use statemesh_transport::{MioKernel, listen};
 use tokio::runtime;
@@ -96,6 +100,17 @@ impl StartError {
     }
 }
 
+/// Why gossip keys do not count from now on.
+#[derive(Debug, thiserror::Error)]
+pub enum GossipKeysError {
+    /// They cannot be used; those before them stay.
+    #[error(transparent)]
+    Unusable(#[from] StartError),
+    /// The daemon is ending. They count on links, and not for gossip.
+    #[error("the daemon is ending")]
+    Ending,
+}
+
 /// Why a call within the process got no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
@@ -108,6 +123,18 @@ pub enum CallError {
     /// No answer came in time.
     #[error("no answer within {CALL_PATIENCE:?}")]
     Timeout,
+}
+
+impl CallError {
+    /// The code with which a client would hear the same.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Ending => ErrorCode::Leaving,
+            Self::Busy => ErrorCode::LimitExceeded,
+            Self::Timeout => ErrorCode::Timeout,
+        }
+    }
 }
 
 /// Whether a daemon can take requests, and why not.
@@ -269,12 +296,12 @@ impl Handle {
     /// that is no longer among them ends.
     ///
     /// # Errors
-    /// There are none, or more than a rotation needs.
-    pub async fn set_gossip_keys(&self, keys: Vec<[u8; 32]>) -> Result<(), String> {
-        let ring = control::keyring(&keys).map_err(|error| error.to_string())?;
+    /// There are none, or more than a rotation needs; or the daemon is ending.
+    pub async fn set_gossip_keys(&self, keys: Vec<[u8; 32]>) -> Result<(), GossipKeysError> {
+        let ring = control::keyring(&keys)?;
         self.shared.auth.set_gossip_keys(&keys);
         self.tell_all(|| Command::PeerKeysChanged);
-        self.orders.send(Order::Rotate(ring)).await.map_err(|_| "the daemon is ending".to_owned())
+        self.orders.send(Order::Rotate(ring)).await.map_err(|_| GossipKeysError::Ending)
     }
 
     /// Tells every reactor something; one whose ring is full is tried again after a pause.
@@ -286,11 +313,11 @@ impl Handle {
         }
     }
 
-    /// Sends a request as a client would, in JSON or MessagePack, and gives the reply.
+    /// Sends a request as a client would, and gives the reply.
     ///
     /// # Errors
     /// The daemon is ending, has no room for the request, or did not answer in time.
-    pub async fn call(&self, request: Vec<u8>) -> Result<Vec<u8>, CallError> {
+    pub async fn call(&self, request: Request) -> Result<Reply, CallError> {
         let (answer, reply) = oneshot::channel();
         self.shared.tell(0, Command::Call { request, answer }).map_err(|_| CallError::Busy)?;
         match tokio::time::timeout(CALL_PATIENCE, reply).await {
@@ -437,7 +464,7 @@ fn start_reactors(
             kernel.listen(socket)?;
         }
         let waker = kernel.waker();
-        let mut reactor = parts::reactor(shared, index, Box::new(kernel), waker);
+        let mut reactor = parts::reactor(shared, index, Box::new(kernel), waker, Clock::new(Instant::now));
         let name = format!("reactor {index}");
         let ended = Ended::new(Arc::clone(failing), &name);
         let thread =
@@ -457,6 +484,9 @@ mod tests {
     use crate::shared::Greeter;
     use statemesh_client::Connection as Client;
     use statemesh_protocol::peer::frame::PeerFrame;
+    use statemesh_protocol::reply::Encoding;
+    use statemesh_protocol::request::Op;
+    use statemesh_protocol::request_writer::Ask;
     use statemesh_transport::SocketType;
 
     const PATIENCE: Duration = Duration::from_secs(10);
@@ -527,10 +557,11 @@ mod tests {
         let node = Node::start(Options::for_tests("one"), Registry::new(), runtime.handle().clone()).unwrap();
         until(&node, "it is ready", |now| now.ready);
         let go_on = block(&node);
+        let ping = Request::from(&Ask::new(Op::Ping, Encoding::Json));
         let calls: Vec<_> = (0..5_000)
             .map(|_| {
-                let handle = node.handle().clone();
-                runtime.spawn(async move { handle.call(br#"{"op":"ping"}"#.to_vec()).await })
+                let (handle, ping) = (node.handle().clone(), ping.clone());
+                runtime.spawn(async move { handle.call(ping).await })
             })
             .collect();
         // The first are in the ring once one hears that it is full.

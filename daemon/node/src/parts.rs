@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use statemesh_claim::Held;
+pub use statemesh_shard::Clock;
 use statemesh_shard::{Job, Origin, State};
 use statemesh_transport::kernel::{self, Kernel};
 use statemesh_transport::limits::Settings;
@@ -84,17 +85,19 @@ fn reactor_settings(shared: &Shared) -> Settings {
 }
 
 /// The daemon's reactor of this number, over a kernel whose listeners are those of clients, changes and peers, in this order.
+/// Laps of timed requests are read from `clock`.
 #[must_use]
 pub fn reactor(
     shared: &Arc<Shared>,
     index: usize,
     kernel: Box<dyn Kernel>,
     waker: Arc<dyn kernel::Wake>,
+    clock: Clock,
 ) -> Reactor<Worker> {
     let limits = shared.options.limits;
     let counters = shared.counters.get(index).cloned().unwrap_or_default();
     shared.set_waker(index, Arc::clone(&waker));
-    let worker = Worker::new(Arc::clone(shared), index, counters, kernel.now());
+    let worker = Worker::new(Arc::clone(shared), index, counters, kernel.now(), clock);
     let mut reactor = Reactor::new(reactor_settings(shared), kernel, waker, worker);
     reactor.share(Arc::clone(&shared.connections));
     let (for_clients, for_peers) = shared.auth.listening();

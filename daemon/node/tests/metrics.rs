@@ -7,6 +7,9 @@ use std::fmt::Write;
 use prometheus::proto::{MetricFamily, MetricType};
 use statemesh_node::Node;
 use statemesh_node::options::Options;
+use statemesh_protocol::reply::Encoding;
+use statemesh_protocol::request::Op;
+use statemesh_protocol::request_writer::Ask;
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/metrics.md");
 
@@ -27,9 +30,9 @@ fn families() -> Vec<MetricFamily> {
     let options = Options { machines: vec![machine], ..Options::for_tests("docs") };
     let registry = prometheus::Registry::new();
     let node = Node::start(options, registry.clone(), runtime.handle().clone()).unwrap();
-    let request = br#"{"op":"start","machine":"order","key":"1"}"#.to_vec();
+    let start = Ask::about(Op::Start, Encoding::Json, "order", "1");
     // Before the daemon is alone on purpose requests wait, so the answer says that the instance is there.
-    runtime.block_on(node.handle().call(request)).unwrap();
+    runtime.block_on(node.handle().call((&start).into())).unwrap();
     let families = registry.gather();
     node.stop();
     families

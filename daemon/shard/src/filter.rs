@@ -1,7 +1,7 @@
 //! Which instances a list has: by machine, state, tag, status, age and what is in their context.
 
 use statemesh_engine::Status;
-use statemesh_expr::{Limits, Value};
+use statemesh_expr::{DecodeError, Limits, Value};
 use statemesh_protocol::reply::Encoding;
 
 use crate::instance::Entry;
@@ -24,8 +24,30 @@ pub struct Filter {
     context: Vec<(Vec<String>, Value)>,
 }
 
-/// A field of `where` that cannot be understood: what is wrong, for people.
-pub type BadFilter = String;
+/// Why a `where` cannot be understood.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadFilter {
+    /// It is malformed.
+    #[error("\"where\": {0}")]
+    Malformed(DecodeError),
+    /// It is no map.
+    #[error("\"where\" must be a map of {FIELDS}")]
+    NoMap,
+    /// There is no such field.
+    #[error("\"where\" has no \"{0}\"; it has {FIELDS}")]
+    Unknown(String),
+    /// A field has a value of the wrong type.
+    #[error("\"where\": \"{name}\" must be {wanted}")]
+    Wrong {
+        /// The field.
+        name: String,
+        /// What it may be.
+        wanted: &'static str,
+    },
+    /// It asks for more of the context than each instance is searched for.
+    #[error("\"where.context\" has {0} paths; it may have {PATHS_MAX}")]
+    Paths(usize),
+}
 
 /// Paths into the context: each instance that is looked at is searched for all of them.
 const PATHS_MAX: usize = 16;
@@ -44,9 +66,9 @@ impl Filter {
             Encoding::Json => Value::from_json(bytes, &Limits::default()),
             Encoding::MsgPack => Value::from_msgpack(bytes, &Limits::default()),
         };
-        let fields = read.map_err(|error| format!("\"where\": {error}"))?;
+        let fields = read.map_err(BadFilter::Malformed)?;
         let Value::Map(fields) = fields else {
-            return Err(format!("\"where\" must be a map of {FIELDS}"));
+            return Err(BadFilter::NoMap);
         };
         for (name, value) in fields.iter() {
             filter.field(name, value)?;
@@ -55,7 +77,7 @@ impl Filter {
     }
 
     fn field(&mut self, name: &str, value: &Value) -> Result<(), BadFilter> {
-        let wrong = |wanted: &str| format!("\"where\": \"{name}\" must be {wanted}");
+        let wrong = |wanted| BadFilter::Wrong { name: name.to_owned(), wanted };
         let text = || if let Value::Str(text) = value { Ok(text.to_string()) } else { Err(wrong("a string")) };
         let number = || match value {
             Value::Int(ms) => u64::try_from(*ms).map_err(|_| wrong("milliseconds")),
@@ -83,12 +105,12 @@ impl Filter {
                     return Err(wrong("a map of paths and what is there, such as {\"customer.id\":7}"));
                 };
                 if paths.len() > PATHS_MAX {
-                    return Err(format!("\"where.context\" has {} paths; it may have {PATHS_MAX}", paths.len()));
+                    return Err(BadFilter::Paths(paths.len()));
                 }
                 let path = |path: &str| path.split('.').map(str::to_owned).collect();
                 self.context = paths.iter().map(|(name, value)| (path(name), value.clone())).collect();
             }
-            _ => return Err(format!("\"where\" has no \"{name}\"; it has {FIELDS}")),
+            _ => return Err(BadFilter::Unknown(name.to_owned())),
         }
         Ok(())
     }

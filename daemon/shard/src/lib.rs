@@ -3,6 +3,7 @@
 //! A [`Shard`] has one writer at a time, the thread that claims it; [`State`] is what that thread may change. Nothing here
 //! knows of sockets, threads or other daemons: requests and the time come in, replies and what was counted ([`Counts`]) go out
 //! through a [`Run`], [`Change`]s through the [`Feeds`].
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests begin at some time"))]
 
 mod arena;
 mod cells;
@@ -35,7 +36,7 @@ pub use shards::{
     Bounds, Counts, Fresh, Group, HandedOff, Job, KeyNote, Kind, KnownKey, Line, LostLife, Outcome, Page, Place,
     Received, Rules, Run, Shard, Shards, State, Waiter, Walk,
 };
-pub use stages::{Begun, Stage, Stopwatch};
-pub use until::Until;
+pub use stages::{Begun, Clock, Stage, Stopwatch};
+pub use until::{BadUntil, Until};
 pub use values::{write_json, write_value};
 pub use waits::Waits;

@@ -4,7 +4,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::time::Instant;
 
 use bytes::Bytes;
 use hashbrown::HashTable;
@@ -28,7 +27,7 @@ use crate::lives::{Lives, Origin};
 use crate::machines::Machines;
 use crate::marks::Marks;
 use crate::removed::Removed;
-use crate::stages::{Stage, Stopwatch};
+use crate::stages::{Clock, Stage, Stopwatch};
 use crate::timer_wheel::TimerWheel;
 
 mod ended;
@@ -396,7 +395,7 @@ impl KnownKey {
 }
 
 /// What runs leave for their reactor, and what they need of it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Run {
     /// The daemon's clock, in milliseconds.
     pub now: u64,
@@ -429,6 +428,8 @@ pub struct Run {
     changes: Vec<Arc<Change>>,
     output: statemesh_engine::Output,
     scratch: Vec<u8>,
+    /// Laps are read from it.
+    pub clock: Clock,
 }
 
 /// What runs counted.
@@ -478,10 +479,34 @@ impl Counts {
 }
 
 impl Run {
+    /// Before the first request; laps are read from `clock`.
+    #[must_use]
+    pub fn new(clock: Clock) -> Self {
+        Self {
+            now: 0,
+            lease_is_over: false,
+            watched: false,
+            keys: Vec::new(),
+            lost: Vec::new(),
+            watch: None,
+            sooner_timer: None,
+            publish: Vec::new(),
+            held: Vec::new(),
+            waiter: None,
+            woken: Vec::new(),
+            wants_room: false,
+            counts: Counts::default(),
+            changes: Vec::new(),
+            output: statemesh_engine::Output::default(),
+            scratch: Vec::new(),
+            clock,
+        }
+    }
+
     /// A stage of the request that runs now has ended.
     pub fn lap(&mut self, stage: Stage) {
         if let Some(watch) = &mut self.watch {
-            watch.lap(stage, Instant::now());
+            watch.lap(stage, self.clock.now());
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Where the time of a request goes.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Instant;
 
 use statemesh_expr::{Limits, Payload, Value};
@@ -35,6 +37,29 @@ stages! {
     Step "step" "Finding the instance, the transition, history and timers.";
     Persist "persist" "Waiting for durability: nothing, with memory.";
     Write "write" "Making the reply.";
+}
+
+/// What laps are read from: the shell's clock, or a virtual one. It is asked only about requests that are timed.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> Instant + Send + Sync>);
+
+impl Clock {
+    /// A clock that this gives the time of.
+    pub fn new(now: impl Fn() -> Instant + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Clock")
+    }
 }
 
 /// When a timed request came in, for one that is passed on.

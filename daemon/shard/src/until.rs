@@ -6,6 +6,11 @@ use statemesh_protocol::reply::Encoding;
 
 use crate::instance::Entry;
 
+/// `until` of a request that is none of the three.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("\"until\" must be {{\"state\":PATH}}, {{\"tag\":TAG}} or {{\"done\":true}}")]
+pub struct BadUntil;
+
 /// `until` of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Until {
@@ -21,21 +26,20 @@ impl Until {
     /// Reads it.
     ///
     /// # Errors
-    /// It is none of the three: what is wrong, for people.
-    pub fn read(bytes: &[u8], encoding: Encoding) -> Result<Self, String> {
+    /// It is none of the three.
+    pub fn read(bytes: &[u8], encoding: Encoding) -> Result<Self, BadUntil> {
         let read = match encoding {
             Encoding::Json => Value::from_json(bytes, &Limits::default()),
             Encoding::MsgPack => Value::from_msgpack(bytes, &Limits::default()),
         };
-        let wrong = || "\"until\" must be {\"state\":PATH}, {\"tag\":TAG} or {\"done\":true}".to_owned();
-        let Ok(Value::Map(fields)) = read else { return Err(wrong()) };
+        let Ok(Value::Map(fields)) = read else { return Err(BadUntil) };
         let mut fields = fields.iter();
-        let (Some((name, value)), None) = (fields.next(), fields.next()) else { return Err(wrong()) };
+        let (Some((name, value)), None) = (fields.next(), fields.next()) else { return Err(BadUntil) };
         match (name.as_str(), value) {
             ("state", Value::Str(path)) => Ok(Self::State(path.to_string())),
             ("tag", Value::Str(tag)) => Ok(Self::Tag(tag.to_string())),
             ("done", Value::Bool(true)) => Ok(Self::Done),
-            _ => Err(wrong()),
+            _ => Err(BadUntil),
         }
     }
 
@@ -56,13 +60,18 @@ mod tests {
 
     #[test]
     fn one_of_three_things_is_waited_for() {
+        assert_eq!(
+            BadUntil.to_string(),
+            r#""until" must be {"state":PATH}, {"tag":TAG} or {"done":true}"#,
+            "as clients read it"
+        );
         let read = |text: &str| Until::read(text.as_bytes(), Encoding::Json);
         assert_eq!(read(r#"{"state":"a.b"}"#), Ok(Until::State("a.b".into())));
         assert_eq!(read(r#"{"tag":"late"}"#), Ok(Until::Tag("late".into())));
         assert_eq!(read(r#"{"done":true}"#), Ok(Until::Done));
         for wrong in ["5", "{}", r#"{"done":false}"#, r#"{"state":1}"#, r#"{"state":"a","tag":"b"}"#, r#"{"stat":"a"}"#]
         {
-            assert!(read(wrong).unwrap_err().contains("must be"), "{wrong}");
+            assert_eq!(read(wrong), Err(BadUntil), "{wrong}");
         }
     }
 }

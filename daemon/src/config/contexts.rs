@@ -89,7 +89,7 @@ impl Contexts {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(Some(Failure::file(&path, &error))),
         };
-        let wrong = |what: String| Some(Failure::usage(format!("{}: {what}", path.display())));
+        let wrong = |what: ContextFault| Some(Failure::usage(format!("{}: {what}", path.display())));
         let (current, all) = parse(&text).map_err(wrong)?;
         Ok(Contexts { path, current, all })
     }
@@ -130,8 +130,19 @@ impl Contexts {
     }
 }
 
-fn parse(text: &str) -> Result<(Option<String>, BTreeMap<String, Context>), String> {
-    let table = DeTable::parse(text).map_err(|error| error.message().to_owned())?;
+/// What is wrong in the file of the contexts.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum ContextFault {
+    #[error("{0}")]
+    NoToml(String),
+    #[error("'{0}' is no context: write [{0}]")]
+    NoTable(String),
+    #[error("[{name}]: '{key}' is none of {keys}, each a text", keys = KEYS.join(", "))]
+    Key { name: String, key: String },
+}
+
+fn parse(text: &str) -> Result<(Option<String>, BTreeMap<String, Context>), ContextFault> {
+    let table = DeTable::parse(text).map_err(|error| ContextFault::NoToml(error.message().to_owned()))?;
     let (mut current, mut all) = (None, BTreeMap::new());
     for (name, value) in table.get_ref() {
         let name = name.get_ref().to_string();
@@ -140,19 +151,19 @@ fn parse(text: &str) -> Result<(Option<String>, BTreeMap<String, Context>), Stri
             DeValue::Table(inner) => {
                 all.insert(name.clone(), context(&name, inner)?);
             }
-            _ => return Err(format!("'{name}' is no context: write [{name}]")),
+            _ => return Err(ContextFault::NoTable(name)),
         }
     }
     Ok((current, all))
 }
 
-fn context(name: &str, table: &DeTable<'_>) -> Result<Context, String> {
+fn context(name: &str, table: &DeTable<'_>) -> Result<Context, ContextFault> {
     let mut context = Context::new();
     for (key, value) in table {
         let key = key.get_ref().to_string();
         match value.get_ref() {
             DeValue::String(text) if KEYS.contains(&key.as_str()) => context.insert(key, text.to_string()),
-            _ => return Err(format!("[{name}]: '{key}' is none of {}, each a text", KEYS.join(", "))),
+            _ => return Err(ContextFault::Key { name: name.to_owned(), key }),
         };
     }
     Ok(context)

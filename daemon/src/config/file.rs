@@ -1,6 +1,7 @@
 //! Reads `statemesh.toml` into texts for each key, with the line of each, and refuses what it does not know.
 
 use super::settings::{SETTINGS, Setting, did_you_mean};
+use crate::kind::Kind;
 use std::ops::Range;
 use toml::de::{DeTable, DeValue};
 
@@ -57,7 +58,7 @@ impl Reader<'_> {
                 (DeValue::Table(inner), None) if is_section(&key) => self.table(&key, inner),
                 (value, Some(setting)) => match items(setting, value) {
                     Ok(items) => self.entries.push(Entry { setting, items, line }),
-                    Err(message) => self.faults.push(Fault { line, message, hint: None }),
+                    Err(why) => self.faults.push(Fault { line, message: why.to_string(), hint: None }),
                 },
                 (value, None) => self.faults.push(unknown(&key, matches!(value, DeValue::Table(_)), line)),
             }
@@ -83,21 +84,34 @@ fn unknown(key: &str, is_table: bool, line: usize) -> Fault {
     }
 }
 
-fn items(setting: &Setting, value: &DeValue<'_>) -> Result<Vec<String>, String> {
+/// A value that has not the shape of its setting.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum Misshapen {
+    #[error("'{0}' is one value, not a list")]
+    List(&'static str),
+    #[error("'{key}' is a list: write [{written}]")]
+    NoList { key: &'static str, written: String },
+    #[error("'{0}' is a number in base 10")]
+    Base(&'static str),
+    #[error("'{key}' is {kind}, not a {is}", kind = .kind.describe())]
+    Type { key: &'static str, kind: Kind, is: &'static str },
+}
+
+fn items(setting: &Setting, value: &DeValue<'_>) -> Result<Vec<String>, Misshapen> {
     match value {
         DeValue::Array(values) if setting.many => values.iter().map(|value| scalar(setting, value.get_ref())).collect(),
-        DeValue::Array(_) => Err(format!("'{}' is one value, not a list", setting.key)),
-        value if setting.many => Err(format!("'{}' is a list: write [{}]", setting.key, written(value))),
+        DeValue::Array(_) => Err(Misshapen::List(setting.key)),
+        value if setting.many => Err(Misshapen::NoList { key: setting.key, written: written(value) }),
         value => Ok(vec![scalar(setting, value)?]),
     }
 }
 
-fn scalar(setting: &Setting, value: &DeValue<'_>) -> Result<String, String> {
+fn scalar(setting: &Setting, value: &DeValue<'_>) -> Result<String, Misshapen> {
     match value {
         DeValue::String(text) => Ok(text.to_string()),
         DeValue::Integer(number) if number.radix() == 10 => Ok(number.as_str().to_owned()),
-        DeValue::Integer(_) => Err(format!("'{}' is a number in base 10", setting.key)),
-        other => Err(format!("'{}' is {}, not a {}", setting.key, setting.kind.describe(), other.type_str())),
+        DeValue::Integer(_) => Err(Misshapen::Base(setting.key)),
+        other => Err(Misshapen::Type { key: setting.key, kind: setting.kind, is: other.type_str() }),
     }
 }
 

@@ -149,7 +149,7 @@ impl Config {
         ranked.sort_by_key(|(rank, _)| *rank);
         for (setting, given) in ranked.into_iter().flat_map(|(_, given)| given) {
             let bad = given.items.iter().filter_map(|item| setting.kind.check(item).err());
-            wrong.extend(bad.map(|why| (given.source.line(), bad_value(setting, &given.source, &why))));
+            wrong.extend(bad.map(|why| (given.source.line(), bad_value(setting, &given.source, &why.to_string()))));
             values.insert(setting.key, given);
         }
         wrong.sort_by_key(|(line, _)| *line);

@@ -2,7 +2,7 @@
 
 use super::{read_text, wrong};
 use crate::failure::Failure;
-use crate::kind::Kind;
+use crate::kind::{Kind, Misfit};
 use statemesh_node::access::{Clients, Grant, Right};
 use statemesh_transport::curve::PublicKey;
 use std::collections::HashMap;
@@ -40,42 +40,63 @@ pub(crate) fn parse(text: &str) -> Result<Vec<(PublicKey, Grant)>, Fault> {
     Ok(clients)
 }
 
-fn client(name: &str, fields: &DeTable<'_>) -> Result<(PublicKey, Grant), String> {
+/// What is wrong in the table of one client.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum ClientFault {
+    #[error(transparent)]
+    Name(#[from] Misfit),
+    #[error("'{0}' is not 40 characters of Z85")]
+    Key(String),
+    #[error("'{0}' is a list of texts")]
+    NoTexts(&'static str),
+    #[error("ops: '{0}' is not {OPS}")]
+    Op(String),
+    #[error("events_per_second is a whole number from 1 to 4294967295")]
+    Rate,
+    #[error("'{field}' is a {is}")]
+    Type { field: String, is: &'static str },
+    #[error("unknown field '{0}'; there are key, ops, machines, events_per_second")]
+    Unknown(String),
+    #[error("it has no key")]
+    NoKey,
+    #[error("it has no ops: a list of {OPS}")]
+    NoOps,
+}
+
+fn client(name: &str, fields: &DeTable<'_>) -> Result<(PublicKey, Grant), ClientFault> {
     Kind::Name.check(name)?;
     let (mut key, mut machines, mut rights, mut events_per_second) = (None, Vec::new(), None, None);
     for (field, value) in fields {
         match (field.get_ref().as_ref(), value.get_ref()) {
             ("key", DeValue::String(text)) => {
-                key = Some(PublicKey::from_z85(text).map_err(|_| format!("'{text}' is not 40 characters of Z85"))?);
+                key = Some(PublicKey::from_z85(text).map_err(|_| ClientFault::Key(text.to_string()))?);
             }
             ("machines", DeValue::Array(items)) => machines = texts("machines", items)?,
             ("ops", DeValue::Array(items)) => {
-                let named = |text: &String| Right::named(text).ok_or_else(|| format!("ops: '{text}' is not {OPS}"));
+                let named = |text: &String| Right::named(text).ok_or_else(|| ClientFault::Op(text.clone()));
                 rights = Some(texts("ops", items)?.iter().map(named).collect::<Result<Vec<_>, _>>()?);
             }
             ("events_per_second", DeValue::Integer(number)) => {
                 let read = number.as_str().replace('_', "").parse().ok().filter(|rate| *rate > 0);
-                events_per_second = Some(read.ok_or("events_per_second is a whole number from 1 to 4294967295")?);
+                events_per_second = Some(read.ok_or(ClientFault::Rate)?);
             }
             ("key" | "machines" | "ops" | "events_per_second", other) => {
-                return Err(format!("'{}' is a {}", field.get_ref(), other.type_str()));
+                return Err(ClientFault::Type { field: field.get_ref().to_string(), is: other.type_str() });
             }
-            (other, _) => {
-                return Err(format!("unknown field '{other}'; there are key, ops, machines, events_per_second"));
-            }
+            (other, _) => return Err(ClientFault::Unknown(other.to_owned())),
         }
     }
-    let key = key.ok_or("it has no key")?;
-    let rights = rights.ok_or_else(|| format!("it has no ops: a list of {OPS}"))?;
+    let key = key.ok_or(ClientFault::NoKey)?;
+    let rights = rights.ok_or(ClientFault::NoOps)?;
     Ok((key, Grant { name: name.to_owned(), machines, rights, events_per_second }))
 }
 
 const OPS: &str = "read, send, operate, define or admin";
 
-fn texts(field: &str, items: &[Spanned<DeValue<'_>>]) -> Result<Vec<String>, String> {
+fn texts(field: &'static str, items: &[Spanned<DeValue<'_>>]) -> Result<Vec<String>, ClientFault> {
     let text = |item: &Spanned<DeValue<'_>>| match item.get_ref() {
         DeValue::String(text) if !text.is_empty() => Ok(text.to_string()),
-        _ => Err(format!("'{field}' is a list of texts")),
+        _ => Err(ClientFault::NoTexts(field)),
     };
     items.iter().map(text).collect()
 }

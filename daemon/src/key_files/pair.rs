@@ -20,27 +20,44 @@ pub(crate) fn read_own(path: &Path) -> Result<OwnKeys, Failure> {
     parse(&read_text(path)?).map_err(|what| wrong(path.display(), 1, what))
 }
 
-/// The keys of a text, or what is wrong with them. What is said about a secret does not repeat it.
-pub(crate) fn parse(text: &str) -> Result<OwnKeys, String> {
-    let table = DeTable::parse(text).map_err(|error| error.message().to_owned())?;
+/// What is wrong in a file of a key pair. What is said about a secret does not repeat it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum PairFault {
+    #[error("{0}")]
+    NoToml(String),
+    #[error("'{0}' is missing: `statemesh keys new` did not write this")]
+    Missing(&'static str),
+    #[error("'{0}' is not 40 characters of Z85")]
+    NoZ85(&'static str),
+    #[error("'public' does not belong to 'secret'")]
+    Unrelated,
+    #[error("[{FORMER}]: {0}")]
+    Former(Box<PairFault>),
+    #[error("'{FORMER}' is no table: `statemesh keys renew` did not write this")]
+    FormerNoTable,
+}
+
+/// The keys of a text, or what is wrong with them.
+pub(crate) fn parse(text: &str) -> Result<OwnKeys, PairFault> {
+    let table = DeTable::parse(text).map_err(|error| PairFault::NoToml(error.message().to_owned()))?;
     let former = match table.get_ref().get(FORMER).map(|value| value.get_ref()) {
         None => None,
-        Some(DeValue::Table(former)) => Some(pair_of(former).map_err(|what| format!("[{FORMER}]: {what}"))?),
-        Some(_) => return Err(format!("'{FORMER}' is no table: `statemesh keys renew` did not write this")),
+        Some(DeValue::Table(former)) => Some(pair_of(former).map_err(|fault| PairFault::Former(Box::new(fault)))?),
+        Some(_) => return Err(PairFault::FormerNoTable),
     };
     Ok(OwnKeys { current: pair_of(table.get_ref())?, former })
 }
 
-fn pair_of(table: &DeTable<'_>) -> Result<KeyPair, String> {
-    let field = |name: &str| match table.get(name).map(|value| value.get_ref()) {
+fn pair_of(table: &DeTable<'_>) -> Result<KeyPair, PairFault> {
+    let field = |name: &'static str| match table.get(name).map(|value| value.get_ref()) {
         Some(DeValue::String(text)) => Ok(text.to_string()),
-        _ => Err(format!("'{name}' is missing: `statemesh keys new` did not write this")),
+        _ => Err(PairFault::Missing(name)),
     };
-    let secret = SecretKey::from_z85(&field("secret")?).map_err(|_| "'secret' is not 40 characters of Z85")?;
+    let secret = SecretKey::from_z85(&field("secret")?).map_err(|_| PairFault::NoZ85("secret"))?;
     let pair = KeyPair { public: secret.derive_public(), secret };
-    let public = PublicKey::from_z85(&field("public")?).map_err(|_| "'public' is not 40 characters of Z85")?;
+    let public = PublicKey::from_z85(&field("public")?).map_err(|_| PairFault::NoZ85("public"))?;
     if public != pair.public {
-        return Err("'public' does not belong to 'secret'".to_owned());
+        return Err(PairFault::Unrelated);
     }
     Ok(pair)
 }

@@ -3,7 +3,7 @@
 use super::store::Entries;
 use crate::failure::Failure;
 use crate::key_files::{clients, gossip, pair, wrong};
-use crate::kind::Kind;
+use crate::kind::{Kind, Misfit};
 use statemesh_node::access::{Grant, Right};
 use statemesh_transport::curve::{KeyPair, OwnKeys};
 
@@ -74,7 +74,7 @@ fn pair_of(
 }
 
 /// There may be several, with commas, while one takes the place of another.
-fn check_tokens(text: &str) -> Result<(), String> {
+fn check_tokens(text: &str) -> Result<(), Misfit> {
     text.trim().split(',').try_for_each(|token| Kind::Token.check(token))
 }
 

@@ -9,6 +9,23 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+/// Why a word of the command line is not what it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum BadWord {
+    #[error("an instance is written machine/key, such as order/42")]
+    Instance,
+    #[error("a machine, such as order, or an instance, such as order/42")]
+    Watched,
+    #[error("it is written PATH=JSON")]
+    There,
+    #[error("a run is written in hexadecimal digits, as in replies")]
+    Run,
+    #[error("a time is written as 500ms, 10s or 2h")]
+    Span,
+    #[error("the least is 100ms")]
+    Interval,
+}
+
 /// An instance: `machine/key`.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Target {
@@ -17,14 +34,14 @@ pub(crate) struct Target {
 }
 
 impl FromStr for Target {
-    type Err = String;
+    type Err = BadWord;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once('/') {
             Some((machine, key)) if !machine.is_empty() && !key.is_empty() => {
                 Ok(Target { machine: machine.to_owned(), key: key.to_owned() })
             }
-            _ => Err("an instance is written machine/key, such as order/42".to_owned()),
+            _ => Err(BadWord::Instance),
         }
     }
 }
@@ -212,12 +229,12 @@ pub(crate) struct Watched {
 }
 
 impl FromStr for Watched {
-    type Err = String;
+    type Err = BadWord;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (machine, key) = text.split_once('/').unwrap_or((text, ""));
         if machine.is_empty() {
-            return Err("a machine, such as order, or an instance, such as order/42".to_owned());
+            return Err(BadWord::Watched);
         }
         Ok(Watched { machine: machine.to_owned(), key: (!key.is_empty()).then(|| key.to_owned()) })
     }
@@ -290,8 +307,8 @@ pub(crate) struct InstancesArgs {
 }
 
 /// What is at a path of a context: `customer.id=7`.
-fn there(text: &str) -> Result<(String, serde_json::Value), String> {
-    let (path, value) = text.split_once('=').filter(|(path, _)| !path.is_empty()).ok_or("it is written PATH=JSON")?;
+fn there(text: &str) -> Result<(String, serde_json::Value), BadWord> {
+    let (path, value) = text.split_once('=').filter(|(path, _)| !path.is_empty()).ok_or(BadWord::There)?;
     Ok((path.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| value.into())))
 }
 
@@ -337,22 +354,20 @@ pub(crate) struct BenchArgs {
     pub(crate) connect: Connect,
 }
 
-fn run(text: &str) -> Result<RunId, String> {
-    RunId::parse(text).ok_or_else(|| "a run is written in hexadecimal digits, as in replies".to_owned())
+fn run(text: &str) -> Result<RunId, BadWord> {
+    RunId::parse(text).ok_or(BadWord::Run)
 }
 
 /// A time on the command line, at most a year.
-fn span(text: &str) -> Result<Duration, String> {
+fn span(text: &str) -> Result<Duration, BadWord> {
     const YEAR: Duration = Duration::from_secs(365 * 24 * 3_600);
-    crate::kind::span(text)
-        .filter(|time| *time <= YEAR)
-        .ok_or_else(|| "a time is written as 500ms, 10s or 2h".to_owned())
+    crate::kind::span(text).filter(|time| *time <= YEAR).ok_or(BadWord::Span)
 }
 
 /// A time that is long enough to count something in it.
-fn interval(text: &str) -> Result<Duration, String> {
+fn interval(text: &str) -> Result<Duration, BadWord> {
     const LEAST: Duration = Duration::from_millis(100);
-    span(text).and_then(|time| if time >= LEAST { Ok(time) } else { Err("the least is 100ms".to_owned()) })
+    span(text).and_then(|time| if time >= LEAST { Ok(time) } else { Err(BadWord::Interval) })
 }
 
 #[derive(Args, Debug)]

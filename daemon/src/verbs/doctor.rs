@@ -68,7 +68,7 @@ impl Finding {
 /// What one daemon answers.
 struct Seen {
     name: String,
-    answers: Result<Answers, String>,
+    answers: Result<Answers, Failure>,
 }
 
 struct Answers {
@@ -113,7 +113,7 @@ fn one(member: &Value, target: &Target) -> Seen {
         let (placement, mut machines) = (ask(Op::Placement)?, ask(Op::Machines)?);
         Ok(Answers { ping, members: members["members"].take(), placement, machines: machines["machines"].take() })
     };
-    Seen { name: text(&member["name"]), answers: ask().map_err(|failure| failure.message) }
+    Seen { name: text(&member["name"]), answers: ask() }
 }
 
 fn judged(members: &Value, seen: &[Seen], is_open: bool) -> Vec<Finding> {
@@ -147,7 +147,8 @@ fn members_of(members: &Value) -> Finding {
 }
 
 fn silent(seen: &[Seen]) -> Finding {
-    let silent = seen.iter().filter_map(|seen| Some(format!("{}: {}", seen.name, seen.answers.as_ref().err()?)));
+    let silent =
+        seen.iter().filter_map(|seen| Some(format!("{}: {}", seen.name, seen.answers.as_ref().err()?.message)));
     Finding::unless("answers", silent.collect(), Verdict::Bad, "every daemon that is alive answers at its address")
 }
 
@@ -304,7 +305,7 @@ mod tests {
     #[test]
     fn what_is_silent_unready_or_different_is_named() {
         let mut seen = whole();
-        seen[0].answers = Err("no daemon at a".to_owned());
+        seen[0].answers = Err(Failure::new(Exit::Unreachable, "unreachable", "no daemon at a"));
         answers(&mut seen[1]).ping = json!({"version": "0.2.0", "ready": false});
         answers(&mut seen[2]).machines = json!([{"id": "order", "hash": "cd"}, {"id": "door", "hash": "ef"}]);
         answers(&mut seen[2]).placement = json!({"view": 8, "moving": []});

@@ -1,6 +1,7 @@
 //! Every byte that crosses a wire, in both directions: what clients and daemons say to each other (client protocol 1,
 //! `docs/reference/protocol.md`), and what daemons say to each other (`peer`). No I/O, clock or thread.
 
+pub mod call;
 pub mod error;
 pub mod hash;
 pub mod identity;

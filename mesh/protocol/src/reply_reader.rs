@@ -54,6 +54,11 @@ impl<'a> Fields<'a> {
         self.fields.iter().map(|(name, value)| (name.as_str(), *value))
     }
 
+    /// What was asked for: each field but `ok` and `id`, which only the protocol needs.
+    pub fn content(&self) -> impl Iterator<Item = (&str, &'a [u8])> {
+        self.iter().filter(|(name, _)| !matches!(*name, "ok" | "id"))
+    }
+
     /// The value of a field, as it came.
     #[must_use]
     pub fn raw(&self, name: &str) -> Option<&'a [u8]> {

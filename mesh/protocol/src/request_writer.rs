@@ -13,6 +13,53 @@ pub enum Event<'a> {
     Whole(&'a [u8]),
 }
 
+/// Which instances a `list` has, before it is written. What is not said does not matter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Filter<'a> {
+    /// What the key begins with.
+    pub prefix: Option<&'a str>,
+    /// A state that the instance is in.
+    pub state: Option<&'a str>,
+    /// A tag that it has.
+    pub tag: Option<&'a str>,
+    /// Its status.
+    pub status: Option<&'a str>,
+    /// Whether it is stuck.
+    pub stuck: Option<bool>,
+    /// Its life began at least so long ago.
+    pub older_ms: Option<u64>,
+    /// Its life began at most so long ago.
+    pub younger_ms: Option<u64>,
+}
+
+impl Filter<'_> {
+    /// As `where` has it; `None` if nothing is said.
+    #[must_use]
+    pub fn written(&self, encoding: Encoding) -> Option<Vec<u8>> {
+        if *self == Filter::default() {
+            return None;
+        }
+        let mut out = Vec::new();
+        let mut map = MapWriter::new(&mut out, encoding);
+        let texts = [("prefix", self.prefix), ("state", self.state), ("tag", self.tag), ("status", self.status)];
+        for (name, text) in texts {
+            if let Some(text) = text {
+                map.str(name, text);
+            }
+        }
+        if let Some(stuck) = self.stuck {
+            map.bool("stuck", stuck);
+        }
+        for (name, ms) in [("older_ms", self.older_ms), ("younger_ms", self.younger_ms)] {
+            if let Some(ms) = ms {
+                map.uint(name, ms);
+            }
+        }
+        map.end();
+        Some(out)
+    }
+}
+
 /// A request before it is written. What is `None` is left out; payloads are whole values in `encoding`.
 #[derive(Clone, Copy, Debug)]
 pub struct Ask<'a> {
@@ -197,6 +244,14 @@ mod tests {
         let event = br#"{"type":"PAY","amount":3}"#;
         let ask = Ask { event: Some(Event::Whole(event)), ..Ask::about(Op::Send, Encoding::Json, "m", "k") };
         assert_eq!(Request::parse(&written(&ask), Encoding::Json).unwrap().event, Some(&event[..]));
+    }
+
+    #[test]
+    fn a_filter_has_what_was_said() {
+        let filter = Filter { state: Some("a.\"b\""), stuck: Some(false), older_ms: Some(5), ..Filter::default() };
+        let written = filter.written(Encoding::Json).unwrap();
+        assert_eq!(written, br#"{"state":"a.\"b\"","stuck":false,"older_ms":5}"#);
+        assert_eq!(Filter::default().written(Encoding::Json), None);
     }
 
     #[test]

@@ -27,6 +27,28 @@ statemesh-sim [--seeds N] [--seed S] [--scenario NAME] [--minutes M] [--jobs J] 
   --until-failure  scenarios that are expected to pass, then seeds, until the first that fails: for mutants
   --list           scenarios and faults";
 
+/// Why words are no command.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WishError {
+    /// A word that is none.
+    #[error("there is no `{0}`")]
+    Unknown(String),
+    /// A word whose value is missing.
+    #[error("{0} needs a value")]
+    NoValue(String),
+    /// A value that should be a number.
+    #[error("{word}: \"{text}\" is no number")]
+    NoNumber {
+        /// The word.
+        word: String,
+        /// Its value.
+        text: String,
+    },
+    /// A fault that is none.
+    #[error("there is no fault \"{0}\"")]
+    NoFault(String),
+}
+
 /// What somebody wants run.
 #[derive(Clone, Debug, Default)]
 pub struct Wish {
@@ -49,12 +71,15 @@ impl Wish {
     ///
     /// # Errors
     /// A word that is none, or a number that is none.
-    pub fn read(words: &[String]) -> Result<Self, String> {
+    pub fn read(words: &[String]) -> Result<Self, WishError> {
         let mut wish = Self::default();
         let mut words = words.iter();
         while let Some(word) = words.next() {
-            let mut value = || words.next().cloned().ok_or(format!("{word} needs a value"));
-            let number = |text: String| text.parse::<u64>().map_err(|_| format!("{word}: \"{text}\" is no number"));
+            let mut value = || words.next().cloned().ok_or_else(|| WishError::NoValue(word.clone()));
+            let number = |text: String| match text.parse::<u64>() {
+                Ok(number) => Ok(number),
+                Err(_) => Err(WishError::NoNumber { word: word.clone(), text }),
+            };
             match word.as_str() {
                 "--seeds" => wish.seeds = Some(number(value()?)?),
                 "--seed" => wish.seed = Some(number(value()?)?),
@@ -70,9 +95,9 @@ impl Wish {
                 "--fault" => {
                     let name = value()?;
                     let fault = Fault::ALL.iter().find(|fault| fault.name() == name);
-                    wish.fault = Some(*fault.ok_or(format!("there is no fault \"{name}\""))?);
+                    wish.fault = Some(*fault.ok_or(WishError::NoFault(name))?);
                 }
-                _ => return Err(format!("there is no `{word}`")),
+                _ => return Err(WishError::Unknown(word.clone())),
             }
         }
         Ok(wish)

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use statemesh_mesh::discovery::{Question, Records};
-use statemesh_node::LeaveReport;
 use statemesh_node::options::{Discovery, Limits, Listen, Options, Reactor as Threads, Security};
-use statemesh_node::parts::{self, Birth, Control, Done, Output, Parts, Shared, ToControl, Unanswered, Wake, Worker};
+use statemesh_node::parts::{
+    self, Birth, Clock, Control, Done, Output, Parts, Shared, ToControl, Unanswered, Wake, Worker,
+};
+use statemesh_node::{LeaveReport, StartError};
 use statemesh_transport::reactor::Due;
 use statemesh_transport::{Handler, Reactor};
 
@@ -160,7 +162,7 @@ impl Daemon {
     ///
     /// # Errors
     /// A definition does not compile.
-    pub fn start(&mut self, net: &SharedNet, dice: &mut Dice) -> Result<(), String> {
+    pub fn start(&mut self, net: &SharedNet, dice: &mut Dice) -> Result<(), StartError> {
         self.lives += 1;
         memory::apart(|| warm_up(&self.setup.limits));
         let (ip, now, at) = {
@@ -179,10 +181,9 @@ impl Daemon {
             incarnation: 1_700_000_000_000 + at / 1_000_000 + self.lives,
             seed: dice.bits(),
             session,
-            definitions: parts::compile_definitions(sources, &options.limits).map_err(|error| error.to_string())?,
+            definitions: parts::compile_definitions(sources, &options.limits)?,
         };
-        let Parts { shared, control, from_reactors } =
-            Parts::new(options, birth, now).map_err(|error| error.to_string())?;
+        let Parts { shared, control, from_reactors } = Parts::new(options, birth, now)?;
         let mut pollers = Vec::new();
         let mut reactors = Vec::new();
         for index in 0..self.setup.reactors {
@@ -196,7 +197,7 @@ impl Daemon {
             };
             let kernel = Box::new(VirtualKernel::new(Arc::clone(net), self.host, poller));
             let waker = Arc::new(VirtualWaker::new(Arc::clone(net), poller));
-            reactors.push(parts::reactor(&shared, index, kernel, waker));
+            reactors.push(parts::reactor(&shared, index, kernel, waker, clock(net, self.host)));
             pollers.push(poller);
         }
         let control_poller = {
@@ -342,6 +343,12 @@ pub struct ControlTurn<'a> {
     pub dice: &'a mut Dice,
     /// Counts each kind of wake-up.
     pub wakes: &'a mut BTreeMap<&'static str, u64>,
+}
+
+/// The clock of a host, for the laps of timed requests.
+fn clock(net: &SharedNet, host: HostId) -> Clock {
+    let net = Arc::clone(net);
+    Clock::new(move || net.lock().instant(host))
 }
 
 /// What the first definition of this program makes for good, as tables of parsers, is no daemon's.

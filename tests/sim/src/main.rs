@@ -8,8 +8,8 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match command::Wish::read(&words) {
         Ok(wish) => command::run(&wish),
-        Err(message) => {
-            eprintln!("error: {message}\n\n{}", command::USAGE);
+        Err(error) => {
+            eprintln!("error: {error}\n\n{}", command::USAGE);
             ExitCode::from(2)
         }
     }

@@ -1,4 +1,5 @@
 //! The shell around the control plane: the gossip socket, the queues, the resolver, the clock, and threads for what takes long.
+#![expect(clippy::disallowed_methods, reason = "a shell has a clock")]
 
 use std::net::UdpSocket;
 use std::sync::Arc;

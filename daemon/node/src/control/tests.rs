@@ -13,7 +13,7 @@ use statemesh_protocol::peer::body::Body;
 use statemesh_protocol::peer::definition::{Definition, DefinitionMessage};
 use statemesh_protocol::peer::frame::PeerFrame;
 use statemesh_protocol::peer::index::IndexMessage;
-use statemesh_shard::Run;
+use statemesh_shard::{Clock, Run};
 use statemesh_transport::ConnId;
 
 use super::define::body_of;
@@ -489,7 +489,7 @@ fn a_turn_tells_no_more_keys_than_it_has_time_for_and_the_next_one_comes_at_once
             before: true,
         };
         let lost: Vec<LostKey> = (0..8_000).map(key).collect();
-        plane.shared.shards.of(partition).claim().adopt(partition, &lost, &mut Run::default());
+        plane.shared.shards.of(partition).claim().adopt(partition, &lost, &mut Run::new(Clock::new(Instant::now)));
         plane.control.key_index.set_standbys(partition, standbys.iter());
     }
     let members = standbys.each_ref().map(|name| plane.control.number(name));

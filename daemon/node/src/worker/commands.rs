@@ -37,7 +37,7 @@ impl Worker {
             Command::Replies(replies) => self.all_answered(&replies, io),
             Command::Call { request, answer } => {
                 let caller = self.callers.insert(answer);
-                self.frame(&request, &Arrived::here(ReplyTo::Caller(caller), self.now), io);
+                self.frame(request.bytes(), &Arrived::here(ReplyTo::Caller(caller), self.now), io);
             }
             Command::Route { partition, to } => {
                 self.leaving.withdraw(partition);

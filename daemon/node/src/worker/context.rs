@@ -6,7 +6,7 @@ use std::time::Instant;
 use statemesh_mesh::delivery;
 use statemesh_protocol::peer::frame::Path;
 use statemesh_protocol::request::Request;
-use statemesh_shard::{Begun, Stage, Stopwatch};
+use statemesh_shard::{Begun, Clock, Stage, Stopwatch};
 use statemesh_transport::{ConnId, Ticket};
 
 use super::Asked;
@@ -117,9 +117,9 @@ impl<'a> Keyed<'a> {
     }
 
     /// A stage of the request has ended.
-    pub(super) fn lap(&mut self, stage: Stage) {
+    pub(super) fn lap(&mut self, stage: Stage, clock: &Clock) {
         if let Some(watch) = &mut self.watch {
-            watch.lap(stage, Instant::now());
+            watch.lap(stage, clock.now());
         }
     }
 }

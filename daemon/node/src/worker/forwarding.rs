@@ -1,7 +1,6 @@
 //! Requests for partitions that are elsewhere: passing on, waiting, giving up.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
 
 use bytes::Bytes;
 use statemesh_mesh::delivery::{Full, With};
@@ -317,7 +316,7 @@ impl Worker {
     /// The answer of an owner elsewhere to a request that is timed. The daemon that the client talks to says what passing it on
     /// took.
     fn deliver_timed(&mut self, begun: Begun, reply_to: ReplyTo, reply: &[u8], io: &mut Io) {
-        let whole_ns = begun.elapsed_ns(Instant::now());
+        let whole_ns = begun.elapsed_ns(self.run.clock.now());
         if matches!(reply_to, ReplyTo::Peer { .. }) {
             return self.deliver(reply_to, reply, io);
         }

@@ -111,9 +111,9 @@ impl Worker {
         }
         let filter = match Filter::read(machine, request.filter, request.encoding) {
             Ok(filter) => filter,
-            Err(message) => {
+            Err(error) => {
                 let hint = "docs/reference/protocol.md says what `where` may have";
-                return self.fail(asked, ErrorCode::WrongType, &message, hint, io);
+                return self.fail(asked, ErrorCode::WrongType, &error.to_string(), hint, io);
             }
         };
         let cursor = match request.after.as_deref().map(Cursor::parse) {

@@ -27,6 +27,7 @@ use statemesh_claim::Aside;
 use statemesh_mesh::delivery::arrivals::Arrivals;
 use statemesh_mesh::delivery::batches::Batches;
 use statemesh_mesh::delivery::{Bounds, Delivery};
+use statemesh_protocol::call::Reply;
 use statemesh_protocol::error::ErrorCode;
 use statemesh_protocol::reply::{Encoding, write_error};
 use statemesh_transport::limits::Refusal;
@@ -49,7 +50,7 @@ use crate::subscribers::Subscribers;
 use exits::Exit;
 use lists::Lists;
 use statemesh_protocol::peer::frame::{LinkId, PeerFrame};
-use statemesh_shard::{Job, Run, Waits};
+use statemesh_shard::{Clock, Job, Run, Waits};
 
 /// Listener of clients.
 pub(crate) const CLIENTS: u8 = 0;
@@ -75,7 +76,7 @@ pub struct Worker {
     delivery: Requests,
     batches: Batches<ReplyTo>,
     envelopes: Envelopes,
-    callers: Slab<tokio::sync::oneshot::Sender<Vec<u8>>>,
+    callers: Slab<tokio::sync::oneshot::Sender<Reply>>,
     peers: Peers,
     /// Links that other daemons opened and greeted on, with the member's number.
     greeted: BTreeMap<ConnId, Greeted>,
@@ -125,7 +126,7 @@ pub struct Worker {
 
 impl Worker {
     /// The worker of reactor `index`.
-    pub(crate) fn new(shared: Arc<Shared>, index: usize, counters: Arc<Counters>, now: Instant) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, index: usize, counters: Arc<Counters>, now: Instant, clock: Clock) -> Self {
         let limits = shared.options.limits;
         let bounds = Bounds {
             in_flight: limits.in_flight,
@@ -146,7 +147,7 @@ impl Worker {
             subscribers: Subscribers::new(&limits, Arc::clone(&shared.watching)),
             admissions: Admissions::new(&shared.auth),
             audit: audit::Audit::default(),
-            run: Run::default(),
+            run: Run::new(clock),
             waits: Waits::default(),
             waiting: waits::Waiting::default(),
             lists: Lists::default(),
@@ -183,7 +184,7 @@ impl Worker {
             ReplyTo::Caller(caller) => {
                 if let Some(answer) = self.callers.try_remove(caller) {
                     // Who asked may have stopped waiting.
-                    let _ = answer.send(reply.to_vec());
+                    let _ = answer.send(Reply::new(reply.to_vec()));
                 }
             }
         }

@@ -108,7 +108,7 @@ impl Worker {
         self.tick = self.tick.wrapping_add(1);
         (request.timing || self.tick.is_multiple_of(TIMED)).then(|| {
             let mut watch = Stopwatch::new(arrived.at, request.timing);
-            watch.lap(Stage::Read, Instant::now());
+            watch.lap(Stage::Read, self.run.clock.now());
             watch
         })
     }
@@ -216,7 +216,7 @@ impl Worker {
 
     /// Runs a request here, or puts it aside if somebody else has the shard right now.
     fn local(&mut self, mut keyed: Keyed<'_>, io: &mut Io) {
-        keyed.lap(Stage::Route);
+        keyed.lap(Stage::Route, &self.run.clock);
         let waiter = match keyed.reply_to {
             ReplyTo::Wait(wait) => self.waiter(wait),
             _ => None,
@@ -235,7 +235,7 @@ impl Worker {
         let Some(mut state) = shard.combiner().try_enter() else {
             return self.put_aside(keyed, io);
         };
-        keyed.lap(Stage::Queue);
+        keyed.lap(Stage::Queue, &self.run.clock);
         // As long as nobody else has the shard: what came later may have run a moment ago.
         if self.shared.is_void(&keyed.path) {
             drop(state);

@@ -180,8 +180,14 @@ impl Worker {
             return Some(reply_to);
         }
         let asked = Asked { encoding: request.encoding, id: request.id, reply_to };
-        if let Err(message) = Until::read(until, request.encoding) {
-            self.fail(asked, ErrorCode::WrongType, &message, "docs/reference/protocol.md says what it may be", io);
+        if let Err(error) = Until::read(until, request.encoding) {
+            self.fail(
+                asked,
+                ErrorCode::WrongType,
+                &error.to_string(),
+                "docs/reference/protocol.md says what it may be",
+                io,
+            );
             return None;
         }
         let max = self.shared.options.limits.waits;

@@ -1,5 +1,5 @@
 //! Whole daemons in one process, over real sockets on loopback addresses.
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(missing_docs, clippy::disallowed_methods, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;

@@ -512,9 +512,11 @@ mod tests {
     use crate::lives::Origin;
     use crate::machines::{Machines, Version};
     use crate::shards::{Outcome, Rules, Shards};
+    use crate::stages::Clock;
     use statemesh_engine::{Limits, Machine};
     use statemesh_protocol::reply::Encoding;
     use statemesh_protocol::request::Request;
+    use std::time::Instant;
 
     const PARTITIONS: u16 = 1;
 
@@ -541,7 +543,7 @@ mod tests {
         machines.add(Version::new("m".into(), *machine.hash(), 1, machine));
         let here = shards(&machines);
         let mut state = here.of(0).try_claim().unwrap();
-        let mut run = Run::default();
+        let mut run = Run::new(Clock::new(Instant::now));
         state.adopt(0, &[], &mut run);
         let request = Request::parse(br#"{"op":"start","machine":"m","key":"k"}"#, Encoding::Json).unwrap();
         let hash = hash::key_hash("m", "k");
@@ -564,7 +566,7 @@ mod tests {
         let there = shards(&Arc::new(Machines::default()));
         there.feeds().of(0).unwrap().set_watched(true);
         let mut state = there.of(0).try_claim().unwrap();
-        let mut run = Run::default();
+        let mut run = Run::new(Clock::new(Instant::now));
         for sent_back in [true, false] {
             state.receive(0, 1, None, &mut run);
             for part in parts() {
@@ -585,7 +587,7 @@ mod tests {
     fn marks_go_with_their_partition_and_come_back_with_it() {
         let here = shards(&Arc::new(Machines::default()));
         let mut state = here.of(0).try_claim().unwrap();
-        let mut run = Run::default();
+        let mut run = Run::new(Clock::new(Instant::now));
         let lost = LostKey { machine: "m".into(), key: "k".into(), run: RunId(3), before: false };
         state.adopt(0, &[lost], &mut run);
         let (_, parts) = state.hand_off(0, 1_000, 0);

@@ -4,13 +4,14 @@ use super::Daemon;
 use statemesh_protocol::hash;
 use statemesh_protocol::reply::Encoding;
 use statemesh_protocol::request::Request;
-use statemesh_shard::Run;
+use statemesh_shard::{Clock, Run};
+use std::time::Instant;
 
 #[test]
 fn each_reactor_publishes_in_the_order_of_the_claim_whoever_steps() {
     let mut daemon = Daemon::new();
     daemon.shards.feeds().of(1).unwrap().set_watched(true);
-    let mut other = Run::default();
+    let mut other = Run::new(Clock::new(Instant::now));
     other.watched = true;
     let request =
         Request::parse(br#"{"op":"send","machine":"m","key":"k","event":{"type":"GO"}}"#, Encoding::Json).unwrap();

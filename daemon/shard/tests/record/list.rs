@@ -110,7 +110,7 @@ fn those_are_listed_that_are_as_the_filter_says() {
         (json!({"older_ms": -1}), "milliseconds"),
         (json!({"context": 7}), "customer.id"),
     ] {
-        let told = Filter::read("m", Some(bad.to_string().as_bytes()), Encoding::Json).unwrap_err();
+        let told = Filter::read("m", Some(bad.to_string().as_bytes()), Encoding::Json).unwrap_err().to_string();
         assert!(told.contains(why), "{told}");
     }
 }

@@ -1,6 +1,6 @@
 //! What a shard keeps of an instance, as requests see it.
 
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
 
 mod changes;
 mod conditions;
@@ -13,6 +13,7 @@ mod stuck;
 
 use std::cell::Cell;
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde_json::Value;
 use statemesh_engine::{Limits, Machine};
@@ -20,7 +21,7 @@ use statemesh_protocol::hash;
 use statemesh_protocol::reply::Encoding;
 use statemesh_protocol::request::Request;
 use statemesh_shard::machines::{Machines, Version};
-use statemesh_shard::{Change, Origin, Outcome, Rules, Run, Shards};
+use statemesh_shard::{Change, Clock, Origin, Outcome, Rules, Run, Shards};
 
 /// `BAD` and the timer of state `late` raise more events than `raised_max` allows.
 const SOURCE: &str = r#"{"id":"m","initial":"a","context":{"n":0},"states":{
@@ -71,7 +72,7 @@ impl Daemon {
         let seed = SEED.replace(SEED.get() + 1);
         let shards = Shards::new(&machines, rules, 2, Origin { unix_ms: 1_800_000_000_000, seed });
         shards.feeds().of(0).unwrap().set_watched(true);
-        let mut run = Run::default();
+        let mut run = Run::new(Clock::new(Instant::now));
         run.watched = true;
         shards.of(0).try_claim().unwrap().adopt(0, &[], &mut run);
         Self { shards, machines, run }

@@ -79,16 +79,12 @@ const GROWING: &[&str] = &["join", "replace"];
 const OPTIONALS: &[&str] = &["of", "ofNonZeroValue", "none", "hasValue", "value", "or", "orValue", "_?._", "_[?_]"];
 const NAMESPACES: &[&str] = &["math", "strings", "lists", "optional"];
 
-/// Whether the tree calls nothing but what may be left to the crate. Lowering
+/// The first function of a tree that may not be left to the crate. Lowering
 /// stops at the first thing it does not know, so the rest is not checked yet.
-pub(super) fn allows(functions: &[&str]) -> Result<(), String> {
+pub(super) fn stranger<'a>(functions: &[&'a str]) -> Option<&'a str> {
     let ours = |name: &str| Function::ALL.iter().any(|(known, ..)| *known == name);
     let operator = |name: &str| name.starts_with(['_', '-', '!', '@']);
-    let stranger = functions.iter().find(|name| !knows(name) && !ours(name) && !operator(name));
-    match stranger {
-        Some(name) => Err((*name).to_owned()),
-        None => Ok(()),
-    }
+    functions.iter().copied().find(|name| !knows(name) && !ours(name) && !operator(name))
 }
 
 /// Whether the crate may know a function of this name.

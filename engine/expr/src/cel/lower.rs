@@ -410,10 +410,10 @@ impl Lower<'_> {
                  two to the context first",
             ));
         }
-        fallback::allows(&references.functions()).map_err(|name| {
+        if let Some(name) = fallback::stranger(&references.functions()) {
             let message = format!("there is no function {name}()");
-            self.error(&tree, "unknown_function", message)
-        })?;
+            return Err(self.error(&tree, "unknown_function", message));
+        }
         let mut roots = Roots::default();
         for name in references.variables() {
             match self.env.lookup(name) {
