@@ -501,7 +501,9 @@ mod tests {
 
     #[test]
     fn only_the_last_that_changes_a_key_is_sent_again_by_its_token() {
-        let send = |key: &str, more: &str| format!(r#"{{"op":"send","machine":"m","key":"{key}","event":"X"{more}}}"#);
+        let send = |key: &str, more: &str| {
+            format!(r#"{{"op":"send","machine":"m","key":"{key}","event":{{"type":"X"}}{more}}}"#)
+        };
         let get = r#"{"op":"get","machine":"m","key":"a"}"#.to_owned();
         let token = r#","dedup":"1""#;
         let sent = [
