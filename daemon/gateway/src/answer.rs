@@ -58,9 +58,13 @@ impl Answer {
 pub(crate) fn status_of(code: Option<ErrorCode>) -> StatusCode {
     match code {
         Some(ErrorCode::UnknownMachine | ErrorCode::UnknownInstance) => StatusCode::NOT_FOUND,
-        Some(ErrorCode::BadRequest | ErrorCode::MissingField | ErrorCode::WrongType | ErrorCode::KeyTooLong) => {
-            StatusCode::BAD_REQUEST
-        }
+        Some(
+            ErrorCode::BadRequest
+            | ErrorCode::MissingField
+            | ErrorCode::WrongType
+            | ErrorCode::KeyTooLong
+            | ErrorCode::UnknownState,
+        ) => StatusCode::BAD_REQUEST,
         Some(ErrorCode::Timeout) => StatusCode::GATEWAY_TIMEOUT,
         Some(ErrorCode::Internal) => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::SERVICE_UNAVAILABLE,
