@@ -87,6 +87,8 @@ pub(crate) enum Verb {
     /// It is a machine, events, what is expected of them, and a script that tests it
     Init(InitArgs),
     /// Define machines, or new versions of them, on every daemon
+    ///
+    /// Of several files those come first whose machines the others invoke
     Define(DefineArgs),
     /// Send an event to an instance, which is created first if need be
     ///

@@ -174,6 +174,34 @@ fn a_definition_goes_out_as_it_is_and_what_is_wrong_is_shown_at_its_place() {
 }
 
 #[test]
+fn definitions_go_out_after_those_that_they_invoke_and_a_circle_is_named() {
+    let folder = Folder::new("define-order");
+    let invoking = |id: &str, src: &str| {
+        format!(r#"{{"id":"{id}","initial":"a","states":{{"a":{{"invoke":{{"src":"{src}"}}}}}}}}"#)
+    };
+    folder.file("a.json", &invoking("a", "b")).file("b.json", &invoking("b", "c")).file("c.json", r#"{"id":"c"}"#);
+    let peer = Peer::start(|request| {
+        let id = &request["definition"]["id"];
+        Some(
+            json!({"ok": true, "machines": [], "machine": id, "version": 1, "members": 1, "hash": "00", "warnings": []}),
+        )
+    });
+    let defined = || {
+        let requests = std::mem::take(&mut *peer.requests.lock().unwrap());
+        let ids = requests.iter().map(|text| serde_json::from_str::<Value>(text).unwrap()["definition"]["id"].clone());
+        ids.filter(Value::is_string).collect::<Vec<_>>()
+    };
+    for files in [["a.json", "b.json", "c.json"], ["c.json", "a.json", "b.json"], ["b.json", "c.json", "a.json"]] {
+        let output = peer.run(&folder, &[&["define"], &files[..]].concat());
+        assert_eq!((code(&output), defined()), (0, vec![json!("c"), json!("b"), json!("a")]), "{}", stderr(&output));
+    }
+    folder.file("c.json", &invoking("c", "a"));
+    let circle = peer.run(&folder, &["define", "a.json", "b.json", "c.json"]);
+    assert_eq!((code(&circle), defined()), (1, Vec::new()), "nothing was defined");
+    assert!(stderr(&circle).contains("a invokes b invokes c invokes a"), "{}", stderr(&circle));
+}
+
+#[test]
 fn define_says_which_daemons_do_not_run_the_machine() {
     let folder = Folder::new("define-refused");
     folder.file("ok.json", "{\"id\":\"ok\"}");

@@ -65,6 +65,9 @@ pub fn compile_definitions(mut sources: Vec<(PathBuf, Vec<u8>)>, limits: &Limits
         if sources.len() == before
             && let Some((file, diagnostics)) = problems.first()
         {
+            if let Err(circle) = statemesh_engine::order(sources.iter().map(|(_, text)| text.as_slice())) {
+                return Err(failed(file, format!("{circle}: none of them can be the first one")));
+            }
             let lines: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
             return Err(failed(file, lines.join("\n")));
         }
