@@ -8,7 +8,7 @@ use crate::offline::{CheckArgs, DrawArgs, ExportArgs, ImportArgs, InitArgs, Simu
 use crate::output::Format;
 use crate::up::UpArgs;
 use crate::verbs::args::{
-    ActArgs, BenchArgs, ConfigArgs, DefineArgs, ExplainArgs, GetArgs, InstancesArgs, PingArgs, SendArgs, StartArgs,
+    BenchArgs, ConfigArgs, DefineArgs, DeleteArgs, ExplainArgs, GetArgs, InstancesArgs, PingArgs, SendArgs, StartArgs,
     TargetArgs, TopArgs, WatchArgs,
 };
 use clap::{Args, Command, CommandFactory, Parser, Subcommand};
@@ -106,10 +106,11 @@ pub(crate) enum Verb {
     Retry(TargetArgs),
     /// Drop the timer that a stuck instance holds, and let it go on
     Skip(TargetArgs),
-    /// Remove an instance
+    /// Remove an instance, or those of a machine that options name
     ///
-    /// It is stopped if it is active, and gone: the next event begins a new one
-    Delete(ActArgs),
+    /// It is stopped if it is active, and gone: the next event begins a new one. Several are removed one after the other, each only if it has
+    /// not gone on since it was listed; Ctrl-C ends that, and the same command goes on with what is left
+    Delete(DeleteArgs),
     /// Show the latest transitions of an instance
     History(TargetArgs),
     /// Say what an event would do to an instance, and why

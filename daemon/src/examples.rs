@@ -41,7 +41,15 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("stop", &["statemesh stop order/42"]),
     ("retry", &["statemesh retry order/42"]),
     ("skip", &["statemesh skip order/42"]),
-    ("delete", &["statemesh delete order/42", "statemesh delete order/42 --if-run 1982e4c6b0a5f3d1"]),
+    (
+        "delete",
+        &[
+            "statemesh delete order/42",
+            "statemesh delete order/42 --if-run 1982e4c6b0a5f3d1",
+            "statemesh delete order --status done --older 1h --dry-run",
+            "statemesh delete order --stuck",
+        ],
+    ),
     ("members", &["statemesh members --address 10.0.0.1,10.0.0.2"]),
     ("machines", &["statemesh machines"]),
     ("placement", &["statemesh placement"]),

@@ -626,6 +626,45 @@ fn a_page_of_instances_says_where_the_next_begins() {
 }
 
 #[test]
+fn instances_that_a_filter_lists_are_removed_page_by_page_as_they_were_listed() {
+    let folder = Folder::new("delete-listed");
+    let peer = Peer::start(|request| {
+        let line = |key: &str| json!({"machine": "m", "key": key, "value": "end", "status": "done", "run": "1982e4c6b0a5f3d1", "seq": 3});
+        let refused = |code: &str| json!({"ok": false, "error": {"code": code, "message": "no"}});
+        Some(match (request["op"].as_str().unwrap(), request["key"].as_str(), request["after"].as_str()) {
+            ("list", _, _) if request["counts"] == true => {
+                json!({"ok": true, "counts": [{"machine": "m", "value": "end", "status": "done", "count": 3}], "next": null})
+            }
+            ("list", _, None) => json!({"ok": true, "instances": [line("a"), line("b")], "next": "0.2.x"}),
+            ("list", _, Some(_)) => json!({"ok": true, "instances": [line("c")], "next": null}),
+            ("delete", Some("b"), _) => refused("condition_failed"),
+            _ => json!({"ok": true, "value": "end", "status": "done", "changed": true}),
+        })
+    });
+    let asked = |op: &str| {
+        let requests = peer.requests.lock().unwrap();
+        let requests = requests.iter().map(|text| serde_json::from_str::<Value>(text).unwrap());
+        requests.filter(|request| request["op"] == op).collect::<Vec<_>>()
+    };
+    let dry = peer.run(&folder, &["delete", "m", "--status", "done", "--dry-run"]);
+    assert!(code(&dry) == 0 && stdout(&dry).contains("3") && asked("delete").is_empty(), "{}", stderr(&dry));
+    let output = peer.run(&folder, &["delete", "m", "--status", "done", "--older", "1h", "-o", "json"]);
+    let told: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let expected = json!({"deleted": 2, "skipped": {"it went on after it was listed": 1}});
+    assert_eq!((code(&output), told), (0, expected), "{}", stderr(&output));
+    assert_eq!(asked("list")[1]["where"], json!({"status": "done", "older_ms": 3_600_000}));
+    assert_eq!(asked("delete").iter().map(|asked| asked["key"].clone()).collect::<Vec<_>>(), ["a", "b", "c"]);
+    assert_eq!((&asked("delete")[0]["if_run"], &asked("delete")[0]["if_seq"]), (&json!("1982e4c6b0a5f3d1"), &json!(3)));
+    let before = peer.requests.lock().unwrap().len();
+    for wrong in
+        [&["m"][..], &["m/a", "--status", "done"], &["m", "--stuck", "--if-seq", "1"], &["m", "--all", "--stuck"]]
+    {
+        assert_eq!(code(&peer.run(&folder, &[&["delete"], wrong].concat())), 2, "{wrong:?}");
+    }
+    assert_eq!(peer.requests.lock().unwrap().len(), before, "nothing was asked");
+}
+
+#[test]
 fn a_refusal_names_what_to_type() {
     let folder = Folder::new("way-out");
     let peer = Peer::start(|request| {

@@ -50,10 +50,18 @@ pub(crate) struct GetArgs {
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct ActArgs {
-    /// The instance
-    #[arg(value_name = "MACHINE/KEY")]
-    pub(crate) target: Target,
+pub(crate) struct DeleteArgs {
+    /// The instance; or the machine whose instances are meant that are as the options say
+    #[arg(value_name = "MACHINE[/KEY]")]
+    pub(crate) target: Watched,
+    #[command(flatten)]
+    pub(crate) filter: WhereArgs,
+    /// All instances of the machine
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Only count them
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// Makes a retry harmless: the first answer to this token is given again
     #[arg(long, value_name = "TOKEN")]
     pub(crate) dedup: Option<String>,

@@ -1,6 +1,6 @@
 //! Verbs that are one request and its answer.
 
-use super::args::{ActArgs, ExplainArgs, GetArgs, PingArgs, SendArgs, StartArgs, Target, TargetArgs, UntilArgs};
+use super::args::{ExplainArgs, GetArgs, PingArgs, SendArgs, StartArgs, Target, TargetArgs, UntilArgs};
 use super::explain;
 use super::{sent, tell_if_unknown};
 use crate::config::did_you_mean;
@@ -248,20 +248,12 @@ pub(crate) fn act(op: Op, args: &TargetArgs, file: Option<&Path>, printer: &Prin
     printer.answer(&reply, || outcome(&args.target, &reply))
 }
 
-/// Removes an instance; what is printed is where it stood.
-pub(crate) fn delete(args: &ActArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
-    let (dedup, if_run, if_seq) = (args.dedup.as_deref(), args.if_run, args.if_seq);
-    let ask = Ask { dedup, if_run, if_seq, ..about(Op::Delete, &args.target) };
-    let reply = request(&args.connect, file, &ask)?;
-    printer.answer(&reply, || noted(&args.target, &reply, ("removed".to_owned(), Style::Good)))
-}
-
 /// One line: where the instance is now, and whether the event took it there.
 fn outcome(target: &Target, reply: &Value) -> Table {
     noted(target, reply, note(reply))
 }
 
-fn noted(target: &Target, reply: &Value, note: (String, Style)) -> Table {
+pub(super) fn noted(target: &Target, reply: &Value, note: (String, Style)) -> Table {
     let mut table = Table::new(["INSTANCE", "STATE", "STATUS", "SEQ", ""]);
     let status = text(&reply["status"]);
     table.styled([
