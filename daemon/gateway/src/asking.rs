@@ -14,6 +14,8 @@ pub(crate) struct Question {
     pub(crate) request: Vec<u8>,
     /// Only this field of the reply is shown.
     pub(crate) field: Option<&'static str>,
+    /// The node answers once something has come about.
+    pub(crate) waits: bool,
 }
 
 /// The answer for a reply; it is in `room` until it has been written.
@@ -32,7 +34,8 @@ pub(crate) fn answer(question: &Question, reply: Option<&[u8]>, room: Part) -> A
     }
     body.push(b'\n');
     if body.len() > room.bytes() {
-        let message = format!("the answer has more than {} bytes (limits.output_bytes)", room.bytes());
+        let bound = if question.waits { "it is waited for; ask without `until`" } else { "limits.output_bytes" };
+        let message = format!("the answer has more than {} bytes ({bound})", room.bytes());
         return Answer::error(StatusCode::SERVICE_UNAVAILABLE, "output_too_large", &message);
     }
     Answer::json(status, room.hold(body))
@@ -41,6 +44,12 @@ pub(crate) fn answer(question: &Question, reply: Option<&[u8]>, room: Part) -> A
 /// The answer when the node gives none.
 pub(crate) fn unavailable() -> Answer {
     Answer::error(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the node does not answer; try again")
+}
+
+/// The answer when too many wait already.
+pub(crate) fn crowded() -> Answer {
+    let message = "as many requests wait with `until` as there may be; ask again in a moment";
+    Answer::error(StatusCode::SERVICE_UNAVAILABLE, "limit_exceeded", message)
 }
 
 /// All fields but those that only the protocol needs.

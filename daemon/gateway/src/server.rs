@@ -192,7 +192,12 @@ impl<B: Backend> Server<B> {
     }
 
     async fn ask(&self, question: &Question) -> Answer {
-        let Some(room) = self.room.for_one().await else { return asking::unavailable() };
+        let place = self.room.to_wait().filter(|_| question.waits);
+        if question.waits && place.is_none() {
+            return asking::crowded();
+        }
+        let room = if question.waits { self.room.for_waiting().await } else { self.room.for_one().await };
+        let Some(room) = room else { return asking::unavailable() };
         let reply = self.backend.call(question.request.clone()).await;
         asking::answer(question, reply.as_deref(), room)
     }

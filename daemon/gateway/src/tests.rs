@@ -27,6 +27,7 @@ impl Backend for Fake {
         let request: Value = serde_json::from_slice(&request).ok()?;
         let reply = match request["op"].as_str()? {
             "members" => json!({"ok": true, "id": 0, "members": [{"name": "a"}]}),
+            "get" if request["until"].is_object() => json!({"ok": true, "value": "a", "reached": true}),
             "get" if request["key"] == "large" => json!({"ok": true, "context": "x".repeat(8 << 20)}),
             "get" => json!({"ok": false, "error": {"code": "unknown_instance", "message": "none"}}),
             "list" => std::future::pending().await,
@@ -97,6 +98,8 @@ async fn json_is_what_the_protocol_answers() {
     assert!(get(address, "/v1/members").await.ends_with("\r\n\r\n[{\"name\":\"a\"}]\n"));
     let missing = get(address, "/v1/instances/order/42").await;
     assert!(missing.starts_with("HTTP/1.1 404") && missing.contains("\"unknown_instance\""), "{missing}");
+    let waited = get(address, "/v1/instances/order/42?until_state=a").await;
+    assert!(waited.starts_with("HTTP/1.1 200") && waited.contains("\"reached\":true"), "{waited}");
     assert!(get(address, "/v1/placement").await.starts_with("HTTP/1.1 503"), "a node that does not answer");
     assert!(get(address, "/v1/machines/order/instances").await.starts_with("HTTP/1.1 504"), "one that takes too long");
 }
