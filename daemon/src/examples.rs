@@ -36,7 +36,13 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         ],
     ),
     ("history", &["statemesh history order/42"]),
-    ("explain", &["statemesh explain order/42 PAY --data '{\"amount\":3}'"]),
+    (
+        "explain",
+        &[
+            "statemesh explain order/42 PAY --data '{\"amount\":3}'",
+            "statemesh explain order/42 PAY --data '{}' --faults fail",
+        ],
+    ),
     ("where", &["statemesh where order/42"]),
     ("stop", &["statemesh stop order/42"]),
     ("retry", &["statemesh retry order/42"]),

@@ -49,6 +49,15 @@ pub(crate) enum FaultsArg {
     Fail,
 }
 
+impl From<FaultsArg> for statemesh_client::Faults {
+    fn from(arg: FaultsArg) -> Self {
+        match arg {
+            FaultsArg::Hold => Self::Hold,
+            FaultsArg::Fail => Self::Fail,
+        }
+    }
+}
+
 impl From<FaultsArg> for Faults {
     fn from(arg: FaultsArg) -> Self {
         match arg {

@@ -3,6 +3,7 @@
 use super::bench::{CONNECTIONS, MAX_KEYS};
 use crate::config::SettingFlags;
 use crate::connect::Connect;
+use crate::offline::FaultsArg;
 use clap::{Args, ValueEnum};
 use statemesh_client::RunId;
 use std::path::PathBuf;
@@ -138,6 +139,9 @@ pub(crate) struct ExplainArgs {
     /// The event's other fields: a JSON object, @FILE or - for stdin
     #[arg(short, long, value_name = "JSON")]
     pub(crate) data: Option<String>,
+    /// What would become of an expression without a value, whatever the definition says
+    #[arg(long, value_enum, value_name = "WORD")]
+    pub(crate) faults: Option<FaultsArg>,
     #[command(flatten)]
     pub(crate) connect: Connect,
 }

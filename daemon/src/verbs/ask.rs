@@ -321,7 +321,8 @@ pub(crate) fn whereabouts(args: TargetArgs, file: Option<&Path>, printer: &Print
 
 pub(crate) fn explain_event(args: ExplainArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
     let event = event(&args.event, args.data.as_deref())?.to_string();
-    let ask = Ask { event: Some(Event::Whole(event.as_bytes())), ..about(Op::Explain, &args.target) };
+    let (event, faults) = (Some(Event::Whole(event.as_bytes())), args.faults.map(Into::into));
+    let ask = Ask { event, faults, ..about(Op::Explain, &args.target) };
     let reply = request(&args.connect, file, &ask)?;
     printer.text(&reply, |painter| explain::lines(&args.target, &reply, painter))
 }
