@@ -9,7 +9,7 @@ mod init;
 mod live;
 mod simulate;
 
-pub(crate) use args::{CheckArgs, DrawArgs, ExportArgs, FaultsArg, ImportArgs, InitArgs, SimulateArgs};
+pub(crate) use args::{CheckArgs, DrawArgs, ExportArgs, ImportArgs, InitArgs, SimulateArgs};
 pub(crate) use check::check;
 pub(crate) use draw::{draw, schema};
 pub(crate) use export::{export, import};

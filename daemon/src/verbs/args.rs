@@ -3,7 +3,7 @@
 use super::bench::{CONNECTIONS, MAX_KEYS};
 use crate::config::SettingFlags;
 use crate::connect::Connect;
-use crate::offline::FaultsArg;
+use crate::faults::FaultsArg;
 use clap::{Args, ValueEnum};
 use statemesh_client::RunId;
 use std::path::PathBuf;
