@@ -8,7 +8,7 @@ use crate::offline::{CheckArgs, DrawArgs, ExportArgs, ImportArgs, InitArgs, Simu
 use crate::output::Format;
 use crate::up::UpArgs;
 use crate::verbs::args::{
-    ActArgs, BenchArgs, ConfigArgs, DefineArgs, ExplainArgs, GetArgs, InstancesArgs, PingArgs, SendArgs, StartArgs,
+    BenchArgs, ConfigArgs, DefineArgs, DeleteArgs, ExplainArgs, GetArgs, InstancesArgs, PingArgs, SendArgs, StartArgs,
     TargetArgs, TopArgs, WatchArgs,
 };
 use clap::{Args, Command, CommandFactory, Parser, Subcommand};
@@ -87,6 +87,8 @@ pub(crate) enum Verb {
     /// It is a machine, events, what is expected of them, and a script that tests it
     Init(InitArgs),
     /// Define machines, or new versions of them, on every daemon
+    ///
+    /// Of several files those come first whose machines the others invoke
     Define(DefineArgs),
     /// Send an event to an instance, which is created first if need be
     ///
@@ -104,10 +106,11 @@ pub(crate) enum Verb {
     Retry(TargetArgs),
     /// Drop the timer that a stuck instance holds, and let it go on
     Skip(TargetArgs),
-    /// Remove an instance
+    /// Remove an instance, or those of a machine that options name
     ///
-    /// It is stopped if it is active, and gone: the next event begins a new one
-    Delete(ActArgs),
+    /// It is stopped if it is active, and gone: the next event begins a new one. Several are removed one after the other, each only if it has
+    /// not gone on since it was listed; Ctrl-C ends that, and the same command goes on with what is left
+    Delete(DeleteArgs),
     /// Show the latest transitions of an instance
     History(TargetArgs),
     /// Say what an event would do to an instance, and why

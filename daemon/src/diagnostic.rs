@@ -5,6 +5,10 @@ use crate::output::{Format, Painter, Style, count, painter_for_stderr, say_text}
 use serde_json::{Value, json};
 use std::path::Path;
 
+/// What to do about machines that invoke each other.
+pub(crate) const OUT_OF_CIRCLE: &str =
+    "a machine is compiled with those that it invokes: leave one of these invokes out";
+
 /// Something to say about a place in a definition.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Diagnostic {

@@ -45,7 +45,7 @@ pub(crate) fn run(cli: Cli, format: Format) -> Result<(), Failure> {
         Verb::Stop(args) => online(|| ask::act(Op::Stop, &args, file, &printer)),
         Verb::Retry(args) => online(|| ask::act(Op::Retry, &args, file, &printer)),
         Verb::Skip(args) => online(|| ask::act(Op::Skip, &args, file, &printer)),
-        Verb::Delete(args) => online(|| ask::delete(&args, file, &printer)),
+        Verb::Delete(args) => online(|| verbs::delete(&args, file, &printer)),
         Verb::History(args) => online(|| ask::history(args, file, &printer)),
         Verb::Where(args) => online(|| ask::whereabouts(args, file, &printer)),
         Verb::Instances(args) => online(|| verbs::instances(&args, file, &printer)),

@@ -36,12 +36,26 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         ],
     ),
     ("history", &["statemesh history order/42"]),
-    ("explain", &["statemesh explain order/42 PAY --data '{\"amount\":3}'"]),
+    (
+        "explain",
+        &[
+            "statemesh explain order/42 PAY --data '{\"amount\":3}'",
+            "statemesh explain order/42 PAY --data '{}' --faults fail",
+        ],
+    ),
     ("where", &["statemesh where order/42"]),
     ("stop", &["statemesh stop order/42"]),
     ("retry", &["statemesh retry order/42"]),
     ("skip", &["statemesh skip order/42"]),
-    ("delete", &["statemesh delete order/42", "statemesh delete order/42 --if-run 1982e4c6b0a5f3d1"]),
+    (
+        "delete",
+        &[
+            "statemesh delete order/42",
+            "statemesh delete order/42 --if-run 1982e4c6b0a5f3d1",
+            "statemesh delete order --status done --older 1h --dry-run",
+            "statemesh delete order --stuck",
+        ],
+    ),
     ("members", &["statemesh members --address 10.0.0.1,10.0.0.2"]),
     ("machines", &["statemesh machines"]),
     ("placement", &["statemesh placement"]),

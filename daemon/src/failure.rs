@@ -58,7 +58,7 @@ impl Exit {
         (
             Exit::Unreached,
             "What `--until-state`, `--until-tag` or `--until-done` waits for has not come about `--within` its time, or cannot any more: the instance has ended \
-             elsewhere, is gone, or another one began.",
+             elsewhere, is stuck, is gone, or another one began.",
         ),
     ];
 

@@ -13,6 +13,7 @@ mod diagnostic;
 mod dispatch;
 mod examples;
 mod failure;
+mod faults;
 mod input;
 mod key_files;
 mod keys;

@@ -209,7 +209,11 @@ fn http_page() -> String {
     page.push_str("GET or HEAD, 503 try again or elsewhere, or the answer is too large, 504 no answer in time, 500 a fault of the daemon.\n\n");
     page.push_str("A head longer than `http.header_bytes` is answered with 431. A connection is closed whose head is not there within\n");
     page.push_str("`http.timeout`, or whose peer takes nothing of an answer for as long; none is kept for more than five minutes. A request's\n");
-    page.push_str("body is not read. An answer of more than `limits.output_bytes` is refused with 503 and `output_too_large`.\n\n");
+    page.push_str(
+        "body is not read. An answer of more than `limits.output_bytes` is refused with 503 and `output_too_large`,\n",
+    );
+    page.push_str("and so is one with `until` of more than 256 KiB: while it is waited for its room is kept. Such requests may keep half of `http.unsent_bytes`\n");
+    page.push_str("together, beyond which they are refused with 503 and `limit_exceeded`.\n\n");
     page.push_str("When `http.connections` are open, the one that has asked nothing for longest is closed to make room for a new one, be it\n");
     page.push_str("idle or in the middle of a head. When all of them wait for an answer, `http.probe_connections` more are accepted: there\n");
     page.push_str("only /health/live and /health/ready are answered, everything else with 503 and `limit_exceeded`, and a head must come\n");

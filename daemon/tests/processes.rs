@@ -340,6 +340,19 @@ fn what_a_person_types_meets_a_daemon_as_it_is() {
     let meant = ask(&["get", "lmap/1"]);
     assert!(code(&meant) == 1 && stderr(&meant).contains("did you mean lamp?"), "{}", stderr(&meant));
 
+    let unknown = ask(&["start", "lamp/2", "--until-state", "onn", "--within", "60s"]);
+    assert!(code(&unknown) == 1 && stderr(&unknown).contains("did you mean on?"), "{}", stderr(&unknown));
+    assert_eq!(code(&ask(&["get", "lamp/2"])), 1, "nothing was done");
+    for key in ["many/1", "many/2", "many/3"] {
+        assert_eq!(code(&ask(&["start", &format!("lamp/{key}")])), 0);
+    }
+    assert_eq!(code(&ask(&["stop", "lamp/many/2"])), 0);
+    let many = ["delete", "lamp", "--prefix", "many/", "--status", "active", "-o", "json"];
+    let removed: Value = serde_json::from_slice(&ask(&many).stdout).unwrap();
+    assert_eq!(removed, serde_json::json!({"deleted": 2, "skipped": {}}));
+    let left = ask(&["instances", "lamp", "--prefix", "many/"]);
+    assert!(stdout(&left).contains("lamp/many/2") && stdout(&left).lines().count() == 2, "{}", stdout(&left));
+
     let new = ask(&["explain", "lamp/new", "PRESS"]);
     let told = stdout(&new);
     assert_eq!(code(&new), 0, "{}", stderr(&new));

@@ -174,6 +174,34 @@ fn a_definition_goes_out_as_it_is_and_what_is_wrong_is_shown_at_its_place() {
 }
 
 #[test]
+fn definitions_go_out_after_those_that_they_invoke_and_a_circle_is_named() {
+    let folder = Folder::new("define-order");
+    let invoking = |id: &str, src: &str| {
+        format!(r#"{{"id":"{id}","initial":"a","states":{{"a":{{"invoke":{{"src":"{src}"}}}}}}}}"#)
+    };
+    folder.file("a.json", &invoking("a", "b")).file("b.json", &invoking("b", "c")).file("c.json", r#"{"id":"c"}"#);
+    let peer = Peer::start(|request| {
+        let id = &request["definition"]["id"];
+        Some(
+            json!({"ok": true, "machines": [], "machine": id, "version": 1, "members": 1, "hash": "00", "warnings": []}),
+        )
+    });
+    let defined = || {
+        let requests = std::mem::take(&mut *peer.requests.lock().unwrap());
+        let ids = requests.iter().map(|text| serde_json::from_str::<Value>(text).unwrap()["definition"]["id"].clone());
+        ids.filter(Value::is_string).collect::<Vec<_>>()
+    };
+    for files in [["a.json", "b.json", "c.json"], ["c.json", "a.json", "b.json"], ["b.json", "c.json", "a.json"]] {
+        let output = peer.run(&folder, &[&["define"], &files[..]].concat());
+        assert_eq!((code(&output), defined()), (0, vec![json!("c"), json!("b"), json!("a")]), "{}", stderr(&output));
+    }
+    folder.file("c.json", &invoking("c", "a"));
+    let circle = peer.run(&folder, &["define", "a.json", "b.json", "c.json"]);
+    assert_eq!((code(&circle), defined()), (1, Vec::new()), "nothing was defined");
+    assert!(stderr(&circle).contains("a invokes b invokes c invokes a"), "{}", stderr(&circle));
+}
+
+#[test]
 fn define_says_which_daemons_do_not_run_the_machine() {
     let folder = Folder::new("define-refused");
     folder.file("ok.json", "{\"id\":\"ok\"}");
@@ -595,6 +623,45 @@ fn a_page_of_instances_says_where_the_next_begins() {
     assert_eq!((&last["instances"][0]["key"], &last["next"]), (&json!("2"), &Value::Null));
     let table = peer.run(&folder, &["instances", "--limit", "1"]);
     assert!(stderr(&table).contains("--after 0.0.a"), "{}", stderr(&table));
+}
+
+#[test]
+fn instances_that_a_filter_lists_are_removed_page_by_page_as_they_were_listed() {
+    let folder = Folder::new("delete-listed");
+    let peer = Peer::start(|request| {
+        let line = |key: &str| json!({"machine": "m", "key": key, "value": "end", "status": "done", "run": "1982e4c6b0a5f3d1", "seq": 3});
+        let refused = |code: &str| json!({"ok": false, "error": {"code": code, "message": "no"}});
+        Some(match (request["op"].as_str().unwrap(), request["key"].as_str(), request["after"].as_str()) {
+            ("list", _, _) if request["counts"] == true => {
+                json!({"ok": true, "counts": [{"machine": "m", "value": "end", "status": "done", "count": 3}], "next": null})
+            }
+            ("list", _, None) => json!({"ok": true, "instances": [line("a"), line("b")], "next": "0.2.x"}),
+            ("list", _, Some(_)) => json!({"ok": true, "instances": [line("c")], "next": null}),
+            ("delete", Some("b"), _) => refused("condition_failed"),
+            _ => json!({"ok": true, "value": "end", "status": "done", "changed": true}),
+        })
+    });
+    let asked = |op: &str| {
+        let requests = peer.requests.lock().unwrap();
+        let requests = requests.iter().map(|text| serde_json::from_str::<Value>(text).unwrap());
+        requests.filter(|request| request["op"] == op).collect::<Vec<_>>()
+    };
+    let dry = peer.run(&folder, &["delete", "m", "--status", "done", "--dry-run"]);
+    assert!(code(&dry) == 0 && stdout(&dry).contains("3") && asked("delete").is_empty(), "{}", stderr(&dry));
+    let output = peer.run(&folder, &["delete", "m", "--status", "done", "--older", "1h", "-o", "json"]);
+    let told: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let expected = json!({"deleted": 2, "skipped": {"it went on after it was listed": 1}});
+    assert_eq!((code(&output), told), (0, expected), "{}", stderr(&output));
+    assert_eq!(asked("list")[1]["where"], json!({"status": "done", "older_ms": 3_600_000}));
+    assert_eq!(asked("delete").iter().map(|asked| asked["key"].clone()).collect::<Vec<_>>(), ["a", "b", "c"]);
+    assert_eq!((&asked("delete")[0]["if_run"], &asked("delete")[0]["if_seq"]), (&json!("1982e4c6b0a5f3d1"), &json!(3)));
+    let before = peer.requests.lock().unwrap().len();
+    for wrong in
+        [&["m"][..], &["m/a", "--status", "done"], &["m", "--stuck", "--if-seq", "1"], &["m", "--all", "--stuck"]]
+    {
+        assert_eq!(code(&peer.run(&folder, &[&["delete"], wrong].concat())), 2, "{wrong:?}");
+    }
+    assert_eq!(peer.requests.lock().unwrap().len(), before, "nothing was asked");
 }
 
 #[test]

@@ -1,9 +1,13 @@
 //! What the definition says of the states that are active: their ids, tags, `meta` and descriptions.
 
+use crate::diagnostics::closest;
 use crate::instance::Instance;
 use crate::machine::Machine;
 use crate::state_set::{StateIx, StateSet};
 use statemesh_expr::{Str, Value};
+
+/// Names that a misspelt one is compared with at most: a comparison takes microseconds, and whoever sends requests can ask for it.
+const LOOKED_AT: usize = 256;
 
 impl Machine {
     /// The tags of the active states, sorted, each once.
@@ -29,10 +33,39 @@ impl Machine {
     /// `refunding.stuck`. A machine without such a state is not in it.
     pub fn is_in(&self, instance: &Instance, path: &str) -> bool {
         let active = &instance.actor.active;
+        self.some_state_at(path, |state| active.contains(state))
+    }
+
+    /// Whether the machine has a state of this path.
+    pub fn has_state(&self, path: &str) -> bool {
+        self.some_state_at(path, |_| true)
+    }
+
+    /// Whether a state of the machine has this tag.
+    pub fn knows_tag(&self, tag: &str) -> bool {
+        self.states.iter().any(|state| state.tags.iter().any(|own| own == tag))
+    }
+
+    /// The path of a state that was probably meant by one that there is not: a misspelt one, or the end of one (`stuck`).
+    pub fn state_like(&self, path: &str) -> Option<String> {
+        let paths: Vec<String> =
+            (1..self.states.len()).take(LOOKED_AT).map(|state| self.path_below_root(state)).collect();
+        let is_end = |full: &&String| full.strip_suffix(path).is_some_and(|before| before.ends_with('.'));
+        let found = paths.iter().find(is_end).map(String::as_str);
+        found.or_else(|| closest(path, paths.iter().map(String::as_str))).map(str::to_owned)
+    }
+
+    /// The tag that was probably meant by one that no state has.
+    pub fn tag_like(&self, tag: &str) -> Option<&str> {
+        closest(tag, self.states.iter().flat_map(|state| &state.tags).take(LOOKED_AT).map(Str::as_str))
+    }
+
+    /// Whether this holds of a state of this path.
+    fn some_state_at(&self, path: &str, holds: impl Fn(StateIx) -> bool) -> bool {
         let mut at = self.states_named(0, path);
         // A key may have dots in it: all ways to read the path are tried.
         while let Some((state, rest)) = at.pop() {
-            if rest.is_empty() && active.contains(state) {
+            if rest.is_empty() && holds(state) {
                 return true;
             }
             if !rest.is_empty() {
@@ -40,6 +73,19 @@ impl Machine {
             }
         }
         false
+    }
+
+    fn path_below_root(&self, state: usize) -> String {
+        let mut keys = Vec::new();
+        let mut at = self.states.get(state);
+        while let Some(state) = at
+            && let Some(parent) = state.parent
+        {
+            keys.push(state.key.as_str());
+            at = self.states.get(usize::from(parent));
+        }
+        keys.reverse();
+        keys.join(".")
     }
 
     /// The children of a state whose keys the path begins with, each with what is left of it.

@@ -4,7 +4,7 @@ use crate::error::StepError;
 use crate::event::{Effect, Event, Millis, Status};
 use crate::instance::Instance;
 use crate::json_pos::Document;
-use crate::machine::Machine;
+use crate::machine::{Faults, Machine};
 use crate::runtime::Output;
 use crate::runtime::selection_trace::{TraceEntry, Verdict};
 use statemesh_expr::{List, Map, Str, Value};
@@ -65,6 +65,17 @@ impl Machine {
     /// Explains what `event` would do. The instance is not changed. An explanation that would have more bytes as JSON than
     /// `output_bytes_max` is refused with `output_too_large`.
     pub fn explain(&self, instance: &Instance, event: &Event<'_>, now: Millis) -> Result<Explanation, StepError> {
+        self.explain_with(instance, event, now, self.faults)
+    }
+
+    /// The same, as it would be if this became of faults.
+    pub fn explain_with(
+        &self,
+        instance: &Instance,
+        event: &Event<'_>,
+        now: Millis,
+        faults: Faults,
+    ) -> Result<Explanation, StepError> {
         self.check(instance)?;
         let trace = match instance.status() {
             Status::Active => self.trace_selection(instance, event),
@@ -75,7 +86,7 @@ impl Machine {
             status: instance.status(),
             candidates: self.candidates(&trace)?,
             handled: self.handled(instance),
-            outcome: self.outcome(instance, event, now),
+            outcome: self.outcome(instance, event, now, faults),
         };
         match explanation.to_value().json_len(self.limits.output_bytes_max) {
             Some(_) => Ok(explanation),
@@ -137,9 +148,15 @@ impl Machine {
         handled
     }
 
-    fn outcome(&self, instance: &Instance, event: &Event<'_>, now: Millis) -> Result<Outcome, StepError> {
+    fn outcome(
+        &self,
+        instance: &Instance,
+        event: &Event<'_>,
+        now: Millis,
+        faults: Faults,
+    ) -> Result<Outcome, StepError> {
         let mut copy = instance.clone();
-        let mut out = Output::new();
+        let mut out = Output { faults: Some(faults), ..Output::new() };
         let step = self.send(&mut copy, event, now, &mut out)?;
         Ok(Outcome {
             changed: step.changed,

@@ -432,4 +432,10 @@ fn an_instance_is_in_each_state_on_its_path_and_has_its_tags() {
     assert!(["x", "x.a", "x.a.b.c", "y", "y.d"].into_iter().all(is_in));
     assert!(!["", "a", "x.", "x.b.c", "x.a.b", "y.e", "y.d.f", "z"].into_iter().any(is_in));
     assert!(machine.has_tag(&instance, "busy") && !machine.has_tag(&instance, "late"));
+    assert!(["x", "x.a.b.c", "y.e"].into_iter().all(|path| machine.has_state(path)));
+    assert!(!["", "a", "x.", "x.a.b", "z"].into_iter().any(|path| machine.has_state(path)));
+    assert!(machine.knows_tag("late") && !machine.knows_tag("lat"));
+    let meant = ["e", "x.a.bc", "X.A", "nothing.like.it"].map(|path| machine.state_like(path));
+    assert_eq!(meant.each_ref().map(Option::as_deref), [Some("y.e"), Some("x.a.b.c"), Some("x.a"), None]);
+    assert_eq!((machine.tag_like("lste"), machine.tag_like("nothing")), (Some("late"), None));
 }

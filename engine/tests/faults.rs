@@ -109,6 +109,18 @@ fn xstates_way_is_asked_for_by_the_definition_or_by_who_runs_it() {
     }
 }
 
+#[test]
+fn an_event_is_explained_in_both_ways_whatever_the_definition_says() {
+    for source in [SOURCE.to_owned(), SOURCE.replacen("{\"id\"", r#"{"@statemesh":{"faults":"fail"},"id""#, 1)] {
+        let machine = compiled(&source);
+        let instance = started(&machine);
+        let explained =
+            |faults| machine.explain_with(&instance, &Event::named("ADD"), Millis(0), faults).unwrap().outcome;
+        assert!(explained(Faults::Hold).unwrap_err().to_string().contains("event.by"));
+        assert_eq!(explained(Faults::Fail).unwrap().status, Status::Error);
+    }
+}
+
 fn simulated(events: &str, faults: &str) -> Vec<Value> {
     let line = format!(r#"{{"machine":{SOURCE},"events":{events},"faults":"{faults}"}}"#);
     let answer: Value = serde_json::from_slice(&simulate_batch_line(line.as_bytes(), &Limits::default())).unwrap();

@@ -44,7 +44,11 @@ impl Code {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Node(ErrorCode::UnknownMachine | ErrorCode::UnknownInstance) => StatusCode::NOT_FOUND,
             Self::Node(
-                ErrorCode::BadRequest | ErrorCode::MissingField | ErrorCode::WrongType | ErrorCode::KeyTooLong,
+                ErrorCode::BadRequest
+                | ErrorCode::MissingField
+                | ErrorCode::WrongType
+                | ErrorCode::KeyTooLong
+                | ErrorCode::UnknownState,
             ) => StatusCode::BAD_REQUEST,
             Self::Node(ErrorCode::Timeout) => StatusCode::GATEWAY_TIMEOUT,
             Self::Node(ErrorCode::Internal) => StatusCode::INTERNAL_SERVER_ERROR,

@@ -17,10 +17,13 @@ pub(crate) struct Question {
     pub(crate) request: Request,
     /// Only this field of the reply is shown.
     pub(crate) field: Option<&'static str>,
+    /// The node answers once something has come about.
+    pub(crate) waits: bool,
 }
 
-/// The answer for a reply, of which only `field` is shown if one is named; it is in `room` until it has been written.
-pub(crate) fn answer(reply: &Reply, field: Option<&str>, room: Part) -> Answer {
+/// The answer for a reply, of which only `field` is shown if one is named; it is in `room` until it has been written. `waits`: it was
+/// waited for, and the room is a small one.
+pub(crate) fn answer(reply: &Reply, field: Option<&str>, waits: bool, room: Part) -> Answer {
     let reply = match reply.fields() {
         Ok(reply) => reply,
         Err(error) => return Answer::error(ErrorCode::Internal, &format!("the node's reply cannot be read: {error}")),
@@ -37,7 +40,8 @@ pub(crate) fn answer(reply: &Reply, field: Option<&str>, room: Part) -> Answer {
     }
     body.push(b'\n');
     if body.len() > room.bytes() {
-        let message = format!("the answer has more than {} bytes (limits.output_bytes)", room.bytes());
+        let bound = if waits { "it is waited for; ask without `until`" } else { "limits.output_bytes" };
+        let message = format!("the answer has more than {} bytes ({bound})", room.bytes());
         return Answer::error(ErrorCode::OutputTooLarge, &message);
     }
     Answer::json(status, room.hold(body))
@@ -48,6 +52,13 @@ pub(crate) fn unanswered(error: &CallError) -> Answer {
     Answer::error(error.code(), &error.to_string())
 }
 
+/// The answer when too many wait already.
+pub(crate) fn crowded() -> Answer {
+    let message = "as many requests wait with `until` as there may be; ask again in a moment";
+    Answer::error(ErrorCode::LimitExceeded, message)
+}
+
+/// All fields but those that only the protocol needs.
 fn content(reply: &Fields<'_>, body: &mut Vec<u8>) {
     let mut map = MapWriter::new(body, Encoding::Json);
     for (name, value) in reply.content() {

@@ -5,12 +5,17 @@ use hyper::body::Bytes;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+/// What an answer may have that is waited for. It keeps this all the while, so that it cannot be as much as one that is there at once.
+const WAITING_BYTES: u32 = 256 * 1024;
+
 /// Room for answers.
 #[derive(Clone, Debug)]
 pub(crate) struct Room {
     bytes: Arc<Semaphore>,
     all: usize,
     largest: u32,
+    /// Answers that may be waited for at a time: others have to find room too.
+    waiting: Arc<Semaphore>,
 }
 
 impl Room {
@@ -18,12 +23,24 @@ impl Room {
     pub(crate) fn new(all: usize, largest: usize) -> Self {
         let largest = u32::try_from(largest).unwrap_or(u32::MAX);
         let all = all.max(largest as usize).min(Semaphore::MAX_PERMITS);
-        Self { bytes: Arc::new(Semaphore::new(all)), all, largest }
+        let waiting = all / 2 / WAITING_BYTES as usize;
+        Self { bytes: Arc::new(Semaphore::new(all)), all, largest, waiting: Arc::new(Semaphore::new(waiting)) }
     }
 
     /// Bytes that are taken.
     pub(crate) fn taken(&self) -> usize {
         self.all.saturating_sub(self.bytes.available_permits())
+    }
+
+    /// A place for an answer that is waited for; `None` if there is none left.
+    pub(crate) fn to_wait(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.waiting).try_acquire_owned().ok()
+    }
+
+    /// Waits until there is room for one that is waited for.
+    pub(crate) async fn for_waiting(&self) -> Option<Part> {
+        let bytes = self.largest.min(WAITING_BYTES);
+        Arc::clone(&self.bytes).acquire_many_owned(bytes).await.ok().map(Part)
     }
 
     /// Waits until there is room for one more answer.
@@ -64,6 +81,18 @@ impl AsRef<[u8]> for Held {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn those_that_wait_leave_half_of_the_room_to_others() {
+        let (waiting, all) = (WAITING_BYTES as usize, 5 * WAITING_BYTES as usize);
+        let room = Room::new(all, 2 * waiting);
+        let places = [room.to_wait(), room.to_wait()];
+        assert!(places.iter().all(Option::is_some) && room.to_wait().is_none());
+        let parts = [room.for_waiting().await.unwrap(), room.for_waiting().await.unwrap()];
+        assert_eq!((room.taken(), parts[0].bytes()), (2 * waiting, waiting));
+        drop(places);
+        assert!(room.to_wait().is_some());
+    }
 
     #[tokio::test]
     async fn an_answer_keeps_its_own_size_until_it_is_dropped() {

@@ -1,7 +1,7 @@
 //! The resources and the requests of client protocol 1 that they stand for.
 
 use crate::asking::Question;
-use statemesh_protocol::reply::Encoding;
+use statemesh_protocol::reply::{Encoding, MapWriter};
 use statemesh_protocol::request::Op;
 use statemesh_protocol::request_writer::{Ask, Filter};
 
@@ -25,6 +25,9 @@ const INSTANCES_DEFAULT: u64 = 100;
 /// How many are listed at most; a client asks for the next with `after`.
 const INSTANCES_MAX: u64 = 1_000;
 
+/// For how long an answer waits at most; a client asks again. Less than the node is waited for, and than `http.timeout` by default.
+const WITHIN_MS_MAX: u64 = 5_000;
+
 /// A resource: its path and what it shows.
 #[derive(Clone, Copy, Debug)]
 pub struct Resource {
@@ -46,7 +49,7 @@ pub const RESOURCES: [Resource; 10] = [
     Resource { path: "/v1/machines", shows: "the machines that are defined" },
     Resource { path: "/v1/list", shows: "instances of the whole mesh, limit (100, at most 1,000) on a page; after: the next of the page before. Those with machine, prefix, state, tag, status, stuck=true, older_ms, younger_ms; counts=true counts them by state" },
     Resource { path: "/v1/machines/{machine}/instances", shows: "the same of one machine" },
-    Resource { path: "/v1/instances/{machine}/{key}", shows: "one instance, wherever it is; a key may hold slashes" },
+    Resource { path: "/v1/instances/{machine}/{key}", shows: "one instance, wherever it is; a key may hold slashes. With until_state, until_tag or until_done=true the answer waits until it is there, for at most within (1,000; at most 5,000) milliseconds, and says whether it is: reached" },
 ];
 
 /// The index page.
@@ -76,7 +79,7 @@ pub(super) fn route(path: &str, query: Option<&str>) -> Option<Route> {
         "/v1/members" => Some(list(Op::Members)),
         "/v1/machines" => Some(list(Op::Machines)),
         "/v1/placement" => Some(ask(&of(Op::Placement))),
-        _ => instance(path).or_else(|| instances(path, query)),
+        _ => instance(path, query).or_else(|| instances(path, query)),
     }
 }
 
@@ -86,20 +89,38 @@ fn of<'a>(op: Op) -> Ask<'a> {
 
 /// The whole reply.
 fn ask(ask: &Ask<'_>) -> Route {
-    Route::Ask(Question { request: ask.into(), field: None })
+    Route::Ask(Question { request: ask.into(), field: None, waits: ask.until.is_some() })
 }
 
 /// Only the list in the reply, which has the op's name.
 fn list(op: Op) -> Route {
-    Route::Ask(Question { request: (&of(op)).into(), field: Some(op.as_str()) })
+    Route::Ask(Question { request: (&of(op)).into(), field: Some(op.as_str()), waits: false })
 }
 
 /// A key is the rest of the path: it may hold slashes.
-fn instance(path: &str) -> Option<Route> {
+fn instance(path: &str, query: Option<&str>) -> Option<Route> {
     let (machine, key) = path.strip_prefix("/v1/instances/")?.split_once('/')?;
     let (machine, key) = (decoded(machine)?, decoded(key)?);
-    let get = Ask::about(Op::Get, Encoding::Json, &machine, &key);
+    let (mut until, mut within) = (Vec::new(), None);
+    let mut fields = MapWriter::new(&mut until, Encoding::Json);
+    for (name, value) in pairs(query) {
+        match name {
+            "until_state" => _ = fields.str("state", &decoded(value)?),
+            "until_tag" => _ = fields.str("tag", &decoded(value)?),
+            "until_done" => _ = fields.bool("done", value.parse().ok()?),
+            "within" => within = Some(value.parse::<u64>().ok()?.min(WITHIN_MS_MAX)),
+            _ => {}
+        }
+    }
+    fields.end();
+    let until = (until != b"{}").then_some(until.as_slice());
+    let about = Ask::about(Op::Get, Encoding::Json, &machine, &key);
+    let get = Ask { until, within_ms: within.filter(|_| until.is_some()), ..about };
     (!machine.is_empty() && !key.is_empty()).then(|| ask(&get))
+}
+
+fn pairs(query: Option<&str>) -> impl Iterator<Item = (&str, &str)> {
+    query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='))
 }
 
 fn instances(path: &str, query: Option<&str>) -> Option<Route> {
@@ -115,7 +136,7 @@ fn list_of(mut machine: Option<String>, query: Option<&str>) -> Option<Route> {
     let (mut limit, mut after, mut counts) = (INSTANCES_DEFAULT, None, false);
     let (mut prefix, mut state, mut tag, mut status) = (None, None, None, None);
     let mut filter = Filter::default();
-    for (name, value) in query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('=')) {
+    for (name, value) in pairs(query) {
         match name {
             "limit" => limit = value.parse::<u64>().ok()?.clamp(1, INSTANCES_MAX),
             "after" => after = Some(decoded(value)?),
@@ -184,6 +205,17 @@ mod tests {
         ] {
             assert_eq!(request(wrong, None), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn an_instance_is_waited_for_as_its_query_says_and_not_for_long() {
+        let asked = |query| request("/v1/instances/order/42", Some(query));
+        let state = asked("until_state=a.b%20c&within=999999").unwrap();
+        assert_eq!((&state["until"], &state["within"]), (&json!({"state": "a.b c"}), &json!(5_000)));
+        assert_eq!(asked("until_tag=late").unwrap()["until"], json!({"tag": "late"}));
+        assert_eq!(asked("until_done=true").unwrap()["until"], json!({"done": true}));
+        assert_eq!(asked("within=5"), request("/v1/instances/order/42", None), "there is nothing to wait for");
+        assert!(["until_done=1", "until_state=a&within=x", "until_tag=%f"].into_iter().all(|bad| asked(bad).is_none()));
     }
 
     #[test]

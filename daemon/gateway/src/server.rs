@@ -188,11 +188,16 @@ impl<B: Backend> Server<B> {
         }
     }
 
-    async fn ask(&self, Question { request, field }: Question) -> Answer {
+    async fn ask(&self, Question { request, field, waits }: Question) -> Answer {
+        let place = self.room.to_wait().filter(|_| waits);
+        if waits && place.is_none() {
+            return asking::crowded();
+        }
+        let room = if waits { self.room.for_waiting().await } else { self.room.for_one().await };
         // Nothing closes the room before the server ends.
-        let Some(room) = self.room.for_one().await else { return asking::unanswered(&CallError::Ending) };
+        let Some(room) = room else { return asking::unanswered(&CallError::Ending) };
         match self.backend.call(request).await {
-            Ok(reply) => asking::answer(&reply, field, room),
+            Ok(reply) => asking::answer(&reply, field, waits, room),
             Err(error) => asking::unanswered(&error),
         }
     }

@@ -29,6 +29,7 @@ impl Backend for Fake {
         let request = request.read().unwrap();
         let reply = match (request.op, &*request.key) {
             (Op::Members, _) => json!({"ok": true, "id": 0, "members": [{"name": "a"}]}),
+            (Op::Get, _) if request.until.is_some() => json!({"ok": true, "value": "a", "reached": true}),
             (Op::Get, "large") => json!({"ok": true, "context": "x".repeat(8 << 20)}),
             (Op::Get, "busy") => return Err(CallError::Busy),
             (Op::Get, "ending") => return Err(CallError::Ending),
@@ -103,6 +104,8 @@ async fn json_is_what_the_protocol_answers() {
     assert!(get(address, "/v1/members").await.ends_with("\r\n\r\n[{\"name\":\"a\"}]\n"));
     let missing = get(address, "/v1/instances/order/42").await;
     assert!(missing.starts_with("HTTP/1.1 404") && missing.contains("\"unknown_instance\""), "{missing}");
+    let waited = get(address, "/v1/instances/order/42?until_state=a").await;
+    assert!(waited.starts_with("HTTP/1.1 200") && waited.contains("\"reached\":true"), "{waited}");
     assert!(get(address, "/v1/placement").await.starts_with("HTTP/1.1 503"), "a node that ends");
     assert!(get(address, "/v1/machines/order/instances").await.starts_with("HTTP/1.1 504"), "one that takes too long");
 }

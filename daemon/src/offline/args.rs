@@ -1,7 +1,7 @@
 //! The arguments of the verbs that need no daemon.
 
+use crate::faults::FaultsArg;
 use clap::{Args, Subcommand, ValueEnum};
-use statemesh_engine::Faults;
 use std::path::PathBuf;
 
 #[derive(Args, Debug)]
@@ -38,24 +38,6 @@ pub(crate) struct SimulateArgs {
     /// What becomes of an expression without a value, whatever the definition says
     #[arg(long, conflicts_with = "batch", value_enum, value_name = "WORD")]
     pub(crate) faults: Option<FaultsArg>,
-}
-
-/// What becomes of a fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum FaultsArg {
-    /// The event is refused, a timer is held and makes the instance stuck
-    Hold,
-    /// The instance fails, as in XState
-    Fail,
-}
-
-impl From<FaultsArg> for Faults {
-    fn from(arg: FaultsArg) -> Self {
-        match arg {
-            FaultsArg::Hold => Self::Hold,
-            FaultsArg::Fail => Self::Fail,
-        }
-    }
 }
 
 #[derive(Args, Debug)]

@@ -30,7 +30,6 @@ pub(crate) fn check(args: &CheckArgs, printer: &Printer) -> Result<(), Failure> 
     };
     let (errors, warnings) = (found("error"), found("warning"));
     if printer.format == Format::Table {
-        say_order(&files);
         let strict = if args.strict && warnings > 0 { ", which --strict takes for errors" } else { "" };
         say!("{}, {}, {}{strict}", count(files.len(), "file"), count(errors, "error"), count(warnings, "warning"));
     }
@@ -38,17 +37,6 @@ pub(crate) fn check(args: &CheckArgs, printer: &Printer) -> Result<(), Failure> 
         return Err(Failure::new(Exit::File, "file", unread.join("; ")));
     }
     if errors > 0 || (args.strict && warnings > 0) { Err(Failure::silent(Exit::Refused)) } else { Ok(()) }
-}
-
-/// `define` takes files one after the other, and refuses one whose children come later.
-fn say_order(files: &[Checked]) {
-    let mut ordered: Vec<&Checked> = files.iter().filter(|file| file.machine.is_some()).collect();
-    if ordered.iter().all(|file| file.round == 0) {
-        return;
-    }
-    ordered.sort_by_key(|file| file.round);
-    let names: Vec<String> = ordered.iter().map(|file| file.path.display().to_string()).collect();
-    say!("define them in this order: {}", names.join(" "));
 }
 
 fn shown(file: &Checked, strict: bool, colour: bool) -> String {

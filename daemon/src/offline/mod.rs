@@ -20,7 +20,7 @@ use crate::diagnostic::{self, Diagnostic};
 use crate::failure::{Exit, Failure};
 use crate::input::read_input;
 use crate::output::Format;
-use statemesh_engine::{Faults, Limits, Machine};
+use statemesh_engine::{Circle, Faults, Limits, Machine};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,13 +32,11 @@ pub(crate) struct Checked {
     /// The machine, if there is no error.
     pub(crate) machine: Option<Arc<Machine>>,
     pub(crate) diagnostics: Vec<Diagnostic>,
-    /// How often the files were gone through before this one's children were known: those of a lower round are to be defined first.
-    pub(crate) round: usize,
 }
 
 impl Checked {
     fn read(path: &Path) -> Result<Checked, Failure> {
-        Ok(Checked { path: path.to_owned(), text: read_input(path)?, machine: None, diagnostics: Vec::new(), round: 0 })
+        Ok(Checked { path: path.to_owned(), text: read_input(path)?, machine: None, diagnostics: Vec::new() })
     }
 
     fn compile(&mut self, known: &BTreeMap<String, Arc<Machine>>, faults: Option<Faults>) {
@@ -64,10 +62,9 @@ fn compile(paths: &[PathBuf], faults: Option<Faults>) -> Result<Vec<Checked>, Fa
 
 fn compiled(mut files: Vec<Checked>, faults: Option<Faults>) -> Vec<Checked> {
     let mut known = BTreeMap::new();
-    for round in 0.. {
+    loop {
         let before = known.len();
         for file in files.iter_mut().filter(|file| file.machine.is_none()) {
-            file.round = round;
             file.compile(&known, faults);
             known.extend(file.machine.iter().map(|machine| (machine.id().to_owned(), Arc::clone(machine))));
         }
@@ -75,14 +72,20 @@ fn compiled(mut files: Vec<Checked>, faults: Option<Faults>) -> Vec<Checked> {
             break;
         }
     }
-    files.iter_mut().flat_map(|file| &mut file.diagnostics).for_each(name_the_child);
+    let waiting = files.iter().filter(|file| file.machine.is_none());
+    let circle = statemesh_engine::order(waiting.map(|file| file.text.as_bytes())).err();
+    files.iter_mut().flat_map(|file| &mut file.diagnostics).for_each(|found| name_the_child(found, circle.as_ref()));
     files
 }
 
 /// No mesh is asked here: the child's definition has to be given too.
-fn name_the_child(found: &mut Diagnostic) {
+fn name_the_child(found: &mut Diagnostic, circle: Option<&Circle>) {
     if found.code == "unknown_machine" {
-        found.hint = Some("give its definition too: `check` takes several files, the others `--with FILE`".to_owned());
+        let circle = circle.filter(|circle| circle.0.iter().any(|id| found.message.contains(&format!("{id:?}"))));
+        found.hint = Some(match circle {
+            Some(circle) => format!("{circle}; {}", diagnostic::OUT_OF_CIRCLE),
+            None => "give its definition too: `check` takes several files, the others `--with FILE`".to_owned(),
+        });
     }
 }
 

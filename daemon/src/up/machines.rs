@@ -82,6 +82,9 @@ pub(crate) fn define(remote: &mut Remote, files: &[PathBuf]) -> Result<Vec<Defin
         }
         if refused.len() == before {
             refused.iter().for_each(|(path, text, failure)| show(path, text, failure));
+            if let Err(circle) = statemesh_engine::order(refused.iter().map(|(_, text, _)| text.as_bytes())) {
+                say!("warning: {circle}; {}", diagnostic::OUT_OF_CIRCLE);
+            }
             break;
         }
         waiting = refused.into_iter().map(|(path, text, _)| (path, text)).collect();

@@ -3,6 +3,7 @@
 use super::bench::{CONNECTIONS, MAX_KEYS};
 use crate::config::SettingFlags;
 use crate::connect::Connect;
+use crate::faults::FaultsArg;
 use clap::{Args, ValueEnum};
 use statemesh_client::RunId;
 use std::path::PathBuf;
@@ -67,10 +68,18 @@ pub(crate) struct GetArgs {
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct ActArgs {
-    /// The instance
-    #[arg(value_name = "MACHINE/KEY")]
-    pub(crate) target: Target,
+pub(crate) struct DeleteArgs {
+    /// The instance; or the machine whose instances are meant that are as the options say
+    #[arg(value_name = "MACHINE[/KEY]")]
+    pub(crate) target: Watched,
+    #[command(flatten)]
+    pub(crate) filter: WhereArgs,
+    /// All instances of the machine
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Only count them
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// Makes a retry harmless: the first answer to this token is given again
     #[arg(long, value_name = "TOKEN")]
     pub(crate) dedup: Option<String>,
@@ -147,6 +156,9 @@ pub(crate) struct ExplainArgs {
     /// The event's other fields: a JSON object, @FILE or - for stdin
     #[arg(short, long, value_name = "JSON")]
     pub(crate) data: Option<String>,
+    /// What would become of an expression without a value, whatever the definition says
+    #[arg(long, value_enum, value_name = "WORD")]
+    pub(crate) faults: Option<FaultsArg>,
     #[command(flatten)]
     pub(crate) connect: Connect,
 }

@@ -1,6 +1,6 @@
 //! Verbs that are one request and its answer.
 
-use super::args::{ActArgs, ExplainArgs, GetArgs, PingArgs, SendArgs, StartArgs, Target, TargetArgs, UntilArgs};
+use super::args::{ExplainArgs, GetArgs, PingArgs, SendArgs, StartArgs, Target, TargetArgs, UntilArgs};
 use super::explain;
 use super::{sent, tell_if_unknown};
 use crate::config::did_you_mean;
@@ -105,9 +105,14 @@ fn reached(target: &Target, reply: &Value, is_late: bool) -> Result<(), Failure>
     }
     let (name, status) = (format!("{}/{}", target.machine, target.key), text(&reply["status"]));
     let is_stuck = reply["stuck"] == json!(true);
+    let is_gone = reply["gone"] == json!(true);
     let stands = if is_stuck { "stuck" } else { &status };
-    let message = format!("{name} is in {} ({stands}), and not where it was waited for", state(&reply["value"]));
+    let message = match is_gone {
+        true => format!("{name} is gone; it was last in {} ({stands})", state(&reply["value"])),
+        false => format!("{name} is in {} ({stands}), and not where it was waited for", state(&reply["value"])),
+    };
     let hint = match status.as_str() {
+        _ if is_gone => format!("it was removed, or lost with its daemon; `statemesh start {name}` begins a new one"),
         _ if is_stuck => {
             format!("it takes nothing until `statemesh retry {name}` fires its timer again, or skip drops it")
         }
@@ -116,12 +121,10 @@ fn reached(target: &Target, reply: &Value, is_late: bool) -> Result<(), Failure>
             "it has ended; `statemesh history {name}` shows how, `statemesh start {name}` puts a new instance in its place"
         ),
         _ if began_anew(reply) => format!("another life of it began meanwhile: `statemesh history {name}` shows it"),
-        _ if is_late => {
-            "--within gives it more time; `statemesh draw` shows whether the machine has such a state".to_owned()
+        _ if is_late => "--within gives it more time".to_owned(),
+        _ => {
+            format!("it was not waited for any longer: its next life began; `statemesh get {name}` shows what is there")
         }
-        _ => format!(
-            "it was not waited for any longer: it is gone, or its next life began; `statemesh get {name}` shows what is there"
-        ),
     };
     Err(Failure::new(Exit::Unreached, "unreached", message).hint(hint))
 }
@@ -245,20 +248,12 @@ pub(crate) fn act(op: Op, args: &TargetArgs, file: Option<&Path>, printer: &Prin
     printer.answer(&reply, || outcome(&args.target, &reply))
 }
 
-/// Removes an instance; what is printed is where it stood.
-pub(crate) fn delete(args: &ActArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
-    let (dedup, if_run, if_seq) = (args.dedup.as_deref(), args.if_run, args.if_seq);
-    let ask = Ask { dedup, if_run, if_seq, ..about(Op::Delete, &args.target) };
-    let reply = request(&args.connect, file, &ask)?;
-    printer.answer(&reply, || noted(&args.target, &reply, ("removed".to_owned(), Style::Good)))
-}
-
 /// One line: where the instance is now, and whether the event took it there.
 fn outcome(target: &Target, reply: &Value) -> Table {
     noted(target, reply, note(reply))
 }
 
-fn noted(target: &Target, reply: &Value, note: (String, Style)) -> Table {
+pub(super) fn noted(target: &Target, reply: &Value, note: (String, Style)) -> Table {
     let mut table = Table::new(["INSTANCE", "STATE", "STATUS", "SEQ", ""]);
     let status = text(&reply["status"]);
     table.styled([
@@ -326,7 +321,8 @@ pub(crate) fn whereabouts(args: TargetArgs, file: Option<&Path>, printer: &Print
 
 pub(crate) fn explain_event(args: ExplainArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
     let event = event(&args.event, args.data.as_deref())?.to_string();
-    let ask = Ask { event: Some(Event::Whole(event.as_bytes())), ..about(Op::Explain, &args.target) };
+    let (event, faults) = (Some(Event::Whole(event.as_bytes())), args.faults.map(Into::into));
+    let ask = Ask { event, faults, ..about(Op::Explain, &args.target) };
     let reply = request(&args.connect, file, &ask)?;
     printer.text(&reply, |painter| explain::lines(&args.target, &reply, painter))
 }
@@ -504,7 +500,8 @@ mod tests {
         let active = json!({"value": "a", "status": "active"});
         assert!(told(active.clone(), true).contains("--within gives it more time"));
         for (reply, is_late, says) in [
-            (active, false, "it is gone, or its next life began"),
+            (active, false, "its next life began"),
+            (json!({"value": "a", "status": "active", "gone": true}), false, "is gone; it was last in a (active)"),
             (json!({"value": "a", "status": "stopped"}), true, "it has ended; `statemesh history order/1`"),
             (json!({"value": "a", "status": "done"}), false, "it has ended"),
             (json!({"value": "a", "status": "error", "stuck": true}), true, "(stuck), and not"),

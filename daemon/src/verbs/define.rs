@@ -14,10 +14,12 @@ use statemesh_engine::{Limits, Machine};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Defines the machine of each file, in order, and goes on after one that is refused. Nothing is sent if a file is no JSON at all.
+/// Defines the machine of each file, those first that others invoke, and goes on after one that is refused. Nothing is sent if a file is
+/// no JSON at all, or some invoke each other.
 pub(crate) fn define(args: &DefineArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
     let read = |path: &PathBuf| Ok((path.clone(), json_of(path, printer.format)?));
     let texts = args.files.iter().map(read).collect::<Result<Vec<_>, Failure>>()?;
+    let texts = in_order(texts)?;
     let mut client = connect(&args.connect, file)?;
     let before = versions(&mut client);
     let (mut defined, mut refusals) = (Vec::new(), Vec::new());
@@ -45,6 +47,15 @@ pub(crate) fn define(args: &DefineArgs, file: Option<&Path>, printer: &Printer) 
         last.message = format!("{}; of {} {bad} refused, {good} defined", last.message, count(texts.len(), "file"));
     }
     Err(last)
+}
+
+/// A machine is compiled with those that it invokes, so these have to be there before.
+fn in_order(texts: Vec<(PathBuf, String)>) -> Result<Vec<(PathBuf, String)>, Failure> {
+    let order = statemesh_engine::order(texts.iter().map(|(_, text)| text.as_bytes())).map_err(|circle| {
+        Failure::new(Exit::Refused, "circle", format!("{circle}: nothing was defined")).hint(diagnostic::OUT_OF_CIRCLE)
+    })?;
+    let mut texts: Vec<_> = texts.into_iter().map(Some).collect();
+    Ok(order.into_iter().filter_map(|place| texts.get_mut(place)?.take()).collect())
 }
 
 /// What a whole mesh will know a machine by must be there. Offline a machine may do without.

@@ -12,11 +12,11 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Instances of one page at most.
-const PAGE: u64 = 1_000;
+pub(super) const PAGE: u64 = 1_000;
 
 impl WhereArgs {
     /// As the protocol has it; none if nothing is asked for.
-    fn fields(&self) -> Option<String> {
+    pub(super) fn fields(&self) -> Option<String> {
         let ms = |time: &Option<Duration>| time.map(|time| json!(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)));
         let words = [("prefix", &self.prefix), ("state", &self.state), ("tag", &self.tag), ("status", &self.status)];
         let words = words.into_iter().map(|(name, word)| (name, word.as_ref().map(|word| json!(word))));
@@ -64,7 +64,7 @@ pub(crate) fn instances(args: &InstancesArgs, file: Option<&Path>, printer: &Pri
 }
 
 /// Pages may count the same kind.
-fn summed(pages: Vec<Value>) -> Vec<Value> {
+pub(super) fn summed(pages: Vec<Value>) -> Vec<Value> {
     let mut sums: Vec<Value> = Vec::new();
     for mut kind in pages {
         let count = kind["count"].take().as_u64().unwrap_or(0);
@@ -102,7 +102,7 @@ fn listed(found: &Value) -> Table {
     table
 }
 
-fn counted(found: &Value) -> Table {
+pub(super) fn counted(found: &Value) -> Table {
     let mut table = Table::new(["MACHINE", "STATE", "STATUS", "INSTANCES"]).or("there is none");
     for kind in rows(found) {
         table.styled([

@@ -4,6 +4,7 @@ pub(crate) mod args;
 pub(crate) mod ask;
 mod bench;
 mod define;
+mod delete;
 mod doctor;
 mod explain;
 mod instances;
@@ -13,6 +14,7 @@ mod watch;
 
 pub(crate) use bench::bench;
 pub(crate) use define::define;
+pub(crate) use delete::delete;
 pub(crate) use doctor::doctor;
 pub(crate) use instances::instances;
 pub(crate) use settings::config;

@@ -101,8 +101,9 @@ impl Machine {
         let context = std::mem::take(&mut instance.actor.context);
         let timers_before = out.timers.len();
         let effects_before = out.effects.len();
+        let faults = out.faults.unwrap_or(self.faults);
         let mut tree = Tree::new(self, instance, context, now, out);
-        if let Err(error) = take(&mut tree).and_then(|()| tree.check_fault()).and_then(|()| tree.check_output()) {
+        if let Err(error) = take(&mut tree).and_then(|()| tree.check_fault(faults)).and_then(|()| tree.check_output()) {
             instance.actor.context = tree.abandon();
             return Err(error);
         }

@@ -2,6 +2,7 @@
 
 use super::scratch::Scratch;
 use crate::event::{Effect, TimerCommand};
+use crate::machine::Faults;
 
 /// Where steps put what they cause. Reuse one per thread: its buffers keep their capacity, so that a step need not
 /// allocate. The caller clears it; a step only appends.
@@ -12,6 +13,8 @@ pub struct Output {
     /// Timers to start and to forget.
     pub timers: Vec<TimerCommand>,
     pub(crate) scratch: Scratch,
+    /// What becomes of faults, whatever the machine says.
+    pub(crate) faults: Option<Faults>,
 }
 
 impl Output {

@@ -652,9 +652,9 @@ impl<'a> Tree<'a> {
 
     /// Whether the instance itself has come to a fault that its step is to be refused for.
     #[inline]
-    pub(super) fn check_fault(&self) -> Result<(), StepError> {
+    pub(super) fn check_fault(&self, faults: Faults) -> Result<(), StepError> {
         match self.scratch.slots.first() {
-            Some(Some(root)) if root.status == Status::Error && self.machine.faults == Faults::Hold => {
+            Some(Some(root)) if root.status == Status::Error && faults == Faults::Hold => {
                 Err(StepError::Failed(Box::new(root.error.clone().unwrap_or_default())))
             }
             _ => Ok(()),

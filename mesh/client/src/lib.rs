@@ -39,7 +39,7 @@ pub use seen::{Order, Seen};
 pub use statemesh_protocol::error::{Advice, ErrorCode};
 pub use statemesh_protocol::reply::Encoding;
 pub use statemesh_protocol::reply_reader::Fields;
-pub use statemesh_protocol::request::Op;
+pub use statemesh_protocol::request::{Faults, Op};
 pub use statemesh_protocol::request_writer::{Ask, Event};
 pub use statemesh_protocol::run::RunId;
 pub use statemesh_transport::curve::Security;

@@ -111,6 +111,30 @@ impl<'a> Refusal<'a> {
     }
 }
 
+/// What becomes of a fault: an expression without a value that no `onError` handles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Faults {
+    /// The event is refused.
+    Hold,
+    /// The instance fails, as in XState.
+    Fail,
+}
+
+impl Faults {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hold => "hold",
+            Self::Fail => "fail",
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        [Self::Hold, Self::Fail].into_iter().find(|one| one.as_str() == name)
+    }
+}
+
 /// A request whose payload is not decoded.
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
@@ -142,6 +166,8 @@ pub struct Request<'a> {
     pub until: Option<&'a [u8]>,
     /// For how long, in milliseconds.
     pub within_ms: Option<u64>,
+    /// What is to become of faults in what is explained, whatever the machine says.
+    pub faults: Option<Faults>,
     /// Only if the instance is in this life.
     pub if_run: Option<RunId>,
     /// Only if the instance stands at this transition.
@@ -227,6 +253,7 @@ impl<'a> Draft<'a> {
             force: false,
             until: None,
             within_ms: None,
+            faults: None,
             if_run: None,
             if_seq: None,
             forward: true,
@@ -272,6 +299,10 @@ impl<'a> Draft<'a> {
             b"within" => {
                 self.request.within_ms = scan.uint()?;
                 self.check("within", "a whole number of milliseconds", self.request.within_ms.is_some());
+            }
+            b"faults" => {
+                self.request.faults = scan.text()?.as_deref().and_then(Faults::named);
+                self.check("faults", "\"hold\" or \"fail\"", self.request.faults.is_some());
             }
             b"force" => self.request.force = self.bool("force", scan)?.unwrap_or_default(),
             b"if_run" => self.if_run(scan)?,
@@ -436,6 +467,10 @@ mod tests {
             (json!({"op": "send", "machine": "m", "key": "k", "event": {}}), ErrorCode::WrongType),
             (json!({"op": "send", "machine": "m", "key": "k", "event": 3}), ErrorCode::WrongType),
             (json!({"op": "define"}), ErrorCode::MissingField),
+            (
+                json!({"op": "explain", "machine": "m", "key": "k", "event": {"type": "E"}, "faults": "f"}),
+                ErrorCode::WrongType,
+            ),
             (json!({"op": "instances", "machine": "m", "limit": "x"}), ErrorCode::WrongType),
             (json!(3), ErrorCode::BadRequest),
         ];

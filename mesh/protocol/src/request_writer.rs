@@ -1,7 +1,7 @@
 //! Writing requests: what a client asks, in either encoding. [`super::request`] reads what is written here.
 
 use super::reply::{Encoding, MapWriter, write_str};
-use super::request::Op;
+use super::request::{Faults, Op};
 use super::run::RunId;
 
 /// The event of a request.
@@ -87,6 +87,8 @@ pub struct Ask<'a> {
     pub until: Option<&'a [u8]>,
     /// For how long, in milliseconds.
     pub within_ms: Option<u64>,
+    /// For `explain`: what is to become of faults.
+    pub faults: Option<Faults>,
     /// Only if the instance is in this life.
     pub if_run: Option<RunId>,
     /// Only if the instance stands at this transition.
@@ -122,6 +124,7 @@ impl<'a> Ask<'a> {
             force: false,
             until: None,
             within_ms: None,
+            faults: None,
             if_run: None,
             if_seq: None,
             forward: true,
@@ -175,6 +178,9 @@ impl<'a> Ask<'a> {
         }
         if let Some(within) = self.within_ms {
             map.uint("within", within);
+        }
+        if let Some(faults) = self.faults {
+            map.str("faults", faults.as_str());
         }
         if self.force {
             map.bool("force", true);

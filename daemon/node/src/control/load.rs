@@ -65,6 +65,9 @@ pub fn compile_definitions(mut sources: Vec<(PathBuf, Vec<u8>)>, limits: &Limits
         if sources.len() == before
             && let Some((file, diagnostics)) = problems.first()
         {
+            if let Err(circle) = statemesh_engine::order(sources.iter().map(|(_, text)| text.as_slice())) {
+                return Err(failed(file, format!("{circle}: none of them can be the first one")));
+            }
             let lines: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
             return Err(failed(file, lines.join("\n")));
         }
@@ -87,4 +90,28 @@ fn files_of(path: &Path) -> std::io::Result<Vec<PathBuf>> {
     }
     files.sort();
     Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loaded(machines: &[(&str, &str)]) -> Result<Vec<String>, StartError> {
+        let source = |(id, src): &(&str, &str)| {
+            let invoke = if src.is_empty() { String::new() } else { format!(r#""invoke":{{"src":"{src}"}},"#) };
+            let text = format!(r#"{{"id":"{id}",{invoke}"initial":"a","states":{{"a":{{}}}}}}"#);
+            (format!("{id}.json").into(), text.into_bytes())
+        };
+        let loaded = compile_definitions(machines.iter().map(source).collect(), &Limits::default())?;
+        Ok(loaded.iter().map(|one| one.machine.id().to_owned()).collect())
+    }
+
+    #[test]
+    fn files_may_name_machines_of_later_ones_and_a_circle_is_named() {
+        assert_eq!(loaded(&[("a", "b"), ("b", "c"), ("c", "")]).unwrap(), ["c", "b", "a"]);
+        let circle = loaded(&[("a", "b"), ("b", "a")]).unwrap_err().to_string();
+        assert!(circle.contains("a invokes b invokes a"), "{circle}");
+        let missing = loaded(&[("a", "x")]).unwrap_err().to_string();
+        assert!(missing.contains("no machine \"x\" is defined"), "{missing}");
+    }
 }

@@ -85,14 +85,15 @@ impl Wait {
             self.first = if is_large { brief(&fields, self.encoding) } else { reply.to_vec() };
         }
         if !fields.is_ok() {
-            // What is refused waits for nothing; later the instance is gone, or cannot be asked after just now.
+            // What is refused waits for nothing; later the instance is gone, or is one of another version, or cannot be asked after just now.
             let code = fields.refused().and_then(|refused| refused.code);
-            return (is_first || code == Some(ErrorCode::UnknownInstance)).then_some(false);
+            let is_over = matches!(code, Some(ErrorCode::UnknownInstance | ErrorCode::UnknownState));
+            return (is_first || is_over).then_some(false);
         }
         let first = Fields::read(&self.first).unwrap_or_default();
         let is_another = first.text("run") != fields.text("run");
-        let is_over =
-            fields.text("status").is_none_or(|status| status != "active") && fields.bool("stuck") != Some(true);
+        // One that is stuck goes on only if somebody sees to it: who waits is told that, rather than nothing.
+        let is_over = fields.text("status").is_none_or(|status| status != "active");
         match fields.bool("reached") {
             // An answer that was repeated does not say where the instance is by now.
             None => {
@@ -420,6 +421,9 @@ fn joined(wait: &Wait, last: &[u8], reached: bool) -> Vec<u8> {
         }
     }
     map.bool("reached", reached);
+    if last.refused().and_then(|refused| refused.code) == Some(ErrorCode::UnknownInstance) {
+        map.bool("gone", true);
+    }
     map.end();
     out
 }

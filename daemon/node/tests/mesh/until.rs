@@ -52,7 +52,7 @@ fn it_says_so_where_that_does_not_come_about() {
     assert_eq!((&over["reached"], &over["value"]), (&json!(false), &json!("early")), "{over}");
     // It ends elsewhere than it is waited for, by another client, long before the time is over.
     let mut other = one.client();
-    let wait = json!({"op": "get", "machine": "slow", "key": "k", "until": {"state": "early.x"}, "within": 60_000});
+    let wait = json!({"op": "get", "machine": "slow", "key": "k", "until": {"state": "end"}, "within": 60_000});
     asker.client.push(&serde_json::to_vec(&wait).unwrap());
     asker.client.flush().unwrap();
     let stop = json!({"op": "stop", "machine": "slow", "key": "k"});
@@ -70,6 +70,70 @@ fn it_says_so_where_that_does_not_come_about() {
     );
     let none = json!({"op": "get", "machine": "slow", "key": "none", "until": {"done": true}});
     assert_eq!(code(&mut asker, none), "unknown_instance");
+}
+
+#[test]
+fn what_the_machine_does_not_have_is_refused_at_once_with_what_was_meant() {
+    let mut mesh = Mesh::new();
+    let daemons = ["one", "two"].map(|name| mesh.start(name));
+    daemons.iter().for_each(|daemon| daemon.sees(2));
+    let mut asker = daemons[0].client();
+    define(&mut asker);
+    for n in 0..6 {
+        let key = format!("k{n}");
+        for (until, hint) in [
+            (json!({"state": "lat"}), "did you mean late?"),
+            (json!({"tag": "overdeu"}), "did you mean overdue?"),
+            (json!({"state": "elsewhere"}), "a state is its path"),
+        ] {
+            let refused = asker.ask(&start(&key, json!({"until": until, "within": 60_000})));
+            let error = &refused["error"];
+            assert_eq!(error["code"], "unknown_state", "{refused}");
+            assert!(error["hint"].as_str().unwrap().contains(hint), "{refused}");
+        }
+        let none = asker.ask(&json!({"op": "get", "machine": "slow", "key": key}));
+        assert_eq!(none["error"]["code"], "unknown_instance", "nothing was done");
+    }
+    daemons[0].until("nobody waits", |one| one.gauge("statemesh_waits") == 0.0);
+}
+
+#[test]
+fn one_that_gets_stuck_or_is_removed_is_not_waited_for() {
+    let mut mesh = Mesh::new();
+    let daemons = ["one", "two"].map(|name| mesh.start(name));
+    daemons.iter().for_each(|daemon| daemon.sees(2));
+    let mut asker = daemons[0].client();
+    define(&mut asker);
+    let fails = json!({"actions": {"type": "@xstate.assign", "context": {"n": {"@expr": "context.no"}}}});
+    let states = json!({"a": {"after": {"100": fails}, "on": {"END": "end"}}, "end": {"type": "final"}});
+    asker.ok(&json!({"op": "define", "definition": {"id": "frail", "initial": "a", "states": states}}));
+    let mut waiting = daemons[0].client();
+    let begin = Instant::now();
+    for n in 0..6 {
+        let wait = json!({"until": {"done": true}, "within": 60_000});
+        let mut frail = start(&format!("k{n}"), wait.clone());
+        frail["machine"] = json!("frail");
+        waiting.client.push(frail.to_string().as_bytes());
+        waiting.client.push(start(&format!("gone{n}"), wait).to_string().as_bytes());
+    }
+    waiting.client.flush().unwrap();
+    for n in 0..6 {
+        daemons[0].until("it has begun and is removed", |one| {
+            one.client().ask(&json!({"op": "delete", "machine": "slow", "key": format!("gone{n}")}))["ok"] == true
+        });
+    }
+    for _ in 0..12 {
+        let reply = waiting.client.receive(PATIENCE).unwrap();
+        let reply: Value = serde_json::from_slice(reply.part_slice(0).unwrap()).unwrap();
+        let is_frail = reply["id"].as_str().unwrap().starts_with('k');
+        assert_eq!((&reply["ok"], &reply["reached"]), (&json!(true), &json!(false)), "{reply}");
+        assert_eq!((reply["stuck"] == true, reply["gone"] == true), (is_frail, !is_frail), "{reply}");
+    }
+    assert!(begin.elapsed() < Duration::from_secs(30), "{:?}", begin.elapsed());
+    // One that is stuck when it is asked for, too.
+    let get = json!({"op": "get", "machine": "frail", "key": "k0", "until": {"state": "end"}, "within": 60_000});
+    assert_eq!(asker.ok(&get)["stuck"], true);
+    assert!(begin.elapsed() < Duration::from_secs(40), "{:?}", begin.elapsed());
 }
 
 #[test]

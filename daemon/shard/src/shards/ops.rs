@@ -1,5 +1,6 @@
 //! Running a request on its instance.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -26,13 +27,13 @@ use crate::values::write_value;
 pub(super) struct Failed {
     code: ErrorCode,
     message: String,
-    hint: &'static str,
+    hint: Cow<'static, str>,
     /// What an expression without a value was, and what it read.
     fault: Option<Box<Value>>,
 }
 
-pub(super) fn failed(code: ErrorCode, message: String, hint: &'static str) -> Box<Failed> {
-    Box::new(Failed { code, message, hint, fault: None })
+pub(super) fn failed(code: ErrorCode, message: String, hint: impl Into<Cow<'static, str>>) -> Box<Failed> {
+    Box::new(Failed { code, message, hint: hint.into(), fault: None })
 }
 
 impl Failed {
@@ -111,6 +112,9 @@ impl State {
         {
             return Ok(());
         }
+        if let Some(until) = at.request.until {
+            self.check_until(at, until)?;
+        }
         let done = self.perform(at, run);
         run.lap(Stage::Step);
         let mut done = match done {
@@ -132,9 +136,9 @@ impl State {
             .write(reply);
         if let Some(until) = at.request.until {
             let until = Until::read(until, at.request.encoding);
-            // What has ended changes no more.
+            // What has ended changes no more, and what is stuck not by itself.
             if until.is_ok_and(|until| !until.is_met(entry))
-                && !self.is_over(done.number)
+                && entry.instance.status() == Status::Active
                 && let Some(waiter) = run.waiter.take()
             {
                 self.wait_for(at.partition, at.hash, waiter, run.now);
@@ -163,6 +167,21 @@ impl State {
             op if op.changes() => self.marks.take(partition, hash),
             _ => self.marks.show(partition, hash),
         }
+    }
+
+    /// Refuses to wait for what the instance's machine does not have: that would be found out when the time is over.
+    fn check_until(&self, At { request, hash, partition }: At<'_>, until: &[u8]) -> Result<(), Box<Failed>> {
+        let Ok(until) = Until::read(until, request.encoding) else { return Ok(()) };
+        let table = self.machines.table();
+        // A new life is of the newest version.
+        let here = match request.op {
+            Op::Send | Op::Get => self.find(partition, hash, &request.machine, &request.key),
+            Op::Start => None,
+            _ => return Ok(()),
+        };
+        let here = here.and_then(|number| self.entries.get(number)).map(|entry| &entry.version);
+        let Some(version) = here.or_else(|| table.by_name(&request.machine)) else { return Ok(()) };
+        until.known_to(version).map_err(|unknown| failed(ErrorCode::UnknownState, unknown.message, unknown.hint))
     }
 
     /// Explains an event for a key that has no instance: for the one that the event would create, which is nowhere and stays nowhere.

@@ -1,8 +1,8 @@
 //! Writing replies about an instance.
 
-use statemesh_engine::{Event, Millis};
+use statemesh_engine::{Event, Faults, Millis};
 use statemesh_protocol::reply::{MapWriter, write_str};
-use statemesh_protocol::request::{Op, Request};
+use statemesh_protocol::request::{Faults as Asked, Op, Request};
 use statemesh_protocol::run::RunId;
 
 use super::ops::{Done, payload};
@@ -85,7 +85,13 @@ impl Reply<'_> {
         if entry.run == RunId::default() {
             map.bool("new", true);
         }
-        match entry.version.machine.explain(&entry.instance, &event, Millis(*now)) {
+        let machine = &entry.version.machine;
+        let explained = match request.faults {
+            None => machine.explain(&entry.instance, &event, Millis(*now)),
+            Some(Asked::Hold) => machine.explain_with(&entry.instance, &event, Millis(*now), Faults::Hold),
+            Some(Asked::Fail) => machine.explain_with(&entry.instance, &event, Millis(*now), Faults::Fail),
+        };
+        match explained {
             Ok(explanation) => {
                 map.with("explanation", |out, encoding| write_value(out, encoding, &explanation.to_value()))
             }

@@ -34,6 +34,20 @@ fn an_event_whose_expression_has_no_value_is_refused_with_what_it_read() {
 }
 
 #[test]
+fn an_event_is_explained_as_xstate_would_take_it_where_that_is_asked_for() {
+    let mut daemon = Daemon::new();
+    daemon.send("k", "X", "");
+    let mut explained =
+        |rest: &str| daemon.op("explain", "k", &format!(r#","event":{{"type":"ADD"}}{rest}"#))["explanation"].clone();
+    for rest in ["", r#","faults":"hold""#] {
+        assert_eq!(explained(rest)["error"]["code"], "event_failed", "{rest}");
+    }
+    let failed = explained(r#","faults":"fail""#);
+    assert_eq!((&failed["outcome"]["status"], failed.get("error")), (&"error".into(), None), "{failed}");
+    assert_eq!(daemon.op("get", "k", "")["status"], "active", "nothing was done");
+}
+
+#[test]
 fn a_timer_whose_expression_has_no_value_makes_its_instance_stuck() {
     let mut daemon = Daemon::new();
     daemon.send("k", "WAIT", "");
