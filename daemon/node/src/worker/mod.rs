@@ -445,7 +445,10 @@ impl Handler for Worker {
         .then(|| self.now + RETRY);
         // A list goes on as soon as everybody else had a turn.
         let soon = if self.lists.is_empty() { soon } else { Some(self.now) };
-        [self.next_due, self.delivery.deadline(), self.waiting.next(), at_once, soon].into_iter().flatten().min()
+        [self.next_due, self.delivery.deadline(), self.waiting.next(self.now), at_once, soon]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn finished(&self) -> bool {

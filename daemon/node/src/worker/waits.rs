@@ -4,6 +4,7 @@
 //! serves the key it hears of each change (`statemesh_shard`'s interests), else it asks again every so often, whoever serves the key by
 //! then. So a wait outlives moves and owners, and holds up nothing.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use slab::Slab;
@@ -33,6 +34,9 @@ const LAST_ANSWER: Duration = Duration::from_millis(100);
 /// one.
 const PER_TURN: usize = 256;
 const BYTES_PER_TURN: usize = 4 * 1024 * 1024;
+/// All are looked through for those that are due no more often than this for each that waits: a few hundredths of a core, whose number
+/// ever they are.
+const LOOK: Duration = Duration::from_micros(1);
 
 /// A request that waits.
 #[derive(Debug)]
@@ -58,6 +62,8 @@ struct Wait {
     is_woken: bool,
     /// It will hear of the next change.
     is_heard: bool,
+    /// It is among those whose turn comes.
+    is_queued: bool,
 }
 
 impl Wait {
@@ -117,12 +123,14 @@ pub(super) struct Waiting {
     numbers: u64,
     /// Bytes that they keep.
     bytes: usize,
-    /// Where the next turn begins to look for those that are due, so that each has its turn.
-    from: usize,
     /// Bytes of the answers that were heard in this turn.
     heard: usize,
     /// When the first of them has something to do, or earlier.
     next: Option<Instant>,
+    /// When they are looked through next, at the earliest.
+    look_at: Option<Instant>,
+    /// The places of those that are due, or whose instance has changed, each once.
+    queue: VecDeque<usize>,
 }
 
 impl Waiting {
@@ -132,8 +140,12 @@ impl Waiting {
     }
 
     /// When one of them has something to do.
-    pub(super) fn next(&self) -> Option<Instant> {
-        self.next
+    pub(super) fn next(&self, now: Instant) -> Option<Instant> {
+        if self.queue.is_empty() {
+            self.next.map(|next| self.look_at.map_or(next, |at| at.max(next)))
+        } else {
+            Some(now)
+        }
     }
 
     fn add(&mut self, wait: Wait) -> usize {
@@ -147,12 +159,43 @@ impl Waiting {
         Some(wait)
     }
 
-    /// The places of those that are due, a bounded number, after those that had their turn.
-    fn due(&self, now: Instant) -> Vec<usize> {
-        let is_due = |(_, wait): &(usize, &Wait)| wait.due().is_some_and(|due| due <= now);
-        let behind = self.all.iter().filter(|(place, _)| *place >= self.from);
-        let before = self.all.iter().filter(|(place, _)| *place < self.from);
-        behind.chain(before).filter(is_due).map(|(place, _)| place).take(PER_TURN).collect()
+    /// It is to have its turn.
+    fn queue(&mut self, place: usize) {
+        if let Some(wait) = self.all.get_mut(place).filter(|wait| !wait.is_queued) {
+            wait.is_queued = true;
+            self.queue.push_back(place);
+        }
+    }
+
+    /// Looks for those that are due.
+    fn look(&mut self, now: Instant) {
+        if self.next.is_none_or(|next| next > now) || self.look_at.is_some_and(|at| at > now) {
+            return;
+        }
+        self.next = None;
+        for (place, wait) in &mut self.all {
+            match wait.due() {
+                Some(due) if due > now => self.next = Some(self.next.map_or(due, |next| next.min(due))),
+                Some(_) if !wait.is_queued => {
+                    wait.is_queued = true;
+                    self.queue.push_back(place);
+                }
+                _ => {}
+            }
+        }
+        self.look_at = Some(now + LOOK * u32::try_from(self.all.len()).unwrap_or(u32::MAX));
+    }
+
+    /// The next one whose turn it is.
+    fn pop(&mut self, now: Instant) -> Option<usize> {
+        while let Some(place) = self.queue.pop_front() {
+            let Some(wait) = self.all.get_mut(place).filter(|wait| wait.is_queued) else { continue };
+            wait.is_queued = false;
+            if wait.due().is_some_and(|due| due <= now) {
+                return Some(place);
+            }
+        }
+        None
     }
 
     fn get(&mut self, place: usize, number: u64) -> Option<&mut Wait> {
@@ -227,6 +270,7 @@ impl Worker {
             is_asked: true,
             is_woken: false,
             is_heard: false,
+            is_queued: false,
         });
         Some(ReplyTo::Wait(token(place, number)))
     }
@@ -277,7 +321,7 @@ impl Worker {
         };
         wait.again = now + pause;
         let next = wait.again.min(wait.until);
-        self.waiting.sooner(next);
+        if next <= now { self.waiting.queue(place) } else { self.waiting.sooner(next) }
     }
 
     /// An instance that a request waits for has changed.
@@ -290,24 +334,23 @@ impl Worker {
         if let Some(wait) = self.waiting.get(place, number) {
             wait.is_woken = true;
             wait.again = now;
-            self.waiting.sooner(now);
+            if !wait.is_asked {
+                self.waiting.queue(place);
+            }
         }
     }
 
     /// Asks again for those whose time to ask has come, and answers those whose time is over.
     pub(super) fn go_on_waiting(&mut self, io: &mut Io) {
-        if self.waiting.next.is_none_or(|next| next > self.now) {
-            return;
-        }
+        self.waiting.look(self.now);
         self.waiting.heard = 0;
-        for place in self.waiting.due(self.now) {
+        for _ in 0..PER_TURN {
             if self.waiting.heard > BYTES_PER_TURN {
                 break;
             }
-            self.waiting.from = place + 1;
+            let Some(place) = self.waiting.pop(self.now) else { break };
             self.ask_after(place, io);
         }
-        self.waiting.next = self.waiting.all.iter().filter_map(|(_, wait)| wait.due()).min();
     }
 
     fn ask_after(&mut self, place: usize, io: &mut Io) {
@@ -317,7 +360,8 @@ impl Worker {
         }
         (wait.is_asked, wait.is_woken) = (true, false);
         wait.is_over = wait.until <= self.now;
-        let (number, ask) = (wait.number, wait.ask.clone());
+        let (number, ask, last) = (wait.number, wait.ask.clone(), wait.until + LAST_ANSWER);
+        self.waiting.sooner(last);
         let arrived = Arrived::here(ReplyTo::Wait(token(place, number)), self.now);
         self.request(&ask, &arrived, io);
     }
