@@ -143,7 +143,7 @@ mod tests {
             taken += 1;
             feeds.publish(&change(8), &mut Vec::new());
         });
-        assert!(taken == 1 && more && feed.drain(|_| ()));
+        assert!(taken == 1 && more && !feed.drain(|_| ()));
         assert!(feeds.of(0).unwrap().pop().is_none(), "nobody watches there");
     }
 }
