@@ -23,7 +23,8 @@ impl Room {
     pub(crate) fn new(all: usize, largest: usize) -> Self {
         let largest = u32::try_from(largest).unwrap_or(u32::MAX);
         let all = all.max(largest as usize).min(Semaphore::MAX_PERMITS);
-        let waiting = all / 2 / WAITING_BYTES as usize;
+        // There is room for the largest whoever waits.
+        let waiting = (all / 2).min(all - largest as usize) / WAITING_BYTES as usize;
         Self { bytes: Arc::new(Semaphore::new(all)), all, largest, waiting: Arc::new(Semaphore::new(waiting)) }
     }
 

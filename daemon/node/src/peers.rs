@@ -54,7 +54,7 @@ pub(crate) struct Peers {
     /// Links that have ended while something was under way on them, for those that are opened later.
     ended: Ended,
     /// Ends of links that others told, the last ones, and how many there were.
-    heard: VecDeque<LinkId>,
+    heard: Ended,
     heard_ever: u64,
     keys: PeerKeys,
 }
@@ -73,7 +73,7 @@ const TELLING: Duration = Duration::from_secs(5);
 impl Peers {
     /// No links. At most `max_waiting` frames wait for each one.
     pub(crate) fn new(lane: u8, max_waiting: usize, keys: PeerKeys) -> Self {
-        let (ended, heard) = (Ended::new(OWN_ENDED), VecDeque::new());
+        let (ended, heard) = (Ended::new(OWN_ENDED), Ended::new(ENDED_LINKS));
         Self { by_member: BTreeMap::new(), max_waiting, lane, ended, heard, heard_ever: 0, keys }
     }
 
@@ -103,21 +103,18 @@ impl Peers {
 
     /// A member told on its link that others have ended.
     pub(crate) fn heard_ended(&mut self, links: &[LinkId]) {
-        self.heard_ever += links.len() as u64;
-        self.heard.extend(links);
-        // What of these is not told on a link yet has to be, ahead of the next request: as many are kept as this daemon itself heeds.
-        self.heard.drain(..self.heard.len().saturating_sub(ENDED_LINKS));
+        // Two that pass on each other's requests tell each other what they heard of each other.
+        self.heard_ever += links.iter().filter(|link| self.heard.add(**link)).count() as u64;
     }
 
     /// Says on a link what others told so, ahead of a request of theirs.
     pub(crate) fn relay_ended(&mut self, member: u32, io: &mut Io) {
         let Some(peer) = self.by_member.get_mut(&member) else { return };
         let State::Ready(conn) = peer.state else { return };
-        let new = usize::try_from(self.heard_ever - peer.told_ended).unwrap_or(usize::MAX).min(self.heard.len());
+        let new = usize::try_from(self.heard_ever - peer.told_ended).unwrap_or(usize::MAX);
         peer.told_ended = self.heard_ever;
         if new > 0 {
-            let ended = self.heard.iter().skip(self.heard.len() - new).copied().collect();
-            say(conn, &PeerFrame::Ended(ended), io);
+            say(conn, &PeerFrame::Ended(self.heard.last(new)), io);
         }
     }
 
@@ -266,7 +263,7 @@ impl Peers {
             tracing::info!(address = %peer.address, "there is a link to this member again");
         }
         // Requests that have waited may be those of others.
-        let ended: Vec<LinkId> = self.ended.all().into_iter().chain(self.heard.iter().copied()).collect();
+        let ended: Vec<LinkId> = self.ended.all().into_iter().chain(self.heard.all()).collect();
         peer.told_ended = self.heard_ever;
         if !ended.is_empty() {
             say(conn, &PeerFrame::Ended(ended), io);

@@ -213,10 +213,10 @@ impl Marks {
         self.0.entry((partition, hash)).or_default().add_conflict(conflict);
     }
 
-    /// A key's instance is gone.
+    /// A key's instance is gone. Of several lives that are, as of two daemons that served it apart, the latest is named.
     pub(crate) fn set_gone(&mut self, partition: u16, life: LostLife) {
         let mark = self.0.entry((partition, life.hash)).or_default();
-        (mark.lost, mark.gone) = (Lost::Gone, life.run);
+        (mark.lost, mark.gone) = (Lost::Gone, mark.gone.max(life.run));
     }
 
     /// There is an instance of a key that was lost; who asks next is to be told all the same.
@@ -375,6 +375,12 @@ mod tests {
         let lost = Conflict { reason: ConflictReason::OwnerLost, lost_from: 1, run: RunId(4) };
         let mark = KeyMark { conflict: Some(lost), ..KeyMark::default() };
         assert_eq!((marks.take(1, 1), marks.take(1, 2)), (None, Some(mark)));
+        // Two daemons that served it apart died, and the earlier life is there after all.
+        for run in [9, 4] {
+            marks.set_gone(1, life(4, run));
+        }
+        marks.is_there(1, 4, RunId(4));
+        assert_eq!(marks.take(1, 4).and_then(|mark| mark.conflict).map(|conflict| conflict.run), Some(RunId(9)));
         // One that nobody heard of had begun since, and met the one that was lost.
         for run in [4, 9] {
             marks.set_gone(1, life(3, 4));

@@ -50,6 +50,12 @@ impl Ended {
         self.links.contains(&link)
     }
 
+    /// The last ones, in their order.
+    #[must_use]
+    pub fn last(&self, most: usize) -> Vec<LinkId> {
+        self.order.iter().skip(self.order.len().saturating_sub(most)).copied().collect()
+    }
+
     /// All of them, in their order.
     #[must_use]
     pub fn all(&self) -> Vec<LinkId> {

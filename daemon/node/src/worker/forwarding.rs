@@ -488,7 +488,8 @@ fn repeating_one(raw: &[u8], changed_later: &mut BTreeSet<u64>) -> Repeating {
         Ok(request) => {
             let is_last = changed_later.insert(key_hash(&request.machine, &request.key));
             // Refused by a condition it is taken now, perhaps, whoever else changed the key.
-            let by_token = request.dedup.is_some() && request.if_run.is_none() && request.if_seq.is_none();
+            let has_token = request.dedup.as_deref().is_some_and(|token| !token.is_empty());
+            let by_token = has_token && request.if_run.is_none() && request.if_seq.is_none();
             if is_last && by_token { Repeating::ByToken } else { Repeating::No }
         }
         Err(_) => Repeating::No,
@@ -513,12 +514,13 @@ mod tests {
             send("a", token),
             get,
             send("c", ""),
+            send("e", r#","dedup":"""#),
             send("d", r#","dedup":"2","if_seq":3"#),
             "{".to_owned(),
         ];
         let no = Repeating::No;
         let all = repeating(sent.iter().map(|text| text.as_bytes()));
         let (harmless, token) = (Repeating::Harmless, Repeating::ByToken);
-        assert_eq!(all, [no, harmless, token, token, harmless, no, no, no]);
+        assert_eq!(all, [no, harmless, token, token, harmless, no, no, no, no]);
     }
 }

@@ -48,6 +48,11 @@ impl Lists {
         }
     }
 
+    /// A connection is gone, and nobody waits for its lists.
+    pub(super) fn forget(&mut self, conn: ConnId) {
+        self.0.retain(|(asker, _)| *asker != Some(conn));
+    }
+
     /// Takes out the first list of the one whose turn it is, who is the last one then.
     fn next(&mut self) -> Option<List> {
         let (asker, mut lists) = self.0.pop_front()?;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 use statemesh_protocol::error::ErrorCode;
+use statemesh_protocol::hash::content_hash;
 use statemesh_protocol::reply::{Encoding, MapWriter};
 use statemesh_protocol::reply_reader::Fields;
 use statemesh_protocol::request::{Op, Request};
@@ -56,6 +57,8 @@ struct Wait {
     is_over: bool,
     again: Instant,
     pause: Duration,
+    /// What the last answer said of what was lost: a hash of it, 0 for nothing.
+    said: Option<u64>,
     /// It is being asked after.
     is_asked: bool,
     /// Somebody said meanwhile that it has changed.
@@ -81,6 +84,17 @@ impl Wait {
         self.ask.len() + self.id.as_ref().map_or(0, |id| id.len()) + self.first.len()
     }
 
+    /// Whether an answer says that something of the instance was lost, which the one before it did not say. The first question after a
+    /// request that changes something may say what was lost before it.
+    fn is_news(&mut self, fields: &Fields<'_>, is_first: bool) -> bool {
+        if is_first && self.op != Op::Get {
+            return false;
+        }
+        let said = ["restarted", "conflict"].iter().filter_map(|name| fields.raw(name));
+        let said = said.fold(0, content_hash);
+        self.said.replace(said).is_some_and(|before| before != said && said != 0)
+    }
+
     /// Takes in an answer. Gives whether it is the end, and whether what was waited for is there; `None`: it goes on.
     fn hear(&mut self, reply: &[u8]) -> Option<bool> {
         let fields = Fields::read(reply).unwrap_or_default();
@@ -100,16 +114,15 @@ impl Wait {
         let is_another = first.text("run") != fields.text("run");
         // One that is stuck goes on only if somebody sees to it: who waits is told that, rather than nothing.
         let is_over = fields.text("status").is_none_or(|status| status != "active");
+        let is_news = self.is_news(&fields, is_first);
         match fields.bool("reached") {
             // An answer that was repeated does not say where the instance is by now.
             None => {
                 self.is_woken = is_first;
                 None
             }
-            // Something happened to the instance that is said once: that is not kept either.
-            Some(reached) if !is_first && ["restarted", "conflict"].iter().any(|name| fields.raw(name).is_some()) => {
-                Some(reached && !is_another)
-            }
+            // Something was lost of the instance meanwhile.
+            Some(reached) if is_news => Some(reached && !is_another),
             Some(true) if !is_another => Some(true),
             Some(_) => (is_another || is_over).then_some(false),
         }
@@ -267,6 +280,7 @@ impl Worker {
             is_over: false,
             again: until,
             pause: AGAIN.0,
+            said: None,
             is_asked: true,
             is_woken: false,
             is_heard: false,

@@ -115,6 +115,13 @@ pub(super) const ALL: &[Scenario] = &[
         lossless: false,
     },
     Scenario {
+        name: "what_one_of_two_that_were_cut_off_did_before_it_died_is_said_by_those_who_went_on_without_it",
+        fault: 0,
+        play: killed_of_two,
+        seeds: 24,
+        lossless: false,
+    },
+    Scenario {
         name: "losing_dns_and_the_first_daemon_changes_nothing_for_those_who_know_each_other",
         fault: 0,
         play: |seed| {
@@ -278,6 +285,23 @@ fn killed_at_the_heal(seed: u64) -> World {
         world.run(late);
         world.kill(dies);
     }
+    world.run(5 * SEC);
+    world.settle(40 * SEC);
+    world.finish();
+    world
+}
+
+/// Two of five are cut off, where clients go on; one of them dies a moment before they come back, and the other one alone knows.
+fn killed_of_two(seed: u64) -> World {
+    let mut world = mesh(seed, 5);
+    let (one, other) = (seed as usize % 5, (seed as usize + 1 + seed as usize / 5 % 4) % 5);
+    busy_clients(&mut world, &[0, 1, 2, 3, 4], 1, 4);
+    world.run(SEC);
+    world.cut_off(&[one, other]);
+    world.run(3 * SEC);
+    world.kill(one);
+    world.run([0, 50, 200, 400, 700][seed as usize / 3 % 5] * Duration::from_millis(1));
+    world.heal();
     world.run(5 * SEC);
     world.settle(40 * SEC);
     world.finish();
