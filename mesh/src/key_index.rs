@@ -488,12 +488,6 @@ impl KeyIndex {
             }
         }
         let is_over = |index: &Index| !apart || index.teller == *by || index.relayed_to.contains(by);
-        let is_kept = |partition: &Partition| {
-            let indexes = self.told.get(partition).into_iter().flatten();
-            apart && indexes.into_iter().any(|index| index.dead && !is_over(index))
-        };
-        let kept = set.iter().any(|partition| is_kept(&partition));
-        self.changed |= kept;
         self.keep(|partition, index| !index.dead || !set.contains(partition) || !is_over(index));
     }
 

@@ -457,7 +457,7 @@ impl Ownership {
             Input::MemberUp { name, incarnation, placeable } => self.member_up(&name, incarnation, placeable, now),
             Input::MemberDown { name, left } => self.member_down(&name, left, now),
             Input::Doubt(reason) => self.maybe_doubt(reason),
-            Input::Indexed(set) => self.indexed(set),
+            Input::Indexed(set) => self.indexed = set,
             Input::Leave => self.leave(),
             Input::LinkUp(name) => self.link_up(&name),
             Input::LinkDown(name) => self.link_down(&name),
@@ -757,8 +757,6 @@ impl Ownership {
             OwnershipMessage::Told { set } => self.told(from, &set),
             OwnershipMessage::Drained { number } => self.peer_drained(from, number),
             OwnershipMessage::DrainedNoted { number } => self.drained_noted(from, number),
-            // It asks everybody, and is told.
-            OwnershipMessage::Untold { set } => self.known(&set).into_iter().for_each(|p| self.doubt(p)),
             OwnershipMessage::NotHere { set } => self.known(&set).into_iter().for_each(|p| self.not_here(from, p)),
         }
     }
@@ -769,29 +767,8 @@ impl Ownership {
             self.note_holder(*p, from);
         }
         let apart = self.sides.is_apart(from);
-        if apart {
-            // What is known of them all the same is news.
-            known.iter().for_each(|p| _ = self.indexed.remove(*p));
-        }
         self.out.push_back(Output::Served { by: from.clone(), apart, set: known.into_iter().collect() });
         self.review = true;
-    }
-
-    /// It is known of which partitions keys are known that dead members had. Who serves one, and was apart, does not know of them.
-    fn indexed(&mut self, set: PartitionSet) {
-        let mut untold: BTreeMap<MemberName, PartitionSet> = BTreeMap::new();
-        for p in set.iter().filter(|p| !self.indexed.contains(*p)) {
-            let holder = self.holders.get(usize::from(p)).and_then(Option::as_ref);
-            if let Some(holder) = holder.filter(|holder| self.sides.is_apart(holder)) {
-                untold.entry(holder.clone()).or_default().insert(p);
-            }
-        }
-        self.indexed = set;
-        for (to, set) in untold {
-            if self.peers.get(&to).is_some_and(|peer| peer.linked) {
-                self.send(&to, OwnershipMessage::Untold { set });
-            }
-        }
     }
 
     /// Of two members that say that they hold a partition, as after a network partition, the preferred one will have it.

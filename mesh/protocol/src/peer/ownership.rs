@@ -161,9 +161,4 @@ pub enum OwnershipMessage {
         /// Which partitions.
         set: PartitionSet,
     },
-    /// I know keys of these that a member had which is dead, and you, who were apart from it, say that you serve them: ask for them.
-    Untold {
-        /// Which partitions.
-        set: PartitionSet,
-    },
 }

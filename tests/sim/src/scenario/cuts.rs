@@ -116,7 +116,7 @@ pub(super) const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "what_one_of_two_that_were_cut_off_did_before_it_died_is_said_by_those_who_went_on_without_it",
-        fault: 0,
+        fault: 7,
         play: killed_of_two,
         seeds: 24,
         lossless: false,
