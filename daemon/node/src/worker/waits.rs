@@ -498,3 +498,41 @@ fn with_id(fields: &Fields<'_>, id: Option<&[u8]>, encoding: Encoding) -> Vec<u8
     map.end();
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_said_before_of_a_loss_ends_no_wait_and_what_is_news_does() {
+        let now = Instant::now();
+        for op in [Op::Get, Op::Send] {
+            let mut wait = Wait {
+                number: 1,
+                reply_to: ReplyTo::Wait(0),
+                op,
+                encoding: Encoding::Json,
+                id: None,
+                ask: Box::default(),
+                first: Vec::new(),
+                until: now,
+                is_over: false,
+                again: now,
+                pause: AGAIN.0,
+                said: None,
+                is_asked: true,
+                is_woken: false,
+                is_heard: false,
+                is_queued: false,
+            };
+            let reply = |run: u64| {
+                let conflict = format!(r#","conflict":{{"reason":"merged","lost_from":3,"run":"{run}"}}"#);
+                let conflict = if run == 0 { String::new() } else { conflict };
+                format!(r#"{{"ok":true,"run":"a","status":"active","reached":false{conflict}}}"#)
+            };
+            let said = [1, 1, 1, 0, 0, 2];
+            let ends = said.map(|run| wait.hear(reply(run).as_bytes()));
+            assert_eq!(ends, [None, None, None, None, None, Some(false)], "{op:?}");
+        }
+    }
+}
