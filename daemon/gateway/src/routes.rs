@@ -18,6 +18,8 @@ pub(super) enum Route {
     Metrics,
     /// The node's answer.
     Ask(Question),
+    /// A query that says what is not understood, and why.
+    Wrong(String),
 }
 
 /// How many instances are listed when the query does not say.
@@ -47,7 +49,7 @@ pub const RESOURCES: [Resource; 10] = [
     Resource { path: "/v1/members", shows: "the daemons of the mesh" },
     Resource { path: "/v1/placement", shows: "which of them serves which partition" },
     Resource { path: "/v1/machines", shows: "the machines that are defined" },
-    Resource { path: "/v1/list", shows: "instances of the whole mesh, limit (100, at most 1,000) on a page; after: the next of the page before. Those with machine, prefix, state, tag, status, stuck=true, older_ms, younger_ms; counts=true counts them by state" },
+    Resource { path: "/v1/list", shows: "instances of the whole mesh, limit (100, at most 1,000) on a page, which may be short or empty: go on with after, the next of the page before, until that is null. Those with machine, prefix, state, tag, status, stuck=true, older_ms, younger_ms; counts=true counts them by state, page by page" },
     Resource { path: "/v1/machines/{machine}/instances", shows: "the same of one machine" },
     Resource { path: "/v1/instances/{machine}/{key}", shows: "one instance, wherever it is; a key may hold slashes. With until_state, until_tag or until_done=true the answer waits until it is there, for at most within (1,000; at most 5,000) milliseconds, and says whether it is: reached" },
 ];
@@ -101,61 +103,88 @@ fn list(op: Op) -> Route {
 fn instance(path: &str, query: Option<&str>) -> Option<Route> {
     let (machine, key) = path.strip_prefix("/v1/instances/")?.split_once('/')?;
     let (machine, key) = (decoded(machine)?, decoded(key)?);
+    let is_named = !machine.is_empty() && !key.is_empty();
+    is_named.then(|| get(&machine, &key, query).unwrap_or_else(Route::Wrong))
+}
+
+/// `get`, which waits if the query says for what.
+fn get(machine: &str, key: &str, query: Option<&str>) -> Result<Route, String> {
     let (mut until, mut within) = (Vec::new(), None);
     let mut fields = MapWriter::new(&mut until, Encoding::Json);
-    for (name, value) in pairs(query) {
+    for pair in pairs(query) {
+        let (name, text) = pair?;
         match name {
-            "until_state" => _ = fields.str("state", &decoded(value)?),
-            "until_tag" => _ = fields.str("tag", &decoded(value)?),
-            "until_done" => _ = fields.bool("done", value.parse().ok()?),
-            "within" => within = Some(value.parse::<u64>().ok()?.min(WITHIN_MS_MAX)),
-            _ => {}
+            "until_state" => _ = fields.str("state", &text),
+            "until_tag" => _ = fields.str("tag", &text),
+            "until_done" => _ = fields.bool("done", read(name, &text, "true")?),
+            "within" => within = Some(read::<u64>(name, &text, "a number of milliseconds")?.min(WITHIN_MS_MAX)),
+            _ => return Err(unknown(name, "until_state, until_tag, until_done, within")),
         }
     }
     fields.end();
     let until = (until != b"{}").then_some(until.as_slice());
-    let about = Ask::about(Op::Get, Encoding::Json, &machine, &key);
-    let get = Ask { until, within_ms: within.filter(|_| until.is_some()), ..about };
-    (!machine.is_empty() && !key.is_empty()).then(|| ask(&get))
+    if within.is_some() && until.is_none() {
+        return Err(
+            "\"within\" says for how long, and nothing says for what: until_state, until_tag or until_done".to_owned()
+        );
+    }
+    Ok(ask(&Ask { until, within_ms: within, ..Ask::about(Op::Get, Encoding::Json, machine, key) }))
 }
 
-fn pairs(query: Option<&str>) -> impl Iterator<Item = (&str, &str)> {
-    query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='))
+/// The parameters of a query, decoded.
+fn pairs(query: Option<&str>) -> impl Iterator<Item = Result<(&str, String), String>> {
+    let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+    pairs.map(|pair| {
+        let (name, text) = pair.split_once('=').ok_or_else(|| format!("\"{pair}\" is no name=value"))?;
+        Ok((name, decoded(text).ok_or_else(|| format!("\"{name}\" is not text in percent-encoding"))?))
+    })
+}
+
+fn read<T: std::str::FromStr>(name: &str, text: &str, is: &str) -> Result<T, String> {
+    text.parse().map_err(|_| format!("\"{name}\" must be {is}"))
+}
+
+fn unknown(name: &str, known: &str) -> String {
+    format!("there is no parameter \"{name}\" here; there are {known}")
 }
 
 fn instances(path: &str, query: Option<&str>) -> Option<Route> {
-    if path == "/v1/list" {
-        return list_of(None, query);
-    }
-    let machine = decoded(path.strip_prefix("/v1/machines/")?.strip_suffix("/instances")?)?;
-    if machine.is_empty() { None } else { list_of(Some(machine), query) }
+    let machine = match path {
+        "/v1/list" => None,
+        _ => Some(decoded(path.strip_prefix("/v1/machines/")?.strip_suffix("/instances")?)?),
+    };
+    let is_named = machine.as_ref().is_none_or(|machine| !machine.is_empty());
+    is_named.then(|| list_of(machine, query).unwrap_or_else(Route::Wrong))
 }
 
-/// `list` with what a query says; `None` if that is not understood.
-fn list_of(mut machine: Option<String>, query: Option<&str>) -> Option<Route> {
+/// `list` with what a query says.
+fn list_of(of_path: Option<String>, query: Option<&str>) -> Result<Route, String> {
+    const KNOWN: &str = "limit, after, machine, counts, stuck, older_ms, younger_ms, prefix, state, tag, status";
     let (mut limit, mut after, mut counts) = (INSTANCES_DEFAULT, None, false);
     let (mut prefix, mut state, mut tag, mut status) = (None, None, None, None);
-    let mut filter = Filter::default();
-    for (name, value) in pairs(query) {
+    let (mut machine, mut filter) = (of_path.clone(), Filter::default());
+    for pair in pairs(query) {
+        let (name, text) = pair?;
         match name {
-            "limit" => limit = value.parse::<u64>().ok()?.clamp(1, INSTANCES_MAX),
-            "after" => after = Some(decoded(value)?),
-            "machine" => machine = Some(decoded(value)?),
-            "counts" => counts = value.parse().ok()?,
-            "stuck" => filter.stuck = Some(value.parse().ok()?),
-            "older_ms" => filter.older_ms = Some(value.parse().ok()?),
-            "younger_ms" => filter.younger_ms = Some(value.parse().ok()?),
-            "prefix" => prefix = Some(decoded(value)?),
-            "state" => state = Some(decoded(value)?),
-            "tag" => tag = Some(decoded(value)?),
-            "status" => status = Some(decoded(value)?),
-            _ => {}
+            "limit" => limit = read::<u64>(name, &text, "a number")?.clamp(1, INSTANCES_MAX),
+            "after" => after = Some(text),
+            "machine" if of_path.is_none() => machine = Some(text),
+            "machine" => return Err("the path names the machine".to_owned()),
+            "counts" => counts = read(name, &text, "true or false")?,
+            "stuck" => filter.stuck = Some(read(name, &text, "true or false")?),
+            "older_ms" => filter.older_ms = Some(read(name, &text, "a number of milliseconds")?),
+            "younger_ms" => filter.younger_ms = Some(read(name, &text, "a number of milliseconds")?),
+            "prefix" => prefix = Some(text),
+            "state" => state = Some(text),
+            "tag" => tag = Some(text),
+            "status" => status = Some(text),
+            _ => return Err(unknown(name, KNOWN)),
         }
     }
     let (prefix, state, tag, status) = (prefix.as_deref(), state.as_deref(), tag.as_deref(), status.as_deref());
     let filter = Filter { prefix, state, tag, status, ..filter }.written(Encoding::Json);
     let (machine, after, filter) = (machine.as_deref(), after.as_deref(), filter.as_deref());
-    Some(ask(&Ask { machine, limit: Some(limit), after, filter, counts, ..of(Op::List) }))
+    Ok(ask(&Ask { machine, limit: Some(limit), after, filter, counts, ..of(Op::List) }))
 }
 
 /// Text with its percent-encoding undone (RFC 3986, 2.1); `None` if it is not UTF-8 then, or no encoding.
@@ -214,16 +243,36 @@ mod tests {
         assert_eq!((&state["until"], &state["within"]), (&json!({"state": "a.b c"}), &json!(5_000)));
         assert_eq!(asked("until_tag=late").unwrap()["until"], json!({"tag": "late"}));
         assert_eq!(asked("until_done=true").unwrap()["until"], json!({"done": true}));
-        assert_eq!(asked("within=5"), request("/v1/instances/order/42", None), "there is nothing to wait for");
-        assert!(["until_done=1", "until_state=a&within=x", "until_tag=%f"].into_iter().all(|bad| asked(bad).is_none()));
+    }
+
+    #[test]
+    fn what_a_query_says_and_is_not_understood_is_named() {
+        let wrong = |path, query| match route(path, Some(query)) {
+            Some(Route::Wrong(message)) => message,
+            other => panic!("{path}?{query}: {other:?}"),
+        };
+        for (query, named) in [
+            ("untl_state=a", "no parameter \"untl_state\""),
+            ("until_done=1", "\"until_done\" must be true"),
+            ("until_state=a&within=2s", "\"within\" must be a number of milliseconds"),
+            ("within=5", "nothing says for what"),
+            ("until_tag=%f", "\"until_tag\""),
+            ("until_state", "no name=value"),
+        ] {
+            assert!(wrong("/v1/instances/order/42", query).contains(named), "{query}");
+        }
+        for (query, named) in [("statuss=done", "\"statuss\""), ("counts=1", "true or false"), ("limit=x", "a number")]
+        {
+            assert!(wrong("/v1/list", query).contains(named), "{query}");
+        }
+        assert!(wrong("/v1/machines/order/instances", "machine=door").contains("path"));
     }
 
     #[test]
     fn a_list_of_instances_is_bounded() {
-        let asked = request("/v1/machines/order/instances", Some("limit=999999&after=a%26b&x")).unwrap();
+        let asked = request("/v1/machines/order/instances", Some("limit=999999&after=a%26b&")).unwrap();
         assert_eq!(asked, json!({"op": "list", "machine": "order", "limit": 1000, "after": "a&b"}));
         assert_eq!(request("/v1/machines/order/instances", None).unwrap()["limit"], 100);
-        assert_eq!(request("/v1/machines/order/instances", Some("limit=x")), None);
     }
 
     #[test]

@@ -176,6 +176,7 @@ impl<B: Backend> Server<B> {
             Some(Route::Ready) => ready(&self.backend.readiness()),
             Some(Route::Metrics) => self.gather(),
             Some(Route::Ask(question)) => self.ask(question).await,
+            Some(Route::Wrong(message)) => Answer::error(ErrorCode::BadRequest, &message),
             None => Answer::error(Code::NotFound, "no such resource; / lists those there are"),
         }
     }

@@ -70,7 +70,7 @@ pub(crate) struct GetArgs {
 #[derive(Args, Debug)]
 pub(crate) struct DeleteArgs {
     /// The instance; or the machine whose instances are meant that are as the options say
-    #[arg(value_name = "MACHINE[/KEY]")]
+    #[arg(value_name = "MACHINE[/KEY]", value_parser = to_delete)]
     pub(crate) target: Watched,
     #[command(flatten)]
     pub(crate) filter: WhereArgs,
@@ -364,6 +364,11 @@ pub(crate) struct BenchArgs {
     pub(crate) patience: Duration,
     #[command(flatten)]
     pub(crate) connect: Connect,
+}
+
+/// With a `/` there is a key: a script whose variable is empty does not mean all of them.
+fn to_delete(text: &str) -> Result<Watched, BadWord> {
+    if text.ends_with('/') { Err(BadWord::Instance) } else { text.parse() }
 }
 
 fn run(text: &str) -> Result<RunId, BadWord> {

@@ -31,7 +31,9 @@ pub(crate) fn delete(args: &DeleteArgs, file: Option<&Path>, printer: &Printer) 
 fn delete_one(args: &DeleteArgs, key: &str, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
     if args.all || args.dry_run || args.filter.fields().is_some() {
         let message = "what is to be removed is named by its key, or by --all, --status and the like; not by both";
-        return Err(Failure::usage(message).hint("--if-run and --if-seq are conditions for one instance"));
+        return Err(
+            Failure::usage(message).hint("--dry-run counts those that options name; --if-seq is a condition for a key")
+        );
     }
     let target = Target { machine: args.target.machine.clone(), key: key.to_owned() };
     let (dedup, if_run, if_seq) = (args.dedup.as_deref(), args.if_run, args.if_seq);
@@ -80,7 +82,7 @@ impl Sum {
     }
 
     fn table(&self) -> Table {
-        let mut table = Table::new(["INSTANCES", "", "WHY"]);
+        let mut table = Table::new(["INSTANCES", "RESULT", "WHY"]);
         table.styled([
             (self.deleted.to_string(), Style::Strong),
             ("deleted".to_owned(), Style::Good),
@@ -103,7 +105,12 @@ fn delete_all(args: &DeleteArgs, file: Option<&Path>, printer: &Printer) -> Resu
     if args.dedup.is_some() || args.if_run.is_some() || args.if_seq.is_some() {
         return Err(Failure::usage("--dedup, --if-run and --if-seq are for one instance: MACHINE/KEY"));
     }
-    if args.all == filter.is_some() {
+    if args.all && filter.is_some() {
+        return Err(Failure::usage(
+            "--all means every instance, and --status, --older and the like only some: one or the other",
+        ));
+    }
+    if !args.all && filter.is_none() {
         return Err(Failure::usage(format!("which instances of {machine} are to be removed?")).hint(
             "--status done, --older 24h and the like say which, --all means all of them, and a single one is MACHINE/KEY",
         ));
