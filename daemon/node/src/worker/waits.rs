@@ -70,6 +70,31 @@ struct Wait {
 }
 
 impl Wait {
+    /// A request that is about to be done, and waits until then at most.
+    fn new(number: u64, reply_to: ReplyTo, request: &Request<'_>, until: Instant) -> Self {
+        let mut ask = Vec::new();
+        let about = Ask::about(Op::Get, request.encoding, &request.machine, &request.key);
+        Ask { until: request.until, ..about }.write(0, &mut ask);
+        Self {
+            number,
+            reply_to,
+            op: request.op,
+            encoding: request.encoding,
+            id: request.id.map(Box::from),
+            ask: ask.into(),
+            first: Vec::new(),
+            until,
+            is_over: false,
+            again: until,
+            pause: AGAIN.0,
+            said: None,
+            is_asked: true,
+            is_woken: false,
+            is_heard: false,
+            is_queued: false,
+        }
+    }
+
     /// When there is something to do. Before the request itself is answered there is nothing: it has a patience of its own.
     fn due(&self) -> Option<Instant> {
         match (self.first.is_empty(), self.is_asked) {
@@ -264,28 +289,7 @@ impl Worker {
         let within = request.within_ms.map_or(USUAL, Duration::from_millis).min(self.shared.options.limits.wait);
         self.waiting.numbers = (self.waiting.numbers + 1) & 0xffff_ffff;
         let number = self.waiting.numbers;
-        let mut ask = Vec::new();
-        let about = Ask::about(Op::Get, request.encoding, &request.machine, &request.key);
-        Ask { until: request.until, ..about }.write(0, &mut ask);
-        let until = self.now + within;
-        let place = self.waiting.add(Wait {
-            number,
-            reply_to,
-            op: request.op,
-            encoding: request.encoding,
-            id: request.id.map(Box::from),
-            ask: ask.into(),
-            first: Vec::new(),
-            until,
-            is_over: false,
-            again: until,
-            pause: AGAIN.0,
-            said: None,
-            is_asked: true,
-            is_woken: false,
-            is_heard: false,
-            is_queued: false,
-        });
+        let place = self.waiting.add(Wait::new(number, reply_to, request, self.now + within));
         Some(ReplyTo::Wait(token(place, number)))
     }
 
@@ -505,26 +509,10 @@ mod tests {
 
     #[test]
     fn what_was_said_before_of_a_loss_ends_no_wait_and_what_is_news_does() {
-        let now = Instant::now();
         for op in [Op::Get, Op::Send] {
-            let mut wait = Wait {
-                number: 1,
-                reply_to: ReplyTo::Wait(0),
-                op,
-                encoding: Encoding::Json,
-                id: None,
-                ask: Box::default(),
-                first: Vec::new(),
-                until: now,
-                is_over: false,
-                again: now,
-                pause: AGAIN.0,
-                said: None,
-                is_asked: true,
-                is_woken: false,
-                is_heard: false,
-                is_queued: false,
-            };
+            let asked = format!(r#"{{"op":"{}","machine":"m","key":"k","event":{{"type":"X"}}}}"#, op.as_str());
+            let request = Request::parse(asked.as_bytes(), Encoding::Json).unwrap();
+            let mut wait = Wait::new(1, ReplyTo::Wait(0), &request, Instant::now());
             let reply = |run: u64| {
                 let conflict = format!(r#","conflict":{{"reason":"merged","lost_from":3,"run":"{run}"}}"#);
                 let conflict = if run == 0 { String::new() } else { conflict };

@@ -246,34 +246,41 @@ fn paused_and_cut_off(seed: u64) -> World {
     world
 }
 
-/// Three of five and two of five write the same keys, the two more often.
-/// One of five is cut off, where a client goes on; another one dies meanwhile, with what it answered before and since.
-fn cut_off_and_killed(seed: u64) -> World {
-    let mut world = mesh(seed, 5);
-    let (alone, dies) = (seed as usize % 5, (seed as usize + 1 + seed as usize / 5) % 5);
-    busy_clients(&mut world, &[0, 1, 2, 3, 4], 1, 4);
+/// Clients at all daemons, some of which hear only each other for three seconds by now.
+fn busy_and_cut_off(seed: u64, daemons: usize, alone: &[usize]) -> World {
+    let mut world = mesh(seed, daemons);
+    let all: Vec<usize> = (0..daemons).collect();
+    busy_clients(&mut world, &all, 1, 4);
     world.run(SEC);
-    world.cut_off(&[alone]);
+    world.cut_off(alone);
     world.run(3 * SEC);
-    if dies != alone {
-        world.kill(dies);
-    }
-    world.run([500, 3_000][seed as usize % 2] * Duration::from_millis(1));
-    world.heal();
+    world
+}
+
+/// What comes after the last fault.
+fn settled_and_judged(mut world: World) -> World {
     world.run(5 * SEC);
     world.settle(40 * SEC);
     world.finish();
     world
 }
 
+/// One of five is cut off, where a client goes on; another one dies meanwhile, with what it answered before and since.
+fn cut_off_and_killed(seed: u64) -> World {
+    let (alone, dies) = (seed as usize % 5, (seed as usize + 1 + seed as usize / 5) % 5);
+    let mut world = busy_and_cut_off(seed, 5, &[alone]);
+    if dies != alone {
+        world.kill(dies);
+    }
+    world.run([500, 3_000][seed as usize % 2] * Duration::from_millis(1));
+    world.heal();
+    settled_and_judged(world)
+}
+
 /// One of three is cut off, where a client goes on; another one dies about when it comes back.
 fn killed_at_the_heal(seed: u64) -> World {
-    let mut world = mesh(seed, 3);
     let (alone, dies) = (seed as usize % 3, (seed as usize + 1 + seed as usize / 3 % 2) % 3);
-    busy_clients(&mut world, &[0, 1, 2], 1, 4);
-    world.run(SEC);
-    world.cut_off(&[alone]);
-    world.run(3 * SEC);
+    let mut world = busy_and_cut_off(seed, 3, &[alone]);
     let early = Duration::from_millis([800, 500, 250, 100, 0, 0, 0, 0][seed as usize / 3 % 8]);
     let late = Duration::from_millis([0, 0, 0, 0, 0, 5, 20, 60][seed as usize / 3 % 8]);
     if early > Duration::ZERO {
@@ -285,27 +292,17 @@ fn killed_at_the_heal(seed: u64) -> World {
         world.run(late);
         world.kill(dies);
     }
-    world.run(5 * SEC);
-    world.settle(40 * SEC);
-    world.finish();
-    world
+    settled_and_judged(world)
 }
 
 /// Two of five are cut off, where clients go on; one of them dies a moment before they come back, and the other one alone knows.
 fn killed_of_two(seed: u64) -> World {
-    let mut world = mesh(seed, 5);
     let (one, other) = (seed as usize % 5, (seed as usize + 1 + seed as usize / 5 % 4) % 5);
-    busy_clients(&mut world, &[0, 1, 2, 3, 4], 1, 4);
-    world.run(SEC);
-    world.cut_off(&[one, other]);
-    world.run(3 * SEC);
+    let mut world = busy_and_cut_off(seed, 5, &[one, other]);
     world.kill(one);
     world.run([0, 50, 200, 400, 700][seed as usize / 3 % 5] * Duration::from_millis(1));
     world.heal();
-    world.run(5 * SEC);
-    world.settle(40 * SEC);
-    world.finish();
-    world
+    settled_and_judged(world)
 }
 
 /// Keys are written before, and by the four while the fifth is away, which holds those of them that it had with more transitions than
