@@ -387,6 +387,8 @@ impl KeyIndex {
             let id = self.id(&key);
             let is_full = self.keys >= self.max_keys;
             let Some(index) = self.index_of(from, key.partition) else { continue };
+            // Who was told of it before does not know this.
+            index.relayed_to.clear();
             let taken = take_lost(&mut index.keys, &key);
             let put = put(&mut index.keys, id, &key, is_full);
             self.count(key.partition, taken);
@@ -792,8 +794,14 @@ mod tests {
         assert_eq!(index.keys(), 1);
         index.served(&y, true, &set(&[1]));
         assert_eq!((index.keys(), index.changed()), (0, Some(PartitionSet::new())));
+        // Nor does it know what one that lived on told after it was told.
         index.tell(&d, &body(&[(1, "a", false)])).unwrap();
+        index.ask(&y, false, &set(&[1]));
+        outputs(&mut index);
+        index.tell(&d, &body(&[(1, "b", false)])).unwrap();
         index.member_down(&d);
+        index.served(&y, true, &set(&[1]));
+        assert_eq!(index.keys(), 2);
         index.changed();
         index.served(&name("x"), false, &set(&[1]));
         assert_eq!((index.keys(), index.changed()), (0, Some(PartitionSet::new())));
