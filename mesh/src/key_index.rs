@@ -90,6 +90,15 @@ pub struct LostKey {
     pub before: bool,
 }
 
+/// Of which partitions keys are known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Indexed {
+    /// All of them, those of which it is known that there is no key included.
+    pub all: PartitionSet,
+    /// Of which a member that is gone told keys that nobody has taken over since, by that member.
+    pub of_dead: BTreeMap<MemberName, PartitionSet>,
+}
+
 /// Machine and key, and what is known of its instance.
 type Keys = BTreeMap<(Arc<str>, Box<str>), Known>;
 
@@ -289,8 +298,17 @@ impl KeyIndex {
     }
 
     /// The partitions of which this member knows keys, if that changed.
-    pub fn changed(&mut self) -> Option<PartitionSet> {
-        std::mem::take(&mut self.changed).then(|| self.told.keys().copied().collect())
+    pub fn changed(&mut self) -> Option<Indexed> {
+        if !std::mem::take(&mut self.changed) {
+            return None;
+        }
+        let mut indexed = Indexed { all: self.told.keys().copied().collect(), of_dead: BTreeMap::new() };
+        for (partition, indexes) in &self.told {
+            for index in indexes.iter().filter(|index| index.dead && !index.keys.is_empty()) {
+                indexed.of_dead.entry(index.teller.clone()).or_default().insert(*partition);
+            }
+        }
+        Some(indexed)
     }
 
     /// Who is to know the keys of a partition: none if there is no copy of it here, or nobody else.
@@ -343,8 +361,18 @@ impl KeyIndex {
         for ours in self.ours.values_mut() {
             ours.former.remove(name);
         }
-        for index in self.told.values_mut().flatten().filter(|index| index.teller == *name) {
-            index.dead = true;
+        self.set_dead(name, true);
+    }
+
+    /// A member's process was taken for gone, and is there.
+    pub fn member_back(&mut self, name: &MemberName) {
+        self.set_dead(name, false);
+    }
+
+    fn set_dead(&mut self, name: &MemberName, dead: bool) {
+        for index in self.told.values_mut().flatten().filter(|index| index.teller == *name && index.dead != dead) {
+            index.dead = dead;
+            self.changed = true;
         }
     }
 
@@ -491,14 +519,13 @@ impl KeyIndex {
         }
         let is_over = |index: &Index| !apart || index.teller == *by || index.relayed_to.contains(by);
         self.keep(|partition, index| !index.dead || !set.contains(partition) || !is_over(index));
+        // What is left is to be said.
+        self.changed |= apart;
     }
 
-    /// This member serves the partition from now on.
-    pub fn forget(&mut self, partition: Partition) {
-        if let Some(indexes) = self.told.remove(&partition) {
-            self.keys -= indexes.iter().map(|index| index.keys.len()).sum::<usize>();
-            self.changed = true;
-        }
+    /// This member serves the partition from now on, and knows all of it but for what a member holds `beside` it.
+    pub fn forget(&mut self, partition: Partition, beside: Option<&MemberName>) {
+        self.keep_of(partition, |index| beside == Some(&index.teller));
         self.forget_relayed(partition);
         self.partial.remove(partition);
     }
@@ -518,26 +545,37 @@ impl KeyIndex {
             }
         }
         let partial = self.partial.contains(partition);
-        self.forget(partition);
-        let lost =
-            all.into_iter().map(|((machine, key), Known { run, lost: before })| LostKey { machine, key, run, before });
-        (lost.collect(), partial)
+        self.forget(partition, None);
+        (lost_keys(all), partial)
+    }
+
+    /// Takes what dead members told of a partition.
+    pub fn take_dead(&mut self, partition: Partition) -> Vec<LostKey> {
+        let mut all = Keys::new();
+        for index in self.told.get(&partition).into_iter().flatten().filter(|index| index.dead) {
+            index.keys.iter().for_each(|(key, known)| all.entry(key.clone()).or_insert(*known).and(*known));
+        }
+        self.keep_of(partition, |index| !index.dead);
+        lost_keys(all)
     }
 
     /// Forgets all indexes but those that are `wanted`.
     fn keep(&mut self, wanted: impl Fn(Partition, &Index) -> bool) {
-        let before = self.told.len();
-        let keys = &mut self.keys;
-        self.told.retain(|partition, indexes| {
-            indexes.retain(|index| {
-                let wanted = wanted(*partition, index);
-                *keys -= if wanted { 0 } else { index.keys.len() };
-                wanted
-            });
-            !indexes.is_empty()
-        });
-        self.changed |= self.told.len() != before;
+        let partitions: Vec<Partition> = self.told.keys().copied().collect();
+        partitions.into_iter().for_each(|partition| self.keep_of(partition, |index| wanted(partition, index)));
         self.forget_partial();
+    }
+
+    /// Forgets all indexes of a partition but those that are `wanted`.
+    fn keep_of(&mut self, partition: Partition, wanted: impl Fn(&Index) -> bool) {
+        let Entry::Occupied(mut indexes) = self.told.entry(partition) else { return };
+        for index in indexes.get_mut().extract_if(.., |index| !wanted(index)) {
+            self.keys -= index.keys.len();
+            self.changed = true;
+        }
+        if indexes.get().is_empty() {
+            indexes.remove();
+        }
     }
 
     /// Of what nothing is known any more nothing is missing: what is told next may find room.
@@ -557,6 +595,11 @@ impl KeyIndex {
             }
         }
     }
+}
+
+fn lost_keys(all: Keys) -> Vec<LostKey> {
+    let lost = all.into_iter();
+    lost.map(|((machine, key), Known { run, lost: before })| LostKey { machine, key, run, before }).collect()
 }
 
 /// What became of a key that was told.
@@ -622,6 +665,10 @@ mod tests {
             Key { partition: *partition, machine: "m", key, run: RunId(1), state }.encode(&mut body);
         }
         body
+    }
+
+    fn changed(index: &mut KeyIndex) -> Option<PartitionSet> {
+        index.changed().map(|indexed| indexed.all)
     }
 
     fn polled(index: &mut KeyIndex) -> Vec<Output> {
@@ -772,13 +819,13 @@ mod tests {
         let (mut index, d, x) = (KeyIndex::new(100), name("d"), name("x"));
         index.tell(&d, &body(&[(1, "a", false), (2, "b", false)])).unwrap();
         index.tell(&x, &body(&[(1, "a", false)])).unwrap();
-        assert_eq!(index.changed(), Some(set(&[1, 2])));
+        assert_eq!(changed(&mut index), Some(set(&[1, 2])));
         // Another one says that it serves it: the teller lives, and knows better.
         index.served(&name("x"), false, &set(&[1, 2]));
         assert_eq!((index.keys(), index.changed()), (3, None));
         index.message(&x, IndexMessage::Only { set: PartitionSet::new() });
         index.message(&d, IndexMessage::Only { set: set(&[1]) });
-        assert_eq!((index.keys(), index.changed()), (1, Some(set(&[1]))));
+        assert_eq!((index.keys(), changed(&mut index)), (1, Some(set(&[1]))));
         index.member_down(&d);
         // The next process of that name says what it tells, which is nothing.
         index.message(&d, IndexMessage::Only { set: PartitionSet::new() });
@@ -793,7 +840,7 @@ mod tests {
         index.served(&name("x"), true, &set(&[1]));
         assert_eq!(index.keys(), 1);
         index.served(&y, true, &set(&[1]));
-        assert_eq!((index.keys(), index.changed()), (0, Some(PartitionSet::new())));
+        assert_eq!((index.keys(), changed(&mut index)), (0, Some(PartitionSet::new())));
         // Nor does it know what one that lived on told after it was told.
         answer(&mut index, &y, 1);
         index.tell(&d, &body(&[(1, "a", false)])).unwrap();
@@ -805,7 +852,7 @@ mod tests {
         assert_eq!(index.keys(), 2);
         index.changed();
         index.served(&name("x"), false, &set(&[1]));
-        assert_eq!((index.keys(), index.changed()), (0, Some(PartitionSet::new())));
+        assert_eq!((index.keys(), changed(&mut index)), (0, Some(PartitionSet::new())));
     }
 
     #[test]
@@ -977,9 +1024,9 @@ mod tests {
     fn that_a_partition_has_no_key_is_known_too() {
         let (mut index, d) = (KeyIndex::new(2), name("d"));
         index.message(&d, IndexMessage::Whole { number: 9, set: set(&[1]) });
-        assert_eq!(index.changed(), Some(set(&[1])));
+        assert_eq!(changed(&mut index), Some(set(&[1])));
         index.message(&d, IndexMessage::Only { set: PartitionSet::new() });
-        assert_eq!(index.changed(), Some(PartitionSet::new()));
+        assert_eq!(changed(&mut index), Some(PartitionSet::new()));
     }
 
     #[test]
@@ -998,6 +1045,33 @@ mod tests {
         index.tell(&d, &body(&[(1, "b", false)])).unwrap();
         assert_eq!(taken(&mut index, 1), [("b".to_owned(), false), ("c".to_owned(), false)]);
         assert_eq!(index.keys(), 0);
+    }
+
+    #[test]
+    fn what_a_member_told_that_was_dead_is_the_only_thing_that_is_taken_as_lost_with_it() {
+        let (mut index, d, x) = (KeyIndex::new(9), name("d"), name("x"));
+        index.tell(&d, &body(&[(1, "a", false)])).unwrap();
+        index.tell(&x, &body(&[(1, "b", false), (2, "c", false)])).unwrap();
+        index.member_down(&d);
+        let of_dead = std::iter::once((d.clone(), set(&[1]))).collect();
+        assert_eq!(index.changed(), Some(Indexed { all: set(&[1, 2]), of_dead }));
+        index.member_back(&d);
+        assert_eq!(
+            (index.changed().map(|indexed| indexed.of_dead), index.take_dead(1)),
+            (Some(BTreeMap::new()), vec![])
+        );
+        index.member_down(&d);
+        // One that was apart serves it: what the dead one did is still to be said, and is said again each time.
+        index.changed();
+        index.served(&x, true, &set(&[1]));
+        assert_eq!(index.changed().map(|indexed| indexed.of_dead.len()), Some(1));
+        let lost = index.take_dead(1);
+        assert_eq!(lost.iter().map(|key| &*key.key).collect::<Vec<_>>(), ["a"]);
+        assert_eq!((index.keys(), index.changed().map(|indexed| indexed.of_dead)), (2, Some(BTreeMap::new())));
+        // Who serves it now keeps what is beside it.
+        index.tell(&d, &body(&[(1, "a", false)])).unwrap();
+        index.forget(1, Some(&d));
+        assert_eq!(index.keys(), 2);
     }
 
     #[test]

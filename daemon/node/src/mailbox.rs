@@ -169,6 +169,13 @@ pub(crate) enum Command {
         /// Keys that were served elsewhere meanwhile, by one that died: they are lost, or older here.
         lost: Vec<LostKey>,
     },
+    /// Keep a copy of this partition that has nothing but what is lost, and do not serve it.
+    Mourn {
+        /// Which partition.
+        partition: u16,
+        /// Keys whose instances went with a member that died.
+        lost: Vec<LostKey>,
+    },
     /// Serve this partition, empty.
     Adopt {
         /// Which partition.

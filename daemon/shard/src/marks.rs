@@ -99,6 +99,8 @@ struct Unsaid {
     lost: Lost,
     /// The life that was lost, if there is none since.
     gone: RunId,
+    /// Earlier lives that were lost, and of which nobody was told either.
+    also: SmallVec<[RunId; 1]>,
     conflicts: SmallVec<[Conflict; 1]>,
 }
 
@@ -117,7 +119,8 @@ impl KeyMark {
 
     /// Appends the bytes for another daemon.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        Unsaid { lost: self.lost, gone: self.gone, conflicts: self.conflict.into_iter().collect() }.encode(out);
+        let conflicts = self.conflict.into_iter().collect();
+        Unsaid { lost: self.lost, gone: self.gone, conflicts, ..Unsaid::default() }.encode(out);
     }
 
     /// Reads what [`KeyMark::encode`] wrote.
@@ -135,8 +138,23 @@ impl KeyMark {
 }
 
 impl Unsaid {
+    /// Of several lives that are lost, as of two daemons that served a key apart, the latest is the one that was here.
+    fn add_gone(&mut self, run: RunId) {
+        let earlier = self.gone.min(run);
+        self.gone = self.gone.max(run);
+        if earlier != self.gone && earlier != RunId::default() {
+            self.add_also(earlier);
+        }
+    }
+
+    fn add_also(&mut self, run: RunId) {
+        if !self.also.contains(&run) && self.also.len() < CONFLICTS {
+            self.also.push(run);
+        }
+    }
+
     fn add_lost(&mut self, lost: Lost, gone: RunId) {
-        self.gone = self.gone.max(gone);
+        self.add_gone(gone);
         self.lost = match (self.lost, lost) {
             (Lost::No, lost) | (lost, Lost::No) => lost,
             (Lost::Gone, Lost::Gone) => Lost::Gone,
@@ -157,12 +175,14 @@ impl Unsaid {
 
     /// The next thing to be said, which is over then.
     fn next(&mut self) -> KeyMark {
-        let conflict = (!self.conflicts.is_empty()).then(|| self.conflicts.remove(0));
+        let lost_life = |run| Conflict { reason: ConflictReason::OwnerLost, lost_from: 1, run };
+        let conflict =
+            if self.conflicts.is_empty() { self.also.pop().map(lost_life) } else { Some(self.conflicts.remove(0)) };
         KeyMark { lost: std::mem::take(&mut self.lost), gone: std::mem::take(&mut self.gone), conflict }
     }
 
     fn is_empty(&self) -> bool {
-        self.lost == Lost::No && self.conflicts.is_empty()
+        self.lost == Lost::No && self.also.is_empty() && self.conflicts.is_empty()
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
@@ -172,6 +192,8 @@ impl Unsaid {
             Lost::Anew => 2,
         });
         out.extend_from_slice(&self.gone.0.to_le_bytes());
+        out.push(u8::try_from(self.also.len()).unwrap_or(u8::MAX));
+        self.also.iter().for_each(|run| out.extend_from_slice(&run.0.to_le_bytes()));
         self.conflicts.iter().for_each(|conflict| conflict.encode(out));
     }
 
@@ -184,6 +206,13 @@ impl Unsaid {
             _ => return Err(input.malformed()),
         };
         let mut unsaid = Self { lost, gone: RunId(input.u64()?), ..Self::default() };
+        let also = input.byte()?;
+        if usize::from(also) > CONFLICTS {
+            return Err(input.malformed());
+        }
+        for _ in 0..also {
+            unsaid.also.push(RunId(input.u64()?));
+        }
         while !input.is_empty() {
             unsaid.add_conflict(Conflict::decode(&mut input)?);
         }
@@ -213,10 +242,11 @@ impl Marks {
         self.0.entry((partition, hash)).or_default().add_conflict(conflict);
     }
 
-    /// A key's instance is gone. Of several lives that are, as of two daemons that served it apart, the latest is named.
+    /// A key's instance is gone.
     pub(crate) fn set_gone(&mut self, partition: u16, life: LostLife) {
         let mark = self.0.entry((partition, life.hash)).or_default();
-        (mark.lost, mark.gone) = (Lost::Gone, mark.gone.max(life.run));
+        mark.add_gone(life.run);
+        mark.lost = Lost::Gone;
     }
 
     /// There is an instance of a key that was lost; who asks next is to be told all the same.
@@ -229,20 +259,22 @@ impl Marks {
     /// A key that was lost has an instance after all: the life that was lost, which then is not, whatever has begun since and met it;
     /// or another one.
     pub(crate) fn is_there(&mut self, partition: u16, hash: u64, run: RunId) {
-        let is_over = |mark: &&mut Unsaid| match mark.lost {
+        let is_over = |mark: &Unsaid| match mark.lost {
             Lost::No => false,
             Lost::Gone => true,
             Lost::Anew => mark.gone == run,
         };
-        if let Some(mark) = self.0.get_mut(&(partition, hash)).filter(is_over) {
+        let Some(mark) = self.0.get_mut(&(partition, hash)) else { return };
+        mark.also.retain(|gone| *gone != run);
+        if is_over(mark) {
             mark.lost = Lost::No;
             let gone = std::mem::take(&mut mark.gone);
             if gone != run && gone != RunId::default() {
                 mark.add_conflict(Conflict { reason: ConflictReason::OwnerLost, lost_from: 1, run: gone });
             }
-            if mark.is_empty() {
-                self.0.remove(&(partition, hash));
-            }
+        }
+        if mark.is_empty() {
+            self.0.remove(&(partition, hash));
         }
     }
 
@@ -305,8 +337,9 @@ impl Marks {
 
     /// Takes in one that came with a partition, beside what is marked here.
     pub(crate) fn receive(&mut self, partition: u16, record: &image::KeyMark<'_>) -> Result<(), Malformed> {
-        let Unsaid { lost, gone, conflicts } = Unsaid::decode(record.body)?;
+        let Unsaid { lost, gone, also, conflicts } = Unsaid::decode(record.body)?;
         let known = self.0.entry((partition, record.hash)).or_default();
+        also.into_iter().for_each(|run| known.add_also(run));
         known.add_lost(lost, gone);
         conflicts.into_iter().for_each(|conflict| known.add_conflict(conflict));
         Ok(())
@@ -381,6 +414,17 @@ mod tests {
         }
         marks.is_there(1, 4, RunId(4));
         assert_eq!(marks.take(1, 4).and_then(|mark| mark.conflict).map(|conflict| conflict.run), Some(RunId(9)));
+        // The later one is there after all, and the earlier one is lost.
+        for run in [4, 9] {
+            marks.set_gone(1, life(5, run));
+        }
+        let mut there = Marks::default();
+        for (hash, body) in marks.records(1) {
+            there.receive(1, &image::KeyMark { hash, body: &body }).unwrap();
+        }
+        there.is_there(1, 5, RunId(9));
+        assert_eq!((there.take(1, 5), there.take(1, 5)), (Some(mark), None));
+        assert_eq!(marks.take(1, 5), Some(KeyMark { lost: Lost::Gone, gone: RunId(9), ..mark }));
         // One that nobody heard of had begun since, and met the one that was lost.
         for run in [4, 9] {
             marks.set_gone(1, life(3, 4));

@@ -289,7 +289,7 @@ impl Ownership {
             }
             _ => {}
         }
-        if self.indexed.contains(partition) {
+        if self.indexed.all.contains(partition) {
             answer.indexed.insert(partition);
         }
         match self.holders[p].as_ref() {

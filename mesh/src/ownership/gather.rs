@@ -68,7 +68,7 @@ impl Ownership {
 
     /// Whether the keys that a partition had are known: a member has `told` them, or this one was told itself.
     pub(super) fn knows_keys(&self, partition: Partition, told: bool) -> bool {
-        told || self.indexed.contains(partition)
+        told || self.indexed.all.contains(partition)
     }
 
     /// A member passed on all keys of these that it was told of.

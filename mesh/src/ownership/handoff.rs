@@ -59,6 +59,10 @@ impl Ownership {
     ) {
         let (mut accept, mut decline) = (PartitionSet::new(), PartitionSet::new());
         for partition in self.known(set) {
+            if !self.mourn_before(partition, from) {
+                decline.insert(partition);
+                continue;
+            }
             let copy = match self.slots[usize::from(partition)] {
                 Slot::Held => Copy::Served,
                 Slot::Doubtful { .. } => Copy::Doubtful,
@@ -160,6 +164,7 @@ impl Ownership {
         if self.is_receiving(partition, number, from) {
             let standing = self.sides.standing(partition);
             self.installed.insert((from.clone(), partition), number);
+            self.is_no_longer_beside(partition, from);
             if matches!(
                 self.slots[usize::from(partition)],
                 Slot::Receiving { copy: Copy::Doubtful, doubtful: true, .. }

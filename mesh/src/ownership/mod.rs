@@ -25,6 +25,8 @@
 //!    The same is done with a copy whose new holder died before it said that it had installed it.
 //! 8. A holder tells a standby which keys a partition has (`key_index`). Who begins to serve a partition that nobody holds
 //!    first fetches the keys from every member that was told any, so that what is lost can be named.
+//! 9. What a member did on one side of a network partition, and died with before the sides met, is said to the holder on the other
+//!    side by whoever knew its keys (`mourn.rs`).
 //!
 //! # Guarantees
 //! While all members of the mesh are connected and see each other as alive, a partition has at most one member that serves
@@ -47,6 +49,7 @@ mod claims;
 mod doubt;
 mod gather;
 mod handoff;
+mod mourn;
 mod sides;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -57,6 +60,7 @@ use statemesh_protocol::identity::MemberName;
 use statemesh_protocol::partition_set::PartitionSet;
 use statemesh_protocol::peer::ownership::{HandoffNumber, OwnershipMessage, Purpose};
 
+use crate::key_index::Indexed;
 use crate::view::View;
 use claims::{Claim, Remembered};
 use gather::Gather;
@@ -132,7 +136,7 @@ pub enum Input {
     /// Others may have adopted what this member holds.
     Doubt(Reason),
     /// It is known, or no longer known, which keys there were in these partitions, as their holders told.
-    Indexed(PartitionSet),
+    Indexed(Indexed),
     /// This member begins to leave: it hands everything over.
     Leave,
     /// There is an ordered link to this member, greeted and accepted.
@@ -263,6 +267,16 @@ pub enum Output {
         /// The partitions.
         set: PartitionSet,
     },
+    /// This process was taken for dead, and is there: what it told of its keys holds.
+    Back(MemberName),
+    /// Keep a copy of this partition that has nothing but what dead members told of it, which is lost. Do not serve it: it is to be
+    /// merged with what its holder has, who was apart and knows nothing of that.
+    Mourn {
+        /// The partition.
+        partition: Partition,
+        /// A member that died with it.
+        lost_from: MemberName,
+    },
     /// Serve this partition, empty. The keys that are known by now are lost.
     Adopt {
         /// The partition.
@@ -284,8 +298,8 @@ pub enum Output {
 impl Output {
     /// The name of each kind.
     pub const NAMES: &'static [&'static str] = &[
-        "send", "hand-off", "receive", "discard", "release", "doubt", "suspend", "reopen", "relay", "served", "adopt",
-        "route",
+        "send", "hand-off", "receive", "discard", "release", "doubt", "suspend", "reopen", "relay", "served", "back",
+        "mourn", "adopt", "route",
     ];
 
     /// The name of its kind.
@@ -302,6 +316,8 @@ impl Output {
             Self::Reopen { .. } => "reopen",
             Self::Relay { .. } => "relay",
             Self::Served { .. } => "served",
+            Self::Back(_) => "back",
+            Self::Mourn { .. } => "mourn",
             Self::Adopt { .. } => "adopt",
             Self::Route { .. } => "route",
         }
@@ -380,10 +396,12 @@ pub struct Ownership {
     remembered: BTreeMap<Partition, Remembered>,
     /// Not to be claimed or offered before then.
     held_off: BTreeMap<Partition, Instant>,
+    /// Who holds a partition on this side, while a member of another side holds it as well.
+    beside: BTreeMap<Partition, MemberName>,
     /// Claims that are over but for the keys that others were told of.
     gathers: BTreeMap<Partition, Gather>,
     /// Partitions whose keys this member was told.
-    indexed: PartitionSet,
+    indexed: Indexed,
     /// The hand-offs that were installed here, the last of each partition from each member that is there.
     installed: BTreeMap<(MemberName, Partition), HandoffNumber>,
     sides: Sides,
@@ -430,8 +448,9 @@ impl Ownership {
             claims: BTreeMap::new(),
             remembered: BTreeMap::new(),
             held_off: BTreeMap::new(),
+            beside: BTreeMap::new(),
             gathers: BTreeMap::new(),
-            indexed: PartitionSet::new(),
+            indexed: Indexed::default(),
             installed: BTreeMap::new(),
             last_id: incarnation << IDS_OF_A_LIFE,
             drained: 0,
@@ -452,12 +471,15 @@ impl Ownership {
         if self.sides.is_marked() && !self.is_merging() {
             self.sides.settle(now);
         }
+        if !self.sides.is_marked() {
+            self.beside.clear();
+        }
         match input {
             Input::Activate => self.activate(),
             Input::MemberUp { name, incarnation, placeable } => self.member_up(&name, incarnation, placeable, now),
             Input::MemberDown { name, left } => self.member_down(&name, left, now),
             Input::Doubt(reason) => self.maybe_doubt(reason),
-            Input::Indexed(set) => self.indexed = set,
+            Input::Indexed(indexed) => self.indexed = indexed,
             Input::Leave => self.leave(),
             Input::LinkUp(name) => self.link_up(&name),
             Input::LinkDown(name) => self.link_down(&name),
@@ -609,6 +631,7 @@ impl Ownership {
         if retry {
             self.retry_at = self.held_off.values().min().copied();
         }
+        self.mourn(now);
         self.advance_claims();
         for _ in 0..MAX_PASSES {
             if !std::mem::take(&mut self.review) {
@@ -643,7 +666,10 @@ impl Ownership {
         let met = !peer.live;
         (peer.live, peer.incarnation) = (true, incarnation);
         if met {
-            if !self.sides.back(name, incarnation, now) {
+            if self.sides.back(name, incarnation, now) {
+                self.indexed.of_dead.remove(name);
+                self.out.push_back(Output::Back(name.clone()));
+            } else {
                 self.installed.retain(|(from, _), _| from != name);
             }
             self.greet(name);
@@ -765,6 +791,8 @@ impl Ownership {
         let known = self.known(set);
         for p in &known {
             self.note_holder(*p, from);
+            // What is still to be said of it will be heard of.
+            self.indexed.of_dead.values_mut().for_each(|set| _ = set.remove(*p));
         }
         let apart = self.sides.is_apart(from);
         self.out.push_back(Output::Served { by: from.clone(), apart, set: known.into_iter().collect() });
@@ -777,12 +805,15 @@ impl Ownership {
         self.lost[p] = None;
         self.remembered.remove(&partition);
         self.end_claim(partition);
-        self.holders[p] = Some(name.clone());
+        if let Some(known) = self.holders[p].replace(name.clone()) {
+            self.note_beside(partition, known, name);
+        }
         self.touched.insert(partition);
     }
 
     fn not_here(&mut self, from: &MemberName, partition: Partition) {
         let p = usize::from(partition);
+        self.is_no_longer_beside(partition, from);
         if self.holders.get(p).is_some_and(|h| h.as_ref() == Some(from)) {
             self.holders[p] = None;
             self.touched.insert(partition);

@@ -147,6 +147,11 @@ impl Sides {
         }
     }
 
+    /// Whether a member's death may be a rumour.
+    pub(super) fn is_rumoured(&self, name: &MemberName) -> bool {
+        self.rumoured.contains_key(name)
+    }
+
     /// Whether a member that is held for dead may be back as it was.
     pub(super) fn may_return(&self, name: &MemberName) -> bool {
         self.buried.contains_key(name) || self.rumoured.contains_key(name)

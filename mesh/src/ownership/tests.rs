@@ -518,7 +518,7 @@ fn what_nobody_was_told_of_is_taken_as_unnamed() {
         let mut rig = Rig::new(&[1, 2]);
         let (id, asked) = rig.query_to(1);
         if !told && dies {
-            rig.put(Input::Indexed(asked.clone()));
+            rig.put(Input::Indexed(Indexed { all: asked.clone(), ..Indexed::default() }));
         }
         let p = asked.iter().next().unwrap();
         let lost = vec![Known { member: name(9), set: one(p) }];
@@ -562,7 +562,7 @@ fn one_that_is_met_while_keys_are_gathered_is_asked_too() {
 #[test]
 fn a_member_that_knows_keys_says_so_and_passes_them_on() {
     let mut rig = Rig::new(&[1]);
-    rig.put(Input::Indexed(set(&[2, 3])));
+    rig.put(Input::Indexed(Indexed { all: set(&[2, 3]), ..Indexed::default() }));
     rig.outputs();
     rig.hear(1, OwnershipMessage::Query { id: 5, purpose: Purpose::Claim, set: set(&[1, 2]) });
     let indexed = rig.outputs().into_iter().find_map(|output| match output {
@@ -586,6 +586,79 @@ fn a_holder_whose_twin_dies_asks_what_was_known_of_the_keys_that_went_with_it() 
     assert!(outputs.contains(&Output::Suspend(p)), "{outputs:?}");
     let asked = |output: &Output| matches!(output, Output::Send { message: OwnershipMessage::Query { purpose: Purpose::Doubt, set, .. }, .. } if *set == one(p));
     assert!(outputs.iter().any(asked), "{outputs:?}");
+}
+
+/// Node 2 died, which had told of the keys of a partition that node 1 holds, who was apart.
+fn with_what_died_on_this_side(p: Partition) -> Rig {
+    let mut rig = Rig::new(&[1, 2]);
+    let (id, asked) = rig.query_to(1);
+    for other in [1, 2] {
+        rig.answer(other, id, Answer { held: asked.clone(), ..Answer::default() });
+    }
+    rig.hear(2, OwnershipMessage::Serving { set: one(p) });
+    rig.put(Input::LinkDown(name(1)));
+    rig.dies(1);
+    rig.now += RUMOUR;
+    rig.put(Input::Tick);
+    rig.meet(1);
+    rig.hear(1, OwnershipMessage::Met { buried: true });
+    rig.outputs();
+    rig
+}
+
+fn died(rig: &mut Rig, p: Partition) {
+    rig.dies(2);
+    let of_dead = std::iter::once((name(2), one(p))).collect();
+    rig.put(Input::Indexed(Indexed { all: one(p), of_dead }));
+}
+
+fn mourned(rig: &mut Rig) -> Vec<Output> {
+    rig.outputs().into_iter().filter(|output| matches!(output, Output::Mourn { .. })).collect()
+}
+
+#[test]
+fn what_one_did_on_this_side_before_it_died_is_told_to_a_holder_that_was_apart() {
+    let p = (0..16).find(|p| outranks(&name(1), &name(0), *p)).unwrap();
+    let mourn = Output::Mourn { partition: p, lost_from: name(2) };
+    let mut rig = with_what_died_on_this_side(p);
+    rig.hear(1, OwnershipMessage::Serving { set: one(p) });
+    died(&mut rig, p);
+    assert_eq!(mourned(&mut rig), [], "its death may be a rumour");
+    rig.now += RUMOUR;
+    rig.put(Input::Tick);
+    rig.put(Input::Tick);
+    let outputs = rig.outputs();
+    assert!(outputs.contains(&mourn), "{outputs:?}");
+    // What there is of it is offered like any copy in doubt.
+    let (id, _) = outputs.into_iter().find_map(query).expect("it asks who holds it");
+    rig.answer(1, id, Answer { held: one(p), ..Answer::default() });
+    let (_, _, offered) = rig.offer_to(1);
+    assert_eq!(offered, one(p));
+    // It was a rumour.
+    let mut rig = with_what_died_on_this_side(p);
+    rig.hear(1, OwnershipMessage::Serving { set: one(p) });
+    died(&mut rig, p);
+    rig.meet(2);
+    rig.now += RUMOUR;
+    rig.put(Input::Tick);
+    let outputs = rig.outputs();
+    assert!(outputs.contains(&Output::Back(name(2))) && !outputs.contains(&mourn), "{outputs:?}");
+}
+
+#[test]
+fn what_one_did_on_this_side_is_told_where_the_copy_of_the_other_side_has_come_to() {
+    let mut rig = Rig::new(&[1, 2]);
+    let p = (0..16).find(|p| rig.node.view().owner(*p) == Some(&name(0))).unwrap();
+    rig = with_what_died_on_this_side(p);
+    rig.hear(1, OwnershipMessage::Serving { set: one(p) });
+    rig.hear(1, OwnershipMessage::Offer { number: 5, side: 3, doubtful: false, set: one(p) });
+    rig.put(Input::Received { partition: p, number: 5, from: name(1) });
+    assert_eq!((rig.node.target(p), rig.node.beside(p)), (Target::Local, Some(&name(2))));
+    died(&mut rig, p);
+    rig.now += RUMOUR;
+    rig.put(Input::Tick);
+    assert_eq!(mourned(&mut rig), [Output::Mourn { partition: p, lost_from: name(2) }]);
+    assert_eq!((rig.node.target(p), rig.node.beside(p)), (Target::Local, None));
 }
 
 #[test]

@@ -32,32 +32,29 @@ impl Control {
 
     /// Ownership has to know of which partitions keys are known.
     pub(super) fn index_changed(&mut self, now: Instant) {
-        if let Some(set) = self.key_index.changed() {
-            self.ownership.handle(ownership::Input::Indexed(set), now);
+        if let Some(indexed) = self.key_index.changed() {
+            self.ownership.handle(ownership::Input::Indexed(indexed), now);
         }
     }
 
     /// What of a partition that nobody holds is lost, or may be older here.
     pub(super) fn take_keys(&mut self, partition: u16, from: Option<&MemberName>) -> Vec<LostKey> {
         let (lost, partial) = self.key_index.take(partition);
-        let from = from.map_or("unknown", MemberName::as_str);
         if partial {
-            tracing::warn!(
-                partition,
-                owner = from,
-                "not all keys were known: some instances may be lost without being named"
-            );
+            let owner = from.map_or("unknown", MemberName::as_str);
+            tracing::warn!(partition, owner, "not all keys were known: some instances may be lost without being named");
         }
+        self.warn_of_lost(partition, &lost, from);
+        lost
+    }
+
+    /// Says in the log how many instances of a partition are lost.
+    pub(super) fn warn_of_lost(&self, partition: u16, lost: &[LostKey], from: Option<&MemberName>) {
+        let owner = from.map_or("unknown", MemberName::as_str);
         let instances = lost.iter().filter(|key| !key.before).count();
         if instances > 0 {
-            tracing::warn!(
-                partition,
-                instances,
-                owner = from,
-                "instances were lost with their owner, or are older here"
-            );
+            tracing::warn!(partition, instances, owner, "instances were lost with their owner, or are older here");
         }
-        lost
     }
 
     /// The mesh has changed: where another member is a standby now, it is told everything.
@@ -70,7 +67,7 @@ impl Control {
 
     /// This daemon is about to serve a partition: its standbys are told first.
     pub(super) fn tell_standbys(&mut self, partition: u16) {
-        self.key_index.forget(partition);
+        self.key_index.forget(partition, self.ownership.beside(partition));
         self.refresh_standbys_of(partition);
         self.key_index.tell_first(partition);
         self.follow_key_index();

@@ -356,6 +356,12 @@ impl Control {
                     tracing::debug!(partition, died, "serving the kept copy again");
                     self.outbox.tell(0, Command::Reopen { partition, lost });
                 }
+                ownership::Output::Back(name) => self.key_index.member_back(&name),
+                ownership::Output::Mourn { partition, lost_from } => {
+                    let lost = self.key_index.take_dead(partition);
+                    self.warn_of_lost(partition, &lost, Some(&lost_from));
+                    self.outbox.tell(0, Command::Mourn { partition, lost });
+                }
                 ownership::Output::Adopt { partition, lost_from, unnamed: is_unnamed } => {
                     if is_unnamed {
                         unnamed.push((partition, lost_from.clone()));

@@ -56,6 +56,7 @@ impl Worker {
             | Command::Discard { partition }
             | Command::Release { partition }
             | Command::Reopen { partition, .. }
+            | Command::Mourn { partition, .. }
             | Command::Adopt { partition, .. }
             | Command::Serve { partition } => self.decided(partition, command, io),
             Command::Lease { until_ms } => self.prolong(until_ms),

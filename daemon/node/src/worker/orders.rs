@@ -167,7 +167,11 @@ impl Worker {
     /// Whether the links to a partition's standbys have room for the keys that are lost with it: they are told in one go, before it
     /// is served.
     fn standbys_take(&self, order: &Order, io: &mut Io) -> bool {
-        let Order::Decided(partition, Command::Adopt { lost, .. } | Command::Reopen { lost, .. }) = order else {
+        let Order::Decided(
+            partition,
+            Command::Adopt { lost, .. } | Command::Reopen { lost, .. } | Command::Mourn { lost, .. },
+        ) = order
+        else {
             return true;
         };
         let enough = self.shared.options.limits.link_room() / 2;
@@ -186,6 +190,7 @@ impl Worker {
             }
             Command::Release { partition } => state.release(partition),
             Command::Reopen { partition, lost } => state.reopen(partition, &lost, &mut self.run),
+            Command::Mourn { partition, lost } => state.mourn(partition, &lost, &mut self.run),
             Command::Adopt { partition, lost } => state.adopt(partition, &lost, &mut self.run),
             Command::Serve { partition } => state.serve(partition, &mut self.run),
             _ => tracing::error!("a command about no partition was deferred"),

@@ -48,6 +48,15 @@ impl State {
         self.serve(partition, run);
     }
 
+    /// Marks what is `lost` of a partition. One that is not here is kept with nothing but that, to be merged with another copy, and is
+    /// not served.
+    pub fn mourn(&mut self, partition: u16, lost: &[LostKey], run: &mut Run) {
+        self.mark_gone(partition, lost, run);
+        if self.part(partition).is_none_or(|part| matches!(part.phase, Phase::Away)) {
+            self.set_phase(partition, Phase::Suspended);
+        }
+    }
+
     /// These keys were served by a daemon that died. One that has no instance here is lost; one that has is as it was before.
     fn mark_gone(&mut self, partition: u16, gone: &[LostKey], run: &mut Run) {
         for LostKey { machine, key, run: life, before } in gone {
