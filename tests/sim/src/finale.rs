@@ -225,6 +225,11 @@ fn others() -> Vec<String> {
         r#"{"id":%,"op":"define","definition":{"id":"late","initial":"a","states":{"a":{}}}}"#,
         r#"{"id":%,"op":"send","machine":"refused","key":"r","event":{"type":"LOOP"}}"#,
         r#"{"id":%,"op":"start","machine":"tick","key":"started"}"#,
+        r#"{"id":%,"op":"list","machine":"log","where":{"state":"on"},"limit":5}"#,
+        r#"{"id":%,"op":"list","counts":true}"#,
+        r#"{"id":%,"op":"list","where":{"stuck":true,"context":{"ticks":1}}}"#,
+        r#"{"id":%,"op":"get","machine":"log","key":"d","until":{"state":"nowhere"}}"#,
+        r#"{"id":%,"op":"get","machine":"tick","key":"nothing","until":{"done":true},"within":300}"#,
     ]
     .map(str::to_owned)
     .to_vec();
@@ -239,6 +244,15 @@ fn others() -> Vec<String> {
     let text = long(20_000);
     for n in 0..4 {
         all.push(format!(r#"{{"id":%,"op":"send","machine":"tick","key":"t{n}","event":{{"type":"GO"}}}}"#));
+        all.push(format!(
+            r#"{{"id":%,"op":"send","machine":"tick","key":"t{n}","event":{{"type":"GO"}},"until":{{"state":"idle"}},"within":900}}"#
+        ));
+        all.push(format!(
+            r#"{{"id":%,"op":"get","machine":"tick","key":"t{n}","until":{{"state":"busy"}},"within":2000}}"#
+        ));
+        all.push(format!(
+            r#"{{"id":%,"op":"start","machine":"stuck","key":"s{n}","until":{{"state":"pong"}},"within":500,"force":true}}"#
+        ));
         all.push(format!(r#"{{"id":%,"op":"get","machine":"fat","key":"f{n}"}}"#));
         all.push(format!(r#"{{"id":%,"op":"send","machine":"stuck","key":"s{n}","event":{{"type":"GO"}}}}"#));
         all.push(format!(

@@ -23,6 +23,8 @@ pub enum Fault {
     CutOneWay,
     /// Some and the others do not hear each other.
     CutOff,
+    /// Two and the others do not hear each other, and one of the two dies about when they do again.
+    DiesCutOff,
     /// Links break while partitions are handed off.
     LinksBreakInHandOff,
     /// Links break while what was cut off comes together.
@@ -59,6 +61,7 @@ impl Fault {
         Self::Pause,
         Self::CutOneWay,
         Self::CutOff,
+        Self::DiesCutOff,
         Self::LinksBreakInHandOff,
         Self::LinksBreakInMerge,
         Self::Leave,
@@ -84,6 +87,7 @@ impl Fault {
             Self::Pause => "pause",
             Self::CutOneWay => "cut-one-way",
             Self::CutOff => "cut-off",
+            Self::DiesCutOff => "dies-cut-off",
             Self::LinksBreakInHandOff => "links-break-in-hand-off",
             Self::LinksBreakInMerge => "links-break-in-merge",
             Self::Leave => "leave-under-load",
@@ -119,7 +123,7 @@ impl Fault {
     #[must_use]
     pub fn lasts(self) -> Duration {
         Duration::from_secs(match self {
-            Self::CutOff | Self::LinksBreakInMerge => 12,
+            Self::CutOff | Self::DiesCutOff | Self::LinksBreakInMerge => 12,
             Self::CutOneWay | Self::Leave | Self::Pause | Self::Dns | Self::FilesDiffer => 8,
             _ => 5,
         })
@@ -184,6 +188,16 @@ impl Fault {
                 world.cut_off(&[one]);
                 let end = soon(world, &mut dice, 1_000, 10_000);
                 world.at(end, World::heal);
+            }
+            Self::DiesCutOff => {
+                let Some(other) = other else { return };
+                world.cut_off(&[one, other]);
+                let heal = soon(world, &mut dice, 2_500, 6_000);
+                world.at(heal, World::heal);
+                let before = nanos(dice.time(Duration::ZERO, Duration::from_millis(1_200)));
+                world.at(heal - before, move |world| world.kill(other));
+                let back = heal + nanos(Duration::from_secs(3));
+                world.at(back, move |world| world.start(other));
             }
             Self::LinksBreakInHandOff => {
                 let joiner = spare(world);
