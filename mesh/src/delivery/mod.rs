@@ -169,7 +169,14 @@ impl<R> Delivery<R> {
     /// # Errors
     /// There are too many: it comes back.
     pub fn park(&mut self, waiting: Waiting<R>) -> Result<(), (Full, Box<Waiting<R>>)> {
-        self.check(waiting).map(|waiting| self.parked.add(waiting))
+        let (partition, hops) = (waiting.partition, waiting.hops);
+        self.check(waiting).map(|waiting| {
+            self.parked.add(waiting);
+            // It may have gone to the front: what was first there may wait for its answer.
+            if hops >= RETURNED {
+                self.parked.make_ready(partition);
+            }
+        })
     }
 
     /// Parks a request that comes back from the very member to which its route leads: that member knows of a move of which

@@ -594,3 +594,21 @@ fn what_a_lost_member_had_goes_before_what_came_later() {
     }
     assert_eq!(take(&mut delivery), [1, 2, 3, 4]);
 }
+
+#[test]
+fn what_was_passed_on_more_often_goes_on_before_what_waits_for_its_answer() {
+    let (mut delivery, now) = alone(BOUNDS);
+    let passed_on = |delivery: &mut Delivery<u64>, hops| Waiting { hops, ..request(delivery, 0, now) };
+    delivery.switch(0, Some(7));
+    let first = passed_on(&mut delivery, 2);
+    delivery.sent(first, With::Member(7), now);
+    delivery.switch(0, None);
+    let second = passed_on(&mut delivery, 2);
+    delivery.park(second).unwrap();
+    assert_eq!(take(&mut delivery), []);
+    // The first comes back, and the member answers when that is answered.
+    let back = passed_on(&mut delivery, 4);
+    assert_eq!(delivery.route(0, 4), Route::Park);
+    delivery.park(back).unwrap();
+    assert_eq!(take(&mut delivery), [3]);
+}
