@@ -257,12 +257,13 @@ impl Marks {
     }
 
     /// A key that was lost has an instance after all: the life that was lost, which then is not, whatever has begun since and met it;
-    /// or another one.
+    /// or another one, beside which that is gone.
     pub(crate) fn is_there(&mut self, partition: u16, hash: u64, run: RunId) {
         let is_over = |mark: &Unsaid| match mark.lost {
             Lost::No => false,
             Lost::Gone => true,
-            Lost::Anew => mark.gone == run,
+            // One that has begun since has a higher run.
+            Lost::Anew => run <= mark.gone,
         };
         let Some(mark) = self.0.get_mut(&(partition, hash)) else { return };
         mark.also.retain(|gone| *gone != run);
@@ -432,5 +433,11 @@ mod tests {
             marks.is_there(1, 3, RunId(run));
             assert_eq!(marks.take(1, 3).is_some(), run != 4);
         }
+        // It met one that had been there all the time, and wins.
+        marks.set_gone(1, life(6, 9));
+        marks.began_anew(1, 6);
+        marks.is_there(1, 6, RunId(4));
+        let lost = Conflict { reason: ConflictReason::OwnerLost, lost_from: 1, run: RunId(9) };
+        assert_eq!(marks.take(1, 6), Some(KeyMark { conflict: Some(lost), ..KeyMark::default() }));
     }
 }
