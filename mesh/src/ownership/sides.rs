@@ -64,6 +64,8 @@ pub(super) struct Sides {
     buried: BTreeMap<MemberName, Grave>,
     /// Who was declared dead a moment ago, and when: that may be a rumour.
     rumoured: BTreeMap<MemberName, (u64, Instant)>,
+    /// Processes that were met for the first time after others had been declared dead: they may have joined those.
+    joined: BTreeMap<MemberName, Instant>,
     /// Who said that it had declared this member dead.
     buried_by: BTreeMap<MemberName, Instant>,
     /// The last common view.
@@ -79,6 +81,7 @@ impl Sides {
             reunion,
             buried: BTreeMap::new(),
             rumoured: BTreeMap::new(),
+            joined: BTreeMap::new(),
             buried_by: BTreeMap::new(),
             common: BTreeSet::new(),
             last_death: None,
@@ -93,6 +96,7 @@ impl Sides {
             self.buried.insert(name, Grave { incarnation, until: at + GRAVE, back: None });
         }
         self.buried_by.retain(|_, until| *until > now);
+        self.joined.retain(|_, until| *until > now);
         self.standing.retain(|_, (_, until)| *until > now);
     }
 
@@ -126,6 +130,7 @@ impl Sides {
         }
         self.last_death = Some(now);
         self.buried_by.remove(name);
+        self.joined.remove(name);
         self.rumoured.insert(name.clone(), (incarnation, now));
     }
 
@@ -141,6 +146,9 @@ impl Sides {
             }
             // A new process has nothing of what the old one held.
             _ => {
+                if !self.buried.is_empty() {
+                    self.joined.insert(name.clone(), now + self.reunion);
+                }
                 self.buried.remove(name);
                 false
             }
@@ -162,9 +170,9 @@ impl Sides {
         self.buried_by.insert(name.clone(), now + self.reunion).is_none()
     }
 
-    /// Whether this member and that one were apart lately.
+    /// Whether this member and that one were apart lately, or it may have joined those who were.
     pub(super) fn is_apart(&self, name: &MemberName) -> bool {
-        self.may_return(name) || self.buried_by.contains_key(name)
+        self.may_return(name) || self.buried_by.contains_key(name) || self.joined.contains_key(name)
     }
 
     pub(super) fn buried(&self, name: &MemberName) -> bool {
@@ -281,5 +289,9 @@ mod tests {
         sides.back(&b, 2, now);
         assert!(!sides.buried(&b));
         assert_eq!(sides.count(&me, [&b, &c].into_iter()), 3);
+        // It may have joined others that this member does not see.
+        assert!(sides.is_apart(&b) && !sides.is_apart(&c));
+        sides.forget(now + REUNION);
+        assert!(!sides.is_apart(&b));
     }
 }
