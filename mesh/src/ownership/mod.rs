@@ -402,6 +402,8 @@ pub struct Ownership {
     gathers: BTreeMap<Partition, Gather>,
     /// Partitions whose keys this member was told.
     indexed: Indexed,
+    /// Partitions of whose holder was heard since: what is still to be said of them will be heard of.
+    unsettled: PartitionSet,
     /// The hand-offs that were installed here, the last of each partition from each member that is there.
     installed: BTreeMap<(MemberName, Partition), HandoffNumber>,
     sides: Sides,
@@ -451,6 +453,7 @@ impl Ownership {
             beside: BTreeMap::new(),
             gathers: BTreeMap::new(),
             indexed: Indexed::default(),
+            unsettled: PartitionSet::new(),
             installed: BTreeMap::new(),
             last_id: incarnation << IDS_OF_A_LIFE,
             drained: 0,
@@ -479,7 +482,7 @@ impl Ownership {
             Input::MemberUp { name, incarnation, placeable } => self.member_up(&name, incarnation, placeable, now),
             Input::MemberDown { name, left } => self.member_down(&name, left, now),
             Input::Doubt(reason) => self.maybe_doubt(reason),
-            Input::Indexed(indexed) => self.indexed = indexed,
+            Input::Indexed(indexed) => (self.indexed, self.unsettled) = (indexed, PartitionSet::new()),
             Input::Leave => self.leave(),
             Input::LinkUp(name) => self.link_up(&name),
             Input::LinkDown(name) => self.link_down(&name),
@@ -702,7 +705,19 @@ impl Ownership {
                 }
             }
         }
+        self.served_without(name);
         self.review = true;
+    }
+
+    /// A member is gone that did not hold what others do: what it had told of that is of no use any more.
+    fn served_without(&mut self, gone: &MemberName) {
+        let mut served: BTreeMap<MemberName, PartitionSet> = BTreeMap::new();
+        for (p, holder) in self.holders.iter().enumerate() {
+            if let Some(holder) = holder.as_ref().filter(|holder| *holder != gone && self.peers.contains_key(*holder)) {
+                served.entry(holder.clone()).or_default().insert(p as Partition);
+            }
+        }
+        served.into_iter().for_each(|(holder, set)| self.served(&holder, set));
     }
 
     fn link_up(&mut self, name: &MemberName) {
@@ -791,12 +806,20 @@ impl Ownership {
         let known = self.known(set);
         for p in &known {
             self.note_holder(*p, from);
-            // What is still to be said of it will be heard of.
-            self.indexed.of_dead.values_mut().for_each(|set| _ = set.remove(*p));
         }
-        let apart = self.sides.is_apart(from);
-        self.out.push_back(Output::Served { by: from.clone(), apart, set: known.into_iter().collect() });
+        self.served(from, known.into_iter().collect());
         self.review = true;
+    }
+
+    /// What dead members told of these may be of no use any more.
+    fn served(&mut self, by: &MemberName, set: PartitionSet) {
+        for p in set.iter() {
+            if self.indexed.of_dead.values().any(|of_dead| of_dead.contains(p)) {
+                self.unsettled.insert(p);
+            }
+        }
+        let apart = self.sides.is_apart(by);
+        self.out.push_back(Output::Served { by: by.clone(), apart, set });
     }
 
     /// Of two members that say that they hold a partition, as after a network partition, the preferred one will have it.

@@ -41,7 +41,8 @@ impl Ownership {
     /// Mourns what is due, where the holder was apart. A death that may be a rumour waits.
     pub(super) fn mourn(&mut self, now: Instant) {
         let held = |(name, set): (&MemberName, &PartitionSet)| {
-            let concerns = |p: &Partition| self.is_of_other_side(*p) || self.is_beside(*p, name);
+            let is_due = |p: &Partition| self.is_of_other_side(*p) || self.is_beside(*p, name);
+            let concerns = |p: &Partition| !self.unsettled.contains(*p) && is_due(p);
             set.iter().filter(concerns).map(|p| (p, name.clone())).collect::<Vec<_>>()
         };
         let due: Vec<_> = self.indexed.of_dead.iter().flat_map(held).collect();
@@ -91,6 +92,9 @@ impl Ownership {
         let mut of_dead = self.indexed.of_dead.iter();
         let died = of_dead.find(|(_, set)| set.contains(partition)).map(|(name, _)| name.clone());
         died.is_none_or(|died| {
+            if self.unsettled.contains(partition) {
+                return false;
+            }
             self.end_claim(partition);
             self.mourn_one(partition, died)
         })

@@ -356,7 +356,12 @@ impl Control {
                     tracing::debug!(partition, died, "serving the kept copy again");
                     self.outbox.tell(0, Command::Reopen { partition, lost });
                 }
-                ownership::Output::Back(name) => self.key_index.member_back(&name),
+                ownership::Output::Back(name) => {
+                    // It may have died again since.
+                    if self.membership.member(&name).is_some_and(|known| known.status.is_live()) {
+                        self.key_index.member_back(&name);
+                    }
+                }
                 ownership::Output::Mourn { partition, lost_from } => {
                     let lost = self.key_index.take_dead(partition);
                     self.warn_of_lost(partition, &lost, Some(&lost_from));

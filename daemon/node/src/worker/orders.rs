@@ -55,6 +55,15 @@ impl Deferred {
         self.by_shard.values().flatten().any(precedes)
     }
 
+    /// Whether something waits that takes a partition from being served here.
+    fn takes_away(&self) -> bool {
+        let gives = |order: &Order| {
+            use Command::{Adopt, Mourn, Reopen, Serve};
+            matches!(order, Order::Decided(_, Adopt { .. } | Mourn { .. } | Reopen { .. } | Serve { .. }))
+        };
+        !self.by_shard.values().flatten().all(gives)
+    }
+
     fn retain(&mut self, keep: impl Fn(&Order) -> bool) {
         self.by_shard.values_mut().for_each(|orders| orders.retain(&keep));
         self.by_shard.retain(|_, orders| !orders.is_empty());
@@ -84,14 +93,15 @@ impl Worker {
         self.order(Order::Receive(part), io);
     }
 
-    /// Lets all reactors serve for longer, behind what was ordered before.
+    /// Lets all reactors serve for longer, behind what was ordered before that ends serving.
     pub(super) fn prolong(&mut self, until_ms: u64) {
         self.deferred.lease = Some(until_ms);
         self.give_lease();
     }
 
     fn give_lease(&mut self) {
-        if self.deferred.by_shard.is_empty()
+        // What only waits for room at a standby, to be served from then on, keeps nobody else from being served.
+        if !self.deferred.takes_away()
             && let Some(until_ms) = self.deferred.lease.take()
         {
             self.shared.set_lease(until_ms);
