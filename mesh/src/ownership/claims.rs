@@ -183,6 +183,9 @@ impl Ownership {
     }
 
     pub(super) fn answer(&mut self, from: &MemberName, id: u64, answer: &Answer, now: Instant) {
+        if id > self.doubted_after {
+            self.heard_from(from);
+        }
         let Some(claim) = self.claims.get_mut(&id) else {
             return;
         };

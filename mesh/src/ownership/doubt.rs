@@ -19,6 +19,9 @@ impl Ownership {
     /// Doubts everything, unless the others that took this member for dead are too few to win any merge.
     pub(super) fn maybe_doubt(&mut self, reason: Reason) {
         let wins = self.sides.buried_any() && self.sides.is_majority(self.side());
+        if reason == Reason::Paused {
+            self.hear_all_anew();
+        }
         if reason == Reason::Paused || !wins {
             self.doubt_all();
         }
@@ -26,6 +29,7 @@ impl Ownership {
 
     /// A member says, first on its link, whether it had declared this one dead.
     pub(super) fn met(&mut self, from: &MemberName, buried: bool, now: Instant) {
+        self.heard_from(from);
         if !buried || !self.sides.buried_me(from, now) {
             return;
         }
@@ -35,11 +39,26 @@ impl Ownership {
             // One that this member counted: the others have gone on without it.
             self.doubt_all();
         }
+        self.heard_from(from);
+    }
+
+    /// What a member says now it says knowing whether it had declared this one dead, and it would have said that first.
+    pub(super) fn heard_from(&mut self, name: &MemberName) {
+        self.review |= self.unheard.remove(name);
+    }
+
+    /// Whoever is there may have declared this member dead since it was heard of.
+    fn hear_all_anew(&mut self) {
+        self.doubted_after = self.last_id;
+        self.unheard = self.peers.iter().filter(|(_, peer)| peer.live).map(|(name, _)| name.clone()).collect();
     }
 
     /// Nothing is concluded from what was heard before the doubt either: what is on its way here is given back, and what was asked is
     /// asked anew.
     fn doubt_all(&mut self) {
+        if !self.is_merging() {
+            self.hear_all_anew();
+        }
         self.out.push_back(Output::Doubt);
         for p in 0..self.slots.len() {
             let partition = p as Partition;

@@ -52,7 +52,7 @@ mod handoff;
 mod mourn;
 mod sides;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use statemesh_protocol::hash::Partition;
@@ -407,6 +407,10 @@ pub struct Ownership {
     /// The hand-offs that were installed here, the last of each partition from each member that is there.
     installed: BTreeMap<(MemberName, Partition), HandoffNumber>,
     sides: Sides,
+    /// Who has not said since the last doubt whether it had declared this member dead: how many this side counts is not known before.
+    unheard: BTreeSet<MemberName>,
+    /// The last question that was asked before the last doubt.
+    doubted_after: u64,
     /// The last id or number that was given. No process of this name gave it before.
     last_id: u64,
     /// How often this leaving member began to hold nothing.
@@ -438,6 +442,8 @@ impl Ownership {
         let n = usize::from(view.partitions());
         Self {
             sides: Sides::new(settings.reunion),
+            unheard: BTreeSet::new(),
+            doubted_after: 0,
             me,
             settings,
             view,
@@ -675,6 +681,9 @@ impl Ownership {
             } else {
                 self.installed.retain(|(from, _), _| from != name);
             }
+            if self.is_merging() {
+                self.unheard.insert(name.clone());
+            }
             self.greet(name);
             self.ask_again(name);
         }
@@ -693,6 +702,7 @@ impl Ownership {
         self.set_placeable(name, false);
         self.end_handoffs_with(name, true);
         self.peers.remove(name);
+        self.unheard.remove(name);
         // One that comes back may still ask whether what it sent has arrived.
         self.installed.retain(|(from, _), _| self.peers.contains_key(from) || self.sides.may_return(from));
         for p in 0..self.slots.len() {
