@@ -129,6 +129,23 @@ struct Index {
     /// Who was told of it when about to serve the partition.
     relayed_to: BTreeSet<MemberName>,
     keys: Keys,
+    /// What it told on links that are gone, until it has told everything anew: some of that may have been removed since.
+    before: Keys,
+}
+
+impl Index {
+    fn new(teller: MemberName) -> Self {
+        Self { teller, dead: false, relayed_to: BTreeSet::new(), keys: Keys::new(), before: Keys::new() }
+    }
+
+    fn len(&self) -> usize {
+        self.keys.len() + self.before.len()
+    }
+
+    /// All that it told: what it told last of each.
+    fn all(&self) -> impl Iterator<Item = (&(Arc<str>, Box<str>), &Known)> {
+        self.keys.iter().chain(self.before.iter().filter(|(key, _)| !self.keys.contains_key(*key)))
+    }
 }
 
 /// Who is told of a partition that is here.
@@ -304,7 +321,7 @@ impl KeyIndex {
         }
         let mut indexed = Indexed { all: self.told.keys().copied().collect(), of_dead: BTreeMap::new() };
         for (partition, indexes) in &self.told {
-            for index in indexes.iter().filter(|index| index.dead && !index.keys.is_empty()) {
+            for index in indexes.iter().filter(|index| index.dead && index.len() > 0) {
                 indexed.of_dead.entry(index.teller.clone()).or_default().insert(*partition);
             }
         }
@@ -352,6 +369,12 @@ impl KeyIndex {
         for standby in self.ours.values_mut().filter_map(|ours| ours.standbys.get_mut(name)) {
             *standby = Standby::default();
         }
+        for index in self.told.values_mut().flatten().filter(|index| index.teller == *name && !index.dead) {
+            let told = std::mem::take(&mut index.keys);
+            let known = index.before.len() + told.len();
+            index.before.extend(told);
+            self.keys -= known - index.before.len();
+        }
     }
 
     /// A member's process is gone.
@@ -385,7 +408,10 @@ impl KeyIndex {
             IndexMessage::Whole { number, set } => {
                 let whole: PartitionSet = set.iter().filter(|partition| !self.partial.contains(*partition)).collect();
                 // Also that a partition has no key is known.
-                whole.iter().for_each(|partition| _ = self.index_of(from, partition));
+                for partition in whole.iter() {
+                    let before = self.index_of(from, partition).map(|index| std::mem::take(&mut index.before));
+                    self.keys -= before.map_or(0, |before| before.len());
+                }
                 let message = IndexMessage::Kept { number, set: whole };
                 self.out.push_back(Output::Send { to: from.clone(), message });
             }
@@ -418,9 +444,11 @@ impl KeyIndex {
             // Who was told of it before does not know this.
             index.relayed_to.clear();
             let taken = take_lost(&mut index.keys, &key);
+            // What was told of it before counts no more.
+            let before = take_lost(&mut index.before, &key);
+            let known = id.as_ref().and_then(|id| index.before.remove(id)).map_or(Put::Known, |_| Put::Taken);
             let put = put(&mut index.keys, id, &key, is_full);
-            self.count(key.partition, taken);
-            self.count(key.partition, put);
+            [taken, before, known, put].into_iter().for_each(|put| self.count(key.partition, put));
         }
         Ok(())
     }
@@ -431,20 +459,28 @@ impl KeyIndex {
         let at = indexes.iter().position(|index| index.teller == *from && !index.dead);
         let at = at.unwrap_or_else(|| {
             self.changed = true;
-            indexes.push(Index { teller: from.clone(), dead: false, relayed_to: BTreeSet::new(), keys: Keys::new() });
+            indexes.push(Index::new(from.clone()));
             indexes.len() - 1
         });
         indexes.get_mut(at)
     }
 
-    /// Takes in keys that a member was told of, for a partition that this one is about to serve.
+    /// Takes in keys that a member was told of, for partitions that this one is about to serve, which are `wanted`.
     ///
     /// # Errors
     /// The bytes are no keys.
-    pub fn relayed(&mut self, body: &[u8]) -> Result<(), statemesh_protocol::image::Malformed> {
+    pub fn relayed(
+        &mut self,
+        body: &[u8],
+        wanted: impl Fn(Partition) -> bool,
+    ) -> Result<(), statemesh_protocol::image::Malformed> {
         let mut input = Input::new(body);
         while !input.is_empty() {
             let key = Key::decode(&mut input)?;
+            // Another one may serve it by now: what it was told is not to be said again with what becomes of that one.
+            if !wanted(key.partition) {
+                continue;
+            }
             let id = self.id(&key);
             let keys = self.relayed.entry(key.partition).or_default();
             let taken = take_lost(keys, &key);
@@ -489,9 +525,7 @@ impl KeyIndex {
     fn relay(&self, partition: Partition, except: Option<&MemberName>) -> Vec<Vec<u8>> {
         let mut frames: Vec<Vec<u8>> = Vec::new();
         let indexes = self.told.get(&partition).into_iter().flatten();
-        for ((machine, key), known) in
-            indexes.filter(|index| Some(&index.teller) != except).flat_map(|index| &index.keys)
-        {
+        for ((machine, key), known) in indexes.filter(|index| Some(&index.teller) != except).flat_map(Index::all) {
             if frames.last().is_none_or(|frame| frame.len() >= FRAME_BYTES) {
                 frames.push(Vec::new());
             }
@@ -540,7 +574,7 @@ impl KeyIndex {
     pub fn take(&mut self, partition: Partition) -> (Vec<LostKey>, bool) {
         let mut all = self.forget_relayed(partition);
         for index in self.told.get(&partition).into_iter().flatten() {
-            for (key, known) in &index.keys {
+            for (key, known) in index.all() {
                 all.entry(key.clone()).or_insert(*known).and(*known);
             }
         }
@@ -553,7 +587,7 @@ impl KeyIndex {
     pub fn take_dead(&mut self, partition: Partition) -> Vec<LostKey> {
         let mut all = Keys::new();
         for index in self.told.get(&partition).into_iter().flatten().filter(|index| index.dead) {
-            index.keys.iter().for_each(|(key, known)| all.entry(key.clone()).or_insert(*known).and(*known));
+            index.all().for_each(|(key, known)| all.entry(key.clone()).or_insert(*known).and(*known));
         }
         self.keep_of(partition, |index| !index.dead);
         lost_keys(all)
@@ -570,7 +604,7 @@ impl KeyIndex {
     fn keep_of(&mut self, partition: Partition, wanted: impl Fn(&Index) -> bool) {
         let Entry::Occupied(mut indexes) = self.told.entry(partition) else { return };
         for index in indexes.get_mut().extract_if(.., |index| !wanted(index)) {
-            self.keys -= index.keys.len();
+            self.keys -= index.len();
             self.changed = true;
         }
         if indexes.get().is_empty() {
@@ -869,13 +903,13 @@ mod tests {
         assert!(!relayed.iter().any(|output| matches!(output, Output::Relay { to, .. } if *to == d)), "{relayed:?}");
         for output in relayed {
             if let Output::Relay { body, .. } = output {
-                here.relayed(&body).unwrap();
+                here.relayed(&body, |_| true).unwrap();
             }
         }
         let all = [("a", false), ("b", false), ("c", true), ("d", false)].map(|(key, before)| (key.to_owned(), before));
         assert_eq!(taken(&mut here, 1), all);
         assert_eq!((taken(&mut here, 1), here.keys()), (Vec::new(), 0));
-        assert!(here.relayed(&[1, 2, 3]).is_err());
+        assert!(here.relayed(&[1, 2, 3], |_| true).is_err());
     }
 
     #[test]
@@ -992,11 +1026,12 @@ mod tests {
     #[test]
     fn what_is_relayed_and_the_names_of_machines_have_bounds_too() {
         let (mut index, d) = (KeyIndex::new(2), name("d"));
-        index.relayed(&body(&[(1, "a", false), (1, "b", false), (1, "c", false), (1, "a", false)])).unwrap();
+        index.relayed(&body(&[(1, "a", false), (1, "b", false), (1, "c", false), (1, "a", false)]), |_| true).unwrap();
         assert_eq!((index.keys(), index.refused()), (2, 1));
         assert!(index.take(1).1);
         assert_eq!(index.keys(), 0);
-        index.relayed(&body(&[(1, "a", false)])).unwrap();
+        index.relayed(&body(&[(1, "a", false), (2, "a", false)]), |partition| partition == 1).unwrap();
+        assert_eq!(index.keys(), 1);
         index.served(&name("x"), false, &set(&[1]));
         assert_eq!(index.keys(), 0);
         for machine in 0..10 * NAMES {
@@ -1045,6 +1080,23 @@ mod tests {
         index.tell(&d, &body(&[(1, "b", false)])).unwrap();
         assert_eq!(taken(&mut index, 1), [("b".to_owned(), false), ("c".to_owned(), false)]);
         assert_eq!(index.keys(), 0);
+    }
+
+    #[test]
+    fn a_key_that_was_removed_while_there_was_no_link_goes_once_everything_was_told_on_the_next() {
+        let (mut index, d) = (KeyIndex::new(9), name("d"));
+        index.tell(&d, &body(&[(1, "a", false), (1, "b", false), (1, "c", true), (2, "e", false)])).unwrap();
+        index.link_down(&d);
+        index.tell(&d, &body(&[(1, "a", false), (1, "f", false)])).unwrap();
+        let lost = |index: &mut KeyIndex| taken(index, 1).into_iter().map(|(key, _)| key).collect::<Vec<_>>();
+        // It dies before it has told all: what is known from before may be there.
+        assert_eq!((lost(&mut index), index.keys()), (["a", "b", "c", "f"].map(str::to_owned).to_vec(), 1));
+        index.tell(&d, &body(&[(1, "a", false), (1, "b", false)])).unwrap();
+        index.link_down(&d);
+        index.tell(&d, &body(&[(1, "a", false)])).unwrap();
+        index.message(&d, IndexMessage::Whole { number: 9, set: set(&[1]) });
+        assert_eq!(index.keys(), 2);
+        assert_eq!((lost(&mut index), index.keys()), (vec!["a".to_owned()], 1));
     }
 
     #[test]

@@ -66,6 +66,12 @@ impl Ownership {
         }
     }
 
+    /// Whether keys of a partition may come from others, for this member to serve it.
+    #[must_use]
+    pub fn gathers(&self, partition: Partition) -> bool {
+        matches!(self.slots.get(usize::from(partition)), Some(Slot::Claiming | Slot::Doubtful { asking: true }))
+    }
+
     /// Whether the keys that a partition had are known: a member has `told` them, or this one was told itself.
     pub(super) fn knows_keys(&self, partition: Partition, told: bool) -> bool {
         told || self.indexed.all.contains(partition)

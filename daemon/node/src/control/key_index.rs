@@ -23,7 +23,11 @@ impl Control {
     /// Takes in keys that a member told: its own, or those that it was told of (`relayed`).
     pub(super) fn keys(&mut self, member: u32, relayed: bool, body: &[u8], now: Instant) {
         let Some(from) = self.name(member) else { return };
-        let told = if relayed { self.key_index.relayed(body) } else { self.key_index.tell(&from, body) };
+        let told = if relayed {
+            self.key_index.relayed(body, |partition| self.ownership.gathers(partition))
+        } else {
+            self.key_index.tell(&from, body)
+        };
         if let Err(error) = told {
             tracing::warn!(member = %from, %error, "malformed keys");
         }
