@@ -258,25 +258,29 @@ impl Marks {
 
     /// A key that was lost has an instance after all: the life that was lost, which then is not, whatever has begun since and met it;
     /// or another one, beside which that is gone.
-    pub(crate) fn is_there(&mut self, partition: u16, hash: u64, run: RunId) {
+    /// Gives whether that is a conflict.
+    pub(crate) fn is_there(&mut self, partition: u16, hash: u64, run: RunId) -> bool {
         let is_over = |mark: &Unsaid| match mark.lost {
             Lost::No => false,
             Lost::Gone => true,
             // One that has begun since has a higher run.
             Lost::Anew => run <= mark.gone,
         };
-        let Some(mark) = self.0.get_mut(&(partition, hash)) else { return };
+        let Some(mark) = self.0.get_mut(&(partition, hash)) else { return false };
+        let mut conflicts = false;
         mark.also.retain(|gone| *gone != run);
         if is_over(mark) {
             mark.lost = Lost::No;
             let gone = std::mem::take(&mut mark.gone);
             if gone != run && gone != RunId::default() {
                 mark.add_conflict(Conflict { reason: ConflictReason::OwnerLost, lost_from: 1, run: gone });
+                conflicts = true;
             }
         }
         if mark.is_empty() {
             self.0.remove(&(partition, hash));
         }
+        conflicts
     }
 
     /// Whether a key's instance was lost, and there is none.
@@ -310,16 +314,17 @@ impl Marks {
         self.0.get(&(partition, hash)).map(|unsaid| unsaid.clone().next())
     }
 
-    /// Whether a partition has any.
-    pub(crate) fn any(&self, partition: u16) -> bool {
-        self.0.range((partition, 0)..=(partition, u64::MAX)).next().is_some()
-    }
-
     /// The lives of a partition that are lost and that nobody asked for since.
     pub(crate) fn lost(&self, partition: u16) -> impl Iterator<Item = LostLife> {
         let marks = self.0.range((partition, 0)..=(partition, u64::MAX));
         let lost = marks.filter(|(_, mark)| mark.lost == Lost::Gone);
         lost.map(|((_, hash), mark)| LostLife { hash: *hash, run: mark.gone })
+    }
+
+    /// Keys of a partition, by hash, of which it is to be said that an instance was lost.
+    pub(crate) fn saying_lost(&self, partition: u16) -> impl Iterator<Item = u64> {
+        let marks = self.0.range((partition, 0)..=(partition, u64::MAX));
+        marks.filter(|(_, mark)| mark.lost != Lost::No).map(|((_, hash), _)| *hash)
     }
 
     /// Forgets those of a partition.

@@ -60,11 +60,11 @@ impl State {
     }
 
     /// The instance of a key of which only the hash is known.
-    pub(super) fn find_by_hash(&self, partition: u16, hash: u64) -> Option<&Entry> {
+    pub(super) fn find_by_hash(&self, partition: u16, hash: u64) -> Option<u32> {
         let short = short(hash);
         let of = |slot: &Slot| self.entries.get(slot.number).filter(|_| slot.hash == short);
         let same = |slot: &Slot| of(slot).is_some_and(|entry| hash::key_hash(&entry.version.name, &entry.key) == hash);
-        self.part(partition)?.index.find(spread(short), same).and_then(of)
+        self.part(partition)?.index.find(spread(short), same).map(|slot| slot.number)
     }
 
     /// Whether another instance would be one too many.

@@ -55,6 +55,7 @@ impl State {
         if self.part(partition).is_none_or(|part| matches!(part.phase, Phase::Away)) {
             self.set_phase(partition, Phase::Suspended);
         }
+        self.leave(partition, run);
     }
 
     /// These keys were served by a daemon that died. One that has no instance here is lost; one that has is as it was before.
@@ -76,7 +77,7 @@ impl State {
                 }
             }
         }
-        self.drop_needless_marks(partition);
+        self.drop_needless_marks(partition, run);
     }
 
     /// Of the life that is here what came behind its last transition is gone; another life is gone as a whole.
@@ -89,21 +90,19 @@ impl State {
     }
 
     /// A life that is there after all is not lost; where another one is, that is a conflict.
-    fn drop_needless_marks(&mut self, partition: u16) {
-        if !self.marks.any(partition) {
-            return;
-        }
-        for Fresh { machine, key, run, .. } in self.keys(partition) {
-            self.marks.is_there(partition, hash::key_hash(&machine, &key), run);
-        }
+    fn drop_needless_marks(&mut self, partition: u16, run: &mut Run) {
+        let marked: Vec<u64> = self.marks.saying_lost(partition).collect();
+        marked.into_iter().for_each(|hash| self.drop_needless_mark(partition, hash, run));
     }
 
-    /// The same of one key.
-    fn drop_needless_mark(&mut self, partition: u16, hash: u64) {
+    /// The same of one key. Who watches the life that is lost would skip what the other one does, if that began earlier.
+    fn drop_needless_mark(&mut self, partition: u16, hash: u64, run: &mut Run) {
         if self.marks.says_lost(partition, hash)
-            && let Some(run) = self.find_by_hash(partition, hash).map(|entry| entry.run)
+            && let Some(number) = self.find_by_hash(partition, hash)
+            && let Some(life) = self.entries.get(number).map(|entry| entry.run)
+            && self.marks.is_there(partition, hash, life)
         {
-            self.marks.is_there(partition, hash, run);
+            self.publish_conflict(number, run);
         }
     }
 
@@ -340,7 +339,7 @@ impl State {
                 }
             }
             if let Some(hash) = about.filter(|_| merge.is_some()) {
-                self.drop_needless_mark(partition, hash);
+                self.drop_needless_mark(partition, hash, run);
             }
         }
         if self.holds(partition) {
@@ -544,19 +543,30 @@ mod tests {
         Shards::new(machines, rules, 1, Origin::default())
     }
 
-    /// The parts of a partition that has one instance, m/k.
-    fn parts() -> Vec<Vec<u8>> {
+    /// A daemon's machines, with one that is `m`.
+    fn machines() -> Arc<Machines> {
         let text = br#"{"id":"m","initial":"a","states":{"a":{}}}"#;
         let machine = Machine::compile(text, &Limits::default(), &|_| None).unwrap().machine;
         let machines = Arc::new(Machines::default());
         machines.add(Version::new("m".into(), *machine.hash(), 1, machine));
-        let here = shards(&machines);
-        let mut state = here.of(0).try_claim().unwrap();
-        let mut run = Run::new(Clock::new(Instant::now));
-        state.adopt(0, &[], &mut run);
+        machines
+    }
+
+    /// Begins to serve a partition, with the instance m/k. Gives the key's hash.
+    fn start(state: &mut State, run: &mut Run) -> u64 {
+        state.adopt(0, &[], run);
         let request = Request::parse(br#"{"op":"start","machine":"m","key":"k"}"#, Encoding::Json).unwrap();
         let hash = hash::key_hash("m", "k");
-        assert_eq!(state.run(&request, hash, 0, &mut run, &mut Vec::new()), Outcome::Replied(None));
+        assert_eq!(state.run(&request, hash, 0, run, &mut Vec::new()), Outcome::Replied(None));
+        hash
+    }
+
+    /// The parts of a partition that has one instance, m/k.
+    fn parts() -> Vec<Vec<u8>> {
+        let here = shards(&machines());
+        let mut state = here.of(0).try_claim().unwrap();
+        let mut run = Run::new(Clock::new(Instant::now));
+        start(&mut state, &mut run);
         let (moved, parts) = state.hand_off(0, 1_000, 0);
         assert_eq!(moved.instances, 1);
         parts
@@ -590,6 +600,30 @@ mod tests {
         state.serve(0, &mut run);
         assert_eq!(topics(&there), ["m/k"]);
         assert_eq!((run.counts.lost, state.unread.len(), state.marks.len()), (1, 0, 1));
+    }
+
+    #[test]
+    fn a_loss_that_meets_an_earlier_life_of_its_key_is_a_conflict_for_watchers_too() {
+        let machines = machines();
+        let here = shards(&machines);
+        here.feeds().of(0).unwrap().set_watched(true);
+        let mut state = here.of(0).try_claim().unwrap();
+        let mut run = Run::new(Clock::new(Instant::now));
+        let hash = start(&mut state, &mut run);
+        topics(&here);
+        // On the other side of a cut it had begun anew.
+        let elsewhere = shards(&machines);
+        elsewhere.feeds().of(0).unwrap().set_watched(true);
+        let mut there = elsewhere.of(0).try_claim().unwrap();
+        let lost = LostKey { machine: "m".into(), key: "k".into(), run: RunId(u64::MAX), before: false };
+        there.mourn(0, &[lost], &mut run);
+        assert_eq!(topics(&elsewhere), ["m/k"]);
+        assert!(!there.holds(0));
+        let (_, parts) = there.hand_off(0, 1_000, 0);
+        state.receive(0, 1, Some(Winner::Here), &mut run);
+        parts.iter().for_each(|part| _ = state.receive_part(0, 1, part, true, &mut run).unwrap());
+        assert_eq!(topics(&here), ["m/k"]);
+        assert!(!state.marks.says_lost(0, hash) && state.marks.take(0, hash).is_some());
     }
 
     #[test]
