@@ -283,6 +283,19 @@ impl Marks {
         conflicts
     }
 
+    /// A copy of a life is there with its transitions up to `seq`: it did not go with an owner that was held for dead, as a whole or
+    /// from one of these on.
+    pub(crate) fn is_back(&mut self, partition: u16, hash: u64, run: RunId, seq: u64) {
+        let Some(mark) = self.0.get_mut(&(partition, hash)) else { return };
+        mark.also.retain(|gone| *gone != run);
+        mark.conflicts.retain(|conflict| {
+            conflict.run != run || conflict.reason != ConflictReason::OwnerLost || conflict.lost_from > seq.max(1)
+        });
+        if mark.is_empty() {
+            self.0.remove(&(partition, hash));
+        }
+    }
+
     /// Whether a key's instance was lost, and there is none.
     pub(crate) fn is_gone(&self, partition: u16, hash: u64) -> bool {
         self.0.get(&(partition, hash)).is_some_and(|mark| mark.lost == Lost::Gone)
@@ -402,6 +415,26 @@ mod tests {
         marks.add_conflict(1, 3, conflict(5, 9));
         marks.is_there(1, 3, RunId(4));
         assert_eq!((marks.take(1, 2), marks.take(1, 3)), (None, Some(mark(conflict(5, 9)))));
+    }
+
+    #[test]
+    fn what_was_held_for_lost_with_its_owner_is_not_if_that_comes_back() {
+        let mut marks = Marks::default();
+        let conflict = |reason, lost_from| Conflict { reason, lost_from, run: RunId(4) };
+        for (reason, lost_from, seq, is_lost) in [
+            (ConflictReason::OwnerLost, 1, 0, false),
+            (ConflictReason::OwnerLost, 7, 7, false),
+            (ConflictReason::OwnerLost, 7, 6, true),
+            (ConflictReason::Merged, 1, 9, true),
+        ] {
+            marks.add_conflict(1, 1, conflict(reason, lost_from));
+            marks.is_back(1, 1, RunId(5), 9);
+            marks.is_back(1, 1, RunId(4), seq);
+            assert_eq!(marks.take(1, 1).is_some(), is_lost, "{reason:?} {lost_from} {seq}");
+        }
+        [4, 9].into_iter().for_each(|run| marks.set_gone(1, life(1, run)));
+        marks.is_back(1, 1, RunId(4), 3);
+        assert_eq!(marks.take(1, 1), Some(KeyMark { lost: Lost::Gone, gone: RunId(9), conflict: None }));
     }
 
     #[test]

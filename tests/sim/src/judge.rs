@@ -53,6 +53,8 @@ pub enum End {
         restarted: bool,
         /// The reply says that transitions of the key are gone, beside another state of it.
         conflict: bool,
+        /// Whose life is gone with its owner, and from which transition on.
+        owner_lost: Option<(String, u64)>,
         /// The event moved something.
         changed: bool,
     },
@@ -295,7 +297,10 @@ fn end_of(reply: &Value, at: u64) -> End {
         let run = reply["run"].as_str().filter(|_| reply["new"] != true).map(str::to_owned);
         let seq = reply["seq"].as_u64().unwrap_or(0);
         let [restarted, changed] = ["restarted", "changed"].map(|name| reply[name] == true);
-        return End::Done { at, run, seq, restarted, conflict: reply["conflict"].is_object(), changed };
+        let conflict = &reply["conflict"];
+        let lost_from = conflict["lost_from"].as_u64().filter(|_| conflict["reason"] == "owner_lost");
+        let owner_lost = lost_from.and_then(|from| Some((conflict["run"].as_str()?.to_owned(), from)));
+        return End::Done { at, run, seq, restarted, conflict: conflict.is_object(), owner_lost, changed };
     }
     End::Refused { at, code: reply["error"]["code"].as_str().unwrap_or("none").to_owned() }
 }
@@ -335,6 +340,7 @@ impl Case<'_> {
         self.what_is_missing_was_said(&mut found);
         self.nothing_is_rolled_back(&mut found);
         self.nothing_is_said_lost_that_is_there(&mut found);
+        self.what_is_there_is_not_named(&mut found);
         self.what_was_removed_is_gone(&mut found);
         self.in_brief(found)
     }
@@ -473,7 +479,7 @@ impl Case<'_> {
         }
         answers.sort_unstable_by_key(|(at, ..)| *at);
         for attempt in self.attempts.iter().filter(|a| a.event.is_some() && !a.dedup) {
-            let End::Done { at, seq, run, restarted: false, conflict: false, changed: true } = &attempt.end else {
+            let End::Done { at, seq, run, restarted: false, conflict: false, changed: true, .. } = &attempt.end else {
                 continue;
             };
             let earlier = answers.iter().take_while(|(answered, ..)| *answered < attempt.at);
@@ -485,6 +491,37 @@ impl Case<'_> {
                 let (answered, at) = (time(*answered), time(*at));
                 found.push(format!(
                     "{}: seq {before} was answered at {answered}, then {seq} at {at} without a word",
+                    self.key
+                ));
+            }
+        }
+    }
+
+    /// Events that were answered in a life from a transition on, and when.
+    fn answered_in(&self, life: &str, from: u64) -> Vec<(u64, u64)> {
+        let in_it = self.attempts.iter().filter(|a| !a.dedup).filter_map(|a| match &a.end {
+            End::Done { at, run: Some(run), seq, changed: true, .. } if run == life && *seq >= from => {
+                Some((a.event?, *at))
+            }
+            _ => None,
+        });
+        in_it.collect()
+    }
+
+    /// A reply does not name its own life as gone with an owner, from a transition on, if all that was answered from there on is there.
+    fn what_is_there_is_not_named(&self, found: &mut Vec<String>) {
+        let there: BTreeSet<u64> = self.log.iter().flatten().copied().collect();
+        for attempt in self.attempts {
+            let End::Done { at, run: Some(own), owner_lost: Some((life, from)), .. } = &attempt.end else { continue };
+            let answered = self.answered_in(life, *from);
+            let earlier = answered.iter().find(|(_, when)| *when < attempt.at);
+            if own == life
+                && answered.iter().all(|(event, _)| there.contains(event))
+                && let Some((event, _)) = earlier
+            {
+                let at = time(*at);
+                found.push(format!(
+                    "{}: the reply at {at} says that its life is gone from {from} on, and {event} is there",
                     self.key
                 ));
             }

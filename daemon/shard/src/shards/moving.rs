@@ -106,6 +106,13 @@ impl State {
         }
     }
 
+    /// What was held for lost elsewhere may be here.
+    fn note_what_is_here(&mut self, partition: u16, hash: u64) {
+        if let Some(entry) = self.find_by_hash(partition, hash).and_then(|number| self.entries.get(number)) {
+            self.marks.is_back(partition, hash, entry.run, entry.instance.seq());
+        }
+    }
+
     /// Neither serves a partition nor fires its timers: others may have adopted it.
     pub fn suspend(&mut self, partition: u16) {
         if self.holds(partition) {
@@ -324,7 +331,12 @@ impl State {
             };
             match record {
                 Ok(Record::Mark(mark)) => match self.marks.receive(partition, &mark) {
-                    Ok(()) => run.lost.extend(self.marks.gone(partition, mark.hash).map(|lost| (partition, lost))),
+                    Ok(()) => {
+                        if merge.is_some() {
+                            self.note_what_is_here(partition, mark.hash);
+                        }
+                        run.lost.extend(self.marks.gone(partition, mark.hash).map(|lost| (partition, lost)));
+                    }
                     Err(_) => installed.rejected += 1,
                 },
                 Ok(Record::Image(image)) => self.receive_image(partition, &image, merge, &mut installed, run),
@@ -387,6 +399,9 @@ impl State {
         let twin = image.common.min(seq);
         if twin < seq {
             part.twins.reopened(hash, twin);
+        }
+        if merge.is_some() {
+            self.marks.is_back(partition, hash, came.run, seq);
         }
         let Some(number) = self.find(partition, hash, image.machine, image.key) else {
             let number = self.add(partition, hash, came, run);

@@ -122,6 +122,13 @@ pub(super) const ALL: &[Scenario] = &[
         lossless: false,
     },
     Scenario {
+        name: "of_three_sides_that_come_together_one_after_the_other_nobody_says_lost_what_comes_back_before_it_is_asked",
+        fault: 24,
+        play: three_sides,
+        seeds: 24,
+        lossless: false,
+    },
+    Scenario {
         name: "losing_dns_and_the_first_daemon_changes_nothing_for_those_who_know_each_other",
         fault: 0,
         play: |seed| {
@@ -292,6 +299,23 @@ fn killed_at_the_heal(seed: u64) -> World {
         world.run(late);
         world.kill(dies);
     }
+    settled_and_judged(world)
+}
+
+/// Five daemons fall into three sides, and come together in two steps.
+fn three_sides(seed: u64) -> World {
+    let mut world = mesh(seed, 5);
+    let all: Vec<usize> = (0..5).collect();
+    busy_clients(&mut world, &all, 2, 2);
+    world.run(SEC);
+    let (one, other) = (seed as usize % 5, (seed as usize + 1 + seed as usize / 5 % 4) % 5);
+    world.cut_off(&[one]);
+    world.cut_off(&[other]);
+    world.run(Duration::from_millis([1_500, 2_500, 3_500][seed as usize % 3]));
+    world.heal();
+    world.cut_off(&[other]);
+    world.run(Duration::from_millis([100, 300, 700, 1_200, 2_000, 3_000][seed as usize / 3 % 6]));
+    world.heal();
     settled_and_judged(world)
 }
 
