@@ -1,11 +1,13 @@
 //! Ops that a daemon answers by itself: who is there, who owns what, which machines there are.
 
+use std::collections::BTreeSet;
+
 use statemesh_mesh::definitions;
 use statemesh_protocol::hash;
 use statemesh_protocol::reply::{Encoding, MapWriter, write_str, write_uint};
 use statemesh_protocol::request::{Op, Refusal, Request};
 
-use crate::directory::DirectoryEntry;
+use crate::directory::{Directory, DirectoryEntry};
 use crate::shared::Shared;
 
 /// Appends the reply.
@@ -57,22 +59,42 @@ fn member(out: &mut Vec<u8>, encoding: Encoding, member: &DirectoryEntry) {
         .str("http", &member.listen.http.to_string())
         .uint("partitions", member.partitions as u64)
         .bool("self", member.is_self)
-        .bool("leaving", member.leaving);
+        .bool("leaving", member.leaving && member.status.is_live());
     map.end();
+}
+
+/// Members that are there, or that partitions are placed on, and of each partition the place of its member among them.
+struct Placement<'a> {
+    members: Vec<&'a DirectoryEntry>,
+    map: Vec<usize>,
+}
+
+fn placement(view: &Directory) -> Placement<'_> {
+    let used: BTreeSet<u16> = view.map().collect();
+    let (mut members, mut places) = (Vec::new(), Vec::new());
+    for (at, member) in view.members.iter().enumerate() {
+        places.push(members.len());
+        if member.status.is_live() || u16::try_from(at).is_ok_and(|at| used.contains(&at)) {
+            members.push(member);
+        }
+    }
+    let map = view.map().map(|at| places.get(usize::from(at)).copied().unwrap_or(members.len())).collect();
+    Placement { members, map }
 }
 
 fn placement_map(reply: &mut MapWriter<'_>, shared: &Shared) {
     let view = shared.view();
+    let Placement { members, map } = placement(&view);
     reply
         .str("mesh", &shared.options.mesh)
         .uint("partitions", u64::from(shared.options.partitions))
         .str("view", &format!("{:016x}", view.hash))
         .str("hash", hash::HASH_NAME)
-        .list("owners", view.members.iter(), |out, encoding, member| write_str(out, encoding, &member.name))
-        .list("clients", view.members.iter(), |out, encoding, member| {
+        .list("owners", members.iter(), |out, encoding, member| write_str(out, encoding, &member.name))
+        .list("clients", members.iter(), |out, encoding, member| {
             write_str(out, encoding, &member.listen.clients.to_string());
         })
-        .list("map", view.map(), |out, encoding, owner| write_uint(out, encoding, u64::from(owner)))
+        .list("map", map.into_iter(), |out, encoding, owner| write_uint(out, encoding, owner as u64))
         .list("moving", view.moving().into_iter(), |out, encoding, partition| {
             write_uint(out, encoding, partition as u64);
         });
@@ -103,5 +125,38 @@ fn whereabouts(reply: &mut MapWriter<'_>, request: &Request<'_>, shared: &Shared
     };
     if let Some(member) = owner.or(next) {
         reply.str("address", &member.listen.clients.to_string());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use statemesh_mesh::membership::Status;
+
+    use super::*;
+    use crate::options::Listen;
+
+    #[test]
+    fn placement_leaves_out_who_is_gone_unless_something_is_placed_there_still() {
+        let at = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        let listen = Listen { clients: at, changes: at, peers: at, gossip: at, http: at };
+        let member = |(name, status): (&str, Status)| DirectoryEntry {
+            name: name.into(),
+            number: 1,
+            status,
+            incarnation: 1,
+            listen,
+            partitions: 0,
+            is_self: false,
+            leaving: false,
+        };
+        let members = [("a", Status::Alive), ("b", Status::Left), ("c", Status::Dead), ("d", Status::Suspect)];
+        let members = members.into_iter().map(member).collect();
+        let view =
+            Directory { members, owners: vec![0, 3, 3], serving: vec![None, Some(2), None], ..Directory::default() };
+        let Placement { members, map } = placement(&view);
+        assert_eq!(members.iter().map(|member| &*member.name).collect::<Vec<_>>(), ["a", "c", "d"]);
+        assert_eq!(map, [0, 1, 2]);
     }
 }

@@ -19,8 +19,9 @@ use crate::seen::{Order, Seen};
 
 /// How often the members are asked for again.
 const REFRESH: Duration = Duration::from_secs(2);
-/// The same while a daemon that is alive is not watched.
-const RECONNECT: Duration = Duration::from_millis(250);
+/// The same while a daemon that is alive is not watched. One that was killed and started at once publishes what it lost within some
+/// milliseconds.
+const RECONNECT: Duration = Duration::from_millis(50);
 /// Changes that were read and not yet asked for; beyond it they stay in the sockets, and at last with their daemons, which count
 /// what they drop.
 const UNSEEN: usize = 1_024;
