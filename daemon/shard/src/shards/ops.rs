@@ -451,11 +451,13 @@ impl State {
 
 /// Dedup tokens and conditions.
 impl State {
-    /// What a request is known by, if it has a token.
+    /// What a request is known by, if it has a token. What changes nothing needs none: it may be sent again as it is, its answer is to be
+    /// what there is by then, and its token would take the place of one that matters.
     #[inline]
     fn asked(&self, request: &Request<'_>) -> Result<Option<Asked>, Box<Failed>> {
         match request.dedup.as_deref() {
             None | Some("") => Ok(None),
+            Some(_) if !request.op.changes() => Ok(None),
             Some(token) if token.len() > self.rules.dedup_bytes => {
                 let (len, max) = (token.len(), self.rules.dedup_bytes);
                 let message = format!("the token has {len} bytes; limits.dedup_bytes allows {max}");
