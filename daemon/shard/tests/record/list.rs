@@ -145,3 +145,18 @@ fn instances_of_a_machine_are_counted_as_they_come_and_go() {
     daemon.shards.of(0).try_claim().unwrap().reopen(0, &[], &mut daemon.run);
     assert_eq!(count(&daemon), 2);
 }
+
+#[test]
+fn numbers_are_compared_without_losing_a_bit() {
+    let mut daemon = Daemon::new();
+    // Two that are one as doubles.
+    let ids = ["9007199254740992", "9007199254740993", "18446744073709551615", "18446744073709551616.0"];
+    for id in ids {
+        daemon.ask(&format!(r#"{{"op":"send","machine":"m","key":"{id}","event":{{"type":"ADD","n":{id}}}}}"#));
+    }
+    for id in ids {
+        let fields: Value = serde_json::from_str(&format!(r#"{{"context":{{"n":{id}}}}}"#)).unwrap();
+        assert_eq!(those(&daemon, &fields), [id]);
+    }
+    assert_eq!(those(&daemon, &json!({"context": {"n": 9_007_199_254_740_992.0}})), ids[..1]);
+}
