@@ -271,7 +271,9 @@ impl State {
     }
 
     fn start(&mut self, at: At<'_>, run: &mut Run) -> Result<Done, Box<Failed>> {
-        match self.find(at.partition, at.hash, &at.request.machine, &at.request.key) {
+        let found = self.find(at.partition, at.hash, &at.request.machine, &at.request.key);
+        self.check_conditions(at.request, found)?;
+        match found {
             None => {
                 let done = self.create(at, run)?;
                 self.inherit(at.partition, at.hash, done.number);
