@@ -474,11 +474,11 @@ impl State {
         let At { request, hash, partition } = at;
         let number = self.find(partition, hash, &request.machine, &request.key);
         let entry = number.and_then(|number| self.entries.get(number));
-        let tokens = match entry {
-            Some(entry) => entry.tokens.as_ref(),
-            None => self.removed.get(partition, hash).map(|left| &left.tokens),
-        };
-        match tokens.map_or(Known::New, |tokens| tokens.know(asked)) {
+        let own = entry.and_then(|entry| entry.tokens.as_ref());
+        // Also where there is an instance: one side of a cut may have removed the key that the other one still has.
+        let left = self.removed.get(partition, hash).map(|left| &left.tokens);
+        let known = own.into_iter().chain(left).map(|tokens| tokens.know(asked));
+        match known.reduce(|own, left| if own == Known::New { left } else { own }).unwrap_or(Known::New) {
             Known::New => Ok(false),
             Known::Same(answer) => {
                 super::replies::repeat(answer, entry, request, reply);
