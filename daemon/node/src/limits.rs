@@ -204,7 +204,7 @@ limits! {
     known_keys: usize = 10_000_000, "10000000", count(0, 1_000_000_000), "Keys of instances of other daemons that this one keeps, so that what is lost with a daemon can be named; further ones are not kept, and of their partitions it is logged that losses may go unnamed";
     instances: usize = 10_000_000, "10000000", count(1, 1_000_000_000), "Instances on this daemon. Where there are nearly so many, those make room that have ended, the first to end first, but for those with dedup tokens";
     keep: Duration = HOUR, "1h", span(Duration::from_secs(365 * 24 * 3_600)), "For how long an instance stays that is done, failed or stopped, where its machine's @statemesh.keep does not say; then it is removed";
-    list_looks: usize = 100_000, "100000", count(1, 1_000_000_000), "Instances that one page of a list looks at; the list goes on with the next page";
+    list_looks: usize = 100_000, "100000", count(1, 1_000_000_000), "Places of instances, also of those that are gone, that one page of a list looks at; the list goes on with the next page";
     waits: usize = 10_000, "10000", count(1, 10_000_000), "Requests whose answers wait (`until`), for each reactor; further ones are refused";
     wait: Duration = HOUR, "1h", span(Duration::from_secs(24 * 3_600)), "For how long an answer waits at most, whatever its `within` says";
     removed: usize = 100_000, "100000", count(64, 100_000_000), "Removed instances on this daemon whose dedup tokens are kept for limits.dedup_for; beyond it the oldest are forgotten and counted";

@@ -74,6 +74,22 @@ fn a_page_ends_at_its_bytes_or_looks_and_says_where_to_go_on() {
 }
 
 #[test]
+fn a_page_gets_past_places_that_were_freed() {
+    let mut daemon = Daemon::new();
+    (0..700).for_each(|n| _ = daemon.op("start", &format!("{n:03}"), ""));
+    (0..690).for_each(|n| _ = daemon.op("delete", &format!("{n:03}"), ""));
+    let bounds = Bounds { looks: 128, ..BOUNDS };
+    let (mut seen, mut from, mut pages) = (Vec::new(), Some(Place::default()), 0);
+    while let Some(place) = from {
+        let (page, slices) = walk(&daemon, &json!({}), false, bounds, place);
+        assert!(slices <= 4, "{slices}");
+        seen.extend(keys(&page));
+        (from, pages) = (page.next, pages + 1);
+    }
+    assert_eq!((seen.len(), pages), (10, 6));
+}
+
+#[test]
 fn those_are_listed_that_are_as_the_filter_says() {
     let mut daemon = Daemon::new();
     daemon.send("b", "GO", "");
