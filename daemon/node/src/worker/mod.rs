@@ -405,6 +405,8 @@ impl Handler for Worker {
             self.now = io.now();
             self.run.now = self.shared.clock.millis(self.now);
             self.run.lease_is_over = self.shared.lease_is_over(self.run.now);
+            // Before anything is run: somebody may have begun to watch at another reactor since this one had its last turn.
+            self.run.watched = self.shared.shards.feeds().is_watched();
         }
         if self.read_at != io.read_at() {
             // A process that was stopped in the middle of a turn goes on reading in it.
