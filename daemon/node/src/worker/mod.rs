@@ -323,7 +323,7 @@ impl Worker {
             Origin::Accepted(CHANGES) => {
                 self.watchers = self.watchers.saturating_sub(1);
                 self.subscribers.closed(conn);
-                self.set_watched(!self.subscribers.is_empty());
+                self.note_watching();
             }
             Origin::Accepted(_) => self.lane_ended(conn),
             Origin::Opened(member) => {
@@ -344,7 +344,7 @@ impl Worker {
     fn subscribed(&mut self, conn: ConnId, prefix: &[u8]) {
         let refused = self.admissions.subscriptions(conn, prefix, |prefix| self.subscribers.subscribe(conn, prefix));
         self.counters.refused_subscriptions.add(refused);
-        self.set_watched(true);
+        self.note_watching();
     }
 
     fn turn(&mut self, io: &mut Io) {
@@ -424,6 +424,7 @@ impl Handler for Worker {
                     self.subscribers.cancel(conn, prefix);
                     true
                 });
+                self.note_watching();
             }
             Event::Refused(Origin::Accepted(PEERS), _) => self.counters.refused_links.add(1),
             Event::Refused(_, Refusal::TooMany) => self.counters.refused_connections.add(1),

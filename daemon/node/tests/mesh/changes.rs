@@ -92,3 +92,32 @@ fn the_first_watcher_misses_nothing_of_reactors_that_had_nothing_to_do() {
         }
     }
 }
+
+#[test]
+fn what_nobody_watches_any_more_or_ever_did_is_not_encoded() {
+    let mut mesh = Mesh::new();
+    mesh.limits.subscription_bytes = 16;
+    let daemon = mesh.start("one");
+    let mut asker = daemon.client();
+    asker.define();
+    let changes = daemon.node.handle().addresses().changes;
+    let published = |daemon: &Daemon| daemon.counted("statemesh_changes_published_total");
+    let mut watcher = Client::connect(changes, SocketType::Sub, PATIENCE).unwrap();
+    watcher.subscribe(b"longer than it may be");
+    watcher.flush().unwrap();
+    daemon.until("it is refused", |daemon| daemon.counted("statemesh_refused_subscriptions_total") == 1.0);
+    asker.add("k", 1);
+    assert_eq!(published(&daemon), 0.0);
+    watcher.subscribe(b"counter/");
+    watcher.flush().unwrap();
+    daemon.until("it watches", |daemon| daemon.gauge("statemesh_subscriptions") == 1.0);
+    asker.add("k", 1);
+    daemon.until("it is published", |daemon| published(daemon) == 1.0);
+    // As a message, which is how older clients say it.
+    watcher.push(b"\0counter/");
+    watcher.flush().unwrap();
+    daemon.until("nobody watches", |daemon| daemon.gauge("statemesh_subscriptions") == 0.0);
+    asker.add("k", 1);
+    asker.ok(&json!({"op": "ping"}));
+    assert_eq!(published(&daemon), 1.0);
+}
