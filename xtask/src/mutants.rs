@@ -90,8 +90,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a token is not remembered",
         file: "daemon/shard/src/shards/ops.rs",
-        from: "match tokens.map_or(Known::New, |tokens| tokens.know(asked)) {",
-        to: "match tokens.filter(|_| false).map_or(Known::New, |tokens| tokens.know(asked)) {",
+        from: "let known = own.into_iter().chain(left).map(",
+        to: "let known = own.into_iter().chain(left).filter(|_| false).map(",
     },
     Mutant {
         name: "requests wait in the wrong order for their partition",

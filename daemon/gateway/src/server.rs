@@ -190,7 +190,8 @@ impl<B: Backend> Server<B> {
     }
 
     async fn ask(&self, Question { request, field, waits }: Question) -> Answer {
-        let place = self.room.to_wait().filter(|_| waits);
+        // Asked for by those that wait alone: one that does not would keep it from them for a moment.
+        let place = if waits { self.room.to_wait() } else { None };
         if waits && place.is_none() {
             return asking::crowded();
         }

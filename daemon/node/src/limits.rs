@@ -189,7 +189,7 @@ limits! {
     unsent_total_bytes: usize = 256 << 20, "256MiB", bytes(65_536, 64 * GIB), "Waiting to be written to all connections, with the replies of arrays that are not whole; beyond it no connection is read for which something waits, and beyond it and limits.array_bytes for each reactor together the connection for which most waits is closed";
     link_bytes: usize = 64 << 20, "64MiB", bytes(1 << 20, 64 * GIB), "Waiting to be written to one other daemon: beyond it requests for it are refused, moves wait, and an answer for which there is no room is left out; never less than the largest message between daemons. A link for which twice as much waits ends";
     in_flight: usize = 65_536, "65536", count(1, 16_777_216), "Requests forwarded and not yet answered, for each reactor";
-    in_flight_per_connection: usize = 4_096, "4096", count(1, 16_777_216), "Requests of one connection that are under way (forwarded, parked, or waiting for their shard); with so many the connection is not read until half of them are answered. One array may go over it";
+    in_flight_per_connection: usize = 4_096, "4096", count(1, 16_777_216), "Requests of one connection that are under way (forwarded, parked, or waiting for their shard or with `until`); with so many the connection is not read until half of them are answered; no more than half may wait with `until`. One array may go over it";
     member_bytes: usize = 64 << 20, "64MiB", bytes(1 << 20, 64 * GIB), "Requests that one other daemon has and has not answered, for each reactor; further ones wait. As many may wait for the control plane (`define`) or for a list; further ones are refused";
     parked: usize = 65_536, "65536", count(1, 16_777_216), "Requests that wait while their partition moves, or for room at its owner, for each reactor";
     parked_bytes: usize = 64 << 20, "64MiB", bytes(1 << 20, 64 * GIB), "The bytes of these requests, for each reactor";
@@ -204,7 +204,7 @@ limits! {
     known_keys: usize = 10_000_000, "10000000", count(0, 1_000_000_000), "Keys of instances of other daemons that this one keeps, so that what is lost with a daemon can be named; further ones are not kept, and of their partitions it is logged that losses may go unnamed";
     instances: usize = 10_000_000, "10000000", count(1, 1_000_000_000), "Instances on this daemon. Where there are nearly so many, those make room that have ended, the first to end first, but for those with dedup tokens";
     keep: Duration = HOUR, "1h", span(Duration::from_secs(365 * 24 * 3_600)), "For how long an instance stays that is done, failed or stopped, where its machine's @statemesh.keep does not say; then it is removed";
-    list_looks: usize = 100_000, "100000", count(1, 1_000_000_000), "Instances that one page of a list looks at; the list goes on with the next page";
+    list_looks: usize = 100_000, "100000", count(1, 1_000_000_000), "Places of instances, also of those that are gone, that one page of a list looks at; the list goes on with the next page";
     waits: usize = 10_000, "10000", count(1, 10_000_000), "Requests whose answers wait (`until`), for each reactor; further ones are refused";
     wait: Duration = HOUR, "1h", span(Duration::from_secs(24 * 3_600)), "For how long an answer waits at most, whatever its `within` says";
     removed: usize = 100_000, "100000", count(64, 100_000_000), "Removed instances on this daemon whose dedup tokens are kept for limits.dedup_for; beyond it the oldest are forgotten and counted";

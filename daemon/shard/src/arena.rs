@@ -54,11 +54,22 @@ impl<T> Arena<T> {
         Some(value)
     }
 
-    /// The entries of at most `count` places from this one on, with their numbers, and the place to go on from; `None` at the end.
-    pub(crate) fn slice(&self, from: u32, count: u32) -> (impl Iterator<Item = (u32, &T)>, Option<u32>) {
+    /// The entries of at most `count` places from this one on.
+    pub(crate) fn slice(&self, from: u32, count: u32) -> Slice<impl Iterator<Item = (u32, &T)>> {
         let to = from.saturating_add(count).min(self.next);
-        ((from..to).filter_map(|index| Some((index, self.get(index)?))), (to < self.next).then_some(to))
+        let entries = (from..to).filter_map(|index| Some((index, self.get(index)?)));
+        Slice { entries, to, next: (to < self.next).then_some(to) }
     }
+}
+
+/// Some places of an arena.
+pub(crate) struct Slice<I> {
+    /// The entries in them, with their numbers.
+    pub(crate) entries: I,
+    /// The place behind them.
+    pub(crate) to: u32,
+    /// The same, if there are any from there on.
+    pub(crate) next: Option<u32>,
 }
 
 #[cfg(test)]
@@ -73,7 +84,7 @@ mod tests {
         assert_eq!(arena.remove(numbers[70]), None);
         assert_eq!(arena.get(numbers[199]), Some(&199));
         assert_eq!(arena.insert(1_000), numbers[70]);
-        assert_eq!(arena.slice(0, u32::MAX).0.count(), 200);
+        assert_eq!(arena.slice(0, u32::MAX).entries.count(), 200);
     }
 
     #[test]
@@ -83,7 +94,7 @@ mod tests {
         arena.remove(64);
         let (mut seen, mut from) = (Vec::new(), Some(0));
         while let Some(at) = from {
-            let (entries, next) = arena.slice(at, 50);
+            let Slice { entries, next, .. } = arena.slice(at, 50);
             seen.push(entries.count());
             from = next;
         }

@@ -25,6 +25,16 @@ pub(crate) struct Left {
     pub tokens: Box<Tokens>,
 }
 
+impl Left {
+    /// What two lives of a key left. Beyond their bound the tokens of the earlier life go first.
+    fn joined(self, other: Self) -> Self {
+        let until = self.until.max(other.until);
+        let (earlier, mut later) = if self.run <= other.run { (self, other) } else { (other, self) };
+        later.tokens.inherit(*earlier.tokens);
+        Self { until, ..later }
+    }
+}
+
 /// A partition, and the hash of `machine/key`. Two keys with one hash share what they left: a token answers only the request
 /// that it was bound to.
 type Place = (u16, u64);
@@ -57,13 +67,17 @@ impl Removed {
         self.by_place.get(&(partition, hash))
     }
 
-    /// Keeps what a key left. Gives how many others were forgotten for it before their time.
+    /// Keeps what a key left, and what it had left already: lives of a key at two daemons leave something each. Gives how many others
+    /// were forgotten for it before their time.
     pub(crate) fn put(&mut self, partition: u16, hash: u64, left: Left) -> u64 {
         let place = (partition, hash);
+        let left = match self.take(partition, hash) {
+            Some(before) => before.joined(left),
+            None => left,
+        };
         self.order.push_back((left.until, place));
-        if self.by_place.insert(place, left).is_none() {
-            self.total.fetch_add(1, Relaxed);
-        }
+        self.by_place.insert(place, left);
+        self.total.fetch_add(1, Relaxed);
         let mut forgotten = 0;
         // A key that is removed again and again has many places in the order.
         while self.by_place.len() > self.max || self.order.len() > 2 * self.max {

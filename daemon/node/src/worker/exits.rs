@@ -94,10 +94,12 @@ impl Worker {
         }
     }
 
-    /// Says to the shards whether somebody watches here.
-    pub(super) fn set_watched(&self, watched: bool) {
-        if let Some(feed) = self.shared.shards.feeds().of(self.index) {
-            feed.set_watched(watched);
+    /// Says to the shards whether somebody watches here, after that may have changed. What this reactor runs next goes by it.
+    pub(super) fn note_watching(&mut self) {
+        let feeds = self.shared.shards.feeds();
+        if let Some(feed) = feeds.of(self.index) {
+            feed.set_watched(!self.subscribers.is_empty());
         }
+        self.run.watched = feeds.is_watched();
     }
 }

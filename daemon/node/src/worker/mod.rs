@@ -323,7 +323,7 @@ impl Worker {
             Origin::Accepted(CHANGES) => {
                 self.watchers = self.watchers.saturating_sub(1);
                 self.subscribers.closed(conn);
-                self.set_watched(!self.subscribers.is_empty());
+                self.note_watching();
             }
             Origin::Accepted(_) => self.lane_ended(conn),
             Origin::Opened(member) => {
@@ -344,7 +344,7 @@ impl Worker {
     fn subscribed(&mut self, conn: ConnId, prefix: &[u8]) {
         let refused = self.admissions.subscriptions(conn, prefix, |prefix| self.subscribers.subscribe(conn, prefix));
         self.counters.refused_subscriptions.add(refused);
-        self.set_watched(true);
+        self.note_watching();
     }
 
     fn turn(&mut self, io: &mut Io) {
@@ -405,6 +405,8 @@ impl Handler for Worker {
             self.now = io.now();
             self.run.now = self.shared.clock.millis(self.now);
             self.run.lease_is_over = self.shared.lease_is_over(self.run.now);
+            // Before anything is run: somebody may have begun to watch at another reactor since this one had its last turn.
+            self.run.watched = self.shared.shards.feeds().is_watched();
         }
         if self.read_at != io.read_at() {
             // A process that was stopped in the middle of a turn goes on reading in it.
@@ -422,6 +424,7 @@ impl Handler for Worker {
                     self.subscribers.cancel(conn, prefix);
                     true
                 });
+                self.note_watching();
             }
             Event::Refused(Origin::Accepted(PEERS), _) => self.counters.refused_links.add(1),
             Event::Refused(_, Refusal::TooMany) => self.counters.refused_connections.add(1),

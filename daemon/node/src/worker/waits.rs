@@ -4,7 +4,7 @@
 //! serves the key it hears of each change (`statemesh_shard`'s interests), else it asks again every so often, whoever serves the key by
 //! then. So a wait outlives moves and owners, and holds up nothing.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use slab::Slab;
@@ -15,11 +15,12 @@ use statemesh_protocol::reply_reader::Fields;
 use statemesh_protocol::request::{Op, Request};
 use statemesh_protocol::request_writer::Ask;
 use statemesh_shard::{Until, Waiter};
-use statemesh_transport::{ConnId, Io};
+use statemesh_transport::{ConnId, Io, Ticket};
 
 use super::context::{Arrived, ReplyTo};
 use super::{Asked, Worker};
 use crate::mailbox::Command;
+use crate::options::Limits;
 
 /// For how long a request waits that does not say.
 const USUAL: Duration = Duration::from_secs(1);
@@ -67,6 +68,10 @@ struct Wait {
     is_heard: bool,
     /// It is among those whose turn comes.
     is_queued: bool,
+    /// Its client's connection.
+    conn: Option<ConnId>,
+    /// Counts it against what that may have under way.
+    _ticket: Option<Ticket>,
 }
 
 impl Wait {
@@ -92,6 +97,8 @@ impl Wait {
             is_woken: false,
             is_heard: false,
             is_queued: false,
+            conn: None,
+            _ticket: None,
         }
     }
 
@@ -161,6 +168,8 @@ pub(super) struct Waiting {
     numbers: u64,
     /// Bytes that they keep.
     bytes: usize,
+    /// How many there are of each connection that has any.
+    by_conn: BTreeMap<ConnId, usize>,
     /// Bytes of the answers that were heard in this turn.
     heard: usize,
     /// When the first of them has something to do, or earlier.
@@ -188,13 +197,55 @@ impl Waiting {
 
     fn add(&mut self, wait: Wait) -> usize {
         self.bytes += wait.bytes();
+        if let Some(conn) = wait.conn {
+            *self.by_conn.entry(conn).or_default() += 1;
+        }
         self.all.insert(wait)
     }
 
     fn remove(&mut self, place: usize) -> Option<Wait> {
         let wait = self.all.try_remove(place)?;
         self.bytes -= wait.bytes();
+        if let Some(conn) = wait.conn
+            && let Some(count) = self.by_conn.get_mut(&conn)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.by_conn.remove(&conn);
+            }
+        }
         Some(wait)
+    }
+
+    /// Takes in an answer to one of them: what [`Wait::hear`] gives; and it is the end if its time is over, or if there is no room for what
+    /// is kept of its first answer. Of later ones nothing is kept: whoever has waited so far goes on, however many others came since.
+    fn hear(&mut self, place: usize, reply: &[u8], bytes_max: usize) -> Option<bool> {
+        let wait = self.all.get_mut(place)?;
+        let before = wait.first.len();
+        let reached = wait.hear(reply);
+        self.bytes += wait.first.len() - before;
+        self.heard += reply.len();
+        let is_crowded = before == 0 && self.bytes > bytes_max;
+        reached.or((wait.is_over || is_crowded).then_some(false))
+    }
+
+    /// Why one more may not wait.
+    ///
+    /// One connection may have no more than half of what it may have under way: it would not be read with all of it, neither what ends
+    /// its waits nor that its client is gone, for as long as they wait.
+    fn refusal(&self, wait: &Wait, limits: &Limits) -> Option<String> {
+        let (max, max_bytes) = (limits.waits, limits.parked_bytes);
+        let max_of_one = (limits.in_flight_per_connection / 2).max(1);
+        let of_one = wait.conn.and_then(|conn| self.by_conn.get(&conn)).copied().unwrap_or_default();
+        if self.len() >= max {
+            Some(format!("limits.waits: {max} requests wait already"))
+        } else if of_one >= max_of_one {
+            Some(format!("limits.in_flight_per_connection: {max_of_one} requests of this connection wait, half of it"))
+        } else if self.bytes + wait.bytes() > max_bytes {
+            Some(format!("limits.parked_bytes: the requests that wait would have more than {max_bytes} bytes"))
+        } else {
+            None
+        }
     }
 
     /// It is to have its turn.
@@ -272,24 +323,19 @@ impl Worker {
             );
             return None;
         }
-        let max = self.shared.options.limits.waits;
-        let max_bytes = self.shared.options.limits.parked_bytes;
-        let refusal = if self.waiting.len() >= max {
-            Some(format!("limits.waits: {max} requests wait already"))
-        } else if self.waiting.bytes >= max_bytes {
-            Some(format!("limits.parked_bytes: the requests that wait have {max_bytes} bytes"))
-        } else {
-            None
-        };
+        let within = request.within_ms.map_or(USUAL, Duration::from_millis).min(self.shared.options.limits.wait);
+        self.waiting.numbers = (self.waiting.numbers + 1) & 0xffff_ffff;
+        let number = self.waiting.numbers;
+        let conn = self.asker(reply_to);
+        let ticket = conn.and_then(|conn| io.ticket(conn));
+        let wait = Wait { conn, _ticket: ticket, ..Wait::new(number, reply_to, request, self.now + within) };
+        let refusal = self.waiting.refusal(&wait, &self.shared.options.limits);
         if let Some(message) = refusal {
             self.counters.refused_waits.add(1);
             self.fail(asked, ErrorCode::LimitExceeded, &message, "ask again, or raise the limit", io);
             return None;
         }
-        let within = request.within_ms.map_or(USUAL, Duration::from_millis).min(self.shared.options.limits.wait);
-        self.waiting.numbers = (self.waiting.numbers + 1) & 0xffff_ffff;
-        let number = self.waiting.numbers;
-        let place = self.waiting.add(Wait::new(number, reply_to, request, self.now + within));
+        let place = self.waiting.add(wait);
         Some(ReplyTo::Wait(token(place, number)))
     }
 
@@ -316,18 +362,10 @@ impl Worker {
         let now = self.now;
         let Some(wait) = self.waiting.get(place, number) else { return };
         wait.is_asked = false;
-        let before = wait.first.len();
-        let reached = wait.hear(reply);
-        let kept = wait.first.len() - before;
-        self.waiting.bytes += kept;
-        self.waiting.heard += reply.len();
-        let has_room = self.waiting.bytes <= self.shared.options.limits.parked_bytes;
-        let Some(wait) = self.waiting.get(place, number) else { return };
-        match reached {
-            Some(reached) => return self.end_wait(place, reached, reply, io),
-            None if wait.is_over || !has_room => return self.end_wait(place, false, reply, io),
-            None => {}
+        if let Some(reached) = self.waiting.hear(place, reply, self.shared.options.limits.parked_bytes) {
+            return self.end_wait(place, reached, reply, io);
         }
+        let Some(wait) = self.waiting.get(place, number) else { return };
         let pause = match (std::mem::take(&mut wait.is_woken), std::mem::take(&mut wait.is_heard)) {
             (true, _) => Duration::ZERO,
             (false, true) => HEARD,
@@ -427,7 +465,7 @@ impl Worker {
     /// A client is gone: nobody waits for its answers.
     pub(super) fn forget_waits_of(&mut self, conn: ConnId, io: &mut Io) {
         let all = self.waiting.all.iter();
-        let its = all.filter(|(_, wait)| self.asker(wait.reply_to) == Some(conn)).map(|(place, _)| place);
+        let its = all.filter(|(_, wait)| wait.conn == Some(conn)).map(|(place, _)| place);
         for place in its.collect::<Vec<_>>() {
             if let Some(wait) = self.waiting.remove(place) {
                 self.forget_reply(wait.reply_to, io);
@@ -522,5 +560,19 @@ mod tests {
             let ends = said.map(|run| wait.hear(reply(run).as_bytes()));
             assert_eq!(ends, [None, None, None, None, None, Some(false)], "{op:?}");
         }
+    }
+
+    #[test]
+    fn who_has_waited_goes_on_where_there_is_no_room_for_those_who_come() {
+        let request = Request::parse(br#"{"op":"get","machine":"m","key":"k"}"#, Encoding::Json).unwrap();
+        let mut waiting = Waiting::default();
+        let add = |waiting: &mut Waiting| waiting.add(Wait::new(1, ReplyTo::Wait(0), &request, Instant::now()));
+        let reply = br#"{"ok":true,"run":"a","status":"active","reached":false}"#;
+        let first = add(&mut waiting);
+        assert_eq!(waiting.hear(first, reply, usize::MAX), None);
+        let full = waiting.bytes;
+        let second = add(&mut waiting);
+        assert_eq!(waiting.hear(first, reply, full), None);
+        assert_eq!(waiting.hear(second, reply, full), Some(false));
     }
 }

@@ -71,3 +71,53 @@ fn two_reactors_publish_the_changes_of_a_key_in_their_order() {
         assert_eq!((all, late), (CHANGES, 0), "changes, and those that came late");
     }
 }
+
+#[test]
+fn the_first_watcher_misses_nothing_of_reactors_that_had_nothing_to_do() {
+    let mut mesh = Mesh::new();
+    let daemon = mesh.start_with("one", 2);
+    daemon.client().define();
+    // Enough of them that each reactor has some, and has been asked while nobody watched.
+    let mut clients: Vec<Asker> = (0..16).map(|_| daemon.client()).collect();
+    clients.iter_mut().for_each(|client| _ = client.ok(&json!({"op": "ping"})));
+    // What is left to do since the start is done.
+    std::thread::sleep(Duration::from_millis(100));
+    let mut watcher = watch(&daemon);
+    daemon.until("it watches", |daemon| daemon.gauge("statemesh_subscriptions") == 1.0);
+    clients.iter_mut().enumerate().for_each(|(n, client)| _ = client.add(&n.to_string(), 1));
+    for n in 0..16 {
+        for _ in 0..2 {
+            let change = watcher.receive(PATIENCE).unwrap();
+            assert_eq!(change.part_slice(0).unwrap(), format!("counter/{n}").as_bytes());
+        }
+    }
+}
+
+#[test]
+fn what_nobody_watches_any_more_or_ever_did_is_not_encoded() {
+    let mut mesh = Mesh::new();
+    mesh.limits.subscription_bytes = 16;
+    let daemon = mesh.start("one");
+    let mut asker = daemon.client();
+    asker.define();
+    let changes = daemon.node.handle().addresses().changes;
+    let published = |daemon: &Daemon| daemon.counted("statemesh_changes_published_total");
+    let mut watcher = Client::connect(changes, SocketType::Sub, PATIENCE).unwrap();
+    watcher.subscribe(b"longer than it may be");
+    watcher.flush().unwrap();
+    daemon.until("it is refused", |daemon| daemon.counted("statemesh_refused_subscriptions_total") == 1.0);
+    asker.add("k", 1);
+    assert_eq!(published(&daemon), 0.0);
+    watcher.subscribe(b"counter/");
+    watcher.flush().unwrap();
+    daemon.until("it watches", |daemon| daemon.gauge("statemesh_subscriptions") == 1.0);
+    asker.add("k", 1);
+    daemon.until("it is published", |daemon| published(daemon) == 1.0);
+    // As a message, which is how older clients say it.
+    watcher.push(b"\0counter/");
+    watcher.flush().unwrap();
+    daemon.until("nobody watches", |daemon| daemon.gauge("statemesh_subscriptions") == 0.0);
+    asker.add("k", 1);
+    asker.ok(&json!({"op": "ping"}));
+    assert_eq!(published(&daemon), 1.0);
+}

@@ -166,7 +166,7 @@ fn waits_are_bounded_and_end_with_their_clients() {
 #[test]
 fn what_waits_keeps_a_bounded_number_of_bytes() {
     let mut mesh = Mesh::new();
-    mesh.limits.parked_bytes = 6_000;
+    mesh.limits.parked_bytes = 11_000;
     let one = mesh.start("one");
     let mut asker = one.client();
     define(&mut asker);
@@ -176,16 +176,70 @@ fn what_waits_keeps_a_bounded_number_of_bytes() {
     let mut waiting = one.client();
     waiting.push(&wait);
     one.until("one waits", |one| one.gauge("statemesh_waits") == 1.0);
-    // There is no room for another one: it is answered as it is, long before its time.
+    // There is no room for the answer of another one: it is answered as it is, long before its time.
     let begin = Instant::now();
-    let answered = asker.ok(&wait);
+    let mut begun = start("other", json!({"until": {"done": true}, "within": 60_000}));
+    begun["id"] = json!(id);
+    let answered = asker.ok(&begun);
     assert!(begin.elapsed() < Duration::from_secs(30) && answered["reached"] == false, "{:?}", begin.elapsed());
     assert_eq!(one.gauge("statemesh_waits"), 1.0);
+    // Nor for a request that is too large beside it.
+    let mut large = wait.clone();
+    large["id"] = json!("x".repeat(8_192));
+    let refused = asker.ask(&large);
+    assert!(refused["error"]["message"].as_str().unwrap().contains("limits.parked_bytes"), "{refused}");
     drop(waiting);
     one.until("nobody waits", |one| one.gauge("statemesh_waits") == 0.0);
     waiting = one.client();
     waiting.push(&wait);
     one.until("there is room again", |one| one.gauge("statemesh_waits") == 1.0);
+}
+
+#[test]
+fn one_connection_may_have_some_that_wait_and_is_read_on() {
+    let mut mesh = Mesh::new();
+    (mesh.limits.in_flight_per_connection, mesh.limits.waits) = (4, 3);
+    let one = mesh.start("one");
+    let mut asker = one.client();
+    define(&mut asker);
+    let wait = |key: &str| start(key, json!({"until": {"done": true}, "within": 60_000}));
+    let mut greedy = one.client();
+    ["k0", "k1"].iter().for_each(|key| greedy.push(&wait(key)));
+    one.until("two wait", |one| one.gauge("statemesh_waits") == 2.0);
+    for refused in [greedy.ask(&wait("k2")), greedy.ask(&json!([wait("k2")]))[0].clone()] {
+        let message = refused["error"]["message"].as_str().unwrap();
+        assert!(message.contains("limits.in_flight_per_connection"), "{refused}");
+    }
+    let mut other = one.client();
+    other.push(&wait("k3"));
+    one.until("others may wait", |one| one.gauge("statemesh_waits") == 3.0);
+    // What a wait is for may come on its own connection.
+    greedy.push(&json!({"op": "tell", "machine": "slow", "key": "k0", "event": {"type": "NOTHING"}}));
+    greedy.push(&json!({"op": "stop", "machine": "slow", "key": "k0", "id": "stop"}));
+    let ids: Vec<Value> = (0..2)
+        .map(|_| greedy.client.receive(PATIENCE).unwrap())
+        .map(|reply| serde_json::from_slice::<Value>(reply.part_slice(0).unwrap()).unwrap()["id"].clone())
+        .collect();
+    assert!(ids.contains(&json!("k0")) && ids.contains(&json!("stop")), "{ids:?}");
+    greedy.push(&wait("k4"));
+    one.until("there is room again", |one| one.gauge("statemesh_waits") == 3.0);
+    drop(greedy);
+    one.until("they end with their client", |one| one.gauge("statemesh_waits") == 1.0);
+}
+
+#[test]
+fn what_waits_is_under_way_on_its_connection() {
+    let mut mesh = Mesh::new();
+    mesh.limits.in_flight_per_connection = 1;
+    let one = mesh.start("one");
+    let mut asker = one.client();
+    define(&mut asker);
+    let mut waiting = one.client();
+    waiting.push(&start("k", json!({"until": {"done": true}, "within": 60_000})));
+    one.until("it is not read", |one| one.gauge("statemesh_paused_connections") == 1.0);
+    asker.ok(&json!({"op": "stop", "machine": "slow", "key": "k"}));
+    waiting.client.receive(PATIENCE).unwrap();
+    waiting.ok(&json!({"op": "ping"}));
 }
 
 #[test]

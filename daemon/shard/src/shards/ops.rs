@@ -271,7 +271,9 @@ impl State {
     }
 
     fn start(&mut self, at: At<'_>, run: &mut Run) -> Result<Done, Box<Failed>> {
-        match self.find(at.partition, at.hash, &at.request.machine, &at.request.key) {
+        let found = self.find(at.partition, at.hash, &at.request.machine, &at.request.key);
+        self.check_conditions(at.request, found)?;
+        match found {
             None => {
                 let done = self.create(at, run)?;
                 self.inherit(at.partition, at.hash, done.number);
@@ -451,11 +453,13 @@ impl State {
 
 /// Dedup tokens and conditions.
 impl State {
-    /// What a request is known by, if it has a token.
+    /// What a request is known by, if it has a token. What changes nothing needs none: it may be sent again as it is, its answer is to be
+    /// what there is by then, and its token would take the place of one that matters.
     #[inline]
     fn asked(&self, request: &Request<'_>) -> Result<Option<Asked>, Box<Failed>> {
         match request.dedup.as_deref() {
             None | Some("") => Ok(None),
+            Some(_) if !request.op.changes() => Ok(None),
             Some(token) if token.len() > self.rules.dedup_bytes => {
                 let (len, max) = (token.len(), self.rules.dedup_bytes);
                 let message = format!("the token has {len} bytes; limits.dedup_bytes allows {max}");
@@ -470,11 +474,11 @@ impl State {
         let At { request, hash, partition } = at;
         let number = self.find(partition, hash, &request.machine, &request.key);
         let entry = number.and_then(|number| self.entries.get(number));
-        let tokens = match entry {
-            Some(entry) => entry.tokens.as_ref(),
-            None => self.removed.get(partition, hash).map(|left| &left.tokens),
-        };
-        match tokens.map_or(Known::New, |tokens| tokens.know(asked)) {
+        let own = entry.and_then(|entry| entry.tokens.as_ref());
+        // Also where there is an instance: one side of a cut may have removed the key that the other one still has.
+        let left = self.removed.get(partition, hash).map(|left| &left.tokens);
+        let known = own.into_iter().chain(left).map(|tokens| tokens.know(asked));
+        match known.reduce(|own, left| if own == Known::New { left } else { own }).unwrap_or(Known::New) {
             Known::New => Ok(false),
             Known::Same(answer) => {
                 super::replies::repeat(answer, entry, request, reply);

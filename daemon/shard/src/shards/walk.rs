@@ -11,6 +11,7 @@ use statemesh_protocol::reply::{Encoding, MapWriter};
 use statemesh_protocol::run::RunId;
 
 use super::Shards;
+use crate::arena::Slice;
 use crate::filter::Filter;
 use crate::instance::{Entry, write_head};
 use crate::values::write_json;
@@ -118,7 +119,7 @@ pub struct Bounds {
     pub lines: usize,
     /// So many bytes of them.
     pub bytes: usize,
-    /// So many instances that were looked at.
+    /// So many places that were looked at, also those of instances that are gone: a daemon may have had millions of them.
     pub looks: usize,
 }
 
@@ -148,14 +149,20 @@ impl Walk {
     /// just now.
     pub fn step(&mut self, shards: &Shards) -> Option<Page> {
         let Some(shard) = shards.get(self.at.shard) else { return Some(self.end(None)) };
+        if self.has_looked_enough() {
+            return Some(self.end(Some(self.at)));
+        }
         let state = shard.try_claim()?;
-        let (entries, next) = state.entries.slice(self.at.place, SLICE);
+        let (from, before) = (self.at.place, self.looks);
+        let Slice { entries, to, next } = state.entries.slice(from, SLICE);
         for (place, entry) in entries {
+            self.looks = before + (place - from) as usize;
             if self.is_full() {
                 return Some(self.end(Some(Place { place, ..self.at })));
             }
             self.look(entry);
         }
+        self.looks = before + to.saturating_sub(from) as usize;
         self.at = match next {
             Some(place) => Place { place, ..self.at },
             None => Place { shard: self.at.shard + 1, place: 0 },
@@ -169,17 +176,20 @@ impl Walk {
         self.at.shard
     }
 
+    fn has_looked_enough(&self) -> bool {
+        self.looks >= self.bounds.looks.max(1)
+    }
+
     fn is_full(&self) -> bool {
         let Self { bounds, page, .. } = self;
         // One that is too large alone is shown: there is no other way to get past it.
-        self.looks >= bounds.looks.max(1)
+        self.has_looked_enough()
             || page.counts.len() >= KINDS
             || page.lines.len() >= bounds.lines.max(1)
             || self.bytes >= bounds.bytes.max(1)
     }
 
     fn look(&mut self, entry: &Entry) {
-        self.looks += 1;
         if !self.filter.takes(entry, self.unix_ms) {
             return;
         }
@@ -236,7 +246,7 @@ impl Shards {
             let mut place = Some(0);
             while let Some(from) = place {
                 let state = shard.claim();
-                let (entries, next) = state.entries.slice(from, SLICE);
+                let Slice { entries, next, .. } = state.entries.slice(from, SLICE);
                 for (_, Entry { version, instance, .. }) in entries {
                     let status = if instance.is_stuck() { "stuck" } else { instance.status().as_str() };
                     let state = path_of(&version.machine.state_value(instance));

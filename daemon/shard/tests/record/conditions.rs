@@ -30,3 +30,21 @@ fn a_repeat_is_answered_although_its_condition_no_longer_holds() {
     let first = daemon.send("k", "GO", rest);
     assert_eq!(daemon.send("k", "GO", rest), first);
 }
+
+#[test]
+fn a_start_with_conditions_begins_nothing_where_they_do_not_hold() {
+    let mut daemon = Daemon::new();
+    assert_eq!(code(&daemon.op("start", "k", r#","if_seq":0"#)), "condition_failed");
+    assert_eq!(daemon.shards.instances(), 0);
+    let seen = daemon.send("k", "GO", "");
+    let conditions = |reply: &serde_json::Value| format!(r#","if_run":{},"if_seq":{}"#, reply["run"], reply["seq"]);
+    daemon.send("k", "GO", "");
+    let force = format!(r#"{},"force":true"#, conditions(&seen));
+    assert_eq!(code(&daemon.op("start", "k", &force)), "condition_failed");
+    let there = daemon.op("get", "k", "");
+    assert_eq!((&there["run"], &there["seq"]), (&seen["run"], &2.into()), "it goes on");
+    assert_eq!(code(&daemon.op("start", "k", &conditions(&there))), "already_started");
+    let ended = daemon.send("k", "END", "");
+    assert_eq!(code(&daemon.op("start", "k", &conditions(&there))), "condition_failed");
+    assert_eq!(daemon.op("start", "k", &conditions(&ended))["seq"], 0);
+}

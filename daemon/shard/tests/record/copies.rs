@@ -218,3 +218,37 @@ fn a_key_that_is_there_after_all_is_not_said_to_be_lost() {
     assert!(here.send("k", "GO", "")["restarted"].is_null());
     assert_eq!(here.send("gone", "GO", "")["restarted"], true);
 }
+
+/// An event and its token, for what one side does with a key.
+type Did = (&'static str, &'static str);
+
+#[test]
+fn what_was_answered_on_both_sides_is_answered_again_also_where_one_of_them_or_both_removed_the_key() {
+    const SIDES: [Did; 2] = [("GO", r#","dedup":"here""#), ("END", r#","dedup":"there""#)];
+    for removed in [[true, true], [true, false], [false, true]] {
+        for back in [false, true] {
+            let mut daemons = [Daemon::new(), Daemon::new()];
+            let mut answers = Vec::new();
+            for ((daemon, (event, token)), removed) in daemons.iter_mut().zip(SIDES).zip(removed) {
+                answers.push(daemon.send("k", event, token));
+                if removed {
+                    daemon.op("delete", "k", "");
+                }
+            }
+            let [here, there] = daemons;
+            let (mut from, mut into) = if back { (here, there) } else { (there, here) };
+            merge(&mut from, &mut into, Winner::Longer);
+            let told = |into: &mut Daemon| SIDES.map(|(event, token)| into.send("k", event, token));
+            assert_eq!(told(&mut into).as_slice(), answers, "{removed:?} {back}");
+            let is_there = super::code(&into.op("get", "k", "")) == "ok";
+            assert_eq!(is_there, removed != [true, true], "a repeat begins nothing");
+            if is_there {
+                into.op("delete", "k", "");
+                assert_eq!(told(&mut into).as_slice(), answers, "{removed:?} {back}, and removed since");
+            }
+            let next = into.op("start", "k", "");
+            assert!(answers.iter().all(|answer| next["run"].as_str() > answer["run"].as_str()), "{next}");
+            assert_eq!(told(&mut into).as_slice(), answers, "{removed:?} {back}, in a new life");
+        }
+    }
+}

@@ -67,3 +67,21 @@ fn tokens_move_with_their_instance() {
     assert_eq!(there.send("k", "END", TOKEN), first);
     assert_eq!(code(&there.send("k", "GO", TOKEN)), "dedup_mismatch");
 }
+
+#[test]
+fn a_token_of_what_changes_nothing_is_none() {
+    let mut daemon = Daemon::new();
+    let sent = daemon.send("k", "GO", TOKEN);
+    for n in 0..40 {
+        let token = format!(r#","dedup":"{n}""#);
+        for _ in 0..2 {
+            assert_eq!(daemon.op("get", "k", &token)["context"]["n"], 0, "it is read again");
+        }
+    }
+    for op in ["get", "history", "explain"] {
+        let rest = format!(r#","event":{{"type":"GO"}},"dedup":"{}""#, "t".repeat(65));
+        assert_eq!(code(&daemon.op(op, "k", &rest)), "ok");
+        assert_eq!(code(&daemon.op(op, "k", r#","event":{"type":"OPEN"},"dedup":"t""#)), "ok");
+    }
+    assert_eq!(daemon.send("k", "GO", TOKEN), sent);
+}

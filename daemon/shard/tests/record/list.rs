@@ -74,6 +74,22 @@ fn a_page_ends_at_its_bytes_or_looks_and_says_where_to_go_on() {
 }
 
 #[test]
+fn a_page_gets_past_places_that_were_freed() {
+    let mut daemon = Daemon::new();
+    (0..700).for_each(|n| _ = daemon.op("start", &format!("{n:03}"), ""));
+    (0..690).for_each(|n| _ = daemon.op("delete", &format!("{n:03}"), ""));
+    let bounds = Bounds { looks: 128, ..BOUNDS };
+    let (mut seen, mut from, mut pages) = (Vec::new(), Some(Place::default()), 0);
+    while let Some(place) = from {
+        let (page, slices) = walk(&daemon, &json!({}), false, bounds, place);
+        assert!(slices <= 4, "{slices}");
+        seen.extend(keys(&page));
+        (from, pages) = (page.next, pages + 1);
+    }
+    assert_eq!((seen.len(), pages), (10, 6));
+}
+
+#[test]
 fn those_are_listed_that_are_as_the_filter_says() {
     let mut daemon = Daemon::new();
     daemon.send("b", "GO", "");
@@ -144,4 +160,19 @@ fn instances_of_a_machine_are_counted_as_they_come_and_go() {
     assert_eq!(count(&daemon), 0);
     daemon.shards.of(0).try_claim().unwrap().reopen(0, &[], &mut daemon.run);
     assert_eq!(count(&daemon), 2);
+}
+
+#[test]
+fn numbers_are_compared_without_losing_a_bit() {
+    let mut daemon = Daemon::new();
+    // Two that are one as doubles.
+    let ids = ["9007199254740992", "9007199254740993", "18446744073709551615", "18446744073709551616.0"];
+    for id in ids {
+        daemon.ask(&format!(r#"{{"op":"send","machine":"m","key":"{id}","event":{{"type":"ADD","n":{id}}}}}"#));
+    }
+    for id in ids {
+        let fields: Value = serde_json::from_str(&format!(r#"{{"context":{{"n":{id}}}}}"#)).unwrap();
+        assert_eq!(those(&daemon, &fields), [id]);
+    }
+    assert_eq!(those(&daemon, &json!({"context": {"n": 9_007_199_254_740_992.0}})), ids[..1]);
 }
