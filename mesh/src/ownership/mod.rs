@@ -376,6 +376,8 @@ struct Peer {
     told_drained: bool,
     /// It said that it sends nothing here any more.
     noted_drained: bool,
+    /// It is leaving, and said that it holds nothing any more.
+    drained: bool,
 }
 
 /// A member's part of the protocol. See the module.
@@ -581,6 +583,13 @@ impl Ownership {
         self.leaving && (alone || (self.is_idle() && !self.peers.values().any(unaware)))
     }
 
+    /// Whether a member has said that it is leaving and holds nothing any more. One that goes before that takes with it what it holds, or
+    /// comes back with it.
+    #[must_use]
+    pub fn has_drained(&self, name: &MemberName) -> bool {
+        self.peers.get(name).is_some_and(|peer| peer.drained)
+    }
+
     fn is_idle(&self) -> bool {
         self.slots.iter().all(|slot| *slot == Slot::Elsewhere)
     }
@@ -624,6 +633,9 @@ impl Ownership {
             }
         }
         self.set_placeable(from, false);
+        if let Some(peer) = self.peers.get_mut(from) {
+            peer.drained = true;
+        }
         // Routes first: what is sent after the confirmation must not go there.
         self.report_routes();
         self.send(from, OwnershipMessage::DrainedNoted { number });
@@ -814,6 +826,9 @@ impl Ownership {
 
     fn holding(&mut self, from: &MemberName, set: &PartitionSet) {
         let known = self.known(set);
+        if let Some(peer) = self.peers.get_mut(from) {
+            peer.drained = false;
+        }
         for p in &known {
             self.note_holder(*p, from);
         }

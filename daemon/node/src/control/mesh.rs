@@ -122,6 +122,8 @@ impl Control {
 
     fn member_down(&mut self, identity: &Identity, left: bool, now: Instant) {
         let member = self.number(&identity.name);
+        // One that was leaving and stands still, or was killed, has not left.
+        let left = left && self.ownership.has_drained(&identity.name);
         if left {
             tracing::info!(member = %identity.name, "left the mesh");
         } else {
