@@ -35,6 +35,7 @@ pub(crate) fn used(shared: &Shared) -> Vec<(&'static str, f64)> {
         ("subscriber_total_bytes", sum(|one| &one.subscriber_waiting), limits.subscriber_total_bytes),
         ("instances", shared.shards.instances() as f64, limits.instances),
         ("removed", shared.shards.removed() as f64, limits.removed),
+        ("marks", shared.shards.marks() as f64, limits.marks),
     ];
     gauges.into_iter().map(|(name, level, limit)| (name, level / (limit.max(1) as f64))).collect()
 }
@@ -87,6 +88,7 @@ mod tests {
             "parked",
             "instances",
             "removed",
+            "marks",
         ] {
             assert!(names.contains(&name), "{name}");
         }

@@ -146,6 +146,7 @@ impl Shared {
             output_bytes: options.limits.output_bytes,
             feed_bytes: options.limits.subscriber_total_bytes,
             removed: options.limits.removed,
+            marks: options.limits.marks,
             keep_ms: u64::try_from(options.limits.keep.as_millis()).unwrap_or(u64::MAX),
             dedup_for_ms: u64::try_from(options.limits.dedup_for.as_millis()).unwrap_or(u64::MAX),
         };

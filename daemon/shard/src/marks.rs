@@ -2,7 +2,9 @@
 //!
 //! Marks belong to their partition: they are handed off with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use smallvec::SmallVec;
 use statemesh_protocol::image::{self, Input, Malformed};
@@ -102,6 +104,8 @@ struct Unsaid {
     /// Earlier lives that were lost, and of which nobody was told either.
     also: SmallVec<[RunId; 1]>,
     conflicts: SmallVec<[Conflict; 1]>,
+    /// Its number among all that a shard has had.
+    number: u64,
 }
 
 impl KeyMark {
@@ -220,45 +224,99 @@ impl Unsaid {
     }
 }
 
-/// The marks of one shard, by partition and hash of the key.
-#[derive(Debug, Default)]
-pub(crate) struct Marks(BTreeMap<(u16, u64), Unsaid>);
+/// A partition, and the hash of `machine/key`.
+type Place = (u16, u64);
+
+/// The marks of one shard. A key that nobody asks for keeps its mark, and so there is a bound.
+#[derive(Debug)]
+pub(crate) struct Marks {
+    by_place: BTreeMap<Place, Unsaid>,
+    max: usize,
+    /// In the order in which they came. What is not there any more is skipped.
+    order: VecDeque<(u64, Place)>,
+    last: u64,
+    /// How many there are in the whole daemon.
+    total: Arc<AtomicUsize>,
+    forgotten: u64,
+}
 
 impl Marks {
+    /// None yet, and never more than `max`.
+    pub(crate) fn new(max: usize, total: Arc<AtomicUsize>) -> Self {
+        Self { by_place: BTreeMap::new(), max: max.max(1), order: VecDeque::new(), last: 0, total, forgotten: 0 }
+    }
+
     /// Whether there is none.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.by_place.is_empty()
     }
 
     /// Number of marks.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.by_place.len()
+    }
+
+    /// How many were forgotten for others since this was asked last.
+    pub(crate) fn take_forgotten(&mut self) -> u64 {
+        std::mem::take(&mut self.forgotten)
+    }
+
+    /// The mark of a key, which is added if there is none: the oldest one makes room.
+    fn mark(&mut self, place: Place) -> &mut Unsaid {
+        if !self.by_place.contains_key(&place) {
+            while self.by_place.len() >= self.max
+                && let Some((number, oldest)) = self.order.pop_front()
+            {
+                if self.is_that(number, oldest) {
+                    self.remove(oldest);
+                    self.forgotten += 1;
+                }
+            }
+            if self.order.len() >= 2 * self.max {
+                let order = std::mem::take(&mut self.order);
+                self.order = order.into_iter().filter(|(number, place)| self.is_that(*number, *place)).collect();
+            }
+            self.last += 1;
+            self.order.push_back((self.last, place));
+            self.total.fetch_add(1, Relaxed);
+        }
+        let number = self.last;
+        self.by_place.entry(place).or_insert_with(|| Unsaid { number, ..Unsaid::default() })
+    }
+
+    fn is_that(&self, number: u64, place: Place) -> bool {
+        self.by_place.get(&place).is_some_and(|mark| mark.number == number)
+    }
+
+    fn remove(&mut self, place: Place) {
+        if self.by_place.remove(&place).is_some() {
+            self.total.fetch_sub(1, Relaxed);
+        }
     }
 
     /// What is gone of a key that has an instance.
     pub(crate) fn add_conflict(&mut self, partition: u16, hash: u64, conflict: Conflict) {
-        self.0.entry((partition, hash)).or_default().add_conflict(conflict);
+        self.mark((partition, hash)).add_conflict(conflict);
     }
 
     /// A key's instance is gone.
     pub(crate) fn set_gone(&mut self, partition: u16, life: LostLife) {
-        let mark = self.0.entry((partition, life.hash)).or_default();
+        let mark = self.mark((partition, life.hash));
         mark.add_gone(life.run);
         mark.lost = Lost::Gone;
     }
 
     /// There is an instance of a key that was lost; who asks next is to be told all the same.
     pub(crate) fn began_anew(&mut self, partition: u16, hash: u64) {
-        if let Some(mark) = self.0.get_mut(&(partition, hash)).filter(|mark| mark.lost == Lost::Gone) {
+        if let Some(mark) = self.by_place.get_mut(&(partition, hash)).filter(|mark| mark.lost == Lost::Gone) {
             mark.lost = Lost::Anew;
         }
     }
 
     /// A key that was lost has an instance after all: the life that was lost, which then is not, whatever has begun since and met it;
-    /// or another one, beside which that is gone.
-    /// Gives whether that is a conflict.
+    /// or another one, beside which that is gone. Gives whether that is a conflict.
     pub(crate) fn is_there(&mut self, partition: u16, hash: u64, run: RunId) -> bool {
         let is_over = |mark: &Unsaid| match mark.lost {
             Lost::No => false,
@@ -266,7 +324,7 @@ impl Marks {
             // One that has begun since has a higher run.
             Lost::Anew => run <= mark.gone,
         };
-        let Some(mark) = self.0.get_mut(&(partition, hash)) else { return false };
+        let Some(mark) = self.by_place.get_mut(&(partition, hash)) else { return false };
         let mut conflicts = false;
         mark.also.retain(|gone| *gone != run);
         if is_over(mark) {
@@ -278,7 +336,7 @@ impl Marks {
             }
         }
         if mark.is_empty() {
-            self.0.remove(&(partition, hash));
+            self.remove((partition, hash));
         }
         conflicts
     }
@@ -286,68 +344,70 @@ impl Marks {
     /// A copy of a life is there with its transitions up to `seq`: it did not go with an owner that was held for dead, as a whole or
     /// from one of these on.
     pub(crate) fn is_back(&mut self, partition: u16, hash: u64, run: RunId, seq: u64) {
-        let Some(mark) = self.0.get_mut(&(partition, hash)) else { return };
+        let Some(mark) = self.by_place.get_mut(&(partition, hash)) else { return };
         mark.also.retain(|gone| *gone != run);
         mark.conflicts.retain(|conflict| {
             conflict.run != run || conflict.reason != ConflictReason::OwnerLost || conflict.lost_from > seq.max(1)
         });
         if mark.is_empty() {
-            self.0.remove(&(partition, hash));
+            self.remove((partition, hash));
         }
     }
 
     /// Whether a key's instance was lost, and there is none.
     pub(crate) fn is_gone(&self, partition: u16, hash: u64) -> bool {
-        self.0.get(&(partition, hash)).is_some_and(|mark| mark.lost == Lost::Gone)
+        self.by_place.get(&(partition, hash)).is_some_and(|mark| mark.lost == Lost::Gone)
     }
 
     /// The life of a key that was lost, if there is none since.
     pub(crate) fn gone(&self, partition: u16, hash: u64) -> Option<LostLife> {
-        let mark = self.0.get(&(partition, hash)).filter(|mark| mark.lost == Lost::Gone)?;
+        let mark = self.by_place.get(&(partition, hash)).filter(|mark| mark.lost == Lost::Gone)?;
         Some(LostLife { hash, run: mark.gone })
     }
 
     /// Whether the next reply about a key says that its instance was lost.
     pub(crate) fn says_lost(&self, partition: u16, hash: u64) -> bool {
-        self.0.get(&(partition, hash)).is_some_and(|mark| mark.lost != Lost::No)
+        self.by_place.get(&(partition, hash)).is_some_and(|mark| mark.lost != Lost::No)
     }
 
     /// What the reply about a key has to say; it is said once.
     pub(crate) fn take(&mut self, partition: u16, hash: u64) -> Option<KeyMark> {
-        let unsaid = self.0.get_mut(&(partition, hash))?;
+        let unsaid = self.by_place.get_mut(&(partition, hash))?;
         let mark = unsaid.next();
         if unsaid.is_empty() {
-            self.0.remove(&(partition, hash));
+            self.remove((partition, hash));
         }
         Some(mark)
     }
 
     /// What [`Marks::take`] would give.
     pub(crate) fn show(&self, partition: u16, hash: u64) -> Option<KeyMark> {
-        self.0.get(&(partition, hash)).map(|unsaid| unsaid.clone().next())
+        self.by_place.get(&(partition, hash)).map(|unsaid| unsaid.clone().next())
     }
 
     /// The lives of a partition that are lost and that nobody asked for since.
     pub(crate) fn lost(&self, partition: u16) -> impl Iterator<Item = LostLife> {
-        let marks = self.0.range((partition, 0)..=(partition, u64::MAX));
+        let marks = self.by_place.range((partition, 0)..=(partition, u64::MAX));
         let lost = marks.filter(|(_, mark)| mark.lost == Lost::Gone);
         lost.map(|((_, hash), mark)| LostLife { hash: *hash, run: mark.gone })
     }
 
     /// Keys of a partition, by hash, of which it is to be said that an instance was lost.
     pub(crate) fn saying_lost(&self, partition: u16) -> impl Iterator<Item = u64> {
-        let marks = self.0.range((partition, 0)..=(partition, u64::MAX));
+        let marks = self.by_place.range((partition, 0)..=(partition, u64::MAX));
         marks.filter(|(_, mark)| mark.lost != Lost::No).map(|((_, hash), _)| *hash)
     }
 
     /// Forgets those of a partition.
     pub(crate) fn forget(&mut self, partition: u16) {
-        self.0.retain(|(of, _), _| *of != partition);
+        let places: Vec<Place> =
+            self.by_place.range((partition, 0)..=(partition, u64::MAX)).map(|(place, _)| *place).collect();
+        places.into_iter().for_each(|place| self.remove(place));
     }
 
     /// Those of a partition, each as a record's hash and body.
     pub(crate) fn records(&self, partition: u16) -> impl Iterator<Item = (u64, Vec<u8>)> {
-        self.0.range((partition, 0)..=(partition, u64::MAX)).map(|((_, hash), mark)| {
+        self.by_place.range((partition, 0)..=(partition, u64::MAX)).map(|((_, hash), mark)| {
             let mut body = Vec::new();
             mark.encode(&mut body);
             (*hash, body)
@@ -356,8 +416,8 @@ impl Marks {
 
     /// Takes in one that came with a partition, beside what is marked here.
     pub(crate) fn receive(&mut self, partition: u16, record: &image::KeyMark<'_>) -> Result<(), Malformed> {
-        let Unsaid { lost, gone, also, conflicts } = Unsaid::decode(record.body)?;
-        let known = self.0.entry((partition, record.hash)).or_default();
+        let Unsaid { lost, gone, also, conflicts, .. } = Unsaid::decode(record.body)?;
+        let known = self.mark((partition, record.hash));
         also.into_iter().for_each(|run| known.add_also(run));
         known.add_lost(lost, gone);
         conflicts.into_iter().for_each(|conflict| known.add_conflict(conflict));
@@ -369,6 +429,34 @@ impl Marks {
 mod tests {
     use super::*;
 
+    fn marks_of(max: usize) -> Marks {
+        Marks::new(max, Arc::default())
+    }
+
+    #[test]
+    fn the_oldest_marks_make_room_for_others() {
+        let total = Arc::new(AtomicUsize::new(0));
+        let mut marks = Marks::new(3, Arc::clone(&total));
+        // What was said and marked again is not what was there first.
+        for (hash, is_said) in [(1, true), (2, false), (1, false), (3, false), (2, false)] {
+            marks.set_gone(1, life(hash, 4));
+            if is_said {
+                marks.take(1, hash);
+            }
+        }
+        assert_eq!((marks.len(), total.load(Relaxed), marks.take_forgotten()), (3, 3, 0));
+        marks.set_gone(2, life(4, 4));
+        assert_eq!((marks.len(), total.load(Relaxed), marks.take_forgotten()), (3, 3, 1));
+        assert!(!marks.is_gone(1, 2) && marks.is_gone(1, 1) && marks.is_gone(1, 3) && marks.is_gone(2, 4));
+        for _ in 0..100 {
+            marks.set_gone(3, life(9, 4));
+            marks.take(3, 9);
+        }
+        assert!(marks.order.len() <= 6, "{}", marks.order.len());
+        marks.forget(1);
+        assert_eq!(total.load(Relaxed), marks.len());
+    }
+
     fn life(hash: u64, run: u64) -> LostLife {
         LostLife { hash, run: RunId(run) }
     }
@@ -376,11 +464,11 @@ mod tests {
     #[test]
     fn marks_of_a_partition_go_with_it_and_are_said_once() {
         let conflict = Conflict { reason: ConflictReason::Paused, lost_from: 7, run: RunId(9) };
-        let mut here = Marks::default();
+        let mut here = marks_of(9);
         here.set_gone(3, life(1, 4));
         here.add_conflict(3, 2, conflict);
         here.set_gone(4, life(1, 4));
-        let mut there = Marks::default();
+        let mut there = marks_of(9);
         for (hash, body) in here.records(3) {
             there.receive(3, &image::KeyMark { hash, body: &body }).unwrap();
         }
@@ -396,7 +484,7 @@ mod tests {
     fn what_nobody_was_told_is_said_whatever_comes_after_it() {
         let conflict = |run, lost_from| Conflict { reason: ConflictReason::Merged, lost_from, run: RunId(run) };
         let mark = |conflict| KeyMark { conflict: Some(conflict), ..KeyMark::default() };
-        let mut marks = Marks::default();
+        let mut marks = marks_of(9);
         // Lost; an instance begins that nobody hears of, and conflicts twice.
         marks.set_gone(1, life(1, 4));
         marks.began_anew(1, 1);
@@ -419,7 +507,7 @@ mod tests {
 
     #[test]
     fn what_was_held_for_lost_with_its_owner_is_not_if_that_comes_back() {
-        let mut marks = Marks::default();
+        let mut marks = marks_of(9);
         let conflict = |reason, lost_from| Conflict { reason, lost_from, run: RunId(4) };
         for (reason, lost_from, seq, is_lost) in [
             (ConflictReason::OwnerLost, 1, 0, false),
@@ -439,7 +527,7 @@ mod tests {
 
     #[test]
     fn a_life_that_was_lost_is_not_if_it_is_there_and_is_in_conflict_with_another_that_is() {
-        let mut marks = Marks::default();
+        let mut marks = marks_of(9);
         marks.set_gone(1, life(1, 4));
         marks.set_gone(1, life(2, 4));
         marks.is_there(1, 1, RunId(4));
@@ -457,7 +545,7 @@ mod tests {
         for run in [4, 9] {
             marks.set_gone(1, life(5, run));
         }
-        let mut there = Marks::default();
+        let mut there = marks_of(9);
         for (hash, body) in marks.records(1) {
             there.receive(1, &image::KeyMark { hash, body: &body }).unwrap();
         }

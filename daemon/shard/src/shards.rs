@@ -100,6 +100,8 @@ pub struct Rules {
     pub feed_bytes: usize,
     /// Removed instances of the whole daemon whose dedup tokens are kept.
     pub removed: usize,
+    /// Keys of the whole daemon of which it is still to be said that something was lost.
+    pub marks: usize,
     /// For how long they are, in milliseconds.
     pub dedup_for_ms: u64,
     /// For how long an instance that has ended is kept, in milliseconds, where its machine does not say.
@@ -153,6 +155,7 @@ pub struct Shards {
     shards: Box<[Shard]>,
     instances: Arc<AtomicUsize>,
     removed: Arc<AtomicUsize>,
+    marks: Arc<AtomicUsize>,
     feeds: Arc<Feeds>,
     origin: Origin,
 }
@@ -163,7 +166,7 @@ impl Shards {
         let partitions = rules.partitions;
         let count = SHARDS.min(usize::from(partitions.max(1)));
         let instances = Arc::new(AtomicUsize::new(0));
-        let removed = Arc::new(AtomicUsize::new(0));
+        let [removed, marks] = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
         let feeds = Arc::new(Feeds::new(reactors, rules.feed_bytes));
         let shards = (0..count)
             .map(|index| {
@@ -180,7 +183,7 @@ impl Shards {
                     entries: Arena::default(),
                     wheel: TimerWheel::new(Millis(0)),
                     rearmed: false,
-                    marks: Marks::default(),
+                    marks: Marks::new(rules.marks / count, Arc::clone(&marks)),
                     idle: 0,
                     unread: Vec::new(),
                     lives: Lives::new(origin, index),
@@ -195,7 +198,7 @@ impl Shards {
                 Shard { index, state: Combining::new(state, INBOX), due }
             })
             .collect();
-        Self { shards, instances, removed, feeds, origin }
+        Self { shards, instances, removed, marks, feeds, origin }
     }
 
     /// The shard of a partition.
@@ -227,6 +230,11 @@ impl Shards {
     /// Removed instances whose dedup tokens are kept.
     pub fn removed(&self) -> usize {
         self.removed.load(Relaxed)
+    }
+
+    /// Keys of which it is still to be said that something was lost.
+    pub fn marks(&self) -> usize {
+        self.marks.load(Relaxed)
     }
 
     /// How far each place has come that has something to commit. In memory there is none.
@@ -461,6 +469,8 @@ pub struct Counts {
     pub removed: u64,
     /// Removed instances whose tokens were forgotten before their time.
     pub forgotten: u64,
+    /// Keys of which it was not said what was lost, since there were too many.
+    pub forgotten_marks: u64,
     /// The code of the last request that was refused.
     pub error_code: Option<ErrorCode>,
 }
@@ -471,10 +481,10 @@ impl Counts {
     #[must_use]
     pub fn has_rare(&self) -> bool {
         let Self { created, machine_errors, stuck, timers_fired, effects, changes, .. } = self;
-        let Self { refused_instances, refused_outputs, lost, removed, .. } = self;
+        let Self { refused_instances, refused_outputs, lost, removed, forgotten_marks, .. } = self;
         let steps = created | machine_errors | stuck | timers_fired | effects | changes;
         // What is forgotten is so for one that is removed.
-        steps | refused_instances | refused_outputs | lost | removed > 0
+        steps | refused_instances | refused_outputs | lost | removed | forgotten_marks > 0
     }
 }
 

@@ -78,6 +78,7 @@ impl State {
             }
         }
         self.drop_needless_marks(partition, run);
+        run.counts.forgotten_marks += self.marks.take_forgotten();
     }
 
     /// Of the life that is here what came behind its last transition is gone; another life is gone as a whole.
@@ -357,6 +358,7 @@ impl State {
         if self.holds(partition) {
             self.tell_unread(partition, run);
         }
+        run.counts.forgotten_marks += self.marks.take_forgotten();
         installed.refused = self.unread.iter().any(|of| of.partition == partition);
         self.leave(partition, run);
         self.update_due(run);
@@ -552,6 +554,7 @@ mod tests {
             output_bytes: 1 << 20,
             feed_bytes: 1 << 20,
             removed: 10,
+            marks: 10,
             dedup_for_ms: 1_000,
             keep_ms: 1_000,
         };

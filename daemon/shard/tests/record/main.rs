@@ -65,6 +65,7 @@ impl Daemon {
             output_bytes: OUTPUT_BYTES,
             feed_bytes: 1 << 20,
             removed: 4,
+            marks: 64,
             dedup_for_ms: 300_000,
             keep_ms: 3_600_000,
         };
