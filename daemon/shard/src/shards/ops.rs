@@ -475,10 +475,14 @@ impl State {
         let number = self.find(partition, hash, &request.machine, &request.key);
         let entry = number.and_then(|number| self.entries.get(number));
         let own = entry.and_then(|entry| entry.tokens.as_ref());
-        // Also where there is an instance: one side of a cut may have removed the key that the other one still has.
-        let left = self.removed.get(partition, hash).map(|left| &left.tokens);
-        let known = own.into_iter().chain(left).map(|tokens| tokens.know(asked));
-        match known.reduce(|own, left| if own == Known::New { left } else { own }).unwrap_or(Known::New) {
+        let known = match own.map_or(Known::New, |tokens| tokens.know(asked)) {
+            // Also where there is an instance: one side of a cut may have removed the key that the other one still has.
+            Known::New if !self.removed.is_empty() => {
+                self.removed.get(partition, hash).map_or(Known::New, |left| left.tokens.know(asked))
+            }
+            known => known,
+        };
+        match known {
             Known::New => Ok(false),
             Known::Same(answer) => {
                 super::replies::repeat(answer, entry, request, reply);
