@@ -52,12 +52,22 @@ const GROUPS: [(&str, &[&str]); 5] = [
 
 /// The command line with what its definitions cannot say: groups of verbs and examples.
 pub(crate) fn command() -> Command {
-    let command = examples::added_to(Cli::command());
+    let command = taking_numbers(examples::added_to(Cli::command()));
     let template = format!(
         "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n{}\n{GLOBAL}:\n{{options}}{{after-help}}",
         groups(&command)
     );
     command.help_template(template)
+}
+
+/// Lets each option of each verb take a number below zero for its value, and say itself why it cannot be that. Else the library takes it
+/// for an option that there is not.
+fn taking_numbers(command: Command) -> Command {
+    let command = command.mut_args(|arg| {
+        let takes_value = arg.get_long().is_some() && arg.get_action().takes_values();
+        arg.allow_negative_numbers(takes_value)
+    });
+    command.mut_subcommands(taking_numbers)
 }
 
 fn groups(command: &Command) -> String {
@@ -226,6 +236,23 @@ mod tests {
         assert!(grouped.iter().all(|name| command.find_subcommand(name).is_some()), "{grouped:?}");
         let long = groups(&command).lines().find(|line| line.chars().count() > 80).map(str::to_owned);
         assert_eq!(long, None);
+    }
+
+    #[test]
+    fn a_number_below_zero_is_refused_as_the_value_that_it_is() {
+        for line in [
+            &["send", "a/1", "E", "--if-seq", "-1"][..],
+            &["delete", "a/1", "--if-seq", "-1"],
+            &["watch", "-n", "-1"],
+            &["top", "--count", "-1"],
+            &["instances", "--limit", "-1"],
+            &["send", "a/1", "E", "--until-done", "--within", "-1"],
+            &["bench", "--rate", "-1"],
+        ] {
+            let said = command().try_get_matches_from([&["statemesh"], line].concat()).unwrap_err().to_string();
+            assert!(said.contains("invalid value '-1' for") && !said.contains("-- -1"), "{line:?}: {said}");
+            assert!(!said.contains("invalid digit"), "{line:?}: {said}");
+        }
     }
 
     #[test]

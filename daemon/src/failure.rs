@@ -48,7 +48,11 @@ impl Exit {
             Exit::Unreachable,
             "No daemon, or no API server of Kubernetes, answered at the address within the timeout. What was asked may or may not have been done.",
         ),
-        (Exit::Start, "A daemon could not start, for example because a port is in use, or ended by itself under `up`."),
+        (
+            Exit::Start,
+            "A daemon could not start, for example because a port is in use. Of `up`: one ended while the mesh came up, or the last one that was left \
+             ended by itself. While others go on, one that ends is told on stderr, and Ctrl-C makes it 0.",
+        ),
         (Exit::File, "A file could not be read or written."),
         (
             Exit::Ignored,
@@ -58,7 +62,7 @@ impl Exit {
         (
             Exit::Unreached,
             "What `--until-state`, `--until-tag` or `--until-done` waits for has not come about `--within` its time, or cannot any more: the instance has ended \
-             elsewhere, is stuck, is gone, or another one began.",
+             elsewhere, is stuck, is gone, or is not there at all, or another one began.",
         ),
     ];
 

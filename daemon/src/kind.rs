@@ -192,8 +192,20 @@ fn daemon(text: &str) -> Option<String> {
         Some((host, port)) if !rest.ends_with(']') => (host.to_owned(), port.parse().ok().filter(|port| *port > 0)?),
         _ => (rest.to_owned(), CLIENT_PORT),
     };
-    let is_host = !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/');
-    is_host.then(|| format!("tcp://{host}:{port}"))
+    is_host(&host).then(|| format!("tcp://{host}:{port}"))
+}
+
+/// Whether a text can be an address, one of IPv6 in brackets and with its zone, or a host's name: what is none is better told where it was
+/// written than by a search for it. Letters of all languages count, as some systems look such names up.
+fn is_host(text: &str) -> bool {
+    if let Some(inner) = text.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')) {
+        return inner.split('%').next().is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok());
+    }
+    let is_label = |label: &str| {
+        let is_inner = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_');
+        !label.is_empty() && !label.starts_with('-') && label.chars().all(is_inner)
+    };
+    text.len() <= 253 && text.strip_suffix('.').unwrap_or(text).split('.').all(is_label)
 }
 
 /// A whole number, with `_` between digits where that helps to read it.
@@ -326,7 +338,21 @@ mod tests {
     fn addresses_are_checked_as_addresses() {
         assert!(Kind::Listen.check("7400").is_ok() && Kind::Listen.check("127.0.0.1:0").is_ok());
         assert!(Kind::Listen.check("70000").is_err() && Kind::Socket.check("7403").is_err());
-        for wrong in ["", "tcp://:7400", "tcp://host:0", "udp://host:1", "a b", "host:x", "a:1,,b:1", "host/path"] {
+        for wrong in [
+            "",
+            "tcp://:7400",
+            "tcp://host:0",
+            "udp://host:1",
+            "a b",
+            "host:x",
+            "a:1,,b:1",
+            "host/path",
+            "!!",
+            "a..b",
+            "-a",
+            "[x]",
+            "a@b:1",
+        ] {
             assert!(Kind::Daemons.check(wrong).is_err(), "{wrong}");
         }
     }
@@ -339,5 +365,9 @@ mod tests {
         assert_eq!(read("[::1]"), "tcp://[::1]:7400");
         assert_eq!(read("10.0.0.1:7500, tcp://b:1,c"), "tcp://10.0.0.1:7500 tcp://b:1 tcp://c:7400");
         assert_eq!(read("http://10.0.0.1:7480/"), "tcp://10.0.0.1:7480");
+        assert_eq!(
+            read("my_mesh-0.shop.svc.:1,[fe80::1%eth0]:1"),
+            "tcp://my_mesh-0.shop.svc.:1 tcp://[fe80::1%eth0]:1"
+        );
     }
 }

@@ -5,6 +5,7 @@ use crate::config::{CONTEXT_VARIABLE, FILE_VARIABLE, SETTINGS, SETTINGS_HEADING,
 use crate::examples;
 use crate::failure::{Exit, Failure};
 use crate::kubernetes::HEADING;
+use crate::output::say;
 use clap::{Arg, Command};
 use statemesh_gateway::{METRICS, RESOURCES};
 use std::fmt::Write;
@@ -18,6 +19,7 @@ pub(crate) fn write(dir: &Path) -> Result<(), Failure> {
     for (name, text) in pages() {
         let path = dir.join(name);
         std::fs::write(&path, text).map_err(|error| Failure::file(&path, &error))?;
+        say!("wrote {}", path.display());
     }
     Ok(())
 }
@@ -207,7 +209,7 @@ fn http_page() -> String {
     page.push_str("protocol's code, and a status that goes with it: 400 the request is wrong, or has a parameter that is not\nunderstood, 401 it shows none of `http.tokens`, though it comes over\n");
     page.push_str("something else than loopback, or none is set, 404 there is no such machine or instance, 405 not\n");
     page.push_str("GET or HEAD, 503 try again or elsewhere, or the answer is too large, 504 no answer in time, 500 a fault of the daemon.\n\n");
-    page.push_str("A head longer than `http.header_bytes` is answered with 431. A connection is closed whose head is not there within\n");
+    page.push_str("A head longer than `http.header_bytes` is answered with 431, and one that is no HTTP with 400, both without a body. A connection is closed whose head is not there within\n");
     page.push_str("`http.timeout`, or whose peer takes nothing of an answer for as long; none is kept for more than five minutes. A request's\n");
     page.push_str(
         "body is not read. An answer of more than `limits.output_bytes` is refused with 503 and `output_too_large`,\n",

@@ -2,7 +2,7 @@
 
 use crate::cli::{Cli, command};
 use crate::failure::{Exit, Failure};
-use crate::output::{Format, OUTPUT_VARIABLE, print, report, say_text};
+use crate::output::{Format, OUTPUT_VARIABLE, Style, painter_for_stderr, print, report, say};
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 use clap::{Command, FromArgMatches};
 use std::ffi::OsString;
@@ -32,11 +32,12 @@ fn tell(error: Error, format: Format) {
     let is_help = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
     match format {
         Format::Json if !is_help => report(&as_failure(&error), format),
-        // In colour if stderr is a terminal.
+        // In the library's colours if stderr is a terminal: nothing of what was typed is in it.
+        _ if is_help => _ = error.print(),
         _ => {
-            if error.print().is_err() {
-                say_text("");
-            }
+            let text = error.render().to_string();
+            let wrong = text.strip_prefix("error:").unwrap_or(&text);
+            say!("{}{}", painter_for_stderr().paint(Style::Bad, "error:"), wrong.trim_end());
         }
     }
 }
@@ -65,6 +66,9 @@ fn as_failure(error: &Error) -> Failure {
 
 /// Names the verb that was probably meant. Clap's own measure finds words that merely share letters: `stop` for `top`.
 fn suggesting(mut error: Error, args: &[OsString]) -> Error {
+    if error.kind() == ErrorKind::UnknownArgument {
+        return without_dashes(error, args);
+    }
     if error.kind() != ErrorKind::InvalidSubcommand {
         return error;
     }
@@ -77,6 +81,25 @@ fn suggesting(mut error: Error, args: &[OsString]) -> Error {
         error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(meant));
     }
     error
+}
+
+/// Clap says of a word that begins with a hyphen how it can stand behind `--`, also where it stands for the value of an option, of which
+/// there it would be none.
+fn without_dashes(mut error: Error, args: &[OsString]) -> Error {
+    let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidArg).cloned() else { return error };
+    let before = args.iter().position(|arg| *arg == *typed).and_then(|at| args.get(at.checked_sub(1)?));
+    let option = before.and_then(|before| before.to_str()?.strip_prefix("--")).map(str::to_owned);
+    let Some(option) = option.filter(|name| takes_value(&command(), name)) else { return error };
+    error.remove(ContextKind::Suggested);
+    let tip = format!("a value that begins with a hyphen is written --{option}={typed}");
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    error
+}
+
+/// Whether a verb has an option of this name that takes a value.
+fn takes_value(command: &Command, name: &str) -> bool {
+    let is_it = |arg: &clap::Arg| arg.get_long() == Some(name) && arg.get_action().takes_values();
+    command.get_arguments().any(is_it) || command.get_subcommands().any(|verb| takes_value(verb, name))
 }
 
 /// Words that other programs have for what a verb does here.
@@ -136,6 +159,19 @@ mod tests {
             assert_eq!(tips(typed), verb, "{typed}");
         }
         assert_eq!(tips("docs-please") + &tips("xyz"), "", "what is hidden is no tip");
+    }
+
+    #[test]
+    fn a_tip_about_a_hyphen_is_one_that_works() {
+        let told = |line: &[&str]| {
+            let args: Vec<_> = line.iter().map(OsString::from).collect();
+            let error = command().try_get_matches_from(&args).unwrap_err();
+            suggesting(error, &args).to_string()
+        };
+        let value = told(&["statemesh", "send", "a/1", "E", "--dedup", "-x"]);
+        assert!(value.contains("--dedup=-x") && !value.contains("-- -x"), "{value}");
+        let word = told(&["statemesh", "send", "a/1", "-x"]);
+        assert!(word.contains("'-- -x'"), "{word}");
     }
 
     #[test]

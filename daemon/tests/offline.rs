@@ -408,14 +408,15 @@ fn a_definition_that_is_refused_is_json_where_json_is_asked_for() {
 #[test]
 fn a_name_in_a_definition_does_not_reach_the_terminal_as_it_is() {
     let folder = Folder::new("controls");
-    let escape = "\\u001b[2J\\u009b31m\\u007f";
+    let escape = "\\u001b[2J\\u001b[32m\\u009b31m\\u007f";
     folder.file("m.json", &format!(r#"{{"id":"m{escape}","initial":"s{escape}","states":{{"s{escape}":{{"on":{{"E{escape}":"none{escape}"}}}}}}}}"#));
     folder.file("good.json", &format!(r#"{{"id":"m{escape}","initial":"s{escape}","states":{{"s{escape}":{{}}}}}}"#));
     folder.file("none.jsonl", "");
-    let lines: [&[&str]; 6] = [
+    let lines: [&[&str]; 7] = [
         &["check", "m.json"],
         &["check", "m.json", "-o", "json"],
         &["draw", "good.json"],
+        &["draw", "good.json", "--format", "dot"],
         &["draw", "m.json"],
         &["simulate", "good.json", "--events", "none.jsonl"],
         &["simulate", "good.json", "--events", "none.jsonl", "-o", "json"],
@@ -425,6 +426,15 @@ fn a_name_in_a_definition_does_not_reach_the_terminal_as_it_is() {
         let all = stdout(&output) + &stderr(&output);
         assert!(all.contains('s') && !all.contains(|c: char| c.is_control() && c != '\n'), "{args:?}: {all:?}");
     }
+}
+
+#[test]
+fn of_a_line_that_is_no_event_it_is_not_said_that_nothing_reacts_to_it() {
+    let folder = Folder::new("no-event");
+    folder.file("lamp.json", LAMP).file("events.jsonl", "{\"type\":\"NOPE\"\n");
+    let output = folder.run(&["simulate", "lamp.json", "--events", "events.jsonl"]);
+    let said = stderr(&output);
+    assert!(code(&output) == 1 && said.contains("line 1") && !said.contains("nothing reacts"), "{said}");
 }
 
 #[test]

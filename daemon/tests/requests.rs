@@ -453,7 +453,7 @@ fn a_mesh_has_a_name_in_a_context() {
 #[test]
 fn what_a_mesh_says_moves_no_cursor() {
     let folder = Folder::new("cursor");
-    let evil = "a\u{1b}[2J\u{9b}31m\u{7f}\rb";
+    let evil = "a\u{1b}[2J\u{1b}[32m\u{9b}31m\u{7f}\rb";
     let reply = json!({"ok": true, "value": evil, "status": evil, "context": {evil: evil}, "tags": [evil], "fault": evil,
         "machines": [{"id": evil}], "explanation": {"event": evil, "status": "active", "candidates": [{"state": evil,
         "descriptor": evil, "reason": evil, "guard": evil, "targets": [evil]}], "handled": [evil], "outcome": {}}});

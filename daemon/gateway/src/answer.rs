@@ -76,12 +76,12 @@ impl Answer {
         Answer::new(status, "application/json", body)
     }
 
-    pub(crate) fn error(code: impl Into<Code>, message: &str) -> Answer {
+    pub(crate) fn error(code: impl Into<Code>, message: &str, hint: &str) -> Answer {
         let code = code.into();
         let mut body = Vec::new();
         let mut map = MapWriter::new(&mut body, Encoding::Json);
         map.map("error", |error| {
-            error.plain("code", code.as_str()).str("message", message);
+            error.plain("code", code.as_str()).str("message", message).str("hint", hint);
         });
         map.end();
         body.push(b'\n');

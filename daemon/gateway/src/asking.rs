@@ -21,12 +21,18 @@ pub(crate) struct Question {
     pub(crate) waits: bool,
 }
 
+/// What to do about a fault of the daemon.
+pub(crate) const REPORT: &str = "please report it with the daemon's log";
+
 /// The answer for a reply, of which only `field` is shown if one is named; it is in `room` until it has been written. `waits`: it was
 /// waited for, and the room is a small one.
 pub(crate) fn answer(reply: &Reply, field: Option<&str>, waits: bool, room: Part) -> Answer {
     let reply = match reply.fields() {
         Ok(reply) => reply,
-        Err(error) => return Answer::error(ErrorCode::Internal, &format!("the node's reply cannot be read: {error}")),
+        Err(error) => {
+            let message = format!("the node's reply cannot be read: {error}");
+            return Answer::error(ErrorCode::Internal, &message, REPORT);
+        }
     };
     let (status, field) = match reply.refused() {
         // A code that this version does not know is one to try again with.
@@ -40,22 +46,29 @@ pub(crate) fn answer(reply: &Reply, field: Option<&str>, waits: bool, room: Part
     }
     body.push(b'\n');
     if body.len() > room.bytes() {
-        let bound = if waits { "it is waited for; ask without `until`" } else { "limits.output_bytes" };
+        let (bound, hint) = match waits {
+            true => ("it is waited for", "ask without `until`"),
+            false => ("limits.output_bytes", "ask for less, or raise the limit"),
+        };
         let message = format!("the answer has more than {} bytes ({bound})", room.bytes());
-        return Answer::error(ErrorCode::OutputTooLarge, &message);
+        return Answer::error(ErrorCode::OutputTooLarge, &message, hint);
     }
     Answer::json(status, room.hold(body))
 }
 
 /// The answer when the node gives none.
 pub(crate) fn unanswered(error: &CallError) -> Answer {
-    Answer::error(error.code(), &error.to_string())
+    let hint = match error {
+        CallError::Busy | CallError::Timeout => "ask again in a moment",
+        CallError::Ending => "ask another daemon",
+    };
+    Answer::error(error.code(), &error.to_string(), hint)
 }
 
 /// The answer when too many wait already.
 pub(crate) fn crowded() -> Answer {
-    let message = "as many requests wait with `until` as there may be; ask again in a moment";
-    Answer::error(ErrorCode::LimitExceeded, message)
+    let message = "as many requests wait with `until` as there may be";
+    Answer::error(ErrorCode::LimitExceeded, message, "ask again in a moment")
 }
 
 /// All fields but those that only the protocol needs.

@@ -2,7 +2,7 @@
 
 use crate::asking::Question;
 use statemesh_protocol::reply::{Encoding, MapWriter};
-use statemesh_protocol::request::Op;
+use statemesh_protocol::request::{Op, PAGE_MAX};
 use statemesh_protocol::request_writer::{Ask, Filter};
 
 /// What a path asks for.
@@ -24,8 +24,6 @@ pub(super) enum Route {
 
 /// How many instances are listed when the query does not say.
 const INSTANCES_DEFAULT: u64 = 100;
-/// How many are listed at most; a client asks for the next with `after`.
-const INSTANCES_MAX: u64 = 1_000;
 
 /// For how long an answer waits at most; a client asks again. Less than the node is waited for, and than `http.timeout` by default.
 const WITHIN_MS_MAX: u64 = 5_000;
@@ -49,7 +47,7 @@ pub const RESOURCES: [Resource; 10] = [
     Resource { path: "/v1/members", shows: "the daemons of the mesh" },
     Resource { path: "/v1/placement", shows: "which of them serves which partition" },
     Resource { path: "/v1/machines", shows: "the machines that are defined" },
-    Resource { path: "/v1/list", shows: "instances of the whole mesh, limit (100, at most 1,000) on a page, which may be short or empty: go on with after, the next of the page before, until that is null. Those with machine, prefix, state, tag, status, stuck=true, older_ms, younger_ms; counts=true counts them by state, page by page" },
+    Resource { path: "/v1/list", shows: "instances of the whole mesh, limit (100; 1 to 1,000) on a page, which may be short or empty: go on with after, the next of the page before, until that is null. Those with machine, prefix, state, tag, status, stuck=true, older_ms, younger_ms; counts=true counts them by state, page by page" },
     Resource { path: "/v1/machines/{machine}/instances", shows: "the same of one machine" },
     Resource { path: "/v1/instances/{machine}/{key}", shows: "one instance, wherever it is; a key may hold slashes. With until_state, until_tag or until_done=true the answer waits until it is there, for at most within (1,000; at most 5,000) milliseconds, and says whether it is: reached" },
 ];
@@ -102,9 +100,16 @@ fn list(op: Op) -> Route {
 /// A key is the rest of the path: it may hold slashes.
 fn instance(path: &str, query: Option<&str>) -> Option<Route> {
     let (machine, key) = path.strip_prefix("/v1/instances/")?.split_once('/')?;
-    let (machine, key) = (decoded(machine)?, decoded(key)?);
-    let is_named = !machine.is_empty() && !key.is_empty();
-    is_named.then(|| get(&machine, &key, query).unwrap_or_else(Route::Wrong))
+    if machine.is_empty() || key.is_empty() {
+        return None;
+    }
+    let asked = of_path(machine).and_then(|machine| get(&machine, &of_path(key)?, query));
+    Some(asked.unwrap_or_else(Route::Wrong))
+}
+
+/// A name of a path, decoded.
+fn of_path(text: &str) -> Result<String, String> {
+    decoded(text).ok_or_else(|| format!("\"{text}\" in the path is not text in percent-encoding"))
 }
 
 /// `get`, which waits if the query says for what.
@@ -117,7 +122,9 @@ fn get(machine: &str, key: &str, query: Option<&str>) -> Result<Route, String> {
             "until_state" => _ = fields.str("state", &text),
             "until_tag" => _ = fields.str("tag", &text),
             "until_done" => _ = fields.bool("done", read(name, &text, "true")?),
-            "within" => within = Some(read::<u64>(name, &text, "a number of milliseconds")?.min(WITHIN_MS_MAX)),
+            "within" => {
+                within = Some(bounded(name, &text, 0..=WITHIN_MS_MAX, "a number of milliseconds, at most 5,000")?)
+            }
             _ => return Err(unknown(name, "until_state, until_tag, until_done, within")),
         }
     }
@@ -144,6 +151,12 @@ fn read<T: std::str::FromStr>(name: &str, text: &str, is: &str) -> Result<T, Str
     text.parse().map_err(|_| format!("\"{name}\" must be {is}"))
 }
 
+/// A number within bounds, which `is` names.
+fn bounded(name: &str, text: &str, bounds: std::ops::RangeInclusive<u64>, is: &str) -> Result<u64, String> {
+    let number = read(name, text, is)?;
+    if bounds.contains(&number) { Ok(number) } else { Err(format!("\"{name}\" must be {is}")) }
+}
+
 fn unknown(name: &str, known: &str) -> String {
     format!("there is no parameter \"{name}\" here; there are {known}")
 }
@@ -151,10 +164,13 @@ fn unknown(name: &str, known: &str) -> String {
 fn instances(path: &str, query: Option<&str>) -> Option<Route> {
     let machine = match path {
         "/v1/list" => None,
-        _ => Some(decoded(path.strip_prefix("/v1/machines/")?.strip_suffix("/instances")?)?),
+        _ => Some(path.strip_prefix("/v1/machines/")?.strip_suffix("/instances")?),
     };
-    let is_named = machine.as_ref().is_none_or(|machine| !machine.is_empty());
-    is_named.then(|| list_of(machine, query).unwrap_or_else(Route::Wrong))
+    if machine == Some("") {
+        return None;
+    }
+    let asked = machine.map(of_path).transpose().and_then(|machine| list_of(machine, query));
+    Some(asked.unwrap_or_else(Route::Wrong))
 }
 
 /// `list` with what a query says.
@@ -166,7 +182,7 @@ fn list_of(of_path: Option<String>, query: Option<&str>) -> Result<Route, String
     for pair in pairs(query) {
         let (name, text) = pair?;
         match name {
-            "limit" => limit = read::<u64>(name, &text, "a number")?.clamp(1, INSTANCES_MAX),
+            "limit" => limit = bounded(name, &text, 1..=PAGE_MAX, "a number from 1 to 1,000")?,
             "after" => after = Some(text),
             "machine" if of_path.is_none() => machine = Some(text),
             "machine" => return Err("the path names the machine".to_owned()),
@@ -224,22 +240,25 @@ mod tests {
             Some(json!({"op": "get", "machine": "order", "key": "42"}))
         );
         assert_eq!(request("/v1/instances/order/eu/4%202", None).unwrap()["key"], "eu/4 2");
-        for wrong in [
-            "/v1/instances/order",
-            "/v1/instances/order/",
-            "/v1/instances//42",
-            "/v1/instances/o/%f",
-            "/v1/instances/o/%ff",
-            "/v1/instances/o/%+1",
-        ] {
-            assert_eq!(request(wrong, None), None, "{wrong}");
+        for wrong in ["/v1/instances/order", "/v1/instances/order/", "/v1/instances//42", "/v1/machines//instances"] {
+            assert_eq!(route(wrong, None), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_decoded_is_a_wrong_request_and_not_a_resource_that_is_missing() {
+        for wrong in
+            ["instances/o/%f", "instances/o/%ff", "instances/o/%+1", "instances/%zz/1", "machines/%zz/instances"]
+        {
+            let found = route(&format!("/v1/{wrong}"), None);
+            assert!(matches!(&found, Some(Route::Wrong(message)) if message.contains('%')), "{wrong}: {found:?}");
         }
     }
 
     #[test]
     fn an_instance_is_waited_for_as_its_query_says_and_not_for_long() {
         let asked = |query| request("/v1/instances/order/42", Some(query));
-        let state = asked("until_state=a.b%20c&within=999999").unwrap();
+        let state = asked("until_state=a.b%20c&within=5000").unwrap();
         assert_eq!((&state["until"], &state["within"]), (&json!({"state": "a.b c"}), &json!(5_000)));
         assert_eq!(asked("until_tag=late").unwrap()["until"], json!({"tag": "late"}));
         assert_eq!(asked("until_done=true").unwrap()["until"], json!({"done": true}));
@@ -256,13 +275,19 @@ mod tests {
             ("until_done=1", "\"until_done\" must be true"),
             ("until_state=a&within=2s", "\"within\" must be a number of milliseconds"),
             ("within=5", "nothing says for what"),
+            ("until_done=true&within=5001", "at most 5,000"),
             ("until_tag=%f", "\"until_tag\""),
             ("until_state", "no name=value"),
         ] {
             assert!(wrong("/v1/instances/order/42", query).contains(named), "{query}");
         }
-        for (query, named) in [("statuss=done", "\"statuss\""), ("counts=1", "true or false"), ("limit=x", "a number")]
-        {
+        for (query, named) in [
+            ("statuss=done", "\"statuss\""),
+            ("counts=1", "true or false"),
+            ("limit=x", "a number"),
+            ("limit=0", "from 1 to 1,000"),
+            ("limit=1001", "from 1 to 1,000"),
+        ] {
             assert!(wrong("/v1/list", query).contains(named), "{query}");
         }
         assert!(wrong("/v1/machines/order/instances", "machine=door").contains("path"));
@@ -270,7 +295,7 @@ mod tests {
 
     #[test]
     fn a_list_of_instances_is_bounded() {
-        let asked = request("/v1/machines/order/instances", Some("limit=999999&after=a%26b&")).unwrap();
+        let asked = request("/v1/machines/order/instances", Some("limit=1000&after=a%26b&")).unwrap();
         assert_eq!(asked, json!({"op": "list", "machine": "order", "limit": 1000, "after": "a&b"}));
         assert_eq!(request("/v1/machines/order/instances", None).unwrap()["limit"], 100);
     }

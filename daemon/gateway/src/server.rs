@@ -155,20 +155,27 @@ impl<B: Backend> Server<B> {
     fn objection(&self, route: Option<&Route>, from: IpAddr, shown: Option<&[u8]>, kind: Kind) -> Option<Answer> {
         if kind == Kind::Probe && !matches!(route, Some(Route::Live | Route::Ready)) {
             let message = "all of http.connections wait for answers; beyond them only /health is answered";
-            return Some(Answer::error(ErrorCode::LimitExceeded, message));
+            return Some(Answer::error(ErrorCode::LimitExceeded, message, "ask again in a moment"));
         }
-        (!guard::lets_through(route, from, shown, &self.settings.tokens))
-            .then(|| Answer::error(Code::Unauthorized, guard::lacking(&self.settings.tokens)))
+        (!guard::lets_through(route, from, shown, &self.settings.tokens)).then(|| {
+            let (message, hint) = guard::lacking(&self.settings.tokens);
+            Answer::error(Code::Unauthorized, message, hint)
+        })
     }
 
     async fn in_time(&self, method: &Method, route: Option<Route>) -> Answer {
         let answer = timeout(self.settings.timeout, self.respond(method, route)).await;
-        answer.unwrap_or_else(|_| Answer::error(ErrorCode::Timeout, "no answer in time; try again"))
+        answer.unwrap_or_else(|_| Answer::error(ErrorCode::Timeout, "no answer in time", "ask again"))
     }
 
     async fn respond(&self, method: &Method, route: Option<Route>) -> Answer {
         if !matches!(*method, Method::GET | Method::HEAD) {
-            return Answer::error(Code::MethodNotAllowed, "this API is read-only: GET or HEAD");
+            let message = "this API is read-only";
+            return Answer::error(
+                Code::MethodNotAllowed,
+                message,
+                "ask with GET or HEAD; what changes something goes over ZeroMQ",
+            );
         }
         match route {
             Some(Route::Index) => Answer::new(StatusCode::OK, "text/html; charset=utf-8", routes::index()),
@@ -176,8 +183,10 @@ impl<B: Backend> Server<B> {
             Some(Route::Ready) => ready(&self.backend.readiness()),
             Some(Route::Metrics) => self.gather(),
             Some(Route::Ask(question)) => self.ask(question).await,
-            Some(Route::Wrong(message)) => Answer::error(ErrorCode::BadRequest, &message),
-            None => Answer::error(Code::NotFound, "no such resource; / lists those there are"),
+            Some(Route::Wrong(message)) => {
+                Answer::error(ErrorCode::BadRequest, &message, "docs/reference/http.md says what may be asked")
+            }
+            None => Answer::error(Code::NotFound, "no such resource", "/ lists those there are"),
         }
     }
 
@@ -185,7 +194,7 @@ impl<B: Backend> Server<B> {
         self.metrics.unsent.set(i64::try_from(self.room.taken()).unwrap_or(i64::MAX));
         match prometheus::TextEncoder::new().encode_to_string(&self.registry.gather()) {
             Ok(text) => Answer::new(StatusCode::OK, prometheus::TEXT_FORMAT, text),
-            Err(error) => Answer::error(ErrorCode::Internal, &error.to_string()),
+            Err(error) => Answer::error(ErrorCode::Internal, &error.to_string(), asking::REPORT),
         }
     }
 

@@ -173,7 +173,32 @@ async fn only_reading_is_allowed() {
     let answer =
         raw(address, b"POST /v1/members HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\nConnection: close\r\n\r\n{")
             .await;
-    assert!(answer.starts_with("HTTP/1.1 405") && answer.contains("allow: GET, HEAD"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 405") && answer.contains("allow: GET, HEAD") && answer.contains("\"hint\""),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn every_error_says_what_is_wrong_and_the_way_out() {
+    let (address, _) = serve(settings()).await;
+    for (path, status) in [
+        ("/nowhere", 404),
+        ("/v1/instances/order/%zz", 400),
+        ("/v1/list?limit=0", 400),
+        ("/v1/instances/order/busy", 503),
+        ("/v1/instances/order/ending", 503),
+        ("/v1/instances/order/late", 504),
+        ("/v1/instances/order/unreadable", 500),
+    ] {
+        let answer = get(address, path).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{path}: {answer}");
+        let body = answer.rsplit("\r\n\r\n").next().unwrap();
+        let error = &serde_json::from_str::<serde_json::Value>(body).unwrap()["error"];
+        let is_whole =
+            ["code", "message", "hint"].iter().all(|name| error[*name].as_str().is_some_and(|text| !text.is_empty()));
+        assert!(is_whole, "{path}: {body}");
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use super::args::{DrawArgs, Drawing};
 use super::machine;
 use crate::failure::{Exit, Failure};
-use crate::output::{Format, Printer, broken_output, print, state_paths};
+use crate::output::{Format, Printer, broken_output, print, shown, state_paths};
 use serde_json::Value;
 use statemesh_engine::{DrawError, DrawFormat};
 use std::io::{IsTerminal, Write};
@@ -29,6 +29,8 @@ pub(crate) fn draw(args: &DrawArgs, printer: &Printer) -> Result<(), Failure> {
             ),
         too_large @ DrawError::TooLarge(_) => Failure::usage(too_large.to_string()),
     })?;
+    // Graphviz' picture has the names as they are, and no text of XML may have a control character.
+    let drawing = shown(&drawing);
     match args.format {
         Drawing::Mermaid | Drawing::Dot => print(&format!("{}\n", drawing.trim_end())),
         Drawing::Svg => picture(&drawing, "svg"),

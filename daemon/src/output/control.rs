@@ -13,7 +13,7 @@ pub(crate) fn printable(text: &str) -> String {
 }
 
 /// Text as it may be written: of control characters only line ends, tabs and our own colours are left.
-pub(super) fn shown(text: &str) -> Cow<'_, str> {
+pub(crate) fn shown(text: &str) -> Cow<'_, str> {
     let is_unwanted = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
     if !text.contains(is_unwanted) {
         return Cow::Borrowed(text);
@@ -63,10 +63,11 @@ mod tests {
     #[test]
     fn of_control_characters_only_our_own_colours_are_left() {
         assert_eq!(shown("a\tb\nc"), "a\tb\nc");
-        assert_eq!(shown("\x1b[32mgood\x1b[0m"), "\x1b[32mgood\x1b[0m");
+        assert_eq!(shown(&Style::Good.paint("good")), "\x1b[32mgood\x1b[0m");
         assert_eq!(shown("a\x1b[2Jb\x07\u{9b}31m\r"), "a\u{fffd}[2Jb\u{fffd}\u{fffd}31m\u{fffd}");
         assert_eq!(shown("\x1b[8mhidden"), "\u{fffd}[8mhidden");
-        assert_eq!(shown("\x1b\x1b[0m"), "\u{fffd}\x1b[0m");
+        assert_eq!(shown(&format!("\x1b{}", Style::Good.paint("x"))), "\u{fffd}\x1b[32mx\x1b[0m");
+        assert_eq!(shown("NO\x1b[32mPE\x1b[0m"), "NO\u{fffd}[32mPE\u{fffd}[0m", "a name has the same sequences");
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod toml;
 mod value;
 mod yaml;
 
-pub(crate) use control::{json, printable};
+pub(crate) use control::{json, printable, shown};
 pub(crate) use table::{Style, Table};
 pub(crate) use toml::document as toml_document;
 pub(crate) use value::{count, fields, state, state_paths, text};
@@ -82,15 +82,15 @@ impl Printer {
 
     /// Prints one value of a stream: `line` for a person.
     pub(crate) fn next(&self, value: &Value, line: impl FnOnce(Painter) -> String) -> Result<(), Failure> {
-        print(&self.written(value, line))
+        put(&self.written(value, line))
     }
 
     /// One value of a stream as it is printed.
     pub(crate) fn written(&self, value: &Value, line: impl FnOnce(Painter) -> String) -> String {
         match self.format {
-            Format::Table => control::shown(&format!("{}\n", line(Painter { colour: self.colour }))).into_owned(),
+            Format::Table => shown(&format!("{}\n", line(Painter { colour: self.colour }))).into_owned(),
             Format::Json => format!("{}\n", json(&value.to_string())),
-            Format::Yaml | Format::Toml => format!("---\n{}", yaml::document(value)),
+            Format::Yaml | Format::Toml => shown(&format!("---\n{}", yaml::document(value))).into_owned(),
         }
     }
 }
@@ -120,8 +120,13 @@ fn pretty(value: &Value) -> String {
 
 /// Writes to stdout. A reader that went away, as `head` does, is no failure: there is nobody left to tell.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    put(&shown(text))
+}
+
+/// The same with what is as it may be written.
+fn put(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
-    out.write_all(control::shown(text).as_bytes()).and_then(|()| out.flush()).map_err(|error| broken_output(&error))
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| broken_output(&error))
 }
 
 /// Writes a line for a person to stderr. If nobody reads that any more, what the verb does goes on all the same.
@@ -132,7 +137,7 @@ pub(crate) fn say_line(line: fmt::Arguments<'_>) {
 /// The same without the end of the line.
 pub(crate) fn say_text(text: &str) {
     // Nothing is left to tell a failure to.
-    let _ = std::io::stderr().lock().write_all(control::shown(text).as_bytes());
+    let _ = std::io::stderr().lock().write_all(shown(text).as_bytes());
 }
 
 /// As `eprintln!`, which ends the process with a panic when stderr is closed.

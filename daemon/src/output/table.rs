@@ -1,6 +1,8 @@
 //! Tables for a person: columns as wide as their widest cell, and words with a meaning in colour.
 
 use super::control::printable;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::LazyLock;
 
 /// What a cell means; colour shows it, and is never the only thing that does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,11 +22,15 @@ pub(crate) enum Style {
     Faint,
 }
 
+/// Stands before each of our own sequences until they are written: names hold escape sequences too, and none holds a number that this
+/// process alone knows.
+static MARK: LazyLock<String> = LazyLock::new(|| format!("\x1b{:016x}", RandomState::new().hash_one(0)));
+
 impl Style {
     /// Every sequence that is ever written: the end of a style first.
     const SEQUENCES: [&str; 6] = ["\x1b[0m", "\x1b[1m", "\x1b[32m", "\x1b[33m", "\x1b[1;31m", "\x1b[2m"];
 
-    /// `text` between this style's escape sequences.
+    /// `text` between this style's escape sequences, as they are before they are written.
     pub(crate) fn paint(self, text: &str) -> String {
         let [end, strong, good, doubtful, bad, faint] = Self::SEQUENCES;
         let begin = match self {
@@ -36,11 +42,13 @@ impl Style {
             Style::Bad => bad,
             Style::Faint => faint,
         };
-        format!("{begin}{text}{end}")
+        let mark = MARK.as_str();
+        format!("{mark}{begin}{text}{mark}{end}")
     }
 
     /// The sequence of a style that `text` begins with, and what comes after it.
     pub(super) fn sequence(text: &str) -> Option<(&'static str, &str)> {
+        let text = text.strip_prefix(MARK.as_str())?;
         Self::SEQUENCES.iter().find_map(|sequence| Some((*sequence, text.strip_prefix(sequence)?)))
     }
 
@@ -120,6 +128,7 @@ fn line(row: &[(String, Style)], widths: &[usize], colour: bool) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::control::shown;
     use super::*;
 
     #[test]
@@ -134,7 +143,7 @@ mod tests {
     fn colour_does_not_move_columns() {
         let mut table = Table::new(["A", "B"]);
         table.styled([("x".into(), Style::Good), ("y".into(), Style::Plain)]);
-        assert_eq!(table.render(true), "\x1b[1mA\x1b[0m  \x1b[1mB\x1b[0m\n\x1b[32mx\x1b[0m  y\n");
+        assert_eq!(shown(&table.render(true)), "\x1b[1mA\x1b[0m  \x1b[1mB\x1b[0m\n\x1b[32mx\x1b[0m  y\n");
     }
 
     #[test]

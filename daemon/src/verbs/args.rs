@@ -25,6 +25,8 @@ pub(crate) enum BadWord {
     Span,
     #[error("the least is 100ms")]
     Interval,
+    #[error("a whole number, 0 or more")]
+    Whole,
 }
 
 /// An instance: `machine/key`.
@@ -87,7 +89,7 @@ pub(crate) struct DeleteArgs {
     #[arg(long, value_name = "RUN", value_parser = run)]
     pub(crate) if_run: Option<RunId>,
     /// Only if the instance stands at this transition
-    #[arg(long, value_name = "SEQ")]
+    #[arg(long, value_name = "SEQ", value_parser = whole)]
     pub(crate) if_seq: Option<u64>,
     #[command(flatten)]
     pub(crate) connect: Connect,
@@ -120,7 +122,7 @@ pub(crate) struct SendArgs {
     #[arg(long, value_name = "RUN", value_parser = run)]
     pub(crate) if_run: Option<RunId>,
     /// Only if the instance stands at this transition
-    #[arg(long, value_name = "SEQ")]
+    #[arg(long, value_name = "SEQ", value_parser = whole)]
     pub(crate) if_seq: Option<u64>,
     #[command(flatten)]
     pub(crate) until: UntilArgs,
@@ -169,7 +171,7 @@ pub(crate) struct WatchArgs {
     #[arg(value_name = "MACHINE[/KEY]")]
     pub(crate) target: Option<Watched>,
     /// End after this many changes
-    #[arg(short = 'n', long, value_name = "COUNT")]
+    #[arg(short = 'n', long, value_name = "COUNT", value_parser = whole)]
     pub(crate) count: Option<u64>,
     /// Print only changes for these reasons
     #[arg(long, value_enum, value_name = "WORD,WORD", value_delimiter = ',')]
@@ -193,7 +195,7 @@ pub(crate) struct TopArgs {
     #[arg(long, default_value = "1s", value_name = "TIME", value_parser = interval)]
     pub(crate) every: Duration,
     /// End after this many tables
-    #[arg(short = 'n', long, value_name = "COUNT")]
+    #[arg(short = 'n', long, value_name = "COUNT", value_parser = whole)]
     pub(crate) count: Option<u64>,
     #[command(flatten)]
     pub(crate) connect: Connect,
@@ -305,7 +307,7 @@ pub(crate) struct InstancesArgs {
     pub(crate) machine: Option<String>,
     #[command(flatten)]
     pub(crate) filter: WhereArgs,
-    /// How many to list
+    /// How many to list, page after page
     #[arg(long, default_value_t = 100, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) limit: u32,
     /// Go on where an earlier list ended, with what that said: `next` of -o json, which is null at the end
@@ -369,6 +371,11 @@ pub(crate) struct BenchArgs {
 /// With a `/` there is a key: a script whose variable is empty does not mean all of them.
 fn to_delete(text: &str) -> Result<Watched, BadWord> {
     if text.ends_with('/') { Err(BadWord::Instance) } else { text.parse() }
+}
+
+/// A number of which the library would say no more than that it has a digit that is none.
+fn whole(text: &str) -> Result<u64, BadWord> {
+    crate::kind::count(text).ok_or(BadWord::Whole)
 }
 
 fn run(text: &str) -> Result<RunId, BadWord> {

@@ -129,6 +129,15 @@ fn reached(target: &Target, reply: &Value, is_late: bool) -> Result<(), Failure>
     Err(Failure::new(Exit::Unreached, "unreached", message).hint(hint))
 }
 
+/// Of an instance that is gone there is nothing to read, so that the protocol refuses to; for who waited it is as where a `send` waits: it cannot
+/// come about any more.
+fn not_there(failure: Failure) -> Failure {
+    match failure.reply {
+        Some(ErrorCode::UnknownInstance) => Failure { exit: Exit::Unreached, ..failure },
+        _ => failure,
+    }
+}
+
 /// Whether what was waited for belongs to a life of the key that is over.
 fn began_anew(reply: &Value) -> bool {
     reply["restarted"] == json!(true) || reply["conflict"].is_object()
@@ -245,7 +254,13 @@ pub(crate) fn start(args: StartArgs, file: Option<&Path>, printer: &Printer) -> 
 /// A request that names an instance and nothing else.
 pub(crate) fn act(op: Op, args: &TargetArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
     let reply = request(&args.connect, file, &about(op, &args.target))?;
-    printer.answer(&reply, || outcome(&args.target, &reply))
+    printer.answer(&reply, || noted(&args.target, &reply, acted(op, &reply)))
+}
+
+/// What there is to know of such a request: one that sees to what is stuck and changed nothing found nothing to see to.
+fn acted(op: Op, reply: &Value) -> (String, Style) {
+    let is_idle = matches!(op, Op::Retry | Op::Skip) && reply["changed"] == json!(false) && reply["stuck"].is_null();
+    if is_idle { ("unchanged: it is not stuck".to_owned(), Style::Faint) } else { note(reply) }
 }
 
 /// One line: where the instance is now, and whether the event took it there.
@@ -297,7 +312,8 @@ pub(crate) fn get(args: &GetArgs, file: Option<&Path>, printer: &Printer) -> Res
     let ask = Ask { until: until.as_deref().map(str::as_bytes), within_ms, ..about(Op::Get, &args.target) };
     let mut client = connect_for(&args.connect, file, args.until.later())?;
     let asked = Instant::now();
-    let reply = answer(&mut client, &ask)?;
+    let reply =
+        answer(&mut client, &ask).map_err(|failure| if until.is_some() { not_there(failure) } else { failure })?;
     let is_late = asked.elapsed() >= args.until.within;
     printer.answer(&reply, || fields(&reply))?;
     reached(&args.target, &reply, is_late)
@@ -486,6 +502,23 @@ mod tests {
         assert_eq!(told(open, taken), "open did not take PYA | ", "it would be taken by now");
         let ended = told(json!({"value": "paid", "status": "done", "changed": false}), Value::Null);
         assert!(ended.starts_with("order/1 has ended (done) | statemesh start"), "{ended}");
+    }
+
+    #[test]
+    fn what_is_not_stuck_is_told_so_to_who_retries() {
+        let (idle, stuck) = (json!({"changed": false}), json!({"changed": false, "stuck": true}));
+        for op in [Op::Retry, Op::Skip] {
+            assert_eq!(acted(op, &idle).0, "unchanged: it is not stuck");
+            assert!(acted(op, &stuck).0.starts_with("stuck:"));
+        }
+        assert_eq!(acted(Op::Stop, &idle).0, "unchanged");
+    }
+
+    #[test]
+    fn who_waits_for_an_instance_that_is_gone_is_told_as_where_it_is_sent_to() {
+        let refused = |code| Failure { reply: Some(code), ..Failure::new(Exit::Refused, "c", "m") };
+        assert_eq!(not_there(refused(ErrorCode::UnknownInstance)).exit, Exit::Unreached);
+        assert_eq!(not_there(refused(ErrorCode::Timeout)).exit, Exit::Refused);
     }
 
     #[test]

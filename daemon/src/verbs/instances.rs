@@ -40,7 +40,8 @@ pub(crate) fn instances(args: &InstancesArgs, file: Option<&Path>, printer: &Pri
     let (limit, mut after) = (u64::from(args.limit), args.after.clone());
     let mut found: Vec<Value> = Vec::new();
     loop {
-        let left = limit.saturating_sub(found.len() as u64).min(PAGE);
+        // Kinds that were counted are none of the instances that are asked for.
+        let left = if args.count { PAGE } else { limit.saturating_sub(found.len() as u64).min(PAGE) };
         let mut reply = answer(&mut client, &Ask { limit: Some(left), after: after.as_deref(), ..asked })?;
         if let Value::Array(page) = reply[if args.count { "counts" } else { "instances" }].take() {
             found.extend(page);

@@ -84,6 +84,24 @@ fn a_context_of_another_shape_still_works() {
 }
 
 #[test]
+fn values_that_do_not_go_together_are_told_in_a_sentence() {
+    let event = json(r#"{"n":0,"s":"x","l":[1]}"#);
+    let nothing = json("{}");
+    let scope = Scope::new(&nothing, Payload::Value(&event));
+    for (source, sentence) in [
+        ("event.s > 1", "a text and a whole number cannot be compared"),
+        ("event.s + 1", "a text + a whole number cannot be calculated"),
+        ("-event.s", "a text cannot be negated"),
+        ("event.n[0]", "a whole number has no element at a whole number"),
+        ("1 in event.s", "a text cannot be searched for a whole number"),
+        ("size(event.n)", "size does not take a whole number"),
+    ] {
+        let error = compile(source).eval(&scope, &mut Cost::new(1_000)).unwrap_err();
+        assert_eq!((error.to_string().as_str(), error.fault()), (sentence, EvalFault::NoSuchOverload), "{source}");
+    }
+}
+
+#[test]
 fn what_has_no_value_says_why() {
     let context = json(r#"{"count":9223372036854775807}"#);
     let event = json(r#"{"n":0,"s":"x"}"#);

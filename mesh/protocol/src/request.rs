@@ -186,6 +186,9 @@ pub struct Request<'a> {
     pub counts: bool,
 }
 
+/// Entries of one page of a list at most.
+pub const PAGE_MAX: u64 = 1_000;
+
 const NOT_A_REQUEST: &str = "a frame is a map in MessagePack or JSON, or an array of such maps";
 const OPS_HINT: &str = "docs/reference/protocol.md lists the ops and their fields";
 
@@ -316,8 +319,8 @@ impl<'a> Draft<'a> {
             b"forward" => self.request.forward = self.bool("forward", scan)?.unwrap_or(true),
             b"timing" => self.request.timing = self.bool("timing", scan)?.unwrap_or_default(),
             b"limit" => {
-                self.request.limit = scan.uint()?;
-                self.check("limit", "a whole number", self.request.limit.is_some());
+                self.request.limit = scan.uint()?.filter(|limit| (1..=PAGE_MAX).contains(limit));
+                self.check("limit", "a whole number from 1 to 1,000", self.request.limit.is_some());
             }
             _ => scan.skip()?,
         }
@@ -387,6 +390,9 @@ impl<'a> Draft<'a> {
         }
         if named && !self.has_key {
             return Err(self.missing("key"));
+        }
+        if named && self.request.key.is_empty() {
+            return Err(self.wrong("key", "a string that is not empty"));
         }
         if matches!(op, Op::Send | Op::Tell | Op::Explain) && !self.has_type {
             return Err(match self.request.event {
@@ -472,6 +478,10 @@ mod tests {
                 ErrorCode::WrongType,
             ),
             (json!({"op": "instances", "machine": "m", "limit": "x"}), ErrorCode::WrongType),
+            (json!({"op": "list", "limit": 0}), ErrorCode::WrongType),
+            (json!({"op": "list", "limit": PAGE_MAX + 1}), ErrorCode::WrongType),
+            (json!({"op": "send", "machine": "m", "key": "", "event": {"type": "E"}}), ErrorCode::WrongType),
+            (json!({"op": "where", "machine": "m", "key": ""}), ErrorCode::WrongType),
             (json!(3), ErrorCode::BadRequest),
         ];
         for (value, code) in cases {

@@ -10,7 +10,7 @@ use statemesh_mesh::delivery::With;
 use statemesh_mesh::membership::Status;
 use statemesh_protocol::error::ErrorCode;
 use statemesh_protocol::reply::{Encoding, MapWriter};
-use statemesh_protocol::request::Request;
+use statemesh_protocol::request::{PAGE_MAX, Request};
 use statemesh_shard::{Bounds, Filter, Page, Place, Walk};
 use statemesh_transport::{ConnId, Io};
 
@@ -18,10 +18,8 @@ use super::context::{Keyed, Waiting};
 use super::{Asked, ReplyTo, Worker};
 use crate::directory::{Directory, DirectoryEntry};
 
-/// Instances of one answer.
-const PAGE: usize = 1_000;
 /// Instances of one answer, where the request does not say.
-const USUAL_PAGE: usize = 100;
+const USUAL_PAGE: u64 = 100;
 
 /// The lists that one reactor makes, by who asks, whose turn is next first. They are in flight, and bounded with all that is; one that
 /// nobody waits for is dropped.
@@ -151,7 +149,8 @@ impl Worker {
     fn list_here(&mut self, filter: Filter, cursor: Option<Cursor>, keyed: Keyed<'_>, io: &mut Io) {
         let Request { encoding, id, limit, counts, .. } = *keyed.request;
         let limits = &self.shared.options.limits;
-        let lines = limit.map_or(USUAL_PAGE, |n| usize::try_from(n).unwrap_or(PAGE)).min(PAGE);
+        // The parser has refused what is more: the number fits.
+        let lines = usize::try_from(limit.unwrap_or(USUAL_PAGE).min(PAGE_MAX)).unwrap_or(1);
         let bounds = Bounds { lines, bytes: limits.output_bytes / 2, looks: limits.list_looks };
         let own = |cursor: &Cursor| cursor.member == self.shared.options.name;
         let from = cursor.filter(own).map(|cursor| cursor.place).unwrap_or_default();

@@ -145,7 +145,9 @@ impl Wait {
         let first = Fields::read(&self.first).unwrap_or_default();
         let is_another = first.text("run") != fields.text("run");
         // One that is stuck goes on only if somebody sees to it: who waits is told that, rather than nothing.
-        let is_over = fields.text("status").is_none_or(|status| status != "active");
+        let is_ended = fields.text("status").is_none_or(|status| status != "active");
+        // Nothing comes of an event that nothing reacted to.
+        let is_over = is_ended || first.bool("handled") == Some(false);
         let is_news = self.is_news(&fields, is_first);
         match fields.bool("reached") {
             // An answer that was repeated does not say where the instance is by now.
@@ -323,7 +325,13 @@ impl Worker {
             );
             return None;
         }
-        let within = request.within_ms.map_or(USUAL, Duration::from_millis).min(self.shared.options.limits.wait);
+        let max = self.shared.options.limits.wait;
+        let within = request.within_ms.map_or(USUAL.min(max), Duration::from_millis);
+        if within > max {
+            let message = format!("\"within\" must be at most {} milliseconds (limits.wait)", max.as_millis());
+            self.fail(asked, ErrorCode::WrongType, &message, "wait for less, and ask again when that is over", io);
+            return None;
+        }
         self.waiting.numbers = (self.waiting.numbers + 1) & 0xffff_ffff;
         let number = self.waiting.numbers;
         let conn = self.asker(reply_to);
@@ -560,6 +568,22 @@ mod tests {
             let ends = said.map(|run| wait.hear(reply(run).as_bytes()));
             assert_eq!(ends, [None, None, None, None, None, Some(false)], "{op:?}");
         }
+    }
+
+    #[test]
+    fn nothing_is_waited_for_of_an_event_that_nothing_reacted_to() {
+        let asked = br#"{"op":"send","machine":"m","key":"k","event":{"type":"X"}}"#;
+        let request = Request::parse(asked, Encoding::Json).unwrap();
+        let heard = |handled: &str, reached: bool| {
+            let mut wait = Wait::new(1, ReplyTo::Wait(0), &request, Instant::now());
+            let reply = format!(r#"{{"ok":true,"run":"a","status":"active"{handled},"reached":{reached}}}"#);
+            wait.hear(reply.as_bytes())
+        };
+        assert_eq!((heard("", false), heard("", true)), (None, Some(true)));
+        assert_eq!(
+            (heard(r#","handled":false"#, false), heard(r#","handled":false"#, true)),
+            (Some(false), Some(true))
+        );
     }
 
     #[test]

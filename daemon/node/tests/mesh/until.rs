@@ -63,6 +63,10 @@ fn it_says_so_where_that_does_not_come_about() {
     assert_eq!((&reply["reached"], &reply["status"]), (&json!(false), &json!("stopped")), "{reply}");
     let code = |asker: &mut Asker, request: Value| asker.ask(&request)["error"]["code"].clone();
     assert_eq!(code(&mut asker, start("bad", json!({"until": {"state": 5}}))), "wrong_type");
+    // limits.wait is an hour: what is longer is not shortened without a word.
+    let long = asker.ask(&start("bad", json!({"until": {"done": true}, "within": 3_600_001})));
+    assert_eq!(long["error"]["code"], "wrong_type", "{long}");
+    assert!(long["error"]["message"].as_str().unwrap().contains("limits.wait"), "{long}");
     assert_eq!(
         code(&mut asker, json!({"op": "get", "machine": "slow", "key": "bad"})),
         "unknown_instance",

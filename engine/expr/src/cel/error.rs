@@ -121,6 +121,10 @@ impl EvalError {
 
 impl fmt::Display for EvalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Its detail is a sentence already.
+        if let (EvalFault::NoSuchOverload, Some(sentence)) = (self.fault, &self.detail) {
+            return f.write_str(sentence);
+        }
         match self.fault {
             EvalFault::NoSuchKey => f.write_str("no such key"),
             EvalFault::IndexOutOfRange => f.write_str("index out of range"),

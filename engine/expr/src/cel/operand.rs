@@ -236,9 +236,37 @@ pub(crate) fn kind_of(value: &Value) -> Type {
     }
 }
 
-/// "no such overload: int + string".
+/// What cannot be done with such values, as a sentence: CEL's own form of it, `order(string, int)`, names functions that nobody has
+/// written, and beside a machine called `order` it reads as if it meant that.
 #[cold]
 pub(super) fn no_overload(name: &str, operands: &[&Operand<'_>]) -> EvalError {
-    let kinds: Vec<_> = operands.iter().map(|o| o.kind().name()).collect();
-    EvalError::with(EvalFault::NoSuchOverload, format!("{name}({})", kinds.join(", ")))
+    let kinds: Vec<_> = operands.iter().map(|operand| in_words(operand.kind())).collect();
+    let sentence = match (name, kinds.as_slice()) {
+        ("order", [a, b]) => format!("{a} and {b} cannot be compared"),
+        ("-_", [a]) => format!("{a} cannot be negated"),
+        ("_[_]", [of, index]) => format!("{of} has no element at {index}"),
+        ("_in_", [item, of]) => format!("{of} cannot be searched for {item}"),
+        ("comprehension", [of]) => format!("{of} has no elements to go through"),
+        (name, [a, b]) if name.starts_with('_') => format!("{a} {} {b} cannot be calculated", name.trim_matches('_')),
+        (name, kinds) => format!("{name} does not take {}", kinds.join(" and ")),
+    };
+    EvalError::with(EvalFault::NoSuchOverload, sentence)
+}
+
+/// A type as people call it.
+fn in_words(kind: Type) -> &'static str {
+    match kind {
+        Type::Null => "null",
+        Type::Bool => "a truth value",
+        Type::Int => "a whole number",
+        Type::Uint => "an unsigned whole number",
+        Type::Double => "a number",
+        Type::Str => "a text",
+        Type::Bytes => "a text of bytes",
+        Type::List => "a list",
+        Type::Map => "a map",
+        Type::Timestamp => "a point in time",
+        Type::Duration => "a span of time",
+        other => other.name(),
+    }
 }
