@@ -439,7 +439,7 @@ impl KeyIndex {
         while !input.is_empty() {
             let key = Key::decode(&mut input)?;
             let id = self.id(&key);
-            let is_full = self.keys >= self.max_keys;
+            let (keys, max_keys) = (self.keys, self.max_keys);
             let Some(index) = self.index_of(from, key.partition) else { continue };
             // Who was told of it before does not know this.
             index.relayed_to.clear();
@@ -447,7 +447,8 @@ impl KeyIndex {
             // What was told of it before counts no more.
             let before = take_lost(&mut index.before, &key);
             let known = id.as_ref().and_then(|id| index.before.remove(id)).map_or(Put::Known, |_| Put::Taken);
-            let put = put(&mut index.keys, id, &key, is_full);
+            let freed = [&taken, &before, &known].into_iter().filter(|put| matches!(put, Put::Taken)).count();
+            let put = put(&mut index.keys, id, &key, keys - freed >= max_keys);
             [taken, before, known, put].into_iter().for_each(|put| self.count(key.partition, put));
         }
         Ok(())

@@ -90,8 +90,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a token is not remembered",
         file: "daemon/shard/src/shards/ops.rs",
-        from: "let known = own.into_iter().chain(left).map(",
-        to: "let known = own.into_iter().chain(left).filter(|_| false).map(",
+        from: "let known = match own.map_or(",
+        to: "let known = match own.filter(|_| false).map_or(",
     },
     Mutant {
         name: "requests wait in the wrong order for their partition",

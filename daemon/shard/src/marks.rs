@@ -224,6 +224,9 @@ impl Unsaid {
     }
 }
 
+/// Places in the order of marks that may be void, beside as many as there are.
+const ORDER: usize = 64;
+
 /// A partition, and the hash of `machine/key`.
 type Place = (u16, u64);
 
@@ -231,6 +234,7 @@ type Place = (u16, u64);
 #[derive(Debug)]
 pub(crate) struct Marks {
     by_place: BTreeMap<Place, Unsaid>,
+    /// So many of the whole daemon.
     max: usize,
     /// In the order in which they came. What is not there any more is skipped.
     order: VecDeque<(u64, Place)>,
@@ -241,7 +245,7 @@ pub(crate) struct Marks {
 }
 
 impl Marks {
-    /// None yet, and never more than `max`.
+    /// None yet. Where there are `max` in all shards together, the oldest of the shard makes room for one more.
     pub(crate) fn new(max: usize, total: Arc<AtomicUsize>) -> Self {
         Self { by_place: BTreeMap::new(), max: max.max(1), order: VecDeque::new(), last: 0, total, forgotten: 0 }
     }
@@ -258,6 +262,11 @@ impl Marks {
         self.by_place.len()
     }
 
+    /// Whether a key has one.
+    pub(crate) fn has(&self, partition: u16, hash: u64) -> bool {
+        self.by_place.contains_key(&(partition, hash))
+    }
+
     /// How many were forgotten for others since this was asked last.
     pub(crate) fn take_forgotten(&mut self) -> u64 {
         std::mem::take(&mut self.forgotten)
@@ -266,7 +275,7 @@ impl Marks {
     /// The mark of a key, which is added if there is none: the oldest one makes room.
     fn mark(&mut self, place: Place) -> &mut Unsaid {
         if !self.by_place.contains_key(&place) {
-            while self.by_place.len() >= self.max
+            while self.total.load(Relaxed) >= self.max
                 && let Some((number, oldest)) = self.order.pop_front()
             {
                 if self.is_that(number, oldest) {
@@ -274,7 +283,7 @@ impl Marks {
                     self.forgotten += 1;
                 }
             }
-            if self.order.len() >= 2 * self.max {
+            if self.order.len() >= 2 * self.by_place.len() + ORDER {
                 let order = std::mem::take(&mut self.order);
                 self.order = order.into_iter().filter(|(number, place)| self.is_that(*number, *place)).collect();
             }
@@ -452,7 +461,7 @@ mod tests {
             marks.set_gone(3, life(9, 4));
             marks.take(3, 9);
         }
-        assert!(marks.order.len() <= 6, "{}", marks.order.len());
+        assert!(marks.order.len() <= ORDER + 6, "{}", marks.order.len());
         marks.forget(1);
         assert_eq!(total.load(Relaxed), marks.len());
     }

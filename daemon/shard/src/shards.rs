@@ -1,7 +1,7 @@
 //! Shards: where the instances live. A shard has one writer at a time, whoever claims it; the others leave their work in
 //! its inbox. Partition `p` lives in shard `p mod shards`.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
@@ -183,7 +183,7 @@ impl Shards {
                     entries: Arena::default(),
                     wheel: TimerWheel::new(Millis(0)),
                     rearmed: false,
-                    marks: Marks::new(rules.marks / count, Arc::clone(&marks)),
+                    marks: Marks::new(rules.marks, Arc::clone(&marks)),
                     idle: 0,
                     unread: Vec::new(),
                     lives: Lives::new(origin, index),
@@ -288,6 +288,8 @@ struct Part {
     index: HashTable<Slot>,
     /// What it may have in common with other copies of it.
     twins: Twins,
+    /// Keys whose marks came with the copy that is being merged.
+    marked: BTreeSet<u64>,
 }
 
 /// What a shard's holder may change.

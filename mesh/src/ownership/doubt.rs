@@ -47,6 +47,11 @@ impl Ownership {
         self.review |= self.unheard.remove(name);
     }
 
+    /// Whether it is known who has gone on without this member. One that leaves does not wait for a member that no link reaches.
+    pub(super) fn has_heard_all(&self) -> bool {
+        self.unheard.is_empty() || self.leaving
+    }
+
     /// Whoever is there may have declared this member dead since it was heard of.
     fn hear_all_anew(&mut self) {
         self.doubted_after = self.last_id;

@@ -21,7 +21,7 @@ impl Ownership {
             let partition = p as Partition;
             let (to, doubtful) = match self.slots[p] {
                 Slot::Held => (self.view.owner(partition).filter(|owner| **owner != self.me), false),
-                Slot::Doubtful { asking: false } if self.unheard.is_empty() => (self.merges_at(partition), true),
+                Slot::Doubtful { asking: false } if self.has_heard_all() => (self.merges_at(partition), true),
                 _ => continue,
             };
             let limit = self.settings.transfers_per_peer;
@@ -66,7 +66,7 @@ impl Ownership {
             let copy = match self.slots[usize::from(partition)] {
                 Slot::Held => Copy::Served,
                 // Until all were heard of, this side may count some who have gone on without it.
-                Slot::Doubtful { .. } if self.unheard.is_empty() => Copy::Doubtful,
+                Slot::Doubtful { .. } if self.has_heard_all() => Copy::Doubtful,
                 // Whoever offers to a leaving member will know better soon.
                 Slot::Elsewhere | Slot::Claiming if !self.leaving && !doubtful => Copy::None,
                 _ => {

@@ -392,6 +392,8 @@ pub struct Ownership {
     slots: Vec<Slot>,
     /// The holder of each partition as its holder said; none for those held here.
     holders: Vec<Option<MemberName>>,
+    /// Of these the holder said that it serves them. Of others it is known by an answer, and may have but a copy.
+    announced: PartitionSet,
     /// Whose death took the partition, until somebody takes it again.
     lost: Vec<Option<MemberName>>,
     claims: BTreeMap<u64, Claim>,
@@ -454,6 +456,7 @@ impl Ownership {
             peers: BTreeMap::new(),
             slots: vec![Slot::Elsewhere; n],
             holders: vec![None; n],
+            announced: PartitionSet::new(),
             lost: vec![None; n],
             claims: BTreeMap::new(),
             remembered: BTreeMap::new(),
@@ -735,7 +738,10 @@ impl Ownership {
     fn served_without(&mut self, gone: &MemberName) {
         let mut served: BTreeMap<MemberName, PartitionSet> = BTreeMap::new();
         for (p, holder) in self.holders.iter().enumerate() {
-            if let Some(holder) = holder.as_ref().filter(|holder| *holder != gone && self.peers.contains_key(*holder)) {
+            let is_there = |holder: &&MemberName| *holder != gone && self.peers.contains_key(*holder);
+            if let Some(holder) = holder.as_ref().filter(is_there)
+                && self.announced.contains(p as Partition)
+            {
                 served.entry(holder.clone()).or_default().insert(p as Partition);
             }
         }
@@ -831,6 +837,7 @@ impl Ownership {
         }
         for p in &known {
             self.note_holder(*p, from);
+            self.announced.insert(*p);
         }
         self.served(from, known.into_iter().collect());
         self.review = true;
@@ -853,6 +860,7 @@ impl Ownership {
         self.lost[p] = None;
         self.remembered.remove(&partition);
         self.end_claim(partition);
+        self.announced.remove(partition);
         if let Some(known) = self.holders[p].replace(name.clone()) {
             self.note_beside(partition, known, name);
         }

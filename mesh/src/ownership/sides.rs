@@ -146,10 +146,10 @@ impl Sides {
             }
             // A new process has nothing of what the old one held.
             _ => {
+                self.buried.remove(name);
                 if !self.buried.is_empty() {
                     self.joined.insert(name.clone(), now + self.reunion);
                 }
-                self.buried.remove(name);
                 false
             }
         }
@@ -172,7 +172,8 @@ impl Sides {
 
     /// Whether this member and that one were apart lately, or it may have joined those who were.
     pub(super) fn is_apart(&self, name: &MemberName) -> bool {
-        self.may_return(name) || self.buried_by.contains_key(name) || self.joined.contains_key(name)
+        let joined = || self.joined.contains_key(name) && self.buried.values().any(|grave| grave.back.is_some());
+        self.may_return(name) || self.buried_by.contains_key(name) || joined()
     }
 
     pub(super) fn buried(&self, name: &MemberName) -> bool {
@@ -289,9 +290,15 @@ mod tests {
         sides.back(&b, 2, now);
         assert!(!sides.buried(&b));
         assert_eq!(sides.count(&me, [&b, &c].into_iter()), 3);
-        // It may have joined others that this member does not see.
-        assert!(sides.is_apart(&b) && !sides.is_apart(&c));
-        sides.forget(now + REUNION);
         assert!(!sides.is_apart(&b));
+        // One that comes while others are held for dead, and they come back, may have joined them.
+        sides.died(&c, 1, [&b, &c, &me].into_iter(), now);
+        sides.forget(now + RUMOUR);
+        sides.back(&d, 1, now + RUMOUR);
+        assert!(!sides.is_apart(&d));
+        sides.back(&c, 1, now + RUMOUR);
+        assert!(sides.is_apart(&d) && sides.is_apart(&c) && !sides.is_apart(&b));
+        sides.forget(now + RUMOUR + REUNION);
+        assert!(!sides.is_apart(&d));
     }
 }

@@ -107,7 +107,25 @@ impl State {
         }
     }
 
-    /// What was held for lost elsewhere may be here.
+    /// Takes in a mark. What was held for lost where it comes from may be here, unless it was held for lost here too. False if it cannot
+    /// be read.
+    fn receive_mark(&mut self, partition: u16, mark: &image::KeyMark<'_>, merges: bool, run: &mut Run) -> bool {
+        let was_here = self.marks.has(partition, mark.hash);
+        if self.marks.receive(partition, mark).is_err() {
+            return false;
+        }
+        if merges {
+            if let Some(part) = self.part_mut(partition) {
+                part.marked.insert(mark.hash);
+            }
+            if !was_here {
+                self.note_what_is_here(partition, mark.hash);
+            }
+        }
+        run.lost.extend(self.marks.gone(partition, mark.hash).map(|lost| (partition, lost)));
+        true
+    }
+
     fn note_what_is_here(&mut self, partition: u16, hash: u64) {
         if let Some(entry) = self.find_by_hash(partition, hash).and_then(|number| self.entries.get(number)) {
             self.marks.is_back(partition, hash, entry.run, entry.instance.seq());
@@ -204,6 +222,7 @@ impl State {
         }
         if let Some(part) = self.part_mut(partition) {
             part.incoming = Some(Incoming { number, merge });
+            part.marked.clear();
         }
     }
 
@@ -316,6 +335,7 @@ impl State {
             && let Some(part) = self.part_mut(partition)
         {
             part.twins.merge_is_over();
+            part.marked.clear();
         }
         Some(installed)
     }
@@ -331,15 +351,9 @@ impl State {
                 _ => None,
             };
             match record {
-                Ok(Record::Mark(mark)) => match self.marks.receive(partition, &mark) {
-                    Ok(()) => {
-                        if merge.is_some() {
-                            self.note_what_is_here(partition, mark.hash);
-                        }
-                        run.lost.extend(self.marks.gone(partition, mark.hash).map(|lost| (partition, lost)));
-                    }
-                    Err(_) => installed.rejected += 1,
-                },
+                Ok(Record::Mark(mark)) => {
+                    installed.rejected += u64::from(!self.receive_mark(partition, &mark, merge.is_some(), run));
+                }
                 Ok(Record::Image(image)) => self.receive_image(partition, &image, merge, &mut installed, run),
                 Ok(Record::Removed(removed)) => {
                     installed.rejected += u64::from(!self.receive_removed(partition, &removed, run));
@@ -402,7 +416,8 @@ impl State {
         if twin < seq {
             part.twins.reopened(hash, twin);
         }
-        if merge.is_some() {
+        // What came with a copy was said by who had it, of another one.
+        if merge.is_some() && !self.part(partition)?.marked.contains(&hash) {
             self.marks.is_back(partition, hash, came.run, seq);
         }
         let Some(number) = self.find(partition, hash, image.machine, image.key) else {
