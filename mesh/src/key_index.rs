@@ -552,7 +552,7 @@ impl KeyIndex {
                 telling.add(partition);
             }
         }
-        let is_over = |index: &Index| !apart || index.teller == *by || index.relayed_to.contains(by);
+        let is_over = |index: &Index| !apart || index.relayed_to.contains(by);
         self.keep(|partition, index| !index.dead || !set.contains(partition) || !is_over(index));
         // What is left is to be said.
         self.changed |= apart;

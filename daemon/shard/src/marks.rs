@@ -350,6 +350,17 @@ impl Marks {
         conflicts
     }
 
+    /// Two lives of a key met. Who is answered from now on knows one of them from before, so that neither is an instance that has
+    /// begun since another was lost: that is a conflict.
+    pub(crate) fn met(&mut self, partition: u16, hash: u64) {
+        let known = self.by_place.get_mut(&(partition, hash));
+        if let Some(mark) = known.filter(|mark| mark.lost == Lost::Anew) {
+            mark.lost = Lost::No;
+            let gone = std::mem::take(&mut mark.gone);
+            mark.add_also(gone);
+        }
+    }
+
     /// A copy of a life is there with its transitions up to `seq`: it did not go with an owner that was held for dead, as a whole or
     /// from one of these on.
     pub(crate) fn is_back(&mut self, partition: u16, hash: u64, run: RunId, seq: u64) {
@@ -512,6 +523,19 @@ mod tests {
         marks.add_conflict(1, 3, conflict(5, 9));
         marks.is_there(1, 3, RunId(4));
         assert_eq!((marks.take(1, 2), marks.take(1, 3)), (None, Some(mark(conflict(5, 9)))));
+    }
+
+    #[test]
+    fn one_that_began_since_another_was_lost_and_meets_a_third_is_no_restart() {
+        let mut marks = marks_of(9);
+        marks.set_gone(1, life(1, 4));
+        marks.met(1, 1);
+        assert!(marks.is_gone(1, 1));
+        marks.began_anew(1, 1);
+        marks.met(1, 1);
+        let conflict = Conflict { reason: ConflictReason::OwnerLost, lost_from: 1, run: RunId(4) };
+        assert_eq!(marks.take(1, 1), Some(KeyMark { conflict: Some(conflict), ..KeyMark::default() }));
+        assert_eq!(marks.take(1, 1), None);
     }
 
     #[test]

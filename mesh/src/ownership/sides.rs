@@ -136,23 +136,22 @@ impl Sides {
 
     /// A member is there that was not. Says whether it is the process that was taken for dead.
     pub(super) fn back(&mut self, name: &MemberName, incarnation: u64, now: Instant) -> bool {
-        if let Some((of, _)) = self.rumoured.remove(name) {
-            return of == incarnation;
-        }
-        match self.buried.get_mut(name) {
-            Some(grave) if grave.incarnation == incarnation => {
+        let was_same = match (self.rumoured.remove(name), self.buried.get_mut(name)) {
+            (Some((of, _)), _) => of == incarnation,
+            (None, Some(grave)) if grave.incarnation == incarnation => {
                 (grave.until, grave.back) = (now + self.reunion, Some(now));
                 true
             }
+            _ => false,
+        };
+        if !was_same {
             // A new process has nothing of what the old one held.
-            _ => {
-                self.buried.remove(name);
-                if !self.buried.is_empty() {
-                    self.joined.insert(name.clone(), now + self.reunion);
-                }
-                false
+            self.buried.remove(name);
+            if !self.buried.is_empty() {
+                self.joined.insert(name.clone(), now + self.reunion);
             }
         }
+        was_same
     }
 
     /// Whether a member's death may be a rumour.

@@ -430,6 +430,9 @@ impl State {
         let common = self.part(partition)?.twins.common(hash, twin);
         let here = self.entries.get_mut(number)?;
         let met = meet(&came, here, common, merge);
+        if here.run != came.run {
+            self.marks.met(partition, hash);
+        }
         if met.comes {
             let is_another = here.run != came.run;
             // The wheel's entry stays: it is set anew when it comes up.
