@@ -138,6 +138,11 @@ impl Index {
         Self { teller, dead: false, relayed_to: BTreeSet::new(), keys: Keys::new(), before: Keys::new() }
     }
 
+    /// Whether this process told it.
+    fn is_of(&self, name: &MemberName) -> bool {
+        !self.dead && self.teller == *name
+    }
+
     fn len(&self) -> usize {
         self.keys.len() + self.before.len()
     }
@@ -244,6 +249,7 @@ impl KeyIndex {
         match step {
             Step::Relay { partition, without_own } => {
                 let told = self.told.get_mut(&partition).into_iter().flatten();
+                let told = told.filter(|index| !without_own || !index.is_of(&to));
                 told.for_each(|index| _ = index.relayed_to.insert(to.clone()));
                 for body in self.relay(partition, without_own.then_some(&to)) {
                     self.sent(&to, body.len());
@@ -522,7 +528,7 @@ impl KeyIndex {
         }
     }
 
-    /// Frames of what is known of a partition, but not what `except` told itself.
+    /// Frames of what is known of a partition, but not what `except` told itself, as the process that it is.
     fn relay(&self, partition: Partition, except: Option<&MemberName>) -> Vec<Vec<u8>> {
         let mut frames: Vec<Vec<u8>> = Vec::new();
         let indexes = self.told.get(&partition).into_iter().flatten();

@@ -206,7 +206,7 @@ limits! {
     keep: Duration = HOUR, "1h", span(Duration::from_secs(365 * 24 * 3_600)), "For how long an instance stays that is done, failed or stopped, where its machine's @statemesh.keep does not say; then it is removed";
     list_looks: usize = 100_000, "100000", count(1, 1_000_000_000), "Places of instances, also of those that are gone, that one page of a list looks at; the list goes on with the next page";
     waits: usize = 10_000, "10000", count(1, 10_000_000), "Requests whose answers wait (`until`), for each reactor; further ones are refused";
-    wait: Duration = HOUR, "1h", span(Duration::from_secs(24 * 3_600)), "For how long an answer waits at most, whatever its `within` says";
+    wait: Duration = HOUR, "1h", span(Duration::from_secs(24 * 3_600)), "For how long an answer may wait; a longer `within` is refused";
     removed: usize = 100_000, "100000", count(64, 100_000_000), "Removed instances on this daemon whose dedup tokens are kept for limits.dedup_for; beyond it the oldest are forgotten and counted";
     marks: usize = 10_000_000, "10000000", count(64, 1_000_000_000), "Keys on this daemon of which it is still to be said that something was lost; beyond it the oldest are forgotten and counted";
     definitions_bytes: usize = 256 << 20, "256MiB", bytes(1 << 20, 64 * GIB), "The definitions of the mesh, old versions included, as members send them to each other; further ones are refused. It should be the same at all daemons";

@@ -2,7 +2,7 @@
 //!
 //! Marks belong to their partition: they are handed off with it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -177,6 +177,16 @@ impl Unsaid {
         }
     }
 
+    /// Drops what is not lost of a life, there being a copy of it up to `seq`, but for what stays whatever is there.
+    fn is_back(&mut self, run: RunId, seq: u64, stays: impl Fn(u64) -> bool) {
+        self.also.retain(|gone| *gone != run || stays(1));
+        self.conflicts.retain(|conflict| {
+            let is_over =
+                conflict.run == run && conflict.reason == ConflictReason::OwnerLost && conflict.lost_from <= seq.max(1);
+            !is_over || stays(conflict.lost_from)
+        });
+    }
+
     /// The next thing to be said, which is over then.
     fn next(&mut self) -> KeyMark {
         let lost_life = |run| Conflict { reason: ConflictReason::OwnerLost, lost_from: 1, run };
@@ -227,6 +237,9 @@ impl Unsaid {
 /// Places in the order of marks that may be void, beside as many as there are.
 const ORDER: usize = 64;
 
+/// What marks that came with a copy said is lost: keys by hash, lives, and the first transition.
+pub(crate) type Said = BTreeSet<(u64, RunId, u64)>;
+
 /// A partition, and the hash of `machine/key`.
 type Place = (u16, u64);
 
@@ -260,11 +273,6 @@ impl Marks {
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.by_place.len()
-    }
-
-    /// Whether a key has one.
-    pub(crate) fn has(&self, partition: u16, hash: u64) -> bool {
-        self.by_place.contains_key(&(partition, hash))
     }
 
     /// How many were forgotten for others since this was asked last.
@@ -351,26 +359,25 @@ impl Marks {
     }
 
     /// Two lives of a key met. Who is answered from now on knows one of them from before, so that neither is an instance that has
-    /// begun since another was lost: that is a conflict.
-    pub(crate) fn met(&mut self, partition: u16, hash: u64) {
+    /// begun since another was lost: unless that is one of the two, it is a conflict.
+    pub(crate) fn met(&mut self, partition: u16, hash: u64, lives: [RunId; 2]) {
         let known = self.by_place.get_mut(&(partition, hash));
         if let Some(mark) = known.filter(|mark| mark.lost == Lost::Anew) {
             mark.lost = Lost::No;
             let gone = std::mem::take(&mut mark.gone);
-            mark.add_also(gone);
+            if gone != RunId::default() && !lives.contains(&gone) {
+                mark.add_also(gone);
+            }
         }
     }
 
     /// A copy of a life is there with its transitions up to `seq`: it did not go with an owner that was held for dead, as a whole or
-    /// from one of these on.
-    pub(crate) fn is_back(&mut self, partition: u16, hash: u64, run: RunId, seq: u64) {
-        let Some(mark) = self.by_place.get_mut(&(partition, hash)) else { return };
-        mark.also.retain(|gone| *gone != run);
-        mark.conflicts.retain(|conflict| {
-            conflict.run != run || conflict.reason != ConflictReason::OwnerLost || conflict.lost_from > seq.max(1)
-        });
+    /// from one of these on. `said` is what who had the copy said of another one.
+    pub(crate) fn is_back(&mut self, place: (u16, u64), run: RunId, seq: u64, said: &Said) {
+        let Some(mark) = self.by_place.get_mut(&place) else { return };
+        mark.is_back(run, seq, |lost_from| said.contains(&(place.1, run, lost_from)));
         if mark.is_empty() {
-            self.remove((partition, hash));
+            self.remove(place);
         }
     }
 
@@ -434,9 +441,25 @@ impl Marks {
         })
     }
 
-    /// Takes in one that came with a partition, beside what is marked here.
-    pub(crate) fn receive(&mut self, partition: u16, record: &image::KeyMark<'_>) -> Result<(), Malformed> {
-        let Unsaid { lost, gone, also, conflicts, .. } = Unsaid::decode(record.body)?;
+    /// Takes in one that came with a partition, beside what is marked here, and notes what it said. What was held for lost where it comes
+    /// from is not, if it is `here`: a life, and its last transition.
+    pub(crate) fn receive(
+        &mut self,
+        partition: u16,
+        record: &image::KeyMark<'_>,
+        here: Option<(RunId, u64)>,
+        said: &mut Said,
+    ) -> Result<(), Malformed> {
+        let mut came = Unsaid::decode(record.body)?;
+        said.extend(came.also.iter().map(|run| (record.hash, *run, 1)));
+        said.extend(came.conflicts.iter().map(|conflict| (record.hash, conflict.run, conflict.lost_from)));
+        if let Some((run, seq)) = here {
+            came.is_back(run, seq, |_| false);
+        }
+        if came.is_empty() {
+            return Ok(());
+        }
+        let Unsaid { lost, gone, also, conflicts, .. } = came;
         let known = self.mark((partition, record.hash));
         also.into_iter().for_each(|run| known.add_also(run));
         known.add_lost(lost, gone);
@@ -490,14 +513,14 @@ mod tests {
         here.set_gone(4, life(1, 4));
         let mut there = marks_of(9);
         for (hash, body) in here.records(3) {
-            there.receive(3, &image::KeyMark { hash, body: &body }).unwrap();
+            there.receive(3, &image::KeyMark { hash, body: &body }, None, &mut Said::new()).unwrap();
         }
         here.forget(3);
         assert_eq!((here.len(), there.len()), (1, 2));
         assert!(there.is_gone(3, 1) && !there.is_gone(3, 2) && !there.is_gone(4, 1));
         let mark = KeyMark { conflict: Some(conflict), ..KeyMark::default() };
         assert_eq!((there.take(3, 2), there.take(3, 2)), (Some(mark), None));
-        assert!(there.receive(3, &image::KeyMark { hash: 1, body: &[9] }).is_err());
+        assert!(there.receive(3, &image::KeyMark { hash: 1, body: &[9] }, None, &mut Said::new()).is_err());
     }
 
     #[test]
@@ -528,14 +551,20 @@ mod tests {
     #[test]
     fn one_that_began_since_another_was_lost_and_meets_a_third_is_no_restart() {
         let mut marks = marks_of(9);
+        let lives = [RunId(5), RunId(6)];
         marks.set_gone(1, life(1, 4));
-        marks.met(1, 1);
+        marks.met(1, 1, lives);
         assert!(marks.is_gone(1, 1));
         marks.began_anew(1, 1);
-        marks.met(1, 1);
+        marks.met(1, 1, lives);
         let conflict = Conflict { reason: ConflictReason::OwnerLost, lost_from: 1, run: RunId(4) };
         assert_eq!(marks.take(1, 1), Some(KeyMark { conflict: Some(conflict), ..KeyMark::default() }));
         assert_eq!(marks.take(1, 1), None);
+        // It is there after all: what becomes of the two says how they met.
+        marks.set_gone(1, life(1, 5));
+        marks.began_anew(1, 1);
+        marks.met(1, 1, lives);
+        assert_eq!(marks.take(1, 1), Some(KeyMark::default()));
     }
 
     #[test]
@@ -549,12 +578,14 @@ mod tests {
             (ConflictReason::Merged, 1, 9, true),
         ] {
             marks.add_conflict(1, 1, conflict(reason, lost_from));
-            marks.is_back(1, 1, RunId(5), 9);
-            marks.is_back(1, 1, RunId(4), seq);
+            marks.is_back((1, 1), RunId(5), 9, &Said::new());
+            // Who had the copy said it of another one.
+            marks.is_back((1, 1), RunId(4), seq, &Said::from([(1, RunId(4), lost_from)]));
+            marks.is_back((1, 1), RunId(4), seq, &Said::from([(2, RunId(4), lost_from)]));
             assert_eq!(marks.take(1, 1).is_some(), is_lost, "{reason:?} {lost_from} {seq}");
         }
         [4, 9].into_iter().for_each(|run| marks.set_gone(1, life(1, run)));
-        marks.is_back(1, 1, RunId(4), 3);
+        marks.is_back((1, 1), RunId(4), 3, &Said::new());
         assert_eq!(marks.take(1, 1), Some(KeyMark { lost: Lost::Gone, gone: RunId(9), conflict: None }));
     }
 
@@ -580,7 +611,7 @@ mod tests {
         }
         let mut there = marks_of(9);
         for (hash, body) in marks.records(1) {
-            there.receive(1, &image::KeyMark { hash, body: &body }).unwrap();
+            there.receive(1, &image::KeyMark { hash, body: &body }, None, &mut Said::new()).unwrap();
         }
         there.is_there(1, 5, RunId(9));
         assert_eq!((there.take(1, 5), there.take(1, 5)), (Some(mark), None));

@@ -1,7 +1,7 @@
 //! Shards: where the instances live. A shard has one writer at a time, whoever claims it; the others leave their work in
 //! its inbox. Partition `p` lives in shard `p mod shards`.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
@@ -25,7 +25,7 @@ use crate::feed::Feeds;
 use crate::instance::Entry;
 use crate::lives::{Lives, Origin};
 use crate::machines::Machines;
-use crate::marks::Marks;
+use crate::marks::{Marks, Said};
 use crate::removed::Removed;
 use crate::stages::{Clock, Stage, Stopwatch};
 use crate::timer_wheel::TimerWheel;
@@ -288,8 +288,8 @@ struct Part {
     index: HashTable<Slot>,
     /// What it may have in common with other copies of it.
     twins: Twins,
-    /// Keys whose marks came with the copy that is being merged.
-    marked: BTreeSet<u64>,
+    /// What the marks said that came with the copy that is being merged.
+    said: Said,
 }
 
 /// What a shard's holder may change.

@@ -59,7 +59,7 @@ codes! {
     BadRequest "bad_request" Fix "The frame is no request: neither a MessagePack nor a JSON map, or malformed.";
     UnknownOp "unknown_op" Fix "There is no such `op`.";
     MissingField "missing_field" Fix "The op needs a field that the request does not have.";
-    WrongType "wrong_type" Fix "A field has a value of the wrong type.";
+    WrongType "wrong_type" Fix "A field has a value of the wrong type, or one that is out of bounds.";
     BatchTooLarge "batch_too_large" Fix "The array has more requests than `limits.batch`.";
     MessageTooLarge "message_too_large" Fix "The frame has more bytes than `limits.message_bytes`; it was not read.";
     KeyTooLong "key_too_long" Fix "The key is longer than `limits.key_bytes`.";

@@ -49,7 +49,8 @@ impl Ownership {
 
     /// Whether it is known who has gone on without this member. One that leaves does not wait for a member that no link reaches.
     pub(super) fn has_heard_all(&self) -> bool {
-        self.unheard.is_empty() || self.leaving
+        let linked = |name: &MemberName| self.peers.get(name).is_some_and(|peer| peer.linked);
+        self.unheard.is_empty() || (self.leaving && !self.unheard.iter().any(linked))
     }
 
     /// Whoever is there may have declared this member dead since it was heard of.

@@ -850,7 +850,7 @@ impl Ownership {
                 self.unsettled.insert(p);
             }
         }
-        let apart = self.sides.is_apart(by);
+        let apart = self.sides.may_be_apart(by);
         self.out.push_back(Output::Served { by: by.clone(), apart, set });
     }
 
@@ -860,7 +860,9 @@ impl Ownership {
         self.lost[p] = None;
         self.remembered.remove(&partition);
         self.end_claim(partition);
-        self.announced.remove(partition);
+        if self.holders[p].as_ref() != Some(name) {
+            self.announced.remove(partition);
+        }
         if let Some(known) = self.holders[p].replace(name.clone()) {
             self.note_beside(partition, known, name);
         }

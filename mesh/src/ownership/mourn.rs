@@ -20,7 +20,7 @@ impl Ownership {
             return;
         }
         self.beside.remove(&partition);
-        if is_here(&holder) && self.sides.is_apart(other) {
+        if is_here(&holder) && self.sides.may_be_apart(other) {
             self.beside.insert(partition, holder);
         }
     }

@@ -175,6 +175,11 @@ impl Sides {
         self.may_return(name) || self.buried_by.contains_key(name) || joined()
     }
 
+    /// The same, also if nobody of those that it may have joined has come back yet.
+    pub(super) fn may_be_apart(&self, name: &MemberName) -> bool {
+        self.is_apart(name) || self.joined.contains_key(name)
+    }
+
     pub(super) fn buried(&self, name: &MemberName) -> bool {
         self.buried.contains_key(name)
     }

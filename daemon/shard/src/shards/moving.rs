@@ -107,29 +107,17 @@ impl State {
         }
     }
 
-    /// Takes in a mark. What was held for lost where it comes from may be here, unless it was held for lost here too. False if it cannot
-    /// be read.
+    /// Takes in a mark, in a merge beside what is here. False if it cannot be read.
     fn receive_mark(&mut self, partition: u16, mark: &image::KeyMark<'_>, merges: bool, run: &mut Run) -> bool {
-        let was_here = self.marks.has(partition, mark.hash);
-        if self.marks.receive(partition, mark).is_err() {
-            return false;
-        }
-        if merges {
-            if let Some(part) = self.part_mut(partition) {
-                part.marked.insert(mark.hash);
-            }
-            if !was_here {
-                self.note_what_is_here(partition, mark.hash);
-            }
+        let entry = self.find_by_hash(partition, mark.hash).and_then(|number| self.entries.get(number));
+        let here = entry.filter(|_| merges).map(|entry| (entry.run, entry.instance.seq()));
+        let Some(mut said) = self.part_mut(partition).map(|part| std::mem::take(&mut part.said)) else { return false };
+        let is_read = self.marks.receive(partition, mark, here, &mut said).is_ok();
+        if let Some(part) = self.part_mut(partition).filter(|_| merges) {
+            part.said = said;
         }
         run.lost.extend(self.marks.gone(partition, mark.hash).map(|lost| (partition, lost)));
-        true
-    }
-
-    fn note_what_is_here(&mut self, partition: u16, hash: u64) {
-        if let Some(entry) = self.find_by_hash(partition, hash).and_then(|number| self.entries.get(number)) {
-            self.marks.is_back(partition, hash, entry.run, entry.instance.seq());
-        }
+        is_read
     }
 
     /// Neither serves a partition nor fires its timers: others may have adopted it.
@@ -222,7 +210,7 @@ impl State {
         }
         if let Some(part) = self.part_mut(partition) {
             part.incoming = Some(Incoming { number, merge });
-            part.marked.clear();
+            part.said.clear();
         }
     }
 
@@ -335,7 +323,7 @@ impl State {
             && let Some(part) = self.part_mut(partition)
         {
             part.twins.merge_is_over();
-            part.marked.clear();
+            part.said.clear();
         }
         Some(installed)
     }
@@ -416,9 +404,10 @@ impl State {
         if twin < seq {
             part.twins.reopened(hash, twin);
         }
-        // What came with a copy was said by who had it, of another one.
-        if merge.is_some() && !self.part(partition)?.marked.contains(&hash) {
-            self.marks.is_back(partition, hash, came.run, seq);
+        if merge.is_some() {
+            let said = std::mem::take(&mut self.part_mut(partition)?.said);
+            self.marks.is_back((partition, hash), came.run, seq, &said);
+            self.part_mut(partition)?.said = said;
         }
         let Some(number) = self.find(partition, hash, image.machine, image.key) else {
             let number = self.add(partition, hash, came, run);
@@ -431,7 +420,7 @@ impl State {
         let here = self.entries.get_mut(number)?;
         let met = meet(&came, here, common, merge);
         if here.run != came.run {
-            self.marks.met(partition, hash);
+            self.marks.met(partition, hash, [here.run, came.run]);
         }
         if met.comes {
             let is_another = here.run != came.run;
