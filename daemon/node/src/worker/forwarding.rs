@@ -19,6 +19,7 @@ use super::context::{Keyed, NO_PARTITION, Pending, ReplyTo, Rest, Waiting};
 use super::inbox::ANSWER_BYTES;
 use super::{Asked, Worker};
 use crate::limits::PEER_HEADER_BYTES;
+use crate::mailbox::ToControl;
 use crate::peers::say;
 
 /// Parked requests that go on in one turn: as long as reading a connection takes, so that nobody waits for them for long.
@@ -370,6 +371,11 @@ impl Worker {
     /// A member is gone for good. What still waited for its link was never sent, so it goes to the new owner.
     pub(super) fn member_gone(&mut self, member: u32, io: &mut Io) {
         let link = self.peers.link(member);
+        // The control plane has forgotten its links already, but may have heard since that this one is ready: it may lead to the next
+        // process, and is closed all the same.
+        if self.peers.is_control_lane() && self.peers.is_ready(member) {
+            self.tell_control(ToControl::LinkTo { member, up: false });
+        }
         for correlation in self.peers.gone(member, io) {
             match self.delivery.answered(correlation) {
                 // Nobody else has what it would have listed.
