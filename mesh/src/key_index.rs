@@ -248,10 +248,7 @@ impl KeyIndex {
         let Some((to, step)) = next else { return false };
         match step {
             Step::Relay { partition, without_own } => {
-                let told = self.told.get_mut(&partition).into_iter().flatten();
-                let told = told.filter(|index| !without_own || !index.is_of(&to));
-                told.for_each(|index| _ = index.relayed_to.insert(to.clone()));
-                for body in self.relay(partition, without_own.then_some(&to)) {
+                for body in self.relay(partition, &to, without_own) {
                     self.sent(&to, body.len());
                     self.out.push_back(Output::Relay { to: to.clone(), body });
                 }
@@ -528,11 +525,16 @@ impl KeyIndex {
         }
     }
 
-    /// Frames of what is known of a partition, but not what `except` told itself, as the process that it is.
-    fn relay(&self, partition: Partition, except: Option<&MemberName>) -> Vec<Vec<u8>> {
+    /// Frames of what is known of a partition, for `to`, who was told all of it then; but not what it told itself, if so, as the process
+    /// that it is.
+    fn relay(&mut self, partition: Partition, to: &MemberName, without_own: bool) -> Vec<Vec<u8>> {
         let mut frames: Vec<Vec<u8>> = Vec::new();
-        let indexes = self.told.get(&partition).into_iter().flatten();
-        for ((machine, key), known) in indexes.filter(|index| Some(&index.teller) != except).flat_map(Index::all) {
+        let indexes = self.told.get_mut(&partition).into_iter().flatten();
+        let indexes = indexes.filter(|index| !without_own || !index.is_of(to)).map(|index| {
+            index.relayed_to.insert(to.clone());
+            &*index
+        });
+        for ((machine, key), known) in indexes.flat_map(Index::all) {
             if frames.last().is_none_or(|frame| frame.len() >= FRAME_BYTES) {
                 frames.push(Vec::new());
             }
@@ -559,7 +561,8 @@ impl KeyIndex {
             }
         }
         let is_over = |index: &Index| !apart || index.relayed_to.contains(by);
-        self.keep(|partition, index| !index.dead || !set.contains(partition) || !is_over(index));
+        set.iter().for_each(|partition| self.keep_of(partition, |index| !index.dead || !is_over(index)));
+        self.forget_partial();
         // What is left is to be said.
         self.changed |= apart;
     }
@@ -579,25 +582,27 @@ impl KeyIndex {
 
     /// Takes all keys that are known of a partition, and whether these may not be all.
     pub fn take(&mut self, partition: Partition) -> (Vec<LostKey>, bool) {
-        let mut all = self.forget_relayed(partition);
-        for index in self.told.get(&partition).into_iter().flatten() {
-            for (key, known) in index.all() {
-                all.entry(key.clone()).or_insert(*known).and(*known);
-            }
-        }
+        let relayed = self.forget_relayed(partition);
+        let lost = self.lost_of(partition, relayed, |_| true);
         let partial = self.partial.contains(partition);
         self.forget(partition, None);
-        (lost_keys(all), partial)
+        (lost, partial)
     }
 
     /// Takes what dead members told of a partition.
     pub fn take_dead(&mut self, partition: Partition) -> Vec<LostKey> {
-        let mut all = Keys::new();
-        for index in self.told.get(&partition).into_iter().flatten().filter(|index| index.dead) {
+        let lost = self.lost_of(partition, Keys::new(), |index| index.dead);
+        self.keep_of(partition, |index| !index.dead);
+        lost
+    }
+
+    /// What these keys of a partition come to, and those of the indexes that are `wanted`.
+    fn lost_of(&self, partition: Partition, mut all: Keys, wanted: impl Fn(&Index) -> bool) -> Vec<LostKey> {
+        for index in self.told.get(&partition).into_iter().flatten().filter(|index| wanted(index)) {
             index.all().for_each(|(key, known)| all.entry(key.clone()).or_insert(*known).and(*known));
         }
-        self.keep_of(partition, |index| !index.dead);
-        lost_keys(all)
+        let lost = all.into_iter();
+        lost.map(|((machine, key), Known { run, lost: before })| LostKey { machine, key, run, before }).collect()
     }
 
     /// Forgets all indexes but those that are `wanted`.
@@ -636,11 +641,6 @@ impl KeyIndex {
             }
         }
     }
-}
-
-fn lost_keys(all: Keys) -> Vec<LostKey> {
-    let lost = all.into_iter();
-    lost.map(|((machine, key), Known { run, lost: before })| LostKey { machine, key, run, before }).collect()
 }
 
 /// What became of a key that was told.
@@ -1131,6 +1131,23 @@ mod tests {
         index.tell(&d, &body(&[(1, "a", false)])).unwrap();
         index.forget(1, Some(&d));
         assert_eq!(index.keys(), 2);
+    }
+
+    #[test]
+    fn what_a_process_told_is_passed_on_to_the_next_one_of_its_name_and_not_to_itself() {
+        let (mut index, d) = (KeyIndex::new(9), name("d"));
+        index.tell(&d, &body(&[(1, "a", false)])).unwrap();
+        for (dies, is_told) in [(false, false), (true, true)] {
+            if dies {
+                index.member_down(&d);
+            }
+            index.link_up(&d);
+            index.ask(&d, true, &set(&[1]));
+            assert_eq!(outputs(&mut index).iter().any(|output| matches!(output, Output::Relay { .. })), is_told);
+        }
+        // What it was told is not to be said again.
+        index.served(&d, true, &set(&[1]));
+        assert_eq!(index.keys(), 0);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use statemesh_protocol::image::{self, Input, Malformed};
 use statemesh_protocol::reply::MapWriter;
 use statemesh_protocol::run::RunId;
 
+use crate::removed::Place;
 use crate::shards::LostLife;
 
 /// Why two states of a key met.
@@ -240,9 +241,6 @@ const ORDER: usize = 64;
 /// What marks that came with a copy said is lost: keys by hash, lives, and the first transition.
 pub(crate) type Said = BTreeSet<(u64, RunId, u64)>;
 
-/// A partition, and the hash of `machine/key`.
-type Place = (u16, u64);
-
 /// The marks of one shard. A key that nobody asks for keeps its mark, and so there is a bound.
 #[derive(Debug)]
 pub(crate) struct Marks {
@@ -373,7 +371,7 @@ impl Marks {
 
     /// A copy of a life is there with its transitions up to `seq`: it did not go with an owner that was held for dead, as a whole or
     /// from one of these on. `said` is what who had the copy said of another one.
-    pub(crate) fn is_back(&mut self, place: (u16, u64), run: RunId, seq: u64, said: &Said) {
+    pub(crate) fn is_back(&mut self, place: Place, run: RunId, seq: u64, said: &Said) {
         let Some(mark) = self.by_place.get_mut(&place) else { return };
         mark.is_back(run, seq, |lost_from| said.contains(&(place.1, run, lost_from)));
         if mark.is_empty() {

@@ -37,7 +37,7 @@ impl Left {
 
 /// A partition, and the hash of `machine/key`. Two keys with one hash share what they left: a token answers only the request
 /// that it was bound to.
-type Place = (u16, u64);
+pub(crate) type Place = (u16, u64);
 
 /// What the removed instances of one shard left.
 #[derive(Debug)]

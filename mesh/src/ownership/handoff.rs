@@ -165,7 +165,7 @@ impl Ownership {
         if self.is_receiving(partition, number, from) {
             let standing = self.sides.standing(partition);
             self.installed.insert((from.clone(), partition), number);
-            self.is_no_longer_beside(partition, from);
+            self.forget_beside(partition, from);
             if matches!(
                 self.slots[usize::from(partition)],
                 Slot::Receiving { copy: Copy::Doubtful, doubtful: true, .. }

@@ -871,7 +871,7 @@ impl Ownership {
 
     fn not_here(&mut self, from: &MemberName, partition: Partition) {
         let p = usize::from(partition);
-        self.is_no_longer_beside(partition, from);
+        self.forget_beside(partition, from);
         if self.holders.get(p).is_some_and(|h| h.as_ref() == Some(from)) {
             self.holders[p] = None;
             self.touched.insert(partition);

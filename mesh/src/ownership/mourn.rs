@@ -26,7 +26,7 @@ impl Ownership {
     }
 
     /// What a member held of a partition is in another copy by now.
-    pub(super) fn is_no_longer_beside(&mut self, partition: Partition, name: &MemberName) {
+    pub(super) fn forget_beside(&mut self, partition: Partition, name: &MemberName) {
         if self.beside.get(&partition) == Some(name) {
             self.beside.remove(&partition);
         }
