@@ -308,6 +308,9 @@ fn end_of(reply: &Value, at: u64) -> End {
 /// Contradictions that are shown of one key.
 const BRIEF: usize = 2;
 
+/// Tokens that a key remembers, as docs/reference/protocol.md says.
+const TOKENS: usize = 32;
+
 /// One key's requests, in the order sent, and what is there in the end.
 struct Case<'a> {
     key: &'a str,
@@ -357,11 +360,16 @@ impl Case<'_> {
 
     /// Every number in the log was sent to this key, once is enough, and a refused event is not there.
     fn log_fits(&self, found: &mut Vec<String>) {
-        let mut before = BTreeSet::new();
+        // Where each event was seen last, and how many with a token were seen by then.
+        let mut before = BTreeMap::new();
+        let mut tokens = 0;
         for n in self.log.iter().flatten() {
-            if !before.insert(*n) {
+            let has_token = self.attempts.iter().any(|a| a.event == Some(*n) && a.dedup);
+            let forgets = |seen: usize| has_token && tokens - seen > TOKENS;
+            if before.insert(*n, tokens).is_some_and(|seen| !forgets(seen)) {
                 found.push(format!("{}: event {n} was applied twice", self.key));
             }
+            tokens += usize::from(has_token);
             let tries: Vec<&Attempt> = self.attempts.iter().filter(|a| a.event == Some(*n)).collect();
             let refused =
                 |a: &&Attempt| matches!(&a.end, End::Refused { code, .. } if NOTHING_APPLIED.contains(&code.as_str()));
@@ -570,6 +578,10 @@ mod tests {
     use serde_json::json;
 
     fn sent(judge: &mut Judge, id: u64, at: u64) {
+        sent_with(judge, id, at, false);
+    }
+
+    fn sent_with(judge: &mut Judge, id: u64, at: u64, dedup: bool) {
         let attempt = Attempt {
             event: Some(id),
             key: "k".into(),
@@ -578,7 +590,7 @@ mod tests {
             daemon: 0,
             at,
             again: false,
-            dedup: false,
+            dedup,
             told: false,
             end: End::Open,
         };
@@ -623,6 +635,18 @@ mod tests {
         let mut none = three();
         none.ends_with("k", None);
         assert!(verdict(none).contains("is gone without a word"), "no instance at all");
+    }
+
+    #[test]
+    fn a_repeat_may_count_once_its_token_is_forgotten_and_not_before() {
+        for (others, fine) in [(31, false), (32, true)] {
+            let mut judge = Judge::default();
+            (1..=others + 1).for_each(|id| sent_with(&mut judge, id, id, true));
+            (1..=others + 1).for_each(|id| ok(&mut judge, id, id, 100 + id));
+            judge.ends_with("k", Some((1..=others + 1).chain([1]).collect()));
+            let found = verdict(judge);
+            assert_eq!(found.contains("twice"), !fine, "{others}: {found}");
+        }
     }
 
     #[test]
