@@ -37,7 +37,7 @@ impl Control {
     /// Ownership has to know of which partitions keys are known.
     pub(super) fn index_changed(&mut self, now: Instant) {
         if let Some(indexed) = self.key_index.changed() {
-            self.ownership.handle(ownership::Input::Indexed(indexed), now);
+            self.own(ownership::Input::Indexed(indexed), now);
         }
     }
 

@@ -30,7 +30,7 @@ impl Control {
         self.leaving =
             Some(Leaving { until: now + patience, look_at: now + LOOK, drained_at: None, moved: 0, gone: false });
         self.membership.handle(membership::Input::Leave, now);
-        self.ownership.handle(ownership::Input::Leave, now);
+        self.own(ownership::Input::Leave, now);
         self.stale = true;
     }
 

@@ -74,7 +74,7 @@ impl Control {
                 }
                 membership::Output::TakenForDead => {
                     tracing::warn!("others declared this daemon dead, and may have adopted what it holds");
-                    self.ownership.handle(ownership::Input::Doubt(ownership::Reason::TakenForDead), now);
+                    self.own(ownership::Input::Doubt(ownership::Reason::TakenForDead), now);
                 }
                 membership::Output::Renewed(identity) => {
                     tracing::info!(incarnation = identity.incarnation, revision = identity.revision, "renewed");
@@ -109,7 +109,7 @@ impl Control {
 
     fn ownership_member(&mut self, identity: &Identity, now: Instant) {
         let Identity { name, incarnation, leaving, .. } = identity.clone();
-        self.ownership.handle(ownership::Input::MemberUp { name, incarnation, placeable: !leaving }, now);
+        self.own(ownership::Input::MemberUp { name, incarnation, placeable: !leaving }, now);
     }
 
     fn member_updated(&mut self, identity: &Identity, now: Instant) {
@@ -138,7 +138,7 @@ impl Control {
             self.close_member(member, &identity.name, now);
         }
         self.key_index.member_down(&identity.name);
-        self.ownership.handle(ownership::Input::MemberDown { name: identity.name.clone(), left }, now);
+        self.own(ownership::Input::MemberDown { name: identity.name.clone(), left }, now);
         self.definition_member_gone(identity.name.clone(), now);
     }
 
@@ -146,7 +146,7 @@ impl Control {
     fn close_member(&mut self, member: u32, name: &MemberName, now: Instant) {
         if self.links.forget(member) {
             self.key_index.link_down(name);
-            self.ownership.handle(ownership::Input::LinkDown(name.clone()), now);
+            self.own(ownership::Input::LinkDown(name.clone()), now);
         }
         self.outbox.tell_all(&self.shared, || Command::MemberGone { member });
     }
@@ -172,17 +172,17 @@ impl Control {
             ToControl::Refused { refusal } => self.refused(&refusal),
             ToControl::HandedOff { partition, number, to, instances } => {
                 self.transferred(to, instances);
-                self.ownership.handle(ownership::Input::HandedOff { partition, number }, now);
+                self.own(ownership::Input::HandedOff { partition, number }, now);
             }
             ToControl::Received { partition, number, from } => {
                 if let Some(from) = self.name(from) {
-                    self.ownership.handle(ownership::Input::Received { partition, number, from }, now);
+                    self.own(ownership::Input::Received { partition, number, from }, now);
                 }
             }
             ToControl::Unreadable { partition, number, from } => {
                 if let Some(from) = self.name(from) {
                     tracing::warn!(partition, holder = %from, "instances of a hand-off cannot be read here: its holder keeps it");
-                    self.ownership.handle(ownership::Input::Unreadable { partition, number, from }, now);
+                    self.own(ownership::Input::Unreadable { partition, number, from }, now);
                 }
             }
             ToControl::LinkTo { member, up } => {
@@ -195,7 +195,7 @@ impl Control {
             }
             ToControl::Misrouted { partition, member } => {
                 if let Some(from) = self.name(member) {
-                    self.ownership.handle(ownership::Input::Misrouted { partition, from }, now);
+                    self.own(ownership::Input::Misrouted { partition, from }, now);
                 }
             }
             ToControl::Keys { member, relayed, body } => self.keys(member, relayed, &body, now),
@@ -209,19 +209,19 @@ impl Control {
         match change {
             Change::None => {}
             Change::Up(early) => {
-                self.ownership.handle(ownership::Input::LinkUp(name.clone()), now);
+                self.key_index.link_up(&name);
+                self.follow_key_index();
+                self.own(ownership::Input::LinkUp(name.clone()), now);
                 self.definition_link_up(name.clone(), now);
                 for message in early {
                     self.peer_message(member, name.clone(), message, now);
                 }
-                self.key_index.link_up(&name);
-                self.follow_key_index();
             }
             Change::Down => {
                 // Both directions end, so that nothing said on the old link can be taken for something said on the next.
                 self.outbox.tell_all(&self.shared, || Command::Unlink { member });
                 self.key_index.link_down(&name);
-                self.ownership.handle(ownership::Input::LinkDown(name.clone()), now);
+                self.own(ownership::Input::LinkDown(name.clone()), now);
             }
         }
         // A process that is killed resets its connections: ask it at once whether it lives.
@@ -247,7 +247,7 @@ impl Control {
     fn peer_message(&mut self, member: u32, from: MemberName, message: PeerMessage, now: Instant) {
         match message {
             PeerMessage::Ownership { message, .. } => {
-                self.ownership.handle(ownership::Input::Message { from, message }, now);
+                self.own(ownership::Input::Message { from, message }, now);
             }
             PeerMessage::Definitions(message) => self.definition_message(member, message, now),
             PeerMessage::Index(message) => {
@@ -323,8 +323,18 @@ impl Control {
         }
     }
 
-    /// Does what ownership asks for.
-    pub(super) fn follow_ownership(&mut self, now: Instant) {
+    /// Tells ownership what happened, and does all that it asks for: nothing that happens later comes between, nor anything that
+    /// another part of the control plane hears of it.
+    pub(super) fn own(&mut self, input: ownership::Input, now: Instant) {
+        self.ownership.handle(input, now);
+        self.follow_ownership();
+        while let Some(indexed) = self.key_index.changed() {
+            self.ownership.handle(ownership::Input::Indexed(indexed), now);
+            self.follow_ownership();
+        }
+    }
+
+    fn follow_ownership(&mut self) {
         let mut unnamed = Vec::new();
         while let Some(output) = self.ownership.poll() {
             *self.decisions.entry(("ownership", output.name())).or_default() += 1;
@@ -358,12 +368,7 @@ impl Control {
                     tracing::debug!(partition, died, "serving the kept copy again");
                     self.outbox.tell(0, Command::Reopen { partition, lost });
                 }
-                ownership::Output::Back(name) => {
-                    // It may have died again since.
-                    if self.membership.member(&name).is_some_and(|known| known.status.is_live()) {
-                        self.key_index.member_back(&name);
-                    }
-                }
+                ownership::Output::Back(name) => self.key_index.member_back(&name),
                 ownership::Output::Mourn { partition, lost_from } => {
                     let lost = self.key_index.take_dead(partition);
                     self.warn_of_lost(partition, &lost, Some(&lost_from));
@@ -381,7 +386,6 @@ impl Control {
             self.stale = true;
         }
         self.say_unnamed(&unnamed);
-        self.index_changed(now);
     }
 
     /// Says of which partitions it is not known what is lost.

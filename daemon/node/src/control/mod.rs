@@ -269,7 +269,7 @@ impl Control {
             tracing::warn!(
                 "this daemon was paused, or starved: it asks the others what they hold before it serves anything"
             );
-            self.ownership.handle(ownership::Input::Doubt(ownership::Reason::Paused), now);
+            self.own(ownership::Input::Doubt(ownership::Reason::Paused), now);
         }
     }
 
@@ -317,9 +317,8 @@ impl Control {
         self.join_or_wait(now);
         self.judge_files(now);
         if self.ownership.next_deadline().is_some_and(|at| at <= now) {
-            self.ownership.handle(ownership::Input::Tick, now);
+            self.own(ownership::Input::Tick, now);
         }
-        self.follow_ownership(now);
         self.definitions_due(now);
         self.go_on_leaving(now);
         if std::mem::take(&mut self.stale) {

@@ -151,7 +151,7 @@ impl Control {
             self.stale = true;
             self.waiting = None;
             tracing::info!(members = self.membership.live() + 1, alone, "joined");
-            return self.ownership.handle(ownership::Input::Activate, now);
+            return self.own(ownership::Input::Activate, now);
         }
         let waiting = self.what_it_waits_for();
         self.warn_of(&waiting, now);
