@@ -174,7 +174,45 @@ pub(super) const ALL: &[Scenario] = &[
         seeds: 2,
         lossless: true,
     },
+    Scenario {
+        name: "what_two_that_die_at_once_held_is_said_to_be_lost",
+        fault: 0,
+        play: two_at_once,
+        seeds: 16,
+        lossless: false,
+    },
 ];
+
+/// Writes keys through the first daemon.
+fn written(world: &mut World) -> Vec<String> {
+    let keys: Vec<String> = (0..60).map(|n| format!("k{n}")).collect();
+    keys.iter().for_each(|key| drop(super::add(world, 0, key, 1)));
+    keys
+}
+
+/// Of each key whose instance is gone the next reply says so.
+fn what_is_lost_is_said(world: &mut World, keys: &[String]) {
+    let (mut lost, mut said) = (0, 0);
+    for key in keys {
+        if world.get(0, "log", key)["context"]["count"] != 1 {
+            lost += 1;
+            let probe = world.send(0, "log", key, "PROBE");
+            said += usize::from(probe["restarted"] == true);
+        }
+    }
+    must(world, lost > 0 && said == lost, || format!("{lost} instances were lost, and of {said} it was said"));
+}
+
+/// Two of five die in the same moment, and are heard to have died in the same turn.
+fn two_at_once(seed: u64) -> World {
+    let mut world = mesh(seed, 5);
+    let keys = written(&mut world);
+    let pair = [(1, 2), (1, 3), (1, 4), (2, 3), (2, 4), (3, 4)][seed as usize % 6];
+    [pair.0, pair.1].into_iter().for_each(|n| world.kill(n));
+    world.settle(20 * SEC);
+    what_is_lost_is_said(&mut world, &keys);
+    world
+}
 
 /// Instances are removed, some of their keys begin anew, and their owner dies at once or a while later.
 fn removed(seed: u64) -> World {
@@ -211,24 +249,12 @@ fn removed(seed: u64) -> World {
 /// An owner dies; before anybody asks for its keys, another daemon joins and is given some of their partitions.
 fn lost_and_moved(seed: u64) -> World {
     let mut world = mesh(seed, 3);
-    let keys: Vec<String> = (0..60).map(|n| format!("k{n}")).collect();
-    for key in &keys {
-        world
-            .ask(0, &format!(r#"{{"id":1,"op":"send","machine":"log","key":"{key}","event":{{"type":"ADD","n":1}}}}"#));
-    }
+    let keys = written(&mut world);
     world.kill(2);
     world.settle(20 * SEC);
     world.start(3);
     world.settle(20 * SEC);
-    let (mut lost, mut said) = (0, 0);
-    for key in &keys {
-        if world.get(0, "log", key)["context"]["count"] != 1 {
-            lost += 1;
-            let probe = world.send(0, "log", key, "PROBE");
-            said += usize::from(probe["restarted"] == true);
-        }
-    }
-    must(&mut world, lost > 0 && said == lost, || format!("{lost} instances were lost, and of {said} it was said"));
+    what_is_lost_is_said(&mut world, &keys);
     world
 }
 
