@@ -612,6 +612,12 @@ impl World {
         !leaving && running.iter().all(sees_all) && (0..self.partitions()).all(|p| self.servers_of(p).len() == 1)
     }
 
+    /// Whether it is settled and no partition has two copies: as long as there are, one may be of the time when the mesh was apart.
+    #[must_use]
+    pub fn is_merged(&self) -> bool {
+        self.is_settled() && (0..self.partitions()).all(|p| self.daemons_with(p, parts::has_copy).len() <= 1)
+    }
+
     /// Why it is not settled, for people.
     #[must_use]
     pub fn unsettled(&self) -> String {
@@ -655,9 +661,7 @@ impl World {
             self.judge.wrong(format!("{name}: {what}"));
         }
         if self.maybe_split {
-            // As long as there are two copies one may be of the time when the mesh was apart.
-            let met = |p: u16| self.daemons_with(p, parts::has_copy).len() <= 1;
-            if !self.net.lock().has_cuts() && self.is_settled() && (0..self.partitions()).all(met) {
+            if !self.net.lock().has_cuts() && self.is_merged() {
                 self.maybe_split = false;
             }
             return;

@@ -148,7 +148,8 @@ pub(super) const ALL: &[Scenario] = &[
                 world.run(Duration::from_millis(10 + 7 * seed));
                 world.break_links(2, step % 2);
             }
-            world.settle(60 * SEC);
+            let merged = world.run_until(60 * SEC, |world| world.is_merged());
+            must(&mut world, merged.is_some(), || "not merged within a minute".to_owned());
             let gone: Vec<&String> =
                 keys.iter().filter(|key| world.get(0, "log", key)["context"]["count"] != 1).collect();
             let text = format!("{} of {} keys are gone, and no process has ended: {gone:?}", gone.len(), keys.len());
