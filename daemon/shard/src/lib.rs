@@ -9,6 +9,7 @@ mod arena;
 mod cells;
 mod change;
 mod dedup;
+mod dues;
 mod feed;
 mod filter;
 #[cfg(fuzzing)]

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use bytes::Bytes;
 use hashbrown::HashTable;
@@ -21,6 +21,7 @@ use statemesh_protocol::run::RunId;
 
 use crate::arena::Arena;
 use crate::change::Change;
+use crate::dues::Dues;
 use crate::feed::Feeds;
 use crate::instance::Entry;
 use crate::lives::{Lives, Origin};
@@ -113,8 +114,7 @@ pub struct Rules {
 pub struct Shard {
     index: usize,
     state: Combining<State, Job>,
-    /// Milliseconds at which the next timer is due.
-    due: Arc<AtomicU64>,
+    dues: Arc<Dues>,
 }
 
 impl Shard {
@@ -145,7 +145,7 @@ impl Shard {
 
     /// When the next timer is due; `u64::MAX` if there is none.
     pub fn due(&self) -> u64 {
-        self.due.load(Relaxed)
+        self.dues.get(self.index)
     }
 }
 
@@ -157,6 +157,7 @@ pub struct Shards {
     removed: Arc<AtomicUsize>,
     marks: Arc<AtomicUsize>,
     feeds: Arc<Feeds>,
+    dues: Arc<Dues>,
     origin: Origin,
 }
 
@@ -168,16 +169,16 @@ impl Shards {
         let instances = Arc::new(AtomicUsize::new(0));
         let [removed, marks] = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
         let feeds = Arc::new(Feeds::new(reactors, rules.feed_bytes));
+        let dues = Arc::new(Dues::new(count, reactors));
         let shards = (0..count)
             .map(|index| {
-                let due = Arc::new(AtomicU64::new(u64::MAX));
                 let state = State {
                     bounces: Bounces::default(),
                     index,
                     shards: count,
                     rules,
                     machines: Arc::clone(machines),
-                    due: Arc::clone(&due),
+                    dues: Arc::clone(&dues),
                     total: Arc::clone(&instances),
                     partitions: (0..usize::from(partitions).div_ceil(count)).map(|_| Part::default()).collect(),
                     entries: Arena::default(),
@@ -195,10 +196,10 @@ impl Shards {
                     interests_max: 0,
                     feeds: Arc::clone(&feeds),
                 };
-                Shard { index, state: Combining::new(state, INBOX), due }
+                Shard { index, state: Combining::new(state, INBOX), dues: Arc::clone(&dues) }
             })
             .collect();
-        Self { shards, instances, removed, marks, feeds, origin }
+        Self { shards, instances, removed, marks, feeds, dues, origin }
     }
 
     /// The shard of a partition.
@@ -215,6 +216,11 @@ impl Shards {
     /// The shards whose timers this reactor minds.
     pub fn minded_by(&self, reactor: usize, reactors: usize) -> impl Iterator<Item = &Shard> {
         self.shards.iter().skip(reactor).step_by(reactors.max(1))
+    }
+
+    /// When the next timer of all that this reactor minds is due; `u64::MAX` if there is none.
+    pub fn earliest(&self, reactor: usize) -> u64 {
+        self.dues.earliest(reactor)
     }
 
     /// Instances of the daemon.
@@ -301,7 +307,7 @@ pub struct State {
     shards: usize,
     rules: Rules,
     machines: Arc<Machines>,
-    due: Arc<AtomicU64>,
+    dues: Arc<Dues>,
     total: Arc<AtomicUsize>,
     partitions: Box<[Part]>,
     entries: Arena<Entry>,

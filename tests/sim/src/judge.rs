@@ -414,7 +414,13 @@ impl Case<'_> {
 
     /// Whether a reply that might have said it got lost on its way.
     fn may_have_been_said(&self, from: u64, to: u64) -> bool {
-        self.attempts.iter().any(|a| matches!(a.end, End::Unknown | End::Open) && !a.told && a.at <= to && from <= to)
+        let may_have_said = |end: &End| match end {
+            End::Unknown | End::Open => true,
+            // Between two daemons its reply may have been lost, with what that said.
+            End::Refused { at, code } => *at >= from && ["outcome_unknown", "timeout"].contains(&code.as_str()),
+            End::Done { .. } => false,
+        };
+        self.attempts.iter().any(|a| may_have_said(&a.end) && !a.told && a.at <= to && from <= to)
     }
 
     /// Whether somebody may have removed the instance after this time.

@@ -18,6 +18,7 @@ use super::{Asked, Greeted, RETRY, Requests, TIMED, Worker};
 use crate::access::Client;
 use crate::local_ops;
 use crate::mailbox::ToControl;
+use crate::shared::Shared;
 use statemesh_mesh::delivery::With;
 use statemesh_mesh::key_index::FRAME_BYTES;
 use statemesh_protocol::peer::frame::MAX_HOPS;
@@ -354,6 +355,15 @@ impl Worker {
         if self.run.lease_is_over {
             return Some(self.now + RETRY);
         }
+        let mut next = Some(shared.shards.earliest(self.index));
+        if next.is_some_and(|due| due <= now) {
+            next = self.fire_due(&shared, now, io);
+        }
+        self.after_run(io);
+        next.filter(|due| *due < u64::MAX).map(|due| shared.clock.instant(due))
+    }
+
+    fn fire_due(&mut self, shared: &Shared, now: u64, io: &mut Io) -> Option<u64> {
         let mut next: Option<u64> = None;
         let mut budget = TIMERS_PER_TURN;
         for shard in shared.shards.minded_by(self.index, shared.reactors()) {
@@ -368,8 +378,7 @@ impl Worker {
             }
             next = Some(next.map_or(shard.due(), |n| n.min(shard.due())));
         }
-        self.after_run(io);
-        next.filter(|due| *due < u64::MAX).map(|due| shared.clock.instant(due))
+        next
     }
 
     /// An op that this daemon answers by itself.

@@ -3,8 +3,6 @@
 //! While an entry stands at an earlier time than is needed it is left there, and set anew when it comes up: an instance that
 //! sets and cancels timers all the time touches the wheel but once for each time that passes.
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use statemesh_engine::Millis;
 use statemesh_protocol::hash;
 
@@ -91,7 +89,7 @@ impl State {
         }
         let timers = self.wheel.next_deadline().map_or(u64::MAX, |Millis(at)| at);
         let next = self.removal_due().map_or(timers, |removal| removal.min(timers));
-        let before = self.due.swap(next, Relaxed);
+        let before = self.dues.set(self.index, next);
         if next < before {
             run.sooner_timer = Some(self.index);
         }

@@ -349,7 +349,6 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    #[inline]
     fn skip_space(&mut self) {
         while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.bytes.get(self.at) {
             self.at += 1;
@@ -359,6 +358,15 @@ impl<'a> Reader<'a> {
     /// The next byte that is not white space, not read yet.
     #[inline]
     fn next_byte(&mut self) -> Result<u8, DecodeError> {
+        match self.bytes.get(self.at) {
+            // No white space is above a blank, and programs write none.
+            Some(byte) if *byte > b' ' => Ok(*byte),
+            _ => self.next_byte_behind_space(),
+        }
+    }
+
+    #[cold]
+    fn next_byte_behind_space(&mut self) -> Result<u8, DecodeError> {
         self.skip_space();
         match self.bytes.get(self.at) {
             Some(byte) => Ok(*byte),
@@ -371,7 +379,7 @@ impl<'a> Reader<'a> {
     fn skip_str(&mut self) -> Result<bool, DecodeError> {
         self.at += 1;
         let rest = self.bytes.get(self.at..).unwrap_or_default();
-        let plain = rest.iter().position(|byte| ENDS_PLAIN[usize::from(*byte)]).unwrap_or(rest.len());
+        let plain = plain_len(rest);
         self.at += plain;
         if rest.get(plain) == Some(&b'"') {
             self.at += 1;
@@ -441,18 +449,30 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What ends the part of a string that stands for itself: its end, an escape, or a control character, which is an error.
-const ENDS_PLAIN: [bool; 256] = {
-    let mut ends = [false; 256];
-    let mut byte = 0;
-    while byte < 0x20 {
-        ends[byte] = true;
-        byte += 1;
+/// The length of the part of a string that stands for itself: up to its end, an escape, or a control character, which is an error.
+#[inline]
+fn plain_len(rest: &[u8]) -> usize {
+    let mut plain = 0;
+    while let Some(eight) = rest.get(plain..).and_then(<[u8]>::first_chunk::<8>) {
+        let ends = ends_plain(u64::from_le_bytes(*eight));
+        if ends != 0 {
+            return plain + (ends.trailing_zeros() / 8) as usize;
+        }
+        plain += 8;
     }
-    ends[b'"' as usize] = true;
-    ends[b'\\' as usize] = true;
-    ends
-};
+    let ends = |byte: &u8| matches!(byte, 0..0x20 | b'"' | b'\\');
+    rest.iter().skip(plain).position(ends).map_or(rest.len(), |at| plain + at)
+}
+
+/// The highest bit of each byte that is a control character, `"` or `\`; the lowest one is right, and those above it need not be, as
+/// a subtraction borrows from them (Bit Twiddling Hacks, "Determine if a word has a zero byte", "has a byte less than n").
+#[inline]
+fn ends_plain(eight: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let below = |word: u64, n: u8| word.wrapping_sub(ONES * u64::from(n)) & !word;
+    let is = |byte: u8| below(eight ^ (ONES * u64::from(byte)), 1);
+    (below(eight, b' ') | is(b'"') | is(b'\\')) & (ONES << 7)
+}
 
 /// The integer that `text` writes, if it fits; `-0` is 0.
 fn integer(text: &[u8]) -> Option<Number> {
@@ -515,4 +535,25 @@ fn hex4(text: &str) -> Option<u32> {
     let digits = text.get(..4)?;
     let all_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     all_hex.then(|| u32::from_str_radix(digits, 16).ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_plain_part_of_a_string_ends_where_it_does_byte_by_byte() {
+        let by_byte = |text: &[u8]| text.iter().position(|byte| matches!(byte, 0..0x20 | b'"' | b'\\'));
+        for around in [b'a', 0x20, 0x7f, 0x80, 0x9f, 0xa2, 0xdc, 0xff, b'#', b'!', b'[', b']'] {
+            for byte in 0..=u8::MAX {
+                for at in 0..20 {
+                    let mut text = [around; 20];
+                    text[at] = byte;
+                    for text in [&text[..], &text[..=at]] {
+                        assert_eq!(plain_len(text), by_byte(text).unwrap_or(text.len()), "{text:?}");
+                    }
+                }
+            }
+        }
+    }
 }
