@@ -38,6 +38,8 @@ pub struct Image<'a> {
     pub run: RunId,
     /// The last transition that another copy of this life may have in common with it.
     pub common: u64,
+    /// There may be a copy that went on from there by itself, and has not been met since.
+    pub is_twin: bool,
     /// The engine's snapshot.
     pub snapshot: &'a [u8],
     /// Its last transitions.
@@ -104,6 +106,7 @@ impl<'a> Image<'a> {
         out.extend_from_slice(self.definition);
         out.extend_from_slice(&self.run.0.to_le_bytes());
         out.extend_from_slice(&self.common.to_le_bytes());
+        out.push(u8::from(self.is_twin));
         for field in [self.machine.as_bytes(), self.key.as_bytes(), self.snapshot, self.history, self.tokens] {
             put_bytes(out, field);
         }
@@ -114,6 +117,7 @@ impl<'a> Image<'a> {
             definition: body.array()?,
             run: RunId(body.u64()?),
             common: body.u64()?,
+            is_twin: body.byte()? != 0,
             machine: body.text()?,
             key: body.text()?,
             snapshot: body.bytes()?,
@@ -266,6 +270,7 @@ mod tests {
         key: "42/é",
         run: RunId(9),
         common: 3,
+        is_twin: true,
         snapshot: b"state",
         history: b"",
         tokens: b"t",

@@ -109,6 +109,10 @@ impl State {
 
     /// Takes in a mark, in a merge beside what is here. False if it cannot be read.
     fn receive_mark(&mut self, partition: u16, mark: &image::KeyMark<'_>, merges: bool, run: &mut Run) -> bool {
+        let Some(part) = self.part_mut(partition) else { return false };
+        if merges && part.twins.is_mark_merged(mark) {
+            return true;
+        }
         let entry = self.find_by_hash(partition, mark.hash).and_then(|number| self.entries.get(number));
         let here = entry.filter(|_| merges).map(|entry| (entry.run, entry.instance.seq()));
         let Some(mut said) = self.part_mut(partition).map(|part| std::mem::take(&mut part.said)) else { return false };
@@ -238,6 +242,8 @@ impl State {
     pub fn discard(&mut self, partition: u16) {
         let Some(part) = self.part_mut(partition) else { return };
         part.incoming = None;
+        self.unread.retain(|of| of.partition != partition);
+        let Some(part) = self.part(partition) else { return };
         if matches!(part.phase, Phase::Receiving) {
             self.clear(partition);
             self.set_phase(partition, Phase::Away);
@@ -281,7 +287,7 @@ impl State {
         let twins = self.part_mut(partition).map(|part| std::mem::take(&mut part.twins)).unwrap_or_default();
         for entry in &entries {
             let hash = hash::key_hash(&entry.version.name, &entry.key);
-            parts.add_entry(entry, twins.common(hash, entry.instance.seq()), now);
+            parts.add_entry(entry, twins.of(hash), now);
         }
         self.set_phase(partition, Phase::Sent(parts.parts.clone()));
         (HandedOff { instances: entries.len(), held: true }, parts.parts)
@@ -401,7 +407,7 @@ impl State {
             return Some(false);
         }
         let twin = image.common.min(seq);
-        if twin < seq {
+        if image.is_twin {
             part.twins.reopened(hash, twin);
         }
         if merge.is_some() {
@@ -517,7 +523,7 @@ impl Parts {
         self.add(&Record::Removed(removed));
     }
 
-    fn add_entry(&mut self, entry: &Entry, common: u64, now: u64) {
+    fn add_entry(&mut self, entry: &Entry, twin: Option<u64>, now: u64) {
         let Entry { key, run, version, instance, history, tokens, .. } = entry;
         let [mut snapshot, mut past, mut known] = [const { Vec::new() }; 3];
         instance.to_bytes(&version.machine, Millis(now), &mut snapshot);
@@ -530,7 +536,8 @@ impl Parts {
             machine: &version.name,
             key,
             run: *run,
-            common,
+            common: twin.map_or(instance.seq(), |common| common.min(instance.seq())),
+            is_twin: twin.is_some(),
             snapshot: &snapshot,
             history: &past,
             tokens: &known,

@@ -3,10 +3,12 @@
 //! Two copies of one life come about in one way: a holder keeps what it sent, the receiver serves it, and the holder, which does not
 //! hear of that, serves its own again. Both had the same transitions until the hand-off. An image says which those may be: all that it
 //! has, or, where its holder has served a kept copy again and the two have not met since, what that had then. However long a cut lasts,
-//! that holds.
+//! and wherever either copy goes meanwhile, that holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use statemesh_protocol::hash::content_hash;
+use statemesh_protocol::image::KeyMark;
 use statemesh_protocol::run::RunId;
 
 /// What is known of other copies of a partition.
@@ -16,6 +18,8 @@ pub(super) struct Twins {
     common: BTreeMap<u64, u64>,
     /// What came by a merge that is not over: should it be sent again, it is here already.
     merged: BTreeMap<u64, (RunId, u64)>,
+    /// The same of marks: keys by hash, and the hash of what is said of each.
+    marks: BTreeSet<(u64, u64)>,
 }
 
 impl Twins {
@@ -25,9 +29,14 @@ impl Twins {
         *known = common.min(*known);
     }
 
+    /// Where another copy of a key went on by itself, if one may have.
+    pub(super) fn of(&self, hash: u64) -> Option<u64> {
+        self.common.get(&hash).copied()
+    }
+
     /// What an instance with so many transitions has in common with any other copy.
     pub(super) fn common(&self, hash: u64, seq: u64) -> u64 {
-        self.common.get(&hash).map_or(seq, |common| seq.min(*common))
+        self.of(hash).map_or(seq, |common| seq.min(common))
     }
 
     /// Whether a state that comes was merged before. It is from now on.
@@ -35,10 +44,17 @@ impl Twins {
         self.merged.insert(hash, (run, seq)) == Some((run, seq))
     }
 
-    /// All of the other copy is here.
+    /// The same of a mark.
+    pub(super) fn is_mark_merged(&mut self, mark: &KeyMark<'_>) -> bool {
+        !self.marks.insert((mark.hash, content_hash(0, mark.body)))
+    }
+
+    /// All of the other copy is here. A key of which it had nothing has another twin.
     pub(super) fn merge_is_over(&mut self) {
-        self.merged.clear();
-        self.common.clear();
+        for hash in std::mem::take(&mut self.merged).into_keys() {
+            self.common.remove(&hash);
+        }
+        self.marks.clear();
     }
 }
 
@@ -53,6 +69,10 @@ mod tests {
         twins.reopened(1, 5);
         twins.reopened(1, 7);
         assert_eq!((twins.common(1, 9), twins.common(1, 4), twins.common(2, 9)), (5, 4, 9));
+        twins.is_merged(2, RunId(7), 9);
+        twins.merge_is_over();
+        assert_eq!(twins.common(1, 9), 5);
+        twins.is_merged(1, RunId(7), 9);
         twins.merge_is_over();
         assert_eq!(twins.common(1, 9), 9);
     }

@@ -21,8 +21,12 @@ fn merge(from: &mut Daemon, into: &mut Daemon, winner: Winner) -> u64 {
     let mut state = into.shards.of(0).try_claim().unwrap();
     state.suspend(0);
     state.receive(0, 7, Some(winner), &mut into.run);
-    let conflicts =
-        parts.iter().map(|part| state.receive_part(0, 7, part, false, &mut into.run).unwrap().conflicts).sum();
+    let last = parts.len() - 1;
+    let conflicts = parts
+        .iter()
+        .enumerate()
+        .map(|(n, part)| state.receive_part(0, 7, part, n == last, &mut into.run).unwrap().conflicts)
+        .sum();
     state.serve(0, &mut into.run);
     conflicts
 }
@@ -110,6 +114,54 @@ fn a_copy_that_did_nothing_since_they_parted_wins_over_none_and_loses_nothing() 
 }
 
 #[test]
+fn what_two_copies_have_in_common_is_known_also_where_one_of_them_went_on_to_another_daemon() {
+    for winner in [Winner::Here, Winner::Coming, Winner::Longer] {
+        for back in [false, true] {
+            let ((mut here, mut there), mut third) = (twins(), Daemon::new());
+            let (_, parts) = here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, 0);
+            third.receive(&parts);
+            third.send("k", "GO", "");
+            (0..3).for_each(|_| _ = there.send("k", "GO", ""));
+            let (mut from, mut into) = if back { (third, there) } else { (there, third) };
+            assert_eq!(merge(&mut from, &mut into, winner), 1, "{winner:?} {back}");
+            assert_eq!(into.op("get", "k", "")["conflict"]["lost_from"], 3, "{winner:?} {back}");
+        }
+    }
+}
+
+#[test]
+fn a_merge_with_a_copy_that_has_nothing_of_a_key_leaves_what_others_have_in_common_with_it() {
+    let ((mut here, mut there), mut third) = (twins(), Daemon::new());
+    third.send("other", "GO", "");
+    assert_eq!(merge(&mut third, &mut here, Winner::Here), 0);
+    here.send("k", "GO", "");
+    there.send("k", "GO", "");
+    assert_eq!(merge(&mut there, &mut here, Winner::Here), 1);
+    assert_eq!(here.op("get", "k", "")["conflict"]["lost_from"], 3);
+}
+
+#[test]
+fn a_copy_that_could_not_be_read_once_is_taken_when_it_can_be_read() {
+    let (mut here, mut there) = twins();
+    there.send("only there", "GO", "");
+    let (_, parts) = there.shards.of(0).try_claim().unwrap().hand_off(0, 1_000_000, 0);
+    let mut state = here.shards.of(0).try_claim().unwrap();
+    for (number, part) in [(7, &[99_u8][..]), (8, &parts[0])] {
+        state.suspend(0);
+        state.receive(0, number, Some(Winner::Here), &mut here.run);
+        let refused = state.receive_part(0, number, part, true, &mut here.run).unwrap().refused;
+        assert_eq!(refused, number == 7);
+        if refused {
+            state.discard(0);
+        }
+    }
+    state.serve(0, &mut here.run);
+    drop(state);
+    assert_eq!(here.run.counts.lost, 0);
+    assert_eq!(here.op("get", "only there", "")["seq"], 1);
+}
+
+#[test]
 fn however_long_two_copies_were_apart_what_is_lost_of_them_is_said() {
     let (mut here, mut there) = twins();
     here.run.now += 3_600_000;
@@ -134,6 +186,22 @@ fn what_is_sent_again_after_a_merge_that_broke_off_is_said_once() {
         state.serve(0, &mut here.run);
         drop(state);
         assert_eq!(here.send("k", "NOTHING", "")["conflict"].is_null(), number == 8);
+    }
+}
+
+#[test]
+fn a_mark_that_is_sent_again_after_a_merge_that_broke_off_is_said_once() {
+    let (mut here, mut there) = (Daemon::new(), Daemon::new());
+    there.shards.of(0).try_claim().unwrap().adopt(0, &[lost("k")], &mut there.run);
+    let (_, parts) = there.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, 0);
+    for number in [7, 8] {
+        let mut state = here.shards.of(0).try_claim().unwrap();
+        state.receive(0, number, Some(Winner::Here), &mut here.run);
+        state.receive_part(0, number, &parts[0], number == 8, &mut here.run).unwrap();
+        state.discard(0);
+        drop(state);
+        let said = here.send("k", "GO", "");
+        assert_eq!((said["restarted"] == true, said["conflict"].is_null()), (number == 7, true), "{said}");
     }
 }
 
