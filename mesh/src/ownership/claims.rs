@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
+use super::gather::Gather;
 use super::{Output, Ownership, Slot};
 use crate::placement::outranks;
 use statemesh_protocol::hash::Partition;
@@ -28,13 +29,15 @@ pub(super) struct Claim {
     pub(super) asked: BTreeMap<Partition, BTreeSet<MemberName>>,
     /// Who was told of keys.
     pub(super) indexed: BTreeMap<Partition, BTreeSet<MemberName>>,
+    /// Of these a member has passed on all keys that it was told of.
+    pub(super) told: PartitionSet,
     round: u8,
 }
 
 impl Claim {
     pub(super) fn new(purpose: Purpose, set: PartitionSet) -> Self {
         let (named, asked, indexed) = Default::default();
-        Self { purpose, set, waiting: BTreeSet::new(), named, asked, indexed, round: 1 }
+        Self { purpose, set, waiting: BTreeSet::new(), named, asked, indexed, told: PartitionSet::new(), round: 1 }
     }
 }
 
@@ -142,7 +145,8 @@ impl Ownership {
             let asked = claim.asked.entry(p).or_default();
             if last || named.is_subset(asked) {
                 let sources = claim.indexed.remove(&p).unwrap_or_default();
-                nobodys.push((p, sources, asked.first().cloned()));
+                let told = claim.told.contains(p);
+                nobodys.push((p, Gather { purpose: claim.purpose, sources, denied: asked.first().cloned(), told }));
             } else {
                 asked.extend(named);
                 again.insert(p);
@@ -150,9 +154,8 @@ impl Ownership {
         }
         claim.set = again;
         claim.round += 1;
-        let purpose = claim.purpose;
         self.start_claim(claim);
-        self.gather(purpose, nobodys);
+        self.gather(nobodys);
     }
 
     /// Takes a partition that nobody holds. `denied` was named its holder by somebody, but said that it is not.

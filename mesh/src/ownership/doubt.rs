@@ -138,7 +138,13 @@ impl Ownership {
     pub(super) fn reopen(&mut self, partition: Partition, denied: Option<MemberName>, told: bool) {
         let died = self.lost[usize::from(partition)].clone().or(denied).filter(|name| *name != self.me);
         let unnamed = died.is_some() && !self.knows_keys(partition, told);
-        self.out.push_back(Output::Reopen { partition, died, unnamed });
+        self.out.push_back(Output::Reopen { partition, died, unnamed, asked: true });
+        self.serve(partition);
+    }
+
+    /// Serves a copy again that was sent and that nobody installed.
+    pub(super) fn resume(&mut self, partition: Partition) {
+        self.out.push_back(Output::Reopen { partition, died: None, unnamed: false, asked: false });
         self.serve(partition);
     }
 

@@ -13,29 +13,25 @@ use statemesh_protocol::peer::ownership::{OwnershipMessage, Purpose};
 /// Keys of a partition that are still to come.
 #[derive(Debug)]
 pub(super) struct Gather {
-    purpose: Purpose,
+    pub(super) purpose: Purpose,
     /// Who was told of keys, and has not passed all of them on.
-    sources: BTreeSet<MemberName>,
-    denied: Option<MemberName>,
+    pub(super) sources: BTreeSet<MemberName>,
+    pub(super) denied: Option<MemberName>,
     /// A member has passed on all that it was told.
-    told: bool,
+    pub(super) told: bool,
 }
 
 impl Ownership {
-    /// Nobody holds these, and these members were told of their keys.
-    pub(super) fn gather(
-        &mut self,
-        purpose: Purpose,
-        concluded: Vec<(Partition, BTreeSet<MemberName>, Option<MemberName>)>,
-    ) {
-        let mut questions: BTreeMap<MemberName, PartitionSet> = BTreeMap::new();
-        for (partition, sources, denied) in concluded {
-            for source in &sources {
-                questions.entry(source.clone()).or_default().insert(partition);
+    /// Nobody holds these, and members were told of their keys.
+    pub(super) fn gather(&mut self, concluded: Vec<(Partition, Gather)>) {
+        let mut questions: BTreeMap<(MemberName, Purpose), PartitionSet> = BTreeMap::new();
+        for (partition, gather) in concluded {
+            for source in &gather.sources {
+                questions.entry((source.clone(), gather.purpose)).or_default().insert(partition);
             }
-            self.gathers.insert(partition, Gather { purpose, sources, denied, told: false });
+            self.gathers.insert(partition, gather);
         }
-        for (source, set) in questions {
+        for ((source, purpose), set) in questions {
             self.fetch(&source, purpose, set);
         }
         self.advance_gathers();
@@ -102,6 +98,9 @@ impl Ownership {
             for (partition, gather) in self.gathers.extract_if(.., mine) {
                 claim.set.insert(partition);
                 claim.indexed.insert(partition, gather.sources);
+                if gather.told {
+                    claim.told.insert(partition);
+                }
                 claim.asked.insert(partition, gather.denied.into_iter().collect());
             }
             self.ask_for(claim);

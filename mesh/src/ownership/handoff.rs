@@ -181,7 +181,18 @@ impl Ownership {
             }
             let set = std::iter::once(partition).collect();
             self.send(from, OwnershipMessage::Received { number, set });
+        } else if self.given_up.get(&(from.clone(), partition)) == Some(&number) {
+            // Its last part was merged before that was known.
+            self.installed.insert((from.clone(), partition), number);
         }
+    }
+
+    /// What arrived from these is not asked for any more.
+    pub(super) fn forget_arrivals(&mut self, of: impl Fn(&Self, &MemberName) -> bool) {
+        let [mut installed, mut given_up] = [&mut self.installed, &mut self.given_up].map(std::mem::take);
+        installed.retain(|(from, _), _| !of(self, from));
+        given_up.retain(|(from, _), _| !of(self, from));
+        (self.installed, self.given_up) = (installed, given_up);
     }
 
     /// Gives back what arrived and cannot be read.
@@ -225,14 +236,17 @@ impl Ownership {
     }
 
     fn discard(&mut self, partition: Partition, from: &MemberName) {
-        let slot = match self.slots.get(usize::from(partition)) {
-            Some(Slot::Receiving { from: sender, copy, .. }) if sender == from => match copy {
-                Copy::None => Slot::Elsewhere,
-                Copy::Served => Slot::Held,
-                Copy::Doubtful => Slot::Doubtful { asking: false },
+        let (number, slot) = match self.slots.get(usize::from(partition)) {
+            Some(Slot::Receiving { from: sender, number, copy, .. }) if sender == from => match copy {
+                Copy::None => (None, Slot::Elsewhere),
+                Copy::Served => (Some(*number), Slot::Held),
+                Copy::Doubtful => (Some(*number), Slot::Doubtful { asking: false }),
             },
             _ => return,
         };
+        if let Some(number) = number {
+            self.given_up.insert((from.clone(), partition), number);
+        }
         self.set_slot(partition, slot);
         self.out.push_back(Output::Discard { partition, from: from.clone() });
         self.review = true;
@@ -330,7 +344,7 @@ impl Ownership {
         self.set_slot(partition, Slot::Doubtful { asking: false });
         self.review = true;
         if !doubtful && self.other_holder(partition).is_none() {
-            self.reopen(partition, None, false);
+            self.resume(partition);
         }
     }
 

@@ -247,6 +247,8 @@ pub enum Output {
         died: Option<MemberName>,
         /// All that were told of its keys died as well: what is lost of it is not known.
         unnamed: bool,
+        /// All were asked who had it meanwhile. Otherwise nobody had it, and nothing that others were told of its keys is lost.
+        asked: bool,
     },
     /// Send `to` the keys that this member was told of in these partitions, and [`OwnershipMessage::Told`] behind those of each:
     /// the key index does that as fast as `to` takes them.
@@ -410,6 +412,8 @@ pub struct Ownership {
     unsettled: PartitionSet,
     /// The hand-offs that were installed here, the last of each partition from each member that is there.
     installed: BTreeMap<(MemberName, Partition), HandoffNumber>,
+    /// Merges that were given up, the last of each partition from each member: their last part may have been merged before.
+    given_up: BTreeMap<(MemberName, Partition), HandoffNumber>,
     sides: Sides,
     /// Who has not said since the last doubt whether it had declared this member dead: how many this side counts is not known before.
     unheard: BTreeSet<MemberName>,
@@ -466,6 +470,7 @@ impl Ownership {
             indexed: Indexed::default(),
             unsettled: PartitionSet::new(),
             installed: BTreeMap::new(),
+            given_up: BTreeMap::new(),
             last_id: incarnation << IDS_OF_A_LIFE,
             drained: 0,
             review: false,
@@ -694,7 +699,7 @@ impl Ownership {
                 self.indexed.of_dead.remove(name);
                 self.out.push_back(Output::Back(name.clone()));
             } else {
-                self.installed.retain(|(from, _), _| from != name);
+                self.forget_arrivals(|_, from| from == name);
             }
             if self.is_merging() {
                 self.unheard.insert(name.clone());
@@ -719,7 +724,7 @@ impl Ownership {
         self.peers.remove(name);
         self.unheard.remove(name);
         // One that comes back may still ask whether what it sent has arrived.
-        self.installed.retain(|(from, _), _| self.peers.contains_key(from) || self.sides.may_return(from));
+        self.forget_arrivals(|this, from| !this.peers.contains_key(from) && !this.sides.may_return(from));
         for p in 0..self.slots.len() {
             if self.holders[p].as_ref() == Some(name) {
                 self.lost[p] = self.holders[p].take();
@@ -850,7 +855,7 @@ impl Ownership {
                 self.unsettled.insert(p);
             }
         }
-        let apart = self.sides.may_be_apart(by);
+        let apart = self.sides.may_be_apart(by) || self.sides.any_died_apart();
         self.out.push_back(Output::Served { by: by.clone(), apart, set });
     }
 

@@ -3,11 +3,13 @@
 //! Who knew its keys would have claimed what it held, and merged that, with what is lost of it, once the sides had met. Here they
 //! met first: the other side holds the partition already, asks nobody, and knows nothing of what the dead member did since they were apart.
 //! So this member does as if it had been in time. It keeps a copy that has nothing but what is lost, in doubt, and the holder
-//! merges that like any other.
+//! merges that like any other. The same is done where the member that died had come back from the other side, and its copy had not met
+//! the holder's yet.
 
 use std::time::Instant;
 
 use super::{Output, Ownership, Slot};
+use crate::key_index::standbys;
 use statemesh_protocol::hash::Partition;
 use statemesh_protocol::identity::MemberName;
 use statemesh_protocol::partition_set::PartitionSet;
@@ -41,7 +43,8 @@ impl Ownership {
     /// Mourns what is due, where the holder was apart. A death that may be a rumour waits.
     pub(super) fn mourn(&mut self, now: Instant) {
         let held = |(name, set): (&MemberName, &PartitionSet)| {
-            let is_due = |p: &Partition| self.is_of_other_side(*p) || self.is_beside(*p, name);
+            let is_due =
+                |p: &Partition| self.is_of_other_side(*p) || self.is_beside(*p, name) || self.died_apart(*p, name);
             let concerns = |p: &Partition| !self.unsettled.contains(*p) && is_due(p);
             set.iter().filter(concerns).map(|p| (p, name.clone())).collect::<Vec<_>>()
         };
@@ -67,6 +70,22 @@ impl Ownership {
         let is_sent = |slot: &Slot| matches!(slot, Slot::Sending { .. });
         let stays = self.holds(partition) && !self.slots.get(usize::from(partition)).is_some_and(is_sent);
         stays && self.beside.get(&partition) == Some(name)
+    }
+
+    /// Whether a member that came back, and died before its copy of a partition had met the holder's, is to be mourned here: by that
+    /// holder, or by another member that knows its keys, if the holder was not told of them.
+    fn died_apart(&self, partition: Partition, name: &MemberName) -> bool {
+        if !self.sides.died_apart(name) {
+            return false;
+        }
+        match self.slots.get(usize::from(partition)) {
+            Some(Slot::Sending { .. } | Slot::Claiming) | None => false,
+            Some(Slot::Elsewhere) => self.other_holder(partition).is_some_and(|holder| {
+                let is_linked = self.peers.get(holder).is_some_and(|peer| peer.live && peer.linked);
+                is_linked && !standbys(&self.view, partition, name).any(|standby| standby == holder)
+            }),
+            Some(_) => self.holds(partition),
+        }
     }
 
     /// Mourns one partition, unless the death is too new. Says whether it did.

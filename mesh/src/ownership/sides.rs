@@ -68,6 +68,8 @@ pub(super) struct Sides {
     joined: BTreeMap<MemberName, Instant>,
     /// Who said that it had declared this member dead.
     buried_by: BTreeMap<MemberName, Instant>,
+    /// Processes that died before what they had done apart from this member was merged.
+    died_apart: BTreeMap<MemberName, Instant>,
     /// The last common view.
     common: BTreeSet<MemberName>,
     last_death: Option<Instant>,
@@ -83,6 +85,7 @@ impl Sides {
             rumoured: BTreeMap::new(),
             joined: BTreeMap::new(),
             buried_by: BTreeMap::new(),
+            died_apart: BTreeMap::new(),
             common: BTreeSet::new(),
             last_death: None,
             standing: BTreeMap::new(),
@@ -96,6 +99,7 @@ impl Sides {
             self.buried.insert(name, Grave { incarnation, until: at + GRAVE, back: None });
         }
         self.buried_by.retain(|_, until| *until > now);
+        self.died_apart.retain(|_, until| *until > now);
         self.joined.retain(|_, until| *until > now);
         self.standing.retain(|_, (_, until)| *until > now);
     }
@@ -129,7 +133,10 @@ impl Sides {
             self.common = live.cloned().collect();
         }
         self.last_death = Some(now);
-        self.buried_by.remove(name);
+        let was_back = self.buried.get(name).is_some_and(|grave| grave.back.is_some());
+        if was_back || self.buried_by.remove(name).is_some() {
+            self.died_apart.insert(name.clone(), now + self.reunion);
+        }
         self.joined.remove(name);
         self.rumoured.insert(name.clone(), (incarnation, now));
     }
@@ -144,7 +151,9 @@ impl Sides {
             }
             _ => false,
         };
-        if !was_same {
+        if was_same {
+            self.died_apart.remove(name);
+        } else {
             // A new process has nothing of what the old one held.
             self.buried.remove(name);
             if !self.buried.is_empty() {
@@ -152,6 +161,16 @@ impl Sides {
             }
         }
         was_same
+    }
+
+    /// Whether a process was apart from this one when it died: what it had done then is nowhere else.
+    pub(super) fn died_apart(&self, name: &MemberName) -> bool {
+        self.died_apart.contains_key(name)
+    }
+
+    /// Whether there is such a process.
+    pub(super) fn any_died_apart(&self) -> bool {
+        !self.died_apart.is_empty()
     }
 
     /// Whether a member's death may be a rumour.

@@ -280,7 +280,7 @@ fn a_new_holder_that_dies_gives_the_copy_back() {
     let (mut rig, partition, number) = handing_over();
     rig.put(Input::HandedOff { partition, number });
     rig.dies(1);
-    assert!(rig.outputs().contains(&Output::Reopen { partition, died: Some(name(1)), unnamed: true }));
+    assert!(rig.outputs().contains(&Output::Reopen { partition, died: Some(name(1)), unnamed: true, asked: true }));
     assert_eq!(rig.node.target(partition), Target::Local);
 }
 
@@ -296,7 +296,7 @@ fn a_copy_that_comes_back_is_served_when_all_have_said_that_they_hold_no_other_a
     rig.answer(2, id, Answer { indexed: one(partition), ..Answer::default() });
     assert_eq!(rig.node.target(partition), Target::Park);
     let fetch = OwnershipMessage::Fetch { purpose: Purpose::Doubt, set: one(partition) };
-    let restore = Output::Reopen { partition, died: Some(name(1)), unnamed: false };
+    let restore = Output::Reopen { partition, died: Some(name(1)), unnamed: false, asked: true };
     let outputs = rig.outputs();
     assert!(outputs.contains(&Output::Send { to: name(2), message: fetch }), "{outputs:?}");
     assert!(!outputs.contains(&restore));
@@ -317,7 +317,7 @@ fn a_broken_link_leaves_neither_copy_served_until_it_is_known_what_arrived() {
         let set = if arrived { one(partition) } else { PartitionSet::new() };
         rig.hear(1, OwnershipMessage::Arrived { number, asked: one(partition), set });
         let outputs = rig.outputs();
-        let restored = outputs.contains(&Output::Reopen { partition, died: None, unnamed: false });
+        let restored = outputs.contains(&Output::Reopen { partition, died: None, unnamed: false, asked: false });
         assert_eq!((restored, outputs.contains(&Output::Release(partition))), (!arrived, arrived));
     }
 }
@@ -402,7 +402,7 @@ fn who_was_paused_serves_nothing_before_all_have_said_what_they_hold() {
     assert_eq!(rig.node.target(theirs), Target::Forward(name(2)));
     let restored = rig.outputs();
     for p in mine.iter().filter(|p| *p != theirs) {
-        assert!(restored.contains(&Output::Reopen { partition: p, died: None, unnamed: false }));
+        assert!(restored.contains(&Output::Reopen { partition: p, died: None, unnamed: false, asked: true }));
         assert_eq!(rig.node.target(p), Target::Local);
     }
     rig.hear(2, OwnershipMessage::Offer { number: 4, side: 2, doubtful: false, set: one(theirs) });
@@ -681,6 +681,87 @@ fn what_one_did_on_this_side_is_told_where_the_copy_of_the_other_side_has_come_t
     assert_eq!((rig.node.target(p), rig.node.beside(p)), (Target::Local, None));
 }
 
+/// Node 2 was cut off, came back, and dies before its copy of a partition has met that of its holder: this member, or node 1.
+fn died_after_it_came_back(holder: usize, p: Partition) -> Vec<Output> {
+    let mut rig = Rig::new(&[1, 2]);
+    let (id, asked) = rig.query_to(1);
+    for other in [1, 2] {
+        let held = if holder == 0 { PartitionSet::new() } else { asked.clone() };
+        rig.answer(other, id, Answer { held, ..Answer::default() });
+    }
+    if holder == 1 {
+        rig.hear(1, OwnershipMessage::Serving { set: one(p) });
+    }
+    rig.put(Input::LinkDown(name(2)));
+    rig.dies(2);
+    rig.now += RUMOUR;
+    rig.put(Input::Tick);
+    rig.meet(2);
+    rig.hear(2, OwnershipMessage::Met { buried: true });
+    rig.outputs();
+    died(&mut rig, p);
+    let mut outputs = rig.outputs();
+    rig.now += RUMOUR;
+    rig.put(Input::Tick);
+    rig.put(Input::Tick);
+    outputs.extend(rig.outputs());
+    outputs
+}
+
+#[test]
+fn what_one_that_came_back_had_done_is_told_if_it_dies_before_its_copy_has_met_the_other() {
+    let view = Rig::new(&[1, 2]).node.view().clone();
+    let p = (0..16).find(|p| view.owner(*p) == Some(&name(0))).unwrap();
+    let outputs = died_after_it_came_back(0, p);
+    assert!(outputs.contains(&Output::Mourn { partition: p, lost_from: name(2) }), "{outputs:?}");
+    // Of three members each is a standby of each other: the holder was told of the keys, and says it.
+    let p = (0..16).find(|p| view.owner(*p) == Some(&name(1))).unwrap();
+    let outputs = died_after_it_came_back(1, p);
+    assert!(!outputs.iter().any(|output| matches!(output, Output::Mourn { .. })), "{outputs:?}");
+    let kept = |output: &Output| matches!(output, Output::Served { apart: true, set, .. } if set.contains(p));
+    assert!(outputs.iter().any(kept), "{outputs:?}");
+}
+
+#[test]
+fn a_merge_that_was_over_when_it_was_given_up_has_arrived() {
+    let (mut rig, held) = holding();
+    let p = held.iter().next().unwrap();
+    rig.hear(1, OwnershipMessage::Offer { number: 9, side: 1, doubtful: false, set: one(p) });
+    rig.put(Input::LinkDown(name(1)));
+    // What the shell says late of it, and of one that it did not merge to the end.
+    rig.put(Input::Received { partition: p, number: 9, from: name(1) });
+    rig.put(Input::Received { partition: p, number: 8, from: name(1) });
+    rig.put(Input::LinkUp(name(1)));
+    rig.outputs();
+    for (number, set) in [(9, one(p)), (8, PartitionSet::new())] {
+        rig.hear(1, OwnershipMessage::Confirm { number, set: one(p) });
+        let message = OwnershipMessage::Arrived { number, asked: one(p), set };
+        assert_eq!(rig.outputs(), [Output::Send { to: name(1), message }]);
+    }
+}
+
+#[test]
+fn that_keys_were_told_is_known_also_if_another_member_is_met_since() {
+    let mut rig = Rig::new(&[1, 2]);
+    let (id, asked) = rig.query_to(1);
+    let lost = vec![Known { member: name(3), set: asked.clone() }];
+    for other in [1, 2] {
+        rig.answer(other, id, Answer { indexed: asked.clone(), lost: lost.clone(), ..Answer::default() });
+    }
+    rig.hear(1, OwnershipMessage::Told { set: asked.clone() });
+    rig.put(Input::MemberUp { name: name(4), incarnation: 1, placeable: false });
+    rig.put(Input::LinkUp(name(4)));
+    let (id, _) = rig.query_to(4);
+    rig.answer(4, id, Answer::default());
+    rig.dies(2);
+    let taken = |output: &Output| match output {
+        Output::Adopt { lost_from, unnamed, .. } => Some((lost_from.clone(), *unnamed)),
+        _ => None,
+    };
+    let taken: Vec<_> = rig.outputs().iter().filter_map(taken).collect();
+    assert!(taken.contains(&(Some(name(3)), false)) && taken.iter().all(|(_, unnamed)| !unnamed), "{taken:?}");
+}
+
 #[test]
 fn that_a_leaving_member_was_noted_empty_does_not_count_once_it_held_something_again() {
     let mut rig = Rig::new(&[1]);
@@ -752,7 +833,7 @@ fn what_cannot_be_read_is_given_back_and_its_holder_serves_it_again() {
     let (mut rig, partition, number) = handing_over();
     rig.put(Input::HandedOff { partition, number });
     rig.hear(1, OwnershipMessage::Decline { number, set: one(partition) });
-    assert!(rig.outputs().contains(&Output::Reopen { partition, died: None, unnamed: false }));
+    assert!(rig.outputs().contains(&Output::Reopen { partition, died: None, unnamed: false, asked: false }));
     assert_eq!(rig.node.target(partition), Target::Local);
     let offered = |rig: &mut Rig| {
         let is_offer = |output: &Output| matches!(output, Output::Send { message: OwnershipMessage::Offer { set, .. }, .. } if set.contains(partition));

@@ -93,9 +93,10 @@ impl<L: Ord> Links<L> {
         }
     }
 
-    /// Gives a message, which came in so many bytes, back if the link is up; otherwise keeps it until it is.
+    /// Gives a message, which came in so many bytes, back if the link is up; otherwise keeps it until it is, unless the lanes that it may
+    /// have come by are gone.
     pub(super) fn receive(&mut self, member: u32, message: PeerMessage, bytes: usize) -> Option<PeerMessage> {
-        let link = self.by_member.entry(member).or_default();
+        let link = self.by_member.get_mut(&member).filter(|link| !link.from.is_empty())?;
         if link.up {
             return Some(message);
         }
@@ -131,9 +132,9 @@ mod tests {
     #[test]
     fn a_link_is_up_when_both_lanes_are_and_then_gives_what_came_before() {
         let mut links = Links::default();
-        assert_eq!(links.to(1, true), Change::None);
+        assert_eq!(links.from(1, 'a', true), Change::None);
         assert_eq!(links.receive(1, said(), 9), None);
-        assert_eq!(links.from(1, 'a', true), Change::Up(vec![said()]));
+        assert_eq!(links.to(1, true), Change::Up(vec![said()]));
         assert_eq!(links.receive(1, said(), 9), Some(said()));
         // The member opened a new lane before its old one was seen to end.
         assert_eq!(links.from(1, 'b', true), Change::None);
@@ -158,6 +159,8 @@ mod tests {
         links.from(1, 'a', true);
         links.to(1, true);
         assert!(links.forget(1));
+        // What was read of it before, and is heard now.
+        assert_eq!(links.receive(1, said(), 9), None);
         // Its successor is there before the old lane is seen to end.
         links.from(1, 'b', true);
         assert_eq!(links.from(1, 'a', false), Change::None);

@@ -359,11 +359,11 @@ impl Control {
                 ownership::Output::Served { by, apart, set } => self.key_index.served(&by, apart, &set),
                 ownership::Output::Discard { partition, .. } => self.outbox.tell(0, Command::Discard { partition }),
                 ownership::Output::Release(partition) => self.outbox.tell(0, Command::Release { partition }),
-                ownership::Output::Reopen { partition, died, unnamed: is_unnamed } => {
+                ownership::Output::Reopen { partition, died, unnamed: is_unnamed, asked } => {
                     if is_unnamed {
                         unnamed.push((partition, died.clone()));
                     }
-                    let lost = self.take_keys(partition, died.as_ref());
+                    let lost = if asked { self.take_keys(partition, died.as_ref()) } else { Vec::new() };
                     let died = died.as_ref().map(MemberName::as_str);
                     tracing::debug!(partition, died, "serving the kept copy again");
                     self.outbox.tell(0, Command::Reopen { partition, lost });

@@ -40,6 +40,7 @@ impl Worker {
                 self.frame(request.bytes(), &Arrived::here(ReplyTo::Caller(caller), self.now), io);
             }
             Command::Route { partition, to } => {
+                self.deferred.withdraw(partition);
                 self.leaving.withdraw(partition);
                 self.delivery.switch(partition, to);
             }

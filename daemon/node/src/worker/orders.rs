@@ -57,11 +57,11 @@ impl Deferred {
 
     /// Whether something waits that takes a partition from being served here.
     fn takes_away(&self) -> bool {
-        let gives = |order: &Order| {
-            use Command::{Adopt, Mourn, Reopen, Serve};
-            matches!(order, Order::Decided(_, Adopt { .. } | Mourn { .. } | Reopen { .. } | Serve { .. }))
+        let takes = |order: &Order| {
+            use Command::{HandOff, Suspend};
+            matches!(order, Order::Decided(_, HandOff { .. } | Suspend { .. }))
         };
-        !self.by_shard.values().flatten().all(gives)
+        self.by_shard.values().flatten().any(takes)
     }
 
     fn retain(&mut self, keep: impl Fn(&Order) -> bool) {
@@ -74,6 +74,11 @@ impl Deferred {
     pub(super) fn link_lost(&mut self, member: u32) {
         self.retain(|order| !matches!(order, Order::Decided(_, Command::HandOff { to, .. }) if *to == member));
         self.said.retain(|(to, _)| *to != member);
+    }
+
+    /// Events for a partition go somewhere, whatever was to become of it: it is not handed off any more.
+    pub(super) fn withdraw(&mut self, partition: u16) {
+        self.retain(|order| !matches!(order, Order::Decided(of, Command::HandOff { .. }) if *of == partition));
     }
 
     /// A link of a member has ended: what came on it is void.
@@ -222,5 +227,35 @@ impl Worker {
             self.counters.handoffs_received.add(1);
             self.tell_control(ToControl::Received { partition, number, from });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn deferred(commands: Vec<(u16, Command)>) -> Deferred {
+        let orders = commands.into_iter().map(|(partition, command)| Order::Decided(partition, command)).collect();
+        Deferred { by_shard: std::iter::once((3, orders)).collect(), ..Deferred::default() }
+    }
+
+    #[test]
+    fn a_lease_waits_for_what_takes_a_partition_from_being_served_and_for_nothing_else() {
+        let adopt = || (3, Command::Adopt { partition: 3, lost: Vec::new() });
+        assert!(!deferred(vec![adopt(), (67, Command::Release { partition: 67 })]).takes_away());
+        assert!(!deferred(vec![adopt(), (67, Command::Discard { partition: 67 })]).takes_away());
+        assert!(deferred(vec![adopt(), (67, Command::Suspend { partition: 67 })]).takes_away());
+        assert!(deferred(vec![(3, Command::HandOff { partition: 3, number: 1, to: 2 })]).takes_away());
+    }
+
+    #[test]
+    fn a_partition_whose_events_go_somewhere_again_is_not_handed_off_any_more() {
+        let hand_off = |partition| (partition, Command::HandOff { partition, number: 1, to: 2 });
+        let mut deferred = deferred(vec![hand_off(3), hand_off(67), (3, Command::Serve { partition: 3 })]);
+        deferred.withdraw(3);
+        let left: Vec<u16> = deferred.by_shard.values().flatten().map(Order::partition).collect();
+        assert_eq!((left, deferred.takes_away()), (vec![67, 3], true));
+        deferred.withdraw(67);
+        assert!(!deferred.takes_away());
     }
 }

@@ -18,7 +18,8 @@ pub(super) struct Twins {
     common: BTreeMap<u64, u64>,
     /// What came by a merge that is not over: should it be sent again, it is here already.
     merged: BTreeMap<u64, (RunId, u64)>,
-    /// The same of marks: keys by hash, and the hash of what is said of each.
+    /// What marks said that came, also by merges that are over: keys by hash, and the hash of what was said. Two members may say the same
+    /// of one that died.
     marks: BTreeSet<(u64, u64)>,
 }
 
@@ -54,7 +55,6 @@ impl Twins {
         for hash in std::mem::take(&mut self.merged).into_keys() {
             self.common.remove(&hash);
         }
-        self.marks.clear();
     }
 }
 

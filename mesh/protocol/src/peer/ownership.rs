@@ -13,7 +13,7 @@ use crate::partition_set::PartitionSet;
 pub type HandoffNumber = u64;
 
 /// Why a member asks who holds partitions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Purpose {
     /// It will adopt those that nobody holds.
     Claim,
