@@ -325,6 +325,7 @@ fn a_drawing_marks_where_an_instance_is() {
     assert!(stdout(&dot).starts_with("digraph"), "{}", stdout(&dot));
     let wrong = folder.run(&["draw", "lamp.json", "--state", "onn"]);
     assert!(code(&wrong) == 2 && stderr(&wrong).contains("has no state 'onn'"), "{}", stderr(&wrong));
+    assert!(stderr(&wrong).contains("did you mean on?"), "{}", stderr(&wrong));
 }
 
 #[test]

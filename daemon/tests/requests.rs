@@ -667,6 +667,17 @@ fn instances_that_a_filter_lists_are_removed_page_by_page_as_they_were_listed() 
 }
 
 #[test]
+fn where_nothing_could_be_listed_nothing_is_said_of_what_was_removed() {
+    let folder = Folder::new("delete-unknown");
+    let error =
+        json!({"code": "unknown_state", "message": "order has no state \"PAYD\"", "hint": "did you mean paid?"});
+    let peer = Peer::always(json!({"ok": false, "error": error}));
+    let output = peer.run(&folder, &["delete", "order", "--state", "PAYD"]);
+    assert_eq!((code(&output), stdout(&output)), (1, String::new()));
+    assert_eq!(stderr(&output), "error: order has no state \"PAYD\"\n  did you mean paid?\n");
+}
+
+#[test]
 fn a_refusal_names_what_to_type() {
     let folder = Folder::new("way-out");
     let peer = Peer::start(|request| {
