@@ -354,18 +354,30 @@ pub(crate) fn history(args: TargetArgs, file: Option<&Path>, printer: &Printer) 
     let reply = request(&args.connect, file, &about(Op::History, &args.target))?;
     let entries = &reply["history"];
     printer.answer(entries, || {
-        let mut table = Table::new(["SEQ", "EVENT", "FROM", "TO", "AGO"]).or("no transition yet");
+        let mut table = Table::new(["SEQ", "EVENT", "FROM", "TO", "AGO", ""]).or("no transition yet");
         for entry in rows(entries) {
-            table.row([
-                text(&entry["seq"]),
-                text(&entry["event"]),
-                state_or_nothing(&entry["from"]),
-                state_or_nothing(&entry["to"]),
-                ago(&entry["ageMs"]),
+            let plain = |text| (text, Style::Plain);
+            table.styled([
+                plain(text(&entry["seq"])),
+                plain(text(&entry["event"])),
+                plain(state_or_nothing(&entry["from"])),
+                plain(state_or_nothing(&entry["to"])),
+                plain(ago(&entry["ageMs"])),
+                how(entry),
             ]);
         }
         table
     })
+}
+
+/// How a transition came about that is none of an event or a timer that the instance took.
+fn how(entry: &Value) -> (String, Style) {
+    match entry["reason"].as_str() {
+        _ if entry["stuck"] == json!(true) => ("stuck: the timer could not be fired".to_owned(), Style::Bad),
+        Some("retry") => ("retried".to_owned(), Style::Good),
+        Some("skip") => ("skipped".to_owned(), Style::Doubtful),
+        reason => (reason.unwrap_or_default().to_owned(), Style::Plain),
+    }
 }
 
 /// Milliseconds as a person counts them.
@@ -593,6 +605,13 @@ mod tests {
             table.contains("conflict: it was served twice, and transitions from 7 on of life 18bc are gone"),
             "{table}"
         );
+    }
+
+    #[test]
+    fn a_history_says_where_the_instance_was_stuck_and_how_it_went_on() {
+        let told = [json!({}), json!({"stuck": true}), json!({"reason": "retry"}), json!({"reason": "skip"})];
+        let told = told.map(|entry| how(&entry).0);
+        assert_eq!(told, ["", "stuck: the timer could not be fired", "retried", "skipped"]);
     }
 
     #[test]
