@@ -212,6 +212,17 @@ fn children_that_are_not_there_are_to_be_given_in_any_order_and_a_circle_is_name
     assert_eq!(code(&both), 0);
     let other = r#"{"id": "child", "initial": "a", "states": {"a": {"invoke": {"src": "parent"}}}}"#;
     folder.file("other.json", other);
+    let itself = r#"{"id":"tree","initial":"a","states":{"a":{"invoke":{"src":"tree"}}}}"#;
+    folder.file("tree.json", itself).file("leaf.json", r#"{"id":"tree"}"#);
+    let itself = folder.run(&["check", "tree.json"]);
+    assert_eq!(code(&itself), 1);
+    let told = stdout(&itself);
+    assert!(
+        told.contains(r#"the machine "tree" names itself as its child"#) && told.contains("tree.json:1:"),
+        "{told}"
+    );
+    assert!(told.contains("define the machine once without this") && !told.contains("give its definition"), "{told}");
+    assert_eq!(code(&folder.run(&["check", "leaf.json", "tree.json"])), 0, "of an earlier version");
     let circle = folder.run(&["check", "parent.json", "other.json"]);
     assert_eq!(code(&circle), 1);
     assert!(stdout(&circle).contains("parent invokes child invokes parent"), "{}", stdout(&circle));
