@@ -212,6 +212,17 @@ fn children_that_are_not_there_are_to_be_given_in_any_order_and_a_circle_is_name
     assert_eq!(code(&both), 0);
     let other = r#"{"id": "child", "initial": "a", "states": {"a": {"invoke": {"src": "parent"}}}}"#;
     folder.file("other.json", other);
+    let itself = r#"{"id":"tree","initial":"a","states":{"a":{"invoke":{"src":"tree"}}}}"#;
+    folder.file("tree.json", itself).file("leaf.json", r#"{"id":"tree"}"#);
+    let itself = folder.run(&["check", "tree.json"]);
+    assert_eq!(code(&itself), 1);
+    let told = stdout(&itself);
+    assert!(
+        told.contains(r#"the machine "tree" names itself as its child"#) && told.contains("tree.json:1:"),
+        "{told}"
+    );
+    assert!(told.contains("define the machine once without this") && !told.contains("give its definition"), "{told}");
+    assert_eq!(code(&folder.run(&["check", "leaf.json", "tree.json"])), 0, "of an earlier version");
     let circle = folder.run(&["check", "parent.json", "other.json"]);
     assert_eq!(code(&circle), 1);
     assert!(stdout(&circle).contains("parent invokes child invokes parent"), "{}", stdout(&circle));
@@ -325,16 +336,58 @@ fn a_drawing_marks_where_an_instance_is() {
     assert!(stdout(&dot).starts_with("digraph"), "{}", stdout(&dot));
     let wrong = folder.run(&["draw", "lamp.json", "--state", "onn"]);
     assert!(code(&wrong) == 2 && stderr(&wrong).contains("has no state 'onn'"), "{}", stderr(&wrong));
+    assert!(stderr(&wrong).contains("did you mean on?"), "{}", stderr(&wrong));
+}
+
+/// What a picture of Graphviz shows: its texts, its arrows and the one node that is lit. Where they stand is the layout's matter, which differs
+/// from release to release.
+fn of_picture(svg: &str) -> (Vec<String>, Vec<String>, String) {
+    let plain = |text: &str| {
+        let entities = [("&#45;", "-"), ("&gt;", ">"), ("&lt;", "<"), ("&quot;", "\""), ("&#39;", "'"), ("&amp;", "&")];
+        entities.iter().fold(text.to_owned(), |text, (entity, is)| text.replace(entity, is))
+    };
+    let all = |begin: &str, end: &str| -> Vec<String> {
+        let found = svg.split(begin).skip(1).filter_map(|rest| rest.split_once(end));
+        found.map(|(text, _)| plain(text.rsplit('>').next().unwrap_or_default())).collect()
+    };
+    let (before, _) = svg.split_once("fill=\"#fde68a\"").unwrap();
+    let lit = before.rsplit("<title>").next().unwrap().split('<').next().unwrap();
+    let (texts, titles) = (all("<text", "</text>"), all("<title>", "</title>"));
+    (texts, titles.into_iter().filter(|title| title.contains("->")).collect(), lit.to_owned())
+}
+
+/// The same of the text that the picture is made of.
+fn of_dot(dot: &str) -> (Vec<String>, Vec<String>, String) {
+    let labels = dot.split("label=\"").skip(1).filter_map(|rest| rest.split_once('"'));
+    let texts = labels.flat_map(|(label, _)| label.split("\\n")).filter(|text| !text.is_empty()).map(str::to_owned);
+    let arrows = dot.lines().filter_map(|line| line.split_once(" [")).filter(|(arrow, _)| arrow.contains(" -> "));
+    let lit = dot.lines().find(|line| line.contains("fillcolor=\"#fde68a\"")).unwrap();
+    let lit = lit.split_whitespace().next().unwrap().to_owned();
+    (texts.collect(), arrows.map(|(arrow, _)| arrow.trim().replace(' ', "")).collect(), lit)
 }
 
 #[test]
 fn the_readme_shows_the_chart_as_it_is_drawn() {
     let folder = Folder::new("readme");
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let machine = root.join("examples/order/machine.json");
-    let drawn = stdout(&folder.run(&["draw", machine.to_str().unwrap(), "--state", "paid"]));
     let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
-    assert!(readme.contains(&format!("```mermaid\n{drawn}```\n")), "{drawn}");
+    assert!(readme.contains("statemesh draw examples/order/machine.json --state paid --format svg"));
+    assert!(readme.contains("(docs/images/order.svg)"));
+    let machine = root.join("examples/order/machine.json");
+    let drawn = |format| folder.run(&["draw", machine.to_str().unwrap(), "--state", "paid", "--format", format]);
+    let picture = root.join("docs/images/order.svg");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        let svg = drawn("svg");
+        assert_eq!(code(&svg), 0, "{}", stderr(&svg));
+        std::fs::write(&picture, svg.stdout).unwrap();
+    }
+    let (mut shown, mut wanted) =
+        (of_picture(&std::fs::read_to_string(picture).unwrap()), of_dot(&stdout(&drawn("dot"))));
+    for (texts, arrows, _) in [&mut shown, &mut wanted] {
+        texts.sort();
+        arrows.sort();
+    }
+    assert_eq!(shown, wanted, "docs/images/order.svg is not what is drawn: UPDATE_DOCS=1 draws it, with Graphviz");
 }
 
 #[test]

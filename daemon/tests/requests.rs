@@ -563,7 +563,9 @@ fn what_is_waited_for_is_asked_for_and_ends_with_7_if_it_does_not_come_about() {
         let output = peer.run(&folder, &[&[verb, "order/1"], rest].concat());
         assert_eq!(code(&output), 7, "{verb}: {}", stderr(&output));
         assert!(stderr(&output).contains("order/1 is in open (active)"), "{}", stderr(&output));
-        assert_eq!((&peer.last_request()["until"], &peer.last_request()["within"]), (&until, &json!(10_000)));
+        assert!(stderr(&output).contains("limits.wait of the daemon is over"), "{}", stderr(&output));
+        // Only the daemon knows what it allows: a time that nobody gave is not one that it may refuse.
+        assert_eq!((&peer.last_request()["until"], &peer.last_request()["within"]), (&until, &Value::Null));
     }
     let plain = peer.run(&folder, &["get", "order/1"]);
     assert!(peer.last_request()["within"].is_null() && code(&plain) == 7, "{}", stderr(&plain));
@@ -662,6 +664,17 @@ fn instances_that_a_filter_lists_are_removed_page_by_page_as_they_were_listed() 
         assert_eq!(code(&peer.run(&folder, &[&["delete"], wrong].concat())), 2, "{wrong:?}");
     }
     assert_eq!(peer.requests.lock().unwrap().len(), before, "nothing was asked");
+}
+
+#[test]
+fn where_nothing_could_be_listed_nothing_is_said_of_what_was_removed() {
+    let folder = Folder::new("delete-unknown");
+    let error =
+        json!({"code": "unknown_state", "message": "order has no state \"PAYD\"", "hint": "did you mean paid?"});
+    let peer = Peer::always(json!({"ok": false, "error": error}));
+    let output = peer.run(&folder, &["delete", "order", "--state", "PAYD"]);
+    assert_eq!((code(&output), stdout(&output)), (1, String::new()));
+    assert_eq!(stderr(&output), "error: order has no state \"PAYD\"\n  did you mean paid?\n");
 }
 
 #[test]

@@ -68,6 +68,13 @@ fn each_mistake_has_a_code_and_a_way_out() {
         (with(r#""entry":{"@expr":"1"}"#), "wrong_expression_type", None),
         (with(r#""entry":{"type":"@xstate.raise"}"#), "missing_key", None),
         (with(r#""invoke":{"src":"other"}"#), "unknown_machine", Some("define the invoked machine first")),
+        (
+            r#"{"id":"m","initial":"a","states":{"a":{"entry":{"type":"@xstate.spawnChild","src":"m"}}}}"#.to_owned(),
+            "invokes_itself",
+            Some(
+                "a child is a version that is defined before: define the machine once without this, and that is the child; or leave it out",
+            ),
+        ),
         (with(r#""type":"finale""#), "unknown_type", Some("did you mean \"final\"?")),
         (with(r#""timeout":5"#), "missing_key", None),
         (with(r#""on":{"E":null}"#), "wrong_type", Some("to forbid an event write {}")),
@@ -231,7 +238,7 @@ fn a_chart_is_drawn_with_its_state_marked() {
     }
     assert!(!mermaid.contains("class s1 active"));
     let dot = machine.draw_paths(DrawFormat::Dot, &["red"]).unwrap();
-    for part in ["digraph \"light\" {", "s1 -> s3 [label=\"after 500\", lhead=cluster_2];", "fillcolor=\"#fde68a\""] {
+    for part in ["digraph \"light\" {", "s1 -> i2 [label=\"after 500\", lhead=cluster_2];", "fillcolor=\"#fde68a\""] {
         assert!(dot.contains(part), "{part} is missing in\n{dot}");
     }
     assert_eq!(machine.draw_paths(DrawFormat::Dot, &["blue"]), Err(DrawError::UnknownState("blue")));

@@ -196,3 +196,35 @@ fn another_id_is_the_machines_and_that_of_its_states() {
     assert_eq!(serde_json::from_str::<Value>(&made).unwrap(), expected);
     Machine::compile(made.as_bytes(), &Limits::default(), &|_| None).unwrap();
 }
+
+const EXAMPLES: [(&str, &str); 6] = [
+    ("circuit-breaker", include_str!("../../examples/circuit-breaker/machine.json")),
+    ("device", include_str!("../../examples/device/machine.json")),
+    ("order", include_str!("../../examples/order/machine.json")),
+    ("platform", include_str!("../../examples/platform/machine.json")),
+    ("pod-lifecycle", include_str!("../../examples/pod-lifecycle/machine.json")),
+    ("tcp", include_str!("../../examples/tcp/machine.json")),
+];
+
+#[test]
+fn an_example_as_scxml_is_well_formed_and_what_does_not_come_back_is_said_with_its_place() {
+    for (name, source) in EXAMPLES {
+        let limits = Limits::default();
+        let machine = Machine::compile(source.as_bytes(), &limits, &|_| None).unwrap().machine;
+        let Exported { text, lost } = machine.export(ExportFormat::Scxml);
+        for lost in lost {
+            assert!(lost.line > 1 && lost.path.starts_with('/'), "{name}: {lost:?}");
+        }
+        match statemesh_engine::import_scxml(&text, &limits) {
+            Ok(back) => drop(Machine::compile(back.as_bytes(), &limits, &|_| None).unwrap()),
+            Err(refused) => {
+                let line = text.lines().nth(refused.line as usize - 1).unwrap().trim_start();
+                assert!(refused.code == "not_imported" && line.starts_with('<'), "{name}: {refused:?} at {line}");
+                assert!(
+                    refused.message.ends_with("has no equal here") && refused.hint.is_some(),
+                    "{name}: {refused:?}"
+                );
+            }
+        }
+    }
+}

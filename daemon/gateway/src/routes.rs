@@ -4,6 +4,7 @@ use crate::asking::Question;
 use statemesh_protocol::reply::{Encoding, MapWriter};
 use statemesh_protocol::request::{Op, PAGE_MAX};
 use statemesh_protocol::request_writer::{Ask, Filter};
+use std::time::Duration;
 
 /// What a path asks for.
 #[derive(Debug, PartialEq)]
@@ -27,6 +28,8 @@ const INSTANCES_DEFAULT: u64 = 100;
 
 /// For how long an answer waits at most; a client asks again. Less than the node is waited for, and than `http.timeout` by default.
 const WITHIN_MS_MAX: u64 = 5_000;
+/// For how long it waits if the query does not say, unless the node allows less.
+const WITHIN_MS_USUAL: u64 = 1_000;
 
 /// A resource: its path and what it shows.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +52,7 @@ pub const RESOURCES: [Resource; 10] = [
     Resource { path: "/v1/machines", shows: "the machines that are defined" },
     Resource { path: "/v1/list", shows: "instances of the whole mesh, limit (100; 1 to 1,000) on a page, which may be short or empty: go on with after, the next of the page before, until that is null. Those with machine, prefix, state, tag, status, stuck=true, older_ms, younger_ms; counts=true counts them by state, page by page" },
     Resource { path: "/v1/machines/{machine}/instances", shows: "the same of one machine" },
-    Resource { path: "/v1/instances/{machine}/{key}", shows: "one instance, wherever it is; a key may hold slashes. With until_state, until_tag or until_done=true the answer waits until it is there, for at most within (1,000; at most 5,000) milliseconds, and says whether it is: reached" },
+    Resource { path: "/v1/instances/{machine}/{key}", shows: "one instance, wherever it is; a key may hold slashes. With until_state, until_tag or until_done=true the answer waits until it is there, for at most within (1,000, or limits.wait if that is less; at most 5,000) milliseconds, and says whether it is: reached" },
 ];
 
 /// The index page.
@@ -69,8 +72,8 @@ pub(super) fn index() -> String {
     )
 }
 
-/// The route of a path and query; `None`: there is no such resource.
-pub(super) fn route(path: &str, query: Option<&str>) -> Option<Route> {
+/// The route of a path and query; `None`: there is no such resource. `wait_max`: for how long the node lets an answer wait.
+pub(super) fn route(path: &str, query: Option<&str>, wait_max: Duration) -> Option<Route> {
     match path {
         "/" => Some(Route::Index),
         "/health/live" => Some(Route::Live),
@@ -79,7 +82,7 @@ pub(super) fn route(path: &str, query: Option<&str>) -> Option<Route> {
         "/v1/members" => Some(list(Op::Members)),
         "/v1/machines" => Some(list(Op::Machines)),
         "/v1/placement" => Some(ask(&of(Op::Placement))),
-        _ => instance(path, query).or_else(|| instances(path, query)),
+        _ => instance(path, query, wait_max).or_else(|| instances(path, query)),
     }
 }
 
@@ -98,12 +101,12 @@ fn list(op: Op) -> Route {
 }
 
 /// A key is the rest of the path: it may hold slashes.
-fn instance(path: &str, query: Option<&str>) -> Option<Route> {
+fn instance(path: &str, query: Option<&str>, wait_max: Duration) -> Option<Route> {
     let (machine, key) = path.strip_prefix("/v1/instances/")?.split_once('/')?;
     if machine.is_empty() || key.is_empty() {
         return None;
     }
-    let asked = of_path(machine).and_then(|machine| get(&machine, &of_path(key)?, query));
+    let asked = of_path(machine).and_then(|machine| get(&machine, &of_path(key)?, query, wait_max));
     Some(asked.unwrap_or_else(Route::Wrong))
 }
 
@@ -113,7 +116,7 @@ fn of_path(text: &str) -> Result<String, String> {
 }
 
 /// `get`, which waits if the query says for what.
-fn get(machine: &str, key: &str, query: Option<&str>) -> Result<Route, String> {
+fn get(machine: &str, key: &str, query: Option<&str>, wait_max: Duration) -> Result<Route, String> {
     let (mut until, mut within) = (Vec::new(), None);
     let mut fields = MapWriter::new(&mut until, Encoding::Json);
     for pair in pairs(query) {
@@ -135,7 +138,9 @@ fn get(machine: &str, key: &str, query: Option<&str>) -> Result<Route, String> {
             "\"within\" says for how long, and nothing says for what: until_state, until_tag or until_done".to_owned()
         );
     }
-    Ok(ask(&Ask { until, within_ms: within, ..Ask::about(Op::Get, Encoding::Json, machine, key) }))
+    let usual = || u64::try_from(wait_max.as_millis()).map_or(WITHIN_MS_USUAL, |max| max.min(WITHIN_MS_USUAL));
+    let within_ms = until.map(|_| within.unwrap_or_else(usual));
+    Ok(ask(&Ask { until, within_ms, ..Ask::about(Op::Get, Encoding::Json, machine, key) }))
 }
 
 /// The parameters of a query, decoded.
@@ -226,6 +231,10 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
+    fn route(path: &str, query: Option<&str>) -> Option<Route> {
+        super::route(path, query, Duration::from_secs(3_600))
+    }
+
     fn request(path: &str, query: Option<&str>) -> Option<Value> {
         let Route::Ask(question) = route(path, query)? else { return None };
         let mut request: Value = serde_json::from_slice(question.request.bytes()).unwrap();
@@ -261,7 +270,12 @@ mod tests {
         let state = asked("until_state=a.b%20c&within=5000").unwrap();
         assert_eq!((&state["until"], &state["within"]), (&json!({"state": "a.b c"}), &json!(5_000)));
         assert_eq!(asked("until_tag=late").unwrap()["until"], json!({"tag": "late"}));
-        assert_eq!(asked("until_done=true").unwrap()["until"], json!({"done": true}));
+        let done = asked("until_done=true").unwrap();
+        assert_eq!((&done["until"], &done["within"]), (&json!({"done": true}), &json!(1_000)));
+        // A node that allows less than is usual is not asked for more.
+        let short = super::route("/v1/instances/order/42", Some("until_done=true"), Duration::from_millis(300));
+        let Some(Route::Ask(question)) = short else { panic!("{short:?}") };
+        assert_eq!(serde_json::from_slice::<Value>(question.request.bytes()).unwrap()["within"], json!(300));
     }
 
     #[test]

@@ -141,7 +141,7 @@ impl<B: Backend> Server<B> {
         seat: &Seat,
     ) -> Result<Response<Full<Bytes>>, Infallible> {
         let _asking = seat.asks();
-        let route = route(request.uri().path(), request.uri().query());
+        let route = route(request.uri().path(), request.uri().query(), self.settings.wait);
         let shown = request.headers().get("authorization").map(HeaderValue::as_bytes);
         let answer = match self.objection(route.as_ref(), from, shown, seat.kind()) {
             Some(objection) => objection,

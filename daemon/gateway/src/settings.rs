@@ -17,6 +17,8 @@ pub struct Settings {
     pub unsent_bytes: usize,
     /// For one request, for the next on an open connection, and for a peer to take a part of its answer.
     pub timeout: Duration,
+    /// For how long the node lets an answer wait.
+    pub wait: Duration,
     /// Any of these lets a request in that does not come over loopback.
     pub tokens: Vec<String>,
 }

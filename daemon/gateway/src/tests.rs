@@ -60,6 +60,7 @@ fn settings() -> Settings {
         output_bytes: 16 << 20,
         unsent_bytes: 64 << 20,
         timeout: Duration::from_millis(200),
+        wait: Duration::from_secs(3_600),
         tokens: Vec::new(),
     }
 }

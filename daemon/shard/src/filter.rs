@@ -5,6 +5,8 @@ use statemesh_expr::{DecodeError, Limits, Value};
 use statemesh_protocol::reply::Encoding;
 
 use crate::instance::Entry;
+use crate::machines::Table;
+use crate::named::{Named, Unknown};
 
 /// What an instance must be like. What is not said does not matter.
 #[derive(Clone, Debug, Default)]
@@ -115,6 +117,19 @@ impl Filter {
         Ok(())
     }
 
+    /// Whether instances of the machine that it names can be so at all. Of one that is not defined, and of all machines, nothing is known.
+    ///
+    /// # Errors
+    /// No version of the machine has such a state, or a state with such a tag.
+    pub fn known_to(&self, table: &Table) -> Result<(), Unknown> {
+        let Some(newest) = self.machine.as_ref().and_then(|machine| table.by_name(machine)) else { return Ok(()) };
+        let named = [self.state.as_deref().map(Named::State), self.tag.as_deref().map(Named::Tag)];
+        match named.into_iter().flatten().find(|named| !named.is_of_some(newest, table)) {
+            None => Ok(()),
+            Some(named) => Err(named.unknown_to(newest, "in any version; nothing was listed")),
+        }
+    }
+
     /// Whether an instance is like this. The cheapest is looked at first.
     pub(crate) fn takes(&self, entry: &Entry, unix_ms: u64) -> bool {
         let Entry { version, instance, run, .. } = entry;
@@ -136,4 +151,44 @@ impl Filter {
 fn is_there(context: &Value, path: &[String], wanted: &Value) -> bool {
     let found = path.iter().try_fold(context, |at, name| at.get(name));
     found == Some(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machines::{Machines, Version};
+    use statemesh_engine::{Limits, Machine};
+
+    #[test]
+    fn what_no_version_of_the_machine_has_is_refused_with_what_was_meant() {
+        let machines = Machines::default();
+        for (number, paid) in [(1, "settled"), (2, "paid")] {
+            let source = format!(
+                r#"{{"id":"order","initial":"open","states":{{"open":{{}},"{paid}":{{"tags":["late"],"initial":"a","states":{{"a":{{}}}}}}}}}}"#
+            );
+            let machine = Machine::compile(source.as_bytes(), &Limits::default(), &|_| None).unwrap().machine;
+            machines.add(Version::new("order".into(), [number; 32], number.into(), machine));
+        }
+        let table = machines.table();
+        let told = |machine: &str, fields: &str| {
+            let filter = Filter::read(machine, Some(fields.as_bytes()), Encoding::Json).unwrap();
+            filter.known_to(&table).err().map(|Unknown { message, hint }| format!("{message} | {hint}"))
+        };
+        let unknown = r#"order has no state "PAYD" in any version; nothing was listed | did you mean paid?"#;
+        assert_eq!(told("order", r#"{"state":"PAYD"}"#).as_deref(), Some(unknown));
+        let unknown =
+            r#"order has no state with the tag "ltae" in any version; nothing was listed | did you mean late?"#;
+        assert_eq!(told("order", r#"{"state":"paid","tag":"ltae"}"#).as_deref(), Some(unknown));
+        assert!(told("order", r#"{"tag":"x"}"#).unwrap().ends_with("has those that there are"));
+        for (machine, fields) in [
+            ("order", r#"{"state":"paid.a","tag":"late"}"#),
+            // Instances of an older version may be there.
+            ("order", r#"{"state":"settled"}"#),
+            ("order", r#"{"prefix":"PAYD"}"#),
+            ("", r#"{"state":"PAYD"}"#),
+            ("nobody", r#"{"state":"PAYD"}"#),
+        ] {
+            assert_eq!(told(machine, fields), None, "{machine} {fields}");
+        }
+    }
 }

@@ -2,8 +2,8 @@
 //!
 //! Two bytes count the transitions; then follows, for each of them, oldest first: its seq and its time as numbers of
 //! variable length (the time with its sign in the lowest bit: what came from another daemon may be older than this
-//! one's clock), the event, and the configuration as the engine writes it. An event that the definition names is its
-//! number; another one is a text.
+//! one's clock), how it came about if that is not the usual way, the event, and the configuration as the engine writes it. An event
+//! that the definition names is its number; another one is a text.
 
 use smallvec::SmallVec;
 use statemesh_engine::{Instance, Machine};
@@ -15,8 +15,12 @@ const ENGINE_EVENTS: [&str; 3] = ["xstate.init", "xstate.stop", "xstate.after"];
 /// What an event begins with that is a text.
 const TEXT: u64 = TEXT_MARK as u64;
 const TEXT_MARK: u8 = 0;
+/// What comes before the event of a transition that came about in this way.
+const HOWS: [How; 3] = [How::Stuck, How::Retry, How::Skip];
+/// The number of the first of these.
+const FIRST_HOW: u64 = 1 + ENGINE_EVENTS.len() as u64;
 /// The number of the definition's first event.
-const NAMED: u64 = 1 + ENGINE_EVENTS.len() as u64;
+const NAMED: u64 = FIRST_HOW + HOWS.len() as u64;
 /// Bytes kept of an event type that neither the engine nor the definition names.
 const TEXT_MAX: usize = 128;
 /// Bytes of the count.
@@ -29,6 +33,29 @@ pub(crate) struct History {
     bytes: SmallVec<[u8; 16]>,
 }
 
+/// How a transition came about that is none of an event or a timer that the instance took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum How {
+    /// The timer's step could not be run, and the instance holds it.
+    Stuck,
+    /// The timer was fired again.
+    Retry,
+    /// The timer was dropped.
+    Skip,
+}
+
+impl How {
+    /// For another daemon. 0 is the usual way.
+    fn byte(how: Option<How>) -> u8 {
+        how.and_then(|how| (1..).zip(HOWS).find(|(_, one)| *one == how)).map_or(0, |(byte, _)| byte)
+    }
+
+    /// Of a way that a newer release may know and this one does not, nothing is said.
+    fn of_byte(byte: u8) -> Option<How> {
+        HOWS.get(usize::from(byte).checked_sub(1)?).copied()
+    }
+}
+
 /// One transition, as it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Past<'a> {
@@ -36,6 +63,8 @@ pub(crate) struct Past<'a> {
     pub seq: u64,
     /// When, in milliseconds of the daemon's clock.
     pub at: i64,
+    /// How it came about, if not in the usual way.
+    pub how: Option<How>,
     /// The event's type.
     pub event: &'a str,
     /// The states after it, for [`Machine::write_configuration_json`].
@@ -43,20 +72,20 @@ pub(crate) struct Past<'a> {
 }
 
 impl History {
-    /// Notes a transition that led to what `instance` is now, and forgets the oldest beyond `max`. `scratch` is only
-    /// lent.
+    /// Notes a transition that led to what `instance` is now, by an event and how that came about, and forgets the oldest beyond
+    /// `max`. `scratch` is only lent.
     pub(crate) fn push(
         &mut self,
         machine: &Machine,
         instance: &Instance,
-        event: &str,
+        (event, how): (&str, Option<How>),
         now: u64,
         max: usize,
         scratch: &mut Vec<u8>,
     ) {
         scratch.clear();
         put_head(instance.seq(), i64::try_from(now).unwrap_or(i64::MAX), scratch);
-        put_event(machine, event, scratch);
+        put_event(machine, event, how, scratch);
         machine.write_configuration(instance, scratch);
         self.append(machine, scratch, max);
     }
@@ -100,7 +129,8 @@ impl History {
     }
 
     /// Appends the bytes for another daemon: ages instead of times, since it has a clock of its own, and the names of
-    /// events, since another release may number them otherwise.
+    /// events, since another release may number them otherwise. How each came about is behind all of them, if there is anything to say: a
+    /// release that knows nothing of that reads what is before it.
     pub(crate) fn encode(&self, machine: &Machine, now: u64, out: &mut Vec<u8>) {
         out.extend_from_slice(&u32::try_from(self.len()).unwrap_or(0).to_le_bytes());
         for past in self.read(machine) {
@@ -109,6 +139,9 @@ impl History {
             put_bytes(out, past.event.as_bytes());
             put_bytes(out, past.configuration);
         }
+        if self.read(machine).any(|past| past.how.is_some()) {
+            out.extend(self.read(machine).map(|past| How::byte(past.how)));
+        }
     }
 
     /// Reads what [`History::encode`] wrote, keeping the last `max` transitions.
@@ -116,18 +149,27 @@ impl History {
     /// # Errors
     /// The bytes are none of ours, or of another definition.
     pub(crate) fn decode(machine: &Machine, input: &mut Input<'_>, now: u64, max: usize) -> Result<Self, Malformed> {
-        let mut history = Self::default();
-        let mut record = Vec::new();
+        let mut all = Vec::new();
         for _ in 0..input.u32()? {
             let (seq, age) = (input.u64()?, i64::from_le_bytes(*input.array()?));
-            record.clear();
-            put_head(seq, signed(now).saturating_sub(age), &mut record);
-            put_event(machine, input.text()?, &mut record);
-            let configuration = input.bytes()?;
+            let (event, configuration) = (input.text()?, input.bytes()?);
             if !machine.split_configuration(configuration).is_some_and(|(_, behind)| behind.is_empty()) {
                 return Err(input.malformed());
             }
-            record.extend_from_slice(configuration);
+            all.push(Past { seq, at: signed(now).saturating_sub(age), how: None, event, configuration });
+        }
+        if !input.is_empty() {
+            for past in &mut all {
+                past.how = How::of_byte(input.byte()?);
+            }
+        }
+        let mut history = Self::default();
+        let mut record = Vec::new();
+        for past in all {
+            record.clear();
+            put_head(past.seq, past.at, &mut record);
+            put_event(machine, past.event, past.how, &mut record);
+            record.extend_from_slice(past.configuration);
             history.append(machine, &record, max);
         }
         Ok(history)
@@ -143,7 +185,10 @@ fn put_head(seq: u64, at: i64, out: &mut Vec<u8>) {
     put_number((at << 1 ^ at >> 63).cast_unsigned(), out);
 }
 
-fn put_event(machine: &Machine, event: &str, out: &mut Vec<u8>) {
+fn put_event(machine: &Machine, event: &str, how: Option<How>, out: &mut Vec<u8>) {
+    if let byte @ 1.. = How::byte(how) {
+        put_number(FIRST_HOW - 1 + u64::from(byte), out);
+    }
     if let Some(number) = machine.event_number(event) {
         put_number(NAMED + u64::from(number), out);
     } else if let Some(number) = (1..).zip(ENGINE_EVENTS).find_map(|(n, name)| (name == event).then_some(n)) {
@@ -178,6 +223,7 @@ fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
 /// What is behind one record.
 fn behind<'a>(machine: &Machine, bytes: &'a [u8]) -> Option<&'a [u8]> {
     let bytes = behind_number(behind_number(bytes)?)?;
+    let (_, bytes) = read_how(bytes)?;
     let bytes = match bytes {
         [TEXT_MARK, text @ ..] => {
             let (len, text) = number(text)?;
@@ -197,6 +243,7 @@ fn behind_number(bytes: &[u8]) -> Option<&[u8]> {
 fn read<'a>(machine: &'a Machine, bytes: &'a [u8]) -> Option<(Past<'a>, &'a [u8])> {
     let (seq, bytes) = number(bytes)?;
     let (at, bytes) = number(bytes)?;
+    let (how, bytes) = read_how(bytes)?;
     let (event, bytes) = number(bytes)?;
     let at = (at >> 1).cast_signed() ^ -(at & 1).cast_signed();
     let (event, bytes) = match event {
@@ -205,11 +252,18 @@ fn read<'a>(machine: &'a Machine, bytes: &'a [u8]) -> Option<(Past<'a>, &'a [u8]
             let (text, bytes) = bytes.split_at_checked(usize::try_from(len).ok()?)?;
             (std::str::from_utf8(text).ok()?, bytes)
         }
-        number @ 1..NAMED => (*ENGINE_EVENTS.get(usize::try_from(number - 1).ok()?)?, bytes),
-        number => (machine.event_type(u32::try_from(number - NAMED).ok()?)?, bytes),
+        number @ 1..FIRST_HOW => (*ENGINE_EVENTS.get(usize::try_from(number - 1).ok()?)?, bytes),
+        number => (machine.event_type(u32::try_from(number.checked_sub(NAMED)?).ok()?)?, bytes),
     };
     let (configuration, bytes) = machine.split_configuration(bytes)?;
-    Some((Past { seq, at, event, configuration }, bytes))
+    Some((Past { seq, at, how, event, configuration }, bytes))
+}
+
+/// How a transition came about, and what is behind that.
+fn read_how(bytes: &[u8]) -> Option<(Option<How>, &[u8])> {
+    let (first, behind) = bytes.split_first()?;
+    let how = u64::from(*first).checked_sub(FIRST_HOW).and_then(|number| HOWS.get(usize::try_from(number).ok()?));
+    Some(how.map_or((None, bytes), |how| (Some(*how), behind)))
 }
 
 #[cfg(test)]
@@ -229,10 +283,10 @@ mod tests {
     fn after(machine: &Machine, events: &[&str]) -> History {
         let (mut out, mut scratch, mut history) = (Output::default(), Vec::new(), History::default());
         let mut instance = machine.start(Payload::Empty, Millis(0), &mut out).unwrap();
-        history.push(machine, &instance, "xstate.init", 0, MAX, &mut scratch);
+        history.push(machine, &instance, ("xstate.init", None), 0, MAX, &mut scratch);
         for (kind, now) in events.iter().zip((1_000..).step_by(1_000)) {
             machine.send(&mut instance, &Event { kind, payload: Payload::Empty }, Millis(now), &mut out).unwrap();
-            history.push(machine, &instance, kind, now, MAX, &mut scratch);
+            history.push(machine, &instance, (kind, None), now, MAX, &mut scratch);
         }
         history
     }
@@ -274,6 +328,33 @@ mod tests {
     }
 
     #[test]
+    fn how_a_transition_came_about_moves_with_it_and_an_older_release_reads_the_rest() {
+        let machine = machine();
+        let instance = machine.start(Payload::Empty, Millis(0), &mut Output::default()).unwrap();
+        let mut history = History::default();
+        // What is forgotten in front of the others, and an event that is a text behind its mark.
+        let hows = [Some(How::Skip), None, Some(How::Stuck), Some(How::Retry)];
+        for (how, event) in hows.into_iter().zip(["GO", "GO", "xstate.after", "text"]) {
+            history.push(&machine, &instance, (event, how), 7, MAX, &mut Vec::new());
+        }
+        let told = |history: &History| {
+            history.read(&machine).map(|past| (past.event.to_owned(), past.how)).collect::<Vec<_>>()
+        };
+        let all =
+            [("GO", None), ("xstate.after", hows[2]), ("text", hows[3])].map(|(event, how)| (event.to_owned(), how));
+        assert_eq!(told(&history), all);
+        let mut bytes = Vec::new();
+        history.encode(&machine, 7, &mut bytes);
+        let decoded = |bytes: &[u8]| History::decode(&machine, &mut Input::new(bytes), 7, MAX);
+        assert_eq!(decoded(&bytes), Ok(history));
+        let before = decoded(&bytes[..bytes.len() - MAX]).unwrap();
+        assert!(told(&before).iter().zip(&all).all(|(one, other)| *one == (other.0.clone(), None)), "{before:?}");
+        assert!(decoded(&bytes[..bytes.len() - 1]).is_err());
+        *bytes.last_mut().unwrap() = 200;
+        assert_eq!(told(&decoded(&bytes).unwrap())[2], ("text".to_owned(), None), "of a newer release");
+    }
+
+    #[test]
     fn a_type_that_nobody_named_is_cut_and_none_are_kept_if_none_are_wanted() {
         let machine = machine();
         let long = "\u{e9}".repeat(200);
@@ -281,7 +362,7 @@ mod tests {
         assert_eq!(shown(&history, &machine)[2].2.len(), TEXT_MAX);
         let mut none = History::default();
         let instance = machine.start(Payload::Empty, Millis(0), &mut Output::default()).unwrap();
-        none.push(&machine, &instance, "GO", 0, 0, &mut Vec::new());
+        none.push(&machine, &instance, ("GO", None), 0, 0, &mut Vec::new());
         assert_eq!(none, History::default());
     }
 }

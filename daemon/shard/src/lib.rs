@@ -19,6 +19,7 @@ mod instance;
 mod lives;
 pub mod machines;
 mod marks;
+mod named;
 mod removed;
 mod shards;
 mod stages;
@@ -33,6 +34,7 @@ pub use feed::{Feed, Feeds};
 pub use filter::{BadFilter, Filter};
 pub use lives::Origin;
 pub use marks::{ConflictReason, KeyMark};
+pub use named::Unknown;
 pub use shards::{
     Bounds, Counts, Fresh, Group, HandedOff, Job, KeyNote, Kind, KnownKey, Line, LostLife, Outcome, Page, Place,
     Received, Rules, Run, Shard, Shards, State, Waiter, Walk,

@@ -87,6 +87,11 @@ impl Table {
         self.by_hash.of(hash)?.get(hash)
     }
 
+    /// Every version of a name, in no order: all that there are of all names are looked at.
+    pub(crate) fn versions_of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Arc<Version>> {
+        self.by_hash.0.iter().flat_map(|bucket| bucket.values()).filter(move |version| *version.name == *name)
+    }
+
     /// Number of versions, old ones included.
     #[must_use]
     pub fn versions(&self) -> u32 {

@@ -6,17 +6,7 @@ use statemesh_protocol::reply::Encoding;
 
 use crate::instance::Entry;
 use crate::machines::Version;
-
-/// Characters of a name that are said again.
-const SHOWN_CHARS: usize = 64;
-
-/// What is waited for is nothing that the machine has.
-pub(crate) struct Unknown {
-    /// What is unknown.
-    pub(crate) message: String,
-    /// What was probably meant.
-    pub(crate) hint: String,
-}
+use crate::named::{Named, Unknown};
 
 /// `until` of a request that is none of the three.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,21 +50,15 @@ impl Until {
     /// # Errors
     /// Its machine has no such state, or no state with such a tag.
     pub(crate) fn known_to(&self, version: &Version) -> Result<(), Unknown> {
-        let machine = &version.machine;
-        let (what, given, near) = match self {
-            Self::State(path) if !machine.has_state(path) => ("state", path, machine.state_like(path)),
-            Self::Tag(tag) if !machine.knows_tag(tag) => {
-                ("state with the tag", tag, machine.tag_like(tag).map(str::to_owned))
-            }
-            Self::State(_) | Self::Tag(_) | Self::Done => return Ok(()),
+        let named = match self {
+            Self::State(path) => Named::State(path),
+            Self::Tag(tag) => Named::Tag(tag),
+            Self::Done => return Ok(()),
         };
-        let given: String = given.chars().take(SHOWN_CHARS).collect();
-        let message = format!("{} has no {what} \"{given}\" that could be waited for; nothing was done", version.name);
-        let hint = match near {
-            Some(near) => format!("did you mean {near}?"),
-            None => "a state is its path from below the root, such as refunding.stuck".to_owned(),
-        };
-        Err(Unknown { message, hint })
+        match named.is_of(version) {
+            true => Ok(()),
+            false => Err(named.unknown_to(version, "that could be waited for; nothing was done")),
+        }
     }
 
     /// Whether an instance is there.

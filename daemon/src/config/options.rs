@@ -57,7 +57,7 @@ impl Config {
     pub(crate) fn daemon(&self) -> Result<Daemon, Failure> {
         let node = self.node()?;
         self.must_be_secured(&node.listen)?;
-        let output_bytes = node.limits.output_bytes;
+        let (output_bytes, wait) = (node.limits.output_bytes, node.limits.wait);
         Ok(Daemon {
             node,
             http: Gateway {
@@ -67,6 +67,7 @@ impl Config {
                 output_bytes,
                 unsent_bytes: self.size("http.unsent_bytes")?,
                 timeout: self.time("http.timeout")?,
+                wait,
                 tokens: self.items("http.tokens").to_vec(),
             },
             tls: self.tls()?,

@@ -23,10 +23,16 @@ pub(crate) fn draw(args: &DrawArgs, printer: &Printer) -> Result<(), Failure> {
     let paths: Vec<String> = args.state.iter().flat_map(|given| paths(given)).collect();
     let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
     let drawing = machine.draw_paths(format, &paths).map_err(|error| match error {
-        DrawError::UnknownState(path) => Failure::usage(format!("--state: {} has no state '{path}'", machine.id()))
-            .hint(
-                "write the keys from the top, such as a.b, or a state value in JSON; a history state is never active",
-            ),
+        DrawError::UnknownState(path) => {
+            let failure = Failure::usage(format!("--state: {} has no state '{path}'", machine.id()));
+            let near = if machine.has_state(path) { None } else { machine.state_like(path) };
+            match near {
+                Some(near) => failure.hint(format!("did you mean {near}?")),
+                None => failure.hint(
+                    "write the keys from the top, such as a.b, or a state value in JSON; a history state is never active",
+                ),
+            }
+        }
         too_large @ DrawError::TooLarge(_) => Failure::usage(too_large.to_string()),
     })?;
     // Graphviz' picture has the names as they are, and no text of XML may have a control character.

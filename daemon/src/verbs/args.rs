@@ -266,9 +266,9 @@ pub(crate) struct UntilArgs {
     /// Wait until it has ended
     #[arg(long, group = "until")]
     pub(crate) until_done: bool,
-    /// For how long to wait, such as 500ms or 10s; if it is not there by then, the exit code is 7
-    #[arg(long, value_name = "TIME", value_parser = span, default_value = "10s", requires = "until")]
-    pub(crate) within: Duration,
+    /// For how long to wait, such as 500ms or 2m; if it is not there by then, the exit code is 7 [default: 10s, or limits.wait of the daemon if that is less]
+    #[arg(long, value_name = "TIME", value_parser = span, requires = "until")]
+    pub(crate) within: Option<Duration>,
 }
 
 /// Which instances.

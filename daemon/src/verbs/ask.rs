@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 /// Between two pings of `ping --wait`.
 const PING_AGAIN: Duration = Duration::from_millis(100);
+/// For how long a daemon waits at most that is not told (the protocol's `within`).
+const USUAL_WAIT: Duration = Duration::from_secs(10);
 
 fn about<'a>(op: Op, target: &'a Target) -> Ask<'a> {
     remote::about(op, &target.machine, &target.key)
@@ -90,16 +92,17 @@ impl UntilArgs {
 
     /// How much later an answer may come.
     fn later(&self) -> Duration {
-        if self.until().is_some() { self.within } else { Duration::ZERO }
+        if self.until().is_some() { self.within.unwrap_or(USUAL_WAIT) } else { Duration::ZERO }
     }
 
+    /// What is asked for; if nothing is, the daemon waits as long as it usually does: only it knows its `limits.wait`.
     fn within_ms(&self) -> Option<u64> {
-        self.until().map(|_| u64::try_from(self.within.as_millis()).unwrap_or(u64::MAX))
+        self.within.map(|within| u64::try_from(within.as_millis()).unwrap_or(u64::MAX))
     }
 }
 
-/// The failure of a wait, if it was in vain. `is_late`: it took as long as it might; otherwise it ended since there was nothing to wait for.
-fn reached(target: &Target, reply: &Value, is_late: bool) -> Result<(), Failure> {
+/// The failure of a wait, if it was in vain. `waited`: when the answer came; before the time was over there was nothing to wait for.
+fn reached(target: &Target, reply: &Value, until: &UntilArgs, waited: Duration) -> Result<(), Failure> {
     if reply["reached"] != json!(false) {
         return Ok(());
     }
@@ -121,7 +124,11 @@ fn reached(target: &Target, reply: &Value, is_late: bool) -> Result<(), Failure>
             "it has ended; `statemesh history {name}` shows how, `statemesh start {name}` puts a new instance in its place"
         ),
         _ if began_anew(reply) => format!("another life of it began meanwhile: `statemesh history {name}` shows it"),
-        _ if is_late => "--within gives it more time".to_owned(),
+        _ if waited >= until.within.unwrap_or(USUAL_WAIT) => "--within gives it more time".to_owned(),
+        _ if until.within.is_none() => format!(
+            "it was not waited for any longer: limits.wait of the daemon is over, or its next life began; `statemesh get {name}` shows \
+             what is there"
+        ),
         _ => {
             format!("it was not waited for any longer: its next life began; `statemesh get {name}` shows what is there")
         }
@@ -193,10 +200,10 @@ pub(crate) fn send(args: SendArgs, file: Option<&Path>, printer: &Printer) -> Re
     let mut client = connect_for(&args.connect, file, args.until.later())?;
     let asked = Instant::now();
     let reply = answer(&mut client, &ask)?;
-    let is_late = asked.elapsed() >= args.until.within;
+    let waited = asked.elapsed();
     printer.answer(&reply, || outcome(&args.target, &reply))?;
     if reply["handled"] != json!(false) {
-        return reached(&args.target, &reply, is_late);
+        return reached(&args.target, &reply, &args.until, waited);
     }
     let explained = || client.ask(&Ask { event, ..about(Op::Explain, &args.target) }).ok();
     Err(ignored(&args.target, &args.event, &reply, explained))
@@ -246,9 +253,9 @@ pub(crate) fn start(args: StartArgs, file: Option<&Path>, printer: &Printer) -> 
     let mut client = connect_for(&args.connect, file, args.until.later())?;
     let asked = Instant::now();
     let reply = answer(&mut client, &ask)?;
-    let is_late = asked.elapsed() >= args.until.within;
+    let waited = asked.elapsed();
     printer.answer(&reply, || outcome(&args.target, &reply))?;
-    reached(&args.target, &reply, is_late)
+    reached(&args.target, &reply, &args.until, waited)
 }
 
 /// A request that names an instance and nothing else.
@@ -314,9 +321,9 @@ pub(crate) fn get(args: &GetArgs, file: Option<&Path>, printer: &Printer) -> Res
     let asked = Instant::now();
     let reply =
         answer(&mut client, &ask).map_err(|failure| if until.is_some() { not_there(failure) } else { failure })?;
-    let is_late = asked.elapsed() >= args.until.within;
+    let waited = asked.elapsed();
     printer.answer(&reply, || fields(&reply))?;
-    reached(&args.target, &reply, is_late)
+    reached(&args.target, &reply, &args.until, waited)
 }
 
 pub(crate) fn whereabouts(args: TargetArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
@@ -347,18 +354,30 @@ pub(crate) fn history(args: TargetArgs, file: Option<&Path>, printer: &Printer) 
     let reply = request(&args.connect, file, &about(Op::History, &args.target))?;
     let entries = &reply["history"];
     printer.answer(entries, || {
-        let mut table = Table::new(["SEQ", "EVENT", "FROM", "TO", "AGO"]).or("no transition yet");
+        let mut table = Table::new(["SEQ", "EVENT", "FROM", "TO", "AGO", ""]).or("no transition yet");
         for entry in rows(entries) {
-            table.row([
-                text(&entry["seq"]),
-                text(&entry["event"]),
-                state_or_nothing(&entry["from"]),
-                state_or_nothing(&entry["to"]),
-                ago(&entry["ageMs"]),
+            let plain = |text| (text, Style::Plain);
+            table.styled([
+                plain(text(&entry["seq"])),
+                plain(text(&entry["event"])),
+                plain(state_or_nothing(&entry["from"])),
+                plain(state_or_nothing(&entry["to"])),
+                plain(ago(&entry["ageMs"])),
+                how(entry),
             ]);
         }
         table
     })
+}
+
+/// How a transition came about that is none of an event or a timer that the instance took.
+fn how(entry: &Value) -> (String, Style) {
+    match entry["reason"].as_str() {
+        _ if entry["stuck"] == json!(true) => ("stuck: the timer could not be fired".to_owned(), Style::Bad),
+        Some("retry") => ("retried".to_owned(), Style::Good),
+        Some("skip") => ("skipped".to_owned(), Style::Doubtful),
+        reason => (reason.unwrap_or_default().to_owned(), Style::Plain),
+    }
 }
 
 /// Milliseconds as a person counts them.
@@ -526,7 +545,9 @@ mod tests {
         let target: Target = "order/1".parse().unwrap();
         let told = |mut reply: Value, is_late| {
             reply["reached"] = json!(false);
-            let failure = reached(&target, &reply, is_late).unwrap_err();
+            let until = UntilArgs { within: Some(Duration::from_secs(2)), ..UntilArgs::default() };
+            let waited = Duration::from_secs(if is_late { 2 } else { 1 });
+            let failure = reached(&target, &reply, &until, waited).unwrap_err();
             assert_eq!(failure.exit, Exit::Unreached);
             format!("{} | {}", failure.message, failure.hint.unwrap_or_default())
         };
@@ -544,6 +565,12 @@ mod tests {
             let told = told(reply, is_late);
             assert!(told.contains(says) && !told.contains("--within"), "{told}");
         }
+        // Who said nothing of a time may have met a limit that only the daemon knows.
+        let reply = json!({"value": "a", "status": "active", "reached": false});
+        let hint =
+            |waited| reached(&target, &reply, &UntilArgs::default(), waited).unwrap_err().hint.unwrap_or_default();
+        assert!(hint(Duration::from_secs(3)).contains("limits.wait of the daemon is over"));
+        assert!(hint(USUAL_WAIT).contains("--within gives it more time"));
     }
 
     #[test]
@@ -578,6 +605,13 @@ mod tests {
             table.contains("conflict: it was served twice, and transitions from 7 on of life 18bc are gone"),
             "{table}"
         );
+    }
+
+    #[test]
+    fn a_history_says_where_the_instance_was_stuck_and_how_it_went_on() {
+        let told = [json!({}), json!({"stuck": true}), json!({"reason": "retry"}), json!({"reason": "skip"})];
+        let told = told.map(|entry| how(&entry).0);
+        assert_eq!(told, ["", "stuck: the timer could not be fired", "retried", "skipped"]);
     }
 
     #[test]

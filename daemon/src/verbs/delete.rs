@@ -43,7 +43,7 @@ fn delete_one(args: &DeleteArgs, key: &str, file: Option<&Path>, printer: &Print
 }
 
 /// What became of those that were listed.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Sum {
     deleted: u64,
     /// By why.
@@ -122,6 +122,9 @@ fn delete_all(args: &DeleteArgs, file: Option<&Path>, printer: &Printer) -> Resu
     }
     let mut sum = Sum::default();
     let done = delete_listed(&mut client, &listed, &mut sum);
+    if done.is_err() && sum == Sum::default() {
+        return done;
+    }
     // Also where it could not go on: what was done was done.
     printer.answer(&sum.value(), || sum.table())?;
     done.map_err(|failure| Failure { message: format!("{}; not all were looked at", failure.message), ..failure })?;

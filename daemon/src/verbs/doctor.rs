@@ -7,9 +7,10 @@ use crate::failure::{Exit, Failure};
 use crate::output::{Printer, Style, Table, count, text};
 use crate::remote::{self, Remote};
 use serde_json::{Value, json};
-use statemesh_client::{Op, Security};
+use statemesh_client::{Ask, Op, Security};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// Daemons that are asked at a time: a thread each.
 const AT_A_TIME: usize = 32;
@@ -81,10 +82,12 @@ struct Answers {
 /// Asks every daemon, and prints what there is to say.
 pub(crate) fn doctor(args: &Connect, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
     let target = target(args, file)?;
-    let members = Remote::connect(target.clone())?.ask(&remote::ask(Op::Members))?["members"].take();
+    let mut first = Remote::connect(target.clone())?;
+    let members = first.ask(&remote::ask(Op::Members))?["members"].take();
     let alive: Vec<_> = rows(&members).iter().filter(|member| member["status"] == "alive").collect();
     let seen = alive.chunks(AT_A_TIME).flat_map(|some| all(some, &target)).collect::<Vec<_>>();
-    let findings = judged(&members, &seen, matches!(target.security, Security::None));
+    let mut findings = judged(&members, &seen, matches!(target.security, Security::None));
+    findings.push(stuck(&counted(&mut first, target.timeout)));
     let report: Vec<_> = findings
         .iter()
         .map(|found| json!({"about": found.about, "verdict": found.verdict.word(), "detail": found.detail}))
@@ -226,6 +229,56 @@ fn machines(answered: &[(&str, &Answers)]) -> Vec<String> {
     found.iter().filter_map(differs).collect()
 }
 
+/// How many instances of each machine are stuck, as far as that was found out.
+#[derive(Debug, Default)]
+struct Stuck {
+    by_machine: BTreeMap<String, u64>,
+    /// Why not all instances were looked at.
+    cut: Option<String>,
+}
+
+/// Counts them, for no longer than an answer is waited for: a mesh may have very many instances, and each is looked at.
+fn counted(remote: &mut Remote, patience: Duration) -> Stuck {
+    let (mut found, mut after): (Stuck, Option<String>) = (Stuck::default(), None);
+    let begin = Instant::now();
+    loop {
+        let filter = Some(&br#"{"stuck":true}"#[..]);
+        let page = match remote.ask(&Ask { filter, counts: true, after: after.as_deref(), ..remote::ask(Op::List) }) {
+            Ok(page) => page,
+            Err(failure) => return Stuck { cut: Some(failure.message), ..found },
+        };
+        found.add(&page);
+        after = page["next"].as_str().map(str::to_owned);
+        if after.is_none() {
+            return found;
+        }
+        if begin.elapsed() >= patience {
+            return Stuck { cut: Some(format!("it takes longer than {patience:?} (--timeout)")), ..found };
+        }
+    }
+}
+
+impl Stuck {
+    fn add(&mut self, page: &Value) {
+        for kind in rows(&page["counts"]) {
+            *self.by_machine.entry(text(&kind["machine"])).or_default() += kind["count"].as_u64().unwrap_or_default();
+        }
+    }
+}
+
+fn stuck(found: &Stuck) -> Finding {
+    let way_out = |(machine, instances): (&String, &u64)| {
+        let number = usize::try_from(*instances).unwrap_or(usize::MAX);
+        format!("{} of {machine}: `statemesh instances {machine} --stuck` lists them", count(number, "instance"))
+    };
+    let mut named: Vec<_> = found.by_machine.iter().map(way_out).collect();
+    if !named.is_empty() {
+        named.push("`statemesh retry MACHINE/KEY` fires the timer again that one holds, skip drops it".to_owned());
+    }
+    named.extend(found.cut.iter().map(|why| format!("not all instances were looked at: {why}")));
+    Finding::unless("stuck", named, Verdict::Doubtful, "no instance is")
+}
+
 fn keys(members: &Value, is_open: bool) -> Finding {
     let is_far = |member: &Value| {
         !text(&member["clients"]).starts_with("127.") && !text(&member["clients"]).starts_with("[::1]")
@@ -320,6 +373,24 @@ mod tests {
         assert_eq!(about, expected);
         let detail = wrong(&seen).pop().unwrap().2;
         assert_eq!(detail, "door is at c only; order has 2 versions that are current");
+    }
+
+    #[test]
+    fn instances_that_are_stuck_are_counted_by_machine_with_the_way_out() {
+        let mut found = Stuck::default();
+        assert_eq!(stuck(&found), Finding::new("stuck", Verdict::Good, "no instance is"));
+        let kind = |machine: &str, value: &str, count| json!({"machine": machine, "value": value, "count": count});
+        // Pages count by state, and several pages the same one.
+        found.add(&json!({"counts": [kind("order", "a", 2), kind("order", "b", 1), kind("door", "a", 1)]}));
+        found.add(&json!({"counts": [kind("order", "a", 4)]}));
+        let told = stuck(&found);
+        assert_eq!(told.verdict, Verdict::Doubtful);
+        let detail = "1 instance of door: `statemesh instances door --stuck` lists them; \
+            7 instances of order: `statemesh instances order --stuck` lists them; \
+            `statemesh retry MACHINE/KEY` fires the timer again that one holds, skip drops it";
+        assert_eq!(told.detail, detail);
+        let cut = stuck(&Stuck { cut: Some("no".to_owned()), ..Stuck::default() });
+        assert_eq!((cut.verdict, cut.detail.as_str()), (Verdict::Doubtful, "not all instances were looked at: no"));
     }
 
     #[test]

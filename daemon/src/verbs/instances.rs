@@ -82,11 +82,17 @@ pub(super) fn summed(pages: Vec<Value>) -> Vec<Value> {
     sums
 }
 
-fn status(one: &Value) -> (String, Style) {
-    let stuck = if one["stuck"] == json!(true) { ", stuck" } else { "" };
-    let status = text(&one["status"]) + stuck;
-    let style = Style::of_status(&status);
-    (status, style)
+/// The status as a person reads it.
+pub(super) fn status(one: &Value) -> (String, Style) {
+    let status = text(&one["status"]);
+    match one["stuck"] == json!(true) {
+        true if status.is_empty() => ("stuck".to_owned(), Style::Bad),
+        true => (status + ", stuck", Style::Bad),
+        false => {
+            let style = Style::of_status(&status);
+            (status, style)
+        }
+    }
 }
 
 fn listed(found: &Value) -> Table {

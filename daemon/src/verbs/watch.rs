@@ -1,6 +1,7 @@
 //! `watch`: subscribes to the changes of every daemon of the mesh, and prints them as they come, and what is known to be missing.
 
 use super::args::{Reason, WatchArgs, Watched};
+use super::instances::status;
 use super::tell_if_unknown;
 use crate::connect::connect;
 use crate::failure::{Exit, Failure};
@@ -105,8 +106,13 @@ fn past(target: Option<&Watched>, since: Duration, client: &mut Remote) -> Resul
     let is_young = |entry: &&Value| entry["ageMs"].as_u64().is_some_and(|age_ms| age_ms <= oldest_ms);
     let entries = reply["history"].as_array().into_iter().flatten().filter(is_young);
     let of = |entry: &Value| {
-        json!({"machine": machine, "key": key, "reason": "history", "event": entry["event"], "from": entry["from"],
-               "value": entry["to"], "seq": entry["seq"], "run": reply["run"], "age_ms": entry["ageMs"]})
+        let reason = entry["reason"].as_str().unwrap_or("history");
+        let mut change = json!({"machine": machine, "key": key, "reason": reason, "event": entry["event"], "from": entry["from"],
+               "value": entry["to"], "seq": entry["seq"], "run": reply["run"], "age_ms": entry["ageMs"]});
+        if entry["stuck"] == json!(true) {
+            change["stuck"] = json!(true);
+        }
+        change
     };
     Ok(entries.map(of).collect())
 }
@@ -152,7 +158,7 @@ fn decode(body: &[u8]) -> Value {
 
 fn line(change: &Value, painter: Painter) -> String {
     let name = format!("{}/{}", text(&change["machine"]), text(&change["key"]));
-    let status = text(&change["status"]);
+    let (status, style) = status(change);
     let mut line = match (change["at"].as_str().and_then(|at| at.get(11..23)), change["age_ms"].as_u64()) {
         (Some(time), _) => format!("{}  ", painter.paint(Style::Faint, time)),
         (None, Some(age_ms)) => format!("{}  ", painter.paint(Style::Faint, &format!("{} s ago", age_ms / 1_000))),
@@ -170,7 +176,7 @@ fn line(change: &Value, painter: Painter) -> String {
     } else if !change["value"].is_null() {
         add(Style::Plain, &state(&change["value"]));
     }
-    add(Style::of_status(&status), &status);
+    add(style, &status);
     if let Some(seq) = change["seq"].as_u64() {
         add(Style::Plain, &format!("seq {seq}"));
     }
@@ -200,8 +206,14 @@ fn missing(change: &Value) -> Option<String> {
 
 /// The reason of a change; those that a failure caused stand out.
 fn why(change: &Value) -> (Style, String) {
+    let event = text(&change["event"]);
     match change["reason"].as_str().unwrap_or_default() {
-        "event" | "history" => (Style::Faint, format!("event {}", text(&change["event"]))),
+        "timer" | "history" if change["stuck"] == json!(true) => {
+            (Style::Bad, format!("{event} could not be fired (statemesh retry, skip or stop)"))
+        }
+        "retry" => (Style::Good, format!("retried {event}")),
+        "skip" => (Style::Doubtful, format!("skipped {event}")),
+        "event" | "history" => (Style::Faint, format!("event {event}")),
         "lost" => (Style::Bad, "lost with its owner".to_owned()),
         "restart" => (Style::Doubtful, "restarted: its predecessor was lost".to_owned()),
         "conflict" => (Style::Doubtful, "conflict: it was owned twice, and this won".to_owned()),
@@ -254,6 +266,25 @@ mod tests {
             line(&change, Painter { colour: false }),
             "order/eu/42  paid  active  seq 3  timer  (2 changes before this one were dropped)"
         );
+    }
+
+    #[test]
+    fn what_became_stuck_and_how_it_went_on_is_said_in_words() {
+        let shown = |reason: &str, stuck: Value| {
+            let status = if stuck.is_null() { "active" } else { "error" };
+            let change = json!({"machine": "m", "key": "k", "value": "a", "status": status, "stuck": stuck, "seq": 3,
+                "reason": reason, "event": "xstate.after.1000.m.a"});
+            line(&change, Painter { colour: false })
+        };
+        let stuck =
+            "m/k  a  error, stuck  seq 3  xstate.after.1000.m.a could not be fired (statemesh retry, skip or stop)";
+        assert_eq!(shown("timer", json!(true)), stuck);
+        assert_eq!(shown("retry", Value::Null), "m/k  a  active  seq 3  retried xstate.after.1000.m.a");
+        assert_eq!(shown("skip", Value::Null), "m/k  a  active  seq 3  skipped xstate.after.1000.m.a");
+        // One of the past has no status.
+        let past = json!({"machine": "m", "key": "k", "value": "a", "stuck": true, "reason": "history", "event": "T"});
+        let shown = line(&past, Painter { colour: false });
+        assert_eq!(shown, "m/k  a  stuck  T could not be fired (statemesh retry, skip or stop)");
     }
 
     #[test]

@@ -166,6 +166,13 @@ impl<'d> Compiler<'d> {
     }
 
     fn unknown_machine(&mut self, src: &Node, name: &str) {
+        if self.document.root.get("id").and_then(Node::as_str) == Some(name) {
+            // With an earlier version it is none of this: that one is the child.
+            let message =
+                format!("the machine {name:?} names itself as its child, and there is no earlier version of it");
+            let hint = "a child is a version that is defined before: define the machine once without this, and that is the child; or leave it out";
+            return self.error(src, "invokes_itself", message, Some(hint.to_owned()));
+        }
         self.error(
             src,
             "unknown_machine",

@@ -4,7 +4,8 @@ use super::{Drawing, End, arrows, ends, history_default, inscriptions, name, who
 use crate::machine::StateKind;
 use crate::state_set::{StateIx, StateSet};
 
-const STYLE: &str = "compound=true; rankdir=LR; fontname=Helvetica; edge [fontname=Helvetica]; \
+// From top to bottom, as Mermaid draws: labels are wide, and one after the other they make a chart several times as wide as a page.
+const STYLE: &str = "compound=true; fontname=Helvetica; edge [fontname=Helvetica]; \
      node [shape=box, style=\"rounded,filled\", fillcolor=white, fontname=Helvetica];";
 
 impl Drawing<'_> {
@@ -56,7 +57,7 @@ impl Drawing<'_> {
         let machine = self.machine;
         let node = machine.state(state);
         if let Some(initial) = &node.initial {
-            self.line(depth, &format!("i{state} [shape=point];"));
+            self.line(depth, &format!("i{state} [shape=point, fillcolor=black];"));
             let label = match initial.actions.is_empty() {
                 true => String::new(),
                 false => format!("/ {}", machine.action_names(&initial.actions)),
@@ -77,13 +78,13 @@ impl Drawing<'_> {
         for transition in &machine.transitions {
             let label = machine.transition_label(transition);
             for (from, to) in arrows(machine, transition) {
-                self.dot_arrow(1, &self.dot_node(from), to, &label, &self.dot_frame("ltail", from));
+                self.dot_arrow(1, &self.dot_tail(from, to), to, &label, &self.dot_frame("ltail", from));
             }
         }
         for state in 0..machine.states.len() as StateIx {
             for target in history_default(machine, state) {
                 let (from, to) = ends(machine, state, *target);
-                self.dot_arrow(1, &self.dot_node(from), to, "default", "");
+                self.dot_arrow(1, &self.dot_tail(from, to), to, "default", "");
             }
         }
     }
@@ -92,15 +93,31 @@ impl Drawing<'_> {
         let attributes = [tail.to_owned(), self.dot_frame("lhead", to)];
         let attributes: String =
             attributes.iter().filter(|one| !one.is_empty()).map(|one| format!(", {one}")).collect();
-        let to = self.dot_node(to);
+        let to = self.dot_head(to);
         self.line(depth, &format!("{from} -> {to} [label={}{attributes}];", quoted(label)));
     }
 
-    /// The node that stands for an end: DOT draws no edge to a cluster, but one to a leaf in it that ends at its frame.
-    fn dot_node(&self, end: End) -> String {
+    /// The node that an arrow leads to. DOT draws no edge to a cluster, but one to a node in it that ends at its frame: to the first one, or
+    /// the arrow's label would stand in the frame.
+    fn dot_head(&self, end: End) -> String {
         let End::State(mut at) = end else { return name(end) };
         while let Some(child) = self.machine.state(at).children.first() {
+            if self.machine.state(at).initial.is_some() {
+                return format!("i{at}");
+            }
             at = *child;
+        }
+        name(End::State(at))
+    }
+
+    /// The node that an arrow comes from: the last leaf of a cluster if it leads to a final state, for the same reason; else the first one.
+    /// Where all arrows come from the last one, Graphviz 2.43 finds no layout for charts in which some lead back.
+    fn dot_tail(&self, from: End, to: End) -> String {
+        let End::State(mut at) = from else { return name(from) };
+        let is_last = matches!(to, End::State(to) if self.machine.state(to).kind == StateKind::Final);
+        let next = |children: &[StateIx]| if is_last { children.last().copied() } else { children.first().copied() };
+        while let Some(child) = next(&self.machine.state(at).children) {
+            at = child;
         }
         name(End::State(at))
     }

@@ -67,7 +67,7 @@ codes! {
     Unsupported "unsupported" Fix "An option asks for what this version does not have; nothing was done.";
     UnknownMachine "unknown_machine" Fix "No machine of this name is defined in the mesh.";
     UnknownInstance "unknown_instance" Fix "There is no such instance; `send` and `start` create one.";
-    UnknownState "unknown_state" Fix "The machine has no state, or none with the tag, that `until` waits for; nothing was done.";
+    UnknownState "unknown_state" Fix "The machine has no state, or none with the tag, that `until` or `where` names; nothing was done.";
     AlreadyStarted "already_started" Fix "`start` names an instance that is active.";
     EventFailed "event_failed" Fix "An expression of the event's step has no value, or the step hit a limit of the engine; the instance stays as it was.";
     ConditionFailed "condition_failed" Fix "The instance is not where `if_run` or `if_seq` want it to be; nothing was done, and the message says where it is.";

@@ -119,6 +119,12 @@ impl Worker {
                 return self.fail(asked, ErrorCode::WrongType, &error.to_string(), hint, io);
             }
         };
+        // The daemon that the client talks to says so: another one may have heard of a new version later.
+        if hops == 0
+            && let Err(unknown) = filter.known_to(&self.shared.machines.table())
+        {
+            return self.fail(asked, ErrorCode::UnknownState, &unknown.message, &unknown.hint, io);
+        }
         let cursor = match request.after.as_deref().map(Cursor::parse) {
             Some(None) => {
                 let message = "\"after\" must be the `next` of an earlier page";

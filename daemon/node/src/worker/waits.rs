@@ -22,8 +22,8 @@ use super::{Asked, Worker};
 use crate::mailbox::Command;
 use crate::options::Limits;
 
-/// For how long a request waits that does not say.
-const USUAL: Duration = Duration::from_secs(1);
+/// For how long a request waits that does not say, unless `limits.wait` is less.
+const USUAL: Duration = Duration::from_secs(10);
 /// Where the instance is served elsewhere it is asked after again so soon, and then less and less often.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(250));
 /// The same where its changes are heard of: a change may be heard of by nobody while the partition moves.

@@ -28,7 +28,7 @@ fn many_lists_take_no_thread_each_and_others_are_served_between_their_slices() {
     lister.define();
     fill(&mut lister.client, INSTANCES);
     let before = threads();
-    let list = serde_json::to_vec(&json!({"op": "list", "machine": "counter", "where": {"state": "nowhere"}})).unwrap();
+    let list = serde_json::to_vec(&json!({"op": "list", "machine": "counter", "where": {"state": "off"}})).unwrap();
     (0..LISTS).for_each(|_| lister.client.push(&list));
     lister.client.flush().unwrap();
     let mut other = daemon.client();
@@ -79,7 +79,7 @@ fn what_comes_behind_a_long_list_is_answered_before_it() {
     fill(&mut asker.client, 10 * INSTANCES);
     let push = |client: &mut Client, request: Value| client.push(&serde_json::to_vec(&request).unwrap());
     let behind = 4_000;
-    push(&mut asker.client, json!({"op": "list", "machine": "counter", "where": {"state": "nowhere"}, "id": "list"}));
+    push(&mut asker.client, json!({"op": "list", "machine": "counter", "where": {"state": "off"}, "id": "list"}));
     for id in 0..behind {
         push(&mut asker.client, json!({"op": "get", "machine": "counter", "key": "00000", "id": id}));
     }
@@ -166,6 +166,9 @@ fn a_list_is_of_the_whole_mesh_whoever_is_asked() {
     let code = |request: Value, asker: &mut Asker| asker.ask(&request)["error"]["code"].clone();
     assert_eq!(code(json!({"op": "list", "where": {"statr": "a"}}), &mut asker), "wrong_type");
     assert_eq!(code(json!({"op": "list", "after": "k"}), &mut asker), "wrong_type");
+    let misspelt = asker.ask(&json!({"op": "list", "machine": "counter", "counts": true, "where": {"state": "oof"}}));
+    assert_eq!(misspelt["error"]["code"], "unknown_state", "{misspelt}");
+    assert_eq!(misspelt["error"]["hint"], "did you mean off?", "{misspelt}");
     assert_eq!(code(json!({"op": "list", "machine": "nobody"}), &mut asker), "unknown_machine");
     let behind_all = asker.ok(&json!({"op": "list", "after": "0.0.zzz"}));
     assert_eq!((&behind_all["instances"], &behind_all["next"]), (&json!([]), &Value::Null));

@@ -77,6 +77,19 @@ fn it_says_so_where_that_does_not_come_about() {
 }
 
 #[test]
+fn who_says_no_time_waits_as_long_as_the_daemon_allows() {
+    let mut mesh = Mesh::new();
+    mesh.limits.wait = Duration::from_millis(50);
+    let one = mesh.start("one");
+    let mut asker = one.client();
+    define(&mut asker);
+    let over = asker.ok(&start("k", json!({"until": {"done": true}})));
+    assert_eq!((&over["reached"], &over["value"]), (&json!(false), &json!("early")), "{over}");
+    let refused = asker.ask(&start("k", json!({"until": {"done": true}, "within": 51})));
+    assert!(refused["error"]["message"].as_str().unwrap().contains("limits.wait"), "{refused}");
+}
+
+#[test]
 fn what_the_machine_does_not_have_is_refused_at_once_with_what_was_meant() {
     let mut mesh = Mesh::new();
     let daemons = ["one", "two"].map(|name| mesh.start(name));

@@ -15,7 +15,7 @@ use super::replies::Reply;
 use super::{Outcome, Run, State};
 use crate::change::change;
 use crate::dedup::{Answer, Asked, Known};
-use crate::history::History;
+use crate::history::{History, How};
 use crate::instance::Entry;
 use crate::machines::Version;
 use crate::marks::KeyMark;
@@ -426,7 +426,12 @@ impl State {
             run.counts.transitions += 1;
             run.counts.machine_errors += u64::from(entry.instance.status() == Status::Error);
             let Entry { history, version, instance, .. } = entry;
-            history.push(&version.machine, instance, event, run.now, self.rules.history, &mut run.scratch);
+            let how = match reason {
+                "retry" => Some(How::Retry),
+                "skip" => Some(How::Skip),
+                _ => instance.is_stuck().then_some(How::Stuck),
+            };
+            history.push(&version.machine, instance, (event, how), run.now, self.rules.history, &mut run.scratch);
         }
         let has_ended = changed && entry.instance.status() != Status::Active && !entry.instance.is_stuck();
         if run.watched && (changed || !run.output.effects.is_empty()) {

@@ -7,7 +7,7 @@ use statemesh_protocol::run::RunId;
 
 use super::ops::{Done, payload};
 use crate::dedup::Answer;
-use crate::history::Past;
+use crate::history::{How, Past};
 use crate::instance::Entry;
 use crate::until::Until;
 use crate::values::{write_json, write_value};
@@ -65,6 +65,12 @@ impl Reply<'_> {
             machine.write_configuration_json(past.configuration, &mut to);
             let mut line = MapWriter::new(out, encoding);
             line.uint("seq", past.seq).str("event", past.event);
+            match past.how {
+                None => {}
+                Some(How::Stuck) => _ = line.bool("stuck", true),
+                Some(How::Retry) => _ = line.str("reason", "retry"),
+                Some(How::Skip) => _ = line.str("reason", "skip"),
+            }
             match &from {
                 Some(from) => line.with("from", |out, encoding| write_json(out, encoding, from)),
                 None => line.null("from"),

@@ -47,6 +47,11 @@ fn retry_fires_what_is_held_again_and_skip_drops_it() {
     assert_eq!(daemon.op("skip", "k", "")["changed"], false);
     daemon.fire(2_000, 64);
     assert_eq!(daemon.op("get", "k", "")["value"], "b", "its other timer goes on");
+    let history = daemon.op("history", "k", "");
+    let hows: Vec<_> =
+        history["history"].as_array().unwrap().iter().map(|one| (&one["stuck"], &one["reason"])).collect();
+    let none = &serde_json::Value::Null;
+    assert_eq!(hows[1..], [(&true.into(), none), (none, &"skip".into()), (none, none)], "{history}");
 }
 
 #[test]
