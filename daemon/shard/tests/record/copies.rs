@@ -117,7 +117,7 @@ fn a_copy_that_did_nothing_since_they_parted_wins_over_none_and_loses_nothing() 
 fn what_two_copies_have_in_common_is_known_also_where_one_of_them_went_on_to_another_daemon() {
     for winner in [Winner::Here, Winner::Coming, Winner::Longer] {
         for back in [false, true] {
-            let ((mut here, mut there), mut third) = (twins(), Daemon::new());
+            let ((here, mut there), mut third) = (twins(), Daemon::new());
             let (_, parts) = here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, 0);
             third.receive(&parts);
             third.send("k", "GO", "");
