@@ -163,7 +163,7 @@ pub(crate) const PARTS: &[Part] = &[
         needs: &[Need::Programs],
         steps: &[
             run(&["{simulator}", "--scenario", "all"], Counts::Plain),
-            run(&["{simulator}", "--seeds", "100", "--minutes", "6"], Counts::Plain),
+            run(&["{simulator}", "--seeds", "300", "--minutes", "6"], Counts::Plain),
         ],
         minutes: 8,
         optional: false,
