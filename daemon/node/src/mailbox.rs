@@ -168,6 +168,8 @@ pub(crate) enum Command {
         partition: u16,
         /// Keys that were served elsewhere meanwhile, by one that died: they are lost, or older here.
         lost: Vec<LostKey>,
+        /// Others may have it as well. Otherwise it is certain that nobody installed it.
+        may_have: bool,
     },
     /// Keep a copy of this partition that has nothing but what is lost, and do not serve it.
     Mourn {

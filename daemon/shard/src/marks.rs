@@ -241,6 +241,17 @@ const ORDER: usize = 64;
 /// What marks that came with a copy said is lost: keys by hash, lives, and the first transition.
 pub(crate) type Said = BTreeSet<(u64, RunId, u64)>;
 
+/// Notes what a mark says is lost.
+///
+/// # Errors
+/// It cannot be read.
+pub(crate) fn said_by(record: &image::KeyMark<'_>, said: &mut Said) -> Result<(), Malformed> {
+    let came = Unsaid::decode(record.body)?;
+    said.extend(came.also.iter().map(|run| (record.hash, *run, 1)));
+    said.extend(came.conflicts.iter().map(|conflict| (record.hash, conflict.run, conflict.lost_from)));
+    Ok(())
+}
+
 /// The marks of one shard. A key that nobody asks for keeps its mark, and so there is a bound.
 #[derive(Debug)]
 pub(crate) struct Marks {
@@ -390,6 +401,13 @@ impl Marks {
         Some(LostLife { hash, run: mark.gone })
     }
 
+    /// The latest life of a key of which something is still to be said: the next one comes after it.
+    pub(crate) fn latest(&self, partition: u16, hash: u64) -> Option<RunId> {
+        let mark = self.by_place.get(&(partition, hash))?;
+        let conflicts = mark.conflicts.iter().map(|conflict| conflict.run);
+        conflicts.chain(mark.also.iter().copied()).chain([mark.gone]).max()
+    }
+
     /// Whether the next reply about a key says that its instance was lost.
     pub(crate) fn says_lost(&self, partition: u16, hash: u64) -> bool {
         self.by_place.get(&(partition, hash)).is_some_and(|mark| mark.lost != Lost::No)
@@ -448,9 +466,8 @@ impl Marks {
         here: Option<(RunId, u64)>,
         said: &mut Said,
     ) -> Result<(), Malformed> {
+        said_by(record, said)?;
         let mut came = Unsaid::decode(record.body)?;
-        said.extend(came.also.iter().map(|run| (record.hash, *run, 1)));
-        said.extend(came.conflicts.iter().map(|conflict| (record.hash, conflict.run, conflict.lost_from)));
         if let Some((run, seq)) = here {
             came.is_back(run, seq, |_| false);
         }

@@ -265,7 +265,12 @@ enum Phase {
     /// Instances of it arrive; it is served once all are there and the control plane says so.
     Receiving,
     /// Sent to another daemon, which has not said that it has it: kept, in parts, to be taken back.
-    Sent(Vec<Vec<u8>>),
+    Sent {
+        /// When, by the daemon's clock.
+        at: u64,
+        /// What was sent.
+        parts: Vec<Vec<u8>>,
+    },
     /// A copy is here, but others may have adopted the partition: it is neither served, nor do its timers fire.
     Suspended,
 }

@@ -36,10 +36,10 @@ pub struct Image<'a> {
     pub key: &'a str,
     /// Its life.
     pub run: RunId,
-    /// The last transition that another copy of this life may have in common with it.
-    pub common: u64,
-    /// There may be a copy that went on from there by itself, and has not been met since.
-    pub is_twin: bool,
+    /// Its transitions in this life.
+    pub seq: u64,
+    /// Where another copy may have gone on by itself, which has not been met since: the life that the key was in, and its transitions.
+    pub twin: Option<(RunId, u64)>,
     /// The engine's snapshot.
     pub snapshot: &'a [u8],
     /// Its last transitions.
@@ -105,8 +105,12 @@ impl<'a> Image<'a> {
     fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.definition);
         out.extend_from_slice(&self.run.0.to_le_bytes());
-        out.extend_from_slice(&self.common.to_le_bytes());
-        out.push(u8::from(self.is_twin));
+        out.extend_from_slice(&self.seq.to_le_bytes());
+        out.push(u8::from(self.twin.is_some()));
+        if let Some((run, seq)) = self.twin {
+            out.extend_from_slice(&run.0.to_le_bytes());
+            out.extend_from_slice(&seq.to_le_bytes());
+        }
         for field in [self.machine.as_bytes(), self.key.as_bytes(), self.snapshot, self.history, self.tokens] {
             put_bytes(out, field);
         }
@@ -116,8 +120,8 @@ impl<'a> Image<'a> {
         Ok(Self {
             definition: body.array()?,
             run: RunId(body.u64()?),
-            common: body.u64()?,
-            is_twin: body.byte()? != 0,
+            seq: body.u64()?,
+            twin: if body.byte()? == 0 { None } else { Some((RunId(body.u64()?), body.u64()?)) },
             machine: body.text()?,
             key: body.text()?,
             snapshot: body.bytes()?,
@@ -269,8 +273,8 @@ mod tests {
         machine: "order",
         key: "42/é",
         run: RunId(9),
-        common: 3,
-        is_twin: true,
+        seq: 3,
+        twin: Some((RunId(8), 2)),
         snapshot: b"state",
         history: b"",
         tokens: b"t",

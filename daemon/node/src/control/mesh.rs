@@ -366,7 +366,7 @@ impl Control {
                     let lost = if asked { self.take_keys(partition, died.as_ref()) } else { Vec::new() };
                     let died = died.as_ref().map(MemberName::as_str);
                     tracing::debug!(partition, died, "serving the kept copy again");
-                    self.outbox.tell(0, Command::Reopen { partition, lost });
+                    self.outbox.tell(0, Command::Reopen { partition, lost, may_have: asked });
                 }
                 ownership::Output::Back(name) => self.key_index.member_back(&name),
                 ownership::Output::Mourn { partition, lost_from } => {

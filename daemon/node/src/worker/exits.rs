@@ -85,12 +85,16 @@ impl Worker {
     pub(super) fn publish_feed(&mut self, io: &mut Io) {
         let Self { shared, subscribers, index, .. } = self;
         let Some(feed) = shared.shards.feeds().of(*index) else { return };
-        if feed.drain(|change| subscribers.publish(&change, io)) {
+        let publish = |change: Arc<Change>| {
+            // What was dropped came before what is left.
+            let lost = feed.take_dropped();
+            if lost > 0 {
+                subscribers.lost(lost);
+            }
+            subscribers.publish(&change, io);
+        };
+        if feed.drain(publish) {
             shared.wake(*index);
-        }
-        let lost = feed.take_dropped();
-        if lost > 0 {
-            subscribers.lost(lost);
         }
     }
 

@@ -219,8 +219,7 @@ impl Worker {
             // The link went before the partition could: the control plane is about to hear of it, and changes nothing.
             return;
         }
-        let now = self.shared.clock.millis(self.now);
-        let (HandedOff { instances, held }, parts) = state.hand_off(partition, HAND_OFF_BYTES, now);
+        let (HandedOff { instances, held }, parts) = state.hand_off(partition, HAND_OFF_BYTES, &mut self.run);
         if !held {
             return;
         }

@@ -19,8 +19,8 @@ const KNOWN: usize = 1_024;
 /// An instance that had ended at a time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ended {
-    /// When, in milliseconds of the daemon's clock.
-    at: u64,
+    /// When, in milliseconds of the daemon's clock; below 0 if that was before the daemon began.
+    at: i64,
     number: u32,
     run: RunId,
 }
@@ -37,7 +37,7 @@ impl State {
     }
 
     /// An instance has ended at this time: it is removed a while later.
-    pub(super) fn note_end(&mut self, number: u32, at: u64) {
+    pub(super) fn note_end(&mut self, number: u32, at: i64) {
         let Self { entries, wheel, rules, ended, .. } = self;
         let Some(entry) = entries.get_mut(number) else { return };
         if let Some(handle) = entry.armed.take() {
@@ -48,7 +48,8 @@ impl State {
         if keep_ms == u64::MAX {
             return;
         }
-        entry.armed = Some(wheel.insert(Millis(at.saturating_add(keep_ms)), u64::from(number)));
+        let until = at.saturating_add_unsigned(keep_ms).max(0).unsigned_abs();
+        entry.armed = Some(wheel.insert(Millis(until), u64::from(number)));
         ended.push_back(Ended { at, number, run: entry.run });
         if ended.len() > self.ended_max {
             let is_there =
@@ -62,8 +63,8 @@ impl State {
     pub(super) fn note_arrival(&mut self, number: u32, now: u64) {
         let Some(entry) = self.entries.get(number).filter(|entry| is_over(entry)) else { return };
         let last = entry.history.read(&entry.version.machine).last();
-        let at = last.map_or(now, |past| u64::try_from(past.at).unwrap_or(0).min(now));
-        self.note_end(number, at);
+        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        self.note_end(number, last.map_or(now, |past| past.at.min(now)));
     }
 
     /// The time of an instance that has ended is over.
@@ -104,7 +105,7 @@ impl Shards {
         if excess == 0 || run.lease_is_over {
             return Vec::new();
         }
-        let mut first: Vec<(u64, usize, u32)> = Vec::new();
+        let mut first: Vec<(i64, usize, u32)> = Vec::new();
         for shard in &self.shards {
             let Some(mut state) = shard.try_claim() else { continue };
             first.extend(state.may_go().iter().map(|one| (one.at, shard.index(), one.number)));

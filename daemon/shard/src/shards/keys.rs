@@ -38,7 +38,7 @@ fn keys_of(part: &[u8]) -> Vec<KnownKey> {
                 keys.extend(lost);
             }
             Ok(Record::Removed(_)) => {}
-            Err(_) => break,
+            Err(_) => {}
         }
     }
     keys
@@ -124,7 +124,7 @@ impl State {
         let of = |Fresh { machine, key, run, .. }| KnownKey::Live { machine, key, run };
         let live = self.keys(partition).into_iter().map(of);
         let mut keys: Vec<KnownKey> = live.chain(self.marks.lost(partition).map(KnownKey::Lost)).collect();
-        if let Some(Part { phase: Phase::Sent(parts), .. }) = self.part(partition) {
+        if let Some(Part { phase: Phase::Sent { parts, .. }, .. }) = self.part(partition) {
             parts.iter().for_each(|part| keys.extend(keys_of(part)));
         }
         keys

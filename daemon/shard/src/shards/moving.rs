@@ -11,12 +11,13 @@ use statemesh_protocol::image::{self, Image, Input, Record};
 use statemesh_protocol::peer::ownership::HandoffNumber;
 use statemesh_protocol::run::RunId;
 
-use super::{Fresh, Incoming, LostLife, Part, Phase, Run, State, Twins};
+use super::twins::{Fork, Twins, nearest};
+use super::{Fresh, Incoming, LostLife, Part, Phase, Run, State};
 use crate::change::lost_change;
 use crate::dedup::Tokens;
 use crate::history::History;
 use crate::instance::Entry;
-use crate::marks::{Conflict, ConflictReason};
+use crate::marks::{Conflict, ConflictReason, said_by};
 use crate::removed::Left;
 
 /// What a partition had when it was frozen.
@@ -111,7 +112,8 @@ impl State {
     fn receive_mark(&mut self, partition: u16, mark: &image::KeyMark<'_>, merges: bool, run: &mut Run) -> bool {
         let Some(part) = self.part_mut(partition) else { return false };
         if merges && part.twins.is_mark_merged(mark) {
-            return true;
+            // What it said counts all the same for the images behind it.
+            return said_by(mark, &mut part.said).is_ok();
         }
         let entry = self.find_by_hash(partition, mark.hash).and_then(|number| self.entries.get(number));
         let here = entry.filter(|_| merges).map(|entry| (entry.run, entry.instance.seq()));
@@ -210,7 +212,7 @@ impl State {
             self.clear(partition);
             self.set_phase(partition, Phase::Receiving);
         } else {
-            self.unpack(partition, run);
+            self.unpack(partition, true, run);
         }
         if let Some(part) = self.part_mut(partition) {
             part.incoming = Some(Incoming { number, merge });
@@ -218,23 +220,28 @@ impl State {
         }
     }
 
-    /// Makes instances of a copy that was sent and kept.
-    fn unpack(&mut self, partition: u16, run: &mut Run) {
-        let Some(Part { phase: Phase::Sent(parts), .. }) = self.part_mut(partition) else { return };
-        let parts = std::mem::take(parts);
+    /// Makes instances of a copy that was sent and kept, which others `may_have` as well.
+    fn unpack(&mut self, partition: u16, may_have: bool, run: &mut Run) {
+        let Some(Part { phase: Phase::Sent { at, parts }, .. }) = self.part_mut(partition) else { return };
+        let (at, parts) = (*at, std::mem::take(parts));
         self.set_phase(partition, Phase::Suspended);
+        // What was left of times then is not left any more.
+        let now = std::mem::replace(&mut run.now, at);
         for part in &parts {
             self.receive_records(partition, part, None, run);
-            self.note_common(partition, part);
+            if may_have {
+                self.note_forks(partition, part);
+            }
         }
+        run.now = now;
     }
 
-    /// A copy that was kept will be served again, or merged: of what it has the other copy has the same.
-    fn note_common(&mut self, partition: u16, part: &[u8]) {
-        let images: Vec<(u64, u64)> =
-            image::images(part).map(|image| (hash::key_hash(image.machine, image.key), image.common)).collect();
+    /// A copy that was kept will be served again, or merged: what it has the other copy has as well.
+    fn note_forks(&mut self, partition: u16, part: &[u8]) {
+        let fork = |image: Image<'_>| (hash::key_hash(image.machine, image.key), (image.run, image.seq));
+        let forks: Vec<(u64, Fork)> = image::images(part).map(fork).collect();
         if let Some(part) = self.part_mut(partition) {
-            images.into_iter().for_each(|(hash, common)| part.twins.reopened(hash, common));
+            forks.into_iter().for_each(|(hash, fork)| part.twins.forked(hash, fork));
         }
     }
 
@@ -263,15 +270,12 @@ impl State {
 
     /// Stops serving a partition and gives its instances and marks in parts of about `part_bytes`, at least one. A copy is kept
     /// until [`State::release`] or [`State::reopen`].
-    pub fn hand_off(&mut self, partition: u16, part_bytes: usize, now: u64) -> (HandedOff, Vec<Vec<u8>>) {
-        match self.part(partition).map(|part| &part.phase) {
-            Some(Phase::Held | Phase::Suspended) => {}
-            // A copy that came back from another hand-off goes as it is.
-            Some(Phase::Sent(parts)) => {
-                let instances = parts.iter().map(|part| image::images(part).count()).sum();
-                return (HandedOff { instances, held: true }, parts.clone());
-            }
-            _ => return (HandedOff::default(), Vec::new()),
+    pub fn hand_off(&mut self, partition: u16, part_bytes: usize, run: &mut Run) -> (HandedOff, Vec<Vec<u8>>) {
+        // A copy that came back from another hand-off has less of its times left by now.
+        self.unpack(partition, true, run);
+        let now = run.now;
+        if !self.part(partition).is_some_and(|part| matches!(part.phase, Phase::Held | Phase::Suspended)) {
+            return (HandedOff::default(), Vec::new());
         }
         let entries = self.take_all(partition);
         let mut parts = Parts { parts: vec![Vec::new()], part_bytes };
@@ -289,23 +293,23 @@ impl State {
             let hash = hash::key_hash(&entry.version.name, &entry.key);
             parts.add_entry(entry, twins.of(hash), now);
         }
-        self.set_phase(partition, Phase::Sent(parts.parts.clone()));
+        self.set_phase(partition, Phase::Sent { at: now, parts: parts.parts.clone() });
         (HandedOff { instances: entries.len(), held: true }, parts.parts)
     }
 
     /// The other side has the partition: the copy goes.
     pub fn release(&mut self, partition: u16) {
         if let Some(part) = self.part_mut(partition)
-            && matches!(part.phase, Phase::Sent(_))
+            && matches!(part.phase, Phase::Sent { .. })
         {
             part.phase = Phase::Away;
         }
     }
 
-    /// Serves again the copy that was sent, or is in doubt: nobody else has the partition. `lost`: keys that were served elsewhere
-    /// meanwhile, by a daemon that died.
-    pub fn reopen(&mut self, partition: u16, lost: &[LostKey], run: &mut Run) {
-        self.unpack(partition, run);
+    /// Serves again the copy that was sent, or is in doubt: nobody else has the partition, or nobody that is known, who `may_have` it.
+    /// `lost`: keys that were served elsewhere meanwhile, by a daemon that died.
+    pub fn reopen(&mut self, partition: u16, lost: &[LostKey], may_have: bool, run: &mut Run) {
+        self.unpack(partition, may_have, run);
         let here = |part: &Part| matches!(part.phase, Phase::Suspended | Phase::Held);
         if self.part(partition).is_some_and(here) {
             self.mark_gone(partition, lost, run);
@@ -346,31 +350,36 @@ impl State {
             };
             match record {
                 Ok(Record::Mark(mark)) => {
-                    installed.rejected += u64::from(!self.receive_mark(partition, &mark, merge.is_some(), run));
+                    if !self.receive_mark(partition, &mark, merge.is_some(), run) {
+                        self.not_read(partition, &mut installed);
+                    }
                 }
                 Ok(Record::Image(image)) => self.receive_image(partition, &image, merge, &mut installed, run),
                 Ok(Record::Removed(removed)) => {
-                    installed.rejected += u64::from(!self.receive_removed(partition, &removed, run));
+                    if !self.receive_removed(partition, &removed, run) {
+                        self.not_read(partition, &mut installed);
+                    }
                 }
                 Err(error) => {
                     tracing::error!(partition, %error, "a part of a hand-off is damaged, or of another release");
-                    installed.rejected += 1;
-                    self.unread.push(Fresh { partition, machine: "".into(), key: "".into(), run: RunId::default() });
-                    break;
+                    self.not_read(partition, &mut installed);
                 }
             }
             if let Some(hash) = about.filter(|_| merge.is_some()) {
                 self.drop_needless_mark(partition, hash, run);
             }
         }
-        if self.holds(partition) {
-            self.tell_unread(partition, run);
-        }
         run.counts.forgotten_marks += self.marks.take_forgotten();
         installed.refused = self.unread.iter().any(|of| of.partition == partition);
         self.leave(partition, run);
         self.update_due(run);
         installed
+    }
+
+    /// What is here of a hand-off cannot be read: its holder keeps all of it.
+    fn not_read(&mut self, partition: u16, installed: &mut Received) {
+        installed.rejected += 1;
+        self.unread.push(Fresh { partition, machine: "".into(), key: "".into(), run: RunId::default() });
     }
 
     fn receive_image(
@@ -406,9 +415,9 @@ impl State {
         if merge.is_some() && part.twins.is_merged(hash, came.run, seq) {
             return Some(false);
         }
-        let twin = image.common.min(seq);
-        if image.is_twin {
-            part.twins.reopened(hash, twin);
+        let fork = nearest(part.twins.of(hash), image.twin);
+        if let Some(fork) = fork {
+            part.twins.forked(hash, fork);
         }
         if merge.is_some() {
             let said = std::mem::take(&mut self.part_mut(partition)?.said);
@@ -422,9 +431,8 @@ impl State {
             self.arm(number);
             return Some(false);
         };
-        let common = self.part(partition)?.twins.common(hash, twin);
         let here = self.entries.get_mut(number)?;
-        let met = meet(&came, here, common, merge);
+        let met = meet(&came, here, fork, merge);
         if here.run != came.run {
             self.marks.met(partition, hash, [here.run, came.run]);
         }
@@ -467,11 +475,16 @@ struct Met {
     lost: Option<Conflict>,
 }
 
-/// Which of two states of a key goes on. Both have transitions of one life in `common`: one that has no more than these lost nothing,
-/// and keeps nothing from the other.
-fn meet(came: &Entry, here: &Entry, common: u64, merge: Option<Winner>) -> Met {
+/// Which of two states of a key goes on. One that has nothing but what the other has as well lost nothing, and keeps nothing from the
+/// other: what it had where the two went apart, or, where they are not known to have, what both have of one life.
+fn meet(came: &Entry, here: &Entry, fork: Option<Fork>, merge: Option<Winner>) -> Met {
     let same_life = came.run == here.run;
-    let has_more = |entry: &Entry| !same_life || entry.instance.seq() > common;
+    let in_common = |entry: &Entry| match fork {
+        Some((run, seq)) if run == entry.run => seq,
+        _ if same_life => came.instance.seq().min(here.instance.seq()),
+        _ => 0,
+    };
+    let has_more = |entry: &Entry| entry.instance.seq() > in_common(entry) || entry.instance.seq() == 0 && !same_life;
     let comes = match merge {
         _ if !has_more(came) => false,
         _ if !has_more(here) => true,
@@ -480,7 +493,7 @@ fn meet(came: &Entry, here: &Entry, common: u64, merge: Option<Winner>) -> Met {
         Some(Winner::Longer) | None => is_later(came, here),
     };
     let loser = if comes { here } else { came };
-    let lost_from = if same_life { common + 1 } else { 1 };
+    let lost_from = in_common(loser) + 1;
     let lost = Conflict { reason: ConflictReason::Merged, lost_from, run: loser.run };
     Met { comes, lost: has_more(loser).then_some(lost) }
 }
@@ -523,7 +536,7 @@ impl Parts {
         self.add(&Record::Removed(removed));
     }
 
-    fn add_entry(&mut self, entry: &Entry, twin: Option<u64>, now: u64) {
+    fn add_entry(&mut self, entry: &Entry, twin: Option<Fork>, now: u64) {
         let Entry { key, run, version, instance, history, tokens, .. } = entry;
         let [mut snapshot, mut past, mut known] = [const { Vec::new() }; 3];
         instance.to_bytes(&version.machine, Millis(now), &mut snapshot);
@@ -536,8 +549,8 @@ impl Parts {
             machine: &version.name,
             key,
             run: *run,
-            common: twin.map_or(instance.seq(), |common| common.min(instance.seq())),
-            is_twin: twin.is_some(),
+            seq: instance.seq(),
+            twin,
             snapshot: &snapshot,
             history: &past,
             tokens: &known,
@@ -599,7 +612,7 @@ mod tests {
         let mut state = here.of(0).try_claim().unwrap();
         let mut run = Run::new(Clock::new(Instant::now));
         start(&mut state, &mut run);
-        let (moved, parts) = state.hand_off(0, 1_000, 0);
+        let (moved, parts) = state.hand_off(0, 1_000, &mut run);
         assert_eq!(moved.instances, 1);
         parts
     }
@@ -651,7 +664,7 @@ mod tests {
         there.mourn(0, &[lost], &mut run);
         assert_eq!(topics(&elsewhere), ["m/k"]);
         assert!(!there.holds(0));
-        let (_, parts) = there.hand_off(0, 1_000, 0);
+        let (_, parts) = there.hand_off(0, 1_000, &mut run);
         state.receive(0, 1, Some(Winner::Here), &mut run);
         parts.iter().for_each(|part| _ = state.receive_part(0, 1, part, true, &mut run).unwrap());
         assert_eq!(topics(&here), ["m/k"]);
@@ -665,9 +678,9 @@ mod tests {
         let mut run = Run::new(Clock::new(Instant::now));
         let lost = LostKey { machine: "m".into(), key: "k".into(), run: RunId(3), before: false };
         state.adopt(0, &[lost], &mut run);
-        let (_, parts) = state.hand_off(0, 1_000, 0);
+        let (_, parts) = state.hand_off(0, 1_000, &mut run);
         assert!(state.marks.is_empty());
-        state.reopen(0, &[], &mut run);
+        state.reopen(0, &[], true, &mut run);
         assert!(state.marks.is_gone(0, hash::key_hash("m", "k")));
         let there = shards(&Arc::new(Machines::default()));
         let mut state = there.of(0).try_claim().unwrap();

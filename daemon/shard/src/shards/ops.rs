@@ -380,7 +380,8 @@ impl State {
             return Err(failed(ErrorCode::LimitExceeded, message, "raise limits.instances, or add a daemon"));
         }
         let (version, instance) = self.begin(request, run)?;
-        let before = self.removed.get(partition, hash).map(|left| left.run);
+        let removed = self.removed.get(partition, hash).map(|left| left.run);
+        let before = removed.max(self.marks.latest(partition, hash));
         let (key, life) = (request.key.as_ref().into(), self.lives.begin(run.now, before));
         let entry = Entry { key, run: life, version, instance, armed: None, history: History::default(), tokens: None };
         let number = self.add(partition, hash, entry, run);
@@ -441,7 +442,7 @@ impl State {
             self.wake_for(number, run);
         }
         match has_ended {
-            true => self.note_end(number, run.now),
+            true => self.note_end(number, i64::try_from(run.now).unwrap_or(i64::MAX)),
             false => self.arm(number),
         }
     }

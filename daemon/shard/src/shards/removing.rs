@@ -107,8 +107,10 @@ impl State {
         // What is elsewhere by now is told by who has it.
         if self.holds(key.partition) {
             let hash = hash::key_hash(&key.machine, &key.key);
-            let is_there = self.find(key.partition, hash, &key.machine, &key.key).is_some();
-            run.keys.push(KeyNote { key, is_there });
+            let number = self.find(key.partition, hash, &key.machine, &key.key);
+            let life = number.and_then(|number| self.entries.get(number)).map(|entry| entry.run);
+            let key = Fresh { run: life.unwrap_or(key.run), ..key };
+            run.keys.push(KeyNote { key, is_there: life.is_some() });
         }
     }
 

@@ -11,11 +11,14 @@ use statemesh_protocol::hash::content_hash;
 use statemesh_protocol::image::KeyMark;
 use statemesh_protocol::run::RunId;
 
+/// Where two copies of a key went apart: the life that it was in, and its transitions.
+pub(super) type Fork = (RunId, u64);
+
 /// What is known of other copies of a partition.
 #[derive(Debug, Default)]
 pub(super) struct Twins {
-    /// The last transitions in common, by the hash of the key.
-    common: BTreeMap<u64, u64>,
+    /// By the hash of the key.
+    forks: BTreeMap<u64, Fork>,
     /// What came by a merge that is not over: should it be sent again, it is here already.
     merged: BTreeMap<u64, (RunId, u64)>,
     /// What marks said that came, also by merges that are over: keys by hash, and the hash of what was said. Two members may say the same
@@ -23,21 +26,23 @@ pub(super) struct Twins {
     marks: BTreeSet<(u64, u64)>,
 }
 
+/// Of two places where copies may have gone apart the one that is to be reckoned with: in one life the earlier one; of two lives the
+/// later one, so that what the other copy had is rather said to be lost than not.
+pub(super) fn nearest(a: Option<Fork>, b: Option<Fork>) -> Option<Fork> {
+    let (Some((a_run, a_seq)), Some((b_run, b_seq))) = (a, b) else { return a.or(b) };
+    Some(if a_run == b_run { (a_run, a_seq.min(b_seq)) } else { (a_run, a_seq).max((b_run, b_seq)) })
+}
+
 impl Twins {
-    /// This copy is served again, and there may be another one: an instance of this key has so many transitions in common with it.
-    pub(super) fn reopened(&mut self, hash: u64, common: u64) {
-        let known = self.common.entry(hash).or_insert(common);
-        *known = common.min(*known);
+    /// This copy is served again, and there may be another one, which may have gone on from there.
+    pub(super) fn forked(&mut self, hash: u64, fork: Fork) {
+        let known = self.forks.entry(hash).or_insert(fork);
+        *known = nearest(Some(*known), Some(fork)).unwrap_or(fork);
     }
 
     /// Where another copy of a key went on by itself, if one may have.
-    pub(super) fn of(&self, hash: u64) -> Option<u64> {
-        self.common.get(&hash).copied()
-    }
-
-    /// What an instance with so many transitions has in common with any other copy.
-    pub(super) fn common(&self, hash: u64, seq: u64) -> u64 {
-        self.of(hash).map_or(seq, |common| seq.min(common))
+    pub(super) fn of(&self, hash: u64) -> Option<Fork> {
+        self.forks.get(&hash).copied()
     }
 
     /// Whether a state that comes was merged before. It is from now on.
@@ -53,7 +58,7 @@ impl Twins {
     /// All of the other copy is here. A key of which it had nothing has another twin.
     pub(super) fn merge_is_over(&mut self) {
         for hash in std::mem::take(&mut self.merged).into_keys() {
-            self.common.remove(&hash);
+            self.forks.remove(&hash);
         }
     }
 }
@@ -63,18 +68,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_kept_copy_had_when_it_was_served_again_counts_until_the_two_have_met() {
+    fn where_a_kept_copy_was_served_again_counts_until_the_two_have_met() {
         let mut twins = Twins::default();
-        assert_eq!(twins.common(1, 9), 9);
-        twins.reopened(1, 5);
-        twins.reopened(1, 7);
-        assert_eq!((twins.common(1, 9), twins.common(1, 4), twins.common(2, 9)), (5, 4, 9));
-        twins.is_merged(2, RunId(7), 9);
+        let (early, late) = (RunId(7), RunId(8));
+        [(late, 5), (late, 7), (early, 2)].into_iter().for_each(|fork| twins.forked(1, fork));
+        assert_eq!((twins.of(1), twins.of(2)), (Some((late, 5)), None));
+        twins.is_merged(2, late, 9);
         twins.merge_is_over();
-        assert_eq!(twins.common(1, 9), 5);
-        twins.is_merged(1, RunId(7), 9);
+        assert_eq!(twins.of(1), Some((late, 5)));
+        twins.is_merged(1, late, 9);
         twins.merge_is_over();
-        assert_eq!(twins.common(1, 9), 9);
+        assert_eq!(twins.of(1), None);
     }
 
     #[test]

@@ -17,7 +17,7 @@ fn lost_before(key: &str) -> LostKey {
 
 /// Merges what `from` has into `into`, whose copy is in doubt.
 fn merge(from: &mut Daemon, into: &mut Daemon, winner: Winner) -> u64 {
-    let (_, parts) = from.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, 0);
+    let (_, parts) = from.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut from.run);
     let mut state = into.shards.of(0).try_claim().unwrap();
     state.suspend(0);
     state.receive(0, 7, Some(winner), &mut into.run);
@@ -60,8 +60,8 @@ fn the_side_that_counted_more_wins_and_the_first_reply_says_what_is_gone() {
 fn two_copies_of_one_state_are_no_conflict() {
     let (mut here, mut there) = (Daemon::new(), Daemon::new());
     here.send("k", "GO", "");
-    let (_, parts) = here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, 0);
-    here.shards.of(0).try_claim().unwrap().reopen(0, &[], &mut here.run);
+    let (_, parts) = here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut here.run);
+    here.shards.of(0).try_claim().unwrap().reopen(0, &[], true, &mut here.run);
     there.receive(&parts);
     assert_eq!(merge(&mut there, &mut here, Winner::Longer), 0);
     assert!(here.op("get", "k", "")["conflict"].is_null());
@@ -71,8 +71,8 @@ fn two_copies_of_one_state_are_no_conflict() {
 fn twins() -> (Daemon, Daemon) {
     let (mut here, mut there) = (Daemon::new(), Daemon::new());
     (0..2).for_each(|_| _ = here.send("k", "GO", ""));
-    let (_, parts) = here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, 0);
-    here.shards.of(0).try_claim().unwrap().reopen(0, &[], &mut here.run);
+    let (_, parts) = here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut here.run);
+    here.shards.of(0).try_claim().unwrap().reopen(0, &[], true, &mut here.run);
     there.receive(&parts);
     (here, there)
 }
@@ -117,8 +117,8 @@ fn a_copy_that_did_nothing_since_they_parted_wins_over_none_and_loses_nothing() 
 fn what_two_copies_have_in_common_is_known_also_where_one_of_them_went_on_to_another_daemon() {
     for winner in [Winner::Here, Winner::Coming, Winner::Longer] {
         for back in [false, true] {
-            let ((here, mut there), mut third) = (twins(), Daemon::new());
-            let (_, parts) = here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, 0);
+            let ((mut here, mut there), mut third) = (twins(), Daemon::new());
+            let (_, parts) = here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut here.run);
             third.receive(&parts);
             third.send("k", "GO", "");
             (0..3).for_each(|_| _ = there.send("k", "GO", ""));
@@ -144,7 +144,7 @@ fn a_merge_with_a_copy_that_has_nothing_of_a_key_leaves_what_others_have_in_comm
 fn a_copy_that_could_not_be_read_once_is_taken_when_it_can_be_read() {
     let (mut here, mut there) = twins();
     there.send("only there", "GO", "");
-    let (_, parts) = there.shards.of(0).try_claim().unwrap().hand_off(0, 1_000_000, 0);
+    let (_, parts) = there.shards.of(0).try_claim().unwrap().hand_off(0, 1_000_000, &mut there.run);
     let mut state = here.shards.of(0).try_claim().unwrap();
     for (number, part) in [(7, &[99_u8][..]), (8, &parts[0])] {
         state.suspend(0);
@@ -175,7 +175,7 @@ fn what_is_sent_again_after_a_merge_that_broke_off_is_said_once() {
     let (mut here, mut there) = twins();
     here.send("k", "GO", "");
     there.send("k", "GO", "");
-    let (_, parts) = there.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, 0);
+    let (_, parts) = there.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut there.run);
     for number in [7, 8] {
         let mut state = here.shards.of(0).try_claim().unwrap();
         state.receive(0, number, Some(Winner::Coming), &mut here.run);
@@ -193,7 +193,7 @@ fn what_is_sent_again_after_a_merge_that_broke_off_is_said_once() {
 fn a_mark_that_is_sent_again_after_a_merge_that_broke_off_is_said_once() {
     let (mut here, mut there) = (Daemon::new(), Daemon::new());
     there.shards.of(0).try_claim().unwrap().adopt(0, &[lost("k")], &mut there.run);
-    let (_, parts) = there.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, 0);
+    let (_, parts) = there.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut there.run);
     for number in [7, 8] {
         let mut state = here.shards.of(0).try_claim().unwrap();
         state.receive(0, number, Some(Winner::Here), &mut here.run);
@@ -223,10 +223,116 @@ fn each_life_that_lost_something_is_named_by_a_reply_of_its_own() {
 }
 
 #[test]
+fn a_copy_that_nobody_installed_has_no_twin_when_it_is_served_again() {
+    let (mut here, mut there) = (Daemon::new(), Daemon::new());
+    here.send("k", "GO", "");
+    here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut here.run);
+    here.shards.of(0).try_claim().unwrap().reopen(0, &[], false, &mut here.run);
+    here.send("k", "GO", "");
+    let (_, parts) = here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut here.run);
+    there.receive(&parts);
+    here.shards.of(0).try_claim().unwrap().reopen(0, &[], true, &mut here.run);
+    here.send("k", "GO", "");
+    assert_eq!(merge(&mut there, &mut here, Winner::Coming), 0);
+    assert_eq!(here.op("get", "k", "")["seq"], 3);
+}
+
+#[test]
+fn a_copy_that_did_nothing_yields_to_the_life_that_followed_it_and_loses_nothing() {
+    for winner in [Winner::Here, Winner::Coming, Winner::Longer] {
+        for back in [false, true] {
+            let (here, mut there) = twins();
+            let life = there.op("start", "k", r#","force":true"#)["run"].clone();
+            let (mut from, mut into) = if back { (here, there) } else { (there, here) };
+            assert_eq!(merge(&mut from, &mut into, winner), 0, "{winner:?} {back}");
+            let all = into.op("get", "k", "");
+            assert_eq!((&all["run"], all["conflict"].is_null()), (&life, true), "{winner:?} {back}");
+        }
+    }
+}
+
+#[test]
+fn of_two_copies_of_a_life_that_are_not_known_to_have_gone_apart_the_longer_goes_on() {
+    let (mut here, mut there) = (Daemon::new(), Daemon::new());
+    here.send("k", "GO", "");
+    let (_, parts) = here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut here.run);
+    there.receive(&parts);
+    let mut third = Daemon::new();
+    third.receive(&parts);
+    (0..2).for_each(|_| _ = there.send("k", "GO", ""));
+    assert_eq!(merge(&mut there, &mut third, Winner::Here), 0);
+    assert_eq!(third.op("get", "k", "")["seq"], 3);
+}
+
+#[test]
+fn what_time_a_copy_was_kept_for_is_not_left_of_its_timers() {
+    for sent_again in [false, true] {
+        let (mut here, mut there) = (Daemon::new(), Daemon::new());
+        here.op("start", "k", "");
+        here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut here.run);
+        here.run.now = 5_000;
+        there.run.now = 5_000;
+        let holder = if sent_again {
+            let (_, parts) = here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut here.run);
+            there.receive(&parts);
+            &there
+        } else {
+            here.shards.of(0).try_claim().unwrap().reopen(0, &[], true, &mut here.run);
+            &here
+        };
+        assert!(holder.shards.of(0).due() <= 60_000, "{}", holder.shards.of(0).due());
+    }
+}
+
+#[test]
+fn what_cannot_be_read_spoils_nothing_behind_it_and_a_merge_with_it_is_refused() {
+    let (mut here, mut there) = (Daemon::new(), Daemon::new());
+    there.send("k", "GO", "");
+    let (_, parts) = there.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut there.run);
+    let part = [&[99, 0, 0, 0, 0][..], &parts[0]].concat();
+    let mut state = here.shards.of(0).try_claim().unwrap();
+    state.receive(0, 7, Some(Winner::Here), &mut here.run);
+    let received = state.receive_part(0, 7, &part, true, &mut here.run).unwrap();
+    assert_eq!((received.instances, received.rejected, received.refused), (1, 1, true));
+    drop(state);
+    assert_eq!(here.run.counts.lost, 0);
+}
+
+#[test]
+fn the_next_life_of_a_key_comes_after_the_one_that_was_lost_whatever_the_clocks_say() {
+    let mut here = Daemon::new();
+    let ahead = statemesh_protocol::run::RunId(u64::MAX - 7);
+    here.shards.of(0).try_claim().unwrap().adopt(0, &[LostKey { run: ahead, ..lost("k") }], &mut here.run);
+    let said = here.send("k", "GO", "");
+    assert_eq!((said["restarted"] == true, said["run"].as_str() > Some(&*ahead.to_string())), (true, true), "{said}");
+}
+
+#[test]
+fn what_a_mark_said_holds_for_the_instance_that_comes_after_a_link_broke_between_them() {
+    let (mut here, mut there) = (Daemon::new(), Daemon::new());
+    let life = (0..2).map(|_| there.send("k", "GO", "")).last().unwrap()["run"].clone();
+    let run = statemesh_protocol::run::RunId::parse(life.as_str().unwrap()).unwrap();
+    there.shards.of(0).try_claim().unwrap().reopen(0, &[LostKey { run, ..lost("k") }], true, &mut there.run);
+    there.fire(70_000, 100);
+    let (_, parts) = there.shards.of(0).try_claim().unwrap().hand_off(0, 1, &mut there.run);
+    assert!(parts.len() > 1);
+    let mut state = here.shards.of(0).try_claim().unwrap();
+    state.receive(0, 7, Some(Winner::Here), &mut here.run);
+    state.receive_part(0, 7, &parts[0], false, &mut here.run).unwrap();
+    state.discard(0);
+    state.receive(0, 8, Some(Winner::Here), &mut here.run);
+    for (n, part) in parts.iter().enumerate() {
+        state.receive_part(0, 8, part, n + 1 == parts.len(), &mut here.run).unwrap();
+    }
+    drop(state);
+    assert_eq!(here.send("k", "NOTHING", "")["conflict"]["lost_from"], 3);
+}
+
+#[test]
 fn parts_of_another_hand_off_are_not_taken() {
     let (mut here, mut there) = (Daemon::new(), Daemon::new());
     here.send("k", "GO", "");
-    let (_, parts) = here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, 0);
+    let (_, parts) = here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut here.run);
     let mut state = there.shards.of(0).try_claim().unwrap();
     state.receive(0, 2, None, &mut there.run);
     assert!(state.receive_part(0, 1, &parts[0], true, &mut there.run).is_none());
@@ -243,7 +349,7 @@ fn a_partition_in_doubt_neither_answers_nor_fires_until_it_is_served_again() {
     daemon.published();
     daemon.fire(70_000, 100);
     assert_eq!(daemon.published().len(), 0);
-    daemon.shards.of(0).try_claim().unwrap().reopen(0, &[], &mut daemon.run);
+    daemon.shards.of(0).try_claim().unwrap().reopen(0, &[], true, &mut daemon.run);
     assert_eq!(daemon.op("get", "k", "")["value"], "a");
     assert!(daemon.shards.of(0).due() <= 70_000);
     daemon.fire(70_001, 100);
@@ -257,9 +363,9 @@ fn a_copy_that_comes_back_says_what_its_new_holder_had_done_and_lost() {
     daemon.send("untouched", "GO", "");
     let state = daemon.shards.of(0).try_claim();
     let mut state = state.unwrap();
-    state.hand_off(0, 1_000, 0);
+    state.hand_off(0, 1_000, &mut daemon.run);
     assert_eq!(state.known_keys(0).len(), 2, "a copy that was sent has its keys");
-    state.reopen(0, &[lost("k"), lost("new"), lost_before("older")], &mut daemon.run);
+    state.reopen(0, &[lost("k"), lost("new"), lost_before("older")], true, &mut daemon.run);
     drop(state);
     assert_eq!(daemon.run.counts.lost, 1);
     let reasons: Vec<_> = daemon.published().iter().map(|change| change["reason"].clone()).collect();

@@ -126,9 +126,9 @@ fn what_is_left_goes_with_its_partition_and_comes_back_with_it() {
     let mut here = Daemon::new();
     let sent = here.send("k", "GO", TOKEN);
     here.op("delete", "k", "");
-    let (_, parts) = here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, 0);
+    let (_, parts) = here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut here.run);
     assert_eq!(here.shards.removed(), 0);
-    here.shards.of(0).try_claim().unwrap().reopen(0, &[], &mut here.run);
+    here.shards.of(0).try_claim().unwrap().reopen(0, &[], true, &mut here.run);
     assert_eq!(here.send("k", "GO", TOKEN), sent);
     let mut there = Daemon::new();
     there.receive(&parts);
@@ -196,14 +196,27 @@ fn one_that_began_again_is_not_removed_for_its_former_life() {
 }
 
 #[test]
+fn the_time_of_what_has_ended_goes_on_at_a_daemon_that_began_after_it_had() {
+    let mut here = Daemon::new();
+    here.send("k", "END", "");
+    here.run.now = KEEP - 10;
+    let (_, parts) = here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut here.run);
+    let mut there = Daemon::new();
+    there.run.now = 5;
+    there.receive(&parts);
+    assert_eq!(there.shards.of(0).due(), 15);
+}
+
+#[test]
 fn the_time_of_what_has_ended_goes_on_where_its_partition_moves() {
     let mut here = Daemon::new();
     here.send("k", "END", "");
-    let (_, parts) = here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, KEEP / 2);
+    here.run.now = KEEP / 2;
+    let (_, parts) = here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut here.run);
     let mut there = Daemon::new();
     there.run.now = KEEP;
     let mut state = there.shards.of(0).try_claim().unwrap();
-    state.hand_off(0, 1_000, 0);
+    state.hand_off(0, 1_000, &mut there.run);
     state.receive(0, 1, None, &mut there.run);
     parts.iter().for_each(|part| assert_eq!(state.receive_part(0, 1, part, true, &mut there.run).unwrap().rejected, 0));
     // While it arrives, its time may be over already.
