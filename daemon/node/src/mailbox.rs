@@ -88,6 +88,8 @@ pub(crate) enum Command {
     Lease {
         /// Until when.
         until_ms: u64,
+        /// How many orders that end serving were given before.
+        orders: u64,
     },
     /// Nobody is known to serve the partition: requests wait.
     Unroute {

@@ -102,6 +102,8 @@ pub struct Shared {
     seed: u64,
     /// Until when, in milliseconds, reactors may answer for partitions that are here (`statemesh_mesh::lease`).
     lease: AtomicU64,
+    /// How many orders that end serving the reactor that carries them out has carried out.
+    carried_out: AtomicU64,
     view: RwLock<Arc<Directory>>,
     mailboxes: Vec<Mailbox>,
     control: mpsc::Sender<ToControl>,
@@ -170,6 +172,7 @@ impl Shared {
             links: AtomicU64::new(0),
             seed: origin.seed,
             lease: AtomicU64::new(u64::MAX),
+            carried_out: AtomicU64::new(0),
             view: RwLock::default(),
             mailboxes: (0..reactors).map(mailbox).collect(),
             control,
@@ -210,9 +213,22 @@ impl Shared {
         now_ms > self.lease.load(Relaxed)
     }
 
-    /// Lets reactors answer until then.
+    /// Lets reactors answer until then, or for longer if that was said already.
     pub(crate) fn set_lease(&self, until_ms: u64) {
-        self.lease.store(until_ms, Relaxed);
+        let known = self.lease.load(Relaxed);
+        if known == u64::MAX || known < until_ms {
+            self.lease.store(until_ms, Relaxed);
+        }
+    }
+
+    /// All of the first so many orders that end serving are carried out.
+    pub(crate) fn set_carried_out(&self, orders: u64) {
+        self.carried_out.store(orders, Release);
+    }
+
+    /// How many are.
+    pub(crate) fn carried_out(&self) -> u64 {
+        self.carried_out.load(Acquire)
     }
 
     /// The members that are to know which keys exist in a partition.

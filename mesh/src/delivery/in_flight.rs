@@ -45,6 +45,9 @@ pub struct Pending<R> {
     generation: u32,
 }
 
+/// Deadlines of answered requests that may be kept, beside as many as are open.
+const FORGOTTEN: usize = 1_024;
+
 /// The requests of one reactor that are in flight, bounded, with one patience for all.
 #[derive(Debug)]
 pub(super) struct InFlight<R> {
@@ -90,6 +93,12 @@ impl<R> InFlight<R> {
             self.deadlines.pop_front();
         }
         self.deadlines.push_back((now + self.patience, correlation));
+        // Behind one that is open for long, others that are answered are forgotten: each look is paid for by as many that came.
+        if self.deadlines.len() > 2 * self.slots.len() + FORGOTTEN {
+            let mut deadlines = std::mem::take(&mut self.deadlines);
+            deadlines.retain(|(_, correlation)| self.is_open(*correlation));
+            self.deadlines = deadlines;
+        }
         correlation
     }
 

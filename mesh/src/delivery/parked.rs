@@ -80,17 +80,25 @@ impl<R> Queue<R> {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let fronts = [self.returned.front(), self.direct.front()].into_iter().flatten();
-        fronts.chain(&self.back).map(|waiting| waiting.deadline).min()
+        // What was given back stands in the order of its way, not of its age.
+        let first = self.direct.front().into_iter();
+        first.chain(&self.returned).chain(&self.back).map(|waiting| waiting.deadline).min()
     }
 
     /// Takes what is due, at most so much.
     fn expired(&mut self, now: Instant, most: usize, expired: &mut Vec<Waiting<R>>) {
         self.sort_in();
-        for list in [&mut self.returned, &mut self.direct] {
-            while expired.len() < most && list.front().is_some_and(|first| first.deadline <= now) {
-                expired.extend(list.pop_front());
+        let mut left = VecDeque::new();
+        for waiting in self.returned.drain(..) {
+            if expired.len() < most && waiting.deadline <= now {
+                expired.push(waiting);
+            } else {
+                left.push_back(waiting);
             }
+        }
+        self.returned = left;
+        while expired.len() < most && self.direct.front().is_some_and(|first| first.deadline <= now) {
+            expired.extend(self.direct.pop_front());
         }
     }
 }

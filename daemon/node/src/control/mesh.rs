@@ -346,13 +346,17 @@ impl Control {
                 }
                 ownership::Output::HandOff { partition, number, to } => {
                     let to = self.number(&to);
+                    self.ends_serving += 1;
                     self.outbox.tell(0, Command::HandOff { partition, number, to });
                 }
                 ownership::Output::Receive { partition, number, merge, .. } => {
                     self.outbox.tell(0, Command::Receive { partition, number, merge });
                 }
                 ownership::Output::Doubt => self.outbox.tell_all(&self.shared, || Command::Doubt),
-                ownership::Output::Suspend(partition) => self.outbox.tell(0, Command::Suspend { partition }),
+                ownership::Output::Suspend(partition) => {
+                    self.ends_serving += 1;
+                    self.outbox.tell(0, Command::Suspend { partition });
+                }
                 ownership::Output::Relay { to, purpose, set } => {
                     self.key_index.ask(&to, purpose == Purpose::Doubt, &set);
                 }

@@ -60,7 +60,7 @@ impl Worker {
             | Command::Mourn { partition, .. }
             | Command::Adopt { partition, .. }
             | Command::Serve { partition } => self.decided(partition, command, io),
-            Command::Lease { until_ms } => self.prolong(until_ms),
+            Command::Lease { until_ms, orders } => self.prolong(until_ms, orders),
             Command::Supersede { member, lane, greeting } => self.supersede(member, lane, greeting, io),
             Command::Unlink { member } => self.unlink(member, io),
             Command::Doubt => self.doubt(io),
@@ -68,6 +68,7 @@ impl Worker {
             Command::PeerKeysChanged => self.peer_keys_changed(io),
             Command::Stop => {
                 self.end_all_waits(io);
+                self.end_all_requests(io);
                 self.stopping = true;
             }
         }

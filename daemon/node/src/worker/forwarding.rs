@@ -433,6 +433,23 @@ impl Worker {
         }
     }
 
+    /// This daemon ends: whoever waits for an answer gets one, as far as it is known.
+    pub(super) fn end_all_requests(&mut self, io: &mut Io) {
+        let end = self.now + self.shared.options.limits.forward_timeout;
+        while let Some((_, Pending { waiting, .. })) = self.delivery.overdue(end) {
+            self.give_up(
+                &waiting,
+                ErrorCode::OutcomeUnknown,
+                "this daemon has left its mesh before it was answered",
+                io,
+            );
+        }
+        for waiting in self.delivery.expired(end, usize::MAX) {
+            let code = refusal_of(&waiting, ErrorCode::Leaving);
+            self.fail_waiting(&waiting, code, "this daemon has left its mesh", "ask another one", io);
+        }
+    }
+
     /// A request was parked for too long.
     fn expired(&mut self, waiting: &Waiting, io: &mut Io) {
         if waiting.uncertain {

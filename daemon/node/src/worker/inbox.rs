@@ -59,6 +59,8 @@ impl Worker {
                 Ok(false) => {}
                 Err(jobs) => self.aside.put(index, jobs),
             }
+            // Of each shard it is heard whether its timers are due sooner.
+            self.after_run(io);
             self.serve(index, io);
         }
         self.hand_out(io);

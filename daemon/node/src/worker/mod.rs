@@ -115,6 +115,8 @@ pub struct Worker {
     rosters: BTreeMap<u32, Vec<u8>>,
     /// When something of ours is due: a peer link to open again, a timer of an instance.
     next_due: Option<Instant>,
+    /// The shard whose timers were fired last.
+    fired_last: usize,
     now: Instant,
     /// When the message at hand was read.
     read_at: Instant,
@@ -163,6 +165,7 @@ impl Worker {
             fences: 0,
             rosters: BTreeMap::new(),
             next_due: None,
+            fired_last: 0,
             now,
             read_at: now,
             tick: 0,
@@ -359,7 +362,7 @@ impl Worker {
         self.retry_arrived(io);
         self.go_on(io);
         self.make_room(io);
-        let timers = self.fire_timers(io);
+        self.fire_timers(io);
         self.go_on_listing(io);
         self.go_on_waiting(io);
         self.expire(io);
@@ -367,7 +370,8 @@ impl Worker {
         self.send_rosters(io);
         self.send_hand_offs(io);
         let links = self.peers.turn(self.now, io);
-        self.next_due = [timers, links].into_iter().flatten().min();
+        // Behind all that may have run something.
+        self.next_due = [self.next_timer(), links].into_iter().flatten().min();
         self.gauges(io);
     }
 }

@@ -36,8 +36,9 @@ pub(super) struct Deferred {
     by_shard: BTreeMap<usize, VecDeque<Order>>,
     /// Control messages that wait for orders that precede them.
     said: VecDeque<(u32, Vec<u8>)>,
-    /// A lease that is given once all orders before it are carried out: one of them may say that a partition is in doubt.
-    lease: Option<u64>,
+    /// A lease that is given once all orders before it are carried out, as one of them may say that a partition is in doubt; and how many
+    /// orders of that kind there were.
+    lease: Option<(u64, u64)>,
 }
 
 impl Deferred {
@@ -99,17 +100,18 @@ impl Worker {
     }
 
     /// Lets all reactors serve for longer, behind what was ordered before that ends serving.
-    pub(super) fn prolong(&mut self, until_ms: u64) {
-        self.deferred.lease = Some(until_ms);
+    pub(super) fn prolong(&mut self, until_ms: u64, orders: u64) {
+        self.deferred.lease = Some((until_ms, orders));
         self.give_lease();
     }
 
     fn give_lease(&mut self) {
         // What only waits for room at a standby, to be served from then on, keeps nobody else from being served.
         if !self.deferred.takes_away()
-            && let Some(until_ms) = self.deferred.lease.take()
+            && let Some((until_ms, orders)) = self.deferred.lease.take()
         {
             self.shared.set_lease(until_ms);
+            self.shared.set_carried_out(orders);
         }
     }
 

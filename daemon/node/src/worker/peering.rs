@@ -51,6 +51,11 @@ impl Worker {
                 }
                 io.close(conn);
             }
+            // No daemon answers with nothing: what waits behind such a request would wait for ever.
+            (PeerFrame::Reply(_, []), Origin::Opened(_)) => {
+                self.counters.protocol_errors.add(1);
+                io.close(conn);
+            }
             (PeerFrame::Reply(correlation, reply), Origin::Opened(_)) => self.answered(correlation, reply, io),
             (PeerFrame::Unsaid(correlation), Origin::Opened(_)) => self.unsaid(correlation, io),
             (PeerFrame::Ended(links), Origin::Opened(_)) => self.ended_beyond(&links, io),

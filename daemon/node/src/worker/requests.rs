@@ -22,7 +22,7 @@ use crate::shared::Shared;
 use statemesh_mesh::delivery::With;
 use statemesh_mesh::key_index::FRAME_BYTES;
 use statemesh_protocol::peer::frame::MAX_HOPS;
-use statemesh_shard::{KnownKey, Outcome, Stage, Stopwatch};
+use statemesh_shard::{KnownKey, Outcome, Shard, Stage, Stopwatch};
 
 impl Worker {
     pub(super) fn client_message(&mut self, conn: ConnId, message: &Message, io: &mut Io) {
@@ -347,38 +347,44 @@ impl Worker {
         }
     }
 
-    /// Fires what is due in the shards that this reactor minds, a bounded number of timers in each turn. Gives when to
-    /// look again.
-    pub(super) fn fire_timers(&mut self, io: &mut Io) -> Option<Instant> {
+    /// Fires what is due in the shards that this reactor minds, a bounded number of timers in each turn.
+    pub(super) fn fire_timers(&mut self, io: &mut Io) {
         let shared = Arc::clone(&self.shared);
         let now = shared.clock.millis(self.now);
+        if !self.run.lease_is_over && shared.shards.earliest(self.index) <= now {
+            self.fire_due(&shared, now, io);
+        }
+        self.after_run(io);
+    }
+
+    /// When timers are due, or else to be looked at again.
+    pub(super) fn next_timer(&self) -> Option<Instant> {
         if self.run.lease_is_over {
             return Some(self.now + RETRY);
         }
-        let mut next = Some(shared.shards.earliest(self.index));
-        if next.is_some_and(|due| due <= now) {
-            next = self.fire_due(&shared, now, io);
-        }
-        self.after_run(io);
-        next.filter(|due| *due < u64::MAX).map(|due| shared.clock.instant(due))
+        let due = self.shared.shards.earliest(self.index);
+        (due < u64::MAX).then(|| self.shared.clock.instant(due))
     }
 
-    fn fire_due(&mut self, shared: &Shared, now: u64, io: &mut Io) -> Option<u64> {
-        let mut next: Option<u64> = None;
+    fn fire_due(&mut self, shared: &Shared, now: u64, io: &mut Io) {
         let mut budget = TIMERS_PER_TURN;
-        for shard in shared.shards.minded_by(self.index, shared.reactors()) {
-            if shard.due() <= now && budget > 0 {
-                let Some(mut state) = shard.try_claim() else {
-                    next = Some(now);
-                    continue;
-                };
-                budget -= state.fire(now, budget, &mut self.run);
+        let mut minded: Vec<&Shard> = shared.shards.minded_by(self.index, shared.reactors()).collect();
+        // Where the budget ended last time: however much one shard has to do, the others have their turn.
+        let first = minded.partition_point(|shard| shard.index() <= self.fired_last);
+        minded.rotate_left(first);
+        for shard in minded {
+            if budget == 0 {
+                return;
+            }
+            if shard.due() <= now
+                && let Some(mut state) = shard.try_claim()
+            {
+                self.fired_last = shard.index();
+                budget = budget.saturating_sub(state.fire(now, budget, &mut self.run));
                 drop(state);
                 self.serve(shard.index(), io);
             }
-            next = Some(next.map_or(shard.due(), |n| n.min(shard.due())));
         }
-        next
     }
 
     /// An op that this daemon answers by itself.

@@ -30,6 +30,29 @@ fn a_daemon_that_has_not_joined_says_so_in_the_end() {
 }
 
 #[test]
+fn what_waits_at_a_daemon_that_ends_is_answered() {
+    let mut mesh = Mesh::new();
+    // The seed is this test's own, and says nothing.
+    let silent = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    mesh.seeds.push(silent.local_addr().unwrap());
+    let one = mesh.begin("one", 1, None);
+    let mut asker = one.client();
+    asker.push(&json!([{"op": "get", "machine": "none", "key": "k"}, {"op": "ping"}]));
+    asker.push(&json!({"op": "get", "machine": "none", "key": "k"}));
+    one.until("both wait", |one| one.gauge("statemesh_parked_requests") == 2.0);
+    one.node.stop();
+    let replies: Vec<Value> = (0..2)
+        .map(|_| serde_json::from_slice(asker.client.receive(PATIENCE).unwrap().part_slice(0).unwrap()).unwrap())
+        .collect();
+    assert_eq!(
+        (&replies[0][0]["error"]["code"], &replies[0][1]["ok"]),
+        (&json!("leaving"), &json!(true)),
+        "{replies:?}"
+    );
+    assert_eq!(replies[1]["error"]["code"], "leaving", "{replies:?}");
+}
+
+#[test]
 fn a_request_that_has_waited_is_judged_by_the_rights_of_who_sent_it() {
     let (writer, reader) = (KeyPair::generate(), KeyPair::generate());
     let (mut mesh, keys) = keys::secured(&[

@@ -38,10 +38,11 @@ impl State {
         }
     }
 
-    /// Fires what is due, at most `budget` timers. Gives how much of the budget that took: all of it if there is more to do,
-    /// since sorting timers anew is work as well.
+    /// Fires what is due, of at most `budget` instances. Gives how much of the budget that took: all of it if there is more to do,
+    /// since sorting timers anew is work as well, or more than all of it.
     pub fn fire(&mut self, now: u64, budget: usize, run: &mut Run) -> usize {
         run.now = now;
+        let fired = run.counts.timers_fired;
         let mut due = Vec::new();
         let advance = self.wheel.advance(Millis(now), budget, &mut |number| due.push(number));
         for number in due.iter().filter_map(|number| u32::try_from(*number).ok()) {
@@ -63,7 +64,9 @@ impl State {
         self.see_to_removed(run);
         self.rearmed = true;
         self.update_due(run);
-        if advance == Advance::More { budget } else { due.len() }
+        // One instance may have fired several, one after the other.
+        let steps = usize::try_from(run.counts.timers_fired.saturating_sub(fired)).unwrap_or(usize::MAX);
+        if advance == Advance::More { budget } else { due.len().max(steps) }
     }
 
     pub(super) fn is_served(&self, number: u32) -> bool {

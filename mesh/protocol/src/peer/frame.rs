@@ -63,8 +63,7 @@ pub enum PeerFrame<'a> {
     Refused(&'a [u8]),
     /// A client's request.
     Forward(ForwardHeader, &'a [u8]),
-    /// The answer to a forwarded request: its correlation and the reply for the client, or an empty one if the receiver
-    /// does not hold the partition and the sender has to look again.
+    /// The answer to a forwarded request: its correlation and the reply for the client, which is not empty.
     Reply(u64, &'a [u8]),
     /// The answer to a forwarded request has no room on the link, and is left out: its correlation. What the request asks for
     /// may have been done.
