@@ -42,8 +42,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a copy that is reopened is not read back",
         file: "daemon/shard/src/shards/moving.rs",
-        from: "            self.receive_records(partition, part, None, run);\n            self.note_common(partition, part);",
-        to: "            let _ = part;",
+        from: "            self.receive_records(partition, part, None, run);\n            if may_have {",
+        to: "            if may_have {",
     },
     Mutant {
         name: "what could not be read is confirmed",
@@ -84,7 +84,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "ownership does not hear of deaths",
         file: "daemon/node/src/control/mesh.rs",
-        from: "        self.ownership.handle(ownership::Input::MemberDown { name: identity.name.clone(), left }, now);",
+        from: "        self.own(ownership::Input::MemberDown { name: identity.name.clone(), left }, now);",
         to: "",
     },
     Mutant {
@@ -108,7 +108,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "the lease is given before what was ordered",
         file: "daemon/node/src/worker/orders.rs",
-        from: "        self.deferred.lease = Some(until_ms);\n        self.give_lease();",
+        from: "        self.deferred.lease = Some((until_ms, orders));\n        self.give_lease();",
         to: "        self.shared.set_lease(until_ms);",
     },
     Mutant {
