@@ -23,10 +23,13 @@ mod lost;
 mod order;
 mod parked;
 mod removing;
+mod timers;
 mod unread;
 mod until;
 
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Of every mesh.
+const PARTITIONS: u16 = 64;
 
 fn counter() -> Value {
     json!({
@@ -84,7 +87,7 @@ impl Mesh {
         let alone = Options::for_tests(name);
         let options = Options {
             mesh: self.name.clone(),
-            partitions: 64,
+            partitions: PARTITIONS,
             discovery: Discovery { seeds: self.seeds.clone(), alone_after, ..alone.discovery },
             gossip_keys: self.gossip_keys.clone(),
             security: self.security.clone(),
