@@ -187,6 +187,8 @@ pub struct Membership {
     namesake: Arc<NamesakeWatch>,
     /// For how many members foca is configured.
     configured_for: usize,
+    /// It has another identity since the last look.
+    renewed: bool,
     counters: Counters,
     /// The time of the current input.
     now: Instant,
@@ -227,6 +229,7 @@ impl Membership {
             probe: Probe::default(),
             namesake,
             configured_for: 1,
+            renewed: false,
             counters: Counters::default(),
             now,
             out: VecDeque::new(),
@@ -253,6 +256,9 @@ impl Membership {
             Input::Goodbye => self.goodbye(),
         }
         self.collect(now);
+        if std::mem::take(&mut self.renewed) {
+            self.suspect_anew(now);
+        }
         self.look_for_namesake();
         self.reconfigure();
     }
@@ -416,9 +422,7 @@ impl Membership {
         let suspect = |m: &&Member<Identity>| m.state() == State::Suspect && m.id().gossip_addr() == to;
         let Some(suspect) = self.foca.iter_members().find(suspect).cloned() else { return };
         let to = suspect.id().name.clone();
-        // One part of a list whose others do not come.
-        let heading = Heading { digest: self.digest(), part: 0, parts: u16::MAX, joined: self.joined };
-        let page = Packet::Page { sender: self.self_as_member(), heading, members: vec![suspect] }.encode();
+        let page = self.suspicion(suspect);
         self.out.extend([page, bytes].map(|bytes| Output::SendByLink { to: to.clone(), bytes }));
     }
 
@@ -435,15 +439,43 @@ impl Membership {
         let known = self.foca.iter_members().find(|m| m.id().name == *name);
         let Some(known) = known.cloned() else { return };
         let suspect = Member::new(known.id().clone(), known.incarnation(), State::Suspect);
-        self.apply(std::iter::once(suspect));
+        self.apply(std::iter::once(suspect.clone()));
+        self.end_suspicion(&suspect, now);
+        self.scan_suspicions(now);
+    }
+
+    /// Sees to it that a suspicion ends in time.
+    fn end_suspicion(&mut self, suspect: &Member<Identity>, now: Instant) {
         let timer = Timer::ChangeSuspectToDown {
-            member_id: known.id().clone(),
-            incarnation: known.incarnation(),
+            member_id: suspect.id().clone(),
+            incarnation: suspect.incarnation(),
             token: self.token,
         };
         let after = self.config.suspicion_for(self.live() + 1);
         self.timers.set(now + after, timers::Due::Foca(timer));
-        self.scan_suspicions(now);
+    }
+
+    /// With a new identity foca 2.0.0 forgets when its suspicions end, and who is suspect stays that unless it happens to hear of it: each
+    /// is told, and has the usual time again.
+    fn suspect_anew(&mut self, now: Instant) {
+        let suspects: Vec<_> =
+            self.foca.iter_members().filter(|member| member.state() == State::Suspect).cloned().collect();
+        // It does not know either that it is connected, before it hears of a member.
+        self.apply(suspects.iter().cloned());
+        self.collect(now);
+        for suspect in suspects {
+            self.end_suspicion(&suspect, now);
+            let (to, by_link) = (suspect.id().gossip_addr(), suspect.id().name.clone());
+            let bytes = self.suspicion(suspect);
+            self.out.push_back(Output::Send { to, bytes: bytes.clone() });
+            self.out.push_back(Output::SendByLink { to: by_link, bytes });
+        }
+    }
+
+    /// What tells a member that it is suspect: one part of a list whose others do not come.
+    fn suspicion(&self, suspect: Member<Identity>) -> Vec<u8> {
+        let heading = Heading { digest: self.digest(), part: 0, parts: u16::MAX, joined: self.joined };
+        Packet::Page { sender: self.self_as_member(), heading, members: vec![suspect] }.encode()
     }
 
     fn leave(&mut self) {
@@ -468,6 +500,7 @@ impl Membership {
         self.namesake.set_incarnation(next.incarnation);
         let result = self.foca.change_identity(next, &mut self.runtime);
         self.note(result);
+        self.renewed = true;
         self.out.push_back(Output::Renewed(self.me().clone()));
     }
 
@@ -509,6 +542,7 @@ impl Membership {
             OwnedNotification::Rename(_, id) => self.directory.renamed(id, now, out),
             OwnedNotification::Rejoin(id) => {
                 self.counters.renewals += 1;
+                self.renewed = true;
                 self.out.push_back(Output::TakenForDead);
                 self.out.push_back(Output::Renewed(id));
                 self.tell_some();

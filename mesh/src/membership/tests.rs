@@ -184,6 +184,25 @@ fn a_hint_about_a_live_member_is_refuted() {
 }
 
 #[test]
+fn a_suspicion_ends_also_if_who_suspects_has_another_identity_since() {
+    for dies in [false, true] {
+        let mut net = Net::new();
+        let (a, b) = (net.add("a", 1), net.add("b", 1));
+        net.run(SEC);
+        net.silent[b] = dies;
+        net.loses = (true, true);
+        net.members[a].handle(Input::Suspect(name("b")), net.now);
+        net.deliver();
+        net.loses = (false, false);
+        // Its revision is a new one.
+        net.members[a].handle(Input::Leave, net.now);
+        net.run(5 * SEC);
+        assert_eq!(net.status(a, "b"), Some(if dies { Status::Dead } else { Status::Alive }));
+        assert_eq!(net.saw(a, |o| matches!(o, Output::Down { .. })), dies);
+    }
+}
+
+#[test]
 fn who_answers_over_the_link_is_not_even_suspected() {
     for (loses_links, status) in [(false, Status::Alive), (true, Status::Dead)] {
         let mut net = Net::new();
