@@ -125,7 +125,8 @@ impl Ownership {
         let mut ready = Vec::new();
         for (id, claim) in &mut self.claims {
             claim.waiting.retain(|name| self.peers.contains_key(name));
-            if claim.waiting.is_empty() {
+            let is_over = claim.purpose == Purpose::Claim || self.missing.is_empty();
+            if claim.waiting.is_empty() && is_over {
                 ready.push(*id);
             }
         }

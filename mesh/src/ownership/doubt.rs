@@ -8,6 +8,7 @@
 use std::time::Instant;
 
 use super::claims::Claim;
+use super::sides::RETURN;
 use super::{Copy, Output, Ownership, Reason, Slot};
 use crate::placement::outranks;
 use statemesh_protocol::hash::Partition;
@@ -17,14 +18,23 @@ use statemesh_protocol::peer::ownership::Purpose;
 
 impl Ownership {
     /// Doubts everything, unless the others that took this member for dead are too few to win any merge.
-    pub(super) fn maybe_doubt(&mut self, reason: Reason) {
+    pub(super) fn maybe_doubt(&mut self, reason: Reason, now: Instant) {
         let wins = self.sides.buried_any() && self.sides.is_majority(self.side());
         if reason == Reason::Paused {
             self.hear_all_anew();
+        } else if !wins {
+            self.await_return(now);
         }
         if reason == Reason::Paused || !wins {
             self.doubt_all();
         }
+    }
+
+    /// A network partition is over: those that this member held for dead come back, one after the other, with what they hold.
+    fn await_return(&mut self, now: Instant) {
+        self.missing =
+            self.sides.missing().filter(|name| !self.peers.get(*name).is_some_and(|peer| peer.live)).cloned().collect();
+        self.missing_until = (!self.missing.is_empty()).then(|| now + RETURN);
     }
 
     /// A member says, first on its link, whether it had declared this one dead.
@@ -34,9 +44,10 @@ impl Ownership {
             return;
         }
         if self.sides.buried(from) {
-            self.maybe_doubt(Reason::TakenForDead);
+            self.maybe_doubt(Reason::TakenForDead, now);
         } else {
             // One that this member counted: the others have gone on without it.
+            self.await_return(now);
             self.doubt_all();
         }
         self.heard_from(from);
@@ -50,7 +61,7 @@ impl Ownership {
     /// Whether it is known who has gone on without this member. One that leaves does not wait for a member that no link reaches.
     pub(super) fn has_heard_all(&self) -> bool {
         let linked = |name: &MemberName| self.peers.get(name).is_some_and(|peer| peer.linked);
-        self.unheard.is_empty() || (self.leaving && !self.unheard.iter().any(linked))
+        self.missing.is_empty() && (self.unheard.is_empty() || (self.leaving && !self.unheard.iter().any(linked)))
     }
 
     /// Whoever is there may have declared this member dead since it was heard of.

@@ -417,6 +417,9 @@ pub struct Ownership {
     sides: Sides,
     /// Who has not said since the last doubt whether it had declared this member dead: how many this side counts is not known before.
     unheard: BTreeSet<MemberName>,
+    /// Who was held for dead when this member found that it was apart, and may come back: until then nothing of a doubt is concluded.
+    missing: BTreeSet<MemberName>,
+    missing_until: Option<Instant>,
     /// The last question that was asked before the last doubt.
     doubted_after: u64,
     /// The last id or number that was given. No process of this name gave it before.
@@ -451,6 +454,8 @@ impl Ownership {
         Self {
             sides: Sides::new(settings.reunion),
             unheard: BTreeSet::new(),
+            missing: BTreeSet::new(),
+            missing_until: None,
             doubted_after: 0,
             me,
             settings,
@@ -497,7 +502,7 @@ impl Ownership {
             Input::Activate => self.activate(),
             Input::MemberUp { name, incarnation, placeable } => self.member_up(&name, incarnation, placeable, now),
             Input::MemberDown { name, left } => self.member_down(&name, left, now),
-            Input::Doubt(reason) => self.maybe_doubt(reason),
+            Input::Doubt(reason) => self.maybe_doubt(reason, now),
             Input::Indexed(indexed) => (self.indexed, self.unsettled) = (indexed, PartitionSet::new()),
             Input::Leave => self.leave(),
             Input::LinkUp(name) => self.link_up(&name),
@@ -523,7 +528,7 @@ impl Ownership {
     /// When [`Input::Tick`] is due.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.retry_at.into_iter().chain(self.recheck_at).min()
+        self.retry_at.into_iter().chain(self.recheck_at).chain(self.missing_until).min()
     }
 
     /// This member's view.
@@ -655,6 +660,10 @@ impl Ownership {
     fn settle(&mut self, now: Instant) {
         let retry = elapsed(&mut self.retry_at, now);
         let mut recheck = elapsed(&mut self.recheck_at, now);
+        if elapsed(&mut self.missing_until, now) {
+            self.missing.clear();
+            self.review = true;
+        }
         self.review |= retry || recheck;
         self.held_off.retain(|_, until| *until > now);
         if retry {
@@ -703,6 +712,9 @@ impl Ownership {
             }
             if self.is_merging() {
                 self.unheard.insert(name.clone());
+            }
+            if self.missing.remove(name) && self.missing.is_empty() {
+                (self.missing_until, self.review) = (None, true);
             }
             self.greet(name);
             self.ask_again(name);

@@ -21,6 +21,9 @@ use statemesh_protocol::identity::MemberName;
 /// How long a member may take to refute a rumour of its death. Of a cut that ends so soon after a death was declared, both sides
 /// count the member.
 pub(super) const RUMOUR: Duration = Duration::from_secs(1);
+/// How long a member that finds that it was apart waits for those that it held for dead, once it has heard of one of them: they come
+/// back one after the other, as gossip gets around.
+pub(super) const RETURN: Duration = Duration::from_secs(1);
 /// After so long a return is over where nothing is in doubt: links are there, and have said who buried whom.
 const SETTLED: Duration = Duration::from_secs(5);
 /// How long the death of a member is remembered in case it comes back.
@@ -201,6 +204,12 @@ impl Sides {
 
     pub(super) fn buried(&self, name: &MemberName) -> bool {
         self.buried.contains_key(name)
+    }
+
+    /// Whom this member held for dead of the last common view, and of whom it has not heard since.
+    pub(super) fn missing(&self) -> impl Iterator<Item = &MemberName> {
+        let silent = self.buried.iter().filter(|(_, grave)| grave.back.is_none()).map(|(name, _)| name);
+        silent.chain(self.rumoured.keys()).filter(|name| self.common.contains(*name))
     }
 
     pub(super) fn buried_any(&self) -> bool {

@@ -1,6 +1,6 @@
 //! The rules one by one, with messages put in by hand. The simulator has the whole protocol at work.
 
-use super::sides::RUMOUR;
+use super::sides::{RETURN, RUMOUR};
 use super::*;
 use crate::placement::outranks;
 use statemesh_protocol::peer::ownership::{Answer, Known, Purpose};
@@ -433,6 +433,36 @@ fn who_is_told_that_it_was_buried_by_those_it_counted_doubts_and_its_side_is_its
     rig.hear(2, OwnershipMessage::Offer { number: 4, side: 2, doubtful: false, set: one(p) });
     let merge = Some(Winner::Coming);
     assert!(rig.outputs().contains(&Output::Receive { partition: p, number: 4, from: name(2), merge }));
+}
+
+#[test]
+fn who_was_alone_and_is_not_concludes_nothing_before_all_had_time_to_come_back() {
+    let reopens = |outputs: &[Output]| outputs.iter().any(|output| matches!(output, Output::Reopen { .. }));
+    for all_come in [true, false] {
+        let (mut rig, held) = holding();
+        [1, 2].into_iter().for_each(|n| rig.dies(n));
+        rig.now += RUMOUR;
+        rig.put(Input::Tick);
+        rig.outputs();
+        rig.put(Input::Doubt(Reason::TakenForDead));
+        rig.meet(1);
+        rig.hear(1, OwnershipMessage::Met { buried: true });
+        let (id, asked) = rig.query_to(1);
+        assert!(held.iter().all(|p| asked.contains(p)));
+        rig.answer(1, id, Answer::default());
+        assert!(!reopens(&rig.outputs()), "node 2 may hold them");
+        if all_come {
+            rig.meet(2);
+            rig.hear(2, OwnershipMessage::Met { buried: true });
+            let (id, _) = rig.query_to(2);
+            [1, 2].into_iter().for_each(|n| rig.answer(n, id, Answer::default()));
+        } else {
+            assert!(rig.node.next_deadline().is_some_and(|at| at <= rig.now + RETURN));
+            rig.now += RETURN;
+            rig.put(Input::Tick);
+        }
+        assert!(reopens(&rig.outputs()), "{all_come}");
+    }
 }
 
 #[test]
