@@ -31,6 +31,11 @@ impl Lives {
         self.removed = self.removed.max(run);
     }
 
+    /// Whether an instance of a later life may have been removed, of this key or another one.
+    pub(crate) fn may_be_removed_after(&self, run: RunId) -> bool {
+        self.removed > run
+    }
+
     /// A life that begins now, after another one or as the first.
     pub(crate) fn begin(&mut self, now: u64, after: Option<RunId>) -> RunId {
         // SplitMix64: two shards of two daemons give the same numbers only if their seeds meet.

@@ -588,11 +588,13 @@ impl Ownership {
     }
 
     /// True when a leaving member may go: all that it held is held by others, who said so, and nobody sends it events any
-    /// more. What it has passed on must still be answered. Also true when there is nobody to hand anything to.
+    /// more. What it has passed on must still be answered. Also true when there is nobody to hand anything to, nor anybody who was held for
+    /// dead and may come back.
     #[must_use]
     pub fn drained(&self) -> bool {
         let unaware = |peer: &Peer| peer.live && peer.linked && !peer.noted_drained;
-        let alone = self.view.members().len() == 0;
+        let may_come = || self.sides.missing().next().is_some() && self.held() > 0;
+        let alone = self.view.members().len() == 0 && !may_come();
         self.leaving && (alone || (self.is_idle() && !self.peers.values().any(unaware)))
     }
 

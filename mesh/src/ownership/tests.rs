@@ -466,6 +466,18 @@ fn who_was_alone_and_is_not_concludes_nothing_before_all_had_time_to_come_back()
 }
 
 #[test]
+fn one_that_leaves_while_it_is_cut_off_waits_for_those_that_may_come_back() {
+    for left in [false, true] {
+        let (mut rig, _) = holding();
+        [1, 2].into_iter().for_each(|n| rig.put(Input::MemberDown { name: name(n), left }));
+        rig.now += RUMOUR;
+        rig.put(Input::Tick);
+        rig.put(Input::Leave);
+        assert_eq!(rig.node.drained(), left);
+    }
+}
+
+#[test]
 fn a_side_that_no_other_can_outnumber_goes_on_serving() {
     let (mut rig, mine) = holding();
     rig.dies(1);

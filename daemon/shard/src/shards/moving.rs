@@ -426,9 +426,14 @@ impl State {
         }
         let Some(number) = self.find(partition, hash, image.machine, image.key) else {
             let number = self.add(partition, hash, came, run);
+            let life = self.entries.get(number).map(|entry| entry.run);
             self.inherit(partition, hash, number);
             self.note_arrival(number, run.now);
             self.arm(number);
+            if merge.is_some() && life.is_some_and(|life| self.lives.may_be_removed_after(life)) {
+                // Who watched a later life here would skip what this one does.
+                self.publish_conflict(number, run);
+            }
             return Some(false);
         };
         let here = self.entries.get_mut(number)?;

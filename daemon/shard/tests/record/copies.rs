@@ -329,6 +329,19 @@ fn what_a_mark_said_holds_for_the_instance_that_comes_after_a_link_broke_between
 }
 
 #[test]
+fn who_watched_a_later_life_that_was_removed_hears_of_an_earlier_one_that_comes_back() {
+    let (mut here, mut there) = (Daemon::new(), Daemon::new());
+    there.send("k", "GO", "");
+    here.run.now += 1_000;
+    here.send("k", "GO", "");
+    here.op("delete", "k", "");
+    here.published();
+    merge(&mut there, &mut here, Winner::Here);
+    let changes = here.published();
+    assert_eq!(changes.iter().filter(|change| change["reason"] == "conflict").count(), 1, "{changes:?}");
+}
+
+#[test]
 fn parts_of_another_hand_off_are_not_taken() {
     let (mut here, mut there) = (Daemon::new(), Daemon::new());
     here.send("k", "GO", "");
