@@ -277,6 +277,12 @@ impl Definitions {
         self.told.contains(member)
     }
 
+    /// Whether bodies are still to come from members that told of them.
+    #[must_use]
+    pub fn is_fetching(&self) -> bool {
+        !self.wanted.is_empty()
+    }
+
     /// The revision of the folder whose machines the mesh runs; 0: of none.
     #[must_use]
     pub fn revision(&self) -> u64 {

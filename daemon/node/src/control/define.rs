@@ -85,6 +85,16 @@ impl Definitions {
         self.known.has_list_of(member)
     }
 
+    /// Whether no version that a member told of is still to be fetched or compiled.
+    pub(super) fn are_settled(&self) -> bool {
+        self.pending.is_empty() && !self.known.is_fetching()
+    }
+
+    /// Versions that are to be compiled, or are under way.
+    pub(super) fn uncompiled(&self) -> usize {
+        self.pending.len()
+    }
+
     /// The revision of the folder whose machines the mesh runs.
     pub(super) fn revision(&self) -> u64 {
         self.known.revision()

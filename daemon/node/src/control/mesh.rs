@@ -462,6 +462,7 @@ impl Control {
             (true, ..) => "leaving the mesh".to_owned(),
             (_, false, _) => self.waiting.as_ref().unwrap_or(&Waiting::Looking).to_string(),
             (_, true, _) if !self.files.are_judged() => "waiting for the list of the mesh's machines".to_owned(),
+            (_, true, _) if !self.adopts => "waiting for the mesh's machines".to_owned(),
             (_, true, 0) => "alone".to_owned(),
             (_, true, others) => format!("joined {others} others"),
         };
@@ -470,7 +471,7 @@ impl Control {
             hash,
             owners,
             serving,
-            joined: self.joined && self.files.are_judged(),
+            joined: self.adopts && self.files.are_judged(),
             leaving: self.leaving.is_some(),
             reason,
         });

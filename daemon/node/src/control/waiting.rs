@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use statemesh_mesh::discovery::Round;
 use statemesh_mesh::membership::{self, Met};
-use statemesh_mesh::ownership;
 use statemesh_protocol::identity::MemberName;
 
 use super::Control;
@@ -151,7 +150,7 @@ impl Control {
             self.stale = true;
             self.waiting = None;
             tracing::info!(members = self.membership.live() + 1, alone, "joined");
-            return self.own(ownership::Input::Activate, now);
+            return;
         }
         let waiting = self.what_it_waits_for();
         self.warn_of(&waiting, now);
