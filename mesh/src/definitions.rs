@@ -3,7 +3,8 @@
 //! Versions of a machine are ordered by a logical clock and then by their hash, never by a wall clock: members that have seen
 //! the same versions agree which is the newest, in whatever order they saw them. A definition is pushed to every live member
 //! and counts as defined when all have acknowledged it. Members that meet compare digests, then lists, and fetch what they
-//! lack; so a member that was away, or joins, has them all.
+//! lack; so a member that was away, or joins, has them all. They compare them again now and then, and when one of them has died: what it
+//! had not given to all, those who have it give.
 //!
 //! Machines that are given as files are judged once the mesh's list is known ([`Definitions::has_list_of`]), by the revision of the
 //! folder, which people raise. It is the upper part of the logical clock: of two folders the one with the higher revision is current
@@ -41,6 +42,8 @@ const FETCHED_AT_ONCE: usize = 16;
 const COUNT_BITS: u32 = 24;
 /// Largest revision of a folder: 13 digits, room for a date with its time.
 pub const MAX_REVISION: u64 = (1 << (u64::BITS - COUNT_BITS)) - 1;
+/// How often linked members compare digests.
+const DIGEST_PERIOD: Duration = Duration::from_secs(10);
 /// How long a define waits for live members before it says who did not answer: less than its client waits for the reply.
 const PUSH_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -172,9 +175,22 @@ pub enum Output {
 #[derive(Debug, Default)]
 struct Wanted {
     /// Asked for.
-    asked: BTreeSet<DefinitionHash>,
-    /// To be asked for then, each with its machine.
-    rest: VecDeque<(String, DefinitionHash)>,
+    asked: BTreeMap<DefinitionHash, Told>,
+    /// To be asked for then.
+    rest: VecDeque<(DefinitionHash, Told)>,
+}
+
+impl Wanted {
+    fn told(&self) -> impl Iterator<Item = &Told> {
+        self.asked.values().chain(self.rest.iter().map(|(_, told)| told))
+    }
+}
+
+/// What the list of a member tells of a version that is not here.
+#[derive(Debug, Clone)]
+struct Told {
+    machine: String,
+    clock: u64,
 }
 
 #[derive(Debug)]
@@ -203,10 +219,14 @@ pub struct Definitions {
     machines: BTreeMap<String, BTreeMap<DefinitionHash, Version>>,
     /// Largest clock seen.
     clock: u64,
+    /// Members to whom there is a link, or was one in their present life.
+    linked: BTreeSet<MemberName>,
+    /// When these are told the digest again.
+    digest_at: Option<Instant>,
     /// Members whose list is known.
     told: BTreeSet<MemberName>,
-    /// Machines of which only the list of another member tells.
-    heard_of: BTreeSet<String>,
+    /// Versions that others have and that are not taken here, so as not to fetch them again.
+    not_taken: BTreeMap<DefinitionHash, Told>,
     /// By whom they are wanted of.
     wanted: BTreeMap<MemberName, Wanted>,
     pushes: BTreeMap<u64, Push>,
@@ -224,8 +244,10 @@ impl Definitions {
             bytes: 0,
             machines: BTreeMap::new(),
             clock: 0,
+            linked: BTreeSet::new(),
+            digest_at: None,
             told: BTreeSet::new(),
-            heard_of: BTreeSet::new(),
+            not_taken: BTreeMap::new(),
             wanted: BTreeMap::new(),
             pushes: BTreeMap::new(),
             last_push: 0,
@@ -286,7 +308,13 @@ impl Definitions {
     /// The revision of the folder whose machines the mesh runs; 0: of none.
     #[must_use]
     pub fn revision(&self) -> u64 {
-        revision_of(self.clock)
+        let held = self.machines.values().flat_map(BTreeMap::values).map(|version| version.clock);
+        revision_of(held.chain(self.heard().map(|told| told.clock)).max().unwrap_or(0))
+    }
+
+    /// What others have, and is not here. What those had alone who are dead now counts no more.
+    fn heard(&self) -> impl Iterator<Item = &Told> {
+        self.wanted.values().flat_map(Wanted::told).chain(self.not_taken.values())
     }
 
     /// Judges the machines of a folder, of this revision if it has one, and tells `linked` of those that are taken. The mesh's list
@@ -336,7 +364,7 @@ impl Definitions {
     }
 
     fn knows(&self, machine: &str) -> bool {
-        self.machines.contains_key(machine) || self.heard_of.contains(machine)
+        self.machines.contains_key(machine) || self.heard().any(|told| told.machine == machine)
     }
 
     /// Takes in what happened; [`Definitions::poll`] gives what follows from it.
@@ -349,16 +377,25 @@ impl Definitions {
                 let digest = self.digest;
                 self.send(&name, DefinitionMessage::Digest { digest });
                 self.push_again(&name);
+                self.linked.insert(name);
+                self.digest_at.get_or_insert(now + DIGEST_PERIOD);
             }
             Input::MemberDown(name) => {
                 self.told.remove(&name);
                 self.wanted.remove(&name);
+                self.linked.remove(&name);
+                self.tell_digest();
                 for push in self.pushes.values_mut() {
                     push.waiting.remove(&name);
                 }
             }
             Input::Message { from, message } => self.message(&from, message),
-            Input::Tick => {}
+            Input::Tick => {
+                if self.digest_at.is_some_and(|at| at <= now) {
+                    self.tell_digest();
+                    self.digest_at = (!self.linked.is_empty()).then(|| now + DIGEST_PERIOD);
+                }
+            }
         }
         self.finish_pushes(now);
     }
@@ -371,7 +408,7 @@ impl Definitions {
     /// When [`Input::Tick`] is due.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.pushes.values().map(|push| push.deadline).min()
+        self.pushes.values().map(|push| push.deadline).chain(self.digest_at).min()
     }
 
     /// The same for all members that have the same versions with the same clocks.
@@ -399,6 +436,15 @@ impl Definitions {
         self.versions_after(None)
     }
 
+    /// Tells what is here to all from whom nothing is under way: their answer is a whole list, which would begin that anew.
+    fn tell_digest(&mut self) {
+        let digest = self.digest;
+        let quiet: Vec<_> = self.linked.iter().filter(|name| !self.wanted.contains_key(*name)).cloned().collect();
+        for to in &quiet {
+            self.send(to, DefinitionMessage::Digest { digest });
+        }
+    }
+
     /// What was said to a member before there was a link has not arrived.
     fn push_again(&mut self, to: &MemberName) {
         let waiting = self.pushes.iter().filter(|(_, push)| push.waiting.contains(to));
@@ -417,7 +463,10 @@ impl Definitions {
                         self.merge(definition);
                         self.out.push_back(Output::Taken { from: from.clone(), id, hash });
                     }
-                    Err(error) => self.send(from, DefinitionMessage::Refused { id, reason: error.to_string() }),
+                    Err(error) => {
+                        self.do_not_take(definition);
+                        self.send(from, DefinitionMessage::Refused { id, reason: error.to_string() });
+                    }
                 }
             }
             DefinitionMessage::Refused { id, reason } => {
@@ -461,7 +510,8 @@ impl Definitions {
                     match self.check(&definition) {
                         Ok(()) => self.merge(definition),
                         Err(error) => {
-                            let machine = definition.machine;
+                            let machine = definition.machine.clone();
+                            self.do_not_take(definition);
                             self.out.push_back(Output::NotTaken { from: from.clone(), machine, error });
                         }
                     }
@@ -497,7 +547,7 @@ impl Definitions {
     fn fetch_missing(&mut self, from: &MemberName, versions: Vec<VersionId>) {
         let mut rest = VecDeque::new();
         for theirs in versions {
-            // What is judged before it has arrived is judged by this.
+            // What is defined from now on is newer, although this has not arrived.
             self.clock = self.clock.max(theirs.clock);
             let known = self.machines.get_mut(&theirs.machine);
             match known.and_then(|versions| versions.get_mut(&theirs.hash)) {
@@ -508,13 +558,8 @@ impl Definitions {
                     let VersionId { machine, clock, hash } = theirs;
                     self.merge(Definition { machine, clock, hash, body });
                 }
-                None => {
-                    rest.push_back((theirs.machine.clone(), theirs.hash));
-                    // Bounded as the machines that are here: a list is no way to make this grow.
-                    if self.heard_of.len() < MAX_MACHINES {
-                        self.heard_of.insert(theirs.machine);
-                    }
-                }
+                None if self.not_taken.contains_key(&theirs.hash) => {}
+                None => rest.push_back((theirs.hash, Told { machine: theirs.machine, clock: theirs.clock })),
             }
         }
         self.wanted.entry(from.clone()).or_default().rest.append(&mut rest);
@@ -525,14 +570,14 @@ impl Definitions {
     fn fetch_next(&mut self, from: &MemberName) {
         let Some(wanted) = self.wanted.get_mut(from).filter(|wanted| wanted.asked.is_empty()) else { return };
         while wanted.asked.len() < FETCHED_AT_ONCE
-            && let Some((machine, hash)) = wanted.rest.pop_front()
+            && let Some((hash, told)) = wanted.rest.pop_front()
         {
             // Another member may have given it meanwhile.
-            if !self.machines.get(&machine).is_some_and(|versions| versions.contains_key(&hash)) {
-                wanted.asked.insert(hash);
+            if !self.machines.get(&told.machine).is_some_and(|versions| versions.contains_key(&hash)) {
+                wanted.asked.insert(hash, told);
             }
         }
-        let hashes = wanted.asked.clone();
+        let hashes: BTreeSet<_> = wanted.asked.keys().copied().collect();
         if hashes.is_empty() {
             self.wanted.remove(from);
         } else {
@@ -582,11 +627,18 @@ impl Definitions {
         }
     }
 
+    /// A limit is in the way, which does not go: versions are kept for good.
+    fn do_not_take(&mut self, Definition { machine, clock, hash, .. }: Definition) {
+        // Bounded as the machines that are here: what others say is no way to make this grow.
+        if self.not_taken.len() < MAX_MACHINES {
+            self.not_taken.insert(hash, Told { machine, clock });
+        }
+    }
+
     /// Takes a version, or the newer clock of one.
     fn merge(&mut self, definition: Definition) {
         self.clock = self.clock.max(definition.clock);
         let Definition { machine, clock, hash, body } = definition;
-        self.heard_of.remove(&machine);
         let versions = self.machines.entry(machine.clone()).or_default();
         let known = versions.get(&hash).map(|known| known.clock);
         if known.is_some_and(|known| known >= clock) {
@@ -751,6 +803,68 @@ mod tests {
         }
         assert!(parts == 4 && most <= LIST_BYTES, "{parts} parts of at most {most} bytes");
         assert!(members[1].has_list_of(&name(0)) && members[0].digest() == members[1].digest());
+    }
+
+    /// Three members with links to each other, of whom the last missed what the first defined.
+    fn one_missed_it(rng: &mut StdRng, now: Instant) -> Vec<Definitions> {
+        let mut members: Vec<_> = (0..3).map(|_| Definitions::new(MAX_BYTES)).collect();
+        for (a, b) in [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)] {
+            members[a].handle(Input::LinkUp(name(b)), now);
+        }
+        settle(&mut members, rng, now);
+        members[0].define("m", hash(1), vec![1], [name(1)], now).unwrap();
+        settle(&mut members, rng, now);
+        assert_eq!(members[2].newest("m"), None);
+        members
+    }
+
+    #[test]
+    fn what_a_member_that_died_had_not_given_to_all_those_give_who_have_it() {
+        let (mut rng, now) = (StdRng::seed_from_u64(1), Instant::now());
+        let mut members = one_missed_it(&mut rng, now);
+        (1..3).for_each(|n| members[n].handle(Input::MemberDown(name(0)), now));
+        settle(&mut members, &mut rng, now);
+        assert_eq!(members[2].newest("m").unwrap().hash, hash(1));
+        assert_eq!(members[0].digest(), members[1].digest());
+    }
+
+    #[test]
+    fn linked_members_compare_digests_again_and_again() {
+        let (mut rng, now) = (StdRng::seed_from_u64(1), Instant::now());
+        let mut members = one_missed_it(&mut rng, now);
+        // Who lacks it is told of it by those who hear its digest.
+        assert_eq!(members[2].next_deadline(), Some(now + DIGEST_PERIOD));
+        members[2].handle(Input::Tick, now + DIGEST_PERIOD);
+        settle(&mut members, &mut rng, now);
+        assert_eq!(members[2].newest("m").unwrap().hash, hash(1));
+        assert_eq!(members[2].next_deadline(), Some(now + 2 * DIGEST_PERIOD));
+    }
+
+    #[test]
+    fn what_is_under_way_from_a_member_is_not_begun_anew_by_a_digest() {
+        let now = Instant::now();
+        let mut one = Definitions::new(MAX_BYTES);
+        one.handle(Input::LinkUp(name(1)), now);
+        let versions = vec![VersionId { machine: "m".into(), clock: 1, hash: hash(1) }];
+        let message = DefinitionMessage::Versions { versions, after: None, more: false };
+        one.handle(Input::Message { from: name(1), message }, now);
+        while one.poll().is_some() {}
+        one.handle(Input::Tick, now + DIGEST_PERIOD);
+        assert_eq!(one.poll(), None);
+    }
+
+    #[test]
+    fn a_revision_of_which_only_the_dead_told_does_not_keep_out_a_folder_of_that_revision() {
+        let now = Instant::now();
+        let mut one = Definitions::new(MAX_BYTES);
+        let versions = vec![VersionId { machine: "m".into(), clock: 6 << COUNT_BITS | 1, hash: hash(6) }];
+        let message = DefinitionMessage::Versions { versions, after: None, more: false };
+        one.handle(Input::Message { from: name(1), message }, now);
+        one.adopt(&folder(&["m"], 6), Some(6), []).unwrap();
+        assert_eq!((one.revision(), current(&one, "m")), (6, None), "it is on its way");
+        one.handle(Input::MemberDown(name(1)), now);
+        one.adopt(&folder(&["m"], 6), Some(6), []).unwrap();
+        assert_eq!((one.revision(), current(&one, "m")), (6, Some(6)));
     }
 
     #[test]
@@ -971,6 +1085,11 @@ mod tests {
         one.handle(Input::Message { from: name(1), message }, now);
         assert_eq!(one.poll(), Some(Output::NotTaken { from: name(1), machine: "n".into(), error }));
         assert_eq!((one.poll(), one.versions().count()), (None, 2));
+        // It is not fetched with each list.
+        let versions = vec![VersionId { machine: "n".into(), clock: 9, hash: hash(3) }];
+        let message = DefinitionMessage::Versions { versions, after: None, more: false };
+        one.handle(Input::Message { from: name(1), message }, now);
+        assert_eq!((one.poll(), one.is_fetching()), (None, false));
     }
 
     #[test]

@@ -87,7 +87,12 @@ impl Definitions {
 
     /// Whether no version that a member told of is still to be fetched or compiled.
     pub(super) fn are_settled(&self) -> bool {
-        self.pending.is_empty() && !self.known.is_fetching()
+        self.pending.is_empty() && !self.is_fetching()
+    }
+
+    /// Whether versions are still to come from members that told of them.
+    pub(super) fn is_fetching(&self) -> bool {
+        self.known.is_fetching()
     }
 
     /// Versions that are to be compiled, or are under way.

@@ -59,7 +59,7 @@ impl Control {
 
     /// When files are judged although somebody has not told what it has.
     pub(super) fn files_due(&self) -> Option<Instant> {
-        self.lists_due().filter(|_| !self.files.are_judged())
+        self.lists_due().filter(|_| !self.files.are_judged() && !self.definitions.is_fetching())
     }
 
     fn lists_due(&self) -> Option<Instant> {
@@ -81,8 +81,10 @@ impl Control {
         if self.files.are_judged() {
             return;
         }
+        // What a member that dies was about to give does not count: so that is awaited.
+        let comes = self.definitions.is_fetching() && self.adopting_due().is_some_and(|due| now < due);
         let known = self.all_told() || self.lists_due().is_some_and(|due| due <= now);
-        if !known {
+        if !known || comes {
             return;
         }
         self.files.judged = true;

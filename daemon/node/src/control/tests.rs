@@ -18,7 +18,7 @@ use statemesh_shard::{Clock, Run};
 use statemesh_transport::ConnId;
 
 use super::define::body_of;
-use super::{Birth, Control, Output, Unanswered, Wake, Work};
+use super::{Birth, Control, Loaded, Output, Unanswered, Wake, Work};
 use crate::mailbox::{Command, ToControl};
 use crate::options::{Discovery, Limits, Listen, Options};
 use crate::parts::Parts;
@@ -508,6 +508,18 @@ fn machines_that_do_not_come_are_waited_for_no_longer_than_ten_seconds() {
     assert!(!planes[0].claims && !planes[0].joined());
     run_both(&mut planes, Duration::from_secs(2));
     assert!(planes[0].claims && planes[0].joined(), "{}", planes[0].reason());
+}
+
+#[test]
+fn what_a_member_died_with_before_it_gave_it_does_not_keep_machine_files_out() {
+    let mut plane = linked();
+    let (given, machine) = version("m", 1, &[]);
+    plane.control.keep_files(vec![Loaded { machine }]);
+    plane.told(list(&[&version("m", 2, &[]).0]));
+    assert!(!plane.has(&given) && !plane.joined(), "another version is on its way");
+    // It answers nobody any more.
+    plane.run(Duration::from_secs(5));
+    assert!(plane.has(&given) && plane.joined(), "{}", plane.reason());
 }
 
 /// What a turn said to members: bytes of keys, and which parts it asked them about.
