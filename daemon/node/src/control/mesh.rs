@@ -34,7 +34,7 @@ pub(super) struct Enrolled {
 impl Control {
     pub(super) fn datagram(&mut self, sealed: &[u8], from: SocketAddr, now: Instant) {
         self.received += 1;
-        if self.heard_notice(sealed, from) {
+        if self.heard_notice(sealed, from, now) {
             return;
         }
         match self.seal.open(from, sealed, now) {

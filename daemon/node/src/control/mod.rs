@@ -253,7 +253,10 @@ impl Control {
             Wake::Answered(answer) => self.answered(answer, now),
             Wake::Done(done) => self.work_done(done, now),
             Wake::Leave { patience } => self.leave(patience, now),
-            Wake::Rotate(keys) => self.seal.rotate(keys),
+            Wake::Rotate(keys) => {
+                self.seal.rotate(keys);
+                self.gossip_rejections.forget_notice();
+            }
             Wake::Tick => {}
         }
         self.shared.beats.beat(Loop::Control, self.shared.clock.millis(now));

@@ -339,6 +339,29 @@ fn a_daemon_that_dns_names_alone_waits_for_those_without_whom_the_mesh_does_not_
 }
 
 #[test]
+fn a_notice_of_being_kept_out_counts_for_a_while_and_until_keys_change() {
+    let mut plane = Plane::new(by_seeds(&[OTHER]), Dns::Silent);
+    let keeps_out = |plane: &Plane| plane.reason().contains("keeps us out");
+    let notice = |port| {
+        let sealed = b"statemesh 1 wrong-key".to_vec();
+        Wake::Datagram { from: SocketAddr::from((OTHER, port)), sealed }
+    };
+    plane.handle(notice(7403));
+    assert!(keeps_out(&plane), "{}", plane.reason());
+    let said = plane.reason();
+    // Anybody can send such: no more than one a second changes anything.
+    (1..100).for_each(|port| plane.handle(notice(port)));
+    assert_eq!(plane.reason(), said);
+    plane.run(Duration::from_secs(20));
+    assert!(!keeps_out(&plane), "{}", plane.reason());
+    plane.handle(notice(7403));
+    assert!(keeps_out(&plane), "{}", plane.reason());
+    let keys = super::keyring(&[[7; 32]]).unwrap();
+    plane.handle(Wake::Rotate(keys));
+    assert!(!keeps_out(&plane), "{}", plane.reason());
+}
+
+#[test]
 fn silence_and_the_name_of_another_begin_the_wait_anew() {
     for between in [Dns::Silent, Dns::NoSuchName, Dns::Names(vec![ME, OTHER])] {
         let mut plane = Plane::new(by_service(), Dns::Names(vec![ME]));

@@ -152,7 +152,7 @@ impl Control {
             tracing::info!(members = self.membership.live() + 1, alone, "joined");
             return;
         }
-        let waiting = self.what_it_waits_for();
+        let waiting = self.what_it_waits_for(now);
         self.warn_of(&waiting, now);
         if self.waiting.as_ref() != Some(&waiting) {
             self.waiting = Some(waiting);
@@ -181,8 +181,8 @@ impl Control {
         }
     }
 
-    fn what_it_waits_for(&self) -> Waiting {
-        if let Some(notice) = &self.gossip_rejections.notice {
+    fn what_it_waits_for(&self, now: Instant) -> Waiting {
+        if let Some(notice) = self.gossip_rejections.notice(now) {
             return Waiting::Refused(notice.clone());
         }
         let discovery = &self.shared.options.discovery;
