@@ -256,9 +256,10 @@ impl Control {
                 self.index_changed(now);
             }
             PeerMessage::Membership(sealed) => {
-                let address = self.membership.member(&from).map(|known| known.identity.gossip_addr());
                 // What cannot be opened is counted by reason.
-                if let Some(Ok(bytes)) = address.map(|address| self.seal.open(address, &sealed, now)) {
+                if self.membership.member(&from).is_some()
+                    && let Ok(bytes) = self.seal.open_by_link(&sealed)
+                {
                     self.membership.handle(membership::Input::ByLink { from, bytes: &bytes }, now);
                 }
             }
