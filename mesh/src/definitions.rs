@@ -321,15 +321,24 @@ impl Definitions {
     /// must be known.
     ///
     /// # Errors
-    /// A limit that one of them would exceed; those before it have been taken.
+    /// A limit that one of them would exceed; those before it have been taken, and told of.
     pub fn adopt(
         &mut self,
         files: &[File],
         revision: Option<u64>,
         linked: impl IntoIterator<Item = MemberName>,
     ) -> Result<(), DefineError> {
-        let revision = revision.unwrap_or(0).min(MAX_REVISION);
         let before = self.digest;
+        let result = self.take_files(files, revision.unwrap_or(0).min(MAX_REVISION));
+        if self.digest != before {
+            for to in linked {
+                self.tell_versions(&to, None);
+            }
+        }
+        result
+    }
+
+    fn take_files(&mut self, files: &[File], revision: u64) -> Result<(), DefineError> {
         let taken: Vec<&File> = if revision > self.revision() {
             files.iter().collect()
         } else if revision == 0 {
@@ -346,11 +355,6 @@ impl Definitions {
         let named: BTreeSet<_> = taken.iter().flat_map(|file| &file.children).copied().collect();
         for file in files.iter().filter(|file| named.contains(&file.hash)) {
             self.take_file(file, 0)?;
-        }
-        if self.digest != before {
-            for to in linked {
-                self.tell_versions(&to, None);
-            }
         }
         Ok(())
     }
@@ -1042,6 +1046,17 @@ mod tests {
                 assert_eq!(current(member, "n").map(u64::from), Some(highest).filter(|n| *n > 0), "seed {seed}");
             }
         }
+    }
+
+    #[test]
+    fn what_is_taken_of_a_folder_before_a_limit_is_told_of() {
+        let (mut rng, now) = (StdRng::seed_from_u64(1), Instant::now());
+        let mut members = vec![Definitions::new(25), Definitions::new(MAX_BYTES)];
+        let files: Vec<File> = ["a", "b", "c"].into_iter().zip(1..).flat_map(|(id, n)| folder(&[id], n)).collect();
+        assert_eq!(members[0].adopt(&files, Some(1), [name(1)]), Err(DefineError::Full(25)));
+        settle(&mut members, &mut rng, now);
+        assert_eq!(members[1].versions().count(), 2);
+        assert_eq!(members[0].digest(), members[1].digest());
     }
 
     #[test]
