@@ -114,6 +114,8 @@ impl DefineError {
 pub enum Input {
     /// There is a link to this member: it is told what we have, and what it still has to acknowledge.
     LinkUp(MemberName),
+    /// A member is there, or a new process of its name: what is being pushed it gets as well, once there is a link.
+    MemberUp(MemberName),
     /// A member is dead or has left: no push waits for it any more.
     MemberDown(MemberName),
     /// A message came over the link.
@@ -164,6 +166,8 @@ pub enum Output {
     Pushed {
         /// What [`Definitions::define`] returned.
         id: u64,
+        /// Live members that have it, beside this one.
+        have: usize,
         /// Live members that did not answer.
         missing: Vec<MemberName>,
         /// Live members that do not run it, and why.
@@ -197,6 +201,7 @@ struct Told {
 struct Push {
     definition: Definition,
     waiting: BTreeSet<MemberName>,
+    have: BTreeSet<MemberName>,
     refused: Vec<(MemberName, String)>,
     deadline: Instant,
 }
@@ -230,6 +235,8 @@ pub struct Definitions {
     /// By whom they are wanted of.
     wanted: BTreeMap<MemberName, Wanted>,
     pushes: BTreeMap<u64, Push>,
+    /// When to look whether pushes are done, although nobody has answered.
+    review_pushes_at: Option<Instant>,
     last_push: u64,
     digest: u64,
     out: VecDeque<Output>,
@@ -250,6 +257,7 @@ impl Definitions {
             not_taken: BTreeMap::new(),
             wanted: BTreeMap::new(),
             pushes: BTreeMap::new(),
+            review_pushes_at: None,
             last_push: 0,
             digest: 0,
             out: VecDeque::new(),
@@ -288,7 +296,7 @@ impl Definitions {
             self.send(to, DefinitionMessage::Push { id, definition });
         }
         let deadline = now + PUSH_TIMEOUT;
-        self.pushes.insert(id, Push { definition, waiting, refused: Vec::new(), deadline });
+        self.pushes.insert(id, Push { definition, waiting, have: BTreeSet::new(), refused: Vec::new(), deadline });
         self.finish_pushes(now);
         Ok(id)
     }
@@ -384,6 +392,11 @@ impl Definitions {
                 self.linked.insert(name);
                 self.digest_at.get_or_insert(now + DIGEST_PERIOD);
             }
+            Input::MemberUp(name) => {
+                for push in self.pushes.values_mut() {
+                    push.waiting.insert(name.clone());
+                }
+            }
             Input::MemberDown(name) => {
                 self.told.remove(&name);
                 self.wanted.remove(&name);
@@ -391,7 +404,11 @@ impl Definitions {
                 self.tell_digest();
                 for push in self.pushes.values_mut() {
                     push.waiting.remove(&name);
+                    push.have.remove(&name);
+                    push.refused.retain(|(by, _)| *by != name);
                 }
+                // Its successor may be heard of in the same breath: that has nothing of what this one had.
+                return self.review_pushes_at = Some(now);
             }
             Input::Message { from, message } => self.message(&from, message),
             Input::Tick => {
@@ -412,7 +429,7 @@ impl Definitions {
     /// When [`Input::Tick`] is due.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.pushes.values().map(|push| push.deadline).chain(self.digest_at).min()
+        self.pushes.values().map(|push| push.deadline).chain(self.digest_at).chain(self.review_pushes_at).min()
     }
 
     /// The same for all members that have the same versions with the same clocks.
@@ -481,8 +498,10 @@ impl Definitions {
                 }
             }
             DefinitionMessage::Ack { id } => {
-                if let Some(push) = self.pushes.get_mut(&id) {
-                    push.waiting.remove(from);
+                if let Some(push) = self.pushes.get_mut(&id)
+                    && push.waiting.remove(from)
+                {
+                    push.have.insert(from.clone());
                 }
             }
             DefinitionMessage::Digest { digest } => {
@@ -671,13 +690,14 @@ impl Definitions {
     }
 
     fn finish_pushes(&mut self, now: Instant) {
+        self.review_pushes_at = None;
         let out = &mut self.out;
         self.pushes.retain(|id, push| {
             let done = push.waiting.is_empty() || push.deadline <= now;
             if done {
                 let missing = push.waiting.iter().cloned().collect();
                 let refused = std::mem::take(&mut push.refused);
-                out.push_back(Output::Pushed { id: *id, missing, refused });
+                out.push_back(Output::Pushed { id: *id, have: push.have.len(), missing, refused });
             }
             !done
         });
@@ -878,7 +898,7 @@ mod tests {
         let id = members[0].define("m", hash(1), vec![1], [name(1), name(2)], now);
         let done = settle(&mut members, &mut rng, now);
         let missing = Vec::new();
-        assert_eq!(done.last(), Some(&Output::Pushed { id: id.unwrap(), missing, refused: Vec::new() }));
+        assert_eq!(done.last(), Some(&Output::Pushed { id: id.unwrap(), have: 2, missing, refused: Vec::new() }));
         assert_eq!(members[2].newest("m").unwrap().hash, hash(1));
     }
 
@@ -892,8 +912,39 @@ mod tests {
         let missing = vec![name(2)];
         assert!(
             std::iter::from_fn(|| one.poll())
-                .any(|o| o == Output::Pushed { id, missing: missing.clone(), refused: Vec::new() })
+                .any(|o| o == Output::Pushed { id, have: 0, missing: missing.clone(), refused: Vec::new() })
         );
+    }
+
+    #[test]
+    fn of_a_member_that_is_killed_and_starts_at_once_its_new_process_is_waited_for() {
+        let now = Instant::now();
+        let mut one = Definitions::new(MAX_BYTES);
+        let id = one.define("m", hash(1), vec![1], [name(1), name(2)], now).unwrap();
+        let ack = |by: usize| Input::Message { from: name(by), message: DefinitionMessage::Ack { id } };
+        one.handle(ack(1), now);
+        while one.poll().is_some() {}
+        (1..3).for_each(|n| one.handle(Input::MemberDown(name(n)), now));
+        assert_eq!(one.next_deadline(), Some(now));
+        one.handle(Input::MemberUp(name(1)), now);
+        one.handle(Input::Tick, now);
+        assert_eq!(one.poll(), None, "it is not done");
+        one.handle(Input::LinkUp(name(1)), now);
+        one.handle(ack(1), now);
+        let done = Output::Pushed { id, have: 1, missing: Vec::new(), refused: Vec::new() };
+        assert_eq!(std::iter::from_fn(|| one.poll()).last(), Some(done));
+    }
+
+    #[test]
+    fn a_member_that_joins_while_a_define_is_under_way_gets_it() {
+        let now = Instant::now();
+        let mut one = Definitions::new(MAX_BYTES);
+        let id = one.define("m", hash(1), vec![1], [name(1)], now).unwrap();
+        one.handle(Input::MemberUp(name(2)), now);
+        one.handle(Input::Message { from: name(1), message: DefinitionMessage::Ack { id } }, now);
+        one.handle(Input::Tick, now + PUSH_TIMEOUT);
+        let done = Output::Pushed { id, have: 1, missing: vec![name(2)], refused: Vec::new() };
+        assert_eq!(std::iter::from_fn(|| one.poll()).last(), Some(done));
     }
 
     #[test]
@@ -907,7 +958,7 @@ mod tests {
         let pushed = |output| matches!(output, Output::Send { message: DefinitionMessage::Push { id: again, .. }, .. } if again == id);
         assert!(std::iter::from_fn(|| one.poll()).any(pushed));
         one.handle(Input::Message { from: name(1), message: DefinitionMessage::Ack { id } }, now);
-        assert_eq!(one.poll(), Some(Output::Pushed { id, missing: Vec::new(), refused: Vec::new() }));
+        assert_eq!(one.poll(), Some(Output::Pushed { id, have: 1, missing: Vec::new(), refused: Vec::new() }));
     }
 
     #[test]
@@ -920,7 +971,10 @@ mod tests {
         one.handle(Input::Message { from: name(2), message }, now);
         one.handle(Input::Message { from: name(1), message: DefinitionMessage::Ack { id } }, now);
         let refused = vec![(name(2), "no".into())];
-        assert_eq!(std::iter::from_fn(|| one.poll()).last(), Some(Output::Pushed { id, missing: Vec::new(), refused }));
+        assert_eq!(
+            std::iter::from_fn(|| one.poll()).last(),
+            Some(Output::Pushed { id, have: 1, missing: Vec::new(), refused })
+        );
     }
 
     #[test]

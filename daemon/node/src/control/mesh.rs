@@ -105,6 +105,7 @@ impl Control {
         let address = identity.peer_addr();
         self.outbox.tell_all(&self.shared, || Command::Member { member, address });
         self.ownership_member(identity, now);
+        self.definition_member_up(identity.name.clone(), now);
     }
 
     fn ownership_member(&mut self, identity: &Identity, now: Instant) {
