@@ -24,6 +24,8 @@ use tokio::task::JoinHandle;
 const WORKER_THREADS: usize = 2;
 /// What is left to do after the goodbye must not keep the process.
 const SHUTDOWN: Duration = Duration::from_secs(2);
+/// What is left of `leave_timeout` for the goodbye and the report.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Runs a daemon until it is told to end. `with_parent`: it also ends, at once, when its stdin is closed.
 pub(crate) fn daemon(config: &Config, with_parent: bool) -> Result<(), Failure> {
@@ -185,7 +187,7 @@ async fn leave(node: Node, limit: Duration, mut signals: Signals) {
     });
     let node = Arc::new(node);
     let leaving = Arc::clone(&node);
-    let left = tokio::task::spawn_blocking(move || leaving.leave());
+    let left = tokio::task::spawn_blocking(move || leaving.leave(patience_within(limit)));
     match tokio::time::timeout(limit, left).await {
         Ok(Ok(report)) if report.left_behind == 0 => {
             tracing::info!(moved_instances = report.moved_instances, "left");
@@ -201,6 +203,11 @@ async fn leave(node: Node, limit: Duration, mut signals: Signals) {
     if let Some(node) = Arc::into_inner(node) {
         node.stop();
     }
+}
+
+/// For how long instances are handed over if the daemon is to have left within `limit`, goodbye included.
+fn patience_within(limit: Duration) -> Duration {
+    limit - GOODBYE.min(limit / 2)
 }
 
 /// Why a daemon ends.

@@ -12,6 +12,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use support::{Folder, code, statemesh, stderr, stdout};
 
@@ -65,6 +66,12 @@ fn get(address: &str, path: &str) -> Option<String> {
 
 /// A daemon on free ports, and where it listens, which is what it logs first.
 fn daemon(folder: &Folder, name: &str, flags: &[&str]) -> (Running, Value) {
+    let (running, at, _) = logging_daemon(folder, name, flags);
+    (running, at)
+}
+
+/// A daemon, where it listens, and the rest of its log, once it has ended.
+fn logging_daemon(folder: &Folder, name: &str, flags: &[&str]) -> (Running, Value, JoinHandle<String>) {
     let ports =
         ["clients", "changes", "peers", "gossip", "http"].map(|port| [format!("--listen-{port}"), "0".to_owned()]);
     let mut child = statemesh(&folder.0)
@@ -84,8 +91,8 @@ fn daemon(folder: &Folder, name: &str, flags: &[&str]) -> (Running, Value) {
         assert!(!line.contains("gossip has no key"), "over loopback nobody else reaches it: {line}");
         if logged["message"] == "listening" {
             // The rest of the log must not fill the pipe.
-            std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
-            return (running, logged);
+            let rest = std::thread::spawn(move || std::io::read_to_string(lines).unwrap_or_default());
+            return (running, logged, rest);
         }
     }
 }
@@ -219,21 +226,7 @@ fn the_daemons_keys_are_renewed_without_a_restart_and_under_an_open_connection()
 #[test]
 fn a_second_signal_ends_a_daemon_that_is_still_leaving() {
     let folder = Folder::new("twice");
-    folder.file("lamp.json", LAMP);
-    let (mut first, at) = daemon(&folder, "first", &[]);
-    let seed = at["gossip"].as_str().unwrap();
-    let (second, _) = daemon(&folder, "second", &["--discovery-seeds", seed]);
-    let clients = format!("tcp://{}", at["clients"].as_str().unwrap());
-    let ask = |args: &[&str]| statemesh(&folder.0).args(args).env("STATEMESH_ADDRESS", &clients).output().unwrap();
-    eventually("both own a share", || {
-        let members: Value = serde_json::from_slice(&ask(&["members", "-o", "json"]).stdout).ok()?;
-        let owners = members.as_array()?.iter().filter(|member| member["partitions"].as_u64() > Some(0));
-        (owners.count() == 2).then_some(())
-    });
-    assert_eq!(code(&ask(&["define", "lamp.json"])), 0);
-    let owner_of = |key: &str| stdout(&ask(&["where", key])).contains("first");
-    let key = (0..).map(|index| format!("lamp/{index}")).find(|key| owner_of(key)).unwrap();
-    assert_eq!(code(&ask(&["send", &key, "PRESS"])), 0);
+    let (mut first, second, at, _) = two_of_whom_the_first_has_an_instance(&folder, &[]);
 
     // Nobody takes what it has, so it cannot leave.
     second.signal("STOP");
@@ -245,6 +238,41 @@ fn a_second_signal_ends_a_daemon_that_is_still_leaving() {
     first.signal("TERM");
     assert_eq!(first.ended(), Some(130));
     second.signal("CONT");
+}
+
+#[test]
+fn a_daemon_that_cannot_hand_over_within_its_leave_timeout_says_goodbye_and_what_it_left_behind() {
+    let folder = Folder::new("left-behind");
+    let flags = ["--leave-timeout", "2s"];
+    let (mut first, second, _, log) = two_of_whom_the_first_has_an_instance(&folder, &flags);
+    second.signal("STOP");
+    first.signal("TERM");
+    assert_eq!(first.ended(), Some(0));
+    second.signal("CONT");
+    let log = log.join().unwrap();
+    assert!(log.contains("not every instance could be handed over") && log.contains(r#""left_behind":1"#), "{log}");
+}
+
+fn two_of_whom_the_first_has_an_instance(
+    folder: &Folder,
+    flags: &[&str],
+) -> (Running, Running, Value, JoinHandle<String>) {
+    folder.file("lamp.json", LAMP);
+    let (first, at, log) = logging_daemon(folder, "first", flags);
+    let seed = at["gossip"].as_str().unwrap();
+    let (second, _) = daemon(folder, "second", &["--discovery-seeds", seed]);
+    let clients = format!("tcp://{}", at["clients"].as_str().unwrap());
+    let ask = |args: &[&str]| statemesh(&folder.0).args(args).env("STATEMESH_ADDRESS", &clients).output().unwrap();
+    eventually("both own a share", || {
+        let members: Value = serde_json::from_slice(&ask(&["members", "-o", "json"]).stdout).ok()?;
+        let owners = members.as_array()?.iter().filter(|member| member["partitions"].as_u64() > Some(0));
+        (owners.count() == 2).then_some(())
+    });
+    assert_eq!(code(&ask(&["define", "lamp.json"])), 0);
+    let owner_of = |key: &str| stdout(&ask(&["where", key])).contains("first");
+    let key = (0..).map(|index| format!("lamp/{index}")).find(|key| owner_of(key)).unwrap();
+    assert_eq!(code(&ask(&["send", &key, "PRESS"])), 0);
+    (first, second, at, log)
 }
 
 /// Ports that no other test of this run takes: this file's tests share one process, and each asks for another block.

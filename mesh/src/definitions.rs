@@ -3,7 +3,8 @@
 //! Versions of a machine are ordered by a logical clock and then by their hash, never by a wall clock: members that have seen
 //! the same versions agree which is the newest, in whatever order they saw them. A definition is pushed to every live member
 //! and counts as defined when all have acknowledged it. Members that meet compare digests, then lists, and fetch what they
-//! lack; so a member that was away, or joins, has them all.
+//! lack; so a member that was away, or joins, has them all. They compare them again now and then, and when one of them has died: what it
+//! had not given to all, those who have it give.
 //!
 //! Machines that are given as files are judged once the mesh's list is known ([`Definitions::has_list_of`]), by the revision of the
 //! folder, which people raise. It is the upper part of the logical clock: of two folders the one with the higher revision is current
@@ -41,6 +42,8 @@ const FETCHED_AT_ONCE: usize = 16;
 const COUNT_BITS: u32 = 24;
 /// Largest revision of a folder: 13 digits, room for a date with its time.
 pub const MAX_REVISION: u64 = (1 << (u64::BITS - COUNT_BITS)) - 1;
+/// How often linked members compare digests.
+const DIGEST_PERIOD: Duration = Duration::from_secs(10);
 /// How long a define waits for live members before it says who did not answer: less than its client waits for the reply.
 const PUSH_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -111,6 +114,8 @@ impl DefineError {
 pub enum Input {
     /// There is a link to this member: it is told what we have, and what it still has to acknowledge.
     LinkUp(MemberName),
+    /// A member is there, or a new process of its name: what is being pushed it gets as well, once there is a link.
+    MemberUp(MemberName),
     /// A member is dead or has left: no push waits for it any more.
     MemberDown(MemberName),
     /// A message came over the link.
@@ -161,6 +166,8 @@ pub enum Output {
     Pushed {
         /// What [`Definitions::define`] returned.
         id: u64,
+        /// Live members that have it, beside this one.
+        have: usize,
         /// Live members that did not answer.
         missing: Vec<MemberName>,
         /// Live members that do not run it, and why.
@@ -172,15 +179,29 @@ pub enum Output {
 #[derive(Debug, Default)]
 struct Wanted {
     /// Asked for.
-    asked: BTreeSet<DefinitionHash>,
-    /// To be asked for then, each with its machine.
-    rest: VecDeque<(String, DefinitionHash)>,
+    asked: BTreeMap<DefinitionHash, Told>,
+    /// To be asked for then.
+    rest: VecDeque<(DefinitionHash, Told)>,
+}
+
+impl Wanted {
+    fn told(&self) -> impl Iterator<Item = &Told> {
+        self.asked.values().chain(self.rest.iter().map(|(_, told)| told))
+    }
+}
+
+/// What the list of a member tells of a version that is not here.
+#[derive(Debug, Clone)]
+struct Told {
+    machine: String,
+    clock: u64,
 }
 
 #[derive(Debug)]
 struct Push {
     definition: Definition,
     waiting: BTreeSet<MemberName>,
+    have: BTreeSet<MemberName>,
     refused: Vec<(MemberName, String)>,
     deadline: Instant,
 }
@@ -203,13 +224,19 @@ pub struct Definitions {
     machines: BTreeMap<String, BTreeMap<DefinitionHash, Version>>,
     /// Largest clock seen.
     clock: u64,
+    /// Members to whom there is a link, or was one in their present life.
+    linked: BTreeSet<MemberName>,
+    /// When these are told the digest again.
+    digest_at: Option<Instant>,
     /// Members whose list is known.
     told: BTreeSet<MemberName>,
-    /// Machines of which only the list of another member tells.
-    heard_of: BTreeSet<String>,
+    /// Versions that others have and that are not taken here, so as not to fetch them again.
+    not_taken: BTreeMap<DefinitionHash, Told>,
     /// By whom they are wanted of.
     wanted: BTreeMap<MemberName, Wanted>,
     pushes: BTreeMap<u64, Push>,
+    /// When to look whether pushes are done, although nobody has answered.
+    review_pushes_at: Option<Instant>,
     last_push: u64,
     digest: u64,
     out: VecDeque<Output>,
@@ -224,10 +251,13 @@ impl Definitions {
             bytes: 0,
             machines: BTreeMap::new(),
             clock: 0,
+            linked: BTreeSet::new(),
+            digest_at: None,
             told: BTreeSet::new(),
-            heard_of: BTreeSet::new(),
+            not_taken: BTreeMap::new(),
             wanted: BTreeMap::new(),
             pushes: BTreeMap::new(),
+            review_pushes_at: None,
             last_push: 0,
             digest: 0,
             out: VecDeque::new(),
@@ -266,7 +296,7 @@ impl Definitions {
             self.send(to, DefinitionMessage::Push { id, definition });
         }
         let deadline = now + PUSH_TIMEOUT;
-        self.pushes.insert(id, Push { definition, waiting, refused: Vec::new(), deadline });
+        self.pushes.insert(id, Push { definition, waiting, have: BTreeSet::new(), refused: Vec::new(), deadline });
         self.finish_pushes(now);
         Ok(id)
     }
@@ -277,25 +307,46 @@ impl Definitions {
         self.told.contains(member)
     }
 
+    /// Whether bodies are still to come from members that told of them.
+    #[must_use]
+    pub fn is_fetching(&self) -> bool {
+        !self.wanted.is_empty()
+    }
+
     /// The revision of the folder whose machines the mesh runs; 0: of none.
     #[must_use]
     pub fn revision(&self) -> u64 {
-        revision_of(self.clock)
+        let held = self.machines.values().flat_map(BTreeMap::values).map(|version| version.clock);
+        revision_of(held.chain(self.heard().map(|told| told.clock)).max().unwrap_or(0))
+    }
+
+    /// What others have, and is not here. What those had alone who are dead now counts no more.
+    fn heard(&self) -> impl Iterator<Item = &Told> {
+        self.wanted.values().flat_map(Wanted::told).chain(self.not_taken.values())
     }
 
     /// Judges the machines of a folder, of this revision if it has one, and tells `linked` of those that are taken. The mesh's list
     /// must be known.
     ///
     /// # Errors
-    /// A limit that one of them would exceed; those before it have been taken.
+    /// A limit that one of them would exceed; those before it have been taken, and told of.
     pub fn adopt(
         &mut self,
         files: &[File],
         revision: Option<u64>,
         linked: impl IntoIterator<Item = MemberName>,
     ) -> Result<(), DefineError> {
-        let revision = revision.unwrap_or(0).min(MAX_REVISION);
         let before = self.digest;
+        let result = self.take_files(files, revision.unwrap_or(0).min(MAX_REVISION));
+        if self.digest != before {
+            for to in linked {
+                self.tell_versions(&to, None);
+            }
+        }
+        result
+    }
+
+    fn take_files(&mut self, files: &[File], revision: u64) -> Result<(), DefineError> {
         let taken: Vec<&File> = if revision > self.revision() {
             files.iter().collect()
         } else if revision == 0 {
@@ -313,11 +364,6 @@ impl Definitions {
         for file in files.iter().filter(|file| named.contains(&file.hash)) {
             self.take_file(file, 0)?;
         }
-        if self.digest != before {
-            for to in linked {
-                self.tell_versions(&to, None);
-            }
-        }
         Ok(())
     }
 
@@ -330,7 +376,7 @@ impl Definitions {
     }
 
     fn knows(&self, machine: &str) -> bool {
-        self.machines.contains_key(machine) || self.heard_of.contains(machine)
+        self.machines.contains_key(machine) || self.heard().any(|told| told.machine == machine)
     }
 
     /// Takes in what happened; [`Definitions::poll`] gives what follows from it.
@@ -343,16 +389,34 @@ impl Definitions {
                 let digest = self.digest;
                 self.send(&name, DefinitionMessage::Digest { digest });
                 self.push_again(&name);
+                self.linked.insert(name);
+                self.digest_at.get_or_insert(now + DIGEST_PERIOD);
+            }
+            Input::MemberUp(name) => {
+                for push in self.pushes.values_mut() {
+                    push.waiting.insert(name.clone());
+                }
             }
             Input::MemberDown(name) => {
                 self.told.remove(&name);
                 self.wanted.remove(&name);
+                self.linked.remove(&name);
+                self.tell_digest();
                 for push in self.pushes.values_mut() {
                     push.waiting.remove(&name);
+                    push.have.remove(&name);
+                    push.refused.retain(|(by, _)| *by != name);
                 }
+                // Its successor may be heard of in the same breath: that has nothing of what this one had.
+                return self.review_pushes_at = Some(now);
             }
             Input::Message { from, message } => self.message(&from, message),
-            Input::Tick => {}
+            Input::Tick => {
+                if self.digest_at.is_some_and(|at| at <= now) {
+                    self.tell_digest();
+                    self.digest_at = (!self.linked.is_empty()).then(|| now + DIGEST_PERIOD);
+                }
+            }
         }
         self.finish_pushes(now);
     }
@@ -365,7 +429,7 @@ impl Definitions {
     /// When [`Input::Tick`] is due.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.pushes.values().map(|push| push.deadline).min()
+        self.pushes.values().map(|push| push.deadline).chain(self.digest_at).chain(self.review_pushes_at).min()
     }
 
     /// The same for all members that have the same versions with the same clocks.
@@ -393,6 +457,15 @@ impl Definitions {
         self.versions_after(None)
     }
 
+    /// Tells what is here to all from whom nothing is under way: their answer is a whole list, which would begin that anew.
+    fn tell_digest(&mut self) {
+        let digest = self.digest;
+        let quiet: Vec<_> = self.linked.iter().filter(|name| !self.wanted.contains_key(*name)).cloned().collect();
+        for to in &quiet {
+            self.send(to, DefinitionMessage::Digest { digest });
+        }
+    }
+
     /// What was said to a member before there was a link has not arrived.
     fn push_again(&mut self, to: &MemberName) {
         let waiting = self.pushes.iter().filter(|(_, push)| push.waiting.contains(to));
@@ -411,7 +484,10 @@ impl Definitions {
                         self.merge(definition);
                         self.out.push_back(Output::Taken { from: from.clone(), id, hash });
                     }
-                    Err(error) => self.send(from, DefinitionMessage::Refused { id, reason: error.to_string() }),
+                    Err(error) => {
+                        self.do_not_take(definition);
+                        self.send(from, DefinitionMessage::Refused { id, reason: error.to_string() });
+                    }
                 }
             }
             DefinitionMessage::Refused { id, reason } => {
@@ -422,8 +498,10 @@ impl Definitions {
                 }
             }
             DefinitionMessage::Ack { id } => {
-                if let Some(push) = self.pushes.get_mut(&id) {
-                    push.waiting.remove(from);
+                if let Some(push) = self.pushes.get_mut(&id)
+                    && push.waiting.remove(from)
+                {
+                    push.have.insert(from.clone());
                 }
             }
             DefinitionMessage::Digest { digest } => {
@@ -455,7 +533,8 @@ impl Definitions {
                     match self.check(&definition) {
                         Ok(()) => self.merge(definition),
                         Err(error) => {
-                            let machine = definition.machine;
+                            let machine = definition.machine.clone();
+                            self.do_not_take(definition);
                             self.out.push_back(Output::NotTaken { from: from.clone(), machine, error });
                         }
                     }
@@ -491,7 +570,7 @@ impl Definitions {
     fn fetch_missing(&mut self, from: &MemberName, versions: Vec<VersionId>) {
         let mut rest = VecDeque::new();
         for theirs in versions {
-            // What is judged before it has arrived is judged by this.
+            // What is defined from now on is newer, although this has not arrived.
             self.clock = self.clock.max(theirs.clock);
             let known = self.machines.get_mut(&theirs.machine);
             match known.and_then(|versions| versions.get_mut(&theirs.hash)) {
@@ -502,13 +581,8 @@ impl Definitions {
                     let VersionId { machine, clock, hash } = theirs;
                     self.merge(Definition { machine, clock, hash, body });
                 }
-                None => {
-                    rest.push_back((theirs.machine.clone(), theirs.hash));
-                    // Bounded as the machines that are here: a list is no way to make this grow.
-                    if self.heard_of.len() < MAX_MACHINES {
-                        self.heard_of.insert(theirs.machine);
-                    }
-                }
+                None if self.not_taken.contains_key(&theirs.hash) => {}
+                None => rest.push_back((theirs.hash, Told { machine: theirs.machine, clock: theirs.clock })),
             }
         }
         self.wanted.entry(from.clone()).or_default().rest.append(&mut rest);
@@ -519,14 +593,14 @@ impl Definitions {
     fn fetch_next(&mut self, from: &MemberName) {
         let Some(wanted) = self.wanted.get_mut(from).filter(|wanted| wanted.asked.is_empty()) else { return };
         while wanted.asked.len() < FETCHED_AT_ONCE
-            && let Some((machine, hash)) = wanted.rest.pop_front()
+            && let Some((hash, told)) = wanted.rest.pop_front()
         {
             // Another member may have given it meanwhile.
-            if !self.machines.get(&machine).is_some_and(|versions| versions.contains_key(&hash)) {
-                wanted.asked.insert(hash);
+            if !self.machines.get(&told.machine).is_some_and(|versions| versions.contains_key(&hash)) {
+                wanted.asked.insert(hash, told);
             }
         }
-        let hashes = wanted.asked.clone();
+        let hashes: BTreeSet<_> = wanted.asked.keys().copied().collect();
         if hashes.is_empty() {
             self.wanted.remove(from);
         } else {
@@ -576,11 +650,18 @@ impl Definitions {
         }
     }
 
+    /// A limit is in the way, which does not go: versions are kept for good.
+    fn do_not_take(&mut self, Definition { machine, clock, hash, .. }: Definition) {
+        // Bounded as the machines that are here: what others say is no way to make this grow.
+        if self.not_taken.len() < MAX_MACHINES {
+            self.not_taken.insert(hash, Told { machine, clock });
+        }
+    }
+
     /// Takes a version, or the newer clock of one.
     fn merge(&mut self, definition: Definition) {
         self.clock = self.clock.max(definition.clock);
         let Definition { machine, clock, hash, body } = definition;
-        self.heard_of.remove(&machine);
         let versions = self.machines.entry(machine.clone()).or_default();
         let known = versions.get(&hash).map(|known| known.clock);
         if known.is_some_and(|known| known >= clock) {
@@ -609,13 +690,14 @@ impl Definitions {
     }
 
     fn finish_pushes(&mut self, now: Instant) {
+        self.review_pushes_at = None;
         let out = &mut self.out;
         self.pushes.retain(|id, push| {
             let done = push.waiting.is_empty() || push.deadline <= now;
             if done {
                 let missing = push.waiting.iter().cloned().collect();
                 let refused = std::mem::take(&mut push.refused);
-                out.push_back(Output::Pushed { id: *id, missing, refused });
+                out.push_back(Output::Pushed { id: *id, have: push.have.len(), missing, refused });
             }
             !done
         });
@@ -747,6 +829,68 @@ mod tests {
         assert!(members[1].has_list_of(&name(0)) && members[0].digest() == members[1].digest());
     }
 
+    /// Three members with links to each other, of whom the last missed what the first defined.
+    fn one_missed_it(rng: &mut StdRng, now: Instant) -> Vec<Definitions> {
+        let mut members: Vec<_> = (0..3).map(|_| Definitions::new(MAX_BYTES)).collect();
+        for (a, b) in [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)] {
+            members[a].handle(Input::LinkUp(name(b)), now);
+        }
+        settle(&mut members, rng, now);
+        members[0].define("m", hash(1), vec![1], [name(1)], now).unwrap();
+        settle(&mut members, rng, now);
+        assert_eq!(members[2].newest("m"), None);
+        members
+    }
+
+    #[test]
+    fn what_a_member_that_died_had_not_given_to_all_those_give_who_have_it() {
+        let (mut rng, now) = (StdRng::seed_from_u64(1), Instant::now());
+        let mut members = one_missed_it(&mut rng, now);
+        (1..3).for_each(|n| members[n].handle(Input::MemberDown(name(0)), now));
+        settle(&mut members, &mut rng, now);
+        assert_eq!(members[2].newest("m").unwrap().hash, hash(1));
+        assert_eq!(members[0].digest(), members[1].digest());
+    }
+
+    #[test]
+    fn linked_members_compare_digests_again_and_again() {
+        let (mut rng, now) = (StdRng::seed_from_u64(1), Instant::now());
+        let mut members = one_missed_it(&mut rng, now);
+        // Who lacks it is told of it by those who hear its digest.
+        assert_eq!(members[2].next_deadline(), Some(now + DIGEST_PERIOD));
+        members[2].handle(Input::Tick, now + DIGEST_PERIOD);
+        settle(&mut members, &mut rng, now);
+        assert_eq!(members[2].newest("m").unwrap().hash, hash(1));
+        assert_eq!(members[2].next_deadline(), Some(now + 2 * DIGEST_PERIOD));
+    }
+
+    #[test]
+    fn what_is_under_way_from_a_member_is_not_begun_anew_by_a_digest() {
+        let now = Instant::now();
+        let mut one = Definitions::new(MAX_BYTES);
+        one.handle(Input::LinkUp(name(1)), now);
+        let versions = vec![VersionId { machine: "m".into(), clock: 1, hash: hash(1) }];
+        let message = DefinitionMessage::Versions { versions, after: None, more: false };
+        one.handle(Input::Message { from: name(1), message }, now);
+        while one.poll().is_some() {}
+        one.handle(Input::Tick, now + DIGEST_PERIOD);
+        assert_eq!(one.poll(), None);
+    }
+
+    #[test]
+    fn a_revision_of_which_only_the_dead_told_does_not_keep_out_a_folder_of_that_revision() {
+        let now = Instant::now();
+        let mut one = Definitions::new(MAX_BYTES);
+        let versions = vec![VersionId { machine: "m".into(), clock: 6 << COUNT_BITS | 1, hash: hash(6) }];
+        let message = DefinitionMessage::Versions { versions, after: None, more: false };
+        one.handle(Input::Message { from: name(1), message }, now);
+        one.adopt(&folder(&["m"], 6), Some(6), []).unwrap();
+        assert_eq!((one.revision(), current(&one, "m")), (6, None), "it is on its way");
+        one.handle(Input::MemberDown(name(1)), now);
+        one.adopt(&folder(&["m"], 6), Some(6), []).unwrap();
+        assert_eq!((one.revision(), current(&one, "m")), (6, Some(6)));
+    }
+
     #[test]
     fn a_define_is_done_when_every_live_member_has_it() {
         let (mut rng, now) = (StdRng::seed_from_u64(1), Instant::now());
@@ -754,7 +898,7 @@ mod tests {
         let id = members[0].define("m", hash(1), vec![1], [name(1), name(2)], now);
         let done = settle(&mut members, &mut rng, now);
         let missing = Vec::new();
-        assert_eq!(done.last(), Some(&Output::Pushed { id: id.unwrap(), missing, refused: Vec::new() }));
+        assert_eq!(done.last(), Some(&Output::Pushed { id: id.unwrap(), have: 2, missing, refused: Vec::new() }));
         assert_eq!(members[2].newest("m").unwrap().hash, hash(1));
     }
 
@@ -768,8 +912,39 @@ mod tests {
         let missing = vec![name(2)];
         assert!(
             std::iter::from_fn(|| one.poll())
-                .any(|o| o == Output::Pushed { id, missing: missing.clone(), refused: Vec::new() })
+                .any(|o| o == Output::Pushed { id, have: 0, missing: missing.clone(), refused: Vec::new() })
         );
+    }
+
+    #[test]
+    fn of_a_member_that_is_killed_and_starts_at_once_its_new_process_is_waited_for() {
+        let now = Instant::now();
+        let mut one = Definitions::new(MAX_BYTES);
+        let id = one.define("m", hash(1), vec![1], [name(1), name(2)], now).unwrap();
+        let ack = |by: usize| Input::Message { from: name(by), message: DefinitionMessage::Ack { id } };
+        one.handle(ack(1), now);
+        while one.poll().is_some() {}
+        (1..3).for_each(|n| one.handle(Input::MemberDown(name(n)), now));
+        assert_eq!(one.next_deadline(), Some(now));
+        one.handle(Input::MemberUp(name(1)), now);
+        one.handle(Input::Tick, now);
+        assert_eq!(one.poll(), None, "it is not done");
+        one.handle(Input::LinkUp(name(1)), now);
+        one.handle(ack(1), now);
+        let done = Output::Pushed { id, have: 1, missing: Vec::new(), refused: Vec::new() };
+        assert_eq!(std::iter::from_fn(|| one.poll()).last(), Some(done));
+    }
+
+    #[test]
+    fn a_member_that_joins_while_a_define_is_under_way_gets_it() {
+        let now = Instant::now();
+        let mut one = Definitions::new(MAX_BYTES);
+        let id = one.define("m", hash(1), vec![1], [name(1)], now).unwrap();
+        one.handle(Input::MemberUp(name(2)), now);
+        one.handle(Input::Message { from: name(1), message: DefinitionMessage::Ack { id } }, now);
+        one.handle(Input::Tick, now + PUSH_TIMEOUT);
+        let done = Output::Pushed { id, have: 1, missing: vec![name(2)], refused: Vec::new() };
+        assert_eq!(std::iter::from_fn(|| one.poll()).last(), Some(done));
     }
 
     #[test]
@@ -783,7 +958,7 @@ mod tests {
         let pushed = |output| matches!(output, Output::Send { message: DefinitionMessage::Push { id: again, .. }, .. } if again == id);
         assert!(std::iter::from_fn(|| one.poll()).any(pushed));
         one.handle(Input::Message { from: name(1), message: DefinitionMessage::Ack { id } }, now);
-        assert_eq!(one.poll(), Some(Output::Pushed { id, missing: Vec::new(), refused: Vec::new() }));
+        assert_eq!(one.poll(), Some(Output::Pushed { id, have: 1, missing: Vec::new(), refused: Vec::new() }));
     }
 
     #[test]
@@ -796,7 +971,10 @@ mod tests {
         one.handle(Input::Message { from: name(2), message }, now);
         one.handle(Input::Message { from: name(1), message: DefinitionMessage::Ack { id } }, now);
         let refused = vec![(name(2), "no".into())];
-        assert_eq!(std::iter::from_fn(|| one.poll()).last(), Some(Output::Pushed { id, missing: Vec::new(), refused }));
+        assert_eq!(
+            std::iter::from_fn(|| one.poll()).last(),
+            Some(Output::Pushed { id, have: 1, missing: Vec::new(), refused })
+        );
     }
 
     #[test]
@@ -925,6 +1103,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_taken_of_a_folder_before_a_limit_is_told_of() {
+        let (mut rng, now) = (StdRng::seed_from_u64(1), Instant::now());
+        let mut members = vec![Definitions::new(25), Definitions::new(MAX_BYTES)];
+        let files: Vec<File> = ["a", "b", "c"].into_iter().zip(1..).flat_map(|(id, n)| folder(&[id], n)).collect();
+        assert_eq!(members[0].adopt(&files, Some(1), [name(1)]), Err(DefineError::Full(25)));
+        settle(&mut members, &mut rng, now);
+        assert_eq!(members[1].versions().count(), 2);
+        assert_eq!(members[0].digest(), members[1].digest());
+    }
+
+    #[test]
     fn limits_refuse_and_change_nothing() {
         let now = Instant::now();
         let mut one = Definitions::new(MAX_BYTES);
@@ -965,6 +1154,11 @@ mod tests {
         one.handle(Input::Message { from: name(1), message }, now);
         assert_eq!(one.poll(), Some(Output::NotTaken { from: name(1), machine: "n".into(), error }));
         assert_eq!((one.poll(), one.versions().count()), (None, 2));
+        // It is not fetched with each list.
+        let versions = vec![VersionId { machine: "n".into(), clock: 9, hash: hash(3) }];
+        let message = DefinitionMessage::Versions { versions, after: None, more: false };
+        one.handle(Input::Message { from: name(1), message }, now);
+        assert_eq!((one.poll(), one.is_fetching()), (None, false));
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub struct Resource {
 pub const RESOURCES: [Resource; 10] = [
     Resource { path: "/", shows: "this list" },
     Resource { path: "/health/live", shows: "200 while the process works" },
-    Resource { path: "/health/ready", shows: "200 once the daemon has joined, or is alone on purpose; 503 with the reason until then, and while it leaves" },
+    Resource { path: "/health/ready", shows: "200 once the daemon has joined and has the mesh's machines, or is alone on purpose; 503 with the reason until then, and while it leaves" },
     Resource { path: "/metrics", shows: "metrics, as Prometheus reads them" },
     Resource { path: "/v1/members", shows: "the daemons of the mesh" },
     Resource { path: "/v1/placement", shows: "which of them serves which partition" },

@@ -39,7 +39,7 @@ pub(crate) struct Directory {
     pub owners: Vec<u16>,
     /// For each partition the index of who serves it now, as far as this daemon knows.
     pub serving: Vec<Option<u16>>,
-    /// Joined, or alone on purpose, and what became of the machines given as files is known.
+    /// Joined, or alone on purpose, with the mesh's machines, and what became of those given as files is known.
     pub joined: bool,
     /// The daemon is leaving.
     pub leaving: bool,

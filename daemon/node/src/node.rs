@@ -31,8 +31,6 @@ use crate::shared::Shared;
 
 /// How long to wait for room in a reactor's ring.
 const RING_PAUSE: Duration = Duration::from_millis(1);
-/// How long leaving may take; a caller with less patience ends the process.
-const LEAVE_PATIENCE: Duration = Duration::from_secs(600);
 /// How long a caller in the process waits for an answer.
 const CALL_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -220,12 +218,12 @@ impl Node {
         self.handle.clone()
     }
 
-    /// Hands over everything to the others and says goodbye. Blocks until that is done, or has taken ten minutes.
+    /// Hands over everything to the others, for at most `patience`, and says goodbye. Blocks until that is done.
     #[must_use]
-    pub fn leave(&self) -> LeaveReport {
+    pub fn leave(&self, patience: Duration) -> LeaveReport {
         let (done, left) = oneshot::channel();
         let gone = LeaveReport { moved_instances: 0, left_behind: self.shared.shards.instances() };
-        if self.orders.blocking_send(Order::Leave { patience: LEAVE_PATIENCE, done }).is_err() {
+        if self.orders.blocking_send(Order::Leave { patience, done }).is_err() {
             return gone;
         }
         left.blocking_recv().unwrap_or(gone)

@@ -272,17 +272,28 @@ impl Seal {
     /// # Errors
     /// Why it is dropped; it is counted as well.
     pub fn open(&mut self, from: SocketAddr, datagram: &[u8], now: Instant) -> Result<Vec<u8>, Dropped> {
-        let opened = self.try_open(from, datagram, now);
+        let allowed = self.limit.allow(from, now);
+        let opened = if allowed { self.try_open(datagram) } else { Err(Dropped::TooMany) };
+        self.counted(opened)
+    }
+
+    /// Opens what a member sent by its link, where nobody else can spend what it may send: a datagram's source is easily forged.
+    ///
+    /// # Errors
+    /// Why it is dropped; it is counted as well.
+    pub fn open_by_link(&mut self, sealed: &[u8]) -> Result<Vec<u8>, Dropped> {
+        let opened = self.try_open(sealed);
+        self.counted(opened)
+    }
+
+    fn counted(&mut self, opened: Result<Vec<u8>, Dropped>) -> Result<Vec<u8>, Dropped> {
         if let Err(reason) = opened {
             self.drops.counts[reason as usize] += 1;
         }
         opened
     }
 
-    fn try_open(&mut self, from: SocketAddr, datagram: &[u8], now: Instant) -> Result<Vec<u8>, Dropped> {
-        if !self.limit.allow(from, now) {
-            return Err(Dropped::TooMany);
-        }
+    fn try_open(&mut self, datagram: &[u8]) -> Result<Vec<u8>, Dropped> {
         if datagram.len() > MAX_DATAGRAM_BYTES {
             return Err(Dropped::TooLarge);
         }
@@ -350,6 +361,22 @@ mod tests {
         assert_eq!(b.drops().count(Dropped::Replayed), 1);
         assert!(a.seal(&[0; MAX_PAYLOAD_BYTES]).is_some());
         assert!(a.seal(&[0; MAX_PAYLOAD_BYTES + 1]).is_none());
+    }
+
+    #[test]
+    fn who_forges_a_members_address_does_not_silence_its_link() {
+        let (mesh, now) = (mesh("m", 1024), Instant::now());
+        let from = SocketAddr::from(([127, 0, 0, 1], 7403));
+        let mut a = seal_of(&mesh, keys(1, &[]), 1);
+        let mut b = Seal::new(&mesh, keys(1, &[]), RateLimit::new(1, 2), [2; 16]);
+        for reason in [Dropped::NotGossip, Dropped::NotGossip, Dropped::TooMany] {
+            assert_eq!(b.open(from, b"junk", now), Err(reason));
+        }
+        let sealed = a.seal(b"hello").unwrap();
+        assert_eq!(b.open(from, &sealed, now), Err(Dropped::TooMany));
+        assert_eq!(b.open_by_link(&sealed).unwrap(), b"hello");
+        assert_eq!(b.open_by_link(&sealed), Err(Dropped::Replayed));
+        assert_eq!(b.drops().count(Dropped::Replayed), 1);
     }
 
     #[test]

@@ -167,7 +167,12 @@ impl Judge {
             End::Refused { code, .. } => *self.codes.entry(code.clone()).or_default() += 1,
             _ => {}
         }
-        Some((id, attempt.end.clone()))
+        let (end, is_event) = (attempt.end.clone(), attempt.event.is_some());
+        if is_event && matches!(&end, End::Refused { code, .. } if code == "unknown_machine") {
+            // Events with a number are for a machine that the mesh has, and are not sent again.
+            self.wrong(format!("a daemon serves without the mesh's machines: {reply}"));
+        }
+        Some((id, end))
     }
 
     /// A connection ended: what was open on it has no answer. Gives the ids, in the order sent.

@@ -26,7 +26,6 @@ use statemesh_shard::write_value;
 struct Push {
     asked: Asked,
     good: Good,
-    members: usize,
 }
 
 /// The definitions of the mesh, and what is under way with them.
@@ -83,6 +82,21 @@ impl Definitions {
     /// Whether the list of this member's machines is known.
     pub(super) fn has_list_of(&self, member: &MemberName) -> bool {
         self.known.has_list_of(member)
+    }
+
+    /// Whether no version that a member told of is still to be fetched or compiled.
+    pub(super) fn are_settled(&self) -> bool {
+        self.pending.is_empty() && !self.is_fetching()
+    }
+
+    /// Whether versions are still to come from members that told of them.
+    pub(super) fn is_fetching(&self) -> bool {
+        self.known.is_fetching()
+    }
+
+    /// Versions that are to be compiled, or are under way.
+    pub(super) fn uncompiled(&self) -> usize {
+        self.pending.len()
     }
 
     /// The revision of the folder whose machines the mesh runs.
@@ -163,10 +177,9 @@ impl Control {
         let machine = &good.machine;
         let (name, hash, compiled) = (machine.id().to_owned(), *machine.hash(), Arc::clone(machine));
         let live: Vec<MemberName> = self.live().cloned().collect();
-        let members = live.len() + 1;
         match self.definitions.known.define(&name, hash, body_of(machine), live, now) {
             Ok(push) => {
-                self.definitions.pushes.insert(push, Push { asked, good, members });
+                self.definitions.pushes.insert(push, Push { asked, good });
                 // Another member may have told of it before: then it waits to be compiled, or could not be.
                 if self.shared.machines.table().by_hash(&hash).is_none() {
                     self.add(&name, hash, compiled);
@@ -195,6 +208,11 @@ impl Control {
 
     pub(super) fn definition_link_up(&mut self, name: MemberName, now: Instant) {
         self.definitions.known.handle(definitions::Input::LinkUp(name), now);
+        self.follow_definitions();
+    }
+
+    pub(super) fn definition_member_up(&mut self, name: MemberName, now: Instant) {
+        self.definitions.known.handle(definitions::Input::MemberUp(name), now);
         self.follow_definitions();
     }
 
@@ -237,7 +255,7 @@ impl Control {
                 definitions::Output::NotTaken { from, machine, error } => {
                     tracing::warn!(member = %from, machine, %error, "a definition that another member has is not taken here");
                 }
-                definitions::Output::Pushed { id, missing, refused } => self.pushed(id, &missing, &refused),
+                definitions::Output::Pushed { id, have, missing, refused } => self.pushed(id, have, &missing, &refused),
             }
         }
         if changed {
@@ -327,8 +345,8 @@ impl Control {
         }
     }
 
-    fn pushed(&mut self, id: u64, missing: &[MemberName], refused: &[(MemberName, String)]) {
-        let Some(Push { asked, good, members }) = self.definitions.pushes.remove(&id) else {
+    fn pushed(&mut self, id: u64, have: usize, missing: &[MemberName], refused: &[(MemberName, String)]) {
+        let Some(Push { asked, good }) = self.definitions.pushes.remove(&id) else {
             return;
         };
         let number = self.shared.machines.table().by_hash(good.machine.hash()).map_or(0, |version| version.number);
@@ -341,7 +359,7 @@ impl Control {
             .str("machine", good.machine.id())
             .str("hash", &statemesh_shard::machines::hex(good.machine.hash()))
             .uint("version", definitions::count_of(number))
-            .uint("members", members.saturating_sub(missing.len() + refused.len()) as u64);
+            .uint("members", have as u64 + 1);
         if !missing.is_empty() {
             map.list("missing", missing.iter(), |out, encoding, name| write_str(out, encoding, name.as_str()));
         }

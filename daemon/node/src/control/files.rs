@@ -36,6 +36,11 @@ impl Files {
     pub(super) fn differing(&self) -> u64 {
         self.differing.len() as u64
     }
+
+    /// Since when this daemon has joined.
+    pub(super) fn joined_at(&self) -> Option<Instant> {
+        self.joined_at
+    }
 }
 
 impl Control {
@@ -54,18 +59,32 @@ impl Control {
 
     /// When files are judged although somebody has not told what it has.
     pub(super) fn files_due(&self) -> Option<Instant> {
-        let joined_at = self.files.joined_at.filter(|_| !self.files.are_judged())?;
+        self.lists_due().filter(|_| !self.files.are_judged() && !self.definitions.is_fetching())
+    }
+
+    fn lists_due(&self) -> Option<Instant> {
+        let joined_at = self.files.joined_at?;
         self.live().any(|name| self.definitions.has_list_of(name)).then(|| joined_at + LISTS_PATIENCE)
+    }
+
+    /// Whether all live members have told which machines they have.
+    pub(super) fn all_told(&self) -> bool {
+        self.live().all(|name| self.definitions.has_list_of(name))
     }
 
     /// Judges the files once the mesh's list is known: this daemon is alone, or all live members have told theirs.
     pub(super) fn judge_files(&mut self, now: Instant) {
-        if self.files.are_judged() || !self.joined {
+        if !self.joined {
             return;
         }
         self.files.joined_at.get_or_insert(now);
-        let all_told = self.live().all(|name| self.definitions.has_list_of(name));
-        if !all_told && self.files_due().is_none_or(|due| now < due) {
+        if self.files.are_judged() {
+            return;
+        }
+        // What a member that dies was about to give does not count: so that is awaited.
+        let comes = self.definitions.is_fetching() && self.adopting_due().is_some_and(|due| now < due);
+        let known = self.all_told() || self.lists_due().is_some_and(|due| due <= now);
+        if !known || comes {
             return;
         }
         self.files.judged = true;

@@ -10,8 +10,10 @@ use statemesh_mesh::gossip::Dropped;
 
 use super::Control;
 
-/// Time between two notices.
+/// Time between two notices, those that are sent and those that are heard alike: anybody can send any number of them.
 const PERIOD: Duration = Duration::from_secs(1);
+/// How long a notice counts. Who is kept out is told so again by the next datagram that it sends.
+const COUNTS_FOR: Duration = Duration::from_secs(15);
 
 /// What a notice says on the wire, and what it means to its reader.
 const NOTICES: [(Dropped, &[u8], &str); 2] = [
@@ -27,8 +29,20 @@ const NOTICES: [(Dropped, &[u8], &str); 2] = [
 #[derive(Debug, Default)]
 pub(super) struct GossipRejections {
     told_at: Option<Instant>,
-    /// What the last notice said.
-    pub(super) notice: Option<String>,
+    /// What the last notice said, and when it came.
+    notice: Option<(String, Instant)>,
+}
+
+impl GossipRejections {
+    /// What was said of late to this daemon by one that keeps it out.
+    pub(super) fn notice(&self, now: Instant) -> Option<&String> {
+        self.notice.as_ref().filter(|(_, at)| now < *at + COUNTS_FOR).map(|(notice, _)| notice)
+    }
+
+    /// What was said of other keys than those of now does not count.
+    pub(super) fn forget_notice(&mut self) {
+        self.notice = None;
+    }
 }
 
 impl Control {
@@ -43,15 +57,19 @@ impl Control {
         self.send_datagram(from, notice.to_vec());
     }
 
-    /// Takes in a notice. Says whether the datagram was one.
-    pub(super) fn heard_notice(&mut self, datagram: &[u8], from: SocketAddr) -> bool {
+    /// Takes in a notice. Says whether the datagram was one. One that has joined is not kept out, whoever says so.
+    pub(super) fn heard_notice(&mut self, datagram: &[u8], from: SocketAddr, now: Instant) -> bool {
         let Some((.., meaning)) = NOTICES.iter().find(|(_, notice, _)| *notice == datagram) else { return false };
-        let notice = format!("the daemon at {from} keeps us out: {meaning}");
-        if self.gossip_rejections.notice.as_ref() != Some(&notice) {
-            tracing::warn!("{notice}");
-            self.gossip_rejections.notice = Some(notice);
-            self.stale = true;
+        let last = self.gossip_rejections.notice.as_ref();
+        if self.joined || last.is_some_and(|(_, at)| now < *at + PERIOD) {
+            return true;
         }
+        let notice = format!("the daemon at {from} keeps us out: {meaning}");
+        if self.gossip_rejections.notice(now) != Some(&notice) {
+            tracing::warn!("{notice}");
+        }
+        // What that says of this daemon is published when it is judged what it waits for.
+        self.gossip_rejections.notice = Some((notice, now));
         true
     }
 }

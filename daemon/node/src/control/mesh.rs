@@ -34,7 +34,7 @@ pub(super) struct Enrolled {
 impl Control {
     pub(super) fn datagram(&mut self, sealed: &[u8], from: SocketAddr, now: Instant) {
         self.received += 1;
-        if self.heard_notice(sealed, from) {
+        if self.heard_notice(sealed, from, now) {
             return;
         }
         match self.seal.open(from, sealed, now) {
@@ -107,6 +107,7 @@ impl Control {
         self.ownership_member(identity, now);
         // Unless it was back, it is another process: what the one before it held is lost.
         self.adopted.remove(&identity.name);
+        self.definition_member_up(identity.name.clone(), now);
     }
 
     fn ownership_member(&mut self, identity: &Identity, now: Instant) {
@@ -258,9 +259,10 @@ impl Control {
                 self.index_changed(now);
             }
             PeerMessage::Membership(sealed) => {
-                let address = self.membership.member(&from).map(|known| known.identity.gossip_addr());
                 // What cannot be opened is counted by reason.
-                if let Some(Ok(bytes)) = address.map(|address| self.seal.open(address, &sealed, now)) {
+                if self.membership.member(&from).is_some()
+                    && let Ok(bytes) = self.seal.open_by_link(&sealed)
+                {
                     self.membership.handle(membership::Input::ByLink { from, bytes: &bytes }, now);
                 }
             }
@@ -478,6 +480,7 @@ impl Control {
             (true, ..) => "leaving the mesh".to_owned(),
             (_, false, _) => self.waiting.as_ref().unwrap_or(&Waiting::Looking).to_string(),
             (_, true, _) if !self.files.are_judged() => "waiting for the list of the mesh's machines".to_owned(),
+            (_, true, _) if !self.adopts => "waiting for the mesh's machines".to_owned(),
             (_, true, 0) => "alone".to_owned(),
             (_, true, others) => format!("joined {others} others"),
         };
@@ -486,7 +489,7 @@ impl Control {
             hash,
             owners,
             serving,
-            joined: self.joined && self.files.are_judged(),
+            joined: self.adopts && self.files.are_judged(),
             leaving: self.leaving.is_some(),
             reason,
         });

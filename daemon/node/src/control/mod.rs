@@ -5,6 +5,7 @@
 //! ([`Control::poll`]), and when to be woken ([`Control::next_deadline`]). It has no socket, clock, thread or randomness of its
 //! own: [`shell`] gives it those of the operating system, the simulator gives it others.
 
+mod adopting;
 mod compile;
 mod counts;
 mod define;
@@ -174,6 +175,8 @@ pub struct Control {
     received: u64,
     started: Instant,
     joined: bool,
+    /// It adopts partitions: the mesh's machines are here.
+    adopts: bool,
     /// The members without which the mesh does not begin.
     birth: Vec<MemberName>,
     /// Why it has not joined.
@@ -230,6 +233,7 @@ impl Control {
             received: 0,
             started: now,
             joined: false,
+            adopts: false,
             birth: waiting::birth_of(options)?,
             waiting: None,
             warned: Warned::default(),
@@ -257,7 +261,10 @@ impl Control {
             Wake::Answered(answer) => self.answered(answer, now),
             Wake::Done(done) => self.work_done(done, now),
             Wake::Leave { patience } => self.leave(patience, now),
-            Wake::Rotate(keys) => self.seal.rotate(keys),
+            Wake::Rotate(keys) => {
+                self.seal.rotate(keys);
+                self.gossip_rejections.forget_notice();
+            }
             Wake::Tick => {}
         }
         self.shared.beats.beat(Loop::Control, self.shared.clock.millis(now));
@@ -309,6 +316,7 @@ impl Control {
             self.ownership.next_deadline(),
             self.definitions.next_deadline(),
             self.files_due(),
+            self.adopting_due(),
             self.leaving_deadline(),
             self.outbox.next_deadline(),
             self.telling_at,
@@ -329,6 +337,7 @@ impl Control {
         self.close_departed(now);
         self.join_or_wait(now);
         self.judge_files(now);
+        self.adopt_when_known(now);
         if self.ownership.next_deadline().is_some_and(|at| at <= now) {
             self.own(ownership::Input::Tick, now);
         }

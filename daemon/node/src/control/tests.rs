@@ -10,14 +10,15 @@ use statemesh_mesh::key_index::{LostKey, PART_BYTES};
 use statemesh_protocol::identity::MemberName;
 use statemesh_protocol::peer::PeerMessage;
 use statemesh_protocol::peer::body::Body;
-use statemesh_protocol::peer::definition::{Definition, DefinitionMessage};
+use statemesh_protocol::peer::definition::{Definition, DefinitionMessage, VersionId};
 use statemesh_protocol::peer::frame::PeerFrame;
 use statemesh_protocol::peer::index::IndexMessage;
+use statemesh_protocol::peer::ownership::OwnershipMessage;
 use statemesh_shard::{Clock, Run};
 use statemesh_transport::ConnId;
 
 use super::define::body_of;
-use super::{Birth, Control, Output, Unanswered, Wake, Work};
+use super::{Birth, Control, Loaded, Output, Unanswered, Wake, Work};
 use crate::mailbox::{Command, ToControl};
 use crate::options::{Discovery, Limits, Listen, Options};
 use crate::parts::Parts;
@@ -49,6 +50,8 @@ struct Plane {
     said: Vec<DefinitionMessage>,
     /// Work that is under way, where a test decides when it is done.
     under_way: Option<Vec<Work>>,
+    /// It has asked a member who holds what it is to adopt.
+    claims: bool,
     left: bool,
 }
 
@@ -84,7 +87,8 @@ impl Plane {
         let options = Options { name: name.into(), ..options(discovery) };
         let Parts { shared, control, .. } = Parts::new(options, birth, now).unwrap();
         let (sent, replies, said) = (Vec::new(), Vec::new(), Vec::new());
-        let mut plane = Self { control, shared, now, dns, sent, replies, said, under_way: None, left: false };
+        let mut plane =
+            Self { control, shared, now, dns, sent, replies, said, under_way: None, claims: false, left: false };
         plane.handle(Wake::Tick);
         plane
     }
@@ -112,8 +116,10 @@ impl Plane {
                 Command::Reply { reply, .. } => self.replies.push(String::from_utf8(reply).unwrap()),
                 Command::Send { frame, .. } => {
                     let Some(PeerFrame::Control(body)) = PeerFrame::decode(&frame) else { continue };
-                    if let PeerMessage::Definitions(message) = PeerMessage::decode(body).unwrap() {
-                        self.said.push(message);
+                    match PeerMessage::decode(body).unwrap() {
+                        PeerMessage::Definitions(message) => self.said.push(message),
+                        PeerMessage::Ownership { message: OwnershipMessage::Query { .. }, .. } => self.claims = true,
+                        _ => {}
                     }
                 }
                 _ => {}
@@ -189,20 +195,25 @@ fn two_without_links() -> [Plane; 2] {
     let first = Plane::named("a", ME, by_service(), dns.clone(), now);
     let mut planes = [first, Plane::named("b", OTHER, by_service(), dns, now)];
     run_both(&mut planes, Duration::from_secs(2));
-    assert!(planes.iter().all(Plane::joined));
+    assert!(planes.iter().all(|plane| plane.control.joined));
     planes
 }
 
 /// A daemon with a link to "b", whose work is done when a test says so.
 fn linked() -> Plane {
     let [mut plane, _] = two_without_links();
+    link(&mut plane);
+    plane.said.clear();
+    plane.under_way = Some(Vec::new());
+    plane
+}
+
+/// Both directions of a link with "b".
+fn link(plane: &mut Plane) {
     let member = plane.control.number(&MemberName::new("b").unwrap());
     let lane = (0, ConnId::for_tests(0));
     let (to, from) = (ToControl::LinkTo { member, up: true }, ToControl::LinkFrom { member, lane, up: true });
     plane.handle(Wake::Reactors(vec![to, from]));
-    plane.said.clear();
-    plane.under_way = Some(Vec::new());
-    plane
 }
 
 /// A version of a machine as another member has it, which invokes these.
@@ -325,6 +336,29 @@ fn a_daemon_that_dns_names_alone_waits_for_those_without_whom_the_mesh_does_not_
     let mut plane = Plane::new(birth(&["a"]), Dns::Names(vec![ME]));
     plane.run(PATIENCE);
     assert!(plane.joined(), "{}", plane.reason());
+}
+
+#[test]
+fn a_notice_of_being_kept_out_counts_for_a_while_and_until_keys_change() {
+    let mut plane = Plane::new(by_seeds(&[OTHER]), Dns::Silent);
+    let keeps_out = |plane: &Plane| plane.reason().contains("keeps us out");
+    let notice = |port| {
+        let sealed = b"statemesh 1 wrong-key".to_vec();
+        Wake::Datagram { from: SocketAddr::from((OTHER, port)), sealed }
+    };
+    plane.handle(notice(7403));
+    assert!(keeps_out(&plane), "{}", plane.reason());
+    let said = plane.reason();
+    // Anybody can send such: no more than one a second changes anything.
+    (1..100).for_each(|port| plane.handle(notice(port)));
+    assert_eq!(plane.reason(), said);
+    plane.run(Duration::from_secs(20));
+    assert!(!keeps_out(&plane), "{}", plane.reason());
+    plane.handle(notice(7403));
+    assert!(keeps_out(&plane), "{}", plane.reason());
+    let keys = super::keyring(&[[7; 32]]).unwrap();
+    plane.handle(Wake::Rotate(keys));
+    assert!(!keeps_out(&plane), "{}", plane.reason());
 }
 
 #[test]
@@ -454,6 +488,61 @@ fn of_clients_requests_one_is_compiled_at_a_time_and_none_that_nobody_waits_for_
     plane.finish();
     assert_eq!(plane.replies.len(), 2);
     assert!(!plane.is_working());
+}
+
+/// What a member says whose machines are these.
+fn list(definitions: &[&Definition]) -> DefinitionMessage {
+    let id = |of: &&Definition| VersionId { machine: of.machine.clone(), clock: of.clock, hash: of.hash };
+    DefinitionMessage::Versions { versions: definitions.iter().map(id).collect(), after: None, more: false }
+}
+
+#[test]
+fn a_daemon_that_joins_adopts_nothing_before_the_machines_of_the_mesh_are_compiled_here() {
+    let mut plane = linked();
+    let versions: Vec<Definition> = (1..=2).map(|clock| version("m", clock, &[]).0).collect();
+    let says_why = |plane: &Plane| plane.reason().contains("waiting for the mesh's machines");
+    let waits = |plane: &Plane| !plane.claims && !plane.joined() && says_why(plane);
+    assert!(waits(&plane), "no list is known");
+    plane.told(list(&versions.iter().collect::<Vec<_>>()));
+    assert!(waits(&plane), "they are to be fetched");
+    plane.told(DefinitionMessage::Definitions { definitions: versions });
+    for _ in 0..2 {
+        assert!(waits(&plane), "they are to be compiled");
+        plane.finish();
+    }
+    assert!(plane.claims && plane.joined(), "{}", plane.reason());
+}
+
+#[test]
+fn daemons_that_have_no_machines_do_not_wait_for_each_other() {
+    let mut plane = linked();
+    let digest = plane.control.definitions.digest();
+    plane.told(DefinitionMessage::Digest { digest });
+    assert!(plane.claims && plane.joined(), "{}", plane.reason());
+}
+
+#[test]
+fn machines_that_do_not_come_are_waited_for_no_longer_than_ten_seconds() {
+    let [mut plane, other] = two_without_links();
+    link(&mut plane);
+    plane.told(list(&[&version("m", 1, &[]).0]));
+    let mut planes = [plane, other];
+    run_both(&mut planes, Duration::from_secs(7));
+    assert!(!planes[0].claims && !planes[0].joined());
+    run_both(&mut planes, Duration::from_secs(2));
+    assert!(planes[0].claims && planes[0].joined(), "{}", planes[0].reason());
+}
+
+#[test]
+fn what_a_member_died_with_before_it_gave_it_does_not_keep_machine_files_out() {
+    let mut plane = linked();
+    let (given, machine) = version("m", 1, &[]);
+    plane.control.keep_files(vec![Loaded { machine }]);
+    plane.told(list(&[&version("m", 2, &[]).0]));
+    assert!(!plane.has(&given) && !plane.joined(), "another version is on its way");
+    // It answers nobody any more.
+    plane.run(Duration::from_secs(5));
+    assert!(plane.has(&given) && plane.joined(), "{}", plane.reason());
 }
 
 /// What a turn said to members: bytes of keys, and which parts it asked them about.

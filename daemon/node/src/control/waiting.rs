@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use statemesh_mesh::discovery::Round;
 use statemesh_mesh::membership::{self, Met};
-use statemesh_mesh::ownership;
 use statemesh_protocol::identity::MemberName;
 
 use super::Control;
@@ -151,9 +150,9 @@ impl Control {
             self.stale = true;
             self.waiting = None;
             tracing::info!(members = self.membership.live() + 1, alone, "joined");
-            return self.own(ownership::Input::Activate, now);
+            return;
         }
-        let waiting = self.what_it_waits_for();
+        let waiting = self.what_it_waits_for(now);
         self.warn_of(&waiting, now);
         if self.waiting.as_ref() != Some(&waiting) {
             self.waiting = Some(waiting);
@@ -182,8 +181,8 @@ impl Control {
         }
     }
 
-    fn what_it_waits_for(&self) -> Waiting {
-        if let Some(notice) = &self.gossip_rejections.notice {
+    fn what_it_waits_for(&self, now: Instant) -> Waiting {
+        if let Some(notice) = self.gossip_rejections.notice(now) {
             return Waiting::Refused(notice.clone());
         }
         let discovery = &self.shared.options.discovery;

@@ -34,7 +34,7 @@ fn through_a_join_and_a_leave(mut mesh: Mesh, one: Daemon, machine: &str, keys: 
             "{key} after a join"
         );
     }
-    let left = one.node.leave();
+    let left = one.node.leave(LONG);
     assert_eq!(left.left_behind, 0, "{left:?}");
     two.settled(1);
     for (key, seq) in keys {

@@ -81,7 +81,7 @@ fn clients_that_take_every_place_keep_no_daemon_out() {
         asker.ok(&keep(&format!("k{n}"), "x"));
     }
     drop(asker);
-    let left = two.node.leave();
+    let left = two.node.leave(PATIENCE);
     assert_eq!(left.left_behind, 0, "{left:?}");
     assert!(greedy.len() >= 7, "{} connections", greedy.len());
 }

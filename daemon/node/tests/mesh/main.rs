@@ -333,7 +333,7 @@ fn instances_that_arrive_before_their_definition_wait_for_it_and_no_longer() {
             assert_eq!(asker.count(&format!("k{n}")), 1);
         }
         assert_eq!(two.counted("statemesh_handoff_rejected_total"), 0.0);
-        assert_eq!(two.node.leave().left_behind, 0);
+        assert_eq!(two.node.leave(PATIENCE).left_behind, 0);
         two.node.stop();
     }
 }
@@ -574,7 +574,7 @@ fn a_member_that_leaves_hands_over_what_it_has() {
     let mut client = a.client();
     a.until("everyone has the definition", |_| a.client().define()["members"] == 2);
     (0..100).for_each(|n| drop(client.add(&format!("k{n}"), n)));
-    let LeaveReport { left_behind, moved_instances } = b.node.leave();
+    let LeaveReport { left_behind, moved_instances } = b.node.leave(PATIENCE);
     assert_eq!(left_behind, 0);
     assert!((20..80).contains(&moved_instances), "{moved_instances}");
     b.node.stop();
@@ -615,7 +615,7 @@ fn a_member_that_comes_back_at_once_gets_everything_back() {
     let mut client = a.client();
     for round in 1..=5 {
         (0..100).for_each(|n| drop(client.add(&format!("k{n}"), 1)));
-        assert_eq!(b.node.leave().left_behind, 0);
+        assert_eq!(b.node.leave(PATIENCE).left_behind, 0);
         b.node.stop();
         b = mesh.start("b");
         for n in 0..100 {

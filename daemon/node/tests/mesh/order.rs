@@ -70,7 +70,7 @@ fn events_keep_their_order_while_partitions_move_and_others_look_into_the_shards
             let two = mesh.start_with(&format!("two-{round}"), 2);
             two.sees(2);
             std::thread::sleep(Duration::from_millis(200));
-            let LeaveReport { left_behind, .. } = two.node.leave();
+            let LeaveReport { left_behind, .. } = two.node.leave(PATIENCE);
             assert_eq!(left_behind, 0);
             two.node.stop();
         }

@@ -305,7 +305,7 @@ fn who_waits_at_a_daemon_that_leaves_is_answered() {
         let mut other = one.client();
         (0..6).all(|n| other.ask(&json!({"op": "get", "machine": "slow", "key": format!("k{n}")}))["ok"] == true)
     });
-    assert_eq!(two.node.leave().left_behind, 0);
+    assert_eq!(two.node.leave(PATIENCE).left_behind, 0);
     two.node.stop();
     for _ in 0..7 {
         let reply = asker.client.receive(PATIENCE).unwrap();

@@ -4,6 +4,7 @@ mod birth;
 mod bounds;
 mod clients;
 mod cuts;
+mod defining;
 mod links;
 mod losing;
 mod moving;
@@ -61,7 +62,7 @@ impl Scenario {
 
 /// All of them.
 pub const ALL: &[&[Scenario]] =
-    &[birth::ALL, moving::ALL, links::ALL, losing::ALL, cuts::ALL, bounds::ALL, clients::ALL];
+    &[birth::ALL, defining::ALL, moving::ALL, links::ALL, losing::ALL, cuts::ALL, bounds::ALL, clients::ALL];
 
 /// One after the other.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
