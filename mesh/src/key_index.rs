@@ -580,15 +580,6 @@ impl KeyIndex {
         keys
     }
 
-    /// The keys of a partition that a dead member told itself, by hash, and the life of each.
-    #[must_use]
-    pub fn told_by(&self, partition: Partition, name: &MemberName) -> Vec<(u64, RunId)> {
-        let indexes = self.told.get(&partition).into_iter().flatten();
-        let own = indexes.filter(|index| index.dead && index.teller == *name).flat_map(Index::all);
-        let lives = own.filter(|(_, known)| !known.lost);
-        lives.map(|((machine, key), known)| (key_hash(machine, key), known.run)).collect()
-    }
-
     /// Takes all keys that are known of a partition, and whether these may not be all.
     pub fn take(&mut self, partition: Partition) -> (Vec<LostKey>, bool) {
         let relayed = self.forget_relayed(partition);

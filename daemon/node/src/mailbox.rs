@@ -14,7 +14,6 @@ use tokio::sync::oneshot;
 use statemesh_mesh::key_index::LostKey;
 use statemesh_mesh::ownership::Winner;
 use statemesh_protocol::peer::ownership::HandoffNumber;
-use statemesh_protocol::run::RunId;
 
 /// Answers to requests that one reactor left in a shard's inbox, in their order.
 #[derive(Debug, Default)]
@@ -189,8 +188,6 @@ pub(crate) enum Command {
         lost: Vec<LostKey>,
         /// By which this adoption is known.
         adoption: u64,
-        /// The lives, by the hash of their key, that the last owner told itself.
-        told: Vec<(u64, RunId)>,
     },
     /// The last owner of this partition is there after all: what was taken to be lost with it is not.
     NotLost {

@@ -148,10 +148,7 @@ impl Unsaid {
     /// Of several lives that are lost, as of two daemons that served a key apart, the latest is the one that was here.
     fn add_gone(&mut self, run: RunId) {
         let earlier = self.gone.min(run);
-        if run > self.gone {
-            // By which adoption that is lost is said behind this.
-            (self.gone, self.adoption) = (run, 0);
-        }
+        self.gone = self.gone.max(run);
         if earlier != self.gone && earlier != RunId::default() {
             self.add_also(earlier);
         }
@@ -340,9 +337,8 @@ impl Marks {
     }
 
     /// A life is lost by this adoption.
-    pub(crate) fn note_adoption(&mut self, partition: u16, hash: u64, run: RunId, adoption: u64) {
-        let mark = self.by_place.get_mut(&(partition, hash));
-        if let Some(mark) = mark.filter(|mark| mark.lost == Lost::Gone && mark.gone == run) {
+    pub(crate) fn note_adoption(&mut self, partition: u16, hash: u64, adoption: u64) {
+        if let Some(mark) = self.by_place.get_mut(&(partition, hash)).filter(|mark| mark.lost == Lost::Gone) {
             mark.adoption = adoption;
         }
     }

@@ -391,16 +391,13 @@ impl Control {
                     if is_unnamed {
                         unnamed.push((partition, lost_from.clone()));
                     }
-                    // What others told may be lost whether this one comes back or not.
-                    let told =
-                        lost_from.as_ref().map(|name| self.key_index.told_by(partition, name)).unwrap_or_default();
                     let lost = self.take_keys(partition, lost_from.as_ref());
                     self.adoptions += 1;
                     let adoption = self.adoptions;
                     if let Some(name) = lost_from {
                         self.adopted.entry(name).or_default().insert(partition, adoption);
                     }
-                    self.outbox.tell(0, Command::Adopt { partition, lost, adoption, told });
+                    self.outbox.tell(0, Command::Adopt { partition, lost, adoption });
                 }
                 ownership::Output::Route { partition, to } => self.route(partition, &to),
             }

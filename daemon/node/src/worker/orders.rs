@@ -208,9 +208,9 @@ impl Worker {
             Command::Release { partition } => state.release(partition),
             Command::Reopen { partition, lost, may_have } => state.reopen(partition, &lost, may_have, &mut self.run),
             Command::Mourn { partition, lost } => state.mourn(partition, &lost, &mut self.run),
-            Command::Adopt { partition, lost, adoption, told } => {
+            Command::Adopt { partition, lost, adoption } => {
                 state.adopt(partition, &lost, &mut self.run);
-                state.note_adoption(partition, &told, adoption);
+                state.note_adoption(partition, &lost, adoption);
             }
             Command::NotLost { partition, adoption } => state.not_lost(partition, adoption),
             Command::Serve { partition } => state.serve(partition, &mut self.run),
@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_lease_waits_for_what_takes_a_partition_from_being_served_and_for_nothing_else() {
-        let adopt = || (3, Command::Adopt { partition: 3, lost: Vec::new(), adoption: 1, told: Vec::new() });
+        let adopt = || (3, Command::Adopt { partition: 3, lost: Vec::new(), adoption: 1 });
         assert!(!deferred(vec![adopt(), (67, Command::Release { partition: 67 })]).takes_away());
         assert!(!deferred(vec![adopt(), (67, Command::Discard { partition: 67 })]).takes_away());
         assert!(deferred(vec![adopt(), (67, Command::Suspend { partition: 67 })]).takes_away());

@@ -49,9 +49,11 @@ impl State {
         self.serve(partition, run);
     }
 
-    /// These lives, which a partition's last owner had told, were taken to be lost with it by this adoption.
-    pub fn note_adoption(&mut self, partition: u16, told: &[(u64, RunId)], adoption: u64) {
-        told.iter().for_each(|(hash, run)| self.marks.note_adoption(partition, *hash, *run, adoption));
+    /// What was lost with a partition's last owner, when it was adopted, was taken to be that by this adoption.
+    pub fn note_adoption(&mut self, partition: u16, lost: &[LostKey], adoption: u64) {
+        for key in lost.iter().filter(|key| !key.before) {
+            self.marks.note_adoption(partition, hash::key_hash(&key.machine, &key.key), adoption);
+        }
     }
 
     /// The last owner is there after all, and has what it had, or knows what became of it.

@@ -348,7 +348,7 @@ fn what_was_lost_with_an_owner_is_not_if_that_comes_back_but_for_what_another_on
         let lost = [lost(key)];
         let mut state = here.shards.of(0).try_claim().unwrap();
         state.adopt(0, &lost, &mut here.run);
-        state.note_adoption(0, &[(hash::key_hash("m", key), lost[0].run)], adoption);
+        state.note_adoption(0, &lost, adoption);
     }
     assert_eq!(here.send("said", "GO", "")["restarted"], true);
     here.shards.of(0).try_claim().unwrap().not_lost(0, 5);
