@@ -186,15 +186,6 @@ pub(crate) enum Command {
         partition: u16,
         /// Keys whose instances went with its last owner.
         lost: Vec<LostKey>,
-        /// By which this adoption is known.
-        adoption: u64,
-    },
-    /// The last owner of this partition is there after all: what was taken to be lost with it is not.
-    NotLost {
-        /// Which partition.
-        partition: u16,
-        /// The adoption by which it was taken.
-        adoption: u64,
     },
     /// Serve what has arrived of this partition.
     Serve {

@@ -107,8 +107,6 @@ struct Unsaid {
     conflicts: SmallVec<[Conflict; 1]>,
     /// Its number among all that a shard has had.
     number: u64,
-    /// The adoption by which the life was taken to be lost; 0 if by none of this daemon.
-    adoption: u64,
 }
 
 impl KeyMark {
@@ -334,26 +332,6 @@ impl Marks {
         let mark = self.mark((partition, life.hash));
         mark.add_gone(life.run);
         mark.lost = Lost::Gone;
-    }
-
-    /// A life is lost by this adoption.
-    pub(crate) fn note_adoption(&mut self, partition: u16, hash: u64, adoption: u64) {
-        if let Some(mark) = self.by_place.get_mut(&(partition, hash)).filter(|mark| mark.lost == Lost::Gone) {
-            mark.adoption = adoption;
-        }
-    }
-
-    /// What was lost by an adoption is not: its owner is there.
-    pub(crate) fn not_lost(&mut self, partition: u16, adoption: u64) {
-        let marks = self.by_place.range_mut((partition, 0)..=(partition, u64::MAX));
-        let mut empty = Vec::new();
-        for (place, mark) in marks.filter(|(_, mark)| mark.adoption == adoption && mark.lost != Lost::No) {
-            (mark.lost, mark.gone) = (Lost::No, RunId::default());
-            if mark.is_empty() {
-                empty.push(*place);
-            }
-        }
-        empty.into_iter().for_each(|place| self.remove(place));
     }
 
     /// There is an instance of a key that was lost; who asks next is to be told all the same.

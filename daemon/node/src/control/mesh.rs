@@ -105,8 +105,6 @@ impl Control {
         let address = identity.peer_addr();
         self.outbox.tell_all(&self.shared, || Command::Member { member, address });
         self.ownership_member(identity, now);
-        // Unless it was back, it is another process: what the one before it held is lost.
-        self.adopted.remove(&identity.name);
         self.definition_member_up(identity.name.clone(), now);
     }
 
@@ -376,12 +374,7 @@ impl Control {
                     tracing::debug!(partition, died, "serving the kept copy again");
                     self.outbox.tell(0, Command::Reopen { partition, lost, may_have: asked });
                 }
-                ownership::Output::Back(name) => {
-                    self.key_index.member_back(&name);
-                    for (partition, adoption) in self.adopted.remove(&name).unwrap_or_default() {
-                        self.outbox.tell(0, Command::NotLost { partition, adoption });
-                    }
-                }
+                ownership::Output::Back(name) => self.key_index.member_back(&name),
                 ownership::Output::Mourn { partition, lost_from } => {
                     let lost = self.key_index.take_dead(partition);
                     self.warn_of_lost(partition, &lost, Some(&lost_from));
@@ -392,12 +385,7 @@ impl Control {
                         unnamed.push((partition, lost_from.clone()));
                     }
                     let lost = self.take_keys(partition, lost_from.as_ref());
-                    self.adoptions += 1;
-                    let adoption = self.adoptions;
-                    if let Some(name) = lost_from {
-                        self.adopted.entry(name).or_default().insert(partition, adoption);
-                    }
-                    self.outbox.tell(0, Command::Adopt { partition, lost, adoption });
+                    self.outbox.tell(0, Command::Adopt { partition, lost });
                 }
                 ownership::Output::Route { partition, to } => self.route(partition, &to),
             }

@@ -162,9 +162,6 @@ pub struct Control {
     /// More is to be told of keys than one turn should.
     telling_at: Option<Instant>,
     lease: Lease,
-    /// Adoptions, which are numbered; and those of each member whose death was their reason, the last one of each partition.
-    adoptions: u64,
-    adopted: BTreeMap<MemberName, BTreeMap<u16, u64>>,
     /// How many orders that end serving a partition were given.
     ends_serving: u64,
     outbox: Outbox,
@@ -223,8 +220,6 @@ impl Control {
             key_index: KeyIndex::new(options.limits.known_keys),
             telling_at: None,
             lease: Lease::new(),
-            adoptions: 0,
-            adopted: BTreeMap::new(),
             ends_serving: 0,
             outbox: Outbox::default(),
             outputs: VecDeque::new(),

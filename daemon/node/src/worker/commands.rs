@@ -59,7 +59,6 @@ impl Worker {
             | Command::Reopen { partition, .. }
             | Command::Mourn { partition, .. }
             | Command::Adopt { partition, .. }
-            | Command::NotLost { partition, .. }
             | Command::Serve { partition } => self.decided(partition, command, io),
             Command::Lease { until_ms, orders } => self.prolong(until_ms, orders),
             Command::Supersede { member, lane, greeting } => self.supersede(member, lane, greeting, io),

@@ -208,11 +208,7 @@ impl Worker {
             Command::Release { partition } => state.release(partition),
             Command::Reopen { partition, lost, may_have } => state.reopen(partition, &lost, may_have, &mut self.run),
             Command::Mourn { partition, lost } => state.mourn(partition, &lost, &mut self.run),
-            Command::Adopt { partition, lost, adoption } => {
-                state.adopt(partition, &lost, &mut self.run);
-                state.note_adoption(partition, &lost, adoption);
-            }
-            Command::NotLost { partition, adoption } => state.not_lost(partition, adoption),
+            Command::Adopt { partition, lost } => state.adopt(partition, &lost, &mut self.run),
             Command::Serve { partition } => state.serve(partition, &mut self.run),
             _ => tracing::error!("a command about no partition was deferred"),
         }
@@ -247,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_lease_waits_for_what_takes_a_partition_from_being_served_and_for_nothing_else() {
-        let adopt = || (3, Command::Adopt { partition: 3, lost: Vec::new(), adoption: 1 });
+        let adopt = || (3, Command::Adopt { partition: 3, lost: Vec::new() });
         assert!(!deferred(vec![adopt(), (67, Command::Release { partition: 67 })]).takes_away());
         assert!(!deferred(vec![adopt(), (67, Command::Discard { partition: 67 })]).takes_away());
         assert!(deferred(vec![adopt(), (67, Command::Suspend { partition: 67 })]).takes_away());

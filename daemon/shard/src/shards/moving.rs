@@ -49,18 +49,6 @@ impl State {
         self.serve(partition, run);
     }
 
-    /// What was lost with a partition's last owner, when it was adopted, was taken to be that by this adoption.
-    pub fn note_adoption(&mut self, partition: u16, lost: &[LostKey], adoption: u64) {
-        for key in lost.iter().filter(|key| !key.before) {
-            self.marks.note_adoption(partition, hash::key_hash(&key.machine, &key.key), adoption);
-        }
-    }
-
-    /// The last owner is there after all, and has what it had, or knows what became of it.
-    pub fn not_lost(&mut self, partition: u16, adoption: u64) {
-        self.marks.not_lost(partition, adoption);
-    }
-
     /// Marks what is `lost` of a partition. One that is not here is kept with nothing but that, to be merged with another copy, and is
     /// not served.
     pub fn mourn(&mut self, partition: u16, lost: &[LostKey], run: &mut Run) {

@@ -342,23 +342,6 @@ fn who_watched_a_later_life_that_was_removed_hears_of_an_earlier_one_that_comes_
 }
 
 #[test]
-fn what_was_lost_with_an_owner_is_not_if_that_comes_back_but_for_what_another_one_lost() {
-    let mut here = Daemon::new();
-    for (key, adoption) in [("by another", 4), ("said", 5), ("gone", 5), ("anew", 5)] {
-        let lost = [lost(key)];
-        let mut state = here.shards.of(0).try_claim().unwrap();
-        state.adopt(0, &lost, &mut here.run);
-        state.note_adoption(0, &lost, adoption);
-    }
-    assert_eq!(here.send("said", "GO", "")["restarted"], true);
-    here.shards.of(0).try_claim().unwrap().not_lost(0, 5);
-    for (key, is_lost) in [("by another", true), ("said", false), ("gone", false), ("anew", false)] {
-        let said = here.send(key, "GO", "");
-        assert_eq!((said["restarted"] == true, said["conflict"].is_null()), (is_lost, true), "{key}: {said}");
-    }
-}
-
-#[test]
 fn parts_of_another_hand_off_are_not_taken() {
     let (mut here, mut there) = (Daemon::new(), Daemon::new());
     here.send("k", "GO", "");
