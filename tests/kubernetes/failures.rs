@@ -45,16 +45,15 @@ fn pod_deleted(fixture: &Fixture) -> Outcome<Ended> {
     let bench = Bench::start(fixture)?;
     let victim = fixture.pods()?.last().map(name).ok_or("no pods")?;
     fixture.cluster.kubectl(&["delete", "pod", &victim, "--grace-period=0", "--force"])?;
-    fixture.rolled_out()?;
-    fixture.meshed(3, SETTLED_AGAIN)?;
+    back(fixture, SETTLED_AGAIN)?;
     away_from_both(fixture, "pod_deleted", &bench.stop()?)?;
     Ok(Ended::Passed)
 }
 
-/// Waits until three daemons are ready and know each other again.
-fn back(fixture: &Fixture) -> Outcome {
+/// Waits until three daemons are ready and know each other again, for so long at most.
+fn back(fixture: &Fixture, limit: Duration) -> Outcome {
     fixture.rolled_out()?;
-    fixture.meshed(3, SETTLED)?;
+    fixture.meshed(3, limit)?;
     Ok(())
 }
 
@@ -83,7 +82,7 @@ fn container_killed(fixture: &Fixture) -> Outcome<Ended> {
         Ok((status["restartCount"].as_u64() > Some(0) && status["ready"] == true).then_some(()))
     };
     wait_for("the container is started again", PATIENCE, restarted)?;
-    back(fixture)?;
+    back(fixture, SETTLED)?;
     away_from_both(fixture, "container_killed", &bench.stop()?)?;
     Ok(Ended::Passed)
 }
@@ -107,7 +106,7 @@ fn node_off(fixture: &Fixture) -> Outcome<Ended> {
     std::thread::sleep(SETTLED);
     let seen = load.stop()?;
     off.end()?;
-    wait_for("the node is back", PATIENCE, || Ok(back(fixture).ok()))?;
+    wait_for("the node is back", PATIENCE, || Ok(back(fixture, SETTLED).ok()))?;
     away(fixture, "node_off", &seen)?;
     Ok(Ended::Passed)
 }
