@@ -2,21 +2,27 @@
 //!
 //! It is a time, in milliseconds since 1970, in the upper 44 bits, and random below. So the runs of one key ascend, as long as the
 //! clocks of daemons agree better than the time that it takes to replace one of them; and two daemons that both begin a life
-//! of the same key in the same millisecond, cut off from each other, give them the same number once in a million times.
+//! of the same key in the same millisecond, cut off from each other, give them the same number once in a million times; once in
+//! 65,536 times where the life before was given by a clock that is ahead of theirs.
 
 /// Bits below the time.
 const RANDOM_BITS: u32 = 20;
+/// The most by which a run is above the one before it where the clock says less. So 32 lives of a key, or of a shard if they are removed
+/// at once, begin in a millisecond before their runs get ahead of the clock.
+const STEP: u64 = 1 << 16;
 
 /// A life of a key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId(pub u64);
 
 impl RunId {
-    /// A life that begins at this time and comes `after` another one, if there was one. The lowest bits of `random` are taken.
+    /// A life that begins at this time and comes `after` another one, if there was one. The lowest bits of `random` are taken, also
+    /// where the one before is ahead of the clock: two daemons that are cut off from each other may both begin the next life.
     #[must_use]
     pub fn begin(unix_ms: u64, random: u64, after: Option<Self>) -> Self {
         let run = Self(unix_ms << RANDOM_BITS | random & ((1 << RANDOM_BITS) - 1));
-        after.map_or(run, |Self(before)| run.max(Self(before.saturating_add(1))))
+        let next = |Self(before): Self| Self(before.saturating_add(1 + random % STEP));
+        after.map_or(run, |before| if before < run { run } else { next(before) })
     }
 
     /// When the life began, in milliseconds since 1970.
@@ -72,6 +78,14 @@ mod tests {
         assert!(first < second && second < RunId::begin(5_001, 0, Some(second)));
         assert_eq!(RunId::begin(1, 1 << RANDOM_BITS | 7, None), RunId(1 << RANDOM_BITS | 7));
         assert_eq!(first.began_ms(), 5_000);
+        assert_eq!(RunId::begin(4_000, 1, Some(RunId(u64::MAX))), RunId(u64::MAX));
+    }
+
+    #[test]
+    fn two_that_begin_the_next_life_give_it_two_runs_although_the_one_before_is_ahead_of_their_clocks() {
+        let ahead = Some(RunId::begin(9_000, 5, None));
+        let [one, other] = [0x1234, 0x5678].map(|random| RunId::begin(5_000, random, ahead));
+        assert!(ahead < Some(one) && one != other);
     }
 
     #[test]

@@ -24,6 +24,7 @@ statemesh-sim [--seeds N] [--seed S] [--scenario NAME] [--minutes M] [--jobs J] 
   --page FILE      write what was seen and found there, as a piece of a page
   --book FILE      keep there what is done, and leave out what was done before: a long series may be ended and goes on
   --trace          print what happened, also of what passed
+  --log            print what each daemon decides and what each client hears, as it happens: one seed or scenario, for grep
   --until-failure  scenarios that are expected to pass, then seeds, until the first that fails: for mutants
   --list           scenarios and faults";
 
@@ -59,6 +60,7 @@ pub struct Wish {
     jobs: Option<usize>,
     pub(crate) replay_all: bool,
     pub(crate) trace: bool,
+    log: bool,
     pub(crate) fault: Option<Fault>,
     pub(crate) page: Option<PathBuf>,
     pub(crate) book: Option<PathBuf>,
@@ -88,6 +90,7 @@ impl Wish {
                 "--scenario" => wish.scenario = Some(value()?),
                 "--replay-all" => wish.replay_all = true,
                 "--trace" => wish.trace = true,
+                "--log" => wish.log = true,
                 "--list" => wish.list = true,
                 "--until-failure" => wish.until_failure = true,
                 "--page" => wish.page = Some(value()?.into()),
@@ -123,6 +126,9 @@ pub fn run(wish: &Wish) -> ExitCode {
     // A panic of a daemon is told with its seed; its own words would stand in the middle of others.
     if wish.seed.is_none() && wish.scenario.is_none() {
         std::panic::set_hook(Box::new(|_| {}));
+    }
+    if wish.log {
+        crate::log::print();
     }
     let fine = match (&wish.scenario, wish.list) {
         (_, true) => list(),

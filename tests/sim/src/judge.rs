@@ -127,6 +127,7 @@ const KEPT: usize = 40;
 impl Judge {
     /// A request was sent under this id.
     pub fn sent(&mut self, id: u64, attempt: Attempt) {
+        tracing::trace!(?attempt, "sent");
         if !attempt.told {
             self.open.entry(attempt.wire).or_default().insert(id);
         }
@@ -157,6 +158,7 @@ impl Judge {
             return None;
         };
         attempt.end = end_of(reply, at);
+        tracing::trace!(key = attempt.key, event = attempt.event, daemon = attempt.daemon, %reply, "answered");
         self.slowest = self.slowest.max(at.saturating_sub(attempt.at));
         match &attempt.end {
             End::Done { restarted, .. } => {
@@ -219,6 +221,7 @@ impl Judge {
 
     /// Takes a change that a watcher saw.
     pub fn change(&mut self, wire: Wire, key: &str, seen: Seen, dropped: u64) {
+        tracing::trace!(key, wire, ?seen, "seen");
         self.changes += 1;
         self.dropped += dropped;
         let missed = self.missed.entry(wire).or_default();

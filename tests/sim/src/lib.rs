@@ -16,6 +16,7 @@ pub mod finale;
 pub mod hunt;
 pub mod judge;
 pub mod known;
+pub mod log;
 pub mod machines;
 pub mod memory;
 pub mod nemesis;

@@ -457,6 +457,10 @@ impl World {
         seat.busy_until = now + nanos(self.dice.time(TURN.0, TURN.1));
         let actor = seat.actor;
         self.taken += 1;
+        let _logged = match actor {
+            Actor::Reactor(n, _) | Actor::Control(n) => Some(tracing::info_span!("node", n).entered()),
+            Actor::Client(_) | Actor::Watcher(_) => None,
+        };
         let next = match actor {
             Actor::Reactor(n, index) => self.turn_reactor(n, index, now),
             Actor::Control(n) => self.turn_control(n, now),

@@ -328,6 +328,7 @@ impl Control {
     /// Tells ownership what happened, and does all that it asks for: nothing that happens later comes between, nor anything that
     /// another part of the control plane hears of it.
     pub(super) fn own(&mut self, input: ownership::Input, now: Instant) {
+        tracing::trace!(?input, "ownership");
         self.ownership.handle(input, now);
         self.follow_ownership();
         while let Some(indexed) = self.key_index.changed() {
@@ -340,6 +341,7 @@ impl Control {
         let mut unnamed = Vec::new();
         while let Some(output) = self.ownership.poll() {
             *self.decisions.entry(("ownership", output.name())).or_default() += 1;
+            tracing::trace!(?output, "ownership");
             match output {
                 ownership::Output::Send { to, message } => {
                     let member = self.number(&to);

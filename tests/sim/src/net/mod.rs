@@ -322,6 +322,7 @@ impl Net {
     /// Lets virtual time pass, to the next change of the network at most. Gives the time that it is then.
     pub fn advance(&mut self, until: u64) -> u64 {
         self.now = self.now.max(until);
+        crate::log::at(self.now);
         while let Some(entry) = self.events.first_entry() {
             if entry.key().0 > self.now {
                 break;
