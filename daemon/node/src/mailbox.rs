@@ -164,14 +164,17 @@ pub(crate) enum Command {
         /// Which partition.
         partition: u16,
     },
+    /// The new holder did not install the partition: nobody else has what is in the kept copy.
+    TakeBack {
+        /// Which partition.
+        partition: u16,
+    },
     /// The new holder is gone, or never got the partition: serve the kept copy again.
     Reopen {
         /// Which partition.
         partition: u16,
         /// Keys that were served elsewhere meanwhile, by one that died: they are lost, or older here.
         lost: Vec<LostKey>,
-        /// Others may have it as well. Otherwise it is certain that nobody installed it.
-        may_have: bool,
     },
     /// Keep a copy of this partition that has nothing but what is lost, and do not serve it.
     Mourn {

@@ -319,6 +319,7 @@ fn a_broken_link_leaves_neither_copy_served_until_it_is_known_what_arrived() {
         let outputs = rig.outputs();
         let restored = outputs.contains(&Output::Reopen { partition, died: None, unnamed: false, asked: false });
         assert_eq!((restored, outputs.contains(&Output::Release(partition))), (!arrived, arrived));
+        assert_eq!(outputs.contains(&Output::TakeBack(partition)), !arrived);
     }
 }
 

@@ -357,6 +357,7 @@ impl Control {
                     self.outbox.tell(0, Command::Receive { partition, number, merge });
                 }
                 ownership::Output::Doubt => self.outbox.tell_all(&self.shared, || Command::Doubt),
+                ownership::Output::TakeBack(partition) => self.outbox.tell(0, Command::TakeBack { partition }),
                 ownership::Output::Suspend(partition) => {
                     self.ends_serving += 1;
                     self.outbox.tell(0, Command::Suspend { partition });
@@ -374,7 +375,7 @@ impl Control {
                     let lost = if asked { self.take_keys(partition, died.as_ref()) } else { Vec::new() };
                     let died = died.as_ref().map(MemberName::as_str);
                     tracing::debug!(partition, died, "serving the kept copy again");
-                    self.outbox.tell(0, Command::Reopen { partition, lost, may_have: asked });
+                    self.outbox.tell(0, Command::Reopen { partition, lost });
                 }
                 ownership::Output::Back(name) => self.key_index.member_back(&name),
                 ownership::Output::Mourn { partition, lost_from } => {

@@ -206,7 +206,8 @@ impl Worker {
                 state.discard(partition);
             }
             Command::Release { partition } => state.release(partition),
-            Command::Reopen { partition, lost, may_have } => state.reopen(partition, &lost, may_have, &mut self.run),
+            Command::TakeBack { partition } => state.take_back(partition, &mut self.run),
+            Command::Reopen { partition, lost } => state.reopen(partition, &lost, &mut self.run),
             Command::Mourn { partition, lost } => state.mourn(partition, &lost, &mut self.run),
             Command::Adopt { partition, lost } => state.adopt(partition, &lost, &mut self.run),
             Command::Serve { partition } => state.serve(partition, &mut self.run),

@@ -306,10 +306,15 @@ impl State {
         }
     }
 
-    /// Serves again the copy that was sent, or is in doubt: nobody else has the partition, or nobody that is known, who `may_have` it.
+    /// The copy that was sent was not installed: nobody else has what it has.
+    pub fn take_back(&mut self, partition: u16, run: &mut Run) {
+        self.unpack(partition, false, run);
+    }
+
+    /// Serves again the copy that was sent, or is in doubt: nobody else has the partition, or nobody that is known.
     /// `lost`: keys that were served elsewhere meanwhile, by a daemon that died.
-    pub fn reopen(&mut self, partition: u16, lost: &[LostKey], may_have: bool, run: &mut Run) {
-        self.unpack(partition, may_have, run);
+    pub fn reopen(&mut self, partition: u16, lost: &[LostKey], run: &mut Run) {
+        self.unpack(partition, true, run);
         let here = |part: &Part| matches!(part.phase, Phase::Suspended | Phase::Held);
         if self.part(partition).is_some_and(here) {
             self.mark_gone(partition, lost, run);
@@ -685,7 +690,7 @@ mod tests {
         state.adopt(0, &[lost], &mut run);
         let (_, parts) = state.hand_off(0, 1_000, &mut run);
         assert!(state.marks.is_empty());
-        state.reopen(0, &[], true, &mut run);
+        state.reopen(0, &[], &mut run);
         assert!(state.marks.is_gone(0, hash::key_hash("m", "k")));
         let there = shards(&Arc::new(Machines::default()));
         let mut state = there.of(0).try_claim().unwrap();

@@ -61,7 +61,7 @@ fn two_copies_of_one_state_are_no_conflict() {
     let (mut here, mut there) = (Daemon::new(), Daemon::new());
     here.send("k", "GO", "");
     let (_, parts) = here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut here.run);
-    here.shards.of(0).try_claim().unwrap().reopen(0, &[], true, &mut here.run);
+    here.shards.of(0).try_claim().unwrap().reopen(0, &[], &mut here.run);
     there.receive(&parts);
     assert_eq!(merge(&mut there, &mut here, Winner::Longer), 0);
     assert!(here.op("get", "k", "")["conflict"].is_null());
@@ -72,7 +72,7 @@ fn twins() -> (Daemon, Daemon) {
     let (mut here, mut there) = (Daemon::new(), Daemon::new());
     (0..2).for_each(|_| _ = here.send("k", "GO", ""));
     let (_, parts) = here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut here.run);
-    here.shards.of(0).try_claim().unwrap().reopen(0, &[], true, &mut here.run);
+    here.shards.of(0).try_claim().unwrap().reopen(0, &[], &mut here.run);
     there.receive(&parts);
     (here, there)
 }
@@ -227,14 +227,31 @@ fn a_copy_that_nobody_installed_has_no_twin_when_it_is_served_again() {
     let (mut here, mut there) = (Daemon::new(), Daemon::new());
     here.send("k", "GO", "");
     here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut here.run);
-    here.shards.of(0).try_claim().unwrap().reopen(0, &[], false, &mut here.run);
+    here.shards.of(0).try_claim().unwrap().take_back(0, &mut here.run);
+    here.shards.of(0).try_claim().unwrap().reopen(0, &[], &mut here.run);
     here.send("k", "GO", "");
     let (_, parts) = here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut here.run);
     there.receive(&parts);
-    here.shards.of(0).try_claim().unwrap().reopen(0, &[], true, &mut here.run);
+    here.shards.of(0).try_claim().unwrap().reopen(0, &[], &mut here.run);
     here.send("k", "GO", "");
     assert_eq!(merge(&mut there, &mut here, Winner::Coming), 0);
     assert_eq!(here.op("get", "k", "")["seq"], 3);
+}
+
+#[test]
+fn what_was_given_back_in_a_merge_and_comes_again_loses_nothing_without_a_word() {
+    for is_given_back in [true] {
+        let (mut here, mut there) = (Daemon::new(), Daemon::new());
+        here.send("k", "GO", "");
+        let life = there.send("k", "GO", "")["run"].clone();
+        there.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut there.run);
+        if is_given_back {
+            there.shards.of(0).try_claim().unwrap().take_back(0, &mut there.run);
+        }
+        // Otherwise its receiver died, and the one that it meets now adopted the partition anew.
+        assert_eq!(merge(&mut there, &mut here, Winner::Here), 1, "{is_given_back}");
+        assert_eq!(here.op("get", "k", "")["conflict"]["run"], life, "{is_given_back}");
+    }
 }
 
 #[test]
@@ -277,7 +294,7 @@ fn what_time_a_copy_was_kept_for_is_not_left_of_its_timers() {
             there.receive(&parts);
             &there
         } else {
-            here.shards.of(0).try_claim().unwrap().reopen(0, &[], true, &mut here.run);
+            here.shards.of(0).try_claim().unwrap().reopen(0, &[], &mut here.run);
             &here
         };
         assert!(holder.shards.of(0).due() <= 60_000, "{}", holder.shards.of(0).due());
@@ -312,7 +329,7 @@ fn what_a_mark_said_holds_for_the_instance_that_comes_after_a_link_broke_between
     let (mut here, mut there) = (Daemon::new(), Daemon::new());
     let life = (0..2).map(|_| there.send("k", "GO", "")).last().unwrap()["run"].clone();
     let run = statemesh_protocol::run::RunId::parse(life.as_str().unwrap()).unwrap();
-    there.shards.of(0).try_claim().unwrap().reopen(0, &[LostKey { run, ..lost("k") }], true, &mut there.run);
+    there.shards.of(0).try_claim().unwrap().reopen(0, &[LostKey { run, ..lost("k") }], &mut there.run);
     there.fire(70_000, 100);
     let (_, parts) = there.shards.of(0).try_claim().unwrap().hand_off(0, 1, &mut there.run);
     assert!(parts.len() > 1);
@@ -362,7 +379,7 @@ fn a_partition_in_doubt_neither_answers_nor_fires_until_it_is_served_again() {
     daemon.published();
     daemon.fire(70_000, 100);
     assert_eq!(daemon.published().len(), 0);
-    daemon.shards.of(0).try_claim().unwrap().reopen(0, &[], true, &mut daemon.run);
+    daemon.shards.of(0).try_claim().unwrap().reopen(0, &[], &mut daemon.run);
     assert_eq!(daemon.op("get", "k", "")["value"], "a");
     assert!(daemon.shards.of(0).due() <= 70_000);
     daemon.fire(70_001, 100);
@@ -378,7 +395,7 @@ fn a_copy_that_comes_back_says_what_its_new_holder_had_done_and_lost() {
     let mut state = state.unwrap();
     state.hand_off(0, 1_000, &mut daemon.run);
     assert_eq!(state.known_keys(0).len(), 2, "a copy that was sent has its keys");
-    state.reopen(0, &[lost("k"), lost("new"), lost_before("older")], true, &mut daemon.run);
+    state.reopen(0, &[lost("k"), lost("new"), lost_before("older")], &mut daemon.run);
     drop(state);
     assert_eq!(daemon.run.counts.lost, 1);
     let reasons: Vec<_> = daemon.published().iter().map(|change| change["reason"].clone()).collect();

@@ -158,7 +158,7 @@ fn instances_of_a_machine_are_counted_as_they_come_and_go() {
     assert_eq!(count(&daemon), 2);
     daemon.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut daemon.run);
     assert_eq!(count(&daemon), 0);
-    daemon.shards.of(0).try_claim().unwrap().reopen(0, &[], true, &mut daemon.run);
+    daemon.shards.of(0).try_claim().unwrap().reopen(0, &[], &mut daemon.run);
     assert_eq!(count(&daemon), 2);
 }
 

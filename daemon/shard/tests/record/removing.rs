@@ -128,7 +128,7 @@ fn what_is_left_goes_with_its_partition_and_comes_back_with_it() {
     here.op("delete", "k", "");
     let (_, parts) = here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut here.run);
     assert_eq!(here.shards.removed(), 0);
-    here.shards.of(0).try_claim().unwrap().reopen(0, &[], true, &mut here.run);
+    here.shards.of(0).try_claim().unwrap().reopen(0, &[], &mut here.run);
     assert_eq!(here.send("k", "GO", TOKEN), sent);
     let mut there = Daemon::new();
     there.receive(&parts);
