@@ -21,6 +21,7 @@
 //! link takes it. Only a partition that is about to be served is told at once ([`KeyIndex::tell_first`]): who held it before
 //! forgets it then, and came with all of its instances.
 
+use std::cmp::Ordering;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use statemesh_protocol::key_index::{Key, KeyState};
 use statemesh_protocol::partition_set::PartitionSet;
 use statemesh_protocol::peer::index::IndexMessage;
 use statemesh_protocol::run::RunId;
+use statemesh_protocol::tenure::Tenure;
 
 mod telling;
 
@@ -88,6 +90,8 @@ pub struct LostKey {
     pub run: RunId,
     /// It was lost before: its loss was published and counted already.
     pub before: bool,
+    /// The copy that had it: where that is after all, the life is there, or has ended.
+    pub tenure: Tenure,
 }
 
 /// Of which partitions keys are known.
@@ -109,6 +113,8 @@ struct Known {
     run: RunId,
     /// It was lost before.
     lost: bool,
+    /// Which copy had it.
+    tenure: Tenure,
 }
 
 impl Known {
@@ -116,7 +122,11 @@ impl Known {
     /// wrong order.
     fn and(&mut self, other: Self) {
         self.lost &= other.lost;
-        self.run = self.run.max(other.run);
+        match self.run.cmp(&other.run) {
+            Ordering::Less => (self.run, self.tenure) = (other.run, other.tenure),
+            Ordering::Equal => self.tenure = self.tenure.max(other.tenure),
+            Ordering::Greater => {}
+        }
     }
 }
 
@@ -540,7 +550,7 @@ impl KeyIndex {
             }
             if let Some(frame) = frames.last_mut() {
                 let state = if known.lost { KeyState::Lost } else { KeyState::Live };
-                Key { partition, machine, key, run: known.run, state }.encode(frame);
+                Key { partition, machine, key, run: known.run, state, tenure: known.tenure }.encode(frame);
             }
         }
         frames
@@ -602,7 +612,9 @@ impl KeyIndex {
             index.all().for_each(|(key, known)| all.entry(key.clone()).or_insert(*known).and(*known));
         }
         let lost = all.into_iter();
-        lost.map(|((machine, key), Known { run, lost: before })| LostKey { machine, key, run, before }).collect()
+        let named =
+            |((machine, key), Known { run, lost: before, tenure })| LostKey { machine, key, run, before, tenure };
+        lost.map(named).collect()
     }
 
     /// Forgets all indexes but those that are `wanted`.
@@ -668,7 +680,7 @@ fn take_lost(keys: &mut Keys, key: &Key<'_>) -> Put {
 /// Adds a key unless the index is full. One that was removed goes.
 fn put(keys: &mut Keys, id: Option<(Arc<str>, Box<str>)>, key: &Key<'_>, is_full: bool) -> Put {
     let state = key.state;
-    let known = Known { run: key.run, lost: state == KeyState::Lost };
+    let known = Known { run: key.run, lost: state == KeyState::Lost, tenure: key.tenure };
     match id.map(|id| keys.entry(id)) {
         Some(Entry::Occupied(there)) if state == KeyState::Removed => {
             there.remove();
@@ -703,7 +715,7 @@ mod tests {
         let mut body = Vec::new();
         for (partition, key, lost) in keys {
             let state = if *lost { KeyState::Lost } else { KeyState::Live };
-            Key { partition: *partition, machine: "m", key, run: RunId(1), state }.encode(&mut body);
+            Key { partition: *partition, machine: "m", key, run: RunId(1), state, tenure: Tenure(1) }.encode(&mut body);
         }
         body
     }
@@ -750,7 +762,7 @@ mod tests {
     fn what_is_told_of_a_key_by_name_ends_what_was_told_of_its_loss_by_hash() {
         let key = |machine, key, state| {
             let mut body = Vec::new();
-            Key { partition: 3, machine, key, run: RunId(1), state }.encode(&mut body);
+            Key { partition: 3, machine, key, run: RunId(1), state, tenure: Tenure(1) }.encode(&mut body);
             body
         };
         let hash = format!("{:016x}", key_hash("m", "k"));
@@ -1043,8 +1055,15 @@ mod tests {
         assert_eq!(index.keys(), 0);
         for machine in 0..10 * NAMES {
             let mut body = Vec::new();
-            Key { partition: 1, machine: &machine.to_string(), key: "a", run: RunId(1), state: KeyState::Live }
-                .encode(&mut body);
+            Key {
+                partition: 1,
+                machine: &machine.to_string(),
+                key: "a",
+                run: RunId(1),
+                state: KeyState::Live,
+                tenure: Tenure(1),
+            }
+            .encode(&mut body);
             index.tell(&d, &body).unwrap();
             index.message(&d, IndexMessage::Only { set: PartitionSet::new() });
         }
@@ -1076,7 +1095,8 @@ mod tests {
         let (mut index, d) = (KeyIndex::new(2), name("d"));
         let removed = |key| {
             let mut body = Vec::new();
-            Key { partition: 1, machine: "m", key, run: RunId(1), state: KeyState::Removed }.encode(&mut body);
+            Key { partition: 1, machine: "m", key, run: RunId(1), state: KeyState::Removed, tenure: Tenure(1) }
+                .encode(&mut body);
             body
         };
         index.tell(&d, &body(&[(1, "a", false), (1, "b", false)])).unwrap();

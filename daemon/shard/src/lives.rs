@@ -1,6 +1,7 @@
 //! Which number the next life of a key gets.
 
 use statemesh_protocol::run::RunId;
+use statemesh_protocol::tenure::Tenure;
 
 /// Where the numbers of a daemon's lives come from.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,11 +37,20 @@ impl Lives {
         self.removed > run
     }
 
+    /// A number that no other has: two shards of two daemons give the same ones only if their seeds meet (SplitMix64).
+    fn random(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        statemesh_protocol::hash::mix(self.state)
+    }
+
+    /// A copy of a partition is another one from now on. A later tenure has a higher number where clocks agree.
+    pub(crate) fn tenure(&mut self, now: u64) -> Tenure {
+        Tenure(RunId::begin(self.unix_ms.wrapping_add(now), self.random(), None).0)
+    }
+
     /// A life that begins now, after another one or as the first.
     pub(crate) fn begin(&mut self, now: u64, after: Option<RunId>) -> RunId {
-        // SplitMix64: two shards of two daemons give the same numbers only if their seeds meet.
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let random = statemesh_protocol::hash::mix(self.state);
+        let random = self.random();
         let after = after.max(Some(self.removed).filter(|run| *run != RunId::default()));
         RunId::begin(self.unix_ms.wrapping_add(now), random, after)
     }

@@ -2,6 +2,7 @@
 //!
 //! Marks belong to their partition: they are handed off with it.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -10,6 +11,7 @@ use smallvec::SmallVec;
 use statemesh_protocol::image::{self, Input, Malformed};
 use statemesh_protocol::reply::MapWriter;
 use statemesh_protocol::run::RunId;
+use statemesh_protocol::tenure::{Tenure, Tenures};
 
 use crate::removed::Place;
 use crate::shards::LostLife;
@@ -100,8 +102,9 @@ const CONFLICTS: usize = 8;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Unsaid {
     lost: Lost,
-    /// The life that was lost, if there is none since.
+    /// The life that was lost, if there is none since; and which copy had it.
     gone: RunId,
+    tenure: Tenure,
     /// Earlier lives that were lost, and of which nobody was told either.
     also: SmallVec<[RunId; 1]>,
     conflicts: SmallVec<[Conflict; 1]>,
@@ -136,20 +139,32 @@ impl KeyMark {
         Unsaid::decode(body).map(|mut unsaid| unsaid.next())
     }
 
-    /// The life that was lost, if a record's body says that it was, and that there is none.
-    pub(crate) fn loss(body: &[u8]) -> Option<RunId> {
-        Unsaid::decode(body).ok().filter(|mark| mark.lost == Lost::Gone).map(|mark| mark.gone)
+    /// The life that was lost, if a record says that it was, and that there is none.
+    pub(crate) fn loss(record: &image::KeyMark<'_>) -> Option<LostLife> {
+        Unsaid::decode(record.body).ok()?.lost_life(record.hash)
     }
 }
 
 impl Unsaid {
     /// Of several lives that are lost, as of two daemons that served a key apart, the latest is the one that was here.
-    fn add_gone(&mut self, run: RunId) {
-        let earlier = self.gone.min(run);
-        self.gone = self.gone.max(run);
-        if earlier != self.gone && earlier != RunId::default() {
+    fn add_gone(&mut self, run: RunId, tenure: Tenure) {
+        let earlier = match run.cmp(&self.gone) {
+            Ordering::Less => run,
+            Ordering::Equal => return self.tenure = self.tenure.max(tenure),
+            Ordering::Greater => {
+                self.tenure = tenure;
+                std::mem::replace(&mut self.gone, run)
+            }
+        };
+        if earlier != RunId::default() {
             self.add_also(earlier);
         }
+    }
+
+    /// The life of this key that was lost, if there is none since.
+    fn lost_life(&self, hash: u64) -> Option<LostLife> {
+        let (run, tenure) = (self.gone, self.tenure);
+        (self.lost == Lost::Gone).then_some(LostLife { hash, run, tenure })
     }
 
     fn add_also(&mut self, run: RunId) {
@@ -158,8 +173,8 @@ impl Unsaid {
         }
     }
 
-    fn add_lost(&mut self, lost: Lost, gone: RunId) {
-        self.add_gone(gone);
+    fn add_lost(&mut self, lost: Lost, gone: RunId, tenure: Tenure) {
+        self.add_gone(gone, tenure);
         self.lost = match (self.lost, lost) {
             (Lost::No, lost) | (lost, Lost::No) => lost,
             (Lost::Gone, Lost::Gone) => Lost::Gone,
@@ -188,6 +203,11 @@ impl Unsaid {
         });
     }
 
+    /// The copy is there that had the life which was lost: that is there, or has ended.
+    fn is_void(&mut self) {
+        (self.lost, self.gone) = (Lost::No, RunId::default());
+    }
+
     /// The next thing to be said, which is over then.
     fn next(&mut self) -> KeyMark {
         let lost_life = |run| Conflict { reason: ConflictReason::OwnerLost, lost_from: 1, run };
@@ -207,6 +227,7 @@ impl Unsaid {
             Lost::Anew => 2,
         });
         out.extend_from_slice(&self.gone.0.to_le_bytes());
+        out.extend_from_slice(&self.tenure.0.to_le_bytes());
         out.push(u8::try_from(self.also.len()).unwrap_or(u8::MAX));
         self.also.iter().for_each(|run| out.extend_from_slice(&run.0.to_le_bytes()));
         self.conflicts.iter().for_each(|conflict| conflict.encode(out));
@@ -220,7 +241,8 @@ impl Unsaid {
             2 => Lost::Anew,
             _ => return Err(input.malformed()),
         };
-        let mut unsaid = Self { lost, gone: RunId(input.u64()?), ..Self::default() };
+        let (gone, tenure) = (RunId(input.u64()?), Tenure(input.u64()?));
+        let mut unsaid = Self { lost, gone, tenure, ..Self::default() };
         let also = input.byte()?;
         if usize::from(also) > CONFLICTS {
             return Err(input.malformed());
@@ -247,7 +269,8 @@ pub(crate) type Said = BTreeSet<(u64, RunId, u64)>;
 /// It cannot be read.
 pub(crate) fn said_by(record: &image::KeyMark<'_>, said: &mut Said) -> Result<(), Malformed> {
     let came = Unsaid::decode(record.body)?;
-    said.extend(came.also.iter().map(|run| (record.hash, *run, 1)));
+    let gone = (came.lost != Lost::No).then_some(&came.gone);
+    said.extend(came.also.iter().chain(gone).map(|run| (record.hash, *run, 1)));
     said.extend(came.conflicts.iter().map(|conflict| (record.hash, conflict.run, conflict.lost_from)));
     Ok(())
 }
@@ -330,7 +353,7 @@ impl Marks {
     /// A key's instance is gone.
     pub(crate) fn set_gone(&mut self, partition: u16, life: LostLife) {
         let mark = self.mark((partition, life.hash));
-        mark.add_gone(life.run);
+        mark.add_gone(life.run, life.tenure);
         mark.lost = Lost::Gone;
     }
 
@@ -390,6 +413,20 @@ impl Marks {
         }
     }
 
+    /// A copy of a partition is merged: what was held for lost with it is not, unless it `said` so itself.
+    pub(crate) fn came(&mut self, partition: u16, copy: &Tenures, said: &Said) {
+        let mut needless = Vec::new();
+        for (place, mark) in self.by_place.range_mut((partition, 0)..=(partition, u64::MAX)) {
+            if mark.lost != Lost::No && copy.has(mark.tenure) && !said.contains(&(place.1, mark.gone, 1)) {
+                mark.is_void();
+                if mark.is_empty() {
+                    needless.push(*place);
+                }
+            }
+        }
+        needless.into_iter().for_each(|place| self.remove(place));
+    }
+
     /// Whether a key's instance was lost, and there is none.
     pub(crate) fn is_gone(&self, partition: u16, hash: u64) -> bool {
         self.by_place.get(&(partition, hash)).is_some_and(|mark| mark.lost == Lost::Gone)
@@ -397,8 +434,7 @@ impl Marks {
 
     /// The life of a key that was lost, if there is none since.
     pub(crate) fn gone(&self, partition: u16, hash: u64) -> Option<LostLife> {
-        let mark = self.by_place.get(&(partition, hash)).filter(|mark| mark.lost == Lost::Gone)?;
-        Some(LostLife { hash, run: mark.gone })
+        self.by_place.get(&(partition, hash))?.lost_life(hash)
     }
 
     /// The latest life of a key of which something is still to be said: the next one comes after it.
@@ -431,8 +467,7 @@ impl Marks {
     /// The lives of a partition that are lost and that nobody asked for since.
     pub(crate) fn lost(&self, partition: u16) -> impl Iterator<Item = LostLife> {
         let marks = self.by_place.range((partition, 0)..=(partition, u64::MAX));
-        let lost = marks.filter(|(_, mark)| mark.lost == Lost::Gone);
-        lost.map(|((_, hash), mark)| LostLife { hash: *hash, run: mark.gone })
+        marks.filter_map(|((_, hash), mark)| mark.lost_life(*hash))
     }
 
     /// Keys of a partition, by hash, of which it is to be said that an instance was lost.
@@ -458,26 +493,30 @@ impl Marks {
     }
 
     /// Takes in one that came with a partition, beside what is marked here, and notes what it said. What was held for lost where it comes
-    /// from is not, if it is `here`: a life, and its last transition.
+    /// from is not, if it is `here`: a life, and its last transition; nor what was lost with the copy that is here, of these tenures.
     pub(crate) fn receive(
         &mut self,
         partition: u16,
         record: &image::KeyMark<'_>,
         here: Option<(RunId, u64)>,
+        tenures: &Tenures,
         said: &mut Said,
     ) -> Result<(), Malformed> {
         said_by(record, said)?;
         let mut came = Unsaid::decode(record.body)?;
+        if tenures.has(came.tenure) {
+            came.is_void();
+        }
         if let Some((run, seq)) = here {
             came.is_back(run, seq, |_| false);
         }
         if came.is_empty() {
             return Ok(());
         }
-        let Unsaid { lost, gone, also, conflicts, .. } = came;
+        let Unsaid { lost, gone, tenure, also, conflicts, .. } = came;
         let known = self.mark((partition, record.hash));
         also.into_iter().for_each(|run| known.add_also(run));
-        known.add_lost(lost, gone);
+        known.add_lost(lost, gone, tenure);
         conflicts.into_iter().for_each(|conflict| known.add_conflict(conflict));
         Ok(())
     }
@@ -516,7 +555,7 @@ mod tests {
     }
 
     fn life(hash: u64, run: u64) -> LostLife {
-        LostLife { hash, run: RunId(run) }
+        LostLife { hash, run: RunId(run), tenure: Tenure(1) }
     }
 
     #[test]
@@ -528,14 +567,20 @@ mod tests {
         here.set_gone(4, life(1, 4));
         let mut there = marks_of(9);
         for (hash, body) in here.records(3) {
-            there.receive(3, &image::KeyMark { hash, body: &body }, None, &mut Said::new()).unwrap();
+            there
+                .receive(3, &image::KeyMark { hash, body: &body }, None, &Tenures::default(), &mut Said::new())
+                .unwrap();
         }
         here.forget(3);
         assert_eq!((here.len(), there.len()), (1, 2));
         assert!(there.is_gone(3, 1) && !there.is_gone(3, 2) && !there.is_gone(4, 1));
         let mark = KeyMark { conflict: Some(conflict), ..KeyMark::default() };
         assert_eq!((there.take(3, 2), there.take(3, 2)), (Some(mark), None));
-        assert!(there.receive(3, &image::KeyMark { hash: 1, body: &[9] }, None, &mut Said::new()).is_err());
+        assert!(
+            there
+                .receive(3, &image::KeyMark { hash: 1, body: &[9] }, None, &Tenures::default(), &mut Said::new())
+                .is_err()
+        );
     }
 
     #[test]
@@ -626,7 +671,9 @@ mod tests {
         }
         let mut there = marks_of(9);
         for (hash, body) in marks.records(1) {
-            there.receive(1, &image::KeyMark { hash, body: &body }, None, &mut Said::new()).unwrap();
+            there
+                .receive(1, &image::KeyMark { hash, body: &body }, None, &Tenures::default(), &mut Said::new())
+                .unwrap();
         }
         there.is_there(1, 5, RunId(9));
         assert_eq!((there.take(1, 5), there.take(1, 5)), (Some(mark), None));

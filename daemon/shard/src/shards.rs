@@ -18,6 +18,7 @@ use statemesh_protocol::peer::frame::Path;
 use statemesh_protocol::peer::ownership::HandoffNumber;
 use statemesh_protocol::place::Mark;
 use statemesh_protocol::run::RunId;
+use statemesh_protocol::tenure::{Tenure, Tenures};
 
 use crate::arena::Arena;
 use crate::change::Change;
@@ -299,7 +300,10 @@ struct Part {
     index: HashTable<Slot>,
     /// What it may have in common with other copies of it.
     twins: Twins,
-    /// What the marks said that came with the copy that is being merged.
+    /// Which copy it is.
+    tenures: Tenures,
+    /// Which copy the one is that is being merged, and what the marks said that came with it.
+    coming: Tenures,
     said: Said,
 }
 
@@ -352,13 +356,6 @@ pub struct Fresh {
     pub run: RunId,
 }
 
-impl Fresh {
-    /// As members tell it to each other.
-    fn as_key(&self, state: KeyState) -> Key<'_> {
-        Key { partition: self.partition, machine: &self.machine, key: &self.key, run: self.run, state }
-    }
-}
-
 /// What the standbys of a key have to know of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyNote {
@@ -366,12 +363,16 @@ pub struct KeyNote {
     pub key: Fresh,
     /// It has an instance; else that was removed.
     pub is_there: bool,
+    /// The copy of its partition.
+    pub tenure: Tenure,
 }
 
 impl KeyNote {
     /// Appends it to an index.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        self.key.as_key(if self.is_there { KeyState::Live } else { KeyState::Removed }).encode(out);
+        let Self { key: Fresh { partition, machine, key, run }, is_there, tenure } = self;
+        let state = if *is_there { KeyState::Live } else { KeyState::Removed };
+        Key { partition: *partition, machine, key, run: *run, state, tenure: *tenure }.encode(out);
     }
 }
 
@@ -386,6 +387,8 @@ pub enum KnownKey {
         key: Str,
         /// The life of its instance.
         run: RunId,
+        /// The copy of its partition.
+        tenure: Tenure,
     },
     /// Its instance was lost, which nobody who asked was told.
     Lost(LostLife),
@@ -398,18 +401,20 @@ pub struct LostLife {
     pub hash: u64,
     /// The life.
     pub run: RunId,
+    /// The copy that had it: where that is after all, the life is there, or has ended.
+    pub tenure: Tenure,
 }
 
 impl KnownKey {
     /// Appends it to an index.
     pub fn encode(&self, partition: u16, out: &mut Vec<u8>) {
         match self {
-            Self::Live { machine, key, run } => {
-                Key { partition, machine, key, run: *run, state: KeyState::Live }.encode(out);
+            Self::Live { machine, key, run, tenure } => {
+                Key { partition, machine, key, run: *run, state: KeyState::Live, tenure: *tenure }.encode(out);
             }
-            Self::Lost(LostLife { hash, run }) => {
+            Self::Lost(LostLife { hash, run, tenure }) => {
                 let key = &format!("{hash:016x}");
-                Key { partition, machine: "", key, run: *run, state: KeyState::Lost }.encode(out);
+                Key { partition, machine: "", key, run: *run, state: KeyState::Lost, tenure: *tenure }.encode(out);
             }
         }
     }

@@ -13,6 +13,8 @@ const IMAGE: u8 = 1;
 const MARK: u8 = 2;
 /// What a removed instance left.
 const REMOVED: u8 = 3;
+/// Which copy it is.
+const COPY: u8 = 4;
 
 /// One record of a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +25,8 @@ pub enum Record<'a> {
     Mark(KeyMark<'a>),
     /// What a removed instance left.
     Removed(Removed<'a>),
+    /// Which copy the partition is, before all else: its tenures ([`crate::tenure::Tenures`]).
+    Copy(&'a [u8]),
 }
 
 /// One instance on its way.
@@ -84,6 +88,7 @@ impl Record<'_> {
             Self::Image(_) => IMAGE,
             Self::Mark(_) => MARK,
             Self::Removed(_) => REMOVED,
+            Self::Copy(_) => COPY,
         };
         out.push(kind);
         let at = out.len();
@@ -95,6 +100,7 @@ impl Record<'_> {
                 out.extend_from_slice(mark.body);
             }
             Self::Removed(removed) => removed.encode(out),
+            Self::Copy(tenures) => out.extend_from_slice(tenures),
         }
         let len = u32::try_from(out.len() - at - 4).unwrap_or(u32::MAX).to_le_bytes();
         out.iter_mut().skip(at).zip(len).for_each(|(byte, len)| *byte = len);
@@ -168,7 +174,7 @@ pub fn definitions(bytes: &[u8]) -> impl Iterator<Item = &[u8; 32]> {
             match input.record() {
                 Ok(Record::Image(image)) => return Some(image.definition),
                 Ok(Record::Removed(removed)) => return Some(removed.definition),
-                Ok(Record::Mark(_)) | Err(_) => {}
+                Ok(Record::Mark(_) | Record::Copy(_)) | Err(_) => {}
             }
         }
         None
@@ -253,6 +259,7 @@ impl<'a> Input<'a> {
         let record = match kind {
             IMAGE => Image::decode(&mut body).map(Record::Image),
             REMOVED => Removed::decode(&mut body).map(Record::Removed),
+            COPY => Ok(Record::Copy(std::mem::take(&mut body.rest))),
             MARK => body.u64().map(|hash| Record::Mark(KeyMark { hash, body: std::mem::take(&mut body.rest) })),
             _ => Err(Malformed(0)),
         };
@@ -284,7 +291,8 @@ mod tests {
     fn records_read_back_and_cut_ones_are_errors() {
         let removed = Removed { hash: 6, definition: &[8; 32], run: RunId(9), left_ms: 1_000, tokens: b"t" };
         let mark = KeyMark { hash: 5, body: b"lost" };
-        let records = [Record::Image(IMAGE), Record::Mark(mark), Record::Removed(removed), Record::Image(IMAGE)];
+        let copy = Record::Copy(b"tenure");
+        let records = [Record::Image(IMAGE), copy, Record::Mark(mark), Record::Removed(removed), Record::Image(IMAGE)];
         let mut bytes = Vec::new();
         records.iter().for_each(|record| record.encode(&mut bytes));
         let mut input = Input::new(&bytes);

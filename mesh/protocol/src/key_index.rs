@@ -5,6 +5,7 @@
 use crate::hash::Partition;
 use crate::image::{Input, Malformed, put_bytes};
 use crate::run::RunId;
+use crate::tenure::Tenure;
 
 /// How a key stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,8 @@ pub struct Key<'a> {
     pub run: RunId,
     /// How it stands.
     pub state: KeyState,
+    /// In which copy of its partition it was seen last.
+    pub tenure: Tenure,
 }
 
 impl<'a> Key<'a> {
@@ -42,6 +45,7 @@ impl<'a> Key<'a> {
             KeyState::Removed => 2,
         });
         out.extend_from_slice(&self.run.0.to_le_bytes());
+        out.extend_from_slice(&self.tenure.0.to_le_bytes());
         put_bytes(out, self.machine.as_bytes());
         put_bytes(out, self.key.as_bytes());
     }
@@ -58,8 +62,8 @@ impl<'a> Key<'a> {
             2 => KeyState::Removed,
             _ => return Err(input.malformed()),
         };
-        let run = RunId(input.u64()?);
-        Ok(Self { partition, state, run, machine: input.text()?, key: input.text()? })
+        let (run, tenure) = (RunId(input.u64()?), Tenure(input.u64()?));
+        Ok(Self { partition, state, run, tenure, machine: input.text()?, key: input.text()? })
     }
 }
 
@@ -70,7 +74,7 @@ mod tests {
     #[test]
     fn keys_read_back_and_cut_ones_are_errors() {
         for state in [KeyState::Live, KeyState::Lost, KeyState::Removed] {
-            let key = Key { partition: 513, machine: "order", key: "42/é", run: RunId(7), state };
+            let key = Key { partition: 513, machine: "order", key: "42/é", run: RunId(7), state, tenure: Tenure(9) };
             let mut bytes = Vec::new();
             key.encode(&mut bytes);
             let len = bytes.len();

@@ -17,3 +17,4 @@ pub mod request_writer;
 pub mod rights;
 pub mod run;
 mod scan;
+pub mod tenure;

@@ -302,8 +302,21 @@ pub enum Output {
 impl Output {
     /// The name of each kind.
     pub const NAMES: &'static [&'static str] = &[
-        "send", "hand-off", "receive", "discard", "release", "doubt", "take-back", "suspend", "reopen", "relay", "served", "back",
-        "mourn", "adopt", "route",
+        "send",
+        "hand-off",
+        "receive",
+        "discard",
+        "release",
+        "doubt",
+        "take-back",
+        "suspend",
+        "reopen",
+        "relay",
+        "served",
+        "back",
+        "mourn",
+        "adopt",
+        "route",
     ];
 
     /// The name of its kind.

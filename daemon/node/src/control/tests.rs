@@ -576,6 +576,7 @@ fn a_turn_tells_no_more_keys_than_it_has_time_for_and_the_next_one_comes_at_once
             key: format!("{:016x}", u64::from(partition) << 32 | n).into(),
             run: statemesh_protocol::run::RunId(1),
             before: true,
+            tenure: statemesh_protocol::tenure::Tenure(1),
         };
         let lost: Vec<LostKey> = (0..8_000).map(key).collect();
         plane.shared.shards.of(partition).claim().adopt(partition, &lost, &mut Run::new(Clock::new(Instant::now)));

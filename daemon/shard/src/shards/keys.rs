@@ -5,7 +5,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use statemesh_protocol::hash;
 use statemesh_protocol::image::{Input, Record};
 
-use super::{Fresh, KeyNote, KnownKey, LostLife, Part, Phase, Run, Slot, State};
+use statemesh_protocol::tenure::Tenure;
+
+use super::{Fresh, KeyNote, KnownKey, Part, Phase, Run, Slot, State};
 use crate::instance::Entry;
 use crate::marks::KeyMark;
 
@@ -24,21 +26,18 @@ fn spread(short: u32) -> u64 {
     u64::from(short).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
-/// The keys of a part of a partition that was sent.
-fn keys_of(part: &[u8]) -> Vec<KnownKey> {
+/// The keys of a part of a partition that was sent in this tenure.
+fn keys_of(part: &[u8], tenure: Tenure) -> Vec<KnownKey> {
     let mut input = Input::new(part);
     let mut keys = Vec::new();
     while !input.is_empty() {
         match input.record() {
             Ok(Record::Image(image)) => {
-                keys.push(KnownKey::Live { machine: image.machine.into(), key: image.key.into(), run: image.run });
+                let (machine, key) = (image.machine.into(), image.key.into());
+                keys.push(KnownKey::Live { machine, key, run: image.run, tenure });
             }
-            Ok(Record::Mark(mark)) => {
-                let lost = KeyMark::loss(mark.body).map(|run| KnownKey::Lost(LostLife { hash: mark.hash, run }));
-                keys.extend(lost);
-            }
-            Ok(Record::Removed(_)) => {}
-            Err(_) => {}
+            Ok(Record::Mark(mark)) => keys.extend(KeyMark::loss(&mark).map(KnownKey::Lost)),
+            Ok(Record::Removed(_) | Record::Copy(_)) | Err(_) => {}
         }
     }
     keys
@@ -79,7 +78,7 @@ impl State {
 
     /// Adds an instance that is not there yet.
     pub(super) fn add(&mut self, partition: u16, hash: u64, entry: Entry, run: &mut Run) -> u32 {
-        run.keys.push(KeyNote { key: fresh(partition, &entry), is_there: true });
+        run.keys.push(KeyNote { key: fresh(partition, &entry), is_there: true, tenure: self.tenure(partition) });
         entry.version.count_one();
         let number = self.entries.insert(entry);
         self.total.fetch_add(1, Relaxed);
@@ -121,11 +120,12 @@ impl State {
 
     /// What a partition's standby has to know: all keys of the copy that is here, served or not, or sent and kept.
     pub fn known_keys(&self, partition: u16) -> Vec<KnownKey> {
-        let of = |Fresh { machine, key, run, .. }| KnownKey::Live { machine, key, run };
+        let tenure = self.tenure(partition);
+        let of = |Fresh { machine, key, run, .. }| KnownKey::Live { machine, key, run, tenure };
         let live = self.keys(partition).into_iter().map(of);
         let mut keys: Vec<KnownKey> = live.chain(self.marks.lost(partition).map(KnownKey::Lost)).collect();
         if let Some(Part { phase: Phase::Sent { parts, .. }, .. }) = self.part(partition) {
-            parts.iter().for_each(|part| keys.extend(keys_of(part)));
+            parts.iter().for_each(|part| keys.extend(keys_of(part, tenure)));
         }
         keys
     }
@@ -139,12 +139,17 @@ impl State {
         entries.map(|entry| fresh(partition, entry)).collect()
     }
 
+    /// The tenure of a partition's copy.
+    pub(super) fn tenure(&self, partition: u16) -> Tenure {
+        self.part(partition).map(|part| part.tenures.current()).unwrap_or_default()
+    }
+
     /// A key has another life than its standbys know.
     pub(super) fn note_life(&self, number: u32, run: &mut Run) {
         let Some(entry) = self.entries.get(number) else { return };
         let hash = hash::key_hash(&entry.version.name, &entry.key);
         let partition = hash::partition_of_hash(hash, self.partition_count());
-        run.keys.push(KeyNote { key: fresh(partition, entry), is_there: true });
+        run.keys.push(KeyNote { key: fresh(partition, entry), is_there: true, tenure: self.tenure(partition) });
     }
 }
 

@@ -10,8 +10,9 @@ use statemesh_protocol::hash;
 use statemesh_protocol::image::{self, Image, Input, Record};
 use statemesh_protocol::peer::ownership::HandoffNumber;
 use statemesh_protocol::run::RunId;
+use statemesh_protocol::tenure::{Tenure, Tenures};
 
-use super::twins::{Fork, Twins, nearest};
+use super::twins::{Fork, nearest};
 use super::{Fresh, Incoming, LostLife, Part, Phase, Run, State};
 use crate::change::lost_change;
 use crate::dedup::Tokens;
@@ -46,7 +47,16 @@ impl State {
     /// Serves a partition from now on, empty. `lost`: keys whose instances went with its last owner; who watches is told.
     pub fn adopt(&mut self, partition: u16, lost: &[LostKey], run: &mut Run) {
         self.mark_gone(partition, lost, run);
+        self.begin_tenure(partition, run);
         self.serve(partition, run);
+    }
+
+    /// The copy of a partition is another one from now on than those that others may have.
+    fn begin_tenure(&mut self, partition: u16, run: &Run) {
+        let tenure = self.lives.tenure(run.now);
+        if let Some(part) = self.part_mut(partition) {
+            part.tenures.begin(tenure);
+        }
     }
 
     /// Marks what is `lost` of a partition. One that is not here is kept with nothing but that, to be merged with another copy, and is
@@ -61,20 +71,20 @@ impl State {
 
     /// These keys were served by a daemon that died. One that has no instance here is lost; one that has is as it was before.
     fn mark_gone(&mut self, partition: u16, gone: &[LostKey], run: &mut Run) {
-        for LostKey { machine, key, run: life, before } in gone {
-            if *before {
+        for &LostKey { ref machine, ref key, run: life, before, tenure } in gone {
+            if before {
                 // It was published and counted; only its hash is known.
                 if let Ok(hash) = u64::from_str_radix(key, 16) {
-                    self.mark_lost(partition, LostLife { hash, run: *life }, run);
+                    self.mark_lost(partition, LostLife { hash, run: life, tenure }, run);
                 }
                 continue;
             }
             let hash = hash::key_hash(machine, key);
             match self.find(partition, hash, machine, key) {
-                Some(number) => self.mark_older(partition, LostLife { hash, run: *life }, number, run),
+                Some(number) => self.mark_older(partition, LostLife { hash, run: life, tenure }, number, run),
                 None => {
                     let key: Str = (**key).into();
-                    self.lose(&Fresh { partition, machine: Arc::clone(machine), key, run: *life }, run);
+                    self.lose(&Fresh { partition, machine: Arc::clone(machine), key, run: life }, tenure, run);
                 }
             }
         }
@@ -108,6 +118,13 @@ impl State {
         }
     }
 
+    /// Takes in which copy comes, in a merge beside the one that is here. False if it cannot be read.
+    fn receive_tenures(&mut self, partition: u16, tenures: &[u8], merges: bool) -> bool {
+        let (Some(part), Ok(tenures)) = (self.part_mut(partition), Tenures::decode(tenures)) else { return false };
+        *(if merges { &mut part.coming } else { &mut part.tenures }) = tenures;
+        true
+    }
+
     /// Takes in a mark, in a merge beside what is here. False if it cannot be read.
     fn receive_mark(&mut self, partition: u16, mark: &image::KeyMark<'_>, merges: bool, run: &mut Run) -> bool {
         let Some(part) = self.part_mut(partition) else { return false };
@@ -118,7 +135,9 @@ impl State {
         let entry = self.find_by_hash(partition, mark.hash).and_then(|number| self.entries.get(number));
         let here = entry.filter(|_| merges).map(|entry| (entry.run, entry.instance.seq()));
         let Some(mut said) = self.part_mut(partition).map(|part| std::mem::take(&mut part.said)) else { return false };
-        let is_read = self.marks.receive(partition, mark, here, &mut said).is_ok();
+        let none = Tenures::default();
+        let tenures = self.part(partition).filter(|_| merges).map_or(none, |part| part.tenures.clone());
+        let is_read = self.marks.receive(partition, mark, here, &tenures, &mut said).is_ok();
         if let Some(part) = self.part_mut(partition).filter(|_| merges) {
             part.said = said;
         }
@@ -166,15 +185,18 @@ impl State {
     }
 
     /// An instance is gone: who watches is told now, and who asks next.
-    fn lose(&mut self, lost: &Fresh, run: &mut Run) {
+    fn lose(&mut self, lost: &Fresh, tenure: Tenure, run: &mut Run) {
         let hash = hash::key_hash(&lost.machine, &lost.key);
-        self.mark_lost(lost.partition, LostLife { hash, run: lost.run }, run);
+        self.mark_lost(lost.partition, LostLife { hash, run: lost.run, tenure }, run);
         run.changes.push(Arc::new(lost_change(&lost.machine, &lost.key)));
         run.counts.lost += 1;
     }
 
     /// Serves what has arrived of a partition.
     pub fn serve(&mut self, partition: u16, run: &mut Run) {
+        if self.part(partition).is_some_and(|part| matches!(part.phase, Phase::Receiving)) {
+            self.begin_tenure(partition, run);
+        }
         self.set_phase(partition, Phase::Held);
         self.note_ended_of(partition, run.now);
         self.tell_unread(partition, run);
@@ -201,7 +223,7 @@ impl State {
             );
         }
         for lost in unread {
-            self.lose(&lost, run);
+            self.lose(&lost, Tenure::default(), run);
         }
     }
 
@@ -216,6 +238,7 @@ impl State {
         }
         if let Some(part) = self.part_mut(partition) {
             part.incoming = Some(Incoming { number, merge });
+            part.coming = Tenures::default();
             part.said.clear();
         }
     }
@@ -234,6 +257,7 @@ impl State {
             }
         }
         run.now = now;
+        self.begin_tenure(partition, run);
     }
 
     /// A copy that was kept will be served again, or merged: what it has the other copy has as well.
@@ -263,7 +287,7 @@ impl State {
         self.removed.take_all(partition);
         self.marks.forget(partition);
         if let Some(part) = self.part_mut(partition) {
-            part.twins = Twins::default();
+            (part.twins, part.tenures) = Default::default();
         }
         self.unread.retain(|of| of.partition != partition);
     }
@@ -279,6 +303,9 @@ impl State {
         }
         let entries = self.take_all(partition);
         let mut parts = Parts { parts: vec![Vec::new()], part_bytes };
+        let mut tenures = Vec::new();
+        self.part(partition).into_iter().for_each(|part| part.tenures.encode(&mut tenures));
+        parts.add(&Record::Copy(&tenures));
         for (hash, body) in self.marks.records(partition) {
             parts.add(&Record::Mark(image::KeyMark { hash, body: &body }));
         }
@@ -302,7 +329,7 @@ impl State {
         if let Some(part) = self.part_mut(partition)
             && matches!(part.phase, Phase::Sent { .. })
         {
-            part.phase = Phase::Away;
+            (part.phase, part.tenures) = (Phase::Away, Tenures::default());
         }
     }
 
@@ -338,7 +365,11 @@ impl State {
             && let Some(part) = self.part_mut(partition)
         {
             part.twins.merge_is_over();
-            part.said.clear();
+            let (coming, said) = (std::mem::take(&mut part.coming), std::mem::take(&mut part.said));
+            self.marks.came(partition, &coming, &said);
+            if let Some(part) = self.part_mut(partition) {
+                part.tenures.join(coming);
+            }
         }
         Some(installed)
     }
@@ -360,6 +391,11 @@ impl State {
                     }
                 }
                 Ok(Record::Image(image)) => self.receive_image(partition, &image, merge, &mut installed, run),
+                Ok(Record::Copy(tenures)) => {
+                    if !self.receive_tenures(partition, tenures, merge.is_some()) {
+                        self.not_read(partition, &mut installed);
+                    }
+                }
                 Ok(Record::Removed(removed)) => {
                     if !self.receive_removed(partition, &removed, run) {
                         self.not_read(partition, &mut installed);
@@ -429,6 +465,7 @@ impl State {
             self.marks.is_back((partition, hash), came.run, seq, &said);
             self.part_mut(partition)?.said = said;
         }
+        let were_one = self.part(partition).is_some_and(|part| part.coming.share(&part.tenures));
         let Some(number) = self.find(partition, hash, image.machine, image.key) else {
             let number = self.add(partition, hash, came, run);
             let life = self.entries.get(number).map(|entry| entry.run);
@@ -442,7 +479,7 @@ impl State {
             return Some(false);
         };
         let here = self.entries.get_mut(number)?;
-        let met = meet(&came, here, fork, merge);
+        let met = meet(&came, here, fork, were_one, merge);
         if here.run != came.run {
             self.marks.met(partition, hash, [here.run, came.run]);
         }
@@ -486,11 +523,12 @@ struct Met {
 }
 
 /// Which of two states of a key goes on. One that has nothing but what the other has as well lost nothing, and keeps nothing from the
-/// other: what it had where the two went apart, or, where they are not known to have, what both have of one life.
-fn meet(came: &Entry, here: &Entry, fork: Option<Fork>, merge: Option<Winner>) -> Met {
+/// other: what it had where the two went apart, or, where they are not known to have, what both have of one life. Two copies of which
+/// neither comes from the other went apart nowhere: a third one did, which is not here.
+fn meet(came: &Entry, here: &Entry, fork: Option<Fork>, were_one: bool, merge: Option<Winner>) -> Met {
     let same_life = came.run == here.run;
     let in_common = |entry: &Entry| match fork {
-        Some((run, seq)) if run == entry.run => seq,
+        Some((run, seq)) if run == entry.run && (same_life || were_one) => seq,
         _ if same_life => came.instance.seq().min(here.instance.seq()),
         _ => 0,
     };
@@ -670,7 +708,8 @@ mod tests {
         let elsewhere = shards(&machines);
         elsewhere.feeds().of(0).unwrap().set_watched(true);
         let mut there = elsewhere.of(0).try_claim().unwrap();
-        let lost = LostKey { machine: "m".into(), key: "k".into(), run: RunId(u64::MAX), before: false };
+        let lost =
+            LostKey { machine: "m".into(), key: "k".into(), run: RunId(u64::MAX), before: false, tenure: Tenure(1) };
         there.mourn(0, &[lost], &mut run);
         assert_eq!(topics(&elsewhere), ["m/k"]);
         assert!(!there.holds(0));
@@ -686,7 +725,7 @@ mod tests {
         let here = shards(&Arc::new(Machines::default()));
         let mut state = here.of(0).try_claim().unwrap();
         let mut run = Run::new(Clock::new(Instant::now));
-        let lost = LostKey { machine: "m".into(), key: "k".into(), run: RunId(3), before: false };
+        let lost = LostKey { machine: "m".into(), key: "k".into(), run: RunId(3), before: false, tenure: Tenure(1) };
         state.adopt(0, &[lost], &mut run);
         let (_, parts) = state.hand_off(0, 1_000, &mut run);
         assert!(state.marks.is_empty());

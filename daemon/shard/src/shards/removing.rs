@@ -68,7 +68,7 @@ impl State {
             self.state_again(first, run);
         }
         self.restating.push_back((run.now + RESTATE_MS, key.clone()));
-        run.keys.push(KeyNote { key, is_there: false });
+        run.keys.push(KeyNote { key, is_there: false, tenure: self.tenure(partition) });
         self.rearmed = true;
     }
 
@@ -110,7 +110,8 @@ impl State {
             let number = self.find(key.partition, hash, &key.machine, &key.key);
             let life = number.and_then(|number| self.entries.get(number)).map(|entry| entry.run);
             let key = Fresh { run: life.unwrap_or(key.run), ..key };
-            run.keys.push(KeyNote { key, is_there: life.is_some() });
+            let tenure = self.tenure(key.partition);
+            run.keys.push(KeyNote { key, is_there: life.is_some(), tenure });
         }
     }
 

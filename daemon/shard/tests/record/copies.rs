@@ -3,16 +3,20 @@
 use statemesh_mesh::key_index::LostKey;
 use statemesh_mesh::ownership::Winner;
 use statemesh_protocol::hash;
+use statemesh_protocol::image::Input;
+use statemesh_protocol::key_index::Key;
+use statemesh_protocol::run::RunId;
+use statemesh_protocol::tenure::Tenure;
 
 use super::Daemon;
 
 fn lost(key: &str) -> LostKey {
-    LostKey { machine: "m".into(), key: key.into(), run: statemesh_protocol::run::RunId(3), before: false }
+    LostKey { machine: "m".into(), key: key.into(), run: RunId(3), before: false, tenure: Tenure(1) }
 }
 
 fn lost_before(key: &str) -> LostKey {
     let key = format!("{:016x}", hash::key_hash("m", key)).into();
-    LostKey { machine: "".into(), key, run: statemesh_protocol::run::RunId(3), before: true }
+    LostKey { machine: "".into(), key, run: RunId(3), before: true, tenure: Tenure(1) }
 }
 
 /// Merges what `from` has into `into`, whose copy is in doubt.
@@ -240,7 +244,7 @@ fn a_copy_that_nobody_installed_has_no_twin_when_it_is_served_again() {
 
 #[test]
 fn what_was_given_back_in_a_merge_and_comes_again_loses_nothing_without_a_word() {
-    for is_given_back in [true] {
+    for is_given_back in [true, false] {
         let (mut here, mut there) = (Daemon::new(), Daemon::new());
         here.send("k", "GO", "");
         let life = there.send("k", "GO", "")["run"].clone();
@@ -252,6 +256,62 @@ fn what_was_given_back_in_a_merge_and_comes_again_loses_nothing_without_a_word()
         assert_eq!(merge(&mut there, &mut here, Winner::Here), 1, "{is_given_back}");
         assert_eq!(here.op("get", "k", "")["conflict"]["run"], life, "{is_given_back}");
     }
+}
+
+/// A key as its daemon tells a standby, which takes it for lost when that daemon is gone.
+fn told(daemon: &Daemon, key: &str) -> LostKey {
+    let mut body = Vec::new();
+    let known = daemon.shards.of(0).try_claim().unwrap().known_keys(0);
+    known.iter().for_each(|known| known.encode(0, &mut body));
+    let mut input = Input::new(&body);
+    let keys = std::iter::from_fn(|| (!input.is_empty()).then(|| Key::decode(&mut input).unwrap()));
+    let Key { run, tenure, .. } = keys.into_iter().find(|known| known.key == key).unwrap();
+    LostKey { run, tenure, ..lost(key) }
+}
+
+#[test]
+fn what_was_removed_where_it_was_held_is_not_lost_with_its_daemon_once_the_copies_have_met() {
+    for (back, moved) in [(false, false), (true, false), (false, true), (true, true)] {
+        let (mut here, mut there) = (Daemon::new(), Daemon::new());
+        ["gone", "there", "later"].into_iter().for_each(|key| _ = there.send(key, "GO", ""));
+        let mut keys = vec![told(&there, "gone"), told(&there, "there")];
+        // Another copy had it, and is not there.
+        keys.push(LostKey { tenure: Tenure(7), ..told(&there, "later") });
+        here.shards.of(0).try_claim().unwrap().adopt(0, &keys, &mut here.run);
+        ["gone", "later"].into_iter().for_each(|key| _ = there.op("delete", key, ""));
+        if moved {
+            // On its side of the cut, to one that joined there.
+            let (_, parts) = there.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut there.run);
+            there = Daemon::new();
+            there.receive(&parts);
+        }
+        let (mut from, mut into) = if back { (here, there) } else { (there, here) };
+        merge(&mut from, &mut into, Winner::Longer);
+        for (key, restarted) in [("gone", false), ("there", false), ("later", true)] {
+            let said = into.send(key, "GO", "");
+            let expected = if key == "there" { 2 } else { 1 };
+            assert_eq!(
+                (said["restarted"] == true, &said["seq"]),
+                (restarted, &expected.into()),
+                "{key} {back} {moved}"
+            );
+            assert_eq!(said["conflict"], serde_json::Value::Null, "{key} {back} {moved}");
+        }
+    }
+}
+
+#[test]
+fn what_a_kept_copy_did_after_it_was_taken_up_again_is_not_there_with_the_copy_that_was_sent() {
+    let (mut here, mut there) = (Daemon::new(), Daemon::new());
+    there.send("k", "GO", "");
+    let (_, parts) = there.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut there.run);
+    there.shards.of(0).try_claim().unwrap().reopen(0, &[], &mut there.run);
+    there.send("new", "GO", "");
+    here.shards.of(0).try_claim().unwrap().adopt(0, &[told(&there, "new")], &mut here.run);
+    let mut third = Daemon::new();
+    third.receive(&parts);
+    merge(&mut third, &mut here, Winner::Longer);
+    assert_eq!(here.send("new", "GO", "")["restarted"], true);
 }
 
 #[test]
@@ -318,7 +378,7 @@ fn what_cannot_be_read_spoils_nothing_behind_it_and_a_merge_with_it_is_refused()
 #[test]
 fn the_next_life_of_a_key_comes_after_the_one_that_was_lost_whatever_the_clocks_say() {
     let mut here = Daemon::new();
-    let ahead = statemesh_protocol::run::RunId(u64::MAX - 7);
+    let ahead = RunId(u64::MAX - 7);
     here.shards.of(0).try_claim().unwrap().adopt(0, &[LostKey { run: ahead, ..lost("k") }], &mut here.run);
     let said = here.send("k", "GO", "");
     assert_eq!((said["restarted"] == true, said["run"].as_str() > Some(&*ahead.to_string())), (true, true), "{said}");
@@ -328,7 +388,7 @@ fn the_next_life_of_a_key_comes_after_the_one_that_was_lost_whatever_the_clocks_
 fn what_a_mark_said_holds_for_the_instance_that_comes_after_a_link_broke_between_them() {
     let (mut here, mut there) = (Daemon::new(), Daemon::new());
     let life = (0..2).map(|_| there.send("k", "GO", "")).last().unwrap()["run"].clone();
-    let run = statemesh_protocol::run::RunId::parse(life.as_str().unwrap()).unwrap();
+    let run = RunId::parse(life.as_str().unwrap()).unwrap();
     there.shards.of(0).try_claim().unwrap().reopen(0, &[LostKey { run, ..lost("k") }], &mut there.run);
     there.fire(70_000, 100);
     let (_, parts) = there.shards.of(0).try_claim().unwrap().hand_off(0, 1, &mut there.run);

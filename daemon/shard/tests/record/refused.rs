@@ -62,7 +62,13 @@ fn a_timer_whose_expression_has_no_value_makes_its_instance_stuck() {
 #[test]
 fn a_refused_first_event_leaves_the_mark_of_a_lost_instance() {
     let mut daemon = Daemon::new();
-    let lost = LostKey { machine: "m".into(), key: "k".into(), run: statemesh_protocol::run::RunId(3), before: false };
+    let lost = LostKey {
+        machine: "m".into(),
+        key: "k".into(),
+        run: statemesh_protocol::run::RunId(3),
+        before: false,
+        tenure: statemesh_protocol::tenure::Tenure(1),
+    };
     daemon.shards.of(0).try_claim().unwrap().adopt(0, &[lost], &mut daemon.run);
     assert_eq!(code(&daemon.send("k", "BAD", "")), "event_failed");
     assert_eq!(daemon.send("k", "GO", "")["restarted"], true);

@@ -146,6 +146,7 @@ fn a_mark_of_the_key_is_told_with_the_removal_and_not_after_it() {
         key: "k".into(),
         run: statemesh_protocol::run::RunId(3),
         before: false,
+        tenure: statemesh_protocol::tenure::Tenure(1),
     };
     daemon.shards.of(0).try_claim().unwrap().adopt(0, &[lost], &mut daemon.run);
     assert_eq!(code(&daemon.op("delete", "k", "")), "unknown_instance");

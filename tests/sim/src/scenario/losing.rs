@@ -176,6 +176,13 @@ pub(super) const ALL: &[Scenario] = &[
         lossless: true,
     },
     Scenario {
+        name: "what_was_removed_while_the_mesh_was_apart_is_not_said_to_be_lost",
+        fault: 0,
+        play: removed_while_apart,
+        seeds: 8,
+        lossless: false,
+    },
+    Scenario {
         name: "what_two_that_die_at_once_held_is_said_to_be_lost",
         fault: 0,
         play: two_at_once,
@@ -183,6 +190,31 @@ pub(super) const ALL: &[Scenario] = &[
         lossless: false,
     },
 ];
+
+/// One of three is cut off, and holds the others for dead; they go on, and what they had is removed there.
+fn removed_while_apart(seed: u64) -> World {
+    let mut world = mesh(seed, 3);
+    let keys = written(&mut world);
+    world.cut_off(&[2]);
+    world.run(5 * SEC);
+    let remove = |world: &mut World, key: &String| {
+        world.ask(0, &format!(r#"{{"id":1,"op":"delete","machine":"log","key":"{key}"}}"#))["ok"] == true
+    };
+    let removed: Vec<&String> = keys.iter().filter(|key| remove(&mut world, key)).collect();
+    world.heal();
+    let merged = world.run_until(60 * SEC, |world| world.is_merged());
+    must(&mut world, merged.is_some(), || "not merged within a minute".to_owned());
+    let said: Vec<_> = removed.iter().map(|key| world.send(0, "log", key, "PROBE")).collect();
+    let lost = said.iter().filter(|said| said["restarted"] == true || !said["conflict"].is_null()).count();
+    must(&mut world, removed.len() > 20 && lost == 0, || {
+        format!(
+            "{} keys were removed, and of {lost} it was said that they were lost: {:?}",
+            removed.len(),
+            said.first()
+        )
+    });
+    world
+}
 
 /// Writes keys through the first daemon.
 fn written(world: &mut World) -> Vec<String> {
