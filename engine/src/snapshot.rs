@@ -66,11 +66,13 @@ impl Instance {
             out.push(0);
             return;
         };
+        let timers = in_firing_order(&extra.timers, now);
         match extra.held {
             None => out.push(EXTRA),
             Some(held) => {
+                let known = timers.iter().find(|(_, timer)| timer.id == held.id().0);
                 out.push(EXTRA_STUCK);
-                varint(held.id().0, out);
+                varint(known.map_or(held.id().0, |(id, _)| *id), out);
             }
         }
         varint(extra.next_timer, out);
@@ -79,9 +81,9 @@ impl Instance {
         for child in &extra.children {
             write_child(child, out);
         }
-        varint(extra.timers.len() as u64, out);
-        for timer in &extra.timers {
-            write_timer(timer, now, out);
+        varint(timers.len() as u64, out);
+        for (id, timer) in timers {
+            write_timer(id, timer, now, out);
         }
     }
 
@@ -185,8 +187,22 @@ fn write_child(child: &Child, out: &mut Vec<u8>) {
     }
 }
 
-fn write_timer(timer: &Timer, now: Millis, out: &mut Vec<u8>) {
-    varint(timer.id, out);
+/// Timers with their ids, which ascend. Of those that are overdue no time is left, and so they would fire in the order in which they were
+/// started: they change their ids, so that this is the order of their deadlines.
+fn in_firing_order(timers: &[Timer], now: Millis) -> SmallVec<[(u64, &Timer); 4]> {
+    let is_overdue = |timer: &&Timer| timer.deadline <= now.0;
+    let mut overdue: SmallVec<[&Timer; 4]> = timers.iter().filter(is_overdue).collect();
+    overdue.sort_by_key(|timer| (timer.deadline, timer.id));
+    let mut overdue = overdue.into_iter();
+    let placed = timers.iter().map(|timer| {
+        let next = if is_overdue(&timer) { overdue.next() } else { None };
+        (timer.id, next.unwrap_or(timer))
+    });
+    placed.collect()
+}
+
+fn write_timer(id: u64, timer: &Timer, now: Millis, out: &mut Vec<u8>) {
+    varint(id, out);
     varint(timer.deadline.saturating_sub(now.0), out);
     varint(u64::from(timer.actor), out);
     match &timer.kind {

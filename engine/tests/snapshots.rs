@@ -69,6 +69,30 @@ fn a_restored_instance_goes_on_and_keeps_the_time_that_is_left() {
 }
 
 #[test]
+fn timers_that_were_overdue_when_they_moved_fire_in_the_order_of_their_deadlines() {
+    let machine = machine();
+    // Those of the child, of the state and of LATER, in the order in which they are started.
+    for now in [900, 1_000, 5_000] {
+        let (mut instance, mut out) = started(&machine, 0);
+        machine.send(&mut instance, &Event::named("GO"), Millis(500), &mut out).unwrap();
+        let mut bytes = Vec::new();
+        instance.to_bytes(&machine, Millis(now), &mut bytes);
+        let mut moved = Instance::from_bytes(&machine, &bytes, Millis(3), &mut out).unwrap();
+        let mut kinds = Vec::new();
+        for _ in 0..2 {
+            out.clear();
+            machine.fire_next(&mut moved, Millis(3), &mut out).unwrap().unwrap();
+            kinds.extend(out.effects.iter().map(|effect| effect.kind().to_owned()));
+        }
+        assert_eq!(
+            (kinds, value(&machine, &moved)),
+            (vec!["later".into(), "done".into()], r#"{"a":"y"}"#.into()),
+            "{now}"
+        );
+    }
+}
+
+#[test]
 fn the_same_instance_gives_the_same_bytes() {
     let machine = machine();
     let bytes = || {
