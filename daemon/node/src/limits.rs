@@ -200,7 +200,7 @@ limits! {
     subscriber_bytes: usize = 4 << 20, "4MiB", bytes(4_096, GIB), "Changes waiting for one subscriber; beyond it its oldest are dropped and counted";
     subscriber_total_bytes: usize = 256 << 20, "256MiB", bytes(65_536, 64 * GIB), "Changes waiting for all subscribers; beyond it whoever would get more loses its oldest";
     events_per_second: u32 = 1_000_000, "1000000", count(1, 4_000_000_000), "Requests of one client in a second, over all its connections, where its key has no figure of its own; further ones are refused (with security.mode = curve)";
-    history: usize = 16, "16", count(0, 1_024), "Entries of an instance's history";
+    history: usize = 16, "16", count(0, 1_024), "Entries of an instance's history; with 0 the time for which one that has ended is kept begins anew where its partition moves";
     known_keys: usize = 10_000_000, "10000000", count(0, 1_000_000_000), "Keys of instances of other daemons that this one keeps, so that what is lost with a daemon can be named; further ones are not kept, and of their partitions it is logged that losses may go unnamed";
     instances: usize = 10_000_000, "10000000", count(1, 1_000_000_000), "Instances on this daemon. Where there are nearly so many, those make room that have ended, the first to end first, but for those with dedup tokens";
     keep: Duration = HOUR, "1h", span(Duration::from_secs(365 * 24 * 3_600)), "For how long an instance stays that is done, failed or stopped, where its machine's @statemesh.keep does not say; then it is removed";

@@ -1,7 +1,8 @@
 //! What is to be done with whole partitions: what the control plane decided, and the parts of those that move here.
 //!
-//! A reactor waits for nothing. An order for a shard that another thread has is deferred, and so are those for the same shard that
-//! come after it, until the next turn: what concerns one partition happens in the order in which it was ordered.
+//! A reactor waits for nothing. An order for a shard that another thread has is deferred, or one that a standby has no room for, and so are
+//! those for the same partition that come after it, until the next turn: what concerns one partition happens in the order in which it
+//! was ordered, and holds back no other one.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -30,10 +31,10 @@ impl Order {
     }
 }
 
-/// Orders for shards that other threads had, by shard, and what is said to members only after some of them.
+/// Orders that could not be carried out yet, by partition, and what is said to members only after some of them.
 #[derive(Debug, Default)]
 pub(super) struct Deferred {
-    by_shard: BTreeMap<usize, VecDeque<Order>>,
+    by_partition: BTreeMap<u16, VecDeque<Order>>,
     /// Control messages that wait for orders that precede them.
     said: VecDeque<(u32, Vec<u8>)>,
     /// A lease that is given once all orders before it are carried out, as one of them may say that a partition is in doubt; and how many
@@ -43,7 +44,7 @@ pub(super) struct Deferred {
 
 impl Deferred {
     pub(super) fn is_empty(&self) -> bool {
-        self.by_shard.is_empty() && self.said.is_empty()
+        self.by_partition.is_empty() && self.said.is_empty()
     }
 
     /// Whether something waits behind which others may be told only what follows from it: that they may send what is expected, or
@@ -53,7 +54,7 @@ impl Deferred {
             use Command::{Adopt, Receive, Reopen};
             matches!(order, Order::Decided(_, Receive { .. } | Reopen { .. } | Adopt { .. }))
         };
-        self.by_shard.values().flatten().any(precedes)
+        self.by_partition.values().flatten().any(precedes)
     }
 
     /// Whether something waits that takes a partition from being served here.
@@ -62,12 +63,12 @@ impl Deferred {
             use Command::{HandOff, Suspend};
             matches!(order, Order::Decided(_, HandOff { .. } | Suspend { .. }))
         };
-        self.by_shard.values().flatten().any(takes)
+        self.by_partition.values().flatten().any(takes)
     }
 
     fn retain(&mut self, keep: impl Fn(&Order) -> bool) {
-        self.by_shard.values_mut().for_each(|orders| orders.retain(&keep));
-        self.by_shard.retain(|_, orders| !orders.is_empty());
+        self.by_partition.values_mut().for_each(|orders| orders.retain(&keep));
+        self.by_partition.retain(|_, orders| !orders.is_empty());
     }
 
     /// The link to a member is gone, and the control plane about to hear of it: nothing is handed off on the next one for the
@@ -130,19 +131,19 @@ impl Worker {
     }
 
     fn order(&mut self, order: Order, io: &mut Io) {
-        let shard = self.shared.shards.of(order.partition()).index();
-        if let Some(earlier) = self.deferred.by_shard.get_mut(&shard) {
+        let partition = order.partition();
+        if let Some(earlier) = self.deferred.by_partition.get_mut(&partition) {
             return earlier.push_back(order);
         }
         if let Err(order) = self.obey(order, io) {
             self.counters.deferred_orders.add(1);
-            self.deferred.by_shard.entry(shard).or_default().push_back(order);
+            self.deferred.by_partition.entry(partition).or_default().push_back(order);
         }
     }
 
     /// Does what was deferred.
     pub(super) fn obey_deferred(&mut self, io: &mut Io) {
-        for (shard, mut orders) in std::mem::take(&mut self.deferred.by_shard) {
+        for (partition, mut orders) in std::mem::take(&mut self.deferred.by_partition) {
             while let Some(order) = orders.pop_front() {
                 if let Err(order) = self.obey(order, io) {
                     orders.push_front(order);
@@ -150,7 +151,7 @@ impl Worker {
                 }
             }
             if !orders.is_empty() {
-                self.deferred.by_shard.insert(shard, orders);
+                self.deferred.by_partition.insert(partition, orders);
             }
         }
         self.give_lease();
@@ -238,8 +239,11 @@ mod tests {
     use super::*;
 
     fn deferred(commands: Vec<(u16, Command)>) -> Deferred {
-        let orders = commands.into_iter().map(|(partition, command)| Order::Decided(partition, command)).collect();
-        Deferred { by_shard: std::iter::once((3, orders)).collect(), ..Deferred::default() }
+        let mut deferred = Deferred::default();
+        for (partition, command) in commands {
+            deferred.by_partition.entry(partition).or_default().push_back(Order::Decided(partition, command));
+        }
+        deferred
     }
 
     #[test]
@@ -256,8 +260,8 @@ mod tests {
         let hand_off = |partition| (partition, Command::HandOff { partition, number: 1, to: 2 });
         let mut deferred = deferred(vec![hand_off(3), hand_off(67), (3, Command::Serve { partition: 3 })]);
         deferred.withdraw(3);
-        let left: Vec<u16> = deferred.by_shard.values().flatten().map(Order::partition).collect();
-        assert_eq!((left, deferred.takes_away()), (vec![67, 3], true));
+        let left: Vec<u16> = deferred.by_partition.values().flatten().map(Order::partition).collect();
+        assert_eq!((left, deferred.takes_away()), (vec![3, 67], true));
         deferred.withdraw(67);
         assert!(!deferred.takes_away());
     }
