@@ -134,8 +134,8 @@ impl Known {
 #[derive(Debug)]
 struct Index {
     teller: MemberName,
-    /// That process is gone.
-    dead: bool,
+    /// That process is gone, and this was its incarnation.
+    dead: Option<u64>,
     /// Who was told of it when about to serve the partition.
     relayed_to: BTreeSet<MemberName>,
     keys: Keys,
@@ -145,12 +145,12 @@ struct Index {
 
 impl Index {
     fn new(teller: MemberName) -> Self {
-        Self { teller, dead: false, relayed_to: BTreeSet::new(), keys: Keys::new(), before: Keys::new() }
+        Self { teller, dead: None, relayed_to: BTreeSet::new(), keys: Keys::new(), before: Keys::new() }
     }
 
     /// Whether this process told it.
     fn is_of(&self, name: &MemberName) -> bool {
-        !self.dead && self.teller == *name
+        self.dead.is_none() && self.teller == *name
     }
 
     fn len(&self) -> usize {
@@ -334,7 +334,7 @@ impl KeyIndex {
         }
         let mut indexed = Indexed { all: self.told.keys().copied().collect(), of_dead: BTreeMap::new() };
         for (partition, indexes) in &self.told {
-            for index in indexes.iter().filter(|index| index.dead && index.len() > 0) {
+            for index in indexes.iter().filter(|index| index.dead.is_some() && index.len() > 0) {
                 indexed.of_dead.entry(index.teller.clone()).or_default().insert(*partition);
             }
         }
@@ -382,7 +382,7 @@ impl KeyIndex {
         for standby in self.ours.values_mut().filter_map(|ours| ours.standbys.get_mut(name)) {
             *standby = Standby::default();
         }
-        for index in self.told.values_mut().flatten().filter(|index| index.teller == *name && !index.dead) {
+        for index in self.told.values_mut().flatten().filter(|index| index.is_of(name)) {
             let told = std::mem::take(&mut index.keys);
             let known = index.before.len() + told.len();
             index.before.extend(told);
@@ -390,24 +390,24 @@ impl KeyIndex {
         }
     }
 
-    /// A member's process is gone.
-    pub fn member_down(&mut self, name: &MemberName) {
+    /// A member's process of this incarnation is gone.
+    pub fn member_down(&mut self, name: &MemberName, incarnation: u64) {
         self.link_down(name);
         self.to_limit.remove(name);
         for ours in self.ours.values_mut() {
             ours.former.remove(name);
         }
-        self.set_dead(name, true);
+        self.set_dead(name, None, Some(incarnation));
     }
 
-    /// A member's process was taken for gone, and is there.
-    pub fn member_back(&mut self, name: &MemberName) {
-        self.set_dead(name, false);
+    /// A member's process of this incarnation was taken for gone, and is there. What an earlier one of its name told stays lost.
+    pub fn member_back(&mut self, name: &MemberName, incarnation: u64) {
+        self.set_dead(name, Some(incarnation), None);
     }
 
-    fn set_dead(&mut self, name: &MemberName, dead: bool) {
-        for index in self.told.values_mut().flatten().filter(|index| index.teller == *name && index.dead != dead) {
-            index.dead = dead;
+    fn set_dead(&mut self, name: &MemberName, was: Option<u64>, is: Option<u64>) {
+        for index in self.told.values_mut().flatten().filter(|index| index.teller == *name && index.dead == was) {
+            index.dead = is;
             self.changed = true;
         }
     }
@@ -416,7 +416,7 @@ impl KeyIndex {
     pub fn message(&mut self, from: &MemberName, message: IndexMessage) {
         match message {
             IndexMessage::Only { set } => {
-                self.keep(|partition, index| index.dead || index.teller != *from || set.contains(partition))
+                self.keep(|partition, index| !index.is_of(from) || set.contains(partition))
             }
             IndexMessage::Whole { number, set } => {
                 let whole: PartitionSet = set.iter().filter(|partition| !self.partial.contains(*partition)).collect();
@@ -470,7 +470,7 @@ impl KeyIndex {
     /// What a member told of a partition.
     fn index_of(&mut self, from: &MemberName, partition: Partition) -> Option<&mut Index> {
         let indexes = self.told.entry(partition).or_default();
-        let at = indexes.iter().position(|index| index.teller == *from && !index.dead);
+        let at = indexes.iter().position(|index| index.is_of(from));
         let at = at.unwrap_or_else(|| {
             self.changed = true;
             indexes.push(Index::new(from.clone()));
@@ -571,7 +571,7 @@ impl KeyIndex {
             }
         }
         let is_over = |index: &Index| !apart || index.relayed_to.contains(by);
-        set.iter().for_each(|partition| self.keep_of(partition, |index| !index.dead || !is_over(index)));
+        set.iter().for_each(|partition| self.keep_of(partition, |index| index.dead.is_none() || !is_over(index)));
         self.forget_partial();
         // What is left is to be said.
         self.changed |= apart;
@@ -601,8 +601,8 @@ impl KeyIndex {
 
     /// Takes what dead members told of a partition.
     pub fn take_dead(&mut self, partition: Partition) -> Vec<LostKey> {
-        let lost = self.lost_of(partition, Keys::new(), |index| index.dead);
-        self.keep_of(partition, |index| !index.dead);
+        let lost = self.lost_of(partition, Keys::new(), |index| index.dead.is_some());
+        self.keep_of(partition, |index| index.dead.is_none());
         lost
     }
 
@@ -773,7 +773,7 @@ mod tests {
             index.tell(&b, &key("m", "k", state)).unwrap();
             let live = usize::from(state == KeyState::Live);
             assert_eq!(index.keys, 1 + live);
-            index.member_down(&b);
+            index.member_down(&b, 1);
             let lost: Vec<_> = index.take(3).0.into_iter().map(|key| (key.key, key.before)).collect();
             assert_eq!(lost.iter().filter(|(_, before)| *before).count(), 1, "{lost:?}");
             assert_eq!(lost.len(), 1 + live);
@@ -879,7 +879,7 @@ mod tests {
         index.message(&x, IndexMessage::Only { set: PartitionSet::new() });
         index.message(&d, IndexMessage::Only { set: set(&[1]) });
         assert_eq!((index.keys(), changed(&mut index)), (1, Some(set(&[1]))));
-        index.member_down(&d);
+        index.member_down(&d, 1);
         // The next process of that name says what it tells, which is nothing.
         index.message(&d, IndexMessage::Only { set: PartitionSet::new() });
         assert_eq!(index.keys(), 1);
@@ -900,7 +900,7 @@ mod tests {
         index.ask(&y, false, &set(&[1]));
         assert!(outputs(&mut index).iter().any(|output| matches!(output, Output::Relay { .. })));
         index.tell(&d, &body(&[(1, "b", false)])).unwrap();
-        index.member_down(&d);
+        index.member_down(&d, 1);
         index.served(&y, true, &set(&[1]));
         assert_eq!(index.keys(), 2);
         index.changed();
@@ -1131,15 +1131,15 @@ mod tests {
         let (mut index, d, x) = (KeyIndex::new(9), name("d"), name("x"));
         index.tell(&d, &body(&[(1, "a", false)])).unwrap();
         index.tell(&x, &body(&[(1, "b", false), (2, "c", false)])).unwrap();
-        index.member_down(&d);
+        index.member_down(&d, 1);
         let of_dead = std::iter::once((d.clone(), set(&[1]))).collect();
         assert_eq!(index.changed(), Some(Indexed { all: set(&[1, 2]), of_dead }));
-        index.member_back(&d);
+        index.member_back(&d, 1);
         assert_eq!(
             (index.changed().map(|indexed| indexed.of_dead), index.take_dead(1)),
             (Some(BTreeMap::new()), vec![])
         );
-        index.member_down(&d);
+        index.member_down(&d, 1);
         // One that was apart serves it: what the dead one did is still to be said, and is said again each time.
         index.changed();
         index.served(&x, true, &set(&[1]));
@@ -1154,12 +1154,25 @@ mod tests {
     }
 
     #[test]
+    fn what_an_earlier_process_told_stays_lost_when_a_later_one_of_its_name_is_back() {
+        let (mut index, d) = (KeyIndex::new(9), name("d"));
+        for incarnation in [1, 2] {
+            let key = if incarnation == 1 { "a" } else { "b" };
+            index.tell(&d, &body(&[(1, key, false)])).unwrap();
+            index.member_down(&d, incarnation);
+        }
+        index.member_back(&d, 2);
+        assert_eq!(index.take_dead(1).iter().map(|key| &*key.key).collect::<Vec<_>>(), ["a"]);
+        assert_eq!(index.keys(), 1);
+    }
+
+    #[test]
     fn what_a_process_told_is_passed_on_to_the_next_one_of_its_name_and_not_to_itself() {
         let (mut index, d) = (KeyIndex::new(9), name("d"));
         index.tell(&d, &body(&[(1, "a", false)])).unwrap();
         for (dies, is_told) in [(false, false), (true, true)] {
             if dies {
-                index.member_down(&d);
+                index.member_down(&d, 1);
             }
             index.link_up(&d);
             index.ask(&d, true, &set(&[1]));

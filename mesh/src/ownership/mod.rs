@@ -272,7 +272,12 @@ pub enum Output {
         set: PartitionSet,
     },
     /// This process was taken for dead, and is there: what it told of its keys holds.
-    Back(MemberName),
+    Back {
+        /// Its name.
+        name: MemberName,
+        /// Which process of that name.
+        incarnation: u64,
+    },
     /// Keep a copy of this partition that has nothing but what dead members told of it, which is lost. Do not serve it: it is to be
     /// merged with what its holder has, who was apart and knows nothing of that.
     Mourn {
@@ -334,7 +339,7 @@ impl Output {
             Self::Reopen { .. } => "reopen",
             Self::Relay { .. } => "relay",
             Self::Served { .. } => "served",
-            Self::Back(_) => "back",
+            Self::Back { .. } => "back",
             Self::Mourn { .. } => "mourn",
             Self::Adopt { .. } => "adopt",
             Self::Route { .. } => "route",
@@ -724,7 +729,7 @@ impl Ownership {
         if met {
             if self.sides.back(name, incarnation, now) {
                 self.indexed.of_dead.remove(name);
-                self.out.push_back(Output::Back(name.clone()));
+                self.out.push_back(Output::Back { name: name.clone(), incarnation });
             } else {
                 self.forget_arrivals(|_, from| from == name);
             }

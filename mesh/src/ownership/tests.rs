@@ -705,7 +705,7 @@ fn what_one_did_on_this_side_before_it_died_is_told_to_a_holder_that_was_apart()
     rig.now += RUMOUR;
     rig.put(Input::Tick);
     let outputs = rig.outputs();
-    assert!(outputs.contains(&Output::Back(name(2))) && !outputs.contains(&mourn), "{outputs:?}");
+    assert!(outputs.contains(&Output::Back { name: name(2), incarnation: 1 }) && !outputs.contains(&mourn), "{outputs:?}");
 }
 
 #[test]

@@ -138,7 +138,7 @@ impl Control {
         } else {
             self.close_member(member, &identity.name, now);
         }
-        self.key_index.member_down(&identity.name);
+        self.key_index.member_down(&identity.name, identity.incarnation);
         self.own(ownership::Input::MemberDown { name: identity.name.clone(), left }, now);
         self.definition_member_gone(identity.name.clone(), now);
     }
@@ -377,7 +377,7 @@ impl Control {
                     tracing::debug!(partition, died, "serving the kept copy again");
                     self.outbox.tell(0, Command::Reopen { partition, lost });
                 }
-                ownership::Output::Back(name) => self.key_index.member_back(&name),
+                ownership::Output::Back { name, incarnation } => self.key_index.member_back(&name, incarnation),
                 ownership::Output::Mourn { partition, lost_from } => {
                     let lost = self.key_index.take_dead(partition);
                     self.warn_of_lost(partition, &lost, Some(&lost_from));
