@@ -415,9 +415,7 @@ impl KeyIndex {
     /// Takes in a message of a member about its keys, or its answer about ours.
     pub fn message(&mut self, from: &MemberName, message: IndexMessage) {
         match message {
-            IndexMessage::Only { set } => {
-                self.keep(|partition, index| !index.is_of(from) || set.contains(partition))
-            }
+            IndexMessage::Only { set } => self.keep(|partition, index| !index.is_of(from) || set.contains(partition)),
             IndexMessage::Whole { number, set } => {
                 let whole: PartitionSet = set.iter().filter(|partition| !self.partial.contains(*partition)).collect();
                 // Also that a partition has no key is known.

@@ -164,11 +164,6 @@ pub(crate) enum Command {
         /// Which partition.
         partition: u16,
     },
-    /// The new holder did not install the partition: nobody else has what is in the kept copy.
-    TakeBack {
-        /// Which partition.
-        partition: u16,
-    },
     /// The new holder is gone, or never got the partition: serve the kept copy again.
     Reopen {
         /// Which partition.

@@ -43,9 +43,9 @@ impl Lives {
         statemesh_protocol::hash::mix(self.state)
     }
 
-    /// A copy of a partition is another one from now on. A later tenure has a higher number where clocks agree.
-    pub(crate) fn tenure(&mut self, now: u64) -> Tenure {
-        Tenure(RunId::begin(self.unix_ms.wrapping_add(now), self.random(), None).0)
+    /// A copy of a partition is another one from now on, after this tenure.
+    pub(crate) fn tenure(&mut self, now: u64, after: Tenure) -> Tenure {
+        Tenure(RunId::begin(self.unix_ms.wrapping_add(now), self.random(), Some(RunId(after.0))).0)
     }
 
     /// A life that begins now, after another one or as the first.

@@ -3,7 +3,7 @@
 //! Marks belong to their partition: they are handed off with it.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -106,8 +106,9 @@ struct Unsaid {
     gone: RunId,
     tenure: Tenure,
     /// Earlier lives that were lost, and of which nobody was told either.
-    also: SmallVec<[RunId; 1]>,
-    conflicts: SmallVec<[Conflict; 1]>,
+    also: SmallVec<[(RunId, Tenure); 1]>,
+    /// With the copy that did what is gone, if it is not void by now: other conflicts are not over when that comes.
+    conflicts: SmallVec<[(Conflict, Tenure); 1]>,
     /// Its number among all that a shard has had.
     number: u64,
 }
@@ -127,7 +128,7 @@ impl KeyMark {
 
     /// Appends the bytes for another daemon.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        let conflicts = self.conflict.into_iter().collect();
+        let conflicts = self.conflict.into_iter().map(|conflict| (conflict, Tenure::default())).collect();
         Unsaid { lost: self.lost, gone: self.gone, conflicts, ..Unsaid::default() }.encode(out);
     }
 
@@ -149,16 +150,12 @@ impl Unsaid {
     /// Of several lives that are lost, as of two daemons that served a key apart, the latest is the one that was here.
     fn add_gone(&mut self, run: RunId, tenure: Tenure) {
         let earlier = match run.cmp(&self.gone) {
-            Ordering::Less => run,
+            Ordering::Less => (run, tenure),
+            // The later copy had it last.
             Ordering::Equal => return self.tenure = self.tenure.max(tenure),
-            Ordering::Greater => {
-                self.tenure = tenure;
-                std::mem::replace(&mut self.gone, run)
-            }
+            Ordering::Greater => (std::mem::replace(&mut self.gone, run), std::mem::replace(&mut self.tenure, tenure)),
         };
-        if earlier != RunId::default() {
-            self.add_also(earlier);
-        }
+        self.add_also(earlier.0, earlier.1);
     }
 
     /// The life of this key that was lost, if there is none since.
@@ -167,9 +164,11 @@ impl Unsaid {
         (self.lost == Lost::Gone).then_some(LostLife { hash, run, tenure })
     }
 
-    fn add_also(&mut self, run: RunId) {
-        if !self.also.contains(&run) && self.also.len() < CONFLICTS {
-            self.also.push(run);
+    fn add_also(&mut self, run: RunId, tenure: Tenure) {
+        if let Some((_, known)) = self.also.iter_mut().find(|(known, _)| *known == run) {
+            *known = tenure.max(*known);
+        } else if run != RunId::default() && self.also.len() < CONFLICTS {
+            self.also.push((run, tenure));
         }
     }
 
@@ -183,36 +182,56 @@ impl Unsaid {
     }
 
     /// Of two conflicts of a life the earlier transition is the first that is gone.
-    fn add_conflict(&mut self, conflict: Conflict) {
-        if let Some(known) = self.conflicts.iter_mut().find(|known| known.run == conflict.run) {
+    fn add_conflict(&mut self, conflict: Conflict, tenure: Tenure) {
+        if let Some((known, of)) = self.conflicts.iter_mut().find(|(known, _)| known.run == conflict.run) {
+            if *of != tenure {
+                *of = Tenure::default();
+            }
             if conflict.lost_from < known.lost_from {
                 *known = conflict;
             }
         } else if self.conflicts.len() < CONFLICTS {
-            self.conflicts.push(conflict);
+            self.conflicts.push((conflict, tenure));
         }
     }
 
-    /// Drops what is not lost of a life, there being a copy of it up to `seq`, but for what stays whatever is there.
-    fn is_back(&mut self, run: RunId, seq: u64, stays: impl Fn(u64) -> bool) {
-        self.also.retain(|gone| *gone != run || stays(1));
-        self.conflicts.retain(|conflict| {
-            let is_over =
-                conflict.run == run && conflict.reason == ConflictReason::OwnerLost && conflict.lost_from <= seq.max(1);
-            !is_over || stays(conflict.lost_from)
+    /// A life is there, which others may have gone on with from its transition `seq`, in copies that are not: that much of it is not lost.
+    fn found(&mut self, run: RunId, seq: u64) {
+        let mut tenure = None;
+        if self.lost != Lost::No && self.gone == run {
+            tenure = Some(self.tenure);
+            self.is_void();
+        }
+        self.also.retain(|(gone, of)| {
+            if *gone == run {
+                tenure = tenure.max(Some(*of));
+            }
+            *gone != run
         });
+        if let Some(tenure) = tenure {
+            self.add_conflict(Conflict { reason: ConflictReason::OwnerLost, lost_from: seq + 1, run }, tenure);
+        }
     }
 
-    /// The copy is there that had the life which was lost: that is there, or has ended.
+    /// Drops what was held for lost with copies that are here: what they had is there, or has ended.
+    fn drop_void(&mut self, has: impl Fn(Tenure) -> bool) {
+        if self.lost != Lost::No && has(self.tenure) {
+            self.is_void();
+        }
+        self.also.retain(|(_, tenure)| !has(*tenure));
+        self.conflicts.retain(|(_, tenure)| !has(*tenure));
+    }
+
+    /// The life that was lost was not.
     fn is_void(&mut self) {
         (self.lost, self.gone) = (Lost::No, RunId::default());
     }
 
     /// The next thing to be said, which is over then.
     fn next(&mut self) -> KeyMark {
-        let lost_life = |run| Conflict { reason: ConflictReason::OwnerLost, lost_from: 1, run };
+        let lost_life = |(run, _)| Conflict { reason: ConflictReason::OwnerLost, lost_from: 1, run };
         let conflict =
-            if self.conflicts.is_empty() { self.also.pop().map(lost_life) } else { Some(self.conflicts.remove(0)) };
+            if self.conflicts.is_empty() { self.also.pop().map(lost_life) } else { Some(self.conflicts.remove(0).0) };
         KeyMark { lost: std::mem::take(&mut self.lost), gone: std::mem::take(&mut self.gone), conflict }
     }
 
@@ -229,8 +248,14 @@ impl Unsaid {
         out.extend_from_slice(&self.gone.0.to_le_bytes());
         out.extend_from_slice(&self.tenure.0.to_le_bytes());
         out.push(u8::try_from(self.also.len()).unwrap_or(u8::MAX));
-        self.also.iter().for_each(|run| out.extend_from_slice(&run.0.to_le_bytes()));
-        self.conflicts.iter().for_each(|conflict| conflict.encode(out));
+        for (run, tenure) in &self.also {
+            out.extend_from_slice(&run.0.to_le_bytes());
+            out.extend_from_slice(&tenure.0.to_le_bytes());
+        }
+        for (conflict, tenure) in &self.conflicts {
+            conflict.encode(out);
+            out.extend_from_slice(&tenure.0.to_le_bytes());
+        }
     }
 
     fn decode(body: &[u8]) -> Result<Self, Malformed> {
@@ -248,10 +273,11 @@ impl Unsaid {
             return Err(input.malformed());
         }
         for _ in 0..also {
-            unsaid.also.push(RunId(input.u64()?));
+            unsaid.also.push((RunId(input.u64()?), Tenure(input.u64()?)));
         }
         while !input.is_empty() {
-            unsaid.add_conflict(Conflict::decode(&mut input)?);
+            let conflict = Conflict::decode(&mut input)?;
+            unsaid.add_conflict(conflict, Tenure(input.u64()?));
         }
         Ok(unsaid)
     }
@@ -259,21 +285,6 @@ impl Unsaid {
 
 /// Places in the order of marks that may be void, beside as many as there are.
 const ORDER: usize = 64;
-
-/// What marks that came with a copy said is lost: keys by hash, lives, and the first transition.
-pub(crate) type Said = BTreeSet<(u64, RunId, u64)>;
-
-/// Notes what a mark says is lost.
-///
-/// # Errors
-/// It cannot be read.
-pub(crate) fn said_by(record: &image::KeyMark<'_>, said: &mut Said) -> Result<(), Malformed> {
-    let came = Unsaid::decode(record.body)?;
-    let gone = (came.lost != Lost::No).then_some(&came.gone);
-    said.extend(came.also.iter().chain(gone).map(|run| (record.hash, *run, 1)));
-    said.extend(came.conflicts.iter().map(|conflict| (record.hash, conflict.run, conflict.lost_from)));
-    Ok(())
-}
 
 /// The marks of one shard. A key that nobody asks for keeps its mark, and so there is a bound.
 #[derive(Debug)]
@@ -345,9 +356,9 @@ impl Marks {
         }
     }
 
-    /// What is gone of a key that has an instance.
-    pub(crate) fn add_conflict(&mut self, partition: u16, hash: u64, conflict: Conflict) {
-        self.mark((partition, hash)).add_conflict(conflict);
+    /// What is gone of a key that has an instance, with a copy of this tenure.
+    pub(crate) fn add_conflict(&mut self, partition: u16, hash: u64, conflict: Conflict, tenure: Tenure) {
+        self.mark((partition, hash)).add_conflict(conflict, tenure);
     }
 
     /// A key's instance is gone.
@@ -364,67 +375,60 @@ impl Marks {
         }
     }
 
-    /// A key that was lost has an instance after all: the life that was lost, which then is not, whatever has begun since and met it;
-    /// or another one, beside which that is gone. Gives whether that is a conflict.
-    pub(crate) fn is_there(&mut self, partition: u16, hash: u64, run: RunId) -> bool {
-        let is_over = |mark: &Unsaid| match mark.lost {
-            Lost::No => false,
-            Lost::Gone => true,
-            // One that has begun since has a higher run.
-            Lost::Anew => run <= mark.gone,
-        };
-        let Some(mark) = self.by_place.get_mut(&(partition, hash)) else { return false };
-        let mut conflicts = false;
-        mark.also.retain(|gone| *gone != run);
-        if is_over(mark) {
-            mark.lost = Lost::No;
-            let gone = std::mem::take(&mut mark.gone);
-            if gone != run && gone != RunId::default() {
-                mark.add_conflict(Conflict { reason: ConflictReason::OwnerLost, lost_from: 1, run: gone });
-                conflicts = true;
-            }
-        }
-        if mark.is_empty() {
-            self.remove((partition, hash));
-        }
-        conflicts
-    }
-
-    /// Two lives of a key met. Who is answered from now on knows one of them from before, so that neither is an instance that has
-    /// begun since another was lost: unless that is one of the two, it is a conflict.
-    pub(crate) fn met(&mut self, partition: u16, hash: u64, lives: [RunId; 2]) {
-        let known = self.by_place.get_mut(&(partition, hash));
-        if let Some(mark) = known.filter(|mark| mark.lost == Lost::Anew) {
-            mark.lost = Lost::No;
-            let gone = std::mem::take(&mut mark.gone);
-            if gone != RunId::default() && !lives.contains(&gone) {
-                mark.add_also(gone);
-            }
-        }
-    }
-
-    /// A copy of a life is there with its transitions up to `seq`: it did not go with an owner that was held for dead, as a whole or
-    /// from one of these on. `said` is what who had the copy said of another one.
-    pub(crate) fn is_back(&mut self, place: Place, run: RunId, seq: u64, said: &Said) {
-        let Some(mark) = self.by_place.get_mut(&place) else { return };
-        mark.is_back(run, seq, |lost_from| said.contains(&(place.1, run, lost_from)));
+    /// Changes the mark of a key, which goes if nothing is left of it.
+    fn change<T>(&mut self, place: Place, change: impl FnOnce(&mut Unsaid) -> T) -> Option<T> {
+        let mark = self.by_place.get_mut(&place)?;
+        let changed = change(mark);
         if mark.is_empty() {
             self.remove(place);
         }
+        Some(changed)
     }
 
-    /// A copy of a partition is merged: what was held for lost with it is not, unless it `said` so itself.
-    pub(crate) fn came(&mut self, partition: u16, copy: &Tenures, said: &Said) {
-        let mut needless = Vec::new();
-        for (place, mark) in self.by_place.range_mut((partition, 0)..=(partition, u64::MAX)) {
-            if mark.lost != Lost::No && copy.has(mark.tenure) && !said.contains(&(place.1, mark.gone, 1)) {
+    /// Copies of a key's partition are here: what was held for lost with them is not.
+    pub(crate) fn drop_void(&mut self, place: Place, has: impl Fn(Tenure) -> bool) {
+        self.change(place, |mark| mark.drop_void(has));
+    }
+
+    /// The same of all keys of a partition.
+    pub(crate) fn drop_void_of(&mut self, partition: u16, copy: &Tenures) {
+        let places = self.by_place.range((partition, 0)..=(partition, u64::MAX)).map(|(place, _)| *place);
+        places.collect::<Vec<_>>().into_iter().for_each(|place| self.drop_void(place, |tenure| copy.has(tenure)));
+    }
+
+    /// A life of a key is there, which others may have gone on with from its transition `seq`, in copies that are not.
+    pub(crate) fn found(&mut self, place: Place, run: RunId, seq: u64) {
+        self.change(place, |mark| mark.found(run, seq));
+    }
+
+    /// A key that was lost has an instance after all, of another life, beside which that is gone. Gives whether that is a conflict.
+    pub(crate) fn is_there(&mut self, place: Place, run: RunId) -> bool {
+        let conflicts = self.change(place, |mark| {
+            // One that has begun since has a higher run.
+            let is_over = mark.lost == Lost::Gone || mark.lost == Lost::Anew && run <= mark.gone;
+            let (gone, tenure) = (mark.gone, mark.tenure);
+            if is_over {
                 mark.is_void();
-                if mark.is_empty() {
-                    needless.push(*place);
+                if gone != RunId::default() {
+                    let lost = Conflict { reason: ConflictReason::OwnerLost, lost_from: 1, run: gone };
+                    mark.add_conflict(lost, tenure);
                 }
             }
-        }
-        needless.into_iter().for_each(|place| self.remove(place));
+            is_over && gone != RunId::default()
+        });
+        conflicts.unwrap_or(false)
+    }
+
+    /// Two lives of a key met. Who is answered from now on knows one of them from before, so that neither is an instance that has
+    /// begun since another was lost: that is a conflict.
+    pub(crate) fn met(&mut self, place: Place) {
+        self.change(place, |mark| {
+            if mark.lost == Lost::Anew {
+                let (gone, tenure) = (mark.gone, mark.tenure);
+                mark.is_void();
+                mark.add_also(gone, tenure);
+            }
+        });
     }
 
     /// Whether a key's instance was lost, and there is none.
@@ -440,8 +444,8 @@ impl Marks {
     /// The latest life of a key of which something is still to be said: the next one comes after it.
     pub(crate) fn latest(&self, partition: u16, hash: u64) -> Option<RunId> {
         let mark = self.by_place.get(&(partition, hash))?;
-        let conflicts = mark.conflicts.iter().map(|conflict| conflict.run);
-        conflicts.chain(mark.also.iter().copied()).chain([mark.gone]).max()
+        let conflicts = mark.conflicts.iter().map(|(conflict, _)| conflict.run);
+        conflicts.chain(mark.also.iter().map(|(run, _)| *run)).chain([mark.gone]).max()
     }
 
     /// Whether the next reply about a key says that its instance was lost.
@@ -492,32 +496,23 @@ impl Marks {
         })
     }
 
-    /// Takes in one that came with a partition, beside what is marked here, and notes what it said. What was held for lost where it comes
-    /// from is not, if it is `here`: a life, and its last transition; nor what was lost with the copy that is here, of these tenures.
+    /// Takes in one that came with a partition, beside what is marked here. What was lost with copies that are here is not.
     pub(crate) fn receive(
         &mut self,
         partition: u16,
         record: &image::KeyMark<'_>,
-        here: Option<(RunId, u64)>,
-        tenures: &Tenures,
-        said: &mut Said,
+        has: impl Fn(Tenure) -> bool,
     ) -> Result<(), Malformed> {
-        said_by(record, said)?;
         let mut came = Unsaid::decode(record.body)?;
-        if tenures.has(came.tenure) {
-            came.is_void();
-        }
-        if let Some((run, seq)) = here {
-            came.is_back(run, seq, |_| false);
-        }
+        came.drop_void(has);
         if came.is_empty() {
             return Ok(());
         }
         let Unsaid { lost, gone, tenure, also, conflicts, .. } = came;
         let known = self.mark((partition, record.hash));
-        also.into_iter().for_each(|run| known.add_also(run));
+        also.into_iter().for_each(|(run, tenure)| known.add_also(run, tenure));
         known.add_lost(lost, gone, tenure);
-        conflicts.into_iter().for_each(|conflict| known.add_conflict(conflict));
+        conflicts.into_iter().for_each(|(conflict, tenure)| known.add_conflict(conflict, tenure));
         Ok(())
     }
 }
@@ -563,24 +558,18 @@ mod tests {
         let conflict = Conflict { reason: ConflictReason::Paused, lost_from: 7, run: RunId(9) };
         let mut here = marks_of(9);
         here.set_gone(3, life(1, 4));
-        here.add_conflict(3, 2, conflict);
+        here.add_conflict(3, 2, conflict, Tenure(1));
         here.set_gone(4, life(1, 4));
         let mut there = marks_of(9);
         for (hash, body) in here.records(3) {
-            there
-                .receive(3, &image::KeyMark { hash, body: &body }, None, &Tenures::default(), &mut Said::new())
-                .unwrap();
+            there.receive(3, &image::KeyMark { hash, body: &body }, |_| false).unwrap();
         }
         here.forget(3);
         assert_eq!((here.len(), there.len()), (1, 2));
         assert!(there.is_gone(3, 1) && !there.is_gone(3, 2) && !there.is_gone(4, 1));
         let mark = KeyMark { conflict: Some(conflict), ..KeyMark::default() };
         assert_eq!((there.take(3, 2), there.take(3, 2)), (Some(mark), None));
-        assert!(
-            there
-                .receive(3, &image::KeyMark { hash: 1, body: &[9] }, None, &Tenures::default(), &mut Said::new())
-                .is_err()
-        );
+        assert!(there.receive(3, &image::KeyMark { hash: 1, body: &[9] }, |_| false).is_err());
     }
 
     #[test]
@@ -591,105 +580,100 @@ mod tests {
         // Lost; an instance begins that nobody hears of, and conflicts twice.
         marks.set_gone(1, life(1, 4));
         marks.began_anew(1, 1);
-        marks.is_there(1, 1, RunId(5));
-        marks.add_conflict(1, 1, conflict(5, 9));
-        marks.add_conflict(1, 1, conflict(5, 7));
-        marks.add_conflict(1, 1, conflict(6, 2));
+        marks.is_there((1, 1), RunId(5));
+        marks.add_conflict(1, 1, conflict(5, 9), Tenure(1));
+        marks.add_conflict(1, 1, conflict(5, 7), Tenure(1));
+        marks.add_conflict(1, 1, conflict(6, 2), Tenure(1));
         assert!(!marks.is_gone(1, 1) && marks.says_lost(1, 1));
         // One life after the other.
         assert_eq!(marks.take(1, 1), Some(KeyMark { lost: Lost::Anew, gone: RunId(4), ..mark(conflict(5, 7)) }));
         assert_eq!((marks.take(1, 1), marks.take(1, 1)), (Some(mark(conflict(6, 2))), None));
-        // One that is there after all was not lost, but for its conflict.
-        marks.set_gone(1, life(2, 4));
-        marks.is_there(1, 2, RunId(4));
-        marks.set_gone(1, life(3, 4));
-        marks.add_conflict(1, 3, conflict(5, 9));
-        marks.is_there(1, 3, RunId(4));
-        assert_eq!((marks.take(1, 2), marks.take(1, 3)), (None, Some(mark(conflict(5, 9)))));
     }
 
     #[test]
     fn one_that_began_since_another_was_lost_and_meets_a_third_is_no_restart() {
         let mut marks = marks_of(9);
-        let lives = [RunId(5), RunId(6)];
         marks.set_gone(1, life(1, 4));
-        marks.met(1, 1, lives);
+        marks.met((1, 1));
         assert!(marks.is_gone(1, 1));
         marks.began_anew(1, 1);
-        marks.met(1, 1, lives);
+        marks.met((1, 1));
         let conflict = Conflict { reason: ConflictReason::OwnerLost, lost_from: 1, run: RunId(4) };
         assert_eq!(marks.take(1, 1), Some(KeyMark { conflict: Some(conflict), ..KeyMark::default() }));
         assert_eq!(marks.take(1, 1), None);
-        // It is there after all: what becomes of the two says how they met.
-        marks.set_gone(1, life(1, 5));
-        marks.began_anew(1, 1);
-        marks.met(1, 1, lives);
-        assert_eq!(marks.take(1, 1), Some(KeyMark::default()));
     }
 
     #[test]
-    fn what_was_held_for_lost_with_its_owner_is_not_if_that_comes_back() {
+    fn what_was_held_for_lost_with_a_copy_is_not_if_that_is_there() {
         let mut marks = marks_of(9);
-        let conflict = |reason, lost_from| Conflict { reason, lost_from, run: RunId(4) };
-        for (reason, lost_from, seq, is_lost) in [
-            (ConflictReason::OwnerLost, 1, 0, false),
-            (ConflictReason::OwnerLost, 7, 7, false),
-            (ConflictReason::OwnerLost, 7, 6, true),
-            (ConflictReason::Merged, 1, 9, true),
-        ] {
-            marks.add_conflict(1, 1, conflict(reason, lost_from));
-            marks.is_back((1, 1), RunId(5), 9, &Said::new());
-            // Who had the copy said it of another one.
-            marks.is_back((1, 1), RunId(4), seq, &Said::from([(1, RunId(4), lost_from)]));
-            marks.is_back((1, 1), RunId(4), seq, &Said::from([(2, RunId(4), lost_from)]));
-            assert_eq!(marks.take(1, 1).is_some(), is_lost, "{reason:?} {lost_from} {seq}");
+        let conflict = |reason| Conflict { reason, lost_from: 3, run: RunId(4) };
+        let copy = |tenure| move |of| of == Tenure(tenure);
+        for tenure in [1, 2] {
+            marks.set_gone(1, life(1, 4));
+            marks.set_gone(1, life(2, 4));
+            marks.began_anew(1, 2);
+            [5, 4].into_iter().for_each(|run| marks.set_gone(1, life(3, run)));
+            marks.add_conflict(1, 4, conflict(ConflictReason::OwnerLost), Tenure(1));
+            // What two copies did is over with neither of them alone, and what lost a merge is over with none.
+            marks.add_conflict(1, 5, conflict(ConflictReason::OwnerLost), Tenure(1));
+            marks.add_conflict(1, 5, conflict(ConflictReason::OwnerLost), Tenure(2));
+            marks.add_conflict(1, 6, conflict(ConflictReason::Merged), Tenure::default());
+            (1..=6).for_each(|hash| marks.drop_void((1, hash), copy(tenure)));
+            let said = [1, 2, 3, 4, 5, 6].map(|hash| marks.take(1, hash).is_some());
+            let is_lost = tenure != 1;
+            assert_eq!(said, [is_lost, is_lost, is_lost, is_lost, true, true], "{tenure}");
+            marks.take(1, 3);
+            assert!(marks.is_empty());
         }
-        [4, 9].into_iter().for_each(|run| marks.set_gone(1, life(1, run)));
-        marks.is_back((1, 1), RunId(4), 3, &Said::new());
-        assert_eq!(marks.take(1, 1), Some(KeyMark { lost: Lost::Gone, gone: RunId(9), conflict: None }));
-    }
-
-    #[test]
-    fn a_life_that_was_lost_is_not_if_it_is_there_and_is_in_conflict_with_another_that_is() {
-        let mut marks = marks_of(9);
+        // Of a whole partition, and of marks that come.
         marks.set_gone(1, life(1, 4));
+        let records: Vec<_> = marks.records(1).collect();
+        let mut copy = Tenures::default();
+        copy.begin(Tenure(1));
+        marks.drop_void_of(1, &copy);
+        assert!(marks.is_empty());
+        for (hash, body) in &records {
+            marks.receive(1, &image::KeyMark { hash: *hash, body }, |tenure| copy.has(tenure)).unwrap();
+        }
+        assert!(marks.is_empty());
+    }
+
+    #[test]
+    fn of_a_life_that_is_there_what_came_behind_is_lost_with_a_copy_that_is_not() {
+        let mut marks = marks_of(9);
+        let lost = |lost_from, run| Conflict { reason: ConflictReason::OwnerLost, lost_from, run: RunId(run) };
+        let mark = |lost_from, run| Some(KeyMark { conflict: Some(lost(lost_from, run)), ..KeyMark::default() });
+        marks.set_gone(1, life(1, 4));
+        marks.found((1, 1), RunId(4), 2);
+        // One that nobody heard of had begun since.
         marks.set_gone(1, life(2, 4));
-        marks.is_there(1, 1, RunId(4));
-        marks.is_there(1, 2, RunId(9));
-        let lost = Conflict { reason: ConflictReason::OwnerLost, lost_from: 1, run: RunId(4) };
-        let mark = KeyMark { conflict: Some(lost), ..KeyMark::default() };
-        assert_eq!((marks.take(1, 1), marks.take(1, 2)), (None, Some(mark)));
-        // Two daemons that served it apart died, and the earlier life is there after all.
-        for run in [9, 4] {
-            marks.set_gone(1, life(4, run));
-        }
-        marks.is_there(1, 4, RunId(4));
-        assert_eq!(marks.take(1, 4).and_then(|mark| mark.conflict).map(|conflict| conflict.run), Some(RunId(9)));
-        // The later one is there after all, and the earlier one is lost.
-        for run in [4, 9] {
-            marks.set_gone(1, life(5, run));
-        }
-        let mut there = marks_of(9);
-        for (hash, body) in marks.records(1) {
-            there
-                .receive(1, &image::KeyMark { hash, body: &body }, None, &Tenures::default(), &mut Said::new())
-                .unwrap();
-        }
-        there.is_there(1, 5, RunId(9));
-        assert_eq!((there.take(1, 5), there.take(1, 5)), (Some(mark), None));
-        assert_eq!(marks.take(1, 5), Some(KeyMark { lost: Lost::Gone, gone: RunId(9), ..mark }));
-        // One that nobody heard of had begun since, and met the one that was lost.
-        for run in [4, 9] {
-            marks.set_gone(1, life(3, 4));
-            marks.began_anew(1, 3);
-            marks.is_there(1, 3, RunId(run));
-            assert_eq!(marks.take(1, 3).is_some(), run != 4);
-        }
+        marks.began_anew(1, 2);
+        marks.found((1, 2), RunId(4), 2);
+        assert_eq!([1, 2].map(|hash| marks.take(1, hash)), [mark(3, 4), mark(3, 4)]);
+        // Of two that are lost the earlier one is there.
+        [4, 9].into_iter().for_each(|run| marks.set_gone(1, life(3, run)));
+        marks.found((1, 3), RunId(4), 0);
+        assert_eq!(marks.take(1, 3), Some(KeyMark { lost: Lost::Gone, gone: RunId(9), ..mark(1, 4).unwrap() }));
+        marks.found((1, 9), RunId(4), 2);
+        assert!(marks.is_empty());
+    }
+
+    #[test]
+    fn a_life_that_was_lost_is_in_conflict_with_another_one_that_is_there() {
+        let mut marks = marks_of(9);
+        let lost = |run| Conflict { reason: ConflictReason::OwnerLost, lost_from: 1, run: RunId(run) };
+        let mark = |run| Some(KeyMark { conflict: Some(lost(run)), ..KeyMark::default() });
+        marks.set_gone(1, life(2, 4));
+        assert!(marks.is_there((1, 2), RunId(9)) && !marks.is_there((1, 2), RunId(9)));
+        // It began since, and the reply that says so was read by nobody.
+        marks.set_gone(1, life(3, 4));
+        marks.began_anew(1, 3);
+        assert!(!marks.is_there((1, 3), RunId(9)));
         // It met one that had been there all the time, and wins.
         marks.set_gone(1, life(6, 9));
         marks.began_anew(1, 6);
-        marks.is_there(1, 6, RunId(4));
-        let lost = Conflict { reason: ConflictReason::OwnerLost, lost_from: 1, run: RunId(9) };
-        assert_eq!(marks.take(1, 6), Some(KeyMark { conflict: Some(lost), ..KeyMark::default() }));
+        assert!(marks.is_there((1, 6), RunId(4)));
+        let anew = Some(KeyMark { lost: Lost::Anew, gone: RunId(4), conflict: None });
+        assert_eq!([2, 3, 6].map(|hash| marks.take(1, hash)), [mark(4), anew, mark(9)]);
     }
 }

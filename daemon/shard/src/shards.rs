@@ -1,7 +1,7 @@
 //! Shards: where the instances live. A shard has one writer at a time, whoever claims it; the others leave their work in
 //! its inbox. Partition `p` lives in shard `p mod shards`.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -18,7 +18,7 @@ use statemesh_protocol::peer::frame::Path;
 use statemesh_protocol::peer::ownership::HandoffNumber;
 use statemesh_protocol::place::Mark;
 use statemesh_protocol::run::RunId;
-use statemesh_protocol::tenure::{Tenure, Tenures};
+use statemesh_protocol::tenure::{Tenure, Tenures, Trail};
 
 use crate::arena::Arena;
 use crate::change::Change;
@@ -27,7 +27,7 @@ use crate::feed::Feeds;
 use crate::instance::Entry;
 use crate::lives::{Lives, Origin};
 use crate::machines::Machines;
-use crate::marks::{Marks, Said};
+use crate::marks::Marks;
 use crate::removed::Removed;
 use crate::stages::{Clock, Stage, Stopwatch};
 use crate::timer_wheel::TimerWheel;
@@ -36,19 +36,18 @@ mod ended;
 mod gate;
 mod interest;
 mod keys;
+mod merging;
 mod moving;
 mod ops;
 mod removing;
 mod replies;
 mod timers;
-mod twins;
 mod walk;
-
-use twins::Twins;
 
 use ended::Ended;
 use interest::Interests;
 pub use interest::Waiter;
+use merging::Merging;
 pub use moving::{HandedOff, Received};
 pub use walk::{Bounds, Group, Kind, Line, Page, Place, Walk};
 
@@ -183,6 +182,7 @@ impl Shards {
                     total: Arc::clone(&instances),
                     partitions: (0..usize::from(partitions).div_ceil(count)).map(|_| Part::default()).collect(),
                     entries: Arena::default(),
+                    trails: BTreeMap::new(),
                     wheel: TimerWheel::new(Millis(0)),
                     rearmed: false,
                     marks: Marks::new(rules.marks, Arc::clone(&marks)),
@@ -298,13 +298,10 @@ struct Part {
     incoming: Option<Incoming>,
     /// Its entries, found by the hash of `machine/key`.
     index: HashTable<Slot>,
-    /// What it may have in common with other copies of it.
-    twins: Twins,
     /// Which copy it is.
     tenures: Tenures,
-    /// Which copy the one is that is being merged, and what the marks said that came with it.
-    coming: Tenures,
-    said: Said,
+    /// What is known of another copy that is being merged into it.
+    merging: Merging,
 }
 
 /// What a shard's holder may change.
@@ -320,6 +317,8 @@ pub struct State {
     total: Arc<AtomicUsize>,
     partitions: Box<[Part]>,
     entries: Arena<Entry>,
+    /// By the numbers of instances that came from elsewhere: their life then, and in which copies it had made its transitions.
+    trails: BTreeMap<u32, (RunId, Trail)>,
     wheel: TimerWheel,
     /// Whether the wheel changed since the reactors were told when the next timer is due.
     rearmed: bool,
@@ -403,6 +402,13 @@ pub struct LostLife {
     pub run: RunId,
     /// The copy that had it: where that is after all, the life is there, or has ended.
     pub tenure: Tenure,
+}
+
+impl Part {
+    /// Whether all is here that was done in a tenure, or comes with the copy that is being merged.
+    fn has(&self, tenure: Tenure) -> bool {
+        self.tenures.has(tenure) || self.merging.coming.has(tenure)
+    }
 }
 
 impl KnownKey {

@@ -42,8 +42,8 @@ pub struct Image<'a> {
     pub run: RunId,
     /// Its transitions in this life.
     pub seq: u64,
-    /// Where another copy may have gone on by itself, which has not been met since: the life that the key was in, and its transitions.
-    pub twin: Option<(RunId, u64)>,
+    /// In which copies it made them ([`crate::tenure::Trail`]).
+    pub trail: &'a [u8],
     /// The engine's snapshot.
     pub snapshot: &'a [u8],
     /// Its last transitions.
@@ -112,11 +112,7 @@ impl<'a> Image<'a> {
         out.extend_from_slice(self.definition);
         out.extend_from_slice(&self.run.0.to_le_bytes());
         out.extend_from_slice(&self.seq.to_le_bytes());
-        out.push(u8::from(self.twin.is_some()));
-        if let Some((run, seq)) = self.twin {
-            out.extend_from_slice(&run.0.to_le_bytes());
-            out.extend_from_slice(&seq.to_le_bytes());
-        }
+        put_bytes(out, self.trail);
         for field in [self.machine.as_bytes(), self.key.as_bytes(), self.snapshot, self.history, self.tokens] {
             put_bytes(out, field);
         }
@@ -127,7 +123,7 @@ impl<'a> Image<'a> {
             definition: body.array()?,
             run: RunId(body.u64()?),
             seq: body.u64()?,
-            twin: if body.byte()? == 0 { None } else { Some((RunId(body.u64()?), body.u64()?)) },
+            trail: body.bytes()?,
             machine: body.text()?,
             key: body.text()?,
             snapshot: body.bytes()?,
@@ -281,7 +277,7 @@ mod tests {
         key: "42/é",
         run: RunId(9),
         seq: 3,
-        twin: Some((RunId(8), 2)),
+        trail: b"trail",
         snapshot: b"state",
         history: b"",
         tokens: b"t",

@@ -342,7 +342,6 @@ impl Ownership {
     fn take_back(&mut self, partition: Partition) {
         let doubtful = matches!(self.slots[usize::from(partition)], Slot::Sending { doubtful: true, .. });
         self.set_slot(partition, Slot::Doubtful { asking: false });
-        self.out.push_back(Output::TakeBack(partition));
         self.review = true;
         if !doubtful && self.other_holder(partition).is_none() {
             self.resume(partition);

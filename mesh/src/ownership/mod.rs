@@ -236,8 +236,6 @@ pub enum Output {
     Release(Partition),
     /// All copies are in doubt: what others have passed on may be old, and given up meanwhile.
     Doubt,
-    /// The copy of this partition that was sent and kept is nobody else's: its receiver says that it did not install it.
-    TakeBack(Partition),
     /// Do not serve this partition, nor fire its timers, until something else is said of it: others may have adopted it.
     Suspend(Partition),
     /// Serve the kept copy again: the new holder is gone, or never got it; or nobody else held what was in doubt. Keys that
@@ -307,21 +305,8 @@ pub enum Output {
 impl Output {
     /// The name of each kind.
     pub const NAMES: &'static [&'static str] = &[
-        "send",
-        "hand-off",
-        "receive",
-        "discard",
-        "release",
-        "doubt",
-        "take-back",
-        "suspend",
-        "reopen",
-        "relay",
-        "served",
-        "back",
-        "mourn",
-        "adopt",
-        "route",
+        "send", "hand-off", "receive", "discard", "release", "doubt", "suspend", "reopen", "relay", "served", "back",
+        "mourn", "adopt", "route",
     ];
 
     /// The name of its kind.
@@ -334,7 +319,6 @@ impl Output {
             Self::Discard { .. } => "discard",
             Self::Release(_) => "release",
             Self::Doubt => "doubt",
-            Self::TakeBack(_) => "take-back",
             Self::Suspend(_) => "suspend",
             Self::Reopen { .. } => "reopen",
             Self::Relay { .. } => "relay",

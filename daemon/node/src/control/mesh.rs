@@ -357,7 +357,6 @@ impl Control {
                     self.outbox.tell(0, Command::Receive { partition, number, merge });
                 }
                 ownership::Output::Doubt => self.outbox.tell_all(&self.shared, || Command::Doubt),
-                ownership::Output::TakeBack(partition) => self.outbox.tell(0, Command::TakeBack { partition }),
                 ownership::Output::Suspend(partition) => {
                     self.ends_serving += 1;
                     self.outbox.tell(0, Command::Suspend { partition });

@@ -56,7 +56,6 @@ impl Worker {
             | Command::Suspend { partition }
             | Command::Discard { partition }
             | Command::Release { partition }
-            | Command::TakeBack { partition }
             | Command::Reopen { partition, .. }
             | Command::Mourn { partition, .. }
             | Command::Adopt { partition, .. }

@@ -57,13 +57,12 @@ impl Deferred {
         self.by_partition.values().flatten().any(precedes)
     }
 
-    /// Whether something waits that takes a partition from being served here.
+    /// Whether something waits that takes a partition from being served here: behind what begins that, it is not served.
     fn takes_away(&self) -> bool {
-        let takes = |order: &Order| {
-            use Command::{HandOff, Suspend};
-            matches!(order, Order::Decided(_, HandOff { .. } | Suspend { .. }))
-        };
-        self.by_partition.values().flatten().any(takes)
+        use Command::{Adopt, HandOff, Reopen, Suspend};
+        let begins = |order: &&Order| matches!(order, Order::Decided(_, Adopt { .. } | Reopen { .. }));
+        let takes = |order: &Order| matches!(order, Order::Decided(_, HandOff { .. } | Suspend { .. }));
+        self.by_partition.values().any(|orders| orders.iter().take_while(|order| !begins(order)).any(takes))
     }
 
     fn retain(&mut self, keep: impl Fn(&Order) -> bool) {
@@ -207,7 +206,6 @@ impl Worker {
                 state.discard(partition);
             }
             Command::Release { partition } => state.release(partition),
-            Command::TakeBack { partition } => state.take_back(partition, &mut self.run),
             Command::Reopen { partition, lost } => state.reopen(partition, &lost, &mut self.run),
             Command::Mourn { partition, lost } => state.mourn(partition, &lost, &mut self.run),
             Command::Adopt { partition, lost } => state.adopt(partition, &lost, &mut self.run),
@@ -253,6 +251,8 @@ mod tests {
         assert!(!deferred(vec![adopt(), (67, Command::Discard { partition: 67 })]).takes_away());
         assert!(deferred(vec![adopt(), (67, Command::Suspend { partition: 67 })]).takes_away());
         assert!(deferred(vec![(3, Command::HandOff { partition: 3, number: 1, to: 2 })]).takes_away());
+        let suspend = || (3, Command::Suspend { partition: 3 });
+        assert!(!deferred(vec![adopt(), suspend()]).takes_away() && deferred(vec![suspend(), adopt()]).takes_away());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use statemesh_protocol::hash;
 use statemesh_protocol::image::{Input, Record};
 
-use statemesh_protocol::tenure::Tenure;
+use statemesh_protocol::tenure::{Tenure, Trail};
 
 use super::{Fresh, KeyNote, KnownKey, Part, Phase, Run, Slot, State};
 use crate::instance::Entry;
@@ -95,6 +95,7 @@ impl State {
         if let Ok(slot) = part.index.find_entry(spread(short(hash)), |slot| slot.number == number) {
             slot.remove();
         }
+        self.trails.remove(&number);
         let entry = self.entries.remove(number)?;
         self.disarm(&entry);
         entry.version.count_one_less();
@@ -103,14 +104,19 @@ impl State {
     }
 
     /// Takes every instance of a partition out of the shard.
-    pub(super) fn take_all(&mut self, partition: u16) -> Vec<Entry> {
+    pub(super) fn take_all(&mut self, partition: u16) -> Vec<(Entry, Trail)> {
         self.forget_interests(partition);
         let Some(part) = self.part_mut(partition) else {
             return Vec::new();
         };
         let slots: Vec<Slot> = std::mem::take(&mut part.index).into_iter().collect();
-        let taken: Vec<Entry> = slots.into_iter().filter_map(|slot| self.entries.remove(slot.number)).collect();
-        for entry in &taken {
+        let taken = slots.into_iter().filter_map(|Slot { number, .. }| {
+            let trail = self.trail(partition, number);
+            self.trails.remove(&number);
+            Some((self.entries.remove(number)?, trail))
+        });
+        let taken: Vec<(Entry, Trail)> = taken.collect();
+        for (entry, _) in &taken {
             self.disarm(entry);
             entry.version.count_one_less();
         }
@@ -142,6 +148,13 @@ impl State {
     /// The tenure of a partition's copy.
     pub(super) fn tenure(&self, partition: u16) -> Tenure {
         self.part(partition).map(|part| part.tenures.current()).unwrap_or_default()
+    }
+
+    /// In which copies an instance made its transitions.
+    pub(super) fn trail(&self, partition: u16, number: u32) -> Trail {
+        let Some(entry) = self.entries.get(number) else { return Trail::default() };
+        let trail = self.trails.get(&number).filter(|(life, _)| *life == entry.run).map(|(_, trail)| trail.clone());
+        trail.unwrap_or_default().and(self.tenure(partition), entry.instance.seq())
     }
 
     /// A key has another life than its standbys know.

@@ -10,15 +10,15 @@ use statemesh_protocol::hash;
 use statemesh_protocol::image::{self, Image, Input, Record};
 use statemesh_protocol::peer::ownership::HandoffNumber;
 use statemesh_protocol::run::RunId;
-use statemesh_protocol::tenure::{Tenure, Tenures};
+use statemesh_protocol::tenure::{Tenure, Tenures, Trail};
 
-use super::twins::{Fork, nearest};
+use super::merging::Merging;
 use super::{Fresh, Incoming, LostLife, Part, Phase, Run, State};
 use crate::change::lost_change;
 use crate::dedup::Tokens;
 use crate::history::History;
 use crate::instance::Entry;
-use crate::marks::{Conflict, ConflictReason, said_by};
+use crate::marks::{Conflict, ConflictReason};
 use crate::removed::Left;
 
 /// What a partition had when it was frozen.
@@ -53,7 +53,8 @@ impl State {
 
     /// The copy of a partition is another one from now on than those that others may have.
     fn begin_tenure(&mut self, partition: u16, run: &Run) {
-        let tenure = self.lives.tenure(run.now);
+        let after = self.part(partition).map(|part| part.tenures.last()).unwrap_or_default();
+        let tenure = self.lives.tenure(run.now, after);
         if let Some(part) = self.part_mut(partition) {
             part.tenures.begin(tenure);
         }
@@ -62,6 +63,7 @@ impl State {
     /// Marks what is `lost` of a partition. One that is not here is kept with nothing but that, to be merged with another copy, and is
     /// not served.
     pub fn mourn(&mut self, partition: u16, lost: &[LostKey], run: &mut Run) {
+        self.unpack(partition, run);
         self.mark_gone(partition, lost, run);
         if self.part(partition).is_none_or(|part| matches!(part.phase, Phase::Away)) {
             self.set_phase(partition, Phase::Suspended);
@@ -72,6 +74,10 @@ impl State {
     /// These keys were served by a daemon that died. One that has no instance here is lost; one that has is as it was before.
     fn mark_gone(&mut self, partition: u16, gone: &[LostKey], run: &mut Run) {
         for &LostKey { ref machine, ref key, run: life, before, tenure } in gone {
+            if self.part(partition).is_some_and(|part| part.tenures.has(tenure)) {
+                // What that copy had is here.
+                continue;
+            }
             if before {
                 // It was published and counted; only its hash is known.
                 if let Ok(hash) = u64::from_str_radix(key, 16) {
@@ -95,10 +101,18 @@ impl State {
     /// Of the life that is here what came behind its last transition is gone; another life is gone as a whole.
     fn mark_older(&mut self, partition: u16, lost: LostLife, number: u32, run: &mut Run) {
         let Some(entry) = self.entries.get(number) else { return };
-        let lost_from = if entry.run == lost.run { entry.instance.seq() + 1 } else { 1 };
+        let lost_from =
+            if entry.run == lost.run { self.before(partition, &self.trail(partition, number)) + 1 } else { 1 };
         let conflict = Conflict { reason: ConflictReason::OwnerLost, lost_from, run: lost.run };
-        self.marks.add_conflict(partition, lost.hash, conflict);
+        self.marks.add_conflict(partition, lost.hash, conflict, lost.tenure);
         self.publish_conflict(number, run);
+    }
+
+    /// The last transition of an instance before its copy became another one than those that others may have gone on with.
+    fn before(&self, partition: u16, trail: &Trail) -> u64 {
+        let Some(Part { tenures, merging, .. }) = self.part(partition) else { return 0 };
+        let last = [tenures.current(), merging.coming.current()];
+        trail.known(|tenure| !last.contains(&tenure)).unwrap_or_else(|| trail.end())
     }
 
     /// A life that is there after all is not lost; where another one is, that is a conflict.
@@ -109,38 +123,45 @@ impl State {
 
     /// The same of one key. Who watches the life that is lost would skip what the other one does, if that began earlier.
     fn drop_needless_mark(&mut self, partition: u16, hash: u64, run: &mut Run) {
-        if self.marks.says_lost(partition, hash)
-            && let Some(number) = self.find_by_hash(partition, hash)
-            && let Some(life) = self.entries.get(number).map(|entry| entry.run)
-            && self.marks.is_there(partition, hash, life)
-        {
+        let Some(number) = self.find_by_hash(partition, hash) else { return };
+        self.drop_void_mark(partition, hash);
+        let Some(entry) = self.entries.get(number) else { return };
+        let (life, before) = (entry.run, self.before(partition, &self.trail(partition, number)));
+        self.marks.found((partition, hash), life, before);
+        if self.marks.is_there((partition, hash), life) {
             self.publish_conflict(number, run);
         }
     }
 
+    /// What was held for lost with copies that are here, or come, is not.
+    fn drop_void_mark(&mut self, partition: u16, hash: u64) {
+        let Self { marks, shards, partitions, .. } = self;
+        if let Some(part) = partitions.get(usize::from(partition) / *shards) {
+            marks.drop_void((partition, hash), |tenure| part.has(tenure));
+        }
+    }
+
     /// Takes in which copy comes, in a merge beside the one that is here. False if it cannot be read.
-    fn receive_tenures(&mut self, partition: u16, tenures: &[u8], merges: bool) -> bool {
+    fn receive_tenures(&mut self, partition: u16, tenures: &[u8], merges: bool, run: &Run) -> bool {
         let (Some(part), Ok(tenures)) = (self.part_mut(partition), Tenures::decode(tenures)) else { return false };
-        *(if merges { &mut part.coming } else { &mut part.tenures }) = tenures;
+        if merges {
+            part.merging.coming = tenures;
+            return true;
+        }
+        part.tenures = tenures;
+        // Whatever is done or told from now on is in another copy than the one that its holder keeps.
+        self.begin_tenure(partition, run);
         true
     }
 
     /// Takes in a mark, in a merge beside what is here. False if it cannot be read.
     fn receive_mark(&mut self, partition: u16, mark: &image::KeyMark<'_>, merges: bool, run: &mut Run) -> bool {
-        let Some(part) = self.part_mut(partition) else { return false };
-        if merges && part.twins.is_mark_merged(mark) {
-            // What it said counts all the same for the images behind it.
-            return said_by(mark, &mut part.said).is_ok();
+        let Self { marks, shards, partitions, .. } = self;
+        let Some(part) = partitions.get_mut(usize::from(partition) / *shards) else { return false };
+        if merges && part.merging.is_mark_merged(mark) {
+            return true;
         }
-        let entry = self.find_by_hash(partition, mark.hash).and_then(|number| self.entries.get(number));
-        let here = entry.filter(|_| merges).map(|entry| (entry.run, entry.instance.seq()));
-        let Some(mut said) = self.part_mut(partition).map(|part| std::mem::take(&mut part.said)) else { return false };
-        let none = Tenures::default();
-        let tenures = self.part(partition).filter(|_| merges).map_or(none, |part| part.tenures.clone());
-        let is_read = self.marks.receive(partition, mark, here, &tenures, &mut said).is_ok();
-        if let Some(part) = self.part_mut(partition).filter(|_| merges) {
-            part.said = said;
-        }
+        let is_read = marks.receive(partition, mark, |tenure| merges && part.tenures.has(tenure)).is_ok();
         run.lost.extend(self.marks.gone(partition, mark.hash).map(|lost| (partition, lost)));
         is_read
     }
@@ -194,9 +215,6 @@ impl State {
 
     /// Serves what has arrived of a partition.
     pub fn serve(&mut self, partition: u16, run: &mut Run) {
-        if self.part(partition).is_some_and(|part| matches!(part.phase, Phase::Receiving)) {
-            self.begin_tenure(partition, run);
-        }
         self.set_phase(partition, Phase::Held);
         self.note_ended_of(partition, run.now);
         self.tell_unread(partition, run);
@@ -234,45 +252,30 @@ impl State {
             self.clear(partition);
             self.set_phase(partition, Phase::Receiving);
         } else {
-            self.unpack(partition, true, run);
+            self.unpack(partition, run);
         }
         if let Some(part) = self.part_mut(partition) {
             part.incoming = Some(Incoming { number, merge });
-            part.coming = Tenures::default();
-            part.said.clear();
+            part.merging.coming = Tenures::default();
         }
     }
 
-    /// Makes instances of a copy that was sent and kept, which others `may_have` as well.
-    fn unpack(&mut self, partition: u16, may_have: bool, run: &mut Run) {
+    /// Makes instances of a copy that was sent and kept, and that others may have as well.
+    fn unpack(&mut self, partition: u16, run: &mut Run) {
         let Some(Part { phase: Phase::Sent { at, parts }, .. }) = self.part_mut(partition) else { return };
         let (at, parts) = (*at, std::mem::take(parts));
         self.set_phase(partition, Phase::Suspended);
         // What was left of times then is not left any more.
         let now = std::mem::replace(&mut run.now, at);
-        for part in &parts {
-            self.receive_records(partition, part, None, run);
-            if may_have {
-                self.note_forks(partition, part);
-            }
-        }
+        parts.iter().for_each(|part| _ = self.receive_records(partition, part, None, run));
         run.now = now;
-        self.begin_tenure(partition, run);
-    }
-
-    /// A copy that was kept will be served again, or merged: what it has the other copy has as well.
-    fn note_forks(&mut self, partition: u16, part: &[u8]) {
-        let fork = |image: Image<'_>| (hash::key_hash(image.machine, image.key), (image.run, image.seq));
-        let forks: Vec<(u64, Fork)> = image::images(part).map(fork).collect();
-        if let Some(part) = self.part_mut(partition) {
-            forks.into_iter().for_each(|(hash, fork)| part.twins.forked(hash, fork));
-        }
     }
 
     /// What has arrived of a partition is void. One that is served here stays.
     pub fn discard(&mut self, partition: u16) {
         let Some(part) = self.part_mut(partition) else { return };
         part.incoming = None;
+        part.merging.coming = Tenures::default();
         self.unread.retain(|of| of.partition != partition);
         let Some(part) = self.part(partition) else { return };
         if matches!(part.phase, Phase::Receiving) {
@@ -287,7 +290,7 @@ impl State {
         self.removed.take_all(partition);
         self.marks.forget(partition);
         if let Some(part) = self.part_mut(partition) {
-            (part.twins, part.tenures) = Default::default();
+            (part.merging, part.tenures) = Default::default();
         }
         self.unread.retain(|of| of.partition != partition);
     }
@@ -296,7 +299,7 @@ impl State {
     /// until [`State::release`] or [`State::reopen`].
     pub fn hand_off(&mut self, partition: u16, part_bytes: usize, run: &mut Run) -> (HandedOff, Vec<Vec<u8>>) {
         // A copy that came back from another hand-off has less of its times left by now.
-        self.unpack(partition, true, run);
+        self.unpack(partition, run);
         let now = run.now;
         if !self.part(partition).is_some_and(|part| matches!(part.phase, Phase::Held | Phase::Suspended)) {
             return (HandedOff::default(), Vec::new());
@@ -315,10 +318,9 @@ impl State {
             .iter()
             .filter(|(_, left)| left.until > now)
             .for_each(|(hash, left)| parts.add_removed(*hash, left, now));
-        let twins = self.part_mut(partition).map(|part| std::mem::take(&mut part.twins)).unwrap_or_default();
-        for entry in &entries {
-            let hash = hash::key_hash(&entry.version.name, &entry.key);
-            parts.add_entry(entry, twins.of(hash), now);
+        entries.iter().for_each(|(entry, trail)| parts.add_entry(entry, trail, now));
+        if let Some(part) = self.part_mut(partition) {
+            part.merging = Merging::default();
         }
         self.set_phase(partition, Phase::Sent { at: now, parts: parts.parts.clone() });
         (HandedOff { instances: entries.len(), held: true }, parts.parts)
@@ -333,15 +335,10 @@ impl State {
         }
     }
 
-    /// The copy that was sent was not installed: nobody else has what it has.
-    pub fn take_back(&mut self, partition: u16, run: &mut Run) {
-        self.unpack(partition, false, run);
-    }
-
     /// Serves again the copy that was sent, or is in doubt: nobody else has the partition, or nobody that is known.
     /// `lost`: keys that were served elsewhere meanwhile, by a daemon that died.
     pub fn reopen(&mut self, partition: u16, lost: &[LostKey], run: &mut Run) {
-        self.unpack(partition, true, run);
+        self.unpack(partition, run);
         let here = |part: &Part| matches!(part.phase, Phase::Suspended | Phase::Held);
         if self.part(partition).is_some_and(here) {
             self.mark_gone(partition, lost, run);
@@ -360,16 +357,16 @@ impl State {
     ) -> Option<Received> {
         let expected = self.part(partition)?.incoming.filter(|incoming| incoming.number == number)?;
         let installed = self.receive_records(partition, bytes, expected.merge, run);
+        // What could not be read is still where it comes from.
         if is_last
+            && !installed.refused
             && expected.merge.is_some()
             && let Some(part) = self.part_mut(partition)
         {
-            part.twins.merge_is_over();
-            let (coming, said) = (std::mem::take(&mut part.coming), std::mem::take(&mut part.said));
-            self.marks.came(partition, &coming, &said);
-            if let Some(part) = self.part_mut(partition) {
-                part.tenures.join(coming);
-            }
+            let coming = std::mem::take(&mut part.merging.coming);
+            part.tenures.join(&coming);
+            part.merging.is_over();
+            self.marks.drop_void_of(partition, &coming);
         }
         Some(installed)
     }
@@ -392,7 +389,7 @@ impl State {
                 }
                 Ok(Record::Image(image)) => self.receive_image(partition, &image, merge, &mut installed, run),
                 Ok(Record::Copy(tenures)) => {
-                    if !self.receive_tenures(partition, tenures, merge.is_some()) {
+                    if !self.receive_tenures(partition, tenures, merge.is_some(), run) {
                         self.not_read(partition, &mut installed);
                     }
                 }
@@ -451,42 +448,43 @@ impl State {
             return None;
         }
         let came = self.read(image, run)?;
+        let trail = Trail::decode(image.trail).ok()?;
         let seq = came.instance.seq();
         let part = self.part_mut(partition)?;
-        if merge.is_some() && part.twins.is_merged(hash, came.run, seq) {
+        if merge.is_some() && part.merging.is_merged(hash, came.run, seq) {
             return Some(false);
         }
-        let fork = nearest(part.twins.of(hash), image.twin);
-        if let Some(fork) = fork {
-            part.twins.forked(hash, fork);
-        }
         if merge.is_some() {
-            let said = std::mem::take(&mut self.part_mut(partition)?.said);
-            self.marks.is_back((partition, hash), came.run, seq, &said);
-            self.part_mut(partition)?.said = said;
+            self.drop_void_mark(partition, hash);
+            self.marks.found((partition, hash), came.run, self.before(partition, &trail));
         }
-        let were_one = self.part(partition).is_some_and(|part| part.coming.share(&part.tenures));
         let Some(number) = self.find(partition, hash, image.machine, image.key) else {
+            let life = came.run;
             let number = self.add(partition, hash, came, run);
-            let life = self.entries.get(number).map(|entry| entry.run);
+            self.trails.insert(number, (life, trail));
             self.inherit(partition, hash, number);
             self.note_arrival(number, run.now);
             self.arm(number);
-            if merge.is_some() && life.is_some_and(|life| self.lives.may_be_removed_after(life)) {
+            if merge.is_some() && self.lives.may_be_removed_after(life) {
                 // Who watched a later life here would skip what this one does.
                 self.publish_conflict(number, run);
             }
             return Some(false);
         };
-        let here = self.entries.get_mut(number)?;
-        let met = meet(&came, here, fork, were_one, merge);
-        if here.run != came.run {
-            self.marks.met(partition, hash, [here.run, came.run]);
+        let here = self.entries.get(number)?;
+        let here_trail = self.trail(partition, number);
+        let (life, before) = (here.run, self.before(partition, &here_trail));
+        self.marks.found((partition, hash), life, before);
+        let met = self.part(partition).map(|part| meet((&came, &trail), (here, &here_trail), part, merge))?;
+        let is_another = life != came.run;
+        if is_another {
+            self.marks.met((partition, hash));
         }
         if met.comes {
-            let is_another = here.run != came.run;
+            let here = self.entries.get_mut(number)?;
             // The wheel's entry stays: it is set anew when it comes up.
             *here = Entry { armed: here.armed, ..came };
+            self.trails.insert(number, (here.run, trail));
             if is_another {
                 self.note_life(number, run);
             }
@@ -495,7 +493,7 @@ impl State {
         }
         self.arm(number);
         if let Some(lost) = met.lost {
-            self.marks.add_conflict(partition, hash, lost);
+            self.marks.add_conflict(partition, hash, lost, Tenure::default());
             self.publish_conflict(number, run);
         }
         Some(met.lost.is_some())
@@ -522,28 +520,29 @@ struct Met {
     lost: Option<Conflict>,
 }
 
-/// Which of two states of a key goes on. One that has nothing but what the other has as well lost nothing, and keeps nothing from the
-/// other: what it had where the two went apart, or, where they are not known to have, what both have of one life. Two copies of which
-/// neither comes from the other went apart nowhere: a third one did, which is not here.
-fn meet(came: &Entry, here: &Entry, fork: Option<Fork>, were_one: bool, merge: Option<Winner>) -> Met {
-    let same_life = came.run == here.run;
-    let in_common = |entry: &Entry| match fork {
-        Some((run, seq)) if run == entry.run && (same_life || were_one) => seq,
-        _ if same_life => came.instance.seq().min(here.instance.seq()),
-        _ => 0,
-    };
-    let has_more = |entry: &Entry| entry.instance.seq() > in_common(entry) || entry.instance.seq() == 0 && !same_life;
+/// Which of two states of a key goes on, where another copy comes. One that has nothing but what the other copy has as well lost nothing,
+/// and keeps nothing from the other: what both did of one life until they went apart, or what was done in tenures that both went
+/// through, also if the life has ended in one of them.
+fn meet(came: (&Entry, &Trail), here: (&Entry, &Trail), part: &Part, merge: Option<Winner>) -> Met {
+    let Part { tenures, merging, .. } = part;
+    let common = if came.0.run == here.0.run { came.1.common(here.1) } else { None };
+    let in_common = |trail: &Trail, other: &Tenures| common.max(trail.known(|tenure| other.has(tenure)));
+    let known = [in_common(came.1, tenures), in_common(here.1, &merging.coming)];
+    let (came, here) = (came.0, here.0);
+    let has_more = |entry: &Entry, known: Option<u64>| known.is_none_or(|seq| entry.instance.seq() > seq);
+    let (came_has_more, here_has_more) = (has_more(came, known[0]), has_more(here, known[1]));
     let comes = match merge {
-        _ if !has_more(came) => false,
-        _ if !has_more(here) => true,
+        _ if !came_has_more => false,
+        _ if !here_has_more => true,
         Some(Winner::Here) => false,
         Some(Winner::Coming) => true,
         Some(Winner::Longer) | None => is_later(came, here),
     };
-    let loser = if comes { here } else { came };
-    let lost_from = in_common(loser) + 1;
+    let (loser, known, has_more) =
+        if comes { (here, known[1], here_has_more) } else { (came, known[0], came_has_more) };
+    let lost_from = known.unwrap_or_default() + 1;
     let lost = Conflict { reason: ConflictReason::Merged, lost_from, run: loser.run };
-    Met { comes, lost: has_more(loser).then_some(lost) }
+    Met { comes, lost: has_more.then_some(lost) }
 }
 
 /// Of two states of a key, whether the first is the one to go on with: in the same life the one with more transitions; of two
@@ -584,9 +583,10 @@ impl Parts {
         self.add(&Record::Removed(removed));
     }
 
-    fn add_entry(&mut self, entry: &Entry, twin: Option<Fork>, now: u64) {
+    fn add_entry(&mut self, entry: &Entry, trail: &Trail, now: u64) {
         let Entry { key, run, version, instance, history, tokens, .. } = entry;
-        let [mut snapshot, mut past, mut known] = [const { Vec::new() }; 3];
+        let [mut snapshot, mut past, mut known, mut steps] = [const { Vec::new() }; 4];
+        trail.encode(&mut steps);
         instance.to_bytes(&version.machine, Millis(now), &mut snapshot);
         history.encode(&version.machine, now, &mut past);
         if let Some(tokens) = tokens {
@@ -598,7 +598,7 @@ impl Parts {
             key,
             run: *run,
             seq: instance.seq(),
-            twin,
+            trail: &steps,
             snapshot: &snapshot,
             history: &past,
             tokens: &known,

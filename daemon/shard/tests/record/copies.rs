@@ -231,7 +231,6 @@ fn a_copy_that_nobody_installed_has_no_twin_when_it_is_served_again() {
     let (mut here, mut there) = (Daemon::new(), Daemon::new());
     here.send("k", "GO", "");
     here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut here.run);
-    here.shards.of(0).try_claim().unwrap().take_back(0, &mut here.run);
     here.shards.of(0).try_claim().unwrap().reopen(0, &[], &mut here.run);
     here.send("k", "GO", "");
     let (_, parts) = here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut here.run);
@@ -243,19 +242,107 @@ fn a_copy_that_nobody_installed_has_no_twin_when_it_is_served_again() {
 }
 
 #[test]
-fn what_was_given_back_in_a_merge_and_comes_again_loses_nothing_without_a_word() {
-    for is_given_back in [true, false] {
-        let (mut here, mut there) = (Daemon::new(), Daemon::new());
-        here.send("k", "GO", "");
-        let life = there.send("k", "GO", "")["run"].clone();
-        there.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut there.run);
-        if is_given_back {
-            there.shards.of(0).try_claim().unwrap().take_back(0, &mut there.run);
-        }
-        // Otherwise its receiver died, and the one that it meets now adopted the partition anew.
-        assert_eq!(merge(&mut there, &mut here, Winner::Here), 1, "{is_given_back}");
-        assert_eq!(here.op("get", "k", "")["conflict"]["run"], life, "{is_given_back}");
+fn what_was_sent_and_not_installed_is_no_past_of_another_copy() {
+    let (mut here, mut there) = (Daemon::new(), Daemon::new());
+    here.send("k", "GO", "");
+    let life = there.send("k", "GO", "")["run"].clone();
+    there.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut there.run);
+    assert_eq!(merge(&mut there, &mut here, Winner::Here), 1);
+    assert_eq!(here.op("get", "k", "")["conflict"]["run"], life);
+}
+
+#[test]
+fn of_a_life_that_went_on_in_a_copy_that_died_what_it_did_there_is_lost_although_an_older_copy_is_there() {
+    for (back, moved_on) in [(false, 0), (true, 0), (false, 4), (true, 4)] {
+        let (mut here, mut there) = twins();
+        let mut third = Daemon::new();
+        (0..3).for_each(|_| _ = there.send("k", "GO", ""));
+        third.shards.of(0).try_claim().unwrap().adopt(0, &[told(&there, "k")], &mut third.run);
+        (0..moved_on).for_each(|_| _ = here.send("k", "GO", ""));
+        let (mut from, mut into) = if back { (third, here) } else { (here, third) };
+        merge(&mut from, &mut into, Winner::Longer);
+        let said = into.send("k", "GO", "");
+        assert_eq!(
+            (&said["conflict"]["lost_from"], &said["seq"]),
+            (&3.into(), &(3 + moved_on).into()),
+            "{said} {back}"
+        );
     }
+}
+
+#[test]
+fn what_was_merged_in_part_before_its_link_broke_is_what_two_copies_have_in_common() {
+    let (mut here, mut there) = (Daemon::new(), Daemon::new());
+    here.send("other", "GO", "");
+    ["k", "j"].into_iter().for_each(|key| (0..2).for_each(|_| _ = there.send(key, "GO", "")));
+    let (_, parts) = there.shards.of(0).try_claim().unwrap().hand_off(0, 1, &mut there.run);
+    let mut state = here.shards.of(0).try_claim().unwrap();
+    state.receive(0, 7, Some(Winner::Longer), &mut here.run);
+    parts.iter().take(parts.len() - 1).for_each(|part| _ = state.receive_part(0, 7, part, false, &mut here.run));
+    state.discard(0);
+    drop(state);
+    there.shards.of(0).try_claim().unwrap().reopen(0, &[], &mut there.run);
+    let key = ["k", "j"].into_iter().find(|key| here.op("get", key, "")["seq"] == 2).unwrap();
+    (0..3).for_each(|_| _ = here.send(key, "GO", ""));
+    (0..5).for_each(|_| _ = there.send(key, "GO", ""));
+    assert_eq!(merge(&mut there, &mut here, Winner::Longer), 1);
+    let said = here.op("get", key, "");
+    assert_eq!((&said["conflict"]["lost_from"], &said["seq"]), (&3.into(), &7.into()), "{said}");
+}
+
+#[test]
+fn what_two_copies_have_in_common_is_known_after_one_of_them_met_a_third_that_had_the_key() {
+    let ((mut here, mut there), mut third) = (twins(), Daemon::new());
+    third.send("k", "GO", "");
+    assert_eq!(merge(&mut here, &mut third, Winner::Longer), 1);
+    third.send("k", "NOTHING", "");
+    (0..2).for_each(|_| _ = third.send("k", "GO", ""));
+    (0..3).for_each(|_| _ = there.send("k", "GO", ""));
+    assert_eq!(merge(&mut there, &mut third, Winner::Here), 1);
+    assert_eq!(third.send("k", "NOTHING", "")["conflict"]["lost_from"], 3);
+}
+
+#[test]
+fn what_one_copy_did_before_another_one_came_from_it_is_in_both() {
+    let ((mut here, _), mut third) = (twins(), Daemon::new());
+    (0..3).for_each(|_| _ = here.send("k", "GO", ""));
+    let (_, parts) = here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut here.run);
+    third.receive(&parts);
+    here.shards.of(0).try_claim().unwrap().reopen(0, &[], &mut here.run);
+    third.send("k", "GO", "");
+    assert_eq!(merge(&mut here, &mut third, Winner::Here), 0);
+    assert_eq!(third.send("k", "NOTHING", "")["conflict"], serde_json::Value::Null);
+}
+
+#[test]
+fn what_is_mourned_and_came_before_its_daemon_died_is_not_lost() {
+    let (mut here, mut there) = (Daemon::new(), Daemon::new());
+    ["removed", "there"].into_iter().for_each(|key| _ = there.send(key, "GO", ""));
+    let keys = [told(&there, "removed"), told(&there, "there")];
+    here.send("other", "GO", "");
+    merge(&mut there, &mut here, Winner::Here);
+    here.op("delete", "removed", "");
+    here.published();
+    here.shards.of(0).try_claim().unwrap().mourn(0, &keys, &mut here.run);
+    assert_eq!((here.published(), here.run.counts.lost), (vec![], 0));
+    for key in ["removed", "there"] {
+        let said = here.send(key, "GO", "");
+        assert!(said.get("restarted").is_none() && said.get("conflict").is_none(), "{said}");
+    }
+}
+
+#[test]
+fn what_is_mourned_of_a_copy_that_was_sent_and_kept_is_what_came_behind_that() {
+    let (mut here, mut there) = (Daemon::new(), Daemon::new());
+    ["k", "l"].into_iter().for_each(|key| _ = here.send(key, "GO", ""));
+    let (_, parts) = here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut here.run);
+    there.receive(&parts);
+    let keys = [told(&there, "k"), told(&there, "l")];
+    here.published();
+    here.shards.of(0).try_claim().unwrap().mourn(0, &keys, &mut here.run);
+    here.shards.of(0).try_claim().unwrap().reopen(0, &[], &mut here.run);
+    assert_eq!(here.run.counts.lost, 0);
+    assert_eq!(here.send("k", "GO", "")["conflict"]["lost_from"], 2);
 }
 
 /// A key as its daemon tells a standby, which takes it for lost when that daemon is gone.
@@ -273,12 +360,13 @@ fn told(daemon: &Daemon, key: &str) -> LostKey {
 fn what_was_removed_where_it_was_held_is_not_lost_with_its_daemon_once_the_copies_have_met() {
     for (back, moved) in [(false, false), (true, false), (false, true), (true, true)] {
         let (mut here, mut there) = (Daemon::new(), Daemon::new());
-        ["gone", "there", "later"].into_iter().for_each(|key| _ = there.send(key, "GO", ""));
-        let mut keys = vec![told(&there, "gone"), told(&there, "there")];
+        ["gone", "there", "anew", "later"].into_iter().for_each(|key| _ = there.send(key, "GO", ""));
+        let mut keys = vec![told(&there, "gone"), told(&there, "there"), told(&there, "anew")];
         // Another copy had it, and is not there.
         keys.push(LostKey { tenure: Tenure(7), ..told(&there, "later") });
         here.shards.of(0).try_claim().unwrap().adopt(0, &keys, &mut here.run);
-        ["gone", "later"].into_iter().for_each(|key| _ = there.op("delete", key, ""));
+        ["gone", "anew", "later"].into_iter().for_each(|key| _ = there.op("delete", key, ""));
+        there.send("anew", "GO", "");
         if moved {
             // On its side of the cut, to one that joined there.
             let (_, parts) = there.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut there.run);
@@ -287,9 +375,9 @@ fn what_was_removed_where_it_was_held_is_not_lost_with_its_daemon_once_the_copie
         }
         let (mut from, mut into) = if back { (here, there) } else { (there, here) };
         merge(&mut from, &mut into, Winner::Longer);
-        for (key, restarted) in [("gone", false), ("there", false), ("later", true)] {
+        for (key, restarted) in [("gone", false), ("there", false), ("anew", false), ("later", true)] {
             let said = into.send(key, "GO", "");
-            let expected = if key == "there" { 2 } else { 1 };
+            let expected = if ["there", "anew"].contains(&key) { 2 } else { 1 };
             assert_eq!(
                 (said["restarted"] == true, &said["seq"]),
                 (restarted, &expected.into()),
