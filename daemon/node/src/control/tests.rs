@@ -53,6 +53,7 @@ struct Plane {
     /// It has asked a member who holds what it is to adopt.
     claims: bool,
     left: bool,
+    failed: bool,
 }
 
 fn options(discovery: Discovery) -> Options {
@@ -87,8 +88,19 @@ impl Plane {
         let options = Options { name: name.into(), ..options(discovery) };
         let Parts { shared, control, .. } = Parts::new(options, birth, now).unwrap();
         let (sent, replies, said) = (Vec::new(), Vec::new(), Vec::new());
-        let mut plane =
-            Self { control, shared, now, dns, sent, replies, said, under_way: None, claims: false, left: false };
+        let mut plane = Self {
+            control,
+            shared,
+            now,
+            dns,
+            sent,
+            replies,
+            said,
+            under_way: None,
+            claims: false,
+            left: false,
+            failed: false,
+        };
         plane.handle(Wake::Tick);
         plane
     }
@@ -107,7 +119,7 @@ impl Plane {
                     None => self.control.handle(Wake::Done(work.run()), self.now),
                 },
                 Output::Left(_) => self.left = true,
-                Output::Failed(_) => {}
+                Output::Failed(_) => self.failed = true,
             }
         }
         // The reactor takes its commands, and opens no link.
@@ -308,6 +320,27 @@ fn a_service_that_does_not_exist_is_no_answer_that_a_daemon_is_alone() {
     plane.run(LONG);
     assert!(!plane.joined());
     assert!(plane.reason().contains("mesh."), "{}", plane.reason());
+}
+
+#[test]
+fn a_daemon_whose_name_is_taken_waits_for_it_and_says_so_and_ends_when_it_has_waited_for_long_enough() {
+    let now = Instant::now();
+    let dns = Dns::Names(vec![ME, OTHER]);
+    let alone = Plane::named(
+        "a",
+        ME,
+        Discovery { alone_after: Some(Duration::ZERO), ..by_service() },
+        Dns::Names(vec![ME]),
+        now,
+    );
+    let second = Plane::named("a", OTHER, by_service(), dns, now);
+    let mut planes = [alone, second];
+    run_both(&mut planes, Duration::from_secs(9));
+    let said = planes[1].reason();
+    assert!(planes[0].joined() && !planes[1].joined() && !planes[1].failed);
+    assert!(said.contains("10.0.0.1") && said.contains("name"), "{said}");
+    run_both(&mut planes, Duration::from_secs(2));
+    assert!(planes[1].failed && !planes[0].failed);
 }
 
 #[test]

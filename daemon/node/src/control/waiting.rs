@@ -2,7 +2,7 @@
 //! why: in the log, to those who ask whether it is ready, and in a gauge.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use statemesh_mesh::discovery::Round;
@@ -37,12 +37,14 @@ pub(super) enum Waiting {
     Refused(String),
     /// There is no link to these, without whom the mesh does not begin.
     Birth(Vec<MemberName>),
+    /// Another live daemon, at this address, has the name.
+    NameTaken(IpAddr),
 }
 
 impl Waiting {
     /// As the gauge labels the reasons.
-    pub(super) const LABELS: [&'static str; 6] =
-        ["looking", "dns_silent", "no_addresses", "others_silent", "refused", "birth"];
+    pub(super) const LABELS: [&'static str; 7] =
+        ["looking", "dns_silent", "no_addresses", "others_silent", "refused", "birth", "name_taken"];
 
     pub(super) fn label(&self) -> &'static str {
         match self {
@@ -52,6 +54,7 @@ impl Waiting {
             Self::OthersSilent { .. } => "others_silent",
             Self::Refused(_) => "refused",
             Self::Birth(_) => "birth",
+            Self::NameTaken(_) => "name_taken",
         }
     }
 }
@@ -95,6 +98,12 @@ impl fmt::Display for Waiting {
                     ": no link to {names}; the mesh begins with all that `birth` names: start it, or take it from the list"
                 )
             }
+            Self::NameTaken(by) => {
+                write!(
+                    f,
+                    ": a live daemon, at {by}, has this one's name; it ends if that one does not in some seconds (--name)"
+                )
+            }
         }
     }
 }
@@ -126,7 +135,7 @@ impl Control {
     /// When a daemon that finds nobody is alone, by what is known now.
     pub(super) fn alone_at(&self) -> Option<Instant> {
         let patience = self.shared.options.discovery.alone_after?;
-        if self.joined || !self.unlinked_at_birth().is_empty() {
+        if self.joined || self.membership.name_holder().is_some() || !self.unlinked_at_birth().is_empty() {
             return None;
         }
         self.discovery.alone_at(patience)
@@ -173,15 +182,21 @@ impl Control {
     }
 
     fn warn_of(&mut self, waiting: &Waiting, now: Instant) {
-        let news = self.warned.at.is_some() && self.warned.reason.as_ref() != Some(waiting);
+        let is_new = self.warned.reason.as_ref() != Some(waiting);
+        // It may end soon.
+        let at_once = is_new && matches!(waiting, Waiting::NameTaken(_));
+        let news = self.warned.at.is_some() && is_new;
         let soon = self.warned.at.is_none_or(|at| now >= at + WARN_AFTER);
-        if self.warning_due().is_some_and(|due| due <= now) || (news && soon) {
+        if self.warning_due().is_some_and(|due| due <= now) || (news && soon) || at_once {
             tracing::warn!("not ready: {waiting}");
             self.warned = Warned { at: Some(now), reason: Some(waiting.clone()) };
         }
     }
 
     fn what_it_waits_for(&self, now: Instant) -> Waiting {
+        if let Some(by) = self.membership.name_holder() {
+            return Waiting::NameTaken(by.ip);
+        }
         if let Some(notice) = self.gossip_rejections.notice(now) {
             return Waiting::Refused(notice.clone());
         }
