@@ -35,6 +35,8 @@ enum Dns {
     Silent,
     NoSuchName,
     Names(Vec<Ipv4Addr>),
+    /// The same, and no answer to whether there are more.
+    InPart(Vec<Ipv4Addr>),
 }
 
 struct Plane {
@@ -174,10 +176,11 @@ impl Plane {
         let empty = if question.kind == Kind::Srv { Records::Srv(Vec::new()) } else { Records::Addresses(Vec::new()) };
         match &self.dns {
             Dns::Silent => Err(Unanswered),
-            Dns::Names(ips) if question.kind == Kind::A => {
+            Dns::InPart(_) if question.kind == Kind::Aaaa => Err(Unanswered),
+            Dns::Names(ips) | Dns::InPart(ips) if question.kind == Kind::A => {
                 Ok(Records::Addresses(ips.iter().copied().map(IpAddr::from).collect()))
             }
-            Dns::NoSuchName | Dns::Names(_) => Ok(empty),
+            Dns::NoSuchName | Dns::Names(_) | Dns::InPart(_) => Ok(empty),
         }
     }
 
@@ -312,6 +315,23 @@ fn a_daemon_to_which_dns_does_not_answer_is_never_alone() {
     plane.run(LONG);
     assert!(!plane.joined());
     assert!(plane.reason().contains("DNS"), "{}", plane.reason());
+}
+
+#[test]
+fn two_to_which_dns_answers_in_part_begin_no_mesh_as_there_may_be_one() {
+    let now = Instant::now();
+    let dns = Dns::InPart(vec![ME, OTHER]);
+    let first = Plane::named("a", ME, by_service(), dns.clone(), now);
+    let mut planes = [first, Plane::named("b", OTHER, by_service(), dns, now)];
+    run_both(&mut planes, LONG);
+    assert!(
+        planes.iter().all(|plane| !plane.control.joined && plane.reason().contains("DNS")),
+        "{}",
+        planes[0].reason()
+    );
+    planes.iter_mut().for_each(|plane| plane.dns = Dns::Names(vec![ME, OTHER]));
+    run_both(&mut planes, Duration::from_secs(2));
+    assert!(planes.iter().all(|plane| plane.control.joined), "{}", planes[0].reason());
 }
 
 #[test]

@@ -66,7 +66,7 @@ impl fmt::Display for Waiting {
             Self::Looking => Ok(()),
             Self::DnsSilent(service) => write!(
                 f,
-                ": DNS does not answer what the addresses of {service} are; a daemon is alone only if DNS says so. See to the name \
+                ": DNS does not answer, or not wholly, what the addresses of {service} are; a daemon is alone only if DNS says so. See to the name \
                  server (discovery.dns_server, /etc/resolv.conf)"
             ),
             Self::NoAddresses(service) => write!(
@@ -172,11 +172,15 @@ impl Control {
     /// Whether enough is known of others to take part: there is a mesh, or those who are there begin one. They may without some that
     /// are to be there, and do not answer, as a daemon may alone.
     fn has_met_the_mesh(&mut self, now: Instant) -> bool {
-        let begins = match self.membership.met(now) {
-            Met::Mesh => return true,
-            Met::All => true,
-            Met::Some { joined: true, .. } | Met::Nobody => false,
-            Met::Some { since, .. } => now >= since + self.shared.options.discovery.alone_after.unwrap_or(OTHERS_AFTER),
+        let met = self.membership.met(now);
+        // Where DNS is silent, be it in part, there may be a mesh that it would name.
+        let begins = match (met, self.discovery.whole_since()) {
+            (Met::Mesh, _) => return true,
+            (Met::Some { joined: true, .. } | Met::Nobody, _) | (_, None) => false,
+            (Met::All, _) => true,
+            (Met::Some { since, .. }, Some(whole)) => {
+                now >= since.max(whole) + self.shared.options.discovery.alone_after.unwrap_or(OTHERS_AFTER)
+            }
         };
         begins && self.unlinked_at_birth().is_empty()
     }
