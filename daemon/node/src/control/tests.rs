@@ -440,6 +440,23 @@ fn without_any_patience_three_answers_are_awaited_all_the_same() {
 }
 
 #[test]
+fn what_members_tell_and_is_not_taken_in_is_bounded_in_bytes_however_short_it_is() {
+    let mut plane = linked();
+    let member = plane.control.number(&MemberName::new("b").unwrap());
+    let limit = plane.shared.options.limits.control_bytes;
+    let message = |length| ToControl::Keys { member, relayed: false, body: vec![0; length] };
+    assert!(message(0).weight() > 0, "it takes a place, however short it is");
+    let mut waiting = Vec::new();
+    while plane.shared.lets_in(&message(1 << 20)) {
+        waiting.push(message(1 << 20));
+    }
+    assert!((limit..=limit + waiting[0].weight()).contains(&plane.shared.control_bytes()));
+    plane.handle(Wake::Reactors(waiting.drain(1..).collect()));
+    assert_eq!(plane.shared.control_bytes(), waiting[0].weight());
+    assert!(plane.shared.lets_in(&waiting[0]));
+}
+
+#[test]
 fn what_a_member_pushes_is_compiled_as_work_and_acknowledged_when_that_is_done() {
     let mut plane = linked();
     let (definition, _) = version("m", 1, &[]);
