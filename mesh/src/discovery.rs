@@ -121,7 +121,7 @@ pub enum Round {
     Itself,
     /// These may be others: seeds, and what DNS names.
     Others(Vec<SocketAddr>),
-    /// A question was not answered.
+    /// A question was not answered, or a target that was named has no address: there may be others, whatever was found.
     Silence,
     /// The service has no addresses, or there is no such name.
     NoAddresses,
@@ -130,7 +130,11 @@ pub enum Round {
 #[derive(Debug)]
 enum Asked {
     Service,
-    Host { port: u16 },
+    /// For a `target` DNS has named somebody: it has to say where.
+    Host {
+        port: u16,
+        target: bool,
+    },
 }
 
 /// The plan. See the module.
@@ -146,8 +150,12 @@ pub struct Discovery {
     found: BTreeSet<SocketAddr>,
     failures: u64,
     begun: Instant,
-    /// In this round, a question was not answered.
+    /// In this round, a question was not answered, or a target has no address.
     silent: bool,
+    /// The host that is asked for has an address.
+    has_address: bool,
+    /// Since when each round was answered wholly.
+    whole_since: Option<Instant>,
     /// In this round, DNS named this member.
     itself: bool,
     round: Round,
@@ -170,6 +178,8 @@ impl Discovery {
             failures: 0,
             begun: now,
             silent: false,
+            has_address: false,
+            whole_since: None,
             itself: false,
             round: Round::NotYet,
             only_itself: None,
@@ -218,6 +228,12 @@ impl Discovery {
         &self.round
     }
 
+    /// Since when each round was answered wholly: only then do they name all that there may be.
+    #[must_use]
+    pub fn whole_since(&self) -> Option<Instant> {
+        self.whole_since
+    }
+
     /// When a member with this patience is alone, if the rounds until then say what the last ones did. `None`: not by what is known.
     #[must_use]
     pub fn alone_at(&self, patience: Duration) -> Option<Instant> {
@@ -256,20 +272,22 @@ impl Discovery {
     }
 
     fn answered(&mut self, records: Records, now: Instant) {
-        let Some((asked, _)) = self.questions.pop_front() else {
+        let Some((asked, Question { kind, .. })) = self.questions.pop_front() else {
             return;
         };
         match (asked, records) {
             (Asked::Service, Records::Srv(targets)) if !targets.is_empty() => {
                 for (host, port) in targets.into_iter().take(MAX_TARGETS) {
-                    self.ask_for_host(&host, port);
+                    self.ask_for_host(&host, port, true);
                 }
             }
             (Asked::Service, _) => {
                 let service = self.config.service.clone().unwrap_or_default();
-                self.ask_for_host(&service, self.config.port);
+                self.ask_for_host(&service, self.config.port, false);
             }
-            (Asked::Host { port }, Records::Addresses(addresses)) => {
+            (Asked::Host { port, target }, Records::Addresses(addresses)) => {
+                self.has_address = !addresses.is_empty() || (kind == Kind::Aaaa && self.has_address);
+                self.silent |= target && kind == Kind::Aaaa && !self.has_address;
                 let room = MAX_ADDRESSES.saturating_sub(self.found.len());
                 let addresses = addresses.into_iter().take(room).map(|ip| SocketAddr::new(ip, port));
                 for address in addresses {
@@ -286,11 +304,11 @@ impl Discovery {
         }
     }
 
-    fn ask_for_host(&mut self, host: &str, port: u16) {
+    fn ask_for_host(&mut self, host: &str, port: u16, target: bool) {
         for kind in [Kind::A, Kind::Aaaa] {
             let name = absolute(host);
             let question = Question { name, kind };
-            self.questions.push_back((Asked::Host { port }, question));
+            self.questions.push_back((Asked::Host { port, target }, question));
         }
     }
 
@@ -307,6 +325,8 @@ impl Discovery {
         self.found.remove(&self.config.own);
         let found: Vec<SocketAddr> = std::mem::take(&mut self.found).into_iter().collect();
         self.round = self.judge(&found);
+        let since = self.whole_since.or(ended).unwrap_or(self.begun);
+        self.whole_since = (self.round != Round::Silence).then_some(since);
         self.only_itself = match (&self.round, self.only_itself, ended) {
             (Round::Itself, Some((since, rounds)), _) => Some((since, rounds.saturating_add(1))),
             (Round::Itself, None, Some(now)) => Some((now, 1)),
@@ -316,12 +336,10 @@ impl Discovery {
     }
 
     fn judge(&self, others: &[SocketAddr]) -> Round {
-        if !others.is_empty() {
-            return Round::Others(others.to_vec());
-        }
         match (&self.config.service, self.silent, self.itself) {
-            (None, ..) => Round::NobodyToAsk,
             (_, true, _) => Round::Silence,
+            _ if !others.is_empty() => Round::Others(others.to_vec()),
+            (None, ..) => Round::NobodyToAsk,
             (_, _, true) => Round::Itself,
             _ => Round::NoAddresses,
         }
@@ -481,6 +499,33 @@ mod tests {
         let mut d = discovery(None, &["10.0.0.1:7403"], now);
         round(&mut d, None, now);
         assert_eq!((d.round(), d.alone_at(Duration::ZERO)), (&Round::NobodyToAsk, Some(now)));
+    }
+
+    #[test]
+    fn a_round_in_which_anything_was_silent_says_nothing_of_all_whatever_it_found() {
+        let now = Instant::now();
+        let mut d = discovery(Some("mesh."), &["10.0.0.9:9"], now);
+        for silent in [true, false] {
+            d.handle(Input::Tick, now + Duration::from_secs(9));
+            asked(&mut d);
+            d.handle(Input::Answer(Records::Srv(vec![("a.mesh.".into(), 1), ("b.mesh.".into(), 2)])), now);
+            for answer in
+                [ips(&["10.0.0.1"]), ips(&[]), if silent { Input::Failed } else { ips(&["10.0.0.2"]) }, ips(&[])]
+            {
+                asked(&mut d);
+                d.handle(answer, now);
+            }
+            assert!(matches!(d.poll(), Some(Output::Found(_))));
+            assert_eq!(*d.round() == Round::Silence, silent);
+        }
+        d.handle(Input::Tick, now + Duration::from_secs(9));
+        asked(&mut d);
+        d.handle(Input::Answer(Records::Srv(vec![("a.mesh.".into(), 7403), ("b.mesh.".into(), 2)])), now);
+        for answer in [ips(&["10.0.0.1"]), ips(&[]), ips(&[]), ips(&[])] {
+            asked(&mut d);
+            d.handle(answer, now);
+        }
+        assert_eq!(*d.round(), Round::Silence, "another is named, whose address is not told");
     }
 
     #[test]

@@ -142,7 +142,7 @@ figures! {
     refused_member_bytes Counter "statemesh_refused_member_bytes_total" "Requests refused because of limits.member_bytes: define and instances.";
     refused_link_bytes Counter "statemesh_refused_link_bytes_total" "Requests refused because of limits.link_bytes.";
     unsaid Counter "statemesh_unsaid_replies_total" "Answers for another daemon that were left out because of limits.link_bytes.";
-    overflowed_links Counter "statemesh_overflowed_links_total" "Links to other daemons that ended because twice limits.link_bytes waited for them.";
+    overflowed_links Counter "statemesh_overflowed_links_total" "Links with other daemons that ended because twice limits.link_bytes waited for them, or more than limits.control_bytes of what they said for the control plane.";
     refused_parked Counter "statemesh_refused_parked_total" "Requests refused because limits.parked others waited for their partition, or limits.parked_bytes of them.";
     refused_array_bytes Counter "statemesh_refused_array_bytes_total" "Requests of arrays that were refused, or whose replies were left out, because of limits.array_bytes.";
     refused_unsent Counter "statemesh_refused_unsent_total" "Requests that had to wait and were refused, or whose answers were left out, because of what their client had not taken: limits.array_bytes, or limits.unsent_bytes while limits.unsent_total_bytes is reached.";

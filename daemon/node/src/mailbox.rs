@@ -294,6 +294,14 @@ const MESSAGES_PER_TURN: usize = 256;
 const KEY_BYTES_PER_TURN: usize = 512 * 1024;
 
 impl ToControl {
+    /// What it counts for in `limits.control_bytes`: what other daemons say has no other bound.
+    pub(crate) fn weight(&self) -> usize {
+        match self {
+            Self::FromMember { body, .. } | Self::Keys { body, .. } => size_of::<Self>() + body.len(),
+            _ => 0,
+        }
+    }
+
     /// What is taken in one turn of what is there.
     pub fn turn(mut next: impl FnMut() -> Option<Self>) -> Vec<Self> {
         let (mut messages, mut key_bytes) = (Vec::new(), 0);

@@ -98,6 +98,8 @@ pub struct Shared {
     any_ended: AtomicBool,
     /// How many links were opened.
     links: AtomicU64,
+    /// Of [`Shared::control_bytes`].
+    control_bytes: AtomicUsize,
     /// Random, and another one in each process.
     seed: u64,
     /// Until when, in milliseconds, reactors may answer for partitions that are here (`statemesh_mesh::lease`).
@@ -170,6 +172,7 @@ impl Shared {
             ended: RwLock::new(Ended::new(ENDED_LINKS)),
             any_ended: AtomicBool::new(false),
             links: AtomicU64::new(0),
+            control_bytes: AtomicUsize::new(0),
             seed: origin.seed,
             lease: AtomicU64::new(u64::MAX),
             carried_out: AtomicU64::new(0),
@@ -320,6 +323,26 @@ impl Shared {
         self.control.try_send(message).map_err(|error| match error {
             mpsc::error::TrySendError::Full(message) | mpsc::error::TrySendError::Closed(message) => message,
         })
+    }
+
+    /// Whether what a member says may wait for the control plane. It counts from now on, and until [`Shared::control_took`].
+    pub(crate) fn lets_in(&self, message: &ToControl) -> bool {
+        let fits = self.control_bytes() < self.options.limits.control_bytes;
+        if fits {
+            self.control_bytes.fetch_add(message.weight(), Relaxed);
+        }
+        fits
+    }
+
+    /// The control plane has taken in a message.
+    pub(crate) fn control_took(&self, message: &ToControl) {
+        let less = |bytes: usize| Some(bytes.saturating_sub(message.weight()));
+        let _ = self.control_bytes.fetch_update(Relaxed, Relaxed, less);
+    }
+
+    /// What members have told the control plane and it has not taken in.
+    pub(crate) fn control_bytes(&self) -> usize {
+        self.control_bytes.load(Relaxed)
     }
 
     /// Whether the control plane still listens.

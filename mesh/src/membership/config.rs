@@ -36,8 +36,10 @@ pub struct Config {
     pub heal_interval: Duration,
     /// When dead and departed members are forgotten.
     pub forget_after: Duration,
-    /// How long a namesake has to answer before it counts as gone.
+    /// How long those who are asked for a name have to answer, and are asked again, before they count as silent.
     pub namesake_timeout: Duration,
+    /// How long one that would join waits for its name to become free.
+    pub name_patience: Duration,
     /// When this process is woken later than this, it was paused (or starved, or its clock jumped), and holds the time against
     /// nobody: all of its own deadlines move by as much.
     pub pause: Duration,
@@ -59,6 +61,8 @@ impl Default for Config {
             heal_interval: Duration::from_secs(2),
             forget_after: Duration::from_secs(3600),
             namesake_timeout: Duration::from_millis(500),
+            // The kubelet ends a container without grace within two seconds, and the mesh finds that out in about one.
+            name_patience: Duration::from_secs(10),
             pause: Duration::from_millis(100),
         }
     }

@@ -1,11 +1,18 @@
 //! Becoming a member: finding others, and making sure that the name is free.
+//!
+//! **A process takes part only when nobody whom it asked holds its name for that of a live member elsewhere.** Until then it says nothing of
+//! itself to anybody, whoever speaks to it: what it said would be taken for news of the one that has the name, which would end it
+//! together with all that it holds. Whether that one lives is for the mesh to find out, which probes it, and not for the newcomer. The name
+//! may become free in a moment, as when a pod is deleted without grace: the newcomer asks on for [`super::Config::name_patience`].
+//!
+//! Two may take part all the same, e.g. where they began on two sides of a cut: then the newer process stays, as the other was
+//! declared dead by those who took it in.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use foca::{Member, State};
-use rand::RngExt;
 
 use super::packet::Packet;
 use super::timers::Due;
@@ -14,18 +21,16 @@ use statemesh_protocol::identity::{Identity, MemberName};
 
 /// Addresses tried for each [`super::Input::Join`]; one that answers names all others.
 const MAX_SEEDS: usize = 64;
-/// How often a namesake is asked whether it is still there: losing as many datagrams in a row is unlikely.
-const NAMESAKE_TRIES: u8 = 3;
+/// How often those who may know the name are asked before they count as silent: losing as many datagrams in a row is unlikely.
+const ROUNDS: u32 = 3;
 
 /// How far this member is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     /// Not asked to join yet.
     Idle,
     /// Asking whether there is anyone, and whether the name is free.
     Looking,
-    /// Somebody has the name: is it still there?
-    Challenging { namesake: Identity, seed: SocketAddr, nonce: u64, tries_left: u8 },
     /// Takes part.
     Member,
     /// Said goodbye.
@@ -34,27 +39,91 @@ pub(super) enum Phase {
     Taken,
 }
 
+/// What is known of the name of one that would join.
+#[derive(Debug, Default)]
+pub(super) struct NameCheck {
+    asked: BTreeSet<SocketAddr>,
+    /// Who answered, when, and the live member elsewhere that it said to have the name.
+    answers: BTreeMap<SocketAddr, (Instant, Option<Identity>)>,
+    /// Since the first answer.
+    since: Option<Instant>,
+    /// Since somebody else has the name.
+    held_since: Option<Instant>,
+}
+
+impl NameCheck {
+    /// Asks here as well. False if that are too many.
+    fn ask(&mut self, address: SocketAddr) -> bool {
+        let room = self.asked.len() < 2 * MAX_SEEDS || self.asked.contains(&address);
+        if room {
+            self.asked.insert(address);
+        }
+        room
+    }
+
+    fn note(&mut self, from: SocketAddr, holder: Option<Identity>, now: Instant) {
+        self.since.get_or_insert(now);
+        if self.answers.len() < 4 * MAX_SEEDS || self.answers.contains_key(&from) {
+            self.answers.insert(from, (now, holder));
+        }
+    }
+
+    fn forget(&mut self, older_than: Duration, now: Instant) {
+        self.answers.retain(|_, (at, _)| now.saturating_duration_since(*at) <= older_than);
+        match self.holder() {
+            Some(_) => _ = self.held_since.get_or_insert(now),
+            None => self.held_since = None,
+        }
+    }
+
+    /// Who has the name.
+    pub(super) fn holder(&self) -> Option<&Identity> {
+        self.answers.values().find_map(|(_, holder)| holder.as_ref())
+    }
+
+    fn have_all_answered(&self) -> bool {
+        self.asked.iter().all(|address| self.answers.contains_key(address))
+    }
+}
+
 impl Membership {
     pub(super) fn join(&mut self, mut seeds: Vec<SocketAddr>, now: Instant) {
         let own = self.me().gossip_addr();
         seeds.retain(|seed| *seed != own);
         seeds.truncate(MAX_SEEDS);
+        let gone: Vec<_> = self.seeds.iter().filter(|seed| !seeds.contains(seed)).copied().collect();
         self.seeds = seeds;
         self.directory.forget(self.config.forget_after, now);
         match self.phase {
             Phase::Idle | Phase::Looking => {
                 self.phase = Phase::Looking;
-                let name = self.me().name.clone();
+                gone.iter().for_each(|seed| _ = self.name.asked.remove(seed));
                 for seed in self.seeds.clone() {
-                    self.send(seed, &Packet::Look { name: name.clone() });
+                    self.name.ask(seed);
                 }
+                self.ask_for_name();
             }
             Phase::Member => {
                 for seed in if self.joined { self.strangers() } else { self.not_heard_out() } {
                     self.sync_with(seed);
                 }
             }
-            Phase::Challenging { .. } | Phase::Gone | Phase::Taken => {}
+            Phase::Gone | Phase::Taken => {}
+        }
+    }
+
+    fn ask_for_name(&mut self) {
+        let name = self.me().name.clone();
+        for address in self.name.asked.clone() {
+            self.send(address, &Packet::Look { name: name.clone() });
+        }
+    }
+
+    /// A member spoke to this one, which would join: it is asked as well, and answered when the name is known to be free.
+    pub(super) fn spoken_to(&mut self, from: SocketAddr) {
+        if !self.name.asked.contains(&from) && self.name.ask(from) {
+            let name = self.me().name.clone();
+            self.send(from, &Packet::Look { name });
         }
     }
 
@@ -75,13 +144,14 @@ impl Membership {
         seeds.copied().collect()
     }
 
+    /// A member has this name: itself where it takes part, or one that it knows.
     pub(super) fn looked_for(&mut self, from: SocketAddr, name: &MemberName) {
         let sender = self.self_as_member();
-        let namesake = if *name == self.me().name {
-            Some(sender.clone())
-        } else {
+        let namesake = if *name != self.me().name {
             let mut known = self.foca.iter_membership_state();
             known.find(|m| m.id().name == *name).cloned()
+        } else {
+            (self.phase == Phase::Member).then(|| sender.clone())
         };
         self.send(from, &Packet::Seen { sender, namesake });
     }
@@ -89,79 +159,71 @@ impl Membership {
     pub(super) fn seen(
         &mut self,
         from: SocketAddr,
-        sender: Member<Identity>,
+        sender: &Member<Identity>,
         namesake: Option<Member<Identity>>,
         now: Instant,
     ) {
-        if self.phase != Phase::Looking {
+        if !matches!(self.phase, Phase::Idle | Phase::Looking) {
             return;
         }
-        match namesake {
-            Some(other) if self.may_be_another(&other) => {
-                self.challenge(other.id().clone(), from, NAMESAKE_TRIES, now);
-            }
+        let holder = match namesake {
+            Some(other) if self.is_another(&other) => Some(other.id().clone()),
             Some(other) => {
                 self.succeed(other.id());
-                self.enter(from, sender);
+                None
             }
-            None => self.enter(from, sender),
-        }
-    }
-
-    /// A live namesake elsewhere may be another daemon; here, or dead, it was this one before it was started anew.
-    fn may_be_another(&self, other: &Member<Identity>) -> bool {
-        other.state() != State::Down
-            && !other.id().same_process(self.me())
-            && other.id().gossip_addr() != self.me().gossip_addr()
-    }
-
-    fn challenge(&mut self, namesake: Identity, seed: SocketAddr, tries: u8, now: Instant) {
-        let nonce = self.rng.random();
-        self.send(namesake.gossip_addr(), &Packet::Who { nonce });
-        let wait = self.config.namesake_timeout / u32::from(NAMESAKE_TRIES);
-        self.timers.set(now + wait, Due::Namesake);
-        self.phase = Phase::Challenging { namesake, seed, nonce, tries_left: tries - 1 };
-    }
-
-    pub(super) fn here(&mut self, answered: u64, by: Identity) {
-        let Phase::Challenging { nonce, .. } = &self.phase else {
-            return;
+            None => Some(sender.id()).filter(|other| self.comes_before_me(other)).cloned(),
         };
-        if *nonce == answered && by.name == self.me().name && !by.same_process(self.me()) {
-            self.phase = Phase::Taken;
-            self.out.push_back(Output::NameTaken { by });
-        }
+        self.name.note(from, holder, now);
+        self.go_on_looking(now);
     }
 
-    /// The namesake did not answer: after a few tries this process succeeds it.
-    pub(super) fn namesake_is_silent(&mut self, now: Instant) {
-        let Phase::Challenging { namesake, seed, tries_left, .. } = self.phase.clone() else {
-            return;
-        };
-        if tries_left > 0 {
-            self.challenge(namesake, seed, tries_left, now);
-        } else {
-            self.succeed(&namesake);
-            self.become_member();
-            self.sync_with(seed);
+    /// A live namesake elsewhere is another daemon; here, or dead, it was this one before it was started anew.
+    fn is_another(&self, other: &Member<Identity>) -> bool {
+        other.state() != State::Down && other.id().gossip_addr() != self.me().gossip_addr()
+    }
+
+    /// Of two that would join under one name at the same time the older one does.
+    fn comes_before_me(&self, other: &Identity) -> bool {
+        let order = |id: &Identity| (id.incarnation, id.gossip_addr());
+        other.name == self.me().name && order(other) < order(self.me())
+    }
+
+    /// Joins if the name is free, or ends if it was not for too long. Who is asked and says nothing for a while may not be there.
+    fn go_on_looking(&mut self, now: Instant) {
+        let timeout = self.config.namesake_timeout;
+        // What one said who is silent since counts for as long again.
+        self.name.forget(2 * timeout, now);
+        let silent_for = self.name.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        if let Some(by) = self.name.holder().cloned() {
+            let held_for = self.name.held_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+            if held_for >= self.config.name_patience {
+                self.phase = Phase::Taken;
+                return self.out.push_back(Output::NameTaken { by });
+            }
+        } else if !self.name.answers.is_empty()
+            && (silent_for >= timeout || (self.phase == Phase::Looking && self.name.have_all_answered()))
+        {
+            return self.become_member();
+        }
+        self.timers.set_once(now + timeout / ROUNDS, Due::Name);
+    }
+
+    /// It is time to ask again.
+    pub(super) fn name_is_due(&mut self, now: Instant) {
+        if matches!(self.phase, Phase::Idle | Phase::Looking) {
+            self.go_on_looking(now);
+            if self.phase != Phase::Taken && self.phase != Phase::Member {
+                self.ask_for_name();
+            }
         }
     }
 
     /// Makes sure to be newer than an earlier process of this name, though the clock may have gone back since.
     fn succeed(&mut self, earlier: &Identity) {
-        if !earlier.same_process(self.me()) && earlier.incarnation >= self.me().incarnation {
+        if earlier.incarnation >= self.me().incarnation {
             let incarnation = earlier.incarnation.saturating_add(1);
             self.renew_as(|me| Identity { incarnation, ..me });
-        }
-    }
-
-    fn enter(&mut self, from: SocketAddr, sender: Member<Identity>) {
-        self.become_member();
-        if sender.id().name != self.me().name {
-            self.apply(std::iter::once(sender));
-        }
-        if !self.seeds.contains(&from) {
-            self.sync_with(from);
         }
     }
 
@@ -169,8 +231,10 @@ impl Membership {
     /// talked to one other only, they could be several meshes.
     pub(super) fn become_member(&mut self) {
         self.phase = Phase::Member;
-        for seed in self.seeds.clone() {
-            self.sync_with(seed);
+        let name = std::mem::take(&mut self.name);
+        let all: BTreeSet<SocketAddr> = name.asked.into_iter().chain(name.answers.into_keys()).collect();
+        for address in all {
+            self.sync_with(address);
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! foca probes, suspects, and spreads news. Around it this adds what a mesh of daemons needs:
 //! - **Joining** asks an address for its list and needs no identity of whoever is there. A starting daemon first asks whether
-//!   its name is taken: a namesake that answers keeps it, one that does not is succeeded, with a newer incarnation.
+//!   its name is taken: a live namesake keeps it, a dead one is succeeded, with a newer incarnation (`joining.rs` has the rule).
 //! - **Comparing lists** with a random member every few seconds finds what gossip missed; equal digests end it at once.
 //! - **Healing**: dead members are tried again, so the sides of a partitioned network find each other with nobody's help.
 //! - **Leaving** is said in the identity: a leaving member still forwards, but nothing is placed on it.
@@ -33,7 +33,7 @@ use rand::{RngExt, SeedableRng};
 use codec::{NamesakeWatch, WireCodec};
 pub use config::{Config, MAX_MEMBERS};
 pub use directory::{MemberInfo, Status};
-use joining::Phase;
+use joining::{NameCheck, Phase};
 pub use lists::Met;
 use lists::{Heading, Lists};
 use packet::Packet;
@@ -178,6 +178,8 @@ pub struct Membership {
     token: u8,
     directory: directory::Directory,
     phase: Phase,
+    /// Whether the name is free, until this member takes part.
+    name: NameCheck,
     seeds: Vec<SocketAddr>,
     joined: bool,
     /// What it was told before.
@@ -223,6 +225,7 @@ impl Membership {
             token: 0,
             directory: directory::Directory::default(),
             phase: Phase::Idle,
+            name: NameCheck::default(),
             seeds: Vec::new(),
             joined: false,
             lists: Lists::default(),
@@ -250,6 +253,9 @@ impl Membership {
             Input::Joined => {
                 self.joined = true;
                 self.lists = Lists::default();
+                if matches!(self.phase, Phase::Idle | Phase::Looking) {
+                    self.become_member();
+                }
             }
             Input::Suspect(name) => self.suspect(&name, now),
             Input::Leave => self.leave(),
@@ -271,7 +277,8 @@ impl Membership {
     /// When [`Input::Tick`] is due.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.timers.next()
+        // One whose name is another's does nothing any more.
+        self.timers.next().filter(|_| self.phase != Phase::Taken)
     }
 
     /// This member, as it is known now.
@@ -303,6 +310,12 @@ impl Membership {
         self.lists.has(address)
     }
 
+    /// Who has the name under which this member would join.
+    #[must_use]
+    pub fn name_holder(&self) -> Option<&Identity> {
+        self.name.holder()
+    }
+
     /// What a member that joins knows of others.
     pub fn met(&mut self, now: Instant) -> Met {
         self.lists.met(&self.seeds, self.live(), now)
@@ -319,6 +332,8 @@ impl Membership {
             return;
         }
         match Packet::decode(bytes) {
+            // It may be about an earlier process of this name, of which this one has not heard yet.
+            Ok(Packet::Swim(_)) if matches!(self.phase, Phase::Idle | Phase::Looking) => {}
             Ok(Packet::Swim(bytes)) => {
                 self.probe.heard(bytes);
                 let result = self.foca.handle_data(bytes, &mut self.runtime);
@@ -349,12 +364,7 @@ impl Membership {
     fn own_packet(&mut self, from: SocketAddr, packet: Packet<'_>, now: Instant) {
         match packet {
             Packet::Look { name } => self.looked_for(from, &name),
-            Packet::Seen { sender, namesake } => self.seen(from, sender, namesake, now),
-            Packet::Who { nonce } => {
-                let identity = self.me().clone();
-                self.send(from, &Packet::Here { nonce, identity });
-            }
-            Packet::Here { nonce, identity } => self.here(nonce, identity),
+            Packet::Seen { sender, namesake } => self.seen(from, &sender, namesake, now),
             Packet::Sync { sender, digest, joined } => self.asked_to_sync(from, sender, digest, joined),
             Packet::Page { sender, heading, members } => self.page(from, sender, heading, members, now),
             Packet::Dead { identity } => self.held_for_dead(from, identity),
@@ -384,7 +394,7 @@ impl Membership {
                     let next = self.jittered(self.config.heal_interval);
                     self.timers.set(now + next, timers::Due::Heal);
                 }
-                timers::Due::Namesake => self.namesake_is_silent(now),
+                timers::Due::Name => self.name_is_due(now),
             }
             self.collect(now);
         }

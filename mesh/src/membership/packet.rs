@@ -21,10 +21,6 @@ pub(super) enum Packet<'a> {
     Sync { sender: Member<Identity>, digest: u64, joined: bool },
     /// A part of my list. What it says of members does not depend on the others.
     Page { sender: Member<Identity>, heading: Heading, members: Vec<Member<Identity>> },
-    /// Are you still there?
-    Who { nonce: u64 },
-    /// I am.
-    Here { nonce: u64, identity: Identity },
     /// I hold you, of this identity, for dead.
     Dead { identity: Identity },
 }
@@ -34,9 +30,7 @@ const LOOK: u8 = 1;
 const SEEN: u8 = 2;
 const SYNC: u8 = 3;
 const PAGE: u8 = 4;
-const WHO: u8 = 5;
-const HERE: u8 = 6;
-const DEAD: u8 = 7;
+const DEAD: u8 = 5;
 
 impl<'a> Packet<'a> {
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -74,15 +68,6 @@ impl<'a> Packet<'a> {
                     put_member(&mut buf, member);
                 }
             }
-            Self::Who { nonce } => {
-                buf.put_u8(WHO);
-                buf.put_u64(*nonce);
-            }
-            Self::Here { nonce, identity } => {
-                buf.put_u8(HERE);
-                buf.put_u64(*nonce);
-                put_identity(&mut buf, identity);
-            }
             Self::Dead { identity } => {
                 buf.put_u8(DEAD);
                 put_identity(&mut buf, identity);
@@ -111,8 +96,6 @@ impl<'a> Packet<'a> {
                 }
                 Self::Page { sender, heading, members }
             }
-            WHO => Self::Who { nonce: number(&mut buf)? },
-            HERE => Self::Here { nonce: number(&mut buf)?, identity: get_identity(&mut buf)? },
             DEAD => Self::Dead { identity: get_identity(&mut buf)? },
             _ => return Err(CodecError::Malformed),
         };
@@ -196,8 +179,6 @@ mod tests {
             Packet::Seen { sender: member(1), namesake: None },
             Packet::Sync { sender: member(1), digest: 7, joined: true },
             Packet::Page { sender: member(1), heading, members: (0..9).map(member).collect() },
-            Packet::Who { nonce: 3 },
-            Packet::Here { nonce: 3, identity: identity.clone() },
             Packet::Dead { identity },
         ];
         for packet in packets {

@@ -56,9 +56,14 @@ impl Membership {
         }
     }
 
-    /// Hears from a member. False when it is not one: it is known to be dead, or a namesake, or too many are known.
+    /// Hears from a member. False when it is not one: it is known to be dead, or a namesake, or too many are known; or when this one
+    /// does not take part yet.
     fn meets(&mut self, from: SocketAddr, sender: Member<Identity>) -> bool {
         let id = sender.id().clone();
+        if matches!(self.phase, Phase::Idle | Phase::Looking) {
+            self.spoken_to(from);
+            return false;
+        }
         if id.name == self.me().name {
             self.namesake.meet(&id);
             return false;
@@ -67,23 +72,21 @@ impl Membership {
             self.counters.over_limit += 1;
             return false;
         }
-        if self.is_dead(&id) {
-            self.send(from, &Packet::Dead { identity: id });
+        if let Some(identity) = self.dead(&id).cloned() {
+            self.send(from, &Packet::Dead { identity });
             // It may hold us for dead as well, and learns from the list whom it knows wrongly.
             self.send_list(from);
             return false;
-        }
-        if matches!(self.phase, Phase::Idle | Phase::Looking) {
-            self.become_member();
         }
         self.apply(std::iter::once(sender));
         true
     }
 
-    /// Is exactly this identity, or a newer one, known to be down?
-    fn is_dead(&self, id: &Identity) -> bool {
-        let mut known = self.foca.iter_membership_state();
-        known.any(|m| m.state() == State::Down && m.id().name == id.name && m.id().version() >= id.version())
+    /// Exactly this identity, or a newer one, that is known to be down.
+    fn dead(&self, id: &Identity) -> Option<&Identity> {
+        let known = self.foca.iter_membership_state();
+        let mut dead = known.filter(|m| m.state() == State::Down).map(Member::id);
+        dead.find(|dead| dead.name == id.name && dead.version() >= id.version())
     }
 
     fn send_list(&mut self, to: SocketAddr) {
@@ -113,6 +116,10 @@ impl Membership {
     ) {
         let name = sender.id().name.clone();
         if !self.meets(from, sender) {
+            return;
+        }
+        // Whom others have taken for its successor: to say that it is alive would be answered so without end.
+        if members.iter().any(|m| self.namesake.meet(m.id())) {
             return;
         }
         self.tell_the_dead(&members);
@@ -146,15 +153,17 @@ impl Membership {
     /// that they are alive, since death is final for an identity.
     fn tell_the_dead(&mut self, members: &[Member<Identity>]) {
         let alive = members.iter().filter(|m| m.state() != State::Down);
-        let wrong: Vec<_> =
-            alive.filter(|m| self.is_dead(m.id())).take(MAX_TOLD_DEAD).map(|m| m.id().clone()).collect();
-        for identity in wrong {
-            let to = identity.gossip_addr();
+        let wrong = alive.filter_map(|m| Some((m.id().gossip_addr(), self.dead(m.id())?.clone())));
+        for (to, identity) in wrong.take(MAX_TOLD_DEAD).collect::<Vec<_>>() {
             self.send(to, &Packet::Dead { identity });
         }
     }
 
     pub(super) fn held_for_dead(&mut self, from: SocketAddr, identity: Identity) {
+        // With a newer process of this name dead, no revision of this one is taken for alive: it would be told so without end.
+        if self.phase == Phase::Member && self.namesake.meet(&identity) {
+            return;
+        }
         if identity == *self.me() && self.phase == Phase::Member && !self.me().leaving {
             self.apply(std::iter::once(Member::down(identity)));
             self.sync_with(from);

@@ -21,20 +21,26 @@ impl Net {
         Self { members: Vec::new(), events: Vec::new(), silent: Vec::new(), loses: (false, false), now: Instant::now() }
     }
 
-    /// A member at an address that ends in its number.
+    /// A member at an address that ends in its number, which finds all that were added before it.
     fn add(&mut self, text: &str, incarnation: u64) -> usize {
+        let before: Vec<usize> = (0..self.members.len()).collect();
+        self.add_that_finds(text, incarnation, &before)
+    }
+
+    /// The same, which finds these.
+    fn add_that_finds(&mut self, text: &str, incarnation: u64, others: &[usize]) -> usize {
         let n = self.members.len();
         let ip = [10, 0, 0, n as u8].into();
         let me = Identity::new(name(text), incarnation, ip, Ports::default());
         self.members.push(Membership::new(me, Config::default(), n as u64, self.now));
         self.silent.push(false);
-        self.join(n);
+        self.finds(n, others);
         n
     }
 
-    fn join(&mut self, n: usize) {
-        let seeds = (0..self.members.len() as u8).map(|n| ([10, 0, 0, n], 7403).into());
-        let seeds = seeds.collect();
+    /// Discovery names these to a member.
+    fn finds(&mut self, n: usize, others: &[usize]) {
+        let seeds = others.iter().map(|n| ([10, 0, 0, *n as u8], 7403).into()).collect();
         self.members[n].handle(Input::Join { seeds }, self.now);
     }
 
@@ -53,7 +59,8 @@ impl Net {
     }
 
     fn deliver(&mut self) {
-        loop {
+        for turn in 0.. {
+            assert!(turn < 1_000, "they answer each other without end");
             let (mut mail, mut by_link) = (Vec::new(), Vec::new());
             for (n, member) in self.members.iter_mut().enumerate() {
                 while let Some(output) = member.poll() {
@@ -88,12 +95,33 @@ impl Net {
         Some(self.members[at].member(&name(of))?.status)
     }
 
+    /// Delivers what one member has said to another, and nothing else.
+    fn deliver_from(&mut self, from: usize, to: usize) {
+        let [from, to_addr] = [from, to].map(|n| (n, self.members[n].me().gossip_addr()));
+        while let Some(output) = self.members[from.0].poll() {
+            if let Output::Send { to: at, bytes } = output
+                && at == to_addr.1
+            {
+                self.members[to].handle(Input::Packet { from: from.1, bytes: &bytes }, self.now);
+            }
+        }
+    }
+
+    /// Whether the second daemon of a name ended, and nobody noticed: neither the first one nor a third.
+    fn was_kept_out(&self, second: usize, first: usize, third: usize) -> bool {
+        self.saw(second, |o| matches!(o, Output::NameTaken { by } if by == self.members[first].me()))
+            && !self.saw(first, |o| matches!(o, Output::NameTaken { .. }))
+            && !self.saw(third, |o| matches!(o, Output::Down { .. }))
+            && self.members[third].member(&self.members[first].me().name).unwrap().identity == *self.members[first].me()
+    }
+
     fn saw(&self, at: usize, event: impl Fn(&Output) -> bool) -> bool {
         self.events.iter().any(|(n, output)| *n == at && event(output))
     }
 }
 
 const SEC: Duration = Duration::from_secs(1);
+const NAME_PATIENCE: Duration = Duration::from_secs(10);
 
 #[test]
 fn a_second_daemon_with_a_live_members_name_is_told_so_and_the_first_keeps_it() {
@@ -101,24 +129,98 @@ fn a_second_daemon_with_a_live_members_name_is_told_so_and_the_first_keeps_it() 
     let (a, b) = (net.add("a", 1), net.add("b", 1));
     net.run(SEC);
     let second = net.add("a", 2);
-    net.run(3 * SEC);
-    assert!(net.saw(second, |o| matches!(o, Output::NameTaken { by } if by.incarnation == 1)));
+    net.run(NAME_PATIENCE + SEC);
+    assert!(net.was_kept_out(second, a, b));
+}
+
+#[test]
+fn whoever_of_those_who_are_asked_knows_the_name_to_be_anothers_is_believed_and_not_who_answers_first() {
+    let mut net = Net::new();
+    let b = net.add_that_finds("b", 1, &[]);
+    net.members[b].handle(Input::Joined, net.now);
+    let a = net.add_that_finds("a", 1, &[b]);
+    net.run(SEC);
+    net.members[a].handle(Input::Joined, net.now);
+    // It knows nobody, and is as new as the second one.
+    let ignorant = net.add_that_finds("d", 1, &[]);
+    let second = net.add_that_finds("a", 2, &[ignorant, b]);
+    net.silent[b] = true;
+    net.deliver();
+    net.silent[b] = false;
+    net.run(NAME_PATIENCE + SEC);
+    assert!(net.was_kept_out(second, a, b));
+}
+
+#[test]
+fn a_member_that_is_spoken_to_asks_for_its_name_all_the_same() {
+    let mut net = Net::new();
+    let b = net.add_that_finds("b", 1, &[]);
+    net.members[b].handle(Input::Joined, net.now);
+    let a = net.add_that_finds("a", 1, &[b]);
+    net.run(SEC);
+    net.members[a].handle(Input::Joined, net.now);
+    let friend = net.add_that_finds("e", 1, &[]);
+    let ignorant = net.add_that_finds("d", 1, &[friend]);
+    net.run(SEC);
+    let second = net.add_that_finds("a", 2, &[b]);
+    // Its list comes before the answer of the one that is asked.
+    net.finds(ignorant, &[second]);
+    net.deliver_from(ignorant, second);
+    net.run(NAME_PATIENCE + SEC);
+    assert!(net.was_kept_out(second, a, b));
+}
+
+#[test]
+fn who_finds_its_name_taken_by_one_that_ends_a_moment_later_takes_it_then() {
+    let mut net = Net::new();
+    let (b, old) = (net.add("b", 1), net.add("a", 1));
+    net.run(SEC);
+    let new = net.add("a", 2);
+    net.run(2 * SEC);
+    assert_eq!(net.members[new].name_holder().map(|by| by.incarnation), Some(1));
+    net.silent[old] = true;
+    net.run(4 * SEC);
+    assert_eq!(net.members[new].name_holder(), None);
+    assert!(!net.saw(new, |o| matches!(o, Output::NameTaken { .. })));
+    assert_eq!(net.members[b].member(&name("a")).unwrap().identity.incarnation, 2);
     assert_eq!(net.status(b, "a"), Some(Status::Alive));
-    assert_eq!(net.members[b].member(&name("a")).unwrap().identity.incarnation, 1);
-    assert!(!net.saw(a, |o| matches!(o, Output::NameTaken { .. })));
+}
+
+#[test]
+fn where_a_name_was_taken_on_both_sides_of_a_cut_the_newer_process_stays_and_the_other_ends_once() {
+    let mut net = Net::new();
+    let b = net.add_that_finds("b", 1, &[]);
+    let older = net.add_that_finds("a", 1, &[b]);
+    let d = net.add_that_finds("d", 1, &[]);
+    let newer = net.add_that_finds("a", 2, &[d]);
+    for member in [b, older, d, newer] {
+        net.members[member].handle(Input::Joined, net.now);
+    }
+    net.run(SEC);
+    net.finds(d, &[b]);
+    net.run(2 * SEC);
+    let ended: Vec<usize> =
+        net.events.iter().filter(|(_, o)| matches!(o, Output::NameTaken { .. })).map(|(n, _)| *n).collect();
+    assert_eq!(ended, [older]);
+    assert_eq!(net.members[b].member(&name("a")).unwrap().identity.incarnation, 2);
 }
 
 #[test]
 fn two_that_start_at_once_under_one_name_are_not_both_members() {
-    let mut net = Net::new();
-    net.add("b", 1);
-    net.add("c", 1);
-    net.run(SEC);
-    let (older, newer) = (net.add("a", 1), net.add("a", 2));
-    net.run(5 * SEC);
-    let taken = |n| net.saw(n, |o| matches!(o, Output::NameTaken { .. }));
-    assert!(taken(older) != taken(newer), "older {}, newer {}", taken(older), taken(newer));
-    assert_eq!(net.status(0, "a"), Some(Status::Alive));
+    for (knows_first, incarnations) in [(false, (1, 2)), (true, (1, 2)), (true, (2, 1)), (true, (1, 1))] {
+        let mut net = Net::new();
+        let others = [net.add("b", 1), net.add("c", 1)];
+        net.run(SEC);
+        let first = net.add("a", incarnations.0);
+        let second = net.add("a", incarnations.1);
+        if knows_first {
+            net.finds(first, &[others[0], others[1], second]);
+        }
+        net.run(NAME_PATIENCE + SEC);
+        let taken = [first, second].map(|n| net.saw(n, |o| matches!(o, Output::NameTaken { .. })));
+        assert!(taken[0] != taken[1], "{incarnations:?}: {taken:?}");
+        assert_eq!(net.status(0, "a"), Some(Status::Alive));
+    }
 }
 
 #[test]
@@ -221,6 +323,7 @@ fn who_answers_over_the_link_is_not_even_suspected() {
 fn datagrams_of_strangers_are_counted_and_change_nothing() {
     let mut net = Net::new();
     let a = net.add("a", 1);
+    net.members[a].handle(Input::Joined, net.now);
     let from = ([10, 9, 9, 9], 1).into();
     for bytes in [&b""[..], b"\0", b"\0garbage", b"\x03\x00", b"\xff", &[1; 1000], &[4; 1300]] {
         net.members[a].handle(Input::Packet { from, bytes }, net.now);

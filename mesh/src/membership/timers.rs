@@ -18,8 +18,8 @@ pub(super) enum Due {
     Learn,
     /// Try a dead member again.
     Heal,
-    /// The namesake had its time to answer.
-    Namesake,
+    /// Ask again whether the name is free.
+    Name,
 }
 
 #[derive(Debug, Default)]
@@ -32,6 +32,13 @@ impl Timers {
     pub(super) fn set(&mut self, at: Instant, due: Due) {
         self.arrivals += 1;
         self.queue.insert((at, self.arrivals), due);
+    }
+
+    /// The same, unless one of its kind is set.
+    pub(super) fn set_once(&mut self, at: Instant, due: Due) {
+        if !self.queue.values().any(|other| std::mem::discriminant(other) == std::mem::discriminant(&due)) {
+            self.set(at, due);
+        }
     }
 
     pub(super) fn next(&self) -> Option<Instant> {

@@ -165,6 +165,7 @@ impl Control {
 
     /// Takes in what a reactor said.
     pub(super) fn message(&mut self, message: ToControl, now: Instant) {
+        self.shared.control_took(&message);
         match message {
             ToControl::Request { reactor, correlation, request } => {
                 self.request(reactor, correlation, request, now);

@@ -35,6 +35,8 @@ enum Dns {
     Silent,
     NoSuchName,
     Names(Vec<Ipv4Addr>),
+    /// The same, and no answer to whether there are more.
+    InPart(Vec<Ipv4Addr>),
 }
 
 struct Plane {
@@ -53,6 +55,7 @@ struct Plane {
     /// It has asked a member who holds what it is to adopt.
     claims: bool,
     left: bool,
+    failed: bool,
 }
 
 fn options(discovery: Discovery) -> Options {
@@ -87,8 +90,19 @@ impl Plane {
         let options = Options { name: name.into(), ..options(discovery) };
         let Parts { shared, control, .. } = Parts::new(options, birth, now).unwrap();
         let (sent, replies, said) = (Vec::new(), Vec::new(), Vec::new());
-        let mut plane =
-            Self { control, shared, now, dns, sent, replies, said, under_way: None, claims: false, left: false };
+        let mut plane = Self {
+            control,
+            shared,
+            now,
+            dns,
+            sent,
+            replies,
+            said,
+            under_way: None,
+            claims: false,
+            left: false,
+            failed: false,
+        };
         plane.handle(Wake::Tick);
         plane
     }
@@ -107,7 +121,7 @@ impl Plane {
                     None => self.control.handle(Wake::Done(work.run()), self.now),
                 },
                 Output::Left(_) => self.left = true,
-                Output::Failed(_) => {}
+                Output::Failed(_) => self.failed = true,
             }
         }
         // The reactor takes its commands, and opens no link.
@@ -162,10 +176,11 @@ impl Plane {
         let empty = if question.kind == Kind::Srv { Records::Srv(Vec::new()) } else { Records::Addresses(Vec::new()) };
         match &self.dns {
             Dns::Silent => Err(Unanswered),
-            Dns::Names(ips) if question.kind == Kind::A => {
+            Dns::InPart(_) if question.kind == Kind::Aaaa => Err(Unanswered),
+            Dns::Names(ips) | Dns::InPart(ips) if question.kind == Kind::A => {
                 Ok(Records::Addresses(ips.iter().copied().map(IpAddr::from).collect()))
             }
-            Dns::NoSuchName | Dns::Names(_) => Ok(empty),
+            Dns::NoSuchName | Dns::Names(_) | Dns::InPart(_) => Ok(empty),
         }
     }
 
@@ -303,11 +318,49 @@ fn a_daemon_to_which_dns_does_not_answer_is_never_alone() {
 }
 
 #[test]
+fn two_to_which_dns_answers_in_part_begin_no_mesh_as_there_may_be_one() {
+    let now = Instant::now();
+    let dns = Dns::InPart(vec![ME, OTHER]);
+    let first = Plane::named("a", ME, by_service(), dns.clone(), now);
+    let mut planes = [first, Plane::named("b", OTHER, by_service(), dns, now)];
+    run_both(&mut planes, LONG);
+    assert!(
+        planes.iter().all(|plane| !plane.control.joined && plane.reason().contains("DNS")),
+        "{}",
+        planes[0].reason()
+    );
+    planes.iter_mut().for_each(|plane| plane.dns = Dns::Names(vec![ME, OTHER]));
+    run_both(&mut planes, Duration::from_secs(2));
+    assert!(planes.iter().all(|plane| plane.control.joined), "{}", planes[0].reason());
+}
+
+#[test]
 fn a_service_that_does_not_exist_is_no_answer_that_a_daemon_is_alone() {
     let mut plane = Plane::new(by_service(), Dns::NoSuchName);
     plane.run(LONG);
     assert!(!plane.joined());
     assert!(plane.reason().contains("mesh."), "{}", plane.reason());
+}
+
+#[test]
+fn a_daemon_whose_name_is_taken_waits_for_it_and_says_so_and_ends_when_it_has_waited_for_long_enough() {
+    let now = Instant::now();
+    let dns = Dns::Names(vec![ME, OTHER]);
+    let alone = Plane::named(
+        "a",
+        ME,
+        Discovery { alone_after: Some(Duration::ZERO), ..by_service() },
+        Dns::Names(vec![ME]),
+        now,
+    );
+    let second = Plane::named("a", OTHER, by_service(), dns, now);
+    let mut planes = [alone, second];
+    run_both(&mut planes, Duration::from_secs(9));
+    let said = planes[1].reason();
+    assert!(planes[0].joined() && !planes[1].joined() && !planes[1].failed);
+    assert!(said.contains("10.0.0.1") && said.contains("name"), "{said}");
+    run_both(&mut planes, Duration::from_secs(2));
+    assert!(planes[1].failed && !planes[0].failed);
 }
 
 #[test]
@@ -384,6 +437,23 @@ fn without_any_patience_three_answers_are_awaited_all_the_same() {
     assert!(!plane.joined());
     plane.run(Duration::from_millis(1));
     assert!(plane.joined());
+}
+
+#[test]
+fn what_members_tell_and_is_not_taken_in_is_bounded_in_bytes_however_short_it_is() {
+    let mut plane = linked();
+    let member = plane.control.number(&MemberName::new("b").unwrap());
+    let limit = plane.shared.options.limits.control_bytes;
+    let message = |length| ToControl::Keys { member, relayed: false, body: vec![0; length] };
+    assert!(message(0).weight() > 0, "it takes a place, however short it is");
+    let mut waiting = Vec::new();
+    while plane.shared.lets_in(&message(1 << 20)) {
+        waiting.push(message(1 << 20));
+    }
+    assert!((limit..=limit + waiting[0].weight()).contains(&plane.shared.control_bytes()));
+    plane.handle(Wake::Reactors(waiting.drain(1..).collect()));
+    assert_eq!(plane.shared.control_bytes(), waiting[0].weight());
+    assert!(plane.shared.lets_in(&waiting[0]));
 }
 
 #[test]

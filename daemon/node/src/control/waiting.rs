@@ -2,7 +2,7 @@
 //! why: in the log, to those who ask whether it is ready, and in a gauge.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use statemesh_mesh::discovery::Round;
@@ -37,12 +37,14 @@ pub(super) enum Waiting {
     Refused(String),
     /// There is no link to these, without whom the mesh does not begin.
     Birth(Vec<MemberName>),
+    /// Another live daemon, at this address, has the name.
+    NameTaken(IpAddr),
 }
 
 impl Waiting {
     /// As the gauge labels the reasons.
-    pub(super) const LABELS: [&'static str; 6] =
-        ["looking", "dns_silent", "no_addresses", "others_silent", "refused", "birth"];
+    pub(super) const LABELS: [&'static str; 7] =
+        ["looking", "dns_silent", "no_addresses", "others_silent", "refused", "birth", "name_taken"];
 
     pub(super) fn label(&self) -> &'static str {
         match self {
@@ -52,6 +54,7 @@ impl Waiting {
             Self::OthersSilent { .. } => "others_silent",
             Self::Refused(_) => "refused",
             Self::Birth(_) => "birth",
+            Self::NameTaken(_) => "name_taken",
         }
     }
 }
@@ -63,7 +66,7 @@ impl fmt::Display for Waiting {
             Self::Looking => Ok(()),
             Self::DnsSilent(service) => write!(
                 f,
-                ": DNS does not answer what the addresses of {service} are; a daemon is alone only if DNS says so. See to the name \
+                ": DNS does not answer, or not wholly, what the addresses of {service} are; a daemon is alone only if DNS says so. See to the name \
                  server (discovery.dns_server, /etc/resolv.conf)"
             ),
             Self::NoAddresses(service) => write!(
@@ -93,6 +96,12 @@ impl fmt::Display for Waiting {
                 write!(
                     f,
                     ": no link to {names}; the mesh begins with all that `birth` names: start it, or take it from the list"
+                )
+            }
+            Self::NameTaken(by) => {
+                write!(
+                    f,
+                    ": a live daemon, at {by}, has this one's name; it ends if that one does not in some seconds (--name)"
                 )
             }
         }
@@ -126,7 +135,7 @@ impl Control {
     /// When a daemon that finds nobody is alone, by what is known now.
     pub(super) fn alone_at(&self) -> Option<Instant> {
         let patience = self.shared.options.discovery.alone_after?;
-        if self.joined || !self.unlinked_at_birth().is_empty() {
+        if self.joined || self.membership.name_holder().is_some() || !self.unlinked_at_birth().is_empty() {
             return None;
         }
         self.discovery.alone_at(patience)
@@ -163,25 +172,35 @@ impl Control {
     /// Whether enough is known of others to take part: there is a mesh, or those who are there begin one. They may without some that
     /// are to be there, and do not answer, as a daemon may alone.
     fn has_met_the_mesh(&mut self, now: Instant) -> bool {
-        let begins = match self.membership.met(now) {
-            Met::Mesh => return true,
-            Met::All => true,
-            Met::Some { joined: true, .. } | Met::Nobody => false,
-            Met::Some { since, .. } => now >= since + self.shared.options.discovery.alone_after.unwrap_or(OTHERS_AFTER),
+        let met = self.membership.met(now);
+        // Where DNS is silent, be it in part, there may be a mesh that it would name.
+        let begins = match (met, self.discovery.whole_since()) {
+            (Met::Mesh, _) => return true,
+            (Met::Some { joined: true, .. } | Met::Nobody, _) | (_, None) => false,
+            (Met::All, _) => true,
+            (Met::Some { since, .. }, Some(whole)) => {
+                now >= since.max(whole) + self.shared.options.discovery.alone_after.unwrap_or(OTHERS_AFTER)
+            }
         };
         begins && self.unlinked_at_birth().is_empty()
     }
 
     fn warn_of(&mut self, waiting: &Waiting, now: Instant) {
-        let news = self.warned.at.is_some() && self.warned.reason.as_ref() != Some(waiting);
+        let is_new = self.warned.reason.as_ref() != Some(waiting);
+        // It may end soon.
+        let at_once = is_new && matches!(waiting, Waiting::NameTaken(_));
+        let news = self.warned.at.is_some() && is_new;
         let soon = self.warned.at.is_none_or(|at| now >= at + WARN_AFTER);
-        if self.warning_due().is_some_and(|due| due <= now) || (news && soon) {
+        if self.warning_due().is_some_and(|due| due <= now) || (news && soon) || at_once {
             tracing::warn!("not ready: {waiting}");
             self.warned = Warned { at: Some(now), reason: Some(waiting.clone()) };
         }
     }
 
     fn what_it_waits_for(&self, now: Instant) -> Waiting {
+        if let Some(by) = self.membership.name_holder() {
+            return Waiting::NameTaken(by.ip);
+        }
         if let Some(notice) = self.gossip_rejections.notice(now) {
             return Waiting::Refused(notice.clone());
         }

@@ -183,10 +183,16 @@ impl Worker {
                 self.shared.links_ended(links);
                 self.peers.heard_ended(links);
             }
-            PeerFrame::Control(body) => self.tell_control(ToControl::FromMember { member, body: body.to_vec() }),
-            PeerFrame::Keys(body) => self.tell_control(ToControl::Keys { member, relayed: false, body: body.to_vec() }),
+            PeerFrame::Control(body) => {
+                self.pass_to_control_plane(conn, ToControl::FromMember { member, body: body.to_vec() }, io);
+            }
+            PeerFrame::Keys(body) => {
+                let message = ToControl::Keys { member, relayed: false, body: body.to_vec() };
+                self.pass_to_control_plane(conn, message, io);
+            }
             PeerFrame::RelayedKeys(body) => {
-                self.tell_control(ToControl::Keys { member, relayed: true, body: body.to_vec() })
+                let message = ToControl::Keys { member, relayed: true, body: body.to_vec() };
+                self.pass_to_control_plane(conn, message, io);
             }
             PeerFrame::HandOff { partition, number, last, definitions, instances } => {
                 let until = self.now + DEFINITIONS_PATIENCE;
@@ -195,6 +201,17 @@ impl Worker {
             }
             _ => io.close(conn),
         }
+    }
+
+    /// Tells the control plane what a member says. Where too much of that waits, its link ends: whoever stopped reading it could wait for
+    /// one that waits for this daemon, and on the next link it tells all anew.
+    fn pass_to_control_plane(&mut self, conn: ConnId, message: ToControl, io: &mut Io) {
+        if self.shared.lets_in(&message) {
+            return self.tell_control(message);
+        }
+        self.counters.overflowed_links.add(1);
+        io.close(conn);
+        self.lane_ended(conn);
     }
 
     /// Takes in a part of a partition that moves here. One whose definitions have not arrived waits for them, and what belongs
