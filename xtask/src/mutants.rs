@@ -42,8 +42,14 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a copy that is reopened is not read back",
         file: "daemon/shard/src/shards/moving.rs",
-        from: "            self.receive_records(partition, part, None, run);\n            if may_have {",
-        to: "            if may_have {",
+        from: "        parts.iter().for_each(|part| _ = self.receive_records(partition, part, None, run));\n",
+        to: "        drop(parts);\n",
+    },
+    Mutant {
+        name: "a copy that was sent is taken up again in the tenure in which it was sent",
+        file: "daemon/shard/src/shards/moving.rs",
+        from: "        self.begin_tenure(partition, run);\n        true",
+        to: "        true",
     },
     Mutant {
         name: "what could not be read is confirmed",
