@@ -115,7 +115,7 @@ impl Trail {
     pub fn common(&self, other: &Self) -> Option<u64> {
         let same = self.0.iter().zip(&other.0).take_while(|(one, another)| one == another).count();
         let parted = self.0.get(same).zip(other.0.get(same)).filter(|((one, _), (another, _))| one == another);
-        let whole = || self.0.iter().take(same).last().map(|(_, end)| *end);
+        let whole = || self.0.iter().take(same).next_back().map(|(_, end)| *end);
         parted.map(|((_, end), (_, also))| *end.min(also)).or_else(whole)
     }
 
