@@ -24,7 +24,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a lost key is published and not marked",
         file: "daemon/shard/src/shards/moving.rs",
-        from: "        self.mark_lost(lost.partition, LostLife { hash, run: lost.run }, run);",
+        from: "        self.mark_lost(lost.partition, LostLife { hash, run: lost.run, tenure }, run);",
         to: "        let _ = hash;",
     },
     Mutant {
@@ -66,8 +66,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "an instance is left out of what is handed over",
         file: "daemon/shard/src/shards/moving.rs",
-        from: "        for entry in &entries {\n            let hash = hash::key_hash(&entry.version.name, &entry.key);",
-        to: "        for entry in entries.iter().skip(1) {\n            let hash = hash::key_hash(&entry.version.name, &entry.key);",
+        from: "        entries.iter().for_each(|(entry, trail)|",
+        to: "        entries.iter().skip(1).for_each(|(entry, trail)|",
     },
     Mutant {
         name: "a client that does not take its answers is never read again",

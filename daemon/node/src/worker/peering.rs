@@ -268,8 +268,9 @@ impl Worker {
         let most = self.shared.options.limits.link_room();
         let (leaving, peers, now) = (&mut self.leaving, &mut self.peers, self.now);
         let sent = leaving.send(|to, part| {
-            // What is larger than the whole room goes alone.
-            let fits = peers.room(to, io).is_some_and(|room| room >= part.len().min(most));
+            // Half of the room is for keys that are told in one go before a partition is served (`standbys_take`): those are not to wait
+            // for all hand-offs. What is larger than the rest goes alone.
+            let fits = peers.room(to, io).is_some_and(|room| room >= (most / 2 + part.len()).min(most));
             fits && peers.send(to, None, part, now, io)
         });
         for (to, HandOff { partition, number, instances, .. }) in sent {
