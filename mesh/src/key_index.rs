@@ -681,6 +681,10 @@ fn put(keys: &mut Keys, id: Option<(Arc<str>, Box<str>)>, key: &Key<'_>, is_full
     let known = Known { run: key.run, lost: state == KeyState::Lost, tenure: key.tenure };
     match id.map(|id| keys.entry(id)) {
         Some(Entry::Occupied(there)) if state == KeyState::Removed => {
+            // What is told late of an earlier life is not about this one.
+            if there.get().run > key.run {
+                return Put::Known;
+            }
             there.remove();
             Put::Taken
         }
@@ -1103,6 +1107,12 @@ mod tests {
         index.tell(&d, &body(&[(1, "c", false)])).unwrap();
         assert_eq!((index.keys(), index.refused()), (2, 0));
         index.tell(&d, &body(&[(1, "b", false)])).unwrap();
+        // Of a life before this one, told late by another reactor.
+        let earlier =
+            Key { partition: 1, machine: "m", key: "b", run: RunId(0), state: KeyState::Removed, tenure: Tenure(1) };
+        let mut late = Vec::new();
+        earlier.encode(&mut late);
+        index.tell(&d, &late).unwrap();
         assert_eq!(taken(&mut index, 1), [("b".to_owned(), false), ("c".to_owned(), false)]);
         assert_eq!(index.keys(), 0);
     }

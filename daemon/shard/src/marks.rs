@@ -385,15 +385,21 @@ impl Marks {
         Some(changed)
     }
 
-    /// Copies of a key's partition are here: what was held for lost with them is not.
-    pub(crate) fn drop_void(&mut self, place: Place, has: impl Fn(Tenure) -> bool) {
-        self.change(place, |mark| mark.drop_void(has));
+    /// Copies of a key's partition are here: what was held for lost with them is not. Gives the life, if there was none since.
+    pub(crate) fn drop_void(&mut self, place: Place, has: impl Fn(Tenure) -> bool) -> Option<LostLife> {
+        let void = self.change(place, |mark| {
+            let gone = mark.lost_life(place.1);
+            mark.drop_void(has);
+            gone.filter(|_| mark.lost == Lost::No)
+        });
+        void.flatten()
     }
 
     /// The same of all keys of a partition.
-    pub(crate) fn drop_void_of(&mut self, partition: u16, copy: &Tenures) {
+    pub(crate) fn drop_void_of(&mut self, partition: u16, copy: &Tenures) -> Vec<LostLife> {
         let places = self.by_place.range((partition, 0)..=(partition, u64::MAX)).map(|(place, _)| *place);
-        places.collect::<Vec<_>>().into_iter().for_each(|place| self.drop_void(place, |tenure| copy.has(tenure)));
+        let places: Vec<Place> = places.collect();
+        places.into_iter().filter_map(|place| self.drop_void(place, |tenure| copy.has(tenure))).collect()
     }
 
     /// A life of a key is there, which others may have gone on with from its transition `seq`, in copies that are not.
@@ -618,7 +624,9 @@ mod tests {
             marks.add_conflict(1, 5, conflict(ConflictReason::OwnerLost), Tenure(1));
             marks.add_conflict(1, 5, conflict(ConflictReason::OwnerLost), Tenure(2));
             marks.add_conflict(1, 6, conflict(ConflictReason::Merged), Tenure::default());
-            (1..=6).for_each(|hash| marks.drop_void((1, hash), copy(tenure)));
+            let void: Vec<u64> =
+                (1..=6).filter_map(|hash| marks.drop_void((1, hash), copy(tenure))).map(|life| life.hash).collect();
+            assert_eq!(void, if tenure == 1 { vec![1, 3] } else { vec![] });
             let said = [1, 2, 3, 4, 5, 6].map(|hash| marks.take(1, hash).is_some());
             let is_lost = tenure != 1;
             assert_eq!(said, [is_lost, is_lost, is_lost, is_lost, true, true], "{tenure}");
@@ -630,7 +638,7 @@ mod tests {
         let records: Vec<_> = marks.records(1).collect();
         let mut copy = Tenures::default();
         copy.begin(Tenure(1));
-        marks.drop_void_of(1, &copy);
+        assert_eq!(marks.drop_void_of(1, &copy), [life(1, 4)]);
         assert!(marks.is_empty());
         for (hash, body) in &records {
             marks.receive(1, &image::KeyMark { hash: *hash, body }, |tenure| copy.has(tenure)).unwrap();

@@ -391,6 +391,8 @@ pub enum KnownKey {
     },
     /// Its instance was lost, which nobody who asked was told.
     Lost(LostLife),
+    /// What was told to be lost was not.
+    NotLost(LostLife),
 }
 
 /// A life that was lost, and of which nobody was told who asked: only the hash of `machine/key` is needed for that.
@@ -411,6 +413,13 @@ impl Part {
     }
 }
 
+impl LostLife {
+    fn encode(&self, partition: u16, state: KeyState, out: &mut Vec<u8>) {
+        let Self { hash, run, tenure } = *self;
+        Key { partition, machine: "", key: &format!("{hash:016x}"), run, state, tenure }.encode(out);
+    }
+}
+
 impl KnownKey {
     /// Appends it to an index.
     pub fn encode(&self, partition: u16, out: &mut Vec<u8>) {
@@ -418,10 +427,8 @@ impl KnownKey {
             Self::Live { machine, key, run, tenure } => {
                 Key { partition, machine, key, run: *run, state: KeyState::Live, tenure: *tenure }.encode(out);
             }
-            Self::Lost(LostLife { hash, run, tenure }) => {
-                let key = &format!("{hash:016x}");
-                Key { partition, machine: "", key, run: *run, state: KeyState::Lost, tenure: *tenure }.encode(out);
-            }
+            Self::Lost(life) => life.encode(partition, KeyState::Lost, out),
+            Self::NotLost(life) => life.encode(partition, KeyState::Removed, out),
         }
     }
 }
@@ -438,8 +445,8 @@ pub struct Run {
     pub watched: bool,
     /// Keys that came into being or were removed, in order.
     pub keys: Vec<KeyNote>,
-    /// Keys whose instances are lost, which nobody was told yet: their partitions and hashes.
-    pub lost: Vec<(u16, LostLife)>,
+    /// Keys whose instances are lost, which nobody was told yet, or are not after all, and their partitions: in order.
+    pub lost: Vec<(u16, KnownKey)>,
     /// Takes the time of the request that runs now, if it is timed.
     pub watch: Option<Stopwatch>,
     /// A shard whose next timer became more urgent.

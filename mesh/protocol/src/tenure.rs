@@ -12,8 +12,10 @@ use crate::image::{Input, Malformed};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tenure(pub u64);
 
-/// Tenures of a copy that are known, and of a life. What went through more since is held for lost rather than not.
-pub const TENURES: usize = 16;
+/// Tenures of a copy that are known. What it had only in earlier ones is held for lost rather than not.
+pub const TENURES: usize = 64;
+/// Steps of a trail that are known: those of a life that made transitions in more copies begin with its last ones.
+const STEPS: usize = 16;
 
 /// The tenures that a copy went through, the last ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -99,7 +101,7 @@ impl Trail {
             Some((_, end)) if *end >= seq => {}
             _ => self.0.push((tenure, seq)),
         }
-        if self.0.len() > TENURES {
+        if self.0.len() > STEPS {
             self.0.remove(0);
         }
         self
@@ -142,7 +144,7 @@ impl Trail {
         let mut trail = Self::default();
         while !input.is_empty() {
             let step = (Tenure(input.u64()?), input.u64()?);
-            if trail.0.len() == TENURES || trail.0.last().is_some_and(|last| last.1 >= step.1) {
+            if trail.0.len() == STEPS || trail.0.last().is_some_and(|last| last.1 >= step.1) {
                 return Err(input.malformed());
             }
             trail.0.push(step);
@@ -172,7 +174,7 @@ mod tests {
         one.join(&of([9, 3]));
         assert_eq!((one.current(), one.last()), (Tenure(2), Tenure(9)));
         assert!([2, 3, 5, 9].into_iter().all(|tenure| one.has(Tenure(tenure))));
-        one.join(&of(10..10 + TENURES as u64));
+        one.join(&of(10..9 + TENURES as u64));
         assert!(one.has(Tenure(2)) && !one.has(Tenure(9)) && one.all.len() == TENURES);
         assert_eq!(Tenures::default().current(), Tenure(0));
     }
@@ -197,7 +199,7 @@ mod tests {
         tenures.encode(&mut bytes);
         assert_eq!(Tenures::decode(&bytes), Ok(tenures));
         assert!(Tenures::decode(&bytes[1..]).is_err());
-        let trail = trail(&(1..=TENURES as u64).map(|n| (n, n)).collect::<Vec<_>>());
+        let trail = trail(&(1..=STEPS as u64).map(|n| (n, n)).collect::<Vec<_>>());
         bytes.clear();
         trail.encode(&mut bytes);
         assert_eq!(Trail::decode(&bytes).as_ref(), Ok(&trail));

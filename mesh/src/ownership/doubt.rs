@@ -169,6 +169,11 @@ impl Ownership {
         })
     }
 
+    /// Whether a partition comes from a member that was apart: what a member of this side held beside it is to be remembered until then.
+    pub(super) fn receives_from_apart(&self) -> bool {
+        self.slots.iter().any(|slot| matches!(slot, Slot::Receiving { from, .. } if self.sides.is_apart(from)))
+    }
+
     /// How many members of the last common view this member's side has.
     pub(super) fn side(&self) -> u32 {
         let live = self.peers.iter().filter(|(_, peer)| peer.live).map(|(name, _)| name);

@@ -497,7 +497,7 @@ impl Ownership {
     /// Takes in what happened; [`Ownership::poll`] gives what follows from it.
     pub fn handle(&mut self, input: Input, now: Instant) {
         self.sides.forget(now);
-        if self.sides.is_marked() && !self.is_merging() {
+        if self.sides.is_marked() && !self.is_merging() && !self.receives_from_apart() {
             self.sides.settle(now);
         }
         if !self.sides.is_marked() {

@@ -22,7 +22,7 @@ use crate::shared::Shared;
 use statemesh_mesh::delivery::With;
 use statemesh_mesh::key_index::FRAME_BYTES;
 use statemesh_protocol::peer::frame::MAX_HOPS;
-use statemesh_shard::{KnownKey, Outcome, Shard, Stage, Stopwatch};
+use statemesh_shard::{Outcome, Shard, Stage, Stopwatch};
 
 impl Worker {
     pub(super) fn client_message(&mut self, conn: ConnId, message: &Message, io: &mut Io) {
@@ -330,9 +330,9 @@ impl Worker {
                 self.note_key(member, |body| note.encode(body), io);
             }
         }
-        for (partition, life) in std::mem::take(&mut self.run.lost) {
+        for (partition, key) in std::mem::take(&mut self.run.lost) {
             for member in shared.standbys(partition) {
-                self.note_key(member, |body| KnownKey::Lost(life).encode(partition, body), io);
+                self.note_key(member, |body| key.encode(partition, body), io);
             }
         }
     }

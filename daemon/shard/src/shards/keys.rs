@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use statemesh_protocol::hash;
 use statemesh_protocol::image::{Input, Record};
 
+use statemesh_protocol::run::RunId;
 use statemesh_protocol::tenure::{Tenure, Trail};
 
 use super::{Fresh, KeyNote, KnownKey, Part, Phase, Run, Slot, State};
@@ -159,10 +160,21 @@ impl State {
 
     /// A key has another life than its standbys know.
     pub(super) fn note_life(&self, number: u32, run: &mut Run) {
-        let Some(entry) = self.entries.get(number) else { return };
+        run.keys.extend(self.note(number));
+    }
+
+    /// A life of a key that its standbys know is not there any more; another one is.
+    pub(super) fn note_end_of_life(&self, number: u32, life: RunId, run: &mut Run) {
+        let note = self.note(number);
+        let ended = |note: KeyNote| KeyNote { key: Fresh { run: life, ..note.key }, is_there: false, ..note };
+        run.keys.extend(note.map(ended));
+    }
+
+    fn note(&self, number: u32) -> Option<KeyNote> {
+        let entry = self.entries.get(number)?;
         let hash = hash::key_hash(&entry.version.name, &entry.key);
         let partition = hash::partition_of_hash(hash, self.partition_count());
-        run.keys.push(KeyNote { key: fresh(partition, entry), is_there: true, tenure: self.tenure(partition) });
+        Some(KeyNote { key: fresh(partition, entry), is_there: true, tenure: self.tenure(partition) })
     }
 }
 

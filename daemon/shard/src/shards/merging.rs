@@ -7,15 +7,16 @@ use statemesh_protocol::image::KeyMark;
 use statemesh_protocol::run::RunId;
 use statemesh_protocol::tenure::Tenures;
 
-/// Marks that are remembered. Of more, those may be said twice that two members say of one that died.
-const MARKS: usize = 65_536;
+/// Marks of a partition that are remembered. Of more, those may be said twice that two members say of one that died.
+const MARKS: usize = 4_096;
 
 /// What is known of a merge.
 #[derive(Debug, Default)]
 pub(super) struct Merging {
     /// The tenures of the other copy, while it comes.
     pub coming: Tenures,
-    /// What came by a merge that is not over: should it be sent again, it is here already.
+    /// What came by a merge that is not over: should it be sent again, it is here already. By the hash of a key its life, and the hash of its
+    /// trail.
     merged: BTreeMap<u64, (RunId, u64)>,
     /// What marks said that came, also by merges that are over: keys by hash, and the hash of what was said. Two members may say the same
     /// of one that died.
@@ -24,8 +25,9 @@ pub(super) struct Merging {
 
 impl Merging {
     /// Whether a state that comes was merged before. It is from now on.
-    pub(super) fn is_merged(&mut self, hash: u64, run: RunId, seq: u64) -> bool {
-        self.merged.insert(hash, (run, seq)) == Some((run, seq))
+    pub(super) fn is_merged(&mut self, hash: u64, run: RunId, trail: &[u8]) -> bool {
+        let state = (run, content_hash(0, trail));
+        self.merged.insert(hash, state) == Some(state)
     }
 
     /// The same of a mark.
@@ -50,10 +52,10 @@ mod tests {
     #[test]
     fn what_is_sent_again_was_merged_before() {
         let mut merging = Merging::default();
-        assert!(!merging.is_merged(1, RunId(7), 3) && merging.is_merged(1, RunId(7), 3));
-        assert!(!merging.is_merged(1, RunId(7), 4) && !merging.is_merged(2, RunId(7), 4));
+        assert!(!merging.is_merged(1, RunId(7), b"3") && merging.is_merged(1, RunId(7), b"3"));
+        assert!(!merging.is_merged(1, RunId(7), b"4") && !merging.is_merged(2, RunId(7), b"4"));
         merging.is_over();
-        assert!(!merging.is_merged(1, RunId(7), 4));
+        assert!(!merging.is_merged(1, RunId(7), b"4"));
     }
 
     #[test]

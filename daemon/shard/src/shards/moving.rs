@@ -13,7 +13,7 @@ use statemesh_protocol::run::RunId;
 use statemesh_protocol::tenure::{Tenure, Tenures, Trail};
 
 use super::merging::Merging;
-use super::{Fresh, Incoming, LostLife, Part, Phase, Run, State};
+use super::{Fresh, Incoming, KnownKey, LostLife, Part, Phase, Run, State};
 use crate::change::lost_change;
 use crate::dedup::Tokens;
 use crate::history::History;
@@ -64,10 +64,11 @@ impl State {
     /// not served.
     pub fn mourn(&mut self, partition: u16, lost: &[LostKey], run: &mut Run) {
         self.unpack(partition, run);
-        self.mark_gone(partition, lost, run);
-        if self.part(partition).is_none_or(|part| matches!(part.phase, Phase::Away)) {
+        if self.part(partition).is_some_and(|part| matches!(part.phase, Phase::Away)) {
             self.set_phase(partition, Phase::Suspended);
+            self.begin_tenure(partition, run);
         }
+        self.mark_gone(partition, lost, run);
         self.leave(partition, run);
     }
 
@@ -124,7 +125,7 @@ impl State {
     /// The same of one key. Who watches the life that is lost would skip what the other one does, if that began earlier.
     fn drop_needless_mark(&mut self, partition: u16, hash: u64, run: &mut Run) {
         let Some(number) = self.find_by_hash(partition, hash) else { return };
-        self.drop_void_mark(partition, hash);
+        self.drop_void_mark(partition, hash, run);
         let Some(entry) = self.entries.get(number) else { return };
         let (life, before) = (entry.run, self.before(partition, &self.trail(partition, number)));
         self.marks.found((partition, hash), life, before);
@@ -133,11 +134,13 @@ impl State {
         }
     }
 
-    /// What was held for lost with copies that are here, or come, is not.
-    fn drop_void_mark(&mut self, partition: u16, hash: u64) {
+    /// What was held for lost with copies that are here, or come, is not. Standbys hear of that: if the key has no instance, nothing else
+    /// tells them.
+    fn drop_void_mark(&mut self, partition: u16, hash: u64, run: &mut Run) {
         let Self { marks, shards, partitions, .. } = self;
         if let Some(part) = partitions.get(usize::from(partition) / *shards) {
-            marks.drop_void((partition, hash), |tenure| part.has(tenure));
+            let void = marks.drop_void((partition, hash), |tenure| part.has(tenure));
+            run.lost.extend(void.map(|life| (partition, KnownKey::NotLost(life))));
         }
     }
 
@@ -162,7 +165,7 @@ impl State {
             return true;
         }
         let is_read = marks.receive(partition, mark, |tenure| merges && part.tenures.has(tenure)).is_ok();
-        run.lost.extend(self.marks.gone(partition, mark.hash).map(|lost| (partition, lost)));
+        run.lost.extend(self.marks.gone(partition, mark.hash).map(|lost| (partition, KnownKey::Lost(lost))));
         is_read
     }
 
@@ -202,7 +205,7 @@ impl State {
     /// The next reply about a key has to say that its instance was lost; the standbys have to know of it like of what is there.
     fn mark_lost(&mut self, partition: u16, lost: LostLife, run: &mut Run) {
         self.marks.set_gone(partition, lost);
-        run.lost.push((partition, lost));
+        run.lost.push((partition, KnownKey::Lost(lost)));
     }
 
     /// An instance is gone: who watches is told now, and who asks next.
@@ -366,7 +369,8 @@ impl State {
             let coming = std::mem::take(&mut part.merging.coming);
             part.tenures.join(&coming);
             part.merging.is_over();
-            self.marks.drop_void_of(partition, &coming);
+            let void = self.marks.drop_void_of(partition, &coming);
+            run.lost.extend(void.into_iter().map(|life| (partition, KnownKey::NotLost(life))));
         }
         Some(installed)
     }
@@ -449,13 +453,12 @@ impl State {
         }
         let came = self.read(image, run)?;
         let trail = Trail::decode(image.trail).ok()?;
-        let seq = came.instance.seq();
         let part = self.part_mut(partition)?;
-        if merge.is_some() && part.merging.is_merged(hash, came.run, seq) {
+        if merge.is_some() && part.merging.is_merged(hash, came.run, image.trail) {
             return Some(false);
         }
         if merge.is_some() {
-            self.drop_void_mark(partition, hash);
+            self.drop_void_mark(partition, hash, run);
             self.marks.found((partition, hash), came.run, self.before(partition, &trail));
         }
         let Some(number) = self.find(partition, hash, image.machine, image.key) else {
@@ -486,6 +489,8 @@ impl State {
             *here = Entry { armed: here.armed, ..came };
             self.trails.insert(number, (here.run, trail));
             if is_another {
+                // Standbys keep the latest life that they are told of, which this one need not be.
+                self.note_end_of_life(number, life, run);
                 self.note_life(number, run);
             }
             // One that has ended is kept as long as it says, whatever the wheel held for the other.

@@ -7,6 +7,7 @@ use statemesh_protocol::image::Input;
 use statemesh_protocol::key_index::Key;
 use statemesh_protocol::run::RunId;
 use statemesh_protocol::tenure::Tenure;
+use statemesh_shard::KnownKey;
 
 use super::Daemon;
 
@@ -329,6 +330,57 @@ fn what_is_mourned_and_came_before_its_daemon_died_is_not_lost() {
         let said = here.send(key, "GO", "");
         assert!(said.get("restarted").is_none() && said.get("conflict").is_none(), "{said}");
     }
+}
+
+#[test]
+fn a_copy_that_began_with_nothing_but_what_is_mourned_is_one_like_any_other() {
+    let (mut here, mut there, mut third) = (Daemon::new(), Daemon::new(), Daemon::new());
+    there.send("removed", "GO", "");
+    here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut here.run);
+    here.shards.of(0).try_claim().unwrap().release(0);
+    here.shards.of(0).try_claim().unwrap().mourn(0, &[lost("gone")], &mut here.run);
+    merge(&mut there, &mut here, Winner::Longer);
+    here.send("k", "GO", "");
+    let keys = ["removed", "k"].map(|key| told(&here, key));
+    third.shards.of(0).try_claim().unwrap().adopt(0, &keys, &mut third.run);
+    here.op("delete", "removed", "");
+    merge(&mut here, &mut third, Winner::Longer);
+    let said = ["removed", "k", "gone"].map(|key| third.send(key, "GO", ""));
+    assert_eq!(said.each_ref().map(|said| said.get("restarted").is_some()), [false, false, true], "{said:?}");
+    assert!(said.iter().all(|said| said.get("conflict").is_none()), "{said:?}");
+}
+
+#[test]
+fn standbys_hear_of_what_is_not_lost_after_all_and_of_a_life_that_takes_the_place_of_a_later_one() {
+    let (mut here, mut there) = (Daemon::new(), Daemon::new());
+    there.send("removed", "GO", "");
+    let life = (0..3).map(|_| there.send("k", "GO", "")).last().unwrap()["run"].clone();
+    let keys = [told(&there, "removed"), lost("other")];
+    there.op("delete", "removed", "");
+    here.run.now += 1_000;
+    here.shards.of(0).try_claim().unwrap().adopt(0, &keys, &mut here.run);
+    let later = here.send("k", "GO", "")["run"].clone();
+    (here.run.lost.clear(), here.run.keys.clear());
+    merge(&mut there, &mut here, Winner::Longer);
+    let hash = hash::key_hash("m", "removed");
+    let not_lost = |known: &KnownKey| matches!(known, KnownKey::NotLost(life) if life.hash == hash);
+    assert!(here.run.lost.len() == 1 && not_lost(&here.run.lost[0].1), "{:?}", here.run.lost);
+    let notes: Vec<_> = here.run.keys.iter().map(|note| (note.key.run.to_string().into(), note.is_there)).collect();
+    assert_eq!(notes, [(later, false), (life, true)]);
+}
+
+#[test]
+fn two_copies_that_did_as_much_are_two_although_a_merge_with_one_of_them_broke_off() {
+    let ((mut here, mut there), mut third) = (twins(), Daemon::new());
+    [&mut here, &mut there].into_iter().for_each(|daemon| _ = daemon.send("k", "GO", ""));
+    let (_, parts) = here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut here.run);
+    let mut state = third.shards.of(0).try_claim().unwrap();
+    state.receive(0, 7, Some(Winner::Longer), &mut third.run);
+    parts.iter().for_each(|part| _ = state.receive_part(0, 7, part, false, &mut third.run));
+    state.discard(0);
+    drop(state);
+    assert_eq!(merge(&mut there, &mut third, Winner::Longer), 1);
+    assert_eq!(third.op("get", "k", "")["conflict"]["lost_from"], 3);
 }
 
 #[test]
