@@ -18,6 +18,8 @@ pub(crate) struct Args {
     pub(crate) record: bool,
     /// The daemon to measure; `None`: it is built.
     pub(crate) daemon: Option<PathBuf>,
+    /// An earlier daemon to measure beside it.
+    pub(crate) before: Option<PathBuf>,
     given: Vec<String>,
 }
 
@@ -29,6 +31,7 @@ cargo xtask bench [NAME...] [--rounds N] [--seconds S] [--quick] [--dry]
   --seconds S   for how long each contender is measured in each round (0.5)
   --quick       3 rounds of 0.3 s, to see that it works; implies --dry
   --daemon FILE measure this binary instead of building one from the sources
+  --before FILE measure this earlier binary beside it, in the same rounds (rtt, rate), and leave the page as it is
   --dry         leave benches/README.md and benches/plots as they are
 
 Names, all of them if none is given:
@@ -38,8 +41,15 @@ impl Args {
     /// Reads the arguments behind the program's name. `None`: help is wanted.
     pub(crate) fn read(given: &[String]) -> Outcome<Option<Self>> {
         let measured = Duration::from_millis(500);
-        let mut args =
-            Self { names: Vec::new(), rounds: 8, measured, record: true, daemon: None, given: given.to_vec() };
+        let mut args = Self {
+            names: Vec::new(),
+            rounds: 8,
+            measured,
+            record: true,
+            daemon: None,
+            before: None,
+            given: given.to_vec(),
+        };
         let mut rest = given.iter();
         while let Some(argument) = rest.next() {
             match argument.as_str() {
@@ -49,6 +59,7 @@ impl Args {
                 }
                 "--quick" => (args.rounds, args.measured, args.record) = (3, Duration::from_millis(300), false),
                 "--daemon" => args.daemon = rest.next().map(PathBuf::from),
+                "--before" => (args.before, args.record) = (rest.next().map(PathBuf::from), false),
                 "--dry" => args.record = false,
                 "-h" | "--help" => return Ok(None),
                 flag if flag.starts_with('-') => return failure(format!("{flag}: no such option; --help lists them")),

@@ -21,6 +21,8 @@ pub(crate) const OWN_ECHO: &str = "own reactor, echo";
 pub(crate) const LOCAL: &str = "statemesh, local owner";
 pub(crate) const RESERVED: &str = "statemesh, reserved core";
 pub(crate) const FORWARDED: &str = "statemesh, forwarded";
+pub(crate) const BEFORE: &str = "statemesh before, local owner";
+pub(crate) const BEFORE_FORWARDED: &str = "statemesh before, forwarded";
 pub(crate) const LIBZMQ_ECHO: &str = "libzmq ROUTER, echo";
 pub(crate) const CRATE_ECHO: &str = "zeromq crate ROUTER, echo";
 pub(crate) const BYTE_ECHO: &str = "bytes given back unread";
@@ -136,6 +138,10 @@ impl Arena {
                 self.mesh(environment, RESERVED, &reserved, Owner::Asked, client);
                 self.mesh(environment, FORWARDED, &|| Mesh::start(&daemon, 3), Owner::Other, client);
             }
+        }
+        if let Some(before) = &environment.before {
+            self.mesh(environment, BEFORE, &|| Mesh::start(before, 1), Owner::Asked, client);
+            self.mesh(environment, BEFORE_FORWARDED, &|| Mesh::start(before, 3), Owner::Other, client);
         }
     }
 

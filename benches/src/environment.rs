@@ -19,6 +19,8 @@ pub(crate) struct Environment {
     pub(crate) rounds: usize,
     measured: Duration,
     daemon: Option<PathBuf>,
+    /// An earlier daemon that is measured beside it.
+    pub(crate) before: Option<PathBuf>,
     /// Whether benches/README.md is to be changed.
     pub(crate) record: bool,
     /// How this run was asked for.
@@ -45,6 +47,7 @@ impl Environment {
             rounds: args.rounds,
             measured: args.measured,
             daemon: args.daemon.clone(),
+            before: args.before.clone(),
             record: args.record,
             command: args.command(),
         })

@@ -67,8 +67,12 @@ impl Measured {
 
     /// The median over the rounds of the quotient of ours and theirs in the same round.
     pub(crate) fn against(&self, other: &Measured, of: impl Fn(&Sample) -> f64) -> f64 {
-        let quotients = self.samples.iter().zip(&other.samples).map(|(ours, theirs)| ratio(of(ours), of(theirs)));
-        median(quotients.collect())
+        median(self.ratios(other, of))
+    }
+
+    /// These quotients, one for each round.
+    pub(crate) fn ratios(&self, other: &Measured, of: impl Fn(&Sample) -> f64) -> Vec<f64> {
+        self.samples.iter().zip(&other.samples).map(|(ours, theirs)| ratio(of(ours), of(theirs))).collect()
     }
 
     /// Answers that were not good, in all rounds.

@@ -1,6 +1,8 @@
 //! Figures that compare two contenders, or one with several, within each round.
 
-use crate::contender::{DIRECT, ITS_OWN, LOCAL, NATS, PEKKO, PROTO_ACTOR, RABBITMQ};
+use crate::contender::{
+    BEFORE, BEFORE_FORWARDED, DIRECT, FORWARDED, ITS_OWN, LIBZMQ, LOCAL, NATS, PEKKO, PROTO_ACTOR, RABBITMQ,
+};
 use crate::report::figure::{Figure, Unit};
 use crate::rounds::{Measured, Sample};
 use crate::scenario::table;
@@ -57,6 +59,21 @@ pub(crate) fn with_others(measured: &[Measured], name: &str, by: By) -> Figure {
     closest.map_or_else(|| Figure::not_measured(name, "they were left out"), |times| by.figure(name, 1.0, times))
 }
 
+/// The daemon against the earlier one that was measured beside it, if one was, with the least and the most of all rounds.
+pub(crate) fn with_before(measured: &[Measured], name: &str, by: By) -> Vec<Figure> {
+    let sides = [(LOCAL, BEFORE), (FORWARDED, BEFORE_FORWARDED)];
+    let sides = sides.into_iter().flat_map(|(now, before)| [DIRECT, LIBZMQ].map(|client| (now, before, client)));
+    let figures = sides.filter_map(|(now, before, client)| {
+        let (ours, theirs) = (table::find(measured, now, client)?, table::find(measured, before, client)?);
+        let rounds: Vec<f64> = ours.ratios(theirs, |sample| by.of(sample));
+        let (least, most) =
+            (rounds.iter().copied().fold(f64::MAX, f64::min), rounds.iter().copied().fold(0.0, f64::max));
+        let name = format!("{name}, {now} : before, {client} client (rounds: {least:.2} to {most:.2})");
+        Some(Figure::info(&name, ours.against(theirs, |sample| by.of(sample)), Unit::Times))
+    });
+    figures.collect()
+}
+
 fn times(measured: &[Measured], by: By, ours: Side, theirs: Side) -> Option<f64> {
     let (ours, theirs) = (table::find(measured, ours.0, ours.1)?, table::find(measured, theirs.0, theirs.1)?);
     Some(ours.against(theirs, |sample| by.of(sample)))
@@ -95,6 +112,20 @@ mod tests {
         measured.push(one_round(RABBITMQ, ITS_OWN, 10));
         assert_eq!(with_others(&measured, "f", p50).verdict, Verdict::Miss);
         assert_eq!(with_others(&measured, "f", By::Rate).verdict, Verdict::Miss);
+    }
+
+    #[test]
+    fn an_earlier_daemon_is_compared_in_each_round_where_it_was_measured() {
+        let rounds = |server, micros: [u64; 3]| {
+            let samples = micros.into_iter().flat_map(|micros| one_round(server, DIRECT, micros).samples);
+            Measured { server, client: DIRECT, samples: samples.collect() }
+        };
+        let measured = [rounds(LOCAL, [20, 20, 30]), rounds(BEFORE, [20, 40, 20])];
+        let figures = with_before(&measured, "rtt", By::Quantile(0.5));
+        let told: Vec<_> = figures.iter().map(|figure| (figure.name.as_str(), figure.measured.as_str())).collect();
+        let name = "rtt, statemesh, local owner : before, direct client (rounds: 0.50 to 1.50)";
+        assert_eq!(told, [(name, "1.00 times")]);
+        assert!(with_before(&measured[..1], "rtt", By::Rate).is_empty());
     }
 
     #[test]

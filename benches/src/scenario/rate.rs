@@ -9,7 +9,7 @@ use crate::report::bars::{Bar, Bars};
 use crate::report::csv;
 use crate::report::figure::{Figure, Unit};
 use crate::rounds::{self, Measured, Sample};
-use crate::scenario::compare::{By, pair, with_others};
+use crate::scenario::compare::{By, pair, with_before, with_others};
 use crate::scenario::{Report, table};
 use statemesh_load::Pace;
 
@@ -49,6 +49,7 @@ pub(crate) fn run(environment: &Environment) -> Outcome<Report> {
             FOR_ALL => at_256(&measured),
             _ => at_512(&measured),
         });
+        report.figures.extend(with_before(&measured, &format!("events/s, {in_flight} in flight"), By::Rate));
         if in_flight == FOR_ALL {
             report.plots = vec![("rate.svg".to_owned(), plot(&measured))];
         }

@@ -9,7 +9,7 @@ use crate::failure::Outcome;
 use crate::report::csv;
 use crate::report::figure::Figure;
 use crate::rounds::{self, Measured};
-use crate::scenario::compare::{By, Side, pair, with_others};
+use crate::scenario::compare::{By, Side, pair, with_before, with_others};
 use crate::scenario::{Report, table};
 use statemesh_load::Pace;
 
@@ -76,5 +76,5 @@ fn figures(measured: &[Measured]) -> Vec<Figure> {
             format!("RTT {percentile}, local owner, direct client : the best of NATS, RabbitMQ, Pekko, Proto.Actor");
         with_others(measured, &name, by)
     });
-    pairs.chain(others).collect()
+    pairs.chain(others).chain(with_before(measured, "RTT p50", P50)).collect()
 }
