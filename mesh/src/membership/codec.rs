@@ -117,6 +117,11 @@ impl foca::Codec<Identity> for WireCodec {
     }
 }
 
+/// Who sent a datagram of foca's.
+pub(super) fn sender(mut datagram: &[u8]) -> Option<Identity> {
+    get_identity(&mut datagram).ok()
+}
+
 /// A datagram of foca's that has to do with a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Probing {

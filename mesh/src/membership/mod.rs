@@ -180,6 +180,8 @@ pub struct Membership {
     phase: Phase,
     /// Whether the name is free, until this member takes part.
     name: NameCheck,
+    /// When one that takes part has answered, whose list is awaited.
+    mesh_found: Option<Instant>,
     seeds: Vec<SocketAddr>,
     joined: bool,
     /// What it was told before.
@@ -226,6 +228,7 @@ impl Membership {
             directory: directory::Directory::default(),
             phase: Phase::Idle,
             name: NameCheck::default(),
+            mesh_found: None,
             seeds: Vec::new(),
             joined: false,
             lists: Lists::default(),
@@ -316,8 +319,11 @@ impl Membership {
         self.name.holder()
     }
 
-    /// What a member that joins knows of others.
+    /// What a member that joins knows of others; nothing as long as it asks whether its name is free.
     pub fn met(&mut self, now: Instant) -> Met {
+        if self.phase != Phase::Member {
+            return Met::Nobody;
+        }
         self.lists.met(&self.seeds, self.live(), now)
     }
 
@@ -334,6 +340,8 @@ impl Membership {
         match Packet::decode(bytes) {
             // It may be about an earlier process of this name, of which this one has not heard yet.
             Ok(Packet::Swim(_)) if matches!(self.phase, Phase::Idle | Phase::Looking) => {}
+            // Whether it takes part is what its list says.
+            Ok(Packet::Swim(bytes)) if self.is_contested(bytes) => self.sync_with(from),
             Ok(Packet::Swim(bytes)) => {
                 self.probe.heard(bytes);
                 let result = self.foca.handle_data(bytes, &mut self.runtime);
@@ -364,7 +372,7 @@ impl Membership {
     fn own_packet(&mut self, from: SocketAddr, packet: Packet<'_>, now: Instant) {
         match packet {
             Packet::Look { name } => self.looked_for(from, &name),
-            Packet::Seen { sender, namesake } => self.seen(from, &sender, namesake, now),
+            Packet::Seen { sender, joined, namesake } => self.seen(from, &sender, joined, namesake, now),
             Packet::Sync { sender, digest, joined } => self.asked_to_sync(from, sender, digest, joined),
             Packet::Page { sender, heading, members } => self.page(from, sender, heading, members, now),
             Packet::Dead { identity } => self.held_for_dead(from, identity),
@@ -403,6 +411,10 @@ impl Membership {
     fn foca_timer(&mut self, timer: Timer<Identity>, now: Instant) {
         if self.is_over(&timer) {
             return;
+        }
+        if self.phase == Phase::Looking {
+            // It looks again, and says nothing of itself meanwhile.
+            return self.timers.set(now + self.config.namesake_timeout, timers::Due::Foca(timer));
         }
         if let Timer::SendIndirectProbe { probed_id, .. } = &timer
             && let Some(ping) = self.probe.unanswered(probed_id.gossip_addr())

@@ -15,8 +15,8 @@ pub(super) enum Packet<'a> {
     Swim(&'a [u8]),
     /// I would join under this name. Who has it? Says nothing about the sender, so that asking changes nothing.
     Look { name: MemberName },
-    /// The answer: I am here, and this is what I know of the name.
-    Seen { sender: Member<Identity>, namesake: Option<Member<Identity>> },
+    /// The answer: I am here, take part or do not yet, and this is what I know of the name.
+    Seen { sender: Member<Identity>, joined: bool, namesake: Option<Member<Identity>> },
     /// Here is who I am and the digest of my list. Send me yours if it differs, or if I do not take part yet.
     Sync { sender: Member<Identity>, digest: u64, joined: bool },
     /// A part of my list. What it says of members does not depend on the others.
@@ -44,9 +44,10 @@ impl<'a> Packet<'a> {
                 buf.put_u8(LOOK);
                 buf.put_slice(name.as_str().as_bytes());
             }
-            Self::Seen { sender, namesake } => {
+            Self::Seen { sender, joined, namesake } => {
                 buf.put_u8(SEEN);
                 put_member(&mut buf, sender);
+                buf.put_u8(u8::from(*joined));
                 if let Some(member) = namesake {
                     put_member(&mut buf, member);
                 }
@@ -84,6 +85,7 @@ impl<'a> Packet<'a> {
             LOOK => return look(buf),
             SEEN => Self::Seen {
                 sender: get_member(&mut buf)?,
+                joined: flag(&mut buf)?,
                 namesake: if buf.is_empty() { None } else { Some(get_member(&mut buf)?) },
             },
             SYNC => Self::Sync { sender: get_member(&mut buf)?, digest: number(&mut buf)?, joined: flag(&mut buf)? },
@@ -175,8 +177,8 @@ mod tests {
         let packets = [
             Packet::Swim(b"any"),
             Packet::Look { name: identity.name.clone() },
-            Packet::Seen { sender: member(1), namesake: Some(member(2)) },
-            Packet::Seen { sender: member(1), namesake: None },
+            Packet::Seen { sender: member(1), joined: true, namesake: Some(member(2)) },
+            Packet::Seen { sender: member(1), joined: false, namesake: None },
             Packet::Sync { sender: member(1), digest: 7, joined: true },
             Packet::Page { sender: member(1), heading, members: (0..9).map(member).collect() },
             Packet::Dead { identity },
