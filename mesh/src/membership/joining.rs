@@ -17,6 +17,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use foca::{Member, State};
+use rand::RngExt;
 
 use super::packet::Packet;
 use super::timers::Due;
@@ -30,6 +31,9 @@ const ROUNDS: u32 = 3;
 /// How many times as long those who are silent are waited for where nobody answers who takes part: they may know what others do not, or not be
 /// there at all.
 const TIMES_WITHOUT_A_MESH: u32 = 4;
+
+/// The number in what is said of a name to one that did not ask.
+pub(super) const NOBODY_ASKED: u64 = 0;
 
 /// How far this member is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +53,8 @@ pub(super) enum Phase {
 /// What is known of the name of one that would join.
 #[derive(Debug, Default)]
 pub(super) struct NameCheck {
+    /// By which answers name what they answer: any other is of an earlier question, and may have been recorded.
+    number: u64,
     asked: BTreeSet<SocketAddr>,
     /// By who gave them.
     answers: BTreeMap<SocketAddr, Answer>,
@@ -70,6 +76,15 @@ struct Answer {
 }
 
 impl NameCheck {
+    pub(super) fn new(number: u64) -> Self {
+        Self { number, ..Self::default() }
+    }
+
+    /// Whether here was asked under this number.
+    pub(super) fn has_asked(&self, address: &SocketAddr, number: u64) -> bool {
+        self.number == number && self.asked.contains(address)
+    }
+
     /// Asks here as well. False if that are too many.
     fn ask(&mut self, address: SocketAddr) -> bool {
         let room = self.asked.len() < 2 * MAX_SEEDS || self.asked.contains(&address);
@@ -133,17 +148,20 @@ impl Membership {
     }
 
     fn ask_for_name(&mut self) {
-        let name = self.me().name.clone();
+        let look = self.look();
         for address in self.name.asked.clone() {
-            self.send(address, &Packet::Look { name: name.clone() });
+            self.send(address, &look);
         }
+    }
+
+    fn look(&self) -> Packet<'static> {
+        Packet::Look { name: self.me().name.clone(), number: self.name.number }
     }
 
     /// A member spoke to this one, which would join: it is asked as well, and answered when the name is known to be free.
     pub(super) fn spoken_to(&mut self, from: SocketAddr) {
         if !self.name.asked.contains(&from) && self.name.ask(from) {
-            let name = self.me().name.clone();
-            self.send(from, &Packet::Look { name });
+            self.send(from, &self.look());
         }
     }
 
@@ -165,7 +183,7 @@ impl Membership {
     }
 
     /// A member has this name: itself where it takes part, or one that it knows.
-    pub(super) fn looked_for(&mut self, from: SocketAddr, name: &MemberName) {
+    pub(super) fn looked_for(&mut self, from: SocketAddr, name: &MemberName, number: u64) {
         let sender = self.self_as_member();
         let namesake = if *name != self.me().name {
             let mut known = self.foca.iter_membership_state();
@@ -173,7 +191,17 @@ impl Membership {
         } else {
             (self.phase == Phase::Member).then(|| sender.clone())
         };
-        self.send(from, &Packet::Seen { sender, joined: self.joined, namesake });
+        self.send(from, &Packet::Seen { sender, number, joined: self.joined, namesake });
+    }
+
+    /// Looks again, where who said that the name is free did not know.
+    pub(super) fn told_of_namesake(&mut self, from: SocketAddr, namesake: Option<&Member<Identity>>) {
+        if !self.joined && namesake.is_some_and(|other| self.is_another(other)) {
+            self.phase = Phase::Looking;
+            self.name = NameCheck { again: true, ..NameCheck::new(self.rng.random()) };
+            self.timers.set_once(self.now + self.config.namesake_timeout / ROUNDS, Due::Name);
+            self.spoken_to(from);
+        }
     }
 
     pub(super) fn seen(
@@ -184,14 +212,6 @@ impl Membership {
         namesake: Option<Member<Identity>>,
         now: Instant,
     ) {
-        if self.phase == Phase::Member && !self.joined && namesake.as_ref().is_some_and(|other| self.is_another(other))
-        {
-            // Who said that the name is free did not know.
-            self.phase = Phase::Looking;
-            self.name.again = true;
-            self.timers.set_once(now + self.config.namesake_timeout / ROUNDS, Due::Name);
-            return self.spoken_to(from);
-        }
         if !matches!(self.phase, Phase::Idle | Phase::Looking) {
             return;
         }

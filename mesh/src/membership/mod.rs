@@ -215,6 +215,7 @@ impl Membership {
         let namesake = Arc::new(NamesakeWatch::new(&me));
         let codec = WireCodec::new(Arc::clone(&namesake));
         let foca_rng = StdRng::seed_from_u64(rng.random());
+        let name = NameCheck::new(rng.random());
         let mut timers = Timers::default();
         timers.set(now + config.sync_interval, timers::Due::Sync);
         timers.set(now + config.heal_interval, timers::Due::Heal);
@@ -227,7 +228,7 @@ impl Membership {
             token: 0,
             directory: directory::Directory::default(),
             phase: Phase::Idle,
-            name: NameCheck::default(),
+            name,
             mesh_found: None,
             seeds: Vec::new(),
             joined: false,
@@ -371,8 +372,15 @@ impl Membership {
 
     fn own_packet(&mut self, from: SocketAddr, packet: Packet<'_>, now: Instant) {
         match packet {
-            Packet::Look { name } => self.looked_for(from, &name),
-            Packet::Seen { sender, joined, namesake } => self.seen(from, &sender, joined, namesake, now),
+            Packet::Look { name, number } => self.looked_for(from, &name, number),
+            Packet::Seen { namesake, .. } if self.phase == Phase::Member => {
+                self.told_of_namesake(from, namesake.as_ref())
+            }
+            Packet::Seen { sender, number, joined, namesake } => {
+                if self.name.has_asked(&from, number) {
+                    self.seen(from, &sender, joined, namesake, now);
+                }
+            }
             Packet::Sync { sender, digest, joined } => self.asked_to_sync(from, sender, digest, joined),
             Packet::Page { sender, heading, members } => self.page(from, sender, heading, members, now),
             Packet::Dead { identity } => self.held_for_dead(from, identity),

@@ -8,7 +8,7 @@ use rand::seq::IteratorRandom;
 
 use super::codec::sender;
 use super::directory::Status;
-use super::joining::Phase;
+use super::joining::{NOBODY_ASKED, Phase};
 use super::lists::Heading;
 use super::packet::{Packet, pages};
 use super::timers::Due;
@@ -80,7 +80,7 @@ impl Membership {
             return false;
         }
         if !joined && self.held_elsewhere(&id).is_some() {
-            self.looked_for(from, &id.name);
+            self.looked_for(from, &id.name, NOBODY_ASKED);
             return false;
         }
         if !joined && self.awaits_the_mesh() {

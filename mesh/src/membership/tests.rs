@@ -207,6 +207,31 @@ fn a_member_that_has_not_joined_looks_again_when_it_meets_one_that_knows_its_nam
 }
 
 #[test]
+fn an_answer_counts_only_for_the_question_that_it_answers_and_from_who_was_asked() {
+    let mut net = Net::new();
+    let (b, _a) = (net.add("b", 1), net.add("a", 1));
+    net.run(SEC);
+    let answer = |net: &mut Net, n: usize| {
+        net.deliver_from(n, b);
+        let to = net.members[n].me().gossip_addr();
+        std::iter::from_fn(|| net.members[b].poll()).find_map(|output| match output {
+            Output::Send { to: at, bytes } if at == to => Some(bytes),
+            _ => None,
+        })
+    };
+    let from_b = net.members[b].me().gossip_addr();
+    let earlier = net.add_that_finds("a", 2, &[b]);
+    let recorded = answer(&mut net, earlier).unwrap();
+    let new = net.add_that_finds("a", 3, &[b]);
+    let answered = answer(&mut net, new).unwrap();
+    let stranger = SocketAddr::from(([10, 0, 0, 99], 7403));
+    for (from, bytes, counts) in [(from_b, &recorded, false), (stranger, &answered, false), (from_b, &answered, true)] {
+        net.members[new].handle(Input::Packet { from, bytes }, net.now);
+        assert_eq!(net.members[new].name_holder().is_some(), counts);
+    }
+}
+
+#[test]
 fn who_was_asked_is_waited_for_though_discovery_does_not_name_it_again() {
     let (mut net, [a, b, looks, _]) = one_asks_a_daemon_that_is_looking_itself();
     let second = net.add_that_finds("a", 3, &[looks, b]);
