@@ -271,7 +271,7 @@ impl Membership {
     }
 
     /// Makes sure to be newer than an earlier process of this name, though the clock may have gone back since.
-    fn succeed(&mut self, earlier: &Identity) {
+    pub(super) fn succeed(&mut self, earlier: &Identity) {
         if earlier.incarnation >= self.me().incarnation {
             let incarnation = earlier.incarnation.saturating_add(1);
             self.renew_as(|me| Identity { incarnation, ..me });

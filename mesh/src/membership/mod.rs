@@ -30,7 +30,7 @@ use foca::{AccumulatingRuntime, Foca, Member, NoCustomBroadcast, OwnedNotificati
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use codec::{NamesakeWatch, WireCodec};
+use codec::{Namesake, NamesakeWatch, WireCodec};
 pub use config::{Config, MAX_MEMBERS};
 pub use directory::{MemberInfo, Status};
 use joining::{NameCheck, Phase};
@@ -266,10 +266,10 @@ impl Membership {
             Input::Goodbye => self.goodbye(),
         }
         self.collect(now);
+        self.look_for_namesake();
         if std::mem::take(&mut self.renewed) {
             self.suspect_anew(now);
         }
-        self.look_for_namesake();
         self.reconfigure();
     }
 
@@ -591,11 +591,20 @@ impl Membership {
         self.directory.set_suspects(suspects, now, &mut self.out);
     }
 
-    /// Ends this member's part when the codec has met a newer process of its name.
+    /// Ends this member's part when a newer process of its name was met, or succeeds that one if it is dead.
     fn look_for_namesake(&mut self) {
-        if let Some(by) = self.namesake.take() {
-            self.phase = Phase::Taken;
-            self.out.push_back(Output::NameTaken { by });
+        match self.namesake.take() {
+            Some(Namesake::Live(by)) => {
+                self.phase = Phase::Taken;
+                self.out.push_back(Output::NameTaken { by });
+            }
+            Some(Namesake::Dead(earlier)) => {
+                self.counters.renewals += 1;
+                self.out.push_back(Output::TakenForDead);
+                self.succeed(&earlier);
+                self.tell_some();
+            }
+            None => {}
         }
     }
 

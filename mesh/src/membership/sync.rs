@@ -66,7 +66,7 @@ impl Membership {
             return false;
         }
         if id.name == self.me().name {
-            self.namesake.meet(&id);
+            self.namesake.meet(&id, sender.state());
             return false;
         }
         if self.directory.len() >= MAX_MEMBERS && self.directory.get(&id.name).is_none() {
@@ -139,8 +139,8 @@ impl Membership {
         if !self.meets(from, sender, heading.joined) {
             return;
         }
-        // Whom others have taken for its successor: to say that it is alive would be answered so without end.
-        if members.iter().any(|m| self.namesake.meet(m.id())) {
+        // Whom others know as newer: to say that this one is alive would be answered so without end.
+        if members.iter().any(|m| self.namesake.meet(m.id(), m.state())) {
             return;
         }
         self.tell_the_dead(&members);
@@ -182,7 +182,7 @@ impl Membership {
 
     pub(super) fn held_for_dead(&mut self, from: SocketAddr, identity: Identity) {
         // With a newer process of this name dead, no revision of this one is taken for alive: it would be told so without end.
-        if self.phase == Phase::Member && self.namesake.meet(&identity) {
+        if self.phase == Phase::Member && self.namesake.meet(&identity, State::Down) {
             return;
         }
         if identity == *self.me() && self.phase == Phase::Member && !self.me().leaving {

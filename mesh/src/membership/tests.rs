@@ -333,6 +333,26 @@ fn a_member_that_comes_back_elsewhere_succeeds_its_dead_namesake_though_its_cloc
 }
 
 #[test]
+fn one_that_takes_part_at_once_succeeds_its_dead_namesake_though_its_clock_went_back() {
+    let mut net = Net::new();
+    let (b, a) = (net.add("b", 1), net.add("a", 1000));
+    net.members[b].handle(Input::Joined, net.now);
+    net.run(SEC);
+    net.silent[a] = true;
+    net.run(3 * SEC);
+    assert_eq!(net.status(b, "a"), Some(Status::Dead));
+    let again = Identity::new(name("a"), 5, net.members[a].me().ip, Ports::default());
+    net.members[a] = Membership::new(again, Config::default(), 7, net.now);
+    net.members[a].handle(Input::Joined, net.now);
+    net.silent[a] = false;
+    net.run(5 * SEC);
+    assert!(!net.saw(a, |o| matches!(o, Output::NameTaken { .. })));
+    assert!(net.saw(a, |o| *o == Output::TakenForDead), "others may hold what it has begun");
+    assert_eq!(net.members[a].me().incarnation, 1001);
+    assert_eq!((net.status(b, "a"), net.status(a, "b")), (Some(Status::Alive), Some(Status::Alive)));
+}
+
+#[test]
 fn a_leaving_member_stays_one_until_it_says_goodbye() {
     let mut net = Net::new();
     let (a, b) = (net.add("a", 1), net.add("b", 1));
