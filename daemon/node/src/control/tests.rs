@@ -354,6 +354,21 @@ fn where_dns_answers_in_part_only_the_mesh_begins_with_all_that_birth_names_and_
 }
 
 #[test]
+fn who_knows_of_another_is_not_alone_though_dns_names_nobody_else() {
+    let now = Instant::now();
+    let mut planes = [("a", ME, vec![ME], vec![]), ("b", OTHER, vec![ME, OTHER], vec!["b".into(), "c".into()])].map(
+        |(name, ip, dns, birth)| Plane::named(name, ip, Discovery { birth, ..by_service() }, Dns::Names(dns), now),
+    );
+    planes[0].run(PATIENCE - Duration::from_secs(1));
+    planes[1].now = planes[0].now;
+    run_both(&mut planes, Duration::from_secs(3));
+    assert_eq!(planes[0].control.membership.live(), 1);
+    assert!(!planes[0].control.joined, "its patience with those whom it has met begins when it meets them");
+    run_both(&mut planes, PATIENCE);
+    assert!(planes[0].control.joined, "{}", planes[0].reason());
+}
+
+#[test]
 fn a_service_that_does_not_exist_is_no_answer_that_a_daemon_is_alone() {
     let mut plane = Plane::new(by_service(), Dns::NoSuchName);
     plane.run(LONG);

@@ -135,7 +135,9 @@ impl Control {
     /// When a daemon that finds nobody is alone, by what is known now.
     pub(super) fn alone_at(&self) -> Option<Instant> {
         let patience = self.shared.options.discovery.alone_after?;
-        if self.joined || self.membership.name_holder().is_some() || !self.unlinked_at_birth().is_empty() {
+        // Whom it has met may take part.
+        let is_met = self.membership.live() > 0;
+        if self.joined || is_met || self.membership.name_holder().is_some() || !self.unlinked_at_birth().is_empty() {
             return None;
         }
         self.discovery.alone_at(patience)
