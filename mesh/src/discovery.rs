@@ -204,7 +204,7 @@ impl Discovery {
         match input {
             Input::Tick => {
                 if self.questions.is_empty() && self.next_round <= now {
-                    self.start_round();
+                    self.start_round(now);
                 }
             }
             Input::Answer(records) => self.answered(records, now),
@@ -271,7 +271,8 @@ impl Discovery {
         if self.joined { self.config.joined_interval } else { self.pause }
     }
 
-    fn start_round(&mut self) {
+    fn start_round(&mut self, now: Instant) {
+        self.next_round = now;
         self.found = self.config.seeds.iter().copied().collect();
         (self.silent, self.itself) = (None, false);
         match &self.config.service {
@@ -466,6 +467,16 @@ mod tests {
         assert_eq!(d.poll(), None);
         d.handle(Input::Joined(false), now + Duration::from_secs(3));
         assert_eq!(d.next_deadline(), Some(now + Duration::from_secs(4)));
+    }
+
+    #[test]
+    fn after_a_pause_the_rounds_that_were_missed_are_not_made_up_for() {
+        let now = Instant::now();
+        let mut d = discovery(None, &["10.0.0.2:7403"], now);
+        d.handle(Input::Tick, now);
+        let late = now + Duration::from_secs(3600);
+        d.handle(Input::Tick, late);
+        assert!(d.next_deadline() > Some(late));
     }
 
     /// One round in which the service's name has these addresses; `None`: the questions are not answered.
