@@ -14,6 +14,7 @@
 //! seal drops the question, and ours its answer.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -78,6 +79,17 @@ pub struct Question {
     pub kind: Kind,
 }
 
+impl fmt::Display for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            Kind::Srv => "SRV",
+            Kind::A => "A",
+            Kind::Aaaa => "AAAA",
+        };
+        write!(f, "{kind} of {}", self.name)
+    }
+}
+
 /// A DNS answer. One without records, or that there is no such name, has an empty list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Records {
@@ -121,8 +133,8 @@ pub enum Round {
     Itself,
     /// These may be others: seeds, and what DNS names.
     Others(Vec<SocketAddr>),
-    /// A question was not answered, or a target that was named has no address: there may be others, whatever was found.
-    Silence,
+    /// This question was not answered, or a target that was named has no address: there may be others, whatever was found.
+    Silence(Question),
     /// The service has no addresses, or there is no such name.
     NoAddresses,
 }
@@ -150,8 +162,8 @@ pub struct Discovery {
     found: BTreeSet<SocketAddr>,
     failures: u64,
     begun: Instant,
-    /// In this round, a question was not answered, or a target has no address.
-    silent: bool,
+    /// The first question of this round that was not answered, or the one for a target that has no address.
+    silent: Option<Question>,
     /// The host that is asked for has an address.
     has_address: bool,
     /// Since when each round was answered wholly.
@@ -177,7 +189,7 @@ impl Discovery {
             found: BTreeSet::new(),
             failures: 0,
             begun: now,
-            silent: false,
+            silent: None,
             has_address: false,
             whole_since: None,
             itself: false,
@@ -192,13 +204,15 @@ impl Discovery {
         match input {
             Input::Tick => {
                 if self.questions.is_empty() && self.next_round <= now {
-                    self.start_round();
+                    self.start_round(now);
                 }
             }
             Input::Answer(records) => self.answered(records, now),
             Input::Failed => {
                 self.failures += 1;
-                self.silent = true;
+                if let Some((_, question)) = self.questions.front() {
+                    self.silent.get_or_insert_with(|| question.clone());
+                }
                 self.answered(Records::Addresses(Vec::new()), now);
             }
             Input::Joined(joined) => self.joined(joined, now),
@@ -257,9 +271,10 @@ impl Discovery {
         if self.joined { self.config.joined_interval } else { self.pause }
     }
 
-    fn start_round(&mut self) {
+    fn start_round(&mut self, now: Instant) {
+        self.next_round = now;
         self.found = self.config.seeds.iter().copied().collect();
-        (self.silent, self.itself) = (false, false);
+        (self.silent, self.itself) = (None, false);
         match &self.config.service {
             Some(service) => {
                 let name = absolute(&format!("_gossip._udp.{service}"));
@@ -272,9 +287,10 @@ impl Discovery {
     }
 
     fn answered(&mut self, records: Records, now: Instant) {
-        let Some((asked, Question { kind, .. })) = self.questions.pop_front() else {
+        let Some((asked, question)) = self.questions.pop_front() else {
             return;
         };
+        let kind = question.kind;
         match (asked, records) {
             (Asked::Service, Records::Srv(targets)) if !targets.is_empty() => {
                 for (host, port) in targets.into_iter().take(MAX_TARGETS) {
@@ -287,7 +303,9 @@ impl Discovery {
             }
             (Asked::Host { port, target }, Records::Addresses(addresses)) => {
                 self.has_address = !addresses.is_empty() || (kind == Kind::Aaaa && self.has_address);
-                self.silent |= target && kind == Kind::Aaaa && !self.has_address;
+                if target && kind == Kind::Aaaa && !self.has_address {
+                    self.silent.get_or_insert(question);
+                }
                 let room = MAX_ADDRESSES.saturating_sub(self.found.len());
                 let addresses = addresses.into_iter().take(room).map(|ip| SocketAddr::new(ip, port));
                 for address in addresses {
@@ -326,7 +344,7 @@ impl Discovery {
         let found: Vec<SocketAddr> = std::mem::take(&mut self.found).into_iter().collect();
         self.round = self.judge(&found);
         let since = self.whole_since.or(ended).unwrap_or(self.begun);
-        self.whole_since = (self.round != Round::Silence).then_some(since);
+        self.whole_since = (!matches!(self.round, Round::Silence(_))).then_some(since);
         self.only_itself = match (&self.round, self.only_itself, ended) {
             (Round::Itself, Some((since, rounds)), _) => Some((since, rounds.saturating_add(1))),
             (Round::Itself, None, Some(now)) => Some((now, 1)),
@@ -336,8 +354,8 @@ impl Discovery {
     }
 
     fn judge(&self, others: &[SocketAddr]) -> Round {
-        match (&self.config.service, self.silent, self.itself) {
-            (_, true, _) => Round::Silence,
+        match (&self.config.service, &self.silent, self.itself) {
+            (_, Some(question), _) => Round::Silence(question.clone()),
             _ if !others.is_empty() => Round::Others(others.to_vec()),
             (None, ..) => Round::NobodyToAsk,
             (_, _, true) => Round::Itself,
@@ -451,6 +469,16 @@ mod tests {
         assert_eq!(d.next_deadline(), Some(now + Duration::from_secs(4)));
     }
 
+    #[test]
+    fn after_a_pause_the_rounds_that_were_missed_are_not_made_up_for() {
+        let now = Instant::now();
+        let mut d = discovery(None, &["10.0.0.2:7403"], now);
+        d.handle(Input::Tick, now);
+        let late = now + Duration::from_secs(3600);
+        d.handle(Input::Tick, late);
+        assert!(d.next_deadline() > Some(late));
+    }
+
     /// One round in which the service's name has these addresses; `None`: the questions are not answered.
     fn round(d: &mut Discovery, addresses: Option<&[&str]>, now: Instant) {
         d.handle(Input::Tick, now);
@@ -473,7 +501,7 @@ mod tests {
         let mut d = discovery(Some("mesh."), &[], now);
         let me: &[&str] = &["10.0.0.1"];
         for (says, spoils) in [
-            (Round::Silence, None),
+            (Round::Silence(Question { name: "_gossip._udp.mesh.".into(), kind: Kind::Srv }), None),
             (Round::NoAddresses, Some(&[][..])),
             (Round::Others(vec![addr("10.0.0.2:7403")]), Some(&["10.0.0.1", "10.0.0.2"][..])),
         ] {
@@ -516,7 +544,7 @@ mod tests {
                 d.handle(answer, now);
             }
             assert!(matches!(d.poll(), Some(Output::Found(_))));
-            assert_eq!(*d.round() == Round::Silence, silent);
+            assert_eq!(matches!(d.round(), Round::Silence(_)), silent);
         }
         d.handle(Input::Tick, now + Duration::from_secs(9));
         asked(&mut d);
@@ -525,7 +553,8 @@ mod tests {
             asked(&mut d);
             d.handle(answer, now);
         }
-        assert_eq!(*d.round(), Round::Silence, "another is named, whose address is not told");
+        let Round::Silence(question) = d.round() else { panic!("{:?}", d.round()) };
+        assert_eq!(question.to_string(), "AAAA of b.mesh.", "another is named, whose address is not told");
     }
 
     #[test]

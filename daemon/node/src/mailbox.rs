@@ -293,11 +293,21 @@ pub enum ToControl {
 const MESSAGES_PER_TURN: usize = 256;
 const KEY_BYTES_PER_TURN: usize = 512 * 1024;
 
+/// Bytes of a refusal that are kept: one of ours is shorter.
+const REFUSAL_BYTES: usize = 1024;
+
 impl ToControl {
+    /// A daemon refused our greeting, for this reason.
+    pub(crate) fn refused(refusal: &[u8]) -> Self {
+        Self::Refused { refusal: refusal.get(..REFUSAL_BYTES).unwrap_or(refusal).to_vec() }
+    }
+
     /// What it counts for in `limits.control_bytes`: what other daemons say has no other bound.
     pub(crate) fn weight(&self) -> usize {
         match self {
-            Self::FromMember { body, .. } | Self::Keys { body, .. } => size_of::<Self>() + body.len(),
+            Self::FromMember { body, .. } | Self::Keys { body, .. } | Self::Refused { refusal: body } => {
+                size_of::<Self>() + body.len()
+            }
             _ => 0,
         }
     }
@@ -329,6 +339,13 @@ mod tests {
         assert_eq!((taken(0), taken(KEY_BYTES_PER_TURN / 4), taken(KEY_BYTES_PER_TURN)), (MESSAGES_PER_TURN, 4, 1));
         let mut two = vec![keys(1), keys(1)];
         assert_eq!(ToControl::turn(|| two.pop()).len(), 2);
+    }
+
+    #[test]
+    fn a_refusal_is_cut_and_has_a_weight() {
+        let weight = |len: usize| ToControl::refused(&vec![0; len]).weight();
+        assert!(weight(1) > 0);
+        assert_eq!(weight(1 << 20), weight(REFUSAL_BYTES));
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub(super) enum CodecError {
 ///
 /// It also stops a daemon whose name a newer process has taken: foca would take news of that process for stale and tell
 /// everyone that it is dead, and the two would kill each other for ever. So such a datagram is refused, and the newer
-/// process noted.
+/// process noted; one that is dead is succeeded.
 #[derive(Debug, Clone)]
 pub(super) struct WireCodec {
     namesake: Arc<NamesakeWatch>,
@@ -43,7 +43,16 @@ pub(super) struct WireCodec {
 pub(super) struct NamesakeWatch {
     name_hash: u64,
     incarnation: AtomicU64,
-    met: Mutex<Option<Identity>>,
+    met: Mutex<Option<Namesake>>,
+}
+
+/// A newer process of this member's name, as others know it.
+#[derive(Debug, Clone)]
+pub(super) enum Namesake {
+    /// It was declared dead: an earlier one, from before the clock went back.
+    Dead(Identity),
+    /// It lives.
+    Live(Identity),
 }
 
 impl NamesakeWatch {
@@ -57,16 +66,20 @@ impl NamesakeWatch {
     }
 
     /// Notes a newer process of this member's name. True when it is one.
-    pub(super) fn meet(&self, id: &Identity) -> bool {
+    pub(super) fn meet(&self, id: &Identity, state: State) -> bool {
         let newer = id.name.hash64() == self.name_hash && id.incarnation > self.incarnation.load(Ordering::Relaxed);
         if newer && let Ok(mut met) = self.met.lock() {
-            *met = Some(id.clone());
+            match (state, &*met) {
+                (State::Down, Some(Namesake::Live(_))) => {}
+                (State::Down, _) => *met = Some(Namesake::Dead(id.clone())),
+                (State::Alive | State::Suspect, _) => *met = Some(Namesake::Live(id.clone())),
+            }
         }
         newer
     }
 
     /// The newer process that was met since the last call.
-    pub(super) fn take(&self) -> Option<Identity> {
+    pub(super) fn take(&self) -> Option<Namesake> {
         self.met.lock().ok()?.take()
     }
 }
@@ -76,8 +89,8 @@ impl WireCodec {
         Self { namesake }
     }
 
-    fn check(&self, id: &Identity) -> Result<(), CodecError> {
-        if self.namesake.meet(id) { Err(CodecError::Namesake) } else { Ok(()) }
+    fn check(&self, id: &Identity, state: State) -> Result<(), CodecError> {
+        if self.namesake.meet(id, state) { Err(CodecError::Namesake) } else { Ok(()) }
     }
 }
 
@@ -95,7 +108,7 @@ impl foca::Codec<Identity> for WireCodec {
 
     fn decode_header(&mut self, mut buf: impl Buf) -> Result<Header<Identity>, CodecError> {
         let src = get_identity(&mut buf)?;
-        self.check(&src)?;
+        self.check(&src, State::Alive)?;
         Ok(Header {
             src,
             src_incarnation: buf.try_get_u16().map_err(short)?,
@@ -112,9 +125,14 @@ impl foca::Codec<Identity> for WireCodec {
 
     fn decode_member(&mut self, mut buf: impl Buf) -> Result<Member<Identity>, CodecError> {
         let member = get_member(&mut buf)?;
-        self.check(member.id())?;
+        self.check(member.id(), member.state())?;
         Ok(member)
     }
+}
+
+/// Who sent a datagram of foca's.
+pub(super) fn sender(mut datagram: &[u8]) -> Option<Identity> {
+    get_identity(&mut datagram).ok()
 }
 
 /// A datagram of foca's that has to do with a probe.

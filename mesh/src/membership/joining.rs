@@ -5,6 +5,10 @@
 //! together with all that it holds. Whether that one lives is for the mesh to find out, which probes it, and not for the newcomer. The name
 //! may become free in a moment, as when a pod is deleted without grace: the newcomer asks on for [`super::Config::name_patience`].
 //!
+//! Whoever has not joined may not know of the mesh that has the name. So its answer decides only with those of all who are asked, or when these
+//! are silent for longer; one that is about to hear from the mesh takes in nobody else who has not joined; and a member that meets one that
+//! has not joined, under the name of a live member, says so, upon which that one asks again.
+//!
 //! Two may take part all the same, e.g. where they began on two sides of a cut: then the newer process stays, as the other was
 //! declared dead by those who took it in.
 
@@ -13,6 +17,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use foca::{Member, State};
+use rand::RngExt;
 
 use super::packet::Packet;
 use super::timers::Due;
@@ -23,6 +28,12 @@ use statemesh_protocol::identity::{Identity, MemberName};
 const MAX_SEEDS: usize = 64;
 /// How often those who may know the name are asked before they count as silent: losing as many datagrams in a row is unlikely.
 const ROUNDS: u32 = 3;
+/// How many times as long those who are silent are waited for where nobody answers who takes part: they may know what others do not, or not be
+/// there at all.
+const TIMES_WITHOUT_A_MESH: u32 = 4;
+
+/// The number in what is said of a name to one that did not ask.
+pub(super) const NOBODY_ASKED: u64 = 0;
 
 /// How far this member is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,16 +53,38 @@ pub(super) enum Phase {
 /// What is known of the name of one that would join.
 #[derive(Debug, Default)]
 pub(super) struct NameCheck {
+    /// By which answers name what they answer: any other is of an earlier question, and may have been recorded.
+    number: u64,
     asked: BTreeSet<SocketAddr>,
-    /// Who answered, when, and the live member elsewhere that it said to have the name.
-    answers: BTreeMap<SocketAddr, (Instant, Option<Identity>)>,
+    /// By who gave them.
+    answers: BTreeMap<SocketAddr, Answer>,
     /// Since the first answer.
     since: Option<Instant>,
+    /// It was a member before, and may be known.
+    again: bool,
     /// Since somebody else has the name.
     held_since: Option<Instant>,
 }
 
+#[derive(Debug)]
+struct Answer {
+    at: Instant,
+    /// Who gave it takes part.
+    joined: bool,
+    /// The live member elsewhere that has the name.
+    holder: Option<Identity>,
+}
+
 impl NameCheck {
+    pub(super) fn new(number: u64) -> Self {
+        Self { number, ..Self::default() }
+    }
+
+    /// Whether here was asked under this number.
+    pub(super) fn has_asked(&self, address: &SocketAddr, number: u64) -> bool {
+        self.number == number && self.asked.contains(address)
+    }
+
     /// Asks here as well. False if that are too many.
     fn ask(&mut self, address: SocketAddr) -> bool {
         let room = self.asked.len() < 2 * MAX_SEEDS || self.asked.contains(&address);
@@ -61,15 +94,15 @@ impl NameCheck {
         room
     }
 
-    fn note(&mut self, from: SocketAddr, holder: Option<Identity>, now: Instant) {
-        self.since.get_or_insert(now);
+    fn note(&mut self, from: SocketAddr, answer: Answer) {
+        self.since.get_or_insert(answer.at);
         if self.answers.len() < 4 * MAX_SEEDS || self.answers.contains_key(&from) {
-            self.answers.insert(from, (now, holder));
+            self.answers.insert(from, answer);
         }
     }
 
     fn forget(&mut self, older_than: Duration, now: Instant) {
-        self.answers.retain(|_, (at, _)| now.saturating_duration_since(*at) <= older_than);
+        self.answers.retain(|_, answer| now.saturating_duration_since(answer.at) <= older_than);
         match self.holder() {
             Some(_) => _ = self.held_since.get_or_insert(now),
             None => self.held_since = None,
@@ -78,11 +111,15 @@ impl NameCheck {
 
     /// Who has the name.
     pub(super) fn holder(&self) -> Option<&Identity> {
-        self.answers.values().find_map(|(_, holder)| holder.as_ref())
+        self.answers.values().find_map(|answer| answer.holder.as_ref())
     }
 
     fn have_all_answered(&self) -> bool {
         self.asked.iter().all(|address| self.answers.contains_key(address))
+    }
+
+    fn has_met_the_mesh(&self) -> bool {
+        self.answers.values().any(|answer| answer.joined)
     }
 }
 
@@ -91,13 +128,11 @@ impl Membership {
         let own = self.me().gossip_addr();
         seeds.retain(|seed| *seed != own);
         seeds.truncate(MAX_SEEDS);
-        let gone: Vec<_> = self.seeds.iter().filter(|seed| !seeds.contains(seed)).copied().collect();
         self.seeds = seeds;
         self.directory.forget(self.config.forget_after, now);
         match self.phase {
             Phase::Idle | Phase::Looking => {
                 self.phase = Phase::Looking;
-                gone.iter().for_each(|seed| _ = self.name.asked.remove(seed));
                 for seed in self.seeds.clone() {
                     self.name.ask(seed);
                 }
@@ -113,17 +148,20 @@ impl Membership {
     }
 
     fn ask_for_name(&mut self) {
-        let name = self.me().name.clone();
+        let look = self.look();
         for address in self.name.asked.clone() {
-            self.send(address, &Packet::Look { name: name.clone() });
+            self.send(address, &look);
         }
+    }
+
+    fn look(&self) -> Packet<'static> {
+        Packet::Look { name: self.me().name.clone(), number: self.name.number }
     }
 
     /// A member spoke to this one, which would join: it is asked as well, and answered when the name is known to be free.
     pub(super) fn spoken_to(&mut self, from: SocketAddr) {
         if !self.name.asked.contains(&from) && self.name.ask(from) {
-            let name = self.me().name.clone();
-            self.send(from, &Packet::Look { name });
+            self.send(from, &self.look());
         }
     }
 
@@ -145,7 +183,7 @@ impl Membership {
     }
 
     /// A member has this name: itself where it takes part, or one that it knows.
-    pub(super) fn looked_for(&mut self, from: SocketAddr, name: &MemberName) {
+    pub(super) fn looked_for(&mut self, from: SocketAddr, name: &MemberName, number: u64) {
         let sender = self.self_as_member();
         let namesake = if *name != self.me().name {
             let mut known = self.foca.iter_membership_state();
@@ -153,13 +191,24 @@ impl Membership {
         } else {
             (self.phase == Phase::Member).then(|| sender.clone())
         };
-        self.send(from, &Packet::Seen { sender, namesake });
+        self.send(from, &Packet::Seen { sender, number, joined: self.joined, namesake });
+    }
+
+    /// Looks again, where who said that the name is free did not know.
+    pub(super) fn told_of_namesake(&mut self, from: SocketAddr, namesake: Option<&Member<Identity>>) {
+        if !self.joined && namesake.is_some_and(|other| self.is_another(other)) {
+            self.phase = Phase::Looking;
+            self.name = NameCheck { again: true, ..NameCheck::new(self.rng.random()) };
+            self.timers.set_once(self.now + self.config.namesake_timeout / ROUNDS, Due::Name);
+            self.spoken_to(from);
+        }
     }
 
     pub(super) fn seen(
         &mut self,
         from: SocketAddr,
         sender: &Member<Identity>,
+        joined: bool,
         namesake: Option<Member<Identity>>,
         now: Instant,
     ) {
@@ -168,13 +217,14 @@ impl Membership {
         }
         let holder = match namesake {
             Some(other) if self.is_another(&other) => Some(other.id().clone()),
+            Some(other) if self.name.again && other.id().same_process(self.me()) => None,
             Some(other) => {
                 self.succeed(other.id());
                 None
             }
             None => Some(sender.id()).filter(|other| self.comes_before_me(other)).cloned(),
         };
-        self.name.note(from, holder, now);
+        self.name.note(from, Answer { at: now, joined, holder });
         self.go_on_looking(now);
     }
 
@@ -194,6 +244,7 @@ impl Membership {
         let timeout = self.config.namesake_timeout;
         // What one said who is silent since counts for as long again.
         self.name.forget(2 * timeout, now);
+        let patience = timeout * if self.name.has_met_the_mesh() { 1 } else { TIMES_WITHOUT_A_MESH };
         let silent_for = self.name.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         if let Some(by) = self.name.holder().cloned() {
             let held_for = self.name.held_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
@@ -202,7 +253,7 @@ impl Membership {
                 return self.out.push_back(Output::NameTaken { by });
             }
         } else if !self.name.answers.is_empty()
-            && (silent_for >= timeout || (self.phase == Phase::Looking && self.name.have_all_answered()))
+            && (silent_for >= patience || (self.phase == Phase::Looking && self.name.have_all_answered()))
         {
             return self.become_member();
         }
@@ -220,7 +271,7 @@ impl Membership {
     }
 
     /// Makes sure to be newer than an earlier process of this name, though the clock may have gone back since.
-    fn succeed(&mut self, earlier: &Identity) {
+    pub(super) fn succeed(&mut self, earlier: &Identity) {
         if earlier.incarnation >= self.me().incarnation {
             let incarnation = earlier.incarnation.saturating_add(1);
             self.renew_as(|me| Identity { incarnation, ..me });
@@ -232,9 +283,19 @@ impl Membership {
     pub(super) fn become_member(&mut self) {
         self.phase = Phase::Member;
         let name = std::mem::take(&mut self.name);
-        let all: BTreeSet<SocketAddr> = name.asked.into_iter().chain(name.answers.into_keys()).collect();
+        self.mesh_found = name.has_met_the_mesh().then_some(self.now);
+        let all: BTreeSet<SocketAddr> = name.asked.iter().chain(name.answers.keys()).copied().collect();
         for address in all {
-            self.sync_with(address);
+            if self.mesh_found.is_none() || name.answers.get(&address).is_none_or(|answer| answer.joined) {
+                self.sync_with(address);
+            }
         }
+    }
+
+    /// Whether the list of one that takes part is about to come, which tells whose name is free. If it does not, that one may be dead.
+    pub(super) fn awaits_the_mesh(&self) -> bool {
+        let patience = self.config.namesake_timeout * TIMES_WITHOUT_A_MESH;
+        let is_soon = |at| self.now.saturating_duration_since(at) < patience;
+        !self.joined && self.mesh_found.is_some_and(is_soon) && !self.lists.are_of_the_mesh()
     }
 }

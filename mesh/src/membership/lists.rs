@@ -92,9 +92,14 @@ impl Lists {
         self.by_sender.get(sender).is_some_and(List::is_whole)
     }
 
+    /// Whether all is known that one which takes part knows.
+    pub(super) fn are_of_the_mesh(&self) -> bool {
+        self.by_sender.values().any(|list| list.joined && list.is_whole())
+    }
+
     /// What is known by now, when these were to be asked and so many others are alive.
     pub(super) fn met(&mut self, seeds: &[SocketAddr], live: usize, now: Instant) -> Met {
-        if self.by_sender.values().any(|list| list.joined && list.is_whole()) {
+        if self.are_of_the_mesh() {
             return Met::Mesh;
         }
         if live == 0 {

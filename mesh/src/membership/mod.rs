@@ -30,7 +30,7 @@ use foca::{AccumulatingRuntime, Foca, Member, NoCustomBroadcast, OwnedNotificati
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use codec::{NamesakeWatch, WireCodec};
+use codec::{Namesake, NamesakeWatch, WireCodec};
 pub use config::{Config, MAX_MEMBERS};
 pub use directory::{MemberInfo, Status};
 use joining::{NameCheck, Phase};
@@ -180,6 +180,8 @@ pub struct Membership {
     phase: Phase,
     /// Whether the name is free, until this member takes part.
     name: NameCheck,
+    /// When one that takes part has answered, whose list is awaited.
+    mesh_found: Option<Instant>,
     seeds: Vec<SocketAddr>,
     joined: bool,
     /// What it was told before.
@@ -213,6 +215,7 @@ impl Membership {
         let namesake = Arc::new(NamesakeWatch::new(&me));
         let codec = WireCodec::new(Arc::clone(&namesake));
         let foca_rng = StdRng::seed_from_u64(rng.random());
+        let name = NameCheck::new(rng.random());
         let mut timers = Timers::default();
         timers.set(now + config.sync_interval, timers::Due::Sync);
         timers.set(now + config.heal_interval, timers::Due::Heal);
@@ -225,7 +228,8 @@ impl Membership {
             token: 0,
             directory: directory::Directory::default(),
             phase: Phase::Idle,
-            name: NameCheck::default(),
+            name,
+            mesh_found: None,
             seeds: Vec::new(),
             joined: false,
             lists: Lists::default(),
@@ -262,10 +266,10 @@ impl Membership {
             Input::Goodbye => self.goodbye(),
         }
         self.collect(now);
+        self.look_for_namesake();
         if std::mem::take(&mut self.renewed) {
             self.suspect_anew(now);
         }
-        self.look_for_namesake();
         self.reconfigure();
     }
 
@@ -316,8 +320,11 @@ impl Membership {
         self.name.holder()
     }
 
-    /// What a member that joins knows of others.
+    /// What a member that joins knows of others; nothing as long as it asks whether its name is free.
     pub fn met(&mut self, now: Instant) -> Met {
+        if self.phase != Phase::Member {
+            return Met::Nobody;
+        }
         self.lists.met(&self.seeds, self.live(), now)
     }
 
@@ -334,6 +341,8 @@ impl Membership {
         match Packet::decode(bytes) {
             // It may be about an earlier process of this name, of which this one has not heard yet.
             Ok(Packet::Swim(_)) if matches!(self.phase, Phase::Idle | Phase::Looking) => {}
+            // Whether it takes part is what its list says.
+            Ok(Packet::Swim(bytes)) if self.is_contested(bytes) => self.sync_with(from),
             Ok(Packet::Swim(bytes)) => {
                 self.probe.heard(bytes);
                 let result = self.foca.handle_data(bytes, &mut self.runtime);
@@ -363,8 +372,15 @@ impl Membership {
 
     fn own_packet(&mut self, from: SocketAddr, packet: Packet<'_>, now: Instant) {
         match packet {
-            Packet::Look { name } => self.looked_for(from, &name),
-            Packet::Seen { sender, namesake } => self.seen(from, &sender, namesake, now),
+            Packet::Look { name, number } => self.looked_for(from, &name, number),
+            Packet::Seen { namesake, .. } if self.phase == Phase::Member => {
+                self.told_of_namesake(from, namesake.as_ref())
+            }
+            Packet::Seen { sender, number, joined, namesake } => {
+                if self.name.has_asked(&from, number) {
+                    self.seen(from, &sender, joined, namesake, now);
+                }
+            }
             Packet::Sync { sender, digest, joined } => self.asked_to_sync(from, sender, digest, joined),
             Packet::Page { sender, heading, members } => self.page(from, sender, heading, members, now),
             Packet::Dead { identity } => self.held_for_dead(from, identity),
@@ -403,6 +419,10 @@ impl Membership {
     fn foca_timer(&mut self, timer: Timer<Identity>, now: Instant) {
         if self.is_over(&timer) {
             return;
+        }
+        if self.phase == Phase::Looking {
+            // It looks again, and says nothing of itself meanwhile.
+            return self.timers.set(now + self.config.namesake_timeout, timers::Due::Foca(timer));
         }
         if let Timer::SendIndirectProbe { probed_id, .. } = &timer
             && let Some(ping) = self.probe.unanswered(probed_id.gossip_addr())
@@ -571,11 +591,20 @@ impl Membership {
         self.directory.set_suspects(suspects, now, &mut self.out);
     }
 
-    /// Ends this member's part when the codec has met a newer process of its name.
+    /// Ends this member's part when a newer process of its name was met, or succeeds that one if it is dead.
     fn look_for_namesake(&mut self) {
-        if let Some(by) = self.namesake.take() {
-            self.phase = Phase::Taken;
-            self.out.push_back(Output::NameTaken { by });
+        match self.namesake.take() {
+            Some(Namesake::Live(by)) => {
+                self.phase = Phase::Taken;
+                self.out.push_back(Output::NameTaken { by });
+            }
+            Some(Namesake::Dead(earlier)) => {
+                self.counters.renewals += 1;
+                self.out.push_back(Output::TakenForDead);
+                self.succeed(&earlier);
+                self.tell_some();
+            }
+            None => {}
         }
     }
 

@@ -14,9 +14,9 @@ pub(super) enum Packet<'a> {
     /// foca's.
     Swim(&'a [u8]),
     /// I would join under this name. Who has it? Says nothing about the sender, so that asking changes nothing.
-    Look { name: MemberName },
-    /// The answer: I am here, and this is what I know of the name.
-    Seen { sender: Member<Identity>, namesake: Option<Member<Identity>> },
+    Look { name: MemberName, number: u64 },
+    /// The answer to the question of this number: I am here, take part or do not yet, and this is what I know of the name.
+    Seen { sender: Member<Identity>, number: u64, joined: bool, namesake: Option<Member<Identity>> },
     /// Here is who I am and the digest of my list. Send me yours if it differs, or if I do not take part yet.
     Sync { sender: Member<Identity>, digest: u64, joined: bool },
     /// A part of my list. What it says of members does not depend on the others.
@@ -40,13 +40,16 @@ impl<'a> Packet<'a> {
                 buf.put_u8(SWIM);
                 buf.put_slice(bytes);
             }
-            Self::Look { name } => {
+            Self::Look { name, number } => {
                 buf.put_u8(LOOK);
+                buf.put_u64(*number);
                 buf.put_slice(name.as_str().as_bytes());
             }
-            Self::Seen { sender, namesake } => {
+            Self::Seen { sender, number, joined, namesake } => {
                 buf.put_u8(SEEN);
                 put_member(&mut buf, sender);
+                buf.put_u64(*number);
+                buf.put_u8(u8::from(*joined));
                 if let Some(member) = namesake {
                     put_member(&mut buf, member);
                 }
@@ -81,9 +84,11 @@ impl<'a> Packet<'a> {
         let number = |buf: &mut &[u8]| buf.try_get_u64().map_err(|_| CodecError::Short);
         let packet = match *kind {
             SWIM => return Ok(Self::Swim(buf)),
-            LOOK => return look(buf),
+            LOOK => return Ok(Self::Look { number: number(&mut buf)?, name: name(buf)? }),
             SEEN => Self::Seen {
                 sender: get_member(&mut buf)?,
+                number: number(&mut buf)?,
+                joined: flag(&mut buf)?,
                 namesake: if buf.is_empty() { None } else { Some(get_member(&mut buf)?) },
             },
             SYNC => Self::Sync { sender: get_member(&mut buf)?, digest: number(&mut buf)?, joined: flag(&mut buf)? },
@@ -103,10 +108,9 @@ impl<'a> Packet<'a> {
     }
 }
 
-fn look(bytes: &[u8]) -> Result<Packet<'_>, CodecError> {
+fn name(bytes: &[u8]) -> Result<MemberName, CodecError> {
     let text = std::str::from_utf8(bytes).map_err(|_| CodecError::Malformed)?;
-    let name = MemberName::new(text).map_err(|_| CodecError::Malformed)?;
-    Ok(Packet::Look { name })
+    MemberName::new(text).map_err(|_| CodecError::Malformed)
 }
 
 fn flag(buf: &mut &[u8]) -> Result<bool, CodecError> {
@@ -174,9 +178,9 @@ mod tests {
         let heading = Heading { digest: 7, part: 1, parts: 2, joined: true };
         let packets = [
             Packet::Swim(b"any"),
-            Packet::Look { name: identity.name.clone() },
-            Packet::Seen { sender: member(1), namesake: Some(member(2)) },
-            Packet::Seen { sender: member(1), namesake: None },
+            Packet::Look { name: identity.name.clone(), number: 7 },
+            Packet::Seen { sender: member(1), number: 7, joined: true, namesake: Some(member(2)) },
+            Packet::Seen { sender: member(1), number: 7, joined: false, namesake: None },
             Packet::Sync { sender: member(1), digest: 7, joined: true },
             Packet::Page { sender: member(1), heading, members: (0..9).map(member).collect() },
             Packet::Dead { identity },

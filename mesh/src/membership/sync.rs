@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use foca::{Member, State};
 use rand::seq::IteratorRandom;
 
+use super::codec::sender;
 use super::directory::Status;
-use super::joining::Phase;
+use super::joining::{NOBODY_ASKED, Phase};
 use super::lists::Heading;
 use super::packet::{Packet, pages};
 use super::timers::Due;
@@ -47,7 +48,7 @@ impl Membership {
     }
 
     pub(super) fn asked_to_sync(&mut self, from: SocketAddr, sender: Member<Identity>, digest: u64, joined: bool) {
-        if !self.meets(from, sender) {
+        if !self.meets(from, sender, joined) {
             return;
         }
         // One that joins has to know that it knows everybody.
@@ -57,15 +58,15 @@ impl Membership {
     }
 
     /// Hears from a member. False when it is not one: it is known to be dead, or a namesake, or too many are known; or when this one
-    /// does not take part yet.
-    fn meets(&mut self, from: SocketAddr, sender: Member<Identity>) -> bool {
+    /// does not take part yet, or cannot tell whether the name of one that has not joined is free.
+    fn meets(&mut self, from: SocketAddr, sender: Member<Identity>, joined: bool) -> bool {
         let id = sender.id().clone();
         if matches!(self.phase, Phase::Idle | Phase::Looking) {
             self.spoken_to(from);
             return false;
         }
         if id.name == self.me().name {
-            self.namesake.meet(&id);
+            self.namesake.meet(&id, sender.state());
             return false;
         }
         if self.directory.len() >= MAX_MEMBERS && self.directory.get(&id.name).is_none() {
@@ -78,8 +79,28 @@ impl Membership {
             self.send_list(from);
             return false;
         }
+        if !joined && self.held_elsewhere(&id).is_some() {
+            self.looked_for(from, &id.name, NOBODY_ASKED);
+            return false;
+        }
+        if !joined && self.awaits_the_mesh() {
+            return false;
+        }
         self.apply(std::iter::once(sender));
         true
+    }
+
+    /// The process, another one at another address, that is known to live under this name.
+    fn held_elsewhere(&self, id: &Identity) -> Option<&Identity> {
+        let live = self.directory.get(&id.name).filter(|known| known.status.is_live());
+        let other = live.map(|known| &known.identity);
+        other.filter(|other| !other.same_process(id) && other.gossip_addr() != id.gossip_addr())
+    }
+
+    /// Whether the sender of a datagram of foca's would end a live member whose name it has.
+    pub(super) fn is_contested(&self, datagram: &[u8]) -> bool {
+        sender(datagram)
+            .is_some_and(|id| self.held_elsewhere(&id).is_some_and(|other| other.incarnation < id.incarnation))
     }
 
     /// Exactly this identity, or a newer one, that is known to be down.
@@ -115,11 +136,11 @@ impl Membership {
         now: Instant,
     ) {
         let name = sender.id().name.clone();
-        if !self.meets(from, sender) {
+        if !self.meets(from, sender, heading.joined) {
             return;
         }
-        // Whom others have taken for its successor: to say that it is alive would be answered so without end.
-        if members.iter().any(|m| self.namesake.meet(m.id())) {
+        // Whom others know as newer: to say that this one is alive would be answered so without end.
+        if members.iter().any(|m| self.namesake.meet(m.id(), m.state())) {
             return;
         }
         self.tell_the_dead(&members);
@@ -161,7 +182,7 @@ impl Membership {
 
     pub(super) fn held_for_dead(&mut self, from: SocketAddr, identity: Identity) {
         // With a newer process of this name dead, no revision of this one is taken for alive: it would be told so without end.
-        if self.phase == Phase::Member && self.namesake.meet(&identity) {
+        if self.phase == Phase::Member && self.namesake.meet(&identity, State::Down) {
             return;
         }
         if identity == *self.me() && self.phase == Phase::Member && !self.me().leaving {

@@ -151,6 +151,97 @@ fn whoever_of_those_who_are_asked_knows_the_name_to_be_anothers_is_believed_and_
     assert!(net.was_kept_out(second, a, b));
 }
 
+/// A mesh of two, a daemon that looks for it and has no answer yet, and one that has the name of the second and asks only that daemon.
+fn one_asks_a_daemon_that_is_looking_itself() -> (Net, [usize; 4]) {
+    let mut net = Net::new();
+    let b = net.add_that_finds("b", 1, &[]);
+    net.members[b].handle(Input::Joined, net.now);
+    let a = net.add_that_finds("a", 1, &[b]);
+    net.run(SEC);
+    net.members[a].handle(Input::Joined, net.now);
+    net.silent[b] = true;
+    let looks = net.add_that_finds("d", 1, &[b]);
+    let second = net.add_that_finds("a", 2, &[looks]);
+    net.deliver();
+    (net, [a, b, looks, second])
+}
+
+#[test]
+fn what_one_says_that_is_looking_itself_lets_nobody_end_a_member_of_the_mesh_that_it_finds() {
+    for silent_ms in [5, 300, 700] {
+        let (mut net, [a, b, looks, second]) = one_asks_a_daemon_that_is_looking_itself();
+        net.run(Duration::from_millis(silent_ms));
+        net.silent[b] = false;
+        for _ in 0..15 {
+            net.finds(looks, &[b]);
+            net.finds(second, &[looks]);
+            net.run(SEC);
+        }
+        assert!(net.was_kept_out(second, a, b), "{silent_ms} ms: {:?}", net.events);
+        assert_eq!(net.status(looks, "a"), Some(Status::Alive));
+        assert_eq!(net.members[looks].member(&name("a")).unwrap().identity.incarnation, 1);
+    }
+}
+
+#[test]
+fn a_member_that_has_not_joined_looks_again_when_it_meets_one_that_knows_its_name_for_anothers() {
+    let mut net = Net::new();
+    let b = net.add_that_finds("b", 1, &[]);
+    net.members[b].handle(Input::Joined, net.now);
+    let a = net.add_that_finds("a", 1, &[b]);
+    net.run(SEC);
+    net.members[a].handle(Input::Joined, net.now);
+    let ignorant = net.add_that_finds("d", 1, &[]);
+    let second = net.add_that_finds("a", 2, &[ignorant]);
+    net.run(SEC);
+    assert_eq!(net.members[second].phase, Phase::Member);
+    net.finds(second, &[b, ignorant]);
+    net.run(SEC);
+    assert_eq!(net.members[second].name_holder(), Some(net.members[a].me()));
+    assert_eq!(net.members[second].met(net.now), Met::Nobody);
+    net.silent[a] = true;
+    net.run(5 * SEC);
+    assert_eq!(net.members[b].member(&name("a")).unwrap().identity.incarnation, 2);
+    assert_eq!(net.status(b, "a"), Some(Status::Alive));
+    assert!(!net.saw(second, |o| matches!(o, Output::NameTaken { .. })));
+}
+
+#[test]
+fn an_answer_counts_only_for_the_question_that_it_answers_and_from_who_was_asked() {
+    let mut net = Net::new();
+    let (b, _a) = (net.add("b", 1), net.add("a", 1));
+    net.run(SEC);
+    let answer = |net: &mut Net, n: usize| {
+        net.deliver_from(n, b);
+        let to = net.members[n].me().gossip_addr();
+        std::iter::from_fn(|| net.members[b].poll()).find_map(|output| match output {
+            Output::Send { to: at, bytes } if at == to => Some(bytes),
+            _ => None,
+        })
+    };
+    let from_b = net.members[b].me().gossip_addr();
+    let earlier = net.add_that_finds("a", 2, &[b]);
+    let recorded = answer(&mut net, earlier).unwrap();
+    let new = net.add_that_finds("a", 3, &[b]);
+    let answered = answer(&mut net, new).unwrap();
+    let stranger = SocketAddr::from(([10, 0, 0, 99], 7403));
+    for (from, bytes, counts) in [(from_b, &recorded, false), (stranger, &answered, false), (from_b, &answered, true)] {
+        net.members[new].handle(Input::Packet { from, bytes }, net.now);
+        assert_eq!(net.members[new].name_holder().is_some(), counts);
+    }
+}
+
+#[test]
+fn who_was_asked_is_waited_for_though_discovery_does_not_name_it_again() {
+    let (mut net, [a, b, looks, _]) = one_asks_a_daemon_that_is_looking_itself();
+    let second = net.add_that_finds("a", 3, &[looks, b]);
+    net.finds(second, &[looks]);
+    net.run(Duration::from_millis(800));
+    net.silent[b] = false;
+    net.run(NAME_PATIENCE + SEC);
+    assert!(net.was_kept_out(second, a, b));
+}
+
 #[test]
 fn a_member_that_is_spoken_to_asks_for_its_name_all_the_same() {
     let mut net = Net::new();
@@ -239,6 +330,26 @@ fn a_member_that_comes_back_elsewhere_succeeds_its_dead_namesake_though_its_cloc
         events.iter().position(|o| matches!(o, Output::Down { identity, left: false } if identity.incarnation == 1000));
     let up = events.iter().position(|o| matches!(o, Output::Up(id) if id.incarnation == 1001));
     assert!(down.unwrap() < up.unwrap());
+}
+
+#[test]
+fn one_that_takes_part_at_once_succeeds_its_dead_namesake_though_its_clock_went_back() {
+    let mut net = Net::new();
+    let (b, a) = (net.add("b", 1), net.add("a", 1000));
+    net.members[b].handle(Input::Joined, net.now);
+    net.run(SEC);
+    net.silent[a] = true;
+    net.run(3 * SEC);
+    assert_eq!(net.status(b, "a"), Some(Status::Dead));
+    let again = Identity::new(name("a"), 5, net.members[a].me().ip, Ports::default());
+    net.members[a] = Membership::new(again, Config::default(), 7, net.now);
+    net.members[a].handle(Input::Joined, net.now);
+    net.silent[a] = false;
+    net.run(5 * SEC);
+    assert!(!net.saw(a, |o| matches!(o, Output::NameTaken { .. })));
+    assert!(net.saw(a, |o| *o == Output::TakenForDead), "others may hold what it has begun");
+    assert_eq!(net.members[a].me().incarnation, 1001);
+    assert_eq!((net.status(b, "a"), net.status(a, "b")), (Some(Status::Alive), Some(Status::Alive)));
 }
 
 #[test]

@@ -20,6 +20,10 @@ struct Link<L> {
     early_bytes: usize,
 }
 
+/// More came early than there is room for: the lanes have to end, as what comes behind cannot be taken without it.
+#[derive(Debug, PartialEq)]
+pub(super) struct NoRoom;
+
 /// What became of a link.
 #[derive(Debug, PartialEq)]
 pub(super) enum Change {
@@ -94,19 +98,30 @@ impl<L: Ord> Links<L> {
     }
 
     /// Gives a message, which came in so many bytes, back if the link is up; otherwise keeps it until it is, unless the lanes that it may
-    /// have come by are gone.
-    pub(super) fn receive(&mut self, member: u32, message: PeerMessage, bytes: usize) -> Option<PeerMessage> {
-        let link = self.by_member.get_mut(&member).filter(|link| !link.from.is_empty())?;
+    /// have come by are gone. They are from here on where there is no room for it.
+    pub(super) fn receive(
+        &mut self,
+        member: u32,
+        message: PeerMessage,
+        bytes: usize,
+    ) -> Result<Option<PeerMessage>, NoRoom> {
+        let link = self.by_member.get_mut(&member).filter(|link| !link.from.is_empty());
+        let Some(link) = link else { return Ok(None) };
         if link.up {
-            return Some(message);
+            return Ok(Some(message));
         }
-        let is_room = link.early.len() < EARLY && link.early_bytes + bytes <= EARLY_BYTES;
         // A probe that waited answers nothing any more.
-        if is_room && !matches!(message, PeerMessage::Membership(_)) {
-            link.early.push(message);
-            link.early_bytes += bytes;
+        if matches!(message, PeerMessage::Membership(_)) {
+            return Ok(None);
         }
-        None
+        if link.early.len() >= EARLY || link.early_bytes + bytes > EARLY_BYTES {
+            link.from.clear();
+            link.forget_early();
+            return Err(NoRoom);
+        }
+        link.early.push(message);
+        link.early_bytes += bytes;
+        Ok(None)
     }
 
     /// The members to which there is a link.
@@ -133,9 +148,9 @@ mod tests {
     fn a_link_is_up_when_both_lanes_are_and_then_gives_what_came_before() {
         let mut links = Links::default();
         assert_eq!(links.from(1, 'a', true), Change::None);
-        assert_eq!(links.receive(1, said(), 9), None);
+        assert_eq!(links.receive(1, said(), 9), Ok(None));
         assert_eq!(links.to(1, true), Change::Up(vec![said()]));
-        assert_eq!(links.receive(1, said(), 9), Some(said()));
+        assert_eq!(links.receive(1, said(), 9), Ok(Some(said())));
         // The member opened a new lane before its old one was seen to end.
         assert_eq!(links.from(1, 'b', true), Change::None);
         assert_eq!(links.from(1, 'a', false), Change::None);
@@ -148,9 +163,22 @@ mod tests {
         for (bytes, kept) in [(1, EARLY), (EARLY_BYTES / 4, 4), (EARLY_BYTES, 1)] {
             let mut links = Links::default();
             links.from(1, 'a', true);
-            (0..2 * EARLY).for_each(|_| assert_eq!(links.receive(1, said(), bytes), None));
+            (0..kept).for_each(|_| assert_eq!(links.receive(1, said(), bytes), Ok(None)));
             assert_eq!(links.to(1, true), Change::Up(vec![said(); kept]));
         }
+    }
+
+    #[test]
+    fn a_link_on_which_too_much_came_early_comes_up_only_with_a_new_lane() {
+        let mut links = Links::default();
+        links.from(1, 'a', true);
+        assert_eq!(links.receive(1, said(), EARLY_BYTES), Ok(None));
+        assert_eq!(links.receive(1, said(), 1), Err(NoRoom));
+        assert_eq!(links.receive(1, said(), 1), Ok(None), "it is said once");
+        assert_eq!(links.to(1, true), Change::None);
+        links.from(1, 'b', true);
+        assert_eq!(links.from(1, 'a', false), Change::None);
+        assert_eq!(links.receive(1, said(), 1), Ok(Some(said())));
     }
 
     #[test]
@@ -160,7 +188,7 @@ mod tests {
         links.to(1, true);
         assert!(links.forget(1));
         // What was read of it before, and is heard now.
-        assert_eq!(links.receive(1, said(), 9), None);
+        assert_eq!(links.receive(1, said(), 9), Ok(None));
         // Its successor is there before the old lane is seen to end.
         links.from(1, 'b', true);
         assert_eq!(links.from(1, 'a', false), Change::None);
@@ -171,7 +199,7 @@ mod tests {
     fn what_came_over_a_lane_that_ended_before_the_link_was_up_is_void() {
         let mut links = Links::default();
         links.from(1, 'a', true);
-        links.receive(1, said(), 9);
+        assert_eq!(links.receive(1, said(), 9), Ok(None));
         assert_eq!(links.from(1, 'a', false), Change::None);
         links.from(1, 'b', true);
         assert_eq!(links.to(1, true), Change::Up(Vec::new()));

@@ -11,7 +11,7 @@ use statemesh_protocol::peer::PeerMessage;
 use statemesh_protocol::peer::hello::{Hello, PROTOCOL_VERSION, Refusal};
 use statemesh_protocol::peer::ownership::Purpose;
 
-use super::links::Change;
+use super::links::{Change, NoRoom};
 use super::waiting::Waiting;
 use super::{Control, Failure, Output};
 use crate::directory::{Directory, DirectoryEntry};
@@ -237,11 +237,14 @@ impl Control {
             return;
         };
         match PeerMessage::decode(body) {
-            Ok(message) => {
-                if let Some(message) = self.links.receive(member, message, body.len()) {
-                    self.peer_message(member, from, message, now);
+            Ok(message) => match self.links.receive(member, message, body.len()) {
+                Ok(Some(message)) => self.peer_message(member, from, message, now),
+                Ok(None) => {}
+                Err(NoRoom) => {
+                    tracing::warn!(member = %from, "it says more than is kept before the link is there: the link ends");
+                    self.outbox.tell_all(&self.shared, || Command::Unlink { member });
                 }
-            }
+            },
             Err(error) => tracing::warn!(member = %from, %error, "a control message that is none"),
         }
     }

@@ -225,7 +225,11 @@ fn linked() -> Plane {
 
 /// Both directions of a link with "b".
 fn link(plane: &mut Plane) {
-    let member = plane.control.number(&MemberName::new("b").unwrap());
+    link_with(plane, "b");
+}
+
+fn link_with(plane: &mut Plane, name: &str) {
+    let member = plane.control.number(&MemberName::new(name).unwrap());
     let lane = (0, ConnId::for_tests(0));
     let (to, from) = (ToControl::LinkTo { member, up: true }, ToControl::LinkFrom { member, lane, up: true });
     plane.handle(Wake::Reactors(vec![to, from]));
@@ -332,6 +336,36 @@ fn two_to_which_dns_answers_in_part_begin_no_mesh_as_there_may_be_one() {
     planes.iter_mut().for_each(|plane| plane.dns = Dns::Names(vec![ME, OTHER]));
     run_both(&mut planes, Duration::from_secs(2));
     assert!(planes.iter().all(|plane| plane.control.joined), "{}", planes[0].reason());
+}
+
+#[test]
+fn where_dns_answers_in_part_only_the_mesh_begins_with_all_that_birth_names_and_the_silent_question_is_named() {
+    let now = Instant::now();
+    let dns = Dns::InPart(vec![ME, OTHER]);
+    let discovery = Discovery { birth: vec!["a".into(), "b".into()], ..by_service() };
+    let first = Plane::named("a", ME, discovery.clone(), dns.clone(), now);
+    let mut planes = [first, Plane::named("b", OTHER, discovery, dns, now)];
+    run_both(&mut planes, LONG);
+    assert!(planes.iter().all(|plane| !plane.control.joined && plane.reason().contains("AAAA of mesh.")));
+    link_with(&mut planes[0], "b");
+    link_with(&mut planes[1], "a");
+    run_both(&mut planes, Duration::from_secs(2));
+    assert!(planes.iter().all(|plane| plane.control.joined), "{}", planes[0].reason());
+}
+
+#[test]
+fn who_knows_of_another_is_not_alone_though_dns_names_nobody_else() {
+    let now = Instant::now();
+    let mut planes = [("a", ME, vec![ME], vec![]), ("b", OTHER, vec![ME, OTHER], vec!["b".into(), "c".into()])].map(
+        |(name, ip, dns, birth)| Plane::named(name, ip, Discovery { birth, ..by_service() }, Dns::Names(dns), now),
+    );
+    planes[0].run(PATIENCE - Duration::from_secs(1));
+    planes[1].now = planes[0].now;
+    run_both(&mut planes, Duration::from_secs(3));
+    assert_eq!(planes[0].control.membership.live(), 1);
+    assert!(!planes[0].control.joined, "its patience with those whom it has met begins when it meets them");
+    run_both(&mut planes, PATIENCE);
+    assert!(planes[0].control.joined, "{}", planes[0].reason());
 }
 
 #[test]

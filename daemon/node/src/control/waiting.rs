@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use statemesh_mesh::discovery::Round;
+use statemesh_mesh::discovery::{Question, Round};
 use statemesh_mesh::membership::{self, Met};
 use statemesh_protocol::identity::MemberName;
 
@@ -27,8 +27,8 @@ const LISTED: usize = 5;
 pub(super) enum Waiting {
     /// It has only begun to look, or DNS has not named it alone for long enough.
     Looking,
-    /// A question to DNS was not answered.
-    DnsSilent(String),
+    /// This question to DNS was not answered.
+    DnsSilent(Question),
     /// DNS has no addresses for the service, not even this daemon's.
     NoAddresses(String),
     /// These seeds, and these that DNS names, do not answer.
@@ -64,10 +64,10 @@ impl fmt::Display for Waiting {
         f.write_str("looking for the other members")?;
         match self {
             Self::Looking => Ok(()),
-            Self::DnsSilent(service) => write!(
+            Self::DnsSilent(question) => write!(
                 f,
-                ": DNS does not answer, or not wholly, what the addresses of {service} are; a daemon is alone only if DNS says so. See to the name \
-                 server (discovery.dns_server, /etc/resolv.conf)"
+                ": DNS does not answer what it is asked for ({question}), and a daemon is alone only if DNS says so. See to the name server \
+                 (discovery.dns_server, /etc/resolv.conf)"
             ),
             Self::NoAddresses(service) => write!(
                 f,
@@ -135,7 +135,9 @@ impl Control {
     /// When a daemon that finds nobody is alone, by what is known now.
     pub(super) fn alone_at(&self) -> Option<Instant> {
         let patience = self.shared.options.discovery.alone_after?;
-        if self.joined || self.membership.name_holder().is_some() || !self.unlinked_at_birth().is_empty() {
+        // Whom it has met may take part.
+        let is_met = self.membership.live() > 0;
+        if self.joined || is_met || self.membership.name_holder().is_some() || !self.unlinked_at_birth().is_empty() {
             return None;
         }
         self.discovery.alone_at(patience)
@@ -173,8 +175,9 @@ impl Control {
     /// are to be there, and do not answer, as a daemon may alone.
     fn has_met_the_mesh(&mut self, now: Instant) -> bool {
         let met = self.membership.met(now);
-        // Where DNS is silent, be it in part, there may be a mesh that it would name.
-        let begins = match (met, self.discovery.whole_since()) {
+        // Where DNS is silent, be it in part, there may be a mesh that it would name, unless all are here with whom one begins.
+        let whole = self.discovery.whole_since().or_else(|| (!self.birth.is_empty()).then_some(self.started));
+        let begins = match (met, whole) {
             (Met::Mesh, _) => return true,
             (Met::Some { joined: true, .. } | Met::Nobody, _) | (_, None) => false,
             (Met::All, _) => true,
@@ -208,7 +211,7 @@ impl Control {
         let service = || discovery.service.clone().unwrap_or_default();
         let unlinked = self.unlinked_at_birth();
         match self.discovery.round() {
-            Round::Silence => Waiting::DnsSilent(service()),
+            Round::Silence(question) => Waiting::DnsSilent(question.clone()),
             Round::NoAddresses => Waiting::NoAddresses(service()),
             Round::Others(others) if others.iter().any(|address| !self.membership.has_list_of(address)) => {
                 let silent = others.iter().filter(|address| !self.membership.has_list_of(address));

@@ -47,7 +47,7 @@ impl Worker {
                 // An empty refusal means "not yet".
                 if !refusal.is_empty() {
                     self.counters.refused_peers.add(1);
-                    self.tell_control(ToControl::Refused { refusal: refusal.to_vec() });
+                    self.pass_to_control_plane(conn, ToControl::refused(refusal), io);
                 }
                 io.close(conn);
             }
