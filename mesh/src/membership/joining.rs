@@ -10,7 +10,8 @@
 //! has not joined, under the name of a live member, says so, upon which that one asks again.
 //!
 //! Two may take part all the same, e.g. where they began on two sides of a cut: then the newer process stays, as the other was
-//! declared dead by those who took it in.
+//! declared dead by those who took it in. The same is so of one that has not joined, where those who took it in had no answer from the mesh
+//! either: they spread it by foca's gossip, which says nothing of who has joined.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
