@@ -69,6 +69,8 @@ pub enum Output {
         to: MemberName,
         /// The partitions.
         set: PartitionSet,
+        /// Those of them of which that is everything.
+        whole: PartitionSet,
     },
     /// Send this over the link to `to`.
     Send {
@@ -99,6 +101,8 @@ pub struct LostKey {
 pub struct Indexed {
     /// All of them, those of which it is known that there is no key included.
     pub all: PartitionSet,
+    /// Those of which all keys are known: whoever was there to tell some has told everything.
+    pub whole: PartitionSet,
     /// Of which a member that is gone told keys that nobody has taken over since, by that member.
     pub of_dead: BTreeMap<MemberName, PartitionSet>,
 }
@@ -136,6 +140,8 @@ struct Index {
     teller: MemberName,
     /// That process is gone, and this was its incarnation.
     dead: Option<u64>,
+    /// It said that it had told everything, on its link if there is one.
+    whole: bool,
     /// Who was told of it when about to serve the partition.
     relayed_to: BTreeSet<MemberName>,
     keys: Keys,
@@ -145,7 +151,7 @@ struct Index {
 
 impl Index {
     fn new(teller: MemberName) -> Self {
-        Self { teller, dead: None, relayed_to: BTreeSet::new(), keys: Keys::new(), before: Keys::new() }
+        Self { teller, dead: None, whole: false, relayed_to: BTreeSet::new(), keys: Keys::new(), before: Keys::new() }
     }
 
     /// Whether this process told it.
@@ -268,7 +274,8 @@ impl KeyIndex {
                 let is_asked_about = part.is_asked_about();
                 let telling::Part { number, relayed, told, .. } = part;
                 if !relayed.is_empty() {
-                    self.out.push_back(Output::Told { to: to.clone(), set: relayed });
+                    let whole = relayed.iter().filter(|partition| self.knows_all(*partition)).collect();
+                    self.out.push_back(Output::Told { to: to.clone(), set: relayed, whole });
                 }
                 if is_asked_about {
                     self.out.push_back(Output::Send { to, message: IndexMessage::Whole { number, set: told } });
@@ -332,13 +339,21 @@ impl KeyIndex {
         if !std::mem::take(&mut self.changed) {
             return None;
         }
-        let mut indexed = Indexed { all: self.told.keys().copied().collect(), of_dead: BTreeMap::new() };
+        let whole = self.told.keys().copied().filter(|partition| self.knows_all(*partition)).collect();
+        let mut indexed = Indexed { all: self.told.keys().copied().collect(), whole, of_dead: BTreeMap::new() };
         for (partition, indexes) in &self.told {
             for index in indexes.iter().filter(|index| index.dead.is_some() && index.len() > 0) {
                 indexed.of_dead.entry(index.teller.clone()).or_default().insert(*partition);
             }
         }
         Some(indexed)
+    }
+
+    /// Whether all keys of a partition are known that one of those had who told any. What a dead one did not come to tell is missing.
+    fn knows_all(&self, partition: Partition) -> bool {
+        let indexes = self.told.get(&partition).map_or(&[][..], |indexes| indexes);
+        let are_told = indexes.iter().all(|index| index.whole || index.dead.is_none());
+        are_told && indexes.iter().any(|index| index.whole)
     }
 
     /// Who is to know the keys of a partition: none if there is no copy of it here, or nobody else.
@@ -374,6 +389,11 @@ impl KeyIndex {
         let mine = self.ours.iter().filter(|(_, ours)| ours.standbys.contains_key(name));
         let set = mine.map(|(partition, _)| *partition).collect();
         self.telling.insert(name.clone(), Telling::new(set));
+        // What it has not told while there was no link it tells on this one.
+        for index in self.told.values_mut().flatten().filter(|index| index.is_of(name) && index.whole) {
+            index.whole = false;
+            self.changed = true;
+        }
     }
 
     /// The link to this member is gone.
@@ -420,8 +440,11 @@ impl KeyIndex {
                 let whole: PartitionSet = set.iter().filter(|partition| !self.partial.contains(*partition)).collect();
                 // Also that a partition has no key is known.
                 for partition in whole.iter() {
-                    let before = self.index_of(from, partition).map(|index| std::mem::take(&mut index.before));
-                    self.keys -= before.map_or(0, |before| before.len());
+                    let Some(index) = self.index_of(from, partition) else { continue };
+                    let is_news = !std::mem::replace(&mut index.whole, true);
+                    let before = std::mem::take(&mut index.before);
+                    self.keys -= before.len();
+                    self.changed |= is_news;
                 }
                 let message = IndexMessage::Kept { number, set: whole };
                 self.out.push_back(Output::Send { to: from.clone(), message });
@@ -757,7 +780,7 @@ mod tests {
     }
 
     fn told(to: &MemberName, partitions: &[Partition]) -> Output {
-        Output::Told { to: to.clone(), set: set(partitions) }
+        Output::Told { to: to.clone(), set: set(partitions), whole: PartitionSet::new() }
     }
 
     #[test]
@@ -1141,7 +1164,7 @@ mod tests {
         index.tell(&x, &body(&[(1, "b", false), (2, "c", false)])).unwrap();
         index.member_down(&d, 1);
         let of_dead = std::iter::once((d.clone(), set(&[1]))).collect();
-        assert_eq!(index.changed(), Some(Indexed { all: set(&[1, 2]), of_dead }));
+        assert_eq!(index.changed(), Some(Indexed { all: set(&[1, 2]), of_dead, ..Indexed::default() }));
         index.member_back(&d, 1);
         assert_eq!(
             (index.changed().map(|indexed| indexed.of_dead), index.take_dead(1)),
@@ -1159,6 +1182,26 @@ mod tests {
         index.tell(&d, &body(&[(1, "a", false)])).unwrap();
         index.forget(1, Some(&d));
         assert_eq!(index.keys(), 2);
+    }
+
+    #[test]
+    fn all_is_known_of_a_partition_once_its_teller_has_said_so_on_its_link() {
+        let (mut index, d, x) = (KeyIndex::new(9), name("d"), name("x"));
+        let mut whole = |act: &dyn Fn(&mut KeyIndex)| {
+            act(&mut index);
+            index.changed().map(|indexed| indexed.whole.iter().collect::<Vec<_>>())
+        };
+        let all = |set| IndexMessage::Whole { number: 1, set };
+        // A key that came into being before the member that had just become a standby was told the others.
+        assert_eq!(whole(&|index| index.tell(&d, &body(&[(1, "a", false)])).unwrap()), Some(vec![]));
+        assert_eq!(whole(&|index| index.message(&d, all(set(&[1, 2])))), Some(vec![1, 2]));
+        // On the next link all is told anew.
+        assert_eq!(whole(&|index| index.link_down(&d)), None);
+        assert_eq!(whole(&|index| index.link_up(&d)), Some(vec![]));
+        assert_eq!(whole(&|index| index.message(&d, all(set(&[2])))), Some(vec![2]));
+        // What another one had told does not make up for it, once it is dead.
+        assert_eq!(whole(&|index| index.message(&x, all(set(&[1])))), Some(vec![1, 2]));
+        assert_eq!(whole(&|index| index.member_down(&d, 1)), Some(vec![2]));
     }
 
     #[test]

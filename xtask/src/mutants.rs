@@ -48,8 +48,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a copy that was sent is taken up again in the tenure in which it was sent",
         file: "daemon/shard/src/shards/moving.rs",
-        from: "        self.begin_tenure(partition, run);\n        true",
-        to: "        true",
+        from: "        self.set_phase(partition, Phase::Suspended);\n        // Whatever is done or told from now on is in another copy than those that others have.\n        self.begin_tenure(partition, run);\n",
+        to: "        self.set_phase(partition, Phase::Suspended);\n",
     },
     Mutant {
         name: "what could not be read is confirmed",

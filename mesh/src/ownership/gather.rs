@@ -17,7 +17,7 @@ pub(super) struct Gather {
     /// Who was told of keys, and has not passed all of them on.
     pub(super) sources: BTreeSet<MemberName>,
     pub(super) denied: Option<MemberName>,
-    /// A member has passed on all that it was told.
+    /// A member has passed on all that it was told, which was everything.
     pub(super) told: bool,
 }
 
@@ -70,14 +70,14 @@ impl Ownership {
 
     /// Whether the keys that a partition had are known: a member has `told` them, or this one was told itself.
     pub(super) fn knows_keys(&self, partition: Partition, told: bool) -> bool {
-        told || self.indexed.all.contains(partition)
+        told || self.indexed.whole.contains(partition)
     }
 
     /// A member passed on all keys of these that it was told of.
-    pub(super) fn told(&mut self, from: &MemberName, set: &PartitionSet) {
+    pub(super) fn told(&mut self, from: &MemberName, set: &PartitionSet, whole: &PartitionSet) {
         for partition in self.known(set) {
             if let Some(gather) = self.gathers.get_mut(&partition) {
-                gather.told |= gather.sources.remove(from);
+                gather.told |= gather.sources.remove(from) && whole.contains(partition);
             }
         }
     }

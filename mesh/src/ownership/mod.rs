@@ -847,7 +847,7 @@ impl Ownership {
             OwnershipMessage::Arrived { number, asked, set } => self.arrived(from, number, &asked, &set),
             OwnershipMessage::Serving { set } => self.holding(from, &set),
             OwnershipMessage::Fetch { purpose, set } => self.fetched(from, purpose, &set),
-            OwnershipMessage::Told { set } => self.told(from, &set),
+            OwnershipMessage::Told { set, whole } => self.told(from, &set, &whole),
             OwnershipMessage::Drained { number } => self.peer_drained(from, number),
             OwnershipMessage::DrainedNoted { number } => self.drained_noted(from, number),
             OwnershipMessage::NotHere { set } => self.known(&set).into_iter().for_each(|p| self.not_here(from, p)),

@@ -300,7 +300,7 @@ fn a_copy_that_comes_back_is_served_when_all_have_said_that_they_hold_no_other_a
     let outputs = rig.outputs();
     assert!(outputs.contains(&Output::Send { to: name(2), message: fetch }), "{outputs:?}");
     assert!(!outputs.contains(&restore));
-    rig.hear(2, OwnershipMessage::Told { set: one(partition) });
+    rig.hear(2, OwnershipMessage::Told { set: one(partition), whole: one(partition) });
     assert!(rig.outputs().contains(&restore));
 }
 
@@ -561,12 +561,12 @@ fn who_adopts_a_partition_fetches_its_keys_from_all_that_were_told_before_it_ser
         let fetch = OwnershipMessage::Fetch { purpose: Purpose::Claim, set: one(p) };
         assert!(taken.contains(&Output::Send { to: name(1), message: fetch }));
         // A better claimant that comes now is heard as one that was there before.
-        rig.hear(2, OwnershipMessage::Told { set: one(p) });
+        rig.hear(2, OwnershipMessage::Told { set: one(p), whole: one(p) });
         assert_eq!(rig.taken(), []);
         if source_dies {
             rig.dies(1);
         } else {
-            rig.hear(1, OwnershipMessage::Told { set: one(p) });
+            rig.hear(1, OwnershipMessage::Told { set: one(p), whole: one(p) });
         }
         assert!(rig.taken().iter().any(|(partition, ..)| *partition == p));
     }
@@ -580,7 +580,7 @@ fn what_nobody_was_told_of_is_taken_as_unnamed() {
         let mut rig = Rig::new(&[1, 2]);
         let (id, asked) = rig.query_to(1);
         if !told && dies {
-            rig.put(Input::Indexed(Indexed { all: asked.clone(), ..Indexed::default() }));
+            rig.put(Input::Indexed(Indexed { all: asked.clone(), whole: asked.clone(), ..Indexed::default() }));
         }
         let p = asked.iter().next().unwrap();
         let lost = vec![Known { member: name(9), set: one(p) }];
@@ -590,7 +590,7 @@ fn what_nobody_was_told_of_is_taken_as_unnamed() {
         if told && dies {
             rig.dies(1);
         } else if told {
-            rig.hear(1, OwnershipMessage::Told { set: one(p) });
+            rig.hear(1, OwnershipMessage::Told { set: one(p), whole: one(p) });
         }
         let taken = rig.outputs();
         let taken = taken.iter().filter_map(|output| match output {
@@ -612,19 +612,19 @@ fn one_that_is_met_while_keys_are_gathered_is_asked_too() {
     rig.put(Input::LinkUp(name(2)));
     let (id, again) = rig.query_to(2);
     assert_eq!(again, asked);
-    rig.hear(1, OwnershipMessage::Told { set: asked.clone() });
+    rig.hear(1, OwnershipMessage::Told { set: asked.clone(), whole: asked.clone() });
     assert_eq!(rig.taken(), []);
     let p = asked.iter().next().unwrap();
     rig.answer(2, id, Answer { held: one(p), ..Answer::default() });
     assert_eq!(rig.taken(), []);
-    rig.hear(1, OwnershipMessage::Told { set: asked.clone() });
+    rig.hear(1, OwnershipMessage::Told { set: asked.clone(), whole: asked.clone() });
     assert_eq!(rig.taken().len(), asked.len() - 1);
 }
 
 #[test]
 fn a_member_that_knows_keys_says_so_and_passes_them_on() {
     let mut rig = Rig::new(&[1]);
-    rig.put(Input::Indexed(Indexed { all: set(&[2, 3]), ..Indexed::default() }));
+    rig.put(Input::Indexed(Indexed { all: set(&[2, 3]), whole: set(&[2, 3]), ..Indexed::default() }));
     rig.outputs();
     rig.hear(1, OwnershipMessage::Query { id: 5, purpose: Purpose::Claim, set: set(&[1, 2]) });
     let indexed = rig.outputs().into_iter().find_map(|output| match output {
@@ -671,7 +671,7 @@ fn with_what_died_on_this_side(p: Partition) -> Rig {
 fn died(rig: &mut Rig, p: Partition) {
     rig.dies(2);
     let of_dead = std::iter::once((name(2), one(p))).collect();
-    rig.put(Input::Indexed(Indexed { all: one(p), of_dead }));
+    rig.put(Input::Indexed(Indexed { all: one(p), whole: one(p), of_dead }));
 }
 
 fn mourned(rig: &mut Rig) -> Vec<Output> {
@@ -793,7 +793,7 @@ fn that_keys_were_told_is_known_also_if_another_member_is_met_since() {
     for other in [1, 2] {
         rig.answer(other, id, Answer { indexed: asked.clone(), lost: lost.clone(), ..Answer::default() });
     }
-    rig.hear(1, OwnershipMessage::Told { set: asked.clone() });
+    rig.hear(1, OwnershipMessage::Told { set: asked.clone(), whole: asked.clone() });
     rig.put(Input::MemberUp { name: name(4), incarnation: 1, placeable: false });
     rig.put(Input::LinkUp(name(4)));
     let (id, _) = rig.query_to(4);
@@ -851,7 +851,7 @@ fn messages_about_partitions_that_the_mesh_does_not_have_change_nothing() {
         OwnershipMessage::Confirm { number: 1, set: all.clone() },
         OwnershipMessage::Arrived { number: 1, asked: all.clone(), set: all.clone() },
         OwnershipMessage::Fetch { purpose: Purpose::Claim, set: all.clone() },
-        OwnershipMessage::Told { set: all },
+        OwnershipMessage::Told { set: all, whole: PartitionSet::new() },
         OwnershipMessage::Met { buried: false },
         OwnershipMessage::NotHere { set: one(u16::MAX) },
         OwnershipMessage::Answer { id: 99, answer: Box::default() },

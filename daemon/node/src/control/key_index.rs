@@ -120,10 +120,11 @@ impl Control {
                     bytes += body.len();
                     self.send_frame(member, &PeerFrame::RelayedKeys(&body));
                 }
-                key_index::Output::Told { to, set } => {
+                key_index::Output::Told { to, set, whole } => {
                     let member = self.number(&to);
                     let view = self.ownership.view().hash();
-                    self.send(member, &PeerMessage::Ownership { view, message: OwnershipMessage::Told { set } });
+                    let message = OwnershipMessage::Told { set, whole };
+                    self.send(member, &PeerMessage::Ownership { view, message });
                 }
             }
         }

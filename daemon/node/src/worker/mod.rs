@@ -305,8 +305,9 @@ impl Worker {
         let mut frame = Vec::with_capacity(body.len() + 1);
         PeerFrame::Keys(body).encode(&mut frame);
         if self.index == 0 {
-            // Behind what the control plane says. Without a link the member is told everything once there is one.
-            self.say(member, frame, io);
+            // Before it is said that a partition is served whose keys these are, should that wait. Without a link the member is told everything
+            // once there is one.
+            self.say_now(member, &frame, io);
         } else {
             self.tell(0, Command::Send { member, frame });
         }

@@ -123,7 +123,7 @@ impl Worker {
         self.say_now(member, &frame, io);
     }
 
-    fn say_now(&mut self, member: u32, frame: &[u8], io: &mut Io) {
+    pub(super) fn say_now(&mut self, member: u32, frame: &[u8], io: &mut Io) {
         if !self.peers.send(member, None, frame, self.now, io) {
             tracing::debug!(member, "a control message was dropped: the member is unknown or its link is full");
         }

@@ -125,7 +125,6 @@ impl State {
     /// The same of one key. Who watches the life that is lost would skip what the other one does, if that began earlier.
     fn drop_needless_mark(&mut self, partition: u16, hash: u64, run: &mut Run) {
         let Some(number) = self.find_by_hash(partition, hash) else { return };
-        self.drop_void_mark(partition, hash, run);
         let Some(entry) = self.entries.get(number) else { return };
         let (life, before) = (entry.run, self.before(partition, &self.trail(partition, number)));
         self.marks.found((partition, hash), life, before);
@@ -151,9 +150,11 @@ impl State {
             part.merging.coming = tenures;
             return true;
         }
-        part.tenures = tenures;
-        // Whatever is done or told from now on is in another copy than the one that its holder keeps.
-        self.begin_tenure(partition, run);
+        // A copy that was kept has them.
+        if matches!(part.phase, Phase::Receiving) {
+            part.tenures = tenures;
+            self.begin_tenure(partition, run);
+        }
         true
     }
 
@@ -268,6 +269,8 @@ impl State {
         let Some(Part { phase: Phase::Sent { at, parts }, .. }) = self.part_mut(partition) else { return };
         let (at, parts) = (*at, std::mem::take(parts));
         self.set_phase(partition, Phase::Suspended);
+        // Whatever is done or told from now on is in another copy than those that others have.
+        self.begin_tenure(partition, run);
         // What was left of times then is not left any more.
         let now = std::mem::replace(&mut run.now, at);
         parts.iter().for_each(|part| _ = self.receive_records(partition, part, None, run));
@@ -463,6 +466,11 @@ impl State {
         }
         let Some(number) = self.find(partition, hash, image.machine, image.key) else {
             let life = came.run;
+            let part = self.part(partition)?;
+            if merge.is_some() && trail.known(|tenure| part.tenures.has(tenure)) == Some(trail.end()) {
+                // All of it was here, and has ended.
+                return Some(false);
+            }
             let number = self.add(partition, hash, came, run);
             self.trails.insert(number, (life, trail));
             self.inherit(partition, hash, number);

@@ -370,6 +370,16 @@ fn standbys_hear_of_what_is_not_lost_after_all_and_of_a_life_that_takes_the_plac
 }
 
 #[test]
+fn an_older_copy_brings_nothing_back_that_was_removed_in_one_that_came_from_it() {
+    let (mut here, mut there) = twins();
+    there.op("delete", "k", "");
+    there.send("l", "GO", "");
+    here.send("new", "GO", "");
+    assert_eq!(merge(&mut here, &mut there, Winner::Longer), 0);
+    assert_eq!(["k", "l", "new"].map(|key| there.op("get", key, "")["ok"] == true), [false, true, true]);
+}
+
+#[test]
 fn two_copies_that_did_as_much_are_two_although_a_merge_with_one_of_them_broke_off() {
     let ((mut here, mut there), mut third) = (twins(), Daemon::new());
     [&mut here, &mut there].into_iter().for_each(|daemon| _ = daemon.send("k", "GO", ""));

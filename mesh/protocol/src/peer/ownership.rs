@@ -145,6 +145,8 @@ pub enum OwnershipMessage {
     Told {
         /// Which partitions.
         set: PartitionSet,
+        /// Of which of them those are all keys that there were when I heard of them last.
+        whole: PartitionSet,
     },
     /// I leave, and hold nothing any more: send me no events.
     Drained {
