@@ -150,8 +150,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "who joins begins with whoever it meets first",
         file: "daemon/node/src/control/waiting.rs",
-        from: "            Met::Some { joined: true, .. } | Met::Nobody => false,\n            Met::Some { since, .. } => now >= since + self.shared.options.discovery.alone_after.unwrap_or(OTHERS_AFTER),",
-        to: "            Met::Nobody => false,\n            Met::Some { .. } => return true,",
+        from: "            (Met::Some { joined: true, .. } | Met::Nobody, _) | (_, None) => false,",
+        to: "            (Met::Some { .. }, _) => return true,\n            (Met::Nobody, _) | (_, None) => false,",
     },
     Mutant {
         name: "the side that counted fewer members wins a merge",

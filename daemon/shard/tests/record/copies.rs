@@ -360,7 +360,8 @@ fn standbys_hear_of_what_is_not_lost_after_all_and_of_a_life_that_takes_the_plac
     here.run.now += 1_000;
     here.shards.of(0).try_claim().unwrap().adopt(0, &keys, &mut here.run);
     let later = here.send("k", "GO", "")["run"].clone();
-    (here.run.lost.clear(), here.run.keys.clear());
+    here.run.lost.clear();
+    here.run.keys.clear();
     merge(&mut there, &mut here, Winner::Longer);
     let hash = hash::key_hash("m", "removed");
     let not_lost = |known: &KnownKey| matches!(known, KnownKey::NotLost(life) if life.hash == hash);
