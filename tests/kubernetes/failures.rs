@@ -21,6 +21,9 @@ pub(crate) const STEPS: &[Step] = &[
 /// How long a key may be without an owner, at default settings.
 const AWAY: Duration = Duration::from_secs(3);
 const SETTLED: Duration = Duration::from_secs(10);
+/// The same, where the kubelet ends the old container up to two seconds after it began the new one, which asks for its name until then, for
+/// ten seconds at most.
+const SETTLED_AGAIN: Duration = Duration::from_secs(40);
 
 /// The longest that any key waited for an answer, which counts from when its event was due.
 fn away(fixture: &Fixture, what: &str, seen: &Seen) -> Outcome {
@@ -42,7 +45,7 @@ fn pod_deleted(fixture: &Fixture) -> Outcome<Ended> {
     let bench = Bench::start(fixture)?;
     let victim = fixture.pods()?.last().map(name).ok_or("no pods")?;
     fixture.cluster.kubectl(&["delete", "pod", &victim, "--grace-period=0", "--force"])?;
-    back(fixture, SETTLED)?;
+    back(fixture, SETTLED_AGAIN)?;
     away_from_both(fixture, "pod_deleted", &bench.stop()?)?;
     Ok(Ended::Passed)
 }
