@@ -200,7 +200,7 @@ impl Unsaid {
         let mut tenure = None;
         if self.lost != Lost::No && self.gone == run {
             tenure = Some(self.tenure);
-            self.is_void();
+            self.void_loss();
         }
         self.also.retain(|(gone, of)| {
             if *gone == run {
@@ -216,14 +216,14 @@ impl Unsaid {
     /// Drops what was held for lost with copies that are here: what they had is there, or has ended.
     fn drop_void(&mut self, has: impl Fn(Tenure) -> bool) {
         if self.lost != Lost::No && has(self.tenure) {
-            self.is_void();
+            self.void_loss();
         }
         self.also.retain(|(_, tenure)| !has(*tenure));
         self.conflicts.retain(|(_, tenure)| !has(*tenure));
     }
 
     /// The life that was lost was not.
-    fn is_void(&mut self) {
+    fn void_loss(&mut self) {
         (self.lost, self.gone) = (Lost::No, RunId::default());
     }
 
@@ -310,6 +310,11 @@ impl Marks {
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.by_place.is_empty()
+    }
+
+    /// Whether there is one of a key.
+    pub(crate) fn has(&self, place: Place) -> bool {
+        self.by_place.contains_key(&place)
     }
 
     /// Number of marks.
@@ -414,7 +419,7 @@ impl Marks {
             let is_over = mark.lost == Lost::Gone || mark.lost == Lost::Anew && run <= mark.gone;
             let (gone, tenure) = (mark.gone, mark.tenure);
             if is_over {
-                mark.is_void();
+                mark.void_loss();
                 if gone != RunId::default() {
                     let lost = Conflict { reason: ConflictReason::OwnerLost, lost_from: 1, run: gone };
                     mark.add_conflict(lost, tenure);
@@ -431,7 +436,7 @@ impl Marks {
         self.change(place, |mark| {
             if mark.lost == Lost::Anew {
                 let (gone, tenure) = (mark.gone, mark.tenure);
-                mark.is_void();
+                mark.void_loss();
                 mark.add_also(gone, tenure);
             }
         });

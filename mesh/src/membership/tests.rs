@@ -123,6 +123,17 @@ impl Net {
 const SEC: Duration = Duration::from_secs(1);
 const NAME_PATIENCE: Duration = Duration::from_secs(10);
 
+/// "a" and "b", who take part.
+fn mesh_of_two() -> (Net, [usize; 2]) {
+    let mut net = Net::new();
+    let b = net.add_that_finds("b", 1, &[]);
+    net.members[b].handle(Input::Joined, net.now);
+    let a = net.add_that_finds("a", 1, &[b]);
+    net.run(SEC);
+    net.members[a].handle(Input::Joined, net.now);
+    (net, [a, b])
+}
+
 #[test]
 fn a_second_daemon_with_a_live_members_name_is_told_so_and_the_first_keeps_it() {
     let mut net = Net::new();
@@ -135,12 +146,7 @@ fn a_second_daemon_with_a_live_members_name_is_told_so_and_the_first_keeps_it() 
 
 #[test]
 fn whoever_of_those_who_are_asked_knows_the_name_to_be_anothers_is_believed_and_not_who_answers_first() {
-    let mut net = Net::new();
-    let b = net.add_that_finds("b", 1, &[]);
-    net.members[b].handle(Input::Joined, net.now);
-    let a = net.add_that_finds("a", 1, &[b]);
-    net.run(SEC);
-    net.members[a].handle(Input::Joined, net.now);
+    let (mut net, [a, b]) = mesh_of_two();
     // It knows nobody, and is as new as the second one.
     let ignorant = net.add_that_finds("d", 1, &[]);
     let second = net.add_that_finds("a", 2, &[ignorant, b]);
@@ -153,12 +159,7 @@ fn whoever_of_those_who_are_asked_knows_the_name_to_be_anothers_is_believed_and_
 
 /// A mesh of two, a daemon that looks for it and has no answer yet, and one that has the name of the second and asks only that daemon.
 fn one_asks_a_daemon_that_is_looking_itself() -> (Net, [usize; 4]) {
-    let mut net = Net::new();
-    let b = net.add_that_finds("b", 1, &[]);
-    net.members[b].handle(Input::Joined, net.now);
-    let a = net.add_that_finds("a", 1, &[b]);
-    net.run(SEC);
-    net.members[a].handle(Input::Joined, net.now);
+    let (mut net, [a, b]) = mesh_of_two();
     net.silent[b] = true;
     let looks = net.add_that_finds("d", 1, &[b]);
     let second = net.add_that_finds("a", 2, &[looks]);
@@ -185,12 +186,7 @@ fn what_one_says_that_is_looking_itself_lets_nobody_end_a_member_of_the_mesh_tha
 
 #[test]
 fn a_member_that_has_not_joined_looks_again_when_it_meets_one_that_knows_its_name_for_anothers() {
-    let mut net = Net::new();
-    let b = net.add_that_finds("b", 1, &[]);
-    net.members[b].handle(Input::Joined, net.now);
-    let a = net.add_that_finds("a", 1, &[b]);
-    net.run(SEC);
-    net.members[a].handle(Input::Joined, net.now);
+    let (mut net, [a, b]) = mesh_of_two();
     let ignorant = net.add_that_finds("d", 1, &[]);
     let second = net.add_that_finds("a", 2, &[ignorant]);
     net.run(SEC);
@@ -244,12 +240,7 @@ fn who_was_asked_is_waited_for_though_discovery_does_not_name_it_again() {
 
 #[test]
 fn a_member_that_is_spoken_to_asks_for_its_name_all_the_same() {
-    let mut net = Net::new();
-    let b = net.add_that_finds("b", 1, &[]);
-    net.members[b].handle(Input::Joined, net.now);
-    let a = net.add_that_finds("a", 1, &[b]);
-    net.run(SEC);
-    net.members[a].handle(Input::Joined, net.now);
+    let (mut net, [a, b]) = mesh_of_two();
     let friend = net.add_that_finds("e", 1, &[]);
     let ignorant = net.add_that_finds("d", 1, &[friend]);
     net.run(SEC);

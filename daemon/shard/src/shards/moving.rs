@@ -124,6 +124,9 @@ impl State {
 
     /// The same of one key. Who watches the life that is lost would skip what the other one does, if that began earlier.
     fn drop_needless_mark(&mut self, partition: u16, hash: u64, run: &mut Run) {
+        if !self.marks.has((partition, hash)) {
+            return;
+        }
         let Some(number) = self.find_by_hash(partition, hash) else { return };
         let Some(entry) = self.entries.get(number) else { return };
         let (life, before) = (entry.run, self.before(partition, &self.trail(partition, number)));
@@ -610,7 +613,6 @@ impl Parts {
             machine: &version.name,
             key,
             run: *run,
-            seq: instance.seq(),
             trail: &steps,
             snapshot: &snapshot,
             history: &past,

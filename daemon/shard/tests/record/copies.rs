@@ -22,7 +22,7 @@ fn lost_before(key: &str) -> LostKey {
 
 /// Merges what `from` has into `into`, whose copy is in doubt.
 fn merge(from: &mut Daemon, into: &mut Daemon, winner: Winner) -> u64 {
-    let (_, parts) = from.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut from.run);
+    let parts = from.hand_off();
     let mut state = into.shards.of(0).try_claim().unwrap();
     state.suspend(0);
     state.receive(0, 7, Some(winner), &mut into.run);
@@ -65,8 +65,8 @@ fn the_side_that_counted_more_wins_and_the_first_reply_says_what_is_gone() {
 fn two_copies_of_one_state_are_no_conflict() {
     let (mut here, mut there) = (Daemon::new(), Daemon::new());
     here.send("k", "GO", "");
-    let (_, parts) = here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut here.run);
-    here.shards.of(0).try_claim().unwrap().reopen(0, &[], &mut here.run);
+    let parts = here.hand_off();
+    here.reopen(&[]);
     there.receive(&parts);
     assert_eq!(merge(&mut there, &mut here, Winner::Longer), 0);
     assert!(here.op("get", "k", "")["conflict"].is_null());
@@ -76,8 +76,8 @@ fn two_copies_of_one_state_are_no_conflict() {
 fn twins() -> (Daemon, Daemon) {
     let (mut here, mut there) = (Daemon::new(), Daemon::new());
     (0..2).for_each(|_| _ = here.send("k", "GO", ""));
-    let (_, parts) = here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut here.run);
-    here.shards.of(0).try_claim().unwrap().reopen(0, &[], &mut here.run);
+    let parts = here.hand_off();
+    here.reopen(&[]);
     there.receive(&parts);
     (here, there)
 }
@@ -123,7 +123,7 @@ fn what_two_copies_have_in_common_is_known_also_where_one_of_them_went_on_to_ano
     for winner in [Winner::Here, Winner::Coming, Winner::Longer] {
         for back in [false, true] {
             let ((mut here, mut there), mut third) = (twins(), Daemon::new());
-            let (_, parts) = here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut here.run);
+            let parts = here.hand_off();
             third.receive(&parts);
             third.send("k", "GO", "");
             (0..3).for_each(|_| _ = there.send("k", "GO", ""));
@@ -180,7 +180,7 @@ fn what_is_sent_again_after_a_merge_that_broke_off_is_said_once() {
     let (mut here, mut there) = twins();
     here.send("k", "GO", "");
     there.send("k", "GO", "");
-    let (_, parts) = there.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut there.run);
+    let parts = there.hand_off();
     for number in [7, 8] {
         let mut state = here.shards.of(0).try_claim().unwrap();
         state.receive(0, number, Some(Winner::Coming), &mut here.run);
@@ -197,8 +197,8 @@ fn what_is_sent_again_after_a_merge_that_broke_off_is_said_once() {
 #[test]
 fn a_mark_that_is_sent_again_after_a_merge_that_broke_off_is_said_once() {
     let (mut here, mut there) = (Daemon::new(), Daemon::new());
-    there.shards.of(0).try_claim().unwrap().adopt(0, &[lost("k")], &mut there.run);
-    let (_, parts) = there.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut there.run);
+    there.adopt(&[lost("k")]);
+    let parts = there.hand_off();
     for number in [7, 8] {
         let mut state = here.shards.of(0).try_claim().unwrap();
         state.receive(0, number, Some(Winner::Here), &mut here.run);
@@ -231,12 +231,12 @@ fn each_life_that_lost_something_is_named_by_a_reply_of_its_own() {
 fn a_copy_that_nobody_installed_has_no_twin_when_it_is_served_again() {
     let (mut here, mut there) = (Daemon::new(), Daemon::new());
     here.send("k", "GO", "");
-    here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut here.run);
-    here.shards.of(0).try_claim().unwrap().reopen(0, &[], &mut here.run);
+    here.hand_off();
+    here.reopen(&[]);
     here.send("k", "GO", "");
-    let (_, parts) = here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut here.run);
+    let parts = here.hand_off();
     there.receive(&parts);
-    here.shards.of(0).try_claim().unwrap().reopen(0, &[], &mut here.run);
+    here.reopen(&[]);
     here.send("k", "GO", "");
     assert_eq!(merge(&mut there, &mut here, Winner::Coming), 0);
     assert_eq!(here.op("get", "k", "")["seq"], 3);
@@ -247,7 +247,7 @@ fn what_was_sent_and_not_installed_is_no_past_of_another_copy() {
     let (mut here, mut there) = (Daemon::new(), Daemon::new());
     here.send("k", "GO", "");
     let life = there.send("k", "GO", "")["run"].clone();
-    there.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut there.run);
+    there.hand_off();
     assert_eq!(merge(&mut there, &mut here, Winner::Here), 1);
     assert_eq!(here.op("get", "k", "")["conflict"]["run"], life);
 }
@@ -258,7 +258,7 @@ fn of_a_life_that_went_on_in_a_copy_that_died_what_it_did_there_is_lost_although
         let (mut here, mut there) = twins();
         let mut third = Daemon::new();
         (0..3).for_each(|_| _ = there.send("k", "GO", ""));
-        third.shards.of(0).try_claim().unwrap().adopt(0, &[told(&there, "k")], &mut third.run);
+        third.adopt(&[told(&there, "k")]);
         (0..moved_on).for_each(|_| _ = here.send("k", "GO", ""));
         let (mut from, mut into) = if back { (third, here) } else { (here, third) };
         merge(&mut from, &mut into, Winner::Longer);
@@ -282,7 +282,7 @@ fn what_was_merged_in_part_before_its_link_broke_is_what_two_copies_have_in_comm
     parts.iter().take(parts.len() - 1).for_each(|part| _ = state.receive_part(0, 7, part, false, &mut here.run));
     state.discard(0);
     drop(state);
-    there.shards.of(0).try_claim().unwrap().reopen(0, &[], &mut there.run);
+    there.reopen(&[]);
     let key = ["k", "j"].into_iter().find(|key| here.op("get", key, "")["seq"] == 2).unwrap();
     (0..3).for_each(|_| _ = here.send(key, "GO", ""));
     (0..5).for_each(|_| _ = there.send(key, "GO", ""));
@@ -307,9 +307,9 @@ fn what_two_copies_have_in_common_is_known_after_one_of_them_met_a_third_that_ha
 fn what_one_copy_did_before_another_one_came_from_it_is_in_both() {
     let ((mut here, _), mut third) = (twins(), Daemon::new());
     (0..3).for_each(|_| _ = here.send("k", "GO", ""));
-    let (_, parts) = here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut here.run);
+    let parts = here.hand_off();
     third.receive(&parts);
-    here.shards.of(0).try_claim().unwrap().reopen(0, &[], &mut here.run);
+    here.reopen(&[]);
     third.send("k", "GO", "");
     assert_eq!(merge(&mut here, &mut third, Winner::Here), 0);
     assert_eq!(third.send("k", "NOTHING", "")["conflict"], serde_json::Value::Null);
@@ -324,7 +324,7 @@ fn what_is_mourned_and_came_before_its_daemon_died_is_not_lost() {
     merge(&mut there, &mut here, Winner::Here);
     here.op("delete", "removed", "");
     here.published();
-    here.shards.of(0).try_claim().unwrap().mourn(0, &keys, &mut here.run);
+    here.mourn(&keys);
     assert_eq!((here.published(), here.run.counts.lost), (vec![], 0));
     for key in ["removed", "there"] {
         let said = here.send(key, "GO", "");
@@ -336,13 +336,13 @@ fn what_is_mourned_and_came_before_its_daemon_died_is_not_lost() {
 fn a_copy_that_began_with_nothing_but_what_is_mourned_is_one_like_any_other() {
     let (mut here, mut there, mut third) = (Daemon::new(), Daemon::new(), Daemon::new());
     there.send("removed", "GO", "");
-    here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut here.run);
+    here.hand_off();
     here.shards.of(0).try_claim().unwrap().release(0);
-    here.shards.of(0).try_claim().unwrap().mourn(0, &[lost("gone")], &mut here.run);
+    here.mourn(&[lost("gone")]);
     merge(&mut there, &mut here, Winner::Longer);
     here.send("k", "GO", "");
     let keys = ["removed", "k"].map(|key| told(&here, key));
-    third.shards.of(0).try_claim().unwrap().adopt(0, &keys, &mut third.run);
+    third.adopt(&keys);
     here.op("delete", "removed", "");
     merge(&mut here, &mut third, Winner::Longer);
     let said = ["removed", "k", "gone"].map(|key| third.send(key, "GO", ""));
@@ -358,7 +358,7 @@ fn standbys_hear_of_what_is_not_lost_after_all_and_of_a_life_that_takes_the_plac
     let keys = [told(&there, "removed"), lost("other")];
     there.op("delete", "removed", "");
     here.run.now += 1_000;
-    here.shards.of(0).try_claim().unwrap().adopt(0, &keys, &mut here.run);
+    here.adopt(&keys);
     let later = here.send("k", "GO", "")["run"].clone();
     here.run.lost.clear();
     here.run.keys.clear();
@@ -384,7 +384,7 @@ fn an_older_copy_brings_nothing_back_that_was_removed_in_one_that_came_from_it()
 fn two_copies_that_did_as_much_are_two_although_a_merge_with_one_of_them_broke_off() {
     let ((mut here, mut there), mut third) = (twins(), Daemon::new());
     [&mut here, &mut there].into_iter().for_each(|daemon| _ = daemon.send("k", "GO", ""));
-    let (_, parts) = here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut here.run);
+    let parts = here.hand_off();
     let mut state = third.shards.of(0).try_claim().unwrap();
     state.receive(0, 7, Some(Winner::Longer), &mut third.run);
     parts.iter().for_each(|part| _ = state.receive_part(0, 7, part, false, &mut third.run));
@@ -398,12 +398,12 @@ fn two_copies_that_did_as_much_are_two_although_a_merge_with_one_of_them_broke_o
 fn what_is_mourned_of_a_copy_that_was_sent_and_kept_is_what_came_behind_that() {
     let (mut here, mut there) = (Daemon::new(), Daemon::new());
     ["k", "l"].into_iter().for_each(|key| _ = here.send(key, "GO", ""));
-    let (_, parts) = here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut here.run);
+    let parts = here.hand_off();
     there.receive(&parts);
     let keys = [told(&there, "k"), told(&there, "l")];
     here.published();
-    here.shards.of(0).try_claim().unwrap().mourn(0, &keys, &mut here.run);
-    here.shards.of(0).try_claim().unwrap().reopen(0, &[], &mut here.run);
+    here.mourn(&keys);
+    here.reopen(&[]);
     assert_eq!(here.run.counts.lost, 0);
     assert_eq!(here.send("k", "GO", "")["conflict"]["lost_from"], 2);
 }
@@ -427,12 +427,12 @@ fn what_was_removed_where_it_was_held_is_not_lost_with_its_daemon_once_the_copie
         let mut keys = vec![told(&there, "gone"), told(&there, "there"), told(&there, "anew")];
         // Another copy had it, and is not there.
         keys.push(LostKey { tenure: Tenure(7), ..told(&there, "later") });
-        here.shards.of(0).try_claim().unwrap().adopt(0, &keys, &mut here.run);
+        here.adopt(&keys);
         ["gone", "anew", "later"].into_iter().for_each(|key| _ = there.op("delete", key, ""));
         there.send("anew", "GO", "");
         if moved {
             // On its side of the cut, to one that joined there.
-            let (_, parts) = there.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut there.run);
+            let parts = there.hand_off();
             there = Daemon::new();
             there.receive(&parts);
         }
@@ -455,10 +455,10 @@ fn what_was_removed_where_it_was_held_is_not_lost_with_its_daemon_once_the_copie
 fn what_a_kept_copy_did_after_it_was_taken_up_again_is_not_there_with_the_copy_that_was_sent() {
     let (mut here, mut there) = (Daemon::new(), Daemon::new());
     there.send("k", "GO", "");
-    let (_, parts) = there.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut there.run);
-    there.shards.of(0).try_claim().unwrap().reopen(0, &[], &mut there.run);
+    let parts = there.hand_off();
+    there.reopen(&[]);
     there.send("new", "GO", "");
-    here.shards.of(0).try_claim().unwrap().adopt(0, &[told(&there, "new")], &mut here.run);
+    here.adopt(&[told(&there, "new")]);
     let mut third = Daemon::new();
     third.receive(&parts);
     merge(&mut third, &mut here, Winner::Longer);
@@ -483,7 +483,7 @@ fn a_copy_that_did_nothing_yields_to_the_life_that_followed_it_and_loses_nothing
 fn of_two_copies_of_a_life_that_are_not_known_to_have_gone_apart_the_longer_goes_on() {
     let (mut here, mut there) = (Daemon::new(), Daemon::new());
     here.send("k", "GO", "");
-    let (_, parts) = here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut here.run);
+    let parts = here.hand_off();
     there.receive(&parts);
     let mut third = Daemon::new();
     third.receive(&parts);
@@ -497,15 +497,15 @@ fn what_time_a_copy_was_kept_for_is_not_left_of_its_timers() {
     for sent_again in [false, true] {
         let (mut here, mut there) = (Daemon::new(), Daemon::new());
         here.op("start", "k", "");
-        here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut here.run);
+        here.hand_off();
         here.run.now = 5_000;
         there.run.now = 5_000;
         let holder = if sent_again {
-            let (_, parts) = here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut here.run);
+            let parts = here.hand_off();
             there.receive(&parts);
             &there
         } else {
-            here.shards.of(0).try_claim().unwrap().reopen(0, &[], &mut here.run);
+            here.reopen(&[]);
             &here
         };
         assert!(holder.shards.of(0).due() <= 60_000, "{}", holder.shards.of(0).due());
@@ -516,7 +516,7 @@ fn what_time_a_copy_was_kept_for_is_not_left_of_its_timers() {
 fn what_cannot_be_read_spoils_nothing_behind_it_and_a_merge_with_it_is_refused() {
     let (mut here, mut there) = (Daemon::new(), Daemon::new());
     there.send("k", "GO", "");
-    let (_, parts) = there.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut there.run);
+    let parts = there.hand_off();
     let part = [&[99, 0, 0, 0, 0][..], &parts[0]].concat();
     let mut state = here.shards.of(0).try_claim().unwrap();
     state.receive(0, 7, Some(Winner::Here), &mut here.run);
@@ -530,7 +530,7 @@ fn what_cannot_be_read_spoils_nothing_behind_it_and_a_merge_with_it_is_refused()
 fn the_next_life_of_a_key_comes_after_the_one_that_was_lost_whatever_the_clocks_say() {
     let mut here = Daemon::new();
     let ahead = RunId(u64::MAX - 7);
-    here.shards.of(0).try_claim().unwrap().adopt(0, &[LostKey { run: ahead, ..lost("k") }], &mut here.run);
+    here.adopt(&[LostKey { run: ahead, ..lost("k") }]);
     let said = here.send("k", "GO", "");
     assert_eq!((said["restarted"] == true, said["run"].as_str() > Some(&*ahead.to_string())), (true, true), "{said}");
 }
@@ -540,7 +540,7 @@ fn what_a_mark_said_holds_for_the_instance_that_comes_after_a_link_broke_between
     let (mut here, mut there) = (Daemon::new(), Daemon::new());
     let life = (0..2).map(|_| there.send("k", "GO", "")).last().unwrap()["run"].clone();
     let run = RunId::parse(life.as_str().unwrap()).unwrap();
-    there.shards.of(0).try_claim().unwrap().reopen(0, &[LostKey { run, ..lost("k") }], &mut there.run);
+    there.reopen(&[LostKey { run, ..lost("k") }]);
     there.fire(70_000, 100);
     let (_, parts) = there.shards.of(0).try_claim().unwrap().hand_off(0, 1, &mut there.run);
     assert!(parts.len() > 1);
@@ -573,7 +573,7 @@ fn who_watched_a_later_life_that_was_removed_hears_of_an_earlier_one_that_comes_
 fn parts_of_another_hand_off_are_not_taken() {
     let (mut here, mut there) = (Daemon::new(), Daemon::new());
     here.send("k", "GO", "");
-    let (_, parts) = here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut here.run);
+    let parts = here.hand_off();
     let mut state = there.shards.of(0).try_claim().unwrap();
     state.receive(0, 2, None, &mut there.run);
     assert!(state.receive_part(0, 1, &parts[0], true, &mut there.run).is_none());
@@ -590,7 +590,7 @@ fn a_partition_in_doubt_neither_answers_nor_fires_until_it_is_served_again() {
     daemon.published();
     daemon.fire(70_000, 100);
     assert_eq!(daemon.published().len(), 0);
-    daemon.shards.of(0).try_claim().unwrap().reopen(0, &[], &mut daemon.run);
+    daemon.reopen(&[]);
     assert_eq!(daemon.op("get", "k", "")["value"], "a");
     assert!(daemon.shards.of(0).due() <= 70_000);
     daemon.fire(70_001, 100);
@@ -628,7 +628,7 @@ fn a_copy_that_comes_back_says_what_its_new_holder_had_done_and_lost() {
 fn a_key_that_is_there_after_all_is_not_said_to_be_lost() {
     let (mut here, mut there) = (Daemon::new(), Daemon::new());
     there.send("k", "GO", "");
-    here.shards.of(0).try_claim().unwrap().adopt(0, &[lost("k"), lost("gone")], &mut here.run);
+    here.adopt(&[lost("k"), lost("gone")]);
     merge(&mut there, &mut here, Winner::Here);
     assert!(here.send("k", "GO", "")["restarted"].is_null());
     assert_eq!(here.send("gone", "GO", "")["restarted"], true);

@@ -61,7 +61,7 @@ fn tokens_move_with_their_instance() {
     let mut here = Daemon::new();
     let first = here.send("k", "END", TOKEN);
     here.op("start", "k", "");
-    let (_, parts) = here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut here.run);
+    let parts = here.hand_off();
     let mut there = Daemon::new();
     there.receive(&parts);
     assert_eq!(there.send("k", "END", TOKEN), first);

@@ -156,9 +156,9 @@ fn instances_of_a_machine_are_counted_as_they_come_and_go() {
     daemon.send("c", "BAD", "");
     let count = |daemon: &Daemon| daemon.machines.table().by_name("m").unwrap().instances();
     assert_eq!(count(&daemon), 2);
-    daemon.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut daemon.run);
+    daemon.hand_off();
     assert_eq!(count(&daemon), 0);
-    daemon.shards.of(0).try_claim().unwrap().reopen(0, &[], &mut daemon.run);
+    daemon.reopen(&[]);
     assert_eq!(count(&daemon), 2);
 }
 

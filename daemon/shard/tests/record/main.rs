@@ -17,6 +17,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 use statemesh_engine::{Limits, Machine};
+use statemesh_mesh::key_index::LostKey;
 use statemesh_protocol::hash;
 use statemesh_protocol::reply::Encoding;
 use statemesh_protocol::request::Request;
@@ -103,6 +104,26 @@ impl Daemon {
         let mut changes = Vec::new();
         self.shards.feeds().of(0).unwrap().drain(|change| changes.push(map_of(&change)));
         changes
+    }
+
+    /// Packs its partition, in one part unless that is large, and keeps it.
+    pub(crate) fn hand_off(&mut self) -> Vec<Vec<u8>> {
+        self.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut self.run).1
+    }
+
+    /// Adopts the partition after one that died with these keys.
+    pub(crate) fn adopt(&mut self, lost: &[LostKey]) {
+        self.shards.of(0).try_claim().unwrap().adopt(0, lost, &mut self.run);
+    }
+
+    /// Mourns one that died with these keys.
+    pub(crate) fn mourn(&mut self, lost: &[LostKey]) {
+        self.shards.of(0).try_claim().unwrap().mourn(0, lost, &mut self.run);
+    }
+
+    /// Serves its copy again; these keys went with one that died.
+    pub(crate) fn reopen(&mut self, lost: &[LostKey]) {
+        self.shards.of(0).try_claim().unwrap().reopen(0, lost, &mut self.run);
     }
 
     /// Takes over a partition that another daemon sent in these parts, and serves it.

@@ -69,7 +69,7 @@ fn a_refused_first_event_leaves_the_mark_of_a_lost_instance() {
         before: false,
         tenure: statemesh_protocol::tenure::Tenure(1),
     };
-    daemon.shards.of(0).try_claim().unwrap().adopt(0, &[lost], &mut daemon.run);
+    daemon.adopt(&[lost]);
     assert_eq!(code(&daemon.send("k", "BAD", "")), "event_failed");
     assert_eq!(daemon.send("k", "GO", "")["restarted"], true);
     assert_eq!(daemon.send("k", "GO", "").get("restarted"), None);

@@ -126,9 +126,9 @@ fn what_is_left_goes_with_its_partition_and_comes_back_with_it() {
     let mut here = Daemon::new();
     let sent = here.send("k", "GO", TOKEN);
     here.op("delete", "k", "");
-    let (_, parts) = here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut here.run);
+    let parts = here.hand_off();
     assert_eq!(here.shards.removed(), 0);
-    here.shards.of(0).try_claim().unwrap().reopen(0, &[], &mut here.run);
+    here.reopen(&[]);
     assert_eq!(here.send("k", "GO", TOKEN), sent);
     let mut there = Daemon::new();
     there.receive(&parts);
@@ -148,7 +148,7 @@ fn a_mark_of_the_key_is_told_with_the_removal_and_not_after_it() {
         before: false,
         tenure: statemesh_protocol::tenure::Tenure(1),
     };
-    daemon.shards.of(0).try_claim().unwrap().adopt(0, &[lost], &mut daemon.run);
+    daemon.adopt(&[lost]);
     assert_eq!(code(&daemon.op("delete", "k", "")), "unknown_instance");
     daemon.ask(r#"{"op":"tell","machine":"m","key":"k","event":{"type":"GO"}}"#);
     assert_eq!(daemon.op("delete", "k", "")["restarted"], true);
@@ -201,7 +201,7 @@ fn the_time_of_what_has_ended_goes_on_at_a_daemon_that_began_after_it_had() {
     let mut here = Daemon::new();
     here.send("k", "END", "");
     here.run.now = KEEP - 10;
-    let (_, parts) = here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut here.run);
+    let parts = here.hand_off();
     let mut there = Daemon::new();
     there.run.now = 5;
     there.receive(&parts);
@@ -213,7 +213,7 @@ fn the_time_of_what_has_ended_goes_on_where_its_partition_moves() {
     let mut here = Daemon::new();
     here.send("k", "END", "");
     here.run.now = KEEP / 2;
-    let (_, parts) = here.shards.of(0).try_claim().unwrap().hand_off(0, 1_000, &mut here.run);
+    let parts = here.hand_off();
     let mut there = Daemon::new();
     there.run.now = KEEP;
     let mut state = there.shards.of(0).try_claim().unwrap();
