@@ -175,6 +175,24 @@ pub enum Output {
     },
 }
 
+impl Output {
+    /// The name of each kind.
+    pub const NAMES: &'static [&'static str] = &["send", "apply", "newest", "taken", "not-taken", "pushed"];
+
+    /// The name of its kind.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Send { .. } => "send",
+            Self::Apply(_) => "apply",
+            Self::Newest(_) => "newest",
+            Self::Taken { .. } => "taken",
+            Self::NotTaken { .. } => "not-taken",
+            Self::Pushed { .. } => "pushed",
+        }
+    }
+}
+
 /// What a member has that is not here.
 #[derive(Debug, Default)]
 struct Wanted {

@@ -81,6 +81,22 @@ pub enum Output {
     },
 }
 
+impl Output {
+    /// The name of each kind.
+    pub const NAMES: &'static [&'static str] = &["tell", "relay", "told", "send"];
+
+    /// The name of its kind.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Tell { .. } => "tell",
+            Self::Relay { .. } => "relay",
+            Self::Told { .. } => "told",
+            Self::Send { .. } => "send",
+        }
+    }
+}
+
 /// A key that a dead member had.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LostKey {

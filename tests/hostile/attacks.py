@@ -185,6 +185,29 @@ def twins(address):
     yield True
 
 
+# Instances that a list looks at, one page of them and all that a filter leaves out.
+LISTED = 20_000
+
+
+def lists(address):
+    """Everything that a daemon has, listed and counted again and again by a client that may read."""
+    with greeted(address) as connection:
+        connection.settimeout(10)
+        for n in range(LISTED):
+            say(connection, frame(0, b'{"op":"tell","machine":"counter","key":"l%d","event":{"type":"ADD"}}' % n))
+        while True:
+            asked = [b'{"op":"list","machine":"counter","counts":true}', b'{"op":"list","where":{"state":"off"}}']
+            for request in asked:
+                say(connection, frame(0, request))
+            answered = 0
+            while answered < len(asked):
+                part = connection.recv(1 << 20)
+                if not part:
+                    raise ConnectionResetError("closed")
+                answered += part.count(b'"next":')
+            yield len(asked)
+
+
 def replay(address):
     """What a client with a good key once said, from the greeting on, again and again: nothing but a WELCOME may come back."""
     with open(sys.argv[5], "rb") as file:
@@ -263,7 +286,7 @@ ATTACKS = {
     attack.__name__: attack
     for attack in (
         big_header, cve_2019_6250, cve_2019_13132, cve_2020_15166, every_command, after_ready, nesting, lying_lengths,
-        twins, replay, hellos, http_idle, http_dribble, http_kept_alive,
+        twins, lists, replay, hellos, http_idle, http_dribble, http_kept_alive,
     )
 }
 

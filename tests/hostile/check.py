@@ -267,6 +267,7 @@ PLAIN_ATTACKS = {
     "every command with every length": Attack("python", "every_command", "statemesh_protocol_errors_total"),
     "MessagePack and JSON 100,000 deep": Attack("python", "nesting", "statemesh_malformed_frames_total"),
     "MessagePack whose lengths lie": Attack("python", "lying_lengths", "statemesh_malformed_frames_total"),
+    "lists of everything": Attack("python", "lists"),
     # Two handshakes each; and a bomb is over when its connection is closed: the next one begins with another.
     "one identity from two clients": Attack("python", "twins", ratio=MAX_HANDSHAKES_RATIO),
     "bombs of tiny frames": Attack("flood", "tiny", "statemesh_refused_malformed_total", ratio=MAX_HANDSHAKES_RATIO),

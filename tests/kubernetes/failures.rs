@@ -23,7 +23,7 @@ const AWAY: Duration = Duration::from_secs(3);
 const SETTLED: Duration = Duration::from_secs(10);
 /// The same, where the kubelet ends the old container up to two seconds after it began the new one, which asks for its name until then, for
 /// ten seconds at most.
-const SETTLED_AGAIN: Duration = Duration::from_secs(40);
+const SETTLED_AGAIN: Duration = Duration::from_secs(20);
 
 /// The longest that any key waited for an answer, which counts from when its event was due.
 fn away(fixture: &Fixture, what: &str, seen: &Seen) -> Outcome {

@@ -49,8 +49,7 @@ impl Piece {
         match self {
             Self::Seeds => (
                 "Seeds",
-                "Each seed is a mesh of whole daemons with clients and faults, in virtual time, judged and run twice\n\
-                 ([tests](../../tests/README.md)).",
+                "Each seed is a mesh of whole daemons with clients and faults, in virtual time, and judged ([tests](../../tests/README.md)).",
             ),
             Self::Mutants => (
                 "Mutants",

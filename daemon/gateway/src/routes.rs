@@ -20,7 +20,26 @@ pub(super) enum Route {
     /// The node's answer.
     Ask(Question),
     /// A query that says what is not understood, and why.
-    Wrong(String),
+    Wrong(QueryError),
+}
+
+/// What is not understood of a path or a query.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum QueryError {
+    #[error("\"{0}\" in the path is not text in percent-encoding")]
+    Path(String),
+    #[error("\"{0}\" is no name=value")]
+    NoPair(String),
+    #[error("\"{0}\" is not text in percent-encoding")]
+    Encoding(String),
+    #[error("\"{name}\" must be {is}")]
+    Value { name: String, is: &'static str },
+    #[error("there is no parameter \"{name}\" here; there are {known}")]
+    Unknown { name: String, known: &'static str },
+    #[error("the path names the machine")]
+    MachineTwice,
+    #[error("\"within\" says for how long, and nothing says for what: until_state, until_tag or until_done")]
+    WithinWhat,
 }
 
 /// How many instances are listed when the query does not say.
@@ -111,12 +130,12 @@ fn instance(path: &str, query: Option<&str>, wait_max: Duration) -> Option<Route
 }
 
 /// A name of a path, decoded.
-fn of_path(text: &str) -> Result<String, String> {
-    decoded(text).ok_or_else(|| format!("\"{text}\" in the path is not text in percent-encoding"))
+fn of_path(text: &str) -> Result<String, QueryError> {
+    decoded(text).ok_or_else(|| QueryError::Path(text.to_owned()))
 }
 
 /// `get`, which waits if the query says for what.
-fn get(machine: &str, key: &str, query: Option<&str>, wait_max: Duration) -> Result<Route, String> {
+fn get(machine: &str, key: &str, query: Option<&str>, wait_max: Duration) -> Result<Route, QueryError> {
     let (mut until, mut within) = (Vec::new(), None);
     let mut fields = MapWriter::new(&mut until, Encoding::Json);
     for pair in pairs(query) {
@@ -134,9 +153,7 @@ fn get(machine: &str, key: &str, query: Option<&str>, wait_max: Duration) -> Res
     fields.end();
     let until = (until != b"{}").then_some(until.as_slice());
     if within.is_some() && until.is_none() {
-        return Err(
-            "\"within\" says for how long, and nothing says for what: until_state, until_tag or until_done".to_owned()
-        );
+        return Err(QueryError::WithinWhat);
     }
     let usual = || u64::try_from(wait_max.as_millis()).map_or(WITHIN_MS_USUAL, |max| max.min(WITHIN_MS_USUAL));
     let within_ms = until.map(|_| within.unwrap_or_else(usual));
@@ -144,26 +161,26 @@ fn get(machine: &str, key: &str, query: Option<&str>, wait_max: Duration) -> Res
 }
 
 /// The parameters of a query, decoded.
-fn pairs(query: Option<&str>) -> impl Iterator<Item = Result<(&str, String), String>> {
+fn pairs(query: Option<&str>) -> impl Iterator<Item = Result<(&str, String), QueryError>> {
     let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
     pairs.map(|pair| {
-        let (name, text) = pair.split_once('=').ok_or_else(|| format!("\"{pair}\" is no name=value"))?;
-        Ok((name, decoded(text).ok_or_else(|| format!("\"{name}\" is not text in percent-encoding"))?))
+        let (name, text) = pair.split_once('=').ok_or_else(|| QueryError::NoPair(pair.to_owned()))?;
+        Ok((name, decoded(text).ok_or_else(|| QueryError::Encoding(name.to_owned()))?))
     })
 }
 
-fn read<T: std::str::FromStr>(name: &str, text: &str, is: &str) -> Result<T, String> {
-    text.parse().map_err(|_| format!("\"{name}\" must be {is}"))
+fn read<T: std::str::FromStr>(name: &str, text: &str, is: &'static str) -> Result<T, QueryError> {
+    text.parse().map_err(|_| QueryError::Value { name: name.to_owned(), is })
 }
 
 /// A number within bounds, which `is` names.
-fn bounded(name: &str, text: &str, bounds: std::ops::RangeInclusive<u64>, is: &str) -> Result<u64, String> {
+fn bounded(name: &str, text: &str, bounds: std::ops::RangeInclusive<u64>, is: &'static str) -> Result<u64, QueryError> {
     let number = read(name, text, is)?;
-    if bounds.contains(&number) { Ok(number) } else { Err(format!("\"{name}\" must be {is}")) }
+    if bounds.contains(&number) { Ok(number) } else { Err(QueryError::Value { name: name.to_owned(), is }) }
 }
 
-fn unknown(name: &str, known: &str) -> String {
-    format!("there is no parameter \"{name}\" here; there are {known}")
+fn unknown(name: &str, known: &'static str) -> QueryError {
+    QueryError::Unknown { name: name.to_owned(), known }
 }
 
 fn instances(path: &str, query: Option<&str>) -> Option<Route> {
@@ -179,7 +196,7 @@ fn instances(path: &str, query: Option<&str>) -> Option<Route> {
 }
 
 /// `list` with what a query says.
-fn list_of(of_path: Option<String>, query: Option<&str>) -> Result<Route, String> {
+fn list_of(of_path: Option<String>, query: Option<&str>) -> Result<Route, QueryError> {
     const KNOWN: &str = "limit, after, machine, counts, stuck, older_ms, younger_ms, prefix, state, tag, status";
     let (mut limit, mut after, mut counts) = (INSTANCES_DEFAULT, None, false);
     let (mut prefix, mut state, mut tag, mut status) = (None, None, None, None);
@@ -190,7 +207,7 @@ fn list_of(of_path: Option<String>, query: Option<&str>) -> Result<Route, String
             "limit" => limit = bounded(name, &text, 1..=PAGE_MAX, "a number from 1 to 1,000")?,
             "after" => after = Some(text),
             "machine" if of_path.is_none() => machine = Some(text),
-            "machine" => return Err("the path names the machine".to_owned()),
+            "machine" => return Err(QueryError::MachineTwice),
             "counts" => counts = read(name, &text, "true or false")?,
             "stuck" => filter.stuck = Some(read(name, &text, "true or false")?),
             "older_ms" => filter.older_ms = Some(read(name, &text, "a number of milliseconds")?),
@@ -260,7 +277,10 @@ mod tests {
             ["instances/o/%f", "instances/o/%ff", "instances/o/%+1", "instances/%zz/1", "machines/%zz/instances"]
         {
             let found = route(&format!("/v1/{wrong}"), None);
-            assert!(matches!(&found, Some(Route::Wrong(message)) if message.contains('%')), "{wrong}: {found:?}");
+            assert!(
+                matches!(&found, Some(Route::Wrong(error)) if error.to_string().contains('%')),
+                "{wrong}: {found:?}"
+            );
         }
     }
 
@@ -281,7 +301,7 @@ mod tests {
     #[test]
     fn what_a_query_says_and_is_not_understood_is_named() {
         let wrong = |path, query| match route(path, Some(query)) {
-            Some(Route::Wrong(message)) => message,
+            Some(Route::Wrong(error)) => error.to_string(),
             other => panic!("{path}?{query}: {other:?}"),
         };
         for (query, named) in [

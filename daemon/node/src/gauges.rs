@@ -22,11 +22,11 @@ const CENSUS_AGE: Duration = Duration::from_secs(10);
 /// Pairs of machine and state in one scrape; the rest is summed as state `(other)`.
 const CENSUS_ROWS: usize = 1_000;
 
-type ConnectionLimiter = Option<(Instant, Gauge)>;
+type Census = Option<(Instant, Gauge)>;
 
 /// The reader of a daemon's gauges.
 pub(crate) fn of(shared: Arc<Shared>, counts: Arc<Counts>) -> Gauges {
-    let census: Mutex<ConnectionLimiter> = Mutex::new(None);
+    let census: Mutex<Census> = Mutex::new(None);
     Box::new(move || {
         let mut gauges = vec![members(&shared), partitions(&shared), info(&shared), limits(&shared)];
         gauges.extend(connections(&shared));
@@ -143,7 +143,7 @@ fn limits(shared: &Shared) -> Gauge {
     gauge("statemesh_limit", "Bounds of this daemon, as configured.", samples)
 }
 
-fn instances(shared: &Shared, census: &Mutex<ConnectionLimiter>) -> Gauge {
+fn instances(shared: &Shared, census: &Mutex<Census>) -> Gauge {
     let mut census = census.lock();
     if let Some((at, level)) = census.as_ref()
         && at.elapsed() < CENSUS_AGE

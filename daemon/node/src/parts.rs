@@ -6,13 +6,14 @@ use std::time::Instant;
 
 use statemesh_claim::Held;
 pub use statemesh_shard::Clock;
-use statemesh_shard::{Job, Origin, State};
+use statemesh_shard::{Cell, Job, Origin, State};
 use statemesh_transport::kernel::{self, Kernel};
 use statemesh_transport::limits::Settings;
 use statemesh_transport::{Kind, Listener, Reactor, SocketType};
 use tokio::sync::mpsc;
 
 use crate::access::ListenerAuths;
+use crate::bounds;
 pub use crate::control::{
     Birth, Control, Done, Failure, Loaded, Output, Unanswered, Wake, Work, compile_definitions, load_definitions,
 };
@@ -153,12 +154,21 @@ pub fn reason(shared: &Shared) -> String {
     shared.view().reason.clone()
 }
 
+/// Bounds by not reading on: one turn may bring one more of what they count.
+const ONE_MORE: &[&str] = &["unread_bytes", "unsent_total_bytes", "subscriber_total_bytes"];
+
 /// Which bound of the daemon does not hold, if one does not: by its gauges, as they were at each reactor's last turn.
 #[must_use]
 pub fn over_bound(shared: &Shared) -> Option<String> {
+    let of_a_reactor = over_bound_of_a_reactor(shared);
+    let fills = || bounds::used(shared).into_iter().find(|(name, share)| *share > 1.0 && !ONE_MORE.contains(name));
+    of_a_reactor.or_else(|| fills().map(|(name, share)| format!("limits.{name}: {:.0} % of it", share * 100.0)))
+}
+
+/// Those that one reactor keeps by itself, or which one turn may go beyond.
+fn over_bound_of_a_reactor(shared: &Shared) -> Option<String> {
     let limits = &shared.options.limits;
     let reactors = shared.reactors().max(1);
-    // One turn may bring one more of what is bounded by not reading on.
     let one_more = limits.output_bytes.max(limits.message_bytes);
     shared.counters.iter().find_map(|counters| {
         let bounds = [
@@ -173,6 +183,38 @@ pub fn over_bound(shared: &Shared) -> Option<String> {
         let over = bounds.iter().find(|(_, is, may)| *is > *may as u64);
         over.map(|(name, is, may)| format!("limits.{name}: {is} of at most {may}"))
     })
+}
+
+/// What a daemon counted that the simulator compares with what it saw.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Instances that were lost.
+    pub lost: u64,
+    /// Keys of which two copies had different states.
+    pub conflicts: u64,
+    /// Instances that became stuck.
+    pub stuck: u64,
+}
+
+impl std::ops::AddAssign for Counted {
+    fn add_assign(&mut self, other: Self) {
+        self.lost += other.lost;
+        self.conflicts += other.conflicts;
+        self.stuck += other.stuck;
+    }
+}
+
+/// What the daemon has counted.
+#[must_use]
+pub fn counted(shared: &Shared) -> Counted {
+    let sum = |of: fn(&Counters) -> &Cell| shared.counters.iter().map(|one| of(one).get()).sum();
+    Counted { lost: sum(|one| &one.lost), conflicts: sum(|one| &one.conflicts), stuck: sum(|one| &one.stuck) }
+}
+
+/// Whether what one reactor has for another waits for room in its ring.
+#[must_use]
+pub fn has_full_mailbox(shared: &Shared) -> bool {
+    shared.counters.iter().any(|counters| counters.mailed.get() > 0)
 }
 
 /// Bytes that the daemon's gauges tell of, as they were at each reactor's last turn: requests, replies, changes and partitions that

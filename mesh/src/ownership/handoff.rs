@@ -130,7 +130,7 @@ impl Ownership {
                 self.retry_after(now);
             } else if self.is_sending(partition, number, from) {
                 // It arrived and could not be read. To try again would need another release at the other side: not soon.
-                self.take_back(partition);
+                self.was_not_installed(partition);
                 self.no_longer_busy(from);
                 self.held_off.insert(partition, now + REFUSED_FOR);
                 self.retry_after(now);
@@ -215,13 +215,13 @@ impl Ownership {
     pub(super) fn confirmed(&mut self, from: &MemberName, number: HandoffNumber, set: &PartitionSet) {
         for partition in self.known(set) {
             if self.is_sending(partition, number, from) {
-                self.hand_over(partition, from.clone());
+                self.handed_off_to(partition, from.clone());
                 self.no_longer_busy(from);
             }
         }
     }
 
-    fn hand_over(&mut self, partition: Partition, holder: MemberName) {
+    fn handed_off_to(&mut self, partition: Partition, holder: MemberName) {
         let p = usize::from(partition);
         self.set_slot(partition, Slot::Elsewhere);
         // It may have handed it on meanwhile, to one that said so.
@@ -231,7 +231,7 @@ impl Ownership {
         self.lost[p] = None;
         self.sides.forget_standing(partition);
         self.out.push_back(Output::Release(partition));
-        self.handed_over.insert(partition);
+        self.handed_off.insert(partition);
         self.review = true;
     }
 
@@ -329,9 +329,9 @@ impl Ownership {
             }
             self.no_longer_busy(from);
             if set.contains(partition) {
-                self.hand_over(partition, from.clone());
+                self.handed_off_to(partition, from.clone());
             } else {
-                self.take_back(partition);
+                self.was_not_installed(partition);
             }
         }
     }
@@ -339,7 +339,7 @@ impl Ownership {
     /// The copy that was sent was not installed. Another member that holds the partition as well, as when two copies were to be
     /// merged, knows nothing of what only this one has: this one is kept, but not served beside the other. One that was in doubt
     /// still is: all are asked about it.
-    fn take_back(&mut self, partition: Partition) {
+    fn was_not_installed(&mut self, partition: Partition) {
         let doubtful = matches!(self.slots[usize::from(partition)], Slot::Sending { doubtful: true, .. });
         self.set_slot(partition, Slot::Doubtful { asking: false });
         self.review = true;

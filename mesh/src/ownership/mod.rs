@@ -440,7 +440,7 @@ pub struct Ownership {
     /// To be announced at the end of the input.
     announce: PartitionSet,
     /// Handed over; to be said at the end of the input.
-    handed_over: PartitionSet,
+    handed_off: PartitionSet,
     /// Routes as last reported.
     routes: Vec<Target>,
     /// Partitions whose route may have changed.
@@ -487,7 +487,7 @@ impl Ownership {
             retry_at: None,
             recheck_at: None,
             announce: PartitionSet::new(),
-            handed_over: PartitionSet::new(),
+            handed_off: PartitionSet::new(),
             routes: vec![Target::Park; n],
             touched: PartitionSet::new(),
             out: VecDeque::new(),
@@ -911,7 +911,7 @@ impl Ownership {
     }
 
     fn announce(&mut self) {
-        let (held, gone) = (std::mem::take(&mut self.announce), std::mem::take(&mut self.handed_over));
+        let (held, gone) = (std::mem::take(&mut self.announce), std::mem::take(&mut self.handed_off));
         let said = [(held, true), (gone, false)];
         for (set, held) in said.into_iter().filter(|(set, _)| !set.is_empty()) {
             for name in self.linked() {

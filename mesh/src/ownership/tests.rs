@@ -216,7 +216,7 @@ fn a_claim_is_remembered_and_told_to_a_claimant_that_does_not_know_it() {
 }
 
 /// A member that holds everything, and one that comes and is handed one partition, by this number.
-fn handing_over() -> (Rig, Partition, HandoffNumber) {
+fn handing_off() -> (Rig, Partition, HandoffNumber) {
     let mut rig = Rig::new(&[]);
     assert_eq!(rig.taken().len(), 16);
     rig.meet(1);
@@ -233,7 +233,7 @@ fn one(partition: Partition) -> PartitionSet {
 
 #[test]
 fn a_copy_is_kept_until_the_new_holder_has_it() {
-    let (mut rig, partition, number) = handing_over();
+    let (mut rig, partition, number) = handing_off();
     assert_eq!(rig.node.target(partition), Target::Park);
     rig.put(Input::HandedOff { partition, number });
     assert_eq!(rig.node.target(partition), Target::Forward(name(1)));
@@ -245,7 +245,7 @@ fn a_copy_is_kept_until_the_new_holder_has_it() {
 
 #[test]
 fn what_is_said_of_one_hand_off_counts_for_no_other() {
-    let (mut rig, partition, number) = handing_over();
+    let (mut rig, partition, number) = handing_off();
     for other in [number - 1, number + 1] {
         rig.put(Input::HandedOff { partition, number: other });
         assert_eq!(rig.node.target(partition), Target::Park);
@@ -277,7 +277,7 @@ fn a_process_gives_no_number_that_its_predecessor_gave() {
 
 #[test]
 fn a_new_holder_that_dies_gives_the_copy_back() {
-    let (mut rig, partition, number) = handing_over();
+    let (mut rig, partition, number) = handing_off();
     rig.put(Input::HandedOff { partition, number });
     rig.dies(1);
     assert!(rig.outputs().contains(&Output::Reopen { partition, died: Some(name(1)), unnamed: true, asked: true }));
@@ -286,7 +286,7 @@ fn a_new_holder_that_dies_gives_the_copy_back() {
 
 #[test]
 fn a_copy_that_comes_back_is_served_when_all_have_said_that_they_hold_no_other_and_what_they_know_of_its_keys() {
-    let (mut rig, partition, number) = handing_over();
+    let (mut rig, partition, number) = handing_off();
     rig.put(Input::HandedOff { partition, number });
     rig.meet(2);
     rig.dies(1);
@@ -307,7 +307,7 @@ fn a_copy_that_comes_back_is_served_when_all_have_said_that_they_hold_no_other_a
 #[test]
 fn a_broken_link_leaves_neither_copy_served_until_it_is_known_what_arrived() {
     for arrived in [true, false] {
-        let (mut rig, partition, number) = handing_over();
+        let (mut rig, partition, number) = handing_off();
         rig.put(Input::HandedOff { partition, number });
         rig.put(Input::LinkDown(name(1)));
         assert_eq!(rig.node.target(partition), Target::Park);
@@ -324,7 +324,7 @@ fn a_broken_link_leaves_neither_copy_served_until_it_is_known_what_arrived() {
 
 #[test]
 fn that_a_member_holds_a_partition_does_not_say_that_it_got_this_copy_of_it() {
-    let (mut rig, partition, number) = handing_over();
+    let (mut rig, partition, number) = handing_off();
     rig.put(Input::LinkDown(name(1)));
     rig.put(Input::LinkUp(name(1)));
     // It held a copy of its own before.
@@ -875,7 +875,7 @@ fn messages_about_partitions_that_the_mesh_does_not_have_change_nothing() {
 
 #[test]
 fn what_cannot_be_read_is_given_back_and_its_holder_serves_it_again() {
-    let (mut rig, partition, number) = handing_over();
+    let (mut rig, partition, number) = handing_off();
     rig.put(Input::HandedOff { partition, number });
     rig.hear(1, OwnershipMessage::Decline { number, set: one(partition) });
     assert!(rig.outputs().contains(&Output::Reopen { partition, died: None, unnamed: false, asked: false }));

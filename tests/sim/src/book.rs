@@ -62,6 +62,7 @@ fn value_of(sum: &Sum) -> Value {
         "done": ranges(&sum.done),
         "requests": sum.requests,
         "acknowledged": sum.acknowledged,
+        "replayed": sum.replayed,
         "seconds": sum.took.as_secs(),
         "peak": sum.peak,
         "coverage": sum.coverage,
@@ -75,6 +76,7 @@ fn sum_of(book: &Value) -> Sum {
     let mut sum = Sum {
         requests: number(&book["requests"]),
         acknowledged: number(&book["acknowledged"]),
+        replayed: number(&book["replayed"]),
         took: Duration::from_secs(number(&book["seconds"])),
         peak: number(&book["peak"]),
         ..Sum::default()
@@ -116,6 +118,7 @@ mod tests {
             done: [1, 2, 3, 7, 9, 10].into(),
             requests: 5,
             acknowledged: 4,
+            replayed: 3,
             took: Duration::from_secs(61),
             peak: 77,
             coverage: [("ok".to_owned(), 3)].into(),

@@ -68,7 +68,16 @@ pub struct Wish {
     until_failure: bool,
 }
 
+/// One seed in so many is run twice.
+const REPLAYED: u64 = 10;
+
 impl Wish {
+    /// Whether this seed is run twice, and must be the same to the byte.
+    #[must_use]
+    pub fn replays(&self, seed: u64) -> bool {
+        self.replay_all || seed.is_multiple_of(REPLAYED)
+    }
+
     /// Reads the words of the command line.
     ///
     /// # Errors

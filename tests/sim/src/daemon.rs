@@ -44,6 +44,8 @@ pub struct Setup {
     pub seeds: Vec<SocketAddr>,
     /// After how long it is alone on purpose.
     pub alone_after: Option<Duration>,
+    /// Daemons before all of which are linked none is alone.
+    pub birth: Vec<String>,
     /// Definitions that are given as files.
     pub machines: Vec<String>,
     /// The revision of these files.
@@ -135,7 +137,7 @@ impl Daemon {
 
     fn options(&self, ip: IpAddr) -> Options {
         let at = |port| SocketAddr::new(ip, port);
-        let Setup { partitions, reactors, limits, service, seeds, alone_after, .. } = self.setup.clone();
+        let Setup { partitions, reactors, limits, service, seeds, alone_after, birth, .. } = self.setup.clone();
         Options {
             mesh: "sim".to_owned(),
             name: self.name.clone(),
@@ -148,7 +150,7 @@ impl Daemon {
                 http: at(7404),
             },
             advertise: Some(ip),
-            discovery: Discovery { service, dns_server: None, seeds, alone_after, birth: Vec::new() },
+            discovery: Discovery { service, dns_server: None, seeds, alone_after, birth },
             gossip_keys: vec![[7; 32]],
             security: Security::None,
             reactor: Threads { threads: reactors, spin: Duration::ZERO },

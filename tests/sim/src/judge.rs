@@ -117,6 +117,9 @@ pub struct Judge {
     pub changes: u64,
     /// Changes that slow watchers were told to have missed.
     pub dropped: u64,
+    /// Watchers that were shown an earlier life after a later one. A watcher hears one daemon, and that the earlier one came back may
+    /// have been published by another.
+    earlier_lives: Vec<String>,
     /// For each watcher's connection how many changes of its keys' lives it did not see, and how many it was told to have missed.
     missed: BTreeMap<Wire, (u64, u64)>,
 }
@@ -234,16 +237,16 @@ impl Judge {
                 Some((run, last)) if *run == seen.run => seq.saturating_sub(last + 1),
                 _ => seq,
             };
-            let begins = ["start", "restart", "lost", "conflict"].contains(&seen.reason.as_str());
-            // One that had ended goes without a transition.
-            let goes = seen.reason == "delete" && before.as_ref().is_some_and(|(_, last)| *last == seq);
             if let Some((run, last)) = before
-                && run == seen.run
-                && seq <= last
-                && !begins
-                && !goes
+                && goes_back((run.as_deref(), last), &seen, seq)
             {
-                self.wrong(format!("watcher {wire}: {key} went from seq {last} to {seq} ({})", seen.reason));
+                let (now, why) = (&seen.run, &seen.reason);
+                let what = format!("watcher {wire}: {key} went from seq {last} of {run:?} to {seq} of {now:?} ({why})");
+                if run == seen.run {
+                    self.wrong(what);
+                } else {
+                    self.earlier_lives.push(what);
+                }
             }
         } else {
             self.order.remove(&(wire, key.to_owned()));
@@ -289,6 +292,9 @@ impl Judge {
             let found = Case { key, attempts, said, log, terms }.judge();
             found.into_iter().for_each(|what| self.wrong(what));
         }
+        if terms.lossless {
+            std::mem::take(&mut self.earlier_lives).into_iter().for_each(|what| self.wrong(what));
+        }
         self.violations
     }
 
@@ -296,6 +302,24 @@ impl Judge {
     #[must_use]
     pub fn violations(&self) -> &[String] {
         &self.violations
+    }
+}
+
+/// Whether a change is of an earlier place in the order of (run, seq) than the one that was seen before, and does not say why.
+fn goes_back(before: (Option<&str>, u64), seen: &Seen, seq: u64) -> bool {
+    let (run, last) = before;
+    // A copy that came back, or a life that is gone, is told of when it is found out.
+    if ["lost", "conflict"].contains(&seen.reason.as_str()) {
+        return false;
+    }
+    // Lives are written as 16 hexadecimal digits.
+    match seen.run.as_deref().cmp(&run) {
+        std::cmp::Ordering::Less => true,
+        std::cmp::Ordering::Greater => false,
+        std::cmp::Ordering::Equal if ["start", "restart"].contains(&seen.reason.as_str()) => false,
+        // One that had ended goes without a transition.
+        std::cmp::Ordering::Equal if seen.reason == "delete" => seq < last,
+        std::cmp::Ordering::Equal => seq <= last,
     }
 }
 
@@ -353,6 +377,7 @@ impl Case<'_> {
         self.nothing_is_said_lost_that_is_there(&mut found);
         self.what_is_there_is_not_named(&mut found);
         self.what_was_removed_is_gone(&mut found);
+        self.nothing_is_said_where_nothing_is_lost(&mut found);
         self.in_brief(found)
     }
 
@@ -516,6 +541,26 @@ impl Case<'_> {
                     self.key
                 ));
             }
+        }
+    }
+
+    /// Where nothing can be lost no reply and no change says that anything is.
+    fn nothing_is_said_where_nothing_is_lost(&self, found: &mut Vec<String>) {
+        if !self.terms.lossless {
+            return;
+        }
+        for attempt in self.attempts {
+            if let End::Done { at, conflict: true, .. } = &attempt.end {
+                found.push(format!("{}: the reply at {} says that transitions are gone", self.key, time(*at)));
+            }
+        }
+        for seen in self.said.iter().filter(|seen| ["lost", "conflict"].contains(&seen.reason.as_str())) {
+            found.push(format!(
+                "{}: a change at {} says {:?}, and nothing can be lost",
+                self.key,
+                time(seen.at),
+                seen.reason
+            ));
         }
     }
 
@@ -739,5 +784,33 @@ mod tests {
         assert_eq!(judge.violations().len(), 1);
         judge.change(7, "k", seen(1, "restart"), 0);
         assert_eq!(judge.violations().len(), 1);
+    }
+
+    #[test]
+    fn an_earlier_life_after_a_later_one_is_found_where_nothing_is_lost() {
+        let seen =
+            |run: &str, seq, reason: &str| Seen { at: 1, reason: reason.into(), run: Some(run.into()), seq: Some(seq) };
+        let judged = |reason: &str, lossless| {
+            let mut judge = Judge::default();
+            judge.change(7, "k", seen("b", 1, "event"), 0);
+            judge.change(7, "k", seen("a", 9, reason), 0);
+            judge.verdict(Terms { lossless, ..Terms::default() }).len()
+        };
+        assert_eq!([judged("event", true), judged("event", false), judged("conflict", false)], [1, 0, 0]);
+    }
+
+    #[test]
+    fn what_is_said_to_be_lost_where_nothing_can_be_is_found() {
+        let lossless = |judge: Judge| judge.verdict(Terms { lossless: true, ..Terms::default() }).join("\n");
+        let mut judge = three();
+        sent(&mut judge, 4, 20);
+        let conflict = json!({"reason": "superseded", "lost_from": 2, "run": "7"});
+        judge.reply(1, &json!({"id": 4, "ok": true, "seq": 4, "changed": true, "conflict": conflict}), 21);
+        judge.ends_with("k", Some(vec![1, 2, 3, 4]));
+        assert!(lossless(judge).contains("says that transitions are gone"));
+        let mut judge = three();
+        judge.change(7, "k", Seen { at: 20, reason: "lost".into(), run: Some("7".into()), seq: None }, 0);
+        judge.ends_with("k", Some(vec![1, 2, 3]));
+        assert!(lossless(judge).contains("and nothing can be lost"));
     }
 }

@@ -37,8 +37,10 @@ pub enum Fault {
     PlacesTaken,
     /// A process has no descriptors left.
     NoDescriptors,
-    /// DNS is silent, stale, or names nobody.
+    /// DNS is silent or stale.
     Dns,
+    /// DNS names nobody but who asks.
+    DnsNamesOneself,
     /// A clock jumps.
     ClockJumps,
     /// Datagrams are lost and everything is slow.
@@ -69,6 +71,7 @@ impl Fault {
         Self::PlacesTaken,
         Self::NoDescriptors,
         Self::Dns,
+        Self::DnsNamesOneself,
         Self::ClockJumps,
         Self::BadNetwork,
         Self::ShardsHeld,
@@ -95,6 +98,7 @@ impl Fault {
             Self::PlacesTaken => "clients-take-every-place",
             Self::NoDescriptors => "no-descriptors",
             Self::Dns => "dns-gone",
+            Self::DnsNamesOneself => "dns-names-only-who-asks",
             Self::ClockJumps => "clock-jumps",
             Self::BadNetwork => "bad-network",
             Self::ShardsHeld => "shards-held",
@@ -124,196 +128,283 @@ impl Fault {
     pub fn lasts(self) -> Duration {
         Duration::from_secs(match self {
             Self::CutOff | Self::DiesCutOff | Self::LinksBreakInMerge => 12,
-            Self::CutOneWay | Self::Leave | Self::Pause | Self::Dns | Self::FilesDiffer => 8,
+            Self::CutOneWay | Self::Leave | Self::Pause | Self::Dns | Self::DnsNamesOneself | Self::FilesDiffer => 8,
             _ => 5,
         })
     }
 
-    /// Begins it.
+    /// Begins it. It is counted if it could be done.
     pub fn begin(self, world: &mut World) {
-        world.count(self.name());
         world.line(format!("fault: {}", self.name()));
         let mut dice = world.dice.fork();
         let running = world.running();
         let Some(one) = dice.pick(&running).copied() else { return };
         let others: Vec<usize> = running.iter().copied().filter(|n| *n != one).collect();
         let other = dice.pick(&others).copied();
-        let soon = |world: &World, dice: &mut Dice, low, high| {
-            world.now() + nanos(dice.time(Duration::from_millis(low), Duration::from_millis(high)))
-        };
-        match self {
-            Self::Kill => {
-                world.kill(one);
-                let back = soon(world, &mut dice, 1_500, 4_000);
-                world.at(back, move |world| world.start(one));
-            }
-            Self::KillAndStart => {
-                world.kill(one);
-                let back = soon(world, &mut dice, 1, 300);
-                world.at(back, move |world| world.start(one));
-            }
-            Self::TwoDie => {
-                world.kill(one);
-                let back = soon(world, &mut dice, 500, 4_000);
-                world.at(back, move |world| world.start(one));
-                if let Some(other) = other.filter(|_| running.len() > 2) {
-                    let also = soon(world, &mut dice, 0, 20);
-                    world.at(also, move |world| world.kill(other));
-                    let back = soon(world, &mut dice, 500, 4_000);
-                    world.at(back, move |world| world.start(other));
-                }
-            }
-            Self::DiesWhileOneJoins => {
-                let spare = spare(world);
-                let at = soon(world, &mut dice, 0, 1_200);
-                if let Some(spare) = spare {
-                    world.start(spare);
-                    world.at(at, move |world| world.kill(one));
-                    let back = at + nanos(Duration::from_secs(3));
-                    world.at(back, move |world| world.start(one));
-                }
-            }
-            Self::Pause => {
-                let time = dice.time(Duration::from_millis(500), Duration::from_secs(6));
-                world.pause(one, time);
-            }
-            Self::CutOneWay => {
-                if let Some(other) = other {
-                    world.cut(one, other);
-                    let end = soon(world, &mut dice, 500, 7_000);
-                    world.at(end, World::heal);
-                }
-            }
-            Self::CutOff => {
-                world.cut_off(&[one]);
-                let end = soon(world, &mut dice, 1_000, 10_000);
-                world.at(end, World::heal);
-            }
-            Self::DiesCutOff => {
-                let Some(other) = other else { return };
-                world.cut_off(&[one, other]);
-                let heal = soon(world, &mut dice, 2_500, 6_000);
-                world.at(heal, World::heal);
-                let before = nanos(dice.time(Duration::ZERO, Duration::from_millis(1_200)));
-                world.at(heal - before, move |world| world.kill(other));
-                let back = heal + nanos(Duration::from_secs(3));
-                world.at(back, move |world| world.start(other));
-            }
-            Self::LinksBreakInHandOff => {
-                let joiner = spare(world);
-                if let Some(spare) = joiner {
-                    world.start(spare);
-                } else {
-                    world.leave(one);
-                    let back = soon(world, &mut dice, 3_000, 4_500);
-                    world.at(back, move |world| world.start(one));
-                }
-                let with = joiner.unwrap_or(one);
-                for _ in 0..8 {
-                    let at = soon(world, &mut dice, 0, 2_000);
-                    if let Some(peer) = dice.pick(&running).copied() {
-                        world.at(at, move |world| world.break_links(with, peer));
-                    }
-                }
-            }
-            Self::LinksBreakInMerge => {
-                world.cut_off(&[one]);
-                let heal = soon(world, &mut dice, 4_000, 7_000);
-                world.at(heal, World::heal);
-                for _ in 0..12 {
-                    let at = heal + nanos(dice.time(Duration::ZERO, Duration::from_secs(3)));
-                    if let Some(peer) = dice.pick(&others).copied() {
-                        world.at(at, move |world| world.break_links(one, peer));
-                    }
-                }
-            }
-            Self::Leave => {
-                world.leave(one);
-                let back = soon(world, &mut dice, 3_000, 7_000);
-                world.at(back, move |world| world.start(one));
-            }
-            Self::Join => {
-                if let Some(spare) = spare(world) {
-                    world.start(spare);
-                }
-            }
-            Self::PlacesTaken => {
-                let mut crowd = crate::finale::habits(&mut dice, &[]);
-                crowd.keys = vec!["crowd".to_owned()];
-                crowd.think = (Duration::from_secs(3), Duration::from_secs(5));
-                crowd.window = 1;
-                let limit = world.daemons.get(one).map_or(0, |daemon| daemon.setup.limits.connections);
-                let crowd: Vec<usize> = (0..limit.min(64)).map(|_| world.add_client(one, crowd.clone())).collect();
-                let end = soon(world, &mut dice, 2_500, 4_500);
-                world.at(end, move |world| world.retire(&crowd));
-                // A link of a joiner needs a place while all are taken.
-                if let Some(spare) = spare(world) {
-                    let at = soon(world, &mut dice, 500, 1_500);
-                    world.at(at, move |world| world.start(spare));
-                }
-            }
-            Self::NoDescriptors => {
-                let host = world.host(one);
-                let open = world.net.lock().open_sockets(host);
-                world.net.lock().set_descriptors(host, open);
-                let end = soon(world, &mut dice, 500, 4_000);
-                world.at(end, move |world| world.net.lock().set_descriptors(host, usize::MAX));
-            }
-            Self::Dns => {
-                let modes = [Mode::Silence, Mode::Stale(vec![std::net::IpAddr::from([10, 9, 9, 9])])];
-                if let Some(mode) = dice.pick(&modes).cloned() {
-                    world.set_dns(mode);
-                }
-                // Who joins meanwhile finds nobody, and is not alone.
-                if let Some(spare) = spare(world) {
-                    let at = soon(world, &mut dice, 0, 800);
-                    world.at(at, move |world| world.start(spare));
-                }
-                // A resolver waits for five seconds.
-                let end = soon(world, &mut dice, 1_000, 7_500);
-                world.at(end, |world| world.set_dns(Mode::Answers));
-            }
-            Self::ClockJumps => {
-                let by = dice.time(Duration::from_millis(200), Duration::from_secs(3_600));
-                world.jump(one, by);
-            }
-            Self::BadNetwork => {
-                let good = world.net.lock().faults().clone();
-                let mut bad = good.clone();
-                (bad.loss, bad.duplicate, bad.slow) = (0.1, 0.05, 0.05);
-                bad.slow_max = Duration::from_millis(150);
-                world.net.lock().set_faults(bad);
-                let end = soon(world, &mut dice, 1_000, 4_500);
-                world.at(end, move |world| world.net.lock().set_faults(good));
-            }
-            Self::FilesDiffer => {
-                world.leave(one);
-                let revision = world.now();
-                if let Some(daemon) = world.daemons.get_mut(one) {
-                    let version = revision / 1_000_000;
-                    daemon.setup.machines_revision = Some(revision);
-                    daemon
-                        .setup
-                        .machines
-                        .push(format!(r#"{{"id":"late","initial":"v{version}","states":{{"v{version}":{{}}}}}}"#));
-                }
-                let back = soon(world, &mut dice, 3_000, 7_000);
-                world.at(back, move |world| world.start(one));
-            }
-            Self::ReactorStalls => {
-                let (reactor, times) = (dice.index(2), 1 + dice.index(4));
-                for _ in 0..times {
-                    let at = soon(world, &mut dice, 0, 3_000);
-                    let time = dice.time(Duration::from_millis(20), Duration::from_millis(900));
-                    world.at(at, move |world| world.stall(one, reactor, time));
-                }
-            }
-            Self::ShardsHeld => {
-                world.foreign_holders = Some(4);
-                let end = soon(world, &mut dice, 1_000, 4_500);
-                world.at(end, |world| world.foreign_holders = None);
-            }
+        let mut scene = Scene { fault: self, world, dice, running, one, others, other };
+        if scene.play().is_some() {
+            scene.world.count(self.name());
         }
+    }
+}
+
+/// One fault at its time: the world, and those that it is done to.
+struct Scene<'a> {
+    fault: Fault,
+    world: &'a mut World,
+    dice: Dice,
+    running: Vec<usize>,
+    /// Who it is done to.
+    one: usize,
+    others: Vec<usize>,
+    /// Another one, if more than one runs.
+    other: Option<usize>,
+}
+
+impl Scene<'_> {
+    /// None if it cannot be done now.
+    fn play(&mut self) -> Option<()> {
+        match self.fault {
+            Fault::Kill => self.kill((1_500, 4_000)),
+            Fault::KillAndStart => self.kill((1, 300)),
+            Fault::TwoDie => self.two_die(),
+            Fault::DiesWhileOneJoins => self.dies_while_one_joins(),
+            Fault::Pause => self.pause(),
+            Fault::CutOneWay => self.cut_one_way(),
+            Fault::CutOff => self.cut_off(),
+            Fault::DiesCutOff => self.dies_cut_off(),
+            Fault::LinksBreakInHandOff => self.links_break_in_hand_off(),
+            Fault::LinksBreakInMerge => self.links_break_in_merge(),
+            Fault::Leave => self.leave_and_come_back(),
+            Fault::Join => self.join(),
+            Fault::PlacesTaken => self.places_taken(),
+            Fault::NoDescriptors => self.no_descriptors(),
+            Fault::Dns => self.dns_is_gone(),
+            Fault::DnsNamesOneself => self.dns_names_oneself(),
+            Fault::ClockJumps => self.clock_jumps(),
+            Fault::BadNetwork => self.bad_network(),
+            Fault::ShardsHeld => self.shards_held(),
+            Fault::ReactorStalls => self.reactor_stalls(),
+            Fault::FilesDiffer => self.files_differ(),
+        }
+    }
+
+    /// A time of chance, so many milliseconds from now.
+    fn soon(&mut self, low: u64, high: u64) -> u64 {
+        self.world.now() + nanos(self.dice.time(Duration::from_millis(low), Duration::from_millis(high)))
+    }
+
+    fn starts_at(&mut self, n: usize, at: u64) {
+        self.world.at(at, move |world| world.start(n));
+    }
+
+    fn kill(&mut self, (low, high): (u64, u64)) -> Option<()> {
+        self.world.kill(self.one);
+        let back = self.soon(low, high);
+        self.starts_at(self.one, back);
+        Some(())
+    }
+
+    fn two_die(&mut self) -> Option<()> {
+        let other = self.other.filter(|_| self.running.len() > 2)?;
+        self.kill((500, 4_000))?;
+        let also = self.soon(0, 20);
+        self.world.at(also, move |world| world.kill(other));
+        let back = self.soon(500, 4_000);
+        self.starts_at(other, back);
+        Some(())
+    }
+
+    fn dies_while_one_joins(&mut self) -> Option<()> {
+        let (one, spare) = (self.one, spare(self.world)?);
+        let at = self.soon(0, 1_200);
+        self.world.start(spare);
+        self.world.at(at, move |world| world.kill(one));
+        self.starts_at(one, at + nanos(Duration::from_secs(3)));
+        Some(())
+    }
+
+    fn pause(&mut self) -> Option<()> {
+        let time = self.dice.time(Duration::from_millis(500), Duration::from_secs(6));
+        self.world.pause(self.one, time);
+        Some(())
+    }
+
+    fn cut_one_way(&mut self) -> Option<()> {
+        self.world.cut(self.one, self.other?);
+        let end = self.soon(500, 7_000);
+        self.world.at(end, World::heal);
+        Some(())
+    }
+
+    fn cut_off(&mut self) -> Option<()> {
+        self.other?;
+        self.world.cut_off(&[self.one]);
+        let end = self.soon(1_000, 10_000);
+        self.world.at(end, World::heal);
+        Some(())
+    }
+
+    fn dies_cut_off(&mut self) -> Option<()> {
+        let other = self.other?;
+        self.world.cut_off(&[self.one, other]);
+        let heal = self.soon(2_500, 6_000);
+        self.world.at(heal, World::heal);
+        let before = nanos(self.dice.time(Duration::ZERO, Duration::from_millis(1_200)));
+        self.world.at(heal - before, move |world| world.kill(other));
+        self.starts_at(other, heal + nanos(Duration::from_secs(3)));
+        Some(())
+    }
+
+    fn links_break_in_hand_off(&mut self) -> Option<()> {
+        let joiner = spare(self.world);
+        if let Some(spare) = joiner {
+            self.world.start(spare);
+        } else {
+            self.leave_and_come_back()?;
+        }
+        let with = joiner.unwrap_or(self.one);
+        for _ in 0..8 {
+            let at = self.soon(0, 2_000);
+            self.links_break_at(at, with, None);
+        }
+        Some(())
+    }
+
+    fn links_break_in_merge(&mut self) -> Option<()> {
+        self.other?;
+        self.world.cut_off(&[self.one]);
+        let heal = self.soon(4_000, 7_000);
+        self.world.at(heal, World::heal);
+        for _ in 0..12 {
+            let at = heal + nanos(self.dice.time(Duration::ZERO, Duration::from_secs(3)));
+            let peer = self.dice.pick(&self.others).copied();
+            self.links_break_at(at, self.one, peer);
+        }
+        Some(())
+    }
+
+    /// The connections between this daemon and a peer, of those that run if none is named, break then.
+    fn links_break_at(&mut self, at: u64, with: usize, peer: Option<usize>) {
+        let peer = peer.or_else(|| self.dice.pick(&self.running).copied());
+        if let Some(peer) = peer {
+            let merging = self.fault == Fault::LinksBreakInMerge;
+            let what = if merging { "links-broken-in-merge" } else { "links-broken-in-hand-off" };
+            self.world.at(at, move |world| {
+                if world.break_links(with, peer) > 0 {
+                    world.count(what);
+                }
+            });
+        }
+    }
+
+    fn leave_and_come_back(&mut self) -> Option<()> {
+        self.world.leave(self.one);
+        let back = self.soon(3_000, 7_000);
+        self.starts_at(self.one, back);
+        Some(())
+    }
+
+    fn join(&mut self) -> Option<()> {
+        let spare = spare(self.world)?;
+        self.world.start(spare);
+        Some(())
+    }
+
+    fn places_taken(&mut self) -> Option<()> {
+        let mut crowd = crate::finale::habits(&mut self.dice, &[]);
+        crowd.keys = vec!["crowd".to_owned()];
+        crowd.think = (Duration::from_secs(3), Duration::from_secs(5));
+        crowd.window = 1;
+        let limit = self.world.daemons.get(self.one).map_or(0, |daemon| daemon.setup.limits.connections);
+        let crowd: Vec<usize> = (0..limit.min(64)).map(|_| self.world.add_client(self.one, crowd.clone())).collect();
+        let end = self.soon(2_500, 4_500);
+        self.world.at(end, move |world| world.retire(&crowd));
+        // A link of a joiner needs a place while all are taken.
+        self.joins_within(500, 1_500);
+        Some(())
+    }
+
+    fn joins_within(&mut self, low: u64, high: u64) {
+        if let Some(spare) = spare(self.world) {
+            let at = self.soon(low, high);
+            self.starts_at(spare, at);
+        }
+    }
+
+    fn no_descriptors(&mut self) -> Option<()> {
+        let host = self.world.host(self.one);
+        let open = self.world.net.lock().open_sockets(host);
+        self.world.net.lock().set_descriptors(host, open);
+        let end = self.soon(500, 4_000);
+        self.world.at(end, move |world| world.net.lock().set_descriptors(host, usize::MAX));
+        Some(())
+    }
+
+    fn dns_is_gone(&mut self) -> Option<()> {
+        let modes = [Mode::Silence, Mode::Stale(vec![std::net::IpAddr::from([10, 9, 9, 9])])];
+        let mode = self.dice.pick(&modes).cloned()?;
+        // Who joins meanwhile finds nobody, and is not alone.
+        self.dns_is(mode)
+    }
+
+    /// Who joins meanwhile is alone if that lasts long enough, unless it was told who else is to be there.
+    fn dns_names_oneself(&mut self) -> Option<()> {
+        self.world.maybe_split = true;
+        self.dns_is(Mode::OnlyYourself)
+    }
+
+    fn dns_is(&mut self, mode: Mode) -> Option<()> {
+        self.world.set_dns(mode);
+        self.joins_within(0, 800);
+        // A resolver waits for five seconds.
+        let end = self.soon(1_000, 7_500);
+        self.world.at(end, |world| world.set_dns(Mode::Answers));
+        Some(())
+    }
+
+    fn clock_jumps(&mut self) -> Option<()> {
+        let by = self.dice.time(Duration::from_millis(200), Duration::from_secs(3_600));
+        self.world.jump(self.one, by);
+        Some(())
+    }
+
+    fn bad_network(&mut self) -> Option<()> {
+        let good = self.world.net.lock().faults().clone();
+        let mut bad = good.clone();
+        (bad.loss, bad.duplicate, bad.slow) = (0.1, 0.05, 0.05);
+        bad.slow_max = Duration::from_millis(150);
+        self.world.net.lock().set_faults(bad);
+        let end = self.soon(1_000, 4_500);
+        self.world.at(end, move |world| world.net.lock().set_faults(good));
+        Some(())
+    }
+
+    fn files_differ(&mut self) -> Option<()> {
+        self.leave_and_come_back()?;
+        let revision = self.world.now();
+        let setup = &mut self.world.daemons.get_mut(self.one)?.setup;
+        let version = revision / 1_000_000;
+        setup.machines_revision = Some(revision);
+        setup.machines.push(format!(r#"{{"id":"late","initial":"v{version}","states":{{"v{version}":{{}}}}}}"#));
+        Some(())
+    }
+
+    fn reactor_stalls(&mut self) -> Option<()> {
+        let (one, reactor, times) = (self.one, self.dice.index(2), 1 + self.dice.index(4));
+        for _ in 0..times {
+            let at = self.soon(0, 3_000);
+            let time = self.dice.time(Duration::from_millis(20), Duration::from_millis(900));
+            self.world.at(at, move |world| world.stall(one, reactor, time));
+        }
+        Some(())
+    }
+
+    fn shards_held(&mut self) -> Option<()> {
+        self.world.foreign_holders = Some(4);
+        let end = self.soon(1_000, 4_500);
+        self.world.at(end, |world| world.foreign_holders = None);
+        Some(())
     }
 }
 

@@ -73,6 +73,12 @@ impl Recipe {
         Self { seed, daemons, clients: 10 + dice.index(4), faults, time }
     }
 
+    /// Requests without which it proves too little. A large mesh has a third of the time.
+    #[must_use]
+    pub fn least_requests(&self) -> usize {
+        if self.time < Duration::from_secs(60) { 1_000 } else { 5_000 }
+    }
+
     /// Runs it.
     #[must_use]
     pub fn run(&self) -> Outcome {
@@ -103,8 +109,11 @@ impl Recipe {
             // So that they are met.
             (limits.parked, limits.in_flight, limits.in_flight_per_connection) = (8, 24, 16);
             limits.output_bytes = 65_536;
-            (limits.unsent_bytes, limits.unsent_total_bytes, limits.subscriber_bytes) = (4_096, 65_536, 16_384);
+            (limits.unsent_bytes, limits.unsent_total_bytes) = (4_096, 65_536);
+        } else if dice.chance(0.5) {
+            limits.subscriber_bytes = 4_096;
         }
+        let birth = if dice.chance(0.5) { (0..3).map(|n| format!("node-{n}")).collect() } else { Vec::new() };
         let setup = Setup {
             partitions,
             reactors: 2,
@@ -112,6 +121,7 @@ impl Recipe {
             service,
             seeds: Vec::new(),
             alone_after: Some(Duration::from_secs(5)),
+            birth,
             machines: machines::ALL.iter().map(|text| (*text).to_owned()).collect(),
             machines_revision: None,
         };
@@ -139,7 +149,7 @@ impl Recipe {
             world.add_client(n % self.daemons.0, habits);
         }
         for n in 0..self.daemons.0.min(3) {
-            world.add_watcher(n, if n == 0 { 0.0 } else { 0.01 });
+            world.add_watcher(n, [0.0, 0.01, 0.2][n]);
         }
         let begin = world.now();
         for (at, fault) in self.faults.clone() {
@@ -169,13 +179,22 @@ impl Outcome {
         coverage.insert("replies that say restarted".to_owned(), world.judge.restarted);
         coverage.insert("changes seen".to_owned(), world.judge.changes);
         coverage.insert("changes missed by slow watchers".to_owned(), world.judge.dropped);
+        coverage.insert("instances that became stuck".to_owned(), world.ended.stuck);
+        coverage.insert("looks at a full mailbox".to_owned(), world.full_mailboxes);
         let (hash, turns, peak) = (world.hash(), world.taken, u64::try_from(world.peak).unwrap_or(0));
         let lines = |net: &crate::net::Net| {
             net.trace.lines().map(|(at, line)| format!("{} {line}", crate::judge::time(*at))).collect()
         };
         let trace = lines(&world.net.lock());
         let (requests, acknowledged) = (world.judge.requests(), world.judge.acknowledged);
-        let violations = world.judge.verdict(terms);
+        let (instances, keys) = (world.ended.lost, world.ended.conflicts);
+        coverage.insert("instances counted as lost".to_owned(), instances);
+        coverage.insert("keys counted as in conflict".to_owned(), keys);
+        let mut violations = world.judge.verdict(terms);
+        if terms.lossless && (instances, keys) != (0, 0) {
+            violations
+                .push(format!("{instances} instances and {keys} conflicts were counted, and nothing can be lost"));
+        }
         Self { violations, trace, hash, requests, acknowledged, coverage, turns, peak }
     }
 

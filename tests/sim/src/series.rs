@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use statemesh_mesh::{membership, ownership};
+use statemesh_mesh::{definitions, key_index, membership, ownership};
 use statemesh_protocol::error::ErrorCode;
 
 use crate::book;
@@ -13,8 +13,6 @@ use crate::command::{self, Wish};
 use crate::nemesis::Fault;
 use crate::seed::{Outcome, Recipe};
 
-/// One seed in so many is run twice.
-const REPLAYED: u64 = 10;
 /// A run of so many seeds must have seen everything.
 const COVERING: usize = 300;
 /// Failing seeds that are shown.
@@ -29,6 +27,8 @@ pub struct Sum {
     pub requests: u64,
     /// Events that were acknowledged.
     pub acknowledged: u64,
+    /// Those that were run twice.
+    pub replayed: u64,
     /// What it took.
     pub took: Duration,
     /// The most memory that a daemon took, in bytes.
@@ -88,7 +88,10 @@ pub fn run(wish: &Wish) -> bool {
 pub fn one(wish: &Wish, seed: u64) -> Outcome {
     let recipe = wish.recipe(seed);
     let mut outcome = recipe.run();
-    if wish.replay_all || seed.is_multiple_of(REPLAYED) {
+    if outcome.violations.is_empty() && outcome.requests < recipe.least_requests() {
+        outcome.violations.push(format!("only {} requests were sent", outcome.requests));
+    }
+    if wish.replays(seed) {
         let again = recipe.run();
         if again.hash != outcome.hash || again.requests != outcome.requests {
             let first = outcome.trace.iter().zip(&again.trace).find(|(a, b)| a != b);
@@ -104,6 +107,7 @@ impl Series<'_> {
     fn add(&self, seed: u64, outcome: Outcome) {
         let mut sum = self.sum.lock().unwrap_or_else(PoisonError::into_inner);
         sum.done.insert(seed);
+        sum.replayed += u64::from(self.wish.replays(seed));
         sum.requests += outcome.requests as u64;
         sum.acknowledged += outcome.acknowledged;
         sum.peak = sum.peak.max(outcome.peak);
@@ -165,6 +169,9 @@ fn report(wish: &Wish, sum: &Sum, count: u64, late: bool) -> bool {
         sum.acknowledged,
         done as f64 / minutes
     );
+    if sum.done.len() < COVERING {
+        println!("not judged: whether all was seen; {COVERING} seeds are needed for that");
+    }
     if late {
         println!("left out: {} of {count} seeds: the time was over", count.saturating_sub(done));
     }
@@ -178,9 +185,10 @@ fn report(wish: &Wish, sum: &Sum, count: u64, late: bool) -> bool {
 fn page_of(sum: &Sum) -> String {
     let (first, last) = (sum.done.first().unwrap_or(&0), sum.done.last().unwrap_or(&0));
     let mut page = format!(
-        "{} seeds ({first} to {last}), {} failed; {} requests, {} events acknowledged; {:.0} minutes. The most memory that a daemon had \
-         was {:.1} MiB.\n",
+        "{} seeds ({first} to {last}), {} of them run twice, {} failed; {} requests, {} events acknowledged; {:.0} minutes. The most memory \
+         that a daemon had was {:.1} MiB.\n",
         sum.done.len(),
+        sum.replayed,
         sum.failed.len(),
         sum.requests,
         sum.acknowledged,
@@ -223,10 +231,26 @@ fn expected() -> Vec<String> {
         ["datagram", "reactors", "answered", "unanswered", "done", "leave", "tick"].map(|wake| format!("wake {wake}"));
     let codes = ErrorCode::ALL.iter().filter(|code| !UNSEEN.contains(code)).map(|code| code.as_str());
     let codes = std::iter::once("ok").chain(codes).map(|code| format!("code {code}"));
-    let decisions = [("membership", membership::Output::NAMES), ("ownership", ownership::Output::NAMES)];
+    let decisions = [
+        ("membership", membership::Output::NAMES),
+        ("ownership", ownership::Output::NAMES),
+        ("definitions", definitions::Output::NAMES),
+        ("key-index", key_index::Output::NAMES),
+    ];
     let decisions = decisions.into_iter().flat_map(|(of, names)| names.iter().map(move |name| format!("{of} {name}")));
-    let decisions = decisions.filter(|name| name != "membership name-taken");
-    let others = ["replies that say restarted", "changes seen"].map(str::to_owned);
+    // All daemons have names of their own and the same limits.
+    let decisions =
+        decisions.filter(|name| !["membership name-taken", "definitions not-taken"].contains(&name.as_str()));
+    let others = [
+        "fault links-broken-in-hand-off",
+        "fault links-broken-in-merge",
+        "replies that say restarted",
+        "changes seen",
+        "instances counted as lost",
+        "keys counted as in conflict",
+        "instances that became stuck",
+    ];
+    let others = others.map(str::to_owned);
     faults.chain(wakes).chain(codes).chain(decisions).chain(others).collect()
 }
 

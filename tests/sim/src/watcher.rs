@@ -53,7 +53,8 @@ impl Watcher {
             }
         }
         if reads && self.lazy > 0.0 && self.dice.chance(self.lazy) {
-            self.reads_again_at = around.now + nanos(self.dice.time(Duration::from_millis(50), Duration::from_secs(3)));
+            self.reads_again_at =
+                around.now + nanos(self.dice.time(Duration::from_millis(50), Duration::from_secs(30)));
         }
         if self.connect_at.is_some_and(|at| at <= around.now) {
             self.connect(around);
@@ -84,14 +85,17 @@ impl Watcher {
             run: body["run"].as_str().map(str::to_owned),
             seq: body["seq"].as_u64().filter(|_| body["changed"] == true),
         };
+        let dropped = body["dropped"].as_u64().unwrap_or(0);
         if seen.seq.is_none() && seen.reason == "event" {
             // Effects without a change.
+            around.judge.dropped += dropped;
             return;
         }
         let key = topic.split_once('/').filter(|(machine, _)| *machine == "log").map(|(_, key)| key);
-        let dropped = body["dropped"].as_u64().unwrap_or(0);
         if let Some(key) = key {
             around.judge.change(self.wire, key, seen, dropped);
+        } else {
+            around.judge.dropped += dropped;
         }
     }
 }

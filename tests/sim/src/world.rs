@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use statemesh_node::parts::{self, Shared, Unanswered};
+use statemesh_node::parts::{self, Counted, Shared, Unanswered};
 use statemesh_transport::reactor::Due;
 
 use crate::ask::Askers;
@@ -99,6 +99,10 @@ pub struct World {
     pub memory_most: i64,
     /// The mesh has been settled once: until then its members may have met in groups.
     born: bool,
+    /// What daemons that have ended had counted.
+    pub ended: Counted,
+    /// How often it was seen that something for a reactor waited for room in its ring.
+    pub full_mailboxes: u64,
 }
 
 impl std::fmt::Debug for World {
@@ -140,6 +144,8 @@ impl World {
             peak: 0,
             memory_most: memory::MOST,
             born: false,
+            ended: Counted::default(),
+            full_mailboxes: 0,
         }
     }
 
@@ -188,6 +194,7 @@ impl World {
             for (what, count) in daemon.process.iter().flat_map(|process| process.decisions()) {
                 *self.decisions.entry(*what).or_default() += *count;
             }
+            daemon.process.iter().for_each(|process| self.ended += parts::counted(&process.shared));
             let had = daemon.process.as_ref().map_or(0, |process| process.memory);
             let ((), grown) = memory::of_daemon(|| daemon.kill(&self.net));
             if let Some(what) = memory::is_left(had + grown) {
@@ -267,11 +274,12 @@ impl World {
         self.net.lock().heal();
     }
 
-    /// The connections between two daemons break, in the middle of whatever they carry.
-    pub fn break_links(&mut self, a: usize, b: usize) {
+    /// The connections between two daemons break, in the middle of whatever they carry. Gives how many there were.
+    pub fn break_links(&mut self, a: usize, b: usize) -> usize {
         let hosts = (self.host(a), self.host(b));
         let broken = self.net.lock().break_between(hosts.0, hosts.1);
         self.line(format!("{broken} connections between node-{a} and node-{b} break"));
+        broken
     }
 
     /// A daemon's clock jumps ahead.
@@ -655,6 +663,8 @@ impl World {
     /// Looks whether what must always hold does.
     fn look(&mut self) {
         self.look_at_memory();
+        let running = self.daemons.iter().filter_map(|daemon| daemon.process.as_ref());
+        self.full_mailboxes += running.filter(|process| parts::has_full_mailbox(&process.shared)).count() as u64;
         if !self.born {
             return;
         }
@@ -665,7 +675,9 @@ impl World {
             self.judge.wrong(format!("{name}: {what}"));
         }
         if self.maybe_split {
-            if !self.net.lock().has_cuts() && self.is_merged() {
+            // Who joins while DNS names nobody but who asks may be alone.
+            let may_split_yet = self.net.lock().has_cuts() || self.dns.mode == Mode::OnlyYourself;
+            if !may_split_yet && self.is_merged() {
                 self.maybe_split = false;
             }
             return;

@@ -111,7 +111,7 @@ impl Counts {
                 figures.membership.renewals,
             ),
             plain(
-                "statemesh_pauses_total",
+                "statemesh_process_pauses_total",
                 "How often this process found that it had been paused.",
                 figures.membership.pauses,
             ),

@@ -235,6 +235,7 @@ impl Control {
     fn follow_definitions(&mut self) {
         let mut changed = false;
         while let Some(output) = self.definitions.known.poll() {
+            *self.decisions.entry(("definitions", output.name())).or_default() += 1;
             match output {
                 definitions::Output::Send { to, message } => {
                     let member = self.number(&to);

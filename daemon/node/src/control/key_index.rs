@@ -105,6 +105,7 @@ impl Control {
     pub(super) fn follow_key_index(&mut self) -> usize {
         let mut bytes = 0;
         while let Some(output) = self.key_index.poll() {
+            *self.decisions.entry(("key-index", output.name())).or_default() += 1;
             match output {
                 key_index::Output::Send { to, message } => {
                     let member = self.number(&to);

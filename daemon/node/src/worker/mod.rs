@@ -112,7 +112,7 @@ pub struct Worker {
     /// The number of the last fence: an answer to an earlier one lifts none.
     fences: u64,
     /// Keys that came into being in this turn or were removed, by the standby that is told of them.
-    rosters: BTreeMap<u32, Vec<u8>>,
+    noted_keys: BTreeMap<u32, Vec<u8>>,
     /// When something of ours is due: a peer link to open again, a timer of an instance.
     next_due: Option<Instant>,
     /// The shard whose timers were fired last.
@@ -163,7 +163,7 @@ impl Worker {
             leaving: Leaving::default(),
             doubted: 0,
             fences: 0,
-            rosters: BTreeMap::new(),
+            noted_keys: BTreeMap::new(),
             next_due: None,
             fired_last: 0,
             now,
@@ -290,18 +290,18 @@ impl Worker {
     }
 
     /// Tells new keys to their standbys, in the turn in which the clients hear of them.
-    fn send_rosters(&mut self, io: &mut Io) {
-        if self.rosters.is_empty() {
+    fn send_noted_keys(&mut self, io: &mut Io) {
+        if self.noted_keys.is_empty() {
             return;
         }
-        for (member, body) in std::mem::take(&mut self.rosters) {
+        for (member, body) in std::mem::take(&mut self.noted_keys) {
             if !body.is_empty() {
-                self.send_roster(member, &body, io);
+                self.send_keys(member, &body, io);
             }
         }
     }
 
-    fn send_roster(&mut self, member: u32, body: &[u8], io: &mut Io) {
+    fn send_keys(&mut self, member: u32, body: &[u8], io: &mut Io) {
         let mut frame = Vec::with_capacity(body.len() + 1);
         PeerFrame::Keys(body).encode(&mut frame);
         if self.index == 0 {
@@ -368,7 +368,7 @@ impl Worker {
         self.go_on_waiting(io);
         self.expire(io);
         self.subscribers.flush(io);
-        self.send_rosters(io);
+        self.send_noted_keys(io);
         self.send_hand_offs(io);
         let links = self.peers.turn(self.now, io);
         // Behind all that may have run something.

@@ -176,7 +176,7 @@ impl Worker {
         drop(state);
         self.after_run(io);
         // Before it is said who serves the partition: who knew of what is lost in it forgets that then.
-        self.send_rosters(io);
+        self.send_noted_keys(io);
         self.serve(shard.index(), io);
         Ok(())
     }

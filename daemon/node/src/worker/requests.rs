@@ -339,11 +339,11 @@ impl Worker {
 
     /// Keeps a key for one standby; of many, those that fill a frame are sent.
     fn note_key(&mut self, member: u32, encode: impl FnOnce(&mut Vec<u8>), io: &mut Io) {
-        let body = self.rosters.entry(member).or_default();
+        let body = self.noted_keys.entry(member).or_default();
         encode(body);
         if body.len() >= FRAME_BYTES {
             let body = std::mem::take(body);
-            self.send_roster(member, &body, io);
+            self.send_keys(member, &body, io);
         }
     }
 

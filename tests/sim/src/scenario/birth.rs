@@ -43,6 +43,20 @@ pub(super) const ALL: &[Scenario] = &[
         lossless: true,
     },
     Scenario {
+        name: "three_that_see_only_themselves_at_first_become_one_mesh",
+        fault: 10,
+        play: |seed| see_only_themselves(seed, &[], 3 * SEC),
+        seeds: 4,
+        lossless: true,
+    },
+    Scenario {
+        name: "who_is_named_for_the_birth_is_not_alone_however_long_dns_names_nobody_else",
+        fault: 10,
+        play: |seed| see_only_themselves(seed, &["node-0", "node-1", "node-2"], 30 * SEC),
+        seeds: 4,
+        lossless: true,
+    },
+    Scenario {
         name: "machines_of_a_higher_revision_become_current_in_a_rolling_upgrade",
         fault: 3,
         play: rolling_upgrade,
@@ -60,6 +74,22 @@ fn joins_behind(seed: u64, mode: Mode) -> World {
     must(&mut world, ready.is_none(), || "it says that it is ready, and knows nobody of the mesh".to_owned());
     world.set_dns(Mode::Answers);
     world.settle(60 * SEC);
+    world
+}
+
+/// Three daemons start while DNS names to each nobody but itself, for this time.
+fn see_only_themselves(seed: u64, birth: &[&str], time: std::time::Duration) -> World {
+    let birth = birth.iter().map(|name| (*name).to_owned()).collect();
+    let mut world = empty(seed, 3, &Setup { birth, ..setup() }, Faults::default());
+    world.set_dns(Mode::OnlyYourself);
+    (0..3).for_each(|n| world.start(n));
+    let alone = world.run_until(time, |world| (0..3).any(|n| is_ready(world, n)));
+    must(&mut world, alone.is_none(), || format!("one is ready and alone after {alone:?}"));
+    world.set_dns(Mode::Answers);
+    world.settle(40 * SEC);
+    super::busy_clients(&mut world, &[0, 1, 2], 1, 4);
+    world.run(2 * SEC);
+    world.finish();
     world
 }
 

@@ -243,7 +243,7 @@ fn break_at_arrivals(seed: u64) -> World {
             break;
         }
         world.run(Duration::from_micros(150 * (seed - 1)));
-        (0..3).filter(|n| *n != step % 4).for_each(|n| world.break_links(n, 3));
+        (0..3).filter(|n| *n != step % 4).for_each(|n| _ = world.break_links(n, 3));
     }
     world.run(2 * SEC);
     world.finish();
@@ -298,7 +298,7 @@ fn half_arrived(seed: u64) -> World {
     world.start(2);
     until_some_arrive(&mut world, 2);
     world.run(Duration::from_millis(4 * (seed - 1)));
-    (0..2).for_each(|n| world.break_links(n, 2));
+    (0..2).for_each(|n| _ = world.break_links(n, 2));
     let delete = |key: &String| format!(r#"{{"id":1,"op":"delete","machine":"fat","key":"{key}"}}"#);
     let all: Vec<String> = keys.iter().map(delete).collect();
     let said = world.ask(0, &format!("[{}]", all.join(",")));

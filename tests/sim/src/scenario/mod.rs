@@ -80,6 +80,7 @@ fn setup() -> Setup {
         service: Some("mesh.default.svc.cluster.local.".to_owned()),
         seeds: Vec::new(),
         alone_after: Some(5 * SEC),
+        birth: Vec::new(),
         machines: machines::ALL.iter().map(|text| (*text).to_owned()).collect(),
         machines_revision: None,
     }
