@@ -70,7 +70,7 @@ impl Recipe {
             faults.push((at, fault));
             at += nanos(fault.lasts()) + nanos(dice.time(Duration::from_secs(1), Duration::from_secs(5)));
         }
-        Self { seed, daemons, clients: 10 + dice.index(4), faults, time }
+        Self { seed, daemons, clients: 12 + dice.index(3), faults, time }
     }
 
     /// Requests without which it proves too little. A large mesh has a third of the time.
