@@ -54,6 +54,8 @@ impl Replies {
 /// What a reactor is told, by another reactor or by the control plane.
 #[derive(Debug)]
 pub(crate) enum Command {
+    /// The daemon is about to end: requests of clients are no longer passed on.
+    Close,
     /// An instance has changed that a request waits for.
     Wake {
         /// The request.

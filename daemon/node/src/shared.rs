@@ -100,6 +100,8 @@ pub struct Shared {
     links: AtomicU64,
     /// Of [`Shared::control_bytes`].
     control_bytes: AtomicUsize,
+    /// Reactors that pass on no more requests of clients.
+    closed: AtomicUsize,
     /// Random, and another one in each process.
     seed: u64,
     /// Until when, in milliseconds, reactors may answer for partitions that are here (`statemesh_mesh::lease`).
@@ -173,6 +175,7 @@ impl Shared {
             any_ended: AtomicBool::new(false),
             links: AtomicU64::new(0),
             control_bytes: AtomicUsize::new(0),
+            closed: AtomicUsize::new(0),
             seed: origin.seed,
             lease: AtomicU64::new(u64::MAX),
             carried_out: AtomicU64::new(0),
@@ -281,6 +284,16 @@ impl Shared {
         let result = mailbox.commands.push(command);
         self.wake(reactor);
         result
+    }
+
+    /// One more reactor passes on no more requests of clients, and its counters say what is under way.
+    pub(crate) fn closed_one(&self) {
+        self.closed.fetch_add(1, Release);
+    }
+
+    /// Whether none of the reactors passes on requests of clients any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Acquire) >= self.reactors()
     }
 
     /// The next command for a reactor.

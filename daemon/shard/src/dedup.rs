@@ -112,6 +112,11 @@ impl Tokens {
         }
     }
 
+    /// Whether a token that is not here may have been, and was forgotten for the sake of later ones.
+    pub(crate) fn may_have_forgotten(&self) -> bool {
+        self.0.len() >= TOKENS
+    }
+
     /// Notes an answer, forgetting the oldest beyond [`TOKENS`].
     pub(crate) fn keep(&mut self, asked: Asked, answer: Answer) {
         if self.0.len() == TOKENS {

@@ -71,6 +71,8 @@ pub struct Job {
     pub path: Path,
     /// The request.
     pub request: Bytes,
+    /// [`Request::uncertain`].
+    pub uncertain: bool,
     /// Runs on if the request is timed.
     pub watch: Option<Box<Stopwatch>>,
 }

@@ -174,6 +174,9 @@ pub struct Request<'a> {
     pub if_seq: Option<u64>,
     /// Whether a daemon that does not own the key passes the request on; otherwise it answers `moved`.
     pub forward: bool,
+    /// A daemon has sent it before, by itself, and did not hear the answer. No field of the client's: it stands in the header of what is
+    /// passed on ([`crate::peer::frame::ForwardHeader::uncertain`]).
+    pub uncertain: bool,
     /// Whether the reply shall say where the time went.
     pub timing: bool,
     /// At most this many entries.
@@ -260,6 +263,7 @@ impl<'a> Draft<'a> {
             if_run: None,
             if_seq: None,
             forward: true,
+            uncertain: false,
             timing: false,
             limit: None,
             after: None,

@@ -53,8 +53,7 @@ impl Watcher {
             }
         }
         if reads && self.lazy > 0.0 && self.dice.chance(self.lazy) {
-            self.reads_again_at =
-                around.now + nanos(self.dice.time(Duration::from_millis(50), Duration::from_secs(3)));
+            self.reads_again_at = around.now + nanos(self.dice.time(Duration::from_millis(50), Duration::from_secs(3)));
         }
         if self.connect_at.is_some_and(|at| at <= around.now) {
             self.connect(around);

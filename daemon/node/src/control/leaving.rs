@@ -1,16 +1,15 @@
-//! Leaving: everything is handed over, what is under way is answered, then goodbye.
+//! Leaving: everything is handed off, clients' requests are no longer passed on, what is under way is answered, then goodbye.
 
 use std::time::{Duration, Instant};
 
 use statemesh_mesh::{membership, ownership};
 
 use super::{Control, Output};
+use crate::mailbox::Command;
 use crate::node::LeaveReport;
 
 /// How often to look whether everything is done.
 const LOOK: Duration = Duration::from_millis(10);
-/// After everything was handed over, requests that are under way get this long to be answered.
-const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
 /// A daemon that is leaving.
 #[derive(Debug)]
@@ -18,17 +17,28 @@ pub(super) struct Leaving {
     until: Instant,
     /// When to look again.
     look_at: Instant,
-    drained_at: Option<Instant>,
+    stage: Stage,
     moved: u64,
     /// Goodbye was said.
     gone: bool,
+}
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// It has partitions.
+    Full,
+    /// It has none since then; clients' requests are passed on.
+    Drained(Instant),
+    /// Since then they are not: an answer would not find the daemon.
+    Closed(Instant),
 }
 
 impl Control {
     pub(super) fn leave(&mut self, patience: Duration, now: Instant) {
         tracing::info!(instances = self.shared.shards.instances(), "leaving: handing everything over");
         self.leaving =
-            Some(Leaving { until: now + patience, look_at: now + LOOK, drained_at: None, moved: 0, gone: false });
+            Some(Leaving { until: now + patience, look_at: now + LOOK, stage: Stage::Full, moved: 0, gone: false });
         self.membership.handle(membership::Input::Leave, now);
         self.own(ownership::Input::Leave, now);
         self.stale = true;
@@ -52,18 +62,24 @@ impl Control {
 
     pub(super) fn go_on_leaving(&mut self, now: Instant) {
         let drained = self.ownership.drained();
+        // Behind this look: what a reactor counts when it says that it has closed is all that there will be.
+        let closed = self.shared.is_closed();
         let busy = self.shared.counters.iter().any(|c| c.in_flight.get() + c.parked.get() > 0);
+        let patience = self.shared.options.limits.forward_timeout;
         let Some(leaving) = &mut self.leaving else {
             return;
         };
         leaving.look_at = now + LOOK;
-        if drained && leaving.drained_at.is_none() {
-            leaving.drained_at = Some(now);
+        match leaving.stage {
+            Stage::Full if drained => leaving.stage = Stage::Drained(now),
+            // A look later: members have heard by then that nothing is here, and what they passed on has come.
+            Stage::Drained(at) if now > at + LOOK => {
+                leaving.stage = Stage::Closed(now);
+                self.outbox.tell_all(&self.shared, || Command::Close);
+            }
+            _ => {}
         }
-        let answered = leaving.drained_at.is_some_and(|at| {
-            // At least one look later: a request that came while the last partition left is counted by then.
-            now > at + LOOK && (!busy || now > at + LAST_ANSWERS)
-        });
+        let answered = matches!(leaving.stage, Stage::Closed(at) if (closed && !busy) || now > at + patience);
         if leaving.gone || (!answered && now < leaving.until) {
             return;
         }

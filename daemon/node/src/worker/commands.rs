@@ -2,8 +2,8 @@
 
 use statemesh_transport::Io;
 
-use super::Worker;
 use super::context::{Arrived, ReplyTo};
+use super::{Ending, Worker};
 use crate::mailbox::Command;
 
 /// Commands taken in one turn, so that a flood of them does not starve the connections.
@@ -66,10 +66,11 @@ impl Worker {
             Command::Doubt => self.doubt(io),
             Command::ClientsChanged => self.clients_changed(io),
             Command::PeerKeysChanged => self.peer_keys_changed(io),
+            Command::Close => self.ending = Ending::Closing,
             Command::Stop => {
                 self.end_all_waits(io);
                 self.end_all_requests(io);
-                self.stopping = true;
+                self.ending = Ending::Over;
             }
         }
     }

@@ -59,12 +59,14 @@ pub(super) struct Arrived {
     pub(super) at: Instant,
     /// The client, where clients are told apart and this one may not do everything.
     pub(super) principal: Option<Arc<Client>>,
+    /// [`Request::uncertain`].
+    pub(super) uncertain: bool,
 }
 
 impl Arrived {
     /// From this process or a client of it, who may do everything.
     pub(super) fn here(reply_to: ReplyTo, at: Instant) -> Self {
-        Self { reply_to, hops: 0, path: Path::default(), at, principal: None }
+        Self { reply_to, hops: 0, path: Path::default(), at, principal: None, uncertain: false }
     }
 }
 

@@ -57,14 +57,14 @@ impl Worker {
     /// Passes a request on to a member, or gives it back if the member takes none just now.
     pub(super) fn pass_on(&mut self, waiting: Waiting, member: u32, io: &mut Io) -> Result<(), Box<Waiting>> {
         let (raw, partition) = (waiting.request.clone(), waiting.partition);
-        let (hops, path) = (waiting.hops + 1, waiting.rest.path);
+        let (hops, path, uncertain) = (waiting.hops + 1, waiting.rest.path, waiting.uncertain);
         let fits = self.peers.room(member, io).is_none_or(|room| raw.len() + PEER_HEADER_BYTES <= room);
         if !fits || !self.peers.takes(member) || !self.delivery.has_room(member, &waiting) {
             return Err(Box::new(waiting));
         }
         let correlation = self.delivery.sent(waiting, With::Member(member), self.now);
         let mut frame = Vec::with_capacity(raw.len() + 16);
-        PeerFrame::Forward(ForwardHeader { correlation, partition, hops, path }, &raw).encode(&mut frame);
+        PeerFrame::Forward(ForwardHeader { correlation, partition, hops, path, uncertain }, &raw).encode(&mut frame);
         if hops > 1 {
             self.peers.relay_ended(member, io);
         }
@@ -76,7 +76,7 @@ impl Worker {
 
     /// Copies a request, since it has to wait.
     pub(super) fn keep(&mut self, keyed: Keyed<'_>, io: &mut Io) -> Waiting {
-        let Keyed { raw, partition, hops, path, reply_to, arrived_at, watch, kept, .. } = keyed;
+        let Keyed { request, raw, partition, hops, path, reply_to, arrived_at, watch, kept, .. } = keyed;
         kept.unwrap_or_else(|| {
             let ticket = self.asker(reply_to).and_then(|conn| io.ticket(conn));
             Waiting {
@@ -84,7 +84,7 @@ impl Worker {
                 hops,
                 arrival: self.delivery.arrival(),
                 deadline: arrived_at.max(self.now) + self.shared.options.limits.forward_timeout,
-                uncertain: false,
+                uncertain: request.uncertain,
                 request: Bytes::copy_from_slice(raw),
                 rest: Rest { reply_to, path, _ticket: ticket, timed: watch.as_ref().map(Stopwatch::begun) },
             }
@@ -188,6 +188,7 @@ impl Worker {
         let Ok(request) = Request::parse(&raw, Encoding::of(&raw)) else {
             return self.delivery.held(waiting.partition);
         };
+        let request = Request { uncertain: waiting.uncertain, ..request };
         let arrived_at = waiting.deadline.checked_sub(self.shared.options.limits.forward_timeout).unwrap_or(self.now);
         let keyed = Keyed {
             request: &request,

@@ -36,10 +36,10 @@ impl Worker {
         let watch = keyed.watch.take().map(Box::new);
         let path = keyed.path;
         let waiting = self.keep(keyed, io);
-        let request = waiting.request.clone();
+        let (request, uncertain) = (waiting.request.clone(), waiting.uncertain);
         let round = self.delivery.round(partition);
         let correlation = self.delivery.sent(waiting, With::Inbox, self.now);
-        let job = Job { reactor: self.index, correlation, partition, round, path, request, watch };
+        let job = Job { reactor: self.index, correlation, partition, round, path, request, uncertain, watch };
         self.aside.put(self.shared.shards.of(partition).index(), [job]);
         self.counters.inbox_jobs.add(1);
     }
@@ -135,12 +135,12 @@ impl Worker {
 
     /// Runs a request. An empty reply says that its partition is no longer here.
     fn run_job(&mut self, state: &mut State, job: Job, reply: &mut Vec<u8>) -> Option<Mark> {
-        let Job { reactor, partition, round, path, request, watch, .. } = job;
+        let Job { reactor, partition, round, path, request, uncertain, watch, .. } = job;
         let run = &mut self.run;
         run.watch = watch.map(|watch| *watch);
         run.lap(Stage::Queue);
         // It was parsed before it was put aside.
-        let request = Request::parse(&request, Encoding::of(&request)).ok()?;
+        let request = Request { uncertain, ..Request::parse(&request, Encoding::of(&request)).ok()? };
         if state.bounces.refuse(reactor, partition, round) {
             return None;
         }

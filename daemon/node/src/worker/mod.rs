@@ -123,7 +123,7 @@ pub struct Worker {
     tick: u32,
     clients: usize,
     watchers: usize,
-    stopping: bool,
+    ending: Ending,
 }
 
 impl Worker {
@@ -171,7 +171,7 @@ impl Worker {
             tick: 0,
             clients: 0,
             watchers: 0,
-            stopping: false,
+            ending: Ending::No,
             shared,
         }
     }
@@ -225,7 +225,7 @@ impl Worker {
         }
     }
 
-    fn gauges(&self, io: &Io) {
+    fn gauges(&mut self, io: &Io) {
         let usage = io.usage();
         self.counters.unread_bytes.set(usage.unread_bytes);
         self.counters.unsent_bytes.set(usage.unsent_bytes);
@@ -251,6 +251,11 @@ impl Worker {
         self.counters.subscriptions.set(self.subscribers.prefixes());
         let dropped = self.subscribers.dropped();
         self.counters.changes_dropped.add(dropped - self.counters.changes_dropped.get());
+        if self.ending == Ending::Closing {
+            // Behind the counters: what they say of requests under way is all that there will be.
+            self.ending = Ending::Closed;
+            self.shared.closed_one();
+        }
     }
 
     fn opened(&mut self, conn: ConnId, origin: Origin, io: &mut Io) {
@@ -392,6 +397,19 @@ struct Greeted {
     fence: Option<u64>,
 }
 
+/// How far a reactor is with ending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// It goes on.
+    No,
+    /// It passes on no more requests of clients, and has not said so yet.
+    Closing,
+    /// It has said so.
+    Closed,
+    /// It ends behind this turn.
+    Over,
+}
+
 /// Who asked, and how the answer must look.
 #[derive(Clone, Copy, Debug)]
 struct Asked<'a> {
@@ -461,6 +479,6 @@ impl Handler for Worker {
     }
 
     fn finished(&self) -> bool {
-        self.stopping
+        self.ending == Ending::Over
     }
 }

@@ -171,7 +171,8 @@ impl Worker {
                 }
                 let link = self.greeted.get(&conn).map(|greeted| greeted.link);
                 let path = link.map_or(header.path, |link| header.path.with(link));
-                let arrived = Arrived { reply_to, hops: header.hops, path, at: io.read_at(), principal: None };
+                let (hops, uncertain) = (header.hops, header.uncertain);
+                let arrived = Arrived { reply_to, hops, path, at: io.read_at(), principal: None, uncertain };
                 self.request(request, &arrived, io);
             }
             PeerFrame::Fence(number) => {

@@ -14,7 +14,7 @@ use super::audit::Audit;
 use super::context::{Arrived, Keyed, ReplyTo};
 use super::envelope::Opened;
 use super::forwarding::is_refusal;
-use super::{Asked, Greeted, RETRY, Requests, TIMED, Worker};
+use super::{Asked, Ending, Greeted, RETRY, Requests, TIMED, Worker};
 use crate::access::Client;
 use crate::local_ops;
 use crate::mailbox::ToControl;
@@ -68,9 +68,12 @@ impl Worker {
     pub(super) fn request(&mut self, raw: &[u8], arrived: &Arrived, io: &mut Io) {
         let encoding = Encoding::of(raw);
         // By reference: a request is large enough for a move to cost something.
-        let parsed = Request::parse(raw, encoding);
-        let request = match &parsed {
-            Ok(request) => request,
+        let mut parsed = Request::parse(raw, encoding);
+        let request = match &mut parsed {
+            Ok(request) => {
+                request.uncertain = arrived.uncertain;
+                &*request
+            }
             Err(refusal) => {
                 self.counters.malformed.add(u64::from(refusal.code == ErrorCode::BadRequest));
                 let asked = Asked { encoding, id: refusal.id, reply_to: arrived.reply_to };
@@ -135,6 +138,10 @@ impl Worker {
             },
             _ => reply_to,
         };
+        if arrived.hops == 0 && self.takes_no_more(request, reply_to) {
+            let message = "this daemon is about to end, and the request was not passed on";
+            return self.refuse(request, reply_to, ErrorCode::Leaving, message, io);
+        }
         let watch = self.watch(request, arrived);
         let max = self.shared.options.limits.key_bytes;
         if request.key.len() > max {
@@ -151,6 +158,13 @@ impl Worker {
             (ReplyTo::Peer { conn, .. }, Route::Forward(_) | Route::Park) => self.misrouted(conn, keyed, route, io),
             _ => self.dispatch(keyed, route, io),
         }
+    }
+
+    /// Whether a request comes too late to be passed on: what a client asks for from now on would keep the daemon from ending, or
+    /// have no answer. Who only tells asks for none.
+    fn takes_no_more(&self, request: &Request<'_>, reply_to: ReplyTo) -> bool {
+        let is_a_guest = !matches!(reply_to, ReplyTo::Wait(_) | ReplyTo::Peer { .. });
+        self.ending != Ending::No && is_a_guest && request.op != Op::Tell
     }
 
     /// A member passed a request on for a partition that is not here.

@@ -77,7 +77,13 @@ impl Link {
     fn pass_on_all(&mut self, count: u64, request: &Value) {
         let request = request.to_string();
         for _ in 0..count {
-            let header = ForwardHeader { correlation: self.passed_on, partition: 0, hops: 1, path: Path::default() };
+            let header = ForwardHeader {
+                correlation: self.passed_on,
+                partition: 0,
+                hops: 1,
+                path: Path::default(),
+                uncertain: false,
+            };
             self.add(&PeerFrame::Forward(header, request.as_bytes()));
             self.passed_on += 1;
         }
@@ -85,7 +91,13 @@ impl Link {
     }
 
     pub(super) fn pass_on(&mut self, request: &Value) {
-        let header = ForwardHeader { correlation: self.passed_on, partition: 0, hops: 1, path: Path::default() };
+        let header = ForwardHeader {
+            correlation: self.passed_on,
+            partition: 0,
+            hops: 1,
+            path: Path::default(),
+            uncertain: false,
+        };
         self.push(&PeerFrame::Forward(header, request.to_string().as_bytes()));
         self.passed_on += 1;
     }

@@ -14,7 +14,7 @@ use statemesh_protocol::run::RunId;
 use super::replies::Reply;
 use super::{Outcome, Run, State};
 use crate::change::change;
-use crate::dedup::{Answer, Asked, Known};
+use crate::dedup::{Answer, Asked, Known, Tokens};
 use crate::history::{History, How};
 use crate::instance::Entry;
 use crate::machines::Version;
@@ -489,6 +489,14 @@ impl State {
             known => known,
         };
         match known {
+            // The daemon that sends it again does not know what became of it, nor does this one.
+            Known::New if request.uncertain && self.may_have_forgotten(own, partition, hash) => {
+                let message = format!(
+                    "the owner of {}/{} was lost before it answered, and later tokens have taken the place of this one's since",
+                    request.machine, request.key
+                );
+                Err(failed(ErrorCode::OutcomeUnknown, message, "look with get whether it was applied"))
+            }
             Known::New => Ok(false),
             Known::Same(answer) => {
                 super::replies::repeat(answer, entry, request, reply);
@@ -500,6 +508,12 @@ impl State {
                 Err(failed(ErrorCode::DedupMismatch, message, "give each request a token of its own"))
             }
         }
+    }
+
+    /// Whether tokens of a key were forgotten for the sake of later ones.
+    fn may_have_forgotten(&self, own: Option<&Box<Tokens>>, partition: u16, hash: u64) -> bool {
+        let left = || self.removed.get(partition, hash).is_some_and(|left| left.tokens.may_have_forgotten());
+        own.is_some_and(|own| own.may_have_forgotten()) || left()
     }
 
     fn keep_answer(&mut self, asked: Asked, done: &Done) {

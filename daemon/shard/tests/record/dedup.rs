@@ -17,6 +17,18 @@ fn the_same_request_again_is_answered_again_and_not_applied() {
 }
 
 #[test]
+fn what_a_daemon_sends_again_by_itself_is_not_applied_where_its_token_may_be_forgotten() {
+    let mut daemon = Daemon::new();
+    let with = |n: usize| format!(r#"{{"op":"send","machine":"m","key":"k","event":{{"type":"GO"}},"dedup":"t{n}"}}"#);
+    (0..31).for_each(|n| _ = daemon.ask(&with(n)));
+    assert_eq!(daemon.ask_again(&with(100))["seq"], 32, "all tokens of the key are there, and this one is new");
+    let refused = daemon.ask_again(&with(101));
+    assert_eq!(code(&refused), "outcome_unknown", "{refused}");
+    assert_eq!(daemon.ask_again(&with(30))["seq"], 31, "one that is there is answered again");
+    assert_eq!(daemon.ask(&with(101))["seq"], 33, "its client may try it");
+}
+
+#[test]
 fn a_token_answers_no_other_event_and_no_other_op() {
     let mut daemon = Daemon::new();
     daemon.send("k", "GO", TOKEN);

@@ -81,10 +81,19 @@ impl Daemon {
     }
 
     pub(crate) fn ask(&mut self, request: &str) -> Value {
-        let mut reply = Vec::new();
+        self.take(&Request::parse(request.as_bytes(), Encoding::Json).unwrap())
+    }
+
+    /// What a daemon sends again by itself, having lost who had it.
+    pub(crate) fn ask_again(&mut self, request: &str) -> Value {
         let request = Request::parse(request.as_bytes(), Encoding::Json).unwrap();
+        self.take(&Request { uncertain: true, ..request })
+    }
+
+    fn take(&mut self, request: &Request<'_>) -> Value {
+        let mut reply = Vec::new();
         let hash = hash::key_hash(&request.machine, &request.key);
-        let outcome = self.shards.of(0).try_claim().unwrap().run(&request, hash, 0, &mut self.run, &mut reply);
+        let outcome = self.shards.of(0).try_claim().unwrap().run(request, hash, 0, &mut self.run, &mut reply);
         assert_eq!(outcome, Outcome::Replied(None));
         serde_json::from_slice(&reply).unwrap()
     }

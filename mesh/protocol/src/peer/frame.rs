@@ -13,7 +13,13 @@ pub struct ForwardHeader {
     pub hops: u8,
     /// The links on which it was passed on before this one.
     pub path: Path,
+    /// It was passed on before, to a member that may have applied it and was lost before it answered: who has forgotten tokens of its key
+    /// cannot tell whether it is new.
+    pub uncertain: bool,
 }
+
+/// The bit of the byte with the hops that says that a request is uncertain.
+const UNCERTAIN: u8 = 0x80;
 
 /// The links on which a request was passed on, the first one first: of a header as many as its hops before the last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -125,8 +131,9 @@ impl<'a> PeerFrame<'a> {
             FORWARD => {
                 let (correlation, rest) = rest.split_first_chunk::<8>()?;
                 let (partition, rest) = rest.split_first_chunk::<2>()?;
-                let (hops, rest) = rest.split_first()?;
-                if *hops > MAX_HOPS {
+                let (byte, rest) = rest.split_first()?;
+                let (hops, uncertain) = (byte & !UNCERTAIN, byte & UNCERTAIN != 0);
+                if hops > MAX_HOPS {
                     return None;
                 }
                 let (links, request) = rest.split_at_checked(usize::from(hops.saturating_sub(1)) * 8)?;
@@ -134,7 +141,8 @@ impl<'a> PeerFrame<'a> {
                 let header = ForwardHeader {
                     correlation: u64::from_le_bytes(*correlation),
                     partition: u16::from_le_bytes(*partition),
-                    hops: *hops,
+                    hops,
+                    uncertain,
                     path: links.iter().fold(Path::default(), |path, link| path.with(LinkId::from_le_bytes(*link))),
                 };
                 Self::Forward(header, request)
@@ -183,7 +191,7 @@ impl<'a> PeerFrame<'a> {
                 out.push(FORWARD);
                 out.extend_from_slice(&header.correlation.to_le_bytes());
                 out.extend_from_slice(&header.partition.to_le_bytes());
-                out.push(header.hops);
+                out.push(header.hops | if header.uncertain { UNCERTAIN } else { 0 });
                 let before = usize::from(header.hops.saturating_sub(1));
                 header.path.links().iter().take(before).for_each(|link| out.extend_from_slice(&link.to_le_bytes()));
                 out.extend_from_slice(request);
@@ -226,12 +234,16 @@ mod tests {
 
     #[test]
     fn every_frame_reads_back_as_written_and_no_prefix_of_it_panics() {
-        let header = ForwardHeader { correlation: 1 << 40, partition: 1_023, hops: 1, path: Path::default() };
+        let (hops, path) = (1, Path::default());
+        let header = ForwardHeader { correlation: 1 << 40, partition: 1_023, hops, path, uncertain: true };
         let frames = [
             PeerFrame::Hello { lane: 0, link: 1 << 50, greeting: b"h" },
             PeerFrame::Refused(b""),
             PeerFrame::Forward(header, b"{}"),
-            PeerFrame::Forward(ForwardHeader { hops: 3, path: Path::default().with(1 << 63).with(9), ..header }, b"{}"),
+            PeerFrame::Forward(
+                ForwardHeader { hops: 3, path: path.with(1 << 63).with(9), uncertain: false, ..header },
+                b"{}",
+            ),
             PeerFrame::Reply(7, b"r"),
             PeerFrame::Control(b"c"),
             PeerFrame::Unsaid(9),

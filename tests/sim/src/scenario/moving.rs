@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{SEC, Scenario, busy_clients, mesh, must, setup};
+use super::{SEC, Scenario, busy_clients, mesh, mesh_of, must, setup};
 use crate::daemon::Setup;
 use crate::net::Faults;
 use crate::world::World;
@@ -36,6 +36,30 @@ pub(super) const ALL: &[Scenario] = &[
             world
         },
         seeds: 5,
+        lossless: true,
+    },
+    Scenario {
+        name: "clients_of_a_daemon_that_leaves_are_answered_and_never_that_nobody_knows",
+        fault: 0,
+        play: |seed| {
+            // On their way for so long that there is always one at another daemon.
+            let slow = Faults { delay_max: Duration::from_millis(2), ..Faults::default() };
+            let mut world = mesh_of(seed, 3, &setup(), slow);
+            busy_clients(&mut world, &[2], 12, 16);
+            for _ in 0..4 {
+                world.run(SEC);
+                world.leave(2);
+                world.run_until(10 * SEC, |world| world.daemons.get(2).is_some_and(|daemon| !daemon.runs()));
+                world.start(2);
+                world.settle(20 * SEC);
+            }
+            world.finish();
+            let unknown: Vec<_> =
+                ["outcome_unknown", "timeout"].map(|code| world.judge.codes.get(code).copied()).into();
+            must(&mut world, unknown == [None, None], || format!("outcome_unknown, timeout: {unknown:?}"));
+            world
+        },
+        seeds: 4,
         lossless: true,
     },
     Scenario {
