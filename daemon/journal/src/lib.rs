@@ -1,1 +1,12 @@
-//! x
+//! What a daemon has on its disk.
+pub mod batch;
+pub mod checkpoint;
+pub mod header;
+pub mod journal;
+pub mod recover;
+pub mod segment;
+pub mod segments;
+pub mod storage;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+pub mod volume;

@@ -1,0 +1,469 @@
+//! The journal as a value: which records go into which batch, where it is written, and from when on it is durable.
+//!
+//! - **One batch is in flight.** What comes meanwhile gathers, and goes with the next one: group commit without a delay. So batch n+1 is
+//!   written after n is synced, and recovery can tell what was torn from what is damaged.
+//! - **A journal that has become idle says so**: some milliseconds behind its last batch it writes an empty one, since damage to the very
+//!   last batch cannot be told from one that was torn.
+//! - **Room is there before it is needed.** A batch goes into segments that exist; the next one and a reserve are asked for ahead. Without
+//!   them the journal is *full*: who feeds it must take no further events, and what was taken already fits the reserve.
+//! - **A sync that failed ends it.** The kernel may have marked the pages clean, so a second sync proves nothing (Rebello, ATC'20).
+
+use std::collections::{BTreeSet, VecDeque};
+
+use statemesh_protocol::record::Record;
+
+use crate::batch::{BATCH_HEADER, BLOCK, BatchHeader, extent};
+use crate::segment::{FIRST_BATCH, SEGMENT_BYTES, SegmentHeader};
+
+/// Room at a buffer's front: for a segment's header, which is written with its first batch.
+const FRONT: usize = BLOCK as usize;
+
+/// Sizes and times.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Bytes of a segment.
+    pub segment_bytes: u64,
+    /// Bytes of a batch's payload beyond which it takes no further record.
+    pub batch_bytes: usize,
+    /// Bytes from which on a record goes into a batch alone.
+    pub alone_bytes: usize,
+    /// Bytes that may gather: [`Journal::room`].
+    pub gather_bytes: usize,
+    /// Segments that are there ahead: the next one and the reserve. Two that are empty take all that may gather.
+    pub ahead: usize,
+    /// Milliseconds behind the last batch after which an empty one follows.
+    pub idle_ms: u64,
+    /// Milliseconds after which a segment is asked for again where there was no room for it.
+    pub retry_ms: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            segment_bytes: SEGMENT_BYTES,
+            batch_bytes: 1024 * 1024,
+            alone_bytes: 64 * 1024,
+            gather_bytes: 64 * 1024 * 1024,
+            ahead: 3,
+            idle_ms: 10,
+            retry_ms: 1_000,
+        }
+    }
+}
+
+/// A byte of the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// The segment.
+    pub segment: u64,
+    /// Offset in its file.
+    pub offset: u64,
+}
+
+/// What a journal begins with: what recovery found.
+#[derive(Clone, Debug, Default)]
+pub struct Start {
+    /// The volume.
+    pub volume: u64,
+    /// Number of the next batch.
+    pub next_lsn: u64,
+    /// Where it is written; `None`: into the first segment ahead.
+    pub at: Option<Position>,
+    /// Segments behind which the journal goes on, each with the lsn of its last batch, oldest first.
+    pub closed: Vec<(u64, u64)>,
+    /// Segments that are there for what comes next.
+    pub ahead: Vec<u64>,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// Whole records, one behind the other. [`Journal::last_lsn`] says which batch has them.
+    Records(&'a [u8]),
+    /// The batch in flight is written.
+    Wrote,
+    /// Its segment is synced.
+    Synced,
+    /// It could not be written or synced, or a segment could not be made for another reason than room.
+    Failed,
+    /// The segment that was asked for is there.
+    Prepared(u64),
+    /// There is no room for it.
+    NoRoom,
+    /// What is in batches below this lsn is needed no more.
+    Release(u64),
+    /// Time has passed.
+    Time,
+}
+
+/// What is to be done, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Write [`Journal::in_flight`] there, then say [`Input::Wrote`].
+    Write(Position),
+    /// Sync this segment, then say [`Input::Synced`].
+    Sync(u64),
+    /// Everything up to this lsn is durable.
+    Durable(u64),
+    /// Make this segment, of the one named if there is one; then say [`Input::Prepared`].
+    Prepare {
+        /// The segment.
+        segment: u64,
+        /// One that is used no more.
+        from: Option<u64>,
+    },
+    /// Remove this segment: it is used no more.
+    Remove(u64),
+    /// Whether there is room for new events.
+    Full(bool),
+    /// It is over: nothing more becomes durable.
+    Stop,
+}
+
+/// Records that nobody can have made: the journal takes none of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Not whole records, one behind the other.
+    #[error("bytes that are no records")]
+    Malformed,
+    /// A record that no segment holds.
+    #[error("a record of {0} bytes, which no segment holds")]
+    TooLong(usize),
+    /// The journal is over.
+    #[error("the journal has stopped")]
+    Stopped,
+}
+
+/// Records that wait for their batch.
+#[derive(Debug)]
+struct Gathered {
+    lsn: u64,
+    /// Room for both headers, then the payload.
+    bytes: Vec<u8>,
+    records: u32,
+    is_closed: bool,
+}
+
+/// The batch that is written or synced.
+#[derive(Debug)]
+struct Flight {
+    lsn: u64,
+    bytes: Vec<u8>,
+    /// Where in `bytes` it begins: with the segment's header, or behind its room.
+    from: usize,
+    segment: u64,
+    is_written: bool,
+    is_empty: bool,
+}
+
+/// The journal of a volume.
+#[derive(Debug)]
+pub struct Journal {
+    config: Config,
+    volume: u64,
+    next_lsn: u64,
+    durable: u64,
+    at: Option<Position>,
+    gathered: VecDeque<Gathered>,
+    gathered_bytes: usize,
+    flight: Option<Flight>,
+    /// An emptied buffer, to be used again.
+    buffer: Vec<u8>,
+    segments: Segments,
+    idle_at: Option<u64>,
+    is_stopped: bool,
+    outputs: VecDeque<Output>,
+}
+
+/// Which segments there are, but the one that is written.
+#[derive(Debug)]
+struct Segments {
+    ahead: BTreeSet<u64>,
+    closed: VecDeque<(u64, u64)>,
+    free: VecDeque<u64>,
+    next: u64,
+    is_preparing: bool,
+    is_full: bool,
+    retry_at: Option<u64>,
+}
+
+impl Journal {
+    /// A journal that goes on behind what was found.
+    #[must_use]
+    pub fn new(config: Config, start: Start) -> Self {
+        let closed = start.closed.iter().map(|(segment, _)| *segment);
+        let all = closed.chain(start.ahead.iter().copied()).chain(start.at.map(|at| at.segment));
+        let segments = Segments {
+            next: all.max().map_or(1, |last| last.saturating_add(1)),
+            ahead: start.ahead.into_iter().collect(),
+            closed: start.closed.into(),
+            free: VecDeque::new(),
+            is_preparing: false,
+            is_full: false,
+            retry_at: None,
+        };
+        let mut journal = Self {
+            config,
+            volume: start.volume,
+            next_lsn: start.next_lsn.max(1),
+            durable: start.next_lsn.max(1) - 1,
+            at: start.at,
+            gathered: VecDeque::new(),
+            gathered_bytes: 0,
+            flight: None,
+            buffer: Vec::new(),
+            segments,
+            idle_at: None,
+            is_stopped: false,
+            outputs: VecDeque::new(),
+        };
+        journal.provide();
+        journal
+    }
+
+    /// Takes what happened at this mesh time, in milliseconds. Records that are refused change nothing.
+    pub fn handle(&mut self, input: Input<'_>, now: u64) -> Result<(), Refused> {
+        if self.is_stopped {
+            return if matches!(input, Input::Records(_)) { Err(Refused::Stopped) } else { Ok(()) };
+        }
+        match input {
+            Input::Records(records) => self.gather(records)?,
+            Input::Wrote => self.wrote(),
+            Input::Synced => self.synced(now),
+            Input::Failed => self.stop(),
+            Input::Prepared(segment) => self.prepared(segment),
+            Input::NoRoom => self.no_room(now),
+            Input::Release(below) => self.release(below),
+            Input::Time => self.segments.retry_at = self.segments.retry_at.filter(|at| *at > now),
+        }
+        if !self.is_stopped {
+            self.provide();
+            self.begin(now);
+        }
+        Ok(())
+    }
+
+    /// The next thing to be done.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Input::Time`] is due.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<u64> {
+        let idle = self.idle_at.filter(|_| self.flight.is_none());
+        [idle, self.segments.retry_at].into_iter().flatten().min()
+    }
+
+    /// The batch in flight, as it is to be written.
+    #[must_use]
+    pub fn in_flight(&self) -> &[u8] {
+        self.flight.as_ref().and_then(|flight| flight.bytes.get(flight.from..)).unwrap_or_default()
+    }
+
+    /// lsn up to which everything is durable.
+    #[must_use]
+    pub const fn durable(&self) -> u64 {
+        self.durable
+    }
+
+    /// lsn of the last batch that has begun to gather: records that came last are in it.
+    #[must_use]
+    pub const fn last_lsn(&self) -> u64 {
+        self.next_lsn - 1
+    }
+
+    /// Bytes of records that may come now. Beyond it, who feeds the journal keeps them.
+    #[must_use]
+    pub const fn room(&self) -> usize {
+        self.config.gather_bytes.saturating_sub(self.gathered_bytes)
+    }
+
+    /// Whether everything that came is durable.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.gathered.is_empty() && self.flight.is_none()
+    }
+
+    fn gather(&mut self, records: &[u8]) -> Result<(), Refused> {
+        let lens = lengths(records);
+        // All are looked at before any is taken.
+        for len in lens.clone() {
+            let len = len?;
+            if extent(len as u64) > self.config.segment_bytes.saturating_sub(FIRST_BATCH) {
+                return Err(Refused::TooLong(len));
+            }
+        }
+        let mut rest = records;
+        for len in lens.flatten() {
+            let (record, behind) = rest.split_at_checked(len).unwrap_or((rest, &[]));
+            self.append(record);
+            rest = behind;
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, record: &[u8]) {
+        let is_alone = record.len() > self.config.alone_bytes;
+        let takes = |last: &Gathered| {
+            let payload = last.bytes.len() - FRONT - BATCH_HEADER + record.len();
+            !is_alone && !last.is_closed && payload <= self.config.batch_bytes
+        };
+        if !self.gathered.back().is_some_and(takes) {
+            let lsn = self.next_lsn;
+            self.next_lsn += 1;
+            let bytes = front(std::mem::take(&mut self.buffer));
+            self.gathered.push_back(Gathered { lsn, bytes, records: 0, is_closed: is_alone });
+        }
+        if let Some(last) = self.gathered.back_mut() {
+            last.bytes.extend_from_slice(record);
+            last.records += 1;
+        }
+        self.gathered_bytes += record.len();
+    }
+
+    /// Begins with the next batch, if there is one, none is in flight and a segment has room.
+    fn begin(&mut self, now: u64) {
+        if self.flight.is_some() {
+            return;
+        }
+        if self.gathered.is_empty() {
+            if self.idle_at.is_none_or(|at| at > now) {
+                return;
+            }
+            let bytes = front(std::mem::take(&mut self.buffer));
+            self.gathered.push_back(Gathered { lsn: self.next_lsn, bytes, records: 0, is_closed: true });
+            self.next_lsn += 1;
+        }
+        let Some(payload) = self.gathered.front().map(|first| first.bytes.len() - FRONT - BATCH_HEADER) else { return };
+        let Some((at, is_first)) = self.place(extent(payload as u64)) else { return };
+        let Some(next) = self.gathered.pop_front() else { return };
+        self.gathered_bytes = self.gathered_bytes.saturating_sub(payload);
+        self.idle_at = None;
+        self.depart(next, at, is_first, now);
+    }
+
+    /// Where a batch of so many bytes goes, and whether it is the first of its segment.
+    fn place(&mut self, bytes: u64) -> Option<(Position, bool)> {
+        if let Some(at) = self.at.filter(|at| at.offset.saturating_add(bytes) <= self.config.segment_bytes) {
+            return Some((at, at.offset == FIRST_BATCH));
+        }
+        let segment = self.segments.ahead.pop_first()?;
+        if let Some(full) = self.at {
+            self.segments.closed.push_back((full.segment, self.durable));
+        }
+        let at = Position { segment, offset: FIRST_BATCH };
+        self.at = Some(at);
+        self.provide();
+        Some((at, true))
+    }
+
+    fn depart(&mut self, batch: Gathered, at: Position, is_first: bool, now: u64) {
+        let Gathered { lsn, mut bytes, records, .. } = batch;
+        let payload = bytes.get(FRONT + BATCH_HEADER..).unwrap_or_default();
+        let header = BatchHeader::new(self.volume, lsn, self.durable, now, records, payload);
+        put(&mut bytes, FRONT, &header.encode());
+        bytes.resize(FRONT + header.extent() as usize, 0);
+        let (from, position) = if is_first {
+            let segment = SegmentHeader { volume: self.volume, segment: at.segment, first_lsn: lsn };
+            put(&mut bytes, 0, &segment.encode());
+            (0, Position { offset: 0, ..at })
+        } else {
+            (FRONT, at)
+        };
+        self.at = Some(Position { offset: at.offset + header.extent(), ..at });
+        let is_empty = records == 0;
+        self.flight = Some(Flight { lsn, bytes, from, segment: at.segment, is_written: false, is_empty });
+        self.outputs.push_back(Output::Write(position));
+    }
+
+    fn wrote(&mut self) {
+        if let Some(flight) = self.flight.as_mut().filter(|flight| !flight.is_written) {
+            flight.is_written = true;
+            self.outputs.push_back(Output::Sync(flight.segment));
+        }
+    }
+
+    fn synced(&mut self, now: u64) {
+        let Some(flight) = self.flight.take_if(|flight| flight.is_written) else { return };
+        self.durable = flight.lsn;
+        if !flight.is_empty {
+            self.idle_at = Some(now.saturating_add(self.config.idle_ms));
+        }
+        // A buffer that one large record has made stays no longer than its batch.
+        if flight.bytes.capacity() <= 2 * (self.config.batch_bytes + 2 * FRONT) {
+            self.buffer = flight.bytes;
+        }
+        self.outputs.push_back(Output::Durable(flight.lsn));
+    }
+
+    fn stop(&mut self) {
+        self.is_stopped = true;
+        self.outputs.clear();
+        self.outputs.push_back(Output::Stop);
+    }
+
+    fn prepared(&mut self, segment: u64) {
+        self.segments.is_preparing = false;
+        self.segments.retry_at = None;
+        self.segments.ahead.insert(segment);
+        if self.segments.is_full && self.segments.ahead.len() >= self.config.ahead {
+            self.segments.is_full = false;
+            self.outputs.push_back(Output::Full(false));
+        }
+    }
+
+    fn no_room(&mut self, now: u64) {
+        self.segments.is_preparing = false;
+        self.segments.retry_at = Some(now.saturating_add(self.config.retry_ms));
+        if !self.segments.is_full {
+            self.segments.is_full = true;
+            self.outputs.push_back(Output::Full(true));
+        }
+    }
+
+    fn release(&mut self, below: u64) {
+        while let Some((segment, _)) = self.segments.closed.pop_front_if(|(_, last)| *last < below) {
+            self.segments.free.push_back(segment);
+            self.segments.retry_at = None;
+        }
+    }
+
+    /// Asks for the next segment, if there are fewer ahead than there should be; removes what is more than may be of use.
+    fn provide(&mut self) {
+        let segments = &mut self.segments;
+        if segments.ahead.len() < self.config.ahead && !segments.is_preparing && segments.retry_at.is_none() {
+            segments.is_preparing = true;
+            let from = segments.free.pop_front();
+            self.outputs.push_back(Output::Prepare { segment: segments.next, from });
+            segments.next += 1;
+        }
+        while segments.free.len() > self.config.ahead {
+            self.outputs.extend(segments.free.pop_front().map(Output::Remove));
+        }
+    }
+}
+
+/// A buffer with room for both headers.
+fn front(mut buffer: Vec<u8>) -> Vec<u8> {
+    buffer.clear();
+    buffer.resize(FRONT + BATCH_HEADER, 0);
+    buffer
+}
+
+fn put(bytes: &mut [u8], at: usize, what: &[u8]) {
+    bytes.iter_mut().skip(at).zip(what).for_each(|(to, from)| *to = *from);
+}
+
+/// The lengths of records that stand one behind the other.
+fn lengths(records: &[u8]) -> impl Iterator<Item = Result<usize, Refused>> + Clone + '_ {
+    let mut rest = records;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let len = Record::len_of_first(rest).map_err(|_| Refused::Malformed);
+        rest = len.ok().and_then(|len| rest.get(len..)).unwrap_or_default();
+        Some(len)
+    })
+}
