@@ -8,12 +8,13 @@
 //!   them the journal is *full*: who feeds it must take no further events, and what was taken already fits the reserve.
 //! - **A sync that failed ends it.** The kernel may have marked the pages clean, so a second sync proves nothing (Rebello, ATC'20).
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use statemesh_protocol::record::Record;
 
 use crate::batch::{BATCH_HEADER, BLOCK, BatchHeader, extent};
 use crate::segment::{FIRST_BATCH, SEGMENT_BYTES, SegmentHeader};
+use crate::supply::Supply;
 
 /// Room at a buffer's front: for a segment's header, which is written with its first batch.
 const FRONT: usize = BLOCK as usize;
@@ -169,39 +170,17 @@ pub struct Journal {
     flight: Option<Flight>,
     /// An emptied buffer, to be used again.
     buffer: Vec<u8>,
-    segments: Segments,
+    supply: Supply,
     idle_at: Option<u64>,
     is_stopped: bool,
     outputs: VecDeque<Output>,
-}
-
-/// Which segments there are, but the one that is written.
-#[derive(Debug)]
-struct Segments {
-    ahead: BTreeSet<u64>,
-    closed: VecDeque<(u64, u64)>,
-    free: VecDeque<u64>,
-    next: u64,
-    is_preparing: bool,
-    is_full: bool,
-    retry_at: Option<u64>,
 }
 
 impl Journal {
     /// A journal that goes on behind what was found.
     #[must_use]
     pub fn new(config: Config, start: Start) -> Self {
-        let closed = start.closed.iter().map(|(segment, _)| *segment);
-        let all = closed.chain(start.ahead.iter().copied()).chain(start.at.map(|at| at.segment));
-        let segments = Segments {
-            next: all.max().map_or(1, |last| last.saturating_add(1)),
-            ahead: start.ahead.into_iter().collect(),
-            closed: start.closed.into(),
-            free: VecDeque::new(),
-            is_preparing: false,
-            is_full: false,
-            retry_at: None,
-        };
+        let supply = Supply::new(config.ahead, config.retry_ms, &start);
         let mut journal = Self {
             config,
             volume: start.volume,
@@ -212,12 +191,12 @@ impl Journal {
             gathered_bytes: 0,
             flight: None,
             buffer: Vec::new(),
-            segments,
+            supply,
             idle_at: None,
             is_stopped: false,
             outputs: VecDeque::new(),
         };
-        journal.provide();
+        journal.supply.ask(&mut journal.outputs);
         journal
     }
 
@@ -231,13 +210,13 @@ impl Journal {
             Input::Wrote => self.wrote(),
             Input::Synced => self.synced(now),
             Input::Failed => self.stop(),
-            Input::Prepared(segment) => self.prepared(segment),
-            Input::NoRoom => self.no_room(now),
-            Input::Release(below) => self.release(below),
-            Input::Time => self.segments.retry_at = self.segments.retry_at.filter(|at| *at > now),
+            Input::Prepared(segment) => self.supply.prepared(segment, &mut self.outputs),
+            Input::NoRoom => self.supply.no_room(now, &mut self.outputs),
+            Input::Release(below) => self.supply.release(below),
+            Input::Time => self.supply.time(now),
         }
         if !self.is_stopped {
-            self.provide();
+            self.supply.ask(&mut self.outputs);
             self.begin(now);
         }
         Ok(())
@@ -252,7 +231,7 @@ impl Journal {
     #[must_use]
     pub fn next_deadline(&self) -> Option<u64> {
         let idle = self.idle_at.filter(|_| self.flight.is_none());
-        [idle, self.segments.retry_at].into_iter().flatten().min()
+        [idle, self.supply.retry_at()].into_iter().flatten().min()
     }
 
     /// The batch in flight, as it is to be written.
@@ -348,13 +327,13 @@ impl Journal {
         if let Some(at) = self.at.filter(|at| at.offset.saturating_add(bytes) <= self.config.segment_bytes) {
             return Some((at, at.offset == FIRST_BATCH));
         }
-        let segment = self.segments.ahead.pop_first()?;
+        let segment = self.supply.take()?;
         if let Some(full) = self.at {
-            self.segments.closed.push_back((full.segment, self.durable));
+            self.supply.close(full.segment, self.durable);
         }
         let at = Position { segment, offset: FIRST_BATCH };
         self.at = Some(at);
-        self.provide();
+        self.supply.ask(&mut self.outputs);
         Some((at, true))
     }
 
@@ -402,46 +381,6 @@ impl Journal {
         self.outputs.clear();
         self.outputs.push_back(Output::Stop);
     }
-
-    fn prepared(&mut self, segment: u64) {
-        self.segments.is_preparing = false;
-        self.segments.retry_at = None;
-        self.segments.ahead.insert(segment);
-        if self.segments.is_full && self.segments.ahead.len() >= self.config.ahead {
-            self.segments.is_full = false;
-            self.outputs.push_back(Output::Full(false));
-        }
-    }
-
-    fn no_room(&mut self, now: u64) {
-        self.segments.is_preparing = false;
-        self.segments.retry_at = Some(now.saturating_add(self.config.retry_ms));
-        if !self.segments.is_full {
-            self.segments.is_full = true;
-            self.outputs.push_back(Output::Full(true));
-        }
-    }
-
-    fn release(&mut self, below: u64) {
-        while let Some((segment, _)) = self.segments.closed.pop_front_if(|(_, last)| *last < below) {
-            self.segments.free.push_back(segment);
-            self.segments.retry_at = None;
-        }
-    }
-
-    /// Asks for the next segment, if there are fewer ahead than there should be; removes what is more than may be of use.
-    fn provide(&mut self) {
-        let segments = &mut self.segments;
-        if segments.ahead.len() < self.config.ahead && !segments.is_preparing && segments.retry_at.is_none() {
-            segments.is_preparing = true;
-            let from = segments.free.pop_front();
-            self.outputs.push_back(Output::Prepare { segment: segments.next, from });
-            segments.next += 1;
-        }
-        while segments.free.len() > self.config.ahead {
-            self.outputs.extend(segments.free.pop_front().map(Output::Remove));
-        }
-    }
 }
 
 /// A buffer with room for both headers.
@@ -467,3 +406,6 @@ fn lengths(records: &[u8]) -> impl Iterator<Item = Result<usize, Refused>> + Clo
         Some(len)
     })
 }
+
+#[cfg(test)]
+mod tests;

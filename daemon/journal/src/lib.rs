@@ -7,6 +7,7 @@ pub mod recover;
 pub mod segment;
 pub mod segments;
 pub mod storage;
+mod supply;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod volume;

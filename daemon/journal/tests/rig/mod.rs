@@ -122,7 +122,15 @@ fn value(number: u64) -> Vec<u8> {
 }
 
 /// A record whose bytes all follow from its number.
-pub(crate) fn record(place_number: usize, index: u64, at: u64, key: u64, number: u64, padding: usize, out: &mut Vec<u8>) {
+pub(crate) fn record(
+    place_number: usize,
+    index: u64,
+    at: u64,
+    key: u64,
+    number: u64,
+    padding: usize,
+    out: &mut Vec<u8>,
+) {
     let head = RecordHead { place: place(place_number), index, term: 0, at, kind: Kind::Step, key_hash: key };
     let filler: Vec<u8> = (0..padding).map(|byte| (byte as u64 ^ number) as u8).collect();
     head.write(out, |parts| {
