@@ -111,6 +111,13 @@ enum NameChange {
     Move(String, String, usize),
 }
 
+impl NameChange {
+    fn folder(&self) -> &str {
+        let (Self::Add(name, _) | Self::Remove(name) | Self::Move(name, ..)) = self;
+        name.rsplit_once('/').map_or("", |(folder, _)| folder)
+    }
+}
+
 #[derive(Debug)]
 struct World {
     chance: Chance,
@@ -253,16 +260,20 @@ impl World {
         }
         let covered = self.chance.below(self.unsynced_names.len() as u64 + 1) as usize;
         self.counts.lost_names += (self.unsynced_names.len() - covered) as u64;
-        self.keep_names(covered);
-        self.unsynced_names.clear();
+        self.keep_names(None, covered);
         self.names = self.kept_names.clone();
         let named: BTreeSet<usize> = self.names.values().copied().collect();
         let lost = self.nodes.iter_mut().enumerate().filter(|(number, _)| !named.contains(number));
         lost.for_each(|(_, node)| *node = Node::default());
     }
 
-    fn keep_names(&mut self, count: usize) {
-        for change in self.unsynced_names.drain(..count) {
+    /// The first so many changes of names, of a folder or of all, reach the device.
+    fn keep_names(&mut self, folder: Option<&str>, count: usize) {
+        let all = std::mem::take(&mut self.unsynced_names);
+        let (of_it, others): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|change| folder.is_none_or(|folder| change.folder() == folder));
+        self.unsynced_names = others;
+        for change in of_it.into_iter().take(count) {
             match change {
                 NameChange::Add(name, node) => self.kept_names.insert(name, node),
                 NameChange::Remove(name) => self.kept_names.remove(&name),
@@ -464,11 +475,12 @@ impl Storage for SimDisk {
         })
     }
 
-    fn sync_folder(&self, _: &str) -> io::Result<()> {
+    fn sync_folder(&self, folder: &str) -> io::Result<()> {
         self.operate(None, |world, is_last| {
-            let count = world.unsynced_names.len();
+            let count = world.unsynced_names.iter().filter(|change| change.folder() == folder).count();
+            // What the power cut off is lost at once: it may as well be when it comes back.
             let covered = if is_last { world.chance.below(count as u64 + 1) as usize } else { count };
-            world.keep_names(covered);
+            world.keep_names(Some(folder), covered);
             Ok(())
         })
     }
