@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use statemesh_protocol::record::{Fields, Record, Unreadable};
 
-use crate::batch::{BATCH_HEADER, BLOCK, BatchHeader};
+use crate::batch::{BLOCK, BatchHeader};
 use crate::header::HeaderFault;
 use crate::journal::{Position, Start};
 use crate::segment::{FIRST_BATCH, SegmentHeader};
@@ -81,8 +81,6 @@ pub struct Recovery {
     lost: Vec<Range<u64>>,
     /// Blocks that a torn batch may begin with: those behind which nothing right was found yet.
     torn: Vec<Position>,
-    /// First blocks of segments that are neither empty nor a batch's beginning.
-    suspects: Vec<Position>,
     mesh_time: u64,
 }
 
@@ -97,7 +95,6 @@ impl Recovery {
             segments: Vec::new(),
             lost: Vec::new(),
             torn: Vec::new(),
-            suspects: Vec::new(),
             mesh_time: 0,
         }
     }
@@ -126,9 +123,6 @@ impl Recovery {
         found: &mut dyn FnMut(Event<'_>),
     ) -> Result<Option<u64>, JournalFault> {
         let Some(header) = BatchHeader::decode(batch).ok().filter(|header| header.volume == self.volume) else {
-            if at.offset == FIRST_BATCH && batch.iter().take(BATCH_HEADER).any(|byte| *byte != 0) {
-                self.suspects.push(at);
-            }
             return Ok(None);
         };
         if header.key_id != 0 {
@@ -188,8 +182,7 @@ impl Recovery {
         let at = end.filter(|_| !ends_early);
         let closed = closed.into_iter().filter(|(number, _)| at.is_none_or(|at| *number < at.segment)).collect();
         let ahead: Vec<u64> = ahead.into_iter().map(|(number, _)| number).collect();
-        let suspects = self.suspects.into_iter().filter(|suspect| ahead.contains(&suspect.segment));
-        let void = self.torn.into_iter().filter(|_| !ends_early).chain(at).chain(suspects).collect();
+        let void = self.torn.into_iter().filter(|_| !ends_early).chain(at).collect();
         let next_lsn = self.wanted.max(covered.saturating_add(1));
         let start = Start { volume: self.volume, next_lsn, at, closed, ahead };
         Recovered { start, lost: self.lost, void, mesh_time: self.mesh_time }
