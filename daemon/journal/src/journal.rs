@@ -5,7 +5,7 @@
 //! - **A journal that has become idle says so**: some milliseconds behind its last batch it writes an empty one, since damage to the very
 //!   last batch cannot be told from one that was torn.
 //! - **Room is there before it is needed.** A batch goes into segments that exist; the next one and a reserve are asked for ahead. Without
-//!   them the journal is *full*: who feeds it must take no further events, and what was taken already fits the reserve.
+//!   the reserve the journal is *full*: who feeds it must take no further events, and what was taken already fits what is there.
 //! - **A sync that failed ends it.** The kernel may have marked the pages clean, so a second sync proves nothing (Rebello, ATC'20).
 
 use std::collections::VecDeque;
@@ -210,8 +210,8 @@ impl Journal {
             Input::Wrote => self.wrote(),
             Input::Synced => self.synced(now),
             Input::Failed => self.stop(),
-            Input::Prepared(segment) => self.supply.prepared(segment, &mut self.outputs),
-            Input::NoRoom => self.supply.no_room(now, &mut self.outputs),
+            Input::Prepared(segment) => self.supply.prepared(segment),
+            Input::NoRoom => self.supply.no_room(now),
             Input::Release(below) => self.supply.release(below),
             Input::Time => self.supply.time(now),
         }
@@ -262,6 +262,12 @@ impl Journal {
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.gathered.is_empty() && self.flight.is_none()
+    }
+
+    /// Whether a batch is being written or synced.
+    #[must_use]
+    pub const fn is_in_flight(&self) -> bool {
+        self.flight.is_some()
     }
 
     fn gather(&mut self, records: &[u8]) -> Result<(), Refused> {

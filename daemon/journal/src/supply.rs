@@ -48,24 +48,16 @@ impl Supply {
     }
 
     /// The segment that was asked for is there.
-    pub(crate) fn prepared(&mut self, segment: u64, outputs: &mut VecDeque<Output>) {
+    pub(crate) fn prepared(&mut self, segment: u64) {
         self.is_preparing = false;
         self.retry_at = None;
         self.ahead.insert(segment);
-        if self.is_full && self.ahead.len() >= self.wanted {
-            self.is_full = false;
-            outputs.push_back(Output::Full(false));
-        }
     }
 
     /// There is no room for it.
-    pub(crate) fn no_room(&mut self, now: u64, outputs: &mut VecDeque<Output>) {
+    pub(crate) fn no_room(&mut self, now: u64) {
         self.is_preparing = false;
         self.retry_at = Some(now.saturating_add(self.retry_ms));
-        if !self.is_full {
-            self.is_full = true;
-            outputs.push_back(Output::Full(true));
-        }
     }
 
     /// Nobody needs what is in batches below this lsn.
@@ -93,8 +85,23 @@ impl Supply {
             outputs.push_back(Output::Prepare { segment: self.next, from: self.free.pop_front() });
             self.next = self.next.saturating_add(1);
         }
+        self.tell(outputs);
         while self.free.len() > self.wanted {
             outputs.extend(self.free.pop_front().map(Output::Remove));
+        }
+    }
+
+    /// Says whether there is room: not without the reserve, not where the disk has none for the next segment, and then not before all is
+    /// there again. A segment that takes long to make counts as none, since what was taken must fit those that are there.
+    fn tell(&mut self, outputs: &mut VecDeque<Output>) {
+        let lacks_reserve = self.ahead.len() + 1 < self.wanted;
+        let is_full = match self.is_full {
+            false => lacks_reserve || self.retry_at.is_some(),
+            true => self.ahead.len() < self.wanted,
+        };
+        if is_full != self.is_full {
+            self.is_full = is_full;
+            outputs.push_back(Output::Full(is_full));
         }
     }
 }
