@@ -1,4 +1,9 @@
-//! What a daemon has on its disk.
+//! What a daemon has on its disk (`docs/reference/formats.md`): which volume it is, a journal of records with group commit, checkpoints of
+//! shards, and how all of it is read back after a crash. No daemon uses it yet.
+//!
+//! What is decided is decided by values ([`journal`], [`recover`], [`batch`], [`segment`]); what touches files does so through
+//! [`storage::Storage`], so that all of it runs over a virtual disk too (`testing`). [`disk`] and [`thread`] are the shells.
+
 pub mod batch;
 pub mod checkpoint;
 pub mod disk;
