@@ -49,8 +49,7 @@ pub fn write(magic: Magic, body: &[u8], out: &mut Vec<u8>) {
 
 /// The body behind the header with which these bytes begin.
 pub fn read(magic: Magic, bytes: &[u8]) -> Result<&[u8], HeaderFault> {
-    let body = parse(magic, bytes).map_err(|_| HeaderFault::Damaged)?;
-    body
+    parse(magic, bytes).map_err(|_| HeaderFault::Damaged)?
 }
 
 fn parse(magic: Magic, bytes: &[u8]) -> Result<Result<&[u8], HeaderFault>, Unreadable> {

@@ -1,5 +1,6 @@
 //! A volume as version 1 wrote it, kept in `tests/corpus/v1`: it is read for ever, and as long as 1 is the newest format, what is
 //! written today is the same to the byte. A later format gets a folder of its own beside it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // It is a test.
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,6 @@
 //! Loops of crashes over a virtual disk. A seed decides everything; a failing one is printed, and `JOURNAL_SEED=N` repeats it.
 //! `JOURNAL_CRASHES=N` runs until there were N crashes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // It is a test.
 
 mod rig;
 

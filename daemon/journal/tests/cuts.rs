@@ -1,4 +1,5 @@
 //! Journals that were cut or have a bit flipped, at every place where that could make a difference.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::single_range_in_vec_init)] // It is a test.
 
 use std::ops::Range;
 

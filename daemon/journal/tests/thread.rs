@@ -1,4 +1,5 @@
 //! The journal's thread over real files, with several threads that make records and wait for them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // It is a test.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,4 +1,5 @@
 //! Volumes and checkpoints: what is refused is not touched, and a crash at any moment leaves what was or what is to be.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // It is a test.
 
 use statemesh_journal::checkpoint::{self, Checkpoint, CheckpointError, CheckpointWriter, Wrong};
 use statemesh_journal::header::HeaderFault;
