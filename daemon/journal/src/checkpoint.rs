@@ -12,7 +12,7 @@ use statemesh_protocol::record::{
     Fields, NewSection, PartWriter, SectionHead, SectionReader, SectionWriter, StoredImage, Unreadable,
 };
 
-use crate::header::{self, CHECKPOINT, HEADER_LEN, HeaderFault};
+use crate::header::{self, CHECKPOINT, FileFault, HEADER_LEN, HeaderFault};
 use crate::storage::{self, BESIDE, Storage};
 
 /// Folder of the checkpoints.
@@ -62,21 +62,18 @@ impl CheckpointHead {
         bytes
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, Wrong> {
-        let mut body = Fields::new(header::read(CHECKPOINT, bytes).map_err(Wrong::Header)?);
-        let read = |body: &mut Fields<'_>| {
-            Ok(Self {
-                volume: u64::from_le_bytes(*body.array()?),
-                shard: u16::from_le_bytes(*body.array()?),
-                replay_from: u64::from_le_bytes(*body.array()?),
-                covered: u64::from_le_bytes(*body.array()?),
-                mesh_time: u64::from_le_bytes(*body.array()?),
-                sections: u32::from_le_bytes(*body.array()?),
-                length: u64::from_le_bytes(*body.array()?),
-            })
+    fn decode(bytes: &[u8]) -> Result<Self, FileFault> {
+        let mut body = Fields::new(header::read(CHECKPOINT, bytes)?);
+        let head = Self {
+            volume: u64::from_le_bytes(*body.array()?),
+            shard: u16::from_le_bytes(*body.array()?),
+            replay_from: u64::from_le_bytes(*body.array()?),
+            covered: u64::from_le_bytes(*body.array()?),
+            mesh_time: u64::from_le_bytes(*body.array()?),
+            sections: u32::from_le_bytes(*body.array()?),
+            length: u64::from_le_bytes(*body.array()?),
         };
-        let head = read(&mut body).map_err(Wrong::Content)?;
-        body.finish().map_err(Wrong::Content)?;
+        body.finish()?;
         Ok(head)
     }
 }
@@ -84,12 +81,9 @@ impl CheckpointHead {
 /// Why a file is no checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Wrong {
-    /// Its header.
+    /// It is not as it was written, or of a later format.
     #[error(transparent)]
-    Header(HeaderFault),
-    /// What is behind it.
-    #[error("{0}")]
-    Content(Unreadable),
+    File(FileFault),
     /// It is another volume's, or has another one's name.
     #[error("it is of another volume, shard or batch than its name and folder say")]
     Misplaced,
@@ -99,7 +93,10 @@ impl Wrong {
     /// Whether a later version wrote it: then it is not damaged, and must not be passed over.
     #[must_use]
     pub const fn is_later(&self) -> bool {
-        matches!(self, Self::Header(HeaderFault::Later(_)) | Self::Content(Unreadable::Later { .. }))
+        matches!(
+            self,
+            Self::File(FileFault::Header(HeaderFault::Later(_)) | FileFault::Content(Unreadable::Later { .. }))
+        )
     }
 }
 
@@ -220,19 +217,19 @@ pub struct Checkpoint {
 
 impl Checkpoint {
     /// Checks the bytes of a file: header, every section, every image, every digest.
-    pub fn check(bytes: Vec<u8>) -> Result<Self, Wrong> {
+    pub fn check(bytes: Vec<u8>) -> Result<Self, FileFault> {
         let head = CheckpointHead::decode(&bytes)?;
         let checkpoint = Self { head, bytes };
         let mut rest = checkpoint.rest();
         if rest.len() as u64 != head.length {
-            return Err(Wrong::Content(Unreadable::Short));
+            return Err(Unreadable::Short.into());
         }
         for _ in 0..head.sections {
-            let (_, mut section) = SectionReader::open(rest).map_err(Wrong::Content)?;
-            while section.next_image().map_err(Wrong::Content)?.is_some() {}
+            let (_, mut section) = SectionReader::open(rest)?;
+            while section.next_image()?.is_some() {}
             rest = section.rest();
         }
-        Fields::new(rest).finish().map_err(Wrong::Content)?;
+        Fields::new(rest).finish()?;
         Ok(checkpoint)
     }
 
@@ -271,7 +268,7 @@ pub fn newest<S: Storage>(
     for lsn in lsns.iter().rev() {
         let path = path(shard, *lsn);
         let named = |head: &CheckpointHead| (head.volume, head.shard, head.replay_from) == (volume, shard, *lsn);
-        match Checkpoint::check(storage::read(storage, &path, BYTES_MAX)?) {
+        match Checkpoint::check(storage::read(storage, &path, BYTES_MAX)?).map_err(Wrong::File) {
             Ok(checkpoint) if named(&checkpoint.head) => return Ok(Some(checkpoint)),
             Err(wrong) if wrong.is_later() => return Err(CheckpointError::Later { path, wrong }),
             other => {

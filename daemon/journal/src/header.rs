@@ -34,6 +34,17 @@ pub enum HeaderFault {
     Later(u16),
 }
 
+/// Why a file with a header cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FileFault {
+    /// Its header.
+    #[error(transparent)]
+    Header(#[from] HeaderFault),
+    /// What is in its body.
+    #[error("{0}")]
+    Content(#[from] Unreadable),
+}
+
 /// Appends a header and its body.
 pub fn write(magic: Magic, body: &[u8], out: &mut Vec<u8>) {
     let at = out.len();

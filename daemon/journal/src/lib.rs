@@ -5,6 +5,7 @@
 //! [`storage::Storage`], so that all of it runs over a virtual disk too (`testing`). [`disk`] and [`thread`] are the shells.
 
 pub mod batch;
+pub mod born;
 pub mod checkpoint;
 pub mod disk;
 pub mod header;
@@ -14,7 +15,6 @@ pub mod runner;
 pub mod segment;
 pub mod segments;
 pub mod storage;
-mod supply;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod thread;

@@ -3,9 +3,10 @@
 
 use std::io;
 
-use statemesh_protocol::record::{Field, Fields, Unreadable, put_varint};
+use statemesh_protocol::record::{Field, Fields, Unreadable};
 
-use crate::header::{self, BORN, HeaderFault, VOLUME};
+use crate::born::Born;
+use crate::header::{self, FileFault, HeaderFault, VOLUME};
 use crate::storage::{self, Storage};
 
 /// The file that says which volume it is.
@@ -47,32 +48,6 @@ pub struct VolumeId {
     pub partitions: u16,
     /// The daemon's number of shards.
     pub shards: u16,
-}
-
-/// A daemon that was there at the birth of a mesh.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Founder {
-    /// Its name.
-    pub name: String,
-    /// Its volume.
-    pub volume: u64,
-    /// Its zone.
-    pub zone: String,
-}
-
-/// The certificate of a mesh.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Born {
-    /// The mesh.
-    pub mesh: String,
-    /// Random: which birth it was.
-    pub birth: u64,
-    /// The mesh's number of partitions.
-    pub partitions: u16,
-    /// Mesh time, in milliseconds.
-    pub at: u64,
-    /// Who was there.
-    pub founders: Vec<Founder>,
 }
 
 /// Why a volume is not used. Nothing in it was changed.
@@ -257,11 +232,11 @@ fn inspect<S: Storage>(storage: &S, who: &Who<'_>) -> Result<Inspected, VolumeEr
             Some(found) => Err(VolumeError::Foreign { found }),
         };
     }
-    let id = VolumeId::decode(&storage::read(storage, ID, BYTES_MAX)?)?;
+    let id = VolumeId::decode(&storage::read(storage, ID, BYTES_MAX)?).map_err(fault(ID))?;
     refuse(&id, who)?;
     let has_born = names.iter().any(|name| name == CERTIFICATE);
     let born = has_born.then(|| storage::read(storage, CERTIFICATE, BYTES_MAX)).transpose()?;
-    Ok(Some((id, born.map(|bytes| Born::decode(&bytes)).transpose()?)))
+    Ok(Some((id, born.map(|bytes| Born::decode(&bytes)).transpose().map_err(fault(CERTIFICATE))?)))
 }
 
 fn refuse(id: &VolumeId, who: &Who<'_>) -> Result<(), VolumeError> {
@@ -277,10 +252,10 @@ fn refuse(id: &VolumeId, who: &Who<'_>) -> Result<(), VolumeError> {
     Ok(())
 }
 
-fn fault(path: &'static str) -> impl Fn(HeaderFault) -> VolumeError {
+fn fault(path: &'static str) -> impl Fn(FileFault) -> VolumeError {
     move |fault| match fault {
-        HeaderFault::Later(format) => VolumeError::Format { path, format },
-        HeaderFault::Damaged => VolumeError::Damaged { path, fault: fault.to_string() },
+        FileFault::Header(HeaderFault::Later(format)) => VolumeError::Format { path, format },
+        fault => VolumeError::Damaged { path, fault: fault.to_string() },
     }
 }
 
@@ -298,61 +273,17 @@ impl VolumeId {
         bytes
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, VolumeError> {
-        let mut body = Fields::new(header::read(VOLUME, bytes).map_err(fault(ID))?);
-        let read = |body: &mut Fields<'_>| {
-            let id = Self {
-                volume: u64::from_le_bytes(*body.array()?),
-                boots: u64::from_le_bytes(*body.array()?),
-                member: body.read::<&str>()?.to_owned(),
-                mesh: body.read::<&str>()?.to_owned(),
-                partitions: u16::from_le_bytes(*body.array()?),
-                shards: u16::from_le_bytes(*body.array()?),
-            };
-            body.finish()?;
-            if id.volume == 0 { Err(Unreadable::Malformed("the volume")) } else { Ok(id) }
+    fn decode(bytes: &[u8]) -> Result<Self, FileFault> {
+        let mut body = Fields::new(header::read(VOLUME, bytes)?);
+        let id = Self {
+            volume: u64::from_le_bytes(*body.array()?),
+            boots: u64::from_le_bytes(*body.array()?),
+            member: body.read::<&str>()?.to_owned(),
+            mesh: body.read::<&str>()?.to_owned(),
+            partitions: u16::from_le_bytes(*body.array()?),
+            shards: u16::from_le_bytes(*body.array()?),
         };
-        read(&mut body).map_err(|unreadable| VolumeError::Damaged { path: ID, fault: unreadable.to_string() })
-    }
-}
-
-impl Born {
-    /// Its bytes, as the file has them.
-    #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        let mut body = Vec::new();
-        self.mesh.as_str().write(&mut body);
-        body.extend_from_slice(&self.birth.to_le_bytes());
-        body.extend_from_slice(&self.partitions.to_le_bytes());
-        put_varint(self.at, &mut body);
-        put_varint(self.founders.len() as u64, &mut body);
-        for founder in &self.founders {
-            founder.name.as_str().write(&mut body);
-            body.extend_from_slice(&founder.volume.to_le_bytes());
-            founder.zone.as_str().write(&mut body);
-        }
-        let mut bytes = Vec::new();
-        header::write(BORN, &body, &mut bytes);
-        bytes
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, VolumeError> {
-        let mut body = Fields::new(header::read(BORN, bytes).map_err(fault(CERTIFICATE))?);
-        let founder = |body: &mut Fields<'_>| {
-            let name = body.read::<&str>()?.to_owned();
-            let volume = u64::from_le_bytes(*body.array()?);
-            Ok(Founder { name, volume, zone: body.read::<&str>()?.to_owned() })
-        };
-        let read = |body: &mut Fields<'_>| {
-            let mesh = body.read::<&str>()?.to_owned();
-            let birth = u64::from_le_bytes(*body.array()?);
-            let partitions = u16::from_le_bytes(*body.array()?);
-            let at = body.varint()?;
-            let founders = (0..body.count()?).map(|_| founder(body)).collect::<Result<_, Unreadable>>()?;
-            body.finish()?;
-            Ok(Self { mesh, birth, partitions, at, founders })
-        };
-        read(&mut body)
-            .map_err(|found: Unreadable| VolumeError::Damaged { path: CERTIFICATE, fault: found.to_string() })
+        body.finish()?;
+        if id.volume == 0 { Err(Unreadable::Malformed("the volume").into()) } else { Ok(id) }
     }
 }

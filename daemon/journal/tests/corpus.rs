@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use statemesh_journal::born::{Born, Founder};
 use statemesh_journal::checkpoint::{self, CheckpointWriter};
 use statemesh_journal::disk::Disk;
 use statemesh_journal::journal::{Config, Input, Journal};
@@ -11,7 +12,7 @@ use statemesh_journal::recover::{Event, Recovered};
 use statemesh_journal::segments::Segments;
 use statemesh_journal::storage::{self, Storage};
 use statemesh_journal::testing::SimDisk;
-use statemesh_journal::volume::{self, Born, Founder, Opened, Who};
+use statemesh_journal::volume::{self, Opened, Who};
 use statemesh_protocol::place::{StoredPlace, StoredTier};
 use statemesh_protocol::record::{
     Acknowledged, BlobRef, Conflict, Consumer, ContextKey, Effect, Fields, Head, HeadFlags, Items, KeptToken, Kind,

@@ -1,11 +1,12 @@
 //! Volumes and checkpoints: what is refused is not touched, and a crash at any moment leaves what was or what is to be.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // It is a test.
 
+use statemesh_journal::born::{Born, Founder};
 use statemesh_journal::checkpoint::{self, Checkpoint, CheckpointError, CheckpointWriter, Wrong};
-use statemesh_journal::header::HeaderFault;
+use statemesh_journal::header::{FileFault, HeaderFault};
 use statemesh_journal::storage::{self, Storage};
 use statemesh_journal::testing::SimDisk;
-use statemesh_journal::volume::{self, Born, Founder, Opened, Volume, VolumeError, Who};
+use statemesh_journal::volume::{self, Opened, Volume, VolumeError, Who};
 use statemesh_protocol::place::{StoredPlace, StoredTier};
 use statemesh_protocol::record::{NewSection, Part, StoredImage};
 
@@ -220,7 +221,7 @@ fn a_checkpoint_of_a_later_format_is_refused_and_left_where_it_is() {
     bytes[20..24].copy_from_slice(&crc.to_le_bytes());
     storage::replace(&disk, &path, &bytes).expect("no faults");
     let refused = checkpoint::newest(&disk, 99, 3, &[5], |_, _| panic!("set aside"));
-    let later = Wrong::Header(HeaderFault::Later(2));
+    let later = Wrong::File(FileFault::Header(HeaderFault::Later(2)));
     assert!(matches!(refused, Err(CheckpointError::Later { wrong, .. }) if wrong == later));
     assert_eq!(storage::read(&disk, &path, 1 << 20).expect("a file"), bytes);
 }

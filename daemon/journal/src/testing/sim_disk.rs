@@ -7,67 +7,12 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::chance::Chance;
+use super::faults::{Counts, Faults};
+use super::node::{Node, SECTOR};
 use crate::storage::Storage;
 
-/// Bytes that a device writes whole or not at all.
-const SECTOR: usize = 512;
 /// Bytes of a file's length beyond which something is wrong with who writes.
 const FILE_MAX: u64 = 1 << 30;
-
-/// How often the disk fails or lies, in a thousand times.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Faults {
-    /// A sync says that it is done, and what was written is forgotten.
-    pub lost_sync: u64,
-    /// A sync fails: the pages are clean, their content is lost when the power goes.
-    pub failed_sync: u64,
-    /// A read has one bit that is not on the disk.
-    pub flip_on_read: u64,
-    /// A write goes to another place of its file.
-    pub misdirected: u64,
-    /// A write that makes a file longer finds no room.
-    pub no_room: u64,
-    /// A write or a sync takes a second to fifteen.
-    pub stall: u64,
-}
-
-macro_rules! counts {
-    ($($name:ident $doc:literal,)*) => {
-        /// How often each thing has happened.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        pub struct Counts {
-            $(#[doc = $doc] pub $name: u64,)*
-        }
-
-        impl Counts {
-            /// Each with its name.
-            #[must_use]
-            pub fn all(&self) -> Vec<(&'static str, u64)> {
-                vec![$((stringify!($name), self.$name)),*]
-            }
-
-            /// Adds those of another disk.
-            pub fn add(&mut self, other: &Self) {
-                $(self.$name += other.$name;)*
-            }
-        }
-    };
-}
-
-counts! {
-    crashes "The power went.",
-    torn_writes "It went within a write.",
-    torn_syncs "It went within a sync.",
-    lost_sectors "A sector that was written and not synced was lost.",
-    lost_names "A name that no sync of its folder had covered was lost.",
-    lost_syncs "A sync was a lie.",
-    failed_syncs "A sync failed.",
-    flips_on_read "A read had a flipped bit.",
-    flips_at_rest "A bit flipped on the disk.",
-    misdirected "A write went elsewhere.",
-    no_room "There was no room.",
-    stalls "It took long.",
-}
 
 /// A handle of an open file. It is of no use after the power went.
 #[derive(Debug)]
@@ -91,16 +36,6 @@ impl Drop for SimLock {
             world.locks.remove(&self.path);
         }
     }
-}
-
-#[derive(Debug, Default)]
-struct Node {
-    /// What a read sees.
-    seen: Vec<u8>,
-    /// What the device has.
-    kept: Vec<u8>,
-    /// Sectors that were written and not synced.
-    dirty: BTreeSet<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -347,39 +282,6 @@ impl World {
             node.kept.resize(node.seen.len(), 0);
         }
         Ok(())
-    }
-}
-
-impl Node {
-    fn write(&mut self, offset: usize, bytes: &[u8]) {
-        let end = offset + bytes.len();
-        if self.seen.len() < end {
-            self.seen.resize(end, 0);
-        }
-        if let Some(to) = self.seen.get_mut(offset..end) {
-            to.copy_from_slice(bytes);
-        }
-        self.dirty.extend(offset / SECTOR..end.div_ceil(SECTOR));
-    }
-
-    /// Brings sectors of the cache to the device, so many of a thousand; the others are lost. Gives how many were.
-    fn settle(&mut self, chance: &mut Chance, kept_of_a_thousand: u64) -> u64 {
-        let mut lost = 0;
-        for sector in std::mem::take(&mut self.dirty) {
-            if !chance.per_mille(kept_of_a_thousand) {
-                lost += 1;
-                continue;
-            }
-            let from = sector * SECTOR;
-            let to = (from + SECTOR).min(self.seen.len());
-            if self.kept.len() < to {
-                self.kept.resize(to, 0);
-            }
-            if let (Some(kept), Some(seen)) = (self.kept.get_mut(from..to), self.seen.get(from..to)) {
-                kept.copy_from_slice(seen);
-            }
-        }
-        lost
     }
 }
 

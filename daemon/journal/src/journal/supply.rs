@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use crate::journal::{Output, Start};
+use super::messages::{Output, Start};
 
 /// The segments that are not written now.
 #[derive(Debug)]
-pub(crate) struct Supply {
+pub(super) struct Supply {
     /// How many should be ahead.
     wanted: usize,
     retry_ms: u64,
@@ -21,7 +21,7 @@ pub(crate) struct Supply {
 }
 
 impl Supply {
-    pub(crate) fn new(wanted: usize, retry_ms: u64, start: &Start) -> Self {
+    pub(super) fn new(wanted: usize, retry_ms: u64, start: &Start) -> Self {
         let closed = start.closed.iter().map(|(segment, _)| *segment);
         let all = closed.chain(start.ahead.iter().copied()).chain(start.at.map(|at| at.segment));
         Self {
@@ -38,30 +38,30 @@ impl Supply {
     }
 
     /// The next segment, if there is one.
-    pub(crate) fn take(&mut self) -> Option<u64> {
+    pub(super) fn take(&mut self) -> Option<u64> {
         self.ahead.pop_first()
     }
 
     /// A segment is full; its last batch has this lsn.
-    pub(crate) fn close(&mut self, segment: u64, last_lsn: u64) {
+    pub(super) fn close(&mut self, segment: u64, last_lsn: u64) {
         self.closed.push_back((segment, last_lsn));
     }
 
     /// The segment that was asked for is there.
-    pub(crate) fn prepared(&mut self, segment: u64) {
+    pub(super) fn prepared(&mut self, segment: u64) {
         self.is_preparing = false;
         self.retry_at = None;
         self.ahead.insert(segment);
     }
 
     /// There is no room for it.
-    pub(crate) fn no_room(&mut self, now: u64) {
+    pub(super) fn no_room(&mut self, now: u64) {
         self.is_preparing = false;
         self.retry_at = Some(now.saturating_add(self.retry_ms));
     }
 
     /// Nobody needs what is in batches below this lsn.
-    pub(crate) fn release(&mut self, below: u64) {
+    pub(super) fn release(&mut self, below: u64) {
         while let Some((segment, _)) = self.closed.pop_front_if(|(_, last)| *last < below) {
             self.free.push_back(segment);
             self.retry_at = None;
@@ -69,17 +69,17 @@ impl Supply {
     }
 
     /// Time has passed.
-    pub(crate) fn time(&mut self, now: u64) {
+    pub(super) fn time(&mut self, now: u64) {
         self.retry_at = self.retry_at.filter(|at| *at > now);
     }
 
     /// When it is asked again for what there was no room for.
-    pub(crate) const fn retry_at(&self) -> Option<u64> {
+    pub(super) const fn retry_at(&self) -> Option<u64> {
         self.retry_at
     }
 
     /// Asks for the next segment, if there are fewer ahead than there should be; removes what is more than may be of use.
-    pub(crate) fn ask(&mut self, outputs: &mut VecDeque<Output>) {
+    pub(super) fn ask(&mut self, outputs: &mut VecDeque<Output>) {
         if self.ahead.len() < self.wanted && !self.is_preparing && self.retry_at.is_none() {
             self.is_preparing = true;
             outputs.push_back(Output::Prepare { segment: self.next, from: self.free.pop_front() });
