@@ -11,6 +11,7 @@ pub mod disk;
 pub mod header;
 pub mod journal;
 pub mod recover;
+pub mod replay;
 pub mod runner;
 pub mod segment;
 pub mod segments;

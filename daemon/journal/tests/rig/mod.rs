@@ -2,11 +2,11 @@
 //! a model that has no disk. After each crash what is read back is compared with the model.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::Range;
 
 use statemesh_journal::checkpoint::{self, Checkpoint, CheckpointError, CheckpointWriter};
 use statemesh_journal::journal::{Config, Input, Journal, Output};
 use statemesh_journal::recover::Event;
+use statemesh_journal::replay::{Progress, Replay, Verdict};
 use statemesh_journal::segments::{OpenError, Segments};
 use statemesh_journal::testing::{Chance, Faults, SimDisk};
 use statemesh_journal::volume::{self, Opened, VolumeError, Who};
@@ -47,14 +47,6 @@ impl ModelPlace {
         let taken = self.history.iter().take(index as usize).zip(1..);
         taken.map(|((key, number), index)| (*key, (index, *number))).collect()
     }
-}
-
-/// What was read back of a place.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct ReadPlace {
-    base: u64,
-    index: u64,
-    keys: Keys,
 }
 
 /// What came of a start.
@@ -175,31 +167,30 @@ impl Rig {
                 volume::create(&self.disk, blank, &WHO, random).map_err(|error| said(&error))?
             }
         };
-        let mut places = vec![ReadPlace::default(); usize::from(PLACES)];
-        let checkpoints = self.checkpoints(volume.id.volume)?;
-        let replay_from: BTreeMap<u16, u64> = (0..SHARDS)
-            .map(|shard| (shard, checkpoints.get(&shard).map_or(1, |checkpoint| checkpoint.head.replay_from)))
-            .collect();
-        checkpoints.values().for_each(|checkpoint| load(checkpoint, &mut places));
-        let from = replay_from.values().copied().min().unwrap_or(1);
-        let covered = checkpoints.values().map(|checkpoint| checkpoint.head.covered).max().unwrap_or(0);
+        let mut keys = vec![Keys::default(); usize::from(PLACES)];
+        let mut replay = Replay::new(SHARDS, shard_of);
+        for checkpoint in self.checkpoints(volume.id.volume)?.values() {
+            load(checkpoint, &mut replay, &mut keys);
+        }
+        let (from, covered) = replay.needs();
         let mut segments = Segments::new(self.disk.clone(), &config());
-        let mut hurt = vec![false; usize::from(SHARDS)];
         let mut seen = self.seen;
         let recovered = segments.recover(volume.id.volume, from, covered, &mut |event| match event {
-            Event::Batch(header, payload) => replay(header.lsn, payload, &mut places, &hurt, &mut seen),
-            Event::Lost(lsns) => hurt_by(&lsns, &replay_from, &mut hurt),
+            Event::Batch(_, payload) => apply(payload, &mut replay, &mut keys, &mut seen),
+            Event::Lost(lsns) => replay.lost(lsns),
         });
         let recovered = recovered.map_err(|error: OpenError| error.to_string())?;
         self.seen = seen;
         self.seen.lost += recovered.lost.len() as u64;
-        let short = self.compare(&places, &hurt);
-        if hurt.contains(&true) {
-            self.seen.spared_shards += u64::from(hurt.contains(&false));
+        let is_whole = |shard: &u16| replay.lost_of(*shard).next().is_none();
+        let read: Vec<_> = (0..usize::from(PLACES)).map(|number| replay.progress(place(number))).collect();
+        let short = self.compare(&read, &keys, is_whole);
+        if !(0..SHARDS).all(|shard| is_whole(&shard)) {
+            self.seen.spared_shards += u64::from((0..SHARDS).any(|shard| is_whole(&shard)));
             return Ok(Start::Said(format!("lost {:?}", recovered.lost)));
         }
         self.now = self.now.max(recovered.mesh_time);
-        for (model, read) in self.model.iter_mut().zip(&places) {
+        for (model, read) in self.model.iter_mut().zip(&read) {
             model.history.truncate(read.index as usize);
             model.acknowledged = model.acknowledged.min(read.index);
         }
@@ -210,7 +201,7 @@ impl Rig {
             waiting: VecDeque::new(),
             later: VecDeque::new(),
             preparing: None,
-            replay_from,
+            replay_from: (0..SHARDS).map(|shard| (shard, replay.replay_from(shard))).collect(),
             is_full: false,
             _lock: volume.lock,
         });
@@ -229,14 +220,15 @@ impl Rig {
     }
 
     /// Every place is as its history was at the index that was read back. Gives whether one is behind what was acknowledged.
-    fn compare(&self, places: &[ReadPlace], hurt: &[bool]) -> bool {
+    fn compare(&self, read: &[Progress], keys: &[Keys], is_whole: impl Fn(&u16) -> bool) -> bool {
         let mut short = false;
-        for (number, (read, model)) in places.iter().zip(&self.model).enumerate() {
-            if hurt[number % usize::from(SHARDS)] {
+        for (number, (read, model)) in read.iter().zip(&self.model).enumerate() {
+            if !is_whole(&shard_of(place(number))) {
                 continue;
             }
+            assert_eq!(read.missing, None, "place {number} has a gap");
             assert!(read.index <= model.history.len() as u64, "place {number} has records that nobody made");
-            assert_eq!(read.keys, model.keys_at(read.index), "place {number} at {}", read.index);
+            assert_eq!(keys[number], model.keys_at(read.index), "place {number} at {}", read.index);
             short |= read.index < model.acknowledged;
         }
         short
@@ -454,46 +446,38 @@ fn number_of(part: Option<Part<'_>>) -> u64 {
     }
 }
 
-fn load(checkpoint: &Checkpoint, places: &mut [ReadPlace]) {
+fn load<F: Fn(StoredPlace) -> u16>(checkpoint: &Checkpoint, replay: &mut Replay<F>, keys: &mut [Keys]) {
+    replay.checkpoint(&checkpoint.head);
     checkpoint.sections(|head: &SectionHead<'_>, images| {
-        let read = &mut places[usize::from(head.place.partition)];
-        (read.base, read.index) = (head.index, head.index);
-        for image in images {
-            read.index = read.index.max(image.index);
-            read.keys.insert(image.key_hash, (image.index, number_of(image.parts.iter().next())));
-        }
-        // Records come again from the section's index on; the images have some of them.
-        read.index = head.index;
+        replay.section(head);
+        let keys = &mut keys[usize::from(head.place.partition)];
+        keys.extend(images.map(|image| (image.key_hash, (image.index, number_of(image.parts.iter().next())))));
     });
 }
 
-fn replay(lsn: u64, payload: &[u8], places: &mut [ReadPlace], hurt: &[bool], seen: &mut Seen) {
+fn apply<F: Fn(StoredPlace) -> u16>(payload: &[u8], replay: &mut Replay<F>, keys: &mut [Keys], seen: &mut Seen) {
     seen.empty_batches += u64::from(payload.is_empty());
     let mut fields = Fields::new(payload);
     while !fields.is_empty() {
         let record = Record::read(&mut fields).expect("a batch that was given can be read");
-        let number = usize::from(record.head.place.partition);
-        if hurt[number % hurt.len()] {
-            continue;
+        let keys = &mut keys[usize::from(record.head.place.partition)];
+        match replay.record(&record.head) {
+            Verdict::Apply => seen.replayed += 1,
+            Verdict::LeaveOut => {
+                seen.left_out += 1;
+                continue;
+            }
+            Verdict::Damaged => continue,
+            verdict => panic!("{verdict:?} of {:?}", record.head),
         }
-        let read = &mut places[number];
-        if record.head.index <= read.base {
-            seen.left_out += 1;
-            continue;
-        }
-        assert_eq!(record.head.index, read.index + 1, "a gap in place {number}, batch {lsn}");
-        read.index = record.head.index;
-        seen.replayed += 1;
-        let known = read.keys.get(&record.head.key_hash).map_or(0, |(index, _)| *index);
-        if known < record.head.index {
+        // Its image may be newer than its section.
+        if keys.get(&record.head.key_hash).is_none_or(|(index, _)| *index < record.head.index) {
             let number = number_of(record.parts.iter().next());
-            read.keys.insert(record.head.key_hash, (record.head.index, number));
+            keys.insert(record.head.key_hash, (record.head.index, number));
         }
     }
 }
 
-fn hurt_by(lsns: &Range<u64>, replay_from: &BTreeMap<u16, u64>, hurt: &mut [bool]) {
-    for (shard, from) in replay_from {
-        hurt[usize::from(*shard)] |= *from < lsns.end;
-    }
+fn shard_of(place: StoredPlace) -> u16 {
+    place.partition % SHARDS
 }
