@@ -1,5 +1,6 @@
 //! What writing costs here: `cargo run --release -p statemesh-journal --example write -- FOLDER SECONDS`. For 1, 16 and 256 events in flight
-//! (each is made when one that was in flight is durable) it prints records, syncs, bytes an event, and how long a batch takes.
+//! (each is made when one that was in flight is durable) it prints records, syncs, bytes an event, and how long a batch takes;
+//! then how long it takes to read all of it back.
 #![allow(clippy::disallowed_methods)] // It measures.
 
 use std::path::Path;
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use statemesh_journal::disk::Disk;
 use statemesh_journal::journal::{Config, Journal};
+use statemesh_journal::recover::Event;
 use statemesh_journal::runner::Source;
 use statemesh_journal::segments::Segments;
 use statemesh_journal::thread::JournalThread;
@@ -110,6 +112,20 @@ fn run(folder: &Path, count: u64, time: Duration) -> Result<(), Box<dyn std::err
         at(0.5),
         at(0.99),
     );
+    read(folder, &config)
+}
+
+/// Reads all of it back, every record checked.
+fn read(folder: &Path, config: &Config) -> Result<(), Box<dyn std::error::Error>> {
+    let from = Instant::now();
+    let [mut batches, mut bytes] = [0; 2];
+    Segments::new(Disk::new(folder)?, config).recover(7, 1, 0, &mut |event| {
+        if let Event::Batch(_, payload) = event {
+            batches += 1;
+            bytes += payload.len();
+        }
+    })?;
+    println!("     read back: {batches} batches, {:.1} MB of records in {:?}", bytes as f64 / 1e6, from.elapsed());
     Ok(())
 }
 

@@ -201,6 +201,19 @@ fn a_segment_that_is_gone_is_damage_and_one_of_another_volume_is_no_segment() {
 }
 
 #[test]
+fn a_batch_that_has_other_records_than_it_says_is_damage() {
+    for records in [0, 2, u32::MAX] {
+        let payload = record(1, 1);
+        let header = BatchHeader { flags: 0, ..BatchHeader::new(VOLUME, 1, 0, 1, records, &payload) };
+        let mut bytes = [&[0; BLOCK_BYTES][..], &header.encode(), &payload].concat();
+        bytes.resize(2 * BLOCK_BYTES, 0);
+        bytes.extend_from_slice(&batch(VOLUME, 2, &record(2, 1)));
+        let (batches, recovered) = read(&[&bytes], 1, 0);
+        assert_eq!((batches.len(), recovered.lost), (1, vec![1..2]), "{records}");
+    }
+}
+
+#[test]
 fn a_sealed_batch_is_refused_with_its_key() {
     let mut header = BatchHeader::new(VOLUME, 1, 0, 1, 1, &record(1, 1));
     header.key_id = 0xabc;

@@ -151,6 +151,45 @@ fn a_record_that_is_cut_or_has_a_bit_flipped_is_refused() {
     }
 }
 
+/// Bytes of which the checksum is right and nothing else need be.
+fn framed(body: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let start = frame::begin(&mut bytes);
+    bytes.extend_from_slice(body);
+    frame::end(&mut bytes, start);
+    bytes
+}
+
+#[test]
+fn no_body_makes_reading_panic_and_what_is_read_is_written_as_it_was() {
+    use rand::rngs::StdRng;
+    use rand::{Rng, RngExt, SeedableRng};
+    let whole = full();
+    let body = &whole[6..];
+    let mut random = StdRng::seed_from_u64(20_261_201);
+    let [mut taken, mut refused] = [0; 2];
+    for _ in 0..100_000 {
+        let mut other = body[..random.random_range(0..=body.len())].to_vec();
+        for _ in 0..random.random_range(0..4) {
+            if !other.is_empty() {
+                let at = random.random_range(0..other.len());
+                other[at] = if random.random() { random.random() } else { (random.next_u32() % 33) as u8 };
+            }
+        }
+        let bytes = framed(&other);
+        match read(&bytes) {
+            Ok(record) => {
+                let has_unknown = matches!(record.head.kind, Kind::Other(_)) || written(&record).len() < bytes.len();
+                assert!(has_unknown || written(&record) == bytes);
+                taken += 1;
+            }
+            Err(_) => refused += 1,
+        }
+        let _ = (StoredImage::read(&mut Fields::new(&bytes)), SectionReader::open(&bytes).map(|_| ()));
+    }
+    assert!(taken > 1_000 && refused > 1_000, "{taken} taken, {refused} refused");
+}
+
 #[test]
 fn what_a_later_version_added_is_passed_over_from_128_on_and_refused_below() {
     let with = |kind: u8, part: u8| {
