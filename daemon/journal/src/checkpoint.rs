@@ -248,8 +248,11 @@ impl Checkpoint {
     }
 }
 
-/// The checkpoints of each shard, by the lsn from which the journal is read on; ascending.
+/// The checkpoints of each shard, by the lsn from which the journal is read on; ascending. Their names are durable when this returns: the
+/// process before may have ended between a name and its sync, and who reads a checkpoint releases the journal before it.
 pub fn list<S: Storage>(storage: &S) -> io::Result<BTreeMap<u16, Vec<u64>>> {
+    storage.make_folder(FOLDER)?;
+    storage.sync_folder(FOLDER)?;
     let mut shards = BTreeMap::<u16, Vec<u64>>::new();
     for (shard, lsn) in storage.list(FOLDER)?.iter().filter_map(|name| parse(name)) {
         shards.entry(shard).or_default().push(lsn);

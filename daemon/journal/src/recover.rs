@@ -65,6 +65,10 @@ pub struct Recovered {
     pub lost: Vec<Range<u64>>,
     /// Blocks that must be cleared before the journal goes on: they may begin a batch with an lsn that will be given again.
     pub void: Vec<Position>,
+    /// The last batch with its place, which must be written there again, and synced, before anything in it counts as durable. It may have
+    /// been read from the system's cache: where the process ended before its sync, or the sync failed and the pages were marked clean.
+    /// Those before it were synced before it was begun.
+    pub last: Option<(Position, Vec<u8>)>,
     /// Mesh time of the last batch, in milliseconds.
     pub mesh_time: u64,
 }
@@ -81,6 +85,8 @@ pub struct Recovery {
     lost: Vec<Range<u64>>,
     /// Blocks that a torn batch may begin with: those behind which nothing right was found yet.
     torn: Vec<Position>,
+    /// The bytes of the last batch.
+    tail: Option<(Position, Vec<u8>)>,
     mesh_time: u64,
 }
 
@@ -95,6 +101,7 @@ impl Recovery {
             segments: Vec::new(),
             lost: Vec::new(),
             torn: Vec::new(),
+            tail: None,
             mesh_time: 0,
         }
     }
@@ -107,10 +114,17 @@ impl Recovery {
             Ok(_) | Err(HeaderFault::Damaged) => self.segments.push((number, 0)),
         }
         let mut offset = FIRST_BATCH;
+        let mut last = None;
         while let Some(batch) = usize::try_from(offset).ok().and_then(|at| bytes.get(at..)).filter(|at| !at.is_empty())
         {
             let at = Position { segment: number, offset };
-            offset += self.block(at, batch, found)?.unwrap_or(BLOCK);
+            let taken = self.block(at, batch, found)?;
+            last = taken.map(|extent| (at, batch, extent)).or(last);
+            offset += taken.unwrap_or(BLOCK);
+        }
+        if let Some((at, batch, extent)) = last {
+            let bytes = usize::try_from(extent).ok().and_then(|extent| batch.get(..extent)).unwrap_or(batch);
+            self.tail = Some((at, bytes.to_vec()));
         }
         Ok(())
     }
@@ -185,7 +199,7 @@ impl Recovery {
         let void = self.torn.into_iter().filter(|_| !ends_early).chain(at).collect();
         let next_lsn = self.wanted.max(covered.saturating_add(1));
         let start = Start { volume: self.volume, next_lsn, at, closed, ahead };
-        Recovered { start, lost: self.lost, void, mesh_time: self.mesh_time }
+        Recovered { start, lost: self.lost, void, last: self.tail, mesh_time: self.mesh_time }
     }
 }
 

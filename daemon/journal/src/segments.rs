@@ -37,7 +37,8 @@ impl<S: Storage> Segments<S> {
         Self { storage, segment_bytes: config.segment_bytes, files: BTreeMap::new() }
     }
 
-    /// Reads the journal of this volume back, from this lsn on, and clears what a torn batch may have left at its end.
+    /// Reads the journal of this volume back, from this lsn on. When this returns, what was found is durable, and what a torn batch may have
+    /// left at the end is cleared.
     pub fn recover(
         &mut self,
         volume: u64,
@@ -56,6 +57,12 @@ impl<S: Storage> Segments<S> {
         }
         let recovered = recovery.finish(covered, found);
         storage::sweep(&self.storage, FOLDER)?;
+        // What was read may be in the system's cache only, the names too.
+        self.storage.sync_folder(FOLDER)?;
+        if let Some((at, bytes)) = &recovered.last {
+            self.write(*at, bytes)?;
+            self.sync(at.segment)?;
+        }
         recovered.void.iter().try_for_each(|at| self.clear(*at))?;
         Ok(recovered)
     }

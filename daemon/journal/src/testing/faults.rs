@@ -42,6 +42,7 @@ macro_rules! counts {
 
 counts! {
     crashes "The power went.",
+    kills "The process ended, and the power stayed.",
     torn_writes "It went within a write.",
     torn_syncs "It went within a sync.",
     lost_sectors "A sector that was written and not synced was lost.",

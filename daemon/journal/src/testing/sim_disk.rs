@@ -132,6 +132,15 @@ impl SimDisk {
         locked(&self.world).crash();
     }
 
+    /// The process has ended, and nothing else: who comes next reads what was written, synced or not.
+    pub fn kill(&self) {
+        let mut world = locked(&self.world);
+        world.counts.kills += 1;
+        world.life += 1;
+        world.fuse = None;
+        world.locks.clear();
+    }
+
     /// Flips a bit of this file on the device. Gives whether there is such a file with any byte in it.
     pub fn flip(&self, path: &str, bit: u64) -> bool {
         let mut world = locked(&self.world);

@@ -143,10 +143,14 @@ impl Rig {
         }
     }
 
-    /// The power goes, and comes back. Faults go on.
+    /// The power goes, and comes back; or only the process ends. Faults go on.
     pub(crate) fn crash(&mut self) {
         self.running = None;
-        self.disk.power_on();
+        if !self.disk.is_off() && self.chance.per_mille(500) {
+            self.disk.kill();
+        } else {
+            self.disk.power_on();
+        }
     }
 
     /// Reads everything back and compares it with the model.
@@ -192,7 +196,8 @@ impl Rig {
         self.now = self.now.max(recovered.mesh_time);
         for (model, read) in self.model.iter_mut().zip(&read) {
             model.history.truncate(read.index as usize);
-            model.acknowledged = model.acknowledged.min(read.index);
+            // From now on it is served.
+            model.acknowledged = read.index;
         }
         self.running = Some(Running {
             volume: volume.id.volume,
