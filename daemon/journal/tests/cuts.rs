@@ -7,7 +7,7 @@ use statemesh_journal::batch::{BATCH_HEADER, BLOCK, BatchHeader};
 use statemesh_journal::journal::{Config, Input, Journal, Output, Position, Start};
 use statemesh_journal::recover::{Event, JournalFault, Recovered, Recovery};
 use statemesh_journal::segment::{self, FIRST_BATCH};
-use statemesh_journal::segments::Segments;
+use statemesh_journal::segments::{Segments, prepare};
 use statemesh_journal::storage::{self, Storage};
 use statemesh_journal::testing::{Faults, SimDisk};
 use statemesh_protocol::place::{StoredPlace, StoredTier};
@@ -324,4 +324,27 @@ fn a_journal_that_was_cut_goes_on_and_is_read_back_with_what_came_then() {
         assert_eq!((&lsns[..], recovered.lost.len()), (&[1, 2, 3, 4, 5][..], 0), "{cut}");
         assert!(storage::read(&disk, &segment::path(1), config().segment_bytes).is_ok());
     }
+}
+
+/// The process ends within each operation that makes a segment, of zeros or of another one; the next one counts on what it finds, and then
+/// the power goes.
+#[test]
+fn a_segment_that_was_found_once_is_there_for_good() {
+    let mut found = 0;
+    for seed in 0..40 {
+        for (operations, from) in (0..12).flat_map(|operations| [(operations, None), (operations, Some(1))]) {
+            let disk = SimDisk::new(seed);
+            disk.make_folder(segment::FOLDER).expect("no faults");
+            let made = prepare(&disk, 1, None, config().segment_bytes);
+            assert!(matches!(made, Input::Prepared(1)));
+            disk.cut_after(operations);
+            prepare(&disk, 2, from, config().segment_bytes);
+            disk.kill();
+            let ahead = recover(&disk).2.start.ahead;
+            disk.power_on();
+            assert_eq!(recover(&disk).2.start.ahead, ahead, "seed {seed}, after {operations}");
+            found += usize::from(ahead.contains(&2));
+        }
+    }
+    assert!(found > 0);
 }

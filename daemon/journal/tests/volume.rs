@@ -253,3 +253,23 @@ fn a_crash_at_any_moment_leaves_the_checkpoint_before_or_the_new_one() {
     println!("{before} times the one before, {new} times the new one");
     assert!(before > 0 && new > 0);
 }
+
+/// The process ends within each operation, the next one reads what there is, and then the power goes.
+#[test]
+fn a_checkpoint_that_was_read_once_is_there_for_good() {
+    let mut new = 0;
+    for seed in 0..60 {
+        for operations in 0..25 {
+            let disk = SimDisk::new(seed);
+            write(&disk, 5, 6, 6).expect("no faults");
+            disk.cut_after(operations);
+            let _ = write(&disk, 9, 9, 9);
+            disk.kill();
+            let read = newest(&disk);
+            disk.power_on();
+            assert_eq!(newest(&disk), read, "seed {seed}, after {operations}");
+            new += u64::from(read.0 == Some(9));
+        }
+    }
+    assert!(new > 0);
+}

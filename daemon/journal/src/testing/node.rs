@@ -29,12 +29,11 @@ impl Node {
         self.dirty.extend(offset / SECTOR..end.div_ceil(SECTOR));
     }
 
-    /// Brings sectors of the cache to the device, so many of a thousand; the others are lost. Gives how many were.
-    pub(super) fn settle(&mut self, chance: &mut Chance, kept_of_a_thousand: u64) -> u64 {
-        let mut lost = 0;
+    /// Brings sectors of the cache to the device, so many of a thousand; the others stay in the cache only.
+    pub(super) fn settle(&mut self, chance: &mut Chance, kept_of_a_thousand: u64) {
         for sector in std::mem::take(&mut self.dirty) {
             if !chance.per_mille(kept_of_a_thousand) {
-                lost += 1;
+                self.dirty.insert(sector);
                 continue;
             }
             let from = sector * SECTOR;
@@ -46,6 +45,5 @@ impl Node {
                 kept.copy_from_slice(seen);
             }
         }
-        lost
     }
 }

@@ -116,7 +116,8 @@ impl SimDisk {
         locked(&self.world).capacity = bytes;
     }
 
-    /// The power goes within the operation after so many: it and all that follow fail, until [`SimDisk::power_on`].
+    /// The power goes within the operation after so many, or the process ends: it and all that follow fail, until [`SimDisk::power_on`] or
+    /// [`SimDisk::kill`].
     pub fn cut_after(&self, operations: u64) {
         locked(&self.world).fuse = Some(operations);
     }
@@ -137,6 +138,7 @@ impl SimDisk {
         let mut world = locked(&self.world);
         world.counts.kills += 1;
         world.life += 1;
+        world.is_off = false;
         world.fuse = None;
         world.locks.clear();
     }
@@ -199,12 +201,14 @@ impl World {
         // Everything, nothing, or anything between.
         let kept_of_a_thousand = [0, 1_000, 500, 900, 100][self.chance.below(5) as usize];
         for node in &mut self.nodes {
-            self.counts.lost_sectors += node.settle(&mut self.chance, kept_of_a_thousand);
+            node.settle(&mut self.chance, kept_of_a_thousand);
+            self.counts.lost_sectors += std::mem::take(&mut node.dirty).len() as u64;
             node.seen = node.kept.clone();
         }
         let covered = self.chance.below(self.unsynced_names.len() as u64 + 1) as usize;
         self.counts.lost_names += (self.unsynced_names.len() - covered) as u64;
         self.keep_names(None, covered);
+        self.unsynced_names.clear();
         self.names = self.kept_names.clone();
         let named: BTreeSet<usize> = self.names.values().copied().collect();
         let lost = self.nodes.iter_mut().enumerate().filter(|(number, _)| !named.contains(number));
@@ -214,10 +218,13 @@ impl World {
     /// The first so many changes of names, of a folder or of all, reach the device.
     fn keep_names(&mut self, folder: Option<&str>, count: usize) {
         let all = std::mem::take(&mut self.unsynced_names);
-        let (of_it, others): (Vec<_>, Vec<_>) =
-            all.into_iter().partition(|change| folder.is_none_or(|folder| change.folder() == folder));
-        self.unsynced_names = others;
-        for change in of_it.into_iter().take(count) {
+        let mut left = count;
+        for change in all {
+            if left == 0 || folder.is_some_and(|folder| change.folder() != folder) {
+                self.unsynced_names.push(change);
+                continue;
+            }
+            left -= 1;
             match change {
                 NameChange::Add(name, node) => self.kept_names.insert(name, node),
                 NameChange::Remove(name) => self.kept_names.remove(&name),
@@ -389,7 +396,6 @@ impl Storage for SimDisk {
     fn sync_folder(&self, folder: &str) -> io::Result<()> {
         self.operate(None, |world, is_last| {
             let count = world.unsynced_names.iter().filter(|change| change.folder() == folder).count();
-            // What the power cut off is lost at once: it may as well be when it comes back.
             let covered = if is_last { world.chance.below(count as u64 + 1) as usize } else { count };
             world.keep_names(Some(folder), covered);
             Ok(())

@@ -146,7 +146,7 @@ impl Rig {
     /// The power goes, and comes back; or only the process ends. Faults go on.
     pub(crate) fn crash(&mut self) {
         self.running = None;
-        if !self.disk.is_off() && self.chance.per_mille(500) {
+        if self.chance.per_mille(500) {
             self.disk.kill();
         } else {
             self.disk.power_on();
