@@ -21,6 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("daemon/load", &["mesh/client", "mesh/protocol", "mesh/transport"]),
     ("mesh/client", &["mesh/protocol", "mesh/transport", "engine/expr"]),
     ("daemon/shard", &["daemon/claim", "engine", "engine/expr", "mesh", "mesh/protocol"]),
+    ("daemon/journal", &["mesh/protocol"]),
     ("mesh", &["mesh/protocol"]),
     ("mesh/protocol", &["engine/expr"]),
     ("engine", &["engine/expr"]),
@@ -40,7 +41,7 @@ const PURE: &[&str] = &["engine/expr", "engine", "mesh/protocol", "mesh"];
 #[rustfmt::skip] // A list.
 const HARMLESS: &[&str] = &[
     "aead", "antlr4rust", "bit-set", "bit-vec", "block-buffer", "byteorder", "bytes", "cel", "cfg-if", "chacha20",
-    "chacha20poly1305", "cipher", "cpufeatures", "crypto-common", "digest", "foca", "generic-array", "inout", "lazy_static",
+    "chacha20poly1305", "cipher", "cpufeatures", "crc32c", "crypto-common", "digest", "foca", "generic-array", "inout", "lazy_static",
     "libc", "lock_api", "memchr", "minimal-lexical", "murmur3", "nom", "num-traits", "once_cell", "opaque-debug", "parking_lot",
     "parking_lot_core", "pastey", "pin-project-lite", "poly1305", "proc-macro2", "quote", "rand", "rand_core", "regex",
     "regex-automata", "regex-syntax", "rmp", "rmp-serde", "scopeguard", "serde", "serde_core", "serde_derive", "sha2",

@@ -10,6 +10,7 @@ pub mod key_index;
 pub mod partition_set;
 pub mod peer;
 pub mod place;
+pub mod record;
 pub mod reply;
 pub mod reply_reader;
 pub mod request;

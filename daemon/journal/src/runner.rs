@@ -1,0 +1,138 @@
+//! The journal at work: pulls records from who has them, and does what the journal says. It is a value over a [`Storage`]; its thread is
+//! [`crate::thread`], and the simulator takes its turns itself.
+
+use crate::journal::{Input, Journal, Output};
+use crate::segments::Segments;
+use crate::storage::Storage;
+
+/// Who has records: the shards of a daemon. It is asked on the journal's thread, and must answer without waiting.
+pub trait Source {
+    /// Appends whole records, in the order of each place: about as many bytes as there is `room`, one record more at most. Nothing,
+    /// if there is none. What is over stays where it is, and must be bounded there.
+    fn take(&mut self, room: usize, into: &mut Vec<u8>);
+
+    /// What was taken last is durable once this batch is.
+    fn taken(&mut self, lsn: u64);
+
+    /// Everything up to this batch is durable: who waits for it is to be woken.
+    fn durable(&mut self, lsn: u64);
+
+    /// Whether the disk is full: while it is, no new event may be taken. What is pending already has its room.
+    fn full(&mut self, is_full: bool);
+
+    /// Nothing becomes durable any more. Nothing that waits may be answered as if it were.
+    fn failed(&mut self);
+}
+
+/// What a turn came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// Mesh time of the next turn, unless records come before.
+    pub deadline: Option<u64>,
+    /// A segment to be made, and of which one: [`crate::segments::prepare`], whose answer goes to [`Runner::tell`]. It takes long.
+    pub prepare: Option<(u64, Option<u64>)>,
+}
+
+/// A journal with its files and its source.
+pub struct Runner<S: Storage, R> {
+    journal: Journal,
+    segments: Segments<S>,
+    source: R,
+    buffer: Vec<u8>,
+    prepare: Option<(u64, Option<u64>)>,
+    is_preparing: bool,
+    is_over: bool,
+}
+
+impl<S: Storage, R: Source> Runner<S, R> {
+    /// A journal that has not begun.
+    pub fn new(journal: Journal, segments: Segments<S>, source: R) -> Self {
+        let buffer = Vec::new();
+        Self { journal, segments, source, buffer, prepare: None, is_preparing: false, is_over: false }
+    }
+
+    /// Takes what there is and writes it, again and again until there is nothing: `now` tells the mesh time of each batch.
+    pub fn turn(&mut self, now: &mut dyn FnMut() -> u64) -> Turn {
+        self.tell(Input::Time, now());
+        while !self.is_over && self.pull(now()) | self.work(now) {}
+        let prepare = self.prepare.take();
+        self.is_preparing |= prepare.is_some();
+        Turn { deadline: self.journal.next_deadline(), prepare }
+    }
+
+    /// Tells the journal of something: a segment that was made, a checkpoint that is complete.
+    pub fn tell(&mut self, input: Input<'_>, now: u64) {
+        if matches!(input, Input::Prepared(_) | Input::NoRoom) {
+            self.is_preparing = false;
+        }
+        if self.journal.handle(input, now).is_err() {
+            self.fail(now);
+        }
+    }
+
+    /// lsn up to which everything is durable.
+    pub const fn durable(&self) -> u64 {
+        self.journal.durable()
+    }
+
+    /// Whether nothing more will come of what was taken: it is durable, or cannot become so.
+    pub fn is_done(&self) -> bool {
+        self.is_over || self.journal.is_settled() || !(self.journal.is_in_flight() || self.is_preparing)
+    }
+
+    /// Whether the journal has stopped.
+    pub const fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// Takes records. Gives whether there were some.
+    fn pull(&mut self, now: u64) -> bool {
+        let room = self.journal.room();
+        if room == 0 {
+            return false;
+        }
+        self.buffer.clear();
+        self.source.take(room, &mut self.buffer);
+        if self.buffer.is_empty() {
+            return false;
+        }
+        let taken = self.journal.handle(Input::Records(&self.buffer), now);
+        match taken {
+            Ok(()) => self.source.taken(self.journal.last_lsn()),
+            // Who makes records that are none is broken; going on would leave out a change.
+            Err(_) => self.fail(now),
+        }
+        true
+    }
+
+    /// Does what the journal says until it has nothing more to say, or something new is durable. Gives whether there was anything.
+    fn work(&mut self, now: &mut dyn FnMut() -> u64) -> bool {
+        let mut has_worked = false;
+        while let Some(output) = self.journal.poll() {
+            has_worked = true;
+            match output {
+                Output::Prepare { segment, from } => self.prepare = Some((segment, from)),
+                Output::Durable(lsn) => {
+                    self.source.durable(lsn);
+                    return true;
+                }
+                Output::Full(is_full) => self.source.full(is_full),
+                Output::Stop => {
+                    self.is_over = true;
+                    self.source.failed();
+                }
+                Output::Write(_) | Output::Sync(_) | Output::Remove(_) => {
+                    if let Some(done) = self.segments.execute(output, self.journal.in_flight()) {
+                        self.tell(done, now());
+                    }
+                }
+            }
+        }
+        has_worked
+    }
+
+    fn fail(&mut self, now: u64) {
+        // It is no record, so it is not refused.
+        let _ = self.journal.handle(Input::Failed, now);
+    }
+}
