@@ -21,16 +21,15 @@ const BYTES_PER_TURN: usize = PART_BYTES;
 
 impl Control {
     /// Takes in keys that a member told: its own, or those that it was told of (`relayed`).
-    pub(super) fn keys(&mut self, member: u32, relayed: bool, body: &[u8], now: Instant) {
-        let Some(from) = self.name(member) else { return };
-        if !self.membership.member(&from).is_some_and(|known| known.status.is_live()) {
+    pub(super) fn keys(&mut self, from: &MemberName, relayed: bool, body: &[u8], now: Instant) {
+        if !self.membership.member(from).is_some_and(|known| known.status.is_live()) {
             // It was read before the link was closed: what a process told that is gone by now would never end.
             return;
         }
         let told = if relayed {
             self.key_index.relayed(body, |partition| self.ownership.gathers(partition))
         } else {
-            self.key_index.tell(&from, body)
+            self.key_index.tell(from, body)
         };
         if let Err(error) = told {
             tracing::warn!(member = %from, %error, "malformed keys");

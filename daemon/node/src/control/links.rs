@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use statemesh_protocol::peer::{MAX_CONTROL_BYTES, PeerMessage};
 
-/// Messages kept for a link that is half there, and their bytes as they came: room for the largest.
+/// Messages kept for a link that is half there, keys behind each other counting as one, and the bytes of all as they came: room for the
+/// largest message, and for some 100,000 keys.
 const EARLY: usize = 256;
-const EARLY_BYTES: usize = MAX_CONTROL_BYTES;
+const EARLY_BYTES: usize = MAX_CONTROL_BYTES + 8 * 1024 * 1024;
 
 #[derive(Debug)]
 struct Link<L> {
@@ -16,8 +17,35 @@ struct Link<L> {
     /// the end of one that was forgotten with an earlier process of the member may be told of late.
     from: BTreeSet<L>,
     up: bool,
-    early: Vec<PeerMessage>,
+    early: Vec<Said>,
     early_bytes: usize,
+}
+
+/// What a member says to the control plane, of which the order counts: keys that it tells stand between what it says of them.
+#[derive(Debug, PartialEq)]
+pub(super) enum Said {
+    /// A message.
+    Message(PeerMessage),
+    /// Keys, one behind the other.
+    Keys {
+        /// Those that others told it.
+        relayed: bool,
+        /// As they came.
+        body: Vec<u8>,
+    },
+}
+
+impl Said {
+    /// Puts keys behind these. Gives back what cannot be put there.
+    fn extend(&mut self, next: Self) -> Option<Self> {
+        match (self, next) {
+            (Self::Keys { relayed, body }, Self::Keys { relayed: also, body: more }) if *relayed == also => {
+                body.extend_from_slice(&more);
+                None
+            }
+            (_, next) => Some(next),
+        }
+    }
 }
 
 /// More came early than there is room for: the lanes have to end, as what comes behind cannot be taken without it.
@@ -30,7 +58,7 @@ pub(super) enum Change {
     /// Nothing that matters.
     None,
     /// It is there now; these messages came before.
-    Up(Vec<PeerMessage>),
+    Up(Vec<Said>),
     /// It is gone.
     Down,
 }
@@ -43,7 +71,7 @@ impl<L> Default for Link<L> {
 
 impl<L> Link<L> {
     /// What came early, which is kept no more.
-    fn forget_early(&mut self) -> Vec<PeerMessage> {
+    fn forget_early(&mut self) -> Vec<Said> {
         self.early_bytes = 0;
         std::mem::take(&mut self.early)
     }
@@ -97,21 +125,16 @@ impl<L: Ord> Links<L> {
         }
     }
 
-    /// Gives a message, which came in so many bytes, back if the link is up; otherwise keeps it until it is, unless the lanes that it may
+    /// Gives what was said, in so many bytes, back if the link is up; otherwise keeps it until it is, unless the lanes that it may
     /// have come by are gone. They are from here on where there is no room for it.
-    pub(super) fn receive(
-        &mut self,
-        member: u32,
-        message: PeerMessage,
-        bytes: usize,
-    ) -> Result<Option<PeerMessage>, NoRoom> {
+    pub(super) fn receive(&mut self, member: u32, said: Said, bytes: usize) -> Result<Option<Said>, NoRoom> {
         let link = self.by_member.get_mut(&member).filter(|link| !link.from.is_empty());
         let Some(link) = link else { return Ok(None) };
         if link.up {
-            return Ok(Some(message));
+            return Ok(Some(said));
         }
         // A probe that waited answers nothing any more.
-        if matches!(message, PeerMessage::Membership(_)) {
+        if matches!(said, Said::Message(PeerMessage::Membership(_))) {
             return Ok(None);
         }
         if link.early.len() >= EARLY || link.early_bytes + bytes > EARLY_BYTES {
@@ -119,8 +142,12 @@ impl<L: Ord> Links<L> {
             link.forget_early();
             return Err(NoRoom);
         }
-        link.early.push(message);
         link.early_bytes += bytes;
+        let said = match link.early.last_mut() {
+            Some(last) => last.extend(said),
+            None => Some(said),
+        };
+        link.early.extend(said);
         Ok(None)
     }
 
@@ -140,8 +167,26 @@ mod tests {
     use super::*;
     use statemesh_protocol::peer::definition::DefinitionMessage;
 
-    fn said() -> PeerMessage {
-        PeerMessage::Definitions(DefinitionMessage::Digest { digest: 7 })
+    fn said() -> Said {
+        Said::Message(PeerMessage::Definitions(DefinitionMessage::Digest { digest: 7 }))
+    }
+
+    fn keys(relayed: bool, body: &[u8]) -> Said {
+        Said::Keys { relayed, body: body.to_vec() }
+    }
+
+    /// Seed 607: what was said before the keys (which partitions are told of at all) was taken in behind them, and they were forgotten.
+    #[test]
+    fn keys_that_come_early_keep_their_place() {
+        let mut links = Links::default();
+        links.from(1, 'a', true);
+        let all = [said(), keys(false, b"a"), keys(false, b"b"), keys(true, b"c"), said(), keys(false, b"d")];
+        for one in all {
+            assert_eq!(links.receive(1, one, 1), Ok(None));
+        }
+        let kept = vec![said(), keys(false, b"ab"), keys(true, b"c"), said(), keys(false, b"d")];
+        assert_eq!(links.to(1, true), Change::Up(kept));
+        assert_eq!(links.receive(1, keys(false, b"e"), 1), Ok(Some(keys(false, b"e"))));
     }
 
     #[test]
@@ -164,7 +209,8 @@ mod tests {
             let mut links = Links::default();
             links.from(1, 'a', true);
             (0..kept).for_each(|_| assert_eq!(links.receive(1, said(), bytes), Ok(None)));
-            assert_eq!(links.to(1, true), Change::Up(vec![said(); kept]));
+            let all = (0..kept).map(|_| said()).collect();
+            assert_eq!(links.to(1, true), Change::Up(all));
         }
     }
 

@@ -11,7 +11,7 @@ use statemesh_protocol::peer::PeerMessage;
 use statemesh_protocol::peer::hello::{Hello, PROTOCOL_VERSION, Refusal};
 use statemesh_protocol::peer::ownership::Purpose;
 
-use super::links::{Change, NoRoom};
+use super::links::{Change, NoRoom, Said};
 use super::waiting::Waiting;
 use super::{Control, Failure, Output};
 use crate::directory::{Directory, DirectoryEntry};
@@ -200,7 +200,10 @@ impl Control {
                     self.own(ownership::Input::Misrouted { partition, from }, now);
                 }
             }
-            ToControl::Keys { member, relayed, body } => self.keys(member, relayed, &body, now),
+            ToControl::Keys { member, relayed, body } => {
+                let bytes = body.len();
+                self.said(member, Said::Keys { relayed, body }, bytes, now);
+            }
         }
     }
 
@@ -215,8 +218,8 @@ impl Control {
                 self.follow_key_index();
                 self.own(ownership::Input::LinkUp(name.clone()), now);
                 self.definition_link_up(name.clone(), now);
-                for message in early {
-                    self.peer_message(member, name.clone(), message, now);
+                for said in early {
+                    self.take_in(member, name.clone(), said, now);
                 }
             }
             Change::Down => {
@@ -233,19 +236,33 @@ impl Control {
     }
 
     fn member_said(&mut self, member: u32, body: &[u8], now: Instant) {
+        match PeerMessage::decode(body) {
+            Ok(message) => self.said(member, Said::Message(message), body.len(), now),
+            Err(error) => {
+                let from = self.name(member);
+                tracing::warn!(member = from.as_ref().map_or("unknown", MemberName::as_str), %error, "a control message that is none");
+            }
+        }
+    }
+
+    fn said(&mut self, member: u32, said: Said, bytes: usize, now: Instant) {
         let Some(from) = self.name(member) else {
             return;
         };
-        match PeerMessage::decode(body) {
-            Ok(message) => match self.links.receive(member, message, body.len()) {
-                Ok(Some(message)) => self.peer_message(member, from, message, now),
-                Ok(None) => {}
-                Err(NoRoom) => {
-                    tracing::warn!(member = %from, "it says more than is kept before the link is there: the link ends");
-                    self.outbox.tell_all(&self.shared, || Command::Unlink { member });
-                }
-            },
-            Err(error) => tracing::warn!(member = %from, %error, "a control message that is none"),
+        match self.links.receive(member, said, bytes) {
+            Ok(Some(said)) => self.take_in(member, from, said, now),
+            Ok(None) => {}
+            Err(NoRoom) => {
+                tracing::warn!(member = %from, "it says more than is kept before the link is there: the link ends");
+                self.outbox.tell_all(&self.shared, || Command::Unlink { member });
+            }
+        }
+    }
+
+    fn take_in(&mut self, member: u32, from: MemberName, said: Said, now: Instant) {
+        match said {
+            Said::Message(message) => self.peer_message(member, from, message, now),
+            Said::Keys { relayed, body } => self.keys(&from, relayed, &body, now),
         }
     }
 
