@@ -240,6 +240,46 @@ test('statemesh import and check: each place that is left has a line and a colum
   }
 });
 
+/** A project with one of the two versions of XState, as the package manager lays it out. */
+function beside(version, check) {
+  const folder = mkdtempSync(join(tmpdir(), 'statemesh-xstate-'));
+  try {
+    const { dependencies: _, devDependencies: __, ...manifest } = JSON.parse(readFileSync(join(PACKAGE, 'package.json'), 'utf8'));
+    mkdirSync(join(folder, 'package'));
+    // What it depends on comes from elsewhere: only the peer is at stake here.
+    writeFileSync(join(folder, 'package/package.json'), JSON.stringify(manifest));
+    for (const part of ['bin', 'src']) cpSync(join(PACKAGE, part), join(folder, 'package', part), { recursive: true });
+    mkdirSync(join(folder, 'project'));
+    const own = { name: 'project', version: '1.0.0', dependencies: { xstate: `file:${join(PACKAGE, 'node_modules', version)}` } };
+    writeFileSync(join(folder, 'project/package.json'), JSON.stringify(own));
+    const words = ['install', '--offline', '--ignore-scripts', '--no-audit', '--no-fund', '--install-links', '--save-dev', join(folder, 'package')];
+    const installed = spawnSync('npm', words, { encoding: 'utf8', cwd: join(folder, 'project') });
+    assert.equal(installed.status, 0, installed.stderr);
+    for (const name of ['@bufbuild', 'acorn', 'esbuild']) symlinkSync(join(PACKAGE, 'node_modules', name), join(folder, 'project/node_modules', name));
+    check(join(folder, 'project'));
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+test('the package stands beside XState 4 and 5, and makes a machine only for 5', () => {
+  const script = `
+    import { fromStatemesh, toStatemesh } from 'statemesh-xstate';
+    import { createMachine } from 'xstate';
+    const machine = createMachine({ predictableActionArguments: true, id: 'm', initial: 'a', states: { a: {} } });
+    console.log(fromStatemesh(toStatemesh(machine)).id);`;
+  for (const [version, said] of [['xstate4', /`fromStatemesh` makes a machine of XState 5.*version 4/], ['xstate', /^m$/m]]) {
+    beside(version, (folder) => {
+      writeFileSync(join(folder, 'both.mjs'), script);
+      const { stdout, stderr } = run('node', join(folder, 'both.mjs'));
+      assert.match(stdout + stderr, said);
+      writeFileSync(join(folder, 'm.mjs'), "import { createMachine } from 'xstate';\nexport const m = createMachine({ id: 'm', initial: 'a', states: { a: {} } });");
+      const made = run('node', join(folder, 'node_modules/statemesh-xstate/bin/statemesh-xstate.mjs'), join(folder, 'm.mjs'));
+      assert.deepEqual(JSON.parse(made.stdout), { id: 'm', initial: 'a', states: { a: {} } }, made.stderr);
+    });
+  }
+});
+
 test('what is published has all that it imports', () => {
   const { files, dependencies, peerDependencies } = JSON.parse(readFileSync(join(PACKAGE, 'package.json'), 'utf8'));
   assert.deepEqual(files, ['bin', 'src', 'README.md']);
