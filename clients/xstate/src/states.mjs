@@ -116,8 +116,17 @@ export class States {
   rest(config, written, at) {
     const output = config.output ?? (this.version === 4 ? config.data : undefined);
     if (output !== undefined) written.output = this.functions.template(output, `${at.where}output`);
+    else if (this.version === 4 && at.path.length === 0) this.machineOutput(config, written);
     if (config.meta !== undefined) written.meta = this.functions.constant(config.meta, `${at.where}meta`);
     if (config.target !== undefined) written.target = this.target(config.target, at);
+  }
+
+  /** In XState 4 what a final state of the top gives is the machine's; later that is only what the root says. */
+  machineOutput({ states }, written) {
+    const finals = Object.values(states ?? {}).filter((state) => state?.type === 'final');
+    const giving = finals.filter(({ data, output }) => (output ?? data) !== undefined);
+    if (giving.length === 0) return;
+    written.output = { '@expr': giving.length === finals.length ? 'event.output' : 'has(event.output) ? event.output : null' };
   }
 
   transitions(given, at) {
