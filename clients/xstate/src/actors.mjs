@@ -28,14 +28,13 @@ export class Actors {
   }
 
   /** Reads all `invoke` of a configuration first, as actions before them may send to their ids. */
-  scan(config, id, path = []) {
-    const invokes = list(config.invoke);
-    invokes.forEach((invoke, index) => {
+  scan(config, id, version, path = []) {
+    const own = config.id !== undefined && path.length > 0 ? config.id : [id, ...path].join('.');
+    list(config.invoke).forEach((invoke, index) => {
       const actor = this.ofInvoke(invoke, path.at(-1) ?? id);
-      const own = invoke.id ?? `${index}.${[id, ...path].join('.')}`;
-      if (actor.kind !== 'machine') this.effects.set(own, actor.name);
+      if (actor.kind !== 'machine') this.effects.set(idOf(invoke, index, own, version), actor.name);
     });
-    for (const [key, child] of Object.entries(config.states ?? {})) this.scan(child ?? {}, id, [...path, key]);
+    for (const [key, child] of Object.entries(config.states ?? {})) this.scan(child ?? {}, id, version, [...path, key]);
   }
 
   effectOf(id) {
@@ -62,6 +61,11 @@ export class Actors {
     const text = typeof id === 'string' ? id : undefined;
     return { kind, name: clean(named ?? text ?? nameOf(logic?.config ?? logic, `${key}.work`)), logic, given: named === undefined ? undefined : src };
   }
+}
+
+/** The id of an actor that a state invokes. */
+export function idOf(invoke, index, state, version) {
+  return invoke.id ?? (version === 4 ? `${state}:invocation[${index}]` : `${index}.${state}`);
 }
 
 export function list(value) {

@@ -11,15 +11,7 @@ import { VirtualClock } from '../../../tests/oracle/clock.mjs';
 import { fromStatemesh, toStatemesh } from '../src/index.mjs';
 import { cart, player, poll } from '../machines/five.mjs';
 import { debounce, form, job } from '../machines/four.mjs';
-
-/** Numbers from a seed, the same in every run. */
-function random(seed) {
-  let state = seed;
-  return (below) => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return Math.floor((state / 2 ** 32) * below);
-  };
-}
+import { random } from '../machines/random.mjs';
 
 /** JSON as the mesh has it: what is undefined is null. */
 const plain = (value) => JSON.parse(JSON.stringify(value, (_, item) => (item === undefined ? null : item)));
