@@ -208,12 +208,19 @@ export async function load(file, { xstate } = {}) {
   }
 }
 
+/** What a file exports, by name: of CommonJS, and of an object that is the default, what stands in it. */
+function exported({ __statemeshLookup: _, ...module }) {
+  const inner = module.default;
+  const isFile = inner !== null && typeof inner === 'object' && !isMachine(inner);
+  return isFile ? { ...module, ...inner } : module;
+}
+
 function machinesOf(module) {
   const machines = new Map();
   const functions = new Map();
-  for (const [name, value] of Object.entries(module)) {
+  for (const [name, value] of Object.entries(exported(module))) {
     if (isMachine(value)) machines.set(name, value);
-    else if (typeof value === 'function' && name !== '__statemeshLookup') functions.set(name, value);
+    else if (typeof value === 'function') functions.set(name, value);
   }
   // What others have made counts only where nothing is exported.
   for (const machine of machines.size > 0 ? [] : globalThis[MADE]) {

@@ -100,6 +100,35 @@ test('which of several machines is asked for', () => {
   assert.match(stderr, /choose one with --name: cart, player, poll/);
 });
 
+test('a machine has the name under which it is exported, whatever kind of file that is', () => {
+  const make = "createMachine({ id: 'kid4', initial: 'a', states: { a: {} } })";
+  const other = "createMachine({ id: 'par4', initial: 'b', states: { b: {} } })";
+  const require_ = "const { createMachine } = require('xstate');\n";
+  const import_ = "import { createMachine } from 'xstate';\n";
+  const files = {
+    'whole.cjs': `${require_}const kid = ${make};\nconst par = ${other};\nmodule.exports = { kid, par };`,
+    'each.cjs': `${require_}exports.kid = ${make};\nexports.par = () => ${other};`,
+    'compiled.js': `${require_}Object.defineProperty(exports, '__esModule', { value: true });\nexports.kid = ${make};\nexports.par = ${other};\nexports.default = exports.kid;`,
+    'object.mjs': `${import_}export default { kid: ${make}, par: ${other} };`,
+    'names.mjs': `${import_}export const kid = ${make};\nexport const par = ${other};`,
+    'twice.mjs': `${import_}export const kid = ${make};\nexport default kid;`,
+    'package.json': '{}',
+    'alone.cjs': `${require_}module.exports = ${make};`
+  };
+  withFiles(files, (program) => {
+    for (const file of ['whole.cjs', 'each.cjs', 'compiled.js', 'object.mjs', 'names.mjs']) {
+      for (const [name, id] of [['kid', 'kid4'], ['par', 'par4'], ['kid4', 'kid4']]) {
+        const { status, stdout, stderr } = program(file, '--name', name);
+        assert.equal(status, 0, `${file}: ${stderr}`);
+        assert.equal(JSON.parse(stdout).id, id, file);
+      }
+    }
+    assert.match(program('whole.cjs').stderr, /choose one with --name: kid, par$/m);
+    assert.match(program('whole.cjs', '--name', 'nobody').stderr, /no machine nobody, but kid, par/);
+    for (const file of ['alone.cjs', 'twice.mjs']) assert.equal(JSON.parse(program(file).stdout).id, 'kid4');
+  });
+});
+
 test('JSON that was written for XState 4', () => {
   const config = {
     key: 'old',
