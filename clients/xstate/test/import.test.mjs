@@ -94,6 +94,44 @@ test('packages that are not installed are named, with the way to install them', 
   }
 });
 
+test('what is left because a package is not installed says which package', () => {
+  const text = `
+    import { z } from 'zod-elsewhere';
+    import { check, LIMIT } from './elsewhere/check.js';
+    import { assign, createMachine } from 'xstate';
+    const schema = z.object({ a: z.string() });
+    export const m = createMachine({
+      id: 'm',
+      initial: 'a',
+      states: {
+        a: {
+          on: {
+            ONE: { guard: ({ event }) => schema.safeParse(event).success },
+            TWO: { guard: ({ event }) => check(event) },
+            THREE: { guard: ({ event }) => event.n < LIMIT },
+            FOUR: { guard: z.guard },
+            FIVE: { guard: ((event) => event.n > 1).bind(null) },
+            SIX: { actions: assign({ n: ({ event }) => encodeURIComponent(event.n) }) }
+          }
+        }
+      }
+    });`;
+  withFiles({ 'm.mjs': text }, (program) => {
+    const { stderr } = program('m.mjs');
+    const places = { ONE: 'guard', TWO: 'guard', THREE: 'guard', FOUR: 'guard', FIVE: 'guard', SIX: 'actions.context.n' };
+    for (const [event, reason] of Object.entries({
+      ONE: 'it calls `safeParse` of the package zod-elsewhere, which is not installed',
+      TWO: 'it calls something of the file ./elsewhere/check.js, which is not there',
+      THREE: 'it uses something of the file ./elsewhere/check.js, which is not there',
+      FOUR: 'it is a function of the package zod-elsewhere, which is not installed',
+      FIVE: 'its text cannot be read: it is bound',
+      SIX: 'it calls `encodeURIComponent`, which is built in, and of which CEL has nothing'
+    })) {
+      assert.ok(stderr.includes(`to do: states.a.on.${event}.${places[event]}: ${reason}`), `${event}: ${stderr}`);
+    }
+  });
+});
+
 test('which of several machines is asked for', () => {
   const { status, stderr } = run('node', BIN, FIVE);
   assert.equal(status, 1);
