@@ -1,6 +1,7 @@
 // Who does the work: machines stay children; promises, callbacks and the like become effects, and events that come back.
 
 import { isMachine, kindOf, nameOf } from './builtins.mjs';
+import { stately } from './javascript.mjs';
 
 /** A name that can stand in an event's type and, in `attemptKey`, in an expression. */
 function clean(name) {
@@ -48,8 +49,10 @@ export class Actors {
 
   /** `{kind, name, logic}` of a `src`. */
   find(src, { id, key }) {
-    const named = typeof src === 'string' ? src : typeof src?.type === 'string' && !isMachine(src) ? src.type : undefined;
-    const logic = named === undefined ? src : this.known[named];
+    const given = typeof src === 'string' ? src : typeof src?.type === 'string' && !isMachine(src) ? src.type : undefined;
+    // Code, and a place in Stately's export, are no names.
+    const named = stately(given) !== undefined || /^inline:/.test(given) ? undefined : given;
+    const logic = given === undefined ? src : this.known[given];
     const kind = named !== undefined && this.machines.has(named) ? 'machine' : kindOf(logic);
     if (kind === 'machine') {
       // A machine without an id of its own is known by the name that it is given here.

@@ -30,7 +30,7 @@ export class Conversion {
     this.answers = new Answers(own);
     this.answers.scan(this.config, this.actors, this.version, (event) => (this.version === 4 ? eventName(event) : event));
     const shared = { version: this.version, functions: this.functions, actors: this.actors, delays, report };
-    this.actions = new Actions({ ...shared, implementations });
+    this.actions = new Actions({ ...shared, implementations, isData: !isLive, known: this.config.actions });
     this.states = new States({ ...shared, id: this.id, config: this.config, answers: this.answers, actions: this.actions, targets: new Targets(this.config, this.id) });
   }
 

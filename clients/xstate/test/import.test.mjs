@@ -219,6 +219,47 @@ test("JSON of Stately's export: code in braces, names of places", () => {
   assert.equal(report.length, 1);
 });
 
+test('an action whose code is not in the JSON, or stands in it as a type, is left to do and no effect', () => {
+  const left = [
+    { type: '{{assign({n: 1})}}' },
+    '{{ ({ context }) => console.log(context.n) }}',
+    { type: 'inline:m.a#entry[0]', params: { a: 1 } },
+    'raise',
+    'log',
+    { type: 'assign' },
+    { type: 'sendTo' },
+    { type: 'enqueueActions' },
+    { type: 'xstate.assign', assignment: {} },
+    { type: 'xstate.raise', delay: 5 },
+    { type: 'xstate.enqueueActions' },
+    { type: 'xstate.pure' }
+  ];
+  const report = [];
+  const { entry } = toStatemesh({ id: 'm', entry: left }, { report });
+  assert.deepEqual(entry.filter((action) => typeof action['@code'] !== 'string'), []);
+  assert.deepEqual(report.map(({ kind, path }) => [kind, path]), left.map((_, index) => ['todo', `entry.${index}`]));
+  assert.match(report[3].message, /`raise` is an action of XState.*`@xstate.raise` with its `event`/);
+  const kept = [
+    { type: 'say' },
+    { type: 'log', params: { text: 'hello' } },
+    { type: 'xstate.raise', event: { type: 'E' } },
+    { type: 'xstate.assign', assignment: { n: 1 } },
+    { type: '@xstate.log', args: ['x'] },
+    { type: 'emit' }
+  ];
+  const none = [];
+  const made = toStatemesh({ id: 'm', actions: { emit: { type: '@xstate.emit', event: { type: 'E' } } }, entry: kept }, { report: none });
+  assert.deepEqual(none, []);
+  assert.deepEqual(made.entry.slice(0, 4), [kept[0], kept[1], { type: '@xstate.raise', event: { type: 'E' } }, { type: '@xstate.assign', context: { n: 1 } }]);
+});
+
+test('a guard and an actor that are code as a type', () => {
+  const config = { id: 'm', initial: 'a', context: { n: 0 }, states: { a: { invoke: { src: '{{ fromPromise(() => ask()) }}' }, on: { E: { guard: { type: '{{ ({context}) => context.n > 3 }}' }, target: 'b' } } }, b: {} } };
+  const { a } = toStatemesh(config).states;
+  assert.deepEqual(a.on.E.guard, { '@expr': 'context.n > 3' });
+  assert.deepEqual(a.entry, { type: 'a.work' });
+});
+
 test('functions without names are told apart', () => {
   const first = () => document.title;
   const second = () => document.body;
