@@ -54,6 +54,9 @@ function namedCall(expressions, name, args, scope) {
     case 'parseInt':
       if (args[1] !== undefined && args[1].value !== 10) refuse('`parseInt` takes another base than 10');
       return expressions.numberOf(args[0], scope, true);
+    case 'isNaN':
+    case 'isFinite':
+      return refuse(notNumber(name));
     case 'structuredClone':
       return expressions.value(args[0], scope);
     default:
@@ -61,6 +64,11 @@ function namedCall(expressions, name, args, scope) {
       if (scope.has(name)) refuse(`it calls \`${name}\`, which it was given`);
       return expressions.inlined(name, args, scope);
   }
+}
+
+/** What JavaScript has a number for that is none, CEL has none for. */
+function notNumber(name) {
+  return `it calls \`${name}\`: what is no number does not become one here; ask \`typeof\` whether it is one`;
 }
 
 function libraryCall(expressions, name, method, args, scope) {
@@ -72,6 +80,13 @@ function libraryCall(expressions, name, method, args, scope) {
   if (name === 'Math' && Object.hasOwn(MATH, method)) {
     const type = args.map((argument) => expressions.settled(argument, scope).type).reduce((a, b) => common(a, b));
     return value(`${MATH[method]}(${texts()})`, { type: type?.whole && method !== 'sqrt' ? WHOLE : NUMBER });
+  }
+  if (name === 'Number' && (method === 'isNaN' || method === 'isFinite')) refuse(notNumber(`${name}.${method}`));
+  if (name === 'Number' && method === 'isInteger' && args.length === 1) {
+    const found = expressions.value(args[0], scope);
+    const [text, side] = [found.text, wrap(found, 5)];
+    const tests = `(type(${text}) == int || type(${text}) == double && ${side} == math.trunc(${text}))`;
+    return value([...existing(found), tests].join(' && '), { binds: 3, type: BOOLEAN });
   }
   if (name === 'Array' && method === 'isArray') {
     const found = expressions.value(args[0], scope);
@@ -167,7 +182,7 @@ function called(expressions, base, { arguments: args }, method, scope) {
 function join(expressions, base, separator) {
   const item = base.type?.is === 'list' ? base.type.item : undefined;
   if (item?.is === 'string' && !item.guess) return value(`${wrap(base, 8)}.join(${separator})`, { type: STRING });
-  const text = expressions.textOf(value('item', { type: item }), 0, base);
+  const text = expressions.textOf(value('item', { type: item }), 0, { text: `${base.text}[...]` });
   return value(`${wrap(base, 8)}.map(item, ${text}).join(${separator})`, { type: STRING });
 }
 

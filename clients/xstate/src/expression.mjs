@@ -221,6 +221,7 @@ export class Expressions {
     if (operator in COMPARISONS) return this.comparison(node, scope);
     if (operator === 'in') return this.contained(left, right, scope);
     if (operator === '+') return this.sum(left, right, scope);
+    if (!['-', '*', '/', '%'].includes(operator)) refuse(operatorOf(operator));
     const [a, b] = [this.settled(left, scope), this.settled(right, scope)];
     const type = common(a.type, b.type)?.whole ? WHOLE : NUMBER;
     if (operator === '-') return value(`${wrap(a, 5)} - ${wrap(b, 6)}`, { binds: 5, type });
@@ -231,8 +232,7 @@ export class Expressions {
       return value(text, { binds: 6, type: WHOLE });
     }
     // JavaScript keeps the fraction.
-    if (operator === '/') return value(`double(${this.text(left, scope)}) / ${this.text(right, scope, 7)}`, { binds: 6, type: NUMBER });
-    return refuse(operatorOf(operator));
+    return value(`double(${this.text(left, scope)}) / ${this.text(right, scope, 7)}`, { binds: 6, type: NUMBER });
   }
 
   /** `'key' in object`; of a list JavaScript asks for the places, and CEL for the elements. */
