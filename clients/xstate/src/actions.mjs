@@ -97,9 +97,18 @@ export class Actions {
   spawnChild({ src, id, input, syncSnapshot }, at) {
     const actor = this.actors.find(src, { id, key: at.key });
     const given = input === undefined ? {} : { input: this.functions.template(input, at.where, at.outcome) };
-    if (actor.kind !== 'machine') return [{ type: actor.name, params: given }];
+    if (actor.kind !== 'machine') return [this.spawned(actor, id, given, at)];
     const name = id === undefined ? {} : { id: this.functions.template(id, at.where, at.outcome) };
     return [{ type: '@xstate.spawnChild', src: actor.name, ...name, ...given, ...(syncSnapshot ? { syncSnapshot } : {}) }];
+  }
+
+  /** An actor that is no machine: nobody tells the machine that it is done but with an event of its own. */
+  spawned({ kind, name }, id, given, at) {
+    if (typeof id === 'string') this.actors.effects.set(id, name);
+    const what = kind === 'unknown' ? 'an actor' : `a ${kind}`;
+    const message = `${what} that is spawned: the effect \`${name}\` is for a program that watches; what it is to be told of, send as an event of yours, as there is no \`xstate.done.actor\` of it`;
+    this.report({ path: at.where, kind: 'effect', message });
+    return Object.keys(given).length === 0 ? { type: name } : { type: name, params: given };
   }
 
   stopChild({ id }, at) {

@@ -56,7 +56,8 @@ export class Answers {
   of(event, actors) {
     const [, what, id] = /^xstate\.(done\.actor|error\.actor|snapshot)\.(.+)$/.exec(event) ?? [];
     const name = id === undefined ? undefined : actors.effectOf(id);
-    return name === undefined ? undefined : { name, id, word: { 'done.actor': 'done', 'error.actor': 'failed', snapshot: 'snapshot' }[what] };
+    const isInvoked = this.places.get(name)?.some(({ own }) => own === id) === true;
+    return !isInvoked ? undefined : { name, id, word: { 'done.actor': 'done', 'error.actor': 'failed', snapshot: 'snapshot' }[what] };
   }
 
   placeOf(name, path, index) {

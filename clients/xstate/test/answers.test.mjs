@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
-import { assign, createActor, fromPromise, setup } from 'xstate';
+import { assign, createActor, fromPromise, sendTo, setup, spawnChild, stopChild } from 'xstate';
 import { createMachine as createFour } from 'xstate4';
 import { fromStatemesh, toStatemesh } from '../src/index.mjs';
 import { random } from '../machines/random.mjs';
@@ -143,4 +143,13 @@ test('XState 4 only prints that a promise failed, and takes no late answer eithe
   assert.deepEqual(report.map(({ kind }) => kind), ['effect']);
   assert.deepEqual(states.busy.on, { CANCEL: 'idle', '*': 'odd', 'svc.done': [{ target: 'ok', guard: { '@expr': number } }, { guard: { '@expr': `!(${number})` } }] });
   assert.deepEqual(on['svc.done'].guard, { type: 'xstate.and', guards: [{ type: 'xstate.stateIn', id: 'm.busy' }, { '@expr': number }] });
+});
+
+test('a promise that is spawned is an effect that is told, and stopped and written to as one', () => {
+  const report = [];
+  const { machine } = asking({ entry: [spawnChild('svc', { id: 'side' }), sendTo('side', { type: 'HELLO' })], exit: stopChild('side'), on: { 'xstate.done.actor.side': {} } });
+  const { entry, exit } = toStatemesh(machine, { report });
+  assert.deepEqual([entry, exit], [[{ type: 'svc' }, { type: 'svc.event', params: { event: { type: 'HELLO' } } }], { type: 'svc.stop' }]);
+  assert.deepEqual(report.map(({ kind, path }) => [kind, path]), [['effect', 'entry.0']]);
+  assert.match(report[0].message, /a promise that is spawned: the effect `svc`.*no `xstate.done.actor`/);
 });
