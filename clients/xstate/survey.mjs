@@ -21,6 +21,8 @@ const FOUR = join(HERE, 'node_modules/xstate4/lib/index.js');
 const SOURCE = /\.([cm]?[jt]s|[jt]sx)$/;
 const NO_APPLICATION = /(^|\/)(node_modules|dist|test|tests|__tests__|e2e|docs)\/|\.(test|spec|d|stories|typegen)\.[a-z]+$/;
 const MAKES = /\b(createMachine|Machine)\s*(<|\()/;
+/** A machine that is made by what another file exports. */
+const MADE_ELSEWHERE = /^export [^=]*= *\w+Machine\(/m;
 const TIME_MAX_MS = 60_000;
 const REASONS_MAX = 3;
 
@@ -31,7 +33,7 @@ function files(folder, at = folder) {
     if (statSync(path).isDirectory()) return NO_APPLICATION.test(`${shown}/`) ? [] : files(folder, path);
     if (!SOURCE.test(name) || NO_APPLICATION.test(shown)) return [];
     const text = readFileSync(path, 'utf8');
-    return MAKES.test(text) && /['"]xstate(\/[\w/]+)?['"]/.test(text) ? [path] : [];
+    return (MAKES.test(text) && /['"]xstate(\/[\w/]+)?['"]/.test(text)) || MADE_ELSEWHERE.test(text) ? [path] : [];
   });
 }
 

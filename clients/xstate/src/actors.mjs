@@ -17,11 +17,12 @@ export function attemptKey(name) {
 const UNNAMED = /^(\(machine\)|)$/;
 
 export class Actors {
-  /** `machines` are names that stand for machines though no implementation says so. */
-  constructor({ implementations, machines = [], report }) {
+  /** `machines` are names that stand for machines though no implementation says so, `key` is the name of the machine itself. */
+  constructor({ implementations, machines = [], key, report }) {
     this.known = { ...implementations.services, ...implementations.actors };
     this.machines = new Set(machines);
     this.report = report;
+    this.key = key;
     /** Machines that have to be defined first. */
     this.children = new Map();
     /** Names of effects by the ids of the actors in whose place they are. */
@@ -32,7 +33,7 @@ export class Actors {
   scan(config, id, version, path = []) {
     const own = config.id !== undefined && path.length > 0 ? config.id : [id, ...path].join('.');
     list(config.invoke).forEach((invoke, index) => {
-      const actor = this.ofInvoke(invoke, path.at(-1) ?? id);
+      const actor = this.ofInvoke(invoke, path.at(-1) ?? this.key);
       if (actor.kind !== 'machine') this.effects.set(idOf(invoke, index, own, version), actor.name);
     });
     for (const [key, child] of Object.entries(config.states ?? {})) this.scan(child ?? {}, id, version, [...path, key]);

@@ -25,7 +25,7 @@ export class Answers {
   scan(config, actors, version, eventName) {
     this.walk(config, [], ({ invoke }, path, id) => {
       list(invoke).forEach((one, index) => {
-        const actor = actors.ofInvoke(one, path.at(-1) ?? this.id);
+        const actor = actors.ofInvoke(one, path.at(-1) ?? actors.key);
         if (actor.kind === 'machine') return;
         const places = this.places.get(actor.name) ?? [];
         const own = idOf(one, index, id, version);

@@ -353,6 +353,8 @@ export class Expressions {
   /** The value, or another where there is none. */
   orElse(found, otherwise, scope) {
     const other = this.settled(otherwise, scope);
+    // What is missing is null anyway.
+    if (other.text === 'null') return this.orNull(found);
     const type = found.type === undefined ? other.type && { ...other.type, whole: undefined, guess: true } : common(found.type, other.type);
     return this.chosen(present({ ...found, type: undefined }), found, other, type);
   }

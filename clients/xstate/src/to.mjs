@@ -23,7 +23,7 @@ export class Conversion {
     this.delayed = new Map();
     this.implementations = implementations;
     const delays = (delay, name) => this.delay(delay, name);
-    this.actors = new Actors({ implementations, machines, report });
+    this.actors = new Actors({ implementations, machines, key: this.id, report });
     const own = this.config.id ?? this.config.key ?? this.id;
     this.actors.scan(this.config, own, this.version);
     this.functions.hasChildren = this.actors.children.size > 0;

@@ -153,3 +153,12 @@ test('a promise that is spawned is an effect that is told, and stopped and writt
   assert.deepEqual(report.map(({ kind, path }) => [kind, path]), [['effect', 'entry.0']]);
   assert.match(report[0].message, /a promise that is spawned: the effect `svc`.*no `xstate.done.actor`/);
 });
+
+test('an actor of the root that has no name is called after the machine, whatever that is called', () => {
+  const config = { id: 'm', invoke: { src: () => Promise.resolve(1), onDone: '.b' }, initial: 'a', on: { 'done.invoke.m:invocation[0]': '.c' }, states: { a: {}, b: {}, c: {} } };
+  for (const [id, name] of [[undefined, 'm.work'], ['other', 'other.work']]) {
+    const { on } = toStatemesh(createFour({ predictableActionArguments: true, ...config }), { id });
+    assert.deepEqual(Object.keys(on), [`${name}.done`]);
+    assert.deepEqual(on[`${name}.done`].map(({ target }) => target), ['.b', '.c']);
+  }
+});
