@@ -391,7 +391,7 @@ test('the package stands beside XState 4 and 5, and makes a machine only for 5',
 test('a survey has a row for each file with a machine, and counts what is in them', { skip: STATEMESH === undefined }, () => {
   const { status, stdout, stderr } = run('node', join(PACKAGE, 'survey.mjs'), `${join(PACKAGE, 'machines')}=https://example.org/machines`);
   assert.equal(status, 0, stderr);
-  assert.match(stdout, /^3 files, 3 became a definition, \d of these accepted at once\n\d+ effects, 1 left to do, \d+ notes$/m);
+  assert.match(stdout, /^4 files, 4 became a definition, \d of these accepted at once\n\d+ effects, 1 left to do, \d+ notes$/m);
   assert.match(stdout, /^\| \[app\.tsx\]\(https:\/\/example\.org\/machines\/app\.tsx\) \| 5 \| 2 \| 1 \| it calls the method `sort` .*\|$/m);
   assert.match(stdout, /^\| \[parent\.mjs\].* \| 0 \| 0 \| 1 invoked machine to define first \|$/m);
 });
