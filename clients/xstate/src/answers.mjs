@@ -9,9 +9,11 @@ import { attemptKey, idOf, list } from './actors.mjs';
 export const ANSWERS = { onDone: 'done', onError: 'failed', onSnapshot: 'snapshot' };
 
 export class Answers {
-  /** `id` is that of the machine, as the states' ids have it. */
-  constructor(id) {
+  /** `id` is that of the machine, as the states' ids have it, `context` what the machine begins with. */
+  constructor(id, context) {
     this.id = id;
+    /** Whose the keys of the context are: the machine's own, and those that are added. */
+    this.owners = new Map(Object.keys(context ?? {}).map((key) => [key, null]));
     /** Where each effect is asked for, by its name: the path of the state, its id, that of the actor, and the key of the context with its number. */
     this.places = new Map();
     /** Words of answers, by the effect's name, that states handle by the event's name. */
@@ -29,7 +31,7 @@ export class Answers {
         if (actor.kind === 'machine') return;
         const places = this.places.get(actor.name) ?? [];
         const own = idOf(one, index, id, version);
-        this.places.set(actor.name, [...places, { path, id, own, index, key: attemptKey(actor.name) }]);
+        this.places.set(actor.name, [...places, { path, id, own, index, key: this.keyOf(actor.name) }]);
       });
     });
     this.walk(config, [], ({ on }) => {
@@ -42,7 +44,7 @@ export class Answers {
       // What is asked for twice at a time has a number for each.
       const isShared = places.some((one, index) => places.slice(index + 1).some((other) => !this.excludes(one.path, other.path)));
       if (!isShared) continue;
-      places.forEach((place, index) => (place.key = attemptKey([name, ...place.path, String(index + 1)].join('.'))));
+      places.forEach((place, index) => (place.key = this.keyOf([name, ...place.path, String(index + 1)].join('.'))));
     }
   }
 
@@ -66,7 +68,15 @@ export class Answers {
 
   /** The key that counts what is asked for in all places. */
   counterOf(name) {
-    return attemptKey(name);
+    return this.keyOf(name);
+  }
+
+  /** A key of the context that is nobody else's. */
+  keyOf(name) {
+    let key = attemptKey(name);
+    while (this.owners.has(key) && this.owners.get(key) !== name) key += '_';
+    this.owners.set(key, name);
+    return key;
   }
 
   /** The places of the actor that an event of XState's names. */

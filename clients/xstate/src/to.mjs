@@ -27,7 +27,7 @@ export class Conversion {
     const own = this.config.id ?? this.config.key ?? this.id;
     this.actors.scan(this.config, own, this.version);
     this.functions.hasChildren = this.actors.children.size > 0;
-    this.answers = new Answers(own);
+    this.answers = new Answers(own, this.initialContext());
     this.answers.scan(this.config, this.actors, this.version, (event) => (this.version === 4 ? eventName(event) : event));
     const shared = { version: this.version, functions: this.functions, actors: this.actors, delays, report };
     this.actions = new Actions({ ...shared, implementations, isData: !isLive, known: this.config.actions });

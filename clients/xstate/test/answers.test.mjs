@@ -162,3 +162,12 @@ test('an actor of the root that has no name is called after the machine, whateve
     assert.deepEqual(on[`${name}.done`].map(({ target }) => target), ['.b', '.c']);
   }
 });
+
+test('the number of an attempt takes no key that is the machine\'s, or that of another effect', () => {
+  const asks = (src) => ({ invoke: { src, onDone: 'c' }, on: { NEXT: 'b' } });
+  const machine = { id: 'm', context: { loadItAttempt: 'mine' }, initial: 'a', states: { a: asks('load-it'), b: asks('loadIt'), c: {} } };
+  const { context, states } = toStatemesh(machine, { from: 4 });
+  assert.deepEqual(context, { loadItAttempt: 'mine', loadItAttempt_: 0, loadItAttempt__: 0 });
+  assert.deepEqual(states.a.entry[1], { type: 'load-it', params: { attempt: { '@expr': 'context.loadItAttempt_' } } });
+  assert.deepEqual(states.b.entry[1], { type: 'loadIt', params: { attempt: { '@expr': 'context.loadItAttempt__' } } });
+});
