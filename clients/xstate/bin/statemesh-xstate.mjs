@@ -21,7 +21,7 @@ const USAGE = `statemesh-xstate FILE [--name EXPORT] [--from 4|5] [--id ID] [--m
 
 Prints the definition of the machine that FILE exports; - is JSON on stdin.
 
-  --name EXPORT   which of several; of a function, the machine that it gives
+  --name EXPORT   which of several, or its id; of a function, the machine that it gives
   --from 4        the version of XState that JSON was written for (a machine knows its own)
   --id ID         the machine's name in the mesh, if not its own
   --machine NAME  an actor that is a machine of the mesh, though FILE does not say so
@@ -71,12 +71,14 @@ async function given(file, values) {
 function choose(file, machines, functions, name) {
   const names = [...machines.keys()];
   if (name === undefined) {
-    if (names.length === 1) return machines.get(names[0]);
+    // One machine may have two names, as with `export default`.
+    if (new Set(machines.values()).size === 1) return machines.get(names[0]);
     if (names.length > 1) throw new Refused(`${file} has several machines: choose one with --name: ${names.join(', ')}`);
     const makers = [...functions.keys()].join(', ');
     throw new Refused(`${file} has no machine${makers === '' ? '' : `; if a function makes it, name it with --name: ${makers}`}`);
   }
-  if (machines.has(name)) return machines.get(name);
+  const named = machines.get(name) ?? [...machines.values()].find(({ id }) => id === name);
+  if (named !== undefined) return named;
   const made = functions.get(name)?.(STAND_IN, STAND_IN, STAND_IN);
   if (made?.config !== undefined) return made;
   throw new Refused(`${file} has no machine ${name}${names.length === 0 ? '' : `, but ${names.join(', ')}`}`);

@@ -7,8 +7,9 @@ import { stateValue } from './targets.mjs';
 
 /** Writes the actions and guards of one machine, and gathers those that have names under the root. */
 export class Actions {
-  constructor({ functions, implementations, actors, delays, report }) {
-    Object.assign(this, { functions, implementations, actors, delays, report });
+  /** `isData` says that functions cannot stand in what is given: it is JSON. `known` are names that it gives a meaning itself. */
+  constructor({ functions, implementations, actors, delays, report, isData = false, known = {} }) {
+    Object.assign(this, { functions, implementations, actors, delays, report, isData, known });
     this.roots = { actions: new Map(), guards: new Map() };
     /** Functions by the type of their effect: two of one name are two effects. */
     this.types = new Map();
@@ -21,9 +22,26 @@ export class Actions {
   }
 
   one(action, at) {
-    if (stately(action) !== undefined || isInline(action)) return [this.leave(stately(action) ?? action.type ?? action, at, 'an action without its code: name it')];
+    const name = typeof action === 'string' ? action : action?.type;
+    const code = stately(name);
+    if (code !== undefined) return [this.leave(code, at, 'an action that is code: write what it does, or name it')];
+    if (isInline(name)) return [this.leave(name, at, 'an action without its code: name it')];
+    const lost = this.isData ? this.lost(action, name) : undefined;
+    if (lost !== undefined) return [this.leave(name, at, lost)];
     const described = describe(action);
     return this[described.kind](described, at);
+  }
+
+  /** Why JSON does not have all of one of XState's own actions: their functions are not in it. */
+  lost(action, name) {
+    const isNamed = this.implementations.actions?.[name] !== undefined || this.known[name] !== undefined;
+    if (isNamed || typeof name !== 'string') return undefined;
+    const own = BUILT_IN[name.replace(/^xstate\./, '')];
+    if (own === undefined || own.needs.some((key) => isThere(action[key]))) return undefined;
+    // An effect may be called so, if it says something.
+    const isAlone = typeof action === 'string' || Object.keys(action).every((key) => key === 'type');
+    if (!name.startsWith('xstate.') && !isAlone) return undefined;
+    return `\`${name}\` is an action of XState, and this says nothing of what it does: ${own.write}`;
   }
 
   leave(source, at, message) {
@@ -79,9 +97,18 @@ export class Actions {
   spawnChild({ src, id, input, syncSnapshot }, at) {
     const actor = this.actors.find(src, { id, key: at.key });
     const given = input === undefined ? {} : { input: this.functions.template(input, at.where, at.outcome) };
-    if (actor.kind !== 'machine') return [{ type: actor.name, params: given }];
+    if (actor.kind !== 'machine') return [this.spawned(actor, id, given, at)];
     const name = id === undefined ? {} : { id: this.functions.template(id, at.where, at.outcome) };
     return [{ type: '@xstate.spawnChild', src: actor.name, ...name, ...given, ...(syncSnapshot ? { syncSnapshot } : {}) }];
+  }
+
+  /** An actor that is no machine: nobody tells the machine that it is done but with an event of its own. */
+  spawned({ kind, name }, id, given, at) {
+    if (typeof id === 'string') this.actors.effects.set(id, name);
+    const what = kind === 'unknown' ? 'an actor' : `a ${kind}`;
+    const message = `${what} that is spawned: the effect \`${name}\` is for a program that watches; what it is to be told of, send as an event of yours, as there is no \`xstate.done.actor\` of it`;
+    this.report({ path: at.where, kind: 'effect', message });
+    return Object.keys(given).length === 0 ? { type: name } : { type: name, params: given };
   }
 
   stopChild({ id }, at) {
@@ -192,7 +219,8 @@ export class Actions {
   }
 
   guard(guard, at) {
-    if (stately(guard) !== undefined) return this.functions.condition(guard, at.where, at.outcome);
+    const code = stately(guard) === undefined ? guard?.type : guard;
+    if (typeof guard !== 'function' && stately(code) !== undefined) return this.functions.condition(code, at.where, at.outcome);
     const described = describeGuard(guard);
     const many = () => described.guards.map((inner, index) => this.guard(inner, { ...at, where: `${at.where}.guards.${index}` }));
     switch (described.kind) {
@@ -233,7 +261,33 @@ export class Actions {
 }
 
 /** Stately's export names an action that has no name by its place. */
-function isInline(action) {
-  return /^inline:/.test(typeof action === 'string' ? action : (action?.type ?? ''));
+function isInline(name) {
+  return /^inline:/.test(name);
 }
 
+/** XState's actions, the keys of which one says what is done, and what to write instead. */
+const BUILT_IN = {
+  assign: { needs: ['assignment', 'context'], write: 'write `@xstate.assign` with its `context`' },
+  raise: { needs: ['event'], write: 'write `@xstate.raise` with its `event`' },
+  send: { needs: ['event'], write: 'write `@xstate.raise` or `@xstate.sendTo` with its `event`' },
+  sendTo: { needs: ['event'], write: 'write `@xstate.sendTo` with `to` and its `event`' },
+  sendParent: { needs: ['event'], write: 'write `@xstate.sendTo` with `"to": "#_parent"` and its `event`' },
+  forwardTo: { needs: [], write: 'write `@xstate.sendTo` with `to` and the `event`' },
+  respond: { needs: [], write: 'write `@xstate.sendTo` with `to` and the `event`' },
+  escalate: { needs: [], write: 'write `@xstate.sendTo` with `"to": "#_parent"` and an `event`' },
+  sendUpdate: { needs: [], write: 'write `@xstate.sendTo` with `"to": "#_parent"` and an `event`' },
+  cancel: { needs: ['sendId', 'id'], write: 'write `@xstate.cancel` with its `id`' },
+  emit: { needs: ['event'], write: 'write `@xstate.emit` with its `event`' },
+  log: { needs: ['value', 'expr', 'label', 'args'], write: 'write `@xstate.log` with its `args`' },
+  spawnChild: { needs: ['src'], write: 'write `@xstate.spawnChild` with its `src`' },
+  stopChild: { needs: ['actorRef', 'id'], write: 'write `@xstate.stopChild` with its `id`' },
+  stop: { needs: ['activity', 'id'], write: 'write `@xstate.stopChild` with its `id`' },
+  enqueueActions: { needs: [], write: 'write its actions one by one' },
+  choose: { needs: ['conds'], write: 'give each case a transition with a guard of its own' },
+  pure: { needs: [], write: 'write its actions, each in a transition with a guard' }
+};
+
+/** Functions leave nothing, or an empty object, in JSON. */
+function isThere(value) {
+  return value !== undefined && value !== null && !(typeof value === 'object' && Object.keys(value).length === 0);
+}

@@ -1,6 +1,7 @@
 // Who does the work: machines stay children; promises, callbacks and the like become effects, and events that come back.
 
 import { isMachine, kindOf, nameOf } from './builtins.mjs';
+import { stately } from './javascript.mjs';
 
 /** A name that can stand in an event's type and, in `attemptKey`, in an expression. */
 function clean(name) {
@@ -16,11 +17,12 @@ export function attemptKey(name) {
 const UNNAMED = /^(\(machine\)|)$/;
 
 export class Actors {
-  /** `machines` are names that stand for machines though no implementation says so. */
-  constructor({ implementations, machines = [], report }) {
+  /** `machines` are names that stand for machines though no implementation says so, `key` is the name of the machine itself. */
+  constructor({ implementations, machines = [], key, report }) {
     this.known = { ...implementations.services, ...implementations.actors };
     this.machines = new Set(machines);
     this.report = report;
+    this.key = key;
     /** Machines that have to be defined first. */
     this.children = new Map();
     /** Names of effects by the ids of the actors in whose place they are. */
@@ -28,14 +30,13 @@ export class Actors {
   }
 
   /** Reads all `invoke` of a configuration first, as actions before them may send to their ids. */
-  scan(config, id, path = []) {
-    const invokes = list(config.invoke);
-    invokes.forEach((invoke, index) => {
-      const actor = this.ofInvoke(invoke, path.at(-1) ?? id);
-      const own = invoke.id ?? `${index}.${[id, ...path].join('.')}`;
-      if (actor.kind !== 'machine') this.effects.set(own, actor.name);
+  scan(config, id, version, path = []) {
+    const own = config.id !== undefined && path.length > 0 ? config.id : [id, ...path].join('.');
+    list(config.invoke).forEach((invoke, index) => {
+      const actor = this.ofInvoke(invoke, path.at(-1) ?? this.key);
+      if (actor.kind !== 'machine') this.effects.set(idOf(invoke, index, own, version), actor.name);
     });
-    for (const [key, child] of Object.entries(config.states ?? {})) this.scan(child ?? {}, id, [...path, key]);
+    for (const [key, child] of Object.entries(config.states ?? {})) this.scan(child ?? {}, id, version, [...path, key]);
   }
 
   effectOf(id) {
@@ -49,8 +50,10 @@ export class Actors {
 
   /** `{kind, name, logic}` of a `src`. */
   find(src, { id, key }) {
-    const named = typeof src === 'string' ? src : typeof src?.type === 'string' && !isMachine(src) ? src.type : undefined;
-    const logic = named === undefined ? src : this.known[named];
+    const given = typeof src === 'string' ? src : typeof src?.type === 'string' && !isMachine(src) ? src.type : undefined;
+    // Code, and a place in Stately's export, are no names.
+    const named = stately(given) !== undefined || /^inline:/.test(given) ? undefined : given;
+    const logic = given === undefined ? src : this.known[given];
     const kind = named !== undefined && this.machines.has(named) ? 'machine' : kindOf(logic);
     if (kind === 'machine') {
       // A machine without an id of its own is known by the name that it is given here.
@@ -62,6 +65,11 @@ export class Actors {
     const text = typeof id === 'string' ? id : undefined;
     return { kind, name: clean(named ?? text ?? nameOf(logic?.config ?? logic, `${key}.work`)), logic, given: named === undefined ? undefined : src };
   }
+}
+
+/** The id of an actor that a state invokes. */
+export function idOf(invoke, index, state, version) {
+  return invoke.id ?? (version === 4 ? `${state}:invocation[${index}]` : `${index}.${state}`);
 }
 
 export function list(value) {

@@ -43,18 +43,20 @@ export function callOf(expressions, node, scope) {
 }
 
 function namedCall(expressions, name, args, scope) {
-  const inner = () => expressions.text(args[0], scope);
   switch (name) {
     case 'Boolean':
       return expressions.truth(args[0], scope);
     case 'String':
-      return value(`string(${inner()})`, { type: STRING });
+      return args.length === 0 ? value("''", { type: STRING }) : value(expressions.string(args[0], scope, 0), { binds: 0, type: STRING });
     case 'Number':
     case 'parseFloat':
-      return value(`double(${inner()})`, { type: NUMBER });
+      return args.length === 0 ? refuse(`\`${name}\` is given nothing`) : expressions.numberOf(args[0], scope);
     case 'parseInt':
       if (args[1] !== undefined && args[1].value !== 10) refuse('`parseInt` takes another base than 10');
-      return value(`int(${inner()})`, { type: WHOLE });
+      return expressions.numberOf(args[0], scope, true);
+    case 'isNaN':
+    case 'isFinite':
+      return refuse(notNumber(name));
     case 'structuredClone':
       return expressions.value(args[0], scope);
     default:
@@ -62,6 +64,11 @@ function namedCall(expressions, name, args, scope) {
       if (scope.has(name)) refuse(`it calls \`${name}\`, which it was given`);
       return expressions.inlined(name, args, scope);
   }
+}
+
+/** What JavaScript has a number for that is none, CEL has none for. */
+function notNumber(name) {
+  return `it calls \`${name}\`: what is no number does not become one here; ask \`typeof\` whether it is one`;
 }
 
 function libraryCall(expressions, name, method, args, scope) {
@@ -73,6 +80,13 @@ function libraryCall(expressions, name, method, args, scope) {
   if (name === 'Math' && Object.hasOwn(MATH, method)) {
     const type = args.map((argument) => expressions.settled(argument, scope).type).reduce((a, b) => common(a, b));
     return value(`${MATH[method]}(${texts()})`, { type: type?.whole && method !== 'sqrt' ? WHOLE : NUMBER });
+  }
+  if (name === 'Number' && (method === 'isNaN' || method === 'isFinite')) refuse(notNumber(`${name}.${method}`));
+  if (name === 'Number' && method === 'isInteger' && args.length === 1) {
+    const found = expressions.value(args[0], scope);
+    const [text, side] = [found.text, wrap(found, 5)];
+    const tests = `(type(${text}) == int || type(${text}) == double && ${side} == math.trunc(${text}))`;
+    return value([...existing(found), tests].join(' && '), { binds: 3, type: BOOLEAN });
   }
   if (name === 'Array' && method === 'isArray') {
     const found = expressions.value(args[0], scope);
@@ -99,7 +113,10 @@ const OVER_LISTS = {
   some: ({ list, name, truth }) => value(`${list}.exists(${name}, ${truth()})`, { type: BOOLEAN }),
   every: ({ list, name, truth }) => value(`${list}.all(${name}, ${truth()})`, { type: BOOLEAN }),
   filter: ({ list, name, truth, type }) => value(`${list}.filter(${name}, ${truth()})`, { type: type ?? LIST }),
-  map: ({ list, name, value: each }) => value(`${list}.map(${name}, ${each()})`, { type: LIST }),
+  map: ({ list, name, result }) => {
+    const each = result();
+    return value(`${list}.map(${name}, ${each.text})`, { type: { is: 'list', item: each.type } });
+  },
   // Undefined where there is none is null here.
   find: ({ list, name, truth, type }) => value(`(${list}.filter(${name}, ${truth()}) + [null])[0]`, { type: undefined, item: type?.item })
 };
@@ -128,7 +145,16 @@ function called(expressions, base, { arguments: args }, method, scope) {
       if (args.length !== 1) refuse('`split` has a limit, or nothing to split by');
       return value(`${list}.split(${given()})`, { type: { is: 'list', item: STRING } });
     case 'join':
-      return value(`${list}.join(${args.length === 0 ? "','" : given()})`, { type: STRING });
+      return join(expressions, base, args.length === 0 ? "','" : given());
+    case 'indexOf':
+    case 'lastIndexOf':
+      return indexOf(expressions, base, method, args, scope);
+    case 'sort':
+    case 'toSorted':
+      return sort(base, method, args);
+    case 'flat':
+      if (base.type?.is !== 'list' || (args.length > 0 && args[0].value !== 1)) refuse('`flat` goes deeper than one list, or may be of something else');
+      return value(`${list}.flatten()`, { type: LIST });
     case 'charAt':
       return charAt(expressions, base, args[0], scope);
     case 'substring':
@@ -137,7 +163,7 @@ function called(expressions, base, { arguments: args }, method, scope) {
       return concat(expressions, base, args, scope);
     case 'toString':
       if (args.length > 0) refuse('`toString` takes another base than 10');
-      return base.type?.is === 'string' && !base.type.guess ? base : value(`string(${base.text})`, { type: STRING });
+      return value(expressions.textOf(base, 0), { binds: 0, type: STRING });
     case 'at':
       return at(expressions, base, args[0], scope);
     case 'slice':
@@ -150,6 +176,29 @@ function called(expressions, base, { arguments: args }, method, scope) {
     default:
       return refuse(`it calls the method \`${method}\`, which CEL does not have`);
   }
+}
+
+/** CEL joins texts. */
+function join(expressions, base, separator) {
+  const item = base.type?.is === 'list' ? base.type.item : undefined;
+  if (item?.is === 'string' && !item.guess) return value(`${wrap(base, 8)}.join(${separator})`, { type: STRING });
+  const text = expressions.textOf(value('item', { type: item }), 0, { text: `${base.text}[...]` });
+  return value(`${wrap(base, 8)}.map(item, ${text}).join(${separator})`, { type: STRING });
+}
+
+/** The place of a text in another; where to begin may be outside of it. */
+function indexOf(expressions, base, method, args, scope) {
+  if (base.type?.is === 'list') refuse(`it calls \`${method}\` of a list: ask with \`includes\` or \`some\``);
+  if (base.type?.is !== 'string') refuse(`it calls \`${method}\` of something that may be a text or a list`);
+  if (args.length !== 1) refuse(`\`${method}\` is told where to begin`);
+  return value(`${wrap(base, 8)}.${method}(${expressions.text(args[0], scope)})`, { type: WHOLE });
+}
+
+function sort(base, method, args) {
+  if (args.length > 0) refuse(`it calls the method \`${method}\` with a comparison, which that of CEL does not take`);
+  const item = base.type?.is === 'list' ? base.type.item : undefined;
+  if (item?.is !== 'string' || item.guess) refuse(`it calls the method \`${method}\` of what may be no texts: JavaScript orders everything as texts, and CEL by its type`);
+  return value(`${wrap(base, 8)}.sort()`, { type: base.type });
 }
 
 function includes(expressions, base, argument, scope) {

@@ -1,6 +1,6 @@
 // JavaScript expressions in CEL: reads, comparisons, arithmetic, texts, lists and maps.
 
-import { isFunctionNode, parse, refuse } from './javascript.mjs';
+import { isBuiltIn, isFunctionNode, missingOf, parse, refuse } from './javascript.mjs';
 import { bind, common, existing, member, numbered, present, quote, reach, typeOf, value, variable, wrap } from './scope.mjs';
 import { callOf } from './calls.mjs';
 
@@ -79,6 +79,8 @@ export class Expressions {
   /** A constant of the file. */
   outside({ name }) {
     const known = this.lookup(name);
+    const missing = missingOf(known);
+    if (missing !== undefined) refuse(`it uses something of ${missing}`);
     return constant(known) ?? refuse(`it uses \`${name}\`, which is outside of the function`);
   }
 
@@ -86,7 +88,10 @@ export class Expressions {
   inlined(name, args, scope) {
     const DEPTH_MAX = 8;
     const [first, ...keys] = name.split('.');
-    const known = keys.reduce((found, key) => found?.[key], this.lookup(first));
+    const known = keys.reduce((found, key) => found?.[key], this.lookup(first) ?? globalThis[first]);
+    const missing = missingOf(known);
+    if (missing !== undefined) refuse(`it calls ${keys.length > 0 ? `\`${keys.at(-1)}\`` : 'something'} of ${missing}`);
+    if (isBuiltIn(known)) refuse(`it calls \`${name}\`, which is built in, and of which CEL has nothing`);
     if (typeof known !== 'function' || this.depth >= DEPTH_MAX) refuse(`it calls \`${name}\`, which is outside of the function`);
     const node = parse(known);
     const inner = new Map();
@@ -174,8 +179,30 @@ export class Expressions {
 
   /** As a text, whatever it is. */
   string(node, scope, level = 6) {
+    return this.textOf(this.settled(node, scope), level);
+  }
+
+  /** A value as a text. That of null, of lists and of objects is rarely meant, and there is none here. */
+  textOf(found, level = 6, shown = found) {
+    if (isText(found)) return wrap(found, level);
+    if (found.type?.is === 'list' || found.type?.is === 'map') refuse(`it makes a text of \`${found.text}\`, a list or an object: say which, with \`join\` or its keys`);
+    if (found.type === undefined) this.noteOf(shown, "null, a list or an object has no text here, and the event is refused; write `?? ''` behind what may be null");
+    return `string(${found.text})`;
+  }
+
+  /** A value as a number. */
+  numberOf(node, scope, isWhole = false) {
     const found = this.settled(node, scope);
-    return isText(found) ? wrap(found, level) : `string(${found.text})`;
+    const type = found.type?.guess ? undefined : found.type?.is;
+    if (type === 'boolean') return value(`${wrap(found, 1)} ? 1 : 0`, { binds: 0, type: WHOLE });
+    if (type !== 'number') this.noteOf(found, "only a number, or a text that is nothing but one, is a number here, and with `''`, null or `'12px'` the event is refused");
+    if (isWhole) return value(type === 'number' ? `int(${found.text})` : `int(double(${found.text}))`, { type: WHOLE });
+    return value(`double(${found.text})`, { type: NUMBER });
+  }
+
+  noteOf({ text }, why) {
+    const SHOWN_MAX = 60;
+    this.note(`\`${text.length > SHOWN_MAX ? `${text.slice(0, SHOWN_MAX)}...` : text}\`: ${why}`);
   }
 
   UnaryExpression(node, scope) {
@@ -184,9 +211,9 @@ export class Expressions {
       const found = this.settled(node.argument, scope);
       return value(`-${wrap(found, 8)}`, { binds: 7, type: found.type?.whole ? WHOLE : NUMBER });
     }
-    if (node.operator === '+') return value(`double(${this.text(node.argument, scope)})`, { type: NUMBER });
+    if (node.operator === '+') return this.numberOf(node.argument, scope);
     if (node.operator === 'void') return value('null');
-    return refuse(`the operator \`${node.operator}\` has no counterpart in CEL`);
+    return refuse(operatorOf(node.operator));
   }
 
   BinaryExpression(node, scope) {
@@ -194,6 +221,7 @@ export class Expressions {
     if (operator in COMPARISONS) return this.comparison(node, scope);
     if (operator === 'in') return this.contained(left, right, scope);
     if (operator === '+') return this.sum(left, right, scope);
+    if (!['-', '*', '/', '%'].includes(operator)) refuse(operatorOf(operator));
     const [a, b] = [this.settled(left, scope), this.settled(right, scope)];
     const type = common(a.type, b.type)?.whole ? WHOLE : NUMBER;
     if (operator === '-') return value(`${wrap(a, 5)} - ${wrap(b, 6)}`, { binds: 5, type });
@@ -204,8 +232,7 @@ export class Expressions {
       return value(text, { binds: 6, type: WHOLE });
     }
     // JavaScript keeps the fraction.
-    if (operator === '/') return value(`double(${this.text(left, scope)}) / ${this.text(right, scope, 7)}`, { binds: 6, type: NUMBER });
-    return refuse(`the operator \`${operator}\` has no counterpart in CEL`);
+    return value(`double(${this.text(left, scope)}) / ${this.text(right, scope, 7)}`, { binds: 6, type: NUMBER });
   }
 
   /** `'key' in object`; of a list JavaScript asks for the places, and CEL for the elements. */
@@ -326,6 +353,8 @@ export class Expressions {
   /** The value, or another where there is none. */
   orElse(found, otherwise, scope) {
     const other = this.settled(otherwise, scope);
+    // What is missing is null anyway.
+    if (other.text === 'null') return this.orNull(found);
     const type = found.type === undefined ? other.type && { ...other.type, whole: undefined, guess: true } : common(found.type, other.type);
     return this.chosen(present({ ...found, type: undefined }), found, other, type);
   }
@@ -394,7 +423,7 @@ export class Expressions {
 
   entry(property, scope) {
     if (property.kind !== 'init' || property.method) refuse('an object has a method');
-    const key = property.computed ? this.key(this.settled(property.key, scope), this.text(property.key, scope)) : quote(property.key.name ?? String(property.key.value));
+    const key = property.computed ? this.string(property.key, scope, 0) : quote(property.key.name ?? String(property.key.value));
     return `${key}: ${this.text(property.value, scope)}`;
   }
 
@@ -462,8 +491,17 @@ export class Expressions {
     const inner = new Map(scope);
     bind(inner, pattern, value(name, { type: item, path: true, sure: true, trusted: true }), this);
     const { node: body, scope: its } = this.body(node.body, inner);
-    return { name, value: () => this.text(body, its), truth: () => this.truth(body, its).text };
+    return { name, result: () => this.settled(body, its), truth: () => this.truth(body, its).text };
   }
+}
+
+const BITS = { '&': 'bitAnd', '|': 'bitOr', '^': 'bitXor', '~': 'bitNot', '<<': 'bitShiftLeft', '>>': 'bitShiftRight' };
+
+/** Why an operator is not translated. */
+function operatorOf(operator) {
+  if (Object.hasOwn(BITS, operator)) return `the operator \`${operator}\` takes numbers of 32 bits: write \`math.${BITS[operator]}\`, which takes 64`;
+  if (operator === '**') return 'the operator `**` has no counterpart in CEL: for `2 ** n` write `math.bitShiftLeft(1, n)`';
+  return `the operator \`${operator}\` has no counterpart in CEL`;
 }
 
 /** Whether it is certain to be a text. */

@@ -15,6 +15,8 @@ import { lower } from './lower.mjs';
  * @param {object} [options.actions] what is to be done for the effects, by their names: `({context, event, self}, params) => ...`
  */
 export function fromStatemesh(definition, { machines = {}, actions = {} } = {}) {
+  // XState 4 would take the configuration, and leave out of it what it does not know.
+  if (xstate.setup === undefined) throw new Error('`fromStatemesh` makes a machine of XState 5, and xstate here is of version 4: install xstate@5');
   const built = new Map();
   const build = (one) => {
     const { config, implementations } = convert(lower(one), { library: xstate, actors: actors(), evaluate });

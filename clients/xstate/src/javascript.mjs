@@ -26,6 +26,20 @@ export function sourceOf(value) {
   return stately(value) ?? Function.prototype.toString.call(value);
 }
 
+/** The key under which what stands for a package that is not installed says so. */
+const MISSING = Symbol.for('statemesh.missing');
+
+/** The package or file that a value stands for, if it is not there, in words. */
+export function missingOf(value) {
+  const what = typeof value === 'function' ? value[MISSING] : undefined;
+  return typeof what === 'string' ? what : undefined;
+}
+
+/** Whether a function is the engine's, or was bound: neither has a text. */
+export function isBuiltIn(value) {
+  return typeof value === 'function' && /\{\s*\[native code\]\s*\}$/.test(Function.prototype.toString.call(value));
+}
+
 function attempt(text) {
   try {
     return parseExpressionAt(`(${text}\n)`, 0, SYNTAX);
@@ -36,9 +50,12 @@ function attempt(text) {
 
 /** The syntax tree of a function: an arrow, a function, a method, or (from `{{...}}`) an expression by itself. */
 export function parse(value, { mayWait = false } = {}) {
+  const missing = missingOf(value);
+  if (missing !== undefined) refuse(`it is a function of ${missing}`);
+  if (isBuiltIn(value)) refuse(`its text cannot be read: ${value.name.startsWith('bound ') ? 'it is bound' : 'it is built in'}`);
   const text = sourceOf(value);
   const tree = attempt(text) ?? attempt(`{${text}}`);
-  if (tree === undefined) refuse('its text cannot be read: it is built in, bound or no JavaScript');
+  if (tree === undefined) refuse('its text is no JavaScript that can be read');
   const found = tree.type === 'ObjectExpression' && typeof value === 'function' ? tree.properties[0]?.value : tree;
   if (found === undefined) refuse('its text cannot be read');
   if (found.async && !mayWait) refuse('it is async: a definition does not wait, an effect and an event do');

@@ -10,10 +10,10 @@ import { isMachine } from './builtins.mjs';
 /** Where the machines go that a file makes and does not export. */
 const MADE = Symbol.for('statemesh.machines');
 
-/** What stands in place of a package that is not installed: it answers whatever it is asked. */
-const STAND_IN = `
+/** What stands in place of a package that is not installed: it answers whatever it is asked, and says what it stands for. */
+const STAND_IN = (what) => `
 const anything = new Proxy(function () {}, {
-  get: (target, key) => (key === Symbol.toPrimitive ? () => '' : key === Symbol.iterator ? function* () {} : key === 'then' ? undefined : anything),
+  get: (target, key) => (key === Symbol.for('statemesh.missing') ? ${JSON.stringify(what)} : key === Symbol.toPrimitive ? () => '' : key === Symbol.iterator ? function* () {} : key === 'then' ? undefined : anything),
   apply: () => anything,
   construct: () => anything
 });
@@ -86,8 +86,8 @@ function resolving(file, missing, xstate, names) {
         missing.add(path);
         return { path, namespace: 'stand-in' };
       });
-      builder.onLoad({ filter: /.*/, namespace: 'stand-in' }, () => ({
-        contents: `${STAND_IN}${[...names].map((name) => `export { anything as ${name} };`).join('')}`,
+      builder.onLoad({ filter: /.*/, namespace: 'stand-in' }, ({ path }) => ({
+        contents: `${STAND_IN(/^[./]/.test(path) ? `the file ${path}, which is not there` : `the package ${path}, which is not installed`)}${[...names].map((name) => `export { anything as ${name} };`).join('')}`,
         loader: 'js'
       }));
     }
@@ -208,12 +208,19 @@ export async function load(file, { xstate } = {}) {
   }
 }
 
+/** What a file exports, by name: of CommonJS, and of an object that is the default, what stands in it. */
+function exported({ __statemeshLookup: _, ...module }) {
+  const inner = module.default;
+  const isFile = inner !== null && typeof inner === 'object' && !isMachine(inner);
+  return isFile ? { ...module, ...inner } : module;
+}
+
 function machinesOf(module) {
   const machines = new Map();
   const functions = new Map();
-  for (const [name, value] of Object.entries(module)) {
+  for (const [name, value] of Object.entries(exported(module))) {
     if (isMachine(value)) machines.set(name, value);
-    else if (typeof value === 'function' && name !== '__statemeshLookup') functions.set(name, value);
+    else if (typeof value === 'function') functions.set(name, value);
   }
   // What others have made counts only where nothing is exported.
   for (const machine of machines.size > 0 ? [] : globalThis[MADE]) {

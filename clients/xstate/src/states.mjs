@@ -1,7 +1,9 @@
 // States and transitions of a definition.
 
-import { attemptKey, list } from './actors.mjs';
+import { list } from './actors.mjs';
+import { ANSWERS } from './answers.mjs';
 import { isMachine } from './builtins.mjs';
+import { quote } from './scope.mjs';
 import { eventName } from './targets.mjs';
 
 /** Keys that are kept as they are. */
@@ -14,8 +16,8 @@ const DROPPED = new Set(
 );
 
 export class States {
-  constructor({ version, id, functions, actions, actors, targets, delays, report }) {
-    Object.assign(this, { version, id, functions, actions, actors, targets, delays, report });
+  constructor({ version, id, config, functions, actions, actors, answers, targets, delays, report }) {
+    Object.assign(this, { version, id, config, functions, actions, actors, answers, targets, delays, report });
     /** Keys of the context that count the attempts of an effect. */
     this.attempts = new Set();
   }
@@ -37,7 +39,7 @@ export class States {
     const exit = this.actions.list([...list(config.exit), ...list(config.onExit)], { ...this.names(at, 'exit') });
     const on = this.events(config, at);
     const work = { invoke: [], entry, exit, on };
-    for (const invoke of list(config.invoke)) this.invoke(invoke, work, at);
+    list(config.invoke).forEach((invoke, index) => this.invoke(invoke, work, { ...at, index }));
     for (const activity of list(config.activities)) this.activity(activity, work);
     if (work.invoke.length > 0) written.invoke = single(work.invoke);
     if (entry.length > 0) written.entry = single(entry);
@@ -70,22 +72,26 @@ export class States {
     const on = {};
     const given = Array.isArray(config.on) ? config.on.map(({ event, ...transition }) => [event, transition]) : Object.entries(config.on ?? {});
     for (const [name, transitions] of given) {
-      const event = this.version === 4 ? eventName(name) : name;
+      const event = this.nameOf(name);
       if (event === '') continue;
-      const key = this.answerOf(event) ?? event;
+      const key = this.answerOf(event);
       const outcome = /^xstate\.error\.actor\./.test(key) ? 'error' : /^xstate\.done\./.test(key) ? 'output' : undefined;
-      const written = this.transitions(transitions, { ...this.names(at, `on.${key}`), key: `${at.key}.${key}`, outcome });
+      const made = this.transitions(transitions, { ...this.names(at, `on.${key}`), key: `${at.key}.${key}`, outcome });
+      const written = key === event ? made : single(this.answers.guarded(made, this.answers.placesOf(event, this.actors), at.path));
       on[key] = on[key] === undefined ? written : [...list(on[key]), ...list(written)];
     }
     return on;
   }
 
-  /** The event in place of an actor's own, for an actor that is an effect now. */
+  /** An event's name in XState 5's words. */
+  nameOf(event) {
+    return this.version === 4 ? eventName(event) : event;
+  }
+
+  /** The event in place of an actor's own, for an actor that is an effect now; any other as it is. */
   answerOf(event) {
-    const [, what, id] = /^xstate\.(done|error)\.actor\.(.+)$/.exec(event) ?? [];
-    const name = id === undefined ? undefined : this.actors.effectOf(id);
-    if (name === undefined) return undefined;
-    return what === 'done' ? `${name}.done` : `${name}.failed`;
+    const answer = this.answers.of(event, this.actors);
+    return answer === undefined ? event : `${answer.name}.${answer.word}`;
   }
 
   transitionsOf(config, written, on, at) {
@@ -116,8 +122,17 @@ export class States {
   rest(config, written, at) {
     const output = config.output ?? (this.version === 4 ? config.data : undefined);
     if (output !== undefined) written.output = this.functions.template(output, `${at.where}output`);
+    else if (this.version === 4 && at.path.length === 0) this.machineOutput(config, written);
     if (config.meta !== undefined) written.meta = this.functions.constant(config.meta, `${at.where}meta`);
     if (config.target !== undefined) written.target = this.target(config.target, at);
+  }
+
+  /** In XState 4 what a final state of the top gives is the machine's; later that is only what the root says. */
+  machineOutput({ states }, written) {
+    const finals = Object.values(states ?? {}).filter((state) => state?.type === 'final');
+    const giving = finals.filter(({ data, output }) => (output ?? data) !== undefined);
+    if (giving.length === 0) return;
+    written.output = { '@expr': giving.length === finals.length ? 'event.output' : 'has(event.output) ? event.output : null' };
   }
 
   transitions(given, at) {
@@ -185,32 +200,50 @@ export class States {
   effect(actor, invoke, params, work, at) {
     const { name, kind } = actor;
     const where = `${at.where}invoke`;
-    // These events are ours: what XState 4 calls `data` stays so.
-    const [output, error] = this.version === 4 ? [] : ['output', 'error'];
-    const answers = [['onDone', 'done', output], ['onError', 'failed', error], ['onSnapshot', 'snapshot', undefined]].filter(([key]) => invoke[key] !== undefined);
+    const place = this.answers.placeOf(name, at.path, at.index);
     const given = { ...this.input(actor, params, where) };
-    const key = attemptKey(name);
-    if (answers.length > 0) {
-      this.attempts.add(key);
-      given.attempt = { '@expr': `context.${key}` };
-      work.entry.push({ type: '@xstate.assign', context: { [key]: { '@expr': `context.${key} + 1` } } });
+    const words = Object.entries(ANSWERS).filter(([key, word]) => invoke[key] !== undefined || this.answers.handles(name, word)).map(([, word]) => word);
+    // XState 4 only prints that a promise failed.
+    const mayFail = this.version !== 4 && (kind === 'promise' || words.length > 0);
+    if (mayFail && !words.includes('failed')) words.push('failed');
+    if (words.length > 0) {
+      const counter = this.answers.counterOf(name);
+      const next = { '@expr': `context.${counter} + 1` };
+      const counted = place.key === counter ? { [counter]: next } : { [counter]: next, [place.key]: next };
+      for (const key of Object.keys(counted)) this.attempts.add(key);
+      given.attempt = { '@expr': `context.${place.key}` };
+      work.entry.push({ type: '@xstate.assign', context: counted });
     }
     work.entry.push(Object.keys(given).length === 0 ? { type: name } : { type: name, params: given });
     if (kind === 'callback') work.exit.push({ type: `${name}.stop` });
-    for (const [from, event, outcome] of answers) {
-      const type = `${name}.${event}`;
-      const made = list(this.transitions(invoke[from], { ...this.names(at, `on.${type}`), key: `${at.key}.${type}`, outcome }));
-      const current = { '@expr': `has(event.attempt) && event.attempt == context.${key}` };
-      const guarded = made.map((one) => {
-        const transition = typeof one === 'string' ? { target: one } : one;
-        return { ...transition, guard: transition.guard === undefined ? current : { type: 'xstate.and', guards: [current, transition.guard] } };
-      });
-      work.on[type] = single([...guarded, ...list(work.on[type])]);
+    for (const [from, word] of Object.entries(ANSWERS)) {
+      if (!words.includes(word)) continue;
+      const type = `${name}.${word}`;
+      this.answers.waitFor(name, word);
+      // These events are ours: what XState 4 calls `data` stays so.
+      const outcome = this.version === 4 ? undefined : { done: 'output', failed: 'error' }[word];
+      const made = invoke[from] === undefined ? [] : list(this.transitions(invoke[from], { ...this.names(at, `on.${type}`), key: `${at.key}.${type}`, outcome }));
+      const failing = word === 'failed' && mayFail ? this.unhandled(made, type, where, at) : [];
+      const all = [...this.answers.guarded([...made, ...failing], [place], at.path), ...list(work.on[type])];
+      if (all.length > 0) work.on[type] = single(all);
     }
-    const events = answers.map(([, event]) => `\`${name}.${event}\``).join(' or ');
+    const events = words.map((word) => `\`${name}.${word}\``).join(' or ');
     const field = this.version === 4 ? 'data' : 'output or error';
-    const answer = answers.length > 0 ? `, and answers with ${events}, ${field}, and the same \`attempt\`` : '';
+    const answer = words.length > 0 ? `, and answers with ${events}, ${field}, and the same \`attempt\`` : '';
     this.report({ path: where, kind: 'effect', message: `${kind === 'unknown' ? 'an actor' : `a ${kind}`}: the effect \`${name}\` is for a program that watches${answer}` });
+  }
+
+  /** Where nothing takes the failure of an actor, XState's machine fails: so does an expression without a value. */
+  unhandled(made, type, where, { path }) {
+    const isTaken = made.some((one) => typeof one === 'string' || one.guard === undefined);
+    if (isTaken || this.answers.isTaken(this.config, path, type, (event) => this.answerOf(this.nameOf(event)))) return [];
+    this.report({
+      path: where,
+      kind: 'note',
+      message: `nothing takes \`${type}\`: XState's machine ends with an error then; here the event is refused, and the state stays active, unless \`@statemesh.faults\` is \`fail\`: write \`onError\`, or \`after\``
+    });
+    const fault = { '@expr': `{}[${quote(`nothing takes ${type}`)}]` };
+    return [{ actions: { type: '@xstate.log', args: [fault] }, description: 'No `onError` takes it, so it is a fault' }];
   }
 
   /** What an effect needs: its input, or what XState 4's service reads itself. */

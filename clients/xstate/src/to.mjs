@@ -2,11 +2,12 @@
 
 import { Actions } from './actions.mjs';
 import { Actors } from './actors.mjs';
+import { Answers } from './answers.mjs';
 import { versionOf } from './builtins.mjs';
 import { Functions, placeOf } from './functions.mjs';
 import { isComputed } from './javascript.mjs';
 import { States } from './states.mjs';
-import { Targets } from './targets.mjs';
+import { eventName, Targets } from './targets.mjs';
 
 /** The machine that was made, with what is left to say of it. */
 export class Conversion {
@@ -22,12 +23,15 @@ export class Conversion {
     this.delayed = new Map();
     this.implementations = implementations;
     const delays = (delay, name) => this.delay(delay, name);
-    this.actors = new Actors({ implementations, machines, report });
-    this.actors.scan(this.config, this.id);
+    this.actors = new Actors({ implementations, machines, key: this.id, report });
+    const own = this.config.id ?? this.config.key ?? this.id;
+    this.actors.scan(this.config, own, this.version);
     this.functions.hasChildren = this.actors.children.size > 0;
+    this.answers = new Answers(own, this.initialContext());
+    this.answers.scan(this.config, this.actors, this.version, (event) => (this.version === 4 ? eventName(event) : event));
     const shared = { version: this.version, functions: this.functions, actors: this.actors, delays, report };
-    this.actions = new Actions({ ...shared, implementations });
-    this.states = new States({ ...shared, id: this.id, actions: this.actions, targets: new Targets(this.config, this.id) });
+    this.actions = new Actions({ ...shared, implementations, isData: !isLive, known: this.config.actions });
+    this.states = new States({ ...shared, id: this.id, config: this.config, answers: this.answers, actions: this.actions, targets: new Targets(this.config, this.id) });
   }
 
   /** The context that the machine begins with, to know of which types its keys are. */
@@ -61,6 +65,7 @@ export class Conversion {
   definition() {
     const { id, version, ...root } = this.config;
     const states = this.states.state({ ...root }, []);
+    this.answers.keepLate(states);
     const { description, ...rest } = states;
     const head = { id: this.id };
     if (version !== undefined) head.version = version;

@@ -94,10 +94,77 @@ test('packages that are not installed are named, with the way to install them', 
   }
 });
 
+test('what is left because a package is not installed says which package', () => {
+  const text = `
+    import { z } from 'zod-elsewhere';
+    import { check, LIMIT } from './elsewhere/check.js';
+    import { assign, createMachine } from 'xstate';
+    const schema = z.object({ a: z.string() });
+    export const m = createMachine({
+      id: 'm',
+      initial: 'a',
+      states: {
+        a: {
+          on: {
+            ONE: { guard: ({ event }) => schema.safeParse(event).success },
+            TWO: { guard: ({ event }) => check(event) },
+            THREE: { guard: ({ event }) => event.n < LIMIT },
+            FOUR: { guard: z.guard },
+            FIVE: { guard: ((event) => event.n > 1).bind(null) },
+            SIX: { actions: assign({ n: ({ event }) => encodeURIComponent(event.n) }) }
+          }
+        }
+      }
+    });`;
+  withFiles({ 'm.mjs': text }, (program) => {
+    const { stderr } = program('m.mjs');
+    const places = { ONE: 'guard', TWO: 'guard', THREE: 'guard', FOUR: 'guard', FIVE: 'guard', SIX: 'actions.context.n' };
+    for (const [event, reason] of Object.entries({
+      ONE: 'it calls `safeParse` of the package zod-elsewhere, which is not installed',
+      TWO: 'it calls something of the file ./elsewhere/check.js, which is not there',
+      THREE: 'it uses something of the file ./elsewhere/check.js, which is not there',
+      FOUR: 'it is a function of the package zod-elsewhere, which is not installed',
+      FIVE: 'its text cannot be read: it is bound',
+      SIX: 'it calls `encodeURIComponent`, which is built in, and of which CEL has nothing'
+    })) {
+      assert.ok(stderr.includes(`to do: states.a.on.${event}.${places[event]}: ${reason}`), `${event}: ${stderr}`);
+    }
+  });
+});
+
 test('which of several machines is asked for', () => {
   const { status, stderr } = run('node', BIN, FIVE);
   assert.equal(status, 1);
   assert.match(stderr, /choose one with --name: cart, player, poll/);
+});
+
+test('a machine has the name under which it is exported, whatever kind of file that is', () => {
+  const make = "createMachine({ id: 'kid4', initial: 'a', states: { a: {} } })";
+  const other = "createMachine({ id: 'par4', initial: 'b', states: { b: {} } })";
+  const require_ = "const { createMachine } = require('xstate');\n";
+  const import_ = "import { createMachine } from 'xstate';\n";
+  const files = {
+    'whole.cjs': `${require_}const kid = ${make};\nconst par = ${other};\nmodule.exports = { kid, par };`,
+    'each.cjs': `${require_}exports.kid = ${make};\nexports.par = () => ${other};`,
+    'compiled.js': `${require_}Object.defineProperty(exports, '__esModule', { value: true });\nexports.kid = ${make};\nexports.par = ${other};\nexports.default = exports.kid;`,
+    'object.mjs': `${import_}export default { kid: ${make}, par: ${other} };`,
+    'names.mjs': `${import_}export const kid = ${make};\nexport const par = ${other};`,
+    'twice.mjs': `${import_}export const kid = ${make};\nexport default kid;`,
+    'package.json': '{}',
+    'alone.cjs': `${require_}module.exports = ${make};`
+  };
+  withFiles(files, (program) => {
+    for (const file of ['whole.cjs', 'each.cjs', 'compiled.js', 'object.mjs', 'names.mjs']) {
+      for (const [name, id] of [['kid', 'kid4'], ['par', 'par4'], ['kid4', 'kid4']]) {
+        const { status, stdout, stderr } = program(file, '--name', name);
+        assert.equal(status, 0, `${file}: ${stderr}`);
+        assert.equal(JSON.parse(stdout).id, id, file);
+      }
+    }
+    assert.match(program('whole.cjs').stderr, /choose one with --name: kid, par$/m);
+    assert.match(program('whole.cjs', '--name', 'nobody').stderr, /no machine nobody, but kid, par/);
+    for (const file of ['alone.cjs', 'twice.mjs']) assert.equal(JSON.parse(program(file).stdout).id, 'kid4');
+  });
 });
 
 test('JSON that was written for XState 4', () => {
@@ -150,6 +217,47 @@ test("JSON of Stately's export: code in braces, names of places", () => {
   assert.deepEqual(made.states.a.entry, { '@code': 'inline:m.a#entry[0]' });
   assert.deepEqual(made.states.a.on.E, { target: 'b', guard: { '@expr': 'has(context.n) && context.n > 3' }, actions: { type: 'say', params: { n: { '@expr': 'context.n' } } } });
   assert.equal(report.length, 1);
+});
+
+test('an action whose code is not in the JSON, or stands in it as a type, is left to do and no effect', () => {
+  const left = [
+    { type: '{{assign({n: 1})}}' },
+    '{{ ({ context }) => console.log(context.n) }}',
+    { type: 'inline:m.a#entry[0]', params: { a: 1 } },
+    'raise',
+    'log',
+    { type: 'assign' },
+    { type: 'sendTo' },
+    { type: 'enqueueActions' },
+    { type: 'xstate.assign', assignment: {} },
+    { type: 'xstate.raise', delay: 5 },
+    { type: 'xstate.enqueueActions' },
+    { type: 'xstate.pure' }
+  ];
+  const report = [];
+  const { entry } = toStatemesh({ id: 'm', entry: left }, { report });
+  assert.deepEqual(entry.filter((action) => typeof action['@code'] !== 'string'), []);
+  assert.deepEqual(report.map(({ kind, path }) => [kind, path]), left.map((_, index) => ['todo', `entry.${index}`]));
+  assert.match(report[3].message, /`raise` is an action of XState.*`@xstate.raise` with its `event`/);
+  const kept = [
+    { type: 'say' },
+    { type: 'log', params: { text: 'hello' } },
+    { type: 'xstate.raise', event: { type: 'E' } },
+    { type: 'xstate.assign', assignment: { n: 1 } },
+    { type: '@xstate.log', args: ['x'] },
+    { type: 'emit' }
+  ];
+  const none = [];
+  const made = toStatemesh({ id: 'm', actions: { emit: { type: '@xstate.emit', event: { type: 'E' } } }, entry: kept }, { report: none });
+  assert.deepEqual(none, []);
+  assert.deepEqual(made.entry.slice(0, 4), [kept[0], kept[1], { type: '@xstate.raise', event: { type: 'E' } }, { type: '@xstate.assign', context: { n: 1 } }]);
+});
+
+test('a guard and an actor that are code as a type', () => {
+  const config = { id: 'm', initial: 'a', context: { n: 0 }, states: { a: { invoke: { src: '{{ fromPromise(() => ask()) }}' }, on: { E: { guard: { type: '{{ ({context}) => context.n > 3 }}' }, target: 'b' } } }, b: {} } };
+  const { a } = toStatemesh(config).states;
+  assert.deepEqual(a.on.E.guard, { '@expr': 'context.n > 3' });
+  assert.deepEqual(a.entry, { type: 'a.work' });
 });
 
 test('functions without names are told apart', () => {
@@ -238,6 +346,54 @@ test('statemesh import and check: each place that is left has a line and a colum
   } finally {
     rmSync(folder, { recursive: true });
   }
+});
+
+/** A project with one of the two versions of XState, as the package manager lays it out. */
+function beside(version, check) {
+  const folder = mkdtempSync(join(tmpdir(), 'statemesh-xstate-'));
+  try {
+    const { dependencies: _, devDependencies: __, ...manifest } = JSON.parse(readFileSync(join(PACKAGE, 'package.json'), 'utf8'));
+    mkdirSync(join(folder, 'package'));
+    // What it depends on comes from elsewhere: only the peer is at stake here.
+    writeFileSync(join(folder, 'package/package.json'), JSON.stringify(manifest));
+    for (const part of ['bin', 'src']) cpSync(join(PACKAGE, part), join(folder, 'package', part), { recursive: true });
+    mkdirSync(join(folder, 'project'));
+    const own = { name: 'project', version: '1.0.0', dependencies: { xstate: `file:${join(PACKAGE, 'node_modules', version)}` } };
+    writeFileSync(join(folder, 'project/package.json'), JSON.stringify(own));
+    const words = ['install', '--offline', '--ignore-scripts', '--no-audit', '--no-fund', '--install-links', '--save-dev', join(folder, 'package')];
+    const installed = spawnSync('npm', words, { encoding: 'utf8', cwd: join(folder, 'project') });
+    assert.equal(installed.status, 0, installed.stderr);
+    for (const name of ['@bufbuild', 'acorn', 'esbuild']) symlinkSync(join(PACKAGE, 'node_modules', name), join(folder, 'project/node_modules', name));
+    check(join(folder, 'project'));
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+test('the package stands beside XState 4 and 5, and makes a machine only for 5', () => {
+  const script = `
+    import { fromStatemesh, toStatemesh } from 'statemesh-xstate';
+    import { createMachine } from 'xstate';
+    const machine = createMachine({ predictableActionArguments: true, id: 'm', initial: 'a', states: { a: {} } });
+    console.log(fromStatemesh(toStatemesh(machine)).id);`;
+  for (const [version, said] of [['xstate4', /`fromStatemesh` makes a machine of XState 5.*version 4/], ['xstate', /^m$/m]]) {
+    beside(version, (folder) => {
+      writeFileSync(join(folder, 'both.mjs'), script);
+      const { stdout, stderr } = run('node', join(folder, 'both.mjs'));
+      assert.match(stdout + stderr, said);
+      writeFileSync(join(folder, 'm.mjs'), "import { createMachine } from 'xstate';\nexport const m = createMachine({ id: 'm', initial: 'a', states: { a: {} } });");
+      const made = run('node', join(folder, 'node_modules/statemesh-xstate/bin/statemesh-xstate.mjs'), join(folder, 'm.mjs'));
+      assert.deepEqual(JSON.parse(made.stdout), { id: 'm', initial: 'a', states: { a: {} } }, made.stderr);
+    });
+  }
+});
+
+test('a survey has a row for each file with a machine, and counts what is in them', { skip: STATEMESH === undefined }, () => {
+  const { status, stdout, stderr } = run('node', join(PACKAGE, 'survey.mjs'), `${join(PACKAGE, 'machines')}=https://example.org/machines`);
+  assert.equal(status, 0, stderr);
+  assert.match(stdout, /^4 files, 4 became a definition, \d of these accepted at once\n\d+ effects, 1 left to do, \d+ notes$/m);
+  assert.match(stdout, /^\| \[app\.tsx\]\(https:\/\/example\.org\/machines\/app\.tsx\) \| 5 \| 2 \| 1 \| it calls the method `sort` .*\|$/m);
+  assert.match(stdout, /^\| \[parent\.mjs\].* \| 0 \| 0 \| 1 invoked machine to define first \|$/m);
 });
 
 test('what is published has all that it imports', () => {

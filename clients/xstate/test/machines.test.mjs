@@ -6,20 +6,12 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { assign, createActor, createMachine, SimulatedClock } from 'xstate';
-import { interpret } from 'xstate4';
+import { assign as assignFour, createMachine as createFour, interpret, send as sendFour } from 'xstate4';
 import { VirtualClock } from '../../../tests/oracle/clock.mjs';
 import { fromStatemesh, toStatemesh } from '../src/index.mjs';
 import { cart, player, poll } from '../machines/five.mjs';
 import { debounce, form, job } from '../machines/four.mjs';
-
-/** Numbers from a seed, the same in every run. */
-function random(seed) {
-  let state = seed;
-  return (below) => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return Math.floor((state / 2 ** 32) * below);
-  };
-}
+import { random } from '../machines/random.mjs';
 
 /** JSON as the mesh has it: what is undefined is null. */
 const plain = (value) => JSON.parse(JSON.stringify(value, (_, item) => (item === undefined ? null : item)));
@@ -144,6 +136,34 @@ test('a form of XState 4', () => {
     (next) => (next(8) === 0 ? { type: 'OK' } : { type: 'FAIL' }),
     (next) => next(150)
   ]);
+});
+
+test('what a final state of XState 4 gives is the output of the machine, and comes to who invoked it', () => {
+  const data = { name: (context) => context.name, sent: true };
+  const states = { editing: { on: { SEND: 'sent', DROP: 'dropped' } }, sent: { type: 'final', data }, dropped: { type: 'final' } };
+  const config = { predictableActionArguments: true, id: 'kid', context: { name: 'Ada' }, initial: 'editing', states };
+  for (const [event, given] of [['SEND', { name: 'Ada', sent: true }], ['DROP', undefined]]) {
+    let done;
+    interpret(createFour(config)).onDone(({ data: found }) => (done = found)).start().send(event);
+    assert.deepEqual(done, given);
+    // A machine itself, and JSON, in which no function can be.
+    for (const definition of [translated(createFour(config)), toStatemesh({ ...config, states: { ...states, sent: { type: 'final', data: { name: '{{ (context) => context.name }}', sent: true } } } }, { from: 4 })]) {
+      const { actor } = started(fromStatemesh(definition));
+      actor.send({ type: event });
+      assert.equal(actor.getSnapshot().status, 'done');
+      assert.deepEqual(actor.getSnapshot().output, given ?? null);
+    }
+  }
+  const always = { ...config, states: { ...states, dropped: { type: 'final', data: { sent: false } } } };
+  assert.deepEqual(translated(createFour(always)).output, { '@expr': 'event.output' });
+  assert.equal(translated(createFour({ ...config, states: { editing: { on: { SEND: 'sent' } }, sent: { type: 'final' } } })).output, undefined);
+
+  const got = assignFour({ got: (_, event) => event.data.name });
+  const asking = { invoke: { id: 'kid', src: createFour(config), onDone: { target: 'asked', actions: got } }, on: { SAY: { actions: sendFour('SEND', { to: 'kid' }) } } };
+  const parent = createFour({ predictableActionArguments: true, id: 'parent', context: { got: null }, initial: 'asking', states: { asking, asked: {} } });
+  const { actor, shown } = started(fromStatemesh(toStatemesh(parent), { machines: { kid: translated(createFour(config)) } }));
+  actor.send({ type: 'SAY' });
+  assert.deepEqual(shown(), { value: 'asked', context: { got: 'Ada' }, status: 'active' });
 });
 
 test('a promise becomes an effect, and events that count only for the visit that asked', () => {

@@ -5,11 +5,11 @@ import { test } from 'node:test';
 import { evaluate } from '../src/cel.mjs';
 import { Functions } from '../src/functions.mjs';
 
-const CONTEXT = { n: 2, half: 0.5, name: 'Ada', items: [{ sku: 'a', n: 1, done: false }], list: ['p', 'q', 'r'], obj: { k: 1, 7: 2 }, user: null, isOpen: false };
+const CONTEXT = { n: 2, half: 0.5, name: 'Ada', items: [{ sku: 'a', n: 1, done: false }], list: ['p', 'q', 'r'], obj: { k: 1, 7: 2 }, user: null, isOpen: false, numbers: [1, 2], names: ['b', 'a', 'C'] };
 const CONTEXTS = [
   CONTEXT,
-  { n: -3, half: -2.5, name: '', items: [], list: [], obj: {}, user: { name: 'x', tags: ['t'] }, isOpen: true },
-  { n: 0, half: 2.5, name: 'Grace Hopper', items: [{ sku: 'b' }, { sku: '', done: true, n: 4 }], list: ['one'], obj: { a: null }, user: {}, isOpen: false }
+  { n: -3, half: -2.5, name: '', items: [], list: [], obj: {}, user: { name: 'x', tags: ['t'] }, isOpen: true, numbers: [], names: [] },
+  { n: 0, half: 2.5, name: 'Grace Hopper', items: [{ sku: 'b' }, { sku: '', done: true, n: 4 }], list: ['one'], obj: { a: null }, user: {}, isOpen: false, numbers: [3], names: ['x', 'Ab', 'ab'] }
 ];
 const EVENTS = [
   { type: 'E' },
@@ -69,6 +69,9 @@ const VALUES = [
   ({ context }) => context.obj['a'] ?? 'no',
   ({ event }) => event.list?.[0] ?? 'no',
   ({ event }) => event.obj?.a ?? 'no',
+  ({ event }) => event.x ?? null,
+  ({ event }) => event.obj?.a ?? undefined,
+  ({ context, event }) => context.items.find((item) => item.sku === event.k && item.sku !== context.name && item.n !== event.i) ?? null,
   ({ context }) => context.list.slice(1),
   ({ context }) => context.list.slice(-2),
   ({ context }) => context.list.slice(1, 2),
@@ -86,6 +89,24 @@ const VALUES = [
   ({ context }) => context.list.at(1) ?? 'no',
   ({ context }) => context.list.join(),
   ({ context }) => context.list.join('-'),
+  ({ context }) => [context.n, 3].map((n) => n * 2).join('-'),
+  ({ context }) => context.items.map((item) => item.sku).join(', '),
+  ({ context }) => context.numbers.join(),
+  ({ context }) => [...context.list].map((name) => name.trim()).includes('q'),
+  ({ context }) => context.name.indexOf('a'),
+  ({ context }) => context.name.indexOf(''),
+  ({ context }) => context.name.lastIndexOf('a'),
+  ({ context }) => context.name.lastIndexOf(''),
+  ({ context }) => context.names.sort(),
+  ({ context }) => context.names.toSorted(),
+  ({ context }) => [[1], [2, [3]]].flat(),
+  ({ context }) => Number(context.n) + 1,
+  ({ context }) => Number(context.isOpen),
+  ({ context }) => +context.half,
+  ({ context }) => parseFloat(context.half),
+  ({ context }) => parseInt(context.half),
+  ({ context }) => parseInt(context.n, 10),
+  ({ context }) => String(context.n) + context.half.toString() + `${context.isOpen}`,
   ({ context }) => context.items.find((item) => item.done)?.sku ?? 'none',
   ({ context }) => context.n && 'yes',
   ({ context }) => context.name && context.name + '!',
@@ -113,6 +134,34 @@ test('a value is the one that JavaScript computes', () => {
   for (const run of VALUES) compare(run, { may: (event) => String(run) === String(LEAVES_LENGTH) && event.length === undefined });
 });
 
+/** Where JavaScript has a text or a number for it, and the mesh may have none. */
+const CONVERTED = [
+  [({ event }) => parseInt(event.of), [['12.7', 12], ['12', 12], [12.7, 12], [-3.9, -3]]],
+  [({ event }) => parseFloat(event.of), [['12.7', 12.7], [3, 3]]],
+  [({ event }) => Number(event.of), [['12.7', 12.7], ['12', 12], [4, 4]]],
+  [({ event }) => +event.of, [['-1.5', -1.5]]],
+  [({ event }) => `${event.of}`, [['a', 'a'], [3, '3'], [2.5, '2.5'], [true, 'true']]],
+  [({ event }) => String(event.of), [['a', 'a'], [3, '3']]],
+  [({ event }) => event.of.toString(), [['a', 'a'], [false, 'false']]],
+  [({ event }) => 'is ' + event.of, [[3, 'is 3']]],
+  [({ context, event }) => ({ ...context.obj, [event.of]: 1 }).x, [['x', 1]]],
+  [({ event }) => event.of.join('-'), [[[1, 'a', 2.5], '1-a-2.5']]]
+];
+
+test('a conversion of what may not be one is said, and is as in JavaScript where it is one', () => {
+  for (const [run, samples] of CONVERTED) {
+    const report = [];
+    const template = new Functions({ version: 5, context: CONTEXT, report: (found) => report.push(found) }).template(run, 'place');
+    assert.deepEqual(report.map(({ kind }) => kind), ['note'], String(run));
+    assert.match(report[0].message, /^`event\.of(\[\.\.\.\])?`: .*the event is refused/, String(run));
+    for (const [of, expected] of samples) {
+      const scope = { context: CONTEXT, event: { type: 'E', of } };
+      assert.deepEqual(run(scope), expected);
+      assert.deepEqual(resolved(template, scope), expected, `${run} of ${JSON.stringify(of)}`);
+    }
+  }
+});
+
 const GUARDS = [
   ({ event }) => ['a', 'b'].includes(event.x),
   ({ context, event }) => context.list.includes(event.x),
@@ -128,6 +177,8 @@ const GUARDS = [
   ({ context, event }) => context.items.some((item) => item.other === event.a),
   ({ event }) => event.a !== event.x,
   ({ event }) => typeof event.list === 'object',
+  ({ event }) => Number.isInteger(event.x),
+  ({ context }) => Number.isInteger(context.half) || Number.isInteger(context.n),
   ({ event }) => event.ok,
   ({ event }) => !event.ok,
   ({ event }) => event.x == null,
@@ -148,7 +199,7 @@ const DOUBTFUL = [
   [({ event }) => event.x == 1, 'note', /`==` .*`===`/],
   [({ event }) => event.x != 'a', 'note', /`!=` .*`!==`/],
   [({ context }) => context.name == 1, 'note', /`==` .*`===`/],
-  [({ event }) => Number(event.x) % 4, 'note', /`%` .*whole/],
+  [({ context }) => Number(context.n) % 4, 'note', /`%` .*whole/],
   [({ context }) => (context.n / 2) % 4, 'note', /`%` .*whole/],
   [({ context }) => context.half % 1, 'note', /`%` .*whole/],
   [({ event }) => event.x % 2, 'note', /`%` .*whole/],
@@ -159,6 +210,18 @@ const DOUBTFUL = [
   [({ context }) => context.name.split(',', 2), 'todo', /limit/],
   [({ event }) => parseInt(event.x, 16), 'todo', /base/],
   [({ context }) => context.n.toString(2), 'todo', /base/],
+  [({ context }) => `${context.list}`, 'todo', /`join`/],
+  [({ context }) => context.list.indexOf('p'), 'todo', /of a list: ask with `includes`/],
+  [({ event }) => event.x.indexOf('p'), 'todo', /`indexOf` of something that may be a text or a list/],
+  [({ context }) => context.name.indexOf('p', 2), 'todo', /where to begin/],
+  [({ context }) => context.list.sort((a, b) => a - b), 'todo', /comparison/],
+  [({ context }) => context.numbers.sort(), 'todo', /as texts/],
+  [({ event }) => event.x & 4, 'todo', /32 bits: write `math\.bitAnd`/],
+  [({ context }) => 1000 * 2 ** context.n, 'todo', /`math\.bitShiftLeft\(1, n\)`/],
+  [({ event }) => event.x instanceof Error, 'todo', /operator `instanceof`/],
+  [({ event }) => isNaN(event.x), 'todo', /`isNaN`: .*`typeof`/],
+  [({ event }) => Number.isFinite(event.x), 'todo', /`Number.isFinite`: .*`typeof`/],
+  [({ event }) => JSON.stringify(event), 'todo', /`JSON\.stringify`, which is built in/],
   [({ context }) => context.list + context.list, 'todo', /lists/],
   [({ context }) => context.name.replaceAll('a', '$&'), 'todo', /\$/]
 ];
@@ -175,7 +238,7 @@ test('what is not the same is said, with the expression and the way out', () => 
 });
 
 test('a whole number of the context is one until something with a fraction is assigned', () => {
-  for (const [assigned, told] of [[({ context }) => context.n + 1, 0], [({ context }) => context.n / 2, 1], [({ event }) => Number(event.x), 1]]) {
+  for (const [assigned, told] of [[({ context }) => context.n + 1, 0], [({ context }) => context.n / 2, 1], [({ context }) => Number(context.half), 1]]) {
     const report = [];
     const made = new Functions({ version: 5, context: CONTEXT, report: (found) => report.push(found) });
     made.template(({ context }) => (context.n + 1) % 4, 'place');
