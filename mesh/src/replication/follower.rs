@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::config::Replica;
+use super::config::{Configuration, Replica};
 use super::group::{Group, Ignored, Images, Output, Record, Role};
 use super::log::Log;
 use super::message::{Append, Body, Entry, Message, Position};
@@ -117,7 +117,7 @@ impl Group {
             Taken::Whole => {}
             other => return other,
         }
-        let room = self.settings.tail_bytes.saturating_add(self.settings.uncommitted_bytes.saturating_mul(2));
+        let room = self.settings.log_bytes;
         for entry in append.entries {
             match self.log.term_at(entry.index) {
                 Some(term) if term == entry.term => continue,
@@ -202,13 +202,28 @@ impl Group {
     /// Images are in place. What the log has behind them stays if it is the same log.
     pub(super) fn installed(&mut self, images: Images, now: Instant, out: &mut Vec<Output>) {
         let Images { term, position, configuration } = images;
-        if position.index <= self.commit || self.leads() || self.gave_up() || !configuration.is_sound() {
+        if self.leads() || self.gave_up() || !configuration.is_sound() {
             return out.push(Output::Ignored(Ignored::Stale));
         }
         if term > self.ballot.term {
             // The present leader may not have what they have; the one that committed it has.
             self.follow(term, None, now, out);
         }
+        if position.index > self.commit {
+            self.replace(position, configuration, out);
+        }
+        let Role::Follower(follower) = &mut self.role else { return };
+        if follower.leader.is_some() {
+            // What was committed in this term or an earlier one is in the log of this term's leader.
+            follower.matched = follower.matched.max(position.index);
+            follower.owed = true;
+            self.acknowledge(out);
+        } else if self.election.is_none() {
+            self.arm(now, self.settings.retry);
+        }
+    }
+
+    fn replace(&mut self, position: Position, configuration: Arc<Configuration>, out: &mut Vec<Output>) {
         let same = self.log.term_at(position.index) == Some(position.term);
         let record = Record::Installed { position, configuration: Arc::clone(&configuration) };
         if !same {
@@ -219,14 +234,6 @@ impl Group {
         let write = self.writes.entry(position.index);
         out.push(Output::Persist { write, record });
         self.committed_through(position.index, out);
-        let Role::Follower(follower) = &mut self.role else { return };
-        if follower.leader.is_some() {
-            // What was committed in this term or an earlier one is in the log of this term's leader.
-            follower.matched = follower.matched.max(position.index);
-            follower.owed = true;
-        } else {
-            self.arm(now, self.settings.retry);
-        }
     }
 }
 

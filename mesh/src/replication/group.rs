@@ -40,6 +40,9 @@ pub struct Settings {
     pub uncommitted_bytes: usize,
     /// Bytes of committed entries that are kept for followers that lag.
     pub tail_bytes: usize,
+    /// Bytes of entries that a follower takes. It is far above what a leader may have that is not committed: after a restart of all copies that
+    /// is not known, and a follower that took no more could not help to find out.
+    pub log_bytes: usize,
     /// Bytes of entries in one message, but for one that is larger by itself.
     pub append_bytes: usize,
 }
@@ -55,6 +58,7 @@ impl Default for Settings {
             alone: Duration::from_millis(250),
             uncommitted_bytes: 1 << 20,
             tail_bytes: 1 << 20,
+            log_bytes: 64 << 20,
             append_bytes: 64 << 10,
         }
     }
@@ -73,8 +77,10 @@ pub enum Input {
     Lost(MemberName),
     /// This member is heard again.
     Heard(MemberName),
-    /// Something that was sent to this member may not have come: a link was full, or images were not sent.
+    /// Something that was sent to this member may not have come: a link was full.
     Missed(MemberName),
+    /// Images for this follower were sent, or could not be.
+    ImagesEnded(Replica),
     /// Ask for votes without pre-votes: the first leader of a place that was just born.
     Campaign,
     /// What is on the disk is not what was acknowledged. Nothing is promised any more in this life.
@@ -125,7 +131,8 @@ pub enum Output {
     Leader(Option<Replica>),
     /// The copies from now on, committed or not.
     Configured(Arc<Configuration>),
-    /// The follower is too far behind: send it images of what changed, with the index up to where they go.
+    /// The follower is too far behind: send it images of what changed, with the index up to where they go. When that has ended, well or not, say
+    /// [`Input::ImagesEnded`]. It may be asked for again while it goes on, after a link broke.
     NeedImages {
         /// The follower.
         to: Replica,
@@ -288,6 +295,7 @@ impl Group {
             Input::Lost(member) => self.lost(member, now, out),
             Input::Heard(member) => self.heard(&member, now, out),
             Input::Missed(member) => self.probe_member(&member, now, out),
+            Input::ImagesEnded(to) => self.images_ended(&to, now, out),
             Input::Campaign => self.campaign(now, out),
             Input::Damaged => self.give_up(now, out),
             Input::Installed(images) => self.installed(images, now, out),

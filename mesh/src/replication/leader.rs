@@ -292,7 +292,16 @@ impl Group {
             return;
         }
         self.each(|to, progress, source| {
-            if to.name == *member {
+            if to.name == *member && !progress.has_images() {
+                progress.probe(to, source, now, out);
+            }
+        });
+    }
+
+    /// Images were sent, or could not be: what the follower has now is looked for.
+    pub(super) fn images_ended(&mut self, replica: &Replica, now: Instant, out: &mut Vec<Output>) {
+        self.each(|to, progress, source| {
+            if to == replica && progress.has_images() {
                 progress.probe(to, source, now, out);
             }
         });

@@ -71,6 +71,11 @@ impl Progress {
         self.state == State::Stream
     }
 
+    /// Whether it is being sent images.
+    pub(super) fn has_images(&self) -> bool {
+        self.state == State::Images
+    }
+
     /// When to look after it.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.again

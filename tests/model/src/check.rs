@@ -52,6 +52,15 @@ impl Ghost {
         Ok(())
     }
 
+    /// Looks at one copy, after something happened to it.
+    pub fn check_one<'a>(&self, node: &Node, all: impl Iterator<Item = &'a Node>) -> Result<(), String> {
+        if node.group.gave_up() {
+            return Ok(());
+        }
+        self.one(node)?;
+        all.filter(|other| !std::ptr::eq(*other, node)).try_for_each(|other| logs_match(node, other))
+    }
+
     fn one(&self, node: &Node) -> Result<(), String> {
         let group = &node.group;
         let name = group.me();
@@ -61,10 +70,8 @@ impl Ghost {
         if !group.leads() && node.speculative > group.committed().max(node.applied.0) {
             return Err(format!("{name:?} does not lead and has steps that are not committed"));
         }
-        for (entry, term, _) in &self.committed {
-            if entry.index <= group.base().index {
-                continue;
-            }
+        let base = usize::try_from(group.base().index).unwrap_or(usize::MAX);
+        for (entry, term, _) in self.committed.iter().skip(base) {
             let here = group.entries(entry.index).next();
             if entry.index <= group.committed() && here != Some(entry) {
                 return Err(format!("{name:?} lost {entry:?}, which it had committed"));

@@ -3,6 +3,15 @@
 
 use statemesh_mesh::replication;
 
+pub mod bounds;
 pub mod check;
 pub mod model;
 pub mod node;
+pub mod world;
+
+#[cfg(test)]
+mod mistakes {
+    include!(concat!(env!("OUT_DIR"), "/mistakes.rs"));
+}
+#[cfg(test)]
+mod tests;

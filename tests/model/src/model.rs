@@ -5,48 +5,18 @@
 
 use super::check::Ghost;
 use super::node::{Asked, Disk, Node, Sent};
+use super::replication::Ballot;
 use super::replication::config::{Change, Configuration, Replica};
 use super::replication::group::{Input, Settings};
-use super::replication::message::{Envelope, Message};
+use super::replication::message::{Body, Entry, Envelope, Message};
+use crate::bounds::{Bounds, Plan, Start};
 use bytes::Bytes;
-use stateright::{Model, Property};
+use stateright::{Checker, Model, Property};
 use statemesh_protocol::identity::MemberName;
 use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// How much may happen.
-#[derive(Clone, Debug)]
-pub struct Bounds {
-    /// Voters.
-    pub voters: usize,
-    /// Terms.
-    pub terms: u64,
-    /// Entries of a log.
-    pub entries: u64,
-    /// Restarts, over all copies.
-    pub crashes: u8,
-    /// Elections begin with pre-votes.
-    pub pre_votes: bool,
-    /// Followers are told what is committed without a further entry.
-    pub tells: bool,
-    /// What is done to the copies.
-    pub plan: Plan,
-}
-
-/// What is done to the copies, once in a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Plan {
-    /// Nothing.
-    None,
-    /// Another member takes the place of the last voter.
-    Swap,
-    /// The last voter's disk is damaged, and it begins a new life.
-    NewLife,
-    /// The leader hands over.
-    Transfer,
-}
 
 /// A value with its fingerprint, which is cheap to copy, to compare and to hash.
 #[derive(Clone, Debug)]
@@ -98,6 +68,8 @@ impl<T: Eq> Ord for Shared<T> {
 pub struct State {
     pub nodes: Vec<Shared<Node>>,
     pub network: BTreeSet<Shared<Envelope>>,
+    /// Which copy has a slow disk, and crashes.
+    slow: usize,
     crashes: u8,
     damaged: bool,
     ghost: Ghost,
@@ -139,6 +111,7 @@ impl Place {
             commit_delay: if bounds.tells { zero } else { never },
             transfer: never,
             alone: never,
+            append_bytes: if bounds.start == Start::Parted { 1 } else { 64 << 10 },
             // Nothing is trimmed and nothing refused: the bounds are tested elsewhere.
             ..Settings::default()
         };
@@ -149,6 +122,9 @@ impl Place {
         let mut node = Node::clone(&state.nodes[number]);
         let mut asked = Vec::new();
         act(&mut node, &mut asked);
+        while (number != state.slow || self.bounds.crashes == 0) && !node.queue.is_empty() {
+            node.sync(usize::MAX, self.now, &mut asked);
+        }
         let term = node.group.ballot().term;
         state.nodes[number] = Shared::new(node);
         for asked in asked {
@@ -160,6 +136,8 @@ impl Place {
                 Asked::Images(_) | Asked::Damaged(_) => {}
             }
         }
+        let State { nodes, network, .. } = state;
+        network.retain(|envelope| nodes.iter().any(|node| node.group.me().name == envelope.to.name && !is_dead(envelope, node)));
         state.ghost.check(state.nodes.iter().map(|node| &**node))
     }
 
@@ -214,10 +192,10 @@ impl Place {
             }
             Action::Damage(number) => {
                 state.damaged = true;
-                // The copy's disk is gone, its volume's name with it or not.
+                // The end of its journal cannot be read.
                 self.act(state, number, |node, asked| {
-                    let mut disk = Disk::new(node.group.me().clone(), Arc::default(), true);
-                    disk.me.generation = 0;
+                    let mut disk = node.disk.clone();
+                    disk.entries.clear();
                     *node = Node::start(disk, Arc::clone(&self.settings), now);
                     node.handle(Input::Damaged, now, asked);
                 })
@@ -263,6 +241,24 @@ impl Place {
     }
 }
 
+/// Whether a message can never have any effect any more: it answers a term that its receiver will never lead, or ask for votes in, again. Without
+/// it states that differ in nothing else are one.
+fn is_dead(envelope: &Envelope, node: &Node) -> bool {
+    let term = node.disk.ballot.term;
+    let follows = node.group.leader().is_some() && !node.group.leads();
+    match &envelope.message {
+        Message::Ack { term: of, .. } | Message::Nack { term: of, .. } => {
+            *of < term || *of == term && follows
+        }
+        Message::Voted { term: of, .. } => *of < term || *of == term && (follows || node.group.leads()),
+        Message::PreVoted { term: of, granted } => *of < term || *of == term && *granted,
+        Message::TimeoutNow { term: of } => *of < term,
+        Message::Newer { term: of } => *of <= term,
+        Message::Append(_) | Message::PreVote { .. } | Message::Vote { .. } => false,
+        Message::GiveUp { .. } | Message::GaveUp => false,
+    }
+}
+
 impl Model for Place {
     type State = State;
     type Action = Action;
@@ -278,10 +274,26 @@ impl Model for Place {
             Disk::new(me, if there { Arc::clone(&configuration) } else { Arc::default() }, !there)
         };
         let count = self.bounds.voters + usize::from(self.bounds.plan == Plan::Swap);
-        let nodes = names.iter().take(count).map(disk);
-        let nodes = nodes.map(|disk| Shared::new(Node::start(disk, Arc::clone(&self.settings), self.now))).collect();
-        let (network, ghost) = (BTreeSet::new(), Ghost::default());
-        vec![State { nodes, network, crashes: 0, damaged: false, ghost, violation: None }]
+        let mut disks: Vec<_> = names.iter().take(count).map(disk).collect();
+        let mut leaders = Ghost::default().leaders;
+        if self.bounds.start == Start::Parted {
+            for (disk, term) in disks.iter_mut().zip(1..=2) {
+                disk.entries = vec![Entry { term, index: 1, body: Body::Term }];
+                leaders.insert(term, leaders.len());
+            }
+            let second = disks[1].me.clone();
+            disks[0].ballot = Ballot { term: 2, vote: None };
+            disks.iter_mut().skip(1).for_each(|disk| disk.ballot = Ballot { term: 2, vote: Some(second.clone()) });
+        }
+        let nodes: Vec<_> =
+            disks.into_iter().map(|disk| Shared::new(Node::start(disk, Arc::clone(&self.settings), self.now))).collect();
+        // The first voter asks for votes first, so it is one of its own; the others are alike.
+        let slow = 0..if self.bounds.crashes > 0 { 2 } else { 1 };
+        let state = |slow| {
+            let (network, ghost) = (BTreeSet::new(), Ghost { leaders: leaders.clone(), ..Ghost::default() });
+            State { nodes: nodes.clone(), network, slow, crashes: 0, damaged: false, ghost, violation: None }
+        };
+        slow.map(state).collect()
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
@@ -299,7 +311,7 @@ impl Model for Place {
             if !node.queue.is_empty() {
                 actions.push(Action::Sync(number));
             }
-            if state.crashes < self.bounds.crashes && begun {
+            if state.crashes < self.bounds.crashes && begun && number == state.slow {
                 actions.push(Action::Crash(number));
             }
             if group.leads() {
@@ -342,4 +354,12 @@ impl Model for Place {
             }),
         ]
     }
+}
+
+/// Looks at all states, and returns the first violation that is found.
+pub fn violation(bounds: &Bounds) -> Option<String> {
+    let checker = Place::new(bounds.clone()).checker().finish_when(stateright::HasDiscoveries::AnyFailures).spawn_bfs().join();
+    let path = checker.discovery("nothing is violated")?;
+    let state = path.last_state();
+    state.violation.clone()
 }

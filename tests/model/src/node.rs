@@ -20,12 +20,14 @@ pub struct Disk {
     pub entries: Vec<Entry>,
     /// What was applied up to the base.
     pub base_digest: u64,
+    /// Up to where all is known to be committed.
+    pub hint: u64,
 }
 
 impl Disk {
     pub fn new(me: Replica, configuration: Arc<Configuration>, gave_up: bool) -> Self {
         let (ballot, base, entries) = (Ballot::default(), Position::default(), Vec::new());
-        Self { me, gave_up, ballot, base, configuration, entries, base_digest: 0 }
+        Self { me, gave_up, ballot, base, configuration, entries, base_digest: 0, hint: 0 }
     }
 
     fn term_at(&self, index: u64) -> Option<u64> {
@@ -36,7 +38,11 @@ impl Disk {
     }
 
     fn write(&mut self, write: Write) {
-        match write.record {
+        let record = match write.what {
+            What::Record(record) => record,
+            What::Committed(index) => return self.hint = index,
+        };
+        match record {
             Record::Entry(entry) => {
                 self.entries.retain(|other| other.index < entry.index);
                 self.entries.push(entry);
@@ -62,7 +68,7 @@ impl Disk {
             base: self.base,
             configuration: Arc::clone(&self.configuration),
             entries: self.entries.clone(),
-            commit: self.base.index,
+            commit: self.hint,
             gave_up: self.gave_up,
         }
     }
@@ -91,14 +97,21 @@ pub struct Sent {
 #[derive(Clone, Debug)]
 pub struct Write {
     number: u64,
-    record: Record,
+    what: What,
     /// Of images: of what was applied up to there.
     digest: u64,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum What {
+    Record(Record),
+    /// All up to here is committed: the shell's own record, for a restart.
+    Committed(u64),
+}
+
 impl PartialEq for Write {
     fn eq(&self, other: &Self) -> bool {
-        self.record == other.record && self.digest == other.digest
+        self.what == other.what && self.digest == other.digest
     }
 }
 
@@ -106,7 +119,7 @@ impl Eq for Write {}
 
 impl Hash for Write {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (&self.record, self.digest).hash(state);
+        (&self.what, self.digest).hash(state);
     }
 }
 
@@ -121,22 +134,26 @@ pub struct Node {
     pub applied: (u64, u64),
     /// A leader's steps that are not committed: up to where.
     pub speculative: u64,
+    /// It writes down what is committed.
+    pub hints: bool,
     /// The digest of images that are being installed.
-    installing: u64,
+    pub installing: u64,
 }
 
 impl Node {
     pub fn start(disk: Disk, settings: Arc<Settings>, now: Instant) -> Self {
         let group = Group::restored(disk.me.clone(), disk.restored(), settings, now);
-        let applied = (disk.base.index, disk.base_digest);
-        Self { group, disk, queue: VecDeque::new(), applied, speculative: 0, installing: 0 }
+        let known = disk.entries.iter().take_while(|entry| entry.index <= group.committed());
+        let digest = known.fold(disk.base_digest, |digest, entry| chain(digest, entry));
+        let applied = (group.committed(), digest);
+        Self { group, disk, queue: VecDeque::new(), applied, speculative: 0, hints: false, installing: 0 }
     }
 
     /// Ends as in a power cut, and starts again: `kept` writes more than those known to be durable survived.
     pub fn crash(&mut self, kept: usize, settings: Arc<Settings>, now: Instant) {
         let mut disk = self.disk.clone();
         self.queue.drain(..).take(kept).for_each(|write| disk.write(write));
-        *self = Self::start(disk, settings, now);
+        *self = Self { hints: self.hints, ..Self::start(disk, settings, now) };
     }
 
     pub fn handle(&mut self, input: Input, now: Instant, asked: &mut Vec<Asked>) {
@@ -155,10 +172,10 @@ impl Node {
     pub fn sync(&mut self, count: usize, now: Instant, asked: &mut Vec<Asked>) {
         let mut last = None;
         for write in self.queue.drain(..count.min(self.queue.len())) {
-            last = Some(write.number);
+            last = last.max(Some(write.number));
             self.disk.write(write);
         }
-        if let Some(write) = last {
+        if let Some(write) = last.filter(|write| *write > 0) {
             self.handle(Input::Durable(write), now, asked);
         }
     }
@@ -177,11 +194,11 @@ impl Node {
                 Output::Send(envelope) => asked.push(Asked::Send(envelope)),
                 Output::Persist { write, record } => {
                     match &record {
-                        Record::Begin { .. } => self.applied = (0, 0),
+                        Record::Begin { .. } => (self.applied, self.speculative) = ((0, 0), 0),
                         Record::Installed { position, .. } => self.applied = (position.index, self.installing),
                         _ => {}
                     }
-                    self.queue.push_back(Write { number: write, record, digest: self.installing });
+                    self.queue.push_back(Write { number: write, what: What::Record(record), digest: self.installing });
                 }
                 Output::Committed { through } => self.apply(through, asked),
                 Output::Elected { term } => asked.push(Asked::Elected(term)),
@@ -208,6 +225,9 @@ impl Node {
         }
         assert_eq!(index.max(through), index, "what is committed cannot be read");
         self.applied = (index, digest);
+        if self.hints {
+            self.queue.push_back(Write { number: 0, what: What::Committed(index), digest: 0 });
+        }
     }
 }
 
