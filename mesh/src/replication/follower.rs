@@ -59,6 +59,9 @@ impl Group {
         if append.term < self.ballot.term {
             return self.send(from, Message::Newer { term: self.ballot.term }, out);
         }
+        if append.term == self.ballot.term && self.over.contains(&from) {
+            return out.push(Output::Ignored(Ignored::Stale));
+        }
         let leader = self.leader();
         if append.term == self.ballot.term && leader.is_some_and(|leader| *leader != from) {
             return out.push(Output::Ignored(Ignored::Contradiction));

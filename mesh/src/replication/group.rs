@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use statemesh_protocol::hash::mix;
 use statemesh_protocol::identity::MemberName;
 
-use super::config::{Configuration, Replica};
+use super::config::{Configuration, REPLICAS_MAX, Replica};
 use super::follower::Follower;
 use super::leader::Leader;
 use super::log::Log;
@@ -232,6 +232,8 @@ pub struct Group {
     pub(super) log: Log,
     pub(super) commit: u64,
     pub(super) role: Role,
+    /// Copies that do not lead the present term, and will not: messages of theirs may still come late.
+    pub(super) over: Vec<Replica>,
     /// Members that are not heard.
     pub(super) lost: BTreeSet<MemberName>,
     /// When to ask for pre-votes: set for each voter that knows no leader.
@@ -279,8 +281,8 @@ impl Group {
         let commit = commit.clamp(base.index, log.last().index);
         let writes = Writes::new(log.last().index);
         let role = Role::Follower(Follower::default());
-        let lost = BTreeSet::new();
-        let mut group = Self { me, standing, settings, ballot, writes, log, commit, role, lost, election: None };
+        let (over, lost, election) = (Vec::new(), BTreeSet::new(), None);
+        let mut group = Self { me, standing, settings, ballot, writes, log, commit, role, over, lost, election };
         group.arm(now, group.settings.retry);
         group
     }
@@ -294,7 +296,10 @@ impl Group {
             Input::Tick => self.tick(now, out),
             Input::Lost(member) => self.lost(member, now, out),
             Input::Heard(member) => self.heard(&member, now, out),
-            Input::Missed(member) => self.probe_member(&member, now, out),
+            Input::Missed(member) => {
+                self.probe_member(&member, now, out);
+                self.tell_of_abdication(&member, out);
+            }
             Input::ImagesEnded(to) => self.images_ended(&to, now, out),
             Input::Campaign => self.campaign(now, out),
             Input::Damaged => self.give_up(now, out),
@@ -342,9 +347,10 @@ impl Group {
             Message::Voted { term, granted } => self.voted(from, term, granted, now, out),
             Message::TimeoutNow { term } => self.timeout_now(&from, term, now, out),
             Message::Newer { term } if term > self.ballot.term => self.follow(term, None, now, out),
+            Message::Abdicated { term } if term == self.ballot.term => self.is_over(from, now, out),
             Message::GiveUp { term } if term == self.ballot.term && self.follows(&from) => self.give_up(now, out),
             Message::GaveUp => self.peer_gave_up(&from, out),
-            Message::Newer { .. } | Message::GiveUp { .. } => out.push(Output::Ignored(Ignored::Stale)),
+            Message::Newer { .. } | Message::GiveUp { .. } | Message::Abdicated { .. } => out.push(Output::Ignored(Ignored::Stale)),
         }
     }
 
@@ -398,6 +404,29 @@ impl Group {
         self.lost.remove(member);
         self.leader_hears(now);
         self.probe_member(member, now, out);
+        self.tell_of_abdication(member, out);
+    }
+
+    /// Whoever voted for itself and is a follower may have led this term; others, who hear it, may think that it does.
+    fn tell_of_abdication(&self, member: &MemberName, out: &mut Vec<Output>) {
+        let may_have_led = self.ballot.vote.as_ref().is_some_and(|vote| vote.same_volume(&self.me));
+        if matches!(&self.role, Role::Follower(follower) if follower.leader.is_none()) && may_have_led {
+            let there = self.log.configuration().replicas().filter(|replica| replica.name == *member && **replica != self.me);
+            there.for_each(|to| self.abdicated(to.clone(), out));
+        }
+    }
+
+    fn abdicated(&self, to: Replica, out: &mut Vec<Output>) {
+        self.send(to, Message::Abdicated { term: self.ballot.term }, out);
+    }
+
+    /// Stops leading this term, although nobody has begun a later one.
+    pub(super) fn abdicate(&mut self, now: Instant, out: &mut Vec<Output>) {
+        if self.leads() {
+            let others = self.log.configuration().replicas().filter(|replica| **replica != self.me);
+            others.for_each(|to| self.abdicated(to.clone(), out));
+        }
+        self.follow(self.ballot.term, None, now, out);
     }
 
     /// Becomes a follower in this term, which is not below the present one.
@@ -429,12 +458,22 @@ impl Group {
         }
     }
 
+    /// A copy does not lead this term, and will not.
+    fn is_over(&mut self, from: Replica, now: Instant, out: &mut Vec<Output>) {
+        if self.follows(&from) {
+            self.leader_is_gone(now, out);
+        }
+        if !self.over.contains(&from) && self.over.len() < REPLICAS_MAX {
+            self.over.push(from);
+        }
+    }
+
     /// This life is over: its promises cannot be kept.
     fn give_up(&mut self, now: Instant, out: &mut Vec<Output>) {
         if self.standing == Standing::GaveUp {
             return;
         }
-        self.follow(self.ballot.term, None, now, out);
+        self.abdicate(now, out);
         self.standing = Standing::GaveUp;
         self.election = None;
         let write = self.writes.ballot();
@@ -443,7 +482,7 @@ impl Group {
 
     /// A leader gave this volume a new life. To all others it is another server, so nothing of the former one need be kept.
     fn begin_life(&mut self, generation: u64, now: Instant, out: &mut Vec<Output>) {
-        self.follow(self.ballot.term, None, now, out);
+        self.abdicate(now, out);
         self.me.generation = generation;
         self.standing = Standing::Whole;
         self.log = Log::new(Position::default(), Arc::default());
@@ -455,6 +494,9 @@ impl Group {
     }
 
     pub(super) fn set_ballot(&mut self, ballot: Ballot, out: &mut Vec<Output>) {
+        if ballot.term > self.ballot.term {
+            self.over.clear();
+        }
         self.ballot = ballot;
         let write = self.writes.ballot();
         out.push(Output::Persist { write, record: Record::Ballot(self.ballot.clone()) });
@@ -618,6 +660,7 @@ fn message_term(message: &Message) -> Option<u64> {
         | Message::Voted { term, .. }
         | Message::TimeoutNow { term }
         | Message::Newer { term }
+        | Message::Abdicated { term }
         | Message::GiveUp { term } => Some(*term),
         // It is about a term that nobody has, or about none.
         Message::PreVote { .. } | Message::GaveUp => None,

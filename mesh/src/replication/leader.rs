@@ -376,7 +376,7 @@ impl Group {
         if let Some((best, _)) = best {
             self.send(best.clone(), Message::TimeoutNow { term: self.ballot.term }, out);
         }
-        self.follow(self.ballot.term, None, now, out);
+        self.abdicate(now, out);
     }
 
     fn try_to_transfer(&mut self, out: &mut Vec<Output>) {
@@ -395,7 +395,7 @@ impl Group {
         let Role::Leader(leader) = &mut self.role else { return };
         if is_due(leader.alone) {
             // Others may have elected one of theirs; and who hears only this copy would never ask for votes while it leads.
-            return self.follow(self.ballot.term, None, now, out);
+            return self.abdicate(now, out);
         }
         leader.transfer = leader.transfer.take().filter(|(_, _, until)| *until > now);
         let tell = is_due(leader.tell);

@@ -177,6 +177,11 @@ pub enum Message {
         /// The leader's term.
         term: u64,
     },
+    /// The leader of this term leads no more, although it is heard: it gave up, was removed, or hears no majority.
+    Abdicated {
+        /// The term that it led.
+        term: u64,
+    },
     /// What was sent is of an earlier term than this.
     Newer {
         /// The term here.

@@ -255,7 +255,8 @@ fn is_dead(envelope: &Envelope, node: &Node) -> bool {
         Message::TimeoutNow { term: of } => *of < term,
         Message::Newer { term: of } => *of <= term,
         Message::Append(_) | Message::PreVote { .. } | Message::Vote { .. } => false,
-        Message::GiveUp { .. } | Message::GaveUp => false,
+        Message::GiveUp { term: of } | Message::Abdicated { term: of } => *of < term,
+        Message::GaveUp => false,
     }
 }
 

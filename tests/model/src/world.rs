@@ -50,7 +50,9 @@ enum Event {
     /// A member is heard by another one, or not any more.
     Heard(usize, usize, bool),
     Missed(usize, usize),
-    ImagesEnded(usize, usize, Replica),
+    /// A link broke.
+    Broken(usize, usize),
+    ImagesEnded(usize, Replica),
     Start(usize),
     Question(usize, usize, Question, u64),
     Answer(usize, usize, u64, Vec<u16>, u64),
@@ -82,7 +84,7 @@ pub struct World {
     /// What one says the other does not get.
     cut: Vec<Vec<bool>>,
     /// Who sends images to whom.
-    imaging: BTreeSet<(usize, usize)>,
+    imaging: BTreeSet<(usize, Replica)>,
     trouble: bool,
     loss: f64,
     stall: f64,
@@ -193,12 +195,17 @@ impl World {
                 let heard = !self.cut[other][number] && self.members[other].up;
                 self.input(number, if heard { Input::Heard(name) } else { Input::Lost(name) })
             }
+            Event::Broken(number, other) => {
+                let name = self.name(other);
+                self.input(number, Input::Lost(name))?;
+                self.happen(Event::Heard(number, other, true))
+            }
             Event::Missed(number, other) => {
                 let name = self.name(other);
                 self.input(number, Input::Missed(name))
             }
-            Event::ImagesEnded(number, other, to) => {
-                self.imaging.remove(&(number, other));
+            Event::ImagesEnded(number, to) => {
+                self.imaging.remove(&(number, to.clone()));
                 self.input(number, Input::ImagesEnded(to))
             }
             Event::Start(number) => self.start(number),
@@ -243,7 +250,15 @@ impl World {
                 Asked::Elected(term) => self.ghost.elected(term, number)?,
                 Asked::Committed(entry, digest) => self.ghost.commit(&entry, term, digest)?,
                 Asked::Images(to) => self.send_images(number, &to),
-                Asked::Damaged(_) => {}
+                Asked::Damaged(replica) => {
+                    let damaged = self.find(&replica.name).is_none_or(|other| {
+                        let other = &self.members[other].node.group;
+                        other.gave_up() || *other.me() != replica
+                    });
+                    if !damaged {
+                        return Err(format!("{replica:?} is held for damaged"));
+                    }
+                }
             }
         }
         let nodes = self.members.iter().map(|member| &member.node);
@@ -282,12 +297,9 @@ impl World {
         let Some(to) = self.find(&envelope.to.name) else { return };
         let loss = self.loss;
         if self.cut[from][to] || !self.members[to].up || self.chance(loss) {
-            // A link that is full says so; one that was cut says so when it is back.
-            if self.rng.random_bool(0.5) {
-                let delay = self.micros(20_000, 300_000);
-                self.after(delay, Event::Missed(from, to));
-            }
-            return;
+            // A link that is full or was cut says so: all else that is lost is lost with the link.
+            let delay = self.micros(20_000, 300_000);
+            return self.after(delay, Event::Missed(from, to));
         }
         let late = self.chance(0.05);
         let delay = if late { self.micros(10_000, 400_000) } else { self.micros(50, 3_000) };
@@ -301,12 +313,12 @@ impl World {
     fn send_images(&mut self, from: usize, to: &Replica) {
         let Some(number) = self.find(&to.name) else { return };
         let sent = self.members[from].node.images();
-        if !self.imaging.insert((from, number)) {
+        if !self.imaging.insert((from, to.clone())) {
             return;
         }
         // However it ends, the leader learns of it.
         let end = self.micros(300_000, 900_000);
-        self.after(end, Event::ImagesEnded(from, number, to.clone()));
+        self.after(end, Event::ImagesEnded(from, to.clone()));
         if self.cut[from][number] || self.chance(0.1) {
             return;
         }
@@ -469,11 +481,15 @@ impl World {
         Ok(())
     }
 
-    /// All others learn soon whether they hear a member.
+    /// All others learn soon whether they hear a member. Links of a process that ended break, however soon it is there again.
     fn tell_all(&mut self, number: usize) {
         for other in 0..self.members.len() {
             if other != number {
                 let delay = self.micros(100, 250_000);
+                if self.members[number].up {
+                    self.after(delay, Event::Broken(other, number));
+                    self.after(delay, Event::Broken(number, other));
+                }
                 self.after(delay, Event::Heard(other, number, self.members[number].up));
             }
         }
@@ -509,10 +525,7 @@ impl World {
 
     /// The end of a journal cannot be read. At most one copy of the place at a time: a majority that is damaged has lost what it had.
     fn damage(&mut self, number: usize) -> Checked {
-        let alive = |voter: &Replica| {
-            self.members.iter().any(|member| member.node.group.me() == voter && !member.node.group.gave_up())
-        };
-        let whole = |member: &Member| member.node.group.configuration().all_voters().all(alive);
+        let whole = |member: &Member| member.node.group.configuration().all_voters().all(|voter| self.is_alive(voter));
         if !self.members.iter().all(whole) || !self.members[number].up {
             return Ok(());
         }
@@ -558,28 +571,26 @@ impl World {
             self.counts.transfers += u64::from(handed);
             return Ok(());
         }
-        let damaged = self.members.iter().map(|member| &member.node.group).find(|group| {
-            group.gave_up() && configuration.voters.contains(group.me())
-        });
-        let damaged = damaged.map(|group| group.me().clone());
+        let dead = configuration.voters.iter().find(|voter| !self.is_alive(voter));
         let change = match configuration.learners.first() {
             // A learner that does not come is not waited for.
             Some(learner) if self.rng.random_bool(0.1) => Change::RemoveLearner(learner.clone()),
             Some(learner) => {
                 let same = configuration.voters.iter().find(|voter| voter.name == learner.name);
                 let out = self.rng.random_range(0..configuration.voters.len());
-                let out = same.or(damaged.as_ref()).unwrap_or(&configuration.voters[out]).clone();
+                let out = same.or(dead).unwrap_or(&configuration.voters[out]).clone();
                 let stay = configuration.voters.iter().filter(|voter| **voter != out).cloned();
                 Change::Voters(stay.chain([learner.clone()]).collect())
             }
-            None if !self.trouble && damaged.is_none() => return Ok(()),
+            None if !self.trouble && dead.is_none() => return Ok(()),
             None => {
-                let there = configuration.voters.iter().any(|voter| voter.name == other.name);
-                let other = damaged.filter(|_| self.rng.random_bool(0.5)).unwrap_or(other);
-                if there && !configuration.voters.iter().any(|voter| *voter == other && self.is_damaged(voter)) {
+                // A dead voter's next life, or somebody else.
+                let other = dead.filter(|_| self.rng.random_bool(0.5)).unwrap_or(&other);
+                let votes = configuration.voters.iter().find(|voter| voter.name == other.name);
+                if votes.is_some_and(|voter| self.is_alive(voter)) {
                     return Ok(());
                 }
-                Change::AddLearner { name: other.name, volume: other.volume }
+                Change::AddLearner { name: other.name.clone(), volume: other.volume }
             }
         };
         let swaps = matches!(change, Change::Voters(_));
@@ -593,8 +604,9 @@ impl World {
         Ok(())
     }
 
-    fn is_damaged(&self, replica: &Replica) -> bool {
-        self.members.iter().any(|member| member.node.group.gave_up() && member.node.group.me() == replica)
+    /// Whether this life of a copy goes on.
+    fn is_alive(&self, replica: &Replica) -> bool {
+        self.members.iter().any(|member| !member.node.group.gave_up() && member.node.group.me() == replica)
     }
 
     fn heal(&mut self) {
