@@ -185,8 +185,12 @@ impl Progress {
     }
 
     fn settle(&mut self, source: &Source<'_>, now: Instant) {
-        let settled = self.matched == source.log.last().index && self.knows == source.commit;
-        let waits = matches!(self.state, State::Probe | State::Stream) && !settled;
+        let waits = match self.state {
+            // Its answer is missing, whatever else it said.
+            State::Probe => true,
+            State::Stream => self.matched < source.log.last().index || self.knows < source.commit,
+            State::Unheard | State::Images | State::Damaged => false,
+        };
         self.again = if waits { now.checked_add(source.settings.resend) } else { None };
     }
 
