@@ -30,7 +30,7 @@ fn main() {
         );
         all += &format!("({:?}, {}::model::violation, {}::world::violation),\n", mistake.name, mistake.name, mistake.name);
     }
-    let table = "pub(crate) const ALL: &[(&str, fn(&crate::bounds::Bounds) -> Option<String>, fn(u64) -> Option<String>)]";
+    let table = "pub(crate) const ALL: &[(&str, fn(&crate::bounds::Bounds, usize) -> Option<String>, fn(u64) -> Option<String>)]";
     fs::write(out.join("mistakes.rs"), format!("{modules}{table} = &[{all}];")).expect("OUT_DIR can be written");
 }
 

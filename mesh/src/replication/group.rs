@@ -518,8 +518,12 @@ impl Group {
         self.election = now.checked_add(after + stagger.saturating_mul(rank) + Duration::from_micros(jitter));
     }
 
+    /// Whether this copy may ask for votes. One that is no voter by an entry that is not committed must, too: it may have the newest log, which
+    /// the former voters will not do without (dissertation, 4.2.2). It does not count itself.
     pub(super) fn may_lead(&self) -> bool {
-        self.standing == Standing::Whole && self.log.configuration().votes(&self.me)
+        let votes = |configuration: &Arc<Configuration>| configuration.votes(&self.me);
+        let before = self.log.configuration_before().filter(|_| self.log.configured_at() > self.commit);
+        self.standing == Standing::Whole && (votes(self.log.configuration()) || before.is_some_and(votes))
     }
 
     /// Forgets committed entries beyond what is kept for followers. It is done before an input, so that what the last one committed could

@@ -102,7 +102,12 @@ impl Progress {
         }
         self.round += 1;
         self.state = State::Probe;
-        self.next = self.next.min(source.log.last().index.saturating_add(1)).max(self.matched.saturating_add(1));
+        let end = source.log.last().index.saturating_add(1);
+        self.next = self.next.min(end).max(self.matched.saturating_add(1));
+        if source.log.position_at(self.next - 1).is_none() {
+            // It needs images, as far as is known. It is asked all the same: it may have them by now, or know a later term.
+            self.next = end;
+        }
         self.send(to, source, true, now, out);
     }
 

@@ -44,3 +44,18 @@ pub enum Plan {
     /// The leader hands over.
     Transfer,
 }
+
+/// Three voters, two terms, nothing but messages.
+pub const PLAIN: Bounds = Bounds {
+    voters: 3,
+    terms: 2,
+    start: Start::Birth,
+    entries: 2,
+    crashes: 0,
+    pre_votes: false,
+    tells: false,
+    plan: Plan::None,
+};
+
+/// Two leaders have come to nothing, and two more come.
+pub const PARTED: Bounds = Bounds { start: Start::Parted, terms: 4, entries: 0, ..PLAIN };

@@ -11,12 +11,18 @@ use super::replication::group::{Input, Settings};
 use super::replication::message::{Body, Entry, Envelope, Message};
 use crate::bounds::{Bounds, Plan, Start};
 use bytes::Bytes;
-use stateright::{Checker, Model, Property};
+use stateright::{Model, Property};
 use statemesh_protocol::identity::MemberName;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
 
 /// A value with its fingerprint, which is cheap to copy, to compare and to hash.
 #[derive(Clone, Debug)]
@@ -24,9 +30,7 @@ pub struct Shared<T>(Arc<(u64, T)>);
 
 impl<T: Hash> Shared<T> {
     fn new(value: T) -> Self {
-        let mut hasher = std::hash::DefaultHasher::new();
-        value.hash(&mut hasher);
-        Self(Arc::new((hasher.finish(), value)))
+        Self(Arc::new((hash(&value), value)))
     }
 }
 
@@ -357,10 +361,22 @@ impl Model for Place {
     }
 }
 
-/// Looks at all states, and returns the first violation that is found.
-pub fn violation(bounds: &Bounds) -> Option<String> {
-    let checker = Place::new(bounds.clone()).checker().finish_when(stateright::HasDiscoveries::AnyFailures).spawn_bfs().join();
-    let path = checker.discovery("nothing is violated")?;
-    let state = path.last_state();
-    state.violation.clone()
+/// The first violation in any state, the nearest states first. It is here for cores with a mistake, of which there are many: it is compiled in a
+/// tenth of the time that stateright takes.
+pub fn violation(bounds: &Bounds, states: usize) -> Option<String> {
+    let place = Place::new(bounds.clone());
+    let mut queue: VecDeque<State> = place.init_states().into();
+    let (mut seen, mut actions) = (HashSet::new(), Vec::new());
+    while let Some(state) = queue.pop_front().filter(|_| seen.len() < states) {
+        place.actions(&state, &mut actions);
+        for next in actions.drain(..).filter_map(|action| place.next_state(&state, action)) {
+            if next.violation.is_some() {
+                return next.violation;
+            }
+            if seen.insert(hash(&next)) {
+                queue.push_back(next);
+            }
+        }
+    }
+    None
 }

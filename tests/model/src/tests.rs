@@ -1,20 +1,23 @@
-use crate::bounds::{Bounds, Plan};
+use crate::bounds::{Bounds, PARTED, PLAIN, Plan};
 use crate::mistakes;
 use std::time::Instant;
 
-const PLAIN: Bounds = Bounds { voters: 3, terms: 2, entries: 2, crashes: 0, pre_votes: false, tells: false, plan: Plan::None };
-
 #[test]
 fn look() {
-    let all = [PLAIN, Bounds { terms: 3, ..PLAIN }, Bounds { crashes: 1, entries: 1, ..PLAIN }, Bounds { plan: Plan::NewLife, entries: 1, ..PLAIN }, Bounds { plan: Plan::Swap, entries: 1, ..PLAIN }];
+    let crash = Bounds { crashes: 1, entries: 1, ..PLAIN };
+    let life = Bounds { plan: Plan::NewLife, entries: 0, ..PLAIN };
+    let swap = Bounds { plan: Plan::Swap, entries: 0, ..PLAIN };
+    let all = [("plain", PLAIN), ("crash", crash), ("parted", PARTED), ("life", life), ("swap", swap)];
     let only = std::env::var("ONLY").ok();
-    for (name, model, _) in mistakes::ALL {
+    for (name, model, world) in mistakes::ALL {
         if only.as_ref().is_some_and(|only| !name.contains(only.as_str())) { continue }
-        for bounds in &all {
+        for (what, bounds) in &all {
             let started = Instant::now();
-            let found = model(bounds);
-            println!("{name} {bounds:?}: {found:?} {:?}", started.elapsed());
-            if found.is_some() { break }
+            let found = model(bounds, 150_000);
+            println!("{name} {what}: {found:?} {:?}", started.elapsed());
         }
+        let started = Instant::now();
+        let found = (1..150).find_map(|seed| Some((seed, std::panic::catch_unwind(|| world(seed)).unwrap_or(Some("panic".into()))?)));
+        println!("{name}: {found:?} {:?}", started.elapsed());
     }
 }
