@@ -28,7 +28,8 @@ fn main() {
             own("model"),
             own("world"),
         );
-        all += &format!("({:?}, {}::model::violation, {}::world::violation),\n", mistake.name, mistake.name, mistake.name);
+        all +=
+            &format!("({:?}, {}::model::violation, {}::world::violation),\n", mistake.name, mistake.name, mistake.name);
     }
     let table = "pub(crate) const ALL: &[(&str, fn(&crate::bounds::Bounds, usize) -> Option<String>, fn(u64) -> Option<String>)]";
     fs::write(out.join("mistakes.rs"), format!("{modules}{table} = &[{all}];")).expect("OUT_DIR can be written");
@@ -39,7 +40,8 @@ fn copy(core: &Path, folder: &Path, mistake: &Mistake) {
     let mut made = 0;
     for file in fs::read_dir(core).expect("the core is there").flatten().map(|entry| entry.path()) {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let mut text = fs::read_to_string(&file).expect("a source file is a text").replace("#[cfg(test)]\nmod tests;\n", "");
+        let mut text =
+            fs::read_to_string(&file).expect("a source file is a text").replace("#[cfg(test)]\nmod tests;\n", "");
         if let Some(tests) = text.find("#[cfg(test)]\nmod tests {") {
             text.truncate(tests);
         }

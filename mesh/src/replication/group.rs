@@ -350,7 +350,9 @@ impl Group {
             Message::Abdicated { term } if term == self.ballot.term => self.is_over(from, now, out),
             Message::GiveUp { term } if term == self.ballot.term && self.follows(&from) => self.give_up(now, out),
             Message::GaveUp => self.peer_gave_up(&from, out),
-            Message::Newer { .. } | Message::GiveUp { .. } | Message::Abdicated { .. } => out.push(Output::Ignored(Ignored::Stale)),
+            Message::Newer { .. } | Message::GiveUp { .. } | Message::Abdicated { .. } => {
+                out.push(Output::Ignored(Ignored::Stale))
+            }
         }
     }
 
@@ -393,10 +395,12 @@ impl Group {
     }
 
     fn lost(&mut self, member: MemberName, now: Instant, out: &mut Vec<Output>) {
-        if self.leader().is_some_and(|leader| leader.name == member && *leader != self.me) {
+        let leads = self.leader().is_some_and(|leader| leader.name == member && *leader != self.me);
+        // First, so that it does not count as a voter that asks before this one.
+        self.lost.insert(member);
+        if leads {
             self.leader_is_gone(now, out);
         }
-        self.lost.insert(member);
         self.leader_hears(now);
     }
 
@@ -411,7 +415,8 @@ impl Group {
     fn tell_of_abdication(&self, member: &MemberName, out: &mut Vec<Output>) {
         let may_have_led = self.ballot.vote.as_ref().is_some_and(|vote| vote.same_volume(&self.me));
         if matches!(&self.role, Role::Follower(follower) if follower.leader.is_none()) && may_have_led {
-            let there = self.log.configuration().replicas().filter(|replica| replica.name == *member && **replica != self.me);
+            let there =
+                self.log.configuration().replicas().filter(|replica| replica.name == *member && **replica != self.me);
             there.for_each(|to| self.abdicated(to.clone(), out));
         }
     }
@@ -666,7 +671,8 @@ fn message_term(message: &Message) -> Option<u64> {
         | Message::Newer { term }
         | Message::Abdicated { term }
         | Message::GiveUp { term } => Some(*term),
-        // It is about a term that nobody has, or about none.
-        Message::PreVote { .. } | Message::GaveUp => None,
+        // It is about the term after the one that the sender has.
+        Message::PreVote { term, .. } => term.checked_sub(1),
+        Message::GaveUp => None,
     }
 }

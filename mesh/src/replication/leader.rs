@@ -382,7 +382,8 @@ impl Group {
     fn try_to_transfer(&mut self, out: &mut Vec<Output>) {
         let Self { role: Role::Leader(leader), log, .. } = self else { return };
         let Some((to, told, _)) = &mut leader.transfer else { return };
-        let has = leader.followers.iter().any(|(other, progress)| other == to && progress.matched() == log.last().index);
+        let has =
+            leader.followers.iter().any(|(other, progress)| other == to && progress.matched() == log.last().index);
         if has && !*told {
             *told = true;
             let (to, term) = (to.clone(), self.ballot.term);

@@ -104,14 +104,11 @@ impl Group {
         last >= self.log.last()
     }
 
-    pub(super) fn pre_vote(
-        &mut self,
-        from: Replica,
-        term: u64,
-        last: Position,
-        now: Instant,
-        out: &mut Vec<Output>,
-    ) {
+    pub(super) fn pre_vote(&mut self, from: Replica, term: u64, last: Position, now: Instant, out: &mut Vec<Output>) {
+        if let Some(current) = term.checked_sub(1).filter(|current| *current > self.ballot.term) {
+            // Whom this copy follows does not lead the newest term, and may not know that anybody thinks so.
+            self.follow(current, None, now, out);
+        }
         let later = term > self.ballot.term;
         if later && self.leader() == Some(&from) {
             // It would not ask if it led.
@@ -197,5 +194,4 @@ impl Group {
         }
         self.campaign(now, out);
     }
-
 }

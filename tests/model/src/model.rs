@@ -11,8 +11,8 @@ use super::replication::group::{Input, Settings};
 use super::replication::message::{Body, Entry, Envelope, Message};
 use crate::bounds::{Bounds, Plan, Start};
 use bytes::Bytes;
-use stateright::{Model, Property};
 use statemesh_protocol::identity::MemberName;
+use stateright::{Model, Property};
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -122,7 +122,12 @@ impl Place {
         Self { bounds, settings: Arc::new(settings), now: Instant::now() }
     }
 
-    fn act(&self, state: &mut State, number: usize, act: impl FnOnce(&mut Node, &mut Vec<Asked>)) -> Result<(), String> {
+    fn act(
+        &self,
+        state: &mut State,
+        number: usize,
+        act: impl FnOnce(&mut Node, &mut Vec<Asked>),
+    ) -> Result<(), String> {
         let mut node = Node::clone(&state.nodes[number]);
         let mut asked = Vec::new();
         act(&mut node, &mut asked);
@@ -141,7 +146,9 @@ impl Place {
             }
         }
         let State { nodes, network, .. } = state;
-        network.retain(|envelope| nodes.iter().any(|node| node.group.me().name == envelope.to.name && !is_dead(envelope, node)));
+        network.retain(|envelope| {
+            nodes.iter().any(|node| node.group.me().name == envelope.to.name && !is_dead(envelope, node))
+        });
         state.ghost.check(state.nodes.iter().map(|node| &**node))
     }
 
@@ -164,9 +171,7 @@ impl Place {
                 state.crashes += 1;
                 self.act(state, number, |node, _| node.crash(0, Arc::clone(&self.settings), now))
             }
-            Action::Campaign(number) => {
-                self.act(state, number, |node, asked| node.handle(Input::Campaign, now, asked))
-            }
+            Action::Campaign(number) => self.act(state, number, |node, asked| node.handle(Input::Campaign, now, asked)),
             Action::Tick(number) => self.act(state, number, |node, asked| node.handle(Input::Tick, now, asked)),
             Action::Propose(number) => self.act(state, number, |node, asked| {
                 let mut out = Vec::new();
@@ -229,7 +234,8 @@ impl Place {
         }
         let newcomer = state.nodes[self.newcomer()].group.me();
         let room = group.last().index < self.bounds.entries + 4;
-        let knows = group.configuration().replicas().any(|replica| replica.same_volume(newcomer) && replica.generation > 0);
+        let knows =
+            group.configuration().replicas().any(|replica| replica.same_volume(newcomer) && replica.generation > 0);
         match self.bounds.plan {
             Plan::None => {}
             Plan::Transfer => (0..state.nodes.len())
@@ -251,9 +257,7 @@ fn is_dead(envelope: &Envelope, node: &Node) -> bool {
     let term = node.disk.ballot.term;
     let follows = node.group.leader().is_some() && !node.group.leads();
     match &envelope.message {
-        Message::Ack { term: of, .. } | Message::Nack { term: of, .. } => {
-            *of < term || *of == term && follows
-        }
+        Message::Ack { term: of, .. } | Message::Nack { term: of, .. } => *of < term || *of == term && follows,
         Message::Voted { term: of, .. } => *of < term || *of == term && (follows || node.group.leads()),
         Message::PreVoted { term: of, granted } => *of < term || *of == term && *granted,
         Message::TimeoutNow { term: of } => *of < term,
@@ -290,8 +294,10 @@ impl Model for Place {
             disks[0].ballot = Ballot { term: 2, vote: None };
             disks.iter_mut().skip(1).for_each(|disk| disk.ballot = Ballot { term: 2, vote: Some(second.clone()) });
         }
-        let nodes: Vec<_> =
-            disks.into_iter().map(|disk| Shared::new(Node::start(disk, Arc::clone(&self.settings), self.now))).collect();
+        let nodes: Vec<_> = disks
+            .into_iter()
+            .map(|disk| Shared::new(Node::start(disk, Arc::clone(&self.settings), self.now)))
+            .collect();
         // The first voter asks for votes first, so it is one of its own; the others are alike.
         let slow = 0..if self.bounds.crashes > 0 { 2 } else { 1 };
         let state = |slow| {

@@ -23,22 +23,29 @@ const TROUBLE: Duration = Duration::from_secs(15);
 const RECOVERY: Duration = Duration::from_secs(10);
 const PLACE: Partition = 1;
 
-/// What a run came to: each must have happened in some seed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    pub steps: u64,
-    pub terms: u64,
-    pub committed: u64,
-    pub crashes: u64,
-    pub cuts: u64,
-    pub images: u64,
-    pub swaps: u64,
-    pub lives: u64,
-    pub damaged: u64,
-    pub transfers: u64,
-    pub reads: u64,
-    pub full: u64,
+macro_rules! counts {
+    ($($name:ident),*) => {
+        /// What a run came to.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Counts {
+            $(pub $name: u64,)*
+        }
+
+        impl Counts {
+            /// Adds another run.
+            pub fn add(&mut self, other: &Self) {
+                $(self.$name += other.$name;)*
+            }
+
+            /// A simulation in which a fault never comes proves nothing about it.
+            pub fn everything_happened(&self) -> bool {
+                [$(self.$name),*].iter().all(|count| *count > 0)
+            }
+        }
+    };
 }
+
+counts!(steps, terms, committed, crashes, cuts, images, swaps, lives, damaged, transfers, reads, full);
 
 #[derive(Debug)]
 enum Event {
@@ -104,7 +111,13 @@ impl World {
         let names: Vec<_> = names.collect();
         let configuration = Arc::new(Configuration::first(names.iter().take(voters).map(|name| (name.clone(), 7))));
         // Small bounds, so that they are met.
-        let settings = Settings { tail_bytes: 2_000, uncommitted_bytes: 1_500, append_bytes: 400, log_bytes: 1 << 20, ..Settings::default() };
+        let settings = Settings {
+            tail_bytes: 2_000,
+            uncommitted_bytes: 1_500,
+            append_bytes: 400,
+            log_bytes: 1 << 20,
+            ..Settings::default()
+        };
         let settings = Arc::new(settings);
         let now = Instant::now();
         let hints = rng.random_bool(0.5);
@@ -124,7 +137,21 @@ impl World {
         let (began, number, trouble, proposed) = (now, 0, true, 0);
         let imaging = BTreeSet::new();
         let mut world = Self {
-            rng, began, now, members, events, number, cut, imaging, trouble, loss, stall, settings, ghost, counts, proposed,
+            rng,
+            began,
+            now,
+            members,
+            events,
+            number,
+            cut,
+            imaging,
+            trouble,
+            loss,
+            stall,
+            settings,
+            ghost,
+            counts,
+            proposed,
         };
         for event in [Event::Client, Event::Nemesis, Event::Operator] {
             world.after(Duration::from_millis(10), event);
@@ -647,10 +674,29 @@ impl std::fmt::Display for World {
         writeln!(f, "at {:?}, {:?}", self.now - self.began, self.counts)?;
         for member in &self.members {
             let group = &member.node.group;
-            let role = if group.leads() { "leads" } else if group.gave_up() { "gave up" } else { "" };
+            let role = if group.leads() {
+                "leads"
+            } else if group.gave_up() {
+                "gave up"
+            } else {
+                ""
+            };
             let (term, leader) = (group.ballot().term, group.leader());
-            writeln!(f, "{:?} {role} term {term} follows {leader:?} {:?} commit {}", group.me(), group.last(), group.committed())?;
-            writeln!(f, "   base {:?} durable {} deadline {:?} up {}", group.base(), group.durable_index(), group.next_deadline().map(|at| at.saturating_duration_since(self.now)), member.up)?;
+            writeln!(
+                f,
+                "{:?} {role} term {term} follows {leader:?} {:?} commit {}",
+                group.me(),
+                group.last(),
+                group.committed()
+            )?;
+            writeln!(
+                f,
+                "   base {:?} durable {} deadline {:?} up {}",
+                group.base(),
+                group.durable_index(),
+                group.next_deadline().map(|at| at.saturating_duration_since(self.now)),
+                member.up
+            )?;
             writeln!(f, "   {:?}", group.configuration())?;
         }
         Ok(())

@@ -92,7 +92,11 @@ impl Pair {
                 Message::Nack { hint, .. } => Said::Rejected { index: hint.index, term: hint.term },
                 Message::Newer { .. } => Said::Newer,
                 Message::PreVoted { granted, .. } | Message::Voted { granted, .. } => {
-                    if granted { Said::Granted } else { Said::Refused }
+                    if granted {
+                        Said::Granted
+                    } else {
+                        Said::Refused
+                    }
                 }
                 other => panic!("{other:?}"),
             }),
@@ -105,15 +109,19 @@ impl Pair {
         (message.from, message.to) = (from, 1);
         let older = message.term < self.theirs.term;
         self.theirs.step(message).unwrap();
-        self.theirs.msgs.drain(..).map(|answer| match answer.get_msg_type() {
-            MessageType::MsgAppendResponse if older => Said::Newer,
-            MessageType::MsgAppendResponse if answer.reject => {
-                Said::Rejected { index: answer.reject_hint, term: answer.log_term }
-            }
-            MessageType::MsgAppendResponse => Said::Taken,
-            _ if answer.reject => Said::Refused,
-            _ => Said::Granted,
-        }).next_back()
+        self.theirs
+            .msgs
+            .drain(..)
+            .map(|answer| match answer.get_msg_type() {
+                MessageType::MsgAppendResponse if older => Said::Newer,
+                MessageType::MsgAppendResponse if answer.reject => {
+                    Said::Rejected { index: answer.reject_hint, term: answer.log_term }
+                }
+                MessageType::MsgAppendResponse => Said::Taken,
+                _ if answer.reject => Said::Refused,
+                _ => Said::Granted,
+            })
+            .next_back()
     }
 
     fn append(&mut self, leader: &Leader, rng: &mut SmallRng) -> (Option<Said>, Option<Said>) {
@@ -126,8 +134,14 @@ impl Pair {
             return (None, None);
         }
         let body = |index: usize| index.to_le_bytes().to_vec();
-        let entry = |index: usize| Entry { term: at(index), index: index as u64, body: Body::Record(Bytes::from(body(index))) };
-        let their = |index: usize| Theirs { term: at(index), index: index as u64, data: body(index).into(), ..Theirs::default() };
+        let entry =
+            |index: usize| Entry { term: at(index), index: index as u64, body: Body::Record(Bytes::from(body(index))) };
+        let their = |index: usize| Theirs {
+            term: at(index),
+            index: index as u64,
+            data: body(index).into(),
+            ..Theirs::default()
+        };
         let append = Append {
             term: leader.term,
             round: 1,
@@ -146,6 +160,8 @@ impl Pair {
     fn vote(&mut self, leader: &Leader, pre: bool, rng: &mut SmallRng) -> (Option<Said>, Option<Said>) {
         let id = rng.random_range(2..=VOTERS);
         let term = leader.term + u64::from(rng.random_bool(0.3));
+        // One that is further ahead tells ours of a later term; theirs waits until a vote is asked for.
+        let term = if pre { term.min(self.ours.ballot().term + 1) } else { term };
         let end = rng.random_range(0..=leader.log.len());
         let last = Position { term: if end == 0 { 0 } else { leader.log[end - 1] }, index: end as u64 };
         // Who leads does not ask; ours concludes from it that it leads no more.
@@ -167,7 +183,12 @@ impl Pair {
 
     fn same(&self) -> Result<(), String> {
         let vote = |id: u64| if id == 0 { None } else { Some(replica(id)) };
-        let theirs = (self.theirs.term, vote(self.theirs.vote), self.theirs.raft_log.committed, self.theirs.raft_log.last_index());
+        let theirs = (
+            self.theirs.term,
+            vote(self.theirs.vote),
+            self.theirs.raft_log.committed,
+            self.theirs.raft_log.last_index(),
+        );
         let ballot = self.ours.ballot();
         let ours = (ballot.term, ballot.vote.clone(), self.ours.committed(), self.ours.last().index);
         if ours != theirs {
@@ -191,7 +212,12 @@ fn schedule(seed: u64, counts: &mut [u64; 5]) -> Result<(), String> {
         let (ours, theirs) = match rng.random_range(0..8) {
             0 => pair.vote(leader, false, &mut rng),
             1 => pair.vote(leader, true, &mut rng),
-            _ if pair.theirs.leader_id != 0 && pair.theirs.term == leader.term && pair.theirs.leader_id != leader.id => (None, None),
+            _ if pair.theirs.leader_id != 0
+                && pair.theirs.term == leader.term
+                && pair.theirs.leader_id != leader.id =>
+            {
+                (None, None)
+            }
             _ => pair.append(leader, &mut rng),
         };
         if ours != theirs {
@@ -231,7 +257,8 @@ fn a_majority_is_what_the_oracle_holds_for_one() {
     let mut rng = SmallRng::seed_from_u64(7);
     for _ in 0..20_000 {
         let some = |rng: &mut SmallRng| -> BTreeSet<u64> { (1..=9).filter(|_| rng.random_bool(0.5)).collect() };
-        let (mut voters, former) = (some(&mut rng), if rng.random_bool(0.3) { BTreeSet::new() } else { some(&mut rng) });
+        let (mut voters, former) =
+            (some(&mut rng), if rng.random_bool(0.3) { BTreeSet::new() } else { some(&mut rng) });
         voters.insert(1);
         let list = |ids: &BTreeSet<u64>| ids.iter().map(|id| replica(*id)).collect::<Vec<_>>();
         let ours = Configuration { voters: list(&voters), former: list(&former), learners: Vec::new() };
@@ -248,7 +275,11 @@ fn a_majority_is_what_the_oracle_holds_for_one() {
             theirs.mut_prs().get_mut(*id).unwrap().matched = matched[*id as usize];
         }
         let id = |replica: &Replica| replica.name.as_str()[1..].parse::<usize>().unwrap();
-        assert_eq!(ours.decided(|voter| matched[id(voter)]), theirs.mut_prs().maximal_committed_index().0, "{ours:?} {matched:?}");
+        assert_eq!(
+            ours.decided(|voter| matched[id(voter)]),
+            theirs.mut_prs().maximal_committed_index().0,
+            "{ours:?} {matched:?}"
+        );
         let agree = ours.majority(|voter| yes.contains(&(id(voter) as u64)));
         assert_eq!(agree, theirs.prs().has_quorum(&yes.iter().copied().collect()), "{ours:?} {yes:?}");
     }
