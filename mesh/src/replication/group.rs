@@ -332,6 +332,13 @@ impl Group {
         if message_term(&message).is_some_and(|term| term.saturating_sub(self.ballot.term) > TERM_JUMP) {
             return out.push(Output::Ignored(Ignored::Absurd));
         }
+        if let Message::Ack { term, .. } | Message::Nack { term, .. } = message
+            && (term, &to) == (self.ballot.term, &self.me)
+            && !self.leads()
+        {
+            // Only a term's leader is answered: this copy was it, and stopped.
+            return self.abdicated(from, out);
+        }
         if !self.is_addressed(&from, to.generation, &message, now, out) {
             return out.push(Output::Ignored(Ignored::OtherLife));
         }

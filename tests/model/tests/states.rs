@@ -40,6 +40,7 @@ fn a_copy_forgets_what_was_not_durable() {
 }
 
 #[test]
+#[ignore = "the night"]
 fn the_leader_hands_over() {
     all("transfer", Bounds { plan: Plan::Transfer, entries: 2, ..PLAIN });
 }
