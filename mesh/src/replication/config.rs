@@ -213,7 +213,7 @@ mod tests {
         let d = Change::AddLearner { name: MemberName::new("d").unwrap(), volume: 9 };
         let learning = first.after(&d, 5).unwrap();
         let d = Replica { generation: 5, volume: 9, name: MemberName::new("d").unwrap() };
-        assert_eq!(learning.learners, [d.clone()]);
+        assert_eq!(learning.learners, std::slice::from_ref(&d));
         let next = vec![d.clone(), replica("b", 0), replica("c", 0)];
         assert_eq!(first.after(&Change::Voters(next.clone()), 6), None, "d does not learn yet");
         let joint = learning.after(&Change::Voters(next.clone()), 6).unwrap();

@@ -144,7 +144,7 @@ impl Node {
     pub fn start(disk: Disk, settings: Arc<Settings>, now: Instant) -> Self {
         let group = Group::restored(disk.me.clone(), disk.restored(), settings, now);
         let known = disk.entries.iter().take_while(|entry| entry.index <= group.committed());
-        let digest = known.fold(disk.base_digest, |digest, entry| chain(digest, entry));
+        let digest = known.fold(disk.base_digest, chain);
         let applied = (group.committed(), digest);
         Self { group, disk, queue: VecDeque::new(), applied, speculative: 0, hints: false, installing: 0 }
     }

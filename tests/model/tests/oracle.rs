@@ -1,6 +1,6 @@
 //! The core against TiKV's implementation of Raft (`raft` 0.7): a follower of each gets the same messages, and must decide the same; and what
 //! either holds for a majority, with one set of voters and with two, must be the same.
-#![allow(clippy::unwrap_used, reason = "a test")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 use bytes::Bytes;
 use raft::eraftpb::{ConfState, Entry as Theirs, Message as TheirMessage, MessageType};
