@@ -1,5 +1,7 @@
 //! All states of small groups, each within bounds that a minute or so allows; `cargo test -p statemesh-model -- --ignored` looks at larger ones.
 
+#![allow(clippy::panic, reason = "a test")]
+
 use statemesh_model::bounds::{Bounds, PARTED, PLAIN, Plan};
 use statemesh_model::model::Place;
 use stateright::{Checker, Model};
