@@ -13,6 +13,7 @@ pub mod lease;
 pub mod membership;
 pub mod ownership;
 pub mod placement;
+pub mod replication;
 pub mod routing;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
