@@ -480,9 +480,10 @@ fn refusal_of(waiting: &Waiting, code: ErrorCode) -> ErrorCode {
     if waiting.uncertain { ErrorCode::OutcomeUnknown } else { code }
 }
 
-/// Whether a reply is an error.
+/// Whether a reply is an error that does not itself say that nobody knows what was applied.
 pub(super) fn is_refusal(reply: &[u8]) -> bool {
-    Fields::read(reply).is_ok_and(|fields| !fields.is_ok())
+    let code = |fields: Fields<'_>| fields.refused().map(|refused| refused.code);
+    Fields::read(reply).ok().and_then(code).is_some_and(|code| code != Some(ErrorCode::OutcomeUnknown))
 }
 
 /// What sending a request twice does.
@@ -523,6 +524,14 @@ fn repeating_one(raw: &[u8], changed_later: &mut BTreeSet<u64>) -> Repeating {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reply_that_says_that_nobody_knows_goes_on_as_it_is() {
+        let refused = |code: &str| is_refusal(format!(r#"{{"ok":false,"error":{{"code":"{code}"}}}}"#).as_bytes());
+        let all =
+            [refused("event_failed"), refused("of_later"), refused("outcome_unknown"), is_refusal(br#"{"ok":true}"#)];
+        assert_eq!(all, [true, true, false, false]);
+    }
 
     #[test]
     fn only_the_last_that_changes_a_key_is_sent_again_by_its_token() {
