@@ -9,12 +9,19 @@ const REPLACEMENT: char = '\u{fffd}';
 
 /// A name or value from elsewhere, in one line.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { REPLACEMENT } else { c }).collect()
+    text.chars().map(|c| if misleads(c) { REPLACEMENT } else { c }).collect()
+}
+
+/// Whether a character does something to what stands around it: a control character, or one of those that turn the direction of
+/// writing, with which a name can look like another one (Unicode TR 36, 2.6; CVE-2021-42574).
+fn misleads(c: char) -> bool {
+    let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || turns
 }
 
 /// Text as it may be written: of control characters only line ends, tabs and our own colours are left.
 pub(crate) fn shown(text: &str) -> Cow<'_, str> {
-    let is_unwanted = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    let is_unwanted = |c: char| misleads(c) && !matches!(c, '\n' | '\t');
     if !text.contains(is_unwanted) {
         return Cow::Borrowed(text);
     }
@@ -40,9 +47,10 @@ pub(crate) fn shown(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// A text in JSON with those control characters escaped too that JSON lets stand: DEL and the second set, which terminals obey.
+/// A text in JSON with those characters escaped too that JSON lets stand and terminals obey: DEL, the second set of control characters,
+/// and what turns the direction of writing.
 pub(crate) fn json(text: &str) -> Cow<'_, str> {
-    let is_left = |c: char| c.is_control() && c >= '\u{7f}';
+    let is_left = |c: char| misleads(c) && c >= '\u{7f}';
     if !text.contains(is_left) {
         return Cow::Borrowed(text);
     }
@@ -68,14 +76,20 @@ mod tests {
         assert_eq!(shown("\x1b[8mhidden"), "\u{fffd}[8mhidden");
         assert_eq!(shown(&format!("\x1b{}", Style::Good.paint("x"))), "\u{fffd}\x1b[32mx\x1b[0m");
         assert_eq!(shown("NO\x1b[32mPE\x1b[0m"), "NO\u{fffd}[32mPE\u{fffd}[0m", "a name has the same sequences");
+        assert_eq!(
+            shown("order/\u{202e}77\u{2066}"),
+            "order/\u{fffd}77\u{fffd}",
+            "what turns the direction of writing"
+        );
+        assert_eq!(printable("a\u{200f}b\n"), "a\u{fffd}b\u{fffd}");
     }
 
     #[test]
     fn json_says_the_same_without_a_control_character() {
-        let value = serde_json::json!({"key": "a\u{9b}31m\u{7f}\x1b"});
+        let value = serde_json::json!({"key": "a\u{9b}31m\u{7f}\x1b\u{202e}"});
         let text = value.to_string();
         let escaped = json(&text);
-        assert!(!escaped.contains(char::is_control), "{escaped:?}");
+        assert!(!escaped.contains(misleads), "{escaped:?}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&escaped).unwrap(), value);
     }
 }
