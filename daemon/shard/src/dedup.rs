@@ -5,6 +5,8 @@
 //! where the instance stood. The tokens of a key go on when a new life takes the place of one that ended: a repeat for the earlier
 //! life gets that life's answer.
 
+mod unheard;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 

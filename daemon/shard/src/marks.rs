@@ -442,6 +442,19 @@ impl Marks {
         });
     }
 
+    /// A reply said this about a key, and may have been heard by nobody: another one has to say it. That a life was lost as a whole which
+    /// is one of those that meet is not so, or is said by what comes of that.
+    pub(crate) fn say_again(&mut self, place: Place, said: &KeyMark, meeting: [RunId; 2]) {
+        let KeyMark { lost, gone, conflict } = *said;
+        if lost != Lost::No && gone != RunId::default() && !meeting.contains(&gone) {
+            self.mark(place).add_also(gone, Tenure::default());
+        }
+        let is_there = |of: &Conflict| of.reason == ConflictReason::OwnerLost && meeting.contains(&of.run);
+        if let Some(conflict) = conflict.filter(|conflict| !is_there(conflict)) {
+            self.mark(place).add_conflict(conflict, Tenure::default());
+        }
+    }
+
     /// Whether a key's instance was lost, and there is none.
     pub(crate) fn is_gone(&self, partition: u16, hash: u64) -> bool {
         self.by_place.get(&(partition, hash)).is_some_and(|mark| mark.lost == Lost::Gone)
