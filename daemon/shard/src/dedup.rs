@@ -5,8 +5,6 @@
 //! where the instance stood. The tokens of a key go on when a new life takes the place of one that ended: a repeat for the earlier
 //! life gets that life's answer.
 
-mod unheard;
-
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -128,6 +126,18 @@ impl Tokens {
         earlier.0.append(&mut self.0);
         earlier.0.drain(..earlier.0.len().saturating_sub(TOKENS));
         *self = earlier;
+    }
+
+    /// What answers said of what was lost, where another copy of the key has answered the same requests and did not say it. A daemon that
+    /// waits for an answer as a cut comes sends the request again to whoever takes the owner's place, and its client hears that answer.
+    pub(crate) fn unheard<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = KeyMark> + 'a {
+        self.0.iter().filter_map(|(asked, answer)| {
+            let said = answer.mark.as_deref()?;
+            match other.know(*asked) {
+                Known::Same(also) if also.mark != answer.mark => Some(*said),
+                _ => None,
+            }
+        })
     }
 
     /// Appends the bytes for another daemon. Most tokens are of the version that runs now, which need not be named.
