@@ -133,6 +133,18 @@ impl Tokens {
         *self = earlier;
     }
 
+    /// What answers said of what was lost, where another copy of the key has answered the same requests and did not say it. A daemon that
+    /// waits for an answer as a cut comes sends the request again to whoever takes the owner's place, and its client hears that answer.
+    pub(crate) fn unheard<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = KeyMark> + 'a {
+        self.0.iter().filter_map(|(asked, answer)| {
+            let said = answer.mark.as_deref()?;
+            match other.know(*asked) {
+                Known::Same(also) if also.mark != answer.mark => Some(*said),
+                _ => None,
+            }
+        })
+    }
+
     /// Appends the bytes for another daemon. Most tokens are of the version that runs now, which need not be named.
     pub(crate) fn encode(&self, running: &Version, out: &mut Vec<u8>) {
         for (asked, answer) in &self.0 {

@@ -181,18 +181,34 @@ impl Unsaid {
         };
     }
 
-    /// Of two conflicts of a life the earlier transition is the first that is gone.
+    /// Of two conflicts of a life with one copy the earlier transition is the first that is gone. Those with several copies are void one by
+    /// one, as these come, while there is room.
     fn add_conflict(&mut self, conflict: Conflict, tenure: Tenure) {
-        if let Some((known, of)) = self.conflicts.iter_mut().find(|(known, _)| known.run == conflict.run) {
+        let is_full = self.conflicts.len() >= CONFLICTS;
+        let mut conflicts = self.conflicts.iter_mut();
+        if let Some((known, of)) = conflicts.find(|(known, of)| known.run == conflict.run && (*of == tenure || is_full))
+        {
             if *of != tenure {
                 *of = Tenure::default();
             }
             if conflict.lost_from < known.lost_from {
                 *known = conflict;
             }
-        } else if self.conflicts.len() < CONFLICTS {
+        } else if !is_full {
             self.conflicts.push((conflict, tenure));
         }
+    }
+
+    /// All that is gone of the life that lost something first, which is one conflict when it is said.
+    fn next_conflict(&mut self) -> Option<Conflict> {
+        let (mut first, _) = *self.conflicts.first()?;
+        self.conflicts.retain(|(conflict, _)| {
+            if conflict.run == first.run && conflict.lost_from < first.lost_from {
+                first = *conflict;
+            }
+            conflict.run != first.run
+        });
+        Some(first)
     }
 
     /// A life is there, which others may have gone on with from its transition `seq`, in copies that are not: that much of it is not lost.
@@ -230,8 +246,7 @@ impl Unsaid {
     /// The next thing to be said, which is over then.
     fn next(&mut self) -> KeyMark {
         let lost_life = |(run, _)| Conflict { reason: ConflictReason::OwnerLost, lost_from: 1, run };
-        let conflict =
-            if self.conflicts.is_empty() { self.also.pop().map(lost_life) } else { Some(self.conflicts.remove(0).0) };
+        let conflict = self.next_conflict().or_else(|| self.also.pop().map(lost_life));
         KeyMark { lost: std::mem::take(&mut self.lost), gone: std::mem::take(&mut self.gone), conflict }
     }
 
@@ -442,6 +457,19 @@ impl Marks {
         });
     }
 
+    /// A reply said this about a key, and may have been heard by nobody: another one has to say it. That a life was lost as a whole which
+    /// is one of those that meet is not so, or is said by what comes of that.
+    pub(crate) fn say_again(&mut self, place: Place, said: &KeyMark, meeting: [RunId; 2]) {
+        let KeyMark { lost, gone, conflict } = *said;
+        if lost != Lost::No && gone != RunId::default() && !meeting.contains(&gone) {
+            self.mark(place).add_also(gone, Tenure::default());
+        }
+        let is_there = |of: &Conflict| of.reason == ConflictReason::OwnerLost && meeting.contains(&of.run);
+        if let Some(conflict) = conflict.filter(|conflict| !is_there(conflict)) {
+            self.mark(place).add_conflict(conflict, Tenure::default());
+        }
+    }
+
     /// Whether a key's instance was lost, and there is none.
     pub(crate) fn is_gone(&self, partition: u16, hash: u64) -> bool {
         self.by_place.get(&(partition, hash)).is_some_and(|mark| mark.lost == Lost::Gone)
@@ -534,6 +562,25 @@ mod tests {
 
     fn marks_of(max: usize) -> Marks {
         Marks::new(max, Arc::default())
+    }
+
+    #[test]
+    fn what_is_held_for_lost_with_several_copies_is_void_once_all_of_them_are_there_and_is_said_once() {
+        let lost = |lost_from| Conflict { reason: ConflictReason::OwnerLost, lost_from, run: RunId(5) };
+        for (there, said) in [(&[1, 2][..], None), (&[1], Some(3)), (&[2], Some(1)), (&[], Some(1))] {
+            let mut marks = marks_of(9);
+            marks.add_conflict(1, 7, lost(1), Tenure(1));
+            marks.add_conflict(1, 7, lost(3), Tenure(2));
+            marks.add_conflict(1, 7, lost(4), Tenure(2));
+            marks.drop_void((1, 7), |tenure| there.contains(&tenure.0));
+            let next = marks.take(1, 7).and_then(|mark| mark.conflict);
+            assert_eq!(next.map(|conflict| conflict.lost_from), said, "{there:?}");
+            assert_eq!(marks.take(1, 7), None);
+        }
+        let mut marks = marks_of(9);
+        (0..=CONFLICTS as u64).for_each(|n| marks.add_conflict(1, 7, lost(9 - n), Tenure(n)));
+        assert_eq!(marks.take(1, 7).and_then(|mark| mark.conflict), Some(lost(9 - CONFLICTS as u64)));
+        assert_eq!(marks.len(), 0);
     }
 
     #[test]

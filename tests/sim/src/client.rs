@@ -45,6 +45,10 @@ pub struct Habits {
     pub others_share: f64,
     /// After this long without an answer it gives its connection up.
     pub patience: Duration,
+    /// It wants nothing new from then on.
+    pub until: u64,
+    /// From its first request on it comes to one key after the other, to the last one after this time.
+    pub grow: Duration,
 }
 
 impl Default for Habits {
@@ -66,6 +70,8 @@ impl Default for Habits {
             others: Vec::new(),
             others_share: 0.0,
             patience: Duration::from_secs(8),
+            until: u64::MAX,
+            grow: Duration::ZERO,
         }
     }
 }
@@ -125,6 +131,8 @@ pub struct Client {
     connect_at: Option<u64>,
     next_at: u64,
     reads_again_at: u64,
+    /// When it sent its first request.
+    first_at: Option<u64>,
     in_flight: usize,
     retries: VecDeque<Retry>,
     /// What conditions ask for: the last run and seq of each of its keys.
@@ -159,6 +167,7 @@ impl Client {
             connect_at: Some(0),
             next_at: 0,
             reads_again_at: 0,
+            first_at: None,
             in_flight: 0,
             retries: VecDeque::new(),
             heads,
@@ -178,7 +187,10 @@ impl Client {
     /// Whether it asks so often that it should have had an answer within seconds.
     #[must_use]
     pub fn is_eager(&self) -> bool {
-        !self.retired && self.habits.think.1 < Duration::from_secs(2) && self.habits.lazy == 0.0
+        !self.retired
+            && self.habits.until == u64::MAX
+            && self.habits.think.1 < Duration::from_secs(2)
+            && self.habits.lazy == 0.0
     }
 
     /// Whether it has nothing more to do.
@@ -216,12 +228,16 @@ impl Client {
 
     fn wants_a_turn(&self, around: &Surroundings<'_>) -> Option<u64> {
         let sends = self.endpoint.is_open() && self.in_flight < self.habits.window;
-        let event = (sends && !around.stopped).then_some(self.next_at);
+        let event = (sends && self.wants_more(around)).then_some(self.next_at);
         let retry = self.retries.front().filter(|_| sends).map(|retry| retry.not_before);
         let oldest = self.endpoint.wire().and_then(|wire| around.judge.oldest(wire));
         let patience = oldest.map(|oldest| oldest.at + nanos(self.habits.patience));
         let reads = (self.reads_again_at > around.now).then_some(self.reads_again_at);
         [event, retry, patience, reads, self.connect_at].into_iter().flatten().min()
+    }
+
+    fn wants_more(&self, around: &Surroundings<'_>) -> bool {
+        !around.stopped && around.now < self.habits.until
     }
 
     fn connect(&mut self, around: &mut Surroundings<'_>) {
@@ -343,7 +359,7 @@ impl Client {
                 && let Some(retry) = self.retries.pop_front()
             {
                 self.send_again(retry, around);
-            } else if !around.stopped && self.next_at <= around.now {
+            } else if self.wants_more(around) && self.next_at <= around.now {
                 self.send_new(around);
                 if self.dice.chance(0.3) {
                     self.next_at = around.now + nanos(self.dice.time(self.habits.think.0, self.habits.think.1));
@@ -352,6 +368,13 @@ impl Client {
                 return;
             }
         }
+    }
+
+    /// How many keys it has come to by now.
+    fn keys_known(&mut self, now: u64) -> usize {
+        let (all, first) = (self.habits.keys.len(), *self.first_at.get_or_insert(now));
+        let share = (now - first) as f64 / nanos(self.habits.grow).max(1) as f64;
+        if self.habits.grow.is_zero() { all } else { ((all as f64 * share) as usize).clamp(1, all.max(1)) }
     }
 
     fn send_again(&mut self, retry: Retry, around: &mut Surroundings<'_>) {
@@ -385,7 +408,8 @@ impl Client {
     }
 
     fn request(&mut self, around: &mut Surroundings<'_>) -> String {
-        let key = self.dice.pick(&self.habits.keys).cloned().unwrap_or_default();
+        let known = self.keys_known(around.now);
+        let key = self.habits.keys.get(self.dice.index(known)).cloned().unwrap_or_default();
         if self.dice.chance(self.habits.reads) {
             let id = self.note(None, &key, "get", false, false, around);
             let op = ["get", "history", "where", "ping", "explain"][self.dice.index(5)];

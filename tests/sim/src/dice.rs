@@ -68,6 +68,13 @@ impl Dice {
         of.get(self.index(of.len()))
     }
 
+    /// Puts these in an order of chance.
+    pub fn shuffle<T>(&mut self, of: &mut [T]) {
+        for last in (1..of.len()).rev() {
+            of.swap(last, self.index(last + 1));
+        }
+    }
+
     /// 32 random bytes.
     pub fn bytes(&mut self) -> [u8; 32] {
         let mut bytes = [0; 32];

@@ -108,16 +108,23 @@ impl World {
         };
         let wire = u64::MAX;
         endpoint.connect(address, wire);
-        let deadline = self.now() + nanos(Duration::from_secs(60));
+        // They are asked for one after the other.
+        let patience = Duration::from_secs(60) + Duration::from_millis(200) * u32::try_from(keys.len()).unwrap_or(0);
+        let deadline = self.now() + nanos(patience);
         let mut id = u64::MAX / 2;
         while self.now() < deadline && !(todo.is_empty() && asked.is_empty()) {
             self.run(Duration::from_millis(1));
             for news in endpoint.turn(true) {
                 match news {
                     News::Message(message) => {
-                        let body = message.part_slice(0).and_then(|part| serde_json::from_slice(part).ok());
+                        let body: Option<Value> =
+                            message.part_slice(0).and_then(|part| serde_json::from_slice(part).ok());
                         if let (Some(reply), Some((id, key, probe))) = (body, asked.pop_front()) {
                             self.take_final(wire, id, &key, probe, &reply);
+                            if probe && says_more(&reply) {
+                                // Each life that lost something is named by a reply of its own.
+                                todo.push_front((key, true));
+                            }
                         }
                     }
                     News::Opened => {}
@@ -179,6 +186,11 @@ impl World {
         }
         self.judge.ends_with(key, log);
     }
+}
+
+/// Whether a reply says that something is gone: the next one may say more.
+fn says_more(reply: &Value) -> bool {
+    reply["restarted"] == true || reply["conflict"].is_object()
 }
 
 /// Habits of people's programs, by the seed.

@@ -51,10 +51,8 @@ pub enum End {
         seq: u64,
         /// The reply says that the key's former instance was lost.
         restarted: bool,
-        /// The reply says that transitions of the key are gone, beside another state of it.
-        conflict: bool,
-        /// Whose life is gone with its owner, and from which transition on.
-        owner_lost: Option<(String, u64)>,
+        /// What the reply says is gone beside the state of the key that it shows.
+        conflict: Option<Gone>,
         /// The event moved something.
         changed: bool,
     },
@@ -67,6 +65,17 @@ pub enum End {
     },
     /// Its connection ended first.
     Unknown,
+}
+
+/// Transitions of a key that a reply says are gone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Gone {
+    /// Their life.
+    pub run: String,
+    /// The first of them.
+    pub from: u64,
+    /// They went with an owner, of whom it is not known that it did any.
+    pub with_owner: bool,
 }
 
 /// What a watcher saw of a key.
@@ -329,10 +338,13 @@ fn end_of(reply: &Value, at: u64) -> End {
         let run = reply["run"].as_str().filter(|_| reply["new"] != true).map(str::to_owned);
         let seq = reply["seq"].as_u64().unwrap_or(0);
         let [restarted, changed] = ["restarted", "changed"].map(|name| reply[name] == true);
-        let conflict = &reply["conflict"];
-        let lost_from = conflict["lost_from"].as_u64().filter(|_| conflict["reason"] == "owner_lost");
-        let owner_lost = lost_from.and_then(|from| Some((conflict["run"].as_str()?.to_owned(), from)));
-        return End::Done { at, run, seq, restarted, conflict: conflict.is_object(), owner_lost, changed };
+        let gone = &reply["conflict"];
+        let conflict = gone.is_object().then(|| Gone {
+            run: gone["run"].as_str().unwrap_or_default().to_owned(),
+            from: gone["lost_from"].as_u64().unwrap_or_default(),
+            with_owner: gone["reason"] == "owner_lost",
+        });
+        return End::Done { at, run, seq, restarted, conflict, changed };
     }
     End::Refused { at, code: reply["error"]["code"].as_str().unwrap_or("none").to_owned() }
 }
@@ -351,6 +363,12 @@ struct Case<'a> {
     log: Option<Vec<u64>>,
     terms: Terms,
 }
+
+/// For how long a request whose client has gone may still wait at daemons.
+const WAITS: u64 = 20_000_000_000;
+
+/// Ops whose replies show what is to be said of a key, and leave it for another.
+const READS: &[&str] = &["get", "history", "where", "ping", "explain", "other"];
 
 /// Codes that say that nothing was applied.
 const NOTHING_APPLIED: &[&str] = &[
@@ -435,27 +453,30 @@ impl Case<'_> {
         }
     }
 
-    /// Whether something said between these times that what was there is gone.
-    fn said_lost(&self, from: u64, to: u64) -> bool {
-        let by_reply = self
-            .attempts
-            .iter()
-            .any(|a| matches!(a.end, End::Done { at, restarted, conflict, .. } if (restarted || conflict) && at > from && a.at <= to));
-        let by_change = self.said.iter().any(|seen| {
-            ["lost", "restart", "conflict"].contains(&seen.reason.as_str()) && seen.at > from && seen.at <= to
-        });
-        by_reply || by_change
+    /// Whether a reply said between these times that this transition of a life is gone: it names the life and that transition or an earlier
+    /// one, or says that another instance was before its own, of a higher run, which names none.
+    fn said_lost(&self, life: Option<&str>, seq: u64, from: u64, to: u64) -> bool {
+        self.attempts.iter().any(|a| {
+            let End::Done { at, run, restarted, conflict, .. } = &a.end else { return false };
+            // What a life is that began since has a higher run.
+            let another = *restarted && (life.is_none() || run.as_deref() > life);
+            let named =
+                conflict.as_ref().is_some_and(|gone| life.is_none_or(|life| life == gone.run) && gone.from <= seq);
+            (another || named) && *at > from && a.at <= to
+        })
     }
 
     /// Whether a reply that might have said it got lost on its way.
     fn may_have_been_said(&self, from: u64, to: u64) -> bool {
-        let may_have_said = |end: &End| match end {
-            End::Unknown | End::Open => true,
+        let may_have_said = |a: &Attempt| match &a.end {
+            // However late its daemon came to it.
+            End::Unknown | End::Open => a.at + WAITS >= from,
             // Between two daemons its reply may have been lost, with what that said.
             End::Refused { at, code } => *at >= from && ["outcome_unknown", "timeout"].contains(&code.as_str()),
             End::Done { .. } => false,
         };
-        self.attempts.iter().any(|a| may_have_said(&a.end) && !a.told && a.at <= to && from <= to)
+        let says = |a: &&Attempt| !a.told && !READS.contains(&a.op);
+        self.attempts.iter().filter(says).any(|a| may_have_said(a) && a.at <= to)
     }
 
     /// Whether somebody may have removed the instance after this time.
@@ -501,15 +522,20 @@ impl Case<'_> {
     fn what_is_missing_was_said(&self, found: &mut Vec<String>) {
         let there: BTreeSet<u64> = self.log.iter().flatten().copied().collect();
         for attempt in self.attempts {
-            let (Some(n), End::Done { at, .. }) = (attempt.event, &attempt.end) else { continue };
+            let (Some(n), End::Done { at, run, seq, .. }) = (attempt.event, &attempt.end) else { continue };
             if there.contains(&n) || self.may_be_removed_after(attempt.at) {
                 continue;
             }
-            let said = self.said_lost(attempt.at, u64::MAX);
+            let life = run.as_deref();
+            let said = self.said_lost(life, *seq, attempt.at, u64::MAX);
             if self.terms.lossless {
                 found.push(format!("{}: event {n}, acknowledged at {}, is gone", self.key, time(*at)));
             } else if !said && !self.may_have_been_said(*at, u64::MAX) && !self.terms.forgive_rollback {
-                found.push(format!("{}: event {n}, acknowledged at {}, is gone without a word", self.key, time(*at)));
+                let (at, run) = (time(*at), run.as_deref().unwrap_or_default());
+                found.push(format!(
+                    "{}: event {n}, acknowledged at {at} as {seq} of {run}, is gone without a word",
+                    self.key
+                ));
             }
         }
     }
@@ -528,13 +554,14 @@ impl Case<'_> {
         }
         answers.sort_unstable_by_key(|(at, ..)| *at);
         for attempt in self.attempts.iter().filter(|a| a.event.is_some() && !a.dedup) {
-            let End::Done { at, seq, run, restarted: false, conflict: false, changed: true, .. } = &attempt.end else {
+            let End::Done { at, seq, run, restarted: false, conflict: None, changed: true } = &attempt.end else {
                 continue;
             };
             let earlier = answers.iter().take_while(|(answered, ..)| *answered < attempt.at);
             let rolled = earlier.filter(|(_, before, _, of)| before >= seq && *of == run.as_deref()).last();
             if let Some((answered, before, sent, _)) = rolled
-                && !self.said_lost(*sent, *at)
+                // Two sides of a cut may both go on with it: that is said when they meet.
+                && !self.said_lost(run.as_deref(), *before, *sent, u64::MAX)
                 && !self.may_have_been_said(*answered, *at)
             {
                 let (answered, at) = (time(*answered), time(*at));
@@ -552,7 +579,7 @@ impl Case<'_> {
             return;
         }
         for attempt in self.attempts {
-            if let End::Done { at, conflict: true, .. } = &attempt.end {
+            if let End::Done { at, conflict: Some(_), .. } = &attempt.end {
                 found.push(format!("{}: the reply at {} says that transitions are gone", self.key, time(*at)));
             }
         }
@@ -582,7 +609,11 @@ impl Case<'_> {
     fn what_is_there_is_not_named(&self, found: &mut Vec<String>) {
         let there: BTreeSet<u64> = self.log.iter().flatten().copied().collect();
         for attempt in self.attempts {
-            let End::Done { at, run: Some(own), owner_lost: Some((life, from)), .. } = &attempt.end else { continue };
+            let End::Done { at, run: Some(own), conflict: Some(Gone { run: life, from, with_owner: true }), .. } =
+                &attempt.end
+            else {
+                continue;
+            };
             let answered = self.answered_in(life, *from);
             let earlier = answered.iter().find(|(_, when)| *when < attempt.at);
             if own == life
@@ -733,6 +764,34 @@ mod tests {
         judge.reply(1, &json!({"id": 4, "ok": true, "seq": 4, "changed": true, "restarted": true}), 21);
         judge.ends_with("k", Some(vec![1, 2, 3, 4]));
         assert!(verdict(judge).contains("what was before is there"));
+    }
+
+    #[test]
+    fn that_a_life_is_gone_is_said_by_what_names_it_from_there_on_or_by_a_later_instance() {
+        let conflict = |run: &str, from: u64| json!({"reason": "merged", "lost_from": from, "run": run});
+        let judged = |more: Value| {
+            let mut judge = Judge::default();
+            sent(&mut judge, 1, 1);
+            judge.reply(1, &json!({"id": 1, "ok": true, "seq": 5, "changed": true, "run": "7"}), 11);
+            sent(&mut judge, 2, 20);
+            let mut reply = json!({"id": 2, "ok": true, "seq": 1, "changed": true, "run": "8"});
+            reply.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            judge.reply(1, &reply, 21);
+            judge.ends_with("k", Some(vec![2]));
+            verdict(judge)
+        };
+        for said in
+            [json!({"conflict": conflict("7", 5)}), json!({"conflict": conflict("7", 1)}), json!({"restarted": true})]
+        {
+            assert_eq!(judged(said), "");
+        }
+        for other in [
+            json!({"conflict": conflict("6", 1)}),
+            json!({"conflict": conflict("7", 6)}),
+            json!({"restarted": true, "run": "6"}),
+        ] {
+            assert!(judged(other).contains("event 1, acknowledged at 0.000000 s as 5 of 7, is gone without a word"));
+        }
     }
 
     fn removed(judge: &mut Judge, id: u64, at: u64) {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::client::Habits;
 use crate::dice::{Dice, nanos};
 use crate::dns::Mode;
 use crate::world::World;
@@ -25,6 +26,8 @@ pub enum Fault {
     CutOff,
     /// Two and the others do not hear each other, and one of the two dies about when they do again.
     DiesCutOff,
+    /// Two groups do not hear each other, and one of them pauses; as they come together one pauses again, and some are cut off.
+    CutsOverlap,
     /// Links break while partitions are handed off.
     LinksBreakInHandOff,
     /// Links break while what was cut off comes together.
@@ -64,6 +67,7 @@ impl Fault {
         Self::CutOneWay,
         Self::CutOff,
         Self::DiesCutOff,
+        Self::CutsOverlap,
         Self::LinksBreakInHandOff,
         Self::LinksBreakInMerge,
         Self::Leave,
@@ -91,6 +95,7 @@ impl Fault {
             Self::CutOneWay => "cut-one-way",
             Self::CutOff => "cut-off",
             Self::DiesCutOff => "dies-cut-off",
+            Self::CutsOverlap => "cuts-overlap",
             Self::LinksBreakInHandOff => "links-break-in-hand-off",
             Self::LinksBreakInMerge => "links-break-in-merge",
             Self::Leave => "leave-under-load",
@@ -127,6 +132,7 @@ impl Fault {
     #[must_use]
     pub fn lasts(self) -> Duration {
         Duration::from_secs(match self {
+            Self::CutsOverlap => 14,
             Self::CutOff | Self::DiesCutOff | Self::LinksBreakInMerge => 12,
             Self::CutOneWay | Self::Leave | Self::Pause | Self::Dns | Self::DnsNamesOneself | Self::FilesDiffer => 8,
             _ => 5,
@@ -173,6 +179,7 @@ impl Scene<'_> {
             Fault::CutOneWay => self.cut_one_way(),
             Fault::CutOff => self.cut_off(),
             Fault::DiesCutOff => self.dies_cut_off(),
+            Fault::CutsOverlap => self.cuts_overlap(),
             Fault::LinksBreakInHandOff => self.links_break_in_hand_off(),
             Fault::LinksBreakInMerge => self.links_break_in_merge(),
             Fault::Leave => self.leave_and_come_back(),
@@ -254,6 +261,52 @@ impl Scene<'_> {
         self.world.at(heal - before, move |world| world.kill(other));
         self.starts_at(other, heal + nanos(Duration::from_secs(3)));
         Some(())
+    }
+
+    fn cuts_overlap(&mut self) -> Option<()> {
+        self.other?;
+        self.new_keys_at_all();
+        let mut all = self.running.clone();
+        self.dice.shuffle(&mut all);
+        let half = all.split_at(all.len() / 2).0.to_vec();
+        self.world.cut_off(&half);
+        let paused = self.dice.pick(&all).copied()?;
+        let (at, time) = (self.soon(0, 500), self.dice.time(Duration::from_secs(1), Duration::from_secs(2)));
+        self.world.at(at, move |world| world.pause(paused, time));
+        let heal = self.soon(1_500, 3_500);
+        self.world.at(heal, World::heal);
+        // Who comes back is away again before all that it has is merged.
+        let after =
+            |dice: &mut Dice, from: u64, max: u64| from + nanos(dice.time(Duration::ZERO, Duration::from_millis(max)));
+        let also = if self.dice.chance(0.5) { paused } else { self.dice.pick(&all).copied()? };
+        let (at, time) =
+            (after(&mut self.dice, heal, 1_000), self.dice.time(Duration::from_millis(300), Duration::from_secs(5)));
+        self.world.at(at, move |world| world.pause(also, time));
+        self.dice.shuffle(&mut all);
+        let group = all.split_at(if self.dice.chance(0.5) { 1 } else { all.len() / 2 }).0.to_vec();
+        let cut = after(&mut self.dice, at, 1_000);
+        self.world.at(cut, move |world| world.cut_off(&group));
+        let end = cut + nanos(self.dice.time(Duration::from_millis(500), Duration::from_secs(6)));
+        self.world.at(end, World::heal);
+        Some(())
+    }
+
+    /// Clients at all daemons begin one key after the other, and go on with them until all is over.
+    fn new_keys_at_all(&mut self) {
+        let (name, until) = (self.world.now() / 1_000_000, self.world.now() + nanos(self.fault.lasts()));
+        for n in self.running.clone() {
+            let habits = Habits {
+                keys: (0..400).map(|key| format!("new{name}-{key}")).collect(),
+                think: (Duration::from_millis(5), Duration::from_millis(30)),
+                window: 2,
+                dedup: 0.7,
+                reads: 0.0,
+                grow: Duration::from_secs(8),
+                until,
+                ..Habits::default()
+            };
+            self.world.add_client(n, habits);
+        }
     }
 
     fn links_break_in_hand_off(&mut self) -> Option<()> {

@@ -18,7 +18,7 @@ use crate::change::lost_change;
 use crate::dedup::Tokens;
 use crate::history::History;
 use crate::instance::Entry;
-use crate::marks::{Conflict, ConflictReason};
+use crate::marks::{Conflict, ConflictReason, KeyMark};
 use crate::removed::Left;
 
 /// What a partition had when it was frozen.
@@ -490,6 +490,8 @@ impl State {
         let (life, before) = (here.run, self.before(partition, &here_trail));
         self.marks.found((partition, hash), life, before);
         let met = self.part(partition).map(|part| meet((&came, &trail), (here, &here_trail), part, merge))?;
+        let meeting = [life, came.run];
+        let unheard = unheard_of(&came, here);
         let is_another = life != came.run;
         if is_another {
             self.marks.met((partition, hash));
@@ -508,6 +510,7 @@ impl State {
             self.note_arrival(number, run.now);
         }
         self.arm(number);
+        unheard.iter().for_each(|said| self.marks.say_again((partition, hash), said, meeting));
         if let Some(lost) = met.lost {
             self.marks.add_conflict(partition, hash, lost, Tenure::default());
             self.publish_conflict(number, run);
@@ -559,6 +562,12 @@ fn meet(came: (&Entry, &Trail), here: (&Entry, &Trail), part: &Part, merge: Opti
     let lost_from = known.unwrap_or_default() + 1;
     let lost = Conflict { reason: ConflictReason::Merged, lost_from, run: loser.run };
     Met { comes, lost: has_more.then_some(lost) }
+}
+
+/// What replies about two states of a key said of what was lost, and nobody may have heard.
+fn unheard_of(came: &Entry, here: &Entry) -> Vec<KeyMark> {
+    let (Some(came), Some(here)) = (&came.tokens, &here.tokens) else { return Vec::new() };
+    came.unheard(here).chain(here.unheard(came)).collect()
 }
 
 /// Of two states of a key, whether the first is the one to go on with: in the same life the one with more transitions; of two

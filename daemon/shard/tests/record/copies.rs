@@ -227,6 +227,77 @@ fn each_life_that_lost_something_is_named_by_a_reply_of_its_own() {
     assert_eq!(said, lost);
 }
 
+/// What replies about a key say that is gone, one after the other until they say nothing: each life, and from where on.
+fn all_said(daemon: &mut Daemon, key: &str) -> Vec<(String, u64)> {
+    let said = std::iter::from_fn(|| {
+        let conflict = daemon.send(key, "NOTHING", "")["conflict"].clone();
+        Some((conflict["run"].as_str()?.to_owned(), conflict["lost_from"].as_u64()?))
+    });
+    said.collect()
+}
+
+fn life(reply: &serde_json::Value) -> String {
+    reply["run"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn what_a_reply_said_that_a_cut_may_have_kept_from_its_client_is_said_again_once_it_was_answered_on_the_other_side() {
+    let token = r#","dedup":"t""#;
+    for winner in [Winner::Here, Winner::Coming] {
+        for back in [false, true] {
+            let (mut here, mut there, mut third) = (Daemon::new(), Daemon::new(), Daemon::new());
+            let kept = (0..2).map(|_| here.send("k", "GO", "")).last().unwrap();
+            let lost = there.send("k", "GO", "");
+            merge(&mut there, &mut here, Winner::Here);
+            // Its answer does not arrive, and the daemon that passed it on sends it to another.
+            assert_eq!(here.send("k", "GO", token)["conflict"]["run"], lost["run"]);
+            let again = third.send("k", "GO", token);
+            let (mut from, mut into) = if back { (here, third) } else { (third, here) };
+            let keeps_here = (winner == Winner::Here) != back;
+            merge(&mut from, &mut into, winner);
+            let mut said = vec![(life(&lost), 1), (life(if keeps_here { &again } else { &kept }), 1)];
+            let mut all = all_said(&mut into, "k");
+            said.sort();
+            all.sort();
+            assert_eq!(all, said, "{winner:?} {back}");
+        }
+    }
+}
+
+#[test]
+fn that_a_life_was_lost_is_said_again_unless_it_is_there_and_what_one_answer_said_that_both_have_is_not() {
+    let token = r#","dedup":"t""#;
+    let (mut here, mut there) = (Daemon::new(), Daemon::new());
+    there.adopt(&[lost("k")]);
+    let began = there.send("k", "GO", token);
+    assert_eq!(began["restarted"], true);
+    here.send("k", "GO", token);
+    merge(&mut there, &mut here, Winner::Here);
+    let mut all = all_said(&mut here, "k");
+    all.sort();
+    assert_eq!(all, [(RunId(3).to_string(), 1), (life(&began), 1)]);
+    // The life that was held for lost is the one that is there.
+    let (mut here, mut there) = (Daemon::new(), Daemon::new());
+    let kept = here.send("k", "GO", token);
+    let run = RunId(u64::from_str_radix(kept["run"].as_str().unwrap(), 16).unwrap());
+    there.adopt(&[LostKey { run, ..lost("k") }]);
+    let began = there.send("k", "GO", token);
+    assert_eq!(began["restarted"], true);
+    merge(&mut there, &mut here, Winner::Here);
+    assert_eq!(all_said(&mut here, "k"), [(life(&began), 1)]);
+    // What was answered before the copies parted is in both.
+    let (mut here, mut there, mut third) = (Daemon::new(), Daemon::new(), Daemon::new());
+    (0..2).for_each(|_| _ = here.send("k", "GO", ""));
+    there.send("k", "GO", "");
+    merge(&mut there, &mut here, Winner::Here);
+    assert!(here.send("k", "GO", token)["conflict"].is_object());
+    let parts = here.hand_off();
+    here.reopen(&[]);
+    third.receive(&parts);
+    merge(&mut third, &mut here, Winner::Longer);
+    assert_eq!(all_said(&mut here, "k"), []);
+}
+
 #[test]
 fn a_copy_that_nobody_installed_has_no_twin_when_it_is_served_again() {
     let (mut here, mut there) = (Daemon::new(), Daemon::new());

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use super::{SEC, Scenario, add, alive_for, busy_clients, mesh, must, nobody_dies};
+use super::{SEC, Scenario, add, alive_for, busy_clients, mesh, mesh_of, must, nobody_dies, setup};
 use crate::client::Habits;
+use crate::daemon::Setup;
 use crate::dice::nanos;
 use crate::dns::Mode;
+use crate::net::Faults;
 use crate::world::World;
 
 pub(super) const ALL: &[Scenario] = &[
@@ -126,6 +128,13 @@ pub(super) const ALL: &[Scenario] = &[
         fault: 24,
         play: three_sides,
         seeds: 24,
+        lossless: false,
+    },
+    Scenario {
+        name: "what_two_sides_answered_is_said_although_one_pauses_and_another_is_cut_off_as_they_come_together",
+        fault: 0,
+        play: cuts_that_overlap,
+        seeds: 30,
         lossless: false,
     },
     Scenario {
@@ -326,6 +335,52 @@ fn killed_of_two(seed: u64) -> World {
     world.kill(one);
     world.run([0, 50, 200, 400, 700][seed as usize / 3 % 5] * Duration::from_millis(1));
     world.heal();
+    settled_and_judged(world)
+}
+
+/// Two of four are cut off while one of them, or of the others, pauses; as the sides come together it pauses again, and one is cut off.
+/// Keys begin all the time.
+fn cuts_that_overlap(seed: u64) -> World {
+    // So many that they are not all handed over between one cut and the next.
+    let setup = Setup { partitions: 256, ..setup() };
+    let slow = Faults { delay_max: Duration::from_millis(25), ..Faults::default() };
+    let mut world = mesh_of(seed, 5, &setup, slow);
+    let until = world.now() + nanos(24 * SEC);
+    for n in 0..5 {
+        let habits = Habits {
+            keys: (0..1_200).map(|key| format!("k{key}")).collect(),
+            think: (Duration::from_millis(2), Duration::from_millis(14)),
+            window: 8,
+            dedup: 1.0,
+            arrays: 0.0,
+            reads: 0.0,
+            grow: 10 * SEC,
+            until,
+            ..Habits::default()
+        };
+        world.add_client(n, habits);
+    }
+    world.run(SEC);
+    let mut dice = world.dice.fork();
+    let mut time = |low: u64, high: u64| dice.time(Duration::from_millis(low), Duration::from_millis(high));
+    let mut all: Vec<usize> = (0..5).collect();
+    all.rotate_left(seed as usize % 5);
+    let [leaves, one, other, third, paused] = all[..] else { return world };
+    world.leave(leaves);
+    world.run(4 * SEC);
+    world.cut_off(&[one, other]);
+    world.run(time(100, 400));
+    world.pause(paused, Duration::from_millis(1_500));
+    world.run(Duration::from_millis(1_500) + time(50, 500));
+    world.heal();
+    world.run(time(300, 900));
+    let length = time(300, 6_000);
+    world.pause(paused, length);
+    world.run(time(400, 900));
+    world.cut_off(&[[one, third][seed as usize % 2]]);
+    world.run(time(2_500, 6_000));
+    world.heal();
+    world.start(leaves);
     settled_and_judged(world)
 }
 
