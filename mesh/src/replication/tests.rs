@@ -123,7 +123,9 @@ fn a_lost_leader_is_followed_by_the_first_voter_that_is_heard() {
     mesh.sent.retain(|envelope| envelope.to != replica("a"));
     mesh.deliver();
     assert!(mesh.groups[1].leads());
-    assert_eq!(mesh.groups[0].leader(), Some(&replica("b")), "a had a link all the time");
+    mesh.input(1, Input::Heard(replica("a").name));
+    mesh.deliver();
+    assert_eq!(mesh.groups[0].leader(), Some(&replica("b")), "a is heard again");
     assert!(mesh.saw(0, &Output::RolledBack { from: 2 }));
 }
 

@@ -439,7 +439,7 @@ fn a_connection_with_too_much_under_way_waits_and_loses_nothing() {
         assert_eq!(client.count(&format!("k{n}")), 3);
     }
     // How often depends on how the answers come: once shows that it waits.
-    assert!(one.counted("statemesh_process_pauses_total") > 0.0);
+    assert!(one.counted("statemesh_pauses_total") > 0.0);
 }
 
 #[test]
