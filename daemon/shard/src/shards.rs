@@ -71,7 +71,7 @@ pub struct Job {
     pub path: Path,
     /// The request.
     pub request: Bytes,
-    /// [`Request::uncertain`].
+    /// [`statemesh_protocol::request::Request::uncertain`].
     pub uncertain: bool,
     /// Runs on if the request is timed.
     pub watch: Option<Box<Stopwatch>>,

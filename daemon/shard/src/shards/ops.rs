@@ -490,7 +490,7 @@ impl State {
         };
         match known {
             // The daemon that sends it again does not know what became of it, nor does this one.
-            Known::New if request.uncertain && self.may_have_forgotten(own, partition, hash) => {
+            Known::New if request.uncertain && self.may_have_forgotten(own.map(Box::as_ref), partition, hash) => {
                 let message = format!(
                     "the owner of {}/{} was lost before it answered, and later tokens have taken the place of this one's since",
                     request.machine, request.key
@@ -511,9 +511,9 @@ impl State {
     }
 
     /// Whether tokens of a key were forgotten for the sake of later ones.
-    fn may_have_forgotten(&self, own: Option<&Box<Tokens>>, partition: u16, hash: u64) -> bool {
+    fn may_have_forgotten(&self, own: Option<&Tokens>, partition: u16, hash: u64) -> bool {
         let left = || self.removed.get(partition, hash).is_some_and(|left| left.tokens.may_have_forgotten());
-        own.is_some_and(|own| own.may_have_forgotten()) || left()
+        own.is_some_and(Tokens::may_have_forgotten) || left()
     }
 
     fn keep_answer(&mut self, asked: Asked, done: &Done) {
