@@ -211,12 +211,6 @@ pub fn counted(shared: &Shared) -> Counted {
     Counted { lost: sum(|one| &one.lost), conflicts: sum(|one| &one.conflicts), stuck: sum(|one| &one.stuck) }
 }
 
-/// Whether what one reactor has for another waits for room in its ring.
-#[must_use]
-pub fn has_full_mailbox(shared: &Shared) -> bool {
-    shared.counters.iter().any(|counters| counters.mailed.get() > 0)
-}
-
 /// Bytes that the daemon's gauges tell of, as they were at each reactor's last turn: requests, replies, changes and partitions that
 /// wait somewhere.
 #[must_use]

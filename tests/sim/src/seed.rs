@@ -180,7 +180,6 @@ impl Outcome {
         coverage.insert("changes seen".to_owned(), world.judge.changes);
         coverage.insert("changes missed by slow watchers".to_owned(), world.judge.dropped);
         coverage.insert("instances that became stuck".to_owned(), world.ended.stuck);
-        coverage.insert("looks at a full mailbox".to_owned(), world.full_mailboxes);
         let (hash, turns, peak) = (world.hash(), world.taken, u64::try_from(world.peak).unwrap_or(0));
         let lines = |net: &crate::net::Net| {
             net.trace.lines().map(|(at, line)| format!("{} {line}", crate::judge::time(*at))).collect()

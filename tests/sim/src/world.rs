@@ -101,8 +101,6 @@ pub struct World {
     born: bool,
     /// What daemons that have ended had counted.
     pub ended: Counted,
-    /// How often it was seen that something for a reactor waited for room in its ring.
-    pub full_mailboxes: u64,
 }
 
 impl std::fmt::Debug for World {
@@ -145,7 +143,6 @@ impl World {
             memory_most: memory::MOST,
             born: false,
             ended: Counted::default(),
-            full_mailboxes: 0,
         }
     }
 
@@ -663,8 +660,6 @@ impl World {
     /// Looks whether what must always hold does.
     fn look(&mut self) {
         self.look_at_memory();
-        let running = self.daemons.iter().filter_map(|daemon| daemon.process.as_ref());
-        self.full_mailboxes += running.filter(|process| parts::has_full_mailbox(&process.shared)).count() as u64;
         if !self.born {
             return;
         }

@@ -240,7 +240,8 @@ impl Control {
             Ok(message) => self.said(member, Said::Message(message), body.len(), now),
             Err(error) => {
                 let from = self.name(member);
-                tracing::warn!(member = from.as_ref().map_or("unknown", MemberName::as_str), %error, "a control message that is none");
+                let member = from.as_ref().map_or("unknown", MemberName::as_str);
+                tracing::warn!(member, %error, "a control message that is none");
             }
         }
     }

@@ -73,33 +73,25 @@ impl Link {
         self.client.push(&bytes);
     }
 
+    fn add_forward(&mut self, request: &str) {
+        let (correlation, path) = (self.passed_on, Path::default());
+        let header = ForwardHeader { correlation, partition: 0, hops: 1, path, uncertain: false };
+        self.add(&PeerFrame::Forward(header, request.as_bytes()));
+        self.passed_on += 1;
+    }
+
     /// Passes on so many at once: all are there before the first is answered.
     fn pass_on_all(&mut self, count: u64, request: &Value) {
         let request = request.to_string();
         for _ in 0..count {
-            let header = ForwardHeader {
-                correlation: self.passed_on,
-                partition: 0,
-                hops: 1,
-                path: Path::default(),
-                uncertain: false,
-            };
-            self.add(&PeerFrame::Forward(header, request.as_bytes()));
-            self.passed_on += 1;
+            self.add_forward(&request);
         }
         self.client.flush().unwrap();
     }
 
     pub(super) fn pass_on(&mut self, request: &Value) {
-        let header = ForwardHeader {
-            correlation: self.passed_on,
-            partition: 0,
-            hops: 1,
-            path: Path::default(),
-            uncertain: false,
-        };
-        self.push(&PeerFrame::Forward(header, request.to_string().as_bytes()));
-        self.passed_on += 1;
+        self.add_forward(&request.to_string());
+        self.client.flush().unwrap();
     }
 
     /// What became of all that was passed on: each request ends once.
