@@ -65,6 +65,7 @@ fn value_of(sum: &Sum) -> Value {
         "replayed": sum.replayed,
         "seconds": sum.took.as_secs(),
         "peak": sum.peak,
+        "hash": sum.hash,
         "coverage": sum.coverage,
         "failed": failed,
     })
@@ -79,6 +80,7 @@ fn sum_of(book: &Value) -> Sum {
         replayed: number(&book["replayed"]),
         took: Duration::from_secs(number(&book["seconds"])),
         peak: number(&book["peak"]),
+        hash: number(&book["hash"]),
         ..Sum::default()
     };
     for range in list(&book["done"]) {
@@ -121,6 +123,7 @@ mod tests {
             replayed: 3,
             took: Duration::from_secs(61),
             peak: 77,
+            hash: u64::MAX,
             coverage: [("ok".to_owned(), 3)].into(),
             failed: vec![(7, outcome)],
         };

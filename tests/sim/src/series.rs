@@ -29,6 +29,8 @@ pub struct Sum {
     pub acknowledged: u64,
     /// Those that were run twice.
     pub replayed: u64,
+    /// The hashes of all that happened in each of them, combined: two builds that do the same give the same.
+    pub hash: u64,
     /// What it took.
     pub took: Duration,
     /// The most memory that a daemon took, in bytes.
@@ -111,6 +113,7 @@ impl Series<'_> {
         sum.requests += outcome.requests as u64;
         sum.acknowledged += outcome.acknowledged;
         sum.peak = sum.peak.max(outcome.peak);
+        sum.hash ^= outcome.hash;
         sum.took = self.before.1 + self.began.elapsed();
         for (name, count) in &outcome.coverage {
             *sum.coverage.entry(name.clone()).or_default() += count;
@@ -164,10 +167,11 @@ fn report(wish: &Wish, sum: &Sum, count: u64, late: bool) -> bool {
     }
     let (done, minutes) = (sum.done.len() as u64, minutes(sum.took));
     println!(
-        "\n{} requests, {} acknowledged; {minutes:.1} minutes, {:.0} seeds a minute",
+        "\n{} requests, {} acknowledged; {minutes:.1} minutes, {:.0} seeds a minute; hash {:016x}",
         sum.requests,
         sum.acknowledged,
-        done as f64 / minutes
+        done as f64 / minutes,
+        sum.hash
     );
     if sum.done.len() < COVERING {
         println!("not judged: whether all was seen; {COVERING} seeds are needed for that");
