@@ -1,14 +1,13 @@
 //! Shards: where the instances live. A shard has one writer at a time, whoever claims it; the others leave their work in
 //! its inbox. Partition `p` lives in shard `p mod shards`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use bytes::Bytes;
 use hashbrown::HashTable;
 use statemesh_claim::{Combining, Held};
-use statemesh_engine::Millis;
 use statemesh_expr::Str;
 use statemesh_mesh::delivery::bounces::Bounces;
 use statemesh_mesh::ownership::Winner;
@@ -30,7 +29,6 @@ use crate::machines::Machines;
 use crate::marks::Marks;
 use crate::removed::Removed;
 use crate::stages::{Clock, Stage, Stopwatch};
-use crate::timer_wheel::TimerWheel;
 
 mod ended;
 mod gate;
@@ -44,10 +42,12 @@ mod replies;
 mod timers;
 mod walk;
 
-use ended::Ended;
+use ended::EndedOnes;
 use interest::Interests;
 pub use interest::Waiter;
 use merging::Merging;
+use removing::Restating;
+use timers::Timers;
 pub use moving::{HandedOff, Received};
 pub use walk::{Bounds, Group, Kind, Line, Page, Place, Walk};
 
@@ -172,32 +172,32 @@ impl Shards {
         let [removed, marks] = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
         let feeds = Arc::new(Feeds::new(reactors, rules.feed_bytes));
         let dues = Arc::new(Dues::new(count, reactors));
+        let daemon = Daemon {
+            rules,
+            shards: count,
+            machines: Arc::clone(machines),
+            dues: Arc::clone(&dues),
+            instances: Arc::clone(&instances),
+            feeds: Arc::clone(&feeds),
+        };
         let shards = (0..count)
             .map(|index| {
                 let state = State {
                     bounces: Bounces::default(),
                     index,
-                    shards: count,
-                    rules,
-                    machines: Arc::clone(machines),
-                    dues: Arc::clone(&dues),
-                    total: Arc::clone(&instances),
+                    daemon: daemon.clone(),
                     partitions: (0..usize::from(partitions).div_ceil(count)).map(|_| Part::default()).collect(),
                     entries: Arena::default(),
                     trails: BTreeMap::new(),
-                    wheel: TimerWheel::new(Millis(0)),
-                    rearmed: false,
+                    timers: Timers::default(),
                     marks: Marks::new(rules.marks, Arc::clone(&marks)),
                     idle: 0,
                     unread: Vec::new(),
                     lives: Lives::new(origin, index),
                     removed: Removed::new(rules.removed / count, Arc::clone(&removed)),
-                    ended: VecDeque::new(),
-                    ended_max: 0,
-                    restating: VecDeque::new(),
-                    interests: Interests::new(),
-                    interests_max: 0,
-                    feeds: Arc::clone(&feeds),
+                    restating: Restating::default(),
+                    ended: EndedOnes::default(),
+                    interests: Interests::default(),
                 };
                 Shard { index, state: Combining::new(state, INBOX), dues: Arc::clone(&dues) }
             })
@@ -306,24 +306,31 @@ struct Part {
     merging: Merging,
 }
 
+/// What the shards of a daemon have in common.
+#[derive(Clone, Debug)]
+struct Daemon {
+    rules: Rules,
+    /// How many shards there are.
+    shards: usize,
+    machines: Arc<Machines>,
+    dues: Arc<Dues>,
+    /// Instances of all shards.
+    instances: Arc<AtomicUsize>,
+    feeds: Arc<Feeds>,
+}
+
 /// What a shard's holder may change.
 #[derive(Debug)]
 pub struct State {
     /// Reactors whose requests for a partition went back to them.
     pub bounces: Bounces,
     index: usize,
-    shards: usize,
-    rules: Rules,
-    machines: Arc<Machines>,
-    dues: Arc<Dues>,
-    total: Arc<AtomicUsize>,
+    daemon: Daemon,
     partitions: Box<[Part]>,
     entries: Arena<Entry>,
     /// By the numbers of instances that came from elsewhere: their life then, and in which copies it had made its transitions.
     trails: BTreeMap<u32, (RunId, Trail)>,
-    wheel: TimerWheel,
-    /// Whether the wheel changed since the reactors were told when the next timer is due.
-    rearmed: bool,
+    timers: Timers,
     /// Keys about which the next reply has something to say.
     marks: Marks,
     /// How many partitions are suspended, or arrive: their timers do not fire.
@@ -332,16 +339,9 @@ pub struct State {
     unread: Vec<Fresh>,
     lives: Lives,
     removed: Removed,
-    /// Instances that have ended, the first to end first. Some have gone since, or are others by now.
-    ended: VecDeque<Ended>,
-    /// With more of them those that are not there any more are taken out.
-    ended_max: usize,
-    /// Keys whose instances were removed, of which the standbys are told again how they stand, and when.
-    restating: VecDeque<(u64, Fresh)>,
+    restating: Restating,
+    ended: EndedOnes,
     interests: Interests,
-    /// With more of them those that nobody waits for any more are taken out.
-    interests_max: usize,
-    feeds: Arc<Feeds>,
 }
 
 /// A key that came into being, or went.
@@ -465,12 +465,19 @@ pub struct Run {
     pub wants_room: bool,
     /// What was counted since the last time.
     pub counts: Counts,
-    /// Changes of what runs now, until it leaves by the gate.
-    changes: Vec<Arc<Change>>,
-    output: statemesh_engine::Output,
-    scratch: Vec<u8>,
     /// Laps are read from it.
     pub clock: Clock,
+    step: StepOutput,
+}
+
+/// What the step that runs now puts out; its buffers serve the next one too.
+#[derive(Debug, Default)]
+struct StepOutput {
+    engine: statemesh_engine::Output,
+    /// Changes, until they leave by the gate.
+    changes: Vec<Arc<Change>>,
+    /// For what is encoded in between.
+    scratch: Vec<u8>,
 }
 
 /// What runs counted.
@@ -539,10 +546,8 @@ impl Run {
             woken: Vec::new(),
             wants_room: false,
             counts: Counts::default(),
-            changes: Vec::new(),
-            output: statemesh_engine::Output::default(),
-            scratch: Vec::new(),
             clock,
+            step: StepOutput::default(),
         }
     }
 
@@ -556,15 +561,15 @@ impl Run {
 
 impl State {
     fn partition_count(&self) -> u16 {
-        self.rules.partitions
+        self.daemon.rules.partitions
     }
 
     fn part(&self, partition: u16) -> Option<&Part> {
-        self.partitions.get(usize::from(partition) / self.shards)
+        self.partitions.get(usize::from(partition) / self.daemon.shards)
     }
 
     fn part_mut(&mut self, partition: u16) -> Option<&mut Part> {
-        self.partitions.get_mut(usize::from(partition) / self.shards)
+        self.partitions.get_mut(usize::from(partition) / self.daemon.shards)
     }
 
     /// Whether there is a copy of the partition here, served or not, whole or not.

@@ -213,7 +213,10 @@ impl Client {
         if reads && self.habits.lazy > 0.0 && self.dice.chance(self.habits.lazy) {
             self.reads_again_at = around.now + nanos(self.dice.time(Duration::from_millis(50), Duration::from_secs(2)));
         }
-        self.lose_patience(around);
+        // While it does not read, an answer may be there that it has not seen.
+        if reads {
+            self.lose_patience(around);
+        }
         if self.connect_at.is_some_and(|at| at <= around.now) {
             self.connect(around);
         }
@@ -231,7 +234,7 @@ impl Client {
         let event = (sends && self.wants_more(around)).then_some(self.next_at);
         let retry = self.retries.front().filter(|_| sends).map(|retry| retry.not_before);
         let oldest = self.endpoint.wire().and_then(|wire| around.judge.oldest(wire));
-        let patience = oldest.map(|oldest| oldest.at + nanos(self.habits.patience));
+        let patience = oldest.map(|oldest| self.reads_again_at.max(oldest.at + nanos(self.habits.patience)));
         let reads = (self.reads_again_at > around.now).then_some(self.reads_again_at);
         [event, retry, patience, reads, self.connect_at].into_iter().flatten().min()
     }

@@ -3,6 +3,8 @@
 //!
 //! One that has ended waits for no timer: its entry in the wheel is when it is to be removed.
 
+use std::collections::VecDeque;
+
 use statemesh_engine::{Millis, Status};
 use statemesh_protocol::hash;
 use statemesh_protocol::run::RunId;
@@ -25,6 +27,24 @@ pub(super) struct Ended {
     run: RunId,
 }
 
+/// Those of one shard, the first to end first. Some have gone since, or are others by now.
+#[derive(Debug, Default)]
+pub(super) struct EndedOnes {
+    ones: VecDeque<Ended>,
+    /// With more of them those that are not there any more are taken out.
+    max: usize,
+}
+
+impl EndedOnes {
+    fn push(&mut self, one: Ended, is_there: impl Fn(&Ended) -> bool) {
+        self.ones.push_back(one);
+        if self.ones.len() > self.max {
+            self.ones.retain(is_there);
+            self.max = KNOWN.max(self.ones.len() * 2);
+        }
+    }
+}
+
 /// Whether nothing ever happens to an instance by itself or by events.
 fn is_over(entry: &Entry) -> bool {
     entry.instance.status() != Status::Active && !entry.instance.is_stuck()
@@ -38,25 +58,19 @@ impl State {
 
     /// An instance has ended at this time: it is removed a while later.
     pub(super) fn note_end(&mut self, number: u32, at: i64) {
-        let Self { entries, wheel, rules, ended, .. } = self;
+        let Self { entries, timers, daemon, ended, .. } = self;
         let Some(entry) = entries.get_mut(number) else { return };
         if let Some(handle) = entry.armed.take() {
-            wheel.cancel(handle);
+            timers.cancel(handle);
         }
-        self.rearmed = true;
-        let keep_ms = entry.version.machine.keep_ms().unwrap_or(rules.keep_ms);
+        let keep_ms = entry.version.machine.keep_ms().unwrap_or(daemon.rules.keep_ms);
         if keep_ms == u64::MAX {
             return;
         }
         let until = at.saturating_add_unsigned(keep_ms).max(0).unsigned_abs();
-        entry.armed = Some(wheel.insert(Millis(until), u64::from(number)));
-        ended.push_back(Ended { at, number, run: entry.run });
-        if ended.len() > self.ended_max {
-            let is_there =
-                |one: &Ended| entries.get(one.number).is_some_and(|entry| entry.run == one.run && is_over(entry));
-            ended.retain(is_there);
-            self.ended_max = KNOWN.max(ended.len() * 2);
-        }
+        entry.armed = Some(timers.insert(Millis(until), number));
+        let one = Ended { at, number, run: entry.run };
+        ended.push(one, |one| entries.get(one.number).is_some_and(|entry| entry.run == one.run && is_over(entry)));
     }
 
     /// An instance came from elsewhere. If it has ended, that was when its history says; else as far as is known now.
@@ -71,8 +85,8 @@ impl State {
     pub(super) fn expire(&mut self, number: u32, run: &mut Run) {
         let Some(entry) = self.entries.get(number) else { return };
         let hash = hash::key_hash(&entry.version.name, &entry.key);
-        let partition = hash::partition_of_hash(hash, self.rules.partitions);
-        run.output.clear();
+        let partition = hash::partition_of_hash(hash, self.daemon.rules.partitions);
+        run.step.engine.clear();
         self.publish_removal(number, "", "expire", run);
         self.remove_for_good(partition, hash, number, run);
         self.leave(partition, run);
@@ -83,16 +97,16 @@ impl State {
         let is_there = |state: &Self, one: &Ended| {
             state.entries.get(one.number).is_some_and(|entry| entry.run == one.run && is_over(entry))
         };
-        while self.ended.front().is_some_and(|first| !is_there(self, first)) {
-            self.ended.pop_front();
+        while self.ended.ones.front().is_some_and(|first| !is_there(self, first)) {
+            self.ended.ones.pop_front();
         }
         let has_tokens = |one: &Ended| self.entries.get(one.number).is_some_and(|entry| entry.tokens.is_some());
         // Those with tokens do not go: others that ended after them have their turn.
         for _ in 0..PER_GO {
-            let Some(one) = self.ended.pop_front_if(|one| has_tokens(one)) else { break };
-            self.ended.push_back(one);
+            let Some(one) = self.ended.ones.pop_front_if(|one| has_tokens(one)) else { break };
+            self.ended.ones.push_back(one);
         }
-        let first = self.ended.iter().take(PER_GO).filter(|one| is_there(self, one) && !has_tokens(one));
+        let first = self.ended.ones.iter().take(PER_GO).filter(|one| is_there(self, one) && !has_tokens(one));
         first.filter(|one| self.idle == 0 || self.is_served(one.number)).copied().collect()
     }
 }

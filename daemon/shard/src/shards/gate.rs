@@ -15,17 +15,17 @@ impl State {
     #[inline]
     pub(super) fn leave(&self, partition: u16, run: &mut Run) -> Option<Mark> {
         let mark = self.mark(partition);
-        if !run.changes.is_empty() {
+        if !run.step.changes.is_empty() {
             self.publish(mark, run);
         }
         mark
     }
 
     fn publish(&self, mark: Option<Mark>, run: &mut Run) {
-        for change in run.changes.drain(..) {
+        for change in run.step.changes.drain(..) {
             run.counts.changes += 1;
             match mark {
-                None => self.feeds.publish(&change, &mut run.publish),
+                None => self.daemon.feeds.publish(&change, &mut run.publish),
                 Some(mark) => run.held.push((mark, change)),
             }
         }

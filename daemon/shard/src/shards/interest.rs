@@ -21,40 +21,64 @@ pub struct Waiter {
 const KEYS: usize = 1_024;
 
 /// By partition and hash of `machine/key`. Who waits asks again when it hears of a change, and then waits anew.
-pub(super) type Interests = BTreeMap<(u16, u64), Vec<Waiter>>;
+#[derive(Debug, Default)]
+pub(super) struct Interests {
+    waiting: BTreeMap<(u16, u64), Vec<Waiter>>,
+    /// With more keys, those for which no request waits any longer are taken out.
+    max: usize,
+}
 
-impl State {
-    /// A request waits for a key's instance to change.
-    pub(super) fn wait_for(&mut self, partition: u16, hash: u64, waiter: Waiter, now: u64) {
-        let all = self.interests.entry((partition, hash)).or_default();
+impl Interests {
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    fn add(&mut self, key: (u16, u64), waiter: Waiter, now: u64) {
+        let all = self.waiting.entry(key).or_default();
         if all.len() == all.capacity() {
             all.retain(|other| other.until > now && *other != waiter);
         }
         all.push(waiter);
-        // Nobody says when a request waits no longer. A look at all is paid for by those that came.
-        if self.interests.len() > self.interests_max {
-            self.interests.retain(|_, all| all.iter().any(|waiter| waiter.until > now));
-            self.interests_max = KEYS.max(self.interests.len() * 2);
+        // No message says when a request waits no longer. A look at all is paid for by those that came.
+        if self.waiting.len() > self.max {
+            self.waiting.retain(|_, all| all.iter().any(|waiter| waiter.until > now));
+            self.max = KEYS.max(self.waiting.len() * 2);
         }
+    }
+
+    fn take(&mut self, key: (u16, u64)) -> Vec<Waiter> {
+        self.waiting.remove(&key).unwrap_or_default()
+    }
+
+    fn forget(&mut self, partition: u16) {
+        if !self.waiting.is_empty() {
+            self.waiting.retain(|(of, _), _| *of != partition);
+        }
+    }
+}
+
+impl State {
+    /// A request waits for a key's instance to change.
+    pub(super) fn wait_for(&mut self, partition: u16, hash: u64, waiter: Waiter, now: u64) {
+        self.interests.add((partition, hash), waiter, now);
     }
 
     /// An instance has changed: who waits for that asks again.
     pub(super) fn wake_for(&mut self, number: u32, run: &mut Run) {
         let Some(entry) = self.entries.get(number) else { return };
         let hash = hash::key_hash(&entry.version.name, &entry.key);
-        let partition = hash::partition_of_hash(hash, self.rules.partitions);
+        let partition = hash::partition_of_hash(hash, self.daemon.rules.partitions);
         self.wake_key(partition, hash, run);
     }
 
     /// The same of a key.
     pub(super) fn wake_key(&mut self, partition: u16, hash: u64, run: &mut Run) {
-        run.woken.extend(self.interests.remove(&(partition, hash)).unwrap_or_default());
+        run.woken.extend(self.interests.take((partition, hash)));
     }
 
-    /// A partition goes: nobody is told here any more. Who waits asks again by itself after a while.
+    /// A partition goes: its waiters are not told here any more. They ask again by themselves after a while.
     pub(super) fn forget_interests(&mut self, partition: u16) {
-        if !self.interests.is_empty() {
-            self.interests.retain(|(of, _), _| *of != partition);
-        }
+        self.interests.forget(partition);
     }
 }

@@ -69,12 +69,12 @@ impl State {
 
     /// Whether another instance would be one too many.
     pub(super) fn is_full(&self) -> bool {
-        self.total.load(Relaxed) >= self.rules.instances
+        self.daemon.instances.load(Relaxed) >= self.daemon.rules.instances
     }
 
     /// Whether there are so many that those that have ended should make room.
     pub(super) fn is_nearly_full(&self) -> bool {
-        self.total.load(Relaxed) >= low(self.rules.instances)
+        self.daemon.instances.load(Relaxed) >= low(self.daemon.rules.instances)
     }
 
     /// Adds an instance that is not there yet.
@@ -82,7 +82,7 @@ impl State {
         run.keys.push(KeyNote { key: fresh(partition, &entry), is_there: true, tenure: self.tenure(partition) });
         entry.version.count_one();
         let number = self.entries.insert(entry);
-        self.total.fetch_add(1, Relaxed);
+        self.daemon.instances.fetch_add(1, Relaxed);
         if let Some(part) = self.part_mut(partition) {
             let hash = short(hash);
             part.index.insert_unique(spread(hash), Slot { hash, number }, |slot| spread(slot.hash));
@@ -100,7 +100,7 @@ impl State {
         let entry = self.entries.remove(number)?;
         self.disarm(&entry);
         entry.version.count_one_less();
-        self.total.fetch_sub(1, Relaxed);
+        self.daemon.instances.fetch_sub(1, Relaxed);
         Some(entry)
     }
 
@@ -121,7 +121,7 @@ impl State {
             self.disarm(entry);
             entry.version.count_one_less();
         }
-        self.total.fetch_sub(taken.len(), Relaxed);
+        self.daemon.instances.fetch_sub(taken.len(), Relaxed);
         taken
     }
 

@@ -139,8 +139,8 @@ impl State {
     /// What was held for lost with copies that are here, or come, is not. Standbys hear of that: if the key has no instance, nothing else
     /// tells them.
     fn drop_void_mark(&mut self, partition: u16, hash: u64, run: &mut Run) {
-        let Self { marks, shards, partitions, .. } = self;
-        if let Some(part) = partitions.get(usize::from(partition) / *shards) {
+        let Self { marks, daemon, partitions, .. } = self;
+        if let Some(part) = partitions.get(usize::from(partition) / daemon.shards) {
             let void = marks.drop_void((partition, hash), |tenure| part.has(tenure));
             run.lost.extend(void.map(|life| (partition, KnownKey::NotLost(life))));
         }
@@ -163,8 +163,8 @@ impl State {
 
     /// Takes in a mark, in a merge beside what is here. False if it cannot be read.
     fn receive_mark(&mut self, partition: u16, mark: &image::KeyMark<'_>, merges: bool, run: &mut Run) -> bool {
-        let Self { marks, shards, partitions, .. } = self;
-        let Some(part) = partitions.get_mut(usize::from(partition) / *shards) else { return false };
+        let Self { marks, daemon, partitions, .. } = self;
+        let Some(part) = partitions.get_mut(usize::from(partition) / daemon.shards) else { return false };
         if merges && part.merging.is_mark_merged(mark) {
             return true;
         }
@@ -216,7 +216,7 @@ impl State {
     fn lose(&mut self, lost: &Fresh, tenure: Tenure, run: &mut Run) {
         let hash = hash::key_hash(&lost.machine, &lost.key);
         self.mark_lost(lost.partition, LostLife { hash, run: lost.run, tenure }, run);
-        run.changes.push(Arc::new(lost_change(&lost.machine, &lost.key)));
+        run.step.changes.push(Arc::new(lost_change(&lost.machine, &lost.key)));
         run.counts.lost += 1;
     }
 
@@ -468,22 +468,7 @@ impl State {
             self.marks.found((partition, hash), came.run, self.before(partition, &trail));
         }
         let Some(number) = self.find(partition, hash, image.machine, image.key) else {
-            let life = came.run;
-            let part = self.part(partition)?;
-            if merge.is_some() && trail.known(|tenure| part.tenures.has(tenure)) == Some(trail.end()) {
-                // All of it was here, and has ended.
-                return Some(false);
-            }
-            let number = self.add(partition, hash, came, run);
-            self.trails.insert(number, (life, trail));
-            self.inherit(partition, hash, number);
-            self.note_arrival(number, run.now);
-            self.arm(number);
-            if merge.is_some() && self.lives.may_be_removed_after(life) {
-                // Who watched a later life here would skip what this one does.
-                self.publish_conflict(number, run);
-            }
-            return Some(false);
+            return self.receive_alone((partition, hash), came, trail, merge.is_some(), run);
         };
         let here = self.entries.get(number)?;
         let here_trail = self.trail(partition, number);
@@ -518,13 +503,40 @@ impl State {
         Some(met.lost.is_some())
     }
 
+    /// Takes an instance whose key has none here. Gives whether something was lost by that.
+    fn receive_alone(
+        &mut self,
+        (partition, hash): (u16, u64),
+        came: Entry,
+        trail: Trail,
+        is_merge: bool,
+        run: &mut Run,
+    ) -> Option<bool> {
+        let life = came.run;
+        let part = self.part(partition)?;
+        if is_merge && trail.known(|tenure| part.tenures.has(tenure)) == Some(trail.end()) {
+            // All of it was here, and has ended.
+            return Some(false);
+        }
+        let number = self.add(partition, hash, came, run);
+        self.trails.insert(number, (life, trail));
+        self.inherit(partition, hash, number);
+        self.note_arrival(number, run.now);
+        self.arm(number);
+        if is_merge && self.lives.may_be_removed_after(life) {
+            // Who watched a later life here would skip what this one does.
+            self.publish_conflict(number, run);
+        }
+        Some(false)
+    }
+
     fn read(&self, image: &Image<'_>, run: &mut Run) -> Option<Entry> {
-        let table = self.machines.table();
+        let table = self.daemon.machines.table();
         let version = Arc::clone(table.by_hash(image.definition)?);
-        run.output.clear();
+        run.step.engine.clear();
         let machine = &version.machine;
-        let instance = Instance::from_bytes(machine, image.snapshot, Millis(run.now), &mut run.output).ok()?;
-        let history = History::decode(machine, &mut Input::new(image.history), run.now, self.rules.history).ok()?;
+        let instance = Instance::from_bytes(machine, image.snapshot, Millis(run.now), &mut run.step.engine).ok()?;
+        let history = History::decode(machine, &mut Input::new(image.history), run.now, self.daemon.rules.history).ok()?;
         let tokens = Tokens::decode(image.tokens, &version, &table).ok()?;
         let tokens = (tokens != Tokens::default()).then(|| Box::new(tokens));
         Some(Entry { key: image.key.into(), run: image.run, version, instance, armed: None, history, tokens })

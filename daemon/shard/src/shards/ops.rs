@@ -132,7 +132,7 @@ impl State {
         let Some(entry) = self.entries.get(done.number) else {
             return Err(vanished());
         };
-        Reply { entry, request: at.request, done: &done, now: run.now, bytes_max: self.rules.output_bytes }
+        Reply { entry, request: at.request, done: &done, now: run.now, bytes_max: self.daemon.rules.output_bytes }
             .write(reply);
         if let Some(until) = at.request.until {
             let until = Until::read(until, at.request.encoding);
@@ -145,9 +145,9 @@ impl State {
             }
         }
         // What an event answers is bounded by its definition, and the event is done.
-        if reply.len() > self.rules.output_bytes && !at.request.op.changes() {
+        if reply.len() > self.daemon.rules.output_bytes && !at.request.op.changes() {
             run.counts.refused_outputs += 1;
-            return Err(too_large(self.rules.output_bytes));
+            return Err(too_large(self.daemon.rules.output_bytes));
         }
         if done.removed {
             self.remove_for_good(at.partition, at.hash, done.number, run);
@@ -172,7 +172,7 @@ impl State {
     /// Refuses to wait for what the instance's machine does not have: that would be found out when the time is over.
     fn check_until(&self, At { request, hash, partition }: At<'_>, until: &[u8]) -> Result<(), Box<Failed>> {
         let Ok(until) = Until::read(until, request.encoding) else { return Ok(()) };
-        let table = self.machines.table();
+        let table = self.daemon.machines.table();
         // A new life is of the newest version.
         let here = match request.op {
             Op::Send | Op::Get => self.find(partition, hash, &request.machine, &request.key),
@@ -188,12 +188,12 @@ impl State {
     fn explain_first(&mut self, request: &Request<'_>, run: &mut Run, reply: &mut Vec<u8>) -> Result<(), Box<Failed>> {
         let counts = run.counts;
         let begun = self.begin(request, run);
-        run.output.clear();
+        run.step.engine.clear();
         run.counts = counts;
         let (version, instance) = begun?;
         let (key, life) = (request.key.as_ref().into(), RunId::default());
         let entry = Entry { key, run: life, version, instance, armed: None, history: History::default(), tokens: None };
-        let (done, bytes_max) = (Done::default(), self.rules.output_bytes);
+        let (done, bytes_max) = (Done::default(), self.daemon.rules.output_bytes);
         Reply { entry: &entry, request, done: &done, now: run.now, bytes_max }.write(reply);
         if reply.len() > bytes_max {
             run.counts.refused_outputs += 1;
@@ -215,7 +215,7 @@ impl State {
 
     pub(super) fn existing(&self, At { request, hash, partition }: At<'_>) -> Result<u32, Box<Failed>> {
         self.find(partition, hash, &request.machine, &request.key).ok_or_else(|| {
-            if self.machines.table().by_name(&request.machine).is_none() {
+            if self.daemon.machines.table().by_name(&request.machine).is_none() {
                 return unknown_machine(&request.machine);
             }
             let mut message = format!("there is no instance {}/{}", request.machine, request.key);
@@ -241,11 +241,11 @@ impl State {
         let payload = payload(request.encoding, request.event);
         let event = Event { kind: &request.event_type, payload };
         run.counts.events += 1;
-        run.output.clear();
+        run.step.engine.clear();
         let Some(Entry { version, instance, .. }) = self.entries.get_mut(number) else {
             return Err(vanished());
         };
-        let step = version.machine.send(instance, &event, Millis(run.now), &mut run.output);
+        let step = version.machine.send(instance, &event, Millis(run.now), &mut run.step.engine);
         let step = step.map_err(|error| step_failed(&error, run))?;
         self.after_step(number, &request.event_type, "event", step.changed, run);
         Ok(step)
@@ -253,7 +253,7 @@ impl State {
 
     /// Creates an instance for its first event. If that is refused, nothing has happened: no instance, no timer, no change.
     fn send_first(&mut self, at: At<'_>, run: &mut Run) -> Result<Done, Box<Failed>> {
-        let (changes, keys, counts) = (run.changes.len(), run.keys.len(), run.counts);
+        let (changes, keys, counts) = (run.step.changes.len(), run.keys.len(), run.counts);
         let done = self.create(at, run)?;
         match self.send_to(done.number, at.request, run) {
             Ok(Step { changed, handled, .. }) => {
@@ -262,7 +262,7 @@ impl State {
             }
             Err(error) => {
                 self.remove(at.partition, at.hash, done.number);
-                run.changes.truncate(changes);
+                run.step.changes.truncate(changes);
                 run.keys.truncate(keys);
                 run.counts = counts;
                 Err(error)
@@ -302,10 +302,10 @@ impl State {
         // First: where the new one cannot begin, the other goes on.
         let (version, instance) = self.begin(request, run)?;
         if goes_on {
-            let effects = std::mem::take(&mut run.output.effects);
+            let effects = std::mem::take(&mut run.step.engine.effects);
             let stopped = self.stop_one(number, run);
-            run.output.clear();
-            run.output.effects = effects;
+            run.step.engine.clear();
+            run.step.engine.effects = effects;
             stopped?;
         }
         let life = self.lives.begin(run.now, Some(ended));
@@ -319,15 +319,15 @@ impl State {
         Ok(Done { number, changed: true, ..Done::default() })
     }
 
-    /// A new instance of the machine's newest version, which is nowhere yet. `run.output` holds what it did.
+    /// A new instance of the machine's newest version, which is nowhere yet. `run.step.engine` holds what it did.
     fn begin(&self, request: &Request<'_>, run: &mut Run) -> Result<(Arc<Version>, Instance), Box<Failed>> {
-        let Some(version) = self.machines.table().by_name(&request.machine).cloned() else {
+        let Some(version) = self.daemon.machines.table().by_name(&request.machine).cloned() else {
             return Err(unknown_machine(&request.machine));
         };
         run.counts.events += 1;
-        run.output.clear();
+        run.step.engine.clear();
         let input = payload(request.encoding, request.input);
-        let started = version.machine.start(input, Millis(run.now), &mut run.output);
+        let started = version.machine.start(input, Millis(run.now), &mut run.step.engine);
         let instance = started.map_err(|error| step_failed(&error, run))?;
         Ok((version, instance))
     }
@@ -345,8 +345,8 @@ impl State {
             return Err(vanished());
         };
         let before = (instance.status(), instance.is_stuck());
-        run.output.clear();
-        let stopped = version.machine.stop(instance, Millis(run.now), &mut run.output);
+        run.step.engine.clear();
+        let stopped = version.machine.stop(instance, Millis(run.now), &mut run.step.engine);
         stopped.map_err(|error| step_failed(&error, run))?;
         let changed = (instance.status(), instance.is_stuck()) != before;
         self.after_step(number, "xstate.stop", "stop", changed, run);
@@ -361,10 +361,10 @@ impl State {
             return Err(vanished());
         };
         let event = instance.held_timer().and_then(|timer| version.machine.timer_event(instance, timer));
-        run.output.clear();
+        run.step.engine.clear();
         let (reason, step): (_, StepResult) = match at.request.op {
-            Op::Skip => ("skip", version.machine.skip(instance, &mut run.output)),
-            _ => ("retry", version.machine.retry(instance, Millis(run.now), &mut run.output)),
+            Op::Skip => ("skip", version.machine.skip(instance, &mut run.step.engine)),
+            _ => ("retry", version.machine.retry(instance, Millis(run.now), &mut run.step.engine)),
         };
         let Step { changed, .. } = step.map_err(|error| step_failed(&error, run))?;
         run.counts.events += u64::from(changed);
@@ -376,7 +376,7 @@ impl State {
         run.wants_room |= self.is_nearly_full();
         if self.is_full() {
             run.counts.refused_instances += 1;
-            let message = format!("limits.instances: this daemon has {} instances already", self.rules.instances);
+            let message = format!("limits.instances: this daemon has {} instances already", self.daemon.rules.instances);
             return Err(failed(ErrorCode::LimitExceeded, message, "raise limits.instances, or add a daemon"));
         }
         let (version, instance) = self.begin(request, run)?;
@@ -400,13 +400,13 @@ impl State {
             let Some((timer, _)) = entry.instance.next_timer().filter(|(_, Millis(at))| *at <= run.now) else {
                 return;
             };
-            run.output.clear();
+            run.step.engine.clear();
             run.counts.events += 1;
             run.counts.timers_fired += 1;
             let machine = &entry.version.machine;
             let event = machine.timer_event(&entry.instance, timer);
             let event = event.as_deref().unwrap_or("xstate.after");
-            let step = machine.fire(&mut entry.instance, timer, Millis(run.now), &mut run.output);
+            let step = machine.fire(&mut entry.instance, timer, Millis(run.now), &mut run.step.engine);
             let step = step.unwrap_or_else(|error| {
                 // Nobody hears that it was refused, so the instance keeps it and says so.
                 tracing::warn!(machine = %entry.version.name, key = %entry.key, %error, "stuck: a timer's event failed");
@@ -417,9 +417,9 @@ impl State {
         }
     }
 
-    /// Remembers, publishes and arms what a step did. `run.output` holds its effects.
+    /// Remembers, publishes and arms what a step did. `run.step.engine` holds its effects.
     fn after_step(&mut self, number: u32, event: &str, reason: &'static str, changed: bool, run: &mut Run) {
-        run.counts.effects += run.output.effects.len() as u64;
+        run.counts.effects += run.step.engine.effects.len() as u64;
         let Some(entry) = self.entries.get_mut(number) else {
             return;
         };
@@ -432,11 +432,11 @@ impl State {
                 "skip" => Some(How::Skip),
                 _ => instance.is_stuck().then_some(How::Stuck),
             };
-            history.push(&version.machine, instance, (event, how), run.now, self.rules.history, &mut run.scratch);
+            history.push(&version.machine, instance, (event, how), run.now, self.daemon.rules.history, &mut run.step.scratch);
         }
         let has_ended = changed && entry.instance.status() != Status::Active && !entry.instance.is_stuck();
-        if run.watched && (changed || !run.output.effects.is_empty()) {
-            run.changes.push(Arc::new(change(entry, event, reason, changed, &run.output.effects)));
+        if run.watched && (changed || !run.step.engine.effects.is_empty()) {
+            run.step.changes.push(Arc::new(change(entry, event, reason, changed, &run.step.engine.effects)));
         }
         if changed && !self.interests.is_empty() {
             self.wake_for(number, run);
@@ -452,7 +452,7 @@ impl State {
         if let Some(entry) = self.entries.get(number) {
             tracing::warn!(machine = %entry.version.name, key = %entry.key, run = %entry.run, seq = entry.instance.seq(),
                 "owned twice while the network was partitioned; this state won");
-            run.changes.push(Arc::new(change(entry, "", "conflict", false, &[])));
+            run.step.changes.push(Arc::new(change(entry, "", "conflict", false, &[])));
         }
     }
 }
@@ -466,8 +466,8 @@ impl State {
         match request.dedup.as_deref() {
             None | Some("") => Ok(None),
             Some(_) if !request.op.changes() => Ok(None),
-            Some(token) if token.len() > self.rules.dedup_bytes => {
-                let (len, max) = (token.len(), self.rules.dedup_bytes);
+            Some(token) if token.len() > self.daemon.rules.dedup_bytes => {
+                let (len, max) = (token.len(), self.daemon.rules.dedup_bytes);
                 let message = format!("the token has {len} bytes; limits.dedup_bytes allows {max}");
                 Err(failed(ErrorCode::DedupTooLong, message, "use a shorter token, e.g. a UUID"))
             }

@@ -3,6 +3,7 @@
 use statemesh_engine::Millis;
 use statemesh_protocol::hash;
 use statemesh_protocol::image;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::ops::{At, Done, Failed, vanished};
@@ -21,6 +22,29 @@ const RESTATING: usize = 4_096;
 /// Keys that are told again, and removed instances that are forgotten, in one go.
 const PER_GO: usize = 256;
 
+/// Keys whose instances were removed, of which the standbys are told again how they stand, and when: the earliest first.
+#[derive(Debug, Default)]
+pub(super) struct Restating {
+    keys: VecDeque<(u64, Fresh)>,
+}
+
+impl Restating {
+    /// Gives the key that has to be told at once for want of room.
+    fn push(&mut self, at: u64, key: Fresh) -> Option<Fresh> {
+        let first = if self.keys.len() >= RESTATING { self.keys.pop_front() } else { None };
+        self.keys.push_back((at, key));
+        first.map(|(_, key)| key)
+    }
+
+    fn next(&self) -> Option<u64> {
+        self.keys.front().map(|(at, _)| *at)
+    }
+
+    fn pop_due(&mut self, now: u64) -> Option<Fresh> {
+        self.keys.pop_front_if(|(at, _)| *at <= now).map(|(_, key)| key)
+    }
+}
+
 impl State {
     /// `delete`: stops an instance if it is active. It goes once its reply is written ([`State::remove_for_good`]).
     pub(super) fn delete(&mut self, at: At<'_>, run: &mut Run) -> Result<Done, Box<Failed>> {
@@ -30,23 +54,23 @@ impl State {
             return Err(vanished());
         };
         let seq = instance.seq();
-        run.output.clear();
-        if let Err(error) = version.machine.stop(instance, Millis(run.now), &mut run.output) {
+        run.step.engine.clear();
+        if let Err(error) = version.machine.stop(instance, Millis(run.now), &mut run.step.engine) {
             // What cannot be stopped can be removed all the same: nothing else would free its key.
             tracing::warn!(machine = %version.name, %key, %error, "removed, and could not be stopped first");
-            run.output.clear();
+            run.step.engine.clear();
         }
         let event = if instance.seq() == seq { "" } else { "xstate.stop" };
         self.publish_removal(number, event, "delete", run);
         Ok(Done { number, changed: true, removed: true, ..Done::default() })
     }
 
-    /// Tells watchers where an instance stood when it went. `run.output` holds what its stop did.
+    /// Tells watchers where an instance stood when it went. `run.step.engine` holds what its stop did.
     pub(super) fn publish_removal(&self, number: u32, event: &str, reason: &'static str, run: &mut Run) {
         let Some(entry) = self.entries.get(number) else { return };
-        run.counts.effects += run.output.effects.len() as u64;
+        run.counts.effects += run.step.engine.effects.len() as u64;
         if run.watched {
-            run.changes.push(Arc::new(change(entry, event, reason, true, &run.output.effects)));
+            run.step.changes.push(Arc::new(change(entry, event, reason, true, &run.step.engine.effects)));
         }
     }
 
@@ -58,18 +82,15 @@ impl State {
         run.counts.removed += 1;
         let machine = Arc::clone(&version.name);
         if let Some(tokens) = tokens {
-            let until = run.now.saturating_add(self.rules.dedup_for_ms);
+            let until = run.now.saturating_add(self.daemon.rules.dedup_for_ms);
             run.counts.forgotten += self.removed.put(partition, hash, Left { until, run: life, version, tokens });
         }
         let key = Fresh { partition, machine, key, run: life };
-        if self.restating.len() >= RESTATING
-            && let Some((_, first)) = self.restating.pop_front()
-        {
+        if let Some(first) = self.restating.push(run.now + RESTATE_MS, key.clone()) {
             self.state_again(first, run);
         }
-        self.restating.push_back((run.now + RESTATE_MS, key.clone()));
         run.keys.push(KeyNote { key, is_there: false, tenure: self.tenure(partition) });
-        self.rearmed = true;
+        self.timers.changed();
     }
 
     /// A new life of a key goes on with the tokens that a removed one left.
@@ -86,19 +107,15 @@ impl State {
 
     /// When something of removed instances is to be done.
     pub(super) fn removal_due(&self) -> Option<u64> {
-        let restated = self.restating.front().map(|(at, _)| *at);
-        [restated, self.removed.next()].into_iter().flatten().min()
+        [self.restating.next(), self.removed.next()].into_iter().flatten().min()
     }
 
     /// Does what is due about removed instances.
     pub(super) fn see_to_removed(&mut self, run: &mut Run) {
         self.removed.expire(run.now, PER_GO);
         for _ in 0..PER_GO {
-            match self.restating.pop_front() {
-                Some((at, key)) if at <= run.now => self.state_again(key, run),
-                Some(later) => return self.restating.push_front(later),
-                None => return,
-            }
+            let Some(key) = self.restating.pop_due(run.now) else { return };
+            self.state_again(key, run);
         }
     }
 
@@ -117,14 +134,14 @@ impl State {
 
     /// Takes what a removed instance left at the daemon that its partition comes from. False if that cannot be read.
     pub(super) fn receive_removed(&mut self, partition: u16, removed: &image::Removed<'_>, run: &mut Run) -> bool {
-        let table = self.machines.table();
+        let table = self.daemon.machines.table();
         let Some(version) = table.by_hash(removed.definition) else { return false };
         let Ok(tokens) = Tokens::decode(removed.tokens, version, &table) else { return false };
-        let until = run.now.saturating_add(removed.left_ms.min(self.rules.dedup_for_ms));
+        let until = run.now.saturating_add(removed.left_ms.min(self.daemon.rules.dedup_for_ms));
         let version: Arc<Version> = Arc::clone(version);
         let left = Left { until, run: removed.run, version, tokens: Box::new(tokens) };
         run.counts.forgotten += self.removed.put(partition, removed.hash, left);
-        self.rearmed = true;
+        self.timers.changed();
         true
     }
 }

@@ -8,12 +8,43 @@ use statemesh_protocol::hash;
 
 use super::{Run, State};
 use crate::instance::Entry;
-use crate::timer_wheel::Advance;
+use crate::timer_wheel::{Advance, TimerHandle, TimerWheel};
+
+/// The shard's wheel, and whether the reactors know when its next timer is due.
+#[derive(Debug)]
+pub(super) struct Timers {
+    wheel: TimerWheel,
+    is_changed: bool,
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self { wheel: TimerWheel::new(Millis(0)), is_changed: false }
+    }
+}
+
+impl Timers {
+    /// What is due next may be another time than the reactors were told.
+    pub(super) fn changed(&mut self) {
+        self.is_changed = true;
+    }
+
+    /// The instance of this number comes up at a time.
+    pub(super) fn insert(&mut self, at: Millis, number: u32) -> TimerHandle {
+        self.is_changed = true;
+        self.wheel.insert(at, u64::from(number))
+    }
+
+    pub(super) fn cancel(&mut self, handle: TimerHandle) {
+        self.is_changed = true;
+        self.wheel.cancel(handle);
+    }
+}
 
 impl State {
     /// Makes the wheel's entry stand no later than the instance's next deadline.
     pub(super) fn arm(&mut self, number: u32) {
-        let Self { entries, wheel, .. } = self;
+        let Self { entries, timers, .. } = self;
         let Some(entry) = entries.get_mut(number) else {
             return;
         };
@@ -21,20 +52,18 @@ impl State {
             return;
         };
         if let Some(handle) = entry.armed {
-            if wheel.deadline(handle).is_some_and(|armed| armed <= deadline) {
+            if timers.wheel.deadline(handle).is_some_and(|armed| armed <= deadline) {
                 return;
             }
-            wheel.cancel(handle);
+            timers.cancel(handle);
         }
-        entry.armed = Some(wheel.insert(deadline, u64::from(number)));
-        self.rearmed = true;
+        entry.armed = Some(timers.insert(deadline, number));
     }
 
     /// Takes the entry of an instance that goes out of the wheel.
     pub(super) fn disarm(&mut self, entry: &Entry) {
         if let Some(handle) = entry.armed {
-            self.wheel.cancel(handle);
-            self.rearmed = true;
+            self.timers.cancel(handle);
         }
     }
 
@@ -44,7 +73,7 @@ impl State {
         run.now = now;
         let fired = run.counts.timers_fired;
         let mut due = Vec::new();
-        let advance = self.wheel.advance(Millis(now), budget, &mut |number| due.push(number));
+        let advance = self.timers.wheel.advance(Millis(now), budget, &mut |number| due.push(number));
         for number in due.iter().filter_map(|number| u32::try_from(*number).ok()) {
             if let Some(entry) = self.entries.get_mut(number) {
                 entry.armed = None;
@@ -62,7 +91,7 @@ impl State {
             }
         }
         self.see_to_removed(run);
-        self.rearmed = true;
+        self.timers.changed();
         self.update_due(run);
         // One instance may have fired several, one after the other.
         let steps = usize::try_from(run.counts.timers_fired.saturating_sub(fired)).unwrap_or(usize::MAX);
@@ -72,27 +101,27 @@ impl State {
     pub(super) fn is_served(&self, number: u32) -> bool {
         let Some(entry) = self.entries.get(number) else { return false };
         let hash = hash::key_hash(&entry.version.name, &entry.key);
-        self.holds(hash::partition_of_hash(hash, self.rules.partitions))
+        self.holds(hash::partition_of_hash(hash, self.daemon.rules.partitions))
     }
 
     /// Lets what a timer caused leave, by the gate of its instance's partition.
     fn leave_timer(&self, number: u32, run: &mut Run) {
-        if run.changes.is_empty() {
+        if run.step.changes.is_empty() {
             return;
         }
         let Some(entry) = self.entries.get(number) else { return };
         let hash = hash::key_hash(&entry.version.name, &entry.key);
-        self.leave(hash::partition_of_hash(hash, self.rules.partitions), run);
+        self.leave(hash::partition_of_hash(hash, self.daemon.rules.partitions), run);
     }
 
     /// Tells the reactors when the next timer is due.
     pub(super) fn update_due(&mut self, run: &mut Run) {
-        if !std::mem::take(&mut self.rearmed) {
+        if !std::mem::take(&mut self.timers.is_changed) {
             return;
         }
-        let timers = self.wheel.next_deadline().map_or(u64::MAX, |Millis(at)| at);
+        let timers = self.timers.wheel.next_deadline().map_or(u64::MAX, |Millis(at)| at);
         let next = self.removal_due().map_or(timers, |removal| removal.min(timers));
-        let before = self.dues.set(self.index, next);
+        let before = self.daemon.dues.set(self.index, next);
         if next < before {
             run.sooner_timer = Some(self.index);
         }
