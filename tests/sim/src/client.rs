@@ -213,10 +213,7 @@ impl Client {
         if reads && self.habits.lazy > 0.0 && self.dice.chance(self.habits.lazy) {
             self.reads_again_at = around.now + nanos(self.dice.time(Duration::from_millis(50), Duration::from_secs(2)));
         }
-        // While it does not read, an answer may be there that it has not seen.
-        if reads {
-            self.lose_patience(around);
-        }
+        self.lose_patience(around);
         if self.connect_at.is_some_and(|at| at <= around.now) {
             self.connect(around);
         }
@@ -234,7 +231,7 @@ impl Client {
         let event = (sends && self.wants_more(around)).then_some(self.next_at);
         let retry = self.retries.front().filter(|_| sends).map(|retry| retry.not_before);
         let oldest = self.endpoint.wire().and_then(|wire| around.judge.oldest(wire));
-        let patience = oldest.map(|oldest| self.reads_again_at.max(oldest.at + nanos(self.habits.patience)));
+        let patience = oldest.map(|oldest| self.patient_until(oldest.at));
         let reads = (self.reads_again_at > around.now).then_some(self.reads_again_at);
         [event, retry, patience, reads, self.connect_at].into_iter().flatten().min()
     }
@@ -275,10 +272,15 @@ impl Client {
         self.connect_later(around);
     }
 
+    /// How long it waits for the answer to a request of this time. The pauses in which it does not read are its own: of a large answer
+    /// it reads a part at a time, with pauses in between.
+    fn patient_until(&self, at: u64) -> u64 {
+        self.reads_again_at.max(at) + nanos(self.habits.patience)
+    }
+
     fn lose_patience(&mut self, around: &mut Surroundings<'_>) {
         let Some(wire) = self.endpoint.wire() else { return };
-        let patience = nanos(self.habits.patience);
-        if around.judge.oldest(wire).is_some_and(|oldest| oldest.at + patience <= around.now) {
+        if around.judge.oldest(wire).is_some_and(|oldest| self.patient_until(oldest.at) <= around.now) {
             self.gave_up += 1;
             self.connection_ended(around);
         }
