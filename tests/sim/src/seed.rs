@@ -79,6 +79,12 @@ impl Recipe {
         if self.time < Duration::from_secs(60) { 1_000 } else { 5_000 }
     }
 
+    /// How long it runs: the last fault may be over later than its time is.
+    fn time_with_faults(&self) -> Duration {
+        let ends = self.faults.iter().map(|(at, fault)| Duration::from_nanos(*at) + fault.lasts());
+        ends.fold(self.time, Duration::max)
+    }
+
     /// Runs it.
     #[must_use]
     pub fn run(&self) -> Outcome {
@@ -91,7 +97,7 @@ impl Recipe {
         world.run(START);
         if world.settle(Duration::from_secs(40)) {
             self.load(&mut world);
-            world.run(self.time);
+            world.run(self.time_with_faults());
             world.finish();
             world.rest_and_end();
         }
