@@ -213,23 +213,26 @@ impl State {
         }
     }
 
-    pub(super) fn existing(&self, At { request, hash, partition }: At<'_>) -> Result<u32, Box<Failed>> {
+    pub(super) fn existing(&self, at: At<'_>) -> Result<u32, Box<Failed>> {
+        let At { request, hash, partition } = at;
         self.find(partition, hash, &request.machine, &request.key).ok_or_else(|| {
             if self.daemon.machines.table().by_name(&request.machine).is_none() {
                 return unknown_machine(&request.machine);
             }
-            let mut message = format!("there is no instance {}/{}", request.machine, request.key);
-            // Told again and again: only the next instance's first reply ends it, as `restarted`.
-            if self.marks.says_lost(partition, hash) {
-                message.push_str(" any more: it was lost with its daemon");
-            }
-            failed(ErrorCode::UnknownInstance, message, "send or start creates it")
+            failed(ErrorCode::UnknownInstance, self.none_there(at), "send or start creates it")
         })
+    }
+
+    /// Says that a key has no instance, and why, if that was lost: again and again, as only the next instance's first reply ends it
+    /// (`restarted`).
+    fn none_there(&self, At { request, hash, partition }: At<'_>) -> String {
+        let why = if self.marks.says_lost(partition, hash) { " any more: it was lost with its daemon" } else { "" };
+        format!("there is no instance {}/{}{why}", request.machine, request.key)
     }
 
     fn send(&mut self, at: At<'_>, run: &mut Run) -> Result<Done, Box<Failed>> {
         let found = self.find(at.partition, at.hash, &at.request.machine, &at.request.key);
-        self.check_conditions(at.request, found)?;
+        self.check_conditions(at, found)?;
         let Some(number) = found else {
             return self.send_first(at, run);
         };
@@ -272,7 +275,7 @@ impl State {
 
     fn start(&mut self, at: At<'_>, run: &mut Run) -> Result<Done, Box<Failed>> {
         let found = self.find(at.partition, at.hash, &at.request.machine, &at.request.key);
-        self.check_conditions(at.request, found)?;
+        self.check_conditions(at, found)?;
         match found {
             None => {
                 let done = self.create(at, run)?;
@@ -334,7 +337,7 @@ impl State {
 
     fn stop(&mut self, at: At<'_>, run: &mut Run) -> Result<Done, Box<Failed>> {
         let number = self.existing(at)?;
-        self.check_conditions(at.request, Some(number))?;
+        self.check_conditions(at, Some(number))?;
         let changed = self.stop_one(number, run)?;
         Ok(Done { number, changed, ..Done::default() })
     }
@@ -356,7 +359,7 @@ impl State {
     /// `retry` or `skip`: fires the timer again that a stuck instance holds, or drops it.
     fn go_on(&mut self, at: At<'_>, run: &mut Run) -> Result<Done, Box<Failed>> {
         let number = self.existing(at)?;
-        self.check_conditions(at.request, Some(number))?;
+        self.check_conditions(at, Some(number))?;
         let Some(Entry { version, instance, .. }) = self.entries.get_mut(number) else {
             return Err(vanished());
         };
@@ -539,14 +542,15 @@ impl State {
 
     /// Refuses a request that wants the instance to be elsewhere than it is.
     #[inline]
-    pub(super) fn check_conditions(&self, request: &Request<'_>, found: Option<u32>) -> Result<(), Box<Failed>> {
-        if request.if_run.is_none() && request.if_seq.is_none() {
+    pub(super) fn check_conditions(&self, at: At<'_>, found: Option<u32>) -> Result<(), Box<Failed>> {
+        if at.request.if_run.is_none() && at.request.if_seq.is_none() {
             return Ok(());
         }
-        self.compare(request, found)
+        self.compare(at, found)
     }
 
-    fn compare(&self, request: &Request<'_>, found: Option<u32>) -> Result<(), Box<Failed>> {
+    fn compare(&self, at: At<'_>, found: Option<u32>) -> Result<(), Box<Failed>> {
+        let request = at.request;
         let here: Option<(RunId, u64)> =
             found.and_then(|number| self.entries.get(number)).map(|entry| (entry.run, entry.instance.seq()));
         let fits = |(run, seq): (RunId, u64)| {
@@ -557,7 +561,7 @@ impl State {
         }
         let message = match here {
             Some((run, seq)) => format!("{}/{} is in run {run} at seq {seq}", request.machine, request.key),
-            None => format!("there is no instance {}/{}", request.machine, request.key),
+            None => self.none_there(at),
         };
         Err(failed(ErrorCode::ConditionFailed, message, "read the instance and decide again"))
     }

@@ -49,7 +49,7 @@ impl State {
     /// `delete`: stops an instance if it is active. It goes once its reply is written ([`State::remove_for_good`]).
     pub(super) fn delete(&mut self, at: At<'_>, run: &mut Run) -> Result<Done, Box<Failed>> {
         let number = self.existing(at)?;
-        self.check_conditions(at.request, Some(number))?;
+        self.check_conditions(at, Some(number))?;
         let Some(Entry { key, version, instance, .. }) = self.entries.get_mut(number) else {
             return Err(vanished());
         };

@@ -685,8 +685,9 @@ fn a_copy_that_comes_back_says_what_its_new_holder_had_done_and_lost() {
     assert_eq!(daemon.op("get", "k", "")["conflict"]["reason"], "owner_lost");
     assert!(daemon.op("get", "untouched", "")["conflict"].is_null());
     for key in ["new", "older"] {
-        for op in ["get", "history"] {
-            let message = daemon.op(op, key, "")["error"]["message"].as_str().unwrap().to_owned();
+        // A conditional one is what a careful client sends: it must not begin anew without a word.
+        for (op, condition) in [("get", ""), ("history", ""), ("stop", r#","if_seq":1"#), ("start", r#","if_seq":1"#)] {
+            let message = daemon.op(op, key, condition)["error"]["message"].as_str().unwrap().to_owned();
             assert!(message.ends_with("any more: it was lost with its daemon"), "{op} {key}: {message}");
         }
         assert_eq!(daemon.send(key, "GO", "")["restarted"], true, "{key}");
