@@ -1,5 +1,5 @@
 //! What a reactor counts while it works: one cell per figure and reactor, written by that reactor alone and summed when
-//! somebody scrapes. So counting costs a load and a store of a line that is in this core's cache.
+//! the metrics are scraped. So counting costs a load and a store of a line that is in this core's cache.
 
 use statemesh_protocol::error::ErrorCode;
 use statemesh_protocol::request::Op;

@@ -337,7 +337,7 @@ impl Sockets {
     fn bind(addresses: &mut Listen, reactors: usize) -> Result<Self, StartError> {
         let mut tcp = Vec::with_capacity(reactors);
         for address in [&addresses.clients, &addresses.changes, &addresses.peers] {
-            nobody_listens(*address)?;
+            refuse_taken(*address)?;
         }
         for _ in 0..reactors {
             tcp.push([
@@ -363,7 +363,7 @@ fn bind_tcp(address: &mut SocketAddr, what: &'static str) -> Result<TcpListener,
 }
 
 /// `SO_REUSEPORT` would let a second daemon of the same user share the port in silence: so look before.
-fn nobody_listens(address: SocketAddr) -> Result<(), StartError> {
+fn refuse_taken(address: SocketAddr) -> Result<(), StartError> {
     if address.port() == 0 || std::net::TcpStream::connect_timeout(&loopback_of(address), PROBE).is_err() {
         return Ok(());
     }

@@ -308,7 +308,7 @@ fn a_daemon_that_dns_names_alone_for_long_enough_is_alone_and_no_sooner() {
 }
 
 #[test]
-fn with_nobody_to_look_for_a_daemon_is_alone_at_once() {
+fn with_no_others_to_look_for_a_daemon_is_alone_at_once() {
     let discovery = Discovery { service: None, alone_after: Some(Duration::ZERO), ..by_service() };
     assert!(Plane::new(discovery, Dns::Silent).joined());
 }
@@ -354,7 +354,7 @@ fn where_dns_answers_in_part_only_the_mesh_begins_with_all_that_birth_names_and_
 }
 
 #[test]
-fn who_knows_of_another_is_not_alone_though_dns_names_nobody_else() {
+fn who_knows_of_another_is_not_alone_though_dns_names_no_others() {
     let now = Instant::now();
     let mut planes = [("a", ME, vec![ME], vec![]), ("b", OTHER, vec![ME, OTHER], vec!["b".into(), "c".into()])].map(
         |(name, ip, dns, birth)| Plane::named(name, ip, Discovery { birth, ..by_service() }, Dns::Names(dns), now),
@@ -580,7 +580,7 @@ fn what_is_defined_here_while_a_member_told_of_it_is_there_at_once() {
 }
 
 #[test]
-fn of_clients_requests_one_is_compiled_at_a_time_and_none_that_nobody_waits_for_any_more() {
+fn of_clients_requests_one_is_compiled_at_a_time_and_none_that_is_not_waited_for_any_more() {
     let mut plane = linked();
     for _ in 0..3 {
         plane.ask(r#"{"op":"define","definition":{"id":"m","initial":"nowhere","states":{}}}"#);
@@ -644,7 +644,7 @@ fn what_a_member_died_with_before_it_gave_it_does_not_keep_machine_files_out() {
     plane.control.keep_files(vec![Loaded { machine }]);
     plane.told(list(&[&version("m", 2, &[]).0]));
     assert!(!plane.has(&given) && !plane.joined(), "another version is on its way");
-    // It answers nobody any more.
+    // It does not answer any more.
     plane.run(Duration::from_secs(5));
     assert!(plane.has(&given) && plane.joined(), "{}", plane.reason());
 }
