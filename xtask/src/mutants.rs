@@ -114,8 +114,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "the lease is given before what was ordered",
         file: "daemon/node/src/worker/orders.rs",
-        from: "        self.deferred.lease = Some((until_ms, orders));\n        self.give_lease();",
-        to: "        self.shared.set_lease(until_ms);",
+        from: "        self.partitions.deferred.lease = Some((until_ms, orders));\n        self.give_lease();",
+        to: "        self.shared.lease.prolong(until_ms);",
     },
     Mutant {
         name: "who was paused serves on as if nothing had been",
@@ -132,8 +132,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "what waits of an ended link is applied",
         file: "daemon/node/src/worker/peering.rs",
-        from: "        drop(self.delivery.withdraw(|waiting| void(waiting.rest.reply_to)));",
-        to: "        let _ = void;",
+        from: "        drop(self.delivery.withdraw(|waiting| came_on_it(waiting.rest.reply_to)));",
+        to: "        let _ = came_on_it;",
     },
     Mutant {
         name: "who doubts applies what was passed on before",
@@ -180,7 +180,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "what was passed on by a link that has ended is applied",
         file: "daemon/node/src/worker/requests.rs",
-        from: "        if self.shared.is_void(&keyed.path) {",
+        from: "        if self.shared.links.has_ended(&keyed.path) {",
         to: "        if keyed.hops > MAX_HOPS {",
     },
 ];

@@ -86,8 +86,8 @@ pub(crate) fn watch(shared: &Arc<Shared>, ends: &Receiver<()>) {
         let now = Instant::now();
         let was_paused = now.duration_since(looked_at) >= PERIOD + PAUSED;
         looked_at = now;
-        for reactor in 0..shared.reactors() {
-            shared.wake(reactor);
+        for reactor in 0..shared.reactors.len() {
+            shared.reactors.wake(reactor);
         }
         if was_paused {
             continue;

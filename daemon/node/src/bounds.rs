@@ -27,7 +27,7 @@ pub(crate) fn used(shared: &Shared) -> Vec<(&'static str, f64)> {
         ("links", links, limits.links),
         ("unread_bytes", sum(|one| &one.unread_bytes), limits.unread_bytes),
         ("unsent_total_bytes", sum(|one| &one.unsent_bytes), limits.unsent_total_bytes),
-        ("control_bytes", shared.control_bytes() as f64, limits.control_bytes),
+        ("control_bytes", shared.control.bytes() as f64, limits.control_bytes),
         ("in_flight", most(|one| &one.in_flight), limits.in_flight),
         ("waits", most(|one| &one.waits), limits.waits),
         ("parked", most(|one| &one.parked), limits.parked),

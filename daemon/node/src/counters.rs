@@ -1,5 +1,5 @@
 //! What a reactor counts while it works: one cell per figure and reactor, written by that reactor alone and summed when
-//! somebody scrapes. So counting costs a load and a store of a line that is in this core's cache.
+//! the metrics are scraped. So counting costs a load and a store of a line that is in this core's cache.
 
 use statemesh_protocol::error::ErrorCode;
 use statemesh_protocol::request::Op;
@@ -108,7 +108,7 @@ figures! {
     forwards_sent Counter "statemesh_forwards_sent_total" "Requests passed on to the owner of their key.";
     forwards_received Counter "statemesh_forwards_received_total" "Requests that other daemons passed on to this one.";
     forwards_lost Counter "statemesh_forwards_lost_total" "Forwarded requests whose owner was lost or did not answer in time.";
-    inbox_jobs Counter "statemesh_shard_inbox_jobs_total" "Requests put aside to the end of the turn, since another reactor had their shard.";
+    inbox_jobs Counter "statemesh_shard_inbox_jobs_total" "Requests deferred to the end of the turn, since another reactor had their shard.";
     changes Counter "statemesh_changes_published_total" "Changes published to watchers.";
     changes_dropped Counter "statemesh_changes_dropped_total" "Changes that slow subscribers lost.";
     handoffs_sent Counter "statemesh_handoffs_sent_total" "Partitions handed to another daemon.";

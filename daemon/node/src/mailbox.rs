@@ -93,7 +93,7 @@ pub(crate) enum Command {
         /// How many orders that end serving were given before.
         orders: u64,
     },
-    /// Nobody is known to serve the partition: requests wait.
+    /// No member is known to serve the partition: requests are parked.
     Unroute {
         /// Which partition.
         partition: u16,
@@ -126,7 +126,7 @@ pub(crate) enum Command {
         /// To whom.
         to: u32,
     },
-    /// A member has opened a lane again, at another reactor: what it opened before is void.
+    /// A member has opened a lane again, at another reactor: what came on the one before is discarded.
     Supersede {
         /// Its number.
         member: u32,
@@ -156,7 +156,7 @@ pub(crate) enum Command {
         /// Which partition.
         partition: u16,
     },
-    /// What has arrived of this partition is void.
+    /// What has arrived of this partition is discarded.
     Discard {
         /// Which partition.
         partition: u16,
@@ -291,7 +291,7 @@ pub enum ToControl {
 }
 
 /// Messages that the control plane takes in before sockets and timers have their turn, and bytes of keys among them: a key costs
-/// about a microsecond, and whoever serves has to look around some times a second.
+/// about a microsecond, and a daemon that serves has to look around some times a second.
 const MESSAGES_PER_TURN: usize = 256;
 const KEY_BYTES_PER_TURN: usize = 512 * 1024;
 

@@ -162,7 +162,7 @@ impl Readiness {
 pub struct LeaveReport {
     /// Instances that other daemons have now.
     pub moved_instances: u64,
-    /// Instances that nobody took.
+    /// Instances that no other daemon took.
     pub left_behind: usize,
 }
 
@@ -232,9 +232,9 @@ impl Node {
     /// Ends the threads, after what is queued has been written.
     pub fn stop(self) {
         drop(self.watcher);
-        for reactor in 0..self.shared.reactors() {
+        for reactor in 0..self.shared.reactors.len() {
             let mut command = Command::Stop;
-            while let Err(back) = self.shared.tell(reactor, command) {
+            while let Err(back) = self.shared.reactors.tell(reactor, command) {
                 command = back;
                 std::thread::yield_now();
             }
@@ -304,8 +304,8 @@ impl Handle {
 
     /// Tells every reactor something; one whose ring is full is tried again after a pause.
     fn tell_all(&self, command: impl Fn() -> Command) {
-        for reactor in 0..self.shared.reactors() {
-            while self.shared.tell(reactor, command()).is_err() {
+        for reactor in 0..self.shared.reactors.len() {
+            while self.shared.reactors.tell(reactor, command()).is_err() {
                 std::thread::sleep(RING_PAUSE);
             }
         }
@@ -317,7 +317,7 @@ impl Handle {
     /// The daemon is ending, has no room for the request, or did not answer in time.
     pub async fn call(&self, request: Request) -> Result<Reply, CallError> {
         let (answer, reply) = oneshot::channel();
-        self.shared.tell(0, Command::Call { request, answer }).map_err(|_| CallError::Busy)?;
+        self.shared.reactors.tell(0, Command::Call { request, answer }).map_err(|_| CallError::Busy)?;
         match tokio::time::timeout(CALL_PATIENCE, reply).await {
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(_)) => Err(CallError::Ending),
@@ -337,7 +337,7 @@ impl Sockets {
     fn bind(addresses: &mut Listen, reactors: usize) -> Result<Self, StartError> {
         let mut tcp = Vec::with_capacity(reactors);
         for address in [&addresses.clients, &addresses.changes, &addresses.peers] {
-            nobody_listens(*address)?;
+            refuse_taken(*address)?;
         }
         for _ in 0..reactors {
             tcp.push([
@@ -363,7 +363,7 @@ fn bind_tcp(address: &mut SocketAddr, what: &'static str) -> Result<TcpListener,
 }
 
 /// `SO_REUSEPORT` would let a second daemon of the same user share the port in silence: so look before.
-fn nobody_listens(address: SocketAddr) -> Result<(), StartError> {
+fn refuse_taken(address: SocketAddr) -> Result<(), StartError> {
     if address.port() == 0 || std::net::TcpStream::connect_timeout(&loopback_of(address), PROBE).is_err() {
         return Ok(());
     }
@@ -523,7 +523,7 @@ mod tests {
             let _ = held.lock().recv();
             Err(Vec::new())
         };
-        node.shared.set_greeter(Greeter { hello: Arc::new([]), judge: Box::new(judge) });
+        node.shared.links.set_greeter(Greeter { hello: Arc::new([]), judge: Box::new(judge) });
         let peers = node.handle().addresses().peers;
         let mut client = Client::connect(peers, SocketType::Dealer, PATIENCE).unwrap();
         let mut greeting = Vec::new();

@@ -43,7 +43,7 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// A daemon that knows nobody.
+    /// A daemon that knows no other member.
     ///
     /// # Errors
     /// Its name, or its gossip keys, cannot be used.
@@ -62,7 +62,7 @@ impl Parts {
 /// Bounds and patience of each of a daemon's reactors.
 fn reactor_settings(shared: &Shared) -> Settings {
     let limits = shared.options.limits;
-    let reactors = shared.reactors().max(1);
+    let reactors = shared.reactors.len().max(1);
     Settings {
         spin: shared.options.reactor.spin,
         connections: limits.connections,
@@ -97,7 +97,7 @@ pub fn reactor(
 ) -> Reactor<Worker> {
     let limits = shared.options.limits;
     let counters = shared.counters.get(index).cloned().unwrap_or_default();
-    shared.set_waker(index, Arc::clone(&waker));
+    shared.reactors.set_waker(index, Arc::clone(&waker));
     let worker = Worker::new(Arc::clone(shared), index, counters, kernel.now(), clock);
     let mut reactor = Reactor::new(reactor_settings(shared), kernel, waker, worker);
     reactor.share(Arc::clone(&shared.connections));
@@ -116,9 +116,9 @@ pub fn reactor(
 
 /// Has every reactor end, after what is queued has been written.
 pub fn stop(shared: &Shared) {
-    for reactor in 0..shared.reactors() {
+    for reactor in 0..shared.reactors.len() {
         // A ring is empty once everything was handed over.
-        let _ = shared.tell(reactor, Command::Stop);
+        let _ = shared.reactors.tell(reactor, Command::Stop);
     }
 }
 
@@ -128,7 +128,7 @@ pub fn serves(shared: &Shared, partition: u16) -> bool {
     shared.shards.of(partition).try_claim().is_some_and(|state| state.holds(partition))
 }
 
-/// Whom this daemon names as who serves a partition; nobody while it knows of none.
+/// The member that this daemon names as the holder of a partition, if it knows of one.
 #[must_use]
 pub fn server_named(shared: &Shared, partition: u16) -> Option<String> {
     shared.view().server(partition).map(|member| member.name.to_string())
@@ -168,7 +168,7 @@ pub fn over_bound(shared: &Shared) -> Option<String> {
 /// Those that one reactor keeps by itself, or which one turn may go beyond.
 fn over_bound_of_a_reactor(shared: &Shared) -> Option<String> {
     let limits = &shared.options.limits;
-    let reactors = shared.reactors().max(1);
+    let reactors = shared.reactors.len().max(1);
     let one_more = limits.output_bytes.max(limits.message_bytes);
     shared.counters.iter().find_map(|counters| {
         let bounds = [
@@ -233,6 +233,6 @@ pub fn bytes_told(shared: &Shared) -> u64 {
 /// Holds a shard, as a thread that looks into it does, unless this reactor was told something that it does with a shard.
 #[must_use]
 pub fn hold(shared: &Shared, shard: usize, reactor: usize) -> Option<Held<'_, State, Job>> {
-    let shard = shared.shards.get(shard).filter(|_| !shared.has_commands(reactor))?;
+    let shard = shared.shards.get(shard).filter(|_| !shared.reactors.has_commands(reactor))?;
     shard.try_claim()
 }

@@ -1,6 +1,6 @@
 //! Who watches: the subscribers of one reactor, their prefixes, and what waits for those that read slowly.
 //!
-//! Nobody waits for a subscriber. What it does not take piles up to a bound; then its oldest changes are dropped, and the
+//! No request waits for a subscriber. What it does not take piles up to a bound; then its oldest changes are dropped, and the
 //! next change it gets says how many.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -47,6 +47,7 @@ pub(crate) struct Subscribers {
     wanting: Vec<ConnId>,
     all: Arc<Watching>,
     limits: Limits,
+    connections: usize,
     prefixes: usize,
     waiting_bytes: usize,
     dropped: u64,
@@ -63,15 +64,26 @@ impl Subscribers {
             wanting: Vec::new(),
             all,
             limits: *limits,
+            connections: 0,
             prefixes: 0,
             waiting_bytes: 0,
             dropped: 0,
         }
     }
 
-    /// Whether nobody watches, so that no change needs to be encoded.
+    /// Whether there are no subscriptions, so that no change needs to be encoded.
     pub(crate) fn is_empty(&self) -> bool {
         self.prefixes == 0
+    }
+
+    /// A subscriber has connected.
+    pub(crate) fn opened(&mut self) {
+        self.connections += 1;
+    }
+
+    /// Connections of subscribers.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections
     }
 
     /// Subscriptions in all.
@@ -138,8 +150,9 @@ impl Subscribers {
         }
     }
 
-    /// Forgets a subscriber.
+    /// A subscriber's connection is gone: forgets it.
     pub(crate) fn closed(&mut self, conn: ConnId) {
+        self.connections = self.connections.saturating_sub(1);
         let Some(subscriber) = self.by_conn.remove(&conn) else { return };
         self.count_waiting(subscriber.waiting_bytes, 0);
         self.slow.retain(|id| *id != conn);
@@ -179,7 +192,7 @@ impl Subscribers {
         self.wanting = wanting;
     }
 
-    /// Changes were lost before anybody was asked who wants them: each subscriber may have missed them.
+    /// Changes were lost before it was known who wants them: each subscriber may have missed them.
     pub(crate) fn lost(&mut self, changes: u64) {
         self.dropped += changes;
         // The order does not matter: each count is its subscriber's own.

@@ -17,7 +17,7 @@ const MACHINES_PATIENCE: Duration = Duration::from_secs(10);
 impl Control {
     /// When partitions are adopted although the machines of the mesh are not all here.
     pub(super) fn adopting_due(&self) -> Option<Instant> {
-        if self.adopts {
+        if self.joining.adopts {
             return None;
         }
         self.files.joined_at().map(|at| at + MACHINES_PATIENCE)
@@ -25,7 +25,7 @@ impl Control {
 
     /// Begins to adopt partitions once it has joined and has the mesh's machines, or has waited for long enough.
     pub(super) fn adopt_when_known(&mut self, now: Instant) {
-        if self.adopts || !self.joined {
+        if self.joining.adopts || !self.joining.joined {
             return;
         }
         if !self.knows_machines() {
@@ -41,8 +41,8 @@ impl Control {
                 MACHINES_PATIENCE.as_secs()
             );
         }
-        self.adopts = true;
-        self.stale = true;
+        self.joining.adopts = true;
+        self.reports.is_stale = true;
         self.own(ownership::Input::Activate, now);
     }
 

@@ -116,7 +116,7 @@ fn first_error(diagnostics: &[Diagnostic]) -> String {
     diagnostics.iter().find(|diagnostic| diagnostic.is_error()).map(ToString::to_string).unwrap_or_default()
 }
 
-/// Refuses what nobody would keep: a machine that is to survive its owner must not be held in memory alone.
+/// Refuses what would not be kept: a machine that is to survive its owner must not be held in memory alone.
 fn check_durability<'a>(request: &Request<'a>) -> Result<(), Refusal<'a>> {
     let Some(options) = request.options else {
         return Ok(());

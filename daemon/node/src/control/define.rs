@@ -122,7 +122,7 @@ impl Definitions {
 impl Control {
     /// Takes the machines of a folder, as far as the mesh does not run others.
     pub(super) fn adopt_files(&mut self, files: &[File], revision: Option<u64>) -> Result<(), DefineError> {
-        let linked: Vec<MemberName> = self.links.up().filter_map(|member| self.name(member)).collect();
+        let linked: Vec<MemberName> = self.links.up().filter_map(|member| self.members.name(member)).collect();
         let result = self.definitions.known.adopt(files, revision, linked);
         self.follow_definitions();
         result
@@ -159,7 +159,7 @@ impl Control {
         if let Some(requested) = self.definitions.requests.next() {
             self.definitions.requests.begun();
             let work = Work::define(Arc::clone(&self.shared), requested);
-            self.outputs.push_back(Output::Work(work));
+            self.outbox.put(Output::Work(work));
         }
         while let Some((machine, hash)) = self.definitions.received.next() {
             let is_here = self.shared.machines.table().by_hash(&hash).is_some();
@@ -168,7 +168,7 @@ impl Control {
             let definition = Definition { machine, clock: version.clock, hash, body: version.body.clone() };
             self.definitions.received.begun();
             let work = Work::received(Arc::clone(&self.shared), definition);
-            self.outputs.push_back(Output::Work(work));
+            self.outbox.put(Output::Work(work));
         }
     }
 
@@ -200,7 +200,7 @@ impl Control {
     }
 
     pub(super) fn definition_message(&mut self, member: u32, message: DefinitionMessage, now: Instant) {
-        if let Some(from) = self.name(member) {
+        if let Some(from) = self.members.name(member) {
             self.definitions.known.handle(definitions::Input::Message { from, message }, now);
             self.follow_definitions();
         }
@@ -235,10 +235,10 @@ impl Control {
     fn follow_definitions(&mut self) {
         let mut changed = false;
         while let Some(output) = self.definitions.known.poll() {
-            *self.decisions.entry(("definitions", output.name())).or_default() += 1;
+            self.reports.decided("definitions", output.name());
             match output {
                 definitions::Output::Send { to, message } => {
-                    let member = self.number(&to);
+                    let member = self.members.number(&to);
                     self.send(member, &PeerMessage::Definitions(message));
                 }
                 definitions::Output::Apply(version) => {
@@ -275,7 +275,7 @@ impl Control {
                 DefinitionMessage::Refused { id, reason: reason[..end].to_owned() }
             }
         };
-        let member = self.number(from);
+        let member = self.members.number(from);
         self.send(member, &PeerMessage::Definitions(message));
     }
 

@@ -1,4 +1,4 @@
-//! Looking for other members: the plan of [`statemesh_mesh::discovery`], whose questions somebody else asks.
+//! Looking for other members: the plan of [`statemesh_mesh::discovery`], whose questions the shell asks.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -24,11 +24,11 @@ impl Control {
 
     /// Goes on with the plan, which depends on whether this daemon has joined and knows others, and tries the addresses that it found.
     pub(super) fn look_for_members(&mut self, now: Instant) {
-        self.discovery.handle(discovery::Input::Joined(self.joined && self.membership.live() > 0), now);
+        self.discovery.handle(discovery::Input::Joined(self.joining.joined && self.membership.live() > 0), now);
         self.discovery.handle(discovery::Input::Tick, now);
         while let Some(output) = self.discovery.poll() {
             match output {
-                discovery::Output::Ask(question) => self.outputs.push_back(Output::Ask(question)),
+                discovery::Output::Ask(question) => self.outbox.put(Output::Ask(question)),
                 discovery::Output::Found(seeds) => {
                     self.membership.handle(membership::Input::Join { seeds }, now);
                     self.follow_membership(now);

@@ -57,7 +57,7 @@ impl Control {
         }
     }
 
-    /// When files are judged although somebody has not told what it has.
+    /// When files are judged although a member has not told what it has.
     pub(super) fn files_due(&self) -> Option<Instant> {
         self.lists_due().filter(|_| !self.files.are_judged() && !self.definitions.is_fetching())
     }
@@ -74,7 +74,7 @@ impl Control {
 
     /// Judges the files once the mesh's list is known: this daemon is alone, or all live members have told theirs.
     pub(super) fn judge_files(&mut self, now: Instant) {
-        if !self.joined {
+        if !self.joining.joined {
             return;
         }
         self.files.joined_at.get_or_insert(now);
@@ -88,7 +88,7 @@ impl Control {
             return;
         }
         self.files.judged = true;
-        self.stale = true;
+        self.reports.is_stale = true;
         let revision = self.shared.options.machines_revision;
         let given = std::mem::take(&mut self.files.given);
         if let Err(error) = self.adopt_files(&given, revision) {

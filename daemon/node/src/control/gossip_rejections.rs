@@ -12,7 +12,7 @@ use super::Control;
 
 /// Time between two notices, those that are sent and those that are heard alike: anybody can send any number of them.
 const PERIOD: Duration = Duration::from_secs(1);
-/// How long a notice counts. Who is kept out is told so again by the next datagram that it sends.
+/// How long a notice counts. A daemon that is kept out is told so again by the next datagram that it sends.
 const COUNTS_FOR: Duration = Duration::from_secs(15);
 
 /// What a notice says on the wire, and what it means to its reader.
@@ -25,7 +25,7 @@ const NOTICES: [(Dropped, &[u8], &str); 2] = [
     (Dropped::WrongKey, b"statemesh 1 wrong-key", "its gossip keys are others than ours (gossip.keys)"),
 ];
 
-/// What was heard from, and said to, gossip_rejections.
+/// The notices that were sent and heard.
 #[derive(Debug, Default)]
 pub(super) struct GossipRejections {
     told_at: Option<Instant>,
@@ -49,27 +49,27 @@ impl Control {
     /// A datagram was dropped: tells its sender why, if that is what it needs to know.
     pub(super) fn tell_rejected(&mut self, reason: Dropped, from: SocketAddr, now: Instant) {
         let Some((_, notice, meaning)) = NOTICES.iter().find(|(dropped, ..)| *dropped == reason) else { return };
-        if self.gossip_rejections.told_at.is_some_and(|at| now < at + PERIOD) {
+        if self.gossip.rejections.told_at.is_some_and(|at| now < at + PERIOD) {
             return;
         }
-        self.gossip_rejections.told_at = Some(now);
+        self.gossip.rejections.told_at = Some(now);
         tracing::warn!(%from, "a daemon that gossips to us is kept out: {meaning}");
         self.send_datagram(from, notice.to_vec());
     }
 
-    /// Takes in a notice. Says whether the datagram was one. One that has joined is not kept out, whoever says so.
+    /// Takes in a notice. Says whether the datagram was one. A daemon that has joined is not kept out, whatever a notice says.
     pub(super) fn heard_notice(&mut self, datagram: &[u8], from: SocketAddr, now: Instant) -> bool {
         let Some((.., meaning)) = NOTICES.iter().find(|(_, notice, _)| *notice == datagram) else { return false };
-        let last = self.gossip_rejections.notice.as_ref();
-        if self.joined || last.is_some_and(|(_, at)| now < *at + PERIOD) {
+        let last = self.gossip.rejections.notice.as_ref();
+        if self.joining.joined || last.is_some_and(|(_, at)| now < *at + PERIOD) {
             return true;
         }
         let notice = format!("the daemon at {from} keeps us out: {meaning}");
-        if self.gossip_rejections.notice(now) != Some(&notice) {
+        if self.gossip.rejections.notice(now) != Some(&notice) {
             tracing::warn!("{notice}");
         }
         // What that says of this daemon is published when it is judged what it waits for.
-        self.gossip_rejections.notice = Some((notice, now));
+        self.gossip.rejections.notice = Some((notice, now));
         true
     }
 }

@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 
-use statemesh_mesh::key_index::{self, FRAME_BYTES, LostKey, PART_BYTES};
+use statemesh_mesh::key_index::{self, FRAME_BYTES, KeyIndex, LostKey, PART_BYTES};
 use statemesh_mesh::ownership;
 use statemesh_protocol::identity::MemberName;
 use statemesh_protocol::peer::PeerMessage;
@@ -19,17 +19,32 @@ use crate::mailbox::Command;
 /// Bytes of keys that are told in one turn: making them takes some milliseconds.
 const BYTES_PER_TURN: usize = PART_BYTES;
 
+/// Key indexes, and how far they are told.
+#[derive(Debug)]
+pub(super) struct Keys {
+    pub(super) index: KeyIndex,
+    /// More is to be told of keys than one turn should.
+    pub(super) telling_at: Option<Instant>,
+}
+
+impl Keys {
+    /// None. At most so many keys of others are kept.
+    pub(super) fn new(max: usize) -> Self {
+        Self { index: KeyIndex::new(max), telling_at: None }
+    }
+}
+
 impl Control {
     /// Takes in keys that a member told: its own, or those that it was told of (`relayed`).
-    pub(super) fn keys(&mut self, from: &MemberName, relayed: bool, body: &[u8], now: Instant) {
+    pub(super) fn told_keys(&mut self, from: &MemberName, relayed: bool, body: &[u8], now: Instant) {
         if !self.membership.member(from).is_some_and(|known| known.status.is_live()) {
             // It was read before the link was closed: what a process told that is gone by now would never end.
             return;
         }
         let told = if relayed {
-            self.key_index.relayed(body, |partition| self.ownership.gathers(partition))
+            self.keys.index.relayed(body, |partition| self.ownership.gathers(partition))
         } else {
-            self.key_index.tell(from, body)
+            self.keys.index.tell(from, body)
         };
         if let Err(error) = told {
             tracing::warn!(member = %from, %error, "malformed keys");
@@ -39,14 +54,14 @@ impl Control {
 
     /// Ownership has to know of which partitions keys are known.
     pub(super) fn index_changed(&mut self, now: Instant) {
-        if let Some(indexed) = self.key_index.changed() {
+        if let Some(indexed) = self.keys.index.changed() {
             self.own(ownership::Input::Indexed(indexed), now);
         }
     }
 
-    /// What of a partition that nobody holds is lost, or may be older here.
+    /// What of a partition without a holder is lost, or may be older here.
     pub(super) fn take_keys(&mut self, partition: u16, from: Option<&MemberName>) -> Vec<LostKey> {
-        let (lost, partial) = self.key_index.take(partition);
+        let (lost, partial) = self.keys.index.take(partition);
         if partial {
             let owner = from.map_or("unknown", MemberName::as_str);
             tracing::warn!(partition, owner, "not all keys were known: some instances may be lost without being named");
@@ -74,9 +89,9 @@ impl Control {
 
     /// This daemon is about to serve a partition: its standbys are told first.
     pub(super) fn tell_standbys(&mut self, partition: u16) {
-        self.key_index.forget(partition, self.ownership.beside(partition));
+        self.keys.index.forget(partition, self.ownership.beside(partition));
         self.refresh_standbys_of(partition);
-        self.key_index.tell_first(partition);
+        self.keys.index.tell_first(partition);
         self.follow_key_index();
     }
 
@@ -85,43 +100,43 @@ impl Control {
         let me = &self.membership.me().name;
         let standbys = key_index::standbys(self.ownership.view(), partition, me).filter(|_| here);
         let standbys: Vec<MemberName> = standbys.cloned().collect();
-        let members: Vec<u32> = standbys.iter().map(|name| self.number(name)).collect();
+        let members: Vec<u32> = standbys.iter().map(|name| self.members.number(name)).collect();
         // Reactors tell new keys there before all others are read.
-        self.shared.set_standbys(partition, &members);
-        self.key_index.set_standbys(partition, standbys.iter());
+        self.shared.standbys.set(partition, &members);
+        self.keys.index.set_standbys(partition, standbys.iter());
     }
 
     /// Tells members more of what they are to know, as much as one turn should.
     pub(super) fn go_on_telling(&mut self, now: Instant) {
         let mut bytes = self.follow_key_index();
-        while bytes < BYTES_PER_TURN && self.key_index.go_on() {
+        while bytes < BYTES_PER_TURN && self.keys.index.go_on() {
             bytes += self.follow_key_index();
         }
-        self.telling_at = (bytes >= BYTES_PER_TURN).then_some(now);
+        self.keys.telling_at = (bytes >= BYTES_PER_TURN).then_some(now);
     }
 
     /// Does what the key index asks for. Gives how many bytes of keys that sent.
     pub(super) fn follow_key_index(&mut self) -> usize {
         let mut bytes = 0;
-        while let Some(output) = self.key_index.poll() {
-            *self.decisions.entry(("key-index", output.name())).or_default() += 1;
+        while let Some(output) = self.keys.index.poll() {
+            self.reports.decided("key-index", output.name());
             match output {
                 key_index::Output::Send { to, message } => {
-                    let member = self.number(&to);
+                    let member = self.members.number(&to);
                     self.send(member, &PeerMessage::Index(message));
                 }
                 key_index::Output::Tell { partition, to } => {
                     let sent = self.tell_all_keys(partition, &to);
-                    self.key_index.sent(&to, sent);
+                    self.keys.index.sent(&to, sent);
                     bytes += sent;
                 }
                 key_index::Output::Relay { to, body } => {
-                    let member = self.number(&to);
+                    let member = self.members.number(&to);
                     bytes += body.len();
                     self.send_frame(member, &PeerFrame::RelayedKeys(&body));
                 }
                 key_index::Output::Told { to, set, whole } => {
-                    let member = self.number(&to);
+                    let member = self.members.number(&to);
                     let view = self.ownership.view().hash();
                     let message = OwnershipMessage::Told { set, whole };
                     self.send(member, &PeerMessage::Ownership { view, message });
@@ -133,7 +148,7 @@ impl Control {
 
     /// Gives how many bytes they are.
     fn tell_all_keys(&mut self, partition: u16, to: &MemberName) -> usize {
-        let member = self.number(to);
+        let member = self.members.number(to);
         let keys = self.shared.shards.of(partition).claim().known_keys(partition);
         let (mut body, mut bytes) = (Vec::new(), 0);
         for key in keys {

@@ -41,7 +41,7 @@ impl Control {
             Some(Leaving { until: now + patience, look_at: now + LOOK, stage: Stage::Full, moved: 0, gone: false });
         self.membership.handle(membership::Input::Leave, now);
         self.own(ownership::Input::Leave, now);
-        self.stale = true;
+        self.reports.is_stale = true;
     }
 
     pub(super) fn leaving_deadline(&self) -> Option<Instant> {
@@ -63,7 +63,7 @@ impl Control {
     pub(super) fn go_on_leaving(&mut self, now: Instant) {
         let drained = self.ownership.drained();
         // Behind this look: what a reactor counts when it says that it has closed is all that there will be.
-        let closed = self.shared.is_closed();
+        let closed = self.shared.reactors.are_closed();
         let busy = self.shared.counters.iter().any(|c| c.in_flight.get() + c.parked.get() > 0);
         let patience = self.shared.options.limits.forward_timeout;
         let Some(leaving) = &mut self.leaving else {
@@ -87,7 +87,7 @@ impl Control {
         let report = LeaveReport { moved_instances: leaving.moved, left_behind: self.shared.shards.instances() };
         self.membership.handle(membership::Input::Goodbye, now);
         self.follow_membership(now);
-        self.stale = true;
-        self.outputs.push_back(Output::Left(report));
+        self.reports.is_stale = true;
+        self.outbox.put(Output::Left(report));
     }
 }

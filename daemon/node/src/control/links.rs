@@ -2,6 +2,7 @@
 //! arrives before both are is kept, so that nothing said first is missed, and nothing is answered on a lane that is not there.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use statemesh_protocol::peer::{MAX_CONTROL_BYTES, PeerMessage};
 
@@ -81,11 +82,13 @@ impl<L> Link<L> {
 #[derive(Debug)]
 pub(super) struct Links<L> {
     by_member: BTreeMap<u32, Link<L>>,
+    /// Members that left a moment ago, and when their links end.
+    departed: BTreeMap<u32, Instant>,
 }
 
 impl<L> Default for Links<L> {
     fn default() -> Self {
-        Self { by_member: BTreeMap::new() }
+        Self { by_member: BTreeMap::new(), departed: BTreeMap::new() }
     }
 }
 
@@ -111,7 +114,7 @@ impl<L: Ord> Links<L> {
         let had_lanes = !link.from.is_empty();
         change(link);
         if had_lanes && link.from.is_empty() {
-            // Who opens the next lane says anew what holds.
+            // The member says anew what holds when it opens the next lane.
             link.forget_early();
         }
         let up = link.to && !link.from.is_empty();
@@ -154,6 +157,26 @@ impl<L: Ord> Links<L> {
     /// The members to which there is a link.
     pub(super) fn up(&self) -> impl Iterator<Item = u32> + '_ {
         self.by_member.iter().filter(|(_, link)| link.up).map(|(member, _)| *member)
+    }
+
+    /// A member has left: its link ends by itself, or at this time.
+    pub(super) fn depart(&mut self, member: u32, at: Instant) {
+        self.departed.insert(member, at);
+    }
+
+    /// A member is there again. Says whether its link is still to end.
+    pub(super) fn is_back(&mut self, member: u32) -> bool {
+        self.departed.remove(&member).is_some()
+    }
+
+    /// When the link of a member that has left ends next.
+    pub(super) fn next_end(&self) -> Option<Instant> {
+        self.departed.values().min().copied()
+    }
+
+    /// Takes out the members that have left and whose links end now.
+    pub(super) fn ends(&mut self, now: Instant) -> Vec<u32> {
+        self.departed.extract_if(.., |_, at| *at <= now).map(|(member, _)| member).collect()
     }
 
     /// Forgets a member. Says whether there was a link.
@@ -242,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_over_a_lane_that_ended_before_the_link_was_up_is_void() {
+    fn what_came_over_a_lane_that_ended_before_the_link_was_up_is_discarded() {
         let mut links = Links::default();
         links.from(1, 'a', true);
         assert_eq!(links.receive(1, said(), 9), Ok(None));

@@ -1,7 +1,6 @@
 //! Membership and ownership: what came in, and what follows from it.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use statemesh_mesh::membership::{self, Status};
@@ -23,21 +22,13 @@ use statemesh_protocol::peer::frame::PeerFrame;
 /// How long the links with a member that said goodbye stay.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
-/// What is known of a member when it greets.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Enrolled {
-    number: u32,
-    incarnation: u64,
-    is_live: bool,
-}
-
 impl Control {
     pub(super) fn datagram(&mut self, sealed: &[u8], from: SocketAddr, now: Instant) {
-        self.received += 1;
+        self.gossip.received();
         if self.heard_notice(sealed, from, now) {
             return;
         }
-        match self.seal.open(from, sealed, now) {
+        match self.gossip.open(from, sealed, now) {
             Ok(bytes) => self.membership.handle(membership::Input::Packet { from, bytes: &bytes }, now),
             // It is counted by reason.
             Err(reason) => self.tell_rejected(reason, from, now),
@@ -47,18 +38,18 @@ impl Control {
     /// Does what membership asks for.
     pub(super) fn follow_membership(&mut self, now: Instant) {
         while let Some(output) = self.membership.poll() {
-            *self.decisions.entry(("membership", output.name())).or_default() += 1;
+            self.reports.decided("membership", output.name());
             match output {
                 membership::Output::Send { to, bytes } => {
-                    if let Some(sealed) = self.seal.seal(&bytes) {
+                    if let Some(sealed) = self.gossip.seal(&bytes) {
                         self.send_datagram(to, sealed);
                     }
                     continue;
                 }
                 membership::Output::SendByLink { to, bytes } => {
                     // Sealed as a datagram is: where peers have no CURVE, the keys of gossip still say who is a member.
-                    if let Some(sealed) = self.seal.seal(&bytes) {
-                        let member = self.number(&to);
+                    if let Some(sealed) = self.gossip.seal(&bytes) {
+                        let member = self.members.number(&to);
                         self.send(member, &PeerMessage::Membership(sealed));
                     }
                     continue;
@@ -82,26 +73,26 @@ impl Control {
                 }
                 membership::Output::NameTaken { by } => {
                     let name = self.shared.options.name.clone();
-                    self.outputs.push_back(Output::Failed(Failure::NameTaken { name, by: by.ip }));
+                    self.outbox.put(Output::Failed(Failure::NameTaken { name, by: by.ip }));
                 }
             }
-            self.stale = true;
+            self.reports.is_stale = true;
         }
     }
 
     /// Sends a datagram, as it is.
     pub(super) fn send_datagram(&mut self, to: SocketAddr, sealed: Vec<u8>) {
-        self.sent += 1;
-        self.outputs.push_back(Output::Datagram { to, sealed });
+        self.gossip.sent();
+        self.outbox.put(Output::Datagram { to, sealed });
     }
 
     fn member_up(&mut self, identity: &Identity, now: Instant) {
-        let member = self.number(&identity.name);
-        if self.departed.remove(&member).is_some() {
+        let member = self.members.number(&identity.name);
+        if self.links.is_back(member) {
             self.close_member(member, &identity.name, now);
         }
         tracing::info!(member = %identity.name, address = %identity.peer_addr(), incarnation = identity.incarnation, "joined the mesh");
-        self.enroll(&identity.name, member);
+        self.members.enroll(&identity.name, &self.membership);
         let address = identity.peer_addr();
         self.outbox.tell_all(&self.shared, || Command::Member { member, address });
         self.ownership_member(identity, now);
@@ -114,31 +105,29 @@ impl Control {
     }
 
     fn member_updated(&mut self, identity: &Identity, now: Instant) {
-        let member = self.number(&identity.name);
-        self.enroll(&identity.name, member);
+        let member = self.members.enroll(&identity.name, &self.membership);
         let address = identity.peer_addr();
         self.outbox.tell_all(&self.shared, || Command::Member { member, address });
         self.ownership_member(identity, now);
     }
 
     fn member_down(&mut self, identity: &Identity, left: bool, now: Instant) {
-        let member = self.number(&identity.name);
         // One that was leaving and stands still, or was killed, has not left.
         let left = left && self.ownership.has_drained(&identity.name);
         if left {
             tracing::info!(member = %identity.name, "left the mesh");
         } else {
             tracing::warn!(member = %identity.name, address = %identity.peer_addr(), "declared dead");
-            self.counts.update(|figures| figures.deaths += 1);
+            self.reports.counts.update(|figures| figures.deaths += 1);
         }
-        self.enroll(&identity.name, member);
+        let member = self.members.enroll(&identity.name, &self.membership);
         if left {
             // Its goodbye, a datagram, may overtake its last answers on the link: the link ends by itself, or a little later.
-            self.departed.insert(member, now + LAST_ANSWERS);
+            self.links.depart(member, now + LAST_ANSWERS);
         } else {
             self.close_member(member, &identity.name, now);
         }
-        self.key_index.member_down(&identity.name, identity.incarnation);
+        self.keys.index.member_down(&identity.name, identity.incarnation);
         self.own(ownership::Input::MemberDown { name: identity.name.clone(), left }, now);
         self.definition_member_gone(identity.name.clone(), now);
     }
@@ -146,7 +135,7 @@ impl Control {
     /// Ends the links with a member's process.
     fn close_member(&mut self, member: u32, name: &MemberName, now: Instant) {
         if self.links.forget(member) {
-            self.key_index.link_down(name);
+            self.keys.index.link_down(name);
             self.own(ownership::Input::LinkDown(name.clone()), now);
         }
         self.outbox.tell_all(&self.shared, || Command::MemberGone { member });
@@ -154,10 +143,8 @@ impl Control {
 
     /// Ends the links with members that left a moment ago.
     pub(super) fn close_departed(&mut self, now: Instant) {
-        let due: Vec<u32> = self.departed.iter().filter(|(_, at)| **at <= now).map(|(member, _)| *member).collect();
-        for member in due {
-            self.departed.remove(&member);
-            if let Some(name) = self.name(member) {
+        for member in self.links.ends(now) {
+            if let Some(name) = self.members.name(member) {
                 self.close_member(member, &name, now);
             }
         }
@@ -165,7 +152,7 @@ impl Control {
 
     /// Takes in what a reactor said.
     pub(super) fn message(&mut self, message: ToControl, now: Instant) {
-        self.shared.control_took(&message);
+        self.shared.control.took(&message);
         match message {
             ToControl::Request { reactor, correlation, request } => {
                 self.request(reactor, correlation, request, now);
@@ -177,12 +164,12 @@ impl Control {
                 self.own(ownership::Input::HandedOff { partition, number }, now);
             }
             ToControl::Received { partition, number, from } => {
-                if let Some(from) = self.name(from) {
+                if let Some(from) = self.members.name(from) {
                     self.own(ownership::Input::Received { partition, number, from }, now);
                 }
             }
             ToControl::Unreadable { partition, number, from } => {
-                if let Some(from) = self.name(from) {
+                if let Some(from) = self.members.name(from) {
                     tracing::warn!(partition, holder = %from, "instances of a hand-off cannot be read here: its holder keeps it");
                     self.own(ownership::Input::Unreadable { partition, number, from }, now);
                 }
@@ -196,7 +183,7 @@ impl Control {
                 self.link(member, change, !up, now);
             }
             ToControl::Misrouted { partition, member } => {
-                if let Some(from) = self.name(member) {
+                if let Some(from) = self.members.name(member) {
                     self.own(ownership::Input::Misrouted { partition, from }, now);
                 }
             }
@@ -208,13 +195,13 @@ impl Control {
     }
 
     fn link(&mut self, member: u32, change: Change, lost: bool, now: Instant) {
-        let Some(name) = self.name(member) else {
+        let Some(name) = self.members.name(member) else {
             return;
         };
         match change {
             Change::None => {}
             Change::Up(early) => {
-                self.key_index.link_up(&name);
+                self.keys.index.link_up(&name);
                 self.follow_key_index();
                 self.own(ownership::Input::LinkUp(name.clone()), now);
                 self.definition_link_up(name.clone(), now);
@@ -225,7 +212,7 @@ impl Control {
             Change::Down => {
                 // Both directions end, so that nothing said on the old link can be taken for something said on the next.
                 self.outbox.tell_all(&self.shared, || Command::Unlink { member });
-                self.key_index.link_down(&name);
+                self.keys.index.link_down(&name);
                 self.own(ownership::Input::LinkDown(name.clone()), now);
             }
         }
@@ -239,7 +226,7 @@ impl Control {
         match PeerMessage::decode(body) {
             Ok(message) => self.said(member, Said::Message(message), body.len(), now),
             Err(error) => {
-                let from = self.name(member);
+                let from = self.members.name(member);
                 let member = from.as_ref().map_or("unknown", MemberName::as_str);
                 tracing::warn!(member, %error, "a control message that is none");
             }
@@ -247,7 +234,7 @@ impl Control {
     }
 
     fn said(&mut self, member: u32, said: Said, bytes: usize, now: Instant) {
-        let Some(from) = self.name(member) else {
+        let Some(from) = self.members.name(member) else {
             return;
         };
         match self.links.receive(member, said, bytes) {
@@ -263,7 +250,7 @@ impl Control {
     fn take_in(&mut self, member: u32, from: MemberName, said: Said, now: Instant) {
         match said {
             Said::Message(message) => self.peer_message(member, from, message, now),
-            Said::Keys { relayed, body } => self.keys(&from, relayed, &body, now),
+            Said::Keys { relayed, body } => self.told_keys(&from, relayed, &body, now),
         }
     }
 
@@ -274,14 +261,14 @@ impl Control {
             }
             PeerMessage::Definitions(message) => self.definition_message(member, message, now),
             PeerMessage::Index(message) => {
-                self.key_index.message(&from, message);
+                self.keys.index.message(&from, message);
                 self.follow_key_index();
                 self.index_changed(now);
             }
             PeerMessage::Membership(sealed) => {
                 // What cannot be opened is counted by reason.
                 if self.membership.member(&from).is_some()
-                    && let Ok(bytes) = self.seal.open_by_link(&sealed)
+                    && let Ok(bytes) = self.gossip.open_by_link(&sealed)
                 {
                     self.membership.handle(membership::Input::ByLink { from, bytes: &bytes }, now);
                 }
@@ -293,18 +280,6 @@ impl Control {
         match Refusal::decode(refusal) {
             Ok(refusal) => tracing::warn!(%refusal, "a daemon refused our greeting"),
             Err(error) => tracing::warn!(%error, "a daemon refused our greeting"),
-        }
-    }
-
-    /// Notes what gossip says of a member, by which its greetings are judged.
-    fn enroll(&self, name: &MemberName, number: u32) {
-        let mut roll = self.roll.write();
-        match self.membership.member(name) {
-            Some(info) => {
-                let (incarnation, is_live) = (info.identity.incarnation, info.status.is_live());
-                roll.insert(name.clone(), Enrolled { number, incarnation, is_live });
-            }
-            None => _ = roll.remove(name),
         }
     }
 
@@ -322,17 +297,8 @@ impl Control {
             Ok(bytes) => bytes,
             Err(error) => return tracing::error!(%error, "the mesh's name cannot be sent"),
         };
-        let roll = Arc::clone(&self.roll);
-        let judge = move |bytes: &[u8]| {
-            let theirs = Hello::decode(bytes).map_err(|_| Vec::new())?;
-            let known = roll.read().get(&theirs.identity.name).copied();
-            let refuse = |refusal: Refusal| refusal.encode().unwrap_or_default();
-            hello.check(&theirs, known.map(|known| known.incarnation)).map_err(refuse)?;
-            // Gossip has not told of it yet, or no longer: it asks again in a moment.
-            let alive = known.filter(|known| known.is_live && known.incarnation == theirs.identity.incarnation);
-            alive.map(|known| known.number).ok_or_else(Vec::new)
-        };
-        self.shared.set_greeter(Greeter { hello: bytes.into(), judge: Box::new(judge) });
+        let judge = self.members.judge(hello);
+        self.shared.links.set_greeter(Greeter { hello: bytes.into(), judge });
     }
 
     /// Sends a control message to a member.
@@ -353,7 +319,7 @@ impl Control {
         tracing::trace!(?input, "ownership");
         self.ownership.handle(input, now);
         self.follow_ownership();
-        while let Some(indexed) = self.key_index.changed() {
+        while let Some(indexed) = self.keys.index.changed() {
             self.ownership.handle(ownership::Input::Indexed(indexed), now);
             self.follow_ownership();
         }
@@ -362,17 +328,17 @@ impl Control {
     fn follow_ownership(&mut self) {
         let mut unnamed = Vec::new();
         while let Some(output) = self.ownership.poll() {
-            *self.decisions.entry(("ownership", output.name())).or_default() += 1;
+            self.reports.decided("ownership", output.name());
             tracing::trace!(?output, "ownership");
             match output {
                 ownership::Output::Send { to, message } => {
-                    let member = self.number(&to);
+                    let member = self.members.number(&to);
                     let view = self.ownership.view().hash();
                     self.send(member, &PeerMessage::Ownership { view, message });
                 }
                 ownership::Output::HandOff { partition, number, to } => {
-                    let to = self.number(&to);
-                    self.ends_serving += 1;
+                    let to = self.members.number(&to);
+                    self.lease.ends_serving();
                     self.outbox.tell(0, Command::HandOff { partition, number, to });
                 }
                 ownership::Output::Receive { partition, number, merge, .. } => {
@@ -380,13 +346,13 @@ impl Control {
                 }
                 ownership::Output::Doubt => self.outbox.tell_all(&self.shared, || Command::Doubt),
                 ownership::Output::Suspend(partition) => {
-                    self.ends_serving += 1;
+                    self.lease.ends_serving();
                     self.outbox.tell(0, Command::Suspend { partition });
                 }
                 ownership::Output::Relay { to, purpose, set } => {
-                    self.key_index.ask(&to, purpose == Purpose::Doubt, &set);
+                    self.keys.index.ask(&to, purpose == Purpose::Doubt, &set);
                 }
-                ownership::Output::Served { by, apart, set } => self.key_index.served(&by, apart, &set),
+                ownership::Output::Served { by, apart, set } => self.keys.index.served(&by, apart, &set),
                 ownership::Output::Discard { partition, .. } => self.outbox.tell(0, Command::Discard { partition }),
                 ownership::Output::Release(partition) => self.outbox.tell(0, Command::Release { partition }),
                 ownership::Output::Reopen { partition, died, unnamed: is_unnamed, asked } => {
@@ -398,9 +364,9 @@ impl Control {
                     tracing::debug!(partition, died, "serving the kept copy again");
                     self.outbox.tell(0, Command::Reopen { partition, lost });
                 }
-                ownership::Output::Back { name, incarnation } => self.key_index.member_back(&name, incarnation),
+                ownership::Output::Back { name, incarnation } => self.keys.index.member_back(&name, incarnation),
                 ownership::Output::Mourn { partition, lost_from } => {
-                    let lost = self.key_index.take_dead(partition);
+                    let lost = self.keys.index.take_dead(partition);
                     self.warn_of_lost(partition, &lost, Some(&lost_from));
                     self.outbox.tell(0, Command::Mourn { partition, lost });
                 }
@@ -413,7 +379,7 @@ impl Control {
                 }
                 ownership::Output::Route { partition, to } => self.route(partition, &to),
             }
-            self.stale = true;
+            self.reports.is_stale = true;
         }
         self.say_unnamed(&unnamed);
     }
@@ -422,7 +388,7 @@ impl Control {
     fn say_unnamed(&self, unnamed: &[(u16, Option<MemberName>)]) {
         let Some((first, owner)) = unnamed.first() else { return };
         let (partitions, owner) = (unnamed.len(), owner.as_ref().map_or("unknown", MemberName::as_str));
-        self.counts.update(|figures| figures.unnamed += partitions as u64);
+        self.reports.counts.update(|figures| figures.unnamed += partitions as u64);
         tracing::warn!(
             partitions,
             first,
@@ -442,7 +408,7 @@ impl Control {
                 self.outbox.tell(0, Command::Serve { partition });
                 None
             }
-            Target::Forward(name) => Some(self.number(name)),
+            Target::Forward(name) => Some(self.members.number(name)),
         };
         self.outbox.tell_all(&self.shared, || Command::Route { partition, to });
     }
@@ -479,7 +445,7 @@ impl Control {
             .zip(counts)
             .map(|((identity, status), partitions)| DirectoryEntry {
                 name: identity.name.as_str().into(),
-                number: self.number(&identity.name),
+                number: self.members.number(&identity.name),
                 status: *status,
                 incarnation: identity.incarnation,
                 listen: listen_of(identity),
@@ -488,11 +454,11 @@ impl Control {
                 leaving: identity.leaving,
             })
             .collect();
-        let reason = match (self.leaving.is_some(), self.joined, self.membership.live()) {
+        let reason = match (self.leaving.is_some(), self.joining.joined, self.membership.live()) {
             (true, ..) => "leaving the mesh".to_owned(),
-            (_, false, _) => self.waiting.as_ref().unwrap_or(&Waiting::Looking).to_string(),
+            (_, false, _) => self.joining.waiting().unwrap_or(&Waiting::Looking).to_string(),
             (_, true, _) if !self.files.are_judged() => "waiting for the list of the mesh's machines".to_owned(),
-            (_, true, _) if !self.adopts => "waiting for the mesh's machines".to_owned(),
+            (_, true, _) if !self.joining.adopts => "waiting for the mesh's machines".to_owned(),
             (_, true, 0) => "alone".to_owned(),
             (_, true, others) => format!("joined {others} others"),
         };
@@ -501,7 +467,7 @@ impl Control {
             hash,
             owners,
             serving,
-            joined: self.adopts && self.files.are_judged(),
+            joined: self.joining.adopts && self.files.are_judged(),
             leaving: self.leaving.is_some(),
             reason,
         });

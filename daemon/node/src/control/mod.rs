@@ -11,29 +11,31 @@ mod counts;
 mod define;
 mod discover;
 mod files;
+mod gossip;
 mod gossip_rejections;
+mod joining;
 mod key_index;
+mod lease;
 mod leaving;
 mod links;
 mod load;
+mod members;
 mod mesh;
 mod outbox;
+mod reports;
 mod shell;
 #[cfg(test)]
 mod tests;
 mod waiting;
 mod work;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::RwLock;
 use statemesh_mesh::discovery::{Discovery, Question, Records};
-use statemesh_mesh::gossip::{Key, Keyring, Mesh, RateLimit, Seal};
-use statemesh_mesh::key_index::KeyIndex;
-use statemesh_mesh::lease::Lease;
+use statemesh_mesh::gossip::Keyring;
 use statemesh_mesh::membership::{self, Membership};
 use statemesh_mesh::ownership::{self, Ownership};
 use statemesh_protocol::identity::{Identity, MemberName, Ports};
@@ -41,21 +43,24 @@ use statemesh_protocol::identity::{Identity, MemberName, Ports};
 pub(crate) use counts::Counts;
 use define::Definitions;
 use files::Files;
-use gossip_rejections::GossipRejections;
+use gossip::Gossip;
+pub(crate) use gossip::keyring;
+use joining::Joining;
+use key_index::Keys;
+use lease::Lease;
 use leaving::Leaving;
 use links::Links;
 pub use load::{Loaded, compile_definitions, load_definitions};
-use mesh::Enrolled;
+use members::Members;
 use outbox::Outbox;
+use reports::Reports;
 pub(crate) use shell::{Order, run};
-use waiting::{Waiting, Warned};
+use waiting::Waiting;
 pub use work::{Done, Work};
 
 use crate::beats::Loop;
-use crate::bounds::Warnings;
-use crate::mailbox::{Command, Lane, ToControl};
+use crate::mailbox::{Lane, ToControl};
 use crate::node::{LeaveReport, StartError};
-use crate::options::Options;
 use crate::shared::Shared;
 
 /// What a control plane is given at its start, beside the daemon's options.
@@ -104,7 +109,7 @@ pub enum Wake {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unanswered;
 
-/// What whoever runs the control plane does next. Commands for reactors are not among it: they are in their rings already.
+/// What the shell of the control plane does next. Commands for reactors are not among it: they are in their rings already.
 #[derive(Debug)]
 pub enum Output {
     /// Send this datagram. It may get lost.
@@ -140,52 +145,26 @@ pub enum Failure {
 /// The control plane of one daemon.
 pub struct Control {
     shared: Arc<Shared>,
-    counts: Arc<Counts>,
-    /// Bounds that the log was told of.
-    warnings: Warnings,
+    /// What it tells of itself.
+    reports: Reports,
     membership: Membership,
     ownership: Ownership,
-    seal: Seal,
-    /// Numbers of members; a name keeps its number as long as the process lives.
-    numbers: BTreeMap<MemberName, u32>,
-    names: Vec<MemberName>,
-    /// Whom greetings are judged by; what judges them reads it, whenever one comes.
-    roll: Arc<RwLock<BTreeMap<MemberName, Enrolled>>>,
+    gossip: Gossip,
+    members: Members,
     links: Links<Lane>,
-    /// Members that left a moment ago, and when their links end.
-    departed: BTreeMap<u32, Instant>,
     discovery: Discovery,
-    gossip_rejections: GossipRejections,
     definitions: Definitions,
     files: Files,
-    key_index: KeyIndex,
-    /// More is to be told of keys than one turn should.
-    telling_at: Option<Instant>,
+    keys: Keys,
     lease: Lease,
-    /// How many orders that end serving a partition were given.
-    ends_serving: u64,
+    /// What others are to do.
     outbox: Outbox,
-    outputs: VecDeque<Output>,
-    /// How often membership and ownership decided what.
-    decisions: BTreeMap<(&'static str, &'static str), u64>,
-    sent: u64,
-    received: u64,
-    started: Instant,
-    joined: bool,
-    /// It adopts partitions: the mesh's machines are here.
-    adopts: bool,
-    /// The members without which the mesh does not begin.
-    birth: Vec<MemberName>,
-    /// Why it has not joined.
-    waiting: Option<Waiting>,
-    warned: Warned,
+    joining: Joining,
     leaving: Option<Leaving>,
-    /// The published view is out of date.
-    stale: bool,
 }
 
 impl Control {
-    /// A control plane that knows nobody.
+    /// A control plane that knows no other member.
     ///
     /// # Errors
     /// The daemon's name, or its gossip keys, cannot be used.
@@ -203,37 +182,20 @@ impl Control {
         };
         let me = Identity::new(name.clone(), birth.incarnation, birth.advertise, ports);
         let mut control = Self {
-            seal: sealing(options, birth.session)?,
+            gossip: Gossip::new(options, birth.session)?,
             discovery: Discovery::new(discover::config(options, me.gossip_addr()), now),
             membership: Membership::new(me, membership::Config::default(), birth.seed, now),
             ownership: Ownership::new(name, birth.incarnation, options.partitions, ownership::Settings::default()),
-            counts: Arc::default(),
-            warnings: Warnings::default(),
-            numbers: BTreeMap::new(),
-            names: Vec::new(),
-            roll: Arc::default(),
+            reports: Reports::new(),
+            members: Members::default(),
             links: Links::default(),
-            departed: BTreeMap::new(),
-            gossip_rejections: GossipRejections::default(),
             definitions: Definitions::new(options.limits.definitions_bytes),
             files: Files::default(),
-            key_index: KeyIndex::new(options.limits.known_keys),
-            telling_at: None,
+            keys: Keys::new(options.limits.known_keys),
             lease: Lease::new(),
-            ends_serving: 0,
             outbox: Outbox::default(),
-            outputs: VecDeque::new(),
-            decisions: BTreeMap::new(),
-            sent: 0,
-            received: 0,
-            started: now,
-            joined: false,
-            adopts: false,
-            birth: waiting::birth_of(options)?,
-            waiting: None,
-            warned: Warned::default(),
+            joining: Joining::new(options, now)?,
             leaving: None,
-            stale: true,
             shared,
         };
         control.keep_files(birth.definitions);
@@ -244,7 +206,7 @@ impl Control {
 
     /// What it counts.
     pub(crate) fn counts(&self) -> Arc<Counts> {
-        Arc::clone(&self.counts)
+        Arc::clone(&self.reports.counts)
     }
 
     /// Takes in what happened, and does what follows from it; [`Control::poll`] gives what is left to do.
@@ -256,24 +218,15 @@ impl Control {
             Wake::Answered(answer) => self.answered(answer, now),
             Wake::Done(done) => self.work_done(done, now),
             Wake::Leave { patience } => self.leave(patience, now),
-            Wake::Rotate(keys) => {
-                self.seal.rotate(keys);
-                self.gossip_rejections.forget_notice();
-            }
+            Wake::Rotate(keys) => self.gossip.rotate(keys),
             Wake::Tick => {}
         }
         self.shared.beats.beat(Loop::Control, self.shared.clock.millis(now));
         self.tick(now);
         self.count();
-        if self.lease.renewal().is_none_or(|due| due <= now) {
-            // Behind all that follows from what was seen until now.
-            let (until_ms, orders) = (self.shared.clock.millis(self.lease.renew(now)), self.ends_serving);
-            if self.shared.carried_out() == orders {
-                // However long a reactor is at its turn, the others go on.
-                self.shared.set_lease(until_ms);
-            } else {
-                self.outbox.tell(0, Command::Lease { until_ms, orders });
-            }
+        // Behind all that follows from what was seen until now.
+        if let Some(command) = self.lease.renew(&self.shared, now) {
+            self.outbox.tell(0, command);
         }
         self.outbox.flush(&self.shared, now);
     }
@@ -290,13 +243,13 @@ impl Control {
 
     /// The next thing to do.
     pub fn poll(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        self.outbox.poll()
     }
 
     /// How often membership and ownership decided what, by their names and that of each kind of decision.
     #[must_use]
     pub fn decisions(&self) -> &BTreeMap<(&'static str, &'static str), u64> {
-        &self.decisions
+        self.reports.decisions()
     }
 
     /// When [`Wake::Tick`] is due, be it at once.
@@ -306,15 +259,15 @@ impl Control {
             self.membership.next_deadline(),
             self.discovery.next_deadline(),
             self.alone_at(),
-            self.warning_due(),
-            self.departed.values().min().copied(),
+            self.joining.warning_due(),
+            self.links.next_end(),
             self.ownership.next_deadline(),
             self.definitions.next_deadline(),
             self.files_due(),
             self.adopting_due(),
             self.leaving_deadline(),
             self.outbox.next_deadline(),
-            self.telling_at,
+            self.keys.telling_at,
             self.lease.renewal(),
         ]
         .into_iter()
@@ -338,48 +291,23 @@ impl Control {
         }
         self.definitions_due(now);
         self.go_on_leaving(now);
-        if std::mem::take(&mut self.stale) {
+        if std::mem::take(&mut self.reports.is_stale) {
             self.publish_view();
         }
         self.go_on_telling(now);
-        self.warn_of_bounds(now);
-    }
-
-    /// Names the bounds that are nearly hit.
-    fn warn_of_bounds(&mut self, now: Instant) {
-        for (name, share) in self.warnings.look(&self.shared, now) {
-            let used = format!("{:.0} %", share * 100.0);
-            tracing::warn!(limit = %format!("limits.{name}"), used, "a bound is nearly hit: raise it, or add a daemon");
-        }
+        self.reports.warn_of_bounds(&self.shared, now);
     }
 
     fn count(&self) {
-        self.counts.update(|figures| {
-            figures.drops = self.seal.drops();
+        self.reports.counts.update(|figures| {
+            self.gossip.count(figures);
             figures.membership = self.membership.counters();
-            figures.sent = self.sent;
-            figures.received = self.received;
-            figures.waiting = self.waiting.as_ref().map(Waiting::label);
+            figures.waiting = self.joining.waiting().map(Waiting::label);
             figures.files_differing = self.files.differing();
             figures.held = self.ownership.held() as u64;
-            figures.known_keys = self.key_index.keys() as u64;
-            figures.unknown_keys = self.key_index.refused();
+            figures.known_keys = self.keys.index.keys() as u64;
+            figures.unknown_keys = self.keys.index.refused();
         });
-    }
-
-    /// The number of a member; a new name gets the next one.
-    fn number(&mut self, name: &MemberName) -> u32 {
-        if let Some(number) = self.numbers.get(name) {
-            return *number;
-        }
-        let number = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
-        self.names.push(name.clone());
-        self.numbers.insert(name.clone(), number);
-        number
-    }
-
-    fn name(&self, number: u32) -> Option<MemberName> {
-        self.names.get(number as usize).cloned()
     }
 }
 
@@ -387,31 +315,4 @@ impl std::fmt::Debug for Control {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Control").field("me", self.membership.me()).finish_non_exhaustive()
     }
-}
-
-/// The keys of gossip, the one to seal with first.
-///
-/// # Errors
-/// There are none, or too many.
-pub(crate) fn keyring(keys: &[[u8; 32]]) -> Result<Keyring, StartError> {
-    let mut keys = keys.iter().map(Key::new);
-    let primary = keys.next().ok_or_else(|| StartError::GossipKeys("there are none".into()))?;
-    Keyring::new(primary, keys.collect()).map_err(|error| StartError::GossipKeys(error.to_string()))
-}
-
-/// Gossip datagrams taken from one address: a member sends some tens a second, and more while many join.
-const DATAGRAMS_PER_SECOND: u32 = 2_000;
-const DATAGRAMS_BURST: u32 = 4_000;
-
-fn sealing(options: &Options, session: [u8; 16]) -> Result<Seal, StartError> {
-    let mesh = Mesh { name: options.mesh.clone(), partitions: options.partitions };
-    let ring = match options.gossip_keys.as_slice() {
-        [] => Keyring::well_known(&mesh),
-        keys => keyring(keys)?,
-    };
-    if !ring.is_secret() && !options.listen.gossip.ip().is_loopback() {
-        tracing::warn!("gossip has no key of its own: whoever reaches this network and knows the mesh's name can join");
-    }
-    let limit = RateLimit::new(DATAGRAMS_PER_SECOND, DATAGRAMS_BURST);
-    Ok(Seal::new(&mesh, ring, limit, session))
 }

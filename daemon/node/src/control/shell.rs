@@ -76,7 +76,7 @@ struct Shell {
     done: mpsc::Receiver<Done>,
     answer: mpsc::Sender<Result<Records, Unanswered>>,
     answers: mpsc::Receiver<Result<Records, Unanswered>>,
-    /// Who waits until this daemon has left.
+    /// Callers that wait until this daemon has left.
     left: Vec<oneshot::Sender<LeaveReport>>,
     failed: Arc<watch::Sender<Option<String>>>,
 }
@@ -130,13 +130,13 @@ impl Shell {
                 Output::Work(work) => {
                     let results = self.results.clone();
                     tokio::task::spawn_blocking(move || {
-                        // The daemon is ending if nobody takes it.
+                        // The daemon is ending if it is not taken.
                         let _ = results.blocking_send(work.run());
                     });
                 }
                 Output::Left(report) => {
                     for waiting in self.left.drain(..) {
-                        // Who asked may have stopped waiting.
+                        // The caller may have stopped waiting.
                         let _ = waiting.send(report);
                     }
                 }
@@ -158,7 +158,7 @@ impl Shell {
                 }),
                 None => Err(Unanswered),
             };
-            // The daemon is ending if nobody takes it.
+            // The daemon is ending if it is not taken.
             let _ = answer.send(result).await;
         });
     }

@@ -125,7 +125,7 @@ impl Plane {
             }
         }
         // The reactor takes its commands, and opens no link.
-        while let Some(command) = self.shared.next_command(0) {
+        while let Some(command) = self.shared.reactors.next_command(0) {
             match command {
                 Command::Reply { reply, .. } => self.replies.push(String::from_utf8(reply).unwrap()),
                 Command::Send { frame, .. } => {
@@ -159,7 +159,7 @@ impl Plane {
 
     /// A member says this of definitions.
     fn told(&mut self, message: DefinitionMessage) {
-        let member = self.control.number(&MemberName::new("b").unwrap());
+        let member = self.control.members.number(&MemberName::new("b").unwrap());
         let body = PeerMessage::Definitions(message).encode().unwrap();
         self.handle(Wake::Reactors(vec![ToControl::FromMember { member, body }]));
     }
@@ -210,7 +210,7 @@ fn two_without_links() -> [Plane; 2] {
     let first = Plane::named("a", ME, by_service(), dns.clone(), now);
     let mut planes = [first, Plane::named("b", OTHER, by_service(), dns, now)];
     run_both(&mut planes, Duration::from_secs(2));
-    assert!(planes.iter().all(|plane| plane.control.joined));
+    assert!(planes.iter().all(|plane| plane.control.joining.joined));
     planes
 }
 
@@ -229,7 +229,7 @@ fn link(plane: &mut Plane) {
 }
 
 fn link_with(plane: &mut Plane, name: &str) {
-    let member = plane.control.number(&MemberName::new(name).unwrap());
+    let member = plane.control.members.number(&MemberName::new(name).unwrap());
     let lane = (0, ConnId::for_tests(0));
     let (to, from) = (ToControl::LinkTo { member, up: true }, ToControl::LinkFrom { member, lane, up: true });
     plane.handle(Wake::Reactors(vec![to, from]));
@@ -308,7 +308,7 @@ fn a_daemon_that_dns_names_alone_for_long_enough_is_alone_and_no_sooner() {
 }
 
 #[test]
-fn with_nobody_to_look_for_a_daemon_is_alone_at_once() {
+fn with_no_others_to_look_for_a_daemon_is_alone_at_once() {
     let discovery = Discovery { service: None, alone_after: Some(Duration::ZERO), ..by_service() };
     assert!(Plane::new(discovery, Dns::Silent).joined());
 }
@@ -329,13 +329,13 @@ fn two_to_which_dns_answers_in_part_begin_no_mesh_as_there_may_be_one() {
     let mut planes = [first, Plane::named("b", OTHER, by_service(), dns, now)];
     run_both(&mut planes, LONG);
     assert!(
-        planes.iter().all(|plane| !plane.control.joined && plane.reason().contains("DNS")),
+        planes.iter().all(|plane| !plane.control.joining.joined && plane.reason().contains("DNS")),
         "{}",
         planes[0].reason()
     );
     planes.iter_mut().for_each(|plane| plane.dns = Dns::Names(vec![ME, OTHER]));
     run_both(&mut planes, Duration::from_secs(2));
-    assert!(planes.iter().all(|plane| plane.control.joined), "{}", planes[0].reason());
+    assert!(planes.iter().all(|plane| plane.control.joining.joined), "{}", planes[0].reason());
 }
 
 #[test]
@@ -346,15 +346,15 @@ fn where_dns_answers_in_part_only_the_mesh_begins_with_all_that_birth_names_and_
     let first = Plane::named("a", ME, discovery.clone(), dns.clone(), now);
     let mut planes = [first, Plane::named("b", OTHER, discovery, dns, now)];
     run_both(&mut planes, LONG);
-    assert!(planes.iter().all(|plane| !plane.control.joined && plane.reason().contains("AAAA of mesh.")));
+    assert!(planes.iter().all(|plane| !plane.control.joining.joined && plane.reason().contains("AAAA of mesh.")));
     link_with(&mut planes[0], "b");
     link_with(&mut planes[1], "a");
     run_both(&mut planes, Duration::from_secs(2));
-    assert!(planes.iter().all(|plane| plane.control.joined), "{}", planes[0].reason());
+    assert!(planes.iter().all(|plane| plane.control.joining.joined), "{}", planes[0].reason());
 }
 
 #[test]
-fn who_knows_of_another_is_not_alone_though_dns_names_nobody_else() {
+fn who_knows_of_another_is_not_alone_though_dns_names_no_others() {
     let now = Instant::now();
     let mut planes = [("a", ME, vec![ME], vec![]), ("b", OTHER, vec![ME, OTHER], vec!["b".into(), "c".into()])].map(
         |(name, ip, dns, birth)| Plane::named(name, ip, Discovery { birth, ..by_service() }, Dns::Names(dns), now),
@@ -363,9 +363,9 @@ fn who_knows_of_another_is_not_alone_though_dns_names_nobody_else() {
     planes[1].now = planes[0].now;
     run_both(&mut planes, Duration::from_secs(3));
     assert_eq!(planes[0].control.membership.live(), 1);
-    assert!(!planes[0].control.joined, "its patience with those whom it has met begins when it meets them");
+    assert!(!planes[0].control.joining.joined, "its patience with those whom it has met begins when it meets them");
     run_both(&mut planes, PATIENCE);
-    assert!(planes[0].control.joined, "{}", planes[0].reason());
+    assert!(planes[0].control.joining.joined, "{}", planes[0].reason());
 }
 
 #[test]
@@ -476,18 +476,18 @@ fn without_any_patience_three_answers_are_awaited_all_the_same() {
 #[test]
 fn what_members_tell_and_is_not_taken_in_is_bounded_in_bytes_however_short_it_is() {
     let mut plane = linked();
-    let member = plane.control.number(&MemberName::new("b").unwrap());
+    let member = plane.control.members.number(&MemberName::new("b").unwrap());
     let limit = plane.shared.options.limits.control_bytes;
     let message = |length| ToControl::Keys { member, relayed: false, body: vec![0; length] };
     assert!(message(0).weight() > 0, "it takes a place, however short it is");
     let mut waiting = Vec::new();
-    while plane.shared.lets_in(&message(1 << 20)) {
+    while plane.shared.control.lets_in(&message(1 << 20)) {
         waiting.push(message(1 << 20));
     }
-    assert!((limit..=limit + waiting[0].weight()).contains(&plane.shared.control_bytes()));
+    assert!((limit..=limit + waiting[0].weight()).contains(&plane.shared.control.bytes()));
     plane.handle(Wake::Reactors(waiting.drain(1..).collect()));
-    assert_eq!(plane.shared.control_bytes(), waiting[0].weight());
-    assert!(plane.shared.lets_in(&waiting[0]));
+    assert_eq!(plane.shared.control.bytes(), waiting[0].weight());
+    assert!(plane.shared.control.lets_in(&waiting[0]));
 }
 
 #[test]
@@ -580,7 +580,7 @@ fn what_is_defined_here_while_a_member_told_of_it_is_there_at_once() {
 }
 
 #[test]
-fn of_clients_requests_one_is_compiled_at_a_time_and_none_that_nobody_waits_for_any_more() {
+fn of_clients_requests_one_is_compiled_at_a_time_and_none_that_is_not_waited_for_any_more() {
     let mut plane = linked();
     for _ in 0..3 {
         plane.ask(r#"{"op":"define","definition":{"id":"m","initial":"nowhere","states":{}}}"#);
@@ -644,7 +644,7 @@ fn what_a_member_died_with_before_it_gave_it_does_not_keep_machine_files_out() {
     plane.control.keep_files(vec![Loaded { machine }]);
     plane.told(list(&[&version("m", 2, &[]).0]));
     assert!(!plane.has(&given) && !plane.joined(), "another version is on its way");
-    // It answers nobody any more.
+    // It does not answer any more.
     plane.run(Duration::from_secs(5));
     assert!(plane.has(&given) && plane.joined(), "{}", plane.reason());
 }
@@ -653,7 +653,7 @@ fn what_a_member_died_with_before_it_gave_it_does_not_keep_machine_files_out() {
 fn told_in_a_turn(plane: &mut Plane) -> (usize, Vec<(u32, IndexMessage)>) {
     plane.control.handle(Wake::Tick, plane.now);
     let (mut bytes, mut questions) = (0, Vec::new());
-    while let Some(command) = plane.shared.next_command(0) {
+    while let Some(command) = plane.shared.reactors.next_command(0) {
         let Command::Send { member, frame } = command else { continue };
         match PeerFrame::decode(&frame) {
             Some(PeerFrame::Keys(body)) => bytes += body.len(),
@@ -684,10 +684,10 @@ fn a_turn_tells_no_more_keys_than_it_has_time_for_and_the_next_one_comes_at_once
         };
         let lost: Vec<LostKey> = (0..8_000).map(key).collect();
         plane.shared.shards.of(partition).claim().adopt(partition, &lost, &mut Run::new(Clock::new(Instant::now)));
-        plane.control.key_index.set_standbys(partition, standbys.iter());
+        plane.control.keys.index.set_standbys(partition, standbys.iter());
     }
-    let members = standbys.each_ref().map(|name| plane.control.number(name));
-    standbys.iter().for_each(|name| plane.control.key_index.link_up(name));
+    let members = standbys.each_ref().map(|name| plane.control.members.number(name));
+    standbys.iter().for_each(|name| plane.control.keys.index.link_up(name));
     let (mut turns, mut total) = (0, 0);
     loop {
         let (bytes, questions) = told_in_a_turn(&mut plane);
@@ -701,7 +701,7 @@ fn a_turn_tells_no_more_keys_than_it_has_time_for_and_the_next_one_comes_at_once
         assert!(bytes < PART_BYTES || plane.control.next_deadline() <= Some(plane.now), "more is to be told at once");
         for (member, kept) in questions {
             let at = members.iter().position(|number| *number == member).unwrap();
-            plane.control.key_index.message(&standbys[at], kept);
+            plane.control.keys.index.message(&standbys[at], kept);
         }
     }
     assert!(

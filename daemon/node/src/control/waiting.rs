@@ -1,5 +1,5 @@
-//! Waiting for the mesh: a daemon serves nothing before it has found others, or knows that there are none. Whoever is kept out says
-//! why: in the log, to those who ask whether it is ready, and in a gauge.
+//! Waiting for the mesh: a daemon serves nothing before it has found others, or knows that there are none. One that is kept out says why:
+//! in the log, to those who ask whether it is ready, and in a gauge.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -13,12 +13,8 @@ use super::Control;
 use crate::node::StartError;
 use crate::options::Options;
 
-/// What usually joins has joined by then.
-const WARN_AFTER: Duration = Duration::from_secs(5);
 /// How long those who have met wait for others that discovery names, where a daemon is never alone: a record may point at anything.
 const OTHERS_AFTER: Duration = Duration::from_secs(5);
-/// How often the log says the same again.
-const WARN_AGAIN: Duration = Duration::from_secs(60);
 /// Addresses and names that one text lists.
 const LISTED: usize = 5;
 
@@ -124,59 +120,48 @@ pub(super) fn birth_of(options: &Options) -> Result<Vec<MemberName>, StartError>
         .collect()
 }
 
-/// What the log has said of it.
-#[derive(Debug, Default)]
-pub(super) struct Warned {
-    at: Option<Instant>,
-    reason: Option<Waiting>,
-}
-
 impl Control {
-    /// When a daemon that finds nobody is alone, by what is known now.
+    /// When a daemon that finds no others is alone, by what is known now.
     pub(super) fn alone_at(&self) -> Option<Instant> {
         let patience = self.shared.options.discovery.alone_after?;
         // Whom it has met may take part.
         let is_met = self.membership.live() > 0;
-        if self.joined || is_met || self.membership.name_holder().is_some() || !self.unlinked_at_birth().is_empty() {
+        if self.joining.joined
+            || is_met
+            || self.membership.name_holder().is_some()
+            || !self.unlinked_at_birth().is_empty()
+        {
             return None;
         }
         self.discovery.alone_at(patience)
     }
 
-    /// When the log has to say that this daemon still waits.
-    pub(super) fn warning_due(&self) -> Option<Instant> {
-        let due = self.warned.at.map_or(self.started + WARN_AFTER, |at| at + WARN_AGAIN);
-        (!self.joined).then_some(due)
-    }
-
-    /// Joins as soon as others are known, or nobody else can be there.
+    /// Joins as soon as others are known, or there can be none.
     pub(super) fn join_or_wait(&mut self, now: Instant) {
-        if self.joined {
+        if self.joining.joined {
             return;
         }
         let alone = self.alone_at().is_some_and(|at| at <= now);
         if alone || self.has_met_the_mesh(now) {
             self.membership.handle(membership::Input::Joined, now);
-            self.joined = true;
-            self.stale = true;
-            self.waiting = None;
+            self.joining.done();
+            self.reports.is_stale = true;
             tracing::info!(members = self.membership.live() + 1, alone, "joined");
             return;
         }
         let waiting = self.what_it_waits_for(now);
-        self.warn_of(&waiting, now);
-        if self.waiting.as_ref() != Some(&waiting) {
-            self.waiting = Some(waiting);
-            self.stale = true;
+        if self.joining.waits(waiting, now) {
+            self.reports.is_stale = true;
         }
     }
 
-    /// Whether enough is known of others to take part: there is a mesh, or those who are there begin one. They may without some that
+    /// Whether enough is known of others to take part: there is a mesh, or those that are there begin one. They may without some that
     /// are to be there, and do not answer, as a daemon may alone.
     fn has_met_the_mesh(&mut self, now: Instant) -> bool {
         let met = self.membership.met(now);
         // Where DNS is silent, be it in part, there may be a mesh that it would name, unless all are here with whom one begins.
-        let whole = self.discovery.whole_since().or_else(|| (!self.birth.is_empty()).then_some(self.started));
+        let whole =
+            self.discovery.whole_since().or_else(|| (!self.joining.birth.is_empty()).then_some(self.joining.started));
         let begins = match (met, whole) {
             (Met::Mesh, _) => return true,
             (Met::Some { joined: true, .. } | Met::Nobody, _) | (_, None) => false,
@@ -188,23 +173,11 @@ impl Control {
         begins && self.unlinked_at_birth().is_empty()
     }
 
-    fn warn_of(&mut self, waiting: &Waiting, now: Instant) {
-        let is_new = self.warned.reason.as_ref() != Some(waiting);
-        // It may end soon.
-        let at_once = is_new && matches!(waiting, Waiting::NameTaken(_));
-        let news = self.warned.at.is_some() && is_new;
-        let soon = self.warned.at.is_none_or(|at| now >= at + WARN_AFTER);
-        if self.warning_due().is_some_and(|due| due <= now) || (news && soon) || at_once {
-            tracing::warn!("not ready: {waiting}");
-            self.warned = Warned { at: Some(now), reason: Some(waiting.clone()) };
-        }
-    }
-
     fn what_it_waits_for(&self, now: Instant) -> Waiting {
         if let Some(by) = self.membership.name_holder() {
             return Waiting::NameTaken(by.ip);
         }
-        if let Some(notice) = self.gossip_rejections.notice(now) {
+        if let Some(notice) = self.gossip.rejections.notice(now) {
             return Waiting::Refused(notice.clone());
         }
         let discovery = &self.shared.options.discovery;
@@ -227,8 +200,8 @@ impl Control {
     fn unlinked_at_birth(&self) -> Vec<MemberName> {
         let me = &self.membership.me().name;
         let is_linked = |name: &MemberName| {
-            self.numbers.get(name).is_some_and(|number| self.links.up().any(|linked| linked == *number))
+            self.members.known(name).is_some_and(|number| self.links.up().any(|linked| linked == number))
         };
-        self.birth.iter().filter(|name| *name != me && !is_linked(name)).cloned().collect()
+        self.joining.birth.iter().filter(|name| *name != me && !is_linked(name)).cloned().collect()
     }
 }

@@ -57,7 +57,7 @@ pub(super) struct Requested {
     pub(super) reactor: usize,
     pub(super) correlation: u64,
     pub(super) raw: Bytes,
-    /// Nobody waits for it any longer than this.
+    /// It is not waited for any longer than this.
     pub(super) until: Instant,
 }
 
@@ -97,7 +97,7 @@ impl<T> Line<T> {
 }
 
 impl Line<Requested> {
-    /// Drops those that nobody waits for any more: what is left is no more than what reactors have in flight, and bound.
+    /// Drops those that are not waited for any more: what is left is no more than what reactors have in flight, and bound.
     pub(super) fn drop_overdue(&mut self, now: Instant) {
         while self.waiting.front().is_some_and(|first| first.until <= now) {
             self.waiting.pop_front();

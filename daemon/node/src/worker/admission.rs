@@ -11,7 +11,7 @@ impl Worker {
     pub(super) fn admitted(&mut self, conn: ConnId, watches: bool, io: &mut Io) {
         let key = io.peer_key(conn);
         self.counters.by_former_key.add(u64::from(io.is_by_former_key(conn)));
-        if !self.admissions.opened(conn, key, watches) {
+        if !self.clients.admissions.opened(conn, key, watches) {
             io.close(conn);
         }
     }
@@ -35,9 +35,9 @@ impl Worker {
         self.fail(asked, code, message, hint, io);
     }
 
-    /// Ends the connections of those who are no longer on the list.
+    /// Ends the connections of clients that are no longer on the list.
     pub(super) fn clients_changed(&mut self, io: &mut Io) {
-        for conn in self.admissions.review() {
+        for conn in self.clients.admissions.review() {
             io.close(conn);
         }
     }
@@ -45,8 +45,7 @@ impl Worker {
     /// Ends the links that were opened with a key that no longer counts.
     pub(super) fn peer_keys_changed(&mut self, io: &mut Io) {
         let keys = self.shared.auth.peers();
-        let accepted: Vec<ConnId> = self.greeted.keys().copied().collect();
-        for conn in accepted.into_iter().chain(self.peers.open_links()) {
+        for conn in self.links.conns() {
             let key = io.peer_key(conn);
             if !keys.still_know(key) {
                 io.close(conn);

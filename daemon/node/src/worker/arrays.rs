@@ -1,6 +1,6 @@
 //! Arrays of requests, and the bound of what their replies take.
 
-use statemesh_mesh::delivery::batches::{Batches, End};
+use statemesh_mesh::delivery::batches::End;
 use statemesh_protocol::error::ErrorCode;
 use statemesh_protocol::reply::{Encoding, write_error};
 use statemesh_transport::Io;
@@ -12,7 +12,7 @@ use super::{Asked, Worker};
 impl Worker {
     /// Runs the requests of an array, as long as their replies have room.
     pub(super) fn array(&mut self, requests: Vec<&[u8]>, encoding: Encoding, arrived: &Arrived, io: &mut Io) {
-        let batch = self.batches.begin(arrived.reply_to, encoding, requests.len());
+        let batch = self.clients.batches.begin(arrived.reply_to, encoding, requests.len());
         for (position, raw) in requests.into_iter().enumerate() {
             let reply_to = ReplyTo::Batch { batch, position };
             if Encoding::of(raw) != encoding {
@@ -24,23 +24,9 @@ impl Worker {
                 self.request(raw, &Arrived { reply_to, ..arrived.clone() }, io);
             }
         }
-        if let Some(end) = self.count_array(batch, io, |batches| batches.seal(batch)) {
+        if let Some(end) = self.clients.count_array(batch, io, |batches| batches.seal(batch)) {
             self.end_array(end, io);
         }
-    }
-
-    /// Does something to an open array, and says to its connection how many bytes are being made for it now.
-    fn count_array<T>(&mut self, batch: usize, io: &mut Io, act: impl FnOnce(&mut Batches<ReplyTo>) -> T) -> T {
-        let (asker, before) = (self.batches.reply_to(batch), self.batches.bytes_of(batch));
-        let done = act(&mut self.batches);
-        let after = self.batches.bytes_of(batch);
-        if let Some(ReplyTo::Client { conn, .. }) = asker
-            && before != after
-        {
-            let withheld = (io.withheld(conn) + after).saturating_sub(before);
-            io.withhold(conn, withheld);
-        }
-        done
     }
 
     /// Sends the replies of an array, if there are any. They are large, so they are given away, not copied.
@@ -56,18 +42,18 @@ impl Worker {
 
     /// Notes the reply to a request of an array. One that comes late, when there is no room left, is left out.
     pub(super) fn reply_in_array(&mut self, batch: usize, position: usize, reply: &[u8], io: &mut Io) {
-        let left = self.shared.options.limits.array_bytes.saturating_sub(self.array_owed(batch, io));
-        let is_small = reply.len() <= SMALL_REPLY_BYTES || self.batches.bytes_of(batch) == 0;
+        let left = self.shared.options.limits.array_bytes.saturating_sub(self.clients.array_owed(batch, io));
+        let is_small = reply.len() <= SMALL_REPLY_BYTES || self.clients.batches.bytes_of(batch) == 0;
         let done = if reply.len() > left && !is_small {
             self.counters.refused_array_bytes.add(1);
-            self.batches.fill(batch);
+            self.clients.batches.fill(batch);
             let mut error = Vec::new();
             let message = "limits.array_bytes: the replies of this array are too large together; this one is left out";
             let hint = "send smaller arrays; with a dedup token, sending it again is harmless";
             write_error(&mut error, Encoding::of(reply), id_of(reply), ErrorCode::OutcomeUnknown, message, hint);
-            self.count_array(batch, io, |batches| batches.reply(batch, position, &error))
+            self.clients.count_array(batch, io, |batches| batches.reply(batch, position, &error))
         } else {
-            self.count_array(batch, io, |batches| batches.reply(batch, position, reply))
+            self.clients.count_array(batch, io, |batches| batches.reply(batch, position, reply))
         };
         if let Some(end) = done {
             self.end_array(end, io);
@@ -76,15 +62,8 @@ impl Worker {
 
     /// Whether the replies of an array, and what its client has not taken yet, have reached their bound.
     pub(super) fn array_is_full(&mut self, batch: usize, io: &mut Io) -> bool {
-        self.batches.is_full(batch) || self.array_owed(batch, io) >= self.shared.options.limits.array_bytes
-    }
-
-    /// The replies of an array, with what its client has not taken yet and the replies of its other arrays.
-    fn array_owed(&self, batch: usize, io: &mut Io) -> usize {
-        match self.batches.reply_to(batch) {
-            Some(ReplyTo::Client { conn, .. }) => io.owed(conn),
-            _ => self.batches.bytes_of(batch),
-        }
+        self.clients.batches.is_full(batch)
+            || self.clients.array_owed(batch, io) >= self.shared.options.limits.array_bytes
     }
 
     pub(super) fn refuse_in_array(&mut self, raw: &[u8], reply_to: ReplyTo, io: &mut Io) {

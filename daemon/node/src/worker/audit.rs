@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use statemesh_protocol::request::{Op, Request};
 use statemesh_protocol::rights::{self, Right};
 
-/// Lines of one reactor in a second: whoever may stop instances may stop many, and a log that is written for each would stop us.
+/// Lines of one reactor in a second: a client that may stop instances may stop many, and a log that is written for each would stop us.
 const LINES_PER_SECOND_MAX: u32 = 50;
 
 /// Characters of a machine, a key or a reason.

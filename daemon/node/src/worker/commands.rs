@@ -2,7 +2,7 @@
 
 use statemesh_transport::Io;
 
-use super::context::{Arrived, ReplyTo};
+use super::context::Arrived;
 use super::{Ending, Worker};
 use crate::mailbox::Command;
 
@@ -12,17 +12,14 @@ const PER_TURN: usize = 4_096;
 impl Worker {
     pub(super) fn take_commands(&mut self, io: &mut Io) {
         self.outgoing.flush(&self.shared);
-        for message in std::mem::take(&mut self.control_overflow) {
-            self.tell_control(message);
-        }
         for _ in 0..PER_TURN {
-            let Some(command) = self.shared.next_command(self.index) else {
+            let Some(command) = self.shared.reactors.next_command(self.index) else {
                 return;
             };
             self.command(command, io);
         }
         // More may wait: come back at once.
-        self.shared.wake(self.index);
+        self.shared.reactors.wake(self.index);
     }
 
     fn command(&mut self, command: Command, io: &mut Io) {
@@ -36,17 +33,16 @@ impl Worker {
             Command::Wake { waiter } => self.wake_waiter(waiter),
             Command::Replies(replies) => self.all_answered(&replies, io),
             Command::Call { request, answer } => {
-                let caller = self.callers.insert(answer);
-                self.frame(request.bytes(), &Arrived::here(ReplyTo::Caller(caller), self.now), io);
+                let caller = self.clients.called(answer);
+                self.frame(request.bytes(), &Arrived::here(caller, self.time.now), io);
             }
             Command::Route { partition, to } => {
-                self.deferred.withdraw(partition);
-                self.leaving.withdraw(partition);
+                self.partitions.withdraw(partition);
                 self.delivery.switch(partition, to);
             }
             Command::Unroute { partition } => self.delivery.unroute(partition),
             Command::Member { member, address } => {
-                self.peers.member(member, address, self.now, io);
+                self.links.to.member(member, address, self.time.now, io);
                 self.delivery.look_again_at(member);
             }
             Command::MemberGone { member } => self.member_gone(member, io),

@@ -41,8 +41,8 @@ pub(crate) enum ReplyTo {
     Caller(usize),
     /// A request whose answer waits, or the question where its instance is.
     Wait(u64),
-    /// Nowhere: the client told, and does not want to hear.
-    Nobody {
+    /// Nowhere: the request was a `tell`.
+    Nowhere {
         /// Its connection, if it has one.
         conn: Option<ConnId>,
     },
@@ -64,7 +64,7 @@ pub(super) struct Arrived {
 }
 
 impl Arrived {
-    /// From this process or a client of it, who may do everything.
+    /// From this process, or from a client that may do everything.
     pub(super) fn here(reply_to: ReplyTo, at: Instant) -> Self {
         Self { reply_to, hops: 0, path: Path::default(), at, principal: None, uncertain: false }
     }
@@ -82,9 +82,9 @@ pub(super) struct Rest {
     pub(super) timed: Option<Begun>,
 }
 
-/// A request that waits, or that somebody else has.
+/// A request that is parked, deferred or in flight.
 pub(super) type Waiting = delivery::Waiting<Rest>;
-/// A request that somebody else has.
+/// A request that is deferred or in flight.
 pub(super) type Pending = delivery::Pending<Rest>;
 
 /// A request about one key, and what belongs to it.
@@ -107,7 +107,7 @@ pub(super) struct Keyed<'a> {
 pub(super) const NO_PARTITION: u16 = u16::MAX;
 
 impl<'a> Keyed<'a> {
-    /// A request about no key in particular, that somebody else will answer.
+    /// A request about no key in particular, which the control plane or another member will answer.
     pub(super) fn without_key(request: &'a Request<'a>, raw: &'a [u8], reply_to: ReplyTo, now: Instant) -> Self {
         let (partition, hash, hops, path, watch, kept) = (NO_PARTITION, 0, 0, Path::default(), None, None);
         Self { request, raw, hash, partition, hops, path, reply_to, arrived_at: now, watch, kept }

@@ -91,7 +91,7 @@ impl Envelopes {
         self.kept.remove(&(conn, number))
     }
 
-    /// A connection is gone: nobody will be answered.
+    /// A connection is gone: what came on it will not be answered.
     pub(super) fn forget(&mut self, conn: ConnId) {
         let its: Vec<(ConnId, u64)> = self.kept.range((conn, 0)..=(conn, u64::MAX)).map(|(at, _)| *at).collect();
         its.iter().for_each(|at| _ = self.kept.remove(at));
@@ -105,7 +105,7 @@ impl Worker {
             Envelope::None => _ = io.send(conn, &[reply]),
             Envelope::Delimiter => _ = io.send(conn, &[b"", reply]),
             Envelope::Kept(_) => {
-                let Some(front) = self.envelopes.take(conn, envelope) else { return };
+                let Some(front) = self.clients.envelopes.take(conn, envelope) else { return };
                 let mut parts: Vec<&[u8]> = front.iter().map(AsRef::as_ref).collect();
                 parts.push(reply);
                 io.send(conn, &parts);
@@ -121,10 +121,10 @@ impl Worker {
         self.fail(asked, ErrorCode::MessageTooLarge, &message, "they come back as they are: send less there", io);
     }
 
-    /// Nobody is answered any more: what was kept for that goes.
+    /// The request is not answered any more: what was kept for that goes.
     pub(super) fn forget_reply(&mut self, reply_to: ReplyTo, io: &mut Io) {
         match reply_to {
-            ReplyTo::Client { conn, envelope } => _ = self.envelopes.take(conn, envelope),
+            ReplyTo::Client { conn, envelope } => _ = self.clients.envelopes.take(conn, envelope),
             // Its place in the array is empty.
             ReplyTo::Batch { batch, position } => self.reply_in_array(batch, position, &[], io),
             _ => {}

@@ -1,4 +1,4 @@
-//! How what a shard did leaves this reactor: replies to whoever asked, changes to its subscribers. Both pass the commit gate.
+//! How what a shard did leaves this reactor: replies to clients and members, changes to its subscribers. Both pass the commit gate.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ impl Worker {
     }
 
     fn wait(&mut self, mark: Option<Mark>, exit: Exit, io: &mut Io) {
-        if let Some(exit) = self.waits.pass(mark, exit) {
+        if let Some(exit) = self.runner.gate.pass(mark, exit) {
             self.let_out(exit, io);
         }
     }
@@ -54,12 +54,12 @@ impl Worker {
 
     /// Lets out what waited for marks that are committed now.
     pub(super) fn let_out_committed(&mut self, io: &mut Io) {
-        if self.waits.is_empty() {
+        if self.runner.gate.is_empty() {
             return;
         }
         let shared = Arc::clone(&self.shared);
         for mark in shared.shards.committed() {
-            for exit in self.waits.commit(mark) {
+            for exit in self.runner.gate.commit(mark) {
                 self.let_out(exit, io);
             }
         }
@@ -67,18 +67,18 @@ impl Worker {
 
     /// Publishes what runs left in this reactor's feed, and wakes the others to publish what is in theirs.
     pub(super) fn publish_changes(&mut self, io: &mut Io) {
-        for (mark, change) in std::mem::take(&mut self.run.held) {
+        for (mark, change) in std::mem::take(&mut self.runner.run.held) {
             self.wait(Some(mark), Exit::Change(change), io);
         }
-        let mut reactors = std::mem::take(&mut self.run.publish);
+        let mut reactors = std::mem::take(&mut self.runner.run.publish);
         for reactor in reactors.drain(..) {
             if reactor == self.index {
                 self.publish_feed(io);
             } else {
-                self.shared.wake(reactor);
+                self.shared.reactors.wake(reactor);
             }
         }
-        self.run.publish = reactors;
+        self.runner.run.publish = reactors;
     }
 
     /// Publishes what is in this reactor's feed, which has the order of the shards' claims.
@@ -94,16 +94,16 @@ impl Worker {
             subscribers.publish(&change, io);
         };
         if feed.drain(publish) {
-            shared.wake(*index);
+            shared.reactors.wake(*index);
         }
     }
 
-    /// Says to the shards whether somebody watches here, after that may have changed. What this reactor runs next goes by it.
+    /// Says to the shards whether there are subscribers here, after that may have changed. What this reactor runs next goes by it.
     pub(super) fn note_watching(&mut self) {
         let feeds = self.shared.shards.feeds();
         if let Some(feed) = feeds.of(self.index) {
             feed.set_watched(!self.subscribers.is_empty());
         }
-        self.run.watched = feeds.is_watched();
+        self.runner.run.watched = feeds.is_watched();
     }
 }

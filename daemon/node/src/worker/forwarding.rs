@@ -22,10 +22,10 @@ use crate::limits::PEER_HEADER_BYTES;
 use crate::mailbox::ToControl;
 use crate::peers::say;
 
-/// Parked requests that go on in one turn: as long as reading a connection takes, so that nobody waits for them for long.
+/// Parked requests that go on in one turn: as long as reading a connection takes, so that no other request waits for them for long.
 const GO_ON_PER_TURN: usize = 256;
 
-/// Why a request is refused that may have been given up meanwhile by who passed it on.
+/// Why a request is refused that the member that passed it on may have given up meanwhile.
 const OLD: &str = "the daemon that it was passed on to was paused, or cut off, and others may have taken over from it";
 
 /// Why a request is refused whose way was cut behind it.
@@ -58,18 +58,18 @@ impl Worker {
     pub(super) fn pass_on(&mut self, waiting: Waiting, member: u32, io: &mut Io) -> Result<(), Box<Waiting>> {
         let (raw, partition) = (waiting.request.clone(), waiting.partition);
         let (hops, path, uncertain) = (waiting.hops + 1, waiting.rest.path, waiting.uncertain);
-        let fits = self.peers.room(member, io).is_none_or(|room| raw.len() + PEER_HEADER_BYTES <= room);
-        if !fits || !self.peers.takes(member) || !self.delivery.has_room(member, &waiting) {
+        let fits = self.links.to.room(member, io).is_none_or(|room| raw.len() + PEER_HEADER_BYTES <= room);
+        if !fits || !self.links.to.takes(member) || !self.delivery.has_room(member, &waiting) {
             return Err(Box::new(waiting));
         }
-        let correlation = self.delivery.sent(waiting, With::Member(member), self.now);
+        let correlation = self.delivery.sent(waiting, With::Member(member), self.time.now);
         let mut frame = Vec::with_capacity(raw.len() + 16);
         PeerFrame::Forward(ForwardHeader { correlation, partition, hops, path, uncertain }, &raw).encode(&mut frame);
         if hops > 1 {
-            self.peers.relay_ended(member, io);
+            self.links.to.relay_ended(member, io);
         }
         // If the link is just ending, the request is settled when the worker hears of that.
-        self.peers.send(member, Some(correlation), &frame, self.now, io);
+        self.links.to.send(member, Some(correlation), &frame, self.time.now, io);
         self.counters.forwards_sent.add(1);
         Ok(())
     }
@@ -78,27 +78,17 @@ impl Worker {
     pub(super) fn keep(&mut self, keyed: Keyed<'_>, io: &mut Io) -> Waiting {
         let Keyed { request, raw, partition, hops, path, reply_to, arrived_at, watch, kept, .. } = keyed;
         kept.unwrap_or_else(|| {
-            let ticket = self.asker(reply_to).and_then(|conn| io.ticket(conn));
+            let ticket = self.clients.asker(reply_to).and_then(|conn| io.ticket(conn));
             Waiting {
                 partition,
                 hops,
                 arrival: self.delivery.arrival(),
-                deadline: arrived_at.max(self.now) + self.shared.options.limits.forward_timeout,
+                deadline: arrived_at.max(self.time.now) + self.shared.options.limits.forward_timeout,
                 uncertain: request.uncertain,
                 request: Bytes::copy_from_slice(raw),
                 rest: Rest { reply_to, path, _ticket: ticket, timed: watch.as_ref().map(Stopwatch::begun) },
             }
         })
-    }
-
-    /// The client's connection that a request came on.
-    pub(super) fn asker(&self, reply_to: ReplyTo) -> Option<ConnId> {
-        match reply_to {
-            ReplyTo::Client { conn, .. } => Some(conn),
-            ReplyTo::Batch { batch, .. } => self.asker(self.batches.reply_to(batch)?),
-            ReplyTo::Nobody { conn } => conn,
-            ReplyTo::Peer { .. } | ReplyTo::Caller(_) | ReplyTo::Wait(_) => None,
-        }
     }
 
     pub(super) fn refuse_in_flight(&mut self, keyed: &Keyed<'_>, io: &mut Io) {
@@ -162,19 +152,19 @@ impl Worker {
 
     /// Lets parked requests go on, a bounded number in each turn.
     pub(super) fn go_on(&mut self, io: &mut Io) {
-        self.delivery.look_again(self.now);
+        self.delivery.look_again(self.time.now);
         let enough = self.shared.options.limits.link_room() / 2;
         for member in self.delivery.short() {
-            if self.peers.room(member, io).is_some_and(|room| room >= enough) {
+            if self.links.to.room(member, io).is_some_and(|room| room >= enough) {
                 self.delivery.look_again_at(member);
             }
         }
         let mut made = 0;
         for _ in 0..GO_ON_PER_TURN {
             let Some((waiting, route)) = self.delivery.next_ready() else { return };
-            self.reply.clear();
+            self.runner.reply.clear();
             self.resume(waiting, route, io);
-            made += self.reply.len();
+            made += self.runner.reply.len();
             if made >= ANSWER_BYTES {
                 return;
             }
@@ -189,7 +179,8 @@ impl Worker {
             return self.delivery.held(waiting.partition);
         };
         let request = Request { uncertain: waiting.uncertain, ..request };
-        let arrived_at = waiting.deadline.checked_sub(self.shared.options.limits.forward_timeout).unwrap_or(self.now);
+        let arrived_at =
+            waiting.deadline.checked_sub(self.shared.options.limits.forward_timeout).unwrap_or(self.time.now);
         let keyed = Keyed {
             request: &request,
             raw: &raw,
@@ -205,7 +196,7 @@ impl Worker {
         self.dispatch(keyed, route, io);
     }
 
-    /// The answer to a request that somebody else had; an empty one comes from a shard, and says that the partition is not
+    /// The answer to a request that another daemon or thread had; an empty one comes from a shard, and says that the partition is not
     /// held (any more).
     pub(super) fn answered(&mut self, correlation: u64, reply: &[u8], io: &mut Io) {
         if reply.is_empty() {
@@ -227,7 +218,7 @@ impl Worker {
         }
     }
 
-    /// A member that is lost may have applied a request, and who has it now refuses it: that says nothing of what the first did.
+    /// A member that is lost may have applied a request, and the one that has it now refuses it: that says nothing of what the first did.
     pub(super) fn refused_again(&mut self, waiting: &Waiting, io: &mut Io) {
         let message = "the owner was lost before it answered, and who took over refuses the request";
         self.give_up(waiting, ErrorCode::OutcomeUnknown, message, io);
@@ -240,12 +231,12 @@ impl Worker {
         self.fail(asked, ErrorCode::OutcomeUnknown, message, HARMLESS, io);
     }
 
-    /// A shard gave a request back, since it does not hold its partition. One that a member passed on is void if the link has ended,
+    /// A shard gave a request back, since it does not hold its partition. One that a member passed on is discarded if the link has ended,
     /// and refused if it is older than the last doubt.
     fn bounced(&mut self, correlation: u64, io: &mut Io) {
-        let Self { delivery, greeted, doubted, .. } = self;
-        let bounced = delivery.bounced(correlation, |waiting| match waiting.rest.reply_to {
-            ReplyTo::Peer { conn, .. } => !greeted.contains_key(&conn) || waiting.arrival <= *doubted,
+        let links = &self.links.from;
+        let bounced = self.delivery.bounced(correlation, |waiting| match waiting.rest.reply_to {
+            ReplyTo::Peer { conn, .. } => links.discards(conn, waiting.arrival),
             _ => false,
         });
         match bounced {
@@ -268,8 +259,8 @@ impl Worker {
         self.fail_raw(request, reply_to, ErrorCode::Moving, OLD, "send it again", io);
     }
 
-    /// Whether the answer to a request that had to wait, of so many bytes as far as that is known, has room where it goes. Who does not
-    /// read is not read either, but thousands of its requests may be on their way then, each with a large answer: so a client may
+    /// Whether the answer to a request that had to wait, of so many bytes as far as that is known, has room where it goes. A client that does
+    /// not read is not read either, but thousands of its requests may be on their way then, each with a large answer: so a client may
     /// be owed as much as an array may have; as long as all are owed too much, only what a connection may.
     pub(super) fn has_room(&mut self, reply_to: ReplyTo, bytes: usize, io: &mut Io) -> bool {
         let limits = &self.shared.options.limits;
@@ -281,7 +272,7 @@ impl Worker {
             }
             ReplyTo::Batch { batch, .. } => !self.array_is_full(batch, io),
             ReplyTo::Peer { conn, .. } => io.room(conn) >= limits.link_room() / 2,
-            ReplyTo::Caller(_) | ReplyTo::Wait(_) | ReplyTo::Nobody { .. } => true,
+            ReplyTo::Caller(_) | ReplyTo::Wait(_) | ReplyTo::Nowhere { .. } => true,
         }
     }
 
@@ -318,7 +309,7 @@ impl Worker {
     /// The answer of an owner elsewhere to a request that is timed. The daemon that the client talks to says what passing it on
     /// took.
     fn deliver_timed(&mut self, begun: Begun, reply_to: ReplyTo, reply: &[u8], io: &mut Io) {
-        let whole_ns = begun.elapsed_ns(self.run.clock.now());
+        let whole_ns = begun.elapsed_ns(self.runner.run.clock.now());
         if matches!(reply_to, ReplyTo::Peer { .. }) {
             return self.deliver(reply_to, reply, io);
         }
@@ -334,8 +325,8 @@ impl Worker {
     pub(super) fn link_lost(&mut self, member: u32, link: Option<LinkId>, io: &mut Io) {
         let lost = self.delivery.lost_with(member);
         if let Some(link) = link.filter(|_| !lost.is_empty()) {
-            self.shared.links_ended(&[link]);
-            self.peers.say_ended(link, io);
+            self.shared.links.end(&[link]);
+            self.links.to.say_ended(link, io);
             let of_others = |pending: &Pending| match pending.waiting.rest.reply_to {
                 ReplyTo::Peer { conn, .. } => Some(conn),
                 _ => None,
@@ -367,19 +358,22 @@ impl Worker {
         self.counters.forwards_lost.add(1);
         let code = keyed.kept.as_ref().map_or(ErrorCode::Moving, |waiting| refusal_of(waiting, ErrorCode::Moving));
         self.fail(keyed.asked(), code, OVERTAKEN, "send it again", io);
+        if keyed.kept.is_some() {
+            self.delivery.held(keyed.partition);
+        }
     }
 
     /// A member is gone for good. What still waited for its link was never sent, so it goes to the new owner.
     pub(super) fn member_gone(&mut self, member: u32, io: &mut Io) {
-        let link = self.peers.link(member);
+        let link = self.links.to.link(member);
         // The control plane has forgotten its links already, but may have heard since that this one is ready: it may lead to the next
         // process, and is closed all the same.
-        if self.peers.is_control_lane() && self.peers.is_ready(member) {
+        if self.links.to.is_control_lane() && self.links.to.is_ready(member) {
             self.tell_control(ToControl::LinkTo { member, up: false });
         }
-        for correlation in self.peers.gone(member, io) {
+        for correlation in self.links.to.gone(member, io) {
             match self.delivery.answered(correlation) {
-                // Nobody else has what it would have listed.
+                // No other member has what it would have listed.
                 Some(Pending { waiting, .. }) if waiting.partition == NO_PARTITION => self.unlisted(&waiting, io),
                 Some(Pending { waiting, .. }) => self.again(waiting, io),
                 None => {}
@@ -387,11 +381,7 @@ impl Worker {
         }
         self.link_lost(member, link, io);
         // The next process of this name greets anew.
-        for (&conn, greeted) in &self.greeted {
-            if greeted.member == member {
-                io.close(conn);
-            }
-        }
+        self.links.from.close(member, io);
     }
 
     fn give_up(&mut self, waiting: &Waiting, code: ErrorCode, message: &str, io: &mut Io) {
@@ -420,8 +410,10 @@ impl Worker {
     /// Gives up what took too long.
     pub(super) fn expire(&mut self, io: &mut Io) {
         for _ in 0..EXPIRED_PER_TURN {
-            let Some((correlation, Pending { waiting, with, .. })) = self.delivery.overdue(self.now) else { break };
-            let unsent = matches!(with, With::Member(member) if self.peers.withdraw(member, correlation));
+            let Some((correlation, Pending { waiting, with, .. })) = self.delivery.overdue(self.time.now) else {
+                break;
+            };
+            let unsent = matches!(with, With::Member(member) if self.links.to.withdraw(member, correlation));
             let (code, message) = if unsent && !waiting.uncertain {
                 (ErrorCode::OwnerUnreachable, "the owner could not be reached")
             } else {
@@ -429,14 +421,14 @@ impl Worker {
             };
             self.give_up(&waiting, code, message, io);
         }
-        for waiting in self.delivery.expired(self.now, EXPIRED_PER_TURN) {
+        for waiting in self.delivery.expired(self.time.now, EXPIRED_PER_TURN) {
             self.expired(&waiting, io);
         }
     }
 
-    /// This daemon ends: whoever waits for an answer gets one, as far as it is known.
+    /// This daemon ends: every request that waits for an answer gets one, as far as it is known.
     pub(super) fn end_all_requests(&mut self, io: &mut Io) {
-        let end = self.now + self.shared.options.limits.forward_timeout;
+        let end = self.time.now + self.shared.options.limits.forward_timeout;
         while let Some((_, Pending { waiting, .. })) = self.delivery.overdue(end) {
             self.give_up(
                 &waiting,
@@ -480,7 +472,7 @@ fn refusal_of(waiting: &Waiting, code: ErrorCode) -> ErrorCode {
     if waiting.uncertain { ErrorCode::OutcomeUnknown } else { code }
 }
 
-/// Whether a reply is an error that does not itself say that nobody knows what was applied.
+/// Whether a reply is an error other than that it is not known what was applied.
 pub(super) fn is_refusal(reply: &[u8]) -> bool {
     let code = |fields: Fields<'_>| fields.refused().map(|refused| refused.code);
     Fields::read(reply).ok().and_then(code).is_some_and(|code| code != Some(ErrorCode::OutcomeUnknown))
@@ -512,7 +504,7 @@ fn repeating_one(raw: &[u8], changed_later: &mut BTreeSet<u64>) -> Repeating {
         Ok(request) if !request.op.changes() => Repeating::Harmless,
         Ok(request) => {
             let is_last = changed_later.insert(key_hash(&request.machine, &request.key));
-            // Refused by a condition it is taken now, perhaps, whoever else changed the key.
+            // Refused by a condition it is taken now, perhaps, if another client changed the key.
             let has_token = request.dedup.as_deref().is_some_and(|token| !token.is_empty());
             let by_token = has_token && request.if_run.is_none() && request.if_seq.is_none();
             if is_last && by_token { Repeating::ByToken } else { Repeating::No }
@@ -526,7 +518,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reply_that_says_that_nobody_knows_goes_on_as_it_is() {
+    fn a_reply_that_says_that_the_outcome_is_unknown_goes_on_as_it_is() {
         let refused = |code: &str| is_refusal(format!(r#"{{"ok":false,"error":{{"code":"{code}"}}}}"#).as_bytes());
         let all =
             [refused("event_failed"), refused("of_later"), refused("outcome_unknown"), is_refusal(br#"{"ok":true}"#)];

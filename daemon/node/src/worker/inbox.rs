@@ -1,9 +1,10 @@
-//! Requests for a shard that somebody else holds: put aside until the end of the turn, and then run here after all, or left
-//! together to the holder (`statemesh_claim::Combining`).
+//! Requests for a shard that another thread has: deferred until the end of the turn, and then run here after all, or left together to
+//! that thread (`statemesh_claim::Combining`).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use statemesh_claim::Aside;
 use statemesh_mesh::delivery::With;
 use statemesh_protocol::error::ErrorCode;
 use statemesh_protocol::hash;
@@ -25,9 +26,53 @@ pub(super) const ANSWER_BYTES: usize = 1 << 20;
 /// Bytes of answers after which they are sent to the reactor that waits for them.
 const PARCEL_BYTES: usize = 256 * 1024;
 
+/// What one reactor has deferred, and what it ran of what others had.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    deferred: Aside<Job>,
+    /// Answers to what was left in shards' inboxes, by reactor, until the shard is free again.
+    answers: Vec<(usize, Replies)>,
+}
+
+impl Inbox {
+    /// Whether nothing is deferred, and no shard is to be come back to.
+    pub(super) fn is_empty(&self) -> bool {
+        self.deferred.is_empty()
+    }
+
+    /// Whether the next request for this shard has to be deferred too: nothing overtakes an earlier event of the same connection, neither
+    /// what was deferred nor what was left to another thread.
+    #[inline]
+    pub(super) fn defers(&self, shard: usize) -> bool {
+        self.deferred.has(shard)
+    }
+
+    /// This reactor has to come back to a shard.
+    fn come_back(&mut self, shard: usize) {
+        self.deferred.put(shard, []);
+    }
+
+    /// Keeps an answer for another reactor. Gives its answers once they are many.
+    fn keep(&mut self, reactor: usize, correlation: u64, mark: Option<Mark>, reply: &[u8]) -> Option<Replies> {
+        let at = self.answers.iter().position(|(of, _)| *of == reactor).unwrap_or_else(|| {
+            self.answers.push((reactor, Replies::default()));
+            self.answers.len() - 1
+        });
+        // In range: it was found there, or pushed.
+        let replies = &mut self.answers[at].1;
+        replies.add(correlation, mark, reply);
+        (replies.bytes() >= PARCEL_BYTES).then(|| std::mem::take(replies))
+    }
+
+    /// Takes out the answers that are kept, by reactor.
+    fn take_answers(&mut self) -> impl Iterator<Item = (usize, Replies)> + use<> {
+        std::mem::take(&mut self.answers).into_iter().filter(|(_, replies)| !replies.is_empty())
+    }
+}
+
 impl Worker {
-    /// Puts a request aside, since somebody else has its shard.
-    pub(super) fn put_aside(&mut self, mut keyed: Keyed<'_>, io: &mut Io) {
+    /// Defers a request, since another thread has its shard.
+    pub(super) fn defer(&mut self, mut keyed: Keyed<'_>, io: &mut Io) {
         let partition = keyed.partition;
         if self.delivery.is_full() {
             self.delivery.held(partition);
@@ -38,26 +83,26 @@ impl Worker {
         let waiting = self.keep(keyed, io);
         let (request, uncertain) = (waiting.request.clone(), waiting.uncertain);
         let round = self.delivery.round(partition);
-        let correlation = self.delivery.sent(waiting, With::Inbox, self.now);
+        let correlation = self.delivery.sent(waiting, With::Inbox, self.time.now);
         let job = Job { reactor: self.index, correlation, partition, round, path, request, uncertain, watch };
-        self.aside.put(self.shared.shards.of(partition).index(), [job]);
+        self.runner.inbox.deferred.put(self.shared.shards.of(partition).index(), [job]);
         self.counters.inbox_jobs.add(1);
     }
 
-    /// The end of a turn: what was put aside is run, or left to whoever has the shard. What finds no room there stays for the
+    /// The end of a turn: what was deferred is run, or left to the thread that has the shard. What finds no room there stays for the
     /// next turn; it is bounded with all that is in flight.
-    pub(super) fn finish_aside(&mut self, io: &mut Io) {
-        if self.aside.is_empty() {
+    pub(super) fn finish_deferred(&mut self, io: &mut Io) {
+        if self.runner.inbox.is_empty() {
             return;
         }
         let shared = Arc::clone(&self.shared);
-        for (index, jobs) in self.aside.take() {
+        for (index, jobs) in self.runner.inbox.deferred.take() {
             let Some(shard) = shared.shards.get(index) else { continue };
             let mut made = 0;
             match shard.combiner().submit(jobs, |state, jobs| self.run_jobs(state, jobs, &mut made, io)) {
-                Ok(true) => self.aside.put(index, []),
+                Ok(true) => self.runner.inbox.come_back(index),
                 Ok(false) => {}
-                Err(jobs) => self.aside.put(index, jobs),
+                Err(jobs) => self.runner.inbox.deferred.put(index, jobs),
             }
             // Of each shard it is heard whether its timers are due sooner.
             self.after_run(io);
@@ -66,7 +111,7 @@ impl Worker {
         self.hand_out(io);
     }
 
-    /// Runs what waits in a shard's inbox, unless somebody else is at it: to be called whenever the shard was let go.
+    /// Runs what waits in a shard's inbox, unless another thread is at it: to be called whenever the shard was let go.
     pub(super) fn serve(&mut self, shard: usize, io: &mut Io) {
         if self.shared.shards.get(shard).is_none_or(|shard| !shard.combiner().has_jobs()) {
             return;
@@ -75,14 +120,14 @@ impl Worker {
         let mut made = 0;
         let run = |state: &mut State, jobs: &mut VecDeque<Job>| self.run_jobs(state, jobs, &mut made, io);
         if shared.shards.get(shard).is_some_and(|shard| shard.combiner().drain(run)) {
-            // Other threads than reactors look into shards too, e.g. for the keys of a partition, and do nobody's work: so this
-            // one comes back to see that it is done.
-            self.aside.put(shard, []);
+            // Other threads than reactors look into shards too, e.g. for the keys of a partition, and run no requests: so this one comes
+            // back to see that it is done.
+            self.runner.inbox.come_back(shard);
         }
         self.hand_out(io);
     }
 
-    /// Runs requests that were put aside by some reactor. Our own are answered at once, so that what their clients do not take is
+    /// Runs requests that some reactor has deferred. Our own are answered at once, so that what their clients do not take is
     /// seen before the next one runs. It stops, and leaves the rest for later, when it has made answers enough for a while, or when
     /// the reactor that asked has not taken those that it has.
     fn run_jobs(&mut self, state: &mut State, jobs: &mut VecDeque<Job>, made: &mut usize, io: &mut Io) {
@@ -94,7 +139,7 @@ impl Worker {
     }
 
     fn takes_answers(&self, reactor: usize) -> bool {
-        reactor == self.index || self.shared.answer_bytes(reactor) < ANSWER_BYTES
+        reactor == self.index || self.shared.reactors.answer_bytes(reactor) < ANSWER_BYTES
     }
 
     /// Runs one of ours. Gives the bytes of its answer.
@@ -107,49 +152,46 @@ impl Worker {
             }
             return 0;
         }
-        let mut reply = std::mem::take(&mut self.reply);
+        let mut reply = std::mem::take(&mut self.runner.reply);
         reply.clear();
         let mark = self.run_job(state, job, &mut reply);
         self.leave_answer(mark, correlation, &reply, io);
         let bytes = reply.len();
-        self.reply = reply;
+        self.runner.reply = reply;
         bytes
     }
 
     /// Runs one of another reactor, and sends it its answers as soon as they are many. Gives the bytes of its answer.
     fn run_for(&mut self, state: &mut State, job: Job) -> usize {
         let (reactor, correlation) = (job.reactor, job.correlation);
-        let mut reply = std::mem::take(&mut self.reply);
+        let mut reply = std::mem::take(&mut self.runner.reply);
         reply.clear();
         let mark = self.run_job(state, job, &mut reply);
-        let replies = replies_of(reactor, &mut self.done);
-        replies.add(correlation, mark, &reply);
-        if replies.bytes() >= PARCEL_BYTES {
-            let replies = std::mem::take(replies);
+        if let Some(replies) = self.runner.inbox.keep(reactor, correlation, mark, &reply) {
             self.send_answers(reactor, replies);
         }
         let bytes = reply.len();
-        self.reply = reply;
+        self.runner.reply = reply;
         bytes
     }
 
     /// Runs a request. An empty reply says that its partition is no longer here.
     fn run_job(&mut self, state: &mut State, job: Job, reply: &mut Vec<u8>) -> Option<Mark> {
         let Job { reactor, partition, round, path, request, uncertain, watch, .. } = job;
-        let run = &mut self.run;
+        let run = &mut self.runner.run;
         run.watch = watch.map(|watch| *watch);
         run.lap(Stage::Queue);
-        // It was parsed before it was put aside.
+        // It was parsed before it was deferred.
         let request = Request { uncertain, ..Request::parse(&request, Encoding::of(&request)).ok()? };
         if state.bounces.refuse(reactor, partition, round) {
             return None;
         }
-        if self.shared.is_void(&path) {
+        if self.shared.links.has_ended(&path) {
             self.counters.forwards_lost.add(1);
             write_error(reply, request.encoding, request.id, ErrorCode::Moving, OVERTAKEN, "send it again");
             return None;
         }
-        let run = &mut self.run;
+        let run = &mut self.runner.run;
         let hash = hash::key_hash(&request.machine, &request.key);
         let mark = match state.run(&request, hash, partition, run, reply) {
             Outcome::Replied(mark) => mark,
@@ -168,15 +210,13 @@ impl Worker {
     /// Publishes what was run for reactors, this one or others, and sends the others their answers.
     fn hand_out(&mut self, io: &mut Io) {
         self.after_run(io);
-        for (reactor, replies) in std::mem::take(&mut self.done) {
-            if !replies.is_empty() {
-                self.send_answers(reactor, replies);
-            }
+        for (reactor, replies) in self.runner.inbox.take_answers() {
+            self.send_answers(reactor, replies);
         }
     }
 
     fn send_answers(&mut self, reactor: usize, replies: Replies) {
-        self.shared.answers_sent(reactor, replies.bytes());
+        self.shared.reactors.answers_sent(reactor, replies.bytes());
         self.tell(reactor, Command::Replies(replies));
     }
 
@@ -185,15 +225,6 @@ impl Worker {
         for (correlation, reply, mark) in replies.iter() {
             self.leave_answer(mark, correlation, reply, io);
         }
-        self.shared.answers_taken(self.index, replies.bytes());
+        self.shared.reactors.answers_taken(self.index, replies.bytes());
     }
-}
-
-fn replies_of(reactor: usize, done: &mut Vec<(usize, Replies)>) -> &mut Replies {
-    let at = done.iter().position(|(of, _)| *of == reactor).unwrap_or_else(|| {
-        done.push((reactor, Replies::default()));
-        done.len() - 1
-    });
-    // In range: it was found there, or pushed.
-    &mut done[at].1
 }

@@ -1,8 +1,8 @@
 //! `list`: instances of the whole mesh, a page at a time. A page is one member's: a request goes to the member at whose instances it
-//! goes on, and the reply says where to go on after it, at the next member in the end. So nobody keeps anything between two pages.
+//! goes on, and the reply says where to go on after it, at the next member in the end. So no member keeps anything between two pages.
 //!
-//! A member looks at its instances a slice in each turn of a reactor, so that nobody else waits for longer than for that. Who asks take
-//! turns, a slice each; the lists of one are made one after the other.
+//! A member looks at its instances a slice in each turn of a reactor, so that no other request waits for longer than for that. Askers
+//! take turns, a slice each; the lists of one are made one after the other.
 
 use std::collections::VecDeque;
 
@@ -22,7 +22,7 @@ use crate::directory::{Directory, DirectoryEntry};
 const USUAL_PAGE: u64 = 100;
 
 /// The lists that one reactor makes, by who asks, whose turn is next first. They are in flight, and bounded with all that is; one that
-/// nobody waits for is dropped.
+/// no client waits for is dropped.
 #[derive(Debug, Default)]
 pub(super) struct Lists(VecDeque<(Asker, VecDeque<List>)>);
 
@@ -46,7 +46,7 @@ impl Lists {
         }
     }
 
-    /// A connection is gone, and nobody waits for its lists.
+    /// A connection is gone, and with it what waits for its lists.
     pub(super) fn forget(&mut self, conn: ConnId) {
         self.0.retain(|(asker, _)| *asker != Some(conn));
     }
@@ -138,7 +138,7 @@ impl Worker {
             }
             cursor => cursor.flatten(),
         };
-        let keyed = Keyed::without_key(request, raw, reply_to, self.now);
+        let keyed = Keyed::without_key(request, raw, reply_to, self.time.now);
         if !self.may_wait(&keyed, io) {
             return;
         }
@@ -146,7 +146,7 @@ impl Worker {
         let at = first_from(&view, cursor.as_ref().map(|cursor| cursor.member.as_str()), false);
         match at {
             Some(member) if hops == 0 && !member.is_self => self.list_at(member, keyed, io),
-            // A daemon that has not joined, or knows of nobody who comes behind the cursor.
+            // A daemon that has not joined, or knows of no member behind the cursor.
             None if hops == 0 && cursor.is_some() => self.end_of_list(asked, request.counts, io),
             _ => self.list_here(filter, cursor, keyed, io),
         }
@@ -160,14 +160,14 @@ impl Worker {
         let bounds = Bounds { lines, bytes: limits.output_bytes / 2, looks: limits.list_looks };
         let own = |cursor: &Cursor| cursor.member == self.shared.options.name;
         let from = cursor.filter(own).map(|cursor| cursor.place).unwrap_or_default();
-        let walk = Walk::new(filter, bounds, counts, from, self.shared.shards.unix_ms(self.run.now));
+        let walk = Walk::new(filter, bounds, counts, from, self.shared.shards.unix_ms(self.runner.run.now));
         let id = id.map(<[u8]>::to_vec);
         let asker = match keyed.reply_to {
             ReplyTo::Peer { conn, .. } => Some(conn),
-            reply_to => self.asker(reply_to),
+            reply_to => self.clients.asker(reply_to),
         };
         let waiting = self.keep(keyed, io);
-        let correlation = self.delivery.sent(waiting, With::Control, self.now);
+        let correlation = self.delivery.sent(waiting, With::Control, self.time.now);
         self.lists.add(asker, List { walk, counts, encoding, id, correlation });
     }
 
@@ -175,7 +175,7 @@ impl Worker {
     fn list_at(&mut self, member: &DirectoryEntry, keyed: Keyed<'_>, io: &mut Io) {
         let waiting = self.keep(keyed, io);
         // A page waits for no link of the lane that is always open; those of the others are opened when there is something to send.
-        let is_there = self.peers.is_ready(member.number) || !self.peers.is_control_lane();
+        let is_there = self.links.to.is_ready(member.number) || !self.links.to.is_control_lane();
         let passed_on = match is_there {
             true => self.pass_on(waiting, member.number, io),
             false => Err(Box::new(waiting)),
@@ -199,7 +199,7 @@ impl Worker {
     /// One slice more of the list that is being made.
     pub(super) fn go_on_listing(&mut self, io: &mut Io) {
         let Some(mut list) = self.lists.next() else { return };
-        // Nobody waits any more for one whose request was answered, as when its time was over.
+        // One whose request was answered, as when its time was over, is not waited for any more.
         if self.delivery.waiting(list.correlation).is_none() {
             return self.lists.put_back(None);
         }

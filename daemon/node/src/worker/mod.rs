@@ -4,6 +4,7 @@
 mod admission;
 mod arrays;
 mod audit;
+mod clients;
 mod commands;
 mod context;
 mod envelope;
@@ -11,46 +12,45 @@ mod exits;
 mod forwarding;
 mod inbox;
 mod leaving;
+mod links;
 mod lists;
 mod orders;
 mod outgoing;
+mod partitions;
 mod peering;
 mod requests;
+mod runner;
+mod time;
 mod waits;
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use slab::Slab;
-use statemesh_claim::Aside;
-use statemesh_mesh::delivery::arrivals::Arrivals;
-use statemesh_mesh::delivery::batches::Batches;
 use statemesh_mesh::delivery::{Bounds, Delivery};
-use statemesh_protocol::call::Reply;
 use statemesh_protocol::error::ErrorCode;
 use statemesh_protocol::reply::{Encoding, write_error};
 use statemesh_transport::limits::Refusal;
 use statemesh_transport::reactor::Closed;
 use statemesh_transport::{ConnId, Event, Handler, Io, Origin};
 
+use self::clients::Clients;
 pub(crate) use self::context::ReplyTo;
 use self::context::Rest;
-use self::envelope::Envelopes;
-use self::leaving::Leaving;
-use self::orders::Deferred;
+use self::links::Links;
+use self::lists::Lists;
 use self::outgoing::Outgoing;
-use crate::access::Admissions;
+use self::partitions::Partitions;
+use self::runner::Runner;
+use self::time::Time;
+use self::waits::Waiting;
 use crate::beats::Loop;
 use crate::counters::Counters;
-use crate::mailbox::{Command, Replies, ToControl};
+use crate::mailbox::{Command, ToControl};
 use crate::peers::Peers;
 use crate::shared::Shared;
 use crate::subscribers::Subscribers;
-use exits::Exit;
-use lists::Lists;
-use statemesh_protocol::peer::frame::{LinkId, PeerFrame};
-use statemesh_shard::{Clock, Job, Run, Waits};
+use statemesh_protocol::peer::frame::PeerFrame;
+use statemesh_shard::Clock;
 
 /// Listener of clients.
 pub(crate) const CLIENTS: u8 = 0;
@@ -58,9 +58,6 @@ pub(crate) const CLIENTS: u8 = 0;
 pub(crate) const CHANGES: u8 = 1;
 /// Listener of other daemons.
 pub(crate) const PEERS: u8 = 2;
-
-/// One request in this many is timed: two clock readings cost as much as a small transition.
-const TIMED: u32 = 16;
 
 /// When to try again what could not be done in this turn.
 const RETRY: Duration = Duration::from_millis(1);
@@ -73,56 +70,21 @@ pub struct Worker {
     shared: Arc<Shared>,
     index: usize,
     counters: Arc<Counters>,
+    /// Requests that are parked or in flight.
     delivery: Requests,
-    batches: Batches<ReplyTo>,
-    envelopes: Envelopes,
-    callers: Slab<tokio::sync::oneshot::Sender<Reply>>,
-    peers: Peers,
-    /// Links that other daemons opened and greeted on, with the member's number.
-    greeted: BTreeMap<ConnId, Greeted>,
+    clients: Clients,
     subscribers: Subscribers,
-    /// Who the clients are, where they are told apart.
-    admissions: Admissions,
-    audit: audit::Audit,
-    run: Run,
-    /// Replies and changes that wait for what they tell to be committed.
-    waits: Waits<Exit>,
-    /// Requests whose answers wait.
-    waiting: waits::Waiting,
+    /// Links between this reactor and other daemons.
+    links: Links,
+    runner: Runner,
+    /// Requests whose answers wait for what their clients want to hear (`until`).
+    waiting: Waiting,
     /// Lists of instances that are being made.
     lists: Lists,
-    /// Requests for shards that somebody else held, until the end of the turn.
-    aside: Aside<Job>,
-    /// Answers to what was left in shards' inboxes, by reactor, until the shard is free again.
-    done: Vec<(usize, Replies)>,
-    /// The reply that is being written; kept to be used again.
-    reply: Vec<u8>,
-    /// Commands for other reactors that did not fit into their rings.
+    partitions: Partitions,
+    /// What other threads and standbys are to be told.
     outgoing: Outgoing,
-    /// Messages for the control plane that did not fit into its queue.
-    control_overflow: VecDeque<ToControl>,
-    /// Parts of moving partitions that wait for definitions.
-    arrivals: Arrivals<ConnId>,
-    /// What is to be done with partitions whose shard another thread had.
-    deferred: Deferred,
-    /// Parts of partitions that move away and wait for room on their link.
-    leaving: Leaving,
-    /// The last request that was kept when this daemon began to doubt: what members passed on before is old.
-    doubted: u64,
-    /// The number of the last fence: an answer to an earlier one lifts none.
-    fences: u64,
-    /// Keys that came into being in this turn or were removed, by the standby that is told of them.
-    noted_keys: BTreeMap<u32, Vec<u8>>,
-    /// When something of ours is due: a peer link to open again, a timer of an instance.
-    next_due: Option<Instant>,
-    /// The shard whose timers were fired last.
-    fired_last: usize,
-    now: Instant,
-    /// When the message at hand was read.
-    read_at: Instant,
-    tick: u32,
-    clients: usize,
-    watchers: usize,
+    time: Time,
     ending: Ending,
 }
 
@@ -137,40 +99,20 @@ impl Worker {
             parked_bytes: limits.parked_bytes,
             patience: limits.forward_timeout,
         };
+        let to = Peers::new(u8::try_from(index).unwrap_or(u8::MAX), limits.in_flight, shared.auth.peers());
         Self {
             index,
             counters,
             delivery: Delivery::new(shared.options.partitions, bounds),
-            batches: Batches::default(),
-            envelopes: Envelopes::default(),
-            callers: Slab::new(),
-            peers: Peers::new(u8::try_from(index).unwrap_or(u8::MAX), limits.in_flight, shared.auth.peers()),
-            greeted: BTreeMap::new(),
+            clients: Clients::new(&shared.auth),
             subscribers: Subscribers::new(&limits, Arc::clone(&shared.watching)),
-            admissions: Admissions::new(&shared.auth),
-            audit: audit::Audit::default(),
-            run: Run::new(clock),
-            waits: Waits::default(),
-            waiting: waits::Waiting::default(),
+            links: Links::new(to),
+            runner: Runner::new(clock),
+            waiting: Waiting::default(),
             lists: Lists::default(),
-            aside: Aside::default(),
-            done: Vec::new(),
-            reply: Vec::new(),
-            outgoing: Outgoing::new(shared.reactors()),
-            control_overflow: VecDeque::new(),
-            arrivals: Arrivals::default(),
-            deferred: Deferred::default(),
-            leaving: Leaving::default(),
-            doubted: 0,
-            fences: 0,
-            noted_keys: BTreeMap::new(),
-            next_due: None,
-            fired_last: 0,
-            now,
-            read_at: now,
-            tick: 0,
-            clients: 0,
-            watchers: 0,
+            partitions: Partitions::default(),
+            outgoing: Outgoing::new(shared.reactors.len()),
+            time: Time::new(now),
             ending: Ending::No,
             shared,
         }
@@ -182,14 +124,9 @@ impl Worker {
             ReplyTo::Client { conn, envelope } => self.send_in(envelope, conn, reply, io),
             ReplyTo::Batch { batch, position } => self.reply_in_array(batch, position, reply, io),
             ReplyTo::Peer { conn, correlation } => self.answer_peer(conn, correlation, reply, io),
-            ReplyTo::Nobody { .. } => {}
+            ReplyTo::Nowhere { .. } => {}
             ReplyTo::Wait(wait) => self.wait_answered(wait, reply, io),
-            ReplyTo::Caller(caller) => {
-                if let Some(answer) = self.callers.try_remove(caller) {
-                    // Who asked may have stopped waiting.
-                    let _ = answer.send(Reply::new(reply.to_vec()));
-                }
-            }
+            ReplyTo::Caller(caller) => self.clients.answer_caller(caller, reply),
         }
     }
 
@@ -198,11 +135,11 @@ impl Worker {
         if let Some(count) = self.counters.errors.get(code as usize) {
             count.add(1);
         }
-        let mut reply = std::mem::take(&mut self.reply);
+        let mut reply = std::mem::take(&mut self.runner.reply);
         reply.clear();
         write_error(&mut reply, to.encoding, to.id, code, message, hint);
         self.deliver(to.reply_to, &reply, io);
-        self.reply = reply;
+        self.runner.reply = reply;
         if let (ErrorCode::BadRequest, ReplyTo::Client { conn, .. }) = (code, to.reply_to) {
             io.malformed(conn);
         }
@@ -215,14 +152,7 @@ impl Worker {
 
     /// Tells the control plane something, or keeps it until there is room.
     fn tell_control(&mut self, message: ToControl) {
-        if !self.control_overflow.is_empty() {
-            return self.control_overflow.push_back(message);
-        }
-        if let Err(message) = self.shared.tell_control(message)
-            && self.shared.has_control()
-        {
-            self.control_overflow.push_back(message);
-        }
+        self.outgoing.tell_control(&self.shared.control, message);
     }
 
     fn gauges(&mut self, io: &Io) {
@@ -230,23 +160,20 @@ impl Worker {
         self.counters.unread_bytes.set(usage.unread_bytes);
         self.counters.unsent_bytes.set(usage.unsent_bytes);
         self.counters.link_unsent_bytes.set(usage.link_unsent_bytes);
-        self.counters.moving_bytes.set(self.leaving.bytes());
+        self.counters.moving_bytes.set(self.partitions.leaving.bytes());
         self.counters.malformed_lately.set(usage.malformed);
         self.counters.paused.set(io.paused());
         self.counters.pauses.add(usage.pauses - self.counters.pauses.get());
         self.counters.stalls.add(usage.stalls - self.counters.stalls.get());
         self.counters.accept_failures.add(usage.accept_failures - self.counters.accept_failures.get());
         self.counters.subscriber_waiting.set(self.subscribers.waiting_bytes());
-        self.counters.client_connections.set(self.clients);
-        self.counters.subscriber_connections.set(self.watchers);
-        self.counters.peer_links.set(self.peers.ready());
+        self.clients.gauges(&self.counters);
+        self.counters.subscriber_connections.set(self.subscribers.connections());
+        self.counters.peer_links.set(self.links.to.ready());
         self.counters.in_flight.set(self.delivery.in_flight());
         self.counters.parked.set(self.delivery.parked());
         self.counters.mailed.set(self.outgoing.len());
         self.counters.waits.set(self.waiting.len());
-        self.counters.open_arrays.set(self.batches.len());
-        self.counters.envelopes.set(self.envelopes.len());
-        self.counters.array_bytes.set(self.batches.bytes());
         self.counters.parked_bytes.set(self.delivery.parked_bytes());
         self.counters.subscriptions.set(self.subscribers.prefixes());
         let dropped = self.subscribers.dropped();
@@ -254,25 +181,25 @@ impl Worker {
         if self.ending == Ending::Closing {
             // Behind the counters: what they say of requests under way is all that there will be.
             self.ending = Ending::Closed;
-            self.shared.closed_one();
+            self.shared.reactors.closed_one();
         }
     }
 
     fn opened(&mut self, conn: ConnId, origin: Origin, io: &mut Io) {
         match origin {
             Origin::Accepted(CLIENTS) => {
-                self.clients += 1;
+                self.clients.opened();
                 self.admitted(conn, false, io);
             }
             Origin::Accepted(CHANGES) => {
-                self.watchers += 1;
+                self.subscribers.opened();
                 self.admitted(conn, true, io);
             }
             Origin::Accepted(_) => {}
             Origin::Opened(member) => {
-                let hello = self.shared.hello();
-                let link = self.shared.next_link();
-                self.peers.opened(number(member), conn, link, &hello, self.now, io);
+                let hello = self.shared.links.hello();
+                let link = self.shared.links.next_link();
+                self.links.to.opened(number(member), conn, link, &hello, self.time.now, io);
             }
         }
     }
@@ -296,13 +223,8 @@ impl Worker {
 
     /// Tells new keys to their standbys, in the turn in which the clients hear of them.
     fn send_noted_keys(&mut self, io: &mut Io) {
-        if self.noted_keys.is_empty() {
-            return;
-        }
-        for (member, body) in std::mem::take(&mut self.noted_keys) {
-            if !body.is_empty() {
-                self.send_keys(member, &body, io);
-            }
+        for (member, body) in self.outgoing.take_keys() {
+            self.send_keys(member, &body, io);
         }
     }
 
@@ -320,28 +242,24 @@ impl Worker {
 
     fn closed(&mut self, conn: ConnId, origin: Origin, reason: &Closed, io: &mut Io) {
         self.count_closed(origin, reason);
-        self.admissions.closed(conn);
+        self.clients.admissions.closed(conn);
         match origin {
             Origin::Accepted(CLIENTS) => {
-                self.clients = self.clients.saturating_sub(1);
-                self.batches.void(|to| matches!(to, ReplyTo::Client { conn: of, .. } if *of == conn));
+                self.clients.closed(conn);
                 self.forget_waits_of(conn, io);
                 self.lists.forget(conn);
-                self.envelopes.forget(conn);
             }
             Origin::Accepted(CHANGES) => {
-                self.watchers = self.watchers.saturating_sub(1);
                 self.subscribers.closed(conn);
                 self.note_watching();
             }
             Origin::Accepted(_) => self.lane_ended(conn),
             Origin::Opened(member) => {
                 let member = number(member);
-                let link = self.peers.link(member);
-                if self.peers.closed(member, conn, self.now) {
-                    self.leaving.link_lost(member);
-                    self.deferred.link_lost(member);
-                    if self.peers.is_control_lane() {
+                let link = self.links.to.link(member);
+                if self.links.to.closed(member, conn, self.time.now) {
+                    self.partitions.link_lost(member);
+                    if self.links.to.is_control_lane() {
                         self.tell_control(ToControl::LinkTo { member, up: false });
                     }
                     self.link_lost(member, link, io);
@@ -351,18 +269,19 @@ impl Worker {
     }
 
     fn subscribed(&mut self, conn: ConnId, prefix: &[u8]) {
-        let refused = self.admissions.subscriptions(conn, prefix, |prefix| self.subscribers.subscribe(conn, prefix));
+        let refused =
+            self.clients.admissions.subscriptions(conn, prefix, |prefix| self.subscribers.subscribe(conn, prefix));
         self.counters.refused_subscriptions.add(refused);
         self.note_watching();
     }
 
     fn turn(&mut self, io: &mut Io) {
         self.counters.turns.add(1);
-        self.shared.beats.beat(Loop::Reactor(self.index), self.run.now);
-        self.run.watched = self.shared.shards.feeds().is_watched();
+        self.shared.beats.beat(Loop::Reactor(self.index), self.runner.run.now);
+        self.runner.run.watched = self.shared.shards.feeds().is_watched();
         self.let_out_committed(io);
         self.publish_feed(io);
-        self.finish_aside(io);
+        self.finish_deferred(io);
         self.obey_deferred(io);
         self.take_commands(io);
         self.retry_arrived(io);
@@ -375,26 +294,11 @@ impl Worker {
         self.subscribers.flush(io);
         self.send_noted_keys(io);
         self.send_hand_offs(io);
-        let links = self.peers.turn(self.now, io);
+        let links = self.links.to.turn(self.time.now, io);
         // Behind all that may have run something.
-        self.next_due = [self.next_timer(), links].into_iter().flatten().min();
+        self.time.next_due = [self.next_timer(), links].into_iter().flatten().min();
         self.gauges(io);
     }
-}
-
-/// The other end of a link that a daemon opened to us.
-#[derive(Clone, Copy, Debug)]
-struct Greeted {
-    member: u32,
-    lane: u8,
-    /// Its name.
-    link: LinkId,
-    /// The number of its greeting.
-    greeting: u64,
-    /// The control plane ended it: nothing that comes on it counts any more.
-    ended: bool,
-    /// Until the member has said this number back, requests on it may be old.
-    fence: Option<u64>,
 }
 
 /// How far a reactor is with ending.
@@ -424,17 +328,15 @@ fn number(member: u64) -> u32 {
 
 impl Handler for Worker {
     fn handle(&mut self, event: Event<'_>, io: &mut Io) {
-        if self.now != io.now() {
-            self.now = io.now();
-            self.run.now = self.shared.clock.millis(self.now);
-            self.run.lease_is_over = self.shared.lease_is_over(self.run.now);
-            // Before anything is run: somebody may have begun to watch at another reactor since this one had its last turn.
-            self.run.watched = self.shared.shards.feeds().is_watched();
+        if self.time.set_now(io.now()) {
+            self.runner.run.now = self.shared.clock.millis(self.time.now);
+            self.runner.run.lease_is_over = self.shared.lease.is_over(self.runner.run.now);
+            // Before anything is run: a client may have begun to watch at another reactor since this one had its last turn.
+            self.runner.run.watched = self.shared.shards.feeds().is_watched();
         }
-        if self.read_at != io.read_at() {
+        if self.time.set_read_at(io.read_at()) {
             // A process that was stopped in the middle of a turn goes on reading in it.
-            self.read_at = io.read_at();
-            self.run.lease_is_over = self.shared.lease_is_over(self.shared.clock.millis(self.read_at));
+            self.runner.run.lease_is_over = self.shared.lease.is_over(self.shared.clock.millis(io.read_at()));
         }
         match event {
             Event::Message(conn, Origin::Accepted(CLIENTS), message) => self.client_message(conn, message, io),
@@ -443,7 +345,7 @@ impl Handler for Worker {
             Event::Closed(conn, origin, reason) => self.closed(conn, origin, reason, io),
             Event::Subscribe(conn, prefix) => self.subscribed(conn, prefix),
             Event::Cancel(conn, prefix) => {
-                self.admissions.subscriptions(conn, prefix, |prefix| {
+                self.clients.admissions.subscriptions(conn, prefix, |prefix| {
                     self.subscribers.cancel(conn, prefix);
                     true
                 });
@@ -461,18 +363,15 @@ impl Handler for Worker {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let at_once = self.delivery.is_ready().then_some(self.now);
+        let at_once = self.delivery.is_ready().then_some(self.time.now);
         let soon = (self.delivery.is_unheld()
-            || !self.arrivals.is_empty()
-            || !self.deferred.is_empty()
-            || !self.leaving.is_empty()
-            || !self.aside.is_empty()
-            || !self.outgoing.is_empty()
-            || !self.control_overflow.is_empty())
-        .then(|| self.now + RETRY);
-        // A list goes on as soon as everybody else had a turn.
-        let soon = if self.lists.is_empty() { soon } else { Some(self.now) };
-        [self.next_due, self.delivery.deadline(), self.waiting.next(self.now), at_once, soon]
+            || !self.partitions.is_empty()
+            || !self.runner.inbox.is_empty()
+            || !self.outgoing.is_empty())
+        .then(|| self.time.now + RETRY);
+        // A list goes on as soon as all others had a turn.
+        let soon = if self.lists.is_empty() { soon } else { Some(self.time.now) };
+        [self.time.next_due, self.delivery.deadline(), self.waiting.next(self.time.now), at_once, soon]
             .into_iter()
             .flatten()
             .min()

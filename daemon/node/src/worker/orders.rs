@@ -82,7 +82,7 @@ impl Deferred {
         self.retain(|order| !matches!(order, Order::Decided(of, Command::HandOff { .. }) if *of == partition));
     }
 
-    /// A link of a member has ended: what came on it is void.
+    /// A link of a member has ended: what came on it is discarded.
     pub(super) fn lane_ended(&mut self, conn: ConnId) {
         self.retain(|order| !matches!(order, Order::Receive(part) if part.conn == conn));
     }
@@ -101,48 +101,48 @@ impl Worker {
 
     /// Lets all reactors serve for longer, behind what was ordered before that ends serving.
     pub(super) fn prolong(&mut self, until_ms: u64, orders: u64) {
-        self.deferred.lease = Some((until_ms, orders));
+        self.partitions.deferred.lease = Some((until_ms, orders));
         self.give_lease();
     }
 
     fn give_lease(&mut self) {
-        // What only waits for room at a standby, to be served from then on, keeps nobody else from being served.
-        if !self.deferred.takes_away()
-            && let Some((until_ms, orders)) = self.deferred.lease.take()
+        // What only waits for room at a standby, to be served from then on, keeps no other partition from being served.
+        if !self.partitions.deferred.takes_away()
+            && let Some((until_ms, orders)) = self.partitions.deferred.lease.take()
         {
-            self.shared.set_lease(until_ms);
-            self.shared.set_carried_out(orders);
+            self.shared.lease.prolong(until_ms);
+            self.shared.lease.set_carried_out(orders);
         }
     }
 
     /// Says something to a member on the control plane's behalf.
     pub(super) fn say(&mut self, member: u32, frame: Vec<u8>, io: &mut Io) {
-        if !self.deferred.said.is_empty() || self.deferred.precedes() {
-            return self.deferred.said.push_back((member, frame));
+        if !self.partitions.deferred.said.is_empty() || self.partitions.deferred.precedes() {
+            return self.partitions.deferred.said.push_back((member, frame));
         }
         self.say_now(member, &frame, io);
     }
 
     pub(super) fn say_now(&mut self, member: u32, frame: &[u8], io: &mut Io) {
-        if !self.peers.send(member, None, frame, self.now, io) {
+        if !self.links.to.send(member, None, frame, self.time.now, io) {
             tracing::debug!(member, "a control message was dropped: the member is unknown or its link is full");
         }
     }
 
     fn order(&mut self, order: Order, io: &mut Io) {
         let partition = order.partition();
-        if let Some(earlier) = self.deferred.by_partition.get_mut(&partition) {
+        if let Some(earlier) = self.partitions.deferred.by_partition.get_mut(&partition) {
             return earlier.push_back(order);
         }
         if let Err(order) = self.obey(order, io) {
             self.counters.deferred_orders.add(1);
-            self.deferred.by_partition.entry(partition).or_default().push_back(order);
+            self.partitions.deferred.by_partition.entry(partition).or_default().push_back(order);
         }
     }
 
     /// Does what was deferred.
     pub(super) fn obey_deferred(&mut self, io: &mut Io) {
-        for (partition, mut orders) in std::mem::take(&mut self.deferred.by_partition) {
+        for (partition, mut orders) in std::mem::take(&mut self.partitions.deferred.by_partition) {
             while let Some(order) = orders.pop_front() {
                 if let Err(order) = self.obey(order, io) {
                     orders.push_front(order);
@@ -150,12 +150,12 @@ impl Worker {
                 }
             }
             if !orders.is_empty() {
-                self.deferred.by_partition.insert(partition, orders);
+                self.partitions.deferred.by_partition.insert(partition, orders);
             }
         }
         self.give_lease();
-        while !self.deferred.said.is_empty() && !self.deferred.precedes() {
-            if let Some((member, frame)) = self.deferred.said.pop_front() {
+        while !self.partitions.deferred.said.is_empty() && !self.partitions.deferred.precedes() {
+            if let Some((member, frame)) = self.partitions.deferred.said.pop_front() {
                 self.say_now(member, &frame, io);
             }
         }
@@ -175,7 +175,7 @@ impl Worker {
         }
         drop(state);
         self.after_run(io);
-        // Before it is said who serves the partition: who knew of what is lost in it forgets that then.
+        // Before it is said where the partition is served: a standby that knew of what is lost in it forgets that then.
         self.send_noted_keys(io);
         self.serve(shard.index(), io);
         Ok(())
@@ -193,23 +193,29 @@ impl Worker {
         };
         let enough = self.shared.options.limits.link_room() / 2;
         lost.is_empty()
-            || self.shared.standbys(*partition).all(|to| self.peers.room(to, io).is_none_or(|room| room >= enough))
+            || self
+                .shared
+                .standbys
+                .of(*partition)
+                .all(|to| self.links.to.room(to, io).is_none_or(|room| room >= enough))
     }
 
     fn obey_decided(&mut self, command: Command, state: &mut State, io: &mut Io) {
         match command {
             Command::HandOff { partition, number, to } => self.hand_off(partition, number, to, state, io),
-            Command::Receive { partition, number, merge } => state.receive(partition, number, merge, &mut self.run),
+            Command::Receive { partition, number, merge } => {
+                state.receive(partition, number, merge, &mut self.runner.run)
+            }
             Command::Suspend { partition } => state.suspend(partition),
             Command::Discard { partition } => {
-                self.arrivals.discard(partition);
+                self.partitions.arrivals.discard(partition);
                 state.discard(partition);
             }
             Command::Release { partition } => state.release(partition),
-            Command::Reopen { partition, lost } => state.reopen(partition, &lost, &mut self.run),
-            Command::Mourn { partition, lost } => state.mourn(partition, &lost, &mut self.run),
-            Command::Adopt { partition, lost } => state.adopt(partition, &lost, &mut self.run),
-            Command::Serve { partition } => state.serve(partition, &mut self.run),
+            Command::Reopen { partition, lost } => state.reopen(partition, &lost, &mut self.runner.run),
+            Command::Mourn { partition, lost } => state.mourn(partition, &lost, &mut self.runner.run),
+            Command::Adopt { partition, lost } => state.adopt(partition, &lost, &mut self.runner.run),
+            Command::Serve { partition } => state.serve(partition, &mut self.runner.run),
             _ => tracing::error!("a command about no partition was deferred"),
         }
     }
@@ -217,8 +223,10 @@ impl Worker {
     /// Takes instances of a partition that moves here.
     fn receive_part(&mut self, part: &Part, state: &mut State) {
         let &Part { from, partition, number, last, ref instances, .. } = part;
-        // Nobody expects them (any more): the sender will be told, or knows.
-        let Some(installed) = state.receive_part(partition, number, instances, last, &mut self.run) else { return };
+        // They are not expected (any more): the sender will be told, or knows.
+        let Some(installed) = state.receive_part(partition, number, instances, last, &mut self.runner.run) else {
+            return;
+        };
         self.counters.handoff_instances.add(installed.instances);
         self.counters.handoff_rejected.add(installed.rejected);
         self.counters.conflicts.add(installed.conflicts);

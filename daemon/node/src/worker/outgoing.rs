@@ -1,24 +1,35 @@
-//! Commands for other reactors whose rings are full: what came first goes first. They are answers, which `limits.in_flight` of the
-//! reactor that waits for them bounds, and keys that have come into being, of which each is told once.
+//! What a reactor tells others: what came first goes first, however long there is no room for it.
+//!
+//! Commands for other reactors whose rings are full are answers, which `limits.in_flight` of the reactor that waits for them bounds, and
+//! keys that have come into being, of which each is told once.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
-use crate::mailbox::Command;
-use crate::shared::Shared;
+use statemesh_mesh::key_index::FRAME_BYTES;
 
-/// What waits for each reactor.
+use crate::mailbox::{Command, ToControl};
+use crate::shared::{ControlQueue, Shared};
+
+/// What one reactor is about to tell.
 #[derive(Debug)]
 pub(super) struct Outgoing {
+    /// Commands for each reactor that did not fit into its ring.
     waiting: Vec<VecDeque<Command>>,
+    /// Messages for the control plane that did not fit into its queue.
+    for_control: VecDeque<ToControl>,
+    /// Keys that came into being in this turn or were removed, by the standby that is told of them.
+    keys: BTreeMap<u32, Vec<u8>>,
 }
 
 impl Outgoing {
     pub(super) fn new(reactors: usize) -> Self {
-        Self { waiting: (0..reactors).map(|_| VecDeque::new()).collect() }
+        let waiting = (0..reactors).map(|_| VecDeque::new()).collect();
+        Self { waiting, for_control: VecDeque::new(), keys: BTreeMap::new() }
     }
 
+    /// Whether nothing waits for room.
     pub(super) fn is_empty(&self) -> bool {
-        self.waiting.iter().all(VecDeque::is_empty)
+        self.waiting.iter().all(VecDeque::is_empty) && self.for_control.is_empty()
     }
 
     /// Commands that wait.
@@ -28,7 +39,7 @@ impl Outgoing {
 
     /// Tells a reactor something, behind what waits for it.
     pub(super) fn tell(&mut self, shared: &Shared, reactor: usize, command: Command) {
-        self.tell_with(reactor, command, |command| shared.tell(reactor, command));
+        self.tell_with(reactor, command, |command| shared.reactors.tell(reactor, command));
     }
 
     fn tell_with(&mut self, reactor: usize, command: Command, send: impl FnOnce(Command) -> Result<(), Command>) {
@@ -37,11 +48,38 @@ impl Outgoing {
         waiting.extend(kept);
     }
 
+    /// Tells the control plane something, behind what waits for it.
+    pub(super) fn tell_control(&mut self, control: &ControlQueue, message: ToControl) {
+        if !self.for_control.is_empty() {
+            return self.for_control.push_back(message);
+        }
+        if let Err(message) = control.tell(message)
+            && control.is_open()
+        {
+            self.for_control.push_back(message);
+        }
+    }
+
     /// Tells what waits, as far as there is room.
     pub(super) fn flush(&mut self, shared: &Shared) {
         for reactor in 0..self.waiting.len() {
-            self.flush_with(reactor, |command| shared.tell(reactor, command));
+            self.flush_with(reactor, |command| shared.reactors.tell(reactor, command));
         }
+        for message in std::mem::take(&mut self.for_control) {
+            self.tell_control(&shared.control, message);
+        }
+    }
+
+    /// Notes a key for one standby. Gives the keys that are to be sent to it now, since they fill a frame.
+    pub(super) fn note_key(&mut self, standby: u32, encode: impl FnOnce(&mut Vec<u8>)) -> Option<Vec<u8>> {
+        let body = self.keys.entry(standby).or_default();
+        encode(body);
+        (body.len() >= FRAME_BYTES).then(|| std::mem::take(body))
+    }
+
+    /// Takes out the keys that were noted, by standby.
+    pub(super) fn take_keys(&mut self) -> impl Iterator<Item = (u32, Vec<u8>)> + use<> {
+        std::mem::take(&mut self.keys).into_iter().filter(|(_, body)| !body.is_empty())
     }
 
     fn flush_with(&mut self, reactor: usize, mut send: impl FnMut(Command) -> Result<(), Command>) {

@@ -6,7 +6,8 @@ use statemesh_transport::{ConnId, Io, Message, Origin};
 
 use super::context::{Arrived, ReplyTo, Waiting};
 use super::leaving::HandOff;
-use super::{Greeted, Worker, number};
+use super::links::Greeted;
+use super::{Worker, number};
 use crate::limits::PEER_HEADER_BYTES;
 use crate::mailbox::{Command, ToControl};
 use crate::peers::say;
@@ -37,9 +38,9 @@ impl Worker {
             }
             (PeerFrame::Hello { .. }, Origin::Opened(member)) => {
                 let member = number(member);
-                let is_new = self.peers.accepted(member, conn, io);
+                let is_new = self.links.to.accepted(member, conn, io);
                 self.delivery.look_again_at(member);
-                if is_new && self.peers.is_control_lane() {
+                if is_new && self.links.to.is_control_lane() {
                     self.tell_control(ToControl::LinkTo { member, up: true });
                 }
             }
@@ -60,9 +61,9 @@ impl Worker {
             (PeerFrame::Unsaid(correlation), Origin::Opened(_)) => self.unsaid(correlation, io),
             (PeerFrame::Ended(links), Origin::Opened(_)) => self.ended_beyond(&links, io),
             (PeerFrame::Fence(number), Origin::Opened(_)) => say(conn, &PeerFrame::Fence(number), io),
-            (frame, Origin::Accepted(_)) => match self.greeted.get(&conn) {
-                // What is still read of a link that was ended is void.
-                Some(Greeted { ended: true, .. }) => {}
+            (frame, Origin::Accepted(_)) => match self.links.from.get(conn) {
+                // What is still read of a link that was ended is discarded.
+                Some(Greeted { is_ended: true, .. }) => {}
                 Some(&Greeted { member, .. }) => self.member_said(conn, member, &frame, io),
                 // Nothing counts before the greeting.
                 None => io.close(conn),
@@ -72,17 +73,17 @@ impl Worker {
     }
 
     fn greet_back(&mut self, conn: ConnId, lane: u8, link: LinkId, hello: &[u8], io: &mut Io) {
-        match self.shared.judge(hello) {
+        match self.shared.links.judge(hello) {
             Ok(member) => {
-                let greeting = self.shared.next_greeting();
+                let greeting = self.shared.links.next_greeting();
                 self.supersede(member, lane, greeting, io);
                 let own = self.index;
-                for reactor in (0..self.shared.reactors()).filter(|reactor| *reactor != own) {
+                for reactor in (0..self.shared.reactors.len()).filter(|reactor| *reactor != own) {
                     self.tell(reactor, Command::Supersede { member, lane, greeting });
                 }
-                self.greeted.insert(conn, Greeted { member, lane, link, greeting, ended: false, fence: None });
+                self.links.from.add(conn, Greeted::new(member, lane, link, greeting));
                 io.confirm(conn);
-                say(conn, &PeerFrame::Hello { lane, link, greeting: &self.shared.hello() }, io);
+                say(conn, &PeerFrame::Hello { lane, link, greeting: &self.shared.links.hello() }, io);
                 if lane == 0 {
                     self.tell_control(ToControl::LinkFrom { member, lane: (self.index, conn), up: true });
                 }
@@ -95,27 +96,21 @@ impl Worker {
         }
     }
 
-    /// A member opens a lane again: what is still to be read of the one before is void, or it would come behind what is said on
+    /// A member opens a lane again: what is still to be read of the one before is discarded, or it would come behind what is said on
     /// the new one.
     pub(super) fn supersede(&mut self, member: u32, lane: u8, greeting: u64, io: &mut Io) {
-        let older = |(conn, greeted): (&ConnId, &Greeted)| {
-            let is_older = greeted.member == member && greeted.lane == lane && greeted.greeting < greeting;
-            (is_older && !greeted.ended).then_some(*conn)
-        };
-        let older: Vec<ConnId> = self.greeted.iter().filter_map(older).collect();
-        for conn in older {
+        for conn in self.links.from.older(member, lane, greeting) {
             io.close(conn);
             self.lane_ended(conn);
         }
     }
 
-    /// A link that a member opened has ended: what came on it, and is not done, is void.
+    /// A link that a member opened has ended: what came on it, and is not done, is discarded.
     pub(super) fn lane_ended(&mut self, conn: ConnId) {
-        let Some(Greeted { member, lane, .. }) = self.greeted.remove(&conn) else { return };
-        self.arrivals.link_ended(&conn);
-        self.deferred.lane_ended(conn);
-        let void = |reply_to| matches!(reply_to, ReplyTo::Peer { conn: link, .. } if link == conn);
-        drop(self.delivery.withdraw(|waiting| void(waiting.rest.reply_to)));
+        let Some(Greeted { member, lane, .. }) = self.links.from.remove(conn) else { return };
+        self.partitions.lane_ended(conn);
+        let came_on_it = |reply_to| matches!(reply_to, ReplyTo::Peer { conn: link, .. } if link == conn);
+        drop(self.delivery.withdraw(|waiting| came_on_it(waiting.rest.reply_to)));
         if lane == 0 {
             let lane = (self.index, conn);
             self.tell_control(ToControl::LinkFrom { member, lane, up: false });
@@ -125,37 +120,21 @@ impl Worker {
     /// Others may have taken this daemon for dead, and given up what they passed on: sent again, it may have been applied elsewhere by
     /// now, with more behind it. What is parked of that is refused, and what comes before each link's answer.
     pub(super) fn doubt(&mut self, io: &mut Io) {
-        self.doubted = self.delivery.last_arrival();
-        self.fences += 1;
-        let number = self.fences;
+        self.links.from.doubt(self.delivery.last_arrival());
         let is_old = |waiting: &Waiting| matches!(waiting.rest.reply_to, ReplyTo::Peer { .. });
         for waiting in self.delivery.withdraw(is_old) {
             self.fail_old(&waiting, io);
         }
-        for (conn, greeted) in self.greeted.iter_mut().filter(|(_, greeted)| !greeted.ended) {
-            greeted.fence = Some(number);
-            say(*conn, &PeerFrame::Fence(number), io);
-        }
+        self.links.from.fence(io);
     }
 
     /// Links have ended beyond a member to which this daemon passed requests on; it answers them next. What comes on these links late
-    /// is void, as on links of our own.
+    /// is discarded, as on links of our own.
     fn ended_beyond(&mut self, links: &[LinkId], io: &mut Io) {
-        let new = self.shared.links_ended(links);
-        for link in &new {
-            self.peers.say_ended(*link, io);
+        let new = self.shared.links.end(links);
+        if !new.is_empty() {
+            self.links.say_ended(new, io);
         }
-        if new.is_empty() {
-            return;
-        }
-        // Some of the requests may be those of others.
-        let frame = PeerFrame::Ended(new);
-        let others = self.greeted.iter().filter(|(_, greeted)| !greeted.ended);
-        others.for_each(|(conn, _)| say(*conn, &frame, io));
-    }
-
-    fn is_fenced(&self, conn: ConnId) -> bool {
-        self.greeted.get(&conn).is_some_and(|greeted| greeted.fence.is_some())
     }
 
     fn member_said(&mut self, conn: ConnId, member: u32, frame: &PeerFrame<'_>, io: &mut Io) {
@@ -163,26 +142,22 @@ impl Worker {
             PeerFrame::Forward(header, request) => {
                 self.counters.forwards_received.add(1);
                 let reply_to = ReplyTo::Peer { conn, correlation: header.correlation };
-                if self.is_fenced(conn) {
+                if self.links.from.is_fenced(conn) {
                     return self.refuse_old(request, reply_to, io);
                 }
                 if io.room(conn) < self.shared.options.limits.link_room() / 2 {
                     return self.refuse_link_bytes(request, reply_to, io);
                 }
-                let link = self.greeted.get(&conn).map(|greeted| greeted.link);
+                let link = self.links.from.get(conn).map(|greeted| greeted.link);
                 let path = link.map_or(header.path, |link| header.path.with(link));
                 let (hops, uncertain) = (header.hops, header.uncertain);
                 let arrived = Arrived { reply_to, hops, path, at: io.read_at(), principal: None, uncertain };
                 self.request(request, &arrived, io);
             }
-            PeerFrame::Fence(number) => {
-                if let Some(greeted) = self.greeted.get_mut(&conn).filter(|greeted| greeted.fence == Some(number)) {
-                    greeted.fence = None;
-                }
-            }
+            PeerFrame::Fence(number) => self.links.from.unfence(conn, number),
             PeerFrame::Ended(ref links) => {
-                self.shared.links_ended(links);
-                self.peers.heard_ended(links);
+                self.shared.links.end(links);
+                self.links.to.heard_ended(links);
             }
             PeerFrame::Control(body) => {
                 self.pass_to_control_plane(conn, ToControl::FromMember { member, body: body.to_vec() }, io);
@@ -196,7 +171,7 @@ impl Worker {
                 self.pass_to_control_plane(conn, message, io);
             }
             PeerFrame::HandOff { partition, number, last, definitions, instances } => {
-                let until = self.now + DEFINITIONS_PATIENCE;
+                let until = self.time.now + DEFINITIONS_PATIENCE;
                 let instances = instances.into();
                 self.arrived(Part { conn, from: member, partition, number, last, definitions, instances, until }, io);
             }
@@ -204,10 +179,10 @@ impl Worker {
         }
     }
 
-    /// Tells the control plane what a member says. Where too much of that waits, its link ends: whoever stopped reading it could wait for
-    /// one that waits for this daemon, and on the next link it tells all anew.
+    /// Tells the control plane what a member says. Where too much of that waits, its link ends: a daemon that stopped reading it could wait
+    /// for one that waits for this daemon, and on the next link it tells all anew.
     fn pass_to_control_plane(&mut self, conn: ConnId, message: ToControl, io: &mut Io) {
-        if self.shared.lets_in(&message) {
+        if self.shared.control.lets_in(&message) {
             return self.tell_control(message);
         }
         self.counters.overflowed_links.add(1);
@@ -218,8 +193,8 @@ impl Worker {
     /// Takes in a part of a partition that moves here. One whose definitions have not arrived waits for them, and what belongs
     /// to the same partition waits behind it.
     fn arrived(&mut self, part: Part, io: &mut Io) {
-        if self.arrivals.waits(part.partition) || !knows_definitions(&self.shared, self.now, &part) {
-            self.arrivals.add(part);
+        if self.partitions.arrivals.waits(part.partition) || !knows_definitions(&self.shared, self.time.now, &part) {
+            self.partitions.arrivals.add(part);
         } else {
             self.receive(part, io);
         }
@@ -227,22 +202,22 @@ impl Worker {
 
     /// Tries again what waits for definitions.
     pub(super) fn retry_arrived(&mut self, io: &mut Io) {
-        if self.arrivals.is_empty() {
+        if self.partitions.arrivals.is_empty() {
             return;
         }
-        let (shared, now) = (&self.shared, self.now);
-        for part in self.arrivals.take(|part| knows_definitions(shared, now, part)) {
+        let (shared, now) = (&self.shared, self.time.now);
+        for part in self.partitions.arrivals.take(|part| knows_definitions(shared, now, part)) {
             self.receive(part, io);
         }
     }
 
     /// Hands a partition over: from here on its events follow it on the same link.
     pub(super) fn hand_off(&mut self, partition: u16, number: HandoffNumber, to: u32, state: &mut State, io: &mut Io) {
-        if !self.peers.is_ready(to) {
+        if !self.links.to.is_ready(to) {
             // The link went before the partition could: the control plane is about to hear of it, and changes nothing.
             return;
         }
-        let (HandedOff { instances, held }, parts) = state.hand_off(partition, HAND_OFF_BYTES, &mut self.run);
+        let (HandedOff { instances, held }, parts) = state.hand_off(partition, HAND_OFF_BYTES, &mut self.runner.run);
         if !held {
             return;
         }
@@ -255,19 +230,19 @@ impl Worker {
             frame
         };
         let parts = parts.into_iter().enumerate().map(frame).collect();
-        self.leaving.add(to, HandOff { partition, number, instances, parts });
-        // Until its last part is on its way nobody serves it; control has told every reactor that its events wait.
+        self.partitions.leaving.add(to, HandOff { partition, number, instances, parts });
+        // Until its last part is on its way no member serves it; control has told every reactor that its events wait.
         self.delivery.unroute(partition);
         self.send_hand_offs(io);
     }
 
     /// Sends parts of partitions that move away, as far as there is room on their links.
     pub(super) fn send_hand_offs(&mut self, io: &mut Io) {
-        if self.leaving.is_empty() {
+        if self.partitions.leaving.is_empty() {
             return;
         }
         let most = self.shared.options.limits.link_room();
-        let (leaving, peers, now) = (&mut self.leaving, &mut self.peers, self.now);
+        let (leaving, peers, now) = (&mut self.partitions.leaving, &mut self.links.to, self.time.now);
         let sent = leaving.send(|to, part| {
             // Half of the room is for keys that are told in one go before a partition is served (`standbys_take`): those are not to wait
             // for all hand-offs. What is larger than the rest goes alone.
@@ -295,17 +270,13 @@ impl Worker {
         io.send(conn, &[&frame]);
     }
 
-    /// Closes every control link from and to a member. What came on them, and is not taken in, is void.
+    /// Closes every control link from and to a member. What came on them, and is not taken in, is discarded.
     pub(super) fn unlink(&mut self, member: u32, io: &mut Io) {
-        self.deferred.link_lost(member);
-        self.peers.close(member, io);
-        for (&conn, greeted) in &mut self.greeted {
-            if greeted.member == member && greeted.lane == 0 {
-                greeted.ended = true;
-                self.arrivals.link_ended(&conn);
-                self.deferred.lane_ended(conn);
-                io.close(conn);
-            }
+        self.partitions.deferred.link_lost(member);
+        self.links.to.close(member, io);
+        for conn in self.links.from.end_control(member) {
+            self.partitions.lane_ended(conn);
+            io.close(conn);
         }
     }
 }

@@ -14,26 +14,27 @@ use super::audit::Audit;
 use super::context::{Arrived, Keyed, ReplyTo};
 use super::envelope::Opened;
 use super::forwarding::is_refusal;
-use super::{Asked, Ending, Greeted, RETRY, Requests, TIMED, Worker};
+use super::links::Greeted;
+use super::{Asked, Ending, RETRY, Requests, Worker};
 use crate::access::Client;
 use crate::local_ops;
 use crate::mailbox::ToControl;
 use crate::shared::Shared;
 use statemesh_mesh::delivery::With;
-use statemesh_mesh::key_index::FRAME_BYTES;
 use statemesh_protocol::peer::frame::MAX_HOPS;
-use statemesh_shard::{Outcome, Shard, Stage, Stopwatch};
+use statemesh_protocol::place::Mark;
+use statemesh_shard::{Outcome, Stage};
 
 impl Worker {
     pub(super) fn client_message(&mut self, conn: ConnId, message: &Message, io: &mut Io) {
-        let (envelope, body) = match self.envelopes.open(conn, message) {
+        let (envelope, body) = match self.clients.envelopes.open(conn, message) {
             Opened::Request(envelope, body) => (envelope, body),
-            // A client says once that it is there. Who says nothing else all the time is cut off as one who sends no requests.
+            // A client says once that it is there. One that says nothing else all the time is cut off as one that sends no requests.
             Opened::Probe => return io.malformed(conn),
             Opened::TooLarge => return self.refuse_envelope(conn, io),
         };
         let reply_to = ReplyTo::Client { conn, envelope };
-        let principal = self.admissions.principal(conn);
+        let principal = self.clients.admissions.principal(conn);
         self.frame(body, &Arrived { principal, ..Arrived::here(reply_to, io.read_at()) }, io);
     }
 
@@ -59,7 +60,7 @@ impl Worker {
         self.counters.refused_messages.add(1);
         let max = self.shared.options.limits.message_bytes;
         let message = format!("the frame has more than {max} bytes (limits.message_bytes)");
-        // JSON can be read by whoever cannot read MessagePack; which of the two it was is not known.
+        // JSON can be read by a client that cannot read MessagePack; which of the two it was is not known.
         let asked = Asked { encoding: Encoding::Json, id: None, reply_to };
         self.fail(asked, ErrorCode::MessageTooLarge, &message, "send less, or raise the limit", io);
     }
@@ -87,15 +88,15 @@ impl Worker {
         }
         let reply_to = if request.op == Op::Tell { self.told(arrived.reply_to, io) } else { arrived.reply_to };
         if let Some(client) = &arrived.principal
-            && let Err((code, message)) = self.admissions.allow(client, request, self.now)
+            && let Err((code, message)) = self.clients.admissions.allow(client, request, self.time.now)
         {
             if code == ErrorCode::Forbidden {
-                self.audit.note(Some(client.name()), request, Some(&message), self.now);
+                self.clients.audit.note(Some(client.name()), request, Some(&message), self.time.now);
             }
             return self.refuse(request, reply_to, code, &message, io);
         }
         if arrived.hops == 0 && Audit::wants(request) {
-            self.audit.note(arrived.principal.as_deref().map(Client::name), request, None, self.now);
+            self.clients.audit.note(arrived.principal.as_deref().map(Client::name), request, None, self.time.now);
         }
         match request.op.class() {
             Class::Keyed => self.keyed(request, raw, reply_to, arrived, io),
@@ -107,27 +108,17 @@ impl Worker {
         }
     }
 
-    /// Takes the time of one request in many, and of each whose client wants to know.
-    fn watch(&mut self, request: &Request<'_>, arrived: &Arrived) -> Option<Stopwatch> {
-        self.tick = self.tick.wrapping_add(1);
-        (request.timing || self.tick.is_multiple_of(TIMED)).then(|| {
-            let mut watch = Stopwatch::new(arrived.at, request.timing);
-            watch.lap(Stage::Read, self.run.clock.now());
-            watch
-        })
-    }
-
     /// Where the reply to a tell goes: nowhere, but for a daemon that passed it on and waits to hear that it arrived. In an
     /// array it leaves an empty place.
     fn told(&mut self, reply_to: ReplyTo, io: &mut Io) -> ReplyTo {
-        let conn = self.asker(reply_to);
+        let conn = self.clients.asker(reply_to);
         match reply_to {
             ReplyTo::Peer { .. } | ReplyTo::Caller(_) | ReplyTo::Wait(_) => return reply_to,
-            // Nobody will ask for it.
+            // No answer will need them.
             ReplyTo::Batch { .. } | ReplyTo::Client { .. } => self.forget_reply(reply_to, io),
-            ReplyTo::Nobody { .. } => {}
+            ReplyTo::Nowhere { .. } => {}
         }
-        ReplyTo::Nobody { conn }
+        ReplyTo::Nowhere { conn }
     }
 
     fn keyed(&mut self, request: &Request<'_>, raw: &[u8], reply_to: ReplyTo, arrived: &Arrived, io: &mut Io) {
@@ -142,7 +133,7 @@ impl Worker {
             let message = "this daemon is about to end, and the request was not passed on";
             return self.refuse(request, reply_to, ErrorCode::Leaving, message, io);
         }
-        let watch = self.watch(request, arrived);
+        let watch = self.runner.stopwatch(request, arrived);
         let max = self.shared.options.limits.key_bytes;
         if request.key.len() > max {
             let asked = Asked { encoding: request.encoding, id: request.id, reply_to };
@@ -161,7 +152,7 @@ impl Worker {
     }
 
     /// Whether a request comes too late to be passed on: what a client asks for from now on would keep the daemon from ending, or
-    /// have no answer. Who only tells asks for none.
+    /// have no answer. A `tell` asks for none.
     fn takes_no_more(&self, request: &Request<'_>, reply_to: ReplyTo) -> bool {
         let is_a_guest = !matches!(reply_to, ReplyTo::Wait(_) | ReplyTo::Peer { .. });
         self.ending != Ending::No && is_a_guest && request.op != Op::Tell
@@ -169,16 +160,16 @@ impl Worker {
 
     /// A member passed a request on for a partition that is not here.
     fn misrouted(&mut self, conn: ConnId, keyed: Keyed<'_>, route: Route, io: &mut Io) {
-        let Some(&Greeted { member, .. }) = self.greeted.get(&conn) else { return self.dispatch(keyed, route, io) };
+        let Some(&Greeted { member, .. }) = self.links.from.get(conn) else { return self.dispatch(keyed, route, io) };
         if route == Route::Park {
             // A hint: many requests give the same one, and it may be lost.
-            let _ = self.shared.tell_control(ToControl::Misrouted { partition: keyed.partition, member });
+            let _ = self.shared.control.tell(ToControl::Misrouted { partition: keyed.partition, member });
         }
-        // Who does not know whether it is taken for dead passes nothing on for others: it may be old ([`Worker::doubt`]).
-        if !self.run.lease_is_over && !self.delivery.is_stale(keyed.hops, member, route) {
+        // A daemon that does not know whether it is taken for dead passes nothing on for others: it may be old ([`Worker::doubt`]).
+        if !self.runner.run.lease_is_over && !self.delivery.is_stale(keyed.hops, member, route) {
             return self.dispatch(keyed, route, io);
         }
-        let (waiting, now) = (self.keep(keyed, io), self.now);
+        let (waiting, now) = (self.keep(keyed, io), self.time.now);
         self.parked(waiting, |delivery, waiting| delivery.park_stale(waiting, now), io);
     }
 
@@ -229,9 +220,9 @@ impl Worker {
         self.deliver(asked.reply_to, &reply, io);
     }
 
-    /// Runs a request here, or puts it aside if somebody else has the shard right now.
+    /// Runs a request here, or defers it if another thread has the shard right now.
     fn local(&mut self, mut keyed: Keyed<'_>, io: &mut Io) {
-        keyed.lap(Stage::Route, &self.run.clock);
+        keyed.lap(Stage::Route, &self.runner.run.clock);
         let waiter = match keyed.reply_to {
             ReplyTo::Wait(wait) => self.waiter(wait),
             _ => None,
@@ -243,56 +234,56 @@ impl Worker {
         }
         let shard = self.shared.shards.of(partition);
         let index = shard.index();
-        // Nothing overtakes an earlier event of the same connection: neither what was put aside nor what was left here.
-        if self.aside.has(index) {
-            return self.put_aside(keyed, io);
+        if self.runner.inbox.defers(index) {
+            return self.defer(keyed, io);
         }
         let Some(mut state) = shard.combiner().try_enter() else {
-            return self.put_aside(keyed, io);
+            return self.defer(keyed, io);
         };
-        keyed.lap(Stage::Queue, &self.run.clock);
-        // As long as nobody else has the shard: what came later may have run a moment ago.
-        if self.shared.is_void(&keyed.path) {
+        keyed.lap(Stage::Queue, &self.runner.run.clock);
+        // As long as no other thread has the shard: what came later may have run a moment ago.
+        if self.shared.links.has_ended(&keyed.path) {
             drop(state);
             self.refuse_overtaken(&keyed, io);
-            if keyed.kept.is_some() {
-                self.delivery.held(partition);
-            }
             return self.serve(index, io);
         }
-        let mut reply = std::mem::take(&mut self.reply);
+        let mut reply = std::mem::take(&mut self.runner.reply);
         reply.clear();
         // What came back from here and is not parked yet goes first.
         let bounces = self.delivery.is_in_inbox(partition)
             && state.bounces.refuse(self.index, partition, self.delivery.round(partition));
-        (self.run.watch, self.run.waiter) = (keyed.watch, waiter);
+        (self.runner.run.watch, self.runner.run.waiter) = (keyed.watch, waiter);
         let outcome = match bounces {
             true => Outcome::NotHeld,
-            false => state.run(keyed.request, keyed.hash, partition, &mut self.run, &mut reply),
+            false => state.run(keyed.request, keyed.hash, partition, &mut self.runner.run, &mut reply),
         };
         drop(state);
         if let ReplyTo::Wait(wait) = keyed.reply_to {
             self.is_heard(wait);
         }
-        keyed.watch = self.run.watch.take();
+        keyed.watch = self.runner.run.watch.take();
         match outcome {
             Outcome::NotHeld => self.not_held(keyed, io),
-            Outcome::Replied(mark) => {
-                if let Some(watch) = keyed.watch {
-                    self.counters.round_trip.record(watch.record(&self.counters.stages), 1);
-                }
-                match keyed.kept.as_ref() {
-                    Some(waiting) if waiting.uncertain && is_refusal(&reply) => self.refused_again(waiting, io),
-                    _ => self.leave(mark, keyed.reply_to, &reply, io),
-                }
-                if keyed.kept.is_some() {
-                    self.delivery.held(partition);
-                }
-            }
+            Outcome::Replied(mark) => self.replied(&keyed, mark, &reply, io),
         }
-        self.reply = reply;
+        self.runner.reply = reply;
         self.after_run(io);
         self.serve(index, io);
+    }
+
+    /// A request has run here: its reply goes where it asked for it.
+    #[inline]
+    fn replied(&mut self, keyed: &Keyed<'_>, mark: Option<Mark>, reply: &[u8], io: &mut Io) {
+        if let Some(watch) = keyed.watch {
+            self.counters.round_trip.record(watch.record(&self.counters.stages), 1);
+        }
+        match keyed.kept.as_ref() {
+            Some(waiting) if waiting.uncertain && is_refusal(reply) => self.refused_again(waiting, io),
+            _ => self.leave(mark, keyed.reply_to, reply, io),
+        }
+        if keyed.kept.is_some() {
+            self.delivery.held(keyed.partition);
+        }
     }
 
     /// The partition is routed here, and will be served in a moment, or was and is about to be routed elsewhere.
@@ -307,31 +298,31 @@ impl Worker {
 
     /// Publishes and counts what a run produced.
     pub(super) fn after_run(&mut self, io: &mut Io) {
-        self.counters.take(&mut self.run.counts);
-        if let Some(shard) = self.run.sooner_timer.take() {
+        self.counters.take(&mut self.runner.run.counts);
+        if let Some(shard) = self.runner.run.sooner_timer.take() {
             let owner = self.shared.timer_owner(shard);
             if owner != self.index {
-                self.shared.wake(owner);
+                self.shared.reactors.wake(owner);
             }
         }
-        if !self.run.keys.is_empty() || !self.run.lost.is_empty() {
+        if !self.runner.run.keys.is_empty() || !self.runner.run.lost.is_empty() {
             self.note_keys(io);
         }
-        for waiter in std::mem::take(&mut self.run.woken) {
+        for waiter in std::mem::take(&mut self.runner.run.woken) {
             self.wake_waiter(waiter);
         }
-        if !self.run.publish.is_empty() || !self.run.held.is_empty() {
+        if !self.runner.run.publish.is_empty() || !self.runner.run.held.is_empty() {
             self.publish_changes(io);
         }
     }
 
     /// There are nearly as many instances as there may be: some that have ended make room.
     pub(super) fn make_room(&mut self, io: &mut Io) {
-        if !std::mem::take(&mut self.run.wants_room) {
+        if !std::mem::take(&mut self.runner.run.wants_room) {
             return;
         }
         let shared = Arc::clone(&self.shared);
-        let claimed = shared.shards.make_room(shared.options.limits.instances, &mut self.run);
+        let claimed = shared.shards.make_room(shared.options.limits.instances, &mut self.runner.run);
         claimed.into_iter().for_each(|shard| self.serve(shard, io));
         self.after_run(io);
     }
@@ -339,13 +330,13 @@ impl Worker {
     /// Keeps for their standbys the keys that came into being or were removed, and those that are lost.
     fn note_keys(&mut self, io: &mut Io) {
         let shared = Arc::clone(&self.shared);
-        for note in std::mem::take(&mut self.run.keys) {
-            for member in shared.standbys(note.key.partition) {
+        for note in std::mem::take(&mut self.runner.run.keys) {
+            for member in shared.standbys.of(note.key.partition) {
                 self.note_key(member, |body| note.encode(body), io);
             }
         }
-        for (partition, key) in std::mem::take(&mut self.run.lost) {
-            for member in shared.standbys(partition) {
+        for (partition, key) in std::mem::take(&mut self.runner.run.lost) {
+            for member in shared.standbys.of(partition) {
                 self.note_key(member, |body| key.encode(partition, body), io);
             }
         }
@@ -353,10 +344,7 @@ impl Worker {
 
     /// Keeps a key for one standby; of many, those that fill a frame are sent.
     fn note_key(&mut self, member: u32, encode: impl FnOnce(&mut Vec<u8>), io: &mut Io) {
-        let body = self.noted_keys.entry(member).or_default();
-        encode(body);
-        if body.len() >= FRAME_BYTES {
-            let body = std::mem::take(body);
+        if let Some(body) = self.outgoing.note_key(member, encode) {
             self.send_keys(member, &body, io);
         }
     }
@@ -364,8 +352,8 @@ impl Worker {
     /// Fires what is due in the shards that this reactor minds, a bounded number of timers in each turn.
     pub(super) fn fire_timers(&mut self, io: &mut Io) {
         let shared = Arc::clone(&self.shared);
-        let now = shared.clock.millis(self.now);
-        if !self.run.lease_is_over && shared.shards.earliest(self.index) <= now {
+        let now = shared.clock.millis(self.time.now);
+        if !self.runner.run.lease_is_over && shared.shards.earliest(self.index) <= now {
             self.fire_due(&shared, now, io);
         }
         self.after_run(io);
@@ -373,8 +361,8 @@ impl Worker {
 
     /// When timers are due, or else to be looked at again.
     pub(super) fn next_timer(&self) -> Option<Instant> {
-        if self.run.lease_is_over {
-            return Some(self.now + RETRY);
+        if self.runner.run.lease_is_over {
+            return Some(self.time.now + RETRY);
         }
         let due = self.shared.shards.earliest(self.index);
         (due < u64::MAX).then(|| self.shared.clock.instant(due))
@@ -382,20 +370,12 @@ impl Worker {
 
     fn fire_due(&mut self, shared: &Shared, now: u64, io: &mut Io) {
         let mut budget = TIMERS_PER_TURN;
-        let mut minded: Vec<&Shard> = shared.shards.minded_by(self.index, shared.reactors()).collect();
-        // Where the budget ended last time: however much one shard has to do, the others have their turn.
-        let first = minded.partition_point(|shard| shard.index() <= self.fired_last);
-        minded.rotate_left(first);
-        for shard in minded {
+        for shard in self.runner.minded(shared, self.index) {
             if budget == 0 {
                 return;
             }
-            if shard.due() <= now
-                && let Some(mut state) = shard.try_claim()
-            {
-                self.fired_last = shard.index();
-                budget = budget.saturating_sub(state.fire(now, budget, &mut self.run));
-                drop(state);
+            if let Some(fired) = self.runner.fire(shard, now, budget) {
+                budget = budget.saturating_sub(fired);
                 self.serve(shard.index(), io);
             }
         }
@@ -415,14 +395,14 @@ impl Worker {
 
     /// An op that concerns the whole mesh, or all instances: the control plane answers it.
     fn pass_to_control(&mut self, request: &Request<'_>, raw: &[u8], reply_to: ReplyTo, io: &mut Io) {
-        let keyed = Keyed::without_key(request, raw, reply_to, self.now);
+        let keyed = Keyed::without_key(request, raw, reply_to, self.time.now);
         if !self.may_wait(&keyed, io) {
             return;
         }
         let waiting = self.keep(keyed, io);
         // The same bytes: what waits for the control plane is kept once.
         let request = waiting.request.clone();
-        let correlation = self.delivery.sent(waiting, With::Control, self.now);
+        let correlation = self.delivery.sent(waiting, With::Control, self.time.now);
         self.tell_control(ToControl::Request { reactor: self.index, correlation, request });
     }
 
@@ -439,6 +419,6 @@ impl Worker {
 }
 
 /// Timers fired in one turn. When a million are due together each takes two microseconds or more, its instance being in
-/// nobody's cache: an event that comes meanwhile waits for a tenth or two of a millisecond. Looking at the sockets in
+/// no cache: an event that comes meanwhile waits for a tenth or two of a millisecond. Looking at the sockets in
 /// between costs less than one of them.
 const TIMERS_PER_TURN: usize = 64;
