@@ -495,19 +495,7 @@ impl Definitions {
 
     fn message(&mut self, from: &MemberName, message: DefinitionMessage) {
         match message {
-            DefinitionMessage::Push { id, definition } => {
-                let hash = definition.hash;
-                match self.check(&definition) {
-                    Ok(()) => {
-                        self.merge(definition);
-                        self.out.push_back(Output::Taken { from: from.clone(), id, hash });
-                    }
-                    Err(error) => {
-                        self.do_not_take(definition);
-                        self.send(from, DefinitionMessage::Refused { id, reason: error.to_string() });
-                    }
-                }
-            }
+            DefinitionMessage::Push { id, definition } => self.pushed(from, id, definition),
             DefinitionMessage::Refused { id, reason } => {
                 if let Some(push) = self.pushes.get_mut(&id)
                     && push.waiting.remove(from)
@@ -529,37 +517,58 @@ impl Definitions {
                     self.tell_versions(from, None);
                 }
             }
-            DefinitionMessage::Versions { versions, after, more } => {
-                let last = versions.last().map(|last| (last.machine.clone(), last.hash));
-                let wanted = self.wanted.entry(from.clone()).or_default();
-                if after.is_none() {
-                    *wanted = Wanted::default();
-                }
-                self.fetch_missing(from, versions);
-                match last.filter(|_| more) {
-                    Some(after) => self.send(from, DefinitionMessage::List { after }),
-                    None => _ = self.told.insert(from.clone()),
-                }
-            }
+            DefinitionMessage::Versions { versions, after, more } => self.listed(from, versions, after.is_none(), more),
             DefinitionMessage::List { after } => self.tell_versions(from, Some(after)),
             DefinitionMessage::Fetch { hashes } => self.give(from, &hashes),
-            DefinitionMessage::Definitions { definitions } => {
-                if let Some(wanted) = self.wanted.get_mut(from) {
-                    definitions.iter().for_each(|came| _ = wanted.asked.remove(&came.hash));
-                }
-                for definition in definitions {
-                    match self.check(&definition) {
-                        Ok(()) => self.merge(definition),
-                        Err(error) => {
-                            let machine = definition.machine.clone();
-                            self.do_not_take(definition);
-                            self.out.push_back(Output::NotTaken { from: from.clone(), machine, error });
-                        }
-                    }
-                }
-                self.fetch_next(from);
+            DefinitionMessage::Definitions { definitions } => self.fetched(from, definitions),
+        }
+    }
+
+    /// A member gives a definition to this one, as to every other.
+    fn pushed(&mut self, from: &MemberName, id: u64, definition: Definition) {
+        let hash = definition.hash;
+        match self.check(&definition) {
+            Ok(()) => {
+                self.merge(definition);
+                self.out.push_back(Output::Taken { from: from.clone(), id, hash });
+            }
+            Err(error) => {
+                self.do_not_take(definition);
+                self.send(from, DefinitionMessage::Refused { id, reason: error.to_string() });
             }
         }
+    }
+
+    /// A member tells what it has, from the beginning if `is_first`, and whether there is more.
+    fn listed(&mut self, from: &MemberName, versions: Vec<VersionId>, is_first: bool, more: bool) {
+        let last = versions.last().map(|last| (last.machine.clone(), last.hash));
+        let wanted = self.wanted.entry(from.clone()).or_default();
+        if is_first {
+            *wanted = Wanted::default();
+        }
+        self.fetch_missing(from, versions);
+        match last.filter(|_| more) {
+            Some(after) => self.send(from, DefinitionMessage::List { after }),
+            None => _ = self.told.insert(from.clone()),
+        }
+    }
+
+    /// Definitions came that a member was asked for.
+    fn fetched(&mut self, from: &MemberName, definitions: Vec<Definition>) {
+        if let Some(wanted) = self.wanted.get_mut(from) {
+            definitions.iter().for_each(|came| _ = wanted.asked.remove(&came.hash));
+        }
+        for definition in definitions {
+            match self.check(&definition) {
+                Ok(()) => self.merge(definition),
+                Err(error) => {
+                    let machine = definition.machine.clone();
+                    self.do_not_take(definition);
+                    self.out.push_back(Output::NotTaken { from: from.clone(), machine, error });
+                }
+            }
+        }
+        self.fetch_next(from);
     }
 
     /// Tells a member what is here, or the next part of it.
