@@ -203,8 +203,8 @@ impl Ownership {
         self.gather(unheld);
     }
 
-    /// Takes a partition that no member holds. `denied` was named its holder by another member, but said that it is not.
-    pub(super) fn take(&mut self, partition: Partition, denied: Option<MemberName>, told: bool) {
+    /// Adopts a partition that no member holds. `denied` was named its holder by another member, but said that it is not.
+    pub(super) fn adopt(&mut self, partition: Partition, denied: Option<MemberName>, told: bool) {
         let lost_from = self.holders.lost_with(partition).cloned().or(denied);
         let unnamed = lost_from.is_some() && !self.knows_keys(partition, told);
         self.out.push(Output::Adopt { partition, lost_from, unnamed });

@@ -151,7 +151,7 @@ impl Ownership {
     }
 
     /// Serves a copy again that was sent and was not installed.
-    pub(super) fn resume(&mut self, partition: Partition) {
+    pub(super) fn reopen_unasked(&mut self, partition: Partition) {
         self.out.push(Output::Reopen { partition, died: None, unnamed: false, asked: false });
         self.serve(partition);
     }

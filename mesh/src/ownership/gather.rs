@@ -92,7 +92,7 @@ impl Ownership {
     pub(super) fn advance_gathers(&mut self) {
         for (partition, Gather { purpose, denied, told, .. }) in self.claims.take_gathered(&self.peers) {
             match purpose {
-                Purpose::Claim => self.take(partition, denied, told),
+                Purpose::Claim => self.adopt(partition, denied, told),
                 Purpose::Doubt => self.reopen(partition, denied, told),
             }
         }

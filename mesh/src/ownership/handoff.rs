@@ -307,7 +307,7 @@ impl Ownership {
         self.slots.set(partition, Slot::Doubtful { asking: false });
         self.review.request();
         if !doubtful && self.other_holder(partition).is_none() {
-            self.resume(partition);
+            self.reopen_unasked(partition);
         }
     }
 

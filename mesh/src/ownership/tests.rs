@@ -2,8 +2,9 @@
 
 use super::sides::{RETURN, RUMOUR};
 use super::*;
+use crate::key_index::Indexed;
 use crate::placement::outranks;
-use statemesh_protocol::peer::ownership::{Answer, Known, Purpose};
+use statemesh_protocol::peer::ownership::{Answer, HandoffNumber, Known, Purpose};
 
 fn name(n: usize) -> MemberName {
     MemberName::new(&format!("node-{n}")).unwrap()
