@@ -253,7 +253,7 @@ pub struct Definitions {
     /// By whom they are wanted of.
     wanted: BTreeMap<MemberName, Wanted>,
     pushes: BTreeMap<u64, Push>,
-    /// When to look whether pushes are done, although nobody has answered.
+    /// When to look whether pushes are done, although no member has answered.
     review_pushes_at: Option<Instant>,
     last_push: u64,
     digest: u64,
@@ -711,7 +711,7 @@ impl Definitions {
         if known.is_none() {
             self.out.push_back(Output::Apply(VersionId { machine, clock, hash }));
         } else if let Some(newest) = newest.filter(|_| is_newest) {
-            // Also where it was the newest before: whoever compares it with one that comes later must know its clock.
+            // Also where it was the newest before: a member that compares it with one that comes later must know its clock.
             self.out.push_back(Output::Newest(newest));
         }
     }
@@ -1070,7 +1070,7 @@ mod tests {
         one.define("m", hash(5), vec![5], [], now).unwrap();
         let newest = one.newest("m").unwrap();
         assert_eq!((newest.hash, revision_of(newest.clock), count_of(newest.clock)), (hash(5), 3, 2));
-        // What a folder adds at an equal revision is not taken: nobody could tell which of two folders is meant.
+        // What a folder adds at an equal revision is not taken: no member could tell which of two folders is meant.
         one.adopt(&folder(&["m", "n"], 1), Some(3), []).unwrap();
         assert_eq!((current(&one, "m"), current(&one, "n")), (Some(5), None));
     }

@@ -1,12 +1,12 @@
 //! Becoming a member: finding others, and making sure that the name is free.
 //!
-//! **A process takes part only when nobody whom it asked holds its name for that of a live member elsewhere.** Until then it says nothing of
-//! itself to anybody, whoever speaks to it: what it said would be taken for news of the one that has the name, which would end it
+//! **A process takes part only when no daemon that it asked holds its name for that of a live member elsewhere.** Until then it says nothing
+//! of itself, no matter who speaks to it: what it said would be taken for news of the one that has the name, which would end it
 //! together with all that it holds. Whether that one lives is for the mesh to find out, which probes it, and not for the newcomer. The name
 //! may become free in a moment, as when a pod is deleted without grace: the newcomer asks on for [`super::Config::name_patience`].
 //!
-//! Whoever has not joined may not know of the mesh that has the name. So its answer decides only with those of all who are asked, or when these
-//! are silent for longer; one that is about to hear from the mesh takes in nobody else who has not joined; and a member that meets one that
+//! A daemon that has not joined may not know of the mesh that has the name. So its answer decides only with those of all who are asked, or when these
+//! are silent for longer; one that is about to hear from the mesh takes in no other that has not joined; and a member that meets one that
 //! has not joined, under the name of a live member, says so, upon which that one asks again.
 //!
 //! Two may take part all the same, e.g. where they began on two sides of a cut: then the newer process stays, as the other was
@@ -30,7 +30,7 @@ use statemesh_protocol::identity::{Identity, MemberName};
 const MAX_SEEDS: usize = 64;
 /// How often those who may know the name are asked before they count as silent: losing as many datagrams in a row is unlikely.
 const ROUNDS: u32 = 3;
-/// How many times as long those who are silent are waited for where nobody answers who takes part: they may know what others do not, or not be
+/// How many times as long those who are silent are waited for where no member answers that takes part: they may know what others do not, or not be
 /// there at all.
 const TIMES_WITHOUT_A_MESH: u32 = 4;
 
@@ -340,7 +340,7 @@ impl Membership {
         }
     }
 
-    /// Takes part from now on. All seeds hear of it, because those that start at the same time know of nobody yet: if each
+    /// Takes part from now on. All seeds hear of it, because those that start at the same time know of no other yet: if each
     /// talked to one other only, they could be several meshes.
     pub(super) fn become_member(&mut self) {
         self.phase = Phase::Member;

@@ -324,7 +324,7 @@ impl Worker {
         match origin {
             Origin::Accepted(CLIENTS) => {
                 self.clients = self.clients.saturating_sub(1);
-                self.batches.void(|to| matches!(to, ReplyTo::Client { conn: of, .. } if *of == conn));
+                self.batches.discard(|to| matches!(to, ReplyTo::Client { conn: of, .. } if *of == conn));
                 self.forget_waits_of(conn, io);
                 self.lists.forget(conn);
                 self.envelopes.forget(conn);

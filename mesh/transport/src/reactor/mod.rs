@@ -182,7 +182,7 @@ impl<H: Handler> Reactor<H> {
         Ok(())
     }
 
-    /// When the next turn is wanted, if nothing becomes ready and nobody wakes it.
+    /// When the next turn is wanted, if nothing becomes ready and no other thread wakes it.
     pub fn due(&self, now: Instant) -> Due {
         let Io { flow, .. } = &self.io;
         // What began or ended may have given the handler something to do, which it does in a turn.
