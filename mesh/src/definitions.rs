@@ -253,7 +253,7 @@ pub struct Definitions {
     /// By whom they are wanted of.
     wanted: BTreeMap<MemberName, Wanted>,
     pushes: BTreeMap<u64, Push>,
-    /// When to look whether pushes are done, although nobody has answered.
+    /// When to look whether pushes are done, although no member has answered.
     review_pushes_at: Option<Instant>,
     last_push: u64,
     digest: u64,
@@ -495,19 +495,7 @@ impl Definitions {
 
     fn message(&mut self, from: &MemberName, message: DefinitionMessage) {
         match message {
-            DefinitionMessage::Push { id, definition } => {
-                let hash = definition.hash;
-                match self.check(&definition) {
-                    Ok(()) => {
-                        self.merge(definition);
-                        self.out.push_back(Output::Taken { from: from.clone(), id, hash });
-                    }
-                    Err(error) => {
-                        self.do_not_take(definition);
-                        self.send(from, DefinitionMessage::Refused { id, reason: error.to_string() });
-                    }
-                }
-            }
+            DefinitionMessage::Push { id, definition } => self.pushed(from, id, definition),
             DefinitionMessage::Refused { id, reason } => {
                 if let Some(push) = self.pushes.get_mut(&id)
                     && push.waiting.remove(from)
@@ -529,37 +517,58 @@ impl Definitions {
                     self.tell_versions(from, None);
                 }
             }
-            DefinitionMessage::Versions { versions, after, more } => {
-                let last = versions.last().map(|last| (last.machine.clone(), last.hash));
-                let wanted = self.wanted.entry(from.clone()).or_default();
-                if after.is_none() {
-                    *wanted = Wanted::default();
-                }
-                self.fetch_missing(from, versions);
-                match last.filter(|_| more) {
-                    Some(after) => self.send(from, DefinitionMessage::List { after }),
-                    None => _ = self.told.insert(from.clone()),
-                }
-            }
+            DefinitionMessage::Versions { versions, after, more } => self.listed(from, versions, after.is_none(), more),
             DefinitionMessage::List { after } => self.tell_versions(from, Some(after)),
             DefinitionMessage::Fetch { hashes } => self.give(from, &hashes),
-            DefinitionMessage::Definitions { definitions } => {
-                if let Some(wanted) = self.wanted.get_mut(from) {
-                    definitions.iter().for_each(|came| _ = wanted.asked.remove(&came.hash));
-                }
-                for definition in definitions {
-                    match self.check(&definition) {
-                        Ok(()) => self.merge(definition),
-                        Err(error) => {
-                            let machine = definition.machine.clone();
-                            self.do_not_take(definition);
-                            self.out.push_back(Output::NotTaken { from: from.clone(), machine, error });
-                        }
-                    }
-                }
-                self.fetch_next(from);
+            DefinitionMessage::Definitions { definitions } => self.fetched(from, definitions),
+        }
+    }
+
+    /// A member gives a definition to this one, as to every other.
+    fn pushed(&mut self, from: &MemberName, id: u64, definition: Definition) {
+        let hash = definition.hash;
+        match self.check(&definition) {
+            Ok(()) => {
+                self.merge(definition);
+                self.out.push_back(Output::Taken { from: from.clone(), id, hash });
+            }
+            Err(error) => {
+                self.do_not_take(definition);
+                self.send(from, DefinitionMessage::Refused { id, reason: error.to_string() });
             }
         }
+    }
+
+    /// A member tells what it has, from the beginning if `is_first`, and whether there is more.
+    fn listed(&mut self, from: &MemberName, versions: Vec<VersionId>, is_first: bool, more: bool) {
+        let last = versions.last().map(|last| (last.machine.clone(), last.hash));
+        let wanted = self.wanted.entry(from.clone()).or_default();
+        if is_first {
+            *wanted = Wanted::default();
+        }
+        self.fetch_missing(from, versions);
+        match last.filter(|_| more) {
+            Some(after) => self.send(from, DefinitionMessage::List { after }),
+            None => _ = self.told.insert(from.clone()),
+        }
+    }
+
+    /// Definitions came that a member was asked for.
+    fn fetched(&mut self, from: &MemberName, definitions: Vec<Definition>) {
+        if let Some(wanted) = self.wanted.get_mut(from) {
+            definitions.iter().for_each(|came| _ = wanted.asked.remove(&came.hash));
+        }
+        for definition in definitions {
+            match self.check(&definition) {
+                Ok(()) => self.merge(definition),
+                Err(error) => {
+                    let machine = definition.machine.clone();
+                    self.do_not_take(definition);
+                    self.out.push_back(Output::NotTaken { from: from.clone(), machine, error });
+                }
+            }
+        }
+        self.fetch_next(from);
     }
 
     /// Tells a member what is here, or the next part of it.
@@ -702,7 +711,7 @@ impl Definitions {
         if known.is_none() {
             self.out.push_back(Output::Apply(VersionId { machine, clock, hash }));
         } else if let Some(newest) = newest.filter(|_| is_newest) {
-            // Also where it was the newest before: whoever compares it with one that comes later must know its clock.
+            // Also where it was the newest before: a member that compares it with one that comes later must know its clock.
             self.out.push_back(Output::Newest(newest));
         }
     }
@@ -1061,7 +1070,7 @@ mod tests {
         one.define("m", hash(5), vec![5], [], now).unwrap();
         let newest = one.newest("m").unwrap();
         assert_eq!((newest.hash, revision_of(newest.clock), count_of(newest.clock)), (hash(5), 3, 2));
-        // What a folder adds at an equal revision is not taken: nobody could tell which of two folders is meant.
+        // What a folder adds at an equal revision is not taken: no member could tell which of two folders is meant.
         one.adopt(&folder(&["m", "n"], 1), Some(3), []).unwrap();
         assert_eq!((current(&one, "m"), current(&one, "n")), (Some(5), None));
     }

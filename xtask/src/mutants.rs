@@ -72,7 +72,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a client that does not take its answers is never read again",
         file: "mesh/transport/src/flow.rs",
-        from: "            conn.stalled = false;",
+        from: "            conn.gate.stalled = false;",
         to: "",
     },
     Mutant {

@@ -80,12 +80,12 @@ impl<C: PartialEq> Arrivals<C> {
         taken
     }
 
-    /// A link has ended: what came on it, and is not taken in, is void.
+    /// A link has ended: what came on it, and is not taken in, is discarded.
     pub fn link_ended(&mut self, conn: &C) {
         self.retain(|part| part.conn != *conn);
     }
 
-    /// What has arrived of a partition is void.
+    /// What has arrived of a partition is discarded.
     pub fn discard(&mut self, partition: Partition) {
         self.retain(|part| part.partition != partition);
     }
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_left_of_what_is_void() {
+    fn nothing_is_left_of_what_is_discarded() {
         let mut arrivals = Arrivals::default();
         for (conn, partition) in [(0, 1), (1, 1), (0, 2), (1, 3)] {
             arrivals.add(part(conn, partition, 9));

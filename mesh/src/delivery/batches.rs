@@ -28,7 +28,7 @@ struct Batch<R> {
     bytes: usize,
     is_full: bool,
     /// Who asked is gone: its replies are not kept.
-    is_void: bool,
+    is_discarded: bool,
 }
 
 impl<R> Batch<R> {
@@ -86,7 +86,7 @@ impl<R: Copy> Batches<R> {
             is_asked: false,
             bytes: 0,
             is_full: false,
-            is_void: false,
+            is_discarded: false,
         })
     }
 
@@ -110,10 +110,10 @@ impl<R: Copy> Batches<R> {
     }
 
     /// Those who asked are gone: what they were to have is not kept.
-    pub fn void(&mut self, is_gone: impl Fn(&R) -> bool) {
+    pub fn discard(&mut self, is_gone: impl Fn(&R) -> bool) {
         for (_, open) in self.open.iter_mut().filter(|(_, open)| is_gone(&open.reply_to)) {
             self.bytes -= std::mem::take(&mut open.bytes);
-            (open.out, open.is_void) = (Vec::new(), true);
+            (open.out, open.is_discarded) = (Vec::new(), true);
             open.early.clear();
         }
     }
@@ -145,7 +145,7 @@ impl<R: Copy> Batches<R> {
     /// Notes one reply. Gives the end of the array if it was the last.
     pub fn reply(&mut self, batch: usize, position: usize, reply: &[u8]) -> Option<End<R>> {
         let open = self.open.get_mut(batch).filter(|open| position < open.len && position >= open.written)?;
-        if open.is_void {
+        if open.is_discarded {
             return self.seal(batch);
         }
         open.is_asked |= !reply.is_empty();
@@ -172,7 +172,7 @@ impl<R: Copy> Batches<R> {
         }
         let mut done = self.open.remove(batch);
         self.bytes -= done.bytes;
-        if done.is_void || done.len > 0 && !done.is_asked {
+        if done.is_discarded || done.len > 0 && !done.is_asked {
             return Some(End { reply_to: done.reply_to, replies: None });
         }
         end_list(&mut done.out, done.encoding);
@@ -208,7 +208,7 @@ mod tests {
         assert_eq!(whole(batches.seal(batch)), b"[null,1]");
         let batch = batches.begin((), Encoding::Json, 1);
         assert!(batches.reply(batch, 0, b"").is_none());
-        assert!(batches.seal(batch).unwrap().replies.is_none(), "it ends, and nobody is answered");
+        assert!(batches.seal(batch).unwrap().replies.is_none(), "it ends without an answer");
     }
 
     #[test]
@@ -216,7 +216,7 @@ mod tests {
         let mut batches = Batches::default();
         let (gone, other) = (batches.begin(1, Encoding::Json, 3), batches.begin(2, Encoding::Json, 2));
         assert!(batches.reply(gone, 1, b"12345").is_none() && batches.reply(other, 0, b"1").is_none());
-        batches.void(|to| *to == 1);
+        batches.discard(|to| *to == 1);
         assert!(batches.reply(gone, 0, b"123").is_none());
         assert_eq!((batches.bytes(), batches.bytes_of(gone)), (1, 0));
         assert!(batches.reply(gone, 2, b"123").is_none() && batches.seal(gone).unwrap().replies.is_none());

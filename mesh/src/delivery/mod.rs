@@ -205,7 +205,7 @@ impl<R> Delivery<R> {
     }
 
     /// Whether a member may be sent a request: one it may always, if it has none. What has returned is not held up, since the
-    /// member's answers to what it has may depend on it; its bytes are bounded by whoever passed it on.
+    /// member's answers to what it has may depend on it; its bytes are bounded by the member that passed it on.
     #[must_use]
     pub fn has_room(&self, member: MemberNumber, waiting: &Waiting<R>) -> bool {
         let there = self.in_flight.bytes_with(With::Member(member));
@@ -243,15 +243,15 @@ impl<R> Delivery<R> {
     /// A request that was in a shard's inbox comes back: its partition is not held. It is parked in its place.
     ///
     /// # Errors
-    /// There are too many, or it is void ([`Delivery::withdraw`]): it comes back.
+    /// There are too many, or it is over ([`Delivery::withdraw`]): it comes back.
     pub fn bounced(
         &mut self,
         correlation: u64,
-        is_void: impl Fn(&Waiting<R>) -> bool,
+        is_over: impl Fn(&Waiting<R>) -> bool,
     ) -> Result<(), (Option<Full>, Box<Waiting<R>>)> {
         let Some(Pending { waiting, with, .. }) = self.in_flight.take(correlation) else { return Ok(()) };
         let partition = waiting.partition;
-        let parked = if is_void(&waiting) {
+        let parked = if is_over(&waiting) {
             Err((None, Box::new(waiting)))
         } else {
             self.park(waiting).map_err(|(full, waiting)| (Some(full), waiting))
@@ -342,7 +342,7 @@ impl<R> Delivery<R> {
         self.parked.make_ready(partition);
     }
 
-    /// Nobody is known to serve the partition: its requests wait.
+    /// No member is known to serve the partition: its requests wait.
     pub fn unroute(&mut self, partition: Partition) {
         self.parked.rerouted(partition);
         self.router.unroute(partition);
@@ -362,10 +362,10 @@ impl<R> Delivery<R> {
         Some((correlation, pending))
     }
 
-    /// Takes out parked requests that are void, or may be: their link has ended, or was silent for long, and whoever passed them on
+    /// Takes out parked requests that are over, or may be: their link has ended, or was silent for long, and the member that passed them on
     /// gave them up or sent them elsewhere. Applied now, they would come behind what was sent after that.
-    pub fn withdraw(&mut self, is_void: impl Fn(&Waiting<R>) -> bool) -> Vec<Waiting<R>> {
-        self.parked.withdraw(is_void)
+    pub fn withdraw(&mut self, is_over: impl Fn(&Waiting<R>) -> bool) -> Vec<Waiting<R>> {
+        self.parked.withdraw(is_over)
     }
 
     /// The number that the last request got that was kept.

@@ -304,15 +304,15 @@ impl<R> Parked<R> {
     }
 
     /// Takes out what is not to go on any more.
-    pub(super) fn withdraw(&mut self, is_void: impl Fn(&Waiting<R>) -> bool) -> Vec<Waiting<R>> {
+    pub(super) fn withdraw(&mut self, is_over: impl Fn(&Waiting<R>) -> bool) -> Vec<Waiting<R>> {
         let mut all = Vec::new();
         for queue in self.queues.values_mut() {
             for list in [&mut queue.returned, &mut queue.direct] {
-                let (void, rest): (VecDeque<_>, VecDeque<_>) = std::mem::take(list).into_iter().partition(&is_void);
+                let (over, rest): (VecDeque<_>, VecDeque<_>) = std::mem::take(list).into_iter().partition(&is_over);
                 *list = rest;
-                all.extend(void);
+                all.extend(over);
             }
-            all.extend(queue.back.extract_if(.., |waiting| is_void(waiting)));
+            all.extend(queue.back.extract_if(.., |waiting| is_over(waiting)));
         }
         all.iter().for_each(|waiting| self.gone(waiting));
         self.drop_empty();

@@ -63,7 +63,7 @@ enum Command {
 #[derive(Debug)]
 struct Reactor {
     delivery: Delivery<(Event, Asker)>,
-    aside: Vec<Job>,
+    deferred: Vec<Job>,
     ring: VecDeque<Command>,
     /// What the other member sent: replies to what was sent to it, and events that it passes on.
     link: VecDeque<FromOther>,
@@ -116,7 +116,7 @@ impl World {
         };
         let reactor = || Reactor {
             delivery: Delivery::new(PARTITIONS, bounds),
-            aside: Vec::new(),
+            deferred: Vec::new(),
             ring: [Command::Route(0, None), Command::Route(1, Some(OTHER))].into(),
             link: VecDeque::new(),
         };
@@ -206,11 +206,11 @@ impl World {
 
     fn local(&mut self, r: usize, waiting: Request) {
         let partition = waiting.partition;
-        if self.shard.busy || !self.reactors[r].aside.is_empty() {
+        if self.shard.busy || !self.reactors[r].deferred.is_empty() {
             let reactor = &mut self.reactors[r];
             let (event, round) = (waiting.rest.0, reactor.delivery.round(partition));
             let correlation = reactor.delivery.sent(waiting, With::Inbox, self.now);
-            reactor.aside.push(Job { reactor: r, correlation, round, event });
+            reactor.deferred.push(Job { reactor: r, correlation, round, event });
             return;
         }
         self.run_inbox();
@@ -247,7 +247,7 @@ impl World {
 
     /// A turn, which may not come to all of its commands.
     fn turn(&mut self, r: usize, commands: u64) {
-        let jobs = std::mem::take(&mut self.reactors[r].aside);
+        let jobs = std::mem::take(&mut self.reactors[r].deferred);
         if self.shard.busy {
             if !jobs.is_empty() {
                 self.shard.inbox.push_back(jobs);

@@ -1,6 +1,6 @@
 //! What a member that joins was told of the mesh, and whether that is all.
 //!
-//! Whoever takes part claims what nobody holds, by asking all that it knows of ([`crate::ownership`]). If two daemons join a
+//! A member that takes part claims what no member holds, by asking all that it knows of ([`crate::ownership`]). If two daemons join a
 //! mesh at the same moment and meet each other first, each knows of one that holds nothing: they would serve everything anew
 //! beside those who serve it. So a list says whether its sender takes part, and one that joins waits for the *whole* list of such
 //! a one; by then it knows everybody whom that one knew. If all that it was to ask have sent theirs and none takes part, there is
@@ -29,7 +29,7 @@ pub(super) struct Heading {
 /// What a member that joins knows of others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Met {
-    /// There is nobody yet.
+    /// There is no other member yet.
     Nobody,
     /// Somebody is there, but not all that were asked have answered.
     Some {
@@ -72,7 +72,7 @@ impl Lists {
         if is_full && !heading.joined {
             return;
         }
-        // Whoever takes part is worth more than any that does not.
+        // A member that takes part is worth more than any that does not.
         if is_full && let Some(other) = self.by_sender.iter().find(|(_, list)| !list.joined).map(|(at, _)| *at) {
             self.by_sender.remove(&other);
         }

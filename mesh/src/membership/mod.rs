@@ -1,12 +1,12 @@
 //! Who is there: SWIM by the crate foca, behind a value that is told what happened and when, and says what to send.
 //!
 //! foca probes, suspects, and spreads news. Around it this adds what a mesh of daemons needs:
-//! - **Joining** asks an address for its list and needs no identity of whoever is there. A starting daemon first asks whether
+//! - **Joining** asks an address for its list and needs no identity of those that are there. A starting daemon first asks whether
 //!   its name is taken: a live namesake keeps it, a dead one is succeeded, with a newer incarnation (`joining.rs` has the rule).
 //! - **Comparing lists** with a random member every few seconds finds what gossip missed; equal digests end it at once.
-//! - **Healing**: dead members are tried again, so the sides of a partitioned network find each other with nobody's help.
+//! - **Healing**: dead members are tried again, so the sides of a partitioned network find each other without help.
 //! - **Leaving** is said in the identity: a leaving member still forwards, but nothing is placed on it.
-//! - **Pauses**: a process that was stopped holds the time it missed against nobody ([`Config::pause`]).
+//! - **Pauses**: a process that was stopped holds the time it missed against no member ([`Config::pause`]).
 //!
 //! A member is its name and incarnation. When a name comes back with a newer incarnation, the older process is reported down
 //! and the newer one up, in this order. A new revision of the same process is only [`Output::Updated`].
@@ -18,6 +18,7 @@ mod joining;
 mod lists;
 mod packet;
 mod probe;
+mod swim;
 mod sync;
 mod timers;
 
@@ -26,19 +27,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use foca::{AccumulatingRuntime, Foca, Member, NoCustomBroadcast, OwnedNotification, State, Timer};
+use foca::{Member, OwnedNotification, State, Timer};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use codec::{Namesake, NamesakeWatch, WireCodec};
 pub use config::{Config, MAX_MEMBERS};
 pub use directory::{MemberInfo, Status};
-use joining::{NameCheck, Phase};
+use joining::{Joining, Phase};
+use lists::Heading;
 pub use lists::Met;
-use lists::{Heading, Lists};
 use packet::Packet;
 use probe::{Ping, Probe};
 use statemesh_protocol::identity::{Identity, MemberName};
+use swim::Swim;
 use timers::Timers;
 
 /// What can happen to membership.
@@ -65,7 +67,7 @@ pub enum Input<'a> {
         /// Gossip addresses.
         seeds: Vec<SocketAddr>,
     },
-    /// This member takes part from now on: whoever joins by its list knows the mesh.
+    /// This member takes part from now on: a member that joins by its list knows the mesh.
     Joined,
     /// There is reason to think that this member is dead: its link was reset. It has to say that it is not.
     Suspect(MemberName),
@@ -165,32 +167,18 @@ pub struct Counters {
     pub renewals: u64,
 }
 
-type Swim = Foca<Identity, WireCodec, StdRng, NoCustomBroadcast>;
-
 /// A member's part of the membership protocol. See the module.
 pub struct Membership {
     config: Config,
-    foca: Swim,
-    runtime: AccumulatingRuntime<Identity>,
+    swim: Swim,
     rng: StdRng,
     timers: Timers,
-    /// foca's current timer token, without which its deadlines can't be set from outside.
-    token: u8,
     directory: directory::Directory,
     phase: Phase,
-    /// Whether the name is free, until this member takes part.
-    name: NameCheck,
-    /// When one that takes part has answered, whose list is awaited.
-    mesh_found: Option<Instant>,
-    seeds: Vec<SocketAddr>,
-    joined: bool,
-    /// What it was told before.
-    lists: Lists,
+    joining: Joining,
     probe: Probe,
     /// A newer process of this member's name, as the codec met it in a datagram.
     namesake: Arc<NamesakeWatch>,
-    /// For how many members foca is configured.
-    configured_for: usize,
     /// It has another identity since the last look.
     renewed: bool,
     counters: Counters,
@@ -208,34 +196,27 @@ impl std::fmt::Debug for Membership {
 }
 
 impl Membership {
-    /// A member that knows of nobody. `seed` makes all of its random choices.
+    /// A member that knows of no other. `seed` makes all of its random choices.
     #[must_use]
     pub fn new(me: Identity, config: Config, seed: u64, now: Instant) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let namesake = Arc::new(NamesakeWatch::new(&me));
         let codec = WireCodec::new(Arc::clone(&namesake));
         let foca_rng = StdRng::seed_from_u64(rng.random());
-        let name = NameCheck::new(rng.random());
+        let joining = Joining::new(rng.random());
         let mut timers = Timers::default();
         timers.set(now + config.sync_interval, timers::Due::Sync);
         timers.set(now + config.heal_interval, timers::Due::Heal);
         Self {
-            foca: Foca::new(me, config.foca(1), foca_rng, codec),
+            swim: Swim::new(me, &config, foca_rng, codec),
             config,
-            runtime: AccumulatingRuntime::new(),
             rng,
             timers,
-            token: 0,
             directory: directory::Directory::default(),
             phase: Phase::Idle,
-            name,
-            mesh_found: None,
-            seeds: Vec::new(),
-            joined: false,
-            lists: Lists::default(),
+            joining,
             probe: Probe::default(),
             namesake,
-            configured_for: 1,
             renewed: false,
             counters: Counters::default(),
             now,
@@ -255,8 +236,7 @@ impl Membership {
             Input::Tick => self.tick(now),
             Input::Join { seeds } => self.join(seeds, now),
             Input::Joined => {
-                self.joined = true;
-                self.lists = Lists::default();
+                self.joining.complete();
                 if matches!(self.phase, Phase::Idle | Phase::Looking) {
                     self.become_member();
                 }
@@ -270,7 +250,7 @@ impl Membership {
         if std::mem::take(&mut self.renewed) {
             self.suspect_anew(now);
         }
-        self.reconfigure();
+        self.swim.reconfigure(&self.config);
     }
 
     /// The next thing to do.
@@ -288,7 +268,7 @@ impl Membership {
     /// This member, as it is known now.
     #[must_use]
     pub fn me(&self) -> &Identity {
-        self.foca.identity()
+        self.swim.me()
     }
 
     /// All others that are known: alive, suspect, departed and dead.
@@ -305,19 +285,19 @@ impl Membership {
     /// How many others are alive or suspect.
     #[must_use]
     pub fn live(&self) -> usize {
-        self.foca.num_members()
+        self.swim.live()
     }
 
     /// Whether one at this address has sent its list to this member, which has not joined.
     #[must_use]
     pub fn has_list_of(&self, address: &SocketAddr) -> bool {
-        self.lists.has(address)
+        self.joining.has_list_of(address)
     }
 
     /// Who has the name under which this member would join.
     #[must_use]
     pub fn name_holder(&self) -> Option<&Identity> {
-        self.name.holder()
+        self.joining.name.holder()
     }
 
     /// What a member that joins knows of others; nothing as long as it asks whether its name is free.
@@ -325,7 +305,7 @@ impl Membership {
         if self.phase != Phase::Member {
             return Met::Nobody;
         }
-        self.lists.met(&self.seeds, self.live(), now)
+        self.joining.met(self.live(), now)
     }
 
     /// What was counted.
@@ -345,7 +325,7 @@ impl Membership {
             Ok(Packet::Swim(bytes)) if self.is_contested(bytes) => self.sync_with(from),
             Ok(Packet::Swim(bytes)) => {
                 self.probe.heard(bytes);
-                let result = self.foca.handle_data(bytes, &mut self.runtime);
+                let result = self.swim.datagram(bytes);
                 self.note(result);
             }
             Ok(packet) => self.own_packet(from, packet, now),
@@ -377,7 +357,7 @@ impl Membership {
                 self.told_of_namesake(from, namesake.as_ref())
             }
             Packet::Seen { sender, number, joined, namesake } => {
-                if self.name.has_asked(&from, number) {
+                if self.joining.name.has_asked(&from, number) {
                     self.seen(from, &sender, joined, namesake, now);
                 }
             }
@@ -417,7 +397,7 @@ impl Membership {
     }
 
     fn foca_timer(&mut self, timer: Timer<Identity>, now: Instant) {
-        if self.is_over(&timer) {
+        if self.swim.is_over(&timer) {
             return;
         }
         if self.phase == Phase::Looking {
@@ -430,7 +410,7 @@ impl Membership {
             self.out.push_back(Output::SendByLink { to: probed_id.name.clone(), bytes: ping.bytes.clone() });
         }
         let probes = matches!(timer, Timer::ProbeRandomMember(_));
-        let result = self.foca.handle_timer(timer, &mut self.runtime);
+        let result = self.swim.timer(timer);
         self.note(result);
         if probes {
             let unanswered = self.probe.end();
@@ -450,23 +430,15 @@ impl Membership {
     fn tell_suspect(&mut self, unanswered: Option<Ping>) {
         let Some(Ping { to, bytes, .. }) = unanswered else { return };
         let suspect = |m: &&Member<Identity>| m.state() == State::Suspect && m.id().gossip_addr() == to;
-        let Some(suspect) = self.foca.iter_members().find(suspect).cloned() else { return };
+        let Some(suspect) = self.swim.members().find(suspect).cloned() else { return };
         let to = suspect.id().name.clone();
         let page = self.suspicion(suspect);
         self.out.extend([page, bytes].map(|bytes| Output::SendByLink { to: to.clone(), bytes }));
     }
 
-    /// Whether it is the end of a suspicion that was refuted. foca 2.0.0 declares nobody dead then, but tells the member that it did,
-    /// which makes it take a new identity for no reason, to which nobody speaks until the news has come around.
-    fn is_over(&self, timer: &Timer<Identity>) -> bool {
-        let Timer::ChangeSuspectToDown { member_id, incarnation, .. } = timer else { return false };
-        let suspect = Member::new(member_id.clone(), *incarnation, State::Suspect);
-        !self.foca.iter_members().any(|member| *member == suspect)
-    }
-
     /// Marks a member suspect and gives it the usual time to say that it is alive.
     fn suspect(&mut self, name: &MemberName, now: Instant) {
-        let known = self.foca.iter_members().find(|m| m.id().name == *name);
+        let known = self.swim.members().find(|m| m.id().name == *name);
         let Some(known) = known.cloned() else { return };
         let suspect = Member::new(known.id().clone(), known.incarnation(), State::Suspect);
         self.apply(std::iter::once(suspect.clone()));
@@ -476,11 +448,7 @@ impl Membership {
 
     /// Sees to it that a suspicion ends in time.
     fn end_suspicion(&mut self, suspect: &Member<Identity>, now: Instant) {
-        let timer = Timer::ChangeSuspectToDown {
-            member_id: suspect.id().clone(),
-            incarnation: suspect.incarnation(),
-            token: self.token,
-        };
+        let timer = self.swim.end_of_suspicion(suspect);
         let after = self.config.suspicion_for(self.live() + 1);
         self.timers.set(now + after, timers::Due::Foca(timer));
     }
@@ -488,8 +456,7 @@ impl Membership {
     /// With a new identity foca 2.0.0 forgets when its suspicions end, and who is suspect stays that unless it happens to hear of it: each
     /// is told, and has the usual time again.
     fn suspect_anew(&mut self, now: Instant) {
-        let suspects: Vec<_> =
-            self.foca.iter_members().filter(|member| member.state() == State::Suspect).cloned().collect();
+        let suspects: Vec<_> = self.swim.suspects().cloned().collect();
         // It does not know either that it is connected, before it hears of a member.
         self.apply(suspects.iter().cloned());
         self.collect(now);
@@ -504,7 +471,7 @@ impl Membership {
 
     /// What tells a member that it is suspect: one part of a list whose others do not come.
     fn suspicion(&self, suspect: Member<Identity>) -> Vec<u8> {
-        let heading = Heading { digest: self.digest(), part: 0, parts: u16::MAX, joined: self.joined };
+        let heading = Heading { digest: self.swim.digest(), part: 0, parts: u16::MAX, joined: self.joining.joined };
         Packet::Page { sender: self.self_as_member(), heading, members: vec![suspect] }.encode()
     }
 
@@ -516,7 +483,7 @@ impl Membership {
     }
 
     fn goodbye(&mut self) {
-        let result = self.foca.leave_cluster(&mut self.runtime);
+        let result = self.swim.leave();
         self.note(result);
         self.phase = Phase::Gone;
     }
@@ -528,14 +495,14 @@ impl Membership {
             next.revision = self.me().revision.saturating_add(1);
         }
         self.namesake.set_incarnation(next.incarnation);
-        let result = self.foca.change_identity(next, &mut self.runtime);
+        let result = self.swim.change_identity(next);
         self.note(result);
         self.renewed = true;
         self.out.push_back(Output::Renewed(self.me().clone()));
     }
 
     fn apply(&mut self, members: impl Iterator<Item = Member<Identity>>) {
-        let result = self.foca.apply_many(members, true, &mut self.runtime);
+        let result = self.swim.apply(members);
         self.note(result);
     }
 
@@ -548,18 +515,15 @@ impl Membership {
 
     /// Carries out what foca asked for.
     fn collect(&mut self, now: Instant) {
-        while let Some((to, bytes)) = self.runtime.to_send() {
+        while let Some((to, bytes)) = self.swim.to_send() {
             let bytes = Packet::Swim(&bytes).encode();
             let to = to.gossip_addr();
             self.out.push_back(Output::Send { to, bytes });
         }
-        while let Some((after, timer)) = self.runtime.to_schedule() {
-            if let Timer::ProbeRandomMember(token) = timer {
-                self.token = token;
-            }
+        while let Some((after, timer)) = self.swim.to_schedule() {
             self.timers.set(now + after, timers::Due::Foca(timer));
         }
-        while let Some(notification) = self.runtime.to_notify() {
+        while let Some(notification) = self.swim.to_notify() {
             self.notified(notification, now);
         }
     }
@@ -586,8 +550,7 @@ impl Membership {
     }
 
     fn scan_suspicions(&mut self, now: Instant) {
-        let suspects = self.foca.iter_members().filter(|member| member.state() == State::Suspect);
-        let suspects = suspects.map(|member| member.id().name.clone()).collect();
+        let suspects = self.swim.suspects().map(|member| member.id().name.clone()).collect();
         self.directory.set_suspects(suspects, now, &mut self.out);
     }
 
@@ -605,14 +568,6 @@ impl Membership {
                 self.tell_some();
             }
             None => {}
-        }
-    }
-
-    /// Suspicion and news last longer in a larger mesh.
-    fn reconfigure(&mut self) {
-        let members = self.live() + 1;
-        if members != self.configured_for && self.foca.set_config(self.config.foca(members)).is_ok() {
-            self.configured_for = members;
         }
     }
 

@@ -13,7 +13,6 @@ use super::lists::Heading;
 use super::packet::{Packet, pages};
 use super::timers::Due;
 use super::{MAX_MEMBERS, Membership};
-use statemesh_protocol::hash::mix;
 use statemesh_protocol::identity::{Identity, MemberName};
 
 /// News of deaths are part of a list for this long. Later they are of no use to anyone.
@@ -25,22 +24,13 @@ const TOLD_OF_RENEWAL: usize = 3;
 
 impl Membership {
     pub(super) fn sync_with(&mut self, to: SocketAddr) {
-        let (sender, digest) = (self.self_as_member(), self.digest());
-        self.send(to, &Packet::Sync { sender, digest, joined: self.joined });
-    }
-
-    /// The same for all members that hold the same processes, in their newest revisions, for live.
-    pub(super) fn digest(&self) -> u64 {
-        let others = self.foca.iter_members().map(Member::id);
-        others.chain(std::iter::once(self.me())).fold(0, |sum, id| {
-            let version = mix(id.incarnation ^ mix(u64::from(id.revision)));
-            sum ^ mix(id.name.hash64() ^ version)
-        })
+        let (sender, digest) = (self.self_as_member(), self.swim.digest());
+        self.send(to, &Packet::Sync { sender, digest, joined: self.joining.joined });
     }
 
     pub(super) fn sync_with_somebody(&mut self) {
         self.directory.forget(self.config.forget_after, self.now);
-        let others = self.foca.iter_members().map(|m| m.id().gossip_addr());
+        let others = self.swim.members().map(|m| m.id().gossip_addr());
         let other = others.choose(&mut self.rng);
         if let Some(other) = other.filter(|_| self.phase == Phase::Member) {
             self.sync_with(other);
@@ -52,7 +42,7 @@ impl Membership {
             return;
         }
         // One that joins has to know that it knows everybody.
-        if !joined || digest != self.digest() {
+        if !joined || digest != self.swim.digest() {
             self.send_list(from);
         }
     }
@@ -105,7 +95,7 @@ impl Membership {
 
     /// Exactly this identity, or a newer one, that is known to be down.
     fn dead(&self, id: &Identity) -> Option<&Identity> {
-        let known = self.foca.iter_membership_state();
+        let known = self.swim.all();
         let mut dead = known.filter(|m| m.state() == State::Down).map(Member::id);
         dead.find(|dead| dead.name == id.name && dead.version() >= id.version())
     }
@@ -113,10 +103,10 @@ impl Membership {
     fn send_list(&mut self, to: SocketAddr) {
         let members: Vec<_> = {
             let worth_telling = |m: &&Member<Identity>| m.state() != State::Down || self.died_lately(m.id());
-            let state = self.foca.iter_membership_state();
+            let state = self.swim.all();
             state.filter(worth_telling).cloned().collect()
         };
-        for bytes in pages(&self.self_as_member(), self.digest(), self.joined, members.into_iter()) {
+        for bytes in pages(&self.self_as_member(), self.swim.digest(), self.joining.joined, members.into_iter()) {
             self.out.push_back(super::Output::Send { to, bytes });
         }
     }
@@ -144,7 +134,7 @@ impl Membership {
             return;
         }
         self.tell_the_dead(&members);
-        let before = (self.directory.len(), self.digest());
+        let before = (self.directory.len(), self.swim.digest());
         let mine = self.me().clone();
         let was_apart = self.was_apart(&name);
         let news = members.into_iter().filter(|m| {
@@ -154,10 +144,8 @@ impl Membership {
         });
         self.apply(news);
         self.collect(now);
-        if !self.joined {
-            self.lists.note(from, heading);
-        }
-        if before != (self.directory.len(), self.digest()) {
+        self.joining.note_list(from, heading);
+        if before != (self.directory.len(), self.swim.digest()) {
             let soon = self.config.sync_interval_while_learning;
             self.timers.set(now + soon, Due::Learn);
         }
@@ -202,7 +190,7 @@ impl Membership {
 
     /// Tells of a newer revision of oneself, as foca's gossip reaches only those that foca holds for live.
     pub(super) fn tell_some(&mut self) {
-        let others = self.foca.iter_members().map(|m| m.id().gossip_addr());
+        let others = self.swim.members().map(|m| m.id().gossip_addr());
         for to in others.sample(&mut self.rng, TOLD_OF_RENEWAL) {
             self.sync_with(to);
         }

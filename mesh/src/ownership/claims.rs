@@ -1,10 +1,11 @@
-//! Claims: asking everyone before taking what nobody holds, or serving again what is in doubt; and answering those who ask.
+//! Claims: asking everyone before taking what no member holds, or serving again what is in doubt; and answering those who ask.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use super::gather::Gather;
-use super::{Output, Ownership, Slot};
+use super::peers::Peers;
+use super::{Output, Ownership, Phase, Slot};
 use crate::placement::outranks;
 use statemesh_protocol::hash::Partition;
 use statemesh_protocol::identity::MemberName;
@@ -41,43 +42,99 @@ impl Claim {
     }
 }
 
-/// Somebody else's claim, kept to tell a second claimant.
+/// Another member's claim, kept to tell a second claimant.
 #[derive(Debug)]
 pub(super) struct Remembered {
     by: MemberName,
     until: Instant,
 }
 
+/// What this member asks everyone about, and what others claim.
+#[derive(Debug, Default)]
+pub(super) struct Claims {
+    /// By the ids of their last questions.
+    pub(super) open: BTreeMap<u64, Claim>,
+    /// Claims that are over but for the keys that others were told of.
+    pub(super) gathers: BTreeMap<Partition, Gather>,
+    remembered: BTreeMap<Partition, Remembered>,
+}
+
+impl Claims {
+    /// All open claims wait for one more member. Gives what it is to be asked.
+    fn wait_for(&mut self, name: &MemberName) -> Vec<(u64, Purpose, PartitionSet)> {
+        let ask = |(id, claim): (&u64, &mut Claim)| {
+            claim.waiting.insert(name.clone());
+            (*id, claim.purpose, claim.set.clone())
+        };
+        self.open.iter_mut().map(ask).collect()
+    }
+
+    /// Takes out the claims that all have answered, or have died, and that may be concluded.
+    fn take_answered(&mut self, peers: &Peers, may_conclude: impl Fn(Purpose) -> bool) -> Vec<Claim> {
+        let is_answered = |_: &u64, claim: &mut Claim| {
+            claim.waiting.retain(|name| peers.contains(name));
+            claim.waiting.is_empty() && may_conclude(claim.purpose)
+        };
+        self.open.extract_if(.., is_answered).map(|(_, claim)| claim).collect()
+    }
+
+    /// A partition is no longer asked about.
+    pub(super) fn end(&mut self, partition: Partition) {
+        self.gathers.remove(&partition);
+        for claim in self.open.values_mut() {
+            claim.set.remove(partition);
+        }
+        self.open.retain(|_, claim| !claim.set.is_empty());
+    }
+
+    /// Remembers the first claim that another member makes.
+    fn remember(&mut self, partition: Partition, by: &MemberName, until: Instant) {
+        self.remembered.entry(partition).or_insert_with(|| Remembered { by: by.clone(), until });
+    }
+
+    pub(super) fn forget_remembered(&mut self, partition: Partition) {
+        self.remembered.remove(&partition);
+    }
+
+    fn expire_remembered(&mut self, now: Instant) {
+        self.remembered.retain(|_, claim| claim.until > now);
+    }
+
+    /// The other member that claimed a partition lately.
+    fn claimant(&self, partition: Partition) -> Option<&MemberName> {
+        self.remembered.get(&partition).map(|claim| &claim.by)
+    }
+}
+
 impl Ownership {
     /// Claims every partition that is this member's by its view and that it knows no holder of. With `recheck`, also those
     /// whose holder it knows and waits for.
     pub(super) fn claim_what_is_mine(&mut self, recheck: bool, now: Instant) {
-        if !self.active || self.leaving {
+        if self.phase != Phase::Active {
             return;
         }
         let (mut set, mut waits) = (PartitionSet::new(), false);
-        for p in 0..self.slots.len() {
-            let partition = p as Partition;
+        for partition in self.slots.partitions() {
             let mine = self.view.owner(partition) == Some(&self.me);
-            if !mine || self.slots[p] != Slot::Elsewhere || self.held_off.contains_key(&partition) {
+            if !mine || self.slots[partition] != Slot::Elsewhere || self.review.is_held_off(partition) {
                 continue;
             }
-            let known = self.holders[p].as_ref();
-            if !recheck && known.is_some_and(|holder| self.peers.contains_key(holder)) {
+            let known = self.holders.of(partition);
+            if !recheck && known.is_some_and(|holder| self.peers.contains(holder)) {
                 waits = true;
             } else {
                 set.insert(partition);
             }
         }
-        if (waits || !set.is_empty()) && self.recheck_at.is_none() {
-            self.recheck_at = Some(now + self.settings.recheck);
+        if waits || !set.is_empty() {
+            self.review.recheck_after(now);
         }
         self.start_claim(Claim::new(Purpose::Claim, set));
     }
 
     /// Asks everyone.
     pub(super) fn start_claim(&mut self, mut claim: Claim) {
-        claim.waiting = self.peers.keys().cloned().collect();
+        claim.waiting = self.peers.names().cloned().collect();
         self.ask_for(claim);
     }
 
@@ -91,30 +148,25 @@ impl Ownership {
                 Purpose::Claim => Slot::Claiming,
                 Purpose::Doubt => Slot::Doubtful { asking: true },
             };
-            self.set_slot(p, slot);
+            self.slots.set(p, slot);
         }
         let id = self.next_id();
         for name in &claim.waiting {
             self.ask(id, claim.purpose, &claim.set, name);
         }
-        self.claims.insert(id, claim);
+        self.claims.open.insert(id, claim);
     }
 
     fn ask(&mut self, id: u64, purpose: Purpose, set: &PartitionSet, whom: &MemberName) {
-        if self.peers.get(whom).is_some_and(|peer| peer.linked) {
+        if self.peers.is_linked(whom) {
             let set = set.clone();
-            self.send(whom, OwnershipMessage::Query { id, purpose, set });
+            self.out.send(whom, OwnershipMessage::Query { id, purpose, set });
         }
     }
 
     /// A member that was met, or met again, while claims wait is asked as well: it may hold what they are about.
     pub(super) fn ask_again(&mut self, name: &MemberName) {
-        let mut questions = Vec::new();
-        for (id, claim) in &mut self.claims {
-            claim.waiting.insert(name.clone());
-            questions.push((*id, claim.purpose, claim.set.clone()));
-        }
-        for (id, purpose, set) in questions {
+        for (id, purpose, set) in self.claims.wait_for(name) {
             self.ask(id, purpose, &set, name);
         }
         self.reclaim(name);
@@ -122,32 +174,24 @@ impl Ownership {
 
     /// Takes or asks again, wherever all have answered or have died.
     pub(super) fn advance_claims(&mut self) {
-        let mut ready = Vec::new();
-        for (id, claim) in &mut self.claims {
-            claim.waiting.retain(|name| self.peers.contains_key(name));
-            let is_over = claim.purpose == Purpose::Claim || self.missing.is_empty();
-            if claim.waiting.is_empty() && is_over {
-                ready.push(*id);
-            }
-        }
-        for id in ready {
-            if let Some(claim) = self.claims.remove(&id) {
-                self.conclude(claim);
-            }
+        let are_all_back = self.unheard.are_all_back();
+        let may_conclude = |purpose| purpose == Purpose::Claim || are_all_back;
+        for claim in self.claims.take_answered(&self.peers, may_conclude) {
+            self.conclude(claim);
         }
         self.advance_gathers();
     }
 
     fn conclude(&mut self, mut claim: Claim) {
         let last = claim.round >= MAX_ROUNDS;
-        let (mut again, mut nobodys) = (PartitionSet::new(), Vec::new());
+        let (mut again, mut unheld) = (PartitionSet::new(), Vec::new());
         for p in claim.set.iter() {
             let named = claim.named.remove(&p).unwrap_or_default();
             let asked = claim.asked.entry(p).or_default();
             if last || named.is_subset(asked) {
                 let sources = claim.indexed.remove(&p).unwrap_or_default();
                 let told = claim.told.contains(p);
-                nobodys.push((p, Gather { purpose: claim.purpose, sources, denied: asked.first().cloned(), told }));
+                unheld.push((p, Gather { purpose: claim.purpose, sources, denied: asked.first().cloned(), told }));
             } else {
                 asked.extend(named);
                 again.insert(p);
@@ -156,41 +200,36 @@ impl Ownership {
         claim.set = again;
         claim.round += 1;
         self.start_claim(claim);
-        self.gather(nobodys);
+        self.gather(unheld);
     }
 
-    /// Takes a partition that nobody holds. `denied` was named its holder by somebody, but said that it is not.
-    pub(super) fn take(&mut self, partition: Partition, denied: Option<MemberName>, told: bool) {
-        let lost_from = self.lost[usize::from(partition)].clone().or(denied);
+    /// Adopts a partition that no member holds. `denied` was named its holder by another member, but said that it is not.
+    pub(super) fn adopt(&mut self, partition: Partition, denied: Option<MemberName>, told: bool) {
+        let lost_from = self.holders.lost_with(partition).cloned().or(denied);
         let unnamed = lost_from.is_some() && !self.knows_keys(partition, told);
-        self.out.push_back(Output::Adopt { partition, lost_from, unnamed });
+        self.out.push(Output::Adopt { partition, lost_from, unnamed });
         self.serve(partition);
     }
 
     pub(super) fn abandon_claims(&mut self) {
-        let claiming: Vec<_> = self.partitions(|this, p| this.slots[usize::from(p)] == Slot::Claiming).collect();
-        claiming.into_iter().for_each(|p| self.end_claim(p));
-    }
-
-    pub(super) fn unclaim(&mut self, partition: Partition) {
-        for claim in self.claims.values_mut() {
-            claim.set.remove(partition);
+        for partition in self.slots.partitions() {
+            if self.slots[partition] == Slot::Claiming {
+                self.end_claim(partition);
+            }
         }
-        self.claims.retain(|_, claim| !claim.set.is_empty());
     }
 
-    /// Leaves a partition to somebody else for a while.
+    /// Leaves a partition to another member for a while.
     fn yield_claim(&mut self, partition: Partition, now: Instant) {
         self.end_claim(partition);
-        self.held_off.insert(partition, now + self.settings.retry);
-        self.retry_after(now);
+        self.review.hold_off(partition, now);
     }
 
     pub(super) fn answer(&mut self, from: &MemberName, id: u64, answer: &Answer, now: Instant) {
-        if id > self.doubted_after {
+        if self.unheard.is_since_doubt(id) {
             self.heard_from(from);
         }
-        let Some(claim) = self.claims.get_mut(&id) else {
+        let Some(claim) = self.claims.open.get_mut(&id) else {
             return;
         };
         claim.waiting.remove(from);
@@ -209,9 +248,7 @@ impl Ownership {
         for Known { member, set } in
             answer.lost.iter().filter(|known| known.member != self.me || purpose == Purpose::Claim)
         {
-            for p in ours(set) {
-                self.lost[usize::from(p)].get_or_insert_with(|| member.clone());
-            }
+            ours(set).into_iter().for_each(|p| self.holders.may_be_lost_with(p, member));
         }
         for Known { member, set } in &answer.elsewhere {
             ours(set).into_iter().for_each(|p| self.named(id, p, member, now));
@@ -233,7 +270,7 @@ impl Ownership {
         }
         for Known { member, set } in &answer.claimed {
             // A claimant that this member knows is asked itself, and the two compare ranks.
-            if *member != self.me && !self.peers.contains_key(member) {
+            if *member != self.me && !self.peers.contains(member) {
                 ours(set).into_iter().for_each(|p| self.yield_claim(p, now));
             }
         }
@@ -241,12 +278,12 @@ impl Ownership {
 
     /// An answer names `holder` as the holder of a partition that this member claims.
     fn named(&mut self, id: u64, partition: Partition, holder: &MemberName, now: Instant) {
-        if *holder == self.me || self.lost[usize::from(partition)].as_ref() == Some(holder) {
+        if *holder == self.me || self.holders.lost_with(partition) == Some(holder) {
             return;
         }
-        if !self.peers.contains_key(holder) {
+        if !self.peers.contains(holder) {
             self.yield_claim(partition, now);
-        } else if let Some(claim) = self.claims.get_mut(&id)
+        } else if let Some(claim) = self.claims.open.get_mut(&id)
             && claim.set.contains(partition)
         {
             let named = claim.named.entry(partition).or_default();
@@ -255,37 +292,34 @@ impl Ownership {
     }
 
     pub(super) fn query(&mut self, from: &MemberName, id: u64, purpose: Purpose, set: &PartitionSet, now: Instant) {
-        self.remembered.retain(|_, claim| claim.until > now);
+        self.claims.expire_remembered(now);
         let mut answer = Answer::default();
-        for p in self.known(set) {
+        for p in self.slots.known(set) {
             if purpose == Purpose::Claim {
                 self.give_way(from, p, now);
             }
             self.describe(from, purpose, p, &mut answer);
-            if purpose == Purpose::Claim && self.slots[usize::from(p)] == Slot::Elsewhere {
-                self.remembered
-                    .entry(p)
-                    .or_insert_with(|| Remembered { by: from.clone(), until: now + self.settings.claim_memory });
+            if purpose == Purpose::Claim && self.slots[p] == Slot::Elsewhere {
+                self.claims.remember(p, from, now + self.settings.claim_memory);
             }
         }
         let answer = Box::new(answer);
-        self.send(from, OwnershipMessage::Answer { id, answer });
+        self.out.send(from, OwnershipMessage::Answer { id, answer });
     }
 
     /// Of two claimants the preferred one goes on.
     fn give_way(&mut self, claimant: &MemberName, partition: Partition, now: Instant) {
-        if self.slots[usize::from(partition)] == Slot::Claiming && outranks(claimant, &self.me, partition) {
+        if self.slots[partition] == Slot::Claiming && outranks(claimant, &self.me, partition) {
             self.yield_claim(partition, now);
         }
     }
 
     fn describe(&mut self, asker: &MemberName, purpose: Purpose, partition: Partition, answer: &mut Answer) {
-        let p = usize::from(partition);
-        if self.holds(partition) {
+        if self.slots.holds(partition) {
             answer.held.insert(partition);
             return;
         }
-        match &self.slots[p] {
+        match &self.slots[partition] {
             // What the asker offered, and withdraws, is no other copy.
             Slot::Receiving { from, .. } if from == asker && purpose == Purpose::Doubt => {}
             Slot::Receiving { .. } => {
@@ -296,26 +330,24 @@ impl Ownership {
             }
             _ => {}
         }
-        if self.indexed.all.contains(partition) {
+        if self.told.any(partition) {
             answer.indexed.insert(partition);
         }
-        match self.holders[p].as_ref() {
+        match self.holders.of(partition) {
             // One that doubts its own copy.
             Some(holder) if holder == asker && purpose == Purpose::Doubt => {}
             // What an earlier process of the asker's name held.
             Some(holder) if holder == asker => add(&mut answer.lost, asker, partition),
-            Some(holder) if self.peers.contains_key(holder) => {
+            Some(holder) if self.peers.contains(holder) => {
                 add(&mut answer.elsewhere, holder, partition);
             }
             _ => {}
         }
-        if let Some(dead) = &self.lost[p] {
+        if let Some(dead) = self.holders.lost_with(partition) {
             add(&mut answer.lost, dead, partition);
         }
-        if let Some(claim) = self.remembered.get(&partition)
-            && claim.by != *asker
-        {
-            add(&mut answer.claimed, &claim.by, partition);
+        if let Some(claimant) = self.claims.claimant(partition).filter(|claimant| *claimant != asker) {
+            add(&mut answer.claimed, claimant, partition);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Doubt: a member that was taken for dead, or was paused, serves nothing that others may have adopted meanwhile.
 //!
-//! It asks every live member who holds what it has a copy of, as in a claim. What nobody holds it serves again. Of what another
+//! It asks every live member who holds what it has a copy of, as in a claim. What no member holds it serves again. Of what another
 //! holds it keeps its copy, sends events there, and the two are merged: by the owner, when the other offers its copy; or
 //! by the other holder, to whom this member offers its own. A copy in doubt stays in doubt wherever it goes: a member that has none
 //! does not take it, and two of them make one that is in doubt.
@@ -8,7 +8,6 @@
 use std::time::Instant;
 
 use super::claims::Claim;
-use super::sides::RETURN;
 use super::{Copy, Output, Ownership, Reason, Slot};
 use crate::placement::outranks;
 use statemesh_protocol::hash::Partition;
@@ -32,9 +31,9 @@ impl Ownership {
 
     /// A network partition is over: those that this member held for dead come back, one after the other, with what they hold.
     fn await_return(&mut self, now: Instant) {
-        self.missing =
-            self.sides.missing().filter(|name| !self.peers.get(*name).is_some_and(|peer| peer.live)).cloned().collect();
-        self.missing_until = (!self.missing.is_empty()).then(|| now + RETURN);
+        let is_live = |name: &MemberName| self.peers.get(name).is_some_and(|peer| peer.live);
+        let missing = self.sides.missing().filter(|name| !is_live(name)).cloned().collect();
+        self.unheard.await_return(missing, now);
     }
 
     /// A member says, first on its link, whether it had declared this one dead.
@@ -55,31 +54,30 @@ impl Ownership {
 
     /// What a member says now it says knowing whether it had declared this one dead, and it would have said that first.
     pub(super) fn heard_from(&mut self, name: &MemberName) {
-        self.review |= self.unheard.remove(name);
+        if self.unheard.remove(name) {
+            self.review.request();
+        }
     }
 
     /// Whether it is known who has gone on without this member. One that leaves does not wait for a member that no link reaches.
     pub(super) fn has_heard_all(&self) -> bool {
-        let linked = |name: &MemberName| self.peers.get(name).is_some_and(|peer| peer.linked);
-        self.missing.is_empty() && (self.unheard.is_empty() || (self.leaving && !self.unheard.iter().any(linked)))
+        self.unheard.are_none(|name| self.is_leaving() && !self.peers.is_linked(name))
     }
 
-    /// Whoever is there may have declared this member dead since it was heard of.
+    /// Each member that is there may have declared this one dead since it was heard of.
     fn hear_all_anew(&mut self) {
-        self.doubted_after = self.last_id;
-        self.unheard = self.peers.iter().filter(|(_, peer)| peer.live).map(|(name, _)| name.clone()).collect();
+        self.unheard.hear_anew(self.peers.live().cloned().collect(), self.last_id);
     }
 
     /// Nothing is concluded from what was heard before the doubt either: what is on its way here is given back, and what was asked is
     /// asked anew.
     fn doubt_all(&mut self) {
-        if !self.is_merging() {
+        if !self.slots.are_merging() {
             self.hear_all_anew();
         }
-        self.out.push_back(Output::Doubt);
-        for p in 0..self.slots.len() {
-            let partition = p as Partition;
-            if let Slot::Receiving { from, number, copy: Copy::None, .. } = &self.slots[p] {
+        self.out.push(Output::Doubt);
+        for partition in self.slots.partitions() {
+            if let Slot::Receiving { from, number, copy: Copy::None, .. } = &self.slots[partition] {
                 let (from, number) = (from.clone(), *number);
                 self.give_back(partition, number, &from);
             }
@@ -90,7 +88,7 @@ impl Ownership {
 
     /// Stops serving a partition until every live member was asked.
     pub(super) fn doubt(&mut self, partition: Partition) {
-        let slot = match self.slots.get(usize::from(partition)) {
+        let slot = match self.slots.get(partition) {
             Some(Slot::Held) => Slot::Doubtful { asking: false },
             Some(Slot::Offered { to, doubtful: false, .. }) => {
                 let to = to.clone();
@@ -103,25 +101,24 @@ impl Ownership {
             Some(Slot::Receiving { from, number, copy: Copy::Doubtful, doubtful: false }) => {
                 let slot =
                     Slot::Receiving { from: from.clone(), number: *number, copy: Copy::Doubtful, doubtful: true };
-                return self.set_slot(partition, slot);
+                return self.slots.set(partition, slot);
             }
             Some(Slot::Sending { to, number, stage, doubtful: false }) => {
                 let (to, number, stage) = (to.clone(), *number, *stage);
-                return self.set_slot(partition, Slot::Sending { to, number, stage, doubtful: true });
+                return self.slots.set(partition, Slot::Sending { to, number, stage, doubtful: true });
             }
             _ => return,
         };
-        self.set_slot(partition, slot);
-        self.out.push_back(Output::Suspend(partition));
-        self.review = true;
+        self.slots.set(partition, slot);
+        self.out.push(Output::Suspend(partition));
+        self.review.request();
     }
 
     /// Asks everyone about copies in doubt whose other holder is not known. With `recheck`, also about the others.
     pub(super) fn ask_about_doubtful(&mut self, recheck: bool, now: Instant) {
         let (mut set, mut waits) = (PartitionSet::new(), false);
-        for p in 0..self.slots.len() {
-            let partition = p as Partition;
-            if self.slots[p] != (Slot::Doubtful { asking: false }) || self.held_off.contains_key(&partition) {
+        for partition in self.slots.partitions() {
+            if self.slots[partition] != (Slot::Doubtful { asking: false }) || self.review.is_held_off(partition) {
                 continue;
             }
             if !recheck && self.other_holder(partition).is_some() {
@@ -130,8 +127,8 @@ impl Ownership {
                 set.insert(partition);
             }
         }
-        if (waits || !set.is_empty()) && self.recheck_at.is_none() {
-            self.recheck_at = Some(now + self.settings.recheck);
+        if waits || !set.is_empty() {
+            self.review.recheck_after(now);
         }
         self.start_claim(Claim::new(Purpose::Doubt, set));
     }
@@ -145,39 +142,28 @@ impl Ownership {
         theirs.then_some(other)
     }
 
-    /// Serves a copy again that nobody else holds.
+    /// Serves a copy again that no other member holds.
     pub(super) fn reopen(&mut self, partition: Partition, denied: Option<MemberName>, told: bool) {
-        let died = self.lost[usize::from(partition)].clone().or(denied).filter(|name| *name != self.me);
+        let died = self.holders.lost_with(partition).cloned().or(denied).filter(|name| *name != self.me);
         let unnamed = died.is_some() && !self.knows_keys(partition, told);
-        self.out.push_back(Output::Reopen { partition, died, unnamed, asked: true });
+        self.out.push(Output::Reopen { partition, died, unnamed, asked: true });
         self.serve(partition);
     }
 
-    /// Serves a copy again that was sent and that nobody installed.
-    pub(super) fn resume(&mut self, partition: Partition) {
-        self.out.push_back(Output::Reopen { partition, died: None, unnamed: false, asked: false });
+    /// Serves a copy again that was sent and was not installed.
+    pub(super) fn reopen_unasked(&mut self, partition: Partition) {
+        self.out.push(Output::Reopen { partition, died: None, unnamed: false, asked: false });
         self.serve(partition);
-    }
-
-    /// Whether a copy that is here is in doubt, or is being merged with another one.
-    pub(super) fn is_merging(&self) -> bool {
-        self.slots.iter().any(|slot| match slot {
-            Slot::Doubtful { .. } => true,
-            Slot::Offered { doubtful, .. } | Slot::Sending { doubtful, .. } => *doubtful,
-            Slot::Receiving { copy, .. } => *copy != Copy::None,
-            Slot::Held | Slot::Claiming | Slot::Elsewhere => false,
-        })
     }
 
     /// Whether a partition comes from a member that was apart: what a member of this side held beside it is to be remembered until then.
     pub(super) fn receives_from_apart(&self) -> bool {
-        self.slots.iter().any(|slot| matches!(slot, Slot::Receiving { from, .. } if self.sides.is_apart(from)))
+        self.slots.iter().any(|(_, slot)| matches!(slot, Slot::Receiving { from, .. } if self.sides.is_apart(from)))
     }
 
     /// How many members of the last common view this member's side has.
     pub(super) fn side(&self) -> u32 {
-        let live = self.peers.iter().filter(|(_, peer)| peer.live).map(|(name, _)| name);
-        self.sides.count(&self.me, live)
+        self.sides.count(&self.me, self.peers.live())
     }
 
     /// The count that stands for the copy that is here.

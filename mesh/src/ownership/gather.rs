@@ -1,9 +1,10 @@
-//! Gathering: who begins to serve what nobody holds first learns all keys that any member was told of, so that what is lost is
-//! named exactly, whoever was told, and whoever serves now.
+//! Gathering: a member that begins to serve what no member holds first learns all keys that any member was told of, so that what is
+//! lost is named exactly, no matter which member was told, and which serves now.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::claims::Claim;
+use super::claims::{Claim, Claims};
+use super::peers::Peers;
 use super::{Output, Ownership, Slot};
 use statemesh_protocol::hash::Partition;
 use statemesh_protocol::identity::MemberName;
@@ -21,15 +22,59 @@ pub(super) struct Gather {
     pub(super) told: bool,
 }
 
+impl Claims {
+    /// Takes out what all keys have come of, but for those that died with the members that were told of them.
+    fn take_gathered(&mut self, peers: &Peers) -> Vec<(Partition, Gather)> {
+        let is_gathered = |_: &Partition, gather: &mut Gather| {
+            gather.sources.retain(|source| peers.contains(source));
+            gather.sources.is_empty()
+        };
+        self.gathers.extract_if(.., is_gathered).collect()
+    }
+
+    /// Takes out what is gathered for this purpose, as a claim that asks about it.
+    fn take_for_claim(&mut self, purpose: Purpose) -> Claim {
+        let mut claim = Claim::new(purpose, PartitionSet::new());
+        for (partition, gather) in self.gathers.extract_if(.., |_, gather| gather.purpose == purpose) {
+            claim.set.insert(partition);
+            claim.indexed.insert(partition, gather.sources);
+            if gather.told {
+                claim.told.insert(partition);
+            }
+            claim.asked.insert(partition, gather.denied.into_iter().collect());
+        }
+        claim
+    }
+
+    /// Takes out all that is asked about for this purpose.
+    fn take_all(&mut self, purpose: Purpose) -> PartitionSet {
+        let gathered = self.gathers.extract_if(.., |_, gather| gather.purpose == purpose);
+        let mut set: PartitionSet = gathered.map(|(partition, _)| partition).collect();
+        for (_, claim) in self.open.extract_if(.., |_, claim| claim.purpose == purpose) {
+            for partition in claim.set.iter() {
+                set.insert(partition);
+            }
+        }
+        set
+    }
+
+    /// A member has passed on what it was told of the keys of a partition: `whole`, if that was everything.
+    fn told(&mut self, partition: Partition, from: &MemberName, whole: bool) {
+        if let Some(gather) = self.gathers.get_mut(&partition) {
+            gather.told |= gather.sources.remove(from) && whole;
+        }
+    }
+}
+
 impl Ownership {
-    /// Nobody holds these, and members were told of their keys.
+    /// No member holds these, and members were told of their keys.
     pub(super) fn gather(&mut self, concluded: Vec<(Partition, Gather)>) {
         let mut questions: BTreeMap<(MemberName, Purpose), PartitionSet> = BTreeMap::new();
         for (partition, gather) in concluded {
             for source in &gather.sources {
                 questions.entry((source.clone(), gather.purpose)).or_default().insert(partition);
             }
-            self.gathers.insert(partition, gather);
+            self.claims.gathers.insert(partition, gather);
         }
         for ((source, purpose), set) in questions {
             self.fetch(&source, purpose, set);
@@ -38,26 +83,17 @@ impl Ownership {
     }
 
     fn fetch(&mut self, source: &MemberName, purpose: Purpose, set: PartitionSet) {
-        if !set.is_empty() && self.peers.get(source).is_some_and(|peer| peer.linked) {
-            self.send(source, OwnershipMessage::Fetch { purpose, set });
+        if !set.is_empty() && self.peers.is_linked(source) {
+            self.out.send(source, OwnershipMessage::Fetch { purpose, set });
         }
     }
 
-    /// Serves what all keys are known of, or whoever knew them died.
+    /// Serves what all keys are known of, or those that knew them died.
     pub(super) fn advance_gathers(&mut self) {
-        let mut ready = Vec::new();
-        for (partition, gather) in &mut self.gathers {
-            gather.sources.retain(|source| self.peers.contains_key(source));
-            if gather.sources.is_empty() {
-                ready.push(*partition);
-            }
-        }
-        for partition in ready {
-            if let Some(Gather { purpose, denied, told, .. }) = self.gathers.remove(&partition) {
-                match purpose {
-                    Purpose::Claim => self.take(partition, denied, told),
-                    Purpose::Doubt => self.reopen(partition, denied, told),
-                }
+        for (partition, Gather { purpose, denied, told, .. }) in self.claims.take_gathered(&self.peers) {
+            match purpose {
+                Purpose::Claim => self.adopt(partition, denied, told),
+                Purpose::Doubt => self.reopen(partition, denied, told),
             }
         }
     }
@@ -65,44 +101,33 @@ impl Ownership {
     /// Whether keys of a partition may come from others, for this member to serve it.
     #[must_use]
     pub fn gathers(&self, partition: Partition) -> bool {
-        matches!(self.slots.get(usize::from(partition)), Some(Slot::Claiming | Slot::Doubtful { asking: true }))
+        matches!(self.slots.get(partition), Some(Slot::Claiming | Slot::Doubtful { asking: true }))
     }
 
     /// Whether the keys that a partition had are known: a member has `told` them, or this one was told itself.
     pub(super) fn knows_keys(&self, partition: Partition, told: bool) -> bool {
-        told || self.indexed.whole.contains(partition)
+        told || self.told.all(partition)
     }
 
     /// A member passed on all keys of these that it was told of.
-    pub(super) fn told(&mut self, from: &MemberName, set: &PartitionSet, whole: &PartitionSet) {
-        for partition in self.known(set) {
-            if let Some(gather) = self.gathers.get_mut(&partition) {
-                gather.told |= gather.sources.remove(from) && whole.contains(partition);
-            }
+    pub(super) fn told_all(&mut self, from: &MemberName, set: &PartitionSet, whole: &PartitionSet) {
+        for partition in self.slots.known(set) {
+            self.claims.told(partition, from, whole.contains(partition));
         }
     }
 
     /// A member asks for the keys of these.
     pub(super) fn fetched(&mut self, from: &MemberName, purpose: Purpose, set: &PartitionSet) {
-        let set: PartitionSet = self.known(set).into_iter().collect();
-        self.out.push_back(Output::Relay { to: from.clone(), purpose, set });
+        let set: PartitionSet = self.slots.known(set).into_iter().collect();
+        self.out.push(Output::Relay { to: from.clone(), purpose, set });
     }
 
     /// A member that was met, or met again, while keys are gathered may hold what they are about: it is asked like all others
     /// before, and what it was asked for over an old link is asked for again after that.
     pub(super) fn reclaim(&mut self, name: &MemberName) {
         for purpose in [Purpose::Claim, Purpose::Doubt] {
-            let mut claim = Claim::new(purpose, PartitionSet::new());
+            let mut claim = self.claims.take_for_claim(purpose);
             claim.waiting.insert(name.clone());
-            let mine = |_: &Partition, gather: &mut Gather| gather.purpose == purpose;
-            for (partition, gather) in self.gathers.extract_if(.., mine) {
-                claim.set.insert(partition);
-                claim.indexed.insert(partition, gather.sources);
-                if gather.told {
-                    claim.told.insert(partition);
-                }
-                claim.asked.insert(partition, gather.denied.into_iter().collect());
-            }
             self.ask_for(claim);
         }
     }
@@ -110,28 +135,21 @@ impl Ownership {
     /// Asks everybody anew about everything that is asked now: answers to the earlier questions count for nothing.
     pub(super) fn ask_anew(&mut self) {
         for purpose in [Purpose::Claim, Purpose::Doubt] {
-            let gathered = self.gathers.extract_if(.., |_, gather| gather.purpose == purpose);
-            let mut set: PartitionSet = gathered.map(|(partition, _)| partition).collect();
-            for (_, claim) in self.claims.extract_if(.., |_, claim| claim.purpose == purpose) {
-                for partition in claim.set.iter() {
-                    set.insert(partition);
-                }
-            }
+            let set = self.claims.take_all(purpose);
             self.start_claim(Claim::new(purpose, set));
         }
     }
 
-    /// Somebody holds the partition after all, or is to claim it.
+    /// Another member holds the partition after all, or is to claim it.
     pub(super) fn end_claim(&mut self, partition: Partition) {
-        let slot = match self.slots.get(usize::from(partition)) {
+        let slot = match self.slots.get(partition) {
             Some(Slot::Claiming) => Slot::Elsewhere,
             Some(Slot::Doubtful { asking: true }) => Slot::Doubtful { asking: false },
             _ => return,
         };
-        self.set_slot(partition, slot);
-        self.gathers.remove(&partition);
-        self.unclaim(partition);
+        self.slots.set(partition, slot);
+        self.claims.end(partition);
         // A copy in doubt may be offered now.
-        self.review = true;
+        self.review.request();
     }
 }

@@ -197,7 +197,7 @@ impl Sides {
         self.may_return(name) || self.buried_by.contains_key(name) || joined()
     }
 
-    /// The same, also if nobody of those that it may have joined has come back yet.
+    /// The same, also if none of those that it may have joined has come back yet.
     pub(super) fn may_be_apart(&self, name: &MemberName) -> bool {
         self.is_apart(name) || self.joined.contains_key(name)
     }

@@ -2,8 +2,9 @@
 
 use super::sides::{RETURN, RUMOUR};
 use super::*;
+use crate::key_index::Indexed;
 use crate::placement::outranks;
-use statemesh_protocol::peer::ownership::{Answer, Known, Purpose};
+use statemesh_protocol::peer::ownership::{Answer, HandoffNumber, Known, Purpose};
 
 fn name(n: usize) -> MemberName {
     MemberName::new(&format!("node-{n}")).unwrap()
@@ -36,7 +37,7 @@ impl Rig {
         self.put(Input::LinkUp(name(n)));
     }
 
-    /// Nobody had declared this member dead.
+    /// No member had declared this one dead.
     fn all_met(&mut self) {
         [1, 2].into_iter().for_each(|n| self.hear(n, OwnershipMessage::Met { buried: false }));
     }
@@ -574,7 +575,7 @@ fn who_adopts_a_partition_fetches_its_keys_from_all_that_were_told_before_it_ser
 
 #[test]
 fn what_nobody_was_told_of_is_taken_as_unnamed() {
-    // It was told to nobody, to one that dies before it says it, to one that says it, or to this member.
+    // It was told to no member, to one that dies before it says it, to one that says it, or to this member.
     for (told, dies, unnamed) in [(false, false, true), (true, true, true), (true, false, false), (false, true, false)]
     {
         let mut rig = Rig::new(&[1, 2]);
@@ -597,7 +598,7 @@ fn what_nobody_was_told_of_is_taken_as_unnamed() {
             Output::Adopt { partition, unnamed, .. } => Some((*partition, *unnamed)),
             _ => None,
         });
-        // Of what nobody ever held nothing is lost.
+        // Of what no member ever held nothing is lost.
         assert!(taken.clone().all(|(partition, is)| is == (unnamed && partition == p)));
         assert!(taken.count() > 0);
     }
@@ -822,7 +823,8 @@ fn that_a_leaving_member_was_noted_empty_does_not_count_once_it_held_something_a
     };
     let first = drained(&mut rig);
     // A copy that another member holds as well comes back, and goes again.
-    (rig.node.slots[3], rig.node.review) = (Slot::Held, true);
+    rig.node.slots.set(3, Slot::Held);
+    rig.node.review.request();
     rig.put(Input::Tick);
     let (number, _, set) = rig.offer_to(1);
     rig.hear(1, OwnershipMessage::Accept { number, set: set.clone() });

@@ -13,7 +13,7 @@ use crate::heartbeat::{Rounds, Silence, Verdict};
 use crate::limits::{ConnectionLimiter, Kind, Refusal, Settings};
 use crate::link::Link;
 use crate::reactor::{Closed, ConnId, Origin, Usage};
-use crate::table::{Conn, Course, Table};
+use crate::table::{Conn, Course, Stage, Table};
 
 /// A handshake that has lasted this long makes room for a new connection when there are too many.
 const EVICT_AGE: Duration = Duration::from_millis(250);
@@ -90,8 +90,8 @@ impl Flow {
     /// Its handshake is complete.
     pub(crate) fn opened(&mut self, id: ConnId, now: Instant) {
         if let Some(conn) = self.table.get(id) {
-            conn.announced = true;
-            conn.confirmed = conn.kind == Kind::Guest || matches!(conn.origin, Origin::Opened(_));
+            let is_known = conn.kind == Kind::Guest || matches!(conn.origin, Origin::Opened(_));
+            conn.stage = if is_known { Stage::Confirmed } else { Stage::Opened };
             self.rounds.add(now + self.settings.heartbeat, id);
         }
     }
@@ -99,7 +99,7 @@ impl Flow {
     /// The daemon that opened this link has greeted.
     pub(crate) fn confirm(&mut self, id: ConnId) {
         if let Some(conn) = self.table.get(id) {
-            conn.confirmed = true;
+            conn.stage = Stage::Confirmed;
             // What guests have sent half is not a link's business.
             self.usage.unread_bytes -= std::mem::take(&mut conn.counted.unread);
         }
@@ -108,10 +108,10 @@ impl Flow {
     /// The kernel says that a connection is ready.
     pub(crate) fn ready(&mut self, index: usize, readable: bool, hung_up: bool) {
         let Some((id, conn)) = self.table.at(index) else { return };
-        conn.supply.ready(readable, hung_up);
+        conn.intake.supply.ready(readable, hung_up);
         if !std::mem::replace(&mut conn.listed, true) {
             match conn.origin {
-                _ if conn.announced => self.busy.push(id),
+                _ if conn.is_announced() => self.busy.push(id),
                 // They are the links to other members, and there are few.
                 Origin::Opened(_) => self.knocking.push_front(id),
                 Origin::Accepted(_) => self.knocking.push_back(id),
@@ -156,7 +156,7 @@ impl Flow {
         let Some(conn) = self.table.get(id).filter(|conn| !conn.is_over()) else { return };
         conn.course = Course::Over;
         if let Some(address) = conn.address.take() {
-            // Whoever comes back at once finds its place free.
+            // A peer that comes back at once finds its place free.
             self.census.leave(conn.kind, address);
         }
         if conn.is_link() || matches!(conn.origin, Origin::Opened(_)) {
@@ -178,8 +178,8 @@ impl Flow {
         Some(conn)
     }
 
-    /// The connection of this kind whose handshake has been waited for the longest, if that is long: whoever opens connections
-    /// and says nothing must not keep others out.
+    /// The connection of this kind whose handshake has been waited for the longest, if that is long: a peer that opens
+    /// connections and says nothing must not keep others out.
     pub(crate) fn makes_room(&mut self, kind: Kind, now: Instant) -> Option<ConnId> {
         let before = now + self.settings.handshake.saturating_sub(EVICT_AGE);
         let Self { handshakes, table, .. } = self;
@@ -187,7 +187,7 @@ impl Flow {
         let waiting = handshakes.iter().take_while(|(at, _)| *at <= before).map(|(_, id)| *id);
         let of_kind = waiting.filter_map(|id| {
             let conn = table.get(id).filter(|conn| conn.kind == kind)?;
-            Some((id, !conn.confirmed && !conn.is_over() && conn.address.is_some()))
+            Some((id, !conn.is_confirmed() && !conn.is_over() && conn.address.is_some()))
         });
         of_kind.take(EVICT_LOOK).find_map(|(id, goes)| goes.then_some(id))
     }
@@ -195,8 +195,8 @@ impl Flow {
     /// Too much of what a connection sent is under way: the rest waits.
     pub(crate) fn pause(&mut self, id: ConnId) {
         let Some(conn) = self.table.get(id) else { return };
-        conn.paused = true;
-        conn.backlog = true;
+        conn.gate.paused = true;
+        conn.intake.backlog = true;
         self.paused.push(id);
         self.usage.pauses += 1;
     }
@@ -207,11 +207,11 @@ impl Flow {
         let Self { paused, table, busy, settings, .. } = self;
         paused.retain(|&id| {
             let Some(conn) = table.get(id) else { return false };
-            conn.paused = conn.under_way.count() > settings.in_flight / 2;
-            if !conn.paused {
+            let stays = conn.gate.stays_paused(settings.in_flight / 2);
+            if !stays {
                 list(busy, id, conn);
             }
-            conn.paused
+            stays
         });
     }
 
@@ -243,8 +243,8 @@ impl Flow {
         let Some(conn) = self.table.get(id) else { return };
         let owed = conn.counted.unsent;
         let too_much = conn.link.unsent_bytes() > self.settings.unsent_bytes || (crowded && owed > 0);
-        if too_much && conn.kind == Kind::Guest && !conn.stalled {
-            conn.stalled = true;
+        if too_much && conn.kind == Kind::Guest && !conn.gate.stalled {
+            conn.gate.stalled = true;
             self.usage.stalls += 1;
         }
     }
@@ -257,8 +257,8 @@ impl Flow {
     /// More or less is being made for a connection: that counts as what it is owed, though it is read all the same.
     pub(crate) fn withhold(&mut self, id: ConnId, bytes: usize) {
         let Some(conn) = self.table.get(id) else { return };
-        conn.withheld = bytes;
-        if bytes == 0 && conn.stalled {
+        conn.dues.withheld = bytes;
+        if bytes == 0 && conn.gate.stalled {
             // What it waited for may be gone without having been sent.
             list(&mut self.busy, id, conn);
         }
@@ -278,7 +278,7 @@ impl Flow {
             && let Some(conn) = self.table.get(worst)
         {
             conn.link.drop_unsent();
-            conn.withheld = 0;
+            conn.dues.withheld = 0;
             self.usage.unsent_bytes -= std::mem::take(&mut conn.counted.unsent);
             self.end(worst, Closed::NotTaken);
         }
@@ -290,12 +290,12 @@ impl Flow {
         let crowded = self.is_crowded();
         let Some(conn) = self.table.get(id) else { return };
         let unsent = conn.link.unsent_bytes();
-        conn.wants_write = unsent > 0;
+        conn.dues.wants_write = unsent > 0;
         let crowded = crowded && conn.counted.unsent > 0 && conn.kind == Kind::Guest;
-        if conn.stalled && unsent <= self.settings.unsent_bytes / 2 && !crowded {
-            conn.stalled = false;
-            // Nobody said so, but there may be.
-            conn.supply.ready(true, false);
+        if conn.gate.stalled && unsent <= self.settings.unsent_bytes / 2 && !crowded {
+            conn.gate.stalled = false;
+            // The kernel did not say so, but there may be something to read.
+            conn.intake.supply.ready(true, false);
             // While it was not read it could give no sign of life.
             conn.heard = now;
         }
@@ -307,7 +307,7 @@ impl Flow {
     /// The end of a connection's turn: whether it has another depends on what it has left to say.
     pub(crate) fn had_its_turn(&mut self, id: ConnId) {
         let Some(conn) = self.table.get(id) else { return };
-        conn.queued = 0;
+        conn.dues.queued = 0;
         conn.listed = conn.has_input();
         if conn.listed {
             self.busy.push(id);
@@ -319,8 +319,8 @@ impl Flow {
         while self.ended.is_empty()
             && let Some(&(at, id)) = self.handshakes.front()
         {
-            let reason = match self.table.get(id).map(|conn| (conn.course, conn.confirmed)) {
-                // It does not take what is queued, and nobody waits for its handshake.
+            let reason = match self.table.get(id).map(|conn| (conn.course, conn.is_confirmed())) {
+                // It does not take what is queued, and its handshake is not waited for.
                 Some((Course::Closing, _)) => Some(Closed::ByUs),
                 Some((Course::GoesOn, false)) => Some(Closed::HandshakeTimeout),
                 _ => None,
@@ -345,7 +345,7 @@ impl Flow {
             left -= 1;
             let Some(conn) = self.table.get(id) else { continue };
             self.usage.malformed -= std::mem::take(&mut conn.malformed) as usize;
-            if conn.paused {
+            if conn.gate.paused {
                 conn.heard = now;
             }
             let half_sent = !conn.link.is_between_messages() && conn.takes_input();
@@ -365,7 +365,7 @@ impl Flow {
         }
     }
 
-    /// When somebody's patience ends next.
+    /// When the time of a handshake or of a silent connection is over next.
     pub(crate) fn due(&self) -> Option<Instant> {
         let handshake = self.handshakes.front().map(|(at, _)| *at);
         [handshake, self.rounds.next()].into_iter().flatten().min()

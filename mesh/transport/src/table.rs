@@ -33,6 +33,49 @@ pub(crate) enum Course {
     Over,
 }
 
+/// How far a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    /// Its handshake is not complete.
+    Handshake,
+    /// The handler was told that it is open, so it must be told that it closed.
+    Opened,
+    /// Its peer is known as well: the peer of a link that we accepted has greeted.
+    Confirmed,
+}
+
+/// What a connection has for us.
+#[derive(Debug)]
+pub(crate) struct Intake {
+    pub(crate) supply: Supply,
+    /// Messages are left that had no room in their turn.
+    pub(crate) backlog: bool,
+    /// What was read behind these.
+    pub(crate) unparsed: Bytes,
+}
+
+/// What keeps a connection from being read.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    /// The peer does not take what we write: it is not read until it does.
+    pub(crate) stalled: bool,
+    /// Too much is under way: it is not read until there is less.
+    pub(crate) paused: bool,
+    /// What it sent and was not answered yet.
+    pub(crate) under_way: UnderWay,
+}
+
+/// What a connection is owed, besides what its link has queued.
+#[derive(Debug)]
+pub(crate) struct Dues {
+    /// The last write left something, or there was none yet: writing waits until the kernel says that there is room.
+    pub(crate) wants_write: bool,
+    /// Messages queued for it in this turn.
+    pub(crate) queued: u32,
+    /// Bytes that are being made for it, as the handler says: they count as unsent.
+    pub(crate) withheld: usize,
+}
+
 /// One connection and where it stands.
 #[derive(Debug)]
 pub(crate) struct Conn {
@@ -40,36 +83,19 @@ pub(crate) struct Conn {
     pub(crate) origin: Origin,
     pub(crate) kind: Kind,
     pub(crate) generation: u32,
-    /// The handler was told that it is open, so it must be told that it closed.
-    pub(crate) announced: bool,
-    /// It is who it should be: its handshake is complete, and on a link that it opened it has greeted as well.
-    pub(crate) confirmed: bool,
+    pub(crate) stage: Stage,
     pub(crate) course: Course,
-    pub(crate) supply: Supply,
+    pub(crate) intake: Intake,
+    pub(crate) gate: Gate,
+    pub(crate) dues: Dues,
     /// It is in a list of connections with something to do.
     pub(crate) listed: bool,
-    /// The peer does not take what we write: it is not read until it does.
-    pub(crate) stalled: bool,
-    /// What it sent and nobody has answered.
-    pub(crate) under_way: UnderWay,
-    /// Too much of that: it is not read until there is less.
-    pub(crate) paused: bool,
-    /// The last write left something, or there was none yet: writing waits until the kernel says that there is room.
-    pub(crate) wants_write: bool,
-    /// Messages queued for it in this turn.
-    pub(crate) queued: u32,
-    /// Messages are left that had no room in their turn.
-    pub(crate) backlog: bool,
-    /// What was read behind these.
-    pub(crate) unparsed: Bytes,
     /// Where an accepted connection comes from, as long as it is counted.
     pub(crate) address: Option<IpAddr>,
     /// When it last gave a sign of life: a whole message, or a good part of one.
     pub(crate) heard: Instant,
     /// Malformed messages since it was last looked at.
     pub(crate) malformed: u32,
-    /// Bytes that are being made for it, as the handler says: they count as unsent.
-    pub(crate) withheld: usize,
     /// What it adds to the reactor's sums.
     pub(crate) counted: Counted,
 }
@@ -95,40 +121,43 @@ impl Conn {
             origin,
             kind,
             generation,
-            announced: false,
-            confirmed: false,
+            stage: Stage::Handshake,
             course: Course::GoesOn,
-            supply: Supply::Dry,
-            listed: false,
-            stalled: false,
-            under_way: UnderWay::default(),
-            paused: false,
+            intake: Intake { supply: Supply::Dry, backlog: false, unparsed: Bytes::new() },
+            gate: Gate::default(),
             // The first writability event flushes the greeting; it comes once the connection is established.
-            wants_write: true,
-            queued: 0,
-            backlog: false,
-            unparsed: Bytes::new(),
+            dues: Dues { wants_write: true, queued: 0, withheld: 0 },
+            listed: false,
             address: None,
             heard: now,
             malformed: 0,
-            withheld: 0,
             counted: Counted::default(),
         }
     }
 
     /// Bytes that it is owed: those that wait to be written, and those that are being made.
     pub(crate) fn owed(&self) -> usize {
-        self.link.unsent_bytes() + self.withheld
+        self.link.unsent_bytes() + self.dues.withheld
     }
 
     /// Whether it is read just now.
     pub(crate) fn takes_input(&self) -> bool {
-        !self.stalled && !self.paused && self.course == Course::GoesOn
+        self.gate.is_open() && self.course == Course::GoesOn
+    }
+
+    /// Whether the handler was told that it is open.
+    pub(crate) fn is_announced(&self) -> bool {
+        self.stage >= Stage::Opened
+    }
+
+    /// Whether it is who it should be: its handshake is complete, and on a link that it opened it has greeted as well.
+    pub(crate) fn is_confirmed(&self) -> bool {
+        self.stage == Stage::Confirmed
     }
 
     /// Whether it is a link with a daemon that has greeted.
     pub(crate) fn is_link(&self) -> bool {
-        self.kind == Kind::Link && self.confirmed
+        self.kind == Kind::Link && self.is_confirmed()
     }
 
     /// Whether it is over.
@@ -138,7 +167,25 @@ impl Conn {
 
     /// Whether it has something for us, and may say it.
     pub(crate) fn has_input(&self) -> bool {
-        (self.supply != Supply::Dry || self.backlog || !self.unparsed.is_empty()) && self.takes_input()
+        self.intake.has_some() && self.takes_input()
+    }
+}
+
+impl Intake {
+    fn has_some(&self) -> bool {
+        self.supply != Supply::Dry || self.backlog || !self.unparsed.is_empty()
+    }
+}
+
+impl Gate {
+    fn is_open(&self) -> bool {
+        !self.stalled && !self.paused
+    }
+
+    /// Stays closed for what is under way as long as that is more than `most`. Says whether it does.
+    pub(crate) fn stays_paused(&mut self, most: usize) -> bool {
+        self.paused = self.under_way.count() > most;
+        self.paused
     }
 }
 

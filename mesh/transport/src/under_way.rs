@@ -1,6 +1,6 @@
 //! Messages of a connection that its handler has taken and could not answer at once.
 //!
-//! A count that somebody forgets to lower would stop a connection for good; so nobody lowers it: what waits keeps a ticket, and
+//! A count that is not lowered would stop a connection for good; so no code lowers it: what waits keeps a ticket, and
 //! the tickets that exist are the count.
 
 use std::sync::Arc;

@@ -46,7 +46,7 @@ impl Clients {
     /// A client is gone: what was kept to answer it goes.
     pub(super) fn closed(&mut self, conn: ConnId) {
         self.connections = self.connections.saturating_sub(1);
-        self.batches.void(|to| matches!(to, ReplyTo::Client { conn: of, .. } if *of == conn));
+        self.batches.discard(|to| matches!(to, ReplyTo::Client { conn: of, .. } if *of == conn));
         self.envelopes.forget(conn);
     }
 

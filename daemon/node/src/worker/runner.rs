@@ -43,8 +43,8 @@ impl Runner {
     /// Takes the time of one request in many, and of each whose client wants to know.
     pub(super) fn stopwatch(&mut self, request: &Request<'_>, arrived: &Arrived) -> Option<Stopwatch> {
         self.requests = self.requests.wrapping_add(1);
-        (request.timing || self.requests.is_multiple_of(TIMED)).then(|| {
-            let mut watch = Stopwatch::new(arrived.at, request.timing);
+        (request.answer.timing || self.requests.is_multiple_of(TIMED)).then(|| {
+            let mut watch = Stopwatch::new(arrived.at, request.answer.timing);
             watch.lap(Stage::Read, self.run.clock.now());
             watch
         })

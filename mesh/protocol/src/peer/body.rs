@@ -1,5 +1,5 @@
 //! A definition as members send it to each other: its text, and which versions of the machines that it names it was compiled
-//! with. Whoever compiles it later, or elsewhere, must take these and not the newest.
+//! with. A daemon that compiles it later, or elsewhere, must take these and not the newest.
 
 use super::definition::DefinitionHash;
 use crate::image::{Input, Malformed, put_bytes};

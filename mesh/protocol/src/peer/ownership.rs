@@ -15,7 +15,7 @@ pub type HandoffNumber = u64;
 /// Why a member asks who holds partitions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Purpose {
-    /// It will adopt those that nobody holds.
+    /// It will adopt those that no member holds.
     Claim,
     /// It has a copy of them, but was taken for dead, or was paused: it serves none that another member holds.
     Doubt,
@@ -99,7 +99,7 @@ pub enum OwnershipMessage {
         /// Which of the offered.
         set: PartitionSet,
     },
-    /// The offer of these is void: my view changed before you accepted.
+    /// The offer of these is withdrawn: my view changed before you accepted.
     Withdraw {
         /// The offer's.
         number: HandoffNumber,

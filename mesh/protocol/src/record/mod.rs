@@ -46,7 +46,7 @@ pub enum Kind {
     Vote,
     /// Up to which index all is committed.
     Commit,
-    /// Everything from this record's index on is void.
+    /// Everything from this record's index on is discarded.
     Truncate,
     /// A checkpoint of this shard is complete.
     Checkpoint,
@@ -92,7 +92,7 @@ impl Kind {
         }
     }
 
-    /// Whether it takes the next index of its place. Another one stands at the index of the last that did, or, what is to be void,
+    /// Whether it takes the next index of its place. Another one stands at the index of the last that did, or, what is to be discarded,
     /// at the first index that is.
     #[must_use]
     pub const fn takes_an_index(self) -> bool {

@@ -30,7 +30,7 @@ impl<H: Handler> Reactor<H> {
             Err(error) => {
                 // Usually EMFILE. The socket stays readable without a new event, so come back by the clock.
                 if self.io.flow.usage.accept_failures == 0 {
-                    // Once: whoever opens connections all the time must not fill the log.
+                    // Once: a peer that opens connections all the time must not fill the log.
                     tracing::warn!(%error, "cannot accept a connection; trying again every {ACCEPT_PAUSE:?}");
                 }
                 self.io.flow.usage.accept_failures += 1;
@@ -51,7 +51,7 @@ impl<H: Handler> Reactor<H> {
             entered = self.io.flow.enter(id, from, now);
         }
         match entered {
-            // Without it nothing is ever heard of this connection, and nobody heard of it yet.
+            // Without it nothing is ever heard of this connection, and the handler has not heard of it yet.
             Ok(()) => _ = self.io.begin(id),
             Err(refusal) => {
                 self.io.give_up(id, Ending::Reset);

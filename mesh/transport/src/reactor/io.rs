@@ -62,14 +62,14 @@ impl Io {
             return true;
         }
         put(&mut conn.link);
-        conn.queued += 1;
+        conn.dues.queued += 1;
         let owed = conn.link.unsent_bytes();
         if conn.kind == Kind::Link && owed > self.flow.settings.link_bytes.saturating_mul(2) {
             self.flow.end(id, Closed::Overflowed);
             return true;
         }
-        let early = conn.queued >= EARLY_MESSAGES && conn.queued.is_power_of_two();
-        let eager = (early || owed > EAGER_WRITE_BYTES) && !conn.wants_write;
+        let early = conn.dues.queued >= EARLY_MESSAGES && conn.dues.queued.is_power_of_two();
+        let eager = (early || owed > EAGER_WRITE_BYTES) && !conn.dues.wants_write;
         let grown = conn.owed() > conn.counted.unsent + EAGER_WRITE_BYTES;
         if !conn.listed {
             conn.listed = true;
@@ -100,7 +100,7 @@ impl Io {
 
     /// Bytes that are being made for a connection.
     pub fn withheld(&mut self, id: ConnId) -> usize {
-        self.flow.table.get(id).map_or(0, |conn| conn.withheld)
+        self.flow.table.get(id).map_or(0, |conn| conn.dues.withheld)
     }
 
     /// Whether guests are owed more than [`super::Settings::unsent_total_bytes`].
@@ -172,7 +172,7 @@ impl Io {
     /// To be kept by what a message of this connection waits in, until it is answered: see
     /// [`super::Settings::in_flight`].
     pub fn ticket(&mut self, id: ConnId) -> Option<Ticket> {
-        self.flow.table.get(id).map(|conn| conn.under_way.ticket())
+        self.flow.table.get(id).map(|conn| conn.gate.under_way.ticket())
     }
 
     /// Connections that are not read because too much of what they sent is under way.

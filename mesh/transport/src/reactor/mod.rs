@@ -182,7 +182,7 @@ impl<H: Handler> Reactor<H> {
         Ok(())
     }
 
-    /// When the next turn is wanted, if nothing becomes ready and nobody wakes it.
+    /// When the next turn is wanted, if nothing becomes ready and no other thread wakes it.
     pub fn due(&self, now: Instant) -> Due {
         let Io { flow, .. } = &self.io;
         // What began or ended may have given the handler something to do, which it does in a turn.
@@ -207,7 +207,7 @@ impl<H: Handler> Reactor<H> {
         self.io.kernel.poll(patience.timeout(), &mut self.ready)?;
         let now = self.io.kernel.now();
         if patience == Patience::Polls && self.ready.is_empty() {
-            // Whoever else wants this core has something to do, and we have not: often it is the very client we wait for.
+            // Another thread that wants this core has something to do, and we have not: often it is the very client we wait for.
             self.io.kernel.yield_now();
             let back = self.io.kernel.now();
             self.spin.yielded(back.saturating_duration_since(now));
@@ -254,7 +254,7 @@ impl<H: Handler> Reactor<H> {
 
     /// Connections begin, go on with their handshake, or end: each of these costs as much as a handful of requests, and they come
     /// behind the answers to those who are there. One in a turn, or as many as take an eighth of what these answers took; the
-    /// rest waits for the next turns. So whoever opens and closes connections as fast as he can does not make the others
+    /// rest waits for the next turns. So a peer that opens and closes connections as fast as it can does not make the others
     /// wait, and those who are there do not keep out others by being many.
     fn begin_or_end(&mut self, now: Instant) {
         self.began_or_ended = self.has_beginnings_or_ends() && self.next_kind(now);
@@ -299,9 +299,9 @@ impl<H: Handler> Reactor<H> {
 
     fn ended(&mut self, id: ConnId, reason: &Closed) {
         let Some(conn) = self.io.flow.remove(id) else { return };
-        let got_in = conn.announced || !matches!(reason, Closed::HandshakeTimeout | Closed::MadeRoom);
+        let got_in = conn.is_announced() || !matches!(reason, Closed::HandshakeTimeout | Closed::MadeRoom);
         self.io.kernel.close(id.index(), if got_in { Ending::Orderly } else { Ending::Reset });
-        let event = if conn.announced || matches!(conn.origin, Origin::Opened(_)) {
+        let event = if conn.is_announced() || matches!(conn.origin, Origin::Opened(_)) {
             Event::Closed(id, conn.origin, reason)
         } else {
             Event::Failed(conn.origin, reason)

@@ -41,9 +41,9 @@ impl<H: Handler> Reactor<H> {
             if !conn.takes_input() {
                 return;
             }
-            if !std::mem::take(&mut conn.backlog) {
-                if conn.unparsed.is_empty() {
-                    let reads = conn.supply != Supply::Dry && std::mem::take(&mut may_read);
+            if !std::mem::take(&mut conn.intake.backlog) {
+                if conn.intake.unparsed.is_empty() {
+                    let reads = conn.intake.supply != Supply::Dry && std::mem::take(&mut may_read);
                     if !reads || !self.take_in(id, now) {
                         return;
                     }
@@ -68,15 +68,15 @@ impl<H: Handler> Reactor<H> {
             Ok(n) => {
                 self.io.read_at = self.io.kernel.now();
                 if n < self.scratch.len() {
-                    conn.supply.short_read();
+                    conn.intake.supply.short_read();
                 }
-                conn.unparsed = Bytes::copy_from_slice(self.scratch.get(..n).unwrap_or_default());
+                conn.intake.unparsed = Bytes::copy_from_slice(self.scratch.get(..n).unwrap_or_default());
                 if n >= PROGRESS_BYTES {
                     conn.heard = now;
                 }
                 return true;
             }
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => conn.supply = Supply::Dry,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => conn.intake.supply = Supply::Dry,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) => self.io.flow.end(id, Closed::Io(e.kind())),
         }
@@ -86,8 +86,9 @@ impl<H: Handler> Reactor<H> {
     /// Has the codec make messages of a piece of what was read.
     fn parse(&mut self, id: ConnId, now: Instant) -> Result<(), Closed> {
         let Some(conn) = self.io.flow.table.get(id) else { return Ok(()) };
-        let piece = conn.unparsed.len().min(CODEC_BYTES.max(conn.link.left_of_frame()));
-        let parsed = conn.link.receive(conn.unparsed.split_to(piece));
+        let unparsed = &mut conn.intake.unparsed;
+        let piece = unparsed.len().min(CODEC_BYTES.max(conn.link.left_of_frame()));
+        let parsed = conn.link.receive(unparsed.split_to(piece));
         if conn.link.is_between_messages() {
             conn.heard = now;
         }
@@ -105,12 +106,12 @@ impl<H: Handler> Reactor<H> {
             let in_flight = self.io.flow.settings.in_flight;
             let Some(conn) = self.io.flow.table.get(id) else { return false };
             let origin = conn.origin;
-            if conn.under_way.count() >= in_flight && conn.kind == Kind::Guest {
+            if conn.gate.under_way.count() >= in_flight && conn.kind == Kind::Guest {
                 self.io.flow.pause(id);
                 return false;
             }
             if *left == 0 || !conn.takes_input() {
-                conn.backlog = true;
+                conn.intake.backlog = true;
                 return false;
             }
             let incoming = match conn.link.poll() {

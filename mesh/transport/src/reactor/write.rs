@@ -34,7 +34,7 @@ fn drain(kernel: &mut dyn Kernel, key: usize, conn: &mut Conn) -> Result<(), Clo
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             // A connection that is still being opened; its first writability event comes later.
-            Err(e) if e.kind() == io::ErrorKind::NotConnected && !conn.announced => break,
+            Err(e) if e.kind() == io::ErrorKind::NotConnected && !conn.is_announced() => break,
             Err(e) => return Err(Closed::Io(e.kind())),
         }
     }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use statemesh_protocol::request::{Op, Request};
+use statemesh_protocol::request_parts::Answering;
 use statemesh_protocol::request_writer::Ask;
 
 /// Where the instance is served elsewhere it is asked after again so soon, and then less and less often.
@@ -33,7 +34,8 @@ impl Inquiry {
     pub(super) fn new(request: &Request<'_>, until: Instant) -> Self {
         let mut question = Vec::new();
         let about = Ask::about(Op::Get, request.encoding, &request.machine, &request.key);
-        Ask { until: request.until, ..about }.write(0, &mut question);
+        let answer = Answering { until: request.answer.until, ..Answering::default() };
+        Ask { answer, ..about }.write(0, &mut question);
         Self {
             question: question.into(),
             again: until,

@@ -40,7 +40,7 @@ fn place_of(token: u64) -> (usize, u64) {
 impl Worker {
     /// Where the reply of a request goes that may wait. None if it was refused.
     pub(super) fn may_wait_until(&mut self, request: &Request<'_>, reply_to: ReplyTo, io: &mut Io) -> Option<ReplyTo> {
-        let Some(until) = request.until else { return Some(reply_to) };
+        let Some(until) = request.answer.until else { return Some(reply_to) };
         if !matches!(request.op, Op::Send | Op::Start | Op::Get) || matches!(reply_to, ReplyTo::Wait(_)) {
             return Some(reply_to);
         }
@@ -56,7 +56,7 @@ impl Worker {
             return None;
         }
         let max = self.shared.options.limits.wait;
-        let within = request.within_ms.map_or(USUAL.min(max), Duration::from_millis);
+        let within = request.answer.within_ms.map_or(USUAL.min(max), Duration::from_millis);
         if within > max {
             let message = format!("\"within\" must be at most {} milliseconds (limits.wait)", max.as_millis());
             self.fail(asked, ErrorCode::WrongType, &message, "wait for less, and ask again when that is over", io);
