@@ -223,7 +223,7 @@ impl Worker {
 
     /// Tells new keys to their standbys, in the turn in which the clients hear of them.
     fn send_noted_keys(&mut self, io: &mut Io) {
-        for (member, body) in self.outgoing.take_keys() {
+        while let Some((member, body)) = self.outgoing.pop_keys() {
             self.send_keys(member, &body, io);
         }
     }

@@ -77,9 +77,14 @@ impl Outgoing {
         (body.len() >= FRAME_BYTES).then(|| std::mem::take(body))
     }
 
-    /// Takes out the keys that were noted, by standby.
-    pub(super) fn take_keys(&mut self) -> impl Iterator<Item = (u32, Vec<u8>)> + use<> {
-        std::mem::take(&mut self.keys).into_iter().filter(|(_, body)| !body.is_empty())
+    /// Takes out the keys that were noted for one standby, the first one of those that have any.
+    pub(super) fn pop_keys(&mut self) -> Option<(u32, Vec<u8>)> {
+        while let Some((standby, body)) = self.keys.pop_first() {
+            if !body.is_empty() {
+                return Some((standby, body));
+            }
+        }
+        None
     }
 
     fn flush_with(&mut self, reactor: usize, mut send: impl FnMut(Command) -> Result<(), Command>) {
