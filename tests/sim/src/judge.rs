@@ -295,7 +295,7 @@ impl Judge {
             by_key.entry(attempt.key.clone()).or_default().push(attempt.clone());
         }
         for (key, attempts) in &by_key {
-            // A key that nobody read in the end is not judged by its end.
+            // A key that was not read in the end is not judged by its end.
             let Some(log) = self.finals.get(key).cloned() else { continue };
             let said = self.seen.get(key).map_or(&[][..], Vec::as_slice);
             let found = Case { key, attempts, said, log, terms }.judge();
@@ -605,7 +605,7 @@ impl Case<'_> {
     }
 
     /// A reply does not name its own life as gone with an owner, as a whole, if all that was answered in it is there. Of a later
-    /// transition it may: nobody knows whether that owner answered anything from there on.
+    /// transition it may: it is not known whether that owner answered anything from there on.
     fn what_is_there_is_not_named(&self, found: &mut Vec<String>) {
         let there: BTreeSet<u64> = self.log.iter().flatten().copied().collect();
         for attempt in self.attempts {
@@ -630,7 +630,7 @@ impl Case<'_> {
         }
     }
 
-    /// Whether an event was told: nobody read a reply to it.
+    /// Whether an event was told: it has no reply.
     fn is_told(&self, event: u64) -> bool {
         self.attempts.iter().any(|a| a.event == Some(event) && a.told)
     }
