@@ -368,7 +368,7 @@ impl Machine {
         if let Some(state) = self.states.iter().find(|state| state.id == name) {
             return Some(&state.id);
         }
-        let path = crate::state_path::split_path(name);
+        let path = crate::definition::state_path::split_path(name);
         let (first, rest) = path.split_first()?;
         let mut found = self.states.iter().position(|state| state.id == first.as_str())? as StateIx;
         for key in rest {

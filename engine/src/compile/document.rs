@@ -2,9 +2,9 @@
 
 use super::names::Names;
 use super::{Compiled, Compiler, Resolve};
-use crate::diagnostics::{Diagnostic, Severity};
+use crate::definition::diagnostics::{Diagnostic, Severity};
+use crate::definition::json_pos::{Document, Kind, Node, position};
 use crate::expression::{Template, expression_of};
-use crate::json_pos::{Document, Kind, Node, position};
 use crate::limits::Limits;
 use crate::machine::{ChildMachine, Machine};
 use sha2::{Digest, Sha256};

@@ -1,7 +1,7 @@
 //! What compiles but is probably not meant: unreachable states, transitions that are never taken, `always` without end.
 
 use super::Compiler;
-use crate::diagnostics::Severity;
+use crate::definition::diagnostics::Severity;
 use crate::event_names::EventIx;
 use crate::machine::{Action, Delay, Machine, State, StateKind, Transition, TransitionIx};
 use crate::state_set::{StateIx, StateSet};

@@ -1,8 +1,9 @@
 //! `@statemesh`: what is our own in a definition. A key or value that cannot be honoured is refused: who wrote it relies on it.
 
-use super::{Compiler, keys};
-use crate::diagnostics::{Severity, did_you_mean};
-use crate::json_pos::{Member, Node};
+use super::Compiler;
+use crate::definition::diagnostics::{Severity, did_you_mean};
+use crate::definition::json_pos::{Member, Node};
+use crate::definition::keys;
 use crate::machine::Faults;
 
 /// What a definition decides besides its chart.

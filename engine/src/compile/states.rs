@@ -4,10 +4,11 @@ use super::Compiler;
 use super::expressions::Place;
 use super::transitions::{Descriptors, Own, ROUTE_EVENT, both};
 use super::tree::DraftKind;
-use crate::delay_text::{javascript_number, javascript_number_text, milliseconds, parse_duration};
-use crate::diagnostics::did_you_mean;
+use crate::definition::delay_text::{javascript_number, javascript_number_text, milliseconds, parse_duration};
+use crate::definition::diagnostics::did_you_mean;
+use crate::definition::json_pos::{Kind, Node};
+use crate::definition::keys;
 use crate::event_names::is_wildcard;
-use crate::json_pos::{Kind, Node};
 use crate::machine::{Action, After, Delay, Guard, Initial, Invoke, State, StateKind, TransitionIx, sort_wildcards};
 use crate::state_set::StateIx;
 use statemesh_expr::{Str, Value};
@@ -98,7 +99,7 @@ impl<'d> Compiler<'d> {
             if descriptor.is_empty() {
                 let message = "an event type cannot be empty".to_owned();
                 self.report(
-                    crate::diagnostics::Severity::Error,
+                    crate::definition::diagnostics::Severity::Error,
                     offset,
                     "empty_event",
                     message,
@@ -121,7 +122,7 @@ impl<'d> Compiler<'d> {
         }
         let message = format!("{descriptor:?} is no wildcard: it matches only an event of exactly that type");
         let hint = "a wildcard is \"*\", or \"a.b.*\" for all that begins with a.b".to_owned();
-        self.report(crate::diagnostics::Severity::Warning, offset, "literal_wildcard", message, Some(hint));
+        self.report(crate::definition::diagnostics::Severity::Warning, offset, "literal_wildcard", message, Some(hint));
     }
 
     /// `onDone` of the state, and `onDone`, `onError`, `onSnapshot` of what it invokes.
@@ -270,11 +271,17 @@ impl<'d> Compiler<'d> {
             Some(_) => {}
         }
         let members = node.members().unwrap_or(&[]).iter();
-        for member in members.filter(|member| super::keys::NOT_OF_A_CHOICE.contains(&member.key.as_str())) {
+        for member in members.filter(|member| keys::NOT_OF_A_CHOICE.contains(&member.key.as_str())) {
             let message =
                 format!("a state of type \"choice\" cannot have {:?}: it is left as soon as it is entered", member.key);
             let hint = Some("put it on the states that the branches lead to".to_owned());
-            self.report(crate::diagnostics::Severity::Error, member.key_offset, "unexpected_key", message, hint);
+            self.report(
+                crate::definition::diagnostics::Severity::Error,
+                member.key_offset,
+                "unexpected_key",
+                message,
+                hint,
+            );
         }
         choice
     }
@@ -336,7 +343,7 @@ impl<'d> Compiler<'d> {
                 self.error(item, "wrong_type", format!("`invoke` must be an object, not {}", item.type_name()), None);
                 continue;
             }
-            self.check_keys(item, &[super::keys::INVOKE]);
+            self.check_keys(item, &[keys::INVOKE]);
             if let Some(key) = item.get("registryKey") {
                 let message = "`registryKey` is kept, not interpreted: nothing here finds a machine by it";
                 self.warning(key, "unused_key", message, Some("`id` names the child for its parent".to_owned()));
@@ -360,7 +367,7 @@ impl<'d> Compiler<'d> {
         let initial = node.get("initial")?;
         let (target, actions) = match &initial.kind {
             Kind::Object(_) => {
-                self.check_keys(initial, &[super::keys::INITIAL]);
+                self.check_keys(initial, &[keys::INITIAL]);
                 (initial.get("target")?, initial.get("actions"))
             }
             _ => (initial, None),

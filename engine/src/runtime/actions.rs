@@ -2,7 +2,7 @@
 
 use super::macrostep::{Actor, Current};
 use super::scratch::{Deferred, Fault, Kin, Phase, Recipient, Undo, failure, limit};
-use crate::delay_text::parse_duration;
+use crate::definition::delay_text::parse_duration;
 use crate::event::Effect;
 use crate::expression::Template;
 use crate::instance::{Queued, ROOT};
@@ -248,7 +248,7 @@ impl Actor<'_, '_> {
         let value = self.evaluate(template, event, params)?;
         let parsed = match &value {
             Value::Str(text) => parse_duration(text),
-            number => number.as_f64().filter(|ms| !ms.is_nan()).map(crate::delay_text::milliseconds),
+            number => number.as_f64().filter(|ms| !ms.is_nan()).map(crate::definition::delay_text::milliseconds),
         };
         parsed.ok_or_else(|| failure("bad_delay", &format!("{value} is no delay in milliseconds")))
     }

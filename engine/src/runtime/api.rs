@@ -2,6 +2,7 @@
 
 use super::commit::Finished;
 use super::fast::Fast;
+use super::macrostep::{Actor, Current};
 use super::output::Output;
 use super::scratch::undo_to;
 use super::tree::Tree;
@@ -137,6 +138,17 @@ impl Machine {
         instance.actor.context = context;
         let message = "the instance with its children and timers grows too large";
         Err(StepError::Limit { limit: "instance_bytes_max", maximum: maximum as u64, message })
+    }
+
+    /// Lets `look` see an instance as a step on `event` would begin with it.
+    pub(crate) fn look(
+        &self,
+        instance: &Instance,
+        event: &Event<'_>,
+        look: impl FnOnce(&mut Actor<'_, '_>, &Current<'_>),
+    ) {
+        let mut out = Output::new();
+        Tree::new(self, instance, instance.context().clone(), Millis(0), &mut out).look(event, look);
     }
 
     fn blank(&self) -> Instance {

@@ -8,7 +8,7 @@ use crate::state_set::StateIx;
 use statemesh_expr::Value;
 
 impl Actor<'_, '_> {
-    pub(super) fn holds(&mut self, guard: &Guard, event: &Current<'_>, params: &Value) -> Result<bool, Fault> {
+    pub(crate) fn holds(&mut self, guard: &Guard, event: &Current<'_>, params: &Value) -> Result<bool, Fault> {
         Ok(match guard {
             Guard::Expression(program) => {
                 let scope =

@@ -1,12 +1,12 @@
 //! What the definition says of the states that are active: their ids, tags, `meta` and descriptions.
 
-use crate::diagnostics::closest;
+use crate::definition::diagnostics::closest;
 use crate::instance::Instance;
 use crate::machine::Machine;
 use crate::state_set::{StateIx, StateSet};
 use statemesh_expr::{Str, Value};
 
-/// Names that a misspelt one is compared with at most: a comparison takes microseconds, and whoever sends requests can ask for it.
+/// Names that a misspelt one is compared with at most: a comparison takes microseconds, and every client can ask for it.
 const LOOKED_AT: usize = 256;
 
 impl Machine {

@@ -1,8 +1,8 @@
 //! A definition from XState's JSON. Both versions' are read as they are; what `export` put into `meta` is put back.
 
 use super::indent;
-use crate::diagnostics::{Diagnostic, Severity};
-use crate::json_pos::{Document, position};
+use crate::definition::diagnostics::{Diagnostic, Severity};
+use crate::definition::json_pos::{Document, position};
 use crate::limits::Limits;
 use statemesh_expr::{List, Map, Str, Value};
 

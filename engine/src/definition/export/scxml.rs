@@ -4,8 +4,8 @@
 
 use super::ecmascript::{of_cel, of_value};
 use super::{ExportFormat, Exported, OTHERWISE};
-use crate::diagnostics::{Diagnostic, Severity};
-use crate::json_pos::{Document, Node};
+use crate::definition::diagnostics::{Diagnostic, Severity};
+use crate::definition::json_pos::{Document, Node};
 use crate::machine::Machine;
 use statemesh_expr::{Map, Str, Value};
 use std::collections::HashMap;
@@ -499,8 +499,8 @@ impl Writer<'_> {
         let named = named.map(|named| named.get("duration").unwrap_or(named));
         let delay = named.unwrap_or(delay);
         let constant = match delay.as_str() {
-            Some(text) => crate::delay_text::parse_duration(text),
-            None => delay.as_f64().map(crate::delay_text::milliseconds),
+            Some(text) => crate::definition::delay_text::parse_duration(text),
+            None => delay.as_f64().map(crate::definition::delay_text::milliseconds),
         };
         match constant {
             Some(ms) => Some(format!("delay=\"{ms}ms\"")),

@@ -1,7 +1,7 @@
 //! A JSON Schema (draft 2020-12) of the definition format, for editors. It is generated from the same lists of keys
 //! that the compiler checks names against, so the two cannot drift apart.
 
-use crate::compile::keys::{self, BuiltIn, Key, Shape};
+use crate::definition::keys::{self, BuiltIn, Key, Shape};
 use statemesh_expr::{List, Map, Value};
 
 /// The schema as JSON text.

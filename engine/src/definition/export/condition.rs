@@ -1,8 +1,8 @@
 //! Guards, `matches` and values as one CEL expression, where the other side has no words for their parts.
 
 use super::{Export, expression, object};
+use crate::definition::json_pos::{Kind, Node};
 use crate::expression::expression_of;
-use crate::json_pos::{Kind, Node};
 use statemesh_expr::{Map, Value};
 
 impl Export<'_> {

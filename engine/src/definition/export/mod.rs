@@ -9,9 +9,9 @@ mod scxml;
 mod xstate5;
 mod xstate6;
 
-use crate::diagnostics::{Diagnostic, Severity};
+use crate::definition::diagnostics::{Diagnostic, Severity};
+use crate::definition::json_pos::{Document, Kind, Member, Node};
 use crate::expression::expression_of;
-use crate::json_pos::{Document, Kind, Member, Node};
 use crate::machine::Machine;
 use crate::state_set::StateIx;
 use statemesh_expr::{List, Map, Str, Value};
@@ -213,7 +213,7 @@ impl Export<'_> {
     fn after(&mut self, node: &Node, into: &mut Map) {
         let mut after = into.get("after").and_then(Value::as_map).cloned().unwrap_or_default();
         for member in node.members().unwrap_or(&[]) {
-            let key = match crate::delay_text::parse_duration(&member.key) {
+            let key = match crate::definition::delay_text::parse_duration(&member.key) {
                 // Names come before durations.
                 Some(ms) if !self.is_six() && !self.is_delay(&member.key) => Str::new(ms.to_string()),
                 _ => member.key.clone(),
@@ -353,8 +353,8 @@ fn reads_context(node: &Node) -> bool {
 
 fn constant_delay(node: &Node) -> Option<u64> {
     match node.as_str() {
-        Some(text) => crate::delay_text::parse_duration(text),
-        None => node.as_f64().map(crate::delay_text::milliseconds),
+        Some(text) => crate::definition::delay_text::parse_duration(text),
+        None => node.as_f64().map(crate::definition::delay_text::milliseconds),
     }
 }
 

@@ -1,12 +1,12 @@
 //! What an event would do to an instance, and why.
 
+use super::selection_trace::{TraceEntry, Verdict};
+use crate::definition::json_pos::Document;
 use crate::error::StepError;
 use crate::event::{Effect, Event, Millis, Status};
 use crate::instance::Instance;
-use crate::json_pos::Document;
 use crate::machine::{Faults, Machine};
 use crate::runtime::Output;
-use crate::runtime::selection_trace::{TraceEntry, Verdict};
 use statemesh_expr::{List, Map, Str, Value};
 use std::fmt;
 

@@ -1,13 +1,10 @@
 //! The selection trace: which transitions a selection looked at, and what became of each. It is the part of `explain` that has to
 //! evaluate guards.
 
-use super::macrostep::{Actor, Current};
-use super::output::Output;
-use super::scratch::Fault;
-use super::tree::Tree;
-use crate::event::{Event, Millis};
+use crate::event::Event;
 use crate::instance::Instance;
 use crate::machine::{Guard, Machine, StateKind, TransitionIx};
+use crate::runtime::{Actor, Current, Fault};
 use crate::state_set::StateIx;
 use statemesh_expr::Value;
 
@@ -32,13 +29,8 @@ pub(crate) struct TraceEntry {
 impl Machine {
     /// The candidates for an event in the order in which a step would try them, up to the ones it would take.
     pub(crate) fn trace_selection(&self, instance: &Instance, event: &Event<'_>) -> Vec<TraceEntry> {
-        let mut out = Output::new();
-        let mut tree = Tree::new(self, instance, instance.context().clone(), Millis(0), &mut out);
         let mut found = Vec::new();
-        tree.look(event, |actor, current| {
-            actor.trace_below(0, current, &mut found);
-            Ok(())
-        });
+        self.look(instance, event, |actor, current| _ = actor.trace_below(0, current, &mut found));
         found
     }
 }

@@ -1,6 +1,6 @@
 //! The order in which definitions compile that invoke each other's machines: those that are invoked come first.
 
-use crate::json_pos::Document;
+use crate::definition::json_pos::Document;
 use crate::limits::Limits;
 use crate::machine::Machine;
 use std::cell::RefCell;
@@ -30,7 +30,7 @@ impl Named {
         let document = Document::parse(source, limits.definition_depth_max).ok();
         let id = document.as_ref().and_then(|document| document.root.get("id")?.as_str().map(str::to_owned));
         let invokes = RefCell::default();
-        // What is wrong with it is said by whoever compiles it in the end.
+        // What is wrong with it is said when it is compiled in the end.
         let _ = Machine::compile(source, &limits, &|name| {
             BTreeSet::insert(&mut invokes.borrow_mut(), name.to_owned());
             None
@@ -69,7 +69,7 @@ fn first_waited_for(named: &[Named], left: &[usize], one: usize) -> Option<usize
     left.iter().find(waits).copied()
 }
 
-/// Each of those that are left waits for another one: whoever goes from one to the next comes back somewhere.
+/// Each of those that are left waits for another one, so the way from one to the next comes back somewhere.
 fn circle(named: &[Named], left: &[usize]) -> Circle {
     let (mut way, mut at) = (Vec::new(), left.first().copied());
     while let Some(one) = at.filter(|one| !way.contains(one)) {

@@ -1,6 +1,6 @@
 //! The little of ECMAScript that is CEL too: literals, ids of data, arithmetic without division, comparison and logic.
 
-use crate::export::{expression, many, object};
+use crate::definition::export::{expression, many, object};
 use statemesh_expr::Value;
 
 /// CEL for an expression over these ids of data. `None` if it is more than that.

@@ -3,9 +3,9 @@
 mod expression;
 mod xml;
 
-use crate::diagnostics::{Diagnostic, Severity};
-use crate::export::{indent, many, object};
-use crate::json_pos::position;
+use crate::definition::diagnostics::{Diagnostic, Severity};
+use crate::definition::export::{indent, many, object};
+use crate::definition::json_pos::position;
 use crate::limits::Limits;
 use expression::{to_guard, value_of};
 use statemesh_expr::{Map, Str, Value};
@@ -374,7 +374,7 @@ fn delay_of(element: &Element) -> Converted<Option<i64>> {
         (Some(delay), _) => delay.trim(),
         (None, Some(expr)) => expr.trim().trim_matches('\''),
     };
-    match crate::delay_text::parse_duration(text).and_then(|ms| i64::try_from(ms).ok()) {
+    match crate::definition::delay_text::parse_duration(text).and_then(|ms| i64::try_from(ms).ok()) {
         Some(ms) => Ok(Some(ms)),
         None => not_here(element, format!("the delay {text:?}")),
     }

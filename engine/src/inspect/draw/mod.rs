@@ -63,7 +63,7 @@ impl Machine {
             return found.filter(|state| !self.is_history(*state));
         }
         let mut state = 0;
-        for key in crate::state_path::split_path(path) {
+        for key in crate::definition::state_path::split_path(path) {
             state = self.state(state).children.iter().copied().find(|child| self.state(*child).key == key)?;
         }
         Some(state)

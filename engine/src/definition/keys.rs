@@ -382,7 +382,7 @@ pub(crate) const BUILT_IN_GUARDS: &[BuiltIn] = &[
 pub(crate) struct ForeignAction {
     pub(crate) name: &'static str,
     pub(crate) instead: &'static str,
-    /// Hardly anybody calls an effect of their own like this.
+    /// An effect of a user's own is hardly called like this.
     pub(crate) is_distinct: bool,
 }
 

@@ -7,10 +7,10 @@
 //! end, and `expression` and `values` where an expression had no value.
 
 use crate::compile::Compiled;
-use crate::diagnostics::Diagnostic;
+use crate::definition::diagnostics::Diagnostic;
+use crate::definition::export::ExportFormat;
 use crate::error::StepError;
 use crate::event::{Effect, Event, Millis, Status};
-use crate::export::ExportFormat;
 use crate::instance::Instance;
 use crate::limits::Limits;
 use crate::machine::{Faults, Machine};
@@ -244,7 +244,7 @@ fn batch(line: &[u8], limits: &Limits) -> Result<Vec<u8>, Value> {
 
 /// An SCXML document as a definition.
 fn imported(document: &str, limits: &Limits) -> Result<Vec<u8>, Value> {
-    let text = crate::scxml::import_scxml(document, limits).map_err(|error| diagnostics_value(&[error]))?;
+    let text = crate::definition::scxml::import_scxml(document, limits).map_err(|error| diagnostics_value(&[error]))?;
     Ok([br#"{"imported":"#, text.trim_end().replace('\n', "").as_bytes(), b"}"].concat())
 }
 

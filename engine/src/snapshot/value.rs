@@ -1,7 +1,7 @@
 //! Values inside snapshots. Not MessagePack, which has no unsigned-but-small integers and no spans of time: an expression
 //! must see the same types after a restore as before.
 
-use crate::snapshot::{Reader, RestoreError};
+use super::{Reader, RestoreError};
 use statemesh_expr::{Duration, List, Map, Timestamp, Value};
 
 /// Deeper than any context can become: expressions give at most 64 levels, templates add those of the definition.

@@ -1,7 +1,7 @@
 //! What only XState 6 has, in XState 5's words.
 
 use super::{Export, expression, many, object};
-use crate::json_pos::{Member, Node};
+use crate::definition::json_pos::{Member, Node};
 use statemesh_expr::{Map, Value};
 
 impl Export<'_> {

@@ -1,9 +1,9 @@
-//! The active states and the events of an instance in a few bytes, for whoever keeps many of them: a history, say.
+//! The active states and the events of an instance in a few bytes, for what keeps many of them: a history, say.
 
+use super::{Reader, varint};
 use crate::event::TimerId;
 use crate::instance::{Instance, ROOT, TimerKind};
 use crate::machine::Machine;
-use crate::snapshot::{Reader, varint};
 use crate::state_set::StateSet;
 use statemesh_expr::Str;
 

@@ -3,17 +3,20 @@
 //! Little-endian, lengths as varints, versioned, and bound to the definition by its hash. Timers are stored as the time
 //! that is left, so that they keep it between daemons whose clocks differ. Bytes are checked as if from an enemy.
 
+mod configuration;
+mod value;
+
 use crate::event::{Millis, Status, TimerCommand, TimerId};
 use crate::instance::{ActorState, Aux, Child, Delayed, Extra, HeldTimer, Instance, Queued, ROOT, Timer, TimerKind};
 use crate::limits::Limits;
 use crate::machine::Machine;
 use crate::runtime::Output;
-use crate::snapshot_value::{read_value, write_value};
 use crate::state_set::StateSet;
 use crate::weight;
 use smallvec::SmallVec;
 use statemesh_expr::{Str, Value};
 use std::sync::Arc;
+use value::{read_value, write_value};
 
 const MAGIC: [u8; 2] = *b"SI";
 const VERSION: u8 = 1;

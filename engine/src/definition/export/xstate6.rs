@@ -3,8 +3,8 @@
 
 use super::condition::as_text;
 use super::{Export, expression, many, number, object};
+use crate::definition::json_pos::{Kind, Member, Node};
 use crate::expression::{expression_of, is_dynamic};
-use crate::json_pos::{Kind, Member, Node};
 use crate::machine::StateKind;
 use crate::state_set::StateIx;
 use statemesh_expr::{Map, Str, Value};
