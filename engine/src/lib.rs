@@ -6,7 +6,7 @@
 //! [`Limits`].
 //!
 //! `definition` is what people write, `compile` makes a [`Machine`] of it, `runtime` takes the steps, `snapshot` is an instance as
-//! bytes, `inspect` draws and explains. `compile` and `runtime` meet in `machine` only.
+//! bytes, `inspect` draws and explains. `compile` and `runtime` meet in `machine` and `state` only.
 
 mod compile;
 mod definition;
@@ -23,6 +23,7 @@ mod machine;
 mod runtime;
 mod shapes;
 mod snapshot;
+mod state;
 mod state_set;
 mod state_value;
 mod weight;

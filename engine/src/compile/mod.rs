@@ -50,7 +50,7 @@ impl Compiled {
     /// Decides what becomes of faults, whatever the definition says.
     pub fn set_faults(&mut self, faults: Faults) {
         if let Some(machine) = Arc::get_mut(&mut self.machine) {
-            machine.faults = faults;
+            machine.own.faults = faults;
         }
     }
 }

@@ -9,7 +9,8 @@ use crate::definition::diagnostics::did_you_mean;
 use crate::definition::json_pos::{Kind, Node};
 use crate::definition::keys;
 use crate::event_names::is_wildcard;
-use crate::machine::{Action, After, Delay, Guard, Initial, Invoke, State, StateKind, TransitionIx, sort_wildcards};
+use crate::machine::{Action, After, Delay, Guard, TransitionIx};
+use crate::state::{Done, Initial, Invoke, Key, Notes, Reactions, State, StateKind, sort_wildcards};
 use crate::state_set::StateIx;
 use statemesh_expr::{Str, Value};
 use std::sync::Arc;
@@ -50,25 +51,24 @@ impl<'d> Compiler<'d> {
             exit: exit.into_iter().chain(timers.iter().map(|after| Action::CancelAfter(*after))).collect(),
             initial: self.compile_initial(index, node),
             invokes: invokes.into_iter().map(|(invoke, _)| invoke).collect(),
-            always: always.into(),
-            tags: self.compile_tags(node),
-            meta: node.get("meta").map(Node::to_value),
-            description: node.get("description").and_then(Node::as_str).map(Str::new),
-            output: self.compile_output(index, node, kind),
-            key_json: json_string(&key).into(),
-            key_msgpack: msgpack_string(&key).into(),
-            done_event: self.events.intern(&format!("xstate.done.state.{id}")),
-            descriptors: names,
+            notes: Notes {
+                tags: self.compile_tags(node),
+                meta: node.get("meta").map(Node::to_value),
+                description: node.get("description").and_then(Node::as_str).map(Str::new),
+            },
+            done: Done {
+                output: self.compile_output(index, node, kind),
+                event: self.events.intern(&format!("xstate.done.state.{id}")),
+            },
+            reactions: Reactions { always: always.into(), on, wild, descriptors: names },
             recovers: node.get("onError").is_some(),
             id,
-            key,
+            key: Key::new(key),
             kind,
             parent,
             end,
             children,
             histories,
-            on,
-            wild,
         }
     }
 
@@ -450,22 +450,10 @@ impl<'d> Compiler<'d> {
         }
         let event = self.events.intern(ROUTE_EVENT);
         let Some(root) = states.first_mut() else { return };
-        let mut on: Vec<_> = std::mem::take(&mut root.on).into_vec();
+        let mut on: Vec<_> = std::mem::take(&mut root.reactions.on).into_vec();
         on.retain(|(known, _)| *known != event);
         on.push((event, routes.into()));
         on.sort_by_key(|(event, _)| *event);
-        root.on = on.into();
+        root.reactions.on = on.into();
     }
-}
-
-pub(crate) fn json_string(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    Value::str(text).to_json(&mut bytes);
-    bytes
-}
-
-fn msgpack_string(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    Value::str(text).to_msgpack(&mut bytes);
-    bytes
 }

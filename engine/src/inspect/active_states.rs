@@ -17,7 +17,7 @@ impl Machine {
 
     pub(crate) fn tags_of(&self, active: &StateSet) -> Vec<Str> {
         let mut tags: Vec<Str> =
-            self.active_states(active).flat_map(|state| self.state(state).tags.iter().cloned()).collect();
+            self.active_states(active).flat_map(|state| self.state(state).notes.tags.iter().cloned()).collect();
         // By UTF-16 code units, as JavaScript's sort has it.
         tags.sort_by(|a, b| a.encode_utf16().cmp(b.encode_utf16()));
         tags.dedup();
@@ -26,7 +26,7 @@ impl Machine {
 
     /// Whether an active state has this tag.
     pub fn has_tag(&self, instance: &Instance, tag: &str) -> bool {
-        self.active_states(&instance.actor.active).any(|state| self.state(state).tags.iter().any(|own| own == tag))
+        self.active_states(&instance.actor.active).any(|state| self.state(state).notes.has_tag(tag))
     }
 
     /// Whether the instance is in the state of this path, keys from below the root on, with dots between them: `refunding` or
@@ -43,7 +43,7 @@ impl Machine {
 
     /// Whether a state of the machine has this tag.
     pub fn knows_tag(&self, tag: &str) -> bool {
-        self.states.iter().any(|state| state.tags.iter().any(|own| own == tag))
+        self.states.iter().any(|state| state.notes.has_tag(tag))
     }
 
     /// The path of a state that was probably meant by one that there is not: a misspelt one, or the end of one (`stuck`).
@@ -57,7 +57,7 @@ impl Machine {
 
     /// The tag that was probably meant by one that no state has.
     pub fn tag_like(&self, tag: &str) -> Option<&str> {
-        closest(tag, self.states.iter().flat_map(|state| &state.tags).take(LOOKED_AT).map(Str::as_str))
+        closest(tag, self.states.iter().flat_map(|state| &state.notes.tags).take(LOOKED_AT).map(Str::as_str))
     }
 
     /// Whether this holds of a state of this path.
@@ -81,7 +81,7 @@ impl Machine {
         while let Some(state) = at
             && let Some(parent) = state.parent
         {
-            keys.push(state.key.as_str());
+            keys.push(state.key.text.as_str());
             at = self.states.get(usize::from(parent));
         }
         keys.reverse();
@@ -91,7 +91,7 @@ impl Machine {
     /// The children of a state whose keys the path begins with, each with what is left of it.
     fn states_named<'p>(&self, parent: StateIx, path: &'p str) -> Vec<(StateIx, &'p str)> {
         let named = |child: &StateIx| {
-            let rest = path.strip_prefix(self.state(*child).key.as_str())?;
+            let rest = path.strip_prefix(self.state(*child).key.text.as_str())?;
             let rest = if rest.is_empty() { rest } else { rest.strip_prefix('.').filter(|rest| !rest.is_empty())? };
             Some((*child, rest))
         };
@@ -102,14 +102,14 @@ impl Machine {
     pub fn meta(&self, instance: &Instance) -> Value {
         let with_meta = |state: StateIx| {
             let state = self.state(state);
-            state.meta.clone().map(|meta| (state.id.clone(), meta))
+            state.notes.meta.clone().map(|meta| (state.id.clone(), meta))
         };
         Value::Map(self.active_states(&instance.actor.active).filter_map(with_meta).collect())
     }
 
     /// The `description` of the state with this id.
     pub fn description(&self, id: &str) -> Option<&str> {
-        self.states.iter().find(|state| state.id == id)?.description.as_deref()
+        self.states.iter().find(|state| state.id == id)?.notes.description.as_deref()
     }
 
     /// The ids of the active states, the root's first.

@@ -65,7 +65,7 @@ impl Machine {
     /// Explains what `event` would do. The instance is not changed. An explanation that would have more bytes as JSON than
     /// `output_bytes_max` is refused with `output_too_large`.
     pub fn explain(&self, instance: &Instance, event: &Event<'_>, now: Millis) -> Result<Explanation, StepError> {
-        self.explain_with(instance, event, now, self.faults)
+        self.explain_with(instance, event, now, self.own.faults)
     }
 
     /// The same, as it would be if this became of faults.
@@ -130,7 +130,7 @@ impl Machine {
 
     /// JSON Pointer of what stands at an offset of the definition.
     fn pointer(&self, offset: usize) -> String {
-        match Document::parse(&self.source, self.limits.definition_depth_max) {
+        match Document::parse(&self.identity.source, self.limits.definition_depth_max) {
             Ok(document) => document.pointer(offset),
             Err(_) => String::new(),
         }
@@ -139,7 +139,7 @@ impl Machine {
     fn handled(&self, instance: &Instance) -> Vec<String> {
         let mut handled: Vec<String> = Vec::new();
         for state in instance.actor.active.iter() {
-            for descriptor in &self.state(state).descriptors {
+            for descriptor in &self.state(state).reactions.descriptors {
                 if !handled.iter().any(|known| known == descriptor.as_str()) {
                     handled.push(descriptor.to_string());
                 }

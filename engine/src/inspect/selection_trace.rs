@@ -3,8 +3,9 @@
 
 use crate::event::Event;
 use crate::instance::Instance;
-use crate::machine::{Guard, Machine, StateKind, TransitionIx};
+use crate::machine::{Guard, Machine, TransitionIx};
 use crate::runtime::{Actor, Current, Fault};
+use crate::state::StateKind;
 use crate::state_set::StateIx;
 use statemesh_expr::Value;
 
@@ -52,7 +53,7 @@ impl Actor<'_, '_> {
 
     fn trace_in(&mut self, state: StateIx, event: &Current<'_>, into: &mut Vec<TraceEntry>) -> bool {
         let machine = self.machine;
-        for transition in machine.state(state).candidates(event.known, event.name) {
+        for transition in machine.state(state).reactions.candidates(event.known, event.name) {
             let verdict = match &machine.transition(transition).guard {
                 None => Verdict::Enabled,
                 Some(guard) => self.verdict(guard, event),

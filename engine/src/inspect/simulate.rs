@@ -116,7 +116,7 @@ impl Simulation {
             };
             self.now = self.now.max(deadline);
             if let Err(refused) = self.machine.fire(&mut self.instance, id, self.now, &mut self.out) {
-                if self.machine.faults == Faults::Fail {
+                if self.machine.own.faults == Faults::Fail {
                     return Err(refused);
                 }
                 self.instance.hold(id, &refused);

@@ -102,7 +102,7 @@ impl Machine {
         let context = std::mem::take(&mut instance.actor.context);
         let timers_before = out.timers.len();
         let effects_before = out.effects.len();
-        let faults = out.faults.unwrap_or(self.faults);
+        let faults = out.faults.unwrap_or(self.own.faults);
         let mut tree = Tree::new(self, instance, context, now, out);
         if let Err(error) = take(&mut tree).and_then(|()| tree.check_fault(faults)).and_then(|()| tree.check_output()) {
             instance.actor.context = tree.abandon();
@@ -155,14 +155,14 @@ impl Machine {
         Instance {
             actor: ActorState { active: self.empty_set(), ..ActorState::default() },
             seq: 0,
-            fingerprint: self.fingerprint,
+            fingerprint: self.identity.fingerprint,
             extra: None,
         }
     }
 
     #[inline]
     pub(crate) fn check(&self, instance: &Instance) -> Result<(), StepError> {
-        if instance.fingerprint == self.fingerprint { Ok(()) } else { Err(StepError::WrongMachine) }
+        if instance.fingerprint == self.identity.fingerprint { Ok(()) } else { Err(StepError::WrongMachine) }
     }
 }
 

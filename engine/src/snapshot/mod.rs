@@ -62,7 +62,7 @@ impl Instance {
     pub fn to_bytes(&self, machine: &Machine, now: Millis, out: &mut Vec<u8>) {
         out.extend_from_slice(&MAGIC);
         out.push(VERSION);
-        out.extend_from_slice(&machine.hash);
+        out.extend_from_slice(&machine.identity.hash);
         varint(self.seq, out);
         write_actor(&self.actor, out);
         let Some(extra) = &self.extra else {
@@ -105,7 +105,7 @@ impl Instance {
             VERSION => {}
             other => return Err(RestoreError::UnknownVersion(other)),
         }
-        if reader.take(32)? != machine.hash {
+        if reader.take(32)? != machine.identity.hash {
             return Err(RestoreError::WrongMachine);
         }
         let seq = reader.past()?;
@@ -119,7 +119,7 @@ impl Instance {
         if !reader.bytes.is_empty() {
             return Err(RestoreError::Malformed);
         }
-        let instance = Self { actor, seq, fingerprint: machine.fingerprint, extra };
+        let instance = Self { actor, seq, fingerprint: machine.identity.fingerprint, extra };
         // What runs is bounded alike, so nothing that runs is refused here.
         let more = if instance.is_stuck() { weight::STUCK } else { 0 };
         if instance.weight() > limits.instance_bytes_max.saturating_add(more) {
@@ -183,7 +183,7 @@ fn write_child(child: &Child, out: &mut Vec<u8>) {
     varint(u64::from(child.number), out);
     varint(u64::from(child.parent), out);
     write_bytes(child.name.as_bytes(), out);
-    out.extend_from_slice(&child.machine.hash);
+    out.extend_from_slice(&child.machine.identity.hash);
     out.push(u8::from(child.sync) | u8::from(child.listed) << 1 | u8::from(child.running) << 2);
     if child.running {
         write_actor(&child.state, out);
@@ -379,8 +379,12 @@ impl<'b> Reader<'b> {
             _ => &find_child(extra, parent).ok_or(RestoreError::Malformed)?.machine,
         };
         let limits = &machine.limits;
-        let found: Option<Arc<Machine>> =
-            family.machines.iter().find(|known| known.machine.hash == hash).map(|known| known.machine.clone());
+        let found: Option<Arc<Machine>> = family
+            .named
+            .machines
+            .iter()
+            .find(|known| known.machine.identity.hash == hash)
+            .map(|known| known.machine.clone());
         let machine = found.ok_or(RestoreError::WrongMachine)?;
         let running = flags & 4 != 0;
         let state = if running {

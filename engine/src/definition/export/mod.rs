@@ -44,7 +44,7 @@ pub struct Exported {
 impl Machine {
     /// Writes the definition for another program.
     pub fn export(&self, format: ExportFormat) -> Exported {
-        let Ok(document) = Document::parse(&self.source, self.limits.definition_depth_max) else {
+        let Ok(document) = Document::parse(&self.identity.source, self.limits.definition_depth_max) else {
             return Exported { text: String::new(), lost: Vec::new() };
         };
         if format == ExportFormat::Scxml {

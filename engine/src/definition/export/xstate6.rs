@@ -5,7 +5,7 @@ use super::condition::as_text;
 use super::{Export, expression, many, number, object};
 use crate::definition::json_pos::{Kind, Member, Node};
 use crate::expression::{expression_of, is_dynamic};
-use crate::machine::StateKind;
+use crate::state::StateKind;
 use crate::state_set::StateIx;
 use statemesh_expr::{Map, Str, Value};
 
@@ -49,7 +49,7 @@ impl Export<'_> {
     /// The key of the child that is entered by default.
     fn initial_key(&self, index: StateIx, target: &Node) -> Str {
         let initial = self.machine.states.get(usize::from(index)).and_then(|state| state.initial.as_ref());
-        let key = initial.map(|initial| self.machine.state(initial.target).key.clone());
+        let key = initial.map(|initial| self.machine.state(initial.target).key.text.clone());
         key.or_else(|| target.as_str().map(Str::new)).unwrap_or_default()
     }
 

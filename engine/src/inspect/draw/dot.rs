@@ -1,7 +1,7 @@
 //! Graphviz' DOT.
 
 use super::{Drawing, End, arrows, ends, history_default, inscriptions, name, whole_title};
-use crate::machine::StateKind;
+use crate::state::StateKind;
 use crate::state_set::{StateIx, StateSet};
 
 // From top to bottom, as Mermaid draws: labels are wide, and one after the other they make a chart several times as wide as a page.
@@ -10,7 +10,7 @@ const STYLE: &str = "compound=true; fontname=Helvetica; edge [fontname=Helvetica
 
 impl Drawing<'_> {
     pub(super) fn dot(&mut self, marked: Option<&StateSet>) {
-        self.line(0, &format!("digraph {} {{", quoted(&self.machine.id)));
+        self.line(0, &format!("digraph {} {{", quoted(&self.machine.identity.id)));
         self.line(1, STYLE);
         self.dot_state(0, 1, marked);
         self.dot_arrows();
@@ -38,7 +38,7 @@ impl Drawing<'_> {
         let label = match node.kind {
             StateKind::History(_) if machine.is_deep(state) => "H*".to_owned(),
             StateKind::History(_) => "H".to_owned(),
-            _ => self.dot_label(state, node.key.to_string()),
+            _ => self.dot_label(state, node.key.text.to_string()),
         };
         let leaf = name(End::State(state));
         self.line(depth, &format!("{leaf} [label={}, fillcolor=\"{fill}\"{shape}];", quoted(&label)));
@@ -48,7 +48,7 @@ impl Drawing<'_> {
         let node = self.machine.state(state);
         self.line(depth, &format!("subgraph cluster_{state} {{"));
         let style = if node.kind == StateKind::Parallel { "rounded,filled,dashed" } else { "rounded,filled" };
-        self.line(depth + 1, &format!("label={}; style=\"{style}\"; fillcolor=\"{fill}\";", quoted(&node.key)));
+        self.line(depth + 1, &format!("label={}; style=\"{style}\"; fillcolor=\"{fill}\";", quoted(&node.key.text)));
         self.dot_children(state, depth + 1, marked);
         self.line(depth, "}");
     }

@@ -1,6 +1,7 @@
 //! What a chart says at its states and arrows. Explanations name guards and actions in the same words.
 
-use crate::machine::{Action, Guard, Machine, StateKind, Transition};
+use crate::machine::{Action, Guard, Machine, Transition};
+use crate::state::StateKind;
 use crate::state_set::StateIx;
 use std::fmt::Write;
 
@@ -58,7 +59,7 @@ impl Machine {
         };
         match guard {
             Guard::Expression(program) => program.source().to_owned(),
-            Guard::Call { guard, .. } => self.guards[usize::from(*guard)].name.to_string(),
+            Guard::Call { guard, .. } => self.named.guard(*guard).name.to_string(),
             Guard::And(guards) => list(guards, " && "),
             Guard::Or(guards) => list(guards, " || "),
             Guard::Not(guard) => format!("!{}", self.guard_text(guard)),
@@ -92,7 +93,7 @@ impl Machine {
         Some(match action {
             Action::Effect(effect) => effect.kind(),
             Action::ComputedEffect { kind, .. } => kind,
-            Action::Call { action, .. } => &self.actions[usize::from(*action)].name,
+            Action::Call { action, .. } => &self.named.action(*action).name,
             Action::Assign(_) => "assign",
             Action::Raise { .. } => "raise",
             Action::Cancel { .. } => "cancel",

@@ -1,7 +1,7 @@
 //! Mermaid's `stateDiagram-v2`.
 
 use super::{Drawing, End, arrows, ends, history_default, inscriptions, name, whole_title};
-use crate::machine::StateKind;
+use crate::state::StateKind;
 use crate::state_set::{StateIx, StateSet};
 
 impl Drawing<'_> {
@@ -22,7 +22,7 @@ impl Drawing<'_> {
     fn mermaid_state(&mut self, state: StateIx, depth: usize) {
         let node = self.machine.state(state);
         let is_alone = node.children.is_empty() && self.is_uninscribed(state);
-        self.mermaid_title(End::State(state), &node.key, depth, is_alone);
+        self.mermaid_title(End::State(state), &node.key.text, depth, is_alone);
         if node.children.is_empty() {
             self.mermaid_inscriptions(state, End::State(state), depth);
         } else {
@@ -74,7 +74,12 @@ impl Drawing<'_> {
         }
         for history in &node.histories {
             let kind = if machine.is_deep(*history) { "H*" } else { "H" };
-            self.mermaid_title(End::State(*history), &format!("{} ({kind})", machine.state(*history).key), depth, true);
+            self.mermaid_title(
+                End::State(*history),
+                &format!("{} ({kind})", machine.state(*history).key.text),
+                depth,
+                true,
+            );
         }
     }
 

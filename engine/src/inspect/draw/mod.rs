@@ -9,7 +9,8 @@ mod labels;
 mod mermaid;
 
 use crate::instance::Instance;
-use crate::machine::{Machine, StateKind, Transition};
+use crate::machine::{Machine, Transition};
+use crate::state::StateKind;
 use crate::state_set::{StateIx, StateSet};
 use std::fmt::Write;
 
@@ -64,7 +65,7 @@ impl Machine {
         }
         let mut state = 0;
         for key in crate::definition::state_path::split_path(path) {
-            state = self.state(state).children.iter().copied().find(|child| self.state(*child).key == key)?;
+            state = self.state(state).children.iter().copied().find(|child| self.state(*child).key.text == key)?;
         }
         Some(state)
     }
@@ -117,9 +118,10 @@ fn inscriptions(machine: &Machine, state: StateIx) -> Vec<String> {
     let own = [("entry", &node.entry), ("exit", &node.exit)];
     let own = own.map(|(what, actions)| (what, machine.action_names(actions)));
     let own = own.into_iter().filter(|(_, names)| !names.is_empty()).map(|(what, names)| format!("{what} / {names}"));
-    let invoked = node.invokes.iter().map(|invoke| &machine.machines[usize::from(invoke.machine)].name);
+    let invoked = node.invokes.iter().map(|invoke| &machine.named.machine(invoke.machine).name);
     let invoked = invoked.map(|name| format!("invoke / {name}"));
-    let mut reactions: Vec<_> = node.on.iter().flat_map(|(_, all)| all.iter()).chain(&node.always).copied().collect();
+    let mut reactions: Vec<_> =
+        node.reactions.on.iter().flat_map(|(_, all)| all.iter()).chain(&node.reactions.always).copied().collect();
     // Transitions are numbered in the order of the document.
     reactions.sort_unstable();
     // One that is written for all events of a kind stands under the names of several.
@@ -183,7 +185,7 @@ fn wholes(machine: &Machine) -> StateSet {
 
 /// What the node that stands for a state with child states is called.
 fn whole_title(machine: &Machine, state: StateIx) -> String {
-    format!("{} as a whole", machine.state(state).key)
+    format!("{} as a whole", machine.state(state).key.text)
 }
 
 fn name(end: End) -> String {
