@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::Value;
+use statemesh_load::Place;
 use statemesh_transport::{Message, SocketType};
 
 use crate::daemon;
@@ -99,8 +100,8 @@ pub struct Client {
     first_at: Option<u64>,
     in_flight: usize,
     retries: VecDeque<Retry>,
-    /// What conditions ask for: the last run and seq of each of its keys.
-    heads: Vec<(Option<String>, u64)>,
+    /// What conditions ask for: where each of its keys was last.
+    heads: Vec<Place>,
     /// When it had its last answer.
     pub answered_at: u64,
     /// Times that it gave up its connection for want of an answer.
@@ -128,7 +129,7 @@ impl Client {
             first_at: None,
             in_flight: 0,
             retries: VecDeque::new(),
-            heads: vec![(None, 0); habits.keys.len()],
+            heads: vec![Place::default(); habits.keys.len()],
             habits,
             answered_at: 0,
             gave_up: 0,
@@ -264,7 +265,7 @@ impl Client {
         let Some(attempt) = around.judge.attempt(id) else { return };
         let (event, key, dedup) = (attempt.event, attempt.key.clone(), attempt.dedup);
         match end {
-            End::Done { run, seq, .. } => self.note_head(&key, run, seq),
+            End::Done { said, .. } => self.note_head(&key, said.place),
             End::Refused { code, .. } => {
                 if code == "moved" {
                     self.follow(reply, around);
@@ -280,10 +281,10 @@ impl Client {
         }
     }
 
-    fn note_head(&mut self, key: &str, run: Option<String>, seq: u64) {
+    fn note_head(&mut self, key: &str, place: Place) {
         let at = self.habits.keys.iter().position(|of| of == key);
         if let Some(head) = at.and_then(|at| self.heads.get_mut(at)) {
-            *head = (run, seq);
+            *head = place;
         }
     }
 
@@ -396,7 +397,7 @@ impl Client {
         }
         let at = self.habits.keys.iter().position(|of| of == key).unwrap_or_default();
         match self.heads.get(at) {
-            Some((Some(run), seq)) if *seq > 0 => format!(r#","if_run":"{run}","if_seq":{seq}"#),
+            Some(Place { run: Some(run), seq }) if *seq > 0 => format!(r#","if_run":"{run}","if_seq":{seq}"#),
             _ => String::new(),
         }
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use statemesh_load::Place;
+use statemesh_protocol::run::RunId;
 use statemesh_transport::SocketType;
 
 use crate::daemon;
@@ -63,14 +65,17 @@ impl Watcher {
         let Ok(body) = rmp_serde::from_slice::<serde_json::Value>(body) else {
             return around.judge.wrong(format!("a change of {topic} that is no MessagePack"));
         };
+        let run = body["run"].as_str().and_then(RunId::parse);
+        if run.is_none() && body["run"].is_string() {
+            around.judge.wrong(format!("a change of {topic} with a life that is none: {body}"));
+        }
         let seen = Seen {
             at: around.now,
             reason: body["reason"].as_str().unwrap_or_default().to_owned(),
-            run: body["run"].as_str().map(str::to_owned),
-            seq: body["seq"].as_u64().filter(|_| body["changed"] == true),
+            place: body["seq"].as_u64().filter(|_| body["changed"] == true).map(|seq| Place { run, seq }),
         };
         let dropped = body["dropped"].as_u64().unwrap_or(0);
-        if seen.seq.is_none() && seen.reason == "event" {
+        if seen.place.is_none() && seen.reason == "event" {
             // Effects without a change.
             around.judge.dropped += dropped;
             return;
