@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use statemesh_load::{Answer, Pace, Refusal, Seq, Verdict};
+use statemesh_load::{Answer, Pace, Refusal, Said, Verdict};
 
 /// Bytes of one request.
 pub(crate) const REQUEST_BYTES: usize = 64;
@@ -105,7 +105,7 @@ impl statemesh_load::Work for Turns<'_> {
     fn read(&mut self, reply: &[u8]) -> Option<Answer> {
         let (id, good) = answer(reply)?;
         let refused = || Verdict::Refused(Box::new(Refusal { code: "refused".to_owned(), message: String::new() }));
-        Some(Answer { id, verdict: if good { Verdict::Done } else { refused() }, seq: Seq::default() })
+        Some(Answer { id, verdict: if good { Verdict::Done } else { refused() }, said: Said::default() })
     }
 }
 

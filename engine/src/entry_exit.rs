@@ -2,7 +2,8 @@
 //! (`getTransitionDomain`, `computeExitSet`, `computeEntrySet` in its stateUtils), but for history that leads to a transition's
 //! own source.
 
-use crate::machine::{Machine, StateKind, Transition};
+use crate::machine::{Machine, Transition};
+use crate::state::StateKind;
 use crate::state_set::{StateIx, StateSet};
 
 /// What history states have recorded: by index into [`Machine::history`].

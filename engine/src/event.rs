@@ -139,7 +139,7 @@ pub enum Status {
     Active = 0,
     /// It reached a final state of the root.
     Done = 1,
-    /// An expression failed, or a child did and nobody handled that.
+    /// An expression failed, or a child did and no state handled that.
     Error = 2,
     /// It was stopped from outside.
     Stopped = 3,

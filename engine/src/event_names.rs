@@ -1,6 +1,6 @@
 //! Event names of one machine, interned: a name becomes an index with one hash and, mostly, one comparison.
 
-use statemesh_expr::Str;
+use statemesh_expr::{Str, Value};
 
 /// Index of an event name that the machine knows.
 pub(crate) type EventIx = u32;
@@ -11,6 +11,8 @@ pub(crate) struct EventNames {
     names: Vec<Str>,
     /// A power of two, at most half full.
     table: Vec<Entry>,
+    /// `{"type": NAME}`, for events that have nothing else. Made once all names are known.
+    values: Box<[Value]>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -47,7 +49,7 @@ impl Key {
         Self { first, last, len: bytes.len() as u32 }
     }
 
-    /// The table holds only the definition's own names, so a definition that makes them collide slows down nobody but
+    /// The table holds only the definition's own names, so a definition that makes them collide slows down only
     /// itself, and by no more than its number of names.
     #[inline]
     fn hash(&self, name: &str) -> usize {
@@ -81,6 +83,19 @@ impl EventNames {
 
     pub(crate) fn name(&self, index: EventIx) -> &Str {
         &self.names[index as usize]
+    }
+
+    /// All names are known: makes the events that have nothing but their type.
+    pub(crate) fn complete(mut self) -> Self {
+        let value = |name: &Str| Value::Map([("type", Value::Str(name.clone()))].into_iter().collect());
+        self.values = self.names.iter().map(value).collect();
+        self
+    }
+
+    /// The event of this name that has nothing else.
+    #[inline]
+    pub(crate) fn value(&self, index: EventIx) -> &Value {
+        &self.values[index as usize]
     }
 
     /// The name of an index, if there are so many.

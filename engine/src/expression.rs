@@ -1,6 +1,6 @@
 //! The engine's side of expressions: what an expression may see in which place, and JSON templates that contain some.
 
-use crate::json_pos::{Kind, Node};
+use crate::definition::json_pos::{Kind, Node};
 use statemesh_expr::{Cost, EvalError, List, Map, Payload, Program, Root, Scope, Str, Value};
 
 /// JSON in which `{"@expr": ...}` stands for a value that is computed; parts that are constant are built once.
@@ -54,7 +54,7 @@ impl Template {
 /// What an expression read: the values of `context.a.b` and the like that its text has, by that text.
 #[cold]
 pub(crate) fn values_read(source: &str, scope: &Scope<'_>) -> Map {
-    /// More would not be read by anybody, and each is a search through the event.
+    /// More would not be read, and each is a search through the event.
     const PATHS_MAX: usize = 8;
     const VALUE_BYTES_MAX: usize = 256;
     let mut paths = paths(source);

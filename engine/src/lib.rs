@@ -4,52 +4,44 @@
 //! `start`, `send`, `fire`. A step is a function of the instance, the event and the time that is handed in; what it
 //! wants done comes out in an [`Output`]. There is no I/O, no clock, no thread in here, and everything is bounded by
 //! [`Limits`].
+//!
+//! `definition` is what people write, `compile` makes a [`Machine`] of it, `runtime` takes the steps, `snapshot` is an instance as
+//! bytes, `inspect` draws and explains. `compile` and `runtime` meet in `machine` and `state` only.
 
-mod active_states;
 mod compile;
-mod configuration;
-mod delay_text;
-mod diagnostics;
-mod draw;
+mod definition;
 mod entry_exit;
 mod error;
 mod event;
 mod event_names;
-mod explain;
-mod export;
 mod expression;
 mod fast_table;
+mod inspect;
 mod instance;
-mod json_pos;
 mod limits;
 mod machine;
-mod order;
 mod runtime;
-mod schema;
-mod scxml;
 mod shapes;
-mod simulate;
 mod snapshot;
-mod snapshot_value;
-mod state_path;
+mod state;
 mod state_set;
 mod state_value;
 mod weight;
 
 pub use compile::{Compiled, Resolve};
-pub use diagnostics::{Diagnostic, Severity};
-pub use draw::{DrawError, DrawFormat};
+pub use definition::diagnostics::{Diagnostic, Severity};
+pub use definition::export::{ExportFormat, Exported, OTHERWISE, import, import_as};
+pub use definition::order::{Circle, order};
+pub use definition::schema::json_schema;
+pub use definition::scxml::import_scxml;
 pub use error::StepError;
 pub use event::{Effect, Event, Millis, Status, Step, StepResult, TimerCommand, TimerId};
-pub use explain::{Candidate, Explanation, Outcome};
-pub use export::{ExportFormat, Exported, OTHERWISE, import, import_as};
+pub use inspect::draw::{DrawError, DrawFormat};
+pub use inspect::explain::{Candidate, Explanation, Outcome};
+pub use inspect::simulate::{Simulation, simulate_batch_line};
 pub use instance::Instance;
 pub use limits::Limits;
 pub use machine::{Faults, Machine};
-pub use order::{Circle, order};
 pub use runtime::Output;
-pub use schema::json_schema;
-pub use scxml::import_scxml;
-pub use simulate::{Simulation, simulate_batch_line};
 pub use snapshot::RestoreError;
 pub use statemesh_expr::{Payload, Str, Value};

@@ -1,10 +1,11 @@
 //! A compiled machine: the flat tables that a step walks. Immutable, shared as `Arc<Machine>`.
 
 use crate::event::Effect;
-use crate::event_names::{EventIx, EventNames, is_wildcard, wildcard_matches};
+use crate::event_names::{EventIx, EventNames};
 use crate::expression::Template;
 use crate::fast_table::FastTable;
 use crate::limits::Limits;
+use crate::state::{State, StateKind};
 use crate::state_set::{StateIx, StateSet};
 use statemesh_expr::{Map, Program, Shape, Str, Value};
 use std::sync::Arc;
@@ -15,38 +16,95 @@ pub(crate) type TransitionIx = u32;
 /// A machine compiled from its definition.
 #[derive(Debug)]
 pub struct Machine {
-    pub(crate) id: Str,
-    pub(crate) hash: [u8; 32],
-    /// The hash's first bytes: what an instance carries to tell its machine from another.
-    pub(crate) fingerprint: u32,
-    pub(crate) source: Box<[u8]>,
+    pub(crate) identity: Identity,
     pub(crate) limits: Limits,
+    pub(crate) own: OwnSettings,
     /// What an instance weighs at most that has neither children nor delayed events.
     pub(crate) weight_alone: usize,
-    pub(crate) version: Option<Str>,
     pub(crate) events: EventNames,
-    /// By event: `{"type": NAME}`, for events that have nothing else.
-    pub(crate) event_values: Box<[Value]>,
     pub(crate) states: Box<[State]>,
     pub(crate) transitions: Box<[Transition]>,
-    pub(crate) actions: Box<[NamedAction]>,
-    pub(crate) guards: Box<[NamedGuard]>,
+    pub(crate) named: Named,
     pub(crate) afters: Box<[After]>,
-    pub(crate) machines: Box<[ChildMachine]>,
     pub(crate) history: Box<[History]>,
     /// The targets of the transition into the initial configuration: every initial state, in XState's order.
     pub(crate) initial_targets: Box<[StateIx]>,
     pub(crate) context: Template,
-    pub(crate) has_parallel: bool,
-    pub(crate) has_always: bool,
-    pub(crate) faults: Faults,
-    /// See [`Machine::keep_ms`].
-    pub(crate) keep: Option<u64>,
-    /// Some state has an `onError`.
-    pub(crate) recovers: bool,
+    pub(crate) features: Features,
     pub(crate) fast_table: FastTable,
     /// By active leaf: the state value, where there is no parallel state (else empty).
     pub(crate) leaf_values: Box<[LeafValue]>,
+}
+
+/// What tells a machine from all others.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub(crate) id: Str,
+    pub(crate) hash: [u8; 32],
+    /// The hash's first bytes: what an instance carries to tell its machine from another.
+    pub(crate) fingerprint: u32,
+    pub(crate) version: Option<Str>,
+    pub(crate) source: Box<[u8]>,
+}
+
+impl Identity {
+    /// The identity of a definition whose content has this hash.
+    pub(crate) fn new(id: Str, hash: [u8; 32], version: Option<Str>, source: &[u8]) -> Self {
+        let fingerprint = u32::from_le_bytes([hash[0], hash[1], hash[2], hash[3]]);
+        Self { id, hash, fingerprint, version, source: Box::from(source) }
+    }
+}
+
+/// What a definition decides besides its chart, in `@statemesh`.
+#[derive(Debug, Default)]
+pub(crate) struct OwnSettings {
+    pub(crate) faults: Faults,
+    /// For how long an instance that has ended is kept, in milliseconds; `None`: it does not say.
+    pub(crate) keep_ms: Option<u64>,
+}
+
+/// What a definition gives a name to, and actions, guards and invokes name by index.
+#[derive(Debug)]
+pub(crate) struct Named {
+    pub(crate) actions: Box<[NamedAction]>,
+    pub(crate) guards: Box<[NamedGuard]>,
+    pub(crate) machines: Box<[ChildMachine]>,
+}
+
+impl Named {
+    #[inline]
+    pub(crate) fn action(&self, action: u16) -> &NamedAction {
+        &self.actions[usize::from(action)]
+    }
+
+    #[inline]
+    pub(crate) fn guard(&self, guard: u16) -> &NamedGuard {
+        &self.guards[usize::from(guard)]
+    }
+
+    pub(crate) fn machine(&self, machine: u16) -> &ChildMachine {
+        &self.machines[usize::from(machine)]
+    }
+}
+
+/// What none of the states has need not be looked for in a step.
+#[derive(Debug)]
+pub(crate) struct Features {
+    pub(crate) parallel: bool,
+    pub(crate) always: bool,
+    /// Some state has an `onError`.
+    pub(crate) recovers: bool,
+}
+
+impl Features {
+    /// What these states have.
+    pub(crate) fn of(states: &[State]) -> Self {
+        Self {
+            parallel: states.iter().any(|state| state.kind == StateKind::Parallel),
+            always: states.iter().any(|state| !state.reactions.always.is_empty()),
+            recovers: states.iter().any(|state| state.recovers),
+        }
+    }
 }
 
 /// What becomes of an expression without a value, and the like, that no `onError` handles.
@@ -57,58 +115,6 @@ pub enum Faults {
     Hold,
     /// XState's way: the instance ends with the status `error`.
     Fail,
-}
-
-/// What a state is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum StateKind {
-    Atomic,
-    Compound,
-    Parallel,
-    Final,
-    /// Index into [`Machine::history`].
-    History(u16),
-}
-
-/// A state node. Descendants are the range `ix + 1 .. end`.
-#[derive(Debug)]
-pub(crate) struct State {
-    pub(crate) id: Str,
-    pub(crate) key: Str,
-    pub(crate) kind: StateKind,
-    pub(crate) parent: Option<StateIx>,
-    pub(crate) end: u16,
-    /// Children that are no history states, in document order.
-    pub(crate) children: Box<[StateIx]>,
-    pub(crate) histories: Box<[StateIx]>,
-    pub(crate) entry: Arc<[Action]>,
-    pub(crate) exit: Arc<[Action]>,
-    pub(crate) invokes: Box<[Invoke]>,
-    pub(crate) initial: Option<Initial>,
-    pub(crate) always: Box<[TransitionIx]>,
-    /// Transitions by exact descriptor, sorted by event.
-    pub(crate) on: Box<[(EventIx, Box<[TransitionIx]>)]>,
-    /// Transitions by wildcard, longest descriptor first.
-    pub(crate) wild: Box<[(Str, Box<[TransitionIx]>)]>,
-    /// Descriptors in the order of the definition, for reports.
-    pub(crate) descriptors: Box<[Str]>,
-    /// It has an `onError`: while it is active an expression without a value is an event.
-    pub(crate) recovers: bool,
-    pub(crate) tags: Box<[Str]>,
-    pub(crate) meta: Option<Value>,
-    pub(crate) description: Option<Str>,
-    pub(crate) output: Option<Template>,
-    /// The key as a JSON string and as a MessagePack string.
-    pub(crate) key_json: Box<[u8]>,
-    pub(crate) key_msgpack: Box<[u8]>,
-    /// Raised when the state is done; its event name is `xstate.done.state.ID`.
-    pub(crate) done_event: EventIx,
-}
-
-#[derive(Debug)]
-pub(crate) struct Initial {
-    pub(crate) target: StateIx,
-    pub(crate) actions: Arc<[Action]>,
 }
 
 #[derive(Debug)]
@@ -198,14 +204,6 @@ pub(crate) enum Delay {
     Constant(u64),
     /// An entry of the root's `delays`, or an inline expression.
     Computed(Arc<Template>),
-}
-
-#[derive(Debug)]
-pub(crate) struct Invoke {
-    pub(crate) id: Str,
-    pub(crate) machine: u16,
-    pub(crate) input: Option<Template>,
-    pub(crate) sync: bool,
 }
 
 #[derive(Debug)]
@@ -328,28 +326,28 @@ pub(crate) struct LeafValue {
 impl Machine {
     /// The definition's `id`, `(machine)` if it has none.
     pub fn id(&self) -> &str {
-        &self.id
+        &self.identity.id
     }
 
     /// Hash of the definition's content and of the machines it is bound to: the same on every daemon, whatever the white space
     /// in the text.
     pub fn hash(&self) -> &[u8; 32] {
-        &self.hash
+        &self.identity.hash
     }
 
     /// The machines that it invokes or spawns, by the name that `src` has; each once.
     pub fn children(&self) -> impl ExactSizeIterator<Item = (&str, &Arc<Machine>)> {
-        self.machines.iter().map(|child| (child.name.as_str(), &child.machine))
+        self.named.machines.iter().map(|child| (child.name.as_str(), &child.machine))
     }
 
     /// The definition as it was given.
     pub fn source(&self) -> &[u8] {
-        &self.source
+        &self.identity.source
     }
 
     /// The definition's `version`.
     pub fn version(&self) -> Option<&str> {
-        self.version.as_deref()
+        self.identity.version.as_deref()
     }
 
     /// The bounds it was compiled with, which its instances keep.
@@ -359,7 +357,7 @@ impl Machine {
 
     /// For how long its instances are kept once they have ended, in milliseconds, if the definition says so; [`u64::MAX`]: for ever.
     pub fn keep_ms(&self) -> Option<u64> {
-        self.keep
+        self.own.keep_ms
     }
 
     /// The id of the state that a text such as `#id.path` names.
@@ -368,11 +366,12 @@ impl Machine {
         if let Some(state) = self.states.iter().find(|state| state.id == name) {
             return Some(&state.id);
         }
-        let path = crate::state_path::split_path(name);
+        let path = crate::definition::state_path::split_path(name);
         let (first, rest) = path.split_first()?;
         let mut found = self.states.iter().position(|state| state.id == first.as_str())? as StateIx;
         for key in rest {
-            found = self.state(found).children.iter().copied().find(|child| self.state(*child).key == key.as_str())?;
+            found =
+                self.state(found).children.iter().copied().find(|child| self.state(*child).key.text == key.as_str())?;
         }
         Some(&self.state(found).id)
     }
@@ -421,54 +420,4 @@ impl Machine {
     pub(crate) fn empty_set(&self) -> StateSet {
         StateSet::empty(self.states.len())
     }
-}
-
-impl State {
-    /// The transitions to try for an event, in order: the exact descriptor, then wildcards by length.
-    pub(crate) fn candidates<'m>(
-        &'m self,
-        known: Option<EventIx>,
-        name: &'m str,
-    ) -> impl Iterator<Item = TransitionIx> + 'm {
-        let exact = known.map_or(&[][..], |event| self.exact(event));
-        let wild = self
-            .wild
-            .iter()
-            .filter(move |(descriptor, _)| descriptor != name && wildcard_matches(descriptor, name))
-            .flat_map(|(_, transitions)| transitions.iter());
-        exact.iter().chain(wild).copied()
-    }
-
-    #[inline]
-    pub(crate) fn exact(&self, event: EventIx) -> &[TransitionIx] {
-        // Most states react to a few events: a scan beats a binary search up to about this many.
-        const SCAN_MAX: usize = 8;
-        let found = if self.on.len() <= SCAN_MAX {
-            self.on.iter().find(|(known, _)| *known == event)
-        } else {
-            self.on.binary_search_by_key(&event, |(known, _)| *known).ok().map(|at| &self.on[at])
-        };
-        found.map_or(&[], |(_, transitions)| transitions)
-    }
-
-    /// Nothing happens when it is entered, by default or not, other than that it is.
-    pub(crate) fn is_entered_quietly(&self) -> bool {
-        self.entry.is_empty()
-            && self.invokes.is_empty()
-            && self.kind != StateKind::Final
-            && self.initial.as_ref().is_none_or(|initial| initial.actions.is_empty())
-    }
-
-    /// Nothing happens when it is left, other than that it is.
-    pub(crate) fn is_left_quietly(&self) -> bool {
-        self.exit.is_empty() && self.invokes.is_empty() && self.histories.is_empty()
-    }
-}
-
-/// Orders wildcard descriptors: longest first, as JavaScript counts length; equal ones keep their order.
-pub(crate) fn sort_wildcards(descriptors: &mut [(Str, Box<[TransitionIx]>)]) {
-    descriptors.sort_by_key(|(descriptor, _)| {
-        debug_assert!(is_wildcard(descriptor));
-        std::cmp::Reverse(descriptor.encode_utf16().count())
-    });
 }

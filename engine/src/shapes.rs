@@ -56,7 +56,9 @@ impl Machine {
         let (delay, id) = ids.filter_map(|id| Some((delay(id)?, id))).max_by_key(|(_, id)| id.len())?;
         Some(match field {
             "stateId" => Value::Str(id.clone()),
-            _ => crate::delay_text::javascript_number(delay).map_or_else(|| Value::str(delay), Value::Double),
+            _ => {
+                crate::definition::delay_text::javascript_number(delay).map_or_else(|| Value::str(delay), Value::Double)
+            }
         })
     }
 }

@@ -2,7 +2,8 @@
 
 use crate::event::Status;
 use crate::instance::Instance;
-use crate::machine::{Machine, StateKind};
+use crate::machine::Machine;
+use crate::state::StateKind;
 use crate::state_set::{StateIx, StateSet};
 use statemesh_expr::{List, Map, Value};
 
@@ -65,7 +66,7 @@ impl Machine {
                 };
                 if self.is_atomic(child) {
                     out.truncate(out.len() - 1);
-                    out.extend_from_slice(&self.state(child).key_json);
+                    out.extend_from_slice(&self.state(child).key.json);
                     return;
                 }
                 self.compose_json_member(child, active, out);
@@ -84,7 +85,7 @@ impl Machine {
     }
 
     fn compose_json_member(&self, state: StateIx, active: &StateSet, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.state(state).key_json);
+        out.extend_from_slice(&self.state(state).key.json);
         out.push(b':');
         self.compose_json(state, active, out);
     }
@@ -93,10 +94,10 @@ impl Machine {
         let node = self.state(state);
         match node.kind {
             StateKind::Compound => match self.active_child(state, active) {
-                Some(child) if self.is_atomic(child) => out.extend_from_slice(&self.state(child).key_msgpack),
+                Some(child) if self.is_atomic(child) => out.extend_from_slice(&self.state(child).key.msgpack),
                 Some(child) => {
                     out.push(0x81);
-                    out.extend_from_slice(&self.state(child).key_msgpack);
+                    out.extend_from_slice(&self.state(child).key.msgpack);
                     self.compose_msgpack(child, active, out);
                 }
                 None => out.push(0x80),
@@ -104,7 +105,7 @@ impl Machine {
             StateKind::Parallel => {
                 map_header(node.children.len(), out);
                 for region in &node.children {
-                    out.extend_from_slice(&self.state(*region).key_msgpack);
+                    out.extend_from_slice(&self.state(*region).key.msgpack);
                     self.compose_msgpack(*region, active, out);
                 }
             }
@@ -119,10 +120,10 @@ impl Machine {
 
     fn compose_value(&self, state: StateIx, active: &StateSet) -> Value {
         let node = self.state(state);
-        let member = |child: StateIx| (self.state(child).key.clone(), self.compose_value(child, active));
+        let member = |child: StateIx| (self.state(child).key.text.clone(), self.compose_value(child, active));
         match node.kind {
             StateKind::Compound => match self.active_child(state, active) {
-                Some(child) if self.is_atomic(child) => Value::Str(self.state(child).key.clone()),
+                Some(child) if self.is_atomic(child) => Value::Str(self.state(child).key.text.clone()),
                 child => Value::Map(child.into_iter().map(member).collect::<Map>()),
             },
             StateKind::Parallel => Value::Map(node.children.iter().copied().map(member).collect::<Map>()),

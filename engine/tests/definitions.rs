@@ -31,9 +31,9 @@ fn a_delay_that_cannot_be_read_is_one_mistake() {
     assert_eq!(told, [("bad_delay", Some("write \"PT30M\""))]);
 }
 
-#[test]
-fn each_mistake_has_a_code_and_a_way_out() {
-    let cases = [
+/// Definitions with one mistake each, its code, and the way out where one is told.
+fn mistakes() -> Vec<(String, &'static str, Option<&'static str>)> {
+    vec![
         (with(r#""on":{"E":"c"}"#), "unknown_target", None),
         (
             with(r#""on":{"E":"bb"}"#).replace(r#""b":{}"#, r#""bbb":{}"#).replace(".b", ".bbb"),
@@ -89,8 +89,12 @@ fn each_mistake_has_a_code_and_a_way_out() {
         (r#"{"a":1,"a":2}"#.to_owned(), "duplicate_key", None),
         ("{".to_owned(), "malformed_json", None),
         ("[]".to_owned(), "wrong_type", None),
-    ];
-    for (source, code, hint) in cases {
+    ]
+}
+
+#[test]
+fn each_mistake_has_a_code_and_a_way_out() {
+    for (source, code, hint) in mistakes() {
         let found = findings(&source);
         let matching = found.iter().find(|found| found.code == code);
         let matching = matching.unwrap_or_else(|| panic!("{source} gives {found:?}, not {code}"));

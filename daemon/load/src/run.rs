@@ -188,6 +188,6 @@ fn receive(client: &mut Connection, wait: Duration) -> Result<Option<Message>, C
 /// Sleeps until an answer comes, or for this long.
 fn sleep_until_readable(client: &Connection, limit: Duration) {
     let mut watched = [PollFd::new(client.as_fd(), PollFlags::POLLIN)];
-    // Interrupted or not: whoever called looks at the socket and at the clock.
+    // Interrupted or not: the caller looks at the socket and at the clock.
     let _ = ppoll(&mut watched, Some(TimeSpec::from_duration(limit)), None);
 }

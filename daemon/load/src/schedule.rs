@@ -1,7 +1,7 @@
 //! What leaves when, what is owed, and what is sent again. A value: time comes in.
 //!
 //! A request takes a slot until it is answered for good, and its id carries the slot's number and how many requests this schedule
-//! had made: so answers may come in any order, and an answer to what nobody asked, or nobody asks any more, is seen.
+//! had made: so answers may come in any order, and an answer to no request, or to one that is given up, is seen.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -378,7 +378,7 @@ impl Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history_checker::Seq;
+    use crate::said::Said;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -390,7 +390,7 @@ mod tests {
     }
 
     fn answer(id: u32, verdict: Verdict) -> Answer {
-        Answer { id, verdict, seq: Seq::default() }
+        Answer { id, verdict, said: Said::default() }
     }
 
     fn refusal() -> Box<Refusal> {

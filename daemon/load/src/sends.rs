@@ -1,10 +1,10 @@
 //! Events to instances of one machine, each with a `dedup` token, and the history checker about them; and the look at the instances that
 //! proves the history at the end. Both in MessagePack.
 
-use statemesh_client::answers::Outcome;
 use statemesh_client::{Advice, Ask, Conditions, Encoding, ErrorCode, Event, Fields, Op};
 
-use crate::history_checker::{HistoryChecker, Seq};
+use crate::history_checker::HistoryChecker;
+use crate::said::{Place, Said};
 use crate::schedule::MAX_SLOTS;
 use crate::work::{Answer, Refusal, Verdict, Work};
 
@@ -24,7 +24,7 @@ pub struct Sends {
 }
 
 impl Sends {
-    /// Events of this type to instances that nobody else writes and that do not exist yet (at most [`MAX_SLOTS`]).
+    /// Events of this type to instances that nothing else writes and that do not exist yet (at most [`MAX_SLOTS`]).
     #[must_use]
     pub fn new(machine: &str, event: &str, keys: Vec<String>) -> Self {
         let (counts, checker) = (vec![0; keys.len()], HistoryChecker::new(keys.len()));
@@ -56,8 +56,8 @@ impl Sends {
 
     /// Compares the history with what is there. Says of how many instances that is known.
     pub fn prove(mut self, gets: &Each) -> (HistoryChecker, usize) {
-        let seen = gets.seen.iter().enumerate().filter_map(|(key, seq)| Some((key, (*seq)?)));
-        let known = seen.map(|(key, seq)| self.checker.seen(key, seq)).count();
+        let seen = gets.seen.iter().enumerate().filter_map(|(key, place)| Some((key, (*place)?)));
+        let known = seen.map(|(key, place)| self.checker.seen(key, place)).count();
         (self.checker, known)
     }
 
@@ -83,12 +83,11 @@ impl Work for Sends {
 
     fn read(&mut self, reply: &[u8]) -> Option<Answer> {
         let reply = answer(reply)?;
-        let Outcome { seq, changed, restarted, .. } = Outcome::of(&reply);
-        Some(Answer { id: id(&reply)?, verdict: verdict(&reply), seq: Seq { seq, changed, restarted } })
+        Some(Answer { id: id(&reply)?, verdict: verdict(&reply), said: Said::of(&reply) })
     }
 
     fn done(&mut self, slot: usize, answer: &Answer) {
-        self.checker.acknowledged(slot, answer.seq);
+        self.checker.acknowledged(slot, answer.said);
         self.next(slot);
     }
 
@@ -106,7 +105,7 @@ pub struct Each {
     op: Op,
     machine: String,
     keys: Vec<String>,
-    seen: Vec<Option<u64>>,
+    seen: Vec<Option<Place>>,
     request: Vec<u8>,
 }
 
@@ -133,13 +132,12 @@ impl Work for Each {
         let reply = answer(reply)?;
         let is_missing = reply.refused().is_some_and(|refused| refused.code == Some(ErrorCode::UnknownInstance));
         let verdict = if is_missing { Verdict::Done } else { verdict(&reply) };
-        let seq = Seq { seq: reply.uint("seq").unwrap_or_default(), ..Seq::default() };
-        Some(Answer { id: id(&reply)?, verdict, seq })
+        Some(Answer { id: id(&reply)?, verdict, said: Said::of(&reply) })
     }
 
     fn done(&mut self, slot: usize, answer: &Answer) {
         if let Some(seen) = self.seen.get_mut(slot) {
-            *seen = Some(answer.seq.seq);
+            *seen = Some(answer.said.place);
         }
     }
 }
@@ -210,12 +208,12 @@ mod tests {
     #[test]
     fn a_look_at_the_end_finds_what_is_missing() {
         let mut sends = sends();
-        let seq = Seq { seq: 1, changed: true, restarted: false };
-        sends.done(0, &Answer { id: 0, verdict: Verdict::Done, seq });
+        let said = Said { place: Place { run: None, seq: 1 }, changed: true, ..Said::default() };
+        sends.done(0, &Answer { id: 0, verdict: Verdict::Done, said });
         let mut gets = sends.gets();
         let reply = rmp_serde::to_vec_named(&std::collections::BTreeMap::from([("id", 7)])).unwrap();
         assert_eq!(gets.read(&reply), None);
-        gets.done(0, &Answer { id: 0, verdict: Verdict::Done, seq: Seq::default() });
+        gets.done(0, &Answer { id: 0, verdict: Verdict::Done, said: Said::default() });
         let (checker, known) = sends.prove(&gets);
         assert_eq!((checker.lost, checker.doubled, known), (1, 0, 1));
     }

@@ -1,6 +1,6 @@
 //! What is asked, and what an answer means.
 
-use crate::history_checker::Seq;
+use crate::said::Said;
 
 /// Requests, and how their answers are read.
 pub trait Work {
@@ -28,8 +28,8 @@ pub struct Answer {
     pub id: u32,
     /// What to do about it.
     pub verdict: Verdict,
-    /// Where the instance is now; all zero if that is not looked at.
-    pub seq: Seq,
+    /// What it says of the instance; nothing if that is not looked at.
+    pub said: Said,
 }
 
 /// What to do about an answer.

@@ -52,73 +52,19 @@ fn hostile() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![broken, text, prop::collection::vec(any::<u8>(), 0..80)]
 }
 
+/// What expressions are made of.
+#[rustfmt::skip] // A list.
+const WORDS: &[&str] = &[
+    "context", "event", ".a", ".b", "[0]", "['k']", "1", "2u", "1.5", "'x'", "b'x'", "true", "null", "+", "-",
+    "*", "/", "%", "==", "!=", "<", ">=", "in", "&&", "||", "!", "?", ":", "(", ")", "[", "]", "{", "}", ",",
+    ".size()", "size(", ".map(x, x)", ".all(x, x > 1)", ".exists(y, y)", ".filter(x, x == x)", "has(context.a)",
+    "int(", "string(", "timestamp(", ".matches('a+')", ".?c", "dyn(", "{1: 2}", ".lowerAscii()", "\u{e4}", "\"",
+    "'", "`", "//", "\\", "\n", "r'", "'''", "$", "@", ".", " ",
+];
+
 /// Text that is nearly an expression.
 fn expression() -> impl Strategy<Value = String> {
-    let word = prop::sample::select(vec![
-        "context",
-        "event",
-        ".a",
-        ".b",
-        "[0]",
-        "['k']",
-        "1",
-        "2u",
-        "1.5",
-        "'x'",
-        "b'x'",
-        "true",
-        "null",
-        "+",
-        "-",
-        "*",
-        "/",
-        "%",
-        "==",
-        "!=",
-        "<",
-        ">=",
-        "in",
-        "&&",
-        "||",
-        "!",
-        "?",
-        ":",
-        "(",
-        ")",
-        "[",
-        "]",
-        "{",
-        "}",
-        ",",
-        ".size()",
-        "size(",
-        ".map(x, x)",
-        ".all(x, x > 1)",
-        ".exists(y, y)",
-        ".filter(x, x == x)",
-        "has(context.a)",
-        "int(",
-        "string(",
-        "timestamp(",
-        ".matches('a+')",
-        ".?c",
-        "dyn(",
-        "{1: 2}",
-        ".lowerAscii()",
-        "\u{e4}",
-        "\"",
-        "'",
-        "`",
-        "//",
-        "\\",
-        "\n",
-        "r'",
-        "'''",
-        "$",
-        "@",
-        ".",
-        " ",
-    ]);
+    let word = prop::sample::select(WORDS);
     prop_oneof![prop::collection::vec(word, 0..24).prop_map(|words| words.concat()), "\\PC{0,40}",]
 }
 

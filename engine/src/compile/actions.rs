@@ -1,12 +1,13 @@
 //! Actions: built-in ones, named ones, and everything else, which is an effect.
 
+use super::Compiler;
 use super::addresses::Addressee;
 use super::expressions::Place;
-use super::{Compiler, keys};
-use crate::diagnostics::{Severity, closest, did_you_mean};
+use crate::definition::diagnostics::{Severity, closest, did_you_mean};
+use crate::definition::json_pos::{Kind, Member, Node};
+use crate::definition::keys;
 use crate::event::Effect;
 use crate::expression::{Template, expression_of, is_resolvable};
-use crate::json_pos::{Kind, Member, Node};
 use crate::machine::{Action, Assignment, Field};
 use statemesh_expr::{List, Map, Str, Type, Value};
 
@@ -74,7 +75,7 @@ impl<'d> Compiler<'d> {
     }
 
     /// Reports a built-in action whose name is cut short. An effect may be called `raise` as long as it has none of
-    /// the built-in one's keys; nobody's own action begins with `xstate.`.
+    /// the built-in one's keys; no action of a user's own begins with `xstate.`.
     fn is_built_in_meant(&mut self, node: &'d Node, name: &str) -> bool {
         let keys = || node.members().unwrap_or(&[]).iter().map(|member| member.key.as_str());
         let is_meant = |built_in: &&keys::BuiltIn| {
@@ -91,7 +92,7 @@ impl<'d> Compiler<'d> {
     }
 
     /// Reports what XState itself does in other versions, or where its functions run: as an effect it would do nothing. Its
-    /// prefix is reserved; without it only names that nobody else gives are worth a word.
+    /// prefix is reserved; without it only names that are XState's alone are worth a word.
     fn is_of_another_version(&mut self, node: &'d Node, name: &str, has_params: bool) -> bool {
         if self.names.action_indices.contains_key(name) {
             return false;

@@ -2,9 +2,9 @@
 //! Ids can be computed, so what is found is only worth a warning.
 
 use super::Compiler;
-use crate::diagnostics::{Severity, did_you_mean};
+use crate::definition::diagnostics::{Severity, did_you_mean};
+use crate::definition::json_pos::Node;
 use crate::expression::Template;
-use crate::json_pos::Node;
 use crate::machine::Machine;
 use statemesh_expr::{Str, Value};
 use std::collections::HashSet;

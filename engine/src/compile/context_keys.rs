@@ -1,7 +1,7 @@
 //! Keys of the context that expressions read and nothing ever sets: a slip of the pen that would be an error only when it is run.
 
 use super::Compiler;
-use crate::diagnostics::{Severity, did_you_mean};
+use crate::definition::diagnostics::{Severity, did_you_mean};
 use statemesh_expr::{Str, Value};
 use std::collections::BTreeSet;
 

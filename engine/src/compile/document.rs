@@ -2,11 +2,11 @@
 
 use super::names::Names;
 use super::{Compiled, Compiler, Resolve};
-use crate::diagnostics::{Diagnostic, Severity};
+use crate::definition::diagnostics::{Diagnostic, Severity};
+use crate::definition::json_pos::{Document, Kind, Node, position};
 use crate::expression::{Template, expression_of};
-use crate::json_pos::{Document, Kind, Node, position};
 use crate::limits::Limits;
-use crate::machine::{ChildMachine, Machine};
+use crate::machine::{ChildMachine, Features, Identity, Machine, Named};
 use sha2::{Digest, Sha256};
 use statemesh_expr::{Str, Value};
 use std::collections::HashMap;
@@ -58,10 +58,6 @@ pub(super) fn compile(source: &[u8], limits: &Limits, resolve: &Resolve<'_>) -> 
         }
         _ => Err(diagnostics),
     }
-}
-
-fn named_event(name: &Str) -> Value {
-    Value::Map([("type", Value::Str(name.clone()))].into_iter().collect())
 }
 
 /// What a context looks like: the constant one, or its keys where values are computed.
@@ -123,38 +119,31 @@ impl<'d> Compiler<'d> {
         if self.has_errors() {
             return None;
         }
+        // Ids may be given to any state; the machine's own id is the root's.
+        let id = root.get("id").and_then(Node::as_str).filter(|id| !id.is_empty()).unwrap_or("(machine)");
+        let version = root.get("version").and_then(Node::as_str).map(Str::new);
         let hash = content_hash(root, &self.machines);
-        let has_parallel = states.iter().any(|state| state.kind == crate::machine::StateKind::Parallel);
         let mut machine = Machine {
-            id: states.first()?.id.clone(),
-            hash,
-            fingerprint: u32::from_le_bytes([hash[0], hash[1], hash[2], hash[3]]),
-            source: Box::from(self.document.text()),
+            identity: Identity::new(Str::new(id), hash, version, self.document.text()),
             limits: self.limits.clone(),
+            own,
             weight_alone: 0,
-            version: root.get("version").and_then(Node::as_str).map(Str::new),
-            event_values: self.events.iter().map(named_event).collect(),
-            events: std::mem::take(&mut self.events),
-            has_always: states.iter().any(|state| !state.always.is_empty()),
-            has_parallel,
-            faults: own.faults,
-            keep: own.keep,
-            recovers: states.iter().any(|state| state.recovers),
+            events: std::mem::take(&mut self.events).complete(),
+            features: Features::of(&states),
             states: states.into(),
             transitions: std::mem::take(&mut self.transitions).into(),
-            actions: actions.into(),
-            guards: guards.into(),
+            named: Named {
+                actions: actions.into(),
+                guards: guards.into(),
+                machines: std::mem::take(&mut self.machines).into(),
+            },
             afters: std::mem::take(&mut self.afters).into(),
-            machines: std::mem::take(&mut self.machines).into(),
             history: history.into(),
             initial_targets: Box::default(),
             context,
             fast_table: Default::default(),
             leaf_values: Box::default(),
         };
-        // Ids may be given to any state; the machine's own id is the root's.
-        machine.id =
-            root.get("id").and_then(Node::as_str).filter(|id| !id.is_empty()).map_or(Str::new("(machine)"), Str::new);
         machine.weight_alone = crate::weight::alone(&machine);
         super::plans::precompute(&mut machine);
         self.lint(&machine);

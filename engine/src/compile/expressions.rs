@@ -1,9 +1,10 @@
 //! Expressions of the definition, compiled for the place they stand in, with errors at their place in the text.
 
-use super::{Compiler, keys};
-use crate::diagnostics::{Severity, did_you_mean};
+use super::Compiler;
+use crate::definition::diagnostics::{Severity, did_you_mean};
+use crate::definition::json_pos::Node;
+use crate::definition::keys;
 use crate::expression::{expression_of, is_resolvable};
-use crate::json_pos::Node;
 use statemesh_expr::{CompileError, Env, Program, Root, Type, Value};
 
 /// Where an expression stands, which says what it can see.
@@ -105,7 +106,7 @@ impl<'d> Compiler<'d> {
         }
     }
 
-    /// Arithmetic with a field of the event that nobody asked for: without it the guard is no false one, but a fault.
+    /// Arithmetic with a field of the event whose presence was not asked for: without it the guard is no false one, but a fault.
     fn warn_of_untyped_fields(&mut self, node: &'d Node, program: &Program) {
         let Some(text) = expression_of(node) else { return };
         let source = program.source();

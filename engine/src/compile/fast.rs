@@ -4,7 +4,8 @@
 use crate::event_names::EventIx;
 use crate::fast_table::{FastEntry, FastTable};
 use crate::limits::FAST_ACTIONS_MAX;
-use crate::machine::{Action, Assignment, Machine, StateKind};
+use crate::machine::{Action, Assignment, Machine};
+use crate::state::StateKind;
 use crate::state_set::{StateIx, StateSet};
 use crate::weight::{FAST_EFFECTS_BYTES_MAX, output_fits};
 
@@ -45,9 +46,7 @@ fn size_of_actions(machine: &Machine, actions: &[Action]) -> Option<usize> {
         let size = match action {
             Action::Effect(_) | Action::ComputedEffect { .. } | Action::Emit { .. } | Action::Log { .. } => 1,
             Action::Assign(Assignment::Fields(fields)) if fields.len() == 1 => 1,
-            Action::Call { action, params: None } => {
-                size_of_actions(machine, &machine.actions[usize::from(*action)].body)?
-            }
+            Action::Call { action, params: None } => size_of_actions(machine, &machine.named.action(*action).body)?,
             _ => return None,
         };
         Some(sum.saturating_add(size)).filter(|sum| *sum < FAST_ACTIONS_MAX)
@@ -71,7 +70,7 @@ pub(super) fn size_of_exit(machine: &Machine, state: StateIx) -> Option<usize> {
 /// The table of a machine whose transitions have their plans.
 pub(super) fn table(machine: &Machine) -> FastTable {
     let (states, events) = (machine.states.len(), machine.events.iter().count());
-    if machine.has_parallel || machine.has_always || states > STATES_MAX || states * events > ENTRIES_MAX {
+    if machine.features.parallel || machine.features.always || states > STATES_MAX || states * events > ENTRIES_MAX {
         return FastTable::default();
     }
     let entry = |leaf, event| entry(machine, leaf, event).unwrap_or_default();
@@ -86,8 +85,8 @@ fn entry(machine: &Machine, leaf: StateIx, event: EventIx) -> Option<FastEntry> 
         return None;
     }
     let own = std::iter::once(leaf).chain(machine.ancestors(leaf));
-    let mut states = own.map(|state| machine.state(state)).take_while(|state| state.wild.is_empty());
-    let first = states.find_map(|state| state.exact(event).first())?;
+    let mut states = own.map(|state| machine.state(state)).take_while(|state| state.reactions.wild.is_empty());
+    let first = states.find_map(|state| state.reactions.exact(event).first())?;
     let transition = machine.transition(*first);
     let plan = transition.plan.as_ref().filter(|plan| plan.is_pure && plan.is_simple)?;
     let StateSet::Small(enter) = plan.enter_set else { return None };

@@ -1,10 +1,11 @@
 //! Guards: inline expressions, named ones, and the built-in combinations.
 
+use super::Compiler;
 use super::expressions::Place;
-use super::{Compiler, keys};
-use crate::diagnostics::{Severity, did_you_mean};
+use crate::definition::diagnostics::{Severity, did_you_mean};
+use crate::definition::json_pos::{Kind, Node};
+use crate::definition::keys;
 use crate::expression::is_resolvable;
-use crate::json_pos::{Kind, Node};
 use crate::machine::{Guard, StatePattern};
 use crate::state_set::StateIx;
 
@@ -150,7 +151,8 @@ impl<'d> Compiler<'d> {
     /// A state value relative to `parent`: a key path, or an object of children.
     fn state_pattern(&mut self, node: &'d Node, parent: StateIx) -> Option<StatePattern> {
         match &node.kind {
-            Kind::Str(path) => match self.state_by_path(parent, &crate::state_path::split_path(path), path) {
+            Kind::Str(path) => match self.state_by_path(parent, &crate::definition::state_path::split_path(path), path)
+            {
                 Ok(state) => Some(StatePattern::Active(state)),
                 Err(unresolved) => {
                     self.error(node, "unknown_state", unresolved.message, unresolved.hint);

@@ -2,7 +2,7 @@
 
 use super::Compiler;
 use super::tree::DraftKind;
-use crate::json_pos::Node;
+use crate::definition::json_pos::Node;
 use crate::machine::History;
 use crate::state_set::StateIx;
 

@@ -1,9 +1,10 @@
 //! What compiles but is probably not meant: unreachable states, transitions that are never taken, `always` without end.
 
 use super::Compiler;
-use crate::diagnostics::Severity;
+use crate::definition::diagnostics::Severity;
 use crate::event_names::EventIx;
-use crate::machine::{Action, Delay, Machine, State, StateKind, Transition, TransitionIx};
+use crate::machine::{Action, Delay, Machine, Transition, TransitionIx};
+use crate::state::{State, StateKind};
 use crate::state_set::{StateIx, StateSet};
 
 impl Compiler<'_> {
@@ -11,10 +12,10 @@ impl Compiler<'_> {
         self.lint_root(machine);
         self.lint_reachability(machine);
         for state in &machine.states {
-            for (_, transitions) in &state.on {
+            for (_, transitions) in &state.reactions.on {
                 self.lint_order(machine, transitions);
             }
-            self.lint_order(machine, &state.always);
+            self.lint_order(machine, &state.reactions.always);
         }
         self.lint_endless(machine);
         self.lint_restless(machine);
@@ -50,7 +51,7 @@ impl Compiler<'_> {
             );
         }
         let is_output =
-            |state: &&State| state.kind == StateKind::Final && state.parent == Some(0) && state.output.is_some();
+            |state: &&State| state.kind == StateKind::Final && state.parent == Some(0) && state.done.output.is_some();
         let has_none = root.get("output").is_none();
         let found = machine.states.iter().position(|state| has_none && is_output(&state));
         if let Some(draft) = found.and_then(|index| self.drafts.get(index)) {
@@ -69,7 +70,7 @@ impl Compiler<'_> {
     /// Timers that something else always comes before.
     fn lint_timers(&mut self, machine: &Machine) {
         // Who catches all events may catch those of timers too.
-        if machine.states.iter().any(|state| !state.wild.is_empty()) {
+        if machine.states.iter().any(|state| !state.reactions.wild.is_empty()) {
             return;
         }
         for index in 0..machine.states.len() as StateIx {
@@ -81,7 +82,8 @@ impl Compiler<'_> {
             let above = std::iter::once(index).chain(machine.ancestors(index));
             let soonest =
                 above.filter_map(|above| self.leaves_after(machine, above, index)).min_by_key(|(delay, _)| *delay);
-            let leaves_at_once = state.always.first().filter(|first| certainly_leaves(machine, **first, index));
+            let leaves_at_once =
+                state.reactions.always.first().filter(|first| certainly_leaves(machine, **first, index));
             let soonest = leaves_at_once.map(|first| (0, *first)).or(soonest);
             if let Some((delay, first)) = soonest {
                 self.warn_of_timers(machine, index, delay, first, leaves_at_once.is_some());
@@ -93,7 +95,7 @@ impl Compiler<'_> {
     fn leaves_after(&self, machine: &Machine, of: StateIx, state: StateIx) -> Option<(u64, TransitionIx)> {
         let timers = constant_timers(machine, of);
         let leaving = timers.filter_map(|(delay, event)| {
-            let first = *machine.state(of).exact(event).first()?;
+            let first = *machine.state(of).reactions.exact(event).first()?;
             certainly_leaves(machine, first, state).then_some((delay, first))
         });
         leaving.min_by_key(|(delay, _)| *delay)
@@ -102,7 +104,7 @@ impl Compiler<'_> {
     fn warn_of_timers(&mut self, machine: &Machine, state: StateIx, before: u64, first: TransitionIx, at_once: bool) {
         let late: Vec<TransitionIx> = constant_timers(machine, state)
             .filter(|(delay, _)| at_once || *delay > before)
-            .filter_map(|(_, event)| machine.state(state).exact(event).first().copied())
+            .filter_map(|(_, event)| machine.state(state).reactions.exact(event).first().copied())
             .collect();
         for transition in late.into_iter().filter(|late| *late != first) {
             if self.is_full() {
@@ -154,7 +156,7 @@ impl Compiler<'_> {
 
     /// Cycles of eventless transitions without guards, none of which leaves the cycle: the machine would not rest.
     fn lint_endless(&mut self, machine: &Machine) {
-        if !machine.has_always || machine.has_parallel {
+        if !machine.features.always || machine.features.parallel {
             return;
         }
         let mut settled = vec![false; machine.states.len()];
@@ -178,7 +180,7 @@ impl Compiler<'_> {
 
     /// Cycles of unguarded delayed transitions of no delay: each step starts the next one, for as long as the instance lives.
     fn lint_restless(&mut self, machine: &Machine) {
-        if machine.has_parallel {
+        if machine.features.parallel {
             return;
         }
         let mut settled = vec![false; machine.states.len()];
@@ -207,8 +209,8 @@ impl Compiler<'_> {
 
     /// `always` without target and guard: it is taken for as long as it changes something, or it does nothing.
     fn lint_staying(&mut self, machine: &Machine) {
-        let mut changes = Changes { machine, named: vec![None; machine.actions.len()] };
-        let always = machine.states.iter().flat_map(|state| state.always.iter());
+        let mut changes = Changes { machine, named: vec![None; machine.named.actions.len()] };
+        let always = machine.states.iter().flat_map(|state| state.reactions.always.iter());
         for transition in always.map(|index| machine.transition(*index)) {
             let stays = transition.targets.as_deref().is_none_or(<[StateIx]>::is_empty);
             if transition.guard.is_some() || !stays {
@@ -255,7 +257,7 @@ fn certainly_leaves(machine: &Machine, transition: TransitionIx, state: StateIx)
 /// The unguarded `always` of a leaf or its ancestors that is taken before any guarded one, if it leaves the leaf.
 fn forced_transition(machine: &Machine, leaf: StateIx) -> Option<TransitionIx> {
     for state in std::iter::once(leaf).chain(machine.ancestors(leaf)) {
-        let first = machine.state(state).always.first();
+        let first = machine.state(state).reactions.always.first();
         if let Some(first) = first {
             let transition = machine.transition(*first);
             return (transition.guard.is_none() && transition.targets.is_some()).then_some(*first);
@@ -274,7 +276,7 @@ fn immediate(machine: &Machine, leaf: StateIx) -> Option<(TransitionIx, StateIx)
             _ => None,
         });
         let mut at_once = started.filter(|after| matches!(after.delay, Delay::Constant(0)));
-        at_once.find_map(|after| state.exact(after.event).first())
+        at_once.find_map(|after| state.reactions.exact(after.event).first())
     })?;
     let transition = machine.transition(*first_open(machine, first)?);
     let target = default_leaf(machine, *transition.targets.as_deref()?.first()?);
@@ -309,7 +311,7 @@ impl Changes<'_> {
             return known;
         }
         let machine = self.machine;
-        let found = self.any(&machine.actions[action].body);
+        let found = self.any(&machine.named.actions[action].body);
         self.named[action] = Some(found);
         found
     }
@@ -349,7 +351,8 @@ fn reachable(machine: &Machine) -> StateSet {
             StateKind::History(index) => pending.extend(&machine.history[usize::from(index)].targets),
             _ => {}
         }
-        let own = node.on.iter().flat_map(|(_, transitions)| transitions.iter()).chain(&node.always);
+        let own =
+            node.reactions.on.iter().flat_map(|(_, transitions)| transitions.iter()).chain(&node.reactions.always);
         for transition in own {
             pending.extend(machine.transition(*transition).targets.iter().flatten());
         }

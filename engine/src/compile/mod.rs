@@ -11,23 +11,20 @@ mod expressions;
 mod fast;
 mod guards;
 mod history;
-pub(crate) mod keys;
 mod leaf_values;
 mod lints;
 mod names;
 mod own;
 mod plans;
-#[cfg(test)]
-mod reference;
 mod states;
 mod targets;
 mod transitions;
 mod tree;
 mod values;
 
-use crate::diagnostics::{Diagnostic, Severity};
+use crate::definition::diagnostics::{Diagnostic, Severity};
+use crate::definition::json_pos::{Document, Node};
 use crate::event_names::EventNames;
-use crate::json_pos::{Document, Node};
 use crate::limits::Limits;
 use crate::machine::{After, ChildMachine, Faults, Machine, Transition};
 use crate::state_set::StateIx;
@@ -53,7 +50,7 @@ impl Compiled {
     /// Decides what becomes of faults, whatever the definition says.
     pub fn set_faults(&mut self, faults: Faults) {
         if let Some(machine) = Arc::get_mut(&mut self.machine) {
-            machine.faults = faults;
+            machine.own.faults = faults;
         }
     }
 }
@@ -119,7 +116,7 @@ impl<'d> Compiler<'d> {
         self.diagnostics.push(Diagnostic { severity, code, path, line, column, message, hint });
     }
 
-    /// A hostile document must not turn into a larger report, nor into work for suggestions that nobody reads.
+    /// A hostile document must not turn into a larger report, nor into work for suggestions that are not read.
     fn is_full(&self) -> bool {
         const DIAGNOSTICS_MAX: usize = 200;
         self.diagnostics.len() >= DIAGNOSTICS_MAX

@@ -1,9 +1,10 @@
 //! The root's named actions, guards and delays: declared first, so that any of them may be used before its text.
 
+use super::Compiler;
 use super::expressions::Place;
-use super::{Compiler, keys};
-use crate::diagnostics::did_you_mean;
-use crate::json_pos::{Member, Node};
+use crate::definition::diagnostics::did_you_mean;
+use crate::definition::json_pos::{Member, Node};
+use crate::definition::keys;
 use crate::machine::{Action, Delay, Guard, NamedAction, NamedGuard};
 use statemesh_expr::{Str, Value};
 use std::collections::HashMap;

@@ -1,17 +1,10 @@
 //! `@statemesh`: what is our own in a definition. A key or value that cannot be honoured is refused: who wrote it relies on it.
 
-use super::{Compiler, keys};
-use crate::diagnostics::{Severity, did_you_mean};
-use crate::json_pos::{Member, Node};
-use crate::machine::Faults;
-
-/// What a definition decides besides its chart.
-#[derive(Debug, Default)]
-pub(super) struct OwnSettings {
-    pub(super) faults: Faults,
-    /// For how long an instance that has ended is kept, in milliseconds.
-    pub(super) keep: Option<u64>,
-}
+use super::Compiler;
+use crate::definition::diagnostics::{Severity, did_you_mean};
+use crate::definition::json_pos::{Member, Node};
+use crate::definition::keys;
+use crate::machine::{Faults, OwnSettings};
 
 /// For ever.
 const FOREVER: &str = "forever";
@@ -49,7 +42,7 @@ impl<'d> Compiler<'d> {
         if node.get("faults").and_then(Node::as_str) == Some("fail") {
             settings.faults = Faults::Fail;
         }
-        settings.keep = node.get("keep").and_then(Node::as_str).and_then(time);
+        settings.keep_ms = node.get("keep").and_then(Node::as_str).and_then(time);
         settings
     }
 

@@ -2,7 +2,8 @@
 
 use super::{fast, leaf_values};
 use crate::entry_exit::{EntrySets, exit_range};
-use crate::machine::{Action, Machine, Plan, Script, StateKind, Transition};
+use crate::machine::{Action, Machine, Plan, Script, Transition};
+use crate::state::StateKind;
 use crate::state_set::StateIx;
 use std::sync::Arc;
 
@@ -77,7 +78,7 @@ fn script(
     (exit_start, exit_end): (StateIx, StateIx),
     enter: &[(StateIx, bool)],
 ) -> Option<Script> {
-    if machine.has_parallel || machine.states.len() > 64 || !machine.is_atomic(transition.source) {
+    if machine.features.parallel || machine.states.len() > 64 || !machine.is_atomic(transition.source) {
         return None;
     }
     let active = std::iter::once(transition.source).chain(machine.ancestors(transition.source));
@@ -134,7 +135,7 @@ impl Sums {
     /// Whether what the targets enter depends on what history recorded.
     fn needs_history(&self, machine: &Machine, targets: &[StateIx]) -> bool {
         let last = machine.states.len() as StateIx;
-        let elsewhere = !targets.is_empty() && machine.has_parallel && between(&self.to_history, 0, last) > 0;
+        let elsewhere = !targets.is_empty() && machine.features.parallel && between(&self.to_history, 0, last) > 0;
         let inside = |target: &StateIx| between(&self.to_history, *target, machine.state(*target).end) > 0;
         elsewhere || targets.iter().any(|target| machine.is_history(*target) || inside(target))
     }

@@ -4,11 +4,13 @@ use super::Compiler;
 use super::expressions::Place;
 use super::transitions::{Descriptors, Own, ROUTE_EVENT, both};
 use super::tree::DraftKind;
-use crate::delay_text::{javascript_number, javascript_number_text, milliseconds, parse_duration};
-use crate::diagnostics::did_you_mean;
+use crate::definition::delay_text::{javascript_number, javascript_number_text, milliseconds, parse_duration};
+use crate::definition::diagnostics::did_you_mean;
+use crate::definition::json_pos::{Kind, Node};
+use crate::definition::keys;
 use crate::event_names::is_wildcard;
-use crate::json_pos::{Kind, Node};
-use crate::machine::{Action, After, Delay, Guard, Initial, Invoke, State, StateKind, TransitionIx, sort_wildcards};
+use crate::machine::{Action, After, Delay, Guard, TransitionIx};
+use crate::state::{Done, Initial, Invoke, Key, Notes, Reactions, State, StateKind, sort_wildcards};
 use crate::state_set::StateIx;
 use statemesh_expr::{Str, Value};
 use std::sync::Arc;
@@ -49,25 +51,24 @@ impl<'d> Compiler<'d> {
             exit: exit.into_iter().chain(timers.iter().map(|after| Action::CancelAfter(*after))).collect(),
             initial: self.compile_initial(index, node),
             invokes: invokes.into_iter().map(|(invoke, _)| invoke).collect(),
-            always: always.into(),
-            tags: self.compile_tags(node),
-            meta: node.get("meta").map(Node::to_value),
-            description: node.get("description").and_then(Node::as_str).map(Str::new),
-            output: self.compile_output(index, node, kind),
-            key_json: json_string(&key).into(),
-            key_msgpack: msgpack_string(&key).into(),
-            done_event: self.events.intern(&format!("xstate.done.state.{id}")),
-            descriptors: names,
+            notes: Notes {
+                tags: self.compile_tags(node),
+                meta: node.get("meta").map(Node::to_value),
+                description: node.get("description").and_then(Node::as_str).map(Str::new),
+            },
+            done: Done {
+                output: self.compile_output(index, node, kind),
+                event: self.events.intern(&format!("xstate.done.state.{id}")),
+            },
+            reactions: Reactions { always: always.into(), on, wild, descriptors: names },
             recovers: node.get("onError").is_some(),
             id,
-            key,
+            key: Key::new(key),
             kind,
             parent,
             end,
             children,
             histories,
-            on,
-            wild,
         }
     }
 
@@ -98,7 +99,7 @@ impl<'d> Compiler<'d> {
             if descriptor.is_empty() {
                 let message = "an event type cannot be empty".to_owned();
                 self.report(
-                    crate::diagnostics::Severity::Error,
+                    crate::definition::diagnostics::Severity::Error,
                     offset,
                     "empty_event",
                     message,
@@ -121,7 +122,7 @@ impl<'d> Compiler<'d> {
         }
         let message = format!("{descriptor:?} is no wildcard: it matches only an event of exactly that type");
         let hint = "a wildcard is \"*\", or \"a.b.*\" for all that begins with a.b".to_owned();
-        self.report(crate::diagnostics::Severity::Warning, offset, "literal_wildcard", message, Some(hint));
+        self.report(crate::definition::diagnostics::Severity::Warning, offset, "literal_wildcard", message, Some(hint));
     }
 
     /// `onDone` of the state, and `onDone`, `onError`, `onSnapshot` of what it invokes.
@@ -270,11 +271,17 @@ impl<'d> Compiler<'d> {
             Some(_) => {}
         }
         let members = node.members().unwrap_or(&[]).iter();
-        for member in members.filter(|member| super::keys::NOT_OF_A_CHOICE.contains(&member.key.as_str())) {
+        for member in members.filter(|member| keys::NOT_OF_A_CHOICE.contains(&member.key.as_str())) {
             let message =
                 format!("a state of type \"choice\" cannot have {:?}: it is left as soon as it is entered", member.key);
             let hint = Some("put it on the states that the branches lead to".to_owned());
-            self.report(crate::diagnostics::Severity::Error, member.key_offset, "unexpected_key", message, hint);
+            self.report(
+                crate::definition::diagnostics::Severity::Error,
+                member.key_offset,
+                "unexpected_key",
+                message,
+                hint,
+            );
         }
         choice
     }
@@ -336,7 +343,7 @@ impl<'d> Compiler<'d> {
                 self.error(item, "wrong_type", format!("`invoke` must be an object, not {}", item.type_name()), None);
                 continue;
             }
-            self.check_keys(item, &[super::keys::INVOKE]);
+            self.check_keys(item, &[keys::INVOKE]);
             if let Some(key) = item.get("registryKey") {
                 let message = "`registryKey` is kept, not interpreted: nothing here finds a machine by it";
                 self.warning(key, "unused_key", message, Some("`id` names the child for its parent".to_owned()));
@@ -360,7 +367,7 @@ impl<'d> Compiler<'d> {
         let initial = node.get("initial")?;
         let (target, actions) = match &initial.kind {
             Kind::Object(_) => {
-                self.check_keys(initial, &[super::keys::INITIAL]);
+                self.check_keys(initial, &[keys::INITIAL]);
                 (initial.get("target")?, initial.get("actions"))
             }
             _ => (initial, None),
@@ -443,22 +450,10 @@ impl<'d> Compiler<'d> {
         }
         let event = self.events.intern(ROUTE_EVENT);
         let Some(root) = states.first_mut() else { return };
-        let mut on: Vec<_> = std::mem::take(&mut root.on).into_vec();
+        let mut on: Vec<_> = std::mem::take(&mut root.reactions.on).into_vec();
         on.retain(|(known, _)| *known != event);
         on.push((event, routes.into()));
         on.sort_by_key(|(event, _)| *event);
-        root.on = on.into();
+        root.reactions.on = on.into();
     }
-}
-
-pub(crate) fn json_string(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    Value::str(text).to_json(&mut bytes);
-    bytes
-}
-
-fn msgpack_string(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    Value::str(text).to_msgpack(&mut bytes);
-    bytes
 }

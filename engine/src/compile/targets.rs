@@ -2,9 +2,9 @@
 //! `#id` and `#id.path`. A backslash escapes a dot.
 
 use super::Compiler;
-use crate::diagnostics::closest;
-use crate::json_pos::Node;
-use crate::state_path::split_path;
+use crate::definition::diagnostics::closest;
+use crate::definition::json_pos::Node;
+use crate::definition::state_path::split_path;
 use crate::state_set::StateIx;
 use statemesh_expr::Str;
 
@@ -110,7 +110,7 @@ impl<'d> Compiler<'d> {
 
     /// Several targets must lie in different regions of parallel states, or the result would be no configuration.
     fn check_regions(&mut self, node: &'d Node, targets: &[StateIx]) {
-        // Quadratic, and nobody targets more regions than this at once.
+        // Quadratic, and no transition targets more regions than this at once.
         const TARGETS_MAX: usize = 256;
         if targets.len() > TARGETS_MAX {
             self.error(node, "too_many_targets", format!("more than {TARGETS_MAX} targets"), None);

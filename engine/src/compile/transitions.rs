@@ -1,8 +1,9 @@
 //! Transitions: `on`, `always`, `after`, `onDone`, those of `invoke`, and routes.
 
+use super::Compiler;
 use super::expressions::Place;
-use super::{Compiler, keys};
-use crate::json_pos::{Kind, Node};
+use crate::definition::json_pos::{Kind, Node};
+use crate::definition::keys;
 use crate::machine::{Action, Guard, Transition, TransitionIx};
 use crate::state_set::StateIx;
 use statemesh_expr::Str;

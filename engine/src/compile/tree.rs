@@ -1,8 +1,9 @@
 //! First pass: the states, numbered in document order, with their kinds and ids.
 
-use super::{Compiler, keys};
-use crate::diagnostics::{Severity, closest, did_you_mean};
-use crate::json_pos::{Member, Node};
+use super::Compiler;
+use crate::definition::diagnostics::{Severity, closest, did_you_mean};
+use crate::definition::json_pos::{Member, Node};
+use crate::definition::keys;
 use crate::state_set::StateIx;
 use statemesh_expr::Str;
 use std::collections::HashMap;

@@ -2,10 +2,10 @@
 
 use super::Compiler;
 use super::expressions::Place;
-use crate::delay_text::{as_iso8601, milliseconds, parse_duration};
-use crate::diagnostics::{Severity, did_you_mean};
+use crate::definition::delay_text::{as_iso8601, milliseconds, parse_duration};
+use crate::definition::diagnostics::{Severity, did_you_mean};
+use crate::definition::json_pos::{Kind, Node};
 use crate::expression::{Template, expression_of, is_dynamic};
-use crate::json_pos::{Kind, Node};
 use crate::machine::{Delay, EventTemplate};
 use statemesh_expr::{Map, Str, Value};
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 
 use super::macrostep::{Actor, Current};
 use super::scratch::{Deferred, Fault, Kin, Phase, Recipient, Undo, failure, limit};
-use crate::delay_text::parse_duration;
+use crate::definition::delay_text::parse_duration;
 use crate::event::Effect;
 use crate::expression::Template;
 use crate::instance::{Queued, ROOT};
@@ -46,23 +46,19 @@ impl Actor<'_, '_> {
             Action::Call { action, params: own } => {
                 let machine = self.machine;
                 let own = self.evaluate_optional(own.as_ref(), event, params)?.unwrap_or_default();
-                self.run(&machine.actions[usize::from(*action)].body, event, &own, entering)
+                self.run(&machine.named.action(*action).body, event, &own, entering)
             }
             Action::Assign(assignment) => self.assign(assignment, event, params),
             Action::Raise { event: raised, delay, id } => {
-                let raised = self.event(raised, event, params)?;
+                let (own, raised) = (Recipient::Actor(self.slot.number), self.event(raised, event, params)?);
                 match delay {
                     None => self.raise(raised),
-                    Some(delay) => {
-                        let own = Recipient::Actor(self.slot.number);
-                        self.delay(own, raised, delay, id.as_ref(), event, params)
-                    }
+                    Some(delay) => self.delay(own, raised, delay, id.as_ref(), event, params),
                 }
             }
             Action::Cancel { id } => {
                 let id = self.name(id, event, params, "the id of what is cancelled")?;
-                self.slot.deferred.push_back(Deferred::Cancel(id));
-                Ok(())
+                self.defer(Deferred::Cancel(id))
             }
             Action::Emit { event: emitted } => {
                 let event = self.evaluate(emitted, event, params)?;
@@ -76,35 +72,34 @@ impl Actor<'_, '_> {
                 let sent = self.event(sent, event, params)?;
                 let to = self.recipient(to.as_ref(), event, params, entering)?;
                 match delay {
-                    None => {
-                        self.slot.deferred.push_back(Deferred::Send { to, event: sent });
-                        Ok(())
-                    }
+                    None => self.defer(Deferred::Send { to, event: sent }),
                     Some(delay) => self.delay(to, sent, delay, id.as_ref(), event, params),
                 }
             }
             Action::Spawn { machine, id, input, sync } => {
-                let name = match id {
-                    Some(id) => self.name(id, event, params, "the id of a child")?,
-                    None => Str::new(format!("x:{}", *self.shared.next_actor)),
-                };
+                let name = self.name_of_child(id.as_ref(), event, params)?;
                 let input = self.evaluate_optional(input.as_ref(), event, params)?;
                 self.spawn(*machine, name, input, *sync)
             }
-            Action::Stop { id } => {
-                let name = self.name(id, event, params, "the id of a child")?;
-                self.stop_child(&name);
-                Ok(())
-            }
+            Action::Stop { id } => self.name_of_child(Some(id), event, params).map(|name| self.stop_child(&name)),
             Action::StartAfter(after) => {
                 let delay = self.milliseconds(&self.machine.afters[*after as usize].delay, event, params)?;
-                self.slot.deferred.push_back(Deferred::StartAfter { after: *after, delay });
-                Ok(())
+                self.defer(Deferred::StartAfter { after: *after, delay })
             }
-            Action::CancelAfter(after) => {
-                self.slot.deferred.push_back(Deferred::CancelAfter(*after));
-                Ok(())
-            }
+            Action::CancelAfter(after) => self.defer(Deferred::CancelAfter(*after)),
+        }
+    }
+
+    fn defer(&mut self, deferred: Deferred) -> Result<(), Fault> {
+        self.slot.queues.deferred.push_back(deferred);
+        Ok(())
+    }
+
+    /// The id of a child; one of our own if the definition has none.
+    fn name_of_child(&mut self, id: Option<&Template>, event: &Current<'_>, params: &Value) -> Result<Str, Fault> {
+        match id {
+            Some(id) => self.name(id, event, params, "the id of a child"),
+            None => Ok(Str::new(format!("x:{}", *self.shared.next_actor))),
         }
     }
 
@@ -203,10 +198,10 @@ impl Actor<'_, '_> {
     }
 
     pub(super) fn raise(&mut self, event: Queued) -> Result<(), Fault> {
-        if self.slot.raised.len() >= self.limits.raised_max {
+        if self.slot.queues.raised.len() >= self.limits.raised_max {
             return Err(limit("raised_max", self.limits.raised_max, "too many events are raised"));
         }
-        self.slot.raised.push_back(event);
+        self.slot.queues.raised.push_back(event);
         Ok(())
     }
 
@@ -236,8 +231,7 @@ impl Actor<'_, '_> {
     ) -> Result<(), Fault> {
         let delay = self.milliseconds(delay, event, params)?;
         let send_id = id.map(|id| self.name(id, event, params, "the id of a delayed event")).transpose()?;
-        self.slot.deferred.push_back(Deferred::Delay { send_id, to, event: sent, delay });
-        Ok(())
+        self.defer(Deferred::Delay { send_id, to, event: sent, delay })
     }
 
     fn milliseconds(&mut self, delay: &Delay, event: &Current<'_>, params: &Value) -> Result<u64, Fault> {
@@ -248,7 +242,7 @@ impl Actor<'_, '_> {
         let value = self.evaluate(template, event, params)?;
         let parsed = match &value {
             Value::Str(text) => parse_duration(text),
-            number => number.as_f64().filter(|ms| !ms.is_nan()).map(crate::delay_text::milliseconds),
+            number => number.as_f64().filter(|ms| !ms.is_nan()).map(crate::definition::delay_text::milliseconds),
         };
         parsed.ok_or_else(|| failure("bad_delay", &format!("{value} is no delay in milliseconds")))
     }
@@ -287,7 +281,7 @@ impl Actor<'_, '_> {
         found.map(Recipient::Actor).ok_or_else(|| {
             failure(
                 "unknown_actor",
-                &format!("unable to send an event to actor {name:?} from machine {:?}", self.machine.id),
+                &format!("unable to send an event to actor {name:?} from machine {:?}", self.machine.identity.id),
             )
         })
     }
@@ -305,7 +299,7 @@ impl Actor<'_, '_> {
         if self.depth() >= self.limits.child_depth_max {
             return Err(limit("child_depth_max", self.limits.child_depth_max, "children are nested too deeply"));
         }
-        // XState keeps a child whose id is taken over running, but nobody can name it any more.
+        // XState keeps a child whose id is taken over running, but it cannot be named any more.
         if let Some(former) = self.child(&name) {
             former.listed = false;
         }
@@ -314,7 +308,7 @@ impl Actor<'_, '_> {
         let numbers = u32::MAX as usize;
         *self.shared.next_actor =
             next.ok_or_else(|| limit("children_max", numbers, "it has started as many children as there are numbers"))?;
-        let machine = self.machine.machines[usize::from(machine)].machine.clone();
+        let machine = self.machine.named.machine(machine).machine.clone();
         let parent = self.slot.number;
         self.shared.kin.push(Kin {
             number,
@@ -326,7 +320,7 @@ impl Actor<'_, '_> {
             phase: Phase::NotStarted,
             input,
         });
-        self.slot.deferred.push_back(Deferred::Start(number));
+        self.slot.queues.deferred.push_back(Deferred::Start(number));
         self.slot.touched = true;
         Ok(())
     }
@@ -349,7 +343,7 @@ impl Actor<'_, '_> {
             child.phase = Phase::Stopped;
         } else {
             let number = child.number;
-            self.slot.deferred.push_back(Deferred::Stop(number));
+            self.slot.queues.deferred.push_back(Deferred::Stop(number));
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::commit::Finished;
 use super::fast::Fast;
+use super::macrostep::{Actor, Current};
 use super::output::Output;
 use super::scratch::undo_to;
 use super::tree::Tree;
@@ -101,7 +102,7 @@ impl Machine {
         let context = std::mem::take(&mut instance.actor.context);
         let timers_before = out.timers.len();
         let effects_before = out.effects.len();
-        let faults = out.faults.unwrap_or(self.faults);
+        let faults = out.faults.unwrap_or(self.own.faults);
         let mut tree = Tree::new(self, instance, context, now, out);
         if let Err(error) = take(&mut tree).and_then(|()| tree.check_fault(faults)).and_then(|()| tree.check_output()) {
             instance.actor.context = tree.abandon();
@@ -139,18 +140,29 @@ impl Machine {
         Err(StepError::Limit { limit: "instance_bytes_max", maximum: maximum as u64, message })
     }
 
+    /// Lets `look` see an instance as a step on `event` would begin with it.
+    pub(crate) fn look(
+        &self,
+        instance: &Instance,
+        event: &Event<'_>,
+        look: impl FnOnce(&mut Actor<'_, '_>, &Current<'_>),
+    ) {
+        let mut out = Output::new();
+        Tree::new(self, instance, instance.context().clone(), Millis(0), &mut out).look(event, look);
+    }
+
     fn blank(&self) -> Instance {
         Instance {
             actor: ActorState { active: self.empty_set(), ..ActorState::default() },
             seq: 0,
-            fingerprint: self.fingerprint,
+            fingerprint: self.identity.fingerprint,
             extra: None,
         }
     }
 
     #[inline]
     pub(crate) fn check(&self, instance: &Instance) -> Result<(), StepError> {
-        if instance.fingerprint == self.fingerprint { Ok(()) } else { Err(StepError::WrongMachine) }
+        if instance.fingerprint == self.identity.fingerprint { Ok(()) } else { Err(StepError::WrongMachine) }
     }
 }
 

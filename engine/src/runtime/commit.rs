@@ -36,8 +36,7 @@ impl Slot {
     /// Takes an actor's state as the working copy.
     pub(super) fn load(&mut self, state: &ActorState, context: Value) {
         self.processing = false;
-        self.initialized = true;
-        self.held.clear();
+        self.initial.is_over();
         self.active.clone_from(&state.active);
         self.context = context;
         self.undo.clear();
@@ -48,12 +47,7 @@ impl Slot {
         };
         self.history.clear();
         self.touched = false;
-        // A step that was refused may have left something.
-        if !(self.raised.is_empty() && self.mailbox.is_empty() && self.deferred.is_empty()) {
-            self.raised.clear();
-            self.mailbox.clear();
-            self.deferred.clear();
-        }
+        self.queues.clear();
     }
 
     /// What the actor weighs at most once it is written back.

@@ -40,16 +40,16 @@ impl Machine {
     ) -> Fast {
         let Some(known) = known else { return Fast::NotSimple };
         // Events of XState's own can mean more than a transition.
-        if self.has_parallel || self.has_always || event.kind.starts_with("xstate.") {
+        if self.features.parallel || self.features.always || event.kind.starts_with("xstate.") {
             return Fast::NotSimple;
         }
         let mut at = instance.actor.active.last();
         while let Some(index) = at {
             let state = self.state(index);
-            if !state.wild.is_empty() {
+            if !state.reactions.wild.is_empty() {
                 return Fast::NotSimple;
             }
-            for candidate in state.exact(known) {
+            for candidate in state.reactions.exact(known) {
                 let transition = self.transition(*candidate);
                 match self.is_open(transition, instance, event.payload, known) {
                     Ok(true) => return self.take_fast(transition, instance, event.payload, known, out),
@@ -80,7 +80,7 @@ impl Machine {
     #[inline]
     fn whole<'p>(&'p self, payload: Payload<'p>, known: EventIx) -> Payload<'p> {
         match payload {
-            Payload::Empty => Payload::Value(&self.event_values[known as usize]),
+            Payload::Empty => Payload::Value(self.events.value(known)),
             payload => payload,
         }
     }
@@ -88,7 +88,7 @@ impl Machine {
     fn holds_fast(&self, guard: &Guard, scope: &Scope<'_>, cost: &mut Cost) -> Result<bool, NotSimple> {
         match guard {
             Guard::Expression(program) => program.eval_bool(scope, cost).map_err(|_| NotSimple),
-            Guard::Call { guard, params: None } => self.holds_fast(&self.guards[usize::from(*guard)].body, scope, cost),
+            Guard::Call { guard, params: None } => self.holds_fast(&self.named.guard(*guard).body, scope, cost),
             Guard::Not(guard) => self.holds_fast(guard, scope, cost).map(|holds| !holds),
             _ => Err(NotSimple),
         }
@@ -247,7 +247,7 @@ impl Run<'_> {
     #[inline(never)]
     fn named(&mut self, action: u16) -> Result<(), NotSimple> {
         let machine = self.machine;
-        self.list(&machine.actions[usize::from(action)].body)
+        self.list(&machine.named.action(action).body)
     }
 
     #[inline]

@@ -2,13 +2,14 @@
 
 use super::macrostep::{Actor, Current};
 use super::scratch::{Fault, failure};
-use crate::machine::{Guard, StateKind, StatePattern};
+use crate::machine::{Guard, StatePattern};
 use crate::shapes::is_same;
+use crate::state::StateKind;
 use crate::state_set::StateIx;
 use statemesh_expr::Value;
 
 impl Actor<'_, '_> {
-    pub(super) fn holds(&mut self, guard: &Guard, event: &Current<'_>, params: &Value) -> Result<bool, Fault> {
+    pub(crate) fn holds(&mut self, guard: &Guard, event: &Current<'_>, params: &Value) -> Result<bool, Fault> {
         Ok(match guard {
             Guard::Expression(program) => {
                 let scope =
@@ -19,7 +20,7 @@ impl Actor<'_, '_> {
             Guard::Call { guard, params: own } => {
                 let machine = self.machine;
                 let own = self.evaluate_optional(own.as_ref(), event, params)?.unwrap_or_default();
-                self.holds(&machine.guards[usize::from(*guard)].body, event, &own)?
+                self.holds(&machine.named.guard(*guard).body, event, &own)?
             }
             Guard::And(guards) => {
                 for guard in guards {

@@ -1,6 +1,6 @@
 //! An instance that is stuck: the step of a timer hit a limit, or came to a fault.
 //!
-//! Who sends an event hears that it was refused; a timer has nobody to hear it, so a refusal would be no end of it: it stays
+//! Who sends an event hears that it was refused; a timer has no sender to hear it, so a refusal would be no end of it: it stays
 //! due. The instance keeps the timer as the input that it could not take, shows the status `error`, takes nothing further, and
 //! none of its timers is due. [`Machine::retry`] fires the timer again, [`Machine::skip`] drops it.
 

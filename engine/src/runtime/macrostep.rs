@@ -104,7 +104,7 @@ impl Actor<'_, '_> {
                 self.shared.buffers.enabled.clear();
             }
             if self.shared.buffers.enabled.is_empty() {
-                let Some(next) = self.slot.raised.pop_front() else { break };
+                let Some(next) = self.slot.queues.raised.pop_front() else { break };
                 let current = Current::queued(self.machine, &next);
                 self.select(&current)?;
                 self.microstep(&current)?;
@@ -144,13 +144,13 @@ impl Actor<'_, '_> {
 
     /// The actor has come to its end: what it raised is void, its children stop.
     fn end(&mut self) {
-        self.slot.raised.clear();
+        self.slot.queues.raised.clear();
         let own = self.slot.number;
         for kin in self.shared.kin.iter_mut().filter(|kin| kin.parent == own && kin.listed) {
             match kin.phase {
                 // Spawned in this very step: it never starts.
                 Phase::NotStarted => kin.phase = Phase::Stopped,
-                _ => self.slot.deferred.push_back(Deferred::Stop(kin.number)),
+                _ => self.slot.queues.deferred.push_back(Deferred::Stop(kin.number)),
             }
         }
     }

@@ -5,7 +5,8 @@ use super::scratch::{Deferred, Fault, Recipient};
 use crate::entry_exit::{EntrySets, exit_range};
 use crate::event::Status;
 use crate::instance::Queued;
-use crate::machine::{StateKind, TransitionIx};
+use crate::machine::TransitionIx;
+use crate::state::StateKind;
 use crate::state_set::{StateIx, StateSet};
 use statemesh_expr::{Map, Payload, Value};
 
@@ -161,7 +162,7 @@ impl Actor<'_, '_> {
     ) -> Result<(), Fault> {
         let state = self.machine.state(index);
         self.slot.active.insert(index);
-        let deferred_before = self.slot.deferred.len();
+        let deferred_before = self.slot.queues.deferred.len();
         self.run(&state.entry, event, &Value::Null, Some(index))?;
         for invoke in &state.invokes {
             let input = self.evaluate_optional(invoke.input.as_ref(), event, &Value::Null)?;
@@ -182,7 +183,7 @@ impl Actor<'_, '_> {
     /// What entry actions sent to children that the state invokes can be addressed now that these exist.
     fn address_invoked(&mut self, deferred_before: usize) {
         let own = self.slot.number;
-        for deferred in self.slot.deferred.iter_mut().skip(deferred_before) {
+        for deferred in self.slot.queues.deferred.iter_mut().skip(deferred_before) {
             let (Deferred::Send { to, .. } | Deferred::Delay { to, .. }) = deferred else { continue };
             if let Recipient::Invoked(name) = to {
                 let child =
@@ -207,7 +208,7 @@ impl Actor<'_, '_> {
         };
         let mut completing = above.unwrap_or(index);
         if let Some(parent) = parent.filter(|parent| is_kind(Some(*parent), StateKind::Compound)) {
-            let output = self.evaluate_optional(state.output.as_ref(), event, &Value::Null)?;
+            let output = self.evaluate_optional(state.done.output.as_ref(), event, &Value::Null)?;
             self.raise_done(parent, output)?;
         }
         while let Some(parallel) = above.filter(|above| is_kind(Some(*above), StateKind::Parallel)) {
@@ -229,10 +230,10 @@ impl Actor<'_, '_> {
     }
 
     fn raise_done(&mut self, state: StateIx, output: Option<Value>) -> Result<(), Fault> {
-        let kind = self.machine.state(state).done_event;
+        let kind = self.machine.state(state).done.event;
         let name = self.machine.events.name(kind).clone();
         let data = match output {
-            None => self.machine.event_values[kind as usize].clone(),
+            None => self.machine.events.value(kind).clone(),
             Some(output) => done_event(&name, output),
         };
         self.raise(Queued { name, data })
@@ -253,16 +254,16 @@ impl Actor<'_, '_> {
     /// The root's `output`; its expressions see the done event of the state that completed the machine.
     fn machine_output(&mut self, completing: StateIx, event: &Current<'_>) -> Result<Option<Value>, Fault> {
         let machine = self.machine;
-        let Some(template) = &machine.state(0).output else { return Ok(None) };
+        let Some(template) = &machine.state(0).done.output else { return Ok(None) };
         let state = machine.state(completing);
-        let output = state.output.as_ref().filter(|_| state.parent.is_some());
+        let output = state.done.output.as_ref().filter(|_| state.parent.is_some());
         let output = self.evaluate_optional(output, event, &Value::Null)?;
-        let name = machine.events.name(state.done_event).clone();
+        let name = machine.events.name(state.done.event).clone();
         let data = match output {
             Some(output) => done_event(&name, output),
-            None => machine.event_values[state.done_event as usize].clone(),
+            None => machine.events.value(state.done.event).clone(),
         };
-        let done = Current { known: Some(state.done_event), name: &name, payload: Payload::Value(&data) };
+        let done = Current { known: Some(state.done.event), name: &name, payload: Payload::Value(&data) };
         self.evaluate(template, &done, &Value::Null).map(Some)
     }
 

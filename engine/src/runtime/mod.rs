@@ -4,7 +4,7 @@
 //! Else `tree` runs an instance and its children, `macrostep` one actor on one event; `selection`, `microstep`, `actions` and
 //! `guards` are its parts, `scratch` is what they work on. `commit` writes the result back, `made` bounds what is put out,
 //! `output` is where that goes. Until then the instance is not touched. `held` is what becomes of an instance when a step that
-//! nobody asked for is refused, `selection_trace` is what `explain` shows of a selection.
+//! no client asked for is refused.
 
 mod actions;
 mod api;
@@ -18,7 +18,8 @@ mod microstep;
 mod output;
 mod scratch;
 mod selection;
-pub(crate) mod selection_trace;
 mod tree;
 
+pub(crate) use macrostep::{Actor, Current};
 pub use output::Output;
+pub(crate) use scratch::Fault;

@@ -89,7 +89,7 @@ pub(crate) struct Slot {
     /// The configuration before the current event, to return to when that fails.
     pub(crate) before: StateSet,
     pub(crate) context: Value,
-    /// How to return to the context before the step: an assignment writes in place where nobody shares the map.
+    /// How to return to the context before the step: an assignment writes in place where the map is not shared.
     pub(crate) undo: Vec<Undo>,
     pub(crate) status: Status,
     pub(crate) output: Option<Value>,
@@ -98,13 +98,68 @@ pub(crate) struct Slot {
     pub(crate) history: Vec<(u16, StateSet)>,
     /// XState's snapshot would be another object: something was assigned, spawned, recorded, entered or left.
     pub(crate) touched: bool,
+    pub(crate) initial: InitialStep,
+    pub(crate) queues: Queues,
+}
+
+/// The initial step of an actor, which is made before the actor starts.
+#[derive(Debug, Default)]
+pub(crate) struct InitialStep {
     /// Its context and initial configuration are there.
-    pub(crate) initialized: bool,
-    /// Effects of the initial step, until it starts.
-    pub(crate) held: Vec<Effect>,
+    made: bool,
+    /// Its effects, until the actor starts.
+    held: Vec<Effect>,
+}
+
+impl InitialStep {
+    /// It was made in an earlier step.
+    pub(crate) fn is_over(&mut self) {
+        self.made = true;
+        self.held.clear();
+    }
+
+    /// Begins to make it.
+    pub(crate) fn begin(&mut self) {
+        self.made = true;
+    }
+
+    pub(crate) fn is_made(&self) -> bool {
+        self.made
+    }
+
+    pub(crate) fn hold(&mut self, effects: Vec<Effect>) {
+        self.held = effects;
+    }
+
+    pub(crate) fn release(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.held)
+    }
+}
+
+/// What waits for an actor.
+#[derive(Debug, Default)]
+pub(crate) struct Queues {
+    /// Its own events, before any other.
     pub(crate) raised: VecDeque<Queued>,
     pub(crate) mailbox: VecDeque<Queued>,
+    /// What its macrostep leaves to be done.
     pub(crate) deferred: VecDeque<Deferred>,
+}
+
+impl Queues {
+    /// Drops what an actor did that has failed; what others sent it stays.
+    pub(crate) fn take_back(&mut self) {
+        self.raised.clear();
+        self.deferred.clear();
+    }
+
+    /// Drops all. A step that was refused may have left something.
+    pub(crate) fn clear(&mut self) {
+        if !(self.raised.is_empty() && self.mailbox.is_empty() && self.deferred.is_empty()) {
+            self.take_back();
+            self.mailbox.clear();
+        }
+    }
 }
 
 /// One assignment, taken back.

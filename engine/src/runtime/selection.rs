@@ -3,7 +3,8 @@
 use super::macrostep::{Actor, Current};
 use super::scratch::Fault;
 use crate::entry_exit::exit_range;
-use crate::machine::{StateKind, TransitionIx};
+use crate::machine::TransitionIx;
+use crate::state::StateKind;
 use crate::state_set::{StateIx, StateSet};
 use statemesh_expr::Value;
 
@@ -12,7 +13,7 @@ impl Actor<'_, '_> {
     /// state each region for itself, and its ancestors only if no region had one.
     pub(super) fn select(&mut self, event: &Current<'_>) -> Result<(), Fault> {
         self.shared.buffers.enabled.clear();
-        if self.machine.has_parallel {
+        if self.machine.features.parallel {
             return self.select_below(0, event).map(drop);
         }
         let mut at = self.slot.active.last();
@@ -42,8 +43,8 @@ impl Actor<'_, '_> {
     fn select_in(&mut self, state: StateIx, event: &Current<'_>) -> Result<bool, Fault> {
         let machine = self.machine;
         let node = machine.state(state);
-        if node.wild.is_empty() {
-            let exact = event.known.map_or(&[][..], |known| node.exact(known));
+        if node.reactions.wild.is_empty() {
+            let exact = event.known.map_or(&[][..], |known| node.reactions.exact(known));
             for transition in exact {
                 if self.is_open(*transition, event)? {
                     self.shared.buffers.enabled.push(*transition);
@@ -52,7 +53,7 @@ impl Actor<'_, '_> {
             }
             return Ok(false);
         }
-        for transition in node.candidates(event.known, event.name) {
+        for transition in node.reactions.candidates(event.known, event.name) {
             if self.is_open(transition, event)? {
                 self.shared.buffers.enabled.push(transition);
                 return Ok(true);
@@ -71,7 +72,7 @@ impl Actor<'_, '_> {
     /// The same for eventless transitions: every leaf climbs by itself.
     pub(super) fn select_eventless(&mut self, event: &Current<'_>) -> Result<(), Fault> {
         self.shared.buffers.enabled.clear();
-        if !self.machine.has_always {
+        if !self.machine.features.always {
             return Ok(());
         }
         let machine = self.machine;
@@ -89,7 +90,7 @@ impl Actor<'_, '_> {
     fn select_eventless_from(&mut self, leaf: StateIx, event: &Current<'_>) -> Result<(), Fault> {
         let machine = self.machine;
         for state in std::iter::once(leaf).chain(machine.ancestors(leaf)) {
-            for transition in &machine.state(state).always {
+            for transition in &machine.state(state).reactions.always {
                 if self.is_open(*transition, event)? {
                     // Leaves that climb to the same ancestor find the same transition.
                     if !self.shared.buffers.enabled.contains(transition) {

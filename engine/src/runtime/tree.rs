@@ -7,11 +7,11 @@ use super::macrostep::{Actor, Current, INIT, Shared};
 use super::made::Made;
 use super::output::Output;
 use super::scratch::{Deferred, Fault, Kin, Phase, Recipient, Scratch, Slot};
+use crate::definition::json_pos::array_index;
 use crate::error::StepError;
 use crate::event::{Effect, Event, Millis, Status, TimerId};
 use crate::event_names::EventIx;
 use crate::instance::{Child, Delayed, Instance, Queued, ROOT, Timer, TimerKind};
-use crate::json_pos::array_index;
 use crate::machine::{Faults, Machine};
 use crate::state_set::StateSet;
 use crate::weight;
@@ -135,15 +135,14 @@ impl<'a> Tree<'a> {
     }
 
     /// Lets `look` see the instance as a step on `event` would begin with it.
-    pub(super) fn look(
-        &mut self,
-        event: &Event<'_>,
-        look: impl FnOnce(&mut Actor<'_, '_>, &Current<'_>) -> Result<(), Fault>,
-    ) {
+    pub(super) fn look(&mut self, event: &Event<'_>, look: impl FnOnce(&mut Actor<'_, '_>, &Current<'_>)) {
         let known = self.machine.events.find(event.kind);
         self.with_current(event, known, |tree, current| {
             // What is looked at cannot fail, and nothing is committed.
-            let _ = tree.run(0, |actor| look(actor, current));
+            let _ = tree.run(0, |actor| {
+                look(actor, current);
+                Ok(())
+            });
         });
     }
 
@@ -156,7 +155,7 @@ impl<'a> Tree<'a> {
         let machine = self.machine;
         let made;
         let payload = match (event.payload, known) {
-            (Payload::Empty, Some(known)) => Payload::Value(&machine.event_values[known as usize]),
+            (Payload::Empty, Some(known)) => Payload::Value(machine.events.value(known)),
             (Payload::Empty, None) => {
                 made = named(event.kind, []);
                 Payload::Value(&made)
@@ -179,7 +178,7 @@ impl<'a> Tree<'a> {
                 let machine = machine.as_deref().unwrap_or(self.machine);
                 let Some(after) = machine.afters.get(*after as usize) else { return Ok(()) };
                 let name = machine.events.name(after.event).clone();
-                let data = machine.event_values[after.event as usize].clone();
+                let data = machine.events.value(after.event).clone();
                 self.relay(timer.actor, Queued { name, data })
             }
         }
@@ -200,7 +199,7 @@ impl<'a> Tree<'a> {
         if actor.phase == Phase::Stopped {
             return Ok(());
         }
-        actor.mailbox.push_back(event);
+        actor.queues.mailbox.push_back(event);
         if actor.phase == Phase::Running && !actor.processing {
             self.flush(slot)?;
         }
@@ -225,7 +224,7 @@ impl<'a> Tree<'a> {
             if actor.phase != Phase::Running || actor.processing {
                 return Ok(());
             }
-            let Some(event) = actor.mailbox.pop_front() else { return Ok(()) };
+            let Some(event) = actor.queues.mailbox.pop_front() else { return Ok(()) };
             let machine = self.machine_of(slot);
             let machine = machine.as_deref().unwrap_or(self.machine);
             self.process(slot, &Current::queued(machine, &event))?;
@@ -258,7 +257,7 @@ impl<'a> Tree<'a> {
         let machine = self.machine_of(slot);
         let machine = machine.as_deref().unwrap_or(self.machine);
         let Some(actor) = self.scratch.slots.get_mut(slot).and_then(Option::as_deref_mut) else { return Ok(()) };
-        actor.initialized = true;
+        actor.initial.begin();
         actor.active.reset(machine.states.len());
         actor.active.insert(0);
         // An input that is not given is an empty one, so that an expression can ask what is in it.
@@ -293,7 +292,7 @@ impl<'a> Tree<'a> {
         let held = self.effects.split_off(effects_before);
         if let Some(actor) = self.at(slot) {
             // An actor that failed to start never gets to run its initial actions.
-            actor.held = if actor.status == Status::Error { Vec::new() } else { held };
+            actor.initial.hold(if actor.status == Status::Error { Vec::new() } else { held });
         }
         Ok(())
     }
@@ -311,7 +310,7 @@ impl<'a> Tree<'a> {
         if status == Status::Active {
             self.begin_children(number)?;
         }
-        if let Some(held) = self.at(slot).map(|actor| std::mem::take(&mut actor.held)) {
+        if let Some(held) = self.at(slot).map(|actor| actor.initial.release()) {
             self.effects.extend(held);
         }
         self.after_run(slot)?;
@@ -339,7 +338,7 @@ impl<'a> Tree<'a> {
         let Some(kin) = kin else { return Ok(None) };
         let input = kin.input.take();
         let Some(slot) = self.slot_or_waiting(number) else { return Ok(None) };
-        if self.at(slot).is_some_and(|actor| !actor.initialized) {
+        if self.at(slot).is_some_and(|actor| !actor.initial.is_made()) {
             self.initialize(slot, input.as_ref().map_or(Payload::Empty, Payload::Value))?;
         }
         Ok(Some(slot))
@@ -360,7 +359,7 @@ impl<'a> Tree<'a> {
         let effects_before = self.effects.len();
         let machine = actor.machine.clone();
         let machine = machine.as_deref().unwrap_or(self.machine);
-        let former = machine.recovers.then(|| self.former(actor));
+        let former = machine.features.recovers.then(|| self.former(actor));
         let mut result = self.attempt(actor, machine, step);
         if let (Err(Fault::Actor(_)), Some(former)) = (&result, &former) {
             actor.active.clone_from(&before);
@@ -455,8 +454,7 @@ impl<'a> Tree<'a> {
         actor.history.clone_from(&former.history);
         actor.status = Status::Active;
         actor.output = None;
-        actor.raised.clear();
-        actor.deferred.clear();
+        actor.queues.take_back();
         self.changed = former.changed;
         std::mem::replace(&mut self.scratch.kin, former.kin.clone())
     }
@@ -471,8 +469,7 @@ impl<'a> Tree<'a> {
         actor.status = Status::Error;
         actor.error = Some(error);
         actor.output = None;
-        actor.raised.clear();
-        actor.deferred.clear();
+        actor.queues.take_back();
         let own = actor.number;
         // XState forgets to stop the children of an actor that failed; we do not.
         self.stop_all(self.children_of(own))
@@ -490,7 +487,7 @@ impl<'a> Tree<'a> {
 
     /// XState's `update`: deferred work in order, then what the new status asks for.
     fn after_run(&mut self, slot: usize) -> Result<(), StepError> {
-        while let Some(deferred) = self.at(slot).and_then(|actor| actor.deferred.pop_front()) {
+        while let Some(deferred) = self.at(slot).and_then(|actor| actor.queues.deferred.pop_front()) {
             self.run_deferred(slot, deferred)?;
         }
         let Some(actor) = self.at(slot) else { return Ok(()) };
@@ -564,8 +561,8 @@ impl<'a> Tree<'a> {
         match (actor.phase, actor.processing) {
             (Phase::Running, false) => self.stop(slot),
             (Phase::Running, true) => {
-                actor.mailbox.clear();
-                actor.mailbox.push_back(Queued { name: Str::new(STOP), data: Value::Null });
+                actor.queues.mailbox.clear();
+                actor.queues.mailbox.push_back(Queued { name: Str::new(STOP), data: Value::Null });
                 Ok(())
             }
             _ => Ok(()),
@@ -576,7 +573,7 @@ impl<'a> Tree<'a> {
     fn stop(&mut self, slot: usize) -> Result<(), StepError> {
         let Some(actor) = self.at(slot) else { return Ok(()) };
         actor.status = Status::Stopped;
-        actor.raised.clear();
+        actor.queues.raised.clear();
         actor.processing = false;
         let own = actor.number;
         self.changed = true;
@@ -589,7 +586,7 @@ impl<'a> Tree<'a> {
     fn retire(&mut self, slot: usize) {
         let Some(actor) = self.at(slot) else { return };
         actor.phase = Phase::Stopped;
-        actor.mailbox.clear();
+        actor.queues.mailbox.clear();
         let number = actor.number;
         if let Some(kin) = self.scratch.kin.iter_mut().find(|kin| kin.number == number) {
             kin.phase = Phase::Stopped;

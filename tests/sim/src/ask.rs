@@ -14,7 +14,7 @@ use crate::endpoint::{Endpoint, News};
 use crate::net::Clock;
 use crate::world::World;
 
-/// Connections of whoever asks, by daemon.
+/// Connections of scenarios that ask, by daemon.
 #[derive(Debug, Default)]
 pub struct Askers {
     by_daemon: BTreeMap<usize, Endpoint>,

@@ -5,12 +5,15 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::Value;
+use statemesh_load::Place;
 use statemesh_transport::{Message, SocketType};
 
+use crate::daemon;
 use crate::dice::{Dice, nanos};
-use crate::endpoint::{Endpoint, News};
-use crate::judge::{Attempt, End, Judge};
+use crate::endpoint::News;
+use crate::judge::{Attempt, End};
 use crate::net::{HostId, PollerId, SharedNet};
+use crate::outside::{Line, Reader, Surroundings};
 
 /// How a client behaves.
 #[derive(Clone, Debug)]
@@ -76,36 +79,6 @@ impl Default for Habits {
     }
 }
 
-/// Numbers that clients share: each is given once.
-#[derive(Debug, Default)]
-pub struct Numbers {
-    /// The next request's id, event's number or connection's name.
-    next: u64,
-}
-
-impl Numbers {
-    /// A number that nobody has.
-    pub fn fresh(&mut self) -> u64 {
-        self.next += 1;
-        self.next
-    }
-}
-
-/// What a client sees of the world.
-#[derive(Debug)]
-pub struct Surroundings<'a> {
-    /// The time.
-    pub now: u64,
-    /// The history, and what contradicts it.
-    pub judge: &'a mut Judge,
-    /// Numbers for requests, events and connections.
-    pub numbers: &'a mut Numbers,
-    /// Where the daemons' clients' ports are, by daemon.
-    pub addresses: &'a [SocketAddr],
-    /// No new events are wanted.
-    pub stopped: bool,
-}
-
 /// An event that is to be sent again.
 #[derive(Clone, Debug)]
 struct Retry {
@@ -118,28 +91,18 @@ struct Retry {
 /// A client.
 #[derive(Debug)]
 pub struct Client {
-    /// Its host.
-    pub host: HostId,
-    endpoint: Endpoint,
+    line: Line,
+    reader: Reader,
     habits: Habits,
     dice: Dice,
-    /// The daemon that it talks to.
-    daemon: usize,
-    /// The name of its last connection.
-    wire: u64,
-    /// When it opens its connection.
-    connect_at: Option<u64>,
     next_at: u64,
-    reads_again_at: u64,
     /// When it sent its first request.
     first_at: Option<u64>,
     in_flight: usize,
     retries: VecDeque<Retry>,
-    /// What conditions ask for: the last run and seq of each of its keys.
-    heads: Vec<(Option<String>, u64)>,
-    /// Answers that it had.
-    pub answers: u64,
-    /// When it had the last one.
+    /// What conditions ask for: where each of its keys was last.
+    heads: Vec<Place>,
+    /// When it had its last answer.
     pub answered_at: u64,
     /// Times that it gave up its connection for want of an answer.
     pub gave_up: u64,
@@ -151,27 +114,23 @@ pub struct Client {
 const TRIES: u32 = 12;
 /// Pause before a lost connection is opened again.
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(400));
+/// The longest for which a lazy one does not read.
+const REST: Duration = Duration::from_secs(2);
 
 impl Client {
     /// A client that will talk to this daemon.
     #[must_use]
     pub fn new(net: SharedNet, host: HostId, poller: PollerId, daemon: usize, habits: Habits, dice: Dice) -> Self {
-        let heads = vec![(None, 0); habits.keys.len()];
         Self {
-            host,
-            endpoint: Endpoint::new(net, host, poller, SocketType::Dealer),
-            habits,
+            line: Line::new(net, host, poller, SocketType::Dealer, daemon),
+            reader: Reader::new(habits.lazy, REST),
             dice,
-            daemon,
-            wire: 0,
-            connect_at: Some(0),
             next_at: 0,
-            reads_again_at: 0,
             first_at: None,
             in_flight: 0,
             retries: VecDeque::new(),
-            heads,
-            answers: 0,
+            heads: vec![Place::default(); habits.keys.len()],
+            habits,
             answered_at: 0,
             gave_up: 0,
             retired: false,
@@ -181,7 +140,7 @@ impl Client {
     /// The daemon that it talks to.
     #[must_use]
     pub fn daemon(&self) -> usize {
-        self.daemon
+        self.line.daemon
     }
 
     /// Whether it asks so often that it should have had an answer within seconds.
@@ -202,59 +161,45 @@ impl Client {
     /// A turn. Gives when it wants the next one.
     pub fn turn(&mut self, around: &mut Surroundings<'_>) -> Option<u64> {
         if self.retired {
-            self.settle(self.wire, around);
-            self.endpoint.close();
+            self.settle(self.line.wire, around);
+            self.line.endpoint.close();
             return None;
         }
-        let reads = around.now >= self.reads_again_at;
-        for news in self.endpoint.turn(reads) {
+        for news in self.line.endpoint.turn(self.reader.reads(around.now)) {
             self.news(news, around);
         }
-        if reads && self.habits.lazy > 0.0 && self.dice.chance(self.habits.lazy) {
-            self.reads_again_at = around.now + nanos(self.dice.time(Duration::from_millis(50), Duration::from_secs(2)));
-        }
+        self.reader.perhaps_rests(around.now, &mut self.dice);
         self.lose_patience(around);
-        if self.connect_at.is_some_and(|at| at <= around.now) {
-            self.connect(around);
+        if !self.line.opens(daemon::CLIENTS, around) {
+            self.connect_later(around);
         }
-        if self.endpoint.is_open() {
+        if self.line.endpoint.is_open() {
             self.send_what_is_due(around);
             let mut news = Vec::new();
-            self.endpoint.flush(&mut news);
+            self.line.endpoint.flush(&mut news);
             news.into_iter().for_each(|news| self.news(news, around));
         }
         self.wants_a_turn(around)
     }
 
     fn wants_a_turn(&self, around: &Surroundings<'_>) -> Option<u64> {
-        let sends = self.endpoint.is_open() && self.in_flight < self.habits.window;
+        let sends = self.line.endpoint.is_open() && self.in_flight < self.habits.window;
         let event = (sends && self.wants_more(around)).then_some(self.next_at);
         let retry = self.retries.front().filter(|_| sends).map(|retry| retry.not_before);
-        let oldest = self.endpoint.wire().and_then(|wire| around.judge.oldest(wire));
+        let oldest = self.line.endpoint.wire().and_then(|wire| around.judge.oldest(wire));
         let patience = oldest.map(|oldest| self.patient_until(oldest.at));
-        let reads = (self.reads_again_at > around.now).then_some(self.reads_again_at);
-        [event, retry, patience, reads, self.connect_at].into_iter().flatten().min()
+        [event, retry, patience, self.reader.again_at(around.now), self.line.opens_at()].into_iter().flatten().min()
     }
 
     fn wants_more(&self, around: &Surroundings<'_>) -> bool {
         !around.stopped && around.now < self.habits.until
     }
 
-    fn connect(&mut self, around: &mut Surroundings<'_>) {
-        self.connect_at = None;
-        let Some(address) = around.addresses.get(self.daemon) else { return };
-        self.wire = around.numbers.fresh();
-        self.endpoint.connect(*address, self.wire);
-        if self.endpoint.wire().is_none() {
-            self.connect_later(around);
-        }
-    }
-
     /// Another daemon is tried in a while.
     fn connect_later(&mut self, around: &Surroundings<'_>) {
-        self.connect_at = Some(around.now + nanos(self.dice.time(RECONNECT.0, RECONNECT.1)));
+        self.line.opens_later(around.now + nanos(self.dice.time(RECONNECT.0, RECONNECT.1)));
         if self.dice.chance(0.5) {
-            self.daemon = self.dice.index(around.addresses.len());
+            self.line.daemon = self.dice.index(around.addresses.len());
         }
     }
 
@@ -267,19 +212,19 @@ impl Client {
     }
 
     fn connection_ended(&mut self, around: &mut Surroundings<'_>) {
-        self.settle(self.wire, around);
-        self.endpoint.close();
+        self.settle(self.line.wire, around);
+        self.line.endpoint.close();
         self.connect_later(around);
     }
 
     /// How long it waits for the answer to a request of this time. The pauses in which it does not read are its own: of a large answer
     /// it reads a part at a time, with pauses in between.
     fn patient_until(&self, at: u64) -> u64 {
-        self.reads_again_at.max(at) + nanos(self.habits.patience)
+        self.reader.reads_since().max(at) + nanos(self.habits.patience)
     }
 
     fn lose_patience(&mut self, around: &mut Surroundings<'_>) {
-        let Some(wire) = self.endpoint.wire() else { return };
+        let Some(wire) = self.line.endpoint.wire() else { return };
         if around.judge.oldest(wire).is_some_and(|oldest| self.patient_until(oldest.at) <= around.now) {
             self.gave_up += 1;
             self.connection_ended(around);
@@ -317,16 +262,15 @@ impl Client {
     }
 
     fn reply(&mut self, reply: &Value, around: &mut Surroundings<'_>) {
-        let Some(wire) = self.endpoint.wire() else { return };
+        let Some(wire) = self.line.endpoint.wire() else { return };
         let answered = around.judge.reply(wire, reply, around.now);
-        self.answers += 1;
         self.answered_at = around.now;
         let Some((id, end)) = answered else { return };
         self.in_flight = self.in_flight.saturating_sub(1);
         let Some(attempt) = around.judge.attempt(id) else { return };
         let (event, key, dedup) = (attempt.event, attempt.key.clone(), attempt.dedup);
         match end {
-            End::Done { run, seq, .. } => self.note_head(&key, run, seq),
+            End::Done { said, .. } => self.note_head(&key, said.place),
             End::Refused { code, .. } => {
                 if code == "moved" {
                     self.follow(reply, around);
@@ -342,10 +286,10 @@ impl Client {
         }
     }
 
-    fn note_head(&mut self, key: &str, run: Option<String>, seq: u64) {
+    fn note_head(&mut self, key: &str, place: Place) {
         let at = self.habits.keys.iter().position(|of| of == key);
         if let Some(head) = at.and_then(|at| self.heads.get_mut(at)) {
-            *head = (run, seq);
+            *head = place;
         }
     }
 
@@ -353,13 +297,13 @@ impl Client {
     fn follow(&mut self, reply: &Value, around: &mut Surroundings<'_>) {
         let address = reply["error"]["address"].as_str().and_then(|text| text.parse::<SocketAddr>().ok());
         let there = address.and_then(|address| around.addresses.iter().position(|of| *of == address));
-        if there == Some(self.daemon) {
-            around.judge.wrong(format!("daemon {} sent a client to itself: {reply}", self.daemon));
+        if there == Some(self.line.daemon) {
+            around.judge.wrong(format!("daemon {} sent a client to itself: {reply}", self.line.daemon));
         }
     }
 
     fn send_what_is_due(&mut self, around: &mut Surroundings<'_>) {
-        while self.in_flight < self.habits.window && self.endpoint.unsent() == 0 {
+        while self.in_flight < self.habits.window && self.line.endpoint.unsent() == 0 {
             if self.retries.front().is_some_and(|retry| retry.not_before <= around.now)
                 && let Some(retry) = self.retries.pop_front()
             {
@@ -388,7 +332,7 @@ impl Client {
             return;
         }
         let text = self.event(event, &key, Some(true), true, around);
-        self.endpoint.send(&[text.as_bytes()]);
+        self.line.endpoint.send(&[text.as_bytes()]);
     }
 
     fn send_new(&mut self, around: &mut Surroundings<'_>) {
@@ -398,10 +342,10 @@ impl Client {
         let count = if self.dice.chance(self.habits.arrays) { 2 + self.dice.index(6) } else { 0 };
         if count == 0 {
             let text = self.request(around);
-            return self.endpoint.send(&[text.as_bytes()]);
+            return self.line.endpoint.send(&[text.as_bytes()]);
         }
         let all: Vec<String> = (0..count).map(|_| self.request(around)).collect();
-        self.endpoint.send(&[format!("[{}]", all.join(",")).as_bytes()]);
+        self.line.endpoint.send(&[format!("[{}]", all.join(",")).as_bytes()]);
     }
 
     fn send_other(&mut self, around: &mut Surroundings<'_>) {
@@ -409,7 +353,7 @@ impl Client {
         let Some(text) = self.habits.others.get(at).cloned() else { return };
         let has_id = text.contains("\"id\":%");
         let id = self.note(None, "-", "other", false, !has_id, around);
-        self.endpoint.send(&[text.replace('%', &id.to_string()).as_bytes()]);
+        self.line.endpoint.send(&[text.replace('%', &id.to_string()).as_bytes()]);
     }
 
     fn request(&mut self, around: &mut Surroundings<'_>) -> String {
@@ -458,7 +402,7 @@ impl Client {
         }
         let at = self.habits.keys.iter().position(|of| of == key).unwrap_or_default();
         match self.heads.get(at) {
-            Some((Some(run), seq)) if *seq > 0 => format!(r#","if_run":"{run}","if_seq":{seq}"#),
+            Some(Place { run: Some(run), seq }) if *seq > 0 => format!(r#","if_run":"{run}","if_seq":{seq}"#),
             _ => String::new(),
         }
     }
@@ -473,8 +417,8 @@ impl Client {
         around: &mut Surroundings<'_>,
     ) -> u64 {
         let id = around.numbers.fresh();
-        let wire = self.endpoint.wire().unwrap_or_default();
-        let (key, at, daemon) = (key.to_owned(), around.now, self.daemon);
+        let wire = self.line.endpoint.wire().unwrap_or_default();
+        let (key, at, daemon) = (key.to_owned(), around.now, self.line.daemon);
         let attempt = Attempt { event, key, op, wire, daemon, at, again: false, dedup, told, end: End::Open };
         around.judge.sent(id, attempt);
         self.in_flight += usize::from(!told);

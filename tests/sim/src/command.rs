@@ -50,7 +50,7 @@ pub enum WishError {
     NoFault(String),
 }
 
-/// What somebody wants run.
+/// What is to be run.
 #[derive(Clone, Debug, Default)]
 pub struct Wish {
     pub(crate) seeds: Option<u64>,

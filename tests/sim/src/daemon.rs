@@ -171,50 +171,15 @@ impl Daemon {
             let net = net.lock();
             (net.ip(self.host), net.instant(self.host), net.now())
         };
-        let sources = self.setup.machines.iter().enumerate();
-        let sources =
-            sources.map(|(n, text)| (PathBuf::from(format!("{n}.json")), text.clone().into_bytes())).collect();
         let options = self.options(ip);
-        let mut session = [0; 16];
-        session.copy_from_slice(&dice.bytes()[..16]);
-        let birth = Birth {
-            advertise: ip,
-            // Milliseconds, as of the clock on the wall; and no two lives have the same.
-            incarnation: 1_700_000_000_000 + at / 1_000_000 + self.lives,
-            seed: dice.bits(),
-            session,
-            definitions: parts::compile_definitions(sources, &options.limits)?,
-        };
+        let birth = self.birth(ip, at, dice, &options.limits)?;
         let Parts { shared, control, from_reactors } = Parts::new(options, birth, now)?;
-        let mut pollers = Vec::new();
-        let mut reactors = Vec::new();
-        for index in 0..self.setup.reactors {
-            let poller = {
-                let mut net = net.lock();
-                let poller = net.add_poller(self.host);
-                for port in [CLIENTS, CHANGES, PEERS] {
-                    net.listen(poller, SocketAddr::new(ip, port));
-                }
-                poller
-            };
-            let kernel = Box::new(VirtualKernel::new(Arc::clone(net), self.host, poller));
-            let waker = Arc::new(VirtualWaker::new(Arc::clone(net), poller));
-            reactors.push(parts::reactor(&shared, index, kernel, waker, clock(net, self.host)));
-            pollers.push(poller);
-        }
-        let control_poller = {
-            let mut net = net.lock();
-            let poller = net.add_poller(self.host);
-            net.bind_datagrams(poller, SocketAddr::new(ip, GOSSIP));
-            poller
-        };
-        pollers.push(control_poller);
-        self.process = Some(Process {
+        let mut process = Process {
             shared,
             control,
             from_reactors,
-            reactors,
-            pollers,
+            reactors: Vec::new(),
+            pollers: Vec::new(),
             answers: VecDeque::new(),
             done: VecDeque::new(),
             orders: VecDeque::new(),
@@ -223,9 +188,28 @@ impl Daemon {
             failed: None,
             ended: 0,
             memory: 0,
-        });
+        };
+        process.open_loops(net, self.host, self.setup.reactors);
+        self.process = Some(process);
         self.paused_until = None;
         Ok(())
+    }
+
+    /// What this process has that no other one of its daemon has.
+    fn birth(&self, advertise: IpAddr, at: u64, dice: &mut Dice, limits: &Limits) -> Result<Birth, StartError> {
+        let sources = self.setup.machines.iter().enumerate();
+        let sources =
+            sources.map(|(n, text)| (PathBuf::from(format!("{n}.json")), text.clone().into_bytes())).collect();
+        let mut session = [0; 16];
+        session.copy_from_slice(&dice.bytes()[..16]);
+        Ok(Birth {
+            advertise,
+            // Milliseconds, as of the clock on the wall; and no two lives have the same.
+            incarnation: 1_700_000_000_000 + at / 1_000_000 + self.lives,
+            seed: dice.bits(),
+            session,
+            definitions: parts::compile_definitions(sources, limits)?,
+        })
     }
 
     /// The process is gone at once.
@@ -245,6 +229,35 @@ impl Daemon {
 }
 
 impl Process {
+    /// Its reactors with their listeners, and the loop of its control plane.
+    fn open_loops(&mut self, net: &SharedNet, host: HostId, reactors: usize) {
+        let ip = net.lock().ip(host);
+        for index in 0..reactors {
+            let poller = {
+                let mut net = net.lock();
+                let poller = net.add_poller(host);
+                for port in [CLIENTS, CHANGES, PEERS] {
+                    net.listen(poller, SocketAddr::new(ip, port));
+                }
+                poller
+            };
+            let kernel = Box::new(VirtualKernel::new(Arc::clone(net), host, poller));
+            let waker = Arc::new(VirtualWaker::new(Arc::clone(net), poller));
+            self.reactors.push(parts::reactor(&self.shared, index, kernel, waker, clock(net, host)));
+            self.pollers.push(poller);
+        }
+        let mut net = net.lock();
+        let control = net.add_poller(host);
+        net.bind_datagrams(control, SocketAddr::new(ip, GOSSIP));
+        self.pollers.push(control);
+    }
+
+    /// The loop of a reactor; one that no loop has, if there is no such reactor.
+    #[must_use]
+    pub fn poller(&self, reactor: usize) -> PollerId {
+        self.pollers.get(reactor).copied().unwrap_or(usize::MAX)
+    }
+
     /// A turn of a reactor. Gives when the next one is wanted.
     ///
     /// # Errors

@@ -7,12 +7,12 @@ use statemesh_mesh::discovery::{Kind, Question, Records};
 /// How DNS behaves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// It names whoever runs, as a headless Service does.
+    /// It names the daemons that run, as a headless Service does.
     #[default]
     Answers,
     /// It answers nothing.
     Silence,
-    /// It names nobody but who asks.
+    /// It names only the one that asks.
     OnlyYourself,
     /// It names those of long ago.
     Stale(Vec<IpAddr>),
@@ -23,7 +23,7 @@ pub enum Mode {
 pub struct Dns {
     /// How it behaves.
     pub mode: Mode,
-    /// Addresses of who runs.
+    /// Addresses of daemons that run.
     pub running: Vec<IpAddr>,
 }
 

@@ -1,15 +1,18 @@
 //! The end of a seed: faults stop, everything is answered, all settles, and each key is read.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 use statemesh_node::parts;
+use statemesh_transport::{Message, SocketType};
 
 use crate::client::Habits;
 use crate::dice::nanos;
 use crate::endpoint::{Endpoint, News};
-use crate::judge::{Attempt, End};
+use crate::judge::{Attempt, End, Wire};
 use crate::net::Clock;
 use crate::world::World;
 
@@ -27,7 +30,6 @@ impl World {
         self.end_of_faults();
         self.settle(SETTLES);
         let begin = self.now();
-        self.quiet_since = begin;
         self.run(QUIET);
         self.all_name_who_serves();
         self.stopped = true;
@@ -90,101 +92,133 @@ impl World {
     /// Each key is asked for, first by an event that changes nothing, so that what was lost is said, and then read.
     fn read_all_keys(&mut self) {
         let keys: Vec<String> = self.keys().into_iter().collect();
-        let running = self.running();
-        let (Some(first), false) = (running.first().copied(), keys.is_empty()) else { return };
-        let mut asked: VecDeque<(u64, String, bool)> = VecDeque::new();
-        let mut todo: VecDeque<(String, bool)> =
-            keys.iter().flat_map(|key| [(key.clone(), true), (key.clone(), false)]).collect();
-        let (host, poller) = {
-            let mut net = self.net.lock();
-            let host = net.add_host(Clock::default());
-            (host, net.add_poller(host))
-        };
-        let mut endpoint =
-            Endpoint::new(std::sync::Arc::clone(&self.net), host, poller, statemesh_transport::SocketType::Dealer);
-        let address = {
-            let net = self.net.lock();
-            std::net::SocketAddr::new(net.ip(self.host(first)), crate::daemon::CLIENTS)
-        };
-        let wire = u64::MAX;
-        endpoint.connect(address, wire);
+        let (Some(first), false) = (self.running().first().copied(), keys.is_empty()) else { return };
+        let mut reading = Reading::begin(self, first, &keys);
         // They are asked for one after the other.
         let patience = Duration::from_secs(60) + Duration::from_millis(200) * u32::try_from(keys.len()).unwrap_or(0);
         let deadline = self.now() + nanos(patience);
-        let mut id = u64::MAX / 2;
-        while self.now() < deadline && !(todo.is_empty() && asked.is_empty()) {
+        while self.now() < deadline && reading.left() > 0 {
             self.run(Duration::from_millis(1));
-            for news in endpoint.turn(true) {
-                match news {
-                    News::Message(message) => {
-                        let body: Option<Value> =
-                            message.part_slice(0).and_then(|part| serde_json::from_slice(part).ok());
-                        if let (Some(reply), Some((id, key, probe))) = (body, asked.pop_front()) {
-                            self.take_final(wire, id, &key, probe, &reply);
-                            if probe && says_more(&reply) {
-                                // Each life that lost something is named by a reply of its own.
-                                todo.push_front((key, true));
-                            }
-                        }
-                    }
-                    News::Opened => {}
-                    News::Closed => self.judge.wrong("the connection that reads the end was closed".to_owned()),
-                }
-            }
-            // One at a time: replies come in the order asked.
-            if endpoint.is_open()
-                && asked.is_empty()
-                && let Some((key, probe)) = todo.pop_front()
-            {
-                id += 1;
-                let at = self.now();
-                let op = if probe { r#""op":"send","event":{"type":"PROBE"}"# } else { r#""op":"get""# };
-                let attempt = Attempt {
-                    event: None,
-                    key: key.clone(),
-                    op: "final",
-                    wire,
-                    daemon: first,
-                    at,
-                    again: false,
-                    dedup: false,
-                    told: false,
-                    end: End::Open,
-                };
-                self.judge.sent(id, attempt);
-                endpoint.send(&[format!(r#"{{"id":{id},{op},"machine":"log","key":"{key}"}}"#).as_bytes()]);
-                endpoint.flush(&mut Vec::new());
-                asked.push_back((id, key, probe));
-            }
+            reading.turn(self);
         }
-        if !(todo.is_empty() && asked.is_empty()) {
+        if reading.left() > 0 {
             self.judge.wrong(format!(
                 "{} of {} keys could not be read in the end",
-                (todo.len() + asked.len()).div_ceil(2),
+                reading.left().div_ceil(2),
                 keys.len()
             ));
         }
-        endpoint.close();
+        reading.endpoint.close();
+    }
+}
+
+/// What is asked of a key in the end.
+#[derive(Debug)]
+struct Question {
+    key: String,
+    /// An event that changes nothing, in place of a read.
+    probe: bool,
+}
+
+/// The connection that reads the end. One question at a time, so that replies come in the order asked.
+#[derive(Debug)]
+struct Reading {
+    endpoint: Endpoint,
+    daemon: usize,
+    /// The last request.
+    id: u64,
+    asked: Option<Question>,
+    todo: VecDeque<Question>,
+}
+
+/// The name of its connection.
+const WIRE: Wire = u64::MAX;
+
+impl Reading {
+    fn begin(world: &World, daemon: usize, keys: &[String]) -> Self {
+        let mut endpoint = {
+            let mut net = world.net.lock();
+            let host = net.add_host(Clock::default());
+            let poller = net.add_poller(host);
+            Endpoint::new(Arc::clone(&world.net), host, poller, SocketType::Dealer)
+        };
+        let ip = world.net.lock().ip(world.host(daemon));
+        endpoint.connect(SocketAddr::new(ip, crate::daemon::CLIENTS), WIRE);
+        let both = |key: &String| [true, false].map(|probe| Question { key: key.clone(), probe });
+        Self { endpoint, daemon, id: u64::MAX / 2, asked: None, todo: keys.iter().flat_map(both).collect() }
     }
 
-    fn take_final(&mut self, wire: u64, id: u64, key: &str, probe: bool, reply: &Value) {
-        let at = self.now();
-        if reply["id"].as_u64() != Some(id) {
-            return self.judge.wrong(format!("{key}: another's reply in the end: {reply}"));
+    /// Questions without an answer.
+    fn left(&self) -> usize {
+        self.todo.len() + usize::from(self.asked.is_some())
+    }
+
+    fn turn(&mut self, world: &mut World) {
+        for news in self.endpoint.turn(true) {
+            match news {
+                News::Message(message) => self.message(&message, world),
+                News::Opened => {}
+                News::Closed => world.judge.wrong("the connection that reads the end was closed".to_owned()),
+            }
         }
-        self.judge.reply(wire, reply, at);
+        if self.endpoint.is_open()
+            && self.asked.is_none()
+            && let Some(question) = self.todo.pop_front()
+        {
+            self.ask(question, world);
+        }
+    }
+
+    fn message(&mut self, message: &Message, world: &mut World) {
+        let body: Option<Value> = message.part_slice(0).and_then(|part| serde_json::from_slice(part).ok());
+        let (Some(reply), Some(question)) = (body, self.asked.take()) else { return };
+        self.take(&question, &reply, world);
+        if question.probe && says_more(&reply) {
+            // Each life that lost something is named by a reply of its own.
+            self.todo.push_front(question);
+        }
+    }
+
+    fn ask(&mut self, question: Question, world: &mut World) {
+        self.id += 1;
+        let (id, key) = (self.id, &question.key);
+        let attempt = Attempt {
+            event: None,
+            key: key.clone(),
+            op: "final",
+            wire: WIRE,
+            daemon: self.daemon,
+            at: world.now(),
+            again: false,
+            dedup: false,
+            told: false,
+            end: End::Open,
+        };
+        world.judge.sent(id, attempt);
+        let op = if question.probe { r#""op":"send","event":{"type":"PROBE"}"# } else { r#""op":"get""# };
+        self.endpoint.send(&[format!(r#"{{"id":{id},{op},"machine":"log","key":"{key}"}}"#).as_bytes()]);
+        self.endpoint.flush(&mut Vec::new());
+        self.asked = Some(question);
+    }
+
+    fn take(&self, Question { key, probe }: &Question, reply: &Value, world: &mut World) {
+        let at = world.now();
+        if reply["id"].as_u64() != Some(self.id) {
+            return world.judge.wrong(format!("{key}: another's reply in the end: {reply}"));
+        }
+        world.judge.reply(WIRE, reply, at);
         if reply["ok"] != true {
-            return self.judge.wrong(format!("{key}: cannot be read in the end: {reply}"));
+            return world.judge.wrong(format!("{key}: cannot be read in the end: {reply}"));
         }
-        if probe {
+        if *probe {
             return;
         }
         let log =
             reply["context"]["log"].as_array().map(|log| log.iter().filter_map(Value::as_u64).collect::<Vec<_>>());
         if reply["context"]["count"].as_u64() != log.as_ref().map(|log| log.len() as u64) {
-            self.judge.wrong(format!("{key}: its context contradicts itself: {reply}"));
+            world.judge.wrong(format!("{key}: its context contradicts itself: {reply}"));
         }
-        self.judge.ends_with(key, log);
+        world.judge.ends_with(key, log);
     }
 }
 

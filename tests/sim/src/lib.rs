@@ -21,6 +21,7 @@ pub mod machines;
 pub mod memory;
 pub mod nemesis;
 pub mod net;
+pub mod outside;
 pub mod scenario;
 pub mod seed;
 pub mod series;

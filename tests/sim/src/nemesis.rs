@@ -42,7 +42,7 @@ pub enum Fault {
     NoDescriptors,
     /// DNS is silent or stale.
     Dns,
-    /// DNS names nobody but who asks.
+    /// DNS names to each daemon only itself.
     DnsNamesOneself,
     /// A clock jumps.
     ClockJumps,
@@ -149,7 +149,7 @@ impl Fault {
         let other = dice.pick(&others).copied();
         let mut scene = Scene { fault: self, world, dice, running, one, others, other };
         if scene.play().is_some() {
-            scene.world.count(self.name());
+            scene.world.coverage.fault(self.name());
         }
     }
 }
@@ -345,7 +345,7 @@ impl Scene<'_> {
             let what = if merging { "links-broken-in-merge" } else { "links-broken-in-hand-off" };
             self.world.at(at, move |world| {
                 if world.break_links(with, peer) > 0 {
-                    world.count(what);
+                    world.coverage.fault(what);
                 }
             });
         }
@@ -397,13 +397,13 @@ impl Scene<'_> {
     fn dns_is_gone(&mut self) -> Option<()> {
         let modes = [Mode::Silence, Mode::Stale(vec![std::net::IpAddr::from([10, 9, 9, 9])])];
         let mode = self.dice.pick(&modes).cloned()?;
-        // Who joins meanwhile finds nobody, and is not alone.
+        // A daemon that joins meanwhile finds no other, and is not alone.
         self.dns_is(mode)
     }
 
     /// Who joins meanwhile is alone if that lasts long enough, unless it was told who else is to be there.
     fn dns_names_oneself(&mut self) -> Option<()> {
-        self.world.maybe_split = true;
+        self.world.invariants.may_be_split();
         self.dns_is(Mode::OnlyYourself)
     }
 

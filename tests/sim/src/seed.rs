@@ -174,25 +174,19 @@ impl Outcome {
     /// What a world came to.
     #[must_use]
     pub fn of(world: World, terms: Terms) -> Self {
-        let mut coverage = BTreeMap::new();
-        for (kind, counts) in [("wake", &world.wakes), ("fault", &world.deeds)] {
-            counts.iter().for_each(|(name, n)| *coverage.entry(format!("{kind} {name}")).or_default() += *n);
-        }
-        for ((of, decision), n) in world.decisions() {
-            *coverage.entry(format!("{of} {decision}")).or_default() += n;
-        }
+        let mut coverage = world.coverage.by_name(&world.daemons);
         world.judge.codes.iter().for_each(|(code, n)| *coverage.entry(format!("code {code}")).or_default() += *n);
         coverage.insert("replies that say restarted".to_owned(), world.judge.restarted);
         coverage.insert("changes seen".to_owned(), world.judge.changes);
         coverage.insert("changes missed by slow watchers".to_owned(), world.judge.dropped);
-        coverage.insert("instances that became stuck".to_owned(), world.ended.stuck);
-        let (hash, turns, peak) = (world.hash(), world.taken, u64::try_from(world.peak).unwrap_or(0));
+        coverage.insert("instances that became stuck".to_owned(), world.coverage.ended().stuck);
+        let (hash, turns, peak) = (world.hash(), world.taken(), u64::try_from(world.invariants.peak()).unwrap_or(0));
         let lines = |net: &crate::net::Net| {
             net.trace.lines().map(|(at, line)| format!("{} {line}", crate::judge::time(*at))).collect()
         };
         let trace = lines(&world.net.lock());
         let (requests, acknowledged) = (world.judge.requests(), world.judge.acknowledged);
-        let (instances, keys) = (world.ended.lost, world.ended.conflicts);
+        let (instances, keys) = (world.coverage.ended().lost, world.coverage.ended().conflicts);
         coverage.insert("instances counted as lost".to_owned(), instances);
         coverage.insert("keys counted as in conflict".to_owned(), keys);
         let mut violations = world.judge.verdict(terms);

@@ -5,8 +5,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::socket::{InFlight, Phase, Socket, SocketId};
-use super::{Event, HostId, Listener, Net, PollerId};
+use super::events::Event;
+use super::outgoing::InFlight;
+use super::socket::{Phase, Socket, SocketId};
+use super::{HostId, Listener, Net, PollerId};
 use crate::dice::nanos;
 
 /// Connections that wait to be accepted; a further wish is not answered.
@@ -21,7 +23,7 @@ const RETRANSMIT: Duration = Duration::from_millis(200);
 impl Net {
     /// Listens at an address, for a loop; several loops of a host may listen at the same one.
     pub fn listen(&mut self, poller: PollerId, address: SocketAddr) {
-        let Some(loops) = self.pollers.get_mut(poller) else { return };
+        let Some(loops) = self.loops.get_mut(poller) else { return };
         let number = loops.listeners.len();
         loops.listeners.push(address);
         self.listeners.entry(address).or_default().push(Listener { poller, number, backlog: VecDeque::new() });
@@ -41,20 +43,19 @@ impl Net {
 
     pub(super) fn begin_connect(&mut self, poller: PollerId, to: SocketAddr, key: usize) -> io::Result<()> {
         let host = self.take_descriptor(poller)?;
-        self.next_port = if self.next_port == u16::MAX { 30_000 } else { self.next_port + 1 };
-        let local = SocketAddr::new(self.ip(host), self.next_port);
-        let id = self.add_socket(Socket::new(host, local, to));
+        let local = SocketAddr::new(self.ip(host), self.sockets.fresh_port());
+        let id = self.sockets.add(Socket::new(host, local, to));
         self.own(id, poller, key);
         let mut at = self.now + self.delay();
         if to.port() == crate::daemon::PEERS && !self.faults.connect_max.is_zero() {
             at += nanos(self.dice.time(Duration::ZERO, self.faults.connect_max));
         }
-        self.schedule(at, Event::Syn { from: id, to, tries: 0 });
+        self.events.add(at, Event::Syn { from: id, to, tries: 0 });
         Ok(())
     }
 
     fn take_descriptor(&mut self, poller: PollerId) -> io::Result<HostId> {
-        let id = self.pollers.get(poller).map_or(0, |poller| poller.host);
+        let id = self.loops.get(poller).map_or(0, |poller| poller.host);
         let Some(host) = self.hosts.get_mut(id) else { return Err(io::ErrorKind::NotFound.into()) };
         if host.open >= host.descriptors {
             const EMFILE: i32 = 24;
@@ -64,24 +65,18 @@ impl Net {
         Ok(id)
     }
 
-    fn add_socket(&mut self, socket: Socket) -> SocketId {
-        self.next_socket += 1;
-        self.sockets.insert(self.next_socket, socket);
-        self.next_socket
-    }
-
     fn own(&mut self, id: SocketId, poller: PollerId, key: usize) {
-        if let Some(socket) = self.sockets.get_mut(&id) {
-            socket.owner = Some((poller, key));
+        if let Some(socket) = self.sockets.get_mut(id) {
+            socket.registration.owner = Some((poller, key));
         }
-        if let Some(poller) = self.pollers.get_mut(poller) {
+        if let Some(poller) = self.loops.get_mut(poller) {
             poller.sockets.insert(key, id);
         }
     }
 
     /// A wish for a connection has arrived, or is lost on its way.
     pub(super) fn syn(&mut self, from: SocketId, to: SocketAddr, tries: u32) {
-        let Some(socket) = self.sockets.get(&from) else { return };
+        let Some(socket) = self.sockets.get(from) else { return };
         let (local, from_host) = (socket.local, socket.host);
         let to_host = self.host_of(to.ip());
         let lost = to_host.is_none_or(|to| self.is_cut(from_host, to) || self.is_cut(to, from_host));
@@ -95,23 +90,23 @@ impl Net {
             let mut end = Socket::new(to_host.unwrap_or_default(), to, local);
             end.phase = Phase::Open;
             end.peer = Some(from);
-            self.add_socket(end)
+            self.sockets.add(end)
         });
         if let Some(peer) = peer {
             self.traffic.connections += 1;
             if let Some(listener) = self.listeners.get_mut(&to).and_then(|all| all.get_mut(chosen)) {
                 listener.backlog.push_back(peer);
                 let (poller, number) = (listener.poller, listener.number);
-                if let Some(poller) = self.pollers.get_mut(poller) {
+                if let Some(poller) = self.loops.get_mut(poller) {
                     poller.knocked.insert(number);
                 }
-                self.want(poller);
+                self.loops.want(poller);
             }
         } else {
             self.traffic.refused += 1;
         }
         let at = self.now + self.delay();
-        self.schedule(at, Event::Answered { socket: from, peer });
+        self.events.add(at, Event::Answered { socket: from, peer });
     }
 
     fn repeat_syn(&mut self, from: SocketId, to: SocketAddr, tries: u32) {
@@ -119,11 +114,11 @@ impl Net {
             return self.break_off(from, io::ErrorKind::TimedOut);
         }
         let at = self.now + (nanos(REPEAT) << tries);
-        self.schedule(at, Event::Syn { from, to, tries: tries + 1 });
+        self.events.add(at, Event::Syn { from, to, tries: tries + 1 });
     }
 
     pub(super) fn answered(&mut self, id: SocketId, peer: Option<SocketId>) {
-        let Some(socket) = self.sockets.get_mut(&id) else {
+        let Some(socket) = self.sockets.get_mut(id) else {
             // Who asked is gone.
             return peer.into_iter().for_each(|peer| self.reset_arrives(peer, usize::MAX));
         };
@@ -136,7 +131,7 @@ impl Net {
     }
 
     pub(super) fn accept_from(&mut self, poller: PollerId, listener: usize, key: usize) -> io::Result<SocketAddr> {
-        let address = self.pollers.get(poller).and_then(|poller| poller.listeners.get(listener)).copied();
+        let address = self.loops.get(poller).and_then(|poller| poller.listeners.get(listener)).copied();
         let mine = address
             .and_then(|address| self.listeners.get(&address))
             .and_then(|all| all.iter().position(|l| l.poller == poller));
@@ -150,34 +145,31 @@ impl Net {
             self.listeners.get_mut(&address).and_then(|all| all.get_mut(mine)).and_then(|l| l.backlog.pop_front());
         let Some(id) = next else { return Err(io::ErrorKind::WouldBlock.into()) };
         self.own(id, poller, key);
-        self.sockets.get(&id).map(|socket| socket.remote).ok_or_else(|| io::ErrorKind::ConnectionAborted.into())
+        self.sockets.get(id).map(|socket| socket.remote).ok_or_else(|| io::ErrorKind::ConnectionAborted.into())
     }
 
     /// Puts a connection into its loop's list of what is ready.
     pub(super) fn report(&mut self, id: SocketId, readable: bool) {
-        let Some(socket) = self.sockets.get_mut(&id) else { return };
-        socket.readable |= readable;
-        let Some((poller, key)) = socket.owner else { return };
-        if socket.watched && !std::mem::replace(&mut socket.listed, true) {
-            if let Some(poller) = self.pollers.get_mut(poller) {
-                poller.ready.push_back(key);
-            }
-            self.want(poller);
+        let Some(socket) = self.sockets.get_mut(id) else { return };
+        let Some((poller, key)) = socket.registration.report(readable) else { return };
+        if let Some(poller) = self.loops.get_mut(poller) {
+            poller.ready.push_back(key);
         }
+        self.loops.want(poller);
     }
 
     /// Sends what fits into the other end's buffer.
     pub(super) fn pump(&mut self, id: SocketId) {
         loop {
-            let Some(socket) = self.sockets.get(&id) else { return };
+            let Some(socket) = self.sockets.get(id) else { return };
             let (Some(peer), Phase::Open) = (socket.peer, socket.phase) else { return };
-            let to = self.sockets.get(&peer);
+            let to = self.sockets.get(peer);
             let host = to.map(|to| to.host).or_else(|| self.host_of(socket.remote.ip())).unwrap_or_default();
             if self.is_cut(socket.host, host) {
                 return self.stall(id);
             }
-            let taken = to.map_or(0, |to| to.received.len()) + socket.in_flight_bytes;
-            let room = self.faults.receive_buffer.saturating_sub(taken).min(socket.unsent.len());
+            let received = to.map_or(0, |to| to.received.len());
+            let room = socket.outgoing.sendable(received, self.faults.receive_buffer);
             if room == 0 {
                 return self.pump_end(id);
             }
@@ -185,28 +177,17 @@ impl Net {
             if self.dice.chance(self.faults.short_segments) {
                 size = 1 + self.dice.index(size);
             }
-            let delay = self.delay();
-            let now = self.now;
-            let Some(socket) = self.sockets.get_mut(&id) else { return };
-            let bytes: Vec<u8> = socket.unsent.drain(..size).collect();
-            socket.in_flight_bytes += size;
-            socket.in_flight.push_back(InFlight::Bytes(bytes));
-            let at = (now + delay).max(socket.last_arrival + 1);
-            socket.last_arrival = at;
-            self.schedule(at, Event::Arrival { from: id });
+            let at = self.now + self.delay();
+            let Some(socket) = self.sockets.get_mut(id) else { return };
+            self.events.add(socket.outgoing.send(size, at), Event::Arrival { from: id });
         }
     }
 
     fn pump_end(&mut self, id: SocketId) {
-        let delay = self.delay();
-        let now = self.now;
-        let Some(socket) = self.sockets.get_mut(&id) else { return };
-        if socket.closing && !socket.end_sent && socket.unsent.is_empty() {
-            socket.end_sent = true;
-            socket.in_flight.push_back(InFlight::End);
-            let at = (now + delay).max(socket.last_arrival + 1);
-            socket.last_arrival = at;
-            self.schedule(at, Event::Arrival { from: id });
+        let at = self.now + self.delay();
+        let Some(socket) = self.sockets.get_mut(id) else { return };
+        if let Some(at) = socket.outgoing.send_end(at) {
+            self.events.add(at, Event::Arrival { from: id });
         }
     }
 
@@ -214,24 +195,20 @@ impl Net {
         let (low, high) = self.faults.give_up;
         let patience = nanos(self.dice.time(low, high));
         let now = self.now;
-        if let Some(socket) = self.sockets.get_mut(&id)
-            && socket.stalled.is_none()
-        {
-            socket.stalled = Some(now);
-            self.schedule(now + patience, Event::GiveUp { socket: id, since: now });
+        if self.sockets.get_mut(id).is_some_and(|socket| socket.outgoing.stall(now)) {
+            self.events.add(now + patience, Event::GiveUp { socket: id, since: now });
         }
     }
 
     /// What was cut hears again.
     pub(super) fn unstall(&mut self, id: SocketId) {
-        let Some(socket) = self.sockets.get(&id) else { return };
+        let Some(socket) = self.sockets.get(id) else { return };
         let host = self.host_of(socket.remote.ip()).unwrap_or_default();
         if self.is_cut(host, socket.host) || self.is_cut(socket.host, host) {
             return;
         }
-        if let Some(socket) = self.sockets.get_mut(&id) {
-            socket.stalled = None;
-            socket.unacknowledged = 0;
+        if let Some(socket) = self.sockets.get_mut(id) {
+            socket.outgoing.unstall();
         }
         self.pump(id);
         self.room_again(id);
@@ -239,40 +216,30 @@ impl Net {
 
     fn room_again(&mut self, id: SocketId) {
         let most = self.faults.send_buffer;
-        if let Some(socket) = self.sockets.get_mut(&id)
-            && socket.hungry
-            && socket.buffered() <= most / 2
-        {
-            socket.hungry = false;
+        if self.sockets.get_mut(id).is_some_and(|socket| socket.outgoing.room_again(most)) {
             self.report(id, false);
         }
     }
 
     pub(super) fn give_up(&mut self, id: SocketId, since: u64) {
-        if self.sockets.get(&id).is_some_and(|socket| socket.stalled == Some(since)) {
+        if self.sockets.get(id).is_some_and(|socket| socket.outgoing.is_stalled_since(since)) {
             self.break_off(id, io::ErrorKind::TimedOut);
         }
     }
 
     /// The oldest of what is in flight arrives; behind a cut, later.
     pub(super) fn arrival(&mut self, from: SocketId) {
-        let Some(socket) = self.sockets.get(&from) else { return };
+        let Some(socket) = self.sockets.get(from) else { return };
         let (from_host, Some(peer)) = (socket.host, socket.peer) else { return };
         let to_host = self.host_of(socket.remote.ip()).unwrap_or_default();
         if self.is_cut(from_host, to_host) {
             self.stall(from);
             let at = self.now + nanos(RETRANSMIT);
-            return self.schedule(at, Event::Arrival { from });
+            return self.events.add(at, Event::Arrival { from });
         }
         let deaf = self.is_cut(to_host, from_host);
-        let Some(socket) = self.sockets.get_mut(&from) else { return };
-        let Some(what) = socket.in_flight.pop_front() else { return };
-        if let InFlight::Bytes(bytes) = &what {
-            socket.in_flight_bytes -= bytes.len();
-            if deaf {
-                socket.unacknowledged += bytes.len();
-            }
-        }
+        let Some(socket) = self.sockets.get_mut(from) else { return };
+        let Some(what) = socket.outgoing.arrives(deaf) else { return };
         if deaf {
             self.stall(from);
         }
@@ -283,17 +250,17 @@ impl Net {
     }
 
     fn deliver(&mut self, from: SocketId, to: SocketId, what: InFlight) {
-        let (now, host) = (self.now, self.sockets.get(&from).map_or(0, |socket| socket.host));
-        let deaf_or_gone = match self.sockets.get(&to) {
-            Some(socket) => socket.orphan || matches!(socket.phase, Phase::Broken(_)),
+        let (now, host) = (self.now, self.sockets.get(from).map_or(0, |socket| socket.host));
+        let deaf_or_gone = match self.sockets.get(to) {
+            Some(socket) => socket.orphan || socket.is_broken(),
             None => true,
         };
         if deaf_or_gone {
-            // Nobody will read it: the kernel says so.
+            // It has no reader: the kernel says so.
             if matches!(what, InFlight::Bytes(_)) {
-                let to_host = self.sockets.get(&from).and_then(|s| self.host_of(s.remote.ip())).unwrap_or(host);
+                let to_host = self.sockets.get(from).and_then(|s| self.host_of(s.remote.ip())).unwrap_or(host);
                 let at = now + self.delay();
-                self.schedule(at, Event::Reset { to: from, from_host: to_host });
+                self.events.add(at, Event::Reset { to: from, from_host: to_host });
             }
             return;
         }
@@ -301,13 +268,13 @@ impl Net {
             InFlight::Bytes(bytes) => {
                 self.traffic.bytes += bytes.len() as u64;
                 self.trace.note(now, &[3, to], &bytes);
-                if let Some(socket) = self.sockets.get_mut(&to) {
+                if let Some(socket) = self.sockets.get_mut(to) {
                     socket.received.extend(bytes);
                 }
             }
             InFlight::End => {
                 self.trace.note(now, &[4, to], &[]);
-                if let Some(socket) = self.sockets.get_mut(&to) {
+                if let Some(socket) = self.sockets.get_mut(to) {
                     socket.ended = true;
                 }
             }
@@ -317,8 +284,8 @@ impl Net {
 
     /// Forgets a socket of which nothing more can come.
     pub(super) fn bury(&mut self, id: SocketId) {
-        if self.sockets.get(&id).is_some_and(Socket::is_over) {
-            self.sockets.remove(&id);
+        if self.sockets.get(id).is_some_and(Socket::is_over) {
+            self.sockets.remove(id);
         }
     }
 
@@ -326,70 +293,62 @@ impl Net {
     pub(super) fn break_off(&mut self, id: SocketId, kind: io::ErrorKind) {
         self.traffic.resets += 1;
         self.trace.note(self.now, &[5, id], &[]);
-        if let Some(socket) = self.sockets.get_mut(&id) {
+        if let Some(socket) = self.sockets.get_mut(id) {
             socket.phase = Phase::Broken(kind);
-            socket.unsent.clear();
-            socket.in_flight.clear();
-            socket.in_flight_bytes = 0;
-            socket.unacknowledged = 0;
+            socket.outgoing.clear();
         }
         self.report(id, true);
         self.bury(id);
     }
 
-    /// This end says that it is gone, with whatever was still to be sent.
+    /// This end says that it is gone, with what was still to be sent.
     pub(super) fn reset(&mut self, id: SocketId) {
-        let Some(socket) = self.sockets.remove(&id) else { return };
+        let Some(socket) = self.sockets.remove(id) else { return };
         if let (Some(peer), Phase::Open) = (socket.peer, socket.phase) {
-            let at = (self.now + self.delay()).max(socket.last_arrival + 1);
-            self.schedule(at, Event::Reset { to: peer, from_host: socket.host });
+            let at = socket.outgoing.behind(self.now + self.delay());
+            self.events.add(at, Event::Reset { to: peer, from_host: socket.host });
         }
     }
 
     pub(super) fn reset_arrives(&mut self, to: SocketId, from_host: HostId) {
-        let Some(socket) = self.sockets.get(&to) else { return };
-        if !self.is_cut(from_host, socket.host) && !matches!(socket.phase, Phase::Broken(_)) {
+        let Some(socket) = self.sockets.get(to) else { return };
+        if !self.is_cut(from_host, socket.host) && !socket.is_broken() {
             self.break_off(to, io::ErrorKind::ConnectionReset);
         }
     }
 
-    /// Both ends of a connection between two hosts break in the middle of whatever they say. Says how many there were.
+    /// Both ends of a connection between two hosts break in the middle of what they say. Says how many there were.
     pub fn break_between(&mut self, a: HostId, b: HostId) -> usize {
         let pairs = [(a, b), (b, a)];
         let between =
             |socket: &Socket| self.host_of(socket.remote.ip()).is_some_and(|to| pairs.contains(&(socket.host, to)));
-        let ids: Vec<SocketId> = self.sockets.iter().filter(|(_, socket)| between(socket)).map(|(id, _)| *id).collect();
+        let ids = self.sockets.which(between);
         ids.iter().for_each(|id| self.break_off(*id, io::ErrorKind::ConnectionReset));
         ids.len() / 2
     }
 
     pub(super) fn close(&mut self, poller: PollerId, key: usize, reset: bool) {
-        let Some(id) = self.pollers.get_mut(poller).and_then(|poller| poller.sockets.remove(&key)) else { return };
-        let Some(socket) = self.sockets.get_mut(&id) else { return };
-        socket.owner = None;
-        socket.orphan = true;
-        socket.closing = true;
-        let unread = !socket.received.is_empty();
+        let Some(id) = self.loops.get_mut(poller).and_then(|poller| poller.sockets.remove(&key)) else { return };
+        let Some(socket) = self.sockets.get_mut(id) else { return };
+        let unread = socket.abandon();
         if let Some(host) = self.hosts.get_mut(socket.host) {
             host.open = host.open.saturating_sub(1);
         }
-        // What nobody will read makes an orderly end impossible, on Linux too.
+        // What has no reader makes an orderly end impossible, on Linux too.
         if reset || unread || socket.phase == Phase::Connecting {
             return self.reset(id);
         }
-        if socket.peer.is_some_and(|peer| !self.sockets.contains_key(&peer)) {
-            self.sockets.remove(&id);
+        if socket.peer.is_some_and(|peer| self.sockets.get(peer).is_none()) {
+            self.sockets.remove(id);
             return;
         }
         self.pump(id);
         self.bury(id);
-        if self.sockets.get(&id).is_some_and(Socket::has_something_to_say) {
+        let keeps = |socket: &&mut Socket| socket.outgoing.has_something_to_say();
+        let now = self.now;
+        if self.sockets.get_mut(id).filter(keeps).is_some_and(|socket| socket.outgoing.stall(now)) {
             // An orphan is not kept for ever.
-            let now = self.now;
-            if let Some(socket) = self.sockets.get_mut(&id).filter(|socket| socket.stalled.is_none()) {
-                socket.stalled = Some(now);
-                self.schedule(now + nanos(ORPHAN), Event::GiveUp { socket: id, since: now });
-            }
+            self.events.add(now + nanos(ORPHAN), Event::GiveUp { socket: id, since: now });
         }
     }
 }

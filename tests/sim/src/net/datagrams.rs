@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use super::{Event, HostId, Inbox, Net, PollerId};
+use super::events::Event;
+use super::{HostId, Inbox, Net, PollerId};
 
 /// Datagrams that a socket keeps; more are lost, as in a kernel.
 const INBOX: usize = 256;
@@ -11,7 +12,7 @@ const INBOX: usize = 256;
 impl Net {
     /// Binds a datagram socket, which gives this loop turns.
     pub fn bind_datagrams(&mut self, poller: PollerId, address: SocketAddr) {
-        let Some(host) = self.pollers.get(poller).map(|poller| poller.host) else { return };
+        let Some(host) = self.loops.get(poller).map(|poller| poller.host) else { return };
         if let Some(host) = self.hosts.get_mut(host) {
             host.inboxes.insert(address, Inbox { poller, waiting: VecDeque::new() });
         }
@@ -25,7 +26,7 @@ impl Net {
                 continue;
             }
             let at = self.now + self.delay();
-            self.schedule(at, Event::Datagram { from, to, bytes: bytes.to_vec() });
+            self.events.add(at, Event::Datagram { from, to, bytes: bytes.to_vec() });
         }
     }
 
@@ -51,6 +52,6 @@ impl Net {
         self.trace.note(self.now, &[1, u64::from(to.port()), u64::from(from.port())], &bytes);
         inbox.waiting.push_back((from, bytes));
         let poller = inbox.poller;
-        self.want(poller);
+        self.loops.want(poller);
     }
 }

@@ -55,21 +55,20 @@ impl Wake for VirtualWaker {
 
 impl Net {
     fn socket_of(&self, poller: PollerId, key: usize) -> io::Result<SocketId> {
-        let found = self.pollers.get(poller).and_then(|poller| poller.sockets.get(&key));
+        let found = self.loops.get(poller).and_then(|poller| poller.sockets.get(&key));
         found.copied().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
     pub(super) fn collect(&mut self, id: PollerId, ready: &mut Vec<Ready>) {
-        let Some(poller) = self.pollers.get_mut(id) else { return };
+        let Some(poller) = self.loops.get_mut(id) else { return };
         if std::mem::take(&mut poller.woken) {
             ready.push(Ready::Woken);
         }
         ready.extend(std::mem::take(&mut poller.knocked).into_iter().map(Ready::Listener));
         for key in std::mem::take(&mut poller.ready) {
-            let Some(socket) = poller.sockets.get(&key).and_then(|id| self.sockets.get_mut(id)) else { continue };
-            socket.listed = false;
-            let hung_up = socket.ended || matches!(socket.phase, Phase::Broken(_));
-            let readable = std::mem::take(&mut socket.readable) || hung_up;
+            let Some(socket) = poller.sockets.get(&key).and_then(|id| self.sockets.get_mut(*id)) else { continue };
+            let hung_up = socket.ended || socket.is_broken();
+            let readable = socket.registration.collect() || hung_up;
             ready.push(Ready::Conn { key, readable, hung_up });
         }
     }
@@ -77,8 +76,8 @@ impl Net {
     /// Reports a connection from now on.
     pub(super) fn watch(&mut self, poller: PollerId, key: usize) -> io::Result<()> {
         let id = self.socket_of(poller, key)?;
-        let Some(socket) = self.sockets.get_mut(&id) else { return Err(io::ErrorKind::NotConnected.into()) };
-        socket.watched = true;
+        let Some(socket) = self.sockets.get_mut(id) else { return Err(io::ErrorKind::NotConnected.into()) };
+        socket.registration.watched = true;
         let something = !socket.received.is_empty() || socket.ended || socket.phase != Phase::Connecting;
         if something {
             let readable = !socket.received.is_empty() || socket.ended;
@@ -89,7 +88,7 @@ impl Net {
 
     pub(super) fn read(&mut self, poller: PollerId, key: usize, buffer: &mut [u8]) -> io::Result<usize> {
         let id = self.socket_of(poller, key)?;
-        let Some(socket) = self.sockets.get_mut(&id) else { return Err(io::ErrorKind::NotConnected.into()) };
+        let Some(socket) = self.sockets.get_mut(id) else { return Err(io::ErrorKind::NotConnected.into()) };
         if socket.received.is_empty() {
             return match socket.phase {
                 Phase::Broken(kind) => Err(kind.into()),
@@ -110,24 +109,19 @@ impl Net {
     pub(super) fn write(&mut self, poller: PollerId, key: usize, bytes: &[u8]) -> io::Result<usize> {
         let id = self.socket_of(poller, key)?;
         let most = self.faults.send_buffer;
-        let Some(socket) = self.sockets.get_mut(&id) else { return Err(io::ErrorKind::NotConnected.into()) };
+        let Some(socket) = self.sockets.get_mut(id) else { return Err(io::ErrorKind::NotConnected.into()) };
         match socket.phase {
             Phase::Connecting => {
-                socket.hungry = true;
+                socket.outgoing.wants_room();
                 return Err(io::ErrorKind::NotConnected.into());
             }
             Phase::Broken(io::ErrorKind::ConnectionReset) => return Err(io::ErrorKind::BrokenPipe.into()),
             Phase::Broken(kind) => return Err(kind.into()),
             Phase::Open => {}
         }
-        let room = most.saturating_sub(socket.buffered()).min(bytes.len());
-        if room == 0 && !bytes.is_empty() {
-            socket.hungry = true;
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        socket.unsent.extend(bytes.get(..room).unwrap_or_default());
+        let Some(taken) = socket.outgoing.write(bytes, most) else { return Err(io::ErrorKind::WouldBlock.into()) };
         self.pump(id);
-        Ok(room)
+        Ok(taken)
     }
 }
 

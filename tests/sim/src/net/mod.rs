@@ -2,13 +2,16 @@
 //! datagrams, cuts, resets and full tables, in virtual time.
 //!
 //! A process (daemon or client) has a host. Each of its loops has a `Poller`, which is what an epoll instance is to a thread:
-//! it collects what is ready, and the [`crate::world`] gives the loop a turn when something is. Everything is in one
+//! it collects what is ready, and the world gives the loop a turn when something is. Everything is in one
 //! [`Net`] behind a lock that only one thread ever takes.
 
 mod clock;
 mod connections;
 mod datagrams;
+mod events;
 mod kernel;
+mod loops;
+mod outgoing;
 mod socket;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -19,8 +22,10 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 pub use clock::Clock;
+use events::{Event, Events};
 pub use kernel::{VirtualKernel, VirtualWaker};
-use socket::{Socket, SocketId};
+use loops::Loops;
+use socket::{SocketId, Sockets};
 
 use crate::dice::{Dice, nanos};
 use crate::trace::Trace;
@@ -82,23 +87,6 @@ impl Default for Faults {
     }
 }
 
-/// Something that will happen to the network.
-#[derive(Debug)]
-enum Event {
-    /// A wish for a connection arrives.
-    Syn { from: SocketId, to: SocketAddr, tries: u32 },
-    /// The answer to it: the other end, or that nobody listens.
-    Answered { socket: SocketId, peer: Option<SocketId> },
-    /// The oldest thing in flight from this socket arrives.
-    Arrival { from: SocketId },
-    /// A reset arrives.
-    Reset { to: SocketId, from_host: HostId },
-    /// A connection whose bytes could not be brought across since this time is given up.
-    GiveUp { socket: SocketId, since: u64 },
-    /// A datagram arrives.
-    Datagram { from: SocketAddr, to: SocketAddr, bytes: Vec<u8> },
-}
-
 #[derive(Debug)]
 struct Host {
     ip: IpAddr,
@@ -124,24 +112,6 @@ struct Listener {
     backlog: VecDeque<SocketId>,
 }
 
-/// What one loop waits for.
-#[derive(Debug, Default)]
-struct Poller {
-    host: HostId,
-    listeners: Vec<SocketAddr>,
-    /// The loop's connections by its own keys.
-    sockets: BTreeMap<usize, SocketId>,
-    /// Connections with something to report, once each.
-    ready: VecDeque<usize>,
-    /// Listeners with something to report.
-    knocked: BTreeSet<usize>,
-    woken: bool,
-    /// It is in the list of those that are to have a turn.
-    listed: bool,
-    /// Its process is gone.
-    gone: bool,
-}
-
 /// What was counted.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Traffic {
@@ -165,18 +135,13 @@ pub struct Net {
     dice: Dice,
     faults: Faults,
     hosts: Vec<Host>,
-    pollers: Vec<Poller>,
+    loops: Loops,
     listeners: BTreeMap<SocketAddr, Vec<Listener>>,
-    sockets: BTreeMap<SocketId, Socket>,
-    next_socket: u64,
-    next_port: u16,
-    events: BTreeMap<(u64, u64), Event>,
-    next_event: u64,
+    sockets: Sockets,
+    events: Events,
     /// From, to: what is sent is not heard.
     cuts: BTreeSet<(HostId, HostId)>,
     by_ip: BTreeMap<IpAddr, HostId>,
-    /// Loops that are to have a turn.
-    wanted: Vec<PollerId>,
     traffic: Traffic,
     /// What happened.
     pub trace: Trace,
@@ -192,16 +157,12 @@ impl Net {
             dice: Dice::new(seed),
             faults,
             hosts: Vec::new(),
-            pollers: Vec::new(),
+            loops: Loops::default(),
             listeners: BTreeMap::new(),
-            sockets: BTreeMap::new(),
-            next_socket: 0,
-            next_port: 30_000,
-            events: BTreeMap::new(),
-            next_event: 0,
+            sockets: Sockets::default(),
+            events: Events::default(),
             cuts: BTreeSet::new(),
             by_ip: BTreeMap::new(),
-            wanted: Vec::new(),
             traffic: Traffic::default(),
             trace: Trace::default(),
         }
@@ -266,8 +227,7 @@ impl Net {
 
     /// A loop of a process on this host.
     pub fn add_poller(&mut self, host: HostId) -> PollerId {
-        self.pollers.push(Poller { host, ..Poller::default() });
-        self.pollers.len() - 1
+        self.loops.add(host)
     }
 
     /// What a host's clock shows.
@@ -289,45 +249,36 @@ impl Net {
         if let Some(host) = self.hosts.get_mut(host) {
             host.clock.ahead = host.clock.ahead.saturating_add(nanos(by));
         }
-        let theirs = (0..self.pollers.len()).filter(|p| self.pollers.get(*p).is_some_and(|p| p.host == host));
-        theirs.collect::<Vec<_>>().into_iter().for_each(|poller| self.want(poller));
+        self.loops.want_all_of(host);
     }
 
     /// Whether bytes of another daemon wait to be read by this loop.
     #[must_use]
     pub fn hears_members(&self, poller: PollerId) -> bool {
-        let Some(poller) = self.pollers.get(poller) else { return false };
-        let waits =
-            |id| self.sockets.get(id).is_some_and(|s| s.local.port() == crate::daemon::PEERS && !s.received.is_empty());
+        let Some(poller) = self.loops.get(poller) else { return false };
+        let waits = |id: &SocketId| {
+            let of_member = |s: &socket::Socket| s.local.port() == crate::daemon::PEERS && !s.received.is_empty();
+            self.sockets.get(*id).is_some_and(of_member)
+        };
         poller.sockets.values().any(waits)
     }
 
     /// When the network changes next.
     #[must_use]
     pub fn next_event(&self) -> Option<u64> {
-        self.events.first_key_value().map(|((at, _), _)| *at)
+        self.events.next()
     }
 
     /// Loops that are to have a turn, since something is ready for them.
     pub fn take_wanted(&mut self) -> Vec<PollerId> {
-        let wanted = std::mem::take(&mut self.wanted);
-        for id in &wanted {
-            if let Some(poller) = self.pollers.get_mut(*id) {
-                poller.listed = false;
-            }
-        }
-        wanted
+        self.loops.take_wanted()
     }
 
     /// Lets virtual time pass, to the next change of the network at most. Gives the time that it is then.
     pub fn advance(&mut self, until: u64) -> u64 {
         self.now = self.now.max(until);
         crate::log::at(self.now);
-        while let Some(entry) = self.events.first_entry() {
-            if entry.key().0 > self.now {
-                break;
-            }
-            let event = entry.remove();
+        while let Some(event) = self.events.due(self.now) {
             self.event(event);
         }
         self.now
@@ -338,7 +289,7 @@ impl Net {
         self.cuts.insert((from, to));
     }
 
-    /// Everyone hears everyone again.
+    /// Every host hears every other again.
     pub fn heal(&mut self) {
         self.cuts.clear();
         self.go_on();
@@ -363,13 +314,7 @@ impl Net {
     }
 
     fn go_on(&mut self) {
-        let all: Vec<SocketId> = self.sockets.keys().copied().collect();
-        all.into_iter().for_each(|socket| self.unstall(socket));
-    }
-
-    fn schedule(&mut self, at: u64, event: Event) {
-        self.next_event += 1;
-        self.events.insert((at, self.next_event), event);
+        self.sockets.which(|_| true).into_iter().for_each(|socket| self.unstall(socket));
     }
 
     fn delay(&mut self) -> u64 {
@@ -378,23 +323,9 @@ impl Net {
         nanos(self.dice.time(delay_min, most.max(delay_min)))
     }
 
-    /// Gives a loop a turn.
-    fn want(&mut self, id: PollerId) {
-        if let Some(poller) = self.pollers.get_mut(id)
-            && !poller.listed
-            && !poller.gone
-        {
-            poller.listed = true;
-            self.wanted.push(id);
-        }
-    }
-
     /// Wakes a loop, as another thread does.
     pub fn wake(&mut self, id: PollerId) {
-        if let Some(poller) = self.pollers.get_mut(id) {
-            poller.woken = true;
-        }
-        self.want(id);
+        self.loops.wake(id);
     }
 
     fn event(&mut self, event: Event) {
@@ -410,10 +341,7 @@ impl Net {
 
     /// The process on a host ends: its listeners and sockets go, and who talks to it is told by the kernel.
     pub fn kill(&mut self, host: HostId) {
-        let pollers: Vec<PollerId> = (0..self.pollers.len())
-            .filter(|id| self.pollers.get(*id).is_some_and(|p| p.host == host && !p.gone))
-            .collect();
-        for id in pollers {
+        for id in self.loops.living(host) {
             self.end_poller(id);
         }
         if let Some(host) = self.hosts.get_mut(host) {
@@ -422,15 +350,9 @@ impl Net {
     }
 
     fn end_poller(&mut self, id: PollerId) {
-        let Some(poller) = self.pollers.get_mut(id) else { return };
-        poller.gone = true;
-        let sockets: Vec<usize> = poller.sockets.keys().copied().collect();
-        for address in std::mem::take(&mut poller.listeners) {
-            self.stop_listening(id, address);
-        }
-        for key in sockets {
-            self.close(id, key, false);
-        }
+        let (listeners, sockets) = self.loops.end(id);
+        listeners.into_iter().for_each(|address| self.stop_listening(id, address));
+        sockets.into_iter().for_each(|key| self.close(id, key, false));
     }
 }
 

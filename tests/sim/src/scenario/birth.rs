@@ -77,7 +77,7 @@ fn joins_behind(seed: u64, mode: Mode) -> World {
     world
 }
 
-/// Three daemons start while DNS names to each nobody but itself, for this time.
+/// Three daemons start while DNS names to each only itself, for this time.
 fn see_only_themselves(seed: u64, birth: &[&str], time: std::time::Duration) -> World {
     let birth = birth.iter().map(|name| (*name).to_owned()).collect();
     let mut world = empty(seed, 3, &Setup { birth, ..setup() }, Faults::default());

@@ -88,8 +88,8 @@ fn stuck_timers(seed: u64) -> World {
     for n in 0..10 {
         world.send(0, "tick", &format!("t{n}"), "GO");
     }
-    let before = world.taken;
-    let busy = world.run_until(2 * SEC, |world| world.taken - before > 400);
+    let before = world.taken();
+    let busy = world.run_until(2 * SEC, |world| world.taken() - before > 400);
     must(&mut world, busy.is_none(), || format!("400 turns were taken within {busy:?} of idling"));
     if busy.is_none() {
         let ticked = (0..10).filter(|n| world.get(0, "tick", &format!("t{n}"))["context"]["ticks"] == 1).count();
@@ -104,7 +104,7 @@ fn stuck_timers(seed: u64) -> World {
 fn array_of_reads(seed: u64) -> World {
     let mut world = mesh(seed, 2);
     // One turn makes a reply as large as limits.array_bytes allows; gauges are of the turn before.
-    world.memory_most += 64 << 20;
+    world.invariants.allow_memory(64 << 20);
     let text = "x".repeat(500_000);
     world.ask(
         0,
@@ -131,7 +131,7 @@ fn places_taken(seed: u64) -> World {
     must(&mut world, took.is_some(), || "a daemon that joins is not settled after 20 s, for want of places".to_owned());
     world.leave(0);
     world.run(10 * SEC);
-    let left = world.left_behind;
+    let left = world.coverage.left_behind();
     must(&mut world, left == 0, || format!("{left} instances were left behind"));
     world
 }

@@ -195,7 +195,7 @@ fn cut_for_a_while(seed: u64) -> World {
     world
 }
 
-/// Clients everywhere; one daemon stands still for a while. What it missed by that is nobody else's death.
+/// Clients everywhere; one daemon stands still for a while. What it missed by that is no other's death.
 fn pause_for_a_while(seed: u64) -> World {
     let lengths = [300, 500, 900, 1_200, 2_000, 5_000, 30_000];
     let (paused, length) = (seed as usize % 3, Duration::from_millis(lengths[seed as usize / 3 % lengths.len()]));
@@ -211,7 +211,7 @@ fn pause_for_a_while(seed: u64) -> World {
 }
 
 /// A daemon is cut off with answers on their way to clients elsewhere, whose requests have conditions and tokens: they are sent again
-/// to whoever adopts the keys, where the conditions do not hold; and then the first owner's copy comes back.
+/// to the daemon that adopts the keys, where the conditions do not hold; and then the first owner's copy comes back.
 fn conditions_and_a_cut(seed: u64) -> World {
     let mut world = mesh(seed, 3);
     for n in 0..24 {

@@ -1,4 +1,4 @@
-//! Machines that came by `define`: whoever serves has them.
+//! Machines that came by `define`: a daemon that serves has them.
 
 use super::{SEC, Scenario, busy_clients, mesh_of, must, setup};
 use crate::daemon::Setup;

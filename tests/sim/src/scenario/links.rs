@@ -199,7 +199,7 @@ fn join_and_leave(seed: u64, faults: Faults, between: Duration) -> World {
     world.leave(3);
     world.run(4 * SEC);
     world.finish();
-    let left = world.left_behind;
+    let left = world.coverage.left_behind();
     must(&mut world, left == 0, || format!("{left} instances were left behind"));
     world
 }
@@ -392,7 +392,7 @@ fn break_in_merge(seed: u64) -> World {
 /// Microseconds between two places of a merge, which takes some 60 ms.
 const PLACES: u64 = 500;
 
-/// An owner dies, another daemon joins, and the one that came after the first owner dies before anybody asks.
+/// An owner dies, another daemon joins, and the one that came after the first owner dies before it is asked.
 fn lost_twice(seed: u64) -> World {
     let mut world = mesh(seed, 4);
     let keys: Vec<String> = (0..60).map(|n| format!("k{n}")).collect();

@@ -279,7 +279,7 @@ fn removed(seed: u64) -> World {
     world
 }
 
-/// An owner dies; before anybody asks for its keys, another daemon joins and is given some of their partitions.
+/// An owner dies; before its keys are asked for, another daemon joins and is given some of their partitions.
 fn lost_and_moved(seed: u64) -> World {
     let mut world = mesh(seed, 3);
     let keys = written(&mut world);

@@ -132,7 +132,7 @@ pub(super) const ALL: &[Scenario] = &[
     },
 ];
 
-/// Clients ask everybody for everything and are not forwarded: a daemon that joins too, before it has what it will have, and those
+/// Clients ask every daemon for everything and are not forwarded: a daemon that joins too, before it has what it will have, and those
 /// that will have what a leaving one still has.
 fn named_owners(seed: u64) -> World {
     let mut world = mesh(seed, 2);
@@ -163,7 +163,7 @@ fn large_table(seed: u64) -> World {
     let setup = Setup { machines: vec![machine], ..setup() };
     let mut world = super::mesh_of(seed, 2, &setup, Faults::default());
     // Each instance has a table of its own.
-    world.memory_most = 64 << 20;
+    world.invariants.allow_memory(48 << 20);
     let mut there = Vec::new();
     for n in 0..30 {
         let key = format!("k{n}");

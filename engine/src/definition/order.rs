@@ -1,0 +1,113 @@
+//! The order in which definitions compile that invoke each other's machines: those that are invoked come first.
+
+use crate::definition::json_pos::Document;
+use crate::limits::Limits;
+use crate::machine::Machine;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+/// Definitions that wait for each other: none of them can be the first one. Each invokes the next one, and the last one the first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Circle(pub Vec<String>);
+
+impl std::fmt::Display for Circle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|id| write!(f, "{id} invokes "))?;
+        f.write_str(self.0.first().map_or("itself", String::as_str))
+    }
+}
+
+/// What the order depends on.
+struct Named {
+    id: Option<String>,
+    /// The machines that it names, which the compiler asks for: so there is one place that knows where they can stand.
+    invokes: BTreeSet<String>,
+}
+
+impl Named {
+    fn of(source: &[u8]) -> Self {
+        let limits = Limits::default();
+        let document = Document::parse(source, limits.definition_depth_max).ok();
+        let id = document.as_ref().and_then(|document| document.root.get("id")?.as_str().map(str::to_owned));
+        let invokes = RefCell::default();
+        // What is wrong with it is said when it is compiled in the end.
+        let _ = Machine::compile(source, &limits, &|name| {
+            BTreeSet::insert(&mut invokes.borrow_mut(), name.to_owned());
+            None
+        });
+        Self { id, invokes: invokes.into_inner() }
+    }
+
+    /// Whether the other one has to be there before. An earlier version of the machine itself is no matter of order.
+    fn waits_for(&self, other: &Self) -> bool {
+        self.id != other.id && other.id.as_ref().is_some_and(|id| self.invokes.contains(id))
+    }
+}
+
+/// Gives the places of definitions in an order in which each comes after those whose machines it invokes, and else as they are given.
+///
+/// # Errors
+/// Some invoke each other.
+pub fn order<'s>(sources: impl IntoIterator<Item = &'s [u8]>) -> Result<Vec<usize>, Circle> {
+    let named: Vec<Named> = sources.into_iter().map(Named::of).collect();
+    let mut left: Vec<usize> = (0..named.len()).collect();
+    let mut ordered = Vec::with_capacity(left.len());
+    while !left.is_empty() {
+        let free = left.iter().position(|one| first_waited_for(&named, &left, *one).is_none());
+        match free {
+            Some(free) => ordered.push(left.remove(free)),
+            None => return Err(circle(&named, &left)),
+        }
+    }
+    Ok(ordered)
+}
+
+/// The first of those that are left that this one waits for.
+fn first_waited_for(named: &[Named], left: &[usize], one: usize) -> Option<usize> {
+    let waits =
+        |other: &&usize| named.get(one).zip(named.get(**other)).is_some_and(|(one, other)| one.waits_for(other));
+    left.iter().find(waits).copied()
+}
+
+/// Each of those that are left waits for another one, so the way from one to the next comes back somewhere.
+fn circle(named: &[Named], left: &[usize]) -> Circle {
+    let (mut way, mut at) = (Vec::new(), left.first().copied());
+    while let Some(one) = at.filter(|one| !way.contains(one)) {
+        way.push(one);
+        at = first_waited_for(named, left, one);
+    }
+    let ids = way.into_iter().skip_while(|one| Some(*one) != at);
+    Circle(ids.filter_map(|one| named.get(one)?.id.clone()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine(id: &str, invokes: &[&str]) -> String {
+        let invokes: Vec<_> = invokes.iter().map(|src| format!(r#"{{"src":"{src}"}}"#)).collect();
+        format!(r#"{{"id":"{id}","initial":"a","states":{{"a":{{"invoke":[{}]}}}}}}"#, invokes.join(","))
+    }
+
+    fn ordered(machines: &[(&str, &[&str])]) -> Result<Vec<usize>, String> {
+        let sources: Vec<_> = machines.iter().map(|(id, invokes)| machine(id, invokes)).collect();
+        order(sources.iter().map(String::as_bytes)).map_err(|circle| circle.to_string())
+    }
+
+    #[test]
+    fn what_is_invoked_comes_first_and_the_rest_stays_as_it_is() {
+        assert_eq!(ordered(&[("a", &[]), ("b", &[]), ("c", &["elsewhere"])]), Ok(vec![0, 1, 2]));
+        assert_eq!(ordered(&[("a", &["b", "c"]), ("b", &["c"]), ("c", &[]), ("d", &[])]), Ok(vec![2, 1, 0, 3]));
+        assert_eq!(ordered(&[("a", &["b"]), ("b", &[]), ("b", &[])]), Ok(vec![1, 2, 0]), "two versions of one");
+        assert_eq!(ordered(&[("a", &["a"])]), Ok(vec![0]), "its own earlier version");
+        let broken = [b"{".as_slice(), br#"{"id":5}"#];
+        assert_eq!(order(broken), Ok(vec![0, 1]), "others say what is wrong");
+    }
+
+    #[test]
+    fn a_circle_is_named_without_those_that_lead_to_it() {
+        assert_eq!(ordered(&[("a", &["b"]), ("b", &["a"])]).unwrap_err(), "a invokes b invokes a");
+        let longer = ordered(&[("x", &["b"]), ("a", &["b"]), ("b", &["c"]), ("c", &["a"]), ("d", &[])]);
+        assert_eq!(longer.unwrap_err(), "b invokes c invokes a invokes b");
+    }
+}
