@@ -61,6 +61,8 @@ pub(crate) struct OwnSettings {
     pub(crate) faults: Faults,
     /// For how long an instance that has ended is kept, in milliseconds; `None`: it does not say.
     pub(crate) keep_ms: Option<u64>,
+    /// Clients may send the engine's own events.
+    pub(crate) engine_events: bool,
 }
 
 /// What a definition gives a name to, and actions, guards and invokes name by index.
@@ -358,6 +360,11 @@ impl Machine {
     /// For how long its instances are kept once they have ended, in milliseconds, if the definition says so; [`u64::MAX`]: for ever.
     pub fn keep_ms(&self) -> Option<u64> {
         self.own.keep_ms
+    }
+
+    /// Whether clients may send its instances events of the engine, `xstate.*`.
+    pub fn takes_engine_events(&self) -> bool {
+        self.own.engine_events
     }
 
     /// The id of the state that a text such as `#id.path` names.

@@ -55,6 +55,11 @@ impl Client {
     pub(crate) fn name(&self) -> &str {
         &self.grant.name
     }
+
+    /// Whether it has a right.
+    pub(crate) fn has(&self, right: Right) -> bool {
+        self.grant.has(right)
+    }
 }
 
 /// Requests in a second, as a bucket of one second that leaks (the "generic cell rate algorithm": one number says it all).

@@ -46,9 +46,9 @@ use ended::EndedOnes;
 use interest::Interests;
 pub use interest::Waiter;
 use merging::Merging;
+pub use moving::{HandedOff, Received};
 use removing::Restating;
 use timers::Timers;
-pub use moving::{HandedOff, Received};
 pub use walk::{Bounds, Group, Kind, Line, Page, Place, Walk};
 
 /// Shards of a daemon: enough that two reactors seldom want the same one, few enough that looking at all is nothing.

@@ -91,7 +91,7 @@ fn client(name: &str, fields: &DeTable<'_>) -> Result<(PublicKey, Grant), Client
     Ok((key, Grant { name: name.to_owned(), machines, rights, events_per_second }))
 }
 
-const OPS: &str = "read, send, operate, define or admin";
+pub(crate) const OPS: &str = "read, send, operate, engine, define or admin";
 
 fn texts(field: &'static str, items: &[Spanned<DeValue<'_>>]) -> Result<Vec<String>, ClientFault> {
     let text = |item: &Spanned<DeValue<'_>>| match item.get_ref() {

@@ -6,6 +6,7 @@ use super::renew;
 use super::store::{Entries, Files};
 use crate::config::{CLIENT_LIST, Config, GOSSIP_KEYS_FILE, OWN_KEY_FILE};
 use crate::failure::{Exit, Failure};
+use crate::key_files::clients::OPS;
 use crate::key_files::gossip::{self, Step};
 use crate::key_files::{clients, pair, wrong};
 use crate::kind::Kind;
@@ -47,7 +48,7 @@ enum KeysVerb {
         /// Its public key
         #[arg(value_name = "Z85", allow_hyphen_values = true)]
         key: String,
-        /// What it may do: read, send, operate, define, admin
+        /// What it may do: read, send, operate, engine, define, admin
         #[arg(long, value_name = "WORD,WORD", value_delimiter = ',', default_value = "read,send")]
         ops: Vec<String>,
         /// The machines that it may use, by the beginnings of their names (a whole name: with a slash behind it) [default: all]
@@ -161,10 +162,8 @@ fn path(given: Option<PathBuf>, setting: &str, config: Option<&Path>) -> Result<
 }
 
 fn rights(words: &[String]) -> Result<Vec<Right>, Failure> {
-    let right = |word: &String| {
-        Right::named(word)
-            .ok_or_else(|| Failure::usage(format!("--ops: '{word}' is not read, send, operate, define or admin")))
-    };
+    let right =
+        |word: &String| Right::named(word).ok_or_else(|| Failure::usage(format!("--ops: '{word}' is not {OPS}")));
     words.iter().map(right).collect()
 }
 

@@ -5,6 +5,7 @@ use crate::definition::diagnostics::{Severity, did_you_mean};
 use crate::definition::json_pos::{Member, Node};
 use crate::definition::keys;
 use crate::machine::{Faults, OwnSettings};
+use statemesh_expr::Value;
 
 /// For ever.
 const FOREVER: &str = "forever";
@@ -43,6 +44,7 @@ impl<'d> Compiler<'d> {
             settings.faults = Faults::Fail;
         }
         settings.keep_ms = node.get("keep").and_then(Node::as_str).and_then(time);
+        settings.engine_events = node.get("engineEvents").is_some_and(|value| value.to_value() == Value::Bool(true));
         settings
     }
 

@@ -149,7 +149,11 @@ pub(crate) const OWN: &[OwnKey] = &[
         "What becomes of an expression without a value that no `onError` handles: `hold` refuses the event and holds the timer, `fail` \
          ends the instance with the status `error`, as XState does.",
     ),
-    own("engineEvents", &["true"], "Whether clients may send the engine's own events, `xstate.*`."),
+    own(
+        "engineEvents",
+        &["true"],
+        "Whether clients may send the engine's own events, `xstate.*`: without it that takes the right `engine`. The newest version of the machine decides.",
+    ),
     own("effects", &["{}"], "Which effects are tasks: none."),
     own("sends", &["[]"], "Which machines it may send to by key: none."),
     own("migrations", &["{}"], "How instances of other versions come to this one: they do not."),

@@ -75,6 +75,7 @@ codes! {
     DedupTooLong "dedup_too_long" Fix "The `dedup` token is longer than `limits.dedup_bytes`.";
     OutputTooLarge "output_too_large" Fix "The reply, or what the step would publish, has more bytes than `limits.output_bytes`; the instance stays as it was.";
     Forbidden "forbidden" Fix "The client's key may not do this; the message says what it lacks.";
+    ReservedEvent "reserved_event" Fix "The event is one of the engine's own (`xstate.*`): it needs the right `engine`, or a machine that takes them from clients.";
     LimitExceeded "limit_exceeded" Retry "A bound of the daemon is reached; the message names it.";
     Moving "moving" Retry "The key's partition is moving: too many requests wait for it already, this one has waited for too long, or with `forward` false nobody serves it just now.";
     Moved "moved" RetryElsewhere "Another daemon serves the key: `owner`, at `address`; the request said `forward: false`, and was not passed on.";

@@ -17,6 +17,8 @@ pub enum Right {
     Send,
     /// To settle what is stuck and to remove instances: `retry`, `skip`, `delete`.
     Operate,
+    /// To send events of the engine ([`is_of_the_engine`]), as if a timer had fired or a child had ended.
+    Engine,
     /// To define machines.
     Define,
     /// Everything, on every machine.
@@ -25,7 +27,7 @@ pub enum Right {
 
 impl Right {
     /// Every right, in the order of the reference.
-    pub const ALL: [Self; 5] = [Self::Read, Self::Send, Self::Operate, Self::Define, Self::Admin];
+    pub const ALL: [Self; 6] = [Self::Read, Self::Send, Self::Operate, Self::Engine, Self::Define, Self::Admin];
 
     /// Its name in files and messages.
     #[must_use]
@@ -34,6 +36,7 @@ impl Right {
             Self::Read => "read",
             Self::Send => "send",
             Self::Operate => "operate",
+            Self::Engine => "engine",
             Self::Define => "define",
             Self::Admin => "admin",
         }
@@ -64,6 +67,14 @@ impl Right {
             | Op::Ping => Self::Read,
         }
     }
+}
+
+/// Whether an event is the engine's own: it says that a timer has fired, or what became of a child. `xstate.route`, which asks for a
+/// state, is a client's.
+#[must_use]
+#[inline]
+pub fn is_of_the_engine(event_type: &str) -> bool {
+    event_type.starts_with("xstate.") && event_type != "xstate.route"
 }
 
 /// What one client may do.

@@ -8,6 +8,7 @@ use statemesh_protocol::error::ErrorCode;
 use statemesh_protocol::hash;
 use statemesh_protocol::reply::{Encoding, MapWriter};
 use statemesh_protocol::request::{self, Class, Op, Request};
+use statemesh_protocol::rights::is_of_the_engine;
 use statemesh_transport::{ConnId, Io, Message, OVERSIZE};
 
 use super::audit::Audit;
@@ -94,6 +95,12 @@ impl Worker {
                 self.clients.audit.note(Some(client.name()), request, Some(&message), self.time.now);
             }
             return self.refuse(request, reply_to, code, &message, io);
+        }
+        if arrived.hops == 0
+            && is_of_the_engine(&request.event_type)
+            && !self.takes_engine_events(request, arrived.principal.as_deref())
+        {
+            return self.refuse_reserved(request, reply_to, arrived.principal.as_deref(), io);
         }
         if arrived.hops == 0 && Audit::wants(request) {
             self.clients.audit.note(arrived.principal.as_deref().map(Client::name), request, None, self.time.now);

@@ -167,3 +167,66 @@ fn a_daemon_without_the_meshs_keys_is_never_ready_and_says_who_keeps_it_out() {
     let members = keys.admin(&stranger).ok(&json!({"op": "members"}));
     assert_eq!(members["members"].as_array().unwrap().len(), 1, "{members}");
 }
+
+/// A machine that waits for an hour; with `own` in it as `@statemesh`.
+fn hour(id: &str, own: &Value) -> Value {
+    let states = json!({"a": {"after": {"3600000": "b"}, "on": {"GO": "b"}}, "b": {"id": "b", "route": {}}});
+    json!({"id": id, "initial": "a", "@statemesh": own, "states": states})
+}
+
+#[test]
+fn events_of_the_engine_take_a_right_or_a_machine_that_says_so() {
+    let (sender, engineer) = (KeyPair::generate(), KeyPair::generate());
+    let (mut mesh, keys) = secured(&[
+        (&sender, grant("sender", &[Right::Send], &[])),
+        (&engineer, grant("engineer", &[Right::Send, Right::Engine], &[])),
+    ]);
+    let daemons = [mesh.start("a"), mesh.start("b")];
+    daemons.iter().for_each(|daemon| daemon.until("both are there", |daemon| daemon.gauge("statemesh_members") == 2.0));
+    let mut admin = keys.admin(&daemons[0]);
+    for (id, own) in [("shut", json!({})), ("open", json!({"engineEvents": true}))] {
+        admin.ok(&json!({"op": "define", "definition": hour(id, &own)}));
+    }
+    let [mut sender, mut engineer] = [sender, engineer].map(|pair| keys.connect(&daemons[0], &pair).unwrap());
+    let event = |machine: &str, key: u32, event: Value| json!({"op": "send", "machine": machine, "key": key_of(key), "event": event});
+    let timer = json!({"type": format!("xstate.after.3600000.{}.a", "shut")});
+    // Some keys are served by the one, some by the other.
+    for key in 0..8 {
+        let fired = event("shut", key, timer.clone());
+        let refused = sender.ask(&fired);
+        assert_eq!(refused["error"]["code"], "reserved_event", "{refused}");
+        assert!(refused["error"]["hint"].as_str().unwrap().contains("engineEvents"), "{refused}");
+        let in_array = sender.ask(&json!([fired]));
+        assert_eq!(in_array[0]["error"]["code"], "reserved_event", "{in_array}");
+        assert_eq!(sender.ok(&event("shut", key, json!({"type": "NONE"})))["value"], "a");
+        let route = json!({"type": "xstate.route", "to": "#b"});
+        assert_eq!(sender.ok(&event("open", key, route))["value"], "b", "a client's own");
+        assert_eq!(engineer.ok(&fired)["value"], "b");
+        let open = event("open", 100 + key, json!({"type": "xstate.after.3600000.open.a"}));
+        assert_eq!(sender.ok(&open)["value"], "b");
+    }
+    // Written with an escape it is the same event; and one that is told is refused as well.
+    let key = key_of(50);
+    let escaped = format!(
+        r#"{{"op":"send","machine":"shut","key":"{key}","event":{{"type":"\u0078state.after.3600000.shut.a"}}}}"#
+    );
+    let reply = sender.client.call(escaped.as_bytes(), PATIENCE).unwrap();
+    let reply: Value = serde_json::from_slice(reply.part_slice(0).unwrap()).unwrap();
+    assert_eq!(reply["error"]["code"], "reserved_event", "{reply}");
+    sender.push(&json!({"op": "tell", "machine": "shut", "key": key, "event": timer}));
+    let get = json!({"op": "get", "machine": "shut", "key": key});
+    assert_eq!(admin.ask(&get)["error"]["code"], "unknown_instance");
+    assert_eq!(sender.ok(&event("shut", 50, json!({"type": "NONE"})))["value"], "a");
+}
+
+#[test]
+fn without_keys_no_client_sends_events_of_the_engine() {
+    let mut mesh = Mesh::new();
+    let daemon = mesh.start("a");
+    let mut client = daemon.client();
+    client.ok(&json!({"op": "define", "definition": hour("shut", &json!({}))}));
+    let fired = json!({"op": "send", "machine": "shut", "key": "k", "event": {"type": "xstate.after.3600000.shut.a"}});
+    assert_eq!(client.ask(&fired)["error"]["code"], "reserved_event");
+    let explained = client.ok(&json!({"op": "explain", "machine": "shut", "key": "k", "event": fired["event"]}));
+    assert_eq!(explained["explanation"]["outcome"]["value"], "b", "what it would do may be asked: {explained}");
+}

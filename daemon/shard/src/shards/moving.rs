@@ -536,7 +536,8 @@ impl State {
         run.step.engine.clear();
         let machine = &version.machine;
         let instance = Instance::from_bytes(machine, image.snapshot, Millis(run.now), &mut run.step.engine).ok()?;
-        let history = History::decode(machine, &mut Input::new(image.history), run.now, self.daemon.rules.history).ok()?;
+        let history =
+            History::decode(machine, &mut Input::new(image.history), run.now, self.daemon.rules.history).ok()?;
         let tokens = Tokens::decode(image.tokens, &version, &table).ok()?;
         let tokens = (tokens != Tokens::default()).then(|| Box::new(tokens));
         Some(Entry { key: image.key.into(), run: image.run, version, instance, armed: None, history, tokens })

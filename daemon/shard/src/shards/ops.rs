@@ -379,7 +379,8 @@ impl State {
         run.wants_room |= self.is_nearly_full();
         if self.is_full() {
             run.counts.refused_instances += 1;
-            let message = format!("limits.instances: this daemon has {} instances already", self.daemon.rules.instances);
+            let message =
+                format!("limits.instances: this daemon has {} instances already", self.daemon.rules.instances);
             return Err(failed(ErrorCode::LimitExceeded, message, "raise limits.instances, or add a daemon"));
         }
         let (version, instance) = self.begin(request, run)?;
@@ -435,7 +436,14 @@ impl State {
                 "skip" => Some(How::Skip),
                 _ => instance.is_stuck().then_some(How::Stuck),
             };
-            history.push(&version.machine, instance, (event, how), run.now, self.daemon.rules.history, &mut run.step.scratch);
+            history.push(
+                &version.machine,
+                instance,
+                (event, how),
+                run.now,
+                self.daemon.rules.history,
+                &mut run.step.scratch,
+            );
         }
         let has_ended = changed && entry.instance.status() != Status::Active && !entry.instance.is_stuck();
         if run.watched && (changed || !run.step.engine.effects.is_empty()) {
