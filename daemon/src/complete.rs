@@ -12,7 +12,7 @@ use clap_complete::Shell;
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 use clap_complete::env::{CompleteEnv, Shells};
 use serde_json::{Value, json};
-use statemesh_client::{Ask, Event, Op};
+use statemesh_client::{Ask, Event, Listing, Op};
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::time::Duration;
@@ -131,8 +131,10 @@ fn keys(machine: &str, prefix: &str) -> Vec<String> {
     let filter = json!({"prefix": prefix}).to_string();
     let (mut found, mut after): (Vec<String>, Option<String>) = (Vec::new(), None);
     for _ in 0..PAGES {
-        let asked = Ask { machine: Some(machine), filter: Some(filter.as_bytes()), ..remote::ask(Op::List) };
-        let Some(reply) = ask(&Ask { limit: Some(INSTANCES), after: after.as_deref(), ..asked }) else { break };
+        let filter = Some(filter.as_bytes());
+        let list = Listing { limit: Some(INSTANCES), after: after.as_deref(), filter, counts: false };
+        let asked = Ask { machine: Some(machine), list, ..remote::ask(Op::List) };
+        let Some(reply) = ask(&asked) else { break };
         found.extend(names(&reply["instances"], "key"));
         after = reply["next"].as_str().map(str::to_owned);
         if after.is_none() || found.len() as u64 >= INSTANCES {

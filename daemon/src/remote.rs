@@ -142,14 +142,14 @@ impl Peer {
     /// The other side ended the connection with a request under way. A daemon that ends does that, and so does one's port for other daemons: who
     /// has said nothing yet may be either, but what may have been done is told as such in any case.
     fn cut_off(&self, ask: &Ask<'_>, error: &ClientError, is_heard: bool) -> Failure {
-        let is_no_answer = !ask.op.changes() && ask.until.is_none() && !is_heard;
+        let is_no_answer = !ask.op.changes() && ask.answer.until.is_none() && !is_heard;
         if is_no_answer || other_ports::setting_of(&self.address).is_some() {
             return self.failure(error);
         }
         let (code, hint) = match ask.op {
             Op::Define => ("outcome_unknown", "define it again: where it has arrived already, that changes nothing"),
             op if !op.changes() => ("unreachable", "ask again, or name several daemons: --address A,B"),
-            _ if ask.dedup.is_some() => (
+            _ if ask.conditions.dedup.is_some() => (
                 "outcome_unknown",
                 "it may have been done all the same: ask again with the same --dedup, which does it once",
             ),
@@ -227,7 +227,7 @@ fn refused(refusal: &Refusal) -> Failure {
 mod tests {
     use super::*;
     use serde_json::json;
-    use statemesh_client::ErrorCode;
+    use statemesh_client::{Answering, Conditions, ErrorCode};
 
     #[test]
     fn a_request_that_was_cut_off_may_have_been_done() {
@@ -242,10 +242,12 @@ mod tests {
         };
         let send = about(Op::Send, "order", "1");
         assert!(told(&send).contains("whether send was done is not known") && told(&send).contains("--dedup TOKEN"));
-        assert!(told(&Ask { dedup: Some("t"), ..send }).contains("with the same --dedup"));
+        let conditions = Conditions { dedup: Some("t"), ..Conditions::default() };
+        assert!(told(&Ask { conditions, ..send }).contains("with the same --dedup"));
         let get = about(Op::Get, "order", "1");
         assert!(told(&get).contains("does not answer as a daemon does"), "it may be a port for something else");
-        let get = told(&Ask { until: Some(b"{}"), ..get });
+        let answer = Answering { until: Some(b"{}"), ..Answering::default() };
+        let get = told(&Ask { answer, ..get });
         assert!(get.contains("before it answered") && !get.contains("not known") && !get.contains("--key"), "{get}");
     }
 

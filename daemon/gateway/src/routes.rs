@@ -3,6 +3,7 @@
 use crate::asking::Question;
 use statemesh_protocol::reply::{Encoding, MapWriter};
 use statemesh_protocol::request::{Op, PAGE_MAX};
+use statemesh_protocol::request_parts::{Answering, Listing};
 use statemesh_protocol::request_writer::{Ask, Filter};
 use std::time::Duration;
 
@@ -111,7 +112,7 @@ fn of<'a>(op: Op) -> Ask<'a> {
 
 /// The whole reply.
 fn ask(ask: &Ask<'_>) -> Route {
-    Route::Ask(Question { request: ask.into(), field: None, waits: ask.until.is_some() })
+    Route::Ask(Question { request: ask.into(), field: None, waits: ask.answer.until.is_some() })
 }
 
 /// Only the list in the reply, which has the op's name.
@@ -157,7 +158,8 @@ fn get(machine: &str, key: &str, query: Option<&str>, wait_max: Duration) -> Res
     }
     let usual = || u64::try_from(wait_max.as_millis()).map_or(WITHIN_MS_USUAL, |max| max.min(WITHIN_MS_USUAL));
     let within_ms = until.map(|_| within.unwrap_or_else(usual));
-    Ok(ask(&Ask { until, within_ms, ..Ask::about(Op::Get, Encoding::Json, machine, key) }))
+    let answer = Answering { until, within_ms, ..Answering::default() };
+    Ok(ask(&Ask { answer, ..Ask::about(Op::Get, Encoding::Json, machine, key) }))
 }
 
 /// The parameters of a query, decoded.
@@ -222,7 +224,8 @@ fn list_of(of_path: Option<String>, query: Option<&str>) -> Result<Route, QueryE
     let (prefix, state, tag, status) = (prefix.as_deref(), state.as_deref(), tag.as_deref(), status.as_deref());
     let filter = Filter { prefix, state, tag, status, ..filter }.written(Encoding::Json);
     let (machine, after, filter) = (machine.as_deref(), after.as_deref(), filter.as_deref());
-    Ok(ask(&Ask { machine, limit: Some(limit), after, filter, counts, ..of(Op::List) }))
+    let list = Listing { limit: Some(limit), after, filter, counts };
+    Ok(ask(&Ask { machine, list, ..of(Op::List) }))
 }
 
 /// Text with its percent-encoding undone (RFC 3986, 2.1); `None` if it is not UTF-8 then, or no encoding.

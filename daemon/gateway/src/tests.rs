@@ -29,7 +29,7 @@ impl Backend for Fake {
         let request = request.read().unwrap();
         let reply = match (request.op, &*request.key) {
             (Op::Members, _) => json!({"ok": true, "id": 0, "members": [{"name": "a"}]}),
-            (Op::Get, _) if request.until.is_some() => json!({"ok": true, "value": "a", "reached": true}),
+            (Op::Get, _) if request.answer.until.is_some() => json!({"ok": true, "value": "a", "reached": true}),
             (Op::Get, "large") => json!({"ok": true, "context": "x".repeat(8 << 20)}),
             (Op::Get, "busy") => return Err(CallError::Busy),
             (Op::Get, "ending") => return Err(CallError::Ending),

@@ -2,7 +2,7 @@
 //! proves the history at the end. Both in MessagePack.
 
 use statemesh_client::answers::Outcome;
-use statemesh_client::{Advice, Ask, Encoding, ErrorCode, Event, Fields, Op};
+use statemesh_client::{Advice, Ask, Conditions, Encoding, ErrorCode, Event, Fields, Op};
 
 use crate::history_checker::{HistoryChecker, Seq};
 use crate::schedule::MAX_SLOTS;
@@ -77,7 +77,8 @@ impl Work for Sends {
         let key = self.keys.get(slot).map_or("", String::as_str);
         let (event, dedup) = (Some(Event::Named(&self.event)), self.counts.get(slot).map(u64::to_string));
         let about = Ask::about(Op::Send, Encoding::MsgPack, &self.machine, key);
-        write(&mut self.request, id, &Ask { event, dedup: dedup.as_deref(), ..about })
+        let conditions = Conditions { dedup: dedup.as_deref(), ..Conditions::default() };
+        write(&mut self.request, id, &Ask { event, conditions, ..about })
     }
 
     fn read(&mut self, reply: &[u8]) -> Option<Answer> {

@@ -71,7 +71,7 @@ pub struct Job {
     pub path: Path,
     /// The request.
     pub request: Bytes,
-    /// [`statemesh_protocol::request::Request::uncertain`].
+    /// [`statemesh_protocol::request::Transit::uncertain`].
     pub uncertain: bool,
     /// Runs on if the request is timed.
     pub watch: Option<Box<Stopwatch>>,

@@ -10,7 +10,7 @@ use crate::input::read_input;
 use crate::output::{Printer, Style, Table, fields, printable, state, text};
 use crate::remote::{self, Remote};
 use serde_json::{Map, Value, json};
-use statemesh_client::{Ask, ErrorCode, Event, Op};
+use statemesh_client::{Answering, Ask, Conditions, ErrorCode, Event, Op};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -196,7 +196,8 @@ pub(crate) fn send(args: SendArgs, file: Option<&Path>, printer: &Printer) -> Re
     let (dedup, if_run, if_seq) = (args.dedup.as_deref(), args.if_run, args.if_seq);
     let (until, within_ms) = (args.until.until(), args.until.within_ms());
     let until = until.as_deref().map(str::as_bytes);
-    let ask = Ask { event, dedup, if_run, if_seq, until, within_ms, ..about(Op::Send, &args.target) };
+    let (conditions, answering) = (Conditions { dedup, if_run, if_seq }, Answering { until, within_ms, timing: false });
+    let ask = Ask { event, conditions, answer: answering, ..about(Op::Send, &args.target) };
     let mut client = connect_for(&args.connect, file, args.until.later())?;
     let asked = Instant::now();
     let reply = answer(&mut client, &ask)?;
@@ -249,7 +250,8 @@ pub(crate) fn start(args: StartArgs, file: Option<&Path>, printer: &Printer) -> 
     let (input, force) = (input.as_deref().map(str::as_bytes), args.force);
     let (until, within_ms) = (args.until.until(), args.until.within_ms());
     let until = until.as_deref().map(str::as_bytes);
-    let ask = Ask { input, force, until, within_ms, ..about(Op::Start, &args.target) };
+    let answering = Answering { until, within_ms, timing: false };
+    let ask = Ask { input, force, answer: answering, ..about(Op::Start, &args.target) };
     let mut client = connect_for(&args.connect, file, args.until.later())?;
     let asked = Instant::now();
     let reply = answer(&mut client, &ask)?;
@@ -316,7 +318,8 @@ fn note(reply: &Value) -> (String, Style) {
 
 pub(crate) fn get(args: &GetArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
     let (until, within_ms) = (args.until.until(), args.until.within_ms());
-    let ask = Ask { until: until.as_deref().map(str::as_bytes), within_ms, ..about(Op::Get, &args.target) };
+    let answering = Answering { until: until.as_deref().map(str::as_bytes), within_ms, timing: false };
+    let ask = Ask { answer: answering, ..about(Op::Get, &args.target) };
     let mut client = connect_for(&args.connect, file, args.until.later())?;
     let asked = Instant::now();
     let reply =

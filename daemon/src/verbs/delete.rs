@@ -12,7 +12,7 @@ use crate::failure::{Exit, Failure};
 use crate::output::{Printer, Style, Table, say, text};
 use crate::remote::{self, Remote};
 use serde_json::{Value, json};
-use statemesh_client::{Ask, ErrorCode, Op, RunId};
+use statemesh_client::{Ask, Conditions, ErrorCode, Listing, Op, RunId};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -37,7 +37,8 @@ fn delete_one(args: &DeleteArgs, key: &str, file: Option<&Path>, printer: &Print
     }
     let target = Target { machine: args.target.machine.clone(), key: key.to_owned() };
     let (dedup, if_run, if_seq) = (args.dedup.as_deref(), args.if_run, args.if_seq);
-    let ask = Ask { dedup, if_run, if_seq, ..remote::about(Op::Delete, &target.machine, &target.key) };
+    let conditions = Conditions { dedup, if_run, if_seq };
+    let ask = Ask { conditions, ..remote::about(Op::Delete, &target.machine, &target.key) };
     let reply = answer(&mut connect(&args.connect, file)?, &ask)?;
     printer.answer(&reply, || noted(&target, &reply, ("removed".to_owned(), Style::Good)))
 }
@@ -115,7 +116,8 @@ fn delete_all(args: &DeleteArgs, file: Option<&Path>, printer: &Printer) -> Resu
             "--status done, --older 24h and the like say which, --all means all of them, and a single one is MACHINE/KEY",
         ));
     }
-    let listed = Ask { machine: Some(machine), filter: filter.as_deref().map(str::as_bytes), ..remote::ask(Op::List) };
+    let list = Listing { filter: filter.as_deref().map(str::as_bytes), ..Listing::default() };
+    let listed = Ask { machine: Some(machine), list, ..remote::ask(Op::List) };
     let mut client = connect(&args.connect, file)?;
     if args.dry_run {
         return count(&mut client, &listed, printer);
@@ -140,7 +142,8 @@ fn delete_listed(client: &mut Remote, listed: &Ask<'_>, sum: &mut Sum) -> Result
     let mut after: Option<String> = None;
     loop {
         // A place stays one while others are removed before it.
-        let page = answer(client, &Ask { limit: Some(PAGE), after: after.as_deref(), ..*listed })?;
+        let list = Listing { limit: Some(PAGE), after: after.as_deref(), ..listed.list };
+        let page = answer(client, &Ask { list, ..*listed })?;
         for one in rows(&page["instances"]) {
             sum.take(delete_as_listed(client, one))?;
             if said.elapsed() >= PROGRESS {
@@ -159,14 +162,16 @@ fn delete_listed(client: &mut Remote, listed: &Ask<'_>, sum: &mut Sum) -> Result
 fn delete_as_listed(client: &mut Remote, one: &Value) -> Result<Value, Failure> {
     let (machine, key) = (text(&one["machine"]), text(&one["key"]));
     let (if_run, if_seq) = (one["run"].as_str().and_then(RunId::parse), one["seq"].as_u64());
-    client.ask(&Ask { if_run, if_seq, ..remote::about(Op::Delete, &machine, &key) })
+    let conditions = Conditions { dedup: None, if_run, if_seq };
+    client.ask(&Ask { conditions, ..remote::about(Op::Delete, &machine, &key) })
 }
 
 /// How many would be removed.
 fn count(client: &mut Remote, listed: &Ask<'_>, printer: &Printer) -> Result<(), Failure> {
     let (mut found, mut after): (Vec<Value>, Option<String>) = (Vec::new(), None);
     loop {
-        let mut page = answer(client, &Ask { counts: true, after: after.as_deref(), ..*listed })?;
+        let list = Listing { counts: true, after: after.as_deref(), ..listed.list };
+        let mut page = answer(client, &Ask { list, ..*listed })?;
         if let Value::Array(counts) = page["counts"].take() {
             found = summed(found.into_iter().chain(counts).collect());
         }

@@ -7,7 +7,7 @@ use crate::failure::{Exit, Failure};
 use crate::output::{Printer, Style, Table, count, text};
 use crate::remote::{self, Remote};
 use serde_json::{Value, json};
-use statemesh_client::{Ask, Op, Security};
+use statemesh_client::{Ask, Listing, Op, Security};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -243,7 +243,8 @@ fn counted(remote: &mut Remote, patience: Duration) -> Stuck {
     let begin = Instant::now();
     loop {
         let filter = Some(&br#"{"stuck":true}"#[..]);
-        let page = match remote.ask(&Ask { filter, counts: true, after: after.as_deref(), ..remote::ask(Op::List) }) {
+        let list = Listing { limit: None, after: after.as_deref(), filter, counts: true };
+        let page = match remote.ask(&Ask { list, ..remote::ask(Op::List) }) {
             Ok(page) => page,
             Err(failure) => return Stuck { cut: Some(failure.message), ..found },
         };

@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::output::{Format, Printer, Style, Table, say, text};
 use crate::remote;
 use serde_json::{Map, Value, json};
-use statemesh_client::{Ask, Op};
+use statemesh_client::{Ask, Listing, Op};
 use std::path::Path;
 use std::time::Duration;
 
@@ -35,14 +35,14 @@ impl WhereArgs {
 pub(crate) fn instances(args: &InstancesArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
     let fields = args.filter.fields();
     let (machine, filter) = (args.machine.as_deref(), fields.as_deref().map(str::as_bytes));
-    let asked = Ask { machine, filter, counts: args.count, ..remote::ask(Op::List) };
     let mut client = connect(&args.connect, file)?;
     let (limit, mut after) = (u64::from(args.limit), args.after.clone());
     let mut found: Vec<Value> = Vec::new();
     loop {
         // Kinds that were counted are none of the instances that are asked for.
         let left = if args.count { PAGE } else { limit.saturating_sub(found.len() as u64).min(PAGE) };
-        let mut reply = answer(&mut client, &Ask { limit: Some(left), after: after.as_deref(), ..asked })?;
+        let list = Listing { limit: Some(left), after: after.as_deref(), filter, counts: args.count };
+        let mut reply = answer(&mut client, &Ask { machine, list, ..remote::ask(Op::List) })?;
         if let Value::Array(page) = reply[if args.count { "counts" } else { "instances" }].take() {
             found.extend(page);
         }

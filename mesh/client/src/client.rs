@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use statemesh_protocol::reply::Encoding;
 use statemesh_protocol::reply_reader::Fields;
 use statemesh_protocol::request::{Class, Op};
+use statemesh_protocol::request_parts::Conditions;
 use statemesh_protocol::request_writer::{Ask, Event};
 use statemesh_transport::curve::Security;
 
@@ -210,8 +211,9 @@ impl Client {
     /// No daemon could be reached, the answer did not come, or it is an error that no repetition mends.
     pub fn ask(&mut self, ask: &Ask<'_>) -> Result<Reply, ClientError> {
         let token = self.token(ask);
-        let ask = Ask { dedup: ask.dedup.or(token.as_deref()), ..*ask };
-        let is_harmless = !ask.op.changes() || ask.op == Op::Define || ask.dedup.is_some();
+        let dedup = ask.conditions.dedup.or(token.as_deref());
+        let ask = Ask { conditions: Conditions { dedup, ..ask.conditions }, ..*ask };
+        let is_harmless = !ask.op.changes() || ask.op == Op::Define || dedup.is_some();
         let mut retries = Retries::new(Instant::now(), self.options.patience, is_harmless);
         let mut to = self.destination(&ask);
         loop {
@@ -241,7 +243,7 @@ impl Client {
     /// A token for a request that has none and may not be carried out twice.
     fn token(&mut self, ask: &Ask<'_>) -> Option<String> {
         let is_kept = matches!(ask.op, Op::Send | Op::Start | Op::Stop | Op::Retry | Op::Skip | Op::Delete);
-        let prefix = self.options.tokens.as_ref().filter(|_| is_kept && ask.dedup.is_none())?;
+        let prefix = self.options.tokens.as_ref().filter(|_| is_kept && ask.conditions.dedup.is_none())?;
         let token = format!("{prefix}-{}", self.next_token);
         self.next_token += 1;
         Some(token)

@@ -40,6 +40,7 @@ pub use statemesh_protocol::error::{Advice, ErrorCode};
 pub use statemesh_protocol::reply::Encoding;
 pub use statemesh_protocol::reply_reader::Fields;
 pub use statemesh_protocol::request::{Faults, Op};
+pub use statemesh_protocol::request_parts::{Answering, Conditions, Listing};
 pub use statemesh_protocol::request_writer::{Ask, Event};
 pub use statemesh_protocol::run::RunId;
 pub use statemesh_transport::curve::Security;

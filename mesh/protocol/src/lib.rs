@@ -14,6 +14,7 @@ pub mod record;
 pub mod reply;
 pub mod reply_reader;
 pub mod request;
+pub mod request_parts;
 pub mod request_writer;
 pub mod rights;
 pub mod run;

@@ -7,6 +7,7 @@ use statemesh_expr::{DecodeError, json, msgpack};
 
 use super::error::ErrorCode;
 use super::reply::Encoding;
+use super::request_parts::{Answering, Conditions, Listing};
 use super::run::RunId;
 use super::scan::Scan;
 
@@ -154,39 +155,39 @@ pub struct Request<'a> {
     pub event: Option<&'a [u8]>,
     /// The input of `start`.
     pub input: Option<&'a [u8]>,
-    /// The definition of `define`.
-    pub definition: Option<&'a [u8]>,
-    /// The options of `define`.
-    pub options: Option<&'a [u8]>,
-    /// The token that makes a retry harmless.
-    pub dedup: Option<Cow<'a, str>>,
+    /// What `define` defines.
+    pub define: Defining<'a>,
+    /// What keeps it from being applied again, or to another state.
+    pub conditions: Conditions<Cow<'a, str>>,
     /// Whether `start` replaces an instance that has not ended.
     pub force: bool,
-    /// What the answer waits for.
-    pub until: Option<&'a [u8]>,
-    /// For how long, in milliseconds.
-    pub within_ms: Option<u64>,
+    /// What is wanted of the answer.
+    pub answer: Answering<'a>,
     /// What is to become of faults in what is explained, whatever the machine says.
     pub faults: Option<Faults>,
-    /// Only if the instance is in this life.
-    pub if_run: Option<RunId>,
-    /// Only if the instance stands at this transition.
-    pub if_seq: Option<u64>,
+    /// Which entries of a list.
+    pub list: Listing<'a, Cow<'a, str>>,
+    /// How it goes from daemon to daemon.
+    pub transit: Transit,
+}
+
+/// A definition and how it is to be taken.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Defining<'a> {
+    /// The definition.
+    pub definition: Option<&'a [u8]>,
+    /// The options.
+    pub options: Option<&'a [u8]>,
+}
+
+/// How a request goes from daemon to daemon.
+#[derive(Clone, Copy, Debug)]
+pub struct Transit {
     /// Whether a daemon that does not own the key passes the request on; otherwise it answers `moved`.
     pub forward: bool,
     /// A daemon has sent it before, by itself, and did not hear the answer. No field of the client's: it stands in the header of what is
     /// passed on ([`crate::peer::frame::ForwardHeader::uncertain`]).
     pub uncertain: bool,
-    /// Whether the reply shall say where the time went.
-    pub timing: bool,
-    /// At most this many entries.
-    pub limit: Option<u64>,
-    /// Entries after this place.
-    pub after: Option<Cow<'a, str>>,
-    /// Which instances, for `list`.
-    pub filter: Option<&'a [u8]>,
-    /// Whether they are counted and not listed.
-    pub counts: bool,
 }
 
 /// Entries of one page of a list at most.
@@ -253,22 +254,13 @@ impl<'a> Draft<'a> {
             event_type: none,
             event: None,
             input: None,
-            definition: None,
-            options: None,
-            dedup: None,
+            define: Defining::default(),
+            conditions: Conditions::default(),
             force: false,
-            until: None,
-            within_ms: None,
+            answer: Answering::default(),
             faults: None,
-            if_run: None,
-            if_seq: None,
-            forward: true,
-            uncertain: false,
-            timing: false,
-            limit: None,
-            after: None,
-            filter: None,
-            counts: false,
+            list: Listing::default(),
+            transit: Transit { forward: true, uncertain: false },
         };
         Self { request, op: None, has_machine: false, has_key: false, has_type: false, wrong: None }
     }
@@ -299,13 +291,13 @@ impl<'a> Draft<'a> {
             }
             b"event" => self.event(scan)?,
             b"input" => self.request.input = Some(scan.value()?),
-            b"definition" => self.request.definition = Some(scan.value()?),
-            b"options" => self.request.options = Some(scan.value()?),
-            b"dedup" => self.request.dedup = self.text("dedup", scan)?,
-            b"until" => self.request.until = Some(scan.value()?),
+            b"definition" => self.request.define.definition = Some(scan.value()?),
+            b"options" => self.request.define.options = Some(scan.value()?),
+            b"dedup" => self.request.conditions.dedup = self.text("dedup", scan)?,
+            b"until" => self.request.answer.until = Some(scan.value()?),
             b"within" => {
-                self.request.within_ms = scan.uint()?;
-                self.check("within", "a whole number of milliseconds", self.request.within_ms.is_some());
+                self.request.answer.within_ms = scan.uint()?;
+                self.check("within", "a whole number of milliseconds", self.request.answer.within_ms.is_some());
             }
             b"faults" => {
                 self.request.faults = scan.text()?.as_deref().and_then(Faults::named);
@@ -314,17 +306,17 @@ impl<'a> Draft<'a> {
             b"force" => self.request.force = self.bool("force", scan)?.unwrap_or_default(),
             b"if_run" => self.if_run(scan)?,
             b"if_seq" => {
-                self.request.if_seq = scan.uint()?;
-                self.check("if_seq", "a whole number", self.request.if_seq.is_some());
+                self.request.conditions.if_seq = scan.uint()?;
+                self.check("if_seq", "a whole number", self.request.conditions.if_seq.is_some());
             }
-            b"where" => self.request.filter = Some(scan.value()?),
-            b"counts" => self.request.counts = self.bool("counts", scan)?.unwrap_or_default(),
-            b"after" => self.request.after = self.text("after", scan)?,
-            b"forward" => self.request.forward = self.bool("forward", scan)?.unwrap_or(true),
-            b"timing" => self.request.timing = self.bool("timing", scan)?.unwrap_or_default(),
+            b"where" => self.request.list.filter = Some(scan.value()?),
+            b"counts" => self.request.list.counts = self.bool("counts", scan)?.unwrap_or_default(),
+            b"after" => self.request.list.after = self.text("after", scan)?,
+            b"forward" => self.request.transit.forward = self.bool("forward", scan)?.unwrap_or(true),
+            b"timing" => self.request.answer.timing = self.bool("timing", scan)?.unwrap_or_default(),
             b"limit" => {
-                self.request.limit = scan.uint()?.filter(|limit| (1..=PAGE_MAX).contains(limit));
-                self.check("limit", "a whole number from 1 to 1,000", self.request.limit.is_some());
+                self.request.list.limit = scan.uint()?.filter(|limit| (1..=PAGE_MAX).contains(limit));
+                self.check("limit", "a whole number from 1 to 1,000", self.request.list.limit.is_some());
             }
             _ => scan.skip()?,
         }
@@ -338,8 +330,8 @@ impl<'a> Draft<'a> {
     }
 
     fn if_run(&mut self, scan: &mut impl Scan<'a>) -> Result<(), DecodeError> {
-        self.request.if_run = scan.text()?.as_deref().and_then(RunId::parse);
-        self.check("if_run", "a run as replies have it, in hexadecimal", self.request.if_run.is_some());
+        self.request.conditions.if_run = scan.text()?.as_deref().and_then(RunId::parse);
+        self.check("if_run", "a run as replies have it, in hexadecimal", self.request.conditions.if_run.is_some());
         Ok(())
     }
 
@@ -404,7 +396,7 @@ impl<'a> Draft<'a> {
                 Some(_) => self.wrong("event", "a map with a string \"type\", e.g. {\"type\":\"PAY\"}"),
             });
         }
-        if op == Op::Define && self.request.definition.is_none() {
+        if op == Op::Define && self.request.define.definition.is_none() {
             return Err(self.missing("definition"));
         }
         Ok(())
@@ -460,7 +452,7 @@ mod tests {
         both(&value, |request| {
             let request = request.unwrap();
             assert_eq!((request.op, &*request.machine, &*request.key), (Op::Send, "order", "a/é"));
-            assert_eq!((&*request.event_type, request.dedup.as_deref()), ("PAY", Some("t")));
+            assert_eq!((&*request.event_type, request.conditions.dedup.as_deref()), ("PAY", Some("t")));
             assert!(request.id.is_some());
         });
     }

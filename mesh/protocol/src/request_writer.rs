@@ -2,7 +2,7 @@
 
 use super::reply::{Encoding, MapWriter, write_str};
 use super::request::{Faults, Op};
-use super::run::RunId;
+use super::request_parts::{Answering, Conditions, Listing};
 
 /// The event of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,32 +79,18 @@ pub struct Ask<'a> {
     pub definition: Option<&'a [u8]>,
     /// For `define`.
     pub options: Option<&'a [u8]>,
-    /// The token that makes a retry harmless.
-    pub dedup: Option<&'a str>,
+    /// What keeps it from being applied again, or to another state.
+    pub conditions: Conditions<&'a str>,
     /// Whether `start` replaces an instance that has not ended.
     pub force: bool,
-    /// What the answer waits for: a whole map in `encoding`.
-    pub until: Option<&'a [u8]>,
-    /// For how long, in milliseconds.
-    pub within_ms: Option<u64>,
+    /// What is wanted of the answer.
+    pub answer: Answering<'a>,
     /// For `explain`: what is to become of faults.
     pub faults: Option<Faults>,
-    /// Only if the instance is in this life.
-    pub if_run: Option<RunId>,
-    /// Only if the instance stands at this transition.
-    pub if_seq: Option<u64>,
     /// Whether a daemon that does not serve the key passes the request on.
     pub forward: bool,
-    /// Whether the reply says where the time went.
-    pub timing: bool,
-    /// At most this many entries.
-    pub limit: Option<u64>,
-    /// Entries after this place.
-    pub after: Option<&'a str>,
-    /// Which instances, for `list`: a whole map in `encoding`.
-    pub filter: Option<&'a [u8]>,
-    /// Whether they are counted and not listed.
-    pub counts: bool,
+    /// Which entries of a list.
+    pub list: Listing<'a, &'a str>,
 }
 
 impl<'a> Ask<'a> {
@@ -120,19 +106,12 @@ impl<'a> Ask<'a> {
             input: None,
             definition: None,
             options: None,
-            dedup: None,
+            conditions: Conditions::default(),
             force: false,
-            until: None,
-            within_ms: None,
+            answer: Answering::default(),
             faults: None,
-            if_run: None,
-            if_seq: None,
             forward: true,
-            timing: false,
-            limit: None,
-            after: None,
-            filter: None,
-            counts: false,
+            list: Listing::default(),
         }
     }
 
@@ -144,9 +123,10 @@ impl<'a> Ask<'a> {
 
     /// Writes it at the end of `out`; the reply carries `id`.
     pub fn write(&self, id: u64, out: &mut Vec<u8>) {
+        let Self { conditions, answer, list, .. } = self;
         let mut map = MapWriter::new(out, self.encoding);
         map.uint("id", id).str("op", self.op.as_str());
-        let texts = [("machine", self.machine), ("key", self.key), ("dedup", self.dedup), ("after", self.after)];
+        let texts = [("machine", self.machine), ("key", self.key), ("dedup", conditions.dedup), ("after", list.after)];
         for (name, text) in texts {
             if let Some(text) = text {
                 map.str(name, text);
@@ -159,25 +139,22 @@ impl<'a> Ask<'a> {
             ("input", self.input),
             ("definition", self.definition),
             ("options", self.options),
-            ("where", self.filter),
-            ("until", self.until),
+            ("where", list.filter),
+            ("until", answer.until),
         ];
         for (name, payload) in payloads {
             if let Some(payload) = payload {
                 map.raw(name, payload);
             }
         }
-        if let Some(run) = self.if_run {
+        if let Some(run) = conditions.if_run {
             map.str("if_run", &run.to_string());
         }
-        if let Some(seq) = self.if_seq {
-            map.uint("if_seq", seq);
-        }
-        if let Some(limit) = self.limit {
-            map.uint("limit", limit);
-        }
-        if let Some(within) = self.within_ms {
-            map.uint("within", within);
+        let numbers = [("if_seq", conditions.if_seq), ("limit", list.limit), ("within", answer.within_ms)];
+        for (name, number) in numbers {
+            if let Some(number) = number {
+                map.uint(name, number);
+            }
         }
         if let Some(faults) = self.faults {
             map.str("faults", faults.as_str());
@@ -185,13 +162,13 @@ impl<'a> Ask<'a> {
         if self.force {
             map.bool("force", true);
         }
-        if self.counts {
+        if list.counts {
             map.bool("counts", true);
         }
         if !self.forward {
             map.bool("forward", false);
         }
-        if self.timing {
+        if answer.timing {
             map.bool("timing", true);
         }
         map.end();
@@ -211,6 +188,7 @@ fn write_event(map: &mut MapWriter<'_>, event: Event<'_>) {
 mod tests {
     use super::*;
     use crate::request::Request;
+    use crate::run::RunId;
 
     fn written(ask: &Ask<'_>) -> Vec<u8> {
         let mut out = Vec::new();
@@ -223,21 +201,20 @@ mod tests {
         for encoding in [Encoding::Json, Encoding::MsgPack] {
             let ask = Ask {
                 event: Some(Event::Named("PAY \"now\"")),
-                dedup: Some("t"),
-                if_run: Some(RunId(0xab)),
-                if_seq: Some(4),
+                conditions: Conditions { dedup: Some("t"), if_run: Some(RunId(0xab)), if_seq: Some(4) },
                 forward: false,
-                timing: true,
-                limit: Some(3),
-                after: Some("é"),
+                answer: Answering { timing: true, ..Answering::default() },
+                list: Listing { limit: Some(3), after: Some("é"), ..Listing::default() },
                 ..Ask::about(Op::Send, encoding, "order", "a/é")
             };
             let frame = written(&ask);
             let read = Request::parse(&frame, Encoding::of(&frame)).unwrap();
             assert_eq!((read.op, &*read.machine, &*read.key), (Op::Send, "order", "a/é"));
-            assert_eq!((&*read.event_type, read.dedup.as_deref(), read.forward), ("PAY \"now\"", Some("t"), false));
-            assert_eq!((read.timing, read.limit, read.after.as_deref()), (true, Some(3), Some("é")));
-            assert_eq!((read.if_run, read.if_seq), (Some(RunId(0xab)), Some(4)));
+            assert_eq!((&*read.event_type, read.transit.forward), ("PAY \"now\"", false));
+            let Listing { limit, after, .. } = &read.list;
+            assert_eq!((read.answer.timing, *limit, after.as_deref()), (true, Some(3), Some("é")));
+            let Conditions { dedup, if_run, if_seq } = &read.conditions;
+            assert_eq!((dedup.as_deref(), *if_run, *if_seq), (Some("t"), Some(RunId(0xab)), Some(4)));
             assert!(read.id.is_some());
         }
     }
@@ -246,7 +223,7 @@ mod tests {
     fn payloads_go_out_as_they_came() {
         let definition = b"{ \"id\" : \"a\",\n \"x\":1 }";
         let frame = written(&Ask { definition: Some(definition), ..Ask::new(Op::Define, Encoding::Json) });
-        assert_eq!(Request::parse(&frame, Encoding::Json).unwrap().definition, Some(&definition[..]));
+        assert_eq!(Request::parse(&frame, Encoding::Json).unwrap().define.definition, Some(&definition[..]));
         let event = br#"{"type":"PAY","amount":3}"#;
         let ask = Ask { event: Some(Event::Whole(event)), ..Ask::about(Op::Send, Encoding::Json, "m", "k") };
         assert_eq!(Request::parse(&written(&ask), Encoding::Json).unwrap().event, Some(&event[..]));

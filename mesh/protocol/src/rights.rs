@@ -109,7 +109,7 @@ impl Grant {
         if !self.has(right) {
             return Some(format!("client \"{}\" may not \"{op}\": it has no right to {}", self.name, right.as_str()));
         }
-        if request.until.is_some() && !self.has(Right::Read) {
+        if request.answer.until.is_some() && !self.has(Right::Read) {
             return Some(format!("client \"{}\" may not wait \"until\": it has no right to read", self.name));
         }
         if request.op == Op::Define {
@@ -162,7 +162,7 @@ pub fn defined_id(request: &Request<'_>) -> Option<String> {
 }
 
 fn ids_of<'a>(request: &Request<'a>) -> Vec<Option<Cow<'a, str>>> {
-    let definition = request.definition.unwrap_or_default();
+    let definition = request.define.definition.unwrap_or_default();
     let ids = match request.encoding {
         Encoding::MsgPack => ids(msgpack::Reader::new(definition)),
         Encoding::Json => ids(json::Reader::new(definition)),

@@ -47,7 +47,7 @@ pub(super) fn compile(request: &Request<'_>, shared: &crate::shared::Shared) -> 
         write_error(&mut reply, request.encoding, refusal.id, refusal.code, &refusal.message, refusal.hint);
         (reply, Some(refusal.code))
     })?;
-    let given = request.definition.unwrap_or_default();
+    let given = request.define.definition.unwrap_or_default();
     let json = match request.encoding {
         Encoding::Json => given.to_vec(),
         Encoding::MsgPack => {
@@ -118,7 +118,7 @@ fn first_error(diagnostics: &[Diagnostic]) -> String {
 
 /// Refuses what nobody would keep: a machine that is to survive its owner must not be held in memory alone.
 fn check_durability<'a>(request: &Request<'a>) -> Result<(), Refusal<'a>> {
-    let Some(options) = request.options else {
+    let Some(options) = request.define.options else {
         return Ok(());
     };
     let limits = statemesh_expr::Limits::default();

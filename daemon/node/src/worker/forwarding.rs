@@ -84,7 +84,7 @@ impl Worker {
                 hops,
                 arrival: self.delivery.arrival(),
                 deadline: arrived_at.max(self.now) + self.shared.options.limits.forward_timeout,
-                uncertain: request.uncertain,
+                uncertain: request.transit.uncertain,
                 request: Bytes::copy_from_slice(raw),
                 rest: Rest { reply_to, path, _ticket: ticket, timed: watch.as_ref().map(Stopwatch::begun) },
             }
@@ -185,10 +185,10 @@ impl Worker {
     fn resume(&mut self, waiting: Waiting, route: Route, io: &mut Io) {
         let raw = waiting.request.clone();
         // It was parsed before it was kept.
-        let Ok(request) = Request::parse(&raw, Encoding::of(&raw)) else {
+        let Ok(mut request) = Request::parse(&raw, Encoding::of(&raw)) else {
             return self.delivery.held(waiting.partition);
         };
-        let request = Request { uncertain: waiting.uncertain, ..request };
+        request.transit.uncertain = waiting.uncertain;
         let arrived_at = waiting.deadline.checked_sub(self.shared.options.limits.forward_timeout).unwrap_or(self.now);
         let keyed = Keyed {
             request: &request,
@@ -199,7 +199,7 @@ impl Worker {
             path: waiting.rest.path,
             reply_to: waiting.rest.reply_to,
             arrived_at,
-            watch: waiting.rest.timed.map(|_| Stopwatch::new(arrived_at, request.timing)),
+            watch: waiting.rest.timed.map(|_| Stopwatch::new(arrived_at, request.answer.timing)),
             kept: Some(waiting),
         };
         self.dispatch(keyed, route, io);
@@ -513,8 +513,8 @@ fn repeating_one(raw: &[u8], changed_later: &mut BTreeSet<u64>) -> Repeating {
         Ok(request) => {
             let is_last = changed_later.insert(key_hash(&request.machine, &request.key));
             // Refused by a condition it is taken now, perhaps, whoever else changed the key.
-            let has_token = request.dedup.as_deref().is_some_and(|token| !token.is_empty());
-            let by_token = has_token && request.if_run.is_none() && request.if_seq.is_none();
+            let has_token = request.conditions.dedup.as_deref().is_some_and(|token| !token.is_empty());
+            let by_token = has_token && !request.conditions.are_of_state();
             if is_last && by_token { Repeating::ByToken } else { Repeating::No }
         }
         Err(_) => Repeating::No,

@@ -140,7 +140,8 @@ impl Worker {
         run.watch = watch.map(|watch| *watch);
         run.lap(Stage::Queue);
         // It was parsed before it was put aside.
-        let request = Request { uncertain, ..Request::parse(&request, Encoding::of(&request)).ok()? };
+        let mut request = Request::parse(&request, Encoding::of(&request)).ok()?;
+        request.transit.uncertain = uncertain;
         if state.bounces.refuse(reactor, partition, round) {
             return None;
         }

@@ -11,6 +11,7 @@ use statemesh_mesh::membership::Status;
 use statemesh_protocol::error::ErrorCode;
 use statemesh_protocol::reply::{Encoding, MapWriter};
 use statemesh_protocol::request::{PAGE_MAX, Request};
+use statemesh_protocol::request_parts::Listing;
 use statemesh_shard::{Bounds, Filter, Page, Place, Walk};
 use statemesh_transport::{ConnId, Io};
 
@@ -112,7 +113,7 @@ impl Worker {
             let message = format!("no machine \"{machine}\" is defined");
             return self.fail(asked, ErrorCode::UnknownMachine, &message, "`machines` lists those that are", io);
         }
-        let filter = match Filter::read(machine, request.filter, request.encoding) {
+        let filter = match Filter::read(machine, request.list.filter, request.encoding) {
             Ok(filter) => filter,
             Err(error) => {
                 let hint = "docs/reference/protocol.md says what `where` may have";
@@ -125,7 +126,7 @@ impl Worker {
         {
             return self.fail(asked, ErrorCode::UnknownState, &unknown.message, &unknown.hint, io);
         }
-        let cursor = match request.after.as_deref().map(Cursor::parse) {
+        let cursor = match request.list.after.as_deref().map(Cursor::parse) {
             Some(None) => {
                 let message = "\"after\" must be the `next` of an earlier page";
                 return self.fail(
@@ -147,13 +148,13 @@ impl Worker {
         match at {
             Some(member) if hops == 0 && !member.is_self => self.list_at(member, keyed, io),
             // A daemon that has not joined, or knows of nobody who comes behind the cursor.
-            None if hops == 0 && cursor.is_some() => self.end_of_list(asked, request.counts, io),
+            None if hops == 0 && cursor.is_some() => self.end_of_list(asked, request.list.counts, io),
             _ => self.list_here(filter, cursor, keyed, io),
         }
     }
 
     fn list_here(&mut self, filter: Filter, cursor: Option<Cursor>, keyed: Keyed<'_>, io: &mut Io) {
-        let Request { encoding, id, limit, counts, .. } = *keyed.request;
+        let Request { encoding, id, list: Listing { limit, counts, .. }, .. } = *keyed.request;
         let limits = &self.shared.options.limits;
         // The parser has refused what is more: the number fits.
         let lines = usize::try_from(limit.unwrap_or(USUAL_PAGE).min(PAGE_MAX)).unwrap_or(1);

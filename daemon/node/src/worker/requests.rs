@@ -71,7 +71,7 @@ impl Worker {
         let mut parsed = Request::parse(raw, encoding);
         let request = match &mut parsed {
             Ok(request) => {
-                request.uncertain = arrived.uncertain;
+                request.transit.uncertain = arrived.uncertain;
                 &*request
             }
             Err(refusal) => {
@@ -110,8 +110,8 @@ impl Worker {
     /// Takes the time of one request in many, and of each whose client wants to know.
     fn watch(&mut self, request: &Request<'_>, arrived: &Arrived) -> Option<Stopwatch> {
         self.tick = self.tick.wrapping_add(1);
-        (request.timing || self.tick.is_multiple_of(TIMED)).then(|| {
-            let mut watch = Stopwatch::new(arrived.at, request.timing);
+        (request.answer.timing || self.tick.is_multiple_of(TIMED)).then(|| {
+            let mut watch = Stopwatch::new(arrived.at, request.answer.timing);
             watch.lap(Stage::Read, self.run.clock.now());
             watch
         })
@@ -131,7 +131,7 @@ impl Worker {
     }
 
     fn keyed(&mut self, request: &Request<'_>, raw: &[u8], reply_to: ReplyTo, arrived: &Arrived, io: &mut Io) {
-        let reply_to = match request.until {
+        let reply_to = match request.answer.until {
             Some(_) if arrived.hops == 0 => match self.may_wait_until(request, reply_to, io) {
                 Some(reply_to) => reply_to,
                 None => return,
@@ -186,7 +186,7 @@ impl Worker {
     pub(super) fn dispatch(&mut self, keyed: Keyed<'_>, route: Route, io: &mut Io) {
         match route {
             Route::Local => self.local(keyed, io),
-            Route::Forward(_) if keyed.hops == 0 && !keyed.request.forward => self.moved(&keyed, io),
+            Route::Forward(_) if keyed.hops == 0 && !keyed.request.transit.forward => self.moved(&keyed, io),
             Route::Forward(member) if keyed.hops < MAX_HOPS => self.forward(member, keyed, io),
             Route::Forward(_) => {
                 let message =

@@ -13,6 +13,7 @@ use statemesh_protocol::hash::content_hash;
 use statemesh_protocol::reply::{Encoding, MapWriter};
 use statemesh_protocol::reply_reader::Fields;
 use statemesh_protocol::request::{Op, Request};
+use statemesh_protocol::request_parts::Answering;
 use statemesh_protocol::request_writer::Ask;
 use statemesh_shard::{Until, Waiter};
 use statemesh_transport::{ConnId, Io, Ticket};
@@ -79,7 +80,8 @@ impl Wait {
     fn new(number: u64, reply_to: ReplyTo, request: &Request<'_>, until: Instant) -> Self {
         let mut ask = Vec::new();
         let about = Ask::about(Op::Get, request.encoding, &request.machine, &request.key);
-        Ask { until: request.until, ..about }.write(0, &mut ask);
+        let answer = Answering { until: request.answer.until, ..Answering::default() };
+        Ask { answer, ..about }.write(0, &mut ask);
         Self {
             number,
             reply_to,
@@ -310,7 +312,7 @@ fn place_of(token: u64) -> (usize, u64) {
 impl Worker {
     /// Where the reply of a request goes that may wait. None if it was refused.
     pub(super) fn may_wait_until(&mut self, request: &Request<'_>, reply_to: ReplyTo, io: &mut Io) -> Option<ReplyTo> {
-        let Some(until) = request.until else { return Some(reply_to) };
+        let Some(until) = request.answer.until else { return Some(reply_to) };
         if !matches!(request.op, Op::Send | Op::Start | Op::Get) || matches!(reply_to, ReplyTo::Wait(_)) {
             return Some(reply_to);
         }
@@ -326,7 +328,7 @@ impl Worker {
             return None;
         }
         let max = self.shared.options.limits.wait;
-        let within = request.within_ms.map_or(USUAL.min(max), Duration::from_millis);
+        let within = request.answer.within_ms.map_or(USUAL.min(max), Duration::from_millis);
         if within > max {
             let message = format!("\"within\" must be at most {} milliseconds (limits.wait)", max.as_millis());
             self.fail(asked, ErrorCode::WrongType, &message, "wait for less, and ask again when that is over", io);

@@ -112,7 +112,7 @@ impl State {
         {
             return Ok(());
         }
-        if let Some(until) = at.request.until {
+        if let Some(until) = at.request.answer.until {
             self.check_until(at, until)?;
         }
         let done = self.perform(at, run);
@@ -134,7 +134,7 @@ impl State {
         };
         Reply { entry, request: at.request, done: &done, now: run.now, bytes_max: self.rules.output_bytes }
             .write(reply);
-        if let Some(until) = at.request.until {
+        if let Some(until) = at.request.answer.until {
             let until = Until::read(until, at.request.encoding);
             // What has ended changes no more, and what is stuck not by itself.
             if until.is_ok_and(|until| !until.is_met(entry))
@@ -463,7 +463,7 @@ impl State {
     /// what there is by then, and its token would take the place of one that matters.
     #[inline]
     fn asked(&self, request: &Request<'_>) -> Result<Option<Asked>, Box<Failed>> {
-        match request.dedup.as_deref() {
+        match request.conditions.dedup.as_deref() {
             None | Some("") => Ok(None),
             Some(_) if !request.op.changes() => Ok(None),
             Some(token) if token.len() > self.rules.dedup_bytes => {
@@ -490,7 +490,9 @@ impl State {
         };
         match known {
             // The daemon that sends it again does not know what became of it, nor does this one.
-            Known::New if request.uncertain && self.may_have_forgotten(own.map(Box::as_ref), partition, hash) => {
+            Known::New
+                if request.transit.uncertain && self.may_have_forgotten(own.map(Box::as_ref), partition, hash) =>
+            {
                 let message = format!(
                     "the owner of {}/{} was lost before it answered, and later tokens have taken the place of this one's since",
                     request.machine, request.key
@@ -540,7 +542,7 @@ impl State {
     /// Refuses a request that wants the instance to be elsewhere than it is.
     #[inline]
     pub(super) fn check_conditions(&self, request: &Request<'_>, found: Option<u32>) -> Result<(), Box<Failed>> {
-        if request.if_run.is_none() && request.if_seq.is_none() {
+        if !request.conditions.are_of_state() {
             return Ok(());
         }
         self.compare(request, found)
@@ -549,10 +551,7 @@ impl State {
     fn compare(&self, request: &Request<'_>, found: Option<u32>) -> Result<(), Box<Failed>> {
         let here: Option<(RunId, u64)> =
             found.and_then(|number| self.entries.get(number)).map(|entry| (entry.run, entry.instance.seq()));
-        let fits = |(run, seq): (RunId, u64)| {
-            request.if_run.is_none_or(|wanted| wanted == run) && request.if_seq.is_none_or(|wanted| wanted == seq)
-        };
-        if here.is_some_and(fits) {
+        if here.is_some_and(|(run, seq)| request.conditions.allow(run, seq)) {
             return Ok(());
         }
         let message = match here {

@@ -37,7 +37,7 @@ impl Reply<'_> {
         if let Some(mark) = &self.done.mark {
             mark.write(&mut map);
         }
-        if let Some(until) = self.request.until {
+        if let Some(until) = self.request.answer.until {
             let until = Until::read(until, self.request.encoding);
             map.bool("reached", until.is_ok_and(|until| until.is_met(self.entry)));
         }

@@ -86,8 +86,9 @@ impl Daemon {
 
     /// What a daemon sends again by itself, having lost who had it.
     pub(crate) fn ask_again(&mut self, request: &str) -> Value {
-        let request = Request::parse(request.as_bytes(), Encoding::Json).unwrap();
-        self.take(&Request { uncertain: true, ..request })
+        let mut request = Request::parse(request.as_bytes(), Encoding::Json).unwrap();
+        request.transit.uncertain = true;
+        self.take(&request)
     }
 
     fn take(&mut self, request: &Request<'_>) -> Value {

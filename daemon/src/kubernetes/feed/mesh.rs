@@ -7,7 +7,7 @@ use crate::failure::{Exit, Failure};
 use crate::output::say;
 use crate::remote::{self, Remote};
 use serde_json::{Value, json};
-use statemesh_client::{Advice, Ask, ErrorCode, Event, Op};
+use statemesh_client::{Advice, Ask, Conditions, ErrorCode, Event, Listing, Op};
 use std::time::Duration;
 
 /// What is defined if the mesh has no machine `pod`, or has it no longer.
@@ -52,10 +52,9 @@ impl Question {
             machine: self.machine.as_deref(),
             key: self.key.as_deref(),
             event: self.event.as_ref().map(|event| Event::Whole(event.as_bytes())),
-            dedup: self.token.as_deref(),
+            conditions: Conditions { dedup: self.token.as_deref(), ..Conditions::default() },
             definition: self.definition.map(str::as_bytes),
-            limit: self.limit,
-            after: self.after.as_deref(),
+            list: Listing { limit: self.limit, after: self.after.as_deref(), ..Listing::default() },
             ..remote::ask(self.op)
         }
     }

@@ -83,8 +83,8 @@ fn serve(mut stream: TcpStream, mut act: impl FnMut(&Asked) -> Act) {
             let Incoming::Message(message) = incoming else { continue };
             let frame = message.part_slice(message.len() - 1).unwrap();
             let request = Request::parse(frame, Encoding::Json).unwrap();
-            let dedup = request.dedup.as_ref().map(|token| token.to_string());
-            match act(&Asked { op: request.op, dedup, forward: request.forward }) {
+            let dedup = request.conditions.dedup.as_ref().map(|token| token.to_string());
+            match act(&Asked { op: request.op, dedup, forward: request.transit.forward }) {
                 Act::Answer(fields) => {
                     let id = String::from_utf8(request.id.unwrap().to_vec()).unwrap();
                     link.send(&[format!("{{\"id\":{id},{fields}}}").as_bytes()]);
