@@ -515,15 +515,15 @@ impl Membership {
 
     /// Carries out what foca asked for.
     fn collect(&mut self, now: Instant) {
-        while let Some((to, bytes)) = self.swim.to_send() {
+        while let Some((to, bytes)) = self.swim.next_datagram() {
             let bytes = Packet::Swim(&bytes).encode();
             let to = to.gossip_addr();
             self.out.push_back(Output::Send { to, bytes });
         }
-        while let Some((after, timer)) = self.swim.to_schedule() {
+        while let Some((after, timer)) = self.swim.next_timer() {
             self.timers.set(now + after, timers::Due::Foca(timer));
         }
-        while let Some(notification) = self.swim.to_notify() {
+        while let Some(notification) = self.swim.next_notification() {
             self.notified(notification, now);
         }
     }

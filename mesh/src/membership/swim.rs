@@ -80,12 +80,12 @@ impl Swim {
     }
 
     /// What it wants to be sent next.
-    pub(super) fn to_send(&mut self) -> Option<(Identity, Bytes)> {
+    pub(super) fn next_datagram(&mut self) -> Option<(Identity, Bytes)> {
         self.runtime.to_send()
     }
 
     /// The next timer that it wants to be set.
-    pub(super) fn to_schedule(&mut self) -> Option<(Duration, Timer<Identity>)> {
+    pub(super) fn next_timer(&mut self) -> Option<(Duration, Timer<Identity>)> {
         let scheduled = self.runtime.to_schedule();
         if let Some((_, Timer::ProbeRandomMember(token))) = &scheduled {
             self.token = *token;
@@ -94,7 +94,7 @@ impl Swim {
     }
 
     /// What it tells next.
-    pub(super) fn to_notify(&mut self) -> Option<OwnedNotification<Identity>> {
+    pub(super) fn next_notification(&mut self) -> Option<OwnedNotification<Identity>> {
         self.runtime.to_notify()
     }
 
