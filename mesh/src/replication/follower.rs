@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::config::{Configuration, Replica};
-use super::group::{Group, Ignored, Images, Output, Record, Role};
+use super::group::{Group, Role};
+use super::inputs::Images;
 use super::log::Log;
 use super::message::{Append, Body, Entry, Message, Position};
+use super::outputs::{Ignored, Output, Record};
 
 /// Messages kept that came before the one in front of them: frames of one link may overtake each other.
 const STASHED: usize = 8;

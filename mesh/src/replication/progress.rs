@@ -3,9 +3,10 @@
 use std::time::Instant;
 
 use super::config::Replica;
-use super::group::{Output, Settings};
 use super::log::Log;
 use super::message::{Append, Envelope, Message, Position};
+use super::outputs::Output;
+use super::settings::Settings;
 
 /// One follower of a leader.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -1,8 +1,11 @@
 //! Groups of a few copies whose messages are delivered by hand.
 
 use super::config::{Change, Configuration, Replica};
-use super::group::{Group, Ignored, Images, Input, Output, Record, Restored, Settings};
+use super::group::Group;
+use super::inputs::{Images, Input, Restored};
 use super::message::{Append, Body, Entry, Envelope, Message, Position};
+use super::outputs::{Ignored, Output, Record};
+use super::settings::Settings;
 use super::{Ballot, Refused};
 use bytes::Bytes;
 use statemesh_protocol::identity::MemberName;

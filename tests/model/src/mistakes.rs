@@ -34,7 +34,7 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "an_acknowledgement_has_no_generation",
         edits: &[(
-            "group.rs",
+            "receive.rs",
             "        let Envelope { from, to, message } = envelope;\n",
             "        let Envelope { mut from, to, message } = envelope;\n        let same = |other: &&Replica| other.same_volume(&from);\n        let known = self.log.configuration().replicas().filter(same).max().cloned();\n        from = known.unwrap_or(from);\n",
         )],

@@ -2,8 +2,11 @@
 
 use super::replication::Ballot;
 use super::replication::config::{Configuration, Replica};
-use super::replication::group::{Group, Images, Input, Output, Record, Restored, Settings};
+use super::replication::group::Group;
+use super::replication::inputs::{Images, Input, Restored};
 use super::replication::message::{Entry, Envelope, Position};
+use super::replication::outputs::{Output, Record};
+use super::replication::settings::Settings;
 use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
