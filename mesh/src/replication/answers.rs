@@ -84,13 +84,14 @@ impl Group {
         out.push(if known { Output::Damaged(from.clone()) } else { Output::Ignored(Ignored::Stale) });
     }
 
-    /// A member is heard again, or something sent to it may be lost.
-    pub(super) fn probe_member(&mut self, member: &MemberName, now: Instant, out: &mut Vec<Output>) {
+    /// A member is heard again, or else something sent to it may be lost. What is asked already is not asked for each loss once more: with two
+    /// lives of a copy there, each loss would make two.
+    pub(super) fn probe_member(&mut self, member: &MemberName, heard: bool, now: Instant, out: &mut Vec<Output>) {
         if self.lost.contains(member) {
             return;
         }
         self.each(|to, progress, source| {
-            if to.name == *member && !progress.has_images() {
+            if to.name == *member && !progress.has_images() && (heard || !progress.is_asked()) {
                 progress.probe(to, source, now, out);
             }
         });

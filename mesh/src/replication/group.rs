@@ -113,7 +113,7 @@ impl Group {
             Input::Lost(member) => self.lost(member, now, out),
             Input::Heard(member) => self.heard(&member, now, out),
             Input::Missed(member) => {
-                self.probe_member(&member, now, out);
+                self.probe_member(&member, false, now, out);
                 self.tell_of_abdication(&member, out);
             }
             Input::ImagesEnded(to) => self.images_ended(&to, now, out),

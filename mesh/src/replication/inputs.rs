@@ -21,7 +21,8 @@ pub enum Input {
     Lost(MemberName),
     /// This member is heard again.
     Heard(MemberName),
-    /// Something that was sent to this member may not have come: a link was full.
+    /// Something that was sent to this member may not have come: a link was full. It is said once, however much was lost, and when there is
+    /// room again.
     Missed(MemberName),
     /// Images for this follower were sent, or could not be.
     ImagesEnded(Replica),

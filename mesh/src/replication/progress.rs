@@ -72,6 +72,11 @@ impl Progress {
         self.state == State::Stream
     }
 
+    /// Whether it is asked for the end of its log. If that is lost, it is asked again in time.
+    pub(super) fn is_asked(&self) -> bool {
+        self.state == State::Probe
+    }
+
     /// Whether it is being sent images.
     pub(super) fn has_images(&self) -> bool {
         self.state == State::Images

@@ -27,7 +27,7 @@ impl Group {
     pub(super) fn heard(&mut self, member: &MemberName, now: Instant, out: &mut Vec<Output>) {
         self.lost.remove(member);
         self.leader_hears(now);
-        self.probe_member(member, now, out);
+        self.probe_member(member, true, now, out);
         self.tell_of_abdication(member, out);
     }
 
