@@ -40,6 +40,10 @@ impl Disk {
         self.entries.iter().find(|entry| entry.index == index).map(|entry| entry.term)
     }
 
+    fn has(&self, entry: &Entry) -> bool {
+        entry.index <= self.base.index || self.entries.contains(entry)
+    }
+
     fn write(&mut self, write: Write) {
         let record = match write.what {
             What::Record(record) => record,
@@ -181,6 +185,13 @@ impl Node {
         if let Some(write) = last.filter(|write| *write > 0) {
             self.handle(Input::Durable(write), now, asked);
         }
+    }
+
+    /// Whether this is the voter and has an entry on its disk. Of a life that is over nobody can say so any more: it had what it acknowledged.
+    pub fn keeps(&self, voter: &Replica, entry: &Entry) -> bool {
+        let me = self.group.me();
+        let over = me.generation > voter.generation || (me == voter && self.group.gave_up());
+        me.same_volume(voter) && (over || (me == voter && self.disk.has(entry)))
     }
 
     pub fn images(&self) -> Sent {
