@@ -25,18 +25,19 @@ fn main() {
         copy(&core, &folder, mistake);
         let own = |name: &str| format!("#[path = {:?}] pub mod {name};", root.join("src").join(format!("{name}.rs")));
         modules += &format!(
-            "#[allow(warnings, clippy::all)] pub mod {} {{ #[path = {:?}] pub mod replication; {} {} {} {} }}\n",
+            "#[allow(warnings, clippy::all)] pub mod {} {{ #[path = {:?}] pub mod replication; {} {} {} {} {} }}\n",
             mistake.name,
             folder.join("mod.rs"),
             own("check"),
             own("node"),
+            own("start"),
             own("model"),
             own("world"),
         );
         all +=
             &format!("({:?}, {}::model::violation, {}::world::violation),\n", mistake.name, mistake.name, mistake.name);
     }
-    let table = "pub(crate) const ALL: &[(&str, fn(&crate::bounds::Bounds, usize) -> Option<String>, fn(u64) -> Option<String>)]";
+    let table = "pub(crate) const ALL: &[(&str, fn(&crate::bounds::Bounds, usize) -> Option<(usize, String)>, fn(u64) -> Option<String>)]";
     fs::write(out.join("mistakes.rs"), format!("{modules}{table} = &[{all}];")).expect("OUT_DIR can be written");
 }
 

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::config::{Configuration, Replica};
-use super::group::{Group, Ignored, Images, Output, Record, Role};
+use super::group::{Group, Role};
+use super::inputs::Images;
 use super::log::Log;
 use super::message::{Append, Body, Entry, Message, Position};
+use super::outputs::{Ignored, Output, Record};
 
 /// Messages kept that came before the one in front of them: frames of one link may overtake each other.
 const STASHED: usize = 8;
@@ -99,7 +101,10 @@ impl Group {
         follower.matched = follower.matched.max(end);
         follower.round = follower.round.max(round);
         follower.owed = true;
-        // What is behind `end` may be of another leader, and go again.
+        // What is behind `end` may be of another leader, and go again (Raft, section 5.3). No leader of today lets it come to that: it sends from no
+        // earlier than where the logs part, and at least one entry, so the first that differs has just been truncated. It sends from behind what a
+        // hint or an acknowledgement says; a hint is never before the last entry that both have, and an acknowledgement waits for the ballot, which
+        // is written behind all that is of earlier terms. That is much to rely on for a leader of another version.
         self.committed_through(commit.min(end), out);
     }
 

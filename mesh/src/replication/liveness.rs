@@ -57,9 +57,9 @@ pub enum Input {
 /// What the shell is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Tell each group that has a copy there: [`super::group::Input::Lost`].
+    /// Tell each group that has a copy there: [`super::inputs::Input::Lost`].
     Lost(MemberName),
-    /// Tell each group that has a copy there: [`super::group::Input::Heard`].
+    /// Tell each group that has a copy there: [`super::inputs::Input::Heard`].
     Heard(MemberName),
     /// Send an empty frame, then say [`Input::Sent`].
     Beat(MemberName),

@@ -5,9 +5,14 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `group.rs` | one copy of a place: inputs, outputs, terms, restarts, damage |
+//! | `group.rs` | one copy of a place: its state, restarts, inputs that need no more than a line |
+//! | `inputs.rs`, `outputs.rs`, `settings.rs` | what its shell tells it, what it asks of its shell, bounds and times |
+//! | `receive.rs` | a message comes: whether it is for this copy, and what it is about |
+//! | `term.rs` | whom it follows in its term, and what ends that |
+//! | `life.rs` | how a life of a copy ends, and how the next begins |
 //! | `vote.rs` | pre-votes and votes |
-//! | `leader.rs`, `progress.rs` | proposing, sending, committing, changing voters, transfer; how far one follower is |
+//! | `leader.rs`, `change.rs` | proposing, sending, committing; changing the copies, handing over |
+//! | `answers.rs`, `progress.rs` | what followers answer; how far one follower is |
 //! | `follower.rs` | taking a leader's entries, truncating, acknowledging what is durable, images |
 //! | `log.rs`, `writes.rs` | the end of the log in memory; what the journal still owes |
 //! | `config.rs` | voters, learners, lives of copies, majorities |
@@ -26,15 +31,23 @@
 //! # Caveats
 //! A disk that loses what it had synced is seen only by a leader that has heard of it in its own term.
 
+mod answers;
 pub mod barrier;
+mod change;
 pub mod config;
 mod follower;
 pub mod group;
+pub mod inputs;
 mod leader;
+mod life;
 pub mod liveness;
 mod log;
 pub mod message;
+pub mod outputs;
 mod progress;
+mod receive;
+pub mod settings;
+mod term;
 #[cfg(test)]
 mod tests;
 mod vote;

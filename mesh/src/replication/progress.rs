@@ -3,9 +3,10 @@
 use std::time::Instant;
 
 use super::config::Replica;
-use super::group::{Output, Settings};
 use super::log::Log;
 use super::message::{Append, Envelope, Message, Position};
+use super::outputs::Output;
+use super::settings::Settings;
 
 /// One follower of a leader.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -69,6 +70,11 @@ impl Progress {
     /// Whether it gets each entry as it comes.
     pub(super) fn is_streaming(&self) -> bool {
         self.state == State::Stream
+    }
+
+    /// Whether it is asked for the end of its log. If that is lost, it is asked again in time.
+    pub(super) fn is_asked(&self) -> bool {
+        self.state == State::Probe
     }
 
     /// Whether it is being sent images.

@@ -7,8 +7,9 @@
 use std::time::Instant;
 
 use super::config::Replica;
-use super::group::{Group, Ignored, Output, Role, Standing};
+use super::group::{Group, Role, Standing};
 use super::message::{Message, Position};
+use super::outputs::{Ignored, Output};
 
 /// What a copy must not forget: its term, and for whom it voted in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

@@ -1,7 +1,7 @@
 //! What must be true of all copies of a place at every moment, and what must ever have been.
 
 use super::node::Node;
-use super::replication::message::Entry;
+use super::replication::message::{Body, Entry};
 use std::collections::BTreeMap;
 
 /// What happened so far, as nobody in the mesh can know it.
@@ -82,6 +82,26 @@ impl Ghost {
         }
         Ok(())
     }
+}
+
+/// Looks at what a leader has just committed: a majority of the voters has it on their disks. That is what an acknowledgement means; a mistake
+/// in one is seen here long before somebody is elected who lacks the entry.
+pub fn backed<'a>(
+    leader: &Node,
+    committed: &[Entry],
+    nodes: impl Iterator<Item = &'a Node> + Clone,
+) -> Result<(), String> {
+    for entry in committed {
+        let configuration = match &entry.body {
+            // The one that follows it needs fewer, and is in force as soon as this one is committed.
+            Body::Configuration(own) if own.is_joint() => own,
+            _ => leader.group.configuration(),
+        };
+        if !configuration.majority(|voter| nodes.clone().any(|node| node.keeps(voter, entry))) {
+            return Err(format!("{:?} committed {entry:?}, which no majority has", leader.group.me()));
+        }
+    }
+    Ok(())
 }
 
 /// Where two logs have an entry of one term at one index, all before it is the same.

@@ -7,6 +7,7 @@ pub mod bounds;
 pub mod check;
 pub mod model;
 pub mod node;
+pub mod start;
 pub mod world;
 
 #[cfg(all(test, feature = "mistakes"))]

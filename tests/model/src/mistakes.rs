@@ -34,9 +34,9 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "an_acknowledgement_has_no_generation",
         edits: &[(
-            "group.rs",
+            "receive.rs",
             "        let Envelope { from, to, message } = envelope;\n",
-            "        let Envelope { mut from, to, message } = envelope;\n        let same = |other: &&Replica| other.same_volume(&from);\n        let known = self.log.configuration().replicas().filter(same).max().cloned();\n        from = known.unwrap_or(from);\n",
+            "        let Envelope { mut from, to, message } = envelope;\n        let same = |other: &&super::config::Replica| other.same_volume(&from);\n        let known = self.log.configuration().replicas().filter(same).max().cloned();\n        from = known.unwrap_or(from);\n",
         )],
     },
     Mistake {
@@ -60,8 +60,8 @@ const MISTAKES: &[Mistake] = &[
         edits: &[("vote.rs", "        last >= self.log.last()\n", "        last.index >= self.log.last().index\n")],
     },
     Mistake {
-        name: "what_was_not_compared_is_committed",
-        edits: &[("follower.rs", "self.committed_through(commit.min(end), out);", "self.committed_through(commit.min(self.log.last().index), out);")],
+        name: "what_was_not_compared_is_acknowledged",
+        edits: &[("follower.rs", "let index = follower.matched.min(durable);", "let index = durable;")],
     },
     Mistake {
         name: "what_was_truncated_stays_durable",

@@ -3,15 +3,14 @@
 //! A message is never taken out of the network: it may be delivered never, later, twice and in any order, which is loss, reordering and
 //! repetition at once. Time does not pass: whatever waits for it may happen at any moment.
 
-use super::check::Ghost;
-use super::node::{Asked, Disk, Node, Sent};
-use super::replication::Ballot;
-use super::replication::config::{Change, Configuration, Replica};
-use super::replication::group::{Input, Settings};
-use super::replication::message::{Body, Entry, Envelope, Message};
+use super::check::{Ghost, backed};
+use super::node::{Asked, Node, Sent};
+use super::replication::config::Change;
+use super::replication::inputs::Input;
+use super::replication::message::{Envelope, Message};
+use super::replication::settings::Settings;
 use crate::bounds::{Bounds, Plan, Start};
 use bytes::Bytes;
-use statemesh_protocol::identity::MemberName;
 use stateright::{Model, Property};
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::hash::{Hash, Hasher};
@@ -29,7 +28,7 @@ fn hash(value: &impl Hash) -> u64 {
 pub struct Shared<T>(Arc<(u64, T)>);
 
 impl<T: Hash> Shared<T> {
-    fn new(value: T) -> Self {
+    pub(super) fn new(value: T) -> Self {
         Self(Arc::new((hash(&value), value)))
     }
 }
@@ -75,9 +74,16 @@ pub struct State {
     /// Which copy has a slow disk, and crashes.
     slow: usize,
     crashes: u8,
-    damaged: bool,
+    pub(super) damaged: bool,
     ghost: Ghost,
     pub violation: Option<String>,
+}
+
+impl State {
+    /// Copies that nothing has happened to.
+    pub(super) fn new(nodes: Vec<Shared<Node>>, slow: usize, ghost: Ghost) -> Self {
+        Self { nodes, network: BTreeSet::new(), slow, crashes: 0, damaged: false, ghost, violation: None }
+    }
 }
 
 /// What can happen.
@@ -100,9 +106,9 @@ pub enum Action {
 
 /// A group of which all states are looked at.
 pub struct Place {
-    bounds: Bounds,
-    settings: Arc<Settings>,
-    now: Instant,
+    pub(super) bounds: Bounds,
+    pub(super) settings: Arc<Settings>,
+    pub(super) now: Instant,
 }
 
 impl Place {
@@ -115,7 +121,7 @@ impl Place {
             commit_delay: if bounds.tells { zero } else { never },
             transfer: never,
             alone: never,
-            append_bytes: if bounds.start == Start::Parted { 1 } else { 64 << 10 },
+            append_bytes: if matches!(bounds.start, Start::Parted | Start::Longer) { 1 } else { 64 << 10 },
             // Nothing is trimmed and nothing refused: the bounds are tested elsewhere.
             ..Settings::default()
         };
@@ -129,19 +135,25 @@ impl Place {
         act: impl FnOnce(&mut Node, &mut Vec<Asked>),
     ) -> Result<(), String> {
         let mut node = Node::clone(&state.nodes[number]);
+        let (led, since) = (node.group.leads(), node.group.ballot().term);
         let mut asked = Vec::new();
         act(&mut node, &mut asked);
         while (number != state.slow || self.bounds.crashes == 0) && !node.queue.is_empty() {
             node.sync(usize::MAX, self.now, &mut asked);
         }
         let term = node.group.ballot().term;
+        let led = node.group.leads() || (led && term == since);
+        let mut committed = Vec::new();
         state.nodes[number] = Shared::new(node);
         for asked in asked {
             match asked {
                 Asked::Send(envelope) => _ = state.network.insert(Shared::new(envelope)),
                 Asked::Elected(term) => state.ghost.elected(term, number)?,
-                Asked::Committed(entry, digest) => state.ghost.commit(&entry, term, digest)?,
-                // Images may be sent at any time, asked for or not.
+                Asked::Committed(entry, digest) => {
+                    state.ghost.commit(&entry, term, digest)?;
+                    committed.push(entry);
+                }
+                // Where there are images, they are sent asked for or not.
                 Asked::Images(_) | Asked::Damaged(_) => {}
             }
         }
@@ -149,15 +161,19 @@ impl Place {
         network.retain(|envelope| {
             nodes.iter().any(|node| node.group.me().name == envelope.to.name && !is_dead(envelope, node))
         });
-        state.ghost.check(state.nodes.iter().map(|node| &**node))
+        let nodes = state.nodes.iter().map(|node| &**node);
+        if led {
+            backed(&state.nodes[number], &committed, nodes.clone())?;
+        }
+        state.ghost.check(nodes)
     }
 
     /// The copy that is swapped in, or the next life of the last voter.
-    fn newcomer(&self) -> usize {
+    pub(super) fn newcomer(&self) -> usize {
         if self.bounds.plan == Plan::Swap { self.bounds.voters } else { self.bounds.voters - 1 }
     }
 
-    fn perform(&self, state: &mut State, action: Action) -> Result<(), String> {
+    pub(super) fn perform(&self, state: &mut State, action: Action) -> Result<(), String> {
         let now = self.now;
         match action {
             Action::Deliver(envelope) => {
@@ -232,6 +248,11 @@ impl Place {
         if self.bounds.tells {
             actions.push(Action::Tick(number));
         }
+        if self.bounds.images && state.nodes[number].applied.0 > 0 {
+            (0..state.nodes.len())
+                .filter(|to| *to != number)
+                .for_each(|to| actions.push(Action::Images(number, to)));
+        }
         let newcomer = state.nodes[self.newcomer()].group.me();
         let room = group.last().index < self.bounds.entries + 4;
         let knows =
@@ -273,38 +294,7 @@ impl Model for Place {
     type Action = Action;
 
     fn init_states(&self) -> Vec<State> {
-        let names = ["a", "b", "c", "d", "e", "f"].map(|name| MemberName::new(name).unwrap());
-        let volume = 7;
-        let voters = names.iter().take(self.bounds.voters).map(|name| (name.clone(), volume));
-        let configuration = Arc::new(Configuration::first(voters));
-        let disk = |name: &MemberName| {
-            let me = Replica { generation: 0, volume, name: name.clone() };
-            let there = configuration.votes(&me);
-            Disk::new(me, if there { Arc::clone(&configuration) } else { Arc::default() }, !there)
-        };
-        let count = self.bounds.voters + usize::from(self.bounds.plan == Plan::Swap);
-        let mut disks: Vec<_> = names.iter().take(count).map(disk).collect();
-        let mut leaders = Ghost::default().leaders;
-        if self.bounds.start == Start::Parted {
-            for (disk, term) in disks.iter_mut().zip(1..=2) {
-                disk.entries = vec![Entry { term, index: 1, body: Body::Term }];
-                leaders.insert(term, leaders.len());
-            }
-            let second = disks[1].me.clone();
-            disks[0].ballot = Ballot { term: 2, vote: None };
-            disks.iter_mut().skip(1).for_each(|disk| disk.ballot = Ballot { term: 2, vote: Some(second.clone()) });
-        }
-        let nodes: Vec<_> = disks
-            .into_iter()
-            .map(|disk| Shared::new(Node::start(disk, Arc::clone(&self.settings), self.now)))
-            .collect();
-        // The first voter asks for votes first, so it is one of its own; the others are alike.
-        let slow = 0..if self.bounds.crashes > 0 { 2 } else { 1 };
-        let state = |slow| {
-            let (network, ghost) = (BTreeSet::new(), Ghost { leaders: leaders.clone(), ..Ghost::default() });
-            State { nodes: nodes.clone(), network, slow, crashes: 0, damaged: false, ghost, violation: None }
-        };
-        slow.map(state).collect()
+        self.beginnings()
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
@@ -316,7 +306,7 @@ impl Model for Place {
         for (number, node) in state.nodes.iter().enumerate() {
             let group = &node.group;
             let may_ask = group.ballot().term < self.bounds.terms && !group.leads() && (begun || number == 0);
-            if may_ask && group.next_deadline().is_some() {
+            if may_ask && (self.bounds.lost || group.next_deadline().is_some()) {
                 actions.push(if self.bounds.pre_votes { Action::Tick(number) } else { Action::Campaign(number) });
             }
             if !node.queue.is_empty() {
@@ -367,17 +357,17 @@ impl Model for Place {
     }
 }
 
-/// The first violation in any state, the nearest states first. It is here for cores with a mistake, of which there are many: it is compiled in a
+/// The first violation in any state, the nearest states first, and how many states were seen before it. It is here for cores with a mistake, of which there are many: it is compiled in a
 /// tenth of the time that stateright takes.
-pub fn violation(bounds: &Bounds, states: usize) -> Option<String> {
+pub fn violation(bounds: &Bounds, states: usize) -> Option<(usize, String)> {
     let place = Place::new(bounds.clone());
     let mut queue: VecDeque<State> = place.init_states().into();
     let (mut seen, mut actions) = (HashSet::new(), Vec::new());
     while let Some(state) = queue.pop_front().filter(|_| seen.len() < states) {
         place.actions(&state, &mut actions);
         for next in actions.drain(..).filter_map(|action| place.next_state(&state, action)) {
-            if next.violation.is_some() {
-                return next.violation;
+            if let Some(violation) = next.violation {
+                return Some((seen.len(), violation));
             }
             if seen.insert(hash(&next)) {
                 queue.push_back(next);

@@ -2,8 +2,11 @@
 
 use super::replication::Ballot;
 use super::replication::config::{Configuration, Replica};
-use super::replication::group::{Group, Images, Input, Output, Record, Restored, Settings};
+use super::replication::group::Group;
+use super::replication::inputs::{Images, Input, Restored};
 use super::replication::message::{Entry, Envelope, Position};
+use super::replication::outputs::{Output, Record};
+use super::replication::settings::Settings;
 use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -35,6 +38,10 @@ impl Disk {
             return Some(self.base.term);
         }
         self.entries.iter().find(|entry| entry.index == index).map(|entry| entry.term)
+    }
+
+    fn has(&self, entry: &Entry) -> bool {
+        entry.index <= self.base.index || self.entries.contains(entry)
     }
 
     fn write(&mut self, write: Write) {
@@ -178,6 +185,13 @@ impl Node {
         if let Some(write) = last.filter(|write| *write > 0) {
             self.handle(Input::Durable(write), now, asked);
         }
+    }
+
+    /// Whether this is the voter and has an entry on its disk. Of a life that is over nobody can say so any more: it had what it acknowledged.
+    pub fn keeps(&self, voter: &Replica, entry: &Entry) -> bool {
+        let me = self.group.me();
+        let over = me.generation > voter.generation || (me == voter && self.group.gave_up());
+        me.same_volume(voter) && (over || (me == voter && self.disk.has(entry)))
     }
 
     pub fn images(&self) -> Sent {

@@ -3,12 +3,13 @@
 //! First everything goes wrong: messages are lost, late, repeated; links break in one direction or both; members crash and forget what was not
 //! durable; disks stall; copies are swapped, damaged and handed over. Then all is well, and the place must come to serve and to agree.
 
-use super::check::Ghost;
+use super::check::{Ghost, backed};
 use super::node::{Asked, Disk, Node, Sent};
 use super::replication::barrier::{self, Barriers, Question};
 use super::replication::config::{Change, Configuration, Replica};
-use super::replication::group::{Input, Settings};
+use super::replication::inputs::Input;
 use super::replication::message::Envelope;
+use super::replication::settings::Settings;
 use bytes::Bytes;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -22,6 +23,8 @@ use std::time::{Duration, Instant};
 const TROUBLE: Duration = Duration::from_secs(15);
 const RECOVERY: Duration = Duration::from_secs(10);
 const PLACE: Partition = 1;
+/// What may be under way at once: some hundreds are. More is a storm, in which each message makes more than one.
+const UNDER_WAY: usize = 20_000;
 
 macro_rules! counts {
     ($($name:ident),*) => {
@@ -90,11 +93,15 @@ pub struct World {
     number: u64,
     /// What one says the other does not get.
     cut: Vec<Vec<bool>>,
+    /// Who will be told that something which it sent to whom did not come.
+    missed: BTreeSet<(usize, usize)>,
     /// Who sends images to whom.
     imaging: BTreeSet<(usize, Replica)>,
     trouble: bool,
     loss: f64,
     stall: f64,
+    /// How much later a message may come a second time, in microseconds.
+    again: u64,
     settings: Arc<Settings>,
     ghost: Ghost,
     pub counts: Counts,
@@ -144,10 +151,12 @@ impl World {
             events,
             number,
             cut,
+            missed: BTreeSet::new(),
             imaging,
             trouble,
             loss,
             stall,
+            again: 500_000,
             settings,
             ghost,
             counts,
@@ -158,6 +167,13 @@ impl World {
         }
         (0..world.members.len()).for_each(|number| world.look_at_deadline(number));
         world
+    }
+
+    /// Messages that come twice may come so late that their sender has another life by then.
+    #[must_use]
+    pub fn with_late_repetitions(mut self) -> Self {
+        self.again = 8_000_000;
+        self
     }
 
     fn after(&mut self, delay: Duration, event: Event) {
@@ -185,6 +201,9 @@ impl World {
             }
             self.counts.steps += 1;
             self.happen(event)?;
+            if self.events.len() > UNDER_WAY {
+                return Err(format!("{} are under way at {:?}", self.events.len(), self.now - self.began));
+            }
         }
         self.counts.terms = self.ghost.leaders.len() as u64;
         self.counts.committed = self.ghost.committed.len() as u64;
@@ -228,6 +247,7 @@ impl World {
                 self.happen(Event::Heard(number, other, true))
             }
             Event::Missed(number, other) => {
+                self.missed.remove(&(number, other));
                 let name = self.name(other);
                 self.input(number, Input::Missed(name))
             }
@@ -266,16 +286,22 @@ impl World {
             return Ok(());
         }
         let mut asked = Vec::new();
-        let before = self.members[number].node.group.me().generation;
+        let group = &self.members[number].node.group;
+        let (before, led, since) = (group.me().generation, group.leads(), group.ballot().term);
         act(&mut self.members[number].node, self.now, &mut asked);
         let group = &self.members[number].node.group;
         self.counts.lives += u64::from(before != group.me().generation);
         let term = group.ballot().term;
+        let led = group.leads() || (led && term == since);
+        let mut committed = Vec::new();
         for asked in asked {
             match asked {
                 Asked::Send(envelope) => self.send(number, envelope),
                 Asked::Elected(term) => self.ghost.elected(term, number)?,
-                Asked::Committed(entry, digest) => self.ghost.commit(&entry, term, digest)?,
+                Asked::Committed(entry, digest) => {
+                    self.ghost.commit(&entry, term, digest)?;
+                    committed.push(entry);
+                }
                 Asked::Images(to) => self.send_images(number, &to),
                 Asked::Damaged(replica) => {
                     let damaged = self.find(&replica.name).is_none_or(|other| {
@@ -289,6 +315,9 @@ impl World {
             }
         }
         let nodes = self.members.iter().map(|member| &member.node);
+        if led {
+            backed(&self.members[number].node, &committed, nodes.clone())?;
+        }
         self.ghost.check_one(&self.members[number].node, nodes)?;
         self.sync(number);
         self.look_at_deadline(number);
@@ -326,15 +355,23 @@ impl World {
         if self.cut[from][to] || !self.members[to].up || self.chance(loss) {
             // A link that is full or was cut says so: all else that is lost is lost with the link.
             let delay = self.micros(20_000, 300_000);
-            return self.after(delay, Event::Missed(from, to));
+            return self.missed(from, to, delay);
         }
         let late = self.chance(0.05);
         let delay = if late { self.micros(10_000, 400_000) } else { self.micros(50, 3_000) };
         if self.chance(0.05) {
-            let again = self.micros(50, 500_000);
+            let latest = self.again;
+            let again = self.micros(50, latest);
             self.after(again, Event::Message(envelope.clone()));
         }
         self.after(delay, Event::Message(envelope));
+    }
+
+    /// However much is lost of what one sends to another, it is told once, and again only of what it sends after that.
+    fn missed(&mut self, from: usize, to: usize, delay: Duration) {
+        if self.missed.insert((from, to)) {
+            self.after(delay, Event::Missed(from, to));
+        }
     }
 
     fn send_images(&mut self, from: usize, to: &Replica) {
@@ -531,7 +568,7 @@ impl World {
         let delay = self.micros(100, 300_000);
         self.after(delay, Event::Heard(to, from, !cut));
         if !cut {
-            self.after(delay, Event::Missed(from, to));
+            self.missed(from, to, delay);
         }
     }
 

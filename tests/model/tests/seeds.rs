@@ -1,5 +1,5 @@
 //! Seeds of one place under faults. `SEEDS=10000 cargo test -p statemesh-model --test seeds` runs more, `SEED=7 SEEDS=1` one of them, with what the
-//! place came to.
+//! place came to. With `LATE=1` messages are repeated so late that their sender has another life by then.
 
 use statemesh_model::world::{Counts, World};
 
@@ -7,9 +7,11 @@ use statemesh_model::world::{Counts, World};
 fn a_place_keeps_what_it_acknowledged_and_gets_well() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let (first, count) = (number("SEED").unwrap_or(1), number("SEEDS").unwrap_or(300));
+    let late = number("LATE").is_some();
     let (mut all, mut failed) = (Counts::default(), Vec::new());
     for seed in first..first + count {
-        let mut world = World::new(seed);
+        let world = World::new(seed);
+        let mut world = if late { world.with_late_repetitions() } else { world };
         if let Err(why) = world.run() {
             println!("seed {seed}: {why}");
             if count == 1 {

@@ -2,14 +2,22 @@
 
 #![allow(clippy::panic, reason = "a test")]
 
-use statemesh_model::bounds::{Bounds, PARTED, PLAIN, Plan};
+use statemesh_model::bounds::{Bounds, DOUBTED, LONGER, PARTED, PLAIN, Plan, SWAPPING};
 use statemesh_model::model::Place;
 use stateright::{Checker, Model};
 use std::time::Instant;
 
 fn all(name: &str, bounds: Bounds) {
-    let started = Instant::now();
-    let checker = Place::new(bounds).checker().spawn_dfs().join();
+    let (started, depth) = (Instant::now(), bounds.depth);
+    let checker = Place::new(bounds).checker();
+    match depth {
+        // The nearest first, since there is an end.
+        Some(depth) => judge(name, started, checker.target_max_depth(depth).spawn_bfs().join()),
+        None => judge(name, started, checker.spawn_dfs().join()),
+    }
+}
+
+fn judge(name: &str, started: Instant, checker: impl Checker<Place>) {
     let (states, took) = (checker.unique_state_count(), started.elapsed());
     println!("{name}: {states} states, {} steps, depth {}, {took:.1?}", checker.state_count(), checker.max_depth());
     if let Some(path) = checker.discovery("nothing is violated") {
@@ -37,6 +45,38 @@ fn two_leaders_that_came_to_nothing_are_followed_by_two_more() {
 }
 
 #[test]
+fn a_copy_forgets_what_it_removed_between_leaders() {
+    all("longer, crash", Bounds { crashes: 1, ..LONGER });
+}
+
+#[test]
+fn leaders_come_while_the_voters_change() {
+    all("swapping", Bounds { depth: Some(9), ..SWAPPING });
+}
+
+#[test]
+fn the_longer_log_is_the_older_one() {
+    all("longer", LONGER);
+}
+
+#[test]
+#[ignore = "the night"]
+fn the_longer_log_is_the_older_one_and_two_leaders_come() {
+    all("longer", Bounds { terms: 4, ..LONGER });
+}
+
+#[test]
+#[ignore = "the night"]
+fn leaders_come_while_the_voters_change_whatever_else_happens() {
+    all("swapping", Bounds { depth: Some(14), ..SWAPPING });
+}
+
+#[test]
+fn a_copy_that_is_whole_is_given_another_life() {
+    all("doubted", DOUBTED);
+}
+
+#[test]
 fn a_copy_forgets_what_was_not_durable() {
     all("crash in one term", Bounds { crashes: 1, terms: 1, ..PLAIN });
 }
@@ -56,6 +96,18 @@ fn a_damaged_copy_begins_a_new_life() {
 #[ignore = "the night: half a million states"]
 fn a_copy_forgets_what_was_not_durable_between_two_terms() {
     all("crash", Bounds { crashes: 1, entries: 1, ..PLAIN });
+}
+
+#[test]
+#[ignore = "the night"]
+fn images_come_at_any_time() {
+    all("images", Bounds { images: true, entries: 2, ..PLAIN });
+}
+
+#[test]
+#[ignore = "the night"]
+fn who_has_a_leader_asks_for_votes() {
+    all("lost", Bounds { lost: true, entries: 1, ..PLAIN });
 }
 
 #[test]
