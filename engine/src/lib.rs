@@ -36,6 +36,7 @@ mod state_set;
 mod state_value;
 mod weight;
 
+pub use compile::keys::XSTATE4;
 pub use compile::{Compiled, Resolve};
 pub use diagnostics::{Diagnostic, Severity};
 pub use draw::{DrawError, DrawFormat};
@@ -46,7 +47,7 @@ pub use export::{ExportFormat, Exported, OTHERWISE, import, import_as};
 pub use instance::Instance;
 pub use limits::Limits;
 pub use machine::{Faults, Machine};
-pub use order::{Circle, order};
+pub use order::{Circle, namesakes, order};
 pub use runtime::Output;
 pub use schema::json_schema;
 pub use scxml::import_scxml;
