@@ -165,6 +165,9 @@ mod tests {
     }
     fn pages(folder: &std::path::Path, found: &mut Vec<std::path::PathBuf>) {
         for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.ends_with("node_modules") {
+                continue;
+            }
             if path.is_dir() {
                 pages(&path, found);
             } else if path.extension().is_some_and(|extension| extension == "md") {
@@ -173,25 +176,56 @@ mod tests {
         }
     }
 
+    /// The pages whose commands are ours.
+    fn documentation() -> Vec<(std::path::PathBuf, String)> {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut found: Vec<_> =
+            ["README.md", "k8s/chart/README.md", "clients/xstate/README.md"].map(|page| root.join(page)).into();
+        pages(&root.join("docs"), &mut found);
+        pages(&root.join("examples"), &mut found);
+        found.into_iter().map(|page| (page.clone(), std::fs::read_to_string(page).unwrap())).collect()
+    }
+
     #[test]
     fn every_command_of_the_documentation_is_understood() {
-        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let mut found = vec![root.join("README.md"), root.join("examples/README.md")];
-        pages(&root.join("docs"), &mut found);
         let mut read = 0;
-        for page in found {
-            let text = std::fs::read_to_string(&page).unwrap();
+        for (page, text) in documentation() {
             for line in text.lines() {
                 let Some(command_line) = line.strip_prefix("    ").map(|line| line.trim_start_matches("$ ")) else {
                     continue;
                 };
                 let command_line = command_line.replacen("cargo run --release -- ", "statemesh ", 1);
+                // In a pod it stands behind kubectl's own words.
+                let command_line = match command_line.split_once(" -- statemesh ") {
+                    Some((_, inner)) if command_line.starts_with("kubectl ") => format!("statemesh {inner}"),
+                    _ => command_line,
+                };
                 if !command_line.starts_with("statemesh ") {
                     continue;
                 }
                 let parsed = command().try_get_matches_from(words(&command_line));
                 let good = parsed.as_ref().map_or_else(|error| !error.use_stderr(), |_| true);
                 assert!(good, "{}: {line}: {}", page.display(), parsed.unwrap_err());
+                read += 1;
+            }
+        }
+        assert!(read > 70, "only {read} commands were found");
+    }
+
+    /// There it may be cut short; what it names must be there.
+    #[test]
+    fn commands_in_sentences_name_verbs_and_flags_that_there_are() {
+        use clap::error::ErrorKind::{InvalidSubcommand, UnknownArgument};
+        let mut read = 0;
+        for (page, text) in documentation() {
+            let code = text
+                .lines()
+                .filter(|line| !line.starts_with("    "))
+                .flat_map(|line| line.split('`').skip(1).step_by(2));
+            for line in code.filter(|code| code.starts_with("statemesh ") && !code.starts_with("statemesh VERB")) {
+                let parsed = command().try_get_matches_from(words(line));
+                let wrong = parsed.err().filter(|error| matches!(error.kind(), InvalidSubcommand | UnknownArgument));
+                assert!(wrong.is_none(), "{}: {line}: {}", page.display(), wrong.unwrap());
                 read += 1;
             }
         }

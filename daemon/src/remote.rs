@@ -117,6 +117,7 @@ impl Peer {
             }
             OpenError::Connection(error @ ConnectionError::Silent { .. }) => self.is_silent(&error.to_string()),
             OpenError::Connection(error) if self.secured => self.refuses_key(&error.to_string()),
+            OpenError::Connection(error) if is_without_key(&error.to_string()) => self.wants_key(),
             OpenError::Connection(ConnectionError::Io { source, .. })
                 if is_no_route(source) || source.kind() == io::ErrorKind::TimedOut =>
             {
@@ -180,8 +181,29 @@ impl Peer {
                  (`statemesh config` shows which); or is it another daemon than you mean?",
             );
         }
+        // Only a daemon whose own key was right could read who asks, and says no.
+        if why.contains("CURVE peer sent ERROR") {
+            return Failure::new(
+                Exit::Unreachable,
+                "refused_key",
+                format!("{} does not let this client's key in ({why})", self.address),
+            )
+            .hint(
+                "--server-key is right, and the public key in the file of --key is not in the daemons' list: `statemesh keys list` where they run \
+                 shows who is, `statemesh keys allow NAME PUBLIC_KEY` lets one in",
+            );
+        }
         Failure::new(Exit::Unreachable, "refused_key", format!("{} did not let this key in: {why}", self.address)).hint(
-            "`statemesh keys list` where the daemon runs shows who is let in; --server-key must be the daemon's public key",
+            "mostly --server-key is not the daemons' public key, which is daemon.pub where their keys were made; else `statemesh keys list` there \
+             shows who is let in",
+        )
+    }
+
+    fn wants_key(&self) -> Failure {
+        let what = format!("{} wants keys: its security.mode is curve, and this client has none", self.address);
+        Failure::new(Exit::Unreachable, "no_key", what).hint(
+            "give --key FILE and --server-key 'Z85', STATEMESH_KEY and STATEMESH_SERVER_KEY, or a context that has both: `statemesh context add`; \
+             `statemesh keys new FILE` makes a key, and who runs the daemons lets it in",
         )
     }
 
@@ -198,6 +220,11 @@ impl Peer {
             ),
         }
     }
+}
+
+/// Whether the other side speaks CURVE and this one does not, as the codec says it; it has no kind of its own for that.
+fn is_without_key(why: &str) -> bool {
+    why.replace('"', "").contains("mechanism mismatch: ours=NULL peer=CURVE")
 }
 
 /// Whether not even a connection was made, as far as its error tells.
@@ -256,7 +283,20 @@ mod tests {
         let peer = Peer { address: "a".to_owned(), timeout: Duration::from_secs(5), secured: true };
         let plain = peer.refuses_key("127.0.0.1:1 violated ZMTP: mechanism mismatch: ours=\"CURVE\" peer=\"NULL\"");
         assert!(plain.message.contains("takes no keys") && plain.hint.unwrap().contains("leave out --key"));
-        assert_eq!(peer.refuses_key("unexpected end of file").code, "refused_key");
+        let hint = |why: &str| peer.refuses_key(why).hint.unwrap_or_default();
+        assert!(hint("unexpected end of file").contains("mostly --server-key is not"));
+        let unknown = hint("127.0.0.1:1 violated ZMTP: handshake failed: CURVE peer sent ERROR: 400");
+        assert!(unknown.contains("--server-key is right") && unknown.contains("keys allow"), "{unknown}");
+    }
+
+    #[test]
+    fn a_client_without_keys_is_told_that_it_needs_some() {
+        assert!(is_without_key("127.0.0.1:1 violated ZMTP: mechanism mismatch: ours=\"NULL\" peer=\"CURVE\""));
+        assert!(!is_without_key("mechanism mismatch: ours=\"NULL\" peer=\"PLAIN\""));
+        let peer = Peer { address: "a".to_owned(), timeout: Duration::from_secs(5), secured: false };
+        let told = peer.wants_key();
+        assert_eq!(told.code, "no_key");
+        assert!(told.message.contains("wants keys") && told.hint.unwrap().contains("--server-key"));
     }
 
     #[test]

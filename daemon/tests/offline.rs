@@ -503,3 +503,80 @@ fn an_event_that_nothing_reacts_to_is_told_with_its_line() {
     let none = folder.run(&["simulate", "end.json", "--events", "events.jsonl"]);
     assert!(stderr(&none).contains("here it reacts to no event"), "{}", stderr(&none));
 }
+
+#[test]
+fn a_misspelt_directive_is_an_error_with_what_was_meant() {
+    let folder = Folder::new("directive");
+    folder.file("lamp.json", LAMP).file("events.jsonl", "{\"type\":\"@advanec\",\"ms\":500}\n");
+    let output = folder.run(&["simulate", "lamp.json", "--events", "events.jsonl"]);
+    let (code, said) = (code(&output), stdout(&output));
+    assert!(code == 1 && said.contains("@advanec") && said.contains("did you mean \"@advance\""), "{code}: {said}");
+}
+
+#[test]
+fn in_a_pipe_nothing_is_prompted_for_and_a_refused_line_ends_with_1() {
+    let folder = Folder::new("pipe");
+    folder.file("lamp.json", LAMP);
+    let run = |text: &str| {
+        let mut child = statemesh(&folder.0)
+            .args(["simulate", "lamp.json"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    };
+    let good = run("{\"type\":\"PRESS\"}\n");
+    assert_eq!((code(&good), stderr(&good)), (0, String::new()));
+    assert_eq!(stdout(&good).lines().count(), 3, "{}", stdout(&good));
+    let typed = run("PRESS\n");
+    assert!(code(&typed) == 1 && stderr(&typed).contains("each line is one event as JSON"), "{}", stderr(&typed));
+}
+
+#[test]
+fn two_files_of_one_id_are_a_mistake_that_names_both() {
+    let folder = Folder::new("namesakes");
+    folder.file("lamp.json", LAMP).file("copy.json", LAMP).file("other.json", "{\"id\": \"other\"}");
+    let output = folder.run(&["check", "lamp.json", "other.json", "copy.json"]);
+    let said = stdout(&output);
+    assert_eq!(code(&output), 1, "{said}");
+    assert!(
+        said.contains("the id \"lamp\" is that of copy.json too") && said.contains("that of lamp.json too"),
+        "{said}"
+    );
+    assert!(said.contains("other.json: ok (other"), "{said}");
+    assert_eq!(code(&folder.run(&["check", "lamp.json", "lamp.json"])), 0, "it is one file");
+    let with = folder.run(&["simulate", "lamp.json", "--with", "copy.json", "--events", "/dev/null"]);
+    assert!(code(&with) == 1 && stderr(&with).contains("is that of"), "{}", stderr(&with));
+}
+
+#[test]
+fn json_of_xstate_4_is_noticed() {
+    let folder = Folder::new("four");
+    let four = r#"{"id":"m","initial":"a","states":{"a":{"on":{"GO":{"target":"b","cond":"ok","internal":false}}},"b":{"type":"final","data":{}}}}"#;
+    folder.file("four.json", four);
+    let checked = stdout(&folder.run(&["check", "four.json"]));
+    assert_eq!(checked.matches("import xstate four.json --from 4").count(), 1, "{checked}");
+    let imported = folder.run(&["import", "xstate", "four.json"]);
+    assert_eq!((code(&imported), stdout(&imported)), (1, String::new()));
+    assert!(
+        stderr(&imported).contains("written for XState 4") && stderr(&imported).contains("--from 4"),
+        "{}",
+        stderr(&imported)
+    );
+    assert_eq!(code(&folder.run(&["import", "xstate", "four.json", "--from", "5"])), 0, "as it is");
+}
+
+#[test]
+fn a_machine_that_needs_an_input_says_how_to_give_one() {
+    let folder = Folder::new("needs-input");
+    folder.file("need.json", r#"{"id":"need","context":{"n":{"@expr":"input.n"}},"initial":"a","states":{"a":{}}}"#);
+    let hint =
+        |args: &[&str]| stderr(&folder.run(&[&["simulate", "need.json", "--events", "/dev/null"], args].concat()));
+    assert!(hint(&[]).contains("--input '{...}'"), "{}", hint(&[]));
+    let given = hint(&["--input", "{}"]);
+    assert!(given.contains("no such key: n") && !given.contains("--input"), "{given}");
+    assert_eq!(hint(&["--input", "{\"n\":1}"]), "");
+}

@@ -684,6 +684,9 @@ fn a_refusal_names_what_to_type() {
         let error =
             |code: &str| Some(json!({"ok": false, "error": {"code": code, "message": "no", "hint": "say `force`"}}));
         match (request["op"].as_str().unwrap(), request["key"].as_str().unwrap_or_default()) {
+            ("start" | "send", "new") => Some(
+                json!({"ok": false, "error": {"code": "event_failed", "message": "no such key: n, in input.n", "hint": "other"}}),
+            ),
             ("start", _) => error("already_started"),
             ("retry", "stuck") => error("event_failed"),
             ("get", key) => Some(json!({"ok": true, "value": "a", "status": "error", "stuck": key == "stuck"})),
@@ -692,7 +695,10 @@ fn a_refusal_names_what_to_type() {
             _ => error("unknown_instance"),
         }
     });
-    let lines: [(&[&str], &str); 9] = [
+    let lines: [(&[&str], &str); 12] = [
+        (&["start", "order/new"], "statemesh start order/new --input '{...}'"),
+        (&["send", "order/new", "GO"], "statemesh start order/new --input '{...}'"),
+        (&["retry", "order/stuck"], "`retry` helps where the cause was outside"),
         (&["start", "order/active"], "begin anew with --force"),
         (&["start", "order/stuck"], "`statemesh retry order/stuck` fires its timer again"),
         (&["retry", "order/stuck"], "`statemesh skip order/stuck` drops the timer"),
@@ -712,4 +718,49 @@ fn a_refusal_names_what_to_type() {
         );
     }
     assert_eq!(stderr(&peer.run(&folder, &["where", "order/1"])), "");
+}
+
+#[test]
+fn two_files_of_one_id_are_not_defined() {
+    let folder = Folder::new("define-namesakes");
+    folder.file("a.json", r#"{"id":"m"}"#).file("b.json", r#"{"id":"m","initial":"a","states":{"a":{}}}"#);
+    let peer =
+        Peer::always(json!({"ok": true, "machine": "m", "version": 1, "members": 1, "hash": "00", "warnings": []}));
+    let output = peer.run(&folder, &["define", "a.json", "b.json"]);
+    assert!(code(&output) == 1 && stderr(&output).contains("a.json, b.json have one id"), "{}", stderr(&output));
+    assert_eq!(*peer.requests.lock().unwrap(), [""; 0]);
+}
+
+#[test]
+fn an_instance_shows_its_timers_its_version_and_that_it_is_new() {
+    let folder = Folder::new("timers");
+    let peer = Peer::start(|request| {
+        let state = json!({"ok": true, "value": "on", "status": "active", "seq": 1});
+        let with = |more: Value| {
+            let mut reply = state.clone();
+            reply.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            Some(reply)
+        };
+        match request["op"].as_str().unwrap() {
+            "get" => with(
+                json!({"timers": [{"event": "xstate.after.500.m.on", "due_ms": 1_250}, {"event": "LATE", "due_ms": 0}]}),
+            ),
+            "send" => with(json!({"changed": true, "new": request["key"] == "1"})),
+            _ => Some(json!({"ok": true, "next": null, "instances": [
+                {"machine": "m", "key": "1", "value": "on", "status": "active", "definition": "8cb554347eff896d53e5"}]})),
+        }
+    });
+    let told = |args: &[&str]| stdout(&peer.run(&folder, args));
+    assert!(
+        told(&["get", "m/1"]).contains("xstate.after.500.m.on in 1.2 s; LATE in 0 ms"),
+        "{}",
+        told(&["get", "m/1"])
+    );
+    let get: Value = serde_json::from_str(&told(&["get", "m/1", "-o", "json"])).unwrap();
+    assert_eq!(get["timers"][0]["due_ms"], 1_250);
+    let listed = told(&["instances"]);
+    assert!(listed.contains("HASH") && listed.contains("8cb554347eff\n"), "{listed}");
+    assert!(
+        told(&["send", "m/1", "GO"]).trim_end().ends_with("new") && told(&["send", "m/2", "GO"]).contains("changed")
+    );
 }

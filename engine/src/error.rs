@@ -55,7 +55,12 @@ impl StepError {
             Self::Failed(_) => {
                 "the instance is as it was; send other values, or give the machine a guard or an `onError`"
             }
-            Self::Limit { .. } => "the instance is as it was; change the machine or the event, or raise the limit",
+            Self::Limit { limit: OUTPUT_BYTES_MAX, .. } => {
+                "the instance is as it was; change the machine or the event, or raise limits.output_bytes of the daemons"
+            }
+            Self::Limit { .. } => {
+                "the instance is as it was; change the machine or the event: this limit is fixed (docs/reference/definitions.md)"
+            }
             Self::MalformedEvent(_) => "send well-formed JSON or MessagePack",
             Self::WrongMachine => "use the version of the machine that the instance was started with",
         }
@@ -77,4 +82,16 @@ fn sentence(error: &Value) -> String {
         told.push_str(&format!(" ({})", values.join(", ")));
     }
     told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_limit_that_is_a_setting_is_to_be_raised() {
+        let hint = |limit| StepError::Limit { limit, maximum: 1, message: "" }.hint();
+        assert!(hint(OUTPUT_BYTES_MAX).contains("raise limits.output_bytes"));
+        assert!(!hint("microsteps_max").contains("raise") && hint("microsteps_max").contains("fixed"));
+    }
 }

@@ -109,13 +109,13 @@ fn what_other_versions_mean_by_a_key_is_not_ignored() {
     let action = |action: &str| with(&format!(r#""entry":{action}"#));
     let guard = |guard: &str| with(&format!(r#""on":{{"E":{{"target":"b","guard":{guard}}}}}"#));
     let cases = [
-        (with(r#""on":{"E":{"target":"b","cond":"x"}}"#), "unsupported_key", "in XState 5 it is `guard`"),
-        (with(r##""always":{"target":"b","in":"#x"}"##), "unsupported_key", "in XState 5 it is a guard: "),
-        (with(r#""on":{"E":{"target":"b","internal":true}}"#), "unsupported_key", "in XState 5 it is `reenter`"),
-        (with(r#""activities":"beep""#), "unsupported_key", "XState 5 has none: use `invoke`"),
-        (with(r#""invoke":{"src":"x","autoForward":true}"#), "unsupported_key", "send the child its events"),
-        (with(r#""type":"final","data":{}"#), "unsupported_key", "in XState 5 it is `output`"),
-        (r#"{"id":"m","services":{}}"#.to_owned(), "unsupported_key", "define the machines by themselves"),
+        (with(r#""on":{"E":{"target":"b","cond":"x"}}"#), "xstate4_key", "in XState 5 it is `guard`"),
+        (with(r##""always":{"target":"b","in":"#x"}"##), "xstate4_key", "in XState 5 it is a guard: "),
+        (with(r#""on":{"E":{"target":"b","internal":true}}"#), "xstate4_key", "in XState 5 it is `reenter`"),
+        (with(r#""activities":"beep""#), "xstate4_key", "XState 5 has none: use `invoke`"),
+        (with(r#""invoke":{"src":"x","autoForward":true}"#), "xstate4_key", "send the child its events"),
+        (with(r#""type":"final","data":{}"#), "xstate4_key", "in XState 5 it is `output`"),
+        (r#"{"id":"m","services":{}}"#.to_owned(), "xstate4_key", "define the machines by themselves"),
         (action(r#"{"type":"xstate.assign","context":{}}"#), "unknown_action", "did you mean \"@xstate.assign\"?"),
         (action(r#""xstate.log""#), "unknown_action", "did you mean \"@xstate.log\"?"),
         (action(r#"{"type":"raise","event":{"type":"E"}}"#), "unknown_action", "did you mean \"@xstate.raise\"?"),
@@ -183,7 +183,7 @@ fn text_that_is_nearly_json_is_told_how_to_be() {
 #[test]
 fn what_only_looks_like_a_mistake_is_accepted() {
     let sources = [
-        with(r#""entry":["raise",{"type":"raise"},{"type":"assign","params":{"context":1}},{"type":"log"}]"#),
+        with(r#""entry":["emit",{"type":"cancel"},{"type":"cancel","params":{"id":1}},{"type":"log"}]"#),
         r#"{"id":"m","on":{"E":{}},"types":{},"actors":{}}"#.to_owned(),
         r#"{"id":"m","guards":{"and":{"@expr":"true"}},"on":{"E":{"guard":{"type":"and"},"actions":"x"}}}"#.to_owned(),
     ];
@@ -323,6 +323,34 @@ fn an_explanation_says_which_guard_said_no() {
     assert_eq!(machine.state_value(&instance).to_string(), r#"{"green":"on"}"#, "explaining changes nothing");
     let unknown = machine.explain(&instance, &Event::named("NOPE"), Millis(600)).unwrap();
     assert!(unknown.to_string().contains("they react to NEXT, BLINK"), "{unknown}");
+}
+
+#[test]
+fn an_explanation_shows_the_expression_of_a_named_guard() {
+    let machine = machine(
+        r#"{"context":{"n":1},"guards":{"calm":{"@expr":"event.n > 3"},"big":{"@expr":"context.n > 9"},"small":{"@expr":"context.n < 9"}},"on":{
+            "E":[{"guard":{"type":"xstate.and","guards":["calm","big"]}},{"guard":{"type":"xstate.not","guards":["small"]}},
+                {"guard":"small"}],
+            "F":{"guard":{"@expr":"context.n > 0"}}}}"#,
+    );
+    let instance = machine.start(Payload::Empty, Millis(0), &mut Output::new()).unwrap();
+    let explained = |kind: &str, text: &str| {
+        let event = Event { kind, payload: Payload::Json(text.as_bytes()) };
+        machine.explain(&instance, &event, Millis(0)).unwrap().candidates
+    };
+    let named = |body: &[(&str, &str)]| -> Vec<(String, String)> {
+        body.iter().map(|(name, body)| ((*name).to_owned(), (*body).to_owned())).collect()
+    };
+    let found = explained("E", r#"{"type":"E","n":5}"#);
+    assert_eq!(found[0].reason.as_deref(), Some("the guard big is false: context.n > 9"));
+    assert_eq!(found[0].guard.as_deref(), Some("(calm && big)"));
+    assert_eq!(found[0].guards, named(&[("calm", "event.n > 3"), ("big", "context.n > 9")]));
+    assert_eq!(found[1].reason.as_deref(), Some("the guard !small is false, where small is context.n < 9"));
+    assert!(found[2].taken && found[2].guards == named(&[("small", "context.n < 9")]));
+    let found = explained("E", r#"{"type":"E"}"#);
+    let failed = "the guard (calm && big) failed: no such key: n, in event.n > 3";
+    assert_eq!(found[0].reason.as_deref(), Some(failed));
+    assert_eq!(explained("F", r#"{"type":"F"}"#)[0].guards, [], "the guard is the expression itself");
 }
 
 #[test]

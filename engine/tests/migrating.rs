@@ -68,13 +68,39 @@ fn names_of_xstates_functions_are_worth_a_word() {
 }
 
 #[test]
+fn a_built_in_action_without_its_prefix_is_worth_a_word() {
+    for (action, meant) in [
+        (r#""raise""#, "@xstate.raise"),
+        (r#"{"type":"raise"}"#, "@xstate.raise"),
+        (r#"{"type":"raise","params":{"event":{"type":"F"}}}"#, "@xstate.raise"),
+        (r#"{"type":"assign"}"#, "@xstate.assign"),
+        (r#"{"type":"assign","params":{"n":1}}"#, "@xstate.assign"),
+        (r#""sendTo""#, "@xstate.sendTo"),
+        (r#""spawnChild""#, "@xstate.spawnChild"),
+        (r#""stopChild""#, "@xstate.stopChild"),
+    ] {
+        let (code, refuses, hint) = only(&with_action(action));
+        assert_eq!((code, refuses), ("effect_like_action", false), "{action}");
+        assert!(hint.contains(meant), "{action}: {hint}");
+    }
+    let named = r#"{"id":"m","actions":{"raise":{"type":"x"}},"on":{"E":{"actions":"raise"}}}"#;
+    assert!(findings(named).is_empty(), "somebody's own action");
+    for own in [r#""log""#, r#"{"type":"cancel"}"#, r#"{"type":"emit","params":{"of":3}}"#] {
+        assert!(findings(&with_action(own)).is_empty(), "{own}: somebody's own effect");
+    }
+}
+
+#[test]
 fn keys_of_older_versions_are_refused_with_what_to_write_instead() {
     let (code, refuses, hint) = only(r#"{"id":"m","parallel":true,"states":{},"type":"atomic"}"#);
-    assert_eq!((code, refuses), ("unsupported_key", true));
+    assert_eq!((code, refuses), ("xstate4_key", true));
     assert!(hint.contains("\"type\": \"parallel\""), "{hint}");
     let (code, refuses, hint) = only(r#"{"id":"m","initial":"a","states":{"a":{"key":"a"}}}"#);
-    assert_eq!((code, refuses), ("unsupported_key", true));
+    assert_eq!((code, refuses), ("xstate4_key", true));
     assert!(hint.contains("`id`"), "{hint}");
+    let (code, refuses, hint) = only(r#"{"id":"m","initial":"a","states":{"a":{"onEntry":"x"}}}"#);
+    assert_eq!((code, refuses), ("xstate4_key", true));
+    assert!(hint.contains("`entry`"), "{hint}");
 }
 
 #[test]

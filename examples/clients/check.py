@@ -23,6 +23,8 @@ EXAMPLES = HERE.parent
 # Default ports at addresses of their own: a mesh that somebody runs with `statemesh up` is not in the way.
 HOSTS = {"one": "127.0.70.1", "two": "127.0.70.2", "three": "127.0.70.3"}
 ADDRESS = f"tcp://{HOSTS['one']}:7400"
+# Nobody listens at the first one.
+ADDRESSES = ",".join(f"tcp://{host}:7400" for host in ["127.0.70.9", *HOSTS.values()])
 SECURED_HOSTS = {"four": "127.0.71.1", "five": "127.0.71.2"}
 # Nobody listens at the first one.
 SECURED_ADDRESSES = f"tcp://127.0.71.9:7400,tcp://{SECURED_HOSTS['four']}:7400,tcp://{SECURED_HOSTS['five']}:7400"
@@ -138,7 +140,7 @@ def check_client(name, build):
     folder, prepare, command = clients(build)[name]
     if prepare:
         run(prepare, folder, BUILD_SECONDS)
-    output = run([*command, ADDRESS, f"client-{name}"], folder)
+    output = run([*command, ADDRESSES, f"client-{name}"], folder)
     replies = {reply["id"]: reply for reply in map(json.loads, output.splitlines())}
     expect(sorted(replies) == [1, 2, 3, 4], output)
     expect(all(reply["ok"] for reply in replies.values()), output)
@@ -153,11 +155,19 @@ def check_short(_name, _build):
     expect(not long, f"40 lines or more: {long}")
 
 
+def check_first_page(_name, _build):
+    text = (EXAMPLES.parent / "README.md").read_text()
+    program = text.split("```python\n")[1].split("```")[0]
+    expect("tcp://127.0.0.1:7400" in program, program)
+    reply = run([sys.executable, "-c", program.replace("tcp://127.0.0.1:7400", ADDRESS)], HERE)
+    expect("'value': 'paid'" in reply, reply)
+
+
 def check_direct(_name, _build):
     owners = set()
     for number in range(24):
         key = f"direct-{number}"
-        first, reply = run([sys.executable, "direct.py", ADDRESS, key], HERE / "python").splitlines()
+        first, reply = run([sys.executable, "direct.py", ADDRESSES, key], HERE / "python").splitlines()
         where = ask(ADDRESS, {"op": "where", "id": 1, "machine": "order", "key": key})
         expect(first == f"order/{key} is in partition {where['partition']}, which {where['owner']} owns", f"{first}; {where}")
         expect(json.loads(reply)["value"] == "paid", reply)
@@ -214,7 +224,7 @@ def check_curve(name, build):
 
 
 def check_effects(_name, _build):
-    command = [sys.executable, "effects.py", ADDRESS, "6"]
+    command = [sys.executable, "effects.py", ADDRESSES, "6"]
     worker = subprocess.Popen(command, cwd=HERE / "python", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         for _ in HOSTS:
@@ -236,7 +246,7 @@ def check_effects(_name, _build):
 
 
 def check_watch(_name, _build):
-    command = [sys.executable, "watch.py", ADDRESS, "3"]
+    command = [sys.executable, "watch.py", ADDRESSES, "3"]
     watcher = subprocess.Popen(command, cwd=HERE / "python", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         expect(watcher.stderr.readline() == "watching 3 daemons\n", "the watcher did not find three daemons")
@@ -319,12 +329,13 @@ def main():
     build = Path(sys.argv[2] if len(sys.argv) > 2 else "target/clients").resolve()
     build.mkdir(parents=True, exist_ok=True)
     checks = {"each client is under 40 lines": (check_short, "")}
-    checks |= {f"the {name} client": (check_client, name) for name in clients(build)}
+    checks |= {f"the {name} client, at several addresses": (check_client, name) for name in clients(build)}
     checks |= {
         "a REQ that correlates": (check_correlated, ""),
         "a REQ and a DEALER that probe": (check_probing, ""),
         "a REQ and a DEALER behind a proxy": (check_proxied, ""),
     }
+    checks |= {"the program of the first page": (check_first_page, "")}
     checks |= {"direct.py finds the owner": (check_direct, ""), "watch.py sees changes": (check_watch, "")}
     checks |= {"effects.py makes the refunds of every daemon": (check_effects, "")}
     checks |= {f"the {name} client with keys, at several addresses": (check_curve, name) for name in curve_clients(build)}

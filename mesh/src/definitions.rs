@@ -101,7 +101,7 @@ impl DefineError {
                 "a mesh keeps all versions for its lifetime, as instances may have any of them: use another id, or start a new mesh"
             }
             Self::Full(_) => {
-                "a mesh keeps all versions for its lifetime, as instances may have any of them: raise the limit at every daemon, or start a new mesh"
+                "a mesh keeps all versions for its lifetime, as instances may have any of them: raise limits.definitions_bytes at every daemon, or start a new mesh"
             }
             Self::TooLarge => "split the machine, and use invoke",
             Self::BadName => "give it a shorter id",

@@ -174,3 +174,69 @@ fn the_autoscaler_begins_with_its_least_number() {
     let set = object(&["autoscaling.enabled=true", "autoscaling.minReplicas=5"], "StatefulSet").unwrap();
     assert!(set.contains("\n  replicas: 5\n"), "{set}");
 }
+
+fn root() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The commands of the pages about clusters: indented lines that begin so, without what follows a `|`, and such code in a sentence.
+fn commands(program: &str) -> Vec<String> {
+    let folder = root().join("docs/how-to/kubernetes");
+    let mut pages: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    pages.extend(["README.md", "docs/how-to/watch-a-cluster.md"].map(|page| root().join(page)));
+    let mut found = Vec::new();
+    for page in pages {
+        let text = std::fs::read_to_string(&page).unwrap();
+        let lines = text.lines().filter_map(|line| line.strip_prefix("    ")).filter(|line| !line.starts_with(' '));
+        let in_sentences = text.lines().filter(|line| !line.starts_with("    "));
+        let in_sentences = in_sentences.flat_map(|line| line.split('`').skip(1).step_by(2));
+        let wanted = lines.chain(in_sentences).filter(|line| line.starts_with(&format!("{program} ")));
+        found.extend(wanted.map(|line| line.split(['|', '#']).next().unwrap_or_default().trim().to_owned()));
+    }
+    found
+}
+
+#[test]
+fn what_the_pages_install_and_upgrade_is_what_the_chart_takes() {
+    let helm = std::env::var("HELM").unwrap_or_else(|_| "helm".to_owned());
+    let of_upgrade = "--reset-then-reuse-values";
+    let help = Command::new(&helm).args(["upgrade", "--help"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&help.stdout).contains(of_upgrade));
+    let mut rendered = 0;
+    for line in commands("helm") {
+        let Some(rest) = ["helm install mesh ", "helm upgrade mesh "].iter().find_map(|verb| line.strip_prefix(verb))
+        else {
+            continue;
+        };
+        let rest = rest.replace(of_upgrade, "");
+        let told = format!("\"$HELM\" template mesh --kube-version 1.34.0 {rest}");
+        let output = Command::new("sh").args(["-c", &told]).env("HELM", &helm).current_dir(root()).output().unwrap();
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        rendered += 1;
+    }
+    assert!(rendered >= 8, "only {rendered} commands were found");
+}
+
+#[test]
+fn what_the_pages_look_at_is_what_the_chart_makes() {
+    let feed = std::fs::read_to_string(root().join("examples/pod-lifecycle/feed.yaml")).unwrap();
+    let made = template(&[]).unwrap() + &feed;
+    let mut looked_at = 0;
+    for line in commands("kubectl") {
+        for word in line.split_whitespace().map(|word| word.trim_matches('\'')) {
+            let name = word.rsplit_once('/').map_or(word, |(_, name)| name).trim_end_matches("-0");
+            let wanted = match word.split_once('=') {
+                _ if name.starts_with("mesh-statemesh") || name == "pod-feed" => name.to_owned(),
+                Some((label, value)) if label.starts_with("app.kubernetes.io/") => format!("{label}: {value}"),
+                _ if word.starts_with("examples/") => {
+                    assert!(root().join(word).is_file(), "{line}: there is no {word}");
+                    continue;
+                }
+                _ => continue,
+            };
+            assert!(made.contains(&wanted), "{line}: the chart makes no {wanted}");
+            looked_at += 1;
+        }
+    }
+    assert!(looked_at >= 15, "only {looked_at} names were found");
+}

@@ -48,7 +48,7 @@ pub(crate) fn answer(reply: &Reply, field: Option<&str>, waits: bool, room: Part
     if body.len() > room.bytes() {
         let (bound, hint) = match waits {
             true => ("it is waited for", "ask without `until`"),
-            false => ("limits.output_bytes", "ask for less, or raise the limit"),
+            false => ("limits.output_bytes", "ask for less, or raise limits.output_bytes"),
         };
         let message = format!("the answer has more than {} bytes ({bound})", room.bytes());
         return Answer::error(ErrorCode::OutputTooLarge, &message, hint);

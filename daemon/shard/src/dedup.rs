@@ -47,6 +47,8 @@ pub(crate) struct Answer {
     pub changed: bool,
     /// Nothing reacted to the event.
     pub unhandled: bool,
+    /// The request made the instance.
+    pub made: bool,
     /// What it said of what was lost.
     pub mark: Option<Box<KeyMark>>,
     /// The instance was stuck.
@@ -74,6 +76,9 @@ impl Answer {
         map.bool("changed", self.changed);
         if self.unhandled {
             map.bool("handled", false);
+        }
+        if self.made {
+            map.bool("new", true);
         }
         if let Some(mark) = &self.mark {
             mark.write(map);
@@ -194,6 +199,7 @@ impl Tokens {
             let answer = Answer {
                 changed: flags & CHANGED != 0,
                 unhandled: flags & UNHANDLED != 0,
+                made: flags & MADE != 0,
                 mark,
                 stuck: flags & STUCK != 0,
                 status: STATUSES[usize::from(flags & 3)],
@@ -215,13 +221,14 @@ const MARK: u8 = 1 << 3;
 const STUCK: u8 = 1 << 4;
 const OWN_VERSION: u8 = 1 << 5;
 const UNHANDLED: u8 = 1 << 6;
+const MADE: u8 = 1 << 7;
 
 fn flags(answer: &Answer, own: bool) -> u8 {
     let status = STATUSES.iter().zip(0u8..).find(|(status, _)| **status == answer.status).map_or(0, |(_, bits)| bits);
-    let Answer { changed, unhandled, stuck, .. } = *answer;
+    let Answer { changed, unhandled, made, stuck, .. } = *answer;
     let is_marked = answer.mark.is_some();
-    let set = [(changed, CHANGED), (unhandled, UNHANDLED), (is_marked, MARK), (stuck, STUCK), (own, OWN_VERSION)];
-    set.iter().filter(|(is_set, _)| *is_set).fold(status, |flags, (_, bit)| flags | bit)
+    let set = [(changed, CHANGED), (unhandled, UNHANDLED), (made, MADE), (is_marked, MARK), (stuck, STUCK)];
+    set.iter().chain(&[(own, OWN_VERSION)]).filter(|(is_set, _)| *is_set).fold(status, |flags, (_, bit)| flags | bit)
 }
 
 #[cfg(test)]
@@ -250,6 +257,7 @@ mod tests {
         Answer {
             changed: true,
             unhandled: seq == 4,
+            made: seq == 5,
             mark: (seq == 3).then(|| Box::new(mark)),
             stuck: false,
             status: Status::Done,

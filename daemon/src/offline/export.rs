@@ -6,7 +6,7 @@ use crate::diagnostic::{self, Diagnostic};
 use crate::failure::{Exit, Failure};
 use crate::input::read_input;
 use crate::output::{Format, Printer, count, print};
-use statemesh_engine::{ExportFormat, Limits};
+use statemesh_engine::{ExportFormat, Limits, Machine, XSTATE4};
 use std::path::Path;
 
 /// Prints a definition as somebody else reads it. What is lost is a failure, and what can be written is printed all the same.
@@ -79,6 +79,13 @@ fn import_xstate(file: &Path, live: &LiveArgs, printer: &Printer) -> Result<(), 
         return live::import(file, None, live);
     }
     let text = read_input(file)?;
+    if live.from.is_none()
+        && let Some(found) = of_xstate_4(&text)
+    {
+        let message = format!("{}: written for XState 4: {}", file.display(), found.message);
+        let hint = "--from 4 puts it into today's words; --from 5 takes it as it is";
+        return Err(Failure::new(Exit::Refused, "xstate4", message).hint(hint));
+    }
     if live::has_code(&text) || live.from == Some(4) {
         return live::import(file, Some(text), live);
     }
@@ -92,6 +99,12 @@ fn import_xstate(file: &Path, live: &LiveArgs, printer: &Printer) -> Result<(), 
         None => statemesh_engine::import(text.as_bytes(), &limits),
     };
     made(file, &text, imported, printer)
+}
+
+/// The first key that only XState 4 has; in 5 its JSON would be another machine, or none.
+fn of_xstate_4(text: &str) -> Option<statemesh_engine::Diagnostic> {
+    let found = Machine::compile(text.as_bytes(), &Limits::default(), &|_| None).err()?;
+    found.into_iter().find(|found| found.code == XSTATE4)
 }
 
 fn made(

@@ -20,8 +20,8 @@ use crate::diagnostic::{self, Diagnostic};
 use crate::failure::{Exit, Failure};
 use crate::input::read_input;
 use crate::output::Format;
-use statemesh_engine::{Circle, Faults, Limits, Machine};
-use std::collections::BTreeMap;
+use statemesh_engine::{Circle, Faults, Limits, Machine, XSTATE4, namesakes};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -75,7 +75,44 @@ fn compiled(mut files: Vec<Checked>, faults: Option<Faults>) -> Vec<Checked> {
     let waiting = files.iter().filter(|file| file.machine.is_none());
     let circle = statemesh_engine::order(waiting.map(|file| file.text.as_bytes())).err();
     files.iter_mut().flat_map(|file| &mut file.diagnostics).for_each(|found| name_the_child(found, circle.as_ref()));
+    files.iter_mut().for_each(name_the_version);
+    refuse_namesakes(&mut files);
     files
+}
+
+/// What XState 4 calls otherwise is put into today's words by `import`, not by hand.
+fn name_the_version(file: &mut Checked) {
+    let of_four = file.diagnostics.iter_mut().find(|found| found.code == XSTATE4);
+    if let Some(Diagnostic { hint, .. }) = of_four {
+        let name = file.path.display();
+        let way = format!("statemesh import xstate {name} --from 4 puts a definition of XState 4 into today's words");
+        *hint = Some(hint.take().map_or_else(|| way.clone(), |hint| format!("{hint}; {way}")));
+    }
+}
+
+/// A mesh knows a machine by its id, so that of two files with one id the second would take the place of the first.
+fn refuse_namesakes(files: &mut [Checked]) {
+    for (id, places) in namesakes(files.iter().map(|file| file.text.as_bytes())) {
+        for place in &places {
+            let name = |place: &usize| files.get(*place).map(|file| file.path.display().to_string());
+            let own = name(place);
+            // The same file twice, as by two patterns of a shell, is one.
+            let others: BTreeSet<_> =
+                places.iter().filter_map(name).filter(|other| own.as_ref() != Some(other)).collect();
+            let Some(file) = files.get_mut(*place).filter(|_| !others.is_empty()) else { continue };
+            let others = others.into_iter().collect::<Vec<_>>().join(", ");
+            file.machine = None;
+            file.diagnostics.push(Diagnostic {
+                severity: "error".to_owned(),
+                code: "id_in_use".to_owned(),
+                path: "/id".to_owned(),
+                line: 0,
+                column: 0,
+                message: format!("the id {id:?} is that of {others} too"),
+                hint: Some("a mesh knows a machine by its id: give one of them another, or leave one out".to_owned()),
+            });
+        }
+    }
 }
 
 /// No mesh is asked here: the child's definition has to be given too.

@@ -6,7 +6,7 @@ use crate::config::did_you_mean;
 use crate::failure::{Exit, Failure};
 use crate::kind::span;
 use crate::output::{Format, Painter, Printer, Style, broken_output, json, say, say_text, state, text};
-use crate::verbs::sent;
+use crate::verbs::{NEEDS_INPUT, names_input, sent};
 use serde_json::{Value, json};
 use statemesh_engine::{Event, Faults, Limits, Payload, Simulation, Status, simulate_batch_line};
 use std::fs::File;
@@ -36,8 +36,13 @@ pub(crate) fn simulate(args: &SimulateArgs, printer: &Printer) -> Result<(), Fai
     let input = args.input.as_deref().map(input).transpose()?;
     let input = input.map_or(Payload::Empty, Payload::Json);
     let mut first = Vec::new();
-    let mut simulation = Simulation::start(machine, input, &mut first)
-        .map_err(|error| Failure::new(Exit::Refused, error.code(), format!("start: {error}")).hint(error.hint()))?;
+    let mut simulation = Simulation::start(machine, input, &mut first).map_err(|error| {
+        let failure = Failure::new(Exit::Refused, error.code(), format!("start: {error}"));
+        match args.input.is_none() && names_input(&failure.message) {
+            true => failure.hint(format!("{NEEDS_INPUT}: --input '{{...}}'")),
+            false => failure.hint(error.hint()),
+        }
+    })?;
     match &args.events {
         None if std::io::stdin().is_terminal() && args.expect.is_none() => by_hand(&mut simulation, &first, printer),
         events => {

@@ -1,10 +1,11 @@
-//! The machines that `up` defines: a folder's `*.json`, and the `machine.json` of each of its folders.
+//! The machines that `up` defines: a folder's `*.json`, and the `machine.json` of each of its folders; or one file.
 
 use crate::diagnostic;
 use crate::failure::{Exit, Failure};
 use crate::input::read_definition;
 use crate::output::say;
 use crate::remote::{self, Remote};
+use crate::verbs::refuse_namesakes;
 use statemesh_client::{Ask, Op};
 use statemesh_engine::{Limits, Machine};
 use std::path::{Path, PathBuf};
@@ -13,8 +14,19 @@ use std::path::{Path, PathBuf};
 const USUAL: &str = "examples";
 const MAX_MACHINES: usize = 1_000;
 
-/// Finds the definitions, in the order of their names.
+/// Finds the definitions, in the order of their names. Two of one id are a mistake, which is told before anything has begun.
 pub(crate) fn find(named: Option<&Path>) -> Result<Vec<PathBuf>, Failure> {
+    let files = files_of(named)?;
+    // What cannot be read is told as it is defined.
+    let texts: Vec<_> = files.iter().filter_map(|path| Some((path.clone(), read_definition(path).ok()?))).collect();
+    refuse_namesakes(&texts)?;
+    Ok(files)
+}
+
+fn files_of(named: Option<&Path>) -> Result<Vec<PathBuf>, Failure> {
+    if let Some(file) = named.filter(|path| path.is_file()) {
+        return Ok(vec![file.to_owned()]);
+    }
     let folder = match named {
         Some(folder) => folder,
         None if Path::new(USUAL).is_dir() => Path::new(USUAL),
@@ -117,5 +129,20 @@ mod tests {
         std::fs::remove_dir_all(&folder).unwrap();
         assert_eq!(found, [folder.join("breaker.json"), folder.join("order/machine.json")]);
         assert!(find(Some(&folder)).is_err());
+    }
+
+    #[test]
+    fn one_file_is_taken_and_two_of_one_id_are_refused() {
+        let folder = std::env::temp_dir().join(format!("statemesh-namesakes-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let files = ["a.json", "b.json"].map(|name| folder.join(name));
+        for file in &files {
+            std::fs::write(file, r#"{"id":"m"}"#).unwrap();
+        }
+        let (one, both) = (find(Some(&files[0])), find(Some(&folder)));
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(one.unwrap(), files[..1]);
+        let refused = both.unwrap_err().message;
+        assert!(files.iter().all(|file| refused.contains(&file.display().to_string())), "{refused}");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::args::{ExplainArgs, GetArgs, PingArgs, SendArgs, StartArgs, Target, TargetArgs, UntilArgs};
 use super::explain;
-use super::{sent, tell_if_unknown};
+use super::{NEEDS_INPUT, names_input, sent, tell_if_unknown};
 use crate::config::did_you_mean;
 use crate::connect::{Connect, connect, connect_for};
 use crate::failure::{Exit, Failure};
@@ -50,9 +50,15 @@ fn with_way_out(failure: Failure, client: &mut Remote, ask: &Ask<'_>) -> Failure
         (Some(ErrorCode::UnknownInstance), Op::Stop | Op::Delete | Op::Retry | Op::Skip | Op::History) => {
             failure.hint(format!("`statemesh instances {machine}` lists those that there are"))
         }
+        // The same step of the same definition over the same context: what has changed is around it, or nothing has.
         (Some(ErrorCode::EventFailed), Op::Retry) => failure.hint(format!(
-            "it is stuck as it was, with the definition that it runs; `statemesh skip {machine}/{key}` drops the timer and lets it go on"
+            "it is stuck as it was: `retry` helps where the cause was outside, such as a limit of the daemon that has been raised since; where its \
+             definition is at fault, which it keeps, `statemesh skip {machine}/{key}` drops the timer, or delete makes room for an instance of a \
+             definition that is mended"
         )),
+        (Some(ErrorCode::EventFailed), Op::Start | Op::Send) if ask.input.is_none() && names_input(&failure.message) => {
+            failure.hint(format!("{NEEDS_INPUT}: statemesh start {machine}/{key} --input '{{...}}'"))
+        }
         (Some(ErrorCode::AlreadyStarted), Op::Start) => {
             let is_stuck = client.ask(&remote::about(Op::Get, machine, key)).is_ok_and(|reply| reply["stuck"] == json!(true));
             failure.hint(match is_stuck {
@@ -309,7 +315,10 @@ fn note(reply: &Value) -> (String, Style) {
         let what = format!("conflict: it was served twice, and transitions from {from} on of life {run} are gone");
         return (what, Style::Doubtful);
     }
+    let is_new = reply["new"] == json!(true);
     match reply["changed"].as_bool() {
+        // A key that was misspelt makes an instance as well as one that was meant.
+        Some(_) if is_new => ("new".to_owned(), Style::Good),
         Some(true) => ("changed".to_owned(), Style::Good),
         Some(false) => ("unchanged".to_owned(), Style::Faint),
         None => (String::new(), Style::Plain),
@@ -325,8 +334,22 @@ pub(crate) fn get(args: &GetArgs, file: Option<&Path>, printer: &Printer) -> Res
     let reply =
         answer(&mut client, &ask).map_err(|failure| if until.is_some() { not_there(failure) } else { failure })?;
     let waited = asked.elapsed();
-    printer.answer(&reply, || fields(&reply))?;
+    printer.answer(&reply, || fields(&with_timers_told(&reply)))?;
     reached(&args.target, &reply, &args.until, waited)
+}
+
+/// The reply with its timers as a person reads them: `xstate.after.500.door.open in 1.2 s`.
+fn with_timers_told(reply: &Value) -> Value {
+    let mut shown = reply.clone();
+    if let Some(timers) = reply["timers"].as_array() {
+        // While it is stuck none of them fires, however late.
+        let is_stuck = reply["stuck"] == json!(true);
+        let when =
+            |timer: &Value| if is_stuck { ", held".to_owned() } else { format!(" in {}", ago(&timer["due_ms"])) };
+        let told = timers.iter().map(|timer| format!("{}{}", text(&timer["event"]), when(timer)));
+        shown["timers"] = json!(told.collect::<Vec<_>>().join("; "));
+    }
+    shown
 }
 
 pub(crate) fn whereabouts(args: TargetArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
@@ -417,7 +440,7 @@ pub(crate) fn machines(found: &Value) -> Table {
     let mut table =
         Table::new(["MACHINE", "VERSION", "INSTANCES HERE", "HASH"]).or("no machine is defined; statemesh define FILE");
     for machine in rows(found) {
-        let hash: String = text(&machine["hash"]).chars().take(12).collect();
+        let hash = short_hash(&machine["hash"]);
         table.styled([
             (text(&machine["id"]), Style::Strong),
             (text(&machine["version"]), Style::Plain),
@@ -426,6 +449,11 @@ pub(crate) fn machines(found: &Value) -> Table {
         ]);
     }
     table
+}
+
+/// As much of a definition's hash as tells the versions of a machine apart.
+pub(super) fn short_hash(hash: &Value) -> String {
+    text(hash).chars().take(12).collect()
 }
 
 /// The members of a mesh as a table; `up` shows the same.

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 pub(crate) fn define(args: &DefineArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
     let read = |path: &PathBuf| Ok((path.clone(), json_of(path, printer.format)?));
     let texts = args.files.iter().map(read).collect::<Result<Vec<_>, Failure>>()?;
+    refuse_namesakes(&texts)?;
     let texts = in_order(texts)?;
     let mut client = connect(&args.connect, file)?;
     let before = versions(&mut client);
@@ -47,6 +48,20 @@ pub(crate) fn define(args: &DefineArgs, file: Option<&Path>, printer: &Printer) 
         last.message = format!("{}; of {} {bad} refused, {good} defined", last.message, count(texts.len(), "file"));
     }
     Err(last)
+}
+
+/// Two files of one id: the second would be the newer version of the first, in the same breath. `up` refuses them too.
+pub(crate) fn refuse_namesakes(texts: &[(PathBuf, String)]) -> Result<(), Failure> {
+    let Some((id, places)) =
+        statemesh_engine::namesakes(texts.iter().map(|(_, text)| text.as_bytes())).into_iter().next()
+    else {
+        return Ok(());
+    };
+    let files: Vec<_> = places.iter().filter_map(|place| Some(texts.get(*place)?.0.display().to_string())).collect();
+    let message = format!("{} have one id, {id:?}: nothing was defined", files.join(", "));
+    let hint =
+        "a mesh knows a machine by its id: give one of them another; versions of one are defined one after the other";
+    Err(Failure::new(Exit::Refused, "id_in_use", message).hint(hint))
 }
 
 /// A machine is compiled with those that it invokes, so these have to be there before.

@@ -15,6 +15,10 @@ use std::time::{Duration, Instant};
 /// Daemons that are asked at a time: a thread each.
 const AT_A_TIME: usize = 32;
 
+/// What is to be known of a member that is dead. Who is told to end says goodbye, and is not.
+const DEAD: &str = "what it held is lost (`statemesh watch --reason lost` names it as it happens): start it again, under its name; who stays \
+    away is listed for an hour";
+
 /// How something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
@@ -84,8 +88,10 @@ pub(crate) fn doctor(args: &Connect, file: Option<&Path>, printer: &Printer) -> 
     let target = target(args, file)?;
     let mut first = Remote::connect(target.clone())?;
     let members = first.ask(&remote::ask(Op::Members))?["members"].take();
-    let alive: Vec<_> = rows(&members).iter().filter(|member| member["status"] == "alive").collect();
-    let seen = alive.chunks(AT_A_TIME).flat_map(|some| all(some, &target)).collect::<Vec<_>>();
+    // A suspect may be there, and only hard to reach by gossip.
+    let is_there = |member: &&Value| ["alive", "suspect"].iter().any(|status| member["status"] == *status);
+    let there: Vec<_> = rows(&members).iter().filter(is_there).collect();
+    let seen = there.chunks(AT_A_TIME).flat_map(|some| all(some, &target)).collect::<Vec<_>>();
     let mut findings = judged(&members, &seen, matches!(target.security, Security::None));
     findings.push(stuck(&counted(&mut first, target.timeout)));
     let report: Vec<_> = findings
@@ -146,13 +152,18 @@ fn members_of(members: &Value) -> Finding {
     let alive = rows(members).iter().filter(|member| member["status"] == "alive").count();
     let is_dead = rows(members).iter().any(|member| member["status"] == "dead");
     let verdict = if is_dead { Verdict::Bad } else { Verdict::Doubtful };
-    Finding::unless("members", others, verdict, &count(alive, "daemon"))
+    if others.is_empty() {
+        return Finding::new("members", Verdict::Good, count(alive, "daemon"));
+    }
+    let mut told = vec![format!("{} alive", count(alive, "daemon")), others.join(", ")];
+    told.extend(is_dead.then(|| DEAD.to_owned()));
+    Finding::new("members", verdict, told.join("; "))
 }
 
 fn silent(seen: &[Seen]) -> Finding {
     let silent =
         seen.iter().filter_map(|seen| Some(format!("{}: {}", seen.name, seen.answers.as_ref().err()?.message)));
-    Finding::unless("answers", silent.collect(), Verdict::Bad, "every daemon that is alive answers at its address")
+    Finding::unless("answers", silent.collect(), Verdict::Bad, "every daemon that is there answers at its address")
 }
 
 fn unready(answered: &[(&str, &Answers)]) -> Finding {
@@ -400,7 +411,8 @@ mod tests {
         list[0]["clients"] = json!("10.0.0.1:7400");
         let findings = judged(&list, &[], true);
         let found = |verdict| findings.iter().filter(move |found| found.verdict == verdict);
-        assert_eq!(found(Verdict::Bad).map(|found| found.detail.as_str()).collect::<Vec<_>>(), ["b is dead"]);
+        let bad: Vec<_> = found(Verdict::Bad).map(|found| found.detail.as_str()).collect();
+        assert!(bad.len() == 1 && bad[0].starts_with("1 daemon alive; b is dead; what it held is lost"), "{bad:?}");
         assert_eq!(found(Verdict::Doubtful).map(|found| found.about).collect::<Vec<_>>(), ["keys"]);
         assert!(judged(&list, &[], false).iter().all(|found| found.about != "keys" || found.verdict == Verdict::Good));
     }

@@ -93,7 +93,14 @@ fn candidate(tried: &Value, painter: Painter) -> String {
         _ => painter.paint(Style::Doubtful, "not taken"),
     };
     let reason = tried["reason"].as_str().map(|why| format!(", since {why}"));
-    let guard = tried["guard"].as_str().map(|guard| format!(", guard {guard}"));
+    // What is not taken says why in words of its own, with what its named guards are.
+    let named =
+        tried["guards"].as_object().into_iter().flatten().map(|(name, body)| format!("{name} is {}", text(body)));
+    let named = Some(named.collect::<Vec<_>>().join(", ")).filter(|named| !named.is_empty());
+    let guard = tried["guard"].as_str().map(|guard| match named {
+        None => format!(", guard {guard}"),
+        Some(named) => format!(", guard {guard}, where {named}"),
+    });
     let why = reason.or(guard).unwrap_or_default();
     format!("  {verdict}: {way}{why}  {path}")
 }
@@ -124,6 +131,15 @@ mod tests {
             "order/42 is in open (active)\nPAY would change nothing\n  not taken: order.open on PAY -> order.paid, \
              since the guard enough is false  /states/open/on/PAY/0\n"
         );
+    }
+
+    #[test]
+    fn a_named_guard_of_what_is_taken_shows_what_it_is() {
+        let tried = json!({"state": "order.open", "descriptor": "PAY", "path": "/states/open/on/PAY/0", "taken": true,
+            "targets": ["order.paid"], "guard": "enough", "guards": {"enough": "event.amount > 3"}});
+        let text = shown(json!({"event": "PAY", "status": "active", "candidates": [tried], "handled": ["PAY"],
+            "outcome": {"changed": true, "status": "active", "value": "paid", "effects": []}}));
+        assert!(text.contains("-> order.paid, guard enough, where enough is event.amount > 3  /states"), "{text}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `instances`: which there are in the whole mesh, page after page, or how many.
 
 use super::args::{InstancesArgs, WhereArgs};
-use super::ask::{ago, answer, rows, state_or_nothing};
+use super::ask::{ago, answer, rows, short_hash, state_or_nothing};
 use crate::connect::connect;
 use crate::failure::Failure;
 use crate::output::{Format, Printer, Style, Table, say, text};
@@ -64,7 +64,7 @@ pub(crate) fn instances(args: &InstancesArgs, file: Option<&Path>, printer: &Pri
     Ok(())
 }
 
-/// Pages may count the same kind.
+/// Pages may count the same kind; those of one machine stand together.
 pub(super) fn summed(pages: Vec<Value>) -> Vec<Value> {
     let mut sums: Vec<Value> = Vec::new();
     for mut kind in pages {
@@ -79,6 +79,7 @@ pub(super) fn summed(pages: Vec<Value>) -> Vec<Value> {
             }
         }
     }
+    sums.sort_by_key(|kind| (text(&kind["machine"]), text(&kind["value"]), text(&kind["status"])));
     sums
 }
 
@@ -96,7 +97,7 @@ pub(super) fn status(one: &Value) -> (String, Style) {
 }
 
 fn listed(found: &Value) -> Table {
-    let mut table = Table::new(["INSTANCE", "STATE", "STATUS", "SEQ", "AGE"]).or("there is none");
+    let mut table = Table::new(["INSTANCE", "STATE", "STATUS", "SEQ", "AGE", "HASH"]).or("there is none");
     for one in rows(found) {
         table.styled([
             (format!("{}/{}", text(&one["machine"]), text(&one["key"])), Style::Strong),
@@ -104,6 +105,7 @@ fn listed(found: &Value) -> Table {
             status(one),
             (text(&one["seq"]), Style::Plain),
             (ago(&one["age_ms"]), Style::Faint),
+            (short_hash(&one["definition"]), Style::Faint),
         ]);
     }
     table
@@ -140,7 +142,15 @@ mod tests {
     #[test]
     fn what_several_pages_count_is_added() {
         let kind = |value: &str, count| json!({"machine": "m", "value": value, "status": "active", "count": count});
-        let sums = summed(vec![kind("a", 2), kind("b", 1), kind("a", 3)]);
-        assert_eq!(sums, [kind("a", 5), kind("b", 1)]);
+        let sums = summed(vec![kind("b", 2), kind("a", 1), kind("b", 3)]);
+        assert_eq!(sums, [kind("a", 1), kind("b", 5)]);
+    }
+
+    #[test]
+    fn what_several_daemons_count_of_one_machine_stands_together() {
+        let kind = |machine: &str, count| json!({"machine": machine, "value": "a", "status": "active", "count": count});
+        let sums = summed(vec![kind("b", 2), kind("c", 1), kind("a", 3), kind("b", 1)]);
+        let machines: Vec<_> = sums.iter().map(|sum| text(&sum["machine"])).collect();
+        assert_eq!(machines, ["a", "b", "c"]);
     }
 }

@@ -13,7 +13,7 @@ mod top;
 mod watch;
 
 pub(crate) use bench::bench;
-pub(crate) use define::define;
+pub(crate) use define::{define, refuse_namesakes};
 pub(crate) use delete::delete;
 pub(crate) use doctor::doctor;
 pub(crate) use instances::instances;
@@ -30,6 +30,15 @@ use statemesh_client::Op;
 /// Of the events that a state reacts to those that somebody sends: the others are the engine's own.
 pub(crate) fn sent(events: impl Iterator<Item = String>) -> Vec<String> {
     events.filter(|name| !name.is_empty() && !name.starts_with("xstate.")).collect()
+}
+
+/// Said where a machine does not start without what its context is made of.
+pub(crate) const NEEDS_INPUT: &str = "an instance begins with an input, which the machine's context is made of";
+
+/// Whether a refusal is about an expression that reads the input, as only those of the root's context do.
+pub(crate) fn names_input(message: &str) -> bool {
+    let mut words = message.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '.');
+    words.any(|word| word == "input" || word.starts_with("input."))
 }
 
 /// A name that nobody has defined may be one that somebody will define; more often it is misspelt. A client that may not list machines

@@ -74,8 +74,8 @@ impl<'d> Compiler<'d> {
         Some(Action::Assign(Assignment::Patch(template)))
     }
 
-    /// Reports a built-in action whose name is cut short. An effect may be called `raise` as long as it has none of
-    /// the built-in one's keys; no action of a user's own begins with `xstate.`.
+    /// Reports a built-in action whose name is cut short. An effect may be called `log` as long as it has none of
+    /// the built-in one's keys, and one called `raise` is warned of then; no action of a user's own begins with `xstate.`.
     fn is_built_in_meant(&mut self, node: &'d Node, name: &str) -> bool {
         let keys = || node.members().unwrap_or(&[]).iter().map(|member| member.key.as_str());
         let is_meant = |built_in: &&keys::BuiltIn| {
@@ -105,7 +105,9 @@ impl<'d> Compiler<'d> {
             self.error(node, "unknown_action", message, Some(hint.to_owned()));
             return true;
         }
-        if let Some(known) = known.filter(|known| known.is_distinct && !has_params) {
+        // What is done by a built-in action alone nobody else does, whatever it is given.
+        let is_meant = |known: &&keys::ForeignAction| known.is_distinct && (!has_params || known.is_built_in());
+        if let Some(known) = known.filter(is_meant) {
             let message = format!("{name:?} is reported as an effect: what XState's {name}() does is not done");
             self.warning(node, "effect_like_action", message, Some(known.instead.to_owned()));
         }

@@ -233,7 +233,7 @@ impl<'d> Compiler<'d> {
         if let Some(foreign) = foreign {
             let hint = Some(foreign.instead.to_owned());
             let message = format!("the key {key:?} is not supported");
-            return self.report(Severity::Error, member.key_offset, "unsupported_key", message, hint);
+            return self.report(Severity::Error, member.key_offset, foreign.code, message, hint);
         }
         if key.starts_with('@') {
             return self.stray_expression(member);

@@ -390,6 +390,13 @@ pub(crate) struct ForeignAction {
     pub(crate) is_distinct: bool,
 }
 
+impl ForeignAction {
+    /// Whether it is a built-in action without its prefix.
+    pub(crate) fn is_built_in(&self) -> bool {
+        BUILT_IN_ACTIONS.iter().any(|built_in| built_in.is_named_short(self.name))
+    }
+}
+
 const fn foreign_action(name: &'static str, is_distinct: bool, instead: &'static str) -> ForeignAction {
     ForeignAction { name, instead, is_distinct }
 }
@@ -409,6 +416,13 @@ pub(crate) const FOREIGN_ACTIONS: &[ForeignAction] = &[
     foreign_action("invoke", false, "use `invoke`"),
     foreign_action("error", false, "let an expression fail"),
     foreign_action("nullEvent", false, "use `always`"),
+    // Built-in ones without their prefix, as Stately exports them. What may as well be an effect of one's own (`log`, `emit`, `cancel`) is
+    // not among them.
+    foreign_action("assign", true, "write {\"type\": \"@xstate.assign\", \"context\": ...}"),
+    foreign_action("raise", true, "write {\"type\": \"@xstate.raise\", \"event\": ...}"),
+    foreign_action("sendTo", true, "write {\"type\": \"@xstate.sendTo\", \"to\": ..., \"event\": ...}"),
+    foreign_action("spawnChild", true, "write {\"type\": \"@xstate.spawnChild\", \"src\": ...}"),
+    foreign_action("stopChild", true, "write {\"type\": \"@xstate.stopChild\", \"id\": ...}"),
 ];
 
 /// A key that other versions of XState have: refused rather than ignored, since a definition without it means
@@ -418,10 +432,19 @@ pub(crate) struct Foreign {
     /// A key of the objects in which it would stand.
     pub(crate) beside: &'static str,
     pub(crate) instead: &'static str,
+    /// How a diagnostic is called that says so.
+    pub(crate) code: &'static str,
 }
 
 const fn foreign(name: &'static str, beside: &'static str, instead: &'static str) -> Foreign {
-    Foreign { name, beside, instead }
+    Foreign { name, beside, instead, code: "unsupported_key" }
+}
+
+/// What is called so where a definition was written for XState 4: there is a way to have it put into today's words.
+pub const XSTATE4: &str = "xstate4_key";
+
+const fn of_four(name: &'static str, beside: &'static str, instead: &'static str) -> Foreign {
+    Foreign { code: XSTATE4, ..foreign(name, beside, instead) }
 }
 
 pub(crate) const FOREIGN: &[Foreign] = &[
@@ -437,15 +460,17 @@ pub(crate) const FOREIGN: &[Foreign] = &[
         "leave it out: a client's event is no other than the machine's own, unless a guard tells them apart",
     ),
     // XState 4 and before.
-    foreign("autoForward", "src", "send the child its events: @xstate.sendTo with \"event\": {\"@expr\": \"event\"}"),
-    foreign("forward", "src", "send the child its events: @xstate.sendTo with \"event\": {\"@expr\": \"event\"}"),
-    foreign("parallel", "states", "write \"type\": \"parallel\""),
-    foreign("key", "states", "a state's key is its name in `states`; `id` gives it another name for targets"),
-    foreign("cond", "guard", "in XState 5 it is `guard`"),
-    foreign("in", "guard", "in XState 5 it is a guard: {\"type\": \"xstate.stateIn\", \"id\": ...}"),
-    foreign("internal", "reenter", "in XState 5 it is `reenter`, which says the opposite"),
-    foreign("activities", "invoke", "XState 5 has none: use `invoke`, or effects on `entry` and `exit`"),
-    foreign("services", "actors", "define the machines by themselves; `src` names them"),
-    foreign("data", "output", "in XState 5 it is `output`"),
-    foreign("data", "input", "in XState 5 it is `input`"),
+    of_four("autoForward", "src", "send the child its events: @xstate.sendTo with \"event\": {\"@expr\": \"event\"}"),
+    of_four("forward", "src", "send the child its events: @xstate.sendTo with \"event\": {\"@expr\": \"event\"}"),
+    of_four("parallel", "states", "write \"type\": \"parallel\""),
+    of_four("key", "states", "a state's key is its name in `states`; `id` gives it another name for targets"),
+    of_four("cond", "guard", "in XState 5 it is `guard`"),
+    of_four("in", "guard", "in XState 5 it is a guard: {\"type\": \"xstate.stateIn\", \"id\": ...}"),
+    of_four("internal", "reenter", "in XState 5 it is `reenter`, which says the opposite"),
+    of_four("onEntry", "entry", "in XState 5 it is `entry`"),
+    of_four("onExit", "exit", "in XState 5 it is `exit`"),
+    of_four("activities", "invoke", "XState 5 has none: use `invoke`, or effects on `entry` and `exit`"),
+    of_four("services", "actors", "define the machines by themselves; `src` names them"),
+    of_four("data", "output", "in XState 5 it is `output`"),
+    of_four("data", "input", "in XState 5 it is `input`"),
 ];

@@ -4,7 +4,7 @@ use crate::definition::json_pos::Document;
 use crate::limits::Limits;
 use crate::machine::Machine;
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Definitions that wait for each other: none of them can be the first one. Each invokes the next one, and the last one the first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +62,26 @@ pub fn order<'s>(sources: impl IntoIterator<Item = &'s [u8]>) -> Result<Vec<usiz
     Ok(ordered)
 }
 
+/// The ids that several definitions have, each with the places of those. A mesh knows a machine by its id: the last of them would be its
+/// newest version, which hardly anybody means who gives them together; but where one of them invokes its own earlier version, that has to be
+/// given too. One without an id has no namesake.
+pub fn namesakes<'s>(sources: impl IntoIterator<Item = &'s [u8]>) -> Vec<(String, Vec<usize>)> {
+    let depth_max = Limits::default().definition_depth_max;
+    let mut places: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    let sources: Vec<&[u8]> = sources.into_iter().collect();
+    for (place, source) in sources.iter().enumerate() {
+        let document = Document::parse(source, depth_max).ok();
+        if let Some(id) = document.as_ref().and_then(|document| document.root.get("id")?.as_str()) {
+            places.entry(id.to_owned()).or_default().push(place);
+        }
+    }
+    let invokes_itself =
+        |id: &String, place: &usize| sources.get(*place).is_some_and(|source| Named::of(source).invokes.contains(id));
+    let are_mistaken =
+        |(id, places): &(String, Vec<usize>)| places.len() > 1 && !places.iter().any(|place| invokes_itself(id, place));
+    places.into_iter().filter(are_mistaken).collect()
+}
+
 /// The first of those that are left that this one waits for.
 fn first_waited_for(named: &[Named], left: &[usize], one: usize) -> Option<usize> {
     let waits =
@@ -102,6 +122,16 @@ mod tests {
         assert_eq!(ordered(&[("a", &["a"])]), Ok(vec![0]), "its own earlier version");
         let broken = [b"{".as_slice(), br#"{"id":5}"#];
         assert_eq!(order(broken), Ok(vec![0, 1]), "others say what is wrong");
+    }
+
+    #[test]
+    fn those_of_one_id_are_named_and_those_without_are_not() {
+        let (a, b) = (machine("a", &[]), machine("b", &["a"]));
+        let sources = [a.as_bytes(), b"{}", b.as_bytes(), b"{}", a.as_bytes(), br#"{"id":5}"#, b"{"];
+        assert_eq!(namesakes(sources), [("a".to_owned(), vec![0, 4])]);
+        assert_eq!(namesakes([a.as_bytes(), b.as_bytes()]), []);
+        let tree = machine("a", &["a"]);
+        assert_eq!(namesakes([a.as_bytes(), tree.as_bytes()]), [], "it invokes its earlier version");
     }
 
     #[test]

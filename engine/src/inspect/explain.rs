@@ -5,7 +5,7 @@ use crate::definition::json_pos::Document;
 use crate::error::StepError;
 use crate::event::{Effect, Event, Millis, Status};
 use crate::instance::Instance;
-use crate::machine::{Faults, Machine};
+use crate::machine::{Faults, Guard, Machine};
 use crate::runtime::Output;
 use statemesh_expr::{List, Map, Str, Value};
 use std::fmt;
@@ -38,6 +38,8 @@ pub struct Candidate {
     pub targets: Vec<String>,
     /// The guard, if it has one.
     pub guard: Option<String>,
+    /// The named guards in it, each with what it is.
+    pub guards: Vec<(String, String)>,
     /// Whether it is taken.
     pub taken: bool,
     /// Why it is not.
@@ -119,13 +121,17 @@ impl Machine {
             path: self.pointer(transition.offset),
             targets: transition.targets.iter().flatten().map(|target| id(*target)).collect(),
             guard: transition.guard.as_ref().map(|guard| self.guard_text(guard)),
+            guards: transition.guard.as_ref().map(|guard| self.guards_in(guard)).unwrap_or_default(),
             taken: entry.verdict == Verdict::Enabled,
             reason: match &entry.verdict {
                 Verdict::Enabled => None,
-                Verdict::GuardFalse(guard) => Some(format!("the guard {guard} is false")),
-                Verdict::GuardFailed(message) => Some(format!("the guard failed: {message}")),
+                Verdict::GuardFalse(sentence) | Verdict::GuardFailed(sentence) => Some(format!("the guard {sentence}")),
             },
         }
+    }
+
+    fn guards_in(&self, guard: &Guard) -> Vec<(String, String)> {
+        self.named_guards(guard).into_iter().map(|(name, body)| (name.to_owned(), body)).collect()
     }
 
     /// JSON Pointer of what stands at an offset of the definition.
@@ -199,7 +205,8 @@ impl Explanation {
 impl Candidate {
     fn text_bytes(&self) -> usize {
         let texts = [&self.state, &self.descriptor, &self.path].into_iter();
-        texts.chain(&self.targets).chain(&self.guard).chain(&self.reason).map(String::len).sum()
+        let named = self.guards.iter().flat_map(|(name, body)| [name, body]);
+        texts.chain(&self.targets).chain(&self.guard).chain(named).chain(&self.reason).map(String::len).sum()
     }
 
     fn to_value(&self) -> Value {
@@ -210,6 +217,10 @@ impl Candidate {
         map.insert("targets", Value::List(self.targets.iter().map(Value::str).collect::<List>()));
         if let Some(guard) = &self.guard {
             map.insert("guard", Value::str(guard));
+        }
+        if !self.guards.is_empty() {
+            let named = self.guards.iter().map(|(name, body)| (Str::new(name), Value::str(body)));
+            map.insert("guards", Value::Map(named.collect()));
         }
         map.insert("taken", Value::Bool(self.taken));
         if let Some(reason) = &self.reason {

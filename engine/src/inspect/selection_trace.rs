@@ -14,9 +14,9 @@ use statemesh_expr::Value;
 pub(crate) enum Verdict {
     /// Its guard holds, or it has none.
     Enabled,
-    /// This guard, or the part of it that is named, does not hold.
+    /// This guard, or the part of it that is named, does not hold: a sentence about it.
     GuardFalse(String),
-    /// The guard could not be evaluated.
+    /// The guard could not be evaluated: a sentence about it.
     GuardFailed(String),
 }
 
@@ -71,11 +71,14 @@ impl Actor<'_, '_> {
         match self.holds(guard, event, &Value::Null) {
             Ok(true) => Verdict::Enabled,
             Ok(false) => Verdict::GuardFalse(self.culprit(guard, event)),
-            Err(Fault::Actor(error)) => {
-                let message = error.get("message").and_then(Value::as_str).unwrap_or("the guard failed");
-                Verdict::GuardFailed(message.to_owned())
+            Err(fault) => {
+                let name = self.machine.guard_text(guard);
+                let why = match fault {
+                    Fault::Actor(error) => why_failed(&name, &error),
+                    Fault::Refused(error) => error.to_string(),
+                };
+                Verdict::GuardFailed(format!("{name} failed: {why}"))
             }
-            Err(Fault::Refused(error)) => Verdict::GuardFailed(error.to_string()),
         }
     }
 
@@ -88,6 +91,25 @@ impl Actor<'_, '_> {
                 }
             }
         }
-        self.machine.guard_text(guard)
+        let name = self.machine.guard_text(guard);
+        let named = self.machine.named_guards(guard);
+        match (&named[..], guard) {
+            ([], _) => format!("{name} is false"),
+            ([(_, body)], Guard::Call { .. }) => format!("{name} is false: {body}"),
+            _ => {
+                let named: Vec<String> = named.iter().map(|(name, body)| format!("{name} is {body}")).collect();
+                format!("{name} is false, where {}", named.join(", "))
+            }
+        }
+    }
+}
+
+/// The message of an expression that had no value, with its text where that is not the guard itself.
+fn why_failed(guard: &str, error: &Value) -> String {
+    let text = |key| error.get(key).and_then(Value::as_str);
+    let message = text("message").unwrap_or("it has no value");
+    match text("expression").filter(|expression| *expression != guard) {
+        Some(expression) => format!("{message}, in {expression}"),
+        None => message.to_owned(),
     }
 }

@@ -1,13 +1,13 @@
 //! `statemesh simulate`: a machine run offline in virtual time, as functions from lines to lines.
 //!
-//! An input line is an event, or `{"type":"@advance","ms":500}`. The start and every input line give one line:
+//! An input line is an event, or `{"type":"@advance","ms":500}`; another type that begins with `@`, and that the machine does not name, is refused. The start and every input line give one line:
 //! `{"value","context","status","output"?,"tags","effects"}`, and `"fault"`, an object, once the
 //! status is `error`, with `"stuck":true` while it holds a timer whose step was refused: `{"type":"@retry"}` fires that again,
 //! `{"type":"@skip"}` drops it. An input that is refused gives the snapshot as it was, with `"error":{"code","message"}` at the
 //! end, and `expression` and `values` where an expression had no value.
 
 use crate::compile::Compiled;
-use crate::definition::diagnostics::Diagnostic;
+use crate::definition::diagnostics::{Diagnostic, did_you_mean};
 use crate::definition::export::ExportFormat;
 use crate::error::StepError;
 use crate::event::{Effect, Event, Millis, Status};
@@ -23,6 +23,9 @@ use std::sync::Arc;
 
 /// Timers that one `@advance` may fire: a chain that never ends must end somewhere.
 const TIMERS_PER_ADVANCE_MAX: usize = 10_000;
+
+/// What an input line may be beside an event.
+const DIRECTIVES: [&str; 3] = ["@advance", "@retry", "@skip"];
 
 /// Invoked machines that invoke others, in a batch line.
 const MACHINE_DEPTH_MAX: usize = 16;
@@ -99,6 +102,12 @@ impl Simulation {
         match &*kind {
             "@retry" => return self.machine.retry(&mut self.instance, self.now, &mut self.out).map(drop),
             "@skip" => return self.machine.skip(&mut self.instance, &mut self.out).map(drop),
+            // An event of a machine may be called so, though hardly any is; a wildcard asks for none of them.
+            other if other.starts_with('@') && !self.machine.event_descriptors().any(|named| named == other) => {
+                let meant = did_you_mean(other, DIRECTIVES);
+                let meant = meant.unwrap_or_else(|| format!("there are {}", DIRECTIVES.join(", ")));
+                return Err(malformed(format!("there is no directive {other:?}; {meant}")));
+            }
             _ => {}
         }
         self.machine.send(&mut self.instance, &Event { kind: &kind, payload }, self.now, &mut self.out).map(drop)
@@ -325,6 +334,23 @@ fn diagnostics_value(diagnostics: &[Diagnostic]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_misspelt_directive_is_refused_and_an_event_that_is_called_so_is_not() {
+        let errors = |on: &str, kind: &str| {
+            let line = format!(r#"{{"machine":{{"on":{on}}},"events":[{{"type":"{kind}","ms":1}}]}}"#);
+            let answer = simulate_batch_line(line.as_bytes(), &Limits::default());
+            let answer = Value::from_json(&answer, &Default::default()).unwrap();
+            let snapshots = answer.get("snapshots").and_then(Value::as_list).unwrap().as_slice().to_vec();
+            let message = snapshots[1].get("error").and_then(|error| error.get("message")).map(Value::to_string);
+            message.unwrap_or_default()
+        };
+        let told = errors(r#"{"*":{}}"#, "@advanec");
+        assert!(told.contains("there is no directive") && told.contains("@advance"), "{told}");
+        assert!(errors("{}", "@later").contains("there are @advance, @retry, @skip"));
+        assert_eq!(errors(r#"{"@advanec":{}}"#, "@advanec"), "");
+        assert_eq!(errors("{}", "@advance"), "");
+    }
 
     #[test]
     fn an_instance_that_failed_says_why() {

@@ -1,8 +1,8 @@
 //! The active states and the events of an instance in a few bytes, for what keeps many of them: a history, say.
 
 use super::{Reader, varint};
-use crate::event::TimerId;
-use crate::instance::{Instance, ROOT, TimerKind};
+use crate::event::{Millis, TimerId};
+use crate::instance::{Instance, ROOT, Timer, TimerKind};
 use crate::machine::Machine;
 use crate::state_set::StateSet;
 use statemesh_expr::Str;
@@ -63,11 +63,21 @@ impl Machine {
     /// event. `None` if it is for a child.
     pub fn timer_event(&self, instance: &Instance, timer: TimerId) -> Option<Str> {
         let timer = instance.extra.as_ref()?.timers.iter().find(|pending| TimerId(pending.id) == timer)?;
+        self.event_of(timer).map(Str::new)
+    }
+
+    /// The pending timers, the first to be due first: the event of each, as [`Machine::timer_event`] gives it, and when it is due.
+    pub fn pending_timers<'i>(&'i self, instance: &'i Instance) -> Vec<(Option<&'i str>, Millis)> {
+        let timers = instance.extra.as_ref().map_or(&[][..], |extra| &extra.timers);
+        let mut pending: Vec<_> = timers.iter().collect();
+        pending.sort_by_key(|timer| (timer.deadline, timer.id));
+        pending.into_iter().map(|timer| (self.event_of(timer), Millis(timer.deadline))).collect()
+    }
+
+    fn event_of<'i>(&'i self, timer: &'i Timer) -> Option<&'i str> {
         match &timer.kind {
-            TimerKind::After(after) if timer.actor == ROOT => {
-                self.event_type(self.afters.get(*after as usize)?.event).map(Str::new)
-            }
-            TimerKind::Delayed(delayed) if delayed.to == ROOT => Some(delayed.event.name.clone()),
+            TimerKind::After(after) if timer.actor == ROOT => self.event_type(self.afters.get(*after as usize)?.event),
+            TimerKind::Delayed(delayed) if delayed.to == ROOT => Some(delayed.event.name.as_str()),
             _ => None,
         }
     }

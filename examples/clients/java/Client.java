@@ -1,4 +1,4 @@
-// Sends events to an order and prints the replies:  java -cp 'lib/*' Client.java [ADDRESS] [KEY]   (needs JeroMQ)
+// Sends events to an order and prints the replies:  java -cp 'lib/*' Client.java [ADDRESS,...] [KEY]   (needs JeroMQ)
 
 import org.zeromq.SocketType;
 import org.zeromq.ZContext;
@@ -6,25 +6,26 @@ import org.zeromq.ZMQ;
 
 public class Client {
     public static void main(String[] args) {
-        String address = args.length > 0 ? args[0] : "tcp://127.0.0.1:7400";
+        String addresses = args.length > 0 ? args[0] : "tcp://127.0.0.1:7400";
         String key = args.length > 1 ? args[1] : "java";
-        String[] events = {
-            "{\"type\":\"ADD\",\"price\":1500,\"quantity\":2}",
-            "{\"type\":\"PAY\",\"amount\":1000}",
-            "{\"type\":\"PAY\",\"amount\":2000}",
+        String[] requests = {
+            "\"op\":\"send\",\"event\":{\"type\":\"ADD\",\"price\":1500,\"quantity\":2}",
+            "\"op\":\"send\",\"event\":{\"type\":\"PAY\",\"amount\":1000}",
+            "\"op\":\"send\",\"event\":{\"type\":\"PAY\",\"amount\":2000}",
+            "\"op\":\"get\"",
         };
-        String order = "\"machine\":\"order\",\"key\":\"" + key + "\"";
+        String order = ",\"machine\":\"order\",\"key\":\"" + key + "\",";
         try (ZContext context = new ZContext()) {
             ZMQ.Socket socket = context.createSocket(SocketType.DEALER);
             socket.setReceiveTimeOut(5000); // milliseconds
-            socket.connect(address);
-            for (int i = 0; i < events.length; i++) {
-                socket.send("{\"op\":\"send\",\"id\":" + (i + 1) + "," + order + ",\"event\":" + events[i] + "}");
-            }
-            socket.send("{\"op\":\"get\",\"id\":4," + order + "}");
-            for (int replies = 0; replies < 4; replies++) {
+            socket.setSendTimeOut(5000);
+            socket.setImmediate(false); // nothing waits for a daemon that is not there (JeroMQ means the opposite of libzmq)
+            for (String address : addresses.split(",")) socket.connect(address);
+            // One after the other: of several daemons each gets the next request, and only an answer says that one was done.
+            for (int i = 0; i < requests.length; i++) {
+                socket.send("{\"id\":" + (i + 1) + order + requests[i] + "}");
                 String reply = socket.recvStr(); // in JSON, as asked; `id` says which request it answers
-                if (reply == null) throw new IllegalStateException("no reply within 5 s from " + address);
+                if (reply == null) throw new IllegalStateException("no reply within 5 s from " + addresses);
                 System.out.println(reply);
             }
         }

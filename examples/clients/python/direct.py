@@ -1,4 +1,4 @@
-"""Talks to the daemon that owns an order, without a hop:  python direct.py [ADDRESS] [KEY]   (needs pyzmq)"""
+"""Talks to the daemon that owns an order, without a hop:  python direct.py [ADDRESS,...] [KEY]   (needs pyzmq)"""
 
 import sys
 import zmq
@@ -15,16 +15,17 @@ def partition_of(name, partitions):  # FNV-1a, then MurmurHash3's finaliser
     return (h ^ h >> 33) % partitions
 
 
-def connect(address):
+def connect(addresses):
     socket = zmq.Context.instance().socket(zmq.DEALER)
-    socket.linger, socket.rcvtimeo = 0, 5000  # milliseconds
-    socket.connect(address)
+    socket.linger, socket.rcvtimeo, socket.immediate = 0, 5000, True  # milliseconds; nothing waits for a daemon that is not there
+    for address in addresses.split(","):
+        socket.connect(address)
     return socket
 
 
-address = sys.argv[1] if len(sys.argv) > 1 else "tcp://127.0.0.1:7400"
+addresses = sys.argv[1] if len(sys.argv) > 1 else "tcp://127.0.0.1:7400"
 key = sys.argv[2] if len(sys.argv) > 2 else "direct"
-any_daemon = connect(address)
+any_daemon = connect(addresses)
 any_daemon.send_json({"op": "placement", "id": 1})
 placement = any_daemon.recv_json()
 partition = partition_of(f"order/{key}", placement["partitions"])

@@ -1,17 +1,19 @@
-"""Carries out the refunds that orders of a whole mesh ask for:  python effects.py [ADDRESS] [COUNT]   (needs pyzmq, msgpack)"""
+"""Carries out the refunds that orders of a whole mesh ask for:  python effects.py [ADDRESS,...] [COUNT]   (needs pyzmq, msgpack)"""
 
 import sys
 import time
 import msgpack
 import zmq
 
-address = sys.argv[1] if len(sys.argv) > 1 else "tcp://127.0.0.1:7400"
+addresses = sys.argv[1] if len(sys.argv) > 1 else "tcp://127.0.0.1:7400"
 count = int(sys.argv[2]) if len(sys.argv) > 2 else sys.maxsize
 context = zmq.Context()
 client, changes = context.socket(zmq.DEALER), context.socket(zmq.SUB)
 for socket in (client, changes):
     socket.linger, socket.rcvtimeo = 0, 2000  # milliseconds
-client.connect(address)
+client.immediate = True  # nothing waits for a daemon that is not there
+for address in addresses.split(","):
+    client.connect(address)
 changes.subscribe("order/")
 watched, look_again = set(), 0.0
 while count > 0:

@@ -57,8 +57,15 @@ fn seeds_see_the_mistakes_too() {
 #[ignore = "temporary"]
 fn matrix() {
     let models = [
-        ("PLAIN", PLAIN), ("CRASH", Bounds { crashes: 1, entries: 0, ..PLAIN }), ("PARTED", PARTED), ("LONGER3", LONGER), ("LONGER4", Bounds { terms: 4, ..LONGER }),
-        ("LONGERC", Bounds { crashes: 1, ..LONGER }), ("LIFE", Bounds { plan: Plan::NewLife, entries: 0, ..PLAIN }), ("DOUBTED", DOUBTED), ("SWAPPING", SWAPPING),
+        ("PLAIN", PLAIN),
+        ("CRASH", Bounds { crashes: 1, entries: 0, ..PLAIN }),
+        ("PARTED", PARTED),
+        ("LONGER3", LONGER),
+        ("LONGER4", Bounds { terms: 4, ..LONGER }),
+        ("LONGERC", Bounds { crashes: 1, ..LONGER }),
+        ("LIFE", Bounds { plan: Plan::NewLife, entries: 0, ..PLAIN }),
+        ("DOUBTED", DOUBTED),
+        ("SWAPPING", SWAPPING),
         ("LOST", Bounds { lost: true, entries: 1, ..PLAIN }),
     ];
     for (name, model, _) in ALL {

@@ -18,7 +18,7 @@ pub struct Loaded {
 /// Loads the definitions of files, and of folders: their `*.json`, or the `machine.json` of each folder in them.
 ///
 /// # Errors
-/// A file that can't be read, or a definition that does not compile.
+/// A file that can't be read, a definition that does not compile, or two of one id.
 pub fn load_definitions(paths: &[PathBuf], limits: &Limits) -> Result<Vec<Loaded>, StartError> {
     let mut sources = Vec::new();
     for path in paths {
@@ -37,8 +37,9 @@ fn failed(path: &Path, reason: String) -> StartError {
 /// Compiles definitions, each with the file that it is from.
 ///
 /// # Errors
-/// One that does not compile.
+/// One that does not compile, or two of one id.
 pub fn compile_definitions(mut sources: Vec<(PathBuf, Vec<u8>)>, limits: &Limits) -> Result<Vec<Loaded>, StartError> {
+    refuse_namesakes(&sources)?;
     let mut loaded: BTreeMap<String, Arc<Machine>> = BTreeMap::new();
     let mut good = Vec::new();
     // A machine may name another that comes later: go round as long as that brings something.
@@ -75,6 +76,19 @@ pub fn compile_definitions(mut sources: Vec<(PathBuf, Vec<u8>)>, limits: &Limits
     Ok(good)
 }
 
+/// Two files of one id that say different things: which of them the mesh would run depends on their names. The same text twice, as where a
+/// file and its folder are given, is one machine.
+fn refuse_namesakes(sources: &[(PathBuf, Vec<u8>)]) -> Result<(), StartError> {
+    for (id, places) in statemesh_engine::namesakes(sources.iter().map(|(_, text)| text.as_slice())) {
+        let mut named = places.iter().filter_map(|place| sources.get(*place));
+        let Some((first, text)) = named.next() else { continue };
+        if let Some((other, _)) = named.find(|(_, other)| other != text) {
+            return Err(failed(other, format!("the id {id:?} is that of {} too", first.display())));
+        }
+    }
+    Ok(())
+}
+
 fn files_of(path: &Path) -> std::io::Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_path_buf()]);
@@ -104,6 +118,18 @@ mod tests {
         };
         let loaded = compile_definitions(machines.iter().map(source).collect(), &Limits::default())?;
         Ok(loaded.iter().map(|one| one.machine.id().to_owned()).collect())
+    }
+
+    #[test]
+    fn two_files_of_one_id_are_both_named() {
+        let file = |name: &str, tag: &str| {
+            let text = format!(r#"{{"id":"m","initial":"a","states":{{"a":{{"tags":"{tag}"}}}}}}"#);
+            (PathBuf::from(name), text.into_bytes())
+        };
+        let told = |files: Vec<_>| compile_definitions(files, &Limits::default()).map(|loaded| loaded.len());
+        let refused = told(vec![file("x/one.json", "t"), file("x/two.json", "u")]).unwrap_err().to_string();
+        assert_eq!(refused, r#"x/two.json: the id "m" is that of x/one.json too"#);
+        assert_eq!(told(vec![file("x/one.json", "t"), file("x/one.json", "t")]).unwrap(), 2, "given twice");
     }
 
     #[test]

@@ -63,7 +63,7 @@ impl Worker {
         let message = format!("the frame has more than {max} bytes (limits.message_bytes)");
         // JSON can be read by a client that cannot read MessagePack; which of the two it was is not known.
         let asked = Asked { encoding: Encoding::Json, id: None, reply_to };
-        self.fail(asked, ErrorCode::MessageTooLarge, &message, "send less, or raise the limit", io);
+        self.fail(asked, ErrorCode::MessageTooLarge, &message, "send less, or raise limits.message_bytes", io);
     }
 
     /// One request, from wherever it comes. Here, and only here, it is counted and judged.

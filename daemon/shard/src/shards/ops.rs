@@ -58,6 +58,8 @@ pub(super) struct Done {
     pub(super) changed: bool,
     /// Nothing reacted to the event.
     pub(super) unhandled: bool,
+    /// There was no instance: the request made it.
+    pub(super) made: bool,
     /// The instance goes once its reply is written.
     pub(super) removed: bool,
     /// What the first reply about the key has to say.
@@ -319,7 +321,7 @@ impl State {
         }
         self.note_life(number, run);
         self.after_step(number, "xstate.init", "start", true, run);
-        Ok(Done { number, changed: true, ..Done::default() })
+        Ok(Done { number, changed: true, made: true, ..Done::default() })
     }
 
     /// A new instance of the machine's newest version, which is nowhere yet. `run.step.engine` holds what it did.
@@ -392,7 +394,7 @@ impl State {
         run.counts.created += 1;
         let reason = if self.marks.is_gone(partition, hash) { "restart" } else { "start" };
         self.after_step(number, "xstate.init", reason, true, run);
-        Ok(Done { number, changed: true, ..Done::default() })
+        Ok(Done { number, changed: true, made: true, ..Done::default() })
     }
 
     /// Fires what is due of one instance.
@@ -539,6 +541,7 @@ impl State {
         let answer = Answer {
             changed: done.changed,
             unhandled: done.unhandled,
+            made: done.made,
             mark: done.mark.map(Box::new),
             stuck: instance.is_stuck(),
             status: instance.status(),
@@ -597,7 +600,7 @@ pub(super) fn vanished() -> Box<Failed> {
 
 fn too_large(max: usize) -> Box<Failed> {
     let message = format!("the reply would have more than {max} bytes (limits.output_bytes)");
-    failed(ErrorCode::OutputTooLarge, message, "ask for less, or raise the limit")
+    failed(ErrorCode::OutputTooLarge, message, "ask for less, or raise limits.output_bytes")
 }
 
 /// The engine's bound on what one step puts out.

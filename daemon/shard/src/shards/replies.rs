@@ -29,7 +29,7 @@ impl Reply<'_> {
             map.raw("id", id);
         }
         match self.request.op {
-            Op::Get => write_whole(&mut map, self.entry),
+            Op::Get => write_whole(&mut map, self.entry, self.now),
             Op::History => self.history(&mut map),
             Op::Explain => self.explanation(&mut map),
             _ => write_outcome(&mut map, self.entry, self.done),
@@ -113,9 +113,12 @@ fn write_outcome(map: &mut MapWriter<'_>, entry: &Entry, done: &Done) {
     if done.unhandled {
         map.bool("handled", false);
     }
+    if done.made {
+        map.bool("new", true);
+    }
 }
 
-fn write_whole(map: &mut MapWriter<'_>, entry: &Entry) {
+fn write_whole(map: &mut MapWriter<'_>, entry: &Entry, now: u64) {
     map.bool("ok", true);
     entry.write_head(map);
     map.with("context", |out, encoding| write_value(out, encoding, entry.instance.context()));
@@ -123,6 +126,14 @@ fn write_whole(map: &mut MapWriter<'_>, entry: &Entry) {
     map.list("tags", tags.iter(), |out, encoding, tag| write_str(out, encoding, tag));
     if let Some(output) = entry.instance.output() {
         map.with("output", |out, encoding| write_value(out, encoding, output));
+    }
+    let timers = entry.version.machine.pending_timers(&entry.instance);
+    if !timers.is_empty() {
+        map.list("timers", timers.iter(), |out, encoding, (event, Millis(deadline))| {
+            let mut timer = MapWriter::new(out, encoding);
+            timer.str("event", event.unwrap_or("xstate.after")).uint("due_ms", deadline.saturating_sub(now));
+            timer.end();
+        });
     }
     map.str("definition", &entry.version.hash_hex());
 }

@@ -14,6 +14,7 @@ use super::Shards;
 use crate::arena::Slice;
 use crate::filter::Filter;
 use crate::instance::{Entry, write_head};
+use crate::machines::Version;
 use crate::values::write_json;
 
 /// Places of one slice: some 10 us, each instance being in no cache.
@@ -33,7 +34,7 @@ pub struct Place {
 /// One instance in a list.
 #[derive(Clone, Debug)]
 pub struct Line {
-    machine: Arc<str>,
+    version: Arc<Version>,
     key: Str,
     value: Vec<u8>,
     status: Status,
@@ -49,7 +50,7 @@ impl Line {
         entry.write_value(&mut value, Encoding::Json);
         let Entry { key, instance, run, version, .. } = entry;
         Self {
-            machine: Arc::clone(&version.name),
+            version: Arc::clone(version),
             key: key.clone(),
             value,
             status: instance.status(),
@@ -63,17 +64,17 @@ impl Line {
     /// Writes it into a list.
     pub fn write(&self, out: &mut Vec<u8>, encoding: Encoding) {
         let mut map = MapWriter::new(out, encoding);
-        map.str("machine", &self.machine).str("key", &self.key);
+        map.str("machine", &self.version.name).str("key", &self.key);
         map.with("value", |out, encoding| write_json(out, encoding, &self.value));
         write_head(&mut map, self.status, self.stuck, self.run, self.seq);
-        map.uint("age_ms", self.age_ms);
+        map.uint("age_ms", self.age_ms).str("definition", &self.version.hash_hex());
         map.end();
     }
 
     /// About the bytes that it takes in a reply.
     fn bytes(&self) -> usize {
-        const FIELDS: usize = 128;
-        self.machine.len() + self.key.len() + self.value.len() + FIELDS
+        const FIELDS: usize = 208;
+        self.version.name.len() + self.key.len() + self.value.len() + FIELDS
     }
 }
 
@@ -195,7 +196,8 @@ impl Walk {
         }
         let line = Line::of(entry, self.unix_ms);
         if self.counts {
-            let Line { machine, value, status, stuck, .. } = line;
+            let Line { version, value, status, stuck, .. } = line;
+            let machine = Arc::clone(&version.name);
             *self.page.counts.entry(Kind { machine, value, status: status.as_str(), stuck }).or_default() += 1;
             return;
         }
@@ -205,7 +207,7 @@ impl Walk {
 
     fn end(&mut self, next: Option<Place>) -> Page {
         let mut page = std::mem::take(&mut self.page);
-        page.lines.sort_by(|a, b| (&a.machine, &a.key).cmp(&(&b.machine, &b.key)));
+        page.lines.sort_by(|a, b| (&a.version.name, &a.key).cmp(&(&b.version.name, &b.key)));
         page.next = next;
         page
     }

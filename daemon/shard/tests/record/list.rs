@@ -38,6 +38,15 @@ fn those(daemon: &Daemon, fields: &Value) -> Vec<String> {
 }
 
 #[test]
+fn each_line_names_the_definition_that_its_instance_runs() {
+    let mut daemon = Daemon::new();
+    daemon.op("start", "k", "");
+    let listed = lines(&walk(&daemon, &json!({}), false, BOUNDS, Place::default()).0);
+    let got = daemon.op("get", "k", "")["definition"].clone();
+    assert!(got.is_string() && listed[0]["definition"] == got, "{listed:?}");
+}
+
+#[test]
 fn pages_have_all_keys_once_and_take_slices_of_bounded_work() {
     let mut daemon = Daemon::new();
     let all: Vec<String> = (0..700).map(|n| format!("{n:03}")).collect();

@@ -10,6 +10,7 @@ mod list;
 mod refused;
 mod removing;
 mod stuck;
+mod told;
 
 use std::cell::Cell;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! What a chart says at its states and arrows. Explanations name guards and actions in the same words.
 
-use crate::machine::{Action, Guard, Machine, Transition};
+use crate::machine::{Action, Guard, Machine, NamedGuard, Transition};
 use crate::state::StateKind;
 use crate::state_set::StateIx;
 use std::fmt::Write;
@@ -70,6 +70,29 @@ impl Machine {
             }
             Guard::NoBranch(_) => "else".to_owned(),
             Guard::Route(target) => format!("to {target}"),
+        }
+    }
+
+    /// The named guards in a guard, each once, with what it is; what stands in one of them keeps its name, so that the texts have an end.
+    pub(crate) fn named_guards(&self, guard: &Guard) -> Vec<(&str, String)> {
+        let mut found = Vec::new();
+        self.add_named_guards(guard, &mut found);
+        found.into_iter().map(|named| (named.name.as_str(), self.guard_text(&named.body))).collect()
+    }
+
+    fn add_named_guards<'m>(&'m self, guard: &Guard, found: &mut Vec<&'m NamedGuard>) {
+        match guard {
+            Guard::Call { guard, .. } => {
+                let named = &self.named.guards[usize::from(*guard)];
+                if !found.iter().any(|known| std::ptr::eq(*known, named)) {
+                    found.push(named);
+                }
+            }
+            Guard::And(guards) | Guard::Or(guards) => {
+                guards.iter().for_each(|guard| self.add_named_guards(guard, found));
+            }
+            Guard::Not(guard) => self.add_named_guards(guard, found),
+            _ => {}
         }
     }
 

@@ -70,7 +70,13 @@ impl Worker {
         let refusal = self.waiting.refusal(&wait, &self.shared.options.limits);
         if let Some(message) = refusal {
             self.counters.refused_waits.add(1);
-            self.fail(asked, ErrorCode::LimitExceeded, &message, "ask again, or raise the limit", io);
+            self.fail(
+                asked,
+                ErrorCode::LimitExceeded,
+                &message,
+                "ask again, or raise the setting that the message names",
+                io,
+            );
             return None;
         }
         let place = self.waiting.add(wait);
