@@ -22,8 +22,12 @@ mod counted;
 use counted::Counted;
 
 /// Name, and events of a round: those share a sync and an acknowledgement.
-const CASES: [(&str, u64); 4] =
-    [("leader_1_in_flight", 1), ("leader_256_in_flight", 256), ("follower_1_in_flight", 1), ("follower_256_in_flight", 256)];
+const CASES: [(&str, u64); 4] = [
+    ("leader_1_in_flight", 1),
+    ("leader_256_in_flight", 256),
+    ("follower_1_in_flight", 1),
+    ("follower_256_in_flight", 256),
+];
 /// As large as the record of a flat machine.
 const RECORD: [u8; 36] = [7; 36];
 /// Events of the run that is timed.

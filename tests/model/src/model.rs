@@ -249,9 +249,7 @@ impl Place {
             actions.push(Action::Tick(number));
         }
         if self.bounds.images && state.nodes[number].applied.0 > 0 {
-            (0..state.nodes.len())
-                .filter(|to| *to != number)
-                .for_each(|to| actions.push(Action::Images(number, to)));
+            (0..state.nodes.len()).filter(|to| *to != number).for_each(|to| actions.push(Action::Images(number, to)));
         }
         let newcomer = state.nodes[self.newcomer()].group.me();
         let room = group.last().index < self.bounds.entries + 4;
