@@ -52,26 +52,3 @@ fn seeds_see_the_mistakes_too() {
     }
     assert!(missed.is_empty(), "not seen: {missed:?}");
 }
-
-#[test]
-#[ignore = "temporary"]
-fn matrix() {
-    let models = [
-        ("PLAIN", PLAIN),
-        ("CRASH", Bounds { crashes: 1, entries: 0, ..PLAIN }),
-        ("PARTED", PARTED),
-        ("LONGER3", LONGER),
-        ("LONGER4", Bounds { terms: 4, ..LONGER }),
-        ("LONGERC", Bounds { crashes: 1, ..LONGER }),
-        ("LIFE", Bounds { plan: Plan::NewLife, entries: 0, ..PLAIN }),
-        ("DOUBTED", DOUBTED),
-        ("SWAPPING", SWAPPING),
-        ("LOST", Bounds { lost: true, entries: 1, ..PLAIN }),
-    ];
-    for (name, model, _) in ALL {
-        for (which, bounds) in &models {
-            let found = model(bounds, 60_000);
-            println!("{name} {which}: {found:?}");
-        }
-    }
-}
