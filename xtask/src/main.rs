@@ -16,6 +16,7 @@ mod parts;
 mod report;
 mod revision;
 mod sim;
+mod sizes;
 mod structure;
 mod workspace;
 

@@ -60,8 +60,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "timers of what arrives are not set",
         file: "daemon/shard/src/shards/moving.rs",
-        from: "            self.arm(number);\n            if merge.is_some()",
-        to: "            if merge.is_some()",
+        from: "        self.arm(number);\n        if is_merge &&",
+        to: "        if is_merge &&",
     },
     Mutant {
         name: "an instance is left out of what is handed over",

@@ -125,7 +125,7 @@ pub(crate) const PARTS: &[Part] = &[
     },
     Part {
         name: "structure",
-        about: "crates use only what stands below them, folders form no circle, pure crates depend on nothing impure",
+        about: "crates use only what stands below them, folders form no circle, pure crates depend on nothing impure, no type or function is too large",
         needs: &[],
         steps: &[Step::Own { name: "arrows", check: structure::check }],
         minutes: 1,

@@ -1,8 +1,9 @@
 //! The tree's arrows: which crate may use which, that none leads up, that folders of a crate form no circle, and that the crates
-//! of pure values depend on nothing that opens a socket, a file, a thread or a clock.
+//! of pure values depend on nothing that opens a socket, a file, a thread or a clock; and that no type or function is too large.
 
 use crate::count::Count;
 use crate::failure::Failure;
+use crate::sizes;
 use crate::workspace::Workspace;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -61,6 +62,10 @@ pub(crate) fn check(workspace: &Workspace) -> Result<Count, Failure> {
     faults.extend(circles(&workspace.root, &crates)?);
     for folder in PURE {
         faults.extend(impure(workspace, folder, &crates)?);
+    }
+    for folder in crates.keys() {
+        let files = rust_files(&workspace.root.join(folder).join("src"))?;
+        faults.extend(sizes::too_large(&workspace.root, files.iter().map(PathBuf::as_path))?);
     }
     faults.iter().for_each(|fault| println!("{fault}"));
     let failed = faults.len() as u64;

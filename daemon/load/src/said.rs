@@ -32,8 +32,9 @@ impl Place {
     }
 }
 
+/// What `explain` shows of a key without an instance has the life 0: that is none.
 fn life(fields: &Fields<'_>) -> Option<RunId> {
-    fields.text("run").and_then(|text| RunId::parse(&text))
+    fields.text("run").and_then(|text| RunId::parse(&text)).filter(|run| *run != RunId::default())
 }
 
 /// Transitions of a key that a reply says are gone, beside the state that it shows.
@@ -67,17 +68,15 @@ pub struct Said {
 }
 
 impl Said {
-    /// Reads it out of a reply. What `explain` shows of a key without an instance has no life.
+    /// Reads it out of a reply.
     #[must_use]
     pub fn of(reply: &Fields<'_>) -> Self {
         let is = |name| reply.bool(name) == Some(true);
-        let mut place = Place::of(reply);
-        place.run = place.run.filter(|_| !is("new"));
         let gone = reply.map("conflict").map(|gone| Gone {
             from: Place { run: life(&gone), seq: gone.uint("lost_from").unwrap_or_default() },
             with_owner: gone.text("reason").as_deref() == Some("owner_lost"),
         });
-        Self { place, changed: is("changed"), restarted: is("restarted"), gone }
+        Self { place: Place::of(reply), changed: is("changed"), restarted: is("restarted"), gone }
     }
 
     /// Whether it says that this transition is gone: it names it, or says that another instance was before its own, of a higher life,
@@ -108,7 +107,13 @@ mod tests {
         assert_eq!(said(reply), Said { place: place(11, 4), changed: true, restarted: false, gone });
         assert_eq!(
             said(r#"{"ok":true,"new":true,"run":"b","restarted":true}"#),
-            Said { restarted: true, ..Said::default() }
+            Said { place: place(11, 0), restarted: true, ..Said::default() },
+            "an instance that a request made"
+        );
+        assert_eq!(
+            said(r#"{"ok":true,"new":true,"run":"0000000000000000"}"#),
+            Said::default(),
+            "one that is only explained"
         );
     }
 
