@@ -8,7 +8,8 @@ use super::config::{Configuration, Replica};
 use super::message::{Entry, Envelope, Position};
 use super::vote::Ballot;
 
-/// What can happen to a group. What the shell asks of a leader are methods: [`Group::propose`], [`Group::reconfigure`], [`Group::transfer`].
+/// What can happen to a group. What the shell asks of a leader are methods: [`Group::propose`](super::group::Group::propose),
+/// [`Group::reconfigure`](super::group::Group::reconfigure), [`Group::transfer`](super::group::Group::transfer).
 #[derive(Clone, Debug)]
 pub enum Input {
     /// A message came.

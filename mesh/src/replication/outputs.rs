@@ -11,14 +11,15 @@ use super::vote::Ballot;
 pub enum Output {
     /// Send it. It may be lost.
     Send(Envelope),
-    /// Write it to the journal, behind all before; then say [`Input::Durable`] with this number.
+    /// Write it to the journal, behind all before; then say [`Input::Durable`](super::inputs::Input::Durable) with this number.
     Persist {
         /// The write's number: the numbers of a group rise by one.
         write: u64,
         /// What to write.
         record: Record,
     },
-    /// All up to this index is committed. A follower applies it: the entries can be read ([`Group::entries`]) until the next input.
+    /// All up to this index is committed. A follower applies it: the entries can be read
+    /// ([`Group::entries`](super::group::Group::entries)) until the next input.
     Committed {
         /// The last one that is.
         through: u64,
@@ -37,8 +38,9 @@ pub enum Output {
     Leader(Option<Replica>),
     /// The copies from now on, committed or not.
     Configured(Arc<Configuration>),
-    /// The follower is too far behind: send it images of what changed, with the index up to where they go. When that has ended, well or not, say
-    /// [`Input::ImagesEnded`]. It may be asked for again while it goes on, after a link broke.
+    /// The follower is too far behind: send it images of what changed, with the index up to where they go. When that has ended, well or
+    /// not, say
+    /// [`Input::ImagesEnded`](super::inputs::Input::ImagesEnded). It may be asked for again while it goes on, after a link broke.
     NeedImages {
         /// The follower.
         to: Replica,
