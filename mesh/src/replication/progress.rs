@@ -228,10 +228,12 @@ impl Progress {
         }
         self.state = State::Probe;
         self.knows = self.knows.max(commit.min(source.commit));
-        if hint.index < source.log.base().index {
+        // Of what is before the base nothing is known; and who has another entry at the base itself would be asked about it again and again.
+        let end = hint.index.min(prev - 1);
+        if end < source.log.base().index {
             self.need_images(to, commit, out);
         } else {
-            let agreed = source.log.agreeing(hint.index.min(prev - 1), hint.term).index;
+            let agreed = source.log.agreeing(end, hint.term).index;
             self.next = agreed.max(self.matched) + 1;
             self.send(to, source, true, now, out);
         }

@@ -281,6 +281,34 @@ fn what_is_lost_again_and_again_is_asked_about_once() {
     assert_eq!(to_c(&mut mesh), 2);
 }
 
+/// A follower whose entry at the leader's base was of an older term was asked about that base for ever (seeds 2418 and 3630 of tests/model).
+#[test]
+fn who_has_another_entry_at_the_base_needs_images() {
+    let mut mesh = Mesh::new(&["a", "b", "c"], Settings::default());
+    let restored = |base, terms: &[u64]| {
+        let configuration = Arc::clone(mesh.groups[0].configuration());
+        let Position { index: commit, .. } = base;
+        let entries =
+            terms.iter().zip(commit + 1..).map(|(term, index)| Entry { term: *term, index, body: Body::Term });
+        let ballot = Ballot { term: *terms.last().unwrap(), vote: None };
+        Restored { ballot, base, configuration, entries: entries.collect(), commit, gave_up: false }
+    };
+    let logs = [restored(Position { term: 3, index: 2 }, &[3]), restored(Position::default(), &[1, 2, 2])];
+    for (number, log) in logs.into_iter().enumerate() {
+        let me = mesh.groups[number].me().clone();
+        mesh.groups[number] = Group::restored(me, log, Arc::new(Settings::default()), mesh.now);
+    }
+    mesh.input(0, Input::Campaign);
+    for _ in 0..20 {
+        let sent = mesh.sent.pop();
+        sent.filter(|envelope| envelope.to != replica("c")).into_iter().for_each(|envelope| {
+            let to = usize::from(envelope.to == replica("b"));
+            mesh.input(to, Input::Message(envelope));
+        });
+    }
+    assert!(mesh.groups[0].leads() && mesh.saw(0, &Output::NeedImages { to: replica("b"), since: 0 }));
+}
+
 #[test]
 fn nothing_that_a_peer_says_is_taken_on_its_word() {
     let mut mesh = Mesh::led();

@@ -37,17 +37,26 @@ fn each_mistake_is_seen_by_its_model() {
     assert!(missed.is_empty(), "not seen: {missed:?}");
 }
 
+/// What seeds see as well, within a few. The others take hundreds of them, or more than anybody waits for: models are for those.
+const BY_SEEDS: [&str; 6] = [
+    "entries_are_acknowledged_before_they_are_durable",
+    "an_acknowledgement_has_no_generation",
+    "a_shortened_log_votes",
+    "the_former_voters_need_not_have_it",
+    "what_was_not_compared_is_acknowledged",
+    "what_was_truncated_stays_durable",
+];
+
 #[test]
-#[ignore = "not all of them are seen yet"]
-fn seeds_see_the_mistakes_too() {
-    let mut missed = Vec::new();
-    for (name, _, seed) in ALL {
+fn half_of_the_mistakes_are_seen_by_seeds_too() {
+    let mut missed = BY_SEEDS.to_vec();
+    for (name, _, seed) in ALL.iter().filter(|(name, ..)| BY_SEEDS.contains(name)) {
         // What a seed finds may be that the core contradicts itself.
         let run = |n| std::panic::catch_unwind(|| seed(n)).unwrap_or_else(|_| Some("a panic".to_owned()));
-        let found = (1..500).find_map(|n| run(n).map(|why| (n, why)));
+        let found = (1..100).find_map(|n| run(n).map(|why| (n, why)));
         println!("{name}: {found:?}");
-        if found.is_none() {
-            missed.push(*name);
+        if found.is_some() {
+            missed.retain(|other| other != name);
         }
     }
     assert!(missed.is_empty(), "not seen: {missed:?}");

@@ -46,23 +46,29 @@ fn two_leaders_that_came_to_nothing_are_followed_by_two_more() {
 
 #[test]
 fn a_copy_forgets_what_it_removed_between_leaders() {
-    all("longer, crash", Bounds { crashes: 1, ..LONGER });
+    all("longer, crash", Bounds { crashes: 1, depth: Some(18), ..LONGER });
 }
 
 #[test]
 fn leaders_come_while_the_voters_change() {
-    all("swapping", Bounds { depth: Some(9), ..SWAPPING });
+    all("swapping", Bounds { depth: Some(12), ..SWAPPING });
 }
 
 #[test]
 fn the_longer_log_is_the_older_one() {
+    all("longer", Bounds { terms: 4, depth: Some(18), ..LONGER });
+}
+
+#[test]
+#[ignore = "the night: half a million states"]
+fn the_longer_log_is_the_older_one_whatever_else_happens() {
     all("longer", LONGER);
 }
 
 #[test]
-#[ignore = "the night"]
-fn the_longer_log_is_the_older_one_and_two_leaders_come() {
-    all("longer", Bounds { terms: 4, ..LONGER });
+#[ignore = "the night: millions of states"]
+fn a_copy_forgets_what_it_removed_between_leaders_whatever_else_happens() {
+    all("longer, crash", Bounds { crashes: 1, depth: Some(22), ..LONGER });
 }
 
 #[test]
