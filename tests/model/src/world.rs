@@ -84,6 +84,17 @@ struct Member {
     deadline: Option<Instant>,
 }
 
+/// What goes wrong by itself, as long as anything does.
+struct Trouble {
+    is_on: bool,
+    /// Share of messages that are lost.
+    loss: f64,
+    /// Share of writes that take long.
+    stall: f64,
+    /// How much later a message may come a second time, in microseconds.
+    again: u64,
+}
+
 pub struct World {
     rng: SmallRng,
     began: Instant,
@@ -97,11 +108,7 @@ pub struct World {
     missed: BTreeSet<(usize, usize)>,
     /// Who sends images to whom.
     imaging: BTreeSet<(usize, Replica)>,
-    trouble: bool,
-    loss: f64,
-    stall: f64,
-    /// How much later a message may come a second time, in microseconds.
-    again: u64,
+    trouble: Trouble,
     settings: Arc<Settings>,
     ghost: Ghost,
     pub counts: Counts,
@@ -141,7 +148,8 @@ impl World {
         let loss = if rng.random_bool(0.3) { 0.0 } else { rng.random_range(0.0..0.15) };
         let stall = if rng.random_bool(0.3) { 0.0 } else { rng.random_range(0.0..0.05) };
         let (events, ghost, counts) = (BTreeMap::new(), Ghost::default(), Counts::default());
-        let (began, number, trouble, proposed) = (now, 0, true, 0);
+        let (began, number, proposed) = (now, 0, 0);
+        let trouble = Trouble { is_on: true, loss, stall, again: 500_000 };
         let imaging = BTreeSet::new();
         let mut world = Self {
             rng,
@@ -154,9 +162,6 @@ impl World {
             missed: BTreeSet::new(),
             imaging,
             trouble,
-            loss,
-            stall,
-            again: 500_000,
             settings,
             ghost,
             counts,
@@ -172,7 +177,7 @@ impl World {
     /// Messages that come twice may come so late that their sender has another life by then.
     #[must_use]
     pub fn with_late_repetitions(mut self) -> Self {
-        self.again = 8_000_000;
+        self.trouble.again = 8_000_000;
         self
     }
 
@@ -186,14 +191,14 @@ impl World {
     }
 
     fn chance(&mut self, probability: f64) -> bool {
-        self.trouble && self.rng.random_bool(probability)
+        self.trouble.is_on && self.rng.random_bool(probability)
     }
 
     /// Runs to the end. What is wrong is said.
     pub fn run(&mut self) -> Checked {
         while let Some(((at, _), event)) = self.events.pop_first() {
             self.now = at;
-            if self.trouble && self.now >= self.began + TROUBLE {
+            if self.trouble.is_on && self.now >= self.began + TROUBLE {
                 self.heal();
             }
             if self.now >= self.began + TROUBLE + RECOVERY {
@@ -344,14 +349,14 @@ impl World {
             return;
         }
         self.members[number].syncing = true;
-        let stall = self.stall;
+        let stall = self.trouble.stall;
         let delay = if self.chance(stall) { self.micros(50_000, 1_500_000) } else { self.micros(100, 4_000) };
         self.after(delay, Event::Synced(number, life, count));
     }
 
     fn send(&mut self, from: usize, envelope: Envelope) {
         let Some(to) = self.find(&envelope.to.name) else { return };
-        let loss = self.loss;
+        let loss = self.trouble.loss;
         if self.cut[from][to] || !self.members[to].up || self.chance(loss) {
             // A link that is full or was cut says so: all else that is lost is lost with the link.
             let delay = self.micros(20_000, 300_000);
@@ -360,7 +365,7 @@ impl World {
         let late = self.chance(0.05);
         let delay = if late { self.micros(10_000, 400_000) } else { self.micros(50, 3_000) };
         if self.chance(0.05) {
-            let latest = self.again;
+            let latest = self.trouble.again;
             let again = self.micros(50, latest);
             self.after(again, Event::Message(envelope.clone()));
         }
@@ -386,7 +391,7 @@ impl World {
         if self.cut[from][number] || self.chance(0.1) {
             return;
         }
-        let delay = if self.trouble { self.micros(5_000, 300_000) } else { self.micros(5_000, 50_000) };
+        let delay = if self.trouble.is_on { self.micros(5_000, 300_000) } else { self.micros(5_000, 50_000) };
         // Images are for a life: the shell throws away what is for another one.
         if self.members[number].node.group.me() == to {
             self.after(delay, Event::Images(number, sent, self.members[number].life));
@@ -396,7 +401,7 @@ impl World {
     /// Everyone that leads proposes; one of them reads.
     fn client(&mut self) -> Checked {
         // The tail is so short that only images would follow what is proposed in times of trouble.
-        let delay = if self.trouble { self.micros(2_000, 30_000) } else { self.micros(20_000, 60_000) };
+        let delay = if self.trouble.is_on { self.micros(2_000, 30_000) } else { self.micros(20_000, 60_000) };
         self.after(delay, Event::Client);
         for number in 0..self.members.len() {
             if self.members[number].up && self.members[number].node.group.leads() {
@@ -488,7 +493,7 @@ impl World {
     }
 
     fn nemesis(&mut self) -> Checked {
-        if !self.trouble {
+        if !self.trouble.is_on {
             return Ok(());
         }
         let delay = self.micros(50_000, 1_500_000);
@@ -646,7 +651,7 @@ impl World {
                 let stay = configuration.voters.iter().filter(|voter| **voter != out).cloned();
                 Change::Voters(stay.chain([learner.clone()]).collect())
             }
-            None if !self.trouble && dead.is_none() => return Ok(()),
+            None if !self.trouble.is_on && dead.is_none() => return Ok(()),
             None => {
                 // A dead voter's next life, or somebody else.
                 let other = dead.filter(|_| self.rng.random_bool(0.5)).unwrap_or(&other);
@@ -674,7 +679,7 @@ impl World {
     }
 
     fn heal(&mut self) {
-        self.trouble = false;
+        self.trouble.is_on = false;
         self.mend();
         for number in 0..self.members.len() {
             if !self.members[number].up {
