@@ -37,7 +37,9 @@ fn main() {
         all +=
             &format!("({:?}, {}::model::violation, {}::world::violation),\n", mistake.name, mistake.name, mistake.name);
     }
-    let table = "pub(crate) const ALL: &[(&str, fn(&crate::bounds::Bounds, usize) -> Option<(usize, String)>, fn(u64) -> Option<String>)]";
+    let table = "type Model = fn(&crate::bounds::Bounds, usize) -> Option<(usize, String)>;
+type Seed = fn(u64) -> Option<String>;
+pub(crate) const ALL: &[(&str, Model, Seed)]";
     fs::write(out.join("mistakes.rs"), format!("{modules}{table} = &[{all}];")).expect("OUT_DIR can be written");
 }
 

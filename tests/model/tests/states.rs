@@ -66,7 +66,7 @@ fn the_longer_log_is_the_older_one_whatever_else_happens() {
 }
 
 #[test]
-#[ignore = "the night: millions of states"]
+#[ignore = "the night: three hundred thousand states"]
 fn a_copy_forgets_what_it_removed_between_leaders_whatever_else_happens() {
     all("longer, crash", Bounds { crashes: 1, depth: Some(22), ..LONGER });
 }
