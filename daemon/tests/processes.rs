@@ -11,7 +11,7 @@ use std::fs::DirEntry;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use support::{Folder, code, statemesh, stderr, stdout};
@@ -342,6 +342,18 @@ fn up_names_the_port_that_is_in_use() {
     assert!(stderr(&output).contains("statemesh up --port 8400") && stdout(&output).is_empty(), "{}", stderr(&output));
 }
 
+fn many_are_removed_at_once(ask: impl Fn(&[&str]) -> Output) {
+    for key in ["many/1", "many/2", "many/3"] {
+        assert_eq!(code(&ask(&["start", &format!("lamp/{key}")])), 0);
+    }
+    assert_eq!(code(&ask(&["stop", "lamp/many/2"])), 0);
+    let many = ["delete", "lamp", "--prefix", "many/", "--status", "active", "-o", "json"];
+    let removed: Value = serde_json::from_slice(&ask(&many).stdout).unwrap();
+    assert_eq!(removed, serde_json::json!({"deleted": 2, "skipped": {}}));
+    let left = ask(&["instances", "lamp", "--prefix", "many/"]);
+    assert!(stdout(&left).contains("lamp/many/2") && stdout(&left).lines().count() == 2, "{}", stdout(&left));
+}
+
 #[test]
 fn what_a_person_types_meets_a_daemon_as_it_is() {
     let folder = Folder::new("person");
@@ -371,15 +383,7 @@ fn what_a_person_types_meets_a_daemon_as_it_is() {
     let unknown = ask(&["start", "lamp/2", "--until-state", "onn", "--within", "60s"]);
     assert!(code(&unknown) == 1 && stderr(&unknown).contains("did you mean on?"), "{}", stderr(&unknown));
     assert_eq!(code(&ask(&["get", "lamp/2"])), 1, "nothing was done");
-    for key in ["many/1", "many/2", "many/3"] {
-        assert_eq!(code(&ask(&["start", &format!("lamp/{key}")])), 0);
-    }
-    assert_eq!(code(&ask(&["stop", "lamp/many/2"])), 0);
-    let many = ["delete", "lamp", "--prefix", "many/", "--status", "active", "-o", "json"];
-    let removed: Value = serde_json::from_slice(&ask(&many).stdout).unwrap();
-    assert_eq!(removed, serde_json::json!({"deleted": 2, "skipped": {}}));
-    let left = ask(&["instances", "lamp", "--prefix", "many/"]);
-    assert!(stdout(&left).contains("lamp/many/2") && stdout(&left).lines().count() == 2, "{}", stdout(&left));
+    many_are_removed_at_once(ask);
 
     let new = ask(&["explain", "lamp/new", "PRESS"]);
     let told = stdout(&new);

@@ -248,10 +248,14 @@ pub(crate) const PARTS: &[Part] = &[
     },
     Part {
         name: "instructions",
-        about: "no step of the engine, and no whole request, takes more instructions than its bound beside its benchmark",
+        about: "no step of the engine, no whole request and no event in the replication core takes more instructions than its bound beside its benchmark",
         needs: &[VALGRIND],
-        steps: &[run(&bench_of("instructions"), Counts::Exit), run(&bench_of("request"), Counts::Exit)],
-        minutes: 4,
+        steps: &[
+            run(&bench_of("instructions"), Counts::Exit),
+            run(&bench_of("request"), Counts::Exit),
+            run(&bench_of("replicated"), Counts::Exit),
+        ],
+        minutes: 5,
         optional: false,
         nightly: None,
     },

@@ -63,10 +63,8 @@ pub(crate) fn check(workspace: &Workspace) -> Result<Count, Failure> {
     for folder in PURE {
         faults.extend(impure(workspace, folder, &crates)?);
     }
-    for folder in crates.keys() {
-        let files = rust_files(&workspace.root.join(folder).join("src"))?;
-        faults.extend(sizes::too_large(&workspace.root, files.iter().map(PathBuf::as_path))?);
-    }
+    let files = rust_files(&workspace.root)?;
+    faults.extend(sizes::too_large(&workspace.root, files.iter().map(PathBuf::as_path))?);
     faults.iter().for_each(|fault| println!("{fault}"));
     let failed = faults.len() as u64;
     Ok(Count { passed: (crates.len() as u64).saturating_sub(failed), failed })
@@ -140,7 +138,7 @@ type Modules = BTreeMap<String, (bool, BTreeSet<String>)>;
 
 fn modules(source: &Path) -> Result<Modules, Failure> {
     let mut modules = Modules::new();
-    for path in rust_files(source)? {
+    for path in rust_files(source)?.into_iter().filter(|path| !path.ends_with("tests.rs")) {
         let inner = path.strip_prefix(source).unwrap_or(&path).to_path_buf();
         let mut parts = inner.iter().map(|part| part.to_string_lossy().into_owned());
         let (Some(first), second) = (parts.next(), parts.next()) else { continue };
@@ -162,13 +160,20 @@ fn modules(source: &Path) -> Result<Modules, Failure> {
     Ok(modules)
 }
 
+/// Folders in which nothing is ours.
+const FOREIGN: &[&str] = &["target", "node_modules"];
+
+/// Those of ours in a folder and below it; what begins with a dot is not looked into.
 fn rust_files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(Failure::file(&folder))?.flatten() {
         let path = entry.path();
+        let name = entry.file_name().to_string_lossy().into_owned();
         if path.is_dir() {
-            files.extend(rust_files(&path)?);
-        } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("tests.rs") {
+            if !name.starts_with('.') && !FOREIGN.contains(&name.as_str()) {
+                files.extend(rust_files(&path)?);
+            }
+        } else if name.ends_with(".rs") {
             files.push(path);
         }
     }

@@ -6,6 +6,7 @@
 //! clients that share keys and keep many requests under way, so only the whole history and what each key has in the end can
 //! tell what is wrong: it keeps every request with its times, which no run of a million events a second could.
 
+use statemesh_client::answers;
 use statemesh_protocol::reply_reader::Fields;
 use statemesh_protocol::run::RunId;
 
@@ -34,7 +35,7 @@ impl Place {
 
 /// What `explain` shows of a key without an instance has the life 0: that is none.
 fn life(fields: &Fields<'_>) -> Option<RunId> {
-    fields.text("run").and_then(|text| RunId::parse(&text)).filter(|run| *run != RunId::default())
+    Some(answers::run(fields)).filter(|run| *run != RunId::default())
 }
 
 /// Transitions of a key that a reply says are gone, beside the state that it shows.

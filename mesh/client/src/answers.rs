@@ -60,8 +60,9 @@ impl Outcome {
     }
 }
 
-/// Which life of its key a reply or a change is about.
-pub(crate) fn run(fields: &Fields<'_>) -> RunId {
+/// Which life of its key a reply or a change is about; 0 if it does not say.
+#[must_use]
+pub fn run(fields: &Fields<'_>) -> RunId {
     fields.text("run").and_then(|text| RunId::parse(&text)).unwrap_or_default()
 }
 

@@ -38,7 +38,7 @@ fn main() -> ExitCode {
         CASES.iter().for_each(|(case, events)| println!("{case:26} {:6.1} ns an event", nanoseconds(case, *events)));
     }
     let bounds = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/replicated.txt");
-    let counted = Counted { unit: "event", bounds, few: 200, many: 1_200, spare: 2 };
+    let counted = Counted { unit: "replicated event", bounds, few: 200, many: 1_200, spare: 2 };
     counted.main(&CASES, run)
 }
 
