@@ -270,6 +270,7 @@ fn others() -> Vec<String> {
         r#"{"id":%,"op":"send","machine":"none","key":"k","event":{"type":"X"}}"#,
         r#"{"id":%,"op":"define","definition":{"id":"late","initial":"a","states":{"a":{}}}}"#,
         r#"{"id":%,"op":"send","machine":"refused","key":"r","event":{"type":"LOOP"}}"#,
+        r#"{"id":%,"op":"send","machine":"tick","key":"t0","event":{"type":"xstate.after.300.tick.busy"}}"#,
         r#"{"id":%,"op":"start","machine":"tick","key":"started"}"#,
         r#"{"id":%,"op":"list","machine":"log","where":{"state":"on"},"limit":5}"#,
         r#"{"id":%,"op":"list","counts":true}"#,
