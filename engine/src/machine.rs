@@ -55,9 +55,20 @@ impl Identity {
     }
 }
 
+/// Where a definition wants its instances to be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// In memory only.
+    Memory,
+    /// On the disk of one daemon.
+    Disk,
+}
+
 /// What a definition decides besides its chart, in `@statemesh`.
 #[derive(Debug, Default)]
 pub(crate) struct OwnSettings {
+    /// Where its instances are kept; `None`: it does not say.
+    pub(crate) durability: Option<Durability>,
     pub(crate) faults: Faults,
     /// For how long an instance that has ended is kept, in milliseconds; `None`: it does not say.
     pub(crate) keep_ms: Option<u64>,
@@ -355,6 +366,11 @@ impl Machine {
     /// The bounds it was compiled with, which its instances keep.
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// Where its instances are to be kept, if the definition says so.
+    pub fn durability(&self) -> Option<Durability> {
+        self.own.durability
     }
 
     /// For how long its instances are kept once they have ended, in milliseconds, if the definition says so; [`u64::MAX`]: for ever.

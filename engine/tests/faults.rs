@@ -143,7 +143,7 @@ fn a_simulation_refuses_and_holds_as_a_daemon_does() {
 #[test]
 fn what_this_version_cannot_honour_is_refused() {
     let cases = [
-        (r#"{"durability":"disk"}"#, "unsupported", Some("write \"memory\", or leave it out")),
+        (r#"{"durability":"replicated"}"#, "unsupported", Some("write \"memory\" or \"disk\", or leave it out")),
         (r#"{"durability":5}"#, "unsupported", None),
         (r#"{"keep":"1 hour"}"#, "unsupported", Some("write a time such as \"90s\", \"1h\", \"7d\", or \"forever\"")),
         (r#"{"keep":3600}"#, "unsupported", None),

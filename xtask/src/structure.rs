@@ -18,7 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tests/sim", &["daemon/node", "daemon/shard", "daemon/load", "mesh/transport", "mesh", "mesh/protocol", "engine", "engine/expr"]),
     ("k8s/operator", &["mesh/client"]),
     ("daemon/gateway", &["daemon/node", "mesh/protocol"]),
-    ("daemon/node", &["daemon/shard", "daemon/claim", "mesh", "mesh/transport", "mesh/protocol", "engine", "engine/expr"]),
+    ("daemon/node", &["daemon/shard", "daemon/journal", "daemon/claim", "mesh", "mesh/transport", "mesh/protocol", "engine", "engine/expr"]),
     ("daemon/load", &["mesh/client", "mesh/protocol", "mesh/transport"]),
     ("mesh/client", &["mesh/protocol", "mesh/transport", "engine/expr"]),
     ("daemon/shard", &["daemon/claim", "engine", "engine/expr", "mesh", "mesh/protocol"]),

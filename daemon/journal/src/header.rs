@@ -23,6 +23,9 @@ pub const SEGMENT: Magic = Magic(b"smsegmnt");
 /// A checkpoint.
 pub const CHECKPOINT: Magic = Magic(b"smcheckp");
 
+/// A definition.
+pub const DEFINITION: Magic = Magic(b"smdefini");
+
 /// Why the body behind a header cannot be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderFault {

@@ -1,5 +1,5 @@
 //! What a daemon has on its disk (`docs/reference/formats.md`): which volume it is, a journal of records with group commit, checkpoints of
-//! shards, and how all of it is read back after a crash. No daemon uses it yet.
+//! shards, and how all of it is read back after a crash.
 //!
 //! What is decided is decided by values ([`journal`], [`recover`], [`batch`], [`segment`]); what touches files does so through
 //! [`storage::Storage`], so that all of it runs over a virtual disk too (`testing`). [`disk`] and [`thread`] are the shells.
@@ -7,6 +7,7 @@
 pub mod batch;
 pub mod born;
 pub mod checkpoint;
+pub mod definitions;
 pub mod disk;
 pub mod header;
 pub mod journal;

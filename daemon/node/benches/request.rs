@@ -156,6 +156,7 @@ fn run(case: &str, turns: usize) {
         seed: 1,
         session: [1; 16],
         definitions: compile_definitions(vec![("cycle.json".into(), source)], &Limits::default()).unwrap(),
+        stored: Vec::new(),
     };
     let Parts { shared, mut control, .. } = Parts::new(options(), birth, start).unwrap();
     let pipe = Arc::new(Mutex::new(Pipe::default()));

@@ -51,6 +51,11 @@ impl Beats {
         Self { reactors: (0..reactors).map(|_| AtomicU64::new(0)).collect(), control: AtomicU64::new(0) }
     }
 
+    /// All loops begin now.
+    pub(crate) fn begin(&self, millis: u64) {
+        self.reactors.iter().chain([&self.control]).for_each(|beat| beat.store(millis, Relaxed));
+    }
+
     /// A loop turns.
     pub(crate) fn beat(&self, of: Loop, millis: u64) {
         if let Some(beat) = self.of(of) {

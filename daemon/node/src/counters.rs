@@ -5,6 +5,24 @@ use statemesh_protocol::error::ErrorCode;
 use statemesh_protocol::request::Op;
 use statemesh_shard::{Cell, Counts, Durations, Stage};
 
+/// A cell for each error code.
+#[derive(Debug)]
+pub struct ErrorCells([Cell; ErrorCode::ALL.len()]);
+
+impl Default for ErrorCells {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Cell::default()))
+    }
+}
+
+impl std::ops::Deref for ErrorCells {
+    type Target = [Cell];
+
+    fn deref(&self) -> &[Cell] {
+        &self.0
+    }
+}
+
 macro_rules! figures {
     ($($field:ident $kind:ident $name:literal $help:literal;)*) => {
         /// The figures of one reactor.
@@ -15,7 +33,7 @@ macro_rules! figures {
             /// Requests by op.
             pub requests: [Cell; Op::ALL.len()],
             /// Error replies by code.
-            pub errors: [Cell; ErrorCode::ALL.len()],
+            pub errors: ErrorCells,
             /// Time of each stage of a request.
             pub stages: [Durations; Stage::ALL.len()],
             /// From reading a request to queueing its reply.

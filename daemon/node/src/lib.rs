@@ -21,7 +21,9 @@ mod process;
 pub mod resolver;
 mod shared;
 mod subscribers;
+mod volume;
 mod worker;
 
 pub use node::{CallError, GossipKeysError, Handle, LeaveReport, Node, Readiness, StartError};
 pub use options::Options;
+pub use volume::VolumeRefused;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use mio::net::TcpListener;
 use prometheus::Registry;
 use rand::RngExt;
+use statemesh_journal::thread::JournalThread;
 use statemesh_protocol::call::{Reply, Request};
 use statemesh_protocol::error::ErrorCode;
 use statemesh_shard::Clock;
@@ -28,6 +29,7 @@ use crate::metrics::NodeCollector;
 use crate::options::{Listen, Options};
 use crate::parts::{self, Parts};
 use crate::shared::Shared;
+use crate::volume::{self, Stored, Unread, VolumeRefused};
 
 /// How long to wait for room in a reactor's ring.
 const RING_PAUSE: Duration = Duration::from_millis(1);
@@ -77,6 +79,9 @@ pub enum StartError {
     /// The gossip keys cannot be used.
     #[error("gossip.keys: {0}")]
     GossipKeys(String),
+    /// The folder of its data cannot be used.
+    #[error("data: {0}")]
+    Volume(#[from] VolumeRefused),
     /// The registry has these metrics already.
     #[error("cannot register metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -93,6 +98,7 @@ impl StartError {
             Self::Definition { .. } => "invalid_definition",
             Self::Reactor(_) => "cannot_start_reactor",
             Self::GossipKeys(_) => "bad_gossip_keys",
+            Self::Volume(refused) => refused.code(),
             Self::Metrics(_) => "cannot_register_metrics",
         }
     }
@@ -171,6 +177,8 @@ pub struct Node {
     shared: Arc<Shared>,
     orders: mpsc::Sender<Order>,
     threads: Vec<JoinHandle<()>>,
+    /// Writes what durable instances do.
+    journal: Option<JournalThread>,
     /// Closes when the daemon ends.
     watcher: std::sync::mpsc::Sender<()>,
     handle: Handle,
@@ -195,7 +203,8 @@ impl Node {
         let reactors = options.reactor.threads.max(1);
         let sockets = Sockets::bind(&mut options.listen, reactors)?;
         let listen = options.listen;
-        let birth = birth(&options)?;
+        let unread = volume::open(&options)?;
+        let birth = birth(&options, unread.as_ref())?;
         let now = Instant::now();
         let (orders, order_queue) = mpsc::channel(4);
         let (failed_tx, failed) = watch::channel(None);
@@ -203,13 +212,16 @@ impl Node {
         let collector = NodeCollector::new(shared.counters.clone(), gauges::of(Arc::clone(&shared), control.counts()))?;
         registry.register(Box::new(collector))?;
         let failing = Arc::new(failed_tx);
+        // Before anything is served.
+        let begin = |unread: Unread| volume::begin(unread.volume, &shared, Arc::clone(&failing));
+        let journal = unread.map(begin).transpose()?;
         let threads = start_reactors(&shared, sockets.tcp, &failing)?;
         runtime.spawn(control::run(control, sockets.gossip, from_reactors, order_queue, failing));
         let handle = Handle { shared: Arc::clone(&shared), listen, failed, orders: orders.clone() };
         let (watcher, ends) = std::sync::mpsc::channel();
         let watched = Arc::clone(&shared);
         std::thread::Builder::new().name("beats".into()).spawn(move || beats::watch(&watched, &ends))?;
-        Ok(Self { shared, orders, threads, watcher, handle })
+        Ok(Self { shared, orders, threads, journal, watcher, handle })
     }
 
     /// A way to ask it.
@@ -243,6 +255,9 @@ impl Node {
             if thread.join().is_err() {
                 tracing::error!("a reactor had ended by a panic");
             }
+        }
+        if let Some(journal) = self.journal {
+            journal.stop();
         }
         // A full queue of orders means that the control plane is ending already.
         let _ = self.orders.try_send(Order::Stop);
@@ -380,15 +395,27 @@ fn loopback_of(mut address: SocketAddr) -> SocketAddr {
 }
 
 /// What this process gives its control plane: its files, the time as its incarnation, and what is random.
-fn birth(options: &Options) -> Result<Birth, StartError> {
+fn birth(options: &Options, unread: Option<&Unread>) -> Result<Birth, StartError> {
     let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let mut rng = rand::rng();
+    let definitions = control::load_definitions(&options.machines, &options.limits)?;
+    let mut stored = match unread {
+        Some(unread) => Stored::compile(&unread.definitions, &options.limits)?,
+        None => Vec::new(),
+    };
+    volume::keep_files(
+        definitions.iter().map(|file| &file.machine),
+        &mut stored,
+        options,
+        unread.map(|unread| &unread.volume),
+    )?;
     Ok(Birth {
         advertise: advertised(options),
         incarnation: u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX),
         seed: rng.random(),
         session: rng.random(),
-        definitions: control::load_definitions(&options.machines, &options.limits)?,
+        definitions,
+        stored,
     })
 }
 

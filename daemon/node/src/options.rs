@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use statemesh_transport::curve::OwnKeys;
 
+use statemesh_protocol::place::Tier;
+
 use crate::access::Clients;
 pub use crate::limits::Limits;
 pub use statemesh_mesh::definitions::MAX_REVISION as MAX_MACHINES_REVISION;
@@ -39,6 +41,25 @@ pub struct Options {
     /// The revision of these files, which people raise: the files of the highest revision are current in the whole mesh. `None`: they
     /// only add machines that the mesh does not know.
     pub machines_revision: Option<u64>,
+    /// What it keeps on a disk.
+    pub storage: Storage,
+}
+
+/// What a daemon keeps on a disk.
+#[derive(Clone, Debug)]
+pub struct Storage {
+    /// The folder of its volume; without one it keeps all in memory.
+    pub data: Option<PathBuf>,
+    /// Where instances of machines are kept whose definition does not say so.
+    pub durability: Tier,
+    /// Bytes of a segment of the journal. One volume has one size for good.
+    pub segment_bytes: u64,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self { data: None, durability: Tier::Memory, segment_bytes: statemesh_journal::segment::SEGMENT_BYTES }
+    }
 }
 
 impl Options {
@@ -65,6 +86,7 @@ impl Options {
             limits: Limits::default(),
             machines: Vec::new(),
             machines_revision: None,
+            storage: Storage::default(),
         }
     }
 }

@@ -23,6 +23,7 @@ pub use crate::mailbox::{Lane, ToControl};
 use crate::node::StartError;
 use crate::options::Options;
 pub use crate::shared::Shared;
+pub use crate::volume::Stored;
 pub use crate::worker::Worker;
 use crate::worker::{CHANGES, CLIENTS, PEERS};
 

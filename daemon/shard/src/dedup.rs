@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 use statemesh_engine::Status;
 use statemesh_protocol::hash::{content_hash, token_hash};
 use statemesh_protocol::image::{Input, Malformed, put_bytes};
+use statemesh_protocol::record::Token;
 use statemesh_protocol::reply::MapWriter;
 use statemesh_protocol::request::Request;
 use statemesh_protocol::run::RunId;
@@ -37,6 +38,18 @@ impl Asked {
         let body = request.event.or(request.input).unwrap_or_default();
         let fields = [request.op.as_str().as_bytes(), request.machine.as_bytes(), request.key.as_bytes(), body];
         Self { token: token_hash(token), request: fields.iter().fold(0, |hash, field| content_hash(hash, field)) }
+    }
+}
+
+impl Asked {
+    /// As a record has it.
+    pub(crate) fn token(self) -> Token {
+        Token { token: self.token.to_le_bytes(), request: self.request.to_le_bytes() }
+    }
+
+    /// What a record has.
+    pub(crate) fn of_token(token: Token) -> Self {
+        Self { token: u128::from_le_bytes(token.token), request: u64::from_le_bytes(token.request) }
     }
 }
 

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, O
 
 use crossbeam::queue::SegQueue;
 
+use statemesh_protocol::place::Mark;
+
 use crate::change::Change;
 
 /// What one reactor has to publish.
@@ -17,7 +19,7 @@ pub struct Feed {
     watched: AtomicBool,
     /// The reactor was woken, and has not looked since.
     woken: AtomicBool,
-    queue: SegQueue<Arc<Change>>,
+    queue: SegQueue<(Option<Mark>, Arc<Change>)>,
     bytes: AtomicUsize,
     dropped: AtomicU64,
 }
@@ -34,27 +36,27 @@ impl Feed {
         self.watched.store(watched, Relaxed);
     }
 
-    /// Takes out the changes that are there, in order, and says whether there are more by now: others go on adding them, and the
+    /// Takes out the changes that are there, in order, each with what must be committed before it is published, and says whether there are more by now: others go on adding them, and the
     /// reactor has other things to do. Only the reactor that owns the feed does so.
-    pub fn drain(&self, mut take: impl FnMut(Arc<Change>)) -> bool {
+    pub fn drain(&self, mut take: impl FnMut(Option<Mark>, Arc<Change>)) -> bool {
         if !self.woken.load(SeqCst) {
             return false;
         }
         // First: a change that comes after the last look wakes the reactor again.
         self.woken.store(false, SeqCst);
         for _ in 0..self.queue.len() {
-            let Some(change) = self.pop() else { break };
-            take(change);
+            let Some((mark, change)) = self.pop() else { break };
+            take(mark, change);
         }
         let more = !self.queue.is_empty();
         self.woken.fetch_or(more, SeqCst);
         more
     }
 
-    fn pop(&self) -> Option<Arc<Change>> {
-        let change = self.queue.pop()?;
+    fn pop(&self) -> Option<(Option<Mark>, Arc<Change>)> {
+        let (mark, change) = self.queue.pop()?;
         self.bytes.fetch_sub(change.bytes(), SeqCst);
-        Some(change)
+        Some((mark, change))
     }
 
     /// Changes that were dropped since the last time that somebody asked.
@@ -70,9 +72,9 @@ impl Feed {
     }
 
     /// Adds a change; says whether the reactor has to be woken for it.
-    fn push(&self, change: Arc<Change>, max: usize) -> bool {
+    fn push(&self, mark: Option<Mark>, change: Arc<Change>, max: usize) -> bool {
         self.bytes.fetch_add(change.bytes(), SeqCst);
-        self.queue.push(change);
+        self.queue.push((mark, change));
         while self.bytes.load(SeqCst) > max && self.pop().is_some() {
             self.dropped.fetch_add(1, Relaxed);
         }
@@ -105,10 +107,10 @@ impl Feeds {
         self.feeds.iter().any(Feed::is_watched)
     }
 
-    /// Gives a change to each reactor where somebody watches; `wake` takes those that had nothing to do.
-    pub(crate) fn publish(&self, change: &Arc<Change>, wake: &mut Vec<usize>) {
+    /// Gives a change to each reactor where somebody watches, with what must be committed before it is published; `wake` takes those that had nothing to do.
+    pub(crate) fn publish(&self, mark: Option<Mark>, change: &Arc<Change>, wake: &mut Vec<usize>) {
         for (reactor, feed) in self.feeds.iter().enumerate().filter(|(_, feed)| feed.is_watched()) {
-            if feed.push(Arc::clone(change), self.bytes_max) {
+            if feed.push(mark, Arc::clone(change), self.bytes_max) {
                 wake.push(reactor);
             }
         }
@@ -128,22 +130,22 @@ mod tests {
         let feeds = Feeds::new(2, 300);
         feeds.of(1).unwrap().set_watched(true);
         let mut wake = Vec::new();
-        (0..5).for_each(|n| feeds.publish(&change(n), &mut wake));
+        (0..5).for_each(|n| feeds.publish(None, &change(n), &mut wake));
         assert_eq!(wake, [1]);
         let feed = feeds.of(1).unwrap();
         assert_eq!((feed.take_dropped(), feed.bytes()), (2, 300));
         let mut left = Vec::new();
-        feed.drain(|change| left.push(change.body[0]));
+        feed.drain(|_, change| left.push(change.body[0]));
         assert_eq!((left, feed.bytes()), (vec![2, 3, 4], 0));
-        feeds.publish(&change(9), &mut wake);
+        feeds.publish(None, &change(9), &mut wake);
         assert_eq!(wake, [1, 1], "it has to look again");
         // Others go on adding what it publishes.
         let mut taken = 0;
-        let more = feed.drain(|_| {
+        let more = feed.drain(|_, _| {
             taken += 1;
-            feeds.publish(&change(8), &mut Vec::new());
+            feeds.publish(None, &change(8), &mut Vec::new());
         });
-        assert!(taken == 1 && more && !feed.drain(|_| ()));
+        assert!(taken == 1 && more && !feed.drain(|_, _| ()));
         assert!(feeds.of(0).unwrap().pop().is_none(), "nobody watches there");
     }
 }

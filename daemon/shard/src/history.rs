@@ -128,20 +128,25 @@ impl History {
         })
     }
 
+    /// Appends the bytes of the transitions behind this seq, as they go on a disk: as [`History::encode`] has them, at the daemon's time 0.
+    pub(crate) fn encode_since(&self, machine: &Machine, seq: Option<u64>, out: &mut Vec<u8>) {
+        let is_new = |past: &Past<'_>| seq.is_none_or(|seq| past.seq > seq);
+        encode(|| self.read(machine).filter(is_new), 0, out);
+    }
+
+    /// Adds the transitions that [`History::encode_since`] wrote, keeping the last `max`.
+    ///
+    /// # Errors
+    /// The bytes are none of ours, or of another definition.
+    pub(crate) fn take_in(&mut self, machine: &Machine, input: &mut Input<'_>, max: usize) -> Result<(), Malformed> {
+        self.add(machine, input, 0, max)
+    }
+
     /// Appends the bytes for another daemon: ages instead of times, since it has a clock of its own, and the names of
     /// events, since another release may number them otherwise. How each came about is behind all of them, if there is anything to say: a
     /// release that knows nothing of that reads what is before it.
     pub(crate) fn encode(&self, machine: &Machine, now: u64, out: &mut Vec<u8>) {
-        out.extend_from_slice(&u32::try_from(self.len()).unwrap_or(0).to_le_bytes());
-        for past in self.read(machine) {
-            out.extend_from_slice(&past.seq.to_le_bytes());
-            out.extend_from_slice(&signed(now).saturating_sub(past.at).to_le_bytes());
-            put_bytes(out, past.event.as_bytes());
-            put_bytes(out, past.configuration);
-        }
-        if self.read(machine).any(|past| past.how.is_some()) {
-            out.extend(self.read(machine).map(|past| How::byte(past.how)));
-        }
+        encode(|| self.read(machine), now, out);
     }
 
     /// Reads what [`History::encode`] wrote, keeping the last `max` transitions.
@@ -149,6 +154,12 @@ impl History {
     /// # Errors
     /// The bytes are none of ours, or of another definition.
     pub(crate) fn decode(machine: &Machine, input: &mut Input<'_>, now: u64, max: usize) -> Result<Self, Malformed> {
+        let mut history = Self::default();
+        history.add(machine, input, now, max)?;
+        Ok(history)
+    }
+
+    fn add(&mut self, machine: &Machine, input: &mut Input<'_>, now: u64, max: usize) -> Result<(), Malformed> {
         let mut all = Vec::new();
         for _ in 0..input.u32()? {
             let (seq, age) = (input.u64()?, i64::from_le_bytes(*input.array()?));
@@ -163,16 +174,29 @@ impl History {
                 past.how = How::of_byte(input.byte()?);
             }
         }
-        let mut history = Self::default();
         let mut record = Vec::new();
         for past in all {
             record.clear();
             put_head(past.seq, past.at, &mut record);
             put_event(machine, past.event, past.how, &mut record);
             record.extend_from_slice(past.configuration);
-            history.append(machine, &record, max);
+            self.append(machine, &record, max);
         }
-        Ok(history)
+        Ok(())
+    }
+}
+
+/// Appends the bytes of these transitions for another daemon, or another life of this one.
+fn encode<'a, I: Iterator<Item = Past<'a>>>(all: impl Fn() -> I, now: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(&u32::try_from(all().count()).unwrap_or(0).to_le_bytes());
+    for past in all() {
+        out.extend_from_slice(&past.seq.to_le_bytes());
+        out.extend_from_slice(&signed(now).saturating_sub(past.at).to_le_bytes());
+        put_bytes(out, past.event.as_bytes());
+        put_bytes(out, past.configuration);
+    }
+    if all().any(|past| past.how.is_some()) {
+        out.extend(all().map(|past| How::byte(past.how)));
     }
 }
 

@@ -17,6 +17,7 @@ pub mod fuzzing;
 mod history;
 mod instance;
 mod lives;
+mod log;
 pub mod machines;
 mod marks;
 mod named;
@@ -33,11 +34,12 @@ pub use change::Change;
 pub use feed::{Feed, Feeds};
 pub use filter::{BadFilter, Filter};
 pub use lives::Origin;
+pub use log::Log;
 pub use marks::{ConflictReason, KeyMark};
 pub use named::Unknown;
 pub use shards::{
-    Bounds, Counts, Fresh, Group, HandedOff, Job, KeyNote, Kind, KnownKey, Line, LostLife, Outcome, Page, Place,
-    Received, Rules, Run, Shard, Shards, State, Waiter, Walk,
+    Bounds, Counts, Damaged, Fresh, Group, HandedOff, Job, KeyNote, Kind, KnownKey, Line, LostLife, Outcome, Page,
+    Place, Received, Rules, Run, Shard, Shards, State, Waiter, Walk,
 };
 pub use stages::{Begun, Clock, Stage, Stopwatch};
 pub use until::{BadUntil, Until};

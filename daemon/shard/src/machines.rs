@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use parking_lot::RwLock;
 use statemesh_engine::Machine;
+use statemesh_protocol::place::Tier;
 
 /// Content hash of a definition.
 pub type Hash = [u8; 32];
@@ -22,6 +23,8 @@ pub struct Version {
     pub number: u64,
     /// The compiled tables.
     pub machine: Arc<Machine>,
+    /// Where instances of this name are kept.
+    pub tier: Tier,
     /// Instances of all versions of this name on this daemon.
     instances: Arc<AtomicU64>,
 }
@@ -30,7 +33,7 @@ impl Version {
     /// A version of a machine. Which number it has, the mesh decides.
     #[must_use]
     pub fn new(name: Arc<str>, hash: Hash, number: u64, machine: Arc<Machine>) -> Self {
-        Self { name, hash, number, machine, instances: Arc::default() }
+        Self { name, hash, number, machine, tier: Tier::Memory, instances: Arc::default() }
     }
 
     /// Instances of all versions of this name on this daemon.
@@ -72,9 +75,17 @@ pub struct Table {
     current: Buckets<Arc<str>>,
     by_hash: Buckets<Hash>,
     versions: u32,
+    /// The names whose tier is another one than memory.
+    tiers: Arc<BTreeMap<Arc<str>, Tier>>,
 }
 
 impl Table {
+    /// Where instances of this name are kept.
+    #[must_use]
+    pub fn tier(&self, name: &str) -> Tier {
+        self.tiers.get(name).copied().unwrap_or_default()
+    }
+
     /// The version that new instances of this machine take.
     #[must_use]
     pub fn by_name(&self, name: &str) -> Option<&Arc<Version>> {
@@ -153,6 +164,14 @@ impl Machines {
         Arc::clone(&self.table.read())
     }
 
+    /// Instances of this name are kept there. A name has one tier for good, which is said before its first version is added.
+    pub fn set_tier(&self, name: &str, tier: Tier) {
+        let mut slot = self.table.write();
+        let mut table = Table::clone(&slot);
+        Arc::make_mut(&mut table.tiers).insert(name.into(), tier);
+        *slot = Arc::new(table);
+    }
+
     /// Adds a version, which new instances take from now on if it is the newest of its name: whether it is. Of those with the
     /// same number the hash decides, as everywhere in the mesh.
     pub fn add(&self, version: Version) -> bool {
@@ -160,7 +179,8 @@ impl Machines {
         let mut table = Table::clone(&slot);
         // Whatever version of this name came first was current then.
         let instances = table.by_name(&version.name).map_or_else(Arc::default, |known| Arc::clone(&known.instances));
-        let version = Arc::new(Version { instances, ..version });
+        let tier = table.tier(&version.name);
+        let version = Arc::new(Version { instances, tier, ..version });
         let is_new = table.by_hash.insert(&version.hash, version.hash, Arc::clone(&version));
         table.versions = table.versions.saturating_add(u32::from(is_new));
         let age = |version: &Version| (version.number, version.hash);

@@ -15,7 +15,7 @@ use statemesh_protocol::error::ErrorCode;
 use statemesh_protocol::key_index::{Key, KeyState};
 use statemesh_protocol::peer::frame::Path;
 use statemesh_protocol::peer::ownership::HandoffNumber;
-use statemesh_protocol::place::Mark;
+use statemesh_protocol::place::{self, Mark};
 use statemesh_protocol::run::RunId;
 use statemesh_protocol::tenure::{Tenure, Tenures, Trail};
 
@@ -25,6 +25,7 @@ use crate::dues::Dues;
 use crate::feed::Feeds;
 use crate::instance::Entry;
 use crate::lives::{Lives, Origin};
+use crate::log::Log;
 use crate::machines::Machines;
 use crate::marks::Marks;
 use crate::removed::Removed;
@@ -37,6 +38,8 @@ mod keys;
 mod merging;
 mod moving;
 mod ops;
+mod recording;
+mod recovery;
 mod removing;
 mod replies;
 mod timers;
@@ -47,6 +50,8 @@ use interest::Interests;
 pub use interest::Waiter;
 use merging::Merging;
 pub use moving::{HandedOff, Received};
+use recording::OnDisk;
+pub use recovery::Damaged;
 use removing::Restating;
 use timers::Timers;
 pub use walk::{Bounds, Group, Kind, Line, Page, Place, Walk};
@@ -161,13 +166,26 @@ pub struct Shards {
     feeds: Arc<Feeds>,
     dues: Arc<Dues>,
     origin: Origin,
+    partitions: u16,
+    log: Option<Arc<Log>>,
 }
 
 impl Shards {
-    /// Empty shards, whose changes so many reactors publish.
+    /// Empty shards, whose changes so many reactors publish, and which keep all in memory.
     pub fn new(machines: &Arc<Machines>, rules: Rules, reactors: usize, origin: Origin) -> Self {
+        Self::with_log(machines, rules, reactors, origin, None)
+    }
+
+    /// The same, of a daemon with a volume: what durable instances do goes into this log.
+    pub fn with_log(
+        machines: &Arc<Machines>,
+        rules: Rules,
+        reactors: usize,
+        origin: Origin,
+        log: Option<Arc<Log>>,
+    ) -> Self {
         let partitions = rules.partitions;
-        let count = SHARDS.min(usize::from(partitions.max(1)));
+        let count = Self::count_of(partitions);
         let instances = Arc::new(AtomicUsize::new(0));
         let [removed, marks] = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
         let feeds = Arc::new(Feeds::new(reactors, rules.feed_bytes));
@@ -179,6 +197,7 @@ impl Shards {
             dues: Arc::clone(&dues),
             instances: Arc::clone(&instances),
             feeds: Arc::clone(&feeds),
+            log: log.clone(),
         };
         let shards = (0..count)
             .map(|index| {
@@ -202,7 +221,7 @@ impl Shards {
                 Shard { index, state: Combining::new(state, INBOX), dues: Arc::clone(&dues) }
             })
             .collect();
-        Self { shards, instances, removed, marks, feeds, dues, origin }
+        Self { shards, instances, removed, marks, feeds, dues, origin, partitions, log }
     }
 
     /// The shard of a partition.
@@ -246,9 +265,32 @@ impl Shards {
         self.marks.load(Relaxed)
     }
 
-    /// How far each place has come that has something to commit. In memory there is none.
-    pub fn committed(&self) -> impl Iterator<Item = Mark> {
-        std::iter::empty()
+    /// How far a place has come. In memory there is nothing to commit.
+    pub fn committed(&self, place: place::Place) -> Mark {
+        let index = self.log.as_ref().map_or(u64::MAX, |log| log.committed(place.partition));
+        Mark { place, index }
+    }
+
+    /// How many shards a daemon has whose mesh has so many partitions.
+    #[must_use]
+    pub fn count_of(partitions: u16) -> usize {
+        SHARDS.min(usize::from(partitions.max(1)))
+    }
+
+    /// The partitions of the shard of this number.
+    pub fn partitions_of(&self, shard: usize) -> impl Iterator<Item = u16> {
+        let first = u16::try_from(shard).unwrap_or(u16::MAX);
+        (first..self.partitions).step_by(self.shards.len().max(1))
+    }
+
+    /// How many shards there are.
+    pub fn count(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Where the records of durable instances go, if there is a volume.
+    pub fn log(&self) -> Option<&Arc<Log>> {
+        self.log.as_ref()
     }
 
     /// What the reactors have to publish.
@@ -304,6 +346,8 @@ struct Part {
     tenures: Tenures,
     /// What is known of another copy that is being merged into it.
     merging: Merging,
+    /// How far its durable instances have come.
+    on_disk: OnDisk,
 }
 
 /// What the shards of a daemon have in common.
@@ -317,6 +361,8 @@ struct Daemon {
     /// Instances of all shards.
     instances: Arc<AtomicUsize>,
     feeds: Arc<Feeds>,
+    /// Where records of durable instances go; without a volume there are none.
+    log: Option<Arc<Log>>,
 }
 
 /// What a shard's holder may change.
@@ -455,8 +501,8 @@ pub struct Run {
     pub sooner_timer: Option<usize>,
     /// Reactors that have changes to publish, once the shard is let go.
     pub publish: Vec<usize>,
-    /// Changes that wait for their marks ([`crate::Waits`]).
-    pub held: Vec<(Mark, Arc<Change>)>,
+    /// There are records for the journal.
+    pub recorded: bool,
     /// Who hears of the next change of the instance that the request is about that runs now.
     pub waiter: Option<Waiter>,
     /// Requests that wait for an instance that has changed.
@@ -478,6 +524,8 @@ struct StepOutput {
     changes: Vec<Arc<Change>>,
     /// For what is encoded in between.
     scratch: Vec<u8>,
+    /// It is about a durable instance: what leaves must be committed first.
+    is_durable: bool,
 }
 
 /// What runs counted.
@@ -541,7 +589,7 @@ impl Run {
             watch: None,
             sooner_timer: None,
             publish: Vec::new(),
-            held: Vec::new(),
+            recorded: false,
             waiter: None,
             woken: Vec::new(),
             wants_room: false,

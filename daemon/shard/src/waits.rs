@@ -11,6 +11,8 @@ use statemesh_protocol::place::{Mark, Place};
 #[derive(Debug)]
 pub struct Waits<T> {
     places: BTreeMap<Place, Waiting<T>>,
+    /// How many exits wait.
+    len: usize,
 }
 
 #[derive(Debug)]
@@ -21,7 +23,7 @@ struct Waiting<T> {
 
 impl<T> Default for Waits<T> {
     fn default() -> Self {
-        Self { places: BTreeMap::new() }
+        Self { places: BTreeMap::new(), len: 0 }
     }
 }
 
@@ -43,7 +45,13 @@ impl<T> Waits<T> {
         // A read waits for the last change of its instance, which may be older than the last one of the place.
         let at = place.exits.partition_point(|(index, _)| *index <= mark.index);
         place.exits.insert(at, (mark.index, exit));
+        self.len += 1;
         None
+    }
+
+    /// The places for which something waits.
+    pub fn places(&self) -> impl Iterator<Item = Place> {
+        self.places.iter().filter(|(_, waiting)| !waiting.exits.is_empty()).map(|(place, _)| *place)
     }
 
     /// A place has come as far as `mark`: what may leave now, in order.
@@ -51,25 +59,29 @@ impl<T> Waits<T> {
         let place = self.places.entry(mark.place).or_insert_with(|| Waiting { committed: 0, exits: VecDeque::new() });
         place.committed = place.committed.max(mark.index);
         let ready = place.exits.partition_point(|(index, _)| *index <= place.committed);
+        self.len -= ready;
         place.exits.drain(..ready).map(|(_, exit)| exit).collect()
     }
 
     /// A place is no longer served here: what waited for it, whose outcome is not known.
     pub fn void(&mut self, place: Place) -> Vec<T> {
         let waiting = self.places.remove(&place);
-        waiting.into_iter().flat_map(|waiting| waiting.exits).map(|(_, exit)| exit).collect()
+        let exits: Vec<T> = waiting.into_iter().flat_map(|waiting| waiting.exits).map(|(_, exit)| exit).collect();
+        self.len -= exits.len();
+        exits
     }
 
     /// How many exits wait.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.places.values().map(|place| place.exits.len()).sum()
+    pub const fn len(&self) -> usize {
+        self.len
     }
 
     /// Whether nothing waits.
+    #[inline]
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
     }
 }
 

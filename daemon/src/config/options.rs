@@ -8,7 +8,8 @@ use crate::kind::{bytes, count, key, span};
 use statemesh_gateway::Settings as Gateway;
 use statemesh_gateway::tls::Files;
 use statemesh_node::limits::{Limits, Unit, Value};
-use statemesh_node::options::{Discovery, Listen, Options, Reactor, Security};
+use statemesh_node::options::{Discovery, Listen, Options, Reactor, Security, Storage};
+use statemesh_protocol::place::Tier;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -93,6 +94,7 @@ impl Config {
             security: self.security()?,
             reactor: Reactor { threads: self.size("reactor.threads")?, spin: self.spin()? },
             limits: self.limits()?,
+            storage: self.storage()?,
             machines: self.items("machines").iter().map(PathBuf::from).collect(),
             machines_revision: self.optional("machines_revision"),
         })
@@ -213,6 +215,23 @@ impl Config {
                 Unit::Count { .. } | Unit::Bytes { .. } => Value::Number(self.number(row.key)?),
             })
         })
+    }
+
+    fn storage(&self) -> Result<Storage, Failure> {
+        let durability = match self.text("durability") {
+            Some("disk") => Tier::Disk,
+            Some("replicated") => {
+                let message = "durability: \"replicated\" is not supported yet: this version keeps instances in memory, or on one daemon's disk";
+                return Err(Failure::usage(message).hint("write disk or memory"));
+            }
+            _ => Tier::Memory,
+        };
+        let data = self.path("data");
+        if durability == Tier::Disk && data.is_none() {
+            return Err(Failure::usage("durability is disk, and the daemon has no folder for its data")
+                .hint("give it one: --data DIR, STATEMESH_DATA, or data in the file"));
+        }
+        Ok(Storage { data, durability, ..Storage::default() })
     }
 
     fn logs(&self) -> Logs {

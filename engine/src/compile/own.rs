@@ -4,7 +4,7 @@ use super::Compiler;
 use crate::definition::diagnostics::{Severity, did_you_mean};
 use crate::definition::json_pos::{Member, Node};
 use crate::definition::keys;
-use crate::machine::{Faults, OwnSettings};
+use crate::machine::{Durability, Faults, OwnSettings};
 use statemesh_expr::Value;
 
 /// For ever.
@@ -43,6 +43,11 @@ impl<'d> Compiler<'d> {
         if node.get("faults").and_then(Node::as_str) == Some("fail") {
             settings.faults = Faults::Fail;
         }
+        settings.durability = match node.get("durability").and_then(Node::as_str) {
+            Some("memory") => Some(Durability::Memory),
+            Some("disk") => Some(Durability::Disk),
+            _ => None,
+        };
         settings.keep_ms = node.get("keep").and_then(Node::as_str).and_then(time);
         settings.engine_events = node.get("engineEvents").is_some_and(|value| value.to_value() == Value::Bool(true));
         settings

@@ -131,7 +131,12 @@ const fn own(name: &'static str, honoured: &'static [&'static str], about: &'sta
 
 /// All that is planned has its name here, so that a document for a later version is refused rather than misread.
 pub(crate) const OWN: &[OwnKey] = &[
-    own("durability", &[r#""memory""#], "Where instances are kept: in memory."),
+    own(
+        "durability",
+        &[r#""memory""#, r#""disk""#],
+        "Where instances are kept: `memory`, or `disk`, where what was acknowledged outlives the daemon's process. It belongs to the machine's \
+         id: its first definition decides. Without it the daemon's setting `durability` says so.",
+    ),
     own("timers", &[r#"{"catchUp":"late"}"#], "A timer that is overdue fires once, as soon as it can."),
     own("journal", &["false"], "Whether payloads of events are kept."),
     OwnKey {

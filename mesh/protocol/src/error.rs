@@ -76,6 +76,10 @@ codes! {
     OutputTooLarge "output_too_large" Fix "The reply, or what the step would publish, has more bytes than `limits.output_bytes`; the instance stays as it was.";
     Forbidden "forbidden" Fix "The client's key may not do this; the message says what it lacks.";
     ReservedEvent "reserved_event" Fix "The event is one of the engine's own (`xstate.*`): it needs the right `engine`, or a machine that takes them from clients.";
+    DurabilityFixed "durability_fixed" Fix "The machine's id has another durability, which its first definition decided; nothing was done.";
+    StorageDamaged "storage_damaged" Fix "Records of the key's place are missing on the daemon's volume: nothing of it is served, and no instance begins anew, until the volume is restored.";
+    StorageFull "storage_full" Retry "The daemon's volume has no room for new events of durable machines, or is slower than they come; reads go on.";
+    StorageFailed "storage_failed" RetryWithDedup "The daemon's volume failed: nothing durable is acknowledged any more, and the daemon ends.";
     LimitExceeded "limit_exceeded" Retry "A bound of the daemon is reached; the message names it.";
     Moving "moving" Retry "The key's partition is moving: too many requests wait for it already, this one has waited for too long, or with `forward` false nobody serves it just now.";
     Moved "moved" RetryElsewhere "Another daemon serves the key: `owner`, at `address`; the request said `forward: false`, and was not passed on.";

@@ -8,6 +8,19 @@ pub enum Tier {
     /// Instances are in memory only: they move with their partition, and go with their owner.
     #[default]
     Memory,
+    /// One volume has them: what was acknowledged outlives the process.
+    Disk,
+}
+
+impl Tier {
+    /// As definitions, settings and replies name it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Disk => "disk",
+        }
+    }
 }
 
 /// A partition of a tier: what is owned, moved and counted as one.
@@ -24,6 +37,12 @@ impl Place {
     #[must_use]
     pub const fn memory(partition: Partition) -> Self {
         Self { tier: Tier::Memory, partition }
+    }
+
+    /// A partition's place on this daemon's disk.
+    #[must_use]
+    pub const fn disk(partition: Partition) -> Self {
+        Self { tier: Tier::Disk, partition }
     }
 }
 

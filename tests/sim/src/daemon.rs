@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use statemesh_mesh::discovery::{Question, Records};
-use statemesh_node::options::{Discovery, Limits, Listen, Options, Reactor as Threads, Security};
+use statemesh_node::options::{Discovery, Limits, Listen, Options, Reactor as Threads, Security, Storage};
 use statemesh_node::parts::{
     self, Birth, Clock, Control, Done, Output, Parts, Shared, ToControl, Unanswered, Wake, Worker,
 };
@@ -157,6 +157,8 @@ impl Daemon {
             limits,
             machines: Vec::new(),
             machines_revision: self.setup.machines_revision,
+            // All is in memory: a daemon with a volume is alone in this version.
+            storage: Storage::default(),
         }
     }
 
@@ -209,6 +211,7 @@ impl Daemon {
             seed: dice.bits(),
             session,
             definitions: parts::compile_definitions(sources, limits)?,
+            stored: Vec::new(),
         })
     }
 

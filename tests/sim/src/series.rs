@@ -217,9 +217,13 @@ fn page_of(sum: &Sum) -> String {
     page
 }
 
-/// Codes that few seeds bring about, or none: they ask for keys, for what this build does not have, or for a fault of the daemon; or
-/// for a daemon that joins, leaves or finds no link for longer than a request waits.
+/// Codes that few seeds bring about, or none: they ask for keys, for a volume, for what this build does not have, or for a fault of the
+/// daemon; or for a daemon that joins, leaves or finds no link for longer than a request waits.
 const UNSEEN: &[ErrorCode] = &[
+    ErrorCode::DurabilityFixed,
+    ErrorCode::StorageDamaged,
+    ErrorCode::StorageFull,
+    ErrorCode::StorageFailed,
     ErrorCode::Forbidden,
     ErrorCode::Unsupported,
     ErrorCode::Internal,

@@ -3,14 +3,17 @@
 
 use std::sync::Arc;
 
-use statemesh_engine::{Diagnostic, Machine, Value};
+use statemesh_engine::{Diagnostic, Durability, Machine, Value};
 use statemesh_protocol::error::ErrorCode;
 use statemesh_protocol::peer::body::Body;
 use statemesh_protocol::peer::definition::{Definition, DefinitionHash};
+use statemesh_protocol::place::Tier;
 use statemesh_protocol::reply::{Encoding, MapWriter, write_error};
 use statemesh_protocol::request::{Refusal, Request};
 
 use statemesh_shard::write_value;
+
+use crate::volume::conflict;
 
 /// A whole reply, and the error that it tells.
 pub(super) type Reply = (Vec<u8>, Option<ErrorCode>);
@@ -20,6 +23,8 @@ pub(super) type Reply = (Vec<u8>, Option<ErrorCode>);
 pub(super) struct Good {
     pub(super) machine: Arc<Machine>,
     pub(super) warnings: Vec<Diagnostic>,
+    /// The tier that was asked for beside the document.
+    pub(super) asked: Option<Tier>,
 }
 
 /// Compiles the definition of a request; the error is the whole reply.
@@ -42,11 +47,12 @@ pub(super) fn compile(request: &Request<'_>, shared: &crate::shared::Shared) -> 
         map.end();
         (reply, Some(ErrorCode::InvalidDefinition))
     };
-    check_durability(request).map_err(|refusal| {
+    let refuse = |refusal: Refusal<'_>| {
         let mut reply = Vec::new();
         write_error(&mut reply, request.encoding, refusal.id, refusal.code, &refusal.message, refusal.hint);
         (reply, Some(refusal.code))
-    })?;
+    };
+    let asked = asked_durability(request).map_err(refuse)?;
     let given = request.define.definition.unwrap_or_default();
     let json = match request.encoding {
         Encoding::Json => given.to_vec(),
@@ -61,7 +67,14 @@ pub(super) fn compile(request: &Request<'_>, shared: &crate::shared::Shared) -> 
     let table = shared.machines.table();
     let resolve = |name: &str| table.by_name(name).map(|version| Arc::clone(&version.machine));
     match Machine::compile(&json, &shared.options.limits.of_engine(), &resolve) {
-        Ok(compiled) => Ok(Good { machine: compiled.machine, warnings: compiled.warnings }),
+        Ok(compiled) => match conflict(&compiled.machine, asked) {
+            None => Ok(Good { machine: compiled.machine, warnings: compiled.warnings, asked }),
+            Some((document, asked)) => {
+                let (asked, document) = (asked.as_str(), document.as_str());
+                let message = format!("options.durability is \"{asked}\", and the definition says \"{document}\"");
+                Err(refuse(Refusal::new(request.id, ErrorCode::WrongType, message, "say it in one of the two")))
+            }
+        },
         Err(diagnostics) => Err(fail(&first_error(&diagnostics), &diagnostics)),
     }
 }
@@ -105,6 +118,9 @@ pub(super) fn compile_received(
     let resolve = |name: &str| Some(Arc::clone(&table.by_hash(body.child(name)?)?.machine));
     let compiled = Machine::compile(body.source, &shared.options.limits.of_engine(), &resolve);
     let machine = compiled.map_err(|diagnostics| WhyNot::for_good(first_error(&diagnostics)))?.machine;
+    if machine.durability() == Some(Durability::Disk) {
+        return Err(WhyNot::for_good("durability \"disk\" is kept by a daemon that is alone, and this one is not"));
+    }
     if *machine.hash() != definition.hash || machine.id() != definition.machine {
         return Err(WhyNot::for_good("it compiles to another machine here: do all daemons run the same release?"));
     }
@@ -116,10 +132,10 @@ fn first_error(diagnostics: &[Diagnostic]) -> String {
     diagnostics.iter().find(|diagnostic| diagnostic.is_error()).map(ToString::to_string).unwrap_or_default()
 }
 
-/// Refuses what would not be kept: a machine that is to survive its owner must not be held in memory alone.
-fn check_durability<'a>(request: &Request<'a>) -> Result<(), Refusal<'a>> {
+/// The tier that a request asks for beside its document.
+fn asked_durability<'a>(request: &Request<'a>) -> Result<Option<Tier>, Refusal<'a>> {
     let Some(options) = request.define.options else {
-        return Ok(());
+        return Ok(None);
     };
     let limits = statemesh_expr::Limits::default();
     let value = match request.encoding {
@@ -131,12 +147,13 @@ fn check_durability<'a>(request: &Request<'a>) -> Result<(), Refusal<'a>> {
         return refuse(ErrorCode::WrongType, "\"options\" must be a map".into(), "e.g. {\"durability\":\"memory\"}");
     };
     match map.get("durability") {
-        None => Ok(()),
-        Some(Value::Str(durability)) if durability == "memory" => Ok(()),
-        Some(Value::Str(durability)) if ["disk", "replicated"].contains(&durability.as_str()) => refuse(
+        None => Ok(None),
+        Some(Value::Str(durability)) if durability == "memory" => Ok(Some(Tier::Memory)),
+        Some(Value::Str(durability)) if durability == "disk" => Ok(Some(Tier::Disk)),
+        Some(Value::Str(durability)) if durability == "replicated" => refuse(
             ErrorCode::Unsupported,
-            format!("options.durability \"{durability}\": this version keeps instances in memory only"),
-            "leave it out, or say \"memory\", and keep elsewhere what must outlive its daemon",
+            "options.durability \"replicated\": this version keeps instances in memory, or on one daemon's disk".into(),
+            "say \"disk\" or \"memory\"",
         ),
         Some(_) => refuse(
             ErrorCode::WrongType,

@@ -10,7 +10,6 @@ use statemesh_mesh::definitions::{self, DefineError, File};
 use statemesh_protocol::error::ErrorCode;
 use statemesh_protocol::identity::MemberName;
 use statemesh_protocol::peer::PeerMessage;
-use statemesh_protocol::peer::body::Body;
 use statemesh_protocol::peer::definition::{Definition, DefinitionHash, DefinitionMessage, VersionId};
 use statemesh_protocol::reply::{MapWriter, write_error, write_str};
 
@@ -18,6 +17,7 @@ use super::compile::{Good, Reply, WhyNot};
 use super::work::{Asked, Done, Finished, Line, Requested, Work};
 use super::{Control, Output};
 use crate::mailbox::Command;
+use crate::volume::body_of;
 use statemesh_shard::machines::Version;
 use statemesh_shard::write_value;
 
@@ -43,6 +43,10 @@ pub(super) struct Definitions {
     pending: BTreeMap<DefinitionHash, BTreeSet<(MemberName, u64)>>,
     /// Versions that do not compile here.
     incomplete: BTreeMap<DefinitionHash, Incomplete>,
+    /// There are durable machines, or one is about to be defined: this daemon stays alone.
+    pub(super) are_durable: bool,
+    /// It was said that another one is not heard.
+    pub(super) has_said_so: bool,
 }
 
 /// A version that does not compile here (yet).
@@ -55,12 +59,6 @@ struct Incomplete {
 /// Bytes of a reason that is sent to another member.
 const REASON_BYTES: usize = 500;
 
-/// The body of a compiled machine.
-pub(super) fn body_of(machine: &Machine) -> Vec<u8> {
-    let children = machine.children().map(|(name, child)| (name, *child.hash())).collect();
-    Body::new(children, machine.source()).encode()
-}
-
 impl Definitions {
     /// None yet. They may have so many bytes.
     pub(super) fn new(max_bytes: usize) -> Self {
@@ -72,6 +70,8 @@ impl Definitions {
             received: Line::default(),
             pending: BTreeMap::new(),
             incomplete: BTreeMap::new(),
+            are_durable: false,
+            has_said_so: false,
         }
     }
 
@@ -117,6 +117,22 @@ impl Definitions {
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.known.next_deadline()
     }
+
+    /// A definition that a client asked for is settled: the next one may begin.
+    pub(super) fn done(&mut self) {
+        self.requests.done();
+    }
+
+    /// Takes a version that this daemon had in its life before.
+    pub(super) fn take_back(
+        &mut self,
+        name: &str,
+        hash: DefinitionHash,
+        body: Vec<u8>,
+        now: Instant,
+    ) -> Result<(), DefineError> {
+        self.known.define(name, hash, body, [], now).map(|_| ())
+    }
 }
 
 impl Control {
@@ -138,12 +154,14 @@ impl Control {
     /// A piece of work is done: the next one of its line may begin.
     pub(super) fn work_done(&mut self, Done(finished): Done, now: Instant) {
         match finished {
-            Finished::Defined { asked, result } => {
+            Finished::Defined { asked, result: Ok(good) } => self.settle_tier(asked, good, now),
+            Finished::Defined { asked, result: Err(reply) } => {
                 self.definitions.requests.done();
-                match result {
-                    Ok(good) => self.push(asked, good, now),
-                    Err(reply) => self.reply(&asked, reply),
-                }
+                self.reply(&asked, reply);
+            }
+            Finished::Kept { asked, good, result } => {
+                self.definitions.requests.done();
+                self.kept(asked, good, result, now);
             }
             Finished::Received { machine, hash, result } => {
                 self.definitions.received.done();
@@ -173,7 +191,7 @@ impl Control {
     }
 
     /// Gives a definition to every live member; one to which there is no link yet gets it as soon as there is one.
-    fn push(&mut self, asked: Asked, good: Good, now: Instant) {
+    pub(super) fn push(&mut self, asked: Asked, good: Good, now: Instant) {
         let machine = &good.machine;
         let (name, hash, compiled) = (machine.id().to_owned(), *machine.hash(), Arc::clone(machine));
         let live: Vec<MemberName> = self.live().cloned().collect();
@@ -195,7 +213,7 @@ impl Control {
         }
     }
 
-    fn reply(&mut self, asked: &Asked, (reply, error): Reply) {
+    pub(super) fn reply(&mut self, asked: &Asked, (reply, error): Reply) {
         self.outbox.tell(asked.reactor, Command::Reply { correlation: asked.correlation, reply, error });
     }
 
@@ -232,7 +250,7 @@ impl Control {
         self.begin_work(now);
     }
 
-    fn follow_definitions(&mut self) {
+    pub(super) fn follow_definitions(&mut self) {
         let mut changed = false;
         while let Some(output) = self.definitions.known.poll() {
             self.reports.decided("definitions", output.name());
@@ -358,6 +376,7 @@ impl Control {
         }
         map.bool("ok", true)
             .str("machine", good.machine.id())
+            .str("durability", self.shared.machines.table().tier(good.machine.id()).as_str())
             .str("hash", &statemesh_shard::machines::hex(good.machine.hash()))
             .uint("version", definitions::count_of(number))
             .uint("members", have as u64 + 1);

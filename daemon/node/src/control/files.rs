@@ -8,8 +8,8 @@ use statemesh_mesh::definitions::File;
 use statemesh_protocol::identity::MemberName;
 
 use super::Control;
-use super::define::body_of;
 use super::load::Loaded;
+use crate::volume::body_of;
 
 /// How long those are waited for that have no link or say nothing, once one member has told what the mesh has.
 const LISTS_PATIENCE: Duration = Duration::from_secs(3);

@@ -12,7 +12,7 @@ use crate::node::StartError;
 /// A definition that is given at start.
 #[derive(Debug)]
 pub struct Loaded {
-    pub(super) machine: Arc<Machine>,
+    pub(crate) machine: Arc<Machine>,
 }
 
 /// Loads the definitions of files, and of folders: their `*.json`, or the `machine.json` of each folder in them.

@@ -25,6 +25,9 @@ const LAST_ANSWERS: Duration = Duration::from_secs(1);
 impl Control {
     pub(super) fn datagram(&mut self, sealed: &[u8], from: SocketAddr, now: Instant) {
         self.gossip.received();
+        if self.stays_alone(from) {
+            return;
+        }
         if self.heard_notice(sealed, from, now) {
             return;
         }

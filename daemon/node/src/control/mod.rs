@@ -10,6 +10,7 @@ mod compile;
 mod counts;
 mod define;
 mod discover;
+mod durable;
 mod files;
 mod gossip;
 mod gossip_rejections;
@@ -62,6 +63,7 @@ use crate::beats::Loop;
 use crate::mailbox::{Lane, ToControl};
 use crate::node::{LeaveReport, StartError};
 use crate::shared::Shared;
+use crate::volume::Stored;
 
 /// What a control plane is given at its start, beside the daemon's options.
 #[derive(Debug)]
@@ -76,6 +78,8 @@ pub struct Birth {
     pub session: [u8; 16],
     /// Definitions that are given at start.
     pub definitions: Vec<Loaded>,
+    /// Definitions of durable machines, the oldest first.
+    pub stored: Vec<Stored>,
 }
 
 /// Everything that can wake the control plane.
@@ -199,6 +203,7 @@ impl Control {
             shared,
         };
         control.keep_files(birth.definitions);
+        control.restore(birth.stored, now);
         control.regreet();
         control.publish_view();
         Ok(control)

@@ -86,7 +86,14 @@ impl Plane {
 
     fn named(name: &str, ip: Ipv4Addr, discovery: Discovery, dns: Dns, now: Instant) -> Self {
         let session = [name.as_bytes()[0]; 16];
-        let birth = Birth { advertise: ip.into(), incarnation: 1, seed: 1, session, definitions: Vec::new() };
+        let birth = Birth {
+            advertise: ip.into(),
+            incarnation: 1,
+            seed: 1,
+            session,
+            definitions: Vec::new(),
+            stored: Vec::new(),
+        };
         let options = Options { name: name.into(), ..options(discovery) };
         let Parts { shared, control, .. } = Parts::new(options, birth, now).unwrap();
         let (sent, replies, said) = (Vec::new(), Vec::new(), Vec::new());

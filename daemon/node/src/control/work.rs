@@ -2,6 +2,7 @@
 //! gives it away as a value, and takes the result as one.
 
 use std::collections::VecDeque;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
@@ -27,6 +28,8 @@ enum Job {
     Define(Requested),
     /// A version that another member compiled.
     Received(Definition),
+    /// A definition of a durable machine, to be kept on the volume.
+    Keep { asked: Asked, good: Good },
 }
 
 /// A piece of work that is done.
@@ -38,6 +41,8 @@ pub struct Done(pub(super) Finished);
 pub(super) enum Finished {
     /// A client's `define` compiles, or the reply says why not.
     Defined { asked: Asked, result: Result<Good, Reply> },
+    /// A definition is kept on the volume, or could not be.
+    Kept { asked: Asked, good: Good, result: io::Result<()> },
     /// A version of another member compiles, or not.
     Received { machine: String, hash: DefinitionHash, result: Result<Arc<Machine>, WhyNot> },
 }
@@ -114,12 +119,21 @@ impl Work {
         Self { shared, job: Job::Received(definition) }
     }
 
+    pub(super) fn keep(shared: Arc<Shared>, asked: Asked, good: Good) -> Self {
+        Self { shared, job: Job::Keep { asked, good } }
+    }
+
     /// Does it.
     #[must_use]
     pub fn run(self) -> Done {
         let Self { shared, job } = self;
         Done(match job {
             Job::Define(requested) => define(&requested, &shared),
+            Job::Keep { asked, good } => {
+                let none = || Err(io::ErrorKind::NotFound.into());
+                let result = shared.volume.get().map_or_else(none, |volume| volume.keep(&good.machine));
+                Finished::Kept { asked, good, result }
+            }
             Job::Received(definition) => {
                 let result = guarded(|| compile_received(&definition, &shared)).unwrap_or_else(|| Err(WhyNot::fault()));
                 let Definition { machine, hash, .. } = definition;
@@ -164,6 +178,7 @@ impl std::fmt::Debug for Work {
         match &self.job {
             Job::Define(requested) => work.field("reactor", &requested.reactor),
             Job::Received(definition) => work.field("machine", &definition.machine),
+            Job::Keep { good, .. } => work.field("machine", &good.machine.id()),
         };
         work.finish_non_exhaustive()
     }

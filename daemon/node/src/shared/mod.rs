@@ -7,12 +7,12 @@ mod links;
 mod reactors;
 mod standbys;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use parking_lot::RwLock;
 use statemesh_shard::machines::Machines;
-use statemesh_shard::{Origin, Rules, Shards};
+use statemesh_shard::{Log, Origin, Rules, Shards};
 use statemesh_transport::limits::ConnectionLimiter;
 use tokio::sync::mpsc;
 
@@ -30,6 +30,10 @@ use crate::directory::Directory;
 use crate::mailbox::ToControl;
 use crate::options::Options;
 use crate::subscribers::Watching;
+use crate::volume::Volume;
+
+/// Milliseconds from 1970 to the beginning of mesh time, 2026-01-01T00:00:00Z.
+const MESH_TIME_BEGAN_UNIX_MS: u64 = 1_767_225_600_000;
 
 /// What the threads of one daemon share.
 pub struct Shared {
@@ -61,6 +65,8 @@ pub struct Shared {
     pub(crate) reactors: Reactors,
     /// Until when reactors may answer for partitions that are here.
     pub(crate) lease: Lease,
+    /// Where durable instances are kept, once it is read back.
+    pub(crate) volume: OnceLock<Volume>,
     view: RwLock<Arc<Directory>>,
 }
 
@@ -83,10 +89,19 @@ impl Shared {
     ) -> Self {
         let machines = Arc::new(Machines::default());
         let (partitions, control_bytes) = (options.partitions, options.limits.control_bytes);
-        let shards = Shards::new(&machines, rules(&options), reactors, origin);
+        let log = options.storage.data.as_ref().map(|_| Arc::new(Log::new(partitions)));
+        // What is on a volume outlives the process, so its times must mean the same in the next one.
+        let (shows, origin) = match &log {
+            None => (0, origin),
+            Some(_) => {
+                let shows = origin.unix_ms.saturating_sub(MESH_TIME_BEGAN_UNIX_MS);
+                (shows, Origin { unix_ms: origin.unix_ms - shows, ..origin })
+            }
+        };
+        let shards = Shards::with_log(&machines, rules(&options), reactors, origin, log);
         Self {
             options,
-            clock: Clock::new(now),
+            clock: Clock::new(now, shows),
             auth,
             connections: Arc::default(),
             watching: Arc::default(),
@@ -99,7 +114,15 @@ impl Shared {
             control: ControlQueue::new(control, control_bytes),
             reactors: Reactors::new(reactors),
             lease: Lease::new(),
+            volume: OnceLock::new(),
             view: RwLock::default(),
+        }
+    }
+
+    /// There are records for the journal.
+    pub(crate) fn wake_journal(&self) {
+        if let Some(volume) = self.volume.get() {
+            volume.wake_journal();
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use statemesh_protocol::place::Mark;
+use statemesh_protocol::place::{Mark, Place};
 use statemesh_shard::Change;
 use statemesh_transport::Io;
 
@@ -57,9 +57,10 @@ impl Worker {
         if self.runner.gate.is_empty() {
             return;
         }
-        let shared = Arc::clone(&self.shared);
-        for mark in shared.shards.committed() {
-            for exit in self.runner.gate.commit(mark) {
+        let places: Vec<Place> = self.runner.gate.places().collect();
+        for place in places {
+            let committed = self.shared.shards.committed(place);
+            for exit in self.runner.gate.commit(committed) {
                 self.let_out(exit, io);
             }
         }
@@ -67,9 +68,6 @@ impl Worker {
 
     /// Publishes what runs left in this reactor's feed, and wakes the others to publish what is in theirs.
     pub(super) fn publish_changes(&mut self, io: &mut Io) {
-        for (mark, change) in std::mem::take(&mut self.runner.run.held) {
-            self.wait(Some(mark), Exit::Change(change), io);
-        }
         let mut reactors = std::mem::take(&mut self.runner.run.publish);
         for reactor in reactors.drain(..) {
             if reactor == self.index {
@@ -81,17 +79,19 @@ impl Worker {
         self.runner.run.publish = reactors;
     }
 
-    /// Publishes what is in this reactor's feed, which has the order of the shards' claims.
+    /// Publishes what is in this reactor's feed, which has the order of the shards' claims, as far as it is committed.
     pub(super) fn publish_feed(&mut self, io: &mut Io) {
-        let Self { shared, subscribers, index, .. } = self;
+        let Self { shared, subscribers, index, runner, .. } = self;
         let Some(feed) = shared.shards.feeds().of(*index) else { return };
-        let publish = |change: Arc<Change>| {
+        let publish = |mark, change: Arc<Change>| {
             // What was dropped came before what is left.
             let lost = feed.take_dropped();
             if lost > 0 {
                 subscribers.lost(lost);
             }
-            subscribers.publish(&change, io);
+            if let Some(Exit::Change(change)) = runner.gate.pass(mark, Exit::Change(change)) {
+                subscribers.publish(&change, io);
+            }
         };
         if feed.drain(publish) {
             shared.reactors.wake(*index);

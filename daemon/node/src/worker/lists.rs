@@ -211,7 +211,9 @@ impl Worker {
                 self.lists.put_back(None);
                 let next = self.next_of(&page);
                 let reply = written(list.encoding, list.id.as_deref(), list.counts, &page, next.as_ref());
-                self.answered(list.correlation, &reply, io);
+                // It may show what no disk has yet.
+                let mark = self.shared.shards.log().and_then(|log| log.mark_of_all());
+                self.leave_answer(mark, list.correlation, &reply, io);
             }
         }
         self.serve(shard, io);

@@ -291,6 +291,8 @@ impl Worker {
         self.go_on_listing(io);
         self.go_on_waiting(io);
         self.expire(io);
+        // What became durable within this turn has woken no reactor that was told to wait behind it.
+        self.let_out_committed(io);
         self.subscribers.flush(io);
         self.send_noted_keys(io);
         self.send_hand_offs(io);

@@ -239,6 +239,9 @@ impl Worker {
             self.delivery.held(partition);
             return self.refuse_waiting(waiting, io);
         }
+        if keyed.kept.is_none() && self.runner.gate.len() >= self.shared.options.limits.in_flight {
+            return self.refuse_in_flight(&keyed, io);
+        }
         let shard = self.shared.shards.of(partition);
         let index = shard.index();
         if self.runner.inbox.defers(index) {
@@ -318,8 +321,11 @@ impl Worker {
         for waiter in std::mem::take(&mut self.runner.run.woken) {
             self.wake_waiter(waiter);
         }
-        if !self.runner.run.publish.is_empty() || !self.runner.run.held.is_empty() {
+        if !self.runner.run.publish.is_empty() {
             self.publish_changes(io);
+        }
+        if std::mem::take(&mut self.runner.run.recorded) {
+            self.shared.wake_journal();
         }
     }
 

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use statemesh_engine::{Millis, Status};
 use statemesh_protocol::hash;
+use statemesh_protocol::record::Kind;
 use statemesh_protocol::run::RunId;
 
 use super::keys::low;
@@ -87,6 +88,10 @@ impl State {
         let hash = hash::key_hash(&entry.version.name, &entry.key);
         let partition = hash::partition_of_hash(hash, self.daemon.rules.partitions);
         run.step.engine.clear();
+        run.step.is_durable = self.is_recorded(number);
+        if run.step.is_durable {
+            self.record_own(number, Kind::Remove, None, run);
+        }
         self.publish_removal(number, "", "expire", run);
         self.remove_for_good(partition, hash, number, run);
         self.leave(partition, run);
@@ -130,7 +135,8 @@ impl Shards {
         for (_, index, number) in first {
             let Some(mut state) = self.get(index).and_then(|shard| shard.try_claim()) else { continue };
             // Another thread may have had it in between.
-            if state.may_go().iter().any(|one| one.number == number) {
+            let may_go = state.may_go().iter().any(|one| one.number == number);
+            if may_go && (!state.is_recorded(number) || state.check_room().is_ok()) {
                 state.expire(number, run);
                 state.update_due(run);
             }

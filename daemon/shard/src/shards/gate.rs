@@ -5,29 +5,25 @@ use statemesh_protocol::place::Mark;
 use super::{Run, State};
 
 impl State {
-    /// What has to be committed before anybody may see what is true of a partition now. In memory that is nothing.
-    #[inline]
-    pub(super) fn mark(&self, _partition: u16) -> Option<Mark> {
-        None
-    }
-
-    /// Lets the changes of a run leave: they are queued for the reactors in the order of the claim, or wait for their mark.
+    /// Lets the changes of a run leave: they are queued for the reactors in the order of the claim, with what must be committed before
+    /// they are published. Gives what must be committed before anybody hears of what is true now. In memory that is nothing.
     #[inline]
     pub(super) fn leave(&self, partition: u16, run: &mut Run) -> Option<Mark> {
-        let mark = self.mark(partition);
+        let mark = if run.step.is_durable { self.last_record(partition) } else { None };
         if !run.step.changes.is_empty() {
             self.publish(mark, run);
         }
-        mark
+        mark.filter(|mark| !self.is_committed(*mark))
     }
 
     fn publish(&self, mark: Option<Mark>, run: &mut Run) {
         for change in run.step.changes.drain(..) {
             run.counts.changes += 1;
-            match mark {
-                None => self.daemon.feeds.publish(&change, &mut run.publish),
-                Some(mark) => run.held.push((mark, change)),
-            }
+            self.daemon.feeds.publish(mark, &change, &mut run.publish);
         }
+    }
+
+    fn is_committed(&self, mark: Mark) -> bool {
+        self.daemon.log.as_ref().is_none_or(|log| log.committed(mark.place.partition) >= mark.index)
     }
 }

@@ -180,7 +180,7 @@ impl State {
         }
     }
 
-    fn set_phase(&mut self, partition: u16, phase: Phase) {
+    pub(super) fn set_phase(&mut self, partition: u16, phase: Phase) {
         let Some(part) = self.part_mut(partition) else { return };
         let is_idle = |phase: &Phase| matches!(phase, Phase::Suspended | Phase::Receiving);
         let (was, is) = (is_idle(&part.phase), is_idle(&phase));
@@ -706,7 +706,7 @@ mod tests {
     fn topics(shards: &Shards) -> Vec<String> {
         let mut topics = Vec::new();
         let feed = shards.feeds().of(0).unwrap();
-        feed.drain(|change| topics.push(String::from_utf8_lossy(&change.topic).into_owned()));
+        feed.drain(|_, change| topics.push(String::from_utf8_lossy(&change.topic).into_owned()));
         topics
     }
 

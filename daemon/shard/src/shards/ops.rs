@@ -93,6 +93,7 @@ impl State {
         if run.lease_is_over || !self.holds(partition) {
             return Outcome::NotHeld;
         }
+        run.step.is_durable = self.is_durable(&request.machine);
         let result = self.answer(At { request, hash, partition }, run, reply);
         if let Err(error) = result {
             run.counts.error_code = Some(error.code);
@@ -109,6 +110,9 @@ impl State {
 
     fn answer(&mut self, at: At<'_>, run: &mut Run, reply: &mut Vec<u8>) -> Result<(), Box<Failed>> {
         let asked = self.asked(at.request)?;
+        if run.step.is_durable {
+            self.check_place(at.partition)?;
+        }
         if let Some(asked) = asked
             && self.repeat(at, asked, reply)?
         {
@@ -117,6 +121,8 @@ impl State {
         if let Some(until) = at.request.answer.until {
             self.check_until(at, until)?;
         }
+        let records = run.step.is_durable && at.request.op.changes();
+        let before = if records { self.check_room().map(|()| self.standing_of(at))? } else { None };
         let done = self.perform(at, run);
         run.lap(Stage::Step);
         let mut done = match done {
@@ -130,6 +136,9 @@ impl State {
         }
         if let Some(asked) = asked {
             self.keep_answer(asked, &done);
+        }
+        if records {
+            self.record_request(at, &done, before, asked, run);
         }
         let Some(entry) = self.entries.get(done.number) else {
             return Err(vanished());

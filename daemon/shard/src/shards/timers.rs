@@ -5,6 +5,7 @@
 
 use statemesh_engine::Millis;
 use statemesh_protocol::hash;
+use statemesh_protocol::record::Kind;
 
 use super::{Run, State};
 use crate::instance::Entry;
@@ -81,11 +82,18 @@ impl State {
                     // It is armed again with its partition.
                     continue;
                 }
+                if !self.may_act(number, run) {
+                    continue;
+                }
                 if self.is_over(number) {
                     self.expire(number, run);
                     continue;
                 }
+                let before = self.standing(number);
                 self.step_timer(number, run);
+                if run.step.is_durable {
+                    self.record_own(number, Kind::Step, before, run);
+                }
                 self.arm(number);
                 self.leave_timer(number, run);
             }

@@ -22,7 +22,7 @@ fn each_reactor_publishes_in_the_order_of_the_claim_whoever_steps() {
     }
     for reactor in [0, 1] {
         let mut seen = Vec::new();
-        daemon.shards.feeds().of(reactor).unwrap().drain(|change| seen.push(super::map_of(&change)));
+        daemon.shards.feeds().of(reactor).unwrap().drain(|_, change| seen.push(super::map_of(&change)));
         let order: Vec<(String, u64)> =
             seen.iter().map(|map| (map["run"].as_str().unwrap().to_owned(), map["seq"].as_u64().unwrap())).collect();
         assert_eq!(order.len(), 101);

@@ -113,7 +113,7 @@ impl Daemon {
     pub(crate) fn published(&mut self) -> Vec<Value> {
         self.run.publish.clear();
         let mut changes = Vec::new();
-        self.shards.feeds().of(0).unwrap().drain(|change| changes.push(map_of(&change)));
+        self.shards.feeds().of(0).unwrap().drain(|_, change| changes.push(map_of(&change)));
         changes
     }
 

@@ -51,6 +51,14 @@ pub type Name<'a> = Numbered<&'a str>;
 /// A number of a definition, by its hash.
 pub type Definition = Numbered<[u8; 32]>;
 
+impl<T> Numbered<T> {
+    /// What stands in no table: what it stands for is here.
+    #[must_use]
+    pub const fn unnumbered(what: T) -> Self {
+        Self { number: u32::MAX, new: Some(what) }
+    }
+}
+
 impl<'a, T: Field<'a>> Field<'a> for Numbered<T> {
     fn read(from: &mut Fields<'a>) -> Result<Self, Unreadable> {
         let both = from.varint()?;

@@ -161,6 +161,9 @@ parts! {
     29 History(List<'a, Past<'a>>) "Its last transitions; in images.",
     30 Tokens(List<'a, KeptToken<'a>>) "Its dedup tokens, oldest first; in images.",
     31 KeptUntil(u64) "Mesh time until which the tokens of a removed instance are kept; in images.",
+    32 Snapshot(&'a [u8]) "The instance whole, as the engine writes it; times are mesh time.",
+    33 Transitions(&'a [u8]) "Its transitions, as a shard writes them: in a record those that came about in it.",
+    34 Answers(&'a [u8]) "Its dedup tokens, as a shard writes them; in images.",
 }
 
 impl Part<'_> {

@@ -1,0 +1,194 @@
+//! A daemon's volume: opened at its start, read back before anything is served, and fed by a journal's thread from then on. A shell: what
+//! is decided is decided in `statemesh_journal` and `statemesh_shard`.
+#![expect(clippy::disallowed_methods, reason = "a shell has a clock, and gives a volume its random name")]
+
+mod definitions;
+mod feeder;
+mod files;
+mod recovering;
+
+use std::fs::File;
+use std::io;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use rand::RngExt;
+use statemesh_journal::checkpoint::CheckpointError;
+use statemesh_journal::definitions::{DefinitionsError, StoredDefinition};
+use statemesh_journal::disk::Disk;
+use statemesh_journal::journal::{Config, Journal};
+use statemesh_journal::segments::OpenError;
+use statemesh_journal::thread::{Handle, JournalThread};
+use statemesh_journal::volume::{self, Opened, VolumeError, Who};
+use statemesh_journal::{definitions as stored, disk};
+use statemesh_shard::{Clock, Run, Shards};
+use tokio::sync::watch;
+
+pub use self::definitions::Stored;
+pub(crate) use self::definitions::{Kept, body_of, conflict, tier_of};
+pub(crate) use self::files::keep_files;
+use crate::options::Options;
+use crate::shared::Shared;
+
+/// How long a start waits for the journal's first segments, which are filled with zeros. Then events are refused until they are there.
+const SEGMENTS_PATIENCE: Duration = Duration::from_secs(10);
+/// How often it looks.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// Why a daemon cannot use its volume. What was there is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum VolumeRefused {
+    /// The folder is none that it may use.
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
+    /// A definition in it cannot be read.
+    #[error(transparent)]
+    Definitions(#[from] DefinitionsError),
+    /// A definition in it does not compile any more.
+    #[error("definition of machine \"{machine}\": {reason}")]
+    Definition {
+        /// Its id.
+        machine: String,
+        /// Why not.
+        reason: String,
+    },
+    /// Its journal cannot be read.
+    #[error(transparent)]
+    Journal(#[from] OpenError),
+    /// Its checkpoints cannot be read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// It has durable machines, and the daemon is told to look for others.
+    #[error(
+        "this volume has machines with durability \"disk\" (\"{machine}\" is one), which this version keeps on a daemon that is alone: \
+         leave discovery.service, discovery.seeds and birth out, or give the daemon another folder (data)"
+    )]
+    NotAlone {
+        /// One of them.
+        machine: String,
+    },
+}
+
+impl VolumeRefused {
+    /// A stable code.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Volume(error) => error.code(),
+            Self::Definitions(error) => error.code(),
+            Self::Definition { .. } => "invalid_definition",
+            Self::Journal(OpenError::Fault(_)) | Self::Checkpoint(CheckpointError::Later { .. }) => "storage_format",
+            Self::Journal(OpenError::Io(_)) | Self::Checkpoint(_) => "storage_failed",
+            Self::NotAlone { .. } => "unsupported",
+        }
+    }
+}
+
+impl From<io::Error> for VolumeRefused {
+    fn from(error: io::Error) -> Self {
+        Self::Volume(error.into())
+    }
+}
+
+/// The volume of a running daemon.
+#[derive(Debug)]
+pub(crate) struct Volume {
+    disk: Disk,
+    number: u64,
+    /// The definitions that it has.
+    kept: Kept,
+    journal: OnceLock<Handle>,
+    /// Held as long as the process uses the folder.
+    _lock: File,
+}
+
+/// A volume that is opened and not read yet.
+#[derive(Debug)]
+pub(crate) struct Unread {
+    pub(crate) volume: Volume,
+    /// Its definitions, the oldest first.
+    pub(crate) definitions: Vec<StoredDefinition>,
+}
+
+/// Whether a daemon looks for no others.
+pub(crate) fn is_alone(options: &Options) -> bool {
+    let discovery = &options.discovery;
+    let needs_others = discovery.birth.iter().any(|name| *name != options.name);
+    discovery.service.is_none() && discovery.seeds.is_empty() && !needs_others
+}
+
+/// Opens the volume that the options name, or makes it of an empty folder.
+///
+/// # Errors
+/// It must not be used. Nothing in it was changed.
+pub(crate) fn open(options: &Options) -> Result<Option<Unread>, VolumeRefused> {
+    let Some(folder) = &options.storage.data else { return Ok(None) };
+    let disk = disk::Disk::new(folder)?;
+    let shards = u16::try_from(Shards::count_of(options.partitions)).unwrap_or(u16::MAX);
+    let who = Who { mesh: &options.mesh, member: &options.name, partitions: options.partitions, shards };
+    let volume = match volume::open(&disk, &who)? {
+        Opened::Volume(volume) => volume,
+        Opened::Blank(blank) => volume::create(&disk, blank, &who, rand::rng().random())?,
+    };
+    let definitions = stored::load(&disk)?;
+    let durable = definitions.iter().find(|definition| definition.tier != 0);
+    if let Some(durable) = durable.filter(|_| !is_alone(options)) {
+        return Err(VolumeRefused::NotAlone { machine: durable.machine.clone() });
+    }
+    let kept = Kept::new(&definitions);
+    let volume = Volume { disk, number: volume.id.volume, kept, journal: OnceLock::new(), _lock: volume.lock };
+    Ok(Some(Unread { volume, definitions }))
+}
+
+/// Reads a volume back into the shards, whose definitions must be there, and begins to write its journal. `failing` hears of a disk that
+/// fails.
+///
+/// # Errors
+/// It cannot be read at all. What is damaged is marked in the shards, and not served.
+pub(crate) fn begin(
+    volume: Volume,
+    shared: &Arc<Shared>,
+    failing: Arc<watch::Sender<Option<String>>>,
+) -> Result<JournalThread, VolumeRefused> {
+    let config = Config { segment_bytes: shared.options.storage.segment_bytes, ..Config::default() };
+    let began = Instant::now();
+    let mut run = Run::new(Clock::new(Instant::now));
+    let recovered = recovering::recover(&volume.disk, volume.number, &config, &shared.shards, &mut run)?;
+    shared.clock.not_before(recovered.mesh_time);
+    shared.beats.begin(shared.clock.millis(Instant::now()));
+    tracing::info!(
+        instances = shared.shards.instances(),
+        took_s = began.elapsed().as_secs_f64(),
+        "the volume is read back"
+    );
+    let log = shared.shards.log();
+    if let Some(log) = log {
+        log.set_full(recovered.start.ahead.len() + 1 < config.ahead);
+    }
+    let journal = Journal::new(config, recovered.start);
+    let feeder = feeder::Feeder::new(Arc::clone(shared), failing);
+    let clock = { move |shared: &Shared| shared.clock.millis(Instant::now()) };
+    let theirs = Arc::clone(shared);
+    let thread = JournalThread::start(volume.disk.clone(), config, journal, feeder, move || clock(&theirs))?;
+    // It is set once, here.
+    let _ = volume.journal.set(thread.handle());
+    let _ = shared.volume.set(volume);
+    while log.is_some_and(|log| log.is_full() && !log.has_failed()) && began.elapsed() < SEGMENTS_PATIENCE {
+        std::thread::sleep(LOOK);
+    }
+    Ok(thread)
+}
+
+impl Volume {
+    /// Keeps the definition of a durable machine, with those that it names. It is on the device when this returns.
+    pub(crate) fn keep(&self, machine: &statemesh_engine::Machine) -> io::Result<()> {
+        self.kept.keep(&self.disk, machine)
+    }
+
+    /// There are records for the journal.
+    pub(crate) fn wake_journal(&self) {
+        if let Some(journal) = self.journal.get() {
+            journal.wake();
+        }
+    }
+}
