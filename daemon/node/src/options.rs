@@ -45,6 +45,9 @@ pub struct Options {
     pub storage: Storage,
 }
 
+/// Bytes that a journal may have, where nothing else is said.
+const JOURNAL_BYTES: u64 = 8 << 30;
+
 /// What a daemon keeps on a disk.
 #[derive(Clone, Debug)]
 pub struct Storage {
@@ -52,13 +55,20 @@ pub struct Storage {
     pub data: Option<PathBuf>,
     /// Where instances of machines are kept whose definition does not say so.
     pub durability: Tier,
+    /// Bytes of the journal beyond which no new event of a durable machine is taken.
+    pub journal_bytes: u64,
     /// Bytes of a segment of the journal. One volume has one size for good.
     pub segment_bytes: u64,
 }
 
 impl Default for Storage {
     fn default() -> Self {
-        Self { data: None, durability: Tier::Memory, segment_bytes: statemesh_journal::segment::SEGMENT_BYTES }
+        Self {
+            data: None,
+            durability: Tier::Memory,
+            journal_bytes: JOURNAL_BYTES,
+            segment_bytes: statemesh_journal::segment::SEGMENT_BYTES,
+        }
     }
 }
 

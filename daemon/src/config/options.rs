@@ -231,7 +231,7 @@ impl Config {
             return Err(Failure::usage("durability is disk, and the daemon has no folder for its data")
                 .hint("give it one: --data DIR, STATEMESH_DATA, or data in the file"));
         }
-        Ok(Storage { data, durability, ..Storage::default() })
+        Ok(Storage { data, durability, journal_bytes: self.number("journal_bytes")?, ..Storage::default() })
     }
 
     fn logs(&self) -> Logs {

@@ -91,6 +91,7 @@ const BEFORE_LIMITS: &[Setting] = &[
     one("machines_revision", count(statemesh_node::options::MAX_MACHINES_REVISION), "", "The revision of these files: raise it with each change, for a rollback too. The files of the highest revision are current in the whole mesh; without one they only add machines that the mesh does not know"),
     one("data", Kind::Path, "", "The folder of this daemon's volume, for machines with durability disk; without one it keeps all in memory. It belongs to this name, mesh and number of partitions"),
     one("durability", Kind::Choice(&["memory", "disk", "replicated"]), "memory", "Where instances of machines are kept that do not say so: in memory, or on the disk of this daemon, which must be alone then. `replicated` is not supported yet"),
+    one("journal_bytes", bytes(256 << 20, 1 << 40), "8GiB", "Bytes of the journal in that folder, beyond which new events of durable machines are refused (storage_full): nothing shortens it in this version, and a start reads all of it"),
     one("leave_timeout", span(HOUR), "25s", "For how long a leaving daemon hands its instances over before it exits all the same"),
     one("log", Kind::LogFilter, "info", "Which log lines are written: a level, or levels for single parts"),
     one("log_format", Kind::Choice(&["auto", "text", "json"]), "auto", "How log lines are written; auto is text on a terminal and JSON otherwise"),

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use statemesh_journal::batch::extent;
 use statemesh_journal::runner::Source;
 use statemesh_protocol::place::Mark;
 use tokio::sync::watch;
@@ -17,11 +18,43 @@ pub(super) struct Feeder {
     marks: Vec<Mark>,
     /// How far they come with batches that are not durable yet.
     taken: VecDeque<(u64, Vec<Mark>)>,
+    /// Bytes that the journal has, about, and may have: nothing shortens it in this version.
+    bytes: u64,
+    bytes_max: u64,
+    /// It has no room for its next segment.
+    has_no_room: bool,
 }
 
 impl Feeder {
-    pub(super) fn new(shared: Arc<Shared>, failing: Arc<watch::Sender<Option<String>>>) -> Self {
-        Self { shared, failing, marks: Vec::new(), taken: VecDeque::new() }
+    /// Of a journal that has so many bytes already.
+    pub(super) fn new(shared: Arc<Shared>, failing: Arc<watch::Sender<Option<String>>>, bytes: u64) -> Self {
+        let bytes_max = shared.options.storage.journal_bytes;
+        let feeder =
+            Self { shared, failing, marks: Vec::new(), taken: VecDeque::new(), bytes, bytes_max, has_no_room: false };
+        if feeder.is_long() {
+            feeder.tell_full();
+        }
+        feeder
+    }
+
+    fn is_long(&self) -> bool {
+        self.bytes >= self.bytes_max
+    }
+
+    fn tell_full(&self) {
+        if let Some(log) = self.shared.shards.log() {
+            log.set_full(self.has_no_room || self.is_long());
+        }
+        match (self.is_long(), self.has_no_room) {
+            (true, _) => tracing::warn!(
+                bytes = self.bytes,
+                "the journal has as many bytes as journal_bytes allows: new events of durable machines are refused"
+            ),
+            (false, true) => {
+                tracing::warn!("the volume has no room for the journal: new events of durable machines are refused");
+            }
+            (false, false) => tracing::info!("the volume has room for the journal"),
+        }
     }
 
     fn wake_reactors(&self) {
@@ -33,6 +66,13 @@ impl Source for Feeder {
     fn take(&mut self, room: usize, into: &mut Vec<u8>) {
         if let Some(log) = self.shared.shards.log() {
             log.take(room, into, &mut self.marks);
+        }
+        let was_long = self.is_long();
+        if !into.is_empty() {
+            self.bytes = self.bytes.saturating_add(extent(into.len() as u64));
+        }
+        if self.is_long() && !was_long {
+            self.tell_full();
         }
     }
 
@@ -53,15 +93,8 @@ impl Source for Feeder {
     }
 
     fn full(&mut self, is_full: bool) {
-        if let Some(log) = self.shared.shards.log() {
-            log.set_full(is_full);
-        }
-        match is_full {
-            true => {
-                tracing::warn!("the volume has no room for the journal: new events of durable machines are refused")
-            }
-            false => tracing::info!("the volume has room for the journal"),
-        }
+        self.has_no_room = is_full;
+        self.tell_full();
     }
 
     fn failed(&mut self) {

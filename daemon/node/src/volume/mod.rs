@@ -165,15 +165,18 @@ pub(crate) fn begin(
     if let Some(log) = log {
         log.set_full(recovered.start.ahead.len() + 1 < config.ahead);
     }
+    let written = recovered.start.closed.len() as u64 * config.segment_bytes;
+    let feeder =
+        feeder::Feeder::new(Arc::clone(shared), failing, written + recovered.start.at.map_or(0, |at| at.offset));
+    let is_long = written >= shared.options.storage.journal_bytes;
     let journal = Journal::new(config, recovered.start);
-    let feeder = feeder::Feeder::new(Arc::clone(shared), failing);
     let clock = { move |shared: &Shared| shared.clock.millis(Instant::now()) };
     let theirs = Arc::clone(shared);
     let thread = JournalThread::start(volume.disk.clone(), config, journal, feeder, move || clock(&theirs))?;
     // It is set once, here.
     let _ = volume.journal.set(thread.handle());
     let _ = shared.volume.set(volume);
-    while log.is_some_and(|log| log.is_full() && !log.has_failed()) && began.elapsed() < SEGMENTS_PATIENCE {
+    while !is_long && log.is_some_and(|log| log.is_full() && !log.has_failed()) && began.elapsed() < SEGMENTS_PATIENCE {
         std::thread::sleep(LOOK);
     }
     Ok(thread)

@@ -64,6 +64,8 @@ impl State {
     pub fn recover(&mut self, record: &Record<'_>, run: &mut Run) -> Result<(), Damaged> {
         let partition = record.head.place.partition;
         run.now = record.head.at;
+        // What removed instances left goes as it went then.
+        self.removed.expire(run.now, usize::MAX);
         let told = Told::of(record)?;
         match record.head.kind {
             Kind::Create => self.recover_create(partition, record.head.key_hash, &told, run)?,
