@@ -20,13 +20,13 @@ import zmq
 
 HERE = Path(__file__).resolve().parent
 EXAMPLES = HERE.parent
-# Default ports at addresses of their own: a mesh that somebody runs with `statemesh up` is not in the way.
+# Default ports at addresses of their own: a mesh that already runs with `statemesh up` is not in the way.
 HOSTS = {"one": "127.0.70.1", "two": "127.0.70.2", "three": "127.0.70.3"}
 ADDRESS = f"tcp://{HOSTS['one']}:7400"
-# Nobody listens at the first one.
+# No daemon listens at the first one.
 ADDRESSES = ",".join(f"tcp://{host}:7400" for host in ["127.0.70.9", *HOSTS.values()])
 SECURED_HOSTS = {"four": "127.0.71.1", "five": "127.0.71.2"}
-# Nobody listens at the first one.
+# No daemon listens at the first one.
 SECURED_ADDRESSES = f"tcp://127.0.71.9:7400,tcp://{SECURED_HOSTS['four']}:7400,tcp://{SECURED_HOSTS['five']}:7400"
 READY_SECONDS = 15
 CLIENT_SECONDS = 60
@@ -81,7 +81,7 @@ class Mesh:
                 placement = json.load(answer)
         except OSError:
             return False
-        # All serve their shares: while a partition moves, placement and where may name another daemon, or nobody.
+        # All serve their shares: while a partition moves, placement and where may name another daemon, or none.
         return ready and not placement["moving"] and len(set(placement["map"])) == len(self.hosts)
 
     def __exit__(self, *_):

@@ -74,7 +74,7 @@ pub(crate) fn run(environment: &Environment) -> Outcome<Report> {
     report.body = format!(
         "Events a second by number of threads, on {cores} cores; {} events of `lamp` each time, medians of {} rounds. A turn \
          of a thread has {TURN} events, each done at once if the shard can be claimed; the others are done together at the end of the \
-         turn, by whoever has the shard then. After each run the instances' transitions are \
+         turn, by the thread that has the shard then. After each run the instances' transitions are \
          counted: as many as events.\n\n{}",
         thousands(EVENTS as f64),
         environment.rounds,

@@ -310,7 +310,7 @@ pub(crate) const BUILT_IN_ACTIONS: &[BuiltIn] = &[
     BuiltIn {
         name: "@xstate.emit",
         keys: &[required("event", Shape::Object, "The event, with its `type`.")],
-        about: "Reports an event to whoever watches the instance.",
+        about: "Reports an event to the programs that watch the instance.",
     },
     BuiltIn {
         name: "@xstate.log",
