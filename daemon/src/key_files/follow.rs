@@ -29,7 +29,7 @@ fn stamp(path: Option<&Path>) -> Stamp {
     Some((data.mtime(), data.mtime_nsec(), data.size(), data.ino()))
 }
 
-/// Follows the files until the task is dropped. That one was read is logged when it counts: whoever changes the keys of a mesh
+/// Follows the files until the task is dropped. That one was read is logged when it counts: who changes the keys of a mesh
 /// step by step waits for that line. `read` at is the state in which the daemon began.
 pub(crate) async fn follow(files: Followed, handle: Handle) {
     let look = |files: Followed| move || [&files.own, &files.clients, &files.gossip].map(|file| stamp(file.as_deref()));

@@ -297,7 +297,7 @@ fn keys(members: &Value, is_open: bool) -> Finding {
     };
     match is_open && rows(members).iter().any(is_far) {
         true => {
-            Finding::new("keys", Verdict::Doubtful, "clients show none: whoever reaches the ports may do everything")
+            Finding::new("keys", Verdict::Doubtful, "clients show none: every process at the ports may do everything")
         }
         false if is_open => Finding::new("keys", Verdict::Good, "none, and only this machine reaches the daemons"),
         false => Finding::new("keys", Verdict::Good, "clients show keys"),

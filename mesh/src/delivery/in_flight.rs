@@ -1,4 +1,4 @@
-//! Requests that somebody else has: a member, the inbox of a shard, the control plane.
+//! Requests that a reactor has passed on: to a member, to the inbox of a shard, to the control plane.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -35,7 +35,7 @@ impl With {
     }
 }
 
-/// A request that somebody else has.
+/// A request that the reactor has passed on.
 #[derive(Debug)]
 pub struct Pending<R> {
     /// The request.

@@ -41,7 +41,7 @@ pub struct Config {
     /// How long one that would join waits for its name to become free.
     pub name_patience: Duration,
     /// When this process is woken later than this, it was paused (or starved, or its clock jumped), and holds the time against
-    /// nobody: all of its own deadlines move by as much.
+    /// no other member: all of its own deadlines move by as much.
     pub pause: Duration,
 }
 

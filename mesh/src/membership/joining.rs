@@ -64,7 +64,7 @@ pub(super) struct NameCheck {
     since: Option<Instant>,
     /// It was a member before, and may be known.
     again: bool,
-    /// Since somebody else has the name.
+    /// Since when another daemon has the name.
     held_since: Option<Instant>,
 }
 

@@ -31,7 +31,7 @@ pub(super) struct Heading {
 pub enum Met {
     /// There is no other member yet.
     Nobody,
-    /// Somebody is there, but not all that were asked have answered.
+    /// Other members are there, but not all that were asked have answered.
     Some {
         /// Since when.
         since: Instant,

@@ -105,7 +105,7 @@ pub enum Output {
         /// It left, or it died.
         left: bool,
     },
-    /// Somebody could not reach this member.
+    /// A member could not reach this one.
     Suspected(MemberName),
     /// A suspect said that it is alive.
     Refuted(MemberName),

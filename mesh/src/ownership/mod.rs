@@ -94,7 +94,7 @@ const IDS_OF_A_LIFE: u32 = 20;
 pub struct Settings {
     /// Partitions on offer or under way to one member at a time.
     pub transfers_per_peer: usize,
-    /// How long a claim that somebody else made is remembered.
+    /// How long a claim of another member is remembered.
     pub claim_memory: Duration,
     /// How long after an offer was declined, or a claim came to nothing, until the next try.
     pub retry: Duration,
@@ -249,8 +249,8 @@ impl Ownership {
         self.holders.of(partition)
     }
 
-    /// What is not as the view says, for a failed test or a support bundle: partitions whose state is neither that of their
-    /// holder nor that of somebody else.
+    /// What is not as the view says, for a failed test or a support bundle: partitions that are not held here although this
+    /// member is their owner, or not elsewhere although it is not.
     pub fn in_transition(&self) -> impl Iterator<Item = (Partition, String)> {
         let strange = |p: &Partition| {
             let mine = self.view.owner(*p) == Some(&self.me);
@@ -328,7 +328,7 @@ impl Ownership {
     }
 
     /// Does what the input calls for, and what that calls for in turn: a claim that no member can contest ends at once, and
-    /// what it took may be somebody else's already.
+    /// what it took may belong to another member already.
     fn settle(&mut self, now: Instant) {
         let mut recheck = self.review.tick(now);
         if self.unheard.tick(now) {

@@ -18,7 +18,7 @@ pub enum Unreadable {
     /// A field has a form or a value that it cannot have.
     #[error("{0} is malformed")]
     Malformed(&'static str),
-    /// A later version wrote something of this number, and nobody may pass over it.
+    /// A later version wrote something of this number, and a reader must not skip it.
     #[error("{what} {number} is of a later format than this version reads")]
     Later {
         /// Of which kind the number is.

@@ -226,7 +226,7 @@ impl<H: Handler> Reactor<H> {
         }
     }
 
-    /// Lists who is ready. Says whether somebody woke us.
+    /// Lists the connections and listeners that are ready. Says whether another thread woke us.
     fn sort_ready(&mut self) -> bool {
         let mut woken = false;
         for &ready in &self.ready {
