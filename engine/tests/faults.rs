@@ -68,7 +68,7 @@ fn a_timer_whose_step_fails_is_held_with_the_reason_until_it_can_be_fired() {
     send(&machine, &mut instance, r#"{"type":"LATER"}"#, &mut out).unwrap();
     let (timer, due) = instance.next_timer().unwrap();
     let refused = machine.fire(&mut instance, timer, due, &mut out).unwrap_err();
-    assert_eq!(instance.status(), Status::Active, "whoever fired it decides");
+    assert_eq!(instance.status(), Status::Active, "the caller of fire decides");
     instance.hold(timer, &refused);
     assert!(instance.is_stuck());
     let error = instance.error().unwrap();

@@ -3,8 +3,9 @@
 //! A round asks for the SRV records of `_gossip._udp.<service>`, then for the addresses of each target, which gives ports as
 //! well. Without SRV records it asks for the service's own A and AAAA records, whose members listen on the usual port. A round
 //! starts a tenth of a second after the first one, and then less and less often, every second at last, until this member has
-//! joined: a pod's own records appear a moment after it has started, and those of its fellows with them. Then a round starts every
-//! [`Config::joined_interval`], to find a part of the mesh that this side has forgotten. A round that fails changes nothing: members that know each other need no DNS.
+//! joined: a pod's own records appear a moment after it has started, and those of its fellows with them. Then a round starts
+//! every [`Config::joined_interval`], to find a part of the mesh that the members here have forgotten. A round that fails
+//! changes nothing: members that know each other need no DNS.
 //!
 //! [`Discovery::alone_at`] says from when on no other member can be there: silence is no answer, and a name without records,
 //! or one that does not exist, is none either. DNS must have named this member and no other, [`ANSWERS`] times at least and

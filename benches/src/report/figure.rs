@@ -96,7 +96,7 @@ impl Figure {
         Self { name: name.to_owned(), target: "-".to_owned(), measured: unit.show(value), verdict: Verdict::Info }
     }
 
-    /// Nobody knows.
+    /// A figure that could not be measured, and why.
     pub(crate) fn not_measured(name: &str, why: &str) -> Self {
         let measured = why.replace(['\n', '|'], " ");
         Self { name: name.to_owned(), target: "-".to_owned(), measured, verdict: Verdict::NotMeasured }

@@ -154,7 +154,7 @@ fn turn(machine: &Machine, shards: &[Shard], aside: &mut Aside<usize>, events: i
             Ok(false) => {}
             Err(jobs) => aside.put(at, jobs),
         }
-        // Whoever holds the shard calls it too, so what waits all the same is somebody's.
+        // Each holder of the shard calls it too, so what waits all the same is done by the holder.
         shard.drain(run);
     }
 }

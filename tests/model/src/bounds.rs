@@ -33,12 +33,12 @@ pub struct Bounds {
 pub enum Start {
     /// The place was just born.
     Birth,
-    /// Two leaders have come and gone, of terms 1 and 2, each with an entry that nobody else has, at the same index (Raft, figure 8). Entries
+    /// Two leaders have come and gone, of terms 1 and 2, each with an entry that no other replica has, at the same index (Raft, figure 8). Entries
     /// are sent one by one.
     Parted,
     /// The same, and the former of the two has a second entry: its log is the longer one, and the older one.
     Longer,
-    /// A further member has all, and the leader has just begun to put it in the place of the last voter. Nobody has heard of that yet.
+    /// A further member has all, and the leader has just begun to put it in the place of the last voter. No member has heard of that yet.
     Swapping,
     /// The leader holds the last voter for damaged, which it is not, and has added its next life. The former life has acknowledged that entry; neither
     /// this answer nor anything for the next life has come.
