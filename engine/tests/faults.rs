@@ -1,4 +1,4 @@
-//! A fault is stuck, not dead: a client's event is refused without a trace, a timer is held, and only who asks for it gets XState's way.
+//! A fault is stuck, not dead: a client's event is refused without a trace, a timer is held, and a machine may ask for XState's way.
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 

@@ -158,7 +158,7 @@ struct Index {
     dead: Option<u64>,
     /// It said that it had told everything, on its link if there is one.
     whole: bool,
-    /// Who was told of it when about to serve the partition.
+    /// The members that were told of it when about to serve the partition.
     relayed_to: BTreeSet<MemberName>,
     keys: Keys,
     /// What it told on links that are gone, until it has told everything anew: some of that may have been removed since.
@@ -273,7 +273,7 @@ impl KeyIndex {
     }
 
     /// Goes on telling a member by one partition at most, so that the shell decides how much it does in one go. False if nothing is
-    /// left to be told, or everybody has to answer first.
+    /// left to be told, or all have to answer first.
     pub fn go_on(&mut self) -> bool {
         let Self { telling, last_number, .. } = self;
         let next = telling.iter_mut().find_map(|(to, telling)| Some((to.clone(), telling.next(last_number)?)));
@@ -491,7 +491,7 @@ impl KeyIndex {
             let id = self.id(&key);
             let (keys, max_keys) = (self.keys, self.max_keys);
             let Some(index) = self.index_of(from, key.partition) else { continue };
-            // Who was told of it before does not know this.
+            // Members that were told of it before do not know this.
             index.relayed_to.clear();
             let taken = take_lost(&mut index.keys, &key);
             // What was told of it before counts no more.

@@ -102,7 +102,7 @@ fn announced_lengths(scene: &Scene) -> Outcome {
     let mut daemon = alone(scene, "")?;
     let load = bystander(&daemon)?;
     let before = daemon.usage()?.peak_bytes;
-    // What is only somewhat too large is skipped and answered; these are more than anybody would wait for.
+    // What is only somewhat too large is skipped and answered; these are far too large.
     for length in [1u64 << 27, 1 << 32, 1 << 48, (1 << 63) - 1, 1 << 63, u64::MAX] {
         let mut header = vec![0x02];
         header.extend(length.to_be_bytes());

@@ -158,7 +158,7 @@ fn other_mesh(scene: &Scene) -> Outcome {
     mesh.all_run()
 }
 
-/// Everyone reads the new key before anyone sends with it, and sends with it before anyone forgets the old one.
+/// All daemons read the new key before any sends with it, and send with it before any forgets the old one.
 fn key_rotation(scene: &Scene) -> Outcome {
     let mut mesh = keyed(scene)?;
     let instances: Vec<String> = (0..30).map(|n| format!("key-{n}")).collect();

@@ -22,7 +22,7 @@ const KEEPS_UP: f64 = 0.95;
 
 pub(crate) fn run(environment: &Environment) -> Outcome<Report> {
     let mut arena = Arena::start(environment, Field::ZeroMq)?;
-    // A client that polls and a server that never sleeps would leave no core to anybody else; an
+    // A client that polls and a server that never sleeps would leave no core to other processes; an
     // echo that reads no messages is there to show what a client can do when it does not poll.
     let takes_part = |of: &&Contender| of.client == DIRECT && ![RESERVED, BYTE_ECHO].contains(&of.server);
     let contenders: Vec<_> = arena.contenders.iter().filter(takes_part).collect();

@@ -81,7 +81,7 @@ async fn new_own_keys(path: Option<PathBuf>, handle: Handle) {
     let _ = changed.await;
 }
 
-/// A file that cannot be read, or is wrong, changes nothing: half a list must not lock everybody out.
+/// A file that cannot be read, or is wrong, changes nothing: half a list must not lock clients out.
 async fn new_clients(path: Option<PathBuf>, handle: Handle) {
     let changed = tokio::task::spawn_blocking(move || {
         let path = path?;

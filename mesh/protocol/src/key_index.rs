@@ -12,7 +12,7 @@ use crate::tenure::Tenure;
 pub enum KeyState {
     /// It has an instance.
     Live,
-    /// Its instance is lost, which was published and counted, but not told to anybody who asked for it.
+    /// Its instance is lost, which was published and counted, but not told to a client that asked for it.
     Lost,
     /// Its instance was removed: there is nothing to be lost.
     Removed,

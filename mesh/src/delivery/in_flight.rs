@@ -8,7 +8,7 @@ use slab::Slab;
 use super::Waiting;
 use crate::routing::{At, MemberNumber};
 
-/// Who has a request now.
+/// Where a request is now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum With {
     /// A member.
@@ -40,7 +40,7 @@ impl With {
 pub struct Pending<R> {
     /// The request.
     pub waiting: Waiting<R>,
-    /// Who has it.
+    /// Where it is.
     pub with: With,
     generation: u32,
 }

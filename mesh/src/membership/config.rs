@@ -28,7 +28,7 @@ pub struct Config {
     pub retransmit: u8,
     /// At least this many times.
     pub retransmit_at_least: u8,
-    /// How often a random member's list is compared with one's own.
+    /// How often a random member's list is compared with this one's.
     pub sync_interval: Duration,
     /// The same as long as comparing brings something new.
     pub sync_interval_while_learning: Duration,

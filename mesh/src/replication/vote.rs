@@ -65,7 +65,7 @@ impl Group {
         if self.leader().is_some() {
             out.push(Output::Leader(None));
         }
-        // Who is only asking counts itself at once: nothing is promised by it.
+        // A pre-vote counts the candidate itself at once: it promises nothing.
         let granted = if pre { vec![self.me.clone()] } else { Vec::new() };
         self.role = Role::Candidate(Candidate { pre, asked: pre, granted });
         self.arm(now, self.settings.retry);
@@ -107,7 +107,7 @@ impl Group {
 
     pub(super) fn pre_vote(&mut self, from: Replica, term: u64, last: Position, now: Instant, out: &mut Vec<Output>) {
         if let Some(current) = term.checked_sub(1).filter(|current| *current > self.ballot.term) {
-            // Whom this copy follows does not lead the newest term, and may not know that anybody thinks so.
+            // The leader of this copy does not lead the newest term, and may not know of that term.
             self.follow(current, None, now, out);
         }
         let later = term > self.ballot.term;

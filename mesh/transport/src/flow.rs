@@ -1,5 +1,5 @@
-//! Flow control as a value: who is read, who is stalled or paused, what is unsent and unread, who was silent for too long, whose
-//! handshake takes too long, and who is over. It has no socket and no clock: the time comes in, and what it decides is seen in
+//! Flow control as a value: which connections are read, stalled, paused or over, what is unsent and unread, which were silent for
+//! too long, and whose handshake takes too long. It has no socket and no clock: the time comes in, and what it decides is seen in
 //! its lists.
 //!
 //! A link between daemons is never stalled and never paused ([`Kind`]).
@@ -265,8 +265,8 @@ impl Flow {
         self.count_unsent(id);
     }
 
-    /// Counts what a connection is owed. If all guests are owed far too much, the one that is owed most ends: who is not read any
-    /// more may have had much under way before.
+    /// Counts what a connection is owed. If all guests are owed far too much, the one that is owed most ends: a guest that is not
+    /// read any more may have had much under way before.
     fn count_unsent(&mut self, id: ConnId) {
         let Some(conn) = self.table.get(id) else { return };
         let owed = conn.owed();

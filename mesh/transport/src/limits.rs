@@ -122,7 +122,7 @@ pub enum Refusal {
 /// Whose connection it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A client's or a subscriber's: who does not take what it is sent is not read.
+    /// A client's or a subscriber's: one that does not take what it is sent is not read.
     Guest,
     /// Another daemon's: it is always read.
     Link,

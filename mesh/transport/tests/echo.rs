@@ -366,7 +366,7 @@ fn a_connection_with_too_much_under_way_is_not_read_until_half_of_it_is_answered
     });
 }
 
-/// Answers every message with a million bytes, and notes how much it owed anybody at most.
+/// Answers every message with a million bytes, and notes how much it owed a client at most.
 struct Inflater {
     stop: Arc<AtomicBool>,
     owed: Arc<AtomicUsize>,

@@ -16,7 +16,7 @@ pub struct Bounds {
     pub crashes: u8,
     /// Elections begin with pre-votes.
     pub pre_votes: bool,
-    /// A leader sends images of what it has applied to anybody at any time, asked for or not.
+    /// A leader sends images of what it has applied to any replica at any time, asked for or not.
     pub images: bool,
     /// Followers may ask for votes although they follow a leader: they do not hear it any more.
     pub lost: bool,

@@ -1,4 +1,4 @@
-//! The forms of which everything on disk is made: numbers, texts, blobs, values. Who reads checks every length against what is
+//! The forms of which everything on disk is made: numbers, texts, blobs, values. A reader checks every length against what is
 //! left, takes a varint in its shortest form only, and allocates nothing: so what was read is written as it was.
 
 use statemesh_expr::msgpack;

@@ -10,7 +10,7 @@ use super::item::{
 use super::list::{List, put_list};
 use crate::run::RunId;
 
-/// From this number on, parts and kinds of records may be passed over by who does not know them.
+/// From this number on, parts and kinds of records may be passed over by a reader that does not know them.
 pub const OPTIONAL_FROM: u8 = 128;
 
 /// A change, with what it caused.

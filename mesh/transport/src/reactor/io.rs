@@ -116,8 +116,8 @@ impl Io {
         self.flow.table.get(id).map_or(0, |conn| most.saturating_sub(conn.link.unsent_bytes()))
     }
 
-    /// The daemon that opened this link has greeted as it should. Who does not within [`super::Settings::handshake`] is
-    /// closed.
+    /// The daemon that opened this link has greeted as it should. A link that has not within
+    /// [`super::Settings::handshake`] is closed.
     pub fn confirm(&mut self, id: ConnId) {
         self.flow.confirm(id);
     }
