@@ -19,6 +19,7 @@ use crate::history::{History, How};
 use crate::instance::Entry;
 use crate::machines::Version;
 use crate::marks::KeyMark;
+use crate::removed::Place;
 use crate::stages::Stage;
 use crate::until::Until;
 use crate::values::write_value;
@@ -110,7 +111,7 @@ impl State {
     fn answer(&mut self, at: At<'_>, run: &mut Run, reply: &mut Vec<u8>) -> Result<(), Box<Failed>> {
         let asked = self.asked(at.request)?;
         if let Some(asked) = asked
-            && self.repeat(at, asked, reply)?
+            && self.repeat(at, asked, run.now, reply)?
         {
             return Ok(());
         }
@@ -191,7 +192,7 @@ impl State {
         let counts = run.counts;
         let begun = self.begin(request, run);
         run.step.engine.clear();
-        run.counts = counts;
+        run.counts.take_back(counts);
         let (version, instance) = begun?;
         let (key, life) = (request.key.as_ref().into(), RunId::default());
         let entry = Entry { key, run: life, version, instance, armed: None, history: History::default(), tokens: None };
@@ -269,7 +270,7 @@ impl State {
                 self.remove(at.partition, at.hash, done.number);
                 run.step.changes.truncate(changes);
                 run.keys.truncate(keys);
-                run.counts = counts;
+                run.counts.take_back(counts);
                 Err(error)
             }
         }
@@ -460,11 +461,19 @@ impl State {
         }
     }
 
-    /// Tells watchers that a key was owned twice and which state won.
+    /// Counts a key of which something is gone, and tells watchers which state goes on.
     pub(super) fn publish_conflict(&mut self, number: u32, run: &mut Run) {
+        run.counts.conflicts += 1;
         if let Some(entry) = self.entries.get(number) {
             tracing::warn!(machine = %entry.version.name, key = %entry.key, run = %entry.run, seq = entry.instance.seq(),
                 "owned twice while the network was partitioned; this state won");
+        }
+        self.publish_state(number, run);
+    }
+
+    /// Tells watchers which state of a key goes on.
+    pub(super) fn publish_state(&mut self, number: u32, run: &mut Run) {
+        if let Some(entry) = self.entries.get(number) {
             run.step.changes.push(Arc::new(change(entry, "", "conflict", false, &[])));
         }
     }
@@ -489,7 +498,7 @@ impl State {
     }
 
     /// Writes the answer that the same request got before; false if there was none.
-    fn repeat(&self, at: At<'_>, asked: Asked, reply: &mut Vec<u8>) -> Result<bool, Box<Failed>> {
+    fn repeat(&self, at: At<'_>, asked: Asked, now: u64, reply: &mut Vec<u8>) -> Result<bool, Box<Failed>> {
         let At { request, hash, partition } = at;
         let number = self.find(partition, hash, &request.machine, &request.key);
         let entry = number.and_then(|number| self.entries.get(number));
@@ -504,10 +513,11 @@ impl State {
         match known {
             // The daemon that sends it again does not know what became of it, nor does this one.
             Known::New
-                if request.transit.uncertain && self.may_have_forgotten(own.map(Box::as_ref), partition, hash) =>
+                if request.transit.uncertain
+                    && self.may_have_forgotten(own.map(Box::as_ref), (partition, hash), now) =>
             {
                 let message = format!(
-                    "the owner of {}/{} was lost before it answered, and later tokens have taken the place of this one's since",
+                    "the owner of {}/{} was lost before it answered, and later tokens have taken the place of others since",
                     request.machine, request.key
                 );
                 Err(failed(ErrorCode::OutcomeUnknown, message, "look with get whether it was applied"))
@@ -525,9 +535,12 @@ impl State {
         }
     }
 
-    /// Whether tokens of a key were forgotten for the sake of later ones.
-    fn may_have_forgotten(&self, own: Option<&Tokens>, partition: u16, hash: u64) -> bool {
-        let left = || self.removed.get(partition, hash).is_some_and(|left| left.tokens.may_have_forgotten());
+    /// Whether tokens of a key were forgotten for the sake of later ones, of its own or of other keys.
+    fn may_have_forgotten(&self, own: Option<&Tokens>, (partition, hash): Place, now: u64) -> bool {
+        let left = || match self.removed.get(partition, hash) {
+            Some(left) => left.tokens.may_have_forgotten(),
+            None => self.removed.may_miss(now),
+        };
         own.is_some_and(Tokens::may_have_forgotten) || left()
     }
 
