@@ -20,12 +20,15 @@
 //! # Ok::<(), statemesh_client::ClientError>(())
 //! ```
 
+mod addresses;
 pub mod answers;
+mod attempts;
 mod client;
 mod connection;
 mod endpoint;
 mod error;
 mod owners;
+mod requests;
 mod retry;
 mod seen;
 mod watch;
