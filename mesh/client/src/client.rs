@@ -166,7 +166,7 @@ impl Client {
     }
 
     fn typed<A>(&mut self, typed: &Typed<'_, A>) -> Result<A, ClientError> {
-        self.ask(&typed.ask).map(|reply| (typed.read)(&reply.fields()))
+        self.ask(&typed.ask).map(typed.read)
     }
 
     /// A request in the client's encoding.
