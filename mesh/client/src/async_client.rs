@@ -16,15 +16,15 @@ use crate::desk::{AsyncError, Claim, Desk, Room};
 use crate::driver::Driver;
 use crate::requests::{self, Typed};
 
-/// A client of a mesh with many requests under way. A clone is the same client; its thread ends with the last of them, once
-/// nobody waits for an answer either.
+/// A client of a mesh with many requests under way. A clone is the same client; its thread ends with the last of them and the
+/// last of their futures.
 ///
 /// It retries, routes and makes tokens as the blocking [`Client`](crate::Client) does, by the same [`Options`]. What differs:
 ///
-/// - A request is on its way once it is made, also if nobody polls its future. Requests about one key are sent in the order in which
+/// - A request is on its way once it is made, also before its future is polled. Requests about one key are sent in the order in which
 ///   they were made, and so applied, as long as none has to be sent again or the key moves: who needs more waits for each answer.
-/// - One whose future is dropped is forgotten: it is not sent if it was not yet, nor again, and whether it was carried out
-///   nobody is told.
+/// - One whose future is dropped is forgotten: it is not sent any more if it was not yet, and not sent again. Whether it was carried out
+///   is not known.
 /// - What is under way is bounded by [`Room`]; one request more is answered [`AsyncError::Full`] at once.
 /// - Where no answer comes within [`Options::timeout`] the request is given up alone, and its connection too if that is silent.
 #[derive(Debug)]

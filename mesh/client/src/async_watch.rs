@@ -11,9 +11,9 @@ use crate::client::Client;
 use crate::error::ClientError;
 use crate::watch::{Notice, Watcher};
 
-/// Notices that nobody asked for yet; those beyond it stay with the [`Watcher`], which has a bound of its own.
+/// Notices that were not taken yet; those beyond it stay with the [`Watcher`], which has a bound of its own.
 const UNSEEN: usize = 16;
-/// How long the thread may go on after nobody listens any more.
+/// How often the thread looks whether its watcher was dropped.
 const LOOKS: Duration = Duration::from_millis(500);
 
 /// Follows the changes of a mesh, and says what it missed. Its thread ends within a second after it is dropped.
@@ -34,7 +34,7 @@ struct State {
     waker: Option<Waker>,
     /// Nothing comes any more.
     is_over: bool,
-    /// Nobody listens any more.
+    /// The watcher was dropped.
     is_left: bool,
 }
 
@@ -43,7 +43,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for room, and says whether anybody listens.
+    /// Waits for room, and says whether the watcher is still there.
     fn tell(&self, notice: Result<Notice, ClientError>) -> bool {
         let mut state = self.lock();
         while state.notices.len() >= UNSEEN && !state.is_left {

@@ -26,7 +26,7 @@ pub(crate) enum To {
 }
 
 impl To {
-    /// The request as it goes there: the daemon that serves the key has nobody to pass it on to.
+    /// The request as it goes there: a daemon that is to serve the key itself does not pass it on.
     pub(crate) fn attempt<'a>(&self, ask: &Ask<'a>) -> Ask<'a> {
         Ask { forward: ask.forward && *self == Self::Home, ..*ask }
     }
@@ -106,7 +106,7 @@ pub(crate) enum Next {
 /// Where an attempt goes after a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Then {
-    /// To whoever serves the key by then.
+    /// To the daemon that serves the key by then.
     ByKey,
     /// To the daemon that is asked for everything.
     Home,

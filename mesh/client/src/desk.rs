@@ -63,18 +63,18 @@ pub(crate) enum Slot {
     Watched(Waker),
     /// The answer, and the room that it takes.
     Done(Result<Reply, AsyncError>, usize),
-    /// It was given, or nobody waits for it.
+    /// The future has taken the answer, or was dropped.
     Over,
 }
 
-/// The side of the thread: whoever has it owes an answer.
+/// The thread's end of a request: the answer goes in here. Dropped without one, it says that the thread has ended.
 #[derive(Debug)]
 pub(crate) struct Promise {
     desk: Arc<Desk>,
     slot: Arc<Mutex<Slot>>,
 }
 
-/// The side of the future.
+/// The future's end of a request.
 #[derive(Debug)]
 pub(crate) struct Claim {
     desk: Arc<Desk>,
@@ -83,7 +83,7 @@ pub(crate) struct Claim {
     bytes: usize,
 }
 
-/// Both sides share it.
+/// What the clients, their futures and the thread share.
 #[derive(Debug)]
 pub(crate) struct Desk {
     waker: mio::Waker,
@@ -94,7 +94,7 @@ pub(crate) struct Desk {
 #[derive(Debug, Default)]
 struct State {
     made: BTreeMap<JobId, (KeptAsk, Promise)>,
-    /// Requests that the thread has and nobody waits for.
+    /// Requests that the thread has and whose futures were dropped.
     forgotten: Vec<JobId>,
     requests: usize,
     bytes: usize,
@@ -154,11 +154,13 @@ impl Desk {
         Ok(Claim { desk: Arc::clone(self), slot, id, bytes })
     }
 
-    /// For the thread: what is new; `None`: nobody is there who could ask or wait.
+    /// For the thread: what is new; `None`: there is no client and no future any more.
     pub(crate) fn news(&self) -> Option<News> {
         let mut state = lock(&self.state);
         let news = News { made: std::mem::take(&mut state.made), forgotten: std::mem::take(&mut state.forgotten) };
-        (state.clients > 0 || state.requests > 0).then_some(news)
+        let is_used = state.clients > 0 || state.requests > 0;
+        drop(state);
+        is_used.then_some(news)
     }
 
     /// For the thread: it ends.
@@ -167,7 +169,7 @@ impl Desk {
         state.is_over = true;
         let owed = std::mem::take(&mut state.made);
         drop(state);
-        // Each says so, and may wake who waits.
+        // Each says so, and may wake its future.
         drop(owed);
     }
 
@@ -284,7 +286,7 @@ impl Drop for Closing {
     }
 }
 
-/// A desk whose poll is somebody's.
+/// A desk that wakes the thread which waits with this poll.
 pub(crate) fn desk_of(poll: &mio::Poll, room: Room) -> io::Result<Arc<Desk>> {
     let waker = mio::Waker::new(poll.registry(), WAKE)?;
     Ok(Desk::new(waker, room))
@@ -357,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_waits_for_is_forgotten_or_never_heard_of() {
+    fn a_request_whose_future_is_dropped_is_forgotten_or_never_reaches_the_thread() {
         let (_poll, desk) = desk(9, 99);
         drop(desk.ask(&get("1")).unwrap());
         let seen = desk.ask(&get("2")).unwrap();
@@ -366,7 +368,7 @@ mod tests {
         drop(seen);
         assert_eq!(desk.news().unwrap().forgotten, [2]);
         made.into_values().for_each(|(_, promise)| promise.keep(reply(50)));
-        assert_eq!(lock(&desk.state).bytes, 0, "an answer that nobody waits for takes no room");
+        assert_eq!(lock(&desk.state).bytes, 0, "an answer without a future takes no room");
     }
 
     #[test]
@@ -376,13 +378,13 @@ mod tests {
         desk.add_client();
         desk.remove_client();
         desk.remove_client();
-        assert!(desk.news().is_some(), "somebody waits");
+        assert!(desk.news().is_some(), "a future waits");
         drop(claim);
         assert!(desk.news().is_none());
     }
 
     #[test]
-    fn whoever_waits_hears_that_the_thread_has_ended() {
+    fn futures_hear_that_the_thread_has_ended() {
         let (_poll, desk) = desk(9, 99);
         let [mut unseen, mut seen] = ["1", "2"].map(|key| desk.ask(&get(key)).unwrap());
         let made = desk.news().unwrap().made;

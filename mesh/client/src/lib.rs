@@ -2,7 +2,7 @@
 //!
 //! [`Client`] does what the protocol asks of a good client: it sends a request again if the error's advice says so, and only
 //! where that is harmless; goes to another address when one does not answer; and to the daemon that serves a key, if it is told to. It
-//! blocks. [`AsyncClient`] does the same for many requests at a time, as futures for whatever runtime there is, or none.
+//! blocks. [`AsyncClient`] does the same for many requests at a time, as futures of any runtime.
 //! [`Watcher`] (blocking) and [`AsyncWatcher`] follow every daemon of the mesh and say what they missed. [`Connection`] is the wire
 //! alone, for those who measure it.
 //!
