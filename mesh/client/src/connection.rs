@@ -91,7 +91,7 @@ impl Connection {
     /// write waits for longer either.
     ///
     /// # Errors
-    /// Nobody listens there, or it does not speak ZMTP.
+    /// No process listens there, or it does not speak ZMTP.
     pub fn connect(address: SocketAddr, socket_type: SocketType, timeout: Duration) -> Result<Self, ConnectionError> {
         Self::connect_secured(address, socket_type, &Security::None, timeout)
     }
@@ -99,7 +99,7 @@ impl Connection {
     /// As [`Connection::connect`], with keys.
     ///
     /// # Errors
-    /// Nobody listens there, it does not speak ZMTP, or one of the two sides does not know the other's key; a server that
+    /// No process listens there, it does not speak ZMTP, or one of the two sides does not know the other's key; a server that
     /// refuses a key closes the connection, which shows as an unexpected end.
     pub fn connect_secured(
         address: SocketAddr,

@@ -33,7 +33,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
         match future.as_mut().poll(&mut Context::from_waker(&waker)) {
             Poll::Ready(output) => return output,
             Poll::Pending => {
-                assert!(Instant::now() < end, "nobody woke it");
+                assert!(Instant::now() < end, "no waker was called");
                 std::thread::park_timeout(end.saturating_duration_since(Instant::now()));
             }
         }
@@ -106,12 +106,12 @@ fn another_daemon_is_asked_when_one_does_not_answer() {
 
 #[test]
 fn an_address_where_nobody_listens_is_passed_over() {
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let well = Fake::start(|_, _| Fake::ok(1));
-    let addresses = vec![nobody.clone(), well.address.to_string()];
+    let addresses = vec![closed.clone(), well.address.to_string()];
     let client = AsyncClient::new(Options { addresses, ..patient(&[]) }).unwrap();
     assert!(block_on(client.send("order", "1", PAY)).is_ok());
-    let alone = Options { addresses: vec![nobody], patience: Duration::ZERO, ..patient(&[]) };
+    let alone = Options { addresses: vec![closed], patience: Duration::ZERO, ..patient(&[]) };
     let error = block_on(AsyncClient::new(alone).unwrap().members()).unwrap_err();
     assert!(matches!(error, AsyncError::Client(ClientError::Open(_))));
 }
@@ -221,8 +221,8 @@ fn a_watcher_says_what_it_missed() {
 
 #[test]
 fn a_watcher_of_a_mesh_that_cannot_be_reached_says_so_and_ends() {
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let mut watcher = AsyncWatcher::new(Client::new(Options::at(&nobody)), "").unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let mut watcher = AsyncWatcher::new(Client::new(Options::at(&closed)), "").unwrap();
     assert!(matches!(block_on(watcher.next()), Some(Err(ClientError::Open(_)))));
     assert!(block_on(watcher.next()).is_none());
 }

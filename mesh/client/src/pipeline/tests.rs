@@ -50,7 +50,7 @@ impl Bench {
                         self.pipeline.opened(&to, self.opened, ([127, 0, 0, 1], 1).into(), self.now);
                     }
                     Act::Open(to) => {
-                        self.pipeline.unopened(&to, &OpenError::NoAddress("nobody".to_owned()), self.now);
+                        self.pipeline.unopened(&to, &OpenError::NoAddress("closed".to_owned()), self.now);
                     }
                     Act::LeaveHome => self.left += 1,
                     Act::Close(wire) => self.closed.push(wire),

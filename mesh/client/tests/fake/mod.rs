@@ -125,7 +125,7 @@ fn flush(link: &mut Link, stream: &mut TcpStream) -> bool {
     stream.write_all(&unsent).is_ok()
 }
 
-/// Publishes to whoever subscribes: each change as a topic and a body, then nothing more for as long as it stays.
+/// Publishes to the subscribers: each change as a topic and a body, then nothing more for as long as it stays.
 pub(crate) fn publisher(changes: Vec<(&'static str, String)>, stays: Duration) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
