@@ -122,7 +122,7 @@ impl State {
         run.lap(Stage::Step);
         let mut done = match done {
             Err(error) if error.code == ErrorCode::UnknownInstance && at.request.op == Op::Explain => {
-                return self.explain_first(at.request, run, reply);
+                return self.explain_first(at, run, reply);
             }
             done => done?,
         };
@@ -188,7 +188,8 @@ impl State {
     }
 
     /// Explains an event for a key that has no instance: for the one that the event would create, which is nowhere and stays nowhere.
-    fn explain_first(&mut self, request: &Request<'_>, run: &mut Run, reply: &mut Vec<u8>) -> Result<(), Box<Failed>> {
+    fn explain_first(&mut self, at: At<'_>, run: &mut Run, reply: &mut Vec<u8>) -> Result<(), Box<Failed>> {
+        let request = at.request;
         let counts = run.counts;
         let begun = self.begin(request, run);
         run.step.engine.clear();
@@ -196,7 +197,8 @@ impl State {
         let (version, instance) = begun?;
         let (key, life) = (request.key.as_ref().into(), RunId::default());
         let entry = Entry { key, run: life, version, instance, armed: None, history: History::default(), tokens: None };
-        let (done, bytes_max) = (Done::default(), self.daemon.rules.output_bytes);
+        let done = Done { mark: self.marks.show(at.partition, at.hash), ..Done::default() };
+        let bytes_max = self.daemon.rules.output_bytes;
         Reply { entry: &entry, request, done: &done, now: run.now, bytes_max }.write(reply);
         if reply.len() > bytes_max {
             run.counts.refused_outputs += 1;

@@ -71,6 +71,8 @@ fn a_refused_first_event_leaves_the_mark_of_a_lost_instance() {
     };
     daemon.adopt(&[lost]);
     assert_eq!(code(&daemon.send("k", "BAD", "")), "event_failed");
+    let explained = daemon.op("explain", "k", r#","event":{"type":"GO"}"#);
+    assert_eq!((&explained["new"], &explained["restarted"]), (&true.into(), &true.into()), "{explained}");
     assert_eq!(daemon.send("k", "GO", "")["restarted"], true);
     assert_eq!(daemon.send("k", "GO", "").get("restarted"), None);
 }
