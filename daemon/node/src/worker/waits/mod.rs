@@ -19,7 +19,7 @@ use self::inquiry::{HEARD, LAST_ANSWER};
 use self::wait::{Asker, Wait};
 pub(super) use self::waiting::Waiting;
 use super::context::{Arrived, ReplyTo};
-use super::{Asked, Worker};
+use super::{Asked, Ending, Worker};
 use crate::mailbox::Command;
 
 /// For how long a request waits that does not say, unless `limits.wait` is less.
@@ -106,7 +106,9 @@ impl Worker {
         let now = self.time.now;
         let Some(wait) = self.waiting.get(place, number) else { return };
         wait.inquiry.is_asked = false;
-        if let Some(reached) = self.waiting.hear(place, reply, self.shared.options.limits.parked_bytes) {
+        let reached = self.waiting.hear(place, reply, self.shared.options.limits.parked_bytes);
+        // A daemon that is about to end asks no more questions: the answer to the request itself is the last one.
+        if let Some(reached) = reached.or((self.ending != Ending::No).then_some(false)) {
             return self.end_wait(place, reached, reply, io);
         }
         let Some(wait) = self.waiting.get(place, number) else { return };
@@ -153,7 +155,8 @@ impl Worker {
         self.end_with_first(place, ErrorCode::Timeout, message, "ask again", io);
     }
 
-    /// The daemon ends: each request that waits is answered with what it did itself.
+    /// The daemon is about to end: each request that waits is answered with what it did itself. One that is not done yet is answered
+    /// when it is.
     pub(super) fn end_all_waits(&mut self, io: &mut Io) {
         for place in self.waiting.places(Wait::is_done) {
             let message = "this daemon is leaving its mesh";
