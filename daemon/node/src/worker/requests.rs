@@ -82,7 +82,7 @@ impl Worker {
                 return self.fail(asked, refusal.code, &refusal.message, refusal.hint, io);
             }
         };
-        if arrived.hops == 0
+        if arrived.is_of_a_client()
             && let Some(count) = self.counters.requests.get(request.op as usize)
         {
             count.add(1);
@@ -269,6 +269,9 @@ impl Worker {
             self.is_heard(wait);
         }
         keyed.watch = self.runner.run.watch.take();
+        if self.runner.run.counts.error_code.is_some_and(|code| !self.is_told(code, keyed.reply_to)) {
+            self.runner.run.counts.error_code = None;
+        }
         match outcome {
             Outcome::NotHeld => self.not_held(keyed, io),
             Outcome::Replied(mark) => self.replied(&keyed, mark, &reply, io),

@@ -332,7 +332,9 @@ fn a_daemon_at_which_many_wait_leaves_at_once_and_takes_no_more_of_them() {
     let wait = json!({"until": {"done": true}, "within": 60_000});
     (0..1_500).for_each(|n| asker.client.push(start(&format!("k{n}"), wait.clone()).to_string().as_bytes()));
     asker.client.flush().unwrap();
-    two.until("all wait", |two| two.gauge("statemesh_waits") == 1_500.0 && two.gauge("statemesh_parked_requests") == 0.0);
+    two.until("all wait", |two| {
+        two.gauge("statemesh_waits") == 1_500.0 && two.gauge("statemesh_parked_requests") == 0.0
+    });
     let begin = Instant::now();
     assert_eq!(two.node.leave(Duration::from_secs(60)).left_behind, 0);
     let took = begin.elapsed();
@@ -359,6 +361,33 @@ fn a_daemon_at_which_many_wait_leaves_at_once_and_takes_no_more_of_them() {
     let mut other = one.client();
     let there = other.ask(&json!({"op": "get", "machine": "slow", "key": "late"}));
     assert_eq!(there["error"]["code"], "unknown_instance", "nothing was applied: {there}");
+}
+
+#[test]
+fn questions_of_those_that_wait_are_no_requests_of_clients() {
+    let mut mesh = Mesh::new();
+    let one = mesh.start("one");
+    let mut asker = one.client();
+    define(&mut asker);
+    let counted = || ["requests", "errors"].map(|what| one.counted(&format!("statemesh_{what}_total")));
+    let since = |before: [f64; 2]| {
+        let now = counted();
+        [now[0] - before[0], now[1] - before[1]]
+    };
+    let before = counted();
+    asker.ok(&start("k", json!({"until": {"state": "late"}, "within": 8_000})));
+    assert_eq!(since(before), [1.0, 0.0], "its instance was asked after");
+    // Whose instance is removed hears of it from a question: a `get` is refused, which is an error, and a `start` is not.
+    let get = json!({"op": "get", "machine": "slow", "key": "k", "until": {"done": true}, "within": 60_000});
+    for (request, errors) in [(get, 1.0), (start("other", json!({"until": {"done": true}, "within": 60_000})), 0.0)] {
+        let before = counted();
+        asker.push(&request);
+        one.until("it waits", |one| one.gauge("statemesh_waits") == 1.0);
+        one.client().ok(&json!({"op": "delete", "machine": "slow", "key": request["key"]}));
+        let reply = received(&mut asker);
+        assert_eq!(reply["ok"], errors == 0.0, "{reply}");
+        assert_eq!(since(before), [2.0, errors], "{reply}");
+    }
 }
 
 #[test]

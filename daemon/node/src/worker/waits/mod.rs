@@ -100,6 +100,13 @@ impl Worker {
         }
     }
 
+    /// Whether an error is one that the client is told; what answers a question after its instance may be none.
+    pub(super) fn is_told(&mut self, code: ErrorCode, reply_to: ReplyTo) -> bool {
+        let ReplyTo::Wait(token) = reply_to else { return true };
+        let (place, number) = place_of(token);
+        self.waiting.get(place, number).is_some_and(|wait| wait.is_told(code))
+    }
+
     /// The answer to a request that may wait, or to the question where its instance is.
     pub(super) fn wait_answered(&mut self, token: u64, reply: &[u8], io: &mut Io) {
         let (place, number) = place_of(token);
