@@ -124,7 +124,7 @@ pub enum Refusal {
 pub enum Kind {
     /// A client's or a subscriber's: one that does not take what it is sent is not read.
     Guest,
-    /// Another daemon's: it is always read.
+    /// Another daemon's: it is always read, once it has greeted.
     Link,
 }
 
