@@ -91,7 +91,7 @@ impl Contender {
 
     fn signal(&self, signal: Signal) {
         for pid in self.pids.iter().filter(|_| self.stopped) {
-            // Whoever is gone is noticed by the client.
+            // A contender that is gone is noticed by the client.
             let _ = proc::signal(*pid, signal);
         }
     }

@@ -35,7 +35,7 @@ impl Process {
         &mut self.child
     }
 
-    /// Sends SIGINT, as Ctrl-C does, and waits; whoever does not end within `patience` is killed.
+    /// Sends SIGINT, as Ctrl-C does, and waits; a process that does not end within `patience` is killed.
     pub(crate) fn interrupt(mut self, patience: Duration) -> Outcome {
         let pid = self.pid();
         signal(pid, Signal::SIGINT)?;

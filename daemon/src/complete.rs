@@ -126,7 +126,7 @@ fn machines(typed: &OsStr) -> Vec<CompletionCandidate> {
     beginning_as(&typed.to_string_lossy(), machine_names())
 }
 
-/// Keys of a machine that begin so, of some pages of the list: who waits for a completion waits for no more.
+/// Keys of a machine that begin so, of some pages of the list: a person at a prompt waits for no more.
 fn keys(machine: &str, prefix: &str) -> Vec<String> {
     let filter = json!({"prefix": prefix}).to_string();
     let (mut found, mut after): (Vec<String>, Option<String>) = (Vec::new(), None);

@@ -1,4 +1,4 @@
-//! `context`: meshes by name, so that nobody types addresses and keys again and again.
+//! `context`: meshes by name, so that users need not type addresses and keys again and again.
 
 use crate::config::{Context, Contexts};
 use crate::failure::Failure;
@@ -100,7 +100,7 @@ fn checked(
         context.insert("timeout".to_owned(), timeout);
     }
     if let Some(key) = key {
-        // Where a context is used from, nobody knows.
+        // A context may be used from any folder.
         let path = key.canonicalize().map_err(|error| Failure::file(key, &error))?;
         context.insert("key".to_owned(), path.display().to_string());
     }

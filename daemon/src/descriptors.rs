@@ -31,7 +31,7 @@ impl Descriptors {
 ///
 /// That table doubles whenever it is full, at 64, 128, 256, ... In a process with several threads the one that accepts then
 /// waits for all others to have left the old table (`expand_fdtable` in Linux's fs/file.c: `synchronize_rcu`), 7 to 17 ms as
-/// seen here, and everybody whom that thread serves waits with it. So this comes before the first thread.
+/// seen here, and all clients of that thread wait with it. So this comes before the first thread.
 pub(crate) fn provide(connections: usize) -> Descriptors {
     let needed = OTHERS.saturating_add(connections as u64);
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {

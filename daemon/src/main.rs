@@ -1,6 +1,6 @@
 //! `statemesh`: the daemon and every command-line verb.
 
-// Those panic where nobody reads what is printed: see `output::say` and `output::print`.
+// Those panic where the reader of the output is gone: see `output::say` and `output::print`.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod cli;

@@ -39,8 +39,8 @@ struct Peer {
 }
 
 impl Remote {
-    /// Connects to the first address that answers. A person wants to hear at once that nobody is there, so where there is only one
-    /// nothing is tried again.
+    /// Connects to the first address that answers. A person wants to hear at once that no daemon answers, so where there is only
+    /// one address nothing is tried again.
     pub(crate) fn connect(target: Target) -> Result<Remote, Failure> {
         let secured = !matches!(target.security, Security::None);
         let peer = Peer { address: target.addresses.join(", "), timeout: target.timeout, secured };
@@ -237,7 +237,7 @@ pub(crate) fn unreachable(address: &str, why: &str) -> Failure {
         .hint("is it running? `statemesh up` starts a mesh here; --address, STATEMESH_ADDRESS or a context names another daemon")
 }
 
-/// An error reply as a failure. Diagnostics of a definition are kept for whoever can show them: see `verbs::define`.
+/// An error reply as a failure. Diagnostics of a definition are kept for the verb that can show them: see `verbs::define`.
 fn refused(refusal: &Refusal) -> Failure {
     let reply: Value = serde_json::from_slice(&refusal.reply).unwrap_or_default();
     let message =

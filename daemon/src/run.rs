@@ -19,8 +19,8 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 
-/// Threads for everything but the reactors, and as many more for HTTP: who asks for much there must not hold up gossip, nor
-/// one guest's answer a probe's.
+/// Threads for everything but the reactors, and as many more for HTTP: a guest that asks for much there must not
+/// hold up gossip, nor one guest's answer a probe's.
 const WORKER_THREADS: usize = 2;
 /// What is left to do after the goodbye must not keep the process.
 const SHUTDOWN: Duration = Duration::from_secs(2);

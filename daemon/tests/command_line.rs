@@ -68,21 +68,21 @@ fn a_misspelt_verb_or_flag_is_a_usage_error_with_a_suggestion() {
     assert!(code(&data) == 2 && stderr(&data).contains("--data: not JSON"), "{}", stderr(&data));
 }
 
-/// An address that nobody listens at: its port was free a moment ago.
-fn nobody() -> String {
+/// An address that no daemon listens at: its port was free a moment ago.
+fn free_address() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     format!("tcp://{}", listener.local_addr().unwrap())
 }
 
 #[test]
 fn without_a_daemon_the_error_says_how_to_start_one() {
-    let folder = Folder::new("nobody");
-    let output = folder.run(&["ping", "--address", &nobody()]);
+    let folder = Folder::new("no-daemon");
+    let output = folder.run(&["ping", "--address", &free_address()]);
     assert_eq!(code(&output), 3);
     assert!(stderr(&output).contains("no daemon at tcp://127.0.0.1:"), "{}", stderr(&output));
     assert!(stderr(&output).contains("is it running? `statemesh up`"), "{}", stderr(&output));
 
-    let output = folder.run(&["ping", "--address", &nobody(), "-o", "json"]);
+    let output = folder.run(&["ping", "--address", &free_address(), "-o", "json"]);
     let error: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
     assert_eq!((code(&output), error["error"]["code"].as_str()), (3, Some("unreachable")));
 }
@@ -161,7 +161,7 @@ fn the_reference_pages_are_those_that_the_code_makes() {
 fn standard_input_is_a_file_named_dash() {
     let folder = Folder::new("stdin");
     let mut child = statemesh(&folder.0)
-        .args(["define", "-", "--address", &nobody()])
+        .args(["define", "-", "--address", &free_address()])
         .stdin(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -190,7 +190,7 @@ fn completions_lack_what_this_build_lacks() {
     }
 }
 
-/// Runs with a stderr, or a stdout, that nobody reads.
+/// Runs with a stderr, or a stdout, that has no reader.
 fn unread(folder: &Folder, args: &[&str], stderr: bool) -> Option<i32> {
     let mut command = statemesh(&folder.0);
     command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -206,13 +206,13 @@ fn a_verb_ends_as_it_would_where_nobody_reads_what_it_says() {
     folder
         .file("broken.json", "{\"id\": \"a\", \"initial\": \"x\", \"states\": {\"y\": {}}}")
         .file("ok.json", r#"{"id":"a","initial":"x","states":{"x":{}}}"#);
-    let nobody = nobody();
+    let address = free_address();
     let lines: [(&[&str], i32); 7] = [
         (&["check", "ok.json"], 0),
         (&["check", "broken.json"], 1),
         (&["simulate", "broken.json"], 1),
         (&["sned"], 2),
-        (&["ping", "--address", &nobody], 3),
+        (&["ping", "--address", &address], 3),
         (&["man", "--dir", "pages"], 0),
         (&["keys", "rotate", "add", "--file", "gossip.keys"], 0),
     ];

@@ -85,7 +85,7 @@ fn the_tutorial_does_what_it_says() {
     assert!(lines.len() > 12, "{lines:?}");
     let mut shown = Vec::new();
     for line in lines {
-        // It would watch until somebody ends it.
+        // It would watch until it is ended.
         let line = if line.starts_with("statemesh watch") { format!("{line} -n 0") } else { line };
         shown.push((line.clone(), place.good(&line)));
     }
@@ -187,7 +187,7 @@ fn until(folder: &Path, line: &str, is_there: impl Fn(&str) -> bool) -> String {
 fn three_daemons_find_each_other_as_their_page_says() {
     let page = page("docs/how-to/three-daemons.md");
     let folder = Folder::new("three-daemons");
-    // Addresses of this process, so that nobody's daemons are in the way.
+    // Addresses of this process, so that no other daemons are in the way.
     let own = format!("127.{}.{}.", 100 + std::process::id() / 200 % 100, 1 + std::process::id() % 200);
     let lines: Vec<_> = commands(&page, &["statemesh "]).into_iter().filter(|line| line.contains("127.0.1.")).collect();
     let lines: Vec<_> = lines.iter().map(|line| line.replace("127.0.1.", &own)).collect();

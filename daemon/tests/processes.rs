@@ -88,7 +88,7 @@ fn logging_daemon(folder: &Folder, name: &str, flags: &[&str]) -> (Running, Valu
         assert!(lines.read_line(&mut line).unwrap() > 0, "the daemon ended");
         let logged: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("no JSON: {line}"));
         assert_eq!(logged["node"], name);
-        assert!(!line.contains("gossip has no key"), "over loopback nobody else reaches it: {line}");
+        assert!(!line.contains("gossip has no key"), "over loopback no other machine reaches it: {line}");
         if logged["message"] == "listening" {
             // The rest of the log must not fill the pipe.
             let rest = std::thread::spawn(move || std::io::read_to_string(lines).unwrap_or_default());
@@ -228,7 +228,7 @@ fn a_second_signal_ends_a_daemon_that_is_still_leaving() {
     let folder = Folder::new("twice");
     let (mut first, second, at, _) = two_of_whom_the_first_has_an_instance(&folder, &[]);
 
-    // Nobody takes what it has, so it cannot leave.
+    // No daemon takes what it has, so it cannot leave.
     second.signal("STOP");
     first.signal("TERM");
     let http = at["http"].as_str().unwrap();
@@ -314,7 +314,7 @@ fn up_runs_a_mesh_that_serves_at_every_daemon_and_leaves_nothing_behind() {
         let address = format!("tcp://{}", node["clients"].as_str().unwrap());
         let sent = folder.run(&["send", "lamp/shared", "PRESS", "--address", &address, "-o", "json"]);
         let reply: Value = serde_json::from_slice(&sent.stdout).unwrap_or_else(|_| panic!("{}", stderr(&sent)));
-        assert_eq!(reply["seq"], json!(index + 1), "one instance, whoever is asked: {reply}");
+        assert_eq!(reply["seq"], json!(index + 1), "one instance, whichever daemon is asked: {reply}");
     }
     running.signal("INT");
     assert_eq!(running.ended(), Some(0));

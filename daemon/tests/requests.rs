@@ -67,9 +67,9 @@ fn where_says_in_words_that_nobody_serves_a_key_just_now() {
         stdout(&peer.run(&folder, &["where", "order/42"]))
     };
     let moves = shown(json!("b"));
-    assert!(moves.contains("nobody just now: the partition moves") && moves.contains("next"), "{moves}");
+    assert!(moves.contains("no daemon just now: the partition moves") && moves.contains("next"), "{moves}");
     let outside = shown(Value::Null);
-    assert!(outside.contains("nobody just now: the daemon has not joined its mesh"), "{outside}");
+    assert!(outside.contains("no daemon just now: the daemon has not joined its mesh"), "{outside}");
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn a_ping_can_wait_until_a_daemon_answers() {
     let output = peer.run(&folder, &["ping", "--timeout", "1s", "--wait", "60s"]);
     assert_eq!(code(&output), 0, "{}", stderr(&output));
     assert_eq!(peer.requests.lock().unwrap().len(), 3);
-    // Where nobody listens it gives up when its time is over.
+    // Where no daemon listens it gives up when its time is over.
     let output = peer.run(&folder, &["ping", "--address", "tcp://127.0.0.1:9", "--wait", "150ms"]);
     assert_eq!(code(&output), 3);
     assert!(stderr(&output).contains("127.0.0.1:9"), "{}", stderr(&output));
@@ -377,7 +377,7 @@ fn a_daemon_that_cannot_answer_now_leaves_it_to_the_next() {
 #[test]
 fn a_daemon_is_found_by_its_other_ports() {
     let folder = Folder::new("other-ports");
-    // The port after the peer's is mostly free; whoever has it is no daemon either.
+    // The port after the peer's is mostly free; a process that has it is no daemon either.
     let own = std::sync::Arc::new(std::sync::Mutex::new(0_u16));
     let told = std::sync::Arc::clone(&own);
     let peer = Peer::start(move |_| {
@@ -539,9 +539,9 @@ fn completions_are_those_of_the_mesh() {
     assert_eq!(offered(&["members", "--context", "l"]), ["lab"]);
     assert_eq!(offered(&["send", "--address", "127.0.0.1:9", "o"]), [""; 0], "of the mesh that the line names");
     assert_eq!(offered(&["send", "--context=lab", "o"]), [""; 0]);
-    let nobody =
+    let offline =
         support::completed(support::statemesh(&folder.0).env("STATEMESH_ADDRESS", "127.0.0.1:9"), &["send", "o"]);
-    assert_eq!(nobody, [""; 0]);
+    assert_eq!(offline, [""; 0]);
 }
 
 #[test]
@@ -564,7 +564,7 @@ fn what_is_waited_for_is_asked_for_and_ends_with_7_if_it_does_not_come_about() {
         assert_eq!(code(&output), 7, "{verb}: {}", stderr(&output));
         assert!(stderr(&output).contains("order/1 is in open (active)"), "{}", stderr(&output));
         assert!(stderr(&output).contains("limits.wait of the daemon is over"), "{}", stderr(&output));
-        // Only the daemon knows what it allows: a time that nobody gave is not one that it may refuse.
+        // Only the daemon knows what it allows: a time that was not given is not one that it may refuse.
         assert_eq!((&peer.last_request()["until"], &peer.last_request()["within"]), (&until, &Value::Null));
     }
     let plain = peer.run(&folder, &["get", "order/1"]);

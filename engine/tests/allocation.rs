@@ -77,7 +77,7 @@ fn transitions_that_leave_the_context_alone_allocate_nothing() {
         "a":{"initial":"x","on":{"NEXT":"b"},"states":{"x":{},"y":{},"h":{"history":"deep"}}},"b":{"on":{"NEXT":"a.h"}}}}"#;
     for (what, source, event) in [
         ("a flat machine", flat, &next),
-        ("a JSON payload nobody reads", flat, &json),
+        ("a JSON payload that is not read", flat, &json),
         ("entry, exit and transition actions", actions, &next),
         ("guards on JSON", guards, &json),
         ("guards on MessagePack", guards, &packed),

@@ -1,4 +1,4 @@
-//! A fault is stuck, not dead: a client's event is refused without a trace, a timer is held, and only who asks for it gets XState's way.
+//! A fault is stuck, not dead: a client's event is refused without a trace, a timer is held, and a machine may ask for XState's way.
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
@@ -68,7 +68,7 @@ fn a_timer_whose_step_fails_is_held_with_the_reason_until_it_can_be_fired() {
     send(&machine, &mut instance, r#"{"type":"LATER"}"#, &mut out).unwrap();
     let (timer, due) = instance.next_timer().unwrap();
     let refused = machine.fire(&mut instance, timer, due, &mut out).unwrap_err();
-    assert_eq!(instance.status(), Status::Active, "whoever fired it decides");
+    assert_eq!(instance.status(), Status::Active, "the caller of fire decides");
     instance.hold(timer, &refused);
     assert!(instance.is_stuck());
     let error = instance.error().unwrap();

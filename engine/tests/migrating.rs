@@ -60,10 +60,10 @@ fn names_of_xstates_functions_are_worth_a_word() {
         assert_eq!((code, refuses), ("effect_like_action", false), "{name}");
         let named =
             format!(r#"{{"id":"m","actions":{{"{name}":{{"type":"x"}}}},"on":{{"E":{{"actions":"{name}"}}}}}}"#);
-        assert!(findings(&named).is_empty(), "{name}: somebody's own action");
+        assert!(findings(&named).is_empty(), "{name}: the user's own action");
     }
     for own in [r#""start""#, r#""stop""#, r#""send""#, r#"{"type":"choose","params":{"of":3}}"#] {
-        assert!(findings(&with_action(own)).is_empty(), "{own}: somebody's own effect");
+        assert!(findings(&with_action(own)).is_empty(), "{own}: the user's own effect");
     }
 }
 
@@ -84,9 +84,9 @@ fn a_built_in_action_without_its_prefix_is_worth_a_word() {
         assert!(hint.contains(meant), "{action}: {hint}");
     }
     let named = r#"{"id":"m","actions":{"raise":{"type":"x"}},"on":{"E":{"actions":"raise"}}}"#;
-    assert!(findings(named).is_empty(), "somebody's own action");
+    assert!(findings(named).is_empty(), "the user's own action");
     for own in [r#""log""#, r#"{"type":"cancel"}"#, r#"{"type":"emit","params":{"of":3}}"#] {
-        assert!(findings(&with_action(own)).is_empty(), "{own}: somebody's own effect");
+        assert!(findings(&with_action(own)).is_empty(), "{own}: the user's own effect");
     }
 }
 

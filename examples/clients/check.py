@@ -6,6 +6,7 @@ Needs what requirements.txt names, and node, npm, java, mvn, go, cc with libzmq.
 'N passed, M failed'.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -20,13 +21,13 @@ import zmq
 
 HERE = Path(__file__).resolve().parent
 EXAMPLES = HERE.parent
-# Default ports at addresses of their own: a mesh that somebody runs with `statemesh up` is not in the way.
+# Default ports at addresses of their own: a mesh that already runs with `statemesh up` is not in the way.
 HOSTS = {"one": "127.0.70.1", "two": "127.0.70.2", "three": "127.0.70.3"}
 ADDRESS = f"tcp://{HOSTS['one']}:7400"
-# Nobody listens at the first one.
+# No daemon listens at the first one.
 ADDRESSES = ",".join(f"tcp://{host}:7400" for host in ["127.0.70.9", *HOSTS.values()])
 SECURED_HOSTS = {"four": "127.0.71.1", "five": "127.0.71.2"}
-# Nobody listens at the first one.
+# No daemon listens at the first one.
 SECURED_ADDRESSES = f"tcp://127.0.71.9:7400,tcp://{SECURED_HOSTS['four']}:7400,tcp://{SECURED_HOSTS['five']}:7400"
 READY_SECONDS = 15
 CLIENT_SECONDS = 60
@@ -81,7 +82,7 @@ class Mesh:
                 placement = json.load(answer)
         except OSError:
             return False
-        # All serve their shares: while a partition moves, placement and where may name another daemon, or nobody.
+        # All serve their shares: while a partition moves, placement and where may name another daemon, or none.
         return ready and not placement["moving"] and len(set(placement["map"])) == len(self.hosts)
 
     def __exit__(self, *_):
@@ -300,7 +301,9 @@ def check_probing(_name, _build):
                 pay(socket, f"probing-{number}")
 
 
-def check_proxied(_name, _build):
+@contextlib.contextmanager
+def proxied():
+    """A zmq_proxy in front of a daemon: its address for clients."""
     context = zmq.Context.instance()
     front, back = context.socket(zmq.ROUTER), context.socket(zmq.DEALER)
     front.linger = back.linger = 0
@@ -313,15 +316,51 @@ def check_proxied(_name, _build):
     proxy = threading.Thread(target=zmq.proxy_steerable, args=(front, back, None, told))
     proxy.start()
     try:
-        with connected(zmq.REQ, at) as req, connected(zmq.DEALER, at) as dealer, connected(zmq.REQ, at, REQ_CORRELATE=1) as third:
-            for number in range(24):
-                for socket in (req, dealer, third):
-                    pay(socket, f"proxied-{number}")
+        yield at
     finally:
         control.send(b"TERMINATE")
         proxy.join()
         for socket in (front, back, control, told):
             socket.close()
+
+
+def check_proxied(_name, _build):
+    with proxied() as at:
+        with connected(zmq.REQ, at) as req, connected(zmq.DEALER, at) as dealer, connected(zmq.REQ, at, REQ_CORRELATE=1) as third:
+            for number in range(24):
+                for socket in (req, dealer, third):
+                    pay(socket, f"proxied-{number}")
+
+
+def sockets(build):
+    """Name -> (folder, how to run it): programs that pay over a socket of a kind, whose libraries those of the clients are."""
+    return {
+        "javascript": (HERE / "javascript", ["node", "test/sockets.mjs"]),
+        "java": (HERE / "java", ["java", "-cp", f"{build / 'java'}/*", "test/Sockets.java"]),
+    }
+
+
+def check_kind(name, build, kind, address=ADDRESS):
+    """Three daemons: most keys are elsewhere, and what stands in front of a request waits for its answer."""
+    folder, command = sockets(build)[name]
+    replies = [json.loads(line) for line in run([*command, address, kind, "24"], folder).splitlines()]
+    expect([reply["id"] for reply in replies] == [f"{name}-{kind}-{number}" for number in range(24)], replies)
+    expect(all(reply["ok"] for reply in replies), replies)
+
+
+def check_correlated_by(name, build):
+    check_kind(name, build, "correlating-req")
+
+
+def check_probing_by(name, build):
+    for kind in ("probing-req", "probing-dealer"):
+        check_kind(name, build, kind)
+
+
+def check_proxied_by(name, build):
+    with proxied() as at:
+        for kind in ("req", "dealer", "correlating-req"):
+            check_kind(name, build, kind, at)
 
 
 def main():
@@ -335,6 +374,12 @@ def main():
         "a REQ and a DEALER that probe": (check_probing, ""),
         "a REQ and a DEALER behind a proxy": (check_proxied, ""),
     }
+    for name in sockets(build):
+        checks |= {
+            f"a REQ of {name} that correlates": (check_correlated_by, name),
+            f"a REQ and a DEALER of {name} that probe": (check_probing_by, name),
+            f"a REQ and a DEALER of {name} behind a proxy": (check_proxied_by, name),
+        }
     checks |= {"the program of the first page": (check_first_page, "")}
     checks |= {"direct.py finds the owner": (check_direct, ""), "watch.py sees changes": (check_watch, "")}
     checks |= {"effects.py makes the refunds of every daemon": (check_effects, "")}

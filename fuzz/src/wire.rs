@@ -29,7 +29,7 @@ pub fn accepted(socket_type: SocketType, security: &Security) -> Link {
     Link::new(Side::Accepted, socket_type, Bounds::of_messages(MESSAGE_BYTES), security)
 }
 
-/// The greeting of somebody who opens a connection with this mechanism, 64 bytes.
+/// The greeting of a peer that opens a connection with this mechanism, 64 bytes.
 pub fn greeting(mechanism: &str) -> Vec<u8> {
     let mut greeting = vec![0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0x7f, 3, 1];
     greeting.extend_from_slice(mechanism.as_bytes());
@@ -97,7 +97,7 @@ pub fn whole_and_in_pieces(socket_type: SocketType, security: &Security, prefix:
     let (mut whole, lives) = feed(accepted(socket_type, security), &stream, stream.len());
     let (mut pieces, _) = feed(accepted(socket_type, security), &stream, usize::from(*piece % 16) + 1);
     if socket_type == SocketType::XPub {
-        // As messages (ZMTP 3.0) or as commands (3.1): nobody subscribes in both ways, and the codec has a queue for each.
+        // As messages (ZMTP 3.0) or as commands (3.1): a peer uses one way only, and the codec has a queue for each.
         // So what came behind a violation may be seen before it.
         if !lives {
             return whole;
@@ -109,7 +109,7 @@ pub fn whole_and_in_pieces(socket_type: SocketType, security: &Security, prefix:
     whole
 }
 
-/// A door that nobody's key opens.
+/// A door that no key opens.
 #[derive(Debug)]
 pub struct Shut;
 

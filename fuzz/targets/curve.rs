@@ -1,4 +1,4 @@
-//! What follows a good greeting, with CURVE: nobody without a key gets in, nor says anything.
+//! What follows a good greeting, with CURVE: no peer without a key gets in, nor says anything.
 
 #![no_main]
 

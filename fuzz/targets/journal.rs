@@ -9,7 +9,7 @@ use statemesh_protocol::record::{Fields, Record};
 
 const VOLUME: u64 = 7;
 
-/// A batch with this payload, as somebody would write it who lies about nothing but the records.
+/// A batch with this payload: only the records may be wrong, the header and its sums are right.
 fn batch(lsn: u64, records: u32, payload: &[u8]) -> Vec<u8> {
     let header = BatchHeader::new(VOLUME, lsn, lsn - 1, 1, records, payload);
     let mut bytes = [&header.encode()[..], payload].concat();

@@ -372,7 +372,7 @@ impl Definitions {
         } else {
             Vec::new()
         };
-        // The first of its revision: everybody who has the same folder gives its machines the same clock.
+        // The first of its revision: all daemons with the same folder give its machines the same clock.
         let clock = (revision << COUNT_BITS) | 1;
         for file in &taken {
             self.take_file(file, clock)?;

@@ -3,14 +3,15 @@
 //! A round asks for the SRV records of `_gossip._udp.<service>`, then for the addresses of each target, which gives ports as
 //! well. Without SRV records it asks for the service's own A and AAAA records, whose members listen on the usual port. A round
 //! starts a tenth of a second after the first one, and then less and less often, every second at last, until this member has
-//! joined: a pod's own records appear a moment after it has started, and those of its fellows with them. Then a round starts every
-//! [`Config::joined_interval`], to find a part of the mesh that nobody here remembers. A round that fails changes nothing: members that know each other need no DNS.
+//! joined: a pod's own records appear a moment after it has started, and those of its fellows with them. Then a round starts
+//! every [`Config::joined_interval`], to find a part of the mesh that the members here have forgotten. A round that fails
+//! changes nothing: members that know each other need no DNS.
 //!
-//! [`Discovery::alone_at`] says from when on nobody else can be there: silence is no answer, and a name without records, or one that
-//! does not exist, is none either. DNS must have named this member and nobody else, [`ANSWERS`] times at least and for the whole
-//! patience; whoever else is named, by DNS or as a seed, is waited for.
+//! [`Discovery::alone_at`] says from when on no other member can be there: silence is no answer, and a name without records,
+//! or one that does not exist, is none either. DNS must have named this member and no other, [`ANSWERS`] times at least and
+//! for the whole patience; another member that is named, by DNS or as a seed, is waited for.
 //!
-//! A record may point at anything. Whoever is there is asked for its list like everyone else; if it is of another mesh, its
+//! A record may point at anything. What answers there is asked for its list like a member; if it is of another mesh, its
 //! seal drops the question, and ours its answer.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -22,7 +23,7 @@ use std::time::{Duration, Instant};
 pub const MAX_TARGETS: usize = 64;
 /// Addresses that a round may find.
 pub const MAX_ADDRESSES: usize = 256;
-/// Answers in a row that name this member and nobody else, before it can be alone.
+/// Answers in a row that name this member and no other, before it can be alone.
 pub const ANSWERS: u32 = 3;
 /// From the first round to the second; each further pause is half as long again, up to [`Config::joining_interval`].
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -129,7 +130,7 @@ pub enum Round {
     NotYet,
     /// There is neither a service nor a seed other than this member.
     NobodyToAsk,
-    /// DNS names this member and nobody else.
+    /// DNS names this member and no other.
     Itself,
     /// These may be others: seeds, and what DNS names.
     Others(Vec<SocketAddr>),
@@ -142,7 +143,7 @@ pub enum Round {
 #[derive(Debug)]
 enum Asked {
     Service,
-    /// For a `target` DNS has named somebody: it has to say where.
+    /// An SRV record named this host if it is a `target`: then DNS has to say its address.
     Host {
         port: u16,
         target: bool,
@@ -171,7 +172,7 @@ pub struct Discovery {
     /// In this round, DNS named this member.
     itself: bool,
     round: Round,
-    /// Since when, and in how many rounds, DNS names this member and nobody else.
+    /// Since when, and in how many rounds, DNS names this member and no other.
     only_itself: Option<(Instant, u32)>,
     out: VecDeque<Output>,
 }

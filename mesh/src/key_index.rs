@@ -2,7 +2,7 @@
 //!
 //! The holder of a partition tells its keys to its *standbys*, the best [`STANDBYS`] members by placement that are not the holder
 //! itself: all of them when one becomes that, and each new one in the turn in which its request is answered. Keys whose instance is
-//! lost, and that nobody has asked for since, belong to it. There are two, so that of any two members that die together no key is
+//! lost, and that no client has asked for since, belong to it. There are two, so that of any two members that die together no key is
 //! unknown.
 //!
 //! # What a standby keeps, and when it goes
@@ -13,7 +13,7 @@
 //! - A key goes when its holder says that its instance was removed. It says so twice, the second time a while later and by then as it is:
 //!   two reactors may have told two changes of a key in the wrong order.
 //! - At [`KeyIndex::new`]'s bound further keys are not kept, and their partition is *partial*: the standby does not say that it
-//!   knows all of it, and whoever serves it next is told that some losses cannot be named.
+//!   knows all of it, and the member that serves it next is told that some losses cannot be named.
 //!
 //! # How much goes at a time
 //! A member that becomes a standby of much, or asks for much, is told in parts ([`PART_BYTES`]), and the next one goes when it has
@@ -117,9 +117,9 @@ pub struct LostKey {
 pub struct Indexed {
     /// All of them, those of which it is known that there is no key included.
     pub all: PartitionSet,
-    /// Those of which all keys are known: whoever was there to tell some has told everything.
+    /// Those of which all keys are known: each member that had some to tell has told all of them.
     pub whole: PartitionSet,
-    /// Of which a member that is gone told keys that nobody has taken over since, by that member.
+    /// By member that is gone: partitions of which it told keys that no other member has taken over since.
     pub of_dead: BTreeMap<MemberName, PartitionSet>,
 }
 
@@ -158,7 +158,7 @@ struct Index {
     dead: Option<u64>,
     /// It said that it had told everything, on its link if there is one.
     whole: bool,
-    /// Who was told of it when about to serve the partition.
+    /// The members that were told of it when about to serve the partition.
     relayed_to: BTreeSet<MemberName>,
     keys: Keys,
     /// What it told on links that are gone, until it has told everything anew: some of that may have been removed since.
@@ -273,7 +273,7 @@ impl KeyIndex {
     }
 
     /// Goes on telling a member by one partition at most, so that the shell decides how much it does in one go. False if nothing is
-    /// left to be told, or everybody has to answer first.
+    /// left to be told, or all have to answer first.
     pub fn go_on(&mut self) -> bool {
         let Self { telling, last_number, .. } = self;
         let next = telling.iter_mut().find_map(|(to, telling)| Some((to.clone(), telling.next(last_number)?)));
@@ -372,7 +372,7 @@ impl KeyIndex {
         are_told && indexes.iter().any(|index| index.whole)
     }
 
-    /// Who is to know the keys of a partition: none if there is no copy of it here, or nobody else.
+    /// Which members are to know the keys of a partition: none if there is no copy of it here, or no other member.
     pub fn set_standbys<'a>(&mut self, partition: Partition, standbys: impl Iterator<Item = &'a MemberName>) {
         let wanted: BTreeSet<&MemberName> = standbys.collect();
         let ours = self.ours.entry(partition).or_default();
@@ -491,7 +491,7 @@ impl KeyIndex {
             let id = self.id(&key);
             let (keys, max_keys) = (self.keys, self.max_keys);
             let Some(index) = self.index_of(from, key.partition) else { continue };
-            // Who was told of it before does not know this.
+            // Members that were told of it before do not know this.
             index.relayed_to.clear();
             let taken = take_lost(&mut index.keys, &key);
             // What was told of it before counts no more.

@@ -2,10 +2,10 @@
 //!
 //! A process that was stopped goes on where it was: its reactors would answer what waited in their sockets for partitions that
 //! others have adopted meanwhile. So the control plane renews a lease when it has looked around, and a reactor that
-//! finds it over answers nothing for its own partitions until it is renewed. Whoever renews it late was paused, and doubts what it
-//! holds first ([`crate::ownership::Reason::Paused`]); the lease is given behind that, by the reactor that carries such orders out. Where none
-//! is outstanding the control plane gives it itself: one reactor that is long at its turn ends nobody else's.
-//! It is shorter than it takes others to declare somebody dead.
+//! finds it over answers nothing for its own partitions until it is renewed. A control plane that renews it late was paused,
+//! and doubts what it holds first ([`crate::ownership::Reason::Paused`]); the lease is given behind that, by the reactor that
+//! carries such orders out. Where none is outstanding the control plane gives it itself: one reactor with a long turn does not
+//! end the lease of the others. The lease is shorter than it takes others to declare a member dead.
 
 use std::time::{Duration, Instant};
 

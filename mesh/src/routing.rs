@@ -91,7 +91,7 @@ pub struct Router {
 }
 
 impl Router {
-    /// A router that knows of nobody.
+    /// A router that knows of no member: all events wait.
     #[must_use]
     pub fn new(partitions: u16) -> Self {
         let classes = [Class { in_flight: 0, to: 0 }; CLASSES];
@@ -155,7 +155,7 @@ impl Router {
         }
     }
 
-    /// Nobody is known to serve the partition: its events wait.
+    /// No member is known to serve the partition: its events wait.
     pub fn unroute(&mut self, partition: Partition) {
         if let Some(entry) = self.entries.get_mut(usize::from(partition)) {
             entry.wanted = Route::Park;

@@ -19,7 +19,7 @@ pub struct View {
 }
 
 impl View {
-    /// A view of nobody.
+    /// A view without members.
     #[must_use]
     pub fn new(partitions: u16) -> Self {
         Self { members: BTreeSet::new(), hash: hash_bytes(b""), placement: Placement::new(partitions) }

@@ -59,7 +59,7 @@ impl<'a> Inside<'a> {
         if let Some(node) = node {
             manifest["spec"]["nodeName"] = node.into();
         }
-        // A bench ends at once where nobody listens, and on a busy node a Service takes its time to know the daemons.
+        // A bench ends at once where no daemon listens, and on a busy node a Service takes its time to know the daemons.
         let mut waits = manifest["spec"]["containers"][0].clone();
         waits["name"] = "wait".into();
         waits["args"] = json!(["--output=json", "ping", "--wait=60s"]);
@@ -74,7 +74,7 @@ impl<'a> Inside<'a> {
         Ok(load)
     }
 
-    /// Ends it. By its deadline: what a deleted pod has written goes with it, at a moment that nobody outside chooses.
+    /// Ends it. By its deadline: what a deleted pod has written goes with it, at a moment that cannot be chosen from outside.
     pub(crate) fn stop(self) -> Outcome<Seen> {
         let cluster = &self.fixture.cluster;
         cluster.kubectl(&["patch", "pod", &self.pod, "--patch", r#"{"spec":{"activeDeadlineSeconds":1}}"#])?;

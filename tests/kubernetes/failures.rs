@@ -89,7 +89,7 @@ fn container_killed(fixture: &Fixture) -> Outcome<Ended> {
 
 fn node_off(fixture: &Fixture) -> Outcome<Ended> {
     if !fixture.cluster.is_ours() {
-        return Ok(Ended::LeftOut("nobody here can take the power from a node".to_owned()));
+        return Ok(Ended::LeftOut("this cluster's nodes cannot be powered off from here".to_owned()));
     }
     // The load asks the daemon of its own node: what is measured is the mesh, not how soon a Service forgets a node. DNS is on
     // that node too, if a daemon is.
@@ -143,7 +143,7 @@ const OUTAGE: Duration = Duration::from_secs(120);
 
 fn no_brain(fixture: &Fixture) -> Outcome<Ended> {
     let Some(run) = fixture.cluster.kubeconfig().parent().filter(|_| fixture.cluster.is_ours()) else {
-        return Ok(Ended::LeftOut("nobody here can stop the API server".to_owned()));
+        return Ok(Ended::LeftOut("this cluster's API server cannot be stopped from here".to_owned()));
     };
     let pid: i32 = std::fs::read_to_string(run.join("apiserver.pid"))?.trim().parse()?;
     let system = fixture.cluster.namespace("kube-system");

@@ -91,8 +91,8 @@ fn free_port() -> Outcome<u16> {
 }
 
 fn network_policy(fixture: &Fixture) -> Outcome<Ended> {
-    let nobody = "networkPolicy.clientsFrom[0].podSelector.matchLabels.nobody=has-this";
-    fixture.upgrade(&[nobody])?;
+    let no_pod = "networkPolicy.clientsFrom[0].podSelector.matchLabels.no-pod=has-this";
+    fixture.upgrade(&[no_pod])?;
     let pod = "stranger";
     let address = format!("tcp://{NAME}.{NAMESPACE}.svc:7400");
     let manifest = crate::bench::client_pod(fixture, pod, &address, &["ping"]);

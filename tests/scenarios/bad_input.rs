@@ -1,4 +1,4 @@
-//! Requests that are wrong: an error reply with a stable code, a metric, no crash, no growth, and nobody else notices.
+//! Requests that are wrong: an error reply with a stable code, a metric, no crash, no growth, and other clients notice nothing.
 
 use crate::one_daemon::alone;
 use serde_json::{Value, json};

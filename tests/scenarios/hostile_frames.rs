@@ -1,4 +1,4 @@
-//! Bytes that violate ZMTP, on every port: the connection is closed, it is counted, and nobody else notices.
+//! Bytes that violate ZMTP, on every port: the connection is closed, it is counted, and other clients notice nothing.
 
 use crate::one_daemon::alone;
 use rand::rngs::SmallRng;
@@ -102,7 +102,7 @@ fn announced_lengths(scene: &Scene) -> Outcome {
     let mut daemon = alone(scene, "")?;
     let load = bystander(&daemon)?;
     let before = daemon.usage()?.peak_bytes;
-    // What is only somewhat too large is skipped and answered; these are more than anybody would wait for.
+    // What is only somewhat too large is skipped and answered; these are far too large.
     for length in [1u64 << 27, 1 << 32, 1 << 48, (1 << 63) - 1, 1 << 63, u64::MAX] {
         let mut header = vec![0x02];
         header.extend(length.to_be_bytes());
@@ -229,7 +229,7 @@ fn random_bytes(scene: &Scene) -> Outcome {
         daemon.still_runs()?;
     }
     let dropped = daemon.metrics()?.sum("statemesh_gossip_dropped_total", &[]).unwrap_or(0.0);
-    ensure!(dropped >= 100.0, "the metrics count {dropped} of 150 datagrams that nobody can read");
+    ensure!(dropped >= 100.0, "the metrics count {dropped} of 150 datagrams that cannot be read");
     load.stop_flawless(daemon.clients())?;
     daemon.still_runs()
 }

@@ -1,4 +1,4 @@
-//! A mesh in which everybody needs keys.
+//! A mesh in which clients and daemons need keys.
 
 use serde_json::{Value, json};
 use statemesh_tests::caller::{Caller, is_refusal};

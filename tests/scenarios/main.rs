@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 mod bad_input;
 mod dying;
+mod futures;
 mod hostile_frames;
 mod joining;
 mod keys;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         joining::SCENARIOS,
         leaving::SCENARIOS,
         dying::SCENARIOS,
+        futures::SCENARIOS,
         strangers::SCENARIOS,
         keys::SCENARIOS,
         network::SCENARIOS,

@@ -97,11 +97,11 @@ fn partition_heals(scene: &Scene) -> Outcome {
     add(&mesh, "a", &of_c, 5)?;
     add(&mesh, "a", &of_a, 1)?;
     add(&mesh, "c", &of_a, 9)?;
-    // Of a cut that ends within a second after the deaths were declared, both sides count everybody.
+    // Of a cut that ends within a second after the deaths were declared, both sides count all members.
     std::thread::sleep(Duration::from_millis(1_500));
     mesh.network.reconnect(&[mesh.host("c")?])?;
     let healing = Instant::now();
-    // What one says of another may be of before the merge for long: who asks there is passed on.
+    // What a daemon says of another may be of before the merge for long: a client that asks there is passed on.
     mesh.wait_formed()?;
     // a and b were more than c.
     for (key, seq) in [(&of_c, 5), (&of_a, 3)] {

@@ -43,7 +43,7 @@ fn signals(scene: &Scene) -> Outcome {
         ensure!(status.code() == Some(0), "after {signal} it ended with {status}");
         ensure!(
             took < Duration::from_secs(5),
-            "after {signal} it took {took:?}, though nobody is there to take anything over"
+            "after {signal} it took {took:?}, though no daemon is there to take anything over"
         );
     }
     Ok(())

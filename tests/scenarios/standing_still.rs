@@ -36,7 +36,7 @@ struct Frozen(Child);
 
 impl Drop for Frozen {
     fn drop(&mut self) {
-        // It ends with its input; there is nobody to tell if it has ended already.
+        // It ends with its input; if it has ended already, the error says nothing new.
         drop(self.0.stdin.take());
         let _ = self.0.wait();
     }

@@ -28,14 +28,14 @@ fn stranger_records(scene: &Scene) -> Outcome {
     for name in ["a", "b", "c"] {
         mesh.add_host(name)?;
     }
-    // A host where nothing listens, one with another service, and an address that nobody has.
+    // A host where nothing listens, one with another service, and an address that no host has.
     let (silent, other) = (mesh.network.add(101)?, mesh.network.add(102)?);
     other_service(other)?;
     let stranger = |label: &str, address| Record { label: label.to_owned(), address, port: GOSSIP_PORT };
     let mut records = vec![
         stranger("silent", silent.address()),
         stranger("other", other.address()),
-        stranger("nobody", Ipv4Addr::new(10, 77, 9, 9)),
+        stranger("absent", Ipv4Addr::new(10, 77, 9, 9)),
     ];
     records.extend(mesh.records());
     mesh.dns.publish(&records)?;
@@ -158,7 +158,7 @@ fn other_mesh(scene: &Scene) -> Outcome {
     mesh.all_run()
 }
 
-/// Everyone reads the new key before anyone sends with it, and sends with it before anyone forgets the old one.
+/// All daemons read the new key before any sends with it, and send with it before any forgets the old one.
 fn key_rotation(scene: &Scene) -> Outcome {
     let mut mesh = keyed(scene)?;
     let instances: Vec<String> = (0..30).map(|n| format!("key-{n}")).collect();

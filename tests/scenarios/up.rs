@@ -137,7 +137,7 @@ fn verbs(up: &Up) -> Outcome {
         "an error reply: {code:?} {stdout} {stderr}"
     );
     let (code, _, stderr) = up.verb(&["ping", "--address", "tcp://127.0.0.1:9", "--timeout", "500ms"])?;
-    ensure!(code == Some(3) && !stderr.is_empty(), "nobody there: {code:?} {stderr}");
+    ensure!(code == Some(3) && !stderr.is_empty(), "no daemon there: {code:?} {stderr}");
     Ok(())
 }
 

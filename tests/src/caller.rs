@@ -58,7 +58,7 @@ impl Caller {
     /// Connects and speaks JSON.
     ///
     /// # Errors
-    /// Nobody listens there.
+    /// No daemon listens there.
     pub fn connect(address: SocketAddr) -> Outcome<Self> {
         Self::speaking(address, Encoding::Json)
     }
@@ -66,7 +66,7 @@ impl Caller {
     /// Connects with keys and speaks JSON.
     ///
     /// # Errors
-    /// Nobody listens there, or the keys are refused.
+    /// No daemon listens there, or the keys are refused.
     pub fn secured(address: SocketAddr, security: &Security) -> Outcome<Self> {
         let client = Client::connect_secured(address, SocketType::Dealer, security, PATIENCE)?;
         Ok(Self { client, encoding: Encoding::Json, next_id: 1 })
@@ -75,7 +75,7 @@ impl Caller {
     /// Connects and speaks `encoding`.
     ///
     /// # Errors
-    /// Nobody listens there.
+    /// No daemon listens there.
     pub fn speaking(address: SocketAddr, encoding: Encoding) -> Outcome<Self> {
         Ok(Self { client: Client::connect(address, SocketType::Dealer, PATIENCE)?, encoding, next_id: 1 })
     }
@@ -168,7 +168,7 @@ impl Caller {
         self.ok(json!({"op": "send", "machine": machine, "key": key, "event": event}))
     }
 
-    /// The daemon that serves a key; nobody does while its partition moves.
+    /// The daemon that serves a key; none does while its partition moves.
     ///
     /// # Errors
     /// As [`Caller::ok`].
@@ -177,7 +177,7 @@ impl Caller {
         Ok(reply["owner"].as_str().map(str::to_owned))
     }
 
-    /// The daemon that serves each partition, as this one sees it; nobody does while it moves.
+    /// The daemon that serves each partition, as this one sees it; none does while it moves.
     ///
     /// # Errors
     /// As [`Caller::ok`], and for a map that names no daemon.

@@ -22,7 +22,7 @@ pub struct Answer {
 /// Asks for a path.
 ///
 /// # Errors
-/// Nobody listens, or the answer is not HTTP.
+/// No daemon listens there, or the answer is not HTTP.
 pub fn get(address: SocketAddr, path: &str) -> Outcome<Answer> {
     request(address, "GET", path)
 }

@@ -48,7 +48,7 @@ impl Raw {
     /// Connects, and says nothing.
     ///
     /// # Errors
-    /// Nobody listens there.
+    /// No daemon listens there.
     pub fn connect(address: SocketAddr) -> Outcome<Self> {
         let stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
         stream.set_write_timeout(Some(Duration::from_secs(10)))?;

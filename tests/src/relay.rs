@@ -118,7 +118,7 @@ fn deliver(arrivals: &Receiver<(Instant, Vec<u8>)>, devices: &Devices) {
     }
 }
 
-/// Writes a packet to its destination's device; a packet for nobody is lost, as on any network.
+/// Writes a packet to its destination's device; a packet for an unknown address is lost, as on any network.
 fn forward(packet: &[u8], devices: &Devices) {
     let Some(destination) = destination(packet) else {
         return;

@@ -171,7 +171,7 @@ fn inside(scenarios: &[Scenario], name: &str, seed: u64) -> ExitCode {
         println!("there is no scenario {name:?}");
         return ExitCode::FAILURE;
     };
-    // Should the runner be killed, nobody else would end this process.
+    // Should the runner be killed, no other process would end this one.
     let limit = scenario.limit;
     std::thread::spawn(move || {
         std::thread::sleep(limit + Duration::from_secs(5));

@@ -22,7 +22,7 @@ impl Watcher {
     /// Watches `prefix` at each of these addresses.
     ///
     /// # Errors
-    /// Nobody listens there.
+    /// No daemon listens there.
     pub fn start(addresses: &[SocketAddr], prefix: &str) -> Outcome<Self> {
         let watcher = Self::default();
         for address in addresses {

@@ -178,7 +178,7 @@ mod tests {
         let ended = run(shell("sh -c 'echo $$; exec sleep 300' & wait"), limit).unwrap();
         assert!(ended.status.is_none(), "{}", ended.how());
         let stat = format!("/proc/{}/stat", ended.lines[0]);
-        // The kernel ends it when it likes; a process that nobody waits for stays as a zombie.
+        // The kernel ends it when it likes; a process without a parent that waits for it stays as a zombie.
         let is_gone = || std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "));
         let until = Instant::now() + Duration::from_secs(10);
         while !is_gone() && Instant::now() < until {

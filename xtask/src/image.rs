@@ -10,7 +10,7 @@ use crate::workspace::Workspace;
 const NAME: &str = "localhost/statemesh:test";
 /// Names a folder with a command `image NAME:TAG ENTRYPOINT-JSON FILE:DST...` that puts an image onto every node.
 const CLUSTER: &str = "STATEMESH_TEST_CLUSTER";
-/// Larger is a mistake: nobody wants to wait for an image while a node is down.
+/// Larger is a mistake: the download of an image must not take long while a node is down.
 const BYTES_MAX: u64 = 30_000_000;
 
 /// What it is made of and with.

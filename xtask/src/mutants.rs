@@ -1,4 +1,4 @@
-//! Daemons that are broken on purpose: each mutant is one change of one place, as somebody might make it by mistake. Whoever changes
+//! Daemons that are broken on purpose: each mutant is one change of one place, as a developer might make it by mistake. A change of
 //! such a place changes its mutant too: a test of this crate says which.
 
 /// One place of the code, broken.
@@ -148,7 +148,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         to: "pub const STANDBYS: usize = 1;",
     },
     Mutant {
-        name: "who joins begins with whoever it meets first",
+        name: "a member that joins begins with the first one that it meets",
         file: "daemon/node/src/control/waiting.rs",
         from: "            (Met::Some { joined: true, .. } | Met::Nobody, _) | (_, None) => false,",
         to: "            (Met::Some { .. }, _) => return true,\n            (Met::Nobody, _) | (_, None) => false,",

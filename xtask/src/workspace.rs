@@ -9,7 +9,7 @@ pub(crate) struct Workspace {
     pub(crate) root: PathBuf,
     /// What is built goes here.
     pub(crate) target: PathBuf,
-    /// Nobody looks on: what cannot run has failed.
+    /// No developer looks on: what cannot run has failed.
     pub(crate) ci: bool,
 }
 

@@ -33,7 +33,7 @@ pub(crate) struct Figure {
     pub(crate) name: String,
     /// What it should be.
     pub(crate) target: String,
-    /// What it is.
+    /// What was measured.
     pub(crate) measured: String,
     /// Whether that will do.
     pub(crate) verdict: Verdict,
@@ -91,12 +91,12 @@ impl Figure {
         Self::judged(name, format!("at least {}", unit.show(limit)), value >= limit, unit.show(value))
     }
 
-    /// It is what it is.
+    /// A figure without a target.
     pub(crate) fn info(name: &str, value: f64, unit: Unit) -> Self {
         Self { name: name.to_owned(), target: "-".to_owned(), measured: unit.show(value), verdict: Verdict::Info }
     }
 
-    /// Nobody knows.
+    /// A figure that could not be measured, and why.
     pub(crate) fn not_measured(name: &str, why: &str) -> Self {
         let measured = why.replace(['\n', '|'], " ");
         Self { name: name.to_owned(), target: "-".to_owned(), measured, verdict: Verdict::NotMeasured }

@@ -17,12 +17,12 @@ const OFFERED: [u32; 7] = [1_000, 5_000, 20_000, 50_000, 100_000, 200_000, 500_0
 pub(super) const MAX_ROUNDS: usize = 3;
 /// Contenders' turns in each round.
 pub(super) const TURNS: usize = OFFERED.len() * 5;
-/// Whoever answers less of what was offered than this, in the time that it was offered for and waited for, has fallen behind.
+/// A contender that answers less of what was offered than this, in the time of the offer and the wait, has fallen behind.
 const KEEPS_UP: f64 = 0.95;
 
 pub(crate) fn run(environment: &Environment) -> Outcome<Report> {
     let mut arena = Arena::start(environment, Field::ZeroMq)?;
-    // A client that polls and a server that never sleeps would leave no core to anybody else; an
+    // A client that polls and a server that never sleeps would leave no core to other processes; an
     // echo that reads no messages is there to show what a client can do when it does not poll.
     let takes_part = |of: &&Contender| of.client == DIRECT && ![RESERVED, BYTE_ECHO].contains(&of.server);
     let contenders: Vec<_> = arena.contenders.iter().filter(takes_part).collect();

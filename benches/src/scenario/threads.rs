@@ -74,7 +74,7 @@ pub(crate) fn run(environment: &Environment) -> Outcome<Report> {
     report.body = format!(
         "Events a second by number of threads, on {cores} cores; {} events of `lamp` each time, medians of {} rounds. A turn \
          of a thread has {TURN} events, each done at once if the shard can be claimed; the others are done together at the end of the \
-         turn, by whoever has the shard then. After each run the instances' transitions are \
+         turn, by the thread that has the shard then. After each run the instances' transitions are \
          counted: as many as events.\n\n{}",
         thousands(EVENTS as f64),
         environment.rounds,
@@ -154,7 +154,7 @@ fn turn(machine: &Machine, shards: &[Shard], aside: &mut Aside<usize>, events: i
             Ok(false) => {}
             Err(jobs) => aside.put(at, jobs),
         }
-        // Whoever holds the shard calls it too, so what waits all the same is somebody's.
+        // Each holder of the shard calls it too, so what waits all the same is done by the holder.
         shard.drain(run);
     }
 }

@@ -102,7 +102,7 @@ export class Actions {
     return [{ type: '@xstate.spawnChild', src: actor.name, ...name, ...given, ...(syncSnapshot ? { syncSnapshot } : {}) }];
   }
 
-  /** An actor that is no machine: nobody tells the machine that it is done but with an event of its own. */
+  /** A spawned actor that is no machine: the watching program reports its end with an event of the machine's own, as there is no `xstate.done.actor`. */
   spawned({ kind, name }, id, given, at) {
     if (typeof id === 'string') this.actors.effects.set(id, name);
     const what = kind === 'unknown' ? 'an actor' : `a ${kind}`;
@@ -248,7 +248,7 @@ export class Actions {
   namedGuard({ name, params }, at) {
     const made = this.implementations.guards?.[name];
     const written = params === undefined ? undefined : this.functions.template(params, `${at.where}.params`, at.outcome);
-    // A guard that nobody has written is refused by `check`, at this place.
+    // A guard without an implementation is refused by `check`, at this place.
     const type = made === undefined ? name : this.root('guards', name, at, (where) => ({ when: this.guard(made, { ...at, where }) }));
     return written === undefined ? type : { type, params: written };
   }

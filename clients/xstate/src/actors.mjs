@@ -1,4 +1,4 @@
-// Who does the work: machines stay children; promises, callbacks and the like become effects, and events that come back.
+// Where the work is done: machines stay children; promises, callbacks and the like become effects, and events that come back.
 
 import { isMachine, kindOf, nameOf } from './builtins.mjs';
 import { stately } from './javascript.mjs';

@@ -1,6 +1,6 @@
 // The answers of effects that stand for actors: which of them count.
 //
-// XState stops an actor with its state, and nobody hears of it any more. An effect is carried out elsewhere, so its answer may be late:
+// XState stops an actor with its state, and its answer never comes. An effect is carried out elsewhere, so its answer may be late:
 // what asked for it carries a number, and an answer with another one, or to a state that is left, must change nothing.
 
 import { attemptKey, idOf, list } from './actors.mjs';
@@ -18,7 +18,7 @@ export class Answers {
     this.places = new Map();
     /** Words of answers, by the effect's name, that states handle by the event's name. */
     this.handled = new Map();
-    /** Types of the answers that somebody waits for, with the effect's name. */
+    /** Types of the answers that a state waits for, with the effect's name. */
     this.types = new Map();
     this.parallel = new Set();
   }
@@ -71,7 +71,7 @@ export class Answers {
     return this.keyOf(name);
   }
 
-  /** A key of the context that is nobody else's. */
+  /** A key of the context that no other effect uses. */
   keyOf(name) {
     let key = attemptKey(name);
     while (this.owners.has(key) && this.owners.get(key) !== name) key += '_';

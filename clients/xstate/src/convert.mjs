@@ -1,6 +1,6 @@
 // A definition as a configuration of XState 5, whose functions evaluate the expressions.
 //
-// Nothing is imported here: whoever calls brings XState and an evaluator, as the oracle of the tests does with its own.
+// Nothing is imported here: the caller brings XState and an evaluator, as the oracle of the tests does with its own.
 
 /** An expression has no value: the machine that evaluates it ends with the status `error`, as with a function that throws. */
 export class ExpressionFault extends Error {}

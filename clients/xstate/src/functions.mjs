@@ -103,7 +103,7 @@ export class Functions {
     return { ...event, parts: new Proxy({}, { get: (_, key) => (key === 'data' ? data : reach(event, key)), has: () => true }) };
   }
 
-  /** XState 4's `event.data` is that of a child that is done or failed, or of an event of one's own: who reads it has to know. */
+  /** XState 4's `event.data` is that of a child that is done or failed, or of an event of the machine's own: the user has to know which. */
   warnOfData(given, where, outcome) {
     if (this.version !== 4 || outcome !== undefined || !this.hasChildren || !/\.data\b|\{[^}]*\bdata\b/.test(sourceOf(given))) return;
     this.report({ path: where, kind: 'note', message: '`event.data`: of a child that is done it is `event.output`, of one that failed `event.error`' });

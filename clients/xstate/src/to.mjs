@@ -54,7 +54,7 @@ export class Conversion {
     const name = typeof delay === 'string' && !isComputed(delay) ? delay : (place ?? 'delay');
     if (this.delayed.has(name)) return name;
     const given = typeof delay === 'string' && !isComputed(delay) ? this.implementations.delays?.[delay] : delay;
-    // A duration such as `5s` needs no entry; a name that nobody has written is refused by `check`.
+    // A duration such as `5s` needs no entry; a name without an implementation is refused by `check`.
     if (given === undefined) return name;
     this.delayed.set(name, undefined);
     const written = isComputed(given) ? { duration: this.functions.template(given, `delays.${name}`) } : given;

@@ -1,4 +1,4 @@
-//! Flat combining (Hendler, Incze, Shavit and Tzafrir, SPAA 2010): whoever holds a value does what the others have for it too.
+//! Flat combining (Hendler, Incze, Shavit and Tzafrir, SPAA 2010): the holder of a value also does the other threads' jobs.
 //!
 //! Between cores it is not the claim that is dear but the value's cache lines, which follow it: a transition of 60 ns takes
 //! several times as long if another core made the one before. So a thread that finds the value taken puts its job aside
@@ -24,7 +24,7 @@ use {crate::loom_queue::ArrayQueue, loom::sync::atomic::AtomicBool};
 pub struct Combining<T, J> {
     claim: Claim<Combiner<T, J>>,
     inbox: ArrayQueue<Vec<J>>,
-    /// [`Combiner::left`] is not empty. Written by holders only; who holds the value sees it as it is.
+    /// [`Combiner::left`] is not empty. Written by holders only; a holder sees it as it is.
     has_left: AtomicBool,
 }
 
@@ -71,19 +71,19 @@ impl<T, J> Combining<T, J> {
         Self { claim: Claim::new(combiner), inbox: ArrayQueue::new(inbox), has_left: AtomicBool::new(false) }
     }
 
-    /// Claims the value, or says at once that somebody else has it. Whoever lets it go calls [`Combining::drain`].
+    /// Claims the value, or says at once that another thread has it. A thread that lets it go calls [`Combining::drain`].
     pub fn try_claim(&self) -> Option<Held<'_, T, J>> {
         self.claim.try_claim().map(Held)
     }
 
-    /// The same, for a job of one's own: it must not overtake what the same thread left here before, so it is nobody's turn
-    /// while something waits.
+    /// The same, for a job of the caller: it must not overtake jobs that the same thread left here before, so `None` while any
+    /// job waits.
     pub fn try_enter(&self) -> Option<Held<'_, T, J>> {
         self.try_claim().filter(|_| !self.has_jobs())
     }
 
-    /// Claims the value for jobs of one's own, after `run` has done what waits. `run` does jobs from the front, and may leave
-    /// some: those are done first by whoever comes next, and nobody enters before.
+    /// Claims the value for jobs of the caller, after `run` has done what waits. `run` does jobs from the front, and may leave
+    /// some: the next holder does those first, and no thread enters before.
     pub fn enter(&self, mut run: impl FnMut(&mut T, &mut VecDeque<J>)) -> Option<Held<'_, T, J>> {
         let mut held = self.try_claim()?;
         // Taking from an empty inbox costs a fence, looking at it does not.
@@ -95,7 +95,7 @@ impl<T, J> Combining<T, J> {
         !self.inbox.is_empty() || self.has_left.load(Relaxed)
     }
 
-    /// Does what waits and then these jobs, or leaves them, or some of them, to whoever has the value next: then it says true.
+    /// Does what waits and then these jobs, or leaves them, or some of them, to the next holder: then it says true.
     /// [`Combining::drain`] must follow.
     ///
     /// # Errors
@@ -112,10 +112,10 @@ impl<T, J> Combining<T, J> {
         Ok(true)
     }
 
-    /// Does what waits, unless somebody else is at it: to be called after each release of the claim, since somebody may have
-    /// left a job before the release and gone on trusting the holder. True if something waits all the same: because the holder
-    /// has not come to it, or because more is left than one should do in one go. Then it must be called again before long,
-    /// unless it is certain that every holder calls it.
+    /// Does what waits, unless another thread holds the value: to be called after each release of the claim, since a thread may
+    /// have left a job before the release and gone on trusting the holder. True if something waits all the same: because the
+    /// holder has not come to it, or because more is left than one should do in one go. Then it must be called again before
+    /// long, unless it is certain that every holder calls it.
     pub fn drain(&self, mut run: impl FnMut(&mut T, &mut VecDeque<J>)) -> bool {
         for _ in 0..ROUNDS {
             if !self.has_jobs() {
@@ -165,7 +165,7 @@ impl<T, J> Combining<T, J> {
 /// How often an inbox that fills again and again is emptied in one go.
 const ROUNDS: usize = 2;
 
-/// What one thread has put aside: jobs for values that somebody else had, in the order in which they came; and the values to
+/// What one thread has put aside: jobs for values that other threads had, in the order in which they came; and the values to
 /// come back to, whose next jobs are put aside as well.
 #[derive(Debug)]
 pub struct Aside<J> {
@@ -224,7 +224,7 @@ mod tests {
         let held = combiner.try_claim().unwrap();
         assert_eq!([combiner.submit(vec![1, 2], run), combiner.submit(vec![3], run)], [Ok(true), Ok(true)]);
         assert_eq!(combiner.submit(vec![4], run), Err(vec![4]), "the inbox is full");
-        assert!(combiner.drain(run), "somebody else is at it");
+        assert!(combiner.drain(run), "another thread is at it");
         drop(held);
         assert_eq!(combiner.submit(vec![4, 5], run), Ok(false));
         assert_eq!(*combiner.try_claim().unwrap(), [1, 2, 3, 4, 5]);

@@ -1,11 +1,11 @@
 //! The claim: one writer at a time, without a lock and without waiting.
 //!
-//! Whoever has work for a shard tries to claim it with one compare-and-swap. The winner gets `&mut` until the guard is
+//! A thread that has work for a shard tries to claim it with one compare-and-swap. The winner gets `&mut` until the guard is
 //! dropped; a loser does not wait: it leaves its work in an inbox and goes on ([`Combining`]). This file holds the only
 //! `unsafe` code of the project. loom explores its interleavings (`cargo xtask test loom`), and its tests run under
 //! AddressSanitizer, ThreadSanitizer and Miri.
 //!
-//! # Nobody's work is left lying
+//! # No work is left lying
 //! A holder that lets go looks at the inbox once more, *after* the guard is dropped; a loser tries to claim once more,
 //! *after* its work is in the inbox (and `settle` in between). Of the two, one sees the other. That needs a full fence on
 //! both sides: without it each may still see what was before the other's write. `Claimed::drop` has the one, `settle` is
@@ -63,7 +63,7 @@ impl<T> Claim<T> {
         Self { claimed: Flag(AtomicBool::new(false)), value: UnsafeCell::new(value) }
     }
 
-    /// Claims the value, or says at once that somebody else has it.
+    /// Claims the value, or says at once that another thread has it.
     pub fn try_claim(&self) -> Option<Claimed<'_, T>> {
         // A compare-and-swap takes the line away from the holder even where it fails; a look does not.
         if self.claimed.0.load(Ordering::Relaxed) {

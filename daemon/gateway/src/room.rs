@@ -23,7 +23,7 @@ impl Room {
     pub(crate) fn new(all: usize, largest: usize) -> Self {
         let largest = u32::try_from(largest).unwrap_or(u32::MAX);
         let all = all.max(largest as usize).min(Semaphore::MAX_PERMITS);
-        // There is room for the largest whoever waits.
+        // Answers that are waited for leave room for the largest one.
         let waiting = (all / 2).min(all - largest as usize) / WAITING_BYTES as usize;
         Self { bytes: Arc::new(Semaphore::new(all)), all, largest, waiting: Arc::new(Semaphore::new(waiting)) }
     }

@@ -76,7 +76,7 @@ impl Seat {
 
     /// It asks something, and keeps its place until it is answered.
     pub(crate) fn asks(&self) -> Asking<'_> {
-        // Who has lost his place in this moment is not answered: the connection ends with it.
+        // A connection that has just lost its place is not answered: it ends.
         self.seats.places.lock().asks(self.place);
         Asking(self)
     }

@@ -74,7 +74,7 @@ impl<B: Backend> Server<B> {
         let server = Arc::new(self);
         loop {
             let Ok((stream, from)) = listener.accept().await else {
-                // Out of descriptors: the next accept fails too, unless somebody who asks nothing gives his back.
+                // Out of descriptors: the next accept fails too, unless a connection that asks nothing is closed.
                 let pause = if server.seats.make_room() { PAUSES.0 } else { PAUSES.1 };
                 tokio::time::sleep(pause).await;
                 continue;

@@ -86,6 +86,7 @@ impl Counters {
             (&mut counts.stuck, &self.stuck),
             (&mut counts.changes, &self.changes),
             (&mut counts.refused_outputs, &self.refused_outputs),
+            (&mut counts.conflicts, &self.conflicts),
             (&mut counts.lost, &self.lost),
             (&mut counts.removed, &self.removed),
             (&mut counts.forgotten, &self.forgotten),

@@ -135,25 +135,36 @@ impl Tokens {
         self.0.len() >= TOKENS
     }
 
-    /// Notes an answer, forgetting the oldest beyond [`TOKENS`].
+    /// Notes an answer, forgetting another one beyond [`TOKENS`].
     pub(crate) fn keep(&mut self, asked: Asked, answer: Answer) {
-        if self.0.len() == TOKENS {
-            self.0.pop_front();
-        }
         self.0.push_back((asked, answer));
+        self.shed();
+    }
+
+    /// Forgets tokens beyond [`TOKENS`]: the oldest whose answers said nothing of a loss, which may have to be said again, then the oldest.
+    fn shed(&mut self) {
+        while self.0.len() > TOKENS {
+            let unmarked = self.0.iter().position(|(_, answer)| answer.mark.is_none());
+            self.0.remove(unmarked.unwrap_or(0));
+        }
     }
 
     /// Puts those of earlier lives before its own.
     pub(crate) fn inherit(&mut self, mut earlier: Self) {
         earlier.0.retain(|(asked, _)| self.know(*asked) == Known::New);
         earlier.0.append(&mut self.0);
-        earlier.0.drain(..earlier.0.len().saturating_sub(TOKENS));
         *self = earlier;
+        self.shed();
     }
 
-    /// What answers said of what was lost, where another copy of the key has answered the same requests and did not say it. A daemon that
-    /// waits for an answer as a cut comes sends the request again to whoever takes the owner's place, and its client hears that answer.
-    pub(crate) fn unheard<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = KeyMark> + 'a {
+    /// What answers of one of two copies of a key said of what was lost, where the other copy has answered the same requests and did not say
+    /// it. A daemon that waits for an answer as a cut comes sends the request again to the member that takes the owner's place, and its client
+    /// hears that answer.
+    pub(crate) fn unheard(&self, other: &Self) -> Vec<KeyMark> {
+        self.unheard_at(other).chain(other.unheard_at(self)).collect()
+    }
+
+    fn unheard_at<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = KeyMark> + 'a {
         self.0.iter().filter_map(|(asked, answer)| {
             let said = answer.mark.as_deref()?;
             match other.know(*asked) {

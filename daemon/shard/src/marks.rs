@@ -19,10 +19,8 @@ use crate::shards::LostLife;
 /// Why two states of a key met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConflictReason {
-    /// It was served on both sides of a network partition.
+    /// It was served on both sides of a network partition, or while one of them was paused.
     Merged,
-    /// Its daemon was taken for dead while it paused.
-    Paused,
     /// Another daemon served it for a while, and died with what it did.
     OwnerLost,
 }
@@ -33,7 +31,6 @@ impl ConflictReason {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Merged => "merged",
-            Self::Paused => "paused",
             Self::OwnerLost => "owner_lost",
         }
     }
@@ -66,7 +63,6 @@ impl Conflict {
     fn encode(self, out: &mut Vec<u8>) {
         out.push(match self.reason {
             ConflictReason::Merged => 1,
-            ConflictReason::Paused => 2,
             ConflictReason::OwnerLost => 3,
         });
         out.extend_from_slice(&self.lost_from.to_le_bytes());
@@ -76,7 +72,6 @@ impl Conflict {
     fn decode(input: &mut Input<'_>) -> Result<Self, Malformed> {
         let reason = match input.byte()? {
             1 => ConflictReason::Merged,
-            2 => ConflictReason::Paused,
             3 => ConflictReason::OwnerLost,
             _ => return Err(input.malformed()),
         };
@@ -613,7 +608,7 @@ mod tests {
 
     #[test]
     fn marks_of_a_partition_go_with_it_and_are_said_once() {
-        let conflict = Conflict { reason: ConflictReason::Paused, lost_from: 7, run: RunId(9) };
+        let conflict = Conflict { reason: ConflictReason::OwnerLost, lost_from: 7, run: RunId(9) };
         let mut here = marks_of(9);
         here.set_gone(3, life(1, 4));
         here.add_conflict(3, 2, conflict, Tenure(1));

@@ -48,12 +48,14 @@ pub(crate) struct Removed {
     by_place: BTreeMap<Place, Left>,
     /// In the order in which they are forgotten, as all are kept for the same time. What is not there any more, or was put anew, is skipped.
     order: VecDeque<(u64, Place)>,
+    /// Until when tokens of keys of which nothing is here may be missed: some were forgotten before their time.
+    misses_until: u64,
 }
 
 impl Removed {
     /// Nothing yet, and never more than `max`.
     pub(crate) fn new(max: usize, total: Arc<AtomicUsize>) -> Self {
-        Self { max: max.max(1), total, by_place: BTreeMap::new(), order: VecDeque::new() }
+        Self { max: max.max(1), total, by_place: BTreeMap::new(), order: VecDeque::new(), misses_until: 0 }
     }
 
     /// Whether there is nothing.
@@ -81,9 +83,18 @@ impl Removed {
         let mut forgotten = 0;
         // A key that is removed again and again has many places in the order.
         while self.by_place.len() > self.max || self.order.len() > 2 * self.max {
-            forgotten += u64::from(self.forget_first());
+            let until = self.next().unwrap_or_default();
+            if self.forget_first() {
+                self.misses_until = self.misses_until.max(until);
+                forgotten += 1;
+            }
         }
         forgotten
+    }
+
+    /// Whether a key of which nothing is here may have left tokens that were forgotten before their time.
+    pub(crate) fn may_miss(&self, now: u64) -> bool {
+        now < self.misses_until
     }
 
     /// A new life of the key has begun: it goes on with the tokens.

@@ -551,6 +551,8 @@ pub struct Counts {
     pub refused_instances: u64,
     /// Replies and steps refused for the bytes that they would put out.
     pub refused_outputs: u64,
+    /// Keys of which two states met and one was lost, or of whose instance something is gone with an owner.
+    pub conflicts: u64,
     /// Instances that are gone: with their owner, or since they could not be read.
     pub lost: u64,
     /// Instances that were removed.
@@ -564,15 +566,20 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// As it was before a step that left nothing behind but its refusal.
+    pub(crate) fn take_back(&mut self, before: Self) {
+        *self = Self { refused_outputs: self.refused_outputs, ..before };
+    }
+
     /// Whether anything was counted that most requests do not bring about.
     #[inline]
     #[must_use]
     pub fn has_rare(&self) -> bool {
         let Self { created, machine_errors, stuck, timers_fired, effects, changes, .. } = self;
-        let Self { refused_instances, refused_outputs, lost, removed, forgotten_marks, .. } = self;
+        let Self { refused_instances, refused_outputs, conflicts, lost, removed, forgotten, forgotten_marks, .. } =
+            self;
         let steps = created | machine_errors | stuck | timers_fired | effects | changes;
-        // What is forgotten is so for one that is removed.
-        steps | refused_instances | refused_outputs | lost | removed | forgotten_marks > 0
+        steps | refused_instances | refused_outputs | conflicts | lost | removed | forgotten | forgotten_marks > 0
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) enum Choice {
     Flag,
     /// A variable names it.
     Variable,
-    /// It is the current one, and nobody named any.
+    /// It is the current one, and neither a flag nor a variable named another.
     Current,
 }
 

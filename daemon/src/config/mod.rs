@@ -1,6 +1,6 @@
 //! Configuration: flags, then the environment, then the file, then defaults; each value knows where it came from. For the command line's own
 //! settings there are contexts too: one that `--context` names comes right after the flags, any other after the environment, and the current one
-//! after a file that is named as well, since whoever names a file means it.
+//! after a file that is named as well, since a user who names a file means it.
 
 mod contexts;
 mod file;
@@ -42,7 +42,7 @@ pub(crate) enum Source {
     File(PathBuf, usize),
     /// A context.
     Context(String),
-    /// Nobody gave one.
+    /// No other source gave one.
     Default,
 }
 
@@ -140,7 +140,7 @@ impl Config {
             .collect();
         let (of_file, faults) = from_file(sources);
         wrong.extend(faults);
-        // Whoever comes later is heard.
+        // A later source replaces the values of an earlier one.
         let mut ranked =
             [(Rank::File, of_file), (Rank::Environment, from_environment(sources)), (Rank::Flags, from_flags(sources))]
                 .into_iter()
@@ -266,7 +266,7 @@ enum Rank {
     Flags,
 }
 
-/// A context is what a person chose for whatever they do; a file that nobody named may be there for a daemon.
+/// A context is what a person chose for all commands; a file that was not named may be there for a daemon.
 fn rank_of_context(sources: &Sources) -> Rank {
     match sources.context.as_ref().map(|chosen| chosen.how) {
         Some(Choice::Flag) => Rank::ContextByFlag,
@@ -286,7 +286,7 @@ fn from_context(sources: &Sources) -> Vec<(&'static Setting, Given)> {
     context.iter().filter_map(read).collect()
 }
 
-/// A variable that is set but empty is one that nobody gave: charts and scripts pass such through.
+/// A variable that is set but empty counts as not set: charts and scripts pass such through.
 fn from_environment(sources: &Sources) -> Vec<(&'static Setting, Given)> {
     let read = |setting: &'static Setting| {
         let name = setting.variable();

@@ -143,7 +143,7 @@ impl Config {
         }
     }
 
-    /// Whoever listens where others can reach him says in so many words whether they must show a key.
+    /// A daemon that listens where others can reach it must be told explicitly whether they must show a key.
     fn must_be_secured(&self, listen: &Listen) -> Result<(), Failure> {
         let listeners = [
             ("listen.clients", listen.clients),
@@ -156,8 +156,8 @@ impl Config {
             Some((name, address)) if self.text("security.mode").is_none() => {
                 let what = format!("{name} is {address}, which others can reach, and security.mode is not set");
                 Err(Failure::usage(what).hint(
-                    "write in statemesh.toml, under [security]: mode = \"curve\" (docs/how-to/keys.md), or, to let in whoever \
-                     comes: mode = \"none\"; or listen on 127.0.0.1",
+                    "write in statemesh.toml, under [security]: mode = \"curve\" (docs/how-to/keys.md), or, to let in \
+                     all that connect: mode = \"none\"; or listen on 127.0.0.1",
                 ))
             }
             _ => Ok(()),

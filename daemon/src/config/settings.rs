@@ -14,7 +14,7 @@ pub(crate) struct Setting {
     pub(crate) kind: Kind,
     /// Whether it is a list.
     pub(crate) many: bool,
-    /// Its value when nobody gives one; empty: none.
+    /// Its value where no source gives one; empty: none.
     pub(crate) default: &'static str,
     /// One sentence that says what it does.
     pub(crate) help: &'static str,
@@ -86,7 +86,7 @@ const BEFORE_LIMITS: &[Setting] = &[
     one("name", Kind::Name, "", "This daemon's name, unique in the mesh and the same after a restart; by default the host's name"),
     one("partitions", count(65_535), "1024", "Number of partitions; the same on every daemon, fixed at the mesh's birth"),
     one("advertise", Kind::Ip, "", "The address that others reach this daemon at; by default the one it listens on, or that of the interface towards the others"),
-    many("birth", Kind::Name, "Names of daemons without which the mesh does not begin: nobody is alone before it has links to all of them"),
+    many("birth", Kind::Name, "Names of daemons without which the mesh does not begin: no daemon is alone before it has links to all of them"),
     many("machines", Kind::Path, "Machine definitions to define at start: files, or folders of *.json"),
     one("machines_revision", count(statemesh_node::options::MAX_MACHINES_REVISION), "", "The revision of these files: raise it with each change, for a rollback too. The files of the highest revision are current in the whole mesh; without one they only add machines that the mesh does not know"),
     one("data", Kind::Path, "", "The folder of this daemon's volume, for machines with durability disk; without one it keeps all in memory. It belongs to this name, mesh and number of partitions"),
@@ -104,7 +104,7 @@ const BEFORE_LIMITS: &[Setting] = &[
     one("discovery.service", Kind::Name, "", "DNS name of the headless Service whose records are the daemons"),
     one("discovery.dns_server", Kind::Socket, "", "A DNS server to ask instead of the system's"),
     many("discovery.seeds", Kind::Socket, "Gossip addresses of daemons that are always tried; none of them answering, a daemon waits"),
-    one("discovery.alone_after", Kind::Span { max: HOUR, word: Some(NEVER) }, "5s", "After so long in which DNS has named this daemon and nobody else, three times at least, it is alone on purpose, and ready; with neither service nor seeds it is so at once. Silence, of DNS or of a seed, is waited for without end"),
+    one("discovery.alone_after", Kind::Span { max: HOUR, word: Some(NEVER) }, "5s", "After so long in which DNS has named this daemon and no other, three times at least, it is alone on purpose, and ready; with neither service nor seeds it is so at once. Silence, of DNS or of a seed, is waited for without end"),
     many("gossip.keys", Kind::Key, "Keys of the gossip, the one to send with first; without any, gossip is not authenticated beyond the mesh's name"),
     one("gossip.keys_file", Kind::Path, "", "A file with the keys of the gossip instead, one on each line; it is read again when it changes (statemesh keys rotate)"),
     one("security.mode", Kind::Choice(&["curve", "none"]), "", "How clients and daemons are told from strangers: by CURVE keys, or not at all; must be set to listen on anything but loopback"),

@@ -29,8 +29,8 @@ fn stamp(path: Option<&Path>) -> Stamp {
     Some((data.mtime(), data.mtime_nsec(), data.size(), data.ino()))
 }
 
-/// Follows the files until the task is dropped. That one was read is logged when it counts: whoever changes the keys of a mesh
-/// step by step waits for that line. `read` at is the state in which the daemon began.
+/// Follows the files until the task is dropped. That a file was read is logged once it counts: an operator who changes the
+/// keys of a mesh step by step waits for that line. `read` at is the state in which the daemon began.
 pub(crate) async fn follow(files: Followed, handle: Handle) {
     let look = |files: Followed| move || [&files.own, &files.clients, &files.gossip].map(|file| stamp(file.as_deref()));
     let mut seen = [None; 3];
@@ -81,7 +81,7 @@ async fn new_own_keys(path: Option<PathBuf>, handle: Handle) {
     let _ = changed.await;
 }
 
-/// A file that cannot be read, or is wrong, changes nothing: half a list must not lock everybody out.
+/// A file that cannot be read, or is wrong, changes nothing: half a list must not lock clients out.
 async fn new_clients(path: Option<PathBuf>, handle: Handle) {
     let changed = tokio::task::spawn_blocking(move || {
         let path = path?;

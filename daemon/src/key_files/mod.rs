@@ -33,7 +33,7 @@ pub(crate) fn wrong(place: impl Display, line: usize, what: impl Display) -> Fai
     Failure::new(Exit::Usage, "bad_keys", format!("{place}:{line}: {what}"))
 }
 
-/// Replaces a file in one step, so that nobody reads half of it, and lets nobody but its owner read it.
+/// Replaces a file in one step, so that no reader sees half of it, and lets only its owner read it.
 pub(crate) fn replace(path: &Path, text: &str) -> Result<(), Failure> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");

@@ -67,7 +67,7 @@ pub(crate) fn text_of(own: &OwnKeys) -> String {
     let fields =
         |pair: &KeyPair| format!("public = \"{}\"\nsecret = \"{}\"\n", pair.public.to_z85(), pair.secret.to_z85());
     let mut text = String::from(
-        "# A CURVE key pair, made by `statemesh keys`. Whoever has the secret key can say that he is you.\n",
+        "# A CURVE key pair, made by `statemesh keys`. With the secret key anyone can say that they are you.\n",
     );
     text.push_str(&fields(&own.current));
     if let Some(former) = &own.former {

@@ -9,7 +9,7 @@ use statemesh_transport::curve::{KeyPair, OwnKeys};
 
 /// The daemons' key pair.
 pub(super) const DAEMON_KEY: &str = "daemon.key";
-/// Its public key in Z85 and nothing else, for whoever fills a variable with it.
+/// Its public key in Z85 and nothing else, for a script that fills a variable with it.
 pub(super) const DAEMON_PUB: &str = "daemon.pub";
 /// The key pair of the client `admin`.
 pub(super) const ADMIN_KEY: &str = "admin.key";
@@ -36,7 +36,7 @@ pub(super) fn missing(there: &Entries, name: impl Fn(&str) -> String) -> Result<
         Some(_) => return Err(wrong(name(DAEMON_PUB), 1, format!("is not the public key of {}", name(DAEMON_KEY)))),
     }
     match there.get(CLIENTS) {
-        // Somebody wrote this list, or took admin's key away where all can read it; a new key would not be let in.
+        // The operator wrote this list, or took admin's key away where all can read it; a new key would not be let in.
         Some(text) => drop(clients::parse(text).map_err(|(line, what)| wrong(name(CLIENTS), line, what))?),
         None => {
             let admin = pair_of(ADMIN_KEY, there, &mut made, &name)?;

@@ -61,7 +61,7 @@ impl Secret {
             let hint = format!("kubectl delete secret {} --namespace {}", self.name, self.namespace);
             return Err(Failure::new(Exit::Refused, "not_ours", message).hint(hint));
         }
-        // Not one that somebody has put in its place since.
+        // Not one that was put in its place since.
         let preconditions = Preconditions { uid: object.metadata.uid, resource_version: None };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
         match self.runtime.block_on(self.api.delete(&self.name, &params)) {

@@ -111,7 +111,7 @@ pub(super) mod tests {
     use crate::key_files::tests::folder;
     use std::cell::{Cell, RefCell};
 
-    /// A store in memory in which somebody else is faster a number of times.
+    /// A store in memory in which another writer is faster a number of times.
     #[derive(Default)]
     pub(crate) struct Contended {
         pub(crate) entries: RefCell<Entries>,

@@ -176,7 +176,7 @@ fn make(args: &InitArgs, printer: &Printer) -> Result<(), Failure> {
     let shelf = match (Shelf::secret(&args.secret, &init::ALL, &args.label)?, &args.folder) {
         (Some(shelf), _) => shelf,
         (None, Some(folder)) => {
-            // Nobody else shall look into a folder of secrets.
+            // No other user shall look into a folder of secrets.
             let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
             made.map_err(|error| Failure::file(folder, &error))?;
             Shelf::Files(Files::new(folder, &init::ALL))
@@ -250,7 +250,7 @@ fn show(place: &Place, printer: &Printer) -> Result<(), Failure> {
     };
     let value = json!(clients.iter().map(entry).collect::<Vec<_>>());
     printer.answer(&value, || {
-        let mut table = Table::new(["NAME", "KEY", "OPS", "MACHINES"]).or("nobody is let in");
+        let mut table = Table::new(["NAME", "KEY", "OPS", "MACHINES"]).or("no client is let in");
         for (key, grant) in &clients {
             let machines = if grant.machines.is_empty() { "(all)".to_owned() } else { grant.machines.join(", ") };
             table.styled([
@@ -296,7 +296,7 @@ fn revoke(place: &Place, name: &str) -> Result<(), Failure> {
             let message = format!("{place}: there is no client \"{name}\"");
             return Err(Failure::new(Exit::Refused, "unknown", message).hint("`statemesh keys list` shows them"));
         }
-        // The list is written by people too: what is taken out must be this client, whole, and nobody else.
+        // The list is written by people too: what is taken out must be this client, whole, and no other.
         let rest = clients::without(text, name).filter(|rest| {
             clients::parse(rest).is_ok_and(|left| listed.iter().filter(|(_, grant)| grant.name != name).eq(&left))
         });

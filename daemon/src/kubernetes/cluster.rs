@@ -70,7 +70,7 @@ pub(crate) fn failure(error: Error, deed: &Deed<'_>) -> Failure {
                 403 if !told.contains("being terminated") => refused("forbidden").hint(rule(deed)),
                 403 => refused("forbidden"),
                 404 => refused("not_found"),
-                409 => refused("conflict").hint("somebody changed it meanwhile: try again"),
+                409 => refused("conflict").hint("it was changed meanwhile: try again"),
                 422 => refused("invalid"),
                 429 | 500.. => Failure::new(Exit::Unreachable, "unreachable", format!("the API server says: {told}"))
                     .hint("try again"),

@@ -9,7 +9,7 @@ use crate::output::{Format, Printer, count, print};
 use statemesh_engine::{ExportFormat, Limits, Machine, XSTATE4};
 use std::path::Path;
 
-/// Prints a definition as somebody else reads it. What is lost is a failure, and what can be written is printed all the same.
+/// Prints a definition for XState or SCXML. What is lost is a failure, and what can be written is printed all the same.
 pub(crate) fn export(args: &ExportArgs, printer: &Printer) -> Result<(), Failure> {
     if !matches!(printer.format, Format::Table | Format::Json) {
         return Err(Failure::usage("--output: an exported definition is JSON, or SCXML").hint("--format says which"));
@@ -58,7 +58,7 @@ fn told(lost: &[Diagnostic]) -> String {
     }
 }
 
-/// Prints a definition that was made of somebody else's.
+/// Prints a definition that was made of one for XState or SCXML.
 pub(crate) fn import(args: &ImportArgs, printer: &Printer) -> Result<(), Failure> {
     match &args.from {
         ImportFrom::Xstate { file, live } => import_xstate(file, live, printer),

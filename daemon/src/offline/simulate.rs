@@ -103,7 +103,7 @@ fn from_lines(simulation: &mut Simulation, first: &[u8], path: &Path, printer: &
     must_not_have_failed(simulation)
 }
 
-/// Whoever runs events in a script wants to know that they broke the machine.
+/// A script that runs events must be able to see that they broke the machine.
 fn must_not_have_failed(simulation: &Simulation) -> Result<(), Failure> {
     match simulation.instance().error() {
         None => Ok(()),

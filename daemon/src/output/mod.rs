@@ -118,7 +118,7 @@ fn pretty(value: &Value) -> String {
     json(&serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string())).into_owned()
 }
 
-/// Writes to stdout. A reader that went away, as `head` does, is no failure: there is nobody left to tell.
+/// Writes to stdout. A reader that went away, as `head` does, is no failure: no reader is left to tell.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     put(&shown(text))
 }
@@ -129,7 +129,7 @@ fn put(text: &str) -> Result<(), Failure> {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| broken_output(&error))
 }
 
-/// Writes a line for a person to stderr. If nobody reads that any more, what the verb does goes on all the same.
+/// Writes a line for a person to stderr. If the reader is gone, what the verb does goes on all the same.
 pub(crate) fn say_line(line: fmt::Arguments<'_>) {
     say_text(&format!("{line}\n"));
 }

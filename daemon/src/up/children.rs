@@ -139,7 +139,7 @@ fn new_key() -> Result<String, Failure> {
     Ok(key.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// A single daemon has nobody to wait for.
+/// A single daemon has no other to wait for.
 fn discovery(plan: &Plan, dns: SocketAddr) -> Vec<String> {
     let flag = |name: &str, value: &str| [format!("--discovery-{name}"), value.to_owned()];
     let found = [flag("service", SERVICE), flag("dns-server", &dns.to_string())].concat();

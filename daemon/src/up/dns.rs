@@ -62,7 +62,7 @@ impl Dns {
         self.address
     }
 
-    /// Answers with these daemons from now on. The records are replaced at once: nobody sees half of them.
+    /// Answers with these daemons from now on. The records are replaced at once: no query sees half of them.
     pub(crate) async fn publish(&mut self, hosts: &[Host]) -> Result<(), Failure> {
         self.serial += 1;
         let mut next = zone(hosts, self.serial)?;

@@ -127,7 +127,7 @@ fn is_full(members: &Value, nodes: usize) -> bool {
 
 fn seen_by(members: &Value) -> String {
     let names: Vec<_> = members.as_array().into_iter().flatten().map(|member| text(&member["name"])).collect();
-    if names.is_empty() { "nobody".to_owned() } else { names.join(", ") }
+    if names.is_empty() { "no daemon".to_owned() } else { names.join(", ") }
 }
 
 /// Keeps DNS to the daemons that run, and ends with an error when none is left.

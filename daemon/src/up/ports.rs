@@ -18,7 +18,7 @@ pub(crate) fn probe(transport: Transport, address: SocketAddr) -> std::io::Resul
     }
 }
 
-/// Who has this address, as far as we may know: `process 4711 (statemesh)`. The same port of another address is somebody else's.
+/// Which process has this address, as far as we may know: `process 4711 (statemesh)`. The same port of another address does not count.
 pub(crate) fn holder(transport: Transport, address: SocketAddr) -> Option<String> {
     let tables = match transport {
         Transport::Tcp => ["/proc/net/tcp", "/proc/net/tcp6"],

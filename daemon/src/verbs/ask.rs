@@ -43,7 +43,7 @@ pub(super) fn answer(client: &mut Remote, ask: &Ask<'_>) -> Result<Value, Failur
     }
 }
 
-/// A daemon says the way out in the protocol's words, and for whoever asks whatever; a person at a command line wants to know what to type.
+/// A daemon says the way out in the protocol's words, for any client; a person at a command line wants to know what to type.
 fn with_way_out(failure: Failure, client: &mut Remote, ask: &Ask<'_>) -> Failure {
     let (Some(machine), Some(key)) = (ask.machine, ask.key) else { return failure };
     match (failure.reply, ask.op) {
@@ -362,7 +362,7 @@ pub(crate) fn whereabouts(args: TargetArgs, file: Option<&Path>, printer: &Print
         if shown["owner"].is_null() {
             let why =
                 if shown["next"].is_null() { "the daemon has not joined its mesh" } else { "the partition moves" };
-            shown["owner"] = json!(format!("nobody just now: {why}"));
+            shown["owner"] = json!(format!("no daemon just now: {why}"));
         }
         fields(&shown)
     })
@@ -487,7 +487,7 @@ pub(crate) fn placement(args: Connect, file: Option<&Path>, printer: &Printer) -
         }
         let moving = rows(&reply["map"]).iter().filter(|at| !at.is_u64()).count();
         if moving > 0 {
-            table.row(["nobody just now".to_owned(), moving.to_string()]);
+            table.row(["no daemon just now".to_owned(), moving.to_string()]);
         }
         table
     })

@@ -76,7 +76,7 @@ async fn progress(whole: Duration) {
     }
 }
 
-/// A name that nobody has defined would be refused as often as there are events. A client that may not list machines finds out so.
+/// A machine that is not defined would be refused as often as there are events. A client that may not list machines finds out so.
 fn must_be_defined(machine: &str, args: &BenchArgs, file: Option<&Path>) -> Result<(), Failure> {
     let mut client = connect(&args.connect, file)?;
     let Ok(machines) = client.ask(&remote::ask(Op::Machines)) else { return Ok(()) };
@@ -130,17 +130,17 @@ fn machine() -> Value {
 struct Plan {
     machine: String,
     event: String,
-    /// Begins the names of this run's keys, so that nobody else writes them.
+    /// Begins the names of this run's keys, so that no other client writes them.
     prefix: String,
     keys: usize,
     connections: usize,
-    /// The machine is the bench's own: nobody wants its instances when it has ended.
+    /// The machine is the bench's own: its instances are stopped at the end.
     own: bool,
     spec: Spec,
 }
 
-/// Asks each instance once, also if the run has been ended early: whoever did that still wants to know what it has proved. Somebody
-/// has listened before, so a first connection is tried again for as long as an event would be.
+/// Asks each instance once, also if the run has been ended early: the user who did that still wants to know what it has proved. A
+/// daemon has listened before, so a first connection is tried again for as long as an event would be.
 fn each(endpoint: &mut Endpoint, work: &mut Each, spec: Spec) -> Result<Round, OpenError> {
     let pace = Pace::Closed { in_flight: LOOKED_AT };
     let requests = Some(work.slots() as u64);
@@ -260,7 +260,7 @@ impl Plan {
             Err(error) => round.errors.add(1, &Refusal { code: "not_proved".to_owned(), message: error.to_string() }),
         }
         let (checker, proved) = sends.prove(&gets);
-        // Where nobody listens any more it is not waited for a second time.
+        // Where no daemon listens any more it is not waited for a second time.
         if self.own && answers {
             // What stays is said by how many were stopped; it makes what was measured no worse.
             let _ = each(&mut endpoint, &mut stops, spec);

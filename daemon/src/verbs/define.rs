@@ -147,7 +147,7 @@ fn table(defined: &Value) -> Table {
     table
 }
 
-/// Whether the machine is a new one, who does not run it, and who does not have it yet.
+/// Whether the machine is a new one, which daemons do not run it, and which do not have it yet.
 fn note(defined: &Value) -> (String, Style) {
     let refused = defined["refused"].as_array().into_iter().flatten();
     let refused: Vec<_> = refused.map(|by| format!("{} ({})", text(&by["member"]), text(&by["reason"]))).collect();

@@ -1,7 +1,7 @@
 //! `delete`: removes an instance, or all of a machine that a filter lists.
 //!
 //! The second is done from here, a page of the list at a time, and one instance after the other: nothing is kept beyond a page, nothing
-//! runs on where this ends, and whoever runs it again goes on with what is left. Each instance is removed only if it still is where the list
+//! runs on where this ends, and the next call goes on with what is left. Each instance is removed only if it still is where the list
 //! saw it, so that one that went on meanwhile stays.
 
 use super::args::{DeleteArgs, Target};

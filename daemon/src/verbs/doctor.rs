@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 /// Daemons that are asked at a time: a thread each.
 const AT_A_TIME: usize = 32;
 
-/// What is to be known of a member that is dead. Who is told to end says goodbye, and is not.
+/// The hint about a dead member. A daemon that is told to end says goodbye, and is not listed as dead.
 const DEAD: &str = "what it held is lost (`statemesh watch --reason lost` names it as it happens): start it again, under its name; who stays \
     away is listed for an hour";
 
@@ -297,7 +297,7 @@ fn keys(members: &Value, is_open: bool) -> Finding {
     };
     match is_open && rows(members).iter().any(is_far) {
         true => {
-            Finding::new("keys", Verdict::Doubtful, "clients show none: whoever reaches the ports may do everything")
+            Finding::new("keys", Verdict::Doubtful, "clients show none: every process at the ports may do everything")
         }
         false if is_open => Finding::new("keys", Verdict::Good, "none, and only this machine reaches the daemons"),
         false => Finding::new("keys", Verdict::Good, "clients show keys"),

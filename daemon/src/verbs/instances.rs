@@ -55,7 +55,7 @@ pub(crate) fn instances(args: &InstancesArgs, file: Option<&Path>, printer: &Pri
         let counts = Value::Array(summed(found));
         return printer.answer(&counts, || counted(&counts));
     }
-    // As the protocol has it: whoever goes on from there needs no more than the answer.
+    // As the protocol has it: a script that goes on from there needs no more than the answer.
     let page = json!({"instances": found, "next": after});
     printer.answer(&page, || listed(&page["instances"]))?;
     if let (Some(next), Format::Table) = (after, printer.format) {

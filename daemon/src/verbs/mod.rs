@@ -27,7 +27,7 @@ use crate::output::{say, text};
 use crate::remote::{self, Remote};
 use statemesh_client::Op;
 
-/// Of the events that a state reacts to those that somebody sends: the others are the engine's own.
+/// Of the events that a state reacts to those that clients send: the others are the engine's own.
 pub(crate) fn sent(events: impl Iterator<Item = String>) -> Vec<String> {
     events.filter(|name| !name.is_empty() && !name.starts_with("xstate.")).collect()
 }
@@ -41,7 +41,7 @@ pub(crate) fn names_input(message: &str) -> bool {
     words.any(|word| word == "input" || word.starts_with("input."))
 }
 
-/// A name that nobody has defined may be one that somebody will define; more often it is misspelt. A client that may not list machines
+/// A machine that is not defined may be defined later; more often its name is misspelt. A client that may not list machines
 /// finds out otherwise.
 fn tell_if_unknown(machine: &str, client: &mut Remote) {
     let Ok(found) = client.ask(&remote::ask(Op::Machines)) else { return };

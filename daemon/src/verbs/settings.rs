@@ -11,7 +11,7 @@ use std::path::Path;
 /// Prints the configuration that a daemon would start with here.
 pub(crate) fn config(args: &ConfigArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
     let (flags, context) = (args.settings.given.clone(), args.context.as_deref());
-    // What somebody works on just now does not belong in a file that nobody said it should be in.
+    // Of the contexts only one that `--context` names belongs in a file, not the current one.
     let config = match (printer.format, context) {
         (Format::Toml, None) => Config::load(flags, file)?,
         (_, context) => Config::load_for_client(flags, file, context)?,

@@ -2,7 +2,7 @@
 
 use super::args::TopArgs;
 use super::tell_if_unknown;
-use super::watch::{change, nobody};
+use super::watch::{change, no_publisher};
 use crate::connect::connect;
 use crate::failure::{Exit, Failure};
 use crate::output::{Painter, Printer, Style, Table, count, say, text};
@@ -25,7 +25,7 @@ pub(crate) fn top(args: &TopArgs, file: Option<&Path>, printer: &Printer) -> Res
     let mut watcher = Watcher::new(client.into_client(), &topic)
         .map_err(|error| Failure::new(Exit::Unreachable, "unreachable", format!("changes: {error}")))?;
     if watcher.watched() == 0 {
-        return Err(nobody());
+        return Err(no_publisher());
     }
     say!("watching {}, a table each {:?}; Ctrl-C ends", count(watcher.watched(), "daemon"), args.every);
     let (mut left, mut away) = (args.count.unwrap_or(u64::MAX), BTreeSet::new());

@@ -26,7 +26,7 @@ pub(crate) fn watch(args: &WatchArgs, file: Option<&Path>, printer: &Printer) ->
     let past = args.since.map(|since| past(args.target.as_ref(), since, &mut client)).transpose()?.unwrap_or_default();
     let mut watcher = Watcher::new(client.into_client(), &filter.topic()).map_err(|error| broken(&error))?;
     if watcher.watched() == 0 {
-        return Err(nobody());
+        return Err(no_publisher());
     }
     let utc = if printer.format == Format::Table { "; times are UTC" } else { "" };
     say!("watching {}{utc}; Ctrl-C ends", count(watcher.watched(), "daemon"));
@@ -122,7 +122,7 @@ fn place(change: &Value) -> (String, u64) {
     (text(&change["run"]), change["seq"].as_u64().unwrap_or(u64::MAX))
 }
 
-pub(super) fn nobody() -> Failure {
+pub(super) fn no_publisher() -> Failure {
     Failure::new(Exit::Unreachable, "unreachable", "no daemon publishes changes where it can be reached")
         .hint("`statemesh members -o json` shows the addresses")
 }

@@ -100,12 +100,12 @@ impl<'d> Compiler<'d> {
         let short = name.strip_prefix("xstate.");
         let known = keys::FOREIGN_ACTIONS.iter().find(|known| known.name == short.unwrap_or(name));
         if short.is_some() {
-            let hint = known.map_or("nobody's own effect is called so: give it another name", |known| known.instead);
+            let hint = known.map_or("give your own effect another name", |known| known.instead);
             let message = format!("{name:?} is no action that machines have; names with this prefix are XState's");
             self.error(node, "unknown_action", message, Some(hint.to_owned()));
             return true;
         }
-        // What is done by a built-in action alone nobody else does, whatever it is given.
+        // What only a built-in action does is not done by an effect of that name, whatever it is given.
         let is_meant = |known: &&keys::ForeignAction| known.is_distinct && (!has_params || known.is_built_in());
         if let Some(known) = known.filter(is_meant) {
             let message = format!("{name:?} is reported as an effect: what XState's {name}() does is not done");

@@ -239,7 +239,7 @@ impl<'d> Compiler<'d> {
             return self.stray_expression(member);
         }
         let meant = closest(key, known()).filter(|meant| node.get(meant).is_none());
-        // Another case is never meant as a key of one's own, even beside the right one.
+        // Another case is never meant as a key of the user's own, even beside the right one.
         let twin = known().find(|name| name.eq_ignore_ascii_case(key));
         let (severity, hint) = match (meant, twin) {
             (Some(meant), _) => (Severity::Error, format!("did you mean {meant:?}?")),

@@ -315,7 +315,7 @@ pub(crate) const BUILT_IN_ACTIONS: &[BuiltIn] = &[
     BuiltIn {
         name: "@xstate.emit",
         keys: &[required("event", Shape::Object, "The event, with its `type`.")],
-        about: "Reports an event to whoever watches the instance.",
+        about: "Reports an event to the programs that watch the instance.",
     },
     BuiltIn {
         name: "@xstate.log",
@@ -421,7 +421,7 @@ pub(crate) const FOREIGN_ACTIONS: &[ForeignAction] = &[
     foreign_action("invoke", false, "use `invoke`"),
     foreign_action("error", false, "let an expression fail"),
     foreign_action("nullEvent", false, "use `always`"),
-    // Built-in ones without their prefix, as Stately exports them. What may as well be an effect of one's own (`log`, `emit`, `cancel`) is
+    // Built-in ones without their prefix, as Stately exports them. What may as well be an effect of the user's own (`log`, `emit`, `cancel`) is
     // not among them.
     foreign_action("assign", true, "write {\"type\": \"@xstate.assign\", \"context\": ...}"),
     foreign_action("raise", true, "write {\"type\": \"@xstate.raise\", \"event\": ...}"),

@@ -63,7 +63,7 @@ pub fn order<'s>(sources: impl IntoIterator<Item = &'s [u8]>) -> Result<Vec<usiz
 }
 
 /// The ids that several definitions have, each with the places of those. A mesh knows a machine by its id: the last of them would be its
-/// newest version, which hardly anybody means who gives them together; but where one of them invokes its own earlier version, that has to be
+/// newest version, which is not meant where they are given together; but where one of them invokes its own earlier version, that has to be
 /// given too. One without an id has no namesake.
 pub fn namesakes<'s>(sources: impl IntoIterator<Item = &'s [u8]>) -> Vec<(String, Vec<usize>)> {
     let depth_max = Limits::default().definition_depth_max;

@@ -257,7 +257,7 @@ fn imported(document: &str, limits: &Limits) -> Result<Vec<u8>, Value> {
     Ok([br#"{"imported":"#, text.trim_end().replace('\n', "").as_bytes(), b"}"].concat())
 }
 
-/// The definition for somebody else, and the places of what is not in it.
+/// The definition in another program's format, and the places of what is not in it.
 fn exported(machine: &Machine, format: &[u8]) -> Result<Vec<u8>, Value> {
     let format = match format {
         br#""xstate6""# => ExportFormat::XState6,

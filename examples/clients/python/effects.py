@@ -26,13 +26,13 @@ while count > 0:
             print(f"watching {at}", file=sys.stderr, flush=True)
     try:
         topic, body = changes.recv_multipart()
-    except zmq.Again:  # nobody had anything to say
+    except zmq.Again:  # no change came
         continue
     for effect in msgpack.unpackb(body).get("effects", []):
         if effect["type"] == "requestRefund":
             key = topic.decode().removeprefix("order/")
             token = f"refund {key} {effect['params']['attempt']}"  # a retry with this token is harmless
-            event = {"type": "REFUNDED"}  # once whoever holds the money has paid it back
+            event = {"type": "REFUNDED"}  # once the payment provider has paid it back
             client.send_json({"op": "send", "machine": "order", "key": key, "event": event, "dedup": token})
             print(key, client.recv_string(), flush=True)
             count -= 1

@@ -177,7 +177,7 @@ spec:
                 {{- range list "daemon.key" "clients.toml" "gossip.keys" }}
                 - {key: {{ . }}, path: keys/{{ . }}}
                 {{- end }}
-          # Who takes admin's key away for good must not keep daemons from starting.
+          # A Secret without admin's key must not keep daemons from starting.
           - secret:
               name: {{ include "statemesh.secret" . }}
               optional: true

@@ -39,8 +39,45 @@ pub struct Outcome {
     pub changed: bool,
     /// Whether something reacted to the event.
     pub handled: bool,
+    /// Whether the request made the instance: there was none, or `start` put it in the place of another.
+    pub new: bool,
     /// Whether the instance began anew, its predecessor having been lost.
     pub restarted: bool,
+    /// What is gone of what was answered before about this key.
+    pub conflict: Option<Conflict>,
+}
+
+/// What a key has lost: its transitions from one on, in one of its lives. Of several lives each is named by a reply of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// Why.
+    pub reason: ConflictReason,
+    /// The first transition that is gone.
+    pub lost_from: u64,
+    /// The life that had it.
+    pub run: RunId,
+}
+
+/// Why something is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConflictReason {
+    /// Two daemons served the key, on two sides of a cut or while one was paused, and the other's state won.
+    Merged,
+    /// Another daemon served it for a while, and died with whatever it answered.
+    OwnerLost,
+    /// One that this version does not know, as it came.
+    Other(String),
+}
+
+impl Conflict {
+    fn of(conflict: &Fields<'_>) -> Self {
+        let reason = match conflict.text("reason").unwrap_or_default().as_ref() {
+            "merged" => ConflictReason::Merged,
+            "owner_lost" => ConflictReason::OwnerLost,
+            other => ConflictReason::Other(other.to_owned()),
+        };
+        Self { reason, lost_from: conflict.uint("lost_from").unwrap_or_default(), run: run(conflict) }
+    }
 }
 
 impl Outcome {
@@ -55,7 +92,9 @@ impl Outcome {
             seq: reply.uint("seq").unwrap_or_default(),
             changed: reply.bool("changed").unwrap_or_default(),
             handled: reply.bool("handled").unwrap_or(true),
+            new: reply.bool("new").unwrap_or_default(),
             restarted: reply.bool("restarted").unwrap_or_default(),
+            conflict: reply.map("conflict").map(|conflict| Conflict::of(&conflict)),
         }
     }
 }
@@ -166,5 +205,29 @@ impl Defined {
             version: reply.uint("version").unwrap_or_default(),
             members: reply.uint("members").unwrap_or_default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(reply: &str) -> Outcome {
+        Outcome::of(&Fields::read(reply.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn a_reply_says_of_what_it_made_and_of_what_is_gone() {
+        let first = outcome(r#"{"ok":true,"value":"a","status":"active","run":"00000000000000ab","seq":0,"new":true}"#);
+        assert_eq!((first.new, first.restarted, first.conflict), (true, false, None));
+        let conflict = |reason: &str| {
+            let conflict = format!(r#"{{"reason":"{reason}","lost_from":7,"run":"00000000000000cd"}}"#);
+            outcome(&format!(r#"{{"ok":true,"restarted":true,"conflict":{conflict}}}"#)).conflict.unwrap()
+        };
+        let merged = Conflict { reason: ConflictReason::Merged, lost_from: 7, run: RunId(0xcd) };
+        assert_eq!(conflict("merged"), merged);
+        assert_eq!(conflict("owner_lost"), Conflict { reason: ConflictReason::OwnerLost, ..merged.clone() });
+        let of_tomorrow = ConflictReason::Other("eaten".to_owned());
+        assert_eq!(conflict("eaten"), Conflict { reason: of_tomorrow, ..merged });
     }
 }

@@ -5,20 +5,19 @@ use std::time::{Duration, Instant};
 
 use statemesh_protocol::reply::Encoding;
 use statemesh_protocol::reply_reader::Fields;
-use statemesh_protocol::request::{Class, Op};
+use statemesh_protocol::request::Op;
 use statemesh_protocol::request_parts::Conditions;
 use statemesh_protocol::request_writer::{Ask, Event};
 use statemesh_transport::curve::Security;
 
+use crate::addresses::Addresses;
 use crate::answers::{Defined, Instance, Member, Outcome, Reply, Whereabouts};
+use crate::attempts::{Attempts, MAX_LINKS, Next, Router, Then, To, is_of_connection, judge};
 use crate::connection::Connection;
 use crate::endpoint::Endpoint;
 use crate::error::{ClientError, Refusal};
-use crate::owners::Owners;
-use crate::retry::{Retries, Step, Trouble};
-
-/// Connections to daemons that serve keys, beside the one to the daemon that is asked for everything else.
-const MAX_LINKS: usize = 256;
+use crate::requests::{self, Typed};
+use crate::retry::Trouble;
 
 /// What a client is told.
 #[derive(Clone, Debug)]
@@ -60,24 +59,12 @@ impl Options {
 #[derive(Debug)]
 pub struct Client {
     options: Options,
-    endpoints: Vec<Endpoint>,
-    /// The endpoint whose turn it is.
-    turn: usize,
+    addresses: Addresses,
+    router: Router,
     home: Option<Connection>,
-    owners: Option<Owners>,
     links: BTreeMap<String, Connection>,
     request: Vec<u8>,
     next_id: u64,
-    next_token: u64,
-}
-
-/// Where an attempt goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum To {
-    /// To the daemon that is asked for everything.
-    Home,
-    /// To the daemon that serves the key.
-    Owner(String),
 }
 
 impl Client {
@@ -87,24 +74,21 @@ impl Client {
     /// None does.
     pub fn connect(options: Options) -> Result<Self, ClientError> {
         let mut client = Self::new(options);
-        client.home = Some(client.open()?);
+        client.home = Some(client.addresses.open()?);
         Ok(client)
     }
 
     /// A client that connects with its first request.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        let of = |address: &String| Endpoint::new(address, options.security.clone(), options.timeout, 0);
         Self {
-            endpoints: options.addresses.iter().map(of).collect(),
+            addresses: Addresses::new(&options.addresses, &options.security, options.timeout),
+            router: Router::new(&options),
             options,
-            turn: 0,
             home: None,
-            owners: None,
             links: BTreeMap::new(),
             request: Vec::new(),
             next_id: 1,
-            next_token: 1,
         }
     }
 
@@ -116,13 +100,7 @@ impl Client {
 
     /// Adds daemons to those that are asked when the one that was asked no longer answers.
     pub(crate) fn learn_addresses<'a>(&mut self, addresses: impl Iterator<Item = &'a str>) {
-        let bare = |address: &str| address.strip_prefix("tcp://").unwrap_or(address).to_owned();
-        for address in addresses.filter(|address| !address.is_empty()).map(bare) {
-            if self.endpoints.len() < MAX_LINKS && !self.endpoints.iter().any(|known| known.name() == address) {
-                let (security, timeout) = (self.options.security.clone(), self.options.timeout);
-                self.endpoints.push(Endpoint::new(&address, security, timeout, 0));
-            }
-        }
+        self.addresses.learn(addresses);
     }
 
     /// Whether it has no connection: the last one broke, and nothing was asked since.
@@ -136,8 +114,7 @@ impl Client {
     /// # Errors
     /// See [`Client::ask`].
     pub fn send(&mut self, machine: &str, key: &str, event: Event<'_>) -> Result<Outcome, ClientError> {
-        let ask = Ask { event: Some(event), ..self.about(Op::Send, machine, key) };
-        self.ask(&ask).map(|reply| Outcome::of(&reply.fields()))
+        self.typed(&requests::send(self.options.encoding, machine, key, event))
     }
 
     /// Creates an instance with an input, a whole value in the client's encoding.
@@ -145,8 +122,7 @@ impl Client {
     /// # Errors
     /// See [`Client::ask`].
     pub fn start(&mut self, machine: &str, key: &str, input: Option<&[u8]>) -> Result<Outcome, ClientError> {
-        let ask = Ask { input, ..self.about(Op::Start, machine, key) };
-        self.ask(&ask).map(|reply| Outcome::of(&reply.fields()))
+        self.typed(&requests::start(self.options.encoding, machine, key, input))
     }
 
     /// Stops an instance.
@@ -154,8 +130,7 @@ impl Client {
     /// # Errors
     /// See [`Client::ask`].
     pub fn stop(&mut self, machine: &str, key: &str) -> Result<Outcome, ClientError> {
-        let ask = self.about(Op::Stop, machine, key);
-        self.ask(&ask).map(|reply| Outcome::of(&reply.fields()))
+        self.typed(&requests::stop(self.options.encoding, machine, key))
     }
 
     /// Reads an instance whole.
@@ -163,8 +138,7 @@ impl Client {
     /// # Errors
     /// See [`Client::ask`].
     pub fn get(&mut self, machine: &str, key: &str) -> Result<Instance, ClientError> {
-        let ask = self.about(Op::Get, machine, key);
-        self.ask(&ask).map(|reply| Instance::of(&reply.fields()))
+        self.typed(&requests::get(self.options.encoding, machine, key))
     }
 
     /// Says which daemon serves a key.
@@ -172,8 +146,7 @@ impl Client {
     /// # Errors
     /// See [`Client::ask`].
     pub fn whereabouts(&mut self, machine: &str, key: &str) -> Result<Whereabouts, ClientError> {
-        let ask = self.about(Op::Where, machine, key);
-        self.ask(&ask).map(|reply| Whereabouts::of(&reply.fields()))
+        self.typed(&requests::whereabouts(self.options.encoding, machine, key))
     }
 
     /// Lists the daemons of the mesh.
@@ -181,7 +154,7 @@ impl Client {
     /// # Errors
     /// See [`Client::ask`].
     pub fn members(&mut self) -> Result<Vec<Member>, ClientError> {
-        self.ask(&self.of(Op::Members)).map(|reply| Member::all(&reply.fields()))
+        self.typed(&requests::members(self.options.encoding))
     }
 
     /// Gives a definition, as it is written, to every daemon of the mesh.
@@ -189,8 +162,11 @@ impl Client {
     /// # Errors
     /// See [`Client::ask`].
     pub fn define(&mut self, definition: &[u8]) -> Result<Defined, ClientError> {
-        let ask = Ask { definition: Some(definition), ..self.of(Op::Define) };
-        self.ask(&ask).map(|reply| Defined::of(&reply.fields()))
+        self.typed(&requests::define(self.options.encoding, definition))
+    }
+
+    fn typed<A>(&mut self, typed: &Typed<'_, A>) -> Result<A, ClientError> {
+        self.ask(&typed.ask).map(typed.read)
     }
 
     /// A request in the client's encoding.
@@ -210,81 +186,52 @@ impl Client {
     /// # Errors
     /// No daemon could be reached, the answer did not come, or it is an error that no repetition mends.
     pub fn ask(&mut self, ask: &Ask<'_>) -> Result<Reply, ClientError> {
-        let token = self.token(ask);
+        let token = self.router.token(ask);
         let dedup = ask.conditions.dedup.or(token.as_deref());
         let ask = Ask { conditions: Conditions { dedup, ..ask.conditions }, ..*ask };
-        let is_harmless = !ask.op.changes() || ask.op == Op::Define || dedup.is_some();
-        let mut retries = Retries::new(Instant::now(), self.options.patience, is_harmless);
+        let mut attempts = Attempts::new(&ask, Instant::now(), self.options.patience);
         let mut to = self.destination(&ask);
         loop {
             let error = match self.attempt(&to, &ask) {
                 Ok(reply) => return Ok(reply),
                 Err(error) => error,
             };
-            self.learn(&to, &ask, &error);
-            match retries.next(Trouble::from(&error), Instant::now()) {
-                Step::GiveUp => return Err(error),
-                Step::To(address) => to = To::Owner(address),
-                Step::Again(wait) => {
+            self.router.learn(&to, &ask, &error);
+            to = match attempts.next(&to, Trouble::from(&error), Instant::now()) {
+                Next::GiveUp => return Err(error),
+                Next::Now(to) => to,
+                Next::After(wait, then) => {
                     std::thread::sleep(wait);
-                    to = self.destination(&ask);
-                }
-                Step::Elsewhere(wait) => {
-                    std::thread::sleep(wait);
-                    if to == To::Home {
-                        self.leave_home();
-                    }
-                    to = To::Home;
+                    self.goes(then, &ask)
                 }
             }
         }
     }
 
-    /// A token for a request that has none and may not be carried out twice.
-    fn token(&mut self, ask: &Ask<'_>) -> Option<String> {
-        let is_kept = matches!(ask.op, Op::Send | Op::Start | Op::Stop | Op::Retry | Op::Skip | Op::Delete);
-        let prefix = self.options.tokens.as_ref().filter(|_| is_kept && ask.conditions.dedup.is_none())?;
-        let token = format!("{prefix}-{}", self.next_token);
-        self.next_token += 1;
-        Some(token)
+    /// Where the next attempt goes, after the pause.
+    fn goes(&mut self, then: Then, ask: &Ask<'_>) -> To {
+        match then {
+            Then::ByKey => return self.destination(ask),
+            Then::OtherHome => self.leave_home(),
+            Then::Home => {}
+        }
+        To::Home
     }
 
-    /// The daemon that serves the key, if this client goes there and knows who it is.
     fn destination(&mut self, ask: &Ask<'_>) -> To {
-        let (Some(machine), Some(key)) = (ask.machine, ask.key) else { return To::Home };
-        if !self.options.to_owners || ask.op.class() != Class::Keyed {
-            return To::Home;
+        if self.router.wants_placement(ask)
+            && let Ok(reply) = self.attempt(&To::Home, &self.of(Op::Placement))
+        {
+            self.router.placed(&reply.fields());
         }
-        if self.owners.is_none() {
-            let placement = self.attempt(&To::Home, &self.of(Op::Placement));
-            self.owners = placement.ok().and_then(|reply| Owners::read(&reply.fields()));
-        }
-        let owner = self.owners.as_ref().and_then(|owners| owners.of(machine, key));
-        owner.map_or(To::Home, |address| To::Owner(address.to_owned()))
-    }
-
-    /// What a failure says about who serves what.
-    fn learn(&mut self, to: &To, ask: &Ask<'_>, error: &ClientError) {
-        match (error, to) {
-            (ClientError::Refused(refusal), _) => {
-                if let (Some(owners), Some(address)) = (&mut self.owners, &refusal.address)
-                    && let (Some(machine), Some(key)) = (ask.machine, ask.key)
-                {
-                    owners.moved(machine, key, address);
-                }
-            }
-            // A daemon is gone, and its keys are elsewhere, or will be.
-            (_, To::Owner(_)) => self.owners = None,
-            (_, To::Home) => {}
-        }
+        self.router.destination(ask)
     }
 
     /// One attempt; a connection that did not bring it through is not used again.
     fn attempt(&mut self, to: &To, ask: &Ask<'_>) -> Result<Reply, ClientError> {
         let mut connection = self.connection(to)?;
-        let ask = Ask { forward: ask.forward && *to == To::Home, ..*ask };
-        let answer = self.exchange(&mut connection, &ask);
-        if !matches!(answer, Err(ClientError::Broken(_) | ClientError::Unreadable { .. })) {
+        let answer = self.exchange(&mut connection, &to.attempt(ask));
+        if !answer.as_ref().is_err_and(is_of_connection) {
             self.keep(to, connection);
         }
         answer
@@ -310,13 +257,8 @@ impl Client {
             if reply.raw("id").is_some() && reply.uint("id") != Some(id) {
                 continue;
             }
-            return match reply.refused() {
-                None => Ok(Reply(frame)),
-                Some(refused) => {
-                    let refusal = Refusal::of(refused, Vec::new());
-                    Err(ClientError::Refused(Box::new(Refusal { reply: frame, ..refusal })))
-                }
-            };
+            let refusal = Refusal::said_in(&reply);
+            return judge(frame, refusal);
         }
     }
 
@@ -327,7 +269,7 @@ impl Client {
         };
         match (known, to) {
             (Some(connection), _) => Ok(connection),
-            (None, To::Home) => self.open(),
+            (None, To::Home) => Ok(self.addresses.open()?),
             (None, To::Owner(address)) => {
                 let mut endpoint = Endpoint::new(address, self.options.security.clone(), self.options.timeout, 0);
                 Ok(endpoint.open()?)
@@ -350,20 +292,6 @@ impl Client {
     /// The next connection goes to another address, if there is one.
     pub(crate) fn leave_home(&mut self) {
         self.home = None;
-        self.turn += 1;
-    }
-
-    fn open(&mut self) -> Result<Connection, ClientError> {
-        let mut failed = None;
-        for _ in 0..self.endpoints.len() {
-            let turn = self.turn % self.endpoints.len();
-            let Some(endpoint) = self.endpoints.get_mut(turn) else { break };
-            match endpoint.open() {
-                Ok(connection) => return Ok(connection),
-                Err(error) => failed = Some(error),
-            }
-            self.turn += 1;
-        }
-        Err(failed.unwrap_or(crate::endpoint::OpenError::NoAddress("the client".to_owned())).into())
+        self.addresses.leave();
     }
 }

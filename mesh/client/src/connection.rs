@@ -6,6 +6,7 @@
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -39,8 +40,23 @@ pub enum ConnectionError {
         /// The daemon's address.
         address: SocketAddr,
         /// What was wrong.
-        source: LinkError,
+        source: Arc<LinkError>,
     },
+}
+
+impl Clone for ConnectionError {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Io { address, source } => Self::Io { address: *address, source: copy_of(source) },
+            Self::Silent { address, within } => Self::Silent { address: *address, within: *within },
+            Self::Protocol { address, source } => Self::Protocol { address: *address, source: Arc::clone(source) },
+        }
+    }
+}
+
+/// The same error once more: several requests may have gone down with one connection.
+pub(crate) fn copy_of(error: &io::Error) -> io::Error {
+    error.raw_os_error().map_or_else(|| io::Error::new(error.kind(), error.to_string()), io::Error::from_raw_os_error)
 }
 
 /// A connection to one daemon. It answers the daemon's heartbeats only while it waits in a call, so a connection that is not
@@ -75,7 +91,7 @@ impl Connection {
     /// write waits for longer either.
     ///
     /// # Errors
-    /// Nobody listens there, or it does not speak ZMTP.
+    /// No process listens there, or it does not speak ZMTP.
     pub fn connect(address: SocketAddr, socket_type: SocketType, timeout: Duration) -> Result<Self, ConnectionError> {
         Self::connect_secured(address, socket_type, &Security::None, timeout)
     }
@@ -83,7 +99,7 @@ impl Connection {
     /// As [`Connection::connect`], with keys.
     ///
     /// # Errors
-    /// Nobody listens there, it does not speak ZMTP, or one of the two sides does not know the other's key; a server that
+    /// No process listens there, it does not speak ZMTP, or one of the two sides does not know the other's key; a server that
     /// refuses a key closes the connection, which shows as an unexpected end.
     pub fn connect_secured(
         address: SocketAddr,
@@ -186,8 +202,56 @@ impl Connection {
         self.receive(timeout)
     }
 
+    /// The next message of what has been read already.
+    pub(crate) fn next_read(&mut self) -> Result<Option<Message>, ConnectionError> {
+        loop {
+            match self.poll()? {
+                Some(Incoming::Message(message)) => return Ok(Some(message)),
+                Some(_) => {}
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// Reads once what is there, without waiting for more; says whether anything was.
+    pub(crate) fn read_now(&mut self) -> Result<bool, ConnectionError> {
+        self.set_blocking(false)?;
+        let address = self.address;
+        match self.stream.read(&mut self.scratch) {
+            Ok(0) => Err(ConnectionError::Io { address, source: io::ErrorKind::UnexpectedEof.into() }),
+            Ok(n) => {
+                let bytes = Bytes::copy_from_slice(self.scratch.get(..n).unwrap_or_default());
+                let received = self.link.receive(bytes);
+                received.map_err(|source| ConnectionError::Protocol { address, source: Arc::new(source) })?;
+                Ok(true)
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(source) => Err(ConnectionError::Io { address, source }),
+        }
+    }
+
+    /// Writes what the socket takes, without waiting for it to take more; says how many bytes are left.
+    pub(crate) fn flush_now(&mut self) -> Result<usize, ConnectionError> {
+        self.set_blocking(false)?;
+        while !self.link.unsent().is_empty() {
+            match self.stream.write(self.link.unsent()) {
+                Ok(n) => self.link.sent(n),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                Err(source) => return Err(ConnectionError::Io { address: self.address, source }),
+            }
+        }
+        Ok(self.link.unsent_bytes())
+    }
+
+    /// Bytes that wait to be written.
+    pub(crate) fn unsent_bytes(&self) -> usize {
+        self.link.unsent_bytes()
+    }
+
     fn poll(&mut self) -> Result<Option<Incoming>, ConnectionError> {
-        self.link.poll().map_err(|source| ConnectionError::Protocol { address: self.address, source })
+        self.link.poll().map_err(|source| ConnectionError::Protocol { address: self.address, source: Arc::new(source) })
     }
 
     fn set_blocking(&mut self, on: bool) -> Result<(), ConnectionError> {
@@ -225,7 +289,9 @@ impl Connection {
                 Ok(0) => return Err(fail(io::ErrorKind::UnexpectedEof.into())),
                 Ok(n) => {
                     let bytes = Bytes::copy_from_slice(self.scratch.get(..n).unwrap_or_default());
-                    self.link.receive(bytes).map_err(|source| ConnectionError::Protocol { address, source })?;
+                    self.link
+                        .receive(bytes)
+                        .map_err(|source| ConnectionError::Protocol { address, source: Arc::new(source) })?;
                     // What the codec answered by itself: a PONG.
                     return self.flush();
                 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use statemesh_transport::SocketType;
 use statemesh_transport::curve::Security;
 
-use crate::connection::{Connection, ConnectionError};
+use crate::connection::{Connection, ConnectionError, copy_of};
 
 /// Why no connection could be opened.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +26,16 @@ pub enum OpenError {
     /// None of its addresses took the connection; this is what the last one said.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
+}
+
+impl Clone for OpenError {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Resolve { name, source } => Self::Resolve { name: name.clone(), source: copy_of(source) },
+            Self::NoAddress(name) => Self::NoAddress(name.clone()),
+            Self::Connection(error) => Self::Connection(error.clone()),
+        }
+    }
 }
 
 /// Where a connection leads.

@@ -1,7 +1,7 @@
 //! Why there is no answer that can be used.
 
 use statemesh_protocol::error::{Advice, ErrorCode};
-use statemesh_protocol::reply_reader::{Fields, Refused};
+use statemesh_protocol::reply_reader::Fields;
 
 use crate::connection::ConnectionError;
 use crate::endpoint::OpenError;
@@ -57,15 +57,17 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    pub(crate) fn of(refused: Refused<'_>, reply: Vec<u8>) -> Self {
-        Self {
+    /// What a reply says of why the request was refused, still without the reply itself.
+    pub(crate) fn said_in(reply: &Fields<'_>) -> Option<Self> {
+        let refused = reply.refused()?;
+        Some(Self {
             code: refused.code,
             name: refused.name.into_owned(),
             message: refused.message.into_owned(),
             hint: refused.hint.into_owned(),
             address: refused.address.map(|address| address.into_owned()),
-            reply,
-        }
+            reply: Vec::new(),
+        })
     }
 
     /// What a client can do about it; a code that this version does not know is nothing to repeat.

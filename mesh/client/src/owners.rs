@@ -9,7 +9,7 @@ pub(crate) struct Owners {
     partitions: u16,
     /// Addresses for clients.
     clients: Vec<String>,
-    /// For each partition an index into `clients`; `None`: nobody served it when this was asked.
+    /// For each partition an index into `clients`; `None`: no daemon served it when this was asked.
     map: Vec<Option<usize>>,
 }
 

@@ -213,7 +213,7 @@ fn read(connection: &mut Connection, sender: &SyncSender<Told>, address: String)
             }
             Err(ConnectionError::Io { source, .. }) if source.kind() == io::ErrorKind::TimedOut => {}
             Err(error) => {
-                // Without a watcher nobody needs to know.
+                // There is no watcher any more that could be told.
                 let _ = sender.send(Told::Ended { address, why: error.to_string() });
                 return;
             }

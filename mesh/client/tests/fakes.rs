@@ -55,11 +55,11 @@ fn another_daemon_is_asked_when_one_does_not_answer() {
 
 #[test]
 fn an_address_where_nobody_listens_is_passed_over() {
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let well = Fake::start(|_, _| Fake::ok(1));
-    let addresses = vec![nobody.clone(), well.address.to_string()];
+    let addresses = vec![closed.clone(), well.address.to_string()];
     assert!(Client::connect(Options { addresses, ..patient(&[]) }).is_ok());
-    let alone = Client::connect(Options { addresses: vec![nobody], ..patient(&[]) });
+    let alone = Client::connect(Options { addresses: vec![closed], ..patient(&[]) });
     assert!(matches!(alone, Err(ClientError::Open(_))));
 }
 
@@ -145,8 +145,8 @@ fn a_watcher_finds_a_daemon_again_and_asks_another_one_about_it() {
 
 #[test]
 fn a_daemon_that_cannot_be_watched_is_told_about_once() {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let asked = format!(r#""ok":true,"members":[{{"name":"a","status":"alive","changes":"{nobody}"}}]"#);
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let asked = format!(r#""ok":true,"members":[{{"name":"a","status":"alive","changes":"{closed}"}}]"#);
     let fake = Fake::start(move |_, _| Act::Answer(asked.clone()));
     let mut watcher = Watcher::new(Client::connect(patient(&[&fake])).unwrap(), "").unwrap();
     assert!(matches!(watcher.next(Duration::from_secs(20)), Some(Notice::Silent { .. })));

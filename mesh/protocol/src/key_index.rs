@@ -1,6 +1,6 @@
 //! Key indexes as bytes: which keys exist in partitions, told to the member that would have to say what was lost with them.
-//! A key whose instance is lost, and nobody has asked for since, is told as well, or its loss would be forgotten with its holder;
-//! and so is one whose instance was removed, or it would be missed with its holder.
+//! A key whose instance is lost, and that no client has asked for since, is told as well, or its loss would be forgotten with
+//! its holder; and so is one whose instance was removed, or it would be missed with its holder.
 
 use crate::hash::Partition;
 use crate::image::{Input, Malformed, put_bytes};
@@ -12,7 +12,7 @@ use crate::tenure::Tenure;
 pub enum KeyState {
     /// It has an instance.
     Live,
-    /// Its instance is lost, which was published and counted, but not told to anybody who asked for it.
+    /// Its instance is lost, which was published and counted, but not told to a client that asked for it.
     Lost,
     /// Its instance was removed: there is nothing to be lost.
     Removed,

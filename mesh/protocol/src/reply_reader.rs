@@ -1,4 +1,4 @@
-//! Reading replies and changes: their fields are found, and only those decoded that somebody asks for. [`super::reply`] writes them.
+//! Reading replies and changes: all fields are found, and those that the caller asks for are decoded. [`super::reply`] writes them.
 
 use std::borrow::Cow;
 

@@ -113,7 +113,7 @@ impl Grant {
     #[must_use]
     pub fn refuses(&self, request: &Request<'_>) -> Option<String> {
         let (op, right) = (request.op.as_str(), Right::of(request.op));
-        // Whoever is let in may know that the daemon is there.
+        // A client that is let in may know that the daemon is there.
         if request.op == Op::Ping {
             return None;
         }

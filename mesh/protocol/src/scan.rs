@@ -18,7 +18,7 @@ pub(super) enum Kind {
     Other,
 }
 
-/// What an envelope asks of the reader of either encoding. Whoever is generic over it costs no choice at each step.
+/// What an envelope asks of the reader of either encoding. Code that is generic over it needs no branch at each step.
 pub(super) trait Scan<'a>: Sized {
     /// What comes next.
     fn kind(&mut self) -> Result<Kind>;
@@ -48,7 +48,7 @@ pub(super) trait Scan<'a>: Sized {
     /// The text that comes next.
     fn read_text(&mut self) -> Result<Cow<'a, str>>;
 
-    /// The same without a look at whether it is UTF-8, where that costs nothing: for whoever only compares it.
+    /// The same without a look at whether it is UTF-8, where that costs nothing: for a caller that only compares it.
     fn read_text_bytes(&mut self) -> Result<Cow<'a, [u8]>>;
 
     /// The number that comes next, if it is a whole one and none below zero.
@@ -71,8 +71,8 @@ pub(super) trait Scan<'a>: Sized {
         Ok(self.since(from))
     }
 
-    /// The bytes of the next value, which is read whole: texts that are none are errors, as they would be for whoever gets
-    /// it back.
+    /// The bytes of the next value, which is read whole: texts that are none are errors, as they would be for the client
+    /// that gets it back.
     #[inline]
     fn checked(&mut self) -> Result<&'a [u8]> {
         let is_plain = self.kind()? == Kind::Number;

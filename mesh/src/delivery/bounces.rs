@@ -3,8 +3,8 @@
 //! A reactor leaves requests in the inbox of a shard that another thread has. If their partition is not held when they are
 //! looked at, they *bounce*: the reactor parks them again. Between the first that bounces and the reactor's hearing of it the
 //! partition may come to be held, and what the reactor left behind the first would be run before it. So the shard remembers
-//! who was refused, and refuses the rest of that reactor's *round* as well; the reactor begins the next round when all of the
-//! last one is back.
+//! which reactor was refused, and refuses the rest of that reactor's *round* as well; the reactor begins the next round when
+//! all of the last one is back.
 
 use std::collections::BTreeMap;
 

@@ -3,10 +3,10 @@
 //! A daemon that loses a link gives up the requests that were under way on it, or sends them again by another. The member at its end
 //! may not have read all of them, or may have passed some on itself: they are still under way then. If such a one arrives behind
 //! what its connection sent later, it must not be applied any more. So a request bears the names of the links on which it was passed
-//! on, and is refused by who has heard that one of them has ended. Who loses a link says so on all its others, ahead of whatever it
-//! passes on from there on; to those whose requests it gives up, ahead of the answers; and who has heard of it and passes requests
-//! of others on says it ahead of these. Links are fencing tokens, as those of locks that expire, which are only there or
-//! not: what came on one of them is refused as a whole.
+//! on, and is refused by a member that has heard that one of them has ended. A member that loses a link says so on all its
+//! others, ahead of all that it passes on from there on; to the members whose requests it gives up, ahead of the answers; and a
+//! member that has heard of it and passes requests of others on says it ahead of these. Links are fencing tokens, as those of
+//! locks that expire, which are only there or not: what came on one of them is refused as a whole.
 //!
 //! What is given up because its time is over is not fenced: its link is there, and others are under way on it.
 

@@ -1,4 +1,4 @@
-//! Requests that somebody else has: a member, the inbox of a shard, the control plane.
+//! Requests that a reactor has passed on: to a member, to the inbox of a shard, to the control plane.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use slab::Slab;
 use super::Waiting;
 use crate::routing::{At, MemberNumber};
 
-/// Who has a request now.
+/// Where a request is now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum With {
     /// A member.
@@ -35,12 +35,12 @@ impl With {
     }
 }
 
-/// A request that somebody else has.
+/// A request that the reactor has passed on.
 #[derive(Debug)]
 pub struct Pending<R> {
     /// The request.
     pub waiting: Waiting<R>,
-    /// Who has it.
+    /// Where it is.
     pub with: With,
     generation: u32,
 }

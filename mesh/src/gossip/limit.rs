@@ -53,7 +53,7 @@ impl RateLimit {
         allowed
     }
 
-    /// Forgets who was silent long enough to have a full bucket, or half of all when nobody was.
+    /// Forgets the sources that were silent long enough to have a full bucket, and half of all where too many are left.
     fn forget(&mut self, now: Instant) {
         let full = Duration::from_secs_f64(self.burst / self.per_second.max(1.0));
         let silent = |bucket: &Bucket| now.saturating_duration_since(bucket.filled) >= full;

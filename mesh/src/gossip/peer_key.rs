@@ -1,5 +1,5 @@
 //! Daemons tell each other from strangers by the same secret as gossip does: from each gossip key follows a CURVE key, which
-//! all members have, so who holds a gossip key can also open links, and nobody else can.
+//! all members have, so a process with a gossip key can also open links, and no other can.
 
 use sha2::{Digest, Sha256};
 

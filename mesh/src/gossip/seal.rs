@@ -6,10 +6,10 @@
 //! before the ciphertext is authenticated with it, and so are the full name and partition count.
 //!
 //! The nonce is 16 random bytes, chosen when the process starts, and a counter. So it never repeats, and the counter tells
-//! datagrams that somebody recorded and sends again.
+//! datagrams that were recorded and are sent again.
 //!
-//! Without a configured key, the key is derived from the mesh's name. That keeps meshes apart, **and nobody out**: whoever
-//! knows the name can join. [`Keyring::is_secret`] says which it is, for the shell to warn.
+//! Without a configured key, the key is derived from the mesh's name. That keeps meshes apart, **but no stranger out**: a
+//! process that knows the name can join. [`Keyring::is_secret`] says which it is, for the shell to warn.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -110,7 +110,7 @@ impl Keyring {
         Ok(Self { primary, accepted, secret: true })
     }
 
-    /// The well-known key of a mesh without a configured one. It authenticates nobody.
+    /// The well-known key of a mesh without a configured one. It authenticates no member.
     #[must_use]
     pub fn well_known(mesh: &Mesh) -> Self {
         let hash =
@@ -277,7 +277,7 @@ impl Seal {
         self.counted(opened)
     }
 
-    /// Opens what a member sent by its link, where nobody else can spend what it may send: a datagram's source is easily forged.
+    /// Opens what a member sent by its link, without a rate for its source, which strangers could use up with forged datagrams.
     ///
     /// # Errors
     /// Why it is dropped; it is counted as well.

@@ -28,7 +28,7 @@ pub struct Config {
     pub retransmit: u8,
     /// At least this many times.
     pub retransmit_at_least: u8,
-    /// How often a random member's list is compared with one's own.
+    /// How often a random member's list is compared with this one's.
     pub sync_interval: Duration,
     /// The same as long as comparing brings something new.
     pub sync_interval_while_learning: Duration,
@@ -41,7 +41,7 @@ pub struct Config {
     /// How long one that would join waits for its name to become free.
     pub name_patience: Duration,
     /// When this process is woken later than this, it was paused (or starved, or its clock jumped), and holds the time against
-    /// nobody: all of its own deadlines move by as much.
+    /// no other member: all of its own deadlines move by as much.
     pub pause: Duration,
 }
 

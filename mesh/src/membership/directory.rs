@@ -11,11 +11,11 @@ use statemesh_protocol::identity::{Identity, MemberName};
 pub enum Status {
     /// It answers.
     Alive,
-    /// Somebody could not reach it; it still counts as a member.
+    /// A member could not reach it; it still counts as a member.
     Suspect,
     /// It said goodbye.
     Left,
-    /// It did not answer, and nobody heard of it since.
+    /// It did not answer, and no member heard of it since.
     Dead,
 }
 
@@ -114,7 +114,7 @@ impl Directory {
         self.set(identity, Status::Alive, now, None);
     }
 
-    /// These are the suspects now, and nobody else.
+    /// These are all suspects now.
     pub(super) fn set_suspects(&mut self, suspects: BTreeSet<MemberName>, now: Instant, out: &mut Out) {
         let before = std::mem::take(&mut self.suspects);
         for name in suspects.difference(&before) {

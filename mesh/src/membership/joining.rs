@@ -42,7 +42,7 @@ pub(super) const NOBODY_ASKED: u64 = 0;
 pub(super) enum Phase {
     /// Not asked to join yet.
     Idle,
-    /// Asking whether there is anyone, and whether the name is free.
+    /// Asking whether there are other daemons, and whether the name is free.
     Looking,
     /// Takes part.
     Member,
@@ -64,7 +64,7 @@ pub(super) struct NameCheck {
     since: Option<Instant>,
     /// It was a member before, and may be known.
     again: bool,
-    /// Since somebody else has the name.
+    /// Since when another daemon has the name.
     held_since: Option<Instant>,
 }
 
@@ -300,10 +300,10 @@ impl Membership {
         other.name == self.me().name && order(other) < order(self.me())
     }
 
-    /// Joins if the name is free, or ends if it was not for too long. Who is asked and says nothing for a while may not be there.
+    /// Joins if the name is free, or ends if it was not for too long. A daemon that is asked and says nothing for a while may not be there.
     fn go_on_looking(&mut self, now: Instant) {
         let timeout = self.config.namesake_timeout;
-        // What one said who is silent since counts for as long again.
+        // The answer of a daemon that is silent since counts for as long again.
         self.joining.name.forget(2 * timeout, now);
         let patience = timeout * if self.joining.name.has_met_the_mesh() { 1 } else { TIMES_WITHOUT_A_MESH };
         let silent_for = self.joining.name.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));

@@ -3,7 +3,7 @@
 //! A member that takes part claims what no member holds, by asking all that it knows of ([`crate::ownership`]). If two daemons join a
 //! mesh at the same moment and meet each other first, each knows of one that holds nothing: they would serve everything anew
 //! beside those who serve it. So a list says whether its sender takes part, and one that joins waits for the *whole* list of such
-//! a one; by then it knows everybody whom that one knew. If all that it was to ask have sent theirs and none takes part, there is
+//! a one; by then it knows all members that the sender knew. If all that it was to ask have sent theirs and none takes part, there is
 //! no mesh yet, and they begin it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,7 +31,7 @@ pub(super) struct Heading {
 pub enum Met {
     /// There is no other member yet.
     Nobody,
-    /// Somebody is there, but not all that were asked have answered.
+    /// Other members are there, but not all that were asked have answered.
     Some {
         /// Since when.
         since: Instant,

@@ -105,7 +105,7 @@ pub enum Output {
         /// It left, or it died.
         left: bool,
     },
-    /// Somebody could not reach this member.
+    /// A member could not reach this one.
     Suspected(MemberName),
     /// A suspect said that it is alive.
     Refuted(MemberName),
@@ -453,7 +453,7 @@ impl Membership {
         self.timers.set(now + after, timers::Due::Foca(timer));
     }
 
-    /// With a new identity foca 2.0.0 forgets when its suspicions end, and who is suspect stays that unless it happens to hear of it: each
+    /// With a new identity foca 2.0.0 forgets when its suspicions end, and a suspect stays one unless it happens to hear of it: each
     /// is told, and has the usual time again.
     fn suspect_anew(&mut self, now: Instant) {
         let suspects: Vec<_> = self.swim.suspects().cloned().collect();

@@ -1,6 +1,6 @@
 //! A second way to ask: a probe that is not answered in time goes again over the link between the two members, and is answered
-//! there. foca asks others to try, which nobody can among two, and which helps little where datagrams are lost between all.
-//! memberlist falls back to TCP at the same moment for the same reason (`probeNode` in its `state.go`).
+//! there. foca asks other members to try; a mesh of two has none, and it helps little where datagrams are lost between all
+//! members. memberlist falls back to TCP at the same moment for the same reason (`probeNode` in its `state.go`).
 
 use std::net::SocketAddr;
 

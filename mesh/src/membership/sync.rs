@@ -15,7 +15,7 @@ use super::timers::Due;
 use super::{MAX_MEMBERS, Membership};
 use statemesh_protocol::identity::{Identity, MemberName};
 
-/// News of deaths are part of a list for this long. Later they are of no use to anyone.
+/// News of deaths are part of a list for this long. Later they are of no use.
 const DEATHS_TOLD_FOR: Duration = Duration::from_secs(60);
 /// Members that one page of a list may call alive and that are told at once that they are dead here.
 const MAX_TOLD_DEAD: usize = 8;
@@ -41,7 +41,7 @@ impl Membership {
         if !self.meets(from, sender, joined) {
             return;
         }
-        // One that joins has to know that it knows everybody.
+        // A member that joins has to know that it knows all others.
         if !joined || digest != self.swim.digest() {
             self.send_list(from);
         }

@@ -107,7 +107,7 @@ impl Net {
         }
     }
 
-    /// Whether the second daemon of a name ended, and nobody noticed: neither the first one nor a third.
+    /// Whether the second daemon of a name ended, and neither the first one nor a third noticed.
     fn was_kept_out(&self, second: usize, first: usize, third: usize) -> bool {
         self.saw(second, |o| matches!(o, Output::NameTaken { by } if by == self.members[first].me()))
             && !self.saw(first, |o| matches!(o, Output::NameTaken { .. }))
@@ -147,7 +147,7 @@ fn a_second_daemon_with_a_live_members_name_is_told_so_and_the_first_keeps_it() 
 #[test]
 fn whoever_of_those_who_are_asked_knows_the_name_to_be_anothers_is_believed_and_not_who_answers_first() {
     let (mut net, [a, b]) = mesh_of_two();
-    // It knows nobody, and is as new as the second one.
+    // It knows no member, and is as new as the second one.
     let ignorant = net.add_that_finds("d", 1, &[]);
     let second = net.add_that_finds("a", 2, &[ignorant, b]);
     net.silent[b] = true;

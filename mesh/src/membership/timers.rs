@@ -12,7 +12,7 @@ use statemesh_protocol::identity::Identity;
 pub(super) enum Due {
     /// foca asked for it.
     Foca(Timer<Identity>),
-    /// Compare lists with somebody.
+    /// Compare lists with another member.
     Sync,
     /// Compare once more, as the last comparison brought something new.
     Learn,

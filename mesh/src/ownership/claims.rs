@@ -238,7 +238,8 @@ impl Ownership {
         for p in ours(&answer.indexed) {
             claim.indexed.entry(p).or_default().insert(from.clone());
         }
-        // Who has a copy need not serve it: what dead ones told of the keys goes only when its holder says that it serves them.
+        // A member that has a copy need not serve it: what dead members told of the keys goes only when the holder says that it
+        // serves them.
         for p in ours(&answer.receiving).into_iter().chain(ours(&answer.held)) {
             self.note_holder(p, from);
         }

@@ -136,7 +136,7 @@ pub enum Output {
     Discard {
         /// The partition.
         partition: Partition,
-        /// Who was sending it.
+        /// The member that was sending it.
         from: MemberName,
     },
     /// The new holder has it: forget the copy.
@@ -184,7 +184,7 @@ pub enum Output {
         incarnation: u64,
     },
     /// Keep a copy of this partition that has nothing but what dead members told of it, which is lost. Do not serve it: it is to be
-    /// merged with what its holder has, who was apart and knows nothing of that.
+    /// merged with the copy of its holder, which was cut off and knows nothing of that.
     Mourn {
         /// The partition.
         partition: Partition,
@@ -195,7 +195,7 @@ pub enum Output {
     Adopt {
         /// The partition.
         partition: Partition,
-        /// Its holder died with it; none if no member knows of anyone who ever held it.
+        /// Its holder died with it; none if no member knows of one that ever held it.
         lost_from: Option<MemberName>,
         /// All that were told of its keys died as well: which instances are lost is not known.
         unnamed: bool,

@@ -132,7 +132,7 @@ impl Ownership {
         }
     }
 
-    /// Asks everybody anew about everything that is asked now: answers to the earlier questions count for nothing.
+    /// Asks all members anew about everything that is asked now: answers to the earlier questions count for nothing.
     pub(super) fn ask_anew(&mut self) {
         for purpose in [Purpose::Claim, Purpose::Doubt] {
             let set = self.claims.take_all(purpose);

@@ -12,9 +12,9 @@
 //!    member does. A member that was told of a holder which then denied it asks once more: the answer of a member that handed a
 //!    partition on is only as new as the next holder's.
 //! 3. Of members that claim at once, the one that rendezvous hashing prefers goes on. Members remember a claim for
-//!    [`Settings::claim_memory`] and tell a second claimant, who waits if it does not know the first.
-//! 4. Who takes or installs a partition says so to everyone ([`OwnershipMessage::Serving`]), and two members that meet
-//!    exchange what they hold. So everyone knows holders rather than guesses them, and a claimant learns who died with what.
+//!    [`Settings::claim_memory`] and tell a second claimant, which waits if it does not know the first.
+//! 4. A member that takes or installs a partition says so to all ([`OwnershipMessage::Serving`]), and two members that meet
+//!    exchange what they hold. So all know holders rather than guess them, and a claimant learns which member died with what.
 //! 5. After a network partition both sides may hold a partition. The view of the healed mesh has one owner: others offer it
 //!    theirs as in 1, and it merges key by key ([`Output::Receive`] with `merge`). The copy of the *side* that counted more
 //!    members of the last common view wins, see `sides.rs`.
@@ -23,7 +23,7 @@
 //! 7. A member that was taken for dead, or was paused, *doubts* its copies ([`Input::Doubt`], `doubt.rs`): it serves none before
 //!    every live member has said that it holds no other. If one does, the two are merged there, or when it offers its own.
 //!    The same is done with a copy whose new holder died before it said that it had installed it.
-//! 8. A holder tells a standby which keys a partition has (`key_index`). Who begins to serve a partition that no member holds
+//! 8. A holder tells a standby which keys a partition has (`key_index`). A member that begins to serve what no member holds
 //!    first fetches the keys from every member that was told any, so that what is lost can be named.
 //! 9. What a member did on one side of a network partition, and died with before the sides met, is said to the holder on the other
 //!    side by the members that knew its keys (`mourn.rs`).
@@ -31,7 +31,7 @@
 //! # Guarantees
 //! While all members of the mesh are connected and see each other as alive, a partition has at most one member that serves
 //! it, and no accepted event is lost or applied twice by joins and planned leaves. After a crash, what the dead member held is
-//! taken afresh by its owner, who is told who died ([`Output::Adopt`]), after all that is known of its keys has come.
+//! taken afresh by its owner, which is told which member died ([`Output::Adopt`]), after all that is known of its keys has come.
 //!
 //! # Assumptions
 //! Messages between two processes arrive in order while a link lives ([`Input::LinkUp`] to [`Input::LinkDown`]); whatever was
@@ -94,7 +94,7 @@ const IDS_OF_A_LIFE: u32 = 20;
 pub struct Settings {
     /// Partitions on offer or under way to one member at a time.
     pub transfers_per_peer: usize,
-    /// How long a claim that somebody else made is remembered.
+    /// How long a claim of another member is remembered.
     pub claim_memory: Duration,
     /// How long after an offer was declined, or a claim came to nothing, until the next try.
     pub retry: Duration,
@@ -249,8 +249,8 @@ impl Ownership {
         self.holders.of(partition)
     }
 
-    /// What is not as the view says, for a failed test or a support bundle: partitions whose state is neither that of their
-    /// holder nor that of somebody else.
+    /// What is not as the view says, for a failed test or a support bundle: partitions that are not held here although this
+    /// member is their owner, or not elsewhere although it is not.
     pub fn in_transition(&self) -> impl Iterator<Item = (Partition, String)> {
         let strange = |p: &Partition| {
             let mine = self.view.owner(*p) == Some(&self.me);
@@ -328,7 +328,7 @@ impl Ownership {
     }
 
     /// Does what the input calls for, and what that calls for in turn: a claim that no member can contest ends at once, and
-    /// what it took may be somebody else's already.
+    /// what it took may belong to another member already.
     fn settle(&mut self, now: Instant) {
         let mut recheck = self.review.tick(now);
         if self.unheard.tick(now) {

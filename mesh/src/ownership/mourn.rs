@@ -33,7 +33,7 @@ impl Ownership {
         }
     }
 
-    /// Who holds a partition besides the member of another side that it came from, and may die with what it did.
+    /// The member that holds a partition besides the one of another side that it came from, and may die with what it did.
     #[must_use]
     pub fn beside(&self, partition: Partition) -> Option<&MemberName> {
         self.holders.beside(partition)

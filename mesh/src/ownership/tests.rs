@@ -651,7 +651,7 @@ fn a_holder_whose_twin_dies_asks_what_was_known_of_the_keys_that_went_with_it() 
     assert!(outputs.iter().any(asked), "{outputs:?}");
 }
 
-/// Node 2 died, which had told of the keys of a partition that node 1 holds, who was apart.
+/// Node 2 died. It had told of the keys of a partition that node 1 holds, which was cut off.
 fn with_what_died_on_this_side(p: Partition) -> Rig {
     let mut rig = Rig::new(&[1, 2]);
     let (id, asked) = rig.query_to(1);

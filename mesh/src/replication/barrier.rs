@@ -173,7 +173,7 @@ impl Barriers {
         }
     }
 
-    /// Lets pass what is confirmed; what nobody will confirm any more has failed.
+    /// Lets pass what is confirmed. Where no question is open any more, what is left has failed.
     fn settle(&mut self, number: u64, out: &mut Vec<Output>) {
         let Some(barrier) = self.open.get_mut(&number) else { return };
         barrier.waiting.retain(|partition, waiting| {

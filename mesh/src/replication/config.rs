@@ -158,7 +158,7 @@ impl Configuration {
         Self { voters: self.voters.clone(), former: Vec::new(), learners: self.learners.clone() }
     }
 
-    /// Whether it can be one: somebody votes, no member votes twice, and there are no more copies than [`REPLICAS_MAX`].
+    /// Whether it can be one: there is a voter, no member votes twice, and there are no more copies than [`REPLICAS_MAX`].
     #[must_use]
     pub fn is_sound(&self) -> bool {
         let once = |list: &[Replica]| (1..list.len()).all(|i| list[..i].iter().all(|other| other.name != list[i].name));
@@ -192,7 +192,7 @@ mod tests {
         assert!(agree(&configuration, "ab") && !agree(&configuration, "a"));
         configuration.former = of("cde").voters;
         assert!(agree(&configuration, "bcd") && !agree(&configuration, "abd"));
-        assert!(!Configuration::default().majority(|_| true), "nobody is no majority");
+        assert!(!Configuration::default().majority(|_| true), "without voters there is no majority");
     }
 
     #[test]
@@ -204,7 +204,7 @@ mod tests {
         assert_eq!(configuration.decided(index), 10);
         configuration.former = of("a").voters;
         assert_eq!(configuration.decided(index), 0);
-        assert_eq!(Configuration::default().decided(|_| 9), 0, "nobody decides nothing");
+        assert_eq!(Configuration::default().decided(|_| 9), 0, "without voters nothing is decided");
     }
 
     #[test]

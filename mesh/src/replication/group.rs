@@ -25,7 +25,7 @@ use super::writes::Writes;
 pub(super) enum Standing {
     /// It does.
     Whole,
-    /// It is blank, or gave the life up: it votes for nobody and acknowledges nothing until a leader begins a new one.
+    /// It is blank, or gave the life up: it gives no vote and acknowledges nothing until a leader begins a new one.
     GaveUp,
 }
 

@@ -4,7 +4,7 @@
 //! member is *lost* when its link breaks or is silent for [`Settings::silence`]. That says nothing of its leading: it decides only when votes are
 //! asked for.
 //!
-//! A daemon that did not run for a while (a paused machine, a core that others had) has heard nobody meanwhile, which says nothing of the others: what
+//! A daemon that did not run for a while (a paused machine, a core that others had) has heard no member meanwhile, which says nothing of them: what
 //! it missed is added to their time. It finds that out by its own deadlines, which it meets too late.
 
 use std::collections::BTreeMap;

@@ -228,7 +228,7 @@ impl Progress {
         }
         self.state = State::Probe;
         self.knows = self.knows.max(commit.min(source.commit));
-        // Of what is before the base nothing is known; and who has another entry at the base itself would be asked about it again and again.
+        // Nothing is known of what is before the base; and a replica with another entry at the base would be asked about it for ever.
         let end = hint.index.min(prev - 1);
         if end < source.log.base().index {
             self.need_images(to, commit, out);

@@ -31,7 +31,7 @@ impl Group {
         self.tell_of_abdication(member, out);
     }
 
-    /// Whoever voted for itself and is a follower may have led this term; others, who hear it, may think that it does.
+    /// A follower that voted for itself may have led this term; others, which hear it, may think that it does.
     pub(super) fn tell_of_abdication(&self, member: &MemberName, out: &mut Vec<Output>) {
         let may_have_led = self.ballot.vote.as_ref().is_some_and(|vote| vote.same_volume(&self.me));
         if matches!(&self.role, Role::Follower(follower) if follower.leader.is_none()) && may_have_led {
@@ -45,7 +45,7 @@ impl Group {
         self.send(to, Message::Abdicated { term: self.ballot.term }, out);
     }
 
-    /// Stops leading this term, although nobody has begun a later one.
+    /// Stops leading this term, although no replica has begun a later one.
     pub(super) fn abdicate(&mut self, now: Instant, out: &mut Vec<Output>) {
         if self.leads() {
             let others = self.log.configuration().replicas().filter(|replica| **replica != self.me);

@@ -316,11 +316,11 @@ fn nothing_that_a_peer_says_is_taken_on_its_word() {
     let at = Position { term: big, index: big };
     let entry = |term, index| Entry { term, index, body: Body::Term };
     let append = |prev, entries| Append { term: 1, round: big, probe: true, prev, commit: big, entries };
-    let nobody = Entry { body: Body::Configuration(Arc::default()), ..entry(1, 2) };
+    let no_voters = Entry { body: Body::Configuration(Arc::default()), ..entry(1, 2) };
     let messages = [
         Message::Append(append(at, vec![entry(1, 0)])),
         Message::Append(append(Position { term: 1, index: 1 }, vec![entry(1, 3)])),
-        Message::Append(append(Position { term: 1, index: 1 }, vec![nobody])),
+        Message::Append(append(Position { term: 1, index: 1 }, vec![no_voters])),
         Message::Append(Append { term: big, ..append(at, Vec::new()) }),
         Message::Ack { term: 1, round: big, index: big, commit: big },
         Message::Nack { term: 1, round: 1, prev: big, hint: at, commit: big },

@@ -1,6 +1,6 @@
 //! Elections: who asks for votes, and who gets one.
 //!
-//! A vote is asked for after a pre-vote (dissertation, 9.6): so whoever was cut off, or has been removed, raises no term that others must
+//! A vote is asked for after a pre-vote (dissertation, 9.6): so a replica that was cut off, or removed, raises no term that others must
 //! follow. A voter says no to a pre-vote while it hears its leader. Answers wait until the vote is durable; and so do requests: a candidate that forgot
 //! the term it asked in, and with it the end of its log, could ask again in that term, and count votes that were given to the longer log.
 
@@ -65,7 +65,7 @@ impl Group {
         if self.leader().is_some() {
             out.push(Output::Leader(None));
         }
-        // Who is only asking counts itself at once: nothing is promised by it.
+        // A pre-vote counts the candidate itself at once: it promises nothing.
         let granted = if pre { vec![self.me.clone()] } else { Vec::new() };
         self.role = Role::Candidate(Candidate { pre, asked: pre, granted });
         self.arm(now, self.settings.retry);
@@ -107,7 +107,7 @@ impl Group {
 
     pub(super) fn pre_vote(&mut self, from: Replica, term: u64, last: Position, now: Instant, out: &mut Vec<Output>) {
         if let Some(current) = term.checked_sub(1).filter(|current| *current > self.ballot.term) {
-            // Whom this copy follows does not lead the newest term, and may not know that anybody thinks so.
+            // The leader of this copy does not lead the newest term, and may not know of that term.
             self.follow(current, None, now, out);
         }
         let later = term > self.ballot.term;
@@ -179,7 +179,7 @@ impl Group {
     }
 
     fn granted(&mut self, from: Replica, now: Instant, out: &mut Vec<Output>) {
-        // Others are counted by nobody, and would be kept for nothing.
+        // Votes of other replicas are never counted, and would be kept for nothing.
         let votes = self.log.configuration().votes(&from);
         if let (Role::Candidate(candidate), true) = (&mut self.role, votes) {
             candidate.grant(from);

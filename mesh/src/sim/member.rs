@@ -11,7 +11,7 @@ pub(super) struct Member {
     pub(super) membership: Membership,
     /// Where discovery finds others.
     pub(super) seeds: Vec<SocketAddr>,
-    /// It takes part: it has found somebody, or is alone on purpose.
+    /// It takes part: it has found another member, or is alone on purpose.
     pub(super) joined: bool,
     pub(super) running: bool,
     pub(super) paused_until: Option<Instant>,

@@ -215,7 +215,7 @@ impl World {
             Event::Discover(_) => {
                 let seeds = self.members[n].seeds.clone();
                 self.tell(n, Input::Join { seeds });
-                // Discovery asks again every second, until somebody is found.
+                // Discovery asks again every second, until another member is found.
                 let next = Duration::from_secs(if self.members[n].membership.live() > 0 { 30 } else { 1 });
                 self.queue.push(self.now + next, Event::Discover(n));
             }
@@ -297,7 +297,7 @@ impl World {
     }
 
     fn send_by_link(&mut self, from: usize, to: usize, bytes: Vec<u8>) {
-        // A cut network keeps what is on a link back until an end gives up; then nobody wants it any more.
+        // A cut network keeps what is on a link back until an end gives up; after that it is dropped.
         if self.members[from].links.contains(&to) && self.groups[from] == self.groups[to] {
             let at = self.arrival(from, to);
             self.queue.push(at, Event::ByLink { from, to, bytes });

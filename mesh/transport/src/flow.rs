@@ -1,5 +1,5 @@
-//! Flow control as a value: who is read, who is stalled or paused, what is unsent and unread, who was silent for too long, whose
-//! handshake takes too long, and who is over. It has no socket and no clock: the time comes in, and what it decides is seen in
+//! Flow control as a value: which connections are read, stalled, paused or over, what is unsent and unread, which were silent for
+//! too long, and whose handshake takes too long. It has no socket and no clock: the time comes in, and what it decides is seen in
 //! its lists.
 //!
 //! A link between daemons is never stalled and never paused ([`Kind`]).
@@ -91,17 +91,29 @@ impl Flow {
     pub(crate) fn opened(&mut self, id: ConnId, now: Instant) {
         if let Some(conn) = self.table.get(id) {
             let is_known = conn.kind == Kind::Guest || matches!(conn.origin, Origin::Opened(_));
-            conn.stage = if is_known { Stage::Confirmed } else { Stage::Opened };
+            conn.stage = Stage::Opened;
             self.rounds.add(now + self.settings.heartbeat, id);
+            if is_known {
+                self.confirm(id);
+            }
         }
     }
 
-    /// The daemon that opened this link has greeted.
+    /// A connection's peer is known: the daemon that opened this link has greeted.
     pub(crate) fn confirm(&mut self, id: ConnId) {
-        if let Some(conn) = self.table.get(id) {
-            conn.stage = Stage::Confirmed;
-            // What guests have sent half is not a link's business.
-            self.usage.unread_bytes -= std::mem::take(&mut conn.counted.unread);
+        let Some(conn) = self.table.get(id) else { return };
+        let was_link = conn.is_link();
+        conn.stage = Stage::Confirmed;
+        if was_link || !conn.is_link() {
+            return;
+        }
+        // Until now it was bounded as guests are, and counted with them.
+        self.usage.unread_bytes -= std::mem::take(&mut conn.counted.unread);
+        self.usage.unsent_bytes -= conn.counted.unsent;
+        self.usage.link_unsent_bytes += conn.counted.unsent;
+        if std::mem::take(&mut conn.gate.stalled) {
+            conn.intake.supply.ready(true, false);
+            list(&mut self.busy, id, conn);
         }
     }
 
@@ -170,7 +182,7 @@ impl Flow {
     pub(crate) fn remove(&mut self, id: ConnId) -> Option<Conn> {
         let conn = self.table.remove(id)?;
         self.usage.unread_bytes -= conn.counted.unread;
-        *self.usage.unsent_of(conn.kind) -= conn.counted.unsent;
+        *self.usage.unsent_of(&conn) -= conn.counted.unsent;
         self.usage.malformed -= conn.malformed as usize;
         if let Some(address) = conn.address {
             self.census.leave(conn.kind, address);
@@ -235,15 +247,16 @@ impl Flow {
     }
 
     /// A connection is owed more or less than was counted. A guest that is owed too much is not read, from now on and not only
-    /// from the end of its turn: one read holds hundreds of requests, and each may have a large answer. A link is read all the
-    /// same: its answers may be what both sides wait for.
+    /// from the end of its turn: one read holds hundreds of requests, and each may have a large answer. So is a link whose peer
+    /// has not greeted: it may be anybody's, and its PINGs are answered. One whose peer has greeted is read all the same: its
+    /// answers may be what both sides wait for.
     pub(crate) fn owes(&mut self, id: ConnId) {
         self.count_unsent(id);
         let crowded = self.is_crowded();
         let Some(conn) = self.table.get(id) else { return };
         let owed = conn.counted.unsent;
         let too_much = conn.link.unsent_bytes() > self.settings.unsent_bytes || (crowded && owed > 0);
-        if too_much && conn.kind == Kind::Guest && !conn.gate.stalled {
+        if too_much && !conn.is_link() && !conn.gate.stalled {
             conn.gate.stalled = true;
             self.usage.stalls += 1;
         }
@@ -265,12 +278,23 @@ impl Flow {
         self.count_unsent(id);
     }
 
-    /// Counts what a connection is owed. If all guests are owed far too much, the one that is owed most ends: who is not read any
-    /// more may have had much under way before.
+    /// Whether a link is owed so much that it has to end. Says so where more is queued for it, and where it was written: PONGs are
+    /// queued without a word from the handler.
+    pub(crate) fn overflows(&mut self, id: ConnId) -> bool {
+        let most = self.settings.link_bytes.saturating_mul(2);
+        let over = self.table.get(id).is_some_and(|conn| conn.kind == Kind::Link && conn.link.unsent_bytes() > most);
+        if over {
+            self.end(id, Closed::Overflowed);
+        }
+        over
+    }
+
+    /// Counts what a connection is owed. If all guests are owed far too much, the one that is owed most ends: a guest that is not
+    /// read any more may have had much under way before.
     fn count_unsent(&mut self, id: ConnId) {
         let Some(conn) = self.table.get(id) else { return };
         let owed = conn.owed();
-        let all = self.usage.unsent_of(conn.kind);
+        let all = self.usage.unsent_of(conn);
         *all = *all + owed - conn.counted.unsent;
         conn.counted.unsent = owed;
         if self.usage.unsent_bytes > self.settings.unsent_most_bytes
@@ -287,11 +311,14 @@ impl Flow {
     /// A connection was written as far as the kernel takes it: whether it is read depends on what is left.
     pub(crate) fn written(&mut self, id: ConnId, now: Instant) {
         self.owes(id);
+        if self.overflows(id) {
+            return;
+        }
         let crowded = self.is_crowded();
         let Some(conn) = self.table.get(id) else { return };
         let unsent = conn.link.unsent_bytes();
         conn.dues.wants_write = unsent > 0;
-        let crowded = crowded && conn.counted.unsent > 0 && conn.kind == Kind::Guest;
+        let crowded = crowded && conn.counted.unsent > 0 && !conn.is_link();
         if conn.gate.stalled && unsent <= self.settings.unsent_bytes / 2 && !crowded {
             conn.gate.stalled = false;
             // The kernel did not say so, but there may be something to read.
@@ -466,7 +493,8 @@ mod tests {
         let mut flow = Flow::new(SETTINGS);
         let [a, b] = two(&mut flow, Kind::Guest, now);
         let [link, _] = two(&mut flow, Kind::Link, now);
-        owe(&mut flow, link, 50_000, now);
+        flow.confirm(link);
+        owe(&mut flow, link, 15_000, now);
         owe(&mut flow, a, 3_000, now);
         owe(&mut flow, b, 6_000, now);
         assert!(flow.is_crowded() && flow.ended.is_empty(), "links have bounds of their own");
@@ -540,11 +568,56 @@ mod tests {
         let now = Instant::now();
         let mut flow = Flow::new(SETTINGS);
         let [link, _] = two(&mut flow, Kind::Link, now);
+        flow.confirm(link);
         let [guest, _] = two(&mut flow, Kind::Guest, now);
         owe(&mut flow, link, 5_000, now);
         owe(&mut flow, guest, 10, now);
         assert!(is_read(&mut flow, link) && is_read(&mut flow, guest));
         assert_eq!((flow.usage.stalls, flow.usage.unsent_bytes), (0, 12));
+    }
+
+    /// PONGs alone: no handler sends them, and asks for room.
+    #[test]
+    fn who_connects_as_a_daemon_and_has_not_greeted_is_bounded_as_a_guest_is() {
+        let now = Instant::now();
+        let mut flow = Flow::new(SETTINGS);
+        let [link, other] = two(&mut flow, Kind::Link, now);
+        owe(&mut flow, link, 1_100, now);
+        assert_eq!((is_read(&mut flow, link), is_read(&mut flow, other), flow.usage.stalls), (false, true, 1));
+        owe(&mut flow, other, 600, now);
+        assert!(flow.is_crowded() && !is_read(&mut flow, other), "all that are not known owe too much together");
+        // One that greets all the same, with what was read of it before, is read from then on, and counts as a link.
+        flow.confirm(link);
+        assert!(is_read(&mut flow, link) && flow.table.get(link).unwrap().has_input());
+        assert_eq!((flow.usage.unsent_bytes / 100, flow.usage.link_unsent_bytes / 100), (6, 11));
+        owe(&mut flow, other, 20_000, now);
+        assert!(matches!(flow.ended.front(), Some((over, _)) if *over == other) && flow.ended.len() == 1);
+        for id in [link, other] {
+            flow.remove(id);
+        }
+        assert_eq!((flow.usage.unsent_bytes, flow.usage.link_unsent_bytes), (0, 0));
+    }
+
+    #[test]
+    fn a_link_that_is_owed_twice_what_it_has_room_for_ends_whatever_it_is_that_was_queued() {
+        let now = Instant::now();
+        let mut flow = Flow::new(SETTINGS);
+        let [link, _] = two(&mut flow, Kind::Link, now);
+        flow.confirm(link);
+        owe(&mut flow, link, 19_000, now);
+        assert!(flow.ended.is_empty());
+        owe(&mut flow, link, 2_000, now);
+        assert!(matches!(flow.ended.front(), Some((over, Closed::Overflowed)) if *over == link));
+    }
+
+    #[test]
+    fn what_came_half_with_the_end_of_a_handshake_that_we_began_does_not_count_against_guests() {
+        let now = Instant::now();
+        let mut flow = Flow::new(SETTINGS);
+        let id = flow.insert(link(Side::Opened, SocketType::Dealer), Origin::Opened(1), Kind::Link, now);
+        flow.count_unread(id, 700);
+        flow.opened(id, now);
+        assert_eq!(flow.usage.unread_bytes, 0);
     }
 
     #[test]

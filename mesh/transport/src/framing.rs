@@ -2,7 +2,7 @@
 //!
 //! The codec ends a connection at the header of a frame over its limit. A client whose event is too large should get an
 //! answer and keep its connection; so this looks at the headers before the codec does, and puts [`OVERSIZE`] in the place
-//! of such a frame's body. A header that announces more than anybody would wait for still ends the connection.
+//! of such a frame's body. A header that announces far too much still ends the connection.
 
 use bytes::Bytes;
 

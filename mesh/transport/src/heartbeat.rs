@@ -54,7 +54,7 @@ impl Rounds {
         self.queue.push_back((at, id));
     }
 
-    /// When somebody is due next.
+    /// When the next connection is due.
     pub(crate) fn next(&self) -> Option<Instant> {
         self.queue.front().map(|(at, _)| *at)
     }

@@ -81,7 +81,7 @@ pub enum Ready {
 pub enum Ending {
     /// What was written is still sent, and then the end.
     Orderly,
-    /// Whoever did not get in is owed no orderly end: one RST, and nothing is left that waits for the peer. Under 20,000
+    /// A peer that did not get in is owed no orderly end: one RST, and nothing is left that waits for the peer. Under 20,000
     /// connections a second the orderly ends, and what the kernel had to free for them, stopped a reactor for 1 to 2 ms at a
     /// time.
     Reset,

@@ -42,9 +42,9 @@ pub struct Settings {
     pub unread_bytes: usize,
     /// Beyond this many bytes that a guest does not take, it is no longer read.
     pub unsent_bytes: usize,
-    /// Beyond this many bytes that the guests of this reactor do not take, nobody of whom some wait is read.
+    /// Beyond this many bytes that the guests of this reactor do not take, no guest that has some of them waiting is read.
     pub unsent_total_bytes: usize,
-    /// Beyond this many the one who has not taken most of them ends: what is under way may come to those who are not read any more.
+    /// Beyond this many the guest that is owed most is closed: a guest that is no longer read may still have answers under way.
     pub unsent_most_bytes: usize,
     /// With so many bytes that the other side of a link has not taken there is no [`crate::Io::room`]; a link that is given
     /// twice as many ends.
@@ -122,9 +122,9 @@ pub enum Refusal {
 /// Whose connection it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A client's or a subscriber's: who does not take what it is sent is not read.
+    /// A client's or a subscriber's: one that does not take what it is sent is not read.
     Guest,
-    /// Another daemon's: it is always read.
+    /// Another daemon's: it is always read, once it has greeted.
     Link,
 }
 
@@ -221,7 +221,7 @@ impl ConnectionLimiter {
 
 impl Open {
     /// Forgets addresses without connections whose rate no longer matters: each time when there are twice as many as were
-    /// left the last time, so that whoever comes from ever new addresses pays for it, not everybody.
+    /// left the last time, so that a peer that comes from ever new addresses pays for it, not every peer.
     fn prune(&mut self, now: Instant) {
         if self.by_address.len() >= self.prune_at.max(MIN_SOURCES) {
             self.by_address.retain(|_, source| source.open > 0 || source.due > now);

@@ -214,7 +214,7 @@ impl Link {
         self.codec.is_ready()
     }
 
-    /// Queues one message of the given parts. Before the handshake is complete it is dropped: there is nobody to read it.
+    /// Queues one message of the given parts. Before the handshake is complete it is dropped: the peer cannot read it.
     pub fn send(&mut self, parts: &[&[u8]]) {
         let Some((last, front)) = parts.split_last() else {
             return;
@@ -235,7 +235,7 @@ impl Link {
     pub fn subscribe(&mut self, topic: &[u8], on: bool) {
         let topic = Bytes::copy_from_slice(topic);
         let command = if on { Command::Subscribe(topic) } else { Command::Cancel(topic) };
-        // The only error is "before the handshake", where there is nobody to subscribe at either.
+        // The only error is "before the handshake", where there is no peer to subscribe at either.
         let _ = self.codec.send_command(&command);
         take_output(&mut self.codec, self.out.end());
     }
@@ -487,7 +487,7 @@ mod tests {
         }
     }
 
-    /// Both sides of a CURVE connection, where the server lets in everybody or nobody.
+    /// Both sides of a CURVE connection, where the server lets in every client or none.
     fn curve(admit: bool) -> (KeyPair, Security, Security) {
         let (client, server) = (KeyPair::generate(), KeyPair::generate());
         let dialling = Security::Client { own: client.clone(), server: server.public };

@@ -143,7 +143,7 @@ impl Kernel for MioKernel {
 
     fn close(&mut self, key: usize, how: Ending) {
         let Some(mut stream) = self.streams.get_mut(key).and_then(Option::take) else { return };
-        // Who was never watched is not registered.
+        // A connection that was never watched is not registered.
         let _ = self.poll.registry().deregister(&mut stream);
         if how == Ending::Reset {
             // Without it the end is orderly, and no less an end.

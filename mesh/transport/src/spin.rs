@@ -11,7 +11,7 @@ const MISSES: u32 = 8;
 /// Then one wait in so many polls again. At a message every millisecond that is a hundredth of a core, with 100 us of
 /// polling.
 const PROBE: u32 = 16;
-/// Others that have the core for this long do not do so for our sake: a client reads its answer in a tenth of it.
+/// Losing the core for this long means contention, not our client reading its answer, which takes a tenth of it.
 const CROWDED: Duration = Duration::from_micros(500);
 /// Then so many waits do not poll: of those that do, each may cost a slice, and so they are fewer than one in a hundred.
 const CROWDED_WAITS: u32 = 128;
@@ -50,9 +50,9 @@ impl Spin {
         self.crowded = self.crowded.saturating_sub(1);
     }
 
-    /// Between two polls it let others have the core, and had it back after this long. Who is ready to run waits until the
-    /// other's slice is over, which is milliseconds; who sleeps is woken at once. So where others want the core it sleeps for a
-    /// while.
+    /// Between two polls it let others have the core, and had it back after this long. A thread that is ready to run waits
+    /// until the other's slice is over, which is milliseconds; one that sleeps is woken at once. So where others want the core
+    /// it sleeps for a while.
     pub(crate) fn yielded(&mut self, away: Duration) {
         if away >= CROWDED {
             self.crowded = CROWDED_WAITS;

@@ -247,9 +247,10 @@ impl Table {
         worst.map(|(index, conn)| ConnId::new(index, conn.generation))
     }
 
-    /// The guest that has not taken most of what it was sent; of equals, the one that was silent for longest.
+    /// The guest, or peer that has not greeted, that has not taken most of what it was sent; of equals, the one that was silent for
+    /// longest.
     pub(crate) fn worst_taker(&self) -> Option<ConnId> {
-        let guests = self.slots.iter().filter(|(_, conn)| conn.kind == Kind::Guest);
+        let guests = self.slots.iter().filter(|(_, conn)| !conn.is_link());
         let worst = guests.max_by(|(_, a), (_, b)| a.counted.unsent.cmp(&b.counted.unsent).then(b.heard.cmp(&a.heard)));
         worst.map(|(index, conn)| ConnId::new(index, conn.generation))
     }

@@ -28,7 +28,7 @@ pub(crate) struct Turns {
     accepting: u16,
     /// When those that failed are tried again.
     again: Option<Instant>,
-    /// Who had the last turn.
+    /// The kind that had the last turn.
     last: usize,
 }
 
@@ -43,7 +43,7 @@ impl Turns {
         self.listeners + 2
     }
 
-    /// Who is next.
+    /// The kind whose turn is next.
     pub(crate) fn next(&mut self) -> Turn {
         self.last = (self.last + 1) % self.kinds();
         match self.last {

@@ -28,7 +28,7 @@ impl Unsent {
         behind.back_mut().unwrap_or(first)
     }
 
-    /// Appends what is somebody's own.
+    /// Appends bytes that the caller gives away: many are kept as they are and not copied.
     pub(crate) fn push(&mut self, bytes: Vec<u8>) {
         if bytes.len() < KEEP_BYTES {
             return self.end().extend_from_slice(&bytes);

@@ -249,7 +249,7 @@ fn one_address_cannot_take_all_connections() {
 fn an_old_handshake_makes_room_for_a_new_connection() {
     with_echo(Settings { connections: 2, handshake: PATIENCE * 2, ..settings() }, |address| {
         let (first, _second) = (raw(address, b""), raw(address, b""));
-        // Too early nobody is evicted: who connects just now would be, too.
+        // Too early no connection is evicted: one that connects just now would be, too.
         let deadline = Instant::now() + PATIENCE;
         while Client::connect(address, SocketType::Dealer, PATIENCE).is_err() {
             assert!(Instant::now() < deadline);
@@ -301,7 +301,7 @@ fn who_does_not_read_is_not_read_and_others_go_on() {
     });
 }
 
-/// Keeps what it is sent until somebody says `free` and how much; says to everybody how much it was ever sent.
+/// Keeps what it is sent until a client says `free` and how much; tells each client how much it was ever sent.
 struct Hoarder {
     stop: Arc<AtomicBool>,
     kept: VecDeque<(ConnId, Vec<u8>, Ticket)>,
@@ -344,7 +344,7 @@ fn a_connection_with_too_much_under_way_is_not_read_until_half_of_it_is_answered
         eager.flush().unwrap();
         let mut freed =
             |many: u8| other.call(&[b'f', b'r', b'e', b'e', many], PATIENCE).unwrap().part_slice(0).unwrap()[0];
-        // All ten come in one read, so whoever sees some of them taken sees all that will be.
+        // All ten come in one read, so a client that sees some of them taken sees all that will be.
         let mut settled = |many: u8, before: u8| {
             freed(many);
             let begun = Instant::now();
@@ -366,7 +366,7 @@ fn a_connection_with_too_much_under_way_is_not_read_until_half_of_it_is_answered
     });
 }
 
-/// Answers every message with a million bytes, and notes how much it owed anybody at most.
+/// Answers every message with a million bytes, and notes how much it owed a client at most.
 struct Inflater {
     stop: Arc<AtomicBool>,
     owed: Arc<AtomicUsize>,

@@ -1,13 +1,16 @@
 //! Two reactors with a link between them, over real sockets.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use statemesh_transport::curve::Security;
 use statemesh_transport::kernel::Wake;
+use statemesh_transport::limits::Bounds;
+use statemesh_transport::link::{Link, Side};
 use statemesh_transport::reactor::Settings;
 use statemesh_transport::{ConnId, Event, Handler, Io, Kind, Listener, MioKernel, Origin, Reactor, SocketType, listen};
 
@@ -122,6 +125,50 @@ fn a_link_that_is_given_twice_what_it_has_room_for_ends_and_its_sender_hears_why
     let reason = ended.recv_timeout(PATIENCE);
     end(&stop, running);
     assert_eq!(reason.as_deref(), Ok("Overflowed"));
+}
+
+/// Confirms no link.
+struct Reserved(Arc<AtomicBool>);
+
+impl Handler for Reserved {
+    fn handle(&mut self, _: Event<'_>, _: &mut Io) {}
+
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    fn finished(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A PING with as much context as it may have, which comes back in its PONG (ZMTP 3.1, section 3.8).
+const PING: &[u8; 25] = b"\x04\x17\x04PING\0\0sixteen bytes it";
+
+#[test]
+fn who_connects_as_a_daemon_and_sends_pings_is_not_read_without_end() {
+    let stop = Arc::new(AtomicBool::new(false));
+    let sockets = [(); 2].map(|()| listen::tcp((Ipv4Addr::LOCALHOST, 0).into()).unwrap());
+    let address = sockets[0].local_addr().unwrap();
+    let settings = Settings { unsent_bytes: 1 << 20, handshake: PATIENCE, ..Settings::default() };
+    let running = sockets.map(|socket| start(socket, settings, Reserved(Arc::clone(&stop))));
+    let mut stream = TcpStream::connect(address).unwrap();
+    let mut link = Link::new(Side::Opened, SocketType::Dealer, Bounds::of_messages(1_000), &Security::None);
+    while !link.is_ready() {
+        stream.write_all(link.unsent()).unwrap();
+        link.sent(link.unsent().len());
+        let mut bytes = [0; 1_024];
+        let n = stream.read(&mut bytes).unwrap();
+        link.receive(bytes[..n].to_vec().into()).unwrap();
+    }
+    stream.write_all(link.unsent()).unwrap();
+    stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+    // The kernel's buffers for both directions take some MiB of this.
+    let pings = PING.repeat(40_000);
+    let refused = (0..64).find_map(|_| stream.write_all(&pings).err());
+    end(&stop, running);
+    let refused = refused.expect("64 MB of PINGs were read, and their PONGs kept");
+    assert_eq!(refused.kind(), ErrorKind::WouldBlock, "it is there, and not read");
 }
 
 #[test]

@@ -16,7 +16,7 @@ pub struct Bounds {
     pub crashes: u8,
     /// Elections begin with pre-votes.
     pub pre_votes: bool,
-    /// A leader sends images of what it has applied to anybody at any time, asked for or not.
+    /// A leader sends images of what it has applied to any replica at any time, asked for or not.
     pub images: bool,
     /// Followers may ask for votes although they follow a leader: they do not hear it any more.
     pub lost: bool,
@@ -33,12 +33,12 @@ pub struct Bounds {
 pub enum Start {
     /// The place was just born.
     Birth,
-    /// Two leaders have come and gone, of terms 1 and 2, each with an entry that nobody else has, at the same index (Raft, figure 8). Entries
+    /// Two leaders have come and gone, of terms 1 and 2, each with an entry that no other replica has, at the same index (Raft, figure 8). Entries
     /// are sent one by one.
     Parted,
     /// The same, and the former of the two has a second entry: its log is the longer one, and the older one.
     Longer,
-    /// A further member has all, and the leader has just begun to put it in the place of the last voter. Nobody has heard of that yet.
+    /// A further member has all, and the leader has just begun to put it in the place of the last voter. No member has heard of that yet.
     Swapping,
     /// The leader holds the last voter for damaged, which it is not, and has added its next life. The former life has acknowledged that entry; neither
     /// this answer nor anything for the next life has come.

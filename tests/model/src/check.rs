@@ -4,7 +4,7 @@ use super::node::Node;
 use super::replication::message::{Body, Entry};
 use std::collections::BTreeMap;
 
-/// What happened so far, as nobody in the mesh can know it.
+/// What happened so far, as no member of the mesh can know it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Ghost {
     /// Who led which term, by number.
@@ -85,7 +85,7 @@ impl Ghost {
 }
 
 /// Looks at what a leader has just committed: a majority of the voters has it on their disks. That is what an acknowledgement means; a mistake
-/// in one is seen here long before somebody is elected who lacks the entry.
+/// in one is seen here long before a leader is elected that lacks the entry.
 pub fn backed<'a>(
     leader: &Node,
     committed: &[Entry],

@@ -6,7 +6,7 @@ struct Mistake {
     edits: &'static [(&'static str, &'static str, &'static str)],
 }
 
-/// Mistakes that somebody might make.
+/// Mistakes that a developer might make.
 const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "a_vote_is_answered_before_it_is_durable",

@@ -187,7 +187,7 @@ impl Node {
         }
     }
 
-    /// Whether this is the voter and has an entry on its disk. Of a life that is over nobody can say so any more: it had what it acknowledged.
+    /// Whether this is the voter and has an entry on its disk. Of a life that is over this cannot be seen: it had what it acknowledged.
     pub fn keeps(&self, voter: &Replica, entry: &Entry) -> bool {
         let me = self.group.me();
         let over = me.generation > voter.generation || (me == voter && self.group.gave_up());

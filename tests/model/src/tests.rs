@@ -37,7 +37,7 @@ fn each_mistake_is_seen_by_its_model() {
     assert!(missed.is_empty(), "not seen: {missed:?}");
 }
 
-/// What seeds see as well, within a few. The others take hundreds of them, or more than anybody waits for: models are for those.
+/// What seeds see as well, within a few. The others take hundreds of them, or more than there is time for: models are for those.
 const BY_SEEDS: [&str; 6] = [
     "entries_are_acknowledged_before_they_are_durable",
     "an_acknowledgement_has_no_generation",

@@ -653,7 +653,7 @@ impl World {
             }
             None if !self.trouble.is_on && dead.is_none() => return Ok(()),
             None => {
-                // A dead voter's next life, or somebody else.
+                // A dead voter's next life, or another member.
                 let other = dead.filter(|_| self.rng.random_bool(0.5)).unwrap_or(&other);
                 let votes = configuration.voters.iter().find(|voter| voter.name == other.name);
                 if votes.is_some_and(|voter| self.is_alive(voter)) {
@@ -692,7 +692,7 @@ impl World {
     fn judge(&self) -> Checked {
         let leaders: Vec<_> = self.members.iter().filter(|member| member.node.group.leads()).collect();
         let newest = leaders.iter().max_by_key(|member| member.node.group.ballot().term);
-        let Some(leader) = newest else { return Err("nobody leads".to_owned()) };
+        let Some(leader) = newest else { return Err("no member leads".to_owned()) };
         let group = &leader.node.group;
         // Proposals go on to the end, so the last ones may be on their way.
         let settled = group.committed();

@@ -62,7 +62,11 @@ impl Worker {
             Command::Doubt => self.doubt(io),
             Command::ClientsChanged => self.clients_changed(io),
             Command::PeerKeysChanged => self.peer_keys_changed(io),
-            Command::Close => self.ending = Ending::Closing,
+            Command::Close => {
+                self.ending = Ending::Closing;
+                // Else they would be asked after all the time, and each question is a request that is under way.
+                self.end_all_waits(io);
+            }
             Command::Stop => {
                 self.end_all_waits(io);
                 self.end_all_requests(io);

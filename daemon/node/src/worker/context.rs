@@ -64,6 +64,11 @@ pub(super) struct Arrived {
 }
 
 impl Arrived {
+    /// Whether a client asks, and not a daemon that passes on what one asked for, or that asks after an instance for one that waits.
+    pub(super) fn is_of_a_client(&self) -> bool {
+        self.hops == 0 && !matches!(self.reply_to, ReplyTo::Wait(_))
+    }
+
     /// From this process, or from a client that may do everything.
     pub(super) fn here(reply_to: ReplyTo, at: Instant) -> Self {
         Self { reply_to, hops: 0, path: Path::default(), at, principal: None, uncertain: false }

@@ -132,7 +132,9 @@ impl Worker {
 
     /// Sends an error reply.
     fn fail(&mut self, to: Asked<'_>, code: ErrorCode, message: &str, hint: &str, io: &mut Io) {
-        if let Some(count) = self.counters.errors.get(code as usize) {
+        if self.is_told(code, to.reply_to)
+            && let Some(count) = self.counters.errors.get(code as usize)
+        {
             count.add(1);
         }
         let mut reply = std::mem::take(&mut self.runner.reply);

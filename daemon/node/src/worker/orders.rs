@@ -229,7 +229,6 @@ impl Worker {
         };
         self.counters.handoff_instances.add(installed.instances);
         self.counters.handoff_rejected.add(installed.rejected);
-        self.counters.conflicts.add(installed.conflicts);
         if last && installed.refused {
             return self.tell_control(ToControl::Unreadable { partition, number, from });
         }

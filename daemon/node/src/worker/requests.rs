@@ -82,7 +82,7 @@ impl Worker {
                 return self.fail(asked, refusal.code, &refusal.message, refusal.hint, io);
             }
         };
-        if arrived.hops == 0
+        if arrived.is_of_a_client()
             && let Some(count) = self.counters.requests.get(request.op as usize)
         {
             count.add(1);
@@ -104,6 +104,10 @@ impl Worker {
         }
         if arrived.hops == 0 && Audit::wants(request) {
             self.clients.audit.note(arrived.principal.as_deref().map(Client::name), request, None, self.time.now);
+        }
+        if arrived.hops == 0 && passes_on(request.op) && self.takes_no_more(request, reply_to) {
+            let message = "this daemon is about to end, and the request was not passed on";
+            return self.refuse(request, reply_to, ErrorCode::Leaving, message, io);
         }
         match request.op.class() {
             Class::Keyed => self.keyed(request, raw, reply_to, arrived, io),
@@ -136,10 +140,6 @@ impl Worker {
             },
             _ => reply_to,
         };
-        if arrived.hops == 0 && self.takes_no_more(request, reply_to) {
-            let message = "this daemon is about to end, and the request was not passed on";
-            return self.refuse(request, reply_to, ErrorCode::Leaving, message, io);
-        }
         let watch = self.runner.stopwatch(request, arrived);
         let max = self.shared.options.limits.key_bytes;
         if request.key.len() > max {
@@ -159,7 +159,7 @@ impl Worker {
     }
 
     /// Whether a request comes too late to be passed on: what a client asks for from now on would keep the daemon from ending, or
-    /// have no answer. A `tell` asks for none.
+    /// have no answer. A `tell` asks for none. Asked before the request may wait (`until`): its own reply goes to its wait then.
     fn takes_no_more(&self, request: &Request<'_>, reply_to: ReplyTo) -> bool {
         let is_a_guest = !matches!(reply_to, ReplyTo::Wait(_) | ReplyTo::Peer { .. });
         self.ending != Ending::No && is_a_guest && request.op != Op::Tell
@@ -272,6 +272,9 @@ impl Worker {
             self.is_heard(wait);
         }
         keyed.watch = self.runner.run.watch.take();
+        if self.runner.run.counts.error_code.is_some_and(|code| !self.is_told(code, keyed.reply_to)) {
+            self.runner.run.counts.error_code = None;
+        }
         match outcome {
             Outcome::NotHeld => self.not_held(keyed, io),
             Outcome::Replied(mark) => self.replied(&keyed, mark, &reply, io),
@@ -429,6 +432,11 @@ impl Worker {
         }
         !is_full && has_room
     }
+}
+
+/// Whether a request is answered by others: by the member that serves a key or makes a list, or by the control plane.
+fn passes_on(op: Op) -> bool {
+    op.class() != Class::Here || matches!(op, Op::List | Op::Instances)
 }
 
 /// Timers fired in one turn. When a million are due together each takes two microseconds or more, its instance being in

@@ -3,7 +3,7 @@
 use statemesh_protocol::request::Request;
 use statemesh_shard::{Clock, Run, Shard, Stage, Stopwatch, Waits};
 
-use super::context::Arrived;
+use super::context::{Arrived, ReplyTo};
 use super::exits::Exit;
 use super::inbox::Inbox;
 use crate::shared::Shared;
@@ -40,8 +40,11 @@ impl Runner {
         }
     }
 
-    /// Takes the time of one request in many, and of each whose client wants to know.
+    /// Takes the time of one request in many, and of each whose client wants to know; of no question of the daemon's own.
     pub(super) fn stopwatch(&mut self, request: &Request<'_>, arrived: &Arrived) -> Option<Stopwatch> {
+        if matches!(arrived.reply_to, ReplyTo::Wait(_)) {
+            return None;
+        }
         self.requests = self.requests.wrapping_add(1);
         (request.answer.timing || self.requests.is_multiple_of(TIMED)).then(|| {
             let mut watch = Stopwatch::new(arrived.at, request.answer.timing);

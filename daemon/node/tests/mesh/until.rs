@@ -317,6 +317,79 @@ fn who_waits_at_a_daemon_that_leaves_is_answered() {
     }
 }
 
+fn received(asker: &mut Asker) -> Value {
+    serde_json::from_slice(asker.client.receive(PATIENCE).unwrap().part_slice(0).unwrap()).unwrap()
+}
+
+#[test]
+fn a_daemon_at_which_many_wait_leaves_at_once_and_takes_no_more_of_them() {
+    let mut mesh = Mesh::new();
+    mesh.limits.forward_timeout = Duration::from_secs(30);
+    let [one, two] = ["one", "two"].map(|name| mesh.start(name));
+    [&one, &two].iter().for_each(|daemon| daemon.sees(2));
+    let mut asker = two.client();
+    define(&mut asker);
+    let wait = json!({"until": {"done": true}, "within": 60_000});
+    (0..1_500).for_each(|n| asker.client.push(start(&format!("k{n}"), wait.clone()).to_string().as_bytes()));
+    asker.client.flush().unwrap();
+    two.until("all wait", |two| {
+        two.gauge("statemesh_waits") == 1_500.0 && two.gauge("statemesh_parked_requests") == 0.0
+    });
+    let begin = Instant::now();
+    assert_eq!(two.node.leave(Duration::from_secs(60)).left_behind, 0);
+    let took = begin.elapsed();
+    // They are asked after all the time, and each question is a request that is under way.
+    assert!(took < Duration::from_secs(5), "it awaited the answers to questions for {took:?}");
+    for _ in 0..1_500 {
+        let reply = received(&mut asker);
+        assert_eq!((&reply["ok"], &reply["reached"]), (&json!(true), &json!(false)), "{reply}");
+    }
+    // It answers until it ends, and passes on nothing: neither what waits nor what is not about one key.
+    let define = json!({"op": "define", "definition": {"id": "late", "initial": "a", "states": {"a": {}}}});
+    for (what, request) in [
+        ("until", start("late", wait.clone())),
+        ("until, in an array", json!([start("late", wait)])),
+        ("list", json!({"op": "list", "machine": "slow"})),
+        ("define", define),
+    ] {
+        let reply = asker.ask(&request);
+        let reply = reply.get(0).unwrap_or(&reply);
+        assert_eq!(reply["error"]["code"], "leaving", "{what}: {reply}");
+    }
+    asker.ok(&json!({"op": "ping"}));
+    two.node.stop();
+    let mut other = one.client();
+    let there = other.ask(&json!({"op": "get", "machine": "slow", "key": "late"}));
+    assert_eq!(there["error"]["code"], "unknown_instance", "nothing was applied: {there}");
+}
+
+#[test]
+fn questions_of_those_that_wait_are_no_requests_of_clients() {
+    let mut mesh = Mesh::new();
+    let one = mesh.start("one");
+    let mut asker = one.client();
+    define(&mut asker);
+    let counted = || ["requests", "errors"].map(|what| one.counted(&format!("statemesh_{what}_total")));
+    let since = |before: [f64; 2]| {
+        let now = counted();
+        [now[0] - before[0], now[1] - before[1]]
+    };
+    let before = counted();
+    asker.ok(&start("k", json!({"until": {"state": "late"}, "within": 8_000})));
+    assert_eq!(since(before), [1.0, 0.0], "its instance was asked after");
+    // Whose instance is removed hears of it from a question: a `get` is refused, which is an error, and a `start` is not.
+    let get = json!({"op": "get", "machine": "slow", "key": "k", "until": {"done": true}, "within": 60_000});
+    for (request, errors) in [(get, 1.0), (start("other", json!({"until": {"done": true}, "within": 60_000})), 0.0)] {
+        let before = counted();
+        asker.push(&request);
+        one.until("it waits", |one| one.gauge("statemesh_waits") == 1.0);
+        one.client().ok(&json!({"op": "delete", "machine": "slow", "key": request["key"]}));
+        let reply = received(&mut asker);
+        assert_eq!(reply["ok"], errors == 0.0, "{reply}");
+        assert_eq!(since(before), [2.0, errors], "{reply}");
+    }
+}
+
 #[test]
 fn each_wait_has_its_turn_and_ends_in_time_also_where_many_are_woken_all_the_time() {
     let mut mesh = Mesh::new();

@@ -13,11 +13,15 @@ use statemesh_protocol::run::RunId;
 use super::keys::low;
 use super::{Run, Shards, State};
 use crate::instance::Entry;
+use crate::removed::Place;
 
 /// Ended instances of one shard that are looked at, or removed, in one go.
 const PER_GO: usize = 64;
 /// How many there are before the first look at which of them are still there.
 const KNOWN: usize = 1_024;
+
+/// After so many milliseconds it is looked again whether an instance that stays only for what is to be told of its key may go.
+const UNSAID_MS: u64 = 60_000;
 
 /// An instance that had ended at a time.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +53,12 @@ impl EndedOnes {
 /// Whether nothing ever happens to an instance by itself or by events.
 fn is_over(entry: &Entry) -> bool {
     entry.instance.status() != Status::Active && !entry.instance.is_stuck()
+}
+
+/// The partition of an instance, and the hash of its key.
+fn place(entry: &Entry, partitions: u16) -> Place {
+    let hash = hash::key_hash(&entry.version.name, &entry.key);
+    (hash::partition_of_hash(hash, partitions), hash)
 }
 
 impl State {
@@ -84,9 +94,14 @@ impl State {
 
     /// The time of an instance that has ended is over.
     pub(super) fn expire(&mut self, number: u32, run: &mut Run) {
-        let Some(entry) = self.entries.get(number) else { return };
-        let hash = hash::key_hash(&entry.version.name, &entry.key);
-        let partition = hash::partition_of_hash(hash, self.daemon.rules.partitions);
+        let Self { entries, timers, marks, daemon, .. } = self;
+        let Some(entry) = entries.get_mut(number) else { return };
+        let (partition, hash) = place(entry, daemon.rules.partitions);
+        if marks.has((partition, hash)) {
+            // With its owner the loss that no reply has told would be gone too: standbys know of instances, and not of that.
+            entry.armed = Some(timers.insert(Millis(run.now + UNSAID_MS), number));
+            return;
+        }
         run.step.engine.clear();
         run.step.is_durable = self.is_recorded(number);
         if run.step.is_durable {
@@ -97,7 +112,8 @@ impl State {
         self.leave(partition, run);
     }
 
-    /// Instances that may make room, the first to end first: neither have they tokens, nor is their partition in doubt.
+    /// Instances that may make room, the first to end first: neither have they tokens, nor is a loss of their key to be told, nor is their
+    /// partition in doubt.
     fn may_go(&mut self) -> Vec<Ended> {
         let is_there = |state: &Self, one: &Ended| {
             state.entries.get(one.number).is_some_and(|entry| entry.run == one.run && is_over(entry))
@@ -105,14 +121,20 @@ impl State {
         while self.ended.ones.front().is_some_and(|first| !is_there(self, first)) {
             self.ended.ones.pop_front();
         }
-        let has_tokens = |one: &Ended| self.entries.get(one.number).is_some_and(|entry| entry.tokens.is_some());
-        // Those with tokens do not go: others that ended after them have their turn.
+        let Self { entries, marks, ended, daemon, .. } = self;
+        let stays = |one: &Ended| {
+            let entry = entries.get(one.number);
+            entry.is_some_and(|entry| entry.tokens.is_some() || marks.has(place(entry, daemon.rules.partitions)))
+        };
+        // Those that stay give others that ended after them their turn.
         for _ in 0..PER_GO {
-            let Some(one) = self.ended.ones.pop_front_if(|one| has_tokens(one)) else { break };
-            self.ended.ones.push_back(one);
+            let Some(one) = ended.ones.pop_front_if(|one| stays(one)) else { break };
+            ended.ones.push_back(one);
         }
-        let first = self.ended.ones.iter().take(PER_GO).filter(|one| is_there(self, one) && !has_tokens(one));
-        first.filter(|one| self.idle == 0 || self.is_served(one.number)).copied().collect()
+        let first = ended.ones.iter().take(PER_GO).filter(|one| !stays(one)).copied();
+        let first: Vec<Ended> = first.collect();
+        let goes = |one: &Ended| is_there(self, one) && (self.idle == 0 || self.is_served(one.number));
+        first.into_iter().filter(goes).collect()
     }
 }
 

@@ -18,8 +18,8 @@ pub(super) struct Merging {
     /// What came by a merge that is not over: should it be sent again, it is here already. By the hash of a key its life, and the hash of its
     /// trail.
     merged: BTreeMap<u64, (RunId, u64)>,
-    /// What marks said that came, also by merges that are over: keys by hash, and the hash of what was said. Two members may say the same
-    /// of one that died.
+    /// What marks said that came, and what removed instances left, also by merges that are over: keys by hash, and the hash of what was
+    /// said. Two members may say the same of one that died.
     marks: BTreeSet<(u64, u64)>,
 }
 
@@ -32,10 +32,19 @@ impl Merging {
 
     /// The same of a mark.
     pub(super) fn is_mark_merged(&mut self, mark: &KeyMark<'_>) -> bool {
+        self.is_said((mark.hash, content_hash(0, mark.body)))
+    }
+
+    /// The same of what a removed instance left.
+    pub(super) fn is_left_merged(&mut self, hash: u64, tokens: &[u8]) -> bool {
+        self.is_said((hash, content_hash(1, tokens)))
+    }
+
+    fn is_said(&mut self, said: (u64, u64)) -> bool {
         if self.marks.len() >= MARKS {
             self.marks.clear();
         }
-        !self.marks.insert((mark.hash, content_hash(0, mark.body)))
+        !self.marks.insert(said)
     }
 
     /// All of the other copy is here.

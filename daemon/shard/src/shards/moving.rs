@@ -18,7 +18,7 @@ use crate::change::lost_change;
 use crate::dedup::Tokens;
 use crate::history::History;
 use crate::instance::Entry;
-use crate::marks::{Conflict, ConflictReason, KeyMark};
+use crate::marks::{Conflict, ConflictReason};
 use crate::removed::Left;
 
 /// What a partition had when it was frozen.
@@ -404,7 +404,7 @@ impl State {
                     }
                 }
                 Ok(Record::Removed(removed)) => {
-                    if !self.receive_removed(partition, &removed, run) {
+                    if !self.receive_removed(partition, &removed, merge.is_some(), run) {
                         self.not_read(partition, &mut installed);
                     }
                 }
@@ -476,7 +476,10 @@ impl State {
         self.marks.found((partition, hash), life, before);
         let met = self.part(partition).map(|part| meet((&came, &trail), (here, &here_trail), part, merge))?;
         let meeting = [life, came.run];
-        let unheard = unheard_of(&came, here);
+        let unheard = match (&came.tokens, &here.tokens) {
+            (Some(came), Some(here)) => came.unheard(here),
+            _ => Vec::new(),
+        };
         let is_another = life != came.run;
         if is_another {
             self.marks.met((partition, hash));
@@ -518,14 +521,18 @@ impl State {
             // All of it was here, and has ended.
             return Some(false);
         }
+        if is_merge && let (Some(left), Some(tokens)) = (self.removed.get(partition, hash), &came.tokens) {
+            let unheard = tokens.unheard(&left.tokens);
+            unheard.iter().for_each(|said| self.marks.say_again((partition, hash), said, [life, left.run]));
+        }
         let number = self.add(partition, hash, came, run);
         self.trails.insert(number, (life, trail));
         self.inherit(partition, hash, number);
         self.note_arrival(number, run.now);
         self.arm(number);
         if is_merge && self.lives.may_be_removed_after(life) {
-            // Who watched a later life here would skip what this one does.
-            self.publish_conflict(number, run);
+            // A client that watched a later life here would skip what this one does.
+            self.publish_state(number, run);
         }
         Some(false)
     }
@@ -575,12 +582,6 @@ fn meet(came: (&Entry, &Trail), here: (&Entry, &Trail), part: &Part, merge: Opti
     let lost_from = known.unwrap_or_default() + 1;
     let lost = Conflict { reason: ConflictReason::Merged, lost_from, run: loser.run };
     Met { comes, lost: has_more.then_some(lost) }
-}
-
-/// What replies about two states of a key said of what was lost, and nobody may have heard.
-fn unheard_of(came: &Entry, here: &Entry) -> Vec<KeyMark> {
-    let (Some(came), Some(here)) = (&came.tokens, &here.tokens) else { return Vec::new() };
-    came.unheard(here).chain(here.unheard(came)).collect()
 }
 
 /// Of two states of a key, whether the first is the one to go on with: in the same life the one with more transitions; of two

@@ -19,6 +19,7 @@ use crate::history::{History, How};
 use crate::instance::Entry;
 use crate::machines::Version;
 use crate::marks::KeyMark;
+use crate::removed::Place;
 use crate::stages::Stage;
 use crate::until::Until;
 use crate::values::write_value;
@@ -114,7 +115,7 @@ impl State {
             self.check_place(at.partition)?;
         }
         if let Some(asked) = asked
-            && self.repeat(at, asked, reply)?
+            && self.repeat(at, asked, run.now, reply)?
         {
             return Ok(());
         }
@@ -127,7 +128,7 @@ impl State {
         run.lap(Stage::Step);
         let mut done = match done {
             Err(error) if error.code == ErrorCode::UnknownInstance && at.request.op == Op::Explain => {
-                return self.explain_first(at.request, run, reply);
+                return self.explain_first(at, run, reply);
             }
             done => done?,
         };
@@ -196,15 +197,17 @@ impl State {
     }
 
     /// Explains an event for a key that has no instance: for the one that the event would create, which is nowhere and stays nowhere.
-    fn explain_first(&mut self, request: &Request<'_>, run: &mut Run, reply: &mut Vec<u8>) -> Result<(), Box<Failed>> {
+    fn explain_first(&mut self, at: At<'_>, run: &mut Run, reply: &mut Vec<u8>) -> Result<(), Box<Failed>> {
+        let request = at.request;
         let counts = run.counts;
         let begun = self.begin(request, run);
         run.step.engine.clear();
-        run.counts = counts;
+        run.counts.take_back(counts);
         let (version, instance) = begun?;
         let (key, life) = (request.key.as_ref().into(), RunId::default());
         let entry = Entry { key, run: life, version, instance, armed: None, history: History::default(), tokens: None };
-        let (done, bytes_max) = (Done::default(), self.daemon.rules.output_bytes);
+        let done = Done { mark: self.marks.show(at.partition, at.hash), ..Done::default() };
+        let bytes_max = self.daemon.rules.output_bytes;
         Reply { entry: &entry, request, done: &done, now: run.now, bytes_max }.write(reply);
         if reply.len() > bytes_max {
             run.counts.refused_outputs += 1;
@@ -278,7 +281,7 @@ impl State {
                 self.remove(at.partition, at.hash, done.number);
                 run.step.changes.truncate(changes);
                 run.keys.truncate(keys);
-                run.counts = counts;
+                run.counts.take_back(counts);
                 Err(error)
             }
         }
@@ -469,11 +472,19 @@ impl State {
         }
     }
 
-    /// Tells watchers that a key was owned twice and which state won.
+    /// Counts a key of which something is gone, and tells watchers which state goes on.
     pub(super) fn publish_conflict(&mut self, number: u32, run: &mut Run) {
+        run.counts.conflicts += 1;
         if let Some(entry) = self.entries.get(number) {
             tracing::warn!(machine = %entry.version.name, key = %entry.key, run = %entry.run, seq = entry.instance.seq(),
                 "owned twice while the network was partitioned; this state won");
+        }
+        self.publish_state(number, run);
+    }
+
+    /// Tells watchers which state of a key goes on.
+    pub(super) fn publish_state(&mut self, number: u32, run: &mut Run) {
+        if let Some(entry) = self.entries.get(number) {
             run.step.changes.push(Arc::new(change(entry, "", "conflict", false, &[])));
         }
     }
@@ -498,7 +509,7 @@ impl State {
     }
 
     /// Writes the answer that the same request got before; false if there was none.
-    fn repeat(&self, at: At<'_>, asked: Asked, reply: &mut Vec<u8>) -> Result<bool, Box<Failed>> {
+    fn repeat(&self, at: At<'_>, asked: Asked, now: u64, reply: &mut Vec<u8>) -> Result<bool, Box<Failed>> {
         let At { request, hash, partition } = at;
         let number = self.find(partition, hash, &request.machine, &request.key);
         let entry = number.and_then(|number| self.entries.get(number));
@@ -513,10 +524,11 @@ impl State {
         match known {
             // The daemon that sends it again does not know what became of it, nor does this one.
             Known::New
-                if request.transit.uncertain && self.may_have_forgotten(own.map(Box::as_ref), partition, hash) =>
+                if request.transit.uncertain
+                    && self.may_have_forgotten(own.map(Box::as_ref), (partition, hash), now) =>
             {
                 let message = format!(
-                    "the owner of {}/{} was lost before it answered, and later tokens have taken the place of this one's since",
+                    "the owner of {}/{} was lost before it answered, and later tokens have taken the place of others since",
                     request.machine, request.key
                 );
                 Err(failed(ErrorCode::OutcomeUnknown, message, "look with get whether it was applied"))
@@ -534,9 +546,12 @@ impl State {
         }
     }
 
-    /// Whether tokens of a key were forgotten for the sake of later ones.
-    fn may_have_forgotten(&self, own: Option<&Tokens>, partition: u16, hash: u64) -> bool {
-        let left = || self.removed.get(partition, hash).is_some_and(|left| left.tokens.may_have_forgotten());
+    /// Whether tokens of a key were forgotten for the sake of later ones, of its own or of other keys.
+    fn may_have_forgotten(&self, own: Option<&Tokens>, (partition, hash): Place, now: u64) -> bool {
+        let left = || match self.removed.get(partition, hash) {
+            Some(left) => left.tokens.may_have_forgotten(),
+            None => self.removed.may_miss(now),
+        };
         own.is_some_and(Tokens::may_have_forgotten) || left()
     }
 

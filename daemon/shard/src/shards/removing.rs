@@ -3,6 +3,7 @@
 use statemesh_engine::Millis;
 use statemesh_protocol::hash;
 use statemesh_protocol::image;
+use statemesh_protocol::run::RunId;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -133,15 +134,42 @@ impl State {
     }
 
     /// Takes what a removed instance left at the daemon that its partition comes from. False if that cannot be read.
-    pub(super) fn receive_removed(&mut self, partition: u16, removed: &image::Removed<'_>, run: &mut Run) -> bool {
+    pub(super) fn receive_removed(
+        &mut self,
+        partition: u16,
+        removed: &image::Removed<'_>,
+        merges: bool,
+        run: &mut Run,
+    ) -> bool {
         let table = self.daemon.machines.table();
         let Some(version) = table.by_hash(removed.definition) else { return false };
         let Ok(tokens) = Tokens::decode(removed.tokens, version, &table) else { return false };
         let until = run.now.saturating_add(removed.left_ms.min(self.daemon.rules.dedup_for_ms));
         let version: Arc<Version> = Arc::clone(version);
+        if merges {
+            self.say_unheard(partition, removed, &tokens);
+        }
         let left = Left { until, run: removed.run, version, tokens: Box::new(tokens) };
         run.counts.forgotten += self.removed.put(partition, removed.hash, left);
         self.timers.changed();
         true
+    }
+
+    /// What answers about a removed instance, or about what is here of its key, said of a loss, and those of the other copy did not, has to
+    /// be said again.
+    fn say_unheard(&mut self, partition: u16, removed: &image::Removed<'_>, tokens: &Tokens) {
+        let place = (partition, removed.hash);
+        let Some(part) = self.part_mut(partition) else { return };
+        if part.merging.is_left_merged(removed.hash, removed.tokens) {
+            return;
+        }
+        let entry = self.find_by_hash(partition, removed.hash).and_then(|number| self.entries.get(number));
+        let here = entry.and_then(|entry| Some((entry.tokens.as_deref()?, entry.run)));
+        let left = self.removed.get(partition, removed.hash).map(|left| (&*left.tokens, left.run));
+        let unheard = |(others, run): (&Tokens, RunId)| (tokens.unheard(others), [removed.run, run]);
+        let unheard: Vec<_> = here.into_iter().chain(left).map(unheard).collect();
+        for (said, meeting) in unheard {
+            said.iter().for_each(|said| self.marks.say_again(place, said, meeting));
+        }
     }
 }

@@ -21,7 +21,7 @@ fn lost_before(key: &str) -> LostKey {
 }
 
 /// Merges what `from` has into `into`, whose copy is in doubt.
-fn merge(from: &mut Daemon, into: &mut Daemon, winner: Winner) -> u64 {
+pub(super) fn merge(from: &mut Daemon, into: &mut Daemon, winner: Winner) -> u64 {
     let parts = from.hand_off();
     let mut state = into.shards.of(0).try_claim().unwrap();
     state.suspend(0);
@@ -228,7 +228,7 @@ fn each_life_that_lost_something_is_named_by_a_reply_of_its_own() {
 }
 
 /// What replies about a key say that is gone, one after the other until they say nothing: each life, and from where on.
-fn all_said(daemon: &mut Daemon, key: &str) -> Vec<(String, u64)> {
+pub(super) fn all_said(daemon: &mut Daemon, key: &str) -> Vec<(String, u64)> {
     let said = std::iter::from_fn(|| {
         let conflict = daemon.send(key, "NOTHING", "")["conflict"].clone();
         Some((conflict["run"].as_str()?.to_owned(), conflict["lost_from"].as_u64()?))
@@ -236,7 +236,7 @@ fn all_said(daemon: &mut Daemon, key: &str) -> Vec<(String, u64)> {
     said.collect()
 }
 
-fn life(reply: &serde_json::Value) -> String {
+pub(super) fn life(reply: &serde_json::Value) -> String {
     reply["run"].as_str().unwrap().to_owned()
 }
 
@@ -296,6 +296,31 @@ fn that_a_life_was_lost_is_said_again_unless_it_is_there_and_what_one_answer_sai
     third.receive(&parts);
     merge(&mut third, &mut here, Winner::Longer);
     assert_eq!(all_said(&mut here, "k"), []);
+}
+
+#[test]
+fn what_an_answer_said_about_a_key_that_was_removed_since_is_said_again_too() {
+    let token = r#","dedup":"t""#;
+    for (here_removes, third_removes) in [(true, false), (false, true), (true, true)] {
+        for back in [false, true] {
+            let (mut here, mut there, mut third) = (Daemon::new(), Daemon::new(), Daemon::new());
+            here.send("k", "GO", "");
+            let lost = there.send("k", "GO", "");
+            merge(&mut there, &mut here, Winner::Here);
+            assert_eq!(here.send("k", "GO", token)["conflict"]["run"], lost["run"]);
+            third.send("k", "GO", token);
+            for (daemon, removes) in [(&mut here, here_removes), (&mut third, third_removes)] {
+                if removes {
+                    daemon.op("delete", "k", "");
+                }
+            }
+            let (mut from, mut into) = if back { (here, third) } else { (third, here) };
+            merge(&mut from, &mut into, Winner::Here);
+            let named = |all: &[(String, u64)]| all.iter().filter(|said| **said == (life(&lost), 1)).count();
+            let all = all_said(&mut into, "k");
+            assert_eq!(named(&all), 1, "{here_removes} {third_removes} {back}: {all:?}");
+        }
+    }
 }
 
 #[test]
@@ -638,6 +663,7 @@ fn who_watched_a_later_life_that_was_removed_hears_of_an_earlier_one_that_comes_
     merge(&mut there, &mut here, Winner::Here);
     let changes = here.published();
     assert_eq!(changes.iter().filter(|change| change["reason"] == "conflict").count(), 1, "{changes:?}");
+    assert_eq!(here.run.counts.conflicts, 0, "nothing was lost");
 }
 
 #[test]
@@ -679,7 +705,7 @@ fn a_copy_that_comes_back_says_what_its_new_holder_had_done_and_lost() {
     assert_eq!(state.known_keys(0).len(), 2, "a copy that was sent has its keys");
     state.reopen(0, &[lost("k"), lost("new"), lost_before("older")], &mut daemon.run);
     drop(state);
-    assert_eq!(daemon.run.counts.lost, 1);
+    assert_eq!((daemon.run.counts.lost, daemon.run.counts.conflicts), (1, 1));
     let reasons: Vec<_> = daemon.published().iter().map(|change| change["reason"].clone()).collect();
     assert_eq!(reasons[reasons.len() - 2..], ["conflict", "lost"]);
     assert_eq!(daemon.op("get", "k", "")["conflict"]["reason"], "owner_lost");

@@ -1,5 +1,7 @@
 //! Dedup tokens: the same request again gets the same answer, another one with its token is refused.
 
+use statemesh_mesh::ownership::Winner;
+
 use super::{Daemon, code};
 
 const TOKEN: &str = r#","dedup":"t""#;
@@ -26,6 +28,35 @@ fn what_a_daemon_sends_again_by_itself_is_not_applied_where_its_token_may_be_for
     assert_eq!(code(&refused), "outcome_unknown", "{refused}");
     assert_eq!(daemon.ask_again(&with(30))["seq"], 31, "one that is there is answered again");
     assert_eq!(daemon.ask(&with(101))["seq"], 33, "its client may try it");
+}
+
+#[test]
+fn what_a_daemon_sends_again_by_itself_begins_no_new_life_where_a_removed_ones_tokens_were_forgotten_early() {
+    let mut daemon = Daemon::new();
+    let keys = ["k", "a", "b", "c", "d"];
+    for key in keys {
+        daemon.send(key, "GO", TOKEN);
+        daemon.op("delete", key, "");
+    }
+    assert_eq!(daemon.run.counts.forgotten, 1, "that of k, for want of room");
+    let again = r#"{"op":"send","machine":"m","key":"k","event":{"type":"GO"},"dedup":"t"}"#;
+    assert_eq!(code(&daemon.ask_again(again)), "outcome_unknown");
+    daemon.fire(300_000, 100);
+    assert_eq!(code(&daemon.ask_again(again)), "ok", "by then it would have been forgotten anyway");
+}
+
+#[test]
+fn of_many_tokens_those_go_first_whose_answers_said_nothing_of_a_loss() {
+    let (mut here, mut there, mut third) = (Daemon::new(), Daemon::new(), Daemon::new());
+    here.send("k", "GO", "");
+    let lost = there.send("k", "GO", "");
+    super::copies::merge(&mut there, &mut here, Winner::Here);
+    assert_eq!(here.send("k", "GO", TOKEN)["conflict"]["run"], lost["run"]);
+    third.send("k", "GO", TOKEN);
+    (0..40).for_each(|n| _ = here.send("k", "GO", &format!(r#","dedup":"later{n}""#)));
+    super::copies::merge(&mut third, &mut here, Winner::Here);
+    let said = super::copies::all_said(&mut here, "k");
+    assert!(said.contains(&(super::copies::life(&lost), 1)), "{said:?}");
 }
 
 #[test]

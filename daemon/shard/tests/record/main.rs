@@ -30,6 +30,9 @@ const SOURCE: &str = r#"{"id":"m","initial":"a","context":{"n":0},"states":{
     "a":{"on":{"GO":"b","END":"end","LATE":"late","BAD":{"actions":[
             {"type":"@xstate.raise","event":{"type":"X"}},{"type":"@xstate.raise","event":{"type":"X"}}]},
           "SUB":{"actions":{"type":"@xstate.assign","context":{"n":{"@expr":"context.n - event.n"}}}},"WAIT":"wait",
+          "NOTE":{"actions":[
+            {"type":"note","params":{"text":{"@expr":"event.text"}}},{"type":"note","params":{"text":{"@expr":"event.text"}}},
+            {"type":"note","params":{"text":{"@expr":"event.text"}}},{"type":"note","params":{"text":{"@expr":"event.text"}}}]},
           "ADD":{"actions":{"type":"@xstate.assign","context":{"n":{"@expr":"event.n"}}}}},
          "after":{"60000":"b"}},
     "b":{"tags":["late"],"on":{"GO":"a","OPEN":"late","NEVER":{}}},
@@ -41,6 +44,9 @@ const SOURCE: &str = r#"{"id":"m","initial":"a","context":{"n":0},"states":{
 
 /// Bytes of one reply.
 const OUTPUT_BYTES: usize = 4_096;
+
+/// Bytes that one step puts out.
+const STEP_BYTES: usize = 16_384;
 
 /// The shards of a daemon that has one partition and the machine `m`.
 pub(crate) struct Daemon {
@@ -56,7 +62,7 @@ thread_local! {
 impl Daemon {
     pub(crate) fn new() -> Self {
         let machines = Arc::new(Machines::default());
-        let limits = Limits { raised_max: 1, ..Limits::default() };
+        let limits = Limits { raised_max: 1, output_bytes_max: STEP_BYTES, ..Limits::default() };
         let machine = Machine::compile(SOURCE.as_bytes(), &limits, &|_| None).unwrap().machine;
         machines.add(Version::new("m".into(), *machine.hash(), 1, machine));
         let rules = Rules {

@@ -71,6 +71,8 @@ fn a_refused_first_event_leaves_the_mark_of_a_lost_instance() {
     };
     daemon.adopt(&[lost]);
     assert_eq!(code(&daemon.send("k", "BAD", "")), "event_failed");
+    let explained = daemon.op("explain", "k", r#","event":{"type":"GO"}"#);
+    assert_eq!((&explained["new"], &explained["restarted"]), (&true.into(), &true.into()), "{explained}");
     assert_eq!(daemon.send("k", "GO", "")["restarted"], true);
     assert_eq!(daemon.send("k", "GO", "").get("restarted"), None);
 }
@@ -83,6 +85,9 @@ fn a_reply_over_its_bound_is_refused_and_nothing_is_told_that_was_not_read() {
     assert_eq!(code(&daemon.ask(&start)), "ok");
     assert_eq!(code(&daemon.op("get", "k", "")), "output_too_large");
     assert_eq!(daemon.run.counts.refused_outputs, 1);
+    let effects = format!(r#"{{"op":"send","machine":"m","key":"first","event":{{"type":"NOTE","text":"{large}"}}}}"#);
+    assert_eq!(code(&daemon.ask(&effects)), "output_too_large");
+    assert_eq!(daemon.run.counts.refused_outputs, 2, "of an instance that did not come to be, too");
     assert_eq!(daemon.send("k", "GO", "")["value"], "b", "an event's answer has no context in it");
 }
 

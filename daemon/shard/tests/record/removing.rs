@@ -1,6 +1,9 @@
 //! `delete`: an instance is gone, its key is free, what was answered is remembered for a while.
 
 use serde_json::Value;
+use statemesh_mesh::key_index::LostKey;
+use statemesh_protocol::run::RunId;
+use statemesh_protocol::tenure::Tenure;
 
 use super::{Daemon, code};
 
@@ -177,6 +180,21 @@ fn what_has_ended_stays_for_a_while_and_goes_by_itself() {
     assert_eq!(daemon.send("done", "END", TOKEN)["status"], "done", "its token is remembered");
     let next = daemon.send("done", "GO", "");
     assert_eq!((next["status"].as_str(), next["seq"].as_u64()), (Some("active"), Some(1)));
+}
+
+#[test]
+fn what_has_ended_and_of_which_a_loss_is_still_to_be_said_stays_until_that_is_said() {
+    let mut daemon = Daemon::new();
+    daemon.adopt(&[LostKey { machine: "m".into(), key: "k".into(), run: RunId(3), before: false, tenure: Tenure(1) }]);
+    daemon.ask(r#"{"op":"tell","machine":"m","key":"k","event":{"type":"END"}}"#);
+    daemon.send("other", "END", "");
+    daemon.fire(2 * KEEP - 1, 100);
+    assert_eq!(code(&daemon.op("get", "other", "")), "unknown_instance");
+    assert_eq!(daemon.shards.make_room(1, &mut daemon.run), [] as [usize; 0]);
+    let told = daemon.send("k", "NOTHING", "");
+    assert_eq!((&told["status"], &told["restarted"]), (&"done".into(), &true.into()), "{told}");
+    daemon.fire(3 * KEEP, 100);
+    assert_eq!(code(&daemon.op("get", "k", "")), "unknown_instance");
 }
 
 #[test]

@@ -113,7 +113,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::sync::Arc;
 
-    /// What a watch of seven pods said, on three nodes of Kubernetes 1.34; fields that nobody here reads are left out.
+    /// What a watch of seven pods said, on three nodes of Kubernetes 1.34; fields that are not read here are left out.
     const RECORDED: &str = include_str!("recorded.jsonl");
     const MACHINE: &str = include_str!("../../../../examples/pod-lifecycle/machine.json");
 

@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
 use serde_json::{Value, json};
 
-/// Reasons for which a container waits until somebody mends something.
+/// Reasons for which a container waits until a person mends something.
 const STUCK: [&str; 7] = [
     "ErrImagePull",
     "ImagePullBackOff",

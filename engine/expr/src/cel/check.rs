@@ -108,7 +108,7 @@ pub(super) fn conversion(sign: Sign, kinds: &[Type]) -> Option<String> {
     }
 }
 
-/// Whether `/` may have two whole numbers of which nobody said that they are:
+/// Whether `/` may have two whole numbers without an `int()` or `uint()` that says so:
 /// it then drops the fraction, in CEL unlike in JavaScript.
 pub(super) fn may_drop_fraction(sign: Sign, sides: [(&Node, Type); 2]) -> bool {
     let may_be_whole = |(node, kind): (&Node, Type)| {

@@ -236,8 +236,8 @@ pub(crate) fn kind_of(value: &Value) -> Type {
     }
 }
 
-/// What cannot be done with such values, as a sentence: CEL's own form of it, `order(string, int)`, names functions that nobody has
-/// written, and beside a machine called `order` it reads as if it meant that.
+/// What cannot be done with such values, as a sentence: CEL's own form of it, `order(string, int)`, names functions that are not in
+/// the expression, and beside a machine called `order` it reads as if it meant that.
 #[cold]
 pub(super) fn no_overload(name: &str, operands: &[&Operand<'_>]) -> EvalError {
     let kinds: Vec<_> = operands.iter().map(|operand| in_words(operand.kind())).collect();

@@ -90,8 +90,8 @@ impl Program {
         self.0.roots
     }
 
-    /// Where, in bytes of the source, a `/` may have two whole numbers of which nobody said that they are: it drops the
-    /// fraction then, as CEL has it.
+    /// Where, in bytes of the source, a `/` may have two whole numbers without an `int()` or `uint()` that says so: it
+    /// drops the fraction then, as CEL has it.
     pub fn divisions(&self) -> &[usize] {
         &self.0.divisions
     }

@@ -180,7 +180,7 @@ impl<'a> Reader<'a> {
         Ok(Some(key))
     }
 
-    /// The same without a look at whether it is UTF-8, unless it has escapes: for whoever only compares it.
+    /// The same without a look at whether it is UTF-8, unless it has escapes: for a caller that only compares it.
     ///
     /// # Errors
     /// As [`Reader::next_key`].

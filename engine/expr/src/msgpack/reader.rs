@@ -218,7 +218,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Reads a map key without checking that it is UTF-8: for whoever only compares it.
+    /// Reads a map key without checking that it is UTF-8: for a caller that only compares it.
     ///
     /// # Errors
     /// When something other than a string comes next.

@@ -32,7 +32,7 @@ pub enum ExportFormat {
 /// The code of what is written and does not do the same on the other side.
 pub const OTHERWISE: &str = "exported_otherwise";
 
-/// A definition for somebody else.
+/// A definition in another program's format.
 #[derive(Debug, Clone)]
 pub struct Exported {
     /// JSON, or SCXML, indented.

@@ -1,7 +1,9 @@
 //! A daemon that answers as a test says: a thread for each connection, over the link of the transport.
+#![allow(dead_code)] // Each of the tests is a crate, and uses what it needs.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,6 +21,8 @@ pub(crate) enum Act {
     Answer(String),
     /// Closes the connection.
     Hang,
+    /// Says nothing.
+    Ignore,
 }
 
 /// What a fake was asked.
@@ -32,6 +36,7 @@ pub(crate) struct Asked {
 pub(crate) struct Fake {
     pub(crate) address: SocketAddr,
     asked: Arc<Mutex<Vec<Asked>>>,
+    connections: Arc<AtomicUsize>,
 }
 
 impl Fake {
@@ -41,19 +46,28 @@ impl Fake {
         let address = listener.local_addr().unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
         let (told, act) = (Arc::clone(&asked), Arc::new(Mutex::new(act)));
+        let connections = Arc::new(AtomicUsize::new(0));
+        let open = Arc::clone(&connections);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (told, act) = (Arc::clone(&told), Arc::clone(&act));
+                let (told, act, open) = (Arc::clone(&told), Arc::clone(&act), Arc::clone(&open));
+                open.fetch_add(1, Ordering::SeqCst);
                 std::thread::spawn(move || {
                     serve(stream, |asked| {
                         let mut told = told.lock().unwrap();
                         told.push(asked.clone());
                         (act.lock().unwrap())(told.len() - 1, asked)
                     });
+                    open.fetch_sub(1, Ordering::SeqCst);
                 });
             }
         });
-        Self { address, asked }
+        Self { address, asked, connections }
+    }
+
+    /// Connections that are open.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
     }
 
     /// All that it was asked so far.
@@ -87,8 +101,11 @@ fn serve(mut stream: TcpStream, mut act: impl FnMut(&Asked) -> Act) {
             match act(&Asked { op: request.op, dedup, forward: request.transit.forward }) {
                 Act::Answer(fields) => {
                     let id = String::from_utf8(request.id.unwrap().to_vec()).unwrap();
-                    link.send(&[format!("{{\"id\":{id},{fields}}}").as_bytes()]);
+                    let reply = format!("{{\"id\":{id},{fields}}}");
+                    let front = (0..message.len() - 1).filter_map(|part| message.part_slice(part));
+                    link.send(&front.chain([reply.as_bytes()]).collect::<Vec<_>>());
                 }
+                Act::Ignore => {}
                 Act::Hang => return,
             }
         }
@@ -108,7 +125,7 @@ fn flush(link: &mut Link, stream: &mut TcpStream) -> bool {
     stream.write_all(&unsent).is_ok()
 }
 
-/// Publishes to whoever subscribes: each change as a topic and a body, then nothing more for as long as it stays.
+/// Publishes to the subscribers: each change as a topic and a body, then nothing more for as long as it stays.
 pub(crate) fn publisher(changes: Vec<(&'static str, String)>, stays: Duration) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

@@ -13,8 +13,8 @@ pub struct ForwardHeader {
     pub hops: u8,
     /// The links on which it was passed on before this one.
     pub path: Path,
-    /// It was passed on before, to a member that may have applied it and was lost before it answered: who has forgotten tokens of its key
-    /// cannot tell whether it is new.
+    /// It was passed on before, to a member that may have applied it and was lost before it answered: a holder that has
+    /// forgotten tokens of its key cannot tell whether it is new.
     pub uncertain: bool,
 }
 

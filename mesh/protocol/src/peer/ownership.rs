@@ -92,7 +92,7 @@ pub enum OwnershipMessage {
         /// Which of the offered.
         set: PartitionSet,
     },
-    /// Not now: somebody else is handing me these off, or I am handing them on.
+    /// Not now: another member is handing these off to me, or I am handing them on.
     Decline {
         /// The offer's.
         number: HandoffNumber,

@@ -1,4 +1,4 @@
-//! The forms of which everything on disk is made: numbers, texts, blobs, values. Who reads checks every length against what is
+//! The forms of which everything on disk is made: numbers, texts, blobs, values. A reader checks every length against what is
 //! left, takes a varint in its shortest form only, and allocates nothing: so what was read is written as it was.
 
 use statemesh_expr::msgpack;
@@ -18,7 +18,7 @@ pub enum Unreadable {
     /// A field has a form or a value that it cannot have.
     #[error("{0} is malformed")]
     Malformed(&'static str),
-    /// A later version wrote something of this number, and nobody may pass over it.
+    /// A later version wrote something of this number, and a reader must not skip it.
     #[error("{what} {number} is of a later format than this version reads")]
     Later {
         /// Of which kind the number is.

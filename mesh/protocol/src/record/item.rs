@@ -139,7 +139,7 @@ impl HeadFlags {
     pub const HANDLED: u8 = 2;
     /// The instance began anew.
     pub const RESTARTED: u8 = 4;
-    /// It takes nothing before somebody has decided about what it failed at.
+    /// It takes nothing until a client retries or skips the step that failed.
     pub const STUCK: u8 = 8;
     /// It keeps what comes in, and takes nothing.
     pub const SUSPENDED: u8 = 16;
@@ -219,7 +219,7 @@ items! {
         change: TaskChange,
         /// The queue in which it is.
         queue: Name<'a>,
-        /// Mesh time before which nobody takes it, in milliseconds.
+        /// Mesh time before which no worker takes it, in milliseconds.
         due: u64,
         /// Its input; the error of an attempt.
         value: Value<'a>,
@@ -289,7 +289,7 @@ items! {
         generation: u64,
     }
 
-    /// How far somebody has read the feed.
+    /// How far a consumer has read the feed.
     Consumer<'a> {
         /// Whose mark it is.
         name: &'a str,

@@ -10,7 +10,7 @@ use super::item::{
 use super::list::{List, put_list};
 use crate::run::RunId;
 
-/// From this number on, parts and kinds of records may be passed over by who does not know them.
+/// From this number on, parts and kinds of records may be passed over by a reader that does not know them.
 pub const OPTIONAL_FROM: u8 = 128;
 
 /// A change, with what it caused.
@@ -157,7 +157,7 @@ parts! {
     25 Digest([u8; 32]) "A hash of the place.",
     26 Consumer(Consumer<'a>) "How far a consumer has read.",
     27 Conflict(Conflict) "What a reply is still to say of the key.",
-    28 Lost(RunId) "A life that is gone and of which nobody was told.",
+    28 Lost(RunId) "A life that is gone and of which no client was told.",
     29 History(List<'a, Past<'a>>) "Its last transitions; in images.",
     30 Tokens(List<'a, KeptToken<'a>>) "Its dedup tokens, oldest first; in images.",
     31 KeptUntil(u64) "Mesh time until which the tokens of a removed instance are kept; in images.",

@@ -6,7 +6,8 @@ use std::time::Instant;
 use omq_proto::Message;
 
 use super::Io;
-use crate::limits::{Kind, Refusal};
+use crate::limits::Refusal;
+use crate::table::Conn;
 
 /// Names one connection of one reactor; never reused, so a late answer to a closed connection goes nowhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -111,7 +112,7 @@ pub trait Handler {
 pub struct Usage {
     /// Bytes of messages that are not whole yet.
     pub unread_bytes: usize,
-    /// Bytes that guests have not taken, with what is being made for them.
+    /// Bytes that guests, and peers that have not greeted, have not taken, with what is being made for them.
     pub unsent_bytes: usize,
     /// Bytes that the other sides of links have not taken.
     pub link_unsent_bytes: usize,
@@ -126,11 +127,8 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// The unsent bytes of connections of this kind.
-    pub(crate) fn unsent_of(&mut self, kind: Kind) -> &mut usize {
-        match kind {
-            Kind::Guest => &mut self.unsent_bytes,
-            Kind::Link => &mut self.link_unsent_bytes,
-        }
+    /// The unsent bytes of connections like this one: those whose peer has not greeted are counted with guests.
+    pub(crate) fn unsent_of(&mut self, conn: &Conn) -> &mut usize {
+        if conn.is_link() { &mut self.link_unsent_bytes } else { &mut self.unsent_bytes }
     }
 }

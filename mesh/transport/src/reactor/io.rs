@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use omq_proto::SocketType;
 
-use super::{Closed, ConnId, Origin, Usage};
+use super::{ConnId, Origin, Usage};
 use crate::curve::Security;
 use crate::flow::Flow;
 use crate::kernel::{Ending, Kernel};
@@ -63,11 +63,11 @@ impl Io {
         }
         put(&mut conn.link);
         conn.dues.queued += 1;
-        let owed = conn.link.unsent_bytes();
-        if conn.kind == Kind::Link && owed > self.flow.settings.link_bytes.saturating_mul(2) {
-            self.flow.end(id, Closed::Overflowed);
+        if self.flow.overflows(id) {
             return true;
         }
+        let Some(conn) = self.flow.table.get(id) else { return false };
+        let owed = conn.link.unsent_bytes();
         let early = conn.dues.queued >= EARLY_MESSAGES && conn.dues.queued.is_power_of_two();
         let eager = (early || owed > EAGER_WRITE_BYTES) && !conn.dues.wants_write;
         let grown = conn.owed() > conn.counted.unsent + EAGER_WRITE_BYTES;
@@ -116,8 +116,8 @@ impl Io {
         self.flow.table.get(id).map_or(0, |conn| most.saturating_sub(conn.link.unsent_bytes()))
     }
 
-    /// The daemon that opened this link has greeted as it should. Who does not within [`super::Settings::handshake`] is
-    /// closed.
+    /// The daemon that opened this link has greeted as it should. A link that has not within
+    /// [`super::Settings::handshake`] is closed.
     pub fn confirm(&mut self, id: ConnId) {
         self.flow.confirm(id);
     }

@@ -4,7 +4,7 @@
 //! A wake-up of a sleeping core costs tens of microseconds, a transition well under one: so nothing on this path is
 //! handed to another thread, and the loop polls for a while before it sleeps, where that helps (`spin.rs`).
 //!
-//! Who is read when is decided by a value (`flow.rs`), and the operating system is behind a trait ([`crate::kernel`]).
+//! When a connection is read is decided by a value (`flow.rs`), and the operating system is behind a trait ([`crate::kernel`]).
 
 mod accept;
 mod event;
@@ -226,7 +226,7 @@ impl<H: Handler> Reactor<H> {
         }
     }
 
-    /// Lists who is ready. Says whether somebody woke us.
+    /// Lists the connections and listeners that are ready. Says whether another thread woke us.
     fn sort_ready(&mut self) -> bool {
         let mut woken = false;
         for &ready in &self.ready {
@@ -239,7 +239,7 @@ impl<H: Handler> Reactor<H> {
         woken
     }
 
-    /// Reads who has something, lets the handler answer, and writes the answers.
+    /// Reads the connections that have something, lets the handler answer, and writes the answers.
     fn serve_busy(&mut self, now: Instant) {
         self.read_busy(now);
         self.handler.handle(Event::Turn, &mut self.io);

@@ -19,7 +19,7 @@ use self::inquiry::{HEARD, LAST_ANSWER};
 use self::wait::{Asker, Wait};
 pub(super) use self::waiting::Waiting;
 use super::context::{Arrived, ReplyTo};
-use super::{Asked, Worker};
+use super::{Asked, Ending, Worker};
 use crate::mailbox::Command;
 
 /// For how long a request waits that does not say, unless `limits.wait` is less.
@@ -100,13 +100,22 @@ impl Worker {
         }
     }
 
+    /// Whether an error is one that the client is told; what answers a question after its instance may be none.
+    pub(super) fn is_told(&mut self, code: ErrorCode, reply_to: ReplyTo) -> bool {
+        let ReplyTo::Wait(token) = reply_to else { return true };
+        let (place, number) = place_of(token);
+        self.waiting.get(place, number).is_some_and(|wait| wait.is_told(code))
+    }
+
     /// The answer to a request that may wait, or to the question where its instance is.
     pub(super) fn wait_answered(&mut self, token: u64, reply: &[u8], io: &mut Io) {
         let (place, number) = place_of(token);
         let now = self.time.now;
         let Some(wait) = self.waiting.get(place, number) else { return };
         wait.inquiry.is_asked = false;
-        if let Some(reached) = self.waiting.hear(place, reply, self.shared.options.limits.parked_bytes) {
+        let reached = self.waiting.hear(place, reply, self.shared.options.limits.parked_bytes);
+        // A daemon that is about to end asks no more questions: the answer to the request itself is the last one.
+        if let Some(reached) = reached.or((self.ending != Ending::No).then_some(false)) {
             return self.end_wait(place, reached, reply, io);
         }
         let Some(wait) = self.waiting.get(place, number) else { return };
@@ -153,7 +162,8 @@ impl Worker {
         self.end_with_first(place, ErrorCode::Timeout, message, "ask again", io);
     }
 
-    /// The daemon ends: each request that waits is answered with what it did itself.
+    /// The daemon is about to end: each request that waits is answered with what it did itself. One that is not done yet is answered
+    /// when it is.
     pub(super) fn end_all_waits(&mut self, io: &mut Io) {
         for place in self.waiting.places(Wait::is_done) {
             let message = "this daemon is leaving its mesh";

@@ -97,6 +97,11 @@ impl Wait {
         self.said.replace(said).is_some_and(|before| before != said && said != 0)
     }
 
+    /// Whether the client is told of this error: by its own request, or by the last answer to a `get`.
+    pub(super) fn is_told(&self, code: ErrorCode) -> bool {
+        !self.is_done() || (self.asker.op == Op::Get && (self.is_over || is_end(code)))
+    }
+
     /// Takes in an answer. Gives whether it is the end, and whether what was waited for is there; `None`: it goes on.
     pub(super) fn hear(&mut self, reply: &[u8]) -> Option<bool> {
         self.judge(reply).or(self.is_over.then_some(false))
@@ -114,7 +119,7 @@ impl Wait {
         if !fields.is_ok() {
             // What is refused waits for nothing; later the instance is gone, or is one of another version, or cannot be asked after just now.
             let code = fields.refused().and_then(|refused| refused.code);
-            let is_over = matches!(code, Some(ErrorCode::UnknownInstance | ErrorCode::UnknownState));
+            let is_over = code.is_some_and(is_end);
             return (is_first || is_over).then_some(false);
         }
         let first = Fields::read(&self.first).unwrap_or_default();
@@ -183,6 +188,11 @@ impl Wait {
     pub(super) fn unheard(&self) -> Vec<u8> {
         self.joined(&self.first, false)
     }
+}
+
+/// Whether an instance that is refused with this code is not asked after any more.
+fn is_end(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::UnknownInstance | ErrorCode::UnknownState)
 }
 
 /// What a later answer about an instance is compared with.
