@@ -183,6 +183,7 @@ async fn leave(node: Node, limit: Duration, mut signals: Signals) {
     tokio::spawn(async move {
         signals.next().await;
         tracing::warn!("told to end again: ending at once");
+        logs::flush();
         std::process::exit(INTERRUPTED);
     });
     let node = Arc::new(node);
