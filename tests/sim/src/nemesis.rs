@@ -439,7 +439,9 @@ impl Scene<'_> {
         let setup = &mut self.world.daemons.get_mut(self.one)?.setup;
         let version = revision / 1_000_000;
         setup.machines_revision = Some(revision);
-        setup.machines.push(format!(r#"{{"id":"late","initial":"v{version}","states":{{"v{version}":{{}}}}}}"#));
+        // It has one such file, whatever was in it before: two with one id are refused.
+        setup.machines.retain(|text| !text.contains(LATE));
+        setup.machines.push(format!(r#"{{{LATE},"initial":"v{version}","states":{{"v{version}":{{}}}}}}"#));
         Some(())
     }
 
@@ -460,6 +462,9 @@ impl Scene<'_> {
         Some(())
     }
 }
+
+/// How the machine begins whose file differs.
+const LATE: &str = r#""id":"late""#;
 
 /// A place where no daemon runs.
 fn spare(world: &World) -> Option<usize> {
