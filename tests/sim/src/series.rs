@@ -253,6 +253,8 @@ fn expected() -> Vec<String> {
         "instances counted as lost",
         "keys counted as in conflict",
         "instances that became stuck",
+        "commands that found a reactor's mailbox full",
+        "messages that found the control plane's mailbox full",
     ];
     let others = others.map(str::to_owned);
     faults.chain(wakes).chain(codes).chain(decisions).chain(others).collect()
