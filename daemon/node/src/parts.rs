@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::access::ListenerAuths;
 use crate::bounds;
+use crate::control;
 pub use crate::control::{
     Birth, Control, Done, Failure, Loaded, Output, Unanswered, Wake, Work, compile_definitions, load_definitions,
 };
@@ -116,6 +117,14 @@ pub fn reactor(
 #[must_use]
 pub fn stop(shared: &Shared, reactor: usize) -> bool {
     shared.reactors.tell(reactor, Command::Stop).is_ok()
+}
+
+/// What a control plane is handed for gossip to have other keys from now on, the one to use first.
+///
+/// # Errors
+/// There are none, or more than a rotation needs.
+pub fn rotation(keys: &[[u8; 32]]) -> Result<Wake, StartError> {
+    control::keyring(keys).map(Wake::Rotate)
 }
 
 /// Whether a partition is served here.

@@ -231,6 +231,18 @@ impl Daemon {
         self.paused_until = None;
     }
 
+    /// It has other keys for gossip from now on, as when the file with them changes.
+    ///
+    /// # Errors
+    /// There are none, or too many.
+    pub fn rotate(&mut self, keys: &[[u8; 32]]) -> Result<(), StartError> {
+        self.setup.gossip_keys = keys.to_vec();
+        if let Some(process) = &mut self.process {
+            process.orders.push_back(parts::rotation(keys)?);
+        }
+        Ok(())
+    }
+
     /// SIGTERM.
     pub fn leave(&mut self) {
         if let Some(process) = self.process.as_mut().filter(|process| !process.leaving) {

@@ -54,6 +54,8 @@ pub enum Fault {
     ReactorStalls,
     /// A daemon comes back with other machine files, of a higher revision.
     FilesDiffer,
+    /// Gossip's keys are rotated, one daemon after the other, while one more joins.
+    KeysRotate,
 }
 
 impl Fault {
@@ -81,6 +83,7 @@ impl Fault {
         Self::ShardsHeld,
         Self::ReactorStalls,
         Self::FilesDiffer,
+        Self::KeysRotate,
     ];
 
     /// Its name.
@@ -109,6 +112,7 @@ impl Fault {
             Self::ShardsHeld => "shards-held",
             Self::ReactorStalls => "reactor-stalls",
             Self::FilesDiffer => "machine-files-differ",
+            Self::KeysRotate => "keys-rotate",
         }
     }
 
@@ -125,6 +129,7 @@ impl Fault {
                 | Self::ShardsHeld
                 | Self::ReactorStalls
                 | Self::FilesDiffer
+                | Self::KeysRotate
         )
     }
 
@@ -193,6 +198,7 @@ impl Scene<'_> {
             Fault::ShardsHeld => self.shards_held(),
             Fault::ReactorStalls => self.reactor_stalls(),
             Fault::FilesDiffer => self.files_differ(),
+            Fault::KeysRotate => self.keys_rotate(),
         }
     }
 
@@ -430,6 +436,21 @@ impl Scene<'_> {
         self.world.net.lock().set_faults(bad);
         let end = self.soon(1_000, 4_500);
         self.world.at(end, move |world| world.net.lock().set_faults(good));
+        Some(())
+    }
+
+    /// As docs/how-to/keys.md has people do it: all take the new key, then all use it, then none takes the old one.
+    fn keys_rotate(&mut self) -> Option<()> {
+        let old = *self.world.daemons.get(self.one)?.setup.gossip_keys.first()?;
+        let new = old.map(|byte| byte.wrapping_add(1));
+        let steps: [(u64, &[[u8; 32]]); 3] = [(0, &[old, new]), (1_500, &[new, old]), (3_000, &[new])];
+        for (at, keys) in steps {
+            for n in 0..self.world.daemons.len() {
+                let (at, keys) = (self.soon(at, at + 1_000), keys.to_vec());
+                self.world.at(at, move |world| world.rotate(n, &keys));
+            }
+        }
+        self.joins_within(0, 4_000);
         Some(())
     }
 
