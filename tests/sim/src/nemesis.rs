@@ -404,7 +404,19 @@ impl Scene<'_> {
         let modes = [Mode::Silence, Mode::Stale(vec![std::net::IpAddr::from([10, 9, 9, 9])])];
         let mode = self.dice.pick(&modes).cloned()?;
         // A daemon that joins meanwhile finds no other, and is not alone.
+        if let Some(joiner) = spare(self.world) {
+            self.is_asked_too_early(joiner);
+        }
         self.dns_is(mode)
+    }
+
+    /// A client asks a daemon that has not joined, and waits for as long as that lets it wait.
+    fn is_asked_too_early(&mut self, joiner: usize) {
+        let (at, until) = (self.soon(800, 1_000), self.world.now() + nanos(self.fault.lasts()));
+        let think = (Duration::from_millis(20), Duration::from_millis(300));
+        let (keys, window) = (vec![format!("early{joiner}")], 4);
+        let habits = Habits { keys, window, think, direct: 0.0, until, ..Habits::default() };
+        self.world.at(at, move |world| _ = world.add_client(joiner, habits));
     }
 
     /// Who joins meanwhile is alone if that lasts long enough, unless it was told who else is to be there.
