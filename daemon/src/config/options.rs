@@ -8,7 +8,7 @@ use crate::kind::{bytes, count, key, span};
 use statemesh_gateway::Settings as Gateway;
 use statemesh_gateway::tls::Files;
 use statemesh_node::limits::{Limits, Unit, Value};
-use statemesh_node::options::{Discovery, Listen, Options, Reactor, Security};
+use statemesh_node::options::{Discovery, Listen, Mailboxes, Options, Reactor, Security};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -92,6 +92,7 @@ impl Config {
             gossip_keys: self.gossip_keys()?,
             security: self.security()?,
             reactor: Reactor { threads: self.size("reactor.threads")?, spin: self.spin()? },
+            mailboxes: Mailboxes::default(),
             limits: self.limits()?,
             machines: self.items("machines").iter().map(PathBuf::from).collect(),
             machines_revision: self.optional("machines_revision"),

@@ -83,6 +83,7 @@ impl Shared {
     ) -> Self {
         let machines = Arc::new(Machines::default());
         let (partitions, control_bytes) = (options.partitions, options.limits.control_bytes);
+        let places = options.mailboxes.reactor;
         let shards = Shards::new(&machines, rules(&options), reactors, origin);
         Self {
             options,
@@ -97,7 +98,7 @@ impl Shared {
             standbys: Standbys::new(partitions),
             links: Links::new(origin.seed),
             control: ControlQueue::new(control, control_bytes),
-            reactors: Reactors::new(reactors),
+            reactors: Reactors::new(reactors, places),
             lease: Lease::new(),
             view: RwLock::default(),
         }
