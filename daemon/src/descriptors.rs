@@ -24,6 +24,13 @@ impl Descriptors {
         let missing = count(self.needed.saturating_sub(self.allowed));
         connections.saturating_sub(missing).max(connections.min(count(self.allowed / 4)))
     }
+
+    /// Of so many connections over HTTP, and those for probes beyond them, the ones that there may be: an eighth of all descriptors and a
+    /// sixteenth. A place without a descriptor keeps nobody out and lets no probe in.
+    pub(crate) fn for_http(&self, connections: usize, probes: usize) -> (usize, usize) {
+        let share = |of: u64| usize::try_from(self.allowed / of).unwrap_or(usize::MAX).max(1);
+        (connections.min(share(8)), probes.min(share(16)))
+    }
 }
 
 /// Raises the soft limit as far as that many connections need, where the hard limit lets it; and has the kernel make its
@@ -65,6 +72,12 @@ mod tests {
         assert_eq!(clients(1_024, 10_400), 624);
         assert_eq!(clients(64, 10_400), 16, "too few for anything: a share");
         assert_eq!(Descriptors { allowed: 64, needed: 400 }.for_clients(8), 8);
+    }
+
+    #[test]
+    fn over_http_there_are_no_more_places_than_descriptors() {
+        let places = |allowed| Descriptors { allowed, needed: 10_400 }.for_http(256, 16);
+        assert_eq!((places(20_000), places(1_024), places(64), places(3)), ((256, 16), (128, 16), (8, 4), (1, 1)));
     }
 
     #[test]

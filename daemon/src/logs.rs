@@ -1,10 +1,13 @@
 //! Log lines on stderr: text for a person, JSON for a program. Each names its node, and its machine if it is about one.
+//! No thread that logs waits for the reader of stderr ([`crate::log_queue`]).
 
 use crate::config::{LogFormat, Logs};
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
+use crate::log_queue::LogQueue;
 use serde_json::{Map, Value, json};
 use std::fmt::{self, Write as _};
 use std::io::IsTerminal;
+use std::sync::{Arc, OnceLock};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::Targets;
@@ -13,6 +16,9 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
+
+/// What this process has logged and not written yet, from the moment on in which it logs at all.
+static QUEUE: OnceLock<LogQueue> = OnceLock::new();
 
 /// From now on, what this process logs is written to stderr.
 pub(crate) fn start(logs: &Logs, node: &str) -> Result<(), Failure> {
@@ -23,16 +29,40 @@ pub(crate) fn start(logs: &Logs, node: &str) -> Result<(), Failure> {
         LogFormat::Json => true,
     };
     let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let lines = Lines { node: node.to_owned(), json, colour: is_terminal && !no_colour };
+    let lines = Arc::new(Lines { node: node.to_owned(), json, colour: is_terminal && !no_colour });
     let filter: Targets = logs.filter.parse().map_err(|error| Failure::usage(format!("log: {error}")))?;
+    let queue = QUEUE.get_or_init(LogQueue::default);
+    let own = Arc::clone(&lines);
+    std::thread::Builder::new()
+        .name("statemesh-log".to_owned())
+        .spawn(move || queue.write_to(std::io::stderr(), |missing| own.left_out(missing)))
+        .map_err(|error| Failure::new(Exit::Start, "log", format!("no thread for the log: {error}")))?;
+    flush_before_a_panic_is_told();
     let layer = tracing_subscriber::fmt::layer()
-        .event_format(lines)
-        .with_writer(std::io::stderr)
+        .event_format(SharedLines(lines))
+        .with_writer(move || queue)
         // It would tell stderr that stderr is closed, and panic.
         .log_internal_errors(false)
         .with_filter(filter);
     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer))
         .map_err(|error| Failure::usage(format!("log: {error}")))
+}
+
+/// To be called before the process ends, or writes to stderr itself: waits a while until its log is written. Says whether it is; if
+/// not, stderr is not read, and a write to it would block.
+pub(crate) fn flush() -> bool {
+    QUEUE.get().is_none_or(LogQueue::flush)
+}
+
+/// The message of a panic goes to stderr behind what was logged before. It is left out if stderr is not read: the thread would block
+/// there, and neither unwind nor release what it holds.
+fn flush_before_a_panic_is_told() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if flush() {
+            tell(panic);
+        }
+    }));
 }
 
 /// The time as log lines have it.
@@ -50,7 +80,10 @@ struct Lines {
     colour: bool,
 }
 
-impl<S, N> FormatEvent<S, N> for Lines
+/// The same form for all who write lines.
+struct SharedLines(Arc<Lines>);
+
+impl<S, N> FormatEvent<S, N> for SharedLines
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
@@ -60,15 +93,27 @@ where
         let mut fields = Fields::default();
         event.record(&mut fields);
         let metadata = event.metadata();
-        let line = match self.json {
-            true => self.json_line(&time, *metadata.level(), metadata.target(), fields),
-            false => self.text_line(&time, *metadata.level(), metadata.target(), fields),
-        };
-        writeln!(writer, "{line}")
+        writeln!(writer, "{}", self.0.line(&time, *metadata.level(), metadata.target(), fields))
     }
 }
 
 impl Lines {
+    fn line(&self, time: &str, level: Level, target: &str, fields: Fields) -> String {
+        match self.json {
+            true => self.json_line(time, level, target, fields),
+            false => self.text_line(time, level, target, fields),
+        }
+    }
+
+    /// The line that stands where so many are missing.
+    fn left_out(&self, missing: u64) -> String {
+        let mut fields = Fields::default();
+        fields.0.insert("message".to_owned(), json!("lines are missing here: stderr was not read fast enough"));
+        fields.0.insert("left_out".to_owned(), json!(missing));
+        let line = self.line(&now(), Level::WARN, module_path!(), fields);
+        format!("{line}\n")
+    }
+
     /// One JSON object; the fields of the event come after those that every line has, and cannot replace them.
     fn json_line(&self, time: &str, level: Level, target: &str, mut fields: Fields) -> String {
         let machine = fields.0.shift_remove("machine").unwrap_or(Value::Null);
@@ -167,8 +212,8 @@ mod tests {
 
     fn logged(json: bool, log: impl FnOnce()) -> String {
         let sink = Sink::default();
-        let lines = Lines { node: "node-1".into(), json, colour: false };
-        let layer = tracing_subscriber::fmt::layer().event_format(lines).with_writer(sink.clone());
+        let lines = Arc::new(Lines { node: "node-1".into(), json, colour: false });
+        let layer = tracing_subscriber::fmt::layer().event_format(SharedLines(lines)).with_writer(sink.clone());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
         let bytes = sink.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
@@ -184,6 +229,17 @@ mod tests {
             (&json!("order"), &json!(7), &json!("took long"))
         );
         assert_eq!(value["level"], "warn");
+    }
+
+    #[test]
+    fn the_line_that_says_how_many_are_missing_looks_like_the_others() {
+        let line = Lines { node: "node-1".into(), json: true, colour: false }.left_out(7);
+        let value: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(
+            (&value["node"], &value["level"], &value["left_out"]),
+            (&json!("node-1"), &json!("warn"), &json!(7))
+        );
+        assert!(line.ends_with('\n'), "{line}");
     }
 
     #[test]

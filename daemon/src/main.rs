@@ -19,6 +19,7 @@ mod key_files;
 mod keys;
 mod kind;
 mod kubernetes;
+mod log_queue;
 mod logs;
 mod offline;
 mod other_ports;
@@ -39,8 +40,12 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let exit = usage::read(&args).and_then(|(cli, format)| {
-        dispatch::run(cli, format).map_err(|failure| {
-            output::report(&failure, format);
+        let done = dispatch::run(cli, format);
+        let is_heard = logs::flush();
+        done.map_err(|failure| {
+            if is_heard {
+                output::report(&failure, format);
+            }
             failure.exit
         })
     });

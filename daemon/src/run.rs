@@ -1,7 +1,7 @@
 //! `statemesh daemon`: configuration, log, node, HTTP; then it waits to be told to end. Nothing else here uses the node.
 
 use crate::config::Config;
-use crate::descriptors;
+use crate::descriptors::{self, Descriptors};
 use crate::failure::{Exit, Failure, INTERRUPTED};
 use crate::logs;
 use crate::up::ports::{self, Transport};
@@ -36,17 +36,7 @@ pub(crate) fn daemon(config: &Config, with_parent: bool) -> Result<(), Failure> 
     let of_the_house = told.node.limits.links.saturating_mul(2).saturating_add(over_http);
     let descriptors = descriptors::provide(told.node.limits.connections.saturating_add(of_the_house));
     logs::start(&told.logs, &told.node.name)?;
-    if descriptors.allowed < descriptors.needed {
-        let (allowed, needed) = (descriptors.allowed, descriptors.needed);
-        let connections = descriptors.for_clients(told.node.limits.connections);
-        told.node.limits.connections = connections;
-        tracing::warn!(
-            allowed,
-            needed,
-            connections,
-            "fewer file descriptors than limits.connections and limits.links need, so fewer connections are let in: raise the limit (ulimit -n)"
-        );
-    }
+    make_do(&mut told.node.limits.connections, &mut told.http, descriptors);
     let (runtime, for_http) = (event_loop("statemesh-io")?, event_loop("statemesh-http")?);
     let (handle, http) = (runtime.handle().clone(), for_http.handle().clone());
     let ended = runtime.block_on(async move {
@@ -91,6 +81,23 @@ pub(crate) fn daemon(config: &Config, with_parent: bool) -> Result<(), Failure> 
     ended
 }
 
+/// Fewer connections are let in where there are fewer descriptors than all of them need.
+fn make_do(connections: &mut usize, http: &mut gateway::Settings, descriptors: Descriptors) {
+    let Descriptors { allowed, needed } = descriptors;
+    if allowed >= needed {
+        return;
+    }
+    *connections = descriptors.for_clients(*connections);
+    (http.connections, http.probe_connections) = descriptors.for_http(http.connections, http.probe_connections);
+    tracing::warn!(
+        allowed,
+        needed,
+        connections = *connections,
+        http_connections = http.connections,
+        "fewer file descriptors than limits.connections and limits.links need, so fewer connections are let in: raise the limit (ulimit -n)"
+    );
+}
+
 /// Files that cannot be read are told by their setting, as those of keys are, before anything has begun.
 fn must_be_there(machines: &[PathBuf]) -> Result<(), Failure> {
     let unreadable = |path: &PathBuf| {
@@ -122,7 +129,7 @@ fn acceptor(files: &gateway::tls::Files) -> Result<gateway::tls::TlsAcceptor, Fa
 }
 
 async fn bind_http(address: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|error| cannot_listen(address, "listen.http", &error))
+    gateway::listen(address).map_err(|error| cannot_listen(address, "listen.http", &error))
 }
 
 /// Says which port, who has it, and what to do.
@@ -183,6 +190,7 @@ async fn leave(node: Node, limit: Duration, mut signals: Signals) {
     tokio::spawn(async move {
         signals.next().await;
         tracing::warn!("told to end again: ending at once");
+        logs::flush();
         std::process::exit(INTERRUPTED);
     });
     let node = Arc::new(node);

@@ -11,7 +11,7 @@ use std::fs::DirEntry;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use support::{Folder, code, statemesh, stderr, stdout};
@@ -72,6 +72,14 @@ fn daemon(folder: &Folder, name: &str, flags: &[&str]) -> (Running, Value) {
 
 /// A daemon, where it listens, and the rest of its log, once it has ended.
 fn logging_daemon(folder: &Folder, name: &str, flags: &[&str]) -> (Running, Value, JoinHandle<String>) {
+    let (running, logged, lines) = unread_daemon(folder, name, flags);
+    // The rest of the log must not fill the pipe.
+    let rest = std::thread::spawn(move || std::io::read_to_string(lines).unwrap_or_default());
+    (running, logged, rest)
+}
+
+/// A daemon, where it listens, and the rest of its log, which nothing reads.
+fn unread_daemon(folder: &Folder, name: &str, flags: &[&str]) -> (Running, Value, BufReader<ChildStderr>) {
     let ports =
         ["clients", "changes", "peers", "gossip", "http"].map(|port| [format!("--listen-{port}"), "0".to_owned()]);
     let mut child = statemesh(&folder.0)
@@ -90,9 +98,7 @@ fn logging_daemon(folder: &Folder, name: &str, flags: &[&str]) -> (Running, Valu
         assert_eq!(logged["node"], name);
         assert!(!line.contains("gossip has no key"), "over loopback no other machine reaches it: {line}");
         if logged["message"] == "listening" {
-            // The rest of the log must not fill the pipe.
-            let rest = std::thread::spawn(move || std::io::read_to_string(lines).unwrap_or_default());
-            return (running, logged, rest);
+            return (running, logged, lines);
         }
     }
 }
@@ -149,6 +155,33 @@ fn a_daemon_with_nobody_to_find_is_ready_serves_and_leaves_when_told() {
 
     running.signal("TERM");
     assert_eq!(running.ended(), Some(0));
+}
+
+#[test]
+fn a_daemon_whose_log_nothing_reads_answers_all_the_same_and_ends_when_told() {
+    let folder = Folder::new("unread");
+    let (mut running, at, log) = unread_daemon(&folder, "unread", &[]);
+    let mut client =
+        Client::connect(at["clients"].as_str().unwrap().parse().unwrap(), SocketType::Dealer, PATIENCE).unwrap();
+    let mut ask = |request: Value| -> Value {
+        let reply = client.call(&serde_json::to_vec(&request).unwrap(), PATIENCE).expect("it answers");
+        serde_json::from_slice(reply.part_slice(0).unwrap()).unwrap()
+    };
+    eventually("it is ready", || (ask(json!({"op": "ping"}))["ready"] == true).then_some(()));
+    // Each instance has a timer whose step fails, which is a line of the log: together they are more than a pipe holds.
+    let fails = json!({"actions": {"type": "@xstate.assign", "context": {"n": {"@expr": "context.no"}}}});
+    let definition = json!({"id": "frail", "initial": "a", "states": {"a": {"after": {"10": fails}}}});
+    assert_eq!(ask(json!({"op": "define", "definition": definition}))["ok"], true);
+    let starts: Vec<Value> = (0..1_000)
+        .map(|n| json!({"op": "start", "machine": "frail", "key": format!("{n}-{}", "x".repeat(100))}))
+        .collect();
+    starts.chunks(100).for_each(|starts| drop(ask(json!(starts))));
+    let stuck = || get(at["http"].as_str().unwrap(), "/metrics").filter(|told| told.contains("stuck_total 1000"));
+    eventually("all are stuck", stuck);
+    assert_eq!(ask(json!({"op": "ping"}))["ok"], true);
+    running.signal("TERM");
+    assert_eq!(running.ended(), Some(0));
+    drop(log);
 }
 
 /// A configuration with the keys that `keys init --folder keys` makes.

@@ -43,6 +43,8 @@ MAX_RATIO = 2.0
 # They were seen at 1.6 to 3.9 times; a gate needs room.
 MAX_HANDSHAKES_RATIO = 6.0
 MAX_GROWTH_MB = 96
+# Failures after which kubelet acts, if nobody says otherwise.
+PROBE_ROUNDS = 3
 
 
 class Failed(Exception):
@@ -370,6 +372,7 @@ def descriptors_run_out(statemesh, folder):
         time.sleep(0.3)
         expect(ping(client), "who was connected is no longer served")
         said = probed(daemon, "http_idle", seconds=1)
+        expect(daemon.metric("statemesh_http_connections_limit") < 64 / 4, "over HTTP there are places without descriptors")
         for connection in held:
             connection.close()
         deadline = time.monotonic() + 10
@@ -379,9 +382,21 @@ def descriptors_run_out(statemesh, folder):
     return f"existing clients went on, and new ones came in again; {said}"
 
 
+class Late(Failed):
+    """An answer that came after its time: whose fault that was is not seen from one alone."""
+
+
 def probed(daemon, attack, seconds=4):
     """The longest time that a probe took during an attack. Each must be answered, as kubelet asks: by a new connection, with a
-    second for the answer."""
+    second for the answer. On a machine that does other things too somebody may have had no processor for as long: as kubelet does,
+    it is judged by three rounds in a row, a daemon that is kept from answering being late in all of them."""
+    for _ in range(PROBE_ROUNDS - 1):
+        with contextlib.suppress(Late):
+            return probed_once(daemon, attack, seconds)
+    return probed_once(daemon, attack, seconds)
+
+
+def probed_once(daemon, attack, seconds):
     guests = start([*ATTACKER, sys.executable, HERE / "attacks.py", attack, daemon.host, 7480, seconds + 2])
     time.sleep(1)
     longest, count, end = 0, 0, time.monotonic() + seconds
@@ -392,12 +407,15 @@ def probed(daemon, attack, seconds=4):
                 with urllib.request.urlopen(f"http://{daemon.host}:7480/health/{path}", timeout=1) as answer:
                     expect(answer.status == 200, f"{path} is {answer.status}")
             except OSError as error:
-                raise Failed(f"{path} failed after {count} that were answered: {error}") from error
+                guests.communicate(timeout=30)
+                kind = Late if "timed out" in str(error) else Failed
+                raise kind(f"{path} failed after {count} that were answered: {error}") from error
             longest, count = max(longest, time.monotonic() - begun), count + 1
         time.sleep(0.05)
     out, errors = guests.communicate(timeout=30)
     expect(guests.returncode == 0 and int(out) > 256, f"the guests were not there: {out} {errors}")
-    expect(longest < 1, f"a probe took {longest:.2f} s")
+    if longest >= 1:
+        raise Late(f"a probe took {longest:.2f} s")
     return f"{count} probes beside {int(out)} connections, the longest {longest * 1000:.0f} ms"
 
 

@@ -18,7 +18,7 @@ pub mod tls;
 pub use backend::Backend;
 pub use metrics::METRICS;
 pub use routes::{RESOURCES, Resource};
-pub use server::Server;
+pub use server::{Server, listen};
 pub use settings::Settings;
 
 #[cfg(test)]

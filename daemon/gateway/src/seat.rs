@@ -4,18 +4,25 @@ use crate::metrics::Metrics;
 use crate::places::{Kind, Place, Places};
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::timeout;
+
+/// After which a descriptor is looked for again: it may also be another part of the process that has given one back.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// All places of a server.
 #[derive(Debug)]
 pub(crate) struct Seats {
     places: Mutex<Places<Arc<Notify>>>,
+    /// A connection has ended, and its descriptor is free.
+    left: Notify,
     metrics: Metrics,
 }
 
 impl Seats {
     pub(crate) fn new(guests: usize, probes: usize, metrics: Metrics) -> Arc<Self> {
-        Arc::new(Self { places: Mutex::new(Places::new(guests, probes)), metrics })
+        Arc::new(Self { places: Mutex::new(Places::new(guests, probes)), left: Notify::new(), metrics })
     }
 
     /// A place for a new connection, if there is one or can be made.
@@ -31,13 +38,16 @@ impl Seats {
         Some(Seat { seats: Arc::clone(self), place, end })
     }
 
-    /// Closes the connection that has asked nothing for longest; false: there is none.
-    pub(crate) fn make_room(&self) -> bool {
+    /// Closes the connection that has asked nothing for longest, if there is one, and waits until somebody's descriptor is free. That is
+    /// no pause of so many milliseconds: a thousand who wait to be let in, and say nothing, would be a thousand of them, and a probe
+    /// behind them late.
+    pub(crate) async fn make_room(&self) {
+        // Told of whoever leaves from now on.
+        let left = self.left.notified();
         let ended = self.places.lock().make_room();
-        let is_made = ended.is_some();
         self.end(ended);
         self.count();
-        is_made
+        let _ = timeout(PAUSE, left).await;
     }
 
     fn end(&self, connection: Option<Arc<Notify>>) {
@@ -96,5 +106,7 @@ impl Drop for Seat {
     fn drop(&mut self) {
         self.seats.places.lock().leave(self.place);
         self.seats.count();
+        // Behind the connection, which has ended before its seat.
+        self.seats.left.notify_waiters();
     }
 }

@@ -22,11 +22,12 @@ use prometheus::Registry;
 use statemesh_node::{CallError, Readiness};
 use statemesh_protocol::error::ErrorCode;
 use std::convert::Infallible;
-use std::net::IpAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
@@ -37,6 +38,23 @@ const CONNECTION_LIFETIME: Duration = Duration::from_secs(300);
 const PROBE_LIFETIME: Duration = Duration::from_secs(3);
 /// For the head of a probe's request, and for its handshake.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Connections that the kernel keeps until they are accepted; it keeps no more than `net.core.somaxconn`, which is as many by default.
+/// Whoever comes when that many wait is not answered at all, and tries again a second later: too late for a probe. It is 128 where
+/// nobody says otherwise, which a single guest can have waiting.
+const BACKLOG: u32 = 4_096;
+
+/// A listener for [`Server::run`], of the event loop in which this is called.
+///
+/// # Errors
+/// The address is taken, is none of this machine's, or is not for us.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // As `TcpListener::bind` does: those who were connected before a restart do not keep the port.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// The server.
 pub struct Server<B> {
@@ -69,20 +87,20 @@ impl<B: Backend> Server<B> {
 
     /// Serves until the task is dropped.
     pub async fn run(self, listener: TcpListener) {
-        /// Until a descriptor that was given back can be had; and where none was.
-        const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
         let server = Arc::new(self);
         loop {
             let Ok((stream, from)) = listener.accept().await else {
                 // Out of descriptors: the next accept fails too, unless a connection that asks nothing is closed.
-                let pause = if server.seats.make_room() { PAUSES.0 } else { PAUSES.1 };
-                tokio::time::sleep(pause).await;
+                server.seats.make_room().await;
                 continue;
             };
             if let Some(seat) = server.seats.take() {
                 let server = Arc::clone(&server);
                 tokio::spawn(async move { server.seated(stream, from.ip(), &seat).await });
             }
+            // Who has come has a turn, and what he has sent is read, before others come in for whom he would have to make room. (This
+            // goes on when nothing else is to be done, and the sockets have been looked at.)
+            tokio::task::yield_now().await;
         }
     }
 

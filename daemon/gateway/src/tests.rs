@@ -1,5 +1,5 @@
 use crate::backend::Backend;
-use crate::server::Server;
+use crate::server::{Server, listen};
 use crate::settings::Settings;
 use crate::tls;
 use prometheus::Registry;
@@ -252,6 +252,21 @@ async fn connections_that_ask_nothing_keep_no_probe_out() {
         assert!(get(address, "/health/live").await.starts_with("HTTP/1.1 200"));
         assert!(get(address, "/health/ready").await.starts_with("HTTP/1.1 503"));
     }
+}
+
+#[tokio::test]
+async fn a_probe_in_the_midst_of_many_that_say_nothing_is_not_taken_for_the_oldest_of_them() {
+    let listener = listen(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let _before = guests(address, 100, b"").await;
+    let probe = tokio::spawn(async move { get(address, "/health/live").await });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let _behind = guests(address, 100, b"").await;
+    let backend = Fake { ready: Arc::default(), stands: false };
+    let few = Settings { connections: 4, ..patient() };
+    tokio::spawn(Server::new(backend, Registry::new(), few).unwrap().run(listener));
+    let answer = probe.await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
 #[tokio::test]

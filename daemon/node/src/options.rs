@@ -34,6 +34,8 @@ pub struct Options {
     pub security: Security,
     /// The reactor threads.
     pub reactor: Reactor,
+    /// What may wait between its threads.
+    pub mailboxes: Mailboxes,
     /// Bounds; each has a metric.
     pub limits: Limits,
     /// Machine definitions that are defined at start: files, or folders of `*.json`.
@@ -93,6 +95,7 @@ impl Options {
             gossip_keys: Vec::new(),
             security: Security::None,
             reactor: Reactor { threads: 1, spin: Duration::ZERO },
+            mailboxes: Mailboxes::default(),
             limits: Limits::default(),
             machines: Vec::new(),
             machines_revision: None,
@@ -155,4 +158,21 @@ pub struct Reactor {
     pub threads: usize,
     /// For how long a reactor polls before it sleeps; zero: it sleeps at once; [`Duration::MAX`]: it never sleeps.
     pub spin: Duration,
+}
+
+/// Places in the mailboxes between a daemon's threads. What finds none waits with its sender, in its order: so the number decides how
+/// soon a slow thread is felt by others, not whether something is lost. The binary has the usual ones; the simulator also has daemons
+/// with a few, whose mailboxes are full all the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mailboxes {
+    /// Commands that wait for one reactor.
+    pub reactor: usize,
+    /// Messages of reactors that wait for the control plane.
+    pub control: usize,
+}
+
+impl Default for Mailboxes {
+    fn default() -> Self {
+        Self { reactor: 4_096, control: 65_536 }
+    }
 }

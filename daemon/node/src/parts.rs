@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::access::ListenerAuths;
 use crate::bounds;
+use crate::control;
 pub use crate::control::{
     Birth, Control, Done, Failure, Loaded, Output, Unanswered, Wake, Work, compile_definitions, load_definitions,
 };
@@ -27,8 +28,6 @@ pub use crate::volume::Stored;
 pub use crate::worker::Worker;
 use crate::worker::{CHANGES, CLIENTS, PEERS};
 
-/// Messages that wait for the control plane.
-const CONTROL_QUEUE: usize = 65_536;
 /// Bytes of the command around a subscription; one that is much too long is refused without ending its connection.
 const SUBSCRIBE_BYTES: usize = 2 * 1024;
 
@@ -50,7 +49,7 @@ impl Parts {
     /// Its name, or its gossip keys, cannot be used.
     pub fn new(options: Options, birth: Birth, now: Instant) -> Result<Self, StartError> {
         let reactors = options.reactor.threads.max(1);
-        let (to_control, from_reactors) = mpsc::channel(CONTROL_QUEUE);
+        let (to_control, from_reactors) = mpsc::channel(options.mailboxes.control.max(1));
         let auth = ListenerAuths::new(&options, now);
         // An incarnation is the time of its birth, in milliseconds since 1970.
         let origin = Origin { unix_ms: birth.incarnation, seed: birth.seed };
@@ -115,12 +114,18 @@ pub fn reactor(
     reactor
 }
 
-/// Has every reactor end, after what is queued has been written.
-pub fn stop(shared: &Shared) {
-    for reactor in 0..shared.reactors.len() {
-        // A ring is empty once everything was handed over.
-        let _ = shared.reactors.tell(reactor, Command::Stop);
-    }
+/// Has a reactor end, after what is queued has been written. False if its ring is full: it is to be told again.
+#[must_use]
+pub fn stop(shared: &Shared, reactor: usize) -> bool {
+    shared.reactors.tell(reactor, Command::Stop).is_ok()
+}
+
+/// What a control plane is handed for gossip to have other keys from now on, the one to use first.
+///
+/// # Errors
+/// There are none, or more than a rotation needs.
+pub fn rotation(keys: &[[u8; 32]]) -> Result<Wake, StartError> {
+    control::keyring(keys).map(Wake::Rotate)
 }
 
 /// Whether a partition is served here.
@@ -195,6 +200,10 @@ pub struct Counted {
     pub conflicts: u64,
     /// Instances that became stuck.
     pub stuck: u64,
+    /// Times that a reactor's ring had no room for a command.
+    pub full_rings: u64,
+    /// Times that the control plane's queue had no room for a message.
+    pub full_queues: u64,
 }
 
 impl std::ops::AddAssign for Counted {
@@ -202,6 +211,8 @@ impl std::ops::AddAssign for Counted {
         self.lost += other.lost;
         self.conflicts += other.conflicts;
         self.stuck += other.stuck;
+        self.full_rings += other.full_rings;
+        self.full_queues += other.full_queues;
     }
 }
 
@@ -209,7 +220,13 @@ impl std::ops::AddAssign for Counted {
 #[must_use]
 pub fn counted(shared: &Shared) -> Counted {
     let sum = |of: fn(&Counters) -> &Cell| shared.counters.iter().map(|one| of(one).get()).sum();
-    Counted { lost: sum(|one| &one.lost), conflicts: sum(|one| &one.conflicts), stuck: sum(|one| &one.stuck) }
+    Counted {
+        lost: sum(|one| &one.lost),
+        conflicts: sum(|one| &one.conflicts),
+        stuck: sum(|one| &one.stuck),
+        full_rings: shared.reactors.full(),
+        full_queues: shared.control.full(),
+    }
 }
 
 /// Bytes that the daemon's gauges tell of, as they were at each reactor's last turn: requests, replies, changes and partitions that

@@ -78,49 +78,113 @@ fn counted(metrics: &prometheus::Registry, name: &str) -> f64 {
     family.get_metric().iter().map(|metric| metric.get_counter().get_value()).sum()
 }
 
-fn array(request: &Value, times: usize) -> Vec<u8> {
-    serde_json::to_vec(&vec![request; times]).unwrap()
+/// Bytes of requests.
+const ASKED_BYTES: usize = 67_000;
+
+/// An array of as many such requests as fit into so many bytes.
+fn array(request: &Value, bytes: usize) -> Vec<u8> {
+    serde_json::to_vec(&vec![request; bytes / (request.to_string().len() + 1)]).unwrap()
+}
+
+/// A daemon that is asked for much.
+struct Victim {
+    client: Connection,
+    address: SocketAddr,
+    metrics: prometheus::Registry,
+    // It runs until the test has ended.
+    _node: (Node, tokio::runtime::Runtime),
+}
+
+impl Victim {
+    fn start() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let metrics = prometheus::Registry::new();
+        let options = Options { partitions: 1_024, ..Options::for_tests("one") };
+        let node = Node::start(options, metrics.clone(), runtime.handle().clone()).unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        while !node.handle().readiness().ready {
+            assert!(Instant::now() < deadline, "it is not ready in time");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let address = node.handle().addresses().clients;
+        let client = Connection::connect(address, SocketType::Dealer, PATIENCE).unwrap();
+        Self { client, address, metrics, _node: (node, runtime) }
+    }
+
+    fn ok(&mut self, request: &Value) {
+        let reply = self.client.call(&serde_json::to_vec(request).unwrap(), PATIENCE).unwrap();
+        let reply: Value = serde_json::from_slice(reply.part_slice(0).unwrap()).unwrap();
+        assert_eq!(reply["ok"], true, "{reply:.300}");
+    }
+
+    /// An instance whose replies have a megabyte, of each kind.
+    fn grows(&mut self) {
+        let grow = json!({"type": "@xstate.assign", "context": {"text": {"@expr": "event.text"}}});
+        self.ok(&json!({"op": "define", "definition": {
+            "id": "large", "initial": "on", "context": {"text": ""}, "states": {"on": {"on": {"GROW": {"actions": grow}}}}
+        }}));
+        let text = "x".repeat(1_000_000);
+        self.ok(&json!({"op": "send", "machine": "large", "key": "k", "event": {"type": "GROW", "text": text}}));
+        // Each entry of a history says where it was and where it went: a machine that is in many states at a time has much to say.
+        let region = |n: usize| {
+            let name = |which: &str| format!("{which}{n:03}{}", "s".repeat(100));
+            let (a, b) = (name("a"), name("b"));
+            (name("r"), json!({"initial": a, "states": {a.clone(): {"on": {"GO": b}}, b.clone(): {"on": {"GO": a}}}}))
+        };
+        let regions: serde_json::Map<String, Value> = (0..150).map(region).collect();
+        self.ok(&json!({"op": "define", "definition": {"id": "wide", "type": "parallel", "states": regions}}));
+        (0..20).for_each(|_| self.ok(&json!({"op": "send", "machine": "wide", "key": "k", "event": {"type": "GO"}})));
+        for n in 0..1_000 {
+            let key = format!("{n:04}{}", "k".repeat(1_000));
+            self.ok(&json!({"op": "start", "machine": "large", "key": key}));
+        }
+    }
+
+    /// What so many bytes of such requests, in so many arrays at once, take at most, in bytes of memory and in bytes that came back.
+    fn takes(&self, request: &Value, arrays: usize) -> (u64, u64) {
+        let bytes = array(request, ASKED_BYTES / arrays);
+        let before = reset_peak();
+        let mut sink = Sink::connect(self.address);
+        (0..arrays).for_each(|_| sink.send(&bytes));
+        let read = sink.drain();
+        (peak().saturating_sub(before), read)
+    }
 }
 
 #[test]
 fn few_bytes_that_ask_for_many_get_a_bounded_number() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let metrics = prometheus::Registry::new();
-    let options = Options { partitions: 1_024, ..Options::for_tests("one") };
-    let node = Node::start(options, metrics.clone(), runtime.handle().clone()).unwrap();
-    let deadline = Instant::now() + PATIENCE;
-    while !node.handle().readiness().ready {
-        assert!(Instant::now() < deadline, "it is not ready in time");
-        std::thread::sleep(Duration::from_millis(2));
+    let mut victim = Victim::start();
+    victim.grows();
+    let key = "0500".to_owned() + &"k".repeat(1_000);
+    // What each brings, in megabytes: as much as it may, or all that there is.
+    let whole = 60..74;
+    for (request, arrays, megabytes) in [
+        (json!({"op": "get", "machine": "large", "key": "k"}), 1, whole.clone()),
+        (json!({"op": "history", "machine": "wide", "key": "k"}), 1, whole.clone()),
+        (
+            json!({"op": "explain", "machine": "large", "key": "k", "event": {"type": "GROW", "text": ""}}),
+            1,
+            whole.clone(),
+        ),
+        (json!({"op": "list", "limit": 1_000}), 1, whole.clone()),
+        (json!({"op": "instances", "machine": "large", "limit": 1_000}), 1, whole.clone()),
+        (json!({"op": "list", "counts": true}), 1, whole.clone()),
+        (json!({"op": "get", "machine": "large", "key": key}), 1, 0..10),
+        (json!({"op": "machines"}), 1, 0..10),
+        (json!({"op": "placement"}), 1, 5..74),
+        (json!({"op": "placement"}), 20, 5..74),
+    ] {
+        let begun = Instant::now();
+        let (took, read) = victim.takes(&request, arrays);
+        println!(
+            "{:.60}: {} MB of memory, {} MB read, {:?}",
+            request.to_string(),
+            took / 1_000_000,
+            read >> 20,
+            begun.elapsed()
+        );
+        assert!(megabytes.contains(&(read >> 20)), "{request:.60}: {read} bytes came");
+        assert!(took < RESIDENT_BYTES, "{request:.60}: it took {took} bytes");
     }
-    let address = node.handle().addresses().clients;
-    let mut client = Connection::connect(address, SocketType::Dealer, PATIENCE).unwrap();
-    let mut ok = |request: &Value| {
-        let reply = client.call(&serde_json::to_vec(request).unwrap(), PATIENCE).unwrap();
-        let reply: Value = serde_json::from_slice(reply.part_slice(0).unwrap()).unwrap();
-        assert_eq!(reply["ok"], true, "{reply}");
-    };
-    let grow = json!({"type": "@xstate.assign", "context": {
-        "text": {"@expr": "event.text"}
-    }});
-    ok(&json!({"op": "define", "definition": {
-        "id": "large", "initial": "on", "context": {"text": ""}, "states": {"on": {"on": {"GROW": {"actions": grow}}}}
-    }}));
-    let text = "x".repeat(1_000_000);
-    ok(&json!({"op": "send", "machine": "large", "key": "k", "event": {"type": "GROW", "text": text}}));
-    let mut sink = Sink::connect(address);
-    let before = reset_peak();
-    sink.send(&array(&json!({"op": "get", "machine": "large", "key": "k"}), 1_500));
-    let read = sink.drain();
-    assert!((60 << 20..72 << 20).contains(&read), "{read}");
-    let took = peak() - before;
-    assert!(took < RESIDENT_BYTES, "an array of gets took {took} bytes");
-    assert!(counted(&metrics, "statemesh_refused_array_bytes_total") > 1_400.0);
-    // Twenty of them at once, that ask for the whole mesh.
-    let before = reset_peak();
-    let mut sink = Sink::connect(address);
-    (0..20).for_each(|_| sink.send(&array(&json!({"op": "placement"}), 180)));
-    sink.drain();
-    let took = peak() - before;
-    assert!(took < RESIDENT_BYTES, "arrays of placements took {took} bytes");
+    assert!(counted(&victim.metrics, "statemesh_refused_array_bytes_total") > 1_400.0);
 }

@@ -8,7 +8,7 @@ use crate::kind::{bytes, count, key, span};
 use statemesh_gateway::Settings as Gateway;
 use statemesh_gateway::tls::Files;
 use statemesh_node::limits::{Limits, Unit, Value};
-use statemesh_node::options::{Discovery, Listen, Options, Reactor, Security, Storage};
+use statemesh_node::options::{Discovery, Listen, Mailboxes, Options, Reactor, Security, Storage};
 use statemesh_protocol::place::Tier;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -93,6 +93,7 @@ impl Config {
             gossip_keys: self.gossip_keys()?,
             security: self.security()?,
             reactor: Reactor { threads: self.size("reactor.threads")?, spin: self.spin()? },
+            mailboxes: Mailboxes::default(),
             limits: self.limits()?,
             storage: self.storage()?,
             machines: self.items("machines").iter().map(PathBuf::from).collect(),

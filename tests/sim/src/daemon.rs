@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use statemesh_mesh::discovery::{Question, Records};
-use statemesh_node::options::{Discovery, Limits, Listen, Options, Reactor as Threads, Security, Storage};
+use statemesh_node::options::{Discovery, Limits, Listen, Mailboxes, Options, Reactor as Threads, Security, Storage};
 use statemesh_node::parts::{
     self, Birth, Clock, Control, Done, Output, Parts, Shared, ToControl, Unanswered, Wake, Worker,
 };
@@ -36,8 +36,12 @@ pub struct Setup {
     pub partitions: u16,
     /// Reactors of each daemon.
     pub reactors: usize,
+    /// What may wait between its threads.
+    pub mailboxes: Mailboxes,
     /// Bounds.
     pub limits: Limits,
+    /// Keys of gossip, the one to use first.
+    pub gossip_keys: Vec<[u8; 32]>,
     /// DNS name that finds the others, if that is how.
     pub service: Option<String>,
     /// Gossip addresses that are always tried.
@@ -81,6 +85,8 @@ pub struct Process {
     pub answers: VecDeque<(u64, Result<Records, Unanswered>)>,
     done: VecDeque<(u64, Done)>,
     orders: VecDeque<Wake>,
+    /// It has left: the reactors from this one on are to be told to end.
+    stopping: Option<usize>,
     /// It is leaving.
     pub leaving: bool,
     /// What became of what it had, once it has left.
@@ -98,6 +104,9 @@ impl std::fmt::Debug for Process {
         f.debug_struct("Process").field("pollers", &self.pollers).finish_non_exhaustive()
     }
 }
+
+/// Until a reactor whose ring was full is told again.
+const RING_PAUSE: Duration = Duration::from_millis(1);
 
 /// What a turn of a control plane brought, beside what it did to its daemon.
 #[derive(Debug, Default)]
@@ -137,7 +146,8 @@ impl Daemon {
 
     fn options(&self, ip: IpAddr) -> Options {
         let at = |port| SocketAddr::new(ip, port);
-        let Setup { partitions, reactors, limits, service, seeds, alone_after, birth, .. } = self.setup.clone();
+        let Setup { partitions, reactors, mailboxes, limits, gossip_keys, service, seeds, alone_after, birth, .. } =
+            self.setup.clone();
         Options {
             mesh: "sim".to_owned(),
             name: self.name.clone(),
@@ -151,9 +161,10 @@ impl Daemon {
             },
             advertise: Some(ip),
             discovery: Discovery { service, dns_server: None, seeds, alone_after, birth },
-            gossip_keys: vec![[7; 32]],
+            gossip_keys,
             security: Security::None,
             reactor: Threads { threads: reactors, spin: Duration::ZERO },
+            mailboxes,
             limits,
             machines: Vec::new(),
             machines_revision: self.setup.machines_revision,
@@ -185,6 +196,7 @@ impl Daemon {
             answers: VecDeque::new(),
             done: VecDeque::new(),
             orders: VecDeque::new(),
+            stopping: None,
             leaving: false,
             left: None,
             failed: None,
@@ -220,6 +232,18 @@ impl Daemon {
         net.lock().kill(self.host);
         self.process = None;
         self.paused_until = None;
+    }
+
+    /// It has other keys for gossip from now on, as when the file with them changes.
+    ///
+    /// # Errors
+    /// There are none, or too many.
+    pub fn rotate(&mut self, keys: &[[u8; 32]]) -> Result<(), StartError> {
+        self.setup.gossip_keys = keys.to_vec();
+        if let Some(process) = &mut self.process {
+            process.orders.push_back(parts::rotation(keys)?);
+        }
+        Ok(())
     }
 
     /// SIGTERM.
@@ -338,14 +362,28 @@ impl Process {
                     }
                     Output::Left(report) => {
                         self.left = Some(report);
-                        parts::stop(&self.shared);
+                        self.stopping = Some(0);
                     }
                     Output::Failed(failure) => self.failed = Some(failure.to_string()),
                 }
             }
         }
         turned.due = self.control.next_deadline();
+        if self.stops_reactors() {
+            turned.due = Some(now + RING_PAUSE);
+        }
         turned
+    }
+
+    /// Has those end that are to and do not know it. Says whether there are more: a ring was full.
+    fn stops_reactors(&mut self) -> bool {
+        while let Some(reactor) = self.stopping.filter(|reactor| *reactor < self.reactors.len()) {
+            if !parts::stop(&self.shared, reactor) {
+                return true;
+            }
+            self.stopping = Some(reactor + 1);
+        }
+        false
     }
 }
 

@@ -265,6 +265,7 @@ fn others() -> Vec<String> {
         r#"{"id":%,"op":"nothing"}"#,
         r#"{"id":%,"op":7}"#,
         r#"{"id":%,"op":"define","definition":{"id":"bad","initial":"x","states":{}}}"#,
+        r#"{"id":%,"op":"define","definition":{"id":"kept","initial":"a","states":{"a":{}}},"options":{"durability":"disk"}}"#,
         r#"{"id":%,"op":"send","machine":"log","key":"d","event":{"type":"ADD","n":%},"dedup":"same"}"#,
         r#"{"id":%,"op":"send","machine":"log"}"#,
         r#"{"id":%,"op":"send","machine":"none","key":"k","event":{"type":"X"}}"#,

@@ -54,6 +54,8 @@ pub enum Fault {
     ReactorStalls,
     /// A daemon comes back with other machine files, of a higher revision.
     FilesDiffer,
+    /// Gossip's keys are rotated, one daemon after the other, while one more joins.
+    KeysRotate,
 }
 
 impl Fault {
@@ -81,6 +83,7 @@ impl Fault {
         Self::ShardsHeld,
         Self::ReactorStalls,
         Self::FilesDiffer,
+        Self::KeysRotate,
     ];
 
     /// Its name.
@@ -109,6 +112,7 @@ impl Fault {
             Self::ShardsHeld => "shards-held",
             Self::ReactorStalls => "reactor-stalls",
             Self::FilesDiffer => "machine-files-differ",
+            Self::KeysRotate => "keys-rotate",
         }
     }
 
@@ -125,6 +129,7 @@ impl Fault {
                 | Self::ShardsHeld
                 | Self::ReactorStalls
                 | Self::FilesDiffer
+                | Self::KeysRotate
         )
     }
 
@@ -193,6 +198,7 @@ impl Scene<'_> {
             Fault::ShardsHeld => self.shards_held(),
             Fault::ReactorStalls => self.reactor_stalls(),
             Fault::FilesDiffer => self.files_differ(),
+            Fault::KeysRotate => self.keys_rotate(),
         }
     }
 
@@ -398,7 +404,19 @@ impl Scene<'_> {
         let modes = [Mode::Silence, Mode::Stale(vec![std::net::IpAddr::from([10, 9, 9, 9])])];
         let mode = self.dice.pick(&modes).cloned()?;
         // A daemon that joins meanwhile finds no other, and is not alone.
+        if let Some(joiner) = spare(self.world) {
+            self.is_asked_too_early(joiner);
+        }
         self.dns_is(mode)
+    }
+
+    /// A client asks a daemon that has not joined, and waits for as long as that lets it wait.
+    fn is_asked_too_early(&mut self, joiner: usize) {
+        let (at, until) = (self.soon(800, 1_000), self.world.now() + nanos(self.fault.lasts()));
+        let think = (Duration::from_millis(20), Duration::from_millis(300));
+        let (keys, window) = (vec![format!("early{joiner}")], 4);
+        let habits = Habits { keys, window, think, direct: 0.0, until, ..Habits::default() };
+        self.world.at(at, move |world| _ = world.add_client(joiner, habits));
     }
 
     /// Who joins meanwhile is alone if that lasts long enough, unless it was told who else is to be there.
@@ -433,13 +451,30 @@ impl Scene<'_> {
         Some(())
     }
 
+    /// As docs/how-to/keys.md has people do it: all take the new key, then all use it, then none takes the old one.
+    fn keys_rotate(&mut self) -> Option<()> {
+        let old = *self.world.daemons.get(self.one)?.setup.gossip_keys.first()?;
+        let new = old.map(|byte| byte.wrapping_add(1));
+        let steps: [(u64, &[[u8; 32]]); 3] = [(0, &[old, new]), (1_500, &[new, old]), (3_000, &[new])];
+        for (at, keys) in steps {
+            for n in 0..self.world.daemons.len() {
+                let (at, keys) = (self.soon(at, at + 1_000), keys.to_vec());
+                self.world.at(at, move |world| world.rotate(n, &keys));
+            }
+        }
+        self.joins_within(0, 4_000);
+        Some(())
+    }
+
     fn files_differ(&mut self) -> Option<()> {
         self.leave_and_come_back()?;
         let revision = self.world.now();
         let setup = &mut self.world.daemons.get_mut(self.one)?.setup;
         let version = revision / 1_000_000;
         setup.machines_revision = Some(revision);
-        setup.machines.push(format!(r#"{{"id":"late","initial":"v{version}","states":{{"v{version}":{{}}}}}}"#));
+        // It has one such file, whatever was in it before: two with one id are refused.
+        setup.machines.retain(|text| !text.contains(LATE));
+        setup.machines.push(format!(r#"{{{LATE},"initial":"v{version}","states":{{"v{version}":{{}}}}}}"#));
         Some(())
     }
 
@@ -460,6 +495,9 @@ impl Scene<'_> {
         Some(())
     }
 }
+
+/// How the machine begins whose file differs.
+const LATE: &str = r#""id":"late""#;
 
 /// A place where no daemon runs.
 fn spare(world: &World) -> Option<usize> {

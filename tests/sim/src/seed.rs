@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use statemesh_node::options::Limits;
+use statemesh_node::options::{Limits, Mailboxes};
 
 use crate::daemon::Setup;
 use crate::dice::{Dice, nanos};
@@ -119,11 +119,19 @@ impl Recipe {
         } else if dice.chance(0.5) {
             limits.subscriber_bytes = 4_096;
         }
+        let mailboxes = if dice.chance(0.3) {
+            // So that they are full.
+            Mailboxes { reactor: [4, 16, 64][dice.index(3)], control: [1, 8][dice.index(2)] }
+        } else {
+            Mailboxes::default()
+        };
         let birth = if dice.chance(0.5) { (0..3).map(|n| format!("node-{n}")).collect() } else { Vec::new() };
         let setup = Setup {
             partitions,
             reactors: 2,
+            mailboxes,
             limits,
+            gossip_keys: vec![[1; 32]],
             service,
             seeds: Vec::new(),
             alone_after: Some(Duration::from_secs(5)),
@@ -189,6 +197,11 @@ impl Outcome {
         let (instances, keys) = (world.coverage.ended().lost, world.coverage.ended().conflicts);
         coverage.insert("instances counted as lost".to_owned(), instances);
         coverage.insert("keys counted as in conflict".to_owned(), keys);
+        coverage.insert("commands that found a reactor's mailbox full".to_owned(), world.coverage.ended().full_rings);
+        coverage.insert(
+            "messages that found the control plane's mailbox full".to_owned(),
+            world.coverage.ended().full_queues,
+        );
         let mut violations = world.judge.verdict(terms);
         if terms.lossless && (instances, keys) != (0, 0) {
             violations

@@ -1,7 +1,7 @@
 //! What reactors tell the control plane: a bounded queue, and a bound in bytes of what other daemons say.
 
-use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 
 use tokio::sync::mpsc;
 
@@ -14,12 +14,14 @@ pub(crate) struct ControlQueue {
     /// Of what members have said and the control plane has not taken in.
     bytes: AtomicUsize,
     bytes_max: usize,
+    /// Times that there was no room for a message.
+    full: AtomicU64,
 }
 
 impl ControlQueue {
     /// An empty one. What members say may have so many bytes in it (`limits.control_bytes`).
     pub(super) fn new(messages: mpsc::Sender<ToControl>, bytes_max: usize) -> Self {
-        Self { messages, bytes: AtomicUsize::new(0), bytes_max }
+        Self { messages, bytes: AtomicUsize::new(0), bytes_max, full: AtomicU64::new(0) }
     }
 
     /// Tells the control plane something.
@@ -28,8 +30,17 @@ impl ControlQueue {
     /// Its queue is full: the message comes back.
     pub(crate) fn tell(&self, message: ToControl) -> Result<(), ToControl> {
         self.messages.try_send(message).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(message) | mpsc::error::TrySendError::Closed(message) => message,
+            mpsc::error::TrySendError::Full(message) => {
+                self.full.fetch_add(1, Relaxed);
+                message
+            }
+            mpsc::error::TrySendError::Closed(message) => message,
         })
+    }
+
+    /// Times that there was no room for a message.
+    pub(crate) fn full(&self) -> u64 {
+        self.full.load(Relaxed)
     }
 
     /// Whether what a member says may wait for the control plane. It counts from now on, and until [`ControlQueue::took`].

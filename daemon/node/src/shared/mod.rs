@@ -89,6 +89,7 @@ impl Shared {
     ) -> Self {
         let machines = Arc::new(Machines::default());
         let (partitions, control_bytes) = (options.partitions, options.limits.control_bytes);
+        let places = options.mailboxes.reactor;
         let log = options.storage.data.as_ref().map(|_| Arc::new(Log::new(partitions)));
         // What is on a volume outlives the process, so its times must mean the same in the next one.
         let (shows, origin) = match &log {
@@ -112,7 +113,7 @@ impl Shared {
             standbys: Standbys::new(partitions),
             links: Links::new(origin.seed),
             control: ControlQueue::new(control, control_bytes),
-            reactors: Reactors::new(reactors),
+            reactors: Reactors::new(reactors, places),
             lease: Lease::new(),
             volume: OnceLock::new(),
             view: RwLock::default(),

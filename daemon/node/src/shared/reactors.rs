@@ -1,7 +1,7 @@
 //! The reactors, as other threads see them: a ring of commands for each, and what wakes it.
 
-use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, OnceLock};
 
 use crossbeam::queue::ArrayQueue;
@@ -9,15 +9,14 @@ use statemesh_transport::kernel::Wake;
 
 use crate::mailbox::Command;
 
-/// Commands that wait for one reactor.
-const RING: usize = 4_096;
-
 /// All reactors of a daemon.
 #[derive(Debug)]
 pub(crate) struct Reactors {
     mailboxes: Vec<Mailbox>,
     /// How many pass on no more requests of clients.
     closed: AtomicUsize,
+    /// Times that a ring had no room for a command.
+    full: AtomicU64,
 }
 
 /// One reactor, as the others see it.
@@ -30,11 +29,15 @@ struct Mailbox {
 }
 
 impl Reactors {
-    /// So many, to which nothing was told.
-    pub(super) fn new(reactors: usize) -> Self {
-        let mailbox =
-            |_| Mailbox { commands: ArrayQueue::new(RING), answer_bytes: AtomicUsize::new(0), waker: OnceLock::new() };
-        Self { mailboxes: (0..reactors).map(mailbox).collect(), closed: AtomicUsize::new(0) }
+    /// So many, to which nothing was told. For each so many commands may wait.
+    pub(super) fn new(reactors: usize, places: usize) -> Self {
+        let mailbox = |_| Mailbox {
+            commands: ArrayQueue::new(places.max(1)),
+            answer_bytes: AtomicUsize::new(0),
+            waker: OnceLock::new(),
+        };
+        let mailboxes = (0..reactors).map(mailbox).collect();
+        Self { mailboxes, closed: AtomicUsize::new(0), full: AtomicU64::new(0) }
     }
 
     /// How many there are.
@@ -69,6 +72,7 @@ impl Reactors {
             return Ok(());
         };
         let result = mailbox.commands.push(command);
+        self.full.fetch_add(u64::from(result.is_err()), Relaxed);
         self.wake(reactor);
         result
     }
@@ -83,6 +87,11 @@ impl Reactors {
     #[must_use]
     pub(crate) fn has_commands(&self, reactor: usize) -> bool {
         self.mailboxes.get(reactor).is_some_and(|mailbox| !mailbox.commands.is_empty())
+    }
+
+    /// Times that a ring had no room for a command.
+    pub(crate) fn full(&self) -> u64 {
+        self.full.load(Relaxed)
     }
 
     /// Bytes of answers that other reactors have made for this one, and that it has not taken.

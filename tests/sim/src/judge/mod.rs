@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use case::Case;
 use serde_json::Value;
 use statemesh_load::{Place, Said};
+use statemesh_protocol::error::ErrorCode;
 use statemesh_protocol::reply_reader::Fields;
 use statemesh_protocol::run::RunId;
 
@@ -171,6 +172,9 @@ impl Judge {
         let (end, is_event) = (attempt.end.clone(), attempt.event.is_some());
         if said.is_none() {
             self.wrong(format!("a reply that a client cannot read: {reply}"));
+        }
+        if matches!(&end, End::Refused { code, .. } if code == ErrorCode::Internal.as_str()) {
+            self.wrong(format!("a daemon says that it is at fault: {reply}"));
         }
         if is_event && matches!(&end, End::Refused { code, .. } if code == "unknown_machine") {
             // Events with a number are for a machine that the mesh has, and are not sent again.

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use statemesh_node::options::Limits;
+use statemesh_node::options::{Limits, Mailboxes};
 
-use super::{SEC, Scenario, mesh, mesh_of, must, setup};
+use super::{SEC, Scenario, busy_clients, mesh, mesh_of, must, setup};
 use crate::client::Habits;
 use crate::daemon::Setup;
 use crate::net::Faults;
@@ -37,6 +37,13 @@ pub(super) const ALL: &[Scenario] = &[
         fault: 8,
         play: places_taken,
         seeds: 2,
+        lossless: true,
+    },
+    Scenario {
+        name: "threads_with_room_for_one_message_to_each_other_lose_none",
+        fault: 0,
+        play: tiny_mailboxes,
+        seeds: 8,
         lossless: true,
     },
 ];
@@ -133,5 +140,29 @@ fn places_taken(seed: u64) -> World {
     world.run(10 * SEC);
     let left = world.coverage.left_behind();
     must(&mut world, left == 0, || format!("{left} instances were left behind"));
+    world
+}
+
+/// Mailboxes with a single place, which are full all the time, while daemons join, leave and come back, and reactors stand still.
+fn tiny_mailboxes(seed: u64) -> World {
+    let setup = Setup { mailboxes: Mailboxes { reactor: 1, control: 1 }, ..setup() };
+    let mut world = mesh_of(seed, 3, &setup, Faults::default());
+    busy_clients(&mut world, &[0, 1, 2], 3, 8);
+    world.run(SEC);
+    world.start(3);
+    for n in 0..4 {
+        world.stall(n, n % 2, Duration::from_millis(100 * seed));
+    }
+    let took = world.run_until(20 * SEC, |world| world.is_settled());
+    must(&mut world, took.is_some(), || "a daemon that joins is not settled after 20 s".to_owned());
+    world.leave(0);
+    world.run(Duration::from_millis(10 * seed));
+    world.leave(1);
+    let gone = world.run_until(20 * SEC, |world| world.daemons.iter().take(2).all(|daemon| !daemon.runs()));
+    must(&mut world, gone.is_some(), || "who was told to leave has not left after 20 s".to_owned());
+    (0..2).for_each(|n| world.start(n));
+    world.finish();
+    let full = world.coverage.ended();
+    must(&mut world, full.full_rings > 0 && full.full_queues > 0, || format!("nothing was full: {full:?}"));
     world
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{SEC, Scenario, add, alive_for, busy_clients, empty, mesh, mesh_of, must, nobody_dies, setup};
+use super::{KEY, SEC, Scenario, add, alive_for, busy_clients, empty, mesh, mesh_of, must, nobody_dies, setup};
 use crate::client::Habits;
 use crate::daemon::Setup;
 use crate::dice::nanos;
@@ -35,6 +35,13 @@ pub(super) const ALL: &[Scenario] = &[
             world.finish();
             world
         },
+        seeds: 2,
+        lossless: true,
+    },
+    Scenario {
+        name: "while_gossip_keys_are_rotated_nobody_is_taken_for_dead_and_others_join",
+        fault: 0,
+        play: keys_rotate,
         seeds: 2,
         lossless: true,
     },
@@ -120,6 +127,27 @@ pub(super) const ALL: &[Scenario] = &[
         lossless: false,
     },
 ];
+
+/// Step by step, one daemon long after the other, and one joins in the midst of each step.
+fn keys_rotate(seed: u64) -> World {
+    let mut world = mesh(seed, 3);
+    busy_clients(&mut world, &[0, 1, 2], 1, 2);
+    let new = [8; 32];
+    for (step, keys) in [&[KEY, new][..], &[new, KEY], &[new]].into_iter().enumerate() {
+        // Who has not begun yet finds what the first one was given.
+        for n in [0, 3, 4, 1, 2] {
+            world.rotate(n, keys);
+            if n == 4 && step < 2 {
+                world.start(3 + step);
+                let settled = world.run_until(20 * SEC, |world| world.is_settled());
+                must(&mut world, settled.is_some(), || format!("who joins in step {step} is not settled after 20 s"));
+            }
+            nobody_dies(&mut world, 3 * SEC);
+        }
+    }
+    world.finish();
+    world
+}
 
 /// 20 ms each way; a twentieth of the datagrams is lost, and of what connections carry so much is sent again.
 fn bad() -> Faults {

@@ -11,7 +11,7 @@ mod moving;
 
 use std::time::Duration;
 
-use statemesh_node::options::Limits;
+use statemesh_node::options::{Limits, Mailboxes};
 use statemesh_node::parts;
 
 use crate::client::Habits;
@@ -69,6 +69,9 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
     ALL.iter().flat_map(|of| of.iter())
 }
 
+/// Gossip's key.
+const KEY: [u8; 32] = [7; 32];
+
 const SEC: Duration = Duration::from_secs(1);
 
 /// What a daemon of a scenario is told.
@@ -76,7 +79,9 @@ fn setup() -> Setup {
     Setup {
         partitions: 16,
         reactors: 2,
+        mailboxes: Mailboxes::default(),
         limits: Limits::default(),
+        gossip_keys: vec![KEY],
         service: Some("mesh.default.svc.cluster.local.".to_owned()),
         seeds: Vec::new(),
         alone_after: Some(5 * SEC),

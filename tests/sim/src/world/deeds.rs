@@ -32,6 +32,20 @@ impl World {
         self.update_dns();
     }
 
+    /// A daemon has other keys for gossip from now on, the one to use first.
+    pub fn rotate(&mut self, n: usize, keys: &[[u8; 32]]) {
+        self.say("has other keys", n);
+        let now = self.now();
+        let Some(daemon) = self.daemons.get_mut(n) else { return };
+        let (rotated, grown) = memory::of_daemon(|| daemon.rotate(keys));
+        daemon.process.iter_mut().for_each(|process| process.memory += grown);
+        let control = daemon.process.as_ref().and_then(|process| process.pollers.last().copied());
+        control.into_iter().for_each(|poller| self.schedule.wants(poller, now));
+        if let Err(error) = rotated {
+            self.judge.wrong(format!("node-{n} cannot use its keys: {error}"));
+        }
+    }
+
     /// `kill -9`.
     pub fn kill(&mut self, n: usize) {
         self.say("killed", n);
