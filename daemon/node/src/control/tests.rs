@@ -17,12 +17,12 @@ use statemesh_protocol::peer::ownership::OwnershipMessage;
 use statemesh_shard::{Clock, Run};
 use statemesh_transport::ConnId;
 
-use super::define::body_of;
 use super::{Birth, Control, Loaded, Output, Unanswered, Wake, Work};
 use crate::mailbox::{Command, ToControl};
 use crate::options::{Discovery, Limits, Listen, Options};
 use crate::parts::Parts;
 use crate::shared::Shared;
+use crate::volume::body_of;
 
 const ME: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const OTHER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
