@@ -89,8 +89,8 @@ impl Counters {
             (&mut counts.conflicts, &self.conflicts),
             (&mut counts.lost, &self.lost),
             (&mut counts.removed, &self.removed),
-            (&mut counts.forgotten, &self.forgotten),
-            (&mut counts.forgotten_marks, &self.forgotten_marks),
+            (&mut counts.forgotten.tokens, &self.forgotten),
+            (&mut counts.forgotten.marks, &self.forgotten_marks),
         ] {
             if *count > 0 {
                 cell.add(std::mem::take(count));

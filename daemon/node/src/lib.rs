@@ -8,6 +8,7 @@ mod control;
 pub mod counters;
 mod directory;
 mod gauges;
+mod journaling;
 pub mod limits;
 mod local_ops;
 mod mailbox;

@@ -24,6 +24,7 @@ use crate::beats::{self, DEAD, Loop, STALE};
 use crate::control::{self, Birth, Order};
 use crate::directory::Directory;
 use crate::gauges;
+use crate::journaling;
 use crate::mailbox::Command;
 use crate::metrics::NodeCollector;
 use crate::options::{Listen, Options};
@@ -213,7 +214,7 @@ impl Node {
         registry.register(Box::new(collector))?;
         let failing = Arc::new(failed_tx);
         // Before anything is served.
-        let begin = |unread: Unread| volume::begin(unread.volume, &shared, Arc::clone(&failing));
+        let begin = |unread: Unread| journaling::begin(unread.volume, &shared, Arc::clone(&failing));
         let journal = unread.map(begin).transpose()?;
         let threads = start_reactors(&shared, sockets.tcp, &failing)?;
         runtime.spawn(control::run(control, sockets.gossip, from_reactors, order_queue, failing));
@@ -408,7 +409,11 @@ fn birth(options: &Options, unread: Option<&Unread>) -> Result<Birth, StartError
         &mut stored,
         options,
         unread.map(|unread| &unread.volume),
-    )?;
+    )
+    .map_err(|refused| StartError::Definition {
+        path: format!("machine \"{}\"", refused.machine),
+        reason: refused.reason,
+    })?;
     Ok(Birth {
         advertise: advertised(options),
         incarnation: u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX),

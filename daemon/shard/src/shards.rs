@@ -557,12 +557,19 @@ pub struct Counts {
     pub lost: u64,
     /// Instances that were removed.
     pub removed: u64,
-    /// Removed instances whose tokens were forgotten before their time.
-    pub forgotten: u64,
-    /// Keys of which it was not said what was lost, since there were too many.
-    pub forgotten_marks: u64,
+    /// What was forgotten for want of room.
+    pub forgotten: Forgotten,
     /// The code of the last request that was refused.
     pub error_code: Option<ErrorCode>,
+}
+
+/// What runs forgot for want of room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Forgotten {
+    /// Removed instances whose tokens were forgotten before their time.
+    pub tokens: u64,
+    /// Keys of which it was not said what was lost.
+    pub marks: u64,
 }
 
 impl Counts {
@@ -576,10 +583,10 @@ impl Counts {
     #[must_use]
     pub fn has_rare(&self) -> bool {
         let Self { created, machine_errors, stuck, timers_fired, effects, changes, .. } = self;
-        let Self { refused_instances, refused_outputs, conflicts, lost, removed, forgotten, forgotten_marks, .. } =
-            self;
+        let Self { refused_instances, refused_outputs, conflicts, lost, removed, forgotten, .. } = self;
         let steps = created | machine_errors | stuck | timers_fired | effects | changes;
-        steps | refused_instances | refused_outputs | conflicts | lost | removed | forgotten | forgotten_marks > 0
+        let Forgotten { tokens, marks } = forgotten;
+        steps | refused_instances | refused_outputs | conflicts | lost | removed | tokens | marks > 0
     }
 }
 

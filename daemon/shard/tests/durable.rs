@@ -1,7 +1,7 @@
 //! Durable instances over crashes: records that are durable survive, of the others any prefix may. What was acknowledged is there, the same
 //! request with its token gets the same answer, timers are due when they were, and no reply or change leaves before its record.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::disallowed_methods, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods, missing_docs)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

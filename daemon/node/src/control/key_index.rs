@@ -102,7 +102,7 @@ impl Control {
         let standbys: Vec<MemberName> = standbys.cloned().collect();
         let members: Vec<u32> = standbys.iter().map(|name| self.members.number(name)).collect();
         // Reactors tell new keys there before all others are read.
-        self.shared.standbys.set(partition, &members);
+        self.shared.mesh.standbys.set(partition, &members);
         self.keys.index.set_standbys(partition, standbys.iter());
     }
 

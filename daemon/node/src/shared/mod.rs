@@ -55,8 +55,8 @@ pub struct Shared {
     pub(crate) beats: Beats,
     /// What each reactor counts.
     pub counters: Vec<Arc<Counters>>,
-    /// The members that are to know which keys exist here.
-    pub(crate) standbys: Standbys,
+    /// What is known of the mesh.
+    pub(crate) mesh: Known,
     /// Links between daemons.
     pub(crate) links: Links,
     /// What reactors tell the control plane.
@@ -67,6 +67,12 @@ pub struct Shared {
     pub(crate) lease: Lease,
     /// Where durable instances are kept, once it is read back.
     pub(crate) volume: OnceLock<Volume>,
+}
+
+/// What the control plane tells the reactors of the mesh.
+pub(crate) struct Known {
+    /// The members that are to know which keys exist here.
+    pub(crate) standbys: Standbys,
     view: RwLock<Arc<Directory>>,
 }
 
@@ -110,13 +116,12 @@ impl Shared {
             machines,
             beats: Beats::new(reactors),
             counters: (0..reactors).map(|_| Arc::default()).collect(),
-            standbys: Standbys::new(partitions),
+            mesh: Known { standbys: Standbys::new(partitions), view: RwLock::default() },
             links: Links::new(origin.seed),
             control: ControlQueue::new(control, control_bytes),
             reactors: Reactors::new(reactors, places),
             lease: Lease::new(),
             volume: OnceLock::new(),
-            view: RwLock::default(),
         }
     }
 
@@ -136,12 +141,12 @@ impl Shared {
     /// The mesh as it was last published.
     #[must_use]
     pub(crate) fn view(&self) -> Arc<Directory> {
-        Arc::clone(&self.view.read())
+        Arc::clone(&self.mesh.view.read())
     }
 
     /// Publishes the mesh.
     pub(crate) fn publish_view(&self, view: Directory) {
-        *self.view.write() = Arc::new(view);
+        *self.mesh.view.write() = Arc::new(view);
     }
 }
 

@@ -6,8 +6,16 @@ use statemesh_engine::Machine;
 use statemesh_protocol::place::Tier;
 
 use super::{Stored, Volume, is_alone, tier_of};
-use crate::node::StartError;
 use crate::options::Options;
+
+/// A machine that is given as a file cannot be as durable as it says.
+#[derive(Debug)]
+pub(crate) struct FileRefused {
+    /// Its id.
+    pub(crate) machine: String,
+    /// Why not.
+    pub(crate) reason: String,
+}
 
 /// Keeps those of the files whose instances are on the disk, and adds them to what is `stored`. Without a revision a file only adds a machine
 /// that is not there.
@@ -19,7 +27,7 @@ pub(crate) fn keep_files<'f>(
     stored: &mut Vec<Stored>,
     options: &Options,
     volume: Option<&Volume>,
-) -> Result<(), StartError> {
+) -> Result<(), FileRefused> {
     for machine in files {
         let is_known = stored.iter().any(|of| of.machine.id() == machine.id());
         let known = is_known.then_some(Tier::Disk);
@@ -48,6 +56,6 @@ pub(crate) fn keep_files<'f>(
     Ok(())
 }
 
-fn refused(machine: &Arc<Machine>, reason: String) -> StartError {
-    StartError::Definition { path: format!("machine \"{}\"", machine.id()), reason }
+fn refused(machine: &Arc<Machine>, reason: String) -> FileRefused {
+    FileRefused { machine: machine.id().to_owned(), reason }
 }

@@ -3,37 +3,29 @@
 #![expect(clippy::disallowed_methods, reason = "a shell has a clock, and gives a volume its random name")]
 
 mod definitions;
-mod feeder;
 mod files;
 mod recovering;
 
 use std::fs::File;
 use std::io;
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::sync::OnceLock;
 
 use rand::RngExt;
 use statemesh_journal::checkpoint::CheckpointError;
 use statemesh_journal::definitions::{DefinitionsError, StoredDefinition};
 use statemesh_journal::disk::Disk;
-use statemesh_journal::journal::{Config, Journal};
+use statemesh_journal::journal::Config;
+use statemesh_journal::recover::Recovered;
 use statemesh_journal::segments::OpenError;
-use statemesh_journal::thread::{Handle, JournalThread};
+use statemesh_journal::thread::Handle;
 use statemesh_journal::volume::{self, Opened, VolumeError, Who};
 use statemesh_journal::{definitions as stored, disk};
-use statemesh_shard::{Clock, Run, Shards};
-use tokio::sync::watch;
+use statemesh_shard::{Run, Shards};
 
 pub use self::definitions::Stored;
 pub(crate) use self::definitions::{Kept, body_of, conflict, tier_of};
 pub(crate) use self::files::keep_files;
 use crate::options::Options;
-use crate::shared::Shared;
-
-/// How long a start waits for the journal's first segments, which are filled with zeros. Then events are refused until they are there.
-const SEGMENTS_PATIENCE: Duration = Duration::from_secs(10);
-/// How often it looks.
-const LOOK: Duration = Duration::from_millis(2);
 
 /// Why a daemon cannot use its volume. What was there is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -140,52 +132,25 @@ pub(crate) fn open(options: &Options) -> Result<Option<Unread>, VolumeRefused> {
     Ok(Some(Unread { volume, definitions }))
 }
 
-/// Reads a volume back into the shards, whose definitions must be there, and begins to write its journal. `failing` hears of a disk that
-/// fails.
-///
-/// # Errors
-/// It cannot be read at all. What is damaged is marked in the shards, and not served.
-pub(crate) fn begin(
-    volume: Volume,
-    shared: &Arc<Shared>,
-    failing: Arc<watch::Sender<Option<String>>>,
-) -> Result<JournalThread, VolumeRefused> {
-    let config = Config { segment_bytes: shared.options.storage.segment_bytes, ..Config::default() };
-    let began = Instant::now();
-    let mut run = Run::new(Clock::new(Instant::now));
-    let recovered = recovering::recover(&volume.disk, volume.number, &config, &shared.shards, &mut run)?;
-    shared.clock.not_before(recovered.mesh_time);
-    shared.beats.begin(shared.clock.millis(Instant::now()));
-    tracing::info!(
-        instances = shared.shards.instances(),
-        took_s = began.elapsed().as_secs_f64(),
-        "the volume is read back"
-    );
-    let log = shared.shards.log();
-    if let Some(log) = log {
-        log.set_full(recovered.start.ahead.len() + 1 < config.ahead);
-    }
-    let written = recovered.start.closed.len() as u64 * config.segment_bytes;
-    let feeder =
-        feeder::Feeder::new(Arc::clone(shared), failing, written + recovered.start.at.map_or(0, |at| at.offset));
-    let is_long = written >= shared.options.storage.journal_bytes;
-    let journal = Journal::new(config, recovered.start);
-    let clock = { move |shared: &Shared| shared.clock.millis(Instant::now()) };
-    let theirs = Arc::clone(shared);
-    let thread = JournalThread::start(volume.disk.clone(), config, journal, feeder, move || clock(&theirs))?;
-    // It is set once, here.
-    let _ = volume.journal.set(thread.handle());
-    let _ = shared.volume.set(volume);
-    while !is_long && log.is_some_and(|log| log.is_full() && !log.has_failed()) && began.elapsed() < SEGMENTS_PATIENCE {
-        std::thread::sleep(LOOK);
-    }
-    Ok(thread)
-}
-
 impl Volume {
     /// Keeps the definition of a durable machine, with those that it names. It is on the device when this returns.
     pub(crate) fn keep(&self, machine: &statemesh_engine::Machine) -> io::Result<()> {
         self.kept.keep(&self.disk, machine)
+    }
+
+    /// Reads it back into the shards.
+    pub(crate) fn recover(&self, config: &Config, shards: &Shards, run: &mut Run) -> Result<Recovered, VolumeRefused> {
+        recovering::recover(&self.disk, self.number, config, shards, run)
+    }
+
+    /// Its files.
+    pub(crate) fn disk(&self) -> Disk {
+        self.disk.clone()
+    }
+
+    /// Its journal has begun, which happens once.
+    pub(crate) fn set_journal(&self, journal: Handle) {
+        let _ = self.journal.set(journal);
     }
 
     /// There are records for the journal.

@@ -195,6 +195,7 @@ impl Worker {
         lost.is_empty()
             || self
                 .shared
+                .mesh
                 .standbys
                 .of(*partition)
                 .all(|to| self.links.to.room(to, io).is_none_or(|room| room >= enough))

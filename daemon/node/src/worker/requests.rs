@@ -347,12 +347,12 @@ impl Worker {
     fn note_keys(&mut self, io: &mut Io) {
         let shared = Arc::clone(&self.shared);
         for note in std::mem::take(&mut self.runner.run.keys) {
-            for member in shared.standbys.of(note.key.partition) {
+            for member in shared.mesh.standbys.of(note.key.partition) {
                 self.note_key(member, |body| note.encode(body), io);
             }
         }
         for (partition, key) in std::mem::take(&mut self.runner.run.lost) {
-            for member in shared.standbys.of(partition) {
+            for member in shared.mesh.standbys.of(partition) {
                 self.note_key(member, |body| key.encode(partition, body), io);
             }
         }

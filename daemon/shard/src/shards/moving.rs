@@ -96,7 +96,7 @@ impl State {
             }
         }
         self.drop_needless_marks(partition, run);
-        run.counts.forgotten_marks += self.marks.take_forgotten();
+        run.counts.forgotten.marks += self.marks.take_forgotten();
     }
 
     /// Of the life that is here what came behind its last transition is gone; another life is gone as a whole.
@@ -417,7 +417,7 @@ impl State {
                 self.drop_needless_mark(partition, hash, run);
             }
         }
-        run.counts.forgotten_marks += self.marks.take_forgotten();
+        run.counts.forgotten.marks += self.marks.take_forgotten();
         installed.refused = self.unread.iter().any(|of| of.partition == partition);
         self.leave(partition, run);
         self.update_due(run);

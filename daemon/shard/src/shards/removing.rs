@@ -84,7 +84,8 @@ impl State {
         let machine = Arc::clone(&version.name);
         if let Some(tokens) = tokens {
             let until = run.now.saturating_add(self.daemon.rules.dedup_for_ms);
-            run.counts.forgotten += self.removed.put(partition, hash, Left { until, run: life, version, tokens });
+            run.counts.forgotten.tokens +=
+                self.removed.put(partition, hash, Left { until, run: life, version, tokens });
         }
         let key = Fresh { partition, machine, key, run: life };
         if let Some(first) = self.restating.push(run.now + RESTATE_MS, key.clone()) {
@@ -150,7 +151,7 @@ impl State {
             self.say_unheard(partition, removed, &tokens);
         }
         let left = Left { until, run: removed.run, version, tokens: Box::new(tokens) };
-        run.counts.forgotten += self.removed.put(partition, removed.hash, left);
+        run.counts.forgotten.tokens += self.removed.put(partition, removed.hash, left);
         self.timers.changed();
         true
     }

@@ -38,7 +38,7 @@ fn what_a_daemon_sends_again_by_itself_begins_no_new_life_where_a_removed_ones_t
         daemon.send(key, "GO", TOKEN);
         daemon.op("delete", key, "");
     }
-    assert_eq!(daemon.run.counts.forgotten, 1, "that of k, for want of room");
+    assert_eq!(daemon.run.counts.forgotten.tokens, 1, "that of k, for want of room");
     let again = r#"{"op":"send","machine":"m","key":"k","event":{"type":"GO"},"dedup":"t"}"#;
     assert_eq!(code(&daemon.ask_again(again)), "outcome_unknown");
     daemon.fire(300_000, 100);

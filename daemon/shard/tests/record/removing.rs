@@ -100,7 +100,7 @@ fn tokens_are_forgotten_after_their_time_and_the_oldest_before_it_where_there_ar
         daemon.send(&format!("many{n}"), "GO", TOKEN);
         daemon.op("delete", &format!("many{n}"), "");
     }
-    assert_eq!((daemon.shards.removed(), daemon.run.counts.forgotten), (4, 2));
+    assert_eq!((daemon.shards.removed(), daemon.run.counts.forgotten.tokens), (4, 2));
     let again = daemon.send("many5", "GO", TOKEN);
     assert_eq!((again["seq"].as_u64(), code(&daemon.op("get", "many5", ""))), (Some(1), "unknown_instance"));
     daemon.send("many0", "GO", TOKEN);
