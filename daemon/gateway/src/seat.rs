@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// After which a descriptor is looked for again: it may also be another part of the process that has given one back.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -28,7 +28,7 @@ impl Seats {
     /// A place for a new connection, if there is one or can be made.
     pub(crate) fn take(self: &Arc<Self>) -> Option<Seat> {
         let end = Arc::new(Notify::new());
-        let entered = self.places.lock().enter(Arc::clone(&end));
+        let entered = self.places.lock().enter(Arc::clone(&end), now());
         let Some((place, ended)) = entered else {
             self.metrics.refused.inc();
             return None;
@@ -38,10 +38,18 @@ impl Seats {
         Some(Seat { seats: Arc::clone(self), place, end })
     }
 
+    /// Waits until there may be a place for one more.
+    pub(crate) async fn has_place(&self) {
+        let open_at = self.places.lock().open_at();
+        until(open_at).await;
+    }
+
     /// Closes the connection that has asked nothing for longest, if there is one, and waits until somebody's descriptor is free. That is
     /// no pause of so many milliseconds: a thousand who wait to be let in, and say nothing, would be a thousand of them, and a probe
     /// behind them late.
     pub(crate) async fn make_room(&self) {
+        let spared_until = self.places.lock().spared_until();
+        until(spared_until).await;
         // Told of whoever leaves from now on.
         let left = self.left.notified();
         let ended = self.places.lock().make_room();
@@ -63,6 +71,16 @@ impl Seats {
         for (gauge, kind) in gauges {
             gauge.set(i64::try_from(places.taken(kind)).unwrap_or(i64::MAX));
         }
+    }
+}
+
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
+}
+
+async fn until(at: Option<std::time::Instant>) {
+    if let Some(at) = at.filter(|at| *at > now()) {
+        sleep_until(at.into()).await;
     }
 }
 
@@ -98,7 +116,7 @@ pub(crate) struct Asking<'a>(&'a Seat);
 
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
-        self.0.seats.places.lock().is_answered(self.0.place);
+        self.0.seats.places.lock().is_answered(self.0.place, now());
     }
 }
 

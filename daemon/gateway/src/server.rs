@@ -89,6 +89,7 @@ impl<B: Backend> Server<B> {
     pub async fn run(self, listener: TcpListener) {
         let server = Arc::new(self);
         loop {
+            server.seats.has_place().await;
             let Ok((stream, from)) = listener.accept().await else {
                 // Out of descriptors: the next accept fails too, unless a connection that asks nothing is closed.
                 server.seats.make_room().await;
