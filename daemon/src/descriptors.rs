@@ -26,7 +26,7 @@ impl Descriptors {
     }
 
     /// Of so many connections over HTTP, and those for probes beyond them, the ones that there may be: an eighth of all descriptors and a
-    /// sixteenth. A place without a descriptor keeps nobody out and lets no probe in.
+    /// sixteenth. A place without a descriptor keeps no guest out and lets no probe in.
     pub(crate) fn for_http(&self, connections: usize, probes: usize) -> (usize, usize) {
         let share = |of: u64| usize::try_from(self.allowed / of).unwrap_or(usize::MAX).max(1);
         (connections.min(share(8)), probes.min(share(16)))

@@ -2,14 +2,14 @@
 //! room for the next. Where none can, as all of them wait for the node, there are `http.probe_connections` more, for probes only:
 //! whether the daemon works must be seen above all when it is asked too much.
 //!
-//! Nobody makes room who has only just come: between being connected and asking there is a moment. Where places are few and many
+//! A connection that has only just come makes no room: between being connected and asking there is a moment. Where places are few and many
 //! come, the next one waits for that long, and not in a place.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// For how long one that asks nothing keeps its place in any case. Longer than a client takes from being connected to sending a head;
-/// and short, since with eight places for a thousand who say nothing the last one waits a hundred and twenty times as long.
+/// and short, since with eight places for a thousand that say nothing the last one waits a hundred and twenty times as long.
 const GRACE: Duration = Duration::from_millis(2);
 
 /// Which of the two kinds of place.
@@ -50,13 +50,13 @@ impl<C> Places<C> {
         }
     }
 
-    /// When there is a place for a new connection, as far as that is known: at once, or once somebody has had his moment.
+    /// When there is a place for a new connection, as far as that is known: at once, or once the oldest one has had its moment.
     pub(crate) fn open_at(&self) -> Option<Instant> {
         let pool = if self.guests.is_full() && self.guests.waiting.is_empty() { &self.probes } else { &self.guests };
         if pool.is_full() { pool.spared_until() } else { None }
     }
 
-    /// When the one that would make room has had his moment.
+    /// When the one that would make room has had its moment.
     pub(crate) fn spared_until(&self) -> Option<Instant> {
         self.guests.spared_until()
     }
@@ -199,7 +199,7 @@ mod tests {
     fn who_has_just_come_is_not_chased_away_by_the_next() {
         let (mut places, guests, now) = full(2, 1);
         assert_eq!(places.open_at(), Some(now + GRACE));
-        // Who asks keeps his place: it is the other one's that will be free.
+        // The one that asks keeps its place: the other one's will be free.
         let later = now + GRACE / 2;
         places.asks(guests[0]);
         places.is_answered(guests[0], later);

@@ -44,13 +44,13 @@ impl Seats {
         until(open_at).await;
     }
 
-    /// Closes the connection that has asked nothing for longest, if there is one, and waits until somebody's descriptor is free. That is
-    /// no pause of so many milliseconds: a thousand who wait to be let in, and say nothing, would be a thousand of them, and a probe
+    /// Closes the connection that has asked nothing for longest, if there is one, and waits until a descriptor is free. That is
+    /// no pause of so many milliseconds: a thousand that wait to be let in, and say nothing, would be a thousand of them, and a probe
     /// behind them late.
     pub(crate) async fn make_room(&self) {
         let spared_until = self.places.lock().spared_until();
         until(spared_until).await;
-        // Told of whoever leaves from now on.
+        // Told of each connection that ends from now on.
         let left = self.left.notified();
         let ended = self.places.lock().make_room();
         self.end(ended);

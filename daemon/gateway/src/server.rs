@@ -40,8 +40,8 @@ const PROBE_LIFETIME: Duration = Duration::from_secs(3);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Connections that the kernel keeps until they are accepted; it keeps no more than `net.core.somaxconn`, which is as many by default.
-/// Whoever comes when that many wait is not answered at all, and tries again a second later: too late for a probe. It is 128 where
-/// nobody says otherwise, which a single guest can have waiting.
+/// A connection that comes when that many wait is not answered at all, and tries again a second later: too late for a probe. It is 128 by
+/// default, which a single guest can have waiting.
 const BACKLOG: u32 = 4_096;
 
 /// A listener for [`Server::run`], of the event loop in which this is called.
@@ -99,7 +99,7 @@ impl<B: Backend> Server<B> {
                 let server = Arc::clone(&server);
                 tokio::spawn(async move { server.seated(stream, from.ip(), &seat).await });
             }
-            // Who has come has a turn, and what he has sent is read, before others come in for whom he would have to make room. (This
+            // The new connection has a turn, and what it has sent is read, before others come in for which it would have to make room. (This
             // goes on when nothing else is to be done, and the sockets have been looked at.)
             tokio::task::yield_now().await;
         }

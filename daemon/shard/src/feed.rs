@@ -36,8 +36,8 @@ impl Feed {
         self.watched.store(watched, Relaxed);
     }
 
-    /// Takes out the changes that are there, in order, each with what must be committed before it is published, and says whether there are more by now: others go on adding them, and the
-    /// reactor has other things to do. Only the reactor that owns the feed does so.
+    /// Takes out the changes that are there, in order, each with what must be committed before it is published, and says whether there are
+    /// more by now: others go on adding them, and the reactor has other things to do. Only the reactor that owns the feed does so.
     pub fn drain(&self, mut take: impl FnMut(Option<Mark>, Arc<Change>)) -> bool {
         if !self.woken.load(SeqCst) {
             return false;
@@ -107,7 +107,8 @@ impl Feeds {
         self.feeds.iter().any(Feed::is_watched)
     }
 
-    /// Gives a change to each reactor where somebody watches, with what must be committed before it is published; `wake` takes those that had nothing to do.
+    /// Gives a change to each reactor that has watchers, with what must be committed before it is published; `wake` takes those that had
+    /// nothing to do.
     pub(crate) fn publish(&self, mark: Option<Mark>, change: &Arc<Change>, wake: &mut Vec<usize>) {
         for (reactor, feed) in self.feeds.iter().enumerate().filter(|(_, feed)| feed.is_watched()) {
             if feed.push(mark, Arc::clone(change), self.bytes_max) {

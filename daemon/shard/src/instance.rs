@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use statemesh_engine::{Instance, Status};
 use statemesh_expr::Str;
+use statemesh_protocol::hash;
 use statemesh_protocol::reply::{Encoding, MapWriter};
 use statemesh_protocol::run::RunId;
 
 use crate::dedup::Tokens;
 use crate::history::History;
 use crate::machines::Version;
+use crate::removed::Place;
 use crate::timer_wheel::TimerHandle;
 
 /// One instance. There may be millions: what most of them have is in place, the rest is boxed.
@@ -36,6 +38,12 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// Its partition, of so many, and the hash of its machine and key.
+    pub(crate) fn place(&self, partitions: u16) -> Place {
+        let hash = hash::key_hash(&self.version.name, &self.key);
+        (hash::partition_of_hash(hash, partitions), hash)
+    }
+
     /// Writes what every reply about an instance says.
     #[inline]
     pub(crate) fn write_head(&self, map: &mut MapWriter<'_>) {

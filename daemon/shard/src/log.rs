@@ -1,6 +1,6 @@
 //! What durable instances did, on its way to the daemon's journal, and how much of it is durable.
 //!
-//! Whoever has claimed a shard appends a record for each step before it lets the shard go, so the queue has the records of a place in
+//! The thread that has claimed a shard appends a record for each step before it lets the shard go, so the queue has the records of a place in
 //! the order of their indexes, whichever reactor made them. The journal's thread takes them out and says what has become durable;
 //! neither waits for the other.
 
@@ -135,7 +135,7 @@ impl Log {
     pub(crate) fn refuses(&self) -> Option<ErrorCode> {
         if self.has_failed() {
             Some(ErrorCode::StorageFailed)
-        } else if self.is_full.load(Relaxed) || self.pending_bytes() >= PENDING_BYTES {
+        } else if self.is_full() || self.pending_bytes() >= PENDING_BYTES {
             Some(ErrorCode::StorageFull)
         } else {
             None

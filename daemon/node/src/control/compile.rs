@@ -13,7 +13,7 @@ use statemesh_protocol::request::{Refusal, Request};
 
 use statemesh_shard::write_value;
 
-use crate::volume::conflict;
+use crate::volume::{conflict, first_error};
 
 /// A whole reply, and the error that it tells.
 pub(super) type Reply = (Vec<u8>, Option<ErrorCode>);
@@ -125,11 +125,6 @@ pub(super) fn compile_received(
         return Err(WhyNot::for_good("it compiles to another machine here: do all daemons run the same release?"));
     }
     Ok(machine)
-}
-
-/// The first of what is wrong, for a person.
-fn first_error(diagnostics: &[Diagnostic]) -> String {
-    diagnostics.iter().find(|diagnostic| diagnostic.is_error()).map(ToString::to_string).unwrap_or_default()
 }
 
 /// The tier that a request asks for beside its document.

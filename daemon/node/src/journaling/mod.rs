@@ -49,9 +49,9 @@ pub(crate) fn begin(
         feeder::Feeder::new(Arc::clone(shared), failing, written + recovered.start.at.map_or(0, |at| at.offset));
     let is_long = written >= shared.options.storage.journal_bytes;
     let journal = Journal::new(config, recovered.start);
-    let clock = { move |shared: &Shared| shared.clock.millis(Instant::now()) };
     let theirs = Arc::clone(shared);
-    let thread = JournalThread::start(volume.disk(), config, journal, feeder, move || clock(&theirs))?;
+    let clock = move || theirs.clock.millis(Instant::now());
+    let thread = JournalThread::start(volume.disk(), config, journal, feeder, clock)?;
     volume.set_journal(thread.handle());
     let _ = shared.volume.set(volume);
     while !is_long && log.is_some_and(|log| log.is_full() && !log.has_failed()) && began.elapsed() < SEGMENTS_PATIENCE {

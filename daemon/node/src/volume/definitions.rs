@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use statemesh_engine::{Durability, Machine};
+use statemesh_engine::{Diagnostic, Durability, Machine};
 use statemesh_journal::definitions::{self, StoredDefinition};
 use statemesh_journal::storage::Storage;
 use statemesh_protocol::peer::body::Body;
@@ -20,6 +20,11 @@ type Hash = [u8; 32];
 pub(crate) fn body_of(machine: &Machine) -> Vec<u8> {
     let children = machine.children().map(|(name, child)| (name, *child.hash())).collect();
     Body::new(children, machine.source()).encode()
+}
+
+/// The first of what is wrong with a definition, for a person.
+pub(crate) fn first_error(diagnostics: &[Diagnostic]) -> String {
+    diagnostics.iter().find(|diagnostic| diagnostic.is_error()).map(ToString::to_string).unwrap_or_default()
 }
 
 /// A definition of the volume, compiled.
@@ -69,10 +74,8 @@ fn compile(
 ) -> Result<Arc<Machine>, String> {
     let body = Body::decode(&definition.body).map_err(|error| error.to_string())?;
     let resolve = |name: &str| compiled.get(body.child(name)?).cloned();
-    let machine = Machine::compile(body.source, &limits.of_engine(), &resolve).map_err(|diagnostics| {
-        let first = diagnostics.iter().find(|diagnostic| diagnostic.is_error());
-        first.map(ToString::to_string).unwrap_or_default()
-    })?;
+    let compiled = Machine::compile(body.source, &limits.of_engine(), &resolve);
+    let machine = compiled.map_err(|diagnostics| first_error(&diagnostics))?;
     if *machine.machine.hash() == definition.hash {
         Ok(machine.machine)
     } else {

@@ -1,6 +1,6 @@
-//! A daemon's volume: opened at its start, read back before anything is served, and fed by a journal's thread from then on. A shell: what
-//! is decided is decided in `statemesh_journal` and `statemesh_shard`.
-#![expect(clippy::disallowed_methods, reason = "a shell has a clock, and gives a volume its random name")]
+//! A daemon's volume: opened at its start, and read back before anything is served; `journaling` writes to it from then on. A shell: what is
+//! decided is decided in `statemesh_journal` and `statemesh_shard`.
+#![expect(clippy::disallowed_methods, reason = "a shell gives a volume its random name")]
 
 mod definitions;
 mod files;
@@ -22,8 +22,9 @@ use statemesh_journal::volume::{self, Opened, VolumeError, Who};
 use statemesh_journal::{definitions as stored, disk};
 use statemesh_shard::{Run, Shards};
 
+use self::definitions::Kept;
 pub use self::definitions::Stored;
-pub(crate) use self::definitions::{Kept, body_of, conflict, tier_of};
+pub(crate) use self::definitions::{body_of, conflict, first_error, tier_of};
 pub(crate) use self::files::keep_files;
 use crate::options::Options;
 

@@ -6,14 +6,12 @@
 use std::collections::VecDeque;
 
 use statemesh_engine::{Millis, Status};
-use statemesh_protocol::hash;
 use statemesh_protocol::record::Kind;
 use statemesh_protocol::run::RunId;
 
 use super::keys::low;
 use super::{Run, Shards, State};
 use crate::instance::Entry;
-use crate::removed::Place;
 
 /// Ended instances of one shard that are looked at, or removed, in one go.
 const PER_GO: usize = 64;
@@ -55,12 +53,6 @@ fn is_over(entry: &Entry) -> bool {
     entry.instance.status() != Status::Active && !entry.instance.is_stuck()
 }
 
-/// The partition of an instance, and the hash of its key.
-fn place(entry: &Entry, partitions: u16) -> Place {
-    let hash = hash::key_hash(&entry.version.name, &entry.key);
-    (hash::partition_of_hash(hash, partitions), hash)
-}
-
 impl State {
     /// Whether an instance has ended, and is not stuck.
     pub(super) fn is_over(&self, number: u32) -> bool {
@@ -96,7 +88,7 @@ impl State {
     pub(super) fn expire(&mut self, number: u32, run: &mut Run) {
         let Self { entries, timers, marks, daemon, .. } = self;
         let Some(entry) = entries.get_mut(number) else { return };
-        let (partition, hash) = place(entry, daemon.rules.partitions);
+        let (partition, hash) = entry.place(daemon.rules.partitions);
         if marks.has((partition, hash)) {
             // With its owner the loss that no reply has told would be gone too: standbys know of instances, and not of that.
             entry.armed = Some(timers.insert(Millis(run.now + UNSAID_MS), number));
@@ -124,7 +116,7 @@ impl State {
         let Self { entries, marks, ended, daemon, .. } = self;
         let stays = |one: &Ended| {
             let entry = entries.get(one.number);
-            entry.is_some_and(|entry| entry.tokens.is_some() || marks.has(place(entry, daemon.rules.partitions)))
+            entry.is_some_and(|entry| entry.tokens.is_some() || marks.has(entry.place(daemon.rules.partitions)))
         };
         // Those that stay give others that ended after them their turn.
         for _ in 0..PER_GO {

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use statemesh_protocol::hash;
-
 use super::{Run, State};
 
 /// A request that waits, as its reactor calls it.
@@ -67,8 +65,7 @@ impl State {
     /// An instance has changed: who waits for that asks again.
     pub(super) fn wake_for(&mut self, number: u32, run: &mut Run) {
         let Some(entry) = self.entries.get(number) else { return };
-        let hash = hash::key_hash(&entry.version.name, &entry.key);
-        let partition = hash::partition_of_hash(hash, self.daemon.rules.partitions);
+        let (partition, hash) = entry.place(self.partition_count());
         self.wake_key(partition, hash, run);
     }
 

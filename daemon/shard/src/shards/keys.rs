@@ -172,8 +172,7 @@ impl State {
 
     fn note(&self, number: u32) -> Option<KeyNote> {
         let entry = self.entries.get(number)?;
-        let hash = hash::key_hash(&entry.version.name, &entry.key);
-        let partition = hash::partition_of_hash(hash, self.partition_count());
+        let (partition, _) = entry.place(self.partition_count());
         Some(KeyNote { key: fresh(partition, entry), is_there: true, tenure: self.tenure(partition) })
     }
 }

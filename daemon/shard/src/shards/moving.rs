@@ -37,8 +37,6 @@ pub struct Received {
     pub instances: u64,
     /// Records that could not be read: unknown definition, or bytes that are none of ours.
     pub rejected: u64,
-    /// Keys that were here as well; one of the two states won.
-    pub conflicts: u64,
     /// With this part or an earlier one came what cannot be read, and the partition is not served here: it must not be confirmed.
     pub refused: bool,
 }
@@ -439,10 +437,7 @@ impl State {
         run: &mut Run,
     ) {
         match self.receive_one(partition, image, merge, run) {
-            Some(conflict) => {
-                installed.instances += 1;
-                installed.conflicts += u64::from(conflict);
-            }
+            Some(()) => installed.instances += 1,
             None => {
                 installed.rejected += 1;
                 let (machine, key) = (image.machine.into(), image.key.into());
@@ -451,8 +446,8 @@ impl State {
         }
     }
 
-    /// Says whether the key was here as well, with another state; `None` if the image can't be read.
-    fn receive_one(&mut self, partition: u16, image: &Image<'_>, merge: Option<Winner>, run: &mut Run) -> Option<bool> {
+    /// `None` if the image cannot be read.
+    fn receive_one(&mut self, partition: u16, image: &Image<'_>, merge: Option<Winner>, run: &mut Run) -> Option<()> {
         let hash = hash::key_hash(image.machine, image.key);
         if hash::partition_of_hash(hash, self.partition_count()) != partition {
             return None;
@@ -461,7 +456,7 @@ impl State {
         let trail = Trail::decode(image.trail).ok()?;
         let part = self.part_mut(partition)?;
         if merge.is_some() && part.merging.is_merged(hash, came.run, image.trail) {
-            return Some(false);
+            return Some(());
         }
         if merge.is_some() {
             self.drop_void_mark(partition, hash, run);
@@ -503,10 +498,10 @@ impl State {
             self.marks.add_conflict(partition, hash, lost, Tenure::default());
             self.publish_conflict(number, run);
         }
-        Some(met.lost.is_some())
+        Some(())
     }
 
-    /// Takes an instance whose key has none here. Gives whether something was lost by that.
+    /// Takes an instance whose key has none here.
     fn receive_alone(
         &mut self,
         (partition, hash): (u16, u64),
@@ -514,12 +509,12 @@ impl State {
         trail: Trail,
         is_merge: bool,
         run: &mut Run,
-    ) -> Option<bool> {
+    ) -> Option<()> {
         let life = came.run;
         let part = self.part(partition)?;
         if is_merge && trail.known(|tenure| part.tenures.has(tenure)) == Some(trail.end()) {
             // All of it was here, and has ended.
-            return Some(false);
+            return Some(());
         }
         if is_merge && let (Some(left), Some(tokens)) = (self.removed.get(partition, hash), &came.tokens) {
             let unheard = tokens.unheard(&left.tokens);
@@ -534,7 +529,7 @@ impl State {
             // A client that watched a later life here would skip what this one does.
             self.publish_state(number, run);
         }
-        Some(false)
+        Some(())
     }
 
     fn read(&self, image: &Image<'_>, run: &mut Run) -> Option<Entry> {

@@ -4,7 +4,6 @@
 
 use statemesh_engine::{Millis, Status};
 use statemesh_protocol::error::ErrorCode;
-use statemesh_protocol::hash;
 use statemesh_protocol::place::{Mark, Place, StoredPlace, StoredTier, Tier};
 use statemesh_protocol::record::{self, Head, HeadFlags, Kind, Numbered, Part, PartWriter, RecordHead};
 use statemesh_protocol::run::RunId;
@@ -119,10 +118,9 @@ impl State {
     /// Records what happened to an instance by itself.
     pub(super) fn record_own(&mut self, number: u32, kind: Kind, before: Standing, run: &mut Run) {
         let Some(entry) = self.entries.get(number) else { return };
-        let hash = hash::key_hash(&entry.version.name, &entry.key);
-        let partition = hash::partition_of_hash(hash, self.daemon.rules.partitions);
+        let place = entry.place(self.partition_count());
         let news = News { kind, before, asked: None, changed: true, handled: true };
-        self.record((partition, hash), number, &news, run);
+        self.record(place, number, &news, run);
     }
 
     fn record(&mut self, (partition, key_hash): (u16, u64), number: u32, news: &News, run: &mut Run) {

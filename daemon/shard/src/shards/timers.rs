@@ -4,7 +4,6 @@
 //! sets and cancels timers all the time touches the wheel but once for each time that passes.
 
 use statemesh_engine::Millis;
-use statemesh_protocol::hash;
 use statemesh_protocol::record::Kind;
 
 use super::{Run, State};
@@ -107,9 +106,8 @@ impl State {
     }
 
     pub(super) fn is_served(&self, number: u32) -> bool {
-        let Some(entry) = self.entries.get(number) else { return false };
-        let hash = hash::key_hash(&entry.version.name, &entry.key);
-        self.holds(hash::partition_of_hash(hash, self.daemon.rules.partitions))
+        let entry = self.entries.get(number);
+        entry.is_some_and(|entry| self.holds(entry.place(self.partition_count()).0))
     }
 
     /// Lets what a timer caused leave, by the gate of its instance's partition.
@@ -118,8 +116,7 @@ impl State {
             return;
         }
         let Some(entry) = self.entries.get(number) else { return };
-        let hash = hash::key_hash(&entry.version.name, &entry.key);
-        self.leave(hash::partition_of_hash(hash, self.daemon.rules.partitions), run);
+        self.leave(entry.place(self.partition_count()).0, run);
     }
 
     /// Tells the reactors when the next timer is due.
