@@ -6,7 +6,8 @@
 //! - **Comparing lists** with a random member every few seconds finds what gossip missed; equal digests end it at once.
 //! - **Healing**: dead members are tried again, so the sides of a partitioned network find each other without help.
 //! - **Leaving** is said in the identity: a leaving member still forwards, but nothing is placed on it.
-//! - **Pauses**: a process that was stopped holds the time it missed against no member ([`Config::pause`]).
+//! - **Pauses**: a process that was stopped holds the time it missed against no member ([`Config::pause`]), and one that is woken late
+//!   gives suspects more time (`patience.rs`).
 //!
 //! A member is its name and incarnation. When a name comes back with a newer incarnation, the older process is reported down
 //! and the newer one up, in this order. A new revision of the same process is only [`Output::Updated`].
@@ -17,6 +18,7 @@ mod directory;
 mod joining;
 mod lists;
 mod packet;
+mod patience;
 mod probe;
 mod swim;
 mod sync;
@@ -38,6 +40,7 @@ use joining::{Joining, Phase};
 use lists::Heading;
 pub use lists::Met;
 use packet::Packet;
+use patience::Patience;
 use probe::{Ping, Probe};
 use statemesh_protocol::identity::{Identity, MemberName};
 use swim::Swim;
@@ -177,6 +180,7 @@ pub struct Membership {
     phase: Phase,
     joining: Joining,
     probe: Probe,
+    patience: Patience,
     /// A newer process of this member's name, as the codec met it in a datagram.
     namesake: Arc<NamesakeWatch>,
     /// It has another identity since the last look.
@@ -216,6 +220,7 @@ impl Membership {
             phase: Phase::Idle,
             joining,
             probe: Probe::default(),
+            patience: Patience::default(),
             namesake,
             renewed: false,
             counters: Counters::default(),
@@ -369,15 +374,17 @@ impl Membership {
     }
 
     fn tick(&mut self, now: Instant) {
-        if let Some(late) = self.timers.next().and_then(|at| now.checked_duration_since(at))
-            && late > self.config.pause
-        {
-            self.counters.pauses += 1;
-            self.timers.delay_all(late);
+        if let Some(late) = self.timers.next().and_then(|at| now.checked_duration_since(at)) {
+            self.patience.woken(late > self.config.late, now);
+            if late > self.config.pause {
+                self.counters.pauses += 1;
+                self.timers.delay_all(late);
+            }
         }
         while let Some(due) = self.timers.pop(now) {
             match due {
                 timers::Due::Foca(timer) => self.foca_timer(timer, now),
+                timers::Due::Suspicion { timer, since } => self.end_of_suspicion(timer, since, now),
                 timers::Due::Sync => {
                     self.sync_with_somebody();
                     // Members that started together should not all ask at once.
@@ -449,8 +456,22 @@ impl Membership {
     /// Sees to it that a suspicion ends in time.
     fn end_suspicion(&mut self, suspect: &Member<Identity>, now: Instant) {
         let timer = self.swim.end_of_suspicion(suspect);
-        let after = self.config.suspicion_for(self.live() + 1);
-        self.timers.set(now + after, timers::Due::Foca(timer));
+        self.timers.set(now + self.suspicion_time(), timers::Due::Suspicion { timer, since: now });
+    }
+
+    /// How long a suspect has.
+    fn suspicion_time(&self) -> Duration {
+        self.config.suspicion_for(self.live() + 1) * self.patience.times()
+    }
+
+    /// The time of a suspect is over, unless this process has been late since.
+    fn end_of_suspicion(&mut self, timer: Timer<Identity>, since: Instant, now: Instant) {
+        let until = since + self.suspicion_time();
+        if now < until {
+            self.timers.set(until, timers::Due::Suspicion { timer, since });
+        } else {
+            self.foca_timer(timer, now);
+        }
     }
 
     /// With a new identity foca 2.0.0 forgets when its suspicions end, and a suspect stays one unless it happens to hear of it: each
@@ -521,7 +542,11 @@ impl Membership {
             self.out.push_back(Output::Send { to, bytes });
         }
         while let Some((after, timer)) = self.swim.next_timer() {
-            self.timers.set(now + after, timers::Due::Foca(timer));
+            let due = match timer {
+                Timer::ChangeSuspectToDown { .. } => timers::Due::Suspicion { timer, since: now },
+                timer => timers::Due::Foca(timer),
+            };
+            self.timers.set(now + after, due);
         }
         while let Some(notification) = self.swim.next_notification() {
             self.notified(notification, now);

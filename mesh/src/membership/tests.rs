@@ -7,6 +7,8 @@ struct Net {
     members: Vec<Membership>,
     events: Vec<(usize, Output)>,
     silent: Vec<bool>,
+    /// How late each is woken.
+    late: Vec<Duration>,
     /// What becomes of datagrams, and of what goes over links.
     loses: (bool, bool),
     now: Instant,
@@ -18,7 +20,8 @@ fn name(text: &str) -> MemberName {
 
 impl Net {
     fn new() -> Self {
-        Self { members: Vec::new(), events: Vec::new(), silent: Vec::new(), loses: (false, false), now: Instant::now() }
+        let (members, events, silent, late) = Default::default();
+        Self { members, events, silent, late, loses: (false, false), now: Instant::now() }
     }
 
     /// A member at an address that ends in its number, which finds all that were added before it.
@@ -34,6 +37,7 @@ impl Net {
         let me = Identity::new(name(text), incarnation, ip, Ports::default());
         self.members.push(Membership::new(me, Config::default(), n as u64, self.now));
         self.silent.push(false);
+        self.late.push(Duration::ZERO);
         self.finds(n, others);
         n
     }
@@ -50,7 +54,7 @@ impl Net {
             self.deliver();
             self.now += Duration::from_millis(5);
             for n in 0..self.members.len() {
-                let due = self.members[n].next_deadline().is_some_and(|at| at <= self.now);
+                let due = self.members[n].next_deadline().is_some_and(|at| at + self.late[n] <= self.now);
                 if due && !self.silent[n] {
                     self.members[n].handle(Input::Tick, self.now);
                 }
@@ -370,6 +374,26 @@ fn a_hint_makes_a_dead_member_known_within_the_suspicion_time() {
     net.members[a].handle(Input::Suspect(name("b")), net.now);
     net.run(Duration::from_millis(600));
     assert_eq!(net.status(a, "b"), Some(Status::Dead));
+}
+
+/// On a machine that is starved all run late, and fifty daemons that started there at once held each other for dead for good.
+#[test]
+fn one_that_runs_late_gives_a_suspect_more_time() {
+    let dead_after = |late| {
+        let (mut net, [first, second]) = mesh_of_two();
+        net.late[first] = Duration::from_millis(late);
+        net.run(2 * SEC);
+        net.silent[second] = true;
+        let silent_since = net.now;
+        while net.status(first, "b") != Some(Status::Dead) {
+            net.run(Duration::from_millis(50));
+            assert!(net.now - silent_since < Duration::from_secs(10), "it is never held for dead");
+        }
+        net.now - silent_since
+    };
+    let (in_time, late) = (dead_after(0), dead_after(60));
+    assert!(in_time < SEC * 3 / 2, "{in_time:?}");
+    assert!(late > Duration::from_secs(4), "{late:?}");
 }
 
 #[test]

@@ -12,6 +12,8 @@ use statemesh_protocol::identity::Identity;
 pub(super) enum Due {
     /// foca asked for it.
     Foca(Timer<Identity>),
+    /// A member that was suspect since then is dead, if it is suspect still.
+    Suspicion { timer: Timer<Identity>, since: Instant },
     /// Compare lists with another member.
     Sync,
     /// Compare once more, as the last comparison brought something new.
