@@ -1,6 +1,7 @@
 //! What a person or CI types: `cargo xtask test`, `cargo xtask bench`, `cargo xtask docs`.
 
 mod chart;
+mod ci_time;
 mod command;
 mod count;
 mod docs;
@@ -20,8 +21,9 @@ mod sizes;
 mod structure;
 mod workspace;
 
+use ci_time::CiTime;
 use failure::Failure;
-use part::{Part, Verdict};
+use part::{Nightly, Part, Verdict};
 use std::process::ExitCode;
 use std::time::Duration;
 use workspace::Workspace;
@@ -43,7 +45,8 @@ cargo xtask docs             write those pages of docs/reference anew that are m
 cargo xtask chart            write the chart's values.schema.json and README.md anew from its values.yaml
 cargo xtask image            the image's binary, target/image/statemesh; with STATEMESH_TEST_CLUSTER onto that cluster's nodes
 
-With CI=true in the environment a part that cannot run counts as failed, unless it is optional.";
+With CI=true in the environment a part that cannot run counts as failed, unless it is optional; the longest begin only while
+there is time, and the last lines name those that were left out.";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -106,14 +109,24 @@ fn test(workspace: &Workspace, names: &[String]) -> ExitCode {
     }
     let chosen = parts::PARTS.iter().filter(|part| names.is_empty() || names.iter().any(|name| name == part.name));
     let chosen: Vec<_> = chosen.collect();
+    let is_named = !names.is_empty();
     // What only the night builds runs by day where it is built already.
-    let at_night = |part: &Part| {
-        part.nightly.filter(|_| names.is_empty() && !part.needs.iter().all(|need| need::is_there(workspace, need)))
+    let unbuilt = |part: &Part| match part.nightly {
+        Some(Nightly::Unbuilt(why)) if !is_named => {
+            let is_built = part.needs.iter().all(|need| need::is_there(workspace, need));
+            (!is_built).then(|| why.to_owned())
+        }
+        _ => None,
     };
-    let by_day = chosen.iter().filter(|part| at_night(part).is_none());
+    let mut time = CiTime::new();
+    let by_day = chosen.iter().filter(|part| unbuilt(part).is_none());
     let needs: Vec<_> = by_day.flat_map(|part| part.needs).copied().collect();
     let ready = need::provide(workspace, &needs);
-    let run = |part: &'static Part| at_night(part).map_or_else(|| part::run(part, workspace, &ready), Verdict::AtNight);
+    let mut run = |part: &'static Part| {
+        let is_late = workspace.ci && !is_named && part.nightly == Some(Nightly::Late);
+        let night = unbuilt(part).or_else(|| time.is_short(part.time()).filter(|_| is_late));
+        night.map_or_else(|| time.spend(part.time(), || part::run(part, workspace, &ready)), Verdict::AtNight)
+    };
     let results: Vec<_> = chosen.iter().map(|part| (*part, run(part))).collect();
     if report::close(&results, workspace.ci) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

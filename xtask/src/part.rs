@@ -20,15 +20,25 @@ pub(crate) struct Part {
     pub(crate) minutes: u64,
     /// It may be left out in CI.
     pub(crate) optional: bool,
-    /// Why it runs at night and when it is named, and else only where what it needs is there already.
-    pub(crate) nightly: Option<&'static str>,
+    /// When it is left to the night, unless it is named.
+    pub(crate) nightly: Option<Nightly>,
+}
+
+/// When a part is left to the night.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Nightly {
+    /// Where what it needs is not built yet, and why that is.
+    Unbuilt(&'static str),
+    /// In CI, where there is no time left for it.
+    Late,
 }
 
 /// How many times its minutes a part may take.
 const PATIENCE: u32 = 3;
 
 impl Part {
-    fn time(&self) -> Duration {
+    /// What all its steps together may take on two cores.
+    pub(crate) fn time(&self) -> Duration {
         Duration::from_secs(60 * self.minutes)
     }
 }
@@ -49,8 +59,8 @@ pub(crate) enum Verdict {
     Ran { count: Count, notes: Vec<String>, took: Duration },
     /// It could not run.
     LeftOut(String),
-    /// It runs at night.
-    AtNight(&'static str),
+    /// It is left to the night, and why.
+    AtNight(String),
 }
 
 /// Runs a part. A step that fails does not keep the following ones from running.
