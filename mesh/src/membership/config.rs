@@ -41,10 +41,8 @@ pub struct Config {
     /// How long one that would join waits for its name to become free.
     pub name_patience: Duration,
     /// When this process is woken later than this, it was paused (or starved, or its clock jumped), and holds the time against
-    /// no other member: all of its own deadlines move by as much.
+    /// no other member: all of its own deadlines move by as much. From half of it on it runs late (`patience.rs`).
     pub pause: Duration,
-    /// When this process is woken later than this, suspects have more time (`patience.rs`).
-    pub late: Duration,
 }
 
 impl Default for Config {
@@ -66,7 +64,6 @@ impl Default for Config {
             // The kubelet ends a container without grace within two seconds, and the mesh finds that out in about one.
             name_patience: Duration::from_secs(10),
             pause: Duration::from_millis(100),
-            late: Duration::from_millis(50),
         }
     }
 }

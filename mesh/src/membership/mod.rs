@@ -375,7 +375,7 @@ impl Membership {
 
     fn tick(&mut self, now: Instant) {
         if let Some(late) = self.timers.next().and_then(|at| now.checked_duration_since(at)) {
-            self.patience.woken(late > self.config.late, now);
+            self.patience.woken(late > self.config.pause / 2, now);
             if late > self.config.pause {
                 self.counters.pauses += 1;
                 self.timers.delay_all(late);
