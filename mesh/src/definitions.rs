@@ -511,11 +511,15 @@ impl Definitions {
                 }
             }
             DefinitionMessage::Digest { digest } => {
-                if digest == self.digest {
-                    self.told.insert(from.clone());
-                } else {
+                if digest != self.digest {
                     self.tell_versions(from, None);
+                } else if self.told.insert(from.clone()) {
+                    // It may have more by now, and would not know of this digest then that it was equal.
+                    self.send(from, DefinitionMessage::Same);
                 }
+            }
+            DefinitionMessage::Same => {
+                self.told.insert(from.clone());
             }
             DefinitionMessage::Versions { versions, after, more } => self.listed(from, versions, after.is_none(), more),
             DefinitionMessage::List { after } => self.tell_versions(from, Some(after)),
@@ -782,6 +786,28 @@ mod tests {
             let to = (0..members.len()).find(|n| name(*n) == to).unwrap();
             members[to].handle(Input::Message { from, message }, now);
         }
+    }
+
+    /// Two that had died together and were back at once met while they heard the list of a third: one waited 10 s for the other's.
+    #[test]
+    fn one_that_hears_the_list_of_a_third_while_it_meets_another_knows_that_ones_list_too() {
+        let now = Instant::now();
+        let mut members: Vec<_> = (0..2).map(|_| Definitions::new(MAX_BYTES)).collect();
+        members[0].handle(Input::LinkUp(name(1)), now);
+        members[1].handle(Input::LinkUp(name(0)), now);
+        let digests = [0, 1].map(|n| match members[n].poll() {
+            Some(Output::Send { message, .. }) => message,
+            other => panic!("{other:?}"),
+        });
+        let [from_first, from_second] = digests;
+        members[1].handle(Input::Message { from: name(0), message: from_first }, now);
+        let definition = Definition { machine: "m".to_owned(), clock: 1, hash: hash(1), body: vec![1] };
+        members[0]
+            .handle(Input::Message { from: name(2), message: DefinitionMessage::Push { id: 1, definition } }, now);
+        while members[0].poll().is_some() {}
+        members[0].handle(Input::Message { from: name(1), message: from_second }, now);
+        settle(&mut members, &mut StdRng::seed_from_u64(1), now);
+        assert!(members[0].has_list_of(&name(1)) && members[1].has_list_of(&name(0)));
     }
 
     #[test]

@@ -86,6 +86,8 @@ pub enum DefinitionMessage {
         /// The last one that I was told.
         after: Place,
     },
+    /// I have what your digest says, and nothing else. The answer to an equal digest, to one that I had not heard of on this link.
+    Same,
 }
 
 /// Bodies are bytes on the wire, not lists of numbers.
