@@ -1,8 +1,9 @@
 //! Doubt: a member that was taken for dead, or was paused, serves nothing that others may have adopted meanwhile.
 //!
 //! It asks every live member who holds what it has a copy of, as in a claim. What no member holds it serves again. Of what another
-//! holds it keeps its copy, sends events there, and the two are merged: by the owner, when the other offers its copy; or
-//! by the other holder, to whom this member offers its own. A copy in doubt stays in doubt wherever it goes: a member that has none
+//! holds it keeps its copy, and the two are merged: by the owner, when the other offers its copy; or by the other holder, to whom
+//! this member offers its own. Events wait here until then, and go behind the copy: so the first answer that its clients get knows
+//! what of the copy was lost. A copy in doubt stays in doubt wherever it goes: a member that has none
 //! does not take it, and two of them make one that is in doubt.
 
 use std::time::Instant;

@@ -232,11 +232,10 @@ impl Ownership {
             }
             Some(Slot::Sending { to, stage: Stage::Behind, .. }) => Target::Forward(to.clone()),
             Some(Slot::Elsewhere | Slot::Claiming) => self.elsewhere(partition),
-            Some(Slot::Doubtful { .. } | Slot::Offered { .. }) => match self.other_holder(partition) {
-                Some(name) => Target::Forward(name.clone()),
-                None => Target::Park,
-            },
-            Some(Slot::Sending { .. } | Slot::Receiving { .. }) | None => Target::Park,
+            // Not to another holder, if one is known: it would answer before this copy is merged there, and so without a word of what is
+            // lost of it.
+            Some(Slot::Doubtful { .. } | Slot::Offered { .. } | Slot::Sending { .. } | Slot::Receiving { .. })
+            | None => Target::Park,
         }
     }
 

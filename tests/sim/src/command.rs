@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::known;
 use crate::nemesis::Fault;
@@ -142,7 +144,7 @@ pub fn run(wish: &Wish) -> ExitCode {
     let fine = match (&wish.scenario, wish.list) {
         (_, true) => list(),
         _ if wish.until_failure => return hunt::run(wish),
-        (Some(name), _) => scenarios(name, wish.trace),
+        (Some(name), _) => scenarios(wish, name),
         (None, _) => series::run(wish),
     };
     if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -157,32 +159,48 @@ fn list() -> bool {
     true
 }
 
-/// Runs scenarios; one that is on the list of known faults must fail.
-fn scenarios(name: &str, trace: bool) -> bool {
+/// Runs scenarios side by side; one that is on the list of known faults must fail.
+fn scenarios(wish: &Wish, name: &str) -> bool {
     let chosen: Vec<&Scenario> = scenario::all().filter(|s| name == "all" || s.name.contains(name)).collect();
     if chosen.is_empty() {
         eprintln!("error: there is no scenario \"{name}\"");
         return false;
     }
-    let (mut passed, mut failed) = (0, 0);
-    for scenario in chosen {
-        let began = Instant::now();
-        let outcome = scenario.run();
-        let well = outcome.violations.is_empty();
-        let (fine, how) = match (well, known::is_known(scenario.name)) {
-            (true, false) => (true, "passed".to_owned()),
-            (false, false) => (false, "FAILED".to_owned()),
-            (false, true) => (true, format!("fails, as known (fault {})", scenario.fault)),
-            (true, true) => (false, format!("known fault {} no longer shows: take it off the list", scenario.fault)),
-        };
-        println!("{:72} {how} ({:.1} s)", scenario.name, began.elapsed().as_secs_f64());
-        if !well || trace {
-            print_failure(&outcome, if fine && !trace { 3 } else { 40 }, trace);
+    let next = AtomicUsize::new(0);
+    let passed = Mutex::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..wish.jobs() {
+            scope.spawn(|| {
+                while let Some(scenario) = chosen.get(next.fetch_add(1, Relaxed)) {
+                    let began = Instant::now();
+                    let outcome = scenario.run();
+                    // Held while it is told, so that its lines stay together.
+                    let mut passed = passed.lock().unwrap_or_else(PoisonError::into_inner);
+                    *passed += usize::from(tell(scenario, &outcome, began.elapsed(), wish.trace));
+                }
+            });
         }
-        if fine { passed += 1 } else { failed += 1 }
-    }
+    });
+    let passed = passed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let failed = chosen.len() - passed;
     println!("{passed} passed, {failed} failed");
     failed == 0
+}
+
+/// Prints how a scenario ended. Says whether that is as it must be.
+fn tell(scenario: &Scenario, outcome: &Outcome, took: Duration, trace: bool) -> bool {
+    let well = outcome.violations.is_empty();
+    let (fine, how) = match (well, known::is_known(scenario.name)) {
+        (true, false) => (true, "passed".to_owned()),
+        (false, false) => (false, "FAILED".to_owned()),
+        (false, true) => (true, format!("fails, as known (fault {})", scenario.fault)),
+        (true, true) => (false, format!("known fault {} no longer shows: take it off the list", scenario.fault)),
+    };
+    println!("{:72} {how} ({:.1} s)", scenario.name, took.as_secs_f64());
+    if !well || trace {
+        print_failure(outcome, if fine && !trace { 3 } else { 40 }, trace);
+    }
+    fine
 }
 
 /// Prints what contradicts, and the last lines of what happened.

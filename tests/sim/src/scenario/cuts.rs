@@ -96,6 +96,13 @@ pub(super) const ALL: &[Scenario] = &[
         lossless: false,
     },
     Scenario {
+        name: "the_first_answer_of_a_daemon_that_was_cut_off_from_another_life_of_a_key_says_that_its_own_is_lost",
+        fault: 0,
+        play: first_answers,
+        seeds: 24,
+        lossless: false,
+    },
+    Scenario {
         name: "one_daemon_that_was_cut_off_for_any_time_rolls_nothing_back_that_the_four_others_answered",
         fault: 0,
         play: one_and_four,
@@ -426,6 +433,37 @@ fn cut_off_one(world: &mut World, alone: usize, time: Duration, gone: &mut Vec<S
             gone.push(key.clone());
         }
     }
+}
+
+/// Keys begin on both sides of a cut. Who was cut off is asked for them as it comes back.
+fn first_answers(seed: u64) -> World {
+    let mut world = mesh(seed, 3);
+    let (alone, other) = (seed as usize % 3, (seed as usize + 1) % 3);
+    world.cut_off(&[alone]);
+    world.run(3 * SEC);
+    let keys: Vec<String> = (0..40).map(|n| format!("k{n}")).collect();
+    let mut lives = Vec::new();
+    for key in &keys {
+        let [ours, theirs] = [alone, other].map(|daemon| add(&mut world, daemon, key, 1));
+        let are_two = ours["ok"] == true && theirs["ok"] == true && ours["run"] != theirs["run"];
+        must(&mut world, are_two, || format!("{key} has no two lives: {ours}, {theirs}"));
+        lives.push(ours["run"].clone());
+    }
+    world.heal();
+    world.run(Duration::from_millis(20 * (seed / 3)));
+    let mut others = 0;
+    for (key, life) in keys.iter().zip(lives) {
+        let said = add(&mut world, alone, key, 2);
+        let is_other = said["ok"] == true && said["run"] != life;
+        others += usize::from(is_other);
+        let is_named = said["conflict"].is_object() || said["restarted"] == true;
+        must(&mut world, !is_other || is_named, || {
+            format!("{key} had the life {life}, and the first answer is {said}")
+        });
+        world.run(Duration::from_millis(10));
+    }
+    must(&mut world, others > 0, || "no answer was of another life".to_owned());
+    settled_and_judged(world)
 }
 
 fn more_and_fewer(seed: u64) -> World {
