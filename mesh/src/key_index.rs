@@ -2,7 +2,8 @@
 //!
 //! The holder of a partition tells its keys to its *standbys*, the best [`STANDBYS`] members by placement that are not the holder
 //! itself: all of them when one becomes that, and each new one in the turn in which its request is answered. Keys whose instance is
-//! lost, and that no client has asked for since, belong to it. There are two, so that of any two members that die together no key is
+//! lost, and that no client has asked for since, belong to it, and so do conflicts that no reply has said: both are keys without a
+//! machine, and what their names mean is the shards' to know. There are two, so that of any two members that die together no key is
 //! unknown.
 //!
 //! # What a standby keeps, and when it goes

@@ -25,6 +25,7 @@ mod removed;
 mod shards;
 mod stages;
 mod timer_wheel;
+mod unsaid_conflict;
 mod until;
 mod values;
 mod waits;
@@ -35,13 +36,14 @@ pub use feed::{Feed, Feeds};
 pub use filter::{BadFilter, Filter};
 pub use lives::Origin;
 pub use log::Log;
-pub use marks::{ConflictReason, KeyMark};
+pub use marks::{Conflict, ConflictReason, KeyMark};
 pub use named::Unknown;
 pub use shards::{
     Bounds, Counts, Damaged, Forgotten, Fresh, Group, HandedOff, Job, KeyNote, Kind, KnownKey, Line, LostLife, Outcome,
     Page, Place, Received, Rules, Run, Shard, Shards, State, Waiter, Walk,
 };
 pub use stages::{Begun, Clock, Stage, Stopwatch};
+pub use unsaid_conflict::UnsaidConflict;
 pub use until::{BadUntil, Until};
 pub use values::{write_json, write_value};
 pub use waits::Waits;

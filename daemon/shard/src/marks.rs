@@ -14,7 +14,8 @@ use statemesh_protocol::run::RunId;
 use statemesh_protocol::tenure::{Tenure, Tenures};
 
 use crate::removed::Place;
-use crate::shards::LostLife;
+use crate::shards::{KnownKey, LostLife};
+use crate::unsaid_conflict::UnsaidConflict;
 
 /// Why two states of a key met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,19 @@ impl ConflictReason {
             Self::Merged => "merged",
             Self::OwnerLost => "owner_lost",
         }
+    }
+
+    /// As it stands in bytes.
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Merged => 1,
+            Self::OwnerLost => 3,
+        }
+    }
+
+    /// The one of this code.
+    pub(crate) fn of_code(code: u8) -> Option<Self> {
+        [Self::Merged, Self::OwnerLost].into_iter().find(|reason| reason.code() == code)
     }
 }
 
@@ -61,20 +75,13 @@ pub struct Conflict {
 
 impl Conflict {
     fn encode(self, out: &mut Vec<u8>) {
-        out.push(match self.reason {
-            ConflictReason::Merged => 1,
-            ConflictReason::OwnerLost => 3,
-        });
+        out.push(self.reason.code());
         out.extend_from_slice(&self.lost_from.to_le_bytes());
         out.extend_from_slice(&self.run.0.to_le_bytes());
     }
 
     fn decode(input: &mut Input<'_>) -> Result<Self, Malformed> {
-        let reason = match input.byte()? {
-            1 => ConflictReason::Merged,
-            3 => ConflictReason::OwnerLost,
-            _ => return Err(input.malformed()),
-        };
+        let reason = ConflictReason::of_code(input.byte()?).ok_or_else(|| input.malformed())?;
         Ok(Self { reason, lost_from: input.u64()?, run: RunId(input.u64()?) })
     }
 }
@@ -90,6 +97,11 @@ pub struct KeyMark {
     pub conflict: Option<Conflict>,
 }
 
+/// That a life went with its owner, as a whole.
+fn lost_life(run: RunId) -> Conflict {
+    Conflict { reason: ConflictReason::OwnerLost, lost_from: 1, run }
+}
+
 /// Conflicts of one key that are kept until somebody asks: of more than these the first ones are said.
 const CONFLICTS: usize = 8;
 
@@ -102,7 +114,7 @@ struct Unsaid {
     tenure: Tenure,
     /// Earlier lives that were lost, and of which nobody was told either.
     also: SmallVec<[(RunId, Tenure); 1]>,
-    /// With the copy that did what is gone, if it is not void by now: other conflicts are not over when that comes.
+    /// With the copy that did what is gone, if that is known.
     conflicts: SmallVec<[(Conflict, Tenure); 1]>,
     /// Its number among all that a shard has had.
     number: u64,
@@ -135,9 +147,9 @@ impl KeyMark {
         Unsaid::decode(body).map(|mut unsaid| unsaid.next())
     }
 
-    /// The life that was lost, if a record says that it was, and that there is none.
-    pub(crate) fn loss(record: &image::KeyMark<'_>) -> Option<LostLife> {
-        Unsaid::decode(record.body).ok()?.lost_life(record.hash)
+    /// What standbys have to know of a record.
+    pub(crate) fn known(record: &image::KeyMark<'_>) -> Vec<KnownKey> {
+        Unsaid::decode(record.body).map(|unsaid| unsaid.known(record.hash)).unwrap_or_default()
     }
 }
 
@@ -157,6 +169,20 @@ impl Unsaid {
     fn lost_life(&self, hash: u64) -> Option<LostLife> {
         let (run, tenure) = (self.gone, self.tenure);
         (self.lost == Lost::Gone).then_some(LostLife { hash, run, tenure })
+    }
+
+    /// What standbys have to know.
+    fn known(&self, hash: u64) -> Vec<KnownKey> {
+        let lost = self.lost_life(hash).map(KnownKey::Lost);
+        lost.into_iter().chain(self.unsaid(hash).into_iter().map(KnownKey::Unsaid)).collect()
+    }
+
+    /// What replies will say, one by one, but for a life that was lost where there is none since.
+    fn unsaid(&self, hash: u64) -> Vec<UnsaidConflict> {
+        let began_anew = (self.lost == Lost::Anew && self.gone != RunId::default()).then_some((self.gone, self.tenure));
+        let lives = self.also.iter().copied().chain(began_anew).map(|(run, tenure)| (lost_life(run), tenure));
+        let all = self.conflicts.iter().copied().chain(lives);
+        all.map(|(conflict, tenure)| UnsaidConflict { hash, conflict, tenure }).collect()
     }
 
     fn add_also(&mut self, run: RunId, tenure: Tenure) {
@@ -181,7 +207,9 @@ impl Unsaid {
     fn add_conflict(&mut self, conflict: Conflict, tenure: Tenure) {
         let is_full = self.conflicts.len() >= CONFLICTS;
         let mut conflicts = self.conflicts.iter_mut();
-        if let Some((known, of)) = conflicts.find(|(known, of)| known.run == conflict.run && (*of == tenure || is_full))
+        let is_same = |known: &Conflict, of: Tenure| of == tenure && known.reason == conflict.reason;
+        if let Some((known, of)) =
+            conflicts.find(|(known, of)| known.run == conflict.run && (is_same(known, *of) || is_full))
         {
             if *of != tenure {
                 *of = Tenure::default();
@@ -230,7 +258,8 @@ impl Unsaid {
             self.void_loss();
         }
         self.also.retain(|(_, tenure)| !has(*tenure));
-        self.conflicts.retain(|(_, tenure)| !has(*tenure));
+        // What lost a merge is over with no copy.
+        self.conflicts.retain(|(conflict, tenure)| conflict.reason == ConflictReason::Merged || !has(*tenure));
     }
 
     /// The life that was lost was not.
@@ -240,8 +269,7 @@ impl Unsaid {
 
     /// The next thing to be said, which is over then.
     fn next(&mut self) -> KeyMark {
-        let lost_life = |(run, _)| Conflict { reason: ConflictReason::OwnerLost, lost_from: 1, run };
-        let conflict = self.next_conflict().or_else(|| self.also.pop().map(lost_life));
+        let conflict = self.next_conflict().or_else(|| self.also.pop().map(|(run, _)| lost_life(run)));
         KeyMark { lost: std::mem::take(&mut self.lost), gone: std::mem::take(&mut self.gone), conflict }
     }
 
@@ -308,12 +336,22 @@ pub(crate) struct Marks {
     /// How many there are in the whole daemon.
     total: Arc<AtomicUsize>,
     forgotten: u64,
+    /// Conflicts that came, or were said or are void, and their partitions: what standbys are not told yet.
+    news: Vec<(u16, KnownKey)>,
 }
 
 impl Marks {
     /// None yet. Where there are `max` in all shards together, the oldest of the shard makes room for one more.
     pub(crate) fn new(max: usize, total: Arc<AtomicUsize>) -> Self {
-        Self { by_place: BTreeMap::new(), max: max.max(1), order: VecDeque::new(), last: 0, total, forgotten: 0 }
+        Self {
+            by_place: BTreeMap::new(),
+            max: max.max(1),
+            order: VecDeque::new(),
+            last: 0,
+            total,
+            forgotten: 0,
+            news: Vec::new(),
+        }
     }
 
     /// Whether there is none.
@@ -336,6 +374,23 @@ impl Marks {
     /// How many were forgotten for others since this was asked last.
     pub(crate) fn take_forgotten(&mut self) -> u64 {
         std::mem::take(&mut self.forgotten)
+    }
+
+    /// What standbys have to be told since this was asked last.
+    pub(crate) fn take_news(&mut self) -> Vec<(u16, KnownKey)> {
+        std::mem::take(&mut self.news)
+    }
+
+    /// Changes what is to be said of a key, and notes for its standbys which conflicts came and went by that.
+    fn noting<T>(&mut self, place: Place, change: impl FnOnce(&mut Self) -> T) -> T {
+        let unsaid = |marks: &Self| marks.by_place.get(&place).map(|mark| mark.unsaid(place.1)).unwrap_or_default();
+        let before = unsaid(self);
+        let changed = change(self);
+        let after = unsaid(self);
+        let went = before.iter().filter(|unsaid| !after.contains(unsaid)).map(|unsaid| KnownKey::Said(*unsaid));
+        let came = after.iter().filter(|unsaid| !before.contains(unsaid)).map(|unsaid| KnownKey::Unsaid(*unsaid));
+        self.news.extend(went.chain(came).map(|known| (place.0, known)));
+        changed
     }
 
     /// The mark of a key, which is added if there is none: the oldest one makes room.
@@ -373,31 +428,48 @@ impl Marks {
 
     /// What is gone of a key that has an instance, with a copy of this tenure.
     pub(crate) fn add_conflict(&mut self, partition: u16, hash: u64, conflict: Conflict, tenure: Tenure) {
-        self.mark((partition, hash)).add_conflict(conflict, tenure);
+        let place = (partition, hash);
+        self.noting(place, |marks| marks.mark(place).add_conflict(conflict, tenure));
+    }
+
+    /// Takes in what one that died told of a conflict. A life that was lost as a whole may turn up.
+    pub(crate) fn add_unsaid(&mut self, partition: u16, unsaid: &UnsaidConflict) {
+        let UnsaidConflict { hash, conflict, tenure } = *unsaid;
+        let place = (partition, hash);
+        self.noting(place, |marks| match conflict == lost_life(conflict.run) {
+            true => marks.mark(place).add_also(conflict.run, tenure),
+            false => marks.mark(place).add_conflict(conflict, tenure),
+        });
     }
 
     /// A key's instance is gone.
     pub(crate) fn set_gone(&mut self, partition: u16, life: LostLife) {
-        let mark = self.mark((partition, life.hash));
-        mark.add_gone(life.run, life.tenure);
-        mark.lost = Lost::Gone;
+        let place = (partition, life.hash);
+        self.noting(place, |marks| {
+            let mark = marks.mark(place);
+            mark.add_gone(life.run, life.tenure);
+            mark.lost = Lost::Gone;
+        });
     }
 
     /// There is an instance of a key that was lost; who asks next is to be told all the same.
     pub(crate) fn began_anew(&mut self, partition: u16, hash: u64) {
-        if let Some(mark) = self.by_place.get_mut(&(partition, hash)).filter(|mark| mark.lost == Lost::Gone) {
-            mark.lost = Lost::Anew;
+        if self.is_gone(partition, hash) {
+            self.change((partition, hash), |mark| mark.lost = Lost::Anew);
         }
     }
 
     /// Changes the mark of a key, which goes if nothing is left of it.
     fn change<T>(&mut self, place: Place, change: impl FnOnce(&mut Unsaid) -> T) -> Option<T> {
-        let mark = self.by_place.get_mut(&place)?;
-        let changed = change(mark);
-        if mark.is_empty() {
-            self.remove(place);
-        }
-        Some(changed)
+        self.has(place).then_some(())?;
+        self.noting(place, |marks| {
+            let mark = marks.by_place.get_mut(&place)?;
+            let changed = change(mark);
+            if mark.is_empty() {
+                marks.remove(place);
+            }
+            Some(changed)
+        })
     }
 
     /// Copies of a key's partition are here: what was held for lost with them is not. Gives the life, if there was none since.
@@ -457,11 +529,11 @@ impl Marks {
     pub(crate) fn say_again(&mut self, place: Place, said: &KeyMark, meeting: [RunId; 2]) {
         let KeyMark { lost, gone, conflict } = *said;
         if lost != Lost::No && gone != RunId::default() && !meeting.contains(&gone) {
-            self.mark(place).add_also(gone, Tenure::default());
+            self.noting(place, |marks| marks.mark(place).add_also(gone, Tenure::default()));
         }
         let is_there = |of: &Conflict| of.reason == ConflictReason::OwnerLost && meeting.contains(&of.run);
         if let Some(conflict) = conflict.filter(|conflict| !is_there(conflict)) {
-            self.mark(place).add_conflict(conflict, Tenure::default());
+            self.add_conflict(place.0, place.1, conflict, Tenure::default());
         }
     }
 
@@ -489,12 +561,7 @@ impl Marks {
 
     /// What the reply about a key has to say; it is said once.
     pub(crate) fn take(&mut self, partition: u16, hash: u64) -> Option<KeyMark> {
-        let unsaid = self.by_place.get_mut(&(partition, hash))?;
-        let mark = unsaid.next();
-        if unsaid.is_empty() {
-            self.remove((partition, hash));
-        }
-        Some(mark)
+        self.change((partition, hash), Unsaid::next)
     }
 
     /// What [`Marks::take`] would give.
@@ -502,16 +569,16 @@ impl Marks {
         self.by_place.get(&(partition, hash)).map(|unsaid| unsaid.clone().next())
     }
 
-    /// The lives of a partition that are lost and that nobody asked for since.
-    pub(crate) fn lost(&self, partition: u16) -> impl Iterator<Item = LostLife> {
+    /// What a partition's standbys have to know: lives that are lost and that nobody asked for since, and conflicts that no reply said.
+    pub(crate) fn known(&self, partition: u16) -> impl Iterator<Item = KnownKey> {
         let marks = self.by_place.range((partition, 0)..=(partition, u64::MAX));
-        marks.filter_map(|((_, hash), mark)| mark.lost_life(*hash))
+        marks.flat_map(|((_, hash), mark)| mark.known(*hash))
     }
 
     /// Keys of a partition, by hash, of which it is to be said that an instance was lost.
     pub(crate) fn saying_lost(&self, partition: u16) -> impl Iterator<Item = u64> {
         let marks = self.by_place.range((partition, 0)..=(partition, u64::MAX));
-        marks.filter(|(_, mark)| mark.lost != Lost::No).map(|((_, hash), _)| *hash)
+        marks.filter(|(_, mark)| mark.lost != Lost::No || !mark.also.is_empty()).map(|((_, hash), _)| *hash)
     }
 
     /// Forgets those of a partition.
@@ -543,10 +610,13 @@ impl Marks {
             return Ok(());
         }
         let Unsaid { lost, gone, tenure, also, conflicts, .. } = came;
-        let known = self.mark((partition, record.hash));
-        also.into_iter().for_each(|(run, tenure)| known.add_also(run, tenure));
-        known.add_lost(lost, gone, tenure);
-        conflicts.into_iter().for_each(|(conflict, tenure)| known.add_conflict(conflict, tenure));
+        let place = (partition, record.hash);
+        self.noting(place, |marks| {
+            let known = marks.mark(place);
+            also.into_iter().for_each(|(run, tenure)| known.add_also(run, tenure));
+            known.add_lost(lost, gone, tenure);
+            conflicts.into_iter().for_each(|(conflict, tenure)| known.add_conflict(conflict, tenure));
+        });
         Ok(())
     }
 }

@@ -30,6 +30,7 @@ use crate::machines::Machines;
 use crate::marks::Marks;
 use crate::removed::Removed;
 use crate::stages::{Clock, Stage, Stopwatch};
+use crate::unsaid_conflict::UnsaidConflict;
 
 mod ended;
 mod gate;
@@ -441,6 +442,10 @@ pub enum KnownKey {
     Lost(LostLife),
     /// What was told to be lost was not.
     NotLost(LostLife),
+    /// Some of it is gone, which nobody who asked was told.
+    Unsaid(UnsaidConflict),
+    /// What was told to be unsaid is not: a reply said it, or it is void.
+    Said(UnsaidConflict),
 }
 
 /// A life that was lost, and of which nobody was told who asked: only the hash of `machine/key` is needed for that.
@@ -477,6 +482,8 @@ impl KnownKey {
             }
             Self::Lost(life) => life.encode(partition, KeyState::Lost, out),
             Self::NotLost(life) => life.encode(partition, KeyState::Removed, out),
+            Self::Unsaid(unsaid) => unsaid.encode(partition, KeyState::Lost, out),
+            Self::Said(unsaid) => unsaid.encode(partition, KeyState::Removed, out),
         }
     }
 }
@@ -493,7 +500,8 @@ pub struct Run {
     pub watched: bool,
     /// Keys that came into being or were removed, in order.
     pub keys: Vec<KeyNote>,
-    /// Keys whose instances are lost, which nobody was told yet, or are not after all, and their partitions: in order.
+    /// Keys whose instances are lost, or of which some is gone, which nobody was told yet, or are not after all, or were told by now; and
+    /// their partitions: in order.
     pub lost: Vec<(u16, KnownKey)>,
     /// Takes the time of the request that runs now, if it is timed.
     pub watch: Option<Stopwatch>,

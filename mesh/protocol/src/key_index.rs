@@ -12,9 +12,9 @@ use crate::tenure::Tenure;
 pub enum KeyState {
     /// It has an instance.
     Live,
-    /// Its instance is lost, which was published and counted, but not told to a client that asked for it.
+    /// Its instance is lost, or some of it is gone, which was published and counted, but not told to a client that asked for it.
     Lost,
-    /// Its instance was removed: there is nothing to be lost.
+    /// Its instance was removed, or what is gone was told: there is nothing to be lost.
     Removed,
 }
 

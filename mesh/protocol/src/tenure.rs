@@ -127,6 +127,12 @@ impl Trail {
         self.0.last().map(|(_, end)| *end).unwrap_or_default()
     }
 
+    /// The tenure in which it was made; 0 if it is not known.
+    #[must_use]
+    pub fn last_tenure(&self) -> Tenure {
+        self.0.last().map(|(tenure, _)| *tenure).unwrap_or_default()
+    }
+
     /// Appends the bytes for another daemon.
     pub fn encode(&self, out: &mut Vec<u8>) {
         for (Tenure(number), end) in &self.0 {

@@ -37,7 +37,7 @@ fn keys_of(part: &[u8], tenure: Tenure) -> Vec<KnownKey> {
                 let (machine, key) = (image.machine.into(), image.key.into());
                 keys.push(KnownKey::Live { machine, key, run: image.run, tenure });
             }
-            Ok(Record::Mark(mark)) => keys.extend(KeyMark::loss(&mark).map(KnownKey::Lost)),
+            Ok(Record::Mark(mark)) => keys.extend(KeyMark::known(&mark)),
             Ok(Record::Removed(_) | Record::Copy(_)) | Err(_) => {}
         }
     }
@@ -130,7 +130,7 @@ impl State {
         let tenure = self.tenure(partition);
         let of = |Fresh { machine, key, run, .. }| KnownKey::Live { machine, key, run, tenure };
         let live = self.keys(partition).into_iter().map(of);
-        let mut keys: Vec<KnownKey> = live.chain(self.marks.lost(partition).map(KnownKey::Lost)).collect();
+        let mut keys: Vec<KnownKey> = live.chain(self.marks.known(partition)).collect();
         if let Some(Part { phase: Phase::Sent { parts, .. }, .. }) = self.part(partition) {
             parts.iter().for_each(|part| keys.extend(keys_of(part, tenure)));
         }

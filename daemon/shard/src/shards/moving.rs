@@ -20,6 +20,7 @@ use crate::history::History;
 use crate::instance::Entry;
 use crate::marks::{Conflict, ConflictReason};
 use crate::removed::Left;
+use crate::unsaid_conflict::UnsaidConflict;
 
 /// What a partition had when it was frozen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,6 +82,8 @@ impl State {
                 // It was published and counted; only its hash is known.
                 if let Ok(hash) = u64::from_str_radix(key, 16) {
                     self.mark_lost(partition, LostLife { hash, run: life, tenure }, run);
+                } else if let Some(unsaid) = UnsaidConflict::parse(key) {
+                    self.marks.add_unsaid(partition, &unsaid);
                 }
                 continue;
             }
@@ -94,7 +97,13 @@ impl State {
             }
         }
         self.drop_needless_marks(partition, run);
+        self.settle_marks(run);
+    }
+
+    /// Standbys are told what there is to be said by now.
+    fn settle_marks(&mut self, run: &mut Run) {
         run.counts.forgotten.marks += self.marks.take_forgotten();
+        run.lost.extend(self.marks.take_news());
     }
 
     /// Of the life that is here what came behind its last transition is gone; another life is gone as a whole.
@@ -375,6 +384,7 @@ impl State {
             part.merging.is_over();
             let void = self.marks.drop_void_of(partition, &coming);
             run.lost.extend(void.into_iter().map(|life| (partition, KnownKey::NotLost(life))));
+            self.settle_marks(run);
         }
         Some(installed)
     }
@@ -415,7 +425,7 @@ impl State {
                 self.drop_needless_mark(partition, hash, run);
             }
         }
-        run.counts.forgotten.marks += self.marks.take_forgotten();
+        self.settle_marks(run);
         installed.refused = self.unread.iter().any(|of| of.partition == partition);
         self.leave(partition, run);
         self.update_due(run);
@@ -494,8 +504,8 @@ impl State {
         }
         self.arm(number);
         unheard.iter().for_each(|said| self.marks.say_again((partition, hash), said, meeting));
-        if let Some(lost) = met.lost {
-            self.marks.add_conflict(partition, hash, lost, Tenure::default());
+        if let Some((lost, tenure)) = met.lost {
+            self.marks.add_conflict(partition, hash, lost, tenure);
             self.publish_conflict(number, run);
         }
         Some(())
@@ -550,8 +560,8 @@ impl State {
 struct Met {
     /// The one that comes goes on.
     comes: bool,
-    /// What of the other is gone.
-    lost: Option<Conflict>,
+    /// What of the other is gone, and the last copy that did any of it.
+    lost: Option<(Conflict, Tenure)>,
 }
 
 /// Which of two states of a key goes on, where another copy comes. One that has nothing but what the other copy has as well lost nothing,
@@ -562,6 +572,7 @@ fn meet(came: (&Entry, &Trail), here: (&Entry, &Trail), part: &Part, merge: Opti
     let common = if came.0.run == here.0.run { came.1.common(here.1) } else { None };
     let in_common = |trail: &Trail, other: &Tenures| common.max(trail.known(|tenure| other.has(tenure)));
     let known = [in_common(came.1, tenures), in_common(here.1, &merging.coming)];
+    let last = [came.1.last_tenure(), here.1.last_tenure()];
     let (came, here) = (came.0, here.0);
     let has_more = |entry: &Entry, known: Option<u64>| known.is_none_or(|seq| entry.instance.seq() > seq);
     let (came_has_more, here_has_more) = (has_more(came, known[0]), has_more(here, known[1]));
@@ -572,11 +583,11 @@ fn meet(came: (&Entry, &Trail), here: (&Entry, &Trail), part: &Part, merge: Opti
         Some(Winner::Coming) => true,
         Some(Winner::Longer) | None => is_later(came, here),
     };
-    let (loser, known, has_more) =
-        if comes { (here, known[1], here_has_more) } else { (came, known[0], came_has_more) };
+    let (loser, known, tenure, has_more) =
+        if comes { (here, known[1], last[1], here_has_more) } else { (came, known[0], last[0], came_has_more) };
     let lost_from = known.unwrap_or_default() + 1;
     let lost = Conflict { reason: ConflictReason::Merged, lost_from, run: loser.run };
-    Met { comes, lost: has_more.then_some(lost) }
+    Met { comes, lost: has_more.then_some((lost, tenure)) }
 }
 
 /// Of two states of a key, whether the first is the one to go on with: in the same life the one with more transitions; of two

@@ -1,8 +1,9 @@
 //! Two copies of a partition that meet, copies in doubt, and what is said of keys whose daemon died.
 
-use statemesh_mesh::key_index::LostKey;
+use statemesh_mesh::key_index::{KeyIndex, LostKey};
 use statemesh_mesh::ownership::Winner;
 use statemesh_protocol::hash;
+use statemesh_protocol::identity::MemberName;
 use statemesh_protocol::image::Input;
 use statemesh_protocol::key_index::Key;
 use statemesh_protocol::run::RunId;
@@ -459,8 +460,12 @@ fn standbys_hear_of_what_is_not_lost_after_all_and_of_a_life_that_takes_the_plac
     here.run.keys.clear();
     merge(&mut there, &mut here, Winner::Longer);
     let hash = hash::key_hash("m", "removed");
-    let not_lost = |known: &KnownKey| matches!(known, KnownKey::NotLost(life) if life.hash == hash);
-    assert!(here.run.lost.len() == 1 && not_lost(&here.run.lost[0].1), "{:?}", here.run.lost);
+    let not_lost = |known: &KnownKey| match known {
+        KnownKey::NotLost(life) => Some(life.hash),
+        _ => None,
+    };
+    let all: Vec<u64> = here.run.lost.iter().filter_map(|(_, known)| not_lost(known)).collect();
+    assert_eq!(all, [hash]);
     let notes: Vec<_> = here.run.keys.iter().map(|note| (note.key.run.to_string().into(), note.is_there)).collect();
     assert_eq!(notes, [(later, false), (life, true)]);
 }
@@ -763,4 +768,122 @@ fn what_was_answered_on_both_sides_is_answered_again_also_where_one_of_them_or_b
             assert_eq!(told(&mut into).as_slice(), answers, "{removed:?} {back}, in a new life");
         }
     }
+}
+
+/// Tells a standby what a daemon noted since the last time, as a reactor does in the turn in which clients are answered.
+fn tell(daemon: &mut Daemon, standby: &mut KeyIndex) {
+    let mut body = Vec::new();
+    daemon.run.keys.drain(..).for_each(|note| note.encode(&mut body));
+    daemon.run.lost.drain(..).for_each(|(partition, known)| known.encode(partition, &mut body));
+    standby.tell(&MemberName::new("holder").unwrap(), &body).unwrap();
+}
+
+/// What a standby knows that was told everything of a copy, as it is.
+fn told_all(daemon: &Daemon) -> Vec<LostKey> {
+    let mut body = Vec::new();
+    let known = daemon.shards.of(0).try_claim().unwrap().known_keys(0);
+    known.iter().for_each(|known| known.encode(0, &mut body));
+    let mut standby = KeyIndex::new(100);
+    standby.tell(&MemberName::new("holder").unwrap(), &body).unwrap();
+    standby.take(0).0
+}
+
+/// The conflicts that replies about a key say, one after the other: why, from which transition on, and of which life.
+fn conflicts_said(daemon: &mut Daemon, key: &str) -> Vec<(String, u64, String)> {
+    let conflict = |daemon: &mut Daemon| daemon.send(key, "NOTHING", "")["conflict"].clone();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    std::iter::repeat_with(|| conflict(daemon))
+        .take_while(|said| !said.is_null())
+        .map(|said| (text(&said["reason"]), said["lost_from"].as_u64().unwrap(), text(&said["run"])))
+        .collect()
+}
+
+#[test]
+fn what_a_merge_lost_is_said_by_whoever_takes_the_place_of_the_daemon_that_merged_it() {
+    for winner in [Winner::Here, Winner::Coming] {
+        for known_as in ["noted", "told whole", "handed on, and kept"] {
+            let (mut here, mut there) = (Daemon::new(), Daemon::new());
+            let ours = (0..2).map(|_| here.send("k", "GO", "")).last().unwrap()["run"].clone();
+            let theirs = (0..3).map(|_| there.send("k", "GO", "")).last().unwrap()["run"].clone();
+            let mut standby = KeyIndex::new(100);
+            tell(&mut here, &mut standby);
+            merge(&mut there, &mut here, winner);
+            tell(&mut here, &mut standby);
+            let known = match known_as {
+                "noted" => standby.take(0).0,
+                "told whole" => told_all(&here),
+                _ => {
+                    here.hand_off();
+                    told_all(&here)
+                }
+            };
+            let loser = if winner == Winner::Here { &theirs } else { &ours };
+            let merged = ("merged".to_owned(), 1, loser.as_str().unwrap().to_owned());
+            let mut third = Daemon::new();
+            third.adopt(&known);
+            assert_eq!(
+                (third.run.counts.lost, third.run.counts.conflicts),
+                (1, 0),
+                "{known_as}: the merge was counted"
+            );
+            assert!(third.op("get", "k", "")["error"]["message"].as_str().unwrap().contains("it was lost"));
+            assert_eq!(conflicts_said(&mut third, "k"), std::slice::from_ref(&merged), "{known_as} {winner:?}");
+            // The daemon that sent its copy serves that again: what it has of its own life is not gone, whoever won.
+            there.reopen(&known);
+            let behind =
+                |from, life: &serde_json::Value| ("owner_lost".to_owned(), from, life.as_str().unwrap().to_owned());
+            let said = conflicts_said(&mut there, "k");
+            let expected =
+                if winner == Winner::Here { vec![behind(1, &ours)] } else { vec![behind(4, &theirs), merged] };
+            assert_eq!(said.len(), expected.len(), "{known_as} {winner:?}: {said:?}");
+            assert!(expected.iter().all(|of| said.contains(of)), "{known_as} {winner:?}: {said:?}");
+        }
+    }
+}
+
+#[test]
+fn what_a_merge_lost_is_said_though_the_copies_meet_again() {
+    let (mut here, mut there) = (Daemon::new(), Daemon::new());
+    here.send("k", "GO", "");
+    let theirs = (0..3).map(|_| there.send("k", "GO", "")).last().unwrap()["run"].clone();
+    merge(&mut there, &mut here, Winner::Here);
+    there.reopen(&[]);
+    merge(&mut here, &mut there, Winner::Longer);
+    let said = conflicts_said(&mut there, "k");
+    assert_eq!(said.iter().map(|(.., run)| run.as_str()).collect::<Vec<_>>(), [theirs.as_str().unwrap()]);
+}
+
+#[test]
+fn what_a_reply_said_of_a_merge_its_standbys_do_not_say_again() {
+    let (mut here, mut there) = (Daemon::new(), Daemon::new());
+    let mut standby = KeyIndex::new(100);
+    [&mut here, &mut there].into_iter().for_each(|daemon| _ = daemon.send("k", "GO", ""));
+    merge(&mut there, &mut here, Winner::Here);
+    tell(&mut here, &mut standby);
+    assert_eq!(standby.keys(), 2);
+    assert_eq!(conflicts_said(&mut here, "k").len(), 1);
+    tell(&mut here, &mut standby);
+    assert_eq!(standby.keys(), 1);
+    let mut third = Daemon::new();
+    third.adopt(&standby.take(0).0);
+    assert_eq!(third.send("k", "NOTHING", "")["restarted"], true);
+    assert_eq!(conflicts_said(&mut third, "k"), []);
+}
+
+#[test]
+fn lives_that_were_lost_one_after_the_other_are_each_named_though_the_next_owner_dies_too() {
+    let (mut here, mut third) = (Daemon::new(), Daemon::new());
+    let life = |run| LostKey { run: RunId(run), ..lost("k") };
+    here.adopt(&[life(5)]);
+    here.mourn(&[life(3)]);
+    // One begins of which nobody hears.
+    here.op("tell", "k", r#","event":{"type":"GO"}"#);
+    third.adopt(&told_all(&here));
+    let said = third.send("k", "NOTHING", "");
+    assert_eq!(said["restarted"], true);
+    let first = said["conflict"]["run"].as_str().unwrap().to_owned();
+    let mut lives: Vec<String> =
+        conflicts_said(&mut third, "k").into_iter().map(|(.., run)| run).chain([first]).collect();
+    lives.sort();
+    assert_eq!(lives, [RunId(3).to_string(), RunId(5).to_string()]);
 }

@@ -124,6 +124,13 @@ pub(super) const ALL: &[Scenario] = &[
         lossless: false,
     },
     Scenario {
+        name: "what_a_merge_lost_is_said_though_the_daemon_dies_that_merged_it",
+        fault: 0,
+        play: killed_after_the_merge,
+        seeds: 16,
+        lossless: false,
+    },
+    Scenario {
         name: "what_one_of_two_that_were_cut_off_did_before_it_died_is_said_by_those_who_went_on_without_it",
         fault: 7,
         play: killed_of_two,
@@ -315,6 +322,49 @@ fn killed_at_the_heal(seed: u64) -> World {
         world.run(late);
         world.kill(dies);
     }
+    settled_and_judged(world)
+}
+
+/// One of three is cut off; clients of both sides write the same keys, some of which were there before, and nobody asks again. It dies
+/// soon after it came back, having merged what the others sent it.
+fn killed_after_the_merge(seed: u64) -> World {
+    let alone = seed as usize % 3;
+    // So many, and so far from each other, that they are handed over one after the other.
+    let setup = Setup { partitions: 256, ..setup() };
+    let slow = Faults { delay_max: Duration::from_millis(25), ..Faults::default() };
+    let mut world = mesh_of(seed, 3, &setup, slow);
+    let begin = world.now();
+    let halves = [(0..150, begin + nanos(2 * SEC)), (0..300, begin + nanos(6 * SEC))];
+    for (keys, until) in halves {
+        for n in 0..3 {
+            let habits = Habits {
+                keys: keys.clone().map(|key| format!("k{key}")).collect(),
+                think: (Duration::from_millis(1), Duration::from_millis(15)),
+                window: 4,
+                arrays: 0.0,
+                reads: 0.0,
+                until,
+                ..Habits::default()
+            };
+            world.add_client(n, habits);
+        }
+        world.run(2 * SEC);
+        world.cut_off(&[alone]);
+    }
+    world.run(2 * SEC + SEC / 2);
+    world.heal();
+    let back = world.run_until(20 * SEC, |world| alive_for(world, (alone + 1) % 3) == 3);
+    must(&mut world, back.is_some(), || "it is not back 20 s after the cut".to_owned());
+    // Before that it may not have told what it has: nobody knows then what dies with it.
+    world.run(Duration::from_millis([300, 200, 250, 350, 400, 500, 225, 275][seed as usize / 3 % 8]));
+    if std::env::var("SHOW").is_ok() {
+        for p in 0..256 {
+            let s = world.servers_of(p);
+            eprint!("{s:?}");
+        }
+        eprintln!();
+    }
+    world.kill(alone);
     settled_and_judged(world)
 }
 
