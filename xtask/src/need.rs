@@ -40,7 +40,7 @@ pub(crate) enum Need {
 
 /// What the Python environment holds.
 const REQUIREMENTS: &str = "examples/clients/python/requirements.txt";
-const PROVIDE_LIMIT: Duration = Duration::from_secs(15 * 60);
+const PROVIDE_LIMIT: Duration = Duration::from_secs(25 * 60);
 /// How often a download is tried, and what lies between two attempts.
 const ATTEMPTS: u32 = 3;
 const PAUSE: Duration = Duration::from_secs(5);
