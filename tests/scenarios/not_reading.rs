@@ -24,6 +24,8 @@ const DIRECT: usize = 14;
 const FORWARDED: usize = 26;
 /// How long each attack lasts.
 const ATTACK: Duration = Duration::from_secs(8);
+/// What another client waits for at most, in the middle of all its answers.
+const USUAL: Duration = Duration::from_millis(500);
 
 /// A connection on which the same requests are sent again and again.
 struct Greedy {
@@ -79,7 +81,7 @@ fn attack(mesh: &Mesh, what: &str, request: &Value) -> Outcome {
             all.push(Greedy::new(mesh.clients(name)?, request)?);
         }
     }
-    let (start, mut slowest, mut most) = (Instant::now(), Duration::ZERO, [0; 2]);
+    let (start, mut answers, mut most) = (Instant::now(), Vec::new(), [0; 2]);
     let mut bystander = mesh.caller("owner")?;
     while start.elapsed() < ATTACK {
         for one in &mut all {
@@ -87,19 +89,26 @@ fn attack(mesh: &Mesh, what: &str, request: &Value) -> Outcome {
         }
         let asked = Instant::now();
         bystander.ok(json!({"op": "send", "machine": "keeper", "key": "bystander", "event": {"type": "NOTHING"}}))?;
-        slowest = slowest.max(asked.elapsed());
+        answers.push(asked.elapsed());
         for (most, name) in most.iter_mut().zip(["owner", "other"]) {
             *most = u64::max(*most, mesh.daemon(name)?.usage()?.resident_bytes);
         }
         std::thread::sleep(Duration::from_millis(5));
     }
+    answers.sort_unstable();
+    let usual = answers.get(answers.len() / 2).copied().unwrap_or(ATTACK);
+    let slowest = answers.last().copied().unwrap_or(ATTACK);
     println!(
-        "{what}: {} and {} MiB resident at most; the slowest answer to another took {slowest:?}",
+        "{what}: {} and {} MiB resident at most; of {} answers to another the usual one took {usual:?}, \
+         the slowest {slowest:?}",
         most[0] >> 20,
-        most[1] >> 20
+        most[1] >> 20,
+        answers.len()
     );
     let bound = GUESTS_BYTES + LINKS_BYTES + REST_BYTES;
     ensure!(most.iter().all(|most| *most < bound), "{what}: {most:?} bytes were resident, of at most {bound}");
-    ensure!(slowest < Duration::from_secs(2), "{what}: another client waited {slowest:?}");
+    // One may wait behind tens of megabytes that are written before it, on a slow machine for seconds.
+    ensure!(usual < USUAL, "{what}: another client usually waited {usual:?}, of {} answers", answers.len());
+    ensure!(slowest < ATTACK / 2, "{what}: another client waited {slowest:?}");
     Ok(())
 }
