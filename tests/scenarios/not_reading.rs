@@ -24,8 +24,10 @@ const DIRECT: usize = 14;
 const FORWARDED: usize = 26;
 /// How long each attack lasts.
 const ATTACK: Duration = Duration::from_secs(8);
-/// What another client waits for at most, in the middle of all its answers.
-const USUAL: Duration = Duration::from_millis(500);
+/// What another client waits for at most: for how many of a hundred answers, and how long. Now and then one waits until tens of megabytes
+/// are in memory that the machine has to find first.
+const WAITS: [(usize, Duration); 3] =
+    [(50, Duration::from_millis(500)), (95, Duration::from_secs(2)), (100, Duration::from_secs(4))];
 
 /// A connection on which the same requests are sent again and again.
 struct Greedy {
@@ -96,19 +98,24 @@ fn attack(mesh: &Mesh, what: &str, request: &Value) -> Outcome {
         std::thread::sleep(Duration::from_millis(5));
     }
     answers.sort_unstable();
-    let usual = answers.get(answers.len() / 2).copied().unwrap_or(ATTACK);
-    let slowest = answers.last().copied().unwrap_or(ATTACK);
+    let within = |percent: usize| {
+        answers.get((answers.len() * percent).div_ceil(100).saturating_sub(1)).copied().unwrap_or(ATTACK)
+    };
+    let waits = WAITS.map(|(percent, _)| (percent, within(percent)));
     println!(
-        "{what}: {} and {} MiB resident at most; of {} answers to another the usual one took {usual:?}, \
-         the slowest {slowest:?}",
+        "{what}: {} and {} MiB resident at most; of {} answers to another so many of a hundred took at most {waits:?}",
         most[0] >> 20,
         most[1] >> 20,
         answers.len()
     );
     let bound = GUESTS_BYTES + LINKS_BYTES + REST_BYTES;
     ensure!(most.iter().all(|most| *most < bound), "{what}: {most:?} bytes were resident, of at most {bound}");
-    // One may wait behind tens of megabytes that are written before it, on a slow machine for seconds.
-    ensure!(usual < USUAL, "{what}: another client usually waited {usual:?}, of {} answers", answers.len());
-    ensure!(slowest < ATTACK / 2, "{what}: another client waited {slowest:?}");
+    for (percent, most) in WAITS {
+        let took = within(percent);
+        ensure!(
+            took < most,
+            "{what}: {percent} of a hundred answers to another took up to {took:?}, of at most {most:?}"
+        );
+    }
     Ok(())
 }

@@ -141,6 +141,7 @@ pub(crate) fn is_there(workspace: &Workspace, need: &Need) -> bool {
             folders.into_iter().any(|folder| folder.join(name).is_file())
         }
         Need::File { path, .. } => Path::new(path).exists(),
+        Need::Cluster => cluster().is_ok(),
         Need::PythonModule { name, .. } => {
             let import = format!("import {name}");
             let python = Command::new("python3").args(["-c", &import]).stderr(Stdio::null()).status();

@@ -6,6 +6,8 @@
 use crate::failure::Failure;
 use crate::fuzz;
 use crate::hunt;
+use crate::need::{self, Need};
+use crate::part::Part;
 use crate::parts;
 use crate::revision;
 use crate::sim;
@@ -164,10 +166,18 @@ fn fuzzing(workspace: &Workspace, minutes: u64) -> (String, bool) {
 }
 
 fn left_parts(workspace: &Workspace) -> (String, bool) {
-    let names: Vec<String> =
-        parts::PARTS.iter().filter(|part| part.nightly.is_some()).map(|part| part.name.to_owned()).collect();
-    let well = crate::test(workspace, &names) == ExitCode::SUCCESS;
-    (format!("{}: {}.", names.join(", "), if well { "passed" } else { "failed" }), well)
+    let nightly = parts::PARTS.iter().filter(|part| part.nightly.is_some());
+    let has_cluster = need::is_there(workspace, &Need::Cluster);
+    let (run, left): (Vec<&Part>, Vec<&Part>) =
+        nightly.partition(|part| has_cluster || !part.needs.contains(&Need::Cluster));
+    let names = |parts: &[&Part]| parts.iter().map(|part| part.name.to_owned()).collect::<Vec<_>>();
+    let (run, left) = (names(&run), names(&left).join(", "));
+    let well = crate::test(workspace, &run) == ExitCode::SUCCESS;
+    let mut text = format!("{}: {}.", run.join(", "), if well { "passed" } else { "failed" });
+    if !left.is_empty() {
+        text += &format!(" Left out, as there was no cluster: {left}.");
+    }
+    (text, well)
 }
 
 /// Where results are kept, and of which code they are now.

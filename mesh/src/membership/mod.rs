@@ -384,7 +384,7 @@ impl Membership {
         while let Some(due) = self.timers.pop(now) {
             match due {
                 timers::Due::Foca(timer) => self.foca_timer(timer, now),
-                timers::Due::Suspicion { timer, since } => self.end_of_suspicion(timer, since, now),
+                timers::Due::Suspicion { timer, since } => self.suspicion_is_due(timer, since, now),
                 timers::Due::Sync => {
                     self.sync_with_somebody();
                     // Members that started together should not all ask at once.
@@ -465,7 +465,7 @@ impl Membership {
     }
 
     /// The time of a suspect is over, unless this process has been late since.
-    fn end_of_suspicion(&mut self, timer: Timer<Identity>, since: Instant, now: Instant) {
+    fn suspicion_is_due(&mut self, timer: Timer<Identity>, since: Instant, now: Instant) {
         let until = since + self.suspicion_time();
         if now < until {
             self.timers.set(until, timers::Due::Suspicion { timer, since });

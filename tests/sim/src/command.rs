@@ -20,7 +20,7 @@ statemesh-sim [--seeds N] [--seed S] [--scenario NAME] [--minutes M] [--jobs J] 
   --seed S         this seed, with its trace if it fails
   --scenario NAME  scenarios whose names contain NAME, instead of seeds; `all` for all
   --minutes M      no further seed begins after so many minutes
-  --jobs J         seeds that run side by side (as many as there are cores)
+  --jobs J         seeds or scenarios that run side by side (as many as there are cores)
   --replay-all     every seed is run twice and must be the same to the byte, instead of one in ten
   --fault NAME     only this fault
   --page FILE      write what was seen and found there, as a piece of a page

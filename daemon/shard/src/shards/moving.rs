@@ -100,7 +100,7 @@ impl State {
         self.settle_marks(run);
     }
 
-    /// Standbys are told what there is to be said by now.
+    /// Marks have changed: standbys are told by what, and those that found no room are counted.
     fn settle_marks(&mut self, run: &mut Run) {
         run.counts.forgotten.marks += self.marks.take_forgotten();
         run.lost.extend(self.marks.take_news());

@@ -357,13 +357,6 @@ fn killed_after_the_merge(seed: u64) -> World {
     must(&mut world, back.is_some(), || "it is not back 20 s after the cut".to_owned());
     // Before that it may not have told what it has: nobody knows then what dies with it.
     world.run(Duration::from_millis([300, 200, 250, 350, 400, 500, 225, 275][seed as usize / 3 % 8]));
-    if std::env::var("SHOW").is_ok() {
-        for p in 0..256 {
-            let s = world.servers_of(p);
-            eprint!("{s:?}");
-        }
-        eprintln!();
-    }
     world.kill(alone);
     settled_and_judged(world)
 }
