@@ -140,10 +140,16 @@ pub fn server_named(shared: &Shared, partition: u16) -> Option<String> {
     shared.view().server(partition).map(|member| member.name.to_string())
 }
 
-/// Whether there is a copy of a partition here, served or not, whole or not.
-#[must_use]
-pub fn has_copy(shared: &Shared, partition: u16) -> bool {
-    shared.shards.of(partition).try_claim().is_none_or(|state| state.has_copy(partition))
+/// Tells of each partition whether there is a copy of it here, served or not, whole or not; and whether it is served. A shard that is
+/// claimed may have copies, and serves nothing.
+pub fn standings(shared: &Shared, mut each: impl FnMut(u16, bool, bool)) {
+    for shard in (0..shared.shards.count()).filter_map(|index| shared.shards.get(index)) {
+        let partitions = shared.shards.partitions_of(shard.index());
+        match shard.try_claim() {
+            Some(state) => partitions.zip(state.standings()).for_each(|(p, (copy, served))| each(p, copy, served)),
+            None => partitions.for_each(|partition| each(partition, true, false)),
+        }
+    }
 }
 
 /// Whether the daemon is ready, and how many members it holds for live, itself among them.

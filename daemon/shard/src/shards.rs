@@ -1,4 +1,4 @@
-//! Shards: where the instances live. A shard has one writer at a time, whoever claims it; the others leave their work in
+//! Shards: where the instances live. A shard has one writer at a time, the thread that claims it; the others leave their work in
 //! its inbox. Partition `p` lives in shard `p mod shards`.
 
 use std::collections::BTreeMap;
@@ -62,7 +62,7 @@ const SHARDS: usize = 64;
 /// Lists of requests that wait in one shard's inbox, each what a reactor had for it in one turn.
 const INBOX: usize = 64;
 
-/// A request left for whoever holds the shard.
+/// A request left for the thread that holds the shard.
 #[derive(Debug)]
 pub struct Job {
     /// The reactor that wants the answer.
@@ -126,12 +126,12 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// Claims the shard, or says at once that somebody else has it.
+    /// Claims the shard, or says at once that another thread has it.
     pub fn try_claim(&self) -> Option<Held<'_, State, Job>> {
         self.state.try_claim()
     }
 
-    /// Claims the shard for a thread that may wait: nobody holds it for longer than one request or one slice of timers.
+    /// Claims the shard for a thread that may wait: no thread holds it for longer than one request or one slice of timers.
     pub fn claim(&self) -> Held<'_, State, Job> {
         loop {
             if let Some(claimed) = self.try_claim() {
@@ -438,17 +438,17 @@ pub enum KnownKey {
         /// The copy of its partition.
         tenure: Tenure,
     },
-    /// Its instance was lost, which nobody who asked was told.
+    /// Its instance was lost, which no reply has said.
     Lost(LostLife),
     /// What was told to be lost was not.
     NotLost(LostLife),
-    /// Some of it is gone, which nobody who asked was told.
+    /// Some of it is gone, which no reply has said.
     Unsaid(UnsaidConflict),
     /// What was told to be unsaid is not: a reply said it, or it is void.
     Said(UnsaidConflict),
 }
 
-/// A life that was lost, and of which nobody was told who asked: only the hash of `machine/key` is needed for that.
+/// A life that was lost, which no reply has said: only the hash of `machine/key` is needed for that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LostLife {
     /// The hash of `machine/key`.
@@ -496,12 +496,12 @@ pub struct Run {
     /// The control plane has not looked around lately (`statemesh_mesh::lease`): nothing is served, since others may have adopted
     /// what is here.
     pub lease_is_over: bool,
-    /// Somebody watches, so changes are worth encoding.
+    /// There are watchers, so changes are worth encoding.
     pub watched: bool,
     /// Keys that came into being or were removed, in order.
     pub keys: Vec<KeyNote>,
-    /// Keys whose instances are lost, or of which some is gone, which nobody was told yet, or are not after all, or were told by now; and
-    /// their partitions: in order.
+    /// Keys whose instances are lost, or of which some is gone, and no reply has said it; that are not lost after all; of which a reply
+    /// has said it by now. With their partitions, in order.
     pub lost: Vec<(u16, KnownKey)>,
     /// Takes the time of the request that runs now, if it is timed.
     pub watch: Option<Stopwatch>,
@@ -642,9 +642,10 @@ impl State {
         self.partitions.get_mut(usize::from(partition) / self.daemon.shards)
     }
 
-    /// Whether there is a copy of the partition here, served or not, whole or not.
-    pub fn has_copy(&self, partition: u16) -> bool {
-        self.part(partition).is_some_and(|part| !matches!(part.phase, Phase::Away))
+    /// For each partition of this shard, in the order of [`Shards::partitions_of`], whether there is a copy of it here, served or not,
+    /// whole or not; and whether it is served.
+    pub fn standings(&self) -> impl Iterator<Item = (bool, bool)> {
+        self.partitions.iter().map(|part| (!matches!(part.phase, Phase::Away), matches!(part.phase, Phase::Held)))
     }
 
     /// Whether the partition is served here.

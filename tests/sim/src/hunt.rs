@@ -12,15 +12,16 @@ use crate::known;
 use crate::scenario::{self, Scenario};
 use crate::series;
 
-/// A scenario or seed that has worked for longer hangs: the slowest one takes seconds. It is the processor's time, since others may
-/// have the machine.
+/// A seed, of a scenario or without one, that has worked for longer hangs: the slowest one takes seconds. It is the processor's time,
+/// since others may have the machine.
 const STUCK: Duration = Duration::from_secs(60);
 /// How often that is looked at.
 const GLANCE: Duration = Duration::from_millis(200);
 
 /// What is tried.
 enum Trial {
-    Scenario(usize, &'static Scenario),
+    /// A scenario with one of its seeds.
+    Scenario(&'static Scenario, u64),
     Seed(u64),
 }
 
@@ -28,7 +29,7 @@ impl Trial {
     /// What fails there, if anything does.
     fn fails(&self, wish: &Wish) -> Option<String> {
         let outcome = match self {
-            Self::Scenario(_, scenario) => scenario.run(),
+            Self::Scenario(scenario, seed) => scenario.run_seed(*seed),
             Self::Seed(seed) => series::one(wish, *seed),
         };
         outcome.violations.into_iter().next()
@@ -36,14 +37,14 @@ impl Trial {
 
     fn name(&self) -> String {
         match self {
-            Self::Scenario(n, scenario) => format!("scenario {n}, {}", scenario.name),
+            Self::Scenario(scenario, seed) => format!("scenario {}, its seed {seed}", scenario.name),
             Self::Seed(seed) => format!("seed {seed}"),
         }
     }
 }
 
-/// Tries scenarios that are expected to pass, then seeds, side by side. The first failure ends the process: others that run
-/// would take their time, or for ever.
+/// Tries scenarios that are expected to pass, each with its first seed before any with its second, then seeds, side by side. The first
+/// failure ends the process: others that run would take their time, or for ever.
 #[must_use]
 pub fn run(wish: &Wish) -> ExitCode {
     let trials = trials(wish);
@@ -85,11 +86,14 @@ pub fn run(wish: &Wish) -> ExitCode {
 }
 
 fn trials(wish: &Wish) -> Vec<Trial> {
-    let chosen = |scenario: &&Scenario| !known::is_known(scenario.name);
+    let scenarios = scenario::all().filter(|scenario| !known::is_known(scenario.name));
+    let mut played: Vec<(u64, &Scenario)> =
+        scenarios.flat_map(|scenario| (1..=scenario.seeds).map(move |seed| (seed, scenario))).collect();
+    // It keeps the order of what is equal.
+    played.sort_by_key(|(seed, _)| *seed);
     let seed = wish.seed.unwrap_or(1);
     let seeds = (seed..seed.saturating_add(wish.seeds.unwrap_or(100))).map(Trial::Seed);
-    let scenarios = scenario::all().filter(chosen).enumerate();
-    scenarios.map(|(n, scenario)| Trial::Scenario(n + 1, scenario)).chain(seeds).collect()
+    played.into_iter().map(|(seed, scenario)| Trial::Scenario(scenario, seed)).chain(seeds).collect()
 }
 
 /// What runs, by its place in the list: who runs it, and its name.

@@ -325,7 +325,7 @@ fn killed_at_the_heal(seed: u64) -> World {
     settled_and_judged(world)
 }
 
-/// One of three is cut off; clients of both sides write the same keys, some of which were there before, and nobody asks again. It dies
+/// One of three is cut off; clients of both sides write the same keys, some of which were there before, and no client asks again. It dies
 /// soon after it came back, having merged what the others sent it.
 fn killed_after_the_merge(seed: u64) -> World {
     let alone = seed as usize % 3;
@@ -355,7 +355,7 @@ fn killed_after_the_merge(seed: u64) -> World {
     world.heal();
     let back = world.run_until(20 * SEC, |world| alive_for(world, (alone + 1) % 3) == 3);
     must(&mut world, back.is_some(), || "it is not back 20 s after the cut".to_owned());
-    // Before that it may not have told what it has: nobody knows then what dies with it.
+    // Before that it may not have told what it has: no member knows then what dies with it.
     world.run(Duration::from_millis([300, 200, 250, 350, 400, 500, 225, 275][seed as usize / 3 % 8]));
     world.kill(alone);
     settled_and_judged(world)

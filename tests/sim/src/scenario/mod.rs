@@ -32,7 +32,7 @@ pub struct Scenario {
     pub fault: u32,
     play: fn(u64) -> World,
     /// Seeds that it is played with.
-    seeds: u64,
+    pub(crate) seeds: u64,
     lossless: bool,
 }
 
@@ -43,20 +43,24 @@ impl Scenario {
         let mut last = Outcome::default();
         for seed in 1..=self.seeds {
             last = self.run_seed(seed);
-            if let Some(first) = last.violations.first_mut() {
-                *first = format!("seed {seed}: {first}");
+            if !last.violations.is_empty() {
                 return last;
             }
         }
         last
     }
 
-    fn run_seed(&self, seed: u64) -> Outcome {
+    /// Plays it with one of its seeds.
+    pub fn run_seed(&self, seed: u64) -> Outcome {
         let played = std::panic::catch_unwind(|| {
             let world = (self.play)(seed);
             Outcome::of(world, Terms { lossless: self.lossless, ..Terms::default() })
         });
-        played.unwrap_or_else(|panic| Outcome::of_panic(panic.as_ref()))
+        let mut outcome = played.unwrap_or_else(|panic| Outcome::of_panic(panic.as_ref()));
+        if let Some(first) = outcome.violations.first_mut() {
+            *first = format!("seed {seed}: {first}");
+        }
+        outcome
     }
 }
 

@@ -119,8 +119,10 @@ impl World {
             }
             return;
         }
-        let twice = (0..self.partitions()).find_map(|p| Some((p, self.servers_of(p))).filter(|(_, s)| s.len() > 1));
-        if let Some((partition, servers)) = twice {
+        let twice =
+            (0..).zip(self.standings()).find_map(|(partition, (_, servers))| (servers > 1).then_some(partition));
+        if let Some(partition) = twice {
+            let servers = self.servers_of(partition);
             self.invariants.maybe_split = true;
             let now = crate::judge::time(self.now());
             self.judge
