@@ -14,6 +14,7 @@ mod need;
 mod nightly;
 mod part;
 mod parts;
+mod prose;
 mod report;
 mod revision;
 mod sim;

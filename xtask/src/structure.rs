@@ -3,8 +3,8 @@
 
 use crate::count::Count;
 use crate::failure::Failure;
-use crate::sizes;
 use crate::workspace::Workspace;
+use crate::{prose, sizes};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -65,6 +65,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<Count, Failure> {
     }
     let files = rust_files(&workspace.root)?;
     faults.extend(sizes::too_large(&workspace.root, files.iter().map(PathBuf::as_path))?);
+    faults.extend(prose::vague(&workspace.root, files.iter().map(PathBuf::as_path))?);
     faults.iter().for_each(|fault| println!("{fault}"));
     let failed = faults.len() as u64;
     Ok(Count { passed: (crates.len() as u64).saturating_sub(failed), failed })
@@ -92,10 +93,19 @@ fn read(path: &Path) -> Result<String, Failure> {
 /// Folders of the crates of ours that a crate depends on, its tests left out.
 fn uses(root: &Path, folder: &str, crates: &BTreeMap<String, String>) -> Result<BTreeSet<String>, Failure> {
     let text = read(&root.join(folder).join("Cargo.toml"))?;
-    let section = text.split("\n[").find_map(|part| part.strip_prefix("dependencies]")).unwrap_or_default();
-    let names = section.lines().filter_map(|line| line.split(['.', ' ', '=']).next());
+    let names = dependencies(&text);
     let of = |name: &str| crates.iter().find(|(_, package)| *package == name).map(|(folder, _)| folder.clone());
-    Ok(names.filter_map(of).collect())
+    Ok(names.into_iter().filter_map(of).collect())
+}
+
+/// What a manifest depends on, on any target, to be built; what its tests do is left out.
+fn dependencies(manifest: &str) -> Vec<&str> {
+    let sections = manifest.split("\n[").filter_map(|section| section.split_once(']'));
+    let built = sections.filter(|(of, _)| {
+        let kind = of.rsplit('.').next();
+        matches!(kind, Some("dependencies" | "build-dependencies"))
+    });
+    built.flat_map(|(_, lines)| lines.lines().filter_map(|line| line.split(['.', ' ', '=']).next())).collect()
 }
 
 fn arrows(root: &Path, crates: &BTreeMap<String, String>) -> Result<Vec<String>, Failure> {
@@ -265,6 +275,14 @@ mod tests {
         ]
         .into();
         assert_eq!(circle_of(&modules), BTreeSet::from(["a, b".to_owned()]));
+    }
+
+    #[test]
+    fn what_a_crate_needs_on_one_target_or_for_its_build_is_a_dependency_and_what_its_tests_need_is_not() {
+        let manifest = "[package]\nname = \"a\"\n[dependencies]\nb.workspace = true\n\n[target.'cfg(not(loom))'.dependencies]\nc = \"1\"\n\
+                        [build-dependencies]\nd = \"1\"\n[dev-dependencies]\ne = \"1\"\n";
+        let found: Vec<&str> = dependencies(manifest).into_iter().filter(|name| !name.is_empty()).collect();
+        assert_eq!(found, ["b", "c", "d"]);
     }
 
     #[test]

@@ -63,7 +63,7 @@ impl Source for Clients {
     }
 
     fn durable(&mut self, _: u64) {
-        // An empty batch tells of nobody.
+        // An empty batch has no place.
         if let Ok(mut figures) =
             self.figures.lock().map_err(|_| ()).and_then(|all| self.waiting.then_some(all).ok_or(()))
         {

@@ -108,7 +108,7 @@ impl<S: Storage> Segments<S> {
             }
             Output::Sync(segment) => Some(self.sync(segment).map_or(Input::Failed, |()| Input::Synced)),
             Output::Prepare { segment, from } => Some(prepare(&self.storage, segment, from, self.segment_bytes)),
-            // It is in nobody's way.
+            // It does no harm there.
             Output::Remove(segment) => self.remove(segment).err().and(None),
             Output::Durable(_) | Output::Full(_) | Output::Stop => None,
         }

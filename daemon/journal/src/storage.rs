@@ -43,7 +43,7 @@ pub trait Storage {
     /// The names in a folder are on the device when this returns.
     fn sync_folder(&self, folder: &str) -> io::Result<()>;
 
-    /// Takes the lock; `None` while somebody else has it.
+    /// Takes the lock; `None` while another process has it.
     fn lock(&self, path: &str) -> io::Result<Option<Self::Lock>>;
 }
 

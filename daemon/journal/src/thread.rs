@@ -24,7 +24,7 @@ struct Shared {
     thread: OnceLock<Thread>,
 }
 
-/// A running journal, for whoever wakes it and looks how far it is.
+/// A running journal, for those who wake it and look how far it is.
 #[derive(Clone, Debug)]
 pub struct Handle {
     shared: Arc<Shared>,
@@ -86,7 +86,7 @@ impl JournalThread {
         let theirs = shared.clone();
         let body = move || run(runner, clock, &theirs, &ask, &answers);
         let thread = thread::Builder::new().name("journal".to_owned()).spawn(body)?;
-        // Before it is known, nobody has the handle to wake it.
+        // Before it is known, there is no handle to wake it.
         let _ = shared.thread.set(thread.thread().clone());
         let theirs = shared.clone();
         let body = move || make_segments(&storage, config.segment_bytes, &asked, &answer, &theirs);
@@ -102,7 +102,7 @@ impl JournalThread {
         self.handle.clone()
     }
 
-    /// Lets what was taken become durable, as far as it can, and ends. Who starts again after it finds nobody else at the files.
+    /// Lets what was taken become durable, as far as it can, and ends. The files are free for the next journal then.
     pub fn stop(self) {
         self.handle.shared.is_ending.store(true, Ordering::Release);
         self.handle.wake();

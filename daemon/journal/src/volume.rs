@@ -98,7 +98,7 @@ pub enum VolumeError {
     /// It cannot be written.
     #[error("this volume can only be read: mount it for writing, and let the daemon's user own it")]
     ReadOnly,
-    /// It has files of somebody else.
+    /// It has files of another program.
     #[error("this folder has {found:?}, and is no volume: give the daemon an empty one")]
     Foreign {
         /// One of them.

@@ -7,7 +7,7 @@ mod rig;
 use rig::{Rig, Seen, Start};
 use statemesh_journal::testing::{Counts, Faults};
 
-/// What a disk may do to whoever trusts it.
+/// What a disk may do to a program that trusts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
     /// The power goes, there is no room, it is slow.

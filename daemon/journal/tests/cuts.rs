@@ -140,7 +140,7 @@ fn a_bit_that_flips_is_damage_or_cuts_the_last_batch_and_never_gives_what_was_no
     let [mut said, mut cut, mut harmless] = [0; 3];
     for bit in 0..bytes.len() * 8 {
         let hit = all.batches.iter().position(|(range, _)| range.contains(&(bit / 8))).map(|hit| hit as u64 + 1);
-        // Nobody reads padding: a few of its bits will do.
+        // Padding is not read: a few of its bits will do.
         if hit.is_none() && bit / 8 >= 64 && bit % 101 != 0 {
             continue;
         }

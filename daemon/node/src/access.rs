@@ -1,4 +1,4 @@
-//! Who may connect, with which keys, and what they may do. The tables change while connections are open; nobody waits for
+//! Who may connect, with which keys, and what they may do. The tables change while connections are open; no reactor waits for
 //! more than the exchange of a pointer.
 
 use std::collections::{BTreeMap, HashMap};
@@ -35,7 +35,7 @@ impl Clients {
         self.grants.len()
     }
 
-    /// Whether there are none, so that nobody can connect.
+    /// Whether there are none, so that no client can connect.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.grants.is_empty()
@@ -282,7 +282,7 @@ impl ListenerAuths {
     }
 }
 
-/// Who the clients of one reactor are. Without CURVE nobody is told apart, and everybody may do everything.
+/// Who the clients of one reactor are. Without CURVE clients cannot be told apart, and all may do everything.
 pub(crate) struct Admissions {
     auth: Option<Arc<ClientAuth>>,
     by_conn: BTreeMap<ConnId, Admitted>,
@@ -297,7 +297,7 @@ struct Admitted {
 pub(crate) type Refusal = (ErrorCode, String);
 
 impl Admissions {
-    /// Nobody yet.
+    /// No client yet.
     pub(crate) fn new(auth: &ListenerAuths) -> Self {
         Self { auth: auth.clients.clone(), by_conn: BTreeMap::new() }
     }

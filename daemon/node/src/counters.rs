@@ -121,7 +121,7 @@ figures! {
     lost Counter "statemesh_instances_lost_total" "Instances that went with a dead owner, or came and could not be read, reported by who serves their key now.";
     removed Counter "statemesh_instances_removed_total" "Instances removed here.";
     forgotten Counter "statemesh_forgotten_tokens_total" "Removed instances whose dedup tokens were forgotten before their time because of limits.removed.";
-    forgotten_marks Counter "statemesh_forgotten_marks_total" "Keys of which nobody was told that something was lost, because of limits.marks.";
+    forgotten_marks Counter "statemesh_forgotten_marks_total" "Keys whose loss no reply will say, because of limits.marks.";
     timers_fired Counter "statemesh_timers_fired_total" "Delayed events and transitions that came due.";
     effects Counter "statemesh_effects_total" "Effects reported to watchers: custom actions, emitted events, logs.";
     forwards_sent Counter "statemesh_forwards_sent_total" "Requests passed on to the owner of their key.";

@@ -48,21 +48,21 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    /// Who serves a partition now; nobody that this daemon knows of while it moves.
+    /// The member that serves a partition now; none that this daemon knows of while it moves.
     #[must_use]
     pub(crate) fn server(&self, partition: u16) -> Option<&DirectoryEntry> {
         let index = *self.serving.get(usize::from(partition))?;
         self.members.get(usize::from(index?))
     }
 
-    /// Who will serve a partition once it has moved; nobody before the daemon has joined.
+    /// The member that will serve a partition once it has moved; none before the daemon has joined.
     #[must_use]
     pub(crate) fn next(&self, partition: u16) -> Option<&DirectoryEntry> {
         let index = *self.owners.get(usize::from(partition)).filter(|_| self.joined)?;
         self.members.get(usize::from(index))
     }
 
-    /// For each partition the index of who serves it, or, while nobody does, of who will.
+    /// For each partition the index of the member that serves it, or, while none does, of the one that will.
     pub(crate) fn map(&self) -> impl ExactSizeIterator<Item = u16> + Clone + '_ {
         self.owners
             .iter()
@@ -70,7 +70,7 @@ impl Directory {
             .map(|(partition, owner)| self.serving.get(partition).copied().flatten().unwrap_or(*owner))
     }
 
-    /// The partitions that nobody serves now, as far as this daemon knows.
+    /// The partitions that no member serves now, as far as this daemon knows.
     #[must_use]
     pub(crate) fn moving(&self) -> Vec<usize> {
         let nobody = |(partition, server): (usize, &Option<u16>)| server.is_none().then_some(partition);

@@ -1,5 +1,5 @@
 //! Gauges that are read at the scrape: members, instances by state, limits.
-#![expect(clippy::disallowed_methods, reason = "whoever scrapes comes with no time")]
+#![expect(clippy::disallowed_methods, reason = "a scrape comes with no time")]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

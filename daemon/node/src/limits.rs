@@ -30,7 +30,7 @@ pub enum Unit {
     },
 }
 
-/// A limit's value, as somebody gave it.
+/// A limit's value, as a configuration gives it.
 #[derive(Clone, Copy, Debug)]
 pub enum Value {
     /// Things or bytes.
@@ -48,7 +48,7 @@ pub struct Row {
     pub key: &'static str,
     /// What it counts.
     pub unit: Unit,
-    /// Its value when nobody gives one, as a person would write it.
+    /// Its value when a configuration gives none, as a person would write it.
     pub default: &'static str,
     /// What it bounds, and what happens beyond it.
     pub help: &'static str,
@@ -199,7 +199,7 @@ limits! {
     subscriptions_total: usize = 100_000, "100000", count(1, 100_000_000), "Subscriptions of all subscribers; further ones are ignored and counted";
     subscription_bytes: usize = 2_048, "2KiB", bytes(16, 65_536), "One subscription; a longer one is ignored and counted, one that is much longer ends its connection";
     subscriber_bytes: usize = 4 << 20, "4MiB", bytes(4_096, GIB), "Changes waiting for one subscriber; beyond it its oldest are dropped and counted";
-    subscriber_total_bytes: usize = 256 << 20, "256MiB", bytes(65_536, 64 * GIB), "Changes waiting for all subscribers; beyond it whoever would get more loses its oldest";
+    subscriber_total_bytes: usize = 256 << 20, "256MiB", bytes(65_536, 64 * GIB), "Changes waiting for all subscribers; beyond it a subscriber that would get more loses its oldest";
     events_per_second: u32 = 1_000_000, "1000000", count(1, 4_000_000_000), "Requests of one client in a second, over all its connections, where its key has no figure of its own; further ones are refused (with security.mode = curve)";
     history: usize = 16, "16", count(0, 1_024), "Entries of an instance's history; with 0 the time for which one that has ended is kept begins anew where its partition moves";
     known_keys: usize = 10_000_000, "10000000", count(0, 1_000_000_000), "Keys of instances of other daemons that this one keeps, so that what is lost with a daemon can be named; further ones are not kept, and of their partitions it is logged that losses may go unnamed";

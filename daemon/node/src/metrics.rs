@@ -1,4 +1,4 @@
-//! /metrics: sums the reactors' counters and reads the daemon's gauges when somebody scrapes.
+//! /metrics: sums the reactors' counters and reads the daemon's gauges at each scrape.
 
 use std::sync::Arc;
 

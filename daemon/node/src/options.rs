@@ -107,7 +107,7 @@ impl Options {
 /// How connections are secured. Gossip has its own keys, see [`Options::gossip_keys`].
 #[derive(Clone, Debug, Default)]
 pub enum Security {
-    /// Not at all: whoever reaches the ports may do everything.
+    /// Not at all: a client that reaches the ports may do everything.
     #[default]
     None,
     /// By CURVE. Daemons among themselves use keys that are derived from the gossip keys, so there must be some.
@@ -143,7 +143,7 @@ pub struct Discovery {
     pub dns_server: Option<SocketAddr>,
     /// Gossip addresses that are always tried.
     pub seeds: Vec<SocketAddr>,
-    /// After so long in which DNS has named this daemon and nobody else, it is alone on purpose and ready; `None`: never. With neither
+    /// After so long in which DNS has named this daemon and no other, it is alone on purpose and ready; `None`: never. With neither
     /// service nor seeds it is so after this long in any case; a seed, or another that DNS names, is waited for.
     pub alone_after: Option<Duration>,
     /// Names of members without which the mesh does not begin: none of them, nor any other daemon, is alone before it has links to

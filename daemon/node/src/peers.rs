@@ -39,7 +39,7 @@ struct Peer {
     told_ended: u64,
     /// Since when there is no link.
     without: Instant,
-    /// Somebody was told that there is none.
+    /// The control plane was told that there is none.
     told: bool,
 }
 
@@ -67,7 +67,7 @@ const MAX_RETRY: Duration = Duration::from_secs(2);
 /// what follows a packet that was lost after three; another connection has its chance much sooner.
 const FIRST_PATIENCE: Duration = Duration::from_millis(500);
 const MAX_PATIENCE: Duration = Duration::from_secs(5);
-/// A member without a link for so long is worth a line in the log: what it may hold can be had from nobody else.
+/// A member without a link for so long is worth a line in the log: no other member may have what it holds.
 const TELLING: Duration = Duration::from_secs(5);
 
 impl Peers {

@@ -62,7 +62,7 @@ impl Resolver {
     /// Asks one question. That there is no such name, or no such record, is an answer without records.
     ///
     /// # Errors
-    /// [`ResolveError::Lookup`] when nobody answered.
+    /// [`ResolveError::Lookup`] when no server answered.
     pub async fn ask(&self, question: &Question) -> Result<Records, ResolveError> {
         let kind = match question.kind {
             Kind::Srv => RecordType::SRV,

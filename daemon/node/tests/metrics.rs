@@ -18,7 +18,7 @@ const HEAD: &str = "# Metrics
 Every daemon serves its metrics at `/metrics` on the HTTP port (7480), in Prometheus's text format. This page is made from
 the registry of a running daemon; `UPDATE_DOCS=1 cargo test -p statemesh-node --test metrics` writes it anew.
 
-Counters on the path of an event are kept by each reactor for itself and summed when somebody scrapes.
+Counters on the path of an event are kept by each reactor for itself and summed at each scrape.
 
 | metric | type | labels | meaning |
 |---|---|---|---|

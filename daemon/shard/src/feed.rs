@@ -1,8 +1,8 @@
 //! Changes on their way from a shard to the reactors that publish them.
 //!
-//! Whoever has claimed a shard puts its changes into the feed of each reactor where somebody watches, before it lets the shard
+//! The thread that has claimed a shard puts its changes into the feed of each reactor with watchers, before it lets the shard
 //! go: so the order in which a key's changes are published is, at each reactor, the order in which they came about, whichever
-//! reactor stepped the instance. Nobody waits for a reactor: a feed is bounded in bytes, and the oldest changes go first.
+//! reactor stepped the instance. No thread waits for a reactor: a feed is bounded in bytes, and the oldest changes go first.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
@@ -25,13 +25,13 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// Whether somebody watches at this reactor.
+    /// Whether this reactor has watchers.
     #[must_use]
     pub fn is_watched(&self) -> bool {
         self.watched.load(Relaxed)
     }
 
-    /// Says whether somebody watches.
+    /// Says whether the reactor has watchers.
     pub fn set_watched(&self, watched: bool) {
         self.watched.store(watched, Relaxed);
     }
@@ -59,7 +59,7 @@ impl Feed {
         Some((mark, change))
     }
 
-    /// Changes that were dropped since the last time that somebody asked.
+    /// Changes that were dropped since this was asked last.
     #[must_use]
     pub fn take_dropped(&self) -> u64 {
         if self.dropped.load(Relaxed) == 0 { 0 } else { self.dropped.swap(0, Relaxed) }
@@ -101,7 +101,7 @@ impl Feeds {
         self.feeds.get(reactor)
     }
 
-    /// Whether somebody watches anywhere, so that changes are worth encoding.
+    /// Whether any reactor has watchers, so that changes are worth encoding.
     #[must_use]
     pub fn is_watched(&self) -> bool {
         self.feeds.iter().any(Feed::is_watched)

@@ -58,7 +58,7 @@ pub enum Lost {
     No,
     /// It did, and there is none.
     Gone,
-    /// It did, and another one has begun since, by a request whose reply nobody reads.
+    /// It did, and another one has begun since, by a request whose reply no client reads.
     Anew,
 }
 
@@ -102,17 +102,17 @@ fn lost_life(run: RunId) -> Conflict {
     Conflict { reason: ConflictReason::OwnerLost, lost_from: 1, run }
 }
 
-/// Conflicts of one key that are kept until somebody asks: of more than these the first ones are said.
+/// Conflicts of one key that are kept until a client asks: of more than these the first ones are said.
 const CONFLICTS: usize = 8;
 
-/// What happened to a key and nobody was told: a conflict for each life that has lost something, which replies say one by one.
+/// What happened to a key and no reply has said: a conflict for each life that has lost something, which replies say one by one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Unsaid {
     lost: Lost,
     /// The life that was lost, if there is none since; and which copy had it.
     gone: RunId,
     tenure: Tenure,
-    /// Earlier lives that were lost, and of which nobody was told either.
+    /// Earlier lives that were lost, which no reply has said either.
     also: SmallVec<[(RunId, Tenure); 1]>,
     /// With the copy that did what is gone, if that is known.
     conflicts: SmallVec<[(Conflict, Tenure); 1]>,
@@ -324,7 +324,7 @@ impl Unsaid {
 /// Places in the order of marks that may be void, beside as many as there are.
 const ORDER: usize = 64;
 
-/// The marks of one shard. A key that nobody asks for keeps its mark, and so there is a bound.
+/// The marks of one shard. A key keeps its mark until a client asks for it, and so there is a bound.
 #[derive(Debug)]
 pub(crate) struct Marks {
     by_place: BTreeMap<Place, Unsaid>,
@@ -524,7 +524,7 @@ impl Marks {
         });
     }
 
-    /// A reply said this about a key, and may have been heard by nobody: another one has to say it. That a life was lost as a whole which
+    /// A reply said this about a key, and may have reached no client: another one has to say it. That a life was lost as a whole which
     /// is one of those that meet is not so, or is said by what comes of that.
     pub(crate) fn say_again(&mut self, place: Place, said: &KeyMark, meeting: [RunId; 2]) {
         let KeyMark { lost, gone, conflict } = *said;
@@ -569,7 +569,7 @@ impl Marks {
         self.by_place.get(&(partition, hash)).map(|unsaid| unsaid.clone().next())
     }
 
-    /// What a partition's standbys have to know: lives that are lost and that nobody asked for since, and conflicts that no reply said.
+    /// What a partition's standbys have to know: lives that are lost and conflicts, of which no reply has said anything.
     pub(crate) fn known(&self, partition: u16) -> impl Iterator<Item = KnownKey> {
         let marks = self.by_place.range((partition, 0)..=(partition, u64::MAX));
         marks.flat_map(|((_, hash), mark)| mark.known(*hash))
@@ -700,7 +700,7 @@ mod tests {
         let conflict = |run, lost_from| Conflict { reason: ConflictReason::Merged, lost_from, run: RunId(run) };
         let mark = |conflict| KeyMark { conflict: Some(conflict), ..KeyMark::default() };
         let mut marks = marks_of(9);
-        // Lost; an instance begins that nobody hears of, and conflicts twice.
+        // Lost; an instance begins of which no client hears, and conflicts twice.
         marks.set_gone(1, life(1, 4));
         marks.began_anew(1, 1);
         marks.is_there((1, 1), RunId(5));
@@ -770,7 +770,7 @@ mod tests {
         let mark = |lost_from, run| Some(KeyMark { conflict: Some(lost(lost_from, run)), ..KeyMark::default() });
         marks.set_gone(1, life(1, 4));
         marks.found((1, 1), RunId(4), 2);
-        // One that nobody heard of had begun since.
+        // One of which no client heard had begun since.
         marks.set_gone(1, life(2, 4));
         marks.began_anew(1, 2);
         marks.found((1, 2), RunId(4), 2);
@@ -790,7 +790,7 @@ mod tests {
         let mark = |run| Some(KeyMark { conflict: Some(lost(run)), ..KeyMark::default() });
         marks.set_gone(1, life(2, 4));
         assert!(marks.is_there((1, 2), RunId(9)) && !marks.is_there((1, 2), RunId(9)));
-        // It began since, and the reply that says so was read by nobody.
+        // It began since, and no client read the reply that says so.
         marks.set_gone(1, life(3, 4));
         marks.began_anew(1, 3);
         assert!(!marks.is_there((1, 3), RunId(9)));

@@ -11,7 +11,7 @@ use crate::marks::{Conflict, ConflictReason};
 /// Hexadecimal digits of a number.
 const DIGITS: usize = 16;
 
-/// A conflict of a key of which nobody was told who asked.
+/// A conflict of a key which no reply has said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnsaidConflict {
     /// The hash of `machine/key`.

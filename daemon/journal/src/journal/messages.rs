@@ -104,7 +104,7 @@ pub enum Output {
     Stop,
 }
 
-/// Records that nobody can have made: the journal takes none of them.
+/// Records that no daemon makes: the journal takes none of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// Not whole records, one behind the other.

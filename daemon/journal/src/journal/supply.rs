@@ -1,5 +1,5 @@
 //! The segments of a journal but the one that is written: those ahead, which are empty; those behind, each with the lsn of its last batch;
-//! and those that nobody needs, which are given another number and used again.
+//! and spent ones, which are given another number and used again.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -60,7 +60,7 @@ impl Supply {
         self.retry_at = Some(now.saturating_add(self.retry_ms));
     }
 
-    /// Nobody needs what is in batches below this lsn.
+    /// Batches below this lsn are not needed any more.
     pub(super) fn release(&mut self, below: u64) {
         while let Some((segment, _)) = self.closed.pop_front_if(|(_, last)| *last < below) {
             self.free.push_back(segment);

@@ -38,7 +38,7 @@ type Keys = BTreeMap<u64, (u64, u64)>;
 pub(crate) struct ModelPlace {
     /// Each record's key and number; the first has index 1.
     history: Vec<(u64, u64)>,
-    /// Index up to which somebody was told that it is durable.
+    /// Index up to which the journal said that it is durable.
     acknowledged: u64,
 }
 

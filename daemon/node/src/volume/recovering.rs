@@ -48,7 +48,7 @@ impl<F: Fn(StoredPlace) -> u16> Reading<'_, F> {
         while let Ok(record) = Record::read(&mut records) {
             self.record(&record);
         }
-        // Nobody is to be told of what was known before.
+        // What was known before is news to no standby.
         self.run.keys.clear();
         self.run.lost.clear();
     }

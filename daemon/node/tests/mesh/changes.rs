@@ -77,7 +77,7 @@ fn the_first_watcher_misses_nothing_of_reactors_that_had_nothing_to_do() {
     let mut mesh = Mesh::new();
     let daemon = mesh.start_with("one", 2);
     daemon.client().define();
-    // Enough of them that each reactor has some, and has been asked while nobody watched.
+    // Enough of them that each reactor has some, and has been asked while there was no watcher.
     let mut clients: Vec<Asker> = (0..16).map(|_| daemon.client()).collect();
     clients.iter_mut().for_each(|client| _ = client.ok(&json!({"op": "ping"})));
     // What is left to do since the start is done.

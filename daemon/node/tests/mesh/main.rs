@@ -327,7 +327,7 @@ fn instances_that_arrive_before_their_definition_wait_for_it_and_no_longer() {
         asker.add(&format!("k{n}"), 1);
     }
     for _ in 0..3 {
-        // Nobody asks it anything, or that would wake it.
+        // It gets no request, which would wake it.
         let two = mesh.start("two");
         for n in 0..50 {
             assert_eq!(asker.count(&format!("k{n}")), 1);

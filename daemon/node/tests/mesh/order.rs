@@ -1,4 +1,4 @@
-//! The events of one connection for one key are applied in the order sent, whatever moves and whoever has the shards.
+//! The events of one connection for one key are applied in the order sent, whatever moves and whichever thread has the shards.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -55,7 +55,7 @@ fn events_keep_their_order_while_partitions_move_and_others_look_into_the_shards
     let done = &done;
     let sent: Vec<Vec<u64>> = std::thread::scope(|scope| {
         let senders: Vec<_> = (0..4).map(|name| scope.spawn(move || send_until(done, address, name))).collect();
-        // Whoever lists instances holds each shard for a while.
+        // A list of instances holds each shard for a while.
         for _ in 0..2 {
             scope.spawn(move || {
                 let mut client = Client::connect(address, SocketType::Dealer, PATIENCE).unwrap();

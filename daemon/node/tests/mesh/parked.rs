@@ -8,7 +8,7 @@ use super::*;
 #[test]
 fn a_request_that_has_waited_is_counted_once() {
     let mut mesh = Mesh::new();
-    // Nobody serves anything before the daemon is alone on purpose.
+    // No partition is served before the daemon is alone on purpose.
     let one = mesh.begin("one", 2, Some(Duration::from_millis(700)));
     assert!(!one.node.handle().readiness().ready);
     let reply = one.client().ask(&json!({"op": "get", "machine": "none", "key": "k"}));

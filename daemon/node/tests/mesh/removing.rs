@@ -1,4 +1,4 @@
-//! Instances that are removed: by whoever asks, and by themselves.
+//! Instances that are removed: by a request, and by themselves.
 
 use super::*;
 

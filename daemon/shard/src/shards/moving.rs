@@ -205,7 +205,7 @@ impl State {
         numbers.into_iter().for_each(|number| self.arm(number));
     }
 
-    /// Of a partition that was suspended the time of some that have ended may be over, and nobody looks at them again.
+    /// Of a partition that was suspended the time of some that have ended may be over, and no timer looks at them again.
     fn note_ended_of(&mut self, partition: u16, now: u64) {
         let slots = self.part(partition).into_iter().flat_map(|part| &part.index);
         let unarmed = |number: &u32| self.entries.get(*number).is_some_and(|entry| entry.armed.is_none());
@@ -351,7 +351,7 @@ impl State {
         }
     }
 
-    /// Serves again the copy that was sent, or is in doubt: nobody else has the partition, or nobody that is known.
+    /// Serves again the copy that was sent, or is in doubt: no other member has the partition, or none that is known.
     /// `lost`: keys that were served elsewhere meanwhile, by a daemon that died.
     pub fn reopen(&mut self, partition: u16, lost: &[LostKey], run: &mut Run) {
         self.unpack(partition, run);

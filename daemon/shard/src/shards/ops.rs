@@ -172,7 +172,7 @@ impl State {
     /// again where its reply is lost, and what asks for its own sake is not who has to act on it.
     fn mark_of(&mut self, At { request, hash, partition }: At<'_>) -> Option<KeyMark> {
         match request.op {
-            // Nobody reads the reply: the next one says it.
+            // No client reads the reply: the next one says it.
             Op::Tell => {
                 self.marks.began_anew(partition, hash);
                 None
@@ -427,7 +427,7 @@ impl State {
             let event = event.as_deref().unwrap_or("xstate.after");
             let step = machine.fire(&mut entry.instance, timer, Millis(run.now), &mut run.step.engine);
             let step = step.unwrap_or_else(|error| {
-                // Nobody hears that it was refused, so the instance keeps it and says so.
+                // No client hears that it was refused, so the instance keeps it and says so.
                 tracing::warn!(machine = %entry.version.name, key = %entry.key, %error, "stuck: a timer's event failed");
                 run.counts.stuck += 1;
                 entry.instance.hold(timer, &error)

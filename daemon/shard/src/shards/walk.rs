@@ -1,4 +1,4 @@
-//! Looking at all instances, a slice at a time: whoever walks lets the shard go after each slice, and a reactor goes on with its
+//! Looking at all instances, a slice at a time: the walker lets the shard go after each slice, and a reactor goes on with its
 //! turn. A walk ends after a page, and the next one goes on from where it ended. What moves, comes or goes meanwhile may be seen
 //! twice or not at all.
 
@@ -146,7 +146,7 @@ impl Walk {
         Self { filter, bounds, counts, unix_ms, at: from, looks: 0, bytes: 0, page: Page::default() }
     }
 
-    /// Looks at one slice more. Gives the page when that is full, or after the last slice; `None` also if somebody else has the shard
+    /// Looks at one slice more. Gives the page when that is full, or after the last slice; `None` also if another thread has the shard
     /// just now.
     pub fn step(&mut self, shards: &Shards) -> Option<Page> {
         let Some(shard) = shards.get(self.at.shard) else { return Some(self.end(None)) };
@@ -171,7 +171,7 @@ impl Walk {
         None
     }
 
-    /// The number of the shard that it looks at: whoever claims it has to see to its inbox.
+    /// The number of the shard that it looks at: the thread that claims it has to see to its inbox.
     #[must_use]
     pub fn shard(&self) -> usize {
         self.at.shard

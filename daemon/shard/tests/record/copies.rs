@@ -828,7 +828,7 @@ fn what_a_merge_lost_is_said_by_whoever_takes_the_place_of_the_daemon_that_merge
             );
             assert!(third.op("get", "k", "")["error"]["message"].as_str().unwrap().contains("it was lost"));
             assert_eq!(conflicts_said(&mut third, "k"), std::slice::from_ref(&merged), "{known_as} {winner:?}");
-            // The daemon that sent its copy serves that again: what it has of its own life is not gone, whoever won.
+            // The daemon that sent its copy serves that again: what it has of its own life is not gone, whichever side won.
             there.reopen(&known);
             let behind =
                 |from, life: &serde_json::Value| ("owner_lost".to_owned(), from, life.as_str().unwrap().to_owned());
@@ -876,7 +876,7 @@ fn lives_that_were_lost_one_after_the_other_are_each_named_though_the_next_owner
     let life = |run| LostKey { run: RunId(run), ..lost("k") };
     here.adopt(&[life(5)]);
     here.mourn(&[life(3)]);
-    // One begins of which nobody hears.
+    // One begins of which no client hears.
     here.op("tell", "k", r#","event":{"type":"GO"}"#);
     third.adopt(&told_all(&here));
     let said = third.send("k", "NOTHING", "");
