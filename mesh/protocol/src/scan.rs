@@ -229,10 +229,7 @@ impl<'a> Scan<'a> for json::Reader<'a> {
     }
 
     fn read_text_bytes(&mut self) -> Result<Cow<'a, [u8]>> {
-        Ok(match self.read_str()? {
-            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
-            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
-        })
+        self.read_str_bytes()
     }
 
     fn read_uint(&mut self) -> Result<Option<u64>> {

@@ -137,9 +137,56 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// When something else comes next or the string is malformed.
     pub fn read_str(&mut self) -> Result<Cow<'a, str>, DecodeError> {
-        self.expect(JsonKind::Str)?;
+        if self.next_byte()? != b'"' {
+            return self.expect(JsonKind::Str).map(|()| Cow::Borrowed(""));
+        }
+        if let Some(raw) = self.short_str()
+            && let Ok(text) = std::str::from_utf8(raw)
+        {
+            self.at += raw.len() + 2;
+            return Ok(Cow::Borrowed(text));
+        }
+        self.long_str()
+    }
+
+    /// A string that is not short, or is malformed.
+    #[inline(never)]
+    fn long_str(&mut self) -> Result<Cow<'a, str>, DecodeError> {
         let (raw, escaped) = self.raw_str()?;
         self.text(raw, escaped)
+    }
+
+    /// Reads a string without a look at whether it is UTF-8, unless it has escapes: for a caller that only compares it.
+    ///
+    /// # Errors
+    /// As [`Reader::read_str`].
+    pub fn read_str_bytes(&mut self) -> Result<Cow<'a, [u8]>, DecodeError> {
+        if self.next_byte()? == b'"'
+            && let Some(raw) = self.short_str()
+        {
+            self.at += raw.len() + 2;
+            return Ok(Cow::Borrowed(raw));
+        }
+        Ok(match self.read_str()? {
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        })
+    }
+
+    /// The bytes of a string, at its opening quote, that has no escapes and ends within eight bytes: names and most keys. It is not
+    /// read by that.
+    #[inline]
+    fn short_str(&self) -> Option<&'a [u8]> {
+        let rest = self.bytes.get(self.at + 1..)?;
+        let eight = match rest.first_chunk() {
+            Some(eight) => u64::from_le_bytes(*eight),
+            // Zeros in the place of what is missing, which end it as control characters do.
+            None => u64::from_le_bytes(*self.bytes.last_chunk()?).checked_shr(8 * (8 - rest.len() as u32))?,
+        };
+        let ends = ends_plain(eight);
+        // Of no end it is 8.
+        let (text, end) = rest.split_at_checked((ends.trailing_zeros() / 8) as usize)?;
+        (end.first() == Some(&b'"')).then_some(text)
     }
 
     /// The bytes of a string, at its opening quote, and whether it has escapes.
@@ -174,8 +221,10 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// When the text is not that of a map.
     pub fn next_key(&mut self) -> Result<Option<Cow<'a, str>>, DecodeError> {
-        let Some((raw, escaped)) = self.next_raw_key()? else { return Ok(None) };
-        let key = self.text(raw, escaped)?;
+        if !self.enter_key()? {
+            return Ok(None);
+        }
+        let key = self.read_str()?;
         self.colon()?;
         Ok(Some(key))
     }
@@ -186,22 +235,38 @@ impl<'a> Reader<'a> {
     /// As [`Reader::next_key`].
     #[inline]
     pub fn next_key_bytes(&mut self) -> Result<Option<Cow<'a, [u8]>>, DecodeError> {
-        let Some((raw, escaped)) = self.next_raw_key()? else { return Ok(None) };
-        let key =
-            if escaped { Cow::Owned(self.text(raw, escaped)?.into_owned().into_bytes()) } else { Cow::Borrowed(raw) };
-        self.colon()?;
-        Ok(Some(key))
+        if !self.enter_key()? {
+            return Ok(None);
+        }
+        if let Some(raw) = self.short_str()
+            && self.bytes.get(self.at + raw.len() + 2) == Some(&b':')
+        {
+            self.at += raw.len() + 3;
+            return Ok(Some(Cow::Borrowed(raw)));
+        }
+        self.long_key_bytes().map(Some)
     }
 
+    /// Goes to the opening quote of the next key; false at the map's end, which is read.
     #[inline]
-    fn next_raw_key(&mut self) -> Result<Option<(&'a [u8], bool)>, DecodeError> {
+    fn enter_key(&mut self) -> Result<bool, DecodeError> {
         if !self.next_entry(b'}')? {
-            return Ok(None);
+            return Ok(false);
         }
         if self.next_byte()? != b'"' {
             return Err(self.fault(DecodeFault::Unexpected));
         }
-        self.raw_str().map(Some)
+        Ok(true)
+    }
+
+    /// A key that is not short, or has white space behind it, or is malformed.
+    #[inline(never)]
+    fn long_key_bytes(&mut self) -> Result<Cow<'a, [u8]>, DecodeError> {
+        let (raw, escaped) = self.raw_str()?;
+        let key =
+            if escaped { Cow::Owned(self.text(raw, escaped)?.into_owned().into_bytes()) } else { Cow::Borrowed(raw) };
+        self.colon()?;
+        Ok(key)
     }
 
     /// Goes into a list; [`Reader::next_item`] follows.
@@ -229,7 +294,13 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// When it is malformed or nests more than 128 levels.
     pub fn skip_value(&mut self) -> Result<(), DecodeError> {
-        self.skip_within(MAX_DEPTH)
+        match self.peek()? {
+            JsonKind::Map | JsonKind::List => self.skip_within(MAX_DEPTH),
+            JsonKind::Str => self.skip_str().map(drop),
+            JsonKind::Number => self.skip_number().map(drop),
+            JsonKind::Bool => self.read_bool().map(drop),
+            JsonKind::Null => self.read_null(),
+        }
     }
 
     /// Skips one value and gives its text.
@@ -276,10 +347,7 @@ impl<'a> Reader<'a> {
                     self.at += 1;
                     self.first = true;
                 }
-                JsonKind::Str => self.skip_str().map(drop)?,
-                JsonKind::Number => self.skip_number().map(drop)?,
-                JsonKind::Bool => self.read_bool().map(drop)?,
-                JsonKind::Null => self.read_null()?,
+                _ => self.skip_value()?,
             }
             // Closes what ends here, up to a level that has a next value.
             loop {
