@@ -138,6 +138,13 @@ pub(super) const ALL: &[Scenario] = &[
         lossless: false,
     },
     Scenario {
+        name: "timers_of_what_began_while_the_mesh_was_apart_fire_where_that_comes_to",
+        fault: 0,
+        play: timers_that_merge,
+        seeds: 4,
+        lossless: false,
+    },
+    Scenario {
         name: "what_one_of_two_that_were_cut_off_did_before_it_died_is_said_by_those_who_went_on_without_it",
         fault: 7,
         play: killed_of_two,
@@ -402,6 +409,27 @@ fn said_once(seed: u64) -> World {
     must(&mut world, !heard.is_empty(), || "no reply named what the cut lost".to_owned());
     world.settle(40 * SEC);
     world.finish();
+    world
+}
+
+/// Instances begin at one of three that is cut off, with a timer of five seconds; it is back after two.
+fn timers_that_merge(seed: u64) -> World {
+    let mut world = mesh(seed, 3);
+    let alone = seed as usize % 3;
+    world.cut_off(&[alone]);
+    // Until then it passes requests on to those that it does not reach.
+    world.run(2 * SEC);
+    for n in 0..30 {
+        let said = world.ask(alone, &format!(r#"{{"id":1,"op":"start","machine":"refused","key":"t{n}"}}"#));
+        must(&mut world, said["ok"] == true, || format!("t{n} does not begin: {said}"));
+    }
+    world.heal();
+    world.settle(4 * SEC);
+    world.run(6 * SEC);
+    for n in 0..30 {
+        let said = world.get(n % 3, "refused", &format!("t{n}"));
+        must(&mut world, said["value"] == "late", || format!("the timer of t{n} has not fired: {said}"));
+    }
     world
 }
 
