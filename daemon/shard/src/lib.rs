@@ -22,6 +22,7 @@ pub mod machines;
 mod marks;
 mod named;
 mod removed;
+mod said;
 mod shards;
 mod stages;
 mod timer_wheel;

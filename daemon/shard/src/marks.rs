@@ -14,6 +14,7 @@ use statemesh_protocol::run::RunId;
 use statemesh_protocol::tenure::{Tenure, Tenures};
 
 use crate::removed::Place;
+use crate::said::{Said, Saying};
 use crate::shards::{KnownKey, LostLife};
 use crate::unsaid_conflict::UnsaidConflict;
 
@@ -177,6 +178,12 @@ impl Unsaid {
         lost.into_iter().chain(self.unsaid(hash).into_iter().map(KnownKey::Unsaid)).collect()
     }
 
+    /// All that replies will say, one by one.
+    fn sayings(&self, hash: u64) -> Vec<Saying> {
+        let lost = self.lost_life(hash).map(|life| (lost_life(life.run), life.tenure));
+        lost.into_iter().chain(self.unsaid(hash).into_iter().map(|unsaid| (unsaid.conflict, unsaid.tenure))).collect()
+    }
+
     /// What replies will say, one by one, but for a life that was lost where there is none since.
     fn unsaid(&self, hash: u64) -> Vec<UnsaidConflict> {
         let began_anew = (self.lost == Lost::Anew && self.gone != RunId::default()).then_some((self.gone, self.tenure));
@@ -224,14 +231,42 @@ impl Unsaid {
 
     /// All that is gone of the life that lost something first, which is one conflict when it is said.
     fn next_conflict(&mut self) -> Option<Conflict> {
-        let (mut first, _) = *self.conflicts.first()?;
-        self.conflicts.retain(|(conflict, _)| {
-            if conflict.run == first.run && conflict.lost_from < first.lost_from {
-                first = *conflict;
+        let whole = self.also.last().map(|(run, _)| lost_life(*run));
+        let mut first = self.conflicts.first().map(|(conflict, _)| *conflict).or(whole)?;
+        for conflict in self.of_life(first.run) {
+            if conflict.lost_from < first.lost_from {
+                first = conflict;
             }
-            conflict.run != first.run
-        });
+        }
+        self.forget_life(first.run);
         Some(first)
+    }
+
+    /// What is to be said of a life.
+    fn of_life(&self, run: RunId) -> impl Iterator<Item = Conflict> {
+        let whole = self.also.iter().map(|(run, _)| lost_life(*run));
+        whole.chain(self.conflicts.iter().map(|(conflict, _)| *conflict)).filter(move |conflict| conflict.run == run)
+    }
+
+    /// All of a life has been said, whatever it was.
+    fn forget_life(&mut self, run: RunId) {
+        self.also.retain(|(gone, _)| *gone != run);
+        self.conflicts.retain(|(conflict, _)| conflict.run != run);
+    }
+
+    /// It was said: of a copy that comes, or by the one that was here. Gives whether the life was lost, and none is there since.
+    fn was_said(&mut self, (conflict, tenure): Saying) -> bool {
+        self.conflicts.retain(|known| *known != (conflict, tenure));
+        if conflict != lost_life(conflict.run) {
+            return false;
+        }
+        self.also.retain(|known| *known != (conflict.run, tenure));
+        let is_gone = self.lost != Lost::No && (self.gone, self.tenure) == (conflict.run, tenure);
+        let was_lost = is_gone && self.lost == Lost::Gone;
+        if is_gone {
+            self.void_loss();
+        }
+        was_lost
     }
 
     /// A life is there, which others may have gone on with from its transition `seq`, in copies that are not: that much of it is not lost.
@@ -269,7 +304,11 @@ impl Unsaid {
 
     /// The next thing to be said, which is over then.
     fn next(&mut self) -> KeyMark {
-        let conflict = self.next_conflict().or_else(|| self.also.pop().map(|(run, _)| lost_life(run)));
+        if self.lost != Lost::No {
+            // That it was lost says all of it.
+            self.forget_life(self.gone);
+        }
+        let conflict = self.next_conflict();
         KeyMark { lost: std::mem::take(&mut self.lost), gone: std::mem::take(&mut self.gone), conflict }
     }
 
@@ -290,10 +329,7 @@ impl Unsaid {
             out.extend_from_slice(&run.0.to_le_bytes());
             out.extend_from_slice(&tenure.0.to_le_bytes());
         }
-        for (conflict, tenure) in &self.conflicts {
-            conflict.encode(out);
-            out.extend_from_slice(&tenure.0.to_le_bytes());
-        }
+        encode_sayings(&self.conflicts, out);
     }
 
     fn decode(body: &[u8]) -> Result<Self, Malformed> {
@@ -313,9 +349,8 @@ impl Unsaid {
         for _ in 0..also {
             unsaid.also.push((RunId(input.u64()?), Tenure(input.u64()?)));
         }
-        while !input.is_empty() {
-            let conflict = Conflict::decode(&mut input)?;
-            unsaid.add_conflict(conflict, Tenure(input.u64()?));
+        for (conflict, tenure) in decode_sayings(input)? {
+            unsaid.add_conflict(conflict, tenure);
         }
         Ok(unsaid)
     }
@@ -338,6 +373,8 @@ pub(crate) struct Marks {
     forgotten: u64,
     /// Conflicts that came, or were said or are void, and their partitions: what standbys are not told yet.
     news: Vec<(u16, KnownKey)>,
+    /// What replies have said.
+    said: Said,
 }
 
 impl Marks {
@@ -351,7 +388,18 @@ impl Marks {
             total,
             forgotten: 0,
             news: Vec::new(),
+            said: Said::default(),
         }
+    }
+
+    /// Whether a conflict is still to be said.
+    pub(crate) fn is_unsaid(&self, partition: u16, unsaid: &UnsaidConflict) -> bool {
+        self.by_place.get(&(partition, unsaid.hash)).is_some_and(|mark| mark.unsaid(unsaid.hash).contains(unsaid))
+    }
+
+    /// Whether a reply has said that a life was lost.
+    pub(crate) fn is_loss_said(&self, partition: u16, life: LostLife) -> bool {
+        self.said.has((partition, life.hash), (lost_life(life.run), life.tenure))
     }
 
     /// Whether there is none.
@@ -426,16 +474,23 @@ impl Marks {
         }
     }
 
-    /// What is gone of a key that has an instance, with a copy of this tenure.
-    pub(crate) fn add_conflict(&mut self, partition: u16, hash: u64, conflict: Conflict, tenure: Tenure) {
+    /// What is gone of a key that has an instance, with a copy of this tenure. Gives false if that was said.
+    pub(crate) fn add_conflict(&mut self, partition: u16, hash: u64, conflict: Conflict, tenure: Tenure) -> bool {
         let place = (partition, hash);
-        self.noting(place, |marks| marks.mark(place).add_conflict(conflict, tenure));
+        let is_news = !self.said.has(place, (conflict, tenure));
+        if is_news {
+            self.noting(place, |marks| marks.mark(place).add_conflict(conflict, tenure));
+        }
+        is_news
     }
 
     /// Takes in what one that died told of a conflict. A life that was lost as a whole may turn up.
     pub(crate) fn add_unsaid(&mut self, partition: u16, unsaid: &UnsaidConflict) {
         let UnsaidConflict { hash, conflict, tenure } = *unsaid;
         let place = (partition, hash);
+        if self.said.has(place, (conflict, tenure)) {
+            return;
+        }
         self.noting(place, |marks| match conflict == lost_life(conflict.run) {
             true => marks.mark(place).add_also(conflict.run, tenure),
             false => marks.mark(place).add_conflict(conflict, tenure),
@@ -561,7 +616,13 @@ impl Marks {
 
     /// What the reply about a key has to say; it is said once.
     pub(crate) fn take(&mut self, partition: u16, hash: u64) -> Option<KeyMark> {
-        self.change((partition, hash), Unsaid::next)
+        let place = (partition, hash);
+        let sayings = |marks: &Self| marks.by_place.get(&place).map(|mark| mark.sayings(hash)).unwrap_or_default();
+        let before = sayings(self);
+        let taken = self.change(place, Unsaid::next);
+        let after = sayings(self);
+        before.into_iter().filter(|saying| !after.contains(saying)).for_each(|saying| self.said.note(place, saying));
+        taken
     }
 
     /// What [`Marks::take`] would give.
@@ -586,39 +647,80 @@ impl Marks {
         let places: Vec<Place> =
             self.by_place.range((partition, 0)..=(partition, u64::MAX)).map(|(place, _)| *place).collect();
         places.into_iter().for_each(|place| self.remove(place));
+        self.said.forget(partition);
     }
 
-    /// Those of a partition, each as a record's hash and body.
+    /// Those of a partition, each as a record's hash and body; and what was said of its keys, in the same way.
     pub(crate) fn records(&self, partition: u16) -> impl Iterator<Item = (u64, Vec<u8>)> {
-        self.by_place.range((partition, 0)..=(partition, u64::MAX)).map(|((_, hash), mark)| {
+        let marks = self.by_place.range((partition, 0)..=(partition, u64::MAX)).map(|((_, hash), mark)| {
             let mut body = Vec::new();
             mark.encode(&mut body);
             (*hash, body)
-        })
+        });
+        let said = self.said.of(partition).map(|(hash, sayings)| {
+            let mut body = vec![SAID];
+            encode_sayings(sayings, &mut body);
+            (hash, body)
+        });
+        marks.chain(said)
     }
 
-    /// Takes in one that came with a partition, beside what is marked here. What was lost with copies that are here is not.
+    /// Takes in one that came with a partition, beside what is marked here. What was lost with copies that are here is not. Gives the
+    /// life that was lost, and none since, if replies of the other copy have said that.
     pub(crate) fn receive(
         &mut self,
         partition: u16,
         record: &image::KeyMark<'_>,
         has: impl Fn(Tenure) -> bool,
-    ) -> Result<(), Malformed> {
+    ) -> Result<Option<LostLife>, Malformed> {
+        let place = (partition, record.hash);
+        if let Some((&SAID, sayings)) = record.body.split_first() {
+            return decode_sayings(Input::new(sayings)).map(|sayings| self.were_said(place, &sayings));
+        }
         let mut came = Unsaid::decode(record.body)?;
         came.drop_void(has);
+        let known = came.sayings(record.hash).into_iter().filter(|saying| self.said.has(place, *saying));
+        known.collect::<Vec<_>>().into_iter().for_each(|saying| _ = came.was_said(saying));
         if came.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let Unsaid { lost, gone, tenure, also, conflicts, .. } = came;
-        let place = (partition, record.hash);
         self.noting(place, |marks| {
             let known = marks.mark(place);
             also.into_iter().for_each(|(run, tenure)| known.add_also(run, tenure));
             known.add_lost(lost, gone, tenure);
             conflicts.into_iter().for_each(|(conflict, tenure)| known.add_conflict(conflict, tenure));
         });
-        Ok(())
+        Ok(None)
     }
+
+    /// Replies of another copy have said this. Gives the life of the key that was lost by that, if there was none since.
+    fn were_said(&mut self, place: Place, sayings: &[Saying]) -> Option<LostLife> {
+        let gone = self.gone(place.0, place.1);
+        for saying in sayings {
+            self.said.note(place, *saying);
+        }
+        let void = self.change(place, |mark| sayings.iter().filter(|saying| mark.was_said(**saying)).count());
+        gone.filter(|_| void.is_some_and(|count| count > 0))
+    }
+}
+
+/// The first byte of a record of what was said, in the place of whether the key's instance was lost.
+const SAID: u8 = 3;
+
+fn encode_sayings(sayings: &[Saying], out: &mut Vec<u8>) {
+    for (conflict, tenure) in sayings {
+        conflict.encode(out);
+        out.extend_from_slice(&tenure.0.to_le_bytes());
+    }
+}
+
+fn decode_sayings(mut input: Input<'_>) -> Result<Vec<Saying>, Malformed> {
+    let mut sayings = Vec::new();
+    while !input.is_empty() {
+        sayings.push((Conflict::decode(&mut input)?, Tenure(input.u64()?)));
+    }
+    Ok(sayings)
 }
 
 #[cfg(test)]
@@ -643,7 +745,7 @@ mod tests {
             assert_eq!(marks.take(1, 7), None);
         }
         let mut marks = marks_of(9);
-        (0..=CONFLICTS as u64).for_each(|n| marks.add_conflict(1, 7, lost(9 - n), Tenure(n)));
+        (0..=CONFLICTS as u64).for_each(|n| _ = marks.add_conflict(1, 7, lost(9 - n), Tenure(n)));
         assert_eq!(marks.take(1, 7).and_then(|mark| mark.conflict), Some(lost(9 - CONFLICTS as u64)));
         assert_eq!(marks.len(), 0);
     }
@@ -800,5 +902,57 @@ mod tests {
         assert!(marks.is_there((1, 6), RunId(4)));
         let anew = Some(KeyMark { lost: Lost::Anew, gone: RunId(4), conflict: None });
         assert_eq!([2, 3, 6].map(|hash| marks.take(1, hash)), [mark(4), anew, mark(9)]);
+    }
+
+    #[test]
+    fn a_life_that_is_marked_in_two_ways_is_said_once() {
+        let unsaid = UnsaidConflict { hash: 7, conflict: lost_life(RunId(5)), tenure: Tenure(1) };
+        let mut marks = marks_of(9);
+        marks.add_conflict(1, 7, unsaid.conflict, unsaid.tenure);
+        marks.add_unsaid(1, &unsaid);
+        let mark = KeyMark { conflict: Some(unsaid.conflict), ..KeyMark::default() };
+        assert_eq!((marks.take(1, 7), marks.take(1, 7)), (Some(mark), None));
+        // One had begun since, of which no client heard.
+        let unsaid = UnsaidConflict { hash: 8, ..unsaid };
+        marks.set_gone(1, life(8, 5));
+        marks.began_anew(1, 8);
+        marks.add_unsaid(1, &unsaid);
+        let mark = KeyMark { lost: Lost::Anew, gone: RunId(5), conflict: None };
+        assert_eq!((marks.take(1, 8), marks.take(1, 8)), (Some(mark), None));
+    }
+
+    #[test]
+    fn what_was_said_is_not_said_again_whatever_way_it_comes_and_wherever_the_partition_goes() {
+        let conflict = Conflict { reason: ConflictReason::Merged, lost_from: 3, run: RunId(4) };
+        let unsaid = UnsaidConflict { hash: 1, conflict, tenure: Tenure(2) };
+        let mut marks = marks_of(9);
+        marks.add_unsaid(1, &unsaid);
+        marks.set_gone(1, life(2, 4));
+        // What a third copy has unsaid, and a fourth.
+        let [third, fourth] = [marks.records(1).collect::<Vec<_>>(), marks.records(1).collect()];
+        assert!(marks.take(1, 1).is_some() && marks.take(1, 2).is_some());
+        let receive = |marks: &mut Marks, records: &[(u64, Vec<u8>)]| {
+            let received = records
+                .iter()
+                .map(|(hash, body)| marks.receive(1, &image::KeyMark { hash: *hash, body }, |_| false).unwrap());
+            received.flatten().collect::<Vec<_>>()
+        };
+        marks.add_unsaid(1, &unsaid);
+        assert!(!marks.add_conflict(1, 1, conflict, Tenure(2)) && marks.is_loss_said(1, life(2, 4)));
+        receive(&mut marks, &third);
+        assert!(marks.is_empty());
+        // It goes to the fourth one, which hears that they were said.
+        let mut there = marks_of(9);
+        receive(&mut there, &fourth);
+        let said: Vec<_> = marks.records(1).collect();
+        assert_eq!((there.len(), receive(&mut there, &said)), (2, vec![life(2, 4)]));
+        receive(&mut there, &third);
+        assert!(there.is_empty());
+        let news: Vec<KnownKey> = there.take_news().into_iter().map(|(_, known)| known).collect();
+        assert_eq!(news, [KnownKey::Unsaid(unsaid), KnownKey::Said(unsaid)]);
+        // What another copy did of the same life is another thing; and with the copy goes what was said.
+        assert!(!there.is_loss_said(1, LostLife { tenure: Tenure(3), ..life(2, 4) }));
+        there.forget(1);
+        assert!(!there.is_loss_said(1, life(2, 4)));
     }
 }

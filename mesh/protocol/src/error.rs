@@ -83,7 +83,7 @@ codes! {
     LimitExceeded "limit_exceeded" Retry "A bound of the daemon is reached; the message names it.";
     Moving "moving" Retry "The key's partition is moving: too many requests wait for it already, this one has waited for too long, or with `forward` false no daemon serves it just now.";
     Moved "moved" RetryElsewhere "Another daemon serves the key: `owner`, at `address`; the request said `forward: false`, and was not passed on.";
-    NotReady "not_ready" RetryElsewhere "The request has waited for `limits.forward_timeout`, and the daemon has not joined its mesh yet.";
+    NotReady "not_ready" RetryElsewhere "The daemon has not joined its mesh yet: the request has waited for `limits.forward_timeout`, or it asks for a list.";
     Leaving "leaving" RetryElsewhere "The daemon is leaving the mesh: the request has waited for `limits.forward_timeout`, or still waited when it ended, or came when all was handed off and the last answers were awaited.";
     OwnerUnreachable "owner_unreachable" Retry "The key's owner could not be reached; the request was not sent to it.";
     OutcomeUnknown "outcome_unknown" RetryWithDedup "The owner was lost after the request had been sent to it, also where the daemon that took over then refused it; or it was lost and is back, and has forgotten tokens of the key since; or the daemon ended before it had the owner's answer; or the answer had no room on the link (`limits.link_bytes`) or its connection (`limits.array_bytes`).";

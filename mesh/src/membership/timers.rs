@@ -54,6 +54,25 @@ impl Timers {
 
     pub(super) fn delay_all(&mut self, by: Duration) {
         let queue = std::mem::take(&mut self.queue);
-        self.queue = queue.into_iter().map(|((at, arrival), due)| ((at + by, arrival), due)).collect();
+        let delayed = |due| match due {
+            // Its time began so much later, too: what it has more as this process runs late counts from there.
+            Due::Suspicion { timer, since } => Due::Suspicion { timer, since: since + by },
+            due => due,
+        };
+        self.queue = queue.into_iter().map(|((at, arrival), due)| ((at + by, arrival), delayed(due))).collect();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_suspicion_that_is_delayed_began_so_much_later() {
+        let (mut timers, now, by) = (Timers::default(), Instant::now(), Duration::from_secs(3));
+        timers.set(now + by, Due::Suspicion { timer: Timer::ProbeRandomMember(0), since: now });
+        timers.delay_all(by);
+        assert!(timers.pop(now + by).is_none());
+        assert!(matches!(timers.pop(now + 2 * by), Some(Due::Suspicion { since, .. }) if since == now + by));
     }
 }

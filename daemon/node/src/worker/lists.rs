@@ -109,7 +109,13 @@ impl Worker {
     pub(super) fn list(&mut self, request: &Request<'_>, raw: &[u8], reply_to: ReplyTo, hops: u8, io: &mut Io) {
         let asked = Asked { encoding: request.encoding, id: request.id, reply_to };
         let machine = &request.machine;
-        if !machine.is_empty() && self.shared.machines.table().by_name(machine).is_none() {
+        // One that has not joined knows neither all machines nor the members that have instances. A member that passes a request on
+        // knows the machine, which this daemon may hear of later: it has no instance of it.
+        if hops == 0 && !self.shared.view().joined {
+            let message = "this daemon has not joined its mesh";
+            return self.fail(asked, ErrorCode::NotReady, message, "ask another one", io);
+        }
+        if hops == 0 && !machine.is_empty() && self.shared.machines.table().by_name(machine).is_none() {
             let message = format!("no machine \"{machine}\" is defined");
             return self.fail(asked, ErrorCode::UnknownMachine, &message, "`machines` lists those that are", io);
         }

@@ -27,6 +27,10 @@ fn a_daemon_that_has_not_joined_says_so_in_the_end() {
     let one = mesh.begin("one", 1, None);
     let reply = one.client().ask(&json!({"op": "get", "machine": "none", "key": "k"}));
     assert_eq!(reply["error"]["code"], "not_ready", "{reply}");
+    // It knows neither the machines of the mesh nor who has instances.
+    for list in [json!({"op": "list"}), json!({"op": "instances", "machine": "none"})] {
+        assert_eq!(one.client().ask(&list)["error"]["code"], "not_ready", "{list}");
+    }
 }
 
 #[test]

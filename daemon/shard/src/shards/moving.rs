@@ -81,7 +81,10 @@ impl State {
             if before {
                 // It was published and counted; only its hash is known.
                 if let Ok(hash) = u64::from_str_radix(key, 16) {
-                    self.mark_lost(partition, LostLife { hash, run: life, tenure }, run);
+                    let lost = LostLife { hash, run: life, tenure };
+                    if !self.marks.is_loss_said(partition, lost) {
+                        self.mark_lost(partition, lost, run);
+                    }
                 } else if let Some(unsaid) = UnsaidConflict::parse(key) {
                     self.marks.add_unsaid(partition, &unsaid);
                 }
@@ -89,6 +92,7 @@ impl State {
             }
             let hash = hash::key_hash(machine, key);
             match self.find(partition, hash, machine, key) {
+                None if self.marks.is_loss_said(partition, LostLife { hash, run: life, tenure }) => {}
                 Some(number) => self.mark_older(partition, LostLife { hash, run: life, tenure }, number, run),
                 None => {
                     let key: Str = (**key).into();
@@ -101,9 +105,14 @@ impl State {
     }
 
     /// Marks have changed: standbys are told by what, and those that found no room are counted.
-    fn settle_marks(&mut self, run: &mut Run) {
+    pub(super) fn settle_marks(&mut self, run: &mut Run) {
         run.counts.forgotten.marks += self.marks.take_forgotten();
-        run.lost.extend(self.marks.take_news());
+        for (partition, known) in self.marks.take_news() {
+            if let KnownKey::Said(said) = &known {
+                self.said_again_later(partition, said, run);
+            }
+            run.lost.push((partition, known));
+        }
     }
 
     /// Of the life that is here what came behind its last transition is gone; another life is gone as a whole.
@@ -112,8 +121,9 @@ impl State {
         let lost_from =
             if entry.run == lost.run { self.before(partition, &self.trail(partition, number)) + 1 } else { 1 };
         let conflict = Conflict { reason: ConflictReason::OwnerLost, lost_from, run: lost.run };
-        self.marks.add_conflict(partition, lost.hash, conflict, lost.tenure);
-        self.publish_conflict(number, run);
+        if self.marks.add_conflict(partition, lost.hash, conflict, lost.tenure) {
+            self.publish_conflict(number, run);
+        }
     }
 
     /// The last transition of an instance before its copy became another one than those that others may have gone on with.
@@ -175,7 +185,9 @@ impl State {
         if merges && part.merging.is_mark_merged(mark) {
             return true;
         }
-        let is_read = marks.receive(partition, mark, |tenure| merges && part.tenures.has(tenure)).is_ok();
+        let received = marks.receive(partition, mark, |tenure| merges && part.tenures.has(tenure));
+        let is_read = received.is_ok();
+        run.lost.extend(received.ok().flatten().map(|life| (partition, KnownKey::NotLost(life))));
         run.lost.extend(self.marks.gone(partition, mark.hash).map(|lost| (partition, KnownKey::Lost(lost))));
         is_read
     }
@@ -504,8 +516,9 @@ impl State {
         }
         self.arm(number);
         unheard.iter().for_each(|said| self.marks.say_again((partition, hash), said, meeting));
-        if let Some((lost, tenure)) = met.lost {
-            self.marks.add_conflict(partition, hash, lost, tenure);
+        if let Some((lost, tenure)) = met.lost
+            && self.marks.add_conflict(partition, hash, lost, tenure)
+        {
             self.publish_conflict(number, run);
         }
         Some(())

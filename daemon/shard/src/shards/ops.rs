@@ -134,7 +134,7 @@ impl State {
         };
         if !self.marks.is_empty() {
             done.mark = self.mark_of(at);
-            run.lost.extend(self.marks.take_news());
+            self.settle_marks(run);
         }
         if let Some(asked) = asked {
             self.keep_answer(asked, &done);

@@ -130,6 +130,13 @@ pub(super) const ALL: &[Scenario] = &[
         seeds: 3,
         lossless: true,
     },
+    Scenario {
+        name: "what_a_daemon_that_joins_cannot_read_stays_where_it_is",
+        fault: 12,
+        play: no_room_for_machines,
+        seeds: 2,
+        lossless: true,
+    },
 ];
 
 /// Clients ask every daemon for everything and are not forwarded: a daemon that joins too, before it has what it will have, and those
@@ -150,6 +157,42 @@ fn named_owners(seed: u64) -> World {
     world.leave(2);
     world.run(2 * SEC);
     world.finish();
+    world
+}
+
+/// A daemon joins that has no room for the machines of the mesh: what it cannot read stays where it is.
+fn no_room_for_machines(seed: u64) -> World {
+    let mut world = mesh(seed, 2);
+    // Definitions and their instances' texts.
+    world.invariants.allow_memory(64 << 20);
+    let machines: Vec<String> = (0..4).map(|n| format!("large{n}")).collect();
+    for machine in &machines {
+        let text = "x".repeat(600_000);
+        let on = r#""GO":{"actions":[{"type":"@xstate.assign","context":{"count":{"@expr":"context.count + 1"}}}]}"#;
+        let definition = format!(
+            r#"{{"id":"{machine}","description":"{text}","context":{{"count":0}},"initial":"on","states":{{"on":{{"on":{{{on}}}}}}}}}"#
+        );
+        let said = world.ask(0, &format!(r#"{{"id":1,"op":"define","definition":{definition}}}"#));
+        must(&mut world, said["ok"] == true, || format!("{machine} is not defined: {said}"));
+    }
+    let keys: Vec<(&String, String)> =
+        machines.iter().flat_map(|machine| (0..12).map(move |n| (machine, format!("k{n}")))).collect();
+    for (machine, key) in &keys {
+        let said = world.send(0, machine, key, "GO");
+        must(&mut world, said["ok"] == true, || format!("{machine}/{key}: {said}"));
+    }
+    if let Some(daemon) = world.daemons.get_mut(2) {
+        daemon.setup.limits.definitions_bytes = 1 << 20;
+    }
+    world.start(2);
+    world.run(30 * SEC);
+    let gone: Vec<String> = keys
+        .iter()
+        .filter(|(machine, key)| world.get(0, machine, key)["context"]["count"] != 1)
+        .map(|(machine, key)| format!("{machine}/{key}"))
+        .collect();
+    let (text, none) = (format!("one that cannot read them has joined, and gone are {gone:?}"), gone.is_empty());
+    must(&mut world, none, || text);
     world
 }
 
