@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use bytes::Bytes;
 use hashbrown::HashTable;
@@ -164,6 +164,8 @@ pub struct Shards {
     instances: Arc<AtomicUsize>,
     removed: Arc<AtomicUsize>,
     marks: Arc<AtomicUsize>,
+    /// Members that this daemon has met.
+    met: Arc<AtomicU64>,
     feeds: Arc<Feeds>,
     dues: Arc<Dues>,
     origin: Origin,
@@ -189,6 +191,7 @@ impl Shards {
         let count = Self::count_of(partitions);
         let instances = Arc::new(AtomicUsize::new(0));
         let [removed, marks] = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
+        let met = Arc::new(AtomicU64::new(0));
         let feeds = Arc::new(Feeds::new(reactors, rules.feed_bytes));
         let dues = Arc::new(Dues::new(count, reactors));
         let daemon = Daemon {
@@ -210,7 +213,7 @@ impl Shards {
                     entries: Arena::default(),
                     trails: BTreeMap::new(),
                     timers: Timers::default(),
-                    marks: Marks::new(rules.marks, Arc::clone(&marks)),
+                    marks: Marks::new(rules.marks, Arc::clone(&marks), Arc::clone(&met)),
                     idle: 0,
                     unread: Vec::new(),
                     lives: Lives::new(origin, index),
@@ -222,7 +225,7 @@ impl Shards {
                 Shard { index, state: Combining::new(state, INBOX), dues: Arc::clone(&dues) }
             })
             .collect();
-        Self { shards, instances, removed, marks, feeds, dues, origin, partitions, log }
+        Self { shards, instances, removed, marks, met, feeds, dues, origin, partitions, log }
     }
 
     /// The shard of a partition.
@@ -264,6 +267,11 @@ impl Shards {
     /// Keys of which it is still to be said that something was lost.
     pub fn marks(&self) -> usize {
         self.marks.load(Relaxed)
+    }
+
+    /// This daemon meets a member, which may know more of what is lost than was said here.
+    pub fn meet(&self) {
+        self.met.fetch_add(1, Relaxed);
     }
 
     /// How far a place has come. In memory there is nothing to commit.

@@ -90,6 +90,7 @@ impl Control {
     }
 
     fn member_up(&mut self, identity: &Identity, now: Instant) {
+        self.shared.shards.meet();
         let member = self.members.number(&identity.name);
         if self.links.is_back(member) {
             self.close_member(member, &identity.name, now);

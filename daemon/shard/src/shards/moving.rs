@@ -185,9 +185,7 @@ impl State {
         if merges && part.merging.is_mark_merged(mark) {
             return true;
         }
-        let received = marks.receive(partition, mark, |tenure| merges && part.tenures.has(tenure));
-        let is_read = received.is_ok();
-        run.lost.extend(received.ok().flatten().map(|life| (partition, KnownKey::NotLost(life))));
+        let is_read = marks.receive(partition, mark, |tenure| merges && part.tenures.has(tenure)).is_ok();
         run.lost.extend(self.marks.gone(partition, mark.hash).map(|lost| (partition, KnownKey::Lost(lost))));
         is_read
     }
@@ -196,6 +194,8 @@ impl State {
     pub fn suspend(&mut self, partition: u16) {
         if self.holds(partition) {
             self.set_phase(partition, Phase::Suspended);
+            // Where the mesh was apart, a life that was said to be lost may have gone on.
+            self.marks.forget_said(partition);
         }
     }
 

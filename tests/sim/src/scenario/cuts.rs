@@ -131,13 +131,6 @@ pub(super) const ALL: &[Scenario] = &[
         lossless: false,
     },
     Scenario {
-        name: "what_a_reply_says_of_a_cut_is_not_said_again_by_what_comes_after_a_death",
-        fault: 0,
-        play: said_once,
-        seeds: 36,
-        lossless: false,
-    },
-    Scenario {
         name: "timers_of_what_began_while_the_mesh_was_apart_fire_where_that_comes_to",
         fault: 0,
         play: timers_that_merge,
@@ -204,8 +197,6 @@ pub(super) const ALL: &[Scenario] = &[
         lossless: true,
     },
 ];
-
-const MILLIS: Duration = Duration::from_millis(1);
 
 /// Clients everywhere; some daemons hear only each other for a while.
 fn cut_for_a_while(seed: u64) -> World {
@@ -377,41 +368,6 @@ fn killed_after_the_merge(seed: u64) -> World {
     settled_and_judged(world)
 }
 
-/// One of three is cut off; clients of both sides write the same keys. One of the others dies a moment after it is back, and all keys are
-/// asked at once, and again when all has settled.
-fn said_once(seed: u64) -> World {
-    // So many, and so far from each other, that the copies meet one after the other.
-    let slow = Faults { delay_max: Duration::from_millis(25), ..Faults::default() };
-    let mut world = mesh_of(seed, 3, &Setup { partitions: 256, ..setup() }, slow);
-    let (alone, first, second) = (seed as usize % 3, (seed as usize + 1) % 3, (seed as usize + 2) % 3);
-    let (dies, lives) = if seed / 3 % 2 == 0 { (first, second) } else { (second, first) };
-    write_all(&mut world, alone);
-    world.run(MILLIS * 700);
-    world.cut_off(&[alone]);
-    world.run(MILLIS * 1_700);
-    write_all(&mut world, alone);
-    write_all(&mut world, first);
-    world.heal();
-    world.run(MILLIS * [200, 250, 300, 400, 500, 650][seed as usize / 6 % 6]);
-    world.kill(dies);
-    let askers = [alone, lives];
-    let mut heard = Vec::new();
-    for (n, time) in [(0, 2_500), (1, 2_500), (0, 0)] {
-        let replies = write_all(&mut world, askers[(n + seed as usize) % 2]);
-        for (key, reply) in replies.iter().enumerate().filter(|(_, reply)| reply["conflict"].is_object()) {
-            let said = (key, reply["conflict"].to_string());
-            let is_new = !heard.contains(&said);
-            must(&mut world, is_new, || format!("k{key} is said twice to have lost: {}", said.1));
-            heard.push(said);
-        }
-        world.run(MILLIS * time);
-    }
-    must(&mut world, !heard.is_empty(), || "no reply named what the cut lost".to_owned());
-    world.settle(40 * SEC);
-    world.finish();
-    world
-}
-
 /// Instances begin at one of three that is cut off, with a timer of five seconds; it is back after two.
 fn timers_that_merge(seed: u64) -> World {
     let mut world = mesh(seed, 3);
@@ -431,15 +387,6 @@ fn timers_that_merge(seed: u64) -> World {
         must(&mut world, said["value"] == "late", || format!("the timer of t{n} has not fired: {said}"));
     }
     world
-}
-
-/// One event for each of 400 keys, in an array.
-fn write_all(world: &mut World, daemon: usize) -> Vec<serde_json::Value> {
-    let one =
-        |n: usize| format!(r#"{{"id":{n},"op":"send","machine":"log","key":"k{n}","event":{{"type":"ADD","n":{n}}}}}"#);
-    let all: Vec<String> = (0..400).map(one).collect();
-    let replies = world.ask(daemon, &format!("[{}]", all.join(",")));
-    replies.as_array().cloned().unwrap_or_default()
 }
 
 /// Five daemons fall into three sides, and come together in two steps.
