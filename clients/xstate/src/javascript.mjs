@@ -11,6 +11,11 @@ export function refuse(reason) {
 
 const SYNTAX = { ecmaVersion: 'latest' };
 
+/** The text of a node that was parsed; one that was made for another way of writing it has none. */
+export function textOf({ sourceFile, start, end }) {
+  return sourceFile?.slice(start, end);
+}
+
 /** `{{...}}`, as Stately's JSON export writes JavaScript: the text inside, or nothing. */
 export function stately(value) {
   return typeof value === 'string' ? /^\s*\{\{([\s\S]*)\}\}\s*$/.exec(value)?.[1].trim() : undefined;
@@ -41,8 +46,9 @@ export function isBuiltIn(value) {
 }
 
 function attempt(text) {
+  const whole = `(${text}\n)`;
   try {
-    return parseExpressionAt(`(${text}\n)`, 0, SYNTAX);
+    return parseExpressionAt(whole, 0, { ...SYNTAX, directSourceFile: whole });
   } catch {
     return undefined;
   }
