@@ -1,7 +1,7 @@
 // XState's functions as values of a definition: a template of expressions, a condition, or a place that is left to do.
 
 import { Expressions } from './expression.mjs';
-import { isComputed, isFunctionNode, parse, refuse, sourceOf, textOf, Untranslatable, walk } from './javascript.mjs';
+import { isComputed, isFunctionNode, parse, refuse, REFUSED, sourceOf, textOf, Untranslatable, walk } from './javascript.mjs';
 import { bind, existing, reach, typeOf, value } from './scope.mjs';
 
 const EVENT = { is: 'map', fields: { type: { is: 'string' } } };
@@ -293,7 +293,7 @@ export class Functions {
 }
 
 function remainderOf(text, why) {
-  return `\`${text}\`: \`%\` is for whole numbers here, and an event for which one has a fraction, or was divided or converted, is refused${why}; \`Math.floor\` gives a whole one`;
+  return `\`${text}\`: \`%\` is for whole numbers here: where one has a fraction, or was divided or converted, ${REFUSED}${why}; \`Math.floor\` gives a whole one`;
 }
 
 function isRead(node, parent) {

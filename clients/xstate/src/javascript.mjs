@@ -9,6 +9,9 @@ export function refuse(reason) {
   throw new Untranslatable(reason);
 }
 
+/** What comes of an expression that has no value. */
+export const REFUSED = 'the event is refused, and an instance that comes here by `after` is stuck';
+
 const SYNTAX = { ecmaVersion: 'latest' };
 
 /** The text of a node that was parsed; one that was made for another way of writing it has none. */
