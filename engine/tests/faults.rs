@@ -74,7 +74,9 @@ fn a_timer_whose_step_fails_is_held_with_the_reason_until_it_can_be_fired() {
     let error = instance.error().unwrap();
     assert_eq!(error.get("expression").unwrap().as_str(), Some("context.total + context.by"));
     assert_eq!(error.get("values").unwrap().to_string(), r#"{"context.total":1}"#);
-    assert_eq!(machine.retry(&mut instance, due, &mut out).unwrap_err().code(), "event_failed");
+    let refused = machine.retry(&mut instance, due, &mut out).unwrap_err();
+    assert_eq!(refused.code(), "event_failed");
+    assert!(refused.hint().starts_with("the instance is stuck as it was: `skip`"), "{}", refused.hint());
     assert!(instance.is_stuck());
     assert!(machine.skip(&mut instance, &mut out).unwrap().changed);
     assert_eq!(
@@ -176,4 +178,13 @@ fn a_machine_says_for_how_long_its_instances_are_kept() {
     let times = [r#"{"keep":"1500ms"}"#, r#"{"keep":"90s"}"#, r#"{"keep":"2h"}"#, r#"{"keep":"7d"}"#].map(kept);
     assert_eq!(times, [Some(1_500), Some(90_000), Some(7_200_000), Some(604_800_000)]);
     assert_eq!((kept("{}"), kept(r#"{"keep":"forever"}"#), kept(r#"{"keep":"0s"}"#)), (None, Some(u64::MAX), Some(0)));
+}
+
+#[test]
+fn the_start_of_an_instance_that_needs_input_says_how_to_give_it() {
+    let source = r#"{"id":"m","context":{"n":{"@expr":"input.n"}},"initial":"a","states":{"a":{}}}"#;
+    let machine = compiled(source);
+    let refused = machine.start(Payload::Empty, Millis(0), &mut Output::new()).unwrap_err();
+    assert_eq!(refused.code(), "event_failed");
+    assert!(refused.hint().starts_with("there is no instance: `start` one with an `input`"), "{}", refused.hint());
 }
