@@ -10,7 +10,8 @@ pub(crate) const OUTPUT_BYTES_MAX: &str = "output_bytes_max";
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum StepError {
     /// An expression has no value, an action cannot be done or a child failed, and no `onError` handles it: a map with `code` and
-    /// `message`, with `expression` and the `values` that it read where it was an expression.
+    /// `message`, with `expression` and the `values` that it read where it was an expression, and with `child`, a list of ids, where it
+    /// was in one.
     #[error("{}", sentence(.0))]
     Failed(Box<Value>),
     /// A bound was exceeded.
@@ -125,6 +126,10 @@ fn sentence(error: &Value) -> String {
         values.iter().flat_map(|map| map.iter()).map(|(path, value)| format!("{path} is {value}")).collect();
     if !values.is_empty() {
         told.push_str(&format!(" ({})", values.join(", ")));
+    }
+    if let Some(child) = error.get("child").and_then(Value::as_list) {
+        let path: Vec<_> = child.iter().filter_map(Value::as_str).collect();
+        told.push_str(&format!(", in the child {}", path.join(" > ")));
     }
     told
 }
