@@ -456,12 +456,20 @@ pub(crate) fn machines(found: &Value) -> Table {
         let hash = short_hash(&machine["hash"]);
         table.styled([
             (text(&machine["id"]), Style::Strong),
-            (text(&machine["version"]), Style::Plain),
+            (version_of(machine), Style::Plain),
             (text(&machine["instances"]), Style::Plain),
             (hash, Style::Faint),
         ]);
     }
     table
+}
+
+/// Which version of its machine it is, and since which revision of files that is counted.
+fn version_of(machine: &Value) -> String {
+    match machine["revision"].as_u64() {
+        Some(revision) => format!("{} of revision {revision}", text(&machine["version"])),
+        None => text(&machine["version"]),
+    }
 }
 
 /// As much of a definition's hash as tells the versions of a machine apart.
