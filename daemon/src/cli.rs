@@ -11,7 +11,7 @@ use crate::verbs::args::{
     BenchArgs, ConfigArgs, DefineArgs, DeleteArgs, ExplainArgs, GetArgs, InstancesArgs, PingArgs, SendArgs, StartArgs,
     TargetArgs, TopArgs, WatchArgs,
 };
-use clap::{Args, Command, CommandFactory, Parser, Subcommand};
+use clap::{Arg, Args, Command, CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
 
 /// A brokerless mesh of daemons that host state machines.
@@ -52,12 +52,19 @@ const GROUPS: [(&str, &[&str]); 5] = [
 
 /// The command line with what its definitions cannot say: groups of verbs and examples.
 pub(crate) fn command() -> Command {
-    let command = taking_numbers(examples::added_to(Cli::command()));
+    let command = taking_numbers(examples::added_to(Cli::command().arg(context())));
     let template = format!(
         "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n{}\n{GLOBAL}:\n{{options}}{{after-help}}",
         groups(&command)
     );
     command.help_template(template)
+}
+
+/// `--context` before the verb: a verb that talks to a mesh has it as its own, and finds it there.
+fn context() -> Arg {
+    let help =
+        "The mesh to ask, by the name of its context [env: STATEMESH_CONTEXT] [default: that of statemesh context use]";
+    Arg::new("context").long("context").global(true).value_name("NAME").help_heading(GLOBAL).help(help)
 }
 
 /// Lets each option of each verb take a number below zero for its value, and say itself why it cannot be that. Else the library takes it
@@ -219,6 +226,7 @@ pub(crate) struct DaemonArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::FromArgMatches;
 
     #[test]
     fn the_definitions_are_consistent() {
@@ -276,5 +284,16 @@ mod tests {
         }
         let missing = command().try_get_matches_from(["statemesh", "keys", "allow", "billing", "--ops", "read"]);
         assert!(missing.is_err(), "an option is no key");
+    }
+
+    #[test]
+    fn a_context_may_stand_before_the_verb_and_behind_it() {
+        for words in [["statemesh", "--context", "shop", "members"], ["statemesh", "members", "--context", "shop"]] {
+            let matches = command().try_get_matches_from(words).unwrap();
+            let Ok(Cli { verb: Verb::Members(connect), .. }) = Cli::from_arg_matches(&matches) else {
+                panic!("{words:?}")
+            };
+            assert_eq!(connect.context.as_deref(), Some("shop"), "{words:?}");
+        }
     }
 }

@@ -102,18 +102,19 @@ pub(crate) fn render(file: &str, text: &str, diagnostic: &Diagnostic, painter: P
     let style = if diagnostic.severity == "warning" { Style::Doubtful } else { Style::Bad };
     let head = painter.paint(style, &format!("{}[{}]", diagnostic.severity, diagnostic.code));
     let mut shown = format!("{head}: {}\n", diagnostic.message);
-    let source = diagnostic.line.checked_sub(1).and_then(|index| text.lines().nth(index));
-    let number = diagnostic.line.to_string();
+    let (at_line, column) = within(text, diagnostic);
+    let source = at_line.checked_sub(1).and_then(|index| text.lines().nth(index));
+    let number = at_line.to_string();
     let margin = " ".repeat(number.len());
     let bar = painter.paint(Style::Faint, "|");
     let place = match source {
-        Some(_) => format!("{file}:{}:{}", diagnostic.line, diagnostic.column),
+        Some(_) => format!("{file}:{at_line}:{column}"),
         None => file.to_owned(),
     };
     let at = if diagnostic.path.is_empty() { "at the root".to_owned() } else { format!("at {}", diagnostic.path) };
     shown.push_str(&format!("{margin}{} {place} ({at})\n", painter.paint(Style::Faint, "-->")));
     if let Some(source) = source {
-        let (line, caret) = excerpt(source, diagnostic.column);
+        let (line, caret) = excerpt(source, column);
         let caret = painter.paint(style, &caret);
         shown.push_str(&format!("{margin} {bar}\n{number} {bar} {line}\n{margin} {bar} {caret}\n"));
     }
@@ -122,6 +123,17 @@ pub(crate) fn render(file: &str, text: &str, diagnostic: &Diagnostic, painter: P
     }
     shown.push('\n');
     shown
+}
+
+/// The line and column to show. The end of a text that ends with a line break is in a line with nothing in it: what is missing there is
+/// shown behind the last line that has something.
+fn within(text: &str, Diagnostic { line, column, .. }: &Diagnostic) -> (usize, usize) {
+    let lines = text.lines().count();
+    if *line != lines + 1 || *column > 1 {
+        return (*line, *column);
+    }
+    let last = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).last();
+    last.map_or((*line, *column), |(index, line)| (index + 1, line.trim_end().chars().count() + 1))
 }
 
 /// What of a line is shown, so that a document in a single line of a megabyte stays readable, and the caret below it.
@@ -184,6 +196,16 @@ error[unknown_target]: no state 'bb'
 
 ";
         assert_eq!(render("m.json", "{\n \"E\": \"bb\"\n}", &sample(2, 7), PLAIN).replace(":2:7", ":2:8"), expected);
+    }
+
+    #[test]
+    fn what_is_missing_at_the_end_is_shown_behind_the_last_line() {
+        let text = "{\n  \"id\": \"j\"\n\n";
+        let shown = render("j.json", text, &sample(4, 1), PLAIN);
+        assert!(
+            shown.contains(" --> j.json:2:12 (at ") && shown.contains("2 |   \"id\": \"j\"\n  |            ^\n"),
+            "{shown}"
+        );
     }
 
     #[test]

@@ -206,7 +206,7 @@ fn http_page() -> String {
     }
     page.push_str("\nThe JSON is that of the [protocol](protocol.md)'s replies, without `ok`: members and machines as a list, the others as a map.\n");
     page.push_str("In a path, bytes that a URL cannot hold are percent-encoded. An error is `{\"error\":{\"code\",\"message\",\"hint\"}}` with the\n");
-    page.push_str("protocol's code, and a status that goes with it: 400 the request is wrong, or has a parameter that is not\nunderstood, 401 it shows none of `http.tokens`, though it comes over\n");
+    page.push_str("protocol's code, or one of HTTP's own (`unauthorized`, `not_found`, `method_not_allowed`), and a status that goes with it: 400 the request is wrong, or has a parameter that is not\nunderstood, 401 it shows none of `http.tokens`, though it comes over\n");
     page.push_str("something else than loopback, or none is set, 404 there is no such machine or instance, 405 not\n");
     page.push_str("GET or HEAD, 503 try again or elsewhere, or the answer is too large, 504 no answer in time, 500 a fault of the daemon.\n\n");
     page.push_str("A head longer than `http.header_bytes` is answered with 431, and one that is no HTTP with 400, both without a body. A connection is closed whose head is not there within\n");

@@ -10,7 +10,8 @@ pub(crate) const OUTPUT_BYTES_MAX: &str = "output_bytes_max";
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum StepError {
     /// An expression has no value, an action cannot be done or a child failed, and no `onError` handles it: a map with `code` and
-    /// `message`, with `expression` and the `values` that it read where it was an expression.
+    /// `message`, with `expression` and the `values` that it read where it was an expression, and with `child`, a list of ids, where it
+    /// was in one.
     #[error("{}", sentence(.0))]
     Failed(Box<Value>),
     /// A bound was exceeded.
@@ -31,7 +32,47 @@ pub enum StepError {
     WrongMachine,
 }
 
+/// What was refused, where it was not an event of an instance that goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum During {
+    /// The start of an instance: there is none.
+    Start,
+    /// The timer that a stuck instance fired again.
+    Retry,
+}
+
+impl During {
+    const KEY: &str = "during";
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Retry => "retry",
+        }
+    }
+
+    fn hint(self) -> &'static str {
+        match self {
+            Self::Start => {
+                "there is no instance: `start` one with an `input` that has what the machine's context reads, or change the machine"
+            }
+            Self::Retry => "the instance is stuck as it was: `skip` drops the timer, `stop` ends the instance",
+        }
+    }
+}
+
 impl StepError {
+    /// The same, which keeps in its map what it was that was refused.
+    #[cold]
+    pub(crate) fn during(mut self, during: During) -> Self {
+        if let Self::Failed(error) = &mut self
+            && let Value::Map(map) = &mut **error
+        {
+            map.insert(During::KEY, Value::str(during.word()));
+        }
+        self
+    }
+
     /// More would be put out than the limit allows.
     #[cold]
     pub(crate) fn output_too_large(limits: &Limits, message: &'static str) -> Self {
@@ -52,8 +93,13 @@ impl StepError {
     /// How to go on.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Failed(_) => {
-                "the instance is as it was; send other values, or give the machine a guard or an `onError`"
+            Self::Failed(error) => {
+                let during = error.get(During::KEY).and_then(Value::as_str);
+                let special = [During::Start, During::Retry].into_iter().find(|one| during == Some(one.word()));
+                special.map_or(
+                    "the instance is as it was; send other values, or give the machine a guard or an `onError`",
+                    During::hint,
+                )
             }
             Self::Limit { limit: OUTPUT_BYTES_MAX, .. } => {
                 "the instance is as it was; change the machine or the event, or raise limits.output_bytes of the daemons"
@@ -80,6 +126,10 @@ fn sentence(error: &Value) -> String {
         values.iter().flat_map(|map| map.iter()).map(|(path, value)| format!("{path} is {value}")).collect();
     if !values.is_empty() {
         told.push_str(&format!(" ({})", values.join(", ")));
+    }
+    if let Some(child) = error.get("child").and_then(Value::as_list) {
+        let path: Vec<_> = child.iter().filter_map(Value::as_str).collect();
+        told.push_str(&format!(", in the child {}", path.join(" > ")));
     }
     told
 }

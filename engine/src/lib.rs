@@ -44,5 +44,5 @@ pub use instance::Instance;
 pub use limits::Limits;
 pub use machine::{Durability, Faults, Machine};
 pub use runtime::Output;
-pub use snapshot::RestoreError;
+pub use snapshot::{RestoreError, ShownChild};
 pub use statemesh_expr::{Payload, Str, Value};

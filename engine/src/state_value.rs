@@ -118,7 +118,7 @@ impl Machine {
         self.compose_value(0, &instance.actor.active)
     }
 
-    fn compose_value(&self, state: StateIx, active: &StateSet) -> Value {
+    pub(crate) fn compose_value(&self, state: StateIx, active: &StateSet) -> Value {
         let node = self.state(state);
         let member = |child: StateIx| (self.state(child).key.text.clone(), self.compose_value(child, active));
         match node.kind {

@@ -195,6 +195,13 @@ fn what_only_looks_like_a_mistake_is_accepted() {
 }
 
 #[test]
+fn an_unknown_key_beside_the_one_that_it_is_like_says_so() {
+    let found = findings(&with(r#""on":{"E":"b"},"onn":{"F":"b"}"#));
+    let onn = found.iter().find(|found| found.code == "unknown_key").unwrap();
+    assert_eq!(onn.hint.as_deref(), Some("it is ignored; \"on\", which it is like, is here too"), "{found:?}");
+}
+
+#[test]
 fn places_are_exact() {
     let source = "{\n  \"initial\": \"a\",\n  \"states\": {\n    \"a\": {\n      \"on\": { \"E\": [{ \"target\": \"b\", \"guard\": { \"@expr\": \"contex.n > 1\" } }] }\n    },\n    \"b\": {}\n  }\n}";
     let found = findings(source);

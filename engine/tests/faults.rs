@@ -74,7 +74,9 @@ fn a_timer_whose_step_fails_is_held_with_the_reason_until_it_can_be_fired() {
     let error = instance.error().unwrap();
     assert_eq!(error.get("expression").unwrap().as_str(), Some("context.total + context.by"));
     assert_eq!(error.get("values").unwrap().to_string(), r#"{"context.total":1}"#);
-    assert_eq!(machine.retry(&mut instance, due, &mut out).unwrap_err().code(), "event_failed");
+    let refused = machine.retry(&mut instance, due, &mut out).unwrap_err();
+    assert_eq!(refused.code(), "event_failed");
+    assert!(refused.hint().starts_with("the instance is stuck as it was: `skip`"), "{}", refused.hint());
     assert!(instance.is_stuck());
     assert!(machine.skip(&mut instance, &mut out).unwrap().changed);
     assert_eq!(
@@ -94,7 +96,38 @@ fn a_child_that_fails_takes_its_parents_step_with_it() {
     let before = bytes(&machine, &instance);
     let refused = send(&machine, &mut instance, r#"{"type":"GO"}"#, &mut out).unwrap_err();
     assert!(refused.to_string().contains("in event.n + 1"), "{refused}");
+    assert!(refused.to_string().ends_with(", in the child c"), "{refused}");
     assert_eq!(bytes(&machine, &instance), before);
+}
+
+#[test]
+fn a_fault_says_in_which_child_it_came_about() {
+    let inner = r#"{"id":"inner","initial":"a","context":{"n":1},"states":{"a":{"after":{"10":"b"}},
+        "b":{"entry":{"type":"x","params":{"@expr":"context.n / 0"}}}}}"#;
+    let inner = compiled(inner);
+    let invokes =
+        |id: &str, src: &str, more: &str| format!(r#"{{"id":"{id}","invoke":{{"src":"{src}","id":"{src}1"}}{more}}}"#);
+    let resolve = move |_: &str| Some(inner.clone());
+    let outer =
+        Machine::compile(invokes("outer", "inner", "").as_bytes(), &Limits::default(), &resolve).unwrap().machine;
+    let resolve = move |_: &str| Some(outer.clone());
+    let made = |more: &str| {
+        let source = invokes("m", "outer", more);
+        let machine = Machine::compile(source.as_bytes(), &Limits::default(), &resolve).unwrap().machine;
+        let (mut instance, mut out) = (started(&machine), Output::new());
+        let (timer, due) = instance.next_timer().unwrap();
+        let fired = machine.fire(&mut instance, timer, due, &mut out);
+        fired.map_err(|refused| {
+            instance.hold(timer, &refused);
+            instance.error().unwrap().clone()
+        })
+    };
+    let error = made("").unwrap_err();
+    assert_eq!(error.get("child").unwrap().to_string(), r#"["outer1","inner1"]"#, "{error}");
+    // One that is handled, and another fault after it, are not the child's.
+    let handled = r#","context":{"m":1},"on":{"xstate.error.actor.outer1":{"actions":{"type":"x","params":{"@expr":"context.m / 0"}}}}"#;
+    let error = made(handled).unwrap_err();
+    assert!(error.get("child").is_none() && error.get("expression").is_some(), "{error}");
 }
 
 #[test]
@@ -176,4 +209,13 @@ fn a_machine_says_for_how_long_its_instances_are_kept() {
     let times = [r#"{"keep":"1500ms"}"#, r#"{"keep":"90s"}"#, r#"{"keep":"2h"}"#, r#"{"keep":"7d"}"#].map(kept);
     assert_eq!(times, [Some(1_500), Some(90_000), Some(7_200_000), Some(604_800_000)]);
     assert_eq!((kept("{}"), kept(r#"{"keep":"forever"}"#), kept(r#"{"keep":"0s"}"#)), (None, Some(u64::MAX), Some(0)));
+}
+
+#[test]
+fn the_start_of_an_instance_that_needs_input_says_how_to_give_it() {
+    let source = r#"{"id":"m","context":{"n":{"@expr":"input.n"}},"initial":"a","states":{"a":{}}}"#;
+    let machine = compiled(source);
+    let refused = machine.start(Payload::Empty, Millis(0), &mut Output::new()).unwrap_err();
+    assert_eq!(refused.code(), "event_failed");
+    assert!(refused.hint().starts_with("there is no instance: `start` one with an `input`"), "{}", refused.hint());
 }

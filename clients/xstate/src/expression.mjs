@@ -1,6 +1,6 @@
 // JavaScript expressions in CEL: reads, comparisons, arithmetic, texts, lists and maps.
 
-import { isBuiltIn, isFunctionNode, missingOf, parse, refuse } from './javascript.mjs';
+import { isBuiltIn, isFunctionNode, missingOf, parse, refuse, REFUSED } from './javascript.mjs';
 import { bind, common, existing, member, numbered, present, quote, reach, typeOf, value, variable, wrap } from './scope.mjs';
 import { callOf } from './calls.mjs';
 
@@ -186,7 +186,7 @@ export class Expressions {
   textOf(found, level = 6, shown = found) {
     if (isText(found)) return wrap(found, level);
     if (found.type?.is === 'list' || found.type?.is === 'map') refuse(`it makes a text of \`${found.text}\`, a list or an object: say which, with \`join\` or its keys`);
-    if (found.type === undefined) this.noteOf(shown, "null, a list or an object has no text here, and the event is refused; write `?? ''` behind what may be null");
+    if (found.type === undefined) this.noteOf(shown, `null, a missing key, a list or an object has no text here: ${REFUSED}; write \`?? ''\` behind what may be null or missing`);
     return `string(${found.text})`;
   }
 
@@ -195,7 +195,7 @@ export class Expressions {
     const found = this.settled(node, scope);
     const type = found.type?.guess ? undefined : found.type?.is;
     if (type === 'boolean') return value(`${wrap(found, 1)} ? 1 : 0`, { binds: 0, type: WHOLE });
-    if (type !== 'number') this.noteOf(found, "only a number, or a text that is nothing but one, is a number here, and with `''`, null or `'12px'` the event is refused");
+    if (type !== 'number') this.noteOf(found, `only a number, or a text that is nothing but one, is a number here: with \`''\`, null, a missing key or \`'12px'\` ${REFUSED}`);
     if (isWhole) return value(type === 'number' ? `int(${found.text})` : `int(double(${found.text}))`, { type: WHOLE });
     return value(`double(${found.text})`, { type: NUMBER });
   }

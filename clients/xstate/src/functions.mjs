@@ -1,7 +1,7 @@
 // XState's functions as values of a definition: a template of expressions, a condition, or a place that is left to do.
 
 import { Expressions } from './expression.mjs';
-import { isComputed, isFunctionNode, parse, refuse, sourceOf, Untranslatable, walk } from './javascript.mjs';
+import { isComputed, isFunctionNode, parse, refuse, REFUSED, sourceOf, textOf, Untranslatable, walk } from './javascript.mjs';
 import { bind, existing, reach, typeOf, value } from './scope.mjs';
 
 const EVENT = { is: 'map', fields: { type: { is: 'string' } } };
@@ -121,7 +121,10 @@ export class Functions {
 
   /** What `translate` gives, or the place that is left to do. */
   left(given, where, translate) {
-    const source = sourceOf(given);
+    return this.leftOf(sourceOf(given), where, translate);
+  }
+
+  leftOf(source, where, translate) {
     const [notes, place] = [this.notes, this.place];
     Object.assign(this, { notes: new Set(), place: where });
     try {
@@ -139,7 +142,7 @@ export class Functions {
 
   /** A value that may be computed: JSON with expressions at any depth. */
   template(given, where, outcome) {
-    if (isComputed(given)) return this.attempt(given, where, outcome, ({ node, scope }) => this.json(node, scope));
+    if (isComputed(given)) return this.attempt(given, where, outcome, ({ node, scope }) => this.json(node, scope, where));
     if (Array.isArray(given)) return given.map((item, index) => this.template(item, `${where}.${index}`, outcome));
     const isObject = given !== null && typeof given === 'object' && !(given instanceof Date) && Object.getPrototypeOf(given) !== null;
     if (isObject && typeof given.constructor === 'function' && given.constructor.name === 'Object') {
@@ -157,13 +160,16 @@ export class Functions {
     });
   }
 
-  /** JSON of a syntax tree: what is constant stays as it is, and each value that is computed has an expression of its own. */
-  json(node, scope) {
+  /**
+   * JSON of a syntax tree: what is constant stays as it is, and each value that is computed has an expression of its own. With a place,
+   * a part that cannot be translated is left to do by itself, and the others are kept.
+   */
+  json(node, scope, where) {
     switch (node.type) {
       case 'ParenthesizedExpression':
-        return this.json(node.expression, scope);
+        return this.json(node.expression, scope, where);
       case 'Scoped':
-        return this.json(node.node, node.scope);
+        return this.json(node.node, node.scope, where);
       case 'Literal':
         return node.regex === undefined && node.bigint === undefined ? node.value : refuse('it gives something that is no JSON');
       case 'Identifier':
@@ -174,15 +180,24 @@ export class Functions {
         return this.expression(node, scope);
       case 'ArrayExpression':
         if (node.elements.some((element) => element?.type === 'SpreadElement')) return this.expression(node, scope);
-        return node.elements.map((element) => this.json(element ?? refuse('a list has a hole'), scope));
+        return node.elements.map((element, index) => this.part(element ?? refuse('a list has a hole'), scope, where, index));
       case 'ObjectExpression': {
         const isOrdinary = (property) => property.type === 'Property' && !property.computed && property.kind === 'init' && !property.method;
         if (!node.properties.every(isOrdinary)) return this.expression(node, scope);
-        return Object.fromEntries(node.properties.map(({ key, value: item }) => [key.name ?? String(key.value), this.json(item, scope)]));
+        const each = ({ key, value: item }) => [key.name ?? String(key.value), this.part(item, scope, where, key.name ?? key.value)];
+        return Object.fromEntries(node.properties.map(each));
       }
       default:
         return this.expression(node, scope);
     }
+  }
+
+  /** JSON of what stands under `key` of an object or a list. */
+  part(node, scope, where, key) {
+    const source = textOf(node);
+    if (where === undefined || source === undefined) return this.json(node, scope);
+    const place = `${where}.${key}`;
+    return this.leftOf(source, place, () => this.json(node, scope, place));
   }
 
   /** JSON of a syntax tree that may be a function of its own, as the parts of `enqueue.assign` may be. */
@@ -214,19 +229,19 @@ export class Functions {
         if (!isComputed(item)) return this.template(item, `${where}.${key}`, outcome);
         return this.attempt(item, `${where}.${key}`, outcome, ({ node, scope }) => {
           this.assigns(key, node, scope);
-          return this.json(node, scope);
+          return this.json(node, scope, `${where}.${key}`);
         });
       };
       return Object.fromEntries(Object.entries(given).map(([key, item]) => [key, each(key, item)]));
     }
     return this.attempt(given, where, outcome, ({ node, scope }) => {
       const body = node.type === 'ParenthesizedExpression' ? node.expression : node;
-      if (body.type !== 'ObjectExpression') return this.json(body, scope);
+      if (body.type !== 'ObjectExpression') return this.json(body, scope, where);
       // `{...context, key}` sets the key: what is not named stays as it is.
       const [first, ...rest] = body.properties;
       this.assignsAll(body, scope);
       const spreads = first?.type === 'SpreadElement' ? this.expressions.settled(first.argument, scope).text : undefined;
-      return this.json(spreads === 'context' ? { ...body, properties: rest } : body, scope);
+      return this.json(spreads === 'context' ? { ...body, properties: rest } : body, scope, where);
     });
   }
 
@@ -278,7 +293,7 @@ export class Functions {
 }
 
 function remainderOf(text, why) {
-  return `\`${text}\`: \`%\` is for whole numbers here, and an event for which one has a fraction, or was divided or converted, is refused${why}; \`Math.floor\` gives a whole one`;
+  return `\`${text}\`: \`%\` is for whole numbers here: where one has a fraction, or was divided or converted, ${REFUSED}${why}; \`Math.floor\` gives a whole one`;
 }
 
 function isRead(node, parent) {

@@ -9,7 +9,15 @@ export function refuse(reason) {
   throw new Untranslatable(reason);
 }
 
+/** What comes of an expression that has no value. */
+export const REFUSED = 'the event is refused, and an instance that comes here by `after` is stuck';
+
 const SYNTAX = { ecmaVersion: 'latest' };
+
+/** The text of a node that was parsed; one that was made for another way of writing it has none. */
+export function textOf({ sourceFile, start, end }) {
+  return sourceFile?.slice(start, end);
+}
 
 /** `{{...}}`, as Stately's JSON export writes JavaScript: the text inside, or nothing. */
 export function stately(value) {
@@ -41,8 +49,9 @@ export function isBuiltIn(value) {
 }
 
 function attempt(text) {
+  const whole = `(${text}\n)`;
   try {
-    return parseExpressionAt(`(${text}\n)`, 0, SYNTAX);
+    return parseExpressionAt(whole, 0, { ...SYNTAX, directSourceFile: whole });
   } catch {
     return undefined;
   }

@@ -4,7 +4,7 @@ import { Actions } from './actions.mjs';
 import { Actors } from './actors.mjs';
 import { Answers } from './answers.mjs';
 import { versionOf } from './builtins.mjs';
-import { Functions, placeOf } from './functions.mjs';
+import { Functions } from './functions.mjs';
 import { isComputed } from './javascript.mjs';
 import { States } from './states.mjs';
 import { eventName, Targets } from './targets.mjs';
@@ -90,13 +90,16 @@ export class Conversion {
     const { context } = this.config;
     const attempts = Object.fromEntries([...this.states.attempts].map((key) => [key, 0]));
     if (context === undefined) return this.states.attempts.size === 0 ? undefined : attempts;
-    const written = isComputed(context) ? this.functions.template(context, 'context') : this.functions.template(context, 'context');
+    const written = this.functions.template(context, 'context');
     if (this.states.attempts.size === 0 || written === null) return written;
     if (typeof written['@expr'] === 'string') {
       const zeros = Object.keys(attempts).map((key) => `'${key}': 0`);
       return { '@expr': `(${written['@expr']}).merge({${zeros.join(', ')}})` };
     }
-    return typeof written['@code'] === 'string' ? placeOf(written['@code']) : { ...written, ...attempts };
+    if (typeof written['@code'] !== 'string') return { ...written, ...attempts };
+    const missing = Object.keys(attempts).map((key) => `\`${key}: 0\``);
+    this.functions.report({ path: 'context', kind: 'note', message: `${missing.join(', ')} must be in it: ${missing.length === 1 ? 'it counts' : 'they count'} the attempts of effects` });
+    return written;
   }
 }
 

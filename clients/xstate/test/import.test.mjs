@@ -396,6 +396,47 @@ test('a survey has a row for each file with a machine, and counts what is in the
   assert.match(stdout, /^\| \[parent\.mjs\].* \| 0 \| 0 \| 1 invoked machine to define first \|$/m);
 });
 
+const LOADER = `
+    import { assign, createMachine, fromPromise } from 'xstate';
+    export const m = createMachine({
+      id: 'm',
+      context: CONTEXT,
+      initial: 'a',
+      states: { a: { invoke: { src: fromPromise(async () => 1), id: 'load', onDone: { target: 'b', actions: ASSIGN } } }, b: {} }
+    });`;
+
+test('one part that cannot be translated is left to do by itself, and the others are kept', () => {
+  const text = LOADER.replace('CONTEXT', "({ input }) => ({ n: 1, name: input.name, at: Date.now(), deep: { list: [2, Math.random()], kept: 'x' } })").replace(
+    'ASSIGN',
+    'assign(({ event }) => ({ n: event.output, at: Date.now() }))'
+  );
+  withFiles({ 'm.mjs': text }, (program) => {
+    const { status, stdout, stderr } = program('m.mjs');
+    assert.equal(status, 0, stderr);
+    const { context, states } = JSON.parse(stdout);
+    assert.deepEqual(context, {
+      n: 1,
+      name: { '@expr': 'input.name' },
+      at: { '@code': 'Date.now()' },
+      deep: { list: [2, { '@code': 'Math.random()' }], kept: 'x' },
+      loadAttempt: 0
+    });
+    const [done] = [states.a.on['load.done']].flat();
+    assert.deepEqual(done.actions.context, { n: { '@expr': 'event.output' }, at: { '@code': 'Date.now()' } });
+    for (const place of ['context.at', 'context.deep.list.1', 'states.a.on.load.done.actions.context.at']) assert.ok(stderr.includes(`to do: ${place}: `), `${place}: ${stderr}`);
+    assert.match(stderr, /^3 places are left to do/m);
+  });
+});
+
+test('a context that is left to do as a whole says which keys the effects need in it', () => {
+  const text = LOADER.replace('CONTEXT', '() => new Map([[1, Date.now()]])').replace('ASSIGN', '[]');
+  withFiles({ 'm.mjs': text }, (program) => {
+    const { stdout, stderr } = program('m.mjs');
+    assert.deepEqual(Object.keys(JSON.parse(stdout).context), ['@code']);
+    assert.match(stderr, /^note: context: `loadAttempt: 0` must be in it/m);
+  });
+});
+
 test('what is published has all that it imports', () => {
   const { files, dependencies, peerDependencies } = JSON.parse(readFileSync(join(PACKAGE, 'package.json'), 'utf8'));
   assert.deepEqual(files, ['bin', 'src', 'README.md']);

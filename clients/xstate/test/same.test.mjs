@@ -153,7 +153,7 @@ test('a conversion of what may not be one is said, and is as in JavaScript where
     const report = [];
     const template = new Functions({ version: 5, context: CONTEXT, report: (found) => report.push(found) }).template(run, 'place');
     assert.deepEqual(report.map(({ kind }) => kind), ['note'], String(run));
-    assert.match(report[0].message, /^`event\.of(\[\.\.\.\])?`: .*the event is refused/, String(run));
+    assert.match(report[0].message, /^`event\.of(\[\.\.\.\])?`: .*the event is refused, and an instance that comes here by `after` is stuck/, String(run));
     for (const [of, expected] of samples) {
       const scope = { context: CONTEXT, event: { type: 'E', of } };
       assert.deepEqual(run(scope), expected);

@@ -45,6 +45,8 @@ pub(crate) struct Directory {
     pub leaving: bool,
     /// Why it is not ready, or how it became so.
     pub reason: String,
+    /// Machines of this daemon's files that the mesh runs another version of.
+    pub files_differing: Vec<String>,
 }
 
 impl Directory {

@@ -108,8 +108,18 @@ fn machines(reply: &mut MapWriter<'_>, shared: &Shared) {
             .str("hash", &version.hash_hex())
             .uint("version", definitions::count_of(version.number))
             .uint("instances", version.instances());
+        let revision = definitions::revision_of(version.number);
+        if revision > 0 {
+            map.uint("revision", revision);
+        }
         map.end();
     });
+    let view = shared.view();
+    if !view.files_differing.is_empty() {
+        reply.list("files_differing", view.files_differing.iter(), |out, encoding, machine| {
+            write_str(out, encoding, machine);
+        });
+    }
 }
 
 fn whereabouts(reply: &mut MapWriter<'_>, request: &Request<'_>, shared: &Shared) {

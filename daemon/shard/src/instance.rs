@@ -68,7 +68,11 @@ pub(crate) fn write_head(map: &mut MapWriter<'_>, status: Status, stuck: bool, r
     if stuck {
         map.bool("stuck", true);
     }
-    map.run(run).uint("seq", seq);
+    // What would begin has no life yet.
+    if run != RunId::default() {
+        map.run(run);
+    }
+    map.uint("seq", seq);
 }
 
 #[cfg(test)]

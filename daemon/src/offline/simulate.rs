@@ -225,6 +225,9 @@ fn by_hand(simulation: &mut Simulation, first: &[u8], printer: &Printer) -> Resu
             Typed::NoTime(typed) => {
                 say!("  {typed} is no time: +500 lets 500 ms pass, +2s two seconds, +1h an hour");
             }
+            Typed::NoData { kind, data } => {
+                say!("  {data} is no JSON object: what an event carries is typed so: {kind} {{\"amount\":3}}");
+            }
             Typed::Event(event) => {
                 let (before, ignored) = (simulation.instance().clone(), ignored(simulation, &event));
                 let answer = input_line(simulation, event.as_bytes());
@@ -284,6 +287,11 @@ enum Typed {
     Help,
     /// Begins as a time does, and is none.
     NoTime(String),
+    /// What follows the event's type, or stands in its place, is no object.
+    NoData {
+        kind: String,
+        data: String,
+    },
     Event(String),
 }
 
@@ -296,14 +304,16 @@ fn event(typed: &str) -> Typed {
         ("?" | "help", _) => Typed::Help,
         (_, Some(None)) => Typed::NoTime(typed.to_owned()),
         (_, Some(Some(ms))) => Typed::Event(json!({"type": "@advance", "ms": ms}).to_string()),
-        _ if typed.starts_with('{') => Typed::Event(typed.to_owned()),
+        _ if typed.starts_with('{') => match serde_json::from_str::<serde::de::IgnoredAny>(typed) {
+            Ok(_) => Typed::Event(typed.to_owned()),
+            Err(_) => Typed::NoData { kind: "PAY".to_owned(), data: typed.to_owned() },
+        },
         _ => match serde_json::from_str(data) {
             Ok(Value::Object(mut fields)) => {
                 fields.insert("type".to_owned(), json!(kind));
                 Typed::Event(Value::Object(fields).to_string())
             }
-            // What follows is no object: the engine says what an event must be.
-            _ if !data.trim().is_empty() => Typed::Event(data.to_owned()),
+            _ if !data.trim().is_empty() => Typed::NoData { kind: kind.to_owned(), data: data.trim().to_owned() },
             _ => Typed::Event(json!({"type": kind}).to_string()),
         },
     }
@@ -396,7 +406,14 @@ mod tests {
         }
         assert_eq!((event(""), event("?")), (Typed::Nothing, Typed::Help));
         assert_eq!((event("exit"), event("quit")), (Typed::End, Typed::End));
-        assert_eq!(event("PAY nonsense"), Typed::Event("nonsense".into()));
+        for (typed, kind, data) in [
+            ("CODE x", "CODE", "x"),
+            ("CODE {code:1}", "CODE", "{code:1}"),
+            ("CODE 3", "CODE", "3"),
+            ("{code:1}", "PAY", "{code:1}"),
+        ] {
+            assert_eq!(event(typed), Typed::NoData { kind: kind.to_owned(), data: data.to_owned() });
+        }
     }
 
     #[test]

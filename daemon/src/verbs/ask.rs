@@ -334,12 +334,12 @@ pub(crate) fn get(args: &GetArgs, file: Option<&Path>, printer: &Printer) -> Res
     let reply =
         answer(&mut client, &ask).map_err(|failure| if until.is_some() { not_there(failure) } else { failure })?;
     let waited = asked.elapsed();
-    printer.answer(&reply, || fields(&with_timers_told(&reply)))?;
+    printer.answer(&reply, || fields(&told(&reply)))?;
     reached(&args.target, &reply, &args.until, waited)
 }
 
-/// The reply with its timers as a person reads them: `xstate.after.500.door.open in 1.2 s`.
-fn with_timers_told(reply: &Value) -> Value {
+/// The reply with its timers and children as a person reads them: `xstate.after.500.door.open in 1.2 s`, `pay > card: asking {"n":1}`.
+fn told(reply: &Value) -> Value {
     let mut shown = reply.clone();
     if let Some(timers) = reply["timers"].as_array() {
         // While it is stuck none of them fires, however late.
@@ -349,7 +349,20 @@ fn with_timers_told(reply: &Value) -> Value {
         let told = timers.iter().map(|timer| format!("{}{}", text(&timer["event"]), when(timer)));
         shown["timers"] = json!(told.collect::<Vec<_>>().join("; "));
     }
+    if let Some(children) = reply["children"].as_array() {
+        let told = children.iter().map(|child| {
+            let status = Some(text(&child["status"])).filter(|status| status != "active");
+            let status = status.map(|status| format!(" ({status})")).unwrap_or_default();
+            format!("{}: {}{status} {}", path(&child["child"]), state(&child["value"]), child["context"])
+        });
+        shown["children"] = json!(told.collect::<Vec<_>>().join("; "));
+    }
     shown
+}
+
+/// A child's ids, from the instance's own child down.
+fn path(ids: &Value) -> String {
+    rows(ids).iter().map(text).collect::<Vec<_>>().join(" > ")
 }
 
 pub(crate) fn whereabouts(args: TargetArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
@@ -443,12 +456,20 @@ pub(crate) fn machines(found: &Value) -> Table {
         let hash = short_hash(&machine["hash"]);
         table.styled([
             (text(&machine["id"]), Style::Strong),
-            (text(&machine["version"]), Style::Plain),
+            (version_of(machine), Style::Plain),
             (text(&machine["instances"]), Style::Plain),
             (hash, Style::Faint),
         ]);
     }
     table
+}
+
+/// Which version of its machine it is, and since which revision of files that is counted.
+fn version_of(machine: &Value) -> String {
+    match machine["revision"].as_u64() {
+        Some(revision) => format!("{} of revision {revision}", text(&machine["version"])),
+        None => text(&machine["version"]),
+    }
 }
 
 /// As much of a definition's hash as tells the versions of a machine apart.
@@ -523,6 +544,15 @@ pub(super) fn rows(value: &Value) -> &[Value] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn children_are_named_for_people() {
+        let reply = json!({
+            "children": [{"child": ["pay", "card"], "machine": "card", "value": "asking", "status": "active", "context": {"n": 1}}],
+        });
+        let shown = told(&reply);
+        assert_eq!(shown["children"], "pay > card: asking {\"n\":1}");
+    }
 
     #[test]
     fn an_event_is_its_type_and_the_fields_of_data() {

@@ -81,6 +81,8 @@ struct Answers {
     members: Value,
     placement: Value,
     machines: Value,
+    /// Machines of its files that the mesh runs another version of.
+    files_differing: Value,
 }
 
 /// Asks every daemon, and prints what there is to say.
@@ -120,7 +122,9 @@ fn one(member: &Value, target: &Target) -> Seen {
         let mut ask = |op| remote.ask(&remote::ask(op));
         let (ping, mut members) = (ask(Op::Ping)?, ask(Op::Members)?);
         let (placement, mut machines) = (ask(Op::Placement)?, ask(Op::Machines)?);
-        Ok(Answers { ping, members: members["members"].take(), placement, machines: machines["machines"].take() })
+        let files_differing = machines["files_differing"].take();
+        let (members, machines) = (members["members"].take(), machines["machines"].take());
+        Ok(Answers { ping, members, placement, machines, files_differing })
     };
     Seen { name: text(&member["name"]), answers: ask() }
 }
@@ -136,6 +140,7 @@ fn judged(members: &Value, seen: &[Seen], is_open: bool) -> Vec<Finding> {
             partitions(&answered),
             Finding::unless("versions", versions(&answered), Verdict::Doubtful, "all daemons run the same version"),
             Finding::unless("machines", machines(&answered), Verdict::Bad, "all daemons have the same machines"),
+            Finding::unless("files", files(&answered), Verdict::Doubtful, "the mesh runs what machine files say"),
         ]);
     }
     findings.push(keys(members, is_open));
@@ -240,6 +245,20 @@ fn machines(answered: &[(&str, &Answers)]) -> Vec<String> {
     found.iter().filter_map(differs).collect()
 }
 
+/// Machine files that are not what the mesh runs.
+fn files(answered: &[(&str, &Answers)]) -> Vec<String> {
+    let differs = |(name, answers): &(&str, &Answers)| {
+        let machines: Vec<_> = rows(&answers.files_differing).iter().map(text).collect();
+        (!machines.is_empty())
+            .then(|| format!("the mesh runs others than the files of {name} say: {}", machines.join(", ")))
+    };
+    let mut named: Vec<_> = answered.iter().filter_map(differs).collect();
+    if !named.is_empty() {
+        named.push("a higher machines_revision, or `statemesh define`, makes files current".to_owned());
+    }
+    named
+}
+
 /// How many instances of each machine are stuck, as far as that was found out.
 #[derive(Debug, Default)]
 struct Stuck {
@@ -335,6 +354,7 @@ mod tests {
             members: members(statuses),
             placement: json!({"view": 7, "moving": []}),
             machines: json!([{"id": "order", "hash": "ab"}]),
+            files_differing: Value::Null,
         };
         Seen { name: name.to_owned(), answers: Ok(answers) }
     }
@@ -385,6 +405,15 @@ mod tests {
         assert_eq!(about, expected);
         let detail = wrong(&seen).pop().unwrap().2;
         assert_eq!(detail, "door is at c only; order has 2 versions that are current");
+    }
+
+    #[test]
+    fn machine_files_that_the_mesh_does_not_run_are_named() {
+        let mut seen = whole();
+        answers(&mut seen[1]).files_differing = json!(["order", "door"]);
+        let detail = "the mesh runs others than the files of b say: order, door; \
+            a higher machines_revision, or `statemesh define`, makes files current";
+        assert_eq!(wrong(&seen), [("files", Verdict::Doubtful, detail.to_owned())]);
     }
 
     #[test]

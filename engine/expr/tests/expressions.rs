@@ -146,6 +146,24 @@ fn mistakes_are_found_when_compiling() {
 }
 
 #[test]
+fn what_is_no_expression_is_said_in_a_sentence() {
+    for (source, message, offset) in [
+        ("context.count &&", "the expression ends too early: something is missing at its end", 16),
+        ("(1 + 2", "the expression ends too early: something is missing at its end", 6),
+        ("context.a b", "`b` cannot stand here: something is missing before it, or it is too much", 10),
+        ("1 + ) ", "`)` cannot stand here: something is missing before it, or it is too much", 4),
+        ("context.a # 1", "`#` begins nothing that an expression has", 10),
+    ] {
+        let error = Program::compile(source, &env(), &Limits::default()).unwrap_err();
+        assert_eq!(
+            (error.message.as_str(), error.offset, error.code),
+            (message, offset, "expression_syntax"),
+            "{source}"
+        );
+    }
+}
+
+#[test]
 fn types_and_roots_are_known_and_constants_folded() {
     assert_eq!(compile("size(context.items) + 1").result_type(), Type::Int);
     assert_eq!(compile("event.type").result_type(), Type::Str);

@@ -246,8 +246,16 @@ impl<'d> Compiler<'d> {
             (None, Some(twin)) => {
                 (Severity::Error, format!("did you mean {twin:?}? That is here too: write both as one"))
             }
-            (None, None) => (Severity::Warning, "it is ignored".to_owned()),
+            (None, None) => (Severity::Warning, ignored(key, known())),
         };
         self.report(severity, member.key_offset, "unknown_key", format!("unknown key {key:?}"), Some(hint));
+    }
+}
+
+/// What becomes of an unknown key, and which one it looks like though that is here, too.
+fn ignored<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> String {
+    match closest(key, known) {
+        Some(near) => format!("it is ignored; {near:?}, which it is like, is here too"),
+        None => "it is ignored".to_owned(),
     }
 }

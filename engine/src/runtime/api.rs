@@ -6,7 +6,7 @@ use super::macrostep::{Actor, Current};
 use super::output::Output;
 use super::scratch::undo_to;
 use super::tree::Tree;
-use crate::error::StepError;
+use crate::error::{During, StepError};
 use crate::event::{Event, Millis, Status, Step, StepResult, TimerId};
 use crate::event_names::EventIx;
 use crate::instance::{ActorState, Instance};
@@ -18,7 +18,8 @@ impl Machine {
     /// `input`; `Payload::Empty` if there is none. An expression that fails gives an instance with status `error`.
     pub fn start(&self, input: Payload<'_>, now: Millis, out: &mut Output) -> Result<Instance, StepError> {
         let mut instance = self.blank();
-        self.step(&mut instance, now, out, |tree| tree.start_root(input))?;
+        let step = self.step(&mut instance, now, out, |tree| tree.start_root(input));
+        step.map_err(|why| why.during(During::Start))?;
         // The initial step is where the instance begins, not one of its transitions.
         instance.seq = 0;
         Ok(instance)

@@ -21,6 +21,7 @@ pub(super) struct Finished {
 impl Scratch {
     /// Makes room for a step; what a refused one left behind is dropped.
     pub(super) fn begin(&mut self) {
+        self.failed = None;
         if self.spare.is_none() {
             self.spare = self.slots.first_mut().and_then(Option::take);
         }

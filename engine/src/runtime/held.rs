@@ -5,7 +5,7 @@
 //! none of its timers is due. [`Machine::retry`] fires the timer again, [`Machine::skip`] drops it.
 
 use super::output::Output;
-use crate::error::StepError;
+use crate::error::{During, StepError};
 use crate::event::{Millis, Status, Step, StepResult, TimerCommand, TimerId};
 use crate::instance::{Aux, HeldTimer, Instance};
 use crate::machine::Machine;
@@ -80,7 +80,8 @@ fn told(why: &StepError) -> Value {
 impl Machine {
     /// Fires the timer that an instance is stuck with again. If its step is refused again, the instance stays as it was.
     pub fn retry(&self, instance: &mut Instance, now: Millis, out: &mut Output) -> StepResult {
-        self.released(instance, |instance, timer| self.fire(instance, timer, now, out))
+        let step = self.released(instance, |instance, timer| self.fire(instance, timer, now, out));
+        step.map_err(|why| why.during(During::Retry))
     }
 
     /// Drops the timer that an instance is stuck with: it never fires. What else is due may fire then.

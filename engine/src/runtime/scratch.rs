@@ -8,7 +8,7 @@ use crate::instance::{Queued, Timer};
 use crate::limits::Limits;
 use crate::machine::{Machine, TransitionIx};
 use crate::state_set::StateSet;
-use statemesh_expr::{EvalError, EvalFault, Scalar, Scope, Str, Value};
+use statemesh_expr::{EvalError, EvalFault, List, Scalar, Scope, Str, Value};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -239,6 +239,17 @@ pub(crate) struct Scratch {
     /// Assignments of the fast path.
     pub(crate) undo: Vec<Undo>,
     pub(crate) buffers: Buffers,
+    /// The child that failed last, if none of its parents has taken it.
+    pub(crate) failed: Option<Box<FailedChild>>,
+}
+
+/// A child that failed.
+#[derive(Debug)]
+pub(crate) struct FailedChild {
+    /// Its ids, from the instance's child down.
+    pub(crate) path: List,
+    /// Why: a parent that has no answer to it fails with the same.
+    pub(crate) error: Value,
 }
 
 /// What one macrostep needs.

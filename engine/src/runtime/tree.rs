@@ -6,7 +6,7 @@
 use super::macrostep::{Actor, Current, INIT, Shared};
 use super::made::Made;
 use super::output::Output;
-use super::scratch::{Deferred, Fault, Kin, Phase, Recipient, Scratch, Slot};
+use super::scratch::{Deferred, FailedChild, Fault, Kin, Phase, Recipient, Scratch, Slot};
 use crate::definition::json_pos::array_index;
 use crate::error::StepError;
 use crate::event::{Effect, Event, Millis, Status, TimerId};
@@ -601,9 +601,41 @@ impl<'a> Tree<'a> {
             Status::Done => ("xstate.done.actor", "output", actor.output.clone()),
             _ => ("xstate.error.actor", "error", actor.error.clone()),
         };
+        if status == Status::Error {
+            self.note_failed(number, value.as_ref());
+        }
         let event = Str::new(format!("{kind}.{name}"));
         let data = named(&event, [(key, value), ("actorId", Some(Value::Str(name)))]);
         self.relay(parent, Queued { name: event, data })
+    }
+
+    /// Keeps which child failed: of those that fail with the same error the innermost, where it came about.
+    #[cold]
+    fn note_failed(&mut self, number: u32, error: Option<&Value>) {
+        let Some(error) = error else { return };
+        if self.scratch.failed.as_ref().is_some_and(|failed| failed.error == *error) {
+            return;
+        }
+        let (mut path, mut at) = (Vec::new(), number);
+        while let Some((parent, name)) = self.parent_and_name(at) {
+            path.push(Value::Str(name));
+            at = parent;
+        }
+        let path = path.into_iter().rev().collect();
+        self.scratch.failed = Some(Box::new(FailedChild { path, error: error.clone() }));
+    }
+
+    /// Why the instance itself failed, with the child in which that came about.
+    #[cold]
+    fn root_error(&self, root: &Slot) -> Value {
+        let mut error = root.error.clone().unwrap_or_default();
+        if let Some(failed) = &self.scratch.failed
+            && failed.error == error
+            && let Value::Map(map) = &mut error
+        {
+            map.insert("child", Value::List(failed.path.clone()));
+        }
+        error
     }
 
     fn publish_snapshot(&mut self, slot: usize, number: u32) -> Result<(), StepError> {
@@ -652,7 +684,7 @@ impl<'a> Tree<'a> {
     pub(super) fn check_fault(&self, faults: Faults) -> Result<(), StepError> {
         match self.scratch.slots.first() {
             Some(Some(root)) if root.status == Status::Error && faults == Faults::Hold => {
-                Err(StepError::Failed(Box::new(root.error.clone().unwrap_or_default())))
+                Err(StepError::Failed(Box::new(self.root_error(root))))
             }
             _ => Ok(()),
         }

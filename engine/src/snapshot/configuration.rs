@@ -1,11 +1,54 @@
 //! The active states and the events of an instance in a few bytes, for what keeps many of them: a history, say.
 
 use super::{Reader, varint};
-use crate::event::{Millis, TimerId};
-use crate::instance::{Instance, ROOT, Timer, TimerKind};
+use crate::event::{Millis, Status, TimerId};
+use crate::instance::{Child, Instance, ROOT, Timer, TimerKind};
 use crate::machine::Machine;
 use crate::state_set::StateSet;
-use statemesh_expr::Str;
+use statemesh_expr::{Str, Value};
+
+/// A child that runs, as it is shown.
+#[derive(Debug)]
+pub struct ShownChild<'i> {
+    /// Its ids, from the instance's child down.
+    pub path: Vec<&'i str>,
+    /// The id of the machine that it runs.
+    pub machine: &'i str,
+    /// Its state value.
+    pub value: Value,
+    /// How it is.
+    pub status: Status,
+    /// Its context.
+    pub context: &'i Value,
+}
+
+impl Instance {
+    /// The children that run, in the order in which they were made; children of children included.
+    pub fn running_children(&self) -> impl Iterator<Item = ShownChild<'_>> {
+        self.children().iter().filter(|child| child.running).map(|child| ShownChild {
+            path: self.child_path(child.number),
+            machine: child.machine.id(),
+            value: child.machine.compose_value(0, &child.state.active),
+            status: child.state.status,
+            context: &child.state.context,
+        })
+    }
+
+    fn children(&self) -> &[Child] {
+        self.extra.as_ref().map_or(&[], |extra| &extra.children)
+    }
+
+    /// The ids of a child by its number, and of those that it is a child of.
+    fn child_path(&self, number: u32) -> Vec<&str> {
+        let (mut path, mut at) = (Vec::new(), number);
+        while let Some(child) = self.children().iter().find(|child| child.number == at) {
+            path.push(child.name.as_str());
+            at = child.parent;
+        }
+        path.reverse();
+        path
+    }
+}
 
 impl Machine {
     /// Appends which states are active: one or two bytes for a machine without parallel states, else one bit for each
@@ -60,18 +103,30 @@ impl Machine {
     }
 
     /// The type of the event that a pending timer brings the instance itself: `xstate.after.DELAY.ID`, or that of a delayed
-    /// event. `None` if it is for a child.
+    /// event; for a child `xstate.after/` and its ids, from the instance's own child down, with slashes between them. `None` where that is gone.
     pub fn timer_event(&self, instance: &Instance, timer: TimerId) -> Option<Str> {
         let timer = instance.extra.as_ref()?.timers.iter().find(|pending| TimerId(pending.id) == timer)?;
-        self.event_of(timer).map(Str::new)
+        self.shown_event(instance, timer)
     }
 
     /// The pending timers, the first to be due first: the event of each, as [`Machine::timer_event`] gives it, and when it is due.
-    pub fn pending_timers<'i>(&'i self, instance: &'i Instance) -> Vec<(Option<&'i str>, Millis)> {
+    pub fn pending_timers(&self, instance: &Instance) -> Vec<(Option<Str>, Millis)> {
         let timers = instance.extra.as_ref().map_or(&[][..], |extra| &extra.timers);
         let mut pending: Vec<_> = timers.iter().collect();
         pending.sort_by_key(|timer| (timer.deadline, timer.id));
-        pending.into_iter().map(|timer| (self.event_of(timer), Millis(timer.deadline))).collect()
+        pending.into_iter().map(|timer| (self.shown_event(instance, timer), Millis(timer.deadline))).collect()
+    }
+
+    fn shown_event(&self, instance: &Instance, timer: &Timer) -> Option<Str> {
+        if let Some(event) = self.event_of(timer) {
+            return Some(Str::new(event));
+        }
+        let receiver = match &timer.kind {
+            TimerKind::After(_) => timer.actor,
+            TimerKind::Delayed(delayed) => delayed.to,
+        };
+        let path = instance.child_path(receiver);
+        (!path.is_empty()).then(|| Str::new(format!("xstate.after/{}", path.join("/"))))
     }
 
     fn event_of<'i>(&'i self, timer: &'i Timer) -> Option<&'i str> {

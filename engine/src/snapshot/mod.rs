@@ -6,6 +6,8 @@
 mod configuration;
 mod value;
 
+pub use configuration::ShownChild;
+
 use crate::event::{Millis, Status, TimerCommand, TimerId};
 use crate::instance::{ActorState, Aux, Child, Delayed, Extra, HeldTimer, Instance, Queued, ROOT, Timer, TimerKind};
 use crate::limits::Limits;

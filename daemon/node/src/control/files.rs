@@ -37,6 +37,11 @@ impl Files {
         self.differing.len() as u64
     }
 
+    /// The machines whose files differ from what the mesh runs.
+    pub(super) fn differing_machines(&self) -> Vec<String> {
+        self.differing.clone()
+    }
+
     /// Since when this daemon has joined.
     pub(super) fn joined_at(&self) -> Option<Instant> {
         self.joined_at
@@ -117,6 +122,7 @@ impl Control {
             );
         }
         self.files.differing = differing;
+        self.reports.is_stale = true;
     }
 
     /// The other members that are there, as far as gossip knows.

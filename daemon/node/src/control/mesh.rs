@@ -474,6 +474,7 @@ impl Control {
             joined: self.joining.adopts && self.files.are_judged(),
             leaving: self.leaving.is_some(),
             reason,
+            files_differing: self.files.differing_machines(),
         });
         self.refresh_standbys();
     }

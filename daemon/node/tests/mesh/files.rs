@@ -72,6 +72,12 @@ fn a_folder_with_a_higher_revision_is_current_everywhere_and_so_is_the_old_one_w
         family.get_metric()[0].get_gauge().get_value()
     };
     assert_eq!(daemons.iter().map(differing).collect::<Vec<_>>(), [0.0, 1.0, 0.0, 0.0]);
+    // A client hears of it, too, without the metrics.
+    let told = |daemon: &Daemon| daemon.client().ok(&json!({"op": "machines"}));
+    let told: Vec<_> = daemons.iter().map(told).collect();
+    let differing: Vec<_> = told.iter().map(|reply| reply["files_differing"].clone()).collect();
+    assert_eq!(differing, [Value::Null, json!(["m"]), Value::Null, Value::Null]);
+    assert!(told.iter().all(|reply| reply["machines"][0]["revision"] == 3), "{told:?}");
 }
 
 /// A number that no other call gives.

@@ -1,7 +1,7 @@
 //! Writing replies about an instance.
 
-use statemesh_engine::{Event, Faults, Millis};
-use statemesh_protocol::reply::{MapWriter, write_str};
+use statemesh_engine::{Event, Faults, Millis, ShownChild};
+use statemesh_protocol::reply::{Encoding, MapWriter, write_str};
 use statemesh_protocol::request::{Faults as Asked, Op, Request};
 use statemesh_protocol::run::RunId;
 
@@ -29,7 +29,7 @@ impl Reply<'_> {
             map.raw("id", id);
         }
         match self.request.op {
-            Op::Get => write_whole(&mut map, self.entry, self.now),
+            Op::Get => write_whole(&mut map, self.entry, self.now, self.bytes_max),
             Op::History => self.history(&mut map),
             Op::Explain => self.explanation(&mut map),
             _ => write_outcome(&mut map, self.entry, self.done),
@@ -118,7 +118,7 @@ fn write_outcome(map: &mut MapWriter<'_>, entry: &Entry, done: &Done) {
     }
 }
 
-fn write_whole(map: &mut MapWriter<'_>, entry: &Entry, now: u64) {
+fn write_whole(map: &mut MapWriter<'_>, entry: &Entry, now: u64, bytes_max: usize) {
     map.bool("ok", true);
     entry.write_head(map);
     map.with("context", |out, encoding| write_value(out, encoding, entry.instance.context()));
@@ -131,11 +131,56 @@ fn write_whole(map: &mut MapWriter<'_>, entry: &Entry, now: u64) {
     if !timers.is_empty() {
         map.list("timers", timers.iter(), |out, encoding, (event, Millis(deadline))| {
             let mut timer = MapWriter::new(out, encoding);
-            timer.str("event", event.unwrap_or("xstate.after")).uint("due_ms", deadline.saturating_sub(now));
+            timer.str("event", event.as_deref().unwrap_or("xstate.after")).uint("due_ms", deadline.saturating_sub(now));
             timer.end();
         });
     }
-    map.str("definition", &entry.version.hash_hex());
+    let mut used = 0;
+    map.with("definition", |out, encoding| {
+        write_str(out, encoding, &entry.version.hash_hex());
+        used = out.len();
+    });
+    // The last quarter is for what comes behind the children: a fault, and what was lost.
+    write_children(map, entry, (bytes_max - bytes_max / 4).saturating_sub(used));
+}
+
+/// Writes the children that run, as many as fit into so many bytes: an instance is not refused to be shown because it has many.
+fn write_children(map: &mut MapWriter<'_>, entry: &Entry, bytes_max: usize) {
+    let encoding = map.encoding();
+    let (mut shown, mut bytes, mut left_out) = (Vec::new(), 0, 0);
+    for child in entry.instance.running_children() {
+        let mut written = Vec::new();
+        // What does not fit is not even written.
+        if bytes < bytes_max {
+            write_child(&child, encoding, &mut written);
+            bytes += written.len() + 1;
+        }
+        if bytes < bytes_max {
+            shown.push(written);
+        } else {
+            left_out += 1;
+        }
+    }
+    if !shown.is_empty() {
+        map.list("children", shown.iter(), |out, _, child| out.extend_from_slice(child));
+    }
+    if left_out > 0 {
+        map.uint("children_left_out", left_out);
+    }
+}
+
+fn write_child(child: &ShownChild<'_>, encoding: Encoding, out: &mut Vec<u8>) {
+    let mut map = MapWriter::new(out, encoding);
+    write_path(&mut map, "child", &child.path);
+    map.str("machine", child.machine);
+    map.with("value", |out, encoding| write_value(out, encoding, &child.value));
+    map.str("status", child.status.as_str());
+    map.with("context", |out, encoding| write_value(out, encoding, child.context));
+    map.end();
+}
+
+fn write_path(map: &mut MapWriter<'_>, name: &str, path: &[&str]) {
+    map.list(name, path.iter(), |out, encoding, id| write_str(out, encoding, id));
 }
 
 /// Writes the answer of long ago again, with the id of today.

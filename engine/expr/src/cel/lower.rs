@@ -77,7 +77,10 @@ fn parse(source: &str) -> Result<(IdedExpr, SourceInfo), CompileError> {
         Err(_) => Vec::new(),
     };
     let (offset, message) = match errors.first() {
-        Some(error) => (offset_of(source, error.pos), error.msg.clone()),
+        Some(error) => {
+            let offset = offset_of(source, error.pos);
+            (offset, said(source, offset, &error.msg))
+        }
         None => (0, "the text cannot be parsed".to_owned()),
     };
     let mut error = CompileError::new(offset, "expression_syntax", message);
@@ -85,6 +88,24 @@ fn parse(source: &str) -> Result<(IdedExpr, SourceInfo), CompileError> {
         error = error.hint("CEL compares with == and !=");
     }
     Err(error)
+}
+
+/// A parser's message as a sentence. Those of the grammar list all tokens that could stand in a place.
+fn said(source: &str, offset: usize, message: &str) -> String {
+    const SHOWN_MAX: usize = 40;
+    let Some(grammar) = message.strip_prefix("Syntax error: ") else { return message.to_owned() };
+    let rest = source.get(offset..).unwrap_or_default();
+    let word = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+    let length = if word > 0 { word } else { rest.chars().next().map_or(0, char::len_utf8) };
+    let token: String =
+        rest.chars().take(rest.get(..length).map_or(0, |token| token.chars().count()).min(SHOWN_MAX)).collect();
+    match token.trim() {
+        "" => "the expression ends too early: something is missing at its end".to_owned(),
+        token if grammar.starts_with("token recognition error") => {
+            format!("`{token}` begins nothing that an expression has")
+        }
+        token => format!("`{token}` cannot stand here: something is missing before it, or it is too much"),
+    }
 }
 
 /// The byte at a line and a column of characters, both from 1.
