@@ -27,6 +27,8 @@ pub trait Source {
 /// What a turn came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Turn {
+    /// There may be more to do at once: the next turn is due now.
+    pub has_more: bool,
     /// Mesh time of the next turn, unless records come before.
     pub deadline: Option<u64>,
     /// A segment to be made, and of which one: [`crate::segments::prepare`], whose answer goes to [`Runner::tell`]. It takes long.
@@ -51,13 +53,14 @@ impl<S: Storage, R: Source> Runner<S, R> {
         Self { journal, segments, source, buffer, prepare: None, is_preparing: false, is_over: false }
     }
 
-    /// Takes what there is and writes it, again and again until there is nothing: `now` tells the mesh time of each batch.
+    /// Takes what there is and does what comes of it: up to a batch that is durable, or a segment that is to be made. A source may never run
+    /// dry, and the turn's owner has to make that segment and to tell of others meanwhile. `now` tells the mesh time of each step.
     pub fn turn(&mut self, now: &mut dyn FnMut() -> u64) -> Turn {
         self.tell(Input::Time, now());
-        while !self.is_over && self.pull(now()) | self.work(now) {}
+        let has_more = !self.is_over && self.pull(now()) | self.work(now);
         let prepare = self.prepare.take();
         self.is_preparing |= prepare.is_some();
-        Turn { deadline: self.journal.next_deadline(), prepare }
+        Turn { has_more, deadline: self.journal.next_deadline(), prepare }
     }
 
     /// Tells the journal of something: a segment that was made, a checkpoint that is complete.
@@ -105,13 +108,17 @@ impl<S: Storage, R: Source> Runner<S, R> {
         true
     }
 
-    /// Does what the journal says until it has nothing more to say, or something new is durable. Gives whether there was anything.
+    /// Does what the journal says until it has nothing more to say, something new is durable, or a segment is to be made. Gives whether there
+    /// was anything.
     fn work(&mut self, now: &mut dyn FnMut() -> u64) -> bool {
         let mut has_worked = false;
         while let Some(output) = self.journal.poll() {
             has_worked = true;
             match output {
-                Output::Prepare { segment, from } => self.prepare = Some((segment, from)),
+                Output::Prepare { segment, from } => {
+                    self.prepare = Some((segment, from));
+                    return true;
+                }
                 Output::Durable(lsn) => {
                     self.source.durable(lsn);
                     return true;
@@ -134,5 +141,78 @@ impl<S: Storage, R: Source> Runner<S, R> {
     fn fail(&mut self, now: u64) {
         // It is no record, so it is not refused.
         let _ = self.journal.handle(Input::Failed, now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+    use std::rc::Rc;
+
+    use statemesh_protocol::place::{StoredPlace, StoredTier};
+    use statemesh_protocol::record::{Kind, Part, RecordHead};
+
+    use super::*;
+    use crate::journal::{Config, Start};
+    use crate::segments::prepare;
+    use crate::testing::SimDisk;
+
+    const RECORDS: u64 = 400;
+
+    /// Has a record whenever it is asked, until it was asked very often.
+    #[derive(Clone, Default)]
+    struct Load {
+        made: Rc<Cell<u64>>,
+        full: Rc<RefCell<Vec<bool>>>,
+    }
+
+    impl Source for Load {
+        fn take(&mut self, _: usize, into: &mut Vec<u8>) {
+            if self.made.get() == RECORDS {
+                return;
+            }
+            self.made.set(self.made.get() + 1);
+            let place = StoredPlace { tier: StoredTier::Disk, partition: 1 };
+            let index = self.made.get();
+            let head = RecordHead { place, index, term: 0, at: 1, kind: Kind::Step, key_hash: 1 };
+            head.write(into, |parts| {
+                parts.part(&Part::Auxiliary(&[0; 2_000]));
+            });
+        }
+
+        fn taken(&mut self, _: u64) {}
+
+        fn durable(&mut self, _: u64) {}
+
+        fn full(&mut self, is_full: bool) {
+            self.full.borrow_mut().push(is_full);
+        }
+
+        fn failed(&mut self) {}
+    }
+
+    fn config() -> Config {
+        Config { segment_bytes: 64 * 1024, batch_bytes: 8_000, alone_bytes: 5_000, ..Config::default() }
+    }
+
+    #[test]
+    fn a_source_that_never_runs_dry_keeps_no_turn_from_ending_and_no_segment_from_being_made() {
+        let (disk, load) = (SimDisk::new(1), Load::default());
+        let (start, bytes) = (Start { volume: 7, next_lsn: 1, ..Start::default() }, config().segment_bytes);
+        let journal = Journal::new(config(), start);
+        let mut runner = Runner::new(journal, Segments::new(disk.clone(), &config()), load.clone());
+        let mut turns = 0;
+        while load.made.get() < RECORDS || !runner.is_done() {
+            let durable = runner.durable();
+            let turn = runner.turn(&mut || 1);
+            assert!(runner.durable() <= durable + 1, "a turn ends with a batch");
+            assert!(turn.has_more || turn.prepare.is_some() || load.made.get() == RECORDS);
+            if let Some((segment, from)) = turn.prepare {
+                runner.tell(prepare(&disk, segment, from, bytes), 1);
+            }
+            turns += 1;
+        }
+        assert_eq!(*load.full.borrow(), [true, false], "full at the start only, when there is no segment yet");
+        assert!(turns >= RECORDS, "{turns}");
     }
 }

@@ -172,7 +172,7 @@ fn run<S: Storage, R: Source>(
             runner.tell(Input::Release(below), clock());
         }
         let is_ending = shared.is_ending.load(Ordering::Acquire);
-        let Turn { deadline, prepare } = runner.turn(&mut clock);
+        let Turn { has_more, deadline, prepare } = runner.turn(&mut clock);
         if prepare.is_some_and(|wanted| ask.send(wanted).is_err()) {
             runner.tell(Input::Failed, clock());
         }
@@ -180,6 +180,7 @@ fn run<S: Storage, R: Source>(
             return;
         }
         match deadline {
+            _ if has_more => {}
             None => thread::park(),
             Some(at) => thread::park_timeout(Duration::from_millis(at.saturating_sub(clock()))),
         }
