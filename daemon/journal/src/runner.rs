@@ -78,9 +78,10 @@ impl<S: Storage, R: Source> Runner<S, R> {
         self.journal.durable()
     }
 
-    /// Whether nothing more will come of what was taken: it is durable, or cannot become so.
+    /// Whether nothing more will come of what was taken: it is durable and has its proof, or cannot become so.
     pub fn is_done(&self) -> bool {
-        self.is_over || self.journal.is_settled() || !(self.journal.is_in_flight() || self.is_preparing)
+        let is_stuck = || !(self.journal.is_in_flight() || self.is_preparing);
+        self.is_over || if self.journal.is_settled() { !self.journal.lacks_proof() } else { is_stuck() }
     }
 
     /// Whether the journal has stopped.
@@ -203,6 +204,9 @@ mod tests {
         let mut runner = Runner::new(journal, Segments::new(disk.clone(), &config()), load.clone());
         let mut turns = 0;
         while load.made.get() < RECORDS || !runner.is_done() {
+            if load.made.get() == RECORDS {
+                runner.tell(Input::Idle, 1);
+            }
             let durable = runner.durable();
             let turn = runner.turn(&mut || 1);
             assert!(runner.durable() <= durable + 1, "a turn ends with a batch");

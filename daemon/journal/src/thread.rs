@@ -172,6 +172,9 @@ fn run<S: Storage, R: Source>(
             runner.tell(Input::Release(below), clock());
         }
         let is_ending = shared.is_ending.load(Ordering::Acquire);
+        if is_ending {
+            runner.tell(Input::Idle, clock());
+        }
         let Turn { has_more, deadline, prepare } = runner.turn(&mut clock);
         if prepare.is_some_and(|wanted| ask.send(wanted).is_err()) {
             runner.tell(Input::Failed, clock());

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+use statemesh_journal::batch::BatchHeader;
 use statemesh_journal::disk::Disk;
 use statemesh_journal::journal::{Config, Journal};
 use statemesh_journal::recover::{Event, Recovered};
@@ -103,7 +104,8 @@ fn folder(name: &str) -> PathBuf {
 }
 
 fn config() -> Config {
-    Config { segment_bytes: 256 * 1024, batch_bytes: 32 * 1024, ..Config::default() }
+    // No test waits for a journal to become idle.
+    Config { segment_bytes: 256 * 1024, batch_bytes: 32 * 1024, idle_ms: 3_600_000, ..Config::default() }
 }
 
 /// What is read back, as indexes of records.
@@ -172,8 +174,42 @@ fn a_journal_that_is_stopped_writes_what_is_pending_and_goes_on_at_the_next_star
             shards.make(1, 30_000);
         }
         thread.stop();
-        assert_eq!(read(&disk).0, (1..=round * 10).collect::<Vec<_>>());
+        let (indexes, recovered) = read(&disk);
+        assert_eq!(indexes, (1..=round * 10).collect::<Vec<_>>());
+        assert_eq!(
+            records_of_the_last(&recovered),
+            0,
+            "without an empty batch behind it, damage to the last one is a torn tail"
+        );
     }
+}
+
+fn records_of_the_last(recovered: &Recovered) -> u32 {
+    let (_, bytes) = recovered.last.as_ref().unwrap();
+    BatchHeader::decode(bytes).unwrap().records
+}
+
+#[test]
+fn a_journal_that_was_killed_proves_its_last_batch_at_the_next_start() {
+    let disk = SimDisk::new(1);
+    let shards = Arc::new(Shards::default());
+    let killed = start(&disk, &shards);
+    let record = shards.make(1, 10);
+    killed.handle().wake();
+    assert!(shards.wait(record));
+    disk.kill();
+    killed.stop();
+    assert_eq!(records_of_the_last(&read(&disk).1), 1);
+    let thread = start(&disk, &Arc::new(Shards::default()));
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while thread.handle().durable() < 2 {
+        assert!(Instant::now() < deadline, "nothing is written behind the last batch");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    thread.stop();
+    let (indexes, recovered) = read(&disk);
+    assert_eq!((indexes, recovered.start.next_lsn), (vec![1], 3), "one empty batch is enough");
+    assert_eq!(records_of_the_last(&recovered), 0);
 }
 
 #[test]
