@@ -73,6 +73,12 @@ impl<S: Storage, R: Source> Runner<S, R> {
         }
     }
 
+    /// Ends it where a turn was broken off: its source is told that it failed.
+    pub fn give_up(&mut self) {
+        self.is_over = true;
+        self.source.failed();
+    }
+
     /// lsn up to which everything is durable.
     pub const fn durable(&self) -> u64 {
         self.journal.durable()

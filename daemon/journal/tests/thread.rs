@@ -26,6 +26,8 @@ struct Shards {
     changed: Condvar,
     failed: AtomicBool,
     full: AtomicBool,
+    /// The next record that is taken makes the journal's thread panic.
+    panics: AtomicBool,
 }
 
 #[derive(Default)]
@@ -42,6 +44,7 @@ struct Feed(Arc<Shards>);
 
 impl Source for Feed {
     fn take(&mut self, _: usize, into: &mut Vec<u8>) {
+        assert!(!self.0.panics.load(Ordering::SeqCst), "as the test wants it");
         let mut state = self.0.state.lock().unwrap();
         into.append(&mut state.pending);
         state.taken = state.made;
@@ -224,6 +227,48 @@ fn a_sync_that_fails_ends_it_and_nobody_is_told_that_anything_is_durable() {
     let second = shards.make(1, 10);
     thread.handle().wake();
     assert!(!shards.wait(second));
+    thread.stop();
+}
+
+#[test]
+fn a_journal_whose_thread_panics_says_that_it_failed() {
+    let shards = Arc::new(Shards::default());
+    let thread = start(&SimDisk::new(1), &shards);
+    let first = shards.make(1, 10);
+    thread.handle().wake();
+    assert!(shards.wait(first));
+    shards.panics.store(true, Ordering::SeqCst);
+    let second = shards.make(1, 10);
+    thread.handle().wake();
+    assert!(!shards.wait(second));
+    thread.stop();
+}
+
+#[test]
+fn a_journal_that_is_at_work_tells_since_when_and_an_idle_one_does_not() {
+    let shards = Arc::new(Shards::default());
+    let thread = start(&SimDisk::new(1), &shards);
+    let first = shards.make(1, 10);
+    thread.handle().wake();
+    assert!(shards.wait(first));
+    // The thread waits for the source, as it would for a disk that hangs.
+    let source = shards.state.lock().unwrap();
+    thread.handle().wake();
+    let until = |is_at_work: bool| {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while thread.handle().at_work_since().is_some() != is_at_work {
+            assert!(Instant::now() < deadline, "{:?}", thread.handle().at_work_since());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    until(true);
+    // That may be the end of the turn before.
+    std::thread::sleep(Duration::from_millis(20));
+    let since = thread.handle().at_work_since();
+    std::thread::sleep(Duration::from_millis(20));
+    assert_eq!(thread.handle().at_work_since(), since);
+    drop(source);
+    until(false);
     thread.stop();
 }
 

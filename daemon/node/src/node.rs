@@ -162,6 +162,17 @@ impl Readiness {
         }
         Self { ready: view.joined && !view.leaving, live: true, reason: view.reason.clone() }
     }
+
+    /// The same over a volume that has not taken a batch for so long. Another process would wait for the same disk, and without what this one
+    /// has in memory: so it stays alive.
+    fn over_volume(self, stall: Duration) -> Self {
+        if !self.ready || stall < STALE {
+            return self;
+        }
+        let reason =
+            format!("the volume has not taken a batch for {} s: the disk is very slow, or hangs", stall.as_secs());
+        Self { ready: false, reason, ..self }
+    }
 }
 
 /// What became of a daemon's instances when it left.
@@ -272,7 +283,9 @@ impl Handle {
         if let Some(reason) = self.failed.borrow().clone() {
             return Readiness { ready: false, live: false, reason };
         }
-        Readiness::of(self.shared.beats.oldest(self.shared.clock.millis(Instant::now())), &self.shared.view())
+        let now = Instant::now();
+        let loops = self.shared.beats.oldest(self.shared.clock.millis(now));
+        Readiness::of(loops, &self.shared.view()).over_volume(self.shared.volume_stall(now))
     }
 
     /// Completes once the control plane has failed for good, with the reason: e.g. another live daemon has the name.
@@ -579,6 +592,20 @@ mod tests {
         let leaving = Directory { leaving: true, ..view };
         let readiness = Readiness::of((Loop::Control, Duration::ZERO), &leaving);
         assert!(!readiness.ready && readiness.live, "{readiness:?}");
+    }
+
+    #[test]
+    fn a_disk_that_hangs_makes_it_unready_and_never_dead() {
+        let view = Directory { joined: true, ..Directory::default() };
+        let told = |stall_ms| {
+            let loops = Readiness::of((Loop::Control, Duration::ZERO), &view);
+            let Readiness { ready, live, reason } = loops.over_volume(Duration::from_millis(stall_ms));
+            (ready, live, reason.contains("volume"))
+        };
+        assert_eq!(told(1_999), (true, true, false));
+        assert_eq!([2_000, 60_000].map(told), [(false, true, true); 2]);
+        let stands = Readiness::of((Loop::Control, DEAD), &view).over_volume(DEAD);
+        assert!(!stands.live && stands.reason.contains("control plane"), "{stands:?}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod reactors;
 mod standbys;
 
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
 use statemesh_shard::machines::Machines;
@@ -123,6 +123,12 @@ impl Shared {
             lease: Lease::new(),
             volume: OnceLock::new(),
         }
+    }
+
+    /// How long the journal has waited for the volume to take one batch; nothing where it waits for none.
+    pub(crate) fn volume_stall(&self, now: Instant) -> Duration {
+        let since = self.volume.get().and_then(Volume::journal_at_work_since);
+        since.map_or(Duration::ZERO, |since| Duration::from_millis(self.clock.millis(now).saturating_sub(since)))
     }
 
     /// There are records for the journal.

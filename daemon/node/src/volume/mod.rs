@@ -154,6 +154,11 @@ impl Volume {
         let _ = self.journal.set(journal);
     }
 
+    /// Mesh time in milliseconds since when its journal is at one batch, if it is at one.
+    pub(crate) fn journal_at_work_since(&self) -> Option<u64> {
+        self.journal.get().and_then(Handle::at_work_since)
+    }
+
     /// There are records for the journal.
     pub(crate) fn wake_journal(&self) {
         if let Some(journal) = self.journal.get() {
