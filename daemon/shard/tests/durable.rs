@@ -317,3 +317,21 @@ fn without_room_reads_and_repeated_answers_go_on_and_timers_wait() {
     daemon.log.set_failed();
     assert_eq!(daemon.ask(begin).0["error"]["code"], "storage_failed");
 }
+
+#[test]
+fn a_timer_that_comes_up_and_has_nothing_to_fire_is_not_recorded() {
+    let mut daemon = Daemon::new(BEGIN, 1);
+    daemon.adopt();
+    daemon.ask(r#"{"op":"start","machine":"m","key":"one"}"#);
+    for _ in 0..2 {
+        daemon.ask(r#"{"op":"send","machine":"m","key":"one","event":{"type":"GO"}}"#);
+    }
+    // The wheel has the time of the state between, which is left.
+    let recorded = daemon.log.pending_bytes();
+    daemon.run.now += 400;
+    daemon.fire();
+    assert_eq!(daemon.log.pending_bytes(), recorded);
+    daemon.run.now += 400;
+    daemon.fire();
+    assert!(daemon.log.pending_bytes() > recorded);
+}
