@@ -319,6 +319,27 @@ fn without_room_reads_and_repeated_answers_go_on_and_timers_wait() {
 }
 
 #[test]
+fn what_is_refused_for_the_disk_does_not_wait_for_it() {
+    let mut daemon = Daemon::new(BEGIN, 1);
+    daemon.adopt();
+    let send = r#"{"op":"send","machine":"m","key":"one","event":{"type":"GO"}}"#;
+    let get = r#"{"op":"get","machine":"m","key":"one"}"#;
+    assert!(daemon.ask(send).1.is_some(), "its record is not durable");
+    daemon.log.set_full(true);
+    for (request, code) in [(send, "storage_full"), (get, "storage_failed"), (get, "storage_damaged")] {
+        match code {
+            "storage_failed" => daemon.log.set_failed(),
+            "storage_damaged" => (0..PARTITIONS).for_each(|partition| {
+                daemon.shards.of(partition).claim().set_damaged(partition, &Damaged("as the test wants it".to_owned()));
+            }),
+            _ => assert!(daemon.ask(get).1.is_some(), "a read tells of what is not durable"),
+        }
+        let (reply, mark) = daemon.ask(request);
+        assert_eq!((reply["error"]["code"].as_str(), mark), (Some(code), None));
+    }
+}
+
+#[test]
 fn a_timer_that_comes_up_and_has_nothing_to_fire_is_not_recorded() {
     let mut daemon = Daemon::new(BEGIN, 1);
     daemon.adopt();
