@@ -1,7 +1,7 @@
 //! The journal at work: pulls records from who has them, and does what the journal says. It is a value over a [`Storage`]; its thread is
 //! [`crate::thread`], and the simulator takes its turns itself.
 
-use crate::journal::{Input, Journal, Output};
+use crate::journal::{Input, Journal, Output, Position};
 use crate::segments::Segments;
 use crate::storage::Storage;
 
@@ -14,11 +14,18 @@ pub trait Source {
     /// What was taken last is durable once this batch is.
     fn taken(&mut self, lsn: u64);
 
+    /// A batch of so many bytes, its header and padding included, goes to this place of the journal.
+    fn departs(&mut self, at: Position, bytes: u64);
+
     /// Everything up to this batch is durable: who waits for it is to be woken.
     fn durable(&mut self, lsn: u64);
 
-    /// Whether the disk is full: while it is, no new event may be taken. What is pending already has its room.
+    /// Whether segments are lacking: while they are, no new event may be taken. What is pending already has its room. The disk may have room
+    /// and be slower than events come, or the first segments may not be there yet.
     fn full(&mut self, is_full: bool);
+
+    /// The disk had no room for a segment; it is asked for again later.
+    fn no_room(&mut self);
 
     /// Nothing becomes durable any more. Nothing that waits may be answered as if it were.
     fn failed(&mut self);
@@ -68,8 +75,12 @@ impl<S: Storage, R: Source> Runner<S, R> {
         if matches!(input, Input::Prepared(_) | Input::NoRoom) {
             self.is_preparing = false;
         }
+        let has_no_room = matches!(input, Input::NoRoom);
         if self.journal.handle(input, now).is_err() {
             self.fail(now);
+        }
+        if has_no_room {
+            self.source.no_room();
         }
     }
 
@@ -136,6 +147,9 @@ impl<S: Storage, R: Source> Runner<S, R> {
                     self.source.failed();
                 }
                 Output::Write(_) | Output::Sync(_) | Output::Remove(_) => {
+                    if let Output::Write(at) = output {
+                        self.source.departs(at, self.journal.in_flight().len() as u64);
+                    }
                     if let Some(done) = self.segments.execute(output, self.journal.in_flight()) {
                         self.tell(done, now());
                     }
@@ -189,7 +203,15 @@ mod tests {
 
         fn taken(&mut self, _: u64) {}
 
+        fn departs(&mut self, at: Position, bytes: u64) {
+            assert!(at.offset + bytes <= config().segment_bytes && bytes.is_multiple_of(4_096));
+        }
+
         fn durable(&mut self, _: u64) {}
+
+        fn no_room(&mut self) {
+            panic!("the disk has room");
+        }
 
         fn full(&mut self, is_full: bool) {
             self.full.borrow_mut().push(is_full);

@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
 
-use crate::journal::{Config, Input, Journal};
+use crate::journal::{Config, Input, Journal, Position};
 use crate::runner::{Runner, Source, Turn};
 use crate::segments::{Segments, prepare};
 use crate::storage::Storage;
@@ -159,6 +159,10 @@ impl<R: Source> Source for Told<R> {
         self.source.taken(lsn);
     }
 
+    fn departs(&mut self, at: Position, bytes: u64) {
+        self.source.departs(at, bytes);
+    }
+
     fn durable(&mut self, lsn: u64) {
         self.shared.durable.store(lsn, Ordering::Release);
         self.source.durable(lsn);
@@ -166,6 +170,10 @@ impl<R: Source> Source for Told<R> {
 
     fn full(&mut self, is_full: bool) {
         self.source.full(is_full);
+    }
+
+    fn no_room(&mut self) {
+        self.source.no_room();
     }
 
     fn failed(&mut self) {

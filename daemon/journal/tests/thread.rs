@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use statemesh_journal::batch::BatchHeader;
 use statemesh_journal::disk::Disk;
-use statemesh_journal::journal::{Config, Journal};
+use statemesh_journal::journal::{Config, Journal, Position};
 use statemesh_journal::recover::{Event, Recovered};
 use statemesh_journal::runner::Source;
 use statemesh_journal::segments::Segments;
@@ -26,6 +26,7 @@ struct Shards {
     changed: Condvar,
     failed: AtomicBool,
     full: AtomicBool,
+    no_room: AtomicBool,
     /// The next record that is taken makes the journal's thread panic.
     panics: AtomicBool,
 }
@@ -56,12 +57,18 @@ impl Source for Feed {
         state.batches.push((lsn, taken));
     }
 
+    fn departs(&mut self, _: Position, _: u64) {}
+
     fn durable(&mut self, lsn: u64) {
         let mut state = self.0.state.lock().unwrap();
         let covered = state.batches.iter().filter(|(waits, _)| *waits <= lsn).map(|(_, record)| *record).max();
         state.durable = state.durable.max(covered.unwrap_or(0));
         state.batches.retain(|(waits, _)| *waits > lsn);
         self.0.changed.notify_all();
+    }
+
+    fn no_room(&mut self) {
+        self.0.no_room.store(true, Ordering::SeqCst);
     }
 
     fn full(&mut self, is_full: bool) {
@@ -285,7 +292,11 @@ fn a_full_disk_is_told_and_what_is_pending_is_written_all_the_same() {
     while shards.full.load(Ordering::SeqCst) {
         std::thread::sleep(Duration::from_millis(1));
     }
-    while !shards.full.load(Ordering::SeqCst) {
+    assert!(
+        !shards.no_room.load(Ordering::SeqCst),
+        "a disk with room whose first segments are not there yet is not full"
+    );
+    while !shards.no_room.load(Ordering::SeqCst) || !shards.full.load(Ordering::SeqCst) {
         last = shards.make(1, 20_000);
         thread.handle().wake();
         assert!(shards.wait(last));
