@@ -180,8 +180,18 @@ impl Readiness {
 pub struct LeaveReport {
     /// Instances that other daemons have now.
     pub moved_instances: u64,
-    /// Instances that no other daemon took.
+    /// Instances that no other daemon took, and that are lost with this process.
     pub left_behind: usize,
+    /// Instances that stay on the daemon's volume, and are there at its next start.
+    pub on_volume: usize,
+}
+
+impl LeaveReport {
+    /// Of a daemon that has handed over so many, and still has the rest.
+    pub(crate) fn of(moved_instances: u64, shared: &Shared) -> Self {
+        let on_volume = shared.instances_on_volume();
+        Self { moved_instances, left_behind: shared.shards.instances().saturating_sub(on_volume), on_volume }
+    }
 }
 
 /// A running daemon.
@@ -246,7 +256,7 @@ impl Node {
     #[must_use]
     pub fn leave(&self, patience: Duration) -> LeaveReport {
         let (done, left) = oneshot::channel();
-        let gone = LeaveReport { moved_instances: 0, left_behind: self.shared.shards.instances() };
+        let gone = LeaveReport::of(0, &self.shared);
         if self.orders.blocking_send(Order::Leave { patience, done }).is_err() {
             return gone;
         }
