@@ -15,7 +15,7 @@ use statemesh_protocol::record::{Fields, Record};
 use statemesh_protocol::reply::Encoding;
 use statemesh_protocol::request::Request;
 use statemesh_shard::machines::{Machines, Version};
-use statemesh_shard::{Clock, Damaged, Log, Origin, Outcome, Rules, Run, Shards};
+use statemesh_shard::{Bounds, Clock, Damaged, Filter, Log, Origin, Outcome, Rules, Run, Shards, Walk};
 
 const SOURCE: &str = r#"{"id":"m","initial":"a","context":{"n":0},
     "on":{"ADD":{"actions":{"type":"@xstate.assign","context":{"n":{"@expr":"context.n + event.by"}}}}},"states":{
@@ -295,6 +295,11 @@ fn a_damaged_place_is_not_served_and_no_instance_begins_anew() {
         assert_eq!(reply["error"]["code"], "storage_damaged");
         assert!(reply["error"]["message"].as_str().unwrap().contains("batches 3 to 4 are lost"));
     }
+    let filter = Filter::read("m", None, Encoding::Json).unwrap();
+    let bounds = Bounds { lines: 10, bytes: 1_000, looks: 1_000 };
+    let mut walk = Walk::new(filter, bounds, false, Default::default(), 0);
+    let page = std::iter::repeat_with(|| walk.step(&daemon.shards)).flatten().next().unwrap();
+    assert_eq!(page.damaged, [partition], "a list knows of what it lacks");
 }
 
 #[test]
