@@ -198,11 +198,12 @@ async fn leave(node: Node, limit: Duration, mut signals: Signals) {
     let left = tokio::task::spawn_blocking(move || leaving.leave(patience_within(limit)));
     match tokio::time::timeout(limit, left).await {
         Ok(Ok(report)) if report.left_behind == 0 => {
-            tracing::info!(moved_instances = report.moved_instances, "left");
+            tracing::info!(moved_instances = report.moved_instances, on_volume = report.on_volume, "left");
         }
         Ok(Ok(report)) => tracing::warn!(
             moved_instances = report.moved_instances,
             left_behind = report.left_behind,
+            on_volume = report.on_volume,
             "left, but not every instance could be handed over"
         ),
         Ok(Err(error)) => tracing::error!(%error, "leaving failed"),

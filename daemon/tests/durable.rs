@@ -7,7 +7,7 @@ mod support;
 use serde_json::{Value, json};
 use statemesh_client::Connection as Client;
 use statemesh_transport::SocketType;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -171,5 +171,51 @@ fn what_cannot_be_promised_is_refused() {
     ] {
         let output = command(&folder.0, &flags).output().unwrap();
         assert!(!output.status.success() && stderr(&output).contains(said), "{}", stderr(&output));
+    }
+}
+
+/// The log of a daemon that is alone, has a durable instance and is told to end.
+fn log_of_a_whole_life(folder: &Folder) -> String {
+    let mut child = command(&folder.0, &["--data", "data"]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap());
+    let mut log = String::new();
+    let address = loop {
+        let begin = log.len();
+        assert!(lines.read_line(&mut log).unwrap() > 0, "the daemon ended: {log}");
+        let logged: Value = serde_json::from_str(&log[begin..]).unwrap_or_default();
+        if logged["message"] == "listening" {
+            break logged["clients"].as_str().unwrap().parse().unwrap();
+        }
+    };
+    let client = Client::connect(address, SocketType::Dealer, PATIENCE).unwrap();
+    let mut daemon = Daemon { child, client };
+    daemon.ask(&json!({"op": "define", "definition": counter("disk")}));
+    assert_eq!(daemon.ask(&add(1))["ok"], true);
+    let told = std::process::Command::new("kill").args(["-TERM", &daemon.child.id().to_string()]).status().unwrap();
+    assert!(told.success());
+    lines.read_to_string(&mut log).unwrap();
+    assert!(daemon.child.wait().unwrap().success());
+    log
+}
+
+#[test]
+fn a_daemon_with_a_new_folder_warns_of_nothing_and_says_at_its_end_that_its_instances_are_there() {
+    let log = log_of_a_whole_life(&Folder::new("durable-quiet"));
+    assert!(!log.contains("no room") && !log.contains("\"WARN\""), "{log}");
+    assert!(log.contains("on_volume\":1"), "{log}");
+}
+
+#[test]
+fn a_folder_that_cannot_be_used_is_named_with_what_is_wrong_and_a_way_out() {
+    let folder = Folder::new("durable-unusable");
+    folder.file("file", "");
+    std::os::unix::fs::symlink("nowhere", folder.0.join("dangling")).unwrap();
+    for (data, wrong) in
+        [("file", "it is a file"), ("file/below", "it is a file"), ("dangling", "a link that leads nowhere")]
+    {
+        let output = command(&folder.0, &["--data", data]).output().unwrap();
+        let said = stderr(&output);
+        assert!(!output.status.success() && said.contains(&format!("{data} cannot be used")), "{said}");
+        assert!(said.contains(wrong) && said.contains("give the daemon another folder (--data)"), "{said}");
     }
 }

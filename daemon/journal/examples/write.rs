@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use statemesh_journal::disk::Disk;
-use statemesh_journal::journal::{Config, Journal};
+use statemesh_journal::journal::{Config, Journal, Position};
 use statemesh_journal::recover::Event;
 use statemesh_journal::runner::Source;
 use statemesh_journal::segments::Segments;
@@ -61,6 +61,10 @@ impl Source for Clients {
     fn taken(&mut self, _: u64) {
         self.waiting = true;
     }
+
+    fn departs(&mut self, _: Position, _: u64) {}
+
+    fn no_room(&mut self) {}
 
     fn durable(&mut self, _: u64) {
         // An empty batch has no place.

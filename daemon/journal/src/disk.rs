@@ -20,13 +20,30 @@ pub struct Disk {
 impl Disk {
     /// The folder at this path, which is made if there is none.
     pub fn new(root: &Path) -> io::Result<Self> {
-        fs::create_dir_all(root)?;
+        for folder in missing(root) {
+            match fs::create_dir(folder) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                made => made?,
+            }
+            // Its name is in the folder above.
+            let above = folder.parent().filter(|above| !above.as_os_str().is_empty());
+            File::open(above.unwrap_or(Path::new(".")))?.sync_all()?;
+        }
+        fs::read_dir(root)?;
         Ok(Self { root: root.to_owned() })
     }
 
     fn path(&self, name: &str) -> PathBuf {
         if name.is_empty() { self.root.clone() } else { self.root.join(name) }
     }
+}
+
+/// Those of this folder and of the ones above it that are not there, the uppermost first.
+fn missing(root: &Path) -> Vec<&Path> {
+    let named = root.ancestors().filter(|folder| !folder.as_os_str().is_empty());
+    let mut missing: Vec<&Path> = named.take_while(|folder| !folder.exists()).collect();
+    missing.reverse();
+    missing
 }
 
 impl Storage for Disk {
@@ -104,5 +121,23 @@ impl Storage for Disk {
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_folder_that_has_to_be_made_is_known_so_that_its_name_is_synced() {
+        let base = std::env::temp_dir().join(format!("statemesh-disk-{}", std::process::id()));
+        let root = base.join("a/b/c");
+        assert_eq!(missing(&root), [&base, &base.join("a"), &base.join("a/b"), &root]);
+        Disk::new(&root).unwrap();
+        assert_eq!(missing(&root), [""; 0].map(Path::new));
+        assert_eq!(missing(Path::new("nowhere/here")), ["nowhere", "nowhere/here"].map(Path::new));
+        File::create(base.join("file")).unwrap();
+        assert!(Disk::new(&base.join("file")).is_err(), "a file is no folder");
+        fs::remove_dir_all(&base).unwrap();
     }
 }

@@ -87,6 +87,8 @@ pub struct Recovery {
     torn: Vec<Position>,
     /// The bytes of the last batch.
     tail: Option<(Position, Vec<u8>)>,
+    /// The last batch that was read has records.
+    ends_with_records: bool,
     mesh_time: u64,
 }
 
@@ -102,6 +104,7 @@ impl Recovery {
             lost: Vec::new(),
             torn: Vec::new(),
             tail: None,
+            ends_with_records: false,
             mesh_time: 0,
         }
     }
@@ -154,6 +157,7 @@ impl Recovery {
             Ok(payload) => {
                 self.note(header.lsn, end);
                 self.wanted = header.lsn.saturating_add(1);
+                self.ends_with_records = header.records > 0;
                 self.mesh_time = self.mesh_time.max(header.mesh_time);
                 self.torn.clear();
                 found(Event::Batch(header, payload));
@@ -198,7 +202,9 @@ impl Recovery {
         let ahead: Vec<u64> = ahead.into_iter().map(|(number, _)| number).collect();
         let void = self.torn.into_iter().filter(|_| !ends_early).chain(at).collect();
         let next_lsn = self.wanted.max(covered.saturating_add(1));
-        let start = Start { volume: self.volume, next_lsn, at, closed, ahead };
+        // What a checkpoint covers needs no other proof.
+        let lacks_proof = self.ends_with_records && self.wanted > covered.saturating_add(1);
+        let start = Start { volume: self.volume, next_lsn, at, closed, ahead, lacks_proof };
         Recovered { start, lost: self.lost, void, last: self.tail, mesh_time: self.mesh_time }
     }
 }

@@ -1,27 +1,47 @@
 //! The journal's thread. A shell: it sleeps until it is woken or something is due, and lets the runner take a turn. A second thread makes
-//! segments, since filling one takes longer than anybody should wait for a sync.
+//! segments, since filling one takes longer than a sync may. A panic of either is a failure of the journal, which its source is told; of a
+//! disk that hangs [`Handle::at_work_since`] tells.
 #![allow(clippy::disallowed_methods)] // It is the thread.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
 
-use crate::journal::{Config, Input, Journal};
+use crate::journal::{Config, Input, Journal, Position};
 use crate::runner::{Runner, Source, Turn};
 use crate::segments::{Segments, prepare};
 use crate::storage::Storage;
 
 /// What reactors and the journal's thread share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     durable: AtomicU64,
     released: AtomicU64,
     is_ending: AtomicBool,
     is_over: AtomicBool,
+    /// When the turn began that has not ended, in milliseconds of mesh time; [`ASLEEP`] between turns.
+    turn_began: AtomicU64,
     thread: OnceLock<Thread>,
+}
+
+/// No turn is under way.
+const ASLEEP: u64 = u64::MAX;
+
+impl Shared {
+    fn new(durable: u64) -> Self {
+        Self {
+            durable: AtomicU64::new(durable),
+            released: AtomicU64::new(0),
+            is_ending: AtomicBool::new(false),
+            is_over: AtomicBool::new(false),
+            turn_began: AtomicU64::new(ASLEEP),
+            thread: OnceLock::new(),
+        }
+    }
 }
 
 /// A running journal, for those who wake it and look how far it is.
@@ -40,6 +60,13 @@ impl Handle {
     #[must_use]
     pub fn durable(&self) -> u64 {
         self.shared.durable.load(Ordering::Acquire)
+    }
+
+    /// Mesh time in milliseconds since when its thread is at one batch; `None` where it sleeps. A write or a sync that does not return keeps
+    /// this where it is.
+    #[must_use]
+    pub fn at_work_since(&self) -> Option<u64> {
+        Some(self.shared.turn_began.load(Ordering::Acquire)).filter(|began| *began != ASLEEP)
     }
 
     /// Whether it has ended: nothing becomes durable any more.
@@ -77,14 +104,19 @@ impl JournalThread {
         S::File: Send,
         R: Source + Send + 'static,
     {
-        let shared = Arc::new(Shared::default());
-        shared.durable.store(journal.durable(), Ordering::Release);
-        let runner =
+        let shared = Arc::new(Shared::new(journal.durable()));
+        let mut runner =
             Runner::new(journal, Segments::new(storage.clone(), &config), Told { source, shared: shared.clone() });
         let (ask, asked) = channel();
         let (answer, answers) = channel();
         let theirs = shared.clone();
-        let body = move || run(runner, clock, &theirs, &ask, &answers);
+        let body = move || {
+            let _over = Over(&theirs);
+            let turns = AssertUnwindSafe(|| run(&mut runner, clock, &theirs, &ask, &answers));
+            if catch_unwind(turns).is_err() {
+                runner.give_up();
+            }
+        };
         let thread = thread::Builder::new().name("journal".to_owned()).spawn(body)?;
         // Before it is known, there is no handle to wake it.
         let _ = shared.thread.set(thread.thread().clone());
@@ -106,7 +138,7 @@ impl JournalThread {
     pub fn stop(self) {
         self.handle.shared.is_ending.store(true, Ordering::Release);
         self.handle.wake();
-        // A source that panicked has said so.
+        // A panic was caught, unless it was the source's own when it was told of another.
         let _ = self.thread.join();
         let _ = self.room.join();
     }
@@ -127,6 +159,10 @@ impl<R: Source> Source for Told<R> {
         self.source.taken(lsn);
     }
 
+    fn departs(&mut self, at: Position, bytes: u64) {
+        self.source.departs(at, bytes);
+    }
+
     fn durable(&mut self, lsn: u64) {
         self.shared.durable.store(lsn, Ordering::Release);
         self.source.durable(lsn);
@@ -134,6 +170,10 @@ impl<R: Source> Source for Told<R> {
 
     fn full(&mut self, is_full: bool) {
         self.source.full(is_full);
+    }
+
+    fn no_room(&mut self) {
+        self.source.no_room();
     }
 
     fn failed(&mut self) {
@@ -153,18 +193,19 @@ impl Drop for Over<'_> {
 type Wanted = (u64, Option<u64>);
 
 fn run<S: Storage, R: Source>(
-    mut runner: Runner<S, R>,
+    runner: &mut Runner<S, R>,
     mut clock: impl FnMut() -> u64,
     shared: &Shared,
     ask: &Sender<Wanted>,
     answers: &Receiver<Input<'static>>,
 ) {
-    let _over = Over(shared);
     let mut released = 0;
     loop {
         match answers.try_recv() {
             Ok(input) => runner.tell(input, clock()),
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
+            Err(TryRecvError::Empty) => {}
+            // Without segments it comes to an end anyway, and the one that was asked for would be waited for in vain.
+            Err(TryRecvError::Disconnected) => runner.tell(Input::Failed, clock()),
         }
         let below = shared.released.load(Ordering::Acquire);
         if below > released {
@@ -172,7 +213,12 @@ fn run<S: Storage, R: Source>(
             runner.tell(Input::Release(below), clock());
         }
         let is_ending = shared.is_ending.load(Ordering::Acquire);
-        let Turn { deadline, prepare } = runner.turn(&mut clock);
+        if is_ending {
+            runner.tell(Input::Idle, clock());
+        }
+        shared.turn_began.store(clock(), Ordering::Release);
+        let Turn { has_more, deadline, prepare } = runner.turn(&mut clock);
+        shared.turn_began.store(ASLEEP, Ordering::Release);
         if prepare.is_some_and(|wanted| ask.send(wanted).is_err()) {
             runner.tell(Input::Failed, clock());
         }
@@ -180,6 +226,7 @@ fn run<S: Storage, R: Source>(
             return;
         }
         match deadline {
+            _ if has_more => {}
             None => thread::park(),
             Some(at) => thread::park_timeout(Duration::from_millis(at.saturating_sub(clock()))),
         }
@@ -194,7 +241,8 @@ fn make_segments<S: Storage>(
     shared: &Shared,
 ) {
     while let Ok((segment, from)) = asked.recv() {
-        if answer.send(prepare(storage, segment, from, segment_bytes)).is_err() {
+        let made = catch_unwind(AssertUnwindSafe(|| prepare(storage, segment, from, segment_bytes)));
+        if answer.send(made.unwrap_or(Input::Failed)).is_err() {
             return;
         }
         shared.thread.get().map(Thread::unpark);

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+use statemesh_journal::batch::BatchHeader;
 use statemesh_journal::disk::Disk;
-use statemesh_journal::journal::{Config, Journal};
+use statemesh_journal::journal::{Config, Journal, Position};
 use statemesh_journal::recover::{Event, Recovered};
 use statemesh_journal::runner::Source;
 use statemesh_journal::segments::Segments;
@@ -25,6 +26,9 @@ struct Shards {
     changed: Condvar,
     failed: AtomicBool,
     full: AtomicBool,
+    no_room: AtomicBool,
+    /// The next record that is taken makes the journal's thread panic.
+    panics: AtomicBool,
 }
 
 #[derive(Default)]
@@ -41,6 +45,7 @@ struct Feed(Arc<Shards>);
 
 impl Source for Feed {
     fn take(&mut self, _: usize, into: &mut Vec<u8>) {
+        assert!(!self.0.panics.load(Ordering::SeqCst), "as the test wants it");
         let mut state = self.0.state.lock().unwrap();
         into.append(&mut state.pending);
         state.taken = state.made;
@@ -52,12 +57,18 @@ impl Source for Feed {
         state.batches.push((lsn, taken));
     }
 
+    fn departs(&mut self, _: Position, _: u64) {}
+
     fn durable(&mut self, lsn: u64) {
         let mut state = self.0.state.lock().unwrap();
         let covered = state.batches.iter().filter(|(waits, _)| *waits <= lsn).map(|(_, record)| *record).max();
         state.durable = state.durable.max(covered.unwrap_or(0));
         state.batches.retain(|(waits, _)| *waits > lsn);
         self.0.changed.notify_all();
+    }
+
+    fn no_room(&mut self) {
+        self.0.no_room.store(true, Ordering::SeqCst);
     }
 
     fn full(&mut self, is_full: bool) {
@@ -103,7 +114,8 @@ fn folder(name: &str) -> PathBuf {
 }
 
 fn config() -> Config {
-    Config { segment_bytes: 256 * 1024, batch_bytes: 32 * 1024, ..Config::default() }
+    // No test waits for a journal to become idle.
+    Config { segment_bytes: 256 * 1024, batch_bytes: 32 * 1024, idle_ms: 3_600_000, ..Config::default() }
 }
 
 /// What is read back, as indexes of records.
@@ -172,8 +184,42 @@ fn a_journal_that_is_stopped_writes_what_is_pending_and_goes_on_at_the_next_star
             shards.make(1, 30_000);
         }
         thread.stop();
-        assert_eq!(read(&disk).0, (1..=round * 10).collect::<Vec<_>>());
+        let (indexes, recovered) = read(&disk);
+        assert_eq!(indexes, (1..=round * 10).collect::<Vec<_>>());
+        assert_eq!(
+            records_of_the_last(&recovered),
+            0,
+            "without an empty batch behind it, damage to the last one is a torn tail"
+        );
     }
+}
+
+fn records_of_the_last(recovered: &Recovered) -> u32 {
+    let (_, bytes) = recovered.last.as_ref().unwrap();
+    BatchHeader::decode(bytes).unwrap().records
+}
+
+#[test]
+fn a_journal_that_was_killed_proves_its_last_batch_at_the_next_start() {
+    let disk = SimDisk::new(1);
+    let shards = Arc::new(Shards::default());
+    let killed = start(&disk, &shards);
+    let record = shards.make(1, 10);
+    killed.handle().wake();
+    assert!(shards.wait(record));
+    disk.kill();
+    killed.stop();
+    assert_eq!(records_of_the_last(&read(&disk).1), 1);
+    let thread = start(&disk, &Arc::new(Shards::default()));
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while thread.handle().durable() < 2 {
+        assert!(Instant::now() < deadline, "nothing is written behind the last batch");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    thread.stop();
+    let (indexes, recovered) = read(&disk);
+    assert_eq!((indexes, recovered.start.next_lsn), (vec![1], 3), "one empty batch is enough");
+    assert_eq!(records_of_the_last(&recovered), 0);
 }
 
 #[test]
@@ -192,6 +238,48 @@ fn a_sync_that_fails_ends_it_and_nobody_is_told_that_anything_is_durable() {
 }
 
 #[test]
+fn a_journal_whose_thread_panics_says_that_it_failed() {
+    let shards = Arc::new(Shards::default());
+    let thread = start(&SimDisk::new(1), &shards);
+    let first = shards.make(1, 10);
+    thread.handle().wake();
+    assert!(shards.wait(first));
+    shards.panics.store(true, Ordering::SeqCst);
+    let second = shards.make(1, 10);
+    thread.handle().wake();
+    assert!(!shards.wait(second));
+    thread.stop();
+}
+
+#[test]
+fn a_journal_that_is_at_work_tells_since_when_and_an_idle_one_does_not() {
+    let shards = Arc::new(Shards::default());
+    let thread = start(&SimDisk::new(1), &shards);
+    let first = shards.make(1, 10);
+    thread.handle().wake();
+    assert!(shards.wait(first));
+    // The thread waits for the source, as it would for a disk that hangs.
+    let source = shards.state.lock().unwrap();
+    thread.handle().wake();
+    let until = |is_at_work: bool| {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while thread.handle().at_work_since().is_some() != is_at_work {
+            assert!(Instant::now() < deadline, "{:?}", thread.handle().at_work_since());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    until(true);
+    // That may be the end of the turn before.
+    std::thread::sleep(Duration::from_millis(20));
+    let since = thread.handle().at_work_since();
+    std::thread::sleep(Duration::from_millis(20));
+    assert_eq!(thread.handle().at_work_since(), since);
+    drop(source);
+    until(false);
+    thread.stop();
+}
+
+#[test]
 fn a_full_disk_is_told_and_what_is_pending_is_written_all_the_same() {
     let disk = SimDisk::new(1);
     disk.set_capacity(256 * 1024 * 4 + 1_000);
@@ -204,7 +292,11 @@ fn a_full_disk_is_told_and_what_is_pending_is_written_all_the_same() {
     while shards.full.load(Ordering::SeqCst) {
         std::thread::sleep(Duration::from_millis(1));
     }
-    while !shards.full.load(Ordering::SeqCst) {
+    assert!(
+        !shards.no_room.load(Ordering::SeqCst),
+        "a disk with room whose first segments are not there yet is not full"
+    );
+    while !shards.no_room.load(Ordering::SeqCst) || !shards.full.load(Ordering::SeqCst) {
         last = shards.make(1, 20_000);
         thread.handle().wake();
         assert!(shards.wait(last));

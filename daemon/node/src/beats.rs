@@ -1,6 +1,7 @@
 //! Whether the daemon's loops still turn. Each reactor and the control plane leave a beat at every turn; who is idle is woken for it. A
 //! loop that has ended by a panic, or whose handler blocks, leaves none, and the daemon says so: it is not ready once a beat is
-//! [`STALE`], and not alive once one is [`DEAD`].
+//! [`STALE`], and not alive once one is [`DEAD`]. The journal's thread sleeps where there is nothing to write; of it counts how long one
+//! batch takes, and only for whether the daemon is ready: no other process has another disk.
 #![expect(clippy::disallowed_methods, reason = "a thread of its own has a clock")]
 
 use std::fmt;
@@ -85,7 +86,7 @@ impl Beats {
 
 /// Wakes idle reactors for their beats, and logs a loop that leaves none, until the daemon ends, which closes `ends`.
 pub(crate) fn watch(shared: &Arc<Shared>, ends: &Receiver<()>) {
-    let mut silent = None;
+    let (mut silent, mut was_stalled) = (None, false);
     let mut looked_at = Instant::now();
     while ends.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
         let now = Instant::now();
@@ -97,6 +98,18 @@ pub(crate) fn watch(shared: &Arc<Shared>, ends: &Receiver<()>) {
         if was_paused {
             continue;
         }
+        let stall = shared.volume_stall(now);
+        let is_stalled = stall >= STALE;
+        if is_stalled && !was_stalled {
+            let for_s = stall.as_secs_f64();
+            tracing::error!(
+                for_s,
+                "the volume does not take a batch: this daemon is not ready, and acknowledges nothing durable"
+            );
+        } else if was_stalled && !is_stalled {
+            tracing::info!("the volume takes batches again");
+        }
+        was_stalled = is_stalled;
         let (of, age) = shared.beats.oldest(shared.clock.millis(now));
         let is_silent = age >= STALE;
         if is_silent && silent != Some(of) {

@@ -162,6 +162,17 @@ impl Readiness {
         }
         Self { ready: view.joined && !view.leaving, live: true, reason: view.reason.clone() }
     }
+
+    /// The same over a volume that has not taken a batch for so long. Another process would wait for the same disk, and without what this one
+    /// has in memory: so it stays alive.
+    fn over_volume(self, stall: Duration) -> Self {
+        if !self.ready || stall < STALE {
+            return self;
+        }
+        let reason =
+            format!("the volume has not taken a batch for {} s: the disk is very slow, or hangs", stall.as_secs());
+        Self { ready: false, reason, ..self }
+    }
 }
 
 /// What became of a daemon's instances when it left.
@@ -169,8 +180,18 @@ impl Readiness {
 pub struct LeaveReport {
     /// Instances that other daemons have now.
     pub moved_instances: u64,
-    /// Instances that no other daemon took.
+    /// Instances that no other daemon took, and that are lost with this process.
     pub left_behind: usize,
+    /// Instances that stay on the daemon's volume, and are there at its next start.
+    pub on_volume: usize,
+}
+
+impl LeaveReport {
+    /// Of a daemon that has handed over so many, and still has the rest.
+    pub(crate) fn of(moved_instances: u64, shared: &Shared) -> Self {
+        let on_volume = shared.instances_on_volume();
+        Self { moved_instances, left_behind: shared.shards.instances().saturating_sub(on_volume), on_volume }
+    }
 }
 
 /// A running daemon.
@@ -235,7 +256,7 @@ impl Node {
     #[must_use]
     pub fn leave(&self, patience: Duration) -> LeaveReport {
         let (done, left) = oneshot::channel();
-        let gone = LeaveReport { moved_instances: 0, left_behind: self.shared.shards.instances() };
+        let gone = LeaveReport::of(0, &self.shared);
         if self.orders.blocking_send(Order::Leave { patience, done }).is_err() {
             return gone;
         }
@@ -272,7 +293,9 @@ impl Handle {
         if let Some(reason) = self.failed.borrow().clone() {
             return Readiness { ready: false, live: false, reason };
         }
-        Readiness::of(self.shared.beats.oldest(self.shared.clock.millis(Instant::now())), &self.shared.view())
+        let now = Instant::now();
+        let loops = self.shared.beats.oldest(self.shared.clock.millis(now));
+        Readiness::of(loops, &self.shared.view()).over_volume(self.shared.volume_stall(now))
     }
 
     /// Completes once the control plane has failed for good, with the reason: e.g. another live daemon has the name.
@@ -579,6 +602,20 @@ mod tests {
         let leaving = Directory { leaving: true, ..view };
         let readiness = Readiness::of((Loop::Control, Duration::ZERO), &leaving);
         assert!(!readiness.ready && readiness.live, "{readiness:?}");
+    }
+
+    #[test]
+    fn a_disk_that_hangs_makes_it_unready_and_never_dead() {
+        let view = Directory { joined: true, ..Directory::default() };
+        let told = |stall_ms| {
+            let loops = Readiness::of((Loop::Control, Duration::ZERO), &view);
+            let Readiness { ready, live, reason } = loops.over_volume(Duration::from_millis(stall_ms));
+            (ready, live, reason.contains("volume"))
+        };
+        assert_eq!(told(1_999), (true, true, false));
+        assert_eq!([2_000, 60_000].map(told), [(false, true, true); 2]);
+        let stands = Readiness::of((Loop::Control, DEAD), &view).over_volume(DEAD);
+        assert!(!stands.live && stands.reason.contains("control plane"), "{stands:?}");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use statemesh_protocol::record::{Fields, Record};
 use statemesh_protocol::reply::Encoding;
 use statemesh_protocol::request::Request;
 use statemesh_shard::machines::{Machines, Version};
-use statemesh_shard::{Clock, Damaged, Log, Origin, Outcome, Rules, Run, Shards};
+use statemesh_shard::{Bounds, Clock, Damaged, Filter, Log, Origin, Outcome, Rules, Run, Shards, Walk};
 
 const SOURCE: &str = r#"{"id":"m","initial":"a","context":{"n":0},
     "on":{"ADD":{"actions":{"type":"@xstate.assign","context":{"n":{"@expr":"context.n + event.by"}}}}},"states":{
@@ -295,6 +295,11 @@ fn a_damaged_place_is_not_served_and_no_instance_begins_anew() {
         assert_eq!(reply["error"]["code"], "storage_damaged");
         assert!(reply["error"]["message"].as_str().unwrap().contains("batches 3 to 4 are lost"));
     }
+    let filter = Filter::read("m", None, Encoding::Json).unwrap();
+    let bounds = Bounds { lines: 10, bytes: 1_000, looks: 1_000 };
+    let mut walk = Walk::new(filter, bounds, false, Default::default(), 0);
+    let page = std::iter::repeat_with(|| walk.step(&daemon.shards)).flatten().next().unwrap();
+    assert_eq!(page.damaged, [partition], "a list knows of what it lacks");
 }
 
 #[test]
@@ -316,4 +321,43 @@ fn without_room_reads_and_repeated_answers_go_on_and_timers_wait() {
     assert_eq!(daemon.standing()["one"]["value"], "b");
     daemon.log.set_failed();
     assert_eq!(daemon.ask(begin).0["error"]["code"], "storage_failed");
+}
+
+#[test]
+fn what_is_refused_for_the_disk_does_not_wait_for_it() {
+    let mut daemon = Daemon::new(BEGIN, 1);
+    daemon.adopt();
+    let send = r#"{"op":"send","machine":"m","key":"one","event":{"type":"GO"}}"#;
+    let get = r#"{"op":"get","machine":"m","key":"one"}"#;
+    assert!(daemon.ask(send).1.is_some(), "its record is not durable");
+    daemon.log.set_full(true);
+    for (request, code) in [(send, "storage_full"), (get, "storage_failed"), (get, "storage_damaged")] {
+        match code {
+            "storage_failed" => daemon.log.set_failed(),
+            "storage_damaged" => (0..PARTITIONS).for_each(|partition| {
+                daemon.shards.of(partition).claim().set_damaged(partition, &Damaged("as the test wants it".to_owned()));
+            }),
+            _ => assert!(daemon.ask(get).1.is_some(), "a read tells of what is not durable"),
+        }
+        let (reply, mark) = daemon.ask(request);
+        assert_eq!((reply["error"]["code"].as_str(), mark), (Some(code), None));
+    }
+}
+
+#[test]
+fn a_timer_that_comes_up_and_has_nothing_to_fire_is_not_recorded() {
+    let mut daemon = Daemon::new(BEGIN, 1);
+    daemon.adopt();
+    daemon.ask(r#"{"op":"start","machine":"m","key":"one"}"#);
+    for _ in 0..2 {
+        daemon.ask(r#"{"op":"send","machine":"m","key":"one","event":{"type":"GO"}}"#);
+    }
+    // The wheel has the time of the state between, which is left.
+    let recorded = daemon.log.pending_bytes();
+    daemon.run.now += 400;
+    daemon.fire();
+    assert_eq!(daemon.log.pending_bytes(), recorded);
+    daemon.run.now += 400;
+    daemon.fire();
+    assert!(daemon.log.pending_bytes() > recorded);
 }

@@ -17,7 +17,7 @@ pub struct Config {
     pub ahead: usize,
     /// Milliseconds behind the last batch after which an empty one follows.
     pub idle_ms: u64,
-    /// Milliseconds after which a segment is asked for again where there was no room for it.
+    /// Milliseconds after which a segment is asked for again where there was no room for it; twice as many after each attempt, up to 32 times.
     pub retry_ms: u64,
 }
 
@@ -57,6 +57,8 @@ pub struct Start {
     pub closed: Vec<(u64, u64)>,
     /// Segments that are there for what comes next.
     pub ahead: Vec<u64>,
+    /// The last batch has records, and none behind it proves that it was synced: an empty one follows at once.
+    pub lacks_proof: bool,
 }
 
 /// What happened.
@@ -78,6 +80,8 @@ pub enum Input<'a> {
     Release(u64),
     /// Time has passed.
     Time,
+    /// Nothing more comes for now: the last batch gets its proof at once.
+    Idle,
 }
 
 /// What is to be done, in this order.

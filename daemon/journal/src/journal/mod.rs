@@ -3,7 +3,7 @@
 //! - **One batch is in flight.** What comes meanwhile gathers, and goes with the next one: group commit without a delay. So batch n+1 is
 //!   written after n is synced, and recovery can tell what was torn from what is damaged.
 //! - **A journal that has become idle says so**: some milliseconds behind its last batch it writes an empty one, since damage to the very
-//!   last batch cannot be told from one that was torn.
+//!   last batch cannot be told from one that was torn. So does one that ends, and one that begins behind a batch without such a proof.
 //! - **Room is there before it is needed.** A batch goes into segments that exist; the next one and a reserve are asked for ahead. Without
 //!   the reserve the journal is *full*: who feeds it must take no further events, and what was taken already fits what is there.
 //! - **A sync that failed ends it.** The kernel may have marked the pages clean, so a second sync proves nothing (Rebello, ATC'20).
@@ -81,7 +81,7 @@ impl Journal {
             flight: None,
             buffer: Vec::new(),
             supply,
-            idle_at: None,
+            idle_at: start.lacks_proof.then_some(0),
             is_stopped: false,
             outputs: VecDeque::new(),
         };
@@ -103,6 +103,7 @@ impl Journal {
             Input::NoRoom => self.supply.no_room(now),
             Input::Release(below) => self.supply.release(below),
             Input::Time => self.supply.time(now),
+            Input::Idle => self.idle_at = self.idle_at.map(|at| at.min(now)),
         }
         if !self.is_stopped {
             self.supply.ask(&mut self.outputs);
@@ -151,6 +152,12 @@ impl Journal {
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.gathered.is_empty() && self.flight.is_none()
+    }
+
+    /// Whether the last batch has records, and no other behind it yet.
+    #[must_use]
+    pub const fn lacks_proof(&self) -> bool {
+        self.idle_at.is_some()
     }
 
     /// Whether a batch is being written or synced.

@@ -5,6 +5,10 @@ use std::collections::{BTreeSet, VecDeque};
 
 use super::messages::{Output, Start};
 
+/// How often the time until a disk without room is asked again doubles: each attempt fills what room there is before it fails, and takes it
+/// from others that write there.
+const DOUBLINGS: u32 = 5;
+
 /// The segments that are not written now.
 #[derive(Debug)]
 pub(super) struct Supply {
@@ -18,6 +22,8 @@ pub(super) struct Supply {
     is_preparing: bool,
     is_full: bool,
     retry_at: Option<u64>,
+    /// Attempts in a row for which there was no room.
+    failures: u32,
 }
 
 impl Supply {
@@ -34,6 +40,7 @@ impl Supply {
             is_preparing: false,
             is_full: false,
             retry_at: None,
+            failures: 0,
         }
     }
 
@@ -50,21 +57,22 @@ impl Supply {
     /// The segment that was asked for is there.
     pub(super) fn prepared(&mut self, segment: u64) {
         self.is_preparing = false;
-        self.retry_at = None;
+        (self.retry_at, self.failures) = (None, 0);
         self.ahead.insert(segment);
     }
 
     /// There is no room for it.
     pub(super) fn no_room(&mut self, now: u64) {
         self.is_preparing = false;
-        self.retry_at = Some(now.saturating_add(self.retry_ms));
+        self.retry_at = Some(now.saturating_add(self.retry_ms << self.failures.min(DOUBLINGS)));
+        self.failures = self.failures.saturating_add(1);
     }
 
     /// Batches below this lsn are not needed any more.
     pub(super) fn release(&mut self, below: u64) {
         while let Some((segment, _)) = self.closed.pop_front_if(|(_, last)| *last < below) {
             self.free.push_back(segment);
-            self.retry_at = None;
+            (self.retry_at, self.failures) = (None, 0);
         }
     }
 

@@ -26,7 +26,7 @@ fn config() -> Config {
 }
 
 fn start() -> Start {
-    Start { volume: 7, next_lsn: 1, at: None, closed: Vec::new(), ahead: vec![1, 2] }
+    Start { volume: 7, next_lsn: 1, ahead: vec![1, 2], ..Start::default() }
 }
 
 fn journal() -> Journal {
@@ -187,6 +187,27 @@ fn without_room_the_journal_is_full_but_what_was_taken_is_written_into_the_reser
     let [Output::Prepare { segment, .. }] = outputs(&mut journal)[..] else { panic!("asks for the next") };
     journal.handle(Input::Prepared(segment), 1_002).unwrap();
     assert!(outputs(&mut journal).contains(&Output::Full(false)));
+}
+
+#[test]
+fn a_disk_without_room_is_asked_again_later_each_time_until_something_is_released() {
+    let mut journal = Journal::new(config(), Start { closed: vec![(1, 5)], ..Start::default() });
+    let (mut now, mut waited) = (1_000, Vec::new());
+    for _ in 0..8 {
+        assert!(outputs(&mut journal).iter().any(|output| matches!(output, Output::Prepare { .. })));
+        journal.handle(Input::NoRoom, now).unwrap();
+        let at = journal.next_deadline().unwrap();
+        waited.push((at - now) / 1_000);
+        now = at;
+        journal.handle(Input::Time, now).unwrap();
+    }
+    assert_eq!(waited, [1, 2, 4, 8, 16, 32, 32, 32]);
+    journal.handle(Input::NoRoom, now).unwrap();
+    outputs(&mut journal);
+    journal.handle(Input::Release(6), now).unwrap();
+    assert_eq!(outputs(&mut journal), [Output::Prepare { segment: 11, from: Some(1) }]);
+    journal.handle(Input::NoRoom, now).unwrap();
+    assert_eq!(journal.next_deadline(), Some(now + 1_000));
 }
 
 #[test]

@@ -84,7 +84,7 @@ impl Control {
             return;
         }
         leaving.gone = true;
-        let report = LeaveReport { moved_instances: leaving.moved, left_behind: self.shared.shards.instances() };
+        let report = LeaveReport::of(leaving.moved, &self.shared);
         self.membership.handle(membership::Input::Goodbye, now);
         self.follow_membership(now);
         self.reports.is_stale = true;

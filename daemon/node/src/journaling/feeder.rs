@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use statemesh_journal::batch::extent;
+use statemesh_journal::journal::Position;
 use statemesh_journal::runner::Source;
 use statemesh_protocol::place::Mark;
 use tokio::sync::watch;
@@ -18,42 +18,71 @@ pub(super) struct Feeder {
     marks: Vec<Mark>,
     /// How far they come with batches that are not durable yet.
     taken: VecDeque<(u64, Vec<Mark>)>,
-    /// Bytes that the journal has, about, and may have: nothing shortens it in this version.
-    bytes: u64,
-    bytes_max: u64,
-    /// It has no room for its next segment.
+    length: Length,
+    /// The segments are not there that are to be ahead: at first, or because the disk is full or slower than events come.
+    lacks_segments: bool,
+    /// They were there once: a start waits for the first ones, and that is no news.
+    had_segments: bool,
+    /// The disk had no room for one of them.
     has_no_room: bool,
+}
+
+/// How long the journal is, and how long it may be: nothing shortens it in this version.
+#[derive(Debug)]
+struct Length {
+    /// Bytes of segments that are full, and of the one that is written up to where it is.
+    bytes: u64,
+    /// Bytes of records that were taken and have not departed yet.
+    gathered: u64,
+    segment_bytes: u64,
+    max: u64,
+}
+
+impl Length {
+    const fn is_over(&self) -> bool {
+        self.bytes.saturating_add(self.gathered) >= self.max
+    }
+
+    const fn take(&mut self, records: usize) {
+        self.gathered = self.gathered.saturating_add(records as u64);
+    }
+
+    /// A batch goes to this place. What it leaves empty at the end of the segment before counts too.
+    const fn depart(&mut self, at: Position, bytes: u64) {
+        if at.offset == 0 {
+            self.bytes = self.bytes.div_ceil(self.segment_bytes).saturating_mul(self.segment_bytes);
+        }
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.gathered = self.gathered.saturating_sub(bytes);
+    }
 }
 
 impl Feeder {
     /// Of a journal that has so many bytes already.
     pub(super) fn new(shared: Arc<Shared>, failing: Arc<watch::Sender<Option<String>>>, bytes: u64) -> Self {
-        let bytes_max = shared.options.storage.journal_bytes;
-        let feeder =
-            Self { shared, failing, marks: Vec::new(), taken: VecDeque::new(), bytes, bytes_max, has_no_room: false };
-        if feeder.is_long() {
-            feeder.tell_full();
-        }
+        let storage = &shared.options.storage;
+        let length = Length { bytes, gathered: 0, segment_bytes: storage.segment_bytes, max: storage.journal_bytes };
+        let (marks, taken) = (Vec::new(), VecDeque::new());
+        let (lacks_segments, had_segments, has_no_room) = (false, false, false);
+        let feeder = Self { shared, failing, marks, taken, length, lacks_segments, had_segments, has_no_room };
+        feeder.tell_long(false);
         feeder
     }
 
-    fn is_long(&self) -> bool {
-        self.bytes >= self.bytes_max
+    fn set_full(&self) {
+        if let Some(log) = self.shared.shards.log() {
+            log.set_full(self.lacks_segments || self.length.is_over());
+        }
     }
 
-    fn tell_full(&self) {
-        if let Some(log) = self.shared.shards.log() {
-            log.set_full(self.has_no_room || self.is_long());
-        }
-        match (self.is_long(), self.has_no_room) {
-            (true, _) => tracing::warn!(
-                bytes = self.bytes,
+    /// Says so if the journal has become as long as it may.
+    fn tell_long(&self, was_over: bool) {
+        if self.length.is_over() && !was_over {
+            self.set_full();
+            tracing::warn!(
+                bytes = self.length.bytes,
                 "the journal has as many bytes as journal_bytes allows: new events of durable machines are refused"
-            ),
-            (false, true) => {
-                tracing::warn!("the volume has no room for the journal: new events of durable machines are refused");
-            }
-            (false, false) => tracing::info!("the volume has room for the journal"),
+            );
         }
     }
 
@@ -67,17 +96,20 @@ impl Source for Feeder {
         if let Some(log) = self.shared.shards.log() {
             log.take(room, into, &mut self.marks);
         }
-        let was_long = self.is_long();
-        if !into.is_empty() {
-            self.bytes = self.bytes.saturating_add(extent(into.len() as u64));
-        }
-        if self.is_long() && !was_long {
-            self.tell_full();
-        }
+        let was_over = self.length.is_over();
+        self.length.take(into.len());
+        self.tell_long(was_over);
     }
 
     fn taken(&mut self, lsn: u64) {
         self.taken.push_back((lsn, std::mem::take(&mut self.marks)));
+    }
+
+    fn departs(&mut self, at: Position, bytes: u64) {
+        self.had_segments = true;
+        let was_over = self.length.is_over();
+        self.length.depart(at, bytes);
+        self.tell_long(was_over);
     }
 
     fn durable(&mut self, lsn: u64) {
@@ -93,8 +125,28 @@ impl Source for Feeder {
     }
 
     fn full(&mut self, is_full: bool) {
-        self.has_no_room = is_full;
-        self.tell_full();
+        self.lacks_segments = is_full;
+        self.set_full();
+        let had_no_room = self.has_no_room;
+        if is_full {
+            if self.had_segments && !had_no_room {
+                tracing::warn!(
+                    "the journal's next segment is not there yet, the disk being slower than events come: new events of durable machines \
+                     are refused until it is"
+                );
+            }
+            return;
+        }
+        if self.had_segments || had_no_room {
+            tracing::info!("the volume has room for the journal");
+        }
+        (self.had_segments, self.has_no_room) = (true, false);
+    }
+
+    fn no_room(&mut self) {
+        if !std::mem::replace(&mut self.has_no_room, true) {
+            tracing::warn!("the volume has no room for the journal: new events of durable machines are refused");
+        }
     }
 
     fn failed(&mut self) {
@@ -106,5 +158,24 @@ impl Source for Feeder {
         tracing::error!(reason, "this daemon cannot go on");
         let _ = self.failing.send(Some(reason.to_owned()));
         self.wake_reactors();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_journal_is_as_long_as_its_segments_also_where_batches_leave_much_of_them_empty() {
+        let mut length = Length { bytes: 0, gathered: 0, segment_bytes: 1_000, max: 3_500 };
+        for segment in 1..=4 {
+            assert!(!length.is_over(), "{segment}");
+            length.take(590);
+            length.depart(Position { segment, offset: 0 }, 600);
+        }
+        assert_eq!((length.bytes, length.gathered, length.is_over()), (3_600, 0, true));
+        length.bytes = 3_000;
+        length.take(500);
+        assert!(length.is_over(), "what was taken is written too");
     }
 }

@@ -45,9 +45,9 @@ pub(crate) fn begin(
         log.set_full(recovered.start.ahead.len() + 1 < config.ahead);
     }
     let written = recovered.start.closed.len() as u64 * config.segment_bytes;
-    let feeder =
-        feeder::Feeder::new(Arc::clone(shared), failing, written + recovered.start.at.map_or(0, |at| at.offset));
-    let is_long = written >= shared.options.storage.journal_bytes;
+    let bytes = written + recovered.start.at.map_or(0, |at| at.offset);
+    let feeder = feeder::Feeder::new(Arc::clone(shared), failing, bytes);
+    let is_long = bytes >= shared.options.storage.journal_bytes;
     let journal = Journal::new(config, recovered.start);
     let theirs = Arc::clone(shared);
     let clock = move || theirs.clock.millis(Instant::now());

@@ -8,9 +8,10 @@ mod reactors;
 mod standbys;
 
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
+use statemesh_protocol::place::Tier;
 use statemesh_shard::machines::Machines;
 use statemesh_shard::{Log, Origin, Rules, Shards};
 use statemesh_transport::limits::ConnectionLimiter;
@@ -123,6 +124,22 @@ impl Shared {
             lease: Lease::new(),
             volume: OnceLock::new(),
         }
+    }
+
+    /// How long the journal has waited for the volume to take one batch; nothing where it waits for none.
+    pub(crate) fn volume_stall(&self, now: Instant) -> Duration {
+        let since = self.volume.get().and_then(Volume::journal_at_work_since);
+        since.map_or(Duration::ZERO, |since| Duration::from_millis(self.clock.millis(now).saturating_sub(since)))
+    }
+
+    /// Instances that are on the volume, and outlive this process.
+    pub(crate) fn instances_on_volume(&self) -> usize {
+        if self.shards.log().is_none() {
+            return 0;
+        }
+        let current = self.machines.table().current();
+        let durable = current.iter().filter(|version| version.tier == Tier::Disk).map(|version| version.instances());
+        usize::try_from(durable.sum::<u64>()).unwrap_or(usize::MAX)
     }
 
     /// There are records for the journal.

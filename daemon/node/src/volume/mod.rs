@@ -8,6 +8,7 @@ mod recovering;
 
 use std::fs::File;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use rand::RngExt;
@@ -33,7 +34,17 @@ use crate::options::Options;
 pub enum VolumeRefused {
     /// The folder is none that it may use.
     #[error(transparent)]
-    Volume(#[from] VolumeError),
+    Volume(VolumeError),
+    /// The system does not let it use the folder.
+    #[error("the volume {} cannot be used: {wrong} ({error}); mend that, or give the daemon another folder (--data)", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        wrong: &'static str,
+        /// What the system says.
+        error: io::Error,
+    },
     /// A definition in it cannot be read.
     #[error(transparent)]
     Definitions(#[from] DefinitionsError),
@@ -71,7 +82,7 @@ impl VolumeRefused {
             Self::Definitions(error) => error.code(),
             Self::Definition { .. } => "invalid_definition",
             Self::Journal(OpenError::Fault(_)) | Self::Checkpoint(CheckpointError::Later { .. }) => "storage_format",
-            Self::Journal(OpenError::Io(_)) | Self::Checkpoint(_) => "storage_failed",
+            Self::Folder { .. } | Self::Journal(OpenError::Io(_)) | Self::Checkpoint(_) => "storage_failed",
             Self::NotAlone { .. } => "unsupported",
         }
     }
@@ -80,6 +91,27 @@ impl VolumeRefused {
 impl From<io::Error> for VolumeRefused {
     fn from(error: io::Error) -> Self {
         Self::Volume(error.into())
+    }
+}
+
+impl VolumeRefused {
+    /// Of a volume in this folder.
+    fn of(folder: &Path, error: VolumeError) -> Self {
+        let VolumeError::Io(error) = error else { return Self::Volume(error) };
+        let wrong = what_is_wrong(folder);
+        Self::Folder { path: folder.to_owned(), wrong, error }
+    }
+}
+
+/// Why a folder cannot be used, for a person.
+fn what_is_wrong(folder: &Path) -> &'static str {
+    let mut ancestors = folder.ancestors();
+    if folder.is_symlink() && !folder.exists() {
+        "it is a link that leads nowhere"
+    } else if ancestors.any(Path::is_file) {
+        "it is a file, or below one, and not a folder"
+    } else {
+        "the system refuses it"
     }
 }
 
@@ -116,12 +148,13 @@ pub(crate) fn is_alone(options: &Options) -> bool {
 /// It must not be used. Nothing in it was changed.
 pub(crate) fn open(options: &Options) -> Result<Option<Unread>, VolumeRefused> {
     let Some(folder) = &options.storage.data else { return Ok(None) };
-    let disk = disk::Disk::new(folder)?;
+    let refused = |error| VolumeRefused::of(folder, error);
+    let disk = disk::Disk::new(folder).map_err(|error| refused(error.into()))?;
     let shards = u16::try_from(Shards::count_of(options.partitions)).unwrap_or(u16::MAX);
     let who = Who { mesh: &options.mesh, member: &options.name, partitions: options.partitions, shards };
-    let volume = match volume::open(&disk, &who)? {
+    let volume = match volume::open(&disk, &who).map_err(refused)? {
         Opened::Volume(volume) => volume,
-        Opened::Blank(blank) => volume::create(&disk, blank, &who, rand::rng().random())?,
+        Opened::Blank(blank) => volume::create(&disk, blank, &who, rand::rng().random()).map_err(refused)?,
     };
     let definitions = stored::load(&disk)?;
     let durable = definitions.iter().find(|definition| definition.tier != 0);
@@ -152,6 +185,11 @@ impl Volume {
     /// Its journal has begun, which happens once.
     pub(crate) fn set_journal(&self, journal: Handle) {
         let _ = self.journal.set(journal);
+    }
+
+    /// Mesh time in milliseconds since when its journal is at one batch, if it is at one.
+    pub(crate) fn journal_at_work_since(&self) -> Option<u64> {
+        self.journal.get().and_then(Handle::at_work_since)
     }
 
     /// There are records for the journal.

@@ -48,8 +48,19 @@ impl Worker {
         match exit {
             Exit::Reply(reply_to, reply) => self.deliver(reply_to, &reply, io),
             Exit::Answer(correlation, reply) => self.answered(correlation, &reply, io),
-            Exit::Change(change) => self.subscribers.publish(&change, io),
+            Exit::Change(change) => {
+                self.runner.held_changes = self.runner.held_changes.saturating_sub(1);
+                if let Some(feed) = self.shared.shards.feeds().of(self.index) {
+                    feed.release(&change);
+                }
+                self.subscribers.publish(&change, io);
+            }
         }
+    }
+
+    /// Replies that wait at the commit gate: requests in flight, which changes are not.
+    pub(super) fn replies_held(&self) -> usize {
+        self.runner.gate.len().saturating_sub(self.runner.held_changes)
     }
 
     /// Lets out what waited for marks that are committed now.
@@ -83,14 +94,19 @@ impl Worker {
     pub(super) fn publish_feed(&mut self, io: &mut Io) {
         let Self { shared, subscribers, index, runner, .. } = self;
         let Some(feed) = shared.shards.feeds().of(*index) else { return };
-        let publish = |mark, change: Arc<Change>| {
+        let publish = |mark: Option<Mark>, change: Arc<Change>| {
             // What was dropped came before what is left.
             let lost = feed.take_dropped();
             if lost > 0 {
                 subscribers.lost(lost);
             }
+            let durable = mark.is_some().then(|| Arc::clone(&change));
             if let Some(Exit::Change(change)) = runner.gate.pass(mark, Exit::Change(change)) {
                 subscribers.publish(&change, io);
+            } else if let Some(held) = durable {
+                // What waits at the gate stays within the feed's bound.
+                feed.hold(&held);
+                runner.held_changes += 1;
             }
         };
         if feed.drain(publish) {

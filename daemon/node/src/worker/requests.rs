@@ -239,7 +239,7 @@ impl Worker {
             self.delivery.held(partition);
             return self.refuse_waiting(waiting, io);
         }
-        if keyed.kept.is_none() && self.runner.gate.len() >= self.shared.options.limits.in_flight {
+        if keyed.kept.is_none() && self.replies_held() >= self.shared.options.limits.in_flight {
             return self.refuse_in_flight(&keyed, io);
         }
         let shard = self.shared.shards.of(partition);

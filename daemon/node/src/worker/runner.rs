@@ -21,6 +21,8 @@ pub(super) struct Runner {
     pub(super) inbox: Inbox,
     /// Replies and changes that wait for what they tell to be committed.
     pub(super) gate: Waits<Exit>,
+    /// How many changes are among them.
+    pub(super) held_changes: usize,
     /// The shard whose timers were fired last.
     fired_last: usize,
     /// Counts requests, of which one in [`TIMED`] is timed.
@@ -35,6 +37,7 @@ impl Runner {
             reply: Vec::new(),
             inbox: Inbox::default(),
             gate: Waits::default(),
+            held_changes: 0,
             fired_last: 0,
             requests: 0,
         }

@@ -574,7 +574,7 @@ fn a_member_that_leaves_hands_over_what_it_has() {
     let mut client = a.client();
     a.until("everyone has the definition", |_| a.client().define()["members"] == 2);
     (0..100).for_each(|n| drop(client.add(&format!("k{n}"), n)));
-    let LeaveReport { left_behind, moved_instances } = b.node.leave(PATIENCE);
+    let LeaveReport { left_behind, moved_instances, .. } = b.node.leave(PATIENCE);
     assert_eq!(left_behind, 0);
     assert!((20..80).contains(&moved_instances), "{moved_instances}");
     b.node.stop();

@@ -38,6 +38,11 @@ pub(super) fn failed(code: ErrorCode, message: String, hint: impl Into<Cow<'stat
 }
 
 impl Failed {
+    /// It is refused because of the volume, whatever the instance is.
+    const fn is_about_disk(&self) -> bool {
+        matches!(self.code, ErrorCode::StorageFailed | ErrorCode::StorageFull | ErrorCode::StorageDamaged)
+    }
+
     fn write(&self, reply: &mut Vec<u8>, request: &Request<'_>) {
         let Self { code, message, hint, fault } = self;
         write_error_with(reply, request.encoding, request.id, *code, message, hint, |error| {
@@ -96,7 +101,9 @@ impl State {
         }
         run.step.is_durable = self.is_durable(&request.machine);
         let result = self.answer(At { request, hash, partition }, run, reply);
+        let mut is_about_disk = false;
         if let Err(error) = result {
+            is_about_disk = error.is_about_disk();
             run.counts.error_code = Some(error.code);
             reply.clear();
             error.write(reply, request);
@@ -106,7 +113,9 @@ impl State {
             watch.show(request.encoding, reply);
         }
         self.update_due(run);
-        Outcome::Replied(self.leave(partition, run))
+        let mark = self.leave(partition, run);
+        // It tells of no instance, and would wait for the very disk that it is about.
+        Outcome::Replied(mark.filter(|_| !is_about_disk))
     }
 
     fn answer(&mut self, at: At<'_>, run: &mut Run, reply: &mut Vec<u8>) -> Result<(), Box<Failed>> {

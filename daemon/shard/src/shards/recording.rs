@@ -79,8 +79,17 @@ impl State {
     /// Refuses what would have to be recorded where nothing can be.
     pub(super) fn check_room(&self) -> Result<(), Box<Failed>> {
         let Some(code) = self.daemon.log.as_ref().and_then(|log| log.refuses()) else { return Ok(()) };
-        let message = "the volume of this daemon has no room for new events, or is slower than they come".to_owned();
-        Err(failed(code, message, "send it again later; enlarge the volume if that goes on"))
+        let is_full = self.daemon.log.as_ref().is_some_and(|log| log.is_full());
+        let (message, hint) = match code {
+            ErrorCode::StorageFailed => ("the volume of this daemon failed", "send it again once the daemon is back"),
+            _ if is_full => (
+                "the volume of this daemon has no room for new events",
+                "its log says which bound: enlarge the volume or remove what is not the daemon's, or raise journal_bytes and restart it; \
+                 then send it again",
+            ),
+            _ => ("the volume of this daemon is slower than events come", "send it again later, or send fewer"),
+        };
+        Err(failed(code, message.to_owned(), hint))
     }
 
     /// Where the instance of a key stands.

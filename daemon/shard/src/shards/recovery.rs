@@ -110,6 +110,12 @@ impl State {
         }
     }
 
+    /// Its places that are not as they were acknowledged.
+    pub(super) fn damaged(&self) -> impl Iterator<Item = u16> + '_ {
+        let damaged = self.partitions.iter().enumerate().filter(|(_, part)| part.on_disk.damage.is_some());
+        damaged.filter_map(|(place, _)| u16::try_from(place * self.daemon.shards + self.index).ok())
+    }
+
     fn recover_create(&mut self, partition: u16, hash: u64, told: &Told<'_>, run: &mut Run) -> Result<(), Damaged> {
         let table = self.daemon.machines.table();
         let version = told.definition.as_ref().and_then(|hash| table.by_hash(hash));

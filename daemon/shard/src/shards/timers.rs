@@ -88,9 +88,10 @@ impl State {
                     self.expire(number, run);
                     continue;
                 }
-                let before = self.standing(number);
+                let (before, fired_before) = (self.standing(number), run.counts.timers_fired);
                 self.step_timer(number, run);
-                if run.step.is_durable {
+                // The wheel's entry may be of a time that the instance has left behind.
+                if run.step.is_durable && run.counts.timers_fired > fired_before {
                     self.record_own(number, Kind::Step, before, run);
                 }
                 self.arm(number);

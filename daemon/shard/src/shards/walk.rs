@@ -109,6 +109,9 @@ pub struct Page {
     pub lines: Vec<Line>,
     /// How many there are of each kind, if that is asked for.
     pub counts: BTreeMap<Kind, u64>,
+    /// Partitions of the shards that were looked at whose durable instances are not served ([`super::State::set_damaged`]): those are on no
+    /// page, and who asked for durable ones has to be told.
+    pub damaged: Vec<u16>,
     /// Where to go on, if the walk has not seen all.
     pub next: Option<Place>,
 }
@@ -155,6 +158,9 @@ impl Walk {
         }
         let state = shard.try_claim()?;
         let (from, before) = (self.at.place, self.looks);
+        if from == 0 {
+            self.page.damaged.extend(state.damaged());
+        }
         let Slice { entries, to, next } = state.entries.slice(from, SLICE);
         for (place, entry) in entries {
             self.looks = before + (place - from) as usize;
