@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use statemesh_mesh::delivery::With;
 use statemesh_mesh::membership::Status;
 use statemesh_protocol::error::ErrorCode;
-use statemesh_protocol::reply::{Encoding, MapWriter};
+use statemesh_protocol::reply::{Encoding, MapWriter, write_uint};
 use statemesh_protocol::request::{PAGE_MAX, Request};
 use statemesh_protocol::request_parts::Listing;
 use statemesh_shard::{Bounds, Filter, Page, Place, Walk};
@@ -250,6 +250,11 @@ fn written(encoding: Encoding, id: Option<&[u8]>, counts: bool, page: &Page, nex
         }
         false => reply.list("instances", page.lines.iter(), |out, encoding, line| line.write(out, encoding)),
     };
+    if !page.damaged.is_empty() {
+        reply.list("damaged", page.damaged.iter(), |out, encoding, partition| {
+            write_uint(out, encoding, u64::from(*partition));
+        });
+    }
     match next {
         Some(cursor) => reply.str("next", &cursor.text()),
         None => reply.null("next"),
@@ -261,6 +266,16 @@ fn written(encoding: Encoding, id: Option<&[u8]>, counts: bool, page: &Page, nex
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_names_the_damaged_partitions_that_it_has_looked_at() {
+        let text = |damaged| {
+            let page = Page { damaged, ..Page::default() };
+            String::from_utf8(written(Encoding::Json, None, false, &page, None)).unwrap()
+        };
+        assert_eq!(text(vec![]), r#"{"ok":true,"instances":[],"next":null}"#);
+        assert_eq!(text(vec![3, 67]), r#"{"ok":true,"instances":[],"damaged":[3,67],"next":null}"#);
+    }
 
     #[test]
     fn who_asks_for_lists_takes_turns_however_many_one_asks_for() {
