@@ -169,7 +169,7 @@ fn standard_input_is_a_file_named_dash() {
     child.stdin.take().unwrap().write_all(b"{\"id\": \n\n").unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(code(&output), 1);
-    assert!(stderr(&output).contains("--> - (at the root)"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("--> -:1:7 (at the root)"), "{}", stderr(&output));
     assert!(stderr(&output).contains("the definition has 1 error; nothing was defined"), "{}", stderr(&output));
 }
 
