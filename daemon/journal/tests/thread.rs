@@ -222,14 +222,20 @@ fn a_journal_that_was_killed_proves_its_last_batch_at_the_next_start() {
     assert_eq!(records_of_the_last(&recovered), 0);
 }
 
-#[test]
-fn a_sync_that_fails_ends_it_and_nobody_is_told_that_anything_is_durable() {
-    let disk = SimDisk::new(1);
+/// A journal whose first record is durable.
+fn with_a_record(disk: &SimDisk) -> (Arc<Shards>, JournalThread) {
     let shards = Arc::new(Shards::default());
-    let thread = start(&disk, &shards);
+    let thread = start(disk, &shards);
     let first = shards.make(1, 10);
     thread.handle().wake();
     assert!(shards.wait(first));
+    (shards, thread)
+}
+
+#[test]
+fn a_sync_that_fails_ends_it_and_nobody_is_told_that_anything_is_durable() {
+    let disk = SimDisk::new(1);
+    let (shards, thread) = with_a_record(&disk);
     disk.set_faults(Faults { failed_sync: 1_000, ..Faults::default() });
     let second = shards.make(1, 10);
     thread.handle().wake();
@@ -239,11 +245,7 @@ fn a_sync_that_fails_ends_it_and_nobody_is_told_that_anything_is_durable() {
 
 #[test]
 fn a_journal_whose_thread_panics_says_that_it_failed() {
-    let shards = Arc::new(Shards::default());
-    let thread = start(&SimDisk::new(1), &shards);
-    let first = shards.make(1, 10);
-    thread.handle().wake();
-    assert!(shards.wait(first));
+    let (shards, thread) = with_a_record(&SimDisk::new(1));
     shards.panics.store(true, Ordering::SeqCst);
     let second = shards.make(1, 10);
     thread.handle().wake();
@@ -253,11 +255,7 @@ fn a_journal_whose_thread_panics_says_that_it_failed() {
 
 #[test]
 fn a_journal_that_is_at_work_tells_since_when_and_an_idle_one_does_not() {
-    let shards = Arc::new(Shards::default());
-    let thread = start(&SimDisk::new(1), &shards);
-    let first = shards.make(1, 10);
-    thread.handle().wake();
-    assert!(shards.wait(first));
+    let (shards, thread) = with_a_record(&SimDisk::new(1));
     // The thread waits for the source, as it would for a disk that hangs.
     let source = shards.state.lock().unwrap();
     thread.handle().wake();

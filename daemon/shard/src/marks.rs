@@ -561,8 +561,7 @@ impl Marks {
             if is_over {
                 mark.void_loss();
                 if gone != RunId::default() {
-                    let lost = Conflict { reason: ConflictReason::OwnerLost, lost_from: 1, run: gone };
-                    mark.add_conflict(lost, tenure);
+                    mark.add_conflict(lost_life(gone), tenure);
                 }
             }
             is_over && gone != RunId::default()

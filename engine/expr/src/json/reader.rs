@@ -138,7 +138,8 @@ impl<'a> Reader<'a> {
     /// When something else comes next or the string is malformed.
     pub fn read_str(&mut self) -> Result<Cow<'a, str>, DecodeError> {
         if self.next_byte()? != b'"' {
-            return self.expect(JsonKind::Str).map(|()| Cow::Borrowed(""));
+            // It says what else it is.
+            self.expect(JsonKind::Str)?;
         }
         if let Some(raw) = self.short_str()
             && let Ok(text) = std::str::from_utf8(raw)
@@ -296,10 +297,17 @@ impl<'a> Reader<'a> {
     pub fn skip_value(&mut self) -> Result<(), DecodeError> {
         match self.peek()? {
             JsonKind::Map | JsonKind::List => self.skip_within(MAX_DEPTH),
+            scalar => self.skip_scalar(scalar),
+        }
+    }
+
+    #[inline]
+    fn skip_scalar(&mut self, kind: JsonKind) -> Result<(), DecodeError> {
+        match kind {
             JsonKind::Str => self.skip_str().map(drop),
             JsonKind::Number => self.skip_number().map(drop),
             JsonKind::Bool => self.read_bool().map(drop),
-            JsonKind::Null => self.read_null(),
+            _ => self.read_null(),
         }
     }
 
@@ -347,7 +355,7 @@ impl<'a> Reader<'a> {
                     self.at += 1;
                     self.first = true;
                 }
-                _ => self.skip_value()?,
+                scalar => self.skip_scalar(scalar)?,
             }
             // Closes what ends here, up to a level that has a next value.
             loop {
@@ -608,6 +616,29 @@ fn hex4(text: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_string_is_read_whatever_its_length_and_however_near_the_end_of_the_text_it_is() {
+        for (len, before) in (0..20).flat_map(|len| (0..10).map(move |before| (len, before))) {
+            let text = &"abcdefghijklmnopqrst"[..len];
+            let space = " ".repeat(before);
+            for json in [format!("{space}{{\"{text}\":\"{text}\"}}"), format!("{space}{{\"{text}\" : \"{text}\" }}")] {
+                let mut reader = Reader::new(json.as_bytes());
+                reader.enter_map().unwrap();
+                assert_eq!(reader.clone().next_key().unwrap().as_deref(), Some(text), "{json}");
+                assert_eq!(reader.next_key_bytes().unwrap().as_deref(), Some(text.as_bytes()), "{json}");
+                assert_eq!(reader.clone().read_str_bytes().unwrap(), text.as_bytes(), "{json}");
+                assert_eq!(reader.read_str().unwrap(), text, "{json}");
+                assert_eq!(reader.next_key().unwrap(), None, "{json}");
+            }
+            // Cut off, it is none.
+            let cut = format!("{space}\"{text}");
+            assert!(Reader::new(cut.as_bytes()).read_str().is_err(), "{cut}");
+            assert!(Reader::new(cut.as_bytes()).read_str_bytes().is_err(), "{cut}");
+        }
+        assert_eq!(Reader::new(b"7").read_str().unwrap_err().what, DecodeFault::WrongType);
+        assert_eq!(Reader::new(b"}").read_str().unwrap_err().what, DecodeFault::Unexpected);
+    }
 
     #[test]
     fn the_plain_part_of_a_string_ends_where_it_does_byte_by_byte() {
