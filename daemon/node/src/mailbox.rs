@@ -200,6 +200,70 @@ pub(crate) enum Command {
     Stop,
 }
 
+impl Command {
+    /// The name of each kind.
+    pub(crate) const NAMES: &'static [&'static str] = &[
+        "close",
+        "wake",
+        "reply",
+        "replies",
+        "call",
+        "route",
+        "lease",
+        "unroute",
+        "member",
+        "member-gone",
+        "send",
+        "hand-off",
+        "supersede",
+        "unlink",
+        "doubt",
+        "receive",
+        "suspend",
+        "discard",
+        "release",
+        "reopen",
+        "mourn",
+        "adopt",
+        "serve",
+        "clients-changed",
+        "peer-keys-changed",
+        "stop",
+    ];
+
+    /// The name of its kind.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Close => "close",
+            Self::Wake { .. } => "wake",
+            Self::Reply { .. } => "reply",
+            Self::Replies(_) => "replies",
+            Self::Call { .. } => "call",
+            Self::Route { .. } => "route",
+            Self::Lease { .. } => "lease",
+            Self::Unroute { .. } => "unroute",
+            Self::Member { .. } => "member",
+            Self::MemberGone { .. } => "member-gone",
+            Self::Send { .. } => "send",
+            Self::HandOff { .. } => "hand-off",
+            Self::Supersede { .. } => "supersede",
+            Self::Unlink { .. } => "unlink",
+            Self::Doubt => "doubt",
+            Self::Receive { .. } => "receive",
+            Self::Suspend { .. } => "suspend",
+            Self::Discard { .. } => "discard",
+            Self::Release { .. } => "release",
+            Self::Reopen { .. } => "reopen",
+            Self::Mourn { .. } => "mourn",
+            Self::Adopt { .. } => "adopt",
+            Self::Serve { .. } => "serve",
+            Self::ClientsChanged => "clients-changed",
+            Self::PeerKeysChanged => "peer-keys-changed",
+            Self::Stop => "stop",
+        }
+    }
+}
+
 /// A connection that a member opened: the reactor that has it, and its name there.
 pub type Lane = (usize, ConnId);
 
@@ -288,6 +352,39 @@ pub enum ToControl {
         /// Its body.
         body: Vec<u8>,
     },
+}
+
+impl ToControl {
+    /// The name of each kind.
+    pub const NAMES: &'static [&'static str] = &[
+        "request",
+        "from-member",
+        "refused",
+        "handed-off",
+        "received",
+        "unreadable",
+        "link-to",
+        "link-from",
+        "misrouted",
+        "keys",
+    ];
+
+    /// The name of its kind.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Request { .. } => "request",
+            Self::FromMember { .. } => "from-member",
+            Self::Refused { .. } => "refused",
+            Self::HandedOff { .. } => "handed-off",
+            Self::Received { .. } => "received",
+            Self::Unreadable { .. } => "unreadable",
+            Self::LinkTo { .. } => "link-to",
+            Self::LinkFrom { .. } => "link-from",
+            Self::Misrouted { .. } => "misrouted",
+            Self::Keys { .. } => "keys",
+        }
+    }
 }
 
 /// Messages that the control plane takes in before sockets and timers have their turn, and bytes of keys among them: a key costs

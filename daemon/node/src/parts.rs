@@ -31,6 +31,9 @@ use crate::worker::{CHANGES, CLIENTS, PEERS};
 /// Bytes of the command around a subscription; one that is much too long is refused without ending its connection.
 const SUBSCRIBE_BYTES: usize = 2 * 1024;
 
+/// The names of what a reactor is told by other threads.
+pub const COMMANDS: &[&str] = Command::NAMES;
+
 /// What one daemon consists of, beside its reactors.
 #[derive(Debug)]
 pub struct Parts {
@@ -254,9 +257,11 @@ pub fn bytes_told(shared: &Shared) -> u64 {
     shared.counters.iter().map(of).sum()
 }
 
-/// Holds a shard, as a thread that looks into it does, unless this reactor was told something that it does with a shard.
+/// Holds these shards, a bit for each, as threads that look into them do, unless this reactor was told something that it does with
+/// shards.
 #[must_use]
-pub fn hold(shared: &Shared, shard: usize, reactor: usize) -> Option<Held<'_, State, Job>> {
-    let shard = shared.shards.get(shard).filter(|_| !shared.reactors.has_commands(reactor))?;
-    shard.try_claim()
+pub fn hold(shared: &Shared, shards: u64, reactor: usize) -> Vec<Held<'_, State, Job>> {
+    let numbers = (0..shared.shards.count()).filter(|number| shards >> number & 1 == 1);
+    let wanted = numbers.filter(|_| !shared.reactors.has_commands(reactor));
+    wanted.filter_map(|number| shared.shards.get(number)?.try_claim()).collect()
 }

@@ -69,6 +69,8 @@ pub struct Daemon {
     pub paused_until: Option<u64>,
     /// What runs, if anything does.
     pub process: Option<Process>,
+    /// Shards that other threads have, as bits, and until when.
+    pub held: Option<(u64, u64)>,
     lives: u64,
 }
 
@@ -97,6 +99,8 @@ pub struct Process {
     ended: usize,
     /// What it has of memory, in bytes.
     pub memory: i64,
+    /// How often its reactors told the control plane what, by kind.
+    messages: BTreeMap<&'static str, u64>,
 }
 
 impl std::fmt::Debug for Process {
@@ -123,7 +127,7 @@ impl Daemon {
     /// A daemon that does not run yet.
     #[must_use]
     pub fn new(name: String, host: HostId, setup: Setup) -> Self {
-        Self { name, host, setup, paused_until: None, process: None, lives: 0 }
+        Self { name, host, setup, paused_until: None, process: None, held: None, lives: 0 }
     }
 
     /// Whether a process of it runs.
@@ -202,6 +206,7 @@ impl Daemon {
             failed: None,
             ended: 0,
             memory: 0,
+            messages: BTreeMap::new(),
         };
         process.open_loops(net, self.host, self.setup.reactors);
         self.process = Some(process);
@@ -325,6 +330,17 @@ impl Process {
         self.control.decisions()
     }
 
+    /// How often its reactors told the control plane what.
+    #[must_use]
+    pub fn messages(&self) -> &BTreeMap<&'static str, u64> {
+        &self.messages
+    }
+
+    /// How often which of its reactors were told what.
+    pub fn commands(&mut self) -> impl Iterator<Item = &BTreeMap<&'static str, u64>> {
+        self.reactors.iter_mut().map(|reactor| &*reactor.handler().commands())
+    }
+
     /// A turn of the control plane: everything that came is handed to it, as its shell does.
     pub fn turn_control(&mut self, turn: ControlTurn<'_>) -> Turned {
         let ControlTurn { now, at, datagrams, dice, wakes } = turn;
@@ -332,6 +348,7 @@ impl Process {
         let mut todo: VecDeque<Wake> = VecDeque::new();
         todo.extend(datagrams.into_iter().map(|(from, sealed)| Wake::Datagram { from, sealed }));
         let messages = ToControl::turn(|| self.from_reactors.try_recv().ok());
+        messages.iter().for_each(|message| *self.messages.entry(message.name()).or_default() += 1);
         if !messages.is_empty() {
             todo.push_back(Wake::Reactors(messages));
         }

@@ -181,8 +181,8 @@ impl Recipe {
 impl Outcome {
     /// What a world came to.
     #[must_use]
-    pub fn of(world: World, terms: Terms) -> Self {
-        let mut coverage = world.coverage.by_name(&world.daemons);
+    pub fn of(mut world: World, terms: Terms) -> Self {
+        let mut coverage = world.coverage.by_name(&mut world.daemons);
         world.judge.codes.iter().for_each(|(code, n)| *coverage.entry(format!("code {code}")).or_default() += *n);
         coverage.insert("replies that say restarted".to_owned(), world.judge.restarted);
         coverage.insert("changes seen".to_owned(), world.judge.changes);

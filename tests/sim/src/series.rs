@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use statemesh_mesh::{definitions, key_index, membership, ownership};
+use statemesh_node::parts;
 use statemesh_protocol::error::ErrorCode;
 
 use crate::book;
@@ -279,6 +280,9 @@ fn expected() -> Vec<String> {
     // All daemons have names of their own and the same limits.
     let decisions =
         decisions.filter(|name| !["membership name-taken", "definitions not-taken"].contains(&name.as_str()));
+    // A seed has no HTTP, whose requests come from within the process.
+    let commands = parts::COMMANDS.iter().filter(|name| **name != "call").map(|name| format!("command {name}"));
+    let messages = parts::ToControl::NAMES.iter().map(|name| format!("message {name}"));
     let others = [
         "fault links-broken-in-hand-off",
         "fault links-broken-in-merge",
@@ -291,7 +295,7 @@ fn expected() -> Vec<String> {
         "messages that found the control plane's mailbox full",
     ];
     let others = others.map(str::to_owned);
-    faults.chain(wakes).chain(codes).chain(decisions).chain(others).collect()
+    faults.chain(wakes).chain(codes).chain(decisions).chain(commands).chain(messages).chain(others).collect()
 }
 
 /// Leaves out faults and clients as long as the seed still fails, and prints what is left.

@@ -1,5 +1,7 @@
 //! What other threads tell this reactor.
 
+use std::collections::BTreeMap;
+
 use statemesh_transport::Io;
 
 use super::context::Arrived;
@@ -22,7 +24,14 @@ impl Worker {
         self.shared.reactors.wake(self.index);
     }
 
+    /// How often other threads told it what, by the names of [`COMMANDS`](crate::parts::COMMANDS).
+    #[must_use]
+    pub fn commands(&self) -> &BTreeMap<&'static str, u64> {
+        &self.commands
+    }
+
     fn command(&mut self, command: Command, io: &mut Io) {
+        *self.commands.entry(command.name()).or_default() += 1;
         match command {
             Command::Reply { correlation, reply, error } => {
                 if let Some(count) = error.and_then(|code| self.counters.errors.get(code as usize)) {

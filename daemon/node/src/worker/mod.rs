@@ -23,6 +23,7 @@ mod runner;
 mod time;
 mod waits;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -86,6 +87,8 @@ pub struct Worker {
     outgoing: Outgoing,
     time: Time,
     ending: Ending,
+    /// How often it was told what, by kind.
+    commands: BTreeMap<&'static str, u64>,
 }
 
 impl Worker {
@@ -114,6 +117,7 @@ impl Worker {
             outgoing: Outgoing::new(shared.reactors.len()),
             time: Time::new(now),
             ending: Ending::No,
+            commands: BTreeMap::new(),
             shared,
         }
     }

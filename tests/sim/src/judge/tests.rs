@@ -232,3 +232,14 @@ fn what_is_said_to_be_lost_where_nothing_can_be_is_found() {
     judge.ends_with("k", Some(vec![1, 2, 3]));
     assert!(lossless(judge).contains("and nothing can be lost"));
 }
+
+#[test]
+fn a_request_that_runs_into_its_timeout_where_all_are_there_is_found() {
+    let judged = |code: &str, lossless| {
+        let mut judge = three();
+        sent(&mut judge, 4, 20);
+        judge.reply(1, &json!({"id": 4, "ok": false, "error": {"code": code, "message": "", "hint": ""}}), 21);
+        judge.verdict(Terms { lossless, ..Terms::default() }).len()
+    };
+    assert_eq!([judged("timeout", true), judged("timeout", false), judged("moving", true)], [1, 0, 0]);
+}

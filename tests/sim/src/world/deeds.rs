@@ -51,7 +51,7 @@ impl World {
         self.say("killed", n);
         if let Some(daemon) = self.daemons.get_mut(n) {
             let had = daemon.process.as_ref().map_or(0, |process| process.memory);
-            if let Some(process) = &daemon.process {
+            if let Some(process) = &mut daemon.process {
                 process.pollers.iter().for_each(|poller| self.schedule.unseat(*poller));
                 self.coverage.ends(process);
             }

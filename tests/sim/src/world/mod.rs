@@ -55,7 +55,7 @@ pub struct World {
     pub coverage: Coverage,
     /// Clients send no new events.
     pub stopped: bool,
-    /// A shard of a daemon is held by another thread in one of so many of its turns.
+    /// Of so many turns of a daemon in which no shards are held by other threads, one begins with that some are.
     pub foreign_holders: Option<u64>,
 }
 

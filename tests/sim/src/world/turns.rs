@@ -17,6 +17,8 @@ use crate::outside::Surroundings;
 
 /// Bounds of what a turn takes.
 const TURN: (Duration, Duration) = (Duration::from_micros(2), Duration::from_micros(40));
+/// For how long at most other threads have the same shards: that of several turns of all reactors, so that each leaves requests there.
+const HOLD: Duration = Duration::from_millis(40);
 /// How long DNS takes, and how long a resolver waits for it.
 const DNS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(30));
 const DNS_SILENCE: Duration = Duration::from_secs(5);
@@ -46,13 +48,13 @@ impl World {
         let clock = self.net.lock().instant(host);
         let process = daemon.process.as_mut()?;
         let shared = Arc::clone(&process.shared);
-        let shards = usize::from(daemon.setup.partitions).min(64);
-        let held = match self.foreign_holders {
-            Some(of) if self.dice.below(of) == 0 && !self.net.lock().hears_members(process.poller(index)) => {
-                parts::hold(&shared, self.dice.index(shards), index)
-            }
-            _ => None,
-        };
+        daemon.held = daemon.held.filter(|(_, until)| now < *until);
+        if daemon.held.is_none() && self.foreign_holders.is_some_and(|of| self.dice.below(of) == 0) {
+            daemon.held = Some((self.dice.bits(), now + nanos(self.dice.time(Duration::ZERO, HOLD))));
+        }
+        // None is held in turns in which the reactor does with shards what other daemons told it to.
+        let held = daemon.held.filter(|_| !self.net.lock().hears_members(process.poller(index)));
+        let held = held.map(|(shards, _)| parts::hold(&shared, shards, index));
         let (due, grown) = memory::of_daemon(|| process.turn_reactor(index, clock));
         process.memory += grown;
         drop(held);
