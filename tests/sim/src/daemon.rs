@@ -338,7 +338,7 @@ impl Process {
 
     /// How often which of its reactors were told what.
     pub fn commands(&mut self) -> impl Iterator<Item = &BTreeMap<&'static str, u64>> {
-        self.reactors.iter_mut().map(|reactor| &*reactor.handler().commands())
+        self.reactors.iter_mut().map(|reactor| reactor.handler().commands())
     }
 
     /// A turn of the control plane: everything that came is handed to it, as its shell does.

@@ -24,7 +24,7 @@ impl Worker {
         self.shared.reactors.wake(self.index);
     }
 
-    /// How often other threads told it what, by the names of [`COMMANDS`](crate::parts::COMMANDS).
+    /// How often other threads told it what, by the names of its kinds.
     #[must_use]
     pub fn commands(&self) -> &BTreeMap<&'static str, u64> {
         &self.commands
