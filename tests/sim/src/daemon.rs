@@ -324,21 +324,17 @@ impl Process {
         times.into_iter().flatten().min()
     }
 
-    /// How often its control plane decided what.
+    /// How often its control plane decided what, and its threads told each other what: by part and kind.
     #[must_use]
-    pub fn decisions(&self) -> &std::collections::BTreeMap<(&'static str, &'static str), u64> {
-        self.control.decisions()
-    }
-
-    /// How often its reactors told the control plane what.
-    #[must_use]
-    pub fn messages(&self) -> &BTreeMap<&'static str, u64> {
-        &self.messages
-    }
-
-    /// How often which of its reactors were told what.
-    pub fn commands(&mut self) -> impl Iterator<Item = &BTreeMap<&'static str, u64>> {
-        self.reactors.iter_mut().map(|reactor| reactor.handler().commands())
+    pub fn counts(&mut self) -> BTreeMap<(&'static str, &'static str), u64> {
+        let mut all = self.control.decisions().clone();
+        all.extend(self.messages.iter().map(|(name, n)| (("message", *name), *n)));
+        for reactor in &mut self.reactors {
+            for (name, n) in reactor.handler().commands() {
+                *all.entry(("command", *name)).or_default() += *n;
+            }
+        }
+        all
     }
 
     /// A turn of the control plane: everything that came is handed to it, as its shell does.

@@ -282,8 +282,13 @@ fn expected() -> Vec<String> {
         decisions.filter(|name| !["membership name-taken", "definitions not-taken"].contains(&name.as_str()));
     // A seed has no HTTP, whose requests come from within the process, no CURVE, whose keys change, and daemons of one mesh that all read
     // each other's instances; scenarios and tests of daemon/node have those.
-    let unseen = ["command call", "command clients-changed", "command peer-keys-changed"];
-    let unseen = [&unseen[..], &["message refused", "message unreadable"]].concat();
+    let unseen = [
+        "command call",
+        "command clients-changed",
+        "command peer-keys-changed",
+        "message refused",
+        "message unreadable",
+    ];
     let commands = parts::COMMANDS.iter().map(|name| format!("command {name}"));
     let messages = parts::ToControl::NAMES.iter().map(|name| format!("message {name}"));
     let told = commands.chain(messages).filter(|name| !unseen.contains(&name.as_str()));

@@ -10,12 +10,10 @@ use crate::daemon::{Daemon, Process};
 /// What was counted.
 #[derive(Debug, Default)]
 pub struct Coverage {
-    /// How often control planes that have ended decided what.
-    decisions: BTreeMap<(&'static str, &'static str), u64>,
+    /// How often control planes that have ended decided what, and threads told each other what.
+    counts: BTreeMap<(&'static str, &'static str), u64>,
     /// Kinds of wake-ups of control planes.
     wakes: BTreeMap<&'static str, u64>,
-    /// What reactors of processes that have ended told their control plane, and what they were told.
-    told: BTreeMap<(&'static str, &'static str), u64>,
     faults: BTreeMap<&'static str, u64>,
     left_behind: usize,
     ended: Counted,
@@ -34,10 +32,9 @@ impl Coverage {
 
     /// A process ends: what it has counted is kept.
     pub(super) fn ends(&mut self, process: &mut Process) {
-        for (what, count) in process.decisions() {
-            *self.decisions.entry(*what).or_default() += *count;
+        for (what, count) in process.counts() {
+            *self.counts.entry(what).or_default() += count;
         }
-        add_told(&mut self.told, process);
         self.ended += parts::counted(&process.shared);
     }
 
@@ -66,22 +63,10 @@ impl Coverage {
         for (kind, counts) in [("wake", &self.wakes), ("fault", &self.faults)] {
             counts.iter().for_each(|(name, n)| *all.entry(format!("{kind} {name}")).or_default() += *n);
         }
-        let mut told = self.told.clone();
-        daemons
-            .iter_mut()
-            .filter_map(|daemon| daemon.process.as_mut())
-            .for_each(|process| add_told(&mut told, process));
-        let running = daemons.iter().filter_map(|daemon| daemon.process.as_ref()).flat_map(|p| p.decisions());
-        for ((of, what), n) in self.decisions.iter().chain(running).chain(&told) {
-            *all.entry(format!("{of} {what}")).or_default() += *n;
+        let running = daemons.iter_mut().filter_map(|daemon| daemon.process.as_mut()).flat_map(Process::counts);
+        for ((of, what), n) in self.counts.clone().into_iter().chain(running) {
+            *all.entry(format!("{of} {what}")).or_default() += n;
         }
         all
-    }
-}
-
-fn add_told(told: &mut BTreeMap<(&'static str, &'static str), u64>, process: &mut Process) {
-    process.messages().iter().for_each(|(name, n)| *told.entry(("message", *name)).or_default() += *n);
-    for commands in process.commands() {
-        commands.iter().for_each(|(name, n)| *told.entry(("command", *name)).or_default() += *n);
     }
 }
