@@ -77,6 +77,11 @@ def hit(address, data, after_handshake=True):
     return True
 
 
+def come_and_go(address):
+    """Nothing wrong: a ping on a connection of its own."""
+    yield hit(address, frame(0, b'{"op":"ping","id":1}'))
+
+
 def big_header(address):
     """A header that announces 2^48 bytes, before the handshake and after it, as a message and as a command."""
     for flags in (2, 3, 6):
@@ -285,7 +290,7 @@ def http_kept_alive(address):
 ATTACKS = {
     attack.__name__: attack
     for attack in (
-        big_header, cve_2019_6250, cve_2019_13132, cve_2020_15166, every_command, after_ready, nesting, lying_lengths,
+        come_and_go, big_header, cve_2019_6250, cve_2019_13132, cve_2020_15166, every_command, after_ready, nesting, lying_lengths,
         twins, lists, replay, hellos, http_idle, http_dribble, http_kept_alive,
     )
 }
