@@ -173,16 +173,16 @@ impl Ownership {
     }
 
     /// Takes or asks again, wherever all have answered or have died.
-    pub(super) fn advance_claims(&mut self) {
+    pub(super) fn advance_claims(&mut self, now: Instant) {
         let are_all_back = self.unheard.are_all_back();
         let may_conclude = |purpose| purpose == Purpose::Claim || are_all_back;
         for claim in self.claims.take_answered(&self.peers, may_conclude) {
-            self.conclude(claim);
+            self.conclude(claim, now);
         }
-        self.advance_gathers();
+        self.advance_gathers(now);
     }
 
-    fn conclude(&mut self, mut claim: Claim) {
+    fn conclude(&mut self, mut claim: Claim, now: Instant) {
         let last = claim.round >= MAX_ROUNDS;
         let (mut again, mut unheld) = (PartitionSet::new(), Vec::new());
         for p in claim.set.iter() {
@@ -200,7 +200,7 @@ impl Ownership {
         claim.set = again;
         claim.round += 1;
         self.start_claim(claim);
-        self.gather(unheld);
+        self.gather(unheld, now);
     }
 
     /// Adopts a partition that no member holds. `denied` was named its holder by another member, but said that it is not.

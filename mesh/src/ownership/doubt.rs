@@ -14,7 +14,7 @@ use crate::placement::outranks;
 use statemesh_protocol::hash::Partition;
 use statemesh_protocol::identity::MemberName;
 use statemesh_protocol::partition_set::PartitionSet;
-use statemesh_protocol::peer::ownership::Purpose;
+use statemesh_protocol::peer::ownership::{Cut, Purpose};
 
 impl Ownership {
     /// Doubts everything, unless the others that took this member for dead are too few to win any merge.
@@ -37,13 +37,28 @@ impl Ownership {
         self.unheard.await_return(missing, now);
     }
 
-    /// A member says, first on its link, whether it had declared this one dead.
-    pub(super) fn met(&mut self, from: &MemberName, buried: bool, now: Instant) {
+    /// A process that was held for dead on the side where this one began is there. No member holds this one for dead, and it may have
+    /// been given what others have adopted.
+    pub(super) fn maybe_doubt_for_others(&mut self, now: Instant) {
+        if self.sides.took_over() {
+            self.maybe_doubt(Reason::TakenForDead, now);
+        }
+    }
+
+    /// A member says, first on its link, whether it had declared this one dead, and what it knows of a network partition that this one
+    /// began in.
+    pub(super) fn met(&mut self, from: &MemberName, buried: bool, cut: Option<Cut>, now: Instant) {
         self.heard_from(from);
+        if let Some(peer) = self.peers.get_mut(from) {
+            peer.met = true;
+        }
+        if let Some(cut) = cut {
+            self.take_over(from, cut, now);
+        }
         if !buried || !self.sides.buried_me(from, now) {
             return;
         }
-        if self.sides.buried(from) {
+        if self.sides.buried(from) || self.sides.joined(from) {
             self.maybe_doubt(Reason::TakenForDead, now);
         } else {
             // One that this member counted: the others have gone on without it.
@@ -51,6 +66,19 @@ impl Ownership {
             self.doubt_all();
         }
         self.heard_from(from);
+    }
+
+    /// A member on whose side this one began says who is on the other.
+    fn take_over(&mut self, from: &MemberName, cut: Cut, now: Instant) {
+        let peers = &self.peers;
+        let incarnation = |name: &MemberName| peers.get(name).filter(|peer| peer.live).map(|peer| peer.incarnation);
+        let back = self.sides.take_over(from, cut, incarnation, now);
+        for name in &back {
+            self.greet(name);
+        }
+        if !back.is_empty() {
+            self.maybe_doubt_for_others(now);
+        }
     }
 
     /// What a member says now it says knowing whether it had declared this one dead, and it would have said that first.
@@ -164,7 +192,14 @@ impl Ownership {
 
     /// How many members of the last common view this member's side has.
     pub(super) fn side(&self) -> u32 {
-        self.sides.count(&self.me, self.peers.live())
+        self.sides.count(self.counted())
+    }
+
+    /// Who is there, but for those of whom it is not known yet on which side they began.
+    pub(super) fn counted(&self) -> impl Iterator<Item = &MemberName> {
+        let is_known =
+            |name: &&MemberName| !self.sides.joined(name) || self.peers.get(name).is_some_and(|peer| peer.met);
+        self.peers.live().filter(is_known).chain([&self.me])
     }
 
     /// The count that stands for the copy that is here.

@@ -2,6 +2,7 @@
 //! lost is named exactly, no matter which member was told, and which serves now.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use super::claims::{Claim, Claims};
 use super::peers::Peers;
@@ -23,11 +24,11 @@ pub(super) struct Gather {
 }
 
 impl Claims {
-    /// Takes out what all keys have come of, but for those that died with the members that were told of them.
-    fn take_gathered(&mut self, peers: &Peers) -> Vec<(Partition, Gather)> {
-        let is_gathered = |_: &Partition, gather: &mut Gather| {
+    /// Takes out what all keys have come of, but for those that died with the members that were told of them; some of it `waits`.
+    fn take_gathered(&mut self, peers: &Peers, waits: impl Fn(Partition) -> bool) -> Vec<(Partition, Gather)> {
+        let is_gathered = |partition: &Partition, gather: &mut Gather| {
             gather.sources.retain(|source| peers.contains(source));
-            gather.sources.is_empty()
+            gather.sources.is_empty() && !waits(*partition)
         };
         self.gathers.extract_if(.., is_gathered).collect()
     }
@@ -68,7 +69,7 @@ impl Claims {
 
 impl Ownership {
     /// No member holds these, and members were told of their keys.
-    pub(super) fn gather(&mut self, concluded: Vec<(Partition, Gather)>) {
+    pub(super) fn gather(&mut self, concluded: Vec<(Partition, Gather)>, now: Instant) {
         let mut questions: BTreeMap<(MemberName, Purpose), PartitionSet> = BTreeMap::new();
         for (partition, gather) in concluded {
             for source in &gather.sources {
@@ -79,7 +80,7 @@ impl Ownership {
         for ((source, purpose), set) in questions {
             self.fetch(&source, purpose, set);
         }
-        self.advance_gathers();
+        self.advance_gathers(now);
     }
 
     fn fetch(&mut self, source: &MemberName, purpose: Purpose, set: PartitionSet) {
@@ -88,9 +89,20 @@ impl Ownership {
         }
     }
 
-    /// Serves what all keys are known of, or those that knew them died.
-    pub(super) fn advance_gathers(&mut self) {
-        for (partition, Gather { purpose, denied, told, .. }) in self.claims.take_gathered(&self.peers) {
+    /// Serves what all keys are known of, or those that knew them died. What was held by a member whose death may be a rumour of
+    /// those who come back waits until it has had time to say that it is not dead.
+    pub(super) fn advance_gathers(&mut self, now: Instant) {
+        if self.claims.gathers.is_empty() {
+            return;
+        }
+        let (sides, holders, side) = (&self.sides, &self.holders, self.side());
+        let may_be_held =
+            |partition| holders.lost_with(partition).is_some_and(|name| sides.may_be_a_rumour(name, side));
+        let gathered = self.claims.take_gathered(&self.peers, may_be_held);
+        if self.claims.gathers.keys().any(|partition| may_be_held(*partition)) {
+            self.review.retry_after(now);
+        }
+        for (partition, Gather { purpose, denied, told, .. }) in gathered {
             match purpose {
                 Purpose::Claim => self.adopt(partition, denied, told),
                 Purpose::Doubt => self.reopen(partition, denied, told),

@@ -16,7 +16,7 @@ impl Ownership {
     /// Offers what is held here and owned by others, and copies in doubt to those that hold another, to each as much as may be
     /// under way to it at a time.
     pub(super) fn offer_what_is_not_mine(&mut self) {
-        let mut offers: BTreeMap<(MemberName, u32, bool), (HandoffNumber, PartitionSet)> = BTreeMap::new();
+        let mut offers: BTreeMap<(MemberName, u32, bool, bool), (HandoffNumber, PartitionSet)> = BTreeMap::new();
         for partition in self.slots.partitions() {
             let (to, doubtful) = match self.slots[partition] {
                 Slot::Held => (self.view.owner(partition).filter(|owner| **owner != self.me), false),
@@ -28,18 +28,18 @@ impl Ownership {
                 continue;
             };
             if self.peers.begin_handoff(&to, limit) {
-                let side = self.side_of(partition);
+                let (side, came) = (self.side_of(partition), self.sides.standing(partition).is_some());
                 let next = self.last_id + 1;
                 let (number, set) =
-                    offers.entry((to.clone(), side, doubtful)).or_insert_with(|| (next, PartitionSet::new()));
+                    offers.entry((to.clone(), side, came, doubtful)).or_insert_with(|| (next, PartitionSet::new()));
                 self.last_id = self.last_id.max(*number);
                 let number = *number;
                 set.insert(partition);
                 self.slots.set(partition, Slot::Offered { to, number, doubtful });
             }
         }
-        for ((to, side, doubtful), (number, set)) in offers {
-            self.out.send(&to, OwnershipMessage::Offer { number, side, doubtful, set });
+        for ((to, side, came, doubtful), (number, set)) in offers {
+            self.out.send(&to, OwnershipMessage::Offer { number, side, came, doubtful, set });
         }
     }
 
@@ -47,11 +47,12 @@ impl Ownership {
         &mut self,
         from: &MemberName,
         number: HandoffNumber,
-        side: u32,
+        (side, came): (u32, bool),
         doubtful: bool,
         set: &PartitionSet,
         now: Instant,
     ) {
+        let is_of_this_side = !came && !self.sides.may_be_apart(from);
         let (mut accept, mut decline) = (PartitionSet::new(), PartitionSet::new());
         for partition in self.slots.known(set) {
             if !self.mourn_before(partition, from) {
@@ -76,7 +77,12 @@ impl Ownership {
             self.note_holder(partition, from);
             let here = self.side_of(partition);
             let merge = (copy != Copy::None).then(|| Winner::of(here, side));
-            self.sides.set_standing(partition, if merge.is_some() { side.max(here) } else { side }, now);
+            match merge {
+                Some(_) => self.sides.set_standing(partition, side.max(here), now),
+                // It counts what the side counts, however many that comes to be.
+                None if is_of_this_side => self.sides.forget_standing(partition),
+                None => self.sides.set_standing(partition, side, now),
+            }
             let from = from.clone();
             self.slots.set(partition, Slot::Receiving { from: from.clone(), number, copy, doubtful });
             self.out.push(Output::Receive { partition, number, from, merge });

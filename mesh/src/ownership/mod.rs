@@ -334,7 +334,7 @@ impl Ownership {
             self.review.request();
         }
         self.mourn(now);
-        self.advance_claims();
+        self.advance_claims(now);
         for _ in 0..MAX_PASSES {
             if !self.review.begin() {
                 return;
@@ -343,7 +343,7 @@ impl Ownership {
             self.claim_what_is_mine(recheck, now);
             self.ask_about_doubtful(recheck, now);
             self.offer_what_is_not_mine();
-            self.advance_claims();
+            self.advance_claims(now);
         }
         self.review.retry_after(now);
     }
@@ -372,7 +372,8 @@ impl Ownership {
         let met = !peer.live;
         (peer.live, peer.incarnation) = (true, incarnation);
         if met {
-            if self.sides.back(name, incarnation, now) {
+            let is_back = self.sides.back(name, incarnation, now);
+            if is_back {
                 self.told.is_back(name);
                 self.out.push(Output::Back { name: name.clone(), incarnation });
             } else {
@@ -386,6 +387,9 @@ impl Ownership {
             }
             self.greet(name);
             self.ask_again(name);
+            if is_back {
+                self.maybe_doubt_for_others(now);
+            }
         }
         self.set_placeable(name, placeable);
         self.review.request();
@@ -395,8 +399,11 @@ impl Ownership {
         if *name == self.me {
             return;
         }
-        if let Some(peer) = self.peers.get(name).filter(|_| !left) {
-            self.sides.died(name, peer.incarnation, self.peers.live().chain([&self.me]), now);
+        let side = self.side();
+        if left {
+            self.sides.left(name);
+        } else if let Some(peer) = self.peers.get(name) {
+            self.sides.died(name, peer.incarnation, self.peers.live().chain([&self.me]), side, now);
         }
         self.set_placeable(name, false);
         self.end_handoffs_with(name, true);
@@ -465,8 +472,8 @@ impl Ownership {
         if !self.peers.is_linked(name) {
             return;
         }
-        let buried = self.sides.buried(name);
-        self.out.send(name, OwnershipMessage::Met { buried });
+        let (buried, cut) = (self.sides.buried(name), self.sides.cut_for(name).map(Box::new));
+        self.out.send(name, OwnershipMessage::Met { buried, cut });
         let set: PartitionSet = self.slots.partitions().filter(|p| self.slots.speaks_for(*p)).collect();
         if !set.is_empty() {
             self.out.send(name, OwnershipMessage::Serving { set });
@@ -482,9 +489,9 @@ impl Ownership {
                 self.query(from, id, purpose, &set, now);
             }
             OwnershipMessage::Answer { id, answer } => self.answer(from, id, &answer, now),
-            OwnershipMessage::Met { buried } => self.met(from, buried, now),
-            OwnershipMessage::Offer { number, side, doubtful, set } => {
-                self.offered(from, number, side, doubtful, &set, now);
+            OwnershipMessage::Met { buried, cut } => self.met(from, buried, cut.map(|cut| *cut), now),
+            OwnershipMessage::Offer { number, side, came, doubtful, set } => {
+                self.offered(from, number, (side, came), doubtful, &set, now);
             }
             OwnershipMessage::Accept { number, set } => self.accepted(from, number, &set),
             OwnershipMessage::Decline { number, set } => self.declined(from, number, &set, now),

@@ -11,6 +11,8 @@ pub(super) struct Peer {
     pub(super) live: bool,
     pub(super) linked: bool,
     pub(super) incarnation: u64,
+    /// It has said whether it holds this member for dead.
+    pub(super) met: bool,
     /// It is leaving, and said that it holds nothing any more.
     pub(super) drained: bool,
     /// Partitions offered to it or under way to it.

@@ -5,7 +5,13 @@
 //! paused, and buried by everyone, is a side of one; when a network is cut, each side counts its own. What a partition's holder
 //! received it with travels along, as it may have been on the other side itself.
 //!
-//! The last common view is the one before the first of the deaths that followed one another. Marks fade [`SETTLED`] after a return
+//! The last common view is the one before the first of the deaths that followed one another. A side that has no more than half of
+//! it keeps it as long as some of it are missing, however late another one dies; one that has more goes on from whom it has, as in
+//! dynamic voting (Jajodia and Mutchler, 1990): so no two sides have more than half at once. A process that begins meanwhile takes over
+//! the common view, and those who are missing, from a member of the side where it begins ([`Cut`]): it counts what they
+//! count, and is apart from whom they are apart from.
+//!
+//! Marks fade [`SETTLED`] after a return
 //! at a member that has no copy that is in doubt or is being merged, or else some time later ([`super::Settings::reunion`]): the next cut
 //! is counted anew. That a member with nothing in doubt counts more than the side that it was on is right: others' doubt is of it.
 //!
@@ -17,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use statemesh_protocol::hash::Partition;
 use statemesh_protocol::identity::MemberName;
+use statemesh_protocol::peer::ownership::{Cut, Missing};
 
 /// How long a member may take to refute a rumour of its death. Of a cut that ends so soon after a death was declared, both sides
 /// count the member.
@@ -75,6 +82,8 @@ pub(super) struct Sides {
     died_apart: BTreeMap<MemberName, Instant>,
     /// The last common view.
     common: BTreeSet<MemberName>,
+    /// It is that of the side where this process began.
+    took_over: bool,
     last_death: Option<Instant>,
     /// With which count the copy of a partition that is here came, while it may meet another.
     standing: BTreeMap<Partition, (u32, Instant)>,
@@ -90,6 +99,7 @@ impl Sides {
             buried_by: BTreeMap::new(),
             died_apart: BTreeMap::new(),
             common: BTreeSet::new(),
+            took_over: false,
             last_death: None,
             standing: BTreeMap::new(),
         }
@@ -123,17 +133,19 @@ impl Sides {
             || !self.standing.is_empty()
     }
 
-    /// A member was declared dead; `live` are all that counted until now.
+    /// A member was declared dead; `live` are all that were there until now, and so many counted for this side.
     pub(super) fn died<'a>(
         &mut self,
         name: &MemberName,
         incarnation: u64,
         live: impl Iterator<Item = &'a MemberName>,
+        side: u32,
         now: Instant,
     ) {
         let follows = self.last_death.is_some_and(|last| now.saturating_duration_since(last) < self.reunion);
-        if !follows {
-            self.common = live.cloned().collect();
+        let is_fewer = self.missing().next().is_some() && !self.is_majority(side);
+        if !follows && !is_fewer {
+            (self.common, self.took_over) = (live.cloned().collect(), false);
         }
         self.last_death = Some(now);
         let was_back = self.buried.get(name).is_some_and(|grave| grave.back.is_some());
@@ -142,6 +154,65 @@ impl Sides {
         }
         self.joined.remove(name);
         self.rumoured.insert(name.clone(), (incarnation, now));
+    }
+
+    /// A member has left, and what it held is with others.
+    pub(super) fn left(&mut self, name: &MemberName) {
+        self.common.remove(name);
+    }
+
+    /// What a process is told that began after others had been declared dead.
+    pub(super) fn cut_for(&self, name: &MemberName) -> Option<Cut> {
+        if !self.joined.contains_key(name) {
+            return None;
+        }
+        let missing =
+            |member: &MemberName, incarnation, rumoured| Missing { member: member.clone(), incarnation, rumoured };
+        let silent = self.buried.iter().filter(|(_, grave)| grave.back.is_none());
+        let buried = silent.map(|(name, grave)| missing(name, grave.incarnation, false));
+        let rumoured = self.rumoured.iter().map(|(name, (incarnation, _))| missing(name, *incarnation, true));
+        let missing: Vec<_> = buried.chain(rumoured).filter(|missing| self.common.contains(&missing.member)).collect();
+        (!missing.is_empty()).then(|| Cut { common: self.common.iter().cloned().collect(), missing })
+    }
+
+    /// Takes over what a member says of the side where this process began, if it does not know of one. Gives those who are missing there
+    /// and are there by now: `incarnation` says which process of a name is alive.
+    pub(super) fn take_over(
+        &mut self,
+        from: &MemberName,
+        cut: Cut,
+        incarnation: impl Fn(&MemberName) -> Option<u64>,
+        now: Instant,
+    ) -> Vec<MemberName> {
+        if self.took_over || self.may_return(from) {
+            return Vec::new();
+        }
+        self.common = cut.common.into_iter().collect();
+        (self.took_over, self.last_death) = (true, Some(now));
+        let mut back = Vec::new();
+        for Missing { member, incarnation: of, rumoured } in cut.missing {
+            let is_there = incarnation(&member) == Some(of);
+            if rumoured && !is_there {
+                self.rumoured.insert(member, (of, now));
+            } else if !rumoured {
+                self.buried.insert(
+                    member.clone(),
+                    Grave { incarnation: of, until: now + GRAVE, back: is_there.then_some(now) },
+                );
+                back.extend(is_there.then_some(member));
+            }
+        }
+        back
+    }
+
+    /// Whether this process began where others are missing.
+    pub(super) fn took_over(&self) -> bool {
+        self.took_over
+    }
+
+    /// Whether a process was met for the first time after others had been declared dead.
+    pub(super) fn joined(&self, name: &MemberName) -> bool {
+        self.joined.contains_key(name)
     }
 
     /// A member is there that was not. Says whether it is the process that was taken for dead.
@@ -159,7 +230,7 @@ impl Sides {
         } else {
             // A new process has nothing of what the old one held.
             self.buried.remove(name);
-            if !self.buried.is_empty() {
+            if !self.buried.is_empty() || !self.rumoured.is_empty() {
                 self.joined.insert(name.clone(), now + self.reunion);
             }
         }
@@ -179,6 +250,15 @@ impl Sides {
     /// Whether a member's death may be a rumour.
     pub(super) fn is_rumoured(&self, name: &MemberName) -> bool {
         self.rumoured.contains_key(name)
+    }
+
+    /// Whether a death may be what those on the other side of a network partition say, who held all of this one for dead: some of them
+    /// are back; or there are some, and with all that is said too few would be left here, which are `side` with the rumours.
+    pub(super) fn may_be_a_rumour(&self, name: &MemberName, side: u32) -> bool {
+        let rumours = u32::try_from(self.rumoured.len()).unwrap_or(u32::MAX);
+        let is_back = self.buried.values().any(|grave| grave.back.is_some());
+        let is_missing = self.buried.keys().any(|name| self.common.contains(name));
+        self.is_rumoured(name) && (is_back || is_missing && !self.is_majority(side.saturating_sub(rumours)))
     }
 
     /// Whether a member that is held for dead may be back as it was.
@@ -217,12 +297,11 @@ impl Sides {
     }
 
     /// How many members this one's side has, of these that are live and those that may be.
-    pub(super) fn count<'a>(&'a self, me: &'a MemberName, live: impl Iterator<Item = &'a MemberName>) -> u32 {
-        let counts = |name: &&MemberName| {
-            let common = self.common.is_empty() || self.common.contains(*name) || *name == me;
-            common && !self.buried.contains_key(*name) && !self.buried_by.contains_key(*name)
-        };
-        u32::try_from(live.chain([me]).chain(self.rumoured.keys()).filter(counts).count()).unwrap_or(u32::MAX)
+    pub(super) fn count<'a>(&'a self, live: impl Iterator<Item = &'a MemberName>) -> u32 {
+        let is_common = |name: &MemberName| self.common.is_empty() || self.common.contains(name);
+        let is_apart = |name: &MemberName| self.buried.contains_key(name) || self.buried_by.contains_key(name);
+        let counts = |name: &&MemberName| is_common(name) && !is_apart(name);
+        u32::try_from(live.chain(self.rumoured.keys()).filter(counts).count()).unwrap_or(u32::MAX)
     }
 
     /// Whether a count is more than half of the last common view: no other side can have as many.
@@ -260,28 +339,28 @@ mod tests {
         let (now, mut sides) = (Instant::now(), Sides::new(REUNION));
         let [me, b, c, d] = ["a", "b", "c", "d"].map(name);
         let others = [b.clone(), c.clone(), d.clone()];
-        assert_eq!(sides.count(&me, others.iter()), 4);
-        sides.died(&c, 1, others.iter().chain([&me]), now);
+        assert_eq!(sides.count(others.iter().chain([&me])), 4);
+        sides.died(&c, 1, others.iter().chain([&me]), 4, now);
         let now = now + RUMOUR;
         sides.forget(now);
-        assert_eq!(sides.count(&me, [&b, &d].into_iter()), 3);
+        assert_eq!(sides.count([&b, &d, &me].into_iter()), 3);
         // It comes back and counts for the other side, as does one that says that it buried this one.
         sides.back(&c, 1, now);
         assert!(sides.buried_me(&d, now) && !sides.buried_me(&d, now));
-        assert_eq!(sides.count(&me, others.iter()), 2);
+        assert_eq!(sides.count(others.iter().chain([&me])), 2);
         assert!(!sides.is_majority(2) && sides.is_majority(3));
         // Where nothing is in doubt that is over soon.
         sides.settle(now);
-        assert_eq!(sides.count(&me, others.iter()), 2);
+        assert_eq!(sides.count(others.iter().chain([&me])), 2);
         sides.settle(now + SETTLED);
-        assert_eq!(sides.count(&me, others.iter()), 4);
+        assert_eq!(sides.count(others.iter().chain([&me])), 4);
     }
 
     #[test]
     fn a_grave_of_one_that_has_not_come_back_does_not_fade_with_the_returns_of_others() {
         let (now, mut sides) = (Instant::now(), Sides::new(REUNION));
         let [me, b, c] = ["a", "b", "c"].map(name);
-        sides.died(&b, 1, [&b, &c, &me].into_iter(), now);
+        sides.died(&b, 1, [&b, &c, &me].into_iter(), 3, now);
         let now = now + RUMOUR;
         sides.forget(now);
         sides.settle(now + SETTLED);
@@ -294,20 +373,20 @@ mod tests {
     fn rumours_of_the_other_side_bury_nobody_who_refutes_them() {
         let (now, mut sides) = (Instant::now(), Sides::new(REUNION));
         let [me, b, c, d, e] = ["a", "b", "c", "d", "e"].map(name);
-        sides.died(&d, 1, [&b, &c, &d, &e, &me].into_iter(), now);
-        sides.died(&e, 1, [&b, &c, &e, &me].into_iter(), now);
+        sides.died(&d, 1, [&b, &c, &d, &e, &me].into_iter(), 5, now);
+        sides.died(&e, 1, [&b, &c, &e, &me].into_iter(), 4, now);
         let now = now + RUMOUR;
         sides.forget(now);
         assert!(sides.back(&d, 1, now) && sides.buried(&d));
         // What it held for dead meanwhile.
-        sides.died(&b, 1, [&b, &c, &d, &me].into_iter(), now);
-        sides.died(&c, 1, [&c, &d, &me].into_iter(), now);
-        assert_eq!(sides.count(&me, [&d].into_iter()), 3);
+        sides.died(&b, 1, [&b, &c, &d, &me].into_iter(), 4, now);
+        sides.died(&c, 1, [&c, &d, &me].into_iter(), 3, now);
+        assert_eq!(sides.count([&d, &me].into_iter()), 3);
         assert!(sides.may_return(&b) && sides.back(&b, 1, now) && !sides.buried(&b));
-        assert_eq!(sides.count(&me, [&b, &d].into_iter()), 3);
+        assert_eq!(sides.count([&b, &d, &me].into_iter()), 3);
         // One that says nothing was dead, or was apart as well; another process is not the one that was.
         sides.forget(now + RUMOUR);
-        assert_eq!(sides.count(&me, [&b, &d].into_iter()), 2);
+        assert_eq!(sides.count([&b, &d, &me].into_iter()), 2);
         assert!(!sides.back(&c, 2, now + RUMOUR));
     }
 
@@ -315,16 +394,16 @@ mod tests {
     fn who_joined_while_the_mesh_was_apart_does_not_count_nor_is_a_new_process_apart() {
         let (now, mut sides) = (Instant::now(), Sides::new(REUNION));
         let [me, b, c, d] = ["a", "b", "c", "d"].map(name);
-        sides.died(&b, 1, [&b, &c, &me].into_iter(), now);
+        sides.died(&b, 1, [&b, &c, &me].into_iter(), 3, now);
         let now = now + RUMOUR;
         sides.forget(now);
-        assert_eq!(sides.count(&me, [&c, &d].into_iter()), 2);
+        assert_eq!(sides.count([&c, &d, &me].into_iter()), 2);
         sides.back(&b, 2, now);
         assert!(!sides.buried(&b));
-        assert_eq!(sides.count(&me, [&b, &c].into_iter()), 3);
+        assert_eq!(sides.count([&b, &c, &me].into_iter()), 3);
         assert!(!sides.is_apart(&b));
         // One that comes while others are held for dead, and they come back, may have joined them.
-        sides.died(&c, 1, [&b, &c, &me].into_iter(), now);
+        sides.died(&c, 1, [&b, &c, &me].into_iter(), 3, now);
         sides.forget(now + RUMOUR);
         sides.back(&d, 1, now + RUMOUR);
         assert!(!sides.is_apart(&d));
@@ -332,5 +411,71 @@ mod tests {
         assert!(sides.is_apart(&d) && sides.is_apart(&c) && !sides.is_apart(&b));
         sides.forget(now + RUMOUR + REUNION);
         assert!(!sides.is_apart(&d));
+    }
+
+    /// Sides of `a` in a mesh of five, where these are dead, and were declared so in this order, each so long after the one before.
+    fn cut(dead: &[&str], between: Duration, mut now: Instant) -> (Sides, Instant) {
+        let mut sides = Sides::new(REUNION);
+        let mut live: Vec<MemberName> = ["a", "b", "c", "d", "e"].map(name).into();
+        for dead in dead.iter().copied().map(name) {
+            let side = sides.count(live.iter());
+            sides.died(&dead, 1, live.iter(), side, now);
+            live.retain(|member| *member != dead);
+            now += between;
+            sides.forget(now);
+        }
+        (sides, now)
+    }
+
+    #[test]
+    fn a_side_of_fewer_is_one_however_late_another_of_it_dies_and_one_of_more_goes_on_from_whom_it_has() {
+        for (late, is_more) in [("b", false), ("d", true)] {
+            let dead = if is_more { ["e", "c"] } else { ["c", "d"] };
+            let (mut sides, now) = cut(&[dead[0], dead[1], "e"][..if is_more { 1 } else { 3 }], RUMOUR, Instant::now());
+            let left: Vec<MemberName> =
+                if is_more { ["a", "b", "c", "d"].map(name).into() } else { ["a", "b"].map(name).into() };
+            let side = sides.count(left.iter());
+            let now = now + REUNION;
+            sides.died(&name(late), 1, left.iter(), side, now);
+            sides.forget(now + RUMOUR);
+            let left = left.iter().filter(|member| **member != name(late));
+            let count = sides.count(left);
+            assert_eq!((count, sides.is_majority(count)), if is_more { (3, true) } else { (1, false) });
+        }
+    }
+
+    #[test]
+    fn who_has_left_is_no_part_of_a_cut() {
+        let (mut sides, _) = cut(&["d", "e"], RUMOUR, Instant::now());
+        sides.left(&name("b"));
+        assert_eq!(sides.common.len(), 4);
+        assert_eq!(sides.count([&name("a"), &name("c")].into_iter()), 2);
+    }
+
+    #[test]
+    fn a_process_that_begins_while_the_mesh_is_apart_counts_what_those_count_where_it_began() {
+        let (mut sides, now) = cut(&["a", "b", "c"], RUMOUR, Instant::now());
+        let [a, d, e, f] = ["a", "d", "e", "f"].map(name);
+        assert_eq!(sides.cut_for(&f), None);
+        sides.back(&f, 1, now);
+        let cut = sides.cut_for(&f).unwrap();
+        assert_eq!((cut.common.len(), cut.missing.len()), (5, 3));
+        let mut new = Sides::new(REUNION);
+        assert!(!new.took_over() && new.take_over(&d, cut.clone(), |_| None, now).is_empty() && new.took_over());
+        assert_eq!(new.count([&d, &e, &f].into_iter()), 2);
+        assert!(!new.is_majority(2));
+        // They are back, and hear that it holds them for dead.
+        assert!(new.back(&a, 1, now) && new.buried(&a));
+        // What those say is not its side.
+        assert!(new.take_over(&a, Cut { common: Vec::new(), missing: Vec::new() }, |_| None, now).is_empty());
+        assert_eq!(new.common.len(), 5);
+        // One that is there by then is told; one of which that was only said is not apart; another process of the name was never here.
+        let mut new = Sides::new(REUNION);
+        let mut cut = cut;
+        cut.missing[1].rumoured = true;
+        let alive = |member: &MemberName| Some(if *member == name("c") { 2 } else { 1 });
+        assert_eq!(new.take_over(&d, cut, alive, now), [a.clone()]);
+        assert!(new.is_apart(&a) && !new.may_return(&name("b")));
+        assert_eq!(new.count([&a, &d, &e].into_iter()), 2);
     }
 }

@@ -4,7 +4,7 @@ use super::sides::{RETURN, RUMOUR};
 use super::*;
 use crate::key_index::Indexed;
 use crate::placement::outranks;
-use statemesh_protocol::peer::ownership::{Answer, HandoffNumber, Known, Purpose};
+use statemesh_protocol::peer::ownership::{Answer, Cut, HandoffNumber, Known, Missing, Purpose};
 
 fn name(n: usize) -> MemberName {
     MemberName::new(&format!("node-{n}")).unwrap()
@@ -39,7 +39,7 @@ impl Rig {
 
     /// No member had declared this one dead.
     fn all_met(&mut self) {
-        [1, 2].into_iter().for_each(|n| self.hear(n, OwnershipMessage::Met { buried: false }));
+        [1, 2].into_iter().for_each(|n| self.hear(n, OwnershipMessage::Met { buried: false, cut: None }));
     }
 
     fn dies(&mut self, n: usize) {
@@ -256,7 +256,7 @@ fn what_is_said_of_one_hand_off_counts_for_no_other() {
     // And a receiver installs what it accepted.
     let mut rig = Rig::new(&[1]);
     rig.outputs();
-    rig.hear(1, OwnershipMessage::Offer { number: 5, side: 1, doubtful: false, set: one(3) });
+    rig.hear(1, OwnershipMessage::Offer { number: 5, side: 1, came: false, doubtful: false, set: one(3) });
     rig.put(Input::Received { partition: 3, number: 4, from: name(1) });
     rig.hear(1, OwnershipMessage::Withdraw { number: 4, set: one(3) });
     assert_eq!(rig.node.target(3), Target::Park);
@@ -342,7 +342,7 @@ fn that_a_member_holds_a_partition_does_not_say_that_it_got_this_copy_of_it() {
 #[test]
 fn whether_a_hand_off_arrived_is_answered_for_that_one_even_after_it_was_handed_on() {
     let mut rig = Rig::new(&[1]);
-    rig.hear(1, OwnershipMessage::Offer { number: 5, side: 1, doubtful: false, set: one(3) });
+    rig.hear(1, OwnershipMessage::Offer { number: 5, side: 1, came: false, doubtful: false, set: one(3) });
     rig.put(Input::Received { partition: 3, number: 5, from: name(1) });
     rig.dies(1);
     rig.meet(1);
@@ -359,7 +359,7 @@ fn an_offer_of_what_is_held_is_merged() {
     let mut rig = Rig::new(&[]);
     rig.put(Input::LinkUp(name(1)));
     rig.outputs();
-    rig.hear(1, OwnershipMessage::Offer { number: 9, side: 1, doubtful: false, set: set(&[3]) });
+    rig.hear(1, OwnershipMessage::Offer { number: 9, side: 1, came: false, doubtful: false, set: set(&[3]) });
     let merge = Some(Winner::Longer);
     assert!(rig.outputs().contains(&Output::Receive { partition: 3, number: 9, from: name(1), merge }));
     assert_eq!(rig.node.target(3), Target::Local);
@@ -407,7 +407,7 @@ fn who_was_paused_serves_nothing_before_all_have_said_what_they_hold() {
         assert!(restored.contains(&Output::Reopen { partition: p, died: None, unnamed: false, asked: true }));
         assert_eq!(rig.node.target(p), Target::Local);
     }
-    rig.hear(2, OwnershipMessage::Offer { number: 4, side: 2, doubtful: false, set: one(theirs) });
+    rig.hear(2, OwnershipMessage::Offer { number: 4, side: 2, came: false, doubtful: false, set: one(theirs) });
     let merge = Some(Winner::Here);
     assert!(rig.outputs().contains(&Output::Receive { partition: theirs, number: 4, from: name(2), merge }));
     assert_eq!(rig.node.target(theirs), Target::Park);
@@ -422,17 +422,17 @@ fn who_is_told_that_it_was_buried_by_those_it_counted_doubts_and_its_side_is_its
     for other in [1, 2] {
         rig.put(Input::LinkDown(name(other)));
         rig.put(Input::LinkUp(name(other)));
-        rig.hear(other, OwnershipMessage::Met { buried: true });
+        rig.hear(other, OwnershipMessage::Met { buried: true, cut: None });
         let outputs = rig.outputs();
         assert!(outputs.contains(&Output::Suspend(p)) == (other == 1));
         // How many its side counts is not known before all have said whether they counted it.
         if other == 1 {
-            rig.hear(1, OwnershipMessage::Offer { number: 3, side: 2, doubtful: false, set: one(p) });
+            rig.hear(1, OwnershipMessage::Offer { number: 3, side: 2, came: false, doubtful: false, set: one(p) });
             let declined = OwnershipMessage::Decline { number: 3, set: one(p) };
             assert!(rig.outputs().contains(&Output::Send { to: name(1), message: declined }));
         }
     }
-    rig.hear(2, OwnershipMessage::Offer { number: 4, side: 2, doubtful: false, set: one(p) });
+    rig.hear(2, OwnershipMessage::Offer { number: 4, side: 2, came: false, doubtful: false, set: one(p) });
     let merge = Some(Winner::Coming);
     assert!(rig.outputs().contains(&Output::Receive { partition: p, number: 4, from: name(2), merge }));
 }
@@ -448,14 +448,14 @@ fn who_was_alone_and_is_not_concludes_nothing_before_all_had_time_to_come_back()
         rig.outputs();
         rig.put(Input::Doubt(Reason::TakenForDead));
         rig.meet(1);
-        rig.hear(1, OwnershipMessage::Met { buried: true });
+        rig.hear(1, OwnershipMessage::Met { buried: true, cut: None });
         let (id, asked) = rig.query_to(1);
         assert!(held.iter().all(|p| asked.contains(p)));
         rig.answer(1, id, Answer::default());
         assert!(!reopens(&rig.outputs()), "node 2 may hold them");
         if all_come {
             rig.meet(2);
-            rig.hear(2, OwnershipMessage::Met { buried: true });
+            rig.hear(2, OwnershipMessage::Met { buried: true, cut: None });
             let (id, _) = rig.query_to(2);
             [1, 2].into_iter().for_each(|n| rig.answer(n, id, Answer::default()));
         } else {
@@ -486,9 +486,9 @@ fn a_side_that_no_other_can_outnumber_goes_on_serving() {
     rig.now += RUMOUR;
     rig.put(Input::Doubt(Reason::TakenForDead));
     rig.meet(1);
-    rig.hear(1, OwnershipMessage::Met { buried: true });
+    rig.hear(1, OwnershipMessage::Met { buried: true, cut: None });
     assert!(mine.iter().all(|p| rig.node.target(p) == Target::Local));
-    rig.hear(1, OwnershipMessage::Offer { number: 4, side: 1, doubtful: false, set: mine.clone() });
+    rig.hear(1, OwnershipMessage::Offer { number: 4, side: 1, came: false, doubtful: false, set: mine.clone() });
     let here = |output: &Output| matches!(output, Output::Receive { merge: Some(Winner::Here), .. });
     assert_eq!(rig.outputs().iter().filter(|output| here(output)).count(), mine.len());
     // One of two has no majority.
@@ -665,7 +665,7 @@ fn with_what_died_on_this_side(p: Partition) -> Rig {
     rig.now += RUMOUR;
     rig.put(Input::Tick);
     rig.meet(1);
-    rig.hear(1, OwnershipMessage::Met { buried: true });
+    rig.hear(1, OwnershipMessage::Met { buried: true, cut: None });
     rig.outputs();
     rig
 }
@@ -718,7 +718,7 @@ fn what_one_did_on_this_side_is_told_where_the_copy_of_the_other_side_has_come_t
     let p = (0..16).find(|p| rig.node.view().owner(*p) == Some(&name(0))).unwrap();
     rig = with_what_died_on_this_side(p);
     rig.hear(1, OwnershipMessage::Serving { set: one(p) });
-    rig.hear(1, OwnershipMessage::Offer { number: 5, side: 3, doubtful: false, set: one(p) });
+    rig.hear(1, OwnershipMessage::Offer { number: 5, side: 3, came: false, doubtful: false, set: one(p) });
     rig.put(Input::Received { partition: p, number: 5, from: name(1) });
     assert_eq!((rig.node.target(p), rig.node.beside(p)), (Target::Local, Some(&name(2))));
     died(&mut rig, p);
@@ -744,7 +744,7 @@ fn died_after_it_came_back(holder: usize, p: Partition) -> Vec<Output> {
     rig.now += RUMOUR;
     rig.put(Input::Tick);
     rig.meet(2);
-    rig.hear(2, OwnershipMessage::Met { buried: true });
+    rig.hear(2, OwnershipMessage::Met { buried: true, cut: None });
     rig.outputs();
     died(&mut rig, p);
     let mut outputs = rig.outputs();
@@ -773,7 +773,7 @@ fn what_one_that_came_back_had_done_is_told_if_it_dies_before_its_copy_has_met_t
 fn a_merge_that_was_over_when_it_was_given_up_has_arrived() {
     let (mut rig, held) = holding();
     let p = held.iter().next().unwrap();
-    rig.hear(1, OwnershipMessage::Offer { number: 9, side: 1, doubtful: false, set: one(p) });
+    rig.hear(1, OwnershipMessage::Offer { number: 9, side: 1, came: false, doubtful: false, set: one(p) });
     rig.put(Input::LinkDown(name(1)));
     // What the shell says late of it, and of one that it did not merge to the end.
     rig.put(Input::Received { partition: p, number: 9, from: name(1) });
@@ -843,7 +843,7 @@ fn messages_about_partitions_that_the_mesh_does_not_have_change_nothing() {
     rig.outputs();
     let all: PartitionSet = (16..=u16::MAX).collect();
     for message in [
-        OwnershipMessage::Offer { number: 1, side: 1, doubtful: false, set: all.clone() },
+        OwnershipMessage::Offer { number: 1, side: 1, came: false, doubtful: false, set: all.clone() },
         OwnershipMessage::Accept { number: 1, set: all.clone() },
         OwnershipMessage::Decline { number: 1, set: all.clone() },
         OwnershipMessage::Withdraw { number: 1, set: all.clone() },
@@ -855,7 +855,7 @@ fn messages_about_partitions_that_the_mesh_does_not_have_change_nothing() {
         OwnershipMessage::Arrived { number: 1, asked: all.clone(), set: all.clone() },
         OwnershipMessage::Fetch { purpose: Purpose::Claim, set: all.clone() },
         OwnershipMessage::Told { set: all, whole: PartitionSet::new() },
-        OwnershipMessage::Met { buried: false },
+        OwnershipMessage::Met { buried: false, cut: None },
         OwnershipMessage::NotHere { set: one(u16::MAX) },
         OwnershipMessage::Answer { id: 99, answer: Box::default() },
         OwnershipMessage::DrainedNoted { number: 0 },
@@ -903,7 +903,7 @@ fn a_receiver_that_cannot_read_what_came_says_so_and_forgets_it() {
     let (id, asked) = rig.query_to(1);
     let partition = asked.iter().next().expect("a partition that is asked for");
     rig.answer(1, id, Answer { held: asked, ..Answer::default() });
-    rig.hear(1, OwnershipMessage::Offer { number: 3, side: 1, doubtful: false, set: one(partition) });
+    rig.hear(1, OwnershipMessage::Offer { number: 3, side: 1, came: false, doubtful: false, set: one(partition) });
     rig.outputs();
     rig.put(Input::Unreadable { partition, number: 3, from: name(1) });
     let outputs = rig.outputs();
@@ -917,7 +917,7 @@ fn a_receiver_that_cannot_read_what_came_says_so_and_forgets_it() {
 fn a_copy_in_doubt_is_not_taken_by_a_member_that_has_none() {
     let mut rig = Rig::new(&[1, 2]);
     rig.outputs();
-    rig.hear(1, OwnershipMessage::Offer { number: 3, side: 1, doubtful: true, set: one(3) });
+    rig.hear(1, OwnershipMessage::Offer { number: 3, side: 1, came: false, doubtful: true, set: one(3) });
     let declined = OwnershipMessage::Decline { number: 3, set: one(3) };
     assert!(rig.outputs().contains(&Output::Send { to: name(1), message: declined }));
 }
@@ -925,7 +925,7 @@ fn a_copy_in_doubt_is_not_taken_by_a_member_that_has_none() {
 #[test]
 fn what_is_on_its_way_from_who_asks_is_no_other_copy_of_what_it_doubts() {
     let mut rig = Rig::new(&[1, 2]);
-    rig.hear(1, OwnershipMessage::Offer { number: 3, side: 1, doubtful: false, set: one(3) });
+    rig.hear(1, OwnershipMessage::Offer { number: 3, side: 1, came: false, doubtful: false, set: one(3) });
     rig.outputs();
     for (asker, receiving) in [(1, set(&[])), (2, one(3))] {
         rig.hear(asker, OwnershipMessage::Query { id: 9, purpose: Purpose::Doubt, set: one(3) });
@@ -945,7 +945,7 @@ fn two_copies_in_doubt_make_one_that_is_in_doubt() {
         rig.put(Input::Doubt(Reason::Paused));
         rig.all_met();
         rig.outputs();
-        rig.hear(2, OwnershipMessage::Offer { number, side: 2, doubtful, set: one(p) });
+        rig.hear(2, OwnershipMessage::Offer { number, side: 2, came: false, doubtful, set: one(p) });
         rig.put(Input::Received { partition: p, number, from: name(2) });
         let (target, outputs) = (rig.node.target(p), rig.outputs());
         let installed = OwnershipMessage::Received { number, set: one(p) };
@@ -955,8 +955,63 @@ fn two_copies_in_doubt_make_one_that_is_in_doubt() {
     }
     // The same, if the doubt begins while the other copy comes.
     let (number, set) = (6, one(p));
-    rig.hear(2, OwnershipMessage::Offer { number, side: 2, doubtful: false, set });
+    rig.hear(2, OwnershipMessage::Offer { number, side: 2, came: false, doubtful: false, set });
     rig.put(Input::Doubt(Reason::Paused));
     rig.put(Input::Received { partition: p, number, from: name(2) });
     assert_eq!(rig.node.target(p), Target::Park);
+}
+
+/// What a member that lost 1 and 2 of this mesh says to one that begins then.
+fn cut() -> Option<Box<Cut>> {
+    let missing = [1, 2].map(|n| Missing { member: name(n), incarnation: 1, rumoured: false }).into();
+    Some(Box::new(Cut { common: (1..4).map(name).collect(), missing }))
+}
+
+#[test]
+fn who_began_where_others_are_missing_says_so_to_them_and_doubts_what_it_was_given() {
+    let mut rig = Rig::new(&[3]);
+    rig.hear(3, OwnershipMessage::Met { buried: false, cut: cut() });
+    let (id, asked) = rig.query_to(3);
+    rig.answer(3, id, Answer::default());
+    let held = asked.iter().next().unwrap();
+    assert_eq!(rig.node.target(held), Target::Local);
+    rig.outputs();
+    rig.meet(1);
+    let outputs = rig.outputs();
+    let met = OwnershipMessage::Met { buried: true, cut: None };
+    assert!(outputs.contains(&Output::Send { to: name(1), message: met }), "{outputs:?}");
+    assert!(outputs.contains(&Output::Suspend(held)), "{outputs:?}");
+    assert_eq!(rig.node.side(), 1);
+}
+
+#[test]
+fn who_hears_that_it_was_held_for_dead_where_another_began_serves_on_if_it_counts_more() {
+    let (mut rig, held) = holding();
+    rig.dies(2);
+    rig.now += RUMOUR;
+    rig.put(Input::Tick);
+    rig.meet(3);
+    rig.outputs();
+    rig.hear(3, OwnershipMessage::Met { buried: true, cut: None });
+    assert!(held.iter().all(|p| rig.node.target(p) == Target::Local));
+    assert_eq!(rig.node.side(), 2);
+}
+
+#[test]
+fn what_a_member_held_that_may_not_be_dead_is_not_adopted_as_the_sides_come_together() {
+    let mut rig = Rig::new(&[1, 2]);
+    rig.all_met();
+    let p = rig.node.slots.partitions().find(|p| rig.node.view.owner(*p) == Some(&name(1))).unwrap();
+    rig.hear(1, OwnershipMessage::Serving { set: one(p) });
+    rig.dies(2);
+    rig.now += RUMOUR;
+    rig.put(Input::Tick);
+    rig.outputs();
+    // As the other side says.
+    rig.dies(1);
+    assert!(rig.node.view.owner(p) == Some(&name(0)) && rig.taken().iter().all(|(taken, ..)| *taken != p));
+    assert!(rig.node.next_deadline().is_some_and(|at| at <= rig.now + RUMOUR));
+    rig.now += RUMOUR;
+    rig.put(Input::Tick);
+    assert!(rig.taken().contains(&(p, false, Some(name(1)))));
 }

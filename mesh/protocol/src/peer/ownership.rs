@@ -49,13 +49,35 @@ pub struct Answer {
     pub indexed: PartitionSet,
 }
 
+/// What a member knows of a network partition that may still be there, for a process that began on its side of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cut {
+    /// The last common view.
+    pub common: Vec<MemberName>,
+    /// Those of them that were declared dead and have not been heard of since.
+    pub missing: Vec<Missing>,
+}
+
+/// A process that was declared dead, and may be on another side of a network partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Missing {
+    /// Its name.
+    pub member: MemberName,
+    /// Which process of that name.
+    pub incarnation: u64,
+    /// It was declared dead a moment ago, and may say that it is not.
+    pub rumoured: bool,
+}
+
 /// Control traffic of ownership.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OwnershipMessage {
     /// First on each link.
     Met {
-        /// I declared you dead a while ago, and may have adopted what you held.
+        /// I declared you dead a while ago, and may have adopted what you held. Or those did on whose side I began.
         buried: bool,
+        /// You began after I had declared these dead.
+        cut: Option<Box<Cut>>,
     },
     /// Who holds these? Answered by [`OwnershipMessage::Answer`] with the same id.
     Query {
@@ -80,6 +102,8 @@ pub enum OwnershipMessage {
         /// How many members of the last common view the side counted on which these were served. See the module
         /// `ownership` of the mesh.
         side: u32,
+        /// That is not the offering member's side: the copies came to it with this count, from a side that may be another.
+        came: bool,
         /// These copies are in doubt: they are of use to a member that has another copy, and to no other.
         doubtful: bool,
         /// Which partitions.
