@@ -451,6 +451,14 @@ mod tests {
     }
 
     #[test]
+    fn the_image_is_built_with_the_version_of_the_toolchain_file() {
+        let toolchain = include_str!("../../rust-toolchain.toml");
+        let channel = toolchain.lines().find_map(|line| line.strip_prefix("channel = \"")?.strip_suffix('"')).unwrap();
+        let image = format!("FROM rust:{channel}-");
+        assert!(include_str!("../../Dockerfile").contains(&image), "the Dockerfile has no line that begins with {image}");
+    }
+
+    #[test]
     fn what_may_be_left_to_the_night_for_want_of_time_comes_last() {
         let late = |part: &&Part| part.nightly == Some(Nightly::Late);
         assert!(PARTS.iter().skip_while(|part| !late(part)).all(|part| late(&part)));
