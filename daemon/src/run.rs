@@ -167,8 +167,10 @@ fn say_hello(handle: &Handle) {
 fn cannot_start(name: &str, listen: &Listen, error: StartError) -> Failure {
     match error {
         StartError::Listen { address, source, .. } => cannot_listen(address, setting_of(listen, address), &source),
-        StartError::Definition { .. } => Failure::new(Exit::Start, error.code(), format!("machines: {error}"))
-            .hint("statemesh check shows the place; --machines, STATEMESH_MACHINES or the file name definitions"),
+        StartError::Definition { .. } | StartError::Durability(_) => {
+            Failure::new(Exit::Start, error.code(), format!("machines: {error}"))
+                .hint("statemesh check shows the place; --machines, STATEMESH_MACHINES or the file name definitions")
+        }
         other => Failure::new(Exit::Start, other.code(), format!("{name}: {other}")),
     }
 }

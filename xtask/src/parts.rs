@@ -455,7 +455,10 @@ mod tests {
         let toolchain = include_str!("../../rust-toolchain.toml");
         let channel = toolchain.lines().find_map(|line| line.strip_prefix("channel = \"")?.strip_suffix('"')).unwrap();
         let image = format!("FROM rust:{channel}-");
-        assert!(include_str!("../../Dockerfile").contains(&image), "the Dockerfile has no line that begins with {image}");
+        assert!(
+            include_str!("../../Dockerfile").contains(&image),
+            "the Dockerfile has no line that begins with {image}"
+        );
     }
 
     #[test]
