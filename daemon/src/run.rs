@@ -187,7 +187,7 @@ fn setting_of(listen: &Listen, address: SocketAddr) -> &'static str {
     found.map_or("listen.address", |(_, setting)| setting)
 }
 
-/// Hands over what the node has, for at most `limit`; another signal ends the process at once.
+/// Hands off what the node has, for at most `limit`; another signal ends the process at once.
 async fn leave(node: Node, limit: Duration, mut signals: Signals) {
     tokio::spawn(async move {
         signals.next().await;
@@ -206,7 +206,7 @@ async fn leave(node: Node, limit: Duration, mut signals: Signals) {
             moved_instances = report.moved_instances,
             left_behind = report.left_behind,
             on_volume = report.on_volume,
-            "left, but not every instance could be handed over"
+            "left, but not every instance could be handed off"
         ),
         Ok(Err(error)) => tracing::error!(%error, "leaving failed"),
         Err(_) => tracing::warn!(?limit, "leaving takes too long: ending all the same"),
@@ -216,7 +216,7 @@ async fn leave(node: Node, limit: Duration, mut signals: Signals) {
     }
 }
 
-/// For how long instances are handed over if the daemon is to have left within `limit`, goodbye included.
+/// For how long instances are handed off if the daemon is to have left within `limit`, goodbye included.
 fn patience_within(limit: Duration) -> Duration {
     limit - GOODBYE.min(limit / 2)
 }

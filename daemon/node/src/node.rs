@@ -193,7 +193,7 @@ pub struct LeaveReport {
 }
 
 impl LeaveReport {
-    /// Of a daemon that has handed over so many, and still has the rest.
+    /// Of a daemon that has handed off so many, and still has the rest.
     pub(crate) fn of(moved_instances: u64, shared: &Shared) -> Self {
         let on_volume = shared.instances_on_volume();
         Self { moved_instances, left_behind: shared.shards.instances().saturating_sub(on_volume), on_volume }
@@ -258,7 +258,7 @@ impl Node {
         self.handle.clone()
     }
 
-    /// Hands over everything to the others, for at most `patience`, and says goodbye. Blocks until that is done.
+    /// Hands off everything to the others, for at most `patience`, and says goodbye. Blocks until that is done.
     #[must_use]
     pub fn leave(&self, patience: Duration) -> LeaveReport {
         let (done, left) = oneshot::channel();

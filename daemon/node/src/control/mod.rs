@@ -127,7 +127,7 @@ pub enum Output {
     Ask(Question),
     /// Do this piece of work off the control plane's thread, and give the result back with [`Wake::Done`].
     Work(Work),
-    /// Everything is handed over, or the patience has ended, and goodbye was said.
+    /// Everything is handed off, or the patience has ended, and goodbye was said.
     Left(LeaveReport),
     /// The daemon cannot go on.
     Failed(Failure),
