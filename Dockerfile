@@ -1,7 +1,7 @@
 # The image: one binary and the C library, no shell, no root; for amd64 and arm64.
 #     docker buildx build --platform linux/amd64,linux/arm64 --tag statemesh/statemesh:0.1.0 .
 # Without a container engine, `cargo xtask image` makes the same binary, for a test cluster.
-FROM rust:1.95-slim-bookworm AS build
+FROM rust:1.95.0-slim-bookworm AS build
 WORKDIR /src
 COPY . .
 ARG TARGETPLATFORM

@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use omq_proto::SocketType;
-use serde_json::{Value, json};
-use statemesh_client::Connection as Client;
+use serde_json::Value;
+use statemesh_client::{Ask, Connection as Client, Encoding, Op};
 
 use crate::failure::{Failure, Outcome, While, failure};
 use crate::proc::Process;
@@ -74,17 +74,17 @@ impl Mesh {
     /// Defines a machine on every member.
     pub(crate) fn define(&self, path: &Path) -> Outcome {
         let text = std::fs::read(path).while_at(path.display())?;
-        let definition: Value = serde_json::from_slice(&text).while_at(path.display())?;
-        ask(&mut connect(self.address())?, &json!({"op": "define", "definition": definition})).map(drop)
+        let define = Ask { definition: Some(&text), ..Ask::new(Op::Define, Encoding::Json) };
+        ask(&mut connect(self.address())?, &define).map(drop)
     }
 
     /// Keys of the machine `lamp` by their owner, as seen from the first daemon.
     pub(crate) fn keys(&self, owner: Owner) -> Outcome<Vec<String>> {
         let mut client = connect(self.address())?;
-        let me = ask(&mut client, &json!({"op": "ping"}))?["name"].clone();
+        let me = ask(&mut client, &Ask::new(Op::Ping, Encoding::Json))?["name"].clone();
         let mut found = Vec::new();
         for key in work::keys(0, MAX_LOOKED_AT) {
-            let whereabouts = ask(&mut client, &json!({"op": "where", "machine": "lamp", "key": key}))?;
+            let whereabouts = ask(&mut client, &Ask::about(Op::Where, Encoding::Json, "lamp", &key))?;
             if (whereabouts["owner"] == me) == (owner == Owner::Asked) {
                 found.push(key);
             }
@@ -117,11 +117,11 @@ impl Mesh {
 
 /// Whether a daemon sees partitions served by this many members, and none that moves: keys are told apart by who serves them.
 pub(crate) fn sees(address: SocketAddr, count: usize) -> bool {
-    let reply = connect(address).and_then(|mut client| ask(&mut client, &json!({"op": "placement"})));
+    let reply = connect(address).and_then(|mut client| ask(&mut client, &Ask::new(Op::Placement, Encoding::Json)));
     let placement = reply.unwrap_or_default();
     let list = |field: &str| placement[field].as_array().map_or(&[][..], Vec::as_slice);
     let servers: HashSet<_> = list("map").iter().map(Value::as_u64).collect();
-    placement["moving"] == json!([]) && servers.len() == count
+    placement["moving"].as_array().is_some_and(Vec::is_empty) && servers.len() == count
 }
 
 /// A connection for requests in JSON.
@@ -130,10 +130,12 @@ pub(crate) fn connect(address: SocketAddr) -> Outcome<Client> {
 }
 
 /// Asks, and insists on `"ok":true`.
-pub(crate) fn ask(client: &mut Client, request: &Value) -> Outcome<Value> {
-    let message = client.call(request.to_string().as_bytes(), ANSWER_WITHIN).while_at(&request["op"])?;
-    let reply: Value = serde_json::from_slice(message.part_slice(0).unwrap_or_default()).while_at(&request["op"])?;
-    if reply["ok"] == true { Ok(reply) } else { Err(Failure(format!("{}: {}", request["op"], reply["error"]))) }
+pub(crate) fn ask(client: &mut Client, ask: &Ask<'_>) -> Outcome<Value> {
+    let (op, mut request) = (ask.op.as_str(), Vec::new());
+    ask.write(0, &mut request);
+    let message = client.call(&request, ANSWER_WITHIN).while_at(op)?;
+    let reply: Value = serde_json::from_slice(message.part_slice(0).unwrap_or_default()).while_at(op)?;
+    if reply["ok"] == true { Ok(reply) } else { Err(Failure(format!("{op}: {}", reply["error"]))) }
 }
 
 /// Ports that were free a moment ago.

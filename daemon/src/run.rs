@@ -167,8 +167,10 @@ fn say_hello(handle: &Handle) {
 fn cannot_start(name: &str, listen: &Listen, error: StartError) -> Failure {
     match error {
         StartError::Listen { address, source, .. } => cannot_listen(address, setting_of(listen, address), &source),
-        StartError::Definition { .. } => Failure::new(Exit::Start, error.code(), format!("machines: {error}"))
-            .hint("statemesh check shows the place; --machines, STATEMESH_MACHINES or the file name definitions"),
+        StartError::Definition { .. } | StartError::Durability(_) => {
+            Failure::new(Exit::Start, error.code(), format!("machines: {error}"))
+                .hint("statemesh check shows the place; --machines, STATEMESH_MACHINES or the file name definitions")
+        }
         other => Failure::new(Exit::Start, other.code(), format!("{name}: {other}")),
     }
 }
@@ -185,7 +187,7 @@ fn setting_of(listen: &Listen, address: SocketAddr) -> &'static str {
     found.map_or("listen.address", |(_, setting)| setting)
 }
 
-/// Hands over what the node has, for at most `limit`; another signal ends the process at once.
+/// Hands off what the node has, for at most `limit`; another signal ends the process at once.
 async fn leave(node: Node, limit: Duration, mut signals: Signals) {
     tokio::spawn(async move {
         signals.next().await;
@@ -204,7 +206,7 @@ async fn leave(node: Node, limit: Duration, mut signals: Signals) {
             moved_instances = report.moved_instances,
             left_behind = report.left_behind,
             on_volume = report.on_volume,
-            "left, but not every instance could be handed over"
+            "left, but not every instance could be handed off"
         ),
         Ok(Err(error)) => tracing::error!(%error, "leaving failed"),
         Err(_) => tracing::warn!(?limit, "leaving takes too long: ending all the same"),
@@ -214,7 +216,7 @@ async fn leave(node: Node, limit: Duration, mut signals: Signals) {
     }
 }
 
-/// For how long instances are handed over if the daemon is to have left within `limit`, goodbye included.
+/// For how long instances are handed off if the daemon is to have left within `limit`, goodbye included.
 fn patience_within(limit: Duration) -> Duration {
     limit - GOODBYE.min(limit / 2)
 }

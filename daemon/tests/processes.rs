@@ -283,7 +283,7 @@ fn a_daemon_that_cannot_hand_over_within_its_leave_timeout_says_goodbye_and_what
     assert_eq!(first.ended(), Some(0));
     second.signal("CONT");
     let log = log.join().unwrap();
-    assert!(log.contains("not every instance could be handed over") && log.contains(r#""left_behind":1"#), "{log}");
+    assert!(log.contains("not every instance could be handed off") && log.contains(r#""left_behind":1"#), "{log}");
 }
 
 fn two_of_whom_the_first_has_an_instance(

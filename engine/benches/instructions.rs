@@ -5,7 +5,14 @@
 //! its bound in `instructions.txt`; `-- --bless` writes the bounds anew, with 5 % to spare.
 
 // A benchmark runs processes and reads files; the engine does not.
-#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs
+)]
 
 use statemesh_engine::{Event, Limits, Machine, Millis, Output, Payload};
 use std::process::ExitCode;

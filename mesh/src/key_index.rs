@@ -8,7 +8,7 @@
 //!
 //! # What a standby keeps, and when it goes
 //! - What a living member told goes when that member says that it is of no use any more ([`IndexMessage::Only`]), which it does
-//!   when all present standbys have said that they know everything, or when the partition was handed over. It does not matter whether
+//!   when all present standbys have said that they know everything, or when the partition was handed off. It does not matter whether
 //!   this member believes that it is a standby: views differ for a moment.
 //! - What a dead member told goes when another one serves the partition, which has fetched it by then.
 //! - A key goes when its holder says that its instance was removed. It says so twice, the second time a while later and by then as it is:

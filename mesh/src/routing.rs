@@ -105,7 +105,7 @@ impl Router {
         self.entries.get(usize::from(partition)).map_or(Route::Park, |entry| entry.route(hops))
     }
 
-    /// Where events of a partition shall go, be it that they have to wait for that.
+    /// Where the events of a partition are to go in the end, also while they have to wait.
     #[must_use]
     pub fn wanted(&self, partition: Partition) -> Route {
         self.entries.get(usize::from(partition)).map_or(Route::Park, |entry| entry.wanted)

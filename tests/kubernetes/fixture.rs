@@ -173,7 +173,7 @@ pub(crate) fn ask(cluster: &Cluster, pod: &str, words: &[&str]) -> Outcome<Value
 /// how long that took.
 pub(crate) fn meshed(cluster: &Cluster, release: &str, count: usize, limit: Duration) -> Outcome<Duration> {
     let running = |pods: &[Value]| pods.len() == count && pods.iter().all(|pod| pod["status"]["phase"] == "Running");
-    // One on its way out hands over what it has, and is alive until it has left.
+    // One on its way out hands off what it has, and is alive until it has left.
     let (pods, _) = wait_for(&format!("{count} pods run"), PATIENCE, || {
         Ok(Some(all_pods(cluster, release)?).filter(|pods| running(pods)))
     })?;

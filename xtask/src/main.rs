@@ -5,6 +5,7 @@ mod ci_time;
 mod command;
 mod count;
 mod docs;
+mod errors;
 mod failure;
 mod fuzz;
 mod hunt;

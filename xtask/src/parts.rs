@@ -446,8 +446,32 @@ mod tests {
             let row = format!("| `{}` | {} |", part.name, part.minutes);
             assert!(page.contains(&row), "tests/README.md has no row that begins with {row}");
         }
+        let rows = page.lines().filter(|line| line.starts_with("| `") && line.split('|').nth(2).is_some_and(is_number));
+        assert_eq!(rows.count(), PARTS.len(), "tests/README.md has a row of a part that is not there");
         let always = PARTS.iter().filter(|part| !part.optional && part.nightly.is_none());
-        assert!(always.map(|part| part.minutes).sum::<u64>() + PROVIDING_MINUTES <= 65);
+        let minutes = always.map(|part| part.minutes).sum::<u64>();
+        assert!(minutes + PROVIDING_MINUTES <= 65);
+        for said in [
+            format!("in some {PROVIDING_MINUTES} minutes"),
+            format!("The parts that always run may take {minutes} minutes"),
+        ] {
+            assert!(page.contains(&said), "tests/README.md does not say \"{said}\"");
+        }
+    }
+
+    fn is_number(cell: &str) -> bool {
+        cell.trim().parse::<u64>().is_ok()
+    }
+
+    #[test]
+    fn the_image_is_built_with_the_version_of_the_toolchain_file() {
+        let toolchain = include_str!("../../rust-toolchain.toml");
+        let channel = toolchain.lines().find_map(|line| line.strip_prefix("channel = \"")?.strip_suffix('"')).unwrap();
+        let image = format!("FROM rust:{channel}-");
+        assert!(
+            include_str!("../../Dockerfile").contains(&image),
+            "the Dockerfile has no line that begins with {image}"
+        );
     }
 
     #[test]

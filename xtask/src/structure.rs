@@ -1,10 +1,11 @@
 //! The tree's arrows: which crate may use which, that none leads up, that folders of a crate form no circle, and that the crates
-//! of pure values depend on nothing that opens a socket, a file, a thread or a clock; and that no type or function is too large.
+//! of pure values depend on nothing that opens a socket, a file, a thread or a clock; that no type or function is too large, and
+//! that errors are types.
 
 use crate::count::Count;
 use crate::failure::Failure;
 use crate::workspace::Workspace;
-use crate::{prose, sizes};
+use crate::{errors, prose, sizes};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -66,6 +67,10 @@ pub(crate) fn check(workspace: &Workspace) -> Result<Count, Failure> {
     let files = rust_files(&workspace.root)?;
     faults.extend(sizes::too_large(&workspace.root, files.iter().map(PathBuf::as_path))?);
     faults.extend(prose::vague(&workspace.root, files.iter().map(PathBuf::as_path))?);
+    for folder in crates.keys().filter(|folder| !folder.starts_with("tests") && !FREE.contains(&folder.as_str())) {
+        let files = rust_files(&workspace.root.join(folder).join("src"))?;
+        faults.extend(errors::of_texts(&workspace.root, files.iter().map(PathBuf::as_path))?);
+    }
     faults.iter().for_each(|fault| println!("{fault}"));
     let failed = faults.len() as u64;
     Ok(Count { passed: (crates.len() as u64).saturating_sub(failed), failed })

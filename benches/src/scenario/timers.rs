@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use statemesh_client::{Ask, Encoding, Op};
 
 use crate::client::{self, spec};
 use crate::environment::Environment;
@@ -78,7 +78,8 @@ fn arm(n: usize, due: Instant) -> String {
 fn all_rang(mesh: &Mesh, last_due: Instant) -> Outcome<Duration> {
     let mut client = mesh::connect(mesh.address())?;
     for n in (0..TIMERS).step_by(TIMERS / LOOKED_AT) {
-        let get = json!({"op": "get", "machine": "alarm", "key": format!("{n:07}")});
+        let key = format!("{n:07}");
+        let get = Ask::about(Op::Get, Encoding::Json, "alarm", &key);
         while mesh::ask(&mut client, &get)?["value"] != "rang" {
             if last_due.elapsed() > LATE_AT_MOST {
                 return failure(format!("the timer of alarm/{n:07} did not fire within {LATE_AT_MOST:?}"));

@@ -23,7 +23,7 @@ pub(crate) struct DirectoryEntry {
     pub partitions: usize,
     /// It is this daemon.
     pub is_self: bool,
-    /// It hands over what it has and will go.
+    /// It hands off what it has and will go.
     pub leaving: bool,
 }
 

@@ -17,16 +17,16 @@ use statemesh_mesh::membership::Status;
 use statemesh_shard::Group;
 use statemesh_transport::Kind as Whose;
 
-/// The census of instances looks at all of them, a shard at a time; it is done no more often than this.
-const CENSUS_AGE: Duration = Duration::from_secs(10);
+/// Counting instances looks at all of them, a shard at a time; it is done no more often than this.
+const COUNT_AGE: Duration = Duration::from_secs(10);
 /// Pairs of machine and state in one scrape; the rest is summed as state `(other)`.
-const CENSUS_ROWS: usize = 1_000;
+const GROUPS_SHOWN: usize = 1_000;
 
-type Census = Option<(Instant, Gauge)>;
+type Counted = Option<(Instant, Gauge)>;
 
 /// The reader of a daemon's gauges.
 pub(crate) fn of(shared: Arc<Shared>, counts: Arc<Counts>) -> Gauges {
-    let census: Mutex<Census> = Mutex::new(None);
+    let counted: Mutex<Counted> = Mutex::new(None);
     Box::new(move || {
         let mut gauges = vec![members(&shared), partitions(&shared), info(&shared), limits(&shared)];
         gauges.extend(connections(&shared));
@@ -35,7 +35,7 @@ pub(crate) fn of(shared: Arc<Shared>, counts: Arc<Counts>) -> Gauges {
         gauges.push(rates(&shared));
         gauges.push(removed(&shared));
         gauges.push(used(&shared));
-        gauges.push(instances(&shared, &census));
+        gauges.push(instances(&shared, &counted));
         gauges.extend(process::gauges());
         gauges.extend(counts.gauges());
         gauges
@@ -143,10 +143,10 @@ fn limits(shared: &Shared) -> Gauge {
     gauge("statemesh_limit", "Bounds of this daemon, as configured.", samples)
 }
 
-fn instances(shared: &Shared, census: &Mutex<Census>) -> Gauge {
-    let mut census = census.lock();
-    if let Some((at, level)) = census.as_ref()
-        && at.elapsed() < CENSUS_AGE
+fn instances(shared: &Shared, counted: &Mutex<Counted>) -> Gauge {
+    let mut counted = counted.lock();
+    if let Some((at, level)) = counted.as_ref()
+        && at.elapsed() < COUNT_AGE
     {
         return level.clone();
     }
@@ -155,8 +155,8 @@ fn instances(shared: &Shared, census: &Mutex<Census>) -> Gauge {
     let labels = |machine: String, state: String, status: &str| {
         vec![("machine", machine), ("state", state), ("status", status.to_owned())]
     };
-    for (Group { machine, state, status }, count) in shared.shards.census() {
-        if samples.len() < CENSUS_ROWS {
+    for (Group { machine, state, status }, count) in shared.shards.count_by_group() {
+        if samples.len() < GROUPS_SHOWN {
             samples.push((labels(machine.to_string(), state, status), count as f64));
         } else {
             other += count;
@@ -168,6 +168,6 @@ fn instances(shared: &Shared, census: &Mutex<Census>) -> Gauge {
     let help = "Instances on this daemon by machine, state (`refunding.stuck`; regions with `+` between them) and status, `stuck` among them (counted \
                 at most every 10 s; beyond 1,000 rows the rest is `(other)`).";
     let level = gauge("statemesh_instances", help, samples);
-    *census = Some((Instant::now(), level.clone()));
+    *counted = Some((Instant::now(), level.clone()));
     level
 }

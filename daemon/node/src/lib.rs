@@ -25,6 +25,7 @@ mod subscribers;
 mod volume;
 mod worker;
 
+pub use control::LoadError;
 pub use node::{CallError, GossipKeysError, Handle, LeaveReport, Node, Readiness, StartError};
 pub use options::Options;
-pub use volume::VolumeRefused;
+pub use volume::{FileRefused, KeepError, StoredError, VolumeRefused};

@@ -117,7 +117,7 @@ pub(crate) enum Command {
         /// The whole peer frame.
         frame: Vec<u8>,
     },
-    /// Hand a partition over: freeze it, send it, and route to its new owner from then on.
+    /// Hand a partition off: take nothing new for it, send it, and route to its new owner from then on.
     HandOff {
         /// Which partition.
         partition: u16,

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
@@ -11,8 +12,10 @@ use mio::net::TcpListener;
 use prometheus::Registry;
 use rand::RngExt;
 use statemesh_journal::thread::JournalThread;
+use statemesh_mesh::gossip::KeyError;
 use statemesh_protocol::call::{Reply, Request};
 use statemesh_protocol::error::ErrorCode;
+use statemesh_protocol::identity::NameError;
 use statemesh_shard::Clock;
 use statemesh_transport::curve::OwnKeys;
 use statemesh_transport::{MioKernel, listen};
@@ -21,7 +24,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::access::Clients;
 use crate::beats::{self, DEAD, Loop, STALE};
-use crate::control::{self, Birth, Order};
+use crate::control::{self, Birth, LoadError, Order};
 use crate::directory::Directory;
 use crate::gauges;
 use crate::journaling;
@@ -30,7 +33,7 @@ use crate::metrics::NodeCollector;
 use crate::options::{Listen, Options};
 use crate::parts::{self, Parts};
 use crate::shared::Shared;
-use crate::volume::{self, Stored, Unread, VolumeRefused};
+use crate::volume::{self, FileRefused, Stored, Unread, VolumeRefused};
 
 /// How long to wait for room in a reactor's ring.
 const RING_PAUSE: Duration = Duration::from_millis(1);
@@ -51,35 +54,38 @@ pub enum StartError {
         source: io::Error,
     },
     /// The name is not one that a member can have.
-    #[error("node.name \"{name}\": {reason}")]
+    #[error("node.name \"{name}\": {source}")]
     Name {
         /// The name.
         name: String,
         /// What is wrong with it.
-        reason: String,
+        source: NameError,
     },
     /// A name of those without which the mesh does not begin is not one that a member can have.
-    #[error("birth: \"{name}\": {reason}")]
+    #[error("birth: \"{name}\": {source}")]
     Birth {
         /// The name.
         name: String,
         /// What is wrong with it.
-        reason: String,
+        source: NameError,
     },
     /// A definition could not be loaded.
-    #[error("{path}: {reason}")]
+    #[error("{}: {source}", path.display())]
     Definition {
-        /// The file.
-        path: String,
-        /// What is wrong, with lines.
-        reason: String,
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: LoadError,
     },
+    /// A machine of a file cannot be as durable as it says.
+    #[error(transparent)]
+    Durability(#[from] FileRefused),
     /// The operating system gave no epoll instance, thread or socket.
     #[error("cannot start a reactor: {0}")]
     Reactor(#[from] io::Error),
     /// The gossip keys cannot be used.
     #[error("gossip.keys: {0}")]
-    GossipKeys(String),
+    GossipKeys(#[from] KeyError),
     /// The folder of its data cannot be used.
     #[error("data: {0}")]
     Volume(#[from] VolumeRefused),
@@ -96,7 +102,7 @@ impl StartError {
             Self::Listen { .. } => "cannot_listen",
             Self::Name { .. } => "bad_name",
             Self::Birth { .. } => "bad_birth",
-            Self::Definition { .. } => "invalid_definition",
+            Self::Definition { .. } | Self::Durability(_) => "invalid_definition",
             Self::Reactor(_) => "cannot_start_reactor",
             Self::GossipKeys(_) => "bad_gossip_keys",
             Self::Volume(refused) => refused.code(),
@@ -187,7 +193,7 @@ pub struct LeaveReport {
 }
 
 impl LeaveReport {
-    /// Of a daemon that has handed over so many, and still has the rest.
+    /// Of a daemon that has handed off so many, and still has the rest.
     pub(crate) fn of(moved_instances: u64, shared: &Shared) -> Self {
         let on_volume = shared.instances_on_volume();
         Self { moved_instances, left_behind: shared.shards.instances().saturating_sub(on_volume), on_volume }
@@ -252,7 +258,7 @@ impl Node {
         self.handle.clone()
     }
 
-    /// Hands over everything to the others, for at most `patience`, and says goodbye. Blocks until that is done.
+    /// Hands off everything to the others, for at most `patience`, and says goodbye. Blocks until that is done.
     #[must_use]
     pub fn leave(&self, patience: Duration) -> LeaveReport {
         let (done, left) = oneshot::channel();
@@ -432,11 +438,7 @@ fn birth(options: &Options, unread: Option<&Unread>) -> Result<Birth, StartError
         &mut stored,
         options,
         unread.map(|unread| &unread.volume),
-    )
-    .map_err(|refused| StartError::Definition {
-        path: format!("machine \"{}\"", refused.machine),
-        reason: refused.reason,
-    })?;
+    )?;
     Ok(Birth {
         advertise: advertised(options),
         incarnation: u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX),

@@ -28,7 +28,7 @@ pub(crate) struct Daemon {
     pub(crate) logs: Logs,
     /// The files of keys that are followed.
     pub(crate) followed: Followed,
-    /// For how long it hands over what it has before it exits all the same.
+    /// For how long it hands off what it has before it exits all the same.
     pub(crate) leave_timeout: Duration,
 }
 

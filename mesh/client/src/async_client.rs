@@ -12,8 +12,8 @@ use statemesh_protocol::request_writer::{Ask, Event};
 
 use crate::answers::{Defined, Instance, Member, Outcome, Reply, Whereabouts};
 use crate::client::Options;
-use crate::desk::{AsyncError, Claim, Desk, Room};
 use crate::driver::Driver;
+use crate::mailbox::{AsyncError, Claim, Mailbox, Room};
 use crate::requests::{self, Typed};
 
 /// A client of a mesh with many requests under way. A clone is the same client; its thread ends with the last of them and the
@@ -29,20 +29,20 @@ use crate::requests::{self, Typed};
 /// - Where no answer comes within [`Options::timeout`] the request is given up alone, and its connection too if that is silent.
 #[derive(Debug)]
 pub struct AsyncClient {
-    desk: Arc<Desk>,
+    mailbox: Arc<Mailbox>,
     encoding: Encoding,
 }
 
 impl Clone for AsyncClient {
     fn clone(&self) -> Self {
-        self.desk.add_client();
-        Self { desk: Arc::clone(&self.desk), encoding: self.encoding }
+        self.mailbox.add_client();
+        Self { mailbox: Arc::clone(&self.mailbox), encoding: self.encoding }
     }
 }
 
 impl Drop for AsyncClient {
     fn drop(&mut self) {
-        self.desk.remove_client();
+        self.mailbox.remove_client();
     }
 }
 
@@ -61,7 +61,7 @@ impl AsyncClient {
     /// As for [`AsyncClient::new`].
     pub fn with_room(options: Options, room: Room) -> io::Result<Self> {
         let encoding = options.encoding;
-        Ok(Self { desk: Driver::start(options, room)?, encoding })
+        Ok(Self { mailbox: Driver::start(options, room)?, encoding })
     }
 
     /// Sends an event to an instance.
@@ -118,7 +118,7 @@ impl AsyncClient {
     }
 
     fn typed<A>(&self, typed: &Typed<'_, A>) -> Answer<A> {
-        let stage = self.desk.ask(&typed.ask).map_or_else(|error| Stage::Refused(Some(error)), Stage::Asked);
+        let stage = self.mailbox.ask(&typed.ask).map_or_else(|error| Stage::Refused(Some(error)), Stage::Asked);
         Answer { stage, read: typed.read }
     }
 }

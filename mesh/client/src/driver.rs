@@ -14,12 +14,12 @@ use crate::addresses::Addresses;
 use crate::attempts::To;
 use crate::client::Options;
 use crate::connection::{Connection, ConnectionError};
-use crate::desk::{Closing, Desk, News, Promise, Room, desk_of};
 use crate::endpoint::{Endpoint, OpenError};
 use crate::error::ClientError;
+use crate::mailbox::{Closing, Mailbox, News, Promise, Room, mailbox_of};
 use crate::pipeline::{Act, Pipeline, WireId};
 
-/// Bytes that are handed to a connection before the socket has taken those before them: what is not handed over yet can still be
+/// Bytes that are handed to a connection before the socket has taken those before them: what it has not been handed yet can still be
 /// forgotten, or go elsewhere.
 const WRITE_AHEAD_BYTES: usize = 64 << 10;
 /// Reads of one connection before the others have their turn.
@@ -29,7 +29,7 @@ const MAX_READS: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Driver {
     poll: Poll,
-    desk: Arc<Desk>,
+    mailbox: Arc<Mailbox>,
     options: Options,
     pipeline: Pipeline<Promise>,
     wires: BTreeMap<WireId, Wire>,
@@ -60,12 +60,12 @@ struct Opening {
 
 impl Driver {
     /// Starts the thread, which ends with the last of those who could ask it something or wait for it.
-    pub(crate) fn start(options: Options, room: Room) -> io::Result<Arc<Desk>> {
+    pub(crate) fn start(options: Options, room: Room) -> io::Result<Arc<Mailbox>> {
         let poll = Poll::new()?;
-        let desk = desk_of(&poll, room)?;
+        let mailbox = mailbox_of(&poll, room)?;
         let driver = Self {
             poll,
-            desk: Arc::clone(&desk),
+            mailbox: Arc::clone(&mailbox),
             pipeline: Pipeline::new(&options),
             wires: BTreeMap::new(),
             last_wire: 0,
@@ -75,13 +75,13 @@ impl Driver {
             options,
         };
         std::thread::Builder::new().name("statemesh-client".to_owned()).spawn(move || driver.run())?;
-        Ok(desk)
+        Ok(mailbox)
     }
 
     fn run(mut self) {
-        let _closing = Closing(Arc::clone(&self.desk));
+        let _closing = Closing(Arc::clone(&self.mailbox));
         let mut events = Events::with_capacity(256);
-        while let Some(news) = self.desk.news() {
+        while let Some(news) = self.mailbox.news() {
             self.hear(news);
             self.pipeline.tick(Instant::now());
             self.read_all();
@@ -195,7 +195,7 @@ impl Driver {
 
     /// Opens a connection in a thread of its own: names are resolved, and handshakes made, by calls that block.
     fn begin(&mut self, to: To) {
-        let (sender, desk) = (self.openings.0.clone(), Arc::clone(&self.desk));
+        let (sender, mailbox) = (self.openings.0.clone(), Arc::clone(&self.mailbox));
         let (security, timeout) = (self.options.security.clone(), self.options.timeout);
         let (name, mut addresses) = match &to {
             To::Home => ("the mesh".to_owned(), Some(self.addresses.clone())),
@@ -210,7 +210,7 @@ impl Driver {
             };
             // Without a thread that wants it the connection ends here.
             let _ = sender.send(Opening { to, addresses, result });
-            desk.wake();
+            mailbox.wake();
         });
         if let Err(source) = opened {
             self.pipeline.unopened(&failed, &OpenError::Resolve { name, source }, Instant::now());

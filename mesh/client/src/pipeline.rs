@@ -109,7 +109,7 @@ struct Wire {
     to: To,
     address: SocketAddr,
     /// By the name of their frames.
-    under_way: BTreeMap<u64, JobId>,
+    in_flight: BTreeMap<u64, JobId>,
     /// When something came last.
     heard: Instant,
 }
@@ -150,7 +150,7 @@ impl<P> Pipeline<P> {
             Stage::Queued(to) => _ = self.seats.get_mut(&to).map(|seat| seat.queue.remove(&id)),
             Stage::Sent { wire, attempt, until, .. } => {
                 self.deadlines.remove(&(until, id));
-                self.wires.get_mut(&wire).map(|wire| wire.under_way.remove(&attempt));
+                self.wires.get_mut(&wire).map(|wire| wire.in_flight.remove(&attempt));
                 self.close_if_done(wire);
             }
             Stage::Pausing { until, .. } => _ = self.deadlines.remove(&(until, id)),
@@ -163,7 +163,7 @@ impl<P> Pipeline<P> {
             self.last_home = Some(wire);
         }
         self.seats.entry(to.clone()).or_default().state = SeatState::Open(wire);
-        self.wires.insert(wire, Wire { to: to.clone(), address, under_way: BTreeMap::new(), heard: now });
+        self.wires.insert(wire, Wire { to: to.clone(), address, in_flight: BTreeMap::new(), heard: now });
     }
 
     /// There is no connection.
@@ -182,7 +182,7 @@ impl<P> Pipeline<P> {
 
     /// Writes the next request for this connection at the end of `out`, and says what its frame is called.
     pub(crate) fn next_frame(&mut self, wire: WireId, now: Instant, out: &mut Vec<u8>) -> Option<u64> {
-        let Wire { to, under_way, .. } = self.wires.get_mut(&wire)?;
+        let Wire { to, in_flight, .. } = self.wires.get_mut(&wire)?;
         let seat = self.seats.get_mut(to).filter(|seat| seat.state == SeatState::Open(wire))?;
         let id = seat.queue.pop_first()?;
         let job = self.jobs.get_mut(&id)?;
@@ -196,7 +196,7 @@ impl<P> Pipeline<P> {
         }
         let until = now + self.timeout;
         job.stage = Stage::Sent { wire, attempt, at: now, until };
-        under_way.insert(attempt, id);
+        in_flight.insert(attempt, id);
         self.deadlines.insert((until, id));
         Some(attempt)
     }
@@ -210,7 +210,7 @@ impl<P> Pipeline<P> {
 
     /// An answer came: `attempt` is what its frame was called.
     pub(crate) fn answered(&mut self, wire: WireId, attempt: u64, frame: Vec<u8>, now: Instant) {
-        let Some(Wire { to, address, under_way, .. }) = self.wires.get_mut(&wire) else { return };
+        let Some(Wire { to, address, in_flight, .. }) = self.wires.get_mut(&wire) else { return };
         let fields = match Fields::read(&frame) {
             Ok(fields) => fields,
             Err(source) => {
@@ -219,7 +219,7 @@ impl<P> Pipeline<P> {
             }
         };
         // What is not known was given up meanwhile.
-        let Some(id) = under_way.remove(&attempt) else { return };
+        let Some(id) = in_flight.remove(&attempt) else { return };
         let to = to.clone();
         if let Some(Job { stage: Stage::Sent { until, .. }, .. }) = self.jobs.get(&id) {
             self.deadlines.remove(&(*until, id));
@@ -234,10 +234,10 @@ impl<P> Pipeline<P> {
 
     /// The connection is gone. What waits for room there was not sent, and waits for the next one.
     pub(crate) fn broke(&mut self, wire: WireId, error: impl Fn() -> ClientError, now: Instant) {
-        let Some(Wire { to, under_way, .. }) = self.wires.remove(&wire) else { return };
+        let Some(Wire { to, in_flight, .. }) = self.wires.remove(&wire) else { return };
         self.acts.push_back(Act::Close(wire));
         self.vacate(wire, &to);
-        for id in under_way.into_values() {
+        for id in in_flight.into_values() {
             if let Some(Job { stage: Stage::Sent { until, .. }, .. }) = self.jobs.get(&id) {
                 self.deadlines.remove(&(*until, id));
             }
@@ -329,7 +329,7 @@ impl<P> Pipeline<P> {
         }
         let idle = self.seats.iter().find_map(|(to, seat)| match seat.state {
             SeatState::Open(wire) if *to != To::Home && seat.queue.is_empty() => {
-                self.wires.get(&wire).filter(|wire| wire.under_way.is_empty()).map(|_| wire)
+                self.wires.get(&wire).filter(|wire| wire.in_flight.is_empty()).map(|_| wire)
             }
             _ => None,
         });
@@ -362,8 +362,8 @@ impl<P> Pipeline<P> {
 
     /// No answer came in time.
     fn late(&mut self, id: JobId, wire: WireId, attempt: u64, sent: Instant, now: Instant) {
-        let Some(Wire { to, address, under_way, heard }) = self.wires.get_mut(&wire) else { return };
-        under_way.remove(&attempt);
+        let Some(Wire { to, address, in_flight, heard }) = self.wires.get_mut(&wire) else { return };
+        in_flight.remove(&attempt);
         let (to, address, is_silent) = (to.clone(), *address, *heard <= sent);
         if is_silent {
             self.retire(wire);
@@ -403,9 +403,9 @@ impl<P> Pipeline<P> {
 
     /// Closes a connection that was left and owes nothing.
     fn close_if_done(&mut self, wire: WireId) {
-        let Some(Wire { to, under_way, .. }) = self.wires.get(&wire) else { return };
+        let Some(Wire { to, in_flight, .. }) = self.wires.get(&wire) else { return };
         let is_seated = self.seats.get(to).is_some_and(|seat| seat.state == SeatState::Open(wire));
-        if under_way.is_empty() && !is_seated {
+        if in_flight.is_empty() && !is_seated {
             self.wires.remove(&wire);
             self.acts.push_back(Act::Close(wire));
         }

@@ -163,7 +163,7 @@ pub struct Identity {
     pub ip: IpAddr,
     /// And on which ports.
     pub ports: Ports,
-    /// It hands over what it holds and will go: still a member that forwards, but no longer one to place anything on.
+    /// It hands off what it holds and will go: still a member that forwards, but no longer one to place anything on.
     pub leaving: bool,
 }
 
@@ -192,7 +192,7 @@ impl Identity {
         SocketAddr::new(self.ip, self.ports.client)
     }
 
-    /// The same process, be it that it said something newer about itself.
+    /// Whether both are the same process, one of them perhaps with newer facts about itself.
     #[must_use]
     pub fn same_process(&self, other: &Self) -> bool {
         self.incarnation == other.incarnation && self.name == other.name

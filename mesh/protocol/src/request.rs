@@ -72,7 +72,7 @@ macro_rules! ops {
 
 ops! {
     Send "send" Keyed true "Sends `event` to the instance `machine`/`key`, which is created on first use.";
-    Tell "tell" Keyed true "As `send`, without a reply, be it that something is wrong.";
+    Tell "tell" Keyed true "As `send`, without a reply, an error included.";
     Start "start" Keyed true "Creates the instance `machine`/`key` with `input`. One that is done, failed or stopped makes room, and any other with `force`: a new one takes its place, with a `run` and a `seq` of its own.";
     Get "get" Keyed false "Reads an instance whole: value, context, tags, output.";
     Stop "stop" Keyed true "Stops an instance: its timers end and its status is `stopped`.";

@@ -140,7 +140,7 @@ impl<R> Delivery<R> {
         self.router.route(partition, hops)
     }
 
-    /// Where the requests of a partition shall go, be it that they have to wait for that.
+    /// Where the requests of a partition are to go in the end, also while they have to wait.
     #[must_use]
     pub fn wanted(&self, partition: Partition) -> Route {
         self.router.wanted(partition)

@@ -39,12 +39,15 @@ pub struct Mesh {
     pub partitions: u16,
 }
 
-/// Why a text is not a key.
+/// Why a text is not a key, or keys are no keyring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// Not 64 hexadecimal digits.
     #[error("a gossip key is 64 hexadecimal digits (32 bytes), e.g. from `openssl rand -hex 32`")]
     NotHex,
+    /// No key at all.
+    #[error("there are none")]
+    Missing,
     /// More keys than a rotation needs.
     #[error("at most {MAX_ACCEPTED_KEYS} gossip keys are accepted beside the primary one")]
     TooMany,

@@ -82,7 +82,7 @@ impl Security {
         if matches!(self, Self::None) { 0 } else { 8 + 8 + 16 + 1 }
     }
 
-    /// How a new connection begins; and how too, where the other side may know us by either of two keys.
+    /// The handshake for our current key, and for the previous one during a rotation.
     pub(crate) fn mechanisms(&self) -> (MechanismSetup, Option<MechanismSetup>) {
         match self {
             Self::None => (MechanismSetup::Null, None),

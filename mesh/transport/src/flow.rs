@@ -40,7 +40,7 @@ pub(crate) struct Flow {
     /// Connections whose handshake is complete, in the order in which they are looked at for signs of life.
     rounds: Rounds,
     /// Accepted connections, of other reactors too.
-    pub(crate) census: Arc<ConnectionLimiter>,
+    pub(crate) limiter: Arc<ConnectionLimiter>,
     pub(crate) usage: Usage,
 }
 
@@ -63,7 +63,7 @@ impl Flow {
             paused: Vec::new(),
             handshakes: VecDeque::new(),
             rounds: Rounds::default(),
-            census: Arc::default(),
+            limiter: Arc::default(),
             usage: Usage::default(),
         }
     }
@@ -76,7 +76,7 @@ impl Flow {
     /// Counts an accepted connection from this address.
     pub(crate) fn enter(&mut self, id: ConnId, from: IpAddr, now: Instant) -> Result<(), Refusal> {
         if let Some(conn) = self.table.get(id) {
-            self.census.enter(conn.kind, from, &self.settings, now)?;
+            self.limiter.enter(conn.kind, from, &self.settings, now)?;
             conn.address = Some(from);
         }
         Ok(())
@@ -169,7 +169,7 @@ impl Flow {
         conn.course = Course::Over;
         if let Some(address) = conn.address.take() {
             // A peer that comes back at once finds its place free.
-            self.census.leave(conn.kind, address);
+            self.limiter.leave(conn.kind, address);
         }
         if conn.is_link() || matches!(conn.origin, Origin::Opened(_)) {
             self.ended.push_front((id, reason));
@@ -185,7 +185,7 @@ impl Flow {
         *self.usage.unsent_of(&conn) -= conn.counted.unsent;
         self.usage.malformed -= conn.malformed as usize;
         if let Some(address) = conn.address {
-            self.census.leave(conn.kind, address);
+            self.limiter.leave(conn.kind, address);
         }
         Some(conn)
     }
@@ -558,9 +558,9 @@ mod tests {
         assert_eq!([flow.enter(a, from, now), flow.enter(b, from, now)], [Ok(()); 2]);
         flow.end(a, Closed::ByPeer);
         flow.end(a, Closed::Silent);
-        assert_eq!((flow.ended.len(), flow.census.connections(Kind::Guest)), (1, 1));
+        assert_eq!((flow.ended.len(), flow.limiter.connections(Kind::Guest)), (1, 1));
         assert!(flow.remove(a).is_some() && flow.remove(a).is_none());
-        assert_eq!(flow.census.connections(Kind::Guest), 1);
+        assert_eq!(flow.limiter.connections(Kind::Guest), 1);
     }
 
     #[test]

@@ -238,27 +238,27 @@ mod tests {
     fn each_address_and_all_together_have_their_bound() {
         let settings = Settings { connections: 3, connections_per_address: 2, ..Settings::default() };
         let [a, b] = [1, 2].map(|last| IpAddr::from([10, 0, 0, last]));
-        let census = ConnectionLimiter::default();
+        let limiter = ConnectionLimiter::default();
         let now = Instant::now();
-        let enter = |address| census.enter(Kind::Guest, address, &settings, now);
+        let enter = |address| limiter.enter(Kind::Guest, address, &settings, now);
         assert_eq!([enter(a), enter(a)], [Ok(()); 2]);
         assert_eq!(enter(a), Err(Refusal::TooManyFromAddress));
         assert_eq!(enter(b), Ok(()));
         assert_eq!(enter(b), Err(Refusal::TooMany));
-        assert_eq!((census.connections(Kind::Guest), census.most_from_one_address()), (3, 2));
-        census.leave(Kind::Guest, a);
+        assert_eq!((limiter.connections(Kind::Guest), limiter.most_from_one_address()), (3, 2));
+        limiter.leave(Kind::Guest, a);
         assert_eq!(enter(b), Ok(()));
-        census.leave(Kind::Guest, a);
-        assert_eq!((census.connections(Kind::Guest), census.most_from_one_address()), (2, 2));
+        limiter.leave(Kind::Guest, a);
+        assert_eq!((limiter.connections(Kind::Guest), limiter.most_from_one_address()), (2, 2));
     }
 
     #[test]
     fn connections_have_a_rate_and_who_left_long_ago_is_forgotten() {
         let settings = Settings { connections_per_second: 10, ..Settings::default() };
-        let census = ConnectionLimiter::default();
+        let limiter = ConnectionLimiter::default();
         let start = Instant::now();
         let enter = |last: u32, millis| {
-            census.enter(
+            limiter.enter(
                 Kind::Guest,
                 IpAddr::from(last.to_be_bytes()),
                 &settings,
@@ -270,23 +270,23 @@ mod tests {
         assert_eq!((0..20).filter(|_| enter(1, 500).is_ok()).count(), 5);
         for n in 2..10_000 {
             enter(n, u64::from(n)).unwrap();
-            census.leave(Kind::Guest, IpAddr::from(n.to_be_bytes()));
+            limiter.leave(Kind::Guest, IpAddr::from(n.to_be_bytes()));
         }
-        let kept = census.guests.lock().unwrap().by_address.len();
+        let kept = limiter.guests.lock().unwrap().by_address.len();
         assert!(kept < 3 * MIN_SOURCES, "{kept}");
     }
 
     #[test]
     fn guests_never_take_the_places_of_links() {
         let settings = Settings { connections: 2, links: 1, connections_per_address: 2, ..Settings::default() };
-        let census = ConnectionLimiter::default();
+        let limiter = ConnectionLimiter::default();
         let now = Instant::now();
         let here = IpAddr::from([127, 0, 0, 1]);
-        let enter = |kind| census.enter(kind, here, &settings, now);
+        let enter = |kind| limiter.enter(kind, here, &settings, now);
         assert_eq!([(); 2].map(|()| enter(Kind::Guest)), [Ok(()); 2]);
         assert_eq!(enter(Kind::Guest), Err(Refusal::TooManyFromAddress));
         assert_eq!([enter(Kind::Link), enter(Kind::Link)], [Ok(()), Err(Refusal::TooMany)]);
-        census.leave(Kind::Link, here);
-        assert_eq!((census.connections(Kind::Guest), census.connections(Kind::Link)), (2, 0));
+        limiter.leave(Kind::Link, here);
+        assert_eq!((limiter.connections(Kind::Guest), limiter.connections(Kind::Link)), (2, 0));
     }
 }

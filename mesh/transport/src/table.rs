@@ -6,10 +6,10 @@ use std::time::Instant;
 use bytes::Bytes;
 use slab::Slab;
 
+use crate::in_flight::InFlight;
 use crate::limits::Kind;
 use crate::link::Link;
 use crate::reactor::{ConnId, Origin};
-use crate::under_way::UnderWay;
 
 /// What there is to read of a connection, as far as is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub(crate) struct Gate {
     /// Too much is under way: it is not read until there is less.
     pub(crate) paused: bool,
     /// What it sent and was not answered yet.
-    pub(crate) under_way: UnderWay,
+    pub(crate) in_flight: InFlight,
 }
 
 /// What a connection is owed, besides what its link has queued.
@@ -184,7 +184,7 @@ impl Gate {
 
     /// Stays closed for what is under way as long as that is more than `most`. Says whether it does.
     pub(crate) fn stays_paused(&mut self, most: usize) -> bool {
-        self.paused = self.under_way.count() > most;
+        self.paused = self.in_flight.count() > most;
         self.paused
     }
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use statemesh_mesh::gossip::{Dropped, Key, Keyring, Mesh, RateLimit, Seal};
+use statemesh_mesh::gossip::{Dropped, Key, KeyError, Keyring, Mesh, RateLimit, Seal};
 
 use super::counts::Figures;
 use super::gossip_rejections::GossipRejections;
@@ -94,6 +94,6 @@ impl Gossip {
 /// There are none, or too many.
 pub(crate) fn keyring(keys: &[[u8; 32]]) -> Result<Keyring, StartError> {
     let mut keys = keys.iter().map(Key::new);
-    let primary = keys.next().ok_or_else(|| StartError::GossipKeys("there are none".into()))?;
-    Keyring::new(primary, keys.collect()).map_err(|error| StartError::GossipKeys(error.to_string()))
+    let primary = keys.next().ok_or(KeyError::Missing)?;
+    Ok(Keyring::new(primary, keys.collect())?)
 }

@@ -1,10 +1,11 @@
 //! Definitions that are given at start, as files and folders.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use statemesh_engine::Machine;
+use statemesh_engine::{Circle, Diagnostic, Machine};
 
 use crate::limits::Limits;
 use crate::node::StartError;
@@ -15,6 +16,33 @@ pub struct Loaded {
     pub(crate) machine: Arc<Machine>,
 }
 
+/// Why a definition that is given at start is not loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The system does not let it be read.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// It does not compile; each finding is a line.
+    #[error("{}", lines(.0))]
+    Compile(Vec<Diagnostic>),
+    /// It is one of some that invoke each other.
+    #[error("{0}: none of them can be the first one")]
+    Circle(Circle),
+    /// Another file has a different definition of the same id.
+    #[error("the id {id:?} is that of {} too", other.display())]
+    Namesake {
+        /// The id of both.
+        id: String,
+        /// The other file.
+        other: PathBuf,
+    },
+}
+
+fn lines(diagnostics: &[Diagnostic]) -> String {
+    let lines: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
+    lines.join("\n")
+}
+
 /// Loads the definitions of files, and of folders: their `*.json`, or the `machine.json` of each folder in them.
 ///
 /// # Errors
@@ -22,16 +50,16 @@ pub struct Loaded {
 pub fn load_definitions(paths: &[PathBuf], limits: &Limits) -> Result<Vec<Loaded>, StartError> {
     let mut sources = Vec::new();
     for path in paths {
-        for file in files_of(path).map_err(|error| failed(path, error.to_string()))? {
-            let text = std::fs::read(&file).map_err(|error| failed(&file, error.to_string()))?;
+        for file in files_of(path).map_err(|error| failed(path, error.into()))? {
+            let text = std::fs::read(&file).map_err(|error| failed(&file, error.into()))?;
             sources.push((file, text));
         }
     }
     compile_definitions(sources, limits)
 }
 
-fn failed(path: &Path, reason: String) -> StartError {
-    StartError::Definition { path: path.display().to_string(), reason }
+fn failed(path: &Path, source: LoadError) -> StartError {
+    StartError::Definition { path: path.to_owned(), source }
 }
 
 /// Compiles definitions, each with the file that it is from.
@@ -64,13 +92,12 @@ pub fn compile_definitions(mut sources: Vec<(PathBuf, Vec<u8>)>, limits: &Limits
             }
         });
         if sources.len() == before
-            && let Some((file, diagnostics)) = problems.first()
+            && let Some((file, diagnostics)) = problems.into_iter().next()
         {
             if let Err(circle) = statemesh_engine::order(sources.iter().map(|(_, text)| text.as_slice())) {
-                return Err(failed(file, format!("{circle}: none of them can be the first one")));
+                return Err(failed(&file, LoadError::Circle(circle)));
             }
-            let lines: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
-            return Err(failed(file, lines.join("\n")));
+            return Err(failed(&file, LoadError::Compile(diagnostics)));
         }
     }
     Ok(good)
@@ -83,7 +110,7 @@ fn refuse_namesakes(sources: &[(PathBuf, Vec<u8>)]) -> Result<(), StartError> {
         let mut named = places.iter().filter_map(|place| sources.get(*place));
         let Some((first, text)) = named.next() else { continue };
         if let Some((other, _)) = named.find(|(_, other)| other != text) {
-            return Err(failed(other, format!("the id {id:?} is that of {} too", first.display())));
+            return Err(failed(other, LoadError::Namesake { id, other: first.clone() }));
         }
     }
     Ok(())

@@ -51,7 +51,7 @@ use key_index::Keys;
 use lease::Lease;
 use leaving::Leaving;
 use links::Links;
-pub use load::{Loaded, compile_definitions, load_definitions};
+pub use load::{LoadError, Loaded, compile_definitions, load_definitions};
 use members::Members;
 use outbox::Outbox;
 use reports::Reports;
@@ -127,7 +127,7 @@ pub enum Output {
     Ask(Question),
     /// Do this piece of work off the control plane's thread, and give the result back with [`Wake::Done`].
     Work(Work),
-    /// Everything is handed over, or the patience has ended, and goodbye was said.
+    /// Everything is handed off, or the patience has ended, and goodbye was said.
     Left(LeaveReport),
     /// The daemon cannot go on.
     Failed(Failure),
@@ -174,8 +174,8 @@ impl Control {
     /// The daemon's name, or its gossip keys, cannot be used.
     pub fn new(shared: Arc<Shared>, birth: Birth, now: Instant) -> Result<Self, StartError> {
         let options = &shared.options;
-        let name = MemberName::new(&options.name)
-            .map_err(|error| StartError::Name { name: options.name.clone(), reason: error.to_string() })?;
+        let name =
+            MemberName::new(&options.name).map_err(|source| StartError::Name { name: options.name.clone(), source })?;
         let listen = &options.listen;
         let ports = Ports {
             client: listen.clients.port(),

@@ -113,11 +113,7 @@ fn list<T: ToString>(items: &[T]) -> String {
 /// The members without which the mesh does not begin.
 pub(super) fn birth_of(options: &Options) -> Result<Vec<MemberName>, StartError> {
     let named = options.discovery.birth.iter();
-    named
-        .map(|name| {
-            MemberName::new(name).map_err(|error| StartError::Birth { name: name.clone(), reason: error.to_string() })
-        })
-        .collect()
+    named.map(|name| MemberName::new(name).map_err(|source| StartError::Birth { name: name.clone(), source })).collect()
 }
 
 impl Control {

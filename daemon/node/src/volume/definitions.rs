@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use statemesh_engine::{Diagnostic, Durability, Machine};
 use statemesh_journal::definitions::{self, StoredDefinition};
 use statemesh_journal::storage::Storage;
+use statemesh_protocol::image::Malformed;
 use statemesh_protocol::peer::body::Body;
 use statemesh_protocol::place::{StoredTier, Tier};
 
@@ -25,6 +26,20 @@ pub(crate) fn body_of(machine: &Machine) -> Vec<u8> {
 /// The first of what is wrong with a definition, for a person.
 pub(crate) fn first_error(diagnostics: &[Diagnostic]) -> String {
     diagnostics.iter().find(|diagnostic| diagnostic.is_error()).map(ToString::to_string).unwrap_or_default()
+}
+
+/// Why a definition of the volume is not used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoredError {
+    /// Its body is none.
+    #[error(transparent)]
+    Body(#[from] Malformed),
+    /// It does not compile any more.
+    #[error("{}", first_error(.0))]
+    Compile(Vec<Diagnostic>),
+    /// Its name is the hash of another machine.
+    #[error("it compiles to another machine: does another release read this volume?")]
+    Other,
 }
 
 /// A definition of the volume, compiled.
@@ -52,8 +67,8 @@ impl Stored {
             let mut refused = None;
             left.retain(|definition| match compile(definition, &compiled, limits) {
                 Ok(machine) => compiled.insert(definition.hash, machine).is_some(),
-                Err(reason) => {
-                    refused = Some(VolumeRefused::Definition { machine: definition.machine.clone(), reason });
+                Err(source) => {
+                    refused = Some(VolumeRefused::Definition { machine: definition.machine.clone(), source });
                     true
                 }
             });
@@ -71,16 +86,12 @@ fn compile(
     definition: &StoredDefinition,
     compiled: &BTreeMap<Hash, Arc<Machine>>,
     limits: &Limits,
-) -> Result<Arc<Machine>, String> {
-    let body = Body::decode(&definition.body).map_err(|error| error.to_string())?;
+) -> Result<Arc<Machine>, StoredError> {
+    let body = Body::decode(&definition.body)?;
     let resolve = |name: &str| compiled.get(body.child(name)?).cloned();
     let compiled = Machine::compile(body.source, &limits.of_engine(), &resolve);
-    let machine = compiled.map_err(|diagnostics| first_error(&diagnostics))?;
-    if *machine.machine.hash() == definition.hash {
-        Ok(machine.machine)
-    } else {
-        Err("it compiles to another machine: does another release read this volume?".to_owned())
-    }
+    let machine = compiled.map_err(StoredError::Compile)?;
+    if *machine.machine.hash() == definition.hash { Ok(machine.machine) } else { Err(StoredError::Other) }
 }
 
 /// Which definitions are on the volume.

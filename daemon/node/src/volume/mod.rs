@@ -24,9 +24,10 @@ use statemesh_journal::{definitions as stored, disk};
 use statemesh_shard::{Run, Shards};
 
 use self::definitions::Kept;
-pub use self::definitions::Stored;
+pub use self::definitions::{Stored, StoredError};
 pub(crate) use self::definitions::{body_of, conflict, first_error, tier_of};
 pub(crate) use self::files::keep_files;
+pub use self::files::{FileRefused, KeepError};
 use crate::options::Options;
 
 /// Why a daemon cannot use its volume. What was there is as it was.
@@ -49,12 +50,12 @@ pub enum VolumeRefused {
     #[error(transparent)]
     Definitions(#[from] DefinitionsError),
     /// A definition in it does not compile any more.
-    #[error("definition of machine \"{machine}\": {reason}")]
+    #[error("definition of machine \"{machine}\": {source}")]
     Definition {
         /// Its id.
         machine: String,
         /// Why not.
-        reason: String,
+        source: StoredError,
     },
     /// Its journal cannot be read.
     #[error(transparent)]

@@ -137,7 +137,7 @@ impl State {
         keys
     }
 
-    /// All keys of a partition that is here, be it that it is not served yet.
+    /// Keys of a resident partition, including one still being received.
     pub fn keys(&self, partition: u16) -> Vec<Fresh> {
         let Some(Part { index, .. }) = self.part(partition) else {
             return Vec::new();

@@ -1,4 +1,4 @@
-//! Partitions that move: freezing, installing, taking back.
+//! Partitions that are handed off, received, and reopened where a hand-off failed.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::marks::{Conflict, ConflictReason};
 use crate::removed::Left;
 use crate::unsaid_conflict::UnsaidConflict;
 
-/// What a partition had when it was frozen.
+/// What a partition had when its hand-off began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HandedOff {
     /// Instances in it.
@@ -262,7 +262,7 @@ impl State {
                 instances = unread.len(),
                 machine = &*first.machine,
                 key = &*first.key,
-                "instances that were handed over cannot be read here and are lost; the first is named: its definition is not \
+                "instances that were handed off cannot be read here and are lost; the first is named: its definition is not \
                  here, or it came from another release"
             );
         }

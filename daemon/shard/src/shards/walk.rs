@@ -248,8 +248,8 @@ fn path_of(value: &Value) -> String {
 
 impl Shards {
     /// Instances by machine, state and status, counted by looking at all of them, a slice at a time.
-    pub fn census(&self) -> BTreeMap<Group, u64> {
-        let mut census = BTreeMap::new();
+    pub fn count_by_group(&self) -> BTreeMap<Group, u64> {
+        let mut counts = BTreeMap::new();
         for shard in &self.shards {
             let mut place = Some(0);
             while let Some(from) = place {
@@ -258,12 +258,12 @@ impl Shards {
                 for (_, Entry { version, instance, .. }) in entries {
                     let status = if instance.is_stuck() { "stuck" } else { instance.status().as_str() };
                     let state = path_of(&version.machine.state_value(instance));
-                    *census.entry(Group { machine: Arc::clone(&version.name), state, status }).or_default() += 1;
+                    *counts.entry(Group { machine: Arc::clone(&version.name), state, status }).or_default() += 1;
                 }
                 place = next;
             }
         }
-        census
+        counts
     }
 }
 

@@ -86,7 +86,7 @@ impl Bench {
 
     fn is_empty(&self) -> bool {
         let Pipeline { jobs, deadlines, unplaced, wires, seats, .. } = &self.pipeline;
-        let is_quiet = wires.values().all(|wire| wire.under_way.is_empty());
+        let is_quiet = wires.values().all(|wire| wire.in_flight.is_empty());
         jobs.is_empty()
             && deadlines.is_empty()
             && unplaced.is_empty()

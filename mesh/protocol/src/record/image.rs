@@ -1,5 +1,5 @@
-//! An instance as it stands, at an index of its place: what a checkpoint has of it, and what a hand-over sends. It is not what the
-//! memory tier's hand-over sends ([`crate::image`]), which no disk ever has.
+//! An instance as it stands, at an index of its place: what a checkpoint has of it, and what a hand-off sends. It is not what the
+//! memory tier's hand-off sends ([`crate::image`]), which no disk ever has.
 
 use super::field::{Fields, Unreadable, put_varint};
 use super::part::Parts;

@@ -1,5 +1,5 @@
 //! A section: a place at an index, with what its records' numbers stand for, and its images. It is what a checkpoint consists of,
-//! what is handed over, what a follower that lags is sent, and what a backup has of a place.
+//! what is handed off, what a follower that lags is sent, and what a backup has of a place.
 //!
 //! Its head, then images, then an empty frame, then SHA-256 of all that was before. It is written and read piece by piece: a
 //! place may be larger than what one would like to have in memory twice.

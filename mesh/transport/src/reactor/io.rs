@@ -8,10 +8,10 @@ use omq_proto::SocketType;
 use super::{ConnId, Origin, Usage};
 use crate::curve::Security;
 use crate::flow::Flow;
+use crate::in_flight::Ticket;
 use crate::kernel::{Ending, Kernel};
 use crate::limits::Kind;
 use crate::link::{Link, Side};
-use crate::under_way::Ticket;
 
 /// Beyond this a connection is written in the middle of a turn, to keep the buffers small.
 const EAGER_WRITE_BYTES: usize = 256 * 1024;
@@ -172,7 +172,7 @@ impl Io {
     /// To be kept by what a message of this connection waits in, until it is answered: see
     /// [`super::Settings::in_flight`].
     pub fn ticket(&mut self, id: ConnId) -> Option<Ticket> {
-        self.flow.table.get(id).map(|conn| conn.gate.under_way.ticket())
+        self.flow.table.get(id).map(|conn| conn.gate.in_flight.ticket())
     }
 
     /// Connections that are not read because too much of what they sent is under way.

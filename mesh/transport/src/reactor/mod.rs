@@ -122,8 +122,8 @@ impl<H: Handler> Reactor<H> {
     }
 
     /// Counts its connections together with those of other reactors.
-    pub fn share(&mut self, census: Arc<ConnectionLimiter>) {
-        self.io.flow.census = census;
+    pub fn share(&mut self, limiter: Arc<ConnectionLimiter>) {
+        self.io.flow.limiter = limiter;
     }
 
     /// Wakes the loop from another thread.

@@ -103,10 +103,10 @@ impl<H: Handler> Reactor<H> {
     /// and more may be read.
     fn deliver(&mut self, id: ConnId, now: Instant, left: &mut usize) -> bool {
         loop {
-            let in_flight = self.io.flow.settings.in_flight;
+            let most = self.io.flow.settings.in_flight;
             let Some(conn) = self.io.flow.table.get(id) else { return false };
             let origin = conn.origin;
-            if conn.gate.under_way.count() >= in_flight && conn.kind == Kind::Guest {
+            if conn.gate.in_flight.count() >= most && conn.kind == Kind::Guest {
                 self.io.flow.pause(id);
                 return false;
             }

@@ -70,14 +70,14 @@ pub(crate) enum Slot {
 /// The thread's end of a request: the answer goes in here. Dropped without one, it says that the thread has ended.
 #[derive(Debug)]
 pub(crate) struct Promise {
-    desk: Arc<Desk>,
+    mailbox: Arc<Mailbox>,
     slot: Arc<Mutex<Slot>>,
 }
 
 /// The future's end of a request.
 #[derive(Debug)]
 pub(crate) struct Claim {
-    desk: Arc<Desk>,
+    mailbox: Arc<Mailbox>,
     slot: Arc<Mutex<Slot>>,
     id: JobId,
     bytes: usize,
@@ -85,7 +85,7 @@ pub(crate) struct Claim {
 
 /// What the clients, their futures and the thread share.
 #[derive(Debug)]
-pub(crate) struct Desk {
+pub(crate) struct Mailbox {
     waker: mio::Waker,
     room: Room,
     state: Mutex<State>,
@@ -116,7 +116,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Desk {
+impl Mailbox {
     pub(crate) fn new(waker: mio::Waker, room: Room) -> Arc<Self> {
         let state = State { clients: 1, ..State::default() };
         Arc::new(Self { waker, room, state: Mutex::new(state) })
@@ -143,7 +143,7 @@ impl Desk {
         state.last += 1;
         let id = state.last;
         let slot = Arc::new(Mutex::new(Slot::default()));
-        let promise = Promise { desk: Arc::clone(self), slot: Arc::clone(&slot) };
+        let promise = Promise { mailbox: Arc::clone(self), slot: Arc::clone(&slot) };
         let was_empty = state.made.is_empty();
         state.made.insert(id, (KeptAsk::new(ask), promise));
         drop(state);
@@ -151,7 +151,7 @@ impl Desk {
         if was_empty {
             self.wake();
         }
-        Ok(Claim { desk: Arc::clone(self), slot, id, bytes })
+        Ok(Claim { mailbox: Arc::clone(self), slot, id, bytes })
     }
 
     /// For the thread: what is new; `None`: there is no client and no future any more.
@@ -224,7 +224,7 @@ impl Promise {
         if !matches!(*slot, Slot::Waiting | Slot::Watched(_)) {
             return;
         }
-        let done = if self.desk.takes(bytes) {
+        let done = if self.mailbox.takes(bytes) {
             Slot::Done(result, bytes)
         } else {
             Slot::Done(Err(AsyncError::NoRoom { bytes }), 0)
@@ -272,13 +272,13 @@ impl Drop for Claim {
         let before = std::mem::replace(&mut *lock(&self.slot), Slot::Over);
         let was_waiting = matches!(before, Slot::Waiting | Slot::Watched(_));
         let held = if let Slot::Done(_, bytes) = before { bytes } else { 0 };
-        self.desk.release(self.id, self.bytes + held, was_waiting);
+        self.mailbox.release(self.id, self.bytes + held, was_waiting);
     }
 }
 
-/// Ends the desk with the thread, however that ends.
+/// Ends the mailbox with the thread, however that ends.
 #[derive(Debug)]
-pub(crate) struct Closing(pub(crate) Arc<Desk>);
+pub(crate) struct Closing(pub(crate) Arc<Mailbox>);
 
 impl Drop for Closing {
     fn drop(&mut self) {
@@ -286,10 +286,10 @@ impl Drop for Closing {
     }
 }
 
-/// A desk that wakes the thread which waits with this poll.
-pub(crate) fn desk_of(poll: &mio::Poll, room: Room) -> io::Result<Arc<Desk>> {
+/// A mailbox that wakes the thread which waits with this poll.
+pub(crate) fn mailbox_of(poll: &mio::Poll, room: Room) -> io::Result<Arc<Mailbox>> {
     let waker = mio::Waker::new(poll.registry(), WAKE)?;
-    Ok(Desk::new(waker, room))
+    Ok(Mailbox::new(waker, room))
 }
 
 /// What wakes the thread, among what its poll tells of.
@@ -312,10 +312,10 @@ mod tests {
         }
     }
 
-    fn desk(requests: usize, bytes: usize) -> (mio::Poll, Arc<Desk>) {
+    fn mailbox(requests: usize, bytes: usize) -> (mio::Poll, Arc<Mailbox>) {
         let poll = mio::Poll::new().unwrap();
-        let desk = desk_of(&poll, Room { requests, bytes }).unwrap();
-        (poll, desk)
+        let mailbox = mailbox_of(&poll, Room { requests, bytes }).unwrap();
+        (poll, mailbox)
     }
 
     fn get(key: &str) -> Ask<'_> {
@@ -328,12 +328,12 @@ mod tests {
 
     #[test]
     fn an_answer_wakes_its_future_once() {
-        let (_poll, desk) = desk(9, 99);
-        let mut claim = desk.ask(&get("k")).unwrap();
+        let (_poll, mailbox) = mailbox(9, 99);
+        let mut claim = mailbox.ask(&get("k")).unwrap();
         let count = Arc::new(Count::default());
         let waker = Waker::from(Arc::clone(&count));
         assert!(claim.poll(&waker).is_pending() && claim.poll(&waker).is_pending());
-        let (_, (_, promise)) = desk.news().unwrap().made.pop_first().unwrap();
+        let (_, (_, promise)) = mailbox.news().unwrap().made.pop_first().unwrap();
         promise.keep(reply(3));
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
         assert!(matches!(claim.poll(&waker), Poll::Ready(Ok(reply)) if reply.bytes().len() == 3));
@@ -341,59 +341,59 @@ mod tests {
 
     #[test]
     fn room_is_taken_by_requests_and_answers_and_given_back_with_the_future() {
-        let (_poll, desk) = desk(2, 12);
-        let first = desk.ask(&get("123")).unwrap();
-        assert!(matches!(desk.ask(&get("123456789")), Err(AsyncError::Full { requests: 1, bytes: 4 })));
-        let second = desk.ask(&get("1")).unwrap();
-        assert!(matches!(desk.ask(&get("")), Err(AsyncError::Full { requests: 2, bytes: 6 })));
-        let mut made = desk.news().unwrap().made;
+        let (_poll, mailbox) = mailbox(2, 12);
+        let first = mailbox.ask(&get("123")).unwrap();
+        assert!(matches!(mailbox.ask(&get("123456789")), Err(AsyncError::Full { requests: 1, bytes: 4 })));
+        let second = mailbox.ask(&get("1")).unwrap();
+        assert!(matches!(mailbox.ask(&get("")), Err(AsyncError::Full { requests: 2, bytes: 6 })));
+        let mut made = mailbox.news().unwrap().made;
         let mut promise = || made.pop_first().unwrap().1.1;
         promise().keep(reply(6));
-        assert!(matches!(desk.ask(&get("")), Err(AsyncError::Full { requests: 2, bytes: 12 })));
+        assert!(matches!(mailbox.ask(&get("")), Err(AsyncError::Full { requests: 2, bytes: 12 })));
         promise().keep(reply(1));
         let mut second = second;
         assert!(matches!(second.poll(Waker::noop()), Poll::Ready(Err(AsyncError::NoRoom { bytes: 1 }))));
         drop((first, second));
-        let state = lock(&desk.state);
+        let state = lock(&mailbox.state);
         assert_eq!((state.requests, state.bytes, state.forgotten.len()), (0, 0, 0));
     }
 
     #[test]
     fn a_request_whose_future_is_dropped_is_forgotten_or_never_reaches_the_thread() {
-        let (_poll, desk) = desk(9, 99);
-        drop(desk.ask(&get("1")).unwrap());
-        let seen = desk.ask(&get("2")).unwrap();
-        let News { made, forgotten } = desk.news().unwrap();
+        let (_poll, mailbox) = mailbox(9, 99);
+        drop(mailbox.ask(&get("1")).unwrap());
+        let seen = mailbox.ask(&get("2")).unwrap();
+        let News { made, forgotten } = mailbox.news().unwrap();
         assert_eq!((made.keys().copied().collect::<Vec<_>>(), forgotten), (vec![2], Vec::new()));
         drop(seen);
-        assert_eq!(desk.news().unwrap().forgotten, [2]);
+        assert_eq!(mailbox.news().unwrap().forgotten, [2]);
         made.into_values().for_each(|(_, promise)| promise.keep(reply(50)));
-        assert_eq!(lock(&desk.state).bytes, 0, "an answer without a future takes no room");
+        assert_eq!(lock(&mailbox.state).bytes, 0, "an answer without a future takes no room");
     }
 
     #[test]
-    fn the_desk_ends_with_its_last_client_and_future() {
-        let (_poll, desk) = desk(9, 99);
-        let claim = desk.ask(&get("1")).unwrap();
-        desk.add_client();
-        desk.remove_client();
-        desk.remove_client();
-        assert!(desk.news().is_some(), "a future waits");
+    fn the_mailbox_ends_with_its_last_client_and_future() {
+        let (_poll, mailbox) = mailbox(9, 99);
+        let claim = mailbox.ask(&get("1")).unwrap();
+        mailbox.add_client();
+        mailbox.remove_client();
+        mailbox.remove_client();
+        assert!(mailbox.news().is_some(), "a future waits");
         drop(claim);
-        assert!(desk.news().is_none());
+        assert!(mailbox.news().is_none());
     }
 
     #[test]
     fn futures_hear_that_the_thread_has_ended() {
-        let (_poll, desk) = desk(9, 99);
-        let [mut unseen, mut seen] = ["1", "2"].map(|key| desk.ask(&get(key)).unwrap());
-        let made = desk.news().unwrap().made;
-        let mut third = desk.ask(&get("3")).unwrap();
+        let (_poll, mailbox) = mailbox(9, 99);
+        let [mut unseen, mut seen] = ["1", "2"].map(|key| mailbox.ask(&get(key)).unwrap());
+        let made = mailbox.news().unwrap().made;
+        let mut third = mailbox.ask(&get("3")).unwrap();
         drop(made);
-        drop(Closing(Arc::clone(&desk)));
+        drop(Closing(Arc::clone(&mailbox)));
         for claim in [&mut unseen, &mut seen, &mut third] {
             assert!(matches!(claim.poll(Waker::noop()), Poll::Ready(Err(AsyncError::Ended))));
         }
-        assert!(matches!(desk.ask(&get("4")), Err(AsyncError::Ended)));
+        assert!(matches!(mailbox.ask(&get("4")), Err(AsyncError::Ended)));
     }
 }
