@@ -193,25 +193,37 @@ impl Outcome {
         coverage.insert("replies that say restarted".to_owned(), world.judge.restarted);
         coverage.insert("changes seen".to_owned(), world.judge.changes);
         coverage.insert("changes missed by slow watchers".to_owned(), world.judge.dropped);
-        coverage.insert("instances that became stuck".to_owned(), world.coverage.ended().stuck);
+        let counted = world.coverage.counted(&world.daemons);
+        for (what, n) in [
+            ("instances that became stuck", counted.stuck),
+            ("instances counted as lost", counted.lost),
+            ("keys counted as in conflict", counted.conflicts),
+            ("commands that found a reactor's mailbox full", counted.full_rings),
+            ("messages that found the control plane's mailbox full", counted.full_queues),
+        ] {
+            coverage.insert(what.to_owned(), n);
+        }
         let (hash, turns, peak) = (world.hash(), world.taken(), u64::try_from(world.invariants.peak()).unwrap_or(0));
         let lines = |net: &crate::net::Net| {
             net.trace.lines().map(|(at, line)| format!("{} {line}", crate::judge::time(*at))).collect()
         };
         let trace = lines(&world.net.lock());
         let (requests, acknowledged) = (world.judge.requests(), world.judge.acknowledged);
-        let (instances, keys) = (world.coverage.ended().lost, world.coverage.ended().conflicts);
-        coverage.insert("instances counted as lost".to_owned(), instances);
-        coverage.insert("keys counted as in conflict".to_owned(), keys);
-        coverage.insert("commands that found a reactor's mailbox full".to_owned(), world.coverage.ended().full_rings);
-        coverage.insert(
-            "messages that found the control plane's mailbox full".to_owned(),
-            world.coverage.ended().full_queues,
-        );
+        let [lost, in_conflict] = world.judge.keys_said();
         let mut violations = world.judge.verdict(terms);
-        if terms.lossless && (instances, keys) != (0, 0) {
-            violations
-                .push(format!("{instances} instances and {keys} conflicts were counted, and nothing can be lost"));
+        if terms.lossless && (counted.lost, counted.conflicts) != (0, 0) {
+            violations.push(format!(
+                "{} instances and {} conflicts were counted, and nothing can be lost",
+                counted.lost, counted.conflicts
+            ));
+        }
+        // What replies say clients see once; what is counted and published is all that who runs the mesh sees.
+        if counted.lost < lost || counted.lost + counted.conflicts < in_conflict {
+            violations.push(format!(
+                "replies said of {lost} keys that they began anew and of {in_conflict} that something is gone, and daemons counted {} \
+                 lost instances and {} conflicts",
+                counted.lost, counted.conflicts
+            ));
         }
         Self { violations, trace, hash, requests, acknowledged, coverage, turns, peak }
     }

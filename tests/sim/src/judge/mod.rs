@@ -307,6 +307,16 @@ impl Judge {
         self.violations
     }
 
+    /// Of how many keys replies have said that they began anew after a loss, and of how many that something of them is gone.
+    #[must_use]
+    pub fn keys_said(&self) -> [u64; 2] {
+        let says = |of: fn(&Said) -> bool| {
+            let said = self.attempts.values().filter(|a| matches!(&a.end, End::Done { said, .. } if of(said)));
+            said.map(|a| &a.key).collect::<BTreeSet<_>>().len() as u64
+        };
+        [says(|said| said.restarted), says(|said| said.gone.is_some())]
+    }
+
     /// What contradicts so far.
     #[must_use]
     pub fn violations(&self) -> &[String] {

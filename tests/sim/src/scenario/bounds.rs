@@ -162,7 +162,7 @@ fn tiny_mailboxes(seed: u64) -> World {
     must(&mut world, gone.is_some(), || "who was told to leave has not left after 20 s".to_owned());
     (0..2).for_each(|n| world.start(n));
     world.finish();
-    let full = world.coverage.ended();
+    let full = world.coverage.counted(&world.daemons);
     must(&mut world, full.full_rings > 0 && full.full_queues > 0, || format!("nothing was full: {full:?}"));
     world
 }

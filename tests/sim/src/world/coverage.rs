@@ -49,10 +49,13 @@ impl Coverage {
         self.left_behind
     }
 
-    /// What daemons that have ended had counted.
+    /// What all daemons have counted, those that have ended as well.
     #[must_use]
-    pub fn ended(&self) -> Counted {
-        self.ended
+    pub fn counted(&self, daemons: &[Daemon]) -> Counted {
+        let mut all = self.ended;
+        let running = daemons.iter().filter_map(|daemon| daemon.process.as_ref());
+        running.for_each(|process| all += parts::counted(&process.shared));
+        all
     }
 
     /// How often what happened, by name: wake-ups, faults, what threads told each other, and what control planes decided, those that
