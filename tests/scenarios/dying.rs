@@ -1,7 +1,9 @@
 //! Daemons that die.
 
+use crate::joining::three_loads;
 use serde_json::json;
-use statemesh_tests::mesh::Mesh;
+use statemesh_tests::load::Background;
+use statemesh_tests::mesh::{Mesh, WHOLE};
 use statemesh_tests::run::{Scenario, Scene};
 use statemesh_tests::watch::Watcher;
 use statemesh_tests::{Outcome, ensure, figures, wait_for};
@@ -11,6 +13,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "after kill -9 of their owner keys answer again within 2 s and say that they were restarted",
         kill_the_owner,
+    ),
+    Scenario::new(
+        "of five daemons under load one is killed while another joins, and what was answered is there or said to be lost",
+        killed_while_one_joins,
     ),
     Scenario::new("keys of a host that vanishes without a word answer again, and it finds its way back", host_vanishes),
 ];
@@ -91,6 +97,37 @@ fn wait_for_subscription(mesh: &Mesh, watcher: &Watcher) -> Outcome {
         })?;
     }
     Ok(())
+}
+
+fn killed_while_one_joins(scene: &Scene) -> Outcome {
+    let mut mesh = Mesh::whole(scene, &["a", "b", "c", "d", "e"])?;
+    let targets = [mesh.clients("a")?, mesh.clients("b")?, mesh.clients("c")?];
+    let load = Background::start(three_loads(targets))?;
+    load.go_on(600)?;
+    mesh.add_host("f")?;
+    mesh.publish_all()?;
+    mesh.start("f")?;
+    // Its first partitions are on their way.
+    wait_for("f takes something over", WHOLE, || {
+        let moved = mesh.daemon("f")?.metrics()?.sum("statemesh_handoff_instances_total", &[]);
+        Ok(moved.is_some_and(|moved| moved > 0.0).then_some(()))
+    })?;
+    mesh.daemon_mut("e")?.kill()?;
+    mesh.daemons.remove("e");
+    // Each of their sixty keys is written again, and says what is lost of it.
+    load.go_on(600)?;
+    mesh.wait_whole()?;
+    load.go_on(600)?;
+    let (totals, lost) = load.stop_with_losses(mesh.clients("f")?)?;
+    println!("said to be lost: {lost:?}; refused: {:?}", totals.refused);
+    ensure!(!lost.is_empty(), "e had none of sixty keys");
+    let mut counted = 0.0;
+    for daemon in mesh.daemons.values() {
+        counted += daemon.metrics()?.sum("statemesh_instances_lost_total", &[]).unwrap_or(0.0);
+    }
+    ensure!((counted - lost.len() as f64).abs() < 0.5, "{} were said to be lost, and {counted} counted", lost.len());
+    figures::record(&scene.all, "kill_while_one_joins_slowest_answer_ms", json!(totals.slowest.as_secs_f64() * 1e3))?;
+    mesh.all_run()
 }
 
 /// Unlike after kill -9, no connection is reset: only gossip can tell.

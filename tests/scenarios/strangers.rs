@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use statemesh_tests::daemon::{Plan, other_service};
-use statemesh_tests::dns::{GOSSIP_PORT, Record};
+use statemesh_tests::dns::{GOSSIP_PORT, Record, SERVICE};
 use statemesh_tests::http;
 use statemesh_tests::load::{Background, Load};
 use statemesh_tests::mesh::{Mesh, WHOLE, in_short};
@@ -92,7 +92,7 @@ fn key(digit: char) -> String {
 /// Starts a, b and c under one gossip key.
 fn keyed<'a>(scene: &'a Scene) -> Outcome<Mesh<'a>> {
     let mut mesh = Mesh::new(scene)?;
-    for name in ["a", "b", "c", "d"] {
+    for name in ["a", "b", "c"] {
         mesh.add_host(name)?;
     }
     mesh.publish_all()?;
@@ -105,53 +105,78 @@ fn keyed<'a>(scene: &'a Scene) -> Outcome<Mesh<'a>> {
     Ok(mesh)
 }
 
-/// Fails if d gets in, or gets ready, within some rounds of discovery.
-fn stays_outside(mesh: &mut Mesh, load: &Background) -> Outcome {
-    let end = Instant::now() + Duration::from_secs(4);
+/// How long d would wait before it takes itself for alone, if nobody was named or refused it.
+const ALONE_AFTER: &str = "--discovery-alone-after 200ms";
+
+/// How d begins: it would be alone and ready at once, but for those who keep it out.
+fn plan_of_d(mesh: &Mesh, key: &str) -> Outcome<Plan> {
+    let plan = Plan::on(mesh.host("d")?).with(&format!("--discovery-service {SERVICE} {ALONE_AFTER}"));
+    Ok(plan.variable("STATEMESH_GOSSIP_KEYS", key))
+}
+
+/// Waits until d says in its gauge, in a warning and to who asks whether it is ready that it is kept out, for this reason. Fails if it gets
+/// in, or gets ready, before that or within a second.
+fn stays_outside(mesh: &mut Mesh, load: &Background, reason: &str) -> Outcome {
+    let refused = |mesh: &Mesh| -> Outcome<Option<()>> {
+        let gauge = mesh.daemon("d")?.metrics()?.sum("statemesh_kept_out", &[r#"reason="refused""#]);
+        Ok((gauge == Some(1.0)).then_some(()))
+    };
+    wait_for("d says in its gauge that it is kept out", Duration::from_secs(5), || {
+        ensure!(!is_ready(mesh)?, "d says that it is ready");
+        refused(mesh)
+    })?;
+    let end = Instant::now() + Duration::from_secs(1);
     while Instant::now() < end {
         load.go_on(50)?;
         for name in ["a", "b", "c"] {
             let seen = mesh.caller(name)?.members()?;
             ensure!(!seen.iter().any(|member| member.name == "d"), "{name} sees {}", in_short(&seen));
         }
-        // Before it listens it is certainly not ready.
-        let ready = mesh
-            .daemon("d")
-            .and_then(|d| http::get(d.http(), "/health/ready"))
-            .is_ok_and(|answer| answer.status == 200);
-        ensure!(!ready, "d says that it is ready");
+        ensure!(!is_ready(mesh)?, "d says that it is ready");
     }
+    ensure!(refused(mesh)?.is_some(), "its gauge says no longer that it is kept out");
+    let daemon = mesh.daemon("d")?;
+    let said = daemon.logged()?;
+    let warned = said
+        .lines()
+        .any(|line| line.contains(r#""level":"warn""#) && line.contains("keeps us out") && line.contains(reason));
+    ensure!(warned, "it does not warn that it is kept out since {reason}: {said}");
+    let answer = http::get(daemon.http(), "/health/ready")?;
+    ensure!(answer.status == 503 && answer.body.contains(reason), "d does not say why it is not ready: {answer:?}");
     Ok(())
+}
+
+/// Whether d says that it is. Before it listens it is certainly not.
+fn is_ready(mesh: &Mesh) -> Outcome<bool> {
+    Ok(http::get(mesh.daemon("d")?.http(), "/health/ready").is_ok_and(|answer| answer.status == 200))
 }
 
 fn wrong_key(scene: &Scene) -> Outcome {
     let mut mesh = keyed(scene)?;
+    mesh.add_host("d")?;
+    mesh.publish_all()?;
     let load = Background::start(vec![Load::on(mesh.clients("a")?, "one")])?;
-    let plan = mesh.plan("d")?.variable("STATEMESH_GOSSIP_KEYS", &key('b'));
+    let plan = plan_of_d(&mesh, &key('b'))?;
     mesh.start_with("d", &plan)?;
-    stays_outside(&mut mesh, &load)?;
+    stays_outside(&mut mesh, &load, "its gossip keys are others than ours")?;
     wait_for("a counts what it could not read", Duration::from_secs(5), || {
-        let dropped = mesh.daemon("a")?.metrics()?.sum("statemesh_gossip_dropped_total", &[]);
+        let dropped = mesh.daemon("a")?.metrics()?.sum("statemesh_gossip_dropped_total", &[r#"reason="wrong_key""#]);
         Ok(dropped.is_some_and(|dropped| dropped > 0.0).then_some(()))
     })?;
-    let answer = http::get(mesh.daemon("d")?.http(), "/health/ready")?;
-    ensure!(answer.status == 503 && !answer.body.trim().is_empty(), "d does not say why it is not ready: {answer:?}");
     load.stop_flawless(mesh.clients("b")?)?;
     mesh.all_run()
 }
 
 fn other_mesh(scene: &Scene) -> Outcome {
     let mut mesh = keyed(scene)?;
+    mesh.add_host("d")?;
+    mesh.publish_all()?;
     let load = Background::start(vec![Load::on(mesh.clients("a")?, "one")])?;
-    for (arguments, word) in [("--mesh another", "another"), ("--partitions 512", "partition")] {
-        let plan = mesh.plan("d")?.with(arguments).variable("STATEMESH_GOSSIP_KEYS", &key('a'));
+    for (log, arguments) in [("d-mesh", "--mesh another"), ("d-partitions", "--partitions 512")] {
+        let plan = Plan { log: Some(log.to_owned()), ..plan_of_d(&mesh, &key('a'))?.with(arguments) };
         mesh.start_with("d", &plan)?;
-        stays_outside(&mut mesh, &load)?;
-        // It is told, and tells: by its log, or by why it is not ready.
-        let daemon = mesh.daemon("d")?;
-        let why = http::get(daemon.http(), "/health/ready").map(|answer| answer.body).unwrap_or_default();
-        let said = daemon.logged()? + &why;
-        ensure!(said.contains(word), "with {arguments} it does not say that it is of another mesh: {said}");
+        stays_outside(&mut mesh, &load, "it belongs to a mesh with another name or partition count")
+            .map_err(|failure| format!("with {arguments}: {failure}"))?;
         mesh.daemons.remove("d");
     }
     load.stop_flawless(mesh.clients("b")?)?;

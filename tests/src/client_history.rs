@@ -33,7 +33,7 @@ struct Sent {
 
 #[derive(Clone, Debug)]
 enum Answer {
-    Acknowledged { seq: u64 },
+    Acknowledged { seq: u64, restarted: bool },
     Refused { code: String },
 }
 
@@ -97,11 +97,12 @@ impl ClientHistory {
         }
         self.unanswered -= 1;
         self.slowest = self.slowest.max(now.saturating_duration_since(sent.at));
-        if reply["restarted"] == true {
+        let restarted = reply["restarted"] == true;
+        if restarted {
             self.restarted.extend(self.keys.get(sent.key).cloned());
         }
         sent.answer = Some(match reply["seq"].as_u64() {
-            Some(seq) if reply["ok"] == true => Answer::Acknowledged { seq },
+            Some(seq) if reply["ok"] == true => Answer::Acknowledged { seq, restarted },
             _ => Answer::Refused { code: reply["error"]["code"].as_str().unwrap_or("none").to_owned() },
         });
     }
@@ -135,7 +136,7 @@ impl ClientHistory {
             match &sent.answer {
                 None => found.push(format!("{name}: event {n} has no answer")),
                 Some(Answer::Refused { code }) => found.push(format!("{name}: event {n} was refused with {code}")),
-                Some(Answer::Acknowledged { seq }) if seq != expected => {
+                Some(Answer::Acknowledged { seq, .. }) if seq != expected => {
                     found.push(format!("{name}: event {n} has seq {seq}, which should be {expected}"));
                     *expected = seq + 1;
                 }
@@ -143,6 +144,40 @@ impl ClientHistory {
             }
         }
         found
+    }
+
+    /// Keys whose instance was lost with its owner, as their replies said.
+    #[must_use]
+    pub fn restarted(&self) -> &[String] {
+        &self.restarted
+    }
+
+    /// What contradicts "of what was acknowledged nothing is lost without a word, nothing twice, all in order", where owners may have died:
+    /// then an instance may have begun anew, and an event may have been applied or not, if the replies say so. Gives for each key
+    /// its name, the seq of its last acknowledged event, and how many further ones of unknown outcome its instance may have.
+    #[must_use]
+    pub fn judge_with_losses(&self) -> (Vec<String>, Vec<(String, u64, u64)>) {
+        let mut found = self.violations.clone();
+        let mut ends: Vec<(String, u64, u64)> = self.keys.iter().map(|key| (key.clone(), 0, 0)).collect();
+        for (n, sent) in self.sent.iter().enumerate() {
+            let Some((name, last, unknown)) = ends.get_mut(sent.key) else { continue };
+            match &sent.answer {
+                None => found.push(format!("{name}: event {n} has no answer")),
+                Some(Answer::Refused { code }) if code == "outcome_unknown" => *unknown += 1,
+                // Nothing was applied.
+                Some(Answer::Refused { code }) if code == "moving" => {}
+                Some(Answer::Refused { code }) => found.push(format!("{name}: event {n} was refused with {code}")),
+                Some(Answer::Acknowledged { seq, restarted }) => {
+                    let first = if *restarted { 1 } else { *last + 1 };
+                    if !(first..=first + *unknown).contains(seq) {
+                        let most = first + *unknown;
+                        found.push(format!("{name}: event {n} has seq {seq}, which should be {first} to {most}"));
+                    }
+                    (*last, *unknown) = (*seq, 0);
+                }
+            }
+        }
+        (found, ends)
     }
 
     /// What each key must look like in the end: its name, its acknowledged events, and the number of the last of them.
@@ -227,6 +262,29 @@ mod tests {
             assert!(found.contains(kind), "{kind} is not in {found}");
         }
         assert_eq!(history.totals().refused.len(), 2);
+    }
+
+    #[test]
+    fn where_an_owner_died_only_what_was_said_may_be_gone_and_nothing_may_be_twice() {
+        let judge = |replies: &[Value]| {
+            let mut history = ClientHistory::new(vec!["a".into()]);
+            let now = Instant::now();
+            replies.iter().for_each(|_| drop(history.next(now)));
+            replies.iter().for_each(|reply| history.reply(reply, now));
+            let (found, ends) = history.judge_with_losses();
+            (found.len(), ends[0].1, ends[0].2)
+        };
+        let refused = |id: u64, code: &str| json!({"id": id, "ok": false, "error": {"code": code}});
+        let anew = |id: u64, seq: u64| json!({"id": id, "ok": true, "seq": seq, "restarted": true});
+        let unknown = "outcome_unknown";
+        assert_eq!(judge(&[ok(0, 1), refused(1, unknown), ok(2, 3), refused(3, unknown)]), (0, 3, 1));
+        assert_eq!(judge(&[ok(0, 1), refused(1, unknown), ok(2, 2)]), (0, 2, 0));
+        assert_eq!(judge(&[ok(0, 1), ok(1, 2), refused(2, "moving"), anew(3, 1), ok(4, 2)]), (0, 2, 0));
+        // Without a word, twice, applied though it was refused, and refused for no good reason.
+        assert_eq!(judge(&[ok(0, 1), ok(1, 2), ok(2, 1)]).0, 1);
+        assert_eq!(judge(&[ok(0, 1), ok(1, 3)]).0, 1);
+        assert_eq!(judge(&[ok(0, 1), refused(1, "moving"), ok(2, 3)]).0, 1);
+        assert_eq!(judge(&[ok(0, 1), refused(1, "event_failed"), ok(2, 2)]).0, 1);
     }
 
     #[test]

@@ -180,14 +180,46 @@ impl Background {
             let history = caller.ask(json!({"op": "history", "machine": "counter", "key": key}))?;
             found.extend(contradiction(&key, events, last, &instance, &history));
         }
-        let totals = add(&histories);
-        println!("load: {} events acknowledged, slowest {:?}", totals.acknowledged, totals.slowest);
-        if found.is_empty() {
-            return Ok(totals);
-        }
-        let listed = found.iter().take(LISTED).cloned().collect::<Vec<_>>().join("\n  ");
-        Err(format!("{} contradictions; refused: {:?}; the first:\n  {listed}", found.len(), totals.refused).into())
+        totals(&histories, &found)
     }
+
+    /// Stops the clients and checks the same where owners may have died: what was acknowledged is there, asked through `at`, or a reply
+    /// has said that its instance was lost. Gives the keys of these, too.
+    ///
+    /// # Errors
+    /// Something contradicts; the text lists it.
+    pub fn stop_with_losses(self, at: SocketAddr) -> Outcome<(Totals, Vec<String>)> {
+        let histories = self.stop()?;
+        let (mut found, mut caller) = (Vec::new(), Caller::connect(at)?);
+        for (contradictions, ends) in histories.iter().map(ClientHistory::judge_with_losses) {
+            found.extend(contradictions);
+            for (key, last, unknown) in ends {
+                let instance = caller.ask(json!({"op": "get", "machine": "counter", "key": key}))?;
+                let seq = instance["seq"].as_u64().unwrap_or(0);
+                let is_there = (last..=last + unknown).contains(&seq) && instance["context"]["count"] == seq;
+                // What nobody has been told yet would be said to who asks now.
+                if !is_there || instance["restarted"] == true {
+                    found.push(format!(
+                        "{key}: {last} to {} events should be there, but it is {instance}",
+                        last + unknown
+                    ));
+                }
+            }
+        }
+        let lost = histories.iter().flat_map(|history| history.restarted().iter().cloned()).collect();
+        Ok((totals(&histories, &found)?, lost))
+    }
+}
+
+/// What became of the events of all clients, if nothing contradicts.
+fn totals(histories: &[ClientHistory], found: &[String]) -> Outcome<Totals> {
+    let totals = add(histories);
+    println!("load: {} events acknowledged, slowest {:?}", totals.acknowledged, totals.slowest);
+    if found.is_empty() {
+        return Ok(totals);
+    }
+    let listed = found.iter().take(LISTED).cloned().collect::<Vec<_>>().join("\n  ");
+    Err(format!("{} contradictions; refused: {:?}; the first:\n  {listed}", found.len(), totals.refused).into())
 }
 
 /// What became of the events of all clients together.

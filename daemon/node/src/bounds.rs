@@ -16,7 +16,9 @@ const CALM: f64 = 0.6;
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Of each bound that fills up, the share that is in use; of what every reactor has by itself, that of the fullest.
+/// Of each bound that fills up, the share that is in use; of what every reactor has by itself, that of the fullest. Those of one connection
+/// (`array_bytes`, `unsent_bytes`, `subscriber_bytes`) are not among them: its client reaches them alone, by its own doing. What all
+/// connections have together is, such as the replies of open arrays in `unsent_total_bytes`.
 pub(crate) fn used(shared: &Shared) -> Vec<(&'static str, f64)> {
     let limits = &shared.options.limits;
     let most = |of: fn(&Counters) -> &Cell| shared.counters.iter().map(|one| of(one).get()).max().unwrap_or(0) as f64;

@@ -4,6 +4,7 @@ use statemesh_engine::Effect;
 use statemesh_protocol::reply::{Encoding, MapWriter};
 
 use crate::instance::Entry;
+use crate::marks::{Conflict, KeyMark};
 use crate::values::write_value;
 
 /// One published change: the topic `machine/key` and the map in MessagePack, which begins with a two-byte count (`map 16`)
@@ -26,6 +27,24 @@ impl Change {
 
 /// A change as it is published: [topic `machine/key`, map in MessagePack].
 pub(crate) fn change(entry: &Entry, event: &str, reason: &str, changed: bool, effects: &[Effect]) -> Change {
+    change_with(entry, (event, reason), changed, |map| {
+        if !effects.is_empty() {
+            map.list("effects", effects.iter(), write_effect);
+        }
+    })
+}
+
+/// The state of a key that goes on, of which something is gone: what replies say of that.
+pub(crate) fn conflict_change(entry: &Entry, conflict: Option<Conflict>) -> Change {
+    change_with(entry, ("", "conflict"), false, |map| KeyMark { conflict, ..KeyMark::default() }.write(map))
+}
+
+fn change_with(
+    entry: &Entry,
+    (event, reason): (&str, &str),
+    changed: bool,
+    more: impl FnOnce(&mut MapWriter<'_>),
+) -> Change {
     let topic = [entry.version.name.as_bytes(), b"/", entry.key.as_bytes()].concat();
     let mut body = Vec::with_capacity(160);
     let mut map = MapWriter::new(&mut body, Encoding::MsgPack);
@@ -35,9 +54,7 @@ pub(crate) fn change(entry: &Entry, event: &str, reason: &str, changed: bool, ef
     }
     entry.write_head(&mut map);
     map.bool("changed", changed);
-    if !effects.is_empty() {
-        map.list("effects", effects.iter(), write_effect);
-    }
+    more(&mut map);
     map.end();
     Change { topic: topic.into(), body: widen(body).into() }
 }

@@ -216,7 +216,14 @@ fn why(change: &Value) -> (Style, String) {
         "event" | "history" => (Style::Faint, format!("event {event}")),
         "lost" => (Style::Bad, "lost with its owner".to_owned()),
         "restart" => (Style::Doubtful, "restarted: its predecessor was lost".to_owned()),
-        "conflict" => (Style::Doubtful, "conflict: it was owned twice, and this won".to_owned()),
+        "conflict" => {
+            let gone = &change["conflict"];
+            let what = match gone["lost_from"].as_u64() {
+                Some(from) => format!("; transitions from {from} on of life {} are gone", text(&gone["run"])),
+                None => String::new(),
+            };
+            (Style::Doubtful, format!("conflict: it was owned twice, and this won{what}"))
+        }
         _ => (Style::Faint, text(&change["reason"])),
     }
 }

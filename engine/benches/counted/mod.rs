@@ -19,9 +19,22 @@ pub(crate) struct Counted {
 }
 
 impl Counted {
-    /// Does what the command line says: `--run CASE ROUNDS` runs a case, anything else measures all cases, each given with how many
-    /// things it does in a round. With `--bless` the bounds are written anew; else it fails if a case exceeds its bound.
+    /// As [`Counted::main_of`], with the same rounds for each case.
+    #[allow(dead_code, reason = "not every benchmark has cases of both kinds")]
     pub(crate) fn main(&self, cases: &[(&str, u64)], run: impl FnOnce(&str, u64)) -> ExitCode {
+        let cases: Vec<_> = cases.iter().map(|(case, in_a_round)| (*case, *in_a_round, self.rounds())).collect();
+        self.main_of(&cases, run)
+    }
+
+    /// The rounds of both runs.
+    pub(crate) fn rounds(&self) -> [u64; 2] {
+        [self.few, self.many]
+    }
+
+    /// Does what the command line says: `--run CASE ROUNDS` runs a case, anything else measures all cases, each given with how many
+    /// things it does in a round, and the rounds of both runs. With `--bless` the bounds are written anew; else it fails if a case
+    /// exceeds its bound.
+    pub(crate) fn main_of(&self, cases: &[(&str, u64, [u64; 2])], run: impl FnOnce(&str, u64)) -> ExitCode {
         let arguments: Vec<String> = std::env::args().skip(1).collect();
         if let ["--run", case, rounds] = arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             run(case, rounds.parse().expect("a number of rounds"));
@@ -34,21 +47,19 @@ impl Counted {
         self.measure(cases, arguments.iter().any(|argument| argument == "--bless"))
     }
 
-    fn measure(&self, cases: &[(&str, u64)], bless: bool) -> ExitCode {
+    fn measure(&self, cases: &[(&str, u64, [u64; 2])], bless: bool) -> ExitCode {
         let text = std::fs::read_to_string(self.bounds).unwrap_or_default();
         let lines = text.lines().filter_map(|line| line.split_once(' '));
         let bounds: BTreeMap<&str, u64> =
             lines.filter_map(|(name, bound)| Some((name, bound.trim().parse().ok()?))).collect();
         let (mut blessed, mut failed) = (String::new(), false);
-        for &(case, in_a_round) in cases {
+        for &(case, in_a_round, rounds) in cases {
             // Valgrind has one thread.
             let [few, many] = std::thread::scope(|scope| {
-                [self.few, self.many]
-                    .map(|rounds| scope.spawn(move || instructions(case, rounds)))
-                    .map(|run| run.join())
+                rounds.map(|rounds| scope.spawn(move || instructions(case, rounds))).map(|run| run.join())
             })
             .map(|count| count.expect("callgrind counts"));
-            let each = (many - few) / ((self.many - self.few) * in_a_round);
+            let each = (many - few) / ((rounds[1] - rounds[0]) * in_a_round);
             let bound = bounds.get(case).copied();
             let verdict = match bound {
                 Some(bound) if each > bound => "TOO MANY",

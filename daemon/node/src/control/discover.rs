@@ -30,6 +30,7 @@ impl Control {
             match output {
                 discovery::Output::Ask(question) => self.outbox.put(Output::Ask(question)),
                 discovery::Output::Found(seeds) => {
+                    self.gossip.rejections.asks(&seeds);
                     self.membership.handle(membership::Input::Join { seeds }, now);
                     self.follow_membership(now);
                 }

@@ -1,8 +1,10 @@
 //! Daemons that gossip to the wrong mesh, or under the wrong key, are told so: otherwise they would only meet silence.
 //!
-//! A notice is no proof of anything, as anybody could send one: it is logged and shown, and changes nothing else. It is
-//! shorter than what it answers, and at most one is sent in a second, so that it is of no use for flooding others.
+//! A notice is no proof of anything, as anybody could send one: it is logged and shown, and changes nothing else, but that a daemon is not
+//! alone while one counts that came from where it was told to ask. It is shorter than what it answers, and at most one is sent in a second,
+//! so that it is of no use for flooding others.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -31,6 +33,9 @@ pub(super) struct GossipRejections {
     told_at: Option<Instant>,
     /// What the last notice said, and when it came.
     notice: Option<(String, Instant)>,
+    /// The addresses that discovery named last, and when a notice came from one that it named.
+    asked: BTreeSet<SocketAddr>,
+    refused_at: Option<Instant>,
 }
 
 impl GossipRejections {
@@ -39,9 +44,22 @@ impl GossipRejections {
         self.notice.as_ref().filter(|(_, at)| now < *at + COUNTS_FOR).map(|(notice, _)| notice)
     }
 
+    /// Discovery names these, and they are asked.
+    pub(super) fn asks(&mut self, named: &[SocketAddr]) {
+        // An answer may come after the round in which it was asked for.
+        if !named.is_empty() {
+            self.asked = named.iter().copied().collect();
+        }
+    }
+
+    /// Until when it counts that a daemon keeps this one out which discovery had named: there is another one, whatever is named since.
+    pub(super) fn refused_until(&self) -> Option<Instant> {
+        self.refused_at.map(|at| at + COUNTS_FOR)
+    }
+
     /// What was said of other keys than those of now does not count.
     pub(super) fn forget_notice(&mut self) {
-        self.notice = None;
+        (self.notice, self.refused_at) = (None, None);
     }
 }
 
@@ -69,7 +87,11 @@ impl Control {
             tracing::warn!("{notice}");
         }
         // What that says of this daemon is published when it is judged what it waits for.
-        self.gossip.rejections.notice = Some((notice, now));
+        let rejections = &mut self.gossip.rejections;
+        rejections.notice = Some((notice, now));
+        if rejections.asked.contains(&from) {
+            rejections.refused_at = Some(now);
+        }
         true
     }
 }

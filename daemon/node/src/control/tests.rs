@@ -456,6 +456,21 @@ fn a_notice_of_being_kept_out_counts_for_a_while_and_until_keys_change() {
 }
 
 #[test]
+fn a_daemon_that_was_kept_out_is_not_alone_for_a_while_though_dns_names_nobody_else_any_more() {
+    let sealed = b"statemesh 1 wrong-key".to_vec();
+    for (named, from, wait) in [(vec![ME, OTHER], OTHER, 15), (vec![ME], OTHER, 5)] {
+        let mut plane = Plane::new(by_service(), Dns::Names(named));
+        plane.handle(Wake::Datagram { from: SocketAddr::from((from, 7403)), sealed: sealed.clone() });
+        plane.dns = Dns::Names(vec![ME]);
+        plane.run(Duration::from_secs(wait - 1));
+        assert!(!plane.joined(), "{wait} s");
+        // DNS is asked again within a second.
+        plane.run(Duration::from_secs(2));
+        assert!(plane.joined(), "{wait} s: {}", plane.reason());
+    }
+}
+
+#[test]
 fn silence_and_the_name_of_another_begin_the_wait_anew() {
     for between in [Dns::Silent, Dns::NoSuchName, Dns::Names(vec![ME, OTHER])] {
         let mut plane = Plane::new(by_service(), Dns::Names(vec![ME]));

@@ -129,7 +129,8 @@ impl Control {
         {
             return None;
         }
-        self.discovery.alone_at(patience)
+        let named_alone_at = self.discovery.alone_at(patience)?;
+        Some(self.gossip.rejections.refused_until().map_or(named_alone_at, |until| until.max(named_alone_at)))
     }
 
     /// Joins as soon as others are known, or there can be none.

@@ -115,3 +115,34 @@ fn answers_from_another_daemon_for_a_client_that_does_not_read_have_a_bound() {
     assert!(seen < most as f64 + 100_000.0, "{seen} bytes waited");
     assert!(left_out < many, "none was answered");
 }
+
+/// Of an array those requests are refused that come when it is full, before they are run; of those that another daemon has by then the
+/// answers are left out, which may have changed something.
+#[test]
+fn of_an_array_that_is_too_large_it_is_said_of_each_request_whether_it_was_run() {
+    let most = 4 << 20;
+    let (_mesh, one, _two) = two_with(Limits { array_bytes: most, ..Limits::default() });
+    let (there, here) = (key_elsewhere(&one, "two"), key_elsewhere(&one, "one"));
+    let mut asker = one.client();
+    for key in [&there, &here] {
+        asker.ok(&keep(key, &"x".repeat(500_000)));
+    }
+    // Those that are passed on are answered when the others have filled the array.
+    let get = |key: &String| json!({"op": "get", "machine": "keeper", "key": key});
+    let array: Vec<Value> = [&there, &here].into_iter().flat_map(|key| vec![get(key); 20]).collect();
+    let replies = asker.ask(&json!(array));
+    let code = |reply: &Value| reply["error"]["code"].as_str().unwrap_or("ok").to_owned();
+    let said: Vec<String> = replies.as_array().unwrap().iter().map(code).collect();
+    // The first one here that has no room was run, too.
+    let expected: Vec<&str> = [("outcome_unknown", 20), ("ok", 8), ("outcome_unknown", 1), ("limit_exceeded", 11)]
+        .into_iter()
+        .flat_map(|(code, many)| std::iter::repeat_n(code, many))
+        .collect();
+    assert_eq!(said, expected);
+    let named =
+        |reply: &Value| reply["ok"] == true || reply["error"]["message"].to_string().contains("limits.array_bytes");
+    assert!(replies.as_array().unwrap().iter().all(named));
+    assert_eq!(one.counted("statemesh_refused_array_bytes_total"), 32.0);
+    // It is over with that array.
+    asker.ok(&get(&there));
+}

@@ -122,7 +122,7 @@ impl State {
             if entry.run == lost.run { self.before(partition, &self.trail(partition, number)) + 1 } else { 1 };
         let conflict = Conflict { reason: ConflictReason::OwnerLost, lost_from, run: lost.run };
         if self.marks.add_conflict(partition, lost.hash, conflict, lost.tenure) {
-            self.publish_conflict(number, run);
+            self.publish_conflict(number, conflict, run);
         }
     }
 
@@ -148,8 +148,9 @@ impl State {
         let Some(entry) = self.entries.get(number) else { return };
         let (life, before) = (entry.run, self.before(partition, &self.trail(partition, number)));
         self.marks.found((partition, hash), life, before);
+        let gone = self.marks.show(partition, hash).map(|mark| mark.gone).unwrap_or_default();
         if self.marks.is_there((partition, hash), life) {
-            self.publish_conflict(number, run);
+            self.publish_conflict(number, lost_life(gone), run);
         }
     }
 
@@ -519,7 +520,7 @@ impl State {
         if let Some((lost, tenure)) = met.lost
             && self.marks.add_conflict(partition, hash, lost, tenure)
         {
-            self.publish_conflict(number, run);
+            self.publish_conflict(number, lost, run);
         }
         Some(())
     }
@@ -550,7 +551,7 @@ impl State {
         self.arm(number);
         if is_merge && self.lives.may_be_removed_after(life) {
             // A client that watched a later life here would skip what this one does.
-            self.publish_state(number, run);
+            self.publish_state(number, None, run);
         }
         Some(())
     }
@@ -567,6 +568,11 @@ impl State {
         let tokens = (tokens != Tokens::default()).then(|| Box::new(tokens));
         Some(Entry { key: image.key.into(), run: image.run, version, instance, armed: None, history, tokens })
     }
+}
+
+/// That a life went with its owner, as a whole.
+fn lost_life(run: RunId) -> Conflict {
+    Conflict { reason: ConflictReason::OwnerLost, lost_from: 1, run }
 }
 
 /// How two states of a key met.
@@ -773,7 +779,10 @@ mod tests {
         let (_, parts) = there.hand_off(0, 1_000, &mut run);
         state.receive(0, 1, Some(Winner::Here), &mut run);
         parts.iter().for_each(|part| _ = state.receive_part(0, 1, part, true, &mut run).unwrap());
-        assert_eq!(topics(&here), ["m/k"]);
+        let mut told: Vec<serde_json::Value> = Vec::new();
+        here.feeds().of(0).unwrap().drain(|_, change| told.push(rmp_serde::from_slice(&change.body).unwrap()));
+        let gone = serde_json::json!({"reason": "owner_lost", "lost_from": 1, "run": RunId(u64::MAX).to_string()});
+        assert_eq!(told.iter().map(|change| &change["conflict"]).collect::<Vec<_>>(), [&gone], "{told:?}");
         assert!(!state.marks.says_lost(0, hash) && state.marks.take(0, hash).is_some());
     }
 

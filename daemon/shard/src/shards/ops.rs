@@ -13,12 +13,12 @@ use statemesh_protocol::run::RunId;
 
 use super::replies::Reply;
 use super::{Outcome, Run, State};
-use crate::change::change;
+use crate::change::{change, conflict_change};
 use crate::dedup::{Answer, Asked, Known, Tokens};
 use crate::history::{History, How};
 use crate::instance::Entry;
 use crate::machines::Version;
-use crate::marks::KeyMark;
+use crate::marks::{Conflict, KeyMark};
 use crate::removed::Place;
 use crate::stages::Stage;
 use crate::until::Until;
@@ -482,20 +482,20 @@ impl State {
         }
     }
 
-    /// Counts a key of which something is gone, and tells watchers which state goes on.
-    pub(super) fn publish_conflict(&mut self, number: u32, run: &mut Run) {
+    /// Counts a key of which something is gone, and tells watchers what, and which state goes on.
+    pub(super) fn publish_conflict(&mut self, number: u32, conflict: Conflict, run: &mut Run) {
         run.counts.conflicts += 1;
         if let Some(entry) = self.entries.get(number) {
             tracing::warn!(machine = %entry.version.name, key = %entry.key, run = %entry.run, seq = entry.instance.seq(),
-                "owned twice while the network was partitioned; this state won");
+                lost_from = conflict.lost_from, lost_run = %conflict.run, "owned twice while the network was partitioned; this state won");
         }
-        self.publish_state(number, run);
+        self.publish_state(number, Some(conflict), run);
     }
 
-    /// Tells watchers which state of a key goes on.
-    pub(super) fn publish_state(&mut self, number: u32, run: &mut Run) {
+    /// Tells watchers which state of a key goes on, and what is gone beside it.
+    pub(super) fn publish_state(&mut self, number: u32, conflict: Option<Conflict>, run: &mut Run) {
         if let Some(entry) = self.entries.get(number) {
-            run.step.changes.push(Arc::new(change(entry, "", "conflict", false, &[])));
+            run.step.changes.push(Arc::new(conflict_change(entry, conflict)));
         }
     }
 }

@@ -43,9 +43,10 @@ fn the_side_that_counted_more_wins_and_the_first_reply_says_what_is_gone() {
         let theirs = (0..3).map(|_| there.send("k", "GO", "")).last().unwrap();
         there.send("only there", "GO", "");
         assert_eq!(merge(&mut there, &mut here, winner), 1);
-        let changes: Vec<_> = here.published();
-        assert_eq!(changes.iter().filter(|change| change["reason"] == "conflict").count(), 1);
+        let changes: Vec<_> = here.published().into_iter().filter(|change| change["reason"] == "conflict").collect();
         let first = here.op("get", "k", "");
+        let told: Vec<_> = changes.iter().map(|change| &change["conflict"]).collect();
+        assert_eq!(told, [&first["conflict"]], "watchers hear of what is gone as the first reply does");
         assert_eq!((first["value"].as_str(), first["seq"].as_u64()), (Some(value), Some(seq)));
         let loser = if winner == Winner::Here { theirs } else { ours };
         assert_eq!((&first["conflict"]["run"], &first["conflict"]["reason"]), (&loser["run"], &"merged".into()));
@@ -364,6 +365,8 @@ fn of_a_life_that_went_on_in_a_copy_that_died_what_it_did_there_is_lost_although
             (&3.into(), &(3 + moved_on).into()),
             "{said} {back}"
         );
+        let told = into.published().into_iter().filter(|change| change["reason"] == "conflict");
+        assert!(told.into_iter().all(|change| change["conflict"] == said["conflict"]), "{said} {back}");
     }
 }
 

@@ -48,7 +48,7 @@ pub(super) const ALL: &[Scenario] = &[
     },
 ];
 
-/// Both daemons have much for each other, requests and answers, through small buffers.
+/// Both daemons have much for each other, requests and answers, through small buffers, while a third one joins and one of them leaves.
 fn owe_each_other(seed: u64) -> World {
     let faults = Faults { send_buffer: 16 * 1_024, receive_buffer: 16 * 1_024, ..Faults::default() };
     let setup = Setup { limits: Limits { unsent_bytes: 64 * 1_024, ..Limits::default() }, ..setup() };
@@ -79,6 +79,16 @@ fn owe_each_other(seed: u64) -> World {
         world.add_client(n % 2, habits);
     }
     world.run(SEC / 8);
+    world.start(2);
+    let took = world.run_until(20 * SEC, |world| world.is_settled());
+    must(&mut world, took.is_some(), || {
+        "a daemon that joins is not settled after 20 s, behind what is owed".to_owned()
+    });
+    world.leave(1);
+    let gone = world.run_until(20 * SEC, |world| world.daemons.get(1).is_some_and(|daemon| !daemon.runs()));
+    must(&mut world, gone.is_some(), || "who was told to leave has not left after 20 s".to_owned());
+    let left = world.coverage.left_behind();
+    must(&mut world, left == 0, || format!("{left} instances were left behind"));
     world.stopped = true;
     let all = world.run_until(20 * SEC, |world| world.clients.iter().all(crate::client::Client::is_idle));
     let waiting = world.judge.unanswered();
