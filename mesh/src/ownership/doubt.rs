@@ -70,11 +70,15 @@ impl Ownership {
 
     /// A member on whose side this one began says who is on the other.
     fn take_over(&mut self, from: &MemberName, cut: Cut, now: Instant) {
+        // Where this one has something it is known already who is missing.
+        if self.slots.held() > 0 {
+            return;
+        }
         let peers = &self.peers;
         let incarnation = |name: &MemberName| peers.get(name).filter(|peer| peer.live).map(|peer| peer.incarnation);
         let back = self.sides.take_over(from, cut, incarnation, now);
         for name in &back {
-            self.greet(name);
+            self.greet(name, now);
         }
         if !back.is_empty() {
             self.maybe_doubt_for_others(now);

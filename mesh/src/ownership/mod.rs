@@ -191,7 +191,7 @@ impl Ownership {
             Input::Doubt(reason) => self.maybe_doubt(reason, now),
             Input::Indexed(indexed) => self.told.update(indexed),
             Input::Leave => self.leave(),
-            Input::LinkUp(name) => self.link_up(&name),
+            Input::LinkUp(name) => self.link_up(&name, now),
             Input::LinkDown(name) => self.link_down(&name),
             Input::Message { from, message } => self.message(&from, message, now),
             Input::Unreadable { partition, number, from } => self.refuse(partition, number, &from),
@@ -385,9 +385,9 @@ impl Ownership {
             if self.unheard.returned(name) {
                 self.review.request();
             }
-            self.greet(name);
+            self.greet(name, now);
             self.ask_again(name);
-            if is_back {
+            if is_back && self.sides.buried(name) {
                 self.maybe_doubt_for_others(now);
             }
         }
@@ -399,11 +399,10 @@ impl Ownership {
         if *name == self.me {
             return;
         }
-        let side = self.side();
         if left {
             self.sides.left(name);
         } else if let Some(peer) = self.peers.get(name) {
-            self.sides.died(name, peer.incarnation, self.peers.live().chain([&self.me]), side, now);
+            self.sides.died(name, peer.incarnation, self.peers.live().chain([&self.me]), now);
         }
         self.set_placeable(name, false);
         self.end_handoffs_with(name, true);
@@ -428,12 +427,12 @@ impl Ownership {
         served.into_iter().for_each(|(holder, set)| self.served(&holder, set));
     }
 
-    fn link_up(&mut self, name: &MemberName) {
+    fn link_up(&mut self, name: &MemberName, now: Instant) {
         if *name == self.me {
             return;
         }
         self.peers.meet(name).linked = true;
-        self.greet(name);
+        self.greet(name, now);
         self.confirm_with(name);
         self.ask_again(name);
         self.review.request();
@@ -468,11 +467,11 @@ impl Ownership {
     }
 
     /// Tells a member that was just met what is held here.
-    fn greet(&mut self, name: &MemberName) {
+    fn greet(&mut self, name: &MemberName, now: Instant) {
         if !self.peers.is_linked(name) {
             return;
         }
-        let (buried, cut) = (self.sides.buried(name), self.sides.cut_for(name).map(Box::new));
+        let (buried, cut) = (self.sides.buried(name), self.sides.cut_for(name, now).map(Box::new));
         self.out.send(name, OwnershipMessage::Met { buried, cut });
         let set: PartitionSet = self.slots.partitions().filter(|p| self.slots.speaks_for(*p)).collect();
         if !set.is_empty() {

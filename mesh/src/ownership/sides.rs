@@ -5,11 +5,12 @@
 //! paused, and buried by everyone, is a side of one; when a network is cut, each side counts its own. What a partition's holder
 //! received it with travels along, as it may have been on the other side itself.
 //!
-//! The last common view is the one before the first of the deaths that followed one another. A side that has no more than half of
-//! it keeps it as long as some of it are missing, however late another one dies; one that has more goes on from whom it has, as in
-//! dynamic voting (Jajodia and Mutchler, 1990): so no two sides have more than half at once. A process that begins meanwhile takes over
-//! the common view, and those who are missing, from a member of the side where it begins ([`Cut`]): it counts what they
-//! count, and is apart from whom they are apart from.
+//! The last common view is the one before the first of the deaths that followed one another. It stays as long as some of it are missing,
+//! however late another one dies: so all sides count of the same members, and no two ever take themselves for more than half.
+//! Who leaves in order has handed off what it held, and goes on counting for the side where it did. A process
+//! that begins meanwhile takes over the common view, and those who are missing, from a member of the side where it begins ([`Cut`]): it
+//! counts what they count, and is apart from whom they are apart from. Not told apart are a process that began on the other side under the
+//! name of one that is cut off on this one, or of one that died on this side: it counts on both until it says whom it holds for dead.
 //!
 //! Marks fade [`SETTLED`] after a return
 //! at a member that has no copy that is in doubt or is being merged, or else some time later ([`super::Settings::reunion`]): the next cut
@@ -82,6 +83,8 @@ pub(super) struct Sides {
     died_apart: BTreeMap<MemberName, Instant>,
     /// The last common view.
     common: BTreeSet<MemberName>,
+    /// Those of it that have left in order since, and are not back.
+    left: BTreeSet<MemberName>,
     /// It is that of the side where this process began.
     took_over: bool,
     last_death: Option<Instant>,
@@ -99,6 +102,7 @@ impl Sides {
             buried_by: BTreeMap::new(),
             died_apart: BTreeMap::new(),
             common: BTreeSet::new(),
+            left: BTreeSet::new(),
             took_over: false,
             last_death: None,
             standing: BTreeMap::new(),
@@ -133,19 +137,18 @@ impl Sides {
             || !self.standing.is_empty()
     }
 
-    /// A member was declared dead; `live` are all that were there until now, and so many counted for this side.
+    /// A member was declared dead; `live` are all that were there until now.
     pub(super) fn died<'a>(
         &mut self,
         name: &MemberName,
         incarnation: u64,
         live: impl Iterator<Item = &'a MemberName>,
-        side: u32,
         now: Instant,
     ) {
         let follows = self.last_death.is_some_and(|last| now.saturating_duration_since(last) < self.reunion);
-        let is_fewer = self.missing().next().is_some() && !self.is_majority(side);
-        if !follows && !is_fewer {
+        if !follows && self.missing().next().is_none() {
             (self.common, self.took_over) = (live.cloned().collect(), false);
+            self.left.clear();
         }
         self.last_death = Some(now);
         let was_back = self.buried.get(name).is_some_and(|grave| grave.back.is_some());
@@ -156,26 +159,34 @@ impl Sides {
         self.rumoured.insert(name.clone(), (incarnation, now));
     }
 
-    /// A member has left, and what it held is with others.
+    /// A member has left, and what it held is with others of this side.
     pub(super) fn left(&mut self, name: &MemberName) {
-        self.common.remove(name);
+        if self.common.contains(name) && !self.is_apart(name) {
+            self.left.insert(name.clone());
+        }
     }
 
     /// What a process is told that began after others had been declared dead.
-    pub(super) fn cut_for(&self, name: &MemberName) -> Option<Cut> {
-        if !self.joined.contains_key(name) {
+    pub(super) fn cut_for(&self, name: &MemberName, now: Instant) -> Option<Cut> {
+        if !self.joined.contains_key(name) || self.missing().next().is_none() {
             return None;
         }
-        let missing =
-            |member: &MemberName, incarnation, rumoured| Missing { member: member.clone(), incarnation, rumoured };
+        let missing = |member: &MemberName, incarnation, rumoured, until: Instant| {
+            let remembered = until.saturating_duration_since(now).as_millis();
+            let remembered_ms = u64::try_from(remembered).unwrap_or(u64::MAX);
+            Missing { member: member.clone(), incarnation, rumoured, remembered_ms }
+        };
         let silent = self.buried.iter().filter(|(_, grave)| grave.back.is_none());
-        let buried = silent.map(|(name, grave)| missing(name, grave.incarnation, false));
-        let rumoured = self.rumoured.iter().map(|(name, (incarnation, _))| missing(name, *incarnation, true));
-        let missing: Vec<_> = buried.chain(rumoured).filter(|missing| self.common.contains(&missing.member)).collect();
-        (!missing.is_empty()).then(|| Cut { common: self.common.iter().cloned().collect(), missing })
+        let buried = silent.map(|(name, grave)| missing(name, grave.incarnation, false, grave.until));
+        let rumoured = self.rumoured.iter().map(|(name, (of, at))| missing(name, *of, true, *at + GRAVE));
+        Some(Cut {
+            common: self.common.iter().cloned().collect(),
+            left: self.left.iter().cloned().collect(),
+            missing: buried.chain(rumoured).collect(),
+        })
     }
 
-    /// Takes over what a member says of the side where this process began, if it does not know of one. Gives those who are missing there
+    /// Takes over what a member says of the side where this process began, which has nothing yet. Gives those who are missing there
     /// and are there by now: `incarnation` says which process of a name is alive.
     pub(super) fn take_over(
         &mut self,
@@ -187,19 +198,21 @@ impl Sides {
         if self.took_over || self.may_return(from) {
             return Vec::new();
         }
-        self.common = cut.common.into_iter().collect();
+        (self.common, self.left) = (cut.common.into_iter().collect(), cut.left.into_iter().collect());
         (self.took_over, self.last_death) = (true, Some(now));
         let mut back = Vec::new();
-        for Missing { member, incarnation: of, rumoured } in cut.missing {
-            let is_there = incarnation(&member) == Some(of);
-            if rumoured && !is_there {
-                self.rumoured.insert(member, (of, now));
-            } else if !rumoured {
-                self.buried.insert(
-                    member.clone(),
-                    Grave { incarnation: of, until: now + GRAVE, back: is_there.then_some(now) },
-                );
-                back.extend(is_there.then_some(member));
+        for Missing { member, incarnation: of, rumoured, remembered_ms } in cut.missing {
+            let until = now + GRAVE.min(Duration::from_millis(remembered_ms));
+            match incarnation(&member) {
+                None if rumoured => drop(self.rumoured.insert(member, (of, now))),
+                None => drop(self.buried.insert(member, Grave { incarnation: of, until, back: None })),
+                Some(there) if there == of && !rumoured => {
+                    let until = now + self.reunion;
+                    self.buried.insert(member.clone(), Grave { incarnation: of, until, back: Some(now) });
+                    back.push(member);
+                }
+                // It has said that it is not dead, or another process of the name is there.
+                Some(_) => {}
             }
         }
         back
@@ -217,6 +230,7 @@ impl Sides {
 
     /// A member is there that was not. Says whether it is the process that was taken for dead.
     pub(super) fn back(&mut self, name: &MemberName, incarnation: u64, now: Instant) -> bool {
+        self.left.remove(name);
         let was_same = match (self.rumoured.remove(name), self.buried.get_mut(name)) {
             (Some((of, _)), _) => of == incarnation,
             (None, Some(grave)) if grave.incarnation == incarnation => {
@@ -255,10 +269,14 @@ impl Sides {
     /// Whether a death may be what those on the other side of a network partition say, who held all of this one for dead: some of them
     /// are back; or there are some, and with all that is said too few would be left here, which are `side` with the rumours.
     pub(super) fn may_be_a_rumour(&self, name: &MemberName, side: u32) -> bool {
-        let rumours = u32::try_from(self.rumoured.len()).unwrap_or(u32::MAX);
+        if !self.is_rumoured(name) {
+            return false;
+        }
+        let rumours = self.rumoured.keys().filter(|name| self.common.contains(*name)).count();
+        let others = side.saturating_sub(u32::try_from(rumours).unwrap_or(u32::MAX));
         let is_back = self.buried.values().any(|grave| grave.back.is_some());
         let is_missing = self.buried.keys().any(|name| self.common.contains(name));
-        self.is_rumoured(name) && (is_back || is_missing && !self.is_majority(side.saturating_sub(rumours)))
+        is_back || is_missing && !self.is_majority(others)
     }
 
     /// Whether a member that is held for dead may be back as it was.
@@ -301,7 +319,7 @@ impl Sides {
         let is_common = |name: &MemberName| self.common.is_empty() || self.common.contains(name);
         let is_apart = |name: &MemberName| self.buried.contains_key(name) || self.buried_by.contains_key(name);
         let counts = |name: &&MemberName| is_common(name) && !is_apart(name);
-        u32::try_from(live.chain(self.rumoured.keys()).filter(counts).count()).unwrap_or(u32::MAX)
+        u32::try_from(live.chain(self.rumoured.keys()).chain(&self.left).filter(counts).count()).unwrap_or(u32::MAX)
     }
 
     /// Whether a count is more than half of the last common view: no other side can have as many.
@@ -340,7 +358,7 @@ mod tests {
         let [me, b, c, d] = ["a", "b", "c", "d"].map(name);
         let others = [b.clone(), c.clone(), d.clone()];
         assert_eq!(sides.count(others.iter().chain([&me])), 4);
-        sides.died(&c, 1, others.iter().chain([&me]), 4, now);
+        sides.died(&c, 1, others.iter().chain([&me]), now);
         let now = now + RUMOUR;
         sides.forget(now);
         assert_eq!(sides.count([&b, &d, &me].into_iter()), 3);
@@ -360,7 +378,7 @@ mod tests {
     fn a_grave_of_one_that_has_not_come_back_does_not_fade_with_the_returns_of_others() {
         let (now, mut sides) = (Instant::now(), Sides::new(REUNION));
         let [me, b, c] = ["a", "b", "c"].map(name);
-        sides.died(&b, 1, [&b, &c, &me].into_iter(), 3, now);
+        sides.died(&b, 1, [&b, &c, &me].into_iter(), now);
         let now = now + RUMOUR;
         sides.forget(now);
         sides.settle(now + SETTLED);
@@ -373,14 +391,14 @@ mod tests {
     fn rumours_of_the_other_side_bury_nobody_who_refutes_them() {
         let (now, mut sides) = (Instant::now(), Sides::new(REUNION));
         let [me, b, c, d, e] = ["a", "b", "c", "d", "e"].map(name);
-        sides.died(&d, 1, [&b, &c, &d, &e, &me].into_iter(), 5, now);
-        sides.died(&e, 1, [&b, &c, &e, &me].into_iter(), 4, now);
+        sides.died(&d, 1, [&b, &c, &d, &e, &me].into_iter(), now);
+        sides.died(&e, 1, [&b, &c, &e, &me].into_iter(), now);
         let now = now + RUMOUR;
         sides.forget(now);
         assert!(sides.back(&d, 1, now) && sides.buried(&d));
         // What it held for dead meanwhile.
-        sides.died(&b, 1, [&b, &c, &d, &me].into_iter(), 4, now);
-        sides.died(&c, 1, [&c, &d, &me].into_iter(), 3, now);
+        sides.died(&b, 1, [&b, &c, &d, &me].into_iter(), now);
+        sides.died(&c, 1, [&c, &d, &me].into_iter(), now);
         assert_eq!(sides.count([&d, &me].into_iter()), 3);
         assert!(sides.may_return(&b) && sides.back(&b, 1, now) && !sides.buried(&b));
         assert_eq!(sides.count([&b, &d, &me].into_iter()), 3);
@@ -394,7 +412,7 @@ mod tests {
     fn who_joined_while_the_mesh_was_apart_does_not_count_nor_is_a_new_process_apart() {
         let (now, mut sides) = (Instant::now(), Sides::new(REUNION));
         let [me, b, c, d] = ["a", "b", "c", "d"].map(name);
-        sides.died(&b, 1, [&b, &c, &me].into_iter(), 3, now);
+        sides.died(&b, 1, [&b, &c, &me].into_iter(), now);
         let now = now + RUMOUR;
         sides.forget(now);
         assert_eq!(sides.count([&c, &d, &me].into_iter()), 2);
@@ -403,7 +421,7 @@ mod tests {
         assert_eq!(sides.count([&b, &c, &me].into_iter()), 3);
         assert!(!sides.is_apart(&b));
         // One that comes while others are held for dead, and they come back, may have joined them.
-        sides.died(&c, 1, [&b, &c, &me].into_iter(), 3, now);
+        sides.died(&c, 1, [&b, &c, &me].into_iter(), now);
         sides.forget(now + RUMOUR);
         sides.back(&d, 1, now + RUMOUR);
         assert!(!sides.is_apart(&d));
@@ -418,8 +436,7 @@ mod tests {
         let mut sides = Sides::new(REUNION);
         let mut live: Vec<MemberName> = ["a", "b", "c", "d", "e"].map(name).into();
         for dead in dead.iter().copied().map(name) {
-            let side = sides.count(live.iter());
-            sides.died(&dead, 1, live.iter(), side, now);
+            sides.died(&dead, 1, live.iter(), now);
             live.retain(|member| *member != dead);
             now += between;
             sides.forget(now);
@@ -428,37 +445,36 @@ mod tests {
     }
 
     #[test]
-    fn a_side_of_fewer_is_one_however_late_another_of_it_dies_and_one_of_more_goes_on_from_whom_it_has() {
-        for (late, is_more) in [("b", false), ("d", true)] {
-            let dead = if is_more { ["e", "c"] } else { ["c", "d"] };
-            let (mut sides, now) = cut(&[dead[0], dead[1], "e"][..if is_more { 1 } else { 3 }], RUMOUR, Instant::now());
-            let left: Vec<MemberName> =
-                if is_more { ["a", "b", "c", "d"].map(name).into() } else { ["a", "b"].map(name).into() };
-            let side = sides.count(left.iter());
+    fn all_sides_count_of_the_same_view_however_late_another_one_dies() {
+        for (dead, late, left) in [(&["c", "d", "e"][..], "b", &["a"][..]), (&["d", "e"], "c", &["a", "b"])] {
+            let (mut sides, now) = cut(dead, RUMOUR, Instant::now());
+            let left: Vec<MemberName> = left.iter().copied().map(name).collect();
             let now = now + REUNION;
-            sides.died(&name(late), 1, left.iter(), side, now);
+            sides.died(&name(late), 1, left.iter().chain([&name(late)]), now);
             sides.forget(now + RUMOUR);
-            let left = left.iter().filter(|member| **member != name(late));
-            let count = sides.count(left);
-            assert_eq!((count, sides.is_majority(count)), if is_more { (3, true) } else { (1, false) });
+            let count = sides.count(left.iter());
+            assert_eq!((count as usize, sides.is_majority(count), sides.common.len()), (left.len(), false, 5));
         }
     }
 
     #[test]
-    fn who_has_left_is_no_part_of_a_cut() {
-        let (mut sides, _) = cut(&["d", "e"], RUMOUR, Instant::now());
-        sides.left(&name("b"));
-        assert_eq!(sides.common.len(), 4);
-        assert_eq!(sides.count([&name("a"), &name("c")].into_iter()), 2);
+    fn who_has_left_in_order_counts_for_its_side_until_it_is_back() {
+        let (mut sides, now) = cut(&["d", "e"], RUMOUR, Instant::now());
+        let [a, b, c, d] = ["a", "b", "c", "d"].map(name);
+        // The last one is dead, and was on the other side.
+        [&b, &c, &d].into_iter().for_each(|name| sides.left(name));
+        assert_eq!(sides.count([&a].into_iter()), 3);
+        assert!(!sides.back(&c, 2, now));
+        assert_eq!(sides.count([&a, &c].into_iter()), 3);
     }
 
     #[test]
     fn a_process_that_begins_while_the_mesh_is_apart_counts_what_those_count_where_it_began() {
         let (mut sides, now) = cut(&["a", "b", "c"], RUMOUR, Instant::now());
         let [a, d, e, f] = ["a", "d", "e", "f"].map(name);
-        assert_eq!(sides.cut_for(&f), None);
+        assert_eq!(sides.cut_for(&f, now), None);
         sides.back(&f, 1, now);
-        let cut = sides.cut_for(&f).unwrap();
+        let cut = sides.cut_for(&f, now).unwrap();
         assert_eq!((cut.common.len(), cut.missing.len()), (5, 3));
         let mut new = Sides::new(REUNION);
         assert!(!new.took_over() && new.take_over(&d, cut.clone(), |_| None, now).is_empty() && new.took_over());
@@ -467,7 +483,10 @@ mod tests {
         // They are back, and hear that it holds them for dead.
         assert!(new.back(&a, 1, now) && new.buried(&a));
         // What those say is not its side.
-        assert!(new.take_over(&a, Cut { common: Vec::new(), missing: Vec::new() }, |_| None, now).is_empty());
+        assert!(
+            new.take_over(&a, Cut { common: Vec::new(), left: Vec::new(), missing: Vec::new() }, |_| None, now)
+                .is_empty()
+        );
         assert_eq!(new.common.len(), 5);
         // One that is there by then is told; one of which that was only said is not apart; another process of the name was never here.
         let mut new = Sides::new(REUNION);

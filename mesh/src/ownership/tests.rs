@@ -963,8 +963,9 @@ fn two_copies_in_doubt_make_one_that_is_in_doubt() {
 
 /// What a member that lost 1 and 2 of this mesh says to one that begins then.
 fn cut() -> Option<Box<Cut>> {
-    let missing = [1, 2].map(|n| Missing { member: name(n), incarnation: 1, rumoured: false }).into();
-    Some(Box::new(Cut { common: (1..4).map(name).collect(), missing }))
+    let missing =
+        [1, 2].map(|n| Missing { member: name(n), incarnation: 1, rumoured: false, remembered_ms: 9_000 }).into();
+    Some(Box::new(Cut { common: (1..4).map(name).collect(), left: Vec::new(), missing }))
 }
 
 #[test]

@@ -54,7 +54,9 @@ pub struct Answer {
 pub struct Cut {
     /// The last common view.
     pub common: Vec<MemberName>,
-    /// Those of them that were declared dead and have not been heard of since.
+    /// Those of them that have left since, and handed off what they held on this side.
+    pub left: Vec<MemberName>,
+    /// Who was declared dead and has not been heard of since.
     pub missing: Vec<Missing>,
 }
 
@@ -67,6 +69,8 @@ pub struct Missing {
     pub incarnation: u64,
     /// It was declared dead a moment ago, and may say that it is not.
     pub rumoured: bool,
+    /// For how many milliseconds more it is remembered in case it comes back.
+    pub remembered_ms: u64,
 }
 
 /// Control traffic of ownership.
