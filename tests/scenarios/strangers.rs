@@ -105,7 +105,7 @@ fn keyed<'a>(scene: &'a Scene) -> Outcome<Mesh<'a>> {
     Ok(mesh)
 }
 
-/// How long d would wait before it takes itself for alone, if nobody was named or refused it.
+/// How long d would wait before it takes itself for alone, if no other was named or refused it.
 const ALONE_AFTER: &str = "--discovery-alone-after 200ms";
 
 /// How d begins: it would be alone and ready at once, but for those who keep it out.

@@ -197,7 +197,7 @@ impl Background {
                 let instance = caller.ask(json!({"op": "get", "machine": "counter", "key": key}))?;
                 let seq = instance["seq"].as_u64().unwrap_or(0);
                 let is_there = (last..=last + unknown).contains(&seq) && instance["context"]["count"] == seq;
-                // What nobody has been told yet would be said to who asks now.
+                // What no client has been told yet would be said to the one that asks now.
                 if !is_there || instance["restarted"] == true {
                     found.push(format!(
                         "{key}: {last} to {} events should be there, but it is {instance}",
