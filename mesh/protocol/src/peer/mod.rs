@@ -86,17 +86,22 @@ mod tests {
     use super::*;
     use crate::identity::MemberName;
     use crate::partition_set::PartitionSet;
-    use ownership::{Answer, Known, Purpose};
+    use ownership::{Answer, Cut, Known, Missing, Purpose};
 
     fn messages() -> Vec<PeerMessage> {
         let set: PartitionSet = [1, 5, 1023].into_iter().collect();
         let all: PartitionSet = (0..1024).collect();
         let known = Known { member: MemberName::new("node-1").unwrap(), set: set.clone() };
         let answer = Answer { held: all.clone(), claimed: vec![known.clone()], lost: vec![known], ..Answer::default() };
+        let missing =
+            Missing { member: MemberName::new("b").unwrap(), incarnation: 9, rumoured: true, remembered_ms: 5 };
+        let common = ["a", "b"].map(|name| MemberName::new(name).unwrap()).into();
+        let cut = Cut { common, left: Vec::new(), missing: vec![missing] };
         let ownership = [
             OwnershipMessage::Query { id: 7, purpose: Purpose::Claim, set: all },
             OwnershipMessage::Answer { id: 7, answer: Box::new(answer) },
-            OwnershipMessage::Offer { number: u64::MAX, side: 3, doubtful: true, set: set.clone() },
+            OwnershipMessage::Offer { number: u64::MAX, side: 3, came: true, doubtful: true, set: set.clone() },
+            OwnershipMessage::Met { buried: true, cut: Some(Box::new(cut)) },
             OwnershipMessage::NotHere { set },
         ];
         let ownership = ownership.map(|message| PeerMessage::Ownership { view: u64::MAX, message });
