@@ -131,7 +131,7 @@ pub(super) const ALL: &[Scenario] = &[
         name: "one_daemon_that_was_cut_off_for_any_time_rolls_nothing_back_that_the_four_others_answered",
         fault: 0,
         play: one_and_four,
-        seeds: 16,
+        seeds: 40,
         lossless: false,
     },
     Scenario {
