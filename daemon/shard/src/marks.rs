@@ -99,7 +99,7 @@ pub struct KeyMark {
 }
 
 /// That a life went with its owner, as a whole.
-fn lost_life(run: RunId) -> Conflict {
+pub(crate) fn lost_life(run: RunId) -> Conflict {
     Conflict { reason: ConflictReason::OwnerLost, lost_from: 1, run }
 }
 

@@ -194,16 +194,12 @@ impl Ownership {
         self.slots.iter().any(|(_, slot)| matches!(slot, Slot::Receiving { from, .. } if self.sides.is_apart(from)))
     }
 
-    /// How many members of the last common view this member's side has.
+    /// How many members of the last common view this member's side has, but for those of whom it is not known yet on which side they
+    /// began.
     pub(super) fn side(&self) -> u32 {
-        self.sides.count(self.counted())
-    }
-
-    /// Who is there, but for those of whom it is not known yet on which side they began.
-    pub(super) fn counted(&self) -> impl Iterator<Item = &MemberName> {
         let is_known =
             |name: &&MemberName| !self.sides.joined(name) || self.peers.get(name).is_some_and(|peer| peer.met);
-        self.peers.live().filter(is_known).chain([&self.me])
+        self.sides.count(self.peers.live().filter(is_known).chain([&self.me]))
     }
 
     /// The count that stands for the copy that is here.

@@ -18,7 +18,7 @@ use crate::change::lost_change;
 use crate::dedup::Tokens;
 use crate::history::History;
 use crate::instance::Entry;
-use crate::marks::{Conflict, ConflictReason};
+use crate::marks::{Conflict, ConflictReason, lost_life};
 use crate::removed::Left;
 use crate::unsaid_conflict::UnsaidConflict;
 
@@ -568,11 +568,6 @@ impl State {
         let tokens = (tokens != Tokens::default()).then(|| Box::new(tokens));
         Some(Entry { key: image.key.into(), run: image.run, version, instance, armed: None, history, tokens })
     }
-}
-
-/// That a life went with its owner, as a whole.
-fn lost_life(run: RunId) -> Conflict {
-    Conflict { reason: ConflictReason::OwnerLost, lost_from: 1, run }
 }
 
 /// How two states of a key met.
