@@ -6,11 +6,14 @@
 //! received it with travels along, as it may have been on the other side itself.
 //!
 //! The last common view is the one before the first of the deaths that followed one another. It stays as long as some of it are missing,
-//! however late another one dies: so all sides count of the same members, and no two ever take themselves for more than half.
+//! however late another one dies: so all sides count of the same members.
 //! Who leaves in order has handed off what it held, and goes on counting for the side where it did. A process
 //! that begins meanwhile takes over the common view, and those who are missing, from a member of the side where it begins ([`Cut`]): it
-//! counts what they count, and is apart from whom they are apart from. Not told apart are a process that began on the other side under the
-//! name of one that is cut off on this one, or of one that died on this side: it counts on both until it says whom it holds for dead.
+//! counts what they count, and is apart from whom they are apart from.
+//!
+//! Two sides may both take themselves for more than half where a name counts on both: that of a process that began on one side while
+//! its predecessor is on the other, or of processes that began on both, as neither holds the other for dead; and where a member
+//! was met by one side alone before the deaths were declared. Both then serve until the merge, which says what is lost by it.
 //!
 //! Marks fade [`SETTLED`] after a return
 //! at a member that has no copy that is in doubt or is being merged, or else some time later ([`super::Settings::reunion`]): the next cut
