@@ -38,6 +38,7 @@ use statemesh_protocol::tenure::Tenure;
 
 mod telling;
 
+use crate::placement::outranks;
 use crate::view::View;
 pub use telling::PART_BYTES;
 use telling::{Step, Telling};
@@ -46,6 +47,8 @@ use telling::{Step, Telling};
 pub const FRAME_BYTES: usize = 64 * 1024;
 /// Standbys of a partition.
 pub const STANDBYS: usize = 2;
+/// Members at most that are told the keys of a partition: its standbys, and one more for each that the holder does not reach.
+pub const TOLD: usize = 2 * STANDBYS;
 
 /// What the shell does next, in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -238,9 +241,21 @@ pub struct KeyIndex {
     out: VecDeque<Output>,
 }
 
-/// The standbys of a partition whose copy is at `me`.
-pub fn standbys<'a>(view: &'a View, partition: Partition, me: &MemberName) -> impl Iterator<Item = &'a MemberName> {
-    view.ranking(partition).filter(move |name| *name != me).take(STANDBYS)
+/// The standbys of a partition whose copy is at `me`. For each that is not `in_reach` one more is, of those that are: it may know
+/// nothing of what is told from now on, and stays for what it knows, and as it may be back in a moment.
+pub fn standbys<'a>(
+    view: &'a View,
+    partition: Partition,
+    me: &MemberName,
+    in_reach: impl Fn(&MemberName) -> bool,
+) -> impl Iterator<Item = &'a MemberName> {
+    let mut all: Vec<&MemberName> = view.ranking(partition).filter(|name| *name != me).take(STANDBYS).collect();
+    for _ in 0..all.iter().filter(|name| !in_reach(name)).count() {
+        let others = view.members().filter(|name| *name != me && !all.contains(name) && in_reach(name));
+        let best = others.reduce(|best, name| if outranks(name, best, partition) { name } else { best });
+        all.extend(best);
+    }
+    all.into_iter()
 }
 
 impl KeyIndex {
@@ -798,6 +813,27 @@ mod tests {
 
     fn told(to: &MemberName, partitions: &[Partition]) -> Output {
         Output::Told { to: to.clone(), set: set(partitions), whole: PartitionSet::new() }
+    }
+
+    #[test]
+    fn for_each_standby_that_is_not_in_reach_the_next_one_is_told_that_is() {
+        let mut view = View::new(64);
+        let names: Vec<MemberName> = ["a", "b", "c", "d", "e", "f"].map(name).into();
+        names.iter().for_each(|name| _ = view.set(name, true));
+        let me = &names[0];
+        for partition in 0..64 {
+            let mut ranked: Vec<&MemberName> = names[1..].iter().collect();
+            ranked.sort_by_key(|name| std::cmp::Reverse(crate::placement::score(name.hash64(), partition)));
+            let told = |away: &[&MemberName]| -> Vec<&MemberName> {
+                standbys(&view, partition, me, |name| !away.contains(&name)).collect()
+            };
+            assert_eq!(told(&[]), ranked[..2]);
+            assert_eq!(told(&[ranked[4]]), ranked[..2]);
+            assert_eq!(told(&[ranked[1]]), ranked[..3]);
+            assert_eq!(told(&[ranked[0], ranked[2]]), [ranked[0], ranked[1], ranked[3]]);
+            assert_eq!(told(&ranked[..2]), ranked[..TOLD]);
+            assert_eq!(told(&ranked), ranked[..2], "no other is in reach");
+        }
     }
 
     #[test]

@@ -140,8 +140,10 @@ pub(super) fn sender(mut datagram: &[u8]) -> Option<Identity> {
 pub(super) enum Probing {
     /// It asks, under this number.
     Ping(u8),
-    /// It answers what was asked under this number, be it by way of another member.
+    /// It answers what was asked under this number.
     Ack(u8),
+    /// So does this, by way of another member.
+    ForwardedAck(u8),
 }
 
 /// What a datagram of foca's has to do with a probe.
@@ -155,7 +157,8 @@ pub(super) fn probing(mut datagram: &[u8]) -> Option<Probing> {
     };
     match message().ok()? {
         Message::Ping(number) => Some(Probing::Ping(number)),
-        Message::Ack(number) | Message::ForwardedAck { probe_number: number, .. } => Some(Probing::Ack(number)),
+        Message::Ack(number) => Some(Probing::Ack(number)),
+        Message::ForwardedAck { probe_number, .. } => Some(Probing::ForwardedAck(probe_number)),
         _ => None,
     }
 }

@@ -24,7 +24,7 @@ mod swim;
 mod sync;
 mod timers;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -41,7 +41,7 @@ use lists::Heading;
 pub use lists::Met;
 use packet::Packet;
 use patience::Patience;
-use probe::{Ping, Probe};
+use probe::{Outcome, Ping, Probe};
 use statemesh_protocol::identity::{Identity, MemberName};
 use swim::Swim;
 use timers::Timers;
@@ -112,6 +112,10 @@ pub enum Output {
     Suspected(MemberName),
     /// A suspect said that it is alive.
     Refuted(MemberName),
+    /// A member answers others, and not this one, neither by datagrams nor by its link: what is said to it may not arrive.
+    OutOfReach(MemberName),
+    /// A member that was out of reach has answered by its link.
+    InReach(MemberName),
     /// Others declared this member dead, and may have adopted what it holds.
     TakenForDead,
     /// This member itself is known under a newer revision or incarnation now: the mesh had held it for dead, its clock had
@@ -134,6 +138,8 @@ impl Output {
         "down",
         "suspected",
         "refuted",
+        "out-of-reach",
+        "in-reach",
         "taken-for-dead",
         "renewed",
         "name-taken",
@@ -150,6 +156,8 @@ impl Output {
             Self::Down { .. } => "down",
             Self::Suspected(_) => "suspected",
             Self::Refuted(_) => "refuted",
+            Self::OutOfReach(_) => "out-of-reach",
+            Self::InReach(_) => "in-reach",
             Self::TakenForDead => "taken-for-dead",
             Self::Renewed(_) => "renewed",
             Self::NameTaken { .. } => "name-taken",
@@ -180,6 +188,8 @@ pub struct Membership {
     phase: Phase,
     joining: Joining,
     probe: Probe,
+    /// Members that answer others, and not this one.
+    out_of_reach: BTreeSet<MemberName>,
     patience: Patience,
     /// A newer process of this member's name, as the codec met it in a datagram.
     namesake: Arc<NamesakeWatch>,
@@ -220,6 +230,7 @@ impl Membership {
             phase: Phase::Idle,
             joining,
             probe: Probe::default(),
+            out_of_reach: BTreeSet::new(),
             patience: Patience::default(),
             namesake,
             renewed: false,
@@ -236,7 +247,7 @@ impl Membership {
         }
         self.now = now;
         match input {
-            Input::Packet { from, bytes } => self.packet(from, bytes, now),
+            Input::Packet { from, bytes } => self.packet(from, None, bytes, now),
             Input::ByLink { from, bytes } => self.by_link(&from, bytes, now),
             Input::Tick => self.tick(now),
             Input::Join { seeds } => self.join(seeds, now),
@@ -287,6 +298,12 @@ impl Membership {
         self.directory.get(name)
     }
 
+    /// Whether a member answers others alone ([`Output::OutOfReach`]).
+    #[must_use]
+    pub fn is_out_of_reach(&self, name: &MemberName) -> bool {
+        self.out_of_reach.contains(name)
+    }
+
     /// How many others are alive or suspect.
     #[must_use]
     pub fn live(&self) -> usize {
@@ -319,7 +336,7 @@ impl Membership {
         self.counters
     }
 
-    fn packet(&mut self, from: SocketAddr, bytes: &[u8], now: Instant) {
+    fn packet(&mut self, from: SocketAddr, by_link: Option<&MemberName>, bytes: &[u8], now: Instant) {
         if self.phase == Phase::Gone {
             return;
         }
@@ -329,7 +346,10 @@ impl Membership {
             // Whether it takes part is what its list says.
             Ok(Packet::Swim(bytes)) if self.is_contested(bytes) => self.sync_with(from),
             Ok(Packet::Swim(bytes)) => {
-                self.probe.heard(bytes);
+                let answered = self.probe.heard(bytes);
+                if answered && by_link.is_some_and(|name| self.out_of_reach.remove(name)) {
+                    self.out.extend(by_link.cloned().map(Output::InReach));
+                }
                 let result = self.swim.datagram(bytes);
                 self.note(result);
             }
@@ -344,7 +364,7 @@ impl Membership {
             return;
         };
         let before = self.out.len();
-        self.packet(address, bytes, now);
+        self.packet(address, Some(from), bytes, now);
         self.collect(now);
         for output in self.out.iter_mut().skip(before) {
             if let Output::Send { to, bytes } = output
@@ -420,22 +440,48 @@ impl Membership {
         let result = self.swim.timer(timer);
         self.note(result);
         if probes {
-            let unanswered = self.probe.end();
+            let outcome = self.probe.end();
             let before = self.out.len();
             self.collect(now);
             let ping = self.out.range(before..).find_map(|output| match output {
                 Output::Send { to, bytes } => Ping::read(*to, bytes),
                 _ => None,
             });
+            self.ask_by_link_too(ping.as_ref());
             self.probe.begin(ping);
             self.scan_suspicions(now);
-            self.tell_suspect(unanswered);
+            match outcome {
+                Outcome::Answered => {}
+                Outcome::OutOfReach(ping) => self.answers_others_alone(&ping),
+                Outcome::Unanswered(ping) => self.tell_suspect(ping),
+            }
         }
     }
 
+    /// A member that answers others alone.
+    fn answers_others_alone(&mut self, ping: &Ping) {
+        let name = self.member_at(ping.to);
+        if let Some(name) = name
+            && self.out_of_reach.insert(name.clone())
+        {
+            self.out.push_back(Output::OutOfReach(name));
+        }
+    }
+
+    /// A member that was out of reach is in reach when its link is: what was said there since waits for it.
+    fn ask_by_link_too(&mut self, ping: Option<&Ping>) {
+        let Some(ping) = ping.filter(|_| !self.out_of_reach.is_empty()) else { return };
+        if let Some(to) = self.member_at(ping.to).filter(|name| self.out_of_reach.contains(name)) {
+            self.out.push_back(Output::SendByLink { to, bytes: ping.bytes.clone() });
+        }
+    }
+
+    fn member_at(&self, address: SocketAddr) -> Option<MemberName> {
+        self.swim.members().find(|m| m.id().gossip_addr() == address).map(|m| m.id().name.clone())
+    }
+
     /// Tells a member over its link that its probe failed. It has little time to say that it is alive, so it is asked once more.
-    fn tell_suspect(&mut self, unanswered: Option<Ping>) {
-        let Some(Ping { to, bytes, .. }) = unanswered else { return };
+    fn tell_suspect(&mut self, Ping { to, bytes, .. }: Ping) {
         let suspect = |m: &&Member<Identity>| m.state() == State::Suspect && m.id().gossip_addr() == to;
         let Some(suspect) = self.swim.members().find(suspect).cloned() else { return };
         let to = suspect.id().name.clone();
@@ -555,6 +601,9 @@ impl Membership {
 
     fn notified(&mut self, notification: OwnedNotification<Identity>, now: Instant) {
         let out = &mut self.out;
+        if let OwnedNotification::MemberUp(id) | OwnedNotification::MemberDown(id) = &notification {
+            self.out_of_reach.remove(&id.name);
+        }
         match notification {
             OwnedNotification::MemberUp(id) => self.directory.up(id, now, out),
             OwnedNotification::MemberDown(id) => self.directory.down(&id, now, out),

@@ -11,6 +11,8 @@ struct Net {
     late: Vec<Duration>,
     /// What becomes of datagrams, and of what goes over links.
     loses: (bool, bool),
+    /// Two that do not hear each other, neither by datagrams nor by their link, and that one.
+    apart: Option<[usize; 2]>,
     now: Instant,
 }
 
@@ -21,7 +23,7 @@ fn name(text: &str) -> MemberName {
 impl Net {
     fn new() -> Self {
         let (members, events, silent, late) = Default::default();
-        Self { members, events, silent, late, loses: (false, false), now: Instant::now() }
+        Self { members, events, silent, late, loses: (false, false), apart: None, now: Instant::now() }
     }
 
     /// A member at an address that ends in its number, which finds all that were added before it.
@@ -81,18 +83,25 @@ impl Net {
             mail.retain(|_| !self.loses.0);
             by_link.retain(|_| !self.loses.1);
             for (from, to, bytes) in mail {
-                let to = self.members.iter().position(|m| m.me().gossip_addr() == to);
-                if let Some(to) = to.filter(|to| !self.silent[*to]) {
+                let number = |address| self.members.iter().position(|m| m.me().gossip_addr() == address);
+                let (sender, to) = (number(from), number(to));
+                if let Some(to) = to.filter(|to| !self.silent[*to] && !self.are_apart(sender, *to)) {
                     self.members[to].handle(Input::Packet { from, bytes: &bytes }, self.now);
                 }
             }
             for (from, to, bytes) in by_link {
-                let to = self.members.iter().position(|m| m.me().name == to);
-                if let Some(to) = to.filter(|to| !self.silent[*to]) {
+                let number = |name: &MemberName| self.members.iter().position(|m| m.me().name == *name);
+                let (sender, to) = (number(&from), number(&to));
+                if let Some(to) = to.filter(|to| !self.silent[*to] && !self.are_apart(sender, *to)) {
                     self.members[to].handle(Input::ByLink { from, bytes: &bytes }, self.now);
                 }
             }
         }
+    }
+
+    fn are_apart(&self, one: Option<usize>, other: usize) -> bool {
+        self.apart
+            .is_some_and(|apart| one.is_some_and(|one| one != other && apart.contains(&one) && apart.contains(&other)))
     }
 
     fn status(&self, at: usize, of: &str) -> Option<Status> {
@@ -443,6 +452,36 @@ fn who_answers_over_the_link_is_not_even_suspected() {
             assert_eq!(net.saw(at, |o| matches!(o, Output::Suspected(_))), loses_links);
         }
     }
+}
+
+#[test]
+fn who_answers_others_alone_is_out_of_reach_until_it_answers_by_its_link() {
+    let mut net = Net::new();
+    let [a, b, c] = ["a", "b", "c"].map(|text| net.add(text, 1));
+    (0..3).for_each(|n| net.members[n].handle(Input::Joined, net.now));
+    net.run(5 * SEC);
+    assert!(!net.saw(a, |o| matches!(o, Output::OutOfReach(_))), "all reach each other: {:?}", net.events);
+    net.apart = Some([a, b]);
+    net.run(5 * SEC);
+    assert!(net.members[a].is_out_of_reach(&name("b")) && net.members[b].is_out_of_reach(&name("a")));
+    assert_eq!(net.status(a, "b"), Some(Status::Alive), "the third reaches both");
+    assert!([a, b].iter().all(|n| !net.members[*n].is_out_of_reach(&name("c"))));
+    let times = |net: &Net, wanted: &Output| net.events.iter().filter(|(n, o)| *n == a && o == wanted).count();
+    assert_eq!(times(&net, &Output::OutOfReach(name("b"))), 1, "it is said once");
+    // Datagrams come through before the link does.
+    (net.apart, net.loses) = (None, (false, true));
+    net.run(5 * SEC);
+    assert!(net.members[a].is_out_of_reach(&name("b")), "what was said by the link may still be on its way");
+    net.loses = (false, false);
+    net.run(5 * SEC);
+    assert!(!net.members[a].is_out_of_reach(&name("b")));
+    assert_eq!(times(&net, &Output::InReach(name("b"))), 1);
+    net.apart = Some([a, b]);
+    net.run(5 * SEC);
+    net.silent[b] = true;
+    net.run(20 * SEC);
+    assert_eq!(net.status(c, "b"), Some(Status::Dead));
+    assert!(!net.members[a].is_out_of_reach(&name("b")), "it is dead, and no more out of reach");
 }
 
 #[test]

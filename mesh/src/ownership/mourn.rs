@@ -76,7 +76,7 @@ impl Ownership {
             Some(Slot::Sending { .. } | Slot::Claiming) | None => false,
             Some(Slot::Elsewhere) => self.other_holder(partition).is_some_and(|holder| {
                 self.peers.is_reachable(holder)
-                    && !standbys(&self.view, partition, name).any(|standby| standby == holder)
+                    && !standbys(&self.view, partition, name, |_| true).any(|standby| standby == holder)
             }),
             Some(_) => self.slots.holds(partition),
         }

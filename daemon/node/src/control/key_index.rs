@@ -98,7 +98,8 @@ impl Control {
     fn refresh_standbys_of(&mut self, partition: u16) {
         let here = self.ownership.has_copy(partition);
         let me = &self.membership.me().name;
-        let standbys = key_index::standbys(self.ownership.view(), partition, me).filter(|_| here);
+        let in_reach = |name: &MemberName| !self.membership.is_out_of_reach(name);
+        let standbys = key_index::standbys(self.ownership.view(), partition, me, in_reach).filter(|_| here);
         let standbys: Vec<MemberName> = standbys.cloned().collect();
         let members: Vec<u32> = standbys.iter().map(|name| self.members.number(name)).collect();
         // Reactors tell new keys there before all others are read.

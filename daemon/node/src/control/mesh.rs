@@ -66,6 +66,12 @@ impl Control {
                 membership::Output::Refuted(name) => {
                     tracing::info!(member = %name, "alive after all")
                 }
+                membership::Output::OutOfReach(name) => {
+                    tracing::warn!(member = %name, "out of reach from here, though others reach it");
+                }
+                membership::Output::InReach(name) => {
+                    tracing::info!(member = %name, "in reach again");
+                }
                 membership::Output::TakenForDead => {
                     tracing::warn!("others declared this daemon dead, and may have adopted what it holds");
                     self.own(ownership::Input::Doubt(ownership::Reason::TakenForDead), now);

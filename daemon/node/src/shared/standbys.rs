@@ -3,19 +3,19 @@
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 
-use statemesh_mesh::key_index::STANDBYS;
+use statemesh_mesh::key_index::TOLD;
 
 /// No member.
 const NONE: u32 = u32::MAX;
 
 /// The standbys of all partitions, by their numbers in this process.
 #[derive(Debug)]
-pub(crate) struct Standbys(Vec<[AtomicU32; STANDBYS]>);
+pub(crate) struct Standbys(Vec<[AtomicU32; TOLD]>);
 
 impl Standbys {
     /// No standbys of so many partitions.
     pub(super) fn new(partitions: u16) -> Self {
-        Self((0..partitions).map(|_| [const { AtomicU32::new(NONE) }; STANDBYS]).collect())
+        Self((0..partitions).map(|_| [const { AtomicU32::new(NONE) }; TOLD]).collect())
     }
 
     /// Those of a partition.

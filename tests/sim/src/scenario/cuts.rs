@@ -135,6 +135,13 @@ pub(super) const ALL: &[Scenario] = &[
         lossless: false,
     },
     Scenario {
+        name: "what_began_while_the_standbys_of_its_owner_did_not_reach_it_is_said_when_that_dies",
+        fault: 0,
+        play: killed_out_of_reach,
+        seeds: 24,
+        lossless: false,
+    },
+    Scenario {
         name: "what_died_with_its_owner_while_another_was_cut_off_is_said_though_that_one_has_an_instance",
         fault: 0,
         play: cut_off_and_killed,
@@ -335,6 +342,44 @@ fn cut_off_and_killed(seed: u64) -> World {
         world.kill(dies);
     }
     world.run([500, 3_000][seed as usize % 2] * Duration::from_millis(1));
+    world.heal();
+    settled_and_judged(world)
+}
+
+/// Two of five, among them the standbys of some of its partitions, do not reach an owner that the other two reach. Keys begin, and it
+/// dies: now and then a moment after the two reach it again.
+fn killed_out_of_reach(seed: u64) -> World {
+    let mut world = mesh(seed, 5);
+    let mut all: Vec<usize> = (0..5).collect();
+    all.rotate_left(seed as usize % 5);
+    let [dies, between, ..] = all[..] else { return world };
+    let far: Vec<usize> = all
+        .iter()
+        .copied()
+        .filter(|n| ![dies, between, (between + 1 + seed as usize / 5 % 3) % 5].contains(n))
+        .collect();
+    for other in &far {
+        world.cut(dies, *other);
+        if seed % 3 > 0 {
+            world.cut(*other, dies);
+        }
+    }
+    world.run(Duration::from_millis(2_000));
+    let habits = Habits {
+        keys: (0..400).map(|key| format!("k{key}")).collect(),
+        think: (Duration::from_millis(1), Duration::from_millis(8)),
+        window: 8,
+        dedup: 0.0,
+        arrays: 0.0,
+        ..Habits::default()
+    };
+    world.add_client(between, habits);
+    world.run(Duration::from_millis(400 + 300 * (seed % 8)));
+    if seed % 4 == 0 {
+        world.heal();
+        world.run(Duration::from_millis(340));
+    }
+    world.kill(dies);
     world.heal();
     settled_and_judged(world)
 }
