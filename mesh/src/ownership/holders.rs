@@ -15,14 +15,7 @@ pub(super) struct Holders {
     /// Whose death took the partition, until a member takes it again.
     lost: Vec<Option<MemberName>>,
     /// Which member holds a partition on this side, while a member of another side holds it as well.
-    beside: BTreeMap<Partition, Beside>,
-}
-
-#[derive(Debug)]
-struct Beside {
-    name: MemberName,
-    /// The other one has not said again that it serves the partition, as it does when a copy was merged.
-    unmerged: bool,
+    beside: BTreeMap<Partition, MemberName>,
 }
 
 impl Holders {
@@ -112,36 +105,19 @@ impl Holders {
 
     /// Which member of this side holds a partition that one of another side holds as well.
     pub(super) fn beside(&self, partition: Partition) -> Option<&MemberName> {
-        self.beside.get(&partition).map(|beside| &beside.name)
-    }
-
-    /// The same, while its copy can not have met the other one.
-    pub(super) fn unmerged(&self, partition: Partition) -> Option<&MemberName> {
-        self.beside.get(&partition).filter(|beside| beside.unmerged).map(|beside| &beside.name)
+        self.beside.get(&partition)
     }
 
     pub(super) fn set_beside(&mut self, partition: Partition, name: MemberName) {
-        self.beside.insert(partition, Beside { name, unmerged: true });
-    }
-
-    /// A copy may have met that of the holder of another side.
-    pub(super) fn may_be_merged(&mut self, partition: Partition) {
-        if let Some(beside) = self.beside.get_mut(&partition) {
-            beside.unmerged = false;
-        }
+        self.beside.insert(partition, name);
     }
 
     pub(super) fn forget_beside(&mut self, partition: Partition) {
         self.beside.remove(&partition);
     }
 
-    /// The sides are one again. Gives of which partitions there were two holders.
-    pub(super) fn forget_all_beside(&mut self) -> impl Iterator<Item = Partition> + use<> {
-        std::mem::take(&mut self.beside).into_keys()
-    }
-
-    /// What a member of this side holds that one of another side holds as well.
-    pub(super) fn all_beside(&self, name: &MemberName) -> Vec<Partition> {
-        self.beside.iter().filter(|(_, beside)| beside.name == *name).map(|(partition, _)| *partition).collect()
+    /// The sides are one again.
+    pub(super) fn forget_all_beside(&mut self) {
+        self.beside.clear();
     }
 }

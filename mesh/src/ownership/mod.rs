@@ -182,7 +182,7 @@ impl Ownership {
             self.sides.settle(now);
         }
         if !self.sides.is_marked() {
-            self.holders.forget_all_beside().for_each(|partition| self.slots.touch(partition));
+            self.holders.forget_all_beside();
         }
         match input {
             Input::Activate => self.activate(),
@@ -410,7 +410,6 @@ impl Ownership {
         self.unheard.remove(name);
         // One that comes back may still ask whether what it sent has arrived.
         self.arrivals.forget(|from| !self.peers.contains(from) && !self.sides.may_return(from));
-        self.holders.all_beside(name).into_iter().for_each(|partition| self.slots.touch(partition));
         for partition in self.holders.lose(name) {
             self.slots.touch(partition);
             if !left {
@@ -433,11 +432,6 @@ impl Ownership {
             return;
         }
         self.peers.meet(name).linked = true;
-        // What it has handed over meanwhile it told others.
-        for partition in self.holders.all_beside(name) {
-            self.holders.may_be_merged(partition);
-            self.slots.touch(partition);
-        }
         self.greet(name, now);
         self.confirm_with(name);
         self.ask_again(name);
@@ -570,11 +564,8 @@ impl Ownership {
         }
     }
 
-    /// Who was on this side goes first of two holders: the other one would answer without a word of what is lost here until the copies
-    /// have met.
     fn elsewhere(&self, partition: Partition) -> Target {
-        let beside = self.holders.unmerged(partition).filter(|name| self.peers.contains(name));
-        match beside.or_else(|| self.holders.of(partition)).or_else(|| self.view.owner(partition)) {
+        match self.holders.of(partition).or_else(|| self.view.owner(partition)) {
             Some(name) if *name != self.me => Target::Forward(name.clone()),
             _ => Target::Park,
         }

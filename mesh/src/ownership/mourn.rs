@@ -17,7 +17,7 @@ impl Ownership {
     /// A partition that was held on this side is held on another one as well.
     pub(super) fn note_beside(&mut self, partition: Partition, holder: MemberName, other: &MemberName) {
         if holder == *other {
-            return self.holders.may_be_merged(partition);
+            return;
         }
         self.holders.forget_beside(partition);
         let is_of_this_side = self.peers.contains(&holder) && !self.sides.is_apart(&holder);
@@ -30,7 +30,6 @@ impl Ownership {
     pub(super) fn forget_beside(&mut self, partition: Partition, name: &MemberName) {
         if self.holders.beside(partition) == Some(name) {
             self.holders.forget_beside(partition);
-            self.slots.touch(partition);
         }
     }
 
