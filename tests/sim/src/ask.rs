@@ -31,35 +31,49 @@ impl World {
         parts.last().and_then(|part| serde_json::from_slice(part).ok()).unwrap_or(Value::Null)
     }
 
+    /// The replies to requests that are sent at once, in JSON, as they come; those that came within 20 s.
+    pub fn ask_all(&mut self, n: usize, requests: &[String]) -> Vec<Value> {
+        let messages: Vec<[&[u8]; 1]> = requests.iter().map(|request| [request.as_bytes()]).collect();
+        let messages: Vec<&[&[u8]]> = messages.iter().map(|parts| &parts[..]).collect();
+        let replies = self.exchange(n, &messages);
+        replies.iter().filter_map(|parts| serde_json::from_slice(parts.last()?).ok()).collect()
+    }
+
     /// The parts of the reply to a message of several parts; none if none came within 20 s.
     pub fn ask_parts(&mut self, n: usize, parts: &[&[u8]]) -> Vec<Vec<u8>> {
+        self.exchange(n, &[parts]).pop().unwrap_or_default()
+    }
+
+    /// Sends these messages, and waits for as many replies.
+    fn exchange(&mut self, n: usize, messages: &[&[&[u8]]]) -> Vec<Vec<Vec<u8>>> {
         let mut endpoint = self.asker(n);
         let until = self.now() + nanos(PATIENCE);
         let mut sent = false;
-        let mut reply = Vec::new();
-        while reply.is_empty() && self.now() < until {
+        let mut replies = Vec::new();
+        while replies.len() < messages.len() && self.now() < until {
             for news in endpoint.turn(true) {
                 if let News::Message(message) = news {
-                    reply = (0..message.len()).filter_map(|i| message.part_slice(i).map(<[u8]>::to_vec)).collect();
+                    let parts = (0..message.len()).filter_map(|i| message.part_slice(i).map(<[u8]>::to_vec));
+                    replies.push(parts.collect());
                 }
             }
             if endpoint.wire().is_none() {
                 if sent {
-                    return Vec::new();
+                    return replies;
                 }
                 self.connect_asker(n, &mut endpoint);
             }
             if endpoint.is_open() && !sent {
                 sent = true;
-                endpoint.send(parts);
+                messages.iter().for_each(|parts| endpoint.send(parts));
                 endpoint.flush(&mut Vec::new());
             }
             self.run(Duration::from_micros(500));
         }
-        if !reply.is_empty() {
+        if replies.len() == messages.len() {
             self.askers.by_daemon.insert(n, endpoint);
         }
-        reply
+        replies
     }
 
     fn asker(&mut self, n: usize) -> Endpoint {

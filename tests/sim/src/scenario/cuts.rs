@@ -44,6 +44,13 @@ pub(super) const ALL: &[Scenario] = &[
         lossless: false,
     },
     Scenario {
+        name: "who_was_paused_answers_nothing_of_what_others_have_adopted_meanwhile",
+        fault: 0,
+        play: paused_and_asked,
+        seeds: 24,
+        lossless: false,
+    },
+    Scenario {
         name: "what_was_given_up_while_a_daemon_was_paused_and_cut_off_is_not_applied_behind_what_came_after_it",
         fault: 0,
         play: paused_and_cut_off,
@@ -261,6 +268,43 @@ fn pause_for_a_while(seed: u64) -> World {
     must(&mut world, blames.is_none(), || format!("{blames:?} after its pause node-{paused} holds another for dead"));
     world.finish();
     world
+}
+
+/// A daemon stands still until others have adopted its keys, and answered for them. What waits at its door then it does not answer
+/// with what it had.
+fn paused_and_asked(seed: u64) -> World {
+    let mut world = mesh(seed, 3);
+    let (paused, other) = (seed as usize % 3, (seed as usize + 1) % 3);
+    let keys: Vec<String> = (0..40).map(|n| format!("k{n}")).collect();
+    let lives: Vec<serde_json::Value> = keys.iter().map(|key| add(&mut world, paused, key, 1)["run"].clone()).collect();
+    // What others say of it meanwhile does not come: it has to know by itself.
+    let length = Duration::from_millis(4_000);
+    let resumes = world.now() + nanos(length);
+    world.pause(paused, length);
+    world.cut_off(&[paused]);
+    world.at(resumes - nanos(Duration::from_millis(1)), World::heal);
+    world.run(Duration::from_millis(2_500));
+    let mut over = Vec::new();
+    for (key, life) in keys.iter().zip(&lives) {
+        let said = add(&mut world, other, key, 2);
+        if said["ok"] == true && said["run"] != *life {
+            over.push((key, life));
+        }
+    }
+    must(&mut world, !over.is_empty(), || "nothing was adopted".to_owned());
+    let ask = |(n, (key, _)): (usize, &(&String, &serde_json::Value))| match n % 2 {
+        0 => format!(r#"{{"id":{n},"op":"get","machine":"log","key":"{key}"}}"#),
+        _ => format!(r#"{{"id":{n},"op":"send","machine":"log","key":"{key}","event":{{"type":"ADD","n":3}}}}"#),
+    };
+    let requests: Vec<String> = over.iter().enumerate().map(ask).collect();
+    let replies = world.ask_all(paused, &requests);
+    must(&mut world, replies.len() == over.len(), || format!("{} of {} are answered", replies.len(), over.len()));
+    for reply in replies {
+        let of = reply["id"].as_u64().and_then(|n| over.get(n as usize));
+        let is_old = of.is_some_and(|(_, life)| reply["run"] == **life);
+        must(&mut world, !is_old, || format!("it was paused, and answers what it had then: {reply}, {of:?}"));
+    }
+    settled_and_judged(world)
 }
 
 /// A daemon is cut off with answers on their way to clients elsewhere, whose requests have conditions and tokens: they are sent again
