@@ -154,12 +154,6 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         to: "        let Some(owner) = view.next(partition) else {",
     },
     Mutant {
-        name: "what is left of a shard's jobs is overtaken",
-        file: "daemon/claim/src/combining.rs",
-        from: "        self.try_claim().filter(|_| !self.has_jobs())",
-        to: "        self.try_claim()",
-    },
-    Mutant {
         name: "what was passed on by a link that has ended is applied",
         file: "daemon/node/src/worker/requests.rs",
         from: "        if self.shared.links.has_ended(&keyed.path) {",
