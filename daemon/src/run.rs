@@ -13,7 +13,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -24,6 +24,9 @@ use tokio::task::JoinHandle;
 const WORKER_THREADS: usize = 2;
 /// What is left to do after the goodbye must not keep the process.
 const SHUTDOWN: Duration = Duration::from_secs(2);
+/// A signal that comes so soon after the one before it is the same wish, told twice: who ends a group of processes reaches the daemon by the
+/// group and again by the program that started it, and a terminal's Ctrl-C does the same.
+const SAME_WISH: Duration = Duration::from_secs(1);
 /// What is left of `leave_timeout` for the goodbye and the report.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -187,10 +190,10 @@ fn setting_of(listen: &Listen, address: SocketAddr) -> &'static str {
     found.map_or("listen.address", |(_, setting)| setting)
 }
 
-/// Hands off what the node has, for at most `limit`; another signal ends the process at once.
+/// Hands off what the node has, for at most `limit`; a signal after [`SAME_WISH`] ends the process at once.
 async fn leave(node: Node, limit: Duration, mut signals: Signals) {
     tokio::spawn(async move {
-        signals.next().await;
+        signals.next_after(told + SAME_WISH).await;
         tracing::warn!("told to end again: ending at once");
         logs::flush();
         std::process::exit(INTERRUPTED);
@@ -257,6 +260,14 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// The next one that does not come before `earliest`.
+    async fn next_after(&mut self, earliest: Instant) {
+        self.next().await;
+        while Instant::now() < earliest {
+            self.next().await;
         }
     }
 
