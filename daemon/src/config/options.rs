@@ -194,6 +194,15 @@ impl Config {
     fn discovery(&self) -> Result<Discovery, Failure> {
         let service = self.text("discovery.service").map(absolute);
         let seeds: Vec<_> = self.items("discovery.seeds").iter().filter_map(|text| text.parse().ok()).collect();
+        if service.is_none() && self.text("discovery.dns_server").is_some() {
+            let from = self.source("discovery.dns_server");
+            let what = format!(
+                "discovery.dns_server is set ({from}), and discovery.service is not: that server would be asked for nothing"
+            );
+            return Err(Failure::usage(what).hint(
+                "say what to look for: --discovery-service NAME, STATEMESH_DISCOVERY_SERVICE or service under [discovery]; or leave the server out",
+            ));
+        }
         let nobody_to_wait_for = service.is_none() && seeds.is_empty();
         let alone_after = match self.text("discovery.alone_after") {
             _ if nobody_to_wait_for => Some(Duration::ZERO),
@@ -317,6 +326,14 @@ mod tests {
         assert_eq!(refusal.message, "listen.clients and listen.http are both 127.0.0.1:7999");
         assert!(attempt("[listen]\nclients = '0'\nhttp = '0'").is_ok(), "any port");
         assert!(attempt("[listen]\ngossip = '7400'").is_ok(), "gossip is UDP");
+    }
+
+    #[test]
+    fn a_name_server_is_asked_for_something() {
+        let server = "[discovery]\ndns_server = '127.0.0.1:53'\n";
+        let refusal = attempt(server).unwrap_err();
+        assert!(refusal.message.contains("discovery.service is not") && refusal.hint.is_some(), "{refusal}");
+        assert!(attempt(&format!("{server}service = 'mesh.local'")).is_ok());
     }
 
     #[test]
