@@ -114,7 +114,13 @@ impl Config {
             Some(_) if !self.items("gossip.keys").is_empty() => {
                 Err(Failure::usage("gossip.keys and gossip.keys_file are both given").hint("give one of them"))
             }
-            Some(path) => key_files::read_gossip(&path),
+            Some(path) => key_files::read_gossip(&path).map_err(|failure| {
+                let making = format!(
+                    "a new one: statemesh keys rotate add --file {}; all daemons have the same",
+                    path.display()
+                );
+                key_files::of_setting(failure, GOSSIP_KEYS_FILE, &making)
+            }),
             None => Ok(self.items("gossip.keys").iter().filter_map(|text| key(text)).collect()),
         }
     }
@@ -133,7 +139,12 @@ impl Config {
         let own = self.path(OWN_KEY_FILE).ok_or_else(|| needs(OWN_KEY_FILE, "statemesh keys new daemon.key"))?;
         let how = "statemesh keys allow NAME KEY --file clients.toml";
         let clients = self.path(CLIENT_LIST).ok_or_else(|| needs(CLIENT_LIST, how))?;
-        Ok(Security::Curve { own: key_files::read_own(&own)?, clients: key_files::read_clients(&clients)? })
+        let making = format!("a new one: statemesh keys new {}; all daemons have the same", own.display());
+        let own = key_files::read_own(&own).map_err(|failure| key_files::of_setting(failure, OWN_KEY_FILE, &making))?;
+        let making = format!("a first client begins it: statemesh keys allow NAME KEY --file {}", clients.display());
+        let clients = key_files::read_clients(&clients)
+            .map_err(|failure| key_files::of_setting(failure, CLIENT_LIST, &making))?;
+        Ok(Security::Curve { own, clients })
     }
 
     fn tls(&self) -> Result<Option<Files>, Failure> {
@@ -343,7 +354,13 @@ mod tests {
         let gossip = format!("[gossip]\nkeys = ['{}']", "0f".repeat(32));
         assert!(missing(&gossip).contains("security.key is not set"));
         assert!(missing(&format!("key = '/nowhere'\n{gossip}")).contains("security.keys is not set"));
-        assert!(missing(&format!("key = '/nowhere'\nkeys = '/nowhere'\n{gossip}")).contains("/nowhere"));
+        let file = format!("[security]\nmode = 'curve'\nkey = '/nowhere/d.key'\nkeys = '/nowhere'\n{gossip}");
+        let unread = attempt(&file).unwrap_err();
+        assert!(unread.message.starts_with("security.key: /nowhere/d.key: "), "{unread}");
+        assert!(unread.hint.is_some_and(|hint| hint.contains("statemesh keys new /nowhere/d.key")));
+        let unread = attempt("[gossip]\nkeys_file = '/nowhere/gossip.keys'").unwrap_err();
+        assert!(unread.message.starts_with("gossip.keys_file: /nowhere"), "{unread}");
+        assert!(unread.hint.is_some_and(|hint| hint.contains("keys rotate add --file /nowhere/gossip.keys")));
     }
 
     #[test]

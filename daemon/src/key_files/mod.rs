@@ -28,6 +28,13 @@ pub(crate) fn read_text(path: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(path).map_err(|error| Failure::file(path, &error))
 }
 
+/// The same failure with the setting that names the file, and how such a file is made.
+pub(crate) fn of_setting(failure: Failure, setting: &str, making: &str) -> Failure {
+    let message = format!("{setting}: {}", failure.message);
+    let hint = failure.hint.clone().or_else(|| (failure.exit == Exit::File).then(|| making.to_owned()));
+    Failure { message, hint, ..failure }
+}
+
 /// What is wrong in a text of keys, and where.
 pub(crate) fn wrong(place: impl Display, line: usize, what: impl Display) -> Failure {
     Failure::new(Exit::Usage, "bad_keys", format!("{place}:{line}: {what}"))
