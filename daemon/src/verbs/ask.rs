@@ -312,7 +312,12 @@ fn note(reply: &Value) -> (String, Style) {
     let conflict = &reply["conflict"];
     if conflict.is_object() {
         let (from, run) = (text(&conflict["lost_from"]), text(&conflict["run"]));
-        let what = format!("conflict: it was served twice, and transitions from {from} on of life {run} are gone");
+        let how = if conflict["reason"] == json!("owner_lost") {
+            "another daemon served it for a while and died"
+        } else {
+            "it was served twice"
+        };
+        let what = format!("conflict: {how}, and transitions from {from} on of life {run} are gone");
         return (what, Style::Doubtful);
     }
     let is_new = reply["new"] == json!(true);

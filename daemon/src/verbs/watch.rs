@@ -231,7 +231,11 @@ fn why(change: &Value) -> (Style, String) {
                 Some(from) => format!("; transitions from {from} on of life {} are gone", text(&gone["run"])),
                 None => String::new(),
             };
-            (Style::Doubtful, format!("conflict: it was owned twice, and this won{what}"))
+            let how = match gone["reason"].as_str() {
+                Some("owner_lost") => "another daemon served it for a while and died, and this is left",
+                _ => "it was owned twice, and this won",
+            };
+            (Style::Doubtful, format!("conflict: {how}{what}"))
         }
         _ => (Style::Faint, text(&change["reason"])),
     }
@@ -308,6 +312,18 @@ mod tests {
         let past = json!({"machine": "m", "key": "k", "value": "a", "stuck": true, "reason": "history", "event": "T"});
         let shown = line(&past, Painter { colour: false });
         assert_eq!(shown, "m/k  a  stuck  T could not be fired (statemesh retry, skip or stop)");
+    }
+
+    #[test]
+    fn a_conflict_says_which_of_the_two_it_is() {
+        let shown = |reason: &str| {
+            let conflict = json!({"reason": reason, "lost_from": 4, "run": "1f"});
+            why(&json!({"reason": "conflict", "conflict": conflict})).1
+        };
+        let gone = "; transitions from 4 on of life 1f are gone";
+        assert_eq!(shown("merged"), format!("conflict: it was owned twice, and this won{gone}"));
+        let died = "conflict: another daemon served it for a while and died, and this is left";
+        assert_eq!(shown("owner_lost"), format!("{died}{gone}"));
     }
 
     #[test]
