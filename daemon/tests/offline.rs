@@ -395,6 +395,8 @@ fn the_schema_is_a_json_schema() {
     let folder = Folder::new("schema");
     let schema: Value = serde_json::from_slice(&folder.run(&["schema"]).stdout).unwrap();
     assert!(schema["$schema"].as_str().unwrap().contains("json-schema.org"), "{schema}");
+    let yaml = stdout(&folder.run(&["schema", "-o", "yaml"]));
+    assert!(yaml.lines().any(|line| line.starts_with("$schema: ") || line.starts_with("\"$schema\": ")), "{yaml}");
 }
 
 #[test]
