@@ -35,6 +35,9 @@ fn check_shows_an_error_at_its_place_and_ends_with_1() {
     assert_eq!(stdout(&good), "lamp.json: ok (lamp, 2 states)\n");
     assert_eq!(stderr(&good), "1 file, 0 errors, 0 warnings\n");
 
+    let whole = folder.run(&["check", "."]);
+    assert!(code(&whole) == 5 && stderr(&whole).contains("this takes files: ./*.json"), "{}", stderr(&whole));
+
     let bad = folder.run(&["check", "lamp.json", "broken.json"]);
     assert_eq!(code(&bad), 1);
     let shown = stdout(&bad);
