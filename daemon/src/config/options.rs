@@ -168,7 +168,7 @@ impl Config {
             Some((name, address)) if self.text("security.mode").is_none() => {
                 let what = format!("{name} is {address}, which others can reach, and security.mode is not set");
                 Err(Failure::usage(what).hint(
-                    "write in statemesh.toml, under [security]: mode = \"curve\" (docs/how-to/keys.md), or, to let in \
+                    "write in statemesh.toml, under [security]: mode = \"curve\" (`statemesh keys init` makes the keys), or, to let in \
                      all that connect: mode = \"none\"; or listen on 127.0.0.1",
                 ))
             }
