@@ -191,7 +191,9 @@ fn event(kind: &str, data: Option<&str>) -> Result<Value, Failure> {
         Some(Value::Object(fields)) => event.extend(fields),
         Some(other) => {
             let what = format!("--data: must be a JSON object with the event's fields, not {other}");
-            return Err(Failure::usage(what).hint("such as --data '{\"amount\":3}', which expressions read as event.amount"));
+            return Err(
+                Failure::usage(what).hint("such as --data '{\"amount\":3}', which expressions read as event.amount")
+            );
         }
     }
     Ok(Value::Object(event))
