@@ -8,8 +8,8 @@ use crate::offline::{CheckArgs, DrawArgs, ExportArgs, ImportArgs, InitArgs, Simu
 use crate::output::Format;
 use crate::up::UpArgs;
 use crate::verbs::args::{
-    BenchArgs, ConfigArgs, DefineArgs, DeleteArgs, ExplainArgs, GetArgs, InstancesArgs, PingArgs, SendArgs, StartArgs,
-    TargetArgs, TopArgs, WatchArgs,
+    ActArgs, BenchArgs, ConfigArgs, DefineArgs, DeleteArgs, ExplainArgs, GetArgs, InstancesArgs, PingArgs, SendArgs,
+    StartArgs, TargetArgs, TopArgs, WatchArgs,
 };
 use clap::{Arg, Args, Command, CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
@@ -116,13 +116,13 @@ pub(crate) enum Verb {
     /// Show an instance: state, context, tags and output
     Get(GetArgs),
     /// Stop an instance
-    Stop(TargetArgs),
+    Stop(ActArgs),
     /// Fire again the timer that a stuck instance holds
     ///
     /// An instance is stuck when the step of a timer failed or hit a limit
-    Retry(TargetArgs),
+    Retry(ActArgs),
     /// Drop the timer that a stuck instance holds, and let it go on
-    Skip(TargetArgs),
+    Skip(ActArgs),
     /// Remove an instance, or those of a machine that options name
     ///
     /// It is stopped if it is active, and gone: the next event begins a new one. Several are removed one after the other, each only if it has

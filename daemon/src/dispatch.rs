@@ -33,7 +33,7 @@ pub(crate) fn run(cli: Cli, format: Format) -> Result<(), Failure> {
         Verb::Draw(args) => crate::offline::draw(&args, &printer),
         Verb::Export(args) => crate::offline::export(&args, &printer),
         Verb::Import(args) => crate::offline::import(&args, &printer),
-        Verb::Schema => crate::offline::schema(),
+        Verb::Schema => crate::offline::schema(&printer),
         Verb::Bench(args) => attended(verbs::bench(&args, file, &printer)),
         Verb::Define(args) => online(|| verbs::define(&args, file, &printer)),
         Verb::Feed(args) => feed(&args, file, &printer),

@@ -20,6 +20,9 @@ pub(crate) fn read_input(path: &Path) -> Result<String, Failure> {
             Err(Failure::new(Exit::File, "file", format!("{}: longer than {MAX_INPUT_BYTES} bytes", path.display())))
         }
         Ok(_) => Ok(text),
+        Err(error) if path.is_dir() => {
+            Err(Failure::file(path, &error).hint(format!("this takes files: {}", path.join("*.json").display())))
+        }
         Err(error) => Err(Failure::file(path, &error)),
     }
 }

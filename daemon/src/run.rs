@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::descriptors::{self, Descriptors};
 use crate::failure::{Exit, Failure, INTERRUPTED};
+use crate::key_files;
 use crate::logs;
 use crate::up::ports::{self, Transport};
 use statemesh_gateway as gateway;
@@ -13,7 +14,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -24,6 +25,9 @@ use tokio::task::JoinHandle;
 const WORKER_THREADS: usize = 2;
 /// What is left to do after the goodbye must not keep the process.
 const SHUTDOWN: Duration = Duration::from_secs(2);
+/// A signal that comes so soon after the one before it is the same wish, told twice: who ends a group of processes reaches the daemon by the
+/// group and again by the program that started it, and a terminal's Ctrl-C does the same.
+const SAME_WISH: Duration = Duration::from_secs(1);
 /// What is left of `leave_timeout` for the goodbye and the report.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -36,6 +40,8 @@ pub(crate) fn daemon(config: &Config, with_parent: bool) -> Result<(), Failure> 
     let of_the_house = told.node.limits.links.saturating_mul(2).saturating_add(over_http);
     let descriptors = descriptors::provide(told.node.limits.connections.saturating_add(of_the_house));
     logs::start(&told.logs, &told.node.name)?;
+    let tls_key = told.tls.as_ref().map(|files| &files.key);
+    key_files::warn_of_open(told.followed.all().chain(tls_key).map(PathBuf::as_path));
     make_do(&mut told.node.limits.connections, &mut told.http, descriptors);
     let (runtime, for_http) = (event_loop("statemesh-io")?, event_loop("statemesh-http")?);
     let (handle, http) = (runtime.handle().clone(), for_http.handle().clone());
@@ -54,7 +60,7 @@ pub(crate) fn daemon(config: &Config, with_parent: bool) -> Result<(), Failure> 
             .map_err(|error| Failure::new(Exit::Start, "metrics", format!("metrics: {error}")))?
             .with_tls(tls);
         let serving = http.spawn(server.run(listener));
-        let following = tokio::spawn(crate::key_files::follow(told.followed, node.handle()));
+        let following = tokio::spawn(key_files::follow(told.followed, node.handle()));
         say_hello(&node.handle());
         let why = signals.first(with_parent, &node.handle()).await;
         tracing::info!(%why, "ending");
@@ -187,10 +193,11 @@ fn setting_of(listen: &Listen, address: SocketAddr) -> &'static str {
     found.map_or("listen.address", |(_, setting)| setting)
 }
 
-/// Hands off what the node has, for at most `limit`; another signal ends the process at once.
+/// Hands off what the node has, for at most `limit`; a signal after [`SAME_WISH`] ends the process at once.
 async fn leave(node: Node, limit: Duration, mut signals: Signals) {
+    let told = Instant::now();
     tokio::spawn(async move {
-        signals.next().await;
+        signals.next_after(told + SAME_WISH).await;
         tracing::warn!("told to end again: ending at once");
         logs::flush();
         std::process::exit(INTERRUPTED);
@@ -257,6 +264,14 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// The next one that does not come before `earliest`.
+    async fn next_after(&mut self, earliest: Instant) {
+        self.next().await;
+        while Instant::now() < earliest {
+            self.next().await;
         }
     }
 

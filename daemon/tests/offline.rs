@@ -32,8 +32,11 @@ fn check_shows_an_error_at_its_place_and_ends_with_1() {
     folder.file("lamp.json", LAMP).file("broken.json", BROKEN);
     let good = folder.run(&["check", "lamp.json"]);
     assert_eq!(code(&good), 0, "{}{}", stdout(&good), stderr(&good));
-    assert_eq!(stdout(&good), "lamp.json: ok (lamp, 3 states)\n");
+    assert_eq!(stdout(&good), "lamp.json: ok (lamp, 2 states)\n");
     assert_eq!(stderr(&good), "1 file, 0 errors, 0 warnings\n");
+
+    let whole = folder.run(&["check", "."]);
+    assert!(code(&whole) == 5 && stderr(&whole).contains("this takes files: ./*.json"), "{}", stderr(&whole));
 
     let bad = folder.run(&["check", "lamp.json", "broken.json"]);
     assert_eq!(code(&bad), 1);
@@ -395,6 +398,8 @@ fn the_schema_is_a_json_schema() {
     let folder = Folder::new("schema");
     let schema: Value = serde_json::from_slice(&folder.run(&["schema"]).stdout).unwrap();
     assert!(schema["$schema"].as_str().unwrap().contains("json-schema.org"), "{schema}");
+    let yaml = stdout(&folder.run(&["schema", "-o", "yaml"]));
+    assert!(yaml.lines().any(|line| line.starts_with("$schema: ") || line.starts_with("\"$schema\": ")), "{yaml}");
 }
 
 #[test]

@@ -268,6 +268,7 @@ fn a_second_signal_ends_a_daemon_that_is_still_leaving() {
     eventually("it says that it leaves", || {
         get(http, "/health/ready").filter(|answer| answer.starts_with("HTTP/1.1 503"))
     });
+    std::thread::sleep(Duration::from_secs(1));
     first.signal("TERM");
     assert_eq!(first.ended(), Some(130));
     second.signal("CONT");
@@ -279,7 +280,9 @@ fn a_daemon_that_cannot_hand_over_within_its_leave_timeout_says_goodbye_and_what
     let flags = ["--leave-timeout", "2s"];
     let (mut first, second, _, log) = two_of_whom_the_first_has_an_instance(&folder, &flags);
     second.signal("STOP");
+    // As a process group and the program that started it have it: the second one does not mean "at once".
     first.signal("TERM");
+    first.signal("INT");
     assert_eq!(first.ended(), Some(0));
     second.signal("CONT");
     let log = log.join().unwrap();

@@ -31,6 +31,13 @@ fn a_send_may_have_conditions() {
     let request = peer.last_request();
     assert_eq!((&request["if_run"], &request["if_seq"]), (&json!("000000000000001f"), &json!(7)));
     assert_eq!(code(&peer.run(&folder, &["send", "order/42", "PAY", "--if-run", "x"])), 2);
+    for op in ["start", "stop", "retry", "skip", "delete"] {
+        let output = peer.run(&folder, &[op, "order/42", "--if-run", "1f", "--if-seq", "7", "--dedup", "t"]);
+        assert_eq!(code(&output), 0, "{op}: {}", stderr(&output));
+        let asked =
+            json!({"op": op, "machine": "order", "key": "42", "dedup": "t", "if_run": "000000000000001f", "if_seq": 7});
+        assert_eq!(peer.last_request(), asked);
+    }
 }
 
 #[test]

@@ -104,9 +104,7 @@ impl StepError {
             Self::Limit { limit: OUTPUT_BYTES_MAX, .. } => {
                 "the instance is as it was; change the machine or the event, or raise limits.output_bytes of the daemons"
             }
-            Self::Limit { .. } => {
-                "the instance is as it was; change the machine or the event: this limit is fixed (docs/reference/definitions.md)"
-            }
+            Self::Limit { .. } => "the instance is as it was; change the machine or the event: this limit is fixed",
             Self::MalformedEvent(_) => "send well-formed JSON or MessagePack",
             Self::WrongMachine => "use the version of the machine that the instance was started with",
         }

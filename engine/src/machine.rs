@@ -399,9 +399,9 @@ impl Machine {
         Some(&self.state(found).id)
     }
 
-    /// Number of state nodes.
+    /// Number of states; the machine itself, which is the root of their tree, is none of them.
     pub fn state_count(&self) -> usize {
-        self.states.len()
+        self.states.len().saturating_sub(1)
     }
 
     /// Descriptors of the events that some state reacts to, as written.

@@ -31,6 +31,9 @@ fn a_delay_that_cannot_be_read_is_one_mistake() {
     assert_eq!(told, [("bad_delay", Some("write \"PT30M\""))]);
 }
 
+const NO_MACHINE: &str = "define the invoked machine first; a promise is no machine: an effect on `entry`, which a program answers with an event, \
+                          takes its place";
+
 /// Definitions with one mistake each, its code, and the way out where one is told.
 fn mistakes() -> Vec<(String, &'static str, Option<&'static str>)> {
     vec![
@@ -67,7 +70,7 @@ fn mistakes() -> Vec<(String, &'static str, Option<&'static str>)> {
         (with(r#""on":{"E":{"target":"b","guard":{"@expr":"context.x =="}}}"#), "expression_syntax", None),
         (with(r#""entry":{"@expr":"1"}"#), "wrong_expression_type", None),
         (with(r#""entry":{"type":"@xstate.raise"}"#), "missing_key", None),
-        (with(r#""invoke":{"src":"other"}"#), "unknown_machine", Some("define the invoked machine first")),
+        (with(r#""invoke":{"src":"other"}"#), "unknown_machine", Some(NO_MACHINE)),
         (
             r#"{"id":"m","initial":"a","states":{"a":{"entry":{"type":"@xstate.spawnChild","src":"m"}}}}"#.to_owned(),
             "invokes_itself",

@@ -202,11 +202,9 @@ impl<B: Backend> Server<B> {
             Some(Route::Ready) => ready(&self.backend.readiness()),
             Some(Route::Metrics) => self.gather(),
             Some(Route::Ask(question)) => self.ask(question).await,
-            Some(Route::Wrong(error)) => Answer::error(
-                ErrorCode::BadRequest,
-                &error.to_string(),
-                "docs/reference/http.md says what may be asked",
-            ),
+            Some(Route::Wrong(error)) => {
+                Answer::error(ErrorCode::BadRequest, &error.to_string(), "/ lists what may be asked")
+            }
             None => Answer::error(Code::NotFound, "no such resource", "/ lists those there are"),
         }
     }

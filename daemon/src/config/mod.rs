@@ -186,7 +186,9 @@ impl Config {
         let security = match (self.text(CLIENT_KEY), self.text(SERVER_KEY)) {
             (None, None) => Security::None,
             (Some(path), Some(server)) => {
-                let own = key_files::read_pair(Path::new(path))?;
+                let making = format!("a new one: statemesh keys new {path}; who runs the daemons lets it in");
+                let own = key_files::read_pair(Path::new(path))
+                    .map_err(|failure| key_files::of_setting(failure, CLIENT_KEY, &making))?;
                 let server = PublicKey::from_z85(server).map_err(|error| Failure::usage(error.to_string()))?;
                 Security::Client { own, server }
             }

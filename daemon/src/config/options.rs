@@ -114,7 +114,13 @@ impl Config {
             Some(_) if !self.items("gossip.keys").is_empty() => {
                 Err(Failure::usage("gossip.keys and gossip.keys_file are both given").hint("give one of them"))
             }
-            Some(path) => key_files::read_gossip(&path),
+            Some(path) => key_files::read_gossip(&path).map_err(|failure| {
+                let making = format!(
+                    "a new one: statemesh keys rotate add --file {}; all daemons have the same",
+                    path.display()
+                );
+                key_files::of_setting(failure, GOSSIP_KEYS_FILE, &making)
+            }),
             None => Ok(self.items("gossip.keys").iter().filter_map(|text| key(text)).collect()),
         }
     }
@@ -133,7 +139,12 @@ impl Config {
         let own = self.path(OWN_KEY_FILE).ok_or_else(|| needs(OWN_KEY_FILE, "statemesh keys new daemon.key"))?;
         let how = "statemesh keys allow NAME KEY --file clients.toml";
         let clients = self.path(CLIENT_LIST).ok_or_else(|| needs(CLIENT_LIST, how))?;
-        Ok(Security::Curve { own: key_files::read_own(&own)?, clients: key_files::read_clients(&clients)? })
+        let making = format!("a new one: statemesh keys new {}; all daemons have the same", own.display());
+        let own = key_files::read_own(&own).map_err(|failure| key_files::of_setting(failure, OWN_KEY_FILE, &making))?;
+        let making = format!("a first client begins it: statemesh keys allow NAME KEY --file {}", clients.display());
+        let clients = key_files::read_clients(&clients)
+            .map_err(|failure| key_files::of_setting(failure, CLIENT_LIST, &making))?;
+        Ok(Security::Curve { own, clients })
     }
 
     fn tls(&self) -> Result<Option<Files>, Failure> {
@@ -157,7 +168,7 @@ impl Config {
             Some((name, address)) if self.text("security.mode").is_none() => {
                 let what = format!("{name} is {address}, which others can reach, and security.mode is not set");
                 Err(Failure::usage(what).hint(
-                    "write in statemesh.toml, under [security]: mode = \"curve\" (docs/how-to/keys.md), or, to let in \
+                    "write in statemesh.toml, under [security]: mode = \"curve\" (`statemesh keys init` makes the keys), or, to let in \
                      all that connect: mode = \"none\"; or listen on 127.0.0.1",
                 ))
             }
@@ -194,6 +205,15 @@ impl Config {
     fn discovery(&self) -> Result<Discovery, Failure> {
         let service = self.text("discovery.service").map(absolute);
         let seeds: Vec<_> = self.items("discovery.seeds").iter().filter_map(|text| text.parse().ok()).collect();
+        if service.is_none() && self.text("discovery.dns_server").is_some() {
+            let from = self.source("discovery.dns_server");
+            let what = format!(
+                "discovery.dns_server is set ({from}), and discovery.service is not: that server would be asked for nothing"
+            );
+            return Err(Failure::usage(what).hint(
+                "say what to look for: --discovery-service NAME, STATEMESH_DISCOVERY_SERVICE or service under [discovery]; or leave the server out",
+            ));
+        }
         let nobody_to_wait_for = service.is_none() && seeds.is_empty();
         let alone_after = match self.text("discovery.alone_after") {
             _ if nobody_to_wait_for => Some(Duration::ZERO),
@@ -320,13 +340,27 @@ mod tests {
     }
 
     #[test]
+    fn a_name_server_is_asked_for_something() {
+        let server = "[discovery]\ndns_server = '127.0.0.1:53'\n";
+        let refusal = attempt(server).unwrap_err();
+        assert!(refusal.message.contains("discovery.service is not") && refusal.hint.is_some(), "{refusal}");
+        assert!(attempt(&format!("{server}service = 'mesh.local'")).is_ok());
+    }
+
+    #[test]
     fn curve_says_which_file_it_misses() {
         let missing = |file: &str| attempt(&format!("[security]\nmode = 'curve'\n{file}")).unwrap_err().message;
         assert!(missing("").contains("gossip.keys_file is not set"));
         let gossip = format!("[gossip]\nkeys = ['{}']", "0f".repeat(32));
         assert!(missing(&gossip).contains("security.key is not set"));
         assert!(missing(&format!("key = '/nowhere'\n{gossip}")).contains("security.keys is not set"));
-        assert!(missing(&format!("key = '/nowhere'\nkeys = '/nowhere'\n{gossip}")).contains("/nowhere"));
+        let file = format!("[security]\nmode = 'curve'\nkey = '/nowhere/d.key'\nkeys = '/nowhere'\n{gossip}");
+        let unread = attempt(&file).unwrap_err();
+        assert!(unread.message.starts_with("security.key: /nowhere/d.key: "), "{unread}");
+        assert!(unread.hint.is_some_and(|hint| hint.contains("statemesh keys new /nowhere/d.key")));
+        let unread = attempt("[gossip]\nkeys_file = '/nowhere/gossip.keys'").unwrap_err();
+        assert!(unread.message.starts_with("gossip.keys_file: /nowhere"), "{unread}");
+        assert!(unread.hint.is_some_and(|hint| hint.contains("keys rotate add --file /nowhere/gossip.keys")));
     }
 
     #[test]

@@ -21,6 +21,13 @@ pub(crate) struct Followed {
     pub(crate) gossip: Option<PathBuf>,
 }
 
+impl Followed {
+    /// Those that there are.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.own, &self.clients, &self.gossip].into_iter().flatten()
+    }
+}
+
 /// What tells one version of a file from another.
 type Stamp = Option<(i64, i64, u64, u64)>;
 

@@ -14,7 +14,7 @@ use crate::failure::{Exit, Failure};
 use std::fmt::Display;
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Bytes of a file of keys.
@@ -26,6 +26,13 @@ pub(crate) fn read_text(path: &Path) -> Result<String, Failure> {
         return Err(wrong(path.display(), 1, format!("longer than {MAX_FILE_BYTES} bytes")));
     }
     std::fs::read_to_string(path).map_err(|error| Failure::file(path, &error))
+}
+
+/// The same failure with the setting that names the file, and how such a file is made.
+pub(crate) fn of_setting(failure: Failure, setting: &str, making: &str) -> Failure {
+    let message = format!("{setting}: {}", failure.message);
+    let hint = failure.hint.clone().or_else(|| (failure.exit == Exit::File).then(|| making.to_owned()));
+    Failure { message, hint, ..failure }
 }
 
 /// What is wrong in a text of keys, and where.
@@ -49,9 +56,43 @@ pub(crate) fn replace(path: &Path, text: &str) -> Result<(), Failure> {
     std::fs::rename(&beside, path).map_err(failed)
 }
 
+/// Logs each file that others may read or change. It is used all the same: whether the folder around it is closed, only its owner knows.
+pub(crate) fn warn_of_open<'a>(files: impl IntoIterator<Item = &'a Path>) {
+    for path in files {
+        if let Some(mode) = open_to_others(path) {
+            tracing::warn!(
+                path = %path.display(),
+                mode = format!("{mode:o}"),
+                "others may read or change this file of keys: chmod 600 {}",
+                path.display()
+            );
+        }
+    }
+}
+
+/// The permissions of a file that is not this user's alone. Where it belongs to another user its group is how this one reads it, as with
+/// the volumes of Kubernetes.
+fn open_to_others(path: &Path) -> Option<u32> {
+    let (file, own) = (std::fs::metadata(path).ok()?, std::fs::metadata("/proc/self").ok()?);
+    let others = if file.uid() == own.uid() { 0o077 } else { 0o007 };
+    let mode = file.permissions().mode() & 0o777;
+    (mode & others != 0).then_some(mode)
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::path::PathBuf;
+    use super::*;
+
+    #[test]
+    fn a_file_that_others_may_read_or_change_is_noticed() {
+        let path = folder("modes").join("daemon.key");
+        std::fs::write(&path, "").unwrap();
+        let with = |mode| {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            open_to_others(&path)
+        };
+        assert_eq!([0o600, 0o400, 0o640, 0o604, 0o620].map(with), [None, None, Some(0o640), Some(0o604), Some(0o620)]);
+    }
 
     /// An empty folder of a test's own.
     pub(crate) fn folder(name: &str) -> PathBuf {

@@ -210,7 +210,7 @@ fn delete(_: &SecretArgs) -> Result<(), Failure> {
 fn rotate(place: &Place, step: Step) -> Result<(), Failure> {
     let next = place.change(|text| {
         let keys = if text.is_empty() { Ok(Vec::new()) } else { gossip::parse(text) };
-        gossip::rotated(keys.map_err(|(line, what)| wrong(place, line, what))?, step)
+        gossip::rotated(text, keys.map_err(|(line, what)| wrong(place, line, what))?, step)
     })?;
     say!("{place}: {next}");
     Ok(())

@@ -14,7 +14,7 @@ pub(crate) fn check(args: &CheckArgs, printer: &Printer) -> Result<(), Failure> 
     for path in &args.files {
         match Checked::read(path) {
             Ok(file) => read.push(file),
-            Err(failure) => unread.push(failure.message),
+            Err(failure) => unread.push(failure),
         }
     }
     let files = compiled(read, None);
@@ -34,7 +34,9 @@ pub(crate) fn check(args: &CheckArgs, printer: &Printer) -> Result<(), Failure> 
         say!("{}, {}, {}{strict}", count(files.len(), "file"), count(errors, "error"), count(warnings, "warning"));
     }
     if !unread.is_empty() {
-        return Err(Failure::new(Exit::File, "file", unread.join("; ")));
+        let told: Vec<_> = unread.iter().map(|failure| failure.message.as_str()).collect();
+        let told = Failure::new(Exit::File, "file", told.join("; "));
+        return Err(Failure { hint: unread.into_iter().find_map(|failure| failure.hint), ..told });
     }
     if errors > 0 || (args.strict && warnings > 0) { Err(Failure::silent(Exit::Refused)) } else { Ok(()) }
 }

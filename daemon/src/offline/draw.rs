@@ -3,7 +3,7 @@
 use super::args::{DrawArgs, Drawing};
 use super::machine;
 use crate::failure::{Exit, Failure};
-use crate::output::{Format, Printer, broken_output, print, shown, state_paths};
+use crate::output::{Format, Printer, Table, broken_output, print, shown, state_paths};
 use serde_json::Value;
 use statemesh_engine::{DrawError, DrawFormat};
 use std::io::{IsTerminal, Write};
@@ -78,11 +78,11 @@ fn paths(given: &str) -> Vec<String> {
 }
 
 /// Prints the JSON Schema of the format.
-pub(crate) fn schema() -> Result<(), Failure> {
-    let text = statemesh_engine::json_schema();
-    // For people who look into it: the engine keeps it in one line.
-    let schema: Value = serde_json::from_str(&text).unwrap_or_default();
-    print(&format!("{}\n", serde_json::to_string_pretty(&schema).unwrap_or(text)))
+pub(crate) fn schema(printer: &Printer) -> Result<(), Failure> {
+    let schema: Value = serde_json::from_str(&statemesh_engine::json_schema()).unwrap_or_default();
+    // For a person it is JSON too, which the editor reads: the engine keeps it in one line.
+    let format = if printer.format == Format::Table { Format::Json } else { printer.format };
+    Printer { format, ..*printer }.answer(&schema, Table::default)
 }
 
 #[cfg(test)]

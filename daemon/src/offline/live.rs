@@ -75,7 +75,10 @@ fn script(file: &Path) -> Result<PathBuf, Failure> {
     let found = folders.iter().flatten().flat_map(|folder| folder.ancestors().map(|folder| folder.join(SCRIPT)));
     found.into_iter().find(|script| script.is_file()).ok_or_else(|| {
         let message = format!("{}: the npm package statemesh-xstate is not installed beside it", file.display());
-        let hint = "npm install --save-dev --install-links PATH/TO/statemesh/clients/xstate";
+        let hint = concat!(
+            "npm install --save-dev --install-links PATH/TO/statemesh/clients/xstate, of a clone of ",
+            env!("CARGO_PKG_REPOSITORY")
+        );
         Failure::new(Exit::File, "no_package", message).hint(hint)
     })
 }

@@ -85,7 +85,10 @@ fn name_the_version(file: &mut Checked) {
     let of_four = file.diagnostics.iter_mut().find(|found| found.code == XSTATE4);
     if let Some(Diagnostic { hint, .. }) = of_four {
         let name = file.path.display();
-        let way = format!("statemesh import xstate {name} --from 4 puts a definition of XState 4 into today's words");
+        let way = format!(
+            "statemesh import xstate {name} --from 4 puts a definition of XState 4 into today's words, by node and the npm package \
+             statemesh-xstate beside the file"
+        );
         *hint = Some(hint.take().map_or_else(|| way.clone(), |hint| format!("{hint}; {way}")));
     }
 }
@@ -121,7 +124,9 @@ fn name_the_child(found: &mut Diagnostic, circle: Option<&Circle>) {
         let circle = circle.filter(|circle| circle.0.iter().any(|id| found.message.contains(&format!("{id:?}"))));
         found.hint = Some(match circle {
             Some(circle) => format!("{circle}; {}", diagnostic::OUT_OF_CIRCLE),
-            None => "give its definition too: `check` takes several files, the others `--with FILE`".to_owned(),
+            None => "give its definition too: `check` takes several files, the others `--with FILE`; a promise is no machine: an effect on `entry`, which \
+                     a program answers with an event, takes its place"
+                .to_owned(),
         });
     }
 }

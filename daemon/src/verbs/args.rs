@@ -5,7 +5,7 @@ use crate::config::SettingFlags;
 use crate::connect::Connect;
 use crate::faults::FaultsArg;
 use clap::{Args, ValueEnum};
-use statemesh_client::RunId;
+use statemesh_client::{Conditions, RunId};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -58,6 +58,39 @@ pub(crate) struct TargetArgs {
     pub(crate) connect: Connect,
 }
 
+/// On what a request that changes an instance depends.
+#[derive(Args, Debug, Default)]
+pub(crate) struct ConditionArgs {
+    /// Makes a retry harmless: the first answer to this token is given again
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) dedup: Option<String>,
+    /// Only if the instance is in this life of its key, as replies say it
+    #[arg(long, value_name = "RUN", value_parser = run)]
+    pub(crate) if_run: Option<RunId>,
+    /// Only if the instance stands at this transition
+    #[arg(long, value_name = "SEQ", value_parser = whole)]
+    pub(crate) if_seq: Option<u64>,
+}
+
+impl ConditionArgs {
+    /// As the request says it.
+    pub(crate) fn given(&self) -> Conditions<&str> {
+        Conditions { dedup: self.dedup.as_deref(), if_run: self.if_run, if_seq: self.if_seq }
+    }
+}
+
+/// Of a verb that changes an instance and needs no more than its name.
+#[derive(Args, Debug)]
+pub(crate) struct ActArgs {
+    /// The instance
+    #[arg(value_name = "MACHINE/KEY")]
+    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) conditions: ConditionArgs,
+    #[command(flatten)]
+    pub(crate) connect: Connect,
+}
+
 #[derive(Args, Debug)]
 pub(crate) struct GetArgs {
     /// The instance
@@ -82,15 +115,8 @@ pub(crate) struct DeleteArgs {
     /// Only count them
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Makes a retry harmless: the first answer to this token is given again
-    #[arg(long, value_name = "TOKEN")]
-    pub(crate) dedup: Option<String>,
-    /// Only if the instance is in this life of its key, as replies say it
-    #[arg(long, value_name = "RUN", value_parser = run)]
-    pub(crate) if_run: Option<RunId>,
-    /// Only if the instance stands at this transition
-    #[arg(long, value_name = "SEQ", value_parser = whole)]
-    pub(crate) if_seq: Option<u64>,
+    #[command(flatten)]
+    pub(crate) conditions: ConditionArgs,
     #[command(flatten)]
     pub(crate) connect: Connect,
 }
@@ -115,15 +141,8 @@ pub(crate) struct SendArgs {
     /// The event's other fields: a JSON object, @FILE or - for stdin
     #[arg(short, long, value_name = "JSON")]
     pub(crate) data: Option<String>,
-    /// Makes a retry harmless: the first answer to this token is given again
-    #[arg(long, value_name = "TOKEN")]
-    pub(crate) dedup: Option<String>,
-    /// Only if the instance is in this life of its key, as replies say it
-    #[arg(long, value_name = "RUN", value_parser = run)]
-    pub(crate) if_run: Option<RunId>,
-    /// Only if the instance stands at this transition
-    #[arg(long, value_name = "SEQ", value_parser = whole)]
-    pub(crate) if_seq: Option<u64>,
+    #[command(flatten)]
+    pub(crate) conditions: ConditionArgs,
     #[command(flatten)]
     pub(crate) until: UntilArgs,
     #[command(flatten)]
@@ -141,6 +160,8 @@ pub(crate) struct StartArgs {
     /// Stop the instance that is there, and let the new one take its place
     #[arg(long)]
     pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) conditions: ConditionArgs,
     #[command(flatten)]
     pub(crate) until: UntilArgs,
     #[command(flatten)]

@@ -1,6 +1,6 @@
 //! Verbs that are one request and its answer.
 
-use super::args::{ExplainArgs, GetArgs, PingArgs, SendArgs, StartArgs, Target, TargetArgs, UntilArgs};
+use super::args::{ActArgs, ExplainArgs, GetArgs, PingArgs, SendArgs, StartArgs, Target, TargetArgs, UntilArgs};
 use super::explain;
 use super::{NEEDS_INPUT, names_input, sent, tell_if_unknown};
 use crate::config::did_you_mean;
@@ -10,7 +10,7 @@ use crate::input::read_input;
 use crate::output::{Printer, Style, Table, fields, printable, state, text};
 use crate::remote::{self, Remote};
 use serde_json::{Map, Value, json};
-use statemesh_client::{Answering, Ask, Conditions, ErrorCode, Event, Op};
+use statemesh_client::{Answering, Ask, ErrorCode, Event, Op};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -190,7 +190,10 @@ fn event(kind: &str, data: Option<&str>) -> Result<Value, Failure> {
         }
         Some(Value::Object(fields)) => event.extend(fields),
         Some(other) => {
-            return Err(Failure::usage(format!("--data: must be a JSON object with the event's fields, not {other}")));
+            let what = format!("--data: must be a JSON object with the event's fields, not {other}");
+            return Err(
+                Failure::usage(what).hint("such as --data '{\"amount\":3}', which expressions read as event.amount")
+            );
         }
     }
     Ok(Value::Object(event))
@@ -199,10 +202,9 @@ fn event(kind: &str, data: Option<&str>) -> Result<Value, Failure> {
 pub(crate) fn send(args: SendArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
     let event = event(&args.event, args.data.as_deref())?.to_string();
     let event = Some(Event::Whole(event.as_bytes()));
-    let (dedup, if_run, if_seq) = (args.dedup.as_deref(), args.if_run, args.if_seq);
     let (until, within_ms) = (args.until.until(), args.until.within_ms());
     let until = until.as_deref().map(str::as_bytes);
-    let (conditions, answering) = (Conditions { dedup, if_run, if_seq }, Answering { until, within_ms, timing: false });
+    let (conditions, answering) = (args.conditions.given(), Answering { until, within_ms, timing: false });
     let ask = Ask { event, conditions, answer: answering, ..about(Op::Send, &args.target) };
     let mut client = connect_for(&args.connect, file, args.until.later())?;
     let asked = Instant::now();
@@ -256,8 +258,8 @@ pub(crate) fn start(args: StartArgs, file: Option<&Path>, printer: &Printer) -> 
     let (input, force) = (input.as_deref().map(str::as_bytes), args.force);
     let (until, within_ms) = (args.until.until(), args.until.within_ms());
     let until = until.as_deref().map(str::as_bytes);
-    let answering = Answering { until, within_ms, timing: false };
-    let ask = Ask { input, force, answer: answering, ..about(Op::Start, &args.target) };
+    let (conditions, answering) = (args.conditions.given(), Answering { until, within_ms, timing: false });
+    let ask = Ask { input, force, conditions, answer: answering, ..about(Op::Start, &args.target) };
     let mut client = connect_for(&args.connect, file, args.until.later())?;
     let asked = Instant::now();
     let reply = answer(&mut client, &ask)?;
@@ -266,9 +268,10 @@ pub(crate) fn start(args: StartArgs, file: Option<&Path>, printer: &Printer) -> 
     reached(&args.target, &reply, &args.until, waited)
 }
 
-/// A request that names an instance and nothing else.
-pub(crate) fn act(op: Op, args: &TargetArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
-    let reply = request(&args.connect, file, &about(op, &args.target))?;
+/// A request that names an instance, and at most on what it depends.
+pub(crate) fn act(op: Op, args: &ActArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
+    let ask = Ask { conditions: args.conditions.given(), ..about(op, &args.target) };
+    let reply = request(&args.connect, file, &ask)?;
     printer.answer(&reply, || noted(&args.target, &reply, acted(op, &reply)))
 }
 
@@ -312,7 +315,12 @@ fn note(reply: &Value) -> (String, Style) {
     let conflict = &reply["conflict"];
     if conflict.is_object() {
         let (from, run) = (text(&conflict["lost_from"]), text(&conflict["run"]));
-        let what = format!("conflict: it was served twice, and transitions from {from} on of life {run} are gone");
+        let how = if conflict["reason"] == json!("owner_lost") {
+            "another daemon served it for a while and died"
+        } else {
+            "it was served twice"
+        };
+        let what = format!("conflict: {how}, and transitions from {from} on of life {run} are gone");
         return (what, Style::Doubtful);
     }
     let is_new = reply["new"] == json!(true);

@@ -36,7 +36,7 @@ fn delete_one(args: &DeleteArgs, key: &str, file: Option<&Path>, printer: &Print
         );
     }
     let target = Target { machine: args.target.machine.clone(), key: key.to_owned() };
-    let conditions = Conditions { dedup: args.dedup.as_deref(), if_run: args.if_run, if_seq: args.if_seq };
+    let conditions = args.conditions.given();
     let ask = Ask { conditions, ..remote::about(Op::Delete, &target.machine, &target.key) };
     let reply = answer(&mut connect(&args.connect, file)?, &ask)?;
     printer.answer(&reply, || noted(&target, &reply, ("removed".to_owned(), Style::Good)))
@@ -102,7 +102,7 @@ impl Sum {
 fn delete_all(args: &DeleteArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
     let machine = args.target.machine.as_str();
     let filter = args.filter.fields();
-    if args.dedup.is_some() || args.if_run.is_some() || args.if_seq.is_some() {
+    if args.conditions.given() != Conditions::default() {
         return Err(Failure::usage("--dedup, --if-run and --if-seq are for one instance: MACHINE/KEY"));
     }
     if args.all && filter.is_some() {

@@ -103,8 +103,11 @@ pub(crate) fn doctor(args: &Connect, file: Option<&Path>, printer: &Printer) -> 
     printer.answer(&Value::Array(report), || table(&findings))?;
     match findings.iter().filter(|found| found.verdict == Verdict::Bad).count() {
         0 => Ok(()),
-        bad => Err(Failure::new(Exit::Refused, "unhealthy", format!("{} not as it should be", count(bad, "thing")))
-            .hint("docs/how-to/troubleshoot.md says what each may mean")),
+        bad => {
+            Err(Failure::new(Exit::Refused, "unhealthy", format!("{} not as it should be", count(bad, "thing"))).hint(
+                concat!("docs/how-to/troubleshoot.md of ", env!("CARGO_PKG_REPOSITORY"), " says what each may mean"),
+            ))
+        }
     }
 }
 

@@ -9,9 +9,10 @@ use crate::output::{Format, Painter, Printer, Style, count, say, state, text};
 use crate::remote::{self, Remote};
 use serde_json::{Value, json};
 use statemesh_client::{Change, Notice, Op, Order, Watcher};
+use statemesh_expr::Timestamp;
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// For how long nothing is waited for at a time.
 const LOOK: Duration = Duration::from_secs(60);
@@ -142,12 +143,20 @@ pub(super) fn change(published: &Change) -> Value {
             map.entry("key").or_insert_with(|| json!(key));
         }
         map.insert("daemon".to_owned(), json!(published.daemon));
-        map.insert("at".to_owned(), json!(crate::logs::now()));
+        map.insert("at".to_owned(), json!(time(published.at)));
         if let Some(Order::Missed(missed)) = published.order {
             map.insert("missed".to_owned(), json!(missed));
         }
     }
     change
+}
+
+/// A time as log lines have it.
+fn time(at: SystemTime) -> String {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let seconds = i64::try_from(since.as_secs()).ok().and_then(|seconds| Timestamp::new(seconds, 0));
+    let whole = seconds.map(|seconds| seconds.to_string()).unwrap_or_default();
+    format!("{}.{:06}Z", whole.trim_end_matches('Z'), since.subsec_micros())
 }
 
 fn decode(body: &[u8]) -> Value {
@@ -222,7 +231,11 @@ fn why(change: &Value) -> (Style, String) {
                 Some(from) => format!("; transitions from {from} on of life {} are gone", text(&gone["run"])),
                 None => String::new(),
             };
-            (Style::Doubtful, format!("conflict: it was owned twice, and this won{what}"))
+            let how = match gone["reason"].as_str() {
+                Some("owner_lost") => "another daemon served it for a while and died, and this is left",
+                _ => "it was owned twice, and this won",
+            };
+            (Style::Doubtful, format!("conflict: {how}{what}"))
         }
         _ => (Style::Faint, text(&change["reason"])),
     }
@@ -263,7 +276,14 @@ mod tests {
         let body = br#"{"value":"paid","status":"active","seq":3,"reason":"timer","dropped":2}"#;
         let (topic, body) = (b"order/eu/42".to_vec(), body.to_vec());
         let daemon = "10.0.0.1:7401".to_owned();
-        let mut change = change(&Change { topic, body, daemon, order: Some(Order::Missed(2)) });
+        let mut change = change(&Change {
+            topic,
+            body,
+            daemon,
+            at: SystemTime::UNIX_EPOCH + Duration::from_micros(1_500_000_000_020_300),
+            order: Some(Order::Missed(2)),
+        });
+        assert_eq!(change["at"], json!("2017-07-14T02:40:00.020300Z"), "when it arrived, not when it is printed");
         assert_eq!((&change["missed"], &change["daemon"]), (&json!(2), &json!("10.0.0.1:7401")));
         for name in ["missed", "daemon", "at"] {
             assert!(change.as_object_mut().unwrap().shift_remove(name).is_some(), "{name}");
@@ -292,6 +312,18 @@ mod tests {
         let past = json!({"machine": "m", "key": "k", "value": "a", "stuck": true, "reason": "history", "event": "T"});
         let shown = line(&past, Painter { colour: false });
         assert_eq!(shown, "m/k  a  stuck  T could not be fired (statemesh retry, skip or stop)");
+    }
+
+    #[test]
+    fn a_conflict_says_which_of_the_two_it_is() {
+        let shown = |reason: &str| {
+            let conflict = json!({"reason": reason, "lost_from": 4, "run": "1f"});
+            why(&json!({"reason": "conflict", "conflict": conflict})).1
+        };
+        let gone = "; transitions from 4 on of life 1f are gone";
+        assert_eq!(shown("merged"), format!("conflict: it was owned twice, and this won{gone}"));
+        let died = "conflict: another daemon served it for a while and died, and this is left";
+        assert_eq!(shown("owner_lost"), format!("{died}{gone}"));
     }
 
     #[test]

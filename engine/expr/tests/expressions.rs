@@ -95,6 +95,7 @@ fn values_that_do_not_go_together_are_told_in_a_sentence() {
         ("event.n[0]", "a whole number has no element at a whole number"),
         ("1 in event.s", "a text cannot be searched for a whole number"),
         ("size(event.n)", "size does not take a whole number"),
+        ("event.n.x == 1", "a whole number has no field x"),
     ] {
         let error = compile(source).eval(&scope, &mut Cost::new(1_000)).unwrap_err();
         assert_eq!((error.to_string().as_str(), error.fault()), (sentence, EvalFault::NoSuchOverload), "{source}");

@@ -174,7 +174,10 @@ impl<'d> Compiler<'d> {
             src,
             "unknown_machine",
             format!("no machine {name:?} is defined"),
-            Some("define the invoked machine first".to_owned()),
+            Some(
+                "define the invoked machine first; a promise is no machine: an effect on `entry`, which a program answers with an event, takes its place"
+                    .to_owned(),
+            ),
         );
     }
 }

@@ -1,6 +1,7 @@
 //! The reference of the format, made from the tables that the compiler checks names against.
 #![allow(clippy::disallowed_methods)]
 
+use super::codes::{FAULTS, FINDINGS};
 use super::keys::{
     BRANCH, BUILT_IN_ACTIONS, BUILT_IN_GUARDS, BuiltIn, EFFECT, EXPRESSION, INITIAL, INVOKE, Key, NAMED_GUARD, OWN,
     ROOT, ROUTE, STATE, TRANSITION,
@@ -63,6 +64,13 @@ fn limits(page: &mut String) {
     }
 }
 
+fn codes(page: &mut String, title: &str, what: &str, all: &[(&str, &str)]) {
+    write!(page, "\n## {title}\n\n{what}\n\n| code | meaning |\n|---|---|\n").unwrap();
+    for (code, meaning) in all {
+        writeln!(page, "| `{code}` | {meaning} |").unwrap();
+    }
+}
+
 fn page() -> String {
     let mut page = include_str!("reference_begin.txt").to_owned();
     table(&mut page, "States", STATE);
@@ -80,7 +88,34 @@ fn page() -> String {
     built_in(&mut page, "Built-in guards", BUILT_IN_GUARDS);
     page.push_str(include_str!("reference_end.txt"));
     limits(&mut page);
+    let findings = "`check` shows them in brackets, such as `error[unknown_target]`; a refused `define` has them as `diagnostics`.";
+    codes(&mut page, "Codes of findings", findings, FINDINGS);
+    let faults = "What goes wrong in a step has one of these as its `code`: in `event.error` of an `onError`, in a reply with `event_failed`, and in \
+                  `fault`. A limit of the engine is `limit_exceeded` or \
+                  `output_too_large`.";
+    codes(&mut page, "Codes of faults", faults, FAULTS);
     page
+}
+
+/// The words in quotes that look like codes.
+fn words(source: &str) -> impl Iterator<Item = &str> {
+    let is_code = |word: &&str| word.contains('_') && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    source.split('"').skip(1).step_by(2).filter(is_code)
+}
+
+#[test]
+fn every_code_of_the_compiler_is_listed() {
+    let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/compile")).unwrap();
+    for file in folder.map(|file| file.unwrap().path()).filter(|path| path.extension().is_some_and(|end| end == "rs")) {
+        let source = std::fs::read_to_string(&file).unwrap();
+        let source = source.split("#[cfg(test)]").next().unwrap_or_default().replace("\\\"", "");
+        for word in words(&source) {
+            assert!(FINDINGS.iter().any(|(code, _)| *code == word), "{word} in {}", file.display());
+        }
+    }
+    for table in [FINDINGS, FAULTS] {
+        assert!(table.windows(2).all(|pair| pair[0].0 < pair[1].0), "in the order of the alphabet");
+    }
 }
 
 #[test]

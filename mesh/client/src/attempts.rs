@@ -119,10 +119,12 @@ pub(crate) enum Then {
 pub(crate) struct Attempts(Retries);
 
 impl Attempts {
-    /// Those of `ask`, which has its token by now.
-    pub(crate) fn new(ask: &Ask<'_>, now: Instant, patience: Duration) -> Self {
+    /// Those of `ask`, which has its token by now, where there are `others` beside the daemon that is asked first.
+    pub(crate) fn new(ask: &Ask<'_>, now: Instant, patience: Duration, others: usize) -> Self {
         let is_harmless = !ask.op.changes() || ask.op == Op::Define || ask.conditions.dedup.is_some();
-        Self(Retries::new(now, patience, is_harmless))
+        // Without patience nothing is sent again.
+        let others = if patience.is_zero() { 0 } else { others };
+        Self(Retries::new(now, patience, is_harmless).with_others(others))
     }
 
     /// What comes after one that went to `to`.

@@ -28,7 +28,8 @@ pub struct Options {
     pub security: Security,
     /// For a connection, its handshake, and each answer.
     pub timeout: Duration,
-    /// For how long a request is sent again, where its error says that this helps; zero: not at all.
+    /// For how long a request is sent again, where its error says that this helps; zero: not at all. If it may go elsewhere, each address is
+    /// tried once however long that takes.
     pub patience: Duration,
     /// Begins the tokens that make it harmless to repeat a `send`, `start` or `stop`; no other client's may begin with the same.
     /// `None`: such a request is not repeated once it may have been carried out, unless it brings a token of its own.
@@ -52,6 +53,11 @@ impl Options {
             to_owners: false,
             encoding: Encoding::Json,
         }
+    }
+
+    /// Addresses beside the first.
+    pub(crate) fn others(&self) -> usize {
+        self.addresses.len().saturating_sub(1)
     }
 }
 
@@ -189,7 +195,7 @@ impl Client {
         let token = self.router.token(ask);
         let dedup = ask.conditions.dedup.or(token.as_deref());
         let ask = Ask { conditions: Conditions { dedup, ..ask.conditions }, ..*ask };
-        let mut attempts = Attempts::new(&ask, Instant::now(), self.options.patience);
+        let mut attempts = Attempts::new(&ask, Instant::now(), self.options.patience, self.options.others());
         let mut to = self.destination(&ask);
         loop {
             let error = match self.attempt(&to, &ask) {

@@ -50,6 +50,8 @@ pub(crate) enum Act<P> {
 #[derive(Debug)]
 pub(crate) struct Pipeline<P> {
     patience: Duration,
+    /// Daemons that may be asked beside the first.
+    others: usize,
     timeout: Duration,
     encoding: Encoding,
     router: Router,
@@ -118,6 +120,7 @@ impl<P> Pipeline<P> {
     pub(crate) fn new(options: &Options) -> Self {
         Self {
             patience: options.patience,
+            others: options.others(),
             timeout: options.timeout,
             encoding: options.encoding,
             router: Router::new(options),
@@ -137,7 +140,7 @@ impl<P> Pipeline<P> {
         if let Some(token) = self.router.token(&kept.ask()) {
             kept.give_token(token);
         }
-        let attempts = Attempts::new(&kept.ask(), now, self.patience);
+        let attempts = Attempts::new(&kept.ask(), now, self.patience, self.others);
         self.jobs.insert(id, Job { kept, attempts, stage: Stage::Unplaced, done: Some(done) });
         self.route(id, now);
     }
@@ -294,7 +297,7 @@ impl<P> Pipeline<P> {
         if !self.jobs.contains_key(&PLACEMENT) {
             let ask = Ask::new(Op::Placement, self.encoding);
             // Once: without the placement requests are forwarded.
-            let attempts = Attempts::new(&ask, now, Duration::ZERO);
+            let attempts = Attempts::new(&ask, now, Duration::ZERO, 0);
             let job = Job { kept: KeptAsk::new(&ask), attempts, stage: Stage::Unplaced, done: None };
             self.jobs.insert(PLACEMENT, job);
             self.queue(PLACEMENT, To::Home);

@@ -52,6 +52,8 @@ pub struct Retries {
     wait: Duration,
     hops: u32,
     is_harmless: bool,
+    /// Daemons that were named and not asked yet.
+    unasked: usize,
 }
 
 impl Retries {
@@ -59,7 +61,14 @@ impl Retries {
     /// token sees to it.
     #[must_use]
     pub fn new(now: Instant, patience: Duration, is_harmless: bool) -> Self {
-        Self { until: now + patience, wait: WAITS.0, hops: 0, is_harmless }
+        Self { until: now + patience, wait: WAITS.0, hops: 0, is_harmless, unasked: 0 }
+    }
+
+    /// There are as many other daemons, and each is asked once also when patience has ended by then: one that hangs, or waits itself before it
+    /// refuses, takes as long for its first answer as the whole patience may be.
+    #[must_use]
+    pub fn with_others(self, others: usize) -> Self {
+        Self { unasked: others, ..self }
     }
 
     /// What to do after an attempt that failed.
@@ -76,6 +85,11 @@ impl Retries {
         match advice {
             Advice::Retry => self.waits(now, Step::Again),
             Advice::RetryWithDedup if self.is_harmless => self.waits(now, Step::Again),
+            // What was not sent found no daemon at any address.
+            Advice::RetryElsewhere if self.unasked > 0 && !matches!(trouble, Trouble::Unsent) => {
+                self.unasked -= 1;
+                Step::Elsewhere(WAITS.0)
+            }
             Advice::RetryElsewhere => self.waits(now, Step::Elsewhere),
             Advice::Fix | Advice::RetryWithDedup => Step::GiveUp,
         }
@@ -158,6 +172,20 @@ mod tests {
         assert!(now > start + Duration::from_secs(3) && now <= start + Duration::from_secs(5));
         let none = Retries::new(start, Duration::ZERO, true).next(Trouble::Unsent, start);
         assert_eq!(none, Step::GiveUp);
+    }
+
+    #[test]
+    fn each_daemon_is_asked_once_however_long_those_before_it_took() {
+        let start = Instant::now();
+        let patience = Duration::from_secs(5);
+        let refused = refusal(ErrorCode::NotReady);
+        let mut retries = Retries::new(start, patience, false).with_others(2);
+        for n in 1..=2 {
+            assert_eq!(retries.next(Trouble::Refused(&refused), start + n * patience), Step::Elsewhere(WAITS.0));
+        }
+        assert_eq!(retries.next(Trouble::Refused(&refused), start + 3 * patience), Step::GiveUp);
+        let mut unsent = Retries::new(start, patience, false).with_others(2);
+        assert_eq!(unsent.next(Trouble::Unsent, start + patience), Step::GiveUp, "all addresses were tried for it");
     }
 
     #[test]

@@ -1,17 +1,20 @@
 //! Changes of every daemon of a mesh, in one stream. A daemon publishes what it serves, so each is subscribed to; those that join are
 //! found within [`REFRESH`], and one whose connection ends is tried again.
+//!
+//! A daemon that hangs takes connections and questions without an answer. So members are asked for by a thread of their own, and each
+//! subscription is opened by the thread that reads it: changes of the others come meanwhile.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use statemesh_protocol::reply_reader::Fields;
 use statemesh_transport::SocketType;
 
-use crate::answers::run;
-use crate::client::Client;
+use crate::answers::{Member, run};
+use crate::client::{Client, Options};
 use crate::connection::{Connection, ConnectionError};
 use crate::endpoint::Endpoint;
 use crate::error::ClientError;
@@ -55,15 +58,18 @@ pub struct Change {
     pub body: Vec<u8>,
     /// Where it was published: the daemon's address for changes.
     pub daemon: String,
+    /// When it arrived here. It may be taken later, by as long as the program is busy with something else.
+    pub at: SystemTime,
     /// How it follows the one before it; `None`: it has no number, as that a key was lost has none.
     pub order: Option<Order>,
 }
 
 impl Change {
-    fn new(topic: Vec<u8>, body: Vec<u8>, daemon: String, seen: &mut Seen) -> Self {
+    fn new(published: Published, seen: &mut Seen) -> Self {
+        let Published { topic, body, address, at } = published;
         let fields = Fields::read(&body).unwrap_or_default();
         let order = fields.uint("seq").map(|seq| seen.note(&topic, run(&fields), seq));
-        Self { topic, body, daemon, order }
+        Self { topic, body, daemon: address.to_string(), at, order }
     }
 
     /// Its fields.
@@ -73,47 +79,78 @@ impl Change {
     }
 }
 
+#[derive(Debug)]
+struct Published {
+    topic: Vec<u8>,
+    body: Vec<u8>,
+    address: Arc<str>,
+    at: SystemTime,
+}
+
+/// What the threads of a watcher tell it.
+#[derive(Debug)]
 enum Told {
-    Published { topic: Vec<u8>, body: Vec<u8>, address: Arc<str> },
-    Ended { address: String, why: String },
+    /// What the mesh answered about its members.
+    Members(Result<Vec<Member>, ClientError>),
+    Subscribed(String),
+    Published(Published),
+    /// The subscription could not be made, or is over.
+    Ended {
+        address: String,
+        why: String,
+    },
 }
 
 /// Follows the changes of a mesh.
 #[derive(Debug)]
 pub struct Watcher {
-    client: Client,
+    options: Options,
     topic: String,
     watched: BTreeSet<String>,
+    /// Those to which a connection is being made.
+    opening: BTreeSet<String>,
     /// Those of which was told that they are not watched.
     silent: BTreeSet<String>,
     seen: Seen,
     sender: SyncSender<Told>,
     told: Receiver<Told>,
-    /// Notices that were made together with another one.
-    waiting: VecDeque<Notice>,
-    refresh: Instant,
+    /// Each word makes the thread that has the client ask for the members.
+    questions: SyncSender<()>,
+    /// When to ask next; `None`: the answer is not here yet.
+    refresh: Option<Instant>,
+    /// What came while the first daemons were subscribed to.
+    waiting: VecDeque<Told>,
 }
 
 impl Watcher {
-    /// Watches all topics that begin with `topic`. `client` is asked for the members.
+    /// Watches all topics that begin with `topic`. `client` is asked for the members. Returns once each of them is watched or is known
+    /// not to be, or once as many changes have come as are kept.
     ///
     /// # Errors
     /// The members cannot be asked for.
-    pub fn new(client: Client, topic: &str) -> Result<Self, ClientError> {
+    pub fn new(mut client: Client, topic: &str) -> Result<Self, ClientError> {
         let (sender, told) = sync_channel(UNSEEN);
-        let now = Instant::now();
+        let (questions, asked) = sync_channel(1);
+        let members = client.members()?;
+        client.learn_addresses(members.iter().map(|member| member.clients.as_str()));
+        let options = client.options().clone();
+        let answers = sender.clone();
+        std::thread::spawn(move || ask(client, &asked, &answers));
         let mut watcher = Self {
-            client,
+            options,
             topic: topic.to_owned(),
             watched: BTreeSet::new(),
+            opening: BTreeSet::new(),
             silent: BTreeSet::new(),
             seen: Seen::new(KEYS),
             sender,
             told,
+            questions,
+            refresh: None,
             waiting: VecDeque::new(),
-            refresh: now + REFRESH,
         };
-        watcher.join()?;
+        watcher.join(members);
+        watcher.wait_for_the_first();
         Ok(watcher)
     }
 
@@ -127,96 +164,151 @@ impl Watcher {
     pub fn next(&mut self, wait: Duration) -> Option<Notice> {
         let end = Instant::now() + wait;
         loop {
-            if let Some(notice) = self.waiting.pop_front() {
-                return Some(notice);
-            }
             let now = Instant::now();
-            if now >= self.refresh {
-                self.refresh = now + if self.silent.is_empty() { REFRESH } else { RECONNECT };
-                // The daemon that was asked may be gone: those that are watched already still are, and another one is asked next.
-                if self.join().is_err() {
-                    self.client.leave_home();
-                    self.refresh = now + RECONNECT;
-                }
-                continue;
+            if self.refresh.is_some_and(|at| now >= at) {
+                self.refresh = None;
+                // One question is under way at a time, and its thread lives as long as this one: there is room.
+                let _ = self.questions.try_send(());
             }
-            if now >= end {
-                return None;
-            }
-            match self.told.recv_timeout(end.min(self.refresh).saturating_duration_since(now)) {
-                Ok(Told::Published { topic, body, address }) => {
-                    return Some(Notice::Change(Change::new(topic, body, address.to_string(), &mut self.seen)));
+            let told = match self.waiting.pop_front() {
+                Some(told) => told,
+                None if now >= end => return None,
+                None => {
+                    let until = self.refresh.map_or(end, |at| at.min(end));
+                    match self.told.recv_timeout(until.saturating_duration_since(now)) {
+                        Ok(told) => told,
+                        // A sender of our own is always there.
+                        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => continue,
+                    }
                 }
-                Ok(Told::Ended { address, why }) => {
-                    self.watched.remove(&address);
-                    self.silent.insert(address.clone());
-                    self.refresh = self.refresh.min(Instant::now() + RECONNECT);
-                    return Some(Notice::Silent { address, why });
-                }
-                // A sender of our own is always there.
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+            };
+            if let Some(notice) = self.hear(told) {
+                return Some(notice);
             }
         }
     }
 
+    fn hear(&mut self, told: Told) -> Option<Notice> {
+        match told {
+            Told::Published(published) => Some(Notice::Change(Change::new(published, &mut self.seen))),
+            Told::Members(Ok(members)) => {
+                self.join(members);
+                None
+            }
+            // The daemon that was asked may be gone: those that are watched already still are, and another one is asked next.
+            Told::Members(Err(_)) => {
+                self.refresh = Some(Instant::now() + RECONNECT);
+                None
+            }
+            Told::Subscribed(address) => {
+                self.subscribed(&address);
+                Some(Notice::Joined(address))
+            }
+            Told::Ended { address, why } => self.ended(&address).then_some(Notice::Silent { address, why }),
+        }
+    }
+
+    fn subscribed(&mut self, address: &str) {
+        self.opening.remove(address);
+        self.silent.remove(address);
+        self.watched.insert(address.to_owned());
+    }
+
+    /// Says whether that is news.
+    fn ended(&mut self, address: &str) -> bool {
+        self.opening.remove(address);
+        self.watched.remove(address);
+        self.refresh = self.refresh.map(|at| at.min(Instant::now() + RECONNECT));
+        self.silent.insert(address.to_owned())
+    }
+
     /// Subscribes to those members that are not watched yet.
-    fn join(&mut self) -> Result<(), ClientError> {
-        let members = self.client.members()?;
-        // The one that was asked may be the next to end: then another one is asked.
-        self.client.learn_addresses(members.iter().map(|member| member.clients.as_str()));
+    fn join(&mut self, members: Vec<Member>) {
         let alive = members.into_iter().filter(|member| member.status == "alive" && !member.changes.is_empty());
         let alive: BTreeSet<_> = alive.map(|member| member.changes).collect();
         self.silent.retain(|address| alive.contains(address));
         for address in alive {
-            if self.watched.contains(&address) {
-                continue;
-            }
-            match self.subscribe(&address) {
-                Ok(()) => {
-                    self.silent.remove(&address);
-                    self.waiting.push_back(Notice::Joined(address));
-                }
-                Err(error) => {
-                    if self.silent.insert(address.clone()) {
-                        self.waiting.push_back(Notice::Silent { address, why: error.to_string() });
-                    }
-                }
+            if !self.watched.contains(&address) && self.opening.insert(address.clone()) {
+                self.subscribe(address);
             }
         }
-        Ok(())
+        let is_gone = self.silent.iter().any(|address| !self.opening.contains(address));
+        self.refresh = Some(Instant::now() + if is_gone { RECONNECT } else { REFRESH });
     }
 
-    fn subscribe(&mut self, address: &str) -> Result<(), ClientError> {
-        let options = self.client.options();
-        let mut endpoint = Endpoint::new(address, options.security.clone(), options.timeout, 0);
-        let mut connection = endpoint.open_as(SocketType::Sub)?;
-        connection.subscribe(self.topic.as_bytes());
-        connection.flush()?;
-        let (sender, from) = (self.sender.clone(), address.to_owned());
-        std::thread::spawn(move || read(&mut connection, &sender, from));
-        self.watched.insert(address.to_owned());
-        Ok(())
+    fn subscribe(&self, address: String) {
+        let (options, topic, sender) = (self.options.clone(), self.topic.clone(), self.sender.clone());
+        std::thread::spawn(move || {
+            let ended = match open(&address, options, &topic) {
+                Ok(mut connection) => {
+                    if sender.send(Told::Subscribed(address.clone())).is_err() {
+                        return;
+                    }
+                    read(&mut connection, &sender, &address)
+                }
+                Err(error) => Some(error.to_string()),
+            };
+            if let Some(why) = ended {
+                // There is no watcher any more that could be told.
+                let _ = sender.send(Told::Ended { address, why });
+            }
+        });
+    }
+
+    /// Waits until each of the first members is watched, or is known not to be. What is told meanwhile is kept in its order, and the
+    /// channel it comes through is bounded: it is as much as arrives within one attempt to connect.
+    fn wait_for_the_first(&mut self) {
+        let mut opening = self.opening.clone();
+        while !opening.is_empty() && self.waiting.len() < UNSEEN {
+            let Ok(told) = self.told.recv() else { return };
+            match &told {
+                Told::Subscribed(address) => {
+                    opening.remove(address);
+                    self.subscribed(address);
+                }
+                Told::Ended { address, .. } => _ = opening.remove(address),
+                Told::Members(_) | Told::Published(_) => {}
+            }
+            self.waiting.push_back(told);
+        }
     }
 }
 
-/// Passes on what one daemon publishes, until it or the watcher ends.
-fn read(connection: &mut Connection, sender: &SyncSender<Told>, address: String) {
-    let shared: Arc<str> = address.as_str().into();
+/// Asks for the members whenever that is wanted, until the watcher ends.
+fn ask(mut client: Client, asked: &Receiver<()>, sender: &SyncSender<Told>) {
+    while asked.recv().is_ok() {
+        let members = client.members();
+        match &members {
+            // The one that was asked may be the next to end: then another one is asked.
+            Ok(members) => client.learn_addresses(members.iter().map(|member| member.clients.as_str())),
+            Err(_) => client.leave_home(),
+        }
+        if sender.send(Told::Members(members)).is_err() {
+            return;
+        }
+    }
+}
+
+fn open(address: &str, options: Options, topic: &str) -> Result<Connection, ClientError> {
+    let mut connection = Endpoint::new(address, options.security, options.timeout, 0).open_as(SocketType::Sub)?;
+    connection.subscribe(topic.as_bytes());
+    connection.flush()?;
+    Ok(connection)
+}
+
+/// Passes on what one daemon publishes, until it or the watcher ends; says why the daemon did.
+fn read(connection: &mut Connection, sender: &SyncSender<Told>, address: &str) -> Option<String> {
+    let shared: Arc<str> = address.into();
     loop {
         match connection.receive(SILENCE) {
             Ok(message) => {
                 let part = |index| message.part_slice(index).map(<[u8]>::to_vec).unwrap_or_default();
-                if sender.send(Told::Published { topic: part(0), body: part(1), address: Arc::clone(&shared) }).is_err()
-                {
-                    return;
-                }
+                let (topic, body, at) = (part(0), part(1), SystemTime::now());
+                let published = Published { topic, body, address: Arc::clone(&shared), at };
+                sender.send(Told::Published(published)).ok()?;
             }
             Err(ConnectionError::Io { source, .. }) if source.kind() == io::ErrorKind::TimedOut => {}
-            Err(error) => {
-                // There is no watcher any more that could be told.
-                let _ = sender.send(Told::Ended { address, why: error.to_string() });
-                return;
-            }
+            Err(error) => return Some(error.to_string()),
         }
     }
 }

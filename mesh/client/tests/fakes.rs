@@ -3,11 +3,11 @@
 
 mod fake;
 
-use fake::{Act, Fake, publisher};
+use fake::{Act, Fake, publisher, slow_publisher};
 use statemesh_client::{Client, ClientError, ErrorCode, Event, Notice, Op, Options, Order, Watcher};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const PAY: Event<'_> = Event::Named("PAY");
 
@@ -51,6 +51,21 @@ fn another_daemon_is_asked_when_one_does_not_answer() {
     assert_eq!(client.send("order", "1", PAY).unwrap().seq, 1);
     assert_eq!(dying.asked(), well.asked(), "the same token");
     assert_eq!(dying.asked().len(), 1);
+}
+
+#[test]
+fn another_daemon_is_asked_when_one_refuses_or_fails_only_after_all_the_patience() {
+    for silent in [false, true] {
+        // As a daemon that has not joined its mesh does: it waits itself before it refuses.
+        let late = Fake::start(move |_, _| {
+            std::thread::sleep(Duration::from_millis(if silent { 1_500 } else { 600 }));
+            Fake::refuse("not_ready")
+        });
+        let well = Fake::start(|_, _| Fake::ok(1));
+        let (timeout, patience) = (Duration::from_secs(1), Duration::from_millis(500));
+        let mut client = Client::connect(Options { timeout, patience, ..patient(&[&late, &well]) }).unwrap();
+        assert_eq!(client.send("order", "1", PAY).unwrap().seq, 1, "{silent}");
+    }
 }
 
 #[test]
@@ -141,6 +156,35 @@ fn a_watcher_finds_a_daemon_again_and_asks_another_one_about_it() {
     }
     assert_eq!(heard, ["joined", "change", "silent", "joined", "change", "silent"]);
     assert!(!second.asked().is_empty() && first.asked().len() > 1, "the first does not answer any more");
+}
+
+#[test]
+fn changes_come_as_they_arrive_while_a_daemon_that_is_asked_or_subscribed_to_hangs() {
+    let change = |seq: usize| format!(r#"{{"run":"1","seq":{seq},"changed":true}}"#);
+    let changes = (1..=58).map(|seq| ("order/1", change(seq))).collect();
+    let changes = slow_publisher(changes, Duration::from_millis(100), Duration::from_secs(5));
+    // It takes connections, as a process that was stopped does, and says nothing.
+    let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
+    let member = |at: SocketAddr| format!(r#"{{"name":"{at}","status":"alive","changes":"{at}"}}"#);
+    let (well, hanging) = (member(changes), member(deaf.local_addr().unwrap()));
+    let fake = Fake::start(move |n, _| match n {
+        0 => Act::Answer(format!(r#""ok":true,"members":[{well}]"#)),
+        1 => Act::Answer(format!(r#""ok":true,"members":[{well},{hanging}]"#)),
+        _ => Act::Ignore,
+    });
+    let mut watcher = Watcher::new(Client::connect(patient(&[&fake])).unwrap(), "order/").unwrap();
+    let (mut seen, mut last, mut longest) = (0, Instant::now(), Duration::ZERO);
+    while seen < 58 {
+        match watcher.next(Duration::from_secs(5)).unwrap() {
+            Notice::Change(change) => {
+                assert!(change.at.elapsed().unwrap() < Duration::from_millis(1_500), "{change:?}");
+                (longest, last, seen) = (longest.max(last.elapsed()), Instant::now(), seen + 1);
+            }
+            Notice::Joined(_) | Notice::Silent { .. } => {}
+        }
+    }
+    assert!(longest < Duration::from_millis(1_500), "{longest:?} without a change; one came each 100 ms");
+    assert!(fake.asked().len() > 2, "the members were asked for, and that was not answered");
 }
 
 #[test]

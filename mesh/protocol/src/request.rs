@@ -194,7 +194,11 @@ pub struct Transit {
 pub const PAGE_MAX: u64 = 1_000;
 
 const NOT_A_REQUEST: &str = "a frame is a map in MessagePack or JSON, or an array of such maps";
-const OPS_HINT: &str = "docs/reference/protocol.md lists the ops and their fields";
+const OPS_HINT: &str = "the ops are send, tell, start, get, stop, retry, skip, delete, history, explain, where, define, machines, list, members, \
+                        placement and ping";
+/// The page stands in the repository, which who only has a program may not.
+const FIELDS_HINT: &str =
+    concat!("docs/reference/protocol.md of ", env!("CARGO_PKG_REPOSITORY"), " lists the fields of each op");
 
 /// The requests of a frame that holds an array; `None` if it is no array.
 ///
@@ -404,11 +408,11 @@ impl<'a> Draft<'a> {
 
     fn missing(&self, name: &str) -> Refusal<'a> {
         let message = format!("op \"{}\" needs \"{name}\"", self.request.op.as_str());
-        Refusal::new(self.request.id, ErrorCode::MissingField, message, OPS_HINT)
+        Refusal::new(self.request.id, ErrorCode::MissingField, message, FIELDS_HINT)
     }
 
     fn wrong(&self, name: &str, wanted: &str) -> Refusal<'a> {
-        Refusal::new(self.request.id, ErrorCode::WrongType, format!("\"{name}\" must be {wanted}"), OPS_HINT)
+        Refusal::new(self.request.id, ErrorCode::WrongType, format!("\"{name}\" must be {wanted}"), FIELDS_HINT)
     }
 }
 
@@ -455,6 +459,15 @@ mod tests {
             assert_eq!((&*request.event_type, request.conditions.dedup.as_deref()), ("PAY", Some("t")));
             assert!(request.id.is_some());
         });
+    }
+
+    #[test]
+    fn who_names_no_op_is_told_which_there_are() {
+        let refused = Request::parse(br#"{"op":"sned"}"#, Encoding::Json).unwrap_err();
+        let words: Vec<_> = refused.hint.split([' ', ',']).collect();
+        for op in Op::ALL.iter().filter(|op| **op != Op::Instances) {
+            assert!(words.contains(&op.as_str()), "{}", op.as_str());
+        }
     }
 
     #[test]

@@ -141,6 +141,10 @@ fn asked_durability<'a>(request: &Request<'a>) -> Result<Option<Tier>, Refusal<'
     let Some(map) = value.as_ref().ok().and_then(Value::as_map) else {
         return refuse(ErrorCode::WrongType, "\"options\" must be a map".into(), "e.g. {\"durability\":\"memory\"}");
     };
+    if let Some((unknown, _)) = map.iter().find(|(name, _)| *name != "durability") {
+        let message = format!("options.{unknown} is unknown");
+        return refuse(ErrorCode::WrongType, message, "there is only options.durability: did you mean that?");
+    }
     match map.get("durability") {
         None => Ok(None),
         Some(Value::Str(durability)) if durability == "memory" => Ok(Some(Tier::Memory)),
@@ -155,5 +159,23 @@ fn asked_durability<'a>(request: &Request<'a>) -> Result<Option<Tier>, Refusal<'
             "options.durability must be \"memory\", \"disk\" or \"replicated\"".into(),
             "leave it out, or say \"memory\"",
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_option_that_there_is_not_is_refused() {
+        let asked = |options: &str| {
+            let text = format!(r#"{{"op":"define","id":1,"definition":{{}},"options":{options}}}"#);
+            let request = Request::parse(text.as_bytes(), Encoding::Json).unwrap();
+            asked_durability(&request).map_err(|refusal| (refusal.code, refusal.message, refusal.hint))
+        };
+        assert_eq!(asked(r#"{"durability":"disk"}"#), Ok(Some(Tier::Disk)));
+        let (code, message, hint) = asked(r#"{"durabilty":"disk"}"#).unwrap_err();
+        assert_eq!((code, message.as_str()), (ErrorCode::WrongType, "options.durabilty is unknown"));
+        assert!(hint.contains("did you mean"), "{hint}");
     }
 }

@@ -122,7 +122,11 @@ impl Worker {
         let filter = match Filter::read(machine, request.list.filter, request.encoding) {
             Ok(filter) => filter,
             Err(error) => {
-                let hint = "docs/reference/protocol.md says what `where` may have";
+                let hint = concat!(
+                    "docs/reference/protocol.md of ",
+                    env!("CARGO_PKG_REPOSITORY"),
+                    " says what `where` may have"
+                );
                 return self.fail(asked, ErrorCode::WrongType, &error.to_string(), hint, io);
             }
         };

@@ -6,7 +6,7 @@ use super::env::{Root, Scope};
 use super::error::{EvalError, EvalFault};
 use super::fallback::Foreign;
 use super::node::{Field, Loop, LoopKind, Node, Order};
-use super::operand::{Operand, no_overload};
+use super::operand::{Operand, no_field, no_overload};
 use super::operators::{self, index_number};
 use crate::cost::Cost;
 use crate::limits::Limits;
@@ -240,7 +240,7 @@ impl<'a> Eval<'_, 'a> {
                 self.charge(reader.offset())?;
                 Ok(Some(Operand::json(&mut reader, bytes)?))
             }
-            other => Err(no_overload(name, &[&other])),
+            other => Err(no_field(name, &other)),
         }
     }
 
@@ -252,7 +252,7 @@ impl<'a> Eval<'_, 'a> {
                 Ok(None)
             } else {
                 let operand = Operand::msgpack(&mut crate::msgpack::Reader::new(bytes))?;
-                Err(no_overload(name, &[&operand]))
+                Err(no_field(name, &operand))
             };
         };
         self.charge(reader.offset())?;

@@ -253,6 +253,12 @@ pub(super) fn no_overload(name: &str, operands: &[&Operand<'_>]) -> EvalError {
     EvalError::with(EvalFault::NoSuchOverload, sentence)
 }
 
+/// A field was asked of what is no map, as `input.n` is where the input is 5.
+#[cold]
+pub(super) fn no_field(name: &str, operand: &Operand<'_>) -> EvalError {
+    EvalError::with(EvalFault::NoSuchOverload, format!("{} has no field {name}", in_words(operand.kind())))
+}
+
 /// A type as people call it.
 fn in_words(kind: Type) -> &'static str {
     match kind {

@@ -127,6 +127,11 @@ fn flush(link: &mut Link, stream: &mut TcpStream) -> bool {
 
 /// Publishes to the subscribers: each change as a topic and a body, then nothing more for as long as it stays.
 pub(crate) fn publisher(changes: Vec<(&'static str, String)>, stays: Duration) -> SocketAddr {
+    slow_publisher(changes, Duration::ZERO, stays)
+}
+
+/// The same with a pause before each change.
+pub(crate) fn slow_publisher(changes: Vec<(&'static str, String)>, pause: Duration, stays: Duration) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -145,9 +150,10 @@ pub(crate) fn publisher(changes: Vec<(&'static str, String)>, stays: Duration) -
                 }
             }
             for (topic, body) in &changes {
+                std::thread::sleep(pause);
                 link.send(&[topic.as_bytes(), body.as_bytes()]);
+                flush(&mut link, &mut stream);
             }
-            flush(&mut link, &mut stream);
             std::thread::sleep(stays);
         }
     });

@@ -50,7 +50,7 @@ impl Worker {
                 asked,
                 ErrorCode::WrongType,
                 &error.to_string(),
-                "docs/reference/protocol.md says what it may be",
+                concat!("docs/reference/protocol.md of ", env!("CARGO_PKG_REPOSITORY"), " says what it may be"),
                 io,
             );
             return None;
