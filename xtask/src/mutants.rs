@@ -112,10 +112,28 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         to: "        Ok(_) => Repeating::Harmless,",
     },
     Mutant {
+        name: "the lease is given before what was ordered",
+        file: "daemon/node/src/worker/orders.rs",
+        from: "        self.partitions.deferred.lease = Some((until_ms, orders));\n        self.give_lease();",
+        to: "        self.shared.lease.prolong(until_ms);",
+    },
+    Mutant {
         name: "who was paused serves on as if nothing had been",
         file: "daemon/node/src/control/mod.rs",
         from: "        if self.lease.is_over(now) {",
         to: "        if false && self.lease.is_over(now) {",
+    },
+    Mutant {
+        name: "what is still to be read of an ended link is applied",
+        file: "daemon/node/src/worker/peering.rs",
+        from: "                self.supersede(member, lane, greeting, io);\n                let own",
+        to: "                let own",
+    },
+    Mutant {
+        name: "what waits of an ended link is applied",
+        file: "daemon/node/src/worker/peering.rs",
+        from: "        drop(self.delivery.withdraw(|waiting| came_on_it(waiting.rest.reply_to)));",
+        to: "        let _ = came_on_it;",
     },
     Mutant {
         name: "who doubts applies what was passed on before",

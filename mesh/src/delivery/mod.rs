@@ -362,8 +362,8 @@ impl<R> Delivery<R> {
         Some((correlation, pending))
     }
 
-    /// Takes out parked requests that may be over: the member that passed them on may have given them up or sent them elsewhere. Applied
-    /// now, they would come behind what was sent after that.
+    /// Takes out parked requests that are over, or may be: their link has ended, or was silent for long, and the member that passed them on
+    /// gave them up or sent them elsewhere. Applied now, they would come behind what was sent after that.
     pub fn withdraw(&mut self, is_over: impl Fn(&Waiting<R>) -> bool) -> Vec<Waiting<R>> {
         self.parked.withdraw(is_over)
     }

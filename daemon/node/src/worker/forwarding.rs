@@ -231,12 +231,12 @@ impl Worker {
         self.fail(asked, ErrorCode::OutcomeUnknown, message, HARMLESS, io);
     }
 
-    /// A shard gave a request back, since it does not hold its partition. One that a member passed on is refused if it is older
-    /// than the last doubt.
+    /// A shard gave a request back, since it does not hold its partition. One that a member passed on is discarded if the link has ended,
+    /// and refused if it is older than the last doubt.
     fn bounced(&mut self, correlation: u64, io: &mut Io) {
         let links = &self.links.from;
         let bounced = self.delivery.bounced(correlation, |waiting| match waiting.rest.reply_to {
-            ReplyTo::Peer { .. } => links.discards(waiting.arrival),
+            ReplyTo::Peer { conn, .. } => links.discards(conn, waiting.arrival),
             _ => false,
         });
         match bounced {

@@ -144,8 +144,8 @@ impl Accepted {
         self.get(conn).is_some_and(|greeted| greeted.fence.is_some())
     }
 
-    /// Whether a request that a member passed on is older than the last doubt.
-    pub(super) fn discards(&self, arrival: u64) -> bool {
-        arrival <= self.doubted
+    /// Whether a request that came on this link is to be discarded, as the link has ended or it is old.
+    pub(super) fn discards(&self, conn: ConnId, arrival: u64) -> bool {
+        !self.links.contains_key(&conn) || arrival <= self.doubted
     }
 }

@@ -96,8 +96,8 @@ impl Worker {
         }
     }
 
-    /// A member opens a lane again: the one before is of no use any more. What is still to be read of it, or waits, is not applied when
-    /// its turn comes, as the first thing said on the new one is that the old one has ended (`has_ended`).
+    /// A member opens a lane again: what is still to be read of the one before is discarded, or it would come behind what is said on
+    /// the new one.
     pub(super) fn supersede(&mut self, member: u32, lane: u8, greeting: u64, io: &mut Io) {
         for conn in self.links.from.older(member, lane, greeting) {
             io.close(conn);
@@ -105,10 +105,12 @@ impl Worker {
         }
     }
 
-    /// A link that a member opened has ended.
+    /// A link that a member opened has ended: what came on it, and is not done, is discarded.
     pub(super) fn lane_ended(&mut self, conn: ConnId) {
         let Some(Greeted { member, lane, .. }) = self.links.from.remove(conn) else { return };
         self.partitions.lane_ended(conn);
+        let came_on_it = |reply_to| matches!(reply_to, ReplyTo::Peer { conn: link, .. } if link == conn);
+        drop(self.delivery.withdraw(|waiting| came_on_it(waiting.rest.reply_to)));
         if lane == 0 {
             let lane = (self.index, conn);
             self.tell_control(ToControl::LinkFrom { member, lane, up: false });
