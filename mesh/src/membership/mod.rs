@@ -601,8 +601,13 @@ impl Membership {
 
     fn notified(&mut self, notification: OwnedNotification<Identity>, now: Instant) {
         let out = &mut self.out;
-        if let OwnedNotification::MemberUp(id) | OwnedNotification::MemberDown(id) = &notification {
-            self.out_of_reach.remove(&id.name);
+        // What is known of a process says nothing of the next one of its name.
+        match &notification {
+            OwnedNotification::MemberUp(id) | OwnedNotification::MemberDown(id) => {
+                drop(self.out_of_reach.take(&id.name))
+            }
+            OwnedNotification::Rename(was, is) if !was.same_process(is) => drop(self.out_of_reach.take(&is.name)),
+            _ => {}
         }
         match notification {
             OwnedNotification::MemberUp(id) => self.directory.up(id, now, out),
