@@ -93,7 +93,7 @@ fn groups(command: &Command) -> String {
 pub(crate) enum Verb {
     /// Run one daemon until it is told to end
     ///
-    /// At SIGTERM or Ctrl-C it hands off what it has; a second signal ends it at once
+    /// At SIGTERM or Ctrl-C it hands off what it has; another signal, a second or more later, ends it at once
     Daemon(DaemonArgs),
     /// Run a mesh on this machine
     ///

@@ -191,7 +191,7 @@ fn exit_codes() -> String {
     );
     page.push_str("`{\"error\":{\"code\":\"unreachable\",\"message\":\"...\",\"hint\":\"...\"}}`. For an error reply the code is the protocol's.\n");
     page.push_str("A command whose reader goes away, as with `| head`, ends with 0. Ctrl-C ends one that was not done yet, such as a wait, with 130; one that\n");
-    page.push_str("would go on for ever (`watch` and `top` without `--count`, `feed`) with 0. A daemon or `bench` that gets a second signal ends with 130.\n");
+    page.push_str("would go on for ever (`watch` and `top` without `--count`, `feed`) with 0. `bench` ends with 130 at a second signal, and a daemon that is leaving at one that comes a second or more after the first.\n");
     page
 }
 

@@ -41,7 +41,8 @@ pub(crate) fn daemon(config: &Config, with_parent: bool) -> Result<(), Failure> 
     let descriptors = descriptors::provide(told.node.limits.connections.saturating_add(of_the_house));
     logs::start(&told.logs, &told.node.name)?;
     let tls_key = told.tls.as_ref().map(|files| &files.key);
-    key_files::warn_of_open(told.followed.all().chain(tls_key).map(PathBuf::as_path));
+    key_files::warn_of_open(told.followed.secret().chain(tls_key).map(PathBuf::as_path));
+    told.followed.clients.iter().for_each(|path| key_files::warn_of_writable(path));
     make_do(&mut told.node.limits.connections, &mut told.http, descriptors);
     let (runtime, for_http) = (event_loop("statemesh-io")?, event_loop("statemesh-http")?);
     let (handle, http) = (runtime.handle().clone(), for_http.handle().clone());
@@ -271,6 +272,9 @@ impl Signals {
     async fn next_after(&mut self, earliest: Instant) {
         self.next().await;
         while Instant::now() < earliest {
+            tracing::info!(
+                "told to end twice within {SAME_WISH:?}, which counts once: leaving goes on; another signal later ends at once"
+            );
             self.next().await;
         }
     }

@@ -22,9 +22,9 @@ pub(crate) struct Followed {
 }
 
 impl Followed {
-    /// Those that there are.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &PathBuf> {
-        [&self.own, &self.clients, &self.gossip].into_iter().flatten()
+    /// Those that hold secrets; that of the clients has public keys only.
+    pub(crate) fn secret(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.own, &self.gossip].into_iter().flatten()
     }
 }
 

@@ -1,4 +1,5 @@
-//! What the codes of findings and of faults mean: the reference is made of these tables, and a test finds a code that they lack.
+//! What the codes of findings and of faults mean: the reference is made of these tables, and a test finds a
+//! code of the compiler or the runtime that they lack; those of faults in expressions it does not find.
 
 /// Codes of what is wrong, or odd, in a definition.
 pub(super) const FINDINGS: &[(&str, &str)] = &[
@@ -100,6 +101,7 @@ pub(super) const FAULTS: &[(&str, &str)] = &[
     ("not_an_event", "An event is no map with a `type`."),
     ("not_bool", "A guard gives something else than true or false."),
     ("overflow", "A number does not fit its type."),
+    ("unknown_actor", "An event is sent to an actor that there is not."),
     ("unsupported_value", "The result is of a type that values do not have."),
     ("value_too_deep", "The result is nested more deeply than `value_depth_max`."),
     ("value_too_large", "The result is larger than `context_bytes_max`."),

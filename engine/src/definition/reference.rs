@@ -119,6 +119,23 @@ fn every_code_of_the_compiler_is_listed() {
 }
 
 #[test]
+fn every_code_of_the_runtime_is_listed() {
+    let mut found = 0;
+    let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/runtime")).unwrap();
+    for file in folder.map(|file| file.unwrap().path()).filter(|path| path.extension().is_some_and(|end| end == "rs")) {
+        let source = std::fs::read_to_string(&file).unwrap();
+        for call in source.split(" failure(").chain(source.split("(failure(")).skip(1) {
+            let Some(code) = call.trim_start().strip_prefix('"').and_then(|rest| rest.split('"').next()) else {
+                continue;
+            };
+            assert!(FAULTS.iter().any(|(listed, _)| *listed == code), "{code} in {}", file.display());
+            found += 1;
+        }
+    }
+    assert!(found > 5, "{found} codes: the form of the calls has changed");
+}
+
+#[test]
 fn the_reference_lists_what_the_compiler_knows() {
     let page = page();
     if std::env::var_os("UPDATE_DOCS").is_some() {

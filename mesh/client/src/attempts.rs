@@ -129,7 +129,11 @@ impl Attempts {
 
     /// What comes after one that went to `to`.
     pub(crate) fn next(&mut self, to: &To, trouble: Trouble<'_>, now: Instant) -> Next {
-        match self.0.next(trouble, now) {
+        let step = match to {
+            To::Home => self.0.next(trouble, now),
+            To::Owner(_) => self.0.next_of_owner(trouble, now),
+        };
+        match step {
             Step::GiveUp => Next::GiveUp,
             Step::To(address) => Next::Now(To::Owner(address)),
             Step::Again(wait) => Next::After(wait, Then::ByKey),

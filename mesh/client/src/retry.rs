@@ -54,6 +54,8 @@ pub struct Retries {
     is_harmless: bool,
     /// Daemons that were named and not asked yet.
     unasked: usize,
+    /// Whether the daemon that is asked for everything is still to be asked once in place of one that serves the key.
+    may_fall_back: bool,
 }
 
 impl Retries {
@@ -61,7 +63,14 @@ impl Retries {
     /// token sees to it.
     #[must_use]
     pub fn new(now: Instant, patience: Duration, is_harmless: bool) -> Self {
-        Self { until: now + patience, wait: WAITS.0, hops: 0, is_harmless, unasked: 0 }
+        Self {
+            until: now + patience,
+            wait: WAITS.0,
+            hops: 0,
+            is_harmless,
+            unasked: 0,
+            may_fall_back: !patience.is_zero(),
+        }
     }
 
     /// There are as many other daemons, and each is asked once also when patience has ended by then: one that hangs, or waits itself before it
@@ -73,6 +82,16 @@ impl Retries {
 
     /// What to do after an attempt that failed.
     pub fn next(&mut self, trouble: Trouble<'_>, now: Instant) -> Step {
+        self.after(trouble, now, false)
+    }
+
+    /// The same where it went to the daemon that serves the key: elsewhere is then the daemon that is asked for everything. It is asked
+    /// once whatever the time, and is none of the others.
+    pub fn next_of_owner(&mut self, trouble: Trouble<'_>, now: Instant) -> Step {
+        self.after(trouble, now, true)
+    }
+
+    fn after(&mut self, trouble: Trouble<'_>, now: Instant, of_owner: bool) -> Step {
         let advice = match trouble {
             Trouble::Unsent => Advice::RetryElsewhere,
             Trouble::Unanswered if self.is_harmless => Advice::RetryElsewhere,
@@ -85,7 +104,12 @@ impl Retries {
         match advice {
             Advice::Retry => self.waits(now, Step::Again),
             Advice::RetryWithDedup if self.is_harmless => self.waits(now, Step::Again),
-            // What was not sent found no daemon at any address.
+            Advice::RetryElsewhere if of_owner && self.may_fall_back => {
+                self.may_fall_back = false;
+                Step::Elsewhere(WAITS.0)
+            }
+            Advice::RetryElsewhere if of_owner => self.waits(now, Step::Elsewhere),
+            // What was not sent was tried at each address.
             Advice::RetryElsewhere if self.unasked > 0 && !matches!(trouble, Trouble::Unsent) => {
                 self.unasked -= 1;
                 Step::Elsewhere(WAITS.0)
@@ -186,6 +210,20 @@ mod tests {
         assert_eq!(retries.next(Trouble::Refused(&refused), start + 3 * patience), Step::GiveUp);
         let mut unsent = Retries::new(start, patience, false).with_others(2);
         assert_eq!(unsent.next(Trouble::Unsent, start + patience), Step::GiveUp, "all addresses were tried for it");
+    }
+
+    #[test]
+    fn an_owner_that_fails_is_none_of_the_others() {
+        let start = Instant::now();
+        let late = start + Duration::from_secs(6);
+        for trouble in [Trouble::Unanswered, Trouble::Unsent] {
+            let mut retries = Retries::new(start, Duration::from_secs(5), true).with_others(1);
+            assert_eq!(retries.next_of_owner(trouble, late), Step::Elsewhere(WAITS.0), "home");
+            assert_eq!(retries.next(Trouble::Unanswered, late), Step::Elsewhere(WAITS.0), "the other one");
+            assert_eq!(retries.next_of_owner(trouble, late), Step::GiveUp);
+        }
+        let none = Retries::new(start, Duration::ZERO, true).next_of_owner(Trouble::Unsent, start);
+        assert_eq!(none, Step::GiveUp, "without patience");
     }
 
     #[test]

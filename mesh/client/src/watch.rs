@@ -232,8 +232,7 @@ impl Watcher {
                 self.subscribe(address);
             }
         }
-        let is_gone = self.silent.iter().any(|address| !self.opening.contains(address));
-        self.refresh = Some(Instant::now() + if is_gone { RECONNECT } else { REFRESH });
+        self.refresh = Some(Instant::now() + REFRESH);
     }
 
     fn subscribe(&self, address: String) {
