@@ -404,7 +404,7 @@ fn killed_out_of_reach(seed: u64) -> World {
         .collect();
     for other in &far {
         world.cut(dies, *other);
-        if seed % 3 > 0 {
+        if !seed.is_multiple_of(3) {
             world.cut(*other, dies);
         }
     }
@@ -419,7 +419,7 @@ fn killed_out_of_reach(seed: u64) -> World {
     };
     world.add_client(between, habits);
     world.run(Duration::from_millis(400 + 300 * (seed % 8)));
-    if seed % 4 == 0 {
+    if seed.is_multiple_of(4) {
         world.heal();
         world.run(Duration::from_millis(340));
     }
