@@ -68,6 +68,13 @@ fn second_signal(scene: &Scene) -> Outcome {
     leaving.signal(Signal::SIGTERM)?;
     wait_for("b says that it ends", Duration::from_secs(5), || Ok(leaving.logged()?.contains("ending").then_some(())))?;
     leaving.signal(Signal::SIGTERM)?;
+    let passed_over = || Ok(leaving.logged()?.contains("which counts once").then_some(()));
+    wait_for("b takes two signals in one moment for one", Duration::from_secs(1), passed_over)?;
+    // One that comes later than a second after the first is another wish.
+    wait_for("b is told again", Duration::from_secs(3), || {
+        leaving.signal(Signal::SIGTERM)?;
+        Ok(leaving.logged()?.contains("told to end again").then_some(()))
+    })?;
     let (status, took) = leaving.wait_end(Duration::from_secs(5))?;
     ensure!(status.code() == Some(130), "b ended with {status}, not with the code of an interrupted command");
     ensure!(took < Duration::from_secs(1), "b took {took:?}");
