@@ -5,14 +5,15 @@ use crate::config::{LogFormat, Logs};
 use crate::failure::{Exit, Failure};
 use crate::log_queue::LogQueue;
 use serde_json::{Map, Value, json};
+use statemesh_expr::Timestamp;
 use std::fmt::{self, Write as _};
 use std::io::IsTerminal;
 use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
@@ -65,12 +66,16 @@ fn flush_before_a_panic_is_told() {
     }));
 }
 
-/// The time as log lines have it.
-pub(crate) fn now() -> String {
-    let mut time = String::new();
-    // Writing to memory does not fail.
-    let _ = SystemTime.format_time(&mut Writer::new(&mut time));
-    time
+/// A time as log lines have it.
+pub(crate) fn time(at: SystemTime) -> String {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let seconds = i64::try_from(since.as_secs()).ok().and_then(|seconds| Timestamp::new(seconds, 0));
+    let whole = seconds.map(|seconds| seconds.to_string()).unwrap_or_default();
+    format!("{}.{:06}Z", whole.trim_end_matches('Z'), since.subsec_micros())
+}
+
+fn now() -> String {
+    time(SystemTime::now())
 }
 
 /// The form of the lines.

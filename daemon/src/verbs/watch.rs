@@ -9,10 +9,9 @@ use crate::output::{Format, Painter, Printer, Style, count, say, state, text};
 use crate::remote::{self, Remote};
 use serde_json::{Value, json};
 use statemesh_client::{Change, Notice, Op, Order, Watcher};
-use statemesh_expr::Timestamp;
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// For how long nothing is waited for at a time.
 const LOOK: Duration = Duration::from_secs(60);
@@ -143,20 +142,12 @@ pub(super) fn change(published: &Change) -> Value {
             map.entry("key").or_insert_with(|| json!(key));
         }
         map.insert("daemon".to_owned(), json!(published.daemon));
-        map.insert("at".to_owned(), json!(time(published.at)));
+        map.insert("at".to_owned(), json!(crate::logs::time(published.at)));
         if let Some(Order::Missed(missed)) = published.order {
             map.insert("missed".to_owned(), json!(missed));
         }
     }
     change
-}
-
-/// A time as log lines have it.
-fn time(at: SystemTime) -> String {
-    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let seconds = i64::try_from(since.as_secs()).ok().and_then(|seconds| Timestamp::new(seconds, 0));
-    let whole = seconds.map(|seconds| seconds.to_string()).unwrap_or_default();
-    format!("{}.{:06}Z", whole.trim_end_matches('Z'), since.subsec_micros())
 }
 
 fn decode(body: &[u8]) -> Value {
@@ -280,7 +271,7 @@ mod tests {
             topic,
             body,
             daemon,
-            at: SystemTime::UNIX_EPOCH + Duration::from_micros(1_500_000_000_020_300),
+            at: std::time::SystemTime::UNIX_EPOCH + Duration::from_micros(1_500_000_000_020_300),
             order: Some(Order::Missed(2)),
         });
         assert_eq!(change["at"], json!("2017-07-14T02:40:00.020300Z"), "when it arrived, not when it is printed");

@@ -118,8 +118,8 @@ impl Control {
             return;
         }
         self.gossip.rejections.told_at = Some(now);
-        if let Some(times) = self.gossip.rejections.told.due(from, meaning, now) {
-            tracing::warn!(%from, times, "a daemon that gossips to us is kept out: {meaning}");
+        if let Some(notices) = self.gossip.rejections.told.due(from, meaning, now) {
+            tracing::warn!(%from, notices, "a daemon that gossips to us is kept out: {meaning}");
         }
         self.send_datagram(from, notice.to_vec());
     }
@@ -132,8 +132,8 @@ impl Control {
             return true;
         }
         let notice = format!("the daemon at {from} keeps us out: {meaning}");
-        if let Some(times) = self.gossip.rejections.heard.due(from, meaning, now) {
-            tracing::warn!(times, "{notice}");
+        if let Some(notices) = self.gossip.rejections.heard.due(from, meaning, now) {
+            tracing::warn!(notices, "{notice}");
         }
         // What that says of this daemon is published when it is judged what it waits for.
         let rejections = &mut self.gossip.rejections;
