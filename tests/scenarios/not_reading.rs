@@ -1,7 +1,9 @@
 //! Clients that ask for much and read nothing: what a daemon keeps for them is what its limits say, wherever they are connected.
 
+use omq_proto::SocketType;
 use serde_json::{Value, json};
-use statemesh_tests::caller::Caller;
+use statemesh_client::Connection;
+use statemesh_tests::caller::{Caller, PATIENCE};
 use statemesh_tests::mesh::Mesh;
 use statemesh_tests::raw::{Raw, frame};
 use statemesh_tests::run::{Scenario, Scene};
@@ -11,7 +13,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) const SCENARIOS: &[Scenario] =
     &[Scenario::new("clients that read no answers cannot make a daemon keep more than its limits say", greedy)
-        .within_secs(90)
+        .within_secs(150)
         .alone()];
 
 /// Of the default limits: `unsent_total_bytes`, and `array_bytes` for each of two reactors.
@@ -24,10 +26,14 @@ const DIRECT: usize = 14;
 const FORWARDED: usize = 26;
 /// How long each attack lasts.
 const ATTACK: Duration = Duration::from_secs(8);
-/// What another client waits for at most: for how many of a hundred answers, and how long. Now and then one waits until tens of megabytes
-/// are in memory that the machine has to find first.
-const WAITS: [(usize, Duration); 3] =
-    [(50, Duration::from_millis(500)), (95, Duration::from_secs(2)), (100, Duration::from_secs(4))];
+/// What another client waits for at most, in rounds (see [`round`]): for how many of a hundred answers, and how many rounds.
+const WAITS: [(usize, u32); 3] = [(50, 1), (95, 4), (100, 8)];
+/// A round that takes no longer than this is counted as if it did: now and then an answer waits until tens of megabytes are in
+/// memory that the machine has to find first.
+const SHORT_ROUND: Duration = Duration::from_millis(500);
+/// A machine that has no memory to give for some seconds lets everybody wait: so an attack is tried so often, and the best one
+/// counts. What is resident counts in each.
+const TRIES: usize = 3;
 
 /// A connection on which the same requests are sent again and again.
 struct Greedy {
@@ -77,6 +83,40 @@ fn owned_by(caller: &mut Caller, name: &str) -> Outcome<String> {
 }
 
 fn attack(mesh: &Mesh, what: &str, request: &Value) -> Outcome {
+    let mut waited = String::new();
+    for _ in 0..TRIES {
+        let round = round(mesh, request)?;
+        let answers = waits_during(mesh, what, request)?;
+        let within = |percent: usize| {
+            answers.get((answers.len() * percent).div_ceil(100).saturating_sub(1)).copied().unwrap_or(ATTACK)
+        };
+        let waits = WAITS.map(|(percent, _)| (percent, within(percent)));
+        let count = answers.len();
+        println!(
+            "{what}: of {count} answers to another so many of a hundred took at most {waits:?}; a round is {round:?}"
+        );
+        if WAITS.iter().all(|&(percent, rounds)| within(percent) < rounds * round) {
+            return Ok(());
+        }
+        waited = format!("{waited}{waits:?} with rounds of {round:?}; ");
+    }
+    Err(format!("{what}: so many of a hundred answers to another took up to {waited}of at most {WAITS:?} rounds")
+        .into())
+}
+
+/// What answering each of the attackers once takes, on this machine and now: as long as one of them has to wait that reads.
+fn round(mesh: &Mesh, request: &Value) -> Outcome<Duration> {
+    let mut one = Connection::connect(mesh.clients("owner")?, SocketType::Dealer, PATIENCE)?;
+    let asked = Instant::now();
+    one.push(request.to_string().as_bytes());
+    one.flush()?;
+    one.receive(PATIENCE)?;
+    let all = u32::try_from(DIRECT + FORWARDED)?;
+    Ok((asked.elapsed() * all).max(SHORT_ROUND))
+}
+
+/// How long another client waits for each of its answers during an attack, in order of length.
+fn waits_during(mesh: &Mesh, what: &str, request: &Value) -> Outcome<Vec<Duration>> {
     let mut all = Vec::new();
     for (name, count) in [("owner", DIRECT), ("other", FORWARDED)] {
         for _ in 0..count {
@@ -97,25 +137,9 @@ fn attack(mesh: &Mesh, what: &str, request: &Value) -> Outcome {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    answers.sort_unstable();
-    let within = |percent: usize| {
-        answers.get((answers.len() * percent).div_ceil(100).saturating_sub(1)).copied().unwrap_or(ATTACK)
-    };
-    let waits = WAITS.map(|(percent, _)| (percent, within(percent)));
-    println!(
-        "{what}: {} and {} MiB resident at most; of {} answers to another so many of a hundred took at most {waits:?}",
-        most[0] >> 20,
-        most[1] >> 20,
-        answers.len()
-    );
+    println!("{what}: {} and {} MiB resident at most", most[0] >> 20, most[1] >> 20);
     let bound = GUESTS_BYTES + LINKS_BYTES + REST_BYTES;
     ensure!(most.iter().all(|most| *most < bound), "{what}: {most:?} bytes were resident, of at most {bound}");
-    for (percent, most) in WAITS {
-        let took = within(percent);
-        ensure!(
-            took < most,
-            "{what}: {percent} of a hundred answers to another took up to {took:?}, of at most {most:?}"
-        );
-    }
-    Ok(())
+    answers.sort_unstable();
+    Ok(answers)
 }
