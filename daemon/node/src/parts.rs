@@ -169,6 +169,12 @@ pub fn reason(shared: &Shared) -> String {
     shared.view().reason.clone()
 }
 
+/// Requests that wait for their partitions, or for links to who has them, as they were at each reactor's last turn.
+#[must_use]
+pub fn parked(shared: &Shared) -> u64 {
+    shared.counters.iter().map(|counters| counters.parked.get()).sum()
+}
+
 /// Bounds by not reading on: one turn may bring one more of what they count.
 const ONE_MORE: &[&str] = &["unread_bytes", "unsent_total_bytes", "subscriber_total_bytes"];
 

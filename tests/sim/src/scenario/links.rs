@@ -99,6 +99,13 @@ pub(super) const ALL: &[Scenario] = &[
         lossless: true,
     },
     Scenario {
+        name: "what_waits_beyond_a_link_that_has_ended_is_discarded_before_anything_comes_by_another",
+        fault: 0,
+        play: waits_and_ended,
+        seeds: 8,
+        lossless: true,
+    },
+    Scenario {
         name: "what_lies_unread_on_a_link_that_has_ended_is_not_applied_behind_what_came_by_the_next",
         fault: 0,
         play: unread_and_ended,
@@ -345,7 +352,7 @@ fn half_arrived(seed: u64) -> World {
 fn passed_on_late(seed: u64) -> World {
     let mut world = mesh_of(seed, 3, &Setup { partitions: 8, ..setup() }, far());
     fat_keys(&mut world, 60, 40_000);
-    hasty_clients(&mut world);
+    hasty_clients(&mut world, 8);
     world.run(Duration::from_millis(300));
     world.start(3);
     until_some_arrive(&mut world, 3);
@@ -359,20 +366,57 @@ fn passed_on_late(seed: u64) -> World {
 }
 
 /// Two clients at the first daemon that write few keys as fast as they are answered.
-fn hasty_clients(world: &mut World) {
+fn hasty_clients(world: &mut World, keys: usize) {
     for _ in 0..2 {
-        let keys = (0..8).map(|n| format!("k{n}")).collect();
+        let keys = (0..keys).map(|n| format!("k{n}")).collect();
         let think = (Duration::from_micros(200), Duration::from_millis(5));
         let habits = Habits { keys, window: 16, think, dedup: 0.5, direct: 0.0, reads: 0.0, ..Habits::default() };
         world.add_client(0, habits);
     }
 }
 
+/// Partitions have moved from one daemon to a third, of which the first does not hear yet: it passes requests on to the second,
+/// where they wait for a link to the third. Then the link that they came on ends, and what is sent next goes to the third.
+fn waits_and_ended(seed: u64) -> World {
+    let mut world = mesh_of(seed, 3, &many_partitions(), Faults::default());
+    hasty_clients(&mut world, 24);
+    world.run(Duration::from_millis(300));
+    world.start(3);
+    let some = until_it_serves(&mut world, 3, 6);
+    must(&mut world, some, || "node-3 does not serve six partitions after a second".to_owned());
+    world.cut(3, 0);
+    world.cut(1, 3);
+    world.cut(3, 1);
+    world.break_links(1, 3);
+    let waits = world.run_until(SEC, |world| parked_at(world, 1) > 0);
+    must(&mut world, waits.is_some(), || "nothing waits at node-1 after a second".to_owned());
+    world.cut(0, 1);
+    world.cut(1, 0);
+    world.break_links(0, 1);
+    world.run(Duration::from_millis(5));
+    let left = parked_at(&world, 1);
+    must(&mut world, left == 0, || format!("{left} requests of a link that has ended wait on"));
+    world.mend(0, 3);
+    world.run(Duration::from_millis(200));
+    world.mend(1, 3);
+    world.leave(3);
+    world.run(2 * SEC);
+    world.heal();
+    world.settle(40 * SEC);
+    world.finish();
+    world
+}
+
+fn parked_at(world: &World, n: usize) -> u64 {
+    let process = world.daemons.get(n).and_then(|daemon| daemon.process.as_ref());
+    process.map_or(0, |process| parts::parked(&process.shared))
+}
+
 /// One reactor of the second daemon has no turn while its links end, so that what they carried lies there; the other one reads
 /// what comes by the next.
 fn unread_and_ended(seed: u64) -> World {
     let mut world = mesh(seed, 2);
-    hasty_clients(&mut world);
+    hasty_clients(&mut world, 8);
     world.run(Duration::from_millis(300));
     for step in 0..16 {
         world.stall(1, step % 2, Duration::from_millis(60));

@@ -124,6 +124,16 @@ impl World {
         }
     }
 
+    /// Two hosts hear each other again.
+    pub fn mend(&mut self, a: usize, b: usize) {
+        let hosts = (self.host(a), self.host(b));
+        let mut net = self.net.lock();
+        net.heal_one(hosts.0, hosts.1);
+        net.heal_one(hosts.1, hosts.0);
+        drop(net);
+        self.line(format!("node-{a} and node-{b} hear each other again"));
+    }
+
     /// Every host hears every other again.
     pub fn heal(&mut self) {
         self.line("healed".to_owned());
