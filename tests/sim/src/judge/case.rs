@@ -25,7 +25,7 @@ pub(super) struct Case<'a> {
 const WAITS: u64 = 20_000_000_000;
 
 /// Ops whose replies show what is to be said of a key, and leave it for another.
-const READS: &[&str] = &["get", "history", "where", "ping", "explain", "other"];
+const READS: &[&str] = &["get", "history", "where", "ping", "explain", "other", "wait"];
 
 /// Codes that say that nothing was applied.
 const NOTHING_APPLIED: &[&str] = &[
