@@ -50,6 +50,13 @@ pub(super) const ALL: &[Scenario] = &[
         lossless: true,
     },
     Scenario {
+        name: "who_meets_only_some_of_those_that_dns_names_waits_for_the_others",
+        fault: 0,
+        play: meets_only_some,
+        seeds: 4,
+        lossless: true,
+    },
+    Scenario {
         name: "who_is_named_for_the_birth_is_not_alone_however_long_dns_names_nobody_else",
         fault: 10,
         play: |seed| see_only_themselves(seed, &["node-0", "node-1", "node-2"], 30 * SEC),
@@ -89,6 +96,21 @@ fn see_only_themselves(seed: u64, birth: &[&str], time: std::time::Duration) -> 
     world.settle(40 * SEC);
     super::busy_clients(&mut world, &[0, 1, 2], 1, 4);
     world.run(2 * SEC);
+    world.finish();
+    world
+}
+
+/// Two pairs begin that do not hear each other yet: each would have every partition.
+fn meets_only_some(seed: u64) -> World {
+    let mut world = empty(seed, 4, &setup(), Faults::default());
+    world.cut_off(&[0, 1]);
+    (0..4).for_each(|n| world.start(n));
+    let ready = world.run_until(4 * SEC, |world| (0..4).any(|n| is_ready(world, n)));
+    must(&mut world, ready.is_none(), || format!("one is ready after {ready:?}, and has met one of three"));
+    world.heal();
+    world.settle(20 * SEC);
+    super::busy_clients(&mut world, &[0, 2], 2, 4);
+    world.run(SEC);
     world.finish();
     world
 }
