@@ -106,6 +106,13 @@ pub(super) const ALL: &[Scenario] = &[
         lossless: true,
     },
     Scenario {
+        name: "what_waits_at_a_daemon_that_was_paused_is_refused_when_it_goes_on",
+        fault: 0,
+        play: waits_and_doubted,
+        seeds: 8,
+        lossless: false,
+    },
+    Scenario {
         name: "what_lies_unread_on_a_link_that_has_ended_is_not_applied_behind_what_came_by_the_next",
         fault: 0,
         play: unread_and_ended,
@@ -375,21 +382,9 @@ fn hasty_clients(world: &mut World, keys: usize) {
     }
 }
 
-/// Partitions have moved from one daemon to a third, of which the first does not hear yet: it passes requests on to the second,
-/// where they wait for a link to the third. Then the link that they came on ends, and what is sent next goes to the third.
+/// Then the link that the requests came on ends, and what is sent next goes to the third daemon.
 fn waits_and_ended(seed: u64) -> World {
-    let mut world = mesh_of(seed, 3, &many_partitions(), Faults::default());
-    hasty_clients(&mut world, 24);
-    world.run(Duration::from_millis(300));
-    world.start(3);
-    let some = until_it_serves(&mut world, 3, 6);
-    must(&mut world, some, || "node-3 does not serve six partitions after a second".to_owned());
-    world.cut(3, 0);
-    world.cut(1, 3);
-    world.cut(3, 1);
-    world.break_links(1, 3);
-    let waits = world.run_until(SEC, |world| parked_at(world, 1) > 0);
-    must(&mut world, waits.is_some(), || "nothing waits at node-1 after a second".to_owned());
+    let mut world = waits_for_a_link(seed);
     world.cut(0, 1);
     world.cut(1, 0);
     world.break_links(0, 1);
@@ -404,6 +399,38 @@ fn waits_and_ended(seed: u64) -> World {
     world.heal();
     world.settle(40 * SEC);
     world.finish();
+    world
+}
+
+/// Then the second daemon is paused for longer than the others wait for it.
+fn waits_and_doubted(seed: u64) -> World {
+    let mut world = waits_for_a_link(seed);
+    world.cut(0, 1);
+    world.pause(1, 3 * SEC);
+    world.run(3 * SEC + Duration::from_millis(10));
+    let left = parked_at(&world, 1);
+    must(&mut world, left == 0, || format!("{left} requests wait on that others may have given up"));
+    world.heal();
+    world.settle(40 * SEC);
+    world.finish();
+    world
+}
+
+/// Partitions have moved from one daemon to a third, of which the first does not hear yet: it passes requests on to the second,
+/// where they wait for a link to the third.
+fn waits_for_a_link(seed: u64) -> World {
+    let mut world = mesh_of(seed, 3, &many_partitions(), Faults::default());
+    hasty_clients(&mut world, 24);
+    world.run(Duration::from_millis(300));
+    world.start(3);
+    let some = until_it_serves(&mut world, 3, 6);
+    must(&mut world, some, || "node-3 does not serve six partitions after a second".to_owned());
+    world.cut(3, 0);
+    world.cut(1, 3);
+    world.cut(3, 1);
+    world.break_links(1, 3);
+    let waits = world.run_until(SEC, |world| parked_at(world, 1) > 0);
+    must(&mut world, waits.is_some(), || "nothing waits at node-1 after a second".to_owned());
     world
 }
 
