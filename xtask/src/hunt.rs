@@ -41,6 +41,7 @@ impl Hunt {
 /// Hunts all mutants, or those whose names contain one of these words. With a list, those that were caught before are on it, and
 /// are left out; each that is caught is put on it.
 pub(crate) fn run(workspace: &Workspace, names: &[String], list: Option<&Path>) -> Result<Hunt, Failure> {
+    all_name_some(names)?;
     let began = Instant::now();
     let before = caught_before(list);
     let folder = workspace.target.join("mutants");
@@ -74,6 +75,15 @@ pub(crate) fn run(workspace: &Workspace, names: &[String], list: Option<&Path>) 
     let missed = hunt.missed().len();
     println!("{} passed, {missed} failed, in {:.1} minutes", hunt.rows.len() - missed, hunt.took.as_secs_f64() / 60.0);
     Ok(hunt)
+}
+
+/// A word that names no mutant is told before the minutes that the daemon as it is takes.
+fn all_name_some(names: &[String]) -> Result<(), Failure> {
+    let names_none = |word: &&String| !MUTANTS.iter().any(|mutant| mutant.name.contains(word.as_str()));
+    names.iter().find(names_none).map_or(Ok(()), |name| {
+        let known: Vec<&str> = MUTANTS.iter().map(|mutant| mutant.name).collect();
+        Err(Failure::Unknown { kind: "mutant", name: name.clone(), known: known.join("; ") })
+    })
 }
 
 /// A line of the list is a name, a tab, and what caught it.
@@ -183,6 +193,16 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_word_that_names_no_mutant_is_refused() {
+        let named =
+            |words: &[&str]| all_name_some(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>()).is_ok();
+        assert_eq!(
+            [named(&[]), named(&["standby"]), named(&["--help"]), named(&["standby", "nothing of it"])],
+            [true, true, false, false]
+        );
+    }
 
     #[test]
     fn what_was_caught_is_on_the_list() {
