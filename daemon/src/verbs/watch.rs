@@ -18,12 +18,14 @@ const LOOK: Duration = Duration::from_secs(60);
 
 /// Watches until Ctrl-C, or until `--count` changes were printed.
 pub(crate) fn watch(args: &WatchArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
+    let since = args.since.map(|since| Ok::<_, Failure>((since, instance(args.target.as_ref())?))).transpose()?;
     let mut client = connect(&args.connect, file)?;
     let filter = Filter::of(args);
     if let Some(target) = &args.target {
         tell_if_unknown(&target.machine, &mut client);
     }
-    let past = args.since.map(|since| past(args.target.as_ref(), since, &mut client)).transpose()?.unwrap_or_default();
+    let past =
+        since.map(|(since, (machine, key))| past(machine, key, since, &mut client)).transpose()?.unwrap_or_default();
     let mut watcher = Watcher::new(client.into_client(), &filter.topic()).map_err(|error| broken(&error))?;
     if watcher.watched() == 0 {
         return Err(no_publisher());
@@ -92,11 +94,16 @@ impl Filter {
     }
 }
 
+/// The instance that is watched; known before any daemon is asked.
+fn instance(target: Option<&Watched>) -> Result<(&str, &str), Failure> {
+    match target {
+        Some(Watched { machine, key: Some(key) }) => Ok((machine, key)),
+        _ => Err(Failure::usage("--since: only an instance has a history: watch MACHINE/KEY")),
+    }
+}
+
 /// The transitions of an instance that its history still has, as changes.
-fn past(target: Option<&Watched>, since: Duration, client: &mut Remote) -> Result<Vec<Value>, Failure> {
-    let Some(Watched { machine, key: Some(key) }) = target else {
-        return Err(Failure::usage("--since: only an instance has a history: watch MACHINE/KEY"));
-    };
+fn past(machine: &str, key: &str, since: Duration, client: &mut Remote) -> Result<Vec<Value>, Failure> {
     let reply = match client.ask(&remote::about(Op::History, machine, key)) {
         // It may come to be while it is watched.
         Err(failure) if failure.exit == Exit::Refused => return Ok(Vec::new()),
