@@ -66,7 +66,7 @@ fn greedy(scene: &Scene) -> Outcome {
     let about = |op: &str| json!({"op": op, "machine": "keeper", "key": key});
     let array = Value::Array(vec![about("get"); 40]);
     for (what, request) in [("get", about("get")), ("explain", about("explain")), ("arrays", array)] {
-        attack(&mesh, what, &request)?;
+        attack(&mesh, what, &request, &about("get"))?;
     }
     mesh.all_run()
 }
@@ -82,10 +82,10 @@ fn owned_by(caller: &mut Caller, name: &str) -> Outcome<String> {
     Err(format!("{name} serves none of 200 keys").into())
 }
 
-fn attack(mesh: &Mesh, what: &str, request: &Value) -> Outcome {
+fn attack(mesh: &Mesh, what: &str, request: &Value, get: &Value) -> Outcome {
     let mut waited = String::new();
     for _ in 0..TRIES {
-        let round = round(mesh, request)?;
+        let round = round(mesh, get)?;
         let answers = waits_during(mesh, what, request)?;
         let within = |percent: usize| {
             answers.get((answers.len() * percent).div_ceil(100).saturating_sub(1)).copied().unwrap_or(ATTACK)
@@ -104,11 +104,12 @@ fn attack(mesh: &Mesh, what: &str, request: &Value) -> Outcome {
         .into())
 }
 
-/// What answering each of the attackers once takes, on this machine and now: as long as one of them has to wait that reads.
-fn round(mesh: &Mesh, request: &Value) -> Outcome<Duration> {
+/// What answering a `get` of each attacker takes, on this machine and now, whatever the attack asks for: larger answers are not to let
+/// others wait for longer.
+fn round(mesh: &Mesh, get: &Value) -> Outcome<Duration> {
     let mut one = Connection::connect(mesh.clients("owner")?, SocketType::Dealer, PATIENCE)?;
     let asked = Instant::now();
-    one.push(request.to_string().as_bytes());
+    one.push(get.to_string().as_bytes());
     one.flush()?;
     one.receive(PATIENCE)?;
     let all = u32::try_from(DIRECT + FORWARDED)?;
