@@ -352,8 +352,9 @@ impl Client {
         let at = self.dice.index(self.habits.others.len());
         let Some(text) = self.habits.others.get(at).cloned() else { return };
         let has_id = text.contains("\"id\":%");
-        // One that waits is answered in its time, whether the owner says in that where the instance is or not.
-        let op = if text.contains("\"until\"") { "wait" } else { "other" };
+        // A `get` that waits is refused with `timeout` where the owner is silent when its time is over.
+        let waits = text.contains(r#""op":"get""#) && text.contains(r#""until":"#);
+        let op = if waits { "wait" } else { "other" };
         let id = self.note(None, "-", op, false, !has_id, around);
         self.line.endpoint.send(&[text.replace('%', &id.to_string()).as_bytes()]);
     }
