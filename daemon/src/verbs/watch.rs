@@ -18,14 +18,16 @@ const LOOK: Duration = Duration::from_secs(60);
 
 /// Watches until Ctrl-C, or until `--count` changes were printed.
 pub(crate) fn watch(args: &WatchArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
-    let since = args.since.map(|since| Ok::<_, Failure>((since, instance(args.target.as_ref())?))).transpose()?;
+    let instance = args.since.map(|_| instance(args.target.as_ref())).transpose()?;
     let mut client = connect(&args.connect, file)?;
     let filter = Filter::of(args);
     if let Some(target) = &args.target {
         tell_if_unknown(&target.machine, &mut client);
     }
-    let past =
-        since.map(|(since, (machine, key))| past(machine, key, since, &mut client)).transpose()?.unwrap_or_default();
+    let past = match args.since.zip(instance) {
+        Some((since, (machine, key))) => past(machine, key, since, &mut client)?,
+        None => Vec::new(),
+    };
     let mut watcher = Watcher::new(client.into_client(), &filter.topic()).map_err(|error| broken(&error))?;
     if watcher.watched() == 0 {
         return Err(no_publisher());
