@@ -54,7 +54,7 @@ impl World {
             return;
         }
         for n in self.running() {
-            let Some(process) = self.daemons.get(n).and_then(|daemon| daemon.process.as_ref()) else { continue };
+            let Some(process) = self.process(n) else { continue };
             for partition in 0..self.partitions() {
                 let named = parts::server_named(&process.shared, partition);
                 let serves =

@@ -116,7 +116,7 @@ fn meets_only_some(seed: u64) -> World {
 }
 
 fn is_ready(world: &World, n: usize) -> bool {
-    let process = world.daemons.get(n).and_then(|daemon| daemon.process.as_ref());
+    let process = world.process(n);
     process.is_some_and(|process| parts::standing(&process.shared).0)
 }
 
@@ -132,7 +132,7 @@ fn a_silent_seed(seed: u64) -> World {
     world.start(1);
     world.run(20 * SEC);
     // The other one may have found it: then it is not alone.
-    let standing = world.daemons.get(1).and_then(|daemon| daemon.process.as_ref()).map(|p| parts::standing(&p.shared));
+    let standing = world.process(1).map(|p| parts::standing(&p.shared));
     must(&mut world, standing != Some((true, 1)), || "its only seed is silent, and it is ready and alone".to_owned());
     world
 }

@@ -350,8 +350,7 @@ fn paused_and_cut_off(seed: u64) -> World {
     let later = 1 + seed as usize % 2;
     world.run(length - reached - Duration::from_millis(20));
     world.heal();
-    world.cut(0, later);
-    world.cut(later, 0);
+    world.part(0, later);
     world.run(Duration::from_millis(400));
     world.heal();
     world.run(3 * SEC);

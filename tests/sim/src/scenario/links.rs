@@ -248,7 +248,7 @@ fn join_and_leave(seed: u64, faults: Faults, between: Duration) -> World {
 
 /// Partitions that a daemon serves.
 fn served_by(world: &World, n: usize) -> usize {
-    let Some(process) = world.daemons.get(n).and_then(|daemon| daemon.process.as_ref()) else { return 0 };
+    let Some(process) = world.process(n) else { return 0 };
     (0..world.partitions()).filter(|p| parts::serves(&process.shared, *p)).count()
 }
 
@@ -318,7 +318,7 @@ fn fat_keys(world: &mut World, number: usize, bytes: usize) -> Vec<String> {
 
 /// Instances that a daemon has taken in.
 fn taken_in(world: &World, n: usize) -> u64 {
-    let process = world.daemons.get(n).and_then(|daemon| daemon.process.as_ref());
+    let process = world.process(n);
     let counters = process.iter().flat_map(|process| &process.shared.counters);
     counters.map(|counters| counters.handoff_instances.get()).sum()
 }
@@ -372,7 +372,7 @@ fn passed_on_late(seed: u64) -> World {
     world
 }
 
-/// Two clients at the first daemon that write few keys as fast as they are answered.
+/// Two clients at the first daemon that write so many keys as fast as they are answered.
 fn hasty_clients(world: &mut World, keys: usize) {
     for _ in 0..2 {
         let keys = (0..keys).map(|n| format!("k{n}")).collect();
@@ -382,11 +382,27 @@ fn hasty_clients(world: &mut World, keys: usize) {
     }
 }
 
-/// Then the link that the requests came on ends, and what is sent next goes to the third daemon.
+/// Partitions have moved from one daemon to a third, of which the first does not hear yet: it passes requests on to the second,
+/// where they wait for a link to the third.
+fn waits_for_a_link(seed: u64) -> World {
+    let mut world = mesh_of(seed, 3, &many_partitions(), Faults::default());
+    hasty_clients(&mut world, 24);
+    world.run(Duration::from_millis(300));
+    world.start(3);
+    let some = until_it_serves(&mut world, 3, 6);
+    must(&mut world, some, || "node-3 does not serve six partitions after a second".to_owned());
+    world.cut(3, 0);
+    world.part(1, 3);
+    world.break_links(1, 3);
+    let waits = world.run_until(SEC, |world| parked_at(world, 1) > 0);
+    must(&mut world, waits.is_some(), || "nothing waits at node-1 after a second".to_owned());
+    world
+}
+
+/// The link that the waiting requests came on ends, and what is sent next goes to the third daemon.
 fn waits_and_ended(seed: u64) -> World {
     let mut world = waits_for_a_link(seed);
-    world.cut(0, 1);
-    world.cut(1, 0);
+    world.part(0, 1);
     world.break_links(0, 1);
     world.run(Duration::from_millis(5));
     let left = parked_at(&world, 1);
@@ -402,7 +418,7 @@ fn waits_and_ended(seed: u64) -> World {
     world
 }
 
-/// Then the second daemon is paused for longer than the others wait for it.
+/// The daemon where they wait is paused for longer than the others wait for it.
 fn waits_and_doubted(seed: u64) -> World {
     let mut world = waits_for_a_link(seed);
     world.cut(0, 1);
@@ -416,26 +432,8 @@ fn waits_and_doubted(seed: u64) -> World {
     world
 }
 
-/// Partitions have moved from one daemon to a third, of which the first does not hear yet: it passes requests on to the second,
-/// where they wait for a link to the third.
-fn waits_for_a_link(seed: u64) -> World {
-    let mut world = mesh_of(seed, 3, &many_partitions(), Faults::default());
-    hasty_clients(&mut world, 24);
-    world.run(Duration::from_millis(300));
-    world.start(3);
-    let some = until_it_serves(&mut world, 3, 6);
-    must(&mut world, some, || "node-3 does not serve six partitions after a second".to_owned());
-    world.cut(3, 0);
-    world.cut(1, 3);
-    world.cut(3, 1);
-    world.break_links(1, 3);
-    let waits = world.run_until(SEC, |world| parked_at(world, 1) > 0);
-    must(&mut world, waits.is_some(), || "nothing waits at node-1 after a second".to_owned());
-    world
-}
-
 fn parked_at(world: &World, n: usize) -> u64 {
-    let process = world.daemons.get(n).and_then(|daemon| daemon.process.as_ref());
+    let process = world.process(n);
     process.map_or(0, |process| parts::parked(&process.shared))
 }
 

@@ -141,7 +141,7 @@ fn busy_clients(world: &mut World, daemons: &[usize], each: usize, window: usize
 
 /// How many daemons one holds for alive, itself among them; none if it does not run.
 fn alive_for(world: &World, n: usize) -> usize {
-    let process = world.daemons.get(n).and_then(|daemon| daemon.process.as_ref());
+    let process = world.process(n);
     process.map_or(0, |process| parts::standing(&process.shared).1)
 }
 

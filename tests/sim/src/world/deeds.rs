@@ -98,7 +98,7 @@ impl World {
     /// A reactor has no turn for this time, as when its core is another's: what others tell it piles up.
     pub fn stall(&mut self, n: usize, reactor: usize, time: Duration) {
         self.line(format!("node-{n}: reactor {reactor} has no turn for {time:?}"));
-        let process = self.daemons.get(n).and_then(|daemon| daemon.process.as_ref());
+        let process = self.process(n);
         let Some(poller) = process.map(|process| process.poller(reactor)) else { return };
         let now = self.now();
         self.schedule.busy(poller, now + nanos(time));
@@ -122,6 +122,12 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Two hosts do not hear each other.
+    pub fn part(&mut self, a: usize, b: usize) {
+        self.cut(a, b);
+        self.cut(b, a);
     }
 
     /// Two hosts hear each other again.

@@ -134,7 +134,7 @@ impl World {
     pub fn rest_and_end(&mut self) {
         let daemons = self.daemons.len();
         for n in 0..daemons {
-            let Some(process) = self.daemons.get(n).and_then(|daemon| daemon.process.as_ref()) else { continue };
+            let Some(process) = self.process(n) else { continue };
             if let Some(what) = memory::is_restless(process.memory, daemons) {
                 self.judge.wrong(format!("node-{n}: {what}"));
             }

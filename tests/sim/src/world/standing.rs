@@ -3,7 +3,7 @@
 use statemesh_node::parts;
 
 use super::World;
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, Process};
 
 impl World {
     /// Daemons that run and are not leaving.
@@ -17,6 +17,12 @@ impl World {
     pub fn subscriptions(&self) -> u64 {
         let processes = self.daemons.iter().filter_map(|daemon| daemon.process.as_ref());
         processes.flat_map(|process| &process.shared.counters).map(|counters| counters.subscriptions.get()).sum()
+    }
+
+    /// A daemon's process, if it runs.
+    #[must_use]
+    pub fn process(&self, n: usize) -> Option<&Process> {
+        self.daemons.get(n)?.process.as_ref()
     }
 
     /// Partitions of the mesh.

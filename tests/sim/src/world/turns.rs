@@ -127,7 +127,7 @@ impl World {
 
     /// A daemon that has left ends.
     fn end(&mut self, n: usize) {
-        let left = self.daemons.get(n).and_then(|daemon| daemon.process.as_ref()).and_then(|process| process.left);
+        let left = self.process(n).and_then(|process| process.left);
         if let Some(left) = left {
             self.coverage.left(&left);
             self.line(format!("node-{n} has left: {left:?}"));
