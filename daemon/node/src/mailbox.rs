@@ -2,6 +2,8 @@
 //! with its sender.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use statemesh_protocol::call::{Reply, Request};
@@ -48,6 +50,29 @@ impl Replies {
             begin = end;
             (correlation, reply, mark)
         })
+    }
+}
+
+/// A control frame for a member that no reactor's request is to come behind.
+#[derive(Debug)]
+pub(crate) struct Behind {
+    /// To whom.
+    pub(crate) member: u32,
+    /// The whole peer frame.
+    pub(crate) frame: Vec<u8>,
+    /// Reactors to which the member still owes an answer, or that have not looked.
+    left: AtomicUsize,
+}
+
+impl Behind {
+    /// A frame that so many reactors have to let go.
+    pub(crate) fn new(member: u32, frame: Vec<u8>, reactors: usize) -> Self {
+        Self { member, frame, left: AtomicUsize::new(reactors) }
+    }
+
+    /// The member owes this reactor nothing any more. Says whether it was the last one.
+    pub(crate) fn let_go(&self) -> bool {
+        self.left.fetch_sub(1, Ordering::AcqRel) == 1
     }
 }
 
@@ -109,6 +134,8 @@ pub(crate) enum Command {
     MemberGone {
         /// Its number.
         member: u32,
+        /// The number of a greeting that no process of it made: links greeted on before are its, and later ones the next one's.
+        greeting: u64,
     },
     /// A control frame for a member.
     Send {
@@ -117,6 +144,8 @@ pub(crate) enum Command {
         /// The whole peer frame.
         frame: Vec<u8>,
     },
+    /// A control frame for a member, to be sent once it has answered all that the reactors passed on to it until they took this.
+    SendBehind(Arc<Behind>),
     /// Hand a partition off: take nothing new for it, send it, and route to its new owner from then on.
     HandOff {
         /// Which partition.
@@ -214,6 +243,7 @@ impl Command {
         "member",
         "member-gone",
         "send",
+        "send-behind",
         "hand-off",
         "supersede",
         "unlink",
@@ -245,6 +275,7 @@ impl Command {
             Self::Member { .. } => "member",
             Self::MemberGone { .. } => "member-gone",
             Self::Send { .. } => "send",
+            Self::SendBehind(_) => "send-behind",
             Self::HandOff { .. } => "hand-off",
             Self::Supersede { .. } => "supersede",
             Self::Unlink { .. } => "unlink",

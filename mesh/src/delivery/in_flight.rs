@@ -150,6 +150,17 @@ impl<R> InFlight<R> {
         None
     }
 
+    /// The number of the last request that was added, in their order.
+    pub(super) fn last(&self) -> u32 {
+        self.generation
+    }
+
+    /// Whether a member still has one of the requests until that number.
+    pub(super) fn has_until(&self, member: MemberNumber, last: u32) -> bool {
+        let is_until = |generation: u32| last.wrapping_sub(generation) <= u32::MAX / 2;
+        self.slots.iter().any(|(_, pending)| pending.with == With::Member(member) && is_until(pending.generation))
+    }
+
     /// Takes everything that this member has, in the order in which it was sent.
     pub(super) fn lost_with(&mut self, member: MemberNumber) -> Vec<Pending<R>> {
         let mut lost: Vec<(u32, usize)> = self
@@ -207,6 +218,19 @@ mod tests {
         let lost: Vec<_> = table.lost_with(1).into_iter().map(|p| p.waiting.request).collect();
         assert_eq!(lost, ["b", "c"]);
         assert_eq!(table.len(), 1);
+    }
+
+    #[test]
+    fn what_a_member_has_of_the_requests_until_a_moment_does_not_count_what_came_later() {
+        let (mut table, now) = in_flight();
+        table.generation = u32::MAX;
+        assert!(!table.has_until(1, table.last()));
+        let first = add(&mut table, "a", 1, now);
+        let last = table.last();
+        add(&mut table, "b", 1, now);
+        assert!(table.has_until(1, last) && !table.has_until(2, last) && !table.has_until(1, u32::MAX));
+        table.take(first);
+        assert!(!table.has_until(1, last) && table.has_until(1, table.last()));
     }
 
     #[test]

@@ -227,6 +227,18 @@ impl<R> Delivery<R> {
         self.in_flight.add(waiting, with, now)
     }
 
+    /// The number of the last request that was sent, for [`Delivery::waits_for`].
+    #[must_use]
+    pub fn last_sent(&self) -> u32 {
+        self.in_flight.last()
+    }
+
+    /// Whether a member has not answered all requests that it was sent until that number.
+    #[must_use]
+    pub fn waits_for(&self, member: MemberNumber, last_sent: u32) -> bool {
+        self.in_flight.has_until(member, last_sent)
+    }
+
     /// The request that will be answered under this number, if it still waits.
     #[must_use]
     pub fn waiting(&self, correlation: u64) -> Option<&Waiting<R>> {

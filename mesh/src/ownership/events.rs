@@ -112,6 +112,13 @@ pub enum Output {
         /// The message.
         message: OwnershipMessage,
     },
+    /// The same, once `to` has answered all that was passed on to it by the routes before: it goes when it hears this.
+    SendBehind {
+        /// The member.
+        to: MemberName,
+        /// The message.
+        message: OwnershipMessage,
+    },
     /// Stop serving this partition, send all of it to `to`, then say [`Input::HandedOff`]. Keep the copy.
     HandOff {
         /// The partition.
@@ -212,8 +219,21 @@ pub enum Output {
 impl Output {
     /// The name of each kind.
     pub const NAMES: &'static [&'static str] = &[
-        "send", "hand-off", "receive", "discard", "release", "doubt", "suspend", "reopen", "relay", "served", "back",
-        "mourn", "adopt", "route",
+        "send",
+        "send-behind",
+        "hand-off",
+        "receive",
+        "discard",
+        "release",
+        "doubt",
+        "suspend",
+        "reopen",
+        "relay",
+        "served",
+        "back",
+        "mourn",
+        "adopt",
+        "route",
     ];
 
     /// The name of its kind.
@@ -221,6 +241,7 @@ impl Output {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Send { .. } => "send",
+            Self::SendBehind { .. } => "send-behind",
             Self::HandOff { .. } => "hand-off",
             Self::Receive { .. } => "receive",
             Self::Discard { .. } => "discard",

@@ -322,7 +322,7 @@ impl Ownership {
         }
         // Routes first: what is sent after the confirmation must not go there.
         self.report_routes();
-        self.out.send(from, OwnershipMessage::DrainedNoted { number });
+        self.out.push(Output::SendBehind { to: from.clone(), message: OwnershipMessage::DrainedNoted { number } });
         self.review.request();
     }
 

@@ -28,9 +28,7 @@ pub(super) struct Leaving {
 enum Stage {
     /// It has partitions.
     Full,
-    /// It has none since then; clients' requests are passed on.
-    Drained(Instant),
-    /// Since then they are not: an answer would not find the daemon.
+    /// It has none since then, and no member passes requests on to it. Those of clients are refused: an answer would not find the daemon.
     Closed(Instant),
 }
 
@@ -71,9 +69,7 @@ impl Control {
         };
         leaving.look_at = now + LOOK;
         match leaving.stage {
-            Stage::Full if drained => leaving.stage = Stage::Drained(now),
-            // A look later: members have heard by then that nothing is here, and what they passed on has come.
-            Stage::Drained(at) if now > at + LOOK => {
+            Stage::Full if drained => {
                 leaving.stage = Stage::Closed(now);
                 self.outbox.tell_all(&self.shared, || Command::Close);
             }

@@ -118,14 +118,18 @@ impl<L: Ord> Links<L> {
             link.forget_early();
         }
         let up = link.to && !link.from.is_empty();
-        match (std::mem::replace(&mut link.up, up), up) {
+        let changed = match (std::mem::replace(&mut link.up, up), up) {
             (false, true) => Change::Up(link.forget_early()),
             (true, false) => {
                 link.forget_early();
                 Change::Down
             }
             _ => Change::None,
+        };
+        if !link.to && link.from.is_empty() {
+            self.by_member.remove(&member);
         }
+        changed
     }
 
     /// Gives what was said, in so many bytes, back if the link is up; otherwise keeps it until it is, unless the lanes that it may
@@ -224,6 +228,8 @@ mod tests {
         assert_eq!(links.from(1, 'a', false), Change::None);
         assert_eq!(links.to(1, false), Change::Down);
         assert!(!links.forget(1));
+        // Of a member without lanes nothing is kept, whenever the end of the last one is told of.
+        assert_eq!((links.from(1, 'b', false), links.by_member.len()), (Change::None, 0));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Membership and ownership: what came in, and what follows from it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use statemesh_mesh::membership::{self, Status};
@@ -14,7 +15,7 @@ use super::links::{Change, NoRoom, Said};
 use super::waiting::Waiting;
 use super::{Control, Failure, Output};
 use crate::directory::{Directory, DirectoryEntry};
-use crate::mailbox::{Command, ToControl};
+use crate::mailbox::{Behind, Command, ToControl};
 use crate::options::Listen;
 use crate::shared::Greeter;
 use statemesh_protocol::peer::frame::PeerFrame;
@@ -148,7 +149,9 @@ impl Control {
             self.keys.index.link_down(name);
             self.own(ownership::Input::LinkDown(name.clone()), now);
         }
-        self.outbox.tell_all(&self.shared, || Command::MemberGone { member });
+        // Behind what the roll says of it, and before it says anything of the next process.
+        let greeting = self.shared.links.next_greeting();
+        self.outbox.tell_all(&self.shared, || Command::MemberGone { member, greeting });
     }
 
     /// Ends the links with members that left a moment ago.
@@ -313,13 +316,16 @@ impl Control {
 
     /// Sends a control message to a member.
     pub(super) fn send(&mut self, member: u32, message: &PeerMessage) {
-        match message.encode() {
-            Ok(body) => {
-                let mut frame = Vec::with_capacity(body.len() + 1);
-                PeerFrame::Control(&body).encode(&mut frame);
-                self.outbox.tell(0, Command::Send { member, frame });
-            }
-            Err(error) => tracing::error!(%error, "a control message that cannot be encoded"),
+        if let Some(frame) = control_frame(message) {
+            self.outbox.tell(0, Command::Send { member, frame });
+        }
+    }
+
+    /// The same, once the member has answered all that reactors passed on to it until they have taken what they were told before.
+    fn send_behind(&mut self, member: u32, message: &PeerMessage) {
+        if let Some(frame) = control_frame(message) {
+            let behind = Arc::new(Behind::new(member, frame, self.shared.reactors.len()));
+            self.outbox.tell_all(&self.shared, || Command::SendBehind(Arc::clone(&behind)));
         }
     }
 
@@ -345,6 +351,11 @@ impl Control {
                     let member = self.members.number(&to);
                     let view = self.ownership.view().hash();
                     self.send(member, &PeerMessage::Ownership { view, message });
+                }
+                ownership::Output::SendBehind { to, message } => {
+                    let member = self.members.number(&to);
+                    let view = self.ownership.view().hash();
+                    self.send_behind(member, &PeerMessage::Ownership { view, message });
                 }
                 ownership::Output::HandOff { partition, number, to } => {
                     let to = self.members.number(&to);
@@ -484,6 +495,16 @@ impl Control {
         });
         self.refresh_standbys();
     }
+}
+
+fn control_frame(message: &PeerMessage) -> Option<Vec<u8>> {
+    let body = message
+        .encode()
+        .inspect_err(|error| tracing::error!(%error, "a control message that cannot be encoded"))
+        .ok()?;
+    let mut frame = Vec::with_capacity(body.len() + 1);
+    PeerFrame::Control(&body).encode(&mut frame);
+    Some(frame)
 }
 
 fn listen_of(identity: &Identity) -> Listen {

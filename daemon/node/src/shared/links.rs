@@ -1,7 +1,7 @@
 //! What reactors share of links between daemons: the names of links and of greetings, how daemons greet, and which links have ended.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use parking_lot::RwLock;
@@ -51,9 +51,9 @@ impl Links {
         }
     }
 
-    /// The number of a greeting that is taken now.
+    /// The number of a greeting that is taken now. Who gets a later one sees what who got an earlier one did before.
     pub(crate) fn next_greeting(&self) -> u64 {
-        self.greetings.fetch_add(1, Relaxed)
+        self.greetings.fetch_add(1, AcqRel)
     }
 
     /// The name of a link that is opened now.

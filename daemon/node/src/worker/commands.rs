@@ -54,8 +54,9 @@ impl Worker {
                 self.links.to.member(member, address, self.time.now, io);
                 self.delivery.look_again_at(member);
             }
-            Command::MemberGone { member } => self.member_gone(member, io),
+            Command::MemberGone { member, greeting } => self.member_gone(member, greeting, io),
             Command::Send { member, frame } => self.say(member, frame, io),
+            Command::SendBehind(behind) => self.partitions.deferred.behind(behind, self.delivery.last_sent()),
             Command::HandOff { partition, .. }
             | Command::Receive { partition, .. }
             | Command::Suspend { partition }

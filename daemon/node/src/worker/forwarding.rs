@@ -364,7 +364,7 @@ impl Worker {
     }
 
     /// A member is gone for good. What still waited for its link was never sent, so it goes to the new owner.
-    pub(super) fn member_gone(&mut self, member: u32, io: &mut Io) {
+    pub(super) fn member_gone(&mut self, member: u32, greeting: u64, io: &mut Io) {
         let link = self.links.to.link(member);
         // The control plane has forgotten its links already, but may have heard since that this one is ready: it may lead to the next
         // process, and is closed all the same.
@@ -379,9 +379,10 @@ impl Worker {
                 None => {}
             }
         }
+        self.partitions.member_gone(member);
         self.link_lost(member, link, io);
-        // The next process of this name greets anew.
-        self.links.from.close(member, io);
+        // The next process of this name greets anew, and may have done so before a reactor hears of this.
+        self.links.from.close_older(member, greeting, io);
     }
 
     fn give_up(&mut self, waiting: &Waiting, code: ErrorCode, message: &str, io: &mut Io) {
@@ -437,7 +438,8 @@ impl Worker {
                 io,
             );
         }
-        for waiting in self.delivery.expired(end, usize::MAX) {
+        // Those too that came in this turn, behind its time.
+        for waiting in self.delivery.withdraw(|_| true) {
             let code = refusal_of(&waiting, ErrorCode::Leaving);
             self.fail_waiting(&waiting, code, "this daemon has left its mesh", "ask another one", io);
         }

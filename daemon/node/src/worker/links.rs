@@ -104,9 +104,10 @@ impl Accepted {
         .collect()
     }
 
-    /// Closes all links of a member.
-    pub(super) fn close(&self, member: u32, io: &mut Io) {
-        for (conn, _) in self.links.iter().filter(|(_, greeted)| greeted.member == member) {
+    /// Closes the links of a member that it greeted on before this greeting.
+    pub(super) fn close_older(&self, member: u32, greeting: u64, io: &mut Io) {
+        let is_older = |greeted: &Greeted| greeted.member == member && greeted.greeting < greeting;
+        for (conn, _) in self.links.iter().filter(|(_, greeted)| is_older(greeted)) {
             io.close(*conn);
         }
     }

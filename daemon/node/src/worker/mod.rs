@@ -297,6 +297,7 @@ impl Worker {
         self.go_on_listing(io);
         self.go_on_waiting(io);
         self.expire(io);
+        self.say_behind(io);
         // What became durable within this turn has woken no reactor that was told to wait behind it.
         self.let_out_committed(io);
         self.subscribers.flush(io);

@@ -5,13 +5,14 @@
 //! was ordered, and holds back no other one.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use statemesh_shard::State;
 use statemesh_transport::{ConnId, Io};
 
 use super::Worker;
 use super::peering::Part;
-use crate::mailbox::{Command, ToControl};
+use crate::mailbox::{Behind, Command, ToControl};
 
 /// Something to be done with a partition.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub(super) struct Deferred {
     by_partition: BTreeMap<u16, VecDeque<Order>>,
     /// Control messages that wait for orders that precede them.
     said: VecDeque<(u32, Vec<u8>)>,
+    /// What is said to a member once it has answered all that this reactor had sent it until that request, one for each member.
+    behind: Vec<(Arc<Behind>, u32)>,
     /// A lease that is given once all orders before it are carried out, as one of them may say that a partition is in doubt; and how many
     /// orders of that kind there were.
     lease: Option<(u64, u64)>,
@@ -45,6 +48,17 @@ pub(super) struct Deferred {
 impl Deferred {
     pub(super) fn is_empty(&self) -> bool {
         self.by_partition.is_empty() && self.said.is_empty()
+    }
+
+    /// Something is to be said behind all that a member owes an answer to. What was to be said to it so before is of no use any more.
+    pub(super) fn behind(&mut self, behind: Arc<Behind>, last_sent: u32) {
+        self.member_gone(behind.member);
+        self.behind.push((behind, last_sent));
+    }
+
+    /// A member is gone, or is told something else: nothing is said to it behind its answers.
+    pub(super) fn member_gone(&mut self, member: u32) {
+        self.behind.retain(|(behind, _)| behind.member != member);
     }
 
     /// Whether something waits behind which others may be told only what follows from it: that they may send what is expected, or
@@ -129,6 +143,20 @@ impl Worker {
         }
     }
 
+    /// Lets go what is to be said behind answers that have come by now.
+    pub(super) fn say_behind(&mut self, io: &mut Io) {
+        let Self { partitions, delivery, .. } = self;
+        let owes = |(behind, last_sent): &(Arc<Behind>, u32)| delivery.waits_for(behind.member, *last_sent);
+        let due: Vec<_> = partitions.deferred.behind.extract_if(.., |one| !owes(one)).collect();
+        for (behind, _) in due.into_iter().filter(|(behind, _)| behind.let_go()) {
+            let (member, frame) = (behind.member, behind.frame.clone());
+            match self.index {
+                0 => self.say(member, frame, io),
+                _ => self.tell(0, Command::Send { member, frame }),
+            }
+        }
+    }
+
     fn order(&mut self, order: Order, io: &mut Io) {
         let partition = order.partition();
         if let Some(earlier) = self.partitions.deferred.by_partition.get_mut(&partition) {
@@ -163,7 +191,7 @@ impl Worker {
 
     /// Does it, or gives it back if another thread has the shard.
     fn obey(&mut self, order: Order, io: &mut Io) -> Result<(), Order> {
-        let shared = std::sync::Arc::clone(&self.shared);
+        let shared = Arc::clone(&self.shared);
         let shard = shared.shards.of(order.partition());
         if !self.standbys_take(&order, io) {
             return Err(order);

@@ -29,6 +29,12 @@ impl Partitions {
         self.deferred.link_lost(member);
     }
 
+    /// A member is gone: nothing goes to the next process of its name that was to go to this one.
+    pub(super) fn member_gone(&mut self, member: u32) {
+        self.link_lost(member);
+        self.deferred.member_gone(member);
+    }
+
     /// A link of a member has ended: what came on it, and is not done, is discarded.
     pub(super) fn lane_ended(&mut self, conn: ConnId) {
         self.arrivals.link_ended(&conn);

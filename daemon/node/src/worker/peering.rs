@@ -73,9 +73,10 @@ impl Worker {
     }
 
     fn greet_back(&mut self, conn: ConnId, lane: u8, link: LinkId, hello: &[u8], io: &mut Io) {
+        // Numbered before it is judged: of two processes of a member the earlier one cannot have the later number.
+        let greeting = self.shared.links.next_greeting();
         match self.shared.links.judge(hello) {
             Ok(member) => {
-                let greeting = self.shared.links.next_greeting();
                 self.supersede(member, lane, greeting, io);
                 let own = self.index;
                 for reactor in (0..self.shared.reactors.len()).filter(|reactor| *reactor != own) {

@@ -181,7 +181,7 @@ pub enum OwnershipMessage {
         /// How often I said so.
         number: u64,
     },
-    /// I send you no events any more. As links keep order, those that I sent have arrived.
+    /// I send you no events any more, and you have answered those that I sent.
     DrainedNoted {
         /// That of what was noted.
         number: u64,

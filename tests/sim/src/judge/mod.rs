@@ -103,6 +103,8 @@ pub struct Judge {
     violations: Vec<String>,
     /// Answers by code; `ok` for good ones.
     pub codes: BTreeMap<String, u64>,
+    /// Connections between daemons that were broken: of what was under way on them it need not be known whether it was applied.
+    pub links_broken: usize,
     /// The longest wait for an answer while nothing was wrong.
     pub slowest: u64,
     /// Answers that were good.
@@ -303,6 +305,10 @@ impl Judge {
                 |a: &&Attempt| a.op != "wait" && matches!(&a.end, End::Refused { code, .. } if code == "timeout");
             if let Some(late) = self.attempts.values().find(is_late).cloned() {
                 self.wrong(format!("{late:?} was never answered by who runs it, and all were there"));
+            }
+            let is_unknown = |a: &&Attempt| matches!(&a.end, End::Refused { code, .. } if code == "outcome_unknown");
+            if let Some(unknown) = self.attempts.values().find(is_unknown).filter(|_| self.links_broken == 0).cloned() {
+                self.wrong(format!("it is not known what became of {unknown:?}, and no link broke"));
             }
         }
         self.violations

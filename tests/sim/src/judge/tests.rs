@@ -243,3 +243,14 @@ fn a_request_that_runs_into_its_timeout_where_all_are_there_is_found() {
     };
     assert_eq!([judged("timeout", true), judged("timeout", false), judged("moving", true)], [1, 0, 0]);
 }
+
+#[test]
+fn a_request_of_which_nothing_is_known_is_found_where_no_link_broke() {
+    let judged = |lossless, links_broken| {
+        let mut judge = Judge { links_broken, ..three() };
+        sent(&mut judge, 4, 20);
+        judge.reply(1, &json!({"id": 4, "ok": false, "error": {"code": "outcome_unknown"}}), 21);
+        judge.verdict(Terms { lossless, ..Terms::default() }).len()
+    };
+    assert_eq!([judged(true, 0), judged(true, 1), judged(false, 0)], [1, 0, 0]);
+}

@@ -63,6 +63,27 @@ pub(super) const ALL: &[Scenario] = &[
         lossless: true,
     },
     Scenario {
+        name: "a_leave_while_a_reactor_elsewhere_stands_still_leaves_no_outcome_unknown",
+        fault: 0,
+        play: |seed| {
+            let mut world = mesh(seed, 3);
+            busy_clients(&mut world, &[1], 8, 8);
+            world.run(SEC);
+            world.leave(0);
+            // What it was told of the routes it takes when it goes on, behind what its clients have asked meanwhile.
+            world.run(Duration::from_millis(4 * (seed - 1)));
+            world.stall(1, seed as usize % 2, Duration::from_millis(300));
+            world.run(4 * SEC);
+            world.finish();
+            let unknown: Vec<_> =
+                ["outcome_unknown", "timeout"].map(|code| world.judge.codes.get(code).copied()).into();
+            must(&mut world, unknown == [None, None], || format!("outcome_unknown, timeout: {unknown:?}"));
+            world
+        },
+        seeds: 12,
+        lossless: true,
+    },
+    Scenario {
         name: "events_of_a_key_stay_in_order_while_it_moves_and_others_look_into_its_shard",
         fault: 5,
         play: |seed| {

@@ -150,6 +150,7 @@ impl World {
     pub fn break_links(&mut self, a: usize, b: usize) -> usize {
         let hosts = (self.host(a), self.host(b));
         let broken = self.net.lock().break_between(hosts.0, hosts.1);
+        self.judge.links_broken += broken;
         self.line(format!("{broken} connections between node-{a} and node-{b} break"));
         broken
     }
