@@ -48,14 +48,14 @@ pub(crate) struct Removed {
     by_place: BTreeMap<Place, Left>,
     /// In the order in which they are forgotten, as all are kept for the same time. What is not there any more, or was put anew, is skipped.
     order: VecDeque<(u64, Place)>,
-    /// Until when tokens of keys of which nothing is here may be missed: some were forgotten before their time.
-    misses_until: u64,
+    /// Until when tokens of each partition's keys may be missed: some were forgotten before their time, here or where it comes from.
+    misses: BTreeMap<u16, u64>,
 }
 
 impl Removed {
     /// Nothing yet, and never more than `max`.
     pub(crate) fn new(max: usize, total: Arc<AtomicUsize>) -> Self {
-        Self { max: max.max(1), total, by_place: BTreeMap::new(), order: VecDeque::new(), misses_until: 0 }
+        Self { max: max.max(1), total, by_place: BTreeMap::new(), order: VecDeque::new(), misses: BTreeMap::new() }
     }
 
     /// Whether there is nothing.
@@ -83,18 +83,24 @@ impl Removed {
         let mut forgotten = 0;
         // A key that is removed again and again has many places in the order.
         while self.by_place.len() > self.max || self.order.len() > 2 * self.max {
-            let until = self.next().unwrap_or_default();
+            let Some(&(until, (partition, _))) = self.order.front() else { break };
             if self.forget_first() {
-                self.misses_until = self.misses_until.max(until);
+                self.miss(partition, until);
                 forgotten += 1;
             }
         }
         forgotten
     }
 
-    /// Whether a key of which nothing is here may have left tokens that were forgotten before their time.
-    pub(crate) fn may_miss(&self, now: u64) -> bool {
-        now < self.misses_until
+    /// Until this time tokens of a partition's keys may be missed.
+    pub(crate) fn miss(&mut self, partition: u16, until: u64) {
+        let misses = self.misses.entry(partition).or_default();
+        *misses = until.max(*misses);
+    }
+
+    /// For how long from now on a key of a partition may have left tokens that were forgotten before their time; 0 if none has.
+    pub(crate) fn misses_for(&self, partition: u16, now: u64) -> u64 {
+        self.misses.get(&partition).map_or(0, |until| until.saturating_sub(now))
     }
 
     /// A new life of the key has begun: it goes on with the tokens.
@@ -106,6 +112,7 @@ impl Removed {
 
     /// All of one partition, which goes.
     pub(crate) fn take_all(&mut self, partition: u16) -> Vec<(u64, Left)> {
+        self.misses.remove(&partition);
         let hashes: Vec<u64> =
             self.by_place.range((partition, 0)..=(partition, u64::MAX)).map(|((_, hash), _)| *hash).collect();
         hashes.into_iter().filter_map(|hash| Some((hash, self.take(partition, hash)?))).collect()

@@ -15,6 +15,8 @@ const MARK: u8 = 2;
 const REMOVED: u8 = 3;
 /// Which copy it is.
 const COPY: u8 = 4;
+/// That tokens of removed instances were forgotten.
+const FORGOTTEN: u8 = 5;
 
 /// One record of a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +29,11 @@ pub enum Record<'a> {
     Removed(Removed<'a>),
     /// Which copy the partition is, before all else: its tenures ([`crate::tenure::Tenures`]).
     Copy(&'a [u8]),
+    /// Tokens that removed instances left were forgotten before their time: one that is not known may have been used.
+    Forgotten {
+        /// For how long that holds from now on, in milliseconds.
+        left_ms: u64,
+    },
 }
 
 /// One instance on its way.
@@ -87,6 +94,7 @@ impl Record<'_> {
             Self::Mark(_) => MARK,
             Self::Removed(_) => REMOVED,
             Self::Copy(_) => COPY,
+            Self::Forgotten { .. } => FORGOTTEN,
         };
         out.push(kind);
         let at = out.len();
@@ -99,6 +107,7 @@ impl Record<'_> {
             }
             Self::Removed(removed) => removed.encode(out),
             Self::Copy(tenures) => out.extend_from_slice(tenures),
+            Self::Forgotten { left_ms } => out.extend_from_slice(&left_ms.to_le_bytes()),
         }
         let len = u32::try_from(out.len() - at - 4).unwrap_or(u32::MAX).to_le_bytes();
         out.iter_mut().skip(at).zip(len).for_each(|(byte, len)| *byte = len);
@@ -153,7 +162,7 @@ pub fn definitions(bytes: &[u8]) -> impl Iterator<Item = &[u8; 32]> {
             match input.record() {
                 Ok(Record::Image(image)) => return Some(image.definition),
                 Ok(Record::Removed(removed)) => return Some(removed.definition),
-                Ok(Record::Mark(_) | Record::Copy(_)) | Err(_) => {}
+                Ok(Record::Mark(_) | Record::Copy(_) | Record::Forgotten { .. }) | Err(_) => {}
             }
         }
         None
@@ -239,6 +248,7 @@ impl<'a> Input<'a> {
             IMAGE => Image::decode(&mut body).map(Record::Image),
             REMOVED => Removed::decode(&mut body).map(Record::Removed),
             COPY => Ok(Record::Copy(std::mem::take(&mut body.rest))),
+            FORGOTTEN => body.u64().map(|left_ms| Record::Forgotten { left_ms }),
             MARK => body.u64().map(|hash| Record::Mark(KeyMark { hash, body: std::mem::take(&mut body.rest) })),
             _ => Err(Malformed(0)),
         };
@@ -269,8 +279,9 @@ mod tests {
     fn records_read_back_and_cut_ones_are_errors() {
         let removed = Removed { hash: 6, definition: &[8; 32], run: RunId(9), left_ms: 1_000, tokens: b"t" };
         let mark = KeyMark { hash: 5, body: b"lost" };
-        let copy = Record::Copy(b"tenure");
-        let records = [Record::Image(IMAGE), copy, Record::Mark(mark), Record::Removed(removed), Record::Image(IMAGE)];
+        let (copy, forgotten) = (Record::Copy(b"tenure"), Record::Forgotten { left_ms: 7 });
+        let (mark, removed) = (Record::Mark(mark), Record::Removed(removed));
+        let records = [Record::Image(IMAGE), copy, mark, forgotten, removed, Record::Image(IMAGE)];
         let mut bytes = Vec::new();
         records.iter().for_each(|record| record.encode(&mut bytes));
         let mut input = Input::new(&bytes);

@@ -38,7 +38,7 @@ fn keys_of(part: &[u8], tenure: Tenure) -> Vec<KnownKey> {
                 keys.push(KnownKey::Live { machine, key, run: image.run, tenure });
             }
             Ok(Record::Mark(mark)) => keys.extend(KeyMark::known(&mark)),
-            Ok(Record::Removed(_) | Record::Copy(_)) | Err(_) => {}
+            Ok(Record::Removed(_) | Record::Copy(_) | Record::Forgotten { .. }) | Err(_) => {}
         }
     }
     keys

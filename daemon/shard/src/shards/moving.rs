@@ -342,6 +342,10 @@ impl State {
             parts.add(&Record::Mark(image::KeyMark { hash, body: &body }));
         }
         self.marks.forget(partition);
+        let misses_ms = self.removed.misses_for(partition, now);
+        if misses_ms > 0 {
+            parts.add(&Record::Forgotten { left_ms: misses_ms });
+        }
         let removed = self.removed.take_all(partition);
         removed
             .iter()
@@ -428,6 +432,10 @@ impl State {
                     if !self.receive_removed(partition, &removed, merge.is_some(), run) {
                         self.not_read(partition, &mut installed);
                     }
+                }
+                Ok(Record::Forgotten { left_ms }) => {
+                    let until = run.now.saturating_add(left_ms.min(self.daemon.rules.dedup_for_ms));
+                    self.removed.miss(partition, until);
                 }
                 Err(error) => {
                     tracing::error!(partition, %error, "a part of a hand-off is damaged, or of another release");
@@ -779,6 +787,56 @@ mod tests {
         let gone = serde_json::json!({"reason": "owner_lost", "lost_from": 1, "run": RunId(u64::MAX).to_string()});
         assert_eq!(told.iter().map(|change| &change["conflict"]).collect::<Vec<_>>(), [&gone], "{told:?}");
         assert!(!state.marks.says_lost(0, hash) && state.marks.take(0, hash).is_some());
+    }
+
+    /// Starts and deletes m/`key`, with a token for each.
+    fn start_and_delete(state: &mut State, run: &mut Run, key: &str) {
+        for op in ["start", "delete"] {
+            let said = ask(state, run, op, key, &format!("{op} {key}"), false);
+            assert!(said.contains(r#""ok":true"#), "{said}");
+        }
+    }
+
+    fn ask(state: &mut State, run: &mut Run, op: &str, key: &str, token: &str, uncertain: bool) -> String {
+        let text = format!(r#"{{"op":"{op}","machine":"m","key":"{key}","dedup":"{token}"}}"#);
+        let mut request = Request::parse(text.as_bytes(), Encoding::Json).unwrap();
+        request.transit.uncertain = uncertain;
+        let mut reply = Vec::new();
+        assert_eq!(state.run(&request, hash::key_hash("m", key), 0, run, &mut reply), Outcome::Replied(None));
+        String::from_utf8(reply).unwrap()
+    }
+
+    #[test]
+    fn that_tokens_of_removed_keys_were_forgotten_is_known_wherever_their_partition_goes() {
+        let machines = machines();
+        let (here, mut run) = (shards(&machines), Run::new(Clock::new(Instant::now)));
+        let mut state = here.of(0).try_claim().unwrap();
+        state.adopt(0, &[], &mut run);
+        (0..12).for_each(|n| start_and_delete(&mut state, &mut run, &format!("k{n}")));
+        let again =
+            |state: &mut State, run: &mut Run, key: &str| ask(state, run, "start", key, &format!("start {key}"), true);
+        assert!(again(&mut state, &mut run, "k11").contains(r#""ok":true"#), "its token is there");
+        assert!(again(&mut state, &mut run, "k0").contains("outcome_unknown"));
+        // What a later life of the key left says nothing of the earlier one.
+        assert!(ask(&mut state, &mut run, "start", "k0", "other", false).contains(r#""ok":true"#));
+        assert!(again(&mut state, &mut run, "k0").contains("outcome_unknown"));
+        assert!(ask(&mut state, &mut run, "delete", "k0", "another", false).contains(r#""ok":true"#));
+        assert!(again(&mut state, &mut run, "k0").contains("outcome_unknown"));
+        let (_, parts) = state.hand_off(0, 1_000, &mut run);
+        let there = shards(&machines);
+        let mut next = there.of(0).try_claim().unwrap();
+        next.receive(0, 1, None, &mut run);
+        for (at, part) in parts.iter().enumerate() {
+            assert!(!next.receive_part(0, 1, part, at + 1 == parts.len(), &mut run).unwrap().refused);
+        }
+        next.serve(0, &mut run);
+        assert!(again(&mut next, &mut run, "k11").contains(r#""ok":true"#));
+        assert!(again(&mut next, &mut run, "k0").contains("outcome_unknown"), "it may have been applied");
+        // It comes back with the kept copy, and is over when the tokens would be.
+        state.reopen(0, &[], &mut run);
+        assert!(again(&mut state, &mut run, "k0").contains("outcome_unknown"));
+        run.now += 1_000;
+        assert!(again(&mut state, &mut run, "k0").contains(r#""ok":true"#));
     }
 
     #[test]

@@ -558,11 +558,9 @@ impl State {
 
     /// Whether tokens of a key were forgotten for the sake of later ones, of its own or of other keys.
     fn may_have_forgotten(&self, own: Option<&Tokens>, (partition, hash): Place, now: u64) -> bool {
-        let left = || match self.removed.get(partition, hash) {
-            Some(left) => left.tokens.may_have_forgotten(),
-            None => self.removed.may_miss(now),
-        };
-        own.is_some_and(Tokens::may_have_forgotten) || left()
+        let left = self.removed.get(partition, hash).map(|left| &*left.tokens);
+        // What a later life of the key has or left says nothing of what an earlier one did.
+        own.into_iter().chain(left).any(Tokens::may_have_forgotten) || self.removed.misses_for(partition, now) > 0
     }
 
     fn keep_answer(&mut self, asked: Asked, done: &Done) {
