@@ -400,7 +400,7 @@ impl Ownership {
             return;
         }
         if left {
-            self.sides.left(name);
+            self.sides.left(name, now);
         } else if let Some(peer) = self.peers.get(name) {
             self.sides.died(name, peer.incarnation, self.peers.live().chain([&self.me]), now);
         }

@@ -5,9 +5,9 @@
 //! paused, and buried by everyone, is a side of one; when a network is cut, each side counts its own. What a partition's holder
 //! received it with travels along, as it may have been on the other side itself.
 //!
-//! The last common view is the one before the first of the deaths that followed one another. It stays as long as some of it are missing,
+//! The last common view is the one before the first death while nobody of it was missing. It stays as long as some of it are missing,
 //! however late another one dies: so all sides count of the same members.
-//! Who leaves in order has handed off what it held, and goes on counting for the side where it did. A process
+//! Who leaves in order has handed off what it held, and goes on counting for the side where it did, until that comes apart itself. A process
 //! that begins meanwhile takes over the common view, and those who are missing, from a member of the side where it begins ([`Cut`]): it
 //! counts what they count, and is apart from whom they are apart from.
 //!
@@ -35,6 +35,8 @@ pub(super) const RUMOUR: Duration = Duration::from_secs(1);
 /// How long a member that finds that it was apart waits for those that it held for dead, once it has heard of one of them: they come
 /// back one after the other, as gossip gets around.
 pub(super) const RETURN: Duration = Duration::from_secs(1);
+/// Of one cut no death is declared so long after another, nor so long after one of its sides was left in order.
+const CUT: Duration = Duration::from_secs(5);
 /// After so long a return is over where nothing is in doubt: links are there, and have said who buried whom.
 const SETTLED: Duration = Duration::from_secs(5);
 /// How long the death of a member is remembered in case it comes back.
@@ -86,11 +88,10 @@ pub(super) struct Sides {
     died_apart: BTreeMap<MemberName, Instant>,
     /// The last common view.
     common: BTreeSet<MemberName>,
-    /// Those of it that have left in order since, and are not back.
-    left: BTreeSet<MemberName>,
+    /// Those of it that have left in order since, when, and are not back.
+    left: BTreeMap<MemberName, Instant>,
     /// It is that of the side where this process began.
     took_over: bool,
-    last_death: Option<Instant>,
     /// With which count the copy of a partition that is here came, while it may meet another.
     standing: BTreeMap<Partition, (u32, Instant)>,
 }
@@ -105,9 +106,8 @@ impl Sides {
             buried_by: BTreeMap::new(),
             died_apart: BTreeMap::new(),
             common: BTreeSet::new(),
-            left: BTreeSet::new(),
+            left: BTreeMap::new(),
             took_over: false,
-            last_death: None,
             standing: BTreeMap::new(),
         }
     }
@@ -116,6 +116,10 @@ impl Sides {
     pub(super) fn forget(&mut self, now: Instant) {
         self.buried.retain(|_, grave| grave.until > now);
         for (name, (incarnation, at)) in self.rumoured.extract_if(.., |_, (_, at)| *at + RUMOUR <= now) {
+            if self.common.contains(&name) {
+                // Who left before may count on its side as well.
+                self.left.retain(|_, left| *left + CUT > at);
+            }
             self.buried.insert(name, Grave { incarnation, until: at + GRAVE, back: None });
         }
         self.buried_by.retain(|_, until| *until > now);
@@ -148,12 +152,10 @@ impl Sides {
         live: impl Iterator<Item = &'a MemberName>,
         now: Instant,
     ) {
-        let follows = self.last_death.is_some_and(|last| now.saturating_duration_since(last) < self.reunion);
-        if !follows && self.missing().next().is_none() {
+        if self.missing().next().is_none() {
             (self.common, self.took_over) = (live.cloned().collect(), false);
             self.left.clear();
         }
-        self.last_death = Some(now);
         let was_back = self.buried.get(name).is_some_and(|grave| grave.back.is_some());
         if was_back || self.buried_by.remove(name).is_some() {
             self.died_apart.insert(name.clone(), now + self.reunion);
@@ -163,9 +165,9 @@ impl Sides {
     }
 
     /// A member has left, and what it held is with others of this side.
-    pub(super) fn left(&mut self, name: &MemberName) {
+    pub(super) fn left(&mut self, name: &MemberName, now: Instant) {
         if self.common.contains(name) && !self.is_apart(name) {
-            self.left.insert(name.clone());
+            self.left.insert(name.clone(), now);
         }
     }
 
@@ -184,7 +186,7 @@ impl Sides {
         let rumoured = self.rumoured.iter().map(|(name, (of, at))| missing(name, *of, true, *at + GRAVE));
         Some(Cut {
             common: self.common.iter().cloned().collect(),
-            left: self.left.iter().cloned().collect(),
+            left: self.left.keys().cloned().collect(),
             missing: buried.chain(rumoured).collect(),
         })
     }
@@ -201,8 +203,9 @@ impl Sides {
         if self.took_over || self.may_return(from) {
             return Vec::new();
         }
-        (self.common, self.left) = (cut.common.into_iter().collect(), cut.left.into_iter().collect());
-        (self.took_over, self.last_death) = (true, Some(now));
+        self.common = cut.common.into_iter().collect();
+        self.left = cut.left.into_iter().map(|name| (name, now)).collect();
+        self.took_over = true;
         let mut back = Vec::new();
         for Missing { member, incarnation: of, rumoured, remembered_ms } in cut.missing {
             let until = now + GRAVE.min(Duration::from_millis(remembered_ms));
@@ -322,7 +325,8 @@ impl Sides {
         let is_common = |name: &MemberName| self.common.is_empty() || self.common.contains(name);
         let is_apart = |name: &MemberName| self.buried.contains_key(name) || self.buried_by.contains_key(name);
         let counts = |name: &&MemberName| is_common(name) && !is_apart(name);
-        u32::try_from(live.chain(self.rumoured.keys()).chain(&self.left).filter(counts).count()).unwrap_or(u32::MAX)
+        u32::try_from(live.chain(self.rumoured.keys()).chain(self.left.keys()).filter(counts).count())
+            .unwrap_or(u32::MAX)
     }
 
     /// Whether a count is more than half of the last common view: no other side can have as many.
@@ -465,10 +469,50 @@ mod tests {
         let (mut sides, now) = cut(&["d", "e"], RUMOUR, Instant::now());
         let [a, b, c, d] = ["a", "b", "c", "d"].map(name);
         // The last one is dead, and was on the other side.
-        [&b, &c, &d].into_iter().for_each(|name| sides.left(name));
+        [&b, &c, &d].into_iter().for_each(|name| sides.left(name, now));
         assert_eq!(sides.count([&a].into_iter()), 3);
         assert!(!sides.back(&c, 2, now));
         assert_eq!(sides.count([&a, &c].into_iter()), 3);
+    }
+
+    #[test]
+    fn who_has_left_before_a_cut_counts_on_neither_side() {
+        let (mut sides, now) = cut(&["e"], RUMOUR, Instant::now());
+        let [a, b, c, d] = ["a", "b", "c", "d"].map(name);
+        [&c, &d].into_iter().for_each(|name| sides.left(name, now));
+        assert_eq!(sides.count([&a, &b].into_iter()), 4);
+        // Of a cut some deaths are declared later than others, and one may have left in between.
+        let soon = now + SETTLED - RUMOUR;
+        sides.died(&b, 1, [&a, &b].into_iter(), soon);
+        sides.forget(soon + RUMOUR);
+        assert_eq!(sides.count([&a].into_iter()), 3);
+        let (mut sides, now) = cut(&["e"], RUMOUR, Instant::now());
+        [&c, &d].into_iter().for_each(|name| sides.left(name, now));
+        let later = now + SETTLED;
+        sides.died(&b, 1, [&a, &b].into_iter(), later);
+        assert_eq!(sides.count([&a].into_iter()), 4, "that may be a rumour");
+        sides.forget(later + RUMOUR);
+        let count = sides.count([&a].into_iter());
+        assert_eq!((count, sides.is_majority(count)), (1, false), "b counts as many");
+    }
+
+    #[test]
+    fn who_has_begun_since_a_death_that_is_over_counts_in_the_next_cut() {
+        let now = Instant::now();
+        let mut sides = Sides::new(REUNION);
+        let [a, b, c, d, e] = ["a", "b", "c", "d", "e"].map(name);
+        sides.died(&c, 1, [&a, &b, &c].into_iter(), now);
+        sides.forget(now + RUMOUR);
+        sides.back(&c, 2, now + RUMOUR);
+        let now = now + SETTLED;
+        let mut live = vec![&a, &b, &c, &d, &e];
+        for dead in [&b, &c] {
+            sides.died(dead, 2, live.iter().copied(), now);
+            live.retain(|name| *name != dead);
+        }
+        sides.forget(now + RUMOUR);
+        let count = sides.count(live.into_iter());
+        assert_eq!((count, sides.is_majority(count)), (3, true));
     }
 
     #[test]
