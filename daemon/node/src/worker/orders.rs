@@ -2,10 +2,12 @@
 //!
 //! A reactor waits for nothing. An order for a shard that another thread has is deferred, or one that a standby has no room for, and so are
 //! those for the same partition that come after it, until the next turn: what concerns one partition happens in the order in which it
-//! was ordered, and holds back no other one.
+//! was ordered, and holds back no other one. What is said to members waits behind some of them, so none waits for long: a standby that
+//! takes nothing for [`STANDBY_PATIENCE`] loses its link, and is told everything on the next.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use statemesh_shard::State;
 use statemesh_transport::{ConnId, Io};
@@ -13,6 +15,9 @@ use statemesh_transport::{ConnId, Io};
 use super::Worker;
 use super::peering::Part;
 use crate::mailbox::{Behind, Command, ToControl};
+
+/// How long a partition waits to be served for a standby that has no room for its lost keys.
+const STANDBY_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Something to be done with a partition.
 #[derive(Debug)]
@@ -36,6 +41,8 @@ impl Order {
 #[derive(Debug, Default)]
 pub(super) struct Deferred {
     by_partition: BTreeMap<u16, VecDeque<Order>>,
+    /// Partitions whose first order waits for room at a standby, and since when.
+    short_since: BTreeMap<u16, Instant>,
     /// Control messages that wait for orders that precede them.
     said: VecDeque<(u32, Vec<u8>)>,
     /// What is said to a member once it has answered all that this reactor had sent it until that request, one for each member.
@@ -69,6 +76,16 @@ impl Deferred {
             matches!(order, Order::Decided(_, Receive { .. } | Reopen { .. } | Adopt { .. }))
         };
         self.by_partition.values().flatten().any(precedes)
+    }
+
+    /// Notes whether a partition waits for room at a standby. False if it has waited for too long.
+    fn is_patient(&mut self, partition: u16, waits: bool, now: Instant) -> bool {
+        if !waits {
+            self.short_since.remove(&partition);
+            return true;
+        }
+        let since = *self.short_since.entry(partition).or_insert(now);
+        now.saturating_duration_since(since) < STANDBY_PATIENCE
     }
 
     /// Whether something waits that takes a partition from being served here: behind what begins that, it is not served.
@@ -211,22 +228,26 @@ impl Worker {
 
     /// Whether the links to a partition's standbys have room for the keys that are lost with it: they are told in one go, before it
     /// is served.
-    fn standbys_take(&self, order: &Order, io: &mut Io) -> bool {
-        let Order::Decided(
-            partition,
-            Command::Adopt { lost, .. } | Command::Reopen { lost, .. } | Command::Mourn { lost, .. },
-        ) = order
-        else {
+    fn standbys_take(&mut self, order: &Order, io: &mut Io) -> bool {
+        use Command::{Adopt, Mourn, Reopen};
+        let Order::Decided(partition, Adopt { lost, .. } | Reopen { lost, .. } | Mourn { lost, .. }) = order else {
             return true;
         };
+        if lost.is_empty() {
+            return true;
+        }
         let enough = self.shared.options.limits.link_room() / 2;
-        lost.is_empty()
-            || self
-                .shared
-                .mesh
-                .standbys
-                .of(*partition)
-                .all(|to| self.links.to.room(to, io).is_none_or(|room| room >= enough))
+        let standbys = self.shared.mesh.standbys.of(*partition);
+        let short = standbys.filter(|to| self.links.to.room(*to, io).is_some_and(|room| room < enough));
+        let short: Vec<u32> = short.collect();
+        if self.partitions.deferred.is_patient(*partition, !short.is_empty(), self.time.now) {
+            return short.is_empty();
+        }
+        for member in short {
+            tracing::warn!(member, partition, "it takes nothing of what is lost in a partition: the link to it ends");
+            self.links.to.close(member, io);
+        }
+        false
     }
 
     fn obey_decided(&mut self, command: Command, state: &mut State, io: &mut Io) {
@@ -289,6 +310,16 @@ mod tests {
         assert!(deferred(vec![(3, Command::HandOff { partition: 3, number: 1, to: 2 })]).takes_away());
         let suspend = || (3, Command::Suspend { partition: 3 });
         assert!(!deferred(vec![adopt(), suspend()]).takes_away() && deferred(vec![suspend(), adopt()]).takes_away());
+    }
+
+    #[test]
+    fn a_partition_waits_for_room_at_a_standby_for_a_second_each_time() {
+        let (mut deferred, now) = (Deferred::default(), Instant::now());
+        let mut looks = |after: Duration, waits| deferred.is_patient(3, waits, now + after);
+        let short = STANDBY_PATIENCE / 2;
+        assert!(looks(Duration::ZERO, true) && looks(short, true) && !looks(STANDBY_PATIENCE, true));
+        assert!(looks(STANDBY_PATIENCE, false) && looks(STANDBY_PATIENCE + short, true));
+        assert!(looks(2 * STANDBY_PATIENCE, true) && !looks(3 * STANDBY_PATIENCE, true));
     }
 
     #[test]
