@@ -11,8 +11,8 @@
 //!   when all present standbys have said that they know everything, or when the partition was handed off. It does not matter whether
 //!   this member believes that it is a standby: views differ for a moment.
 //! - What a dead member told goes when another one serves the partition, which has fetched it by then.
-//! - A key goes when its holder says that its instance was removed. It says so twice, the second time a while later and by then as it is:
-//!   two reactors may have told two changes of a key in the wrong order.
+//! - A key goes when its holder says that its instance was removed. What a holder tells of a partition is numbered, so a standby that did
+//!   not hear of that is not believed where the other one heard more ([`heard`]).
 //! - At [`KeyIndex::new`]'s bound further keys are not kept, and their partition is *partial*: the standby does not say that it
 //!   knows all of it, and the member that serves it next is told that some losses cannot be named.
 //!
@@ -22,24 +22,25 @@
 //! link takes it. Only a partition that is about to be served is told at once ([`KeyIndex::tell_first`]): who held it before
 //! forgets it then, and came with all of its instances.
 
-use std::cmp::Ordering;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use statemesh_protocol::hash::{Partition, key_hash};
+use statemesh_protocol::hash::Partition;
 use statemesh_protocol::identity::MemberName;
 use statemesh_protocol::image::Input;
-use statemesh_protocol::key_index::{Key, KeyState};
+use statemesh_protocol::key_index::{Key, KeyState, Told};
 use statemesh_protocol::partition_set::PartitionSet;
 use statemesh_protocol::peer::index::IndexMessage;
 use statemesh_protocol::run::RunId;
 use statemesh_protocol::tenure::Tenure;
 
+mod heard;
 mod telling;
 
 use crate::placement::outranks;
 use crate::view::View;
+use heard::{Full, Heard, Id, Known};
 pub use telling::PART_BYTES;
 use telling::{Step, Telling};
 
@@ -127,33 +128,6 @@ pub struct Indexed {
     pub of_dead: BTreeMap<MemberName, PartitionSet>,
 }
 
-/// Machine and key, and what is known of its instance.
-type Keys = BTreeMap<(Arc<str>, Box<str>), Known>;
-
-/// What is known of a key's instance.
-#[derive(Clone, Copy, Debug)]
-struct Known {
-    /// The latest life.
-    run: RunId,
-    /// It was lost before.
-    lost: bool,
-    /// Which copy had it.
-    tenure: Tenure,
-}
-
-impl Known {
-    /// Takes in what another one knows. One that is there is not lost, whatever was said before; two changes of a key may come in the
-    /// wrong order.
-    fn and(&mut self, other: Self) {
-        self.lost &= other.lost;
-        match self.run.cmp(&other.run) {
-            Ordering::Less => (self.run, self.tenure) = (other.run, other.tenure),
-            Ordering::Equal => self.tenure = self.tenure.max(other.tenure),
-            Ordering::Greater => {}
-        }
-    }
-}
-
 /// What one process told of a partition.
 #[derive(Debug)]
 struct Index {
@@ -164,28 +138,17 @@ struct Index {
     whole: bool,
     /// The members that were told of it when about to serve the partition.
     relayed_to: BTreeSet<MemberName>,
-    keys: Keys,
-    /// What it told on links that are gone, until it has told everything anew: some of that may have been removed since.
-    before: Keys,
+    heard: Heard,
 }
 
 impl Index {
     fn new(teller: MemberName) -> Self {
-        Self { teller, dead: None, whole: false, relayed_to: BTreeSet::new(), keys: Keys::new(), before: Keys::new() }
+        Self { teller, dead: None, whole: false, relayed_to: BTreeSet::new(), heard: Heard::default() }
     }
 
     /// Whether this process told it.
     fn is_of(&self, name: &MemberName) -> bool {
         self.dead.is_none() && self.teller == *name
-    }
-
-    fn len(&self) -> usize {
-        self.keys.len() + self.before.len()
-    }
-
-    /// All that it told: what it told last of each.
-    fn all(&self) -> impl Iterator<Item = (&(Arc<str>, Box<str>), &Known)> {
-        self.keys.iter().chain(self.before.iter().filter(|(key, _)| !self.keys.contains_key(*key)))
     }
 }
 
@@ -229,7 +192,7 @@ pub struct KeyIndex {
     max_names: usize,
     told: BTreeMap<Partition, Vec<Index>>,
     /// What others were told, for partitions that this member is about to serve.
-    relayed: BTreeMap<Partition, Keys>,
+    relayed: BTreeMap<Partition, BTreeMap<MemberName, Heard>>,
     partial: PartitionSet,
     ours: BTreeMap<Partition, Ours>,
     /// What each member to which there is a link is told.
@@ -374,7 +337,7 @@ impl KeyIndex {
         let whole = self.told.keys().copied().filter(|partition| self.knows_all(*partition)).collect();
         let mut indexed = Indexed { all: self.told.keys().copied().collect(), whole, of_dead: BTreeMap::new() };
         for (partition, indexes) in &self.told {
-            for index in indexes.iter().filter(|index| index.dead.is_some() && index.len() > 0) {
+            for index in indexes.iter().filter(|index| index.dead.is_some() && index.heard.len() > 0) {
                 indexed.of_dead.entry(index.teller.clone()).or_default().insert(*partition);
             }
         }
@@ -434,12 +397,6 @@ impl KeyIndex {
         for standby in self.ours.values_mut().filter_map(|ours| ours.standbys.get_mut(name)) {
             *standby = Standby::default();
         }
-        for index in self.told.values_mut().flatten().filter(|index| index.is_of(name)) {
-            let told = std::mem::take(&mut index.keys);
-            let known = index.before.len() + told.len();
-            index.before.extend(told);
-            self.keys -= known - index.before.len();
-        }
     }
 
     /// A member's process of this incarnation is gone.
@@ -474,8 +431,9 @@ impl KeyIndex {
                 for partition in whole.iter() {
                     let Some(index) = self.index_of(from, partition) else { continue };
                     let is_news = !std::mem::replace(&mut index.whole, true);
-                    let before = std::mem::take(&mut index.before);
-                    self.keys -= before.len();
+                    let before = index.heard.len();
+                    index.heard.ends();
+                    self.keys -= before - index.heard.len();
                     self.changed |= is_news;
                 }
                 let message = IndexMessage::Kept { number, set: whole };
@@ -503,19 +461,22 @@ impl KeyIndex {
     pub fn tell(&mut self, from: &MemberName, body: &[u8]) -> Result<(), statemesh_protocol::image::Malformed> {
         let mut input = Input::new(body);
         while !input.is_empty() {
-            let key = Key::decode(&mut input)?;
-            let id = self.id(&key);
-            let (keys, max_keys) = (self.keys, self.max_keys);
-            let Some(index) = self.index_of(from, key.partition) else { continue };
-            // Members that were told of it before do not know this.
-            index.relayed_to.clear();
-            let taken = take_lost(&mut index.keys, &key);
-            // What was told of it before counts no more.
-            let before = take_lost(&mut index.before, &key);
-            let known = id.as_ref().and_then(|id| index.before.remove(id)).map_or(Put::Known, |_| Put::Taken);
-            let freed = [&taken, &before, &known].into_iter().filter(|put| matches!(put, Put::Taken)).count();
-            let put = put(&mut index.keys, id, &key, keys - freed >= max_keys);
-            [taken, before, known, put].into_iter().for_each(|put| self.count(key.partition, put));
+            match Told::decode(&mut input)? {
+                Told::All { partition, number } => {
+                    self.index_of(from, partition).into_iter().for_each(|index| index.heard.begins(number));
+                }
+                Told::Key(key) => {
+                    let (id, is_full) = (self.id(&key), self.keys >= self.max_keys);
+                    let Some(index) = self.index_of(from, key.partition) else { continue };
+                    // Members that were told of it before do not know this.
+                    index.relayed_to.clear();
+                    let before = index.heard.len();
+                    let kept = index.heard.tell(id, &key, is_full);
+                    let after = index.heard.len();
+                    self.count(key.partition, before, after, kept);
+                }
+                Told::Of { .. } => return Err(input.malformed()),
+            }
         }
         Ok(())
     }
@@ -541,25 +502,39 @@ impl KeyIndex {
         body: &[u8],
         wanted: impl Fn(Partition) -> bool,
     ) -> Result<(), statemesh_protocol::image::Malformed> {
-        let mut input = Input::new(body);
+        let (mut input, mut of) = (Input::new(body), None);
         while !input.is_empty() {
-            let key = Key::decode(&mut input)?;
-            // Another one may serve it by now: what it was told is not to be said again with what becomes of that one.
-            if !wanted(key.partition) {
-                continue;
+            match Told::decode(&mut input)? {
+                Told::Of { partition, teller, whole } => {
+                    let teller = MemberName::new(teller).map_err(|_| input.malformed())?;
+                    // Another one may serve it by now: what it was told is not to be said again with what becomes of that one.
+                    if wanted(partition) {
+                        let heard = self.relayed.entry(partition).or_default().entry(teller.clone()).or_default();
+                        heard.is_whole_until(whole);
+                    }
+                    of = Some((partition, teller));
+                }
+                Told::Key(key) => {
+                    let (partition, teller) = of.as_ref().ok_or(input.malformed())?;
+                    if *partition != key.partition {
+                        return Err(input.malformed());
+                    }
+                    let (id, is_full) = (self.id(&key), self.keys >= self.max_keys);
+                    let heard = self.relayed.get_mut(partition).and_then(|of| of.get_mut(teller));
+                    let Some(heard) = heard.filter(|_| wanted(key.partition)) else { continue };
+                    let before = heard.len();
+                    let kept = heard.join(id, Known::of(&key), is_full);
+                    let after = heard.len();
+                    self.count(key.partition, before, after, kept);
+                }
+                Told::All { .. } => return Err(input.malformed()),
             }
-            let id = self.id(&key);
-            let keys = self.relayed.entry(key.partition).or_default();
-            let taken = take_lost(keys, &key);
-            let put = put(keys, id, &key, self.keys >= self.max_keys);
-            self.count(key.partition, taken);
-            self.count(key.partition, put);
         }
         Ok(())
     }
 
     /// How a key is kept; none if there is no room for it, and nothing is known of its machine.
-    fn id(&mut self, key: &Key<'_>) -> Option<(Arc<str>, Box<str>)> {
+    fn id(&mut self, key: &Key<'_>) -> Option<Id> {
         let known = self.names.get(key.machine).cloned();
         let name = known.or_else(|| (self.keys < self.max_keys).then(|| self.add_name(key.machine)))?;
         Some((name, key.key.into()))
@@ -576,15 +551,12 @@ impl KeyIndex {
         name
     }
 
-    fn count(&mut self, partition: Partition, put: Put) {
-        match put {
-            Put::Added => self.keys += 1,
-            Put::Taken => self.keys -= 1,
-            Put::Known => {}
-            Put::Refused => {
-                self.refused += 1;
-                self.partial.insert(partition);
-            }
+    /// Counts how many keys are kept of what had so many, after one was told.
+    fn count(&mut self, partition: Partition, before: usize, after: usize, kept: Result<(), Full>) {
+        self.keys = (self.keys + after).saturating_sub(before);
+        if kept.is_err() {
+            self.refused += 1;
+            self.partial.insert(partition);
         }
     }
 
@@ -593,18 +565,22 @@ impl KeyIndex {
     fn relay(&mut self, partition: Partition, to: &MemberName, without_own: bool) -> Vec<Vec<u8>> {
         let mut frames: Vec<Vec<u8>> = Vec::new();
         let indexes = self.told.get_mut(&partition).into_iter().flatten();
-        let indexes = indexes.filter(|index| !without_own || !index.is_of(to)).map(|index| {
+        for index in indexes.filter(|index| !without_own || !index.is_of(to)) {
             index.relayed_to.insert(to.clone());
-            &*index
-        });
-        for ((machine, key), known) in indexes.flat_map(Index::all) {
-            if frames.last().is_none_or(|frame| frame.len() >= FRAME_BYTES) {
-                frames.push(Vec::new());
+            let of = Told::Of { partition, teller: index.teller.as_str(), whole: index.heard.until() };
+            let begin = || {
+                let mut frame = Vec::new();
+                of.encode(&mut frame);
+                frame
+            };
+            let mut frame = begin();
+            for ((machine, key), Known { run, state, tenure, .. }, number) in index.heard.iter() {
+                Told::Key(Key { partition, machine, key, run, state, tenure, number }).encode(&mut frame);
+                if frame.len() >= FRAME_BYTES {
+                    frames.push(std::mem::replace(&mut frame, begin()));
+                }
             }
-            if let Some(frame) = frames.last_mut() {
-                let state = if known.lost { KeyState::Lost } else { KeyState::Live };
-                Key { partition, machine, key, run: known.run, state, tenure: known.tenure }.encode(frame);
-            }
+            frames.push(frame);
         }
         frames
     }
@@ -637,10 +613,10 @@ impl KeyIndex {
         self.partial.remove(partition);
     }
 
-    fn forget_relayed(&mut self, partition: Partition) -> Keys {
-        let keys = self.relayed.remove(&partition).unwrap_or_default();
-        self.keys -= keys.len();
-        keys
+    fn forget_relayed(&mut self, partition: Partition) -> BTreeMap<MemberName, Heard> {
+        let relayed = self.relayed.remove(&partition).unwrap_or_default();
+        self.keys -= relayed.values().map(Heard::len).sum::<usize>();
+        relayed
     }
 
     /// Takes all keys that are known of a partition, and whether these may not be all.
@@ -654,20 +630,30 @@ impl KeyIndex {
 
     /// Takes what dead members told of a partition.
     pub fn take_dead(&mut self, partition: Partition) -> Vec<LostKey> {
-        let lost = self.lost_of(partition, Keys::new(), |index| index.dead.is_some());
+        let lost = self.lost_of(partition, BTreeMap::new(), |index| index.dead.is_some());
         self.keep_of(partition, |index| index.dead.is_none());
         lost
     }
 
-    /// What these keys of a partition come to, and those of the indexes that are `wanted`.
-    fn lost_of(&self, partition: Partition, mut all: Keys, wanted: impl Fn(&Index) -> bool) -> Vec<LostKey> {
+    /// What this comes to that was heard of a partition, and what the indexes say that are `wanted`.
+    fn lost_of(
+        &self,
+        partition: Partition,
+        mut heard: BTreeMap<MemberName, Heard>,
+        wanted: impl Fn(&Index) -> bool,
+    ) -> Vec<LostKey> {
         for index in self.told.get(&partition).into_iter().flatten().filter(|index| wanted(index)) {
-            index.all().for_each(|(key, known)| all.entry(key.clone()).or_insert(*known).and(*known));
+            heard.entry(index.teller.clone()).or_default().join_all(&index.heard);
         }
-        let lost = all.into_iter();
-        let named =
-            |((machine, key), Known { run, lost: before, tenure })| LostKey { machine, key, run, before, tenure };
-        lost.map(named).collect()
+        let mut all: BTreeMap<Id, Known> = BTreeMap::new();
+        for (id, known) in heard.into_values().flat_map(Heard::into_left) {
+            all.entry(id).or_insert(known).and(known);
+        }
+        let named = |((machine, key), Known { run, state, tenure, .. })| {
+            let before = state == KeyState::Lost;
+            LostKey { machine, key, run, before, tenure }
+        };
+        all.into_iter().map(named).collect()
     }
 
     /// Forgets all indexes but those that are `wanted`.
@@ -681,7 +667,7 @@ impl KeyIndex {
     fn keep_of(&mut self, partition: Partition, wanted: impl Fn(&Index) -> bool) {
         let Entry::Occupied(mut indexes) = self.told.entry(partition) else { return };
         for index in indexes.get_mut().extract_if(.., |index| !wanted(index)) {
-            self.keys -= index.len();
+            self.keys -= index.heard.len();
             self.changed = true;
         }
         if indexes.get().is_empty() {
@@ -708,57 +694,11 @@ impl KeyIndex {
     }
 }
 
-/// What became of a key that was told.
-enum Put {
-    Added,
-    Taken,
-    Known,
-    Refused,
-}
-
-/// Takes out that a key was lost, which was told by its hash alone: what is told of it by name comes behind that. Gives whether it was
-/// there.
-fn take_lost(keys: &mut Keys, key: &Key<'_>) -> Put {
-    let is_by_hash = keys.first_key_value().is_some_and(|((machine, _), _)| machine.is_empty());
-    if !is_by_hash || key.machine.is_empty() {
-        return Put::Known;
-    }
-    let hash = format!("{:016x}", key_hash(key.machine, key.key));
-    match keys.remove(&(Arc::from(""), hash.into())) {
-        Some(_) => Put::Taken,
-        None => Put::Known,
-    }
-}
-
-/// Adds a key unless the index is full. One that was removed goes.
-fn put(keys: &mut Keys, id: Option<(Arc<str>, Box<str>)>, key: &Key<'_>, is_full: bool) -> Put {
-    let state = key.state;
-    let known = Known { run: key.run, lost: state == KeyState::Lost, tenure: key.tenure };
-    match id.map(|id| keys.entry(id)) {
-        Some(Entry::Occupied(there)) if state == KeyState::Removed => {
-            // What is told late of an earlier life is not about this one.
-            if there.get().run > key.run {
-                return Put::Known;
-            }
-            there.remove();
-            Put::Taken
-        }
-        Some(Entry::Occupied(mut there)) => {
-            there.get_mut().and(known);
-            Put::Known
-        }
-        _ if state == KeyState::Removed => Put::Known,
-        Some(Entry::Vacant(room)) if !is_full => {
-            room.insert(known);
-            Put::Added
-        }
-        _ => Put::Refused,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use statemesh_protocol::hash::key_hash;
+    use std::cell::Cell;
 
     fn name(text: &str) -> MemberName {
         MemberName::new(text).unwrap()
@@ -768,13 +708,56 @@ mod tests {
         partitions.iter().copied().collect()
     }
 
-    fn body(keys: &[(Partition, &str, bool)]) -> Vec<u8> {
+    /// The next number of what is told.
+    fn next() -> u64 {
+        thread_local!(static LAST: Cell<u64> = const { Cell::new(0) });
+        LAST.set(LAST.get() + 1);
+        LAST.get()
+    }
+
+    fn key<'a>(partition: Partition, machine: &'a str, key: &'a str, state: KeyState) -> Key<'a> {
+        Key { partition, machine, key, run: RunId(1), state, tenure: Tenure(1), number: next() }
+    }
+
+    fn bytes(told: &[Told<'_>]) -> Vec<u8> {
         let mut body = Vec::new();
-        for (partition, key, lost) in keys {
-            let state = if *lost { KeyState::Lost } else { KeyState::Live };
-            Key { partition: *partition, machine: "m", key, run: RunId(1), state, tenure: Tenure(1) }.encode(&mut body);
-        }
+        told.iter().for_each(|told| told.encode(&mut body));
         body
+    }
+
+    /// Keys that came into being, or are lost.
+    fn body(keys: &[(Partition, &str, bool)]) -> Vec<u8> {
+        let state = |lost| if lost { KeyState::Lost } else { KeyState::Live };
+        let told: Vec<_> = keys.iter().map(|(of, name, lost)| Told::Key(key(*of, "m", name, state(*lost)))).collect();
+        bytes(&told)
+    }
+
+    /// All keys of a partition, as of the last number.
+    fn all_of(partition: Partition, keys: &[&str]) -> Vec<u8> {
+        let keys: Vec<_> = keys.iter().map(|name| key(partition, "m", name, KeyState::Live)).collect();
+        let number = next();
+        let keys = keys.into_iter().map(|key| Told::Key(Key { number, ..key }));
+        bytes(&std::iter::once(Told::All { partition, number }).chain(keys).collect::<Vec<_>>())
+    }
+
+    /// A member tells all keys of a partition.
+    fn whole_of(index: &mut KeyIndex, from: &MemberName, partition: Partition, keys: &[&str]) {
+        index.tell(from, &all_of(partition, keys)).unwrap();
+        index.message(from, IndexMessage::Whole { number: 9, set: set(&[partition]) });
+    }
+
+    fn removed(name: &str) -> Vec<u8> {
+        bytes(&[Told::Key(key(1, "m", name, KeyState::Removed))])
+    }
+
+    /// The keys that a relayed frame tells, by its own header.
+    fn relayed_by(teller: &str, whole: u64, keys: &[(Partition, &str)]) -> Vec<u8> {
+        let mut told = Vec::new();
+        for (partition, name) in keys {
+            told.push(Told::Of { partition: *partition, teller, whole });
+            told.push(Told::Key(key(*partition, "m", name, KeyState::Live)));
+        }
+        bytes(&told)
     }
 
     fn changed(index: &mut KeyIndex) -> Option<PartitionSet> {
@@ -838,14 +821,11 @@ mod tests {
 
     #[test]
     fn what_is_told_of_a_key_by_name_ends_what_was_told_of_its_loss_by_hash() {
-        let key = |machine, key, state| {
-            let mut body = Vec::new();
-            Key { partition: 3, machine, key, run: RunId(1), state, tenure: Tenure(1) }.encode(&mut body);
-            body
-        };
+        let key = |machine, name, state| bytes(&[Told::Key(key(3, machine, name, state))]);
         let hash = format!("{:016x}", key_hash("m", "k"));
         for state in [KeyState::Live, KeyState::Removed] {
             let (mut index, b) = (KeyIndex::new(10), name("b"));
+            whole_of(&mut index, &b, 3, &[]);
             index.tell(&b, &key("", &hash, KeyState::Lost)).unwrap();
             index.tell(&b, &key("", "00000000000000ff", KeyState::Lost)).unwrap();
             index.tell(&b, &key("m", "k", state)).unwrap();
@@ -1088,9 +1068,15 @@ mod tests {
         let d = name("d");
         index.tell(&d, &body(&[(1, "a", false), (2, "b", false)])).unwrap();
         index.ask(&s, false, &set(&[1, 2, 3]));
-        let relay = |partition, key| Output::Relay { to: s.clone(), body: body(&[(partition, key, false)]) };
-        let all = [relay(1, "a"), relay(2, "b"), tell(&s, 7), told(&s, &[1, 2, 3]), whole(&s, 1, &[7])];
-        assert_eq!(outputs(&mut index), all);
+        let mut all = outputs(&mut index);
+        let rest = all.split_off(2);
+        assert_eq!(rest, [tell(&s, 7), told(&s, &[1, 2, 3]), whole(&s, 1, &[7])]);
+        let relayed = |(output, partition): (&Output, Partition)| {
+            let Output::Relay { to, body } = output else { return false };
+            let mut input = Input::new(body);
+            *to == s && Told::decode(&mut input) == Ok(Told::Of { partition, teller: "d", whole: 0 })
+        };
+        assert!(all.iter().zip([1, 2]).all(relayed), "{all:?}");
         // Of what nothing is known it is said at once, and nothing is awaited.
         answer(&mut index, &s, 1);
         for partition in [3, 4] {
@@ -1123,26 +1109,17 @@ mod tests {
     #[test]
     fn what_is_relayed_and_the_names_of_machines_have_bounds_too() {
         let (mut index, d) = (KeyIndex::new(2), name("d"));
-        index.relayed(&body(&[(1, "a", false), (1, "b", false), (1, "c", false), (1, "a", false)]), |_| true).unwrap();
+        index.relayed(&relayed_by("d", 0, &[(1, "a"), (1, "b"), (1, "c"), (1, "a")]), |_| true).unwrap();
         assert_eq!((index.keys(), index.refused()), (2, 1));
         assert!(index.take(1).1);
         assert_eq!(index.keys(), 0);
-        index.relayed(&body(&[(1, "a", false), (2, "a", false)]), |partition| partition == 1).unwrap();
+        index.relayed(&relayed_by("d", 0, &[(1, "a"), (2, "a")]), |partition| partition == 1).unwrap();
         assert_eq!(index.keys(), 1);
         index.served(&name("x"), false, &set(&[1]));
         assert_eq!(index.keys(), 0);
         for machine in 0..10 * NAMES {
-            let mut body = Vec::new();
-            Key {
-                partition: 1,
-                machine: &machine.to_string(),
-                key: "a",
-                run: RunId(1),
-                state: KeyState::Live,
-                tenure: Tenure(1),
-            }
-            .encode(&mut body);
-            index.tell(&d, &body).unwrap();
+            let machine = machine.to_string();
+            index.tell(&d, &bytes(&[Told::Key(key(1, &machine, "a", KeyState::Live))])).unwrap();
             index.message(&d, IndexMessage::Only { set: PartitionSet::new() });
         }
         assert!(index.names.len() <= NAMES, "{}", index.names.len());
@@ -1171,24 +1148,15 @@ mod tests {
     #[test]
     fn a_key_that_was_removed_is_not_lost_with_its_holder_and_makes_room() {
         let (mut index, d) = (KeyIndex::new(2), name("d"));
-        let removed = |key| {
-            let mut body = Vec::new();
-            Key { partition: 1, machine: "m", key, run: RunId(1), state: KeyState::Removed, tenure: Tenure(1) }
-                .encode(&mut body);
-            body
-        };
-        index.tell(&d, &body(&[(1, "a", false), (1, "b", false)])).unwrap();
+        whole_of(&mut index, &d, 1, &["a", "b"]);
         index.tell(&d, &removed("a")).unwrap();
         index.tell(&d, &removed("never there")).unwrap();
         index.tell(&d, &body(&[(1, "c", false)])).unwrap();
         assert_eq!((index.keys(), index.refused()), (2, 0));
         index.tell(&d, &body(&[(1, "b", false)])).unwrap();
         // Of a life before this one, told late by another reactor.
-        let earlier =
-            Key { partition: 1, machine: "m", key: "b", run: RunId(0), state: KeyState::Removed, tenure: Tenure(1) };
-        let mut late = Vec::new();
-        earlier.encode(&mut late);
-        index.tell(&d, &late).unwrap();
+        let late = Key { number: 1, run: RunId(0), ..key(1, "m", "b", KeyState::Removed) };
+        index.tell(&d, &bytes(&[Told::Key(late)])).unwrap();
         assert_eq!(taken(&mut index, 1), [("b".to_owned(), false), ("c".to_owned(), false)]);
         assert_eq!(index.keys(), 0);
     }
@@ -1204,10 +1172,36 @@ mod tests {
         assert_eq!((lost(&mut index), index.keys()), (["a", "b", "c", "f"].map(str::to_owned).to_vec(), 1));
         index.tell(&d, &body(&[(1, "a", false), (1, "b", false)])).unwrap();
         index.link_down(&d);
-        index.tell(&d, &body(&[(1, "a", false)])).unwrap();
-        index.message(&d, IndexMessage::Whole { number: 9, set: set(&[1]) });
+        whole_of(&mut index, &d, 1, &["a"]);
         assert_eq!(index.keys(), 2);
         assert_eq!((lost(&mut index), index.keys()), (vec!["a".to_owned()], 1));
+    }
+
+    #[test]
+    fn what_one_standby_did_not_hear_to_be_removed_is_not_lost_where_another_one_did() {
+        let (mut here, mut there, d) = (KeyIndex::new(9), KeyIndex::new(9), name("d"));
+        let all = all_of(1, &["a", "b"]);
+        for index in [&mut here, &mut there] {
+            index.tell(&d, &all).unwrap();
+            index.message(&d, IndexMessage::Whole { number: 9, set: set(&[1]) });
+        }
+        // Here there is no link any more.
+        there.tell(&d, &removed("a")).unwrap();
+        let relayed = |there: &mut KeyIndex, here: &mut KeyIndex| {
+            there.link_up(&name("x"));
+            there.ask(&name("x"), true, &set(&[1]));
+            for output in outputs(there) {
+                if let Output::Relay { body, .. } = output {
+                    here.relayed(&body, |_| true).unwrap();
+                }
+            }
+        };
+        let mut asks = KeyIndex::new(9);
+        relayed(&mut here, &mut asks);
+        relayed(&mut there, &mut asks);
+        assert_eq!(taken(&mut asks, 1), [("b".to_owned(), false)]);
+        relayed(&mut there, &mut here);
+        assert_eq!(taken(&mut here, 1), [("b".to_owned(), false)]);
     }
 
     #[test]

@@ -148,6 +148,24 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         to: "pub const STANDBYS: usize = 1;",
     },
     Mutant {
+        name: "what one standby did not hear to be removed is lost with its holder",
+        file: "mesh/src/key_index/heard.rs",
+        from: ".filter(move |(_, known)| !known.is_removed() && known.number >= until)",
+        to: ".filter(move |(_, known)| !known.is_removed() || known.number < until)",
+    },
+    Mutant {
+        name: "a leaving daemon goes before what was passed on to it is answered",
+        file: "daemon/node/src/worker/orders.rs",
+        from: ".extract_if(.., |one| !owes(one)).collect();",
+        to: ".extract_if(.., |one| owes(one) || !owes(one)).collect();",
+    },
+    Mutant {
+        name: "the links of a member's next process end with those of the last one",
+        file: "daemon/node/src/worker/links.rs",
+        from: "        let is_older = |greeted: &Greeted| greeted.member == member && greeted.greeting < greeting;",
+        to: "        let is_older = |greeted: &Greeted| greeted.member == member && greeted.greeting < greeting + (1 << 40);",
+    },
+    Mutant {
         name: "a member that joins begins with the first one that it meets",
         file: "daemon/node/src/control/waiting.rs",
         from: "            (Met::Some { joined: true, .. } | Met::Nobody, _) | (_, None) => false,",

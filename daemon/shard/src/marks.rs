@@ -390,11 +390,6 @@ impl Marks {
         }
     }
 
-    /// Whether a conflict is still to be said.
-    pub(crate) fn is_unsaid(&self, partition: u16, unsaid: &UnsaidConflict) -> bool {
-        self.by_place.get(&(partition, unsaid.hash)).is_some_and(|mark| mark.unsaid(unsaid.hash).contains(unsaid))
-    }
-
     /// What replies have said of the keys of a partition may not be all of it.
     pub(crate) fn forget_said(&mut self, partition: u16) {
         self.said.forget(partition);

@@ -12,7 +12,7 @@ use statemesh_expr::Str;
 use statemesh_mesh::delivery::bounces::Bounces;
 use statemesh_mesh::ownership::Winner;
 use statemesh_protocol::error::ErrorCode;
-use statemesh_protocol::key_index::{Key, KeyState};
+use statemesh_protocol::key_index::{Key, KeyState, Told};
 use statemesh_protocol::peer::frame::Path;
 use statemesh_protocol::peer::ownership::HandoffNumber;
 use statemesh_protocol::place::{self, Mark};
@@ -53,7 +53,6 @@ use merging::Merging;
 pub use moving::{HandedOff, Received};
 use recording::OnDisk;
 pub use recovery::Damaged;
-use removing::Restating;
 use timers::Timers;
 pub use walk::{Bounds, Group, Kind, Line, Page, Place, Walk};
 
@@ -218,7 +217,6 @@ impl Shards {
                     unread: Vec::new(),
                     lives: Lives::new(origin, index),
                     removed: Removed::new(rules.removed / count, Arc::clone(&removed)),
-                    restating: Restating::default(),
                     ended: EndedOnes::default(),
                     interests: Interests::default(),
                 };
@@ -357,6 +355,8 @@ struct Part {
     merging: Merging,
     /// How far its durable instances have come.
     on_disk: OnDisk,
+    /// How many notes there were of its keys.
+    notes: u64,
 }
 
 /// What the shards of a daemon have in common.
@@ -394,7 +394,6 @@ pub struct State {
     unread: Vec<Fresh>,
     lives: Lives,
     removed: Removed,
-    restating: Restating,
     ended: EndedOnes,
     interests: Interests,
 }
@@ -412,24 +411,31 @@ pub struct Fresh {
     pub run: RunId,
 }
 
-/// What the standbys of a key have to know of it.
+/// What the standbys of a partition have to know since it has become so.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyNote {
-    /// The key.
-    pub key: Fresh,
-    /// It has an instance; else that was removed.
-    pub is_there: bool,
-    /// The copy of its partition.
-    pub tenure: Tenure,
+    /// The partition.
+    pub partition: u16,
+    /// Counts those of the partition, from the time at which the process began.
+    pub number: u64,
+    /// What has become so.
+    pub known: KnownKey,
 }
 
 impl KeyNote {
     /// Appends it to an index.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        let Self { key: Fresh { partition, machine, key, run }, is_there, tenure } = self;
-        let state = if *is_there { KeyState::Live } else { KeyState::Removed };
-        Key { partition: *partition, machine, key, run: *run, state, tenure: *tenure }.encode(out);
+        self.known.encode(self.partition, self.number, out);
     }
+}
+
+/// All keys of a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownKeys {
+    /// The number of the last note that they follow from.
+    pub number: u64,
+    /// The keys.
+    pub keys: Vec<KnownKey>,
 }
 
 /// A key of a partition, as members tell it to each other.
@@ -437,6 +443,17 @@ impl KeyNote {
 pub enum KnownKey {
     /// It has an instance.
     Live {
+        /// Its machine.
+        machine: Arc<str>,
+        /// The key.
+        key: Str,
+        /// The life of its instance.
+        run: RunId,
+        /// The copy of its partition.
+        tenure: Tenure,
+    },
+    /// Its instance was removed.
+    Removed {
         /// Its machine.
         machine: Arc<str>,
         /// The key.
@@ -475,23 +492,27 @@ impl Part {
 }
 
 impl LostLife {
-    fn encode(&self, partition: u16, state: KeyState, out: &mut Vec<u8>) {
+    fn encode(&self, partition: u16, number: u64, state: KeyState, out: &mut Vec<u8>) {
         let Self { hash, run, tenure } = *self;
-        Key { partition, machine: "", key: &format!("{hash:016x}"), run, state, tenure }.encode(out);
+        let key = Key { partition, machine: "", key: &format!("{hash:016x}"), run, state, tenure, number };
+        Told::Key(key).encode(out);
     }
 }
 
 impl KnownKey {
-    /// Appends it to an index.
-    pub fn encode(&self, partition: u16, out: &mut Vec<u8>) {
+    /// Appends it to an index, as of this number.
+    pub fn encode(&self, partition: u16, number: u64, out: &mut Vec<u8>) {
+        let named =
+            |machine, key, run, state, tenure| Told::Key(Key { partition, machine, key, run, state, tenure, number });
         match self {
-            Self::Live { machine, key, run, tenure } => {
-                Key { partition, machine, key, run: *run, state: KeyState::Live, tenure: *tenure }.encode(out);
+            Self::Live { machine, key, run, tenure } => named(machine, key, *run, KeyState::Live, *tenure).encode(out),
+            Self::Removed { machine, key, run, tenure } => {
+                named(machine, key, *run, KeyState::Removed, *tenure).encode(out);
             }
-            Self::Lost(life) => life.encode(partition, KeyState::Lost, out),
-            Self::NotLost(life) => life.encode(partition, KeyState::Removed, out),
-            Self::Unsaid(unsaid) => unsaid.encode(partition, KeyState::Lost, out),
-            Self::Said(unsaid) => unsaid.encode(partition, KeyState::Removed, out),
+            Self::Lost(life) => life.encode(partition, number, KeyState::Lost, out),
+            Self::NotLost(life) => life.encode(partition, number, KeyState::Removed, out),
+            Self::Unsaid(unsaid) => unsaid.encode(partition, number, KeyState::Lost, out),
+            Self::Said(unsaid) => unsaid.encode(partition, number, KeyState::Removed, out),
         }
     }
 }
@@ -506,11 +527,9 @@ pub struct Run {
     pub lease_is_over: bool,
     /// There are watchers, so changes are worth encoding.
     pub watched: bool,
-    /// Keys that came into being or were removed, in order.
-    pub keys: Vec<KeyNote>,
-    /// Keys whose instances are lost, or of which some is gone, and no reply has said it; that are not lost after all; of which a reply
-    /// has said it by now. With their partitions, in order.
-    pub lost: Vec<(u16, KnownKey)>,
+    /// What standbys have to know: keys that came into being or were removed; whose instances are lost, or of which some is gone, and no
+    /// reply has said it; that are not lost after all; of which a reply has said it by now.
+    pub notes: Vec<KeyNote>,
     /// Takes the time of the request that runs now, if it is timed.
     pub watch: Option<Stopwatch>,
     /// A shard whose next timer became more urgent.
@@ -614,8 +633,7 @@ impl Run {
             now: 0,
             lease_is_over: false,
             watched: false,
-            keys: Vec::new(),
-            lost: Vec::new(),
+            notes: Vec::new(),
             watch: None,
             sooner_timer: None,
             publish: Vec::new(),

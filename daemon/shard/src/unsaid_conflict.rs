@@ -2,7 +2,7 @@
 //!
 //! In a key index it is a key without a machine, as a life that was lost is, with a longer name: that of all that tells it from others.
 
-use statemesh_protocol::key_index::{Key, KeyState};
+use statemesh_protocol::key_index::{Key, KeyState, Told};
 use statemesh_protocol::run::RunId;
 use statemesh_protocol::tenure::Tenure;
 
@@ -24,7 +24,7 @@ pub struct UnsaidConflict {
 
 impl UnsaidConflict {
     /// Appends it to an index.
-    pub(crate) fn encode(&self, partition: u16, state: KeyState, out: &mut Vec<u8>) {
+    pub(crate) fn encode(&self, partition: u16, number: u64, state: KeyState, out: &mut Vec<u8>) {
         let Self { hash, conflict: Conflict { reason, lost_from, run }, tenure } = *self;
         let name = format!(
             "{hash:0DIGITS$x}{:0DIGITS$x}{lost_from:0DIGITS$x}{:0DIGITS$x}{:x}",
@@ -32,7 +32,7 @@ impl UnsaidConflict {
             tenure.0,
             reason.code()
         );
-        Key { partition, machine: "", key: &name, run, state, tenure }.encode(out);
+        Told::Key(Key { partition, machine: "", key: &name, run, state, tenure, number }).encode(out);
     }
 
     /// Reads the name that [`UnsaidConflict::encode`] gave it; none if it is another's.
@@ -55,8 +55,8 @@ mod tests {
             let conflict = Conflict { reason, lost_from: 7, run: RunId(u64::MAX) };
             let unsaid = UnsaidConflict { hash: 3, conflict, tenure: Tenure(9) };
             let mut bytes = Vec::new();
-            unsaid.encode(5, KeyState::Lost, &mut bytes);
-            let key = Key::decode(&mut Input::new(&bytes)).unwrap();
+            unsaid.encode(5, 1, KeyState::Lost, &mut bytes);
+            let Ok(Told::Key(key)) = Told::decode(&mut Input::new(&bytes)) else { panic!("it reads back") };
             assert_eq!((key.partition, key.machine, key.run, key.tenure), (5, "", conflict.run, unsaid.tenure));
             assert_eq!(UnsaidConflict::parse(key.key), Some(unsaid));
             for len in 0..key.key.len() {

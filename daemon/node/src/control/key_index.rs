@@ -9,9 +9,11 @@ use std::time::Instant;
 use statemesh_mesh::key_index::{self, FRAME_BYTES, KeyIndex, LostKey, PART_BYTES};
 use statemesh_mesh::ownership;
 use statemesh_protocol::identity::MemberName;
+use statemesh_protocol::key_index::Told;
 use statemesh_protocol::peer::PeerMessage;
 use statemesh_protocol::peer::frame::PeerFrame;
 use statemesh_protocol::peer::ownership::OwnershipMessage;
+use statemesh_shard::KnownKeys;
 
 use super::Control;
 use crate::mailbox::Command;
@@ -150,10 +152,11 @@ impl Control {
     /// Gives how many bytes they are.
     fn tell_all_keys(&mut self, partition: u16, to: &MemberName) -> usize {
         let member = self.members.number(to);
-        let keys = self.shared.shards.of(partition).claim().known_keys(partition);
+        let KnownKeys { number, keys } = self.shared.shards.of(partition).claim().known_keys(partition);
         let (mut body, mut bytes) = (Vec::new(), 0);
+        Told::All { partition, number }.encode(&mut body);
         for key in keys {
-            key.encode(partition, &mut body);
+            key.encode(partition, number, &mut body);
             if body.len() >= FRAME_BYTES {
                 bytes += body.len();
                 self.send_frame(member, &PeerFrame::Keys(&std::mem::take(&mut body)));

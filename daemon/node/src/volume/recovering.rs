@@ -49,8 +49,7 @@ impl<F: Fn(StoredPlace) -> u16> Reading<'_, F> {
             self.record(&record);
         }
         // What was known before is news to no standby.
-        self.run.keys.clear();
-        self.run.lost.clear();
+        self.run.notes.clear();
     }
 
     fn record(&mut self, record: &Record<'_>) {

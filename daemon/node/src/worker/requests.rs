@@ -318,7 +318,7 @@ impl Worker {
                 self.shared.reactors.wake(owner);
             }
         }
-        if !self.runner.run.keys.is_empty() || !self.runner.run.lost.is_empty() {
+        if !self.runner.run.notes.is_empty() {
             self.note_keys(io);
         }
         for waiter in std::mem::take(&mut self.runner.run.woken) {
@@ -346,14 +346,9 @@ impl Worker {
     /// Keeps for their standbys the keys that came into being or were removed, and those that are lost.
     fn note_keys(&mut self, io: &mut Io) {
         let shared = Arc::clone(&self.shared);
-        for note in std::mem::take(&mut self.runner.run.keys) {
-            for member in shared.mesh.standbys.of(note.key.partition) {
+        for note in std::mem::take(&mut self.runner.run.notes) {
+            for member in shared.mesh.standbys.of(note.partition) {
                 self.note_key(member, |body| note.encode(body), io);
-            }
-        }
-        for (partition, key) in std::mem::take(&mut self.runner.run.lost) {
-            for member in shared.mesh.standbys.of(partition) {
-                self.note_key(member, |body| key.encode(partition, body), io);
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Finding, adding and removing instances of a shard.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use statemesh_protocol::hash;
@@ -8,7 +9,7 @@ use statemesh_protocol::image::{Input, Record};
 use statemesh_protocol::run::RunId;
 use statemesh_protocol::tenure::{Tenure, Trail};
 
-use super::{Fresh, KeyNote, KnownKey, Part, Phase, Run, Slot, State};
+use super::{Fresh, KeyNote, KnownKey, KnownKeys, Part, Phase, Run, Slot, State};
 use crate::instance::Entry;
 use crate::marks::KeyMark;
 
@@ -79,7 +80,8 @@ impl State {
 
     /// Adds an instance that is not there yet.
     pub(super) fn add(&mut self, partition: u16, hash: u64, entry: Entry, run: &mut Run) -> u32 {
-        run.keys.push(KeyNote { key: fresh(partition, &entry), is_there: true, tenure: self.tenure(partition) });
+        let (machine, key, tenure) = (Arc::clone(&entry.version.name), entry.key.clone(), self.tenure(partition));
+        self.note(partition, KnownKey::Live { machine, key, run: entry.run, tenure }, run);
         entry.version.count_one();
         let number = self.entries.insert(entry);
         self.daemon.instances.fetch_add(1, Relaxed);
@@ -126,7 +128,7 @@ impl State {
     }
 
     /// What a partition's standby has to know: all keys of the copy that is here, served or not, or sent and kept.
-    pub fn known_keys(&self, partition: u16) -> Vec<KnownKey> {
+    pub fn known_keys(&self, partition: u16) -> KnownKeys {
         let tenure = self.tenure(partition);
         let of = |Fresh { machine, key, run, .. }| KnownKey::Live { machine, key, run, tenure };
         let live = self.keys(partition).into_iter().map(of);
@@ -134,7 +136,29 @@ impl State {
         if let Some(Part { phase: Phase::Sent { parts, .. }, .. }) = self.part(partition) {
             parts.iter().for_each(|part| keys.extend(keys_of(part, tenure)));
         }
-        keys
+        KnownKeys { number: self.last_note(partition), keys }
+    }
+
+    /// The number of the last note about a partition. A later process of this daemon goes on behind this one: it counts from the time at
+    /// which it began, in milliseconds, with room for a thousand notes in each.
+    fn last_note(&self, partition: u16) -> u64 {
+        (self.lives.unix_ms() << 10) + 1 + self.part(partition).map_or(0, |part| part.notes)
+    }
+
+    /// Something that standbys have to know of a partition has become so.
+    pub(super) fn note(&mut self, partition: u16, known: KnownKey, run: &mut Run) {
+        if let Some(part) = self.part_mut(partition) {
+            part.notes += 1;
+            run.notes.push(KeyNote { partition, number: self.last_note(partition), known });
+        }
+    }
+
+    /// What was noted last of a partition has not happened: only so many notes are left.
+    pub(super) fn take_back_notes(&mut self, partition: u16, left: usize, run: &mut Run) {
+        if let Some(part) = self.part_mut(partition) {
+            part.notes -= run.notes.len().saturating_sub(left) as u64;
+        }
+        run.notes.truncate(left);
     }
 
     /// Keys of a resident partition, including one still being received.
@@ -159,21 +183,17 @@ impl State {
     }
 
     /// A key has another life than its standbys know.
-    pub(super) fn note_life(&self, number: u32, run: &mut Run) {
-        run.keys.extend(self.note(number));
+    pub(super) fn note_life(&mut self, number: u32, run: &mut Run) {
+        let Some(entry) = self.entries.get(number) else { return };
+        let Fresh { partition, machine, key, run: life } = fresh(entry.place(self.partition_count()).0, entry);
+        self.note(partition, KnownKey::Live { machine, key, run: life, tenure: self.tenure(partition) }, run);
     }
 
     /// A life of a key that its standbys know is not there any more; another one is.
-    pub(super) fn note_end_of_life(&self, number: u32, life: RunId, run: &mut Run) {
-        let note = self.note(number);
-        let ended = |note: KeyNote| KeyNote { key: Fresh { run: life, ..note.key }, is_there: false, ..note };
-        run.keys.extend(note.map(ended));
-    }
-
-    fn note(&self, number: u32) -> Option<KeyNote> {
-        let entry = self.entries.get(number)?;
-        let (partition, _) = entry.place(self.partition_count());
-        Some(KeyNote { key: fresh(partition, entry), is_there: true, tenure: self.tenure(partition) })
+    pub(super) fn note_end_of_life(&mut self, number: u32, life: RunId, run: &mut Run) {
+        let Some(entry) = self.entries.get(number) else { return };
+        let Fresh { partition, machine, key, .. } = fresh(entry.place(self.partition_count()).0, entry);
+        self.note(partition, KnownKey::Removed { machine, key, run: life, tenure: self.tenure(partition) }, run);
     }
 }
 

@@ -108,10 +108,7 @@ impl State {
     pub(super) fn settle_marks(&mut self, run: &mut Run) {
         run.counts.forgotten.marks += self.marks.take_forgotten();
         for (partition, known) in self.marks.take_news() {
-            if let KnownKey::Said(said) = &known {
-                self.said_again_later(partition, said, run);
-            }
-            run.lost.push((partition, known));
+            self.note(partition, known, run);
         }
     }
 
@@ -159,8 +156,9 @@ impl State {
     fn drop_void_mark(&mut self, partition: u16, hash: u64, run: &mut Run) {
         let Self { marks, daemon, partitions, .. } = self;
         if let Some(part) = partitions.get(usize::from(partition) / daemon.shards) {
-            let void = marks.drop_void((partition, hash), |tenure| part.has(tenure));
-            run.lost.extend(void.map(|life| (partition, KnownKey::NotLost(life))));
+            let void: Vec<LostLife> =
+                marks.drop_void((partition, hash), |tenure| part.has(tenure)).into_iter().collect();
+            void.into_iter().for_each(|life| self.note(partition, KnownKey::NotLost(life), run));
         }
     }
 
@@ -187,7 +185,9 @@ impl State {
             return true;
         }
         let is_read = marks.receive(partition, mark, |tenure| merges && part.tenures.has(tenure)).is_ok();
-        run.lost.extend(self.marks.gone(partition, mark.hash).map(|lost| (partition, KnownKey::Lost(lost))));
+        if let Some(lost) = self.marks.gone(partition, mark.hash) {
+            self.note(partition, KnownKey::Lost(lost), run);
+        }
         is_read
     }
 
@@ -229,7 +229,7 @@ impl State {
     /// The next reply about a key has to say that its instance was lost; the standbys have to know of it like of what is there.
     fn mark_lost(&mut self, partition: u16, lost: LostLife, run: &mut Run) {
         self.marks.set_gone(partition, lost);
-        run.lost.push((partition, KnownKey::Lost(lost)));
+        self.note(partition, KnownKey::Lost(lost), run);
     }
 
     /// An instance is gone: who watches is told now, and who asks next.
@@ -400,7 +400,7 @@ impl State {
             part.tenures.join(&coming);
             part.merging.is_over();
             let void = self.marks.drop_void_of(partition, &coming);
-            run.lost.extend(void.into_iter().map(|life| (partition, KnownKey::NotLost(life))));
+            void.into_iter().for_each(|life| self.note(partition, KnownKey::NotLost(life), run));
             self.settle_marks(run);
         }
         Some(installed)

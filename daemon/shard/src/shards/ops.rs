@@ -280,7 +280,7 @@ impl State {
 
     /// Creates an instance for its first event. If that is refused, nothing has happened: no instance, no timer, no change.
     fn send_first(&mut self, at: At<'_>, run: &mut Run) -> Result<Done, Box<Failed>> {
-        let (changes, keys, counts) = (run.step.changes.len(), run.keys.len(), run.counts);
+        let (changes, notes, counts) = (run.step.changes.len(), run.notes.len(), run.counts);
         let done = self.create(at, run)?;
         match self.send_to(done.number, at.request, run) {
             Ok(Step { changed, handled, .. }) => {
@@ -290,7 +290,7 @@ impl State {
             Err(error) => {
                 self.remove(at.partition, at.hash, done.number);
                 run.step.changes.truncate(changes);
-                run.keys.truncate(keys);
+                self.take_back_notes(at.partition, notes, run);
                 run.counts.take_back(counts);
                 Err(error)
             }

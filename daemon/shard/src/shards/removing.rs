@@ -1,61 +1,20 @@
 //! Removing instances: what they leave, and who is told.
 
 use statemesh_engine::Millis;
-use statemesh_protocol::hash;
 use statemesh_protocol::image;
 use statemesh_protocol::run::RunId;
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::ops::{At, Done, Failed, vanished};
-use super::{Fresh, KeyNote, KnownKey, Run, State};
+use super::{KnownKey, Run, State};
 use crate::change::change;
 use crate::dedup::Tokens;
 use crate::instance::Entry;
 use crate::machines::Version;
 use crate::removed::Left;
-use crate::unsaid_conflict::UnsaidConflict;
 
-/// After this time the standbys are told again how a key stands whose instance was removed, or of which a reply has said a conflict. Two
-/// reactors that remove and create it in two turns may tell that in the wrong order, and what a reactor tells may overtake what the
-/// control plane tells of a whole partition; by then both have.
-const RESTATE_MS: u64 = 1_000;
-/// Keys of one shard of which the standbys are to be told again; beyond it they are told earlier.
-const RESTATING: usize = 4_096;
-/// Keys that are told again, and removed instances that are forgotten, in one go.
+/// Removed instances that are forgotten in one go.
 const PER_GO: usize = 256;
-
-/// What the standbys are told again.
-#[derive(Debug)]
-pub(super) enum Restated {
-    /// How a key stands whose instance was removed.
-    Key(Fresh),
-    /// That a reply has said a conflict, and the partition.
-    Said(u16, UnsaidConflict),
-}
-
-/// What the standbys are told again, and when: the earliest first.
-#[derive(Debug, Default)]
-pub(super) struct Restating {
-    all: VecDeque<(u64, Restated)>,
-}
-
-impl Restating {
-    /// Gives what has to be told at once for want of room.
-    fn push(&mut self, at: u64, one: Restated) -> Option<Restated> {
-        let first = if self.all.len() >= RESTATING { self.all.pop_front() } else { None };
-        self.all.push_back((at, one));
-        first.map(|(_, one)| one)
-    }
-
-    fn next(&self) -> Option<u64> {
-        self.all.front().map(|(at, _)| *at)
-    }
-
-    fn pop_due(&mut self, now: u64) -> Option<Restated> {
-        self.all.pop_front_if(|(at, _)| *at <= now).map(|(_, one)| one)
-    }
-}
 
 impl State {
     /// `delete`: stops an instance if it is active. It goes once its reply is written ([`State::remove_for_good`]).
@@ -98,9 +57,7 @@ impl State {
             run.counts.forgotten.tokens +=
                 self.removed.put(partition, hash, Left { until, run: life, version, tokens });
         }
-        let key = Fresh { partition, machine, key, run: life };
-        self.restate(Restated::Key(key.clone()), run);
-        run.keys.push(KeyNote { key, is_there: false, tenure: self.tenure(partition) });
+        self.note(partition, KnownKey::Removed { machine, key, run: life, tenure: self.tenure(partition) }, run);
         self.timers.changed();
     }
 
@@ -118,50 +75,12 @@ impl State {
 
     /// When something of removed instances is to be done.
     pub(super) fn removal_due(&self) -> Option<u64> {
-        [self.restating.next(), self.removed.next()].into_iter().flatten().min()
+        self.removed.next()
     }
 
-    /// The standbys are told so once more, when what was told before is there too.
-    pub(super) fn said_again_later(&mut self, partition: u16, said: &UnsaidConflict, run: &mut Run) {
-        self.restate(Restated::Said(partition, *said), run);
-        self.timers.changed();
-    }
-
-    fn restate(&mut self, one: Restated, run: &mut Run) {
-        if let Some(first) = self.restating.push(run.now + RESTATE_MS, one) {
-            self.state_again(first, run);
-        }
-    }
-
-    /// Does what is due about removed instances.
-    pub(super) fn see_to_removed(&mut self, run: &mut Run) {
-        self.removed.expire(run.now, PER_GO);
-        for _ in 0..PER_GO {
-            let Some(one) = self.restating.pop_due(run.now) else { return };
-            self.state_again(one, run);
-        }
-    }
-
-    /// Tells the standbys again how it stands by now.
-    fn state_again(&mut self, one: Restated, run: &mut Run) {
-        let key = match one {
-            Restated::Key(key) => key,
-            Restated::Said(partition, said) => {
-                if self.holds(partition) && !self.marks.is_unsaid(partition, &said) {
-                    run.lost.push((partition, KnownKey::Said(said)));
-                }
-                return;
-            }
-        };
-        // What is elsewhere by now is told by who has it.
-        if self.holds(key.partition) {
-            let hash = hash::key_hash(&key.machine, &key.key);
-            let number = self.find(key.partition, hash, &key.machine, &key.key);
-            let life = number.and_then(|number| self.entries.get(number)).map(|entry| entry.run);
-            let key = Fresh { run: life.unwrap_or(key.run), ..key };
-            let tenure = self.tenure(key.partition);
-            run.keys.push(KeyNote { key, is_there: life.is_some(), tenure });
-        }
+    /// Forgets what removed instances left long enough ago.
+    pub(super) fn see_to_removed(&mut self, now: u64) {
+        self.removed.expire(now, PER_GO);
     }
 
     /// Takes what a removed instance left at the daemon that its partition comes from. False if that cannot be read.

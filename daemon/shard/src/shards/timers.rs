@@ -98,7 +98,7 @@ impl State {
                 self.leave_timer(number, run);
             }
         }
-        self.see_to_removed(run);
+        self.see_to_removed(run.now);
         self.timers.changed();
         self.update_due(run);
         // One instance may have fired several, one after the other.

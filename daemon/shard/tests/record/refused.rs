@@ -11,7 +11,7 @@ fn a_refused_first_event_leaves_no_instance_no_timer_and_no_change() {
     assert_eq!(code(&daemon.op("get", "k", "")), "unknown_instance");
     assert_eq!(daemon.shards.instances(), 0);
     assert_eq!(daemon.shards.of(0).due(), u64::MAX, "a timer is left");
-    assert!(daemon.published().is_empty() && daemon.run.keys.is_empty());
+    assert!(daemon.published().is_empty() && daemon.run.notes.is_empty());
     assert_eq!((daemon.run.counts.created, daemon.run.counts.transitions), (0, 0));
 }
 

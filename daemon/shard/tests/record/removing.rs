@@ -4,6 +4,7 @@ use serde_json::Value;
 use statemesh_mesh::key_index::LostKey;
 use statemesh_protocol::run::RunId;
 use statemesh_protocol::tenure::Tenure;
+use statemesh_shard::{KeyNote, KnownKey};
 
 use super::{Daemon, code};
 
@@ -13,8 +14,12 @@ const KEEP: u64 = 3_600_000;
 
 /// How the standbys were told of keys since the last time: whether each is there.
 fn told(daemon: &mut Daemon) -> Vec<(String, bool)> {
-    let notes = std::mem::take(&mut daemon.run.keys);
-    notes.into_iter().map(|note| (note.key.key.to_string(), note.is_there)).collect()
+    let named = |note: KeyNote| match note.known {
+        KnownKey::Live { key, .. } => Some((key.to_string(), true)),
+        KnownKey::Removed { key, .. } => Some((key.to_string(), false)),
+        _ => None,
+    };
+    std::mem::take(&mut daemon.run.notes).into_iter().filter_map(named).collect()
 }
 
 fn run_of(reply: &Value) -> &str {
@@ -108,20 +113,23 @@ fn tokens_are_forgotten_after_their_time_and_the_oldest_before_it_where_there_ar
 }
 
 #[test]
-fn the_standbys_hear_of_it_in_order_and_once_more_as_it_is_by_then() {
+fn the_standbys_hear_of_it_by_numbers_in_its_order() {
     let mut daemon = Daemon::new();
     daemon.send("k", "GO", "");
     daemon.op("delete", "k", "");
     daemon.send("k", "GO", "");
     daemon.op("delete", "k", "");
     let k = |is_there| ("k".to_owned(), is_there);
+    let numbers: Vec<u64> = daemon.run.notes.iter().map(|note| note.number).collect();
+    let first = numbers[0];
+    assert_eq!(numbers, (first..first + 4).collect::<Vec<_>>());
     assert_eq!(told(&mut daemon), [k(true), k(false), k(true), k(false)]);
-    daemon.send("k", "GO", "");
-    told(&mut daemon);
-    daemon.fire(999, 100);
-    assert_eq!(told(&mut daemon), []);
-    daemon.fire(1_000, 100);
-    assert_eq!(told(&mut daemon), [k(true), k(true)]);
+    // What is refused has not been, and takes no number.
+    let refused = daemon.send("k", "BAD", "");
+    daemon.send("l", "GO", "");
+    let known = daemon.shards.of(0).try_claim().unwrap().known_keys(0);
+    let last = daemon.run.notes.last().map(|note| note.number);
+    assert_eq!((code(&refused), last, known.number), ("event_failed", Some(first + 4), first + 4));
 }
 
 #[test]

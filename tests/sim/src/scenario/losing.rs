@@ -89,6 +89,13 @@ pub(super) const ALL: &[Scenario] = &[
         lossless: false,
     },
     Scenario {
+        name: "what_was_removed_is_not_lost_with_its_daemon_though_a_standby_did_not_hear_of_it",
+        fault: 0,
+        play: removed_unheard,
+        seeds: 8,
+        lossless: false,
+    },
+    Scenario {
         name: "what_was_lost_is_said_also_after_its_partition_has_moved_on",
         fault: 7,
         play: lost_and_moved,
@@ -276,6 +283,34 @@ fn removed(seed: u64) -> World {
         }
     }
     must(&mut world, lost > 0 && said == lost, || format!("{lost} instances were lost, and of {said} it was said"));
+    world
+}
+
+/// Keys are removed while their owner does not reach one of its standbys, or a moment after the links to it broke; then it dies.
+fn removed_unheard(seed: u64) -> World {
+    let mut world = mesh(seed, 3);
+    let keys = written(&mut world);
+    world.run(3 * SEC);
+    if seed.is_multiple_of(2) {
+        world.part(1, 2);
+        world.run(2 * SEC);
+    } else {
+        world.break_links(1, 2);
+    }
+    let began = world.now();
+    for key in keys.iter().step_by(2) {
+        let said = world.ask(0, &format!(r#"{{"id":1,"op":"delete","machine":"log","key":"{key}"}}"#));
+        must(&mut world, said["ok"] == true, || format!("{key}: {said}"));
+    }
+    let took = Duration::from_nanos(world.now() - began);
+    world.kill(2);
+    world.mend(1, 2);
+    world.settle(20 * SEC);
+    let says = |world: &mut World, key: &String| world.send(0, "log", key, "PROBE")["restarted"] == true;
+    let wrong: Vec<&String> = keys.iter().step_by(2).filter(|key| says(&mut world, key)).collect();
+    let text = format!("removed within {took:?}, and said to be lost: {wrong:?}");
+    must(&mut world, wrong.is_empty(), || text);
+    what_is_lost_is_said(&mut world, &keys.into_iter().skip(1).step_by(2).collect::<Vec<_>>());
     world
 }
 

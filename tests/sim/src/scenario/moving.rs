@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::{SEC, Scenario, busy_clients, mesh, mesh_of, must, setup};
+use statemesh_node::options::Mailboxes;
+
 use crate::daemon::Setup;
 use crate::net::Faults;
 use crate::world::World;
@@ -66,7 +68,9 @@ pub(super) const ALL: &[Scenario] = &[
         name: "a_leave_while_a_reactor_elsewhere_stands_still_leaves_no_outcome_unknown",
         fault: 0,
         play: |seed| {
-            let mut world = mesh(seed, 3);
+            // Now and then so slow that what is passed on by one link is overtaken on another one.
+            let slow = Faults { slow: 0.1, slow_max: Duration::from_millis(300), ..Faults::default() };
+            let mut world = mesh_of(seed, 3, &setup(), slow);
             busy_clients(&mut world, &[1], 8, 8);
             world.run(SEC);
             world.leave(0);
@@ -81,6 +85,27 @@ pub(super) const ALL: &[Scenario] = &[
             world
         },
         seeds: 12,
+        lossless: true,
+    },
+    Scenario {
+        name: "what_a_daemon_that_starts_again_at_once_passes_on_is_answered_though_others_let_go_of_its_last_process",
+        fault: 0,
+        play: |seed| {
+            let setup = Setup { mailboxes: Mailboxes { reactor: 1, control: 1 }, ..setup() };
+            let mut world = mesh_of(seed, 4, &setup, Faults::default());
+            busy_clients(&mut world, &[0, 1, 2], 3, 8);
+            for _ in 0..6 {
+                world.leave(0);
+                world.run(Duration::from_millis(10 * seed));
+                world.leave(1);
+                world.run_until(10 * SEC, |world| world.daemons.iter().take(2).all(|daemon| !daemon.runs()));
+                (0..2).for_each(|n| world.start(n));
+                world.settle(20 * SEC);
+            }
+            world.finish();
+            world
+        },
+        seeds: 6,
         lossless: true,
     },
     Scenario {
