@@ -141,7 +141,7 @@ impl Simulation {
             fired_now = if deadline > self.now { 1 } else { fired_now + 1 };
             if fired_now > TIMERS_AT_ONE_TIME_MAX {
                 let message = "the timers start each other without end, and no time passes";
-                return Err(too_many("timers_at_one_time_max", TIMERS_AT_ONE_TIME_MAX, message));
+                return Err(StepError::limit("timers_at_one_time_max", TIMERS_AT_ONE_TIME_MAX, message));
             }
             self.now = self.now.max(deadline);
             if let Err(refused) = self.machine.fire(&mut self.instance, id, self.now, &mut self.out) {
@@ -160,7 +160,7 @@ impl Simulation {
             }
         }
         let message = "so many timers fire in this time: advance in smaller steps";
-        Err(too_many("timers_per_advance_max", TIMERS_PER_ADVANCE_MAX, message))
+        Err(StepError::limit("timers_per_advance_max", TIMERS_PER_ADVANCE_MAX, message))
     }
 
     fn write(&mut self, error: Option<StepError>, line: &mut Vec<u8>) {
@@ -202,10 +202,6 @@ impl Simulation {
         }
         line.push(b'}');
     }
-}
-
-fn too_many(limit: &'static str, maximum: u64, message: &'static str) -> StepError {
-    StepError::Limit { limit, maximum, message }
 }
 
 /// One line of `simulate --batch`:
