@@ -4,7 +4,7 @@
 /// Codes of what is wrong, or odd, in a definition.
 pub(super) const FINDINGS: &[(&str, &str)] = &[
     ("bad_delay", "A delay is no number of milliseconds, no duration, no name and no expression."),
-    ("bad_machine_id", "The machine's id has characters that a name cannot have."),
+    ("bad_machine_id", "The machine's id is empty, too long, or has characters that a name cannot have."),
     ("bad_matches", "A value in `matches` is an object, an array or an expression."),
     ("bad_pattern", "A regular expression in an expression is malformed or too large."),
     ("choice_order", "A branch of a `choice` without `when` is not the last."),
@@ -12,7 +12,7 @@ pub(super) const FINDINGS: &[(&str, &str)] = &[
     ("computed_choice", "A `choice` is an expression as a whole; only values in it can be computed."),
     ("computed_transition", "A transition or a route is an expression as a whole; only values in it can be computed."),
     ("conflicting_targets", "Two targets of one transition cannot be active together."),
-    ("constant_expr", "An object looks like an expression and is a constant: nothing in it is computed."),
+    ("constant_expr", "An object or a text looks like an expression and is a constant: nothing in it is computed."),
     ("context_too_large", "The context in the definition is larger than `context_bytes_max`."),
     ("definition_too_large", "The document is longer than `definition_bytes_max`."),
     ("duplicate_id", "Two states have one id."),
@@ -20,7 +20,10 @@ pub(super) const FINDINGS: &[(&str, &str)] = &[
     ("effect_like_action", "An effect is called nearly as a built-in or named action is, which it will not be."),
     ("empty_event", "`on` has an empty event type, as XState 4 had for `always`."),
     ("empty_target", "A target is an empty text: alone it is none, and among several it is refused."),
-    ("endless_after", "Transitions after no time lead back to their state without end."),
+    (
+        "endless_after",
+        "Transitions after no time, or events raised with a delay of 0, lead back to where they began: without end, or as long as guards hold.",
+    ),
     ("endless_always", "`always` leads back to itself, or stays and changes something, without end."),
     ("endless_default", "The default of a history state leads back to itself."),
     ("expression_syntax", "An expression cannot be read."),
