@@ -771,3 +771,13 @@ fn an_instance_shows_its_timers_its_version_and_that_it_is_new() {
         told(&["send", "m/1", "GO"]).trim_end().ends_with("new") && told(&["send", "m/2", "GO"]).contains("changed")
     );
 }
+
+#[test]
+fn an_empty_id_is_not_sent_to_a_daemon() {
+    let folder = Folder::new("define-empty-id");
+    folder.file("a.json", r#"{"id":"","initial":"a","states":{"a":{}}}"#);
+    let peer = Peer::always(json!({"ok": true}));
+    let output = peer.run(&folder, &["define", "a.json"]);
+    assert!(code(&output) == 1 && stderr(&output).contains("a.json: the machine's id is empty"), "{}", stderr(&output));
+    assert_eq!(*peer.requests.lock().unwrap(), [""; 0]);
+}
