@@ -648,3 +648,18 @@ fn a_file_that_is_no_utf_8_is_named_with_the_place() {
     let said = stderr(&folder.run(&["check", "wide.json"]));
     assert!(said.contains("wide.json:1") && said.contains("save it as UTF-8"), "{said}");
 }
+
+#[test]
+fn a_file_to_import_that_is_not_there_is_said_to_be_missing() {
+    let folder = Folder::new("import-nothing");
+    for args in [
+        &["import", "xstate", "nofile.ts"][..],
+        &["import", "xstate", "nofile.json"],
+        &["import", "scxml", "nofile.xml"],
+    ] {
+        let output = folder.run(args);
+        let said = stderr(&output);
+        assert!(code(&output) == 5 && said.contains("nofile.") && said.contains("No such file"), "{said}");
+        assert!(!said.contains("npm"), "{said}");
+    }
+}
