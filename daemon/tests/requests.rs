@@ -809,3 +809,31 @@ fn durability_on_a_mesh_is_refused_with_an_honest_way_out() {
         "{said}"
     );
 }
+
+#[test]
+fn what_is_given_and_empty_is_a_usage_error_and_not_left_out() {
+    let folder = Folder::new("empty-words");
+    let peer = Peer::always(json!({"ok": true, "value": "a", "status": "active", "seq": 1, "changed": true}));
+    for args in [
+        &["send", "order/1", "PAY", "--dedup", ""][..],
+        &["start", "order/1", "--dedup", ""],
+        &["delete", "order/1", "--dedup", ""],
+        &["send", "order/1", "PAY", "--until-state", ""],
+        &["send", "order/1", "PAY", "--until-tag", ""],
+        &["instances", "order", "--prefix", ""],
+        &["delete", "order", "--prefix", "", "--yes"],
+        &["instances", "order", "--state", ""],
+        &["instances", "order", "--tag", ""],
+        &["instances", "order", "--after", ""],
+        &["watch", "order", "--effect", ""],
+    ] {
+        let output = peer.run(&folder, args);
+        assert_eq!(code(&output), 2, "{args:?}: {}", stderr(&output));
+        assert!(
+            stderr(&output).contains(args[args.iter().position(|word| word.is_empty()).unwrap() - 1]),
+            "{args:?}: {}",
+            stderr(&output)
+        );
+    }
+    assert_eq!(*peer.requests.lock().unwrap(), [""; 0]);
+}
