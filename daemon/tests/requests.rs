@@ -837,3 +837,23 @@ fn what_is_given_and_empty_is_a_usage_error_and_not_left_out() {
     }
     assert_eq!(*peer.requests.lock().unwrap(), [""; 0]);
 }
+
+#[test]
+fn a_public_key_is_no_file_of_a_clients_key() {
+    let folder = Folder::new("public-key");
+    let made = folder.run(&["keys", "new", "me.key"]);
+    assert_eq!(code(&made), 0, "{}", stderr(&made));
+    let text = std::fs::read_to_string(folder.0.join("me.key")).unwrap();
+    let public = text.lines().find_map(|line| line.strip_prefix("public = \"")?.strip_suffix('"')).unwrap();
+    folder.file("daemon.pub", &format!("{public}\n"));
+    let run =
+        |args: &[&str]| support::statemesh(&folder.0).env("XDG_CONFIG_HOME", &folder.0).args(args).output().unwrap();
+    let ping = run(&["ping", "--key", "daemon.pub", "--server-key", public]);
+    assert!(code(&ping) == 2 && stderr(&ping).contains("this is a public key"), "{}", stderr(&ping));
+    assert!(stderr(&ping).contains("keys new"), "the way out: {}", stderr(&ping));
+    let add = |key: &str| run(&["context", "add", "shop", "--address", "a", "--key", key, "--server-key", public]);
+    let refused = add("daemon.pub");
+    assert!(code(&refused) == 2 && stderr(&refused).contains("this is a public key"), "{}", stderr(&refused));
+    assert_eq!(stdout(&run(&["context", "list"])).lines().count(), 1, "nothing was added");
+    assert_eq!(code(&add("me.key")), 0);
+}
