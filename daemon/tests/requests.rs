@@ -857,3 +857,41 @@ fn a_public_key_is_no_file_of_a_clients_key() {
     assert_eq!(stdout(&run(&["context", "list"])).lines().count(), 1, "nothing was added");
     assert_eq!(code(&add("me.key")), 0);
 }
+
+#[test]
+fn a_key_that_may_not_read_a_machine_is_told_so_and_does_not_wait_for_its_changes() {
+    let folder = Folder::new("watch-forbidden");
+    let peer = Peer::start(|request| {
+        let is_foreign = request["machine"] == "order";
+        Some(match is_foreign {
+            true => {
+                json!({"ok": false, "error": {"code": "forbidden", "message": "client \"clerk\" may not use machine \"order\"", "hint": "ask"}})
+            }
+            false => json!({"ok": true, "members": [], "machines": [{"id": "order"}]}),
+        })
+    });
+    for args in [&["watch", "order", "-n", "1"][..], &["watch", "order/4", "-n", "1"], &["top", "order", "-n", "1"]] {
+        let output = peer.run(&folder, args);
+        assert_eq!(code(&output), 1, "{args:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains("may not use machine \"order\""), "{args:?}: {}", stderr(&output));
+    }
+}
+
+const DROPPED: &[(&str, &str)] = &[
+    ("order/1", r#"{"value":"a","status":"active","seq":1,"run":"01","reason":"event","event":"PAY"}"#),
+    ("order/1", r#"{"value":"a","status":"active","seq":9,"run":"01","reason":"event","event":"PAY","dropped":7}"#),
+];
+
+#[test]
+fn top_says_what_it_could_not_count() {
+    let folder = Folder::new("top-dropped");
+    let output = publisher(DROPPED).run(&folder, &["top", "order", "--every", "500ms", "-n", "1", "-o", "json"]);
+    let said = stderr(&output);
+    assert_eq!(code(&output), 0, "{said}");
+    let number = said
+        .lines()
+        .find_map(|line| line.strip_prefix("warning: ")?.split_once(" changes were dropped")?.0.parse::<u64>().ok());
+    assert!(number.is_some_and(|number| number > 0 && number % 7 == 0), "{said}");
+    let whole = publisher(REASONS).run(&folder, &["top", "order", "--every", "100ms", "-n", "1", "-o", "json"]);
+    assert!(!stderr(&whole).contains("dropped"), "{}", stderr(&whole));
+}
