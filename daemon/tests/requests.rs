@@ -773,44 +773,6 @@ fn an_instance_shows_its_timers_its_version_and_that_it_is_new() {
 }
 
 #[test]
-fn an_empty_id_is_not_sent_to_a_daemon() {
-    let folder = Folder::new("define-empty-id");
-    folder.file("a.json", r#"{"id":"","initial":"a","states":{"a":{}}}"#);
-    let peer = Peer::always(json!({"ok": true}));
-    let output = peer.run(&folder, &["define", "a.json"]);
-    assert!(code(&output) == 1 && stderr(&output).contains("a.json: the machine's id is empty"), "{}", stderr(&output));
-    assert_eq!(*peer.requests.lock().unwrap(), [""; 0]);
-}
-
-#[test]
-fn durability_on_a_mesh_is_refused_with_an_honest_way_out() {
-    let folder = Folder::new("durable-mesh");
-    folder.file("m.json", r#"{"id":"m","@statemesh":{"durability":"disk"},"initial":"a","states":{"a":{}}}"#);
-    let refused = |members: usize| {
-        let peer = Peer::start(move |request| {
-            Some(match request["op"].as_str() {
-                Some("define") => {
-                    json!({"ok": false, "error": {"code": "unsupported", "message": "durability \"disk\": this daemon has no folder for its data", "hint": "start it with --data DIR, or say \"memory\""}})
-                }
-                Some("members") => {
-                    json!({"ok": true, "members": (0..members).map(|n| json!({"name": n.to_string(), "status": "alive"})).collect::<Vec<_>>()})
-                }
-                _ => json!({"ok": true, "machines": []}),
-            })
-        });
-        stderr(&peer.run(&folder, &["define", "m.json"]))
-    };
-    assert!(refused(1).contains("--data DIR"), "{}", refused(1));
-    let said = refused(3);
-    assert!(
-        !said.contains("start it with --data")
-            && said.contains("a daemon that is alone")
-            && said.contains("\"memory\""),
-        "{said}"
-    );
-}
-
-#[test]
 fn what_is_given_and_empty_is_a_usage_error_and_not_left_out() {
     let folder = Folder::new("empty-words");
     let peer = Peer::always(json!({"ok": true, "value": "a", "status": "active", "seq": 1, "changed": true}));
@@ -839,23 +801,47 @@ fn what_is_given_and_empty_is_a_usage_error_and_not_left_out() {
 }
 
 #[test]
-fn a_public_key_is_no_file_of_a_clients_key() {
-    let folder = Folder::new("public-key");
-    let made = folder.run(&["keys", "new", "me.key"]);
-    assert_eq!(code(&made), 0, "{}", stderr(&made));
-    let text = std::fs::read_to_string(folder.0.join("me.key")).unwrap();
-    let public = text.lines().find_map(|line| line.strip_prefix("public = \"")?.strip_suffix('"')).unwrap();
-    folder.file("daemon.pub", &format!("{public}\n"));
-    let run =
-        |args: &[&str]| support::statemesh(&folder.0).env("XDG_CONFIG_HOME", &folder.0).args(args).output().unwrap();
-    let ping = run(&["ping", "--key", "daemon.pub", "--server-key", public]);
-    assert!(code(&ping) == 2 && stderr(&ping).contains("this is a public key"), "{}", stderr(&ping));
-    assert!(stderr(&ping).contains("keys new"), "the way out: {}", stderr(&ping));
-    let add = |key: &str| run(&["context", "add", "shop", "--address", "a", "--key", key, "--server-key", public]);
-    let refused = add("daemon.pub");
-    assert!(code(&refused) == 2 && stderr(&refused).contains("this is a public key"), "{}", stderr(&refused));
-    assert_eq!(stdout(&run(&["context", "list"])).lines().count(), 1, "nothing was added");
-    assert_eq!(code(&add("me.key")), 0);
+fn names_from_outside_begin_no_line_of_their_own() {
+    let folder = Folder::new("line-breaks");
+    let (key, event) = ("order/1\nerror: FORGED", "PAY\nerror: FORGED\x1b[2J");
+    let refusal = json!({"ok": false, "error": {"code": "event_failed", "message": format!("{event} failed\nerror: FORGED"), "hint": "send\nerror: FORGED"}});
+    let ignored = json!({"ok": true, "value": "a\nerror: FORGED", "status": "active", "seq": 1, "changed": false, "handled": false,
+        "explanation": {"event": event, "status": "active", "handled": ["A\nerror: FORGED"], "candidates": [
+            {"state": "m.a", "descriptor": event, "targets": ["x\nerror: FORGED"], "taken": false, "reason": "no\nerror: FORGED", "path": "/a\nerror: FORGED"}],
+            "error": {"message": "no\nerror: FORGED"}, "outcome": {"changed": false, "status": "active"}}});
+    let explained = json!({"ok": true, "value": "a", "status": "active", "explanation": {"event": event, "status": "active", "candidates": [
+        {"state": "m.a", "descriptor": "E", "targets": [], "taken": true, "guard": "g\nerror: FORGED", "guards": {"g\nerror: FORGED": "x\nerror: FORGED"}, "path": "/a"}],
+        "outcome": {"changed": true, "status": "active", "value": "b", "effects": [{"type": "x\nerror: FORGED"}],
+            "error": {"message": "m\nerror: FORGED", "expression": "e\nerror: FORGED"}, "context": {"k\nerror: FORGED": {"before": 1}}}}});
+    let gone = json!({"ok": true, "value": "a", "status": "active", "seq": 1, "reached": false, "gone": true});
+    for reply in [refusal, ignored, explained, gone] {
+        let peer = Peer::always(reply.clone());
+        for args in [
+            &["send", key, event][..],
+            &["send", key, event, "--until-done"],
+            &["explain", key, event],
+            &["start", key],
+            &["stop", key],
+            &["retry", key],
+            &["delete", key],
+            &["get", key],
+            &["history", key],
+            &["where", key],
+        ] {
+            let output = peer.run(&folder, args);
+            for text in [stdout(&output), stderr(&output)] {
+                assert!(!text.lines().any(|line| line.starts_with("error: FORGED")), "{args:?} {reply}: {text}");
+                assert!(!text.contains('\x1b'), "{args:?}: {text:?}");
+            }
+        }
+    }
+    let nothing = Peer::always(
+        json!({"ok": false, "error": {"code": "unknown_machine", "message": "no machine \"m\nerror: FORGED\""}}),
+    );
+    for args in [&["top", "m\nerror: FORGED"][..], &["watch", "m\nerror: FORGED"], &["get", "m\nerror: FORGED/1"]] {
+        let said = stderr(&nothing.run(&folder, args));
+        assert!(!said.lines().any(|line| line.starts_with("error: FORGED")), "{args:?}: {said}");
+    }
 }
 
 #[test]
@@ -894,4 +880,62 @@ fn top_says_what_it_could_not_count() {
     assert!(number.is_some_and(|number| number > 0 && number % 7 == 0), "{said}");
     let whole = publisher(REASONS).run(&folder, &["top", "order", "--every", "100ms", "-n", "1", "-o", "json"]);
     assert!(!stderr(&whole).contains("dropped"), "{}", stderr(&whole));
+}
+
+#[test]
+fn an_empty_id_is_not_sent_to_a_daemon() {
+    let folder = Folder::new("define-empty-id");
+    folder.file("a.json", r#"{"id":"","initial":"a","states":{"a":{}}}"#);
+    let peer = Peer::always(json!({"ok": true}));
+    let output = peer.run(&folder, &["define", "a.json"]);
+    assert!(code(&output) == 1 && stderr(&output).contains("a.json: the machine's id is empty"), "{}", stderr(&output));
+    assert_eq!(*peer.requests.lock().unwrap(), [""; 0]);
+}
+
+#[test]
+fn a_public_key_is_no_file_of_a_clients_key() {
+    let folder = Folder::new("public-key");
+    let made = folder.run(&["keys", "new", "me.key"]);
+    assert_eq!(code(&made), 0, "{}", stderr(&made));
+    let text = std::fs::read_to_string(folder.0.join("me.key")).unwrap();
+    let public = text.lines().find_map(|line| line.strip_prefix("public = \"")?.strip_suffix('"')).unwrap();
+    folder.file("daemon.pub", &format!("{public}\n"));
+    let run =
+        |args: &[&str]| support::statemesh(&folder.0).env("XDG_CONFIG_HOME", &folder.0).args(args).output().unwrap();
+    let ping = run(&["ping", "--key", "daemon.pub", "--server-key", public]);
+    assert!(code(&ping) == 2 && stderr(&ping).contains("this is a public key"), "{}", stderr(&ping));
+    assert!(stderr(&ping).contains("keys new"), "the way out: {}", stderr(&ping));
+    let add = |key: &str| run(&["context", "add", "shop", "--address", "a", "--key", key, "--server-key", public]);
+    let refused = add("daemon.pub");
+    assert!(code(&refused) == 2 && stderr(&refused).contains("this is a public key"), "{}", stderr(&refused));
+    assert_eq!(stdout(&run(&["context", "list"])).lines().count(), 1, "nothing was added");
+    assert_eq!(code(&add("me.key")), 0);
+}
+
+#[test]
+fn durability_on_a_mesh_is_refused_with_an_honest_way_out() {
+    let folder = Folder::new("durable-mesh");
+    folder.file("m.json", r#"{"id":"m","@statemesh":{"durability":"disk"},"initial":"a","states":{"a":{}}}"#);
+    let refused = |members: usize| {
+        let peer = Peer::start(move |request| {
+            Some(match request["op"].as_str() {
+                Some("define") => {
+                    json!({"ok": false, "error": {"code": "unsupported", "message": "durability \"disk\": this daemon has no folder for its data", "hint": "start it with --data DIR, or say \"memory\""}})
+                }
+                Some("members") => {
+                    json!({"ok": true, "members": (0..members).map(|n| json!({"name": n.to_string(), "status": "alive"})).collect::<Vec<_>>()})
+                }
+                _ => json!({"ok": true, "machines": []}),
+            })
+        });
+        stderr(&peer.run(&folder, &["define", "m.json"]))
+    };
+    assert!(refused(1).contains("--data DIR"), "{}", refused(1));
+    let said = refused(3);
+    assert!(
+        !said.contains("start it with --data")
+            && said.contains("a daemon that is alone")
+            && said.contains("\"memory\""),
+        "{said}"
+    );
 }

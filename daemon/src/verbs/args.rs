@@ -4,9 +4,11 @@ use super::bench::{CONNECTIONS, MAX_KEYS};
 use crate::config::SettingFlags;
 use crate::connect::Connect;
 use crate::faults::FaultsArg;
+use crate::output::printable;
 use clap::builder::NonEmptyStringValueParser as NotEmpty;
 use clap::{Args, ValueEnum};
 use statemesh_client::{Conditions, RunId};
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -35,6 +37,13 @@ pub(crate) enum BadWord {
 pub(crate) struct Target {
     pub(crate) machine: String,
     pub(crate) key: String,
+}
+
+/// For a person: a key may hold anything, which must not look as if it were more than a name.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", printable(&self.machine), printable(&self.key))
+    }
 }
 
 impl FromStr for Target {
