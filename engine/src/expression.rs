@@ -133,6 +133,15 @@ pub(crate) fn as_cel(text: &str) -> String {
     within_braces(text).unwrap_or(text).replace("===", "==").replace("!==", "!=")
 }
 
+/// What to do about a function of JavaScript in braces.
+pub(crate) const CODE_IN_BRACES: &str =
+    "code, as Stately Studio exports it, is put into CEL by `statemesh import xstate`";
+
+/// Whether the braces have a function of JavaScript in them, which no CEL is.
+pub(crate) fn is_code_in_braces(text: &str) -> bool {
+    within_braces(text).is_some_and(|inside| inside.contains("=>"))
+}
+
 /// What stands in the braces that Stately Studio writes around an expression.
 pub(crate) fn within_braces(text: &str) -> Option<&str> {
     text.trim().strip_prefix("{{")?.strip_suffix("}}").map(str::trim)

@@ -514,6 +514,13 @@ fn what_stately_studio_writes_in_braces_has_a_hint_that_is_right() {
     }
     let told = hints(&guard(r#"{"@expr":"{{ context.n > 3 }}"}"#));
     assert!(told[0].contains("{{ }}") && told[0].contains("\"context.n > 3\""), "{told:?}");
+    let code = "{{ ({context}) => context.n > 3 }}";
+    let places = [guard(&format!("{code:?}")), guard(&format!(r#"{{"@expr":{code:?}}}"#))];
+    let assigned = with(&format!(r#""entry":{{"type":"@xstate.assign","context":{{"n":{code:?}}}}}"#));
+    for source in places.iter().chain([&assigned]) {
+        let told = hints(source);
+        assert!(told[0].contains("`statemesh import xstate`") && !told[0].contains("=>"), "{source}: {told:?}");
+    }
     let plain = hints(&guard(r#"{"@expr":"context.n >"}"#));
     assert!(plain.iter().all(|hint| !hint.contains("{{")), "{plain:?}");
 }

@@ -4,7 +4,7 @@ use super::Compiler;
 use crate::definition::diagnostics::{Severity, did_you_mean};
 use crate::definition::json_pos::{Kind, Node};
 use crate::definition::keys;
-use crate::expression::{as_cel, expression_of, is_resolvable, within_braces};
+use crate::expression::{CODE_IN_BRACES, as_cel, expression_of, is_code_in_braces, is_resolvable, within_braces};
 use statemesh_expr::{CompileError, Env, Program, Root, Type, Value};
 
 /// Where an expression stands, which says what it can see.
@@ -150,16 +150,16 @@ impl<'d> Compiler<'d> {
             Kind::Array(items) => items.iter().for_each(|item| self.warn_of_text(item, place)),
             Kind::Object(members) => members.iter().for_each(|member| self.warn_of_text(&member.value, place)),
             Kind::Str(text) => {
-                if let Some(meant) = self.meant_by(text, place) {
-                    let hint = format!(
-                        "write {{\"@expr\": {meant:?}}}; where the text itself is meant {{\"@expr\": \"'...'\"}}"
-                    );
-                    self.warning(
-                        node,
-                        "constant_expr",
-                        "this text is a constant: nothing in it is computed",
-                        Some(hint),
-                    );
+                let hint = match is_code_in_braces(text) {
+                    true => Some(CODE_IN_BRACES.to_owned()),
+                    false => self.meant_by(text, place).map(|meant| {
+                        format!(
+                            "write {{\"@expr\": {meant:?}}}; where the text itself is meant {{\"@expr\": \"'...'\"}}"
+                        )
+                    }),
+                };
+                if hint.is_some() {
+                    self.warning(node, "constant_expr", "this text is a constant: nothing in it is computed", hint);
                 }
             }
             _ => {}
@@ -202,7 +202,10 @@ impl<'d> Compiler<'d> {
             "wrong_type" => "wrong_expression_type",
             code => code,
         };
-        let in_braces = within_braces(source).map(|_| format!("without the braces {{{{ }}}}: {:?}", as_cel(source)));
+        let in_braces = within_braces(source).map(|_| match is_code_in_braces(source) {
+            true => CODE_IN_BRACES.to_owned(),
+            false => format!("without the braces {{{{ }}}}: {:?}", as_cel(source)),
+        });
         let hint = in_braces.or(error.hint);
         self.report_at(Severity::Error, text.offset, text.offset + inside, code, error.message, hint);
     }
