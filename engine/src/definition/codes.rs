@@ -30,7 +30,7 @@ pub(super) const FINDINGS: &[(&str, &str)] = &[
     ("expression_too_deep", "An expression is nested too deeply."),
     ("expression_too_large", "An expression has too many parts."),
     ("expression_too_long", "An expression's text is longer than `expression_bytes_max`."),
-    ("id_in_use", "Two of the files that are checked together have one machine's id."),
+    ("id_in_use", "Two of the files that are checked together have one machine's id, or both have none."),
     ("idle_always", "`always` has no target, guard or actions: it does nothing."),
     ("invokes_itself", "A machine invokes itself, directly or through others."),
     ("literal_wildcard", "A `*` stands where it is no wildcard, and matches only itself."),
