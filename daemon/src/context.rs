@@ -2,6 +2,7 @@
 
 use crate::config::{Context, Contexts};
 use crate::failure::Failure;
+use crate::key_files::read_pair;
 use crate::kind;
 use crate::output::{Printer, Style, Table, say};
 use clap::{Args, Subcommand};
@@ -102,6 +103,7 @@ fn checked(
     if let Some(key) = key {
         // A context may be used from any folder.
         let path = key.canonicalize().map_err(|error| Failure::file(key, &error))?;
+        read_pair(&path).map_err(|failure| Failure { message: format!("--key: {}", failure.message), ..failure })?;
         context.insert("key".to_owned(), path.display().to_string());
     }
     if let Some(key) = server_key {

@@ -3,11 +3,20 @@
 use crate::failure::{Exit, Failure};
 use crate::output::{Format, Painter, Style, count, painter_for_stderr, say_text};
 use serde_json::{Value, json};
+use statemesh_engine::UNNAMED;
 use std::path::Path;
 
 /// What to do about machines that invoke each other.
 pub(crate) const OUT_OF_CIRCLE: &str =
     "a machine is compiled with those that it invokes: leave one of these invokes out";
+
+/// What to do about files whose machines have this name, all of them.
+pub(crate) fn out_of_namesakes(name: &str) -> &'static str {
+    match name {
+        UNNAMED => "add \"id\" to each: a mesh knows a machine by its id, and calls all that have none \"(machine)\"",
+        _ => "a mesh knows a machine by its id: give one of them another, or leave one out",
+    }
+}
 
 /// Something to say about a place in a definition.
 #[derive(Clone, Debug, PartialEq)]

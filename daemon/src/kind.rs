@@ -37,6 +37,8 @@ pub(crate) enum Kind {
     Ip,
     /// An IP address and port.
     Socket,
+    /// The address and port at which another daemon gossips.
+    Seed,
     /// A port, or an IP address and port, to listen on.
     Listen,
     /// Addresses of daemons, with commas between them.
@@ -64,7 +66,7 @@ impl Kind {
             Kind::Bytes { .. } => "SIZE",
             Kind::Span { .. } => "TIME",
             Kind::Ip => "IP",
-            Kind::Socket => "IP:PORT",
+            Kind::Socket | Kind::Seed => "IP:PORT",
             Kind::Listen => "[IP:]PORT",
             Kind::Daemons => "HOST:PORT,...",
             Kind::Key => "HEX",
@@ -89,7 +91,8 @@ impl Kind {
                 format!("a time up to {}, such as 50us, 250ms, 5s or 2m{or}", span_text(max))
             }
             Kind::Ip => "an IP address".into(),
-            Kind::Socket => "an IP address and port, such as 10.0.0.7:7403".into(),
+            Kind::Socket => "an IP address and port, such as 10.0.0.7:53".into(),
+            Kind::Seed => format!("an IP address and the port of its listen.gossip, such as 10.0.0.7:{GOSSIP_PORT}"),
             Kind::Listen => "a port, or an IP address and port; port 0 takes any free one".into(),
             Kind::Daemons => "an address such as tcp://127.0.0.1:7400, or several with commas between them".into(),
             Kind::Key => "32 bytes as 64 hexadecimal digits (openssl rand -hex 32)".into(),
@@ -114,6 +117,7 @@ impl Kind {
             Kind::Span { max, .. } => span(text).is_some_and(|time| time <= max),
             Kind::Ip => text.parse::<IpAddr>().is_ok(),
             Kind::Socket => text.parse::<SocketAddr>().is_ok(),
+            Kind::Seed => text.parse::<SocketAddr>().is_ok_and(|address| address.port() > 0),
             Kind::Listen => text.parse::<u16>().is_ok() || text.parse::<SocketAddr>().is_ok(),
             Kind::Daemons => daemons(text).is_some(),
             Kind::Key => key(text).is_some(),
@@ -129,6 +133,13 @@ impl Kind {
         match self {
             Kind::Key | Kind::Token => Misfit::Secret(self),
             Kind::Span { .. } if count(text).is_some() => Misfit::NoUnit(self, text.to_owned()),
+            Kind::Seed => match text.trim_matches(['[', ']']).parse::<IpAddr>() {
+                Ok(ip) => Misfit::NoPort(text.to_owned(), SocketAddr::new(ip, GOSSIP_PORT)),
+                Err(_) if text.parse::<SocketAddr>().is_err() && daemon(text).is_some() => {
+                    Misfit::Named(text.to_owned())
+                }
+                Err(_) => Misfit::Other(self, text.to_owned()),
+            },
             _ => Misfit::Other(self, text.to_owned()),
         }
     }
@@ -143,6 +154,12 @@ pub(crate) enum Misfit {
     /// A time that is a number only.
     #[error("'{1}' has no unit: write {kind}", kind = .0.describe())]
     NoUnit(Kind, String),
+    /// An address where one with a port is needed.
+    #[error("'{0}' has no port: write {1}, if listen.gossip of that daemon was not set")]
+    NoPort(String, SocketAddr),
+    /// The name of a host where its address is needed.
+    #[error("'{0}' is a name, and a seed is an IP address and port: discovery.service is what looks names up")]
+    Named(String),
     /// Any other text.
     #[error("'{1}' is not {kind}", kind = .0.describe())]
     Other(Kind, String),
@@ -172,6 +189,8 @@ fn is_log_filter(text: &str) -> bool {
 
 /// The port for clients, unless it was set.
 pub(crate) const CLIENT_PORT: u16 = 7400;
+/// The port for gossip, unless it was set.
+const GOSSIP_PORT: u16 = 7403;
 
 /// Addresses of daemons as `tcp://host:port`. What precedes the host, such as `http://`, and what follows the port are left out, as is the port of
 /// a host that has none: then it is the one for clients.
@@ -338,6 +357,14 @@ mod tests {
     fn addresses_are_checked_as_addresses() {
         assert!(Kind::Listen.check("7400").is_ok() && Kind::Listen.check("127.0.0.1:0").is_ok());
         assert!(Kind::Listen.check("70000").is_err() && Kind::Socket.check("7403").is_err());
+        assert!(Kind::Seed.check("10.0.0.7:7403").is_ok() && Kind::Seed.check("[::1]:7403").is_ok());
+        let wrong = |text: &str| Kind::Seed.check(text).unwrap_err().to_string();
+        assert!(wrong("10.0.0.7").contains("has no port: write 10.0.0.7:7403"), "{}", wrong("10.0.0.7"));
+        assert!(wrong("::1").contains("write [::1]:7403") && wrong("[::1]").contains("write [::1]:7403"));
+        for name in ["db-1:7403", "db-1"] {
+            assert!(wrong(name).contains("is a name") && wrong(name).contains("discovery.service"), "{}", wrong(name));
+        }
+        assert!(wrong("10.0.0.7:0").contains("listen.gossip") && wrong("!!").contains("listen.gossip"));
         for wrong in [
             "",
             "tcp://:7400",

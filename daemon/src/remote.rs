@@ -3,6 +3,7 @@
 use crate::config::Target;
 use crate::failure::{Exit, Failure};
 use crate::other_ports;
+use crate::output::printable;
 use serde_json::Value;
 use statemesh_client::{
     Ask, Client, ClientError, ConnectionError, Encoding, Op, OpenError, Options, Refusal, Security,
@@ -237,15 +238,15 @@ pub(crate) fn unreachable(address: &str, why: &str) -> Failure {
         .hint("is it running? `statemesh up` starts a mesh here; --address, STATEMESH_ADDRESS or a context names another daemon")
 }
 
-/// An error reply as a failure. Diagnostics of a definition are kept for the verb that can show them: see `verbs::define`.
+/// An error reply as a failure, whose words may repeat names that begin lines of their own. Diagnostics of a definition are kept for the verb that can show them: see `verbs::define`.
 fn refused(refusal: &Refusal) -> Failure {
     let reply: Value = serde_json::from_slice(&refusal.reply).unwrap_or_default();
     let message =
-        if refusal.message.is_empty() { format!("the daemon answered {reply}") } else { refusal.message.clone() };
+        if refusal.message.is_empty() { format!("the daemon answered {reply}") } else { printable(&refusal.message) };
     let code = if refusal.name.is_empty() { "error" } else { &refusal.name };
     let mut failure = Failure::new(Exit::Refused, code, message);
     failure.reply = refusal.code;
-    failure.hint = (!refusal.hint.is_empty()).then(|| refusal.hint.clone());
+    failure.hint = (!refusal.hint.is_empty()).then(|| printable(&refusal.hint));
     failure.diagnostics = reply["error"]["diagnostics"].as_array().cloned().unwrap_or_default();
     failure
 }

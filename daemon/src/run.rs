@@ -2,13 +2,14 @@
 
 use crate::config::Config;
 use crate::descriptors::{self, Descriptors};
+use crate::diagnostic::out_of_namesakes;
 use crate::failure::{Exit, Failure, INTERRUPTED};
 use crate::key_files;
 use crate::logs;
 use crate::up::ports::{self, Transport};
 use statemesh_gateway as gateway;
 use statemesh_node::options::Listen;
-use statemesh_node::{Handle, Node, StartError};
+use statemesh_node::{Handle, LoadError, Node, StartError};
 use std::fmt;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -174,6 +175,9 @@ fn say_hello(handle: &Handle) {
 fn cannot_start(name: &str, listen: &Listen, error: StartError) -> Failure {
     match error {
         StartError::Listen { address, source, .. } => cannot_listen(address, setting_of(listen, address), &source),
+        StartError::Definition { source: LoadError::Namesake { ref id, .. }, .. } => {
+            Failure::new(Exit::Start, error.code(), format!("machines: {error}")).hint(out_of_namesakes(id))
+        }
         StartError::Definition { .. } | StartError::Durability(_) => {
             Failure::new(Exit::Start, error.code(), format!("machines: {error}"))
                 .hint("statemesh check shows the place; --machines, STATEMESH_MACHINES or the file name definitions")

@@ -585,3 +585,81 @@ fn a_machine_that_needs_an_input_says_how_to_give_one() {
     assert!(given.contains("no such key: n") && !given.contains("--input"), "{given}");
     assert_eq!(hint(&["--input", "{\"n\":1}"]), "");
 }
+
+#[test]
+fn two_files_without_an_id_are_a_mistake_that_names_both() {
+    let folder = Folder::new("nameless");
+    std::fs::create_dir_all(folder.0.join("machines")).unwrap();
+    folder.file("machines/a.json", r#"{"initial":"a","states":{"a":{}}}"#);
+    folder.file("machines/b.json", r#"{"initial":"b","states":{"b":{}}}"#);
+    let checked = folder.run(&["check", "machines/a.json", "machines/b.json"]);
+    let said = stdout(&checked);
+    assert_eq!(code(&checked), 1, "{said}");
+    assert!(said.contains("error[id_in_use]") && said.contains("no id, as machines/b.json has none"), "{said}");
+    assert!(said.contains("as machines/a.json has none") && said.contains("add \"id\""), "{said}");
+    assert_eq!(code(&folder.run(&["check", "machines/a.json"])), 0, "one alone is a warning");
+    let with = ["simulate", "machines/a.json", "--with", "machines/b.json", "--events", "/dev/null"];
+    assert!(stderr(&folder.run(&with)).contains("no id, as machines/"), "{}", stderr(&folder.run(&with)));
+    let up = folder.run(&["up", "--machines", "machines", "--port", "7999"]);
+    let said = stderr(&up);
+    assert!(code(&up) == 1 && said.contains("machines/a.json, machines/b.json have no id"), "{said}");
+    assert!(said.contains("add \"id\""), "{said}");
+    let ports =
+        ["clients", "changes", "peers", "gossip", "http"].map(|port| [format!("--listen-{port}"), "0".to_owned()]);
+    let mut daemon = statemesh(&folder.0);
+    daemon.args(["daemon", "--machines", "machines"]).args(ports.as_flattened());
+    let daemon = ended(daemon.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+    let said = stderr(&daemon);
+    assert!(code(&daemon) == 4 && said.contains("machines/a.json") && said.contains("machines/b.json"), "{said}");
+    assert!(said.contains("add \"id\"") && !said.contains("shows the place"), "{said}");
+}
+
+/// The output of a process that has to end by itself within a time that is long enough for a start that is refused.
+fn ended(mut process: std::process::Child) -> std::process::Output {
+    for _ in 0..100 {
+        if process.try_wait().unwrap().is_some() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let _ = process.kill();
+    process.wait_with_output().unwrap()
+}
+
+#[test]
+fn an_empty_id_is_an_error_at_its_place() {
+    let folder = Folder::new("empty-id");
+    folder.file("m.json", "{\n  \"id\": \"\",\n  \"initial\": \"a\",\n  \"states\": {\"a\": {}}\n}");
+    let checked = folder.run(&["check", "m.json"]);
+    let said = stdout(&checked);
+    assert!(code(&checked) == 1 && said.contains("error[bad_machine_id]") && said.contains("m.json:2:9"), "{said}");
+}
+
+#[test]
+fn a_file_that_is_no_utf_8_is_named_with_the_place() {
+    let folder = Folder::new("latin");
+    std::fs::write(folder.0.join("m.json"), b"{\n  \"id\": \"caf\xe9\"\n}").unwrap();
+    for verb in [&["check", "m.json"][..], &["draw", "m.json"], &["define", "m.json"], &["import", "scxml", "m.json"]] {
+        let said = stderr(&folder.run(verb));
+        assert!(said.contains("m.json:2") && said.contains("byte 14") && said.contains("UTF-8"), "{verb:?}: {said}");
+    }
+    let wide: Vec<u8> = "{\"id\":\"m\"}".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    std::fs::write(folder.0.join("wide.json"), [&b"\xff\xfe"[..], &wide].concat()).unwrap();
+    let said = stderr(&folder.run(&["check", "wide.json"]));
+    assert!(said.contains("wide.json:1") && said.contains("save it as UTF-8"), "{said}");
+}
+
+#[test]
+fn a_file_to_import_that_is_not_there_is_said_to_be_missing() {
+    let folder = Folder::new("import-nothing");
+    for args in [
+        &["import", "xstate", "nofile.ts"][..],
+        &["import", "xstate", "nofile.json"],
+        &["import", "scxml", "nofile.xml"],
+    ] {
+        let output = folder.run(args);
+        let said = stderr(&output);
+        assert!(code(&output) == 5 && said.contains("nofile.") && said.contains("No such file"), "{said}");
+        assert!(!said.contains("npm"), "{said}");
+    }
+}

@@ -771,3 +771,171 @@ fn an_instance_shows_its_timers_its_version_and_that_it_is_new() {
         told(&["send", "m/1", "GO"]).trim_end().ends_with("new") && told(&["send", "m/2", "GO"]).contains("changed")
     );
 }
+
+#[test]
+fn what_is_given_and_empty_is_a_usage_error_and_not_left_out() {
+    let folder = Folder::new("empty-words");
+    let peer = Peer::always(json!({"ok": true, "value": "a", "status": "active", "seq": 1, "changed": true}));
+    for args in [
+        &["send", "order/1", "PAY", "--dedup", ""][..],
+        &["start", "order/1", "--dedup", ""],
+        &["delete", "order/1", "--dedup", ""],
+        &["send", "order/1", "PAY", "--until-state", ""],
+        &["send", "order/1", "PAY", "--until-tag", ""],
+        &["instances", "order", "--prefix", ""],
+        &["delete", "order", "--prefix", "", "--yes"],
+        &["instances", "order", "--state", ""],
+        &["instances", "order", "--tag", ""],
+        &["instances", "order", "--after", ""],
+        &["watch", "order", "--effect", ""],
+    ] {
+        let output = peer.run(&folder, args);
+        assert_eq!(code(&output), 2, "{args:?}: {}", stderr(&output));
+        assert!(
+            stderr(&output).contains(args[args.iter().position(|word| word.is_empty()).unwrap() - 1]),
+            "{args:?}: {}",
+            stderr(&output)
+        );
+    }
+    assert_eq!(*peer.requests.lock().unwrap(), [""; 0]);
+}
+
+#[test]
+fn names_from_outside_begin_no_line_of_their_own() {
+    let folder = Folder::new("line-breaks");
+    let (key, event) = ("order/1\nerror: FORGED", "PAY\nerror: FORGED\x1b[2J");
+    let refusal = json!({"ok": false, "error": {"code": "event_failed", "message": format!("{event} failed\nerror: FORGED"), "hint": "send\nerror: FORGED"}});
+    let ignored = json!({"ok": true, "value": "a\nerror: FORGED", "status": "active", "seq": 1, "changed": false, "handled": false,
+        "explanation": {"event": event, "status": "active", "handled": ["A\nerror: FORGED"], "candidates": [
+            {"state": "m.a", "descriptor": event, "targets": ["x\nerror: FORGED"], "taken": false, "reason": "no\nerror: FORGED", "path": "/a\nerror: FORGED"}],
+            "error": {"message": "no\nerror: FORGED"}, "outcome": {"changed": false, "status": "active"}}});
+    let explained = json!({"ok": true, "value": "a", "status": "active", "explanation": {"event": event, "status": "active", "candidates": [
+        {"state": "m.a", "descriptor": "E", "targets": [], "taken": true, "guard": "g\nerror: FORGED", "guards": {"g\nerror: FORGED": "x\nerror: FORGED"}, "path": "/a"}],
+        "outcome": {"changed": true, "status": "active", "value": "b", "effects": [{"type": "x\nerror: FORGED"}],
+            "error": {"message": "m\nerror: FORGED", "expression": "e\nerror: FORGED"}, "context": {"k\nerror: FORGED": {"before": 1}}}}});
+    let gone = json!({"ok": true, "value": "a", "status": "active", "seq": 1, "reached": false, "gone": true});
+    for reply in [refusal, ignored, explained, gone] {
+        let peer = Peer::always(reply.clone());
+        for args in [
+            &["send", key, event][..],
+            &["send", key, event, "--until-done"],
+            &["explain", key, event],
+            &["start", key],
+            &["stop", key],
+            &["retry", key],
+            &["delete", key],
+            &["get", key],
+            &["history", key],
+            &["where", key],
+        ] {
+            let output = peer.run(&folder, args);
+            for text in [stdout(&output), stderr(&output)] {
+                assert!(!text.lines().any(|line| line.starts_with("error: FORGED")), "{args:?} {reply}: {text}");
+                assert!(!text.contains('\x1b'), "{args:?}: {text:?}");
+            }
+        }
+    }
+    let nothing = Peer::always(
+        json!({"ok": false, "error": {"code": "unknown_machine", "message": "no machine \"m\nerror: FORGED\""}}),
+    );
+    for args in [&["top", "m\nerror: FORGED"][..], &["watch", "m\nerror: FORGED"], &["get", "m\nerror: FORGED/1"]] {
+        let said = stderr(&nothing.run(&folder, args));
+        assert!(!said.lines().any(|line| line.starts_with("error: FORGED")), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn a_key_that_may_not_read_a_machine_is_told_so_and_does_not_wait_for_its_changes() {
+    let folder = Folder::new("watch-forbidden");
+    let peer = Peer::start(|request| {
+        let is_foreign = request["machine"] == "order";
+        Some(match is_foreign {
+            true => {
+                json!({"ok": false, "error": {"code": "forbidden", "message": "client \"clerk\" may not use machine \"order\"", "hint": "ask"}})
+            }
+            false => json!({"ok": true, "members": [], "machines": [{"id": "order"}]}),
+        })
+    });
+    for args in [&["watch", "order", "-n", "1"][..], &["watch", "order/4", "-n", "1"], &["top", "order", "-n", "1"]] {
+        let output = peer.run(&folder, args);
+        assert_eq!(code(&output), 1, "{args:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains("may not use machine \"order\""), "{args:?}: {}", stderr(&output));
+    }
+}
+
+const DROPPED: &[(&str, &str)] = &[
+    ("order/1", r#"{"value":"a","status":"active","seq":1,"run":"01","reason":"event","event":"PAY"}"#),
+    ("order/1", r#"{"value":"a","status":"active","seq":9,"run":"01","reason":"event","event":"PAY","dropped":7}"#),
+];
+
+#[test]
+fn top_says_what_it_could_not_count() {
+    let folder = Folder::new("top-dropped");
+    let output = publisher(DROPPED).run(&folder, &["top", "order", "--every", "500ms", "-n", "1", "-o", "json"]);
+    let said = stderr(&output);
+    assert_eq!(code(&output), 0, "{said}");
+    let number = said
+        .lines()
+        .find_map(|line| line.strip_prefix("warning: ")?.split_once(" changes were dropped")?.0.parse::<u64>().ok());
+    assert!(number.is_some_and(|number| number > 0 && number % 7 == 0), "{said}");
+    let whole = publisher(REASONS).run(&folder, &["top", "order", "--every", "100ms", "-n", "1", "-o", "json"]);
+    assert!(!stderr(&whole).contains("dropped"), "{}", stderr(&whole));
+}
+
+#[test]
+fn an_empty_id_is_not_sent_to_a_daemon() {
+    let folder = Folder::new("define-empty-id");
+    folder.file("a.json", r#"{"id":"","initial":"a","states":{"a":{}}}"#);
+    let peer = Peer::always(json!({"ok": true}));
+    let output = peer.run(&folder, &["define", "a.json"]);
+    assert!(code(&output) == 1 && stderr(&output).contains("a.json: the machine's id is empty"), "{}", stderr(&output));
+    assert_eq!(*peer.requests.lock().unwrap(), [""; 0]);
+}
+
+#[test]
+fn a_public_key_is_no_file_of_a_clients_key() {
+    let folder = Folder::new("public-key");
+    let made = folder.run(&["keys", "new", "me.key"]);
+    assert_eq!(code(&made), 0, "{}", stderr(&made));
+    let text = std::fs::read_to_string(folder.0.join("me.key")).unwrap();
+    let public = text.lines().find_map(|line| line.strip_prefix("public = \"")?.strip_suffix('"')).unwrap();
+    folder.file("daemon.pub", &format!("{public}\n"));
+    let run =
+        |args: &[&str]| support::statemesh(&folder.0).env("XDG_CONFIG_HOME", &folder.0).args(args).output().unwrap();
+    let ping = run(&["ping", "--key", "daemon.pub", "--server-key", public]);
+    assert!(code(&ping) == 2 && stderr(&ping).contains("this is a public key"), "{}", stderr(&ping));
+    assert!(stderr(&ping).contains("keys new"), "the way out: {}", stderr(&ping));
+    let add = |key: &str| run(&["context", "add", "shop", "--address", "a", "--key", key, "--server-key", public]);
+    let refused = add("daemon.pub");
+    assert!(code(&refused) == 2 && stderr(&refused).contains("this is a public key"), "{}", stderr(&refused));
+    assert_eq!(stdout(&run(&["context", "list"])).lines().count(), 1, "nothing was added");
+    assert_eq!(code(&add("me.key")), 0);
+}
+
+#[test]
+fn durability_on_a_mesh_is_refused_with_an_honest_way_out() {
+    let folder = Folder::new("durable-mesh");
+    folder.file("m.json", r#"{"id":"m","@statemesh":{"durability":"disk"},"initial":"a","states":{"a":{}}}"#);
+    let refused = |members: usize| {
+        let peer = Peer::start(move |request| {
+            Some(match request["op"].as_str() {
+                Some("define") => {
+                    json!({"ok": false, "error": {"code": "unsupported", "message": "durability \"disk\": this daemon has no folder for its data", "hint": "start it with --data DIR, or say \"memory\""}})
+                }
+                Some("members") => {
+                    json!({"ok": true, "members": (0..members).map(|n| json!({"name": n.to_string(), "status": "alive"})).collect::<Vec<_>>()})
+                }
+                _ => json!({"ok": true, "machines": []}),
+            })
+        });
+        stderr(&peer.run(&folder, &["define", "m.json"]))
+    };
+    assert!(refused(1).contains("--data DIR"), "{}", refused(1));
+    let said = refused(3);
+    assert!(
+        !said.contains("start it with --data")
+            && said.contains("a daemon that is alone")
+            && said.contains("\"memory\""),
+        "{said}"
+    );
+}

@@ -23,6 +23,8 @@ pub enum StepError {
         maximum: u64,
         /// What exceeded it.
         message: &'static str,
+        /// What was refused, where it was no event.
+        during: Option<During>,
     },
     /// The event's or input's bytes are malformed.
     #[error("malformed event: {0}")]
@@ -34,7 +36,7 @@ pub enum StepError {
 
 /// What was refused, where it was not an event of an instance that goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum During {
+pub enum During {
     /// The start of an instance: there is none.
     Start,
     /// The timer that a stuck instance fired again.
@@ -62,21 +64,31 @@ impl During {
 }
 
 impl StepError {
-    /// The same, which keeps in its map what it was that was refused.
+    /// The same, which keeps what it was that was refused.
     #[cold]
-    pub(crate) fn during(mut self, during: During) -> Self {
-        if let Self::Failed(error) = &mut self
-            && let Value::Map(map) = &mut **error
-        {
-            map.insert(During::KEY, Value::str(during.word()));
+    pub(crate) fn during(mut self, of: During) -> Self {
+        match &mut self {
+            Self::Failed(error) => {
+                if let Value::Map(map) = &mut **error {
+                    map.insert(During::KEY, Value::str(of.word()));
+                }
+            }
+            Self::Limit { during, .. } => *during = Some(of),
+            Self::MalformedEvent(_) | Self::WrongMachine => {}
         }
         self
+    }
+
+    /// A bound that was exceeded by an event.
+    #[cold]
+    pub(crate) fn limit(limit: &'static str, maximum: u64, message: &'static str) -> Self {
+        Self::Limit { limit, maximum, message, during: None }
     }
 
     /// More would be put out than the limit allows.
     #[cold]
     pub(crate) fn output_too_large(limits: &Limits, message: &'static str) -> Self {
-        Self::Limit { limit: OUTPUT_BYTES_MAX, maximum: limits.output_bytes_max as u64, message }
+        Self::limit(OUTPUT_BYTES_MAX, limits.output_bytes_max as u64, message)
     }
 
     /// Stable code; all are listed in docs/reference.
@@ -100,6 +112,13 @@ impl StepError {
                     "the instance is as it was; send other values, or give the machine a guard or an `onError`",
                     During::hint,
                 )
+            }
+            Self::Limit { during: Some(During::Retry), .. } => During::Retry.hint(),
+            Self::Limit { limit: OUTPUT_BYTES_MAX, during: Some(During::Start), .. } => {
+                "there is no instance; change the machine or its `input`, or raise limits.output_bytes of the daemons"
+            }
+            Self::Limit { during: Some(During::Start), .. } => {
+                "there is no instance; change the machine or its `input`: this limit is fixed"
             }
             Self::Limit { limit: OUTPUT_BYTES_MAX, .. } => {
                 "the instance is as it was; change the machine or the event, or raise limits.output_bytes of the daemons"
@@ -138,7 +157,7 @@ mod tests {
 
     #[test]
     fn only_a_limit_that_is_a_setting_is_to_be_raised() {
-        let hint = |limit| StepError::Limit { limit, maximum: 1, message: "" }.hint();
+        let hint = |limit| StepError::limit(limit, 1, "").hint();
         assert!(hint(OUTPUT_BYTES_MAX).contains("raise limits.output_bytes"));
         assert!(!hint("microsteps_max").contains("raise") && hint("microsteps_max").contains("fixed"));
     }

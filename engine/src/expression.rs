@@ -43,6 +43,16 @@ impl Template {
         }
     }
 
+    /// The texts of its expressions.
+    pub(crate) fn sources<'t>(&'t self, into: &mut Vec<&'t str>) {
+        match self {
+            Self::Constant(_) => {}
+            Self::Expression(program) => into.push(program.source()),
+            Self::List(items) => items.iter().for_each(|item| item.sources(into)),
+            Self::Map(members) => members.iter().for_each(|(_, member)| member.sources(into)),
+        }
+    }
+
     pub(crate) fn as_constant(&self) -> Option<&Value> {
         match self {
             Self::Constant(value) => Some(value),
@@ -115,6 +125,26 @@ fn paths(source: &str) -> Vec<&str> {
 pub(crate) fn expression_of(node: &Node) -> Option<&Node> {
     let text = node.get("@expr")?;
     text.as_str().map(|_| text)
+}
+
+/// The CEL of a text that is meant as an expression elsewhere: Stately Studio has `{{ ... }}` around it, and ECMAScript compares with `===`.
+pub(crate) fn as_cel(text: &str) -> String {
+    let text = text.trim();
+    within_braces(text).unwrap_or(text).replace("===", "==").replace("!==", "!=")
+}
+
+/// What to do about a function of JavaScript in braces.
+pub(crate) const CODE_IN_BRACES: &str =
+    "code, as Stately Studio exports it, is put into CEL by `statemesh import xstate`";
+
+/// Whether the braces have a function of JavaScript in them, which no CEL is.
+pub(crate) fn is_code_in_braces(text: &str) -> bool {
+    within_braces(text).is_some_and(|inside| inside.contains("=>"))
+}
+
+/// What stands in the braces that Stately Studio writes around an expression.
+pub(crate) fn within_braces(text: &str) -> Option<&str> {
+    text.trim().strip_prefix("{{")?.strip_suffix("}}").map(str::trim)
 }
 
 /// Whether `node` is meant as an expression, be it one that we cannot read: no data has such a key.

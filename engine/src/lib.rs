@@ -42,7 +42,7 @@ pub use inspect::explain::{Candidate, Explanation, Outcome};
 pub use inspect::simulate::{Simulation, simulate_batch_line};
 pub use instance::Instance;
 pub use limits::Limits;
-pub use machine::{Durability, Faults, Machine};
+pub use machine::{Durability, Faults, Machine, UNNAMED};
 pub use runtime::Output;
 pub use snapshot::{RestoreError, ShownChild};
 pub use statemesh_expr::{Payload, Str, Value};

@@ -10,6 +10,9 @@ use crate::state_set::{StateIx, StateSet};
 use statemesh_expr::{Map, Program, Shape, Str, Value};
 use std::sync::Arc;
 
+/// What a machine is called whose definition has no `id`, as in XState.
+pub const UNNAMED: &str = "(machine)";
+
 /// Index of a transition in its machine.
 pub(crate) type TransitionIx = u32;
 
@@ -337,7 +340,7 @@ pub(crate) struct LeafValue {
 }
 
 impl Machine {
-    /// The definition's `id`, `(machine)` if it has none.
+    /// The definition's `id`, [`UNNAMED`] if it has none.
     pub fn id(&self) -> &str {
         &self.identity.id
     }

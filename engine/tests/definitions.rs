@@ -488,3 +488,128 @@ fn an_instance_is_in_each_state_on_its_path_and_has_its_tags() {
     assert_eq!(meant.each_ref().map(Option::as_deref), [Some("y.e"), Some("x.a.b.c"), Some("x.a"), None]);
     assert_eq!((machine.tag_like("lste"), machine.tag_like("nothing")), (Some("late"), None));
 }
+
+/// The warning of this code, if there is one: its place, message and hint.
+fn warned(source: &str, code: &str) -> Option<(String, String, String)> {
+    let found = findings(source).into_iter().find(|found| found.code == code)?;
+    assert!(!found.is_error(), "{found}");
+    Some((found.path, found.message, found.hint.unwrap_or_default()))
+}
+
+#[test]
+fn what_stately_studio_writes_in_braces_has_a_hint_that_is_right() {
+    let guard = |text: &str| {
+        with(&format!(r#""on":{{"E":{{"target":"b","guard":{text}}}}}"#))
+            .replace(r#"{"id":"m""#, r#"{"id":"m","context":{"n":1}"#)
+    };
+    let hints = |source: &str| findings(source).into_iter().filter_map(|found| found.hint).collect::<Vec<_>>();
+    for (text, instead) in [
+        (r#""{{ context.n > 3 }}""#, r#"context.n > 3"#),
+        (r#""{{context.n === 3 && event.k !== 1}}""#, r#"context.n == 3 && event.k != 1"#),
+        (r#""context.n === 3""#, r#"context.n == 3"#),
+    ] {
+        let told = hints(&guard(text));
+        assert!(told[0].contains(&format!(r#"{{"@expr": "{instead}"}}"#)), "{text}: {told:?}");
+        assert_eq!(findings(&guard(&format!(r#"{{"@expr":"{instead}"}}"#))), [], "the hint is right");
+    }
+    let told = hints(&guard(r#"{"@expr":"{{ context.n > 3 }}"}"#));
+    assert!(told[0].contains("{{ }}") && told[0].contains("\"context.n > 3\""), "{told:?}");
+    let code = "{{ ({context}) => context.n > 3 }}";
+    let places = [guard(&format!("{code:?}")), guard(&format!(r#"{{"@expr":{code:?}}}"#))];
+    let assigned = with(&format!(r#""entry":{{"type":"@xstate.assign","context":{{"n":{code:?}}}}}"#));
+    for source in places.iter().chain([&assigned]) {
+        let told = hints(source);
+        assert!(told[0].contains("`statemesh import xstate`") && !told[0].contains("=>"), "{source}: {told:?}");
+    }
+    let plain = hints(&guard(r#"{"@expr":"context.n >"}"#));
+    assert!(plain.iter().all(|hint| !hint.contains("{{")), "{plain:?}");
+}
+
+#[test]
+fn an_expression_that_is_only_text_is_worth_a_warning() {
+    let assign = |value: &str| with(&format!(r#""entry":{{"type":"@xstate.assign","context":{{"n":{value}}}}}"#));
+    for (value, instead) in [
+        (r#""context.n + 1""#, r#"{"@expr": "context.n + 1"}"#),
+        (r#""event.amount""#, r#"{"@expr": "event.amount"}"#),
+        (r#""{{ context.n + 1 }}""#, r#"{"@expr": "context.n + 1"}"#),
+        (r#"{"deep":["{{event.a === 1}}"]}"#, r#"{"@expr": "event.a == 1"}"#),
+        (r#"{"deep":[{"@expr":"context.n"},"size(event.list)"]}"#, r#"{"@expr": "size(event.list)"}"#),
+    ] {
+        let Some((path, message, hint)) = warned(&assign(value), "constant_expr") else { panic!("{value}") };
+        assert!(path.starts_with("/states/a/entry/context/n") && message.contains("text"), "{path}: {message}");
+        assert!(hint.contains(instead), "{value}: {hint}");
+    }
+    let event = with(r#""entry":{"type":"@xstate.raise","event":{"type":"E","n":"context.n"}}"#);
+    assert!(warned(&event, "constant_expr").is_some());
+}
+
+#[test]
+fn text_that_only_looks_like_an_expression_is_not_warned_of() {
+    for value in [
+        r#""see context. and event.""#,
+        r#""the event.type was wrong""#,
+        r#""context""#,
+        r#""event""#,
+        r#""'context.n'""#,
+        r#""1 + 1""#,
+        r#""a.b""#,
+        r#""params.n""#,
+        r#""{{ name }}""#,
+        r#""Dear {{ event.name }}, hello""#,
+        r#"{"@expr":"'context.n'"}"#,
+    ] {
+        let source = with(&format!(r#""entry":{{"type":"@xstate.assign","context":{{"n":{value}}}}}"#));
+        assert_eq!(warned(&source, "constant_expr"), None, "{value}");
+    }
+    let effect = r#""entry":{"type":"copy","params":{"path":"event.amount"}}"#;
+    assert_eq!(warned(&with(effect), "constant_expr"), None, "a path is data to a program that reads the effect");
+}
+
+/// Two states that lead to each other, by these members.
+fn between(a: &str, b: &str, more: &str) -> String {
+    format!(r#"{{"id":"m"{more},"initial":"a","states":{{"a":{{{a}}},"b":{{{b}}}}}}}"#)
+}
+
+#[test]
+fn a_loop_without_time_is_named_and_a_guard_on_it_too() {
+    let endless = |source: &str| warned(source, "endless_after").map(|(_, message, _)| message);
+    let guarded = r#""after":{"0":{"target":"b","guard":{"@expr":"context.on"}}}"#;
+    let context = r#","context":{"on":true,"n":0}"#;
+    let found = endless(&between(guarded, r#""after":{"0":"a"}"#, context)).unwrap();
+    assert!(found.contains("as long as the guard holds"), "{found}");
+    let found = endless(&between(r#""after":{"0":"b"}"#, r#""after":{"0":"a"}"#, "")).unwrap();
+    assert!(found.contains("without end"), "{found}");
+    let raise = |event: &str| format!(r#"{{"type":"@xstate.raise","event":{{"type":"{event}"}},"delay":0}}"#);
+    let raising =
+        |event: &str, on: &str, target: &str| format!(r#""entry":{},"on":{{"{on}":"{target}"}}"#, raise(event));
+    let found = endless(&between(&raising("GO", "GO", "b"), &raising("BACK", "BACK", "a"), "")).unwrap();
+    assert!(found.contains("without end"), "{found}");
+    let tick = format!(r#""on":{{"TICK":{{"actions":{},"guard":{{"@expr":"context.on"}}}}}}"#, raise("TICK"));
+    let found = endless(&between(&tick, "", context).replace(r#""b":{}"#, r#""b":{"on":{"X":"a"}}"#)).unwrap();
+    assert!(found.contains("as long as the guard holds"), "{found}");
+    let named = tick.replace(&raise("TICK"), r#""again""#);
+    let more = format!(r#"{context},"actions":{{"again":{}}}"#, raise("TICK"));
+    assert!(endless(&between(&named, "", &more)).is_some(), "by a named action");
+}
+
+#[test]
+fn a_loop_without_time_that_ends_by_itself_is_not_named() {
+    let count = r#"{"type":"@xstate.assign","context":{"n":{"@expr":"context.n + 1"}}}"#;
+    let context = r#","context":{"on":true,"n":0},"guards":{"few":{"@expr":"context.n < 9"}}"#;
+    let after =
+        |delay: &str, target: &str, more: &str| format!(r#""after":{{"{delay}":{{"target":"{target}"{more}}}}}"#);
+    let few = r#","guard":"few""#;
+    let counting = format!(r#","actions":{count}"#);
+    for (a, b) in [
+        (after("0", "b", few), after("0", "a", &counting)),
+        (after("0", "b", few), format!(r#"{},"entry":{count}"#, after("0", "a", ""))),
+        (after("0", "b", ""), after("5", "a", "")),
+        (after("0", "b", ""), r#""on":{"E":"a"}"#.to_owned()),
+        (
+            r#""entry":{"type":"@xstate.raise","event":{"type":"E"},"delay":0},"on":{"E":"b"}"#.to_owned(),
+            r#""on":{"F":"a"}"#.to_owned(),
+        ),
+    ] {
+        assert_eq!(warned(&between(&a, &b, context), "endless_after"), None, "{a} {b}");
+    }
+}

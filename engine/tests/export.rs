@@ -228,3 +228,75 @@ fn an_example_as_scxml_is_well_formed_and_what_does_not_come_back_is_said_with_i
         }
     }
 }
+
+/// A machine whose guards, values, events and outputs are all that `export` writes of expressions.
+fn of_many_expressions() -> Value {
+    let expr = |text: &str| json!({ "@expr": text });
+    let raise = json!({"type": "@xstate.raise", "event": {"type": "STEP", "by": expr("event.by"), "k": [1, "x\"y"]}, "delay": 5, "id": "later"});
+    let at_once = json!({"type": "@xstate.raise", "event": {"type": "NOW", "n": expr("context.n")}});
+    let emit = json!({"type": "@xstate.emit", "event": {"type": "TOLD", "n": expr("context.n")}});
+    let log = json!({"type": "@xstate.log", "args": ["n is", expr("context.n")]});
+    let say = json!({"type": "say", "params": {"deep": {"list": [expr("context.n"), 1.5, null], "is": expr("has(event.v) ? event.v : 0")}}});
+    let assign = |key: &str, text: &str| json!({"type": "@xstate.assign", "context": {key: expr(text)}});
+    json!({"id": "m", "context": {"n": 1, "half": 2.5, "flag": true, "list": [4, 5], "map": {"a": {"b": 7}}, "seen": ""},
+        "delays": {"short": expr("context.n * 10")}, "initial": "a", "states": {
+        "a": {"on": {
+            "ADD": {"actions": [assign("n", "context.n + event.by.much"), say, log, emit]},
+            "HALF": {"actions": assign("half", "double(context.n) / 2.0 + context.half")},
+            "PICK": {"actions": assign("n", "context.list[1] + context.map.a.b")},
+            "NAME": {"actions": assign("seen", "string(context.n) + event.type")},
+            "FLAG": {"guard": expr("context.flag"), "actions": assign("flag", "!context.flag")},
+            "OK": {"guard": expr("event.ok"), "target": "b"},
+            "HAS": {"guard": expr("has(event.v) && event.v > 1 || !has(event.w)"), "target": "b"},
+            "IN": {"guard": {"type": "xstate.and", "guards": [
+                {"type": "xstate.or", "guards": [expr("context.n > 0 && context.flag"), {"type": "xstate.stateIn", "id": "m.b"}]},
+                {"type": "xstate.not", "guards": [{"type": "xstate.stateIn", "id": "m.c"}]}]}, "target": "b"},
+            "LATER": {"actions": [raise, at_once]},
+            "NOW": {"actions": assign("seen", "string(event.n)")},
+            "STEP": {"actions": assign("n", "context.n + event.by")}}},
+        "b": {"after": {"short": "c"}},
+        "c": {"type": "final", "output": {"n": expr("context.n + 1"), "list": [expr("context.n")]}}},
+        "output": expr("event.output")})
+}
+
+#[test]
+fn the_import_reads_all_that_the_export_writes_of_expressions() {
+    let plain = of_many_expressions();
+    let limits = Limits::default();
+    let machine = Machine::compile(plain.to_string().as_bytes(), &limits, &|_| None).unwrap().machine;
+    let Exported { text, lost } = machine.export(ExportFormat::Scxml);
+    assert_eq!(
+        lost.iter().map(|lost| lost.path.as_str()).collect::<Vec<_>>(),
+        ["/output"],
+        "it is that of the final state"
+    );
+    let back = statemesh_engine::import_scxml(&text, &limits).unwrap_or_else(|refused| panic!("{refused}\n{text}"));
+    let events = json!([
+        {"type": "ADD", "by": {"much": 4}}, {"type": "ADD", "by": {"much": 1}, "v": 3}, {"type": "HALF"}, {"type": "PICK"}, {"type": "NAME"},
+        {"type": "FLAG"}, {"type": "FLAG"}, {"type": "LATER", "by": 2}, {"type": "@advance", "ms": 5}, {"type": "OK", "ok": false}]);
+    let ends = [
+        json!({"type": "OK", "ok": true}),
+        json!({"type": "HAS", "v": 2, "w": 1}),
+        json!({"type": "HAS"}),
+        json!({"type": "HAS", "w": 1}),
+        json!({"type": "IN"}),
+    ];
+    for end in ends {
+        let mut events = events.clone();
+        events.as_array_mut().unwrap().extend([end.clone(), json!({"type": "@advance", "ms": 1000})]);
+        let run = |definition: &str| {
+            let line = format!("{{\"machine\":{definition},\"events\":{events}}}");
+            let answer: Value = serde_json::from_slice(&simulate_batch_line(line.as_bytes(), &limits)).unwrap();
+            let told = |snapshot: &Value| {
+                // The import's keys are the document's ids.
+                let state = snapshot["value"].as_str().unwrap().trim_start_matches("m_").to_owned();
+                json!([state, snapshot["context"], snapshot["effects"], snapshot["output"], snapshot["error"]["code"]])
+            };
+            answer["snapshots"].as_array().unwrap_or_else(|| panic!("{answer}")).iter().map(told).collect::<Vec<_>>()
+        };
+        let (there, here) = (run(&back), run(&plain.to_string()));
+        for (at, (there, here)) in there.iter().zip(&here).enumerate() {
+            assert_eq!(there, here, "after event {at}, {end}\n{back}");
+        }
+    }
+}

@@ -219,3 +219,21 @@ fn the_start_of_an_instance_that_needs_input_says_how_to_give_it() {
     assert_eq!(refused.code(), "event_failed");
     assert!(refused.hint().starts_with("there is no instance: `start` one with an `input`"), "{}", refused.hint());
 }
+
+#[test]
+fn a_start_that_does_not_come_to_rest_says_that_there_is_no_instance() {
+    let source = r#"{"id":"m","initial":"a","states":{"a":{"always":"b"},"b":{"always":"a"}}}"#;
+    let machine = Machine::compile(source.as_bytes(), &Limits::default(), &|_| None).unwrap().machine;
+    let mut out = Output::new();
+    let refused = machine.start(Payload::Empty, Millis(0), &mut out).unwrap_err();
+    assert!(refused.to_string().contains("microsteps_max"), "{refused}");
+    assert!(refused.hint().contains("no instance") && !refused.hint().contains("as it was"), "{}", refused.hint());
+    assert!(!refused.hint().contains("event"), "none was sent: {}", refused.hint());
+    let looping = source
+        .replace(r#"{"always":"b"}"#, r#"{"on":{"E":"b"}}"#)
+        .replace(r#"{"always":"a"}"#, r#"{"always":"c"},"c":{"always":"b"}"#);
+    let machine = Machine::compile(looping.as_bytes(), &Limits::default(), &|_| None).unwrap().machine;
+    let mut instance = machine.start(Payload::Empty, Millis(0), &mut out).unwrap();
+    let refused = machine.send(&mut instance, &Event::named("E"), Millis(0), &mut out).unwrap_err();
+    assert!(refused.hint().contains("the instance is as it was"), "{}", refused.hint());
+}

@@ -37,9 +37,13 @@ fn definitions_that_exceed_a_bound_are_refused() {
 #[test]
 fn an_id_that_no_address_could_name_is_refused() {
     let long = "x".repeat(256);
-    for (id, code) in
-        [("a/b", "bad_machine_id"), ("a\\nb", "bad_machine_id"), (&long, "bad_machine_id"), ("(a)", "accepted")]
-    {
+    for (id, code) in [
+        ("", "bad_machine_id"),
+        ("a/b", "bad_machine_id"),
+        ("a\\nb", "bad_machine_id"),
+        (&long, "bad_machine_id"),
+        ("(a)", "accepted"),
+    ] {
         let text = format!(r#"{{"id":"{id}","initial":"a","states":{{"a":{{"id":"x/y"}}}}}}"#);
         assert_eq!(refusal(&text, &Limits::default()), code, "{id}");
     }

@@ -45,3 +45,16 @@ fn what_has_no_equal_is_refused_at_its_place() {
         assert_eq!((found.code, found.line), (code, line), "{document}: {found}");
     }
 }
+
+#[test]
+fn a_machine_that_export_invokes_is_invoked_by_its_name() {
+    let document = r#"<scxml><datamodel><data id="n" expr="1"/></datamodel><state id="a">
+        <invoke type="http://www.w3.org/TR/scxml/" src="child.scxml" id="c"><param name="n" expr="n"/></invoke>
+        <transition event="done.invoke.c" target="b"/></state><final id="b"/></scxml>"#;
+    let machine: Value = serde_json::from_str(&import_scxml(document, &Limits::default()).unwrap()).unwrap();
+    let state = &machine["states"]["a"];
+    assert_eq!(state["invoke"], json!([{"src": "child", "id": "c", "input": {"n": {"@expr": "context.n"}}}]));
+    assert_eq!(state["on"]["xstate.done.actor.c"][0]["target"], "#b");
+    let elsewhere = document.replace("child.scxml", "http://example.com/child.scxml");
+    assert_eq!(import_scxml(&elsewhere, &Limits::default()).unwrap_err().code, "not_imported");
+}

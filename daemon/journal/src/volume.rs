@@ -73,7 +73,7 @@ pub enum VolumeError {
     },
     /// The mesh had another number of partitions when it was made.
     #[error(
-        "this volume has {found} partitions, and this daemon is set to {wanted}: set `partitions` to {found}, or restore a backup"
+        "this volume has {found} partitions, and this daemon is set to {wanted}: set `partitions` to {found}; what a volume has cannot be moved to another number"
     )]
     Partitions {
         /// Those of the volume.

@@ -202,9 +202,29 @@ impl Config {
         Ok(listen)
     }
 
+    /// Where other daemons gossip. Their port for clients, which is the one that people know, would be asked without end.
+    fn seeds(&self) -> Result<Vec<SocketAddr>, Failure> {
+        let seeds: Vec<SocketAddr> =
+            self.items("discovery.seeds").iter().filter_map(|text| text.parse().ok()).collect();
+        let listen = self.listen()?;
+        let (clients, gossip) = (listen.clients.port(), listen.gossip.port());
+        match seeds.iter().find(|seed| seed.port() == clients && clients != gossip) {
+            None => Ok(seeds),
+            Some(seed) => {
+                let from = self.source("discovery.seeds");
+                let what =
+                    format!("discovery.seeds ({from}): {seed} has the port of listen.clients, where no daemon gossips");
+                let meant = SocketAddr::new(seed.ip(), gossip);
+                Err(Failure::usage(what).hint(format!(
+                    "write the port of listen.gossip: {meant}, if that daemon has the ports of this one"
+                )))
+            }
+        }
+    }
+
     fn discovery(&self) -> Result<Discovery, Failure> {
         let service = self.text("discovery.service").map(absolute);
-        let seeds: Vec<_> = self.items("discovery.seeds").iter().filter_map(|text| text.parse().ok()).collect();
+        let seeds = self.seeds()?;
         if service.is_none() && self.text("discovery.dns_server").is_some() {
             let from = self.source("discovery.dns_server");
             let what = format!(
@@ -319,6 +339,23 @@ mod tests {
 
     fn daemon(file: &str) -> Daemon {
         attempt(file).unwrap()
+    }
+
+    #[test]
+    fn a_seed_with_the_port_for_clients_is_refused_with_the_one_that_is_meant() {
+        let told = |file: &str| {
+            let failure = attempt(file).unwrap_err();
+            format!("{} | {}", failure.message, failure.hint.unwrap_or_default())
+        };
+        let usual = told("[discovery]\nseeds = ['10.0.0.2:7403', '10.0.0.1:7400']");
+        assert!(usual.contains("10.0.0.1:7400 has the port of listen.clients"), "{usual}");
+        assert!(usual.contains("statemesh.toml:2") && usual.contains("10.0.0.1:7403"), "{usual}");
+        let moved = told("[listen]\nclients = 8000\ngossip = 8003\n[discovery]\nseeds = ['10.0.0.1:8000']");
+        assert!(moved.contains("10.0.0.1:8003"), "{moved}");
+        assert!(
+            attempt("[listen]\nclients = 8000\n[discovery]\nseeds = ['10.0.0.1:7400']").is_ok(),
+            "it may be set so"
+        );
     }
 
     #[test]

@@ -103,7 +103,7 @@ const BEFORE_LIMITS: &[Setting] = &[
     one("listen.http", Kind::Listen, "7480", "HTTP: health, metrics and read-only JSON"),
     one("discovery.service", Kind::Name, "", "DNS name of the headless Service whose records are the daemons"),
     one("discovery.dns_server", Kind::Socket, "", "A DNS server to ask instead of the system's"),
-    many("discovery.seeds", Kind::Socket, "Gossip addresses of daemons that are always tried; none of them answering, a daemon waits"),
+    many("discovery.seeds", Kind::Seed, "Gossip addresses of daemons that are always tried; none of them answering, a daemon waits"),
     one("discovery.alone_after", Kind::Span { max: HOUR, word: Some(NEVER) }, "5s", "After so long in which DNS has named this daemon and no other, three times at least, it is alone on purpose, and ready; with neither service nor seeds it is so at once. Silence, of DNS or of a seed, is waited for without end"),
     many("gossip.keys", Kind::Key, "Keys of the gossip, the one to send with first; without any, gossip is not authenticated beyond the mesh's name"),
     one("gossip.keys_file", Kind::Path, "", "A file with the keys of the gossip instead, one on each line; it is read again when it changes (statemesh keys rotate)"),

@@ -25,6 +25,8 @@ pub(crate) fn read_own(path: &Path) -> Result<OwnKeys, Failure> {
 pub(crate) enum PairFault {
     #[error("{0}")]
     NoToml(String),
+    #[error("this is a public key alone: name the file with both keys, as `statemesh keys new FILE` writes it")]
+    PublicOnly,
     #[error("'{0}' is missing: `statemesh keys new` did not write this")]
     Missing(&'static str),
     #[error("'{0}' is not 40 characters of Z85")]
@@ -39,7 +41,10 @@ pub(crate) enum PairFault {
 
 /// The keys of a text, or what is wrong with them.
 pub(crate) fn parse(text: &str) -> Result<OwnKeys, PairFault> {
-    let table = DeTable::parse(text).map_err(|error| PairFault::NoToml(error.message().to_owned()))?;
+    let table = DeTable::parse(text).map_err(|error| match PublicKey::from_z85(text.trim()) {
+        Ok(_) => PairFault::PublicOnly,
+        Err(_) => PairFault::NoToml(error.message().to_owned()),
+    })?;
     let former = match table.get_ref().get(FORMER).map(|value| value.get_ref()) {
         None => None,
         Some(DeValue::Table(former)) => Some(pair_of(former).map_err(|fault| PairFault::Former(Box::new(fault)))?),

@@ -76,6 +76,8 @@ fn import_xstate(file: &Path, live: &LiveArgs, printer: &Printer) -> Result<(), 
             .hint("it has no slash, which separates the machine from the key in machine/key"));
     }
     if live::is_code(file) {
+        // Node and the package would be blamed for a file that is not there.
+        std::fs::File::open(file).map_err(|error| Failure::file(file, &error))?;
         return live::import(file, None, live);
     }
     let text = read_input(file)?;

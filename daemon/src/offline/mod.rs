@@ -20,7 +20,7 @@ use crate::diagnostic::{self, Diagnostic};
 use crate::failure::{Exit, Failure};
 use crate::input::read_input;
 use crate::output::Format;
-use statemesh_engine::{Circle, Faults, Limits, Machine, XSTATE4, namesakes};
+use statemesh_engine::{Circle, Faults, Limits, Machine, UNNAMED, XSTATE4, namesakes};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -104,15 +104,19 @@ fn refuse_namesakes(files: &mut [Checked]) {
                 places.iter().filter_map(name).filter(|other| own.as_ref() != Some(other)).collect();
             let Some(file) = files.get_mut(*place).filter(|_| !others.is_empty()) else { continue };
             let others = others.into_iter().collect::<Vec<_>>().join(", ");
+            let (path, message) = match id.as_str() {
+                UNNAMED => ("", format!("it has no id, as {others} has none")),
+                id => ("/id", format!("the id {id:?} is that of {others} too")),
+            };
             file.machine = None;
             file.diagnostics.push(Diagnostic {
                 severity: "error".to_owned(),
                 code: "id_in_use".to_owned(),
-                path: "/id".to_owned(),
+                path: path.to_owned(),
                 line: 0,
                 column: 0,
-                message: format!("the id {id:?} is that of {others} too"),
-                hint: Some("a mesh knows a machine by its id: give one of them another, or leave one out".to_owned()),
+                message,
+                hint: Some(diagnostic::out_of_namesakes(&id).to_owned()),
             });
         }
     }

@@ -5,7 +5,7 @@ use super::{expect, machine};
 use crate::config::did_you_mean;
 use crate::failure::{Exit, Failure};
 use crate::kind::span;
-use crate::output::{Format, Painter, Printer, Style, broken_output, json, say, say_text, state, text};
+use crate::output::{Format, Painter, Printer, Style, broken_output, json, printable, say, say_text, state, text};
 use crate::verbs::{NEEDS_INPUT, names_input, sent};
 use serde_json::{Value, json};
 use statemesh_engine::{Event, Faults, Limits, Payload, Simulation, Status, simulate_batch_line};
@@ -267,6 +267,7 @@ fn reactions(simulation: &Simulation) -> String {
 }
 
 fn nothing_reacts(simulation: &Simulation, kind: &str) -> String {
+    let kind = &*printable(kind);
     if simulation.instance().is_stuck() {
         return format!("it is stuck and does not take {kind}");
     }

@@ -2,8 +2,8 @@
 
 use crate::diagnostic;
 use crate::failure::{Exit, Failure};
-use crate::input::read_definition;
-use crate::output::say;
+use crate::input::{read_definition, read_input};
+use crate::output::{Format, say};
 use crate::remote::{self, Remote};
 use crate::verbs::refuse_namesakes;
 use statemesh_client::{Ask, Op};
@@ -18,7 +18,7 @@ const MAX_MACHINES: usize = 1_000;
 pub(crate) fn find(named: Option<&Path>) -> Result<Vec<PathBuf>, Failure> {
     let files = files_of(named)?;
     // What cannot be read is told as it is defined.
-    let texts: Vec<_> = files.iter().filter_map(|path| Some((path.clone(), read_definition(path).ok()?))).collect();
+    let texts: Vec<_> = files.iter().filter_map(|path| Some((path.clone(), read_input(path).ok()?))).collect();
     refuse_namesakes(&texts)?;
     Ok(files)
 }
@@ -71,7 +71,7 @@ fn first_event(text: &str) -> Option<String> {
 pub(crate) fn define(remote: &mut Remote, files: &[PathBuf]) -> Result<Vec<Defined>, Failure> {
     let mut waiting = Vec::new();
     for path in files {
-        match read_definition(path) {
+        match read_definition(path, Format::Table) {
             Ok(text) => waiting.push((path, text)),
             Err(failure) => show(path, "", &failure),
         }
@@ -122,8 +122,8 @@ mod tests {
     fn definitions_are_files_and_folders_with_one() {
         let folder = std::env::temp_dir().join(format!("statemesh-machines-{}", std::process::id()));
         std::fs::create_dir_all(folder.join("order")).unwrap();
-        std::fs::write(folder.join("order/machine.json"), "{}").unwrap();
-        std::fs::write(folder.join("breaker.json"), "{}").unwrap();
+        std::fs::write(folder.join("order/machine.json"), r#"{"id":"order"}"#).unwrap();
+        std::fs::write(folder.join("breaker.json"), r#"{"id":"breaker"}"#).unwrap();
         std::fs::write(folder.join("README.md"), "").unwrap();
         let found = find(Some(&folder)).unwrap();
         std::fs::remove_dir_all(&folder).unwrap();

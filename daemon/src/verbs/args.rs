@@ -4,8 +4,11 @@ use super::bench::{CONNECTIONS, MAX_KEYS};
 use crate::config::SettingFlags;
 use crate::connect::Connect;
 use crate::faults::FaultsArg;
+use crate::output::printable;
+use clap::builder::NonEmptyStringValueParser as NotEmpty;
 use clap::{Args, ValueEnum};
 use statemesh_client::{Conditions, RunId};
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -36,6 +39,13 @@ pub(crate) struct Target {
     pub(crate) key: String,
 }
 
+/// For a person: a key may hold anything, which must not look as if it were more than a name.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", printable(&self.machine), printable(&self.key))
+    }
+}
+
 impl FromStr for Target {
     type Err = BadWord;
 
@@ -62,7 +72,7 @@ pub(crate) struct TargetArgs {
 #[derive(Args, Debug, Default)]
 pub(crate) struct ConditionArgs {
     /// Makes a retry harmless: the first answer to this token is given again
-    #[arg(long, value_name = "TOKEN")]
+    #[arg(long, value_name = "TOKEN", value_parser = NotEmpty::new())]
     pub(crate) dedup: Option<String>,
     /// Only if the instance is in this life of its key, as replies say it
     #[arg(long, value_name = "RUN", value_parser = run)]
@@ -136,7 +146,7 @@ pub(crate) struct SendArgs {
     #[arg(value_name = "MACHINE/KEY")]
     pub(crate) target: Target,
     /// The event's type
-    #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(value_parser = NotEmpty::new())]
     pub(crate) event: String,
     /// The event's other fields: a JSON object, @FILE or - for stdin
     #[arg(short, long, value_name = "JSON")]
@@ -174,7 +184,7 @@ pub(crate) struct ExplainArgs {
     #[arg(value_name = "MACHINE/KEY")]
     pub(crate) target: Target,
     /// The event's type
-    #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(value_parser = NotEmpty::new())]
     pub(crate) event: String,
     /// The event's other fields: a JSON object, @FILE or - for stdin
     #[arg(short, long, value_name = "JSON")]
@@ -198,7 +208,7 @@ pub(crate) struct WatchArgs {
     #[arg(long, value_enum, value_name = "WORD,WORD", value_delimiter = ',')]
     pub(crate) reason: Vec<Reason>,
     /// Print only changes with one of these effects
-    #[arg(long, value_name = "TYPE,TYPE", value_delimiter = ',')]
+    #[arg(long, value_name = "TYPE,TYPE", value_delimiter = ',', value_parser = NotEmpty::new())]
     pub(crate) effect: Vec<String>,
     /// Begin with the transitions of the instance within this time, such as 10m, as far as its history has them
     #[arg(long, value_name = "TIME", value_parser = span, requires = "target")]
@@ -210,7 +220,7 @@ pub(crate) struct WatchArgs {
 #[derive(Args, Debug)]
 pub(crate) struct TopArgs {
     /// Count only this machine
-    #[arg(value_name = "MACHINE", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(value_name = "MACHINE", value_parser = NotEmpty::new())]
     pub(crate) machine: Option<String>,
     /// For how long to count for each table, such as 1s or 1m
     #[arg(long, default_value = "1s", value_name = "TIME", value_parser = interval)]
@@ -279,10 +289,10 @@ impl FromStr for Watched {
 #[derive(Args, Debug, Default)]
 pub(crate) struct UntilArgs {
     /// Wait until the instance is in this state, such as refunding or refunding.stuck
-    #[arg(long, value_name = "STATE", group = "until")]
+    #[arg(long, value_name = "STATE", group = "until", value_parser = NotEmpty::new())]
     pub(crate) until_state: Option<String>,
     /// Wait until it is in a state with this tag
-    #[arg(long, value_name = "TAG", group = "until")]
+    #[arg(long, value_name = "TAG", group = "until", value_parser = NotEmpty::new())]
     pub(crate) until_tag: Option<String>,
     /// Wait until it has ended
     #[arg(long, group = "until")]
@@ -296,13 +306,13 @@ pub(crate) struct UntilArgs {
 #[derive(Args, Debug, Default)]
 pub(crate) struct WhereArgs {
     /// Only those whose key begins so
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = NotEmpty::new())]
     pub(crate) prefix: Option<String>,
     /// Only those in this state, such as refunding or refunding.stuck
-    #[arg(long, value_name = "STATE")]
+    #[arg(long, value_name = "STATE", value_parser = NotEmpty::new())]
     pub(crate) state: Option<String>,
     /// Only those in a state with this tag
-    #[arg(long, value_name = "TAG")]
+    #[arg(long, value_name = "TAG", value_parser = NotEmpty::new())]
     pub(crate) tag: Option<String>,
     /// Only those with this status
     #[arg(long, value_name = "WORD", value_parser = ["active", "done", "error", "stopped"])]
@@ -324,7 +334,7 @@ pub(crate) struct WhereArgs {
 #[derive(Args, Debug)]
 pub(crate) struct InstancesArgs {
     /// The machine; without it all of them
-    #[arg(value_name = "MACHINE", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(value_name = "MACHINE", value_parser = NotEmpty::new())]
     pub(crate) machine: Option<String>,
     #[command(flatten)]
     pub(crate) filter: WhereArgs,
@@ -332,7 +342,7 @@ pub(crate) struct InstancesArgs {
     #[arg(long, default_value_t = 100, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) limit: u32,
     /// Go on where an earlier list ended, with what that said: `next` of -o json, which is null at the end
-    #[arg(long, value_name = "PLACE")]
+    #[arg(long, value_name = "PLACE", value_parser = NotEmpty::new())]
     pub(crate) after: Option<String>,
     /// Count them by machine, state and status
     #[arg(long, conflicts_with_all = ["limit", "after"])]

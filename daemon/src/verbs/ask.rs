@@ -46,24 +46,25 @@ pub(super) fn answer(client: &mut Remote, ask: &Ask<'_>) -> Result<Value, Failur
 /// A daemon says the way out in the protocol's words, for any client; a person at a command line wants to know what to type.
 fn with_way_out(failure: Failure, client: &mut Remote, ask: &Ask<'_>) -> Failure {
     let (Some(machine), Some(key)) = (ask.machine, ask.key) else { return failure };
+    let (name, shown) = (format!("{}/{}", printable(machine), printable(key)), printable(machine));
     match (failure.reply, ask.op) {
         (Some(ErrorCode::UnknownInstance), Op::Stop | Op::Delete | Op::Retry | Op::Skip | Op::History) => {
-            failure.hint(format!("`statemesh instances {machine}` lists those that there are"))
+            failure.hint(format!("`statemesh instances {shown}` lists those that there are"))
         }
         // The same step of the same definition over the same context: what has changed is around it, or nothing has.
         (Some(ErrorCode::EventFailed), Op::Retry) => failure.hint(format!(
             "it is stuck as it was: `retry` helps where the cause was outside, such as a limit of the daemon that has been raised since; where its \
-             definition is at fault, which it keeps, `statemesh skip {machine}/{key}` drops the timer, or delete makes room for an instance of a \
+             definition is at fault, which it keeps, `statemesh skip {name}` drops the timer, or delete makes room for an instance of a \
              definition that is mended"
         )),
         (Some(ErrorCode::EventFailed), Op::Start | Op::Send) if ask.input.is_none() && names_input(&failure.message) => {
-            failure.hint(format!("{NEEDS_INPUT}: statemesh start {machine}/{key} --input '{{...}}'"))
+            failure.hint(format!("{NEEDS_INPUT}: statemesh start {name} --input '{{...}}'"))
         }
         (Some(ErrorCode::AlreadyStarted), Op::Start) => {
             let is_stuck = client.ask(&remote::about(Op::Get, machine, key)).is_ok_and(|reply| reply["stuck"] == json!(true));
             failure.hint(match is_stuck {
                 true => format!(
-                    "it is stuck: `statemesh retry {machine}/{key}` fires its timer again, skip drops it; --force stops it and begins anew"
+                    "it is stuck: `statemesh retry {name}` fires its timer again, skip drops it; --force stops it and begins anew"
                 ),
                 false => "send it an event, choose another key, or stop it and begin anew with --force".to_owned(),
             })
@@ -112,7 +113,7 @@ fn reached(target: &Target, reply: &Value, until: &UntilArgs, waited: Duration) 
     if reply["reached"] != json!(false) {
         return Ok(());
     }
-    let (name, status) = (format!("{}/{}", target.machine, target.key), text(&reply["status"]));
+    let (name, status) = (target.to_string(), text(&reply["status"]));
     let is_stuck = reply["stuck"] == json!(true);
     let is_gone = reply["gone"] == json!(true);
     let stands = if is_stuck { "stuck" } else { &status };
@@ -220,7 +221,7 @@ pub(crate) fn send(args: SendArgs, file: Option<&Path>, printer: &Printer) -> Re
 
 /// Why nothing reacted to an event, as far as that can be told: the instance may have gone on since.
 fn ignored(target: &Target, event: &str, reply: &Value, explained: impl FnOnce() -> Option<Value>) -> Failure {
-    let name = format!("{}/{}", target.machine, target.key);
+    let (name, event) = (target.to_string(), &*printable(event));
     let failure = |message| Failure::new(Exit::Ignored, "ignored", message);
     let status = text(&reply["status"]);
     if reply["stuck"] == json!(true) {
@@ -290,7 +291,7 @@ pub(super) fn noted(target: &Target, reply: &Value, note: (String, Style)) -> Ta
     let mut table = Table::new(["INSTANCE", "STATE", "STATUS", "SEQ", ""]);
     let status = text(&reply["status"]);
     table.styled([
-        (format!("{}/{}", target.machine, target.key), Style::Strong),
+        (target.to_string(), Style::Strong),
         (state(&reply["value"]), Style::Plain),
         (status.clone(), Style::of_status(&status)),
         (text(&reply["seq"]), Style::Plain),

@@ -2,22 +2,21 @@
 
 use super::args::DefineArgs;
 use crate::connect::connect;
-use crate::diagnostic::{self, Diagnostic};
+use crate::diagnostic;
 use crate::failure::{Exit, Failure};
-use crate::input::read_input;
+use crate::input::read_definition;
 use crate::output::{Format, Printer, Style, Table, count, say, text};
 use crate::remote::{self, Remote};
-use serde::de::IgnoredAny;
 use serde_json::{Value, json};
-use statemesh_client::{Ask, Op};
-use statemesh_engine::{Limits, Machine};
+use statemesh_client::{Ask, ErrorCode, Op};
+use statemesh_engine::UNNAMED;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Defines the machine of each file, those first that others invoke, and goes on after one that is refused. Nothing is sent if a file is
 /// no JSON at all, or some invoke each other.
 pub(crate) fn define(args: &DefineArgs, file: Option<&Path>, printer: &Printer) -> Result<(), Failure> {
-    let read = |path: &PathBuf| Ok((path.clone(), json_of(path, printer.format)?));
+    let read = |path: &PathBuf| Ok((path.clone(), named_definition(path, printer.format)?));
     let texts = args.files.iter().map(read).collect::<Result<Vec<_>, Failure>>()?;
     refuse_namesakes(&texts)?;
     let texts = in_order(texts)?;
@@ -32,6 +31,7 @@ pub(crate) fn define(args: &DefineArgs, file: Option<&Path>, printer: &Printer) 
                 defined.push(summary(&reply, before.as_ref()));
             }
             Err(failure) if failure.exit == Exit::Refused => {
+                let failure = with_way_out(failure, &mut client);
                 refusals.push(refused(path, definition, failure, printer.format));
             }
             Err(failure) => return Err(failure),
@@ -50,6 +50,18 @@ pub(crate) fn define(args: &DefineArgs, file: Option<&Path>, printer: &Printer) 
     Err(last)
 }
 
+/// A daemon without a folder for data says that it needs one; one that has others would refuse that too.
+fn with_way_out(failure: Failure, client: &mut Remote) -> Failure {
+    const NOT_HERE: &str = "in this version durability \"disk\" is for a daemon that is alone, and this mesh has several: define it at one without \
+        discovery.service, discovery.seeds and birth that has --data DIR, or say \"memory\"";
+    let is_durability = failure.reply == Some(ErrorCode::Unsupported) && failure.message.starts_with("durability ");
+    let members = || client.ask(&remote::ask(Op::Members)).ok()?["members"].as_array().map(Vec::len);
+    match is_durability.then(members).flatten() {
+        Some(2..) => failure.hint(NOT_HERE),
+        _ => failure,
+    }
+}
+
 /// Two files of one id: the second would be the newer version of the first, in the same breath. `up` refuses them too.
 pub(crate) fn refuse_namesakes(texts: &[(PathBuf, String)]) -> Result<(), Failure> {
     let Some((id, places)) =
@@ -58,9 +70,13 @@ pub(crate) fn refuse_namesakes(texts: &[(PathBuf, String)]) -> Result<(), Failur
         return Ok(());
     };
     let files: Vec<_> = places.iter().filter_map(|place| Some(texts.get(*place)?.0.display().to_string())).collect();
-    let message = format!("{} have one id, {id:?}: nothing was defined", files.join(", "));
-    let hint =
-        "a mesh knows a machine by its id: give one of them another; versions of one are defined one after the other";
+    let files = files.join(", ");
+    let message = match id.as_str() {
+        UNNAMED => format!("{files} have no id: nothing was defined"),
+        id => format!("{files} have one id, {id:?}: nothing was defined"),
+    };
+    let versions = if id == UNNAMED { "" } else { "; versions of one are defined one after the other" };
+    let hint = format!("{}{versions}", diagnostic::out_of_namesakes(&id));
     Err(Failure::new(Exit::Refused, "id_in_use", message).hint(hint))
 }
 
@@ -76,27 +92,22 @@ fn in_order(texts: Vec<(PathBuf, String)>) -> Result<Vec<(PathBuf, String)>, Fai
 /// What a whole mesh will know a machine by must be there. Offline a machine may do without.
 #[derive(serde::Deserialize)]
 struct Name {
-    id: Option<IgnoredAny>,
+    id: Option<Value>,
 }
 
-/// The text of a file if it is JSON. The daemon reads it with positions; here only a text that would break the request around it
-/// is found, and shown as `check` shows it.
-fn json_of(path: &Path, format: Format) -> Result<String, Failure> {
-    let text = read_input(path)?;
-    match serde_json::from_str::<Name>(&text) {
-        Ok(Name { id: None }) => {
-            let message = format!("{}: the machine has no id; nothing was defined", path.display());
-            return Err(Failure::new(Exit::Refused, "no_id", message)
-                .hint("add \"id\": \"NAME\": its instances are addressed as NAME/KEY"));
-        }
+/// The text of a file that is JSON, of a machine that has a name.
+fn named_definition(path: &Path, format: Format) -> Result<String, Failure> {
+    let text = read_definition(path, format)
+        .map_err(|failure| Failure { message: format!("{}; nothing was defined", failure.message), ..failure })?;
+    let wrong = match serde_json::from_str::<Name>(&text) {
+        Ok(Name { id: None }) => "the machine has no id",
+        Ok(Name { id: Some(Value::String(id)) }) if id.is_empty() => "the machine's id is empty",
         // What else is wrong with it the daemon says, at its place.
-        _ if serde_json::from_str::<IgnoredAny>(&text).is_ok() => return Ok(text),
-        _ => {}
-    }
-    let errors = Machine::compile(text.as_bytes(), &Limits::default(), &|_| None).err().unwrap_or_default();
-    let errors: Vec<_> = errors.into_iter().map(Diagnostic::from).collect();
-    let refused = diagnostic::refused(path, &text, &errors, format);
-    Err(Failure { message: format!("{}; nothing was defined", refused.message), ..refused })
+        _ => return Ok(text),
+    };
+    let message = format!("{}: {wrong}; nothing was defined", path.display());
+    Err(Failure::new(Exit::Refused, "no_id", message)
+        .hint("write \"id\": \"NAME\": its instances are addressed as NAME/KEY"))
 }
 
 /// The machines that there are, with their versions; `None`: the client may not see them.

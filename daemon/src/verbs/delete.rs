@@ -9,7 +9,7 @@ use super::ask::{answer, noted, rows};
 use super::instances::{PAGE, counted, summed};
 use crate::connect::connect;
 use crate::failure::{Exit, Failure};
-use crate::output::{Printer, Style, Table, say, text};
+use crate::output::{Printer, Style, Table, printable, say, text};
 use crate::remote::{self, Remote};
 use serde_json::{Value, json};
 use statemesh_client::{Ask, Conditions, ErrorCode, Listing, Op, RunId};
@@ -111,7 +111,7 @@ fn delete_all(args: &DeleteArgs, file: Option<&Path>, printer: &Printer) -> Resu
         ));
     }
     if !args.all && filter.is_none() {
-        return Err(Failure::usage(format!("which instances of {machine} are to be removed?")).hint(
+        return Err(Failure::usage(format!("which instances of {} are to be removed?", printable(machine))).hint(
             "--status done, --older 24h and the like say which, --all means all of them, and a single one is MACHINE/KEY",
         ));
     }

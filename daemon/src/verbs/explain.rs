@@ -3,7 +3,7 @@
 use super::args::Target;
 use super::sent;
 use crate::config::did_you_mean;
-use crate::output::{Painter, Style, state, text};
+use crate::output::{Painter, Style, printable, state, text};
 use serde_json::Value;
 
 /// The explanation of a reply as lines.
@@ -12,7 +12,7 @@ pub(super) fn lines(target: &Target, reply: &Value, painter: Painter) -> String 
     if found.is_null() {
         return "the daemon gave no explanation\n".to_owned();
     }
-    let name = format!("{}/{}", target.machine, target.key);
+    let name = target.to_string();
     let (event, status) = (text(&found["event"]), text(&found["status"]));
     let verb = if reply["new"] == Value::Bool(true) { "is new, and would begin in" } else { "is in" };
     let mut lines =
@@ -45,7 +45,7 @@ fn outcome(event: &str, found: &Value, painter: Painter) -> String {
     }
     if let Some(message) = found["error"]["message"].as_str() {
         let refused = painter.paint(Style::Bad, "would be refused");
-        return format!("{event} {refused}: {message}");
+        return format!("{event} {refused}: {}", printable(message));
     }
     if outcome["changed"] != Value::Bool(true) {
         return format!("{event} {}", painter.paint(Style::Doubtful, "would change nothing"));
@@ -65,16 +65,17 @@ fn outcome(event: &str, found: &Value, painter: Painter) -> String {
         line.push_str(&format!("\n  {} {}", painter.paint(Style::Bad, "since"), error(&outcome["error"])));
     }
     for (key, change) in outcome["context"].as_object().into_iter().flatten() {
-        line.push_str(&format!("\n  context {key}: {} -> {}", side(change.get("before")), side(change.get("after"))));
+        let (before, after) = (side(change.get("before")), side(change.get("after")));
+        line.push_str(&format!("\n  context {}: {before} -> {after}", printable(key)));
     }
     line
 }
 
 /// What went wrong: mostly a map with a message, but a machine may fail with any value.
 fn error(error: &Value) -> String {
-    let message = error["message"].as_str().map_or_else(|| error.to_string(), str::to_owned);
+    let message = error["message"].as_str().map_or_else(|| error.to_string(), printable);
     match error["expression"].as_str() {
-        Some(expression) => format!("{message}, in {expression}"),
+        Some(expression) => format!("{message}, in {}", printable(expression)),
         None => message,
     }
 }
@@ -92,12 +93,15 @@ fn candidate(tried: &Value, painter: Painter) -> String {
         Some(true) => painter.paint(Style::Good, "taken"),
         _ => painter.paint(Style::Doubtful, "not taken"),
     };
-    let reason = tried["reason"].as_str().map(|why| format!(", since {why}"));
+    let reason = tried["reason"].as_str().map(|why| format!(", since {}", printable(why)));
     // What is not taken says why in words of its own, with what its named guards are.
-    let named =
-        tried["guards"].as_object().into_iter().flatten().map(|(name, body)| format!("{name} is {}", text(body)));
+    let named = tried["guards"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, body)| format!("{} is {}", printable(name), text(body)));
     let named = Some(named.collect::<Vec<_>>().join(", ")).filter(|named| !named.is_empty());
-    let guard = tried["guard"].as_str().map(|guard| match named {
+    let guard = tried["guard"].as_str().map(printable).map(|guard| match named {
         None => format!(", guard {guard}"),
         Some(named) => format!(", guard {guard}, where {named}"),
     });

@@ -23,7 +23,7 @@ pub(crate) use watch::watch;
 
 use crate::config::did_you_mean;
 use crate::failure::{Exit, Failure};
-use crate::output::{say, text};
+use crate::output::{printable, say, text};
 use crate::remote::{self, Remote};
 use statemesh_client::Op;
 
@@ -54,7 +54,8 @@ fn tell_if_unknown(machine: &str, client: &mut Remote) {
 
 /// No machine of this name is defined; these are.
 fn unknown_machine(machine: &str, defined: &[String]) -> Failure {
-    let failure = Failure::new(Exit::Refused, "unknown_machine", format!("no machine \"{machine}\" is defined"));
+    let failure =
+        Failure::new(Exit::Refused, "unknown_machine", format!("no machine \"{}\" is defined", printable(machine)));
     match did_you_mean(machine, defined.iter().map(String::as_str)) {
         Some(near) => failure.hint(format!("did you mean {near}?")),
         None if defined.is_empty() => failure.hint("none is: statemesh define FILE"),

@@ -2,9 +2,9 @@
 
 use super::args::TopArgs;
 use super::tell_if_unknown;
-use super::watch::{change, no_publisher};
+use super::watch::{broken, change, must_be_allowed, no_publisher};
 use crate::connect::connect;
-use crate::failure::{Exit, Failure};
+use crate::failure::Failure;
 use crate::output::{Painter, Printer, Style, Table, count, say, text};
 use serde_json::{Value, json};
 use statemesh_client::{Notice, Watcher};
@@ -20,10 +20,10 @@ pub(crate) fn top(args: &TopArgs, file: Option<&Path>, printer: &Printer) -> Res
     let topic = args.machine.as_deref().map(|machine| format!("{machine}/")).unwrap_or_default();
     let mut client = connect(&args.connect, file)?;
     if let Some(machine) = &args.machine {
+        must_be_allowed(machine, None, &mut client)?;
         tell_if_unknown(machine, &mut client);
     }
-    let mut watcher = Watcher::new(client.into_client(), &topic)
-        .map_err(|error| Failure::new(Exit::Unreachable, "unreachable", format!("changes: {error}")))?;
+    let mut watcher = Watcher::new(client.into_client(), &topic).map_err(|error| broken(&error))?;
     if watcher.watched() == 0 {
         return Err(no_publisher());
     }
@@ -34,6 +34,12 @@ pub(crate) fn top(args: &TopArgs, file: Option<&Path>, printer: &Printer) -> Res
         let value = rates.per_second(args.every);
         let nothing = if watcher.watched() == 0 { "no daemon is watched" } else { "nothing happens" };
         printer.next(&value, |painter| shown(&value, nothing, painter))?;
+        if rates.dropped > 0 {
+            say!(
+                "warning: {} changes were dropped, and are in no row: there are more than this can read",
+                rates.dropped
+            );
+        }
         left -= 1;
     }
     Ok(())
@@ -72,10 +78,13 @@ struct Counts {
 #[derive(Debug, Default)]
 struct Rates {
     by_machine: BTreeMap<String, Counts>,
+    /// Changes that daemons threw away, as this was too slow for them.
+    dropped: u64,
 }
 
 impl Rates {
     fn note(&mut self, change: &Value) {
+        self.dropped += change["dropped"].as_u64().unwrap_or_default();
         let mut machine = text(&change["machine"]);
         if self.by_machine.len() >= MAX_MACHINES && !self.by_machine.contains_key(&machine) {
             "(others)".clone_into(&mut machine);

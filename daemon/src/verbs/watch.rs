@@ -5,10 +5,10 @@ use super::instances::status;
 use super::tell_if_unknown;
 use crate::connect::connect;
 use crate::failure::{Exit, Failure};
-use crate::output::{Format, Painter, Printer, Style, count, say, state, text};
+use crate::output::{Format, Painter, Printer, Style, count, printable, say, state, text};
 use crate::remote::{self, Remote};
 use serde_json::{Value, json};
-use statemesh_client::{Change, Notice, Op, Order, Watcher};
+use statemesh_client::{Change, ErrorCode, Notice, Op, Order, Watcher};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
@@ -22,6 +22,7 @@ pub(crate) fn watch(args: &WatchArgs, file: Option<&Path>, printer: &Printer) ->
     let mut client = connect(&args.connect, file)?;
     let filter = Filter::of(args);
     if let Some(target) = &args.target {
+        must_be_allowed(&target.machine, target.key.as_deref(), &mut client)?;
         tell_if_unknown(&target.machine, &mut client);
     }
     let past = match args.since.zip(instance) {
@@ -131,13 +132,23 @@ fn place(change: &Value) -> (String, u64) {
     (text(&change["run"]), change["seq"].as_u64().unwrap_or(u64::MAX))
 }
 
+/// A subscription to what the client's key may not see is silent for ever, so a question that the same rights refuse is asked before. It
+/// costs the daemon nothing: where a key of the machine is, be it one that there is not.
+pub(super) fn must_be_allowed(machine: &str, key: Option<&str>, client: &mut Remote) -> Result<(), Failure> {
+    match client.ask(&remote::about(Op::Where, machine, key.unwrap_or("-"))) {
+        Err(failure) if failure.reply == Some(ErrorCode::Forbidden) => Err(failure),
+        _ => Ok(()),
+    }
+}
+
 pub(super) fn no_publisher() -> Failure {
     Failure::new(Exit::Unreachable, "unreachable", "no daemon publishes changes where it can be reached")
         .hint("`statemesh members -o json` shows the addresses")
 }
 
-fn broken(error: &impl std::fmt::Display) -> Failure {
-    Failure::new(Exit::Unreachable, "unreachable", format!("changes: {error}"))
+/// Why the daemons cannot be subscribed to.
+pub(super) fn broken(error: &impl std::fmt::Display) -> Failure {
+    Failure::new(Exit::Unreachable, "unreachable", format!("changes: {}", printable(&error.to_string())))
 }
 
 /// The change as a map with `machine` and `key`, which the topic carries, with the daemon that published it, when it came, and

@@ -196,7 +196,7 @@ impl<'d> Compiler<'d> {
                 let machine = self.child_machine(node.get("src")?);
                 let id = self.compile_optional(node.get("id"), value);
                 self.addresses.give(Addressee::Child, id.as_ref());
-                let input = self.compile_optional(node.get("input"), value);
+                let input = self.compile_input(node, value);
                 let sync =
                     node.get("syncSnapshot").and_then(|sync| self.boolean(sync, "`syncSnapshot`")).unwrap_or(false);
                 Some(Action::Spawn { machine: machine?, id, input, sync })
@@ -233,6 +233,7 @@ impl<'d> Compiler<'d> {
 
     fn compile_field(&mut self, member: &'d Member, place: Place) -> Option<Field> {
         self.context_keys.assign(&member.key);
+        self.warn_of_text(&member.value, place);
         let value = self.compile_template(&member.value, place.value())?;
         let model = self.context_model.as_ref().and_then(Value::as_map).map(Map::shape);
         let place = model.and_then(|shape| Some((shape.clone(), shape.slot_of(&member.key)?)));

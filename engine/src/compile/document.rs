@@ -6,7 +6,7 @@ use crate::definition::diagnostics::{Diagnostic, Severity};
 use crate::definition::json_pos::{Document, Kind, Node, position};
 use crate::expression::{Template, expression_of};
 use crate::limits::Limits;
-use crate::machine::{ChildMachine, Features, Identity, Machine, Named};
+use crate::machine::{ChildMachine, Features, Identity, Machine, Named, UNNAMED};
 use sha2::{Digest, Sha256};
 use statemesh_expr::{Str, Value};
 use std::collections::HashMap;
@@ -120,7 +120,7 @@ impl<'d> Compiler<'d> {
             return None;
         }
         // Ids may be given to any state; the machine's own id is the root's.
-        let id = root.get("id").and_then(Node::as_str).filter(|id| !id.is_empty()).unwrap_or("(machine)");
+        let id = root.get("id").and_then(Node::as_str).unwrap_or(UNNAMED);
         let version = root.get("version").and_then(Node::as_str).map(Str::new);
         let hash = content_hash(root, &self.machines);
         let mut machine = Machine {

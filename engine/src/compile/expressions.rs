@@ -2,9 +2,9 @@
 
 use super::Compiler;
 use crate::definition::diagnostics::{Severity, did_you_mean};
-use crate::definition::json_pos::Node;
+use crate::definition::json_pos::{Kind, Node};
 use crate::definition::keys;
-use crate::expression::{expression_of, is_resolvable};
+use crate::expression::{CODE_IN_BRACES, as_cel, expression_of, is_code_in_braces, is_resolvable, within_braces};
 use statemesh_expr::{CompileError, Env, Program, Root, Type, Value};
 
 /// Where an expression stands, which says what it can see.
@@ -143,6 +143,40 @@ impl<'d> Compiler<'d> {
         }
     }
 
+    /// Text that would be an expression, if `@expr` stood before it: it is assigned, or sent, as it is written.
+    pub(super) fn warn_of_text(&mut self, node: &'d Node, place: Place) {
+        match &node.kind {
+            _ if is_resolvable(node) => {}
+            Kind::Array(items) => items.iter().for_each(|item| self.warn_of_text(item, place)),
+            Kind::Object(members) => members.iter().for_each(|member| self.warn_of_text(&member.value, place)),
+            Kind::Str(text) => {
+                let hint = match is_code_in_braces(text) {
+                    true => Some(CODE_IN_BRACES.to_owned()),
+                    false => self.meant_by(text, place).map(|meant| {
+                        format!(
+                            "write {{\"@expr\": {meant:?}}}; where the text itself is meant {{\"@expr\": \"'...'\"}}"
+                        )
+                    }),
+                };
+                if hint.is_some() {
+                    self.warning(node, "constant_expr", "this text is a constant: nothing in it is computed", hint);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The expression that a text is, if it is one that reads the context or the event.
+    fn meant_by(&mut self, text: &str, place: Place) -> Option<String> {
+        if !["context.", "event."].iter().any(|root| text.contains(root)) {
+            return None;
+        }
+        let meant = as_cel(text);
+        let program = Program::compile(&meant, &self.environment(place), &statemesh_expr::Limits::default()).ok()?;
+        let roots = program.roots();
+        (roots.contains(Root::Context) || roots.contains(Root::Event)).then_some(meant)
+    }
+
     fn environment(&mut self, place: Place) -> Env {
         if place == Place::Context {
             return Env::new().with(Root::Input);
@@ -168,7 +202,12 @@ impl<'d> Compiler<'d> {
             "wrong_type" => "wrong_expression_type",
             code => code,
         };
-        self.report_at(Severity::Error, text.offset, text.offset + inside, code, error.message, error.hint);
+        let in_braces = within_braces(source).map(|_| match is_code_in_braces(source) {
+            true => CODE_IN_BRACES.to_owned(),
+            false => format!("without the braces {{{{ }}}}: {:?}", as_cel(source)),
+        });
+        let hint = in_braces.or(error.hint);
+        self.report_at(Severity::Error, text.offset, text.offset + inside, code, error.message, hint);
     }
 
     /// Whether an optional `@lang` or `@exprLang` names the language we have.

@@ -3,7 +3,7 @@
 use super::Compiler;
 use crate::definition::diagnostics::Severity;
 use crate::event_names::EventIx;
-use crate::machine::{Action, Delay, Machine, Transition, TransitionIx};
+use crate::machine::{Action, Delay, Machine, Transition, TransitionIx, UNNAMED};
 use crate::state::{State, StateKind};
 use crate::state_set::{StateIx, StateSet};
 
@@ -25,7 +25,7 @@ impl Compiler<'_> {
         self.lint_context_keys();
     }
 
-    fn warn_at(&mut self, offset: usize, code: &'static str, message: String, hint: &str) {
+    pub(super) fn warn_at(&mut self, offset: usize, code: &'static str, message: String, hint: &str) {
         self.report(Severity::Warning, offset, code, message, Some(hint.to_owned()));
     }
 
@@ -34,12 +34,7 @@ impl Compiler<'_> {
         let root = &self.document.root;
         if root.get("id").is_none() {
             let hint = "add \"id\": instances are addressed as `id/key`";
-            self.warn_at(
-                root.offset,
-                "no_id",
-                "the machine has no id: it would be called \"(machine)\"".to_owned(),
-                hint,
-            );
+            self.warn_at(root.offset, "no_id", format!("the machine has no id: it would be called {UNNAMED:?}"), hint);
         }
         if machine.states.len() == 1 && machine.transitions.is_empty() && root.get("invoke").is_none() {
             let hint = "add \"initial\" and \"states\"";
@@ -178,35 +173,6 @@ impl Compiler<'_> {
         }
     }
 
-    /// Cycles of unguarded delayed transitions of no delay: each step starts the next one, for as long as the instance lives.
-    fn lint_restless(&mut self, machine: &Machine) {
-        if machine.features.parallel {
-            return;
-        }
-        let mut settled = vec![false; machine.states.len()];
-        for leaf in (0..machine.states.len() as StateIx).filter(|leaf| machine.is_atomic(*leaf)) {
-            let mut trail: Vec<StateIx> = Vec::new();
-            let mut at = Some(leaf);
-            while let Some(state) = at.filter(|state| !settled[usize::from(*state)]) {
-                if trail.contains(&state) {
-                    self.warn_restless(machine, state);
-                    break;
-                }
-                trail.push(state);
-                at = immediate(machine, state).map(|(_, target)| target);
-            }
-            trail.iter().for_each(|state| settled[usize::from(*state)] = true);
-        }
-    }
-
-    fn warn_restless(&mut self, machine: &Machine, state: StateIx) {
-        let Some((first, _)) = immediate(machine, state) else { return };
-        let offset = machine.transition(first).offset;
-        let message =
-            format!("from {:?} transitions after no time lead back to it without end", machine.state(state).id);
-        self.warn_at(offset, "endless_after", message, "give one of the transitions on the way a delay or a guard");
-    }
-
     /// `always` without target and guard: it is taken for as long as it changes something, or it does nothing.
     fn lint_staying(&mut self, machine: &Machine) {
         let mut changes = Changes { machine, named: vec![None; machine.named.actions.len()] };
@@ -264,30 +230,6 @@ fn forced_transition(machine: &Machine, leaf: StateIx) -> Option<TransitionIx> {
         }
     }
     None
-}
-
-/// The unguarded transition after no time that a leaf or its ancestors take first, and the leaf it leads to.
-fn immediate(machine: &Machine, leaf: StateIx) -> Option<(TransitionIx, StateIx)> {
-    let mut states = std::iter::once(leaf).chain(machine.ancestors(leaf));
-    let first = states.find_map(|state| {
-        let state = machine.state(state);
-        let started = state.entry.iter().filter_map(|action| match action {
-            Action::StartAfter(after) => machine.afters.get(*after as usize),
-            _ => None,
-        });
-        let mut at_once = started.filter(|after| matches!(after.delay, Delay::Constant(0)));
-        at_once.find_map(|after| state.reactions.exact(after.event).first())
-    })?;
-    let transition = machine.transition(*first_open(machine, first)?);
-    let target = default_leaf(machine, *transition.targets.as_deref()?.first()?);
-    // Without `reenter` a state that holds the target is not left, and its timer not started again.
-    let leaves = !machine.is_descendant(target, Some(transition.source)) && target != transition.source;
-    (machine.is_atomic(target) && (leaves || transition.reenter)).then_some((*first, target))
-}
-
-/// A transition, if it has no guard.
-fn first_open<'t>(machine: &Machine, transition: &'t TransitionIx) -> Option<&'t TransitionIx> {
-    machine.transition(*transition).guard.is_none().then_some(transition)
 }
 
 /// Whether actions change the context or the children, after which eventless transitions are tried again.

@@ -16,6 +16,7 @@ mod lints;
 mod names;
 mod own;
 mod plans;
+mod restless;
 mod states;
 mod targets;
 mod transitions;

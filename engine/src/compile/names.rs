@@ -5,6 +5,7 @@ use super::expressions::Place;
 use crate::definition::diagnostics::did_you_mean;
 use crate::definition::json_pos::{Member, Node};
 use crate::definition::keys;
+use crate::expression::{CODE_IN_BRACES, as_cel, is_code_in_braces, within_braces};
 use crate::machine::{Action, Delay, Guard, NamedAction, NamedGuard};
 use statemesh_expr::{Str, Value};
 use std::collections::HashMap;
@@ -137,7 +138,8 @@ impl<'d> Compiler<'d> {
         let found = self.names.guard_indices.get(name).copied();
         if found.is_none() && !(self.is_full() && self.has_errors()) {
             let hint = match looks_like_an_expression(name) {
-                true => format!("if it is an expression, write {{\"@expr\": {name:?}}}"),
+                true if is_code_in_braces(name) => CODE_IN_BRACES.to_owned(),
+                true => format!("if it is an expression, write {{\"@expr\": {:?}}}", as_cel(name)),
                 false => did_you_mean(name, self.names.guard_indices.keys().map(Str::as_str))
                     .unwrap_or("add it to the root's `guards`".to_owned()),
             };
@@ -149,7 +151,7 @@ impl<'d> Compiler<'d> {
 
 fn looks_like_an_expression(name: &str) -> bool {
     let reads_a_root = ["context.", "event.", "params."].iter().any(|root| name.starts_with(root));
-    reads_a_root || name.contains(['<', '>', '=', '!', '&', '|', '('])
+    reads_a_root || within_braces(name).is_some() || name.contains(['<', '>', '=', '!', '&', '|', '('])
 }
 
 fn indices(members: &[Member]) -> HashMap<Str, u16> {

@@ -353,7 +353,7 @@ impl<'d> Compiler<'d> {
                 Some(id) => self.string(id, "`id`").map(Str::new),
                 None => Some(Str::new(format!("{position}.{state_id}"))),
             };
-            let input = self.compile_optional(item.get("input"), Place::Value);
+            let input = self.compile_input(item, Place::Value);
             let sync = item.get("onSnapshot").is_some();
             // The machine may be unknown, which is reported; its transitions are checked all the same.
             if let Some(id) = id {
@@ -414,6 +414,7 @@ impl<'d> Compiler<'d> {
             );
             return None;
         }
+        self.warn_of_text(output, Place::Value);
         self.compile_template(output, Place::Value)
     }
 

@@ -4,6 +4,7 @@ use super::Compiler;
 use crate::definition::diagnostics::{Severity, closest, did_you_mean};
 use crate::definition::json_pos::{Member, Node};
 use crate::definition::keys;
+use crate::machine::UNNAMED;
 use crate::state_set::StateIx;
 use statemesh_expr::Str;
 use std::collections::HashMap;
@@ -36,29 +37,30 @@ impl<'d> Compiler<'d> {
     /// Numbers all states. `None` if there are too many to go on.
     pub(super) fn build_tree(&mut self, root: &'d Node) -> Option<()> {
         let id = match root.get("id") {
-            Some(node) => self.string(node, "`id`").filter(|id| !id.is_empty()).unwrap_or("(machine)"),
-            None => "(machine)",
+            Some(node) => self.machine_id(node).unwrap_or(UNNAMED),
+            None => UNNAMED,
         };
-        if let Some(node) = root.get("id") {
-            self.check_machine_id(node, id);
-        }
         let key = Str::new(id);
         self.add_state(root, key, None, &mut vec![Str::new(id)])
     }
 
     /// The root's id is the machine's name in addresses (`machine/key`), topics and clients' rights.
-    fn check_machine_id(&mut self, node: &Node, id: &str) {
-        let wrong = if id.contains('/') {
+    fn machine_id(&mut self, node: &'d Node) -> Option<&'d str> {
+        let id = self.string(node, "`id`")?;
+        let wrong = if id.is_empty() {
+            "is empty"
+        } else if id.contains('/') {
             "has a slash, which separates the machine from the key in `machine/key`"
         } else if id.contains(char::is_control) {
             "has a control character"
         } else if id.len() > MACHINE_ID_BYTES {
             "has more than 255 bytes"
         } else {
-            return;
+            return Some(id);
         };
         let message = format!("the machine's id {:?} {wrong}", id.chars().take(64).collect::<String>());
         self.error(node, "bad_machine_id", message, Some("use letters, digits, `-`, `_` and `.`".to_owned()));
+        None
     }
 
     fn add_state(&mut self, node: &'d Node, key: Str, parent: Option<StateIx>, path: &mut Vec<Str>) -> Option<()> {

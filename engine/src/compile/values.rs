@@ -49,6 +49,13 @@ impl<'d> Compiler<'d> {
         node.and_then(|node| self.compile_template(node, place))
     }
 
+    /// The `input` of an invoked or spawned machine.
+    pub(super) fn compile_input(&mut self, node: &'d Node, place: Place) -> Option<Template> {
+        let input = node.get("input")?;
+        self.warn_of_text(input, place);
+        self.compile_template(input, place)
+    }
+
     pub(super) fn compile_context(&mut self, node: Option<&'d Node>) -> Template {
         let Some(node) = node else { return Template::Constant(Value::Map(Map::new())) };
         if node.members().is_none() {
@@ -86,6 +93,11 @@ impl<'d> Compiler<'d> {
                 }
                 Some(_) => {}
             }
+            // A type may well be called as a field of an event is.
+            members
+                .iter()
+                .filter(|member| member.key != "type")
+                .for_each(|member| self.warn_of_text(&member.value, place));
         }
         Some(match self.compile_template(node, place)? {
             Template::Constant(data) => {

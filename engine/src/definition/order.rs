@@ -2,7 +2,7 @@
 
 use crate::definition::json_pos::Document;
 use crate::limits::Limits;
-use crate::machine::Machine;
+use crate::machine::{Machine, UNNAMED};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,8 +27,7 @@ struct Named {
 impl Named {
     fn of(source: &[u8]) -> Self {
         let limits = Limits::default();
-        let document = Document::parse(source, limits.definition_depth_max).ok();
-        let id = document.as_ref().and_then(|document| document.root.get("id")?.as_str().map(str::to_owned));
+        let id = name_of(source);
         let invokes = RefCell::default();
         // What is wrong with it is said when it is compiled in the end.
         let _ = Machine::compile(source, &limits, &|name| {
@@ -62,17 +61,23 @@ pub fn order<'s>(sources: impl IntoIterator<Item = &'s [u8]>) -> Result<Vec<usiz
     Ok(ordered)
 }
 
-/// The ids that several definitions have, each with the places of those. A mesh knows a machine by its id: the last of them would be its
-/// newest version, which is not meant where they are given together; but where one of them invokes its own earlier version, that has to be
-/// given too. One without an id has no namesake.
+/// The name by which a mesh knows the machine of a definition: its id, or [`UNNAMED`]. `None`: it is refused when it is compiled.
+fn name_of(source: &[u8]) -> Option<String> {
+    let document = Document::parse(source, Limits::default().definition_depth_max).ok()?;
+    document.root.members()?;
+    let id = document.root.get("id").map_or(Some(UNNAMED), |id| id.as_str().filter(|id| !id.is_empty()));
+    id.map(str::to_owned)
+}
+
+/// The names that several definitions have, each with the places of those; all without an id have [`UNNAMED`]. A mesh knows a machine by
+/// its name: the last of them would be its newest version, which is not meant where they are given together; but where one of them invokes
+/// its own earlier version, that has to be given too.
 pub fn namesakes<'s>(sources: impl IntoIterator<Item = &'s [u8]>) -> Vec<(String, Vec<usize>)> {
-    let depth_max = Limits::default().definition_depth_max;
     let mut places: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     let sources: Vec<&[u8]> = sources.into_iter().collect();
     for (place, source) in sources.iter().enumerate() {
-        let document = Document::parse(source, depth_max).ok();
-        if let Some(id) = document.as_ref().and_then(|document| document.root.get("id")?.as_str()) {
-            places.entry(id.to_owned()).or_default().push(place);
+        if let Some(name) = name_of(source) {
+            places.entry(name).or_default().push(place);
         }
     }
     let invokes_itself =
@@ -125,10 +130,12 @@ mod tests {
     }
 
     #[test]
-    fn those_of_one_id_are_named_and_those_without_are_not() {
+    fn those_of_one_id_are_named_and_those_without_have_one_name_too() {
         let (a, b) = (machine("a", &[]), machine("b", &["a"]));
+        let broken = [br#"{"id":5}"#.as_slice(), br#"{"id":6}"#, br#"{"id":""}"#, br#"{"id":""}"#, b"{", b"[]", b"[]"];
+        assert_eq!(namesakes(broken), [], "others say what is wrong with them");
         let sources = [a.as_bytes(), b"{}", b.as_bytes(), b"{}", a.as_bytes(), br#"{"id":5}"#, b"{"];
-        assert_eq!(namesakes(sources), [("a".to_owned(), vec![0, 4])]);
+        assert_eq!(namesakes(sources), [(UNNAMED.to_owned(), vec![1, 3]), ("a".to_owned(), vec![0, 4])]);
         assert_eq!(namesakes([a.as_bytes(), b.as_bytes()]), []);
         let tree = machine("a", &["a"]);
         assert_eq!(namesakes([a.as_bytes(), tree.as_bytes()]), [], "it invokes its earlier version");

@@ -21,8 +21,12 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Timers that one `@advance` may fire: a chain that never ends must end somewhere.
-const TIMERS_PER_ADVANCE_MAX: usize = 10_000;
+/// Timers that may fire one after the other while no time passes. Of those that wait at once there are fewer (`timers_max`): they start
+/// each other.
+const TIMERS_AT_ONE_TIME_MAX: u64 = 10_000;
+
+/// Timers that one `@advance` may fire: some seconds of work.
+const TIMERS_PER_ADVANCE_MAX: u64 = 1_000_000;
 
 /// What an input line may be beside an event.
 const DIRECTIVES: [&str; 3] = ["@advance", "@retry", "@skip"];
@@ -113,16 +117,32 @@ impl Simulation {
         self.machine.send(&mut self.instance, &Event { kind: &kind, payload }, self.now, &mut self.out).map(drop)
     }
 
-    /// Fires what is due one at a time, the clock standing at each deadline.
+    /// Lets time pass; one that is refused leaves the instance and the time as they were.
     fn advance(&mut self, ms: u64) -> Result<(), StepError> {
-        let until = Millis(self.now.0.saturating_add(ms));
+        let before = (self.instance.clone(), self.now);
+        let passed = self.fire_until(Millis(self.now.0.saturating_add(ms)));
+        if passed.is_err() {
+            (self.instance, self.now) = before;
+            self.out.clear();
+        }
+        passed
+    }
+
+    /// Fires what is due one at a time, the clock standing at each deadline.
+    fn fire_until(&mut self, until: Millis) -> Result<(), StepError> {
         let (mut put_out, mut counted) = (0, 0);
+        let mut fired_now = 0;
         for _ in 0..TIMERS_PER_ADVANCE_MAX {
             let next = self.instance.next_timer().filter(|(_, deadline)| *deadline <= until);
             let Some((id, deadline)) = next.filter(|_| self.instance.status() == Status::Active) else {
                 self.now = until;
                 return Ok(());
             };
+            fired_now = if deadline > self.now { 1 } else { fired_now + 1 };
+            if fired_now > TIMERS_AT_ONE_TIME_MAX {
+                let message = "the timers start each other without end, and no time passes";
+                return Err(StepError::limit("timers_at_one_time_max", TIMERS_AT_ONE_TIME_MAX, message));
+            }
             self.now = self.now.max(deadline);
             if let Err(refused) = self.machine.fire(&mut self.instance, id, self.now, &mut self.out) {
                 if self.machine.own.faults == Faults::Fail {
@@ -139,11 +159,8 @@ impl Simulation {
                 ));
             }
         }
-        Err(StepError::Limit {
-            limit: "timers_per_advance_max",
-            maximum: TIMERS_PER_ADVANCE_MAX as u64,
-            message: "the timers start each other without end",
-        })
+        let message = "so many timers fire in this time: advance in smaller steps";
+        Err(StepError::limit("timers_per_advance_max", TIMERS_PER_ADVANCE_MAX, message))
     }
 
     fn write(&mut self, error: Option<StepError>, line: &mut Vec<u8>) {
@@ -350,6 +367,47 @@ mod tests {
         assert!(errors("{}", "@later").contains("there are @advance, @retry, @skip"));
         assert_eq!(errors(r#"{"@advanec":{}}"#, "@advanec"), "");
         assert_eq!(errors("{}", "@advance"), "");
+    }
+
+    /// What a batch of these events gives for this machine: one snapshot for the start and for each event.
+    fn snapshots(machine: &str, events: &str) -> Vec<Value> {
+        let line = format!(r#"{{"machine":{machine},"events":[{events}]}}"#);
+        let answer = simulate_batch_line(line.as_bytes(), &Limits::default());
+        let answer = Value::from_json(&answer, &Default::default()).unwrap();
+        answer.get("snapshots").and_then(Value::as_list).unwrap_or_else(|| panic!("{answer}")).as_slice().to_vec()
+    }
+
+    const COUNT: &str = r#"{"type":"@xstate.assign","context":{"n":{"@expr":"context.n + 1"}}}"#;
+
+    #[test]
+    fn a_chart_that_polls_for_an_hour_is_not_endless() {
+        let machine = format!(
+            r#"{{"context":{{"n":0}},"initial":"a","states":{{"a":{{"after":{{"10":{{"target":"a","reenter":true,"actions":{COUNT}}}}}}}}}}}"#
+        );
+        let found = snapshots(&machine, r#"{"type":"@advance","ms":3600000}"#);
+        assert_eq!(found[1].get("error"), None);
+        assert_eq!(found[1].get("context").and_then(|context| context.get("n")), Some(&Value::Int(360_000)));
+        let much = snapshots(&machine, r#"{"type":"@advance","ms":1e12}"#);
+        let told = much[1].get("error").map(Value::to_string).unwrap_or_default();
+        assert!(told.contains("smaller steps") && !told.contains("without end"), "{told}");
+    }
+
+    #[test]
+    fn an_advance_that_is_refused_leaves_the_instance_and_the_time_as_they_were() {
+        let machine = format!(
+            r#"{{"context":{{"n":0}},"initial":"w","states":{{"w":{{"after":{{"5":"a"}}}},"a":{{"after":{{"0":{{"target":"b","actions":[{COUNT},"beep"]}}}}}},"b":{{"after":{{"0":"a"}}}}}}}}"#
+        );
+        let found = snapshots(&machine, r#"{"type":"@advance","ms":9},{"type":"@advance","ms":4}"#);
+        let told = found[1].get("error").map(Value::to_string).unwrap_or_default();
+        assert!(told.contains("without end"), "{told}");
+        for key in ["value", "context", "effects"] {
+            assert_eq!(found[1].get(key), found[0].get(key), "{key}");
+        }
+        assert_eq!(
+            (found[2].get("error"), found[2].get("value")),
+            (None, Some(&Value::str("w"))),
+            "5 ms were not over"
+        );
     }
 
     #[test]

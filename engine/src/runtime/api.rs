@@ -138,7 +138,7 @@ impl Machine {
         }
         instance.actor.context = context;
         let message = "the instance with its children and timers grows too large";
-        Err(StepError::Limit { limit: "instance_bytes_max", maximum: maximum as u64, message })
+        Err(StepError::limit("instance_bytes_max", maximum as u64, message))
     }
 
     /// Lets `look` see an instance as a step on `event` would begin with it.

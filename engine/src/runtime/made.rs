@@ -21,11 +21,7 @@ impl Made {
         self.weight = self.weight.saturating_add(effect.weight());
         if self.count > limits.effects_max {
             let maximum = limits.effects_max as u64;
-            return Err(StepError::Limit {
-                limit: "effects_max",
-                maximum,
-                message: "one input causes too many effects",
-            });
+            return Err(StepError::limit("effects_max", maximum, "one input causes too many effects"));
         }
         match self.weight > limits.output_bytes_max {
             true => Err(too_large(limits)),

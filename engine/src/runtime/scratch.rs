@@ -64,7 +64,7 @@ pub(crate) fn failure(code: &str, message: &str) -> Fault {
 
 #[cold]
 pub(crate) fn limit(limit: &'static str, maximum: usize, message: &'static str) -> Fault {
-    Fault::Refused(StepError::Limit { limit, maximum: maximum as u64, message })
+    Fault::Refused(StepError::limit(limit, maximum as u64, message))
 }
 
 /// How far an actor's life has come.

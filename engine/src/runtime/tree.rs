@@ -242,11 +242,11 @@ impl<'a> Tree<'a> {
     }
 
     fn count_message(&mut self) -> Result<(), StepError> {
-        self.messages_left = self.messages_left.checked_sub(1).ok_or(StepError::Limit {
-            limit: "messages_max",
-            maximum: u64::from(self.machine.limits.messages_max),
-            message: "one input causes too many messages between actors",
-        })?;
+        let too_many = || {
+            let maximum = u64::from(self.machine.limits.messages_max);
+            StepError::limit("messages_max", maximum, "one input causes too many messages between actors")
+        };
+        self.messages_left = self.messages_left.checked_sub(1).ok_or_else(too_many)?;
         Ok(())
     }
 
@@ -279,7 +279,7 @@ impl<'a> Tree<'a> {
         let maximum = self.machine.limits.context_bytes_max;
         if actor.context.weight() > maximum {
             let message = "the initial context is too large";
-            return Err(StepError::Limit { limit: "context_bytes_max", maximum: maximum as u64, message });
+            return Err(StepError::limit("context_bytes_max", maximum as u64, message));
         }
         let init = named(INIT, []);
         match failed {
@@ -660,7 +660,7 @@ impl<'a> Tree<'a> {
         let pending = (pending + self.scratch.new_timers.len()).saturating_sub(self.scratch.dead_timers.len());
         let maximum = self.machine.limits.timers_max;
         if pending >= maximum {
-            return Err(StepError::Limit { limit: "timers_max", maximum: maximum as u64, message: "too many timers" });
+            return Err(StepError::limit("timers_max", maximum as u64, "too many timers"));
         }
         let id = self.next_timer;
         self.next_timer += 1;

@@ -4,6 +4,7 @@ use super::indent;
 use crate::definition::diagnostics::{Diagnostic, Severity};
 use crate::definition::json_pos::{Document, position};
 use crate::limits::Limits;
+use crate::machine::UNNAMED;
 use statemesh_expr::{List, Map, Str, Value};
 
 /// Makes a definition of XState's JSON: what [`crate::Machine::export`] put under `meta.statemesh` stands under `@statemesh` again.
@@ -29,7 +30,7 @@ fn imported(source: &[u8], id: Option<&str>, limits: &Limits) -> Result<String, 
     };
     let own = document.root.get("meta").and_then(|meta| meta.get("statemesh"));
     let mut root = Map::new();
-    let old = document.root.get("id").and_then(|id| id.as_str()).unwrap_or("(machine)");
+    let old = document.root.get("id").and_then(|id| id.as_str()).unwrap_or(UNNAMED);
     let renaming = id.map(|new| Renaming { old, new });
     if let Some(id) = id {
         root.insert("id", Value::str(id));

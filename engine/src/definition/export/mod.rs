@@ -370,6 +370,13 @@ pub(crate) fn many(items: impl IntoIterator<Item = Value>) -> Value {
     Value::List(items.into_iter().collect::<List>())
 }
 
+/// Whether a condition is true or false, as far as its text shows: one that compares, or is a word for that. ECMAScript also takes what
+/// only counts as such.
+pub(crate) fn is_boolean(source: &str) -> bool {
+    source.contains(['=', '<', '>'])
+        || source.split(|c: char| !c.is_alphanumeric()).any(|word| matches!(word, "true" | "false"))
+}
+
 pub(crate) fn expression(text: &str) -> Value {
     object([("@expr", Value::str(text))])
 }

@@ -3,7 +3,7 @@
 //! What SCXML has no words for is left out and said. An effect becomes a `<send>` of the type `effect`, for the platform's processor of events.
 
 use super::ecmascript::{of_cel, of_value};
-use super::{ExportFormat, Exported, OTHERWISE};
+use super::{ExportFormat, Exported, OTHERWISE, is_boolean};
 use crate::definition::diagnostics::{Diagnostic, Severity};
 use crate::definition::json_pos::{Document, Node};
 use crate::machine::Machine;
@@ -301,7 +301,8 @@ impl Writer<'_> {
             return None;
         }
         if let Some(text) = guard.get("@expr").and_then(Value::as_str) {
-            return self.expression(text);
+            let written = self.expression(text)?;
+            return Some(if is_boolean(&written) { written } else { format!("({written}) === true") });
         }
         let kind = guard.as_str().or_else(|| guard.get("type")?.as_str())?.to_owned();
         let parts = one_or_many(guard.get("guards"));

@@ -1,13 +1,13 @@
-//! SCXML documents as definitions, as far as they need no ECMAScript.
+//! SCXML documents as definitions, as far as they need no more ECMAScript than CEL has; what `export` writes comes back.
 
 mod expression;
 mod xml;
 
 use crate::definition::diagnostics::{Diagnostic, Severity};
-use crate::definition::export::{indent, many, object};
+use crate::definition::export::{expression, indent, many, object};
 use crate::definition::json_pos::position;
 use crate::limits::Limits;
-use expression::{to_guard, value_of};
+use expression::{to_cel, to_guard, value_of};
 use statemesh_expr::{Map, Str, Value};
 use std::collections::HashMap;
 use xml::Element;
@@ -96,6 +96,10 @@ impl Converter {
         for (key, value) in self.state(document, true)?.iter() {
             root.insert(key.clone(), value.clone());
         }
+        if document.children.iter().any(|child| child.children.iter().any(|inner| inner.name == "donedata")) {
+            // What a final state at the top gives is the document's.
+            root.insert("output", expression("has(event.output) ? event.output : null"));
+        }
         if !self.data.is_empty() {
             let context = self.data.iter().map(|(id, value)| (Str::new(id), value.clone()));
             root.insert("context", Value::Map(context.collect()));
@@ -142,9 +146,12 @@ impl Converter {
             _ => {}
         }
         const KNOWN: [&str; 6] = ["datamodel", "initial", "invoke", "onentry", "onexit", "transition"];
-        if let Some(unknown) =
-            element.children.iter().find(|child| !is_state(child) && !KNOWN.contains(&child.name.as_str()))
-        {
+        let is_known = |child: &&Element| {
+            is_state(child)
+                || KNOWN.contains(&child.name.as_str())
+                || (child.name == "donedata" && element.name == "final")
+        };
+        if let Some(unknown) = element.children.iter().find(|child| !is_known(child)) {
             return not_here(unknown, format!("<{}>", unknown.name));
         }
         let states: Vec<&Element> = element.children.iter().filter(|child| is_state(child)).collect();
@@ -212,8 +219,13 @@ impl Converter {
 
     fn behaviour(&mut self, json: &mut Map, place: &Place<'_>) -> Converted<()> {
         let children = &place.element.children;
-        if let Some(invoke) = children.iter().find(|child| child.name == "invoke") {
-            return not_here(invoke, "<invoke>");
+        let invokes = children.iter().filter(|child| child.name == "invoke").map(|child| self.invoke(child));
+        let invokes = invokes.collect::<Converted<Vec<Value>>>()?;
+        if !invokes.is_empty() {
+            json.insert("invoke", many(invokes));
+        }
+        if let Some(given) = children.iter().find(|child| child.name == "donedata") {
+            json.insert("output", self.done_data(given)?);
         }
         for (block, key) in [("onentry", "entry"), ("onexit", "exit")] {
             let mut actions = Vec::new();
@@ -289,11 +301,11 @@ impl Converter {
                 Some(id) => object([kind("cancel"), ("id", Value::str(id))]),
                 None => return not_here(element, "<cancel sendidexpr>"),
             },
-            "log" => object([kind("log"), ("args", many([Value::str(element.get("label").unwrap_or_default())]))]),
+            "log" => object([kind("log"), ("args", self.logged(element))]),
             "assign" => {
                 let location =
                     element.get("location").filter(|location| self.is_data(location) && element.children.is_empty());
-                let assigned = element.get("expr").and_then(|expr| value_of(expr, &|name| self.is_data(name)));
+                let assigned = element.get("expr").and_then(|expr| self.value(expr));
                 let (Some(location), Some(assigned)) = (location, assigned) else {
                     return not_here(element, "this <assign>");
                 };
@@ -303,23 +315,80 @@ impl Converter {
         })
     }
 
+    /// What is logged: the label, or the list that `export` writes.
+    fn logged(&self, element: &Element) -> Value {
+        let list = element.get("expr").filter(|expr| element.get("label").is_none() && expr.starts_with('['));
+        let args = list.and_then(|list| self.value(list));
+        args.unwrap_or_else(|| many([Value::str(element.get("label").unwrap_or_default())]))
+    }
+
+    fn value(&self, expr: &str) -> Option<Value> {
+        value_of(expr, &|name| self.is_data(name))
+    }
+
+    /// `<param name expr>` of an element that has no other content.
+    fn params(&self, element: &Element) -> Converted<Map> {
+        let mut params = Map::new();
+        for param in &element.children {
+            let is_plain = param.name == "param" && param.children.is_empty();
+            let value = param.get("expr").and_then(|expr| self.value(expr));
+            let (Some(key), Some(value), true) = (param.get("name"), value, is_plain) else {
+                return not_here(param, format!("this content of <{}>", element.name));
+            };
+            params.insert(key, value);
+        }
+        Ok(params)
+    }
+
+    /// What a final state gives, as one value or as params.
+    fn done_data(&self, element: &Element) -> Converted<Value> {
+        match element.children.first().filter(|child| child.name == "content") {
+            None => self.params(element).map(Value::Map),
+            Some(content) => match content.get("expr").and_then(|expr| self.value(expr)) {
+                Some(value) if content.children.is_empty() && !content.has_text => Ok(value),
+                _ => not_here(content, "this <content>"),
+            },
+        }
+    }
+
+    /// `<invoke type="http://www.w3.org/TR/scxml/" src="NAME.scxml">`, as `export` writes a machine that is invoked by its name.
+    fn invoke(&self, element: &Element) -> Converted<Value> {
+        let is_known = |(name, _): &(String, String)| matches!(name.as_str(), "type" | "src" | "id");
+        let is_scxml = element.get("type").is_some_and(|kind| kind.contains("www.w3.org/TR/scxml"));
+        let name = element.get("src").and_then(|src| src.strip_suffix(".scxml"));
+        let name =
+            name.filter(|name| is_scxml && !name.contains(['/', ':']) && element.attributes.iter().all(is_known));
+        let Some(name) = name else { return not_here(element, "<invoke>") };
+        let mut json = Map::new();
+        json.insert("src", Value::str(name));
+        element.get("id").into_iter().for_each(|id| drop(json.insert("id", Value::str(id))));
+        let input = self.params(element)?;
+        if !input.is_empty() {
+            json.insert("input", Value::Map(input));
+        }
+        Ok(Value::Map(json))
+    }
+
     /// `<send type="effect">`, as `export` writes an effect.
     fn effect(&self, element: &Element) -> Converted<Value> {
         let is_known = |(name, _): &(String, String)| matches!(name.as_str(), "event" | "type");
         let (Some(name), true) = (element.get("event"), element.attributes.iter().all(is_known)) else {
             return not_here(element, "an effect with other attributes than its event");
         };
-        let mut params = Map::new();
-        for param in &element.children {
-            let is_plain = param.name == "param" && param.children.is_empty();
-            let value = param.get("expr").and_then(|expr| value_of(expr, &|name| self.is_data(name)));
-            let (Some(key), Some(value), true) = (param.get("name"), value, is_plain) else {
-                return not_here(param, "this content of an effect");
-            };
-            params.insert(key, value);
-        }
-        let kind = ("type", Value::str(name));
+        let (kind, params) = (("type", Value::str(name)), self.params(element)?);
         Ok(if params.is_empty() { object([kind]) } else { object([kind, ("params", Value::Map(params))]) })
+    }
+
+    /// The event that an element sends: its type, and its params as fields.
+    fn event(&self, element: &Element, kind: &str) -> Converted<Value> {
+        let fields = self.params(element)?;
+        if fields.contains_key("type") {
+            return not_here(element, "an event with a param called type");
+        }
+        let mut event = Map::new();
+        event.insert("type", Value::str(kind));
+        fields.iter().for_each(|(key, value)| drop(event.insert(key.clone(), value.clone())));
+        Ok(Value::Map(event))
     }
 
     fn send(&self, element: &Element) -> Converted<Value> {
@@ -327,23 +396,26 @@ impl Converter {
             return self.effect(element);
         }
         const KNOWN: [&str; 6] = ["event", "delay", "delayexpr", "id", "target", "type"];
-        let is_plain =
-            element.children.is_empty() && element.attributes.iter().all(|(name, _)| KNOWN.contains(&name.as_str()));
-        let Some(event) = element.get("event").filter(|_| is_plain) else {
+        let is_plain = element.attributes.iter().all(|(name, _)| KNOWN.contains(&name.as_str()));
+        let Some(event) = element.get("event").filter(|_| is_plain && !element.has_text) else {
             return not_here(element, "<send> with content or expressions");
         };
+        let event = self.event(element, event)?;
+        if element.get("type") == Some("emit") {
+            return Ok(object([("type", Value::str("@xstate.emit")), ("event", event)]));
+        }
         if let Some(kind) = element.get("type").filter(|kind| *kind != "scxml" && !kind.contains("SCXMLEventProcessor"))
         {
             return not_here(element, format!("an event processor of type {kind}"));
         }
         let to = element.get("target");
-        let mut delay = delay_of(element)?;
+        let mut delay = self.delay(element)?;
         let mut json = Map::new();
         let kind = match to {
             Some("#_internal") => "raise",
             // An event to oneself waits for the next turn: it is delayed by no time.
             None => {
-                delay.get_or_insert(0);
+                delay.get_or_insert(Value::Int(0));
                 "raise"
             }
             Some(_) => "sendTo",
@@ -359,24 +431,31 @@ impl Converter {
                 }
             }
         }
-        json.insert("event", object([("type", Value::str(event))]));
+        json.insert("event", event);
         if to != Some("#_internal") {
-            delay.into_iter().for_each(|ms| drop(json.insert("delay", Value::Int(ms))));
+            delay.into_iter().for_each(|delay| drop(json.insert("delay", delay)));
             element.get("id").into_iter().for_each(|id| drop(json.insert("id", Value::str(id))));
         }
         Ok(Value::Map(json))
     }
-}
 
-fn delay_of(element: &Element) -> Converted<Option<i64>> {
-    let text = match (element.get("delay"), element.get("delayexpr")) {
-        (None, None) => return Ok(None),
-        (Some(delay), _) => delay.trim(),
-        (None, Some(expr)) => expr.trim().trim_matches('\''),
-    };
-    match crate::definition::delay_text::parse_duration(text).and_then(|ms| i64::try_from(ms).ok()) {
-        Some(ms) => Ok(Some(ms)),
-        None => not_here(element, format!("the delay {text:?}")),
+    /// A constant, or an expression for a number of milliseconds, as `export` writes it.
+    fn delay(&self, element: &Element) -> Converted<Option<Value>> {
+        let text = match (element.get("delay"), element.get("delayexpr")) {
+            (None, None) => return Ok(None),
+            (Some(delay), _) => delay.trim(),
+            (None, Some(expr)) => match expr.trim_end().strip_suffix("+ 'ms'") {
+                Some(ms) => {
+                    let computed = to_cel(ms, &|name| self.is_data(name)).map(|text| expression(&text));
+                    return computed.map(Some).map_or_else(|| not_here(element, format!("the delay {expr:?}")), Ok);
+                }
+                None => expr.trim().trim_matches('\''),
+            },
+        };
+        match crate::definition::delay_text::parse_duration(text).and_then(|ms| i64::try_from(ms).ok()) {
+            Some(ms) => Ok(Some(Value::Int(ms))),
+            None => not_here(element, format!("the delay {text:?}")),
+        }
     }
 }
 
