@@ -154,10 +154,15 @@ fn a_timer_that_comes_due_while_the_daemon_is_down_fires_at_its_start() {
 #[test]
 fn what_cannot_be_promised_is_refused() {
     let folder = Folder::new("durable-refused");
-    let mut without = Daemon::start(&folder, &[]);
-    let refused = without.ask(&json!({"op": "define", "definition": counter("disk")}));
-    assert_eq!(refused["error"]["code"], "unsupported", "{refused}");
-    drop(without);
+    // The way out is one: with others, or looking for them, a daemon does not start with a folder either.
+    for (flags, hint) in
+        [(&[][..], "start it with --data DIR"), (&["--discovery-seeds", "127.0.0.1:1"], "at a daemon without")]
+    {
+        let mut without = Daemon::start(&folder, flags);
+        let refused = without.ask(&json!({"op": "define", "definition": counter("disk")}));
+        assert_eq!(refused["error"]["code"], "unsupported", "{refused}");
+        assert!(refused["error"]["hint"].as_str().unwrap().contains(hint), "{refused}");
+    }
     let mut daemon = Daemon::start(&folder, &["--data", "data"]);
     daemon.ask(&json!({"op": "define", "definition": counter("disk")}));
     let other = daemon.ask(&json!({"op": "define", "definition": counter("memory")}));

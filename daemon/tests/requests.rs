@@ -911,31 +911,3 @@ fn a_public_key_is_no_file_of_a_clients_key() {
     assert_eq!(stdout(&run(&["context", "list"])).lines().count(), 1, "nothing was added");
     assert_eq!(code(&add("me.key")), 0);
 }
-
-#[test]
-fn durability_on_a_mesh_is_refused_with_an_honest_way_out() {
-    let folder = Folder::new("durable-mesh");
-    folder.file("m.json", r#"{"id":"m","@statemesh":{"durability":"disk"},"initial":"a","states":{"a":{}}}"#);
-    let refused = |members: usize| {
-        let peer = Peer::start(move |request| {
-            Some(match request["op"].as_str() {
-                Some("define") => {
-                    json!({"ok": false, "error": {"code": "unsupported", "message": "durability \"disk\": this daemon has no folder for its data", "hint": "start it with --data DIR, or say \"memory\""}})
-                }
-                Some("members") => {
-                    json!({"ok": true, "members": (0..members).map(|n| json!({"name": n.to_string(), "status": "alive"})).collect::<Vec<_>>()})
-                }
-                _ => json!({"ok": true, "machines": []}),
-            })
-        });
-        stderr(&peer.run(&folder, &["define", "m.json"]))
-    };
-    assert!(refused(1).contains("--data DIR"), "{}", refused(1));
-    let said = refused(3);
-    assert!(
-        !said.contains("start it with --data")
-            && said.contains("a daemon that is alone")
-            && said.contains("\"memory\""),
-        "{said}"
-    );
-}

@@ -38,7 +38,8 @@ fn ping(reply: &mut MapWriter<'_>, shared: &Shared) {
         .str("mesh", &shared.options.mesh)
         .str("version", env!("CARGO_PKG_VERSION"))
         .uint("protocol", 1)
-        .bool("ready", view.joined && !view.leaving);
+        .bool("ready", view.joined && !view.leaving)
+        .str("reason", &view.reason);
 }
 
 fn members(reply: &mut MapWriter<'_>, shared: &Shared) {

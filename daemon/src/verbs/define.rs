@@ -8,7 +8,7 @@ use crate::input::read_definition;
 use crate::output::{Format, Printer, Style, Table, count, say, text};
 use crate::remote::{self, Remote};
 use serde_json::{Value, json};
-use statemesh_client::{Ask, ErrorCode, Op};
+use statemesh_client::{Ask, Op};
 use statemesh_engine::UNNAMED;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,6 @@ pub(crate) fn define(args: &DefineArgs, file: Option<&Path>, printer: &Printer) 
                 defined.push(summary(&reply, before.as_ref()));
             }
             Err(failure) if failure.exit == Exit::Refused => {
-                let failure = with_way_out(failure, &mut client);
                 refusals.push(refused(path, definition, failure, printer.format));
             }
             Err(failure) => return Err(failure),
@@ -48,18 +47,6 @@ pub(crate) fn define(args: &DefineArgs, file: Option<&Path>, printer: &Printer) 
         last.message = format!("{}; of {} {bad} refused, {good} defined", last.message, count(texts.len(), "file"));
     }
     Err(last)
-}
-
-/// A daemon without a folder for data says that it needs one; one that has others would refuse that too.
-fn with_way_out(failure: Failure, client: &mut Remote) -> Failure {
-    const NOT_HERE: &str = "in this version durability \"disk\" is for a daemon that is alone, and this mesh has several: define it at one without \
-        discovery.service, discovery.seeds and birth that has --data DIR, or say \"memory\"";
-    let is_durability = failure.reply == Some(ErrorCode::Unsupported) && failure.message.starts_with("durability ");
-    let members = || client.ask(&remote::ask(Op::Members)).ok()?["members"].as_array().map(Vec::len);
-    match is_durability.then(members).flatten() {
-        Some(2..) => failure.hint(NOT_HERE),
-        _ => failure,
-    }
 }
 
 /// Two files of one id: the second would be the newer version of the first, in the same breath. `up` refuses them too.

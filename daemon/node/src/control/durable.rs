@@ -103,16 +103,16 @@ impl Control {
     fn may_be_durable(&self) -> Result<(), NoTier> {
         let unsupported =
             |message: &str, hint| NoTier { code: ErrorCode::Unsupported, message: message.to_owned(), hint };
+        if !is_alone(&self.shared.options) || self.membership.members().next().is_some() {
+            return Err(unsupported(
+                "durability \"disk\": in this version the daemon must be alone, and this one has others, or looks for them",
+                "define it at a daemon without discovery.service, discovery.seeds and birth that has --data DIR, or say \"memory\"",
+            ));
+        }
         if self.shared.volume.get().is_none() {
             return Err(unsupported(
                 "durability \"disk\": this daemon has no folder for its data",
                 "start it with --data DIR, or say \"memory\"",
-            ));
-        }
-        if !is_alone(&self.shared.options) || self.membership.members().next().is_some() {
-            return Err(unsupported(
-                "durability \"disk\": in this version the daemon must be alone, and this one has others, or looks for them",
-                "use a daemon without discovery.service, discovery.seeds and birth, or say \"memory\"",
             ));
         }
         Ok(())

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use statemesh_engine::{Circle, Diagnostic, Machine};
+use statemesh_engine::{Circle, Diagnostic, Machine, UNNAMED};
 
 use crate::limits::Limits;
 use crate::node::StartError;
@@ -29,13 +29,20 @@ pub enum LoadError {
     #[error("{0}: none of them can be the first one")]
     Circle(Circle),
     /// Another file has a different definition of the same id.
-    #[error("the id {id:?} is that of {} too", other.display())]
+    #[error("{}", shared_id(id, other))]
     Namesake {
         /// The id of both.
         id: String,
         /// The other file.
         other: PathBuf,
     },
+}
+
+fn shared_id(id: &str, other: &Path) -> String {
+    match id {
+        UNNAMED => format!("it has no id, as {} has none", other.display()),
+        id => format!("the id {id:?} is that of {} too", other.display()),
+    }
 }
 
 fn lines(diagnostics: &[Diagnostic]) -> String {
