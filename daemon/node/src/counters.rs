@@ -79,11 +79,12 @@ impl Counters {
     fn take_rare(&self, counts: &mut Counts) {
         for (count, cell) in [
             (&mut counts.created, &self.created),
-            (&mut counts.machine_errors, &self.machine_errors),
+            (&mut counts.troubles.errors, &self.machine_errors),
             (&mut counts.timers_fired, &self.timers_fired),
             (&mut counts.effects, &self.effects),
             (&mut counts.refused_instances, &self.refused_instances),
-            (&mut counts.stuck, &self.stuck),
+            (&mut counts.troubles.stuck, &self.stuck),
+            (&mut counts.troubles.restless, &self.restless),
             (&mut counts.changes, &self.changes),
             (&mut counts.refused_outputs, &self.refused_outputs),
             (&mut counts.conflicts, &self.conflicts),
@@ -118,6 +119,7 @@ figures! {
     created Counter "statemesh_instances_created_total" "Instances created here.";
     machine_errors Counter "statemesh_instance_errors_total" "Instances that went into status error.";
     stuck Counter "statemesh_instances_stuck_total" "Instances that became stuck, the step of a timer having hit a limit.";
+    restless Counter "statemesh_instances_restless_total" "Times that an instance was made to wait, as its timers led to each other without time passing: `after` or `raise` with 0 in a circle.";
     lost Counter "statemesh_instances_lost_total" "Instances that went with a dead owner, or came and could not be read, reported by who serves their key now.";
     removed Counter "statemesh_instances_removed_total" "Instances removed here.";
     forgotten Counter "statemesh_forgotten_tokens_total" "Removed instances whose dedup tokens were forgotten before their time because of limits.removed.";

@@ -41,7 +41,7 @@ pub use marks::{Conflict, ConflictReason, KeyMark};
 pub use named::Unknown;
 pub use shards::{
     Bounds, Counts, Damaged, Forgotten, Fresh, Group, HandedOff, Job, KeyNote, Kind, KnownKey, KnownKeys, Line,
-    LostLife, Outcome, Page, Place, Received, Rules, Run, Shard, Shards, State, Waiter, Walk,
+    LostLife, Outcome, Page, Place, Received, Rules, Run, Shard, Shards, State, Troubles, Waiter, Walk,
 };
 pub use stages::{Begun, Clock, Stage, Stopwatch};
 pub use unsaid_conflict::UnsaidConflict;

@@ -572,10 +572,8 @@ pub struct Counts {
     pub transitions: u64,
     /// Instances that came into being.
     pub created: u64,
-    /// Instances that went into status error.
-    pub machine_errors: u64,
-    /// Instances that became stuck: the step of a timer hit a limit.
-    pub stuck: u64,
+    /// Instances that do not do as they should.
+    pub troubles: Troubles,
     /// Timers that came due.
     pub timers_fired: u64,
     /// Effects told to watchers.
@@ -598,6 +596,17 @@ pub struct Counts {
     pub error_code: Option<ErrorCode>,
 }
 
+/// Instances that do not do as they should.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Troubles {
+    /// They went into status error.
+    pub errors: u64,
+    /// They became stuck: the step of a timer hit a limit.
+    pub stuck: u64,
+    /// They were made to wait, as their timers led to each other without time passing.
+    pub restless: u64,
+}
+
 /// What runs forgot for want of room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Forgotten {
@@ -617,9 +626,10 @@ impl Counts {
     #[inline]
     #[must_use]
     pub fn has_rare(&self) -> bool {
-        let Self { created, machine_errors, stuck, timers_fired, effects, changes, .. } = self;
+        let Self { created, troubles, timers_fired, effects, changes, .. } = self;
         let Self { refused_instances, refused_outputs, conflicts, lost, removed, forgotten, .. } = self;
-        let steps = created | machine_errors | stuck | timers_fired | effects | changes;
+        let Troubles { errors, stuck, restless } = troubles;
+        let steps = created | errors | stuck | restless | timers_fired | effects | changes;
         let Forgotten { tokens, marks } = forgotten;
         steps | refused_instances | refused_outputs | conflicts | lost | removed | tokens | marks > 0
     }

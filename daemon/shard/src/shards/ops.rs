@@ -83,7 +83,8 @@ pub(super) struct At<'a> {
     pub(super) partition: u16,
 }
 
-/// Timers of one instance fired in a row. A chain of timers that are all due ends here, and goes on with the next slice.
+/// Timers of one instance fired in a row. A chain of timers that are all due ends here, and goes on with the next slice: some time later
+/// where no time passed between them.
 const CHAIN: usize = 64;
 
 impl State {
@@ -419,14 +420,14 @@ impl State {
         Ok(Done { number, changed: true, made: true, ..Done::default() })
     }
 
-    /// Fires what is due of one instance.
-    pub(super) fn step_timer(&mut self, number: u32, run: &mut Run) {
+    /// Fires what is due of one instance. True if its timers lead to each other without time passing.
+    pub(super) fn step_timer(&mut self, number: u32, run: &mut Run) -> bool {
         for _ in 0..CHAIN {
             let Some(entry) = self.entries.get_mut(number) else {
-                return;
+                return false;
             };
             let Some((timer, _)) = entry.instance.next_timer().filter(|(_, Millis(at))| *at <= run.now) else {
-                return;
+                return false;
             };
             run.step.engine.clear();
             run.counts.events += 1;
@@ -438,11 +439,12 @@ impl State {
             let step = step.unwrap_or_else(|error| {
                 // No client hears that it was refused, so the instance keeps it and says so.
                 tracing::warn!(machine = %entry.version.name, key = %entry.key, %error, "stuck: a timer's event failed");
-                run.counts.stuck += 1;
+                run.counts.troubles.stuck += 1;
                 entry.instance.hold(timer, &error)
             });
             self.after_step(number, event, "timer", step.changed, run);
         }
+        self.entries.get(number).and_then(|entry| entry.instance.next_deadline()) == Some(Millis(run.now))
     }
 
     /// Remembers, publishes and arms what a step did. `run.step.engine` holds its effects.
@@ -453,7 +455,7 @@ impl State {
         };
         if changed {
             run.counts.transitions += 1;
-            run.counts.machine_errors += u64::from(entry.instance.status() == Status::Error);
+            run.counts.troubles.errors += u64::from(entry.instance.status() == Status::Error);
             let Entry { history, version, instance, .. } = entry;
             let how = match reason {
                 "retry" => Some(How::Retry),

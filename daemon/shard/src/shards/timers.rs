@@ -15,11 +15,18 @@ use crate::timer_wheel::{Advance, TimerHandle, TimerWheel};
 pub(super) struct Timers {
     wheel: TimerWheel,
     is_changed: bool,
+    /// Until when no other instance is named that is made to wait.
+    quiet_until: u64,
 }
+
+/// How long an instance waits whose timers lead to each other without time passing.
+const REST_MS: u64 = 10;
+/// For so long one such instance is named.
+const QUIET_MS: u64 = 60_000;
 
 impl Default for Timers {
     fn default() -> Self {
-        Self { wheel: TimerWheel::new(Millis(0)), is_changed: false }
+        Self { wheel: TimerWheel::new(Millis(0)), is_changed: false, quiet_until: 0 }
     }
 }
 
@@ -33,6 +40,15 @@ impl Timers {
     pub(super) fn insert(&mut self, at: Millis, number: u32) -> TimerHandle {
         self.is_changed = true;
         self.wheel.insert(at, u64::from(number))
+    }
+
+    /// Whether one more instance is to be named that is made to wait; then others are not for a while.
+    fn is_quiet(&mut self, now: u64) -> bool {
+        let is_quiet = now >= self.quiet_until;
+        if is_quiet {
+            self.quiet_until = now + QUIET_MS;
+        }
+        is_quiet
     }
 
     pub(super) fn cancel(&mut self, handle: TimerHandle) {
@@ -89,12 +105,15 @@ impl State {
                     continue;
                 }
                 let (before, fired_before) = (self.standing(number), run.counts.timers_fired);
-                self.step_timer(number, run);
+                let is_restless = self.step_timer(number, run);
                 // The wheel's entry may be of a time that the instance has left behind.
                 if run.step.is_durable && run.counts.timers_fired > fired_before {
                     self.record_own(number, Kind::Step, before, run);
                 }
-                self.arm(number);
+                match is_restless {
+                    true => self.let_rest(number, run),
+                    false => self.arm(number),
+                }
                 self.leave_timer(number, run);
             }
         }
@@ -104,6 +123,22 @@ impl State {
         // One instance may have fired several, one after the other.
         let steps = usize::try_from(run.counts.timers_fired.saturating_sub(fired)).unwrap_or(usize::MAX);
         if advance == Advance::More { budget } else { due.len().max(steps) }
+    }
+
+    /// An instance whose timers lead to each other without time passing goes on a while later: it would take a core for itself.
+    fn let_rest(&mut self, number: u32, run: &mut Run) {
+        run.counts.troubles.restless += 1;
+        let Self { entries, timers, .. } = self;
+        let Some(entry) = entries.get_mut(number) else { return };
+        entry.armed.take().into_iter().for_each(|armed| timers.cancel(armed));
+        entry.armed = Some(timers.insert(Millis(run.now + REST_MS), number));
+        if timers.is_quiet(run.now) {
+            let (machine, key) = (&entry.version.name, &entry.key);
+            tracing::warn!(
+                %machine, %key,
+                "its timers lead to each other without time passing: it is made to wait (statemesh_instances_restless_total)"
+            );
+        }
     }
 
     pub(super) fn is_served(&self, number: u32) -> bool {

@@ -29,7 +29,7 @@ use statemesh_shard::{Change, Clock, Origin, Outcome, Rules, Run, Shards};
 const SOURCE: &str = r#"{"id":"m","initial":"a","context":{"n":0},"states":{
     "a":{"on":{"GO":"b","END":"end","LATE":"late","BAD":{"actions":[
             {"type":"@xstate.raise","event":{"type":"X"}},{"type":"@xstate.raise","event":{"type":"X"}}]},
-          "SUB":{"actions":{"type":"@xstate.assign","context":{"n":{"@expr":"context.n - event.n"}}}},"WAIT":"wait",
+          "SUB":{"actions":{"type":"@xstate.assign","context":{"n":{"@expr":"context.n - event.n"}}}},"WAIT":"wait","SPIN":"spin",
           "NOTE":{"actions":[
             {"type":"note","params":{"text":{"@expr":"event.text"}}},{"type":"note","params":{"text":{"@expr":"event.text"}}},
             {"type":"note","params":{"text":{"@expr":"event.text"}}},{"type":"note","params":{"text":{"@expr":"event.text"}}}]},
@@ -40,6 +40,7 @@ const SOURCE: &str = r#"{"id":"m","initial":"a","context":{"n":0},"states":{
             {"type":"@xstate.raise","event":{"type":"X"}},{"type":"@xstate.raise","event":{"type":"X"}}]},
             "2000":"b"}},
     "wait":{"after":{"1000":{"actions":{"type":"@xstate.assign","context":{"n":{"@expr":"context.no"}}}}}},
+    "spin":{"on":{"GO":"a"},"after":{"0":"spun"}},"spun":{"on":{"GO":"a"},"after":{"0":"spin"}},
     "end":{"type":"final"}}}"#;
 
 /// Bytes of one reply.

@@ -32,11 +32,28 @@ fn seventy_such_timers_starve_nobody() {
 }
 
 #[test]
+fn an_instance_whose_timers_take_no_time_fires_a_bounded_number_and_goes_on_a_while_later() {
+    let mut daemon = Daemon::new();
+    daemon.send("k", "SPIN", "");
+    let seconds = 2;
+    for now in 1..=seconds * 1_000 {
+        (0..10).for_each(|_| _ = daemon.fire(now, 64));
+    }
+    let fired = daemon.run.counts.timers_fired;
+    assert!(fired >= seconds * 6_000 && fired <= seconds * 7_000, "{fired} in {seconds} s");
+    assert_eq!(daemon.run.counts.troubles.restless, fired / 64);
+    // A client's event is taken at once, and ends it.
+    assert_eq!(daemon.send("k", "GO", "")["value"], "a");
+    daemon.fire(3_000, 64);
+    assert_eq!(daemon.run.counts.timers_fired, fired);
+}
+
+#[test]
 fn retry_fires_what_is_held_again_and_skip_drops_it() {
     let mut daemon = Daemon::new();
     daemon.send("k", "LATE", "");
     daemon.fire(1_000, 64);
-    assert_eq!(daemon.run.counts.stuck, 1);
+    assert_eq!(daemon.run.counts.troubles.stuck, 1);
     let last = daemon.published().pop().unwrap();
     assert_eq!((&last["reason"], &last["stuck"]), (&"timer".into(), &true.into()));
     assert_eq!(code(&daemon.op("retry", "k", "")), "event_failed");
