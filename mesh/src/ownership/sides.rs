@@ -5,7 +5,7 @@
 //! paused, and buried by everyone, is a side of one; when a network is cut, each side counts its own. What a partition's holder
 //! received it with travels along, as it may have been on the other side itself.
 //!
-//! The last common view is the one before the first death while nobody of it was missing. It stays as long as some of it are missing,
+//! The last common view is the one before the first death while none of it was missing. It stays as long as some of it are missing,
 //! however late another one dies: so all sides count of the same members.
 //! Who leaves in order has handed off what it held, and goes on counting for the side where it did, until that comes apart itself. A process
 //! that begins meanwhile takes over the common view, and those who are missing, from a member of the side where it begins ([`Cut`]): it

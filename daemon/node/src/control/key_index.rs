@@ -139,10 +139,8 @@ impl Control {
                     self.send_frame(member, &PeerFrame::RelayedKeys(&body));
                 }
                 key_index::Output::Told { to, set, whole } => {
-                    let member = self.members.number(&to);
-                    let view = self.ownership.view().hash();
-                    let message = OwnershipMessage::Told { set, whole };
-                    self.send(member, &PeerMessage::Ownership { view, message });
+                    let (member, message) = self.ownership_message(&to, OwnershipMessage::Told { set, whole });
+                    self.send(member, &message);
                 }
             }
         }

@@ -9,7 +9,7 @@ use statemesh_mesh::ownership::{self, Target};
 use statemesh_protocol::identity::{Identity, MemberName};
 use statemesh_protocol::peer::PeerMessage;
 use statemesh_protocol::peer::hello::{Hello, PROTOCOL_VERSION, Refusal};
-use statemesh_protocol::peer::ownership::Purpose;
+use statemesh_protocol::peer::ownership::{OwnershipMessage, Purpose};
 
 use super::links::{Change, NoRoom, Said};
 use super::waiting::Waiting;
@@ -108,6 +108,11 @@ impl Control {
         self.outbox.tell_all(&self.shared, || Command::Member { member, address });
         self.ownership_member(identity, now);
         self.definition_member_up(identity.name.clone(), now);
+    }
+
+    /// What ownership says to a member, with its number.
+    pub(super) fn ownership_message(&mut self, to: &MemberName, message: OwnershipMessage) -> (u32, PeerMessage) {
+        (self.members.number(to), PeerMessage::Ownership { view: self.ownership.view().hash(), message })
     }
 
     fn ownership_member(&mut self, identity: &Identity, now: Instant) {
@@ -348,14 +353,12 @@ impl Control {
             tracing::trace!(?output, "ownership");
             match output {
                 ownership::Output::Send { to, message } => {
-                    let member = self.members.number(&to);
-                    let view = self.ownership.view().hash();
-                    self.send(member, &PeerMessage::Ownership { view, message });
+                    let (member, message) = self.ownership_message(&to, message);
+                    self.send(member, &message);
                 }
                 ownership::Output::SendBehind { to, message } => {
-                    let member = self.members.number(&to);
-                    let view = self.ownership.view().hash();
-                    self.send_behind(member, &PeerMessage::Ownership { view, message });
+                    let (member, message) = self.ownership_message(&to, message);
+                    self.send_behind(member, &message);
                 }
                 ownership::Output::HandOff { partition, number, to } => {
                     let to = self.members.number(&to);
