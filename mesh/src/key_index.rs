@@ -128,10 +128,13 @@ pub struct Indexed {
     pub of_dead: BTreeMap<MemberName, PartitionSet>,
 }
 
+/// Whose keys: a member's name, and which process of that name.
+type Process = (MemberName, u64);
+
 /// What one process told of a partition.
 #[derive(Debug)]
 struct Index {
-    teller: MemberName,
+    teller: Process,
     /// That process is gone, and this was its incarnation.
     dead: Option<u64>,
     /// It said that it had told everything, on its link if there is one.
@@ -142,13 +145,13 @@ struct Index {
 }
 
 impl Index {
-    fn new(teller: MemberName) -> Self {
+    fn new(teller: Process) -> Self {
         Self { teller, dead: None, whole: false, relayed_to: BTreeSet::new(), heard: Heard::default() }
     }
 
     /// Whether this process told it.
     fn is_of(&self, name: &MemberName) -> bool {
-        self.dead.is_none() && self.teller == *name
+        self.dead.is_none() && self.teller.0 == *name
     }
 }
 
@@ -192,7 +195,9 @@ pub struct KeyIndex {
     max_names: usize,
     told: BTreeMap<Partition, Vec<Index>>,
     /// What others were told, for partitions that this member is about to serve.
-    relayed: BTreeMap<Partition, BTreeMap<MemberName, Heard>>,
+    relayed: BTreeMap<Partition, BTreeMap<Process, Heard>>,
+    /// Which process of each name is there.
+    processes: BTreeMap<MemberName, u64>,
     partial: PartitionSet,
     ours: BTreeMap<Partition, Ours>,
     /// What each member to which there is a link is told.
@@ -233,6 +238,7 @@ impl KeyIndex {
             max_names: NAMES,
             told: BTreeMap::new(),
             relayed: BTreeMap::new(),
+            processes: BTreeMap::new(),
             partial: PartitionSet::new(),
             ours: BTreeMap::new(),
             telling: BTreeMap::new(),
@@ -338,7 +344,7 @@ impl KeyIndex {
         let mut indexed = Indexed { all: self.told.keys().copied().collect(), whole, of_dead: BTreeMap::new() };
         for (partition, indexes) in &self.told {
             for index in indexes.iter().filter(|index| index.dead.is_some() && index.heard.len() > 0) {
-                indexed.of_dead.entry(index.teller.clone()).or_default().insert(*partition);
+                indexed.of_dead.entry(index.teller.0.clone()).or_default().insert(*partition);
             }
         }
         Some(indexed)
@@ -378,6 +384,11 @@ impl KeyIndex {
         }
     }
 
+    /// A member is there, by this process.
+    pub fn member_up(&mut self, name: &MemberName, incarnation: u64) {
+        self.processes.insert(name.clone(), incarnation);
+    }
+
     /// There is an ordered link to this member.
     pub fn link_up(&mut self, name: &MemberName) {
         self.to_limit.insert(name.clone());
@@ -385,9 +396,9 @@ impl KeyIndex {
         let set = mine.map(|(partition, _)| *partition).collect();
         self.telling.insert(name.clone(), Telling::new(set));
         // What it has not told while there was no link it tells on this one.
-        for index in self.told.values_mut().flatten().filter(|index| index.is_of(name) && index.whole) {
-            index.whole = false;
-            self.changed = true;
+        for index in self.told.values_mut().flatten().filter(|index| index.is_of(name)) {
+            index.heard.link_ended();
+            self.changed |= std::mem::replace(&mut index.whole, false);
         }
     }
 
@@ -407,6 +418,7 @@ impl KeyIndex {
             ours.former.remove(name);
         }
         self.set_dead(name, None, Some(incarnation));
+        self.processes.remove(name);
     }
 
     /// A member's process of this incarnation was taken for gone, and is there. What an earlier one of its name told stays lost.
@@ -415,7 +427,7 @@ impl KeyIndex {
     }
 
     fn set_dead(&mut self, name: &MemberName, was: Option<u64>, is: Option<u64>) {
-        for index in self.told.values_mut().flatten().filter(|index| index.teller == *name && index.dead == was) {
+        for index in self.told.values_mut().flatten().filter(|index| index.teller.0 == *name && index.dead == was) {
             index.dead = is;
             self.changed = true;
         }
@@ -487,7 +499,8 @@ impl KeyIndex {
         let at = indexes.iter().position(|index| index.is_of(from));
         let at = at.unwrap_or_else(|| {
             self.changed = true;
-            indexes.push(Index::new(from.clone()));
+            let process = self.processes.get(from).copied().unwrap_or_default();
+            indexes.push(Index::new((from.clone(), process)));
             indexes.len() - 1
         });
         indexes.get_mut(at)
@@ -505,8 +518,8 @@ impl KeyIndex {
         let (mut input, mut of) = (Input::new(body), None);
         while !input.is_empty() {
             match Told::decode(&mut input)? {
-                Told::Of { partition, teller, whole } => {
-                    let teller = MemberName::new(teller).map_err(|_| input.malformed())?;
+                Told::Of { partition, teller, incarnation, whole } => {
+                    let teller = (MemberName::new(teller).map_err(|_| input.malformed())?, incarnation);
                     // Another one may serve it by now: what it was told is not to be said again with what becomes of that one.
                     if wanted(partition) {
                         let heard = self.relayed.entry(partition).or_default().entry(teller.clone()).or_default();
@@ -567,10 +580,11 @@ impl KeyIndex {
         let indexes = self.told.get_mut(&partition).into_iter().flatten();
         for index in indexes.filter(|index| !without_own || !index.is_of(to)) {
             index.relayed_to.insert(to.clone());
-            let of = Told::Of { partition, teller: index.teller.as_str(), whole: index.heard.until() };
+            let (teller, incarnation) = (index.teller.0.as_str(), index.teller.1);
+            let of = |whole| Told::Of { partition, teller, incarnation, whole };
             let begin = || {
                 let mut frame = Vec::new();
-                of.encode(&mut frame);
+                of(0).encode(&mut frame);
                 frame
             };
             let mut frame = begin();
@@ -580,6 +594,8 @@ impl KeyIndex {
                     frames.push(std::mem::replace(&mut frame, begin()));
                 }
             }
+            // Behind its last key: what of that is not passed on any more is not taken for removed.
+            of(index.heard.until()).encode(&mut frame);
             frames.push(frame);
         }
         frames
@@ -608,12 +624,12 @@ impl KeyIndex {
 
     /// This member serves the partition from now on, and knows all of it but for what a member holds `beside` it.
     pub fn forget(&mut self, partition: Partition, beside: Option<&MemberName>) {
-        self.keep_of(partition, |index| beside == Some(&index.teller));
+        self.keep_of(partition, |index| beside == Some(&index.teller.0));
         self.forget_relayed(partition);
         self.partial.remove(partition);
     }
 
-    fn forget_relayed(&mut self, partition: Partition) -> BTreeMap<MemberName, Heard> {
+    fn forget_relayed(&mut self, partition: Partition) -> BTreeMap<Process, Heard> {
         let relayed = self.relayed.remove(&partition).unwrap_or_default();
         self.keys -= relayed.values().map(Heard::len).sum::<usize>();
         relayed
@@ -639,7 +655,7 @@ impl KeyIndex {
     fn lost_of(
         &self,
         partition: Partition,
-        mut heard: BTreeMap<MemberName, Heard>,
+        mut heard: BTreeMap<Process, Heard>,
         wanted: impl Fn(&Index) -> bool,
     ) -> Vec<LostKey> {
         for index in self.told.get(&partition).into_iter().flatten().filter(|index| wanted(index)) {
@@ -754,7 +770,7 @@ mod tests {
     fn relayed_by(teller: &str, whole: u64, keys: &[(Partition, &str)]) -> Vec<u8> {
         let mut told = Vec::new();
         for (partition, name) in keys {
-            told.push(Told::Of { partition: *partition, teller, whole });
+            told.push(Told::Of { partition: *partition, teller, incarnation: 0, whole });
             told.push(Told::Key(key(*partition, "m", name, KeyState::Live)));
         }
         bytes(&told)
@@ -1074,7 +1090,7 @@ mod tests {
         let relayed = |(output, partition): (&Output, Partition)| {
             let Output::Relay { to, body } = output else { return false };
             let mut input = Input::new(body);
-            *to == s && Told::decode(&mut input) == Ok(Told::Of { partition, teller: "d", whole: 0 })
+            *to == s && Told::decode(&mut input) == Ok(Told::Of { partition, teller: "d", incarnation: 0, whole: 0 })
         };
         assert!(all.iter().zip([1, 2]).all(relayed), "{all:?}");
         // Of what nothing is known it is said at once, and nothing is awaited.
@@ -1175,6 +1191,51 @@ mod tests {
         whole_of(&mut index, &d, 1, &["a"]);
         assert_eq!(index.keys(), 2);
         assert_eq!((lost(&mut index), index.keys()), (vec!["a".to_owned()], 1));
+    }
+
+    #[test]
+    fn who_ends_before_it_has_passed_on_all_that_it_knows_takes_nothing_from_what_others_know() {
+        let (mut here, mut there, d) = (KeyIndex::new(9_000), KeyIndex::new(9_000), name("d"));
+        let long = "k".repeat(100);
+        let keys: Vec<String> = (0..1_500).map(|n| format!("{long}{n}")).collect();
+        let all = all_of(1, &keys.iter().map(String::as_str).collect::<Vec<_>>());
+        for index in [&mut here, &mut there] {
+            index.tell(&d, &all).unwrap();
+            index.message(&d, IndexMessage::Whole { number: 9, set: set(&[1]) });
+        }
+        there.tell(&d, &body(&[(1, "later", false)])).unwrap();
+        there.link_up(&name("x"));
+        there.ask(&name("x"), true, &set(&[1]));
+        let relayed = outputs(&mut there);
+        assert!(relayed.iter().filter(|output| matches!(output, Output::Relay { .. })).count() > 2);
+        let first = relayed.iter().find_map(|output| match output {
+            Output::Relay { body, .. } => Some(body),
+            _ => None,
+        });
+        here.relayed(first.unwrap(), |_| true).unwrap();
+        assert_eq!(here.take(1).0.len(), keys.len(), "all that was known here");
+    }
+
+    #[test]
+    fn who_had_no_room_for_a_key_does_not_know_everything() {
+        let (mut here, mut there, d) = (KeyIndex::new(2), KeyIndex::new(9), name("d"));
+        let all = all_of(1, &["a", "b"]);
+        for index in [&mut here, &mut there] {
+            index.tell(&d, &all).unwrap();
+            index.message(&d, IndexMessage::Whole { number: 9, set: set(&[1]) });
+        }
+        let c = body(&[(1, "c", false)]);
+        [&mut here, &mut there].into_iter().for_each(|index| index.tell(&d, &c).unwrap());
+        // The other one does not hear the last.
+        here.tell(&d, &removed("a")).unwrap();
+        here.link_up(&name("x"));
+        here.ask(&name("x"), true, &set(&[1]));
+        for output in outputs(&mut here) {
+            if let Output::Relay { body, .. } = output {
+                there.relayed(&body, |_| true).unwrap();
+            }
+        }
+        assert_eq!(taken(&mut there, 1).into_iter().map(|(key, _)| key).collect::<Vec<_>>(), ["a", "b", "c"]);
     }
 
     #[test]

@@ -144,6 +144,13 @@ pub(crate) enum Command {
         /// The whole peer frame.
         frame: Vec<u8>,
     },
+    /// Keys for a standby, which wait behind nothing: what is told of a partition has an order of its own.
+    SendKeys {
+        /// To whom.
+        member: u32,
+        /// The whole peer frame.
+        frame: Vec<u8>,
+    },
     /// A control frame for a member, to be sent once it has answered all that the reactors passed on to it until they took this.
     SendBehind(Arc<Behind>),
     /// Hand a partition off: take nothing new for it, send it, and route to its new owner from then on.
@@ -243,6 +250,7 @@ impl Command {
         "member",
         "member-gone",
         "send",
+        "send-keys",
         "send-behind",
         "hand-off",
         "supersede",
@@ -275,6 +283,7 @@ impl Command {
             Self::Member { .. } => "member",
             Self::MemberGone { .. } => "member-gone",
             Self::Send { .. } => "send",
+            Self::SendKeys { .. } => "send-keys",
             Self::SendBehind(_) => "send-behind",
             Self::HandOff { .. } => "hand-off",
             Self::Supersede { .. } => "supersede",

@@ -58,7 +58,9 @@ pub enum Told<'a> {
         partition: Partition,
         /// Who told it.
         teller: &'a str,
-        /// The number; 0 if not everything was told.
+        /// Which process of that name.
+        incarnation: u64,
+        /// The number; 0 if that is not so, or not yet.
         whole: u64,
     },
 }
@@ -87,7 +89,10 @@ impl<'a> Told<'a> {
                 put_bytes(out, key.as_bytes());
             }
             Self::All { .. } => {}
-            Self::Of { teller, .. } => put_bytes(out, teller.as_bytes()),
+            Self::Of { teller, incarnation, .. } => {
+                out.extend_from_slice(&incarnation.to_le_bytes());
+                put_bytes(out, teller.as_bytes());
+            }
         }
     }
 
@@ -104,7 +109,10 @@ impl<'a> Told<'a> {
             1 => KeyState::Lost,
             2 => KeyState::Removed,
             ALL => return Ok(Self::All { partition, number }),
-            OF => return Ok(Self::Of { partition, teller: input.text()?, whole: number }),
+            OF => {
+                let incarnation = input.u64()?;
+                return Ok(Self::Of { partition, teller: input.text()?, incarnation, whole: number });
+            }
             _ => return Err(input.malformed()),
         };
         let (run, tenure) = (RunId(input.u64()?), Tenure(input.u64()?));
@@ -123,7 +131,7 @@ mod tests {
             let (run, tenure) = (RunId(7), Tenure(9));
             Told::Key(Key { partition, machine: "order", key: "42/é", run, state, tenure, number })
         };
-        let of = Told::Of { partition, teller: "node-1", whole: 0 };
+        let of = Told::Of { partition, teller: "node-1", incarnation: 7, whole: 0 };
         let all = Told::All { partition, number };
         for told in [key(KeyState::Live), key(KeyState::Lost), key(KeyState::Removed), all, of] {
             let mut bytes = Vec::new();

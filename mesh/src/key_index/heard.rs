@@ -16,9 +16,9 @@ use statemesh_protocol::tenure::Tenure;
 /// Machine and key.
 pub(super) type Id = (Arc<str>, Box<str>);
 
-/// Notes of a partition that are remembered by their numbers while others before them are awaited: reactors tell theirs in the same turn, so
-/// they come nearly in order. Of more it is forgotten which came first, and what was removed among them counts as there.
-const AHEAD: usize = 256;
+/// Gaps in what was heard, while others are awaited: reactors tell theirs in the same turn, so notes come nearly in order. Beyond it
+/// everything is known again once all keys are told the next time.
+const GAPS: usize = 4_096;
 
 /// What is known of a key's instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +42,17 @@ impl Known {
         self.state == KeyState::Removed
     }
 
-    /// Takes in what is known of it besides, neither of them being that it was removed. One that is there is not lost, whatever was
-    /// said before; a life that takes the place of a later one is told behind the end of that.
+    /// Takes in what was told of it later, neither of them being that it was removed: of a key by its hash, and by name where a life
+    /// took the place of another one, be it an earlier one.
+    fn then(&mut self, later: Self) {
+        match later.state {
+            KeyState::Live => *self = later,
+            _ => self.and(later),
+        }
+    }
+
+    /// Takes in what is known of it besides, neither of them being that it was removed. One that is there is not lost, whatever else was
+    /// said.
     pub(super) fn and(&mut self, other: Self) {
         if other.state == KeyState::Live {
             self.state = KeyState::Live;
@@ -69,8 +78,12 @@ pub(super) struct Heard {
     /// All keys are being told, as of this number.
     coming: Option<u64>,
     keys: BTreeMap<Id, Known>,
-    /// Notes that came before others: by number, with the key if it was removed, which is kept until nothing is awaited before that.
-    ahead: BTreeMap<u64, Option<Id>>,
+    /// Numbers behind which others are awaited: the first and the last of each run.
+    ahead: BTreeMap<u64, u64>,
+    /// Keys that were removed by those, which are kept until nothing is awaited before.
+    removed: BTreeMap<u64, Id>,
+    /// The last number of a key that found no room: who lacks one does not know everything.
+    lacks: Option<u64>,
 }
 
 impl Heard {
@@ -84,13 +97,18 @@ impl Heard {
         self.coming = Some(number).filter(|number| *number >= self.until);
     }
 
+    /// The link ended, with what was to come on it.
+    pub(super) fn link_ended(&mut self) {
+        self.coming = None;
+    }
+
     /// All keys have been told: others are not there, but for those that were noted since.
     pub(super) fn ends(&mut self) {
         let Some(whole) = self.coming.take() else { return };
         self.keys.retain(|_, known| if known.is_removed() { known.number > whole } else { known.number >= whole });
-        self.ahead = self.ahead.split_off(&(whole + 1));
-        self.until = whole;
-        self.advance();
+        self.removed = self.removed.split_off(&whole.saturating_add(1));
+        self.lacks.take_if(|lacks| *lacks < whole);
+        self.advance(whole);
     }
 
     /// Takes in how a key stands: told with all others, or since. `id` is none if there is no room for a name.
@@ -102,20 +120,38 @@ impl Heard {
         }
         self.take_lost(key);
         // What was removed since all that are coming is to be known until they have come.
-        let is_next = self.coming.is_none() && self.until > 0 && known.number == self.until + 1;
+        let is_next = self.coming.is_none() && self.until > 0 && known.number == self.until.saturating_add(1);
         let kept = self.put(id.clone(), known, is_next, is_full);
+        if kept.is_err() {
+            self.lacks = self.lacks.max(Some(known.number));
+        }
         if is_next {
-            self.until += 1;
-            self.advance();
-        } else if kept.is_ok() && !comes {
-            self.ahead.insert(known.number, id.filter(|_| known.is_removed()));
-            if self.ahead.len() > AHEAD
-                && let Some((number, Some(removed))) = self.ahead.pop_first()
-            {
-                self.forget_removed(&removed, number);
+            self.advance(known.number);
+        } else if !comes {
+            self.note_ahead(known.number);
+            let is_kept = |id: &Id| known.is_removed() && self.keys.get(id).is_some_and(|kept| *kept == known);
+            if let Some(id) = id.filter(is_kept) {
+                self.removed.insert(known.number, id);
             }
         }
         kept
+    }
+
+    /// A number was heard before others.
+    fn note_ahead(&mut self, number: u64) {
+        let (mut first, mut last) = (number, number);
+        if let Some((&from, &to)) = self.ahead.range(..=number).next_back()
+            && to.saturating_add(1) >= number
+        {
+            (first, last) = (from, to.max(number));
+        }
+        if let Some(to) = self.ahead.remove(&last.saturating_add(1)) {
+            last = to;
+        }
+        self.ahead.insert(first, last);
+        if self.ahead.len() > GAPS {
+            self.ahead.pop_first();
+        }
     }
 
     fn put(&mut self, id: Option<Id>, known: Known, is_next: bool, is_full: bool) -> Result<(), Full> {
@@ -128,7 +164,7 @@ impl Heard {
             Some(Entry::Occupied(mut there)) => {
                 match known.is_removed() || there.get().is_removed() {
                     true => _ = there.insert(known),
-                    false => there.get_mut().and(known),
+                    false => there.get_mut().then(known),
                 }
                 Ok(())
             }
@@ -141,19 +177,17 @@ impl Heard {
         }
     }
 
-    /// Takes in what came ahead of what was awaited.
-    fn advance(&mut self) {
-        while let Some(entry) = self.ahead.first_entry().filter(|entry| *entry.key() <= self.until + 1) {
-            let (number, removed) = entry.remove_entry();
-            self.until = self.until.max(number);
-            removed.into_iter().for_each(|id| self.forget_removed(&id, number));
+    /// Everything is known until here, and until where nothing is awaited any more. That a key was removed is known by its absence then.
+    fn advance(&mut self, until: u64) {
+        self.until = until;
+        while let Some(run) = self.ahead.first_entry().filter(|run| *run.key() <= self.until.saturating_add(1)) {
+            self.until = self.until.max(run.remove());
         }
-    }
-
-    /// That a key was removed is known by its absence.
-    fn forget_removed(&mut self, id: &Id, number: u64) {
-        if self.keys.get(id).is_some_and(|known| known.is_removed() && known.number == number) {
-            self.keys.remove(id);
+        while let Some(removed) = self.removed.first_entry().filter(|removed| *removed.key() <= self.until) {
+            let (number, id) = removed.remove_entry();
+            if self.keys.get(&id).is_some_and(|known| known.is_removed() && known.number == number) {
+                self.keys.remove(&id);
+            }
         }
     }
 
@@ -171,33 +205,43 @@ impl Heard {
         }
     }
 
-    /// Until which number everything is known, to be passed on; 0 if it is not.
+    /// Until which number everything is known; 0 if it is not.
     pub(super) fn until(&self) -> u64 {
-        self.until
+        if self.lacks.is_some() { 0 } else { self.until }
     }
 
     /// All that is known, to be passed on: a key with the last number as of which it is known.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Id, Known, u64)> {
-        self.keys.iter().map(|(id, known)| (id, *known, known.number.max(self.until)))
+        let until = self.until();
+        self.keys.iter().map(move |(id, known)| (id, *known, known.number.max(until)))
     }
 
-    /// Another member knows everything until this number, as it says.
+    /// Another member has passed on everything until this number.
     pub(super) fn is_whole_until(&mut self, number: u64) {
         self.until = self.until.max(number);
     }
 
     /// Takes in what another member knows of a key, as of its number.
     pub(super) fn join(&mut self, id: Option<Id>, known: Known, is_full: bool) -> Result<(), Full> {
-        if known.number < self.until {
+        if known.number < self.until() {
             return Ok(());
         }
+        let kept = self.put_passed(id, known, is_full);
+        if kept.is_err() {
+            self.lacks = self.lacks.max(Some(known.number));
+        }
+        kept
+    }
+
+    fn put_passed(&mut self, id: Option<Id>, known: Known, is_full: bool) -> Result<(), Full> {
         match id.map(|id| self.keys.entry(id)) {
             Some(Entry::Occupied(mut there)) => {
                 let before = *there.get();
                 match (known.number.cmp(&before.number), known.is_removed() || before.is_removed()) {
                     (std::cmp::Ordering::Less, _) => {}
                     (_, true) => _ = there.insert(known),
-                    (_, false) => there.get_mut().and(known),
+                    (std::cmp::Ordering::Equal, false) => there.get_mut().and(known),
+                    (std::cmp::Ordering::Greater, false) => there.get_mut().then(known),
                 }
                 Ok(())
             }
@@ -211,11 +255,11 @@ impl Heard {
 
     /// Takes in all that another member knows.
     pub(super) fn join_all(&mut self, other: &Self) {
-        self.is_whole_until(other.until);
         for (id, known, number) in other.iter() {
             // There is room: these are counted already.
             _ = self.join(Some(id.clone()), Known { number, ..known }, false);
         }
+        self.is_whole_until(other.until());
     }
 
     /// What is left, where what several members know was put together: keys that are not there for the one who knows most are gone.
@@ -232,7 +276,7 @@ impl Heard {
                 }
             }
         }
-        let until = self.until;
+        let until = self.until();
         self.keys.into_iter().filter(move |(_, known)| !known.is_removed() && known.number >= until)
     }
 }

@@ -131,8 +131,8 @@ impl Peers {
         }
     }
 
-    /// Whether no member that can be reached sends anything here any more.
+    /// Whether no member sends anything here any more. One that lives and is not linked just now may have other lanes.
     pub(super) fn all_noted_drained(&self) -> bool {
-        !self.peers.values().any(|peer| peer.live && peer.linked && !peer.noted_drained)
+        !self.peers.values().any(|peer| peer.live && !peer.noted_drained)
     }
 }

@@ -13,7 +13,9 @@
 //!
 //! Two sides may both take themselves for more than half where a name counts on both: that of a process that began on one side while
 //! its predecessor is on the other, or of processes that began on both, as neither holds the other for dead; and where a member
-//! was met by one side alone before the deaths were declared. Both then serve until the merge, which says what is lost by it.
+//! was met by one side alone before the deaths were declared; where some have heard that all are back and others have not, and the mesh
+//! comes apart again with many that joined meanwhile; and where one has left within [`CUT`] of the deaths. Both then serve until the
+//! merge, which says what is lost by it.
 //!
 //! Marks fade [`SETTLED`] after a return
 //! at a member that has no copy that is in doubt or is being merged, or else some time later ([`super::Settings::reunion`]): the next cut
@@ -204,7 +206,9 @@ impl Sides {
             return Vec::new();
         }
         self.common = cut.common.into_iter().collect();
-        self.left = cut.left.into_iter().map(|name| (name, now)).collect();
+        // When they left is not told: long enough ago that they count on no side of the next cut.
+        let left_at = now.checked_sub(CUT).unwrap_or(now);
+        self.left = cut.left.into_iter().map(|name| (name, left_at)).collect();
         self.took_over = true;
         let mut back = Vec::new();
         for Missing { member, incarnation: of, rumoured, remembered_ms } in cut.missing {

@@ -64,6 +64,12 @@ impl Members {
         number
     }
 
+    /// A member's process is gone: it greets no more. Gives its number.
+    pub(super) fn bury(&mut self, name: &MemberName) -> u32 {
+        self.roll.write().remove(name);
+        self.number(name)
+    }
+
     /// What judges greetings, from here on and as the roll is then, of a daemon that greets like this.
     pub(super) fn judge(&self, hello: Hello) -> Judge {
         let roll = Arc::clone(&self.roll);

@@ -104,6 +104,7 @@ impl Control {
         }
         tracing::info!(member = %identity.name, address = %identity.peer_addr(), incarnation = identity.incarnation, "joined the mesh");
         self.members.enroll(&identity.name, &self.membership);
+        self.keys.index.member_up(&identity.name, identity.incarnation);
         let address = identity.peer_addr();
         self.outbox.tell_all(&self.shared, || Command::Member { member, address });
         self.ownership_member(identity, now);
@@ -136,7 +137,8 @@ impl Control {
             tracing::warn!(member = %identity.name, address = %identity.peer_addr(), "declared dead");
             self.reports.counts.update(|figures| figures.deaths += 1);
         }
-        let member = self.members.enroll(&identity.name, &self.membership);
+        // What gossip knows by now may be the next process, whose greetings count once this one's links are closed.
+        let member = self.members.bury(&identity.name);
         if left {
             // Its goodbye, a datagram, may overtake its last answers on the link: the link ends by itself, or a little later.
             self.links.depart(member, now + LAST_ANSWERS);

@@ -56,6 +56,7 @@ impl Worker {
             }
             Command::MemberGone { member, greeting } => self.member_gone(member, greeting, io),
             Command::Send { member, frame } => self.say(member, frame, io),
+            Command::SendKeys { member, frame } => self.say_now(member, &frame, io),
             Command::SendBehind(behind) => self.partitions.deferred.behind(behind, self.delivery.last_sent()),
             Command::HandOff { partition, .. }
             | Command::Receive { partition, .. }

@@ -242,7 +242,7 @@ impl Worker {
             // once there is one.
             self.say_now(member, &frame, io);
         } else {
-            self.tell(0, Command::Send { member, frame });
+            self.tell(0, Command::SendKeys { member, frame });
         }
     }
 

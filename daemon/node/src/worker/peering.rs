@@ -73,9 +73,11 @@ impl Worker {
     }
 
     fn greet_back(&mut self, conn: ConnId, lane: u8, link: LinkId, hello: &[u8], io: &mut Io) {
-        // Numbered before it is judged: of two processes of a member the earlier one cannot have the later number.
+        // Judged once more behind its number: of two processes of a member the earlier one cannot have the later number, nor the later one
+        // a number of before the earlier one was gone.
+        let judged = self.shared.links.judge(hello);
         let greeting = self.shared.links.next_greeting();
-        match self.shared.links.judge(hello) {
+        match judged.and_then(|_| self.shared.links.judge(hello)) {
             Ok(member) => {
                 self.supersede(member, lane, greeting, io);
                 let own = self.index;
