@@ -15,6 +15,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         leave_under_load,
     ),
     Scenario::new("a daemon that comes back under its name takes its share over again", comes_back),
+    Scenario::new("a leaving daemon waits until its clients have taken the answers that they are owed", busy_client),
     Scenario::new("a second signal ends a leaving daemon at once", second_signal),
     Scenario::new("a leaving daemon that cannot pass a request on says that it is leaving", says_so),
     Scenario::new("the last daemon that is told to end does not wait for others", last_one),
@@ -57,6 +58,42 @@ fn comes_back(scene: &Scene) -> Outcome {
     }
     load.go_on(300)?;
     load.stop_flawless(mesh.clients("c")?)?;
+    Ok(())
+}
+
+/// A client has sent much and does something else for a second, in which its daemon leaves.
+fn busy_client(scene: &Scene) -> Outcome {
+    const EVENTS: usize = 30_000;
+    let mut mesh = Mesh::whole(scene, &["a", "b"])?;
+    mesh.define_counter()?;
+    let mut busy = mesh.caller("b")?;
+    let keys: Vec<String> = (0..50).map(|n| format!("busy{n}")).collect();
+    for (n, key) in keys.iter().cycle().take(EVENTS).enumerate() {
+        let event = json!({"id": n, "op": "send", "machine": "counter", "key": key, "event": {"type": "ADD", "n": n}});
+        busy.push_raw(event.to_string().as_bytes())?;
+    }
+    mesh.daemon("b")?.signal(Signal::SIGTERM)?;
+    std::thread::sleep(Duration::from_secs(1));
+    let (mut done, mut refused) = (0, 0);
+    while let Ok(reply) = busy.receive(SOON) {
+        match reply["ok"] == true {
+            true => done += 1,
+            false => refused += 1,
+        }
+    }
+    let (status, took) = mesh.daemon_mut("b")?.wait_end(Duration::from_secs(25))?;
+    ensure!(status.code() == Some(0) && took < SOON, "b ended with {status}, {took:?} after its client had read all");
+    let mut caller = mesh.caller("a")?;
+    let mut applied = 0;
+    for key in &keys {
+        let there = caller.ask(json!({"op": "get", "machine": "counter", "key": key}))?;
+        applied += there["context"]["count"].as_u64().unwrap_or(0);
+    }
+    println!("{applied} events were applied, {done} answered, {refused} refused");
+    ensure!(
+        applied > 0 && applied == done,
+        "{applied} events were applied, and {done} answers say so; {refused} were refused"
+    );
     Ok(())
 }
 

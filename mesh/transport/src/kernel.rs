@@ -51,6 +51,9 @@ pub trait Kernel: Debug + Send {
     /// `WouldBlock` when nothing is, `NotConnected` before the connection is open; else what the operating system says.
     fn write(&mut self, key: usize, bytes: &[u8]) -> io::Result<usize>;
 
+    /// Ends a connection in this direction, behind what was written. It can still be read.
+    fn end_writing(&mut self, key: usize);
+
     /// Gives a connection up; the key is free.
     fn close(&mut self, key: usize, how: Ending);
 

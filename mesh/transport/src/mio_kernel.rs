@@ -1,7 +1,7 @@
 //! The real operating system, over epoll.
 
 use std::io::{self, Read, Write};
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -139,6 +139,11 @@ impl Kernel for MioKernel {
 
     fn write(&mut self, key: usize, bytes: &[u8]) -> io::Result<usize> {
         self.stream(key)?.write(bytes)
+    }
+
+    fn end_writing(&mut self, key: usize) {
+        // One that is not open has nothing to end.
+        let _ = self.stream(key).and_then(|stream| stream.shutdown(Shutdown::Write));
     }
 
     fn close(&mut self, key: usize, how: Ending) {

@@ -89,6 +89,8 @@ impl Kernel for Prepared {
         Ok(bytes.len())
     }
 
+    fn end_writing(&mut self, _: usize) {}
+
     fn close(&mut self, _: usize, _: Ending) {}
 
     fn yield_now(&mut self) {}

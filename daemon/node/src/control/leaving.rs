@@ -18,6 +18,8 @@ pub(super) struct Leaving {
     /// When to look again.
     look_at: Instant,
     stage: Stage,
+    /// The least that clients had still to take, and since when.
+    untaken: (u64, Instant),
     moved: u64,
     /// Goodbye was said.
     gone: bool,
@@ -35,8 +37,14 @@ enum Stage {
 impl Control {
     pub(super) fn leave(&mut self, patience: Duration, now: Instant) {
         tracing::info!(instances = self.shared.shards.instances(), "leaving: handing everything over");
-        self.leaving =
-            Some(Leaving { until: now + patience, look_at: now + LOOK, stage: Stage::Full, moved: 0, gone: false });
+        self.leaving = Some(Leaving {
+            until: now + patience,
+            look_at: now + LOOK,
+            stage: Stage::Full,
+            untaken: (u64::MAX, now),
+            moved: 0,
+            gone: false,
+        });
         self.membership.handle(membership::Input::Leave, now);
         self.own(ownership::Input::Leave, now);
         self.reports.is_stale = true;
@@ -63,6 +71,7 @@ impl Control {
         // Behind this look: what a reactor counts when it says that it has closed is all that there will be.
         let closed = self.shared.reactors.are_closed();
         let busy = self.shared.counters.iter().any(|c| c.in_flight.get() + c.parked.get() > 0);
+        let untaken: u64 = self.shared.counters.iter().map(|c| c.unsent_bytes.get()).sum();
         let patience = self.shared.options.limits.forward_timeout;
         let Some(leaving) = &mut self.leaving else {
             return;
@@ -75,7 +84,13 @@ impl Control {
             }
             _ => {}
         }
-        let answered = matches!(leaving.stage, Stage::Closed(at) if (closed && !busy) || now > at + patience);
+        // Clients that read slowly are waited for as long as they read at all.
+        if untaken < leaving.untaken.0 {
+            leaving.untaken = (untaken, now);
+        }
+        let since = leaving.untaken.1;
+        let answered =
+            matches!(leaving.stage, Stage::Closed(at) if (closed && !busy) || now > at.max(since) + patience);
         if leaving.gone || (!answered && now < leaving.until) {
             return;
         }

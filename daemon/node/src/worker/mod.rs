@@ -184,10 +184,20 @@ impl Worker {
         self.counters.subscriptions.set(self.subscribers.prefixes());
         let dropped = self.subscribers.dropped();
         self.counters.changes_dropped.add(dropped - self.counters.changes_dropped.get());
-        if self.ending == Ending::Closing {
-            // Behind the counters: what they say of requests under way is all that there will be.
-            self.ending = Ending::Closed;
-            self.shared.reactors.closed_one();
+    }
+
+    /// Goes on ending: says that it has closed once all is answered, and each client has taken its answers or is gone.
+    fn go_on_ending(&mut self, io: &mut Io) {
+        if self.ending == Ending::Closing && self.delivery.in_flight() + self.delivery.parked() == 0 {
+            self.ending = Ending::Draining(io.owing(CLIENTS));
+        }
+        if let Ending::Draining(owing) = &mut self.ending {
+            // One that goes on asking is owed something all the time, and takes it.
+            owing.retain(|conn| io.owed(*conn) > 0);
+            if owing.is_empty() {
+                self.ending = Ending::Closed;
+                self.shared.reactors.closed_one();
+            }
         }
     }
 
@@ -307,16 +317,20 @@ impl Worker {
         // Behind all that may have run something.
         self.time.next_due = [self.next_timer(), links].into_iter().flatten().min();
         self.gauges(io);
+        // Behind the counters: what they say of requests under way is all that there will be.
+        self.go_on_ending(io);
     }
 }
 
 /// How far a reactor is with ending.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 enum Ending {
     /// It goes on.
     No,
-    /// It passes on no more requests of clients, and has not said so yet.
+    /// It passes on no more requests of clients.
     Closing,
+    /// All that it has passed on is answered, and these clients have not taken their answers yet.
+    Draining(Vec<ConnId>),
     /// It has said so.
     Closed,
     /// It ends behind this turn.

@@ -93,6 +93,16 @@ impl Io {
         self.flow.table.get(id).map_or(0, |conn| conn.owed())
     }
 
+    /// The connections to this listener whose peers have not taken all that they were sent.
+    pub fn owing(&mut self, listener: u8) -> Vec<ConnId> {
+        let mut ids = self.flow.table.ids();
+        ids.retain(|id| {
+            let conn = self.flow.table.get(*id);
+            conn.is_some_and(|conn| conn.origin == Origin::Accepted(listener) && conn.owed() > 0)
+        });
+        ids
+    }
+
     /// Says how many bytes are being made for a connection: they count as what it is owed.
     pub fn withhold(&mut self, id: ConnId, bytes: usize) {
         self.flow.withhold(id, bytes);

@@ -12,6 +12,7 @@ mod io;
 mod read;
 mod write;
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -102,6 +103,24 @@ pub struct Reactor<H> {
     began_or_ended: bool,
 }
 
+/// How long connections are read that were ended here, while their peers have not ended them. What is written is on its way.
+const LINGER: Duration = Duration::from_millis(300);
+/// How often they are read meanwhile, and how much of one in one go, in buffers.
+const LOOK: Duration = Duration::from_millis(5);
+const READS: usize = 16;
+
+/// Reads what is there, which counts no more. Whether more may come.
+fn is_open(kernel: &mut dyn Kernel, key: usize, buffer: &mut [u8]) -> bool {
+    for _ in 0..READS {
+        match kernel.read(key, buffer) {
+            Ok(0) => return false,
+            Ok(_) => {}
+            Err(error) => return matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
+        }
+    }
+    true
+}
+
 impl<H: Handler> Reactor<H> {
     /// A reactor without listeners, over `kernel`, which `waker` wakes.
     #[must_use]
@@ -154,7 +173,28 @@ impl<H: Handler> Reactor<H> {
             self.turn()?;
         }
         self.finish();
-        Ok(())
+        self.linger()
+    }
+
+    /// Ends all connections behind what was written, and reads what still comes until their peers have ended them too, or [`LINGER`] is
+    /// over: where something is unread as a socket is closed, the kernel resets the connection, and what the peer has not taken
+    /// yet is gone.
+    fn linger(&mut self) -> std::io::Result<()> {
+        let Io { kernel, flow, .. } = &mut self.io;
+        let mut open: Vec<usize> = flow.table.ids().iter().map(|id| id.index()).collect();
+        open.iter().for_each(|key| kernel.end_writing(*key));
+        let until = kernel.now() + LINGER;
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            open.retain(|key| is_open(kernel.as_mut(), *key, &mut buffer));
+            let left = until.saturating_duration_since(kernel.now());
+            if open.is_empty() || left.is_zero() {
+                return Ok(());
+            }
+            self.ready.clear();
+            // What is ready is looked at by reading it.
+            kernel.poll(Some(left.min(LOOK)), &mut self.ready)?;
+        }
     }
 
     /// Writes what is queued, as far as the kernel takes it at once: the end of a loop of turns.
