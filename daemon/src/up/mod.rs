@@ -74,7 +74,7 @@ async fn serve(
     watch_over(plan, children, dns).await
 }
 
-/// Waits until each daemon answers and sees all the others.
+/// Waits until each daemon has joined and sees all the others.
 async fn ready(plan: &Plan, told: &Told, children: &mut Children) -> Result<Value, Failure> {
     let deadline = Instant::now() + READY_WITHIN;
     let mut seen = json!([]);
@@ -106,9 +106,14 @@ async fn ready(plan: &Plan, told: &Told, children: &mut Children) -> Result<Valu
     Ok(seen)
 }
 
+/// The members that a daemon sees which has joined: one may see all before that.
 async fn members(of: Target) -> Option<Value> {
-    let asked = beside(move || Remote::connect(of)?.ask(&remote::ask(Op::Members)));
-    Some(asked.await.ok()?["members"].take())
+    let asked = beside(move || {
+        let mut remote = Remote::connect(of)?;
+        let is_ready = remote.ask(&remote::ask(Op::Ping))?["ready"] == true;
+        Ok(is_ready.then_some(remote.ask(&remote::ask(Op::Members))?))
+    });
+    Some(asked.await.ok()??["members"].take())
 }
 
 /// Waits for a daemon on a thread of its own: this one answers the daemons' questions to DNS.
