@@ -496,6 +496,43 @@ fn warned(source: &str, code: &str) -> Option<(String, String, String)> {
     Some((found.path, found.message, found.hint.unwrap_or_default()))
 }
 
+/// An invoke with a timeout and this, and what else its state has.
+fn with_timeout(invoke: &str, more: &str) -> String {
+    let child = format!(r#"{{"src":"c","id":"k","timeout":"PT1H","onTimeout":"u"{invoke}}}"#);
+    let second = r#"{"src":"c","id":"l","timeout":"PT2H","onTimeout":"v","onDone":"t","onError":"v"}"#;
+    let states = format!(r#""s":{{"invoke":[{child},{second}]{more}}},"t":{{}},"u":{{}},"v":{{}}"#);
+    format!(r#"{{"id":"p","initial":"s","states":{{{states}}}}}"#)
+}
+
+#[test]
+fn what_ends_a_timeout_is_no_transition_that_could_be_left_out() {
+    let child = Machine::compile(br#"{"id":"c"}"#, &Limits::default(), &|_| None).unwrap().machine;
+    let never_taken = |source: &str| -> Vec<String> {
+        let compiled = Machine::compile(source.as_bytes(), &Limits::default(), &|_| Some(child.clone())).unwrap();
+        compiled.warnings.into_iter().filter(|found| found.code == "never_taken").map(|found| found.path).collect()
+    };
+    let guarded = r#","onDone":[{"guard":{"@expr":"event.output == 1"},"target":"t"}"#;
+    for source in [
+        with_timeout(r#","onDone":"t""#, ""),
+        with_timeout(r#","onDone":{}"#, ""),
+        with_timeout(&format!(r#"{guarded},"u"]"#), ""),
+        with_timeout(&format!("{guarded}]"), ""),
+        with_timeout(r#","onDone":"t","onError":"v","onSnapshot":{}"#, ""),
+        with_timeout("", r#","timeout":"PT3H","onTimeout":"v","onDone":"t""#),
+        with_timeout("", r#","on":{"xstate.done.actor":{"target":"t","guard":{"@expr":"event.output == 2"}}}"#),
+    ] {
+        assert_eq!(never_taken(&source), [""; 0], "{source}");
+    }
+    let twice = with_timeout(r#","onDone":["t","u"]"#, "");
+    assert_eq!(never_taken(&twice), ["/states/s/invoke/0/onDone/1"], "and one that is written is named");
+    let above = r#","on":{"xstate.done.actor":"t"}"#;
+    assert_eq!(
+        never_taken(&with_timeout("", above)),
+        ["/states/s/invoke/1/onDone"],
+        "not what ends the first one's time"
+    );
+}
+
 #[test]
 fn what_stately_studio_writes_in_braces_has_a_hint_that_is_right() {
     let guard = |text: &str| {

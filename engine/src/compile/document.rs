@@ -43,6 +43,7 @@ pub(super) fn compile(source: &[u8], limits: &Limits, resolve: &Resolve<'_>) -> 
         context_keys: Default::default(),
         events: Default::default(),
         transitions: Vec::new(),
+        implied: Default::default(),
         afters: Vec::new(),
         machines: Vec::new(),
         machine_indices: HashMap::new(),

@@ -27,11 +27,11 @@ use crate::definition::diagnostics::{Diagnostic, Severity};
 use crate::definition::json_pos::{Document, Node};
 use crate::event_names::EventNames;
 use crate::limits::Limits;
-use crate::machine::{After, ChildMachine, Faults, Machine, Transition};
+use crate::machine::{After, ChildMachine, Faults, Machine, Transition, TransitionIx};
 use crate::state_set::StateIx;
 use names::Names;
 use statemesh_expr::{Str, Value};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use tree::Draft;
 
@@ -80,6 +80,8 @@ pub(crate) struct Compiler<'d> {
     context_keys: context_keys::ContextKeys,
     events: EventNames,
     transitions: Vec<Transition>,
+    /// Those that no definition writes: `never_taken` would tell of nothing that could be left out.
+    implied: BTreeSet<TransitionIx>,
     afters: Vec<After>,
     machines: Vec<ChildMachine>,
     machine_indices: HashMap<Str, Option<u16>>,
