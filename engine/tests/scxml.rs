@@ -58,3 +58,33 @@ fn a_machine_that_export_invokes_is_invoked_by_its_name() {
     let elsewhere = document.replace("child.scxml", "http://example.com/child.scxml");
     assert_eq!(import_scxml(&elsewhere, &Limits::default()).unwrap_err().code, "not_imported");
 }
+
+#[test]
+fn what_is_logged_is_the_label_and_the_value() {
+    let logged = |log: &str| {
+        let document = format!(
+            "<scxml><datamodel><data id='n' expr='1'/></datamodel><state id='a'><onentry>\n{log}</onentry></state></scxml>"
+        );
+        import_scxml(&document, &Limits::default()).map(|text| {
+            let machine: Value = serde_json::from_str(&text).unwrap();
+            machine["states"]["a"]["entry"][0]["args"].clone()
+        })
+    };
+    let n = json!({"@expr": "context.n"});
+    for (log, args) in [
+        ("<log expr='n'/>", json!([n])),
+        ("<log label='n is' expr='n'/>", json!(["n is", n])),
+        ("<log label='n is'/>", json!(["n is"])),
+        ("<log label='n is' expr=''/>", json!(["n is"])),
+        ("<log/>", json!([""])),
+        ("<log expr=\"'done'\"/>", json!([{"@expr": "'done'"}])),
+        ("<log label='both' expr='[1, 2]'/>", json!(["both", [1, 2]])),
+        ("<log expr='[1, 2]'/>", json!([1, 2])),
+    ] {
+        assert_eq!(logged(log).unwrap_or_else(|refused| panic!("{log}: {refused}")), args, "{log}");
+    }
+    for log in ["<log expr='JSON.stringify(_event)'/>", "<log label='x' expr='f(n)'/>"] {
+        let refused = logged(log).unwrap_err();
+        assert_eq!((refused.code, refused.line), ("not_imported", 2), "{log}: {refused}");
+    }
+}

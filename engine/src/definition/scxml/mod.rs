@@ -301,7 +301,7 @@ impl Converter {
                 Some(id) => object([kind("cancel"), ("id", Value::str(id))]),
                 None => return not_here(element, "<cancel sendidexpr>"),
             },
-            "log" => object([kind("log"), ("args", self.logged(element))]),
+            "log" => object([kind("log"), ("args", self.logged(element)?)]),
             "assign" => {
                 let location =
                     element.get("location").filter(|location| self.is_data(location) && element.children.is_empty());
@@ -315,11 +315,19 @@ impl Converter {
         })
     }
 
-    /// What is logged: the label, or the list that `export` writes.
-    fn logged(&self, element: &Element) -> Value {
-        let list = element.get("expr").filter(|expr| element.get("label").is_none() && expr.starts_with('['));
-        let args = list.and_then(|list| self.value(list));
-        args.unwrap_or_else(|| many([Value::str(element.get("label").unwrap_or_default())]))
+    /// What is logged: the label and the value, or the list that `export` writes.
+    fn logged(&self, element: &Element) -> Converted<Value> {
+        let label = element.get("label").map(Value::str);
+        let Some(expr) = element.get("expr").filter(|expr| !expr.trim().is_empty()) else {
+            return Ok(many([label.unwrap_or_else(|| Value::str(""))]));
+        };
+        let Some(value) = self.value(expr) else {
+            return not_here(element, format!("the logged {expr:?}"));
+        };
+        Ok(match label {
+            None if expr.starts_with('[') => value,
+            label => many(label.into_iter().chain([value])),
+        })
     }
 
     fn value(&self, expr: &str) -> Option<Value> {
