@@ -88,3 +88,35 @@ fn what_is_logged_is_the_label_and_the_value() {
         assert_eq!((refused.code, refused.line), ("not_imported", 2), "{log}: {refused}");
     }
 }
+
+#[test]
+fn a_variable_that_no_data_declares_is_named() {
+    let refused = |state: &str| {
+        let document = format!("<scxml><datamodel><data id='n'/></datamodel><state id='a'>\n{state}</state></scxml>");
+        import_scxml(&document, &Limits::default()).unwrap_err()
+    };
+    for state in [
+        "<transition cond='n &lt; 1 &amp;&amp; level.max === 2' target='a'/>",
+        "<onentry><log expr='level'/></onentry>",
+        "<onentry><assign location='level' expr='1'/></onentry>",
+        "<onentry><assign location='n' expr='n + level'/></onentry>",
+        "<onentry><send event='e'><param name='x' expr='level'/></send></onentry>",
+        "<onentry><send event='e' delayexpr=\"level + 'ms'\"/></onentry>",
+    ] {
+        let found = refused(state);
+        assert_eq!((found.code, found.line), ("not_imported", 2), "{state}: {found}");
+        assert!(found.message.contains("\"level\"") && found.message.contains("<data>"), "{state}: {found}");
+        assert!(found.hint.unwrap().contains("<data id=\"level\"/>"), "{state}");
+    }
+    for state in [
+        "<transition cond='f(n) === 1' target='a'/>",
+        "<onentry><log expr='JSON.stringify(_event)'/></onentry>",
+        "<onentry><log expr='{n: n}'/></onentry>",
+        "<onentry><log expr='typeof n'/></onentry>",
+        "<onentry><log expr='_event.origin'/></onentry>",
+        "<transition cond='n === undefined' target='a'/>",
+    ] {
+        let found = refused(state);
+        assert!(found.message.ends_with("has no equal here"), "{state}: {found}");
+    }
+}
