@@ -598,8 +598,56 @@ fn text_that_only_looks_like_an_expression_is_not_warned_of() {
         let source = with(&format!(r#""entry":{{"type":"@xstate.assign","context":{{"n":{value}}}}}"#));
         assert_eq!(warned(&source, "constant_expr"), None, "{value}");
     }
-    let effect = r#""entry":{"type":"copy","params":{"path":"event.amount"}}"#;
-    assert_eq!(warned(&with(effect), "constant_expr"), None, "a path is data to a program that reads the effect");
+}
+
+/// Places where text is data to a program, or to a reader of the log, with this as such a text.
+fn as_data(text: &str) -> [String; 5] {
+    let action = |action: &str| with(&format!(r#""entry":{action}"#));
+    let guard = with(&format!(r#""on":{{"E":{{"target":"b","guard":{{"type":"few","params":{{"n":{text}}}}}}}}}"#));
+    [
+        action(&format!(r#"{{"type":"mail","params":{{"to":{{"deep":[{text}]}}}}}}"#)),
+        action(&format!(r#"{{"type":"mail","params":{text}}}"#)),
+        action(&format!(r#"{{"type":"@xstate.log","args":["n is",{text}]}}"#)),
+        action(&format!(r#"{{"type":"named","params":{{"n":{text}}}}}"#))
+            .replace(r#"{"id":"m""#, r#"{"id":"m","actions":{"named":"mail"}"#),
+        guard.replace(r#"{"id":"m""#, r#"{"id":"m","guards":{"few":{"@expr":"params.n < 1"}}"#),
+    ]
+}
+
+#[test]
+fn what_is_handed_on_as_text_and_begins_as_an_expression_is_worth_a_warning() {
+    for text in
+        [r#""context.wrong""#, r#""event.amount + 1""#, r#""context.a.b[0] > 2 ? 'x' : 'y'""#, r#"" context.n""#]
+    {
+        for source in as_data(text) {
+            let Some((path, _, hint)) = warned(&source, "constant_expr") else { panic!("{source}") };
+            assert!(path.contains("/params") || path.ends_with("/args/1"), "{path}");
+            assert!(hint.contains("@expr") && hint.contains("where the text itself is meant"), "{hint}");
+        }
+    }
+    for text in [
+        r#""text""#,
+        r#""context""#,
+        r#""event. Nothing else""#,
+        r#""context.n is too small""#,
+        r#""see context.n""#,
+        r#""size(event.list)""#,
+        r#""event.json""#,
+        r#""context.tar.gz""#,
+        r#""event.log""#,
+        r#""events.created""#,
+        r#""Dear {{ event.name }}""#,
+        r#""{{ event.name }}""#,
+        r#""https://context.example/x""#,
+        r#"{"@expr":"'context.n'"}"#,
+        r#"{"@expr":"'a'"}"#,
+    ] {
+        for source in as_data(text) {
+            assert_eq!(warned(&source, "constant_expr"), None, "{source}");
+        }
+    }
+    let known = as_data(r#""context.log""#)[0].replace(r#"{"id":"m""#, r#"{"id":"m","context":{"log":1}"#);
+    assert!(warned(&known, "constant_expr").is_some(), "it is a key of the context");
 }
 
 /// Two states that lead to each other, by these members.

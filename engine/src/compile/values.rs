@@ -49,6 +49,12 @@ impl<'d> Compiler<'d> {
         node.and_then(|node| self.compile_template(node, place))
     }
 
+    /// What is handed on as it is: the params of an action or a guard, and what is logged.
+    pub(super) fn compile_data(&mut self, node: Option<&'d Node>, place: Place) -> Option<Template> {
+        self.warn_of_data(node?, place);
+        self.compile_template(node?, place)
+    }
+
     /// The `input` of an invoked or spawned machine.
     pub(super) fn compile_input(&mut self, node: &'d Node, place: Place) -> Option<Template> {
         let input = node.get("input")?;
