@@ -31,6 +31,28 @@ fn a_delay_that_cannot_be_read_is_one_mistake() {
     assert_eq!(told, [("bad_delay", Some("write \"PT30M\""))]);
 }
 
+#[test]
+fn an_expression_in_place_of_a_delay_is_told_what_to_write_there() {
+    let hint = |source: &str| {
+        let found = findings(source).into_iter().find(|found| matches!(found.code, "unknown_delay" | "bad_delay"));
+        found.unwrap_or_else(|| panic!("{source}")).hint.unwrap_or_default()
+    };
+    let raise = r#""entry":{"type":"@xstate.raise","event":{"type":"E"},"delay":"context.n"}"#;
+    let send = r#""entry":{"type":"@xstate.sendTo","to":"k","event":{"type":"E"},"delay":"context.n"}"#;
+    let invoke = r#""invoke":{"src":"c","timeout":"context.n","onTimeout":"b"}"#;
+    for member in [raise, send, invoke, r#""timeout":"context.n","onTimeout":"b""#] {
+        let told = hint(&with(member));
+        assert_eq!(told, r#"write {"@expr": "context.n"}"#, "{member}");
+    }
+    let of_delays = with("").replace(r#"{"id":"m""#, r#"{"id":"m","delays":{"wait":"context.n"}"#);
+    assert_eq!(hint(&of_delays), r#"write {"@expr": "context.n"}"#);
+    let after = hint(&with(r#""after":{"context.n * 2":"b"}"#));
+    assert!(after.contains(r#"root's `delays`"#) && after.contains(r#"{"@expr": "context.n * 2"}"#), "{after}");
+    let named = with(r#""after":{"wait":"b"}"#)
+        .replace(r#"{"id":"m""#, r#"{"id":"m","context":{"n":1},"delays":{"wait":{"@expr":"context.n"}}"#);
+    assert_eq!(findings(&named), [], "what the hint says is right");
+}
+
 const NO_MACHINE: &str = "define the invoked machine first; a promise is no machine: an effect on `entry`, which a program answers with an event, \
                           takes its place";
 

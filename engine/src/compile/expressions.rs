@@ -194,7 +194,7 @@ impl<'d> Compiler<'d> {
     }
 
     /// The expression that a text is, if it is one that reads the context or the event.
-    fn meant_by(&mut self, text: &str, place: Place) -> Option<String> {
+    pub(super) fn meant_by(&mut self, text: &str, place: Place) -> Option<String> {
         if !["context.", "event."].iter().any(|root| text.contains(root)) {
             return None;
         }
