@@ -53,6 +53,17 @@ fn an_expression_in_place_of_a_delay_is_told_what_to_write_there() {
     assert_eq!(findings(&named), [], "what the hint says is right");
 }
 
+#[test]
+fn an_id_that_is_no_text_is_one_mistake() {
+    for id in ["null", "5", "[]"] {
+        for source in [format!(r#"{{"id":{id}}}"#), with(&format!(r#""id":{id}"#))] {
+            let found: Vec<_> = findings(&source).into_iter().filter(Diagnostic::is_error).collect();
+            let [only] = &found[..] else { panic!("{source}: {found:?}") };
+            assert!(only.code == "wrong_type" && only.path.ends_with("/id"), "{only}");
+        }
+    }
+}
+
 const NO_MACHINE: &str = "define the invoked machine first; a promise is no machine: an effect on `entry`, which a program answers with an event, \
                           takes its place";
 
