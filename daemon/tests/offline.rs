@@ -232,6 +232,36 @@ fn children_that_are_not_there_are_to_be_given_in_any_order_and_a_circle_is_name
 }
 
 #[test]
+fn a_child_that_is_given_and_has_errors_of_its_own_is_not_asked_for_again() {
+    let folder = Folder::new("check-broken-children");
+    let invokes = |id: &str, child: &str| {
+        format!(
+            r#"{{"id":"{id}","initial":"a","states":{{"a":{{"invoke":{{"src":"{child}","onDone":"b"}}}},"b":{{}}}}}}"#
+        )
+    };
+    folder.file("order.json", &invokes("order", "payment"));
+    folder.file("payment.json", r#"{"id":"payment","initial":"x","states":{"a":{}}}"#);
+    for files in [["order.json", "payment.json"], ["payment.json", "order.json"]] {
+        let checked = folder.run(&[&["check"], &files[..]].concat());
+        let told = stdout(&checked);
+        assert_eq!(code(&checked), 1);
+        assert!(
+            told.contains(r#"the machine "payment" has errors of its own"#) && told.contains("mend payment.json"),
+            "{told}"
+        );
+        assert!(!told.contains("give its definition") && !told.contains("is defined"), "{told}");
+    }
+    folder.file("payment.json", &invokes("payment", "bank"));
+    let checked = folder.run(&["check", "order.json", "payment.json"]);
+    let told = stdout(&checked);
+    assert!(told.contains("mend payment.json") && told.contains(r#"no machine "bank" is defined"#), "{told}");
+    assert_eq!(told.matches("give its definition").count(), 1, "of the one that is not there: {told}");
+    folder.file("payment.json", r#"{"id":"payment","#);
+    let told = stdout(&folder.run(&["check", "order.json", "payment.json"]));
+    assert!(told.contains("payment.json cannot be read"), "{told}");
+}
+
+#[test]
 fn a_picture_is_drawn_by_graphviz_or_the_way_out_is_said() {
     let folder = Folder::new("picture");
     folder.file("lamp.json", LAMP);

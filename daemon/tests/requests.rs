@@ -783,7 +783,7 @@ fn what_is_given_and_empty_is_a_usage_error_and_not_left_out() {
         &["send", "order/1", "PAY", "--until-state", ""],
         &["send", "order/1", "PAY", "--until-tag", ""],
         &["instances", "order", "--prefix", ""],
-        &["delete", "order", "--prefix", "", "--yes"],
+        &["delete", "order", "--prefix", ""],
         &["instances", "order", "--state", ""],
         &["instances", "order", "--tag", ""],
         &["instances", "order", "--after", ""],
@@ -797,7 +797,20 @@ fn what_is_given_and_empty_is_a_usage_error_and_not_left_out() {
             stderr(&output)
         );
     }
+    for args in
+        [&["delete", "order", "--having", "customer.id="][..], &["instances", "order", "--having", "customer.id= "]]
+    {
+        let output = peer.run(&folder, args);
+        assert_eq!(code(&output), 2, "{args:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(r#"'PATH=""'"#), "{}", stderr(&output));
+    }
     assert_eq!(*peer.requests.lock().unwrap(), [""; 0]);
+    let meant = peer.run(&folder, &["instances", "order", "--having", r#"customer.id="""#]);
+    assert!(code(&meant) != 2, "{}", stderr(&meant));
+    assert!(
+        peer.requests.lock().unwrap().iter().any(|request| request.contains(r#""customer.id":"""#)),
+        "it asks for that"
+    );
 }
 
 #[test]

@@ -32,7 +32,7 @@ pub use compile::{Compiled, Resolve};
 pub use definition::diagnostics::{Diagnostic, Severity};
 pub use definition::export::{ExportFormat, Exported, OTHERWISE, import, import_as};
 pub use definition::keys::XSTATE4;
-pub use definition::order::{Circle, namesakes, order};
+pub use definition::order::{Circle, name_of, namesakes, order};
 pub use definition::schema::json_schema;
 pub use definition::scxml::import_scxml;
 pub use error::StepError;

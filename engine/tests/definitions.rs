@@ -31,6 +31,39 @@ fn a_delay_that_cannot_be_read_is_one_mistake() {
     assert_eq!(told, [("bad_delay", Some("write \"PT30M\""))]);
 }
 
+#[test]
+fn an_expression_in_place_of_a_delay_is_told_what_to_write_there() {
+    let hint = |source: &str| {
+        let found = findings(source).into_iter().find(|found| matches!(found.code, "unknown_delay" | "bad_delay"));
+        found.unwrap_or_else(|| panic!("{source}")).hint.unwrap_or_default()
+    };
+    let raise = r#""entry":{"type":"@xstate.raise","event":{"type":"E"},"delay":"context.n"}"#;
+    let send = r#""entry":{"type":"@xstate.sendTo","to":"k","event":{"type":"E"},"delay":"context.n"}"#;
+    let invoke = r#""invoke":{"src":"c","timeout":"context.n","onTimeout":"b"}"#;
+    for member in [raise, send, invoke, r#""timeout":"context.n","onTimeout":"b""#] {
+        let told = hint(&with(member));
+        assert_eq!(told, r#"write {"@expr": "context.n"}"#, "{member}");
+    }
+    let of_delays = with("").replace(r#"{"id":"m""#, r#"{"id":"m","delays":{"wait":"context.n"}"#);
+    assert_eq!(hint(&of_delays), r#"write {"@expr": "context.n"}"#);
+    let after = hint(&with(r#""after":{"context.n * 2":"b"}"#));
+    assert!(after.contains(r#"root's `delays`"#) && after.contains(r#"{"@expr": "context.n * 2"}"#), "{after}");
+    let named = with(r#""after":{"wait":"b"}"#)
+        .replace(r#"{"id":"m""#, r#"{"id":"m","context":{"n":1},"delays":{"wait":{"@expr":"context.n"}}"#);
+    assert_eq!(findings(&named), [], "what the hint says is right");
+}
+
+#[test]
+fn an_id_that_is_no_text_is_one_mistake() {
+    for id in ["null", "5", "[]"] {
+        for source in [format!(r#"{{"id":{id}}}"#), with(&format!(r#""id":{id}"#))] {
+            let found: Vec<_> = findings(&source).into_iter().filter(Diagnostic::is_error).collect();
+            let [only] = &found[..] else { panic!("{source}: {found:?}") };
+            assert!(only.code == "wrong_type" && only.path.ends_with("/id"), "{only}");
+        }
+    }
+}
+
 const NO_MACHINE: &str = "define the invoked machine first; a promise is no machine: an effect on `entry`, which a program answers with an event, \
                           takes its place";
 
@@ -496,6 +529,43 @@ fn warned(source: &str, code: &str) -> Option<(String, String, String)> {
     Some((found.path, found.message, found.hint.unwrap_or_default()))
 }
 
+/// An invoke with a timeout and this, and what else its state has.
+fn with_timeout(invoke: &str, more: &str) -> String {
+    let child = format!(r#"{{"src":"c","id":"k","timeout":"PT1H","onTimeout":"u"{invoke}}}"#);
+    let second = r#"{"src":"c","id":"l","timeout":"PT2H","onTimeout":"v","onDone":"t","onError":"v"}"#;
+    let states = format!(r#""s":{{"invoke":[{child},{second}]{more}}},"t":{{}},"u":{{}},"v":{{}}"#);
+    format!(r#"{{"id":"p","initial":"s","states":{{{states}}}}}"#)
+}
+
+#[test]
+fn what_ends_a_timeout_is_no_transition_that_could_be_left_out() {
+    let child = Machine::compile(br#"{"id":"c"}"#, &Limits::default(), &|_| None).unwrap().machine;
+    let never_taken = |source: &str| -> Vec<String> {
+        let compiled = Machine::compile(source.as_bytes(), &Limits::default(), &|_| Some(child.clone())).unwrap();
+        compiled.warnings.into_iter().filter(|found| found.code == "never_taken").map(|found| found.path).collect()
+    };
+    let guarded = r#","onDone":[{"guard":{"@expr":"event.output == 1"},"target":"t"}"#;
+    for source in [
+        with_timeout(r#","onDone":"t""#, ""),
+        with_timeout(r#","onDone":{}"#, ""),
+        with_timeout(&format!(r#"{guarded},"u"]"#), ""),
+        with_timeout(&format!("{guarded}]"), ""),
+        with_timeout(r#","onDone":"t","onError":"v","onSnapshot":{}"#, ""),
+        with_timeout("", r#","timeout":"PT3H","onTimeout":"v","onDone":"t""#),
+        with_timeout("", r#","on":{"xstate.done.actor":{"target":"t","guard":{"@expr":"event.output == 2"}}}"#),
+    ] {
+        assert_eq!(never_taken(&source), [""; 0], "{source}");
+    }
+    let twice = with_timeout(r#","onDone":["t","u"]"#, "");
+    assert_eq!(never_taken(&twice), ["/states/s/invoke/0/onDone/1"], "and one that is written is named");
+    let above = r#","on":{"xstate.done.actor":"t"}"#;
+    assert_eq!(
+        never_taken(&with_timeout("", above)),
+        ["/states/s/invoke/1/onDone"],
+        "not what ends the first one's time"
+    );
+}
+
 #[test]
 fn what_stately_studio_writes_in_braces_has_a_hint_that_is_right() {
     let guard = |text: &str| {
@@ -561,8 +631,56 @@ fn text_that_only_looks_like_an_expression_is_not_warned_of() {
         let source = with(&format!(r#""entry":{{"type":"@xstate.assign","context":{{"n":{value}}}}}"#));
         assert_eq!(warned(&source, "constant_expr"), None, "{value}");
     }
-    let effect = r#""entry":{"type":"copy","params":{"path":"event.amount"}}"#;
-    assert_eq!(warned(&with(effect), "constant_expr"), None, "a path is data to a program that reads the effect");
+}
+
+/// Places where text is data to a program, or to a reader of the log, with this as such a text.
+fn as_data(text: &str) -> [String; 5] {
+    let action = |action: &str| with(&format!(r#""entry":{action}"#));
+    let guard = with(&format!(r#""on":{{"E":{{"target":"b","guard":{{"type":"few","params":{{"n":{text}}}}}}}}}"#));
+    [
+        action(&format!(r#"{{"type":"mail","params":{{"to":{{"deep":[{text}]}}}}}}"#)),
+        action(&format!(r#"{{"type":"mail","params":{text}}}"#)),
+        action(&format!(r#"{{"type":"@xstate.log","args":["n is",{text}]}}"#)),
+        action(&format!(r#"{{"type":"named","params":{{"n":{text}}}}}"#))
+            .replace(r#"{"id":"m""#, r#"{"id":"m","actions":{"named":"mail"}"#),
+        guard.replace(r#"{"id":"m""#, r#"{"id":"m","guards":{"few":{"@expr":"params.n < 1"}}"#),
+    ]
+}
+
+#[test]
+fn what_is_handed_on_as_text_and_begins_as_an_expression_is_worth_a_warning() {
+    for text in
+        [r#""context.wrong""#, r#""event.amount + 1""#, r#""context.a.b[0] > 2 ? 'x' : 'y'""#, r#"" context.n""#]
+    {
+        for source in as_data(text) {
+            let Some((path, _, hint)) = warned(&source, "constant_expr") else { panic!("{source}") };
+            assert!(path.contains("/params") || path.ends_with("/args/1"), "{path}");
+            assert!(hint.contains("@expr") && hint.contains("where the text itself is meant"), "{hint}");
+        }
+    }
+    for text in [
+        r#""text""#,
+        r#""context""#,
+        r#""event. Nothing else""#,
+        r#""context.n is too small""#,
+        r#""see context.n""#,
+        r#""size(event.list)""#,
+        r#""event.json""#,
+        r#""context.tar.gz""#,
+        r#""event.log""#,
+        r#""events.created""#,
+        r#""Dear {{ event.name }}""#,
+        r#""{{ event.name }}""#,
+        r#""https://context.example/x""#,
+        r#"{"@expr":"'context.n'"}"#,
+        r#"{"@expr":"'a'"}"#,
+    ] {
+        for source in as_data(text) {
+            assert_eq!(warned(&source, "constant_expr"), None, "{source}");
+        }
+    }
+    let known = as_data(r#""context.log""#)[0].replace(r#"{"id":"m""#, r#"{"id":"m","context":{"log":1}"#);
+    assert!(warned(&known, "constant_expr").is_some(), "it is a key of the context");
 }
 
 /// Two states that lead to each other, by these members.

@@ -177,6 +177,26 @@ fn scxml_has_the_same_chart_and_says_what_it_lacks() {
 }
 
 #[test]
+fn data_whose_value_scxml_cannot_compute_is_there_without_one() {
+    let read = |text: &str| json!({"type": "@xstate.assign", "context": {text: {"@expr": "context.level"}}});
+    let definition = json!({"id": "m", "context": {"level": {"@expr": "input.level"}, "a-b": 1}, "initial": "a", "states": {
+        "a": {"entry": [read("level"), read("made"), read("a-b")], "on": {"E": {"guard": {"@expr": "context.level > 1"}, "target": "b"}}}, "b": {}}});
+    let machine = Machine::compile(definition.to_string().as_bytes(), &Limits::default(), &|_| None).unwrap().machine;
+    let Exported { text, lost } = machine.export(ExportFormat::Scxml);
+    assert!(text.contains(r#"<data id="level"/>"#), "{text}");
+    let lost: Vec<&str> = lost.iter().map(|lost| lost.path.as_str()).collect();
+    assert_eq!(
+        lost,
+        ["/context/level", "/context/a-b", "/states/a/entry", "/states/a/entry"],
+        "what is missing is said"
+    );
+    let back =
+        statemesh_engine::import_scxml(&text, &Limits::default()).unwrap_or_else(|refused| panic!("{refused}\n{text}"));
+    let back: Value = serde_json::from_str(&back).unwrap();
+    assert_eq!(back["context"], json!({"level": null}));
+}
+
+#[test]
 fn another_id_is_the_machines_and_that_of_its_states() {
     let definition = json!({"id": "m", "context": {"of": "#m.a"}, "initial": "a", "states": {
         "a": {"on": {"E": "#m.b", "F": [{"target": ["#m"], "reenter": true, "guard": {"type": "xstate.stateIn", "id": "m.output"}}],

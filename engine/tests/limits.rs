@@ -39,6 +39,8 @@ fn an_id_that_no_address_could_name_is_refused() {
     let long = "x".repeat(256);
     for (id, code) in [
         ("", "bad_machine_id"),
+        (" ", "bad_machine_id"),
+        ("\u{a0}\u{2003}", "bad_machine_id"),
         ("a/b", "bad_machine_id"),
         ("a\\nb", "bad_machine_id"),
         (&long, "bad_machine_id"),

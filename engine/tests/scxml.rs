@@ -58,3 +58,65 @@ fn a_machine_that_export_invokes_is_invoked_by_its_name() {
     let elsewhere = document.replace("child.scxml", "http://example.com/child.scxml");
     assert_eq!(import_scxml(&elsewhere, &Limits::default()).unwrap_err().code, "not_imported");
 }
+
+#[test]
+fn what_is_logged_is_the_label_and_the_value() {
+    let logged = |log: &str| {
+        let document = format!(
+            "<scxml><datamodel><data id='n' expr='1'/></datamodel><state id='a'><onentry>\n{log}</onentry></state></scxml>"
+        );
+        import_scxml(&document, &Limits::default()).map(|text| {
+            let machine: Value = serde_json::from_str(&text).unwrap();
+            machine["states"]["a"]["entry"][0]["args"].clone()
+        })
+    };
+    let n = json!({"@expr": "context.n"});
+    for (log, args) in [
+        ("<log expr='n'/>", json!([n])),
+        ("<log label='n is' expr='n'/>", json!(["n is", n])),
+        ("<log label='n is'/>", json!(["n is"])),
+        ("<log label='n is' expr=''/>", json!(["n is"])),
+        ("<log/>", json!([""])),
+        ("<log expr=\"'done'\"/>", json!([{"@expr": "'done'"}])),
+        ("<log label='both' expr='[1, 2]'/>", json!(["both", [1, 2]])),
+        ("<log expr='[1, 2]'/>", json!([1, 2])),
+    ] {
+        assert_eq!(logged(log).unwrap_or_else(|refused| panic!("{log}: {refused}")), args, "{log}");
+    }
+    for log in ["<log expr='JSON.stringify(_event)'/>", "<log label='x' expr='f(n)'/>"] {
+        let refused = logged(log).unwrap_err();
+        assert_eq!((refused.code, refused.line), ("not_imported", 2), "{log}: {refused}");
+    }
+}
+
+#[test]
+fn a_variable_that_no_data_declares_is_named() {
+    let refused = |state: &str| {
+        let document = format!("<scxml><datamodel><data id='n'/></datamodel><state id='a'>\n{state}</state></scxml>");
+        import_scxml(&document, &Limits::default()).unwrap_err()
+    };
+    for state in [
+        "<transition cond='n &lt; 1 &amp;&amp; level.max === 2' target='a'/>",
+        "<onentry><log expr='level'/></onentry>",
+        "<onentry><assign location='level' expr='1'/></onentry>",
+        "<onentry><assign location='n' expr='n + level'/></onentry>",
+        "<onentry><send event='e'><param name='x' expr='level'/></send></onentry>",
+        "<onentry><send event='e' delayexpr=\"level + 'ms'\"/></onentry>",
+    ] {
+        let found = refused(state);
+        assert_eq!((found.code, found.line), ("not_imported", 2), "{state}: {found}");
+        assert!(found.message.contains("\"level\"") && found.message.contains("<data>"), "{state}: {found}");
+        assert!(found.hint.unwrap().contains("<data id=\"level\"/>"), "{state}");
+    }
+    for state in [
+        "<transition cond='f(n) === 1' target='a'/>",
+        "<onentry><log expr='JSON.stringify(_event)'/></onentry>",
+        "<onentry><log expr='{n: n}'/></onentry>",
+        "<onentry><log expr='typeof n'/></onentry>",
+        "<onentry><log expr='_event.origin'/></onentry>",
+        "<transition cond='n === undefined' target='a'/>",
+    ] {
+        let found = refused(state);
+        assert!(found.message.ends_with("has no equal here"), "{state}: {found}");
+    }
+}

@@ -74,7 +74,9 @@ fn compiled(mut files: Vec<Checked>, faults: Option<Faults>) -> Vec<Checked> {
     }
     let waiting = files.iter().filter(|file| file.machine.is_none());
     let circle = statemesh_engine::order(waiting.map(|file| file.text.as_bytes())).err();
-    files.iter_mut().flat_map(|file| &mut file.diagnostics).for_each(|found| name_the_child(found, circle.as_ref()));
+    let broken: Vec<Broken> = files.iter().filter(|file| file.machine.is_none()).map(Broken::of).collect();
+    let found = files.iter_mut().flat_map(|file| &mut file.diagnostics);
+    found.for_each(|found| name_the_child(found, circle.as_ref(), &broken));
     files.iter_mut().for_each(name_the_version);
     refuse_namesakes(&mut files);
     files
@@ -122,13 +124,37 @@ fn refuse_namesakes(files: &mut [Checked]) {
     }
 }
 
+/// A file that was given, and has errors.
+struct Broken {
+    name: String,
+    /// `None`: it cannot be read as far as that.
+    id: Option<String>,
+}
+
+impl Broken {
+    fn of(file: &Checked) -> Broken {
+        Broken { name: file.path.display().to_string(), id: statemesh_engine::name_of(file.text.as_bytes()) }
+    }
+}
+
 /// No mesh is asked here: the child's definition has to be given too.
-fn name_the_child(found: &mut Diagnostic, circle: Option<&Circle>) {
+fn name_the_child(found: &mut Diagnostic, circle: Option<&Circle>, broken: &[Broken]) {
     if found.code == "unknown_machine" {
-        let circle = circle.filter(|circle| circle.0.iter().any(|id| found.message.contains(&format!("{id:?}"))));
-        found.hint = Some(match circle {
-            Some(circle) => format!("{circle}; {}", diagnostic::OUT_OF_CIRCLE),
-            None => "give its definition too: `check` takes several files, the others `--with FILE`; a promise is no machine: an effect on `entry`, which \
+        let is_meant = |id: &String| found.message.contains(&format!("{id:?}"));
+        let circle = circle.filter(|circle| circle.0.iter().any(is_meant));
+        let given = broken.iter().find_map(|file| Some((file, file.id.as_ref().filter(|id| is_meant(id))?)));
+        let unread = broken.iter().find(|file| file.id.is_none());
+        if let Some((Broken { name, .. }, id)) = given.filter(|_| circle.is_none()) {
+            found.message = format!("the machine {id:?} has errors of its own");
+            found.hint = Some(format!("mend {name} first"));
+            return;
+        }
+        found.hint = Some(match (circle, unread) {
+            (Some(circle), _) => format!("{circle}; {}", diagnostic::OUT_OF_CIRCLE),
+            (None, Some(Broken { name, .. })) => {
+                format!("{name} cannot be read: mend it if it is this machine's, else give its definition too")
+            }
+            (None, None) => "give its definition too: `check` takes several files, the others `--with FILE`; a promise is no machine: an effect on `entry`, which \
                      a program answers with an event, takes its place"
                 .to_owned(),
         });

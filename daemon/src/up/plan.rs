@@ -89,11 +89,26 @@ impl Plan {
             let address = node.address(port);
             if let Err(error) = ports::probe(port.transport, address) {
                 let failure = cannot_listen(address, &format!("listen.{}", port.name), &error);
-                let hint = "end that process (another mesh: Ctrl-C in its terminal), or take other ports: statemesh up --port 8400";
+                let other = self.elsewhere().map(|port| format!(": statemesh up --port {port}")).unwrap_or_default();
+                let hint =
+                    format!("end that process (another mesh: Ctrl-C in its terminal), or take other ports{other}");
                 return Err(Failure { message: format!("{}: {}", node.name, failure.message), ..failure }.hint(hint));
             }
         }
         Ok(())
+    }
+
+    /// A first port with which nothing is in the way now.
+    fn elsewhere(&self) -> Option<u16> {
+        const CANDIDATES: [u16; 6] = [8400, 9400, 10_400, 17_400, 18_400, 27_400];
+        let own = self.nodes.first()?.first_port;
+        let is_free = |candidate: &u16| {
+            self.nodes.iter().all(|node| {
+                let moved = Node { first_port: node.first_port - own + candidate, ..node.clone() };
+                PORTS.iter().all(|port| ports::probe(port.transport, moved.address(*port)).is_ok())
+            })
+        };
+        CANDIDATES.into_iter().find(is_free)
     }
 
     /// Where the first daemon serves clients.
@@ -121,6 +136,14 @@ mod tests {
             }
             assert_eq!(plan.clients_address(), "tcp://127.0.0.1:60000");
         }
+    }
+
+    #[test]
+    fn ports_that_are_in_use_are_not_what_is_advised() {
+        // Where another process has it, it is in use all the same.
+        let _taken = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 8400));
+        let hint = Plan::with(2, 8400, false).check_ports().unwrap_err().hint.unwrap();
+        assert!(hint.contains("statemesh up --port ") && !hint.ends_with("--port 8400"), "{hint}");
     }
 
     #[test]

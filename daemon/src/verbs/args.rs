@@ -22,6 +22,8 @@ pub(crate) enum BadWord {
     Watched,
     #[error("it is written PATH=JSON")]
     There,
+    #[error("there is nothing behind the `=`; the empty text is written in quotes: 'PATH=\"\"'")]
+    Nothing,
     #[error("a run is written in hexadecimal digits, as in replies")]
     Run,
     #[error("a time is written as 500ms, 10s or 2h")]
@@ -354,6 +356,10 @@ pub(crate) struct InstancesArgs {
 /// What is at a path of a context: `customer.id=7`.
 fn there(text: &str) -> Result<(String, serde_json::Value), BadWord> {
     let (path, value) = text.split_once('=').filter(|(path, _)| !path.is_empty()).ok_or(BadWord::There)?;
+    // An unset variable of a shell would choose those whose text is empty, for `delete` among others.
+    if value.trim().is_empty() {
+        return Err(BadWord::Nothing);
+    }
     Ok((path.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| value.into())))
 }
 

@@ -132,7 +132,7 @@ impl<'d> Compiler<'d> {
             return None;
         }
         let has_params = params.is_some();
-        let params = self.compile_optional(params, place.value());
+        let params = self.compile_data(params, place.value());
         if let Some(action) = self.names.action_indices.get(name) {
             return Some(Action::Call { action: *action, params });
         }
@@ -180,7 +180,7 @@ impl<'d> Compiler<'d> {
                 Some(Action::Emit { event: self.compile_template(event, value)? })
             }
             "@xstate.log" => {
-                let args = self.compile_optional(node.get("args"), value);
+                let args = self.compile_data(node.get("args"), value);
                 Some(Action::Log { args: args.unwrap_or_else(|| Template::Constant(Value::List(List::new()))) })
             }
             "@xstate.sendTo" => {

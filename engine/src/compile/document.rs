@@ -43,9 +43,9 @@ pub(super) fn compile(source: &[u8], limits: &Limits, resolve: &Resolve<'_>) -> 
         context_keys: Default::default(),
         events: Default::default(),
         transitions: Vec::new(),
+        implied: Default::default(),
         afters: Vec::new(),
-        machines: Vec::new(),
-        machine_indices: HashMap::new(),
+        children: Default::default(),
         addresses: Default::default(),
     };
     compiler.report_duplicates();
@@ -122,7 +122,7 @@ impl<'d> Compiler<'d> {
         // Ids may be given to any state; the machine's own id is the root's.
         let id = root.get("id").and_then(Node::as_str).unwrap_or(UNNAMED);
         let version = root.get("version").and_then(Node::as_str).map(Str::new);
-        let hash = content_hash(root, &self.machines);
+        let hash = content_hash(root, &self.children.machines);
         let mut machine = Machine {
             identity: Identity::new(Str::new(id), hash, version, self.document.text()),
             limits: self.limits.clone(),
@@ -135,7 +135,7 @@ impl<'d> Compiler<'d> {
             named: Named {
                 actions: actions.into(),
                 guards: guards.into(),
-                machines: std::mem::take(&mut self.machines).into(),
+                machines: std::mem::take(&mut self.children.machines).into(),
             },
             afters: std::mem::take(&mut self.afters).into(),
             history: history.into(),

@@ -145,11 +145,23 @@ impl<'d> Compiler<'d> {
 
     /// Text that would be an expression, if `@expr` stood before it: it is assigned, or sent, as it is written.
     pub(super) fn warn_of_text(&mut self, node: &'d Node, place: Place) {
+        self.warn_of_texts(node, place, &|_, _| true);
+    }
+
+    /// The same of what is handed on to a program or to the log, where text is mostly meant as it is: only of one that begins as
+    /// an expression does.
+    pub(super) fn warn_of_data(&mut self, node: &'d Node, place: Place) {
+        self.warn_of_texts(node, place, &|this, text| this.begins_as_expression(text));
+    }
+
+    fn warn_of_texts(&mut self, node: &'d Node, place: Place, is_meant: &dyn Fn(&Self, &str) -> bool) {
         match &node.kind {
             _ if is_resolvable(node) => {}
-            Kind::Array(items) => items.iter().for_each(|item| self.warn_of_text(item, place)),
-            Kind::Object(members) => members.iter().for_each(|member| self.warn_of_text(&member.value, place)),
-            Kind::Str(text) => {
+            Kind::Array(items) => items.iter().for_each(|item| self.warn_of_texts(item, place, is_meant)),
+            Kind::Object(members) => {
+                members.iter().for_each(|member| self.warn_of_texts(&member.value, place, is_meant));
+            }
+            Kind::Str(text) if is_meant(self, text) => {
                 let hint = match is_code_in_braces(text) {
                     true => Some(CODE_IN_BRACES.to_owned()),
                     false => self.meant_by(text, place).map(|meant| {
@@ -166,8 +178,23 @@ impl<'d> Compiler<'d> {
         }
     }
 
+    /// Whether text begins with a root that has fields, and is no name of a file, as `event.log` may be.
+    fn begins_as_expression(&self, text: &str) -> bool {
+        const OF_FILES: [&str; 14] =
+            ["cfg", "conf", "csv", "gz", "html", "ini", "js", "json", "log", "toml", "txt", "xml", "yaml", "yml"];
+        let text = text.trim();
+        let is_file = text.rsplit_once('.').is_some_and(|(_, ending)| OF_FILES.contains(&ending));
+        match text.strip_prefix("context.") {
+            Some(path) => {
+                let first = path.split('.').next().unwrap_or_default();
+                !is_file || self.context_model.as_ref().is_some_and(|context| context.get(first).is_some())
+            }
+            None => text.starts_with("event.") && !is_file,
+        }
+    }
+
     /// The expression that a text is, if it is one that reads the context or the event.
-    fn meant_by(&mut self, text: &str, place: Place) -> Option<String> {
+    pub(super) fn meant_by(&mut self, text: &str, place: Place) -> Option<String> {
         if !["context.", "event."].iter().any(|root| text.contains(root)) {
             return None;
         }

@@ -51,7 +51,7 @@ impl<'d> Compiler<'d> {
         }
         self.check_keys(node, &[keys::NAMED_GUARD]);
         let guard = self.named_guard(kind, name);
-        let params = self.compile_optional(node.get("params"), place.value());
+        let params = self.compile_data(node.get("params"), place.value());
         Some(Guard::Call { guard: guard?, params })
     }
 

@@ -131,6 +131,9 @@ impl Compiler<'_> {
     fn lint_order(&mut self, machine: &Machine, transitions: &[TransitionIx]) {
         let open = transitions.iter().position(|index| machine.transition(*index).guard.is_none());
         for index in transitions.iter().skip(open.map_or(usize::MAX, |open| open.saturating_add(1))) {
+            if self.implied.contains(index) {
+                continue;
+            }
             let transition = machine.transition(*index);
             let before = open.and_then(|open| transitions.get(open)).map_or(0, |open| machine.transition(*open).offset);
             if self.is_full() {

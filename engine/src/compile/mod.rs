@@ -27,11 +27,11 @@ use crate::definition::diagnostics::{Diagnostic, Severity};
 use crate::definition::json_pos::{Document, Node};
 use crate::event_names::EventNames;
 use crate::limits::Limits;
-use crate::machine::{After, ChildMachine, Faults, Machine, Transition};
+use crate::machine::{After, ChildMachine, Faults, Machine, Transition, TransitionIx};
 use crate::state_set::StateIx;
 use names::Names;
 use statemesh_expr::{Str, Value};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use tree::Draft;
 
@@ -80,10 +80,19 @@ pub(crate) struct Compiler<'d> {
     context_keys: context_keys::ContextKeys,
     events: EventNames,
     transitions: Vec<Transition>,
+    /// Those that no definition writes: `never_taken` would tell of nothing that could be left out.
+    implied: BTreeSet<TransitionIx>,
     afters: Vec<After>,
-    machines: Vec<ChildMachine>,
-    machine_indices: HashMap<Str, Option<u16>>,
+    children: Children,
     addresses: addresses::Addresses,
+}
+
+/// The machines that `src` names.
+#[derive(Default)]
+struct Children {
+    machines: Vec<ChildMachine>,
+    /// `None`: there is none of this name.
+    by_name: HashMap<Str, Option<u16>>,
 }
 
 impl<'d> Compiler<'d> {
@@ -145,18 +154,18 @@ impl<'d> Compiler<'d> {
     /// The machine that `src` names, as an index into the compiled machine's list.
     fn child_machine(&mut self, src: &'d Node) -> Option<u16> {
         let name = self.string(src, "`src`")?;
-        if let Some(known) = self.machine_indices.get(name).copied() {
+        if let Some(known) = self.children.by_name.get(name).copied() {
             if known.is_none() {
                 self.unknown_machine(src, name);
             }
             return known;
         }
         let found = (self.resolve)(name).map(|machine| {
-            let index = self.machines.len();
-            self.machines.push(ChildMachine { name: Str::new(name), machine });
+            let index = self.children.machines.len();
+            self.children.machines.push(ChildMachine { name: Str::new(name), machine });
             index as u16
         });
-        self.machine_indices.insert(Str::new(name), found);
+        self.children.by_name.insert(Str::new(name), found);
         if found.is_none() {
             self.unknown_machine(src, name);
         }

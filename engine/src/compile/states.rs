@@ -4,7 +4,7 @@ use super::Compiler;
 use super::expressions::Place;
 use super::transitions::{Descriptors, Own, ROUTE_EVENT, both};
 use super::tree::DraftKind;
-use crate::definition::delay_text::{javascript_number, javascript_number_text, milliseconds, parse_duration};
+use crate::definition::delay_text::{javascript_number, javascript_number_text, milliseconds};
 use crate::definition::diagnostics::did_you_mean;
 use crate::definition::json_pos::{Kind, Node};
 use crate::definition::keys;
@@ -298,7 +298,13 @@ impl<'d> Compiler<'d> {
                 }
                 None => {
                     let place = Node { kind: Kind::Null, offset };
-                    (key.to_owned(), self.after_delay(&place, key))
+                    // It is a key, which cannot be `@expr`.
+                    let meant = self.meant_by(key, Place::Value).map(|meant| {
+                        format!(
+                            "give it a name in the root's `delays`, \"delays\": {{\"wait\": {{\"@expr\": {meant:?}}}}}, and write that here"
+                        )
+                    });
+                    (key.to_owned(), self.delay_by_name(&place, key, meant))
                 }
             };
             let descriptor = format!("xstate.after.{name}.{id}");
@@ -314,24 +320,6 @@ impl<'d> Compiler<'d> {
             }
         }
         timers
-    }
-
-    fn after_delay(&mut self, place: &Node, name: &str) -> Option<Delay> {
-        if let Some(template) = self.names.delays.get(name) {
-            let constant = template.as_constant().and_then(Value::as_u64);
-            return Some(constant.map_or_else(|| Delay::Computed(template.clone()), Delay::Constant));
-        }
-        if let Some(ms) = parse_duration(name) {
-            return Some(Delay::Constant(ms));
-        }
-        if self.is_full() && self.has_errors() {
-            return None;
-        }
-        let hint = super::values::duration_hint(name)
-            .or_else(|| did_you_mean(name, self.names.delays.keys().map(Str::as_str)))
-            .or(Some("add it to the root's `delays`, or write milliseconds".to_owned()));
-        self.error(place, "unknown_delay", format!("there is no delay {name:?}"), hint);
-        None
     }
 
     fn compile_invokes(&mut self, index: StateIx, node: &'d Node) -> Vec<(Invoke, &'d Node)> {

@@ -155,7 +155,9 @@ impl<'d> Compiler<'d> {
         actions: Arc<[Action]>,
     ) -> Option<TransitionIx> {
         let transition = Transition { actions, ..self.bare(source, descriptor, node) };
-        self.add_transition(node, transition)
+        let added = self.add_transition(node, transition);
+        self.implied.extend(added);
+        added
     }
 
     /// The branches of a choice state: transitions that are tried at once, the first that is open is taken.

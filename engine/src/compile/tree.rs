@@ -46,8 +46,9 @@ impl<'d> Compiler<'d> {
 
     /// The root's id is the machine's name in addresses (`machine/key`), topics and clients' rights.
     fn machine_id(&mut self, node: &'d Node) -> Option<&'d str> {
-        let id = self.string(node, "`id`")?;
-        let wrong = if id.is_empty() {
+        // As a state's id it is reported where it is no text.
+        let id = node.as_str()?;
+        let wrong = if id.trim().is_empty() {
             "is empty"
         } else if id.contains('/') {
             "has a slash, which separates the machine from the key in `machine/key`"

@@ -49,6 +49,12 @@ impl<'d> Compiler<'d> {
         node.and_then(|node| self.compile_template(node, place))
     }
 
+    /// What is handed on as it is: the params of an action or a guard, and what is logged.
+    pub(super) fn compile_data(&mut self, node: Option<&'d Node>, place: Place) -> Option<Template> {
+        self.warn_of_data(node?, place);
+        self.compile_template(node?, place)
+    }
+
     /// The `input` of an invoked or spawned machine.
     pub(super) fn compile_input(&mut self, node: &'d Node, place: Place) -> Option<Template> {
         let input = node.get("input")?;
@@ -111,7 +117,10 @@ impl<'d> Compiler<'d> {
     /// The `delay` of an action: milliseconds, the name of a delay, a duration, or an expression.
     pub(super) fn compile_delay(&mut self, node: &'d Node, place: Place) -> Option<Delay> {
         match &node.kind {
-            Kind::Str(name) => self.delay_by_name(node, name),
+            Kind::Str(name) => {
+                let meant = self.meant_by(name, place).map(computed_delay);
+                self.delay_by_name(node, name, meant)
+            }
             _ => self.delay_number(node, place),
         }
     }
@@ -121,8 +130,9 @@ impl<'d> Compiler<'d> {
         if let Some(text) = node.as_str() {
             let parsed = parse_duration(text).map(Delay::Constant);
             if parsed.is_none() {
-                let hint =
-                    duration_hint(text).or(Some("write milliseconds, \"5s\", \"PT5M\" or an expression".to_owned()));
+                let hint = duration_hint(text)
+                    .or_else(|| self.meant_by(text, Place::Value).map(computed_delay))
+                    .or(Some("write milliseconds, \"5s\", \"PT5M\" or an expression".to_owned()));
                 self.error(node, "bad_delay", format!("{text:?} is no duration"), hint);
             }
             return parsed;
@@ -155,7 +165,8 @@ impl<'d> Compiler<'d> {
         }
     }
 
-    pub(super) fn delay_by_name(&mut self, node: &'d Node, name: &str) -> Option<Delay> {
+    /// `meant` says what to write for a name that is an expression.
+    pub(super) fn delay_by_name(&mut self, node: &Node, name: &str, meant: Option<String>) -> Option<Delay> {
         if let Some(template) = self.names.delays.get(name) {
             let constant = template.as_constant().and_then(Value::as_u64);
             return Some(constant.map_or_else(|| Delay::Computed(template.clone()), Delay::Constant));
@@ -167,6 +178,7 @@ impl<'d> Compiler<'d> {
             return None;
         }
         let hint = duration_hint(name)
+            .or(meant)
             .or_else(|| did_you_mean(name, self.names.delays.keys().map(Str::as_str)))
             .or(Some("add it to the root's `delays`, or write milliseconds".to_owned()));
         self.error(node, "unknown_delay", format!("there is no delay {name:?}"), hint);
@@ -174,7 +186,11 @@ impl<'d> Compiler<'d> {
     }
 }
 
+fn computed_delay(meant: String) -> String {
+    format!("write {{\"@expr\": {meant:?}}}")
+}
+
 /// For a time such as `30m`, which is none in XState.
-pub(super) fn duration_hint(text: &str) -> Option<String> {
+fn duration_hint(text: &str) -> Option<String> {
     as_iso8601(text).map(|written| format!("write {written:?}"))
 }

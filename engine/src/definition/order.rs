@@ -62,10 +62,10 @@ pub fn order<'s>(sources: impl IntoIterator<Item = &'s [u8]>) -> Result<Vec<usiz
 }
 
 /// The name by which a mesh knows the machine of a definition: its id, or [`UNNAMED`]. `None`: it is refused when it is compiled.
-fn name_of(source: &[u8]) -> Option<String> {
+pub fn name_of(source: &[u8]) -> Option<String> {
     let document = Document::parse(source, Limits::default().definition_depth_max).ok()?;
     document.root.members()?;
-    let id = document.root.get("id").map_or(Some(UNNAMED), |id| id.as_str().filter(|id| !id.is_empty()));
+    let id = document.root.get("id").map_or(Some(UNNAMED), |id| id.as_str().filter(|id| !id.trim().is_empty()));
     id.map(str::to_owned)
 }
 

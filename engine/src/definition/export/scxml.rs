@@ -115,10 +115,14 @@ impl Writer<'_> {
         for (key, value) in members(Some(context)) {
             match of_value(value, &|_| false).filter(|_| is_name(key)) {
                 Some(text) => self.line(&format!("data id=\"{key}\" expr=\"{}\"", escape(&text))),
-                None => self.lose(
-                    &At { state: Vec::new(), place: format!("/context/{key}") },
-                    "SCXML's datamodel cannot compute this",
-                ),
+                None => {
+                    // What reads and assigns it is written all the same.
+                    if is_name(key) {
+                        self.line(&format!("data id=\"{key}\""));
+                    }
+                    let at = At { state: Vec::new(), place: format!("/context/{key}") };
+                    self.lose(&at, "SCXML's datamodel cannot compute this");
+                }
             }
         }
         if context.as_map().is_none() {
@@ -370,12 +374,13 @@ impl Writer<'_> {
         };
         let mut done: Vec<String> = Vec::new();
         for (key, value) in context.iter() {
-            match self.value(value).filter(|_| is_name(key.as_str())) {
+            match self.value(value).filter(|_| self.is_key(key.as_str())) {
                 Some(text) if !done.iter().any(|key| reads(&text, key)) => {
                     self.line(&format!("assign location=\"{key}\" expr=\"{}\"", escape(&text)));
                     done.push(key.to_string());
                 }
                 Some(_) => self.lose(at, &format!("{key:?} reads what was assigned just before it, in SCXML")),
+                None if !self.is_key(key.as_str()) => self.lose(at, &format!("SCXML has no data called {key:?}")),
                 None => self.lose(at, &format!("the value of {key:?} has no equal in ECMAScript")),
             }
         }

@@ -57,6 +57,47 @@ fn word<'s>(rest: &'s str, source: &str, is_data: &dyn Fn(&str) -> bool) -> Opti
     Some((text.to_owned(), after))
 }
 
+/// The first variable of a script that is none of these ids of data. `None` also where the script is more than can be read here, as
+/// the names in a function are its own.
+pub(super) fn unknown_name<'s>(source: &'s str, is_data: &dyn Fn(&str) -> bool) -> Option<&'s str> {
+    const OF_ECMASCRIPT: [&str; 15] = [
+        "true",
+        "false",
+        "null",
+        "undefined",
+        "NaN",
+        "Infinity",
+        "typeof",
+        "void",
+        "new",
+        "this",
+        "in",
+        "instanceof",
+        "Math",
+        "Number",
+        "JSON",
+    ];
+    let (mut unknown, mut before, mut rest) = (None, "", source.trim());
+    while !rest.is_empty() {
+        let (word, mut after) = token(rest)?;
+        if is_name_start(word) {
+            let is_function = after.trim_start().starts_with('(');
+            let is_key = matches!(before, "{" | ",") && after.trim_start().starts_with(':');
+            // SCXML reserves `_` for its own variables.
+            let is_own = word.starts_with('_') || OF_ECMASCRIPT.contains(&word);
+            if !(is_function || is_key || is_own || is_data(word)) {
+                unknown = unknown.or(Some(word));
+            }
+            while let Some((_, next)) = key(after) {
+                after = next;
+            }
+        }
+        before = word;
+        rest = after.trim_start();
+    }
+    unknown
+}
+
 fn is_name_start(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '_' | '$'))
 }

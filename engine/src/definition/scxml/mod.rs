@@ -7,7 +7,7 @@ use crate::definition::diagnostics::{Diagnostic, Severity};
 use crate::definition::export::{expression, indent, many, object};
 use crate::definition::json_pos::position;
 use crate::limits::Limits;
-use expression::{to_cel, to_guard, value_of};
+use expression::{to_cel, to_guard, unknown_name, value_of};
 use statemesh_expr::{Map, Str, Value};
 use std::collections::HashMap;
 use xml::Element;
@@ -31,9 +31,16 @@ pub fn import_scxml(source: &str, limits: &Limits) -> Result<String, Diagnostic>
         .map_err(|malformed| refused(malformed.offset, "malformed_xml", malformed.what, None))?;
     let mut converter = Converter::default();
     let root = converter.machine(&document);
-    let root = root.map_err(|NotHere { offset, what }| {
-        let hint = "write it by hand: what a script computes becomes an expression in CEL or an effect";
-        refused(offset, "not_imported", format!("{what} has no equal here"), Some(hint))
+    let root = root.map_err(|NotHere { offset, what, unknown }| match unknown {
+        Some(name) => {
+            let hint = format!("add <data id=\"{name}\"/> to the document's <datamodel>");
+            let message = format!("{what} names {name:?}, and no <data> at the top of the document has this id");
+            refused(offset, "not_imported", message, Some(&hint))
+        }
+        None => {
+            let hint = "write it by hand: what a script computes becomes an expression in CEL or an effect";
+            refused(offset, "not_imported", format!("{what} has no equal here"), Some(hint))
+        }
     })?;
     let mut text = String::new();
     indent(&Value::Map(root), 0, &mut text);
@@ -45,12 +52,14 @@ pub fn import_scxml(source: &str, limits: &Limits) -> Result<String, Diagnostic>
 struct NotHere {
     offset: usize,
     what: String,
+    /// The variable in it that there is not, where that is why.
+    unknown: Option<String>,
 }
 
 type Converted<T> = Result<T, NotHere>;
 
 fn not_here<T>(element: &Element, what: impl Into<String>) -> Converted<T> {
-    Err(NotHere { offset: element.offset, what: what.into() })
+    Err(NotHere { offset: element.offset, what: what.into(), unknown: None })
 }
 
 fn is_state(element: &Element) -> bool {
@@ -269,7 +278,7 @@ impl Converter {
         }
         if let Some(condition) = element.get("cond") {
             let Some(guard) = to_guard(condition, &|name| self.is_data(name)) else {
-                return not_here(element, format!("the condition {condition:?}"));
+                return self.no_equal(element, format!("the condition {condition:?}"), condition);
             };
             json.insert("guard", guard);
         }
@@ -301,13 +310,14 @@ impl Converter {
                 Some(id) => object([kind("cancel"), ("id", Value::str(id))]),
                 None => return not_here(element, "<cancel sendidexpr>"),
             },
-            "log" => object([kind("log"), ("args", self.logged(element))]),
+            "log" => object([kind("log"), ("args", self.logged(element)?)]),
             "assign" => {
                 let location =
                     element.get("location").filter(|location| self.is_data(location) && element.children.is_empty());
                 let assigned = element.get("expr").and_then(|expr| self.value(expr));
                 let (Some(location), Some(assigned)) = (location, assigned) else {
-                    return not_here(element, "this <assign>");
+                    let named = [element.get("location"), element.get("expr")].map(Option::unwrap_or_default);
+                    return self.no_equal(element, "this <assign>", &named.join(" "));
                 };
                 object([kind("assign"), ("context", object([(location, assigned)]))])
             }
@@ -315,11 +325,25 @@ impl Converter {
         })
     }
 
-    /// What is logged: the label, or the list that `export` writes.
-    fn logged(&self, element: &Element) -> Value {
-        let list = element.get("expr").filter(|expr| element.get("label").is_none() && expr.starts_with('['));
-        let args = list.and_then(|list| self.value(list));
-        args.unwrap_or_else(|| many([Value::str(element.get("label").unwrap_or_default())]))
+    /// What is logged: the label and the value, or the list that `export` writes.
+    fn logged(&self, element: &Element) -> Converted<Value> {
+        let label = element.get("label").map(Value::str);
+        let Some(expr) = element.get("expr").filter(|expr| !expr.trim().is_empty()) else {
+            return Ok(many([label.unwrap_or_else(|| Value::str(""))]));
+        };
+        let Some(value) = self.value(expr) else {
+            return self.no_equal(element, format!("the logged {expr:?}"), expr);
+        };
+        Ok(match label {
+            None if expr.starts_with('[') => value,
+            label => many(label.into_iter().chain([value])),
+        })
+    }
+
+    /// For a script that is not understood: of a variable that there is not it is said.
+    fn no_equal<T>(&self, element: &Element, what: impl Into<String>, script: &str) -> Converted<T> {
+        let unknown = unknown_name(script, &|name| self.is_data(name)).map(str::to_owned);
+        Err(NotHere { offset: element.offset, what: what.into(), unknown })
     }
 
     fn value(&self, expr: &str) -> Option<Value> {
@@ -333,7 +357,8 @@ impl Converter {
             let is_plain = param.name == "param" && param.children.is_empty();
             let value = param.get("expr").and_then(|expr| self.value(expr));
             let (Some(key), Some(value), true) = (param.get("name"), value, is_plain) else {
-                return not_here(param, format!("this content of <{}>", element.name));
+                let named = param.get("expr").unwrap_or_default();
+                return self.no_equal(param, format!("this content of <{}>", element.name), named);
             };
             params.insert(key, value);
         }
@@ -346,7 +371,7 @@ impl Converter {
             None => self.params(element).map(Value::Map),
             Some(content) => match content.get("expr").and_then(|expr| self.value(expr)) {
                 Some(value) if content.children.is_empty() && !content.has_text => Ok(value),
-                _ => not_here(content, "this <content>"),
+                _ => self.no_equal(content, "this <content>", content.get("expr").unwrap_or_default()),
             },
         }
     }
@@ -447,7 +472,10 @@ impl Converter {
             (None, Some(expr)) => match expr.trim_end().strip_suffix("+ 'ms'") {
                 Some(ms) => {
                     let computed = to_cel(ms, &|name| self.is_data(name)).map(|text| expression(&text));
-                    return computed.map(Some).map_or_else(|| not_here(element, format!("the delay {expr:?}")), Ok);
+                    return match computed {
+                        Some(delay) => Ok(Some(delay)),
+                        None => self.no_equal(element, format!("the delay {expr:?}"), ms),
+                    };
                 }
                 None => expr.trim().trim_matches('\''),
             },
