@@ -12,7 +12,7 @@
 //!   this member believes that it is a standby: views differ for a moment.
 //! - What a dead member told goes when another one serves the partition, which has fetched it by then.
 //! - A key goes when its holder says that its instance was removed. What a holder tells of a partition is numbered, so a standby that did
-//!   not hear of that is not believed where the other one heard more ([`heard`]).
+//!   not hear of that is not believed where the other one heard more (`heard.rs`).
 //! - At [`KeyIndex::new`]'s bound further keys are not kept, and their partition is *partial*: the standby does not say that it
 //!   knows all of it, and the member that serves it next is told that some losses cannot be named.
 //!
