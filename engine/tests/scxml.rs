@@ -80,6 +80,15 @@ fn what_is_logged_is_the_label_and_the_value() {
         ("<log expr=\"'done'\"/>", json!([{"@expr": "'done'"}])),
         ("<log label='both' expr='[1, 2]'/>", json!(["both", [1, 2]])),
         ("<log expr='[1, 2]'/>", json!([1, 2])),
+        // ECMAScript makes text of a number that is added to one; in CEL it has no value, and the event would be refused for what is logged.
+        ("<log expr=\"'n: ' + n\"/>", json!([{"@expr": "'n: '"}, n])),
+        (
+            "<log label='x' expr=\"'a+b' + n * 2 + '!'\"/>",
+            json!(["x", {"@expr": "'a+b'"}, {"@expr": "context.n * 2"}, {"@expr": "'!'"}]),
+        ),
+        ("<log expr=\"'a' + n === 'a1'\"/>", json!([{"@expr": "'a' + context.n == 'a1'"}])),
+        ("<log expr=\"('a' + n)\"/>", json!([{"@expr": "( 'a' + context.n )"}])),
+        ("<log expr='n + 1'/>", json!([{"@expr": "context.n + 1"}])),
     ] {
         assert_eq!(logged(log).unwrap_or_else(|refused| panic!("{log}: {refused}")), args, "{log}");
     }

@@ -265,6 +265,16 @@ fn parts<'s>(source: &'s str, between: &str) -> Option<Vec<&'s str>> {
     (open == 0).then_some(parts)
 }
 
+/// What is added to a text, beginning with the text: ECMAScript makes text of each, and CEL adds no number to a text.
+pub(super) fn joined(source: &str) -> Option<Vec<&str>> {
+    const WEAKER: [&str; 7] = ["?", "=", "<", ">", "&&", "||", "-"];
+    let parts: Vec<&str> = parts(source.trim(), "+")?.into_iter().map(str::trim).collect();
+    let first = parts.first()?;
+    let quote = first.chars().next().filter(|quote| matches!(quote, '\'' | '"'))?;
+    let is_one = |sign: &&str| self::parts(source, sign).is_some_and(|parts| parts.len() == 1);
+    (text_length(first, quote)? == first.len() && WEAKER.iter().all(is_one)).then_some(parts)
+}
+
 /// The same without parentheses around all of it.
 fn without_parentheses(source: &str) -> &str {
     let mut source = source.trim();

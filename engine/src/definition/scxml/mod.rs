@@ -7,7 +7,7 @@ use crate::definition::diagnostics::{Diagnostic, Severity};
 use crate::definition::export::{expression, indent, many, object};
 use crate::definition::json_pos::position;
 use crate::limits::Limits;
-use expression::{to_cel, to_guard, unknown_name, value_of};
+use expression::{joined, to_cel, to_guard, unknown_name, value_of};
 use statemesh_expr::{Map, Str, Value};
 use std::collections::HashMap;
 use xml::Element;
@@ -331,12 +331,13 @@ impl Converter {
         let Some(expr) = element.get("expr").filter(|expr| !expr.trim().is_empty()) else {
             return Ok(many([label.unwrap_or_else(|| Value::str(""))]));
         };
-        let Some(value) = self.value(expr) else {
+        let parts = joined(expr).unwrap_or_else(|| vec![expr]);
+        let Some(values) = parts.into_iter().map(|part| self.value(part)).collect::<Option<Vec<Value>>>() else {
             return self.no_equal(element, format!("the logged {expr:?}"), expr);
         };
         Ok(match label {
-            None if expr.starts_with('[') => value,
-            label => many(label.into_iter().chain([value])),
+            None if expr.starts_with('[') => one_or_many(values),
+            label => many(label.into_iter().chain(values)),
         })
     }
 
