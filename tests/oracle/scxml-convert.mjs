@@ -184,13 +184,22 @@ class Converter {
         if (attributes.sendid === undefined) throw new NotConvertible('ECMAScript: <cancel sendidexpr>');
         return [{ type: '@xstate.cancel', id: attributes.sendid }];
       case 'log':
-        return [{ type: '@xstate.log', args: [attributes.label ?? ''] }];
+        return [{ type: '@xstate.log', args: this.logged(attributes) }];
       case 'assign':
         if (!this.data.has(attributes.location) || children.length) throw new NotConvertible(`ECMAScript: <assign location="${attributes.location}">`);
         return [{ type: '@xstate.assign', context: { [attributes.location]: { '@expr': toCel(attributes.expr ?? '?', this.data) } } }];
       default:
         throw new NotConvertible(`<${name}>`);
     }
+  }
+
+  /** What is added to a text is a value of its own: in CEL a text and a number have no sum. */
+  logged({ label, expr }) {
+    if (!expr?.trim()) return [label ?? ''];
+    const bare = expr.replace(/'[^']*'|"[^"]*"/g, '_');
+    const isJoined = /^\s*_\s*\+/.test(bare) && !/[?=<>&|()-]/.test(bare);
+    const parts = isJoined ? expr.match(/(?:'[^']*'|"[^"]*"|[^+'"])+/g) : [expr];
+    return [...(label === undefined ? [] : [label]), ...parts.map((part) => ({ '@expr': toCel(part, this.data) }))];
   }
 
   send({ event, delay, delayexpr, id, target, type, ...rest }, children) {
