@@ -135,8 +135,8 @@ type Process = (MemberName, u64);
 #[derive(Debug)]
 struct Index {
     teller: Process,
-    /// That process is gone, and this was its incarnation.
-    dead: Option<u64>,
+    /// That process is gone.
+    dead: bool,
     /// It said that it had told everything, on its link if there is one.
     whole: bool,
     /// The members that were told of it when about to serve the partition.
@@ -146,12 +146,12 @@ struct Index {
 
 impl Index {
     fn new(teller: Process) -> Self {
-        Self { teller, dead: None, whole: false, relayed_to: BTreeSet::new(), heard: Heard::default() }
+        Self { teller, dead: false, whole: false, relayed_to: BTreeSet::new(), heard: Heard::default() }
     }
 
     /// Whether this process told it.
     fn is_of(&self, name: &MemberName) -> bool {
-        self.dead.is_none() && self.teller.0 == *name
+        !self.dead && self.teller.0 == *name
     }
 }
 
@@ -343,7 +343,7 @@ impl KeyIndex {
         let whole = self.told.keys().copied().filter(|partition| self.knows_all(*partition)).collect();
         let mut indexed = Indexed { all: self.told.keys().copied().collect(), whole, of_dead: BTreeMap::new() };
         for (partition, indexes) in &self.told {
-            for index in indexes.iter().filter(|index| index.dead.is_some() && index.heard.len() > 0) {
+            for index in indexes.iter().filter(|index| index.dead && index.heard.len() > 0) {
                 indexed.of_dead.entry(index.teller.0.clone()).or_default().insert(*partition);
             }
         }
@@ -353,7 +353,7 @@ impl KeyIndex {
     /// Whether all keys of a partition are known that one of those had who told any. What a dead one did not come to tell is missing.
     fn knows_all(&self, partition: Partition) -> bool {
         let indexes = self.told.get(&partition).map_or(&[][..], |indexes| indexes);
-        let are_told = indexes.iter().all(|index| index.whole || index.dead.is_none());
+        let are_told = indexes.iter().all(|index| index.whole || !index.dead);
         are_told && indexes.iter().any(|index| index.whole)
     }
 
@@ -417,18 +417,18 @@ impl KeyIndex {
         for ours in self.ours.values_mut() {
             ours.former.remove(name);
         }
-        self.set_dead(name, None, Some(incarnation));
         self.processes.remove(name);
+        for index in self.told.values_mut().flatten().filter(|index| index.is_of(name)) {
+            (index.dead, index.teller.1) = (true, incarnation);
+            self.changed = true;
+        }
     }
 
     /// A member's process of this incarnation was taken for gone, and is there. What an earlier one of its name told stays lost.
     pub fn member_back(&mut self, name: &MemberName, incarnation: u64) {
-        self.set_dead(name, Some(incarnation), None);
-    }
-
-    fn set_dead(&mut self, name: &MemberName, was: Option<u64>, is: Option<u64>) {
-        for index in self.told.values_mut().flatten().filter(|index| index.teller.0 == *name && index.dead == was) {
-            index.dead = is;
+        let is_back = |index: &&mut Index| index.dead && index.teller == (name.clone(), incarnation);
+        for index in self.told.values_mut().flatten().filter(is_back) {
+            index.dead = false;
             self.changed = true;
         }
     }
@@ -616,7 +616,7 @@ impl KeyIndex {
             }
         }
         let is_over = |index: &Index| !apart || index.relayed_to.contains(by);
-        set.iter().for_each(|partition| self.keep_of(partition, |index| index.dead.is_none() || !is_over(index)));
+        set.iter().for_each(|partition| self.keep_of(partition, |index| !index.dead || !is_over(index)));
         self.forget_partial();
         // What is left is to be said.
         self.changed |= apart;
@@ -646,8 +646,8 @@ impl KeyIndex {
 
     /// Takes what dead members told of a partition.
     pub fn take_dead(&mut self, partition: Partition) -> Vec<LostKey> {
-        let lost = self.lost_of(partition, BTreeMap::new(), |index| index.dead.is_some());
-        self.keep_of(partition, |index| index.dead.is_none());
+        let lost = self.lost_of(partition, BTreeMap::new(), |index| index.dead);
+        self.keep_of(partition, |index| !index.dead);
         lost
     }
 
@@ -760,6 +760,26 @@ mod tests {
     fn whole_of(index: &mut KeyIndex, from: &MemberName, partition: Partition, keys: &[&str]) {
         index.tell(from, &all_of(partition, keys)).unwrap();
         index.message(from, IndexMessage::Whole { number: 9, set: set(&[partition]) });
+    }
+
+    /// Two standbys of the first partition are told all of its keys.
+    fn both_are_told(indexes: [&mut KeyIndex; 2], by: &MemberName, keys: &[&str]) {
+        let all = all_of(1, keys);
+        for index in indexes {
+            index.tell(by, &all).unwrap();
+            index.message(by, IndexMessage::Whole { number: 9, set: set(&[1]) });
+        }
+    }
+
+    /// What one member was told of the first partition it passes on to another one.
+    fn pass_on(from: &mut KeyIndex, to: &mut KeyIndex) {
+        from.link_up(&name("x"));
+        from.ask(&name("x"), true, &set(&[1]));
+        for output in outputs(from) {
+            if let Output::Relay { body, .. } = output {
+                to.relayed(&body, |_| true).unwrap();
+            }
+        }
     }
 
     fn removed(name: &str) -> Vec<u8> {
@@ -1198,11 +1218,7 @@ mod tests {
         let (mut here, mut there, d) = (KeyIndex::new(9_000), KeyIndex::new(9_000), name("d"));
         let long = "k".repeat(100);
         let keys: Vec<String> = (0..1_500).map(|n| format!("{long}{n}")).collect();
-        let all = all_of(1, &keys.iter().map(String::as_str).collect::<Vec<_>>());
-        for index in [&mut here, &mut there] {
-            index.tell(&d, &all).unwrap();
-            index.message(&d, IndexMessage::Whole { number: 9, set: set(&[1]) });
-        }
+        both_are_told([&mut here, &mut there], &d, &keys.iter().map(String::as_str).collect::<Vec<_>>());
         there.tell(&d, &body(&[(1, "later", false)])).unwrap();
         there.link_up(&name("x"));
         there.ask(&name("x"), true, &set(&[1]));
@@ -1219,49 +1235,26 @@ mod tests {
     #[test]
     fn who_had_no_room_for_a_key_does_not_know_everything() {
         let (mut here, mut there, d) = (KeyIndex::new(2), KeyIndex::new(9), name("d"));
-        let all = all_of(1, &["a", "b"]);
-        for index in [&mut here, &mut there] {
-            index.tell(&d, &all).unwrap();
-            index.message(&d, IndexMessage::Whole { number: 9, set: set(&[1]) });
-        }
+        both_are_told([&mut here, &mut there], &d, &["a", "b"]);
         let c = body(&[(1, "c", false)]);
         [&mut here, &mut there].into_iter().for_each(|index| index.tell(&d, &c).unwrap());
         // The other one does not hear the last.
         here.tell(&d, &removed("a")).unwrap();
-        here.link_up(&name("x"));
-        here.ask(&name("x"), true, &set(&[1]));
-        for output in outputs(&mut here) {
-            if let Output::Relay { body, .. } = output {
-                there.relayed(&body, |_| true).unwrap();
-            }
-        }
+        pass_on(&mut here, &mut there);
         assert_eq!(taken(&mut there, 1).into_iter().map(|(key, _)| key).collect::<Vec<_>>(), ["a", "b", "c"]);
     }
 
     #[test]
     fn what_one_standby_did_not_hear_to_be_removed_is_not_lost_where_another_one_did() {
         let (mut here, mut there, d) = (KeyIndex::new(9), KeyIndex::new(9), name("d"));
-        let all = all_of(1, &["a", "b"]);
-        for index in [&mut here, &mut there] {
-            index.tell(&d, &all).unwrap();
-            index.message(&d, IndexMessage::Whole { number: 9, set: set(&[1]) });
-        }
+        both_are_told([&mut here, &mut there], &d, &["a", "b"]);
         // Here there is no link any more.
         there.tell(&d, &removed("a")).unwrap();
-        let relayed = |there: &mut KeyIndex, here: &mut KeyIndex| {
-            there.link_up(&name("x"));
-            there.ask(&name("x"), true, &set(&[1]));
-            for output in outputs(there) {
-                if let Output::Relay { body, .. } = output {
-                    here.relayed(&body, |_| true).unwrap();
-                }
-            }
-        };
         let mut asks = KeyIndex::new(9);
-        relayed(&mut here, &mut asks);
-        relayed(&mut there, &mut asks);
+        pass_on(&mut here, &mut asks);
+        pass_on(&mut there, &mut asks);
         assert_eq!(taken(&mut asks, 1), [("b".to_owned(), false)]);
-        relayed(&mut there, &mut here);
+        pass_on(&mut there, &mut here);
         assert_eq!(taken(&mut here, 1), [("b".to_owned(), false)]);
     }
 

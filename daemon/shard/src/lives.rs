@@ -27,11 +27,6 @@ impl Lives {
         Self { unix_ms: origin.unix_ms, state: origin.seed ^ (shard as u64) << 32, removed: RunId::default() }
     }
 
-    /// Milliseconds since 1970 at which the daemon's clock stood at 0.
-    pub(crate) fn unix_ms(&self) -> u64 {
-        self.unix_ms
-    }
-
     /// An instance was removed. Which run its key had is not remembered: the next life of any key is a later one.
     pub(crate) fn removed(&mut self, run: RunId) {
         self.removed = self.removed.max(run);

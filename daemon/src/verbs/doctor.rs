@@ -4,7 +4,7 @@
 use crate::config::Target;
 use crate::connect::{Connect, target};
 use crate::failure::{Exit, Failure};
-use crate::output::{Printer, Style, Table, count, printable, text};
+use crate::output::{Printer, Style, Table, count, text};
 use crate::remote::{self, Remote};
 use serde_json::{Value, json};
 use statemesh_client::{Ask, Listing, Op, Security};
@@ -138,7 +138,7 @@ fn judged(members: &Value, seen: &[Seen], is_open: bool) -> Vec<Finding> {
     let mut findings = vec![members_of(members), silent(seen)];
     if !answered.is_empty() {
         findings.extend([
-            unready(&answered, members),
+            unready(&answered),
             Finding::unless("views", views(&answered), Verdict::Bad, "all daemons see the same members"),
             partitions(&answered),
             Finding::unless("versions", versions(&answered), Verdict::Doubtful, "all daemons run the same version"),
@@ -174,18 +174,10 @@ fn silent(seen: &[Seen]) -> Finding {
     Finding::unless("answers", silent.collect(), Verdict::Bad, "every daemon that is there answers at its address")
 }
 
-/// Those that are not ready, and why. A daemon that does not say so here says it to those that ask for its health.
-fn unready(answered: &[(&str, &Answers)], members: &Value) -> Finding {
-    let why = |name: &str, answers: &Answers| match answers.ping["reason"].as_str() {
-        Some(reason) => format!(": {}", printable(reason)),
-        None => {
-            let at = rows(members).iter().find(|member| member["name"] == *name).map(|member| text(&member["http"]));
-            let at = at.filter(|at| !at.is_empty());
-            at.map_or_else(String::new, |at| format!(": /health/ready of its HTTP, at {at}, says why"))
-        }
-    };
+/// Those that are not ready, and why.
+fn unready(answered: &[(&str, &Answers)]) -> Finding {
     let unready = answered.iter().filter(|(_, answers)| answers.ping["ready"] == json!(false));
-    let unready = unready.map(|(name, answers)| format!("{name} is not ready{}", why(name, answers)));
+    let unready = unready.map(|(name, answers)| format!("{name} is not ready: {}", text(&answers.ping["reason"])));
     Finding::unless("ready", unready.collect(), Verdict::Bad, "every daemon is ready")
 }
 
@@ -420,19 +412,14 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_ready_says_why_or_where_that_is_said() {
+    fn who_is_not_ready_says_why() {
         let mut seen = vec![seen("a", &[("a", "alive")])];
-        answers(&mut seen[0]).ping = json!({"version": "0.1.0", "ready": false});
-        let mut list = members(&[("a", "alive")]);
-        list[0]["http"] = json!("127.0.0.1:7480");
-        let told = |seen: &[Seen]| {
-            let found = judged(&list, seen, false).into_iter().find(|found| found.about == "ready").unwrap();
-            (found.verdict, found.detail)
-        };
-        let where_told = "a is not ready: /health/ready of its HTTP, at 127.0.0.1:7480, says why";
-        assert_eq!(told(&seen), (Verdict::Bad, where_told.to_owned()));
-        answers(&mut seen[0]).ping["reason"] = json!("no seed has answered yet\nx");
-        assert_eq!(told(&seen).1, "a is not ready: no seed has answered yet\u{fffd}x");
+        answers(&mut seen[0]).ping =
+            json!({"version": "0.1.0", "ready": false, "reason": "no seed has answered yet\nx"});
+        let found = judged(&members(&[("a", "alive")]), &seen, false);
+        let found = found.into_iter().find(|found| found.about == "ready").unwrap();
+        let told = "a is not ready: no seed has answered yet\u{fffd}x";
+        assert_eq!((found.verdict, &*found.detail), (Verdict::Bad, told));
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub(super) struct Leaving {
     /// When to look again.
     look_at: Instant,
     stage: Stage,
-    /// The least that clients had still to take, and since when.
+    /// The least that clients had still to take since it has closed, and since when.
     untaken: (u64, Instant),
     moved: u64,
     /// Goodbye was said.
@@ -31,7 +31,7 @@ enum Stage {
     /// It has partitions.
     Full,
     /// It has none since then, and no member passes requests on to it. Those of clients are refused: an answer would not find the daemon.
-    Closed(Instant),
+    Closed,
 }
 
 impl Control {
@@ -77,20 +77,17 @@ impl Control {
             return;
         };
         leaving.look_at = now + LOOK;
-        match leaving.stage {
-            Stage::Full if drained => {
-                leaving.stage = Stage::Closed(now);
-                self.outbox.tell_all(&self.shared, || Command::Close);
-            }
-            _ => {}
+        let closes = leaving.stage == Stage::Full && drained;
+        if closes {
+            leaving.stage = Stage::Closed;
+            self.outbox.tell_all(&self.shared, || Command::Close);
         }
         // Clients that read slowly are waited for as long as they read at all.
-        if untaken < leaving.untaken.0 {
+        if closes || untaken < leaving.untaken.0 {
             leaving.untaken = (untaken, now);
         }
-        let since = leaving.untaken.1;
-        let answered =
-            matches!(leaving.stage, Stage::Closed(at) if (closed && !busy) || now > at.max(since) + patience);
+        let is_over = (closed && !busy) || now > leaving.untaken.1 + patience;
+        let answered = leaving.stage == Stage::Closed && is_over;
         if leaving.gone || (!answered && now < leaving.until) {
             return;
         }

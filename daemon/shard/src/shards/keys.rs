@@ -139,10 +139,9 @@ impl State {
         KnownKeys { number: self.last_note(partition), keys }
     }
 
-    /// The number of the last note about a partition. A later process of this daemon goes on behind this one: it counts from the time at
-    /// which it began, in milliseconds, with room for a thousand notes in each.
+    /// The number of the last note about a partition, and 1 before the first.
     fn last_note(&self, partition: u16) -> u64 {
-        (self.lives.unix_ms() << 10) + 1 + self.part(partition).map_or(0, |part| part.notes)
+        1 + self.part(partition).map_or(0, |part| part.notes)
     }
 
     /// Something that standbys have to know of a partition has become so.

@@ -156,8 +156,7 @@ impl State {
     fn drop_void_mark(&mut self, partition: u16, hash: u64, run: &mut Run) {
         let Self { marks, daemon, partitions, .. } = self;
         if let Some(part) = partitions.get(usize::from(partition) / daemon.shards) {
-            let void: Vec<LostLife> =
-                marks.drop_void((partition, hash), |tenure| part.has(tenure)).into_iter().collect();
+            let void = marks.drop_void((partition, hash), |tenure| part.has(tenure));
             void.into_iter().for_each(|life| self.note(partition, KnownKey::NotLost(life), run));
         }
     }

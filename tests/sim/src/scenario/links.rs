@@ -102,14 +102,14 @@ pub(super) const ALL: &[Scenario] = &[
         name: "what_waits_beyond_a_link_that_has_ended_is_discarded_before_anything_comes_by_another",
         fault: 0,
         play: waits_and_ended,
-        seeds: 4,
+        seeds: 8,
         lossless: true,
     },
     Scenario {
         name: "what_waits_at_a_daemon_that_was_paused_is_refused_when_it_goes_on",
         fault: 0,
         play: waits_and_doubted,
-        seeds: 4,
+        seeds: 8,
         lossless: false,
     },
     Scenario {

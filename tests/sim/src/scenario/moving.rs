@@ -56,9 +56,7 @@ pub(super) const ALL: &[Scenario] = &[
                 world.settle(20 * SEC);
             }
             world.finish();
-            let unknown: Vec<_> =
-                ["outcome_unknown", "timeout"].map(|code| world.judge.codes.get(code).copied()).into();
-            must(&mut world, unknown == [None, None], || format!("outcome_unknown, timeout: {unknown:?}"));
+            what_became_of_each_is_known(&mut world);
             world
         },
         seeds: 4,
@@ -79,9 +77,7 @@ pub(super) const ALL: &[Scenario] = &[
             world.stall(1, seed as usize % 2, Duration::from_millis(300));
             world.run(4 * SEC);
             world.finish();
-            let unknown: Vec<_> =
-                ["outcome_unknown", "timeout"].map(|code| world.judge.codes.get(code).copied()).into();
-            must(&mut world, unknown == [None, None], || format!("outcome_unknown, timeout: {unknown:?}"));
+            what_became_of_each_is_known(&mut world);
             world
         },
         seeds: 12,
@@ -184,6 +180,12 @@ pub(super) const ALL: &[Scenario] = &[
         lossless: true,
     },
 ];
+
+/// A contradiction, if a client was told that it is not known what became of its request.
+fn what_became_of_each_is_known(world: &mut World) {
+    let unknown: Vec<_> = ["outcome_unknown", "timeout"].map(|code| world.judge.codes.get(code).copied()).into();
+    must(world, unknown == [None, None], || format!("outcome_unknown, timeout: {unknown:?}"));
+}
 
 /// Clients ask every daemon for everything and are not forwarded: a daemon that joins too, before it has what it will have, and those
 /// that will have what a leaving one still has.
